@@ -1,0 +1,151 @@
+# Every target sets up what it needs, once. `make help` lists them.
+
+SHELL := bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+# SECONDS is a variable of bash as well, which counts on in the environment of each command: so only if make was given it.
+SOAK_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS))
+
+# Files that say: this step of the set-up is done.
+BUILD_VENV := .venv/.build-ready
+DEV_VENV := .venv/.dev-ready
+NODE_MODULES := node_modules/.ready
+BROWSERS := build/.browsers-ready
+DEMO_PYODIDE := build/.pyodide-demo-ready
+TEST_PYODIDE := build/.pyodide-tests-ready
+WHEEL := build/wheels/wheel.json
+NPM_PACKAGE := build/npm/package/package.json
+BENCH_PACKAGES := build/.bench-ready
+JUPYTERLITE := build/.jupyterlite-ready
+EXAMPLES := build/.examples-ready
+
+SOURCES := $(shell find pymailbox js -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
+
+.PHONY: help
+help: ## Lists the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(DEMO_PYODIDE) $(WHEEL) ## Serves the demo and prints its address; PORT=8000
+	@exec $(BIN)/python -m tools.serve $(if $(PORT),--port $(PORT))
+
+.PHONY: examples
+examples: $(EXAMPLES) $(WHEEL) $(NPM_PACKAGE) ## Serves the examples and prints their address; PORT=8000
+	@exec $(BIN)/python -m tools.serve_examples $(if $(PORT),--port $(PORT))
+
+.PHONY: test
+test: check test-setup ## Runs everything, in every browser
+	tools/run_tests.sh
+
+.PHONY: chaos
+chaos: test-setup ## Kills whoever works on a mailbox; KILLS=40 BACKEND=indexeddb|sqlite SEED=… FIRST=0 KIND=…
+	$(BIN)/python -m tests.chaos $(if $(BACKEND),--backend $(BACKEND)) $(if $(KILLS),--kills $(KILLS)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) $(if $(KIND),--kind "$(KIND)")
+
+.PHONY: test-setup
+test-setup: $(DEV_VENV) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) $(EXAMPLES)
+
+.PHONY: test-fast
+test-fast: check $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) ## Daily work: the checks, and all tests that need no browser
+	$(BIN)/python -m pytest -m "not browser and not slow" --few-programs
+
+.PHONY: soak
+soak: $(DEV_VENV) $(if $(BROWSER),$(NODE_MODULES) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL)) ## Random programs; SECONDS=60 BACKEND=memory SEED=5, BROWSER=chromium BACKEND=indexeddb
+	@$(BIN)/python -m tools.soak $(if $(SOAK_SECONDS),--seconds $(SOAK_SECONDS)) $(if $(BACKEND),--backend $(BACKEND)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(BROWSER),--browser $(BROWSER)) $(if $(PLACE),--place $(PLACE))
+
+.PHONY: bench
+bench: bench-setup ## Measures everything, beside others: BENCH="--engine firefox" for less
+	$(BIN)/python -m bench $(BENCH)
+
+.PHONY: bench-quick
+bench-quick: bench-setup ## Measures a little, in under two minutes
+	$(BIN)/python -m bench --quick $(BENCH)
+
+.PHONY: bench-setup
+bench-setup: $(DEV_VENV) $(BROWSERS) $(DEMO_PYODIDE) $(WHEEL) $(BENCH_PACKAGES)
+
+.PHONY: check
+check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, and the engine's pure parts in Node
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	npx tsc
+	node --test --test-reporter=dot tests/js/*.test.js
+
+.PHONY: format
+format: $(DEV_VENV) ## Formats the Python code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: wheel
+wheel: $(WHEEL) ## Builds the wheel into build/wheels
+
+.PHONY: npm
+npm: $(NPM_PACKAGE) ## Builds the npm package into build/npm
+
+.PHONY: lock
+lock: ## Brings requirements/*.txt and package-lock.json up to date with what they are made from
+	PYTHON=$(PYTHON) tools/lock.sh
+
+.PHONY: clean
+clean: ## Removes all that these targets made
+	rm -rf build .venv node_modules test-results playwright-report .mypy_cache .pytest_cache .ruff_cache
+	find pymailbox tests tools bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BUILD_VENV): requirements/build.txt tools/setup_venv.sh
+	tools/setup_venv.sh $(PYTHON)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/build.txt
+	touch $@
+
+$(DEV_VENV): $(BUILD_VENV) requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	touch $@
+
+$(NODE_MODULES): package-lock.json .npmrc
+	npm ci
+	touch $@
+
+$(BROWSERS): $(DEV_VENV) $(NODE_MODULES) tools/setup_browsers.sh tools/browsers.json
+	mkdir -p $(@D)
+	tools/setup_browsers.sh
+	touch $@
+
+$(DEMO_PYODIDE): $(BUILD_VENV) $(NODE_MODULES) requirements/pyodide.txt tools/pyodide_dist.py
+	$(BIN)/python -m tools.pyodide_dist requirements/pyodide.txt
+	touch $@
+
+# The same folder with more wheels, so it comes after the demo's.
+$(TEST_PYODIDE): $(DEMO_PYODIDE) requirements/pyodide-tests.txt
+	$(BIN)/python -m tools.pyodide_dist requirements/pyodide-tests.txt
+	touch $@
+
+# What builds the JupyterLite example, and a Pyodide with what its kernel needs; then the example's site.
+$(JUPYTERLITE): $(BUILD_VENV) $(NODE_MODULES) requirements/examples.txt requirements/pyodide-examples.txt \
+		tools/pyodide_dist.py
+	$(BIN)/python -m tools.pyodide_dist requirements/pyodide-examples.txt build/pyodide-examples
+	$(BIN)/python -m venv --clear build/jupyterlite-venv
+	build/jupyterlite-venv/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement requirements/examples.txt
+	touch $@
+
+$(EXAMPLES): $(JUPYTERLITE) tools/build_jupyterlite.py tools/serve_examples.py $(wildcard examples/jupyterlite/*)
+	$(BIN)/python -m tools.build_jupyterlite
+	touch $@
+
+# What the benchmark compares with: for CPython installed, for Pyodide as wheels.
+$(BENCH_PACKAGES): $(DEV_VENV) requirements/bench.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/bench.txt
+	$(BIN)/pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary=:all: \
+		--dest build/bench-wheels --requirement requirements/bench.txt
+	touch $@
+
+$(WHEEL): $(BUILD_VENV) $(SOURCES) tools/build_wheel.py
+	$(BIN)/python -m tools.build_wheel
+
+$(NPM_PACKAGE): $(BUILD_VENV) $(NODE_MODULES) $(SOURCES) docs/javascript.md tsconfig.npm.json tools/build_npm.py
+	$(BIN)/python -m tools.build_npm

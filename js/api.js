@@ -1,0 +1,529 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+
+/**
+ * The JavaScript API: mailboxes on the same store as Python's, for pages, workers and service workers.
+ *
+ * A thin layer over the engine's `MailboxHandle`: it checks arguments, copies bytes at the call, and hands out values.
+ * Every span of time in it is in milliseconds.
+ */
+
+import {
+  MESSAGE_OPTIONS,
+  checkDelay,
+  checkFailure,
+  checkId,
+  checkIds,
+  checkLimit,
+  checkMailboxOptions,
+  checkMessage,
+  checkMessages,
+  checkName,
+  checkObserver,
+  checkOffset,
+  checkOptions,
+  checkSends,
+  checkSignal,
+  checkStatus,
+  checkText,
+  checkWait,
+} from "./arguments.js";
+import * as directory from "./directory.js";
+import { MailboxClosedError, closed } from "./errors.js";
+import { packFrames } from "./frames.js";
+import { ID_BYTES } from "./ids.js";
+import { MailboxHandle } from "./mailbox.js";
+import { deadLettersOf, idsOf, recordsOf, statsOf } from "./records.js";
+
+/** @typedef {import("./values.js").Bytes} Bytes */
+/** @typedef {import("./values.js").MailboxOptions} MailboxOptions */
+/** @typedef {import("./values.js").EnqueueOptions} EnqueueOptions */
+/** @typedef {import("./values.js").NewMessage} NewMessage */
+/** @typedef {import("./values.js").DequeueOptions} DequeueOptions */
+/** @typedef {import("./values.js").PeekOptions} PeekOptions */
+/** @typedef {import("./values.js").NackOptions} NackOptions */
+/** @typedef {import("./values.js").MessagePriority} MessagePriority */
+/** @typedef {import("./values.js").MessageStatus} MessageStatus */
+/** @typedef {import("./values.js").MessageRecord} MessageRecord */
+/** @typedef {import("./values.js").DeadLetter} DeadLetter */
+/** @typedef {import("./values.js").MailboxStats} MailboxStats */
+/** @typedef {import("./values.js").StorageReport} StorageReport */
+/** @typedef {import("./values.js").Send} Send */
+
+/** Constants for those who prefer them to "normal" and "high". */
+export const MessagePriority = Object.freeze({ NORMAL: "normal", HIGH: "high" });
+
+/** Constants for those who prefer them to "queued" and "inflight". */
+export const MessageStatus = Object.freeze({ QUEUED: "queued", INFLIGHT: "inflight" });
+
+/** @type {(handle: MailboxHandle, options: Required<MailboxOptions>) => Mailbox} */
+let mailboxOf;
+
+/**
+ * Leaves a mailbox as a death would: what it held comes back as after a crash. For one that nobody refers to any more.
+ * @internal
+ * @type {(mailbox: Mailbox) => void}
+ */
+export let abandon;
+
+/** Mailboxes that nobody refers to any more and nobody has closed. @type {FinalizationRegistry<MailboxHandle>} */
+const forgotten = new FinalizationRegistry((handle) => {
+  console.warn(`The mailbox ${JSON.stringify(handle.mailbox)} was never closed: whatever it held comes back as after a crash.`);
+  handle.abandon();
+});
+
+/**
+ * An open handle on a mailbox: one consumer, which belongs to the page or worker that opened it. `openMailbox` makes it.
+ *
+ * Every verb's promise resolves after the commit. A verb whose argument is no good rejects with a `TypeError` or
+ * `RangeError` that names the argument, before anything is written; a verb of a closed mailbox with a
+ * `MailboxClosedError`; and where the storage fails, with another class of `MailboxError`.
+ */
+export class Mailbox {
+  #handle;
+  #options;
+  /** @type {((queuedMessages: number) => void) | null} */
+  #observer = null;
+  /** @type {Promise<void> | undefined} */
+  #closing;
+
+  static {
+    mailboxOf = (handle, options) => new Mailbox(handle, options);
+    abandon = (mailbox) => mailbox.#abandon();
+  }
+
+  /** @private @param {MailboxHandle} handle @param {Required<MailboxOptions>} options */
+  constructor(handle, options) {
+    if (!(handle instanceof MailboxHandle)) throw new TypeError("A mailbox is opened with openMailbox(name).");
+    this.#handle = handle;
+    this.#options = options;
+    // neither of them may keep the mailbox alive
+    forgotten.register(this, handle, handle);
+    Mailbox.#listen(new WeakRef(this), handle);
+  }
+
+  /** @param {WeakRef<Mailbox>} mailbox @param {MailboxHandle} handle */
+  static #listen(mailbox, handle) {
+    handle.onDepth = (depth) => {
+      const listening = mailbox.deref();
+      if (listening !== undefined) listening.#observe(depth);
+    };
+  }
+
+  /** The mailbox's name. */
+  get name() {
+    return this.#handle.mailbox;
+  }
+
+  /**
+   * Stores one message and gives its id, after the message is committed.
+   *
+   * `sender` and `payload` are stored as they were at the call. The order of calls on a mailbox is the order of its
+   * messages. While a message with `messageId` is still in the mailbox nothing is stored again and that id is given.
+   * @param {Bytes} sender who sends it, in your own encoding
+   * @param {Bytes} payload
+   * @param {EnqueueOptions} [options] `priority`, `messageId`, and `delay` in milliseconds
+   * @returns {Promise<string>} a canonical UUID
+   * @throws {import("./errors.js").StorageFullError} there is no room; nothing was stored
+   */
+  async enqueue(sender, payload, options) {
+    const given = checkOptions(options, "options", MESSAGE_OPTIONS);
+    const [id] = await this.#store([checkMessage(sender, payload, given)]);
+    return id;
+  }
+
+  /**
+   * Stores messages in their order, all or none of them.
+   *
+   * An iterable that throws passes its error on, and nothing is stored. Else as `enqueue`.
+   * @param {Iterable<NewMessage>} messages
+   * @returns {Promise<string[]>} their ids, in the same order
+   */
+  async enqueueMany(messages) {
+    return this.#store(checkMessages(messages));
+  }
+
+  /**
+   * Takes the next batch: up to `limit` messages, atomically marked inflight.
+   *
+   * Every "high" message comes before any "normal" one, the oldest first within a priority, in the order in which they
+   * were committed. A batch holds at most 64 MiB of payload unless it is a single message. No two calls, handles, tabs or
+   * workers ever get the same message at the same time. An empty mailbox gives `[]`, at once or after up to `wait`
+   * milliseconds. Aborted by `signal`, it rejects with the signal's reason and hands nothing out.
+   * @param {DequeueOptions} [options] `limit`, `wait` in milliseconds, `signal`
+   * @returns {Promise<MessageRecord[]>}
+   */
+  async dequeue(options) {
+    const given = checkOptions(options, "options", ["limit", "wait", "signal"]);
+    const limit = checkLimit(given.limit, this.#options.batchSize);
+    const wait = checkWait(given.wait);
+    const signal = checkSignal(given.signal);
+    this.#checkOpen();
+    return this.#claim(limit, wait, signal);
+  }
+
+  /**
+   * Deletes a message for good, whoever holds it; a queued one too.
+   * @param {string} messageId
+   * @returns {Promise<boolean>} whether this call removed it; false if it is unknown or was acknowledged before
+   */
+  async ack(messageId) {
+    const id = checkId(messageId);
+    this.#checkOpen();
+    return (await this.#handle.remove(id)) === 1;
+  }
+
+  /**
+   * Deletes messages in one transaction.
+   * @param {Iterable<string>} ids
+   * @returns {Promise<number>} how many it removed; a repeated id counts once
+   */
+  async ackMany(ids) {
+    const distinct = checkIds(ids);
+    this.#checkOpen();
+    return distinct.length === 0 ? 0 : this.#handle.remove(joined(distinct));
+  }
+
+  /**
+   * Acknowledges a message that this mailbox holds and enqueues others, in one transaction: both or neither.
+   *
+   * So a step from actor to actor happens exactly once. The acknowledgement comes first, so a message may be sent on under
+   * its own id; a target that already holds an id stores nothing there, and the answer is still true.
+   * @param {string} messageId
+   * @param {Iterable<Send>} messages pairs of an open mailbox and what to enqueue there
+   * @returns {Promise<boolean>} false if this mailbox no longer holds the message; then nothing was sent
+   * @throws {MailboxClosedError} this mailbox or a target is closed; nothing was done
+   * @throws {import("./errors.js").StorageFullError} there is no room; nothing was done
+   */
+  async ackAndSend(messageId, messages) {
+    const id = checkId(messageId);
+    const sends = checkSends(messages);
+    this.#checkOpen();
+    const targets = sends.map(({ target }, i) => {
+      if (typeof target !== "object" || target === null || !(#handle in target)) {
+        throw new TypeError(`messages[${i}][0] must be a mailbox that openMailbox of this module has opened`);
+      }
+      target.#checkOpen();
+      return target;
+    });
+    const frames = pack(sends.map(({ message }) => message));
+    const depths = await this.#handle.removeAndSend(id, targets.map((target) => target.#handle), frames);
+    if (depths === undefined) return false;
+    // a batch is one call: one observer, however many messages it got
+    for (const [target, depth] of new Map(targets.map((target, i) => [target, depths[i]]))) target.#observe(depth);
+    return true;
+  }
+
+  /**
+   * Gives a message that this mailbox holds back, at its old place in its priority, as a failed delivery.
+   *
+   * After `maxDeliveries` failed deliveries it becomes a dead letter instead, with the last `error`.
+   * @param {string} messageId
+   * @param {NackOptions} [options] `delay` in milliseconds before which it is not handed out again; `error`
+   * @returns {Promise<boolean>} false, and nothing changes, if this mailbox no longer holds it
+   */
+  async nack(messageId, options) {
+    const id = checkId(messageId);
+    const given = checkOptions(options, "options", ["delay", "error"]);
+    const delay = checkDelay(given.delay);
+    const error = checkFailure(given.error);
+    this.#checkOpen();
+    return this.#handle.fail(id, delay, error);
+  }
+
+  /**
+   * Moves a message that this mailbox holds to the dead letters, in one transaction.
+   * @param {string} messageId @param {string} reason why it is given up
+   * @returns {Promise<boolean>} false, and nothing changes, if this mailbox no longer holds it
+   */
+  async deadLetter(messageId, reason) {
+    const id = checkId(messageId);
+    const text = checkText("reason", reason);
+    this.#checkOpen();
+    return this.#handle.bury(id, text);
+  }
+
+  /**
+   * The newest dead letters, the newest first.
+   * @param {{limit?: number, offset?: number}} [options] `limit`: how many at most, else `batchSize`; `offset`: how many of
+   * the newest are passed over
+   * @returns {Promise<DeadLetter[]>}
+   */
+  async deadLetters(options) {
+    const given = checkOptions(options, "options", ["limit", "offset"]);
+    const limit = checkLimit(given.limit, this.#options.batchSize);
+    const offset = checkOffset(given.offset);
+    this.#checkOpen();
+    return deadLettersOf(...(await this.#handle.deadLetters(limit, offset)));
+  }
+
+  /**
+   * Puts a dead letter at the end of its priority as new. Its id, bytes and `createdAt` stay; it counts as never handed out.
+   * @param {string} messageId
+   * @returns {Promise<boolean>} false if there is none
+   */
+  async redrive(messageId) {
+    const id = checkId(messageId);
+    this.#checkOpen();
+    const depth = await this.#handle.redrive(id);
+    this.#observe(depth);
+    return depth !== undefined;
+  }
+
+  /**
+   * Deletes a dead letter for good.
+   * @param {string} messageId
+   * @returns {Promise<boolean>} false if there is none
+   */
+  async discard(messageId) {
+    const id = checkId(messageId);
+    this.#checkOpen();
+    return this.#handle.discard(id);
+  }
+
+  /**
+   * Returns to the queue every inflight message whose holder is gone.
+   *
+   * This happens by itself when a mailbox is opened and while it is used; the call makes it happen now.
+   * @returns {Promise<number>} how many there were
+   */
+  async recover() {
+    this.#checkOpen();
+    return this.#handle.recover();
+  }
+
+  /** How many messages there are, exactly, all at one moment, and counted over all tabs. @returns {Promise<MailboxStats>} */
+  async status() {
+    this.#checkOpen();
+    return statsOf(await this.#handle.tally());
+  }
+
+  /**
+   * Shows messages and changes nothing.
+   *
+   * Queued ones come first, in the order in which they would be handed out, those not yet due after them by their due
+   * time; then those inflight, in the same order.
+   * @param {PeekOptions} [options] `limit`: how many at most, else `batchSize`; `status`: only these; `offset`: how many of
+   * them are passed over, which costs nothing
+   * @returns {Promise<MessageRecord[]>}
+   */
+  async peek(options) {
+    const given = checkOptions(options, "options", ["limit", "status", "offset"]);
+    const limit = checkLimit(given.limit, this.#options.batchSize);
+    const status = checkStatus(given.status);
+    const offset = checkOffset(given.offset);
+    this.#checkOpen();
+    return recordsOf(await this.#handle.peek(limit, status, offset));
+  }
+
+  /**
+   * Deletes all queued messages, delayed ones included. Those inflight stay.
+   * @returns {Promise<number>} how many there were
+   */
+  async purge() {
+    this.#checkOpen();
+    return this.#handle.purge();
+  }
+
+  /**
+   * Installs the observer of this mailbox; a new one replaces the old one, `null` removes it.
+   *
+   * It is called with the number of queued messages after each committed enqueue call, before that call's promise
+   * resolves; a batch is one call, a call that stored nothing is none. Enqueues of other tabs and workers reach it too, a
+   * moment later, and may be merged. One that throws is written to the console and harms nothing.
+   * @param {((queuedMessages: number) => void) | null} observer keep it short
+   * @returns {boolean} true: every mailbox here supports one
+   * @throws {MailboxClosedError}
+   */
+  setDepthObserver(observer) {
+    const checked = checkObserver(observer);
+    this.#checkOpen();
+    this.#observer = checked;
+    return true;
+  }
+
+  /**
+   * Records one after the other as they come, for `for await`; ends when the mailbox is closed.
+   *
+   * It claims `batchSize` messages at a time, waiting without polling, and acknowledges nothing. However the loop is left,
+   * what was claimed and not yielded goes back. Aborted by `signal`, it throws the signal's reason.
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {AsyncIterableIterator<MessageRecord, undefined>}
+   */
+  messages(options) {
+    const signal = checkSignal(checkOptions(options, "options", ["signal"]).signal);
+    this.#checkOpen();
+    const left = new AbortController();
+    /** @type {MessageRecord[]} claimed and not yet yielded */
+    const claimed = [];
+    const leave = async () => {
+      left.abort();
+      signal?.removeEventListener("abort", abort);
+      const ids = claimed.splice(0).map(({ id }) => checkId(id));
+      // a mailbox that closes gives back all that it holds itself
+      if (this.#closing === undefined) await this.#handle.release(joined(ids));
+    };
+    const abort = () => {
+      leave().catch(() => {
+        // what could not be given back now goes back when the mailbox is closed
+      });
+    };
+    if (signal?.aborted) abort();
+    else signal?.addEventListener("abort", abort);
+    /** @returns {Promise<IteratorResult<MessageRecord, undefined>>} */
+    const next = async () => {
+      signal?.throwIfAborted();
+      if (this.#closing !== undefined) await leave();
+      if (left.signal.aborted) return { done: true, value: undefined };
+      const first = claimed.shift();
+      if (first !== undefined) return { done: false, value: first };
+      try {
+        claimed.push(...(await this.#claim(this.#options.batchSize, Infinity, left.signal)));
+      } catch (error) {
+        if (!left.signal.aborted && !(error instanceof MailboxClosedError)) throw error;
+      }
+      return next();
+    };
+    return {
+      next,
+      async return() {
+        await leave();
+        return { done: true, value: undefined };
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  /** How safe the storage under this mailbox is, and how full. @returns {Promise<StorageReport>} */
+  async storageReport() {
+    this.#checkOpen();
+    const [persistent = null, usage = null, quota = null, wiped] = await this.#handle.storageReport();
+    return Object.freeze({ durability: this.#options.durability, persistent, usage, quota, wiped });
+  }
+
+  /**
+   * Asks the browser to keep this origin's storage when space gets scarce.
+   * @returns {Promise<boolean>} whether it will
+   * @throws {import("./errors.js").UnsupportedError} this is a worker, or an insecure context; a page has to ask
+   */
+  async requestPersistence() {
+    this.#checkOpen();
+    return this.#handle.requestPersistence();
+  }
+
+  /**
+   * Lets calls under way finish, then gives back what this mailbox still holds, as if it had not been handed out.
+   *
+   * A `dequeue` that waits ends with a `MailboxClosedError`, `messages()` just ends, and every later verb rejects with a
+   * `MailboxClosedError`. Closing twice is fine. `await using` closes by itself.
+   * @returns {Promise<void>}
+   */
+  async close() {
+    forgotten.unregister(this.#handle);
+    this.#closing ??= this.#handle.close();
+    await this.#closing;
+  }
+
+  /** For `await using`: closes the mailbox. */
+  async [Symbol.asyncDispose]() {
+    await this.close();
+  }
+
+  // -- inside -----------------------------------------------------------------------------------------------------------
+
+  /** @param {import("./types.js").Packable[]} messages */
+  async #store(messages) {
+    this.#checkOpen();
+    if (messages.length === 0) return [];
+    const [ids, depth] = await this.#handle.enqueue(pack(messages));
+    this.#observe(depth);
+    return idsOf(ids);
+  }
+
+  /** @param {number} limit @param {number} wait @param {AbortSignal} [signal] @returns {Promise<MessageRecord[]>} */
+  async #claim(limit, wait, signal) {
+    signal?.throwIfAborted();
+    const { batch, undo } = this.#handle.claim(limit, wait);
+    if (signal === undefined) return recordsOf(await batch);
+    return new Promise((resolve, reject) => {
+      // whichever comes first decides, in one step: a batch is never both handed out and undone
+      let stopped = false;
+      const stop = () => {
+        stopped = true;
+        undo().then(() => reject(signal.reason));
+      };
+      signal.addEventListener("abort", stop, { once: true });
+      batch
+        .finally(() => signal.removeEventListener("abort", stop))
+        .then((claimed) => stopped || resolve(recordsOf(claimed)))
+        .catch((error) => stopped || reject(error));
+    });
+  }
+
+  #checkOpen() {
+    if (this.#closing !== undefined) throw closed();
+  }
+
+  /** @param {number | undefined} depth undefined where nothing was stored */
+  #observe(depth) {
+    if (depth === undefined) return;
+    try {
+      this.#observer?.(depth);
+    } catch (error) {
+      console.error(`The depth observer of the mailbox ${JSON.stringify(this.name)} threw:`, error);
+    }
+  }
+
+  #abandon() {
+    this.#closing ??= Promise.resolve();
+    forgotten.unregister(this.#handle);
+    this.#handle.abandon();
+  }
+}
+
+// where the platform has no such symbol yet, the method is called "undefined"
+if (Symbol.asyncDispose === undefined) Reflect.deleteProperty(Mailbox.prototype, "undefined");
+
+/**
+ * Opens a mailbox of this origin's IndexedDB; makes it if it is not there. Python's `open_mailbox(name)` opens the same one.
+ *
+ * Works in pages, workers and service workers. Each open handle is one consumer: what it dequeues is its own until it
+ * acknowledges, gives back, closes, or its page or worker ends.
+ * @param {string} name a plain name, or `indexeddb://NAME` with the name percent-encoded
+ * @param {MailboxOptions} [options] `batchSize`, `maxDeliveries`, `lease` in milliseconds, `durability`
+ * @returns {Promise<Mailbox>}
+ * @throws {import("./errors.js").StorageUnavailableError} there is no IndexedDB here, or it cannot be opened
+ * @throws {import("./errors.js").StorageCorruptError} what is stored there is no mailbox
+ */
+export async function openMailbox(name, options) {
+  const mailbox = checkName(name);
+  const checked = checkMailboxOptions(options);
+  const { durability, maxDeliveries, lease } = checked;
+  const most = maxDeliveries === Infinity ? 0 : maxDeliveries;
+  return mailboxOf(await MailboxHandle.open(mailbox, durability, most, lease), checked);
+}
+
+/** The names of all mailboxes of this origin, sorted. Creates none. @returns {Promise<string[]>} */
+export async function listMailboxes() {
+  return (await directory.listMailboxes()).sort();
+}
+
+/**
+ * Deletes a mailbox with all that is in it, in one transaction. A handle that is open on it goes on with an empty one.
+ * @param {string} name as for `openMailbox`
+ * @returns {Promise<boolean>} false if there was none
+ */
+export async function deleteMailbox(name) {
+  return directory.deleteMailbox(checkName(name));
+}
+
+/** @param {import("./types.js").Packable[]} messages */
+const pack = (messages) => packFrames(messages, Date.now());
+
+/** @param {Uint8Array[]} ids */
+function joined(ids) {
+  const bytes = new Uint8Array(ids.length * ID_BYTES);
+  ids.forEach((id, i) => bytes.set(id, i * ID_BYTES));
+  return bytes;
+}

@@ -1,0 +1,272 @@
+/**
+ * Checks of what callers of the API pass: each throws a `TypeError` or `RangeError` that names the argument.
+ *
+ * All of it runs before a verb touches the storage, so a bad argument never leaves anything half written. `undefined`
+ * means "not given"; `null` does not.
+ */
+
+import { unavailable } from "./errors.js";
+import { bytesOfId } from "./uuids.js";
+
+/** Characters of a mailbox's name. */
+const LONGEST_NAME = 200;
+
+/** Milliseconds: 100 years. A due time stays an exact number, far below 2 ** 53. */
+const LONGEST_DELAY = 100 * 365.25 * 86_400_000;
+
+/** By the number that a priority has in a frame. */
+export const PRIORITIES = /** @type {const} */ (["normal", "high"]);
+
+/** By the number that a status has in a batch. */
+export const STATUSES = /** @type {const} */ (["queued", "inflight"]);
+
+const DURABILITIES = /** @type {const} */ (["strict", "relaxed"]);
+
+/** Of an `enqueue`. */
+export const MESSAGE_OPTIONS = ["priority", "messageId", "delay"];
+
+const URL_FORM = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/(.*)$/s;
+
+/** @typedef {import("./types.js").Packable} Packable */
+
+/**
+ * A mailbox's own name, from a plain name or `indexeddb://NAME`; the same as in Python's `open_mailbox`.
+ * @param {unknown} name @returns {string}
+ */
+export function checkName(name) {
+  if (typeof name !== "string") throw new TypeError(`name must be a string, not ${described(name)}`);
+  const [, scheme, rest] = URL_FORM.exec(name) ?? [];
+  if (scheme === undefined) return checkPlainName(name);
+  if (scheme.toLowerCase() !== "indexeddb") {
+    throw unavailable(`name ${described(name)} is not in IndexedDB, which is all that JavaScript reaches; use NAME or indexeddb://NAME.`);
+  }
+  if (/[/?#]/.test(rest)) {
+    throw new RangeError(`name ${described(name)} must look like indexeddb://NAME, with '/', '?' and '#' percent-encoded`);
+  }
+  if (/%(?![0-9A-Fa-f]{2})/.test(rest)) {
+    throw new RangeError(`name ${described(name)} has a '%' that is no percent-encoding; write '%25' for '%'`);
+  }
+  try {
+    return checkPlainName(decodeURIComponent(rest));
+  } catch (error) {
+    if (error instanceof URIError) throw new RangeError(`name ${described(name)} does not decode to UTF-8`);
+    throw error;
+  }
+}
+
+/** @param {string} name */
+function checkPlainName(name) {
+  const length = [...name].length;
+  if (length < 1 || length > LONGEST_NAME) throw new RangeError(`name must have 1 to ${LONGEST_NAME} characters, not ${length}`);
+  const refused = /[\p{Cc}\p{Cs}]/u.exec(name);
+  if (refused !== null) {
+    throw new RangeError(`name must not contain the control character or lone surrogate ${JSON.stringify(refused[0])}`);
+  }
+  return name;
+}
+
+/** @param {unknown} options @returns {Required<import("./values.js").MailboxOptions>} */
+export function checkMailboxOptions(options) {
+  const given = checkOptions(options, "options", ["batchSize", "maxDeliveries", "lease", "durability"]);
+  const { batchSize = 32, maxDeliveries = Infinity, lease = 300_000, durability = "strict" } = given;
+  if (typeof lease !== "number") throw new TypeError(`lease must be a number of milliseconds, not ${described(lease)}`);
+  if (!(lease > 0 && lease < Infinity)) {
+    throw new RangeError(`lease must be a positive, finite number of milliseconds, not ${lease}`);
+  }
+  return {
+    batchSize: checkCount("batchSize", batchSize),
+    maxDeliveries: maxDeliveries === Infinity ? Infinity : checkCount("maxDeliveries", maxDeliveries),
+    lease,
+    durability: checkChoice("durability", durability, DURABILITIES),
+  };
+}
+
+/**
+ * The options of a call, of which there are no others than `known`: a misspelt one would silently not be there.
+ * @param {unknown} options @param {string} name @param {string[]} known @returns {Record<string, unknown>}
+ */
+export function checkOptions(options, name, known) {
+  if (options === undefined) return {};
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`${name} must be an object, not ${described(options)}`);
+  }
+  const unknown = Object.keys(options).find((key) => !known.includes(key));
+  if (unknown !== undefined) throw new TypeError(`${name} must not have ${unknown}; there are ${known.join(", ")}`);
+  return /** @type {Record<string, unknown>} */ (options);
+}
+
+/**
+ * The checked copy of a message.
+ * @param {unknown} sender @param {unknown} payload @param {Record<string, unknown>} options
+ * @param {string} [where] goes before an argument's name, as in `messages[3].`
+ * @returns {Packable}
+ */
+export function checkMessage(sender, payload, { priority = "normal", messageId, delay }, where = "") {
+  return {
+    sender: checkBytes(`${where}sender`, sender),
+    payload: checkBytes(`${where}payload`, payload),
+    priority: PRIORITIES.indexOf(checkChoice(`${where}priority`, priority, PRIORITIES)),
+    id: messageId === undefined ? undefined : checkId(messageId, `${where}messageId`),
+    due: dueAfter(checkDelay(delay, `${where}delay`)),
+  };
+}
+
+/** All of an iterable, checked; what it throws goes to the caller. @param {unknown} messages */
+export function checkMessages(messages) {
+  return Array.from(checkIterable("messages", messages, "messages"), (message, i) => checkNewMessage(message, `messages[${i}]`));
+}
+
+/** @param {unknown} message @param {string} where */
+function checkNewMessage(message, where) {
+  if (typeof message !== "object" || message === null) {
+    throw new TypeError(`${where} must be an object with sender and payload, not ${described(message)}`);
+  }
+  const { sender, payload, ...options } = /** @type {Record<string, unknown>} */ (message);
+  const checked = checkMessage(sender, payload, options, `${where}.`);
+  checkOptions(options, where, MESSAGE_OPTIONS);
+  return checked;
+}
+
+/**
+ * Pairs of whatever stands where a mailbox is expected, and a checked message.
+ * @param {unknown} messages @returns {{target: unknown, message: Packable}[]}
+ */
+export function checkSends(messages) {
+  return Array.from(checkIterable("messages", messages, "[mailbox, message] pairs"), (pair, i) => {
+    if (!Array.isArray(pair) || pair.length !== 2) {
+      throw new TypeError(`messages[${i}] must be a pair [mailbox, message], not ${described(pair)}`);
+    }
+    return { target: pair[0], message: checkNewMessage(pair[1], `messages[${i}][1]`) };
+  });
+}
+
+/** The 16 bytes of an id. @param {unknown} id @param {string} [name] */
+export function checkId(id, name = "messageId") {
+  if (typeof id !== "string") throw new TypeError(`${name} must be a string, a UUID, not ${described(id)}`);
+  const bytes = bytesOfId(id);
+  if (bytes === undefined) {
+    throw new RangeError(`${name} must be a UUID such as "0b1f6a1e-4d0c-8a52-9d3e-6f5a3c2b1a09", not ${described(id)}`);
+  }
+  return bytes;
+}
+
+/** The bytes of ids, 16 each, every id once. @param {unknown} ids */
+export function checkIds(ids) {
+  const checked = Array.from(checkIterable("ids", ids, "UUIDs"), (id, i) => checkId(id, `ids[${i}]`));
+  return [...new Map(checked.map((bytes) => [bytes.join(), bytes])).values()];
+}
+
+/** @param {unknown} limit @param {number} otherwise where none is given */
+export const checkLimit = (limit, otherwise) => (limit === undefined ? otherwise : checkCount("limit", limit));
+
+/** How many are passed over. @param {unknown} offset */
+export function checkOffset(offset) {
+  if (offset === undefined) return 0;
+  if (typeof offset !== "number") throw new TypeError(`offset must be a whole number, not ${described(offset)}`);
+  if (!Number.isSafeInteger(offset) || offset < 0) throw new RangeError(`offset must be a whole number from 0 on, not ${offset}`);
+  return offset;
+}
+
+/** Milliseconds, `Infinity` for ever. @param {unknown} wait */
+export function checkWait(wait) {
+  if (wait === undefined) return 0;
+  if (typeof wait !== "number") throw new TypeError(`wait must be a number of milliseconds, not ${described(wait)}`);
+  if (!(wait >= 0)) throw new RangeError(`wait must be 0 milliseconds or more, not ${wait}`);
+  return wait;
+}
+
+/** Whole milliseconds, rounded up so that nothing is due too early. @param {unknown} delay @param {string} [name] */
+export function checkDelay(delay, name = "delay") {
+  if (delay === undefined) return 0;
+  if (typeof delay !== "number") throw new TypeError(`${name} must be a number of milliseconds, not ${described(delay)}`);
+  if (!(delay >= 0 && delay <= LONGEST_DELAY)) {
+    throw new RangeError(`${name} must be between 0 and ${LONGEST_DELAY} milliseconds (100 years), not ${delay}`);
+  }
+  return Math.ceil(delay);
+}
+
+/** @param {unknown} signal @returns {AbortSignal | undefined} */
+export function checkSignal(signal) {
+  // a signal of another window is one, too
+  if (signal === undefined || Object.prototype.toString.call(signal) === "[object AbortSignal]") {
+    return /** @type {AbortSignal | undefined} */ (signal);
+  }
+  throw new TypeError(`signal must be an AbortSignal, not ${described(signal)}`);
+}
+
+/** The number of a status, if one is given. @param {unknown} status */
+export const checkStatus = (status) =>
+  status === undefined ? undefined : STATUSES.indexOf(checkChoice("status", status, STATUSES));
+
+/** @param {string} name @param {unknown} text */
+export function checkText(name, text) {
+  if (typeof text !== "string") throw new TypeError(`${name} must be a string, not ${described(text)}`);
+  return text;
+}
+
+/** What a failure said: a text, or an error with its stack. @param {unknown} error @returns {string | undefined} */
+export function checkFailure(error) {
+  if (error === undefined || typeof error === "string") return error;
+  if (!(error instanceof Error)) throw new TypeError(`error must be a string or an Error, not ${described(error)}`);
+  const { stack = "" } = error;
+  // only some browsers begin the stack with what happened
+  return stack.startsWith(String(error)) ? stack : `${error}\n${stack}`.trimEnd();
+}
+
+/** @param {unknown} observer @returns {((queuedMessages: number) => void) | null} */
+export function checkObserver(observer) {
+  if (observer !== null && typeof observer !== "function") {
+    throw new TypeError(`observer must be a function or null, not ${described(observer)}`);
+  }
+  return /** @type {((queuedMessages: number) => void) | null} */ (observer);
+}
+
+/** @param {number} delay milliseconds @returns {number} when that is, as frames have it */
+const dueAfter = (delay) => (delay > 0 ? Date.now() + delay : 0);
+
+/** A copy of the caller's bytes, as they are now. @param {string} name @param {unknown} value */
+function checkBytes(name, value) {
+  try {
+    if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
+    // one of another window is one, too
+    if (/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(value))) {
+      return new Uint8Array(/** @type {ArrayBuffer} */ (value)).slice();
+    }
+  } catch (cause) {
+    throw new TypeError(`${name} has no bytes any more: its buffer was transferred`, { cause });
+  }
+  throw new TypeError(
+    `${name} must be a Uint8Array, an ArrayBuffer or a view of one, not ${described(value)}` +
+      (typeof value === "string" ? "; new TextEncoder().encode(text) makes bytes of a text" : ""),
+  );
+}
+
+/** @param {string} name @param {unknown} value */
+function checkCount(name, value) {
+  if (typeof value !== "number") throw new TypeError(`${name} must be a whole number, not ${described(value)}`);
+  if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`${name} must be a whole number from 1 on, not ${value}`);
+  return value;
+}
+
+/** @template {string} Choice @param {string} name @param {unknown} value @param {readonly Choice[]} choices @returns {Choice} */
+function checkChoice(name, value, choices) {
+  if (choices.includes(/** @type {Choice} */ (value))) return /** @type {Choice} */ (value);
+  const Kind = typeof value === "string" ? RangeError : TypeError;
+  throw new Kind(`${name} must be ${choices.map((choice) => `"${choice}"`).join(" or ")}, not ${described(value)}`);
+}
+
+/** @param {string} name @param {unknown} value @param {string} what @returns {Iterable<unknown>} */
+function checkIterable(name, value, what) {
+  // a string is one, but of characters
+  if (typeof value === "object" && value !== null && Symbol.iterator in value) return /** @type {Iterable<unknown>} */ (value);
+  throw new TypeError(`${name} must be an iterable of ${what}, not ${described(value)}`);
+}
+
+/** A value in the text of an error. @param {unknown} value */
+function described(value) {
+  if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object" || value === null) return String(value);
+  const name = Object.getPrototypeOf(value)?.constructor?.name || "Object";
+  return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
+}

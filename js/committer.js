@@ -1,0 +1,280 @@
+/**
+ * Shared commits: while one transaction is on its way, what comes in is collected, and goes together into the next.
+ *
+ * Obligations:
+ * - An operation's promise resolves after its transaction is complete, never before, and rejects if it is not.
+ * - Operations run in the order in which they were submitted, over all mailboxes of the connection.
+ * - A caller alone waits for nobody; one that comes while a transaction gathers its states still joins it.
+ * - A transaction is strict if one of its operations is; a strict one never joins a relaxed transaction. It is over the
+ *   notes of departure too if one of its operations needs them, and only then.
+ * - If a shared transaction fails, each of its operations is tried apart, so that one that fails fails alone.
+ * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only where
+ *   the database shows that it was not committed.
+ * - On a full storage an operation that stores nothing is tried again with the reserve given up. What stores messages puts
+ *   it back in the same transaction where it is known to be gone, so as not to take its room.
+ */
+
+import { Commit } from "./commit.js";
+import { RECONNECTIONS, STORES } from "./database.js";
+import { MailboxError, translate } from "./errors.js";
+import { Losses, mayBeLoss } from "./losses.js";
+import { Reading, Unreadable } from "./reading.js";
+import { SegmentCache } from "./segments.js";
+import { Stale, Tenures } from "./tenures.js";
+
+/** Operations in one transaction at most, so that no caller waits without end for others that keep coming. */
+const SHARERS = 1000;
+
+/** @typedef {import("./types.js").Operation<unknown>} Operation */
+/** @typedef {{operation: Operation, resolve: (value: any) => void, reject: (reason: unknown) => void, refused?: boolean}} Submitted */
+/** Why a transaction failed, and whether it is sure that nothing of it was committed. @typedef {{error: Error, undone: boolean}} Failure */
+
+export class Committer {
+  /** @type {Submitted[]} */
+  #waiting = [];
+  #running = false;
+  /** Whether this context gave the reserve up and has not seen it since. */
+  #reserveSpent = false;
+  #cache = new SegmentCache();
+  #tenures = new Tenures();
+  /** The opening of the database that the cache and the tenures are of. */
+  #opening = 0;
+  #losses = new Losses();
+  /** How often the site's data had been cleared when the losses were found. */
+  #wipes = 0;
+  #connection;
+  #announce;
+
+  /** @param {import("./database.js").Connection} connection @param {(commit: Commit) => void} announce called after each commit */
+  constructor(connection, announce) {
+    this.#connection = connection;
+    this.#announce = announce;
+  }
+
+  /**
+   * Runs an operation in a readwrite transaction.
+   * @template T @param {import("./types.js").Operation<T>} operation @returns {Promise<T>} its result, once committed
+   */
+  submit(operation) {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ operation, resolve, reject });
+      if (!this.#running) this.#run();
+    });
+  }
+
+  /**
+   * Reads in a transaction of its own, at one moment.
+   * @template T @param {(reading: Reading) => Promise<T>} read @param {string[]} [stores] @returns {Promise<T>}
+   */
+  async read(read, stores) {
+    for (let attempt = 1; ; attempt++) {
+      const { transaction, opening } = await this.#connection.begin("readonly", "default", stores);
+      /** @type {Reading | undefined} */
+      let reading;
+      try {
+        // numbers begin anew in a database that was cleared: what is kept of the one before stands for other messages
+        const cache = opening === this.#opening ? this.#cache : new SegmentCache();
+        reading = new Reading(transaction, cache, this.#lossesNow());
+        return await read(reading);
+      } catch (error) {
+        if (error instanceof Unreadable) throw error;
+        const failure = translate(error);
+        if (failure.name !== "ConnectionLostError" || attempt > RECONNECTIONS) throw failure;
+        this.#connection.drop(transaction.db);
+        if (mayBeLoss(error)) await this.#losses.find(this.#connection, reading?.asked ?? []);
+      }
+    }
+  }
+
+  async #run() {
+    this.#running = true;
+    while (this.#waiting.length > 0) {
+      const durability = this.#waiting.some(({ operation }) => operation.durability === "strict") ? "strict" : "relaxed";
+      const notes = this.#waiting.some(({ operation }) => operation.needsNotes());
+      /** @type {Submitted[]} */
+      const sharing = [];
+      const joining = () => {
+        const next = this.#waiting[0];
+        if (next === undefined || sharing.length === SHARERS) return undefined;
+        if (next.operation.durability === "strict" && durability === "relaxed") return undefined;
+        if (next.operation.needsNotes() && !notes) return undefined;
+        sharing.push(next);
+        return this.#waiting.shift();
+      };
+      let failure = await this.#commit(durability, notes, joining);
+      if (failure?.error instanceof Stale) {
+        const again = [...sharing];
+        failure = await this.#commit(durability, notes, () => again.shift() ?? joining(), true);
+      }
+      if (failure === undefined) continue;
+      if (sharing.length === 0) for (const { reject } of this.#waiting.splice(0)) reject(failure.error);
+      for (const apart of sharing) {
+        if (!apart.refused) await this.#commitApart(apart, durability, failure, sharing.length === 1);
+      }
+    }
+    this.#running = false;
+  }
+
+  /**
+   * Tries an operation alone after a transaction that it was in has failed.
+   * @param {Submitted} apart @param {IDBTransactionDurability} durability @param {Failure} first why
+   * @param {boolean} wasAlone whether it was the only one in it
+   */
+  async #commitApart(apart, durability, first, wasAlone) {
+    const mayPass = (/** @type {Error} */ error) =>
+      error instanceof Stale ||
+      error.name === "ConnectionLostError" ||
+      (error.name === "StorageFullError" && !apart.operation.stores);
+    /** @type {Failure | undefined} */
+    let failure = first;
+    for (let attempt = 0; failure?.undone && attempt < RECONNECTIONS; attempt++) {
+      if (!mayPass(failure.error) && (wasAlone || attempt > 0)) break;
+      if (failure.error.name === "StorageFullError" && !apart.operation.stores) await this.#spendReserve();
+      const only = [apart];
+      failure = await this.#commit(durability, apart.operation.needsNotes(), () => only.pop(), true);
+    }
+    if (failure !== undefined) apart.reject(failure.error);
+  }
+
+  /** What is kept in memory may be what was never committed, or of a database that is no more. */
+  #forget() {
+    this.#cache.clear();
+    this.#tenures.forget();
+  }
+
+  /** What has been lost of the database that is open: in another one the same keys are other records. */
+  #lossesNow() {
+    if (this.#wipes !== this.#connection.wipes) this.#losses = new Losses();
+    this.#wipes = this.#connection.wipes;
+    return this.#losses;
+  }
+
+  /** On a full storage a transaction of deletes alone still commits, and then there is some room. */
+  async #spendReserve() {
+    this.#reserveSpent = true;
+    try {
+      const { transaction } = await this.#connection.begin("readwrite", "relaxed");
+      const ending = new Ending(transaction);
+      transaction.objectStore("meta").delete("reserve");
+      transaction.commit();
+      await ending.completion;
+    } catch {
+      // what needed it is tried again all the same, and meets the error itself
+    }
+  }
+
+  /**
+   * One transaction.
+   * @param {IDBTransactionDurability} durability @param {boolean} notes whether the notes of departure are part of it
+   * @param {() => Submitted | undefined} joining gives the next to share it
+   * @param {boolean} [readFirst] whether no state may come from memory
+   * @returns {Promise<Failure | undefined>} why it failed; then no promise has been resolved
+   */
+  async #commit(durability, notes, joining, readFirst = false) {
+    /** @type {Commit | undefined} */
+    let commit;
+    let finished = false;
+    /** @type {[Submitted, unknown][]} */
+    const results = [];
+    try {
+      const begun = await this.#connection.begin("readwrite", durability, notes ? STORES : undefined);
+      const { transaction, opening } = begun;
+      const ending = new Ending(transaction);
+      if (opening !== this.#opening) this.#forget();
+      this.#opening = opening;
+      commit = new Commit(transaction, this.#cache, this.#lossesNow(), this.#tenures, readFirst);
+      try {
+        for (let next = joining(); next !== undefined; next = joining()) {
+          if (next.operation.stores) commit.willStore(this.#reserveSpent);
+          results.push([next, await runIn(commit, next)]);
+        }
+        await commit.finish();
+        finished = true;
+      } catch (error) {
+        abort(transaction);
+        ending.completion.catch(() => {});
+        throw error instanceof DOMException ? (ending.reason ?? error) : error;
+      }
+      await ending.completion;
+    } catch (cause) {
+      this.#forget();
+      if (isStale(cause)) return { error: new Stale(), undone: true };
+      const error = translate(cause);
+      if (commit === undefined || error.name !== "ConnectionLostError") return { error, undone: true };
+      this.#connection.drop(commit.transaction.db);
+      if (mayBeLoss(cause)) await this.#losses.find(this.#connection, commit.asked);
+      const committed = finished ? await this.#wasCommitted(commit) : false;
+      if (committed !== true) return { error, undone: committed === false };
+    }
+    commit.completed();
+    if (commit.keptReserve) this.#reserveSpent = false;
+    for (const [{ resolve }, value] of results) resolve(value);
+    try {
+      this.#announce(commit);
+    } catch (error) {
+      console.error(error); // a listener's own affair: what was committed stays so, and the next calls come
+    }
+    return undefined;
+  }
+
+  /** Whether a transaction whose connection was lost with it was committed; undefined if nothing tells. @param {Commit} commit */
+  async #wasCommitted(commit) {
+    try {
+      return await this.read((reading) => commit.isIn(reading));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** Runs an operation; one that refuses fails at once, and is not tried again. @param {Commit} commit @param {Submitted} submitted */
+async function runIn(commit, submitted) {
+  try {
+    return await submitted.operation.run(commit);
+  } catch (error) {
+    if (error instanceof MailboxError && error.name !== "ConnectionLostError") {
+      submitted.refused = true;
+      submitted.reject(error);
+    }
+    throw error;
+  }
+}
+
+/** How a transaction ends. */
+class Ending {
+  /**
+   * Why it failed, once that is known: the error of the request that failed first; never an AbortError, which only says that
+   * it failed. @type {DOMException | undefined}
+   */
+  reason;
+
+  /** @param {IDBTransaction} transaction */
+  constructor(transaction) {
+    transaction.onerror = ({ target }) => this.#note(/** @type {IDBRequest} */ (target).error);
+    /** @type {Promise<void>} */
+    this.completion = new Promise((resolve, reject) => {
+      transaction.oncomplete = () => resolve();
+      transaction.onabort = () => {
+        this.#note(transaction.error);
+        reject(this.reason ?? new DOMException("The transaction was aborted.", "AbortError"));
+      };
+    });
+  }
+
+  /** @param {DOMException | null} error */
+  #note(error) {
+    if (error !== null && error.name !== "AbortError") this.reason ??= error;
+  }
+}
+
+/** A blind write whose token was revoked breaks the rule that tokens are unique. @param {unknown} error */
+const isStale = (error) => error instanceof Stale || (error instanceof DOMException && error.name === "ConstraintError");
+
+/** @param {IDBTransaction} transaction */
+function abort(transaction) {
+  try {
+    transaction.abort();
+  } catch {
+    // it is over already
+  }
+}

@@ -1,0 +1,43 @@
+/** The mailboxes of the database as a whole: which there are, and the end of one. */
+
+import { committer, connection } from "./context.js";
+import { result } from "./database.js";
+import { forgetSeen } from "./seen.js";
+
+/** The names of all mailboxes. @returns {Promise<string[]>} */
+export function listMailboxes() {
+  return briefly(() =>
+    committer.read(async (reading) => {
+      const names = await result(reading.store("mailboxes").getAllKeys(IDBKeyRange.upperBound([], true)));
+      return names.filter((name) => typeof name === "string");
+    }),
+  );
+}
+
+/** @param {string} mailbox @returns {Promise<boolean>} false if there was none */
+export function deleteMailbox(mailbox) {
+  return briefly(async () => {
+    const found = await committer.submit({
+      durability: "strict",
+      stores: false,
+      needsNotes: () => false,
+      run: async (commit) => {
+        const found = await commit.exists(mailbox);
+        if (found) await commit.deleteMailbox(mailbox);
+        return found;
+      },
+    });
+    forgetSeen(mailbox);
+    return found;
+  });
+}
+
+/** With the connection open for one call. @template T @param {() => Promise<T>} call */
+async function briefly(call) {
+  connection.enter();
+  try {
+    return await call();
+  } finally {
+    connection.leave();
+  }
+}

@@ -1,0 +1,198 @@
+/**
+ * Messages as bytes: how they cross between Python and JavaScript, and how they lie in the database.
+ *
+ * A frame is one message. Frames follow one another without gaps; numbers are little-endian.
+ *
+ *     offset  size
+ *          0     1  flags: bit 0 set if an id follows the header, bit 1 if a due time follows that
+ *          1     1  priority
+ *          2     2  zero
+ *          4     4  length of the sender
+ *          8     4  length of the payload
+ *         12     8  creation time, float64, milliseconds since 1970
+ *         20    16  the id its sender gave it, if flagged
+ *          …     8  due time, float64, milliseconds since 1970, if flagged
+ *          …        sender, payload
+ *
+ * A batch is what `claim` and `peek` give: a uint32 count, as many entries of 24 bytes (id, uint32 delivery count,
+ * uint32 status), then as many frames.
+ *
+ * `pymailbox/backends/indexeddb/frames.py` is the other end of this border.
+ */
+
+import { ID_BYTES } from "./ids.js";
+
+const HEADER_BYTES = 20;
+const HAS_ID = 1;
+const HAS_DUE = 2;
+const DUE_BYTES = 8;
+const COUNT_BYTES = 4;
+const ENTRY_BYTES = ID_BYTES + 8;
+
+/** What Python's clock can tell: the years 1 to 9999, in milliseconds since 1970. */
+const EARLIEST = -62_135_596_800_000;
+const LATEST = 253_402_300_799_999;
+
+export const QUEUED = 0;
+export const INFLIGHT = 1;
+
+/** @param {Uint8Array} bytes */
+export const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/**
+ * The frames in some bytes, one after the other.
+ * @param {Uint8Array} bytes @param {number} [offset] where the first one begins
+ * @returns {Generator<import("./types.js").Frame>}
+ * @throws {RangeError} if the bytes are no frames
+ */
+export function* framesIn(bytes, offset = 0) {
+  const view = viewOf(bytes);
+  while (offset < bytes.length) {
+    const frame = frameAt(view, offset);
+    yield frame;
+    offset = frame.end;
+  }
+}
+
+/**
+ * The frame that begins somewhere.
+ * @param {DataView} view @param {number} offset @returns {import("./types.js").Frame}
+ * @throws {RangeError} if there is none: whatever gets through is a message to the other end of the border
+ */
+export function frameAt(view, offset) {
+  const flags = view.getUint8(offset);
+  const createdAt = view.getFloat64(offset + 12, true);
+  if (flags > (HAS_ID | HAS_DUE) || view.getUint16(offset + 2) !== 0 || !isTime(createdAt)) {
+    throw new RangeError("these bytes are no message");
+  }
+  const named = (flags & HAS_ID) !== 0;
+  const payloadBytes = view.getUint32(offset + 8, true);
+  let at = offset + HEADER_BYTES + (named ? ID_BYTES : 0);
+  let due = 0;
+  if ((flags & HAS_DUE) !== 0) {
+    due = view.getFloat64(at, true);
+    at += DUE_BYTES;
+  }
+  const end = at + view.getUint32(offset + 4, true) + payloadBytes;
+  if (end > view.byteLength) throw new RangeError("a message ends beyond its record");
+  return { offset, end, priority: view.getUint8(offset + 1), named, due, payloadBytes };
+}
+
+/** Whether a number is a time that crosses the border. @param {unknown} milliseconds since 1970 */
+export const isTime = (milliseconds) => typeof milliseconds === "number" && milliseconds >= EARLIEST && milliseconds <= LATEST;
+
+/**
+ * The frames of messages.
+ * @param {import("./types.js").Packable[]} messages @param {number} createdAt milliseconds since 1970
+ */
+export function packFrames(messages, createdAt) {
+  let size = 0;
+  for (const { id, due, sender, payload } of messages) {
+    size += HEADER_BYTES + (id === undefined ? 0 : ID_BYTES) + (due > 0 ? DUE_BYTES : 0) + sender.length + payload.length;
+  }
+  const frames = new Uint8Array(size);
+  const view = viewOf(frames);
+  let at = 0;
+  for (const { priority, id, due, sender, payload } of messages) {
+    view.setUint8(at, (id === undefined ? 0 : HAS_ID) | (due > 0 ? HAS_DUE : 0));
+    view.setUint8(at + 1, priority);
+    view.setUint32(at + 4, sender.length, true);
+    view.setUint32(at + 8, payload.length, true);
+    view.setFloat64(at + 12, createdAt, true);
+    at += HEADER_BYTES;
+    if (id !== undefined) {
+      frames.set(id, at);
+      at += ID_BYTES;
+    }
+    if (due > 0) {
+      view.setFloat64(at, due, true);
+      at += DUE_BYTES;
+    }
+    frames.set(sender, at);
+    frames.set(payload, at + sender.length);
+    at += sender.length + payload.length;
+  }
+  return frames;
+}
+
+/**
+ * A frame of its own, for a message without a sender.
+ * @param {number} priority @param {Uint8Array} id @param {Uint8Array} payload @param {number} createdAt
+ */
+export const frameOf = (priority, id, payload, createdAt) =>
+  packFrames([{ priority, id, due: 0, sender: new Uint8Array(), payload }], createdAt);
+
+/** A frame with an id in it and no due time. @param {Uint8Array} frame one frame @param {Uint8Array} id */
+export function named(frame, id) {
+  const flags = frame[0];
+  const bodyAt = HEADER_BYTES + ((flags & HAS_ID) !== 0 ? ID_BYTES : 0) + ((flags & HAS_DUE) !== 0 ? DUE_BYTES : 0);
+  const renamed = new Uint8Array(HEADER_BYTES + ID_BYTES + frame.length - bodyAt);
+  renamed.set(frame.subarray(0, HEADER_BYTES));
+  renamed[0] = HAS_ID;
+  renamed.set(id, HEADER_BYTES);
+  renamed.set(frame.subarray(bodyAt), HEADER_BYTES + ID_BYTES);
+  return renamed;
+}
+
+/** The id that the sender gave. @param {Uint8Array} bytes @param {import("./types.js").Frame} frame of `bytes` */
+export function idIn(bytes, frame) {
+  return bytes.slice(frame.offset + HEADER_BYTES, frame.offset + HEADER_BYTES + ID_BYTES);
+}
+
+/**
+ * Packs a batch.
+ * @param {import("./types.js").Entry[]} entries
+ */
+export function packBatch(entries) {
+  let size = COUNT_BYTES + entries.length * ENTRY_BYTES;
+  for (const { frame } of entries) size += frame.end - frame.offset;
+  const batch = new Uint8Array(size);
+  const view = viewOf(batch);
+  view.setUint32(0, entries.length, true);
+  let entryAt = COUNT_BYTES;
+  let frameTo = COUNT_BYTES + entries.length * ENTRY_BYTES;
+  for (const { bytes, frame, writeIdTo, deliveryCount, status } of entries) {
+    if (frame.named) batch.set(idIn(bytes, frame), entryAt);
+    else writeIdTo(view, entryAt);
+    view.setUint32(entryAt + ID_BYTES, deliveryCount, true);
+    view.setUint32(entryAt + ID_BYTES + 4, status, true);
+    entryAt += ENTRY_BYTES;
+    batch.set(bytes.subarray(frame.offset, frame.end), frameTo);
+    frameTo += frame.end - frame.offset;
+  }
+  return batch;
+}
+
+/** The ids of a batch, 16 bytes each. @param {Uint8Array} batch */
+export function idsOfBatch(batch) {
+  const ids = new Uint8Array(viewOf(batch).getUint32(0, true) * ID_BYTES);
+  for (let i = 0; i * ID_BYTES < ids.length; i++) {
+    const entryAt = COUNT_BYTES + i * ENTRY_BYTES;
+    ids.set(batch.subarray(entryAt, entryAt + ID_BYTES), i * ID_BYTES);
+  }
+  return ids;
+}
+
+/**
+ * The messages of a batch, their bytes copied out of it.
+ * @param {Uint8Array} batch @returns {import("./types.js").Unpacked[]}
+ */
+export function unpackBatch(batch) {
+  const view = viewOf(batch);
+  const count = view.getUint32(0, true);
+  let entryAt = COUNT_BYTES;
+  return Array.from(framesIn(batch, COUNT_BYTES + count * ENTRY_BYTES), (frame) => {
+    const payloadAt = frame.end - frame.payloadBytes;
+    const unpacked = {
+      id: batch.slice(entryAt, entryAt + ID_BYTES),
+      sender: batch.slice(payloadAt - view.getUint32(frame.offset + 4, true), payloadAt),
+      payload: batch.slice(payloadAt, frame.end),
+      priority: frame.priority,
+      createdAt: view.getFloat64(frame.offset + 12, true),
+      deliveryCount: view.getUint32(entryAt + ID_BYTES, true),
+      status: view.getUint32(entryAt + ID_BYTES + 4, true),
+    };
+    entryAt += ENTRY_BYTES;
+    return unpacked;
+  });
+}

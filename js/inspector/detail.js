@@ -1,0 +1,163 @@
+/** One message in full: what is known of it, its payload in three ways, and why it died. */
+
+import { button, html, setText } from "./dom.js";
+import { likelyMode, line, shown, visible } from "./preview.js";
+import * as words from "./words.js";
+
+/** @typedef {import("./list.js").Item} Item */
+/** @typedef {import("./preview.js").Mode} Mode */
+
+/** @type {[Mode, string][]} */
+const MODES = [
+  ["text", "Text"],
+  ["json", "JSON"],
+  ["hex", "Hex"],
+];
+
+/** Characters of a reason or a traceback that are shown at most. */
+const LONGEST_TEXT = 64 * 1024;
+
+/**
+ * @typedef {object} Actions
+ * @property {(item: Item) => void} redrive
+ * @property {(item: Item) => void} discard
+ * @property {() => void} close
+ */
+
+export class Detail {
+  #actions;
+  #title = html("h3", { tabindex: -1, id: "detail-title" }, "Message");
+  #notice = html("p", { class: "note", role: "status" });
+  #facts = html("dl", { class: "facts" });
+  #death = html("div", { class: "death" });
+  #payload = html("pre", { tabindex: 0, role: "group", "aria-label": "Payload", dir: "auto" });
+  #note = html("p", { class: "note" });
+  /** @type {Map<Mode, HTMLInputElement>} */
+  #modes = new Map();
+  #buttons = html("div", { class: "buttons" });
+  /** What each part of the view was made of. @type {Map<string, string>} */
+  #drawn = new Map();
+  /** @type {Item | undefined} */
+  #item;
+
+  /** @param {Actions} actions */
+  constructor(actions) {
+    this.#actions = actions;
+    const modes = MODES.map(([mode, label]) => {
+      const input = html("input", { type: "radio", name: "mode", value: mode });
+      input.addEventListener("change", () => this.#showPayload(mode));
+      this.#modes.set(mode, input);
+      return html("label", {}, input, html("span", {}, label));
+    });
+    this.element = html(
+      "section",
+      { class: "detail", "aria-labelledby": "detail-title", hidden: true },
+      html("div", { class: "bar" }, this.#title, button("Close", actions.close, { class: "quiet" })),
+      this.#notice,
+      this.#buttons,
+      this.#death,
+      html("fieldset", { class: "modes" }, html("legend", {}, "Payload as"), ...modes),
+      this.#payload,
+      this.#note,
+      this.#facts,
+    );
+    this.element.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      actions.close();
+    });
+  }
+
+  /** The message that is shown. */
+  get item() {
+    return this.#item;
+  }
+
+  /** @param {Item} item */
+  show(item) {
+    const { record, letter } = item;
+    this.#item = item;
+    this.element.hidden = false;
+    setText(this.#title, letter === undefined ? "Message" : "Dead letter");
+    setText(this.#notice, "");
+    const facts = factsOf(item);
+    // what stays is left alone: somebody may be selecting it
+    if (!this.#has("facts", facts)) {
+      this.#facts.replaceChildren(...facts.flatMap(([term, value]) => [html("dt", {}, term), html("dd", {}, html("bdi", {}, value))]));
+    }
+    if (this.#has("message", [record.id, letter?.diedAt])) return;
+    this.#death.replaceChildren(...(letter === undefined ? [] : deathOf(letter.reason, letter.error)));
+    this.#buttons.replaceChildren(
+      ...(letter === undefined
+        ? []
+        : [
+            button("Redrive", () => this.#actions.redrive(item), { title: "Puts it at the end of the queue, as new" }),
+            button("Discard", () => this.#actions.discard(item), { class: "danger", title: "Deletes it for good" }),
+          ]),
+    );
+    const mode = likelyMode(record.payload);
+    for (const [each, input] of this.#modes) input.checked = each === mode;
+    this.#showPayload(mode);
+  }
+
+  /** Says that the message is not where it was any more; what was seen of it stays. */
+  leftList() {
+    setText(this.#notice, "It is not on this page any more; this is how it was seen last.");
+  }
+
+  hide() {
+    this.#item = undefined;
+    this.#drawn.clear();
+    this.element.hidden = true;
+  }
+
+  focus() {
+    this.#title.focus();
+  }
+
+  /** Whether a part of the view was made of these very values; it is now. @param {string} part @param {unknown} values */
+  #has(part, values) {
+    const text = JSON.stringify(values);
+    const same = this.#drawn.get(part) === text;
+    this.#drawn.set(part, text);
+    return same;
+  }
+
+  /** @param {Mode} mode */
+  #showPayload(mode) {
+    const { text, note } = shown(this.#item?.record.payload ?? new Uint8Array(), mode);
+    setText(this.#payload, text);
+    this.#payload.classList.toggle("empty", text === "");
+    this.#payload.classList.toggle("hex", mode === "hex");
+    setText(this.#note, text === "" ? "The payload is empty." : note);
+  }
+}
+
+/** @param {Item} item @returns {[string, string][]} */
+function factsOf({ record, letter }) {
+  const { id, sender, payload, priority, createdAt, status, deliveryCount } = record;
+  return [
+    ["Sender", line(sender)],
+    ["Priority", priority],
+    ["Status", letter === undefined ? { queued: "queued", inflight: "in flight" }[status] : "dead letter"],
+    ["Enqueued", words.moment(createdAt)],
+    ...(letter === undefined ? [] : [/** @type {[string, string]} */ (["Died", words.moment(letter.diedAt)])]),
+    ["Handed out", words.count(deliveryCount, "time")],
+    ["Size", words.count(payload.length, "byte")],
+    ["Id", id],
+  ];
+}
+
+/** @param {string} reason @param {string | null} error */
+function deathOf(reason, error) {
+  const why = html("p", { class: "why" }, html("b", {}, "Reason: "), html("bdi", {}, short(reason)));
+  if (error === null) return [why];
+  return [
+    why,
+    html("pre", { class: "traceback", tabindex: 0, role: "group", "aria-label": "Error and traceback" }, short(error)),
+  ];
+}
+
+/** @param {string} text */
+const short = (text) =>
+  visible(text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}\n… (${words.count(text.length, "character")})` : text);

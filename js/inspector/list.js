@@ -1,0 +1,157 @@
+/** A page of messages as a table: one row each, kept while its message is there, so that the focus stays where it is. */
+
+import { html, setAttributes, setText } from "./dom.js";
+import { line } from "./preview.js";
+import * as words from "./words.js";
+
+/** @typedef {import("../values.js").MessageRecord} MessageRecord */
+/** @typedef {import("../values.js").DeadLetter} DeadLetter */
+
+/** A message as it is listed. @typedef {{record: MessageRecord, letter: DeadLetter | undefined}} Item */
+
+/** @typedef {{row: HTMLTableRowElement, opener: HTMLButtonElement, age: HTMLElement, reason: HTMLElement, deliveries: HTMLElement, item: Item}} Row */
+
+export class MessageList {
+  #caption = html("caption");
+  #heads = {
+    age: html("th", { scope: "col", class: "age" }, "Age"),
+    reason: html("th", { scope: "col", class: "reason" }, "Reason"),
+  };
+  #body = html("tbody");
+  /** In their order. @type {Row[]} */
+  #rows = [];
+  /** The id of the row that Tab reaches. */
+  #reachable = "";
+  #selected = "";
+  #onOpen;
+
+  /** @param {(item: Item, byKeyboard: boolean) => void} onOpen */
+  constructor(onOpen) {
+    this.#onOpen = onOpen;
+    const head = html(
+      "tr",
+      {},
+      this.#heads.age,
+      html("th", { scope: "col", class: "sender" }, "Sender"),
+      html("th", { scope: "col", class: "preview" }, "Message"),
+      this.#heads.reason,
+      html("th", { scope: "col", class: "size" }, "Size"),
+      html("th", { scope: "col", class: "deliveries" }, "Handed out"),
+    );
+    this.element = html("table", {}, this.#caption, html("thead", {}, head), this.#body);
+    this.#body.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  get isEmpty() {
+    return this.#rows.length === 0;
+  }
+
+  /** The listed message at a place, or the last before it. @param {number} index @returns {Item | undefined} */
+  near(index) {
+    return this.#rows[Math.min(index, this.#rows.length - 1)]?.item;
+  }
+
+  /** Where a message is listed; -1 if it is not. @param {string} id */
+  indexOf(id) {
+    return this.#rows.findIndex(({ item }) => item.record.id === id);
+  }
+
+  /** @param {Item[]} items @param {string} caption @param {boolean} dead whether they are dead letters */
+  show(items, caption, dead) {
+    setText(this.#caption, caption);
+    setText(this.#heads.age, dead ? "Died" : "Age");
+    this.element.classList.toggle("dead", dead);
+    const focused = this.#rows.findIndex(({ opener }) => opener.matches(":focus"));
+    const before = new Map(this.#rows.map((row) => [row.item.record.id, row]));
+    this.#rows = items.map((item) => {
+      const row = before.get(item.record.id) ?? this.#made(item);
+      row.item = item;
+      setText(row.reason, item.letter?.reason ?? "");
+      setText(row.deliveries, `${words.number(item.record.deliveryCount)}×`);
+      return row;
+    });
+    // rows that stay are not moved, or they would lose the focus
+    const staying = new Set(this.#rows.map(({ row }) => row));
+    for (const row of [...this.#body.rows]) if (!staying.has(row)) row.remove();
+    this.#rows.forEach(({ row }, i) => {
+      if (this.#body.rows[i] !== row) this.#body.insertBefore(row, this.#body.rows[i] ?? null);
+    });
+    if (this.indexOf(this.#reachable) === -1) this.#reachable = this.near(Math.max(0, focused))?.record.id ?? "";
+    if (focused !== -1 && !this.#rows.some(({ opener }) => opener.matches(":focus"))) this.focus(this.#reachable);
+    this.#mark();
+    this.tick();
+  }
+
+  /** Brings the ages up to date. */
+  tick() {
+    const now = Date.now();
+    for (const { age, item } of this.#rows) setText(age, words.age(bornOf(item), now));
+  }
+
+  /** @param {string} id of the message that is shown in full; "" for none */
+  select(id) {
+    this.#selected = id;
+    if (this.indexOf(id) !== -1) this.#reachable = id;
+    this.#mark();
+  }
+
+  /** @param {string} id @returns {boolean} whether it is listed */
+  focus(id) {
+    const row = this.#rows.find(({ item }) => item.record.id === id);
+    row?.opener.focus();
+    return row !== undefined;
+  }
+
+  #mark() {
+    for (const { row, opener, item } of this.#rows) {
+      const { id } = item.record;
+      setAttributes(opener, { tabindex: id === this.#reachable ? 0 : -1, "aria-expanded": String(id === this.#selected) });
+      row.classList.toggle("selected", id === this.#selected);
+    }
+  }
+
+  /** @param {Item} item @returns {Row} */
+  #made(item) {
+    const { sender, payload, priority } = item.record;
+    const opener = html("button", { type: "button", class: "open" }, line(payload));
+    const urgent = priority === "high" ? [html("span", { class: "high" }, "high"), " "] : [];
+    const age = html("time", { datetime: isoOf(bornOf(item)), title: words.moment(bornOf(item)) });
+    const reason = html("td", { class: "reason" });
+    const deliveries = html("td", { class: "deliveries" });
+    const row = html(
+      "tr",
+      {},
+      html("td", { class: "age" }, age),
+      html("td", { class: "sender" }, html("bdi", {}, line(sender))),
+      html("td", { class: urgent.length > 0 ? "preview urgent" : "preview" }, ...urgent, opener),
+      reason,
+      html("td", { class: "size" }, words.size(payload.length)),
+      deliveries,
+    );
+    const made = { row, opener, age, reason, deliveries, item };
+    row.addEventListener("click", (event) => {
+      // a click that the keyboard makes has no count
+      const byKeyboard = event.detail === 0;
+      this.#onOpen(made.item, byKeyboard);
+    });
+    return made;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    const at = this.#rows.findIndex(({ opener }) => opener === event.target);
+    const last = this.#rows.length - 1;
+    const to = { ArrowUp: at - 1, ArrowDown: at + 1, Home: 0, End: last }[event.key];
+    if (at === -1 || to === undefined) return;
+    event.preventDefault();
+    this.#reachable = this.#rows[Math.min(Math.max(to, 0), last)].item.record.id;
+    this.#mark();
+    this.focus(this.#reachable);
+  }
+}
+
+/** When the age of a message begins. @param {Item} item */
+const bornOf = ({ record, letter }) => letter?.diedAt ?? record.createdAt;
+
+/** @param {Date} moment */
+const isoOf = (moment) => (Number.isNaN(moment.getTime()) ? undefined : moment.toISOString());

@@ -1,0 +1,134 @@
+/** Bytes of strangers, as text to look at: as text, as JSON, in hexadecimal. Pure, and bounded whatever their length. */
+
+/** Bytes that are shown as text or JSON at most. */
+export const TEXT_BYTES = 64 * 1024;
+
+/** Bytes that are shown in hexadecimal at most. */
+export const HEX_BYTES = 8 * 1024;
+
+/** Bytes that a line of a list is made of at most. */
+const LINE_BYTES = 240;
+
+const HEX_COLUMNS = 16;
+
+/** Control characters but tab and line ends: who sends them sends no text. */
+const CONTROL = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/;
+
+/** What cannot be seen, or changes the order of what stands around it. */
+const UNSEEN = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]/g;
+
+/** @typedef {"text" | "json" | "hex"} Mode */
+
+/** The mode that shows most of some bytes. @param {Uint8Array} bytes @returns {Mode} */
+export function likelyMode(bytes) {
+  const text = decoded(bytes, TEXT_BYTES);
+  if (text === undefined || CONTROL.test(text)) return "hex";
+  return /^\s*[[{]/.test(text) && bytes.length <= TEXT_BYTES && isJson(text) ? "json" : "text";
+}
+
+/**
+ * Bytes in a mode, and a note on what is not as it seems.
+ * @param {Uint8Array} bytes @param {Mode} mode @returns {{text: string, note: string}}
+ */
+export function shown(bytes, mode) {
+  if (mode === "hex") return { text: hex(bytes.subarray(0, HEX_BYTES)), note: cut(bytes, HEX_BYTES) };
+  const text = decoded(bytes, TEXT_BYTES);
+  if (text === undefined) {
+    const loose = new TextDecoder().decode(bytes.subarray(0, TEXT_BYTES));
+    return { text: visible(loose), note: joined("This is no UTF-8: � stands for what is no text.", cut(bytes, TEXT_BYTES)) };
+  }
+  if (mode === "text") return { text: visible(text), note: cut(bytes, TEXT_BYTES) };
+  if (bytes.length > TEXT_BYTES) {
+    return { text: visible(text), note: joined("Too long to be shown as JSON, so this is the text.", cut(bytes, TEXT_BYTES)) };
+  }
+  return isJson(text)
+    ? { text: visible(indented(text)), note: "" }
+    : { text: visible(text), note: "This is no JSON, so this is the text." };
+}
+
+/** Bytes in one short line. @param {Uint8Array} bytes */
+export function line(bytes) {
+  if (bytes.length === 0) return "(empty)";
+  const text = decoded(bytes, LINE_BYTES);
+  if (text === undefined || CONTROL.test(text)) {
+    const first = [...bytes.subarray(0, HEX_COLUMNS)].map(hexByte).join(" ");
+    return `hex ${first}${bytes.length > HEX_COLUMNS ? " …" : ""}`;
+  }
+  const flat = visible(text.replace(/\s+/g, " ").trim());
+  return (flat || "(blank)") + (bytes.length > LINE_BYTES ? "…" : "");
+}
+
+/** Text with what cannot be seen written out. @param {string} text */
+export const visible = (text) =>
+  text.replace(/\r\n/g, "\n").replace(UNSEEN, (unseen) => `⟨U+${unseen.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+
+/** Lines of an offset, bytes in hexadecimal, and the ASCII among them. @param {Uint8Array} bytes */
+function hex(bytes) {
+  const lines = [];
+  for (let at = 0; at < bytes.length; at += HEX_COLUMNS) {
+    const row = [...bytes.subarray(at, at + HEX_COLUMNS)];
+    const digits = row.map(hexByte).join(" ").padEnd(HEX_COLUMNS * 3 - 1);
+    const ascii = row.map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : ".")).join("");
+    lines.push(`${at.toString(16).padStart(6, "0")}  ${digits}  ${ascii}`);
+  }
+  return lines.join("\n");
+}
+
+/** @param {number} byte */
+const hexByte = (byte) => byte.toString(16).padStart(2, "0");
+
+/** The first bytes as UTF-8; undefined if they are none. @param {Uint8Array} bytes @param {number} limit */
+function decoded(bytes, limit) {
+  try {
+    // a character that is cut at the end is no error
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, limit), { stream: bytes.length > limit });
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param {string} text */
+function isJson(text) {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * JSON with line breaks. Its tokens stay as they are: parsing and writing would round long numbers and drop repeated keys.
+ * @param {string} json valid
+ */
+function indented(json) {
+  const tokens = json.match(/"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{},:]|[^\s[\]{},:"]+/g) ?? [];
+  let depth = 0;
+  let text = "";
+  const lineBreak = () => `\n${"  ".repeat(Math.min(depth, 40))}`;
+  tokens.forEach((token, i) => {
+    if (token === "[" || token === "{") {
+      text += token;
+      depth += 1;
+      if (!isEnd(tokens[i + 1])) text += lineBreak();
+    } else if (isEnd(token)) {
+      depth -= 1;
+      text += isStart(tokens[i - 1]) ? token : lineBreak() + token;
+    } else if (token === ",") text += token + lineBreak();
+    else text += token === ":" ? ": " : token;
+  });
+  return text;
+}
+
+/** @param {string} token */
+const isStart = (token) => token === "[" || token === "{";
+
+/** @param {string} token */
+const isEnd = (token) => token === "]" || token === "}";
+
+/** @param {Uint8Array} bytes @param {number} limit */
+const cut = (bytes, limit) =>
+  bytes.length > limit ? `These are the first ${limit.toLocaleString("en")} of ${bytes.length.toLocaleString("en")} bytes.` : "";
+
+/** @param {string[]} notes */
+const joined = (...notes) => notes.filter((note) => note !== "").join(" ");

@@ -1,0 +1,55 @@
+/** Numbers, times and errors in words. */
+
+const NUMBERS = new Intl.NumberFormat("en");
+
+const MOMENTS = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
+
+/** How long each unit of an age is used, and its length, in milliseconds. @type {[number, number, string][]} */
+const AGES = [
+  [60_000, 1000, "s"],
+  [3_600_000, 60_000, "min"],
+  [172_800_000, 3_600_000, "h"],
+  [Infinity, 86_400_000, "d"],
+];
+
+/** What to do next about an error, by its class. @type {Record<string, string>} */
+const ADVICE = {
+  StorageFullError: "Free some space for this site, or purge or discard what is not needed, and try again.",
+  StorageUnavailableError: "If this site's data was cleared, look again. Else allow the site to store data, or leave private browsing, and reload the page.",
+  StorageCorruptError: "What cannot be read will not mend itself. Deleting the mailbox makes its name usable again.",
+  ConnectionLostError: "This is tried again by itself. If it goes on, close other tabs of this site and reload the page.",
+  MailboxClosedError: "Look again, and the mailbox is opened anew.",
+  TypeError: "Correct the name of this inspector's mailbox.",
+  RangeError: "Correct the name of this inspector's mailbox.",
+};
+
+/** @param {number} value */
+export const number = (value) => NUMBERS.format(value);
+
+/** @param {number} value @param {string} noun */
+export const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+
+/** A number a second. @param {number} value */
+export const rate = (value) => (value >= 9.95 || Number.isInteger(value) ? number(Math.round(value)) : value.toFixed(1));
+
+/** A date and time, in full. @param {Date} moment */
+export const moment = (moment) => (Number.isNaN(moment.getTime()) ? "unknown" : MOMENTS.format(moment));
+
+/** How long ago something was; of the future, by a clock that goes wrong, as if it were now. @param {Date} then @param {number} now milliseconds since 1970 */
+export function age(then, now) {
+  const milliseconds = Math.max(0, now - then.getTime());
+  const [, length, unit] = AGES.find(([end]) => milliseconds < end) ?? AGES[AGES.length - 1];
+  return `${number(Math.floor(milliseconds / length))} ${unit}`;
+}
+
+/** @param {number} bytes */
+export function size(bytes) {
+  if (bytes < 1000) return `${bytes} B`;
+  return bytes < 1_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}
+
+/** @param {unknown} error @returns {{what: string, next: string}} what went wrong, and what to do about it */
+export function explained(error) {
+  if (!(error instanceof Error)) return { what: String(error), next: "Look again." };
+  return { what: error.message, next: ADVICE[error.name] ?? "Look again; if it goes on, reload the page." };
+}

@@ -1,0 +1,315 @@
+/** What each verb does in a transaction. All of it becomes true together, or none. */
+
+import { keysOf } from "./commit.js";
+import { result } from "./database.js";
+import { INFLIGHT, QUEUED, frameAt, framesIn, idIn, packBatch, viewOf } from "./frames.js";
+import { failures } from "./history.js";
+import { ID_BYTES, writeId } from "./ids.js";
+import { Unreadable } from "./reading.js";
+import { DEAD, delayedIn, isLetter, numberOfLetter } from "./rows.js";
+
+/** Bytes of payload that one claim hands out at most, unless it hands out a single message. */
+const LARGEST_BATCH = 64 * 1024 * 1024;
+
+/** @typedef {import("./commit.js").Commit} Commit */
+/** @typedef {import("./reading.js").Reading} Reading */
+/** @typedef {import("./state.js").MailboxState} MailboxState */
+/** @typedef {import("./types.js").HolderTerms} HolderTerms */
+/** @typedef {Uint8Array<ArrayBuffer>} Id */
+
+/**
+ * Stores messages that are not there yet.
+ * @param {Commit} commit @param {MailboxState} state @param {Uint8Array} frames
+ * @returns {Promise<{ids: Uint8Array, stored: number}>}
+ */
+export async function store(commit, state, frames) {
+  const incoming = [...framesIn(frames)];
+  const known = await givenIdsAlreadyThere(commit, state, frames, incoming);
+  const ids = new Uint8Array(incoming.length * ID_BYTES);
+  const view = viewOf(ids);
+  let stored = 0;
+  for (const [i, frame] of incoming.entries()) {
+    if (frame.named) {
+      const id = idIn(frames, frame);
+      ids.set(id, i * ID_BYTES);
+      // the second look finds what this very call has stored under an id that it generated
+      if (known.has(keyOf(id)) || state.livingPlaceOf(id) !== undefined) continue;
+      known.add(keyOf(id));
+      state.noteGivenId(id);
+    } else if (state.guessed) {
+      await commit.skipGivenIds(state, frame.priority);
+    }
+    const sequence = commit.append(state, frames, frame);
+    if (!frame.named) writeId(view, i * ID_BYTES, state.idBase, frame.priority, sequence);
+    stored += 1;
+  }
+  return { ids, stored };
+}
+
+/**
+ * Which of the ids that senders gave are in the mailbox; all are looked up at once.
+ * @param {Commit} commit @param {MailboxState} state @param {Uint8Array} bytes
+ * @param {import("./types.js").Frame[]} frames in `bytes`
+ */
+export async function givenIdsAlreadyThere(commit, state, bytes, frames) {
+  const given = frames.filter(({ named }) => named).map((frame) => idIn(bytes, frame));
+  const places = await Promise.all(given.map((id) => commit.find(state, id)));
+  return new Set(given.filter((_, i) => places[i] !== undefined).map(keyOf));
+}
+
+/** An id as a key of a Set. @param {Uint8Array} id */
+export const keyOf = (id) => String.fromCharCode(...id);
+
+/**
+ * Hands out the next batch.
+ * @param {Commit} commit @param {MailboxState} state @param {string} holder @param {HolderTerms} terms @param {number} limit
+ * @returns {Promise<{batch: Uint8Array, changed: boolean}>}
+ */
+export async function claim(commit, state, holder, terms, limit) {
+  let changed = await commit.letFallDue(state);
+  commit.flush();
+  for (;;) {
+    const claimed = state.claim(holder, terms, limit);
+    const places = claimed.flatMap(({ priority, from, to }) =>
+      Array.from({ length: to - from }, (_, i) => ({ priority, sequence: from + i })),
+    );
+    try {
+      const entries = await commit.entries(state, claimed, INFLIGHT, LARGEST_BATCH);
+      for (const place of places.slice(entries.length)) state.release(holder, place);
+      if (entries.length === 1) state.standAlone(holder, places[0]);
+      return { batch: packBatch(entries), changed: changed || entries.length > 0 };
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      for (const place of places) state.release(holder, place);
+      await commit.salvage(state, error.place);
+      changed = true;
+    }
+  }
+}
+
+/**
+ * Deletes messages, wherever they are.
+ * @param {Commit} commit @param {MailboxState} state @param {string} likelyHolder @param {Id[]} ids
+ * @returns {Promise<number>} how many there were
+ */
+export async function remove(commit, state, likelyHolder, ids) {
+  const places = await Promise.all(ids.map((id) => commit.find(state, id)));
+  /** @type {Map<number, number[]>} */
+  const dead = new Map();
+  let removed = 0;
+  places.forEach((place, i) => {
+    if (place === undefined || !commit.remove(state, place, ids[i], likelyHolder)) return;
+    const lane = dead.get(place.priority) ?? [];
+    dead.set(place.priority, lane);
+    lane.push(place.sequence);
+    removed += 1;
+  });
+  for (const [priority, sequences] of dead) {
+    for (const [from, to] of neighbours(sequences)) await commit.deleteDead(state, priority, from, to);
+  }
+  return removed;
+}
+
+/** Gives messages of a holder's back, their hand-out undone. @param {Commit} commit @param {MailboxState} state @param {string} holder @param {Id[]} ids */
+export async function release(commit, state, holder, ids) {
+  let released = 0;
+  for (const id of ids) {
+    const place = await commit.find(state, id);
+    if (place !== undefined && state.release(holder, place) !== undefined) released += 1;
+  }
+  return released;
+}
+
+/**
+ * Gives a message of a holder's back as failed; after too many failures it becomes a dead letter.
+ * @param {Commit} commit @param {MailboxState} state @param {string} holder @param {number} maxDeliveries @param {Id} id
+ * @param {number} due 0 for at once @param {string | undefined} error
+ */
+export async function fail(commit, state, holder, maxDeliveries, id, due, error) {
+  const place = await commit.find(state, id);
+  const history = place && state.fail(holder, place);
+  if (place === undefined || history === undefined) return false;
+  if (error !== undefined) commit.keepError(state, place, error);
+  if (maxDeliveries > 0 && failures(history) >= maxDeliveries) {
+    await buryOrSalvage(commit, state, place, history, failedReason(history, maxDeliveries));
+  } else if (due > Date.now()) {
+    commit.delay(state, place, due);
+  }
+  return true;
+}
+
+/** Moves a message of a holder's to the dead letters. @param {Commit} commit @param {MailboxState} state @param {string} holder @param {Id} id @param {string} reason */
+export async function bury(commit, state, holder, id, reason) {
+  const place = await commit.find(state, id);
+  if (place === undefined || !state.isHeldBy(holder, place)) return false;
+  await buryOrSalvage(commit, state, place, state.historyOf(place) ?? 0, reason);
+  return true;
+}
+
+/** Puts a dead letter at the end of its priority, as new. @param {Commit} commit @param {MailboxState} state @param {Id} id */
+export async function redrive(commit, state, id) {
+  const place = await commit.find(state, id);
+  if (place?.priority !== DEAD) return false;
+  try {
+    await commit.redrive(state, place.sequence, id);
+    return true;
+  } catch (error) {
+    if (!(error instanceof Unreadable)) throw error;
+    await commit.salvage(state, error.place);
+    return false;
+  }
+}
+
+/** Deletes a dead letter. @param {Commit} commit @param {MailboxState} state @param {Id} id */
+export async function discard(commit, state, id) {
+  const place = await commit.find(state, id);
+  if (place?.priority !== DEAD) return false;
+  return commit.discard(state, place.sequence, id);
+}
+
+/**
+ * Takes back what holders had who are gone, or who have left a note that they departed. A release takes the hand-outs
+ * back; a death makes suspects, and of one that was alone a failure.
+ * @param {Commit} commit @param {string} mailbox @param {MailboxState} state @param {import("./holders.js").Gone} gone
+ * @returns {Promise<number>} how many messages came back
+ */
+export async function recover(commit, mailbox, state, gone) {
+  const notes = commit.store("departed");
+  const [holders, mailboxes] = await Promise.all([result(notes.getAllKeys()), result(notes.getAll())]);
+  let count = 0;
+  for (const [i, holder] of holders.entries()) {
+    const of = mailboxes[i];
+    if (of === mailbox) count += countOf(state.releaseAll(/** @type {string} */ (holder)));
+    // a note of a mailbox that is no more would stay for good
+    if (of === mailbox || typeof of !== "string" || !(await commit.exists(of))) notes.delete(holder);
+  }
+  for (const [holder, beat] of gone) {
+    const claims = state.claims.get(holder);
+    // it gave a sign of life since
+    if (claims === undefined || (beat !== undefined && claims.beat !== beat)) continue;
+    const { maxDeliveries } = claims;
+    for (const { priority, from, to, history, before } of state.recover(holder)) {
+      count += to - from;
+      if (maxDeliveries === 0 || failures(history) === failures(before) || failures(history) < maxDeliveries) continue;
+      const reason = `its holder died; ${failedReason(history, maxDeliveries)}`;
+      for (let sequence = from; sequence < to; sequence++) {
+        await buryOrSalvage(commit, state, { priority, sequence }, history, reason);
+      }
+    }
+  }
+  return count;
+}
+
+/**
+ * Shows messages: queued ones in the order in which they would be handed out, then those not yet due, then inflight ones.
+ * @param {Reading} reading @param {MailboxState} state a copy of one's own @param {number} limit @param {number | undefined} status
+ * @param {number} offset how many are passed over; they are not read
+ * @returns {Promise<Uint8Array>} a batch
+ * @throws {Unreadable}
+ */
+export async function peek(reading, state, limit, status, offset) {
+  const now = Date.now();
+  const end = offset + limit;
+  const shown = [];
+  let queued = 0;
+  if (status !== INFLIGHT) {
+    const keys = await result(reading.store("delayed").getAllKeys(keysOf(state)));
+    const delayed = keys.flatMap((key) => delayedIn(key) ?? []);
+    for (const { place } of delayed.filter(({ due }) => due <= now)) state.fallDue(place);
+    const later = delayed.flatMap(({ place: { priority, sequence } }) => {
+      const history = state.lanes[priority].delayed.historyOf(sequence);
+      return history === undefined ? [] : [{ priority, from: sequence, to: sequence + 1, history }];
+    });
+    const first = state.firstQueued(end);
+    const runs = [...first, ...later.slice(0, Math.max(0, end - countOf(first)))];
+    queued = countOf(runs);
+    shown.push(...(await reading.entries(state, beyond(runs, offset), QUEUED)));
+  }
+  if (status !== QUEUED) {
+    const runs = beyond(state.firstInflight(end - queued), Math.max(0, offset - queued));
+    shown.push(...(await reading.entries(state, runs, INFLIGHT)));
+  }
+  return packBatch(shown);
+}
+
+/**
+ * The newest dead letters.
+ * @param {Reading} reading @param {MailboxState} state @param {number} limit @param {number} offset how many are passed over
+ * @returns {Promise<[Uint8Array, string]>} a batch, and JSON: `[reason, error, diedAt]` of each
+ * @throws {Unreadable}
+ */
+export async function deadLetters(reading, state, limit, offset) {
+  const dead = reading.store("dead");
+  /** @type {number[]} */
+  const numbers = [];
+  const request = dead.openKeyCursor(keysOf(state), "prev");
+  let cursor = await result(request);
+  if (cursor !== null && offset > 0) {
+    cursor.advance(offset);
+    cursor = await result(request);
+  }
+  for (; cursor !== null && numbers.length < limit; cursor = await result(request)) {
+    const number = numberOfLetter(cursor.key);
+    if (number !== undefined) numbers.push(number);
+    if (numbers.length === limit) break;
+    cursor.continue();
+  }
+  // something else deleted or added some: there is none of this number, and looking for it puts the count right
+  if (cursor === null && offset === 0 && numbers.length !== state.dead) throw new Unreadable({ priority: DEAD, sequence: state.nextDead });
+  const letters = await Promise.all(
+    numbers.map(async (number) => {
+      const [letter] = await reading.values("dead", [state.number, number]);
+      if (!isLetter(letter)) throw new Unreadable({ priority: DEAD, sequence: number });
+      return letter;
+    }),
+  );
+  const entries = letters.map(({ id, frame, deliveries }) => ({
+    bytes: frame,
+    frame: frameAt(viewOf(frame), 0),
+    /** @param {DataView} view @param {number} offset */
+    writeIdTo: (view, offset) => id.forEach((byte, i) => view.setUint8(offset + i, byte)),
+    deliveryCount: deliveries,
+    status: INFLIGHT,
+  }));
+  const deaths = letters.map(({ reason, error, diedAt }) => [reason, error ?? null, diedAt]);
+  return [packBatch(entries), JSON.stringify(deaths)];
+}
+
+/** @param {Commit} commit @param {MailboxState} state @param {import("./types.js").Place} place @param {number} history @param {string} reason */
+async function buryOrSalvage(commit, state, place, history, reason) {
+  while (state.historyOf(place) !== undefined) {
+    try {
+      return await commit.bury(state, place, history, reason);
+    } catch (error) {
+      if (!(error instanceof Unreadable)) throw error;
+      await commit.salvage(state, error.place);
+    }
+  }
+}
+
+/** @param {number} history @param {number} maxDeliveries */
+const failedReason = (history, maxDeliveries) => `${failures(history)} of at most ${maxDeliveries} deliveries failed`;
+
+/** Numbers as runs of neighbours. @param {number[]} numbers @returns {[number, number][]} from and to (exclusive) */
+function neighbours(numbers) {
+  /** @type {[number, number][]} */
+  const runs = [];
+  for (const number of numbers.sort((a, b) => a - b)) {
+    const last = runs.at(-1);
+    if (last !== undefined && last[1] === number) last[1] = number + 1;
+    else runs.push([number, number + 1]);
+  }
+  return runs;
+}
+
+/** What is left of runs without their first messages. @param {import("./types.js").LaneRun[]} runs @param {number} offset how many */
+function beyond(runs, offset) {
+  return runs.flatMap((run) => {
+    const passed = Math.min(offset, run.to - run.from);
+    offset -= passed;
+    return run.from + passed < run.to ? [{ ...run, from: run.from + passed }] : [];
+  });
+}
+
+/** @param {import("./types.js").Run[]} runs */
+const countOf = (runs) => runs.reduce((count, { from, to }) => count + to - from, 0);

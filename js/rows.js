@@ -1,0 +1,73 @@
+/**
+ * What may stand in the rows of the small stores, and what to make of a row that is none of ours: other scripts of the
+ * origin can write there too.
+ */
+
+import { frameAt, frameOf, isTime, viewOf } from "./frames.js";
+import { ID_BYTES, randomId } from "./ids.js";
+import { PRIORITIES, isCount } from "./state.js";
+
+/** @typedef {import("./types.js").Place} Place */
+
+/** The lane, in places, of those that became dead letters. */
+export const DEAD = -1;
+
+/** A place as the store `ids` has it; undefined if it is none. @param {unknown} value @returns {Place | undefined} */
+export function placeIn(value) {
+  if (!Array.isArray(value) || value.length !== 2) return undefined;
+  const [priority, sequence] = value;
+  return (priority === DEAD || isCount(priority)) && isCount(sequence) ? { priority, sequence } : undefined;
+}
+
+/**
+ * Which delayed message a key of the store `delayed` names, and when it is due; undefined if it is no such key.
+ * @param {IDBValidKey} key @returns {{due: number, place: Place} | undefined}
+ */
+export function delayedIn(key) {
+  const [, due, priority, sequence] = /** @type {unknown[]} */ (key);
+  if (typeof due !== "number" || !isCount(priority) || priority >= PRIORITIES || !isCount(sequence)) return undefined;
+  return { due, place: { priority, sequence } };
+}
+
+/** The number of a dead letter, from its key; undefined if it is no such key. @param {IDBValidKey} key */
+export function numberOfLetter(key) {
+  const [, number, ...more] = /** @type {unknown[]} */ (key);
+  return isCount(number) && more.length === 0 ? number : undefined;
+}
+
+/** Whether a stored value is a dead letter. @param {any} value @returns {value is import("./types.js").StoredDeadLetter} */
+export function isLetter(value) {
+  if (!(value?.frame instanceof Uint8Array) || !(value.id instanceof Uint8Array) || value.id.length !== ID_BYTES) return false;
+  if (!isCount(value.deliveries) || !isTime(value.diedAt) || typeof value.reason !== "string") return false;
+  if (value.error !== undefined && typeof value.error !== "string") return false;
+  try {
+    const { end, priority } = frameAt(viewOf(value.frame), 0);
+    return end === value.frame.length && priority < PRIORITIES;
+  } catch {
+    return false;
+  }
+}
+
+/** A dead letter of what cannot be read. @param {number} priority @param {unknown} value @param {string} reason */
+export function salvagedLetter(priority, value, reason) {
+  const id = randomId();
+  const now = Date.now();
+  return { id, frame: frameOf(priority, id, bytesOf(value), now), deliveries: 0, reason, error: undefined, diedAt: now };
+}
+
+/** What somebody else wrote, as bytes; none if it is not there. @param {unknown} value */
+function bytesOf(value) {
+  if (value === undefined) return new Uint8Array();
+  if (value instanceof ArrayBuffer) return new Uint8Array(value);
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  return new TextEncoder().encode(typeof value === "string" ? value : asText(value));
+}
+
+/** @param {unknown} value */
+function asText(value) {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return String(value); // it holds itself, or a number that JSON has not
+  }
+}

@@ -1,0 +1,36 @@
+/**
+ * In which database a mailbox was last seen; in another one, this site's data has been cleared since.
+ *
+ * This context remembers it, and on a page so does `localStorage`, which outlives a database that the browser evicted or
+ * another script deleted. A worker has no such store; and where a browser clears all of a site's data, this goes too.
+ */
+
+const PREFIX = "pymailbox/seen/";
+
+/** By mailbox. @type {Map<string, string>} */
+const seen = new Map();
+
+/** The database, by its random birth, that a mailbox was last seen in; undefined where nothing tells. @param {string} mailbox */
+export const lastSeenIn = (mailbox) => seen.get(mailbox) ?? onPage((storage) => storage.getItem(PREFIX + mailbox)) ?? undefined;
+
+/** @param {string} mailbox @param {string} birth */
+export function noteSeen(mailbox, birth) {
+  if (seen.get(mailbox) === birth) return;
+  seen.set(mailbox, birth);
+  onPage((storage) => storage.setItem(PREFIX + mailbox, birth));
+}
+
+/** @param {string} mailbox */
+export function forgetSeen(mailbox) {
+  seen.delete(mailbox);
+  onPage((storage) => storage.removeItem(PREFIX + mailbox));
+}
+
+/** @template T @param {(storage: Storage) => T} use @returns {T | undefined} undefined where there is none, or it is full */
+function onPage(use) {
+  try {
+    return globalThis.localStorage && use(globalThis.localStorage);
+  } catch {
+    return undefined;
+  }
+}

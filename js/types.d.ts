@@ -1,0 +1,151 @@
+/** The shapes that cross module borders, and those that the database stores. */
+
+import type { Run } from "./runs.js";
+import type { Durability } from "./values.js";
+
+export type { Durability, Run };
+
+/** Where a message is: its lane and its number there. The lane `DEAD` (see `rows.js`) holds the dead letters. */
+export interface Place {
+  priority: number;
+  sequence: number;
+}
+
+/** A run of messages of one lane. */
+export interface LaneRun extends Run {
+  priority: number;
+}
+
+/** One message in a buffer; see `frames.js`. */
+export interface Frame {
+  offset: number;
+  end: number;
+  priority: number;
+  /** Whether its id was given by its sender. */
+  named: boolean;
+  /** Milliseconds since 1970 before which it is not to be handed out; 0 for at once. */
+  due: number;
+  payloadBytes: number;
+}
+
+/** One message of a batch. */
+export interface Entry {
+  bytes: Uint8Array;
+  /** In `bytes`. */
+  frame: Frame;
+  writeIdTo: (view: DataView, offset: number) => void;
+  deliveryCount: number;
+  status: number;
+}
+
+/** A message to be packed into a frame. */
+export interface Packable {
+  priority: number;
+  /** The id that its sender gives it, if it does. */
+  id: Uint8Array | undefined;
+  /** Milliseconds since 1970 before which it is not to be handed out; 0 for at once. */
+  due: number;
+  sender: Uint8Array;
+  payload: Uint8Array;
+}
+
+/** A message out of a batch. */
+export interface Unpacked {
+  id: Uint8Array;
+  sender: Uint8Array<ArrayBuffer>;
+  payload: Uint8Array<ArrayBuffer>;
+  priority: number;
+  /** Milliseconds since 1970. */
+  createdAt: number;
+  deliveryCount: number;
+  status: number;
+}
+
+/**
+ * Some neighbouring messages of a section: a batch; JSON, of each `[due, failures, suspect, error]`, of a dead letter with
+ * `reason, diedAt` after them, and null for what there is not; the number that the next page begins with; and the end.
+ */
+export type Page = [batch: Uint8Array, details: string, from: number, until: number];
+
+/** What a handle was opened with. */
+export interface Options {
+  /** Of what stores; the rest may be relaxed. */
+  durability: Durability;
+  /** Failed deliveries after which a message becomes a dead letter; 0 for never. */
+  maxDeliveries: number;
+  /** Milliseconds without a sign of life after which a holder counts as gone, where there are no Web Locks. */
+  lease: number;
+}
+
+/** What others need to know of a holder. */
+export interface HolderTerms {
+  maxDeliveries: number;
+  lease: number;
+  /** Whether a Web Lock tells that the holder lives; else its beat does. */
+  locked: boolean;
+}
+
+/** A record of the store `mailboxes`; its key is the mailbox's name. */
+export interface StoredState {
+  /** The mailbox's own in its database, first part of all its keys elsewhere; never used again. */
+  number: number;
+  /** There while its writer may write it without reading it; see `tenures.js`. */
+  token: string | undefined;
+  /** The context that wrote it last. */
+  writer: string;
+  idBase: Uint8Array;
+  named: number;
+  guessed: boolean;
+  dead: number;
+  nextDead: number;
+  nextDue: number;
+  /** Random: tells, after a connection was lost, whether a transaction was committed. */
+  mark: number;
+  /** By priority. */
+  lanes: StoredLane[];
+  claims: StoredClaims[];
+}
+
+export interface StoredLane {
+  /** The number that the lane's next message gets. */
+  next: number;
+  /** Bytes of its largest segment since it was last empty. */
+  widest: number;
+  /** A `Runs`, flat. */
+  queued: number[];
+  /** A `Runs`, flat. */
+  delayed: number[];
+}
+
+export interface StoredClaims extends HolderTerms {
+  holder: string;
+  /** Counts up while a holder without a Web Lock lives. */
+  beat: number;
+  /** A `Runs` for each priority, flat. */
+  lanes: number[][];
+}
+
+/** A record of the store `dead`. */
+export interface StoredDeadLetter {
+  id: Uint8Array;
+  /** One frame. */
+  frame: Uint8Array;
+  deliveries: number;
+  reason: string;
+  error: string | undefined;
+  /** Milliseconds since 1970. */
+  diedAt: number;
+}
+
+/** A key of the store `segments`: mailbox, priority, last and first sequence number. */
+export type SegmentKey = [number, number, number, number];
+
+/** One verb's work in a transaction that it may share with others. */
+export interface Operation<Result> {
+  durability: Durability;
+  /** Whether it stores messages; what does not may use the reserve when the storage is full. */
+  stores: boolean;
+  /** Whether it reads or writes notes of departure; may change until it runs. */
+  needsNotes(): boolean;
+  run(commit: import("./commit.js").Commit): Promise<Result>;
+}

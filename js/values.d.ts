@@ -1,0 +1,137 @@
+/** The values that cross the border of the JavaScript API. Times are `Date`s, spans milliseconds, ids canonical UUIDs. */
+
+import type { Mailbox } from "./api.js";
+
+/** How urgent a message is. Every "high" message is handed out before any "normal" one. */
+export type MessagePriority = "normal" | "high";
+
+/**
+ * Where a message stands: "queued" waits to be handed out, now or after its delay; "inflight" was handed out and neither
+ * acknowledged nor given back.
+ */
+export type MessageStatus = "queued" | "inflight";
+
+/** "strict" waits until what is stored has reached the disk; with "relaxed" a power cut may lose the last commits. */
+export type Durability = "strict" | "relaxed";
+
+/** What is taken where bytes are asked for. The bytes are copied at the call; the buffer may be used again at once. */
+export type Bytes = ArrayBuffer | SharedArrayBuffer | ArrayBufferView;
+
+/** What a handle is opened with. Two handles on one mailbox may differ. */
+export interface MailboxOptions {
+  /** Messages that `dequeue`, `peek` and `deadLetters` give without a `limit`, and that `messages()` claims at a time; 32. */
+  batchSize?: number;
+  /** Failed deliveries after which a message becomes a dead letter; `Infinity`, the default, for never. */
+  maxDeliveries?: number;
+  /**
+   * Milliseconds without a sign of life after which this handle counts as gone, where there are no Web Locks to tell (a
+   * page that is neither https nor localhost); 300,000. Elsewhere it means nothing.
+   */
+  lease?: number;
+  /** Of what stores messages; "strict". A claim, an acknowledgement or a nack may always be relaxed. */
+  durability?: Durability;
+}
+
+/** How one message is enqueued. */
+export interface EnqueueOptions {
+  /** "normal" if it is not given. */
+  priority?: MessagePriority;
+  /**
+   * The message's id, a UUID. While a message with this id is in the mailbox (queued, inflight or a dead letter) nothing
+   * is stored again, so an enqueue whose answer was lost can be repeated.
+   */
+  messageId?: string;
+  /** Milliseconds before which it is not handed out. */
+  delay?: number;
+}
+
+/** A message to be enqueued. */
+export interface NewMessage extends EnqueueOptions {
+  /** Who sends it, in the caller's own encoding; the mailbox never looks inside. */
+  sender: Bytes;
+  payload: Bytes;
+}
+
+export interface DequeueOptions {
+  /** How many messages at most; the handle's `batchSize` if it is not given. */
+  limit?: number;
+  /** Milliseconds to wait for the first message, `Infinity` for ever; 0, not at all, if it is not given. */
+  wait?: number;
+  /** Ends the call, which then rejects with the signal's reason and hands nothing out. */
+  signal?: AbortSignal;
+}
+
+export interface PeekOptions {
+  /** How many messages at most; the handle's `batchSize` if it is not given. */
+  limit?: number;
+  /** Only messages of this status. */
+  status?: MessageStatus;
+  /** How many of them are passed over, from the first on; 0 if it is not given. What is passed over is not read. */
+  offset?: number;
+}
+
+export interface NackOptions {
+  /** Milliseconds before which the message is not handed out again. */
+  delay?: number;
+  /** What went wrong: a text, or an error, which is kept as its text and stack. A dead letter shows the last one. */
+  error?: string | Error;
+}
+
+/** A message as a mailbox hands it out or shows it. */
+export interface MessageRecord {
+  /** A canonical UUID. */
+  readonly id: string;
+  /** Who sent it, in the sender's own encoding. */
+  readonly sender: Uint8Array<ArrayBuffer>;
+  readonly payload: Uint8Array<ArrayBuffer>;
+  readonly priority: MessagePriority;
+  /** When it was enqueued. For people to read; order never depends on it. */
+  readonly createdAt: Date;
+  readonly status: MessageStatus;
+  /** How often it has been handed out, this time included; 0 while never handed out. */
+  readonly deliveryCount: number;
+}
+
+/** A message that was given up: it failed too often, was rejected, or could not be read. */
+export interface DeadLetter {
+  /** As it was handed out last. */
+  readonly record: MessageRecord;
+  /** Why it was given up. */
+  readonly reason: string;
+  /** What the last nack said; null if it said nothing. */
+  readonly error: string | null;
+  readonly diedAt: Date;
+}
+
+/** How full a mailbox is, all at one moment and counted over all tabs. */
+export interface MailboxStats {
+  /** Messages that wait, delayed ones included. */
+  readonly queuedMessages: number;
+  /** Messages handed out and not yet acknowledged, by any handle. */
+  readonly inflightMessages: number;
+  readonly queuedByPriority: Readonly<Record<MessagePriority, number>>;
+  /** Messages that were given up and neither redriven nor discarded. */
+  readonly deadLetters: number;
+  /**
+   * Messages that came into the queue since the mailbox was made: enqueued, sent, or redriven. It only grows, so that two
+   * looks tell how many came and went between them.
+   */
+  readonly everQueued: number;
+}
+
+/** How safe the storage is, and how full; null where the browser does not tell. */
+export interface StorageReport {
+  /** What the handle was opened with. */
+  readonly durability: Durability;
+  /** Whether the origin's storage is kept when space gets scarce. */
+  readonly persistent: boolean | null;
+  /** Bytes in use by the whole origin. */
+  readonly usage: number | null;
+  /** Bytes that may be in use. */
+  readonly quota: number | null;
+  /** Whether the site's data was cleared under this handle. */
+  readonly wiped: boolean;
+}
+
+/** A mailbox to send to, and what to enqueue there. */
+export type Send = readonly [mailbox: Mailbox, message: NewMessage];

@@ -1,0 +1,128 @@
+/** A mailbox as a whole: read out page by page with all that is known of its messages, and filled again. */
+
+import { result } from "./database.js";
+import { INFLIGHT, QUEUED, frameAt, framesIn, idIn, packBatch, viewOf } from "./frames.js";
+import { deliveries, failures, isSuspect, restored } from "./history.js";
+import { givenIdsAlreadyThere, keyOf } from "./operations.js";
+import { keysOf } from "./commit.js";
+import { Unreadable } from "./reading.js";
+import { DEAD, delayedIn, isLetter, numberOfLetter } from "./rows.js";
+
+/** As in `pymailbox/_archive.py`. */
+const PAGE_MESSAGES = 500;
+const PAGE_BYTES = 4 * 1024 * 1024;
+
+/** @typedef {import("./commit.js").Commit} Commit */
+/** @typedef {import("./reading.js").Reading} Reading */
+/** @typedef {import("./state.js").MailboxState} MailboxState */
+/** @typedef {import("./types.js").Page} Page */
+
+/**
+ * The messages of a section, in the order of their numbers.
+ * @param {Reading} reading @param {MailboxState} state @param {number} section a priority, or `DEAD`
+ * @param {number} from the first number @param {number | undefined} until exclusive; if it is undefined, all there are now
+ * @returns {Promise<Page>}
+ * @throws {Unreadable}
+ */
+export const read = (reading, state, section, from, until) =>
+  section === DEAD ? readDead(reading, state, from, until ?? state.nextDead) : readLiving(reading, state, section, from, until ?? state.lanes[section].next);
+
+/** @param {Reading} reading @param {MailboxState} state @param {number} priority @param {number} from @param {number} until @returns {Promise<Page>} */
+async function readLiving(reading, state, priority, from, until) {
+  const runs = state.livingBetween(priority, from, until, PAGE_MESSAGES);
+  const places = runs.flatMap(({ from, to, history, inflight }) =>
+    Array.from({ length: to - from }, (_, i) => ({ sequence: from + i, history, status: inflight ? INFLIGHT : QUEUED })),
+  );
+  if (places.length === 0) return [packBatch([]), "[]", until, until];
+  const last = places[places.length - 1].sequence;
+  const [entries, errors, dues] = await Promise.all([
+    reading.entries(state, runs, QUEUED, PAGE_BYTES),
+    errorsBetween(reading, state, priority, from, last),
+    runs.some(({ delayed }) => delayed) ? duesOf(reading, state, priority) : new Map(),
+  ]);
+  const details = entries.map((entry, i) => {
+    const { sequence, history, status } = places[i];
+    entry.status = status;
+    return [dues.get(sequence) ?? null, failures(history), isSuspect(history), errors.get(sequence) ?? null];
+  });
+  const isLast = entries.length === places.length && places.length < PAGE_MESSAGES;
+  return [packBatch(entries), JSON.stringify(details), isLast ? until : places[entries.length - 1].sequence + 1, until];
+}
+
+/** What nacks said of messages. @param {Reading} reading @param {MailboxState} state @param {number} priority @param {number} from @param {number} last */
+async function errorsBetween(reading, { number }, priority, from, last) {
+  const range = IDBKeyRange.bound([number, priority, from], [number, priority, last]);
+  const errors = reading.store("errors");
+  const [keys, values] = await Promise.all([result(errors.getAllKeys(range)), result(errors.getAll(range))]);
+  return new Map(keys.map((key, i) => [/** @type {number[]} */ (key)[2], typeof values[i] === "string" ? values[i] : undefined]));
+}
+
+/** When the delayed messages of a lane are due. @param {Reading} reading @param {MailboxState} state @param {number} priority */
+async function duesOf(reading, state, priority) {
+  const keys = await result(reading.store("delayed").getAllKeys(keysOf(state)));
+  const found = keys.flatMap((key) => delayedIn(key) ?? []).filter(({ place }) => place.priority === priority);
+  return new Map(found.map(({ due, place }) => [place.sequence, due]));
+}
+
+/** @param {Reading} reading @param {MailboxState} state @param {number} from @param {number} until @returns {Promise<Page>} */
+async function readDead(reading, state, from, until) {
+  const entries = [];
+  const details = [];
+  let bytes = 0;
+  if (from < until) {
+    const range = IDBKeyRange.bound([state.number, from], [state.number, until], false, true);
+    const keys = await result(reading.store("dead").getAllKeys(range, PAGE_MESSAGES));
+    for (const number of keys.flatMap((key) => numberOfLetter(key) ?? [])) {
+      const [letter] = await reading.values("dead", [state.number, number]);
+      if (!isLetter(letter)) throw new Unreadable({ priority: DEAD, sequence: number });
+      const { id, frame, deliveries, reason, error, diedAt } = letter;
+      bytes += frame.length;
+      if (bytes > PAGE_BYTES && entries.length > 0) return [packBatch(entries), JSON.stringify(details), number, until];
+      entries.push({
+        bytes: frame,
+        frame: frameAt(viewOf(frame), 0),
+        /** @param {DataView} view @param {number} offset */
+        writeIdTo: (view, offset) => id.forEach((byte, i) => view.setUint8(offset + i, byte)),
+        deliveryCount: deliveries,
+        status: INFLIGHT,
+      });
+      details.push([null, 0, false, error ?? null, reason, diedAt]);
+      from = number + 1;
+    }
+    if (keys.length < PAGE_MESSAGES) from = until;
+  }
+  return [packBatch(entries), JSON.stringify(details), from, until];
+}
+
+/**
+ * Stores messages that are not there yet, as they are; dead letters among the dead letters.
+ * @param {Commit} commit @param {MailboxState} state @param {Uint8Array} frames each with an id
+ * @param {string} details JSON: of each `[deliveries, failures, suspect, error, reason, diedAt]`, the last three null where
+ * there is none
+ * @returns {Promise<{stored: Uint8Array, grown: boolean}>} a 1 for each that was stored, and whether the queue grew
+ */
+export async function adopt(commit, state, frames, details) {
+  const incoming = [...framesIn(frames)];
+  const known = await givenIdsAlreadyThere(commit, state, frames, incoming);
+  const stored = new Uint8Array(incoming.length);
+  let grown = false;
+  for (const [i, [handOuts, failed, suspect, error, reason, diedAt]] of JSON.parse(details).entries()) {
+    const frame = incoming[i];
+    const id = idIn(frames, frame);
+    if (known.has(keyOf(id))) continue;
+    known.add(keyOf(id));
+    state.noteGivenId(id);
+    stored[i] = 1;
+    if (reason !== null) {
+      const bytes = frames.slice(frame.offset, frame.end);
+      const past = restored(handOuts, 0, false);
+      commit.addDeadLetter(state, { id, frame: bytes, deliveries: deliveries(past), reason, error: error ?? undefined, diedAt });
+      continue;
+    }
+    const past = restored(handOuts, failed, suspect);
+    const sequence = commit.append(state, frames, frame, past);
+    if (error !== null && failures(past) > 0) commit.keepError(state, { priority: frame.priority, sequence }, error);
+    grown = true;
+  }
+  return { stored, grown };
+}

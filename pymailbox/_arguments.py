@@ -1,0 +1,208 @@
+"""Checks of what callers pass: each raises a ``TypeError`` or ``ValueError`` that names the argument.
+
+Everything here runs before a verb touches its storage, so a bad argument never leaves anything half written.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Literal, NamedTuple
+from uuid import UUID
+
+from ._values import MessagePriority, MessageStatus, NewMessage
+
+Durability = Literal["strict", "relaxed"]
+
+LONGEST_DELAY = 100 * 365.25 * 86400.0
+"""Seconds. A due time in milliseconds stays an exact integer in every store, far below 2**53."""
+
+
+class PreparedMessage(NamedTuple):
+    """A checked message: its bytes are the mailbox's own copy."""
+
+    sender: bytes
+    payload: bytes
+    priority: MessagePriority
+    message_id: UUID | None
+    delay_ms: int
+    """Milliseconds, 0 for none."""
+
+
+class Options(NamedTuple):
+    """What a handle was opened with. Two handles on one mailbox may differ."""
+
+    batch_size: int = 32
+    max_deliveries: int | None = None
+    lease: float = 300.0
+    """Seconds."""
+    durability: Durability = "strict"
+
+
+def check_options(batch_size: Any, max_deliveries: Any, lease: Any, durability: Any) -> Options:
+    if max_deliveries is not None:
+        check_count("max_deliveries", max_deliveries)
+    if not _is_number(lease):
+        raise TypeError(f"lease must be a number of seconds, not {_kind(lease)}")
+    if not 0 < lease < math.inf:
+        raise ValueError(f"lease must be a positive, finite number of seconds, not {lease!r}")
+    if durability not in ("strict", "relaxed"):
+        raise ValueError(f"durability must be 'strict' or 'relaxed', not {durability!r}")
+    return Options(check_count("batch_size", batch_size), max_deliveries, float(lease), durability)
+
+
+def prepare_message(
+    sender: Any, payload: Any, priority: Any, message_id: Any, delay: Any, where: str = ""
+) -> PreparedMessage:
+    """The checked copy of a message; ``where`` goes before an argument's name, as in ``messages[3].``."""
+    if type(priority) is not MessagePriority:
+        raise TypeError(f"{where}priority must be a MessagePriority, not {priority!r}")
+    return PreparedMessage(
+        _check_bytes(where, "sender", sender),
+        _check_bytes(where, "payload", payload),
+        priority,
+        None if message_id is None else check_id(message_id, f"{where}message_id"),
+        0 if delay is None else check_delay(delay, f"{where}delay"),
+    )
+
+
+def prepare_messages(messages: Any) -> list[PreparedMessage]:
+    """All of an iterable, checked; an iterable that raises passes its own error on, and nothing has been stored."""
+    if isinstance(messages, (str, bytes, NewMessage)) or not isinstance(messages, Iterable):
+        raise TypeError(f"messages must be an iterable of NewMessage, not {_kind(messages)}")
+    return [
+        # the usual one needs nothing that the checks would do, and a thousand of them come at once
+        PreparedMessage(message.sender, message.payload, message.priority, None, 0)
+        if _is_plain(message)
+        else _prepare_new_message(message, f"messages[{index}]")
+        for index, message in enumerate(messages)
+    ]
+
+
+def _is_plain(message: Any) -> bool:
+    return (
+        type(message) is NewMessage
+        and type(message.sender) is bytes
+        and type(message.payload) is bytes
+        and type(message.priority) is MessagePriority
+        and message.message_id is None
+        and message.delay is None
+    )
+
+
+def _prepare_new_message(message: Any, where: str) -> PreparedMessage:
+    if not isinstance(message, NewMessage):
+        raise TypeError(f"{where} must be a NewMessage, not {_kind(message)}")
+    return prepare_message(
+        message.sender, message.payload, message.priority, message.message_id, message.delay, f"{where}."
+    )
+
+
+def check_id(value: Any, name: str = "message_id") -> UUID:
+    if not isinstance(value, UUID):
+        raise TypeError(f"{name} must be a uuid.UUID, not {_kind(value)}")
+    return value
+
+
+def check_ids(ids: Any) -> list[UUID]:
+    if isinstance(ids, (str, bytes, UUID)) or not isinstance(ids, Iterable):
+        raise TypeError(f"ids must be an iterable of uuid.UUID, not {_kind(ids)}")
+    checked = list(ids)
+    for index, value in enumerate(checked):
+        if not isinstance(value, UUID):
+            check_id(value, f"ids[{index}]")
+    return checked
+
+
+def distinct_ids(ids: list[UUID]) -> list[UUID]:
+    """Each once, in their order."""
+    # the hash of a UUID is a call of Python's, that of its number is none
+    return ids if len({message_id.int for message_id in ids}) == len(ids) else list(dict.fromkeys(ids))
+
+
+def check_limit(limit: Any) -> int | None:
+    return None if limit is None else check_count("limit", limit)
+
+
+def check_seconds(name: str, seconds: Any, most: float) -> None:
+    if not _is_number(seconds):
+        raise TypeError(f"{name} must be a number of seconds, not {_kind(seconds)}")
+    if not 0 <= seconds <= most:
+        raise ValueError(f"{name} must be between 0 and {most:.0f} seconds, not {seconds!r}")
+
+
+def check_wait(wait: Any) -> float | None:
+    """Seconds, ``math.inf`` for ever."""
+    if wait is None:
+        return None
+    if not _is_number(wait):
+        raise TypeError(f"wait must be a number of seconds, not {_kind(wait)}")
+    if not wait >= 0:
+        raise ValueError(f"wait must be 0 seconds or more, not {wait!r}")
+    return float(wait)
+
+
+def check_text(name: str, text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a str, not {_kind(text)}")
+    return text
+
+
+def prepare_sends(messages: Any) -> list[tuple[Any, PreparedMessage]]:
+    """Pairs of whatever stands where a mailbox is expected, and a checked message."""
+    if isinstance(messages, (str, bytes)) or not isinstance(messages, Iterable):
+        raise TypeError(f"messages must be an iterable of (mailbox, NewMessage) pairs, not {_kind(messages)}")
+    return [_prepare_send(pair, f"messages[{index}]") for index, pair in enumerate(messages)]
+
+
+def _prepare_send(pair: Any, where: str) -> tuple[Any, PreparedMessage]:
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise TypeError(f"{where} must be a pair of a mailbox and a NewMessage, not {_kind(pair)}")
+    return pair[0], _prepare_new_message(pair[1], f"{where}[1]")
+
+
+def check_status(status: Any) -> MessageStatus | None:
+    if status is not None and not isinstance(status, MessageStatus):
+        raise TypeError(f"status must be a MessageStatus or None, not {status!r}")
+    return status
+
+
+def check_observer(observer: Any) -> None:
+    if observer is not None and not callable(getattr(observer, "on_depth_change", None)):
+        raise TypeError(f"observer must have a method on_depth_change(queued_messages), {_kind(observer)} has none")
+
+
+def check_delay(delay: Any, name: str = "delay") -> int:
+    """Whole milliseconds, rounded up so that a message is never due too early."""
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+    if not _is_number(seconds):
+        raise TypeError(f"{name} must be a number of seconds or a timedelta, not {_kind(delay)}")
+    if not 0 <= seconds <= LONGEST_DELAY:
+        raise ValueError(f"{name} must be between 0 and {LONGEST_DELAY:.0f} seconds (100 years), not {delay!r}")
+    return math.ceil(seconds * 1000)
+
+
+def _check_bytes(where: str, name: str, value: Any) -> bytes:
+    if type(value) is bytes:
+        return value
+    try:
+        return bytes(memoryview(value))
+    except TypeError:
+        raise TypeError(f"{where}{name} must be bytes or another bytes-like value, not {_kind(value)}") from None
+
+
+def check_count(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, not {_kind(value)}")
+    if value < 1:
+        raise ValueError(f"{name} must be 1 or more, not {value}")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else type(value).__name__

@@ -1,0 +1,50 @@
+"""Every error that a mailbox raises: one root, and one class for each thing that a caller can do next.
+
+A class's docstring is its default message. The platform's own error, where there is one, is the ``__cause__``.
+A bad argument is no ``MailboxError`` but a ``TypeError`` or ``ValueError`` that names the argument.
+"""
+
+from __future__ import annotations
+
+
+class MailboxError(Exception):
+    """The mailbox could not do what was asked."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class MailboxClosedError(MailboxError):
+    """This mailbox is closed. Open it again with open_mailbox()."""
+
+
+class UnsupportedError(MailboxError):
+    """This backend cannot do that; Mailbox.capabilities says what it can."""
+
+
+class StorageUnavailableError(MailboxError):
+    """There is no storage here to keep messages in."""
+
+
+class UnknownSchemeError(StorageUnavailableError, ValueError):
+    """The location names no backend that there is."""
+
+
+class StorageFullError(MailboxError):
+    """The storage is full and nothing was stored. Free some space, or acknowledge messages, and try again."""
+
+
+class StorageCorruptError(MailboxError):
+    """The storage cannot be read as a mailbox."""
+
+
+class WrongThreadError(MailboxError):
+    """A mailbox belongs to the thread, event loop and process that opened it. Open another one here."""
+
+
+class ConnectionLostError(MailboxError):
+    """The connection to the storage was lost and could not be made again."""
+
+
+class Reject(MailboxError):  # noqa: N818  raised by handlers, as a verb
+    """The handler rejected the message: it is a dead letter at once, with this text as its reason."""

@@ -1,0 +1,447 @@
+"""What the embedded backends share: a handle that checks its arguments, its thread and whether it is open.
+
+A backend subclasses ``EmbeddedMailbox`` and fills in the hooks, which get checked arguments only. Each hook is one
+transaction of its store. A hook that suspends must have taken its place in the store's order before it does, so that
+calls are stored in the order in which they were made, and ``close`` comes after all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import threading
+import warnings
+from abc import abstractmethod
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Hashable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, NamedTuple, Self
+from uuid import UUID
+
+from ._archive import Adopted, Archive, Page, Section, WholeMessage
+from ._arguments import (
+    Options,
+    PreparedMessage,
+    check_delay,
+    check_id,
+    check_ids,
+    check_limit,
+    check_observer,
+    check_status,
+    check_text,
+    check_wait,
+    distinct_ids,
+    prepare_message,
+    prepare_messages,
+    prepare_sends,
+)
+from ._errors import MailboxClosedError, WrongThreadError
+from ._location import Location
+from ._mailbox import Capability, Mailbox
+from ._values import (
+    BytesLike,
+    DeadLetter,
+    MailboxDepthObserver,
+    MailboxStats,
+    MessagePriority,
+    MessageRecord,
+    MessageStatus,
+    NewMessage,
+    StorageReport,
+)
+
+LARGEST_BATCH = 64 * 1024 * 1024
+"""Bytes of payload that one ``dequeue`` hands out at most, unless it hands out a single message."""
+
+_logger = logging.getLogger("pymailbox")
+
+
+class Enqueued(NamedTuple):
+    """What a committed enqueue call did."""
+
+    ids: list[UUID]
+    """One id for each message of the call, in its order."""
+    depth: int | None
+    """Queued messages just after the call's own; None if the call stored nothing."""
+
+
+class EmbeddedMailbox(Mailbox):
+    """A handle on a mailbox that lives in a store of this machine; made by ``open_mailbox``."""
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset(Capability)
+
+    name: str
+    """The mailbox's name in its database."""
+
+    def __init__(self, name: str, options: Options) -> None:
+        if options.max_deliveries is not None and Capability.DEAD_LETTERS not in self.capabilities:
+            self._lacks(Capability.DEAD_LETTERS)
+        self.name = name
+        self._options = options
+        self._thread = threading.get_ident()
+        self._process = os.getpid()
+        self._loop = asyncio.get_running_loop()
+        self._observer: MailboxDepthObserver | None = None
+        self._closing: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}{' closed' if self._closing else ''}>"
+
+    # -- hooks: opening ------------------------------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    async def open_at(cls, location: Location, options: Options) -> Self:
+        """Opens the mailbox at a location, made if it is not there."""
+
+    @classmethod
+    @abstractmethod
+    async def list_at(cls, location: Location) -> list[str]:
+        """The names of all mailboxes in the location's database, sorted; creates nothing."""
+
+    @classmethod
+    @abstractmethod
+    async def delete_at(cls, location: Location) -> bool:
+        """Deletes the location's mailbox with all its messages; False if there was none."""
+
+    # -- hooks: verbs --------------------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def _database(self) -> Hashable:
+        """Equal for mailboxes that can commit together."""
+
+    @abstractmethod
+    async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
+        """Commits all messages (at least one) or none."""
+
+    @abstractmethod
+    async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
+        """Marks up to ``limit`` messages inflight for this handle, waiting up to ``wait`` seconds for the first one.
+
+        Cancelled, what it claimed goes back. Ends with ``MailboxClosedError`` if the handle is closed while it waits.
+        """
+
+    @abstractmethod
+    async def _release(self, ids: list[UUID]) -> None:
+        """Gives messages back that this handle holds, the hand-out undone; passes over those it does not hold."""
+
+    @abstractmethod
+    async def _remove(self, ids: list[UUID]) -> int:
+        """Deletes messages, wherever they are; returns how many there were."""
+
+    async def _remove_and_send(
+        self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
+    ) -> list[int | None] | None:
+        """As ``ack_and_send``; the queued count of each target's mailbox, None where it got nothing; None for False."""
+        self._lacks(Capability.ACK_AND_SEND)
+
+    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool:
+        """As ``nack``."""
+        self._lacks(Capability.NACK)
+
+    async def _bury(self, message_id: UUID, reason: str) -> bool:
+        """As ``dead_letter``."""
+        self._lacks(Capability.DEAD_LETTERS)
+
+    async def _list_dead(self, limit: int) -> list[DeadLetter]:
+        """As ``dead_letters``."""
+        self._lacks(Capability.DEAD_LETTERS)
+
+    async def _redrive(self, message_id: UUID) -> int | None:
+        """As ``redrive``; the queued count after it, None for False."""
+        self._lacks(Capability.DEAD_LETTERS)
+
+    async def _discard(self, message_id: UUID) -> bool:
+        """As ``discard``."""
+        self._lacks(Capability.DEAD_LETTERS)
+
+    async def _recover(self) -> int:
+        """As ``recover``."""
+        self._lacks(Capability.RECOVER)
+
+    @abstractmethod
+    async def _count(self) -> MailboxStats:
+        """Exact counts, at a cost that does not grow with the backlog."""
+
+    @abstractmethod
+    async def _look(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
+        """As ``peek``."""
+
+    @abstractmethod
+    async def _delete_queued(self) -> int:
+        """As ``purge``."""
+
+    async def _report(self) -> StorageReport:
+        """As ``storage_report``."""
+        self._lacks(Capability.STORAGE_REPORT)
+
+    async def _persist(self) -> bool:
+        """As ``request_persistence``."""
+        self._lacks(Capability.STORAGE_REPORT)
+
+    async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
+        """As ``Archive.page``."""
+        raise NotImplementedError
+
+    async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
+        """As ``Archive.adopt``: which were stored; and the queued count after it, None if the queue did not grow."""
+        raise NotImplementedError
+
+    @abstractmethod
+    async def _release_and_close(self) -> None:
+        """Waits for the hooks under way, gives back what this handle holds, and lets its store go."""
+
+    @abstractmethod
+    def _abandon(self) -> None:
+        """Lets the store go as a death would; for a handle that was never closed. May run on any thread."""
+
+    def _observing(self) -> None:
+        """Called when the observer has changed: a backend may start or stop to listen for what others enqueue."""
+
+    # -- verbs ---------------------------------------------------------------------------------------------------------
+
+    def enqueue(
+        self,
+        sender: BytesLike,
+        payload: BytesLike,
+        priority: MessagePriority = MessagePriority.NORMAL,
+        *,
+        message_id: UUID | None = None,
+        delay: float | timedelta | None = None,
+    ) -> Coroutine[Any, Any, UUID]:
+        # not ``async``: the bytes are copied now, not when the coroutine first runs
+        return self._enqueue_one(prepare_message(sender, payload, priority, message_id, delay))
+
+    async def _enqueue_one(self, message: PreparedMessage) -> UUID:
+        return (await self._enqueue([message]))[0]
+
+    def enqueue_many(self, messages: Iterable[NewMessage]) -> Coroutine[Any, Any, list[UUID]]:
+        return self._enqueue(prepare_messages(messages))
+
+    async def _enqueue(self, messages: list[PreparedMessage]) -> list[UUID]:
+        self._enter()
+        if Capability.DELAY not in self.capabilities and any(message.delay_ms for message in messages):
+            self._lacks(Capability.DELAY)
+        if not messages:
+            return []
+        ids, depth = await self._store(messages)
+        if depth is not None:
+            self._observe(depth)
+        return ids
+
+    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+        size = check_limit(limit) or self._options.batch_size
+        seconds = check_wait(wait) or 0.0
+        self._enter()
+        return await self._claim(size, seconds)
+
+    async def ack(self, message_id: UUID) -> bool:
+        checked = check_id(message_id)
+        self._enter()
+        return await self._remove([checked]) == 1
+
+    async def ack_many(self, ids: Iterable[UUID]) -> int:
+        distinct = distinct_ids(check_ids(ids))
+        self._enter()
+        return await self._remove(distinct) if distinct else 0
+
+    def ack_and_send(
+        self, message_id: UUID, messages: Iterable[tuple[Mailbox, NewMessage]]
+    ) -> Coroutine[Any, Any, bool]:
+        # not ``async``: the bytes are copied now
+        return self._ack_and_send(check_id(message_id), prepare_sends(messages))
+
+    async def _ack_and_send(self, message_id: UUID, sends: list[tuple[Any, PreparedMessage]]) -> bool:
+        self._enter()
+        for index, (target, _) in enumerate(sends):
+            if not isinstance(target, Mailbox):
+                raise TypeError(f"messages[{index}][0] must be a mailbox, not {type(target).__name__}")
+            if not isinstance(target, EmbeddedMailbox) or target._database != self._database:
+                raise ValueError(f"messages[{index}][0], {target!r}, is in another database than {self!r}")
+            target._enter()
+        depths = await self._remove_and_send(message_id, sends)
+        if depths is None:
+            return False
+        # a batch is one call: one observer, however many messages it got
+        for target, depth in {target: depth for (target, _), depth in zip(sends, depths, strict=True)}.items():
+            if depth is not None:
+                target._observe(depth)
+        return True
+
+    async def nack(self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None) -> bool:
+        checked = check_id(message_id)
+        delay_ms = 0 if delay is None else check_delay(delay)
+        text = None if error is None else check_text("error", error)
+        self._enter()
+        return await self._fail(checked, delay_ms, text)
+
+    async def dead_letter(self, message_id: UUID, reason: str) -> bool:
+        checked, text = check_id(message_id), check_text("reason", reason)
+        self._enter()
+        return await self._bury(checked, text)
+
+    async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
+        size = check_limit(limit) or self._options.batch_size
+        self._enter()
+        return await self._list_dead(size)
+
+    async def redrive(self, message_id: UUID) -> bool:
+        checked = check_id(message_id)
+        self._enter()
+        depth = await self._redrive(checked)
+        if depth is None:
+            return False
+        self._observe(depth)
+        return True
+
+    async def discard(self, message_id: UUID) -> bool:
+        checked = check_id(message_id)
+        self._enter()
+        return await self._discard(checked)
+
+    async def recover(self) -> int:
+        self._enter()
+        return await self._recover()
+
+    async def storage_report(self) -> StorageReport:
+        self._enter()
+        return await self._report()
+
+    async def request_persistence(self) -> bool:
+        self._enter()
+        return await self._persist()
+
+    async def status(self) -> MailboxStats:
+        self._enter()
+        return await self._count()
+
+    async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
+        size = check_limit(limit) or self._options.batch_size
+        checked = check_status(status)
+        self._enter()
+        return await self._look(size, checked)
+
+    async def purge(self) -> int:
+        self._enter()
+        return await self._delete_queued()
+
+    def set_depth_observer(self, observer: MailboxDepthObserver | None) -> bool:
+        check_observer(observer)
+        self._check_thread()
+        self._check_open()
+        self._observer = observer
+        self._observing()
+        return True
+
+    def messages(self) -> AsyncIterator[MessageRecord]:
+        self._enter()
+        return _Messages(self)
+
+    def _archive(self) -> Archive:
+        return _EmbeddedArchive(self)
+
+    async def close(self) -> None:
+        self._check_thread()
+        self._check_loop()
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._release_and_close())
+        await asyncio.shield(self._closing)
+
+    def __del__(self) -> None:
+        if getattr(self, "_closing", self) is None:
+            message = f"{self!r} was never closed: whatever it held comes back as after a crash"
+            try:
+                warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
+            finally:  # where warnings are errors too
+                self._abandon()
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _enter(self) -> None:
+        """Every verb's first step."""
+        self._check_thread()
+        self._check_loop()
+        self._check_open()
+
+    def _check_thread(self) -> None:
+        if os.getpid() != self._process:
+            raise WrongThreadError(f"{self!r} was opened before this process was forked; open another one here")
+        if threading.get_ident() != self._thread:
+            raise WrongThreadError(f"{self!r} belongs to the thread that opened it; open another one in this thread")
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongThreadError(f"{self!r} belongs to the event loop that opened it; open another one in this loop")
+
+    def _check_open(self) -> None:
+        if self._closing is not None:
+            raise MailboxClosedError(f"{self!r}: open it again with open_mailbox()")
+
+    def _observe(self, depth: int) -> None:
+        if self._observer is None:
+            return
+        try:
+            self._observer.on_depth_change(depth)
+        except Exception:
+            _logger.exception("the depth observer of %r raised", self)
+
+
+class _EmbeddedArchive(Archive):
+    """A mailbox as a whole: two verbs more, for ``export`` and ``import_``."""
+
+    def __init__(self, mailbox: EmbeddedMailbox) -> None:
+        self._mailbox = mailbox
+
+    async def page(self, section: Section, after: int, until: int | None) -> Page:
+        self._mailbox._enter()
+        return await self._mailbox._read_section(section, after, until)
+
+    async def adopt(self, messages: Sequence[WholeMessage]) -> list[Adopted]:
+        self._mailbox._enter()
+        stored, depth = await self._mailbox._adopt(messages)
+        if depth is not None:
+            self._mailbox._observe(depth)
+        return [Adopted.STORED if new else Adopted.KNOWN for new in stored]
+
+
+class _Messages:
+    """The records of a mailbox as they come. Not a generator: those are not finalised by every event loop."""
+
+    def __init__(self, mailbox: EmbeddedMailbox) -> None:
+        self._mailbox = mailbox
+        self._claimed: deque[MessageRecord] = deque()
+        self._left = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> MessageRecord:
+        if self._left or self._mailbox._closing is not None:
+            self._claimed.clear()
+            raise StopAsyncIteration
+        if not self._claimed:
+            try:
+                self._claimed.extend(await self._mailbox.dequeue(wait=math.inf))
+            except MailboxClosedError:
+                raise StopAsyncIteration from None
+        return self._claimed.popleft()
+
+    async def aclose(self) -> None:
+        """Gives back what was claimed and not yielded; done by itself when the loop is left."""
+        self._left = True
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        ids = [record.id for record in self._claimed]
+        self._claimed.clear()
+        if ids and self._mailbox._closing is None:
+            await self._mailbox._release(ids)
+
+    def __del__(self) -> None:
+        if not self._claimed or self._mailbox._closing is not None or self._mailbox._loop.is_closed():
+            return
+        mailbox, ids = self._mailbox, [record.id for record in self._claimed]
+        mailbox._loop.call_soon_threadsafe(lambda: mailbox._loop.create_task(mailbox._release(ids)))

@@ -1,0 +1,382 @@
+"""The contract: what every mailbox promises, whatever keeps its messages.
+
+The verbs and their names follow the Rust trait ``Mailbox`` of the crate ``actr_runtime_mailbox``. A backend implements
+``enqueue``, ``dequeue``, ``ack``, ``status`` and ``close``; everything else has a working default here, or says with
+``UnsupportedError`` that it is missing. ``capabilities`` tells callers beforehand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from datetime import timedelta
+from enum import StrEnum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from uuid import UUID
+
+from ._arguments import check_wait
+from ._errors import MailboxClosedError, UnsupportedError
+from ._values import (
+    BytesLike,
+    DeadLetter,
+    MailboxDepthObserver,
+    MailboxStats,
+    MessagePriority,
+    MessageRecord,
+    MessageStatus,
+    NewMessage,
+    StorageReport,
+)
+
+if TYPE_CHECKING:
+    from ._archive import Archive
+    from .actors import Consumer, Handler, RetryPolicy
+
+POLL_INTERVAL = 0.05
+"""Seconds between two looks of a mailbox that cannot hear of new messages."""
+
+
+class Capability(StrEnum):
+    """What a backend can do beyond the seed's four verbs and ``close``."""
+
+    ENQUEUE_MANY = "enqueue_many"
+    MESSAGE_ID = "message_id"
+    """``enqueue`` keeps the caller's id and stores nothing twice under it."""
+    ACK_MANY = "ack_many"
+    PEEK = "peek"
+    PURGE = "purge"
+    DEPTH_OBSERVER = "set_depth_observer"
+    RELEASE = "release"
+    """What a handle holds goes back to the queue when it is closed, and when a ``dequeue`` is cancelled."""
+    WAIT = "wait"
+    """``dequeue(wait=...)`` and ``messages()`` hear of new messages instead of looking for them."""
+    DELAY = "delay"
+    NACK = "nack"
+    DEAD_LETTERS = "dead_letters"
+    """``max_deliveries``, ``dead_letter``, ``dead_letters``, ``redrive`` and ``discard``."""
+    RECOVER = "recover"
+    """What a dead holder held goes back to the queue."""
+    ACK_AND_SEND = "ack_and_send"
+    STORAGE_REPORT = "storage_report"
+    """``storage_report`` and ``request_persistence``."""
+
+
+class Mailbox(ABC):
+    """A durable queue of messages for one actor: enqueue, dequeue a batch that is marked inflight, acknowledge.
+
+    A mailbox handle belongs to the thread, event loop and process that opened it, and is one consumer. Use it with
+    ``async with``, or ``close()`` it. No verb changes anything when it raises, unless its own text says so.
+    """
+
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    """What this backend can do; a verb that is not in it raises ``UnsupportedError``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dequeue = cls.__dict__.get("dequeue")
+        if dequeue is not None and "wait" not in inspect.signature(dequeue).parameters:
+            # a backend written against the seed's plain dequeue(): waiting comes from here
+            cls.dequeue = _wait_by_polling(dequeue)  # type: ignore[method-assign]
+
+    @abstractmethod
+    def enqueue(
+        self,
+        sender: BytesLike,
+        payload: BytesLike,
+        priority: MessagePriority = MessagePriority.NORMAL,
+        *,
+        message_id: UUID | None = None,
+        delay: float | timedelta | None = None,
+    ) -> Coroutine[Any, Any, UUID]:
+        """Stores one message and returns its id, after the message is committed.
+
+        ``sender`` and ``payload`` are stored as they were at the call; a buffer may be reused at once. The order of
+        calls on a handle is the order of its messages. While a message with ``message_id`` is still in the mailbox
+        nothing is stored again and the id is returned. With ``delay`` (seconds or a ``timedelta``) the message is not
+        handed out before then. Cancelled, the message was stored or was not; repeat it with the same ``message_id``.
+
+        Raises:
+            TypeError, ValueError: an argument is no good; nothing was stored.
+            StorageFullError: there is no room; nothing was stored.
+            UnsupportedError: this backend lacks what an optional argument asks for.
+        """
+
+    @abstractmethod
+    def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None
+    ) -> Coroutine[Any, Any, list[MessageRecord]]:
+        """Takes the next batch: up to ``limit`` (else ``batch_size``) messages, atomically marked inflight.
+
+        Every ``HIGH`` message comes before any ``NORMAL`` one, the oldest first within a priority, in the order in
+        which they were committed. A batch holds at most 64 MiB of payload unless it is a single message. No two calls,
+        handles, tabs, workers or processes ever get the same message at the same time. An empty mailbox gives ``[]``,
+        at once or after up to ``wait`` seconds (``math.inf``: for ever). Cancelled, it hands nothing out.
+        """
+
+    @abstractmethod
+    def ack(self, message_id: UUID) -> Coroutine[Any, Any, bool]:
+        """Deletes a message for good, whoever holds it; a queued one too.
+
+        True if this call removed it. False if there was nothing to remove: it is unknown or was acknowledged before.
+        Cancelled, it was removed or was not; repeating it does no harm.
+        """
+
+    @abstractmethod
+    def status(self) -> Coroutine[Any, Any, MailboxStats]:
+        """How many messages there are, exactly and all at one moment, counted over all handles."""
+
+    @abstractmethod
+    def close(self) -> Coroutine[Any, Any, None]:
+        """Lets calls under way finish, then gives back what this handle still holds, as if it had not been handed out.
+
+        Every later verb raises ``MailboxClosedError``. Closing twice is fine.
+        """
+
+    async def enqueue_many(self, messages: Iterable[NewMessage]) -> list[UUID]:
+        """Stores messages in their order, all or none of them, and returns their ids in the same order.
+
+        An iterable that raises passes its error on, and nothing is stored. Else as ``enqueue``.
+        """
+        self._lacks(Capability.ENQUEUE_MANY)
+
+    async def ack_many(self, ids: Iterable[UUID]) -> int:
+        """Deletes messages in one transaction and returns how many it removed; a repeated id counts once."""
+        self._lacks(Capability.ACK_MANY)
+
+    async def ack_and_send(self, message_id: UUID, messages: Iterable[tuple[Mailbox, NewMessage]]) -> bool:
+        """Acknowledges a message that this handle holds and enqueues others, in one transaction: both or neither.
+
+        So a step from actor to actor happens exactly once. The acknowledgement comes first, so a message may be sent on
+        under its own id; a target that already holds an id stores nothing there, and the call is still True.
+
+        Args:
+            message_id: the message to acknowledge.
+            messages: pairs of an open mailbox of the same database and what to enqueue there.
+
+        Returns:
+            False if this handle no longer holds the message; then nothing was sent.
+
+        Raises:
+            TypeError, ValueError: an argument is no good, or a mailbox is in another database; nothing was done.
+            MailboxClosedError: this mailbox or a target is closed; nothing was done.
+            StorageFullError: there is no room; nothing was done.
+        """
+        self._lacks(Capability.ACK_AND_SEND)
+
+    async def nack(self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None) -> bool:
+        """Gives a message that this handle holds back, at its old place in its priority, as a failed delivery.
+
+        With ``delay`` (seconds or a ``timedelta``) it is not handed out before then. After ``max_deliveries`` failed
+        deliveries it becomes a dead letter instead, with the last ``error``. False, and nothing changes, if this handle
+        no longer holds it.
+        """
+        self._lacks(Capability.NACK)
+
+    async def dead_letter(self, message_id: UUID, reason: str) -> bool:
+        """Moves a message that this handle holds to the dead letters, in one transaction; False if it holds it not."""
+        self._lacks(Capability.DEAD_LETTERS)
+
+    async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
+        """The newest ``limit`` (else ``batch_size``) dead letters, the newest first."""
+        self._lacks(Capability.DEAD_LETTERS)
+
+    async def redrive(self, message_id: UUID) -> bool:
+        """Puts a dead letter at the end of its priority as new; False if there is none.
+
+        Its id, bytes and ``created_at`` stay; it counts as never handed out.
+        """
+        self._lacks(Capability.DEAD_LETTERS)
+
+    async def discard(self, message_id: UUID) -> bool:
+        """Deletes a dead letter for good; False if there is none."""
+        self._lacks(Capability.DEAD_LETTERS)
+
+    async def recover(self) -> int:
+        """Returns to the queue every inflight message whose holder is gone, and says how many there were.
+
+        This happens by itself when a mailbox is opened and while it is used; the call makes it happen now.
+        """
+        self._lacks(Capability.RECOVER)
+
+    async def storage_report(self) -> StorageReport:
+        """How safe the storage under this mailbox is, and how full."""
+        self._lacks(Capability.STORAGE_REPORT)
+
+    async def request_persistence(self) -> bool:
+        """Asks the browser to keep this origin's storage when space gets scarce; True if it will.
+
+        Raises:
+            UnsupportedError: this is a worker, or a platform without such a request; a page has to ask.
+        """
+        self._lacks(Capability.STORAGE_REPORT)
+
+    async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
+        """Shows up to ``limit`` (else ``batch_size``) messages and changes nothing.
+
+        Queued ones come first, in the order in which they would be handed out, those not yet due after them by their
+        due time; then those inflight, in the same order. With ``status`` only those.
+        """
+        self._lacks(Capability.PEEK)
+
+    async def purge(self) -> int:
+        """Deletes all queued messages, delayed ones included, and returns how many. Those inflight stay."""
+        self._lacks(Capability.PURGE)
+
+    def set_depth_observer(self, observer: MailboxDepthObserver | None) -> bool:
+        """Installs the observer of this handle; True if this backend supports one.
+
+        It is called synchronously after each committed enqueue call, before that call returns, with the number of
+        queued messages just after that call's own. A batch is one call; a call that stored nothing is none. An observer
+        that raises is logged and harms nothing. A new one replaces the old one, ``None`` removes it.
+        """
+        return False
+
+    def messages(self) -> AsyncIterator[MessageRecord]:
+        """Records one after the other as they come, for ``async for``; ends when the mailbox is closed.
+
+        It takes a batch at a time and acknowledges nothing. However the loop is left, what was taken and not yielded
+        goes back if the backend can give it back (``Capability.RELEASE``).
+        """
+        return _messages_of(self)
+
+    def consume(
+        self,
+        handler: Handler,
+        *,
+        concurrency: int = 1,
+        ordered_by_sender: bool = False,
+        retry: RetryPolicy | None = None,
+    ) -> Consumer:
+        """Hands every message to a handler, as they come, until it is stopped: the loop of an actor.
+
+            async def handler(message, context):
+                context.send(outbox, b"me", answer_to(message.payload))
+
+            await mailbox.consume(handler)
+
+        The handler takes a message, or a message and its ``Context``; it may be ``async`` or not (then it blocks the
+        event loop while it runs). How it ends decides:
+
+        - It returns: the message is acknowledged. What it sent with ``context.send`` commits together with that.
+        - It raises: the message is given back with ``nack``, its traceback as the error, and comes again after a pause
+          (``retry``); after ``max_deliveries``, the policy's or the mailbox's, it is a dead letter.
+        - It raises ``Reject``: the message is a dead letter at once.
+
+        A stop is asked for by ``stop()`` of what this returns, by ``Context.stop()``, or by cancellation: handlers that
+        run finish and are settled, and what was claimed beyond that goes back to the queue as if it had not been handed
+        out. A second cancellation ends the handlers as well, and their messages go back. On a page that is left or
+        frozen what has not begun goes back, and the loop goes on if the page comes back. Closing the mailbox ends the
+        loop too, but acknowledges nothing any more.
+
+        Where the backend lacks ``nack``, a failed message stays with this handle and is tried again from memory; where
+        it lacks dead letters, a message to give up ends the loop with its handler's exception; where nothing can be
+        given back, a stop finishes all that was claimed.
+
+        Args:
+            handler: what to do with a message. It may be called again with the same one, see "at least once".
+            concurrency: how many handlers may run at the same time.
+            ordered_by_sender: whether messages with the same ``sender`` are handled one after the other, in their
+                order, also when one fails: then the later ones wait for it until it is handled or given up. Other
+                consumers of the same mailbox keep an order of their own.
+            retry: pauses and limits; None for ``RetryPolicy()``.
+
+        Returns:
+            A coroutine that ends after a clean stop, and has a method ``stop``.
+
+        Raises:
+            TypeError, ValueError: an argument is no good; at the call.
+            MailboxClosedError: the mailbox was closed before. If it is closed later, the loop just ends.
+            MailboxError: the mailbox cannot go on. A connection that was lost and a storage that is full are no such
+                errors: the loop tries again until it works, and logs that it does.
+            BaseException: a handler raised ``KeyboardInterrupt`` or ``SystemExit``; its message goes back.
+        """
+        from .actors import Consumer
+
+        return Consumer(self, handler, concurrency, ordered_by_sender, retry)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be pickled or copied: open the mailbox again where it is needed"
+        )
+
+    # -- hooks of ``consume``, for backends that can do better ---------------------------------------------------------
+
+    async def _release(self, ids: list[UUID]) -> None:
+        """Gives back what this handle holds of these messages, as if it had not been handed out.
+
+        Without a backend's own way to do it they are given back by ``nack``, which counts as a failed delivery; without
+        that they stay with the handle.
+        """
+        if Capability.NACK in self.capabilities:
+            await asyncio.gather(*map(self.nack, ids))
+
+    @property
+    def _can_release(self) -> bool:
+        """Whether ``_release`` gives anything back."""
+        return type(self)._release is not Mailbox._release or Capability.NACK in self.capabilities
+
+    def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
+        """Has ``left`` called whenever all that this handle held has been given back because the page is being left.
+
+        Returns a function that ends that.
+        """
+        return lambda: None
+
+    # -- hook of ``export`` and ``import_`` ----------------------------------------------------------------------------
+
+    def _archive(self) -> Archive:
+        """All that this mailbox knows of its messages."""
+        from .transfer.plain import PlainArchive
+
+        return PlainArchive(self)
+
+    def _lacks(self, capability: Capability) -> NoReturn:
+        raise UnsupportedError(
+            f"{type(self).__name__} does not support {capability}; Mailbox.capabilities lists what it can"
+        )
+
+
+async def _messages_of(mailbox: Mailbox) -> AsyncIterator[MessageRecord]:
+    try:
+        while True:
+            for record in await mailbox.dequeue(wait=math.inf):
+                yield record
+    except MailboxClosedError:
+        return
+
+
+def _wait_by_polling(
+    dequeue_now: Callable[..., Awaitable[list[MessageRecord]]],
+) -> Callable[..., Coroutine[Any, Any, list[MessageRecord]]]:
+    """A ``dequeue`` that adds ``wait`` to one without: it looks again every ``POLL_INTERVAL`` seconds."""
+
+    @functools.wraps(dequeue_now)
+    async def dequeue(self: Mailbox, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+        arguments = () if limit is None else (limit,)
+        return await poll(lambda: dequeue_now(self, *arguments), check_wait(wait))
+
+    return dequeue
+
+
+async def poll(take: Callable[[], Awaitable[list[MessageRecord]]], wait: float | None) -> list[MessageRecord]:
+    """Calls ``take`` until it gives something or ``wait`` seconds are over; once at least."""
+    deadline = asyncio.get_running_loop().time() + (wait or 0.0)
+    while not (taken := await take()):
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            break
+        await asyncio.sleep(min(left, POLL_INTERVAL))
+    return taken

@@ -1,0 +1,97 @@
+"""From a location to a mailbox."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from types import TracebackType
+
+from ._arguments import Durability, Options, check_options
+from ._handle import EmbeddedMailbox
+from ._location import Location, parse_location
+from ._mailbox import Mailbox
+
+
+class MailboxOpening:
+    """What ``open_mailbox`` gives: ``await`` it, or use it with ``async with``."""
+
+    def __init__(self, location: Location, options: Options) -> None:
+        self._location = location
+        self._options = options
+        self._mailbox: Mailbox | None = None
+
+    def __await__(self) -> Generator[object, object, Mailbox]:
+        return _backend(self._location).open_at(self._location, self._options).__await__()
+
+    async def __aenter__(self) -> Mailbox:
+        self._mailbox = await self
+        return self._mailbox
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._mailbox is not None:
+            await self._mailbox.close()
+
+
+def open_mailbox(
+    location: str,
+    *,
+    batch_size: int = 32,
+    max_deliveries: int | None = None,
+    lease: float = 300.0,
+    durability: Durability = "strict",
+) -> MailboxOpening:
+    """Opens a mailbox; makes it if it is not there.
+
+    Use it as ``mailbox = await open_mailbox("inbox")`` or ``async with open_mailbox("inbox") as mailbox:``.
+
+    Args:
+        location: a plain name (IndexedDB in a browser, the file ``pymailbox.db`` on CPython) or a URL:
+            ``indexeddb://NAME``, ``sqlite:///relative.db#NAME``, ``sqlite:////absolute.db#NAME``, ``memory://NAME``,
+            ``memory://``. In a URL a name is percent-encoded.
+        batch_size: messages that ``dequeue`` and ``peek`` give when they are called without a limit.
+        max_deliveries: failed deliveries after which a message becomes a dead letter; None for never.
+        lease: seconds without a sign of life after which a holder counts as gone, where the platform cannot tell.
+        durability: ``"strict"`` waits until what is stored has reached the disk; ``"relaxed"`` leaves that to the
+            system, and a power cut (not a crash of the program) may lose the last commits.
+
+    Raises:
+        TypeError, ValueError: an argument is no good.
+        StorageUnavailableError: this platform lacks the backend, or its storage cannot be opened.
+        StorageCorruptError: what is stored there is no mailbox.
+    """
+    return MailboxOpening(parse_location(location), check_options(batch_size, max_deliveries, lease, durability))
+
+
+async def list_mailboxes(location: str) -> list[str]:
+    """The names of all mailboxes in the database that ``location`` is in, sorted. Creates nothing."""
+    parsed = parse_location(location)
+    return await _backend(parsed).list_at(parsed)
+
+
+async def delete_mailbox(location: str) -> bool:
+    """Deletes a mailbox with all that is in it, in one transaction; False if there was none.
+
+    A handle that is open on it goes on with an empty mailbox.
+    """
+    parsed = parse_location(location)
+    if parsed.name is None:
+        raise ValueError("location must name the mailbox to delete")
+    return await _backend(parsed).delete_at(parsed)
+
+
+def _backend(location: Location) -> type[EmbeddedMailbox]:
+    # imported when asked for, so that importing pymailbox costs nothing that is not used
+    match location.scheme:
+        case "memory":
+            from .backends.memory import MemoryMailbox
+
+            return MemoryMailbox
+        case "sqlite":
+            from .backends.sqlite import SqliteMailbox
+
+            return SqliteMailbox
+        case _:
+            from .backends.indexeddb import IndexedDbMailbox
+
+            return IndexedDbMailbox

@@ -1,0 +1,49 @@
+"""Mailboxes from synchronous Python, where the browser can suspend it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable
+from typing import NoReturn, TypeVar
+
+from ._errors import UnsupportedError
+from ._location import IN_PYODIDE
+
+T = TypeVar("T")
+
+
+def run_sync(awaitable: Awaitable[T]) -> T:
+    """Waits for an awaitable without ``await``: for synchronous code in a page or a worker.
+
+        mailbox = run_sync(open_mailbox("inbox"))
+        run_sync(mailbox.enqueue(b"me", b"hello"))
+
+    Meanwhile the event loop goes on with other tasks. It takes a browser with JavaScript Promise Integration (JSPI),
+    and Python that JavaScript has called in a way that lets it be suspended, as ``pyodide.runPythonAsync`` does.
+
+    Raises:
+        UnsupportedError: one of these is missing, or this is not Pyodide; nothing of the awaitable has run.
+    """
+    if not IN_PYODIDE:
+        _refuse(awaitable, "run_sync is for Pyodide in a browser; here, write an async function and asyncio.run() it")
+    from pyodide.ffi import can_run_sync
+    from pyodide.ffi import run_sync as suspend
+
+    if not can_run_sync():
+        _refuse(
+            awaitable,
+            "Python cannot be suspended here: this browser has no JavaScript Promise Integration (JSPI), as WebKit, "
+            "or JavaScript called Python synchronously. Call it with pyodide.runPythonAsync(), or use await",
+        )
+    result: T = suspend(_wait_for(awaitable))
+    return result
+
+
+async def _wait_for(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def _refuse(awaitable: Awaitable[object], why: str) -> NoReturn:
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()  # it would be reported as never awaited
+    raise UnsupportedError(why)

@@ -1,0 +1,86 @@
+"""What a handler has besides its message."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Protocol
+from uuid import UUID
+
+from .._arguments import prepare_message
+from .._errors import UnsupportedError
+from .._mailbox import Capability, Mailbox
+from .._values import BytesLike, MessagePriority, MessageRecord, NewMessage
+
+
+class Stopper(Protocol):
+    """Whoever runs the handler."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it has been asked to stop."""
+
+    def stop(self) -> None:
+        """Asks it to stop."""
+
+
+class Context:
+    """One delivery of one message, for the handler that works on it."""
+
+    message: MessageRecord
+    """The message itself."""
+    mailbox: Mailbox
+    """Where it came from."""
+
+    def __init__(self, mailbox: Mailbox, message: MessageRecord, consumer: Stopper) -> None:
+        self.mailbox = mailbox
+        self.message = message
+        self._consumer = consumer
+        self._sends: list[tuple[Mailbox, NewMessage]] = []
+        self._over = False
+
+    def send(
+        self,
+        mailbox: Mailbox,
+        sender: BytesLike,
+        payload: BytesLike,
+        priority: MessagePriority = MessagePriority.NORMAL,
+        *,
+        message_id: UUID | None = None,
+        delay: float | timedelta | None = None,
+    ) -> None:
+        """Sends a message when the handler has returned, in one transaction with the acknowledgement of its own.
+
+        So both happen, exactly once, or neither: a handler that raises has sent nothing. The bytes are copied now. The
+        arguments are those of ``enqueue``; ``mailbox`` may also be the one that the handler's message came from.
+
+        Raises:
+            TypeError, ValueError: an argument is no good. That ``mailbox`` is in another database, or closed, is found
+                out when the handler has returned, and is a failed delivery.
+            UnsupportedError: the backend of the handler's message cannot do that.
+            RuntimeError: the handler has returned already.
+        """
+        if self._over:
+            raise RuntimeError("this handler has ended: what it sends must be sent before it returns")
+        if Capability.ACK_AND_SEND not in self.mailbox.capabilities:
+            raise UnsupportedError(
+                f"{type(self.mailbox).__name__} cannot commit a message together with an acknowledgement; "
+                "enqueue it, with a message_id made from the handled message's id: a repeat then stores no second copy"
+            )
+        if not isinstance(mailbox, Mailbox):
+            raise TypeError(f"mailbox must be an open mailbox, not {type(mailbox).__name__}")
+        checked = prepare_message(sender, payload, priority, message_id, delay)
+        self._sends.append((mailbox, NewMessage(*checked[:4], delay)))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the consumer has been asked to stop: time for a long handler to come to an end."""
+        return self._consumer.stopping
+
+    def stop(self) -> None:
+        """Asks the consumer to stop once the handlers that run now have ended; see ``Consumer.stop``."""
+        self._consumer.stop()
+
+    def _end(self) -> list[tuple[Mailbox, NewMessage]]:
+        """No more can be sent; what was."""
+        self._over = True
+        return self._sends

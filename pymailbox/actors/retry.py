@@ -1,0 +1,65 @@
+"""When a message whose handler failed is tried again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import random as between_0_and_1
+from typing import Any
+
+from .._arguments import LONGEST_DELAY, check_count, check_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long a message waits after a failed delivery, and when it is given up.
+
+    The pause grows with ``delivery_count``: ``first_delay`` after the first delivery, ``factor`` times as long after
+    each further one, never longer than ``longest_delay``. A part of it is left to chance, so that messages that failed
+    together do not all come back together.
+
+    Raises:
+        TypeError, ValueError: a value is no good; the message names it.
+    """
+
+    first_delay: float = 1.0
+    """Seconds."""
+    factor: float = 2.0
+    """1 or more."""
+    longest_delay: float = 300.0
+    """Seconds."""
+    jitter: float = 0.5
+    """The part of the pause that is left to chance: 0.0 for none of it, 1.0 for all of it. It only ever shortens."""
+    max_deliveries: int | None = None
+    """After so many deliveries, by ``delivery_count``, a message that fails becomes a dead letter; None leaves that to
+    the ``max_deliveries`` with which the mailbox was opened."""
+    random: Callable[[], float] = between_0_and_1
+    """Numbers from 0.0 up to 1.0; another source makes the pauses repeatable."""
+
+    def __post_init__(self) -> None:
+        for name in ("first_delay", "longest_delay"):
+            check_seconds(name, getattr(self, name), LONGEST_DELAY)
+        _check_between("factor", self.factor, 1.0, math.inf)
+        _check_between("jitter", self.jitter, 0.0, 1.0)
+        if self.max_deliveries is not None:
+            check_count("max_deliveries", self.max_deliveries)
+        if not callable(self.random):
+            raise TypeError(f"random must be a function that returns a number, not {type(self.random).__name__}")
+
+    def delay_after(self, delivery_count: int) -> float:
+        """Seconds until a message is handed out again that failed at its ``delivery_count``-th delivery."""
+        try:
+            grown = self.first_delay * self.factor ** max(0, delivery_count - 1)
+        except OverflowError:
+            grown = math.inf if self.first_delay else 0.0
+        longest = min(grown, self.longest_delay)
+        return longest - longest * self.jitter * self.random()
+
+
+def _check_between(name: str, value: Any, least: float, most: float) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    if not least <= value <= most or value == math.inf:
+        limits = f"{least:g} or more" if most == math.inf else f"between {least:g} and {most:g}"
+        raise ValueError(f"{name} must be {limits}, and finite, not {value!r}")

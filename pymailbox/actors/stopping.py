@@ -1,0 +1,30 @@
+"""Whether a consumer is to end, and pauses that end with it."""
+
+from __future__ import annotations
+
+import asyncio
+
+_LONGEST_PAUSE = 86400.0
+"""Seconds. A browser's timer of 25 days or more goes off at once."""
+
+
+class Stop:
+    """Asked for once, for good."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+
+    @property
+    def asked(self) -> bool:
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        self._asked.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Lets so many seconds go by, or fewer: it ends when a stop is asked for, and after a day."""
+        try:
+            async with asyncio.timeout(min(seconds, _LONGEST_PAUSE)):
+                await self._asked.wait()
+        except TimeoutError:
+            pass

@@ -1,0 +1,21 @@
+"""Wall-clock times as they are stored: whole milliseconds since 1970, UTC."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now_in_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def moment(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def milliseconds(time: datetime) -> int:
+    """Of an aware time; rounded down."""
+    return (time - _EPOCH) // timedelta(milliseconds=1)

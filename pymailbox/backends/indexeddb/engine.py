@@ -1,0 +1,112 @@
+"""The JavaScript engine: found, loaded once, and its errors made ours.
+
+The engine is a handful of ES modules in ``pymailbox/js``. They are imported from where the wheel was unpacked, as blob
+URLs, which takes a page whose Content-Security-Policy lets code be evaluated and blobs be scripts. Any other page (or
+worker) imports ``index.js`` itself and hands it over as the module ``pymailbox_js``; then nothing is evaluated here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+
+from ... import _errors
+from ..._errors import MailboxError, StorageUnavailableError
+from ..._location import IN_PYODIDE, missing_backend
+
+HANDED_OVER = "pymailbox_js"
+"""The name under which a page hands the engine over."""
+
+_ENTRY_MODULE = "index.js"
+_IMPORT = re.compile(r"""\b(from|import) (["'])\./([\w-]+\.js)\2""")
+
+_loaded: Any = None
+
+
+async def load_engine() -> Any:
+    """The engine's module.
+
+    Raises:
+        StorageUnavailableError: this is no browser, or its policy forbids to load the engine and nobody handed it over.
+    """
+    global _loaded
+    if _loaded is None:
+        if not _has_indexeddb():
+            raise missing_backend(
+                "indexeddb", "IndexedDB is in browsers only; here there are sqlite:///FILE#NAME and memory://NAME"
+            )
+        _loaded = _handed_over() or await _load_from_wheel()
+    return _loaded
+
+
+@contextmanager
+def our_errors() -> Generator[None]:
+    """Turns an error of the engine into the class of the same name, with the browser's own as its cause."""
+    from pyodide.ffi import JsException
+
+    try:
+        yield
+    except JsException as error:
+        raise error_of(error) from error
+
+
+def error_of(js_error: Any) -> MailboxError:
+    """An error of the engine as ours."""
+    kind: type[MailboxError] = getattr(_errors, js_error.name, MailboxError)
+    error = kind(js_error.message)
+    error.__cause__ = js_error if isinstance(js_error, BaseException) else None
+    return error
+
+
+def _has_indexeddb() -> bool:
+    if not IN_PYODIDE:
+        return False
+    import js
+
+    return hasattr(js, "indexedDB")
+
+
+def _handed_over() -> Any:
+    try:
+        return importlib.import_module(HANDED_OVER)
+    except ModuleNotFoundError:
+        return None
+
+
+async def _load_from_wheel() -> Any:
+    from pyodide.code import run_js
+    from pyodide.ffi import JsException, to_js
+
+    from js import URL, Blob
+
+    urls: dict[str, str] = {}
+
+    def url_of(name: str) -> str:
+        """A blob URL of a module, those of the modules it imports written into it."""
+        if name not in urls:
+            source = files("pymailbox").joinpath("js", name).read_text("utf-8")
+            linked = _IMPORT.sub(lambda match: f'{match[1]} "{url_of(match[3])}"', source)
+            options = to_js({"type": "text/javascript"}, dict_converter=_object_from_entries())
+            urls[name] = URL.createObjectURL(Blob.new(to_js([linked]), options))
+        return urls[name]
+
+    try:
+        return await run_js("(url) => import(url)")(url_of(_ENTRY_MODULE))
+    except JsException as error:
+        raise StorageUnavailableError(
+            "this page's Content-Security-Policy does not let pymailbox load its engine; import pymailbox/js/index.js "
+            f'in JavaScript and hand it over: pyodide.registerJsModule("{HANDED_OVER}", module)'
+        ) from error
+    finally:
+        for url in urls.values():
+            URL.revokeObjectURL(url)
+
+
+def _object_from_entries() -> Any:
+    from js import Object
+
+    return Object.fromEntries

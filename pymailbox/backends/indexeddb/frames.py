@@ -1,0 +1,143 @@
+"""Messages as bytes, for the crossing between Python and JavaScript; ``js/frames.js`` describes the form.
+
+One buffer a verb, however many messages: a crossing costs more than the bytes in it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import fields, make_dataclass
+from datetime import UTC, datetime
+from struct import Struct
+from typing import Any, Final
+from uuid import UUID
+
+from ..._archive import Death, WholeMessage
+from ..._arguments import PreparedMessage
+from ..._ids import id_of
+from ..._values import DeadLetter, MessagePriority, MessageRecord, MessageStatus
+from .._clock import milliseconds
+
+_HEADER: Final = Struct("<BBHIId")
+_HAS_ID: Final = 1
+_HAS_DUE: Final = 2
+
+_COUNT: Final = Struct("<I")
+_ENTRY: Final = Struct("<16sII")
+_DUE: Final = Struct("<d")
+_ID_BYTES: Final = 16
+
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+_PRIORITIES: Final = tuple(MessagePriority)
+_STATUSES: Final = (MessageStatus.QUEUED, MessageStatus.INFLIGHT)
+
+_FIELDS: Final = [(field.name, field.type) for field in fields(MessageRecord)]
+_Thawed: Final[Any] = make_dataclass("_Thawed", _FIELDS, slots=True)
+"""A record before it is frozen, by becoming a ``MessageRecord``: a frozen one takes a call for each of its fields."""
+
+
+def pack_messages(messages: Iterable[PreparedMessage]) -> bytes:
+    """The frames of messages that are enqueued now."""
+    created_at = float(time.time_ns() // 1_000_000)
+    parts: list[bytes] = []
+    for sender, payload, priority, message_id, delay_ms in messages:
+        flags = (0 if message_id is None else _HAS_ID) | (_HAS_DUE if delay_ms else 0)
+        parts.append(_HEADER.pack(flags, priority, 0, len(sender), len(payload), created_at))
+        if message_id is not None:
+            parts.append(message_id.bytes)
+        if delay_ms:
+            parts.append(_DUE.pack(created_at + delay_ms))
+        parts.append(sender)
+        parts.append(payload)
+    return b"".join(parts)
+
+
+def pack_whole(messages: Iterable[WholeMessage]) -> tuple[bytes, str]:
+    """The frames of messages that were in a mailbox before, and JSON of what frames don't say; see ``js/whole.js``."""
+    parts: list[bytes] = []
+    details: list[list[Any]] = []
+    for message in messages:
+        flags = _HAS_ID | (0 if message.due is None else _HAS_DUE)
+        lengths = len(message.sender), len(message.payload)
+        parts.append(_HEADER.pack(flags, message.priority, 0, *lengths, float(message.created_at)))
+        parts.append(message.id.bytes)
+        if message.due is not None:
+            parts.append(_DUE.pack(float(message.due)))
+        parts += message.sender, message.payload
+        death = (None, None) if message.death is None else message.death
+        details.append([message.delivery_count, message.failures, message.suspect, message.error, *death])
+    return b"".join(parts), json.dumps(details)
+
+
+def unpack_whole(batch: bytes, details: str) -> list[WholeMessage]:
+    """The messages of a page; see ``Page`` in ``js/types.d.ts``."""
+    return [
+        WholeMessage(
+            record.id,
+            record.sender,
+            record.payload,
+            record.priority,
+            milliseconds(record.created_at),
+            record.delivery_count,
+            record.status,
+            None if due is None else int(due),
+            failures,
+            suspect,
+            error,
+            Death(death[0], int(death[1])) if death else None,
+        )
+        for record, (due, failures, suspect, error, *death) in zip(
+            unpack_batch(batch), json.loads(details), strict=True
+        )
+    ]
+
+
+def unpack_ids(data: bytes) -> list[UUID]:
+    return [id_of(int.from_bytes(data[at : at + _ID_BYTES])) for at in range(0, len(data), _ID_BYTES)]
+
+
+def pack_ids(ids: Iterable[UUID]) -> bytes:
+    return b"".join([message_id.int.to_bytes(_ID_BYTES) for message_id in ids])
+
+
+def unpack_batch(batch: bytes) -> list[MessageRecord]:
+    (count,) = _COUNT.unpack_from(batch)
+    at = _COUNT.size + count * _ENTRY.size
+    records: list[MessageRecord] = []
+    created_last, time_of_last = 0.0, _EPOCH
+    for id_bytes, delivery_count, status in _ENTRY.iter_unpack(batch[_COUNT.size : at]):
+        flags, priority, _, sender_bytes, payload_bytes, created_at = _HEADER.unpack_from(batch, at)
+        sender_at = at + _HEADER.size
+        if flags:
+            sender_at += (_ID_BYTES if flags & _HAS_ID else 0) + (_DUE.size if flags & _HAS_DUE else 0)
+        payload_at = sender_at + sender_bytes
+        at = payload_at + payload_bytes
+        if created_at != created_last:
+            created_last, time_of_last = created_at, _time_of(created_at)
+        record = _Thawed(
+            id_of(int.from_bytes(id_bytes)),
+            batch[sender_at:payload_at],
+            batch[payload_at:at],
+            _PRIORITIES[priority],
+            time_of_last,
+            _STATUSES[status],
+            delivery_count,
+        )
+        record.__class__ = MessageRecord
+        records.append(record)
+    return records
+
+
+def unpack_dead_letters(batch: bytes, deaths: str) -> list[DeadLetter]:
+    """Dead letters of their messages, and of JSON with ``[reason, error, died_at]`` of each."""
+    return [
+        DeadLetter(record, reason, error, _time_of(died_at))
+        for record, (reason, error, died_at) in zip(unpack_batch(batch), json.loads(deaths), strict=True)
+    ]
+
+
+def _time_of(milliseconds: float) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

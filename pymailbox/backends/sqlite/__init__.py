@@ -1,0 +1,22 @@
+"""Mailboxes in a SQLite file, by the standard library's sqlite3.
+
+From the outside in: ``mailbox`` is the handle; ``database`` is the file as this process shares it, with the one thread
+that works on it; ``watch`` is what that thread does between calls; ``engine`` runs calls in transactions, and notices
+when the file is no longer there; ``room`` keeps enqueues from filling the disk. What calls do in SQL: ``verbs`` (store,
+delete, look), ``handing`` (hand out and take back) and ``letters`` (give up), by way of ``rows`` (a message as the file
+has it) and ``session`` (the counters, as the connection knows them). ``holders`` tells who lives, by the ``locks`` that
+they have. ``schema`` is the layout, and opens the file; ``errors`` is the one table of what can go wrong.
+"""
+
+from ..._location import missing_backend
+
+try:
+    import sqlite3  # noqa: F401
+except ImportError as error:
+    raise missing_backend(
+        "sqlite", "this Python was built without its sqlite3 module. Install one that has it"
+    ) from error
+
+from .mailbox import SqliteMailbox
+
+__all__ = ["SqliteMailbox"]

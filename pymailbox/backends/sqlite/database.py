@@ -1,0 +1,370 @@
+"""A SQLite file as this process shares it: one connection and one thread for all handles on it.
+
+Calls wait in a queue. The thread takes all that have come in and commits them together, so that many callers pay for
+one write to the disk while a single one waits for nobody. Between calls it watches: see ``watch``. In Pyodide, where no
+thread can start, a call runs at once.
+
+A brief call runs at once elsewhere too, in its caller's thread: it takes less time than waking the thread and being
+woken by it. That is one that touches few messages and does not have to be on the disk when it returns, while nothing
+else goes on: no call is under way, no calls shared the last commit, and neither another program nor a write to the disk
+has to be waited for. It writes to the system's cache, and reads from there what has just been stored; where that is
+slow all the same, it is left to the thread for a while. And some call goes to the thread every few milliseconds, so
+that the event loop has its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+from ..._location import IN_PYODIDE
+from .._waiting import Exchange
+from . import locks
+from .engine import Access, Call, Engine
+from .holders import Holder, Lives
+from .session import Session
+from .watch import WATCH_INTERVAL, Watch
+
+_T = TypeVar("_T")
+
+_logger = logging.getLogger("pymailbox")
+
+
+_CALLS_IN_A_COMMIT = 1000
+"""At most: what is written but not yet committed takes memory, and other processes wait for it."""
+
+_TURN = 0.005
+"""Seconds in which calls may run at once; then one goes to the thread, and the caller's event loop has its turn."""
+
+_SLOW = 0.004
+"""Seconds that a call may take on the average which runs at once; one may be slow because the machine is busy."""
+
+_AVERAGED = 16
+"""Calls, about, that the average is of."""
+
+_RESPITE = 1.0
+"""Seconds in which none runs at once if that was too slow."""
+
+
+class Database:
+    """A file that handles of this process have open; from ``acquire`` until as many ``release``."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.exchange = Exchange()
+        self.lives = Lives(file)
+        self.engine = Engine(file)
+        self._users = 0
+        watch = Watch(self.engine, self.exchange, self.lives, self._left)
+        self._worker: _Worker = (_InlineWorker if IN_PYODIDE else _ThreadWorker)(self.engine, watch, file)
+
+    @staticmethod
+    def acquire(file: str) -> Database:
+        """The one database of a file; it is opened and checked when its first call runs."""
+        path = os.path.realpath(file)
+        with _registry.lock:
+            database = _registry.databases.get(path)
+            if database is None:
+                database = _registry.databases[path] = Database(path)
+                _registry.workers.add(database._worker)
+            database._users += 1
+        return database
+
+    async def run(
+        self,
+        operation: Callable[[Session], _T],
+        access: Access,
+        undo: Callable[[Session, _T], object] | None = None,
+        tell: Callable[[_T], None] | None = None,
+        brief: bool = False,
+    ) -> _T:
+        """Runs a call; calls run in the order in which they are made, this one's place is taken at once.
+
+        Cancelled, the call was run or was not; if it was, ``undo`` runs with its result, before any later call. After
+        its commit ``tell`` gets its result, cancelled or not, in the thread that ran it. A ``brief`` call may be run by
+        the caller's; it is not suspended then.
+        """
+        loop = asyncio.get_running_loop()
+        call = Call(operation, access, None, tell)
+        if brief and self._worker.run_at_once(call, loop):
+            if call.error is not None:
+                raise call.error
+            result: _T = call.result
+            return result
+        future: asyncio.Future[_T] = loop.create_future()
+        call.future = future
+        self._worker.put(call)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if undo is not None:
+                self._worker.put(Call(lambda session: call.error is None and undo(session, call.result), access, None))
+            raise
+
+    def start(self, operation: Callable[[Session], _T], access: Access, tell: Callable[[_T], None]) -> None:
+        """As ``run``, for a caller who does not wait."""
+        self._worker.put(Call(operation, access, None, tell))
+
+    async def release(self, holder: Holder | None = None) -> None:
+        """Gives up one ``acquire``; after the last one, and after all calls, the file is closed."""
+        if holder is not None:
+            self.lives.remove(holder)
+        if self._is_left_by_the_last():
+            await self._worker.stop()
+            with _registry.lock:
+                _registry.workers.discard(self._worker)
+
+    def abandon(self, holder: Holder) -> None:
+        """Gives up one ``acquire`` as a death would; takes no lock, for a finaliser on any thread."""
+        holder.abandoned = True
+        holder.let_go()
+        self._worker.nudge()
+
+    def _left(self, holder: Holder) -> None:
+        """A handle is gone that did not release; called by the watch."""
+        self.lives.remove(holder)
+        if self._is_left_by_the_last():
+            self._worker.stop_soon()
+            with _registry.lock:
+                _registry.workers.discard(self._worker)
+
+    def _is_left_by_the_last(self) -> bool:
+        with _registry.lock:
+            self._users -= 1
+            if self._users:
+                return False
+            if _registry.databases.get(self.file) is self:
+                del _registry.databases[self.file]
+            return True
+
+
+class _Worker(ABC):
+    """What runs the calls of one file."""
+
+    def __init__(self, engine: Engine, watch: Watch, file: str) -> None:
+        self.engine = engine
+        self.watch = watch
+        self.lock = threading.Lock()
+        """Held while the engine works."""
+
+    @abstractmethod
+    def put(self, call: Call) -> None:
+        """Takes a call; its outcome comes through its future."""
+
+    def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
+        """Runs a call before it returns, if that takes no waiting; False if nothing was done."""
+        return False
+
+    @abstractmethod
+    def nudge(self) -> None:
+        """Has the watch look at once, or with the next call. May run in a finaliser."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Returns when all calls were run and the file is closed; nothing is put after it."""
+
+    @abstractmethod
+    def stop_soon(self) -> None:
+        """As ``stop``, from the watch itself."""
+
+
+class _InlineWorker(_Worker):
+    """Runs each call at once."""
+
+    def put(self, call: Call) -> None:
+        self.watch.reap()
+        self.engine.run([call])
+        call.spread()
+        call.resolve()
+
+    def nudge(self) -> None:
+        pass  # the next call reaps
+
+    async def stop(self) -> None:
+        self.engine.close()
+
+    def stop_soon(self) -> None:
+        self.engine.close()
+
+
+class _ThreadWorker(_Worker):
+    """Runs calls in a thread, those that wait together in one transaction."""
+
+    def __init__(self, engine: Engine, watch: Watch, file: str) -> None:
+        super().__init__(engine, watch, file)
+        self._queue: SimpleQueue[Call | asyncio.Future[None] | None] = SimpleQueue()
+        self._stops = False
+        self._counting = threading.Lock()
+        self._under_way = 0
+        """Calls that were put and have not been run yet."""
+        self._served: asyncio.AbstractEventLoop | None = None
+        """Whose call was the last one in the thread: that loop has had its turn."""
+        self._at_once_until = self._not_at_once_until = self._average = 0.0
+        self._wakes_at = 0.0
+        """When the thread looks next, if nothing comes in."""
+        # a daemon: a handle that nobody closed must not keep the interpreter from exiting
+        threading.Thread(target=self._work, name=f"pymailbox {file}", daemon=True).start()
+
+    def put(self, call: Call) -> None:
+        with self._counting:
+            self._under_way += 1
+        self._queue.put(call)
+
+    def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
+        start = time.monotonic()
+        if start > self._at_once_until or loop is not self._served or not self.lock.acquire(blocking=False):
+            return False
+        try:
+            # none of this loop's calls comes in meanwhile; of another loop's it does not matter which one is first
+            if self._under_way or self._stops or not self.engine.run_at_once(call):
+                return False
+        finally:
+            self.lock.release()
+        call.spread()
+        now = time.monotonic()
+        self._average += (now - start - self._average) / _AVERAGED
+        if self._average > _SLOW:
+            self._average, self._at_once_until, self._not_at_once_until = 0.0, 0.0, now + _RESPITE
+        patience = self.watch.patience()
+        if patience is not None and now + patience < self._wakes_at - WATCH_INTERVAL / 2:
+            self._wakes_at = 0.0
+            self.nudge()
+        return True
+
+    def nudge(self) -> None:
+        self._queue.put(None)
+
+    async def stop(self) -> None:
+        stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.put(stopped)
+        await stopped
+
+    def stop_soon(self) -> None:
+        self._stops = True
+
+    def _work(self) -> None:
+        stopped = None
+        while stopped is None and not self._stops:
+            stopped = self._run_what_waits()
+        with self.lock:
+            self.engine.close()
+        if stopped is not None:
+            _call_in(stopped.get_loop(), _finish, stopped)
+
+    def _run_what_waits(self) -> asyncio.Future[None] | None:
+        """Waits for a call and commits it together with those that came in meanwhile, or watches for a moment.
+
+        Returns what ``stop`` waits for, if it was called.
+        """
+        patience = self.watch.patience()
+        self._wakes_at = math.inf if patience is None else time.monotonic() + patience
+        try:
+            item = self._queue.get(timeout=patience)
+        except Empty:
+            item = None
+        nudged = item is None
+        calls: list[Call] = []
+        while isinstance(item, Call):
+            calls.append(item)
+            if len(calls) == _CALLS_IN_A_COMMIT or self._queue.empty():
+                break
+            item = self._queue.get()
+        if calls:
+            with self.lock:
+                self.engine.run(calls)
+            with self._counting:
+                self._under_way -= len(calls)
+            future = calls[-1].future
+            self._served = None if future is None else future.get_loop()
+            now = time.monotonic()
+            # where several call at a time it is cheaper to share commits
+            alone = len(calls) == 1 and now > self._not_at_once_until
+            self._at_once_until = now + _TURN if alone else 0.0
+            for call in calls:
+                call.spread()
+            _deliver(calls)
+        if nudged or item is None or self.watch.is_late:
+            try:
+                with self.lock:
+                    self.watch.look()
+                self.watch.reap_left()
+            except Exception:  # whatever it is, calls must go on
+                _logger.exception("watching %s failed", self.engine.file)
+        return item if isinstance(item, asyncio.Future) else None
+
+
+def _deliver(calls: Iterable[Call]) -> None:
+    """Wakes each event loop once for all of its calls."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop | None, list[Call]] = defaultdict(list)
+    for call in calls:
+        by_loop[call.future.get_loop() if call.future else None].append(call)
+    for loop, its_calls in by_loop.items():
+        if loop is None:
+            _resolve(its_calls)
+        else:
+            _call_in(loop, _resolve, its_calls)
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[_T], None], argument: _T) -> None:
+    with suppress(RuntimeError):  # in a loop that was closed nobody waits
+        loop.call_soon_threadsafe(function, argument)
+
+
+def _resolve(calls: Iterable[Call]) -> None:
+    for call in calls:
+        call.resolve()
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class _Registry:
+    """What this process has open."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.databases: dict[str, Database] = {}
+        """By resolved path."""
+        self.workers: set[_Worker] = set()
+        """Those that may have a connection."""
+
+
+_registry = _Registry()
+
+
+def _before_fork() -> None:
+    """Closes all connections; calls open them again. A child that inherits one, even if it never uses it, has a SQLite
+    that takes the parent's locks for its own, and its commits can be lost.
+    """
+    _registry.lock.acquire()
+    for worker in _registry.workers:
+        worker.lock.acquire()
+        worker.engine.close()
+
+
+def _after_fork_in_parent() -> None:
+    for worker in _registry.workers:
+        worker.lock.release()
+    _registry.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _registry
+    _registry = _Registry()
+    locks.forget_all()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,329 @@
+"""Runs calls in transactions: one connection, for the one thread that uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..._errors import MailboxError, StorageCorruptError, StorageUnavailableError
+from .errors import is_full, mailbox_error
+from .room import Room
+from .schema import BUSY_TIMEOUT, connect, until_unlocked
+from .session import Session
+
+_logger = logging.getLogger("pymailbox")
+
+
+class Access(enum.IntEnum):
+    """What a call needs of its transaction; calls that share one get the most that any of them needs."""
+
+    READ = 0
+    WRITE = 1
+    """A crash of the program loses nothing that was committed; a power cut may lose the last commits."""
+    DURABLE_WRITE = 2
+    """Returns only after the disk has it."""
+
+
+_LOG_PAGES: Final = 1000
+"""Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own habit."""
+
+_PAGES_OF_A_COMMIT: Final = 4
+_CHANGES_IN_A_PAGE: Final = 8
+_PAGE_SIZE: Final = 4096
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of a verb on its way through the engine."""
+
+    operation: Callable[[Session], Any]
+    access: Access
+    future: asyncio.Future[Any] | None
+    """Where the outcome goes; None if nobody waits for it."""
+    tell: Callable[[Any], None] | None = None
+    """Gets the result after the commit, whether or not somebody still waits for it; in the engine's thread."""
+    result: Any = None
+    error: BaseException | None = None
+
+    def spread(self) -> None:
+        """Tells whom it concerns."""
+        if self.tell is not None and self.error is None:
+            self.tell(self.result)
+
+    def resolve(self) -> None:
+        """Tells the caller; to be called in the caller's event loop."""
+        if self.future is None:
+            if self.error is not None:
+                _logger.error("an operation that nobody waits for failed", exc_info=self.error)
+        elif self.future.done():
+            pass  # cancelled
+        elif self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class FileReplacedError(StorageUnavailableError):
+    """The mailbox file was deleted or replaced while it was open."""
+
+
+class Engine:
+    """The connection to a file, made when it is first needed."""
+
+    def __init__(self, file: str) -> None:
+        self.replaced = 0
+        """How often the file was found deleted or replaced."""
+        self.last_stored: dict[str, int] = {}
+        """The number of the message that was stored last, by mailbox, as far as this process has stored or seen it."""
+        self.file = file
+        self._connection: sqlite3.Connection | None = None
+        self._room = Room(file)
+        self._made_room = False
+        """Whether a call is being tried again after room was made for it."""
+        self._session: Session | None = None
+        self._version: int | None = None
+        """What SQLite says of the commits of others; the session knows the file as it was then."""
+        self._durable: bool | None = None
+        self._identity: tuple[int, int] | None = None
+        self._size = 0
+        self._has_log = False
+        """Whether there is a write-ahead log; on some file systems there is none, and a commit waits for readers."""
+        self._changes = 0
+        """Rows changed by this connection, as of its last commit."""
+        self._log_pages = 0
+        """About how many pages this connection has written to the log since it may have been brought into the file."""
+        self._shortens_log: bool | None = None
+        """Whether a commit may bring the log into the file, for which it waits for the disk."""
+        self._log_begins = True
+        """Whether the next commit writes the log from its start, for which SQLite waits for the disk."""
+
+    def run(self, calls: Sequence[Call]) -> None:
+        """Runs calls in their order, and sets each one's ``result`` or ``error``.
+
+        They share one transaction. If it fails, each is run again in a transaction of its own, so that only those fail
+        that fail alone.
+        """
+        access = max(call.access for call in calls)
+        try:
+            connection = self._open()
+            self._let_shorten_log(connection, True)
+            version = until_unlocked(lambda: self._begin(connection, access))
+        except BaseException as error:
+            self._fail(calls, error)
+            return
+        try:
+            session = self._session_of(connection, version)
+            for call in calls:
+                call.result = call.operation(session)
+            session.flush()
+            connection.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back(connection)
+            if len(calls) == 1:
+                if is_full(error) and not self._made_room and self._make_room():
+                    self._made_room = True
+                    self.run(calls)
+                    self._made_room = False
+                else:
+                    self._fail(calls, error)
+                return
+        else:
+            self._after_commit(connection, session, calls)
+            if self._log_pages >= _LOG_PAGES:
+                self._log_pages, self._log_begins = 0, True
+            return
+        for call in calls:
+            self.run([call])
+
+    def run_at_once(self, call: Call) -> bool:
+        """Runs a call if it has to wait neither for another program nor for the disk, and sets its outcome.
+
+        False if it would, or if it failed: then nothing was done, and ``run`` does it, or says what is wrong.
+        """
+        connection, session = self._connection, self._session
+        if connection is None or session is None or call.access is Access.DURABLE_WRITE:
+            return False
+        if self._log_begins or self._log_pages >= _LOG_PAGES or not self._has_log:
+            return False
+        try:
+            self._let_shorten_log(connection, False)
+            if self._begin(connection, call.access) != self._version:  # what others did has to be read
+                connection.execute("ROLLBACK")
+                return False
+            call.result = call.operation(session)
+            session.flush()
+            connection.execute("COMMIT")
+        except Exception:
+            self._roll_back(connection)
+            return False
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        self._after_commit(connection, session, [call])
+        return True
+
+    def others_committed(self) -> bool:
+        """Whether another connection may have committed since the last call; cheap, and it makes no file.
+
+        Raises:
+            MailboxError: the file is not what it was.
+        """
+        if self._connection is None:
+            return self._identity is not None
+        try:
+            self._check_file()
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error as error:
+            raise self._typed(error) from error
+        return bool(version != self._version)
+
+    def close(self) -> None:
+        """Lets the file go; a later call opens it again."""
+        self._session = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = connect(self.file)
+            (mode,) = self._connection.execute("PRAGMA journal_mode").fetchone()
+            self._has_log = mode == "wal"
+            if self._has_log:  # whoever may wait for others does so in `until_unlocked`
+                self._connection.execute("PRAGMA busy_timeout = 0")
+            self._shortens_log = None
+            self._durable, self._changes, self._log_begins = None, self._connection.total_changes, True
+            self._note_file()
+        return self._connection
+
+    def _begin(self, connection: sqlite3.Connection, access: Access) -> int:
+        """Begins a transaction, and tells the version of the file that it sees."""
+        durable = access is Access.DURABLE_WRITE
+        if access is not Access.READ and durable is not self._durable:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+        connection.execute("BEGIN" if access is Access.READ else "BEGIN IMMEDIATE")
+        try:
+            version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        return version
+
+    def _session_of(self, connection: sqlite3.Connection, version: int) -> Session:
+        """What is known of the file at that version."""
+        if self._session is None or version != self._version:
+            self._session = Session(connection, self._room.take)
+            self._version = version
+        return self._session
+
+    def _after_commit(self, connection: sqlite3.Connection, session: Session, calls: Sequence[Call]) -> None:
+        self.last_stored |= session.stored
+        session.stored.clear()
+        changes, self._changes = connection.total_changes - self._changes, connection.total_changes
+        if changes:
+            changes &= 0xFFFF_FFFF  # SQLite counts in 32 bits
+            self._log_begins = False
+            self._log_pages += _PAGES_OF_A_COMMIT + changes // _CHANGES_IN_A_PAGE + self._room.taken // _PAGE_SIZE
+            self._room.taken = 0
+        try:
+            self._check_file()
+        except BaseException as error:
+            self._fail(calls, error)
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        self._session = None
+        if connection.in_transaction:  # some errors end it by themselves
+            try:
+                connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self.close()  # which rolls back too
+
+    def _let_shorten_log(self, connection: sqlite3.Connection, may: bool) -> None:
+        if self._has_log and may is not self._shortens_log:
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES if may else 0}")
+            self._shortens_log = may
+
+    def _make_room(self) -> bool:
+        """Brings the log into the file, after which it can be written from its start. False if that cannot be done."""
+        if self._connection is None:
+            return False
+        try:
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
+            (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error:
+            return False
+        finally:
+            if self._has_log:
+                self._connection.execute("PRAGMA busy_timeout = 0")
+        self._log_begins = True
+        return not busy
+
+    # -- the file ------------------------------------------------------------------------------------------------------
+
+    def _note_file(self) -> None:
+        status = os.stat(self.file)  # noqa: PTH116 (quicker than a Path's)
+        identity = (status.st_dev, status.st_ino)
+        if self._identity is not None and identity != self._identity:
+            self._identity, self._size = identity, status.st_size
+            raise self._replaced("was deleted or replaced")
+        self._identity, self._size = identity, status.st_size
+
+    def _check_file(self) -> None:
+        """Raises if the open file is no longer the one at its path, or has lost content: SQLite would not notice."""
+        try:
+            status = os.stat(self.file)  # noqa: PTH116 (quicker than a Path's)
+        except FileNotFoundError:
+            self._identity = None
+            raise self._replaced("was deleted") from None
+        if (status.st_dev, status.st_ino) != self._identity:
+            self._identity = None
+            raise self._replaced("was replaced by another")
+        if status.st_size < self._size:
+            self._check_content(status.st_size)
+        self._size = status.st_size
+
+    def _check_content(self, size: int) -> None:
+        """Another program has made the file smaller: it has tidied it up, or damaged it."""
+        self.close()
+        if not size:
+            raise self._replaced("was emptied")
+        connection = connect(self.file)
+        try:
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            connection.close()
+        if verdict != "ok":
+            raise StorageCorruptError(
+                f"the mailbox file {self.file}: another program has cut it short ({verdict}). Restore it from a backup"
+            )
+
+    def _replaced(self, what: str) -> FileReplacedError:
+        self.close()
+        self.replaced += 1
+        return FileReplacedError(
+            f"the mailbox file {self.file} {what} while it was open, and its messages are gone from here. "
+            "The next call works with the file that is there then, made anew if there is none"
+        )
+
+    # -- errors --------------------------------------------------------------------------------------------------------
+
+    def _fail(self, calls: Sequence[Call], error: BaseException) -> None:
+        if isinstance(error, sqlite3.Error) and self._connection is not None:
+            try:
+                self._check_file()
+            except (OSError, sqlite3.Error):
+                pass  # the first error says as much
+            except MailboxError as reason:
+                reason.__cause__, error = error, reason
+        for call in calls:
+            call.error = self._typed(error)
+
+    def _typed(self, error: BaseException) -> BaseException:
+        return mailbox_error(error, self.file) if isinstance(error, sqlite3.Error) else error

@@ -1,0 +1,72 @@
+"""What SQLite's errors mean for a caller: one table."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ..._errors import MailboxError, StorageCorruptError, StorageFullError, StorageUnavailableError
+
+PRIMARY_CODE_MASK = 0xFF
+"""An extended result code holds the primary one in its low byte."""
+
+_MEANINGS: dict[int, tuple[type[MailboxError], str]] = {
+    sqlite3.SQLITE_FULL: (
+        StorageFullError,
+        "there is no room left on its disk, and nothing was stored. Free some space and try again",
+    ),
+    sqlite3.SQLITE_TOOBIG: (
+        StorageFullError,
+        "a message is larger than SQLite can keep (1 GB), and nothing was stored. Split it",
+    ),
+    sqlite3.SQLITE_NOTADB: (StorageCorruptError, "it is no SQLite database. Choose another path"),
+    sqlite3.SQLITE_CORRUPT: (
+        StorageCorruptError,
+        "its content is damaged. Restore it from a backup, or save what is left with the command line tool's .recover",
+    ),
+    sqlite3.SQLITE_ERROR: (
+        StorageCorruptError,
+        "its tables are not as pymailbox made them. Restore it from a backup, or move it away and start anew",
+    ),
+    sqlite3.SQLITE_CONSTRAINT: (
+        StorageCorruptError,
+        "its rows contradict each other. Restore it from a backup, or move it away and start anew",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        StorageUnavailableError,
+        "it cannot be opened. Make sure that its folder exists and that you may write there",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        StorageUnavailableError,
+        "it cannot be written. Give yourself the right to write the file and its folder",
+    ),
+    sqlite3.SQLITE_PERM: (StorageUnavailableError, "access is denied. Give yourself the right to write the file"),
+    sqlite3.SQLITE_BUSY: (
+        StorageUnavailableError,
+        "another program keeps it locked. Let that program finish its transaction and try again",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        StorageUnavailableError,
+        "reading or writing it failed. Check the disk, and that nothing removes or replaces the file while it is open",
+    ),
+}
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether there was no room."""
+    if isinstance(error, StorageFullError):
+        return True
+    code = getattr(error, "sqlite_errorcode", 0) if isinstance(error, sqlite3.Error) else 0
+    return bool(code & PRIMARY_CODE_MASK == sqlite3.SQLITE_FULL)
+
+
+def mailbox_error(error: sqlite3.Error, file: str) -> MailboxError:
+    """The typed error that a caller gets; ``error`` is its cause."""
+    # sqlite3's own checks (a value too large to bind) have no code
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_TOOBIG if isinstance(error, sqlite3.DataError) else 0)
+    kind, meaning = _MEANINGS.get(
+        code & PRIMARY_CODE_MASK,
+        (StorageUnavailableError, "SQLite could not do it. The error that caused this one says why"),
+    )
+    typed = kind(f"the mailbox file {file}: {meaning} ({error})")
+    typed.__cause__ = error
+    return typed

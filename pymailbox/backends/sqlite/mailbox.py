@@ -1,0 +1,316 @@
+"""The handle on a mailbox in a SQLite file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Self, TypeVar
+from uuid import UUID
+
+from ..._archive import Page, Section, WholeMessage
+from ..._arguments import Options, PreparedMessage
+from ..._handle import EmbeddedMailbox, Enqueued
+from ..._location import IN_PYODIDE, Location, require_name
+from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
+from .._waiting import HOLDER_CHECK, Listener, Look, claim
+from . import handing, letters, rows, verbs, whole
+from .database import Database
+from .engine import Access, FileReplacedError
+from .holders import Holder
+from .session import Session
+
+_T = TypeVar("_T")
+
+_RECOVERY_INTERVAL = 1.0
+"""Seconds after which a handle that keeps finding messages looks all the same for holders that are gone."""
+
+
+_FEW = 32
+"""Messages that a call may touch which runs in the event loop's own thread."""
+
+
+class SqliteMailbox(EmbeddedMailbox):
+    """A handle on a mailbox in a SQLite file, which any number of threads and processes may use at once.
+
+    It never lets its event loop wait for a disk or for another program, but in Pyodide, where no thread can start.
+    Claims and acknowledgements of few messages, nacks and counts, which the system's cache answers in some
+    microseconds, run in the loop's own thread as long as nothing else is under way; all else runs in another one.
+    """
+
+    def __init__(self, name: str, options: Options, database: Database) -> None:
+        super().__init__(name, options)
+        self._file = database
+        self._holder = Holder(database.lives, name, self._loop, options.max_deliveries, options.lease)
+        self._listener = Listener(self._loop)
+        self._storing = Access.DURABLE_WRITE if options.durability == "strict" else Access.WRITE
+        self._recovered_at = time.monotonic()
+        self._replaced = self._opened_on = database.engine.replaced
+        database.exchange.add(name, self._listener)
+        database.lives.add(self._holder)
+
+    @classmethod
+    async def open_at(cls, location: Location, options: Options) -> Self:
+        name = require_name(location)
+        database = Database.acquire(location.database)
+        try:
+
+            def fill_and_recover(session: Session) -> int:
+                session.mailbox_to_fill(name)
+                return handing.recover(session, name, None, database.lives.is_gone)
+
+            recovered = await database.run(fill_and_recover, Access.WRITE)
+            mailbox = cls(name, options, database)
+        except BaseException:
+            await database.release()
+            raise
+        mailbox._announce(recovered)
+        return mailbox
+
+    @classmethod
+    async def list_at(cls, location: Location) -> list[str]:
+        if not _holds_something(location.database):
+            return []
+        database = Database.acquire(location.database)
+        try:
+            return await database.run(verbs.mailbox_names, Access.READ)
+        finally:
+            await database.release()
+
+    @classmethod
+    async def delete_at(cls, location: Location) -> bool:
+        name = require_name(location)
+        if not _holds_something(location.database):
+            return False
+        database = Database.acquire(location.database)
+        try:
+            return await database.run(partial(verbs.delete_mailbox, name=name), Access.DURABLE_WRITE)
+        finally:
+            await database.release()
+
+    @property
+    def _database(self) -> Hashable:
+        return self._file
+
+    # -- storing -------------------------------------------------------------------------------------------------------
+
+    async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
+        def tell(enqueued: Enqueued) -> None:
+            self._tell(enqueued.depth, [self._listener])
+
+        return await self._run(partial(verbs.store, name=self.name, messages=messages), self._storing, tell=tell)
+
+    async def _remove_and_send(
+        self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
+    ) -> list[int | None] | None:
+        targets = [target for target, _ in sends if isinstance(target, SqliteMailbox)]
+        messages: dict[str, list[PreparedMessage]] = {target.name: [] for target in targets}
+        for target, (_, message) in zip(targets, sends, strict=True):
+            messages[target.name].append(message)
+
+        def remove_and_send(session: Session) -> dict[str, int | None] | None:
+            if not handing.remove_held(session, self.name, self._holder.number, message_id):
+                return None
+            return {name: verbs.store(session, name, sent).depth for name, sent in messages.items()}
+
+        def tell(depths: dict[str, int | None] | None) -> None:
+            informed = [target._listener for target in targets]
+            for name, depth in (depths or {}).items():
+                if depth is not None:
+                    self._file.exchange.tell(name, depth, informed)
+
+        storing = max(self._storing, *(target._storing for target in targets)) if targets else Access.WRITE
+        depths = await self._run(remove_and_send, storing, tell=tell)
+        return None if depths is None else [depths[target.name] for target in targets]
+
+    async def _redrive(self, message_id: UUID) -> int | None:
+        def tell(depth: int | None) -> None:
+            self._tell(depth, [self._listener])
+
+        return await self._run(
+            partial(letters.redrive, name=self.name, message_id=message_id), self._storing, tell=tell
+        )
+
+    # -- handing out and taking back -----------------------------------------------------------------------------------
+
+    async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
+        def give_back(session: Session, handed: handing.Handed) -> None:
+            ids = [record.id for record in handed.records]
+            handing.give_back(session, self.name, self._holder.number, ids)
+
+        def tell(handed: handing.Handed) -> None:
+            self._announce(handed.returned)
+
+        async def look() -> Look:
+            now = time.monotonic()
+            look_around = now >= self._recovered_at + _RECOVERY_INTERVAL
+            if look_around:
+                self._recovered_at = now
+            hand_out = partial(
+                handing.hand_out,
+                name=self.name,
+                holder=self._holder,
+                limit=limit,
+                is_gone=self._file.lives.is_gone,
+                look_around=look_around,
+            )
+            # the first claim takes the holder's lock, which is a file to be made
+            brief = limit <= _FEW and self._holder.has_held and not look_around
+            handed = await self._run(hand_out, Access.WRITE, undo=give_back, tell=tell, brief=brief)
+            return Look(handed.records, handed.next_due, again=HOLDER_CHECK if handed.others_hold else None)
+
+        return await claim(self._listener, look, wait)
+
+    async def _release(self, ids: list[UUID]) -> None:
+        give_back = partial(handing.give_back, name=self.name, holder=self._holder.number, ids=ids)
+        await self._run(give_back, Access.WRITE, tell=self._announce)
+
+    async def _remove(self, ids: list[UUID]) -> int:
+        remove = partial(verbs.remove, name=self.name, holder=self._holder.number, ids=ids)
+        return await self._run(remove, Access.WRITE, brief=len(ids) <= _FEW)
+
+    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool:
+        fail = partial(
+            handing.fail, name=self.name, holder=self._holder, message_id=message_id, delay_ms=delay_ms, error=error
+        )
+        return await self._run(fail, self._giving_up, tell=self._announce, brief=True)
+
+    async def _bury(self, message_id: UUID, reason: str) -> bool:
+        bury = partial(handing.bury, name=self.name, holder=self._holder.number, message_id=message_id, reason=reason)
+        return await self._run(bury, self._storing)
+
+    async def _recover(self) -> int:
+        recover = partial(handing.recover, name=self.name, me=self._holder.number, is_gone=self._file.lives.is_gone)
+        return await self._run(recover, Access.WRITE, tell=self._announce)
+
+    @property
+    def _giving_up(self) -> Access:
+        """What a nack needs: it may make a dead letter."""
+        return Access.WRITE if self._options.max_deliveries is None else self._storing
+
+    # -- looking and deleting ------------------------------------------------------------------------------------------
+
+    async def _count(self) -> MailboxStats:
+        return await self._run(partial(verbs.count, name=self.name), Access.READ, brief=True)
+
+    async def _look(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
+        return await self._read(partial(verbs.peek, name=self.name, limit=limit, status=status))
+
+    async def _list_dead(self, limit: int) -> list[DeadLetter]:
+        return await self._read(partial(letters.dead_letters, name=self.name, limit=limit))
+
+    async def _read(self, look: Callable[[Session], _T]) -> _T:
+        """Reads; rows that are no messages become dead letters first."""
+        while True:
+            try:
+                return await self._run(look, Access.READ)
+            except rows.UnreadableError as error:
+                number = error.number
+            await self._run(partial(letters.salvage, name=self.name, number=number), self._storing)
+
+    async def _discard(self, message_id: UUID) -> bool:
+        return await self._run(partial(letters.discard, name=self.name, message_id=message_id), Access.WRITE)
+
+    async def _delete_queued(self) -> int:
+        return await self._run(partial(verbs.purge, name=self.name), Access.WRITE)
+
+    async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
+        return await self._read(partial(whole.read, name=self.name, section=section, after=after, until=until))
+
+    async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
+        def tell(filled: tuple[list[bool], int | None]) -> None:
+            self._tell(filled[1], [self._listener])
+
+        return await self._run(partial(whole.adopt, name=self.name, messages=messages), self._storing, tell=tell)
+
+    # -- the storage ---------------------------------------------------------------------------------------------------
+
+    async def _report(self) -> StorageReport:
+        await self._run(partial(verbs.count, name=self.name), Access.READ)  # which finds out if the file is gone
+        usage = sum(map(_size, (self._file.file, f"{self._file.file}-wal")))
+        wiped = self._file.engine.replaced != self._opened_on
+        return StorageReport(self._options.durability, await self._persist(), usage, quota=None, wiped=wiped)
+
+    async def _persist(self) -> bool:
+        return not IN_PYODIDE  # where files are kept in memory, unless the page mounts something else
+
+    # -- the handle ----------------------------------------------------------------------------------------------------
+
+    async def _release_and_close(self) -> None:
+        self._listener.close()
+        self._file.exchange.remove(self.name, self._listener)
+        try:
+            release = partial(handing.give_back_all, name=self.name, holder=self._holder.number)
+            await self._file.run(release, Access.WRITE, tell=self._announce)
+        except FileReplacedError:
+            pass  # there is nothing to give back any more
+        finally:
+            await self._file.release(self._holder)
+
+    def _abandon(self) -> None:
+        if os.getpid() != self._process:
+            return  # a forked child has no part in it
+        self._listener.gone = True
+        self._file.abandon(self._holder)
+
+    def _observing(self) -> None:
+        engine, name = self._file.engine, self.name
+        others_observe = name in self._file.exchange.names(lambda listener: listener.observes)
+        self._listener.observe(None if self._observer is None else self._observe)
+        if self._observer is None or others_observe:
+            return
+
+        def note(number: int) -> None:
+            engine.last_stored[name] = number
+
+        self._file.start(partial(verbs.last_stored, name=name), Access.READ, note)
+
+    async def _run(
+        self,
+        operation: Callable[[Session], _T],
+        access: Access,
+        undo: Callable[[Session, _T], object] | None = None,
+        tell: Callable[[_T], None] | None = None,
+        brief: bool = False,
+    ) -> _T:
+        """As ``Database.run``; raises once if the file was replaced, if only another handle was told of it so far."""
+        engine = self._file.engine
+        if self._replaced != engine.replaced:
+            self._replaced = engine.replaced
+            raise FileReplacedError(
+                f"the mailbox file {self._file.file} was deleted or replaced while it was open. "
+                "The next call works with the file that is there now"
+            )
+        try:
+            return await self._file.run(operation, access, undo, tell, brief)
+        except FileReplacedError:
+            self._replaced = engine.replaced
+            raise
+
+    def _tell(self, depth: int | None, informed: list[Listener]) -> None:
+        if depth is not None:
+            self._file.exchange.tell(self.name, depth, informed)
+
+    def _announce(self, returned: int) -> None:
+        """Wakes whoever waits, if something came back to the queue."""
+        if returned:
+            self._file.exchange.tell(self.name, None)
+
+
+def _size(file: str) -> int:
+    with suppress(FileNotFoundError):
+        return Path(file).stat().st_size
+    return 0
+
+
+def _holds_something(file: str) -> bool:
+    """False where there is no file, or an empty one: looking must not turn it into a database."""
+    try:
+        return Path(file).stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # and opening it says what is wrong

@@ -1,0 +1,22 @@
+"""How the command line ends."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OK: Final = 0
+PROBLEM: Final = 1
+"""Something of what was asked for was not done; the standard error says what."""
+USAGE: Final = 2
+"""The command makes no sense as it was written; nothing was done."""
+INTERRUPTED: Final = 130
+PIPE_CLOSED: Final = 141
+"""Whoever read the output has stopped: as a shell reports a death by SIGPIPE."""
+
+
+class ProblemError(Exception):
+    """What was asked for cannot be done; its text is for the user."""
+
+
+class UsageError(Exception):
+    """The command makes no sense; its text is for the user."""

@@ -1,0 +1,132 @@
+"""Which mailbox is meant, and whether it is there: what only looks must not make a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from .._location import DEFAULT_SQLITE_FILE, check_name, parse_location
+from .._open import MailboxOpening, list_mailboxes, open_mailbox
+from .errors import ProblemError, UsageError
+from .text import one_line
+
+
+class Place(NamedTuple):
+    """A file, and the mailbox in it if one was named."""
+
+    file: str
+    name: str | None
+    is_url: bool = False
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return one_line(self.file if self.name is None else f"{self.file}#{self.name}")
+
+    def url(self, name: str | None = None) -> str:
+        return f"sqlite:///{quote(self.file)}#{quote(name or self.name or 'default', safe='')}"
+
+
+def place_of(text: str, mailbox: str | None) -> Place:
+    """What was written on the command line: a location as in ``open_mailbox``, or a path with or without ``#NAME``.
+
+    A URL without a name leaves it open here; see ``opening``.
+
+    A plain word is a file if there is one of that name or if it looks like one, with a ``/`` or a ``.`` in it; else it
+    is the name of a mailbox in the default file, as everywhere.
+
+    Raises:
+        UsageError: it is no place in a SQLite file, or names two mailboxes.
+    """
+    try:
+        place = _place_of(text)
+        if mailbox is not None:
+            if place.name is not None:
+                raise UsageError(f"{place.text} names a mailbox already; leave --mailbox out")
+            place = place._replace(name=check_name(mailbox))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return place
+
+
+def _place_of(text: str) -> Place:
+    if "://" in text:
+        location = parse_location(text)
+        if location.scheme != "sqlite":
+            raise UsageError(f"{text}: the command line works on SQLite files, sqlite:///FILE#NAME or just FILE")
+        return Place(location.database, location.name if "#" in text else None, is_url=True)
+    if "\0" in text or not text:
+        raise UsageError("LOCATION must be a file or the name of a mailbox")
+    if _is_there(text) or text == DEFAULT_SQLITE_FILE:
+        return Place(text, None)
+    file, sign, name = text.rpartition("#")
+    if sign and file:
+        return Place(file, check_name(name))
+    if "/" in text or "\\" in text or "." in text:
+        return Place(text, None)
+    return Place(DEFAULT_SQLITE_FILE, check_name(text))
+
+
+async def names_in(place: Place) -> list[str]:
+    """The mailboxes of the file, or the one that was named.
+
+    Raises:
+        ProblemError: there is no such file, or no such mailbox in it.
+    """
+    _require_file(place)
+    names = await list_mailboxes(place.url())
+    if place.name is None:
+        return names
+    if place.name not in names:
+        named = f"there is no mailbox {one_line(place.name)} in {one_line(place.file)}"
+        raise ProblemError(f"{named}; {_there_are(names)}")
+    return [place.name]
+
+
+async def opening(place: Place, *, make: bool = False) -> MailboxOpening:
+    """Opens the mailbox that is meant: the one that was named, or the only one; ``default`` if a URL names none.
+
+    With ``make`` a mailbox that is not there is made, and its file too.
+
+    Raises:
+        ProblemError: it is not there, or there are several and none was named.
+    """
+    if place.is_url and place.name is None:
+        place = place._replace(name="default")
+    if make:
+        names = [place.name] if place.name else await list_mailboxes(place.url()) or ["default"]
+    else:
+        names = await names_in(place)
+    if len(names) != 1:
+        raise ProblemError(f"which mailbox of {place.text}? {_there_are(names)}. Write {place.text}#NAME")
+    return open_mailbox(place.url(names[0]))
+
+
+def _require_file(place: Place) -> None:
+    file = one_line(place.file)
+    if not _is_there(place.file):
+        hint = ""
+        if place.file == DEFAULT_SQLITE_FILE:
+            hint = ". Name another with FILE, FILE#NAME or sqlite:///FILE#NAME"
+        raise ProblemError(f"there is no file {file}{hint}")
+    path = Path(place.file)
+    if path.is_file() and path.stat().st_size == 0:
+        raise ProblemError(f"the file {file} is empty, with no mailbox in it")
+
+
+def _is_there(file: str) -> bool:
+    try:
+        Path(file).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return "/" in file  # and opening it says what is wrong; a word may be too long for a file
+    return True
+
+
+def _there_are(names: list[str]) -> str:
+    if not names:
+        return "there is none"
+    shown = ", ".join(one_line(name) for name in names[:10])
+    return f"there are {shown}{', …' if len(names) > 10 else ''}" if len(names) > 1 else f"there is {shown}"

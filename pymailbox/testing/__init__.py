@@ -1,0 +1,56 @@
+"""The contract of a mailbox as a test suite, for whoever writes a backend or wants to be sure of one.
+
+    from pymailbox.testing import check_mailbox
+
+    async def open_mine(name: str, **options):
+        return await MyMailbox.open(name, **options)
+
+    asyncio.run(check_mailbox(open_mine))
+
+Plain ``async`` functions of the standard library: it runs under pytest, without it, and inside a web page.
+
+For tests of one's own actors there is ``FaultyMailbox``, which fails as it is told to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ._bench import Bench, MailboxFactory, factory_at
+from ._suite import Check, CheckResult, run_all
+from .checks import CHECKS
+from .faults import Fault, FaultKind, FaultyMailbox, HolderDied
+from .programs import ProgramFailure, run_program
+
+__all__ = [
+    "CHECKS",
+    "Bench",
+    "Check",
+    "CheckResult",
+    "Fault",
+    "FaultKind",
+    "FaultyMailbox",
+    "HolderDied",
+    "MailboxFactory",
+    "ProgramFailure",
+    "check_mailbox",
+    "factory_at",
+    "run_checks",
+    "run_program",
+]
+
+
+async def run_checks(factory: MailboxFactory, *, only: Collection[str] | None = None) -> list[CheckResult]:
+    """Runs every check, or those whose names are in ``only``, and says how each ended.
+
+    A check of what the mailbox does not claim in its ``capabilities`` is ``"unsupported"``.
+    """
+    return [result for result, _ in await run_all(CHECKS, factory, only)]
+
+
+async def check_mailbox(factory: MailboxFactory) -> None:
+    """Runs every check; raises an ``ExceptionGroup`` of the failures, each with the promise that was broken."""
+    outcomes = await run_all(CHECKS, factory)
+    failures = [failure for _, failure in outcomes if failure is not None]
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} of {len(outcomes)} checks failed", failures)

@@ -1,0 +1,136 @@
+"""What a check is, and how checks are run against a mailbox."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+from .._mailbox import Capability, Mailbox
+from ._bench import Bench, MailboxFactory
+
+Outcome: TypeAlias = Literal["passed", "failed", "unsupported"]
+CheckFunction: TypeAlias = Callable[[Bench], Awaitable[None]]
+
+LONGEST_CHECK = 180.0
+"""Seconds after which a check counts as hanging."""
+
+LONGEST_CLOSE = 30.0
+"""Seconds that closing what a check left open may take."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of the contract, and the function that finds out whether a mailbox keeps it."""
+
+    name: str
+    """``subject.promise``, unique."""
+    requires: frozenset[Capability]
+    """The check says nothing about a mailbox that does not claim these."""
+    run: CheckFunction
+    needs_limit: bool = False
+    """The check calls ``dequeue(limit)`` or counts on ``batch_size``, which the seed's plain ``dequeue()`` lacks."""
+
+    @property
+    def promise(self) -> str:
+        """What is promised, in one sentence."""
+        return inspect.getdoc(self.run) or ""
+
+    def lacking(self, mailbox: Mailbox) -> str:
+        """What the mailbox does not claim but the check is about; empty if the check applies."""
+        lacking = sorted(str(capability) for capability in self.requires - mailbox.capabilities)
+        if self.needs_limit and not takes_limit(mailbox):
+            lacking.append("dequeue(limit)")
+        return ", ".join(lacking)
+
+
+def check(*requires: Capability, needs_limit: bool = False) -> Callable[[CheckFunction], Check]:
+    """Turns ``async def check_promise(bench)`` of the module ``subject`` into the check ``subject.promise``."""
+
+    def to_check(run: CheckFunction) -> Check:
+        subject = run.__module__.rpartition(".")[2]
+        name = run.__name__.removeprefix("check_")
+        return Check(f"{subject}.{name}", frozenset(requires), run, needs_limit)
+
+    return to_check
+
+
+def takes_limit(mailbox: Mailbox) -> bool:
+    """Whether ``dequeue`` takes a limit. Its signature declares that, as it declares whether it can wait."""
+    return "limit" in inspect.signature(mailbox.dequeue).parameters
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How one check ended."""
+
+    name: str
+    outcome: Outcome
+    detail: str
+    """The traceback of a failure, or what an unsupported check would need; else empty."""
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready data."""
+        return asdict(self)
+
+
+async def run_all(
+    checks: Sequence[Check], factory: MailboxFactory, only: Collection[str] | None = None
+) -> list[tuple[CheckResult, Exception | None]]:
+    """Runs the checks, or those named in ``only``, one after the other; with each result the failure itself."""
+    if only is not None:
+        unknown = sorted(set(only) - {check.name for check in checks})
+        if unknown:
+            raise ValueError(f"only names checks that do not exist: {', '.join(unknown)}")
+    manifest = Bench(factory)
+    try:
+        claims = await manifest.open()
+    finally:
+        await manifest.close_all()
+    return [await _run_one(check, factory, claims) for check in checks if only is None or check.name in only]
+
+
+async def _run_one(check: Check, factory: MailboxFactory, claims: Mailbox) -> tuple[CheckResult, Exception | None]:
+    if lacking := check.lacking(claims):
+        return CheckResult(check.name, "unsupported", lacking, 0.0), None
+    start = time.perf_counter()
+    try:
+        await _try(check, factory)
+    except Exception as error:
+        failure = error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # nobody cancelled the run: the mailbox let a cancellation of its own escape
+        failure = AssertionError("a CancelledError came out of the mailbox")
+        failure.__cause__ = error
+    else:
+        return CheckResult(check.name, "passed", "", time.perf_counter() - start), None
+    failure.add_note(f"{check.name}: {check.promise}")
+    detail = "".join(traceback.format_exception(failure))
+    return CheckResult(check.name, "failed", detail, time.perf_counter() - start), failure
+
+
+async def _try(check: Check, factory: MailboxFactory) -> None:
+    bench = Bench(factory)
+    try:
+        await _within(LONGEST_CHECK, check.run(bench), "the check")
+    finally:
+        await _within(LONGEST_CLOSE, bench.close_all(), "closing what the check left open")
+
+
+async def _within(seconds: float, work: Awaitable[None], what: str) -> None:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            await work
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise AssertionError(f"{what} was still running after {seconds:g} seconds") from error

@@ -1,0 +1,68 @@
+"""The checks, a module for each subject. ``CHECKS`` has them in the order in which they are read best."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .._suite import Check
+from . import (
+    ack,
+    ack_and_send,
+    arguments,
+    closing,
+    concurrency,
+    consuming,
+    dead_letters,
+    delay,
+    dequeue,
+    enqueue,
+    enqueue_many,
+    manifest,
+    message_ids,
+    nack,
+    names,
+    observer,
+    opening,
+    ownership,
+    peek,
+    purge,
+    recover,
+    release,
+    status,
+    storage,
+    transfer,
+    waiting,
+)
+
+_SUBJECTS = (
+    manifest,
+    enqueue,
+    enqueue_many,
+    dequeue,
+    waiting,
+    ack,
+    status,
+    peek,
+    purge,
+    observer,
+    message_ids,
+    concurrency,
+    opening,
+    closing,
+    release,
+    delay,
+    nack,
+    dead_letters,
+    recover,
+    ack_and_send,
+    storage,
+    transfer,
+    consuming,
+    ownership,
+    names,
+    arguments,
+)
+
+CHECKS: Final[tuple[Check, ...]] = tuple(
+    value for subject in _SUBJECTS for value in vars(subject).values() if isinstance(value, Check)
+)

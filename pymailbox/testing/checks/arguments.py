@@ -1,0 +1,230 @@
+"""Bad arguments: a ``TypeError`` or ``ValueError`` that names the argument, and nothing was written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from ..._mailbox import Capability, Mailbox
+from ..._values import NewMessage
+from .._bench import Bench, drain, numbered, payloads_of, send
+from .._expect import expect_equal, expect_error
+from .._suite import check
+
+
+async def _expect_refused(
+    mailbox: Mailbox, argument: str, values: Iterable[Any], call: Callable[[Any], Awaitable[object]]
+) -> None:
+    """Each of the values is refused by name, with two messages in the mailbox that stay as they are."""
+    await send(mailbox, numbered(2))
+    for value in values:
+        await expect_error(
+            (TypeError, ValueError),
+            call,
+            value,
+            naming=argument,
+            what=f"{argument}={value!r}",
+        )
+    records = await drain(mailbox)
+    expect_equal(payloads_of(records), numbered(2), "messages after calls that were refused")
+    expect_equal([record.delivery_count for record in records], [1, 1], "delivery counts")
+
+
+@check()
+async def check_sender_must_be_bytes(bench: Bench) -> None:
+    """A sender that is not bytes-like is refused."""
+    mailbox = await bench.open()
+    await _expect_refused(mailbox, "sender", ["text", None, 5, [1, 2]], lambda bad: mailbox.enqueue(bad, b""))
+
+
+@check()
+async def check_payload_must_be_bytes(bench: Bench) -> None:
+    """A payload that is not bytes-like is refused."""
+    mailbox = await bench.open()
+    await _expect_refused(mailbox, "payload", ["text", None, 5, {}], lambda bad: mailbox.enqueue(b"", bad))
+
+
+@check()
+async def check_priority_must_be_one(bench: Bench) -> None:
+    """A priority that is none is refused."""
+    mailbox = await bench.open()
+    await _expect_refused(mailbox, "priority", [7, -1, "high", None], lambda bad: mailbox.enqueue(b"", b"", bad))
+
+
+@check()
+async def check_wait_must_be_seconds(bench: Bench) -> None:
+    """A wait that is negative, not a number or no number at all is refused."""
+    mailbox = await bench.open()
+    await _expect_refused(mailbox, "wait", [-1, -math.inf, math.nan, "1"], lambda bad: mailbox.dequeue(wait=bad))
+
+
+@check(needs_limit=True)
+async def check_limit_must_be_positive(bench: Bench) -> None:
+    """A limit below 1, or one that is no int, is refused."""
+    mailbox = await bench.open()
+    await _expect_refused(mailbox, "limit", [0, -1, 1.5, "3"], lambda bad: mailbox.dequeue(bad))
+    if Capability.PEEK in mailbox.capabilities:
+        other = await bench.open("peek")
+        await _expect_refused(other, "limit", [0, -1, 1.5, "3"], lambda bad: other.peek(bad))
+
+
+@check()
+async def check_id_to_ack_must_be_a_uuid(bench: Bench) -> None:
+    """An id that is no UUID is refused, also if it reads like one."""
+    mailbox = await bench.open()
+    bad_ids = [str(uuid4()), uuid4().bytes, 0, None]
+    await _expect_refused(mailbox, "message_id", bad_ids, lambda bad: mailbox.ack(bad))
+
+
+@check(Capability.MESSAGE_ID)
+async def check_message_id_must_be_a_uuid(bench: Bench) -> None:
+    """A ``message_id`` that is no UUID is refused, and so is one that is merely false."""
+    mailbox = await bench.open()
+    bad_ids = [str(uuid4()), uuid4().bytes, 0, "", False]
+    await _expect_refused(mailbox, "message_id", bad_ids, lambda bad: mailbox.enqueue(b"", b"", message_id=bad))
+
+
+@check(Capability.ENQUEUE_MANY)
+async def check_messages_must_be_new_messages(bench: Bench) -> None:
+    """What is no iterable of ``NewMessage`` is refused."""
+    mailbox = await bench.open()
+    bad = [None, 5, "text", b"bytes", NewMessage(b"", b""), [b"bytes"], [(b"sender", b"payload")], [None]]
+    await _expect_refused(mailbox, "messages", bad, lambda bad: mailbox.enqueue_many(bad))
+
+
+_BAD_DELAYS: Final = (-1, -0.001, math.nan, math.inf, "1", timedelta(seconds=-1), True)
+
+
+@check(Capability.ENQUEUE_MANY)
+async def check_delay_must_not_be_negative(bench: Bench) -> None:
+    """A delay that is negative, endless or no time at all is refused."""
+    mailbox = await bench.open()
+    await _expect_refused(
+        mailbox, "delay", _BAD_DELAYS, lambda bad: mailbox.enqueue_many([NewMessage(b"", b"", delay=bad)])
+    )
+    if Capability.DELAY in mailbox.capabilities:
+        other = await bench.open("enqueue")
+        await _expect_refused(other, "delay", _BAD_DELAYS, lambda bad: other.enqueue(b"", b"", delay=bad))
+
+
+async def _expect_refused_while_held(
+    mailbox: Mailbox, argument: str, values: Iterable[Any], call: Callable[[UUID, Any], Awaitable[object]]
+) -> None:
+    """Each of the values is refused by name, and the message that the call was about stays with its handle."""
+    message_id = await mailbox.enqueue(b"sender", b"held")
+    await drain(mailbox)
+    for value in values:
+        what = f"{argument}={value!r}"
+        await expect_error((TypeError, ValueError), call, message_id, value, naming=argument, what=what)
+    stats = await mailbox.status()
+    left = (stats.queued_messages, stats.inflight_messages, stats.dead_letters)
+    expect_equal(left, (0, 1, 0), "queued, inflight and dead messages after calls that were refused")
+    expect_equal(await mailbox.ack(message_id), True, "ack")
+
+
+@check(Capability.NACK)
+async def check_nack_takes_seconds_and_text(bench: Bench) -> None:
+    """A ``nack`` with a bad delay or an error that is no text is refused, and the message stays inflight."""
+    mailbox = await bench.open()
+    await _expect_refused_while_held(mailbox, "delay", _BAD_DELAYS, lambda one, bad: mailbox.nack(one, delay=bad))
+    await _expect_refused_while_held(
+        mailbox, "error", [b"bytes", 5, ValueError("no")], lambda one, bad: mailbox.nack(one, error=bad)
+    )
+
+
+@check(Capability.DEAD_LETTERS)
+async def check_reason_must_be_text(bench: Bench) -> None:
+    """A reason that is no text is refused, and the message stays inflight."""
+    mailbox = await bench.open()
+    await _expect_refused_while_held(
+        mailbox, "reason", [None, b"bytes", 5, ValueError("no")], lambda one, bad: mailbox.dead_letter(one, bad)
+    )
+
+
+@check(Capability.NACK, Capability.DEAD_LETTERS)
+async def check_id_of_any_verb_must_be_a_uuid(bench: Bench) -> None:
+    """``nack``, ``dead_letter``, ``redrive`` and ``discard`` refuse an id that is no UUID."""
+    mailbox = await bench.open()
+    verbs: list[Callable[[Any], Awaitable[object]]] = [
+        mailbox.nack,
+        lambda bad: mailbox.dead_letter(bad, "reason"),
+        mailbox.redrive,
+        mailbox.discard,
+    ]
+    for verb in verbs:
+
+        async def call(_: UUID, bad: Any, verb: Callable[[Any], Awaitable[object]] = verb) -> object:
+            return await verb(bad)
+
+        await _expect_refused_while_held(mailbox, "message_id", [str(uuid4()), 0, None], call)
+
+
+@check(Capability.DEAD_LETTERS)
+async def check_limit_of_dead_letters_must_be_positive(bench: Bench) -> None:
+    """``dead_letters`` refuses a limit below 1, or one that is no int."""
+    mailbox = await bench.open()
+    await _expect_refused(mailbox, "limit", [0, -1, 1.5, "3"], lambda bad: mailbox.dead_letters(bad))
+
+
+@check(Capability.DEAD_LETTERS, Capability.RECOVER)
+async def check_options_must_make_sense(bench: Bench) -> None:
+    """A handle is not opened with ``max_deliveries`` below 1 or a ``lease`` that is no positive time."""
+    for option, values in (
+        ("max_deliveries", [0, -1, 1.5, "3", True]),
+        ("lease", [0, -1.0, math.nan, math.inf, "300", None]),
+    ):
+        for value in values:
+            await expect_error(
+                (TypeError, ValueError),
+                lambda option=option, value=value: bench.open(**{option: value}),
+                naming=option,
+                what=f"{option}={value!r}",
+            )
+
+
+@check(Capability.ACK_MANY)
+async def check_ids_to_ack_must_be_uuids(bench: Bench) -> None:
+    """Ids that are no iterable of UUIDs are refused, and the good ones among them are not acked."""
+    mailbox = await bench.open()
+    message_id = await mailbox.enqueue(b"sender", b"kept")
+    bad = [None, 5, message_id, str(message_id), [message_id, str(message_id)], [message_id, None]]
+    for value in bad:
+        await expect_error(
+            (TypeError, ValueError),
+            mailbox.ack_many,
+            value,
+            naming="ids",
+            what=f"ids={value!r}",
+        )
+    expect_equal(payloads_of(await drain(mailbox)), [b"kept"], "payloads")
+
+
+@check(Capability.PEEK)
+async def check_status_to_peek_at_must_be_one(bench: Bench) -> None:
+    """A status that is none is refused."""
+    mailbox = await bench.open()
+    await _expect_refused(mailbox, "status", ["queued", 0, True], lambda bad: mailbox.peek(status=bad))
+
+
+@check(Capability.DEPTH_OBSERVER)
+async def check_observer_must_have_its_method(bench: Bench) -> None:
+    """An observer without ``on_depth_change`` is refused, and the old one stays."""
+    mailbox = await bench.open()
+
+    class Counter:
+        calls = 0
+
+        def on_depth_change(self, queued_messages: int) -> None:
+            self.calls += 1
+
+    counter = Counter()
+    mailbox.set_depth_observer(counter)
+
+    async def install(observer: Any) -> bool:
+        return mailbox.set_depth_observer(observer)
+
+    await _expect_refused(mailbox, "observer", [print, "observer", 0], install)
+    expect_equal(counter.calls, 2, "calls of the observer that was there before")

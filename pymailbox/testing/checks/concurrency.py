@@ -1,0 +1,82 @@
+"""Several handles that send, take and ack at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from ..._mailbox import Mailbox
+from ..._values import MessageRecord
+from .._bench import Bench, drain, numbered, payloads_of, send
+from .._expect import expect, expect_equal
+from .._suite import check
+
+
+@check()
+async def check_each_message_is_processed_once(bench: Bench) -> None:
+    """With several producers and consumers at work each message is handed out once and acked once."""
+    producers = {name: await bench.open() for name in (b"p0", b"p1")}
+    consumers = [await bench.open() for _ in range(3)]
+    wanted = {name: [b"%s-%d" % (name, number) for number in range(60)] for name in producers}
+    taken: list[list[MessageRecord]] = [[] for _ in consumers]
+
+    async def produce(name: bytes, mailbox: Mailbox) -> None:
+        for payload in wanted[name]:
+            await mailbox.enqueue(name, payload)
+
+    async def consume(mailbox: Mailbox, into: list[MessageRecord]) -> None:
+        while sum(map(len, taken)) < 120:
+            for record in await mailbox.dequeue(wait=0.05):
+                into.append(record)
+                expect_equal(await mailbox.ack(record.id), True, f"ack of {record.payload!r}")
+
+    # no TaskGroup: a lost message would keep the others waiting, and the first failure should come out as it is
+    await asyncio.gather(
+        *(produce(name, mailbox) for name, mailbox in producers.items()),
+        *(consume(mailbox, into) for mailbox, into in zip(consumers, taken, strict=True)),
+    )
+    counts = Counter(payload for records in taken for payload in payloads_of(records))
+    expect_equal(counts, Counter(payload for payloads in wanted.values() for payload in payloads), "payloads")
+    for records in taken:
+        for name, payloads in wanted.items():
+            order = [payloads.index(record.payload) for record in records if record.sender == name]
+            expect_equal(order, sorted(order), f"order in which one consumer got the messages of {name!r}")
+    stats = await consumers[0].status()
+    expect_equal((stats.queued_messages, stats.inflight_messages), (0, 0), "queued and inflight messages")
+
+
+@check()
+async def check_enqueue_against_dequeue_loses_nothing(bench: Bench) -> None:
+    """Enqueues and dequeues that run at once neither lose, repeat nor reorder a message."""
+    mailbox, other = await bench.open(), await bench.open()
+    taken: list[MessageRecord] = []
+    for round_number in range(5):
+        results = await asyncio.gather(
+            *(
+                call
+                for payload in numbered(6, f"round{round_number}-")
+                for call in (mailbox.enqueue(b"sender", payload), other.dequeue())
+            )
+        )
+        for result in results:
+            if isinstance(result, list):
+                taken += result
+        taken += await drain(other)
+    wanted = [payload for round_number in range(5) for payload in numbered(6, f"round{round_number}-")]
+    expect_equal(sorted(payloads_of(taken)), sorted(wanted), "payloads")
+
+
+@check()
+async def check_mailboxes_work_side_by_side(bench: Bench) -> None:
+    """Calls on several mailboxes of one database that run at once stay in their mailboxes, each in order."""
+    mailboxes = [await bench.open(label) for label in ("a", "b", "c")]
+    labelled = list(enumerate(mailboxes))
+    await asyncio.gather(
+        *(mailbox.enqueue(b"%d" % number, payload) for payload in numbered(20) for number, mailbox in labelled)
+    )
+    for number, records in enumerate(await asyncio.gather(*(drain(mailbox) for mailbox in mailboxes))):
+        expect_equal(payloads_of(records), numbered(20), f"payloads of mailbox {number}")
+        expect({record.sender for record in records} == {b"%d" % number}, f"mailbox {number} has a stranger's message")
+    await send(mailboxes[0], numbered(2))
+    depths = [(await mailbox.status()).queued_messages for mailbox in mailboxes]
+    expect_equal(depths, [2, 0, 0], "queued messages")

@@ -1,0 +1,592 @@
+"""``consume``: how a handler ends decides what becomes of its message, and nothing is lost however the loop ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from ..._errors import MailboxClosedError, Reject
+from ..._mailbox import Capability, Mailbox
+from ..._values import MessagePriority, MessageRecord
+from ...actors import Consumer, Context, RetryPolicy
+from .._bench import Bench, drain, numbered, payloads_of, send
+from .._expect import PATIENCE, eventually, expect, expect_equal, expect_error, expect_no_repeats
+from .._suite import check
+
+AT_ONCE = RetryPolicy(first_delay=0.0)
+MUCH_LATER = RetryPolicy(first_delay=1000.0, longest_delay=1000.0, jitter=0.0)
+
+
+class OnPurposeError(Exception):
+    """What handlers fail with here."""
+
+
+@asynccontextmanager
+async def _consuming(mailbox: Mailbox, handler: Any, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
+    """A consumer at work; it is stopped at the end, and has to come to its own. Failures on purpose are not logged."""
+    logger = logging.getLogger("pymailbox")
+    was_disabled, logger.disabled = logger.disabled, True
+    consumer = mailbox.consume(handler, **options)
+    task: asyncio.Task[None] = asyncio.ensure_future(consumer)
+    try:
+        yield task
+    finally:
+        consumer.stop()
+        await asyncio.wait([task], timeout=PATIENCE)
+        ended = task.done()
+        task.cancel()
+        await asyncio.wait([task], timeout=PATIENCE)
+        logger.disabled = was_disabled
+    expect(ended, f"the consumer had not ended {PATIENCE:.0f} seconds after it was stopped")
+    if not task.cancelled():
+        task.result()
+
+
+class _Work:
+    """A handler that notes what it gets, and goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun: list[bytes] = []
+        self.ended: list[bytes] = []
+        self.at_once = 0
+        self.most_at_once = 0
+        self._may_end = asyncio.Event()
+
+    async def __call__(self, message: MessageRecord, context: Context) -> None:
+        self.begun.append(message.payload)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self._may_end.wait()
+            self.ended.append(message.payload)
+        finally:
+            self.at_once -= 1
+
+    def let_end(self) -> None:
+        self._may_end.set()
+
+    async def has_begun(self, count: int) -> None:
+        async def begun() -> int:
+            return len(self.begun)
+
+        await eventually(begun, count, "handlers that have begun")
+
+
+async def _left(mailbox: Mailbox) -> tuple[int, int]:
+    stats = await mailbox.status()
+    return stats.queued_messages, stats.inflight_messages
+
+
+async def _all_handled(mailbox: Mailbox) -> None:
+    await eventually(partial(_left, mailbox), (0, 0), "queued and inflight messages")
+
+
+async def _length(values: list[Any]) -> int:
+    return len(values)
+
+
+# -- handlers that return ----------------------------------------------------------------------------------------------
+
+
+@check()
+async def check_handled_messages_are_acked(bench: Bench) -> None:
+    """A handler gets each message once and in order, and when it has returned its message is acknowledged."""
+    mailbox, sender = await bench.open(), await bench.open()
+    await send(sender, numbered(40))
+    seen: list[MessageRecord] = []
+
+    async def handler(message: MessageRecord) -> None:
+        await asyncio.sleep(0)
+        seen.append(message)
+
+    async with _consuming(mailbox, handler):
+        await _all_handled(sender)
+        await send(sender, numbered(5, "later"))
+        await eventually(partial(_length, seen), 45, "handled messages")
+        await _all_handled(sender)
+    expect_equal(payloads_of(seen), numbered(40) + numbered(5, "later"), "payloads")
+    expect({record.delivery_count for record in seen} == {1}, "a delivery count is not 1")
+
+
+@check()
+async def check_handlers_of_every_kind(bench: Bench) -> None:
+    """A handler may be asynchronous or not, and take a message, or a message and its context."""
+    seen: list[bytes] = []
+
+    async def asynchronous(message: MessageRecord) -> None:
+        seen.append(message.payload)
+
+    async def with_context(message: MessageRecord, context: Context) -> None:
+        seen.append(context.message.payload if context.message is message else b"another message")
+
+    def synchronous(message: MessageRecord, context: Context) -> None:
+        seen.append(message.payload if context.mailbox is mailbox else b"another mailbox")
+
+    handlers: list[Any] = [asynchronous, with_context, synchronous, lambda message: seen.append(message.payload)]
+    for number, handler in enumerate(handlers):
+        mailbox = await bench.open(f"-{number}")
+        await send(mailbox, numbered(3))
+        async with _consuming(mailbox, handler):
+            await _all_handled(mailbox)
+        expect_equal(seen, numbered(3), f"payloads that handler {number} got")
+        seen.clear()
+
+
+@check()
+async def check_high_priority_is_handled_first(bench: Bench) -> None:
+    """A handler gets what is ``HIGH`` before what is ``NORMAL``."""
+    mailbox = await bench.open()
+    await send(mailbox, numbered(3))
+    await send(mailbox, numbered(3, "high"), priority=MessagePriority.HIGH)
+    seen: list[bytes] = []
+    async with _consuming(mailbox, lambda message: seen.append(message.payload)):
+        await _all_handled(mailbox)
+    expect_equal(seen, numbered(3, "high") + numbered(3), "payloads")
+
+
+@check()
+async def check_concurrency_is_kept(bench: Bench) -> None:
+    """As many handlers run at the same time as was asked for, and no more."""
+    mailbox = await bench.open()
+    await send(mailbox, numbered(8))
+    work = _Work()
+    async with _consuming(mailbox, work, concurrency=3):
+        await work.has_begun(3)
+        await asyncio.sleep(0.05)  # time for one too many
+        expect_equal(work.begun, numbered(3), "handlers that have begun")
+        work.let_end()
+        await _all_handled(mailbox)
+    expect_equal(work.most_at_once, 3, "handlers at once")
+
+
+@check()
+async def check_consumers_share_a_mailbox(bench: Bench) -> None:
+    """Of several handles that consume, each message is handled by one."""
+    mailboxes = [await bench.open(batch_size=3) for _ in range(3)]
+    await send(mailboxes[0], numbered(60))
+    seen: list[bytes] = []
+
+    async def handler(message: MessageRecord) -> None:
+        await asyncio.sleep(0)
+        seen.append(message.payload)
+
+    async with _consuming(mailboxes[0], handler), _consuming(mailboxes[1], handler), _consuming(mailboxes[2], handler):
+        await _all_handled(mailboxes[0])
+    expect_equal(sorted(seen), sorted(numbered(60)), "payloads")
+
+
+@check(Capability.ACK_AND_SEND)
+async def check_sends_commit_with_the_ack(bench: Bench) -> None:
+    """What a handler sends is there exactly when its own message is gone, in order, and only once."""
+    inbox, outbox = await bench.open("-in"), await bench.open("-out")
+    await send(inbox, numbered(10))
+    depths: list[int] = []
+
+    async def handler(message: MessageRecord, context: Context) -> None:
+        buffer = bytearray(message.payload)
+        context.send(outbox, b"actor", buffer)
+        buffer[:] = b"?" * len(buffer)
+        context.send(outbox, b"actor", b"high " + message.payload, MessagePriority.HIGH)
+        await inbox.status()  # time for a send that does not wait for the handler
+        depths.append((await outbox.status()).queued_messages)
+
+    async with _consuming(inbox, handler):
+        await _all_handled(inbox)
+    expect_equal(depths, list(range(0, 20, 2)), "what had been sent while a handler ran")
+    sent = await drain(outbox)
+    wanted = [b"high " + payload for payload in numbered(10)] + numbered(10)
+    expect_equal(payloads_of(sent), wanted, "what was sent")
+    expect({record.sender for record in sent} == {b"actor"}, "a sender is not the one that was given")
+
+
+@check(Capability.ACK_AND_SEND, Capability.NACK)
+async def check_failed_handler_sends_nothing(bench: Bench) -> None:
+    """What a handler sent before it failed is not sent; the next attempt's sends are."""
+    inbox, outbox = await bench.open("-in"), await bench.open("-out")
+    await send(inbox, [b"work"])
+
+    def handler(message: MessageRecord, context: Context) -> None:
+        context.send(outbox, b"actor", b"attempt %d" % message.delivery_count)
+        if message.delivery_count < 3:
+            raise OnPurposeError
+
+    async with _consuming(inbox, handler, retry=AT_ONCE):
+        await _all_handled(inbox)
+    expect_equal(payloads_of(await drain(outbox)), [b"attempt 3"], "what was sent")
+
+
+# -- handlers that fail ------------------------------------------------------------------------------------------------
+
+
+@check(Capability.NACK)
+async def check_failed_message_comes_again(bench: Bench) -> None:
+    """A message whose handler raised comes again, with the next delivery count, until it is handled."""
+    mailbox = await bench.open()
+    await send(mailbox, [b"good", b"bad", b"better"])
+    seen: list[tuple[bytes, int]] = []
+
+    async def handler(message: MessageRecord) -> None:
+        seen.append((message.payload, message.delivery_count))
+        if message.payload == b"bad" and message.delivery_count < 4:
+            raise OnPurposeError
+
+    async with _consuming(mailbox, handler, retry=AT_ONCE):
+        await _all_handled(mailbox)
+    expect_equal([count for payload, count in seen if payload == b"bad"], [1, 2, 3, 4], "deliveries of the bad one")
+    expect_equal([one for one in seen if one[0] != b"bad"], [(b"good", 1), (b"better", 1)], "deliveries of the others")
+
+
+@check(Capability.NACK, Capability.DELAY)
+async def check_failed_message_waits_in_the_queue(bench: Bench) -> None:
+    """Until a failed message is tried again it is queued, held by nobody and in nobody's way."""
+    mailbox = await bench.open()
+    await send(mailbox, [b"bad", *numbered(4)])
+    seen: list[bytes] = []
+
+    def handler(message: MessageRecord) -> None:
+        seen.append(message.payload)
+        if message.payload == b"bad":
+            raise OnPurposeError
+
+    async with _consuming(mailbox, handler, retry=MUCH_LATER):
+        await eventually(partial(_left, mailbox), (1, 0), "queued and inflight messages")
+    expect_equal(seen, [b"bad", *numbered(4)], "payloads")
+    expect_equal(await drain(mailbox), [], "what may be handed out")
+
+
+@check(Capability.NACK)
+async def check_cancelled_error_of_a_handler_is_a_failure(bench: Bench) -> None:
+    """A handler that ends with a ``CancelledError`` that nobody asked for has failed; the consumer goes on."""
+    mailbox = await bench.open()
+    await send(mailbox, numbered(2))
+    counts: list[int] = []
+
+    async def handler(message: MessageRecord) -> None:
+        counts.append(message.delivery_count)
+        if message.delivery_count == 1:
+            given_up = asyncio.get_running_loop().create_future()
+            given_up.cancel()
+            await given_up
+
+    async with _consuming(mailbox, handler, retry=AT_ONCE):
+        await _all_handled(mailbox)
+    expect_equal(sorted(counts), [1, 1, 2, 2], "delivery counts")
+
+
+@check(Capability.NACK, Capability.DEAD_LETTERS)
+async def check_failures_end_with_a_dead_letter(bench: Bench) -> None:
+    """After ``max_deliveries`` of the mailbox a failed message is a dead letter with its traceback; others go on."""
+    mailbox = await bench.open(max_deliveries=3)
+    await send(mailbox, [b"bad", b"good"])
+    counts: list[int] = []
+
+    async def fails_on_purpose(message: MessageRecord) -> None:
+        if message.payload == b"bad":
+            counts.append(message.delivery_count)
+            raise OnPurposeError(f"number {message.delivery_count}")
+
+    async with _consuming(mailbox, fails_on_purpose, retry=AT_ONCE):
+        await _all_handled(mailbox)
+    expect_equal(counts, [1, 2, 3], "delivery counts")
+    [letter] = await mailbox.dead_letters()
+    expect_equal((letter.record.payload, letter.record.delivery_count), (b"bad", 3), "the dead letter")
+    for part in ("Traceback", "fails_on_purpose", "OnPurposeError: number 3"):
+        expect(part in (letter.error or ""), f"the dead letter's error does not tell {part!r}: {letter.error}")
+
+
+@check(Capability.NACK, Capability.DEAD_LETTERS)
+async def check_policy_has_a_limit_of_its_own(bench: Bench) -> None:
+    """After ``max_deliveries`` of the retry policy a failed message is a dead letter; its reason has the traceback."""
+    mailbox = await bench.open()
+    await send(mailbox, [b"bad"])
+    counts: list[int] = []
+
+    def fails_on_purpose(message: MessageRecord) -> None:
+        counts.append(message.delivery_count)
+        raise OnPurposeError(f"number {message.delivery_count}")
+
+    async with _consuming(mailbox, fails_on_purpose, retry=RetryPolicy(first_delay=0.0, max_deliveries=2)):
+        await _all_handled(mailbox)
+    expect_equal(counts, [1, 2], "delivery counts")
+    [letter] = await mailbox.dead_letters()
+    for part in ("2 of at most 2 deliveries failed", "fails_on_purpose", "OnPurposeError: number 2"):
+        expect(part in letter.reason, f"the dead letter's reason does not tell {part!r}: {letter.reason}")
+
+
+@check(Capability.DEAD_LETTERS)
+async def check_rejected_message_is_a_dead_letter_at_once(bench: Bench) -> None:
+    """A message whose handler raises ``Reject`` is a dead letter at its first delivery, with the text as the reason."""
+    mailbox = await bench.open()
+    await send(mailbox, [b"bad", b"good"])
+    seen: list[bytes] = []
+
+    def handler(message: MessageRecord) -> None:
+        seen.append(message.payload)
+        if message.payload == b"bad":
+            raise Reject("no such command")
+
+    async with _consuming(mailbox, handler):
+        await _all_handled(mailbox)
+    expect_equal(seen, [b"bad", b"good"], "payloads")
+    [letter] = await mailbox.dead_letters()
+    expect_equal((letter.record.payload, letter.reason), (b"bad", "no such command"), "the dead letter")
+
+
+# -- order -------------------------------------------------------------------------------------------------------------
+
+
+@check()
+async def check_senders_stay_in_order(bench: Bench) -> None:
+    """With ``ordered_by_sender`` a sender's messages are handled one by one in order, different ones' at once."""
+    mailbox = await bench.open()
+    senders = (b"anna", b"ben", b"cleo")
+    for number in range(6):
+        for sender in senders:
+            await mailbox.enqueue(sender, b"%d" % number)
+    running: list[bytes] = []
+    at_once: list[list[bytes]] = []
+    seen: dict[bytes, list[bytes]] = {sender: [] for sender in senders}
+
+    async def handler(message: MessageRecord) -> None:
+        running.append(message.sender)
+        at_once.append(list(running))
+        for _ in range(1 + len(seen[message.sender]) % 3):
+            await asyncio.sleep(0)
+        seen[message.sender].append(message.payload)
+        running.remove(message.sender)
+
+    async with _consuming(mailbox, handler, concurrency=4, ordered_by_sender=True):
+        await _all_handled(mailbox)
+    for sender, payloads in seen.items():
+        expect_equal(payloads, [b"%d" % number for number in range(6)], f"payloads of {sender!r}")
+    for together in at_once:
+        expect_no_repeats(together, "senders of messages that were handled at once")
+    expect(any(len(together) > 1 for together in at_once), "no two senders were handled at once")
+
+
+@check(Capability.NACK, Capability.RELEASE)
+async def check_failed_message_holds_back_its_sender(bench: Bench) -> None:
+    """With ``ordered_by_sender`` a failed message is tried again before later ones of its sender; others go on."""
+    mailbox = await bench.open(batch_size=4)
+    for number in range(6):
+        await mailbox.enqueue(b"anna", b"a%d" % number)
+        await mailbox.enqueue(b"ben", b"b%d" % number)
+    seen: list[bytes] = []
+
+    async def handler(message: MessageRecord) -> None:
+        if message.payload in (b"a1", b"a2", b"b3") and message.delivery_count < 3:
+            raise OnPurposeError
+        await asyncio.sleep(0)
+        seen.append(message.payload)
+
+    quickly = RetryPolicy(first_delay=0.005, jitter=0.0)
+    async with _consuming(mailbox, handler, concurrency=3, ordered_by_sender=True, retry=quickly):
+        await _all_handled(mailbox)
+    for name in (b"a", b"b"):
+        own = [payload for payload in seen if payload.startswith(name)]
+        expect_equal(own, [b"%b%d" % (name, number) for number in range(6)], f"payloads of {name!r}")
+
+
+@check(Capability.NACK, Capability.RELEASE)
+async def check_sender_that_waits_is_in_nobodys_way(bench: Bench) -> None:
+    """With ``ordered_by_sender`` a sender that waits for its next attempt keeps no place that others could use."""
+    mailbox = await bench.open(batch_size=2)
+    for payload in (b"bad", b"held back", b"held back too"):
+        await mailbox.enqueue(b"anna", payload)
+    for payload in numbered(5):
+        await mailbox.enqueue(b"ben", payload)
+    seen: list[bytes] = []
+
+    def handler(message: MessageRecord) -> None:
+        seen.append(message.payload)
+        if message.payload == b"bad":
+            raise OnPurposeError
+
+    async with _consuming(mailbox, handler, ordered_by_sender=True, retry=MUCH_LATER):
+        await eventually(partial(_length, seen), 6, "handled messages")
+    expect_equal(seen, [b"bad", *numbered(5)], "payloads")
+    expect_equal(payloads_of(await drain(mailbox)), [b"bad", b"held back", b"held back too"], "what is left, in order")
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+def _hand_outs_of_what_went_back(mailbox: Mailbox) -> int:
+    """The next one included. A mailbox that cannot release single messages has them nacked, which counts."""
+    return 1 if type(mailbox)._release is not Mailbox._release else 2
+
+
+async def _stopped(bench: Bench, stop: Callable[[Consumer, asyncio.Task[None]], object]) -> asyncio.Task[None]:
+    """Stops a consumer in the middle of a batch, and sees to it that this is clean; the task of the consumer."""
+    mailbox, other = await bench.open(), await bench.open()
+    await send(mailbox, numbered(5))
+    work = _Work()
+    consumer = mailbox.consume(work, concurrency=2)
+    task: asyncio.Task[None] = asyncio.ensure_future(consumer)
+    await work.has_begun(2)
+    stop(consumer, task)
+    await eventually(partial(_left, other), (3, 2), "queued and inflight messages while handlers finish")
+    expect(not task.done(), "the consumer did not wait for its handlers")
+    work.let_end()
+    await asyncio.wait([task])
+    expect_equal(work.ended, numbered(2), "what was handled")
+    expect_equal(await _left(other), (3, 0), "queued and inflight messages in the end")
+    records = await drain(other)
+    expect_equal(payloads_of(records), [b"m2", b"m3", b"m4"], "what went back")
+    counts = [_hand_outs_of_what_went_back(mailbox)] * 3
+    expect_equal([record.delivery_count for record in records], counts, "delivery counts of what went back")
+    return task
+
+
+@check(Capability.RELEASE, needs_limit=True)
+async def check_stop_is_clean(bench: Bench) -> None:
+    """On ``stop()`` handlers finish and are acked, and the rest goes back as if it had not been handed out."""
+    task = await _stopped(bench, lambda consumer, task: consumer.stop())
+    task.result()
+
+
+@check(Capability.RELEASE, needs_limit=True)
+async def check_cancellation_is_clean(bench: Bench) -> None:
+    """A consumer that is cancelled ends as after ``stop()``, with ``CancelledError``."""
+    task = await _stopped(bench, lambda consumer, task: task.cancel())
+    expect(task.cancelled(), "the cancelled consumer did not end with CancelledError")
+
+
+@check(Capability.RELEASE, needs_limit=True)
+async def check_second_cancellation_ends_handlers(bench: Bench) -> None:
+    """A consumer that is cancelled again ends its handlers; their messages go back."""
+    mailbox, other = await bench.open(), await bench.open()
+    await send(mailbox, numbered(4))
+    work = _Work()
+    task: asyncio.Task[None] = asyncio.ensure_future(mailbox.consume(work, concurrency=2))
+    await work.has_begun(2)
+    task.cancel()
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    expect(task.cancelled(), "the cancelled consumer did not end with CancelledError")
+    expect_equal((work.at_once, work.ended), (0, []), "handlers that still run, or ended by themselves")
+    records = await drain(other)
+    expect_equal(payloads_of(records), numbered(4), "what went back")
+    counts = [_hand_outs_of_what_went_back(mailbox)] * 4
+    expect_equal([record.delivery_count for record in records], counts, "delivery counts of what went back")
+
+
+@check(Capability.RELEASE, needs_limit=True)
+async def check_handler_can_stop_its_consumer(bench: Bench) -> None:
+    """``Context.stop()`` ends the consumer after the handlers that run, this one included."""
+    mailbox = await bench.open()
+    await send(mailbox, numbered(5))
+    seen: list[bytes] = []
+    stopping: list[bool] = []
+
+    def handler(message: MessageRecord, context: Context) -> None:
+        seen.append(message.payload)
+        if len(seen) == 3:
+            stopping.append(context.stopping)
+            context.stop()
+            stopping.append(context.stopping)
+
+    await mailbox.consume(handler)
+    expect_equal(stopping, [False, True], "whether the consumer was stopping, before and after it was asked to")
+    expect_equal(seen, numbered(3), "what was handled")
+    expect_equal(payloads_of(await drain(mailbox)), [b"m3", b"m4"], "what is left")
+
+
+@check()
+async def check_stop_ends_the_waiting(bench: Bench) -> None:
+    """A consumer that waits for messages ends when it is stopped or cancelled, and takes none that come later."""
+    mailbox = await bench.open()
+    for cancelled in (False, True):
+        consumer = mailbox.consume(lambda message: None)
+        task: asyncio.Task[None] = asyncio.ensure_future(consumer)
+        await asyncio.sleep(0.02)
+        if cancelled:
+            task.cancel()
+        else:
+            consumer.stop()
+        await asyncio.wait([task])
+        expect_equal(task.cancelled(), cancelled, "whether it ended with CancelledError")
+        await mailbox.enqueue(b"sender", b"later")
+        await asyncio.sleep(0.05)  # time for a claim that goes on without its consumer
+        records = await drain(mailbox)
+        expect_equal([(one.payload, one.delivery_count) for one in records], [(b"later", 1)], "what came later")
+        await mailbox.ack(records[0].id)
+
+
+@check(Capability.NACK)
+async def check_failure_during_a_stop_counts(bench: Bench) -> None:
+    """A handler that raises while its consumer stops has failed: its message goes back as a failed delivery."""
+    mailbox, other = await bench.open(), await bench.open()
+    await send(mailbox, [b"bad"])
+    begun = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def handler(message: MessageRecord) -> None:
+        begun.set()
+        await asked.wait()
+        raise OnPurposeError
+
+    async with _consuming(mailbox, handler, retry=AT_ONCE) as task:
+        await begun.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        asked.set()
+    expect_equal([(one.payload, one.delivery_count) for one in await drain(other)], [(b"bad", 2)], "what comes again")
+
+
+@check(Capability.RELEASE)
+async def check_closing_the_mailbox_ends_it(bench: Bench) -> None:
+    """A consumer whose mailbox is closed ends without an error, waiting or working; what it held goes back."""
+    waiting, other = await bench.open(), await bench.open()
+    async with _consuming(waiting, lambda message: None) as task:
+        await asyncio.sleep(0.02)
+        await waiting.close()
+        await asyncio.wait([task])
+    working = await bench.open()
+    await send(other, numbered(3))
+    work = _Work()
+    async with _consuming(working, work) as task:
+        await work.has_begun(1)
+        await working.close()
+        work.let_end()
+        await asyncio.wait([task])
+    expect_equal(payloads_of(await drain(other)), numbered(3), "what went back")
+
+
+@check()
+async def check_closed_mailbox_is_refused(bench: Bench) -> None:
+    """A mailbox that is closed already cannot be consumed."""
+    mailbox = await bench.open()
+    await mailbox.close()
+
+    async def consume() -> None:
+        await mailbox.consume(lambda message: None)
+
+    await expect_error(MailboxClosedError, consume, what="consume of a closed mailbox")
+
+
+@check()
+async def check_arguments_are_checked(bench: Bench) -> None:
+    """A bad argument is named when ``consume`` is called, before anything is claimed."""
+    mailbox = await bench.open()
+    await mailbox.enqueue(b"sender", b"payload")
+    bad: list[tuple[type[Exception], str, Any, dict[str, Any]]] = [
+        (TypeError, "handler", None, {}),
+        (TypeError, "handler", lambda: None, {}),
+        (TypeError, "handler", lambda message, context, more: None, {}),
+        (TypeError, "concurrency", print, {"concurrency": "2"}),
+        (ValueError, "concurrency", print, {"concurrency": 0}),
+        (TypeError, "retry", print, {"retry": 3}),
+    ]
+    for kind, name, handler, options in bad:
+
+        async def consume(handler: Any = handler, options: dict[str, Any] = options) -> None:
+            mailbox.consume(handler, **options).close()
+
+        await expect_error(kind, consume, naming=name, what=f"consume({handler!r}, {options})")
+    expect_equal(len(await drain(mailbox)), 1, "messages that are left")

@@ -1,0 +1,49 @@
+"""``Mailbox.capabilities`` is what callers plan with, so it has to be true both ways."""
+
+from __future__ import annotations
+
+from ..._errors import UnsupportedError
+from ..._mailbox import Capability
+from .._bench import Bench
+from .._expect import expect, expect_equal, expect_error
+from .._suite import check
+from ._verbs import CLAIMED_VERBS, verbs_of
+
+
+@check()
+async def check_capabilities_are_a_frozenset(bench: Bench) -> None:
+    """``capabilities`` is a frozenset of ``Capability`` members."""
+    capabilities = (await bench.open()).capabilities
+    expect(isinstance(capabilities, frozenset), f"capabilities is a {type(capabilities).__name__}, no frozenset")
+    strangers = set(capabilities) - set(Capability)
+    expect(not strangers, f"capabilities has {strangers}, which are no Capability")
+
+
+@check()
+async def check_what_is_claimed_works(bench: Bench) -> None:
+    """No verb that the mailbox claims raises ``UnsupportedError``, and a claimed observer is installed."""
+    mailbox = await bench.open()
+    for name, call in verbs_of(mailbox, to_the_end=True).items():
+        try:
+            result = await call(mailbox)
+        except UnsupportedError as error:
+            raise AssertionError(f"{name} is claimed but raises {error!r}") from error
+        if name == "set_depth_observer":
+            expect_equal(result, True, "set_depth_observer")
+
+
+@check()
+async def check_what_is_not_claimed_is_refused(bench: Bench) -> None:
+    """A verb that the mailbox does not claim raises ``UnsupportedError`` and stores nothing; an observer is False."""
+    mailbox = await bench.open()
+    for name, verb in CLAIMED_VERBS.items():
+        if verb.capability in mailbox.capabilities:
+            continue
+        if verb.capability is Capability.DEPTH_OBSERVER:
+            expect_equal(await verb.call(mailbox), False, "set_depth_observer, which is not claimed")
+        elif verb.capability in (Capability.MESSAGE_ID, Capability.DELAY):
+            # a class that was written against the seed has no such keyword, and Python itself refuses it
+            await expect_error((UnsupportedError, TypeError), verb.call, mailbox, what=name)
+        else:
+            await expect_error(UnsupportedError, verb.call, mailbox, what=name)
+    expect_equal((await mailbox.status()).queued_messages, 0, "queued messages after verbs that were refused")

@@ -1,0 +1,140 @@
+"""``nack``: a message that could not be handled goes back, and that counts against it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from uuid import uuid4
+
+from ..._mailbox import Capability, Mailbox
+from ..._values import MessagePriority
+from .._bench import Bench, drain, numbered, payloads_of, send
+from .._expect import expect, expect_equal
+from .._suite import check
+
+LONG = 1000.0
+"""Seconds that no check lasts."""
+
+CLOCK_SLACK = 0.02
+"""Seconds by which two clocks of one machine may differ."""
+
+
+async def _counts(mailbox: Mailbox) -> tuple[int, int]:
+    stats = await mailbox.status()
+    return stats.queued_messages, stats.inflight_messages
+
+
+@check(Capability.NACK)
+async def check_nacked_message_has_its_old_place(bench: Bench) -> None:
+    """A message that was given back comes again at its old place in its priority, to any handle."""
+    mailbox, other = await bench.open(), await bench.open()
+    await send(mailbox, numbered(3))
+    await send(mailbox, numbered(2, "high"), priority=MessagePriority.HIGH)
+    held = {record.payload: record.id for record in await drain(mailbox)}
+    await send(mailbox, numbered(2, "later"))
+    await send(mailbox, [b"later high"], priority=MessagePriority.HIGH)
+    for payload in (b"m2", b"high1", b"m0"):
+        expect(await mailbox.nack(held[payload]) is True, f"nack of {payload!r} is not True")
+    expect_equal(await _counts(mailbox), (6, 2), "queued and inflight messages")
+    wanted = [b"high1", b"later high", b"m0", b"m2", *numbered(2, "later")]
+    expect_equal(payloads_of(await drain(other)), wanted, "payloads")
+
+
+@check(Capability.NACK)
+async def check_nack_counts_as_a_delivery(bench: Bench) -> None:
+    """The hand-out of a message that was given back still counts in ``delivery_count``."""
+    mailbox = await bench.open()
+    await mailbox.enqueue(b"sender", b"payload")
+    for number in range(1, 5):
+        [record] = await mailbox.dequeue()
+        expect_equal(record.delivery_count, number, "delivery count")
+        await mailbox.nack(record.id, error="on purpose")
+
+
+@check(Capability.NACK)
+async def check_nack_of_what_is_not_held_is_false(bench: Bench) -> None:
+    """A ``nack`` of a message that is queued, another handle's, acked or unknown is False and changes nothing."""
+    mailbox, other = await bench.open(), await bench.open()
+    await mailbox.enqueue(b"sender", b"acked")
+    [acked] = await mailbox.dequeue()
+    await mailbox.ack(acked.id)
+    await mailbox.enqueue(b"sender", b"another's")
+    [others] = await other.dequeue()
+    queued = await mailbox.enqueue(b"sender", b"queued")
+    for message_id in (acked.id, others.id, queued, uuid4()):
+        expect(await mailbox.nack(message_id, error="on purpose") is False, "nack of what is not held is not False")
+    expect_equal(await _counts(mailbox), (1, 1), "queued and inflight messages")
+    [record] = await mailbox.dequeue()
+    expect_equal((record.payload, record.delivery_count), (b"queued", 1), "what came next")
+    expect_equal(await other.ack(others.id), True, "ack of the other handle's message")
+
+
+@check(Capability.NACK)
+async def check_second_nack_is_false(bench: Bench) -> None:
+    """A message is given back once, also by calls that are made at once."""
+    mailbox = await bench.open()
+    await send(mailbox, numbered(3))
+    for record in await drain(mailbox):
+        answers = await asyncio.gather(*(mailbox.nack(record.id) for _ in range(3)))
+        expect_equal(sorted(answers), [False, False, True], "answers of three calls")
+        expect_equal(await mailbox.nack(record.id), False, "one more nack")
+    expect_equal([record.delivery_count for record in await drain(mailbox)], [2, 2, 2], "delivery counts")
+
+
+@check(Capability.NACK)
+async def check_nack_against_ack(bench: Bench) -> None:
+    """Of an ``ack`` and a ``nack`` at once the ``ack`` always counts; the message never comes back after it."""
+    mailbox = await bench.open()
+    await send(mailbox, numbered(6))
+    for number, record in enumerate(await drain(mailbox)):
+        calls = [mailbox.ack(record.id), mailbox.nack(record.id)]
+        answers = await asyncio.gather(*(calls if number % 2 else reversed(calls)))
+        expect_equal(answers[0 if number % 2 else 1], True, "the ack")
+    expect_equal(await _counts(mailbox), (0, 0), "queued and inflight messages")
+
+
+@check(Capability.NACK)
+async def check_nack_of_what_another_has_since_is_false(bench: Bench) -> None:
+    """What a handle gave back, and another has taken since, is that one's alone to give back."""
+    holder, other = await bench.open(), await bench.open()
+    await holder.enqueue(b"sender", b"payload")
+    [record] = await holder.dequeue()
+    await holder.nack(record.id)
+    [record] = await other.dequeue()
+    expect_equal(await holder.nack(record.id), False, "nack of what another handle has taken since")
+    expect_equal(await _counts(other), (0, 1), "queued and inflight messages")
+
+
+@check(Capability.NACK, Capability.DELAY)
+async def check_nack_with_a_delay(bench: Bench) -> None:
+    """With ``delay`` a message counts as queued and is not handed out before then; others are."""
+    mailbox = await bench.open()
+    await send(mailbox, numbered(2))
+    first, second = await drain(mailbox)
+    await mailbox.nack(first.id, delay=LONG)
+    await mailbox.enqueue(b"sender", b"other")
+    expect_equal(await _counts(mailbox), (2, 1), "queued and inflight messages")
+    [other] = await mailbox.dequeue()
+    expect_equal(other.payload, b"other", "what is handed out at once")
+    start = time.time()
+    await mailbox.nack(second.id, delay=0.08)
+    [again] = await mailbox.dequeue(wait=60)
+    expect(time.time() - start >= 0.08 - CLOCK_SLACK, "it was handed out too early")
+    expect_equal((again.payload, again.delivery_count), (b"m1", 2), "what is handed out when it is due")
+    expect_equal(await mailbox.dequeue(), [], "what is handed out before the long delay is over")
+
+
+@check(Capability.NACK)
+async def check_cancelled_nack_can_be_repeated(bench: Bench) -> None:
+    """A ``nack`` that is cancelled at any moment happened or did not; repeated, the message is queued once."""
+    mailbox = await bench.open()
+    await mailbox.enqueue(b"sender", b"payload")
+    for steps in range(8):
+        [record] = await mailbox.dequeue()
+        call = asyncio.ensure_future(mailbox.nack(record.id))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await mailbox.nack(record.id)
+        expect_equal(await _counts(mailbox), (1, 0), f"queued and inflight messages, cancelled after {steps} steps")

@@ -1,0 +1,240 @@
+"""``set_depth_observer``: told of each enqueue call, exactly, before the call returns."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from uuid import uuid4
+
+from ..._mailbox import Capability, Mailbox
+from ..._values import MessagePriority, NewMessage
+from .._bench import Bench, drain, numbered, recover_until, send
+from .._expect import eventually, expect, expect_equal, expect_error
+from .._suite import check
+
+
+class Recorder:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.depths: list[int] = []
+
+    def on_depth_change(self, queued_messages: int) -> None:
+        self.depths.append(queued_messages)
+
+
+class _Logged(logging.Handler):
+    """Catches what is logged, wherever in the logging tree it begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: list[object] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.errors.append(record.exc_info and record.exc_info[1])
+
+
+@check(Capability.DEPTH_OBSERVER)
+async def check_three_enqueues_make_three_calls(bench: Bench) -> None:
+    """Three enqueues make exactly three calls, the last with 3."""
+    mailbox = await bench.open()
+    recorder = Recorder()
+    expect(mailbox.set_depth_observer(recorder) is True, "set_depth_observer did not return True")
+    await send(mailbox, numbered(3))
+    expect_equal(recorder.depths, [1, 2, 3], "depths")
+
+
+@check(Capability.DEPTH_OBSERVER)
+async def check_observer_is_called_before_enqueue_returns(bench: Bench) -> None:
+    """The observer has been called when ``enqueue`` returns, and not before the call."""
+    mailbox = await bench.open()
+    recorder = Recorder()
+    mailbox.set_depth_observer(recorder)
+    for number in range(1, 4):
+        call = mailbox.enqueue(b"sender", b"payload")
+        expect_equal(len(recorder.depths), number - 1, "calls before the enqueue ran")
+        await call
+        expect_equal(len(recorder.depths), number, "calls when the enqueue returned")
+
+
+@check(Capability.DEPTH_OBSERVER)
+async def check_observer_is_told_what_is_queued(bench: Bench) -> None:
+    """The depth counts queued messages of every handle and priority, and not those inflight."""
+    mailbox, other = await bench.open(), await bench.open()
+    await send(other, numbered(3))
+    recorder = Recorder()
+    mailbox.set_depth_observer(recorder)
+    for depth in (4, 1):
+        # what the other handle enqueued may be told as well, a moment later
+        recorder.depths.clear()
+        await mailbox.enqueue(b"sender", b"payload", MessagePriority.HIGH)
+        expect(depth in recorder.depths, f"the observer was told {recorder.depths}, not {depth}")
+        await drain(other)
+
+
+@check(Capability.DEPTH_OBSERVER)
+async def check_observer_of_gathered_enqueues(bench: Bench) -> None:
+    """Enqueues that run at once are told one by one, each with the count just after its own message."""
+    mailbox = await bench.open()
+    recorder = Recorder()
+    mailbox.set_depth_observer(recorder)
+    await asyncio.gather(*(mailbox.enqueue(b"sender", payload) for payload in numbered(20)))
+    expect_equal(recorder.depths, list(range(1, 21)), "depths")
+
+
+@check(Capability.DEPTH_OBSERVER, Capability.ENQUEUE_MANY)
+async def check_batch_is_one_call(bench: Bench) -> None:
+    """A batch is one call, an empty batch none."""
+    mailbox = await bench.open()
+    recorder = Recorder()
+    mailbox.set_depth_observer(recorder)
+    await mailbox.enqueue(b"sender", b"payload")
+    await mailbox.enqueue_many([NewMessage(b"sender", payload) for payload in numbered(5)])
+    await mailbox.enqueue_many([])
+    await mailbox.enqueue(b"sender", b"payload")
+    expect_equal(recorder.depths, [1, 6, 7], "depths")
+
+
+@check(Capability.DEPTH_OBSERVER, Capability.MESSAGE_ID)
+async def check_deduplicated_enqueue_is_no_call(bench: Bench) -> None:
+    """An enqueue that stores nothing tells nothing."""
+    mailbox = await bench.open()
+    recorder = Recorder()
+    message_id = await mailbox.enqueue(b"sender", b"payload")
+    mailbox.set_depth_observer(recorder)
+    await mailbox.enqueue(b"sender", b"payload", message_id=message_id)
+    await drain(mailbox)
+    await mailbox.enqueue(b"sender", b"payload", message_id=message_id)
+    expect_equal(recorder.depths, [], "depths of enqueues that stored nothing")
+
+
+@check(Capability.DEPTH_OBSERVER, Capability.MESSAGE_ID, Capability.ENQUEUE_MANY)
+async def check_partly_deduplicated_batch_is_one_call(bench: Bench) -> None:
+    """A batch is told if any of its messages was stored, and not told if none was."""
+    mailbox = await bench.open()
+    recorder = Recorder()
+    message_id = await mailbox.enqueue(b"sender", b"payload")
+    known, new = NewMessage(b"sender", b"known", message_id=message_id), NewMessage(b"sender", b"new")
+    mailbox.set_depth_observer(recorder)
+    await mailbox.enqueue_many([known, known])
+    await mailbox.enqueue_many([known, new, known, new])
+    expect_equal(recorder.depths, [3], "depths")
+
+
+@check(Capability.DEPTH_OBSERVER)
+async def check_other_verbs_are_no_calls(bench: Bench) -> None:
+    """Only enqueues are told: no dequeue, ack, status or close, nor an enqueue that was refused."""
+    mailbox, other = await bench.open(), await bench.open()
+    await send(mailbox, numbered(3))
+    recorder = Recorder()
+    mailbox.set_depth_observer(recorder)
+    held = await drain(other)
+    await mailbox.ack(held[0].id)
+    await mailbox.status()
+    if Capability.PURGE in mailbox.capabilities:
+        await mailbox.purge()
+    await expect_error(TypeError, mailbox.enqueue, b"sender", "text")
+    await other.close()
+    await asyncio.sleep(0.02)
+    expect_equal(recorder.depths, [], "depths without any enqueue")
+
+
+@check(Capability.DEPTH_OBSERVER)
+async def check_observer_hears_of_other_handles(bench: Bench) -> None:
+    """What other handles enqueue is told too, a moment later; several of them may be told as one."""
+    mailbox, other, third = [await bench.open() for _ in range(3)]
+    recorder = Recorder()
+    mailbox.set_depth_observer(recorder)
+
+    async def last_depth() -> int | None:
+        return recorder.depths[-1] if recorder.depths else None
+
+    await other.enqueue(b"sender", b"payload")
+    await eventually(last_depth, 1, "the depth told last, after another handle's enqueue")
+    await asyncio.gather(send(other, numbered(5)), send(third, numbered(5)))
+    await eventually(last_depth, 11, "the depth told last, after enqueues of two other handles")
+    expect(len(recorder.depths) <= 11, f"11 enqueues were told {len(recorder.depths)} times")
+
+
+@check(Capability.DEPTH_OBSERVER, Capability.DEAD_LETTERS)
+async def check_redrive_is_a_call(bench: Bench) -> None:
+    """A ``redrive`` is told before it returns, and to other handles a moment later; one that is False is not."""
+    mailbox = await bench.open()
+    own, others = Recorder(), Recorder()
+    await send(mailbox, numbered(1))
+    [record] = await mailbox.dequeue()
+    await mailbox.dead_letter(record.id, "on purpose")
+    await send(mailbox, numbered(2))
+    other = await bench.open()  # which is not told of what was before
+    mailbox.set_depth_observer(own)
+    other.set_depth_observer(others)
+    await mailbox.redrive(uuid4())
+    expect_equal(own.depths, [], "depths of a redrive that was False")
+    await mailbox.redrive(record.id)
+    expect_equal(own.depths, [3], "depths when the redrive returned")
+
+    async def depths() -> list[int]:
+        return others.depths
+
+    await eventually(depths, [3], "depths of the other handle's observer")
+
+
+@check(Capability.DEPTH_OBSERVER, Capability.NACK, Capability.RECOVER, Capability.RELEASE)
+async def check_what_comes_back_is_no_call(bench: Bench) -> None:
+    """Nothing is told of a nack, a recovery, a release, or a death: no message is new."""
+    mailbox, closing = await bench.open(), await bench.open()
+    await send(mailbox, numbered(3))
+    recorder, other = Recorder(), await bench.open()  # which is not told of what was before
+    for handle in (mailbox, other):
+        handle.set_depth_observer(recorder)
+
+    async def take_one(holder: Mailbox) -> None:
+        await holder.dequeue()
+
+    for record in await drain(mailbox):
+        await mailbox.nack(record.id, error="on purpose")
+    await drain(closing)
+    await closing.close()
+    await bench.die_after(take_one)
+    await recover_until(mailbox)
+    await asyncio.sleep(0.05)
+    expect_equal(recorder.depths, [], "depths without any enqueue")
+
+
+@check(Capability.DEPTH_OBSERVER)
+async def check_observer_is_replaced_and_removed(bench: Bench) -> None:
+    """A new observer replaces the old one, ``None`` removes it."""
+    mailbox = await bench.open()
+    first, second = Recorder(), Recorder()
+    mailbox.set_depth_observer(first)
+    await mailbox.enqueue(b"sender", b"payload")
+    mailbox.set_depth_observer(second)
+    await mailbox.enqueue(b"sender", b"payload")
+    expect(mailbox.set_depth_observer(None) is True, "set_depth_observer(None) did not return True")
+    await mailbox.enqueue(b"sender", b"payload")
+    await send(await bench.open(), numbered(2))
+    await asyncio.sleep(0.05)
+    expect_equal((first.depths, second.depths), ([1], [2]), "depths of both observers")
+
+
+@check(Capability.DEPTH_OBSERVER)
+async def check_observer_that_raises_is_logged_and_harms_nothing(bench: Bench) -> None:
+    """An observer's error is logged; the message is stored, the call returns, the next one is told as well."""
+    mailbox = await bench.open()
+    failure = RuntimeError("an observer that raises, on purpose")
+
+    class Raiser(Recorder):
+        def on_depth_change(self, queued_messages: int) -> None:
+            super().on_depth_change(queued_messages)
+            raise failure
+
+    raiser, logged = Raiser(), _Logged()
+    mailbox.set_depth_observer(raiser)
+    logging.getLogger().addHandler(logged)
+    try:
+        ids = [await mailbox.enqueue(b"sender", b"payload") for _ in range(2)]
+    finally:
+        logging.getLogger().removeHandler(logged)
+    expect_equal(raiser.depths, [1, 2], "depths")
+    expect_equal([record.id for record in await drain(mailbox)], ids, "ids")
+    expect_equal(logged.errors.count(failure), 2, "times that the error was logged")

@@ -1,0 +1,73 @@
+"""``peek``: a look that changes nothing."""
+
+from __future__ import annotations
+
+from ..._mailbox import Capability
+from ..._values import MessagePriority, MessageStatus
+from .._bench import Bench, drain, numbered, payloads_of, send
+from .._expect import expect_equal
+from .._suite import check
+
+HIGH = MessagePriority.HIGH
+
+
+@check(Capability.PEEK)
+async def check_peek_shows_records_as_they_are(bench: Bench) -> None:
+    """A queued message is shown with all its fields; only status and delivery_count change when it is handed out."""
+    mailbox = await bench.open()
+    message_id = await mailbox.enqueue(b"alice", b"hello", HIGH)
+    [queued] = await mailbox.peek()
+    expect_equal((queued.id, queued.sender, queued.payload), (message_id, b"alice", b"hello"), "id, sender, payload")
+    expect_equal((queued.priority, queued.status), (HIGH, MessageStatus.QUEUED), "priority and status")
+    expect_equal(queued.delivery_count, 0, "delivery_count before the first hand-out")
+    [taken] = await drain(mailbox)
+    expect_equal(taken.created_at, queued.created_at, "created_at")
+    expect_equal(await mailbox.peek(), [taken], "what peek shows of the message inflight")
+
+
+@check(Capability.PEEK)
+async def check_peek_changes_nothing(bench: Bench) -> None:
+    """After any number of looks everything is as before."""
+    mailbox, other = await bench.open(), await bench.open()
+    await send(mailbox, numbered(5))
+    before = await mailbox.status()
+    expect_equal(await other.peek(), await mailbox.peek(), "two looks")
+    expect_equal(await mailbox.status(), before, "status")
+    records = await drain(mailbox)
+    expect_equal([record.delivery_count for record in records], [1] * 5, "delivery counts")
+
+
+@check(Capability.PEEK)
+async def check_peek_of_an_empty_mailbox(bench: Bench) -> None:
+    """An empty mailbox shows ``[]``."""
+    mailbox = await bench.open()
+    for status in (None, MessageStatus.QUEUED, MessageStatus.INFLIGHT):
+        expect_equal(await mailbox.peek(status=status), [], f"peek(status={status})")
+
+
+@check(Capability.PEEK, needs_limit=True)
+async def check_peek_order(bench: Bench) -> None:
+    """Queued messages come in dequeue order, then those inflight."""
+    mailbox, other = await bench.open(), await bench.open()
+    await send(mailbox, numbered(4, "normal"))
+    await send(mailbox, numbered(4, "high"), priority=HIGH)
+    await mailbox.dequeue(1)
+    await other.dequeue(4)
+    inflight = [b"high0", b"high1", b"high2", b"high3", b"normal0"]
+    await send(mailbox, numbered(2, "late"), priority=HIGH)
+    queued = [b"late0", b"late1", b"normal1", b"normal2", b"normal3"]
+    for handle in (mailbox, other):
+        expect_equal(payloads_of(await handle.peek()), queued + inflight, "payloads")
+        expect_equal(payloads_of(await handle.peek(status=MessageStatus.QUEUED)), queued, "queued payloads")
+        expect_equal(payloads_of(await handle.peek(status=MessageStatus.INFLIGHT)), inflight, "inflight payloads")
+        expect_equal(payloads_of(await handle.peek(7)), (queued + inflight)[:7], "peek(7)")
+        expect_equal(payloads_of(await handle.peek(2, status=MessageStatus.INFLIGHT)), inflight[:2], "two inflight")
+
+
+@check(Capability.PEEK, needs_limit=True)
+async def check_peek_without_limit_shows_a_batch(bench: Bench) -> None:
+    """Without a limit ``batch_size`` messages are shown; with one as many as it says."""
+    mailbox, small = await bench.open(), await bench.open(batch_size=3)
+    await send(mailbox, numbered(70))
+    sizes = [len(await mailbox.peek()), len(await small.peek()), len(await small.peek(50)), len(await small.peek(1000))]
+    expect_equal(sizes, [32, 3, 50, 70], "messages shown")

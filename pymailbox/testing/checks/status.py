@@ -1,0 +1,71 @@
+"""``status``: exact, at any moment, for every handle."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..._mailbox import Mailbox
+from ..._values import MailboxStats, MessagePriority
+from .._bench import Bench, drain, numbered, send
+from .._expect import expect, expect_equal
+from .._suite import check
+
+NORMAL, HIGH = MessagePriority.NORMAL, MessagePriority.HIGH
+
+
+async def _expect_counts(mailbox: Mailbox, normal: int, high: int, inflight: int, when: str) -> None:
+    stats = await mailbox.status()
+    expect(isinstance(stats, MailboxStats), f"status returned {stats!r}")
+    expect_equal(dict(stats.queued_by_priority), {NORMAL: normal, HIGH: high}, f"queued by priority, {when}")
+    expect_equal(stats.queued_messages, normal + high, f"queued messages, {when}")
+    expect_equal(stats.inflight_messages, inflight, f"inflight messages, {when}")
+
+
+@check()
+async def check_empty_mailbox_has_zeros_for_every_priority(bench: Bench) -> None:
+    """An empty mailbox has a zero for every priority."""
+    await _expect_counts(await bench.open(), 0, 0, 0, "in a new mailbox")
+
+
+@check()
+async def check_counts_follow_every_verb(bench: Bench) -> None:
+    """Counts by priority and inflight are right after each step of a message's life."""
+    mailbox = await bench.open()
+    await send(mailbox, numbered(3))
+    await _expect_counts(mailbox, 3, 0, 0, "after three NORMAL")
+    await send(mailbox, numbered(2), priority=HIGH)
+    await _expect_counts(mailbox, 3, 2, 0, "after two HIGH")
+    held = await drain(mailbox)
+    await _expect_counts(mailbox, 0, 0, 5, "when all are handed out")
+    await send(mailbox, numbered(1), priority=HIGH)
+    await _expect_counts(mailbox, 0, 1, 5, "after one more HIGH")
+    await mailbox.ack(held[0].id)
+    await _expect_counts(mailbox, 0, 1, 4, "after an ack")
+    await mailbox.ack(held[0].id)
+    await _expect_counts(mailbox, 0, 1, 4, "after the same ack again")
+
+
+@check()
+async def check_handles_see_the_same_counts(bench: Bench) -> None:
+    """Counts cover all handles, also one that was opened just now."""
+    first, second = await bench.open(), await bench.open()
+    await send(first, numbered(2))
+    await send(second, numbered(3), priority=HIGH)
+    await drain(first)
+    await send(second, numbered(1))
+    for mailbox in (first, second, await bench.open()):
+        await _expect_counts(mailbox, 1, 0, 5, "over two handles")
+
+
+@check()
+async def check_counts_agree_while_others_work(bench: Bench) -> None:
+    """Each answer is one moment: its priorities add up, and no message is counted twice or missed."""
+    mailbox, other = await bench.open(), await bench.open()
+    await send(mailbox, numbered(60))
+    answers = await asyncio.gather(
+        *(call for _ in range(3) for call in (mailbox.dequeue(), other.status(), mailbox.status(), other.dequeue()))
+    )
+    for stats in answers:
+        if isinstance(stats, MailboxStats):
+            expect_equal(sum(stats.queued_by_priority.values()), stats.queued_messages, "sum of the priorities")
+            expect_equal(stats.queued_messages + stats.inflight_messages, 60, "queued and inflight messages")

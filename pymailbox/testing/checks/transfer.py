@@ -1,0 +1,187 @@
+"""``export`` and ``import_``: a mailbox as a file, and back, without loss."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+from ..._mailbox import Capability, Mailbox
+from ..._values import MessagePriority, MessageRecord, MessageStatus, NewMessage
+from ...transfer import export, import_
+from ...transfer.plain import PlainArchive
+from .._bench import Bench, drain, numbered, payloads_of, send
+from .._expect import expect, expect_equal
+from .._suite import check
+
+NORMAL, HIGH = MessagePriority.NORMAL, MessagePriority.HIGH
+
+_NEEDED = (
+    Capability.ENQUEUE_MANY,
+    Capability.MESSAGE_ID,
+    Capability.PEEK,
+    Capability.DEAD_LETTERS,
+    Capability.NACK,
+    Capability.DELAY,
+)
+
+
+async def _exported(mailbox: Mailbox) -> list[bytes]:
+    return [line async for line in export(mailbox)]
+
+
+def _messages_in(lines: list[bytes]) -> list[dict[str, Any]]:
+    """The lines of messages."""
+    data = [json.loads(line) for line in lines]
+    expect("format" in data[0], f"the first line is {data[0]}")
+    expect("end" in data[-1], f"the last line is {data[-1]}")
+    return data[1:-1]
+
+
+def _ids_in(lines: list[bytes]) -> list[UUID]:
+    return [UUID(message["id"]) for message in _messages_in(lines)]
+
+
+async def _fill(mailbox: Mailbox, other: Mailbox) -> dict[str, UUID]:
+    """A message in every state; ``held`` is with the other handle."""
+    ids = {}
+    for label in ("held", "dead", "failed"):
+        ids[label] = await mailbox.enqueue(b"\x00\xff", label.encode())
+        [record] = await other.dequeue(1)
+        if label == "dead":
+            await other.dead_letter(record.id, "given up: Zoë")
+        elif label == "failed":
+            await other.nack(record.id, error="the last error")
+    ids["later"] = await mailbox.enqueue(b"", b"later", delay=1000)
+    ids["high"] = await mailbox.enqueue(b"alice", bytes(range(256)), HIGH, message_id=uuid4())
+    ids["plain"] = await mailbox.enqueue(b"alice", b"")
+    return ids
+
+
+@check(*_NEEDED)
+async def check_export_has_everything_and_changes_nothing(bench: Bench) -> None:
+    """Queued, delayed and inflight messages and dead letters are exported, once each, and stay as they were."""
+    mailbox, other = await bench.open(), await bench.open()
+    ids = await _fill(mailbox, other)
+    before = await mailbox.status(), await mailbox.peek(), await mailbox.dead_letters()
+    lines = await _exported(mailbox)
+    expect_equal(sorted(_ids_in(lines)), sorted(ids.values()), "ids in the export")
+    after = await mailbox.status(), await mailbox.peek(), await mailbox.dead_letters()
+    expect_equal(after, before, "status, messages and dead letters after the export")
+    expect_equal(await other.ack(ids["held"]), True, "ack by the handle that held a message")
+
+
+@check(*_NEEDED)
+async def check_import_keeps_messages_and_their_order(bench: Bench) -> None:
+    """Ids, bytes and priorities come back, in the order of their priorities; what was inflight is queued."""
+    mailbox, target = await bench.open(), await bench.open("target")
+    await send(mailbox, [b"a", b"b"])
+    await mailbox.dequeue(1)
+    await send(mailbox, [b"x", b"y"], priority=HIGH)
+    await send(mailbox, [b"c"])
+    await send(target, [b"here before"])
+    shown = {record.id: record for record in await mailbox.peek()}
+    report = await import_(target, export(mailbox))
+    expect_equal((report.stored, report.refused, report.complete), (5, [], True), "the report")
+    records = await drain(target)
+    expect_equal(payloads_of(records), [b"x", b"y", b"here before", b"a", b"b", b"c"], "payloads")
+    for record in records:
+        if record.payload != b"here before":
+            expect_equal(_told(record), _told(shown[record.id]), "id, sender, payload and priority")
+
+
+def _told(record: MessageRecord) -> tuple[object, ...]:
+    return record.id, record.sender, record.payload, record.priority
+
+
+@check(*_NEEDED)
+async def check_import_can_be_repeated(bench: Bench) -> None:
+    """An import that was cut off and is repeated, or is done twice, stores every message once."""
+    mailbox, target = await bench.open(), await bench.open("target")
+    ids = [*await mailbox.enqueue_many(NewMessage(b"", payload) for payload in numbered(6))]
+    lines = await _exported(mailbox)
+
+    async def cut_off() -> AsyncIterator[bytes]:
+        yield b"".join(lines[:4])[:-20]
+
+    report = await import_(target, cut_off())
+    expect_equal((report.stored, len(report.refused), report.complete), (2, 1, False), "the report of a part")
+    for stored, known in ((4, 2), (0, 6)):
+        report = await import_(target, lines)
+        expect_equal((report.stored, report.already_there, report.complete), (stored, known, True), "the report")
+    expect_equal([record.id for record in await drain(target)], ids, "ids")
+    expect_equal((await import_(mailbox, lines)).stored, 0, "stored where the messages came from")
+
+
+@check(*_NEEDED)
+async def check_broken_lines_are_refused(bench: Bench) -> None:
+    """A line that is no message is refused with its number, and the messages around it are stored."""
+    mailbox, target = await bench.open(), await bench.open("target")
+    await send(mailbox, numbered(3))
+    head, *good, end = await _exported(mailbox)
+    wrong = json.dumps(json.loads(good[1]) | {"payload": "no base64!"}).encode() + b"\n"
+    report = await import_(target, [head, good[0], b"nonsense\n", wrong, good[0], good[2], end, b"\n"])
+    expect_equal([refused.line for refused in report.refused], [3, 4, 5], "lines that were refused")
+    for refused, naming in zip(report.refused, ("JSON", "payload", "line 2"), strict=True):
+        expect(naming in refused.reason, f"the reason does not name {naming}: {refused}")
+    expect_equal(payloads_of(await drain(target)), [b"m0", b"m2"], "payloads")
+
+
+@check(*_NEEDED, needs_limit=True)
+async def check_nothing_is_lost_on_the_way(bench: Bench) -> None:
+    """Times, counts, due times, failures and dead letters come back as they were, or a dead letter is refused."""
+    mailbox, other = await bench.open(), await bench.open()
+    target = await bench.open("target", max_deliveries=2)
+    ids = await _fill(mailbox, other)
+    shown = {record.id: record for record in await mailbox.peek()}
+    letters = await mailbox.dead_letters()
+    lines = await _exported(mailbox)
+    await asyncio.sleep(0.005)  # so that new times would differ
+    report = await import_(target, lines)
+    if isinstance(target._archive(), PlainArchive):
+        [refused] = report.refused
+        expect("dead letter" in refused.reason, f"why a dead letter is refused: {refused}")
+        return
+    expect_equal((report.stored, report.refused), (6, []), "stored and refused")
+    expect_equal(await target.dead_letters(), letters, "dead letters")
+    stats = await target.status()
+    expect_equal((stats.queued_messages, stats.inflight_messages, stats.dead_letters), (5, 0, 1), "counts")
+    for record in await target.peek():
+        expect_equal(record.to_dict(), shown[record.id].to_dict() | {"status": "QUEUED"}, "a message")
+    expect_equal(sorted(_facts(await _exported(target))), sorted(_facts(lines)), "what both exports say")
+    taken = [record for record in await drain(target) if record.id != ids["later"]]
+    expect_equal(len(taken), 4, "messages that are due")
+    await target.nack(ids["failed"])
+    [newest] = await target.dead_letters(1)
+    expect_equal(newest.record.id, ids["failed"], "what died of one more failure")
+    expect_equal(await target.redrive(ids["dead"]), True, "redrive of a dead letter that was imported")
+
+
+def _facts(lines: list[bytes]) -> list[str]:
+    """What is said of each message, but for who held it."""
+    queued = MessageStatus.QUEUED.name
+    return [json.dumps(message | {"status": queued}, sort_keys=True) for message in _messages_in(lines)]
+
+
+@check(*_NEEDED)
+async def check_export_goes_on_while_messages_move(bench: Bench) -> None:
+    """A mailbox of many pages is exported whole, in order, while others claim, bury and redrive its messages."""
+    mailbox, other = await bench.open(), await bench.open(max_deliveries=1)
+    ids = [*await mailbox.enqueue_many(NewMessage(b"", payload) for payload in numbered(1200))]
+    [dead] = await other.dequeue(1)
+    await other.dead_letter(dead.id, "on purpose")
+    await other.dequeue(2)
+    lines = []
+    async for line in export(mailbox):
+        lines.append(line)
+        if len(lines) == 1:
+            await other.redrive(dead.id)
+        elif len(lines) == 3:
+            for record in await other.dequeue(3):
+                await other.dead_letter(record.id, "on purpose")
+    found = _ids_in(lines)
+    expect_equal(sorted(found), sorted(ids), "ids in the export")
+    in_order = [message_id for message_id in found if message_id in set(ids[10:])]
+    expect_equal(in_order, ids[10:], "ids of what did not move")

@@ -1,0 +1,400 @@
+"""A mailbox that fails when it is told to, to be put under one's own actors.
+
+    inbox = FaultyMailbox(
+        await open_mailbox("memory://inbox"),
+        [Fault(FaultKind.LOST_AFTER, "ack", nth=2), Fault(FaultKind.DEATH_BEFORE, "ack", nth=5)],
+    )
+    with suppress(HolderDied):
+        await my_actor(inbox)  # its second ack counts, but it is not told so; before its fifth its process ends
+    # what the actor held is handed out again: run it once more, and see that its work was done right
+
+Everything that happens is decided by the faults that were planned and by a seed, so that a failure can be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Final, Generic, Self, TypeVar
+from uuid import UUID
+
+from .._errors import ConnectionLostError, StorageFullError
+from .._mailbox import Mailbox
+from .._values import (
+    BytesLike,
+    DeadLetter,
+    MailboxDepthObserver,
+    MailboxStats,
+    MessagePriority,
+    MessageRecord,
+    MessageStatus,
+    NewMessage,
+    StorageReport,
+)
+from ._death import let_die
+
+_T = TypeVar("_T")
+
+STORING_VERBS: Final = frozenset({"enqueue", "enqueue_many", "ack_and_send", "redrive", "dead_letter"})
+"""What needs room; all else goes on when the storage is full."""
+
+VERBS: Final = STORING_VERBS | {
+    "dequeue",
+    "ack",
+    "ack_many",
+    "nack",
+    "dead_letters",
+    "discard",
+    "recover",
+    "status",
+    "peek",
+    "purge",
+    "storage_report",
+    "request_persistence",
+    "messages",
+}
+"""What a fault can strike. A call of ``messages`` is one turn of its loop."""
+
+
+class HolderDied(BaseException):
+    """The process that held the mailbox has ended, as far as the mailbox can tell.
+
+    No ``Exception``, so that an actor's handlers do not run, which would not have run either.
+    """
+
+
+class FaultKind(StrEnum):
+    """How a call fails."""
+
+    LOST_BEFORE = "lost before"
+    """Nothing happened: ``ConnectionLostError``."""
+    LOST_AFTER = "lost after"
+    """It happened, but the caller is not told: ``ConnectionLostError``. What a ``dequeue`` had claimed stays with the
+    handle until that is closed or dies.
+    """
+    FULL = "full"
+    """The storage is full: ``StorageFullError``, and nothing happened. Verbs that need no room go on."""
+    DEATH_BEFORE = "death before"
+    """The holder dies, and nothing happened: ``HolderDied``, from this call and every later one."""
+    DEATH_AFTER = "death after"
+    """It happened, and then the holder dies: ``HolderDied``, from this call and every later one."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A plan: which calls fail, and how. Calls are counted from when the fault was planned."""
+
+    kind: FaultKind
+    verb: str | None = None
+    """The name of the verb that it strikes; None for any (any that needs room, if the storage is full)."""
+    nth: int = 1
+    """The first call that it strikes, of those to such a verb."""
+    times: int | None = 1
+    """How many calls it strikes from there on; None for all."""
+    probability: float = 1.0
+    """That it strikes such a call at all; the seed of the mailbox decides."""
+
+    def __post_init__(self) -> None:
+        possible = STORING_VERBS if self.kind is FaultKind.FULL else VERBS
+        if self.verb is not None and self.verb not in possible:
+            raise ValueError(f"verb of a fault {self.kind.name} must be one of {sorted(possible)}, not {self.verb!r}")
+        if self.nth < 1:
+            raise ValueError(f"nth must be 1 or more, not {self.nth}")
+        if self.times is not None and self.times < 1:
+            raise ValueError(f"times must be 1 or more, or None, not {self.times}")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability must be between 0 and 1, not {self.probability}")
+
+
+class _Plan:
+    """A fault, and the calls that it might have struck so far."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self._calls = 0
+
+    def strikes(self, verb: str, rng: random.Random) -> bool:
+        """Counts a call."""
+        fault = self.fault
+        possible = STORING_VERBS if fault.kind is FaultKind.FULL else VERBS
+        if verb not in possible or fault.verb not in (None, verb):
+            return False
+        self._calls += 1
+        planned = self._calls >= fault.nth and (fault.times is None or self._calls < fault.nth + fault.times)
+        return planned and rng.random() < fault.probability
+
+
+class _Prepared(Generic[_T]):
+    """A call of the mailbox, made so that it has its arguments as they are now, and not begun yet."""
+
+    def __init__(self, call: Awaitable[_T]) -> None:
+        self.call = call
+
+    def __del__(self) -> None:
+        if isinstance(self.call, Coroutine):
+            self.call.close()  # it may never have begun
+
+
+class FaultyMailbox(Mailbox):
+    """Any mailbox, with faults. Without any it behaves as the one that it was given.
+
+    The mailbox is handed over: to die it must have no other reference. ``ack_and_send`` takes targets that are faulty
+    mailboxes themselves, and others of the same database; the faults of a target do not strike there. To a mailbox that
+    is not faulty a faulty one is of another database.
+
+    Args:
+        mailbox: an open mailbox, which belongs to this one from now on.
+        faults: what to plan at once.
+        seed: decides about faults that have a probability.
+    """
+
+    def __init__(self, mailbox: Mailbox, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
+        self.capabilities = mailbox.capabilities  # type: ignore[misc]  # those of the mailbox that it was given
+        self.struck: list[tuple[str, FaultKind]] = []
+        """What has failed so far: each verb and how."""
+        self._mailbox: Mailbox | None = mailbox
+        self._plans: list[_Plan] = []
+        self._rng = random.Random(seed)
+        self._under_way: set[asyncio.Task[Any] | None] = set()
+        self._loops: weakref.WeakSet[_FaultyMessages] = weakref.WeakSet()
+        self._dying = False
+        self._killers: set[asyncio.Task[Any] | None] = set()
+        """The task in which the holder dies; its call may be under way."""
+        self._alone = asyncio.Event()
+        """Set when no other call is under way any more."""
+        self.plan(*faults)
+
+    def __repr__(self) -> str:
+        return f"<FaultyMailbox {'dead' if self._mailbox is None else self._mailbox!r}>"
+
+    # -- faults --------------------------------------------------------------------------------------------------------
+
+    def plan(self, *faults: Fault) -> None:
+        """Plans more faults; of several that would strike the same call the one that was planned first does."""
+        self._plans += map(_Plan, faults)
+
+    def heal(self) -> None:
+        """Forgets all faults that are planned. A holder that has died stays dead."""
+        self._plans.clear()
+
+    async def die(self) -> None:
+        """The holder dies as if its process had ended: whatever it held comes back as after a crash.
+
+        Calls under way in other tasks end with ``HolderDied``; what they did may have happened or not. What a loop over
+        ``messages()`` had claimed and not yielded goes back as released.
+
+        Raises:
+            RuntimeError: somebody else refers to the mailbox that was handed over.
+        """
+        if self._mailbox is None or self._dying:
+            return
+        self._dying = True
+        self._killers.add(asyncio.current_task())
+        others = self._under_way - self._killers
+        for task in others:
+            if task is not None:
+                task.cancel()
+        await asyncio.shield(self._end(bool(others)))  # a death cannot be called off
+
+    async def _end(self, others: bool) -> None:
+        if others:
+            await self._alone.wait()
+        for loop in list(self._loops):
+            await loop.aclose()
+        assert self._mailbox is not None
+        dying = [self._mailbox]
+        self._mailbox = None
+        try:
+            await let_die(dying)
+        except AssertionError as error:
+            raise RuntimeError("keep no reference to a mailbox that is handed over to a FaultyMailbox") from error
+
+    # -- verbs ---------------------------------------------------------------------------------------------------------
+
+    def enqueue(
+        self,
+        sender: BytesLike,
+        payload: BytesLike,
+        priority: MessagePriority = MessagePriority.NORMAL,
+        *,
+        message_id: UUID | None = None,
+        delay: float | timedelta | None = None,
+    ) -> Coroutine[Any, Any, UUID]:
+        keywords: dict[str, Any] = _given(message_id=message_id, delay=delay)
+        return self._call("enqueue", self._living.enqueue(sender, payload, priority, **keywords))
+
+    def enqueue_many(self, messages: Iterable[NewMessage]) -> Coroutine[Any, Any, list[UUID]]:
+        return self._call("enqueue_many", self._living.enqueue_many(messages))
+
+    def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None
+    ) -> Coroutine[Any, Any, list[MessageRecord]]:
+        keywords: dict[str, Any] = _given(limit=limit, wait=wait)
+        return self._call("dequeue", self._living.dequeue(**keywords))
+
+    def ack(self, message_id: UUID) -> Coroutine[Any, Any, bool]:
+        return self._call("ack", self._living.ack(message_id))
+
+    def ack_many(self, ids: Iterable[UUID]) -> Coroutine[Any, Any, int]:
+        return self._call("ack_many", self._living.ack_many(ids))
+
+    def ack_and_send(
+        self, message_id: UUID, messages: Iterable[tuple[Mailbox, NewMessage]]
+    ) -> Coroutine[Any, Any, bool]:
+        can_be_pairs = isinstance(messages, Iterable) and not isinstance(messages, (str, bytes))
+        sends = _unwrapped(messages) if can_be_pairs else messages
+        return self._call("ack_and_send", self._living.ack_and_send(message_id, sends))
+
+    def nack(
+        self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None
+    ) -> Coroutine[Any, Any, bool]:
+        return self._call("nack", self._living.nack(message_id, delay=delay, error=error))
+
+    def dead_letter(self, message_id: UUID, reason: str) -> Coroutine[Any, Any, bool]:
+        return self._call("dead_letter", self._living.dead_letter(message_id, reason))
+
+    def dead_letters(self, limit: int | None = None) -> Coroutine[Any, Any, list[DeadLetter]]:
+        return self._call("dead_letters", self._living.dead_letters(limit))
+
+    def redrive(self, message_id: UUID) -> Coroutine[Any, Any, bool]:
+        return self._call("redrive", self._living.redrive(message_id))
+
+    def discard(self, message_id: UUID) -> Coroutine[Any, Any, bool]:
+        return self._call("discard", self._living.discard(message_id))
+
+    def recover(self) -> Coroutine[Any, Any, int]:
+        return self._call("recover", self._living.recover())
+
+    def storage_report(self) -> Coroutine[Any, Any, StorageReport]:
+        return self._call("storage_report", self._living.storage_report())
+
+    def request_persistence(self) -> Coroutine[Any, Any, bool]:
+        return self._call("request_persistence", self._living.request_persistence())
+
+    def status(self) -> Coroutine[Any, Any, MailboxStats]:
+        return self._call("status", self._living.status())
+
+    def peek(
+        self, limit: int | None = None, *, status: MessageStatus | None = None
+    ) -> Coroutine[Any, Any, list[MessageRecord]]:
+        return self._call("peek", self._living.peek(limit, status=status))
+
+    def purge(self) -> Coroutine[Any, Any, int]:
+        return self._call("purge", self._living.purge())
+
+    def set_depth_observer(self, observer: MailboxDepthObserver | None) -> bool:
+        return self._living.set_depth_observer(observer)
+
+    def messages(self) -> AsyncIterator[MessageRecord]:
+        loop = _FaultyMessages(self, self._living.messages())
+        self._loops.add(loop)
+        return loop
+
+    def _release(self, ids: list[UUID]) -> Coroutine[Any, Any, None]:
+        return self._call("release", self._living._release(ids))
+
+    @property
+    def _can_release(self) -> bool:
+        return self._living._can_release
+
+    def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
+        return self._living._when_left(left)
+
+    async def close(self) -> None:
+        """Closes the mailbox; for a dead one there is nothing to do."""
+        if self._mailbox is not None:
+            await self._mailbox.close()
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    @property
+    def _living(self) -> Mailbox:
+        if self._mailbox is None:
+            raise HolderDied("this mailbox's holder has died; open the mailbox again, as another process would")
+        return self._mailbox
+
+    def _call(self, verb: str, call: Awaitable[_T]) -> Coroutine[Any, Any, _T]:
+        return self._make(verb, _Prepared(call))
+
+    async def _make(self, verb: str, prepared: _Prepared[_T]) -> _T:
+        """Makes a call, or lets it fail."""
+        kind = self._next_fault(verb)
+        if kind not in (FaultKind.LOST_BEFORE, FaultKind.FULL, FaultKind.DEATH_BEFORE):
+            answer = await self._made(prepared.call)
+        del prepared  # which refers to the mailbox
+        match kind:
+            case None:
+                return answer
+            case FaultKind.FULL:
+                raise StorageFullError(f"{verb}: the storage is full, as planned; nothing was stored")
+            case FaultKind.LOST_BEFORE:
+                raise ConnectionLostError(f"{verb}: the connection was lost, as planned, before anything happened")
+            case FaultKind.LOST_AFTER:
+                raise ConnectionLostError(f"{verb}: the connection was lost, as planned, before the answer came")
+            case FaultKind.DEATH_BEFORE | FaultKind.DEATH_AFTER:
+                await self.die()
+                raise HolderDied(f"{verb}: the holder died, as planned")
+
+    def _next_fault(self, verb: str) -> FaultKind | None:
+        # each plan counts the call, whichever strikes it
+        striking = [plan.fault.kind for plan in self._plans if plan.strikes(verb, self._rng)]
+        self.struck += [(verb, kind) for kind in striking[:1]]
+        return striking[0] if striking else None
+
+    async def _made(self, call: Awaitable[_T]) -> _T:
+        task = asyncio.current_task()
+        self._under_way.add(task)
+        try:
+            return await call
+        except asyncio.CancelledError:
+            if not self._dying or task is None:
+                raise
+            task.uncancel()
+        finally:
+            self._under_way.discard(task)
+            if self._dying and not self._under_way - self._killers:
+                self._alone.set()
+        # not inside the handler: the cancellation's traceback would keep the mailbox alive
+        raise HolderDied("the holder died during this call")
+
+
+class _FaultyMessages:
+    """A loop over the messages of a mailbox, each turn of which may fail."""
+
+    def __init__(self, mailbox: FaultyMailbox, messages: AsyncIterator[MessageRecord]) -> None:
+        self._mailbox = mailbox
+        self._messages: AsyncIterator[MessageRecord] | None = messages
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> MessageRecord:
+        if self._messages is None:
+            self._mailbox._living  # noqa: B018  which raises if the holder has died
+            raise StopAsyncIteration
+        return await self._mailbox._call("messages", anext(self._messages))
+
+    async def aclose(self) -> None:
+        messages, self._messages = self._messages, None
+        aclose = getattr(messages, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
+
+def _unwrapped(messages: Iterable[Any]) -> Iterator[Any]:
+    """The pairs of ``ack_and_send``, with the mailboxes that faulty ones were given."""
+    for pair in messages:
+        if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], FaultyMailbox):
+            yield pair[0]._living, pair[1]
+        else:
+            yield pair
+
+
+def _given(**keywords: Any) -> dict[str, Any]:
+    """Those that are not None: a mailbox that was written against the seed has no others."""
+    return {name: value for name, value in keywords.items() if value is not None}

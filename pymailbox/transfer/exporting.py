@@ -1,0 +1,54 @@
+"""A mailbox as lines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from .._archive import Section
+from .._mailbox import Mailbox
+from .._values import MessagePriority
+from .lines import End, end_line, head_line, message_line
+
+_IN_ORDER: tuple[Section, ...] = (None, *sorted(MessagePriority, reverse=True), None)
+"""The dead letters come first, so that one that is redriven meanwhile is met again among the living, and once more at
+the end, for what has died meanwhile."""
+
+
+async def export(mailbox: Mailbox) -> AsyncIterator[bytes]:
+    """Everything that is in a mailbox, as lines of JSON: queued, delayed and inflight messages, and dead letters.
+
+    It changes nothing and takes nothing from anybody. Others may go on with the mailbox meanwhile: each message is as
+    it was when its page was read, and what is there from the beginning to the end is in it, once. Only a message that
+    died and was redriven while this ran may be missing. It reads a few MiB at a time, however much there is, and
+    remembers ids only.
+
+        with open("inbox.ndjson", "wb") as file:
+            async for line in export(mailbox):
+                file.write(line)
+
+    Args:
+        mailbox: an open one. A backend of your own needs ``peek``, and its messages come without due times.
+
+    Yields:
+        ASCII with a newline at its end: a head, a line for each message, and an end. A file without an end was cut off.
+
+    Raises:
+        MailboxError: as its verbs raise it.
+    """
+    archive = mailbox._archive()
+    yield head_line()
+    seen: set[bytes] = set()
+    dead = 0
+    for section in _IN_ORDER:
+        page = await archive.page(section, 0, None)
+        while True:
+            for message in page.messages:
+                if message.id.bytes in seen:
+                    continue
+                seen.add(message.id.bytes)
+                dead += message.death is not None
+                yield message_line(message)
+            if page.after >= page.until:
+                break
+            page = await archive.page(section, page.after, page.until)
+    yield end_line(End(len(seen), dead))

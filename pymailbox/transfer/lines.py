@@ -1,0 +1,231 @@
+"""The lines of an export: a head that names the format, one line a message, and an end that counts them.
+
+Each is a JSON object. A message's is that of ``MessageRecord.to_dict()``, with what else there is to say of it:
+``due``, ``failures``, ``suspect``, ``error`` and, of a dead letter, ``dead`` with ``reason`` and ``died_at``.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import reprlib
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from .._archive import Death, WholeMessage
+from .._values import MessagePriority, MessageStatus
+from ..backends._clock import milliseconds, moment
+
+FORMAT: Final = "pymailbox-export"
+VERSION: Final = 1
+
+MOST: Final = 2**53 - 1
+"""What a count may be: JSON's readers in JavaScript know no larger one."""
+
+_REQUIRED: Final = ("id", "sender", "payload", "priority", "created_at", "delivery_count")
+_OPTIONAL: Final = ("status", "due", "failures", "suspect", "error", "dead")
+_MISSING: Final = object()
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+
+
+class LineError(ValueError):
+    """What is wrong with a line."""
+
+
+class End(NamedTuple):
+    """The last line: how many messages came before it, and how many of them are dead letters."""
+
+    messages: int
+    dead_letters: int
+
+
+# -- out ---------------------------------------------------------------------------------------------------------------
+
+
+def head_line() -> bytes:
+    return _line({"format": FORMAT, "version": VERSION})
+
+
+def message_line(message: WholeMessage) -> bytes:
+    data: dict[str, Any] = {
+        "id": str(message.id),
+        "sender": b64encode(message.sender).decode("ascii"),
+        "payload": b64encode(message.payload).decode("ascii"),
+        "priority": message.priority.name,
+        "created_at": moment(message.created_at).isoformat(),
+        "status": message.status.name,
+        "delivery_count": message.delivery_count,
+    }
+    if message.due is not None:
+        data["due"] = moment(message.due).isoformat()
+    if message.failures:
+        data["failures"] = message.failures
+    if message.suspect:
+        data["suspect"] = True
+    if message.error is not None:
+        data["error"] = message.error
+    if message.death is not None:
+        data["dead"] = {"reason": message.death.reason, "died_at": moment(message.death.died_at).isoformat()}
+    return _line(data)
+
+
+def end_line(end: End) -> bytes:
+    return _line({"end": end._asdict()})
+
+
+def _line(data: Mapping[str, Any]) -> bytes:
+    # in ASCII, so that a text with a lone surrogate crosses as well
+    return json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+# -- in ----------------------------------------------------------------------------------------------------------------
+
+
+def check_head(line: bytes) -> None:
+    """Raises ``LineError`` if this is not the head of a file that can be read here."""
+    try:
+        data = _object(line)
+    except LineError as error:
+        raise LineError(f"this is no export of a mailbox: {error}") from None
+    if data.get("format") != FORMAT:
+        raise LineError(f'this is no export of a mailbox: it does not begin with {{"format": "{FORMAT}", …}}')
+    version = data.get("version")
+    if type(version) is int and version > VERSION:
+        raise LineError(
+            f"the export has version {version}, written by a newer pymailbox; this one knows version {VERSION}. "
+            "Install a newer pymailbox"
+        )
+    if version != VERSION or type(version) is not int:
+        raise LineError(f"the export's version is {_short.repr(version)}; this pymailbox knows version {VERSION}")
+
+
+def read_line(line: bytes) -> WholeMessage | End:
+    """A line after the head.
+
+    Raises:
+        LineError: it is broken.
+    """
+    data = _object(line)
+    if "end" in data:
+        return _read_end(data)
+    missing = [name for name in _REQUIRED if name not in data]
+    if missing:
+        raise LineError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    for name in data:
+        if name not in _REQUIRED and name not in _OPTIONAL:
+            raise LineError(f"{_short.repr(name)} is no field of a message; is the file of a newer version?")
+    field = _Fields(data)
+    dead = data.get("dead")
+    return WholeMessage(
+        field.read("id", _read_id),
+        field.read("sender", _read_bytes),
+        field.read("payload", _read_bytes),
+        field.read("priority", MessagePriority.from_dict),
+        field.read("created_at", _read_time),
+        field.read("delivery_count", _read_count),
+        field.read("status", MessageStatus.from_dict, MessageStatus.QUEUED),
+        field.read("due", _read_time, None),
+        field.read("failures", _read_count, 0),
+        field.read("suspect", _read_flag, default=False),
+        field.read("error", _read_text, None),
+        None if dead is None else _read_death(dead),
+    )
+
+
+class _Fields:
+    """The fields of an object, each with its name in front of what is wrong with it."""
+
+    def __init__(self, data: Mapping[str, Any], where: str = "") -> None:
+        self._data = data
+        self._where = where
+
+    def read(self, name: str, reader: Callable[[Any], Any], default: Any = _MISSING) -> Any:
+        value = self._data.get(name, _MISSING)
+        if default is not _MISSING and (value is _MISSING or value is None):
+            return default
+        if value is _MISSING:
+            raise LineError(f"{self._where}{name} is missing")
+        try:
+            return reader(value)
+        except LineError as error:
+            raise LineError(f"{self._where}{name} {error}, not {_short.repr(value)}") from None
+        except (TypeError, ValueError) as error:
+            raise LineError(f"{self._where}{name}: {error}") from None
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise LineError(f"it is not UTF-8, at byte {error.start + 1} of the line") from None
+    except json.JSONDecodeError as error:
+        raise LineError(f"it is no JSON: {error.msg}, at column {error.colno}") from None
+    except (RecursionError, ValueError):  # of a number with thousands of digits
+        raise LineError("it is no JSON that can be read") from None
+    if not isinstance(data, dict):
+        raise LineError("it is no JSON object")
+    return data
+
+
+def _read_end(data: Mapping[str, Any]) -> End:
+    counts = data["end"]
+    if not isinstance(counts, dict) or len(data) > 1:
+        raise LineError("end must be an object with messages and dead_letters, and nothing else")
+    field = _Fields(counts, "end.")
+    return End(field.read("messages", _read_count), field.read("dead_letters", _read_count))
+
+
+def _read_death(dead: Any) -> Death:
+    if not isinstance(dead, dict):
+        raise LineError(f"dead must be an object with reason and died_at, not {_short.repr(dead)}")
+    field = _Fields(dead, "dead.")
+    return Death(field.read("reason", _read_text), field.read("died_at", _read_time))
+
+
+def _read_id(value: Any) -> UUID:
+    try:
+        return UUID(value)
+    except (AttributeError, TypeError, ValueError):
+        raise LineError("must be a UUID") from None
+
+
+def _read_bytes(value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise LineError("must be a string of base64")
+    try:
+        return b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise LineError("must be base64, whole and with its padding") from None
+
+
+def _read_time(value: Any) -> int:
+    try:
+        time = milliseconds(datetime.fromisoformat(value))
+        moment(time)  # an offset may take it out of the calendar
+    except (OverflowError, TypeError, ValueError):
+        raise LineError('must be a time with its offset, such as "2026-01-31T12:00:00+00:00"') from None
+    return time
+
+
+def _read_count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MOST:
+        raise LineError("must be a whole number, 0 or more")
+    return value
+
+
+def _read_flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise LineError("must be true or false")
+    return value
+
+
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise LineError("must be a string")
+    # a lone surrogate, which not every store can keep, becomes a question mark in a box
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,0 +1,145 @@
+"""Serves the demo, with everything that it loads, from the checkout on 127.0.0.1.
+
+    /             demo/
+    /pyodide/     build/pyodide/, the Pyodide distribution
+    /wheels/      build/wheels/, the wheel; wheel.json there has its name: {"file": "pymailbox-0.1.0-py3-none-any.whl"}
+    /js/          js/, the IndexedDB engine
+
+Usage: python -m tools.serve [--port PORT] [--csp POLICY]
+PORT in the environment sets the port too; it is 8000 otherwise.
+"""
+
+import argparse
+import errno
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+ROOT = Path(__file__).parent.parent
+HOST = "127.0.0.1"
+DEFAULT_PORT = 8000
+MAX_PORT = 2**16 - 1
+
+# URL prefix to folder; the longest prefix that matches wins.
+DEMO_ROUTES = {
+    "/": ROOT / "demo",
+    "/pyodide/": ROOT / "build" / "pyodide",
+    "/wheels/": ROOT / "build" / "wheels",
+    "/js/": ROOT / "js",
+}
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves files from several folders; each answer says how long it is, and has to be asked for again."""
+
+    server: "Server"
+    protocol_version = "HTTP/1.1"
+    # Explicit, since the system's own table may lack them or say something else.
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {
+        ".css": "text/css; charset=utf-8",
+        ".html": "text/html; charset=utf-8",
+        ".js": "text/javascript; charset=utf-8",
+        ".json": "application/json",
+        ".mjs": "text/javascript; charset=utf-8",
+        ".py": "text/plain; charset=utf-8",
+        ".svg": "image/svg+xml",
+        ".wasm": "application/wasm",
+        ".whl": "application/zip",
+        ".zip": "application/zip",
+    }
+
+    def translate_path(self, path: str) -> str:
+        """The file that a request's path stands for; outside of the served folders there is none."""
+        path = unquote(urlsplit(path).path)
+        prefix = max((prefix for prefix in self.server.routes if path.startswith(prefix)), key=len)
+        folder = self.server.routes[prefix]
+        file = (folder / path.removeprefix(prefix)).resolve()
+        if not file.is_relative_to(folder.resolve()):
+            return str(folder / "no such file")
+        return str(file) + ("/" if path.endswith("/") else "")
+
+    def list_directory(self, path: str | os.PathLike[str]) -> None:
+        """No listings: a folder without index.html is not there."""
+        self.send_error(HTTPStatus.NOT_FOUND)
+
+    def end_headers(self) -> None:
+        """Add the headers that every answer has."""
+        self.send_header("Cache-Control", "no-cache")
+        if self.server.csp:
+            self.send_header("Content-Security-Policy", self.server.csp)
+        super().end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+        """Log refusals only."""
+
+    def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
+        """Log what could not be served."""
+        print(f"{self.path if hasattr(self, 'path') else '-'}: {format % args}", file=sys.stderr)
+
+
+class Server(ThreadingHTTPServer):
+    """A server of `routes` on 127.0.0.1; port 0 takes a free one.
+
+    Raises `OSError` (`errno.EADDRINUSE`) when the port is taken.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, port: int, routes: Mapping[str, Path] = DEMO_ROUTES, csp: str | None = None) -> None:
+        self.routes = routes
+        self.csp = csp
+        super().__init__((HOST, port), Handler)
+
+    @property
+    def url(self) -> str:
+        """The address of `/`, without the slash."""
+        return f"http://{HOST}:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay quiet about a browser that went away in the middle of an answer."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def is_taken(port: int) -> bool:
+    """Whether something listens on the port, which SO_REUSEADDR might let pass on some systems."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def run(target: str, port: int, routes: Mapping[str, Path] = DEMO_ROUTES, csp: str | None = None) -> int:
+    """Serve until interrupted, as make's `target` does; the exit code."""
+    try:
+        if port and is_taken(port):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        server = Server(port, routes, csp)
+    except (OSError, OverflowError) as error:
+        another = port + 1 if 0 < port < MAX_PORT else DEFAULT_PORT
+        print(f"Port {port} can't be used ({error}); choose another: make {target} PORT={another}", file=sys.stderr)
+        return 1
+    with server:
+        print(f"{server.url}/ has the {target} (Ctrl+C stops it)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
+def main() -> int:
+    """Serve the demo until interrupted."""
+    parser = argparse.ArgumentParser(description="Serve the demo from the checkout.")
+    parser.add_argument("--port", type=int, default=os.environ.get("PORT") or DEFAULT_PORT)
+    parser.add_argument("--csp", help="a Content-Security-Policy for every answer")
+    arguments = parser.parse_args()
+    return run("demo", arguments.port, csp=arguments.csp)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

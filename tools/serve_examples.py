@@ -1,0 +1,98 @@
+"""Serves the examples on 127.0.0.1, with what they load from elsewhere: nothing comes from the network.
+
+    /                 examples/, where the addresses of the CDN are those of the folders below
+    /jupyterlite/     build/jupyterlite/, the site of the JupyterLite example
+    /cdn/pyodide/     build/pyodide-examples/, a Pyodide distribution; its lock file, which micropip reads first, has
+                      pymailbox too
+    /cdn/pymailbox/   build/npm/package/, the npm package
+    /cdn/pyscript/    PyScript, from npm
+
+Usage: python -m tools.serve_examples [--port PORT]
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from pymailbox import __version__
+from tools.build_npm import PACKAGE
+from tools.pyodide_dist import LOCK, lock_entry, python_version_of
+from tools.serve import DEFAULT_PORT, ROOT, run
+
+EXAMPLES = ROOT / "examples"
+WHEEL = ROOT / "build" / "wheels" / f"pymailbox-{__version__}-py3-none-any.whl"
+DIST = ROOT / "build" / "pyodide-examples"
+JUPYTERLITE = ROOT / "build" / "jupyterlite"
+CDN = "https://cdn.jsdelivr.net"
+PINS = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["devDependencies"]
+PYSCRIPT = ROOT / "node_modules" / "@pyscript" / "core" / "dist"
+
+# What the examples load from the CDN, in the versions that are tested, and where it is served here.
+COPIES = {
+    f"{CDN}/pyodide/v{PINS['pyodide']}/full/": "/cdn/pyodide/",
+    f"{CDN}/npm/@pyscript/core@{PINS['@pyscript/core']}/dist/": "/cdn/pyscript/",
+    f"{CDN}/npm/pymailbox@{__version__}/": "/cdn/pymailbox/",
+}
+
+
+IGNORED = shutil.ignore_patterns("*.md", "*.db*", "_output", "__pycache__")
+"""What is no part of an example, or is what running it leaves behind."""
+
+
+def localized(text: str) -> str:
+    """A file of the examples as it is served here.
+
+    Raises `ValueError` when it would load something else, another version for instance.
+    """
+    for address, path in COPIES.items():
+        text = text.replace(address, path)
+    if CDN in text:
+        raise ValueError(f"it loads what is not served here; there is {', '.join(COPIES)}")
+    return text
+
+
+def lock_with_pymailbox() -> str:
+    """The lock file of the Pyodide distribution, with the wheel in it as if Pyodide came with it."""
+    lock = json.loads((DIST / LOCK).read_text(encoding="utf-8"))
+    lock["packages"]["pymailbox"] = lock_entry(WHEEL, lock, python_version_of(lock))
+    return json.dumps(lock)
+
+
+def copy_localized(source: str, destination: str) -> None:
+    """Copy one file, for `shutil.copytree`."""
+    try:
+        Path(destination).write_text(localized(Path(source).read_text(encoding="utf-8")), encoding="utf-8")
+    except ValueError as error:
+        raise SystemExit(f"{source}: {error}") from error
+
+
+def main() -> int:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(description="Serve the examples from the checkout.")
+    parser.add_argument("--port", type=int, default=os.environ.get("PORT") or DEFAULT_PORT)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        site = Path(temporary) / "site"
+        lock = Path(temporary) / LOCK
+        shutil.copytree(EXAMPLES, site, copy_function=copy_localized, ignore=IGNORED)
+        # browsers ask for it
+        (site / "favicon.ico").touch()
+        lock.write_text(lock_with_pymailbox(), encoding="utf-8")
+        routes = {
+            "/": site,
+            "/jupyterlite/": JUPYTERLITE,
+            "/cdn/pyodide/": DIST,
+            f"/cdn/pyodide/{LOCK}": lock,
+            f"/cdn/pyodide/{WHEEL.name}": WHEEL,
+            "/cdn/pymailbox/": PACKAGE,
+            "/cdn/pyscript/": PYSCRIPT,
+        }
+        return run("examples", arguments.port, routes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
