@@ -1,0 +1,1 @@
+"""Kills browsers, tabs, workers and processes in the middle of their work, and looks at what is left."""

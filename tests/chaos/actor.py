@@ -1,0 +1,344 @@
+"""What works on a mailbox in a round: one who is killed in the middle of it, and others who look afterwards.
+
+It runs on CPython and in a page or worker, which fetches it, and imports nothing of the tests since it is alone there.
+To a recorder elsewhere an actor reports what its calls returned, in their order, and goes on when it has arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pymailbox import Mailbox, MailboxError, MessagePriority, MessageRecord, NewMessage, delete_mailbox, open_mailbox
+
+Post = Callable[[str], Awaitable[str]]
+"""Sends a report, JSON, and returns the answer; until it is there, the report has not arrived."""
+
+LOOK_SECONDS = 0.5
+POST_SECONDS = 3.0
+STILL_SECONDS = 15.0
+SENDER = b"chaos"
+HEAVY_BYTES = 70_000
+"""More than a segment of the IndexedDB engine holds."""
+
+_running: set[asyncio.Task[None]] = set()
+
+
+class Journal:
+    """Reports of one actor; several of its tasks may report at once."""
+
+    def __init__(self, who: str, post: Post) -> None:
+        self.who = who
+        self._post = post
+        self._number = 0
+        self._waiting: list[tuple[dict[str, Any], asyncio.Future[bool] | None]] = []
+        self._posting: asyncio.Task[None] | None = None
+
+    async def note(self, what: str, **details: Any) -> bool:
+        """Report an event, see ``judge.Event``; True if the recorder says that it has seen enough of this actor."""
+        arrived = asyncio.get_running_loop().create_future()
+        self._report(arrived, what, details)
+        return bool(await arrived)
+
+    def note_soon(self, what: str, **details: Any) -> None:
+        """Report an event without waiting until the recorder has it."""
+        self._report(None, what, details)
+
+    def _report(self, arrived: asyncio.Future[bool] | None, what: str, details: dict[str, Any]) -> None:
+        self._waiting.append(({"who": self.who, "what": what, "wall": time.time()} | details, arrived))
+        if self._posting is None:
+            self._posting = asyncio.create_task(self._post_all())
+
+    async def _post_all(self) -> None:
+        while self._waiting:
+            reports, self._waiting = self._waiting, []
+            self._number += 1
+            body = {"who": self.who, "number": self._number, "events": [event for event, _ in reports]}
+            enough = json.loads(await self._post(json.dumps(body)))["enough"]
+            for _, arrived in reports:
+                if arrived is not None:
+                    arrived.set_result(enough)
+        self._posting = None
+
+
+def page_post(url: str) -> Post:
+    """Posts from a page or worker; what a browser forgets, because the page is left or frozen, is posted again."""
+    from pyodide.http import pyfetch
+
+    async def post(body: str) -> str:
+        while True:
+            try:
+                async with asyncio.timeout(POST_SECONDS):
+                    return str(await (await pyfetch(url, method="POST", body=body)).string())
+            except Exception:
+                await asyncio.sleep(0.01)
+
+    return post
+
+
+def start(role: str, plan: dict[str, Any], post: Post) -> asyncio.Task[None]:
+    """Let an actor work in the background of this event loop; what it raises is reported.
+
+    Its role, "victim", "rescuer" or "auditor", is also its name; whoever has another name works beside others.
+    """
+    journal = Journal(role, post)
+    works = {"victim": _be_victim, "rescuer": _rescue, "auditor": _audit}
+    return in_background(works.get(role, _work_off)(plan, journal), journal)
+
+
+def in_background(work: Coroutine[Any, Any, None], journal: Journal) -> asyncio.Task[None]:
+    """Let it run; what it raises is reported."""
+    task = asyncio.create_task(_reporting(work, journal))
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+    return task
+
+
+async def _reporting(work: Coroutine[Any, Any, None], journal: Journal) -> None:
+    try:
+        await work
+    except Exception:
+        await journal.note("failed", text=traceback.format_exc())
+
+
+def what_goes_on() -> str:
+    """Where each task of this event loop is."""
+    lines = [str(frame) for task in asyncio.all_tasks() for frame in task.get_stack()]
+    return "\n".join(lines)
+
+
+def content(key: str) -> bytes:
+    """The payload that belongs to a key: mostly small, now and then larger than the engine's segments."""
+    rng = random.Random(key)
+    size = HEAVY_BYTES if rng.random() < 0.01 else rng.randrange(200)
+    return key.encode() + b"\n" + rng.randbytes(size)
+
+
+def priority_of(key: str) -> MessagePriority:
+    """The priority that belongs to a key."""
+    return MessagePriority.HIGH if random.Random(key + "!").random() < 0.3 else MessagePriority.NORMAL
+
+
+def new_message(key: str) -> NewMessage:
+    """The message that belongs to a key."""
+    return NewMessage(SENDER, content(key), priority_of(key))
+
+
+def key_of(record: MessageRecord) -> str:
+    """The key of a message, or what is wrong with it."""
+    key = record.payload.partition(b"\n")[0].decode(errors="replace")
+    intact = record.payload == content(key) and record.sender == SENDER and record.priority == priority_of(key)
+    return key if intact else f"torn {key}"
+
+
+def entries(records: list[MessageRecord]) -> list[tuple[str, int, int]]:
+    """Records for a report."""
+    return [(key_of(record), int(record.priority), record.delivery_count) for record in records]
+
+
+class Victim:
+    """Works until it is killed. Its plan says in what it is to be interrupted, see ``plans.Plan``."""
+
+    def __init__(self, plan: dict[str, Any], journal: Journal) -> None:
+        self._plan = plan
+        self._journal = journal
+        self._rng = random.Random(plan["seed"])
+        self._sent = 0
+        self._reports = 0
+        self._box: Any = None
+        self._target: Any = None
+        self._steps = asyncio.Semaphore(4)
+
+    async def work(self) -> None:
+        """Never returns."""
+        plan = self._plan
+        self._box = await open_mailbox(plan["box"], durability=plan["durability"])
+        self._target = await open_mailbox(plan["target"], durability=plan["durability"])
+        for _ in range(8):
+            await self._send(25)
+        phase = plan["phase"]
+        if phase == "enqueues":
+            await self._claim(8)  # so that there is something to take back
+        await self._note("ready")
+        producers = [self._produce(0.0) for _ in range(3)] if phase == "enqueues" else [self._produce(0.02)]
+        consumers = [] if phase == "enqueues" else [self._consume(phase)]
+        await asyncio.gather(*producers, *consumers)
+
+    async def _produce(self, pause: float) -> None:
+        while True:
+            try:
+                await self._send(self._rng.choice((1, 1, 1, 2, 10)))
+            except MailboxError as error:
+                await self._failed(error)
+            await asyncio.sleep(self._rng.random() * pause)
+
+    async def _send(self, count: int) -> None:
+        keys = [f"v-{self._sent + i}" for i in range(count)]
+        self._sent += count
+        messages = [new_message(key) for key in keys]
+        self._journal.note_soon("calling")
+        if count == 1:
+            (message,) = messages
+            await self._box.enqueue(message.sender, message.payload, message.priority)
+        else:
+            await self._box.enqueue_many(messages)
+        await self._note("sent", box=self._plan["box"], keys=keys)
+
+    async def _consume(self, phase: str) -> None:
+        while True:
+            try:
+                records = await self._claim(self._rng.randint(1, 8))
+            except MailboxError as error:
+                await self._failed(error)
+                continue
+            if phase == "claims":
+                continue
+            # a part stays in its hands, to be taken back
+            done = [record for record in records if self._rng.random() < 0.7]
+            await self._steps.acquire()
+            in_background(self._finish(done, phase), self._journal)
+
+    async def _claim(self, limit: int) -> list[MessageRecord]:
+        asked = time.time()
+        self._journal.note_soon("calling")
+        records: list[MessageRecord] = await self._box.dequeue(limit, wait=LOOK_SECONDS)
+        await self._note("claimed", box=self._plan["box"], asked=asked, entries=entries(records))
+        return records
+
+    async def _finish(self, records: list[MessageRecord], phase: str) -> None:
+        try:
+            if phase == "sends":
+                for record in records:
+                    await self._send_on(record)
+            elif records:
+                await self._acknowledge(records)
+        except MailboxError as error:
+            await self._failed(error)
+        finally:
+            self._steps.release()
+
+    async def _acknowledge(self, records: list[MessageRecord]) -> None:
+        box, keys = self._plan["box"], [key_of(record) for record in records]
+        await self._note("removing", box=box, keys=keys)
+        self._journal.note_soon("calling")
+        if self._rng.random() < 0.5:
+            done = await asyncio.gather(*(self._box.ack(record.id) for record in records))
+        else:
+            removed = await self._box.ack_many([record.id for record in records])
+            if 0 < removed < len(records):
+                keys = []  # which ones it does not say
+            done = [removed > 0] * len(keys)
+        await self._note("removed", box=box, keys=keys, done=done)
+
+    async def _send_on(self, record: MessageRecord) -> None:
+        key = key_of(record)
+        spot = {"box": self._plan["box"], "to": self._plan["target"], "keys": [key]}
+        message_id = record.id if self._rng.random() < 0.5 else None
+        await self._note("removing", **spot)
+        self._journal.note_soon("calling")
+        message = NewMessage(SENDER, record.payload, record.priority, message_id)
+        done = await self._box.ack_and_send(record.id, [(self._target, message)])
+        await self._note("removed", **spot, done=[done])
+
+    async def _failed(self, error: MailboxError) -> None:
+        await self._note("failed", text=f"{type(error).__name__}: {error}")
+        await asyncio.sleep(0.01)
+
+    async def _note(self, what: str, **details: Any) -> None:
+        await self._journal.note(what, **details)
+        if what == "ready" or self._reports:
+            self._reports += 1
+        if self._reports == self._plan["spin_after"]:
+            await self._journal.note("spinning")
+            await asyncio.sleep(self._rng.random() * 0.005)
+            while True:  # whatever is under way stays so
+                pass
+
+
+async def _be_victim(plan: dict[str, Any], journal: Journal) -> None:
+    await Victim(plan, journal).work()
+
+
+async def _rescue(plan: dict[str, Any], journal: Journal) -> None:
+    """Takes what there is until the recorder has seen enough, and then gives it all back.
+
+    It is there before the victim dies if it is started before: the recorder lets it go on when that happens.
+    """
+    location = plan["box"]
+    async with _opened(location) as box:
+        await journal.note("ready")
+        enough = False
+        while not enough:
+            asked = time.time()
+            records = await box.dequeue(32, wait=LOOK_SECONDS)
+            enough = await journal.note("claimed", box=location, asked=asked, entries=entries(records))
+        await journal.note("closing", box=location)
+    await journal.note("done")
+
+
+async def _work_off(plan: dict[str, Any], journal: Journal) -> None:
+    """Takes and acknowledges what there is, beside others, until all has been sent and nothing is left."""
+    location = plan["box"]
+    async with _opened(location) as box:
+        if plan["produces"]:
+            in_background(_produce_all(plan["produces"], box, location, journal), journal)
+        while True:
+            asked = time.time()
+            records = await box.dequeue(16, wait=LOOK_SECONDS)
+            all_sent = await journal.note("claimed", box=location, asked=asked, entries=entries(records))
+            for half in (records[:8], records[8:]):
+                if half:
+                    await _acknowledge(box, location, half, journal)
+            if all_sent and not records:
+                status = await box.status()
+                if status.queued_messages == status.inflight_messages == 0:
+                    break
+    await journal.note("done")
+
+
+async def _produce_all(count: int, box: Mailbox, location: str, journal: Journal) -> None:
+    for first in range(0, count, 100):
+        keys = [f"{journal.who}-{number}" for number in range(first, min(first + 100, count))]
+        await box.enqueue_many([new_message(key) for key in keys])
+        await journal.note("sent", box=location, keys=keys)
+
+
+async def _acknowledge(box: Mailbox, location: str, records: list[MessageRecord], journal: Journal) -> None:
+    keys = [key_of(record) for record in records]
+    await journal.note("removing", box=location, keys=keys)
+    removed = await box.ack_many([record.id for record in records])
+    done = [True] * removed + [False] * (len(keys) - removed)
+    await journal.note("removed", box=location, keys=keys, done=done)
+
+
+async def _audit(plan: dict[str, Any], journal: Journal) -> None:
+    """Reports all that is in the round's mailboxes once nobody holds anything, and deletes them."""
+    for location in {plan["box"], plan["target"]}:
+        async with _opened(location) as box:
+            until = time.monotonic() + STILL_SECONDS
+            while (inflight := (await box.status()).inflight_messages) and time.monotonic() < until:
+                await box.recover()
+                await asyncio.sleep(0.02)
+            shown = await box.peek(1_000_000)
+            drained: list[MessageRecord] = []
+            while not inflight and (records := await box.dequeue(256)):
+                drained += records
+            report = {"entries": entries(shown), "drained": entries(drained), "inflight": inflight}
+            await journal.note("audited", box=location, **report)
+        await delete_mailbox(location)
+    await journal.note("done")
+
+
+@asynccontextmanager
+async def _opened(location: str) -> AsyncIterator[Mailbox]:
+    box = await open_mailbox(location)
+    try:
+        yield box
+    finally:
+        await box.close()

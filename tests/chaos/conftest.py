@@ -1,0 +1,32 @@
+"""What was measured of the kills is shown after the run, and in what a browser stood still; it is not judged."""
+
+import pytest
+
+from tests.chaos.rounds import stood_still
+
+REDELIVERIES = pytest.StashKey[dict[str, float | None]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin with nothing measured."""
+    config.stash[REDELIVERIES] = {}
+
+
+@pytest.fixture(scope="session")
+def redeliveries(pytestconfig: pytest.Config) -> dict[str, float | None]:
+    """Seconds from kills to redeliveries, by what was killed; None where nothing was held."""
+    return pytestconfig.stash[REDELIVERIES]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show them."""
+    redeliveries = config.stash[REDELIVERIES]
+    if redeliveries:
+        terminalreporter.section("from a kill to the redelivery of what was held")
+        for what, seconds in redeliveries.items():
+            measured = "nothing held" if seconds is None else f"{seconds * 1000:5.0f} ms"
+            terminalreporter.write_line(f"{measured:12}  {what}")
+    if stood_still:
+        terminalreporter.section("played again, since the browser stood still")
+        for what in stood_still:
+            terminalreporter.write_line(what)

@@ -1,0 +1,233 @@
+"""The judge finds what is wrong in histories that are, and nothing in one that is right."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.chaos import judge
+from tests.chaos.judge import Entry, Event, under_way
+
+BOX, TARGET = "box", "target"
+
+
+def sent(*keys: str) -> Event:
+    return Event("victim", "sent", box=BOX, keys=keys)
+
+
+def claimed(who: str, *keys: str, box: str = BOX, asked: float = 0.0) -> Event:
+    return Event(who, "claimed", box=box, entries=in_order(keys), asked=asked)
+
+
+def removing(who: str, *keys: str, to: str | None = None) -> Event:
+    return Event(who, "removing", box=BOX, keys=keys, to=to)
+
+
+def removed(who: str, key: str, *, done: bool = True, to: str | None = None) -> Event:
+    return Event(who, "removed", box=BOX, keys=[key], done=[done], to=to)
+
+
+def killed(who: str = "victim", *, told: bool = True, at: float = 0.0) -> Event:
+    return Event(who, "killed", told=told, at=at)
+
+
+def left(*keys: str, box: str = BOX, inflight: int = 0) -> Event:
+    return Event("auditor", "audited", box=box, entries=in_order(keys), drained=in_order(keys), inflight=inflight)
+
+
+def in_order(keys: Sequence[str]) -> list[Entry]:
+    return [Entry(key, 0, 1) for key in keys]
+
+
+def kinds(*history: Event) -> list[str]:
+    return [fault.kind for fault in judge.judge(history)]
+
+
+def test_round_in_which_all_went_well() -> None:
+    history = [
+        sent("v-0", "v-1", "v-2"),
+        claimed("victim", "v-0", "v-1"),
+        removing("victim", "v-0"),
+        removed("victim", "v-0"),
+        killed(),
+        claimed("rescuer", "v-1", "v-2"),
+        Event("rescuer", "closing", box=BOX),
+        left("v-1", "v-2", "v-3"),  # the last one was committed, and its enqueue did not get to say so
+    ]
+    assert kinds(*history) == []
+
+
+def test_sent_and_gone() -> None:
+    assert kinds(sent("v-0", "v-1"), left("v-1")) == [judge.LOST]
+
+
+def test_gone_amid_its_ack_may_be() -> None:
+    assert kinds(sent("v-0"), claimed("victim", "v-0"), removing("victim", "v-0"), killed(), left()) == []
+
+
+def test_still_there_amid_its_ack_may_be() -> None:
+    assert kinds(sent("v-0"), claimed("victim", "v-0"), removing("victim", "v-0"), killed(), left("v-0")) == []
+
+
+def test_acked_and_there() -> None:
+    history = [sent("v-0"), claimed("victim", "v-0"), removing("victim", "v-0"), removed("victim", "v-0"), killed()]
+    assert kinds(*history, left("v-0")) == [judge.CAME_BACK]
+
+
+def test_acked_and_handed_out() -> None:
+    history = [sent("v-0"), claimed("victim", "v-0"), removing("victim", "v-0"), removed("victim", "v-0")]
+    assert kinds(*history, claimed("rescuer", "v-0"), left()) == [judge.CAME_BACK]
+
+
+def test_acked_before_death_and_handed_out_before_that_was_heard_of() -> None:
+    history = [sent("v-0"), claimed("victim", "v-0"), removing("victim", "v-0"), killed(), claimed("rescuer", "v-0")]
+    assert kinds(*history, removed("victim", "v-0"), left()) == [judge.CAME_BACK]
+
+
+def test_acked_twice() -> None:
+    history = [sent("v-0"), claimed("a", "v-0"), removing("a", "v-0"), removed("a", "v-0")]
+    assert kinds(*history, removed("b", "v-0"), left()) == [judge.ACKED_TWICE]
+
+
+def test_handed_out_while_its_holder_lives() -> None:
+    assert kinds(sent("v-0"), claimed("a", "v-0"), claimed("b", "v-0"), left("v-0")) == [judge.DOUBLED]
+
+
+def test_handed_out_twice_to_one() -> None:
+    assert kinds(sent("v-0"), claimed("a", "v-0"), claimed("a", "v-0"), left("v-0")) == [judge.DOUBLED]
+
+
+def test_twice_in_one_batch() -> None:
+    assert kinds(sent("v-0"), claimed("a", "v-0", "v-0"), left("v-0")) == [judge.DOUBLED]
+
+
+def test_there_twice() -> None:
+    assert kinds(sent("v-0"), left("v-0", "v-0")) == [judge.DOUBLED]
+
+
+def test_what_a_frozen_page_was_given_before_is_not_its_own_after() -> None:
+    history = [
+        sent("v-0"),
+        killed(),
+        Event("victim", "revived", wall=10.0),
+        claimed("victim", "v-0", asked=9.0),
+        claimed("rescuer", "v-0"),
+        left("v-0"),
+    ]
+    assert kinds(*history) == []
+
+
+def test_what_a_frozen_page_is_given_afterwards_is_its_own() -> None:
+    history = [sent("v-0"), killed(), Event("victim", "revived", wall=10.0), claimed("victim", "v-0", asked=11.0)]
+    assert kinds(*history, claimed("rescuer", "v-0"), left("v-0")) == [judge.DOUBLED]
+
+
+def test_batch_out_of_order() -> None:
+    assert kinds(sent("v-0", "v-1"), claimed("a", "v-1", "v-0"), left("v-0", "v-1")) == [judge.OUT_OF_ORDER]
+
+
+def test_left_out_of_order() -> None:
+    assert kinds(sent("v-0", "v-1"), left("v-1", "v-0")) == [judge.OUT_OF_ORDER]
+
+
+def test_normal_before_high() -> None:
+    entries = [Entry("v-0", 0, 1), Entry("v-1", 1, 1)]
+    audit = Event("auditor", "audited", box=BOX, entries=entries, drained=entries)
+    assert kinds(sent("v-0", "v-1"), audit) == [judge.OUT_OF_ORDER]
+
+
+@pytest.mark.parametrize(
+    ("drained", "kind"),
+    [(["v-1", "v-0"], judge.OUT_OF_ORDER), (["v-0"], judge.LOST), (["v-0", "v-1", "v-1"], judge.DOUBLED)],
+)
+def test_given_out_otherwise_than_shown(drained: list[str], kind: str) -> None:
+    audit = Event("auditor", "audited", box=BOX, entries=in_order(["v-0", "v-1"]), drained=in_order(drained))
+    assert kinds(sent("v-0", "v-1"), audit) == [kind]
+
+
+def test_still_held_by_who_is_gone() -> None:
+    assert kinds(sent("v-0"), claimed("victim", "v-0"), killed(), left("v-0", inflight=1)) == [judge.STUCK]
+
+
+def test_never_looked_at() -> None:
+    assert kinds(sent("v-0")) == [judge.STUCK]
+
+
+def test_holder_whose_ack_finds_nothing() -> None:
+    history = [sent("v-0"), claimed("a", "v-0"), removing("a", "v-0"), removed("a", "v-0", done=False)]
+    assert kinds(*history, left("v-0")) == [judge.REFUSED]
+
+
+def test_killed_its_holder_and_handed_out_among_others() -> None:
+    history = [sent("v-0", "v-1"), claimed("victim", "v-0", "v-1"), killed(told=False)]
+    assert kinds(*history, claimed("a", "v-0"), claimed("a", "v-1"), left("v-0", "v-1")) == []
+    assert kinds(*history, claimed("a", "v-0", "v-1"), left("v-0", "v-1")) == [judge.NOT_ALONE] * 2
+
+
+def test_bytes_that_nobody_sent() -> None:
+    assert kinds(sent("v-0"), left("v-0", "torn v-1!")) == [judge.STRANGE]
+
+
+def test_call_that_raised() -> None:
+    assert kinds(sent("v-0"), Event("a", "failed", text="ConnectionLostError: x"), left("v-0")) == [judge.FAILED]
+
+
+def test_call_that_the_leaving_of_the_page_broke_off() -> None:
+    history = [killed(), Event("victim", "revived"), Event("victim", "failed", text="ConnectionLostError: x")]
+    assert kinds(*history) == []
+
+
+STEP = (sent("v-0"), claimed("victim", "v-0"), removing("victim", "v-0", to=TARGET))
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "expected"),
+    [
+        ([], ["v-0"], []),
+        (["v-0"], [], []),
+        ([], [], [judge.LOST]),
+        (["v-0"], ["v-0"], [judge.DOUBLED]),
+    ],
+)
+def test_step_that_was_under_way(here: list[str], there: list[str], expected: list[str]) -> None:
+    assert kinds(*STEP, killed(), left(*here), left(*there, box=TARGET)) == expected
+
+
+def test_step_that_was_done() -> None:
+    done = removed("victim", "v-0", to=TARGET)
+    assert kinds(*STEP, done, killed(), left(), left("v-0", box=TARGET)) == []
+    assert judge.CAME_BACK in kinds(*STEP, done, killed(), left("v-0"), left(box=TARGET))
+
+
+def test_step_that_nobody_took() -> None:
+    assert kinds(*STEP, left(), left("v-0", "v-7", box=TARGET)) == [judge.STRANGE]
+
+
+def test_steps_out_of_order() -> None:
+    steps = [
+        sent("v-0", "v-1"),
+        claimed("victim", "v-0", "v-1"),
+        removing("victim", "v-1", to=TARGET),
+        removing("victim", "v-0", to=TARGET),
+    ]
+    assert kinds(*steps, left(), left("v-1", "v-0", box=TARGET)) == []
+    assert kinds(*steps, left(), left("v-0", "v-1", box=TARGET)) == [judge.OUT_OF_ORDER]
+
+
+def test_redelivery_is_the_time_from_the_kill_to_what_the_dead_one_held() -> None:
+    history = [
+        sent("v-0", "v-1"),
+        claimed("victim", "v-0"),
+        killed(at=5.0),
+        Event("rescuer", "claimed", at=6.0, box=BOX, entries=in_order(["v-1"])),
+        Event("rescuer", "claimed", at=7.0, box=BOX, entries=in_order(["v-0"])),
+    ]
+    assert judge.redelivery(history) == 2.0
+    assert judge.redelivery(history[:-1]) is None
+
+
+def test_calls_under_way_are_those_that_were_not_seen_to_return() -> None:
+    calling = Event("victim", "calling")
+    history = [calling, sent("v-0"), calling, claimed("victim", "v-0"), calling, calling]
+    assert under_way("victim", history) == 2
+    assert under_way("victim", [*history, killed(), sent("v-1")]) == 2
+    assert kinds(sent("v-0"), calling, killed(), left("v-0")) == []

@@ -1,0 +1,54 @@
+"""What all tests share: the server of the built wheel and of Pyodide, and the browsers' settings."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import pytest_pyodide
+from pytest_pyodide import get_global_config
+
+from tools import browsers
+from tools.serve import DEMO_ROUTES, HOST, ROOT, Server
+
+PYTEST_PYODIDE_PAGES = Path(pytest_pyodide.__file__).parent / "_templates"
+TEST_ROUTES = DEMO_ROUTES | {
+    "/tests/": ROOT / "tests",
+    # pytest-pyodide's own pages, which load Pyodide from beside them.
+    "/": ROOT / "build" / "pyodide",
+    "/module_test.html": PYTEST_PYODIDE_PAGES / "module_test.html",
+    "/module_webworker_runner.js": PYTEST_PYODIDE_PAGES / "module_webworker_runner.js",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much is run."""
+    parser.addoption("--few-programs", action="store_true", help="run few random programs in each lane")
+
+
+def pytest_configure() -> None:
+    """Tell pytest-pyodide how to start Chromium."""
+    browsers.keep_selenium_offline()
+    get_global_config().set_flags("chrome", browsers.chromium_flags())
+
+
+def serve(csp: str | None = None) -> Iterator[Server]:
+    """Serve the tests' routes in the background; the body of a fixture."""
+    with Server(0, TEST_ROUTES, csp) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server of the checkout: the wheel, Pyodide, and the tests' pages."""
+    yield from serve()
+
+
+@pytest.fixture(scope="session")
+def web_server_main(server: Server) -> tuple[str, int, None]:
+    """Where pytest-pyodide finds its pages, in place of its own server: host, port, log file."""
+    return HOST, server.server_port, None

@@ -1,0 +1,144 @@
+// The demo as its tests see it.
+
+import { test as base, expect } from "@playwright/test";
+
+/** @import { Page } from "@playwright/test" */
+
+/** What Firefox says when a worker is killed while it runs. */
+const KILLED = /uncaught exception: undefined/;
+
+/** Tests of the demo; each fails if anything in it wrote an error to the console. */
+export const test = base.extend(
+  /** @type {import("@playwright/test").Fixtures<{consoleErrors: string[]}, {}, import("@playwright/test").PlaywrightTestArgs, import("@playwright/test").PlaywrightWorkerArgs>} */ ({
+    consoleErrors: [
+      async ({ context }, use) => {
+        /** @type {string[]} */
+        const errors = [];
+        context.on("console", (message) => {
+          if (message.type() === "error") errors.push(message.text());
+        });
+        context.on("weberror", (error) => errors.push(String(error.error())));
+        await use(errors);
+        expect(errors.filter((error) => !KILLED.test(error)), "errors in the console").toEqual([]);
+      },
+      { auto: true },
+    ],
+  }),
+);
+
+export { expect };
+
+/** For what is over soon: milliseconds between two looks. */
+export const OFTEN = { intervals: [50] };
+
+export class DemoPage {
+  /** @param {Page} page */
+  constructor(page) {
+    this.page = page;
+    this.to = page.locator("#to");
+    this.message = page.locator("#message");
+    this.high = page.locator("#high");
+    this.send = page.locator("#send");
+    this.flood = page.locator("#flood");
+    this.pause = page.locator("#pause");
+    this.kill = page.locator("#kill");
+    this.balance = page.locator("#balance");
+    this.audit = page.locator("#audit");
+    this.notice = page.locator("#notice");
+    this.log = page.locator("#log li");
+    this.others = page.locator("#others li");
+    this.problem = page.locator("#problem");
+    this.inspector = page.locator("mailbox-inspector");
+  }
+
+  /** Opens the demo and waits until Python is there. */
+  async open() {
+    await this.page.goto("/");
+    await this.loaded();
+  }
+
+  async loaded() {
+    await this.usable();
+    await expect(this.page.locator("#loading")).toBeHidden();
+  }
+
+  /** The mailbox is there, Python need not be. */
+  async usable() {
+    await expect(this.message).toBeEnabled();
+  }
+
+  /** Opens the demo with its actor paused, and does not wait for Python. */
+  async openPaused() {
+    await this.page.goto("/");
+    await this.usable();
+    await this.pause.click();
+    await expect(this.pause).toHaveAttribute("aria-pressed", "true");
+  }
+
+  /** @param {string} text @param {{high?: boolean}} [options] */
+  async type(text, { high = false } = {}) {
+    await this.high.setChecked(high);
+    await this.message.fill(text);
+    await this.message.press("Enter");
+    await expect(this.notice).toHaveText("Your message is stored.");
+  }
+
+  /** Chooses a file. @param {string} name @param {string | Buffer} content */
+  async choose(name, content) {
+    await this.page.setInputFiles("#file", { name, mimeType: "text/plain", buffer: Buffer.from(content) });
+  }
+
+  /** Drops a file on the page. @param {string} name @param {string} content */
+  async drop(name, content) {
+    const dataTransfer = await this.page.evaluateHandle(
+      ([name, content]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([content], name, { type: "text/plain" }));
+        return transfer;
+      },
+      [name, content],
+    );
+    await this.page.dispatchEvent("main", "dragover", { dataTransfer });
+    await this.page.dispatchEvent("main", "drop", { dataTransfer });
+  }
+
+  /** Starts over, and says yes. */
+  async startOver() {
+    this.page.once("dialog", (dialog) => void dialog.accept());
+    await this.page.getByRole("button", { name: "Start over" }).click();
+    await expect(this.notice).toHaveText("The mailbox is empty.");
+    await this.counts({ queued: 0, inflight: 0, done: 0, dead: 0 });
+  }
+
+  /** Waits for the numbers. @param {{queued?: number, inflight?: number, done?: number, dead?: number}} expected */
+  async counts(expected) {
+    for (const [id, count] of Object.entries(expected)) {
+      await expect(this.page.locator(`#${id}`)).toHaveText(String(count));
+    }
+  }
+
+  /** Waits until all messages are done, each once, and none is missing. @param {number} count */
+  async finished(count) {
+    const number = count.toLocaleString("en");
+    await expect(this.balance).toHaveText(
+      `Stored ${number} = ${number} done + 0 waiting + 0 dead letters. Nothing is lost.`,
+    );
+    await expect(this.audit).toContainText(`${number} done, none of them twice.`);
+  }
+
+  /** What the log shows, newest first: the messages' texts. */
+  texts() {
+    return this.log.locator(".text");
+  }
+
+  /** @param {"queued" | "inflight" | "done" | "dead"} id */
+  async number(id) {
+    const element = this.page.locator(`#${id}`);
+    // Empty until it is known.
+    await expect(element).toHaveText(/^\d+$/);
+    return Number(await element.textContent());
+  }
+}
+
+/** A text of `count` lines. @param {number} count */
+export const lines = (count) => Array.from({ length: count }, (_, index) => `line ${index}\n`).join("");

@@ -1,0 +1,233 @@
+// What a visitor does with the demo. Loading Python takes most of the time, so that those share a page that can.
+
+import { DemoPage, OFTEN, expect, lines, test } from "./demo-page.js";
+
+/** @import { Page } from "@playwright/test" */
+
+/** @type {DemoPage} */
+let demo;
+
+test.beforeEach(({ page }) => {
+  demo = new DemoPage(page);
+});
+
+test("an error in the console is noticed", async ({ page, consoleErrors }) => {
+  await page.goto("/");
+  await page.evaluate(() => console.error("on purpose"));
+  await expect.poll(() => consoleErrors).toEqual(["on purpose"]);
+  consoleErrors.length = 0;
+});
+
+test("what is typed, dropped or chosen is handled", async ({ page }) => {
+  const seen = await watchLoading(page);
+
+  await test.step("loading shows how many bytes of how many are there", async () => {
+    await demo.open();
+    const news = await seen();
+    const bytes = news.filter(({ max }) => max > 1).map(({ value }) => value);
+    expect(news.some(({ text }) => /^Loading Python: \d+\.\d of \d+\.\d MB$/.test(text))).toBe(true);
+    expect(bytes).toEqual(bytes.toSorted((a, b) => a - b));
+    // More than one step, and all of it at the end.
+    expect(new Set(bytes).size).toBeGreaterThan(2);
+    expect(bytes.at(-1)).toBe(news.at(-1)?.max);
+    expect(bytes.at(-1)).toBeGreaterThan(10e6);
+  });
+
+  await test.step("a typed message is handled", async () => {
+    await demo.counts({ queued: 0, inflight: 0, done: 0, dead: 0 });
+    await demo.message.fill("three short words");
+    await demo.send.click();
+    await demo.finished(1);
+    await expect(demo.log).toHaveText([/three short words.*Normal.*from you.*words: 3, characters: 17/s]);
+    await expect(demo.message).toHaveValue("");
+    await demo.startOver();
+  });
+
+  await test.step("a message is never taken for markup", async () => {
+    const text = `<img src=x onerror="console.error('ran')"><b>bold</b> & "more"`;
+    await demo.type(text);
+    await expect(demo.texts()).toHaveText([text]);
+    await expect(page.locator("#log img, #log b")).toHaveCount(0);
+    await demo.startOver();
+  });
+
+  await test.step("each line of a dropped file is a message", async () => {
+    await demo.drop("notes.txt", "one\r\n\r\nthree, without an end");
+    await expect(demo.notice).toHaveText("3 lines of notes.txt stored.");
+    await demo.finished(3);
+    await expect(demo.texts()).toHaveText(["three, without an end", "(a blank line)", "one"]);
+    await expect(demo.log.first()).toContainText("from notes.txt");
+    await demo.startOver();
+  });
+
+  await test.step("a file that is no text is refused, an empty one stores nothing", async () => {
+    await demo.choose("picture.png", Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0a, 0, 0, 0]));
+    await expect(demo.notice).toContainText("picture.png could not be read");
+    await demo.choose("empty.txt", "");
+    await expect(demo.notice).toContainText("empty.txt is empty");
+    await demo.counts({ queued: 0, inflight: 0, done: 0 });
+  });
+
+  await test.step("chosen files are read one after the other, and high messages go before normal ones", async () => {
+    await demo.pause.click();
+    await page.setInputFiles(
+      "#file",
+      ["a", "b"].map((name) => ({ name, mimeType: "text/plain", buffer: Buffer.from(`${name}1\n${name}2\n`) })),
+    );
+    await demo.counts({ queued: 4 });
+    await demo.type("urgent", { high: true });
+    await demo.type("more urgent", { high: true });
+    await demo.counts({ queued: 6, inflight: 0, done: 0 });
+    await demo.pause.click();
+    await demo.finished(6);
+    await expect(demo.texts()).toHaveText(["b2", "b1", "a2", "a1", "more urgent", "urgent"]);
+  });
+
+  await test.step("starting over leaves nothing behind", async () => {
+    await demo.pause.click();
+    await demo.type("never done");
+    await demo.counts({ queued: 1 });
+    await demo.startOver();
+    await demo.pause.click();
+    await demo.type("done now");
+    await demo.finished(1);
+  });
+
+  await test.step("a handler that crashes is tried again", async () => {
+    await page.getByRole("button", { name: "Crash a handler" }).click();
+    await demo.finished(2);
+    await expect(demo.audit).toContainText("Messages were handed out again 2 times");
+  });
+
+  await test.step("poison is a dead letter with its traceback, until the actor is mended and it is redriven", async () => {
+    await page.getByRole("button", { name: "Send poison" }).click();
+    await demo.counts({ queued: 0, inflight: 0, done: 2, dead: 1 });
+    await demo.inspector.getByRole("tab", { name: "Dead letters" }).click();
+    await demo.inspector.getByRole("button", { name: "poison!" }).click();
+    await expect(demo.inspector.locator(".detail")).toContainText("ValueError: the handler has a mistake");
+    await page.getByLabel("Mend the actor").check();
+    await demo.inspector.getByRole("button", { name: "Redrive", exact: true }).click();
+    await demo.finished(3);
+  });
+});
+
+test("nothing is lost or doubled when the worker is killed, the page reloaded, the tab closed", async ({ context }) => {
+  const [count, more] = [6000, 50];
+  await demo.open();
+  await demo.type("hang! this is in hand when the worker is killed");
+  await demo.counts({ queued: 0, inflight: 1 });
+  await demo.choose("lines.txt", lines(count));
+  await expect.poll(() => demo.number("done"), OFTEN).toBeGreaterThan(0);
+  await demo.kill.click();
+  await expect(demo.page.locator("#actor-state")).toContainText("was killed");
+
+  await demo.page.reload();
+  const before = await demo.number("done");
+  await expect.poll(() => demo.number("done"), OFTEN).toBeGreaterThan(before);
+  // A pause gives back what the actor has in hand, and survives.
+  await demo.pause.click();
+  await expect(demo.page.locator("#actor-state")).toHaveText("The actor is paused.");
+  await demo.counts({ inflight: 0 });
+  await demo.choose("more.txt", lines(more));
+  await expect(demo.notice).toHaveText(`${more} lines of more.txt stored.`);
+  await demo.page.close({ runBeforeUnload: true });
+
+  const next = new DemoPage(await context.newPage());
+  await next.open();
+  await expect(next.pause).toHaveAttribute("aria-pressed", "true");
+  expect(await next.number("queued")).toBeGreaterThan(0);
+  await next.pause.click();
+  await next.finished(count + more + 1);
+  // What the killed worker had in hand.
+  await expect(next.audit).toContainText("Messages were handed out again");
+});
+
+test("a flood goes on where the page was left", async ({ page }) => {
+  await demo.openPaused();
+  await demo.flood.click();
+  await expect(page.locator("#reading-text")).toHaveText(/Storing a flood: [\d,]+ of 10,000 messages/);
+  await page.reload();
+  await demo.usable();
+  await expect(demo.balance).toHaveText("Stored 10,000 = 0 done + 10,000 waiting + 0 dead letters. Nothing is lost.");
+  await expect(demo.flood).toBeEnabled();
+});
+
+test("the ledger notices what is lost and what is doubled", async ({ page }) => {
+  await demo.openPaused();
+  await demo.type("one");
+  await demo.type("two");
+  await expect(demo.balance).toContainText("Stored 2 = 0 done + 2 waiting");
+  await page.evaluate(async () => {
+    /** @type {typeof import("../../js/index.js")} */
+    const { openMailbox } = await import(/** @type {string} */ ("/js/index.js"));
+    const inbox = await openMailbox("demo");
+    await inbox.ackMany((await inbox.dequeue()).map(({ id }) => id));
+    await inbox.close();
+  });
+  await expect(demo.balance).toContainText("+ 2 gone: discarded or purged by hand, or lost.");
+  await page.evaluate(async () => {
+    /** @type {typeof import("../../js/index.js")} */
+    const { openMailbox } = await import(/** @type {string} */ ("/js/index.js"));
+    const done = await openMailbox("demo-done");
+    const record = { sender: new Uint8Array(), payload: new TextEncoder().encode(`${crypto.randomUUID()} 1 words: 1`) };
+    await done.enqueueMany([record, record, record]);
+    await done.close();
+  });
+  await expect(demo.balance).toContainText("which is 1 more than were stored.");
+  await expect(demo.audit).toContainText("3 done, 2 of them twice.");
+});
+
+test("without IndexedDB the page says so in words", async ({ page }) => {
+  await page.addInitScript(() => Object.defineProperty(globalThis, "indexedDB", { value: undefined }));
+  await page.goto("/");
+  await expect(demo.problem).toContainText("There is nowhere to keep messages");
+  await expect(demo.problem).toContainText("StorageUnavailableError");
+  await expect(demo.message).toBeDisabled();
+});
+
+test("a file that does not fit ends in one clear outcome", async ({ page }) => {
+  // As a browser that is full does it: what needs much room is refused, what needs little still finds some.
+  await page.addInitScript(() => {
+    const put = IDBObjectStore.prototype.put;
+    let large = 0;
+    IDBObjectStore.prototype.put = function (value, key) {
+      if (value.byteLength > 10_000 && ++large > 10) throw new DOMException("full on purpose", "QuotaExceededError");
+      return put.call(this, value, key);
+    };
+  });
+  await demo.openPaused();
+  await demo.choose("lines.txt", `${"long ".repeat(50)}\n`.repeat(5000));
+  await expect(demo.notice).toHaveText(/^The storage is full: the first [\d,]+ lines of lines.txt are stored/);
+  const stored = /first (?<lines>[\d,]+) lines/.exec((await demo.notice.textContent()) ?? "")?.groups?.lines ?? "";
+  await expect(demo.balance).toContainText(`Stored ${stored} = 0 done + ${stored} waiting`);
+  await demo.type("small enough");
+  await expect(demo.balance).toContainText("Nothing is lost.");
+});
+
+/**
+ * Notes what the page shows while Python loads.
+ * @param {Page} page before it is opened
+ */
+async function watchLoading(page) {
+  await page.addInitScript(() => {
+    /** @type {{text: string, value: number, max: number}[]} */
+    const seen = [];
+    Object.assign(globalThis, { seen });
+    document.addEventListener("DOMContentLoaded", () => {
+      const text = /** @type {HTMLElement} */ (document.getElementById("loading-text"));
+      const progress = /** @type {HTMLProgressElement} */ (document.getElementById("loading-progress"));
+      new MutationObserver(() => {
+        seen.push({ text: text.textContent ?? "", value: progress.value, max: progress.max });
+      }).observe(/** @type {HTMLElement} */ (document.getElementById("loading")), {
+        attributes: true,
+        childList: true,
+        subtree: true,
+      });
+    });
+  });
+  return () =>
+    page.evaluate(
+      () =>
+        /** @type {{seen: {text: string, value: number, max: number}[]}} */ (/** @type {unknown} */ (globalThis)).seen,
+    );
+}

@@ -1,0 +1,62 @@
+// Two tabs of the demo, and a WebRTC data channel between them.
+
+import { DemoPage, OFTEN, expect, lines, test } from "./demo-page.js";
+
+/** @import { Page } from "@playwright/test" */
+
+test("two tabs talk over WebRTC, and what is sent to one that is closed waits for it", async ({ page, context }) => {
+  const first = new DemoPage(page);
+  await first.open();
+  const opened = context.waitForEvent("page");
+  await page.getByRole("link", { name: "Open a second peer" }).click();
+  const second = new DemoPage(await opened);
+  await second.usable();
+  await second.pause.click();
+  await expect(first.others).toContainText("is connected");
+  await expect(second.others).toContainText("is connected");
+
+  await first.to.selectOption({ label: (await first.others.textContent())?.replace(/ is connected.*/, "") });
+  await first.type("three short words", { high: true });
+  await second.counts({ queued: 1 });
+  expect(await senders(second.page, "demo-2")).toEqual([await idOf(page, 1)]);
+
+  // In the middle: some of them have arrived, some are on their way, and the rest waits.
+  await first.choose("lines.txt", lines(3000));
+  await expect.poll(() => second.number("queued"), OFTEN).toBeGreaterThan(300);
+  await second.page.close();
+  await expect(first.others).toContainText("is gone");
+  await expect(first.notice).toHaveText("3,000 lines of lines.txt stored.");
+
+  // Its pause comes back with it.
+  const again = new DemoPage(await context.newPage());
+  await again.open();
+  await again.counts({ queued: 3001 });
+  await expect(first.others).toContainText("sent 3,001, still in the outbox 0, answered 0");
+  await again.pause.click();
+  await again.finished(3001);
+  await expect(again.log.first()).toContainText("from peer 1");
+  await expect(first.others).toContainText("sent 3,001, still in the outbox 0, answered 3,001");
+  await expect(first.log.first()).toContainText(/words: 2, characters: 9.*Answer.*from peer 2/s);
+  // Its own actor had nothing to do.
+  await first.counts({ queued: 0, inflight: 0, done: 0 });
+});
+
+/** Who has sent what waits in a mailbox, in hex. @param {Page} page @param {string} name */
+const senders = (page, name) =>
+  page.evaluate(async (name) => {
+    /** @type {typeof import("../../js/index.js")} */
+    const { openMailbox } = await import(/** @type {string} */ ("/js/index.js"));
+    const mailbox = await openMailbox(name);
+    const waiting = await mailbox.peek({ limit: 1000 });
+    await mailbox.close();
+    return [...new Set(waiting.map(({ sender }) => Array.from(sender, hex).join("")))];
+
+    /** @param {number} byte */
+    function hex(byte) {
+      return byte.toString(16).padStart(2, "0");
+    }
+  }, name);
+
+/** The bytes of a peer's id, in hex. @param {Page} page @param {number} number */
+const idOf = (page, number) =>
+  page.evaluate((number) => localStorage.getItem(`pymailbox-demo-peer-${number}`), number);

@@ -1,0 +1,117 @@
+"""The demo in WebKitGTK, as far as selenium and its WebRTC go."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.lanes.runtimes import webkit_gtk
+from tools import browsers
+from tools.serve import Server
+
+pytestmark = pytest.mark.browser
+
+SECONDS = 90
+"""For what may take a while on a slow and busy machine."""
+
+
+class Demo:
+    """The demo in the window that is open now."""
+
+    def __init__(self, driver: WebDriver) -> None:
+        self.driver = driver
+
+    def text(self, element_id: str) -> str:
+        """What an element says, seen or not."""
+        text = self.driver.find_element(By.ID, element_id).get_property("textContent")
+        assert isinstance(text, str)
+        return text
+
+    def until(self, holds: Callable[[], Any], what: str) -> None:
+        """Waits until it holds."""
+        WebDriverWait(self.driver, SECONDS).until(lambda _: holds(), f"{what}; {self.text('balance')}")
+
+    def until_says(self, element_id: str, part: str) -> None:
+        """Waits until the text of an element has `part` in it."""
+        self.until(lambda: part in self.text(element_id), f"{element_id} never said {part!r}")
+
+    def until_usable(self) -> None:
+        """Waits for the mailbox; Python may still be loading."""
+        self.until(lambda: self.driver.find_element(By.ID, "message").is_enabled(), "the mailbox was never open")
+
+    def send(self, text: str) -> None:
+        """Types a message and sends it."""
+        message = self.driver.find_element(By.ID, "message")
+        message.send_keys(text)
+        self.click("send")
+        self.until_says("notice", "Your message is stored.")
+
+    def click(self, element_id: str) -> None:
+        """Presses a button, wherever the page is scrolled to."""
+        self.driver.execute_script("document.getElementById(arguments[0]).click()", element_id)
+
+
+@pytest.fixture
+def demo_url() -> Iterator[str]:
+    """A server of the demo."""
+    with Server(0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"{server.url}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def demo(demo_url: str) -> Iterator[Demo]:
+    """The demo, open and usable."""
+    executable = browsers.webkit_driver()
+    assert executable is not None or sys.platform != "linux", "there is no WebKitGTK here"
+    if executable is None:
+        pytest.skip("WebKitGTK is there on Linux only")
+    with webkit_gtk(executable) as driver:
+        driver.get(demo_url)
+        demo = Demo(driver)
+        demo.until_usable()
+        yield demo
+
+
+def test_a_message_outlives_the_worker_that_had_it_and_the_page(demo: Demo) -> None:
+    demo.send("hello from WebKit")
+    demo.until_says("balance", "Stored 1 = 1 done")
+    demo.send("hang! until the worker is killed")
+    demo.until_says("inflight", "1")
+    demo.click("kill")
+    demo.until_says("balance", "Stored 2 = 2 done + 0 waiting + 0 dead letters. Nothing is lost.")
+    demo.until_says("audit", "2 done, none of them twice. Messages were handed out again once")
+
+    demo.click("pause")
+    demo.until_says("actor-state", "The actor is paused.")
+    demo.send("after the reload")
+    demo.driver.refresh()
+    demo.until_usable()
+    demo.until_says("balance", "Stored 3 = 2 done + 1 waiting")
+    demo.click("pause")
+    demo.until_says("balance", "Stored 3 = 3 done + 0 waiting + 0 dead letters. Nothing is lost.")
+    assert "hello from WebKit" not in demo.text("log"), "the log is of this page only"
+    demo.until_says("log", "after the reload")
+
+
+def test_a_second_tab_is_a_peer_of_its_own(demo: Demo, demo_url: str) -> None:
+    demo.click("pause")
+    demo.driver.switch_to.new_window("tab")
+    demo.driver.get(demo_url)
+    demo.until_usable()
+    assert demo.text("me").startswith("This tab is peer 2 (")
+    if not demo.driver.execute_script("return 'RTCPeerConnection' in globalThis"):
+        assert "This browser has no WebRTC" in demo.text("other-text")
+        return
+    demo.until_says("others", "peer 1")
+    demo.driver.execute_script("document.getElementById('to').selectedIndex = 1")
+    demo.send("over there")
+    demo.until_says("others", "sent 1, still in the outbox 0, answered 0")

@@ -1,0 +1,135 @@
+// The guided tour, from its first step to its last.
+
+import { DemoPage, expect, test } from "./demo-page.js";
+
+/** @import { Page } from "@playwright/test" */
+
+/** @type {DemoPage} */
+let demo;
+
+test.beforeEach(({ page }) => {
+  demo = new DemoPage(page);
+});
+
+test("the tour shows everything, and nothing is lost or doubled on the way", async ({ page, context }) => {
+  await demo.open();
+  const tour = new TourCard(page);
+  await page.getByRole("button", { name: "Take the tour" }).click();
+
+  await tour.at(1, "A message's way", "counters");
+  await expect(tour.news).toContainText("The actor has answered");
+  await demo.finished(1);
+  await expect(demo.texts()).toHaveText(["hello from the tour"]);
+
+  await tour.next();
+  await tour.at(2, "a death in the middle", "counters");
+  await expect(page.locator("#reading-text")).toHaveText(/Storing a flood: [\d,]+ of 10,000 messages/);
+  await expect(tour.news).toHaveText("All of it is done.");
+  await demo.finished(10_001);
+
+  await tour.next();
+  await tour.at(3, "The ledger", "ledger");
+  await expect(tour.news).toContainText("The sum is right");
+
+  await tour.next();
+  await tour.at(4, "A handler that crashes", "log-panel");
+  await expect(tour.news).toHaveText("It was handled at its third delivery.");
+  await expect(demo.texts().first()).toContainText("crash!");
+  await demo.finished(10_002);
+  await expect(demo.audit).toContainText("Messages were handed out again");
+
+  await tour.next();
+  await tour.at(5, "Poison", "inspector");
+  await expect(tour.news).toContainText("among the dead letters");
+  await expect(demo.inspector.getByRole("tab", { name: "Dead letters" })).toHaveAttribute("aria-selected", "true");
+  await expect(demo.inspector.locator(".detail")).toContainText("ValueError: the handler has a mistake");
+  await demo.counts({ queued: 0, inflight: 0, done: 10_002, dead: 1 });
+  await expect(demo.balance).toContainText("+ 1 dead letter. Nothing is lost.");
+
+  await tour.next();
+  await tour.at(6, "Mended", "inspector");
+  await expect(tour.news).toContainText("Nothing is dead any more.");
+  await demo.finished(10_003);
+
+  await tour.next();
+  await tour.at(7, "A second peer", "peers");
+  const opened = context.waitForEvent("page");
+  await tour.extra.click();
+  await expect(demo.others).toContainText("peer 2");
+  await (await opened).close();
+
+  await tour.next();
+  await tour.at(8, "Leave and come back", "counters");
+  await tour.extra.click();
+
+  await tour.at(9, "Everything is where it was", "ledger");
+  await demo.finished(10_003);
+  await tour.next();
+  await expect(tour.card).toBeHidden();
+});
+
+test("the tour goes by the keyboard, back too, and keeps out of the way", async ({ page }) => {
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await page.setViewportSize({ width: 320, height: 700 });
+  await demo.openPaused();
+  await demo.type(`a line without end ${"x".repeat(300)}`);
+  const tour = new TourCard(page);
+  await page.locator("#tour-start").press("Enter");
+  await tour.at(1, "A message's way", "counters");
+  await expect(tour.nextButton).toBeFocused();
+  expect(await sticksOut(page)).toEqual([]);
+
+  for (let step = 2; step <= 9; step++) {
+    await page.keyboard.press(step % 2 === 0 ? "Enter" : "ArrowRight");
+    await tour.at(step, "", null);
+    await expect.poll(() => tour.room(), `step ${step} can be seen above the card, which fits in`).toBeGreaterThan(40);
+  }
+  await page.keyboard.press("ArrowLeft");
+  await tour.at(8, "Leave and come back", "counters");
+  await page.keyboard.press("Escape");
+  await expect(tour.card).toBeHidden();
+  await expect(page.locator(".shown")).toHaveCount(0);
+  await expect(page.locator("#tour-start")).toBeFocused();
+  expect(await sticksOut(page)).toEqual([]);
+});
+
+class TourCard {
+  /** @param {Page} page */
+  constructor(page) {
+    this.page = page;
+    this.card = page.getByRole("dialog");
+    this.news = page.locator("#tour-news");
+    this.extra = page.locator("#tour-extra");
+    this.nextButton = page.locator("#tour-next");
+  }
+
+  /** @param {number} step @param {string} title a part of it @param {string | null} part the id of what is shown */
+  async at(step, title, part) {
+    await expect(this.page.locator("#tour-count")).toHaveText(`${step} of 9`);
+    await expect(this.page.locator("#tour-title")).toContainText(title);
+    await expect(this.page.locator(".shown")).toHaveCount(1);
+    if (part !== null) await expect(this.page.locator(`#${part}`)).toHaveClass(/\bshown\b/);
+  }
+
+  /** Pixels of what is shown that can be seen above the card; 0 if the card is not all there. */
+  async room() {
+    const [part, card] = await Promise.all([this.page.locator(".shown").boundingBox(), this.card.boundingBox()]);
+    const height = this.page.viewportSize()?.height ?? 0;
+    if (!part || !card || card.y < 0 || card.y + card.height > height) return 0;
+    return Math.min(card.y, part.y + part.height) - Math.max(0, part.y);
+  }
+
+  next() {
+    return this.nextButton.click();
+  }
+}
+
+/** What is cut off by its parent, or sticks out of it. @param {Page} page */
+const sticksOut = (page) =>
+  page.evaluate(() =>
+    Array.from(document.querySelectorAll("body *:not(option)"), (element) => {
+      const parent = /** @type {Element} */ (element.parentElement).getBoundingClientRect();
+      const { left, right, width } = element.getBoundingClientRect();
+      return width > 1 && (left < parent.left - 1 || right > parent.right + 1) ? element.outerHTML.slice(0, 80) : "";
+    }).filter((found) => found !== ""),
+  );

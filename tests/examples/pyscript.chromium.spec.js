@@ -1,0 +1,22 @@
+// PyScript: the page's Python leaves a text, the worker's answers; after a reload both go on.
+
+import { expect, test } from "./example-page.js";
+
+test("a PyScript page and its worker go on after a reload", async ({ page }) => {
+  const text = page.getByLabel("A text");
+  const send = page.getByRole("button", { name: "Send" });
+  const answers = page.getByRole("listitem");
+
+  await page.goto("/pyscript/");
+  await expect(send).toBeEnabled();
+  await text.fill("three short words");
+  await send.click();
+  await expect(answers).toHaveText(["3 words: three short words"]);
+
+  await page.reload();
+  await expect(answers).toHaveText(["3 words: three short words"]);
+  await expect(send).toBeEnabled();
+  await text.fill("<b>two</b> more");
+  await send.click();
+  await expect(answers).toHaveText(["3 words: three short words", "2 words: <b>two</b> more"]);
+});

@@ -1,0 +1,1 @@
+"""Scenarios that run inside Pyodide, in any browser: plain async functions named ``check_…``, without pytest."""

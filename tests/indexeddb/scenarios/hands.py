@@ -1,0 +1,184 @@
+"""What the scenarios share: engines of their own, and another script's hands in the database.
+
+An engine loaded a second time is a context of its own, as another tab's would be: it shares nothing with the first but
+the origin. So most of what happens between tabs can be shown in one page.
+"""
+
+import asyncio
+import importlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from pymailbox import Mailbox, MessageRecord, delete_mailbox, list_mailboxes, open_mailbox
+from pymailbox.backends.indexeddb import engine
+
+_T = TypeVar("_T")
+
+PATIENCE = 10.0
+"""Seconds after which something that has to happen counts as not happening."""
+
+SCENARIO_SECONDS = 50.0
+"""When a scenario counts as hanging."""
+
+_FOREIGN = """
+(names, values) => {
+  const done = (request) => new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const given = Object.fromEntries(names.map((name, i) => [name, values[i]]));
+  return (async () => {
+    const db = await done(indexedDB.open("pymailbox"));
+    const store = (name) => db.transaction(name, "readwrite").objectStore(name);
+    const number = async (mailbox) => (await done(store("mailboxes").get(mailbox))).number;
+    const rows = async (name) => {
+      const [keys, values] = await Promise.all([done(store(name).getAllKeys()), done(store(name).getAll())]);
+      return keys.map((key, i) => ({ key, value: values[i] }));
+    };
+    try {
+      return await (async () => { SOURCE })();
+    } finally {
+      db.close();
+    }
+  })();
+}
+"""
+
+
+class Context:
+    """An engine of its own: its own connection, caches and identity, as in another tab."""
+
+    def __init__(self, js_engine: Any) -> None:
+        self._js_engine = js_engine
+
+    async def open(self, name: str, **options: Any) -> Mailbox:
+        return await self._with_engine(lambda: _opened(name, options))
+
+    async def delete(self, name: str) -> bool:
+        return await self._with_engine(lambda: delete_mailbox(_location(name)))
+
+    async def list(self) -> list[str]:
+        return await self._with_engine(lambda: list_mailboxes("indexeddb://"))
+
+    async def _with_engine(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        before = engine._loaded
+        engine._loaded = self._js_engine
+        try:
+            return await call()
+        finally:
+            engine._loaded = before
+
+
+async def new_context(changes: Mapping[str, Mapping[str, str]] | None = None) -> Context:
+    """Loads the engine once more, with some text replaced in some of its modules: ``{"database.js": {old: new}}``."""
+    before, originals = engine._loaded, {}
+    try:
+        for module, replacements in (changes or {}).items():
+            path = Path(str(files("pymailbox").joinpath("js", module)))
+            originals[path] = text = _read(path)
+            for old, new in replacements.items():
+                assert old in text, f"{module} does not say {old!r} any more"
+                text = text.replace(old, new)
+            _write(path, text)
+        engine._loaded = None
+        return Context(await engine.load_engine())
+    finally:
+        engine._loaded = before
+        for path, original in originals.items():
+            _write(path, original)
+
+
+async def foreign(source: str, **given: Any) -> Any:
+    """Runs the body of a JavaScript function as another script of the page would: ``db``, ``store(name)``,
+    ``done(request)``, ``rows(store)``, ``number(mailbox)`` and the ``given`` arguments are there.
+    """
+    from pyodide.code import run_js
+    from pyodide.ffi import to_js
+
+    told = "".join(f"const {name} = given.{name};" for name in given)
+    js_function = run_js(_FOREIGN.replace("SOURCE", told + source))
+    js_result = await js_function(to_js(list(given)), to_js(list(given.values())))
+    return js_result.to_py() if hasattr(js_result, "to_py") else js_result
+
+
+def script(source: str) -> Any:
+    """The value of a JavaScript expression."""
+    from pyodide.code import run_js
+
+    return run_js(source)
+
+
+@asynccontextmanager
+async def script_in_force(install: str) -> AsyncIterator[Any]:
+    """Runs a JavaScript function that changes something of the page and returns a function that changes it back."""
+    js_undo = script(f"({install})()")
+    try:
+        yield js_undo
+    finally:
+        js_undo()
+
+
+def leave_page() -> None:
+    """Tells the engines here that the page is left, as the browser tells a page and a page its worker."""
+    script("""
+        globalThis.dispatchEvent(
+            typeof document === "undefined"
+                ? new MessageEvent("message", { data: { pymailbox: "release" } })
+                : new Event("pagehide")
+        )
+    """)
+
+
+async def drain(mailbox: Mailbox, limit: int = 500) -> list[MessageRecord]:
+    """Takes all that there is to take, and acknowledges nothing."""
+    taken: list[MessageRecord] = []
+    while batch := await mailbox.dequeue(limit):
+        taken += batch
+    return taken
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Waits until a condition holds."""
+    deadline = asyncio.get_running_loop().time() + PATIENCE
+    while not await condition():
+        assert asyncio.get_running_loop().time() < deadline, f"{what}: not within {PATIENCE} s"
+        await asyncio.sleep(0.02)
+
+
+async def raised(awaitable: Awaitable[Any]) -> BaseException:
+    """The error that something ends in."""
+    try:
+        value = await awaitable
+    except Exception as error:
+        return error
+    raise AssertionError(f"no error, but {value!r}")
+
+
+def payloads(records: list[MessageRecord]) -> list[bytes]:
+    return [record.payload for record in records]
+
+
+async def run(scenario: str) -> None:
+    """Runs ``module.check_name``."""
+    module, name = scenario.split(".")
+    await asyncio.wait_for(getattr(importlib.import_module(f"{__package__}.{module}"), name)(), SCENARIO_SECONDS)
+
+
+def _read(path: Path) -> str:
+    return path.read_text("utf-8")
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
+
+
+def _location(name: str) -> str:
+    return f"indexeddb://{quote(name, safe='')}"
+
+
+async def _opened(name: str, options: dict[str, Any]) -> Mailbox:
+    return await open_mailbox(_location(name), **options)

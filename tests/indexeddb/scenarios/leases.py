@@ -1,0 +1,96 @@
+"""Without Web Locks, as in an insecure context: a holder lives by its beat, and is gone after its lease without one."""
+
+import asyncio
+from collections.abc import Mapping
+
+from tests.indexeddb.scenarios.hands import foreign, new_context, payloads, script_in_force
+
+WITHOUT_LOCKS: Mapping[str, Mapping[str, str]] = {"holders.js": {"globalThis.navigator?.locks": "undefined"}}
+IMPATIENT = {**WITHOUT_LOCKS, "mailbox.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}
+SILENT = {**WITHOUT_LOCKS, "mailbox.js": {"this.#options.lease / 3": "1e9"}}
+"""A context whose holders never beat: what a dead one looks like to others."""
+
+
+async def check_holder_that_beats_keeps_what_it_holds_beyond_its_lease() -> None:
+    here, there = await new_context(WITHOUT_LOCKS), await new_context(IMPATIENT)
+    async with await here.open("beating", lease=0.3) as mailbox, await there.open("beating", lease=0.3) as other:
+        await mailbox.enqueue(b"s", b"a")
+        (held,) = await mailbox.dequeue()
+        assert await other.dequeue(wait=1.2) == []
+        assert await other.recover() == 0
+        assert await mailbox.ack(held.id)
+
+
+async def check_holder_that_is_silent_for_its_lease_is_gone() -> None:
+    here, there = await new_context(SILENT), await new_context(IMPATIENT)
+    async with await here.open("silent", lease=0.3) as mailbox, await there.open("silent", lease=1000) as other:
+        await mailbox.enqueue(b"s", b"a")
+        (held,) = await mailbox.dequeue()
+        # no sooner than its lease, which is its own and not the other's
+        assert await other.dequeue(wait=0.15) == []
+        (again,) = await other.dequeue(wait=10)
+        assert (again.id, again.delivery_count) == (held.id, 2)
+        assert not await mailbox.nack(held.id)
+
+
+async def check_clock_that_jumps_means_nothing() -> None:
+    here, there = await new_context(WITHOUT_LOCKS), await new_context(IMPATIENT)
+    async with await here.open("jumping", lease=30) as mailbox, await there.open("jumping", lease=30) as other:
+        await mailbox.enqueue(b"s", b"a")
+        (held,) = await mailbox.dequeue()
+        async with script_in_force(
+            """() => {
+              const { now } = Date;
+              Date.now = () => now() + 365 * 24 * 3600 * 1000;
+              return () => { Date.now = now; };
+            }"""
+        ):
+            assert await other.dequeue(wait=0.5) == []
+        assert await mailbox.ack(held.id)
+
+
+async def check_beat_that_comes_while_others_make_up_their_mind_counts() -> None:
+    """Between the look that finds a holder silent and the transaction that takes its messages, it beats."""
+    here, there = await new_context(SILENT), await new_context(WITHOUT_LOCKS)
+    async with await here.open("just in time", lease=0.2) as mailbox, await there.open("just in time") as other:
+        await mailbox.enqueue(b"s", b"a")
+        (held,) = await mailbox.dequeue()
+        assert await other.recover() == 0
+        await asyncio.sleep(0.3)
+        # the next transaction that may write comes after the beat
+        async with script_in_force(
+            """() => {
+              const original = IDBDatabase.prototype.transaction;
+              let armed = true;
+              IDBDatabase.prototype.transaction = function (stores, mode, ...rest) {
+                if (armed && mode === "readwrite") {
+                  armed = false;
+                  const store = original.call(this, ["mailboxes"], "readwrite").objectStore("mailboxes");
+                  store.get("just in time").onsuccess = ({ target: { result } }) => {
+                    result.claims[0].beat += 1;
+                    store.put(result, "just in time");
+                  };
+                }
+                return original.call(this, stores, mode, ...rest);
+              };
+              return () => { IDBDatabase.prototype.transaction = original; };
+            }"""
+        ):
+            assert await other.recover() == 0
+        assert await mailbox.nack(held.id)
+
+
+async def check_heartbeat_stops_when_nothing_is_held() -> None:
+    here = await new_context(WITHOUT_LOCKS)
+    async with await here.open("resting", lease=0.06) as mailbox:
+        await mailbox.enqueue(b"s", b"a")
+        (held,) = await mailbox.dequeue()
+        await asyncio.sleep(0.2)
+        beats = await foreign("return (await done(store('mailboxes').get('resting'))).claims[0].beat")
+        assert beats > 0
+        assert await mailbox.ack(held.id)
+        before = await foreign("return (await done(store('mailboxes').get('resting'))).mark")
+        await asyncio.sleep(0.2)
+        assert await foreign("return (await done(store('mailboxes').get('resting'))).mark") == before
+        await mailbox.enqueue(b"s", b"b")
+        assert payloads(await mailbox.dequeue()) == [b"b"]

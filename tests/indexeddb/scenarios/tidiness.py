@@ -1,0 +1,323 @@
+"""Nothing stays behind: locks, timers, channels, connections, proxies, rows."""
+
+import asyncio
+import gc
+import weakref
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+from pymailbox import MailboxClosedError, MessagePriority, NewMessage
+from tests.indexeddb.scenarios.hands import (
+    Context,
+    drain,
+    eventually,
+    foreign,
+    new_context,
+    raised,
+    script_in_force,
+)
+
+_COUNTING = """() => {
+  const counts = (globalThis.countsOfTest = { timers: new Set(), channels: 0, connections: 0 });
+  const { setTimeout, clearTimeout, setInterval, clearInterval, BroadcastChannel } = globalThis;
+  const open = IDBFactory.prototype.open;
+  const close = IDBDatabase.prototype.close;
+  const own = () => new Error().stack.includes("blob:");
+  globalThis.setTimeout = (call, ms, ...rest) => {
+    const id = setTimeout(() => { counts.timers.delete(id); call(...rest); }, ms);
+    if (own()) counts.timers.add(id);
+    return id;
+  };
+  globalThis.setInterval = (...rest) => {
+    const id = setInterval(...rest);
+    if (own()) counts.timers.add(id);
+    return id;
+  };
+  globalThis.clearTimeout = (id) => { counts.timers.delete(id); clearTimeout(id); };
+  globalThis.clearInterval = (id) => { counts.timers.delete(id); clearInterval(id); };
+  globalThis.BroadcastChannel = class extends BroadcastChannel {
+    constructor(name) { super(name); counts.channels += 1; }
+    close() { super.close(); counts.channels -= 1; }
+  };
+  const openDatabases = new WeakSet();
+  IDBFactory.prototype.open = function (...rest) {
+    const request = open.apply(this, rest);
+    request.addEventListener("success", () => { openDatabases.add(request.result); counts.connections += 1; });
+    return request;
+  };
+  IDBDatabase.prototype.close = function () {
+    if (openDatabases.delete(this)) counts.connections -= 1;
+    return close.call(this);
+  };
+  return () => {
+    Object.assign(globalThis, { setTimeout, clearTimeout, setInterval, clearInterval, BroadcastChannel });
+    IDBFactory.prototype.open = open;
+    IDBDatabase.prototype.close = close;
+    delete globalThis.countsOfTest;
+  };
+}"""
+
+
+async def _left() -> dict[str, int]:
+    left: dict[str, int] = await foreign(
+        """
+        db.close();
+        const { held, pending } = await navigator.locks.query();
+        const ours = (locks) => locks.filter(({ name }) => name.startsWith("pymailbox/holder/")).length;
+        const { timers, channels, connections } = countsOfTest;
+        return { held: ours(held), pending: ours(pending), timers: timers.size, channels, connections };
+        """
+    )
+    return left
+
+
+NOTHING = {"held": 0, "pending": 0, "timers": 0, "channels": 0, "connections": 0}
+
+
+async def check_a_thousand_opens_and_closes_leave_nothing() -> None:
+    """Each tenth held something, was watched and closed under a call that waited; some were left to the collector."""
+    references: list[weakref.ref[Any]] = []
+    async with script_in_force(_COUNTING):
+        here = await new_context()
+        async with await here.open("watching") as watching:
+            await watching.enqueue_many([NewMessage(b"s", b"p") for _ in range(3)])
+            for i in range(1000):
+                mailbox = await here.open("watching")
+                if i % 10 == 0:
+                    (held,) = await mailbox.dequeue(1)
+                    waiting = [
+                        asyncio.ensure_future(mailbox.dequeue(1, wait=1000)),
+                        asyncio.ensure_future((await here.open("idle")).dequeue(wait=0.01)),
+                    ]
+                    if i % 20 == 0:
+                        await watching.dequeue(3, wait=0.001)
+                    mailbox.set_depth_observer(observer := _Observer())
+                    references += [weakref.ref(mailbox), weakref.ref(observer)]
+                    del observer
+                await mailbox.close()
+                if i % 10 == 0:
+                    await asyncio.wait(waiting)
+                    waiting.clear()
+                    del held
+        del mailbox
+        gc.collect()
+        # no proxy keeps a handle or its observer alive
+        assert [reference for reference in references if reference() is not None] == []
+        await eventually(lambda: _is_clean(), f"a clean house: {await _left()}")
+
+
+class _Observer:
+    def on_depth_change(self, queued_messages: int) -> None:
+        pass
+
+
+async def _is_clean() -> bool:
+    return await _left() == NOTHING
+
+
+async def check_cancelled_open_leaves_nothing() -> None:
+    async with script_in_force(_COUNTING):
+        here = await new_context()
+        for ticks in range(20):
+            opening = asyncio.ensure_future(here.open("never opened"))
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            opening.cancel()
+            with suppress(asyncio.CancelledError):
+                await (await opening).close()
+        await eventually(lambda: _is_clean(), f"a clean house: {await _left()}")
+
+
+async def check_close_under_a_waiting_dequeue_leaves_no_timer() -> None:
+    async with script_in_force(_COUNTING):
+        here = await new_context()
+        async with await here.open("waited"):
+            mailbox = await here.open("waited")
+            waiting = [asyncio.ensure_future(mailbox.dequeue(wait=wait)) for wait in (3, 1000, float("inf"))]
+            await asyncio.sleep(0.1)
+            await mailbox.close()
+            for call in waiting:
+                assert isinstance(await raised(call), MailboxClosedError)
+            assert (await _left())["timers"] == 0, await _left()
+
+
+async def check_wake_ups_pile_up_no_timers() -> None:
+    """A consumer that is woken a thousand times has one timer, not a thousand that have yet to run out."""
+    async with script_in_force(_COUNTING):
+        here = await new_context()
+        async with await here.open("woken often") as mailbox:
+            for i in range(100):
+                waiting = asyncio.ensure_future(mailbox.dequeue(wait=60))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0.002)
+                await mailbox.enqueue(b"s", b"%d" % i)
+                assert len(await waiting) == 1
+            assert (await _left())["timers"] == 0, await _left()
+
+
+async def check_revocations_of_contexts_that_are_gone_go() -> None:
+    """Each context that ever had a mailbox to itself and lost it leaves a row; they go with the next opening."""
+    first = await _with_a_tenure("revoked")
+    async with first:
+        other = await new_context()
+        async with await other.open("revoked") as mailbox:
+            await mailbox.enqueue(b"s", b"p")
+            assert await _revocations() >= 1
+            # still alive: it must stay, or the first would write over what the other did
+            async with await other.open("revoked"):
+                assert await _revocations() >= 1
+            await first.enqueue(b"s", b"q")
+            assert (await mailbox.status()).queued_messages == 2
+    await foreign(
+        """
+        const transaction = db.transaction("mailboxes", "readwrite");
+        const mailboxes = transaction.objectStore("mailboxes");
+        for (let i = 0; i < 50; i++) mailboxes.put({ token: `t${i}` }, ["revoked", `gone ${i}`]);
+        await new Promise((resolve) => { transaction.oncomplete = resolve; });
+        """
+    )
+    living = await _revocations() - 50
+    async with await (await new_context()).open("revoked"):
+        assert await _revocations() == living
+
+
+async def check_what_is_stored_on_an_outdated_state_is_stored_all_the_same() -> None:
+    first, second = await _with_a_tenure("outdated"), await (await new_context()).open("outdated")
+    for mailbox in (first, second, first):
+        # an id of the sender's has to be looked up, so that the engine reads before it writes
+        await mailbox.enqueue(b"s", b"p", message_id=uuid4())
+    assert (await first.status()).queued_messages == 3
+    assert len(await second.dequeue(9)) == 3
+    await first.close()
+    await second.close()
+
+
+async def check_mailbox_deleted_by_another_context_under_a_tenure() -> None:
+    """Who has it in memory must not bring it back; who deletes it must not miss what another has made of it since."""
+    deleter, other = await new_context(), await new_context()
+    async with await _with_a_tenure("deleted", deleter) as mailbox:
+        orphans = await _orphans()
+        assert await other.delete("deleted")
+        assert "deleted" not in await other.list()
+        assert (await mailbox.status()).queued_messages == 0
+        await mailbox.enqueue(b"s", b"new")
+        assert [record.payload for record in await drain(mailbox)] == [b"new"]
+        for _ in range(5):
+            await mailbox.enqueue(b"s", b"own again")
+        # the other one takes it over without the deleter's knowledge, and has it to itself
+        async with await other.open("deleted") as theirs:
+            for _ in range(6):
+                await theirs.enqueue(b"s", b"theirs")
+            assert await deleter.delete("deleted")
+            await theirs.enqueue(b"s", b"after")
+            assert [record.payload for record in await drain(theirs)] == [b"after"]
+            letters = await theirs.dead_letters()
+            assert letters == [], letters
+    assert await deleter.delete("deleted")
+    assert await _orphans() == orphans
+
+
+async def _orphans() -> int:
+    """Rows of mailboxes that are no more."""
+    count: int = await foreign(
+        """
+        const numbers = new Set((await rows("mailboxes")).map(({ value }) => value.number));
+        let orphans = 0;
+        for (const name of ["segments", "ids", "delayed", "errors", "dead"]) {
+          for (const { key } of await rows(name)) if (!numbers.has(key[0])) orphans += 1;
+        }
+        return orphans;
+        """
+    )
+    return count
+
+
+async def check_close_does_not_bring_a_deleted_mailbox_back() -> None:
+    here, there = await new_context(), await new_context()
+    mailbox = await here.open("closed and gone")
+    await mailbox.enqueue(b"s", b"p")
+    await mailbox.dequeue()
+    assert await there.delete("closed and gone")
+    assert await mailbox.dequeue() == []
+    assert await mailbox.purge() == 0
+    await mailbox.close()
+    assert "closed and gone" not in await there.list()
+
+
+async def check_two_contexts_take_turns_without_losing_a_write() -> None:
+    """Tenures come and go while both enqueue, claim and acknowledge: every message once."""
+    here, there = await new_context(), await new_context()
+    async with await here.open("turns") as mailbox, await there.open("turns") as other:
+        seen: list[bytes] = []
+
+        async def work(handle: Any, mark: bytes) -> None:
+            for i in range(60):
+                await handle.enqueue(mark, b"%s %d" % (mark, i), MessagePriority(i % 2))
+                if i % 7 == 0:
+                    await asyncio.sleep(0.02)
+                if i % 3 == 2:
+                    for record in await handle.dequeue(3):
+                        seen.append(record.payload)
+                        assert await handle.ack(record.id)
+
+        await asyncio.gather(work(mailbox, b"a"), work(other, b"b"))
+        seen += [record.payload for record in await drain(mailbox)]
+        assert sorted(seen) == sorted(b"%s %d" % (mark, i) for mark in (b"a", b"b") for i in range(60))
+
+
+async def check_many_holes_stay_usable() -> None:
+    """Every second of many messages acknowledged: as many runs as there can be, and each verb still ends."""
+    here = await new_context()
+    async with await here.open("holes") as mailbox:
+        count = 20_000
+        ids = await mailbox.enqueue_many([NewMessage(b"s", b"%d" % i) for i in range(count)])
+        assert await mailbox.ack_many(ids[::2]) == count // 2
+        assert (await mailbox.status()).queued_messages == count // 2
+        first = await mailbox.dequeue(3)
+        assert [record.payload for record in first] == [b"1", b"3", b"5"]
+        assert await mailbox.nack(first[1].id)
+        assert await mailbox.purge() == count // 2 - 2
+        assert await mailbox.ack_many([first[0].id, first[2].id]) == 2
+        assert await _segments("holes") == 0
+
+
+async def _with_a_tenure(name: str, context: Context | None = None) -> Any:
+    """A mailbox that its context may write without reading it first; it is empty."""
+    mailbox = await (context or await new_context()).open(name)
+
+    async def has_a_tenure() -> bool:
+        await mailbox.ack(await mailbox.enqueue(b"s", b"p"))
+        return bool(await foreign("return (await done(store('mailboxes').get(name))).token !== undefined", name=name))
+
+    await eventually(has_a_tenure, "a tenure")
+    return mailbox
+
+
+async def _revocations() -> int:
+    count: int = await foreign("return done(store('mailboxes').count(IDBKeyRange.lowerBound([])))")
+    return count
+
+
+async def _segments(name: str) -> int:
+    count: int = await foreign(
+        "const id = await number(name); return done(store('segments').count(IDBKeyRange.bound([id], [id, []])));",
+        name=name,
+    )
+    return count
+
+
+async def check_a_cancelled_dequeue_is_over_when_it_ends() -> None:
+    """Whoever hears of the cancellation finds the messages back in the queue, however far the dequeue had come."""
+    mailbox = await (await new_context()).open("inbox")
+    await mailbox.enqueue_many([NewMessage(b"alice", b"%d" % number) for number in range(3)])
+    for milliseconds in [0, 0, 0.2, 0.5, 1, 1.5, 2, 3, 4] * 4:
+        call = asyncio.ensure_future(mailbox.dequeue())
+        await asyncio.sleep(milliseconds / 1000)
+        call.cancel()
+        try:
+            taken = await call
+        except asyncio.CancelledError:
+            taken = []
+        assert (await mailbox.status()).inflight_messages == len(taken), milliseconds
+        await mailbox._release([record.id for record in taken])

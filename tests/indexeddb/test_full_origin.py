@@ -1,0 +1,41 @@
+"""A full origin: Chromium with its quota set over the DevTools protocol, Firefox by a preference."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.indexeddb.conftest import load_scenarios
+from tests.lanes import runtimes
+from tests.lanes.runtimes import PythonRuntime
+from tools.serve import Server
+
+pytestmark = pytest.mark.browser
+
+QUOTA_MIB = 24
+
+
+@pytest.fixture(params=["chromium page", "firefox page"])
+def small_origin(request: pytest.FixtureRequest, server: Server) -> Iterator[PythonRuntime]:
+    """A browser whose origins may store little."""
+    browser, place = request.param.split()
+    url = server.url + runtimes.harness_path(place)
+    if browser == "chromium":
+        with runtimes.chromium(url) as python:
+            python.devtools("Storage.overrideQuotaForOrigin", origin=server.url, quotaSize=QUOTA_MIB << 20)
+            load_scenarios(python, server)
+            yield python
+    else:
+        preferences = {"dom.quotaManager.temporaryStorage.fixedLimit": QUOTA_MIB << 10}
+        with runtimes.playwright_browser("firefox", url, preferences) as python:
+            load_scenarios(python, server)
+            yield python
+
+
+def test_full_origin(small_origin: PythonRuntime) -> None:
+    small_origin.run_async("from tests.indexeddb.scenarios.full import Full; full = Full()")
+    for time in ("first", "second"):
+        small_origin.run_async(f"await full.prepare('the {time} time'); await full.fill()")
+        for step in ("nothing_new_is_stored", "the_rest_goes_on", "calls_that_share_the_failed_commit_fail_alone"):
+            small_origin.run_async(f"await full.{step}()")
+        small_origin.run_async("await full.make_room()")
+        small_origin.run_async("await full.with_room_it_works_again()")

@@ -1,0 +1,361 @@
+// What only JavaScript can see of its API. What the verbs do is checked by the conformance suite; see tests/lanes.
+
+import { expect, test } from "./page.js";
+
+test("a bad argument is an error that names it, and nothing is written", async ({ page }) => {
+  const outcomes = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("arguments");
+    const none = new Uint8Array();
+    const id = await mailbox.enqueue(none, new Uint8Array([1]));
+    const moved = new Uint8Array([1, 2]);
+    structuredClone(moved, { transfer: [moved.buffer] });
+    const message = { sender: none, payload: none };
+    /** @type {any} the types refuse all of these, too */
+    const { openMailbox, deleteMailbox } = pymailbox;
+    const any = /** @type {any} */ (mailbox);
+    /** @type {[string, () => unknown][]} */
+    const calls = [
+      ["TypeError sender", () => any.enqueue("text", none)],
+      ["TypeError payload", () => any.enqueue(none, "text")],
+      ["TypeError payload", () => any.enqueue(none, [1, 2])],
+      ["TypeError payload", () => any.enqueue(none, null)],
+      ["TypeError payload", () => any.enqueue(none)],
+      ["TypeError payload", () => any.enqueue(none, moved)],
+      ["TypeError payload", () => any.enqueue(none, moved.buffer)],
+      ["TypeError options", () => any.enqueue(none, none, "high")],
+      ["TypeError options", () => any.enqueue(none, none, null)],
+      ["TypeError options", () => any.enqueue(none, none, { message_id: id })],
+      ["RangeError priority", () => any.enqueue(none, none, { priority: "urgent" })],
+      ["TypeError priority", () => any.enqueue(none, none, { priority: 1 })],
+      ["TypeError priority", () => any.enqueue(none, none, { priority: null })],
+      ["RangeError messageId", () => any.enqueue(none, none, { messageId: "not a UUID" })],
+      ["RangeError messageId", () => any.enqueue(none, none, { messageId: id.replaceAll("-", "") })],
+      ["TypeError messageId", () => any.enqueue(none, none, { messageId: 5 })],
+      ["TypeError messageId", () => any.enqueue(none, none, { messageId: null })],
+      ["TypeError delay", () => any.enqueue(none, none, { delay: "1" })],
+      ["TypeError delay", () => any.enqueue(none, none, { delay: new Date() })],
+      ["RangeError delay", () => any.enqueue(none, none, { delay: -1 })],
+      ["RangeError delay", () => any.enqueue(none, none, { delay: NaN })],
+      ["RangeError delay", () => any.enqueue(none, none, { delay: Infinity })],
+      ["TypeError messages", () => any.enqueueMany()],
+      ["TypeError messages", () => any.enqueueMany("text")],
+      ["TypeError messages", () => any.enqueueMany(message)],
+      ["TypeError messages[1]", () => any.enqueueMany([message, null])],
+      ["TypeError messages[0]", () => any.enqueueMany([{ ...message, id }])],
+      ["TypeError messages[1].payload", () => any.enqueueMany([message, { sender: none, payload: "text" }])],
+      ["RangeError messages[0].priority", () => any.enqueueMany([{ ...message, priority: "" }])],
+      ["SyntaxError thrown", () => any.enqueueMany((function* () { yield message; throw new SyntaxError("thrown inside"); })())],
+      ["RangeError limit", () => any.dequeue({ limit: 0 })],
+      ["RangeError limit", () => any.dequeue({ limit: 1.5 })],
+      ["TypeError limit", () => any.dequeue({ limit: "3" })],
+      ["TypeError options", () => any.dequeue(3)],
+      ["RangeError wait", () => any.dequeue({ wait: -1 })],
+      ["RangeError wait", () => any.dequeue({ wait: NaN })],
+      ["TypeError wait", () => any.dequeue({ wait: "1" })],
+      ["TypeError signal", () => any.dequeue({ signal: { aborted: false } })],
+      ["TypeError signal", () => any.dequeue({ signal: new AbortController() })],
+      ["TypeError messageId", () => any.ack()],
+      ["RangeError messageId", () => any.ack("")],
+      ["TypeError ids", () => any.ackMany(id)],
+      ["RangeError ids[1]", () => any.ackMany([id, "x"])],
+      ["TypeError messages[0]", () => any.ackAndSend(id, [message])],
+      ["TypeError messages[0][0]", () => any.ackAndSend(id, [["inbox", message]])],
+      ["TypeError messages[0][0]", () => any.ackAndSend(id, [[{}, message]])],
+      ["TypeError messages[0][1].sender", () => any.ackAndSend(id, [[mailbox, none.buffer]])],
+      ["TypeError messages[0][1]", () => any.ackAndSend(id, [[mailbox, 5]])],
+      ["TypeError error", () => any.nack(id, { error: 5 })],
+      ["RangeError delay", () => any.nack(id, { delay: -1 })],
+      ["TypeError reason", () => any.deadLetter(id)],
+      ["RangeError limit", () => any.deadLetters({ limit: -1 })],
+      ["TypeError offset", () => any.deadLetters({ offset: "1" })],
+      ["RangeError messageId", () => any.redrive("x")],
+      ["RangeError messageId", () => any.discard("x")],
+      ["RangeError status", () => any.peek({ status: "dead" })],
+      ["RangeError offset", () => any.peek({ offset: -1 })],
+      ["TypeError options", () => any.dequeue({ offset: 1 })],
+      ["TypeError observer", async () => any.setDepthObserver("x")],
+      ["TypeError observer", async () => any.setDepthObserver()],
+      ["TypeError signal", async () => any.messages({ signal: 1 })],
+      ["TypeError name", () => openMailbox(5)],
+      ["RangeError name", () => openMailbox("")],
+      ["RangeError name", () => openMailbox("a\nb")],
+      ["RangeError name", () => openMailbox("\ud800")],
+      ["RangeError name", () => openMailbox("x".repeat(201))],
+      ["RangeError name", () => openMailbox("indexeddb://a/b")],
+      ["RangeError name", () => openMailbox("indexeddb://a%2")],
+      ["RangeError name", () => openMailbox("indexeddb://%ff")],
+      ["RangeError name", () => openMailbox("indexeddb://")],
+      ["StorageUnavailableError name", () => openMailbox("sqlite:///file.db")],
+      ["RangeError name", () => deleteMailbox("")],
+      ["RangeError batchSize", () => openMailbox("a", { batchSize: 0 })],
+      ["TypeError batchSize", () => openMailbox("a", { batchSize: "3" })],
+      ["RangeError maxDeliveries", () => openMailbox("a", { maxDeliveries: 0.5 })],
+      ["RangeError lease", () => openMailbox("a", { lease: Infinity })],
+      ["RangeError durability", () => openMailbox("a", { durability: "safe" })],
+      ["TypeError options", () => openMailbox("a", { batch_size: 3 })],
+      ["TypeError A", async () => Reflect.construct(pymailbox.Mailbox, [])],
+    ];
+    const outcomes = [];
+    for (const [expected, call] of calls) {
+      let outcome;
+      try {
+        outcome = `no error but ${await call()}`;
+      } catch (error) {
+        const { name, message } = /** @type {Error} */ (error);
+        outcome = `${name} ${message.split(" ")[0]}`;
+      }
+      outcomes.push([`${call} ${expected}`, `${call} ${outcome}`]);
+    }
+    const { queuedMessages, inflightMessages } = await mailbox.status();
+    outcomes.push(["queued 1 inflight 0", `queued ${queuedMessages} inflight ${inflightMessages}`]);
+    outcomes.push(["arguments", (await pymailbox.listMailboxes()).join()]);
+    return outcomes;
+  });
+  expect(outcomes.map(([, outcome]) => outcome)).toEqual(outcomes.map(([expected]) => expected));
+});
+
+test("bytes are taken from any buffer or view, as they are at the call", async ({ page }) => {
+  const payloads = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("bytes", { batchSize: 100 });
+    const sender = new Uint8Array();
+    const all = Uint8Array.from([0, 1, 2, 3, 4, 5]);
+    await mailbox.enqueue(sender, all.buffer);
+    await mailbox.enqueue(sender, all.subarray(1, 3));
+    await mailbox.enqueue(sender, new DataView(all.buffer, 4));
+    await mailbox.enqueue(sender, new Uint16Array(all.buffer, 2, 1));
+    const frame = /** @type {HTMLIFrameElement} */ (document.body.appendChild(document.createElement("iframe")));
+    const { ArrayBuffer: OtherBuffer } = /** @type {any} */ (frame.contentWindow);
+    await mailbox.enqueue(sender, new OtherBuffer(1));
+    const stored = mailbox.enqueue(sender, all);
+    all.fill(9);
+    await stored;
+    const reused = new Uint8Array(1);
+    await mailbox.enqueueMany((function* () { for (reused[0] = 7; reused[0] < 9; reused[0]++) yield { sender, payload: reused }; })());
+    return (await mailbox.dequeue()).map(({ payload }) => [...payload]);
+  });
+  expect(payloads).toEqual([[0, 1, 2, 3, 4, 5], [1, 2], [4, 5], [2, 3], [0], [0, 1, 2, 3, 4, 5], [7], [8]]);
+});
+
+test("a record is frozen, with a date, a canonical id, and bytes that can be transferred", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("records");
+    const messageId = crypto.randomUUID();
+    const before = Date.now();
+    const text = new TextEncoder();
+    const options = { messageId: messageId.toUpperCase(), priority: pymailbox.MessagePriority.HIGH };
+    const ids = [
+      await mailbox.enqueue(text.encode("sender"), text.encode("payload"), options),
+      await mailbox.enqueue(text.encode("again"), text.encode("again"), { messageId }),
+    ];
+    const [record, ...more] = await mailbox.dequeue();
+    const { createdAt, sender, payload, ...rest } = record;
+    structuredClone(payload, { transfer: [payload.buffer] });
+    return {
+      ids: ids.every((id) => id === messageId) && record.id === messageId,
+      more: more.length,
+      frozen: Object.isFrozen(record),
+      isDate: createdAt instanceof Date && +createdAt >= before && +createdAt <= Date.now(),
+      sender: new TextDecoder().decode(sender),
+      rest: { ...rest, id: undefined },
+    };
+  });
+  const rest = { id: undefined, priority: "high", status: "inflight", deliveryCount: 1 };
+  expect(seen).toEqual({ ids: true, more: 0, frozen: true, isDate: true, sender: "sender", rest });
+});
+
+test("an aborted dequeue rejects with the signal's reason and hands nothing out", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("abort");
+    const one = new Uint8Array([1]);
+    /** @param {Promise<unknown>} call */
+    const reason = (call) => call.then(() => "no error", (error) => error);
+    const tooLate = AbortSignal.abort("before");
+    const before = await reason(mailbox.dequeue({ signal: tooLate, wait: Infinity }));
+    const controller = new AbortController();
+    const waiting = reason(mailbox.dequeue({ signal: controller.signal, wait: Infinity }));
+    setTimeout(() => controller.abort(), 20);
+    const during = (await waiting).name;
+    const timeout = (await reason(mailbox.dequeue({ signal: AbortSignal.timeout(10), wait: Infinity }))).name;
+    // at any moment: it was handed out, or it is queued as if nothing had happened; never both, never neither
+    const races = [];
+    for (let steps = 0; steps < 12; steps++) {
+      await mailbox.enqueue(one, one);
+      const race = new AbortController();
+      const call = mailbox.dequeue({ signal: race.signal }).then(([record]) => record, () => undefined);
+      for (let step = 0; step < steps; step++) await (step % 3 === 2 ? new Promise((done) => setTimeout(done)) : undefined);
+      race.abort();
+      const record = (await call) ?? (await mailbox.dequeue({ wait: Infinity }))[0];
+      races.push([record.deliveryCount, await mailbox.ack(record.id), (await mailbox.dequeue()).length].join());
+    }
+    return { before, during, timeout, races: [...new Set(races)] };
+  });
+  expect(seen).toEqual({ before: "before", during: "AbortError", timeout: "TimeoutError", races: ["1,true,0"] });
+});
+
+test("a loop over messages gives back what it did not yield, however it is left", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("loop");
+    const other = await pymailbox.openMailbox("loop");
+    const sender = new Uint8Array();
+    await mailbox.enqueueMany([1, 2, 3, 4].map((byte) => ({ sender, payload: new Uint8Array([byte]) })));
+    /** @type {unknown[]} */
+    const seen = [];
+    const counts = async () => {
+      const { queuedMessages, inflightMessages } = await other.status();
+      return `${queuedMessages} queued ${inflightMessages} inflight`;
+    };
+    for await (const { payload, id } of mailbox.messages()) {
+      seen.push(payload[0], await counts());
+      await mailbox.ack(id);
+      break;
+    }
+    seen.push("broken", await counts());
+    const controller = new AbortController();
+    try {
+      for await (const { payload, id } of mailbox.messages({ signal: controller.signal })) {
+        seen.push(payload[0]);
+        await mailbox.ack(id);
+        controller.abort(new Error("on purpose"));
+      }
+    } catch (error) {
+      seen.push(/** @type {Error} */ (error).message, await counts());
+    }
+    // left while it waits: whoever left it is not kept waiting
+    const iterator = mailbox.messages();
+    await iterator.next();
+    await iterator.next();
+    const waiting = iterator.next();
+    await iterator.return?.();
+    seen.push((await waiting).done, (await iterator.next()).done, await counts());
+    const closing = mailbox.messages().next();
+    await mailbox.close();
+    seen.push((await closing).done, await counts());
+    return seen;
+  });
+  expect(seen).toEqual([
+    1, "0 queued 4 inflight", "broken", "3 queued 0 inflight",
+    2, "on purpose", "2 queued 0 inflight",
+    true, true, "0 queued 2 inflight",
+    true, "2 queued 0 inflight",
+  ]);
+});
+
+test("await using closes, and a closed mailbox says so by class", async ({ page }) => {
+  // as text, since Node itself may not know the syntax
+  const seen = await page.evaluate(`(async () => {
+    const { MailboxClosedError, MailboxError, openMailbox } = pymailbox;
+    let left;
+    {
+      await using mailbox = await openMailbox("using");
+      await mailbox.enqueue(new Uint8Array(), new Uint8Array());
+      await mailbox.dequeue();
+      left = mailbox;
+    }
+    const error = await left.status().catch((error) => error);
+    await using again = await openMailbox("using");
+    return [
+      error instanceof MailboxClosedError, error instanceof MailboxError, error instanceof Error, error.name,
+      (await again.status()).queuedMessages,
+    ];
+  })()`);
+  expect(seen).toEqual([true, true, true, "MailboxClosedError", 1]);
+});
+
+test("a dead letter shows the error that was thrown", async ({ page }) => {
+  const letters = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("poison", { maxDeliveries: 1 });
+    for (const error of [new RangeError("too much"), "a text", undefined]) {
+      const id = await mailbox.enqueue(new Uint8Array(), new Uint8Array());
+      await mailbox.dequeue();
+      await mailbox.nack(id, error === undefined ? undefined : { error });
+    }
+    return (await mailbox.deadLetters()).map(({ error, reason, diedAt }) => [error, reason, diedAt instanceof Date]);
+  });
+  const reason = "1 of at most 1 deliveries failed";
+  const withStack = expect.stringMatching(/^RangeError: too much\n.*evaluate/s);
+  expect(letters).toEqual([[null, reason, true], ["a text", reason, true], [withStack, reason, true]]);
+});
+
+test("peek and deadLetters pass over as many as asked, across priorities, delays and statuses", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("offset", { batchSize: 100 });
+    const sender = new Uint8Array();
+    /** @param {number[]} bytes @param {object} [options] */
+    const store = (bytes, options) =>
+      mailbox.enqueueMany(bytes.map((byte) => ({ sender, payload: new Uint8Array([byte]), ...options })));
+    await store([1, 2, 3, 4, 5]);
+    const held = await mailbox.dequeue({ limit: 4 });
+    // what is left in between is a hole
+    await mailbox.ack(held[1].id);
+    await mailbox.deadLetter(held[3].id, "first");
+    await store([20, 21], { priority: "high" });
+    await store([30, 31], { delay: 3_600_000 });
+    await store([40]);
+    /** @param {readonly {payload: Uint8Array}[]} records */
+    const bytesOf = (records) => records.map(({ payload }) => payload[0]);
+    const all = bytesOf(await mailbox.peek());
+    const pages = [];
+    for (const status of /** @type {const} */ ([undefined, "queued", "inflight"])) {
+      const whole = bytesOf(await mailbox.peek({ status }));
+      for (let limit = 1; limit <= 4; limit++) {
+        const paged = [];
+        for (let offset = 0; offset < whole.length + limit; offset += limit) {
+          paged.push(...bytesOf(await mailbox.peek({ status, limit, offset })));
+        }
+        pages.push(paged.join() === whole.join());
+      }
+    }
+    for (const { id } of await mailbox.dequeue({ limit: 2 })) await mailbox.deadLetter(id, "later");
+    /** @param {number} offset */
+    const letters = async (offset) => bytesOf((await mailbox.deadLetters({ limit: 2, offset })).map(({ record }) => record));
+    return { all, pages: [...new Set(pages)], letters: [await letters(0), await letters(1), await letters(2), await letters(3)] };
+  });
+  expect(seen).toEqual({ all: [20, 21, 5, 40, 30, 31, 1, 3], pages: [true], letters: [[21, 20], [20, 4], [4], []] });
+});
+
+test("status says how many ever came into the queue", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("ever");
+    const bytes = new Uint8Array();
+    /** @type {number[]} */
+    const ever = [];
+    const look = async () => ever.push((await mailbox.status()).everQueued);
+    await look();
+    await mailbox.enqueueMany([{ sender: bytes, payload: bytes }, { sender: bytes, payload: bytes, priority: "high" }]);
+    await look();
+    const [first, second] = await mailbox.dequeue();
+    await mailbox.ack(first.id);
+    await mailbox.nack(second.id);
+    await look();
+    const [again] = await mailbox.dequeue();
+    await mailbox.deadLetter(again.id, "on purpose");
+    await look();
+    await mailbox.redrive(again.id);
+    await look();
+    await mailbox.purge();
+    await look();
+    return ever;
+  });
+  expect(seen).toEqual([0, 2, 2, 2, 3, 3]);
+});
+
+test("an observer that throws is written to the console and harms nothing", async ({ page }) => {
+  const written = page.waitForEvent("console");
+  const depths = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("observer");
+    /** @type {number[]} */
+    const depths = [];
+    const installed = mailbox.setDepthObserver((depth) => {
+      depths.push(depth);
+      if (depth === 1) throw new Error("on purpose");
+    });
+    await mailbox.enqueue(new Uint8Array(), new Uint8Array());
+    await mailbox.enqueue(new Uint8Array(), new Uint8Array());
+    mailbox.setDepthObserver(null);
+    await mailbox.enqueue(new Uint8Array(), new Uint8Array());
+    return [installed, depths];
+  });
+  expect(depths).toEqual([true, [1, 2]]);
+  const message = await written;
+  expect([message.type(), message.text()]).toEqual(["error", expect.stringContaining('observer of the mailbox "observer" threw')]);
+});

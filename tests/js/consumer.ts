@@ -1,0 +1,70 @@
+// Somebody's TypeScript: compiled against the installed package by test_npm_package.py, never run.
+
+import {
+  Mailbox,
+  MailboxError,
+  MessagePriority,
+  StorageFullError,
+  deleteMailbox,
+  listMailboxes,
+  openMailbox,
+  type DeadLetter,
+  type MailboxStats,
+  type MessageRecord,
+  type NewMessage,
+  type StorageReport,
+} from "pymailbox";
+import { MailboxInspector } from "pymailbox/inspector";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+await using inbox = await openMailbox("inbox", { batchSize: 10, maxDeliveries: 3, lease: 60_000, durability: "relaxed" });
+const outbox: Mailbox = await openMailbox("outbox");
+
+const urgent: MessagePriority = MessagePriority.HIGH;
+const id: string = await inbox.enqueue(bytes("me"), new ArrayBuffer(8), { priority: urgent, delay: 1500 });
+const messages: NewMessage[] = [{ sender: bytes("me"), payload: new DataView(new ArrayBuffer(1)), messageId: id }];
+const ids: string[] = await inbox.enqueueMany(messages);
+
+const batch: MessageRecord[] = await inbox.dequeue({ limit: 5, wait: Infinity, signal: AbortSignal.timeout(1000) });
+for await (const { payload, createdAt, status } of inbox.messages()) {
+  new Blob([payload]);
+  createdAt.toISOString();
+  if (status === "inflight") break;
+}
+const removed: number = await inbox.ackMany(new Set(ids));
+const sent: boolean = await inbox.ackAndSend(batch[0].id, [[outbox, messages[0]], [inbox, messages[0]]]);
+await inbox.nack(id, { error: new Error("no"), delay: 10 });
+const dead: DeadLetter[] = await inbox.deadLetters({ limit: 1 });
+const told: string | null = dead[0].error;
+const stats: MailboxStats = await inbox.status();
+const high: number = stats.queuedByPriority.high;
+const report: StorageReport = await inbox.storageReport();
+inbox.setDepthObserver((depth) => depth.toFixed());
+inbox.setDepthObserver(null);
+const names: string[] = await listMailboxes();
+const gone: boolean = await deleteMailbox(names[0]);
+
+try {
+  await inbox.purge();
+} catch (error) {
+  if (error instanceof StorageFullError || error instanceof MailboxError) error.message.trim();
+}
+
+const inspector: MailboxInspector = document.createElement("mailbox-inspector");
+inspector.name = "inbox";
+// @ts-expect-error its name is a text
+inspector.name = 5;
+
+// @ts-expect-error a text is no bytes
+await inbox.enqueue("me", bytes("text"));
+// @ts-expect-error there is no such option
+await inbox.enqueue(bytes("me"), bytes("text"), { message_id: id });
+// @ts-expect-error there is no such priority
+await inbox.enqueue(bytes("me"), bytes("text"), { priority: "urgent" });
+// @ts-expect-error a mailbox is opened, not made
+new Mailbox();
+// @ts-expect-error a record is not changed
+batch[0].deliveryCount = 0;
+
+export { gone, high, removed, report, sent, told };

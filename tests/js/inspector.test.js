@@ -1,0 +1,117 @@
+// The inspector's pure parts: previews of bytes, ages and rates.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { HEX_BYTES, TEXT_BYTES, likelyMode, line, shown } from "../../js/inspector/preview.js";
+import { Samples, WINDOW } from "../../js/inspector/samples.js";
+import { age, rate, size } from "../../js/inspector/words.js";
+
+/** @param {string} text */
+const utf8 = (text) => new TextEncoder().encode(text);
+
+test("bytes are shown in the mode that tells most", () => {
+  assert.equal(likelyMode(utf8("hello\n")), "text");
+  assert.equal(likelyMode(utf8(' {"a": [1]}')), "json");
+  assert.equal(likelyMode(utf8("{a: 1}")), "text");
+  assert.equal(likelyMode(utf8("12")), "text");
+  assert.equal(likelyMode(Uint8Array.of(0xff, 0xfe)), "hex");
+  assert.equal(likelyMode(utf8("a\0b")), "hex");
+  assert.equal(likelyMode(new Uint8Array()), "text");
+});
+
+test("JSON gets line breaks and keeps every token", () => {
+  const json = '{"big":12345678901234567890,"twice":1,"twice":-2.50e+3,"s":"a{,:\\"]","none":[],"in":[{},[null,true]]}';
+  const { text, note } = shown(utf8(json), "json");
+  assert.equal(note, "");
+  assert.equal(text.replace(/\n\s*/g, "").replaceAll(": ", ":"), json);
+  assert.deepEqual(JSON.parse(text), JSON.parse(json));
+  assert.ok(text.startsWith('{\n  "big": 12345678901234567890,\n  "twice": 1,'));
+  assert.deepEqual(shown(utf8("{no"), "json"), { text: "{no", note: "This is no JSON, so this is the text." });
+});
+
+test("long payloads are cut, and it is said", () => {
+  const long = new Uint8Array(1_000_000).fill(0x61);
+  for (const [mode, limit] of /** @type {const} */ ([["text", TEXT_BYTES], ["json", TEXT_BYTES], ["hex", HEX_BYTES]])) {
+    const { text, note } = shown(long, mode);
+    assert.ok(text.length <= TEXT_BYTES);
+    assert.ok(note.endsWith(`These are the first ${limit.toLocaleString("en")} of 1,000,000 bytes.`), note);
+  }
+  // cut in the middle of a character, it is text all the same
+  const cut = utf8("a" + "é".repeat(TEXT_BYTES));
+  assert.equal(likelyMode(cut), "text");
+  assert.ok(!shown(cut, "text").text.includes("\ufffd"));
+});
+
+test("deep JSON is shown, whatever its depth", () => {
+  const { text } = shown(utf8("[".repeat(5000) + "]".repeat(5000)), "json");
+  assert.ok(text.length < 1_000_000);
+});
+
+test("hexadecimal has offsets and the ASCII beside it", () => {
+  const { text } = shown(Uint8Array.from([...utf8("<b>hello, world</b>"), 0, 255]), "hex");
+  assert.equal(
+    text,
+    "000000  3c 62 3e 68 65 6c 6c 6f 2c 20 77 6f 72 6c 64 3c  <b>hello, world<\n" +
+      "000010  2f 62 3e 00 ff                                   /b>..",
+  );
+});
+
+test("what cannot be seen, or turns text around, is written out", () => {
+  const { text } = shown(utf8("a\u202ecba\u0007\u2066\r\nb\rc"), "text");
+  assert.equal(text, "a⟨U+202E⟩cba⟨U+0007⟩⟨U+2066⟩\nb\rc");
+  assert.equal(line(utf8("  two\n\n lines\u200f ")), "two lines⟨U+200F⟩");
+});
+
+test("a line says what there is when there is no text", () => {
+  assert.equal(line(new Uint8Array()), "(empty)");
+  assert.equal(line(utf8(" \n ")), "(blank)");
+  assert.equal(line(Uint8Array.of(0, 255)), "hex 00 ff");
+  assert.equal(line(new Uint8Array(100)), `hex${" 00".repeat(16)} …`);
+  assert.ok(line(utf8("x".repeat(1000))).endsWith("x…"));
+});
+
+/** @param {number} queued @param {number} inflight @param {number} everQueued */
+const stats = (queued, inflight, everQueued) => ({
+  queuedMessages: queued,
+  inflightMessages: inflight,
+  everQueued,
+  queuedByPriority: { normal: queued, high: 0 },
+  deadLetters: 0,
+});
+
+test("rates tell what came and went, also where the counts stay the same", () => {
+  const samples = new Samples();
+  for (let second = 0; second <= 10; second++) samples.add(second * 1000, stats(5, 2, 7 + 30 * second));
+  const [first, ...rates] = samples.throughput();
+  assert.equal(first.values, undefined);
+  assert.equal(rates.length, 10);
+  for (const { values } of rates) assert.deepEqual(values, [30, 30]);
+});
+
+test("nothing is said of a time that nobody looked at, nor across a mailbox made anew", () => {
+  const samples = new Samples();
+  samples.add(0, stats(1, 0, 1));
+  samples.add(1000, stats(2, 0, 2));
+  samples.add(60_000, stats(900, 0, 900));
+  samples.add(61_000, stats(900, 0, 900));
+  samples.add(62_000, stats(1, 0, 1));
+  const known = samples.throughput().map(({ values }) => values);
+  assert.deepEqual(known, [undefined, [1, 0], undefined, [0, 0], undefined]);
+});
+
+test("old samples go", () => {
+  const samples = new Samples();
+  for (let at = 0; at < 10 * WINDOW; at += 500) samples.add(at, stats(0, 0, at));
+  assert.ok(samples.depth().length <= WINDOW / 500 + 3);
+});
+
+test("numbers are in words that fit", () => {
+  const now = Date.now();
+  assert.deepEqual(
+    [-5000, 0, 59_999, 60_000, 3_600_000, 172_800_000].map((ago) => age(new Date(now - ago), now)),
+    ["0 s", "0 s", "59 s", "1 min", "1 h", "2 d"],
+  );
+  assert.deepEqual([0, 5, 0.25, 9.96, 1234.5].map(rate), ["0", "5", "0.3", "10", "1,235"]);
+  assert.deepEqual([999, 1000, 2_500_000].map(size), ["999 B", "1.0 kB", "2.5 MB"]);
+});

@@ -1,0 +1,104 @@
+// The examples of docs/javascript.md, each where it belongs: page, worker, service worker, beside Python.
+
+import { expect, test } from "./page.js";
+
+/** @import { Page } from "@playwright/test" */
+
+/** Runs an example on a page of its own. @param {Page} page @param {string} name */
+async function runExample(page, name) {
+  const example = await page.context().newPage();
+  /** @type {string[]} */
+  const lines = [];
+  example.on("console", (message) => lines.push(message.text()));
+  await example.goto(`/example.html?name=${name}`);
+  await expect(example).toHaveTitle("done");
+  return { example, lines };
+}
+
+/** What is queued, taken and acknowledged. @param {Page} page @param {string} name @param {number} count */
+function take(page, name, count) {
+  return page.evaluate(
+    async ([name, count]) => {
+      const mailbox = await pymailbox.openMailbox(name);
+      const text = new TextDecoder();
+      const taken = [];
+      while (taken.length < count) {
+        for (const { id, sender, payload } of await mailbox.dequeue({ wait: Infinity })) {
+          taken.push(`${text.decode(sender)}: ${text.decode(payload)}`);
+          await mailbox.ack(id);
+        }
+      }
+      await mailbox.close();
+      return taken;
+    },
+    /** @type {const} */ ([name, count]),
+  );
+}
+
+test("a page stores messages", async ({ page }) => {
+  const { example, lines } = await runExample(page, "page");
+  expect(lines).toEqual([expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12} is stored$/)]);
+  await example.close();
+  expect(await take(page, "inbox", 2)).toEqual(["bob: fire!", "alice: hello"]);
+});
+
+test("an inspector shows what a page has stored", async ({ page }) => {
+  await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("inbox");
+    await mailbox.enqueue(new Uint8Array(), new TextEncoder().encode("look at me"));
+  });
+  const { example } = await runExample(page, "inspect");
+  await expect(example.getByRole("region", { name: "Mailbox inbox" }).getByRole("button", { name: "look at me" })).toBeVisible();
+});
+
+test("a worker answers", async ({ page }) => {
+  const { example } = await runExample(page, "start-worker");
+  await runExample(page, "page");
+  expect((await take(page, "outbox", 2)).sort()).toEqual(["worker: FIRE!", "worker: HELLO"]);
+  // an answer that is there is of a message that is done
+  const { queuedMessages, inflightMessages } = await page.evaluate(async () => (await pymailbox.openMailbox("inbox")).status());
+  expect([queuedMessages, inflightMessages]).toEqual([0, 0]);
+  await example.close();
+});
+
+test("a service worker stores what arrives while Python is not loaded and nobody has opened a mailbox", async ({
+  page,
+  browserName,
+}) => {
+  await page.goto("/blank.html");
+  await page.evaluate(async () => {
+    await navigator.serviceWorker.register("/service-worker.js", { type: "module" });
+    await navigator.serviceWorker.ready;
+  });
+  await page.reload();
+  const statuses = await page.evaluate(async () => {
+    const headers = { "Idempotency-Key": crypto.randomUUID() };
+    const send = () => fetch("/messages", { method: "POST", body: "posted", headers });
+    return [(await send()).status, (await send()).status];
+  });
+  expect(statuses).toEqual([202, 202]);
+  const stored = ["fetch: posted"];
+  if (browserName === "chromium") {
+    // events that only the browser itself can bring about
+    const devtools = await page.context().newCDPSession(page);
+    /** @type {string | undefined} */
+    let registrationId;
+    devtools.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => {
+      registrationId = registrations.find(({ isDeleted }) => !isDeleted)?.registrationId;
+    });
+    await devtools.send("ServiceWorker.enable");
+    await expect.poll(() => registrationId).toBeDefined();
+    const registration = { origin: new URL(page.url()).origin, registrationId: /** @type {string} */ (/** @type {unknown} */ (registrationId)) };
+    await devtools.send("ServiceWorker.deliverPushMessage", { ...registration, data: "pushed" });
+    await devtools.send("ServiceWorker.dispatchSyncEvent", { ...registration, tag: "synced", lastChance: false });
+    stored.push("push: pushed", "sync: synced");
+  }
+  await page.goto("/");
+  await page.waitForFunction(() => "pymailbox" in globalThis);
+  expect((await take(page, "inbox", stored.length)).sort()).toEqual(stored.sort());
+});
+
+test("Python, loaded later, takes what JavaScript stored, over the same module", async ({ page }) => {
+  const { lines } = await runExample(page, "with-python");
+  expect(lines.filter((line) => line.includes("says"))).toEqual(["page says hello from JavaScript"]);
+});

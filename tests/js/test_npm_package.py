@@ -1,0 +1,92 @@
+"""The npm package, as somebody else's project gets it."""
+
+import json
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pymailbox import __version__
+from tests.js.serve import examples
+from tools.build_npm import TARBALL
+from tools.build_wheel import WHEELS, wheel_name
+from tools.serve import ROOT
+
+CONSUMER = Path(__file__).parent / "consumer.ts"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that has installed the package, and nothing else."""
+    project = tmp_path_factory.mktemp("project")
+    (project / "package.json").write_text('{"type": "module"}')
+    subprocess.run(["npm", "install", "--offline", "--silent", str(TARBALL)], check=True, cwd=project)
+    return project
+
+
+def run(project: Path, *command: str) -> str:
+    """What a command says in the project; a failure says it too."""
+    result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("resolution", ["nodenext", "bundler"])
+def test_consumer_is_type_checked(project: Path, resolution: str) -> None:
+    (project / "consumer.ts").write_text(CONSUMER.read_text())
+    module = "nodenext" if resolution == "nodenext" else "esnext"
+    options = ["--strict", "--noEmit", "--target", "es2022", "--lib", "es2022,dom,dom.iterable", "--types", ""]
+    tsc = str(ROOT / "node_modules" / ".bin" / "tsc")
+    run(project, tsc, *options, "--module", module, "--moduleResolution", resolution, "consumer.ts")
+
+
+def test_it_says_by_class_that_node_has_no_indexeddb(project: Path) -> None:
+    script = """
+        import { StorageUnavailableError, openMailbox } from "pymailbox";
+        const error = await openMailbox("inbox").catch((error) => error);
+        const bad = await openMailbox("").catch((error) => error);
+        console.log(JSON.stringify([error instanceof StorageUnavailableError, error.name, error.message, bad.message]));
+    """
+    is_class, name, message, bad = json.loads(run(project, "node", "--input-type=module", "--eval", script))
+    assert (is_class, name) == (True, "StorageUnavailableError")
+    assert "no IndexedDB" in message
+    assert bad == "name must have 1 to 200 characters, not 0"
+
+
+def test_inspector_can_be_imported_where_there_are_no_elements(project: Path) -> None:
+    script = 'import { MailboxInspector } from "pymailbox/inspector"; console.log(MailboxInspector.name);'
+    assert run(project, "node", "--input-type=module", "--eval", script) == "MailboxInspector\n"
+
+
+def test_package_is_the_wheels_module_with_types_and_licence() -> None:
+    with tarfile.open(TARBALL) as tarball, zipfile.ZipFile(WHEELS / wheel_name()) as wheel:
+        packed = {
+            name.removeprefix("package/"): file.read()
+            for name in tarball.getnames()
+            if (file := tarball.extractfile(name))
+        }
+        carried = {
+            name.removeprefix("pymailbox/js/"): wheel.read(name)
+            for name in wheel.namelist()
+            if name.startswith("pymailbox/js/")
+        }
+    modules = {name for name in carried if name.endswith(".js")}
+    assert "index.js" in modules
+    assert {name: packed.get(name) for name in modules} == {name: carried[name] for name in modules}
+    assert {"LICENSE", "README.md", "index.d.ts"} <= packed.keys()
+    manifest = json.loads(packed["package.json"])
+    assert manifest["version"] == __version__
+    assert "dependencies" not in manifest
+
+
+def test_examples_are_found() -> None:
+    assert set(examples()) == {
+        "page.js",
+        "worker.js",
+        "start-worker.js",
+        "service-worker.js",
+        "with-python.js",
+        "inspect.js",
+    }

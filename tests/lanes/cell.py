@@ -1,0 +1,82 @@
+"""Runs one cell of the table: a backend on the runtime that this is running in, CPython or Pyodide, which fetches it.
+
+It imports nothing of the tests but `javascript_mailbox`, which is fetched with it, since they are alone there.
+"""
+
+import asyncio
+import json
+import traceback
+from typing import Any
+from urllib.parse import quote
+
+from pymailbox import Mailbox, open_mailbox
+from pymailbox.testing import CHECKS, MailboxFactory, run_checks, run_program
+
+
+def location(backend: str, name: str, directory: str) -> str:
+    """Where the mailbox `name` of `backend` is; SQLite puts its file into `directory`, an absolute path."""
+    name = quote(name, safe="")
+    if backend == "sqlite":
+        return f"sqlite:///{quote(directory)}/lanes.db#{name}"
+    return f"{backend}://{name}"
+
+
+def factory(backend: str, directory: str) -> MailboxFactory:
+    """What opens a backend's mailboxes. Two are ways to IndexedDB: JavaScript's, and its and Python's by turns."""
+    if backend in ("javascript", "mixed"):
+        from javascript_mailbox import JavaScriptMailbox, alternating
+
+        by_backend: dict[str, MailboxFactory] = {"javascript": JavaScriptMailbox.open, "mixed": alternating()}
+        return by_backend[backend]
+
+    async def open_one(name: str, **options: Any) -> Mailbox:
+        return await open_mailbox(location(backend, name, directory), **options)
+
+    return open_one
+
+
+class Run:
+    """All checks and a number of random programs on one backend, and how far they are."""
+
+    def __init__(self, backend: str, directory: str, seeds: int) -> None:
+        self._seeds = seeds
+        self._checks: list[dict[str, Any]] = []
+        self._programs: list[dict[str, Any]] = []
+        self._running: str | None = "nothing yet"
+        self._task: asyncio.Task[None] | None = None
+        self._factory = factory(backend, directory)
+
+    def start(self) -> None:
+        """Let it run in the background of this event loop."""
+        self._task = asyncio.create_task(self.finish())
+
+    async def finish(self) -> None:
+        """Run to the end."""
+        for check in CHECKS:
+            self._running = f"check {check.name}"
+            self._checks += [result.to_dict() for result in await run_checks(self._factory, only=[check.name])]
+        for seed in range(self._seeds):
+            self._running = f"random program with seed {seed}"
+            self._programs.append({"seed": seed, "failure": await self._program_failure(seed)})
+        self._running = None
+
+    def report(self) -> str:
+        """Where it is, as JSON: `checks`, a list of `CheckResult.to_dict()`; `programs`, a list of objects with `seed`
+        and `failure`, a traceback or null; `running`, what is running now, or null at the end.
+
+        Raises what ended it early.
+        """
+        if self._task is not None and self._task.done():
+            self._task.result()
+        return json.dumps({"checks": self._checks, "programs": self._programs, "running": self._running})
+
+    async def _open_relaxed(self, name: str, **options: Any) -> Mailbox:
+        """For programs, in which nothing depends on what a power cut would leave."""
+        return await self._factory(name, durability="relaxed", **options)
+
+    async def _program_failure(self, seed: int) -> str | None:
+        try:
+            await run_program(self._open_relaxed, seed)
+        except Exception:
+            return traceback.format_exc()
+        return None

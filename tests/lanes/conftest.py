@@ -1,0 +1,54 @@
+"""The lanes fill in one table, which the terminal shows after the run."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.lanes.table import FEW_PROGRAMS, PROGRAMS, Table
+
+TABLE = pytest.StashKey[Table]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the table is kept."""
+    parser.addoption("--table", type=Path, help="a file that keeps the table; what is in it already stays there")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin with an empty table, or with the one of an earlier run."""
+    table = config.stash[TABLE] = Table(FEW_PROGRAMS if config.getoption("--few-programs") else PROGRAMS)
+    kept: Path | None = config.getoption("--table")
+    if kept is not None and kept.exists():
+        table.load(kept.read_text())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Look at the table when it is full."""
+    items.sort(key=lambda item: item.path.stem == "test_table")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the table, and keep it."""
+    table = config.stash[TABLE]
+    kept: Path | None = config.getoption("--table")
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(table.dump())
+    if table.cells:
+        terminalreporter.section("checks passed of all + random programs passed of all")
+        for line in table.lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def table(pytestconfig: pytest.Config) -> Table:
+    """The table of this run."""
+    return pytestconfig.stash[TABLE]
+
+
+@pytest.fixture(scope="module", params=["page", "worker"])
+def place(request: pytest.FixtureRequest) -> str:
+    """Where Python runs."""
+    place: str = request.param
+    return place

@@ -1,0 +1,47 @@
+"""The built wheel in a Pyodide, and cells of the table there."""
+
+import json
+import time
+
+import pytest
+
+from tests.lanes.runtimes import PythonRuntime
+from tests.lanes.table import CELL_SECONDS, Cell, Table
+from tools.build_wheel import wheel_name
+from tools.serve import Server
+
+
+def install_wheel(python: PythonRuntime, server: Server) -> None:
+    """Install the built wheel with micropip."""
+    python.run_async(f"import micropip; await micropip.install('{server.url}/wheels/{wheel_name()}')")
+
+
+def run_cell_in_pyodide(python: PythonRuntime, server: Server, table: Table, runtime: str, backend: str) -> None:
+    """Run a cell in `python`, where the wheel is installed, and enter it into the table.
+
+    It runs in the background there and is asked how far it is, so that what hangs or crashes Pyodide has a name.
+    """
+    programs = table.programs.indexeddb if backend == "indexeddb" else table.programs.elsewhere
+    python.run_async(
+        f"""
+        from pathlib import Path
+        from pyodide.http import pyfetch
+
+        for name in ("cell.py", "javascript_mailbox.py"):
+            Path(name).write_text(await (await pyfetch(f"{server.url}/tests/lanes/{{name}}")).string())
+        import cell
+
+        run = cell.Run("{backend}", "/tmp", {programs})
+        run.start()
+        """
+    )
+    deadline = time.monotonic() + CELL_SECONDS
+    cell = Cell([], [], running="nothing yet")
+    while cell.running and time.monotonic() < deadline:
+        time.sleep(0.2)
+        try:
+            cell = Cell(**json.loads(python.run_async("run.report()")))
+        except Exception as error:
+            table.cells[runtime, backend] = cell
+            pytest.fail(f"{backend} on {runtime} died in or after {cell.running}\n{error}", pytrace=False)
+    table.enter(runtime, backend, cell)

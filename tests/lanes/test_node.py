@@ -1,0 +1,42 @@
+"""The lane of Pyodide in Node."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lanes import runtimes
+from tests.lanes.in_pyodide import install_wheel, run_cell_in_pyodide
+from tests.lanes.runtimes import PythonRuntime
+from tests.lanes.table import PLAN, Table
+from tools.serve import Server
+
+
+@pytest.fixture(scope="module")
+def node(server: Server) -> Iterator[PythonRuntime]:
+    """Pyodide in Node with the wheel installed."""
+    with runtimes.node() as python:
+        install_wheel(python, server)
+        yield python
+
+
+@pytest.mark.parametrize("backend", PLAN["Node"])
+def test_node(backend: str, node: PythonRuntime, server: Server, table: Table) -> None:
+    run_cell_in_pyodide(node, server, table, "Node", backend)
+
+
+@pytest.mark.parametrize("location", ["inbox", "indexeddb://inbox"])
+def test_no_indexeddb_in_node_is_a_clear_error(location: str, node: PythonRuntime) -> None:
+    message = node.run_async(
+        f"""
+        from pymailbox import StorageUnavailableError, open_mailbox
+
+        try:
+            await open_mailbox("{location}")
+        except StorageUnavailableError as error:
+            message = str(error)
+        else:
+            message = "opened"
+        message
+        """
+    )
+    assert "IndexedDB" in message

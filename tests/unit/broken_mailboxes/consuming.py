@@ -1,0 +1,242 @@
+"""Bugs in consume, and in verbs where consume shows them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from pymailbox import Consumer, Context, MailboxClosedError, MailboxStats, MessageRecord, Reject, RetryPolicy
+from pymailbox._arguments import PreparedMessage
+from tests.unit.broken_mailboxes._register import breaks
+from tests.unit.example_mailboxes import Entry, SmallMailbox, stats_of
+
+
+async def _call(handler: Callable[..., Any], *arguments: Any) -> None:
+    """Calls a handler of any kind, as ``consume`` does."""
+    try:
+        inspect.signature(handler).bind(*arguments)
+    except TypeError:
+        arguments = arguments[:1]
+    result = handler(*arguments)
+    if inspect.isawaitable(result):
+        await result
+
+
+class _Wrapping(SmallMailbox):
+    """Wraps the handlers of its consumers."""
+
+    def consume(self, handler: Any, **options: Any) -> Consumer:
+        return super().consume(functools.partial(self.wrapped, handler), **options)
+
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        await _call(handler, message, context)
+
+
+@breaks(
+    "consuming.handled_messages_are_acked",
+    "consuming.failed_message_comes_again",
+    "consuming.cancelled_error_of_a_handler_is_a_failure",
+)
+class AcksNothingTogether(SmallMailbox):
+    async def ack_many(self, ids: Any) -> int:
+        return 0
+
+
+@breaks("consuming.handlers_of_every_kind")
+class OneArgumentForAll(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        await handler(message)
+
+
+@breaks("consuming.high_priority_is_handled_first", "consuming.failed_message_holds_back_its_sender")
+class ClaimsFromTheEnd(SmallMailbox):
+    def batch(self, queue: list[Entry], size: int) -> list[Entry]:
+        return super().batch(queue[::-1], size)
+
+
+@breaks("consuming.concurrency_is_kept")
+class OneHandlerTooMany(SmallMailbox):
+    def consume(self, handler: Any, *, concurrency: Any = 1, **options: Any) -> Consumer:
+        return super().consume(handler, concurrency=concurrency + 1, **options)
+
+
+@breaks("consuming.concurrency_is_kept", "consuming.senders_stay_in_order", "consuming.stop_is_clean")
+class OneHandlerAtATime(SmallMailbox):
+    def consume(self, handler: Any, *, concurrency: Any = 1, **options: Any) -> Consumer:
+        return super().consume(handler, **options)
+
+
+@breaks("consuming.consumers_share_a_mailbox")
+class ClaimsForItselfAlone(SmallMailbox):
+    """Does not see what others hold."""
+
+    def queue(self) -> list[Entry]:
+        return [entry for entry in self.store.values() if entry.holder is not self.holder]
+
+
+@breaks("consuming.sends_commit_with_the_ack")
+class SendsAndKeeps(SmallMailbox):
+    async def send_on(self, message_id: UUID, sends: list[tuple[Any, PreparedMessage]]) -> bool:
+        for target, message in sends:
+            target.put(message)
+        return True
+
+
+@breaks("consuming.sends_commit_with_the_ack")
+class KeepsTheBuffer(_Wrapping):
+    """Sends what is in the caller's buffer when the handler has returned."""
+
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        later: list[tuple[Any, ...]] = []
+
+        class Late(Context):
+            def send(self, *arguments: Any, **keywords: Any) -> None:
+                later.append(arguments)
+
+        await _call(handler, message, Late(self, message, context))
+        for arguments in later:
+            context.send(*arguments)
+
+
+@breaks("consuming.failed_handler_sends_nothing", "consuming.sends_commit_with_the_ack")
+class SendsAtOnce(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        class Hasty(Context):
+            def send(self, mailbox: Any, *arguments: Any, **keywords: Any) -> None:
+                self.sending = asyncio.ensure_future(mailbox.enqueue(*arguments, **keywords))
+
+        await _call(handler, message, Hasty(self, message, context))
+
+
+@breaks(
+    "consuming.failed_message_comes_again",
+    "consuming.failures_end_with_a_dead_letter",
+    "consuming.policy_has_a_limit_of_its_own",
+    "consuming.cancelled_error_of_a_handler_is_a_failure",
+    "consuming.failed_message_waits_in_the_queue",
+    "consuming.failure_during_a_stop_counts",
+)
+class DropsWhatFailed(SmallMailbox):
+    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None) -> bool:
+        return await self.ack(message_id)
+
+
+@breaks("consuming.failed_message_waits_in_the_queue")
+class TriesAgainAtOnce(SmallMailbox):
+    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None) -> bool:
+        return await super().nack(message_id, error=error)
+
+
+@breaks("consuming.cancelled_error_of_a_handler_is_a_failure")
+class TakesEveryCancellationForItsOwn(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        try:
+            await _call(handler, message, context)
+        except asyncio.CancelledError:
+            context.stop()
+            raise
+
+
+@breaks("consuming.failures_end_with_a_dead_letter")
+class TellsNoError(SmallMailbox):
+    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None) -> bool:
+        return await super().nack(message_id, delay=delay)
+
+
+@breaks("consuming.policy_has_a_limit_of_its_own")
+class KnowsItsOwnLimitOnly(SmallMailbox):
+    def consume(self, handler: Any, *, retry: Any = None, **options: Any) -> Consumer:
+        return super().consume(handler, retry=replace(retry or RetryPolicy(), max_deliveries=None), **options)
+
+
+@breaks("consuming.rejected_message_is_a_dead_letter_at_once")
+class TriesWhatWasRejected(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        try:
+            await _call(handler, message, context)
+        except Reject as rejection:
+            raise RuntimeError from rejection
+
+
+@breaks(
+    "consuming.senders_stay_in_order",
+    "consuming.failed_message_holds_back_its_sender",
+    "consuming.sender_that_waits_is_in_nobodys_way",
+)
+class NoOrderBySender(SmallMailbox):
+    def consume(self, handler: Any, *, ordered_by_sender: Any = False, **options: Any) -> Consumer:
+        return super().consume(handler, **options)
+
+
+@breaks("consuming.stop_is_clean", "consuming.cancellation_is_clean", "consuming.second_cancellation_ends_handlers")
+class GivesBackAsFailed(SmallMailbox):
+    async def _release(self, ids: list[UUID]) -> None:
+        await asyncio.gather(*map(self.nack, ids))
+
+
+@breaks(
+    "consuming.stop_is_clean",
+    "consuming.cancellation_is_clean",
+    "consuming.second_cancellation_ends_handlers",
+    "consuming.handler_can_stop_its_consumer",
+    "consuming.failed_message_holds_back_its_sender",
+    "consuming.sender_that_waits_is_in_nobodys_way",
+)
+class GivesNothingBack(SmallMailbox):
+    async def _release(self, ids: list[UUID]) -> None:
+        pass
+
+
+@breaks("consuming.handler_can_stop_its_consumer")
+class CannotBeStopped(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        class Deaf(Context):
+            def stop(self) -> None:
+                pass
+
+        await _call(handler, message, Deaf(self, message, context))
+
+
+@breaks("consuming.stop_ends_the_waiting")
+class ClaimsOnWhenCancelled(SmallMailbox):
+    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+        return await asyncio.shield(super().dequeue(limit, wait=wait))
+
+
+@breaks("consuming.failure_during_a_stop_counts")
+class NeverMindWhenStopping(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        try:
+            await _call(handler, message, context)
+        except Exception:
+            if not context.stopping:
+                raise
+
+
+@breaks("consuming.closing_the_mailbox_ends_it")
+class ClosedIsAFault(SmallMailbox):
+    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+        try:
+            return await super().dequeue(limit, wait=wait)
+        except MailboxClosedError as error:
+            raise OSError from error
+
+
+@breaks("consuming.closed_mailbox_is_refused")
+class OpenEnoughToCount(SmallMailbox):
+    async def status(self) -> MailboxStats:
+        return stats_of(self.store, self.dead)
+
+
+@breaks("consuming.arguments_are_checked")
+class TakesAnyConsumer(SmallMailbox):
+    def consume(self, handler: Any, **options: Any) -> Consumer:
+        try:
+            return super().consume(handler, **options)
+        except (TypeError, ValueError):
+            return super().consume(print)

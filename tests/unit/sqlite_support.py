@@ -1,0 +1,59 @@
+"""What the tests of the SQLite backend share."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pymailbox import (
+    open_mailbox,
+)
+from pymailbox.backends.sqlite import SqliteMailbox, engine, schema
+
+MIB = 1024 * 1024
+
+
+async def open_sqlite(location: str, **options: Any) -> SqliteMailbox:
+    mailbox = await open_mailbox(location, **options)
+    assert isinstance(mailbox, SqliteMailbox)
+    return mailbox
+
+
+def content(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def query(file: Path, statement: str) -> list[tuple[object, ...]]:
+    connection = sqlite3.connect(file)
+    try:
+        return connection.execute(statement).fetchall()
+    finally:
+        connection.close()
+
+
+def run_script(script: str, *arguments: object) -> str:
+    """Runs Python in a process of its own, and returns what it printed."""
+    command = [sys.executable, "-W", "error", "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def limit_connections(monkeypatch: pytest.MonkeyPatch, pragma: str) -> None:
+    """Connections that are opened from now on get the pragma."""
+
+    def connect(file: str) -> sqlite3.Connection:
+        connection = schema.connect(file)
+        connection.execute(pragma)
+        return connection
+
+    monkeypatch.setattr(engine, "connect", connect)

@@ -1,0 +1,97 @@
+"""A mailbox in memory that is slow or fails as a test wants it, and tells what it was asked for.
+
+``pymailbox.testing.FaultyMailbox`` fails as real storages do; this one raises anything, anywhere, and holds calls up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+from uuid import UUID
+
+from pymailbox import MailboxStats, MemoryMailbox, MessageRecord
+from pymailbox._arguments import Options, PreparedMessage
+from pymailbox._handle import EmbeddedMailbox
+
+
+class StagedMailbox(MemoryMailbox):
+    """Suspends in every verb, as a real storage does."""
+
+    def __init__(self, name: str | None = None, **options: Any) -> None:
+        super().__init__(name, Options(**options))
+        self.faults: dict[str, list[BaseException]] = {}
+        """By verb, what its next calls raise."""
+        self.events: list[str] = []
+        """Each verb's beginning and end."""
+        self.held_up: dict[str, asyncio.Event] = {}
+        """By verb, what its calls wait for before they do anything."""
+        self.claims_held_up: asyncio.Event | None = None
+        """What claims wait for that have claimed something, before they return it."""
+        self.left: list[Callable[[], None]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    def fail_next(self, verb: str, *errors: BaseException) -> None:
+        self.faults.setdefault(verb, []).extend(errors)
+
+    def leave_page(self) -> None:
+        """Gives back what this handle holds, as a page does that is left."""
+        with self._memory.lock:
+            self._shelf.queue(self.name).release_all(self._holder)
+        for left in self.left:
+            left()
+
+    def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
+        self.left.append(left)
+        return lambda: self.left.remove(left)
+
+    async def _play(self, verb: str, call: Awaitable[Any]) -> Any:
+        self.events.append(f"{verb} begins")
+        try:
+            if verb in self.held_up:
+                await self.held_up[verb].wait()
+            await asyncio.sleep(0)
+            if self.faults.get(verb):
+                raise self.faults[verb].pop(0)
+            return await call
+        finally:
+            self.events.append(f"{verb} ends")
+            if asyncio.iscoroutine(call):
+                call.close()
+
+    async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
+        records: list[MessageRecord] = await self._play("claim", super()._claim(limit, wait))
+        if self.claims_held_up is not None:
+            try:
+                await self.claims_held_up.wait()
+            except asyncio.CancelledError:
+                await super()._release([record.id for record in records])
+                raise
+        return records
+
+    async def _release(self, ids: list[UUID]) -> None:
+        await self._play("release", super()._release(ids))
+
+    async def _remove(self, ids: list[UUID]) -> int:
+        count: int = await self._play("remove", super()._remove(ids))
+        return count
+
+    async def _remove_and_send(
+        self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
+    ) -> list[int | None] | None:
+        depths: list[int | None] | None = await self._play("send", super()._remove_and_send(message_id, sends))
+        return depths
+
+    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool:
+        failed: bool = await self._play("fail", super()._fail(message_id, delay_ms, error))
+        return failed
+
+    async def _bury(self, message_id: UUID, reason: str) -> bool:
+        buried: bool = await self._play("bury", super()._bury(message_id, reason))
+        return buried
+
+    async def _count(self) -> MailboxStats:
+        stats: MailboxStats = await self._play("count", super()._count())
+        return stats

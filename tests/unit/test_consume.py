@@ -1,0 +1,702 @@
+"""The actor loop beyond the conformance checks: its commits, and what it does when the storage, or Python, fails."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from pymailbox import (
+    Capability,
+    ConnectionLostError,
+    Consumer,
+    Context,
+    MailboxError,
+    MessageRecord,
+    Reject,
+    RetryPolicy,
+    StorageCorruptError,
+    StorageFullError,
+    UnsupportedError,
+    open_mailbox,
+)
+from pymailbox.actors import consumer as consumer_module
+from pymailbox.actors import storage as storage_module
+from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
+from tests.unit.staged_mailboxes import StagedMailbox
+
+AT_ONCE = RetryPolicy(first_delay=0.0)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is tried again soon."""
+    monkeypatch.setattr(storage_module, "_PAUSES", RetryPolicy(first_delay=0.001, longest_delay=0.002))
+
+
+async def until(seen: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + 10
+    while not seen():
+        assert loop.time() < deadline, "it never came about"
+        await asyncio.sleep(0.001)
+
+
+async def left(mailbox: StagedMailbox) -> tuple[int, int]:
+    """Queued and inflight messages."""
+    stats = await mailbox.status()
+    return stats.queued_messages, stats.inflight_messages
+
+
+async def fill(mailbox: StagedMailbox, count: int = 3, sender: bytes = b"sender") -> None:
+    for number in range(count):
+        await mailbox.enqueue(sender, b"%d" % number)
+
+
+async def rest(mailbox: StagedMailbox) -> list[tuple[bytes, int]]:
+    """What another handle gets, with delivery counts."""
+    async with StagedMailbox(mailbox.name) as other:
+        return [(record.payload, record.delivery_count) for record in await other.dequeue()]
+
+
+# -- commits -----------------------------------------------------------------------------------------------------------
+
+
+async def test_next_batch_is_claimed_with_the_last_acks() -> None:
+    async with StagedMailbox("with-acks", batch_size=2) as mailbox:
+        await fill(mailbox, 4)
+        consumer = mailbox.consume(lambda message: None)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: mailbox.events.count("remove ends") >= 3)
+        consumer.stop()
+        await task
+        first_claim = mailbox.events.index("claim ends")
+        second_claim = mailbox.events.index("claim begins", first_claim)
+        # nothing came between, so that a backend which shares commits makes one of both
+        assert mailbox.events[second_claim - 1] == "remove begins"
+
+
+async def test_acks_that_come_during_a_commit_share_the_next() -> None:
+    async with StagedMailbox("shared-acks") as mailbox:
+        await fill(mailbox, 10)
+        mailbox.held_up["remove"] = asyncio.Event()
+        seen: list[bytes] = []
+        consumer = mailbox.consume(lambda message: seen.append(message.payload))
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: len(seen) == 10)
+        mailbox.held_up["remove"].set()
+        consumer.stop()
+        await task
+        assert mailbox.events.count("remove begins") == 2
+        assert await left(mailbox) == (0, 0)
+
+
+# -- a storage that fails ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [ConnectionLostError, StorageFullError])
+@pytest.mark.parametrize("verb", ["count", "claim", "remove", "fail", "bury"])
+async def test_what_passes_by_itself_is_waited_for(verb: str, error: type[MailboxError]) -> None:
+    async with StagedMailbox(f"{verb}-{error.__name__}") as mailbox:
+        await fill(mailbox, 3)
+        mailbox.fail_next(verb, *[error() for _ in range(5)])
+        runs: list[tuple[bytes, int]] = []
+
+        def handler(message: MessageRecord) -> None:
+            runs.append((message.payload, message.delivery_count))
+            if message.payload == b"1" and message.delivery_count == 1:
+                raise ValueError("on purpose")
+            if message.payload == b"2":
+                raise Reject
+
+        consumer = mailbox.consume(handler, retry=AT_ONCE)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: not mailbox.faults[verb] and len(runs) == 4)
+        consumer.stop()
+        await task
+        assert sorted(runs) == [(b"0", 1), (b"1", 1), (b"1", 2), (b"2", 1)]
+        stats = await mailbox.status()
+        assert (stats.queued_messages, stats.inflight_messages, stats.dead_letters) == (0, 0, 1)
+
+
+async def test_nothing_is_claimed_while_acks_fail() -> None:
+    async with StagedMailbox("acks-fail", batch_size=2) as mailbox:
+        await fill(mailbox, 6)
+        mailbox.fail_next("remove", *[ConnectionLostError() for _ in range(20)])
+        seen: list[bytes] = []
+        consumer = mailbox.consume(lambda message: seen.append(message.payload))
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: len(mailbox.faults["remove"]) < 5)
+        # the claim that was made together with the first acknowledgement, and none after it
+        assert len(seen) <= 4
+        await until(lambda: len(seen) == 6)
+        consumer.stop()
+        await task
+
+
+async def test_full_storage_is_a_failed_delivery_for_what_is_sent() -> None:
+    async with StagedMailbox("full") as mailbox, StagedMailbox("full-out") as outbox:
+        await fill(mailbox, 2)
+        mailbox.fail_next("send", StorageFullError("no room"))
+        runs: list[tuple[bytes, int]] = []
+
+        def handler(message: MessageRecord, context: Context) -> None:
+            runs.append((message.payload, message.delivery_count))
+            context.send(outbox, b"me", message.payload)
+            if len(runs) == 3:
+                context.stop()
+
+        await mailbox.consume(handler, retry=AT_ONCE)
+        assert sorted(runs) == [(b"0", 1), (b"0", 2), (b"1", 1)]
+        assert await left(outbox) == (2, 0)
+
+
+async def test_lost_connection_repeats_the_commit_not_the_handler() -> None:
+    async with StagedMailbox("lost") as mailbox, StagedMailbox("lost-out") as outbox:
+        await fill(mailbox, 1)
+        mailbox.fail_next("send", *[ConnectionLostError() for _ in range(3)])
+        runs: list[int] = []
+
+        def handler(message: MessageRecord, context: Context) -> None:
+            runs.append(message.delivery_count)
+            context.send(outbox, b"me", b"once")
+
+        consumer = mailbox.consume(handler)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: not mailbox.faults["send"])
+        consumer.stop()
+        await task
+        assert runs == [1]
+        assert await left(outbox) == (1, 0)
+
+
+@pytest.mark.parametrize("verb", ["claim", "remove", "fail", "bury"])
+async def test_other_errors_end_it(verb: str) -> None:
+    async with StagedMailbox(f"ends-{verb}") as mailbox:
+        await fill(mailbox, 8)
+        mailbox.fail_next(verb, StorageCorruptError("on purpose"))
+
+        async def handler(message: MessageRecord) -> None:
+            await asyncio.sleep(0.001)
+            if message.payload == b"1":
+                raise ValueError("on purpose")
+            if message.payload == b"2":
+                raise Reject
+
+        with pytest.raises(StorageCorruptError, match="on purpose"):
+            await mailbox.consume(handler, concurrency=3)
+        queued, inflight = await left(mailbox)
+        # an acknowledgement that failed leaves its messages with the handle; all others are handled or back
+        assert inflight <= (3 if verb == "remove" else 0)
+        assert queued + inflight > 0
+
+
+async def test_claim_under_way_does_not_overtake_a_failed_message() -> None:
+    async with StagedMailbox("overtaking", batch_size=2) as mailbox:
+        await fill(mailbox, 4)
+        seen: list[bytes] = []
+
+        def handler(message: MessageRecord, context: Context) -> None:
+            if message.delivery_count == 1 and message.payload == b"0":
+                # the next claim takes what comes behind it, and is slow to say so
+                mailbox.claims_held_up = asyncio.Event()
+                raise ValueError("on purpose")
+            seen.append(message.payload)
+            if len(seen) == 4:
+                context.stop()
+
+        policy = RetryPolicy(first_delay=0.05, jitter=0.0)
+        task = asyncio.ensure_future(mailbox.consume(handler, retry=policy, ordered_by_sender=True))
+        await until(lambda: mailbox.events.count("claim ends") == 2)
+        await until(lambda: "fail ends" in mailbox.events)
+        assert mailbox.claims_held_up is not None
+        mailbox.claims_held_up.set()
+        await task
+        assert seen == [b"0", b"1", b"2", b"3"]
+
+
+async def test_sender_with_a_backlog_is_not_claimed_without_end() -> None:
+    async with StagedMailbox("backlog") as mailbox:
+        await fill(mailbox, 1000)
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        async def handler(message: MessageRecord) -> None:
+            begun.set()
+            await may_end.wait()
+
+        consumer = mailbox.consume(handler, concurrency=2, ordered_by_sender=True)
+        task = asyncio.ensure_future(consumer)
+        await begun.wait()
+        await asyncio.sleep(0.1)  # time for too many claims
+        _, inflight = await left(mailbox)
+        assert 250 < inflight < 300
+        consumer.stop()
+        may_end.set()
+        await task
+        assert await left(mailbox) == (999, 0)
+
+
+async def test_stop_gives_a_failing_storage_one_more_try() -> None:
+    async with StagedMailbox("last-try") as mailbox:
+        await fill(mailbox, 1)
+        mailbox.fail_next("remove", *[ConnectionLostError("gone for good") for _ in range(10_000)])
+        consumer = mailbox.consume(lambda message: None)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: len(mailbox.faults["remove"]) < 9_998)
+        consumer.stop()
+        with pytest.raises(ConnectionLostError, match="gone for good"):
+            await task
+
+
+async def test_message_that_was_taken_back_sends_nothing() -> None:
+    async with StagedMailbox("taken") as mailbox, StagedMailbox("taken-out") as outbox:
+        await fill(mailbox, 1)
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            context.send(outbox, b"me", b"never")
+            await mailbox._release([message.id])
+            context.stop()
+
+        await mailbox.consume(handler)
+        assert await left(outbox) == (0, 0)
+        assert await rest(mailbox) == [(b"0", 1)]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_target_that_cannot_be_sent_to_is_a_failure(closed: bool) -> None:
+    async with StagedMailbox("bad-target") as mailbox, await open_mailbox("memory://closed") as other:
+        seed = await Database(SeedMailbox).open("elsewhere")
+        if closed:
+            await other.close()
+        await fill(mailbox, 1)
+
+        def handler(message: MessageRecord, context: Context) -> None:
+            context.send(other if closed else seed, b"me", b"never")
+
+        consumer = mailbox.consume(handler, retry=RetryPolicy(max_deliveries=1))
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: "bury ends" in mailbox.events)
+        consumer.stop()
+        await task
+        [letter] = await mailbox.dead_letters()
+        assert ("MailboxClosedError" if closed else "is in another database") in letter.reason
+        await mailbox.discard(letter.record.id)
+
+
+# -- how it ends -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_interrupt_in_a_handler_ends_it(kind: type[BaseException], asynchronous: bool) -> None:
+    async with StagedMailbox(f"{kind.__name__}-{asynchronous}") as mailbox:
+        await fill(mailbox, 3)
+
+        def synchronous_handler(message: MessageRecord) -> None:
+            raise kind
+
+        async def asynchronous_handler(message: MessageRecord) -> None:
+            await asyncio.sleep(0)
+            raise kind
+
+        with pytest.raises(kind):
+            await mailbox.consume(asynchronous_handler if asynchronous else synchronous_handler)
+        assert await rest(mailbox) == [(b"0", 1), (b"1", 1), (b"2", 1)]
+
+
+def test_end_of_the_loop_gives_everything_back() -> None:
+    """``asyncio.run`` cancels every task when it ends: the consumer's, and those of its handlers."""
+
+    async def main() -> None:
+        mailbox = StagedMailbox("end-of-loop")
+        kept.append(mailbox)
+        await fill(mailbox, 5)
+        begun = asyncio.Event()
+
+        async def handler(message: MessageRecord) -> None:
+            begun.set()
+            await asyncio.sleep(60)
+
+        kept.append(asyncio.ensure_future(mailbox.consume(handler, concurrency=2)))
+        await begun.wait()
+
+    async def look() -> list[tuple[bytes, int]]:
+        async with StagedMailbox("end-of-loop") as other:
+            return [(record.payload, record.delivery_count) for record in await other.dequeue()]
+
+    kept: list[Any] = []
+    asyncio.run(main())
+    assert asyncio.run(look()) == [(b"%d" % number, 1) for number in range(5)]
+    with pytest.warns(ResourceWarning):  # noqa: PT031  the mailbox was never closed
+        kept.clear()
+        gc.collect()
+
+
+async def test_handlers_that_are_cancelled_with_their_consumer_have_not_failed() -> None:
+    async with StagedMailbox("together") as mailbox:
+        await fill(mailbox, 2)
+        begun = asyncio.Event()
+
+        async def handler(message: MessageRecord) -> None:
+            begun.set()
+            await asyncio.sleep(60)
+
+        consumer = mailbox.consume(handler)
+        task = asyncio.ensure_future(consumer)
+        await begun.wait()
+        for one in (*consumer._handling, task):
+            one.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await rest(mailbox) == [(b"0", 1), (b"1", 1)]
+
+
+async def test_handler_that_will_not_be_ended_is_acked() -> None:
+    async with StagedMailbox("stubborn") as mailbox:
+        await fill(mailbox, 1)
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        async def handler(message: MessageRecord) -> None:
+            begun.set()
+            while not may_end.is_set():
+                try:
+                    await may_end.wait()
+                except asyncio.CancelledError:
+                    continue
+
+        task = asyncio.ensure_future(mailbox.consume(handler))
+        await begun.wait()
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0.01)
+        assert not task.done()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await left(mailbox) == (0, 0)
+
+
+async def test_third_cancellation_waits_for_nothing() -> None:
+    async with StagedMailbox("hung") as mailbox:
+        await fill(mailbox, 1)
+        mailbox.held_up["remove"] = asyncio.Event()
+        task = asyncio.ensure_future(mailbox.consume(lambda message: None))
+        await until(lambda: "remove begins" in mailbox.events)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0.01)
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_handler_that_outlives_a_stop_is_ended_by_a_timeout() -> None:
+    async with StagedMailbox("outlives") as mailbox:
+        await fill(mailbox, 1)
+
+        begun = asyncio.Event()
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            context.stop()
+            begun.set()
+            await asyncio.sleep(60)
+
+        task = asyncio.ensure_future(mailbox.consume(handler))
+        await begun.wait()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(task, 0.02)
+        assert await rest(mailbox) == [(b"0", 1)]
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_stop_does_not_wait_for_the_next_attempt(in_order: bool) -> None:
+    async with StagedMailbox(f"no-wait-{in_order}") as mailbox:
+        await fill(mailbox, 3)
+
+        def handler(message: MessageRecord) -> None:
+            raise ValueError("on purpose")
+
+        never = RetryPolicy(first_delay=1e6, longest_delay=1e6)
+        consumer = mailbox.consume(handler, retry=never, ordered_by_sender=in_order)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: len(consumer._waiting) == 1 if in_order else mailbox.events.count("fail ends") == 3)
+        consumer.stop()
+        await asyncio.wait_for(task, 10)
+        assert await left(mailbox) == (3, 0)
+        # in order nothing may overtake what failed, so that it comes back without a delay
+        assert await rest(mailbox) == ([(b"0", 2), (b"1", 1), (b"2", 1)] if in_order else [])
+
+
+async def test_page_that_is_left_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer_module, "AFTER_DEPARTURE", 1000.0)
+    async with StagedMailbox("left-page") as mailbox, StagedMailbox("left-page") as other:
+        await fill(mailbox, 4)
+        seen: list[bytes] = []
+        may_end = asyncio.Event()
+
+        async def handler(message: MessageRecord) -> None:
+            seen.append(message.payload)
+            await may_end.wait()
+
+        consumer = mailbox.consume(handler)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: seen)
+        mailbox.leave_page()
+        may_end.set()
+        await asyncio.sleep(0.01)
+        # what ran has been acknowledged; what had not begun is for others, as if it had not been handed out
+        taken = await other.dequeue(2)
+        assert [(record.payload, record.delivery_count) for record in taken] == [(b"1", 1), (b"2", 1)]
+        assert seen == [b"0"]
+        consumer._resume()
+        await until(lambda: len(seen) == 2)
+        assert seen == [b"0", b"3"]
+        consumer.stop()
+        await task
+        assert mailbox.left == []
+
+
+# -- other tasks -------------------------------------------------------------------------------------------------------
+
+
+async def through_create_task(consumer: Consumer) -> None:
+    await asyncio.create_task(consumer)
+
+
+async def through_a_group(consumer: Consumer) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(consumer)
+
+
+async def through_gather(consumer: Consumer) -> None:
+    await asyncio.gather(consumer, asyncio.sleep(0))
+
+
+@pytest.mark.parametrize("run", [through_create_task, through_a_group, through_gather])
+async def test_consumer_is_a_coroutine(run: Callable[[Consumer], Awaitable[None]]) -> None:
+    async with StagedMailbox(run.__name__) as mailbox:
+        await fill(mailbox, 1)
+        await run(mailbox.consume(lambda message, context: context.stop()))
+        assert await left(mailbox) == (0, 0)
+
+
+async def test_forgotten_await_is_reported() -> None:
+    async with StagedMailbox("forgotten") as mailbox:
+        with pytest.warns(RuntimeWarning, match="never awaited"):  # noqa: PT031
+            mailbox.consume(lambda message: None)
+            gc.collect()
+
+
+async def test_stop_before_the_start() -> None:
+    async with StagedMailbox("early") as mailbox:
+        await fill(mailbox, 1)
+        consumer = mailbox.consume(lambda message: None)
+        consumer.stop()
+        await consumer
+        assert await rest(mailbox) == [(b"0", 1)]
+
+
+async def test_synchronous_handlers_let_other_tasks_run() -> None:
+    async with await open_mailbox("memory://") as mailbox:
+        for _ in range(50):
+            await mailbox.enqueue(b"", b"")
+        handled = 0
+        handled_at: list[int] = []
+
+        def handler(message: MessageRecord, context: Context) -> None:
+            nonlocal handled
+            handled += 1
+            if handled == 50:
+                context.stop()
+
+        async def look() -> None:
+            while handled < 50:
+                handled_at.append(handled)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(mailbox.consume(handler), look())
+        assert len(set(handled_at)) >= 50
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_context_is_over_with_its_handler(fails: bool) -> None:
+    async with StagedMailbox("over") as mailbox:
+        await fill(mailbox, 1)
+        contexts: list[Context] = []
+
+        def handler(message: MessageRecord, context: Context) -> None:
+            contexts.append(context)
+            context.stop()
+            if fails:
+                raise ValueError("on purpose")
+
+        await mailbox.consume(handler)
+        with pytest.raises(RuntimeError, match="before it returns"):
+            contexts[0].send(mailbox, b"me", b"late")
+        await mailbox.purge()
+
+
+async def test_bad_send_raises_where_it_is_made() -> None:
+    async with StagedMailbox("bad-send") as mailbox:
+        await fill(mailbox, 1)
+        errors: list[str] = []
+
+        def handler(message: MessageRecord, context: Context) -> None:
+            for arguments in ((None, b"", b""), (mailbox, "me", b""), (mailbox, b"me", None), (mailbox, b"", b"", 3)):
+                with pytest.raises(TypeError) as caught:
+                    context.send(*arguments)
+                errors.append(str(caught.value).split()[0])
+            context.stop()
+
+        await mailbox.consume(handler)
+        assert errors == ["mailbox", "sender", "payload", "priority"]
+
+
+@pytest.mark.parametrize("generator", [True, False])
+async def test_generator_is_no_handler(generator: bool) -> None:
+    def synchronous(message: MessageRecord) -> Any:
+        yield
+
+    async def asynchronous(message: MessageRecord) -> Any:
+        yield
+
+    async with StagedMailbox("generator") as mailbox:
+        with pytest.raises(TypeError, match="must not be a generator"):
+            mailbox.consume(synchronous if generator else asynchronous)
+
+
+# -- the seed's verbs alone --------------------------------------------------------------------------------------------
+
+
+async def seed_mailbox(count: int) -> Any:
+    mailbox = await Database(SeedMailbox).open("inbox")
+    for number in range(count):
+        await mailbox.enqueue(b"sender", b"%d" % number)
+    return mailbox
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_without_nack_a_failed_message_is_tried_again_from_memory(in_order: bool) -> None:
+    mailbox = await seed_mailbox(3)
+    runs: list[tuple[bytes, int]] = []
+
+    def handler(message: MessageRecord, context: Context) -> None:
+        runs.append((message.payload, message.delivery_count))
+        if message.payload == b"0" and message.delivery_count < 3:
+            raise ValueError("on purpose")
+        if len(runs) == 5:
+            context.stop()
+
+    await mailbox.consume(handler, retry=RetryPolicy(first_delay=0.01), ordered_by_sender=in_order)
+    if in_order:
+        assert runs == [(b"0", 1), (b"0", 2), (b"0", 3), (b"1", 1), (b"2", 1)]
+    assert sorted(runs) == [(b"0", 1), (b"0", 2), (b"0", 3), (b"1", 1), (b"2", 1)]
+    assert (await mailbox.status()).inflight_messages == 0
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+async def test_without_release_and_delay_a_failed_message_is_nacked_after_its_pause(in_order: bool) -> None:
+    class Lesser(SmallMailbox):
+        capabilities = frozenset(Capability) - {Capability.RELEASE, Capability.DELAY}
+
+    async with await Database(Lesser).open("inbox") as mailbox:
+        await mailbox.enqueue(b"sender", b"0")
+        counts: list[int] = []
+
+        def handler(message: MessageRecord, context: Context) -> None:
+            counts.append(message.delivery_count)
+            if message.delivery_count < 3:
+                raise ValueError("on purpose")
+            context.stop()
+
+        running = mailbox.consume(handler, retry=RetryPolicy(first_delay=0.01), ordered_by_sender=in_order)
+        await asyncio.wait_for(running, 10)
+        assert counts == [1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [Reject("no good"), ValueError("no good")])
+async def test_without_dead_letters_giving_up_ends_it(error: Exception) -> None:
+    mailbox = await seed_mailbox(1)
+
+    def handler(message: MessageRecord) -> None:
+        raise error
+
+    with pytest.raises(type(error), match="no good") as caught:
+        await mailbox.consume(handler, retry=RetryPolicy(first_delay=0.0, max_deliveries=2))
+    assert "SeedMailbox has no dead letters" in caught.value.__notes__[0]
+    assert (await mailbox.status()).inflight_messages == 1
+
+
+async def test_without_release_a_stop_finishes_what_was_claimed() -> None:
+    mailbox = await seed_mailbox(15)  # it claims ten at a time
+    seen: list[bytes] = []
+
+    def handler(message: MessageRecord, context: Context) -> None:
+        seen.append(message.payload)
+        context.stop()
+
+    await mailbox.consume(handler)
+    assert seen == [b"%d" % number for number in range(10)]
+    stats = await mailbox.status()
+    assert (stats.queued_messages, stats.inflight_messages) == (5, 0)
+
+
+async def test_without_release_a_stop_does_not_try_failures_again() -> None:
+    mailbox = await seed_mailbox(2)
+    runs: list[bytes] = []
+
+    def handler(message: MessageRecord, context: Context) -> None:
+        runs.append(message.payload)
+        context.stop()
+        raise ValueError("on purpose")
+
+    await asyncio.wait_for(mailbox.consume(handler), 10)
+    assert runs == [b"0", b"1"]
+
+
+async def test_without_release_a_second_cancellation_handles_no_more() -> None:
+    mailbox = await seed_mailbox(5)
+    begun: list[bytes] = []
+
+    async def handler(message: MessageRecord) -> None:
+        begun.append(message.payload)
+        await asyncio.sleep(60)
+
+    task = asyncio.ensure_future(mailbox.consume(handler))
+    await until(lambda: begun)
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0.01)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 10)
+    assert begun == [b"0"]
+    assert (await mailbox.status()).inflight_messages == 5
+
+
+async def test_without_ack_and_send_nothing_can_be_sent() -> None:
+    mailbox = await seed_mailbox(1)
+    errors: list[str] = []
+
+    def handler(message: MessageRecord, context: Context) -> None:
+        with pytest.raises(UnsupportedError) as caught:
+            context.send(mailbox, b"me", b"never")
+        errors.append(str(caught.value))
+        context.stop()
+
+    await mailbox.consume(handler)
+    assert "SeedMailbox cannot commit" in errors[0]
+    assert "message_id" in errors[0]
+
+
+async def test_no_warning_is_left_behind() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        async with StagedMailbox("quiet") as mailbox:
+            await fill(mailbox, 1)
+            await mailbox.consume(lambda message, context: context.stop())
+        gc.collect()

@@ -1,0 +1,108 @@
+"""The public names: there, documented, listed, and no others."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pymailbox
+import pymailbox.testing
+
+PUBLIC = [(module, name) for module in (pymailbox, pymailbox.testing) for name in module.__all__]
+
+CONTRACT = {
+    "IndexedDbMailbox",
+    "Mailbox",
+    "MailboxClosedError",
+    "MailboxDepthObserver",
+    "MailboxError",
+    "MailboxStats",
+    "MemoryMailbox",
+    "MessagePriority",
+    "MessageRecord",
+    "MessageStatus",
+    "NewMessage",
+    "SqliteMailbox",
+    "StorageCorruptError",
+    "StorageFullError",
+    "StorageUnavailableError",
+    "UnsupportedError",
+    "WrongThreadError",
+    "ConnectionLostError",
+    "delete_mailbox",
+    "list_mailboxes",
+    "open_mailbox",
+}
+"""Names that other programs are written against."""
+
+
+def test_the_contracts_names_are_public() -> None:
+    assert CONTRACT - set(pymailbox.__all__) == set()
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC)
+def test_public_name_is_there(module: Any, name: str) -> None:
+    assert getattr(module, name) is not None
+    namespace: dict[str, Any] = {}
+    exec(f"from {module.__name__} import {name}", namespace)
+    assert namespace[name] is getattr(module, name)
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC)
+def test_public_class_or_function_is_documented(module: Any, name: str) -> None:
+    value = getattr(module, name)
+    if not (inspect.isclass(value) or inspect.isfunction(value)):
+        return
+    # a dataclass without a docstring of its own gets its signature for one
+    assert (value.__doc__ or "").strip(), f"{name} has no docstring"
+    assert not str(value.__doc__).startswith(f"{name}("), f"{name} has no docstring"
+    if inspect.isclass(value):
+        for member, function in inspect.getmembers(value, inspect.isroutine):
+            if not member.startswith("_") and str(getattr(function, "__module__", "")).startswith("pymailbox"):
+                assert inspect.getdoc(function), f"{name}.{member} has no docstring"
+
+
+@pytest.mark.parametrize("module", [pymailbox, pymailbox.testing])
+def test_dir_lists_every_public_name(module: Any) -> None:
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert set(module.__all__) - set(dir(module)) == set()
+
+
+@pytest.mark.parametrize("module", [pymailbox, pymailbox.testing])
+def test_star_import_gives_the_public_names(module: Any) -> None:
+    namespace: dict[str, Any] = {}
+    exec(f"from {module.__name__} import *", namespace)
+    assert set(module.__all__) == set(namespace) - {"__builtins__"}
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'pymailbox' has no attribute 'Inbox'"):
+        getattr(pymailbox, "Inbox")  # noqa: B009  mypy knows that it is not there
+    with pytest.raises(ImportError):
+        importlib.import_module("pymailbox.Inbox")
+
+
+def test_every_error_has_one_root_and_a_message() -> None:
+    for name in pymailbox.__all__:
+        value = getattr(pymailbox, name)
+        if inspect.isclass(value) and issubclass(value, Exception):
+            assert issubclass(value, pymailbox.MailboxError)
+            assert str(value()) == inspect.getdoc(value)
+            assert str(value("what happened")) == "what happened"
+
+
+def test_testing_needs_the_standard_library_only() -> None:
+    script = (
+        "import sys, pymailbox.testing\n"
+        "names = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(*sorted(names - sys.stdlib_module_names - {'pymailbox', '__main__'}))"
+    )
+    root = Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-S", "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []

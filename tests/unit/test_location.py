@@ -1,0 +1,111 @@
+"""Locations: what each one means, and what is wrong with the bad ones."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pymailbox import StorageUnavailableError
+from pymailbox import _location as location_module
+from pymailbox._location import Location, parse_location
+
+
+@pytest.mark.parametrize(
+    ("text", "location"),
+    [
+        ("inbox", Location("sqlite", "pymailbox.db", "inbox")),
+        ("a/b c%20?#ü", Location("sqlite", "pymailbox.db", "a/b c%20?#ü")),
+        ("x" * 200, Location("sqlite", "pymailbox.db", "x" * 200)),
+        ("C:\\inbox", Location("sqlite", "pymailbox.db", "C:\\inbox")),
+        ("memory:inbox", Location("sqlite", "pymailbox.db", "memory:inbox")),
+        ("memory://inbox", Location("memory", "", "inbox")),
+        ("memory://", Location("memory", "", None)),
+        ("MEMORY://Inbox", Location("memory", "", "Inbox")),
+        ("memory://a%2Fb%3Fc%23d", Location("memory", "", "a/b?c#d")),
+        ("memory://%C3%BC", Location("memory", "", "ü")),
+        ("memory://ü", Location("memory", "", "ü")),
+        ("memory://a%2520b", Location("memory", "", "a%20b")),
+        ("memory://a+b", Location("memory", "", "a+b")),
+        ("memory://a b", Location("memory", "", "a b")),
+        ("memory://" + "%C3%BC" * 200, Location("memory", "", "ü" * 200)),
+        ("indexeddb://inbox", Location("indexeddb", "", "inbox")),
+        ("indexeddb://", Location("indexeddb", "", None)),
+        ("sqlite:///file.db", Location("sqlite", "file.db", "default")),
+        ("sqlite:///file.db#inbox", Location("sqlite", "file.db", "inbox")),
+        ("sqlite:///folder/file.db#a%2Fb%23c", Location("sqlite", "folder/file.db", "a/b#c")),
+        ("sqlite:////tmp/file.db#inbox", Location("sqlite", "/tmp/file.db", "inbox")),
+        ("sqlite:////tmp/a%20b%3F%23.db", Location("sqlite", "/tmp/a b?#.db", "default")),
+        ("sqlite:///file.db#a/b?c", Location("sqlite", "file.db", "a/b?c")),
+    ],
+)
+def test_good_locations(text: str, location: Location) -> None:
+    assert parse_location(text) == location
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        (None, TypeError, "location must be a str, not NoneType"),
+        (b"inbox", TypeError, "location must be a str, not bytes"),
+        ("", ValueError, "location must not be empty; there are indexeddb://NAME"),
+        ("x" * 201, ValueError, "1 to 200 characters, not 201"),
+        ("a\nb", ValueError, r"control character '\\n'"),
+        ("a\x00b", ValueError, r"control character '\\x00'"),
+        ("a\x85b", ValueError, r"control character '\\x85'"),
+        ("a\ud800b", ValueError, "lone surrogate"),
+        ("memory://a%0Ab", ValueError, r"control character '\\n'"),
+        ("memory://" + "x" * 201, ValueError, "not 201"),
+        ("memory://a/b", ValueError, "percent-encoded"),
+        ("memory://a?b", ValueError, "percent-encoded"),
+        ("memory://a#b", ValueError, "percent-encoded"),
+        ("memory://100%", ValueError, "write '%25' for '%'"),
+        ("memory://%zz", ValueError, "write '%25' for '%'"),
+        ("memory://%FF", ValueError, "UTF-8"),
+        ("indexeddb://a/b", ValueError, "must look like indexeddb://NAME"),
+        ("sqlite://", ValueError, "must look like sqlite:///relative.db#NAME"),
+        ("sqlite:///", ValueError, "must look like sqlite:///relative.db#NAME"),
+        ("sqlite:///#inbox", ValueError, "must look like sqlite:///relative.db#NAME"),
+        ("sqlite://file.db", ValueError, "must look like sqlite:///relative.db#NAME"),
+        ("sqlite:///file.db?mode=ro", ValueError, "must look like sqlite:///relative.db#NAME"),
+        ("sqlite:///file.db#", ValueError, "1 to 200 characters, not 0"),
+        ("sqlite:///file.db#a#b", ValueError, "must look like sqlite:///relative.db#NAME"),
+        ("sqlite:///a%00b", ValueError, "NUL"),
+        ("redis://host/inbox", ValueError, "unknown scheme; there are indexeddb://NAME"),
+        ("http://example.org/inbox", ValueError, "unknown scheme"),
+        ("://inbox2" * 30, ValueError, "not 270"),
+    ],
+)
+def test_bad_locations(text: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words) as caught:
+        parse_location(text)
+    assert "location" in str(caught.value)
+
+
+def test_unknown_scheme_is_also_a_missing_backend() -> None:
+    with pytest.raises(StorageUnavailableError, match="sqlite:///FILE#NAME, memory://NAME"):
+        parse_location("redis://host/inbox")
+
+
+def test_plain_name_in_pyodide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(location_module, "IN_PYODIDE", True)
+    assert parse_location("inbox") == Location("indexeddb", "", "inbox")
+
+
+names = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=200)
+
+
+@given(names)
+def test_any_name_survives_encoding(name: str) -> None:
+    for prefix in ("memory://", "indexeddb://", "sqlite:///file.db#"):
+        assert parse_location(prefix + quote(name, safe="")).name == name
+
+
+@given(st.text())
+def test_any_text_is_a_location_or_a_value_error(text: str) -> None:
+    with suppress(ValueError):
+        assert parse_location(text).scheme in ("indexeddb", "sqlite", "memory")

@@ -1,0 +1,185 @@
+"""``open_mailbox``, ``list_mailboxes`` and ``delete_mailbox``: arguments, and the way to a backend."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pymailbox import (
+    MailboxClosedError,
+    MemoryMailbox,
+    SqliteMailbox,
+    StorageUnavailableError,
+    delete_mailbox,
+    list_mailboxes,
+    open_mailbox,
+)
+
+
+@pytest.fixture
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"location": 5}, TypeError, "location must be a str"),
+        ({"location": ""}, ValueError, "location must not be empty"),
+        ({"location": "redis://host/inbox"}, StorageUnavailableError, "unknown scheme; there are"),
+        ({"batch_size": 0}, ValueError, "batch_size"),
+        ({"batch_size": True}, TypeError, "batch_size"),
+        ({"max_deliveries": -1}, ValueError, "max_deliveries"),
+        ({"lease": 0}, ValueError, "lease"),
+        ({"lease": math.inf}, ValueError, "lease"),
+        ({"durability": "none"}, ValueError, "durability"),
+        ({"unknown": 1}, TypeError, "unknown"),
+    ],
+)
+def test_bad_arguments_raise_at_the_call(
+    in_tmp_path: Path, arguments: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        open_mailbox(**{"location": "sqlite:///never.db"} | arguments)
+    assert list(in_tmp_path.iterdir()) == []
+
+
+async def test_opening_can_be_awaited_or_entered() -> None:
+    location = f"memory://{uuid4()}"
+    mailbox = await open_mailbox(location, batch_size=1)
+    await mailbox.enqueue(b"sender", b"payload")
+    async with open_mailbox(location) as other:
+        assert len(await other.dequeue()) == 1
+    with pytest.raises(MailboxClosedError):
+        await other.status()
+    await mailbox.close()
+
+
+async def test_async_with_closes_after_an_error() -> None:
+    with pytest.raises(KeyError):
+        async with open_mailbox("memory://") as mailbox:
+            raise KeyError
+    with pytest.raises(MailboxClosedError):
+        await mailbox.status()
+
+
+async def test_async_with_passes_the_error_of_opening_on(in_tmp_path: Path) -> None:
+    with pytest.raises(StorageUnavailableError):
+        async with open_mailbox("sqlite:///."):
+            pass
+
+
+def test_nothing_is_opened_before_it_is_awaited(in_tmp_path: Path) -> None:
+    open_mailbox("sqlite:///never.db#inbox")
+    assert list(in_tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "emscripten", reason="the default of CPython")
+async def test_plain_name_is_a_sqlite_file(in_tmp_path: Path) -> None:
+    async with open_mailbox("inbox") as mailbox:
+        assert isinstance(mailbox, SqliteMailbox)
+        await mailbox.enqueue(b"sender", b"payload")
+    assert (in_tmp_path / "pymailbox.db").is_file()
+    async with open_mailbox("sqlite:///pymailbox.db#inbox") as same:
+        assert (await same.status()).queued_messages == 1
+
+
+async def test_schemes_lead_to_their_classes(in_tmp_path: Path) -> None:
+    async with open_mailbox("memory://inbox") as memory, open_mailbox("sqlite:///file.db") as sqlite:
+        assert isinstance(memory, MemoryMailbox)
+        assert isinstance(sqlite, SqliteMailbox)
+
+
+@pytest.mark.parametrize("use", [open_mailbox, list_mailboxes, delete_mailbox])
+async def test_no_indexeddb_outside_a_browser(use: Callable[[str], Any]) -> None:
+    with pytest.raises(
+        StorageUnavailableError, match=r"indexeddb:// .* only; here there are sqlite:///FILE#NAME and memory://NAME"
+    ):
+        await use("indexeddb://inbox")
+
+
+async def test_indexeddb_needs_a_name() -> None:
+    with pytest.raises((ValueError, StorageUnavailableError)):
+        await open_mailbox("indexeddb://")
+
+
+@pytest.mark.parametrize("prefix", ["memory://", "sqlite:///file.db#"])
+async def test_list_and_delete(in_tmp_path: Path, prefix: str) -> None:
+    names = sorted(f"{uuid4()} {suffix}" for suffix in ("a", "ü", "10%"))
+    locations = [prefix + name.replace("%", "%25") for name in names]
+    for location in locations:
+        async with open_mailbox(location) as mailbox:
+            await mailbox.enqueue(b"sender", b"payload")
+
+    async def listed() -> list[str]:
+        found = await list_mailboxes(locations[0])
+        assert found == sorted(found)
+        return [name for name in found if name in names]
+
+    assert await listed() == names
+    assert await delete_mailbox(locations[1]) is True
+    assert await delete_mailbox(locations[1]) is False
+    assert await listed() == [names[0], names[2]]
+    async with open_mailbox(locations[1]) as mailbox:
+        assert (await mailbox.status()).queued_messages == 0
+    for location in locations:
+        await delete_mailbox(location)
+
+
+@pytest.mark.parametrize("prefix", ["memory://", "sqlite:///file.db#"])
+async def test_deleted_mailbox_goes_on_empty(in_tmp_path: Path, prefix: str) -> None:
+    location = f"{prefix}{uuid4()}"
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue(b"sender", b"before")
+        held = await mailbox.dequeue()
+        await mailbox.enqueue(b"sender", b"before")
+        assert await delete_mailbox(location) is True
+        stats = await mailbox.status()
+        assert (stats.queued_messages, stats.inflight_messages) == (0, 0)
+        assert await mailbox.ack(held[0].id) is False
+        await mailbox.enqueue(b"sender", b"after")
+        assert [record.payload for record in await mailbox.dequeue()] == [b"after"]
+
+
+def test_listing_creates_nothing(in_tmp_path: Path) -> None:
+    assert asyncio.run(list_mailboxes("sqlite:///never.db")) == []
+    assert asyncio.run(delete_mailbox("sqlite:///never.db#inbox")) is False
+    assert list(in_tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("location", ["memory://", "indexeddb://"])
+async def test_only_a_named_mailbox_can_be_deleted(location: str) -> None:
+    with pytest.raises(ValueError, match="location must name the mailbox to delete"):
+        await delete_mailbox(location)
+
+
+@pytest.mark.parametrize("use", [list_mailboxes, delete_mailbox])
+@pytest.mark.parametrize(
+    ("location", "error"), [("", ValueError), (None, TypeError), ("x://y", StorageUnavailableError)]
+)
+async def test_bad_locations_to_list_and_delete(
+    use: Callable[[Any], Any], location: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error, match="location"):
+        await use(location)
+
+
+def test_importing_loads_no_backend() -> None:
+    script = (
+        "import sys, pymailbox; pymailbox.open_mailbox('memory://')\n"
+        "print(*(name for name in sys.modules if name.startswith('pymailbox.backends') or name in ('sqlite3', 'js')))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
+    assert run.stdout.split() == []

@@ -1,0 +1,350 @@
+"""How the SQLite backend lays out its messages, and what shares a commit."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from pymailbox import (
+    Durability,
+    MailboxStats,
+    MessagePriority,
+    NewMessage,
+    StorageFullError,
+    open_mailbox,
+)
+from pymailbox.backends.sqlite import SqliteMailbox, database, engine, handing, letters, rows, schema, session, verbs
+from pymailbox.backends.sqlite.engine import Call, Engine
+from tests.unit.sqlite_support import MIB, limit_connections, open_sqlite, query, run_script
+
+IN_HAND = "INDEX messages_in_order (mailbox=? AND hand=?)"
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (rows.SELECT_HAND, IN_HAND),
+        (handing.MARK_NEXT, "INDEX messages_in_order (mailbox=? AND hand=? AND priority=? AND rowid<?)"),
+        (handing.MARK_ONE, "INTEGER PRIMARY KEY (rowid=?)"),
+        (handing.FALL_DUE, "INDEX messages_by_due (mailbox=? AND due<?)"),
+        (handing.NEXT_DUE, "INDEX messages_by_due (mailbox=? AND due>?)"),
+        (handing.GIVE_BACK, "INTEGER PRIMARY KEY (rowid=?)"),
+        (handing.FAIL, "INTEGER PRIMARY KEY (rowid=?)"),
+        (handing.SELECT_WORN, "INDEX messages_failed (mailbox=? AND hand=? AND failures>?)"),
+        (handing.SELECT_ALL_WORN, IN_HAND),
+        (rows.FIND_BY_NUMBER, "INTEGER PRIMARY KEY (rowid=?)"),
+        (rows.FIND_BY_OWN_ID, "INDEX messages_by_own_id (mailbox=? AND own_id=?)"),
+        (rows.SELECT_LATER, "INDEX messages_by_due (mailbox=? AND due>?)"),
+        (verbs.DELETE_HELD, "INTEGER PRIMARY KEY (rowid=?)"),
+        (verbs.DELETE_ONE, "INTEGER PRIMARY KEY (rowid=?)"),
+        (verbs.DELETE_HAND, IN_HAND),
+        (letters.KILL, "INTEGER PRIMARY KEY (rowid=?)"),
+        (letters.RENEW, "INTEGER PRIMARY KEY (rowid=?)"),
+        (letters.SELECT_LETTERS, "letters USING INDEX letters_by_mailbox (mailbox=?)"),
+        (session.SELECT_IDS_AHEAD, "INDEX messages_by_own_id (mailbox=? AND own_id>? AND own_id<?)"),
+        (session.QUEUE_HAND, IN_HAND),
+    ],
+)
+async def test_query_plans(file: Path, location: str, statement: str, index: str) -> None:
+    await (await open_sqlite(location)).close()
+    connection = sqlite3.connect(file)
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", [0] * statement.count("?"))]
+    connection.close()
+    assert index in plan[0].replace("COVERING ", "")
+    assert not [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step]
+
+
+async def test_a_dequeue_writes_no_payload(file: Path, location: str) -> None:
+    mailbox = await open_sqlite(location)
+    await mailbox.enqueue(b"", bytes(8 * MIB))
+    query(file, "PRAGMA wal_checkpoint(TRUNCATE)")
+    log = file.with_name("mail.db-wal")
+    assert log.stat().st_size == 0
+    assert len(await mailbox.dequeue()) == 1
+    assert 0 < log.stat().st_size < 100_000
+    await mailbox.close()
+
+
+async def test_nothing_is_left_of_what_was_acknowledged(file: Path, location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue_many(NewMessage(b"", b"x", MessagePriority(number % 2)) for number in range(100))
+        await mailbox.ack_many([record.id for record in await mailbox.dequeue(70)])
+        await mailbox.purge()
+        await mailbox.enqueue(b"", b"", message_id=UUID(int=0))
+        assert await mailbox.ack(UUID(int=0))
+    for table in "messages", "bodies", "holders", "letters":
+        assert query(file, f"SELECT * FROM {table}") == []
+    assert query(file, "SELECT queued_normal, queued_high FROM mailboxes") == [(0, 0)]
+
+
+async def test_an_id_that_a_caller_foresaw_is_not_made_again(location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        known = await mailbox.enqueue(b"", b"")
+        foreseen = [UUID(int=known.int + ahead) for ahead in (2, 3, 40)]
+        for message_id in foreseen:
+            await mailbox.enqueue(b"", b"", message_id=message_id)
+        made = await mailbox.enqueue_many([NewMessage(b"", b"")] * 20)
+        ahead = UUID(int=made[-1].int + 3)
+        made += await mailbox.enqueue_many([NewMessage(b"", b""), NewMessage(b"", b"", message_id=ahead)] * 10)
+        made += await mailbox.enqueue_many([NewMessage(b"", b"")] * 20)
+        assert len({known, *foreseen, *made}) == 1 + len(foreseen) + 20 + 11 + 20
+
+
+class Commits:
+    """What the transactions of an engine were, as a test sees them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        run = Engine.run
+
+        def recorded(engine: Engine, calls: Sequence[Call]) -> None:
+            self.sizes.append(len(calls))
+            run(engine, calls)
+
+        monkeypatch.setattr(Engine, "run", recorded)
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> Commits:
+    return Commits(monkeypatch)
+
+
+async def test_calls_that_wait_share_a_commit(location: str, commits: Commits) -> None:
+    mailbox = await open_sqlite(location)
+    commits.sizes.clear()
+    with mailbox._file._worker.lock:
+        calls = [asyncio.create_task(mailbox.enqueue(b"", b"%d" % number)) for number in range(50)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*calls)
+    assert sum(commits.sizes) == 50
+    assert len(commits.sizes) <= 2
+    assert [record.payload for record in await mailbox.dequeue(50)] == [b"%d" % number for number in range(50)]
+    await mailbox.close()
+
+
+async def test_of_calls_that_share_a_commit_only_the_guilty_one_fails(
+    location: str, monkeypatch: pytest.MonkeyPatch, commits: Commits
+) -> None:
+    limit_connections(monkeypatch, "PRAGMA max_page_count = 100")
+    mailbox = await open_sqlite(location)
+    payloads = [b"first", b"small", bytes(MIB), b"last"]
+    with mailbox._file._worker.lock:
+        calls = [asyncio.create_task(mailbox.enqueue(b"", payload)) for payload in payloads]
+        await asyncio.sleep(0)
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [UUID, UUID, StorageFullError, UUID]
+    assert max(commits.sizes) >= 3
+    assert [record.payload for record in await mailbox.dequeue()] == [b"first", b"small", b"last"]
+    assert (await mailbox.status()).inflight_messages == 3
+    await mailbox.close()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, brief calls run at once where they can."""
+    monkeypatch.setattr(database, "_TURN", 60.0)
+    monkeypatch.setattr(database, "_SLOW", 60.0)
+
+
+async def claim_a_few(mailbox: SqliteMailbox, count: int = 20) -> list[UUID]:
+    """Also leaves nothing that a first claim has to do."""
+    await mailbox.enqueue_many([NewMessage(b"", b"")] * count)
+    return [record.id for record in await mailbox.dequeue(count)]
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_brief_calls_need_no_other_thread(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    remove = verbs.remove
+
+    def recorded(*arguments: Any, **options: Any) -> int:
+        threads.append(threading.get_ident())
+        return remove(*arguments, **options)
+
+    monkeypatch.setattr(verbs, "remove", recorded)
+    mailbox = await open_sqlite(location)
+    for message_id in await claim_a_few(mailbox):
+        await mailbox.enqueue(b"", b"")
+        assert await mailbox.ack(message_id)
+    assert threading.get_ident() in threads
+    await mailbox.close()
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_brief_call_waits_for_no_other_program_in_its_event_loop(file: Path, location: str) -> None:
+    mailbox = await open_sqlite(location)
+    held = await claim_a_few(mailbox)
+    for message_id in held:
+        other_program = sqlite3.connect(file, isolation_level=None)
+        await mailbox.status()
+        other_program.execute("BEGIN IMMEDIATE")
+        ack = asyncio.create_task(mailbox.ack(message_id))
+        await asyncio.sleep(0)  # else it would wait here for the very transaction that is ended next
+        assert not ack.done()
+        other_program.execute("COMMIT")
+        other_program.close()
+        assert await ack
+    await mailbox.close()
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_brief_call_sees_what_others_committed(file: Path, location: str) -> None:
+    mailbox = await open_sqlite(location)
+    for number, message_id in enumerate(await claim_a_few(mailbox)):
+        await mailbox.status()
+        connection = sqlite3.connect(file)
+        with connection:
+            connection.execute("UPDATE mailboxes SET queued_normal = ?", (1000 + number,))
+        connection.close()
+        assert (await mailbox.status()).queued_messages == 1000 + number
+        assert await mailbox.ack(message_id)
+    await mailbox.close()
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_brief_call_comes_after_the_calls_before_it(location: str) -> None:
+    mailbox = await open_sqlite(location)
+    for message_id in await claim_a_few(mailbox):
+        store = asyncio.create_task(mailbox.enqueue(b"", b""))
+        ack = asyncio.create_task(mailbox.ack(message_id))
+        claim = asyncio.create_task(mailbox.dequeue())
+        assert [record.id for record in await claim] == [await store]
+        assert await ack
+    await mailbox.close()
+
+
+async def test_brief_calls_leave_others_their_turn(location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        turn = asyncio.create_task(asyncio.sleep(0))
+        calls = 0
+        while not turn.done() and calls < 100_000:
+            await mailbox.status()
+            calls += 1
+        assert turn.done()
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_dequeue_that_waits_hears_of_other_processes_after_brief_calls(location: str) -> None:
+    mailbox = await open_sqlite(location)
+    for message_id in await claim_a_few(mailbox, 2):
+        await mailbox.ack(message_id)
+        waiting = asyncio.create_task(mailbox.dequeue(wait=math.inf))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(run_script, ENQUEUE, location)
+        (record,) = await asyncio.wait_for(waiting, 30)
+        await mailbox.ack(record.id)
+    await mailbox.close()
+
+
+ENQUEUE = """
+import asyncio, sys
+from pymailbox import open_mailbox
+
+async def main():
+    async with open_mailbox(sys.argv[1]) as mailbox:
+        await mailbox.enqueue(b"", b"")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("count", "size"), [(1500, 0), (30, MIB)])
+async def test_the_log_is_brought_into_the_file_now_and_then(file: Path, location: str, count: int, size: int) -> None:
+    async with open_mailbox(location, durability="relaxed") as mailbox:
+        for _ in range(count):
+            await mailbox.enqueue(b"", bytes(size))
+            (record,) = await mailbox.dequeue()
+            await mailbox.ack(record.id)
+        assert file.with_name("mail.db-wal").stat().st_size < 12 * MIB
+
+
+THREE_MEBIBYTES = """\
+import asyncio, sys
+from pymailbox import NewMessage, open_mailbox
+
+async def main():
+    async with open_mailbox(sys.argv[1], durability="relaxed") as mailbox:
+        await mailbox.enqueue_many(NewMessage(b"", bytes(8192)) for _ in range(384))
+
+asyncio.run(main())
+"""
+
+
+async def test_the_log_of_those_who_come_and_go_is_brought_into_the_file(file: Path, location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        for _ in range(6):
+            await asyncio.to_thread(run_script, THREE_MEBIBYTES, location)
+            await mailbox.status()  # only reads, but keeps the log from going with its last writer
+        assert file.with_name("mail.db-wal").stat().st_size < 12 * MIB
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_without_a_log_a_commit_waits_for_readers(
+    file: Path, location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file system that has no shared memory."""
+    monkeypatch.setattr(schema, "_use_write_ahead_log", lambda _: None)
+    mailbox = await open_sqlite(location)
+    (held,) = await claim_a_few(mailbox, 1)
+    reader = sqlite3.connect(file, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM messages").fetchall()
+    ack = asyncio.create_task(mailbox.ack(held))
+    await asyncio.wait([ack], timeout=0.1)
+    assert not ack.done()
+    reader.execute("COMMIT")
+    reader.close()
+    assert await ack
+    assert query(file, "PRAGMA journal_mode") == [("delete",)]
+    await mailbox.close()
+
+
+async def test_a_claim_that_is_cancelled_in_its_commit_goes_back(location: str) -> None:
+    mailbox = await open_sqlite(location)
+    await mailbox.enqueue(b"", b"")
+    with mailbox._file._worker.lock:
+        await_nothing = asyncio.create_task(mailbox.status())
+        claim = asyncio.create_task(mailbox.dequeue())
+        await asyncio.sleep(0)
+        claim.cancel()
+        await asyncio.wait([claim])
+    await await_nothing
+    assert await mailbox.status() == MailboxStats(1, 0, {MessagePriority.NORMAL: 1, MessagePriority.HIGH: 0})
+    assert [record.delivery_count for record in await mailbox.dequeue()] == [1]
+    await mailbox.close()
+
+
+@pytest.mark.parametrize(("durability", "synchronous"), [("strict", "FULL"), ("relaxed", "NORMAL")])
+async def test_what_stores_is_as_durable_as_asked(
+    location: str, monkeypatch: pytest.MonkeyPatch, durability: Durability, synchronous: str
+) -> None:
+    statements: list[str] = []
+
+    def connect(file: str) -> sqlite3.Connection:
+        connection = schema.connect(file)
+        connection.set_trace_callback(statements.append)
+        return connection
+
+    monkeypatch.setattr(engine, "connect", connect)
+    mailbox = await open_sqlite(location, durability=durability)
+    await mailbox.enqueue(b"", b"")
+    await mailbox.ack_many([record.id for record in await mailbox.dequeue()])
+    await mailbox.close()
+    settings: list[str] = []
+    setting = "FULL"
+    for statement in statements:
+        if statement.startswith("PRAGMA synchronous"):
+            setting = statement.rpartition(" ")[2]
+        elif statement == "COMMIT":
+            settings.append(setting)
+    opened, enqueued, dequeued, acknowledged, released = settings
+    assert enqueued == synchronous
+    assert opened == dequeued == acknowledged == released == "NORMAL"
