@@ -1,0 +1,49 @@
+/** Ten thousand messages. How far it got is in the account, so that a flood goes on where a page that ended had left it. */
+
+/** @import { Gateway } from "./gateway.js" */
+/** @import { Flood } from "./types.js" */
+
+/** In one transaction, so that the page moves and the actor gets its turn. */
+const STEP = 250;
+
+const encoder = new TextEncoder();
+const wholeNumber = new Intl.NumberFormat("en");
+
+/**
+ * Begins a flood, or makes the one longer that is under way.
+ * @param {Gateway} gateway @param {string | null} to the key of a peer; null for this one @param {number} count
+ */
+export const beginFlood = (gateway, to, count) =>
+  gateway.store(null, "flood", [], "normal", (account) => ({ ...account, flood: begun(account.flood, to, count) }));
+
+/** @param {Flood | null} flood @param {string | null} to @param {number} count @returns {Flood} */
+const begun = (flood, to, count) =>
+  flood === null ? { to, next: 0, total: count } : { ...flood, total: flood.total + count };
+
+/**
+ * Stores what is left of the flood that the account knows of.
+ * @param {Gateway} gateway
+ * @param {(flood: Flood) => void} report called after each transaction
+ */
+export async function goOnFlooding(gateway, report) {
+  for (;;) {
+    const { flood } = await gateway.account();
+    if (flood === null) return;
+    const { to, next, total } = flood;
+    const step = Math.min(STEP, total - next);
+    const payloads = Array.from({ length: step }, (_, index) =>
+      encoder.encode(`message ${wholeNumber.format(next + index + 1)} of a flood`),
+    );
+    const now = { to, next: next + step, total };
+    await gateway.store(to, "flood", payloads, "normal", (account) => ({
+      ...account,
+      flood: account.flood && after(account.flood, step),
+    }));
+    report(now);
+  }
+}
+
+/** @param {Flood} flood @param {number} step @returns {Flood | null} */
+function after({ to, next, total }, step) {
+  return next + step < total ? { to, next: next + step, total } : null;
+}

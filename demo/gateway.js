@@ -1,0 +1,197 @@
+/**
+ * The way into the mailbox, in JavaScript: it stores messages whether Python is there or not.
+ *
+ * How many it has stored is a message too, the account: it is replaced in the transaction that stores the messages, so the
+ * two never disagree, however the page ends. Without an account `inbox.enqueue(peer.id, frame.payload)` would be all.
+ */
+
+import { openMailbox } from "../js/index.js";
+import { packed } from "./frames.js";
+
+/** @import { Mailbox, Send } from "../js/index.js" */
+/** @import { Account, Frame, OtherPeer, PeerAccount, Peer } from "./types.js" */
+/** @typedef {import("../js/index.js").MessagePriority} MessagePriority */
+
+const ACCOUNT_ID = "00000000-0000-4000-8000-000000000000";
+/** @type {Account} */
+const NOTHING_YET = { stored: 0, flood: null, peers: {} };
+/** @type {PeerAccount} */
+const NEVER_MET = { sent: 0, answered: 0, last: null };
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export class Gateway {
+  #name;
+  #sender;
+  #inbox;
+  #done;
+  #accounts;
+  /** @type {Map<string, Promise<Mailbox>>} */
+  #outboxes = new Map();
+  /** Whether this handle may hold the account, and could not give it back. */
+  #stuck = false;
+  /** @type {Promise<unknown>} */
+  #before = Promise.resolve();
+
+  /** @param {Peer} me @param {Mailbox} inbox @param {Mailbox} done @param {Mailbox} accounts */
+  constructor(me, inbox, done, accounts) {
+    this.#name = me.mailbox;
+    this.#sender = me.id;
+    this.#inbox = inbox;
+    this.#done = done;
+    this.#accounts = accounts;
+  }
+
+  /** @param {Peer} me @throws {Error} a `MailboxError` */
+  static async open(me) {
+    const names = [me.mailbox, `${me.mailbox}-done`, `${me.mailbox}-account`];
+    const [inbox, done, accounts] = await Promise.all(names.map((name) => openMailbox(name)));
+    const gateway = new Gateway(me, inbox, done, accounts);
+    await gateway.#begin();
+    return gateway;
+  }
+
+  /** The actor's mailbox. */
+  get inbox() {
+    return this.#inbox;
+  }
+
+  /** What the actor has done: a message for each that it has handled. */
+  get done() {
+    return this.#done;
+  }
+
+  /** What waits for a peer. @param {string} key the peer's */
+  outbox(key) {
+    const outbox = this.#outboxes.get(key) ?? openMailbox(`${this.#name}-to-${key}`);
+    this.#outboxes.set(key, outbox);
+    return outbox;
+  }
+
+  /** Waits until what is being stored is stored. */
+  async settled() {
+    await this.#before;
+  }
+
+  /** The account as it stands. @returns {Promise<Account>} */
+  async account() {
+    const [message] = await this.#accounts.peek({ limit: 1 });
+    return message ? JSON.parse(decoder.decode(message.payload)) : NOTHING_YET;
+  }
+
+  /**
+   * Stores messages, all or none of them.
+   * @param {string | null} to the key of the peer that they are for; null for this one
+   * @param {string} sender what this peer's own actor hears about where they come from
+   * @param {Uint8Array[]} payloads
+   * @param {MessagePriority} priority
+   * @param {(account: Account) => Account} [also] what else changes in the account
+   */
+  async store(to, sender, payloads, priority, also = (account) => account) {
+    if (to === null) {
+      const from = encoder.encode(sender);
+      /** @type {Send[]} */
+      const sends = payloads.map((payload) => [this.#inbox, { sender: from, payload, priority }]);
+      return this.#book((account) => [also({ ...account, stored: account.stored + payloads.length }), sends]);
+    }
+    const outbox = await this.outbox(to);
+    /** @type {Send[]} */
+    const sends = payloads.map((payload) => [outbox, { sender: this.#sender, payload: packed(priority, payload) }]);
+    return this.#book((account) => [
+      also(withPeer(account, to, (peer) => ({ ...peer, sent: peer.sent + payloads.length }))),
+      sends,
+    ]);
+  }
+
+  /**
+   * Puts what a peer has sent straight into the mailbox, its sender's bytes untouched; answers are counted.
+   * @param {OtherPeer} peer
+   * @param {Frame[]} frames in their order, at least one
+   */
+  async receive(peer, frames) {
+    const messages = frames.filter(({ kind }) => kind !== "answer");
+    /** @type {Send[]} */
+    const sends = messages.map(({ kind, payload }) => [
+      this.#inbox,
+      { sender: peer.id, payload, priority: kind === "high" ? "high" : "normal" },
+    ]);
+    const last = /** @type {Frame} */ (frames.at(-1)).id;
+    await this.#book((account) => [
+      withPeer({ ...account, stored: account.stored + messages.length }, peer.key, ({ sent, answered }) => ({
+        sent,
+        answered: answered + frames.length - messages.length,
+        last,
+      })),
+      sends,
+    ]);
+  }
+
+  /** Deletes all messages that wait or were given up, and counts from 0; what is on its way to others stays. */
+  async startOver() {
+    await this.#book((account) => [{ ...account, flood: null }, []]);
+    await this.#inbox.purge();
+    // what a worker held that was killed
+    await this.#inbox.recover();
+    await this.#inbox.purge();
+    for (const { record } of await this.#inbox.deadLetters({ limit: 1_000_000 })) await this.#inbox.discard(record.id);
+    await this.#done.purge();
+    await this.#book(({ peers }) => [
+      {
+        ...NOTHING_YET,
+        // so that what was received already is still known
+        peers: Object.fromEntries(Object.entries(peers).map(([key, { last }]) => [key, { ...NEVER_MET, last }])),
+      },
+      [],
+    ]);
+  }
+
+  /** @param {(account: Account) => [Account, Send[]]} change */
+  #book(change) {
+    const booked = this.#before.then(() => this.#bookNow(change));
+    this.#before = booked.catch(() => {});
+    return booked;
+  }
+
+  /** @param {(account: Account) => [Account, Send[]]} change */
+  async #bookNow(change) {
+    if (this.#stuck) {
+      await this.#accounts.close();
+      this.#accounts = await openMailbox(this.#accounts.name);
+      this.#stuck = false;
+    }
+    for (;;) {
+      const [message] = await this.#accounts.dequeue({ limit: 1, wait: 500 });
+      if (message === undefined) {
+        // The site's data was cleared; or a page that has just ended still holds it.
+        await this.#begin();
+        continue;
+      }
+      try {
+        const [account, sends] = change(JSON.parse(decoder.decode(message.payload)));
+        if (await this.#accounts.ackAndSend(message.id, [...sends, [this.#accounts, this.#message(account)]])) return;
+      } catch (error) {
+        await this.#accounts.nack(message.id).catch(() => {
+          this.#stuck = true;
+        });
+        throw error;
+      }
+    }
+  }
+
+  /** Begins an account; does nothing where there is one, since it has this id. */
+  async #begin() {
+    await this.#accounts.enqueueMany([this.#message(NOTHING_YET)]);
+  }
+
+  /** @param {Account} account */
+  #message(account) {
+    return { sender: this.#sender, payload: encoder.encode(JSON.stringify(account)), messageId: ACCOUNT_ID };
+  }
+}
+
+/** @param {Account} account @param {string} key @param {(peer: PeerAccount) => PeerAccount} change @returns {Account} */
+const withPeer = (account, key, change) => ({
+  ...account,
+  peers: { ...account.peers, [key]: change(account.peers[key] ?? NEVER_MET) },
+});

@@ -1,0 +1,69 @@
+/** Shows the ledger, and looks again and again. */
+
+import { audit, balanceOf } from "./ledger.js";
+import { page } from "./page.js";
+import { auditText, balanceText } from "./words.js";
+
+/** @import { Gateway } from "./gateway.js" */
+/** @import { Audit, Balance } from "./types.js" */
+
+// Milliseconds between two looks at the mailbox.
+const WHILE_CHANGING = 100;
+const WHILE_QUIET = 400;
+const WHILE_HIDDEN = 2000;
+
+export class LedgerView {
+  #gateway;
+  /** @type {Audit | undefined} */
+  #audit;
+  /** Called after each look. @type {(balance: Balance) => void} */
+  onLook = () => {};
+  /** Called when a look has failed; there will be others. @type {(error: unknown) => void} */
+  onFailure = () => {};
+
+  /** @param {Gateway} gateway */
+  constructor(gateway) {
+    this.#gateway = gateway;
+  }
+
+  /** Never ends. @returns {Promise<never>} */
+  async watch() {
+    let before = "";
+    for (;;) {
+      let now = before;
+      try {
+        const balance = await balanceOf(this.#gateway);
+        await this.#show(balance);
+        this.onLook(balance);
+        now = JSON.stringify(balance);
+      } catch (error) {
+        this.onFailure(error);
+      }
+      const delay = document.hidden ? WHILE_HIDDEN : now === before ? WHILE_QUIET : WHILE_CHANGING;
+      before = now;
+      await new Promise((resolve) => setTimeout(resolve, delay));
+    }
+  }
+
+  /** @param {Balance} balance */
+  async #show(balance) {
+    const { stored, handled, queued, inflight, dead, missing } = balance;
+    page.queued.textContent = String(queued);
+    page.inflight.textContent = String(inflight);
+    page.done.textContent = String(handled);
+    page.dead.textContent = String(dead);
+    page.dead.classList.toggle("some", dead > 0);
+    page.shareDone.style.flexGrow = String(handled);
+    page.shareDead.style.flexGrow = String(dead);
+    page.shareWaiting.style.flexGrow = String(queued + inflight);
+    page.balance.textContent = stored === 0 && missing === 0 ? "Nothing is stored yet." : balanceText(balance);
+    page.balance.classList.toggle("bad", missing !== 0);
+    // All that was done is gone through only when there is nothing else to do.
+    if (queued + inflight > 0) page.audit.textContent = "When all is done, all of it is checked one by one.";
+    else if (this.#audit?.handled !== handled) this.#audit = await audit(this.#gateway);
+    if (queued + inflight === 0 && this.#audit) {
+      page.audit.textContent = handled === 0 ? "" : auditText(this.#audit);
+      page.audit.classList.toggle("bad", this.#audit.doubled > 0);
+    }
+  }
+}

@@ -1,0 +1,164 @@
+/** The shapes that cross from the page to its worker and back, from peer to peer, and those that are stored. */
+
+// -- the page and its worker ------------------------------------------------------------------------------------------
+
+/** What went wrong; `name` is the class of the Python error. */
+export interface Failure {
+  name: string;
+  message: string;
+}
+
+/** A message that the actor has handled. */
+export interface Handled {
+  /** Text, or a peer's key. */
+  sender: string;
+  priority: "NORMAL" | "HIGH";
+  text: string;
+  result: string;
+}
+
+/** A line of the log. */
+export interface Entry {
+  from: string;
+  tag: string;
+  high: boolean;
+  text: string;
+  result: string;
+}
+
+/** What Python tells by itself. */
+export interface News {
+  /** The last ones since the last news, oldest first. */
+  handled?: Handled[];
+  /** Why the actor stopped by itself. */
+  stopped?: Failure;
+}
+
+/** Progress while Python loads. */
+export interface Loading {
+  step: "download" | "start" | "install" | "open";
+  /** Bytes. */
+  loaded: number;
+  /** Bytes; 0 while unknown. */
+  total: number;
+}
+
+/** What the page can ask for: arguments and answer. */
+export interface Requests {
+  /** Loads Python and makes the actor of a mailbox. */
+  load: (mailbox: string) => void;
+  setWorking: (working: boolean) => void;
+  /** Whether the actor can handle poison. */
+  setMended: (mended: boolean) => void;
+}
+
+export type RequestName = keyof Requests;
+
+export type ToWorker =
+  | { [Name in RequestName]: { id: number; request: Name; arguments: Parameters<Requests[Name]> } }[RequestName];
+
+export type FromWorker =
+  | { kind: "answer"; id: number; value: unknown }
+  | { kind: "failure"; id: number; failure: Failure }
+  | { kind: "loading"; loading: Loading }
+  | { kind: "news"; news: News };
+
+// -- peers ------------------------------------------------------------------------------------------------------------
+
+/** Who a tab is. */
+export interface Peer {
+  /** From 1, for people. */
+  number: number;
+  /** Its id in its own encoding; what it sends has these bytes as its sender. */
+  id: Uint8Array;
+  /** The id in hex. */
+  key: string;
+  /** The name of its actor's mailbox; those of the others begin with it. */
+  mailbox: string;
+}
+
+export type OtherPeer = Omit<Peer, "mailbox">;
+
+/** What peers tell each other until they are connected. */
+export interface Signal {
+  from: { id: Uint8Array; number: number };
+  /** A peer's key; all peers if it is not given. */
+  to?: string;
+  what:
+    | { kind: "hello" | "here" | "bye" }
+    | { kind: "description"; attempt: string; description: RTCSessionDescriptionInit }
+    | { kind: "candidate"; attempt: string; candidate: RTCIceCandidateInit };
+}
+
+export type FrameKind = "normal" | "high" | "answer";
+
+export interface Frame {
+  id: string;
+  kind: FrameKind;
+  payload: Uint8Array;
+}
+
+// -- what is stored ---------------------------------------------------------------------------------------------------
+
+/** What a peer has to do with another. */
+export interface PeerAccount {
+  /** Messages put into the outbox to it. */
+  sent: number;
+  /** Answers that came from it. */
+  answered: number;
+  /** The id of the last frame that came from it and is stored. */
+  last: string | null;
+}
+
+/** Messages that are still to be stored. */
+export interface Flood {
+  /** A peer's key; null for this peer's own actor. */
+  to: string | null;
+  next: number;
+  total: number;
+}
+
+/** Replaced whenever messages are stored, in the same transaction. */
+export interface Account {
+  /** Messages put into the actor's mailbox, ever. */
+  stored: number;
+  flood: Flood | null;
+  /** By key. */
+  peers: Record<string, PeerAccount>;
+}
+
+/** Where the messages are that were ever stored. */
+export interface Balance {
+  stored: number;
+  handled: number;
+  queued: number;
+  inflight: number;
+  dead: number;
+  /** Stored, and nowhere any more; below 0 if there are more than were stored. */
+  missing: number;
+  peers: Record<string, PeerAccount>;
+}
+
+/** What the records of all that was done say. */
+export interface Audit {
+  handled: number;
+  /** Records of messages that have another record. */
+  doubled: number;
+  /** How often messages were handed out beyond the first time. */
+  again: number;
+}
+
+// -- the tour ---------------------------------------------------------------------------------------------------------
+
+export interface TourStep {
+  /** The id of the part of the page that it is about. */
+  part: string;
+  /** Whether its end is what has to be seen, where there is no room for all of it. */
+  atEnd?: boolean;
+  title: string;
+  text: string;
+  /** Done once, when the step is first shown; `say` tells how it went. */
+  act?: (say: (text: string) => void) => Promise<void>;
+  /** A button of its own. */
+  extra?: { label: string; perform: () => void };
+}

@@ -1,0 +1,121 @@
+/** What the page says: numbers, progress and failures in words. */
+
+/** @import { Audit, Balance, Failure, Flood, Loading, PeerAccount } from "./types.js" */
+
+const LANGUAGE = "en";
+const wholeNumber = new Intl.NumberFormat(LANGUAGE);
+const megabytes = new Intl.NumberFormat(LANGUAGE, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+/** @param {number} count */
+export const lineCount = (count) => `${wholeNumber.format(count)} ${count === 1 ? "line" : "lines"}`;
+
+/** @param {Loading} loading */
+export function loadingText({ step, loaded, total }) {
+  switch (step) {
+    case "download":
+      return total === 0
+        ? "Loading Python…"
+        : `Loading Python: ${megabytes.format(loaded / 1e6)} of ${megabytes.format(total / 1e6)} MB`;
+    case "start":
+      return "Starting Python…";
+    case "install":
+      return "Installing pymailbox…";
+    case "open":
+      return "Opening the mailbox…";
+  }
+}
+
+/** @param {string} file @param {number} lines */
+export const readingText = (file, lines) => `Storing ${file}: ${lineCount(lines)} so far`;
+
+/** @param {string} file @param {number} lines */
+export const storedText = (file, lines) =>
+  lines === 0 ? `${file} is empty: there was nothing to store.` : `${lineCount(lines)} of ${file} stored.`;
+
+/** @param {string} file */
+export const interruptedText = (file) =>
+  `The page was left while ${file} was being read. The lines stored so far are in the mailbox, the rest of it is not.`;
+
+/** @param {Flood} flood */
+export const floodText = ({ next, total }) => `Storing a flood: ${wholeNumber.format(next)} of ${wholeNumber.format(total)} messages`;
+
+/** @param {number} total */
+export const floodedText = (total) => `The flood of ${wholeNumber.format(total)} messages is stored.`;
+
+/** @param {Balance} balance */
+export function balanceText({ stored, handled, queued, inflight, dead, missing }) {
+  const waiting = queued + inflight;
+  const parts = [`${wholeNumber.format(handled)} done`, `${wholeNumber.format(waiting)} waiting`, deadText(dead)];
+  const sum = `Stored ${wholeNumber.format(stored)} = ${parts.join(" + ")}`;
+  if (missing === 0) return `${sum}. Nothing is lost.`;
+  if (missing > 0) return `${sum} + ${wholeNumber.format(missing)} gone: discarded or purged by hand, or lost.`;
+  return `${sum}, which is ${wholeNumber.format(-missing)} more than were stored.`;
+}
+
+/** @param {number} dead */
+const deadText = (dead) => `${wholeNumber.format(dead)} dead ${dead === 1 ? "letter" : "letters"}`;
+
+/** @param {Audit} audit */
+export function auditText({ handled, doubled, again }) {
+  const twice =
+    doubled === 0 ? "none of them twice" : `${wholeNumber.format(doubled)} of them twice`;
+  const times = again === 1 ? "once" : `${wholeNumber.format(again)} times`;
+  const handedOut =
+    again === 0
+      ? ""
+      : ` Messages were handed out again ${times}: a handler had failed, or its worker had died before it was done.`;
+  return `Checked one by one: ${wholeNumber.format(handled)} done, ${twice}.${handedOut}`;
+}
+
+/** @param {PeerAccount} account @param {number} onTheWay */
+export function peerText({ sent, answered }, onTheWay) {
+  if (sent === 0) return "nothing sent to it yet";
+  return `sent ${wholeNumber.format(sent)}, still in the outbox ${wholeNumber.format(onTheWay)}, answered ${wholeNumber.format(answered)}`;
+}
+
+/** What a visitor can do about a failure. @type {Record<string, {title: string, text: string}>} */
+const FAILURES = {
+  StorageUnavailableError: {
+    title: "There is nowhere to keep messages",
+    text: "This browser gives the page no storage. In a private window, or where site data is blocked, that is so: allow it for this address, or use an ordinary window, and load the page again.",
+  },
+  StorageFullError: {
+    title: "The storage is full",
+    text: "Let the actor work, start over, or free some space on this device, and try again.",
+  },
+  StorageCorruptError: {
+    title: "The stored messages can't be read",
+    text: "Something else has written into this page's storage. Clear the data of this site in the browser's settings and load the page again.",
+  },
+  ConnectionLostError: {
+    title: "The connection to the storage was lost",
+    text: "What was stored is still there. Load the page again.",
+  },
+};
+
+/** @param {Failure} failure */
+export const loadingFailure = ({ name }) =>
+  FAILURES[name] ?? {
+    title: "Python could not be loaded",
+    text: "A file is missing, or the network is gone. Whoever serves this page from a checkout starts it with “make demo”.",
+  };
+
+/** @param {Failure} failure */
+export const openingFailure = ({ name }) =>
+  FAILURES[name] ?? { title: "The mailbox could not be opened", text: "What is stored is still there. Load the page again." };
+
+/** @param {Failure} failure */
+export const workingFailure = ({ name }) =>
+  FAILURES[name] ?? { title: "The actor stopped", text: "What it had in hand is back in the mailbox." };
+
+/** @param {Failure} failure */
+export const sendingFailure = ({ name, message }) =>
+  name in FAILURES ? `${FAILURES[name].title}, and your message is not stored. ${FAILURES[name].text}` : message;
+
+/** @param {string} file @param {number} lines that are stored @param {Failure} failure */
+export function readingFailure(file, lines, { name, message }) {
+  const { title, text } = FAILURES[name] ?? { title: `${file} could not be read`, text: message };
+  return lines === 0
+    ? `${title}, and nothing of ${file} is stored. ${text}`
+    : `${title}: the first ${lineCount(lines)} of ${file} are stored, the rest is not. ${text}`;
+}

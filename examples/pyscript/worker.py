@@ -1,0 +1,7 @@
+"""The worker: the actor of ../actor. Page and worker meet in the mailboxes only, so no special headers are needed."""
+
+import asyncio
+
+import counter
+
+running = asyncio.ensure_future(counter.run(print))
