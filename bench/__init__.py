@@ -1,0 +1,1 @@
+"""The benchmark: pymailbox beside what else a user could pick. `docs/performance.md` says what it shows."""

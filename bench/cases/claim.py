@@ -1,0 +1,22 @@
+"""Batches are handed out until nothing waits any more; messages a second."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from bench.cases.common import RATE, expect_all, fill
+from bench.queues import Contestant, Job, Queue
+
+UNIT = RATE
+
+
+async def measure(queues: list[Queue], job: Job, _contestant: Contestant) -> float:
+    (queue,) = queues
+    count = await fill(queue, job)
+    claimed = 0
+    start = perf_counter()
+    while claimed < count:
+        wanted = min(job.batch, count - claimed)
+        expect_all(await queue.claim(job.batch), wanted)
+        claimed += wanted
+    return count / (perf_counter() - start)

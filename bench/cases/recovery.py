@@ -1,0 +1,27 @@
+"""A consumer has claimed all messages of the backlog and is gone; milliseconds until they can be handed out again."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+
+from bench.cases.common import TIME, claim_all
+from bench.queues import Contestant, Job, Mortal
+
+UNIT = TIME
+
+LOCK_SECONDS = 0.2
+"""A dead holder's lock is gone after that; the case is about what comes then."""
+
+
+async def measure(queues: list[Mortal], job: Job, _contestant: Contestant) -> float:
+    survivor, victim = queues
+    await claim_all(victim, job.backlog)
+    await victim.crash()
+    await asyncio.sleep(LOCK_SECONDS)
+    start = perf_counter()
+    recovered = await survivor.recover()
+    took = (perf_counter() - start) * 1000
+    if recovered != job.backlog:
+        raise RuntimeError(f"{recovered} messages came back, not {job.backlog}")
+    return took

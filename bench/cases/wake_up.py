@@ -1,0 +1,61 @@
+"""A message is enqueued in one tab while another one waits for it; milliseconds from the call to the record in hand.
+
+Both tabs run this module; `bench/arenas.py` drives them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+
+from bench.cases.common import TIME
+from bench.contestants import ours
+
+UNIT = TIME
+
+PAUSE_SECONDS = 0.03
+"""Between two messages, so that the other tab waits again."""
+
+_latencies: list[float] = []
+_tasks: set[asyncio.Task[None]] = set()
+
+
+async def listen() -> None:
+    """Waits for messages from now on."""
+    queue = await ours.open("strict")
+
+    async def receive() -> None:
+        while True:
+            message = await queue.wait()
+            (sent,) = struct.unpack_from("<d", message.payload)
+            _latencies.append(_now() - sent)
+            await queue.ack(message)
+
+    _tasks.add(asyncio.ensure_future(receive()))
+    await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def send(count: int, payload_bytes: int) -> None:
+    """Sends so many messages, one after the other."""
+    queue = await ours.open("strict")
+    padding = bytes(max(0, payload_bytes - 8))
+    for _ in range(count):
+        await asyncio.sleep(PAUSE_SECONDS)
+        await queue.store(struct.pack("<d", _now()) + padding)
+    await asyncio.sleep(PAUSE_SECONDS)
+    await queue.close()
+
+
+def taken() -> str:
+    """What was measured since the last call, as JSON."""
+    text = json.dumps(_latencies)
+    _latencies.clear()
+    return text
+
+
+def _now() -> float:
+    """Milliseconds on a clock that the tabs share."""
+    import js
+
+    return float(js.performance.timeOrigin + js.performance.now())

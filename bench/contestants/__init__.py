@@ -1,0 +1,1 @@
+"""The contestants: modules that are called from Python, and beside them those that are called from JavaScript."""

@@ -1,0 +1,208 @@
+"""What is measured: rows of a case, an engine, and those who take part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from bench.queues import Durability, Job
+
+OURS = "pymailbox"
+"""Called from Python, as its users do."""
+
+RAW = "raw IndexedDB"
+"""The obvious design by hand, in JavaScript."""
+
+PUTS = "raw put"
+"""The floor: puts and nothing else, in JavaScript."""
+
+STORES = (OURS, PUTS, RAW, "dexie", "workbox", "tanstack", "origin", "persist-queue", "litequeue", "pyscript")
+"""All that can store, in a browser."""
+
+BATCHED = "persist-queue, batched"
+"""Differs from `persist-queue` where there are batches."""
+
+QUEUES = tuple(name for name in STORES if name != PUTS)
+"""All that are queues, in a browser."""
+
+DATABASES = (OURS, RAW, "dexie")
+"""Those that hand out to several tabs, and do not read or rewrite all that they have."""
+
+ON_CPYTHON = (OURS, "persist-queue", "litequeue", "huey")
+
+BYTES = 1024
+ONE_BATCH = 32
+"""The batch of a `dequeue` without an argument, and how many producers there are."""
+
+BACKLOGS = (1_000, 10_000, 100_000)
+
+BROWSERS = ("chromium", "chromium-sqlite", "firefox")
+ENGINES = (*BROWSERS, "cpython")
+
+QUICK_BROWSERS = ("chromium", "firefox")
+"""Browsers that a quick run has; of the second one a little."""
+
+NOT_IN_QUICK = {"litequeue"}
+"""Contestants that a quick run leaves out: in a browser it is as slow as persist-queue, for the same reason."""
+
+SECONDS = 0.3
+"""How long a repeated case goes on, each time."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the results."""
+
+    engine: str
+    job: Job
+    contestants: tuple[str, ...]
+    name: str = ""
+    """The case's name in the results, if it is not the job's: with what else is special about it."""
+    keeps_store: bool = False
+    """Whether all rounds use one store, since filling it takes long and each round leaves it as it was."""
+    quick: bool = False
+    """Whether a quick run has it."""
+    most_rounds: int = 9
+    """How often it is measured at most: once is enough for what takes long."""
+    unfinished: tuple[str, ...] = ()
+    """Who took part and could not do it."""
+    key: tuple[str, str, int, int, Durability] = field(init=False)
+    """What tells it from others, in the results."""
+
+    def __post_init__(self) -> None:
+        job = self.job
+        key = (self.name or job.case, self.engine, job.payload_bytes, job.batch, job.durability)
+        object.__setattr__(self, "key", key)
+
+
+def full_plan() -> list[Row]:
+    """All rows."""
+    rows = [*_chromium(), *_elsewhere("chromium-sqlite"), *_elsewhere("firefox"), *_cpython()]
+    doubles = {row.key for row in rows if sum(row.key == other.key for other in rows) > 1}
+    assert not doubles, doubles
+    return rows
+
+
+def _chromium() -> Iterator[Row]:
+    engine = "chromium"
+    yield Row(engine, _repeated("enqueue", 1), STORES, quick=True)
+    yield Row(engine, _repeated("producers", ONE_BATCH), (OURS, PUTS, RAW, "dexie", "workbox", "origin"), quick=True)
+    yield Row(engine, _repeated("enqueue_many", 1000), (OURS, PUTS, RAW, "dexie", "workbox", "tanstack"), quick=True)
+    for batch in (1, ONE_BATCH, 100):
+        yield Row(engine, Job(case="claim", payload_bytes=BYTES, batch=batch), (*DATABASES, "workbox", BATCHED))
+    for batch in (1, 100):
+        yield Row(engine, Job(case="ack", payload_bytes=BYTES, batch=batch), (*DATABASES, "tanstack", BATCHED))
+    for batch in (1, 10, 100):
+        yield Row(engine, _repeated("whole_life", batch), _queues(batch), quick=batch != 10)
+    yield from _two_handles(engine)
+    for backlog in BACKLOGS:
+        for batch in (1, 10, 100):
+            job = _repeated("whole_life", batch, backlog=backlog)
+            yield Row(engine, job, DATABASES, _at("whole_life", backlog), keeps_store=True)
+    yield from _backlogs(engine, BACKLOGS)
+    yield from _recoveries(engine)
+    yield from _beside_the_queue(engine)
+    yield Row(engine, Job(case="memory", payload_bytes=BYTES, batch=100), (OURS, RAW, "dexie"), most_rounds=1)
+    # other sizes, and what is not on the disk when a call returns
+    yield from _sizes(engine, 100, "strict", QUEUES)
+    yield from _sizes(engine, 64 * 1024, "strict", DATABASES)
+    yield from _sizes(engine, BYTES, "relaxed", QUEUES)
+
+
+def _elsewhere(engine: str) -> Iterator[Row]:
+    """The same in another browser, or store of it, with less around it."""
+    yield Row(engine, _repeated("enqueue", 1), (OURS, PUTS, RAW, "dexie", "persist-queue"))
+    yield Row(engine, _repeated("producers", ONE_BATCH), (OURS, PUTS, RAW, "dexie"))
+    yield Row(engine, _repeated("enqueue_many", 1000), (OURS, PUTS, RAW, "dexie"))
+    for batch in (1, 100):
+        yield Row(engine, _repeated("whole_life", batch), _queues(batch))
+    yield from _two_handles(engine)
+    yield from _backlogs(engine, (BACKLOGS[0], BACKLOGS[-1]))
+    yield from _recoveries(engine)
+    yield from _beside_the_queue(engine)
+
+
+def _cpython() -> Iterator[Row]:
+    engine = "cpython"
+    for durability in ("strict", "relaxed"):
+        yield Row(engine, _repeated("enqueue", 1, durability=durability), ON_CPYTHON)
+        yield Row(engine, _repeated("producers", ONE_BATCH, durability=durability), ON_CPYTHON)
+        yield Row(engine, _repeated("enqueue_many", 1000, durability=durability), ON_CPYTHON)
+        for batch in (1, 10, 100):
+            quick = durability == "strict" and batch != 10
+            yield Row(engine, _repeated("whole_life", batch, durability=durability), ON_CPYTHON, quick=quick)
+    for case in ("claim", "ack"):
+        for batch in (1, 100):
+            contestants = tuple(name for name in ON_CPYTHON if case == "claim" or name != "huey")
+            yield Row(engine, Job(case=case, payload_bytes=BYTES, batch=batch), contestants)
+    for backlog in BACKLOGS:
+        status = _repeated("status", ONE_BATCH, backlog=backlog)
+        yield Row(engine, status, ON_CPYTHON, _at("status", backlog), keeps_store=True)
+        claim = _repeated("claim_latency", ONE_BATCH, backlog=backlog)
+        yield Row(engine, claim, ON_CPYTHON, _at("dequeue", backlog), keeps_store=True)
+    yield Row(engine, Job(case="opening", payload_bytes=BYTES, batch=1, backlog=1000), ON_CPYTHON)
+    yield Row(engine, Job(case="importing", payload_bytes=BYTES, batch=1), ON_CPYTHON)
+
+
+def _two_handles(engine: str) -> Iterator[Row]:
+    for batch in (1, 100):
+        yield Row(engine, _repeated("whole_life", batch, handles=2), DATABASES, "whole_life_two_handles")
+
+
+def _backlogs(engine: str, backlogs: Iterable[int]) -> Iterator[Row]:
+    """What must not cost more with more messages in the mailbox."""
+    quick = engine in QUICK_BROWSERS
+    for backlog in backlogs:
+        status = _repeated("status", ONE_BATCH, backlog=backlog)
+        yield Row(engine, status, DATABASES, _at("status", backlog), keeps_store=True, quick=quick and backlog < 10_000)
+        claim = _repeated("claim_latency", ONE_BATCH, backlog=backlog)
+        yield Row(engine, claim, DATABASES, _at("dequeue", backlog), keeps_store=True, quick=quick and backlog < 10_000)
+
+
+def _recoveries(engine: str) -> Iterator[Row]:
+    quick = engine in QUICK_BROWSERS
+    for inflight in (10, 1_000, 10_000):
+        job = Job(case="recovery", payload_bytes=BYTES, batch=1, backlog=inflight, handles=2)
+        yield Row(engine, job, (OURS, RAW), f"recovery_of_{inflight}", quick=quick and inflight == 10)
+        # what comes back after a death comes alone: the drain of 10,000 says no more than that of 1,000, and takes long
+        rounds = 9 if inflight == 10 else 3 if inflight == 1_000 else 1
+        drain = Job(case="drain", payload_bytes=BYTES, batch=ONE_BATCH, backlog=inflight, handles=2)
+        yield Row(engine, drain, (OURS,), f"drain_of_{inflight}", most_rounds=rounds)
+
+
+def _beside_the_queue(engine: str) -> Iterator[Row]:
+    yield Row(engine, Job(case="wake_up", payload_bytes=BYTES, batch=1), (OURS,), quick=engine in QUICK_BROWSERS)
+    opening = Job(case="opening", payload_bytes=BYTES, batch=1, backlog=1000)
+    yield Row(engine, opening, (OURS, RAW, "dexie", "pyscript"))
+    importing = Job(case="importing", payload_bytes=BYTES, batch=1)
+    yield Row(engine, importing, (OURS, "persist-queue", "litequeue", "pyscript"), quick=engine in QUICK_BROWSERS)
+
+
+def _sizes(engine: str, size: int, durability: Durability, queues: tuple[str, ...]) -> Iterator[Row]:
+    def job(case: str, batch: int) -> Job:
+        return Job(case=case, payload_bytes=size, batch=batch, durability=durability, seconds=SECONDS)
+
+    yield Row(engine, job("enqueue", 1), (queues[0], PUTS, *queues[1:]))
+    yield Row(engine, job("enqueue_many", 100), (OURS, PUTS, RAW, "dexie"))
+    for batch in (1, 100):
+        yield Row(engine, job("whole_life", batch), queues)
+
+
+def _repeated(case: str, batch: int, *, backlog: int = 0, durability: Durability = "strict", handles: int = 1) -> Job:
+    return Job(
+        case=case,
+        payload_bytes=BYTES,
+        batch=batch,
+        backlog=backlog,
+        durability=durability,
+        handles=handles,
+        seconds=SECONDS,
+    )
+
+
+def _queues(batch: int) -> tuple[str, ...]:
+    return QUEUES if batch == 1 else (*QUEUES, BATCHED)
+
+
+def _at(case: str, backlog: int) -> str:
+    return f"{case}_at_{backlog}"

@@ -1,0 +1,78 @@
+"""What the Python files of the benchmark share; `bench/types.d.ts` is the same in JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Durability = Literal["strict", "relaxed"]
+"""How durable a commit is that stores messages; claims and acknowledgements are always relaxed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One measurement: a row of the plan."""
+
+    case: str
+    payload_bytes: int
+    batch: int
+    backlog: int = 0
+    """Messages that are in the store before the clock starts."""
+    durability: Durability = "strict"
+    handles: int = 1
+    """Connections, or handles, that the queue is opened with."""
+    seconds: float = 0.0
+    """How long a case that repeats something goes on."""
+
+
+class Queue(Protocol):
+    """What every contestant can do, whatever it is built on. Each call ends once its work is committed."""
+
+    def store(self, payload: bytes) -> Awaitable[object]: ...
+
+    def store_many(self, payloads: Sequence[bytes]) -> Awaitable[object]:
+        """Stores many, in as few commits as the contestant has a way for."""
+
+    def claim(self, limit: int) -> Awaitable[Sequence[Any]]:
+        """Takes up to ``limit`` messages, oldest first, so that nobody else gets them."""
+
+    def ack(self, message: Any) -> Awaitable[object]: ...
+
+    def ack_many(self, messages: Sequence[Any]) -> Awaitable[object]: ...
+
+    def count(self) -> Awaitable[int]:
+        """How many messages wait."""
+
+    def close(self) -> Awaitable[object]: ...
+
+
+class Mortal(Queue, Protocol):
+    """A queue whose consumers may die."""
+
+    def crash(self) -> Awaitable[object]:
+        """Leaves what was claimed as a death would."""
+
+    def recover(self) -> Awaitable[int]:
+        """Gives back what consumers had claimed that are gone; how many there were."""
+
+
+class Contestant(Protocol):
+    """A module of ``bench.contestants``."""
+
+    PACKAGE: str
+    """What a user imports."""
+
+    def open(self, durability: Durability, /) -> Awaitable[Queue]: ...
+
+    def destroy(self) -> Awaitable[object]:
+        """Deletes its store; all its queues are closed."""
+
+
+class Case(Protocol):
+    """A module of ``bench.cases``."""
+
+    UNIT: str
+
+    def measure(self, queues: list[Any], job: Job, contestant: Contestant, /) -> Awaitable[float]:
+        """Runs on a contestant that is opened and filled, and gives what it measured, in the case's unit."""

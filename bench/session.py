@@ -1,0 +1,69 @@
+"""Runs the cases whose contestants are written in Python, on CPython and inside Pyodide alike.
+
+`bench/page/session.js` does the same for those in JavaScript.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import importlib
+import json
+from typing import cast
+
+from bench.cases.common import random_payload
+from bench.queues import Case, Contestant, Job, Queue
+
+MODULES = {
+    "huey": "huey_storage",
+    "litequeue": "lite_queue",
+    "persist-queue": "persist_queue",
+    "persist-queue, batched": "persist_queue_batched",
+    "pymailbox": "ours",
+    "pyscript": "pyscript_storage",
+}
+"""Modules of `bench.contestants` by the names that the plan uses."""
+
+FILLING = 1000
+"""Messages of the backlog that are stored at once."""
+
+WARM_UP = 0.05
+"""Seconds that a case runs before it counts."""
+
+_prepared: dict[str, tuple[list[Queue], Job]] = {}
+
+
+async def prepare(name: str, text: str) -> None:
+    """Opens a contestant's fresh store and fills it; ``text`` is a job as JSON."""
+    job = Job(**json.loads(text))
+    contestant = _contestant(name)
+    queues = [await contestant.open(job.durability) for _ in range(job.handles)]
+    _prepared[name] = queues, job
+    payload = random_payload(job.payload_bytes)
+    for left in range(job.backlog, 0, -FILLING):
+        await queues[0].store_many([payload] * min(left, FILLING))
+    if job.seconds > 0:
+        await case_named(job.case).measure(queues, dataclasses.replace(job, seconds=WARM_UP), contestant)
+    gc.collect()
+
+
+async def measure(name: str) -> float:
+    """One figure, in the unit of the case."""
+    queues, job = _prepared[name]
+    return await case_named(job.case).measure(queues, job, _contestant(name))
+
+
+async def finish(name: str) -> None:
+    """Closes a contestant and deletes its store."""
+    queues, _ = _prepared.pop(name)
+    for queue in queues:
+        await queue.close()
+    await _contestant(name).destroy()
+
+
+def case_named(name: str) -> Case:
+    return cast(Case, importlib.import_module(f"bench.cases.{name}"))
+
+
+def _contestant(name: str) -> Contestant:
+    return cast(Contestant, importlib.import_module(f"bench.contestants.{MODULES[name]}"))

@@ -1,0 +1,136 @@
+"""What the library has to reach: ratios in one run, ours called from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.plan import BYTES, ON_CPYTHON, OURS, PUTS, RAW
+from bench.results import Key, Result
+
+Results = dict[Key, Result]
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row of the table of targets."""
+
+    text: str
+    engine: str
+    reached: Callable[[Results, str], float | None]
+    """The figure of an engine; None where it was not measured."""
+    least: float
+    aim: float | None = None
+    at_most: bool = False
+    """Whether less is better."""
+    unit: str = TIMES
+    slack: float = 0.0
+    """Milliseconds more that are fine too, whatever the ratio."""
+    more: Callable[[Results, str], float | None] | None = None
+    """The milliseconds more."""
+
+    def verdict(self, results: Results) -> str | None:
+        """What came out, in a word or two; None where it was not measured."""
+        reached = self.reached(results, self.engine)
+        if reached is None:
+            return None
+        if self.at_most:
+            more = self.more(results, self.engine) if self.more else None
+            return "met" if reached <= self.least or (more is not None and more <= self.slack) else "missed"
+        if self.aim is not None and reached >= self.aim:
+            return "aim met"
+        return "met" if reached >= self.least else "missed"
+
+
+def _median(results: Results, case: str, engine: str, batch: int, name: str) -> float | None:
+    result = results.get((case, engine, BYTES, batch, "strict"))
+    figures = result and result["results"].get(name)
+    return figures["median"] if figures else None
+
+
+def against(case: str, batch: int, *others: str) -> Callable[[Results, str], float | None]:
+    """Our rate by the best one of others."""
+
+    def ratio(results: Results, engine: str) -> float | None:
+        ours = _median(results, case, engine, batch, OURS)
+        rates = [rate for name in others if (rate := _median(results, case, engine, batch, name)) is not None]
+        return None if ours is None or not rates else ours / max(rates)
+
+    return ratio
+
+
+def growth(case: str, small: int, large: int, batch: int) -> Callable[[Results, str], float | None]:
+    """Our time with much by that with little."""
+
+    def ratio(results: Results, engine: str) -> float | None:
+        before = _median(results, f"{case}_{small}", engine, batch, OURS)
+        after = _median(results, f"{case}_{large}", engine, batch, OURS)
+        return None if before is None or after is None else after / before
+
+    return ratio
+
+
+def addition(case: str, small: int, large: int, batch: int) -> Callable[[Results, str], float | None]:
+    """The milliseconds more that much costs than little."""
+
+    def difference(results: Results, engine: str) -> float | None:
+        before = _median(results, f"{case}_{small}", engine, batch, OURS)
+        after = _median(results, f"{case}_{large}", engine, batch, OURS)
+        return None if before is None or after is None else after - before
+
+    return difference
+
+
+def _time(case: str, batch: int) -> Callable[[Results, str], float | None]:
+    return lambda results, engine: _median(results, case, engine, batch, OURS)
+
+
+def _in_browsers() -> list[Target]:
+    # text, what was reached, Chromium at least and aim for, Firefox at least
+    many: list[tuple[str, Callable[[Results, str], float | None], float, float | None, float]] = [
+        ("whole life, batch 100, against raw IndexedDB", against("whole_life", 100, RAW), 8, 12, 14),
+        ("whole life, batch 100, against Dexie", against("whole_life", 100, "dexie"), 8, 15, 10),
+        ("whole life, batch 1, against raw IndexedDB", against("whole_life", 1, RAW), 0.8, 1.0, 0.9),
+        ("two handles, batch 100, against raw IndexedDB", against("whole_life_two_handles", 100, RAW), 6, None, 8),
+        ("two handles, batch 1, against raw IndexedDB", against("whole_life_two_handles", 1, RAW), 0.7, None, 0.7),
+        ("`enqueue_many` of 1,000 against 100 puts a transaction", against("enqueue_many", 1000, PUTS), 3.5, 5, 7),
+        ("32 producers against one put a transaction, 32 in flight", against("producers", 32, PUTS), 6, 9, 6),
+        ("one awaited enqueue against one awaited put", against("enqueue", 1, PUTS), 0.6, 0.75, 0.5),
+        ("whole life, batch 100, against persist-queue", against("whole_life", 100, "persist-queue"), 100, None, 50),
+    ]
+    times = [
+        ("dequeue of 32 at a backlog of 100k against 1k", "dequeue_at", 1_000, 100_000, 32, 1.3, 0.3),
+        ("status at a backlog of 100k against 1k", "status_at", 1_000, 100_000, 32, 1.3, 0.3),
+        ("recovery of 10k inflight against 10", "recovery_of", 10, 10_000, 1, 1.5, 1.0),
+    ]
+    targets = [
+        target
+        for text, reached, chromium, aim, firefox in many
+        for target in (
+            Target(text, "chromium", reached, chromium, aim),
+            Target(text, "firefox", reached, firefox),
+        )
+    ]
+    for text, case, small, large, batch, ratio, slack in times:
+        reached, more = growth(case, small, large, batch), addition(case, small, large, batch)
+        targets += [
+            Target(text, engine, reached, ratio, at_most=True, slack=slack, more=more)
+            for engine in ("chromium", "firefox")
+        ]
+    woken = "a message of another tab is handed to a waiting `dequeue`"
+    targets += [
+        Target(woken, engine, _time("wake_up", 1), limit, at_most=True, unit=" ms")
+        for engine, limit in (("chromium", 10.0), ("firefox", 15.0))
+    ]
+    return targets
+
+
+_others = tuple(name for name in ON_CPYTHON if name != OURS)
+
+TARGETS = [
+    *_in_browsers(),
+    Target("whole life, batch 1, against the best other", "cpython", against("whole_life", 1, *_others), 1.0),
+    Target("whole life, batch 100, against the best other", "cpython", against("whole_life", 100, *_others), 3.0),
+]

@@ -1,0 +1,48 @@
+/** What the JavaScript files of the benchmark share; `bench/queues.py` is the same in Python. */
+
+/** How durable a commit is that stores messages; claims and acknowledgements are always relaxed. */
+export type Durability = "strict" | "relaxed";
+
+/** One measurement: a row of the plan. */
+export interface Job {
+  case: string;
+  payload_bytes: number;
+  batch: number;
+  /** Messages that are in the store before the clock starts. */
+  backlog: number;
+  durability: Durability;
+  /** Connections, or handles, that the queue is opened with. */
+  handles: number;
+  /** How long a case that repeats something goes on. */
+  seconds: number;
+}
+
+/** A message as a queue hands it out; what else is in it is the queue's own affair. */
+export interface Claimed {
+  payload: unknown;
+}
+
+/** What every contestant can do, whatever it is built on. A promise resolves once the work is committed. */
+export interface Queue<Message extends Claimed = any> {
+  store(payload: Uint8Array): Promise<unknown>;
+  /** Stores many, in as few commits as the contestant has a way for. */
+  storeMany(payloads: Uint8Array[]): Promise<unknown>;
+  /** Takes up to `limit` messages, oldest first, so that nobody else gets them. */
+  claim(limit: number): Promise<Message[]>;
+  ack(message: Message): Promise<unknown>;
+  ackMany(messages: Message[]): Promise<unknown>;
+  /** How many messages wait. */
+  count(): Promise<number>;
+  /** Gives back what a consumer that is gone had claimed; how many there were. */
+  recover?(): Promise<number>;
+  close(): Promise<unknown>;
+}
+
+export interface Contestant {
+  open(durability: Durability): Promise<Queue>;
+  /** Deletes its store; all its queues are closed. */
+  destroy(): Promise<unknown>;
+}
+
+/** Runs a case on a contestant that is opened and filled, and gives what it measured, in the case's unit. */
+export type Measure = (queues: Queue[], job: Job, contestant: Contestant) => Promise<number>;
