@@ -114,6 +114,7 @@ test("what is typed, dropped or chosen is handled", async ({ page }) => {
 test("nothing is lost or doubled when the worker is killed, the page reloaded, the tab closed", async ({ context }) => {
   const [count, more] = [6000, 50];
   await demo.open();
+  // In hand for sure before the kill: what a later pause gave back would count as never handed out, and hang again.
   await demo.type("hang! this is in hand when the worker is killed");
   await demo.counts({ queued: 0, inflight: 1 });
   await demo.choose("lines.txt", lines(count));
