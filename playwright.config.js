@@ -9,8 +9,8 @@ export default defineConfig({
   // Each page loads Python, which keeps more than one core busy.
   workers: 1,
   // Milliseconds, for a slow and busy machine; no test is about time.
-  timeout: 240_000,
-  expect: { timeout: 90_000 },
+  timeout: 600_000,
+  expect: { timeout: 240_000 },
   reporter: "list",
   use: { trace: "off" },
   projects: /** @type {const} */ (["chromium", "firefox"]).flatMap((browser) => [

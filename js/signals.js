@@ -59,10 +59,11 @@ export class Signals {
   remove(listener) {
     this.#listeners.delete(listener);
     if (this.#listeners.size > 0) return;
+    // an answer to the greeting may be on its way, and nobody will be here for it
+    this.#tellSince(this.#greetedAt);
     this.#channel?.close();
     this.#channel = undefined;
     this.#heard = false;
-    this.#untold.clear();
   }
 
   /** @param {News} news @param {Listener[]} [informed] who need not be told the depth */

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_pyodide
 from pytest_pyodide import get_global_config
+from pytest_pyodide.runner import SeleniumChromeRunner
 
 from tools import browsers
 from tools.serve import DEMO_ROUTES, HOST, ROOT, Server
@@ -30,6 +31,8 @@ def pytest_configure() -> None:
     """Tell pytest-pyodide how to start Chromium."""
     browsers.keep_selenium_offline()
     get_global_config().set_flags("chrome", browsers.chromium_flags())
+    # seconds for Python to load, on a slow and busy machine
+    SeleniumChromeRunner.script_timeout = 300
 
 
 def serve(csp: str | None = None) -> Iterator[Server]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from tools import browsers
 
-CALL_SECONDS = 60.0
+CALL_SECONDS = 300.0
 ANSWER_SECONDS = 5.0
 BUSY_SECONDS = 2.0
 _FREE_DESCRIPTOR = 10

@@ -12,7 +12,7 @@ from tests.chaos.judge import STUCK, Event, Fault, judge, redelivery, under_way
 from tests.chaos.plans import Kind, Plan, Return
 from tests.chaos.recorder import AUDITOR, RESCUER, VICTIM, Recorder
 
-WORK_SECONDS = 100.0
+WORK_SECONDS = 240.0
 """Chromium ends a transaction that a page was frozen in only after 60 s, and until then all others wait."""
 
 REPORTS_AFTER_RETURN = 10

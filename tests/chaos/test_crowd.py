@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 
 MESSAGES = 5000
 TAB, OTHER_TAB, WORKER = "tab", "other tab", "worker"
-SECONDS = 90.0
+SECONDS = 240.0
 
 
 @pytest.fixture(scope="module")

@@ -75,10 +75,18 @@ export class DemoPage {
     await expect(this.pause).toHaveAttribute("aria-pressed", "true");
   }
 
+  /** Pauses the actor, and waits until it has nothing in hand. */
+  async pauseActor() {
+    await this.pause.click();
+    await expect(this.page.locator("#actor-state")).toHaveText("The actor is paused.");
+  }
+
   /** @param {string} text @param {{high?: boolean}} [options] */
   async type(text, { high = false } = {}) {
     await this.high.setChecked(high);
     await this.message.fill(text);
+    // What it says of the message before must not be taken for an answer.
+    await this.notice.evaluate((notice) => void (notice.textContent = ""));
     await this.message.press("Enter");
     await expect(this.notice).toHaveText("Your message is stored.");
   }

@@ -69,7 +69,7 @@ test("what is typed, dropped or chosen is handled", async ({ page }) => {
   });
 
   await test.step("chosen files are read one after the other, and high messages go before normal ones", async () => {
-    await demo.pause.click();
+    await demo.pauseActor();
     await page.setInputFiles(
       "#file",
       ["a", "b"].map((name) => ({ name, mimeType: "text/plain", buffer: Buffer.from(`${name}1\n${name}2\n`) })),
@@ -84,7 +84,7 @@ test("what is typed, dropped or chosen is handled", async ({ page }) => {
   });
 
   await test.step("starting over leaves nothing behind", async () => {
-    await demo.pause.click();
+    await demo.pauseActor();
     await demo.type("never done");
     await demo.counts({ queued: 1 });
     await demo.startOver();
@@ -126,12 +126,13 @@ test("nothing is lost or doubled when the worker is killed, the page reloaded, t
   const before = await demo.number("done");
   await expect.poll(() => demo.number("done"), OFTEN).toBeGreaterThan(before);
   // A pause gives back what the actor has in hand, and survives.
-  await demo.pause.click();
-  await expect(demo.page.locator("#actor-state")).toHaveText("The actor is paused.");
+  await demo.pauseActor();
   await demo.counts({ inflight: 0 });
   await demo.choose("more.txt", lines(more));
   await expect(demo.notice).toHaveText(`${more} lines of more.txt stored.`);
+  const closed = demo.page.waitForEvent("close");
   await demo.page.close({ runBeforeUnload: true });
+  await closed;
 
   const next = new DemoPage(await context.newPage());
   await next.open();

@@ -161,6 +161,7 @@ def test_enqueue_wakes_who_waits_elsewhere(tabs: tuple[Tab, Tab, Tab], waiting: 
             def on_depth_change(self, queued_messages):
                 self.seen.append(queued_messages)
 
+        context = await hands.new_context(hands.NO_SLOW_POLL)
         mailbox, watched = await context.open({name!r}), await context.open("depth " + {name!r})
         Depths.seen.clear()
         watched.set_depth_observer(Depths())
@@ -175,10 +176,9 @@ def test_enqueue_wakes_who_waits_elsewhere(tabs: tuple[Tab, Tab, Tab], waiting: 
                 await mailbox.enqueue(b"s", payload)
         """
     )
-    # the slow poll would take five seconds
     tabs[waiting].run_async(
         """
-        (message,) = await asyncio.wait_for(waiting, 3)
+        (message,) = await asyncio.wait_for(waiting, hands.PATIENCE)
         assert message.payload == b"hello"
         async def heard():
             return Depths.seen[-1:] == [2]

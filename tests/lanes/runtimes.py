@@ -22,7 +22,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tools import browsers
 
 DRIVERS = Path(__file__).parent.parent / "browser"
-CALL_SECONDS = 60
+CALL_SECONDS = 300
 """How long one call may take; a browser that hangs must not hang the run."""
 
 
@@ -93,7 +93,7 @@ class NodeProcess:
 
     def close(self) -> None:
         """End the process."""
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=120)
 
 
 class PlaywrightHarness:

@@ -231,6 +231,7 @@ async def test_sender_with_a_backlog_is_not_claimed_without_end() -> None:
         consumer = mailbox.consume(handler, concurrency=2, ordered_by_sender=True)
         task = asyncio.ensure_future(consumer)
         await begun.wait()
+        await until(lambda: mailbox.events.count("claim ends") >= 26)
         await asyncio.sleep(0.1)  # time for too many claims
         _, inflight = await left(mailbox)
         assert 250 < inflight < 300
@@ -448,7 +449,7 @@ async def test_page_that_is_left_and_comes_back(monkeypatch: pytest.MonkeyPatch)
         await until(lambda: seen)
         mailbox.leave_page()
         may_end.set()
-        await asyncio.sleep(0.01)
+        await until(lambda: "remove ends" in mailbox.events)
         # what ran has been acknowledged; what had not begun is for others, as if it had not been handed out
         taken = await other.dequeue(2)
         assert [(record.payload, record.delivery_count) for record in taken] == [(b"1", 1), (b"2", 1)]

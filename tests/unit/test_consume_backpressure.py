@@ -113,13 +113,14 @@ async def test_lost_connection_is_waited_for() -> None:
 
     mailbox = await Database(Losing).open("inbox")
     assert isinstance(mailbox, Losing)
-    async with Backpressure(mailbox, pause_at=1, interval=0.001) as pressure:
+    changes: asyncio.Queue[bool] = asyncio.Queue()
+    async with Backpressure(mailbox, pause_at=1, interval=0.001, on_change=changes.put_nowait) as pressure:
         mailbox.lost = True
         await mailbox.enqueue(b"", b"")
         await asyncio.sleep(0.02)
         assert not pressure.paused
         mailbox.lost = False
-        await asyncio.sleep(0.02)
+        assert await asyncio.wait_for(changes.get(), 10)
         assert pressure.paused
 
 

@@ -399,7 +399,7 @@ async def check_damaged_indexes() -> None:
     }.items():
         async with await here.open(title, max_deliveries=2) as mailbox:
             await mailbox.enqueue(b"s", b"named", message_id=UUID(int=1))
-            await mailbox.enqueue(b"s", b"late", delay=0.2)
+            await mailbox.enqueue(b"s", b"late", delay=2)
             await mailbox.enqueue(b"s", b"plain")
             named, plain = await mailbox.dequeue()
             assert await mailbox.nack(plain.id, error="once")
@@ -409,7 +409,7 @@ async def check_damaged_indexes() -> None:
             (plain,) = await mailbox.dequeue()
             assert await mailbox.nack(plain.id, error="twice")
             assert [letter.record.payload for letter in await mailbox.dead_letters()] == [b"plain"], title
-            (late,) = await mailbox.dequeue(wait=5)
+            (late,) = await mailbox.dequeue(wait=30)
             assert late.payload == b"late", title
             assert await mailbox.ack(named.id), title
             assert await mailbox.recover() == 0, title

@@ -18,11 +18,14 @@ from pymailbox.backends.indexeddb import engine
 
 _T = TypeVar("_T")
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which something that has to happen counts as not happening."""
 
-SCENARIO_SECONDS = 50.0
+SCENARIO_SECONDS = 240.0
 """When a scenario counts as hanging."""
+
+NO_SLOW_POLL = {"mailbox.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1e9"}}
+"""A context where only news wake those who wait; see ``new_context``."""
 
 _FOREIGN = """
 (names, values) => {

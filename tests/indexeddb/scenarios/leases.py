@@ -23,7 +23,7 @@ async def check_holder_that_beats_keeps_what_it_holds_beyond_its_lease() -> None
 
 async def check_holder_that_is_silent_for_its_lease_is_gone() -> None:
     here, there = await new_context(SILENT), await new_context(IMPATIENT)
-    async with await here.open("silent", lease=0.3) as mailbox, await there.open("silent", lease=1000) as other:
+    async with await here.open("silent", lease=2) as mailbox, await there.open("silent", lease=1000) as other:
         await mailbox.enqueue(b"s", b"a")
         (held,) = await mailbox.dequeue()
         # no sooner than its lease, which is its own and not the other's

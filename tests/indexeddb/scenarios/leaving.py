@@ -4,7 +4,16 @@ import asyncio
 
 from pyodide.ffi import create_once_callable
 
-from tests.indexeddb.scenarios.hands import eventually, foreign, leave_page, new_context, payloads, script
+from tests.indexeddb.scenarios.hands import (
+    NO_SLOW_POLL,
+    PATIENCE,
+    eventually,
+    foreign,
+    leave_page,
+    new_context,
+    payloads,
+    script,
+)
 
 
 async def check_release_takes_the_hand_out_back() -> None:
@@ -142,7 +151,7 @@ async def check_note_of_a_deleted_mailbox_does_not_stay() -> None:
 async def check_shown_page_makes_waiters_look_again() -> None:
     """Hints are lost in the back/forward cache. Nothing but the event tells of this message: it was written by hand."""
     for event in ("pageshow", "visibilitychange", "resume"):
-        here, there = await new_context(), await new_context({"signals.js": {'"pymailbox"': '"unheard"'}})
+        here, there = await new_context(NO_SLOW_POLL), await new_context({"signals.js": {'"pymailbox"': '"unheard"'}})
         async with await here.open(f"shown, {event}") as mailbox, await there.open(f"shown, {event}") as other:
             waiting = asyncio.ensure_future(mailbox.dequeue(wait=60))
             await asyncio.sleep(0.1)
@@ -150,8 +159,7 @@ async def check_shown_page_makes_waiters_look_again() -> None:
             await asyncio.sleep(0.1)
             assert not waiting.done()
             await foreign(f"globalThis.dispatchEvent(new Event('{event}'));")
-            # the slow poll would take seconds
-            assert payloads(await asyncio.wait_for(waiting, 2)) == [b"unheard"]
+            assert payloads(await asyncio.wait_for(waiting, PATIENCE)) == [b"unheard"]
 
 
 async def check_frozen_page_gives_back_too() -> None:

@@ -21,7 +21,7 @@ async def check_newer_tab_is_let_through_and_the_older_one_says_so() -> None:
     waiting = asyncio.ensure_future((await old.open("upgraded, waiting")).dequeue(wait=60))
     await asyncio.sleep(0.1)
     new = await new_context(NEWER)
-    upgraded = await asyncio.wait_for(new.open("upgraded"), 5)
+    upgraded = await asyncio.wait_for(new.open("upgraded"), 60)
     try:
         # a version of its own at each end of the sentence, and what to do
         for call in (

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from pymailbox import NewMessage
-from tests.indexeddb.scenarios.hands import eventually, new_context, payloads, script_in_force
+from tests.indexeddb.scenarios.hands import NO_SLOW_POLL, PATIENCE, eventually, new_context, payloads, script_in_force
 
 
 class Depths:
@@ -16,18 +16,17 @@ class Depths:
 
 
 async def check_enqueue_of_another_context_wakes() -> None:
-    here, there = await new_context(), await new_context()
+    here, there = await new_context(NO_SLOW_POLL), await new_context()
     async with await here.open("woken") as mailbox, await there.open("woken") as other:
         for i in range(3):
             waiting = asyncio.ensure_future(mailbox.dequeue(wait=60))
             await asyncio.sleep(0.1)
             await other.enqueue(b"s", b"%d" % i)
-            # the slow poll would take seconds
-            assert payloads(await asyncio.wait_for(waiting, 2)) == [b"%d" % i]
+            assert payloads(await asyncio.wait_for(waiting, PATIENCE)) == [b"%d" % i]
 
 
 async def check_what_another_context_gives_back_wakes() -> None:
-    here, there = await new_context(), await new_context()
+    here, there = await new_context(NO_SLOW_POLL), await new_context()
     async with await here.open("given back") as mailbox, await there.open("given back") as other:
         await other.enqueue(b"s", b"a")
         for give_back in ("nack", "close"):
@@ -38,7 +37,7 @@ async def check_what_another_context_gives_back_wakes() -> None:
                 assert await other.nack(held.id)
             else:
                 await other.close()
-            (again,) = await asyncio.wait_for(waiting, 2)
+            (again,) = await asyncio.wait_for(waiting, PATIENCE)
             assert again.id == held.id
             if give_back == "nack":
                 assert await mailbox.nack(again.id)
@@ -75,7 +74,7 @@ async def check_without_a_channel_the_slow_poll_finds_it() -> None:
             waiting = asyncio.ensure_future(mailbox.dequeue(wait=60))
             await asyncio.sleep(0.1)
             await other.enqueue(b"s", b"found")
-            assert payloads(await asyncio.wait_for(waiting, 20)) == [b"found"]
+            assert payloads(await asyncio.wait_for(waiting, PATIENCE)) == [b"found"]
 
 
 async def check_busy_mailbox_does_not_starve_who_waits_in_another_context() -> None:
@@ -140,12 +139,28 @@ async def check_nobody_is_told_where_nobody_listens() -> None:
                 assert len(await other.dequeue()) == 4
 
 
+async def check_context_that_stores_and_is_gone_before_anybody_answered_its_greeting() -> None:
+    here = await new_context(
+        {"signals.js": {"=> this.#receive(data)": "=> setTimeout(() => this.#receive(data), 300)"}},
+    )
+    there = await new_context(NO_SLOW_POLL)
+    async with await there.open("brief") as watched:
+        watched.set_depth_observer(depths := Depths())
+        async with await here.open("brief") as mailbox:
+            await mailbox.enqueue(b"s", b"a")
+
+        async def told() -> bool:
+            return depths.seen == [1]
+
+        await eventually(told, "what a brief context stored")
+
+
 async def check_message_that_was_stored_before_its_context_heard_the_greeting() -> None:
     here = await new_context(
         {"signals.js": {"=> this.#receive(data)": "=> setTimeout(() => this.#receive(data), 300)"}},
     )
-    there = await new_context({"mailbox.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1e9"}})
+    there = await new_context(NO_SLOW_POLL)
     async with await here.open("missed") as mailbox, await there.open("missed") as other:
         waiting = asyncio.ensure_future(other.dequeue(wait=60))
         await mailbox.enqueue(b"s", b"a")
-        assert payloads(await asyncio.wait_for(waiting, 20)) == [b"a"]
+        assert payloads(await asyncio.wait_for(waiting, PATIENCE)) == [b"a"]
