@@ -28,6 +28,8 @@ RESULTS = ROOT / "bench" / "results.json"
 CHARTS = ROOT / "docs" / "performance"
 QUICK_RESULTS = ROOT / "build" / "bench" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
+PACKAGES = ROOT / "build" / ".bench-ready"
+"""There when those of the others are."""
 
 WAKE_UPS = 10
 """Messages of one round of the case that wakes up."""
@@ -52,6 +54,8 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="a file for the results, with the charts beside it")
     parser.add_argument("--report", action="store_true", help="measure nothing: tables and charts of the last run")
     arguments = parser.parse_args()
+    if not arguments.report and not PACKAGES.exists():
+        parser.error("the packages of the others are missing: `make bench` gets them")
     path: Path = arguments.results or (QUICK_RESULTS if arguments.quick else RESULTS)
     is_documented = path.resolve() == RESULTS
     folder = CHARTS if is_documented else path.parent
