@@ -16,6 +16,9 @@ RAW = "raw IndexedDB"
 PUTS = "raw put"
 """The floor: puts and nothing else, in JavaScript."""
 
+RECORDS = "bare records"
+"""The floor of our own layout, one message at a time, in JavaScript."""
+
 STORES = (OURS, PUTS, RAW, "dexie", "workbox", "tanstack", "origin", "persist-queue", "litequeue", "pyscript")
 """All that can store, in a browser."""
 
@@ -85,7 +88,7 @@ def full_plan() -> list[Row]:
 
 def _chromium() -> Iterator[Row]:
     engine = "chromium"
-    yield Row(engine, _repeated("enqueue", 1), STORES, quick=True)
+    yield Row(engine, _repeated("enqueue", 1), (*STORES, RECORDS), quick=True)
     yield Row(engine, _repeated("producers", ONE_BATCH), (OURS, PUTS, RAW, "dexie", "workbox", "origin"), quick=True)
     yield Row(engine, _repeated("enqueue_many", 1000), (OURS, PUTS, RAW, "dexie", "workbox", "tanstack"), quick=True)
     for batch in (1, ONE_BATCH, 100):
@@ -93,7 +96,7 @@ def _chromium() -> Iterator[Row]:
     for batch in (1, 100):
         yield Row(engine, Job(case="ack", payload_bytes=BYTES, batch=batch), (*DATABASES, "tanstack", BATCHED))
     for batch in (1, 10, 100):
-        yield Row(engine, _repeated("whole_life", batch), _queues(batch), quick=batch != 10)
+        yield Row(engine, _repeated("whole_life", batch), _in_a_life(batch), quick=batch != 10)
     yield from _two_handles(engine)
     for backlog in BACKLOGS:
         for batch in (1, 10, 100):
@@ -111,11 +114,11 @@ def _chromium() -> Iterator[Row]:
 
 def _elsewhere(engine: str) -> Iterator[Row]:
     """The same in another browser, or store of it, with less around it."""
-    yield Row(engine, _repeated("enqueue", 1), (OURS, PUTS, RAW, "dexie", "persist-queue"))
+    yield Row(engine, _repeated("enqueue", 1), (OURS, PUTS, RECORDS, RAW, "dexie", "persist-queue"))
     yield Row(engine, _repeated("producers", ONE_BATCH), (OURS, PUTS, RAW, "dexie"))
     yield Row(engine, _repeated("enqueue_many", 1000), (OURS, PUTS, RAW, "dexie"))
     for batch in (1, 100):
-        yield Row(engine, _repeated("whole_life", batch), _queues(batch))
+        yield Row(engine, _repeated("whole_life", batch), _in_a_life(batch))
     yield from _two_handles(engine)
     yield from _backlogs(engine, (BACKLOGS[0], BACKLOGS[-1]))
     yield from _recoveries(engine)
@@ -200,8 +203,8 @@ def _repeated(case: str, batch: int, *, backlog: int = 0, durability: Durability
     )
 
 
-def _queues(batch: int) -> tuple[str, ...]:
-    return QUEUES if batch == 1 else (*QUEUES, BATCHED)
+def _in_a_life(batch: int) -> tuple[str, ...]:
+    return (*QUEUES, RECORDS) if batch == 1 else (*QUEUES, BATCHED)
 
 
 def _at(case: str, backlog: int) -> str:

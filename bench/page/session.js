@@ -1,5 +1,6 @@
 // Runs the cases whose contestants are written in JavaScript; `bench/session.py` does the same for those in Python.
 
+import bareRecords from "../contestants/bare_records.js";
 import dexie from "../contestants/dexie.js";
 import origin from "../contestants/origin.js";
 import rawIndexedDb from "../contestants/raw_indexeddb.js";
@@ -14,6 +15,7 @@ import * as cases from "../cases/index.js";
 
 /** By the names that the plan uses. @type {Record<string, import("../types.js").Contestant>} */
 export const CONTESTANTS = {
+  "bare records": bareRecords,
   dexie,
   origin,
   "raw IndexedDB": rawIndexedDb,

@@ -1,0 +1,64 @@
+// The floor of pymailbox's own layout: the records that it writes and deletes for one message at a time, in bare
+// transactions, without Python and without anything that makes a queue of them. It remembers what it stored.
+
+import { MailboxState } from "../../js/state.js";
+import { committed, deleteDatabase, openDatabase } from "./indexeddb.js";
+
+const NAME = "bench-bare";
+const STORES = ["mailboxes", "segments"];
+const PRIORITY = 0;
+const HOLDER = "holder";
+const TERMS = { maxDeliveries: 0, lease: 60_000, locked: true };
+
+/** @param {IDBDatabase} database @param {import("../types.js").Durability} durability @returns {import("../types.js").Queue} */
+function records(database, durability) {
+  const state = MailboxState.create(0);
+  state.token = crypto.randomUUID();
+  /** @type {{payload: Uint8Array, sequence: number}[]} */
+  const remembered = [];
+  /** @param {import("../types.js").Durability} durability @param {(segments: IDBObjectStore) => void} [change] */
+  const commit = (durability, change) => {
+    const transaction = database.transaction(STORES, "readwrite", { durability });
+    change?.(transaction.objectStore("segments"));
+    transaction.objectStore("mailboxes").put(state.toStored(), NAME);
+    transaction.commit();
+    return committed(transaction);
+  };
+  /** @param {number} sequence */
+  const keyOf = (sequence) => [state.number, PRIORITY, sequence, sequence];
+  const oneAtATime = () => Promise.reject(new Error("bare records come one at a time"));
+  return {
+    async store(payload) {
+      const sequence = state.append(PRIORITY, false, false);
+      await commit(durability, (segments) => segments.put(payload, keyOf(sequence)));
+      remembered.push({ payload, sequence });
+    },
+    async claim() {
+      state.claim(HOLDER, TERMS, 1);
+      await commit("relaxed");
+      return remembered.splice(0, 1);
+    },
+    async ack({ sequence }) {
+      state.remove({ priority: PRIORITY, sequence }, HOLDER);
+      await commit("relaxed", (segments) => segments.delete(keyOf(sequence)));
+    },
+    storeMany: oneAtATime,
+    ackMany: oneAtATime,
+    count: oneAtATime,
+    async close() {
+      database.close();
+    },
+  };
+}
+
+/** @type {import("../types.js").Contestant} */
+export default {
+  async open(durability) {
+    const database = await openDatabase(NAME, (created) => {
+      created.createObjectStore("segments");
+      created.createObjectStore("mailboxes").createIndex("token", "token", { unique: true });
+    });
+    return records(database, durability);
+  },
+  destroy: () => deleteDatabase(NAME),
+};
