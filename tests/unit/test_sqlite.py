@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import pytest
@@ -176,6 +176,27 @@ async def test_brief_calls_need_no_other_thread(location: str, monkeypatch: pyte
         assert await mailbox.ack(message_id)
     assert threading.get_ident() in threads
     await mailbox.close()
+
+
+@pytest.mark.parametrize(
+    ("durability", "size", "brief"), [("relaxed", 10, True), ("relaxed", 1 << 20, False), ("strict", 10, False)]
+)
+@pytest.mark.usefixtures("at_once")
+async def test_what_does_not_wait_for_the_disk_is_stored_without_another_thread(
+    location: str, monkeypatch: pytest.MonkeyPatch, durability: Literal["strict", "relaxed"], size: int, brief: bool
+) -> None:
+    threads: set[int] = set()
+    store = verbs.store
+
+    def recorded(*arguments: Any, **options: Any) -> Any:
+        threads.add(threading.get_ident())
+        return store(*arguments, **options)
+
+    monkeypatch.setattr(verbs, "store", recorded)
+    async with open_mailbox(location, durability=durability) as mailbox:
+        for _ in range(20):
+            await mailbox.enqueue(b"", b"p" * size)
+    assert (threading.get_ident() in threads) is brief
 
 
 @pytest.mark.usefixtures("at_once")

@@ -32,13 +32,17 @@ _RECOVERY_INTERVAL = 1.0
 _FEW = 32
 """Messages that a call may touch which runs in the event loop's own thread."""
 
+_SMALL = 64 * 1024
+"""Bytes that such a call may store."""
+
 
 class SqliteMailbox(EmbeddedMailbox):
     """A handle on a mailbox in a SQLite file, which any number of threads and processes may use at once.
 
     It never lets its event loop wait for a disk or for another program, but in Pyodide, where no thread can start.
-    Claims and acknowledgements of few messages, nacks and counts, which the system's cache answers in some
-    microseconds, run in the loop's own thread as long as nothing else is under way; all else runs in another one.
+    Claims and acknowledgements of few messages, nacks and counts, and what a ``relaxed`` handle stores of few and small
+    ones, which the system's cache answers in some microseconds, run in the loop's own thread as long as nothing else is
+    under way; all else runs in another one.
     """
 
     def __init__(self, name: str, options: Options, database: Database) -> None:
@@ -101,7 +105,9 @@ class SqliteMailbox(EmbeddedMailbox):
         def tell(enqueued: Enqueued) -> None:
             self._tell(enqueued.depth, [self._listener])
 
-        return await self._run(partial(verbs.store, name=self.name, messages=messages), self._storing, tell=tell)
+        store = partial(verbs.store, name=self.name, messages=messages)
+        brief = len(messages) <= _FEW and sum(len(sender) + len(payload) for sender, payload, *_ in messages) <= _SMALL
+        return await self._run(store, self._storing, tell=tell, brief=brief)
 
     async def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
