@@ -11,7 +11,7 @@ from tests.chaos.in_chromium import ChromiumStage
 pytestmark = pytest.mark.browser
 
 HOST = "insecure.test"
-LEASE = 3.0
+LEASE = 2.0
 
 
 @pytest.fixture(scope="module")

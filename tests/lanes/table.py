@@ -17,7 +17,7 @@ PLAN: Mapping[str, tuple[str, ...]] = {
     "CPython": EVERYWHERE,
     "Chromium page": (*IN_BROWSERS, "javascript"),
     "Chromium worker": (*IN_BROWSERS, "javascript"),
-    "Firefox page": (*IN_BROWSERS, "javascript"),
+    "Firefox page": IN_BROWSERS,
     "Firefox worker": (*IN_BROWSERS, "mixed"),
     "WebKit page": IN_BROWSERS,
     "WebKit worker": IN_BROWSERS,
@@ -35,7 +35,7 @@ class Programs(NamedTuple):
     """On the other backends in Pyodide: they run on CPython too, or cross the border several times a call."""
 
 
-PROGRAMS = Programs(cpython=500, indexeddb=40, elsewhere=5)
+PROGRAMS = Programs(cpython=500, indexeddb=40, elsewhere=3)
 FEW_PROGRAMS = Programs(cpython=20, indexeddb=3, elsewhere=3)
 """For daily work, with the option ``--few-programs``."""
 

@@ -399,7 +399,7 @@ async def check_damaged_indexes() -> None:
     }.items():
         async with await here.open(title, max_deliveries=2) as mailbox:
             await mailbox.enqueue(b"s", b"named", message_id=UUID(int=1))
-            await mailbox.enqueue(b"s", b"late", delay=2)
+            await mailbox.enqueue(b"s", b"late", delay=1)
             await mailbox.enqueue(b"s", b"plain")
             named, plain = await mailbox.dequeue()
             assert await mailbox.nack(plain.id, error="once")
