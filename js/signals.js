@@ -6,7 +6,7 @@
  *
  * To tell others costs as much as a small transaction, so a context that has never heard of another one tells nobody. It
  * greets when it begins to listen, and whoever hears that answers; then each tells the other what it has not told since the
- * greeting, and both look again.
+ * greeting, and both look again. One that stops listening before tells all the same: it will not hear an answer.
  */
 
 import { randomName } from "./ids.js";

@@ -323,6 +323,10 @@ class FaultyMailbox(Mailbox):
 
     async def _make(self, verb: str, prepared: _Prepared[_T]) -> _T:
         """Makes a call, or lets it fail."""
+        if self._dying:
+            # nothing ends a call that begins now, and one that waits would keep the mailbox alive
+            del prepared
+            raise HolderDied(f"{verb}: the holder has died")
         kind = self._next_fault(verb)
         if kind not in (FaultKind.LOST_BEFORE, FaultKind.FULL, FaultKind.DEATH_BEFORE):
             answer = await self._made(prepared.call)

@@ -236,3 +236,12 @@ async def test_step_to_another_faulty_mailbox(location: str) -> None:
 def test_impossible_fault_is_refused(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         Fault(**arguments)
+
+
+async def test_call_that_begins_while_its_holder_dies_dies_with_it(location: str) -> None:
+    mailbox = await faulty(location)
+    death = asyncio.ensure_future(mailbox.die())
+    waiting = asyncio.ensure_future(mailbox.dequeue(wait=math.inf))
+    await death
+    with pytest.raises(HolderDied):
+        await waiting

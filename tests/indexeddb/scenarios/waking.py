@@ -15,6 +15,10 @@ class Depths:
         self.seen.append(queued_messages)
 
 
+HARD_OF_HEARING = {"signals.js": {"=> this.#receive(data)": "=> setTimeout(() => this.#receive(data), 300)"}}
+"""A context that hears of everything 0.3 seconds late, answers to its greeting included."""
+
+
 async def check_enqueue_of_another_context_wakes() -> None:
     here, there = await new_context(NO_SLOW_POLL), await new_context()
     async with await here.open("woken") as mailbox, await there.open("woken") as other:
@@ -140,9 +144,7 @@ async def check_nobody_is_told_where_nobody_listens() -> None:
 
 
 async def check_context_that_stores_and_is_gone_before_anybody_answered_its_greeting() -> None:
-    here = await new_context(
-        {"signals.js": {"=> this.#receive(data)": "=> setTimeout(() => this.#receive(data), 300)"}},
-    )
+    here = await new_context(HARD_OF_HEARING)
     there = await new_context(NO_SLOW_POLL)
     async with await there.open("brief") as watched:
         watched.set_depth_observer(depths := Depths())
@@ -156,9 +158,7 @@ async def check_context_that_stores_and_is_gone_before_anybody_answered_its_gree
 
 
 async def check_message_that_was_stored_before_its_context_heard_the_greeting() -> None:
-    here = await new_context(
-        {"signals.js": {"=> this.#receive(data)": "=> setTimeout(() => this.#receive(data), 300)"}},
-    )
+    here = await new_context(HARD_OF_HEARING)
     there = await new_context(NO_SLOW_POLL)
     async with await here.open("missed") as mailbox, await there.open("missed") as other:
         waiting = asyncio.ensure_future(other.dequeue(wait=60))
