@@ -9,11 +9,6 @@ from tests.lanes.table import FEW_PROGRAMS, PROGRAMS, Table
 TABLE = pytest.StashKey[Table]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Where the table is kept."""
-    parser.addoption("--table", type=Path, help="a file that keeps the table; what is in it already stays there")
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Begin with an empty table, or with the one of an earlier run."""
     table = config.stash[TABLE] = Table(FEW_PROGRAMS if config.getoption("--few-programs") else PROGRAMS)
