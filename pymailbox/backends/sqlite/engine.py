@@ -8,11 +8,13 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ..._errors import MailboxError, StorageCorruptError, StorageUnavailableError
 from .errors import is_full, mailbox_error
+from .locks import FileLocks
 from .room import Room
 from .schema import BUSY_TIMEOUT, connect, until_unlocked
 from .session import Session
@@ -38,7 +40,7 @@ _CHANGES_IN_A_PAGE: Final = 8
 _PAGE_SIZE: Final = 4096
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Call:
     """One call of a verb on its way through the engine."""
 
@@ -50,6 +52,8 @@ class Call:
     """Gets the result after the commit, whether or not somebody still waits for it; in the engine's thread."""
     result: Any = None
     error: BaseException | None = None
+    ran: bool = False
+    """Whether it may have been committed."""
 
     def spread(self) -> None:
         """Tells whom it concerns."""
@@ -76,12 +80,15 @@ class FileReplacedError(StorageUnavailableError):
 class Engine:
     """The connection to a file, made when it is first needed."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, locks: FileLocks) -> None:
         self.replaced = 0
         """How often the file was found deleted or replaced."""
         self.last_stored: dict[str, int] = {}
         """The number of the message that was stored last, by mailbox, as far as this process has stored or seen it."""
+        self.unannounced = False
+        """Whether others may have committed something that no listener of this process has been told of."""
         self.file = file
+        self._locks = locks
         self._connection: sqlite3.Connection | None = None
         self._room = Room(file)
         self._made_room = False
@@ -144,27 +151,33 @@ class Engine:
     def run_at_once(self, call: Call) -> bool:
         """Runs a call if it has to wait neither for another program nor for the disk, and sets its outcome.
 
-        False if it would, or if it failed: then nothing was done, and ``run`` does it, or says what is wrong.
+        False if it would, or if it failed: then nothing was done, and ``run`` does it, or says what is wrong. A signal
+        handler may raise anywhere in here. What was committed then stays committed, and is never run again.
         """
         connection, session = self._connection, self._session
         if connection is None or session is None or call.access is Access.DURABLE_WRITE:
             return False
         if self._log_begins or self._log_pages >= _LOG_PAGES or not self._has_log:
             return False
+        self._session = None  # not to be relied on until all is done
+        begun = False
         try:
             self._let_shorten_log(connection, False)
             if self._begin(connection, call.access) != self._version:  # what others did has to be read
                 connection.execute("ROLLBACK")
                 return False
+            begun = True
             call.result = call.operation(session)
             session.flush()
+            call.ran = True
             connection.execute("COMMIT")
-        except Exception:
+            self._session = session
+        except BaseException as error:
+            call.ran = begun and not connection.in_transaction and not isinstance(error, sqlite3.Error)
             self._roll_back(connection)
+            if call.ran or not isinstance(error, Exception):
+                raise
             return False
-        except BaseException:
-            self._roll_back(connection)
-            raise
         self._after_commit(connection, session, [call])
         return True
 
@@ -175,20 +188,22 @@ class Engine:
             MailboxError: the file is not what it was.
         """
         if self._connection is None:
-            return self._identity is not None
+            return self._identity is not None or self.unannounced
         try:
             self._check_file()
             (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         except sqlite3.Error as error:
             raise self._typed(error) from error
-        return bool(version != self._version)
+        return self.unannounced or bool(version != self._version)
 
     def close(self) -> None:
         """Lets the file go; a later call opens it again."""
         self._session = None
         if self._connection is not None:
+            self._locks.unprotect()
             self._connection.close()
             self._connection = None
+            self._locks.let_index_go()
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -199,11 +214,17 @@ class Engine:
                 self._connection.execute("PRAGMA busy_timeout = 0")
             self._shortens_log = None
             self._durable, self._changes, self._log_begins = None, self._connection.total_changes, True
+            self.unannounced = True
             self._note_file()
+            if self._has_log:  # else a commit needs the whole file for itself
+                with suppress(OSError):  # there are no such locks here
+                    self._locks.protect()
         return self._connection
 
     def _begin(self, connection: sqlite3.Connection, access: Access) -> int:
         """Begins a transaction, and tells the version of the file that it sees."""
+        if connection.in_transaction:  # an exception out of a signal handler has left it
+            self._roll_back(connection)
         durable = access is Access.DURABLE_WRITE
         if access is not Access.READ and durable is not self._durable:
             connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -218,12 +239,16 @@ class Engine:
 
     def _session_of(self, connection: sqlite3.Connection, version: int) -> Session:
         """What is known of the file at that version."""
+        if version != self._version:
+            self.unannounced = True
         if self._session is None or version != self._version:
             self._session = Session(connection, self._room.take)
             self._version = version
         return self._session
 
     def _after_commit(self, connection: sqlite3.Connection, session: Session, calls: Sequence[Call]) -> None:
+        for call in calls:
+            call.ran = True
         self.last_stored |= session.stored
         session.stored.clear()
         changes, self._changes = connection.total_changes - self._changes, connection.total_changes
