@@ -543,7 +543,7 @@ def test_a_lock_file_that_cannot_be_read_counts_as_held(tmp_path: Path, monkeypa
     def refuse(path: object, flags: int) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(locks.os, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     assert is_held(tmp_path / "1") is True
 
 
