@@ -81,9 +81,9 @@ def check(file: str) -> None:
     try:
         with open(_TABLE, encoding="utf-8", errors="surrogateescape") as table:  # noqa: PTH123 (quicker than a Path's)
             mounts = list(parse(table))
+        path = os.path.realpath(file)
     except OSError:
         return
-    path = os.path.realpath(file)
     mount = mount_of(path, mounts)
     if mount is None:
         return
