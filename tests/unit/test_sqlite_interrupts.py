@@ -25,14 +25,22 @@ class Interrupted(BaseException if sys.argv[2] == "base" else Exception):
 
 armed = False
 
+def in_a_call(frame):
+    while frame is not None and frame.f_code is not call.__code__:
+        frame = frame.f_back
+    return frame is not None
+
 def interrupt(number, frame):
-    # only in the library's own code, and only once a call, so that neither asyncio nor this program is what breaks
+    # only in the library's own code, amid a call and once in each, so that it is not asyncio or this program that breaks
     global armed
-    if armed and "/pymailbox/" in frame.f_code.co_filename:
+    if armed and "/pymailbox/" in frame.f_code.co_filename and in_a_call(frame):
         armed = False
         raise Interrupted
     if armed:
         signal.setitimer(signal.ITIMER_REAL, 0.00002)
+
+async def call(verb):
+    return await verb()
 
 signal.signal(signal.SIGALRM, interrupt)
 faulthandler.dump_traceback_later(50, exit=True)
@@ -40,9 +48,6 @@ loop = asyncio.new_event_loop()
 loop.set_exception_handler(lambda loop, context: None)  # it would log each callback that was interrupted
 rng = random.Random(int(sys.argv[3]))
 interrupts = 0
-
-async def call(verb):
-    return await verb()
 
 def interrupted(verb):
     global armed, interrupts
