@@ -31,7 +31,7 @@ def in_a_call(frame):
     return frame is not None
 
 def interrupt(number, frame):
-    # only in the library's own code, amid a call and once in each, so that it is not asyncio or this program that breaks
+    # only in the library's own code, and amid a call: else it is asyncio or this program that breaks
     global armed
     if armed and "/pymailbox/" in frame.f_code.co_filename and in_a_call(frame):
         armed = False
