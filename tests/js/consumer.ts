@@ -60,8 +60,6 @@ inspector.name = 5;
 await inbox.enqueue("me", bytes("text"));
 // @ts-expect-error numbers of 64 bits are no bytes
 await inbox.enqueue(bytes("me"), new Float64Array(1));
-// @ts-expect-error shared memory may change while it is copied
-await inbox.enqueue(bytes("me"), new SharedArrayBuffer(1));
 // @ts-expect-error there is no such option
 await inbox.enqueue(bytes("me"), bytes("text"), { message_id: id });
 // @ts-expect-error there is no such priority

@@ -94,6 +94,39 @@ async def test_plain_name_is_a_sqlite_file(in_tmp_path: Path) -> None:
         assert (await same.status()).queued_messages == 1
 
 
+async def test_relative_path_is_resolved_at_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    for location in ("sqlite:///file.db#inbox", "inbox"):
+        monkeypatch.chdir(here)
+        opening = open_mailbox(location)
+        monkeypatch.chdir(elsewhere)
+        async with opening as mailbox:
+            await mailbox.enqueue(b"sender", b"payload")
+        monkeypatch.chdir(here)
+        listing = list_mailboxes(location)
+        monkeypatch.chdir(elsewhere)
+        assert await listing == ["inbox"]
+        monkeypatch.chdir(here)
+        deleting = delete_mailbox(location)
+        monkeypatch.chdir(elsewhere)
+        assert await deleting is True
+    assert {file.name for file in here.glob("*.db")} == {"file.db", "pymailbox.db"}
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a folder that somebody is in cannot be removed")
+def test_relative_path_without_a_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for use in (open_mailbox, list_mailboxes, delete_mailbox):
+        with pytest.raises(StorageUnavailableError, match="the current folder is gone"):
+            use("sqlite:///file.db#inbox")
+
+
 async def test_schemes_lead_to_their_classes(in_tmp_path: Path) -> None:
     async with open_mailbox("memory://inbox") as memory, open_mailbox("sqlite:///file.db") as sqlite:
         assert isinstance(memory, MemoryMailbox)
