@@ -96,6 +96,8 @@ export class Mailbox {
     if (!(handle instanceof MailboxHandle)) throw new TypeError("A mailbox is opened with openMailbox(name).");
     this.#handle = handle;
     this.#options = options;
+    // a copy reads it, by structuredClone, postMessage or spreading, and JSON reads it too
+    Object.defineProperty(this, "noCopies", { enumerable: true, get: refuseCopies });
     // neither of them may keep the mailbox alive
     forgotten.register(this, handle, handle);
     Mailbox.#listen(new WeakRef(this), handle);
@@ -480,6 +482,11 @@ export class Mailbox {
     forgotten.unregister(this.#handle);
     this.#handle.abandon();
   }
+}
+
+/** @returns {never} */
+function refuseCopies() {
+  throw new TypeError("A mailbox cannot be copied, sent or made into text: open it again, by its name, where it is needed.");
 }
 
 // where the platform has no such symbol yet, the method is called "undefined"

@@ -132,6 +132,53 @@ test("a bad argument is an error that names it, and nothing is written", async (
   expect(outcomes.map(([, outcome]) => outcome)).toEqual(outcomes.map(([expected]) => expected));
 });
 
+test("a mailbox is not copied", async ({ page }) => {
+  const outcomes = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("copies");
+    const channel = new BroadcastChannel("copies");
+    const { port1 } = new MessageChannel();
+    const worker = new Worker(URL.createObjectURL(new Blob([""])));
+    const kept = await new Promise((resolve) => {
+      const opening = indexedDB.open("copies");
+      opening.onupgradeneeded = () => resolve(opening.result.createObjectStore("kept"));
+    });
+    const outcomes = [];
+    for (const copy of [
+      () => structuredClone(mailbox),
+      () => structuredClone({ in: [mailbox] }),
+      () => structuredClone(new Map([[mailbox, 1]])),
+      () => port1.postMessage(mailbox),
+      () => worker.postMessage({ mailbox }),
+      () => window.postMessage(mailbox),
+      () => history.pushState(mailbox, ""),
+      () => kept.put(mailbox, 1),
+      () => JSON.stringify(mailbox),
+      () => JSON.stringify({ in: [mailbox] }),
+      () => ({ ...mailbox }),
+      () => Object.assign({}, mailbox),
+    ]) {
+      try {
+        outcomes.push(`${copy} copied ${JSON.stringify(copy())}`);
+      } catch (error) {
+        outcomes.push(String(error));
+      }
+    }
+    try {
+      outcomes.push(`sent ${channel.postMessage(mailbox)}`);
+    } catch (error) {
+      // Firefox says here no more than that it cannot be cloned
+      outcomes.push(error instanceof TypeError ? "DataCloneError" : /** @type {DOMException} */ (error).name);
+    }
+    await mailbox.enqueue(new Uint8Array(), new Uint8Array([1]));
+    outcomes.push((await mailbox.dequeue()).length, String(mailbox));
+    channel.close();
+    worker.terminate();
+    return outcomes;
+  });
+  const refused = "TypeError: A mailbox cannot be copied, sent or made into text: open it again, by its name, where it is needed.";
+  expect(outcomes).toEqual([...Array(12).fill(refused), "DataCloneError", 1, "[object Object]"]);
+});
+
 test("bytes are taken from any buffer or view, as they are at the call", async ({ page }) => {
   const payloads = await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("bytes", { batchSize: 100 });
