@@ -6,6 +6,7 @@ Everything here runs before a verb touches its storage, so a bad argument never 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
@@ -53,7 +54,7 @@ def check_options(batch_size: Any, max_deliveries: Any, lease: Any, durability: 
     check_period("lease", lease)
     if durability not in ("strict", "relaxed"):
         raise ValueError(f"durability must be 'strict' or 'relaxed', not {durability!r}")
-    return Options(check_count("batch_size", batch_size), max_deliveries, float(lease), durability)
+    return Options(_check_length("batch_size", batch_size), max_deliveries, float(lease), durability)
 
 
 def prepare_message(
@@ -132,7 +133,7 @@ def distinct_ids(ids: list[UUID]) -> list[UUID]:
 
 
 def check_limit(limit: Any) -> int | None:
-    return None if limit is None else check_count("limit", limit)
+    return None if limit is None else _check_length("limit", limit)
 
 
 def check_seconds(name: str, seconds: Any, most: float) -> None:
@@ -226,6 +227,11 @@ def _check_size(size: int, where: str) -> None:
         raise ValueError(
             f"{where}sender and payload must hold at most {LARGEST_MESSAGE} bytes (64 MiB) together, not {size}"
         )
+
+
+def _check_length(name: str, value: Any) -> int:
+    """How many messages one answer may have at most: never more than a list can hold, which is 2**31 - 1 in a page."""
+    return min(check_count(name, value), sys.maxsize)
 
 
 def shown(value: Any) -> str:

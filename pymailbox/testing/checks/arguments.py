@@ -125,17 +125,19 @@ async def check_limit_must_be_positive(bench: Bench) -> None:
 
 @check(needs_limit=True)
 async def check_largest_limit_takes_all(bench: Bench) -> None:
-    """A limit of 2**53 - 1 is all that there is."""
-    mailbox = await bench.open(batch_size=1)
+    """A limit or a ``batch_size`` of 2**53 - 1 is all that there is."""
+    mailbox, large = await bench.open(batch_size=1), await bench.open(batch_size=LARGEST_COUNT)
     await send(mailbox, numbered(3))
     if Capability.PEEK in mailbox.capabilities:
         expect_equal(payloads_of(await mailbox.peek(LARGEST_COUNT)), numbered(3), "payloads that peek shows")
+        expect_equal(payloads_of(await large.peek()), numbered(3), "payloads that peek shows without a limit")
     records = await mailbox.dequeue(LARGEST_COUNT)
     expect_equal(payloads_of(records), numbered(3), "payloads handed out")
     if Capability.DEAD_LETTERS in mailbox.capabilities:
         for record in records:
             await mailbox.dead_letter(record.id, "reason")
         expect_equal(len(await mailbox.dead_letters(LARGEST_COUNT)), 3, "dead letters")
+        expect_equal(len(await large.dead_letters()), 3, "dead letters without a limit")
 
 
 @check()
