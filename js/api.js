@@ -119,8 +119,9 @@ export class Mailbox {
   /**
    * Stores one message and gives its id, after the message is committed.
    *
-   * `sender` and `payload` are stored as they were at the call. The order of calls on a mailbox is the order of its
-   * messages. While a message with `messageId` is still in the mailbox nothing is stored again and that id is given.
+   * `sender` and `payload` are stored as they were at the call; they hold at most 64 MiB together. The order of calls on a
+   * mailbox is the order of its messages. While a message with `messageId` is still in the mailbox nothing is stored again
+   * and that id is given.
    * @param {Bytes} sender who sends it, in your own encoding
    * @param {Bytes} payload
    * @param {EnqueueOptions} [options] `priority`, `messageId`, and `delay` in milliseconds

@@ -50,9 +50,11 @@ def open_mailbox(
         location: a plain name (IndexedDB in a browser, the file ``pymailbox.db`` on CPython) or a URL:
             ``indexeddb://NAME``, ``sqlite:///relative.db#NAME``, ``sqlite:////absolute.db#NAME``, ``memory://NAME``,
             ``memory://``. In a URL a name is percent-encoded. A relative path is resolved at the call.
-        batch_size: messages that ``dequeue`` and ``peek`` give when they are called without a limit.
+        batch_size: messages that ``dequeue`` and ``peek`` give when they are called without a limit; at most 2**53 - 1,
+            as all counts.
         max_deliveries: failed deliveries after which a message becomes a dead letter; None for never.
-        lease: seconds without a sign of life after which a holder counts as gone, where the platform cannot tell.
+        lease: seconds without a sign of life after which a holder counts as gone, where the platform cannot tell; at
+            most 100 years.
         durability: ``"strict"`` waits until what is stored has reached the disk; ``"relaxed"`` leaves that to the
             system, and a power cut (not a crash of the program) may lose the last commits.
 
