@@ -325,6 +325,7 @@ function checkIterable(name, value, what) {
 function described(value) {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
   if (typeof value === "function") return "a function";
+  if (typeof value === "bigint") return `${value}n`;
   if (typeof value !== "object" || value === null) return String(value);
   const name = Object.getPrototypeOf(value)?.constructor?.name || "Object";
   return `${/^([AEIO]|U(?!int))/.test(name) ? "an" : "a"} ${name}`;

@@ -120,7 +120,7 @@ def _parse_sqlite(location: str, rest: str) -> Location:
     if not path.startswith("/") or "?" in path or "#" in fragment or path == "/":
         raise ValueError(
             f"location {location!r} must look like sqlite:///relative.db#NAME or sqlite:////absolute.db#NAME, "
-            "with '?' and '#' percent-encoded"
+            "with '?' and '#' percent-encoded. A mailbox in memory is memory://NAME"
         )
     file = _decode(location, path[1:])
     if "\0" in file:

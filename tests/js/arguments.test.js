@@ -110,7 +110,7 @@ test("numbers end where they are no longer exact, and spans of time after 100 ye
   const after = checks.LONGEST_DELAY + 1;
   for (const [call, words] of /** @type {[() => unknown, RegExp][]} */ ([
     [() => checks.checkLimit(2 ** 53, 1), /^RangeError: limit must be a whole number from 1 to 9007199254740991 /],
-    [() => checks.checkLimit(1n, 1), /^TypeError: limit must be a whole number, not 1$/],
+    [() => checks.checkLimit(1n, 1), /^TypeError: limit must be a whole number, not 1n$/],
     [() => checks.checkOffset(2 ** 53), /^RangeError: offset must be a whole number from 0 to 9007199254740991 /],
     [() => checks.checkMailboxOptions({ batchSize: 2 ** 53 }), /^RangeError: batchSize must be a whole number from 1 to /],
     [() => checks.checkMailboxOptions({ maxDeliveries: 2 ** 53 }), /^RangeError: maxDeliveries must be a whole number /],

@@ -364,6 +364,8 @@ def _js(value: Any) -> Any:
     match value:
         case None:
             return jsnull
+        case int() if 2**31 <= abs(value) < 2**53:
+            return float(value)  # some of these would become a BigInt
         case bool() | int() | float() | str():
             return value
         case NewMessage():

@@ -71,7 +71,7 @@ def test_good_locations(text: str, location: Location) -> None:
         ("memory://%zz", ValueError, "write '%25' for '%'"),
         ("memory://%FF", ValueError, "UTF-8"),
         ("indexeddb://a/b", ValueError, "must look like indexeddb://NAME"),
-        ("sqlite://", ValueError, "must look like sqlite:///relative.db#NAME"),
+        ("sqlite://", ValueError, "must look like sqlite:///relative.db#NAME .* A mailbox in memory is memory://NAME"),
         ("sqlite:///", ValueError, "must look like sqlite:///relative.db#NAME"),
         ("sqlite:///#inbox", ValueError, "must look like sqlite:///relative.db#NAME"),
         ("sqlite://file.db", ValueError, "must look like sqlite:///relative.db#NAME"),

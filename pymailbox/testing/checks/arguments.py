@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from ..._arguments import LARGEST_COUNT, LARGEST_MESSAGE
+from ..._arguments import LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY
 from ..._mailbox import Capability, Mailbox
 from ..._values import NewMessage
 from .._bench import Bench, drain, numbered, payloads_of, send
@@ -269,6 +269,20 @@ async def check_options_must_make_sense(bench: Bench) -> None:
                 naming=option,
                 what=f"{option}={value!r}",
             )
+
+
+@check(Capability.NACK, Capability.DEAD_LETTERS, Capability.RECOVER)
+async def check_largest_options_work(bench: Bench) -> None:
+    """With ``max_deliveries`` of 2**53 - 1 and a ``lease`` of 100 years nothing is given up or taken back too early."""
+    mailbox = await bench.open(max_deliveries=LARGEST_COUNT, lease=LONGEST_DELAY)
+    await send(mailbox, numbered(1))
+    for delivery in (1, 2, 3):
+        [record] = await mailbox.dequeue()
+        expect_equal(record.delivery_count, delivery, "delivery_count")
+        expect_equal(await mailbox.recover(), 0, "messages taken back from a handle that lives")
+        expect_equal(await mailbox.nack(record.id, error="no"), True, "nack")
+    stats = await mailbox.status()
+    expect_equal((stats.queued_messages, stats.dead_letters), (1, 0), "queued messages and dead letters")
 
 
 @check(Capability.ACK_MANY)

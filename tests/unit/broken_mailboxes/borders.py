@@ -18,6 +18,11 @@ from tests.unit.example_mailboxes import DEFAULTS, Database, SmallMailbox
 T = TypeVar("T")
 
 
+def int32(number: int) -> int:
+    """What is left of a number in 32 bits with a sign."""
+    return int.from_bytes(number.to_bytes(8)[4:], signed=True)
+
+
 @breaks("ownership.another_event_loop_is_refused", "ownership.another_thread_is_refused")
 class AnybodysHandle(SmallMailbox):
     @property
@@ -158,7 +163,14 @@ class ReplacesLoneSurrogates(SmallMailbox):
 @breaks("arguments.largest_limit_takes_all")
 class HasLimitsOf32Bits(SmallMailbox):
     async def take(self, limit: Any = None) -> list[MessageRecord]:
-        return await super().take(limit and int.from_bytes(limit.to_bytes(8)[4:], signed=True))
+        return await super().take(limit and int32(limit))
+
+
+@breaks("arguments.largest_options_work")
+class CountsDeliveriesIn32Bits(SmallMailbox):
+    def __init__(self, database: Database, name: str, options: Options) -> None:
+        most = options.max_deliveries
+        super().__init__(database, name, options._replace(max_deliveries=most and int32(most)))
 
 
 @breaks("manifest.what_is_claimed_works", "peek.peek_changes_nothing")
