@@ -122,7 +122,7 @@ for code in (
         exec(code)
     except pymailbox.StorageUnavailableError as error:
         assert "sqlite:// is not available here" in str(error), error
-        assert "Install a Python that has it" in str(error), error
+        assert "Install one that has it" in str(error), error
     else:
         raise AssertionError(code)
 """

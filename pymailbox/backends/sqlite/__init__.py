@@ -17,7 +17,7 @@ except ImportError as error:
     why = (
         'Python\'s sqlite3 module is a package of its own here. Load it first, with pyodide.loadPackage("sqlite3")'
         if IN_PYODIDE
-        else f"this Python's sqlite3 module cannot be imported ({error}). Install a Python that has it"
+        else f"this Python was built without its sqlite3 module, or cannot load it ({error}). Install one that has it"
     )
     raise missing_backend("sqlite", why, MissingImportError) from error
 
