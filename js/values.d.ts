@@ -14,8 +14,11 @@ export type MessageStatus = "queued" | "inflight";
 /** "strict" waits until what is stored has reached the disk; with "relaxed" a power cut may lose the last commits. */
 export type Durability = "strict" | "relaxed";
 
-/** What is taken where bytes are asked for. The bytes are copied at the call; the buffer may be used again at once. */
-export type Bytes = ArrayBuffer | SharedArrayBuffer | ArrayBufferView;
+/**
+ * What is taken where bytes are asked for, unless its memory is shared with other threads. The bytes are copied at the call;
+ * the buffer may be used again at once.
+ */
+export type Bytes = ArrayBuffer | Uint8Array | Uint8ClampedArray | Int8Array | DataView;
 
 /** What a handle is opened with. Two handles on one mailbox may differ. */
 export interface MailboxOptions {
