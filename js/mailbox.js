@@ -187,6 +187,7 @@ export class MailboxHandle {
       const [one] = each(id);
       const place = await commit.find(state, one);
       if (place === undefined || !state.isHeldBy(this.#life.id, place)) return undefined;
+      commit.moves();
       await operations.remove(commit, state, this.#life.id, [one]);
       commit.changed(this.mailbox);
       /** @type {Set<string>} */
