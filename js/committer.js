@@ -270,7 +270,10 @@ class Ending {
 
   /** @param {IDBTransaction} transaction */
   constructor(transaction) {
-    transaction.onerror = ({ target }) => this.#note(/** @type {IDBRequest} */ (target).error);
+    transaction.onerror = ({ target }) => {
+      this.#note(/** @type {IDBRequest} */ (target).error);
+      abort(transaction);
+    };
     /** @type {Promise<void>} */
     this.completion = new Promise((resolve, reject) => {
       transaction.oncomplete = () => (this.reason === undefined ? resolve() : reject(new HalfDone(this.reason)));
