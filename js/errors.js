@@ -22,7 +22,7 @@ export class UnsupportedError extends MailboxError {
   name = "UnsupportedError";
 }
 
-/** There is no storage here to keep messages in: private browsing, blocked cookies, a database of a newer version. */
+/** There is no storage here to keep messages in, or it does not open now: its message says why and what to do. */
 export class StorageUnavailableError extends MailboxError {
   /** @override */
   name = "StorageUnavailableError";
@@ -83,13 +83,16 @@ const MEANING_OF = {
   ],
 };
 
-/** What an error means that Chromium knows by its text only. */
+/** What Chromium says, under the name of an UnknownError, where its user does not let a site store data. */
+const DENIED = "denied permission";
+
+/** And what of a value that it refuses means. */
 const TOO_LARGE = /** @type {const} */ ([
   UnsupportedError,
   "This browser cannot store a value as large as this, and nothing was stored. Take several messages, or a shorter text.",
 ]);
 
-/** Nothing that was stored is lost by any of these. */
+/** To be told to whoever might think that it is lost. */
 const STAYS = "What is stored stays";
 
 /** What each DOMException means that the database would not open with. @type {Record<string, [typeof MailboxError, string]>} */
@@ -128,7 +131,7 @@ export function translate(error) {
 
 /** The mailbox's error for one of the platform's with which the database would not open. @param {unknown} error @returns {MailboxError} */
 export const translateOpening = (error) =>
-  told(error, MEANING_AT_OPENING_OF[named(error).name], [
+  told(error, MEANING_AT_OPENING_OF[named(error).message.includes(DENIED) ? "SecurityError" : named(error).name], [
     StorageUnavailableError,
     `IndexedDB would not open, for a reason that is not known here. ${STAYS}: reload the page; if that does not help, restart ` +
       "the browser.",
