@@ -27,7 +27,7 @@ import { mend } from "./mending.js";
 import { result } from "./requests.js";
 import { lastSeenIn } from "./seen.js";
 
-export { commit, result } from "./requests.js";
+export { result } from "./requests.js";
 
 export const DATABASE_NAME = "pymailbox";
 export const DATABASE_VERSION = 1;
@@ -72,6 +72,17 @@ export function newReserve() {
   const reserve = new Uint8Array(RESERVE_BYTES);
   for (let at = 0; at < RESERVE_BYTES; at += RANDOM_BYTES) crypto.getRandomValues(reserve.subarray(at, at + RANDOM_BYTES));
   return reserve;
+}
+
+/**
+ * Firefox completes a transaction whose request fails once it was asked to commit, with all that did not fail; only a last
+ * request that was made outside of another's handler aborts it (Firefox 153). Its engine is known by an error of its own.
+ */
+const ABORTS_AFTER_COMMIT = !("InternalError" in globalThis);
+
+/** Ends a transaction, to which nothing is added any more, as soon as may be: whole, or not at all. @param {IDBTransaction} transaction */
+export function commit(transaction) {
+  if (ABORTS_AFTER_COMMIT) transaction.commit();
 }
 
 /** Opens once, is opened again when the browser or a newer version closed it, and is closed with its last user. */

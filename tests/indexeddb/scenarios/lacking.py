@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pymailbox import Mailbox, MessagePriority, NewMessage, StorageCorruptError, StorageUnavailableError
 from tests.indexeddb.scenarios.hands import Context, drain, foreign, new_context, payloads, raised, script
-from tests.indexeddb.scenarios.upgrades import IMPATIENT, NEWER
+from tests.indexeddb.scenarios.upgrades import IMPATIENT
 
 _NAMED, _LATE = UUID(int=71), UUID(int=72)
 
@@ -148,7 +148,7 @@ async def check_mended_database_beside_other_tabs() -> None:
         # the handle that was open before goes on
         assert payloads(await mailbox.peek()) == payloads(await other.peek()) == [b"kept"]
         assert not (await mailbox.storage_report()).wiped
-    newer = await new_context({"database.js": {**NEWER["database.js"], **IMPATIENT["database.js"]}})
+    newer = await new_context(IMPATIENT)
     async with await newer.open("beside") as upgraded:
         error = await raised(mailbox.status())
         assert isinstance(error, StorageUnavailableError), error
