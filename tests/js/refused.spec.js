@@ -84,6 +84,34 @@ test("a claim that shares a commit with a request that fails hands nothing out, 
   expect(seen).toEqual({ failures: [true, true, true], counts: [3, 0, 0], taken: [[1, 1], [2, 1], [3, 1]] });
 });
 
+test("what cannot be read and is too large to be kept whole keeps nobody from the rest", async ({ page }) => {
+  const seen = await page.evaluate(async (size) => {
+    const mailbox = await pymailbox.openMailbox("large damage");
+    for (const byte of [1, 2]) await mailbox.enqueue(new Uint8Array(), new Uint8Array([byte]));
+    await mailbox.close();
+    const database = await new Promise((resolve) => {
+      const request = indexedDB.open("pymailbox");
+      request.onsuccess = () => resolve(request.result);
+    });
+    const transaction = database.transaction(["mailboxes", "segments"], "readwrite");
+    const segments = transaction.objectStore("segments");
+    transaction.objectStore("mailboxes").get("large damage").onsuccess = (/** @type {any} */ { target }) => {
+      const { number } = target.result;
+      // twice as many bytes in a dead letter, which is UTF-8
+      segments.put("é".repeat(size), [number, 0, 0, 0]);
+    };
+    await new Promise((resolve) => (transaction.oncomplete = resolve));
+    database.close();
+    const again = await pymailbox.openMailbox("large damage");
+    const taken = (await again.dequeue()).map(({ payload }) => payload[0]);
+    const [letter] = await again.deadLetters();
+    await again.discard(letter.record.id);
+    await again.close();
+    return { taken, kept: letter.record.payload.length > 0, reason: letter.reason };
+  }, 70 * MIB);
+  expect(seen).toEqual({ taken: [2], kept: true, reason: expect.stringContaining("could not be read") });
+});
+
 test("a frame that may store nothing is told so by class", async ({ page }) => {
   // its origin is no other's, so that it may load nothing by default
   await page.route("**/pymailbox/**", async (route) => {

@@ -61,7 +61,7 @@ async def _outcome(call: Awaitable[Any]) -> Any:
         return error
 
 
-async def _is_whole(mailbox: Mailbox, expected: list[bytes]) -> None:
+async def _is_whole(name: str, mailbox: Mailbox, expected: list[bytes]) -> None:
     """The counts are right, each message is there with its bytes, and nothing was lost on the way."""
     assert (await mailbox.status()).dead_letters == 0, await mailbox.dead_letters()
     assert payloads(await mailbox.peek(100)) == expected
@@ -72,7 +72,7 @@ async def _is_whole(mailbox: Mailbox, expected: list[bytes]) -> None:
     assert (status.queued_messages, status.inflight_messages, status.dead_letters) == (0, 0, 0), status
     for store in ("segments", "ids", "dead", "errors"):
         left = "const id = await number(name); return (await rows(store_)).filter(({ key }) => key[0] === id).length"
-        assert await foreign(left, name=mailbox.name, store_=store) == 0, store
+        assert await foreign(left, name=name, store_=store) == 0, store
 
 
 async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
@@ -104,20 +104,21 @@ async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
         ("import", "errors", 1),
     ):
         for tenure in (False, True):
-            async with await here.open(f"refused, {road}, {store}, {passing}, {tenure}") as mailbox:
+            name = f"refused, {road}, {store}, {passing}, {tenure}"
+            async with await here.open(name) as mailbox:
                 # a context that has a mailbox to itself writes without reading first
                 for i in range(6 if tenure else 1):
                     await mailbox.enqueue(b"s", b"before %d" % i)
                 before = payloads(await mailbox.peek(100))
                 async with _failing_put(store, passing):
                     outcome = await _outcome(roads[road](mailbox))
-                assert isinstance(outcome, ConnectionLostError), (mailbox.name, outcome)
-                assert payloads(await mailbox.peek(100)) == before, mailbox.name
+                assert isinstance(outcome, ConnectionLostError), (name, outcome)
+                assert payloads(await mailbox.peek(100)) == before, name
                 # and the same again is no repetition
-                assert not isinstance(await _outcome(roads[road](mailbox)), MailboxError), mailbox.name
-                assert (await mailbox.status()).queued_messages > len(before), mailbox.name
+                assert not isinstance(await _outcome(roads[road](mailbox)), MailboxError), name
+                assert (await mailbox.status()).queued_messages > len(before), name
                 await mailbox.purge()
-                await _is_whole(mailbox, [])
+                await _is_whole(name, mailbox, [])
 
 
 async def check_calls_that_share_a_commit_with_a_request_that_fails() -> None:
@@ -136,7 +137,7 @@ async def check_calls_that_share_a_commit_with_a_request_that_fails() -> None:
         expected += [b"%d" % i for i, outcome in enumerate(outcomes, 4) if not isinstance(outcome, MailboxError)]
         assert (await other.status()).inflight_messages == len(held)
         assert await mailbox.ack_many([record.id for record in held]) == len(held)
-        await _is_whole(other, expected[len(held) :])
+        await _is_whole("refused, shared", other, expected[len(held) :])
 
 
 async def check_request_whose_failure_is_told_in_time() -> None:
@@ -148,7 +149,7 @@ async def check_request_whose_failure_is_told_in_time() -> None:
             await mailbox.enqueue(b"s", b"1")
         async with _failing_put("segments", 2, told_late=False):
             await asyncio.gather(*[mailbox.enqueue(b"s", b"%d" % i * 30_000) for i in range(2, 7)])
-        await _is_whole(mailbox, [b"0", b"1", *(b"%d" % i * 30_000 for i in range(2, 7))])
+        await _is_whole("refused in time", mailbox, [b"0", b"1", *(b"%d" % i * 30_000 for i in range(2, 7))])
 
 
 async def check_message_that_is_moved_is_in_one_place() -> None:
