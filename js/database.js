@@ -235,11 +235,10 @@ async function openWhole(birth) {
 
 /** What a database is like. @param {IDBDatabase} database @returns {Promise<{layout: number, isWhole: boolean, birth: string}>} */
 async function look(database) {
-  const stores = database.objectStoreNames;
-  // without any, it holds nothing of any layout
-  if (stores.length === 0) return { layout: 0, isWhole: false, birth: "" };
-  if (!stores.contains("meta")) return { layout: database.version, isWhole: false, birth: "" };
   const lacking = storesLackingIn(database);
+  // without any, it holds nothing of any layout
+  if (lacking.length === STORES.length) return { layout: 0, isWhole: false, birth: "" };
+  if (lacking.includes("meta")) return { layout: database.version, isWhole: false, birth: "" };
   const transaction = database.transaction(lacking.includes("mailboxes") ? ["meta"] : ["meta", "mailboxes"]);
   const meta = transaction.objectStore("meta");
   const isWhole = lacking.length === 0 && transaction.objectStore("mailboxes").indexNames.contains(TOKENS);
@@ -247,8 +246,15 @@ async function look(database) {
   return { layout: typeof layout === "number" ? layout : database.version, isWhole, birth };
 }
 
-/** @param {IDBDatabase} database */
-const storesLackingIn = (database) => STORES.filter((store) => !database.objectStoreNames.contains(store));
+/** @param {IDBDatabase} database @throws {import("./errors.js").StorageCorruptError} it is another program's */
+function storesLackingIn({ objectStoreNames }) {
+  const lacking = STORES.filter((store) => !objectStoreNames.contains(store));
+  if (lacking.length < STORES.length || objectStoreNames.length === 0) return lacking;
+  throw corrupt(
+    `The IndexedDB database "${DATABASE_NAME}" of this site is another program's: it has none of the stores of a mailbox. ` +
+      "Let that program take another name, or delete its database if it is not needed.",
+  );
+}
 
 /**
  * @param {number | undefined} version undefined for the one that it has @param {string | undefined} birth
@@ -276,6 +282,8 @@ function open(version, birth) {
       "IndexedDB does not answer. Another tab may be keeping it busy: close or reload the other tabs and try again.",
     );
     request.onupgradeneeded = () => {
+      // how long it takes depends on what is there
+      clearTimeout(patience);
       const { result: database, transaction } = request;
       if (transaction === null) return;
       transaction.onabort = () => (reason ??= transaction.error);
@@ -313,12 +321,6 @@ function open(version, birth) {
 async function upgrade(database, transaction, birth) {
   const lacking = storesLackingIn(database);
   const isNew = lacking.length === STORES.length;
-  if (isNew && database.objectStoreNames.length > 0) {
-    throw corrupt(
-      `The IndexedDB database "${DATABASE_NAME}" of this site is another program's: it has none of the stores of a mailbox. ` +
-        "Let that program take another name, or delete its database if it is not needed.",
-    );
-  }
   await mend(database, transaction, lacking);
   const mailboxes = transaction.objectStore("mailboxes");
   if (!mailboxes.indexNames.contains(TOKENS)) {
