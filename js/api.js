@@ -247,8 +247,8 @@ export class Mailbox {
 
   /**
    * The newest dead letters, the newest first.
-   * @param {{limit?: number, offset?: number}} [options] `limit`: how many at most, else `batchSize`; `offset`: how many of
-   * the newest are passed over
+   * @param {{limit?: number | undefined, offset?: number | undefined}} [options] `limit`: how many at most, else
+   * `batchSize`; `offset`: how many of the newest are passed over
    * @returns {Promise<DeadLetter[]>}
    */
   async deadLetters(options) {
@@ -349,8 +349,8 @@ export class Mailbox {
    *
    * It claims `batchSize` messages at a time, waiting without polling, and acknowledges nothing. However the loop is left,
    * what was claimed and not yielded goes back. Aborted by `signal`, it throws the signal's reason.
-   * @param {{signal?: AbortSignal}} [options]
-   * @returns {AsyncIterableIterator<MessageRecord, undefined>}
+   * @param {{signal?: AbortSignal | undefined}} [options]
+   * @returns {AsyncIterableIterator<MessageRecord>}
    */
   messages(options) {
     const signal = checkSignal(checkOptions(options, "options", ["signal"]).signal);
