@@ -2,7 +2,7 @@
 
 Each handle has a ``Listener``; an ``Exchange`` knows the listeners of each mailbox and passes on what was committed
 there, from any thread, to each listener's own event loop. Who waits is woken; nobody polls. A listener that is neither
-waited on nor observed costs a commit nothing but a glance.
+waited on nor observed costs a commit nothing.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Listener:
         self.closed = False
         self.gone = False
         """The handle was abandoned: nobody listens any more."""
-        self.listening: set[Listener] = set()
-        """Where it enters itself while somebody waits or observes; an exchange makes it its own."""
+        self.lists: tuple[set[Listener], ...] = ()
+        """Where it enters itself while somebody waits or observes; its exchange's."""
         self._waiting: set[asyncio.Future[None]] = set()
         self._observe: weakref.WeakMethod[Callable[[int], None]] | None = None
 
@@ -72,7 +72,7 @@ class Listener:
         """A future that is done with the next news; ``end`` comes after it."""
         news: asyncio.Future[None] = self.loop.create_future()
         self._waiting.add(news)
-        self.listening.add(self)
+        self._enter()
         return news
 
     def end(self, news: asyncio.Future[None]) -> None:
@@ -81,10 +81,12 @@ class Listener:
         news.cancel()
 
     def _enter(self) -> None:
-        if self._waiting or self._observe is not None:
-            self.listening.add(self)
-        else:
-            self.listening.discard(self)
+        listens = self._waiting or self._observe is not None
+        for listeners in self.lists:
+            if listens:
+                listeners.add(self)
+            else:
+                listeners.discard(self)
 
     def _heard(self, depth: int | None) -> None:
         self._wake()
@@ -106,30 +108,35 @@ class Exchange:
         self._lock = threading.Lock()
         # the tuples are replaced, never changed: they can be read without the lock, by a finaliser too
         self._listeners: dict[str, tuple[Listener, ...]] = {}
+        self._listening: dict[str, set[Listener]] = {}
+        """Those of ``listening`` by mailbox."""
 
     def add(self, name: str, listener: Listener) -> None:
         with self._lock:
             self._listeners[name] = (*self._living(name), listener)
-            listener.listening = self.listening
+            listener.lists = self.listening, self._listening.setdefault(name, set())
 
     def remove(self, name: str, listener: Listener) -> None:
         with self._lock:
-            self.listening.discard(listener)
+            for listeners in listener.lists:
+                listeners.discard(listener)
             left = tuple(other for other in self._living(name) if other is not listener)
             if left:
                 self._listeners[name] = left
             else:
                 self._listeners.pop(name, None)
+                self._listening.pop(name, None)
 
     def forget_gone(self) -> None:
         """Those who are gone listen no more."""
         for listener in tuple(self.listening):
             if listener.is_gone:
-                self.listening.discard(listener)
+                for listeners in listener.lists:
+                    listeners.discard(listener)
 
     def tell(self, name: str, depth: int | None, informed: Collection[Listener] = ()) -> None:
         """Passes on what was committed; those who are ``informed`` of the depth already are only woken."""
-        for listener in self._listeners.get(name, ()):
+        for listener in tuple(self._listening.get(name, ())):
             listener.hear(None if listener in informed else depth)
 
     def names(self, wanted: Callable[[Listener], bool]) -> list[str]:

@@ -107,10 +107,9 @@ class MemoryMailbox(EmbeddedMailbox):
         async def look() -> Look:
             with self._memory.lock:
                 queue = self._shelf.queue(self.name)
+                # first, so that what comes back has its old place, however much there is behind it
+                recovered = queue.recover(self._holder) > 0
                 records = queue.claim(limit, self._holder)
-                recovered = len(records) < limit and queue.recover(self._holder) > 0
-                if recovered and not records:
-                    records = queue.claim(limit, self._holder)
                 others_hold = not records and queue.others_hold(self._holder)
                 next_due = None if records else queue.next_due
             self._announce(recovered)
@@ -207,7 +206,7 @@ class MemoryMailbox(EmbeddedMailbox):
 
     def _abandon(self) -> None:
         # takes no lock: a finaliser may run while this thread has it
-        self._holder.abandoned = True
+        self._holder.abandon()
         self._listener.gone = True
         self._announce(True)
 
