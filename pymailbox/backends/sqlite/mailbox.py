@@ -15,6 +15,7 @@ from ..._archive import Page, Section, WholeMessage
 from ..._arguments import Options, PreparedMessage
 from ..._handle import EmbeddedMailbox, Enqueued
 from ..._location import IN_PYODIDE, Location, require_name
+from ..._turns import take_turn_if_due
 from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
 from .._waiting import HOLDER_CHECK, Listener, Look, claim
 from . import handing, letters, rows, verbs, whole
@@ -48,6 +49,7 @@ class SqliteMailbox(EmbeddedMailbox):
     def __init__(self, name: str, options: Options, database: Database) -> None:
         super().__init__(name, options)
         self._file = database
+        self._keeps_loop = database.keeps_loop
         self._holder = Holder(database.lives, name, self._loop, options.max_deliveries, options.lease)
         self._listener = Listener(self._loop)
         self._storing = Access.DURABLE_WRITE if options.durability == "strict" else Access.WRITE
@@ -67,6 +69,7 @@ class SqliteMailbox(EmbeddedMailbox):
                 return handing.recover(session, name, None, database.lives.is_gone)
 
             recovered = await database.run(fill_and_recover, Access.WRITE)
+            await take_turn_if_due()
             mailbox = cls(name, options, database)
         except BaseException:
             await database.release()
@@ -83,6 +86,7 @@ class SqliteMailbox(EmbeddedMailbox):
             return await database.run(verbs.mailbox_names, Access.READ)
         finally:
             await database.release()
+            await take_turn_if_due()
 
     @classmethod
     async def delete_at(cls, location: Location) -> bool:
@@ -94,6 +98,7 @@ class SqliteMailbox(EmbeddedMailbox):
             return await database.run(partial(verbs.delete_mailbox, name=name), Access.DURABLE_WRITE)
         finally:
             await database.release()
+            await take_turn_if_due()
 
     @property
     def _database(self) -> Hashable:

@@ -246,7 +246,7 @@ async def check_recovery_by_a_dequeue(bench: Bench) -> None:
 
 @check(Capability.RECOVER, needs_limit=True)
 async def check_recovery_while_the_queue_is_long(bench: Bench) -> None:
-    """What a dead holder had comes back though each dequeue finds all that it asks for, for as long as anybody looks."""
+    """What a dead holder had comes back though each dequeue finds all that it asks for."""
     mailbox = await bench.open()
     await mailbox.enqueue(b"sender", b"urgent", priority=HIGH)
     await bench.die_after(_take)
