@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import os
+from collections.abc import Coroutine, Generator
 from types import TracebackType
+from typing import Any
 
 from ._arguments import Durability, Options, check_options
+from ._errors import StorageUnavailableError
 from ._handle import EmbeddedMailbox
 from ._location import Location, parse_location
 from ._mailbox import Mailbox
@@ -60,16 +63,19 @@ def open_mailbox(
         StorageUnavailableError: this platform lacks the backend, or its storage cannot be opened.
         StorageCorruptError: what is stored there is no mailbox.
     """
-    return MailboxOpening(parse_location(location), check_options(batch_size, max_deliveries, lease, durability))
+    return MailboxOpening(
+        _resolved(parse_location(location)), check_options(batch_size, max_deliveries, lease, durability)
+    )
 
 
-async def list_mailboxes(location: str) -> list[str]:
+def list_mailboxes(location: str) -> Coroutine[Any, Any, list[str]]:
     """The names of all mailboxes in the database that ``location`` is in, sorted. Creates nothing."""
-    parsed = parse_location(location)
-    return await _backend(parsed).list_at(parsed)
+    # not ``async``: a relative path is resolved now, not when the coroutine first runs
+    parsed = _resolved(parse_location(location))
+    return _backend(parsed).list_at(parsed)
 
 
-async def delete_mailbox(location: str) -> bool:
+def delete_mailbox(location: str) -> Coroutine[Any, Any, bool]:
     """Deletes a mailbox with all that is in it, in one transaction; False if there was none.
 
     A handle that is open on it goes on with an empty mailbox.
@@ -77,7 +83,20 @@ async def delete_mailbox(location: str) -> bool:
     parsed = parse_location(location)
     if parsed.name is None:
         raise ValueError("location must name the mailbox to delete")
-    return await _backend(parsed).delete_at(parsed)
+    parsed = _resolved(parsed)
+    return _backend(parsed).delete_at(parsed)
+
+
+def _resolved(location: Location) -> Location:
+    """With a path that means the same file whatever the current folder becomes."""
+    if location.scheme != "sqlite":
+        return location
+    try:
+        return location._replace(database=os.path.abspath(location.database))  # noqa: PTH100 (which keeps symlinks)
+    except OSError as error:
+        raise StorageUnavailableError(
+            f"location has the relative path {location.database}, and the current folder is gone. Give an absolute path"
+        ) from error
 
 
 def _backend(location: Location) -> type[EmbeddedMailbox]:

@@ -145,6 +145,18 @@ class SqliteMailbox(EmbeddedMailbox):
             partial(letters.redrive, name=self.name, message_id=message_id), self._storing, tell=tell
         )
 
+    async def _redrive_many(self, ids: Sequence[UUID]) -> list[bool]:
+        """As ``redrive`` of each, in one transaction and one call; for the command line."""
+
+        def redrive(session: Session) -> list[int | None]:
+            return [letters.redrive(session, self.name, message_id) for message_id in ids]
+
+        def tell(depths: list[int | None]) -> None:
+            self._tell(max((depth for depth in depths if depth is not None), default=None), [self._listener])
+
+        depths = await self._run(redrive, self._storing, tell=tell)
+        return [depth is not None for depth in depths]
+
     # -- handing out and taking back -----------------------------------------------------------------------------------
 
     async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
@@ -224,6 +236,14 @@ class SqliteMailbox(EmbeddedMailbox):
 
     async def _discard(self, message_id: UUID) -> bool:
         return await self._run(partial(letters.discard, name=self.name, message_id=message_id), Access.WRITE)
+
+    async def _discard_many(self, ids: Sequence[UUID]) -> list[bool]:
+        """As ``discard`` of each, in one transaction; for the command line."""
+
+        def discard(session: Session) -> list[bool]:
+            return [letters.discard(session, self.name, message_id) for message_id in ids]
+
+        return await self._run(discard, Access.WRITE)
 
     async def _delete_queued(self) -> int:
         return await self._run(partial(verbs.purge, name=self.name), Access.WRITE)

@@ -138,7 +138,7 @@ def connect(file: str) -> sqlite3.Connection:
     # a thread that forks closes the connection of the thread that works with it
     connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
-        if _is_new(connection, file):
+        if is_new(connection, file):
             _use_write_ahead_log(connection)
             _create_tables(connection, file)
         else:
@@ -146,14 +146,14 @@ def connect(file: str) -> sqlite3.Connection:
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         # some systems build SQLite to overwrite what is deleted, which would write every message twice
         connection.execute("PRAGMA secure_delete = OFF")
-        connection.text_factory = _text
+        connection.text_factory = as_it_is
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _is_new(connection: sqlite3.Connection, file: str) -> bool:
+def is_new(connection: sqlite3.Connection, file: str) -> bool:
     """Whether the file has no tables yet; raises if it is no mailbox file, or one that this version cannot use."""
     in_transaction = connection.in_transaction
     if not in_transaction:
@@ -177,7 +177,7 @@ def _is_new(connection: sqlite3.Connection, file: str) -> bool:
     return True
 
 
-def _text(data: bytes) -> str:
+def as_it_is(data: bytes) -> str:
     """Text as it is, even if another program wrote it and it is none."""
     return data.decode("utf-8", "surrogateescape")
 
@@ -203,7 +203,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 
 def _create_tables(connection: sqlite3.Connection, file: str) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    if _is_new(connection, file):  # else another process was quicker
+    if is_new(connection, file):  # else another process was quicker
         for statement in _TABLES:
             connection.execute(statement)
     connection.execute("COMMIT")
