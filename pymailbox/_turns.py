@@ -33,6 +33,7 @@ async def take_turn() -> None:
     """Lets the event loop of this thread have its turn."""
     _thread.next_turn = time.monotonic() + TURN  # who calls meanwhile need not
     await asyncio.sleep(0)
+    await asyncio.sleep(0)  # for those whom the first round has woken: a timer wakes a task
     _thread.next_turn = time.monotonic() + TURN
 
 
