@@ -2,7 +2,8 @@
 
 A backend subclasses ``EmbeddedMailbox`` and fills in the hooks, which get checked arguments only. Each hook is one
 transaction of its store. A hook that suspends must have taken its place in the store's order before it does, so that
-calls are stored in the order in which they were made, and ``close`` comes after all of them.
+calls are stored in the order in which they were made, and ``close`` comes after all of them. Where hooks never suspend
+(``_keeps_loop``), verbs let the event loop have its turn when all that they do is done.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Hashable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 from ._archive import Adopted, Archive, Page, Section, WholeMessage
@@ -37,9 +38,10 @@ from ._arguments import (
     prepare_messages,
     prepare_sends,
 )
-from ._errors import MailboxClosedError, WrongThreadError
+from ._errors import MailboxClosedError, MailboxError, WrongThreadError
 from ._location import Location
 from ._mailbox import Capability, Mailbox
+from ._turns import take_turn, take_turn_if_due, turn_is_due
 from ._values import (
     BytesLike,
     DeadLetter,
@@ -51,6 +53,8 @@ from ._values import (
     NewMessage,
     StorageReport,
 )
+
+_T = TypeVar("_T")
 
 LARGEST_BATCH = 64 * 1024 * 1024
 """Bytes of payload that one ``dequeue`` hands out at most, unless it hands out a single message."""
@@ -74,6 +78,9 @@ class EmbeddedMailbox(Mailbox):
 
     name: str
     """The mailbox's name in its database."""
+
+    _keeps_loop = False
+    """Whether the hooks never suspend, or hardly ever."""
 
     def __init__(self, name: str, options: Options) -> None:
         if options.max_deliveries is not None and Capability.DEAD_LETTERS not in self.capabilities:
@@ -226,27 +233,34 @@ class EmbeddedMailbox(Mailbox):
         if Capability.DELAY not in self.capabilities and any(message.delay_ms for message in messages):
             self._lacks(Capability.DELAY)
         if not messages:
+            await take_turn_if_due()
             return []
         ids, depth = await self._store(messages)
         if depth is not None:
             self._observe(depth)
-        return ids
+        return await self._leave(ids)
 
     async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
         size = check_limit(limit) or self._options.batch_size
         seconds = check_wait(wait) or 0.0
         self._enter()
-        return await self._claim(size, seconds)
+        records = await self._claim(size, seconds)
+        if self._keeps_loop and turn_is_due():  # nothing is called else: an exception out of a signal handler loses them
+            await self._take_turn_with(records)
+        return records
 
     async def ack(self, message_id: UUID) -> bool:
         checked = check_id(message_id)
         self._enter()
-        return await self._remove([checked]) == 1
+        return await self._leave(await self._remove([checked]) == 1)
 
     async def ack_many(self, ids: Iterable[UUID]) -> int:
         distinct = distinct_ids(check_ids(ids))
         self._enter()
-        return await self._remove(distinct) if distinct else 0
+        if not distinct:
+            await take_turn_if_due()
+            return 0
+        return await self._leave(await self._remove(distinct))
 
     def ack_and_send(
         self, message_id: UUID, messages: Iterable[tuple[Mailbox, NewMessage]]
@@ -264,69 +278,68 @@ class EmbeddedMailbox(Mailbox):
             target._enter()
         depths = await self._remove_and_send(message_id, sends)
         if depths is None:
-            return False
+            return await self._leave(False)
         # a batch is one call: one observer, however many messages it got
         for target, depth in {target: depth for (target, _), depth in zip(sends, depths, strict=True)}.items():
             if depth is not None:
                 target._observe(depth)
-        return True
+        return await self._leave(True)
 
     async def nack(self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None) -> bool:
         checked = check_id(message_id)
         delay_ms = 0 if delay is None else check_delay(delay)
         text = None if error is None else check_text("error", error)
         self._enter()
-        return await self._fail(checked, delay_ms, text)
+        return await self._leave(await self._fail(checked, delay_ms, text))
 
     async def dead_letter(self, message_id: UUID, reason: str) -> bool:
         checked, text = check_id(message_id), check_text("reason", reason)
         self._enter()
-        return await self._bury(checked, text)
+        return await self._leave(await self._bury(checked, text))
 
     async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
         size = check_limit(limit) or self._options.batch_size
         self._enter()
-        return await self._list_dead(size)
+        return await self._leave(await self._list_dead(size))
 
     async def redrive(self, message_id: UUID) -> bool:
         checked = check_id(message_id)
         self._enter()
         depth = await self._redrive(checked)
-        if depth is None:
-            return False
-        self._observe(depth)
-        return True
+        if depth is not None:
+            self._observe(depth)
+        return await self._leave(depth is not None)
 
     async def discard(self, message_id: UUID) -> bool:
         checked = check_id(message_id)
         self._enter()
-        return await self._discard(checked)
+        return await self._leave(await self._discard(checked))
 
     async def recover(self) -> int:
         self._enter()
-        return await self._recover()
+        return await self._leave(await self._recover())
 
     async def storage_report(self) -> StorageReport:
         self._enter()
-        return await self._report()
+        return await self._leave(await self._report())
 
     async def request_persistence(self) -> bool:
         self._enter()
-        return await self._persist()
+        return await self._leave(await self._persist())
 
     async def status(self) -> MailboxStats:
         self._enter()
-        return await self._count()
+        return await self._leave(await self._count())
 
     async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
         size = check_limit(limit) or self._options.batch_size
         checked = check_status(status)
         self._enter()
-        return await self._look(size, checked)
+        return await self._leave(await self._look(size, checked))
 
     async def purge(self) -> int:
         self._enter()
-        return await self._delete_queued()
+        return await self._leave(await self._delete_queued())
 
     def set_depth_observer(self, observer: MailboxDepthObserver | None) -> bool:
         check_observer(observer)
@@ -366,6 +379,24 @@ class EmbeddedMailbox(Mailbox):
         self._check_loop()
         self._check_open()
 
+    async def _leave(self, result: _T) -> _T:
+        """Every verb's last step; cancelled here, the verb has been done."""
+        if self._keeps_loop and turn_is_due():
+            await take_turn()
+        return result
+
+    async def _take_turn_with(self, records: list[MessageRecord]) -> None:
+        """Lets the event loop have its turn; cancelled there, messages that were claimed go back."""
+        try:
+            await take_turn()
+        except BaseException:
+            if records and self._closing is None:  # which gives them back too
+                try:
+                    await self._release([record.id for record in records])
+                except MailboxError:
+                    _logger.exception("what a cancelled dequeue of %r had claimed is held until it is closed", self)
+            raise
+
     def _check_thread(self) -> None:
         if os.getpid() != self._process:
             raise WrongThreadError(f"{self!r} was opened before this process was forked; open another one here")
@@ -397,14 +428,14 @@ class _EmbeddedArchive(Archive):
 
     async def page(self, section: Section, after: int, until: int | None) -> Page:
         self._mailbox._enter()
-        return await self._mailbox._read_section(section, after, until)
+        return await self._mailbox._leave(await self._mailbox._read_section(section, after, until))
 
     async def adopt(self, messages: Sequence[WholeMessage]) -> list[Adopted]:
         self._mailbox._enter()
         stored, depth = await self._mailbox._adopt(messages)
         if depth is not None:
             self._mailbox._observe(depth)
-        return [Adopted.STORED if new else Adopted.KNOWN for new in stored]
+        return await self._mailbox._leave([Adopted.STORED if new else Adopted.KNOWN for new in stored])
 
 
 class _Messages:
@@ -419,15 +450,21 @@ class _Messages:
         return self
 
     async def __anext__(self) -> MessageRecord:
-        if self._left or self._mailbox._closing is not None:
-            self._claimed.clear()
-            raise StopAsyncIteration
-        if not self._claimed:
+        if not self._over and not self._claimed:
             try:
                 self._claimed.extend(await self._mailbox.dequeue(wait=math.inf))
             except MailboxClosedError:
                 raise StopAsyncIteration from None
+        else:
+            await take_turn_if_due()  # a batch may be large
+        if self._over:
+            await self._give_back()
+            raise StopAsyncIteration
         return self._claimed.popleft()
+
+    @property
+    def _over(self) -> bool:
+        return self._left or self._mailbox._closing is not None
 
     async def aclose(self) -> None:
         """Gives back what was claimed and not yielded; done by itself when the loop is left."""

@@ -6,14 +6,14 @@ from argparse import Namespace
 
 from ..transfer import RefusedLine, export, import_
 from .errors import OK, PROBLEM, ProblemError
-from .places import opening, place_of
+from .places import looking, opening, place_of
 from .streams import reading, say, say_json, standard_output, warn, whole_file
 from .text import counted, one_line
 
 
 async def export_mailbox(arguments: Namespace) -> int:
     lines = 0
-    async with await opening(place_of(arguments.location, arguments.mailbox)) as mailbox:
+    async with await looking(place_of(arguments.location, arguments.mailbox)) as mailbox:
         with whole_file(arguments.output) if arguments.output else standard_output() as out:
             async for line in export(mailbox):
                 out.write(line)

@@ -7,10 +7,9 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from .._open import open_mailbox
 from .._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from .errors import OK
-from .places import names_in, opening, place_of
+from .places import look_at, looking, names_in, place_of
 from .streams import say, say_json
 from .tables import Column, blocks, table, terminal_width
 from .text import age, counted, one_line, preview
@@ -20,7 +19,7 @@ async def stats(arguments: Namespace) -> int:
     place = place_of(arguments.location, arguments.mailbox)
     found: dict[str, MailboxStats] = {}
     for name in await names_in(place):
-        async with open_mailbox(place.url(name)) as mailbox:
+        async with look_at(place, name) as mailbox:
             found[name] = await mailbox.status()
     if arguments.json:
         say_json({"file": place.file, "mailboxes": [{"name": name} | one.to_dict() for name, one in found.items()]})
@@ -49,7 +48,7 @@ def _counts(one: MailboxStats) -> Iterable[str]:
 
 async def peek(arguments: Namespace) -> int:
     status = MessageStatus[arguments.status.upper()] if arguments.status else None
-    async with await opening(place_of(arguments.location, arguments.mailbox)) as mailbox:
+    async with await looking(place_of(arguments.location, arguments.mailbox)) as mailbox:
         records = await mailbox.peek(arguments.limit, status=status)
         counts = await mailbox.status()
     if arguments.json:
@@ -86,7 +85,7 @@ async def peek(arguments: Namespace) -> int:
 
 
 async def dead(arguments: Namespace) -> int:
-    async with await opening(place_of(arguments.location, arguments.mailbox)) as mailbox:
+    async with await looking(place_of(arguments.location, arguments.mailbox)) as mailbox:
         letters = await mailbox.dead_letters(arguments.limit)
         there = (await mailbox.status()).dead_letters
     if arguments.json:

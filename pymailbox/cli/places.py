@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
 from .._location import DEFAULT_SQLITE_FILE, check_name, parse_location, refuse_misleading
+from .._mailbox import Mailbox
 from .._open import MailboxOpening, list_mailboxes, open_mailbox
+from ..backends.sqlite.looking import LookedAtMailbox, Reader, may_write
 from .errors import ProblemError, UsageError
 from .text import one_line
 
@@ -76,7 +79,11 @@ async def names_in(place: Place) -> list[str]:
         ProblemError: there is no such file, or no such mailbox in it.
     """
     _require_file(place)
-    names = await list_mailboxes(place.url())
+    if may_write(place.file):
+        names = await list_mailboxes(place.url())
+    else:
+        with closing(Reader(place.file)) as reader:
+            names = reader.names()
     if place.name is None:
         return names
     if place.name not in names:
@@ -85,14 +92,32 @@ async def names_in(place: Place) -> list[str]:
     return [place.name]
 
 
+async def looking(place: Place) -> MailboxOpening | Mailbox:
+    """Opens the mailbox that is meant, as ``opening`` does, for a command that only looks."""
+    return look_at(place, await _name_of(place, make=False))
+
+
+def look_at(place: Place, name: str) -> MailboxOpening | Mailbox:
+    """That mailbox of the file, to be looked at; read-only where this process may not write."""
+    return open_mailbox(place.url(name)) if may_write(place.file) else LookedAtMailbox(place.file, name)
+
+
 async def opening(place: Place, *, make: bool = False) -> MailboxOpening:
     """Opens the mailbox that is meant: the one that was named, or the only one; ``default`` if a URL names none.
 
     With ``make`` a mailbox that is not there is made, and its file too.
 
     Raises:
-        ProblemError: it is not there, or there are several and none was named.
+        ProblemError: it is not there, there are several and none was named, or this process may not write there.
     """
+    # SQLite would make its files beside it all the same, and they would stand in the way of those who may write
+    if _is_there(place.file) and not may_write(place.file):
+        file = one_line(place.file)
+        raise ProblemError(f"{file} can't be written. Give yourself the right to write the file and its folder")
+    return open_mailbox(place.url(await _name_of(place, make=make)))
+
+
+async def _name_of(place: Place, *, make: bool) -> str:
     if place.is_url and place.name is None:
         place = place._replace(name="default")
     if make:
@@ -101,7 +126,7 @@ async def opening(place: Place, *, make: bool = False) -> MailboxOpening:
         names = await names_in(place)
     if len(names) != 1:
         raise ProblemError(f"which mailbox of {place.text}? {_there_are(names)}. Write {place.text}#NAME")
-    return open_mailbox(place.url(names[0]))
+    return names[0]
 
 
 def _require_file(place: Place) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
 from typing import BinaryIO, Final
 from uuid import UUID
 
 from .._mailbox import Mailbox
 from .._values import MessagePriority, MessageRecord, NewMessage
+from ..backends.sqlite import SqliteMailbox
 from .errors import OK, PROBLEM, UsageError
 from .places import opening, place_of
 from .streams import confirm, have_been_read, say, say_json, standard_input, warn
@@ -19,6 +20,9 @@ from .text import counted
 
 _BATCH: Final = 250
 """Messages that are stored, or written and deleted, together."""
+
+_TOGETHER: Final = 1000
+"""Dead letters that are redriven or discarded in one transaction."""
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
 """After which no more lines are put to those that are stored together."""
@@ -92,18 +96,35 @@ def _json_line(record: MessageRecord) -> bytes:
 
 async def redrive(arguments: Namespace) -> int:
     async with await opening(place_of(arguments.location, arguments.mailbox)) as mailbox:
+        assert isinstance(mailbox, SqliteMailbox)
         ids = await _letters(arguments, mailbox)
-        return _tell("redriven", {message_id: await mailbox.redrive(message_id) for message_id in ids}, arguments)
+        return _tell("redriven", await _settle(mailbox._redrive_many, ids, "redriven"), arguments)
 
 
 async def discard(arguments: Namespace) -> int:
     place = place_of(arguments.location, arguments.mailbox)
     async with await opening(place) as mailbox:
+        assert isinstance(mailbox, SqliteMailbox)
         ids = await _letters(arguments, mailbox)
         question = f"Delete {counted(len(ids), 'dead letter')} of {place.text} for good?"
         if arguments.all and ids and not confirm(question, yes=arguments.yes):
             return PROBLEM
-        return _tell("discarded", {message_id: await mailbox.discard(message_id) for message_id in ids}, arguments)
+        return _tell("discarded", await _settle(mailbox._discard_many, ids, "discarded"), arguments)
+
+
+async def _settle(
+    settle: Callable[[list[UUID]], Awaitable[list[bool]]], ids: list[UUID], done: str
+) -> dict[UUID, bool]:
+    """Whether each was a dead letter; a thousand share a transaction."""
+    answers: dict[UUID, bool] = {}
+    try:
+        for first in range(0, len(ids), _TOGETHER):
+            some = ids[first : first + _TOGETHER]
+            answers |= zip(some, await settle(some), strict=True)
+    except BaseException as error:
+        error.add_note(f"{counted(sum(answers.values()), 'dead letter')} before that {done}")
+        raise
+    return answers
 
 
 async def _letters(arguments: Namespace, mailbox: Mailbox) -> list[UUID]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from .._archive import Section
 from .._mailbox import Mailbox
+from .._turns import take_turn_if_due
 from .._values import MessagePriority
 from .lines import End, end_line, head_line, message_line
 
@@ -47,6 +48,7 @@ async def export(mailbox: Mailbox) -> AsyncIterator[bytes]:
                     continue
                 seen.add(message.id.bytes)
                 dead += message.death is not None
+                await take_turn_if_due()  # a page may be large
                 yield message_line(message)
             if page.after >= page.until:
                 break

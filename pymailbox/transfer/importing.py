@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from .._archive import PAGE_BYTES, PAGE_MESSAGES, Adopted, Archive, WholeMessage
 from .._buffers import copy_of
 from .._mailbox import Mailbox
+from .._turns import take_turn_if_due
 from .._values import BytesLike
 from .lines import End, LineError, check_head, read_line
 
@@ -104,6 +105,7 @@ async def import_(
     try:
         async for line in _lines_of(source):
             number += 1
+            await take_turn_if_due()  # many lines may come between two that are stored
             if number == 1:
                 _check_head(line)
             elif line.strip():

@@ -11,13 +11,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from pymailbox import MessagePriority, open_mailbox
+from pymailbox import MessagePriority, NewMessage, open_mailbox
+from pymailbox.backends.sqlite import letters
+from pymailbox.backends.sqlite.session import Session
 from pymailbox.cli import main
 from pymailbox.cli.tables import Column, table
 from pymailbox.cli.text import age, cut, one_line, preview, width_of
@@ -327,6 +330,30 @@ def test_all_are_redriven_in_the_order_in_which_they_died(run: Run) -> None:
     dead = fill("inbox", bury=3)
     run("redrive", "inbox", "--all")
     assert [record["id"] for record in run("peek", "inbox", "--json").json][-3:] == dead
+
+
+@pytest.mark.parametrize(("command", "left"), [("redrive", (2100, 0)), ("discard", (0, 0))])
+def test_a_thousand_dead_letters_share_a_transaction(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str, left: tuple[int, int]
+) -> None:
+    async def bury_many() -> None:
+        async with open_mailbox("inbox", batch_size=2100, durability="relaxed") as mailbox:
+            await mailbox.enqueue_many([NewMessage(b"", b"")] * 2100)
+            await asyncio.gather(*(mailbox.dead_letter(record.id, "") for record in await mailbox.dequeue()))
+
+    asyncio.run(bury_many())
+    settled: list[int] = []
+    settle = getattr(letters, command)
+
+    def in_a_transaction(session: Session, name: str, message_id: UUID) -> Any:
+        settled.append(session.execute("SELECT dead FROM mailboxes").fetchone()[0])  # as of the last commit
+        return settle(session, name, message_id)
+
+    monkeypatch.setattr(letters, command, in_a_transaction)
+    assert run(command, "inbox", "--all", "--json", *(["--yes"] if command == "discard" else [])).code == 0
+    assert [len(list(group)) for _, group in groupby(settled)] == [1000, 1000, 100]
+    [stats] = run("stats", "inbox", "--json").json["mailboxes"]
+    assert (stats["queued_messages"], stats["dead_letters"]) == left
 
 
 @pytest.mark.parametrize("command", ["redrive", "discard"])

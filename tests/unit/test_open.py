@@ -55,6 +55,42 @@ def test_bad_arguments_raise_at_the_call(
     assert list(in_tmp_path.iterdir()) == []
 
 
+def test_a_relative_path_is_resolved_at_the_call(in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = "sqlite:///here.db#inbox"
+    elsewhere = in_tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    async def call_here_and_await_elsewhere() -> None:
+        opening, listing, deleting = open_mailbox(location), list_mailboxes(location), delete_mailbox(location)
+        by_name = open_mailbox("inbox")
+        monkeypatch.chdir(elsewhere)
+        async with opening, by_name:
+            assert await listing == ["inbox"]
+        assert await deleting
+
+    asyncio.run(call_here_and_await_elsewhere())
+    assert list(elsewhere.iterdir()) == []
+    assert sorted(path.name for path in in_tmp_path.iterdir()) == ["elsewhere", "here.db", "pymailbox.db"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not remove the current folder")
+def test_a_relative_path_in_a_folder_that_is_gone(tmp_path: Path) -> None:
+    code = """
+import os, pymailbox
+os.rmdir(os.getcwd())
+try:
+    pymailbox.open_mailbox("inbox")
+except pymailbox.StorageUnavailableError as error:
+    assert "pymailbox.db" in str(error), error
+else:
+    raise SystemExit("nothing was raised")
+"""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True)
+
+
 async def test_opening_can_be_awaited_or_entered() -> None:
     location = f"memory://{uuid4()}"
     mailbox = await open_mailbox(location, batch_size=1)

@@ -1,17 +1,27 @@
-"""Messages in dequeue order."""
+"""Messages in an order."""
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
+from typing import Final, TypeAlias
 from uuid import UUID
 
+from ..._ids import SEQUENCE_BITS
 from ..._values import MessagePriority, MessageRecord, MessageStatus
 
-STALE_ALLOWED = 64
-"""Places of removed messages that a line may still have, on top of as many as it has messages."""
+BLOCK: Final = 512
+"""Messages that a line keeps together; to shift so many keys takes no time."""
+
+PLACE_BITS: Final = SEQUENCE_BITS + 1
+"""Of a message's place: its priority, and its number."""
+
+Counts: TypeAlias = dict[MessagePriority, int]
+
+_last_of = itemgetter(-1)
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +43,12 @@ class Message:
     error: str | None = None
     """What the last nack said."""
     due: int = 0
-    """While it is delayed: when it is handed out again, milliseconds since 1970."""
+    """While it is delayed: when it is handed out again, milliseconds since 1970; else 0."""
+
+    @property
+    def key(self) -> int:
+        """By which lines are sorted: delayed messages by their due time, all others by their place."""
+        return self.due << PLACE_BITS | self.place
 
     def record(self, status: MessageStatus) -> MessageRecord:
         return MessageRecord(
@@ -42,16 +57,17 @@ class Message:
 
 
 class Line:
-    """Messages in dequeue order: any can be added or removed, and the first found, in O(log n) or less.
+    """Messages in the order of their keys: any can be added or removed, and the first found, at a cost that does not
+    depend on how many there are or have been, or hardly.
 
-    The heap may still have the places of messages that were removed; they are passed over.
+    The keys are sorted in blocks, each in its order and after the one before; none is empty.
     """
 
-    def __init__(self) -> None:
-        self.counts = dict.fromkeys(MessagePriority, 0)
+    def __init__(self, counts: Counts | None = None) -> None:
+        self.counts = dict.fromkeys(MessagePriority, 0) if counts is None else counts
+        """How many there are; several lines may count together."""
         self._messages: dict[int, Message] = {}
-        self._heap: list[int] = []
-        self._stale: set[int] = set()
+        self._blocks: list[list[int]] = []
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -59,34 +75,47 @@ class Line:
     def add(self, message: Message) -> None:
         message.line = self
         self.counts[message.priority] += 1
-        self._messages[message.place] = message
-        if message.place in self._stale:
-            self._stale.remove(message.place)
-        else:
-            heapq.heappush(self._heap, message.place)
+        key = message.key
+        self._messages[key] = message
+        blocks = self._blocks
+        if not blocks or key > blocks[-1][-1]:
+            if blocks and len(blocks[-1]) < BLOCK:
+                blocks[-1].append(key)
+            else:
+                blocks.append([key])
+            return
+        index = self._block_of(key)
+        block = blocks[index]
+        block.insert(bisect_left(block, key), key)
+        if len(block) > BLOCK:
+            middle = len(block) // 2
+            blocks[index : index + 1] = block[:middle], block[middle:]
 
     def remove(self, message: Message) -> None:
         self.counts[message.priority] -= 1
-        del self._messages[message.place]
-        self._stale.add(message.place)
-        if len(self._stale) > len(self._messages) + STALE_ALLOWED:
-            self._heap = sorted(self._messages)  # a sorted list is a heap
-            self._stale.clear()
-
-    def at(self, place: int) -> Message | None:
-        return self._messages.get(place)
+        key = message.key
+        del self._messages[key]
+        index = self._block_of(key)
+        block = self._blocks[index]
+        del block[bisect_left(block, key)]
+        if not block:
+            del self._blocks[index]
 
     def first(self) -> Message | None:
-        while self._heap and self._heap[0] in self._stale:
-            self._stale.remove(heapq.heappop(self._heap))
-        return self._messages[self._heap[0]] if self._heap else None
+        return self._messages[self._blocks[0][0]] if self._blocks else None
+
+    def count_with(self, counts: Counts) -> None:
+        """Counts together with other lines from now on."""
+        for priority, count in self.counts.items():
+            counts[priority] += count
+        self.counts = counts
 
     def __iter__(self) -> Iterator[Message]:
-        """In order, at a cost that depends on how far it is followed: the heap is walked from its root."""
-        border = [(self._heap[0], 0)] if self._heap else []
-        while border:
-            place, index = heapq.heappop(border)
-            if place not in self._stale:
-                yield self._messages[place]
-            for child in range(2 * index + 1, min(2 * index + 3, len(self._heap))):
-                heapq.heappush(border, (self._heap[child], child))
+        """In order, at a cost that depends on how far it is followed."""
+        return (self._messages[key] for block in self._blocks for key in block)
+
+    def _block_of(self, key: int) -> int:
+        """The index of the first block that does not end before the key."""
+        if key <= self._blocks[0][-1]:  # as it mostly is, and quicker
+            return 0
+        return bisect_left(self._blocks, key, key=_last_of)

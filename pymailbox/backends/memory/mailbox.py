@@ -16,6 +16,7 @@ from ..._archive import Page, Section, WholeMessage
 from ..._arguments import Options, PreparedMessage
 from ..._handle import EmbeddedMailbox, Enqueued
 from ..._location import Location, require_name
+from ..._turns import take_turn_if_due
 from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
 from .._waiting import HOLDER_CHECK, Exchange, Listener, Look, claim
 from .queue import Holder, Queue
@@ -65,6 +66,8 @@ class MemoryMailbox(EmbeddedMailbox):
     Each hook is one step under the database's lock, and suspends nowhere: cancelling it changes nothing.
     """
 
+    _keeps_loop = True
+
     def __init__(self, name: str | None, options: Options) -> None:
         super().__init__(name or "", options)
         self._memory = _database()
@@ -78,10 +81,12 @@ class MemoryMailbox(EmbeddedMailbox):
 
     @classmethod
     async def open_at(cls, location: Location, options: Options) -> Self:
+        await take_turn_if_due()
         return cls(location.name, options)
 
     @classmethod
     async def list_at(cls, location: Location) -> list[str]:
+        await take_turn_if_due()
         database = _database()
         with database.lock:
             return sorted(database.shelf.queues)
@@ -90,7 +95,9 @@ class MemoryMailbox(EmbeddedMailbox):
     async def delete_at(cls, location: Location) -> bool:
         database = _database()
         with database.lock:
-            return database.shelf.queues.pop(require_name(location), None) is not None
+            deleted = database.shelf.queues.pop(require_name(location), None) is not None
+        await take_turn_if_due()
+        return deleted
 
     @property
     def _database(self) -> Hashable:
@@ -107,10 +114,9 @@ class MemoryMailbox(EmbeddedMailbox):
         async def look() -> Look:
             with self._memory.lock:
                 queue = self._shelf.queue(self.name)
+                # first, so that what comes back has its old place, however much there is behind it
+                recovered = queue.recover(self._holder) > 0
                 records = queue.claim(limit, self._holder)
-                recovered = len(records) < limit and queue.recover(self._holder) > 0
-                if recovered and not records:
-                    records = queue.claim(limit, self._holder)
                 others_hold = not records and queue.others_hold(self._holder)
                 next_due = queue.next_due
             self._announce(recovered)
@@ -207,7 +213,7 @@ class MemoryMailbox(EmbeddedMailbox):
 
     def _abandon(self) -> None:
         # takes no lock: a finaliser may run while this thread has it
-        self._holder.abandoned = True
+        self._holder.abandon()
         self._listener.gone = True
         self._announce(True)
 

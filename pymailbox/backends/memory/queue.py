@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import enum
 import heapq
-from collections.abc import Iterable
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
@@ -18,7 +19,9 @@ from ..._ids import SEQUENCE_BITS, id_at, new_id_base
 from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from .._clock import milliseconds, moment, now_in_ms
 from .._reasons import died_reason, failed_reason
-from .line import STALE_ALLOWED, Line, Message
+from .line import Counts, Line, Message
+
+_LEAST_TIDY = 64
 
 
 class Fate(enum.Enum):
@@ -42,16 +45,17 @@ class Fate(enum.Enum):
 
 
 class Holder:
-    """The identity of a handle as a consumer."""
+    """The identity of a handle as a consumer. It is gone when it is abandoned, or its event loop is closed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, max_deliveries: int | None) -> None:
         self.max_deliveries = max_deliveries
-        self.abandoned = False
-        self._loop = loop
+        self.loop = loop
+        self.heirs: deque[Holder] = deque()
+        """Where those enter themselves who are gone: its queue's, once it has been handed something."""
 
-    @property
-    def gone(self) -> bool:
-        return self.abandoned or self._loop.is_closed()
+    def abandon(self) -> None:
+        """Takes no lock: a finaliser may run while its thread has it."""
+        self.heirs.append(self)
 
 
 class Held(NamedTuple):
@@ -62,8 +66,51 @@ class Held(NamedTuple):
     alone: Line
     """Each handed out in a batch of its own."""
 
+    @property
+    def total(self) -> int:
+        return len(self.together) + len(self.alone)
+
+
+class Returned:
+    """What holders gave back, or died with: queued messages that have yet to learn it."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self._heap: list[tuple[int, int, Line, Fate]] = []
+        """By the place of each line's first message, or of one that was before it: lines only get shorter."""
+        self._added = 0
+        self._tidy_at = 0
+
     def __bool__(self) -> bool:
-        return bool(self.together or self.alone)
+        return bool(self._heap)
+
+    def __iter__(self) -> Iterator[Line]:
+        return (line for *_, line, _ in self._heap)
+
+    def add(self, line: Line, fate: Fate) -> None:
+        line.count_with(self._counts)
+        if len(self._heap) >= self._tidy_at:
+            self._heap = [entry for entry in self._heap if entry[2]]
+            heapq.heapify(self._heap)
+            self._tidy_at = 2 * len(self._heap) + _LEAST_TIDY
+        if first := line.first():
+            self._added += 1
+            heapq.heappush(self._heap, (first.place, self._added, line, fate))
+
+    def take(self, limit: int, border: Message | None) -> Iterator[Message]:
+        """Takes out the first so many messages, as long as they are before ``border``; each has learned its fate."""
+        while self._heap and limit and (border is None or self._heap[0][0] < border.place):
+            place, number, line, fate = self._heap[0]
+            first = line.first()
+            if first is None:
+                heapq.heappop(self._heap)
+            elif first.place > place:
+                heapq.heapreplace(self._heap, (first.place, number, line, fate))
+            else:
+                line.remove(first)
+                fate.apply(first)
+                yield first
+                limit -= 1
 
 
 class _Letter(NamedTuple):
@@ -82,15 +129,18 @@ class Queue:
         self._sequence = 0
         self._messages: dict[UUID, Message] = {}
         """All but the dead letters."""
-        self._queued = Line()
-        self._delayed = Line()
-        self._due: list[tuple[int, int]] = []
-        """A heap of due times and places; those of messages that are no longer delayed so are passed over."""
+        self._waiting = dict.fromkeys(MessagePriority, 0)
+        """How many there are that nobody holds."""
+        self._queued = Line(self._waiting)
+        self._delayed = Line(self._waiting)
+        self._returned = Returned(self._waiting)
         self._held: dict[Holder, Held] = {}
-        self._returned: dict[Line, Fate] = {}
-        """What holders gave back, or died with: queued messages that have yet to learn it."""
-        self._dead: dict[UUID, _Letter] = {}
-        """The newest last."""
+        """Those who have been handed something; some hold nothing any more."""
+        self._holders: defaultdict[asyncio.AbstractEventLoop, set[Holder]] = defaultdict(set)
+        """The same, by event loop: to see who lives costs a look at each loop."""
+        self._abandoned: deque[Holder] = deque()
+        self._dead: OrderedDict[UUID, _Letter] = OrderedDict()
+        """The newest last; where the newest were removed, a plain dict would walk over their places."""
 
     # -- enqueueing ----------------------------------------------------------------------------------------------------
 
@@ -134,14 +184,8 @@ class Queue:
 
     def _put(self, message: Message, due: int) -> None:
         """Queues a message, for at once if ``due`` is 0."""
-        if not due:
-            self._queued.add(message)
-            return
         message.due = due
-        self._delayed.add(message)
-        heapq.heappush(self._due, (due, message.place))
-        if len(self._due) > 2 * len(self._delayed) + STALE_ALLOWED:
-            self._due = sorted((message.due, message.place) for message in self._delayed)
+        (self._delayed if due else self._queued).add(message)
 
     # -- handing out ---------------------------------------------------------------------------------------------------
 
@@ -149,13 +193,20 @@ class Queue:
         batch = self._next_batch(limit)
         if not batch:
             return []
-        held = self._held.setdefault(holder, Held(Line(), Line()))
+        held = self._held.get(holder) or self._admit(holder)
         line = held.alone if len(batch) == 1 else held.together
         for message in batch:
             self._queued.remove(message)
             line.add(message)
             message.delivery_count += 1
         return [message.record(MessageStatus.INFLIGHT) for message in batch]
+
+    def _admit(self, holder: Holder) -> Held:
+        """Makes the holder one of this queue's."""
+        held = self._held[holder] = Held(Line(), Line())
+        self._holders[holder.loop].add(holder)
+        holder.heirs = self._abandoned
+        return held
 
     def _next_batch(self, limit: int) -> list[Message]:
         """A suspect comes alone, and nothing that is behind it comes before it."""
@@ -174,29 +225,19 @@ class Queue:
     def _bring_up(self, limit: int) -> None:
         """Sees to it that the first so many messages that can be handed out are in ``_queued``."""
         now = now_in_ms()
-        while self._due and self._due[0][0] <= now:
-            message = self._delayed.at(heapq.heappop(self._due)[1])
-            if message and message.due <= now:
-                self._delayed.remove(message)
+        while (message := self._delayed.first()) and message.due <= now:
+            self._delayed.remove(message)
+            self._put(message, 0)
+        if self._returned:
+            border = next(islice(self._queued, limit - 1, None), None)
+            for message in self._returned.take(limit, border):
                 self._queued.add(message)
-        for line, fate in list(self._returned.items()):
-            for message in list(islice(line, limit)):
-                line.remove(message)
-                fate.apply(message)
-                self._queued.add(message)
-            if not line:
-                del self._returned[line]
 
     @property
     def next_due(self) -> int | None:
         """When the next delayed message is due, milliseconds since 1970."""
-        while self._due:
-            due, place = self._due[0]
-            message = self._delayed.at(place)
-            if message and message.due == due:
-                return due
-            heapq.heappop(self._due)
-        return None
+        message = self._delayed.first()
+        return message.due if message else None
 
     # -- giving back ---------------------------------------------------------------------------------------------------
 
@@ -211,30 +252,54 @@ class Queue:
 
     def release_all(self, holder: Holder) -> bool:
         """Takes back all that the holder was handed, as if it had not been; False if it holds nothing."""
-        held = self._held.pop(holder, None)
-        if not held:
+        held = self._dismiss(holder)
+        if held is None or not held.total:
             return False
-        self._returned |= dict.fromkeys(held, Fate.RELEASED)
+        for line in held:
+            self._returned.add(line, Fate.RELEASED)
         return True
 
     def recover(self, me: Holder) -> int:
-        """Takes back what other holders had who are gone; returns how many messages that were."""
-        return sum(self._recover_from(holder) for holder in list(self._held) if holder is not me and holder.gone)
+        """Takes back what other holders had who are gone; returns how many messages that were.
+
+        Its cost depends on how many event loops there are, not on how many holders.
+        """
+        gone: list[Holder] = []
+        while self._abandoned:
+            gone.append(self._abandoned.popleft())
+        for loop in [loop for loop in self._holders if loop is not me.loop and loop.is_closed()]:
+            gone += self._holders[loop]
+        return sum(map(self._recover_from, gone))
 
     def _recover_from(self, holder: Holder) -> int:
-        together, alone = self._held.pop(holder)
-        count = len(together) + len(alone)
-        self._returned |= {together: Fate.SUSPECTED, alone: Fate.FAILED}
+        held = self._dismiss(holder)
+        if held is None:
+            return 0
+        together, alone = held
+        count = held.total
         most = holder.max_deliveries
         if most is not None:
             for message in [message for message in alone if message.failures + 1 >= most]:
                 alone.remove(message)
                 Fate.FAILED.apply(message)
                 self._bury(message, died_reason(message.failures, most))
+        self._returned.add(together, Fate.SUSPECTED)
+        self._returned.add(alone, Fate.FAILED)
         return count
 
+    def _dismiss(self, holder: Holder) -> Held | None:
+        """What the holder has, which is no longer its own; None if it has not been handed anything."""
+        held = self._held.pop(holder, None)
+        if held is not None:
+            of_its_loop = self._holders[holder.loop]
+            of_its_loop.discard(holder)
+            if not of_its_loop:
+                del self._holders[holder.loop]
+        return held
+
     def others_hold(self, me: Holder) -> bool:
-        return any(holder is not me and held for holder, held in self._held.items())
+        mine = self._held.get(me)
+        return len(self._messages) - self.depth > (mine.total if mine else 0)
 
     def fail(self, holder: Holder, message_id: UUID, delay_ms: int, error: str | None) -> bool:
         message = self._held_by(holder, message_id)
@@ -280,7 +345,8 @@ class Queue:
         return self._held_by(holder, message_id) is not None and self.remove([message_id]) == 1
 
     def purge(self) -> int:
-        return self.remove([message.id for line in self._waiting_lines() for message in line])
+        lines = [self._queued, self._delayed, *self._returned]
+        return self.remove([message.id for line in lines for message in line])
 
     def discard(self, message_id: UUID) -> bool:
         return self._dead.pop(message_id, None) is not None
@@ -289,26 +355,30 @@ class Queue:
 
     @property
     def depth(self) -> int:
-        return sum(map(len, self._waiting_lines()))
+        return sum(self._waiting.values())
 
     def count(self) -> MailboxStats:
-        by_priority = {
-            priority: sum(line.counts[priority] for line in self._waiting_lines()) for priority in MessagePriority
-        }
-        return MailboxStats(self.depth, len(self._messages) - self.depth, by_priority, len(self._dead))
+        return MailboxStats(self.depth, len(self._messages) - self.depth, dict(self._waiting), len(self._dead))
 
     def peek(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
         records: list[MessageRecord] = []
         if status is not MessageStatus.INFLIGHT:
             self._bring_up(limit)
             records += (message.record(MessageStatus.QUEUED) for message in islice(self._queued, limit))
-            later = heapq.nsmallest(limit - len(records), self._delayed, key=lambda message: message.due)
+            later = islice(self._delayed, limit - len(records))
             records += (message.record(MessageStatus.QUEUED) for message in later)
-        if status is not MessageStatus.QUEUED:
-            lines = [line for held in self._held.values() for line in held]
+        if status is not MessageStatus.QUEUED and len(records) < limit:
+            room = limit - len(records)
+            lines = heapq.nsmallest(room, self._held_lines(), key=_first_place)  # the others begin too late
             in_order = heapq.merge(*lines, key=lambda message: message.place)
-            records += (message.record(MessageStatus.INFLIGHT) for message in islice(in_order, limit - len(records)))
+            records += (message.record(MessageStatus.INFLIGHT) for message in islice(in_order, room))
         return records
+
+    def _held_lines(self) -> list[Line]:
+        """What is inflight; whoever holds nothing is asked once, and then no more until it is handed something."""
+        for holder in [holder for holder, held in self._held.items() if not held.total]:
+            self._dismiss(holder)
+        return [line for held in self._held.values() for line in held if line]
 
     def dead_letters(self, limit: int) -> list[DeadLetter]:
         return [
@@ -326,7 +396,7 @@ class Queue:
                 for message, reason, died_at in self._dead.values()
             ]
         self._bring_up(len(self._messages))
-        inflight = {id(line) for held in self._held.values() for line in held}
+        inflight = set(map(id, self._held_lines()))
         statuses = MessageStatus.QUEUED, MessageStatus.INFLIGHT
         # new ones are appended, redriven ones too: they are in the order of their places
         return [
@@ -382,5 +452,7 @@ class Queue:
         self._put(message, whole.due if whole.due is not None and whole.due > now else 0)
         return True
 
-    def _waiting_lines(self) -> tuple[Line, ...]:
-        return (self._queued, self._delayed, *self._returned)
+
+def _first_place(line: Line) -> int:
+    first = line.first()
+    return first.place if first else 0

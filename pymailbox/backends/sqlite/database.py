@@ -8,8 +8,8 @@ A brief call runs at once elsewhere too, in its caller's thread: it takes less t
 woken by it. That is one that touches few messages and does not have to be on the disk when it returns, while nothing
 else goes on: no call is under way, no calls shared the last commit, and neither another program nor a write to the disk
 has to be waited for. It writes to the system's cache, and reads from there what has just been stored; where that is
-slow all the same, it is left to the thread for a while. And some call goes to the thread every few milliseconds, so
-that the event loop has its turn.
+slow all the same, it is left to the thread for a while. And some call goes to the thread every ``TURN``, so that the
+event loop has its turn; where there is no thread, the verbs see to that.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import TypeVar
 
 from ..._errors import StorageUnavailableError
 from ..._location import IN_PYODIDE
+from ..._turns import TURN as _TURN
 from .._waiting import Exchange
 from . import locks
 from .engine import Access, Call, Engine
@@ -44,9 +45,6 @@ _logger = logging.getLogger("pymailbox")
 
 _CALLS_IN_A_COMMIT = 1000
 """At most: what is written but not yet committed takes memory, and other processes wait for it."""
-
-_TURN = 0.005
-"""Seconds in which calls may run at once; then one goes to the thread, and the caller's event loop has its turn."""
 
 _SLOW = 0.004
 """Seconds that a call may take on the average which runs at once; one may be slow because the machine is busy."""
@@ -115,18 +113,24 @@ class Database:
         self._worker.put(call)
         return await future
 
+    @property
+    def keeps_loop(self) -> bool:
+        """Whether ``run`` never suspends."""
+        return self._worker.keeps_loop
+
     def start(self, operation: Callable[[Session], _T], access: Access, tell: Callable[[_T], None]) -> None:
         """As ``run``, for a caller who does not wait."""
         self._worker.put(Call(operation, access, None, tell))
 
-    async def release(self, holder: Holder) -> None:
+    async def release(self, holder: Holder | None = None) -> None:
         """Gives up one ``acquire``; after the last one, and after all calls, the file is closed."""
-        self.lives.remove(holder)
+        if holder is not None:
+            self.lives.remove(holder)
         if self._is_left_by_the_last():
             await self._worker.stop()
 
     def release_soon(self) -> None:
-        """As ``release``, for one who never became a holder and does not wait."""
+        """As ``release``, for one who never became a holder and cannot wait: its own coroutine may be at its end."""
         if self._is_left_by_the_last():
             self._worker.stop_soon()
 
@@ -151,6 +155,9 @@ class Database:
 
 class _Worker(ABC):
     """What runs the calls of one file."""
+
+    keeps_loop = False
+    """Whether a call keeps its event loop until it has run."""
 
     def __init__(self, engine: Engine, watch: Watch, lives: Lives) -> None:
         self.engine = engine
@@ -214,6 +221,8 @@ class _Worker(ABC):
 
 class _InlineWorker(_Worker):
     """Runs each call at once."""
+
+    keeps_loop = True
 
     def put(self, call: Call) -> None:
         self.watch.reap()

@@ -16,6 +16,7 @@ from ..._arguments import Options, PreparedMessage
 from ..._errors import MailboxError
 from ..._handle import EmbeddedMailbox, Enqueued
 from ..._location import IN_PYODIDE, Location, require_name
+from ..._turns import take_turn_if_due
 from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
 from .._waiting import HOLDER_CHECK, Listener, Look, claim
 from . import handing, letters, rows, verbs, whole
@@ -49,6 +50,7 @@ class SqliteMailbox(EmbeddedMailbox):
     def __init__(self, name: str, options: Options, database: Database) -> None:
         super().__init__(name, options)
         self._file = database
+        self._keeps_loop = database.keeps_loop
         self._holder = Holder(database.lives, name, self._loop, options.max_deliveries, options.lease)
         self._listener = Listener(self._loop)
         self._storing = Access.DURABLE_WRITE if options.durability == "strict" else Access.WRITE
@@ -69,6 +71,7 @@ class SqliteMailbox(EmbeddedMailbox):
                 return handing.recover(session, name, None, database.lives)
 
             recovered = await database.run(fill_and_recover, Access.WRITE)
+            await take_turn_if_due()
             mailbox = cls(name, options, database)
         except BaseException:
             database.release_soon()
@@ -80,22 +83,27 @@ class SqliteMailbox(EmbeddedMailbox):
     async def list_at(cls, location: Location) -> list[str]:
         if not _holds_something(location.database):
             return []
-        database = Database.acquire(location.database)
-        try:
-            return await database.run(verbs.mailbox_names, Access.READ)
-        finally:
-            database.release_soon()
+        return await cls._run_once(location, verbs.mailbox_names, Access.READ)
 
     @classmethod
     async def delete_at(cls, location: Location) -> bool:
         name = require_name(location)
         if not _holds_something(location.database):
             return False
+        return await cls._run_once(location, partial(verbs.delete_mailbox, name=name), Access.DURABLE_WRITE)
+
+    @staticmethod
+    async def _run_once(location: Location, operation: Callable[[Session], _T], access: Access) -> _T:
+        """Runs a call on a file that need not be open, and lets it go again."""
         database = Database.acquire(location.database)
         try:
-            return await database.run(partial(verbs.delete_mailbox, name=name), Access.DURABLE_WRITE)
-        finally:
+            result = await database.run(operation, access)
+        except BaseException:
             database.release_soon()
+            raise
+        await database.release()
+        await take_turn_if_due()
+        return result
 
     @property
     def _database(self) -> Hashable:
@@ -141,6 +149,18 @@ class SqliteMailbox(EmbeddedMailbox):
         return await self._run(
             partial(letters.redrive, name=self.name, message_id=message_id), self._storing, tell=tell
         )
+
+    async def _redrive_many(self, ids: Sequence[UUID]) -> list[bool]:
+        """As ``redrive`` of each, in one transaction and one call; for the command line."""
+
+        def redrive(session: Session) -> list[int | None]:
+            return [letters.redrive(session, self.name, message_id) for message_id in ids]
+
+        def tell(depths: list[int | None]) -> None:
+            self._tell(max((depth for depth in depths if depth is not None), default=None), [self._listener])
+
+        depths = await self._run(redrive, self._storing, tell=tell)
+        return [depth is not None for depth in depths]
 
     # -- handing out and taking back -----------------------------------------------------------------------------------
 
@@ -231,6 +251,14 @@ class SqliteMailbox(EmbeddedMailbox):
 
     async def _discard(self, message_id: UUID) -> bool:
         return await self._run(partial(letters.discard, name=self.name, message_id=message_id), Access.WRITE)
+
+    async def _discard_many(self, ids: Sequence[UUID]) -> list[bool]:
+        """As ``discard`` of each, in one transaction; for the command line."""
+
+        def discard(session: Session) -> list[bool]:
+            return [letters.discard(session, self.name, message_id) for message_id in ids]
+
+        return await self._run(discard, Access.WRITE)
 
     async def _delete_queued(self) -> int:
         return await self._run(partial(verbs.purge, name=self.name), Access.WRITE)

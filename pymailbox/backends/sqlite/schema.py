@@ -156,7 +156,7 @@ def connect(file: str) -> sqlite3.Connection:
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
         # some systems build SQLite to overwrite what is deleted, which would write every message twice
         connection.execute("PRAGMA secure_delete = OFF")
-        connection.text_factory = _text
+        connection.text_factory = as_it_is
     except BaseException:
         connection.close()
         raise
@@ -194,7 +194,12 @@ def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]
     return [*missing, *_HEADER]
 
 
-def _text(data: bytes) -> str:
+def is_empty(connection: sqlite3.Connection, file: str) -> bool:
+    """Whether the file has no tables yet; raises if it is no mailbox file, or one that this version cannot use."""
+    return list(_what_is_missing(connection, file)) == [*_TABLES, *_HEADER]
+
+
+def as_it_is(data: bytes) -> str:
     """Text as it is, even if another program wrote it and it is none."""
     return data.decode("utf-8", "surrogateescape")
 

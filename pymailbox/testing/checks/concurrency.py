@@ -1,15 +1,20 @@
-"""Several handles that send, take and ack at once."""
+"""Several handles that send, take and ack at once, and calls beside other tasks."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
 
-from ..._mailbox import Mailbox
+from ..._mailbox import Capability, Mailbox
 from ..._values import MessageRecord
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect, expect_equal
 from .._suite import check
+
+_MANY_CALLS = 50_000
+"""Calls after which others must have had their turn: they take a multiple of the milliseconds that it may be late."""
 
 
 @check()
@@ -80,3 +85,57 @@ async def check_mailboxes_work_side_by_side(bench: Bench) -> None:
     await send(mailboxes[0], numbered(2))
     depths = [(await mailbox.status()).queued_messages for mailbox in mailboxes]
     expect_equal(depths, [2, 0, 0], "queued messages")
+
+
+@check(Capability.WAIT)
+async def check_verbs_let_other_tasks_run(bench: Bench) -> None:
+    """However many calls are awaited one after the other and nothing else, all other tasks get their turn."""
+    mailbox = await bench.open()
+    verbs: list[Callable[[], Awaitable[object]]] = [
+        mailbox.status,
+        lambda: mailbox.enqueue(b"sender", b"payload"),
+        mailbox.dequeue,
+        lambda: mailbox.ack(uuid4()),
+    ]
+    optional: dict[Capability, list[Callable[[], Awaitable[object]]]] = {
+        Capability.ENQUEUE_MANY: [lambda: mailbox.enqueue_many([])],
+        Capability.ACK_MANY: [lambda: mailbox.ack_many([]), lambda: mailbox.ack_many([uuid4()])],
+        Capability.ACK_AND_SEND: [lambda: mailbox.ack_and_send(uuid4(), [])],
+        Capability.NACK: [lambda: mailbox.nack(uuid4())],
+        Capability.DEAD_LETTERS: [
+            lambda: mailbox.dead_letter(uuid4(), "reason"),
+            mailbox.dead_letters,
+            lambda: mailbox.redrive(uuid4()),
+            lambda: mailbox.discard(uuid4()),
+        ],
+        Capability.RECOVER: [mailbox.recover],
+        Capability.PEEK: [mailbox.peek],
+        Capability.PURGE: [mailbox.purge],
+    }
+    for capability, more in optional.items():
+        verbs += more if capability in mailbox.capabilities else []
+    for number, verb in enumerate(verbs):
+        await _expect_interruption(verb, f"verb {number}")
+
+
+async def _expect_interruption(verb: Callable[[], Awaitable[object]], what: str) -> None:
+    others_ran: list[bool] = []
+    asyncio.get_running_loop().call_soon(others_ran.append, True)
+    for _ in range(_MANY_CALLS):
+        await verb()
+        if others_ran:
+            return
+    raise AssertionError(f"{what}: nothing else ran during {_MANY_CALLS} calls")
+
+
+@check(Capability.WAIT)
+async def check_timeout_ends_a_loop_of_verbs(bench: Bench) -> None:
+    """``asyncio.timeout`` ends a loop that awaits one call after the other and nothing else."""
+    mailbox = await bench.open()
+    try:
+        async with asyncio.timeout(0.005):
+            for _ in range(_MANY_CALLS):
+                await mailbox.status()
+    except TimeoutError:
+        return
+    raise AssertionError(f"a timeout of 5 milliseconds did not end {_MANY_CALLS} calls")

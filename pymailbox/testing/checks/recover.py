@@ -16,6 +16,9 @@ from .._suite import check
 
 HIGH = MessagePriority.HIGH
 
+_LONG_QUEUE = 2000
+"""Messages, one every 10 milliseconds at most."""
+
 
 async def _counts(mailbox: Mailbox) -> tuple[int, int, int]:
     """Queued, inflight and dead."""
@@ -239,6 +242,25 @@ async def check_recovery_by_a_dequeue(bench: Bench) -> None:
         return taken
 
     await eventually(look, numbered(3), "payloads of dequeues after the death")
+
+
+@check(Capability.RECOVER, needs_limit=True)
+async def check_recovery_while_the_queue_is_long(bench: Bench) -> None:
+    """What a dead holder had comes back though each dequeue finds all that it asks for."""
+    mailbox = await bench.open()
+    await mailbox.enqueue(b"sender", b"urgent", priority=HIGH)
+    await bench.die_after(_take)
+    await send(mailbox, numbered(3))
+    for _ in range(_LONG_QUEUE):
+        [record] = await mailbox.dequeue(1)
+        await mailbox.ack(record.id)
+        if record.payload == b"urgent":
+            break
+        await mailbox.enqueue(b"sender", b"another")
+        await asyncio.sleep(0.01)
+    else:
+        raise AssertionError(f"{_LONG_QUEUE} messages came before the urgent one that a dead holder had")
+    expect_equal((await mailbox.status()).queued_messages, 3, "messages behind the one that came back")
 
 
 @check(Capability.RECOVER, Capability.WAIT)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..._errors import MailboxClosedError
 from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, MessageRecord
+from ..._values import MessagePriority, MessageRecord, NewMessage
 from .._bench import Bench, drain, numbered, outcome_of, payloads_of, send
 from .._expect import eventually, expect_equal, expect_error, expect_no_repeats
 from .._suite import check
@@ -150,6 +150,29 @@ async def check_cancelled_dequeue_hands_nothing_out(bench: Bench) -> None:
         expect_equal([record.delivery_count for record in records], [1] * 5, "delivery counts")
         for record in records:
             await mailbox.ack(record.id)
+
+
+@check(Capability.RELEASE, Capability.ENQUEUE_MANY, needs_limit=True)
+async def check_cancelled_loop_of_dequeues_strands_nothing(bench: Bench) -> None:
+    """A loop of dequeues, cancelled as soon as it lets others run, has what it was given; the rest stays queued."""
+    mailbox = await bench.open(batch_size=2000)
+    payloads = numbered(6000)
+    await mailbox.enqueue_many([NewMessage(b"sender", payload) for payload in payloads])
+    taken: list[bytes] = []
+
+    async def take_one_by_one() -> None:
+        while records := await mailbox.dequeue(1):
+            taken.extend(payloads_of(records))
+
+    loop = asyncio.ensure_future(take_one_by_one())
+    await asyncio.sleep(0)
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+    await eventually(partial(_inflight, mailbox), len(taken), "inflight messages")
+    expect_equal(taken, payloads[: len(taken)], "payloads of the loop")
+    rest = await drain(mailbox)
+    expect_equal(payloads_of(rest), payloads[len(taken) :], "payloads after the loop")
+    expect_equal({record.delivery_count for record in rest}, {1}, "delivery counts")
 
 
 @check(Capability.RELEASE)

@@ -47,6 +47,18 @@ class RecoversWhenAsked(SmallMailbox):
             return super().recover_now()
 
 
+@breaks("recover.recovery_while_the_queue_is_long")
+class RecoversWhenItFindsTooLittle(SmallMailbox):
+    finds_enough = False
+
+    async def take(self, limit: int | None = None) -> list[MessageRecord]:
+        self.finds_enough = len(self.queue()) >= (limit or self.options.batch_size)
+        return await super().take(limit)
+
+    def recover_now(self) -> int:
+        return 0 if self.finds_enough else super().recover_now()
+
+
 @breaks("recover.handle_of_a_closed_loop_is_gone")
 class HearsOfCollectedHandlesOnly(SmallMailbox):
     def is_gone(self, holder: Holder) -> bool:

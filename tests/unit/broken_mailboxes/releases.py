@@ -96,3 +96,16 @@ class ReleaseStartsAfresh(SmallMailbox):
     def give_back(self, entry: Entry) -> None:
         super().give_back(entry)
         entry.delivery_count = 0
+
+
+@breaks("release.cancelled_loop_of_dequeues_strands_nothing")
+class ForgetsWhatItClaimed(SmallMailbox):
+    """Suspends when it has claimed, and does not think of being cancelled there."""
+
+    async def take(self, limit: int | None = None) -> list[MessageRecord]:
+        with self.call():
+            batch = self.batch(self.queue(), limit or self.options.batch_size)
+            for entry in batch:
+                self.claim(entry)
+            await self.turn()
+            return [record_of(entry) for entry in batch]

@@ -100,3 +100,9 @@ class LoopOutlivesItsHandle(SmallMailbox):
         while not self._is_closed:
             for record in await self.dequeue(wait=1e9):
                 yield record
+
+
+@breaks("concurrency.verbs_let_other_tasks_run", "concurrency.timeout_ends_a_loop_of_verbs")
+class NeverSuspends(SmallMailbox):
+    async def turn(self) -> None:
+        pass

@@ -1,0 +1,227 @@
+"""The command line where it may read and not write: as a user to whom nothing belongs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pymailbox import MessagePriority, StorageUnavailableError, open_mailbox
+from pymailbox.backends.sqlite.looking import LookedAtMailbox, Reader, may_write
+from pymailbox.cli import main
+
+NOBODY = 65534
+
+
+WRITER = """
+import asyncio, sys
+from pymailbox import open_mailbox
+
+async def main():
+    async with open_mailbox(sys.argv[1]) as mailbox:
+        await mailbox.enqueue(b"carol", b"in the log")
+        print("stored", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+asyncio.run(main())
+"""
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class NoPrivilegesError(Exception):
+    """This process can neither be kept from writing nor become somebody who is."""
+
+
+def _without_privileges(argv: tuple[str, ...]) -> Ran:
+    """In a child process: the command, by somebody who may only do what anybody may."""
+    if os.geteuid() == 0:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+        except OSError as error:
+            raise NoPrivilegesError(f"root can't become nobody here: {error}") from error
+    out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        sys.stdin = io.TextIOWrapper(io.BytesIO(b"message"), encoding="utf-8")
+        code = main(argv)
+        out.flush()
+    return Ran(code, out.buffer.getvalue().decode(), err.getvalue())
+
+
+def run(*argv: str) -> Ran:
+    """Runs a command in a child that has been forked, since nobody may not read this interpreter's own files."""
+    if sys.platform == "win32":
+        pytest.skip("Windows has neither fork nor these permissions: nothing is tested here")
+    reads, writes = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            answer: object = _without_privileges(argv)
+        except BaseException as error:
+            answer = [type(error).__name__, repr(error)]
+        with open(writes, "w") as pipe:  # noqa: PTH123
+            json.dump(answer, pipe)
+        os._exit(0)
+    os.close(writes)
+    with open(reads) as pipe:  # noqa: PTH123
+        answer = json.load(pipe)
+    os.waitpid(child, 0)
+    if isinstance(answer, list) and answer[0] == NoPrivilegesError.__name__:
+        pytest.skip(f"nothing is tested here: {answer[1]}")
+    assert isinstance(answer, list)
+    assert len(answer) == 3, answer
+    return Ran(*answer)
+
+
+@pytest.fixture
+def file() -> Iterator[Path]:
+    """A mailbox file that nobody has open, in a folder that everybody can reach."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        asyncio.run(_fill(folder / "app.db"))
+        yield folder / "app.db"
+        folder.chmod(0o755)
+
+
+async def _fill(file: Path) -> None:
+    async with open_mailbox(f"sqlite:///{file}#inbox") as mailbox:
+        await mailbox.enqueue(b"bob", b"poison")
+        [record, *_] = await mailbox.dequeue()
+        await mailbox.dead_letter(record.id, "no JSON")
+        await mailbox.enqueue(b"alice", b"hello")
+        await mailbox.enqueue(b"alice", b"fire!", MessagePriority.HIGH)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def protect(file: Path, folder_mode: int) -> list[str]:
+    """Lets everybody read the file and nobody write it; what is in the folder."""
+    for path in file.parent.iterdir():
+        path.chmod(0o755 if path.is_dir() else 0o444)
+    file.parent.chmod(folder_mode)
+    return names_in(file.parent)
+
+
+LOOKING = [
+    ("stats", "--json"),
+    ("peek", "--json"),
+    ("peek", "--status", "queued", "-n", "1", "--json"),
+    ("dead", "--json"),
+    ("export",),
+]
+
+
+@pytest.mark.parametrize("folder_mode", [0o555, 0o777], ids=["read-only folder", "writable folder"])
+@pytest.mark.parametrize("argv", LOOKING, ids=" ".join)
+def test_looking_needs_no_right_to_write(
+    file: Path, argv: tuple[str, ...], folder_mode: int, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    command, *options = argv
+    assert main([command, str(file), *options]) == 0
+    shown_to_owner = capsysbinary.readouterr().out.decode()
+    there = protect(file, folder_mode)
+    assert run(command, str(file), *options) == (0, shown_to_owner, "")
+    assert names_in(file.parent) == there
+
+
+@contextlib.contextmanager
+def writer(file: Path) -> Iterator[None]:
+    """Another process that has the file open, and has stored what is in the log only."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, f"sqlite:///{file}#inbox"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == b"stored\n"
+        yield
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("folder_mode", [0o555, 0o777], ids=["read-only folder", "writable folder"])
+def test_what_others_commit_meanwhile_is_seen(file: Path, folder_mode: int) -> None:
+    with writer(file):
+        there = protect(file, folder_mode)
+        code, out, err = run("peek", str(file), "--json")
+        assert names_in(file.parent) == there
+    assert (code, err) == (0, "")
+    assert len(json.loads(out)) == 3
+    assert "app.db-shm" in there
+
+
+def test_a_log_that_cannot_be_read_is_not_left_out(file: Path) -> None:
+    copy = file.parent / "copy" / "app.db"
+    copy.parent.mkdir()
+    with writer(file):
+        for end in ("", "-wal"):
+            shutil.copy(f"{file}{end}", f"{copy}{end}")
+    protect(copy, 0o555)
+    code, out, err = run("stats", str(copy))
+    copy.parent.chmod(0o755)
+    assert (code, out) == (1, "")
+    assert "app.db-wal" in err
+    assert "Copy both" in err
+
+
+@pytest.mark.parametrize(
+    "argv", [("enqueue",), ("drain",), ("redrive", "--all"), ("discard", "--all", "-y"), ("purge", "-y")], ids=" ".join
+)
+def test_what_writes_says_that_it_may_not(file: Path, argv: tuple[str, ...]) -> None:
+    command, *options = argv
+    there = protect(file, 0o777)
+    code, out, err = run(command, str(file), *options)
+    assert (code, out) == (1, "")
+    assert "can't be written" in err
+    assert names_in(file.parent) == there
+
+
+def test_which_mailbox_is_asked_as_always(file: Path) -> None:
+    protect(file, 0o555)
+    code, _, err = run("peek", f"{file}#outbox")
+    assert code == 1
+    assert "there is no mailbox outbox" in err
+
+
+def test_a_file_that_is_written_while_it_is_read_is_noticed(file: Path) -> None:
+    reader = Reader(str(file))
+    try:
+        assert reader.names() == ["inbox"]
+        asyncio.run(_fill(file))
+        with pytest.raises(StorageUnavailableError, match="while it was read"):
+            reader.names()
+    finally:
+        reader.close()
+
+
+async def test_a_mailbox_that_is_looked_at_stores_nothing(file: Path) -> None:
+    async with LookedAtMailbox(str(file), "inbox") as mailbox:
+        for call in (mailbox.enqueue(b"", b""), mailbox.dequeue()):
+            with pytest.raises(StorageUnavailableError, match="read only"):
+                await call
+        assert len(await mailbox.peek()) == 2
+        assert len(await mailbox.dead_letters()) == 1
+
+
+def test_whoever_may_write_does(file: Path) -> None:
+    assert may_write(str(file))
+    assert may_write(os.path.relpath(file))
