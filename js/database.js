@@ -209,7 +209,7 @@ function open() {
     const giveUpAfter = (milliseconds, message) =>
       setTimeout(() => {
         abandoned = true;
-        reject(unavailable(message));
+        reject(unavailable(message, undefined, true));
       }, milliseconds);
     let patience = giveUpAfter(
       ANSWER_LIMIT,
