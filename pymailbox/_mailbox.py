@@ -12,11 +12,11 @@ import functools
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from datetime import timedelta
 from enum import StrEnum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, Self
 from uuid import UUID
 
 from ._arguments import check_wait
@@ -36,6 +36,9 @@ from ._values import (
 if TYPE_CHECKING:
     from ._archive import Archive
     from .actors import Consumer, Handler, RetryPolicy
+
+SETTLING_VERBS: Final = ("ack", "ack_many", "ack_and_send", "nack", "dead_letter")
+"""Verbs after which a message is no longer its holder's."""
 
 POLL_INTERVAL = 0.05
 """Seconds between two looks of a mailbox that cannot hear of new messages."""
@@ -66,6 +69,13 @@ class Capability(StrEnum):
     """``storage_report`` and ``request_persistence``."""
 
 
+class SettlingListener(Protocol):
+    """Who hears of messages that are settled through a handle."""
+
+    def settling(self, verb: str, ids: list[UUID]) -> Callable[[Any], None]:
+        """Hears that a call of a settling verb begins; what it returns is told the answer, None if there was none."""
+
+
 class Mailbox(ABC):
     """A durable queue of messages for one actor: enqueue, dequeue a batch that is marked inflight, acknowledge.
 
@@ -76,8 +86,14 @@ class Mailbox(ABC):
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
     """What this backend can do; a verb that is not in it raises ``UnsupportedError``."""
 
+    _settling_listeners: tuple[SettlingListener, ...] = ()
+    """The consumers of this handle: what a handler has settled itself is not theirs to settle."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for verb in SETTLING_VERBS:
+            if inspect.isfunction(call := cls.__dict__.get(verb)):
+                setattr(cls, verb, _heard(verb, call))
         dequeue = cls.__dict__.get("dequeue")
         if dequeue is not None and "wait" not in inspect.signature(dequeue).parameters:
             # a backend written against the seed's plain dequeue(): waiting comes from here
@@ -326,7 +342,39 @@ class Mailbox(ABC):
     @property
     def _can_release(self) -> bool:
         """Whether ``_release`` gives anything back."""
-        return type(self)._release is not Mailbox._release or Capability.NACK in self.capabilities
+        return self._undoes_hand_outs or Capability.NACK in self.capabilities
+
+    @property
+    def _undoes_hand_outs(self) -> bool:
+        """Whether what ``_release`` gives back is as if it had not been handed out."""
+        return type(self)._release is not Mailbox._release
+
+    async def _settle(self, ids: list[UUID]) -> int:
+        """Acknowledges those of these messages that this handle holds; how many these were.
+
+        Without a backend's own way to do it they are acknowledged by ``ack_and_send`` of nothing, which asks for the
+        holder; without that whoever holds them.
+        """
+        if Capability.ACK_AND_SEND in self.capabilities:
+            return sum(await asyncio.gather(*(self.ack_and_send(message_id, ()) for message_id in ids)))
+        if Capability.ACK_MANY in self.capabilities:
+            return await self.ack_many(ids)
+        return sum(await asyncio.gather(*map(self.ack, ids)))
+
+    @property
+    def _most_at_once(self) -> int:
+        """How many messages one claim may take."""
+        return 32
+
+    @property
+    def _max_deliveries(self) -> int | None:
+        """After how many failed deliveries ``nack`` makes a dead letter, if the handle knows."""
+        return None
+
+    @property
+    def _takes_limit(self) -> bool:
+        """Whether ``dequeue`` takes a limit: one that was written against the seed does not."""
+        return "limit" in inspect.signature(self.dequeue).parameters
 
     def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
         """Has ``left`` called whenever all that this handle held has been given back because the page is being left.
@@ -356,6 +404,36 @@ async def _messages_of(mailbox: Mailbox) -> AsyncIterator[MessageRecord]:
                 yield record
     except MailboxClosedError:
         return
+
+
+def _heard(verb: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """A settling verb of which the handle's consumers hear, if it has any."""
+
+    @functools.wraps(call)
+    def heard(self: Mailbox, *arguments: Any, **keywords: Any) -> Awaitable[Any]:
+        if not self._settling_listeners:
+            return call(self, *arguments, **keywords)
+        if verb != "ack_many":
+            ids = [arguments[0] if arguments else keywords.get("message_id")]
+        else:
+            given = arguments[0] if arguments else keywords.get("ids")
+            ids = list(given) if isinstance(given, Iterable) else []
+            if isinstance(given, Iterator):  # used up now
+                arguments, keywords = (ids,), {}
+        return _told(self, verb, ids, call(self, *arguments, **keywords))
+
+    return heard
+
+
+async def _told(mailbox: Mailbox, verb: str, ids: list[Any], call: Awaitable[Any]) -> Any:
+    answered = [listener.settling(verb, ids) for listener in mailbox._settling_listeners]
+    answer = None
+    try:
+        answer = await call
+    finally:
+        for tell in answered:
+            tell(answer)
+    return answer
 
 
 def _wait_by_polling(

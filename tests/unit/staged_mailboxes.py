@@ -78,6 +78,10 @@ class StagedMailbox(MemoryMailbox):
         count: int = await self._play("remove", super()._remove(ids))
         return count
 
+    async def _remove_held(self, ids: list[UUID]) -> int:
+        count: int = await self._play("remove", super()._remove_held(ids))
+        return count
+
     async def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:
