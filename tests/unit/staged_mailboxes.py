@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pymailbox import MailboxStats, MemoryMailbox, MessageRecord
 from pymailbox._arguments import Options, PreparedMessage
-from pymailbox._handle import EmbeddedMailbox
+from pymailbox._handle import EmbeddedMailbox, Enqueued
 
 
 class StagedMailbox(MemoryMailbox):
@@ -70,6 +70,11 @@ class StagedMailbox(MemoryMailbox):
                 await super()._release([record.id for record in records])
                 raise
         return records
+
+    async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
+        if self.faults.get("store"):
+            raise self.faults["store"].pop(0)
+        return await super()._store(messages)
 
     async def _release(self, ids: list[UUID]) -> None:
         await self._play("release", super()._release(ids))
