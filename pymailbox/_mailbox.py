@@ -282,12 +282,17 @@ class Mailbox(ABC):
         - It raises: the message is given back with ``nack``, its traceback as the error, and comes again after a pause
           (``retry``); after ``max_deliveries``, the policy's or the mailbox's, it is a dead letter.
         - It raises ``Reject``: the message is a dead letter at once.
+        - It has settled its message itself (``ack``, ``nack``, ``dead_letter``, ``ack_and_send``, on this handle): that
+          was the last word. What it sent is stored if the message was acknowledged, and is not if it went back.
+
+        Claims take as many messages as have lately been handled in 50 ms, at least one for each free handler and at
+        most ``batch_size``; what then does not begin goes back.
 
         A stop is asked for by ``stop()`` of what this returns, by ``Context.stop()``, or by cancellation: handlers that
         run finish and are settled, and what was claimed beyond that goes back to the queue as if it had not been handed
-        out. A second cancellation ends the handlers as well, and their messages go back. On a page that is left or
-        frozen what has not begun goes back, and the loop goes on if the page comes back. Closing the mailbox ends the
-        loop too, but acknowledges nothing any more.
+        out. A second cancellation (not the same one delivered again, as in an anyio scope) ends the handlers as well,
+        and their messages go back. On a page that is left or frozen what has not begun goes back, and the loop goes on
+        if the page comes back. Closing the mailbox ends the loop too, but acknowledges nothing any more.
 
         Where the backend lacks ``nack``, a failed message stays with this handle and is tried again from memory; where
         it lacks dead letters, a message to give up ends the loop with its handler's exception; where nothing can be
@@ -307,8 +312,9 @@ class Mailbox(ABC):
         Raises:
             TypeError, ValueError: an argument is no good; at the call.
             MailboxClosedError: the mailbox was closed before. If it is closed later, the loop just ends.
-            MailboxError: the mailbox cannot go on. A connection that was lost and a storage that is full are no such
-                errors: the loop tries again until it works, and logs that it does.
+            MailboxError: the mailbox cannot go on. What passes (``error.passing``: a lost connection, a full storage, a
+                file that another program keeps locked) does not end it: the loop tries again until it works, and logs
+                that it does.
             BaseException: a handler raised ``KeyboardInterrupt`` or ``SystemExit``; its message goes back.
         """
         from .actors import Consumer
