@@ -90,15 +90,9 @@ class Run:
         return None
 
 
-def use_eager_tasks(eager: bool) -> None:
-    """Let the running loop begin its tasks at once, or as usual."""
-    # which only Python 3.12 and later has
-    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory") if eager else None)  # noqa: B009
-
-
 async def _main(backend: str, directory: str, programs: int, loop: str, seconds: float) -> None:
-    if loop == "eager":
-        use_eager_tasks(True)
+    if loop == "eager":  # which Python has from 3.12 on
+        asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
     run = Run(backend, directory, programs)
     run.start()
     with contextlib.suppress(TimeoutError):

@@ -16,13 +16,10 @@ def install_wheel(python: PythonRuntime, server: Server) -> None:
     python.run_async(f"import micropip; await micropip.install('{server.url}/wheels/{wheel_name()}')")
 
 
-def run_cell_in_pyodide(
-    python: PythonRuntime, server: Server, table: Table, runtime: str, backend: str, *, eager: bool = False
-) -> None:
+def run_cell_in_pyodide(python: PythonRuntime, server: Server, table: Table, runtime: str, backend: str) -> None:
     """Run a cell in `python`, where the wheel is installed, and enter it into the table.
 
-    With `eager` its tasks begin when they are made. It runs in the background there and is asked how far it is, so that
-    what hangs or crashes Pyodide has a name.
+    It runs in the background there and is asked how far it is, so that what hangs or crashes Pyodide has a name.
     """
     programs = table.programs.indexeddb if backend == "indexeddb" else table.programs.elsewhere
     python.run_async(
@@ -34,7 +31,6 @@ def run_cell_in_pyodide(
             Path(name).write_text(await (await pyfetch(f"{server.url}/tests/lanes/{{name}}")).string())
         import cell
 
-        cell.use_eager_tasks({eager})
         run = cell.Run("{backend}", "/tmp", {programs})
         run.start()
         """

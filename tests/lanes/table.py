@@ -24,7 +24,6 @@ PLAN: Mapping[str, tuple[str, ...]] = {
     "WebKit page": IN_BROWSERS,
     "WebKit worker": IN_BROWSERS,
     "Node": EVERYWHERE,
-    "Node eager": EVERYWHERE,
 }
 """The backends that each runtime is expected to have. Where tasks are eager they begin when they are made."""
 

@@ -24,14 +24,6 @@ def test_node(backend: str, node: PythonRuntime, server: Server, table: Table) -
     run_cell_in_pyodide(node, server, table, "Node", backend)
 
 
-@pytest.mark.parametrize("backend", PLAN["Node eager"])
-def test_node_eager(backend: str, node: PythonRuntime, server: Server, table: Table) -> None:
-    try:
-        run_cell_in_pyodide(node, server, table, "Node eager", backend, eager=True)
-    finally:
-        node.run_async("cell.use_eager_tasks(False)")
-
-
 @pytest.mark.parametrize("location", ["inbox", "indexeddb://inbox"])
 def test_no_indexeddb_in_node_is_a_clear_error(location: str, node: PythonRuntime) -> None:
     message = node.run_async(
