@@ -26,11 +26,13 @@ async def test_cpython(backend: str, table: Table, tmp_path: Path) -> None:
     table.enter("CPython", backend, Cell(**json.loads(run.report())))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", PLAN["CPython eager"])
 def test_cpython_eager(backend: str, table: Table, tmp_path: Path) -> None:
     _run_apart(newer_python(), "eager", backend, table, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", PLAN["CPython uvloop"])
 def test_cpython_uvloop(backend: str, table: Table, tmp_path: Path) -> None:
     _run_apart(sys.executable, "uvloop", backend, table, tmp_path)
