@@ -1,16 +1,18 @@
 """How handles of one process hear of each other, and how a ``dequeue`` waits.
 
 Each handle has a ``Listener``; an ``Exchange`` knows the listeners of each mailbox and passes on what was committed
-there, from any thread, to each listener's own event loop. Who waits is woken; nobody polls. A listener that is neither
-waited on nor observed costs a commit nothing but a glance.
+there, from any thread, to each listener's own event loop. Nobody polls. Of those who wait as many are woken as there
+are messages, in each event loop, longest wait first; whoever was woken and does not take all that is there wakes the
+next one. So a message costs the same however many wait. A mailbox that nobody listens to costs a commit a glance.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -33,14 +35,8 @@ class Listener:
         self.closed = False
         self.gone = False
         """The handle was abandoned: nobody listens any more."""
-        self.listening: set[Listener] = set()
-        """Where it enters itself while somebody waits or observes; an exchange makes it its own."""
         self._waiting: set[asyncio.Future[None]] = set()
         self._observe: weakref.WeakMethod[Callable[[int], None]] | None = None
-
-    @property
-    def waits(self) -> bool:
-        return bool(self._waiting) and not self.is_gone
 
     @property
     def observes(self) -> bool:
@@ -53,11 +49,10 @@ class Listener:
     def observe(self, observe: Callable[[int], None] | None) -> None:
         """Calls the method from now on, as long as its object lives."""
         self._observe = None if observe is None else weakref.WeakMethod(observe)
-        self._enter()
 
-    def hear(self, depth: int | None) -> None:
-        """Something may be there to claim; with ``depth`` queued messages, if somebody else has stored some."""
-        if self._waiting or (depth is not None and self._observe is not None):
+    def hear(self, depth: int) -> None:
+        """Somebody else has stored something, and so many messages are queued."""
+        if self._observe is not None:
             with suppress(RuntimeError):  # in a loop that was closed nobody listens
                 self.loop.call_soon_threadsafe(self._heard, depth)
 
@@ -65,79 +60,154 @@ class Listener:
         """Ends all waiting, with ``MailboxClosedError``."""
         self.closed = True
         self._observe = None
-        self._wake()
-        self._enter()
+        for news in self._waiting:
+            _finish(news)
 
     def begin(self) -> asyncio.Future[None]:
-        """A future that is done with the next news; ``end`` comes after it."""
+        """A future that is done when this one is woken; ``end`` comes after it."""
         news: asyncio.Future[None] = self.loop.create_future()
         self._waiting.add(news)
-        self.listening.add(self)
         return news
 
     def end(self, news: asyncio.Future[None]) -> None:
         self._waiting.discard(news)
-        self._enter()
         news.cancel()
 
-    def _enter(self) -> None:
-        if self._waiting or self._observe is not None:
-            self.listening.add(self)
-        else:
-            self.listening.discard(self)
-
-    def _heard(self, depth: int | None) -> None:
-        self._wake()
+    def _heard(self, depth: int) -> None:
         observe = self._observe and self._observe()
-        if depth is not None and observe:
+        if observe:
             observe(depth)
-
-    def _wake(self) -> None:
-        for news in self._waiting:
-            _finish(news)
 
 
 class Exchange:
-    """Who listens to which mailbox."""
+    """Who listens to which mailbox.
+
+    ``tell`` takes no lock, since a finaliser may call it while its thread has one.
+    """
 
     def __init__(self) -> None:
-        self.listening: set[Listener] = set()
-        """Those who wait or observe; one who is gone may yet be among them."""
         self._lock = threading.Lock()
-        # the tuples are replaced, never changed: they can be read without the lock, by a finaliser too
+        # names without a listener are in none of these
         self._listeners: dict[str, tuple[Listener, ...]] = {}
+        self._observing: dict[str, tuple[Listener, ...]] = {}
+        self._waiting: dict[str, dict[asyncio.Future[None], Listener]] = {}
+        """Those who sleep, the longest wait first. Whoever takes one out of here has to wake it."""
+        self._alarms: dict[tuple[str, asyncio.AbstractEventLoop], tuple[float, asyncio.Future[None]]] = {}
+        """Who wakes by itself, one in each event loop, and at what time of it."""
+
+    @property
+    def listening(self) -> bool:
+        """Whether anybody waits or observes; one who is gone may yet be among them."""
+        return bool(self._waiting or self._observing)
+
+    @property
+    def heard(self) -> list[str]:
+        """The mailboxes that somebody waits for or observes."""
+        return list({**self._waiting, **self._observing})
+
+    @property
+    def awaited(self) -> list[str]:
+        """The mailboxes that somebody waits for."""
+        return list(self._waiting)
 
     def add(self, name: str, listener: Listener) -> None:
         with self._lock:
-            self._listeners[name] = (*self._living(name), listener)
-            listener.listening = self.listening
+            self._listeners[name] = (*_living(self._listeners.get(name, ())), listener)
 
     def remove(self, name: str, listener: Listener) -> None:
         with self._lock:
-            self.listening.discard(listener)
-            left = tuple(other for other in self._living(name) if other is not listener)
-            if left:
-                self._listeners[name] = left
-            else:
-                self._listeners.pop(name, None)
+            for listeners in self._listeners, self._observing:
+                _take_out(listeners, name, lambda other: other is listener)
+
+    def observe(self, name: str, listener: Listener, observe: Callable[[int], None] | None) -> None:
+        """Has a listener call the method from now on with each new depth, or no longer."""
+        listener.observe(observe)
+        with self._lock:
+            _take_out(self._observing, name, lambda other: other is listener)
+            if observe is not None:
+                self._observing[name] = (*self._observing.get(name, ()), listener)
+
+    def is_observed(self, name: str) -> bool:
+        return name in self._observing
 
     def forget_gone(self) -> None:
         """Those who are gone listen no more."""
-        for listener in tuple(self.listening):
-            if listener.is_gone:
-                self.listening.discard(listener)
+        with self._lock:
+            for name in list(self._observing):
+                _take_out(self._observing, name, lambda listener: listener.is_gone)
+            for name, waiting in list(self._waiting.items()):
+                for news, listener in list(waiting.items()):
+                    if listener.is_gone:
+                        waiting.pop(news, None)
+                if not waiting:
+                    del self._waiting[name]
 
-    def tell(self, name: str, depth: int | None, informed: Collection[Listener] = ()) -> None:
-        """Passes on what was committed; those who are ``informed`` of the depth already are only woken."""
-        for listener in self._listeners.get(name, ()):
-            listener.hear(None if listener in informed else depth)
+    # -- telling -------------------------------------------------------------------------------------------------------
 
-    def names(self, wanted: Callable[[Listener], bool]) -> list[str]:
-        """The mailboxes that have such a listener."""
-        return [name for name, listeners in list(self._listeners.items()) if any(map(wanted, listeners))]
+    def tell(self, name: str, depth: int | None, informed: Collection[Listener] = (), count: int = 1) -> None:
+        """So many messages may be there to claim; with ``depth`` queued ones, if somebody has stored some.
 
-    def _living(self, name: str) -> tuple[Listener, ...]:
-        return tuple(listener for listener in self._listeners.get(name, ()) if not listener.is_gone)
+        Those who are ``informed`` of the depth already are not told it.
+        """
+        if depth is not None:
+            for listener in self._observing.get(name, ()):
+                if listener not in informed:
+                    listener.hear(depth)
+        if name in self._waiting:
+            self.wake(name, count)
+
+    def wake(self, name: str, count: int = 1) -> None:
+        """Wakes so many of those who wait, in each event loop: another one may be busy, and for long."""
+        waiting = self._waiting.get(name, {})
+        woken: dict[asyncio.AbstractEventLoop, int] = {}
+        for news in list(waiting):
+            loop = news.get_loop()
+            if woken.get(loop, 0) < count and waiting.pop(news, None) is not None:
+                with suppress(RuntimeError):  # in a loop that was closed nobody waits
+                    loop.call_soon_threadsafe(_finish, news)
+                    woken[loop] = woken.get(loop, 0) + 1
+
+    # -- waiting -------------------------------------------------------------------------------------------------------
+
+    def begin(self, name: str, listener: Listener) -> asyncio.Future[None]:
+        """A future that is done when its waiter is woken; ``end`` comes after it."""
+        news = listener.begin()
+        with self._lock:
+            self._waiting.setdefault(name, {})[news] = listener
+        return news
+
+    def end(self, name: str, listener: Listener, news: asyncio.Future[None]) -> bool:
+        """Whether it was woken, or is about to be."""
+        with self._lock:
+            waiting = self._waiting.get(name, {})
+            woken = waiting.pop(news, None) is None
+            if not waiting:
+                self._waiting.pop(name, None)
+        alarm = self._alarms.get((name, listener.loop))
+        if alarm and alarm[1] is news:
+            del self._alarms[name, listener.loop]
+        listener.end(news)
+        return woken
+
+    def sets_alarm(self, name: str, news: asyncio.Future[None], time: float) -> bool:
+        """Whether a waiter has to wake by itself at a time of its loop's: no other one of the loop does so before."""
+        key = name, news.get_loop()
+        if key in self._alarms and self._alarms[key][0] <= time:
+            return False
+        self._alarms[key] = time, news
+        return True
+
+
+def _living(listeners: Iterable[Listener]) -> tuple[Listener, ...]:
+    return tuple(listener for listener in listeners if not listener.is_gone)
+
+
+def _take_out(listeners: dict[str, tuple[Listener, ...]], name: str, which: Callable[[Listener], bool]) -> None:
+    left = tuple(listener for listener in listeners.get(name, ()) if not which(listener))
+    if left:
+        listeners[name] = left
+    else:
+        listeners.pop(name, None)
 
 
 class Look(NamedTuple):
@@ -151,8 +221,10 @@ class Look(NamedTuple):
     """Seconds after which to look again though nothing was heard."""
 
 
-async def claim(listener: Listener, look: Callable[[], Awaitable[Look]], wait: float) -> list[MessageRecord]:
-    """Looks until there is something, for up to ``wait`` seconds; once at least.
+async def claim(
+    exchange: Exchange, name: str, listener: Listener, look: Callable[[], Awaitable[Look]], limit: int, wait: float
+) -> list[MessageRecord]:
+    """Looks until there is something, for up to ``wait`` seconds; once at least. A look asks for up to ``limit``.
 
     It never suspends between a look that claimed something and its return, so that cancelling it strands nothing as
     long as cancelling a look strands nothing.
@@ -162,34 +234,47 @@ async def claim(listener: Listener, look: Callable[[], Awaitable[Look]], wait: f
     """
     if not wait:
         return (await look()).records
-    deadline = listener.loop.time() + wait
-    while True:
-        news = listener.begin()  # before the look, so that nothing is missed between it and the waiting
-        try:
-            records, next_due, again = await look()
-            if records:
-                return records
-            if not listener.closed:
-                left = deadline - listener.loop.time()
-                if left <= 0:
+    loop = listener.loop
+    deadline = loop.time() + wait
+    owes_a_look = False
+    try:
+        while True:
+            news = exchange.begin(name, listener)  # before the look, so that nothing is missed between it and waiting
+            try:
+                owes_a_look = True  # should this one not come to its end
+                records, next_due, again = await look()
+                # another one who waits has to learn of what is left, or of the time that this one waited for
+                owes_a_look = len(records) == limit or next_due is not None or again is not None
+                if records:
                     return records
-                await _until(news, _patience(left, next_due, again))
-            if listener.closed:
-                raise MailboxClosedError("the mailbox was closed while a dequeue waited")
-        finally:
-            listener.end(news)
+                if not listener.closed:
+                    now = loop.time()
+                    if now >= deadline:
+                        return records
+                    alarm = now + _patience(next_due, again)
+                    if alarm == math.inf or not exchange.sets_alarm(name, news, alarm):
+                        alarm = math.inf
+                    await _until(news, min(alarm, deadline))
+                if listener.closed:
+                    raise MailboxClosedError("the mailbox was closed while a dequeue waited")
+            finally:
+                owes_a_look |= exchange.end(name, listener, news)
+    finally:
+        if owes_a_look:
+            exchange.wake(name)
 
 
-def _patience(left: float, next_due: int | None, again: float | None) -> float:
-    patience = left
-    if next_due is not None:
-        patience = min(patience, _CLOCK_CHECK, max(0.0, (next_due - now_in_ms()) / 1000))
-    return patience if again is None else min(patience, again)
+def _patience(next_due: int | None, again: float | None) -> float:
+    """Seconds after which to look though nothing was heard."""
+    patience = math.inf if again is None else again
+    if next_due is None:
+        return patience
+    return min(patience, _CLOCK_CHECK, max(0.0, (next_due - now_in_ms()) / 1000))
 
 
-async def _until(news: asyncio.Future[None], seconds: float) -> None:
-    """Waits for news, so many seconds at most; they may be infinite."""
-    timer = None if seconds == float("inf") else news.get_loop().call_later(seconds, _finish, news)
+async def _until(news: asyncio.Future[None], time: float) -> None:
+    """Waits for news, until a time of the loop's at most; it may be infinite."""
+    timer = None if time == math.inf else news.get_loop().call_at(time, _finish, news)
     try:
         await news
     finally:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,24 @@ def query(file: Path, statement: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-def run_script(script: str, *arguments: object) -> str:
+def run_script(script: str, *arguments: object, within: Sequence[str] = ()) -> str:
     """Runs Python in a process of its own, and returns what it printed."""
-    command = [sys.executable, "-W", "error", "-c", script, *map(str, arguments)]
+    command = [*within, sys.executable, "-W", "error", "-c", script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+def run_with_mounts(script: str, *arguments: object) -> str:
+    """As ``run_script``, for one that mounts something: on Linux, where nobody else sees it, until the process ends."""
+    within = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+    attempt = subprocess.run([*within, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    if attempt.returncode:
+        pytest.fail(
+            f"nothing can be mounted here ({attempt.stderr.decode().strip()}). Run this test as root, or allow user "
+            "namespaces: sysctl -w kernel.unprivileged_userns_clone=1"
+        )
+    return run_script(script, *arguments, within=within)
 
 
 def limit_connections(monkeypatch: pytest.MonkeyPatch, pragma: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import sqlite3
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from pymailbox import (
+    Durability,
     Mailbox,
     NewMessage,
     StorageCorruptError,
@@ -21,8 +23,8 @@ from pymailbox import (
     open_mailbox,
 )
 from pymailbox.backends._reasons import UNREADABLE
-from pymailbox.backends.sqlite import room
-from tests.unit.sqlite_support import MIB, content, limit_connections, query
+from pymailbox.backends.sqlite import engine, room
+from tests.unit.sqlite_support import MIB, content, limit_connections, query, run_with_mounts
 
 # -- a full disk -------------------------------------------------------------------------------------------------------
 
@@ -76,7 +78,158 @@ async def test_enqueues_leave_room_for_the_rest(location: str, monkeypatch: pyte
         assert (await mailbox.status()).queued_messages == 2
 
 
+SMALL_VOLUME = """
+import asyncio, itertools, os, subprocess, sys
+from pymailbox import NewMessage, StorageFullError, open_mailbox
+from pymailbox.backends.sqlite import schema
+
+folder, size, durability, layout = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]
+if layout == "without auto_vacuum":  # as older versions made their files
+    schema._let_shrink = lambda connection: None
+
+async def fill(mailbox):
+    batch = [NewMessage(b"", bytes(size))] * max(1, 100_000 // size)
+    for stored in itertools.count(step=len(batch)):
+        try:
+            await mailbox.enqueue_many(batch)
+        except StorageFullError:
+            return stored
+
+async def acknowledge(mailbox):
+    acknowledged = 0
+    while records := await mailbox.dequeue():
+        for record in records:
+            acknowledged += await mailbox.ack(record.id)
+    return acknowledged
+
+async def main():
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], check=True)
+    for _ in range(2):
+        async with (
+            open_mailbox(f"sqlite:///{folder}/mail.db#inbox", durability=durability) as mailbox,
+            open_mailbox(f"sqlite:///{folder}/mail.db#other") as other,
+        ):
+            for _ in range(2):
+                print(await fill(mailbox), await acknowledge(mailbox))
+                try:
+                    await other.enqueue(b"", bytes(8_000_000))
+                    print(await other.purge(), "large")
+                except StorageFullError:
+                    print(0, "large")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the volume is Linux's")
+@pytest.mark.parametrize(
+    ("size", "durability", "layout"),
+    [
+        (20_000, "strict", "with auto_vacuum"),
+        (20_000, "relaxed", "without auto_vacuum"),
+        (300_000, "relaxed", "with auto_vacuum"),
+        (3_000_000, "strict", "with auto_vacuum"),
+        (3_000_000, "strict", "without auto_vacuum"),
+    ],
+)
+def test_a_full_volume_holds_as_much_again_when_all_is_acknowledged(
+    tmp_path: Path, size: int, durability: str, layout: str
+) -> None:
+    said = [line.split() for line in run_with_mounts(SMALL_VOLUME, tmp_path, size, durability, layout).splitlines()]
+    (first, _), *_ = rounds = [(int(stored), int(acked)) for stored, acked in said[::2]]
+    assert first * size > 8_000_000
+    for stored, acknowledged in rounds:
+        assert acknowledged == stored >= 0.9 * first
+    if layout == "with auto_vacuum":  # what was free inside of the file is the disk's again
+        assert said[1::2] == [["1", "large"]] * 4
+
+
+# -- a file that becomes smaller ---------------------------------------------------------------------------------------
+
+
+async def until(condition: Callable[[], bool], mailbox: Mailbox) -> None:
+    """Calls a verb that changes the file until the condition holds."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await mailbox.enqueue(b"", b"")
+            await mailbox.purge()
+
+
+WAITER = """
+import asyncio, math, sys, warnings
+from pymailbox import open_mailbox
+
+async def main():
+    async with open_mailbox(sys.argv[1]) as mailbox:
+        print("waits", flush=True)
+        for _ in range(2):
+            (record,) = await mailbox.dequeue(wait=math.inf)
+            await mailbox.ack(record.id)
+            print(record.payload.decode(), (await mailbox.storage_report()).wiped, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("durability", ["strict", "relaxed"])
+async def test_free_pages_go_back_to_the_disk_under_everybodys_eyes(
+    file: Path, location: str, durability: Durability, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_SHRINK_INTERVAL", 0.0)
+    refuse_checks_of_content(monkeypatch)
+
+    def size() -> int:
+        return file.stat().st_size
+
+    waiter = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", WAITER, f"sqlite:///{file}#waiting"), stdout=asyncio.subprocess.PIPE
+    )
+    assert waiter.stdout is not None
+    assert await waiter.stdout.readline() == b"waits\n"
+    async with (
+        open_mailbox(location, durability=durability) as mailbox,
+        open_mailbox(f"sqlite:///{file}#waiting") as to_waiter,
+    ):
+        await mailbox.enqueue_many([NewMessage(b"", bytes(MIB))] * 40)
+        await mailbox.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(10)])
+        await to_waiter.enqueue(b"", b"one")
+        assert await waiter.stdout.readline() == b"one False\n"
+        assert size() > 40 * MIB
+        large = [record.id for record in await mailbox.dequeue(40)]
+        kept = await mailbox.dequeue()
+        assert await mailbox.ack_many(large) == 40
+        async with open_mailbox(f"{location}-too") as busy:
+            await until(lambda: size() < 20 * MIB, busy)
+        await to_waiter.enqueue(b"", b"two")
+        assert await waiter.stdout.readline() == b"two False\n"
+        assert await mailbox.ack_many(record.id for record in kept) == 10
+        assert (await mailbox.storage_report()).wiped is False
+    assert await waiter.wait() == 0
+    assert query(file, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_a_file_of_which_little_is_free_stays_as_large(
+    file: Path, location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_SHRINK_INTERVAL", 0.0)
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", bytes(MIB))] * 40)
+        assert await mailbox.ack_many([record.id for record in await mailbox.dequeue(18)]) == 18
+        for _ in range(20):
+            await mailbox.enqueue(b"", b"")
+    ((free,),) = query(file, "PRAGMA freelist_count")
+    assert isinstance(free, int)
+    assert free * 4096 > 17 * MIB
+
+
 # -- the file goes away ------------------------------------------------------------------------------------------------
+
+
+def refuse_checks_of_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(_: object, size: int) -> None:
+        raise AssertionError(f"a file of {size} bytes was taken for one cut short")
+
+    monkeypatch.setattr(engine.Engine, "_check_content", check)
 
 
 def delete(file: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from pymailbox import (
+    Mailbox,
     MailboxError,
+    MessageRecord,
     NewMessage,
     StorageCorruptError,
     StorageFullError,
@@ -78,10 +81,6 @@ def damaged(file: Path) -> None:
     file.write_bytes(content)
 
 
-def without_a_table(file: Path) -> None:
-    query(file, "DROP TABLE last_number")
-
-
 @pytest.mark.parametrize("make", [another_programs_database, text])
 async def test_a_file_that_is_something_else(file: Path, location: str, make: Callable[[Path], None]) -> None:
     make(file)
@@ -93,15 +92,183 @@ async def test_a_file_that_is_something_else(file: Path, location: str, make: Ca
     assert names_in(file.parent) == [file.name]
 
 
-@pytest.mark.parametrize("damage", [damaged, without_a_table])
-async def test_a_damaged_file(file: Path, location: str, damage: Callable[[Path], None]) -> None:
+async def test_a_damaged_file(file: Path, location: str) -> None:
     async with open_mailbox(location) as mailbox:
         await mailbox.enqueue(b"", b"x" * 100_000)
-    damage(file)
+    damaged(file)
     with pytest.raises(StorageCorruptError, match=r"mail\.db") as corrupt:
         async with open_mailbox(location) as mailbox:
             await mailbox.enqueue(b"", b"")
     assert isinstance(corrupt.value.__cause__, sqlite3.Error)
+
+
+# -- copies and restored dumps -----------------------------------------------------------------------------------------
+
+
+async def some_messages(location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue_many(NewMessage(b"alice", b"%d" % number) for number in range(20))
+
+
+def dump_into(file: Path, copy: Path, change: Callable[[str], str] = str) -> None:
+    source, target = sqlite3.connect(file), sqlite3.connect(copy)
+    target.executescript(change("\n".join(source.iterdump())))
+    source.close()
+    target.close()
+
+
+def as_another_tool_writes_it(dump: str) -> str:
+    bare = re.sub(r"--[^\n]*", "", dump)
+    return re.sub(r"CREATE TABLE (\w+) ", r'create table if not exists "\1"', bare)
+
+
+def with_lost_rows(dump: str) -> str:
+    return f"{dump}\nCREATE TABLE lost_and_found (rootpgno INTEGER, pgno INTEGER, nfield INTEGER, id INTEGER, c0);"
+
+
+def with_the_version_alone(dump: str) -> str:
+    return f"{dump}\nPRAGMA user_version = {schema.SCHEMA_VERSION};"
+
+
+def with_statistics(dump: str) -> str:
+    return f"{dump}\nANALYZE;"
+
+
+@pytest.mark.parametrize(
+    "change", [str, as_another_tool_writes_it, with_lost_rows, with_the_version_alone, with_statistics]
+)
+async def test_a_restored_dump_opens(file: Path, location: str, change: Callable[[str], str]) -> None:
+    await some_messages(location)
+    copy = file.with_name("copy.db")
+    dump_into(file, copy, change)
+    for _ in range(2):
+        async with open_mailbox(f"sqlite:///{copy}#inbox") as mailbox:
+            assert [record.payload for record in await mailbox.dequeue()] == [b"%d" % number for number in range(20)]
+    assert query(copy, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
+    assert query(copy, "PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
+
+
+async def test_a_restored_dump_opens_for_listing_and_deleting(file: Path, location: str) -> None:
+    await some_messages(location)
+    copy = file.with_name("copy.db")
+    dump_into(file, copy)
+    assert await list_mailboxes(f"sqlite:///{copy}") == ["inbox"]
+    assert await delete_mailbox(f"sqlite:///{copy}#inbox")
+
+
+def of_another_layout(dump: str) -> str:
+    return dump.replace("suspect INTEGER", "suspected INTEGER").replace("delivery_count INTEGER", "deliveries INTEGER")
+
+
+def beside_another_programs(dump: str) -> str:
+    return f"{dump}\nCREATE TABLE bookmarks (url TEXT);"
+
+
+def without_some_tables(dump: str) -> str:
+    return f"{dump}\nDROP TABLE letters; DROP TABLE last_number;"
+
+
+def of_a_newer_version(dump: str) -> str:
+    return f"{dump}\nPRAGMA user_version = {schema.SCHEMA_VERSION + 1};"
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "told"),
+    [
+        (of_another_layout, StorageCorruptError, r"restored from a dump.*: messages\. .*PRAGMA application_id = \d+"),
+        (beside_another_programs, StorageCorruptError, r"beside others \(bookmarks\).*file of its own"),
+        (without_some_tables, StorageCorruptError, "no table last_number, letters"),
+        (of_a_newer_version, StorageUnavailableError, f"version {schema.SCHEMA_VERSION + 1}.*newer pymailbox"),
+    ],
+)
+async def test_a_restored_dump_that_cannot_be_used(
+    file: Path, location: str, change: Callable[[str], str], kind: type[MailboxError], told: str
+) -> None:
+    await some_messages(location)
+    copy = file.with_name("copy.db")
+    dump_into(file, copy, change)
+    before = content(copy)
+    for attempt in open_mailbox(f"sqlite:///{copy}#inbox"), list_mailboxes(f"sqlite:///{copy}"):
+        with pytest.raises(kind, match=told) as refusal:
+            await attempt
+        assert str(copy) in str(refusal.value)
+    assert content(copy) == before
+
+
+async def test_a_missing_table_is_named(file: Path, location: str) -> None:
+    await some_messages(location)
+    query(file, "DROP TABLE bodies")
+    with pytest.raises(StorageCorruptError, match=r"mail\.db has no table bodies.*backup"):
+        await open_mailbox(location)
+
+
+async def test_what_can_be_made_anew_is(file: Path, location: str) -> None:
+    await some_messages(location)
+    whole = query(file, "SELECT name FROM sqlite_master ORDER BY name")
+    query(file, "DROP INDEX messages_in_order")
+    query(file, "DROP TRIGGER body_of_deleted_message")
+    query(file, "DROP INDEX messages_by_own_id")
+    connection = sqlite3.connect(file)
+    with connection:
+        connection.execute("DELETE FROM last_number")
+    connection.close()
+    async with open_mailbox(location) as mailbox:
+        (first, *rest) = await mailbox.dequeue()
+        assert await mailbox.ack_many(record.id for record in rest) == 19
+        new = await mailbox.enqueue(b"", b"new")
+        assert new not in {first.id, *(record.id for record in rest)}
+        assert [record.id for record in await mailbox.dequeue()] == [new]
+    assert query(file, "SELECT name FROM sqlite_master ORDER BY name") == whole
+    assert query(file, "SELECT count(*) FROM bodies") == [(2,)]
+
+
+async def test_tables_that_others_add_to_a_mailbox_file_do_no_harm(file: Path, location: str) -> None:
+    await some_messages(location)
+    query(file, "CREATE TABLE notes (text TEXT)")
+    async with open_mailbox(location) as mailbox:
+        assert (await mailbox.status()).queued_messages == 20
+
+
+async def _until_empty(mailbox: Mailbox) -> AsyncIterator[MessageRecord]:
+    while records := await mailbox.dequeue():
+        for record in records:
+            yield record
+
+
+def copied_without_its_log(file: Path, copy: Path) -> None:
+    query(file, "PRAGMA wal_checkpoint(TRUNCATE)")
+    # by another process: one that closes a file loses its locks on it
+    run_script("import shutil, sys; shutil.copy(*sys.argv[1:])", file, copy)
+
+
+def vacuumed_into(file: Path, copy: Path) -> None:
+    query(file, f"VACUUM INTO '{copy}'")
+
+
+def backed_up(file: Path, copy: Path) -> None:
+    source, target = sqlite3.connect(file), sqlite3.connect(copy)
+    source.backup(target)
+    source.close()
+    target.close()
+
+
+@pytest.mark.parametrize("make_copy", [dump_into, copied_without_its_log, vacuumed_into, backed_up])
+async def test_the_holders_of_a_file_do_not_live_in_its_copy(
+    file: Path, location: str, make_copy: Callable[[Path, Path], None]
+) -> None:
+    await some_messages(location)
+    copy = file.with_name("copy.db")
+    async with open_mailbox(location) as mailbox:
+        held = await mailbox.dequeue(5)
+        make_copy(file, copy)
+        async with open_mailbox(f"sqlite:///{copy}#inbox") as other:
+            stats = await other.status()
+            assert (stats.queued_messages, stats.inflight_messages) == (20, 0)
+            received = [record async for record in _until_empty(other)]
+            assert sorted(int(record.payload) for record in received) == list(range(20))
+            assert {record.id for record in held} <= {record.id for record in received}
+        assert await mailbox.ack_many(record.id for record in held) == 5
+        assert (await mailbox.status()).queued_messages == 15
 
 
 @pytest.mark.parametrize("path", [".", "no/such/folder/mail.db", "file.txt/mail.db"])

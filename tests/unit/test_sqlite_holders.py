@@ -6,7 +6,9 @@ import asyncio
 import gc
 import math
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,8 +20,8 @@ import pytest
 
 from pymailbox import Mailbox, MessagePriority, MessageRecord, NewMessage, open_mailbox
 from pymailbox.backends.sqlite import SqliteMailbox, holders, locks
-from pymailbox.backends.sqlite.holders import _Sighting
-from pymailbox.backends.sqlite.locks import FileLock, is_held
+from pymailbox.backends.sqlite.holders import _Sighting, lock_folder
+from pymailbox.backends.sqlite.locks import FileLocks, LockFile, is_held
 from tests.unit.sqlite_support import names_in, open_sqlite, query, run_script
 
 HOLDER = """
@@ -362,9 +364,9 @@ def die(mailbox: SqliteMailbox) -> None:
 
 
 @pytest.mark.parametrize("released", [True, False])
-async def test_taking_back_much_changes_as_few_rows_as_taking_back_little(location: str, released: bool) -> None:
+async def test_taking_back_very_much_changes_few_rows(location: str, released: bool) -> None:
     changed: list[int] = []
-    for count in 10, 10_000:
+    for count in 1_000, 10_000:
         await fill(location, count)
         mailbox = await open_sqlite(location)
         other = await open_sqlite(location, max_deliveries=5)
@@ -384,6 +386,32 @@ async def test_taking_back_much_changes_as_few_rows_as_taking_back_little(locati
         await other.close()
     assert changed == [changed[0]] * 2
     assert changed[0] <= 3
+
+
+@pytest.mark.parametrize("size", [20, 300])
+@pytest.mark.parametrize("released", [True, False])
+async def test_a_claim_looks_in_few_places_however_many_holders_have_gone(
+    file: Path, location: str, size: int, released: bool
+) -> None:
+    gone = 12
+    await fill(location, gone * size)
+    async with open_mailbox(location) as mailbox:
+        others = [await open_sqlite(location) for _ in range(gone)]
+        for other in others:
+            assert len(await other.dequeue(size)) == size
+            if not released:
+                die(other)
+        if not released:
+            assert await mailbox.recover() == gone * size
+        for other in others:
+            await other.close()
+        left = len(query(file, "SELECT holder FROM holders"))
+        assert left == 0 if size == 20 else 0 < left <= 4
+        received: list[MessageRecord] = []
+        while records := await mailbox.dequeue(7):
+            received += records
+        assert payloads(received) == list(range(gone * size))
+        assert {record.delivery_count for record in received} == {1 if released else 2}
 
 
 async def test_messages_from_many_places_come_in_their_old_order(location: str) -> None:
@@ -409,53 +437,55 @@ async def test_messages_from_many_places_come_in_their_old_order(location: str) 
 @pytest.fixture
 def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that has no locks."""
+    monkeypatch.setattr(holders.Lives, "take_locks", lambda lives: False)
 
-    def fail(file: Path) -> FileLock:
-        raise OSError(95, "Operation not supported", str(file))
 
-    monkeypatch.setattr(holders, "FileLock", fail)
+WITHOUT_LOCKS = "from pymailbox.backends.sqlite import holders\nholders.Lives.take_locks = lambda lives: False\n"
 
 
 @contextmanager
 def as_another_process(mailbox: SqliteMailbox) -> Iterator[None]:
-    """Hides from this process that the handle is its own, and does not beat for it."""
+    """Has this process take the handle for another one's, and not show life for it."""
     lives = mailbox._file.lives
-    mine = lives._mine
-    lives._mine = tuple(holder for holder in mine if holder is not mailbox._holder)
+    mine = lives.process
+    lives.process = mine + 1
     lives.active.discard(mailbox._holder)
     try:
         yield
     finally:
-        lives._mine = mine
+        lives.process = mine
         lives.active.add(mailbox._holder)
 
 
 @pytest.mark.usefixtures("no_locks")
 async def test_a_holder_with_a_lease_shows_life_while_it_holds_something(location: str) -> None:
     await fill(location, 1)
-    mailbox, other = await open_sqlite(location, lease=0.4), await open_sqlite(location)
-    (held,) = await mailbox.dequeue()
-    assert await other.dequeue(wait=1.2) == []  # its thread beats, whatever its loop does
-    assert await mailbox.ack(held.id)
-    await mailbox.close()
-    await other.close()
+    with running(WITHOUT_LOCKS + HOLDER, location, "[1]", '{"lease": 0.4}') as process:
+        async with open_mailbox(location) as other:
+            assert await other.dequeue(wait=1.5) == []  # its thread beats, whatever its loop does
+            kill(process)
+            assert payloads(await other.dequeue(wait=30)) == [0]
 
 
 @pytest.mark.usefixtures("no_locks")
-async def test_a_holder_that_shows_no_life_for_its_lease_is_gone(location: str) -> None:
-    await fill(location, 2)
+@pytest.mark.parametrize("count", [1, 300])
+async def test_a_holder_that_shows_no_life_for_its_lease_is_gone(location: str, count: int) -> None:
+    await fill(location, count + 1)
     mailbox, other = await open_sqlite(location, lease=0.4), await open_sqlite(location)
-    (held,) = await mailbox.dequeue(1)
+    held = await mailbox.dequeue(count)
     with as_another_process(mailbox):
-        assert payloads(await other.dequeue(1)) == [1]
+        assert payloads(await other.dequeue(1)) == [count]
         assert payloads(await other.dequeue(wait=30)) == [0]
-    # it was alive after all: it has lost its message, and goes on under another identity
-    assert not await mailbox.nack(held.id)
-    await mailbox.enqueue(b"", b"3")
-    assert payloads(await mailbox.dequeue()) == [3]
+    # it was alive after all: it has lost its messages, and goes on under another identity
+    assert not await mailbox.nack(held[0].id)
+    await mailbox.enqueue(b"", b"-1", MessagePriority.HIGH)
+    (new,) = await mailbox.dequeue(1)
+    assert payloads([new]) == [-1]
     assert await other.recover() == 0
-    assert (await mailbox.status()).inflight_messages == 3
-    assert await mailbox.ack(held.id)  # a late one counts
+    assert [len(await other.dequeue(1000)) for _ in range(count)] == [1] * (count - 1) + [0]  # and none of its new ones
+    assert (await mailbox.status()).inflight_messages == count + 2
+    assert await mailbox.nack(new.id)
+    assert await mailbox.ack(held[0].id)  # a late one counts
     await mailbox.close()
     await other.close()
 
@@ -478,30 +508,114 @@ def test_a_watcher_that_slept_through_a_lease_has_seen_nothing(monkeypatch: pyte
 # -- locks -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_lock_is_held_until_it_is_released(tmp_path: Path) -> None:
+@pytest.fixture(params=[True, False])
+def byte_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether there are locks that belong to an open file; elsewhere a file beside the mailbox file tells alone."""
+    has_them = bool(request.param)
+    monkeypatch.setattr(locks, "HAS_BYTE_LOCKS", has_them)
+    return has_them
+
+
+def without_byte_locks(script: str) -> str:
+    return "from pymailbox.backends.sqlite import locks\nlocks.HAS_BYTE_LOCKS = False\n" + script
+
+
+def test_a_lock_file_is_held_until_it_is_released(tmp_path: Path) -> None:
     file = tmp_path / "holders" / "1"
-    assert not is_held(file)
-    lock = FileLock(file)
+    assert is_held(file) is None
+    lock = LockFile(file)
     assert is_held(file)
     assert is_held(file)
     lock.release()
     lock.release()
-    assert not is_held(file)
+    assert is_held(file) is None
     assert names_in(tmp_path) == []
 
 
-def test_a_lock_file_without_its_holder_is_removed(tmp_path: Path) -> None:
-    file = tmp_path / "holders" / "1"
-    file.parent.mkdir()
-    file.touch()
-    assert not is_held(file)
-    assert names_in(tmp_path) == []
+def test_a_lock_file_without_its_process_is_not_held(tmp_path: Path) -> None:
+    (tmp_path / "1").touch()
+    assert is_held(tmp_path / "1") is False
+
+
+def test_a_lock_file_that_cannot_be_read_counts_as_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "1").touch()
+
+    def refuse(path: object, flags: int) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert is_held(tmp_path / "1") is True
+
+
+async def test_a_holder_whose_locks_cannot_be_read_is_alive(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(location, 1)
+
+    def refuse(*_: object) -> bool:
+        raise OSError(37, "No locks available")
+
+    async with open_mailbox(location) as mailbox:
+        with holder(location):
+            monkeypatch.setattr(FileLocks, "is_held", refuse)
+            monkeypatch.setattr(locks, "_probe", refuse)
+            assert await mailbox.recover() == 0
+            assert await mailbox.dequeue(wait=0.5) == []
+
+
+async def test_a_holder_keeps_its_messages_though_its_lock_file_is_removed(
+    file: Path, location: str, byte_locks: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await fill(location, 1)
+    script = "import asyncio\n" + OTHER if byte_locks else without_byte_locks(OTHER)
+    async with open_mailbox(location) as mailbox:
+        (held,) = await mailbox.dequeue()
+        shutil.rmtree(lock_folder(str(file)))
+        assert (await asyncio.to_thread(run_script, script, location)).split() == ["0"]
+        await eventually(lambda: f"{file.name}-holders" in names_in(file.parent))
+        assert "it was made again" in caplog.text
+        assert (await asyncio.to_thread(run_script, script, location)).split() == ["0"]
+        assert await mailbox.nack(held.id)
+
+
+OTHER = """
+import asyncio, sys
+from pymailbox import open_mailbox
+
+async def main():
+    async with open_mailbox(sys.argv[1]) as mailbox:
+        print(len(await mailbox.dequeue(wait=0.5)))
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_that_was_killed_is_gone_also_where_only_files_tell(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "HAS_BYTE_LOCKS", False)
+    await fill(location, 1)
+    async with open_mailbox(location) as mailbox:
+        with running(without_byte_locks(HOLDER), location, "[1]", "{}") as process:
+            assert await mailbox.recover() == 0
+            kill(process)
+        assert await mailbox.recover() == 1
+
+
+async def test_lock_files_that_nobody_needs_are_swept(file: Path, location: str) -> None:
+    await fill(location, 1)
+    with holder(location) as process:
+        kill(process)
+    left = names_in(file.parent)
+    assert len(left) > 2
+    async with open_mailbox(location):
+        assert f"{file.name}-holders" in names_in(file.parent)  # it held something until then
+    async with open_mailbox(location):
+        assert f"{file.name}-holders" not in names_in(file.parent)
 
 
 def test_a_lock_is_not_inherited_by_programs_that_are_started(tmp_path: Path) -> None:
     file = tmp_path / "holders" / "1"
-    lock = FileLock(file)
-    assert not os.get_inheritable(locks._held[lock])
+    lock = LockFile(file)
+    assert not any(map(os.get_inheritable, locks._inherited))
     aside = file.rename(tmp_path / "aside")
     command = [sys.executable, "-c", "print(flush=True); input()"]
     pipe = subprocess.PIPE
@@ -512,6 +626,78 @@ def test_a_lock_is_not_inherited_by_programs_that_are_started(tmp_path: Path) ->
         lock.release()
         assert not is_held(aside)
         process.kill()
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors as Linux shows them")
+async def test_many_handles_hold_messages_by_as_few_descriptors_as_one(file: Path) -> None:
+    counts = []
+    handles = []
+    for number in range(100):
+        handles.append(await open_mailbox(f"sqlite:///{file}#{number}", durability="relaxed"))
+        await handles[-1].enqueue(b"", b"")
+        assert await handles[-1].dequeue()
+        counts.append(descriptors())
+    assert counts[-1] == counts[0]
+    for handle in handles:
+        await handle.close()
+
+
+WRITER = """
+import asyncio, sys
+from pymailbox import open_mailbox
+
+async def main():
+    async with open_mailbox(sys.argv[1]) as mailbox:
+        for number in range(100):
+            await mailbox.enqueue(b"", b"%d" % number)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not locks.HAS_BYTE_LOCKS, reason="needs locks that belong to an open file")
+@pytest.mark.parametrize("what", ["file", "folder"])
+async def test_a_file_that_its_own_process_copies_is_not_damaged(
+    file: Path, location: str, tmp_path: Path, what: str
+) -> None:
+    """Closing any descriptor of a file drops the POSIX locks of the process, by which SQLite protects its log."""
+    async with open_mailbox(location) as mailbox:
+        await fill(location, 50)
+        if what == "file":
+            shutil.copy(file, tmp_path / "copy")
+        else:
+            shutil.copytree(file.parent, tmp_path / "copies", dirs_exist_ok=False, ignore=lambda *_: ["copies"])
+        await asyncio.to_thread(run_script, OTHER.replace("dequeue(wait=0.5)", "peek()"), location)
+        assert f"{file.name}-wal" in names_in(file.parent)
+        await asyncio.gather(
+            asyncio.to_thread(run_script, WRITER, location), *(mailbox.enqueue(b"", b"%d" % n) for n in range(100))
+        )
+        assert (await mailbox.status()).queued_messages == 250
+    assert query(file, "SELECT count(*) FROM messages") == [(250,)]
+    assert query(file, "PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.mark.skipif(not locks.HAS_BYTE_LOCKS, reason="needs locks that belong to an open file")
+async def test_closing_a_mailbox_takes_no_lock_from_another_connection_of_its_process(
+    file: Path, location: str
+) -> None:
+    await fill(location, 1)
+    async with open_mailbox(location):
+        own = sqlite3.connect(file)
+        assert own.execute("SELECT count(*) FROM messages").fetchone() == (1,)
+    try:
+        await asyncio.to_thread(run_script, WRITER, location)  # closes as if it were the last one, if it may
+        assert f"{file.name}-wal" in names_in(file.parent)
+        own.execute("UPDATE messages SET failures = 0")
+        own.commit()
+    finally:
+        own.close()
+    assert query(file, "SELECT count(*) FROM messages") == [(101,)]
+    assert query(file, "PRAGMA integrity_check") == [("ok",)]
 
 
 async def test_no_query_finds_a_holder_after_all_are_gone(file: Path, location: str) -> None:

@@ -100,7 +100,7 @@ class MemoryMailbox(EmbeddedMailbox):
         with self._memory.lock:
             enqueued = self._shelf.queue_to_fill(self.name).store(messages)
         if enqueued.depth is not None:
-            self._shelf.exchange.tell(self.name, enqueued.depth, informed=[self._listener])
+            self._shelf.exchange.tell(self.name, enqueued.depth, [self._listener], len(messages))
         return enqueued
 
     async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
@@ -112,11 +112,11 @@ class MemoryMailbox(EmbeddedMailbox):
                 if recovered and not records:
                     records = queue.claim(limit, self._holder)
                 others_hold = not records and queue.others_hold(self._holder)
-                next_due = None if records else queue.next_due
+                next_due = queue.next_due
             self._announce(recovered)
             return Look(records, next_due, again=HOLDER_CHECK if others_hold else None)
 
-        return await claim(self._listener, look, wait)
+        return await claim(self._shelf.exchange, self.name, self._listener, look, limit, wait)
 
     async def _release(self, ids: list[UUID]) -> None:
         with self._memory.lock:
@@ -228,11 +228,11 @@ class MemoryMailbox(EmbeddedMailbox):
         with self._memory.lock:
             stored, depth = self._shelf.queue_to_fill(self.name).adopt(messages)
         if depth is not None:
-            self._shelf.exchange.tell(self.name, depth, informed=[self._listener])
+            self._shelf.exchange.tell(self.name, depth, [self._listener], len(messages))
         return stored, depth
 
     def _observing(self) -> None:
-        self._listener.observe(None if self._observer is None else self._observe)
+        self._shelf.exchange.observe(self.name, self._listener, None if self._observer is None else self._observe)
 
     def _announce(self, returned: bool) -> None:
         """Wakes whoever waits, if something came back to the queue."""

@@ -20,10 +20,11 @@ import math
 import os
 import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -55,6 +56,9 @@ _AVERAGED = 16
 _RESPITE = 1.0
 """Seconds in which none runs at once if that was too slow."""
 
+_REDELIVERY = 1.0
+"""Seconds after which a caller is told once more of its call's outcome, if its event loop has not passed it on."""
+
 
 class Database:
     """A file that handles of this process have open; from ``acquire`` until as many ``release``."""
@@ -63,10 +67,10 @@ class Database:
         self.file = file
         self.exchange = Exchange()
         self.lives = Lives(file)
-        self.engine = Engine(file)
+        self.engine = Engine(file, self.lives.locks)
         self._users = 0
         watch = Watch(self.engine, self.exchange, self.lives, self._left)
-        self._worker: _Worker = (_InlineWorker if IN_PYODIDE else _ThreadWorker)(self.engine, watch, file)
+        self._worker: _Worker = (_InlineWorker if IN_PYODIDE else _ThreadWorker)(self.engine, watch, self.lives)
 
     @staticmethod
     def acquire(file: str) -> Database:
@@ -84,59 +88,55 @@ class Database:
         self,
         operation: Callable[[Session], _T],
         access: Access,
-        undo: Callable[[Session, _T], object] | None = None,
         tell: Callable[[_T], None] | None = None,
         brief: bool = False,
     ) -> _T:
         """Runs a call; calls run in the order in which they are made, this one's place is taken at once.
 
-        Cancelled, the call was run or was not; if it was, ``undo`` runs with its result, before any later call. After
-        its commit ``tell`` gets its result, cancelled or not, in the thread that ran it. A ``brief`` call may be run by
-        the caller's; it is not suspended then.
+        Cancelled, or interrupted by an exception out of a signal handler, the call has been run or still is to be; what
+        is started after it runs after it. After its commit ``tell`` gets its result, cancelled or not, in the
+        thread that ran it. A ``brief`` call may be run by the caller's; it is not suspended then.
         """
         loop = asyncio.get_running_loop()
         call = Call(operation, access, None, tell)
-        if brief and self._worker.run_at_once(call, loop):
-            if call.error is not None:
-                raise call.error
-            result: _T = call.result
-            return result
+        try:
+            if brief and self._worker.run_at_once(call, loop):
+                if call.error is not None:
+                    raise call.error
+                result: _T = call.result
+                return result
+        except BaseException:
+            if not call.ran and call.error is None:  # as if it had waited in the queue already
+                self._worker.put(call)
+            raise
         future: asyncio.Future[_T] = loop.create_future()
         call.future = future
         self._worker.put(call)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if undo is not None:
-                self._worker.put(Call(lambda session: call.error is None and undo(session, call.result), access, None))
-            raise
+        return await future
 
     def start(self, operation: Callable[[Session], _T], access: Access, tell: Callable[[_T], None]) -> None:
         """As ``run``, for a caller who does not wait."""
         self._worker.put(Call(operation, access, None, tell))
 
-    async def release(self, holder: Holder | None = None) -> None:
+    async def release(self, holder: Holder) -> None:
         """Gives up one ``acquire``; after the last one, and after all calls, the file is closed."""
-        if holder is not None:
-            self.lives.remove(holder)
+        self.lives.remove(holder)
         if self._is_left_by_the_last():
             await self._worker.stop()
-            with _registry.lock:
-                _registry.workers.discard(self._worker)
+
+    def release_soon(self) -> None:
+        """As ``release``, for one who never became a holder and does not wait."""
+        if self._is_left_by_the_last():
+            self._worker.stop_soon()
 
     def abandon(self, holder: Holder) -> None:
-        """Gives up one ``acquire`` as a death would; takes no lock, for a finaliser on any thread."""
-        holder.abandoned = True
-        holder.let_go()
+        """Gives up one ``acquire`` for a handle that was collected; takes no lock, for a finaliser on any thread."""
+        self.lives.abandon(holder)
         self._worker.nudge()
 
     def _left(self, holder: Holder) -> None:
         """A handle is gone that did not release; called by the watch."""
-        self.lives.remove(holder)
-        if self._is_left_by_the_last():
-            self._worker.stop_soon()
-            with _registry.lock:
-                _registry.workers.discard(self._worker)
+        self.release_soon()
 
     def _is_left_by_the_last(self) -> bool:
         with _registry.lock:
@@ -151,11 +151,18 @@ class Database:
 class _Worker(ABC):
     """What runs the calls of one file."""
 
-    def __init__(self, engine: Engine, watch: Watch, file: str) -> None:
+    def __init__(self, engine: Engine, watch: Watch, lives: Lives) -> None:
         self.engine = engine
         self.watch = watch
+        self.lives = lives
         self.lock = threading.Lock()
-        """Held while the engine works."""
+        """Held while the engine works for the worker, or must not work."""
+        self._counting = threading.Lock()
+        """Taken to take the lock; and held by a call that runs at once, which waits for nobody who has the lock.
+
+        Those calls take it by ``with`` and nothing else: a signal handler may raise between any two other steps, and no
+        lock must stay held then.
+        """
 
     @abstractmethod
     def put(self, call: Call) -> None:
@@ -175,7 +182,33 @@ class _Worker(ABC):
 
     @abstractmethod
     def stop_soon(self) -> None:
-        """As ``stop``, from the watch itself."""
+        """As ``stop``, without waiting for it."""
+
+    @contextmanager
+    def works(self) -> Iterator[None]:
+        """Keeps everybody else from the engine. Not for threads that run signal handlers."""
+        with self._counting:
+            self.lock.acquire()
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    def pause(self) -> None:
+        """Closes the file, and keeps everybody from opening it until ``go_on``."""
+        with self._counting:
+            self.lock.acquire()
+        self.engine.close()
+
+    def go_on(self) -> None:
+        self.lock.release()
+
+    def _close(self) -> None:
+        with self.works():
+            self.engine.close()
+            self.lives.close()
+        with _registry.lock:  # never within the other one: a fork takes them in this order
+            _registry.workers.discard(self)
 
 
 class _InlineWorker(_Worker):
@@ -191,46 +224,58 @@ class _InlineWorker(_Worker):
         pass  # the next call reaps
 
     async def stop(self) -> None:
-        self.engine.close()
+        self._close()
 
     def stop_soon(self) -> None:
-        self.engine.close()
+        self._close()
 
 
 class _ThreadWorker(_Worker):
     """Runs calls in a thread, those that wait together in one transaction."""
 
-    def __init__(self, engine: Engine, watch: Watch, file: str) -> None:
-        super().__init__(engine, watch, file)
-        self._queue: SimpleQueue[Call | asyncio.Future[None] | None] = SimpleQueue()
+    def __init__(self, engine: Engine, watch: Watch, lives: Lives) -> None:
+        super().__init__(engine, watch, lives)
+        self._calls: deque[Call] = deque()
+        """Those that have not been run yet."""
+        self._alarm: SimpleQueue[None] = SimpleQueue()
+        """Something was put here after what the thread has to see."""
+        self._stopped: deque[asyncio.Future[None]] = deque()
+        """Who waits for the end."""
         self._stops = False
-        self._counting = threading.Lock()
-        self._under_way = 0
-        """Calls that were put and have not been run yet."""
+        self._delivered: list[weakref.ref[Call]] = []
+        """Calls whose callers have been told, and may not have heard it; who still waits keeps them."""
+        self._deliver_again_at = 0.0
         self._served: asyncio.AbstractEventLoop | None = None
         """Whose call was the last one in the thread: that loop has had its turn."""
         self._at_once_until = self._not_at_once_until = self._average = 0.0
         self._wakes_at = 0.0
         """When the thread looks next, if nothing comes in."""
         # a daemon: a handle that nobody closed must not keep the interpreter from exiting
-        threading.Thread(target=self._work, name=f"pymailbox {file}", daemon=True).start()
+        threading.Thread(target=self._work, name=f"pymailbox {engine.file}", daemon=True).start()
+
+    @property
+    def _under_way(self) -> int:
+        """Calls that were put and have not been run yet."""
+        return len(self._calls)
 
     def put(self, call: Call) -> None:
-        with self._counting:
-            self._under_way += 1
-        self._queue.put(call)
+        self._calls.append(call)
+        self._alarm.put(None)
 
     def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
         start = time.monotonic()
-        if start > self._at_once_until or loop is not self._served or not self.lock.acquire(blocking=False):
+        if start > self._at_once_until or loop is not self._served:
             return False
-        try:
+        with self._counting:
             # none of this loop's calls comes in meanwhile; of another loop's it does not matter which one is first
-            if self._under_way or self._stops or not self.engine.run_at_once(call):
+            if self.lock.locked() or self._under_way or self._stops:
                 return False
-        finally:
-            self.lock.release()
-        call.spread()
+            others_committed, self.engine.unannounced = self.engine.unannounced, True
+            if not self.engine.run_at_once(call):
+                self.engine.unannounced = others_committed
+                return False
+            call.spread()  # if a signal handler keeps this from being done, the watch does it
+            self.engine.unannounced = others_committed
         now = time.monotonic()
         self._average += (now - start - self._average) / _AVERAGED
         if self._average > _SLOW:
@@ -242,65 +287,90 @@ class _ThreadWorker(_Worker):
         return True
 
     def nudge(self) -> None:
-        self._queue.put(None)
+        self._alarm.put(None)
 
     async def stop(self) -> None:
         stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.put(stopped)
+        self._stopped.append(stopped)
+        self.stop_soon()
         await stopped
 
     def stop_soon(self) -> None:
         self._stops = True
+        self._alarm.put(None)
 
     def _work(self) -> None:
-        stopped = None
-        while stopped is None and not self._stops:
-            stopped = self._run_what_waits()
-        with self.lock:
-            self.engine.close()
-        if stopped is not None:
+        while self._calls or not self._stops:
+            self._wait()
+            ran = self._run_what_waits()
+            if not ran or self.watch.is_late or self.lives.some_abandoned:
+                self._watch()
+            self._deliver_again()
+        self._close()
+        for stopped in self._stopped:
             _call_in(stopped.get_loop(), _finish, stopped)
 
-    def _run_what_waits(self) -> asyncio.Future[None] | None:
-        """Waits for a call and commits it together with those that came in meanwhile, or watches for a moment.
-
-        Returns what ``stop`` waits for, if it was called.
-        """
+    def _wait(self) -> None:
+        """Until something comes in, or it is time to look."""
         patience = self.watch.patience()
+        if self._delivered:
+            patience = min(_REDELIVERY, math.inf if patience is None else patience)
         self._wakes_at = math.inf if patience is None else time.monotonic() + patience
+        with suppress(Empty):
+            if not self._calls:
+                self._alarm.get(timeout=patience)
+            while True:
+                self._alarm.get_nowait()
+
+    def _run_what_waits(self) -> bool:
+        """Commits what has come in; whether there was anything."""
+        calls = [self._calls[index] for index in range(min(len(self._calls), _CALLS_IN_A_COMMIT))]
+        if not calls:
+            return False
+        with self.works():
+            self.engine.run(calls)
+            for _ in calls:
+                self._calls.popleft()
+        future = calls[-1].future
+        self._served = None if future is None else future.get_loop()
+        now = time.monotonic()
+        # where several call at a time it is cheaper to share commits
+        alone = len(calls) == 1 and now > self._not_at_once_until
+        self._at_once_until = now + _TURN if alone else 0.0
+        for call in calls:
+            call.spread()
+        _deliver(calls)
+        if not self._delivered:
+            self._deliver_again_at = now + _REDELIVERY
+        self._delivered += map(weakref.ref, calls)
+        self._delivered = list(map(weakref.ref, _unheard(self._delivered)))
+        return True
+
+    def _deliver_again(self) -> None:
+        """An exception out of a signal handler may have kept an event loop from telling a caller."""
+        now = time.monotonic()
+        if self._delivered and now >= self._deliver_again_at:
+            self._deliver_again_at = now + _REDELIVERY
+            calls = _unheard(self._delivered)
+            self._delivered = list(map(weakref.ref, calls))
+            _deliver(call for call in calls if call.future and call.future.get_loop().is_running())
+
+    def _watch(self) -> None:
         try:
-            item = self._queue.get(timeout=patience)
-        except Empty:
-            item = None
-        nudged = item is None
-        calls: list[Call] = []
-        while isinstance(item, Call):
-            calls.append(item)
-            if len(calls) == _CALLS_IN_A_COMMIT or self._queue.empty():
-                break
-            item = self._queue.get()
-        if calls:
-            with self.lock:
-                self.engine.run(calls)
-            with self._counting:
-                self._under_way -= len(calls)
-            future = calls[-1].future
-            self._served = None if future is None else future.get_loop()
-            now = time.monotonic()
-            # where several call at a time it is cheaper to share commits
-            alone = len(calls) == 1 and now > self._not_at_once_until
-            self._at_once_until = now + _TURN if alone else 0.0
-            for call in calls:
-                call.spread()
-            _deliver(calls)
-        if nudged or item is None or self.watch.is_late:
-            try:
-                with self.lock:
-                    self.watch.look()
-                self.watch.reap_left()
-            except Exception:  # whatever it is, calls must go on
-                _logger.exception("watching %s failed", self.engine.file)
-        return item if isinstance(item, asyncio.Future) else None
+            with self.works():
+                self.watch.look()
+            self.watch.reap_left()
+        except Exception:  # whatever it is, calls must go on
+            _logger.exception("watching %s failed", self.engine.file)
+
+
+def _unheard(calls: Iterable[weakref.ref[Call]]) -> list[Call]:
+    """Those whose callers still wait."""
+    return [
+        call
+        for reference in calls
+        if (call := reference()) and (future := call.future) and not (future.done() or future.get_loop().is_closed())
+    ]
 
 
 def _deliver(calls: Iterable[Call]) -> None:
@@ -350,13 +420,12 @@ def _before_fork() -> None:
     """
     _registry.lock.acquire()
     for worker in _registry.workers:
-        worker.lock.acquire()
-        worker.engine.close()
+        worker.pause()
 
 
 def _after_fork_in_parent() -> None:
     for worker in _registry.workers:
-        worker.lock.release()
+        worker.go_on()
     _registry.lock.release()
 
 

@@ -7,12 +7,16 @@ import enum
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from ..._errors import MailboxError, StorageCorruptError, StorageUnavailableError
 from .errors import is_full, mailbox_error
+from .locks import FileLocks
 from .room import Room
 from .schema import BUSY_TIMEOUT, connect, until_unlocked
 from .session import Session
@@ -33,12 +37,27 @@ class Access(enum.IntEnum):
 _LOG_PAGES: Final = 1000
 """Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own habit."""
 
+_MANY_FREE: Final = 16 * 1024 * 1024
+"""Bytes of the file that may be free for good; of more, what exceeds half of the file goes back to the disk."""
+
+_INCREMENTAL: Final = 2
+"""SQLite's number for a file that shrinks when it is told to."""
+
+_SHRINK_STEP: Final = 64
+"""Pages that go back in one transaction: some 0.5 ms, or 20 if other pages have to be moved into their places."""
+
+_SHRINK_FOR: Final = 0.01
+"""Seconds after which no further step is begun."""
+
+_SHRINK_INTERVAL: Final = 0.25
+"""Seconds between two looks at whether the file can be made smaller."""
+
 _PAGES_OF_A_COMMIT: Final = 4
 _CHANGES_IN_A_PAGE: Final = 8
 _PAGE_SIZE: Final = 4096
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Call:
     """One call of a verb on its way through the engine."""
 
@@ -50,6 +69,8 @@ class Call:
     """Gets the result after the commit, whether or not somebody still waits for it; in the engine's thread."""
     result: Any = None
     error: BaseException | None = None
+    ran: bool = False
+    """Whether it may have been committed."""
 
     def spread(self) -> None:
         """Tells whom it concerns."""
@@ -76,12 +97,15 @@ class FileReplacedError(StorageUnavailableError):
 class Engine:
     """The connection to a file, made when it is first needed."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, locks: FileLocks) -> None:
         self.replaced = 0
         """How often the file was found deleted or replaced."""
         self.last_stored: dict[str, int] = {}
         """The number of the message that was stored last, by mailbox, as far as this process has stored or seen it."""
+        self.unannounced = False
+        """Whether others may have committed something that no listener of this process has been told of."""
         self.file = file
+        self._locks = locks
         self._connection: sqlite3.Connection | None = None
         self._room = Room(file)
         self._made_room = False
@@ -102,6 +126,10 @@ class Engine:
         """Whether a commit may bring the log into the file, for which it waits for the disk."""
         self._log_begins = True
         """Whether the next commit writes the log from its start, for which SQLite waits for the disk."""
+        self._shrinks = False
+        """Whether the file can give free pages back to the disk; those that older versions made cannot."""
+        self._shrinks_at = 0.0
+        """When to look again whether it should."""
 
     def run(self, calls: Sequence[Call]) -> None:
         """Runs calls in their order, and sets each one's ``result`` or ``error``.
@@ -135,6 +163,7 @@ class Engine:
                 return
         else:
             self._after_commit(connection, session, calls)
+            self._shrink_if_much_is_free()
             if self._log_pages >= _LOG_PAGES:
                 self._log_pages, self._log_begins = 0, True
             return
@@ -144,27 +173,33 @@ class Engine:
     def run_at_once(self, call: Call) -> bool:
         """Runs a call if it has to wait neither for another program nor for the disk, and sets its outcome.
 
-        False if it would, or if it failed: then nothing was done, and ``run`` does it, or says what is wrong.
+        False if it would, or if it failed: then nothing was done, and ``run`` does it, or says what is wrong. A signal
+        handler may raise anywhere in here. What was committed then stays committed, and is never run again.
         """
         connection, session = self._connection, self._session
         if connection is None or session is None or call.access is Access.DURABLE_WRITE:
             return False
         if self._log_begins or self._log_pages >= _LOG_PAGES or not self._has_log:
             return False
+        self._session = None  # not to be relied on until all is done
+        begun = False
         try:
             self._let_shorten_log(connection, False)
             if self._begin(connection, call.access) != self._version:  # what others did has to be read
                 connection.execute("ROLLBACK")
                 return False
+            begun = True
             call.result = call.operation(session)
             session.flush()
+            call.ran = True
             connection.execute("COMMIT")
-        except Exception:
+            self._session = session
+        except BaseException as error:
+            call.ran = begun and not connection.in_transaction and not isinstance(error, sqlite3.Error)
             self._roll_back(connection)
+            if call.ran or not isinstance(error, Exception):
+                raise
             return False
-        except BaseException:
-            self._roll_back(connection)
-            raise
         self._after_commit(connection, session, [call])
         return True
 
@@ -175,20 +210,22 @@ class Engine:
             MailboxError: the file is not what it was.
         """
         if self._connection is None:
-            return self._identity is not None
+            return self._identity is not None or self.unannounced
         try:
             self._check_file()
             (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         except sqlite3.Error as error:
             raise self._typed(error) from error
-        return bool(version != self._version)
+        return self.unannounced or bool(version != self._version)
 
     def close(self) -> None:
         """Lets the file go; a later call opens it again."""
         self._session = None
         if self._connection is not None:
+            self._locks.unprotect()
             self._connection.close()
             self._connection = None
+            self._locks.let_index_go()
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -198,16 +235,22 @@ class Engine:
             if self._has_log:  # whoever may wait for others does so in `until_unlocked`
                 self._connection.execute("PRAGMA busy_timeout = 0")
             self._shortens_log = None
+            # without a log each step of it would wait for the disk several times
+            self._shrinks = self._has_log and self._ask("auto_vacuum") == _INCREMENTAL
             self._durable, self._changes, self._log_begins = None, self._connection.total_changes, True
+            self.unannounced = True
             self._note_file()
+            if self._has_log:  # else a commit needs the whole file for itself
+                with suppress(OSError):  # there are no such locks here
+                    self._locks.protect()
         return self._connection
 
     def _begin(self, connection: sqlite3.Connection, access: Access) -> int:
         """Begins a transaction, and tells the version of the file that it sees."""
-        durable = access is Access.DURABLE_WRITE
-        if access is not Access.READ and durable is not self._durable:
-            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._durable = durable
+        if connection.in_transaction:  # an exception out of a signal handler has left it
+            self._roll_back(connection)
+        if access is not Access.READ:
+            self._set_durable(connection, access is Access.DURABLE_WRITE)
         connection.execute("BEGIN" if access is Access.READ else "BEGIN IMMEDIATE")
         try:
             version: int = connection.execute("PRAGMA data_version").fetchone()[0]
@@ -216,14 +259,23 @@ class Engine:
             raise
         return version
 
+    def _set_durable(self, connection: sqlite3.Connection, durable: bool) -> None:
+        if durable is not self._durable:
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+
     def _session_of(self, connection: sqlite3.Connection, version: int) -> Session:
         """What is known of the file at that version."""
+        if version != self._version:
+            self.unannounced = True
         if self._session is None or version != self._version:
-            self._session = Session(connection, self._room.take)
+            self._session = Session(connection, partial(self._room.take, connection))
             self._version = version
         return self._session
 
     def _after_commit(self, connection: sqlite3.Connection, session: Session, calls: Sequence[Call]) -> None:
+        for call in calls:
+            call.ran = True
         self.last_stored |= session.stored
         session.stored.clear()
         changes, self._changes = connection.total_changes - self._changes, connection.total_changes
@@ -250,20 +302,61 @@ class Engine:
             connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES if may else 0}")
             self._shortens_log = may
 
+    # -- room ----------------------------------------------------------------------------------------------------------
+
     def _make_room(self) -> bool:
-        """Brings the log into the file, after which it can be written from its start. False if that cannot be done."""
-        if self._connection is None:
+        """Brings the log into the file, after which it can be written from its start, and gives free pages back to the
+        disk if that lets what was refused be stored. False if the first cannot be done.
+        """
+        connection = self._connection
+        if connection is None:
             return False
         try:
-            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
-            (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000:.0f}")
+            if not self._empty_log(connection):
+                return False
+            until = time.monotonic() + BUSY_TIMEOUT
+            while self._shrinks and self._room.would_come_of_free_pages(connection) and time.monotonic() < until:
+                self._shrink(connection)
+                if not self._empty_log(connection):
+                    break
         except sqlite3.Error:
             return False
         finally:
             if self._has_log:
-                self._connection.execute("PRAGMA busy_timeout = 0")
+                connection.execute("PRAGMA busy_timeout = 0")
         self._log_begins = True
+        return True
+
+    def _empty_log(self, connection: sqlite3.Connection) -> bool:
+        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
+
+    def _shrink_if_much_is_free(self) -> None:
+        """Gives a part of the file's free pages back to the disk, if they are many, and nothing is in the way."""
+        connection, now = self._connection, time.monotonic()
+        if connection is None or not self._shrinks or now < self._shrinks_at:
+            return
+        self._shrinks_at = now + _SHRINK_INTERVAL
+        try:
+            while self._much_is_free() and time.monotonic() < now + _SHRINK_FOR:
+                self._shrink(connection)
+        except sqlite3.Error:
+            pass  # another program is at work: the next time, then
+
+    def _much_is_free(self) -> bool:
+        free = self._ask("freelist_count")
+        return free * self._ask("page_size") > _MANY_FREE and 2 * free > self._ask("page_count")
+
+    def _shrink(self, connection: sqlite3.Connection) -> None:
+        self._set_durable(connection, False)
+        connection.executescript(f"PRAGMA incremental_vacuum({_SHRINK_STEP})")  # `execute` would take one page's step
+        self._log_pages += _SHRINK_STEP
+
+    def _ask(self, what: str) -> int:
+        assert self._connection is not None
+        answer: int = self._connection.execute(f"PRAGMA {what}").fetchone()[0]
+        return answer
 
     # -- the file ------------------------------------------------------------------------------------------------------
 
@@ -285,9 +378,13 @@ class Engine:
         if (status.st_dev, status.st_ino) != self._identity:
             self._identity = None
             raise self._replaced("was replaced by another")
-        if status.st_size < self._size:
+        if status.st_size < self._size and not self._holds_all_pages(status.st_size):
             self._check_content(status.st_size)
         self._size = status.st_size
+
+    def _holds_all_pages(self, size: int) -> bool:
+        """Whether a file that has become smaller has room for all of its pages: free ones were given back."""
+        return size >= until_unlocked(lambda: self._ask("page_count")) * self._ask("page_size") > 0
 
     def _check_content(self, size: int) -> None:
         """Another program has made the file smaller: it has tidied it up, or damaged it."""

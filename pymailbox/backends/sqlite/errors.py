@@ -13,7 +13,8 @@ PRIMARY_CODE_MASK = 0xFF
 _MEANINGS: dict[int, tuple[type[MailboxError], str]] = {
     sqlite3.SQLITE_FULL: (
         StorageFullError,
-        "there is no room left on its disk, and nothing was stored. Free some space and try again",
+        "there is no room left on its disk, and nothing was stored. Free some space, or acknowledge messages, and try "
+        "again",
     ),
     sqlite3.SQLITE_TOOBIG: (
         StorageFullError,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from ..._values import MessagePriority, MessageRecord, MessageStatus
 from .._clock import now_in_ms
 from .._reasons import died_reason, failed_reason
 from . import letters, rows, verbs
-from .holders import Holder
+from .holders import Holder, Lives
 from .schema import DELAYED, QUEUED
 from .session import HolderRow, MailboxRow, Session, State, tally
 
@@ -30,7 +30,19 @@ _SUSPECTS: Final = "SELECT number, hand, priority, failures FROM messages WHERE 
 SELECT_WORN: Final = f"{_SUSPECTS} AND failures > 0 AND failures >= ?"
 SELECT_ALL_WORN: Final = _SUSPECTS
 
-IsGone = Callable[[HolderRow], bool]
+RELEASE_ALL: Final = f"""
+    UPDATE messages SET hand = {QUEUED}, delivery_count = delivery_count - 1 WHERE mailbox = ? AND hand IN (?, ?)
+"""
+SURVIVE_ALL: Final = f"""
+    UPDATE messages SET hand = {QUEUED}, suspect = 1, failures = failures + (hand & 1)
+    WHERE mailbox = ? AND hand IN (?, ?)
+"""
+
+_FEW: Final = 256
+"""Messages that are put back one by one when their holder is gone."""
+
+_MOST_LEFT: Final = 4
+"""Holders that may leave more than that in their hands, as each claim has to look there."""
 
 
 class Handed(NamedTuple):
@@ -39,28 +51,26 @@ class Handed(NamedTuple):
     records: list[MessageRecord]
     next_due: int | None
     others_hold: bool
-    returned: bool
-    """Whether it took something back from holders that are gone."""
+    returned: int
+    """How many messages it took back from holders that are gone."""
 
 
 # -- out ---------------------------------------------------------------------------------------------------------------
 
 
-def hand_out(session: Session, name: str, holder: Holder, limit: int, is_gone: IsGone, look_around: bool) -> Handed:
+def hand_out(session: Session, name: str, holder: Holder, limit: int, lives: Lives, look_around: bool) -> Handed:
     """Claims the next batch. It looks for holders that are gone if it finds less than asked for, or is told to."""
     mailbox = session.mailbox(name)
     if mailbox is None:
-        return Handed([], None, others_hold=False, returned=False)
-    recovered = recover(session, name, holder.number, is_gone) if look_around else 0
+        return Handed([], None, others_hold=False, returned=0)
+    recovered = recover(session, name, holder.number, lives) if look_around else 0
     records = claim(session, name, mailbox, holder, limit)
     if len(records) < limit and not look_around:
-        recovered = recover(session, name, holder.number, is_gone)
+        recovered = recover(session, name, holder.number, lives)
         if recovered and not records:
             records = claim(session, name, mailbox, holder, limit)
-    others_hold = not records and any(
-        row.holder != holder.number and row.state is State.HOLDS and row.total for row in mailbox.holders.values()
-    )
-    return Handed(records, mailbox.next_due, others_hold, recovered > 0)
+    others_hold = not records and len(mailbox.holders) > (holder.number in mailbox.holders)
+    return Handed(records, mailbox.next_due, others_hold, recovered)
 
 
 def claim(session: Session, name: str, mailbox: MailboxRow, holder: Holder, limit: int) -> list[MessageRecord]:
@@ -144,14 +154,14 @@ def _mark_each(
 
 def _row_of(mailbox: MailboxRow, holder: Holder) -> HolderRow:
     row = mailbox.holders.get(holder.number)
-    if row is not None and row.state is not State.HOLDS:
-        # others have taken it for dead, which its lease allows them to; what it had is no longer its own
-        holder.become_another()
-        row = None
     if row is None:
+        left = mailbox.left.get(holder.number)
+        if left is not None:  # others have taken it for dead, which its lease allows them to
+            holder.become_another()
         holder.show_life()
-        row = HolderRow(holder.number, State.HOLDS, holder.max_deliveries, holder.lease, 0, tally(), tally())
-        mailbox.holders[holder.number] = row
+        terms = holder.max_deliveries, holder.lease, holder.beats
+        row = HolderRow(holder.number, State.HOLDS, *terms, tally(), tally())
+        mailbox.add_holder(row)
     return row
 
 
@@ -166,9 +176,9 @@ def _let_fall_due(session: Session, mailbox: MailboxRow) -> None:
 # -- back --------------------------------------------------------------------------------------------------------------
 
 
-def give_back(session: Session, name: str, holder: int, ids: Iterable[UUID]) -> bool:
-    """Takes back what a holder has of some messages, as if they had not been handed out; False if it has none."""
-    given_back = False
+def give_back(session: Session, name: str, holder: int, ids: Iterable[UUID]) -> int:
+    """Takes back what a holder has of some messages, as if they had not been handed out; how many that were."""
+    given_back = 0
     for message_id in ids:
         mailbox, found = _find_held(session, name, holder, message_id)
         if mailbox is None or found is None:
@@ -176,26 +186,30 @@ def give_back(session: Session, name: str, holder: int, ids: Iterable[UUID]) -> 
         session.execute(GIVE_BACK, (found.number,))
         mailbox.leave(found.hand, found.priority)
         mailbox.leave(QUEUED, found.priority, -1)
-        given_back = True
+        given_back += 1
     return given_back
 
 
-def give_back_all(session: Session, name: str, holder: int) -> bool:
-    """Takes back all that a holder has, as if it had not been handed out; False if it has nothing."""
+def give_back_all(session: Session, name: str, holder: int) -> int:
+    """Takes back all that a holder has, as if it had not been handed out; how many messages that were."""
     mailbox = session.mailbox(name)
     row = None if mailbox is None else mailbox.holders.get(holder)
-    if mailbox is None or row is None or row.state is not State.HOLDS:
-        return False
-    return _take_back(mailbox, row, State.RELEASED) > 0
+    return 0 if mailbox is None or row is None else _take_back(session, mailbox, row, State.RELEASED)
 
 
-def recover(session: Session, name: str, me: int | None, is_gone: IsGone) -> int:
+def recover(session: Session, name: str, me: int | None, lives: Lives) -> int:
     """Takes back what other holders had who are gone; returns how many messages that were."""
     mailbox = session.mailbox(name)
     if mailbox is None:
         return 0
-    others = [row for row in mailbox.holders.values() if row.state is State.HOLDS and row.holder != me]
-    return sum(_recover_from(session, mailbox, row) for row in others if is_gone(row))
+    return sum(_recover_from(session, mailbox, row) for row in lives.gone_from(mailbox, me))
+
+
+def recover_from(session: Session, name: str, holder: int) -> int:
+    """Takes back what one holder had who is gone."""
+    mailbox = session.mailbox(name)
+    row = None if mailbox is None else mailbox.holders.get(holder)
+    return 0 if mailbox is None or row is None else _recover_from(session, mailbox, row)
 
 
 def _recover_from(session: Session, mailbox: MailboxRow, row: HolderRow) -> int:
@@ -207,15 +221,33 @@ def _recover_from(session: Session, mailbox: MailboxRow, row: HolderRow) -> int:
         for found in map(rows.Found._make, session.execute(query, values).fetchall()):
             found = found._replace(priority=MessagePriority(found.priority == MessagePriority.HIGH))
             letters.bury(session, mailbox, found, found.failures + 1, died_reason(found.failures + 1, most))
-    _take_back(mailbox, row, State.DIED)
+    _take_back(session, mailbox, row, State.DIED)
     return count
 
 
-def _take_back(mailbox: MailboxRow, row: HolderRow, state: State) -> int:
+def _take_back(session: Session, mailbox: MailboxRow, row: HolderRow, state: State) -> int:
+    """Queues what a holder had. Much of it stays in its hands for now, which costs the same however much it is."""
+    count = row.total
+    mailbox.remove_holder(row)
     row.state, row.changed = state, True
     mailbox.queued.add_all(row.together)
     mailbox.queued.add_all(row.alone)
-    return row.total
+    mailbox.add_holder(row)
+    left = [row for row in mailbox.left.values() if row.total]
+    if count <= _FEW:
+        _put_back(session, mailbox, row)
+    elif len(left) > _MOST_LEFT:
+        _put_back(session, mailbox, min(left, key=lambda row: row.total))
+    return count
+
+
+def _put_back(session: Session, mailbox: MailboxRow, row: HolderRow) -> None:
+    """Moves what a holder left into the queue, and notes what became of it."""
+    query = RELEASE_ALL if row.state is State.RELEASED else SURVIVE_ALL
+    session.execute(query, (mailbox.key, 2 * row.holder, 2 * row.holder + 1))
+    row.together.clear()
+    row.alone.clear()
+    mailbox.touched.add(row.holder)
 
 
 def fail(session: Session, name: str, holder: Holder, message_id: UUID, delay_ms: int, error: str | None) -> bool:
@@ -266,13 +298,15 @@ def remove_all_held(session: Session, name: str, holder: int, ids: Sequence[UUID
     return removed + sum(remove_held(session, name, holder, message_id) for message_id in ids)
 
 
-def beat(session: Session, name: str, holder: int) -> None:
+def beat(session: Session, name: str, holder: Holder) -> None:
     """Shows that a holder lives, if it has something."""
     mailbox = session.mailbox(name)
-    row = None if mailbox is None else mailbox.holders.get(holder)
-    if row and row.state is State.HOLDS and row.total:
-        row.beats += 1
-        row.changed = True
+    row = None if mailbox is None else mailbox.holders.get(holder.number)
+    if mailbox is None or row is None:
+        return
+    holder.beats += 1
+    row.beats, row.changed = holder.beats, True
+    mailbox.touched.add(row.holder)
 
 
 def _find_held(
@@ -281,6 +315,5 @@ def _find_held(
     mailbox = session.mailbox(name)
     if mailbox is None:
         return None, None
-    row = mailbox.holders.get(holder)
-    found = rows.find(session, mailbox, message_id) if row and row.state is State.HOLDS else None
+    found = rows.find(session, mailbox, message_id) if holder in mailbox.holders else None
     return mailbox, found if found and found.hand >> 1 == holder else None

@@ -1,121 +1,234 @@
 """Who holds messages, and whether they live.
 
-A handle of this process lives until it is abandoned or its event loop is closed. Of another process's, the lock on its
-file tells, and nothing else. Where such locks cannot be had, a holder shows life by a number that it changes while it
-has something; it is gone when that number has stayed the same for its lease, by the clock of the one who watches.
+A handle of this process lives until it is abandoned or its event loop is closed. Of another process's handles, the
+locks of that process tell, and nothing else. Where none can be had, a holder shows life by a number that it changes
+while it has something; it is gone when that number has stayed the same for its lease, by the clock of the one who
+watches.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
+import os
 import secrets
 import threading
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from .locks import SINGLE_PROCESS, FileLock, is_held
-from .session import HolderRow
+from .locks import SINGLE_PROCESS, FileLocks, LockFile, is_held, remove
+from .session import HANDLE_BITS, HolderRow, MailboxRow, Session
 
-_NUMBER_BITS: Final = 61
-"""A holder's hands are twice its number, and have to fit into SQLite's integers."""
+_PROCESS_BITS: Final = 40
+"""Of a process's number. A holder's hands are twice its own number, and have to fit into SQLite's integers."""
 
 _LOOKS_IN_A_LEASE: Final = 4
 """So often at least a holder must be seen without a change; a watcher that slept through a lease has seen nothing."""
 
+_RENEWED_WITHIN: Final = 10.0
+"""Seconds in which a process that lives makes its lock file again, if something has removed it."""
+
+_logger = logging.getLogger("pymailbox")
+
 
 class Holder:
-    """A handle of this process as a consumer. It takes its lock when it is first handed something."""
+    """A handle of this process as a consumer."""
 
     def __init__(
         self, lives: Lives, name: str, loop: asyncio.AbstractEventLoop, most: int | None, lease: float
     ) -> None:
         self.name = name
         """Its mailbox's."""
+        self.number = lives.new_number()
         self.max_deliveries = most
-        self.lease: int | None = None
-        """Milliseconds, once it has been handed something without a lock; None if its lock tells."""
-        self.abandoned = False
         self.has_held = False
+        self.lease: int | None = None
+        """Milliseconds, once it has been handed something without a lock; None if its process's lock tells."""
+        self.loop = loop
+        self.beats = 0
         self.beaten_at = 0.0
         self._lives = lives
-        self._loop = loop
         self._lease = max(1, round(lease * 1000))
-        self._lock: FileLock | None = None
-        self.number = _new_number()
-
-    @property
-    def gone(self) -> bool:
-        return self.abandoned or self._loop.is_closed()
 
     def show_life(self) -> None:
-        """Takes the lock, or a lease where there are no locks; before others can see that it holds something."""
-        if not self.has_held:
-            self.has_held = True
-            self._lives.active.add(self)
-            self.beaten_at = time.monotonic()
-            if not SINGLE_PROCESS:
-                try:
-                    self._lock = FileLock(lock_file(self._lives.file, self.number))
-                except OSError:
-                    self.lease = self._lease
-        if self.gone:  # meanwhile, and nobody else will let go
-            self.let_go()
+        """To be called before others can see that it holds something."""
+        self.lease = None if self._lives.take_locks() else self._lease
+        self.beats += 1  # whoever has watched it before sees that it lives
+        self.has_held = True
+        self.beaten_at = time.monotonic()
+        self._lives.active.add(self)
 
     def become_another(self) -> None:
-        """Gives up its identity, which others have taken for dead."""
-        self.let_go()
-        self.number = _new_number()
-        self.has_held, self.lease = False, None
-
-    def let_go(self) -> None:
-        """Shows the others that it is gone. May run on any thread, and twice."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            lock.release()
+        """Gives up its identity, which others have taken for dead while it lived."""
+        self._lives.rename(self, self._lives.new_number())
 
 
 class Lives:
-    """Who lives, as seen from one process. For the thread that works on the file, but for ``add``."""
+    """Who lives, as seen from one process. For the thread that works on the file, but for ``add`` and ``remove``."""
 
     def __init__(self, file: str) -> None:
-        self.file = file
+        self.process = secrets.randbits(_PROCESS_BITS) + 1
+        self.locks = FileLocks(file)
         self.active: set[Holder] = set()
         """The handles of this process that may hold something."""
+        self._file = file
+        self._lock_file: LockFile | None = None
         self._lock = threading.Lock()
-        self._mine: tuple[Holder, ...] = ()
+        self._mine: dict[int, Holder] = {}
+        self._by_loop: dict[asyncio.AbstractEventLoop, set[Holder]] = {}
+        self._abandoned: list[Holder] = []
+        """Those that were collected and never closed."""
+        self._serials = itertools.count(1)
         self._sightings: dict[int, _Sighting] = {}
+
+    def new_number(self) -> int:
+        """For a handle of this process."""
+        while True:
+            number = self.process << HANDLE_BITS | next(self._serials) & ((1 << HANDLE_BITS) - 1)
+            if number not in self._mine:
+                return number
 
     def add(self, holder: Holder) -> None:
         with self._lock:
-            self._mine = (*self._mine, holder)
+            self._mine[holder.number] = holder
+            self._by_loop.setdefault(holder.loop, set()).add(holder)
+
+    def rename(self, holder: Holder, number: int) -> None:
+        with self._lock:
+            if self._mine.pop(holder.number, None) is not None:
+                self._mine[number] = holder
+            holder.number = number
+
+    def abandon(self, holder: Holder) -> None:
+        """Notes that a handle was collected; takes no lock, for a finaliser."""
+        self._abandoned.append(holder)
 
     def remove(self, holder: Holder) -> None:
-        holder.let_go()
         with self._lock:
-            self._mine = tuple(mine for mine in self._mine if mine is not holder)
+            self._mine.pop(holder.number, None)
+            holders = self._by_loop.get(holder.loop, set())
+            holders.discard(holder)
+            if not holders:
+                self._by_loop.pop(holder.loop, None)
+            if holder in self._abandoned:
+                self._abandoned.remove(holder)
             self.active.discard(holder)
+
+    def take_locks(self) -> bool:
+        """Takes the locks that show other processes that this one lives; False if there can be none."""
+        if SINGLE_PROCESS:
+            return True
+        locked = self._lock_file is not None
+        with suppress(OSError):
+            self.locks.hold(self.process)
+            locked = True
+        if self._lock_file is None:
+            with suppress(OSError):
+                self._lock_file = LockFile(lock_file(self._file, self.process))
+                locked = True
+        return locked
+
+    def keep_lock_file(self) -> None:
+        """Makes it again if something has removed it."""
+        if self._lock_file is None:
+            return
+        try:
+            if not self._lock_file.renew():
+                return
+        except OSError:
+            _logger.exception("something removed the lock file beside %s, and it cannot be made again", self._file)
+        else:
+            _logger.warning(
+                "something removed the lock file of this process from %s; it was made again", lock_folder(self._file)
+            )
+
+    def close(self) -> None:
+        """Shows the others that nobody here holds anything any more."""
+        self.locks.close()
+        if self._lock_file is not None:
+            self._lock_file.release()
+            self._lock_file = None
+
+    # -- the dead ------------------------------------------------------------------------------------------------------
+
+    @property
+    def some_abandoned(self) -> bool:
+        return bool(self._abandoned)
 
     def gone(self) -> list[Holder]:
         """The handles of this process that are gone and were never closed."""
-        return [holder for holder in self._mine if holder.gone]
+        with self._lock:
+            closed = [holders for loop, holders in self._by_loop.items() if loop.is_closed()]
+            return list({*self._abandoned, *itertools.chain(*closed)})
 
-    def is_gone(self, row: HolderRow) -> bool:
-        """Whether a holder is gone; what it had may be taken back then."""
-        for mine in self._mine:
-            if mine.number == row.holder:
-                return mine.gone
-        if row.lease is None:
-            return SINGLE_PROCESS or not is_held(lock_file(self.file, row.holder))
-        sighting = self._sightings.setdefault(row.holder, _Sighting(row.beats))
-        if not sighting.is_gone(row.beats, row.lease / 1000):
+    def gone_from(self, mailbox: MailboxRow, me: int | None) -> list[HolderRow]:
+        """Those who hold something and are gone; what they have may be taken back."""
+        gone: list[HolderRow] = []
+        for process, rows in mailbox.by_process.items():
+            if process == self.process:
+                gone += [rows[number] for number in self._gone_of_mine(rows) if number != me]
+            else:
+                gone += self._gone_of_others(process, rows.values())
+        return gone
+
+    def _gone_of_mine(self, numbers: Iterable[int]) -> set[int]:
+        left = set(numbers).difference(self._mine)  # a release that failed leaves such
+        left.update(holder.number for holder in self.gone() if holder.number in numbers)
+        return left
+
+    def _gone_of_others(self, process: int, rows: Iterable[HolderRow]) -> list[HolderRow]:
+        ended = None
+        gone = []
+        for row in rows:
+            if row.lease is not None:
+                is_gone = self._has_missed_its_lease(row)
+            else:
+                is_gone = ended = self._has_ended(process) if ended is None else ended
+            if is_gone:
+                gone.append(row)
+        return gone
+
+    def _has_ended(self, process: int) -> bool:
+        """As its locks tell. What cannot be told counts as alive: taking from a live one is worse than waiting."""
+        if SINGLE_PROCESS:
+            return True
+        has_byte: bool | None = None
+        with suppress(OSError):
+            has_byte = self.locks.is_held(process)
+        if has_byte:
             return False
-        del self._sightings[row.holder]
-        return True
+        held = is_held(lock_file(self._file, process))
+        if held is None and has_byte is None:  # something has removed it, and a process that lives makes it again
+            return self._sighting(process, -1).is_gone(-1, _RENEWED_WITHIN)
+        self._sightings.pop(process, None)
+        return not held
+
+    def _has_missed_its_lease(self, row: HolderRow) -> bool:
+        gone = self._sighting(row.holder, row.beats).is_gone(row.beats, (row.lease or 0) / 1000)
+        if gone:
+            del self._sightings[row.holder]
+        return gone
+
+    def _sighting(self, number: int, beats: int) -> _Sighting:
+        return self._sightings.setdefault(number, _Sighting(beats))
+
+    def sweep(self, session: Session) -> None:
+        """Removes the lock files of processes that have ended and hold nothing. To be called in a transaction."""
+        with suppress(OSError):
+            for name in os.listdir(lock_folder(self._file)):  # noqa: PTH208
+                with suppress(ValueError):
+                    number = int(name, 16)
+                    path = lock_file(self._file, number)
+                    if not session.knows_process(number) and is_held(path) is False:
+                        remove(path)
 
 
 class _Sighting:
-    """For how long a holder with a lease has shown no life."""
+    """For how long a holder has shown no life."""
 
     def __init__(self, beats: int) -> None:
         self._beats = beats
@@ -132,10 +245,10 @@ class _Sighting:
         return self._still_for >= lease
 
 
-def lock_file(file: str, number: int) -> Path:
-    """The file whose lock the holder has."""
-    return Path(f"{file}-holders", f"{number:016x}")
+def lock_folder(file: str) -> str:
+    return f"{file}-holders"
 
 
-def _new_number() -> int:
-    return secrets.randbits(_NUMBER_BITS) + 1
+def lock_file(file: str, process: int) -> Path:
+    """The file whose lock the process has."""
+    return Path(lock_folder(file), f"{process:016x}")

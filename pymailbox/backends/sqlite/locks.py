@@ -1,15 +1,25 @@
-"""Locks on files, by which processes see whether a holder lives: the system lets go of them when a process ends.
+"""Locks on files, by which processes see whether another one lives: the system lets go of them when a process ends.
 
-Each is on an empty file of its own, in a folder beside the mailbox file. No process id is asked, since they are used
-again. A forked child closes what it inherited, else the lock would outlive its owner.
+A process locks a file of its own, in a folder beside the mailbox file; and where there are open-file-description locks
+(Linux) also one byte of the mailbox file, far behind its end, since that lock cannot be lost as a file can be removed.
+Whoever looks asks for both. No process id is asked, since they are used again. A forked child closes what it inherited,
+else a lock would outlive its owner.
+
+SQLite knows POSIX locks only, and a process loses all of those that it has on a file as soon as it closes any
+descriptor of that file: by reading or copying it, say. Another process then takes the connection for closed and deletes
+the write-ahead log beneath it (https://www.sqlite.org/howtocorrupt.html, 2.2). ``FileLocks.protect`` locks the same
+bytes once more in a way that survives this.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from ..._location import IN_PYODIDE
 
@@ -38,12 +48,92 @@ else:
 _ATTEMPTS = 100
 """How often to make the folder again that another process removes at the same time."""
 
+_SHARED_BYTES: Final = (0x4000_0002, 510)
+"""First byte and length of what SQLite locks in a database that it has open (os.h, SHARED_FIRST and SHARED_SIZE)."""
+
+_CONNECTED_BYTE: Final = (128, 1)
+"""What SQLite locks in the ``-shm`` file of such a database (os_unix.c, UNIX_SHM_DMS)."""
+
+_FIRST_PROCESS_BYTE: Final = 1 << 62
+"""The byte of a process is as far behind this one as its number says."""
+
 SINGLE_PROCESS = IN_PYODIDE
 """No two processes share a file here, and there are no locks: who is not of this process is gone."""
 
+HAS_BYTE_LOCKS = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
+"""Whether this platform has locks that belong to an open file instead of to a process."""
 
-class FileLock:
-    """A lock that is held until it is released, or the process ends.
+
+class FileLocks:
+    """What this process locks in one mailbox file, by one descriptor. For the thread that works on the file.
+
+    Where there are no such locks its methods raise ``OSError``, and nothing is locked.
+    """
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._descriptor: int | None = None
+        self._log_index: int | None = None
+        self._number: int | None = None
+
+    def protect(self) -> None:
+        """Keeps other processes from taking this one's connection for closed; from after its opening until its end."""
+        _set(self._open(), "F_RDLCK", *_SHARED_BYTES)
+        log_index = _adopt(f"{self._file}-shm", self._log_index)
+        self._log_index = log_index
+        _set(log_index, "F_RDLCK", *_CONNECTED_BYTE)
+
+    def unprotect(self) -> None:
+        """Before the connection is closed: SQLite itself asks then whether somebody else has the file open."""
+        with suppress(OSError):
+            if self._descriptor is not None:
+                _set(self._descriptor, "F_UNLCK", *_SHARED_BYTES)
+            if self._log_index is not None:
+                _set(self._log_index, "F_UNLCK", *_CONNECTED_BYTE)
+
+    def let_index_go(self) -> None:
+        """After the connection was closed, which may have deleted the index of the log."""
+        if self._log_index is not None:
+            _close(self._log_index)
+            self._log_index = None
+
+    def index_header(self) -> bytes | None:
+        """What changes with each commit, whoever made it; None if it cannot be read. Costs one call of the system."""
+        if self._log_index is None:
+            return None
+        try:
+            return os.pread(self._log_index, 48, 0)  # https://www.sqlite.org/walformat.html, 2.1
+        except OSError:
+            return None
+
+    def hold(self, number: int) -> None:
+        """Locks the byte of a process, until ``close`` or the process's end; again where the file was replaced."""
+        descriptor = self._open()
+        if self._number != number:
+            _set(descriptor, "F_WRLCK", _FIRST_PROCESS_BYTE + number, 1)
+            self._number = number
+
+    def is_held(self, number: int) -> bool:
+        """Whether another process has the byte of that number."""
+        return _is_locked(self._open(), _FIRST_PROCESS_BYTE + number)
+
+    def close(self) -> None:
+        self.let_index_go()
+        if self._descriptor is not None:
+            _close(self._descriptor)
+            self._descriptor = self._number = None
+
+    def _open(self) -> int:
+        if not HAS_BYTE_LOCKS:
+            raise OSError("there are no open-file-description locks here")
+        descriptor = _adopt(self._file, self._descriptor)
+        if descriptor != self._descriptor:
+            self._descriptor, self._number = descriptor, None
+        return descriptor
+
+
+class LockFile:
+    """A lock that is held until it is released, or the process ends, on a file of its own.
 
     Raises:
         OSError: there can be no such lock here.
@@ -51,32 +141,54 @@ class FileLock:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        _held[self] = descriptor = _open(file)
+        self._descriptor: int | None = None
+        self._take()
+
+    def _take(self) -> None:
+        descriptor = _make(self._file)
         try:
             _lock(descriptor)
         except OSError:
-            self.release()
+            os.close(descriptor)
             raise
+        _inherited.add(descriptor)
+        self._descriptor = descriptor
+
+    def renew(self) -> bool:
+        """Makes the file again if something has removed it; whether it had to. May raise ``OSError``."""
+        if self._descriptor is None:
+            return False
+        try:
+            if os.path.samestat(os.fstat(self._descriptor), os.stat(self._file)):  # noqa: PTH116 (quicker)
+                return False
+        except FileNotFoundError:
+            pass
+        lost = self._descriptor
+        self._take()
+        _inherited.discard(lost)
+        os.close(lost)
+        return True
 
     def release(self) -> None:
-        """Lets go, and removes the file. May run on any thread, and twice."""
-        descriptor = _held.pop(self, None)
+        """Lets go, and removes the file. Twice is fine."""
+        descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
+        _inherited.discard(descriptor)
         if sys.platform == "win32":  # which removes no open file
             os.close(descriptor)
-            _remove(self._file)
+            remove(self._file)
         else:
-            _remove(self._file)
+            remove(self._file)
             os.close(descriptor)
 
 
-def is_held(file: Path) -> bool:
-    """Whether somebody holds the lock on that file; removes the file of one who is gone."""
+def is_held(file: Path) -> bool | None:
+    """Whether somebody holds the lock on that file; None if there is no such file."""
     try:
         descriptor = os.open(file, _AS_PROBER)
     except FileNotFoundError:
-        return False
+        return None
     except OSError:
         return True  # it cannot be told, and taking from a live one is worse than waiting
     try:
@@ -85,21 +197,33 @@ def is_held(file: Path) -> bool:
         return True
     finally:
         os.close(descriptor)
-    _remove(file)
     return False
+
+
+def remove(file: Path) -> None:
+    """Removes a lock file, and its folder if it was the last one."""
+    with suppress(OSError):
+        file.unlink()
+    with suppress(OSError):
+        file.parent.rmdir()
 
 
 def forget_all() -> None:
     """In a forked child: none of the parent's locks is this process's."""
-    while _held:
-        os.close(_held.popitem()[1])
+    for descriptor in (*_inherited, *chain(*_kept.values())):
+        os.close(descriptor)
+    _inherited.clear()
+    _kept.clear()
 
 
-_held: dict[FileLock, int] = {}
-"""The locks of this process, and the descriptors of their files."""
+_inherited: set[int] = set()
+"""Descriptors of this process that a forked child must close."""
+
+_kept: dict[tuple[int, int], list[int]] = {}
+"""Descriptors that nobody uses and that must not be closed yet, by device and inode."""
 
 
-def _open(file: Path) -> int:
+def _make(file: Path) -> int:
     for _ in range(_ATTEMPTS):
         file.parent.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):
@@ -107,8 +231,65 @@ def _open(file: Path) -> int:
     raise FileNotFoundError(f"{file.parent} cannot be made")
 
 
-def _remove(file: Path) -> None:
+# -- open-file-description locks ---------------------------------------------------------------------------------------
+
+
+def _flock(kind: int, start: int, length: int) -> bytes:
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0)
+
+
+def _set(descriptor: int, kind: str, start: int, length: int) -> None:
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _flock(getattr(fcntl, kind), start, length))
+
+
+def _is_locked(descriptor: int, byte: int) -> bool:
+    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, byte, 1))
+    return bool(struct.unpack_from("h", answer)[0] != fcntl.F_UNLCK)
+
+
+def _adopt(path: str, descriptor: int | None) -> int:
+    """A descriptor of the file at that path: the given one, if that file is still there."""
+    status = os.stat(path)  # noqa: PTH116 (quicker than a Path's)
+    if descriptor is not None:
+        if os.path.samestat(os.fstat(descriptor), status):
+            return descriptor
+        _close(descriptor)
+    kept = _kept.get((status.st_dev, status.st_ino))
+    opened = kept.pop() if kept else _open(path)
+    _inherited.add(opened)
+    return opened
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR)
+    except PermissionError:  # to look at others' locks it need not be written
+        return os.open(path, os.O_RDONLY)
+
+
+def _close(descriptor: int) -> None:
+    """Closes a descriptor as soon as that takes no lock from anybody else in this process who has the file open."""
+    _inherited.discard(descriptor)
+    status = os.fstat(descriptor)
+    _kept.setdefault((status.st_dev, status.st_ino), []).append(descriptor)
     with suppress(OSError):
-        file.unlink()
-    with suppress(OSError):
-        file.parent.rmdir()  # if it was the last
+        _set(descriptor, "F_UNLCK", 0, 0)
+    try:
+        used = _in_use()
+    except OSError:  # it cannot be told
+        return
+    for key, kept in list(_kept.items()):
+        if used.count(key) == len(kept):  # only these
+            del _kept[key]
+            for unused in kept:
+                os.close(unused)
+
+
+def _in_use() -> list[tuple[int, int]]:
+    """Device and inode of each descriptor of this process."""
+    used = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        with suppress(OSError):
+            status = os.stat(f"/proc/self/fd/{name}")  # noqa: PTH116
+            used.append((status.st_dev, status.st_ino))
+    return used

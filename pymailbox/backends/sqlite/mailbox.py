@@ -13,6 +13,7 @@ from uuid import UUID
 
 from ..._archive import Page, Section, WholeMessage
 from ..._arguments import Options, PreparedMessage
+from ..._errors import MailboxError
 from ..._handle import EmbeddedMailbox, Enqueued
 from ..._location import IN_PYODIDE, Location, require_name
 from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
@@ -64,12 +65,13 @@ class SqliteMailbox(EmbeddedMailbox):
 
             def fill_and_recover(session: Session) -> int:
                 session.mailbox_to_fill(name)
-                return handing.recover(session, name, None, database.lives.is_gone)
+                database.lives.sweep(session)
+                return handing.recover(session, name, None, database.lives)
 
             recovered = await database.run(fill_and_recover, Access.WRITE)
             mailbox = cls(name, options, database)
         except BaseException:
-            await database.release()
+            database.release_soon()
             raise
         mailbox._announce(recovered)
         return mailbox
@@ -82,7 +84,7 @@ class SqliteMailbox(EmbeddedMailbox):
         try:
             return await database.run(verbs.mailbox_names, Access.READ)
         finally:
-            await database.release()
+            database.release_soon()
 
     @classmethod
     async def delete_at(cls, location: Location) -> bool:
@@ -93,7 +95,7 @@ class SqliteMailbox(EmbeddedMailbox):
         try:
             return await database.run(partial(verbs.delete_mailbox, name=name), Access.DURABLE_WRITE)
         finally:
-            await database.release()
+            database.release_soon()
 
     @property
     def _database(self) -> Hashable:
@@ -103,7 +105,7 @@ class SqliteMailbox(EmbeddedMailbox):
 
     async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
         def tell(enqueued: Enqueued) -> None:
-            self._tell(enqueued.depth, [self._listener])
+            self._tell(enqueued.depth, [self._listener], len(messages))
 
         store = partial(verbs.store, name=self.name, messages=messages)
         brief = len(messages) <= _FEW and sum(len(sender) + len(payload) for sender, payload, *_ in messages) <= _SMALL
@@ -126,7 +128,7 @@ class SqliteMailbox(EmbeddedMailbox):
             informed = [target._listener for target in targets]
             for name, depth in (depths or {}).items():
                 if depth is not None:
-                    self._file.exchange.tell(name, depth, informed)
+                    self._file.exchange.tell(name, depth, informed, len(messages[name]))
 
         storing = max(self._storing, *(target._storing for target in targets)) if targets else Access.WRITE
         depths = await self._run(remove_and_send, storing, tell=tell)
@@ -143,32 +145,42 @@ class SqliteMailbox(EmbeddedMailbox):
     # -- handing out and taking back -----------------------------------------------------------------------------------
 
     async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
-        def give_back(session: Session, handed: handing.Handed) -> None:
-            ids = [record.id for record in handed.records]
-            handing.give_back(session, self.name, self._holder.number, ids)
+        taken: list[UUID] = []
+
+        looking = False
+
+        def give_back(session: Session) -> int:
+            return handing.give_back(session, self.name, self._holder.number, taken)
+
+        def hand_out(session: Session, limit: int, look_around: bool) -> handing.Handed:
+            handed = handing.hand_out(session, self.name, self._holder, limit, self._file.lives, look_around)
+            taken[:] = [record.id for record in handed.records]
+            return handed
 
         def tell(handed: handing.Handed) -> None:
             self._announce(handed.returned)
 
         async def look() -> Look:
+            nonlocal looking
             now = time.monotonic()
             look_around = now >= self._recovered_at + _RECOVERY_INTERVAL
             if look_around:
                 self._recovered_at = now
-            hand_out = partial(
-                handing.hand_out,
-                name=self.name,
-                holder=self._holder,
-                limit=limit,
-                is_gone=self._file.lives.is_gone,
-                look_around=look_around,
-            )
-            # the first claim takes the holder's lock, which is a file to be made
+            # the first claim takes the lock of this process, which may be a file to be made
             brief = limit <= _FEW and self._holder.has_held and not look_around
-            handed = await self._run(hand_out, Access.WRITE, undo=give_back, tell=tell, brief=brief)
+            claiming = partial(hand_out, limit=limit, look_around=look_around)
+            looking = True
+            handed = await self._run(claiming, Access.WRITE, tell=tell, brief=brief)
+            looking = False
             return Look(handed.records, handed.next_due, again=HOLDER_CHECK if handed.others_hold else None)
 
-        return await claim(self._listener, look, wait)
+        try:
+            return await claim(self._file.exchange, self.name, self._listener, look, limit, wait)
+        except BaseException as error:
+            # cancelled amid a look; or an exception out of a signal handler, even after the look has returned
+            if taken or (looking and not isinstance(error, MailboxError)):
+                self._file.start(give_back, Access.WRITE, self._announce)
+            raise
 
     async def _release(self, ids: list[UUID]) -> None:
         give_back = partial(handing.give_back, name=self.name, holder=self._holder.number, ids=ids)
@@ -193,7 +205,7 @@ class SqliteMailbox(EmbeddedMailbox):
         return await self._run(bury, self._storing)
 
     async def _recover(self) -> int:
-        recover = partial(handing.recover, name=self.name, me=self._holder.number, is_gone=self._file.lives.is_gone)
+        recover = partial(handing.recover, name=self.name, me=self._holder.number, lives=self._file.lives)
         return await self._run(recover, Access.WRITE, tell=self._announce)
 
     @property
@@ -232,7 +244,7 @@ class SqliteMailbox(EmbeddedMailbox):
 
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         def tell(filled: tuple[list[bool], int | None]) -> None:
-            self._tell(filled[1], [self._listener])
+            self._tell(filled[1], [self._listener], len(messages))
 
         return await self._run(partial(whole.adopt, name=self.name, messages=messages), self._storing, tell=tell)
 
@@ -250,10 +262,13 @@ class SqliteMailbox(EmbeddedMailbox):
     # -- the handle ----------------------------------------------------------------------------------------------------
 
     async def _release_and_close(self) -> None:
+        def release(session: Session) -> int:
+            self._file.lives.sweep(session)
+            return handing.give_back_all(session, self.name, self._holder.number)
+
         self._listener.close()
         self._file.exchange.remove(self.name, self._listener)
         try:
-            release = partial(handing.give_back_all, name=self.name, holder=self._holder.number)
             await self._file.run(release, Access.WRITE, tell=self._announce)
         except FileReplacedError:
             pass  # there is nothing to give back any more
@@ -268,8 +283,8 @@ class SqliteMailbox(EmbeddedMailbox):
 
     def _observing(self) -> None:
         engine, name = self._file.engine, self.name
-        others_observe = name in self._file.exchange.names(lambda listener: listener.observes)
-        self._listener.observe(None if self._observer is None else self._observe)
+        others_observe = self._file.exchange.is_observed(name)
+        self._file.exchange.observe(name, self._listener, None if self._observer is None else self._observe)
         if self._observer is None or others_observe:
             return
 
@@ -282,7 +297,6 @@ class SqliteMailbox(EmbeddedMailbox):
         self,
         operation: Callable[[Session], _T],
         access: Access,
-        undo: Callable[[Session, _T], object] | None = None,
         tell: Callable[[_T], None] | None = None,
         brief: bool = False,
     ) -> _T:
@@ -295,19 +309,19 @@ class SqliteMailbox(EmbeddedMailbox):
                 "The next call works with the file that is there now"
             )
         try:
-            return await self._file.run(operation, access, undo, tell, brief)
+            return await self._file.run(operation, access, tell, brief)
         except FileReplacedError:
             self._replaced = engine.replaced
             raise
 
-    def _tell(self, depth: int | None, informed: list[Listener]) -> None:
+    def _tell(self, depth: int | None, informed: list[Listener], count: int = 1) -> None:
         if depth is not None:
-            self._file.exchange.tell(self.name, depth, informed)
+            self._file.exchange.tell(self.name, depth, informed, count)
 
     def _announce(self, returned: int) -> None:
         """Wakes whoever waits, if something came back to the queue."""
         if returned:
-            self._file.exchange.tell(self.name, None)
+            self._file.exchange.tell(self.name, None, count=returned)
 
 
 def _size(file: str) -> int:

@@ -2,6 +2,8 @@
 
 An acknowledgement needs room too: it is written to the log first. So what stores stops before the disk is full, and
 claims, acks and nacks go on, until the log has been brought into the file and can be used again from its start.
+
+Free pages inside the file are room as well: what is stored goes into the log, and from there into them.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import sqlite3
 import sys
 import time
 from typing import Final
@@ -16,9 +19,14 @@ from typing import Final
 from ..._errors import StorageFullError
 from ..._location import IN_PYODIDE
 
-HEADROOM: Final = 6 * 1024 * 1024
-"""Bytes that are left free: the log grows to about 4 MiB before it goes into the file, which may grow a little."""
+_LOG: Final = 4 * 1024 * 1024
+"""Bytes to which the log grows before it goes into the file."""
 
+_SPARE: Final = 2 * 1024 * 1024
+"""Bytes that are left free beside them: a commit may make the log longer, and the file may grow a little."""
+
+HEADROOM: Final = _LOG + _SPARE
+"""Bytes of the disk that enqueues leave to the rest, the log's included."""
 
 _ROW: Final = 32 * 1024
 """Bytes that a commit may take beside what it stores: whole pages."""
@@ -36,31 +44,81 @@ class Room:
         self._file = file
         self._left = 0
         self._asked_at = -math.inf
+        self._refused = 0
+        """The size for which there was no room last."""
 
-    def take(self, size: int) -> None:
+    def take(self, connection: sqlite3.Connection, size: int) -> None:
         """Raises ``StorageFullError`` if storing so many bytes would leave too few for acknowledgements."""
         now = time.monotonic()
         if size > self._left or now > self._asked_at + LASTS:
-            room = self._ask()
-            if room is not None and size > room:
-                self._asked_at = -math.inf
+            self._asked_at = -math.inf
+            place = _Place.of(self._file, connection)
+            room = sys.maxsize if place is None else place.room
+            if size > room:
+                self._refused = size
                 raise StorageFullError(
                     f"the disk of the mailbox file {self._file} has too little room left, and nothing was stored. "
-                    "Messages can still be taken and acknowledged. Free some space and try again"
+                    "Messages can still be taken and acknowledged. Free some space, or acknowledge messages, and try "
+                    "again"
                 )
-            self._asked_at, self._left = now, room // 2 if room is not None else sys.maxsize
+            self._asked_at, self._left = now, room if room == sys.maxsize else room // 2
         self._left -= size + _ROW
         self.taken += size
 
-    def _ask(self) -> int | None:
-        """Bytes that may be stored; None if it cannot be told."""
+    def would_come_of_free_pages(self, connection: sqlite3.Connection) -> bool:
+        """Whether what was refused would fit if free pages of the file were given back to the disk, and not yet."""
+        place = _Place.of(self._file, connection)
+        return place is not None and place.room < self._refused <= place.room_at_best
+
+
+class _Place:
+    """What there is on the disk and in the file, in bytes."""
+
+    def __init__(self, free: int, log: int, growth: int, pages: int) -> None:
+        """``growth`` is what the file grows by when the log goes into it, ``pages`` what is free inside of it."""
+        left = free - growth
+        self._pages = pages
+        self._for_log = left - _SPARE // 2
+        """What a commit may write to the log, if the file has pages for it: the log can be used again after it."""
+        self._beyond = left - _SPARE - max(0, _LOG - log)
+        """What may be used for good."""
+
+    @classmethod
+    def of(cls, file: str, connection: sqlite3.Connection) -> _Place | None:
+        """None if it cannot be told."""
         try:
-            free = _free_bytes(self._file)
-            log = os.stat(f"{self._file}-wal").st_size  # noqa: PTH116 (quicker than a Path's)
+            free = _free_bytes(file)
+            size = os.stat(file).st_size  # noqa: PTH116 (quicker than a Path's)
+            log = _size(f"{file}-wal")
         except OSError:
             return None
-        # what is stored goes into the log, and then into the file
-        return None if free is None else (free - HEADROOM - log) // 2
+        if free is None:
+            return None
+        page_size, pages, free_pages = (
+            connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_size", "page_count", "freelist_count")
+        )
+        return cls(free, log, max(0, pages * page_size - size), free_pages * page_size)
+
+    @property
+    def room(self) -> int:
+        """Bytes that one commit may store."""
+        if self._beyond > self._pages:
+            return (self._beyond + self._pages) // 2  # once in the log, and then what has no free pages in the file
+        return min(self._pages - _ROW, self._for_log)
+
+    @property
+    def room_at_best(self) -> int:
+        """The room if as many free pages as would be best were given back to the disk."""
+        if self._pages > self._for_log:
+            return (self._pages - _ROW + self._for_log) // 2
+        return max(self.room, (self._beyond + self._pages) // 2)
+
+
+def _size(file: str) -> int:
+    try:
+        return os.stat(file).st_size  # noqa: PTH116 (quicker than a Path's)
+    except FileNotFoundError:
+        return 0
 
 
 def _free_bytes(file: str) -> int | None:

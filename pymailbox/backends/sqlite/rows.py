@@ -143,15 +143,12 @@ def place(row: Row) -> tuple[int, int]:
 
 def queued_hands(mailbox: MailboxRow) -> list[int]:
     """Where messages are that can be handed out."""
-    return [
-        QUEUED,
-        *(hand for row in mailbox.holders.values() if row.state is not State.HOLDS for hand, _ in row.hands),
-    ]
+    return [QUEUED, *(hand for row in mailbox.left.values() for hand, _ in row.hands)]
 
 
 def held_hands(mailbox: MailboxRow) -> list[int]:
     """Where messages are that are inflight."""
-    return [hand for row in mailbox.holders.values() if row.state is State.HOLDS for hand, _ in row.hands]
+    return [hand for row in mailbox.holders.values() for hand, _ in row.hands]
 
 
 def fate_of(mailbox: MailboxRow, hand: int) -> Fate:

@@ -14,10 +14,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from ..._errors import StorageCorruptError, StorageUnavailableError
+from . import mounts, restored
 from .errors import PRIMARY_CODE_MASK
 
 _T = TypeVar("_T")
@@ -119,9 +120,15 @@ _TABLES: Final = (
     )
     """,
     "CREATE INDEX letters_by_mailbox ON letters (mailbox)",
+)
+
+
+_HEADER: Final = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+
+_LAST_NUMBER_ANEW: Final = "INSERT INTO last_number SELECT coalesce(max(number), 0) FROM messages"
 
 
 def connect(file: str) -> sqlite3.Connection:
@@ -129,18 +136,21 @@ def connect(file: str) -> sqlite3.Connection:
 
     Raises:
         sqlite3.Error: SQLite cannot open it, or it is no database.
-        StorageUnavailableError: it is no file, or a newer version wrote it.
-        StorageCorruptError: it is another program's database.
+        StorageUnavailableError: it is no file, it is mounted without its folder, or a newer version wrote it.
+        StorageCorruptError: it is another program's database, or some of its tables are missing.
+        RuntimeWarning: it is on a network file system, and warnings are errors.
     """
     # checked before SQLite may make anything beside it
     if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 (a path as the user gave it)
         raise StorageUnavailableError(f"{file} is a folder or a device, not a file to keep mailboxes in. Name a file")
+    mounts.check(file)
     # a thread that forks closes the connection of the thread that works with it
     connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
-        if _is_new(connection, file):
+        if _what_is_missing(connection, file):
+            until_unlocked(lambda: _let_shrink(connection))
             _use_write_ahead_log(connection)
-            _create_tables(connection, file)
+            _make_what_is_missing(connection, file)
         else:
             _use_write_ahead_log(connection)
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
@@ -153,28 +163,35 @@ def connect(file: str) -> sqlite3.Connection:
     return connection
 
 
-def _is_new(connection: sqlite3.Connection, file: str) -> bool:
-    """Whether the file has no tables yet; raises if it is no mailbox file, or one that this version cannot use."""
+def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]:
+    """The statements that make a mailbox file of it; raises if it is none, or one that this version cannot use."""
     in_transaction = connection.in_transaction
     if not in_transaction:
-        connection.execute("BEGIN")  # so that the three answers are of one moment
+        connection.execute("BEGIN")  # so that the answers are of one moment
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    found = restored.definitions(connection)
+    is_numbered = "last_number" in found and connection.execute("SELECT 1 FROM last_number").fetchone() is not None
     if not in_transaction:
         connection.execute("COMMIT")
-    if application_id == APPLICATION_ID:
-        if version > SCHEMA_VERSION:
-            raise StorageUnavailableError(
-                f"the mailbox file {file} has schema version {version}, written by a newer pymailbox; this one knows "
-                f"version {SCHEMA_VERSION}. Install a newer pymailbox"
-            )
-        return False
-    if application_id or version or objects:
+    if not (application_id or version or found):
+        return [*_TABLES, *_HEADER]
+    if not (application_id == APPLICATION_ID or (application_id == 0 and restored.is_ours(found, _TABLES))):
         raise StorageCorruptError(
             f"{file} is a SQLite database of another program, no mailbox file. Choose another path"
         )
-    return True
+    if version > SCHEMA_VERSION:
+        raise StorageUnavailableError(
+            f"the mailbox file {file} has schema version {version}, written by a newer pymailbox; this one knows "
+            f"version {SCHEMA_VERSION}. Install a newer pymailbox"
+        )
+    missing = restored.missing(found, _TABLES, file)
+    if not is_numbered:
+        missing = [*missing, _LAST_NUMBER_ANEW]
+    if application_id == APPLICATION_ID:
+        return missing
+    restored.require_same(found, _TABLES, file, f"{_HEADER[0]}; PRAGMA user_version = N")
+    return [*missing, *_HEADER]
 
 
 def _text(data: bytes) -> str:
@@ -196,14 +213,18 @@ def until_unlocked(attempt: Callable[[], _T]) -> _T:
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
+def _let_shrink(connection: sqlite3.Connection) -> None:
+    """Lets a file that is made now give free pages back to the disk; it does nothing to one that has tables."""
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+
+
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
     # while two connections set it at once, SQLite answers "locked" to one of them without waiting
     until_unlocked(lambda: connection.execute("PRAGMA journal_mode = WAL"))
 
 
-def _create_tables(connection: sqlite3.Connection, file: str) -> None:
+def _make_what_is_missing(connection: sqlite3.Connection, file: str) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    if _is_new(connection, file):  # else another process was quicker
-        for statement in _TABLES:
-            connection.execute(statement)
+    for statement in _what_is_missing(connection, file):  # nothing, if another process was quicker
+        connection.execute(statement)
     connection.execute("COMMIT")

@@ -15,6 +15,9 @@ from ..._ids import SEQUENCE_BITS, id_at, new_id_base
 from ..._values import MessagePriority
 from .schema import DEAD, DELAYED, QUEUED
 
+HANDLE_BITS: Final = 21
+"""A holder's number is that of its process, and this many bits that tell the handles of that process apart."""
+
 NUMBERS_AT_A_TIME: Final = 256
 """Message numbers are reserved in blocks, so that most commits write no row for it. Others go on after the block."""
 
@@ -30,6 +33,7 @@ SELECT_HOLDERS: Final = """
     SELECT holder, state, max_deliveries, lease, beats, together_normal, together_high, alone_normal, alone_high
     FROM holders WHERE mailbox = ?
 """
+SELECT_PROCESS: Final = "SELECT 1 FROM holders WHERE holder BETWEEN ? AND ? LIMIT 1"
 SELECT_IDS_AHEAD: Final = "SELECT own_id FROM messages WHERE mailbox = ? AND own_id BETWEEN ? AND ?"
 COUNT_ALL: Final = "SELECT hand, priority = 1, count(*) FROM messages WHERE mailbox = ? GROUP BY 1, 2"
 
@@ -78,16 +82,21 @@ class Tally:
 
 @dataclass(slots=True)
 class HolderRow:
-    """A holder as the file knows it."""
+    """A holder as the file knows it: one that has something, or had it and left it in its hands."""
 
     holder: int
     state: State
     max_deliveries: int | None
     lease: int | None
+    """Milliseconds; None if the locks of its process tell whether it lives."""
     beats: int
     together: Tally
     alone: Tally
     changed: bool = False
+
+    @property
+    def process(self) -> int:
+        return self.holder >> HANDLE_BITS
 
     @property
     def total(self) -> int:
@@ -117,18 +126,42 @@ class MailboxRow:
     next_due: int | None
     foreseen: bool
     holders: dict[int, HolderRow] = field(default_factory=dict)
+    """Those that hold something."""
+    by_process: dict[int, dict[int, HolderRow]] = field(default_factory=dict)
+    """The same, by process."""
+    left: dict[int, HolderRow] = field(default_factory=dict)
+    """Those that are gone, and left much: it is still in their hands, and counts as queued."""
+    touched: set[int] = field(default_factory=set)
+    """Holders whose row may have changed in this transaction."""
     ids_ahead: set[bytes] = field(default_factory=set)
     """Ids of this mailbox's own making that senders gave, and that the next numbers must not make again."""
     changed: bool = False
 
+    def add_holder(self, row: HolderRow) -> None:
+        (self.holders if row.state is State.HOLDS else self.left)[row.holder] = row
+        if row.state is State.HOLDS:
+            self.by_process.setdefault(row.process, {})[row.holder] = row
+        self.touched.add(row.holder)
+
+    def remove_holder(self, row: HolderRow) -> None:
+        """Of those that hold something, or of those that left something."""
+        self.left.pop(row.holder, None)
+        if self.holders.pop(row.holder, None) is None:
+            return
+        others = self.by_process[row.process]
+        del others[row.holder]
+        if not others:
+            del self.by_process[row.process]
+
     def holder_of(self, hand: int) -> HolderRow | None:
-        return self.holders.get(hand >> 1) if hand > 1 else None
+        return (self.holders.get(hand >> 1) or self.left.get(hand >> 1)) if hand > 1 else None
 
     def leave(self, hand: int, priority: MessagePriority, count: int = 1) -> None:
         """Counts messages out of a hand that they are no longer in."""
         holder = self.holder_of(hand)
         if holder is not None:
             holder.tally(hand).add(priority, -count)
+            self.touched.add(holder.holder)
         if hand != DEAD and (holder is None or holder.state is not State.HOLDS):
             self.queued.add(priority, -count)
 
@@ -137,7 +170,13 @@ class MailboxRow:
         """Whether the counters cannot be right: another program has changed rows."""
         if self.queued.wrong or self.dead < 0:
             return True
-        return any(row.together.wrong or row.alone.wrong for row in self.holders.values())
+        return any(row.together.wrong or row.alone.wrong for row in self.touched_rows())
+
+    def touched_rows(self) -> list[HolderRow]:
+        return [row for number in self.touched if (row := self.holder_of(2 * number))]
+
+    def all_holders(self) -> list[HolderRow]:
+        return [*self.holders.values(), *self.left.values()]
 
 
 class Session:
@@ -186,7 +225,8 @@ class Session:
         )
         for holder, state, most, lease, beats, *counts in self.execute(SELECT_HOLDERS, (key,)):
             together, alone = tally(*counts[:2]), tally(*counts[2:])
-            mailbox.holders[holder] = HolderRow(holder, State(state), most, lease, beats, together, alone)
+            mailbox.add_holder(HolderRow(holder, State(state), most, lease, beats, together, alone))
+        mailbox.touched.clear()
         if foreseen:
             first, last = self.next_number(), (1 << SEQUENCE_BITS) - 1
             for priority in MessagePriority:
@@ -198,6 +238,11 @@ class Session:
         """After its rows were deleted: what was counted in it is written nowhere."""
         self._mailboxes.pop(name, None)
         self._used.pop(name, None)
+
+    def knows_process(self, process: int) -> bool:
+        """Whether a holder of that process has something, in any mailbox of the file."""
+        first, last = process << HANDLE_BITS, ((process + 1) << HANDLE_BITS) - 1
+        return self.execute(SELECT_PROCESS, (first, last)).fetchone() is not None
 
     def next_number(self) -> int:
         """The number that the next message of this file gets."""
@@ -215,7 +260,8 @@ class Session:
 
     def recount(self, mailbox: MailboxRow) -> None:
         """Counts the rows of a mailbox, after another program has changed them; what is in nobody's hand is queued."""
-        places = [mailbox.queued, *(hand for row in mailbox.holders.values() for hand in (row.together, row.alone))]
+        holders = mailbox.all_holders()
+        places = [mailbox.queued, *(hand for row in holders for hand in (row.together, row.alone))]
         for place in places:
             place.clear()
         mailbox.dead = 0
@@ -227,6 +273,7 @@ class Session:
                 self.execute(QUEUE_HAND, (mailbox.key, hand))
                 hand = QUEUED
             mailbox.leave(hand, MessagePriority(high or 0), -count)
+        mailbox.touched.update(row.holder for row in holders)
         mailbox.changed = True
 
     def flush(self) -> None:
@@ -245,17 +292,16 @@ class Session:
             values = (mailbox.dead, mailbox.last_stored, mailbox.next_due, mailbox.foreseen)
             self.execute(UPDATE_MAILBOX, (*_columns(mailbox.queued), *values, mailbox.key))
             mailbox.changed = mailbox.queued.changed = False
-        for row in list(mailbox.holders.values()):
-            if not (row.changed or row.together.changed or row.alone.changed):
-                continue
+        for row in mailbox.touched_rows():
             key = (mailbox.key, row.holder)
-            if row.state is State.HOLDS or row.total:
+            if not row.total:
+                self.execute("DELETE FROM holders WHERE mailbox = ? AND holder = ?", key)
+                mailbox.remove_holder(row)
+            elif row.changed or row.together.changed or row.alone.changed:
                 terms = (int(row.state), row.max_deliveries, row.lease, row.beats)
                 self.execute(WRITE_HOLDER, (*key, *terms, *_columns(row.together), *_columns(row.alone)))
-            else:
-                self.execute("DELETE FROM holders WHERE mailbox = ? AND holder = ?", key)
-                del mailbox.holders[row.holder]
             row.changed = row.together.changed = row.alone.changed = False
+        mailbox.touched.clear()
 
 
 def tally(normal: int = 0, high: int = 0) -> Tally:

@@ -16,7 +16,7 @@ from ..._values import MailboxStats, MessagePriority, MessageRecord, MessageStat
 from .._clock import now_in_ms
 from . import rows
 from .schema import DEAD, DELAYED, QUEUED
-from .session import MailboxRow, Session, State
+from .session import MailboxRow, Session
 
 INSERT_MESSAGE: Final = "INSERT INTO messages (number, mailbox, hand, priority, own_id, due) VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_BODY: Final = "INSERT INTO bodies VALUES (?, ?, ?, ?)"
@@ -106,8 +106,9 @@ def remove(session: Session, name: str, holder: int, ids: Sequence[UUID]) -> int
 def remove_quickly(session: Session, mailbox: MailboxRow, holder: int, ids: Sequence[UUID]) -> int:
     """Deletes those of the messages that ``holder`` has and whose id says where they are."""
     row = mailbox.holders.get(holder)
-    if row is None or row.state is not State.HOLDS:
+    if row is None:
         return 0
+    mailbox.touched.add(holder)
     numbers: dict[int, list[int]] = {priority: [] for priority in MessagePriority}
     for message_id in ids:
         location = location_of(mailbox.id_base, message_id)
@@ -132,10 +133,10 @@ def purge(session: Session, name: str) -> int:
     purged = sum(session.execute(DELETE_HAND, (mailbox.key, hand)).rowcount for hand in hands)
     mailbox.queued.clear()
     mailbox.next_due, mailbox.changed = None, True
-    for row in mailbox.holders.values():
-        if row.state is not State.HOLDS:
-            row.together.clear()
-            row.alone.clear()
+    for row in mailbox.left.values():
+        row.together.clear()
+        row.alone.clear()
+        mailbox.touched.add(row.holder)
     return purged
 
 
@@ -143,7 +144,7 @@ def count(session: Session, name: str) -> MailboxStats:
     mailbox = session.mailbox(name)
     if mailbox is None:
         return MailboxStats(0, 0, dict.fromkeys(MessagePriority, 0))
-    inflight = sum(row.total for row in mailbox.holders.values() if row.state is State.HOLDS)
+    inflight = sum(row.total for row in mailbox.holders.values())
     return MailboxStats(mailbox.queued.total, inflight, dict(mailbox.queued.counts), mailbox.dead)
 
 

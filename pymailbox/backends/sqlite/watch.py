@@ -1,13 +1,15 @@
 """What the thread of a file does between calls: it listens to other processes, and looks after its own handles.
 
-SQLite tells nobody that another process has committed. While somebody waits or observes here, the file's
-``data_version`` is read every ``WATCH_INTERVAL`` seconds: a look at shared memory that reads no page. While a handle of
-this process may hold something, every ``HANDLES_INTERVAL`` seconds its event loop is looked at. Else nothing is done.
+SQLite tells nobody that another process has committed. While somebody waits or observes here, the header of the log's
+index is read every ``QUIET_INTERVAL`` seconds, or every ``WATCH_INTERVAL`` while other processes are at work: one call
+of the system for the whole file, however many wait. Where it cannot be read, SQLite is asked. While a handle of this
+process may hold something, every ``HANDLES_INTERVAL`` seconds its event loop is looked at. Else nothing is done.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -18,9 +20,14 @@ from .._waiting import Exchange
 from . import handing
 from .engine import Access, Call, Engine
 from .holders import Holder, Lives
-from .session import HolderRow, MailboxRow, Session
+from .session import MailboxRow, Session
 
 WATCH_INTERVAL: Final = 0.01
+QUIET_INTERVAL: Final = 0.05
+
+_QUIET_AFTER: Final = 1.0
+"""Seconds after the last commit of another process."""
+
 HANDLES_INTERVAL: Final = 0.25
 
 _BEATS_IN_A_LEASE: Final = 8
@@ -38,16 +45,25 @@ class Watch:
         self._left = left
         """Told of a handle that is gone, once what it held is back."""
         self._reaped: list[Holder] = []
+        self._seen: bytes | None = None
+        """The header of the log's index, when it was last looked at."""
+        self._busy_until = 0.0
         self._next_look = 0.0
         self._next_look_at_handles = 0.0
 
+    @property
+    def _interval(self) -> float:
+        """Seconds between two looks at the file: waking up takes more time than looking does."""
+        return WATCH_INTERVAL if time.monotonic() < self._busy_until else QUIET_INTERVAL
+
     def patience(self) -> float | None:
         """Seconds until the next look is due; None if there is nothing to watch for."""
+        due = math.inf
         if self._exchange.listening:
-            return max(0.0, self._next_look - time.monotonic())
-        if self._lives.active:
-            return max(0.0, self._next_look_at_handles - time.monotonic())
-        return None
+            due = self._next_look
+        if self._lives.active or self._exchange.listening:
+            due = min(due, self._next_look_at_handles)
+        return None if due == math.inf else max(0.0, due - time.monotonic())
 
     @property
     def is_late(self) -> bool:
@@ -55,14 +71,16 @@ class Watch:
         return self.patience() == 0.0
 
     def look(self) -> None:
-        """Looks at the file and at the handles; ``reap_left`` comes after it."""
+        """Looks at the file, and now and then at the handles; ``reap_left`` comes after it."""
         now = time.monotonic()
-        self._next_look = now + WATCH_INTERVAL
+        self._next_look = now + self._interval
+        looks_at_handles = now >= self._next_look_at_handles
         if self._exchange.listening:
-            self._look_at_file()
-        self._find_gone()
-        if now >= self._next_look_at_handles:
-            self._show_life(now)
+            self._look_at_file(thoroughly=looks_at_handles)
+        if looks_at_handles:
+            self._look_at_handles(now)
+        elif self._lives.some_abandoned:
+            self._find_gone()
 
     def reap(self) -> None:
         """Takes back what handles of this process held that are gone."""
@@ -75,61 +93,65 @@ class Watch:
         for holder in reaped:
             self._left(holder)
 
-    def _look_at_file(self) -> None:
+    def _look_at_file(self, thoroughly: bool) -> None:
+        """Announces what others have committed; ``thoroughly`` also notices that the file is no longer there."""
+        header = self._lives.locks.index_header()
+        if header is not None and header == self._seen and not self._engine.unannounced and not thoroughly:
+            return
         try:
             if not self._engine.others_committed():
+                self._seen = header  # our own commit, or none
                 return
         except MailboxError:
             self._wake_all()  # their own next call says what is wrong
             return
-        names = self._exchange.names(lambda listener: listener.waits or listener.observes)
-        if not names:
-            self._exchange.forget_gone()
-            return
-        call = Call(partial(_read_mailboxes, names=names), Access.READ, None)
+        self._seen = header
+        self._busy_until = time.monotonic() + _QUIET_AFTER
+        self._exchange.forget_gone()
+        call = Call(partial(_read_mailboxes, names=self._exchange.heard), Access.READ, None)
         self._engine.run([call])
         if call.error is not None:
             self._wake_all()
             return
+        self._engine.unannounced = False
         for name, mailbox in call.result:
             stored = mailbox.last_stored != self._engine.last_stored.get(name)
             self._engine.last_stored[name] = mailbox.last_stored
             if stored or mailbox.queued.total:
-                self._exchange.tell(name, mailbox.queued.total if stored else None)
+                self._exchange.tell(name, mailbox.queued.total if stored else None, count=mailbox.queued.total)
 
     def _wake_all(self) -> None:
-        for name in self._exchange.names(lambda listener: listener.waits):
+        for name in self._exchange.awaited:
             self._exchange.tell(name, None)
 
-    def _find_gone(self) -> None:
-        for holder in self._lives.gone():
-            if holder.has_held:
-                recover = partial(handing.recover, name=holder.name, me=None, is_gone=partial(_is, holder))
-                call = Call(recover, Access.WRITE, None)
-                self._engine.run([call])
-                if call.error is not None:
-                    _logger.warning("what a handle held that is gone is not back yet", exc_info=call.error)
-                elif call.result:
-                    self._exchange.tell(holder.name, None)
-            # if it failed: its lock is gone, and whoever looks next takes back what it held
-            self._reaped.append(holder)
-
-    def _show_life(self, now: float) -> None:
+    def _look_at_handles(self, now: float) -> None:
+        self._lives.keep_lock_file()
+        self._find_gone()
         soonest = HANDLES_INTERVAL
-        for holder in self._lives.active:
+        for holder in list(self._lives.active):
             if holder.lease is None:
                 continue
             interval = holder.lease / 1000 / _BEATS_IN_A_LEASE
             soonest = min(soonest, interval)
             if now >= holder.beaten_at + interval:
                 holder.beaten_at = now
-                call = Call(partial(handing.beat, name=holder.name, holder=holder.number), Access.WRITE, None)
+                call = Call(partial(handing.beat, name=holder.name, holder=holder), Access.WRITE, None)
                 self._engine.run([call])
         self._next_look_at_handles = now + soonest
 
-
-def _is(holder: Holder, row: HolderRow) -> bool:
-    return row.holder == holder.number
+    def _find_gone(self) -> None:
+        for holder in self._lives.gone():
+            if holder.has_held:
+                recover = partial(handing.recover_from, name=holder.name, holder=holder.number)
+                call = Call(recover, Access.WRITE, None)
+                self._engine.run([call])
+                if call.error is not None:
+                    # nobody answers for it any more, so whoever looks next takes back what it held
+                    _logger.warning("what a handle held that is gone is not back yet", exc_info=call.error)
+                elif call.result:
+                    self._exchange.tell(holder.name, None, count=call.result)
+            self._lives.remove(holder)
+            self._reaped.append(holder)
 
 
 def _read_mailboxes(session: Session, names: list[str]) -> list[tuple[str, MailboxRow]]:

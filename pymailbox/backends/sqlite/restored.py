@@ -1,0 +1,81 @@
+"""Whether a database's tables are those of a mailbox file, whatever its header says: a dump keeps no header."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from ..._errors import StorageCorruptError
+
+_CREATES: Final = re.compile(r"\s*CREATE (?:UNIQUE )?(TABLE|INDEX|TRIGGER) (\w+)")
+
+_COMMENT: Final = re.compile(r"--[^\n]*")
+_NO_MATTER: Final = re.compile(r"""IF NOT EXISTS|["'`\[\]]""", re.IGNORECASE)
+_SPACE_AROUND: Final = re.compile(r"\s*([(),=<>])\s*")
+
+_BESIDE: Final = re.compile(r"lost_and_found(_\d+)?")
+"""Where the command line tool's ``.recover`` puts rows of which it does not know the table."""
+
+
+def definitions(connection: sqlite3.Connection) -> dict[str, str]:
+    """The statements that made what is in the database, by name; SQLite's own tables are left out."""
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
+    return {name: sql or "" for name, sql in rows}
+
+
+def is_ours(found: Iterable[str], statements: Iterable[str]) -> bool:
+    """Whether most tables that the statements make are there: then it is a mailbox file, if not a sound one."""
+    tables = _made_by(statements, "TABLE")
+    return 2 * len(tables.keys() & found) > len(tables)
+
+
+def missing(found: Iterable[str], statements: Iterable[str], file: str) -> list[str]:
+    """The statements that make the indexes and triggers that are not there.
+
+    Raises:
+        StorageCorruptError: a table is not there.
+    """
+    statements, found = list(statements), set(found)
+    lost = [name for name in _made_by(statements, "TABLE") if name not in found]
+    if lost:
+        raise StorageCorruptError(
+            f"the mailbox file {file} has no table {', '.join(lost)}: some of it was deleted, or not restored. "
+            "Restore all of it from a backup, or move it away and start anew"
+        )
+    rest = _made_by(statements, "INDEX") | _made_by(statements, "TRIGGER")
+    return [statement for name, statement in rest.items() if name not in found]
+
+
+def require_same(found: Mapping[str, str], statements: Iterable[str], file: str, header: str) -> None:
+    """Checks that a database without a mailbox file's header has the very tables that the statements make, all there.
+
+    Raises:
+        StorageCorruptError: it has others, or more; what ``header`` stands for is named as the way to say what it is.
+    """
+    made = {name: sql for kind in ("TABLE", "INDEX", "TRIGGER") for name, sql in _made_by(statements, kind).items()}
+    others = [name for name in found if name not in made and not _BESIDE.fullmatch(name)]
+    if others:
+        raise StorageCorruptError(
+            f"{file} holds the tables of a mailbox file, restored from a dump, beside others ({', '.join(others)}). "
+            "Restore the dump into a file of its own"
+        )
+    different = [name for name, sql in found.items() if name in made and _essence(sql) != _essence(made[name])]
+    if different:
+        raise StorageCorruptError(
+            f"{file} seems to be a mailbox file that was restored from a dump, but it is not as this version of "
+            f"pymailbox makes them: {', '.join(different)}. Copy the original with sqlite3's .backup instead. If that "
+            f'is gone and another version wrote it, say which: sqlite3 {file} "{header}", where N is its user_version'
+        )
+
+
+def _made_by(statements: Iterable[str], kind: str) -> dict[str, str]:
+    matches = ((_CREATES.match(statement), statement) for statement in statements)
+    return {match[2]: statement for match, statement in matches if match is not None and match[1] == kind}
+
+
+def _essence(statement: str) -> str:
+    """A statement without what tools change that write it down: comments, quotes, space, upper and lower case."""
+    bare = _NO_MATTER.sub(" ", _COMMENT.sub(" ", statement))
+    return " ".join(_SPACE_AROUND.sub(r" \1 ", bare).split()).rstrip("; ").lower()

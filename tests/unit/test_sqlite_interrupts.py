@@ -1,0 +1,126 @@
+"""Exceptions out of a signal handler, in the middle of a call: KeyboardInterrupt in a notebook, a limit by SIGALRM."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pymailbox import open_mailbox
+from pymailbox.backends.sqlite import database
+from tests.unit.sqlite_support import run_script
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGALRM")
+
+PROGRAM = """
+import asyncio, collections, faulthandler, random, signal, sys, time
+from pymailbox import open_mailbox
+
+class Interrupted(BaseException if sys.argv[2] == "base" else Exception):
+    pass
+
+armed = False
+
+def in_a_call(frame):
+    while frame is not None and frame.f_code is not call.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+def interrupt(number, frame):
+    # only in the library's own code, and amid a call: else it is asyncio or this program that breaks
+    global armed
+    if armed and "/pymailbox/" in frame.f_code.co_filename and in_a_call(frame):
+        armed = False
+        raise Interrupted
+    if armed:
+        signal.setitimer(signal.ITIMER_REAL, 0.00002)
+
+async def call(verb):
+    return await verb()
+
+signal.signal(signal.SIGALRM, interrupt)
+faulthandler.dump_traceback_later(50, exit=True)
+loop = asyncio.new_event_loop()
+loop.set_exception_handler(lambda loop, context: None)  # it would log each callback that was interrupted
+rng = random.Random(int(sys.argv[3]))
+interrupts = 0
+
+def interrupted(verb):
+    global armed, interrupts
+    task = loop.create_task(call(verb))
+    armed = True
+    signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.00001, 0.0008))
+    try:
+        result = loop.run_until_complete(task)
+    except Interrupted:
+        interrupts += 1
+        result = None
+    finally:
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    task.cancel()
+    try:
+        loop.run_until_complete(asyncio.wait({task}, timeout=5))
+    except Interrupted:
+        pass
+    assert task.done(), "a call hangs"
+    return result
+
+async def open_():
+    return await open_mailbox(sys.argv[1], durability="relaxed")
+
+mailbox = loop.run_until_complete(open_())
+kept = []
+end = time.monotonic() + float(sys.argv[4])
+number = 0
+while time.monotonic() < end:
+    number += 1
+    interrupted(lambda: mailbox.enqueue(b"", b"%d" % number))
+    kept += interrupted(lambda: mailbox.dequeue(rng.choice([1, 3]), wait=rng.choice([None, 0.001]))) or []
+loop.run_until_complete(asyncio.wait_for(mailbox.status(), 20))  # what was begun has come to its end
+inflight = loop.run_until_complete(mailbox.status()).inflight_messages
+assert inflight == len(kept), f"{inflight} are inflight, {len(kept)} were handed out"
+async def drain():
+    return [record async for record in rest()]
+async def rest():
+    while records := await mailbox.dequeue():
+        for record in records:
+            yield record
+counts = collections.Counter(record.payload for record in [*kept, *loop.run_until_complete(drain())])
+assert max(counts.values()) == 1, "a call was run twice"
+assert {record.delivery_count for record in kept} == {1}
+loop.run_until_complete(mailbox.close())
+loop.close()
+print(interrupts)
+"""
+
+
+@pytest.mark.parametrize("kind", ["base", "exception"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_interrupted_calls_lose_repeat_and_strand_nothing(location: str, kind: str, seed: int) -> None:
+    assert int(run_script(PROGRAM, location, kind, seed, 1.5)) >= 10
+
+
+async def test_a_caller_is_told_once_more_if_its_loop_forgot_it(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted callback of an event loop is gone."""
+    monkeypatch.setattr(database, "_REDELIVERY", 0.05)
+    deliver: Callable[..., Any] = database._resolve
+    forgotten = 0
+
+    def forget(calls: Any) -> None:
+        nonlocal forgotten
+        if forgotten < 3:
+            forgotten += 1
+        else:
+            deliver(calls)
+
+    async with open_mailbox(location) as mailbox:
+        monkeypatch.setattr(database, "_resolve", forget)
+        async with asyncio.timeout(30):
+            await mailbox.enqueue(b"", b"")
+        assert forgotten == 3
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL

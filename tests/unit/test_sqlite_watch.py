@@ -1,0 +1,159 @@
+"""What a process hears of the others that use its file, what that costs, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import time
+import warnings
+from typing import Any
+
+import pytest
+
+from pymailbox import Mailbox, open_mailbox
+from pymailbox.backends.sqlite import database, watch
+from pymailbox.backends.sqlite.engine import Engine
+from tests.unit.sqlite_support import open_sqlite, run_script
+
+ENQUEUE = """
+import asyncio, sys
+from pymailbox import open_mailbox
+
+async def main():
+    async with open_mailbox(sys.argv[1]) as mailbox:
+        await mailbox.enqueue(b"", b"foreign")
+
+asyncio.run(main())
+"""
+
+
+async def test_a_commit_of_another_process_is_heard_though_an_own_call_has_seen_it_first(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every call brings what is known of the file up to date; nobody must take that for having been told."""
+    for interval in "QUIET_INTERVAL", "WATCH_INTERVAL", "HANDLES_INTERVAL":
+        monkeypatch.setattr(watch, interval, 3600.0)  # the look comes after the call, however slow this machine is
+    async with open_mailbox(location) as mailbox, open_mailbox(location + "-other") as other:
+        waiting = asyncio.create_task(mailbox.dequeue(wait=60))
+        await asyncio.sleep(0)  # it begins to look
+        await mailbox.status()
+        await asyncio.to_thread(run_script, ENQUEUE, location)
+        await other.status()
+        assert not waiting.done()
+        watcher = other._file._worker.watch  # type: ignore[attr-defined]
+        monkeypatch.undo()
+        watcher._next_look = 0.0
+        other._file._worker.nudge()  # type: ignore[attr-defined]
+        async with asyncio.timeout(30):
+            assert [record.payload for record in await waiting] == [b"foreign"]
+
+
+async def test_who_waits_asks_sqlite_only_when_something_has_changed(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = looked = 0
+    others_committed, look = Engine.others_committed, watch.Watch.look
+
+    def ask(engine: Engine) -> bool:
+        nonlocal asked
+        asked += 1
+        return others_committed(engine)
+
+    def count(watcher: watch.Watch) -> None:
+        nonlocal looked
+        looked += 1
+        look(watcher)
+
+    monkeypatch.setattr(Engine, "others_committed", ask)
+    monkeypatch.setattr(watch.Watch, "look", count)
+    monkeypatch.setattr(watch, "QUIET_INTERVAL", 0.005)
+    monkeypatch.setattr(watch, "HANDLES_INTERVAL", 3600.0)
+    async with open_mailbox(location) as mailbox:
+        waiting = [asyncio.create_task(mailbox.dequeue(wait=60)) for _ in range(20)]
+        while looked < 100:  # noqa: ASYNC110 (nothing tells)
+            await asyncio.sleep(0.005)
+        assert asked <= 5
+        await mailbox.enqueue(b"", b"")
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_handles_that_hold_messages_cost_an_empty_dequeue_nothing(location: str) -> None:
+    """Only those who may be gone are looked at, and each process once."""
+    asked = 0
+
+    class Asked:
+        def __init__(self, loop: Any) -> None:
+            self.loop = loop
+
+        def is_closed(self) -> bool:
+            nonlocal asked
+            asked += 1
+            return bool(self.loop.is_closed())
+
+    handles = [await open_sqlite(location, durability="relaxed") for _ in range(50)]
+    for handle in handles:
+        await handle.enqueue(b"", b"")
+        assert await handle.dequeue()
+    lives = handles[0]._file.lives
+    lives._by_loop = {Asked(loop): holders for loop, holders in lives._by_loop.items()}  # type: ignore[misc]
+    assert await handles[0].dequeue() == []
+    assert asked <= 2
+    lives._by_loop = {loop.loop: holders for loop, holders in lives._by_loop.items()}  # type: ignore[attr-defined]
+    for handle in handles:
+        await handle.close()
+
+
+# -- what is left behind -----------------------------------------------------------------------------------------------
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("pymailbox")]
+
+
+def wait_for_the_end() -> None:
+    """Of every thread that works on a file."""
+    deadline = time.monotonic() + 30
+    while threads() and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+    assert threads() == []
+    assert not database._registry.databases
+    assert not database._registry.workers
+
+
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("steps", range(4))
+async def test_an_opening_that_is_cancelled_leaves_nothing(location: str, steps: int, twice: bool) -> None:
+    async def open_and_close() -> None:
+        await (await open_mailbox(location)).close()
+
+    task = asyncio.create_task(open_and_close())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    if twice:
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.to_thread(wait_for_the_end)
+
+
+def test_a_loop_that_is_closed_amid_an_opening_leaves_nothing(location: str) -> None:
+    async def open_it() -> Mailbox:
+        return await open_mailbox(location)
+
+    for _ in range(5):
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(open_it())
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
+        del task
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of a handle that had been opened just before
+        wait_for_the_end()
