@@ -96,6 +96,8 @@ export class Mailbox {
     if (!(handle instanceof MailboxHandle)) throw new TypeError("A mailbox is opened with openMailbox(name).");
     this.#handle = handle;
     this.#options = options;
+    // a copy reads it, by structuredClone, postMessage or spreading, and JSON reads it too
+    Object.defineProperty(this, "noCopies", { enumerable: true, get: refuseCopies });
     // neither of them may keep the mailbox alive
     forgotten.register(this, handle, handle);
     Mailbox.#listen(new WeakRef(this), handle);
@@ -117,8 +119,9 @@ export class Mailbox {
   /**
    * Stores one message and gives its id, after the message is committed.
    *
-   * `sender` and `payload` are stored as they were at the call. The order of calls on a mailbox is the order of its
-   * messages. While a message with `messageId` is still in the mailbox nothing is stored again and that id is given.
+   * `sender` and `payload` are stored as they were at the call; they hold at most 64 MiB together. The order of calls on a
+   * mailbox is the order of its messages. While a message with `messageId` is still in the mailbox nothing is stored again
+   * and that id is given.
    * @param {Bytes} sender who sends it, in your own encoding
    * @param {Bytes} payload
    * @param {EnqueueOptions} [options] `priority`, `messageId`, and `delay` in milliseconds
@@ -244,8 +247,8 @@ export class Mailbox {
 
   /**
    * The newest dead letters, the newest first.
-   * @param {{limit?: number, offset?: number}} [options] `limit`: how many at most, else `batchSize`; `offset`: how many of
-   * the newest are passed over
+   * @param {{limit?: number | undefined, offset?: number | undefined}} [options] `limit`: how many at most, else
+   * `batchSize`; `offset`: how many of the newest are passed over
    * @returns {Promise<DeadLetter[]>}
    */
   async deadLetters(options) {
@@ -346,8 +349,8 @@ export class Mailbox {
    *
    * It claims `batchSize` messages at a time, waiting without polling, and acknowledges nothing. However the loop is left,
    * what was claimed and not yielded goes back. Aborted by `signal`, it throws the signal's reason.
-   * @param {{signal?: AbortSignal}} [options]
-   * @returns {AsyncIterableIterator<MessageRecord, undefined>}
+   * @param {{signal?: AbortSignal | undefined}} [options]
+   * @returns {AsyncIterableIterator<MessageRecord>}
    */
   messages(options) {
     const signal = checkSignal(checkOptions(options, "options", ["signal"]).signal);
@@ -480,6 +483,11 @@ export class Mailbox {
     forgotten.unregister(this.#handle);
     this.#handle.abandon();
   }
+}
+
+/** @returns {never} */
+function refuseCopies() {
+  throw new TypeError("A mailbox cannot be copied, sent or made into text: open it again, by its name, where it is needed.");
 }
 
 // where the platform has no such symbol yet, the method is called "undefined"

@@ -11,8 +11,11 @@ import { bytesOfId } from "./uuids.js";
 /** Characters of a mailbox's name. */
 const LONGEST_NAME = 200;
 
+/** Bytes of sender and payload together; Python has the same limit. Every browser stores that much as one value. */
+export const LARGEST_MESSAGE = 64 * 1024 * 1024;
+
 /** Milliseconds: 100 years. A due time stays an exact number, far below 2 ** 53. */
-const LONGEST_DELAY = 100 * 365.25 * 86_400_000;
+export const LONGEST_DELAY = 100 * 365.25 * 86_400_000;
 
 /** By the number that a priority has in a frame. */
 export const PRIORITIES = /** @type {const} */ (["normal", "high"]);
@@ -25,6 +28,19 @@ const DURABILITIES = /** @type {const} */ (["strict", "relaxed"]);
 /** Of an `enqueue`. */
 export const MESSAGE_OPTIONS = ["priority", "messageId", "delay"];
 
+/** Plain names that other libraries take for a database in memory or a file. */
+const MISLEADING_NAME = /^(:memory:$|file:)/i;
+
+/** What a typed array is, whatever else it may say of itself. @type {(value: object) => string | undefined} */
+const typedArrayName = Function.prototype.call.bind(
+  /** @type {() => string} */ (
+    Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)?.get
+  ),
+);
+
+/** Typed arrays whose items are single bytes. */
+const BYTE_ARRAYS = ["Uint8Array", "Uint8ClampedArray", "Int8Array"];
+
 const URL_FORM = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/(.*)$/s;
 
 /** @typedef {import("./types.js").Packable} Packable */
@@ -36,7 +52,13 @@ const URL_FORM = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/(.*)$/s;
 export function checkName(name) {
   if (typeof name !== "string") throw new TypeError(`name must be a string, not ${described(name)}`);
   const [, scheme, rest] = URL_FORM.exec(name) ?? [];
-  if (scheme === undefined) return checkPlainName(name);
+  if (scheme === undefined) {
+    if (!MISLEADING_NAME.test(name)) return checkPlainName(name);
+    throw new RangeError(
+      `name ${described(name)} looks like a database in memory or a file, and there are neither in IndexedDB; ` +
+        `if it is to be called so, write indexeddb://${encodeURIComponent(name)}`,
+    );
+  }
   if (scheme.toLowerCase() !== "indexeddb") {
     throw unavailable(`name ${described(name)} is not in IndexedDB, which is all that JavaScript reaches; use NAME or indexeddb://NAME.`);
   }
@@ -70,8 +92,8 @@ export function checkMailboxOptions(options) {
   const given = checkOptions(options, "options", ["batchSize", "maxDeliveries", "lease", "durability"]);
   const { batchSize = 32, maxDeliveries = Infinity, lease = 300_000, durability = "strict" } = given;
   if (typeof lease !== "number") throw new TypeError(`lease must be a number of milliseconds, not ${described(lease)}`);
-  if (!(lease > 0 && lease < Infinity)) {
-    throw new RangeError(`lease must be a positive, finite number of milliseconds, not ${lease}`);
+  if (!(lease > 0 && lease <= LONGEST_DELAY)) {
+    throw new RangeError(`lease must be a positive number of milliseconds, at most ${LONGEST_DELAY} (100 years), not ${lease}`);
   }
   return {
     batchSize: checkCount("batchSize", batchSize),
@@ -102,9 +124,14 @@ export function checkOptions(options, name, known) {
  * @returns {Packable}
  */
 export function checkMessage(sender, payload, { priority = "normal", messageId, delay }, where = "") {
+  const bytes = { sender: bytesOf(`${where}sender`, sender), payload: bytesOf(`${where}payload`, payload) };
+  const size = bytes.sender.length + bytes.payload.length;
+  if (size > LARGEST_MESSAGE) {
+    throw new RangeError(`${where}sender and payload must hold at most ${LARGEST_MESSAGE} bytes (64 MiB) together, not ${size}`);
+  }
   return {
-    sender: checkBytes(`${where}sender`, sender),
-    payload: checkBytes(`${where}payload`, payload),
+    sender: bytes.sender.slice(),
+    payload: bytes.payload.slice(),
     priority: PRIORITIES.indexOf(checkChoice(`${where}priority`, priority, PRIORITIES)),
     id: messageId === undefined ? undefined : checkId(messageId, `${where}messageId`),
     due: dueAfter(checkDelay(delay, `${where}delay`)),
@@ -163,7 +190,9 @@ export const checkLimit = (limit, otherwise) => (limit === undefined ? otherwise
 export function checkOffset(offset) {
   if (offset === undefined) return 0;
   if (typeof offset !== "number") throw new TypeError(`offset must be a whole number, not ${described(offset)}`);
-  if (!Number.isSafeInteger(offset) || offset < 0) throw new RangeError(`offset must be a whole number from 0 on, not ${offset}`);
+  if (!Number.isSafeInteger(offset) || offset < 0) {
+    throw new RangeError(`offset must be a whole number from 0 to ${Number.MAX_SAFE_INTEGER} (2 ** 53 - 1), not ${offset}`);
+  }
   return offset;
 }
 
@@ -171,7 +200,9 @@ export function checkOffset(offset) {
 export function checkWait(wait) {
   if (wait === undefined) return 0;
   if (typeof wait !== "number") throw new TypeError(`wait must be a number of milliseconds, not ${described(wait)}`);
-  if (!(wait >= 0)) throw new RangeError(`wait must be 0 milliseconds or more, not ${wait}`);
+  if (!((wait >= 0 && wait <= LONGEST_DELAY) || wait === Infinity)) {
+    throw new RangeError(`wait must be between 0 and ${LONGEST_DELAY} milliseconds (100 years), or Infinity, not ${wait}`);
+  }
   return wait;
 }
 
@@ -198,20 +229,24 @@ export function checkSignal(signal) {
 export const checkStatus = (status) =>
   status === undefined ? undefined : STATUSES.indexOf(checkChoice("status", status, STATUSES));
 
-/** @param {string} name @param {unknown} text */
+/** A text that can be stored. @param {string} name @param {unknown} text */
 export function checkText(name, text) {
   if (typeof text !== "string") throw new TypeError(`${name} must be a string, not ${described(text)}`);
-  return text;
+  return storable(text);
 }
 
 /** What a failure said: a text, or an error with its stack. @param {unknown} error @returns {string | undefined} */
 export function checkFailure(error) {
-  if (error === undefined || typeof error === "string") return error;
+  if (error === undefined) return undefined;
+  if (typeof error === "string") return storable(error);
   if (!(error instanceof Error)) throw new TypeError(`error must be a string or an Error, not ${described(error)}`);
   const { stack = "" } = error;
   // only some browsers begin the stack with what happened
-  return stack.startsWith(String(error)) ? stack : `${error}\n${stack}`.trimEnd();
+  return storable(stack.startsWith(String(error)) ? stack : `${error}\n${stack}`.trimEnd());
 }
+
+/** A text with its lone surrogates, which no UTF-8 can hold, as in `\udcff`; Python does the same. @param {string} text */
+const storable = (text) => text.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
 
 /** @param {unknown} observer @returns {((queuedMessages: number) => void) | null} */
 export function checkObserver(observer) {
@@ -224,27 +259,51 @@ export function checkObserver(observer) {
 /** @param {number} delay milliseconds @returns {number} when that is, as frames have it */
 const dueAfter = (delay) => (delay > 0 ? Date.now() + delay : 0);
 
-/** A copy of the caller's bytes, as they are now. @param {string} name @param {unknown} value */
-function checkBytes(name, value) {
-  try {
-    if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
-    // one of another window is one, too
-    if (/^\[object (Shared)?ArrayBuffer\]$/.test(Object.prototype.toString.call(value))) {
-      return new Uint8Array(/** @type {ArrayBuffer} */ (value)).slice();
-    }
-  } catch (cause) {
-    throw new TypeError(`${name} has no bytes any more: its buffer was transferred`, { cause });
+/** The caller's bytes, where they are. @param {string} name @param {unknown} value @returns {Uint8Array} */
+function bytesOf(name, value) {
+  // one of another window is one, too
+  const kind = Object.prototype.toString.call(value);
+  if (kind === "[object ArrayBuffer]") return reached(name, () => new Uint8Array(/** @type {ArrayBuffer} */ (value)));
+  if (kind === "[object SharedArrayBuffer]" || (ArrayBuffer.isView(value) && isShared(value.buffer))) {
+    throw new TypeError(`${name} must not be shared with other threads; new Uint8Array(…).slice() makes a copy that is not`);
   }
-  throw new TypeError(
-    `${name} must be a Uint8Array, an ArrayBuffer or a view of one, not ${described(value)}` +
-      (typeof value === "string" ? "; new TextEncoder().encode(text) makes bytes of a text" : ""),
-  );
+  if (!ArrayBuffer.isView(value)) {
+    throw new TypeError(
+      `${name} must be a Uint8Array, an ArrayBuffer or another view of bytes, not ${described(value)}` +
+        (typeof value === "string" ? "; new TextEncoder().encode(text) makes bytes of a text" : ""),
+    );
+  }
+  const array = typedArrayName(value);
+  if (array !== undefined && !BYTE_ARRAYS.includes(array)) {
+    throw new TypeError(
+      `${name} must be a view of bytes, not ${described(value)}; new Uint8Array(it.buffer, it.byteOffset, it.byteLength) is one`,
+    );
+  }
+  return reached(name, () => {
+    // a view whose buffer was transferred or has shrunk says that it is empty; this throws
+    if (array !== undefined) Uint8Array.prototype.keys.call(value);
+    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  });
 }
+
+/** @param {string} name @param {() => Uint8Array} take */
+function reached(name, take) {
+  try {
+    return take();
+  } catch (cause) {
+    throw new TypeError(`${name} has no bytes any more: its buffer was transferred or has shrunk`, { cause });
+  }
+}
+
+/** @param {ArrayBufferLike} buffer */
+const isShared = (buffer) => Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
 
 /** @param {string} name @param {unknown} value */
 function checkCount(name, value) {
   if (typeof value !== "number") throw new TypeError(`${name} must be a whole number, not ${described(value)}`);
-  if (!Number.isSafeInteger(value) || value < 1) throw new RangeError(`${name} must be a whole number from 1 on, not ${value}`);
+  if (!Number.isSafeInteger(value) || value < 1) {
+    throw new RangeError(`${name} must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER} (2 ** 53 - 1), not ${value}`);
+  }
   return value;
 }
 
@@ -266,7 +325,8 @@ function checkIterable(name, value, what) {
 function described(value) {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
   if (typeof value === "function") return "a function";
+  if (typeof value === "bigint") return `${value}n`;
   if (typeof value !== "object" || value === null) return String(value);
   const name = Object.getPrototypeOf(value)?.constructor?.name || "Object";
-  return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
+  return `${/^([AEIO]|U(?!int))/.test(name) ? "an" : "a"} ${name}`;
 }

@@ -24,6 +24,12 @@ import { Stale } from "./tenures.js";
 /** Delayed messages that one commit lets fall due; the rest follows with the next. */
 const FALLING_DUE = 1000;
 
+/**
+ * Bytes of a value from which on it is waited for before the transaction is asked to commit. Chromium refuses what is above
+ * 127 MiB in the page; the database never hears of such a request, and would commit all the others.
+ */
+const LARGE_VALUE = 16 * 1024 * 1024;
+
 export class Commit extends Reading {
   /** What is to be heard once it is committed, by mailbox. @type {Map<string, {depth: number | undefined, informed: Listener[]}>} */
   news = new Map();
@@ -54,6 +60,12 @@ export class Commit extends Reading {
   #nextNumber;
   /** @type {Promise<void> | undefined} */
   #reserve;
+  /** The last request that is to succeed before the transaction is asked to commit. @type {IDBRequest | undefined} */
+  #awaited;
+  /** Whether messages are moved: they must be in their new place before it is certain that they leave the old one. */
+  #moves = false;
+  /** What was handed out. @type {{from: MailboxState, holder: string, places: Place[]}[]} */
+  #handedOut = [];
 
   /**
    * @param {IDBTransaction} transaction @param {import("./segments.js").SegmentCache} cache
@@ -113,6 +125,11 @@ export class Commit extends Reading {
   /** To be called by whoever changes a state. @param {string} mailbox */
   changed(mailbox) {
     this.#changed.add(mailbox);
+  }
+
+  /** To be called before something is deleted of which what is stored next takes the place. */
+  moves() {
+    this.#moves = true;
   }
 
   /**
@@ -225,7 +242,12 @@ export class Commit extends Reading {
 
   /** Keeps what a nack said. @param {MailboxState} state @param {Place} place @param {string} error */
   keepError(state, { priority, sequence }, error) {
-    this.store("errors").put(error, [state.number, priority, sequence]);
+    this.#put("errors", error, [state.number, priority, sequence], bytesOfText(error));
+  }
+
+  /** To be called by whoever hands messages out. @param {MailboxState} from @param {string} holder @param {Place[]} places */
+  handedOut(from, holder, places) {
+    this.#handedOut.push({ from, holder, places });
   }
 
   /**
@@ -289,6 +311,7 @@ export class Commit extends Reading {
    */
   async redrive(state, number, id) {
     const [letter] = await this.values("dead", [state.number, number]);
+    this.moves();
     if (isLetter(letter)) await this.discard(state, number, id);
     else throw new Unreadable({ priority: DEAD, sequence: number });
     const frame = named(letter.frame, id);
@@ -386,6 +409,7 @@ export class Commit extends Reading {
   async finish() {
     await this.#reserve;
     this.flush();
+    if (this.#awaited !== undefined) await result(this.#awaited);
     const mailboxes = this.store("mailboxes");
     if ([...this.#absent].some((mailbox) => this.#changed.has(mailbox))) this.store("meta").put(this.#nextNumber, "nextMailbox");
     for (const [mailbox, state] of this.#states) {
@@ -419,6 +443,40 @@ export class Commit extends Reading {
     const state = await reading.stored(mailbox);
     if (state?.mark === this.#mark) return true;
     return state === undefined || state.mark === this.#marksBefore.get(mailbox) ? false : undefined;
+  }
+
+  /**
+   * Undoes what another transaction did, which is complete although one of its requests failed: what it appended is not there,
+   * and what it handed out goes back. A mailbox that somebody else has written to since is left as it is: what is not whole
+   * there becomes a dead letter when it is read.
+   * @param {Commit} broken
+   */
+  async undo(broken) {
+    for (const mailbox of broken.#changed) {
+      const then = broken.#states.get(mailbox);
+      const state = await this.state(mailbox);
+      const isLast = state.mark === broken.#mark || state.mark === broken.#marksBefore.get(mailbox);
+      if (then === undefined || !isLast || then.number !== state.number) continue;
+      for (const { from, holder, places } of broken.#handedOut) {
+        if (from === then) for (const place of places) state.release(holder, place);
+      }
+      for (const [number, priority, segment] of broken.#written) {
+        if (number === state.number) await this.#removeSegment(state, priority, segment);
+      }
+      await this.recountDead(state);
+      this.changed(mailbox);
+    }
+  }
+
+  /** Removes all messages of a segment, and itself, as far as they are there. @param {MailboxState} state @param {number} priority @param {Segment} segment */
+  async #removeSegment(state, priority, segment) {
+    for (let sequence = segment.first; sequence <= segment.last; sequence++) {
+      const frame = segment.frameOf(sequence);
+      const id = idIn(segment.bytes, frame);
+      this.remove(state, { priority, sequence }, id);
+      if (frame.named) this.store("ids").delete([state.number, id]);
+    }
+    await this.deleteDead(state, priority, segment.first, segment.last + 1);
   }
 
   /** To be called once the transaction is complete. */
@@ -464,8 +522,21 @@ export class Commit extends Reading {
   addDeadLetter(state, letter) {
     const number = state.nextDead++;
     state.dead += 1;
-    this.store("dead").put(letter, [state.number, number]);
+    this.#putLetter(state, number, letter);
+  }
+
+  /** @param {MailboxState} state @param {number} number @param {import("./types.js").StoredDeadLetter & {id: Uint8Array<ArrayBuffer>}} letter */
+  #putLetter(state, number, letter) {
+    this.moves();
+    const bytes = letter.frame.length + bytesOfText(letter.reason) + bytesOfText(letter.error ?? "");
+    this.#put("dead", letter, [state.number, number], bytes);
     this.store("ids").put([DEAD, number], [state.number, letter.id]);
+  }
+
+  /** Stores what may be large. @param {string} store @param {unknown} value @param {IDBValidKey} key @param {number} bytes its size, about */
+  #put(store, value, key, bytes) {
+    const request = this.store(store).put(value, key);
+    if (bytes >= LARGE_VALUE || this.#moves) this.#awaited = request;
   }
 
   /**
@@ -504,10 +575,8 @@ export class Commit extends Reading {
     await this.recountDead(state);
     if (!isThere) return;
     const why = value === undefined ? "the browser has lost it" : "something else wrote into the store";
-    const letter = salvagedLetter(0, value, `a dead letter that could not be read: ${why}`);
     state.dead += 1;
-    dead.put(letter, key);
-    this.store("ids").put([DEAD, number], [state.number, letter.id]);
+    this.#putLetter(state, number, salvagedLetter(0, value, `a dead letter that could not be read: ${why}`));
   }
 
   /**
@@ -539,7 +608,7 @@ export class Commit extends Reading {
       writers = state.lanes.map(
         (lane, priority) =>
           new SegmentWriter((segment) => {
-            this.store("segments").put(segment.bytes, [state.number, priority, segment.last, segment.first]);
+            this.#put("segments", segment.bytes, [state.number, priority, segment.last, segment.first], segment.bytes.length);
             lane.widest = Math.max(lane.widest, segment.bytes.length);
             this.#written.push([state.number, priority, segment]);
           }),
@@ -559,6 +628,9 @@ export class Commit extends Reading {
     return first <= sequence ? { first, last } : undefined;
   }
 }
+
+/** Bytes of a text in the database, at most. @param {string} text */
+const bytesOfText = (text) => 2 * text.length;
 
 /** All keys of a mailbox in a store whose keys begin with its number. @param {MailboxState} state */
 export const keysOf = (state) => IDBKeyRange.bound([state.number], [state.number, []]);

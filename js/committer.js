@@ -7,6 +7,8 @@
  * - A caller alone waits for nobody; one that comes while a transaction gathers its states still joins it.
  * - A transaction is strict if one of its operations is; a strict one never joins a relaxed transaction. It is over the
  *   notes of departure too if one of its operations needs them, and only then.
+ * - A transaction one of whose requests failed has failed, even if the browser says that it is complete: what it did is undone
+ *   then, as far as can be, and it is not tried again.
  * - If a shared transaction fails, each of its operations is tried apart, so that one that fails fails alone.
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only where
  *   the database shows that it was not committed.
@@ -40,6 +42,8 @@ export class Committer {
   /** The opening of the database that the cache and the tenures are of. */
   #opening = 0;
   #losses = new Losses();
+  /** Whether a transaction that failed in part is being undone. */
+  #undoing = false;
   /** How often the site's data had been cleared when the losses were found. */
   #wipes = 0;
   #connection;
@@ -198,6 +202,10 @@ export class Committer {
       await ending.completion;
     } catch (cause) {
       this.#forget();
+      if (cause instanceof HalfDone && commit !== undefined) {
+        await this.#undo(commit);
+        return { error: translate(cause.reason), undone: false };
+      }
       if (isStale(cause)) return { error: new Stale(), undone: true };
       const error = translate(cause);
       if (commit === undefined || error.name !== "ConnectionLostError") return { error, undone: true };
@@ -215,6 +223,18 @@ export class Committer {
       console.error(error); // a listener's own affair: what was committed stays so, and the next calls come
     }
     return undefined;
+  }
+
+  /** Undoes a transaction that is complete although one of its requests failed. @param {Commit} broken */
+  async #undo(broken) {
+    if (this.#undoing) return;
+    this.#undoing = true;
+    const run = (/** @type {Commit} */ commit) => commit.undo(broken);
+    const operation = { durability: /** @type {const} */ ("strict"), stores: false, needsNotes: () => false, run };
+    const only = [{ operation, resolve: () => {}, reject: () => {} }];
+    // if that fails too, what is not whole becomes a dead letter when it is read
+    await this.#commit("strict", false, () => only.pop(), true);
+    this.#undoing = false;
   }
 
   /** Whether a transaction whose connection was lost with it was committed; undefined if nothing tells. @param {Commit} commit */
@@ -250,10 +270,13 @@ class Ending {
 
   /** @param {IDBTransaction} transaction */
   constructor(transaction) {
-    transaction.onerror = ({ target }) => this.#note(/** @type {IDBRequest} */ (target).error);
+    transaction.onerror = ({ target }) => {
+      this.#note(/** @type {IDBRequest} */ (target).error);
+      abort(transaction);
+    };
     /** @type {Promise<void>} */
     this.completion = new Promise((resolve, reject) => {
-      transaction.oncomplete = () => resolve();
+      transaction.oncomplete = () => (this.reason === undefined ? resolve() : reject(new HalfDone(this.reason)));
       transaction.onabort = () => {
         this.#note(transaction.error);
         reject(this.reason ?? new DOMException("The transaction was aborted.", "AbortError"));
@@ -264,6 +287,15 @@ class Ending {
   /** @param {DOMException | null} error */
   #note(error) {
     if (error !== null && error.name !== "AbortError") this.reason ??= error;
+  }
+}
+
+/** Why a transaction failed that is complete all the same, without the request that failed. */
+class HalfDone extends Error {
+  /** @param {DOMException} reason */
+  constructor(reason) {
+    super("a transaction is complete although one of its requests failed");
+    this.reason = reason;
   }
 }
 

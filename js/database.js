@@ -14,11 +14,20 @@
  * | `departed`  | holder                               | true: what it held is to be given back           |
  * | `meta`      | what                                 | `nextMailbox`: the number of the next mailbox;   |
  * |             |                                      | `birth`: random, drawn with the database;        |
- * |             |                                      | `reserve`: bytes to delete when storage is full  |
+ * |             |                                      | `reserve`: bytes to delete when storage is full; |
+ * |             |                                      | `layout`: where it is not the database's version |
+ *
+ * A store that something else deleted is made anew where it can be, see `mending.js`. That takes a version of its own, so
+ * the version may be above the layout.
  */
 
-import { MailboxError, closed, translate, unavailable } from "./errors.js";
+import { closed, corrupt, translate, translateOpening, unavailable } from "./errors.js";
 import { randomName } from "./ids.js";
+import { mend } from "./mending.js";
+import { result } from "./requests.js";
+import { lastSeenIn } from "./seen.js";
+
+export { result } from "./requests.js";
 
 export const DATABASE_NAME = "pymailbox";
 export const DATABASE_VERSION = 1;
@@ -29,6 +38,9 @@ export const STORES = ["mailboxes", "segments", "ids", "delayed", "errors", "dea
  * a transaction that waits is aborted when its page goes.
  */
 export const ORDINARY_STORES = STORES.filter((store) => store !== "departed");
+
+/** The index of `mailboxes`. */
+const TOKENS = "token";
 
 /** The stores whose keys begin with a mailbox's number. */
 export const STORES_BY_MAILBOX = ["segments", "ids", "delayed", "errors", "dead"];
@@ -41,6 +53,9 @@ export const RECONNECTIONS = 3;
 
 /** Milliseconds that opening waits for an answer at all: it queues behind what other tabs do, and some browsers lose it. */
 const ANSWER_LIMIT = 20_000;
+
+/** How often opening looks again at a database that other tabs upgrade, too. */
+const OPENINGS = 5;
 
 /**
  * Bytes kept to be deleted when the storage is full, so that claims, acknowledgements and nacks still find room. Chromium
@@ -57,14 +72,6 @@ export function newReserve() {
   const reserve = new Uint8Array(RESERVE_BYTES);
   for (let at = 0; at < RESERVE_BYTES; at += RANDOM_BYTES) crypto.getRandomValues(reserve.subarray(at, at + RANDOM_BYTES));
   return reserve;
-}
-
-/** A request as a promise. Inside a transaction it may be awaited, as long as nothing else is. @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
-export function result(request) {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
 }
 
 /**
@@ -142,14 +149,17 @@ export class Connection {
   }
 
   /**
-   * Begins a last write while the page is left: at once, or not at all.
-   * @param {string} store @returns {IDBTransaction | undefined}
+   * A last write while the page is left: at once, or not at all.
+   * @param {string} store @param {unknown} value @param {IDBValidKey} key @returns {boolean} whether it is on its way
    */
-  beginAtOnce(store) {
+  writeAtOnce(store, value, key) {
     try {
-      return this.#opened?.transaction([store], "readwrite");
+      const transaction = this.#opened?.transaction([store], "readwrite");
+      transaction?.objectStore(store).put(value, key);
+      transaction?.commit();
+      return transaction !== undefined;
     } catch {
-      return undefined;
+      return false; // the connection is closing, or this page must not write any more
     }
   }
 
@@ -168,19 +178,12 @@ export class Connection {
   }
 
   async #connect() {
-    const database = await open();
+    const { database, birth } = await openWhole(this.#birth);
     // a newer tab wants to upgrade, and its layout waits for this connection; or the browser closed it
     database.onclose = database.onversionchange = () => {
       this.drop(database);
       this.onLost();
     };
-    let birth;
-    try {
-      birth = await result(database.transaction("meta").objectStore("meta").get("birth"));
-    } catch (error) {
-      database.close();
-      throw error;
-    }
     if (this.#birth !== undefined && this.#birth !== birth) this.wipes += 1;
     this.#birth = birth;
     this.#openings += 1;
@@ -189,21 +192,84 @@ export class Connection {
   }
 }
 
-/** @returns {Promise<IDBDatabase>} */
-function open() {
+/**
+ * Opens the database in this layout, with all its stores.
+ * @param {string | undefined} birth what this context knows of it
+ * @returns {Promise<{database: IDBDatabase, birth: string}>}
+ */
+async function openWhole(birth) {
+  /** @type {number | undefined} */
+  let version = DATABASE_VERSION;
+  /** @type {unknown} */
+  let versionError;
+  for (let attempt = 1; ; attempt++) {
+    /** @type {IDBDatabase} */
+    let database;
+    try {
+      database = await open(version, birth);
+    } catch (error) {
+      // it has a higher version: of a newer layout, or of this one, mended
+      const isHigher = error instanceof DOMException && error.name === "VersionError" && attempt < OPENINGS;
+      if (!isHigher) throw translateOpening(error);
+      versionError = error;
+      version = undefined;
+      continue;
+    }
+    const found = await look(database).catch((error) => {
+      database.close();
+      throw error;
+    });
+    if (found.layout === DATABASE_VERSION && found.isWhole) return { database, birth: found.birth };
+    database.close();
+    if (found.layout > DATABASE_VERSION) {
+      throw unavailable(
+        `The mailboxes here are in layout ${found.layout}, written by a newer pymailbox; ` +
+          `this one reads layout ${DATABASE_VERSION}. Reload to get the newer one.`,
+        versionError,
+      );
+    }
+    if (attempt >= OPENINGS) throw unavailable("Other tabs keep changing the database of the mailboxes. Close or reload them and try again.");
+    version = database.version + 1;
+  }
+}
+
+/** What a database is like. @param {IDBDatabase} database @returns {Promise<{layout: number, isWhole: boolean, birth: string}>} */
+async function look(database) {
+  const lacking = storesLackingIn(database);
+  // without any, it holds nothing of any layout
+  if (lacking.length === STORES.length) return { layout: 0, isWhole: false, birth: "" };
+  if (lacking.includes("meta")) return { layout: database.version, isWhole: false, birth: "" };
+  const transaction = database.transaction(lacking.includes("mailboxes") ? ["meta"] : ["meta", "mailboxes"]);
+  const meta = transaction.objectStore("meta");
+  const isWhole = lacking.length === 0 && transaction.objectStore("mailboxes").indexNames.contains(TOKENS);
+  const [layout, birth] = await Promise.all([result(meta.get("layout")), result(meta.get("birth"))]);
+  return { layout: typeof layout === "number" ? layout : database.version, isWhole, birth };
+}
+
+/** @param {IDBDatabase} database @throws {import("./errors.js").StorageCorruptError} it is another program's */
+function storesLackingIn({ objectStoreNames }) {
+  const lacking = STORES.filter((store) => !objectStoreNames.contains(store));
+  if (lacking.length < STORES.length || objectStoreNames.length === 0) return lacking;
+  throw corrupt(
+    `The IndexedDB database "${DATABASE_NAME}" of this site is another program's: it has none of the stores of a mailbox. ` +
+      "Let that program take another name, or delete its database if it is not needed.",
+  );
+}
+
+/**
+ * @param {number | undefined} version undefined for the one that it has @param {string | undefined} birth
+ * @returns {Promise<IDBDatabase>}
+ */
+function open(version, birth) {
   return new Promise((resolve, reject) => {
-    if (typeof indexedDB === "undefined") {
+    const { indexedDB } = globalThis;
+    if (!indexedDB) {
       reject(unavailable("There is no IndexedDB here. Mailboxes live in a browser: in its pages, workers and service workers."));
       return;
     }
-    /** @type {IDBOpenDBRequest} */
-    let request;
-    try {
-      request = indexedDB.open(DATABASE_NAME, DATABASE_VERSION);
-    } catch (error) {
-      refused(error).then(reject);
-      return;
-    }
+    const request = indexedDB.open(DATABASE_NAME, version);
+    /** Why the upgrade failed; the request itself only says that it did. @type {unknown} */
+    let reason;
     let abandoned = false;
     /** @param {number} milliseconds @param {string} message */
     const giveUpAfter = (milliseconds, message) =>
@@ -215,8 +281,17 @@ function open() {
       ANSWER_LIMIT,
       "IndexedDB does not answer. Another tab may be keeping it busy: close or reload the other tabs and try again.",
     );
-    request.onupgradeneeded = ({ oldVersion }) => {
-      if (request.transaction !== null) upgrade(request.result, request.transaction, oldVersion);
+    request.onupgradeneeded = () => {
+      // how long it takes depends on what is there
+      clearTimeout(patience);
+      const { result: database, transaction } = request;
+      if (transaction === null) return;
+      transaction.onabort = () => (reason ??= transaction.error);
+      upgrade(database, transaction, birth).catch((error) => {
+        // a request that is aborted only says that the transaction was
+        if (!(error instanceof DOMException) || error.name !== "AbortError") reason ??= error;
+        abort(transaction);
+      });
     };
     request.onblocked = () => {
       clearTimeout(patience);
@@ -227,55 +302,49 @@ function open() {
     };
     request.onerror = () => {
       clearTimeout(patience);
-      refused(request.error).then(reject);
+      reject(reason ?? request.error);
     };
     request.onsuccess = () => {
       clearTimeout(patience);
-      if (abandoned) request.result.close();
-      else resolve(request.result);
+      const { result: database } = request;
+      database.onversionchange = () => database.close();
+      if (abandoned) database.close();
+      else resolve(database);
     };
   });
 }
 
 /**
- * Brings the database to this layout; within a major version layouts only add.
- * @param {IDBDatabase} database @param {IDBTransaction} transaction @param {number} oldVersion 0 if it is new
+ * Brings the database to this layout, with all its stores; within a major version layouts only add.
+ * @param {IDBDatabase} database @param {IDBTransaction} transaction @param {string | undefined} birth
  */
-function upgrade(database, transaction, oldVersion) {
-  for (const store of STORES) {
-    if (!database.objectStoreNames.contains(store)) database.createObjectStore(store);
+async function upgrade(database, transaction, birth) {
+  const lacking = storesLackingIn(database);
+  const isNew = lacking.length === STORES.length;
+  await mend(database, transaction, lacking);
+  const mailboxes = transaction.objectStore("mailboxes");
+  if (!mailboxes.indexNames.contains(TOKENS)) {
+    // of what was revoked nobody has leave any more: an upgrade closes all connections
+    mailboxes.delete(IDBKeyRange.lowerBound([]));
+    mailboxes.createIndex(TOKENS, "token", { unique: true });
   }
-  if (oldVersion > 0) return;
-  transaction.objectStore("mailboxes").createIndex("token", "token", { unique: true });
   const meta = transaction.objectStore("meta");
-  meta.put(randomName(), "birth");
-  meta.put(newReserve(), "reserve");
-}
-
-/** @param {unknown} error why the database would not open */
-async function refused(error) {
-  const name = error instanceof DOMException ? error.name : "";
-  if (name === "VersionError") {
-    return unavailable(
-      `The mailboxes here are in layout ${await storedVersion()}, written by a newer pymailbox; ` +
-        `this one reads layout ${DATABASE_VERSION}. Reload to get the newer one.`,
-      error,
-    );
+  if (lacking.includes("meta")) {
+    // a mailbox that is still there is still the same
+    const [name] = isNew ? [] : await result(mailboxes.getAllKeys(undefined, 1));
+    const before = isNew ? undefined : (birth ?? (typeof name === "string" ? lastSeenIn(name) : undefined));
+    meta.put(before ?? randomName(), "birth");
+    meta.put(newReserve(), "reserve");
   }
-  if (name === "QuotaExceededError") return translate(error);
-  const told = error instanceof Error || error instanceof DOMException ? error.message : String(error);
-  return unavailable(
-    `IndexedDB would not open (${name || "no reason given"}: ${told}). Private browsing and blocked cookies do that.`,
-    error instanceof MailboxError ? error.cause : error,
-  );
+  if (database.version === DATABASE_VERSION) meta.delete("layout");
+  else meta.put(DATABASE_VERSION, "layout");
 }
 
-/** The version of the database that is there. */
-async function storedVersion() {
+/** @param {IDBTransaction} transaction */
+function abort(transaction) {
   try {
-    const databases = await indexedDB.databases();
-    return databases.find(({ name }) => name === DATABASE_NAME)?.version ?? "unknown";
+    transaction.abort();
   } catch {
-    return "unknown";
+    // it is over already
   }
 }

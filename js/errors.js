@@ -38,7 +38,7 @@ export class UnsupportedError extends MailboxError {
   name = "UnsupportedError";
 }
 
-/** There is no storage here to keep messages in: private browsing, blocked cookies, a database of a newer version. */
+/** There is no storage here to keep messages in, or it does not open now: its message says why and what to do. */
 export class StorageUnavailableError extends MailboxError {
   /** @override */
   name = "StorageUnavailableError";
@@ -82,19 +82,94 @@ const MEANING_OF = {
     StorageFullError,
     "This site's storage is full and nothing was stored. Free some space, or acknowledge messages, and try again.",
   ],
-  InvalidStateError: [ConnectionLostError, "The connection to IndexedDB was lost and could not be made again."],
+  InvalidStateError: [
+    ConnectionLostError,
+    "The connection to IndexedDB was lost and could not be made again. Try again; if that does not help, reload the page.",
+  ],
   NotFoundError: [StorageCorruptError, "The IndexedDB database here lacks what a mailbox needs; something else made or changed it."],
-  NotReadableError: [ConnectionLostError, "The browser cannot read a file of this site's IndexedDB."],
+  NotReadableError: [
+    ConnectionLostError,
+    "The browser cannot read a file of this site's IndexedDB. Another program may be using it: try again.",
+  ],
   DataError: [StorageCorruptError, "IndexedDB holds something that is no mailbox."],
-  AbortError: [ConnectionLostError, "The browser ended a transaction, and could not do it again."],
-  SecurityError: [StorageUnavailableError, "This page may not store anything. Private browsing, blocked cookies and sandboxed frames do that."],
-  UnknownError: [ConnectionLostError, "IndexedDB failed for a reason that the browser does not tell, again and again."],
+  AbortError: [ConnectionLostError, "The browser ended a transaction, and could not do it again. Try again."],
+  SecurityError: [
+    StorageUnavailableError,
+    "This page may not store anything. Blocked cookies, private browsing, and frames that are sandboxed or of another site do " +
+      "that: let this site store data, or open the page outside of the frame.",
+  ],
+  UnknownError: [
+    ConnectionLostError,
+    "IndexedDB failed for a reason that the browser does not tell, again and again. Try again; if that does not help, see that " +
+      "the disk has room, and restart the browser.",
+  ],
 };
 
-/** The mailbox's error for one of the platform's. @param {unknown} error */
+/** What Chromium says, under the name of an UnknownError, where its user does not let a site store data. */
+const DENIED = "denied permission";
+
+/** And what of a value that it refuses means. */
+const TOO_LARGE = /** @type {const} */ ([
+  UnsupportedError,
+  "This browser cannot store a value as large as this, and nothing was stored. Take several messages, or a shorter text.",
+]);
+
+/** To be told to whoever might think that it is lost. */
+const STAYS = "What is stored stays";
+
+/** What each DOMException means that the database would not open with. @type {Record<string, [typeof MailboxError, string]>} */
+const MEANING_AT_OPENING_OF = {
+  SecurityError: MEANING_OF.SecurityError,
+  QuotaExceededError: [
+    StorageFullError,
+    `There is no room to open the mailboxes. ${STAYS}: free some space on the disk, or of this site, and open it again.`,
+  ],
+  UnknownError: [
+    StorageUnavailableError,
+    `The browser cannot open the files of this site's IndexedDB, and does not tell why: the disk may be full or failing, the ` +
+      `files may be damaged, or another program may be using them. ${STAYS} until it is deleted: see that the disk has room, ` +
+      "restart the browser and open it again. If it never opens, clearing this site's data helps, and loses all messages here.",
+  ],
+  InvalidStateError: [
+    StorageUnavailableError,
+    `The browser does not let its IndexedDB be opened now: the page may be closing, or the browser's profile cannot be written, ` +
+      `is damaged, or is of a newer browser. ${STAYS}: reload the page; if that does not help, restart or update the browser.`,
+  ],
+  AbortError: [
+    StorageUnavailableError,
+    `The browser ended the opening of the mailboxes. ${STAYS}: open it again; if that does not help, see that the disk has room, ` +
+      "and close or reload the other tabs of this site.",
+  ],
+};
+
+/** The mailbox's error for one of the platform's. @param {unknown} error @returns {MailboxError} */
 export function translate(error) {
-  if (error instanceof MailboxError) return error;
-  const { name, message } = error instanceof Error || error instanceof DOMException ? error : { name: "", message: String(error) };
-  const [Kind, meaning] = MEANING_OF[name] ?? [MailboxError, "IndexedDB could not do what was asked."];
-  return new Kind(`${meaning} (${name || "no reason given"}: ${message})`, { cause: error });
+  const isTooLarge = named(error).name === "UnknownError" && named(error).message.includes("too large");
+  return told(error, isTooLarge ? TOO_LARGE : MEANING_OF[named(error).name], [
+    MailboxError,
+    "IndexedDB could not do what was asked.",
+  ]);
 }
+
+/** The mailbox's error for one of the platform's with which the database would not open. @param {unknown} error @returns {MailboxError} */
+export const translateOpening = (error) =>
+  told(error, MEANING_AT_OPENING_OF[named(error).message.includes(DENIED) ? "SecurityError" : named(error).name], [
+    StorageUnavailableError,
+    `IndexedDB would not open, for a reason that is not known here. ${STAYS}: reload the page; if that does not help, restart ` +
+      "the browser.",
+  ]);
+
+/**
+ * @param {unknown} error @param {readonly [typeof MailboxError, string] | undefined} meaning
+ * @param {readonly [typeof MailboxError, string]} otherwise its meaning, if there is none
+ */
+function told(error, meaning, otherwise) {
+  if (error instanceof MailboxError) return error;
+  const { name, message } = named(error);
+  const [Kind, text] = meaning ?? otherwise;
+  return new Kind(`${text} (${name || "no reason given"}: ${message})`, { cause: error });
+}
+
+/** @param {unknown} error @returns {{name: string, message: string}} */
+const named = (error) =>
+  error instanceof Error || error instanceof DOMException ? error : { name: "", message: String(error) };

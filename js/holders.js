@@ -3,8 +3,9 @@
  *
  * Where there are Web Locks, a holder keeps one as long as it lives, and the lock alone decides: the browser gives it up
  * when the tab or worker ends, however it ends, and whoever has asked for it hears of that at once. Elsewhere (an insecure
- * context) a holder counts up a beat in the mailbox's state while it holds something, and is gone when the beat has stood
- * still for the holder's lease, measured by the clock of whoever watches, so that a wall clock that jumps means nothing.
+ * context, or a place where the browser refuses locks) a holder counts up a beat in the mailbox's state while it holds
+ * something, and is gone when the beat has stood still for the holder's lease, measured by the clock of whoever watches, so
+ * that a wall clock that jumps means nothing.
  */
 
 import { randomName } from "./ids.js";
@@ -15,9 +16,6 @@ const LOCK_PREFIX = "pymailbox/holder/";
 export const SECOND_LOOK = 100;
 
 const locks = globalThis.navigator?.locks;
-
-/** Whether a lock can tell that a holder lives. */
-export const locked = locks !== undefined;
 
 /**
  * Holders that are gone, each with the beat that stood still; undefined where a lock told, which is final.
@@ -30,13 +28,20 @@ const beats = new Map();
 /** The life of one holder of this context. */
 export class Life {
   id = randomName();
+  /** Whether a lock tells that it lives. */
+  locked = false;
   /** @type {() => void} */
   end = () => {};
 
   /** @returns {Promise<Life>} after which others can see it */
   static async begin() {
     const life = new Life();
-    if (locked) life.end = await keepLock(LOCK_PREFIX + life.id);
+    try {
+      life.end = await keepLock(LOCK_PREFIX + life.id);
+      life.locked = true;
+    } catch {
+      // there are none, or the browser refuses them here: then its beat tells
+    }
     return life;
   }
 }
@@ -56,10 +61,31 @@ export function keepLock(name) {
   });
 }
 
-/** Tells of names whether locks of these names are held anywhere. @returns {Promise<(name: string) => boolean>} */
-export async function isHeld() {
-  const names = new Set((await locks?.query())?.held?.map(({ name }) => name));
-  return (name) => names.has(name);
+/**
+ * Those of some names whose locks nobody holds; none where nothing can tell.
+ * @param {string[]} names @returns {Promise<Set<string>>}
+ */
+export async function unheldAmong(names) {
+  if (locks === undefined || names.length === 0) return new Set();
+  try {
+    const { held = [] } = await locks.query();
+    const holding = new Set(held.map(({ name }) => name));
+    return new Set(names.filter((name) => !holding.has(name)));
+  } catch {
+    // Firefox refuses to list them in a frame of another site
+    const unheld = await Promise.all(names.map(isUnheld));
+    return new Set(names.filter((_, i) => unheld[i]));
+  }
+}
+
+/** Whether nobody holds a lock, as the lock itself tells. @param {string} name */
+async function isUnheld(name) {
+  try {
+    // shared, so that those who ask at the same time are not in each other's way
+    return await locks?.request(name, { mode: "shared", ifAvailable: true }, (lock) => lock !== null);
+  } catch {
+    return false; // nothing can tell
+  }
 }
 
 /**
@@ -68,9 +94,10 @@ export async function isHeld() {
  * @returns {Promise<Gone>}
  */
 export async function goneAmong(holders) {
-  const held = await isHeld();
+  const keepingLocks = [...holders].filter(([, { locked }]) => locked).map(([holder]) => LOCK_PREFIX + holder);
+  const unheld = await unheldAmong(keepingLocks);
   const gone = [...holders].filter(([holder, terms]) =>
-    terms.locked ? locked && !held(LOCK_PREFIX + holder) : hasMissedItsLease(holder, terms),
+    terms.locked ? unheld.has(LOCK_PREFIX + holder) : hasMissedItsLease(holder, terms),
   );
   return new Map(gone.map(([holder, { locked, beat }]) => [holder, locked ? undefined : beat]));
 }

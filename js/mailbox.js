@@ -8,13 +8,13 @@ import { committer, connection, handles, signals } from "./context.js";
 import { result } from "./database.js";
 import { ConnectionLostError, UnsupportedError, closed, unavailable } from "./errors.js";
 import { framesIn, idsOfBatch, packBatch } from "./frames.js";
-import { Life, SECOND_LOOK, locked } from "./holders.js";
+import { Life, SECOND_LOOK } from "./holders.js";
 import { ID_BYTES } from "./ids.js";
 import * as operations from "./operations.js";
 import { Unreadable } from "./reading.js";
 import { Recovery } from "./recovery.js";
 import { lastSeenIn, noteSeen } from "./seen.js";
-import { goneContexts, pruneRevocations, revocations } from "./tenures.js";
+import { goneAmongContexts, pruneRevocations, revokedContexts } from "./tenures.js";
 import { Waiting } from "./waiting.js";
 import * as whole from "./whole.js";
 
@@ -77,10 +77,7 @@ export class MailboxHandle {
   /** @param {string} mailbox @param {import("./types.js").Durability} durability @param {number} maxDeliveries 0 for any number @param {number} lease milliseconds */
   static async open(mailbox, durability, maxDeliveries, lease) {
     connection.enter();
-    const life = await Life.begin().catch((error) => {
-      connection.leave();
-      throw error;
-    });
+    const life = await Life.begin();
     const handle = new MailboxHandle(mailbox, { durability, maxDeliveries, lease }, life);
     // now, so that others know of it before it is open
     signals.add(handle);
@@ -107,7 +104,7 @@ export class MailboxHandle {
   async #begin() {
     const [[stored, revoked], notes] = await Promise.all([
       committer.read(async (reading) =>
-        Promise.all([reading.stored(this.mailbox), result(reading.store("mailboxes").count(revocations()))]),
+        Promise.all([reading.stored(this.mailbox), revokedContexts(reading.store("mailboxes"))]),
       ),
       committer.read((reading) => result(reading.store("departed").count()), ["departed"]),
     ]);
@@ -118,10 +115,8 @@ export class MailboxHandle {
     if (stored === undefined) await this.#submit(async (commit) => commit.changed(this.mailbox));
     else if (stored.claims.size > 0) this.#recovery.watch((await this.#recovery.now()).living);
     if (notes > 0) await this.#takeBack(new Map());
-    if (revoked > 0) {
-      const gone = await goneContexts();
-      await this.#submit((commit) => pruneRevocations(commit.store("mailboxes"), gone));
-    }
+    const gone = await goneAmongContexts(revoked);
+    if (gone.size > 0) await this.#submit((commit) => pruneRevocations(commit.store("mailboxes"), gone));
   }
 
   /**
@@ -196,6 +191,7 @@ export class MailboxHandle {
       const [one] = each(id);
       const place = await commit.find(state, one);
       if (place === undefined || !state.isHeldBy(this.#life.id, place)) return undefined;
+      commit.moves();
       await operations.remove(commit, state, this.#life.id, [one]);
       commit.changed(this.mailbox);
       /** @type {Set<string>} */
@@ -342,17 +338,23 @@ export class MailboxHandle {
   async storageReport() {
     // opens the connection again where it was lost, and so sees whether the database is still the same
     await committer.read(async () => {});
-    const { usage, quota } = (await navigator.storage?.estimate()) ?? {};
+    // in a frame of another site the browser may refuse to tell
+    const [estimate, persistent] = await Promise.allSettled([ask((storage) => storage.estimate()), ask((storage) => storage.persisted())]);
+    const { usage, quota } = (estimate.status === "fulfilled" ? estimate.value : undefined) ?? {};
     const wiped = this.#wipedBefore || connection.wipes > this.#wipesAtOpen;
-    return [await navigator.storage?.persisted(), usage, quota, wiped];
+    return [persistent.status === "fulfilled" ? persistent.value : undefined, usage, quota, wiped];
   }
 
   /** Asks the browser to keep this origin's data. @returns {Promise<boolean>} */
   async requestPersistence() {
-    if (navigator.storage?.persist !== undefined) return navigator.storage.persist();
-    throw new UnsupportedError(
-      "Only a page in a secure context can ask for persistent storage; call navigator.storage.persist() there.",
-    );
+    const only = "Only a page in a secure context can ask for persistent storage; call navigator.storage.persist() there.";
+    const storage = globalThis.navigator?.storage;
+    if (storage?.persist === undefined) throw new UnsupportedError(only);
+    try {
+      return await storage.persist();
+    } catch (error) {
+      throw new UnsupportedError(`The browser refuses to be asked for persistent storage here. ${only}`, { cause: error });
+    }
   }
 
   /** Gives back what this handle holds, after all calls that came before. */
@@ -382,10 +384,7 @@ export class MailboxHandle {
    */
   depart() {
     if ((!this.#holding && this.#claiming === 0) || this.#closed) return;
-    const transaction = connection.beginAtOnce("departed");
-    if (transaction === undefined) return;
-    transaction.objectStore("departed").put(this.mailbox, this.#life.id);
-    transaction.commit();
+    if (!connection.writeAtOnce("departed", this.mailbox, this.#life.id)) return;
     this.#departures += 1;
     this.onDeparture?.();
     signals.publish({ mailbox: this.mailbox, depth: undefined });
@@ -514,7 +513,7 @@ export class MailboxHandle {
 
   get #terms() {
     const { maxDeliveries, lease } = this.#options;
-    return { maxDeliveries, lease, locked };
+    return { maxDeliveries, lease, locked: this.#life.locked };
   }
 
   /** Others may find something to claim. @param {Commit} commit */
@@ -639,7 +638,7 @@ export class MailboxHandle {
   /** Where no lock shows that this holder lives, a beat does, for as long as it holds something. @param {boolean} holding */
   #keepAlive(holding) {
     this.#holding = holding;
-    if (locked || (this.#heartbeat !== undefined) === holding) return;
+    if (this.#life.locked || (this.#heartbeat !== undefined) === holding) return;
     clearInterval(this.#heartbeat);
     this.#heartbeat = undefined;
     if (!holding) return;
@@ -654,6 +653,12 @@ export class MailboxHandle {
       });
     this.#heartbeat = setInterval(beat, this.#options.lease / 3);
   }
+}
+
+/** Asks what the browser tells of the storage. @template T @param {(storage: StorageManager) => Promise<T>} question @returns {Promise<T | undefined>} undefined where there is none to ask */
+async function ask(question) {
+  const storage = globalThis.navigator?.storage;
+  return storage && question(storage);
 }
 
 /** How long holders may be silent of whose death no lock tells. @param {Others} others */

@@ -77,6 +77,7 @@ export async function claim(commit, state, holder, terms, limit) {
       const entries = await commit.entries(state, claimed, INFLIGHT, LARGEST_BATCH);
       for (const place of places.slice(entries.length)) state.release(holder, place);
       if (entries.length === 1) state.standAlone(holder, places[0]);
+      commit.handedOut(state, holder, places.slice(0, entries.length));
       return { batch: packBatch(entries), changed: changed || entries.length > 0 };
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;

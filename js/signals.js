@@ -50,7 +50,11 @@ export class Signals {
   add(listener) {
     this.#listeners.add(listener);
     if (this.#channel !== undefined || typeof BroadcastChannel === "undefined") return;
-    this.#channel = new BroadcastChannel(CHANNEL);
+    try {
+      this.#channel = new BroadcastChannel(CHANNEL);
+    } catch {
+      return; // the browser refuses it here: whoever waits looks now and then all the same
+    }
     this.#channel.onmessage = ({ data }) => this.#receive(data);
     this.#greet();
   }

@@ -11,7 +11,7 @@
  */
 
 import { result } from "./database.js";
-import { isHeld, keepLock, locked } from "./holders.js";
+import { keepLock, unheldAmong } from "./holders.js";
 import { randomName } from "./ids.js";
 
 /** Transactions in a row that found no other writer, after which a context tries to have the mailbox to itself. */
@@ -90,13 +90,19 @@ export class Tenures {
 }
 
 /** The keys of revocations, in the store of the states. */
-export const revocations = () => IDBKeyRange.lowerBound([]);
+const revocations = () => IDBKeyRange.lowerBound([]);
 
-/** Deletes the revocations of contexts that are gone. @param {IDBObjectStore} store @param {(context: string) => boolean} gone */
+/** The contexts whose tenures were revoked. @param {IDBObjectStore} store @returns {Promise<string[]>} */
+export async function revokedContexts(store) {
+  const keys = /** @type {string[][]} */ (await result(store.getAllKeys(revocations())));
+  return keys.map(([, context]) => context);
+}
+
+/** Deletes the revocations of contexts that are gone. @param {IDBObjectStore} store @param {Set<string>} gone */
 export async function pruneRevocations(store, gone) {
   for (const key of await result(store.getAllKeys(revocations()))) {
     const [, context] = /** @type {string[]} */ (key);
-    if (gone(context)) store.delete(key);
+    if (gone.has(context)) store.delete(key);
   }
 }
 
@@ -105,8 +111,8 @@ function revoke(store, mailbox, context, token) {
   if (token !== undefined) store.put({ token }, [mailbox, context]);
 }
 
-/** Tells of contexts whether they are gone, where locks can tell. @returns {Promise<(context: string) => boolean>} */
-export async function goneContexts() {
-  const held = await isHeld();
-  return (context) => locked && !held(LOCK_PREFIX + context);
+/** Those of some contexts that are gone, where locks can tell. @param {string[]} contexts */
+export async function goneAmongContexts(contexts) {
+  const unheld = await unheldAmong(contexts.map((context) => LOCK_PREFIX + context));
+  return new Set(contexts.filter((context) => unheld.has(LOCK_PREFIX + context)));
 }

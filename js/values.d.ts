@@ -14,35 +14,41 @@ export type MessageStatus = "queued" | "inflight";
 /** "strict" waits until what is stored has reached the disk; with "relaxed" a power cut may lose the last commits. */
 export type Durability = "strict" | "relaxed";
 
-/** What is taken where bytes are asked for. The bytes are copied at the call; the buffer may be used again at once. */
-export type Bytes = ArrayBuffer | SharedArrayBuffer | ArrayBufferView;
+/** Bytes that are handed out, with a buffer of their own: a `Uint8Array<ArrayBuffer>`, as TypeScript has called it since 5.7. */
+export type OwnBytes = ReturnType<Uint8Array["slice"]>;
+
+/**
+ * What is taken where bytes are asked for, unless its memory is shared with other threads. The bytes are copied at the call;
+ * the buffer may be used again at once.
+ */
+export type Bytes = ArrayBuffer | Uint8Array | Uint8ClampedArray | Int8Array | DataView;
 
 /** What a handle is opened with. Two handles on one mailbox may differ. */
 export interface MailboxOptions {
   /** Messages that `dequeue`, `peek` and `deadLetters` give without a `limit`, and that `messages()` claims at a time; 32. */
-  batchSize?: number;
+  batchSize?: number | undefined;
   /** Failed deliveries after which a message becomes a dead letter; `Infinity`, the default, for never. */
-  maxDeliveries?: number;
+  maxDeliveries?: number | undefined;
   /**
    * Milliseconds without a sign of life after which this handle counts as gone, where there are no Web Locks to tell (a
    * page that is neither https nor localhost); 300,000. Elsewhere it means nothing.
    */
-  lease?: number;
+  lease?: number | undefined;
   /** Of what stores messages; "strict". A claim, an acknowledgement or a nack may always be relaxed. */
-  durability?: Durability;
+  durability?: Durability | undefined;
 }
 
 /** How one message is enqueued. */
 export interface EnqueueOptions {
   /** "normal" if it is not given. */
-  priority?: MessagePriority;
+  priority?: MessagePriority | undefined;
   /**
    * The message's id, a UUID. While a message with this id is in the mailbox (queued, inflight or a dead letter) nothing
    * is stored again, so an enqueue whose answer was lost can be repeated.
    */
-  messageId?: string;
+  messageId?: string | undefined;
   /** Milliseconds before which it is not handed out. */
-  delay?: number;
+  delay?: number | undefined;
 }
 
 /** A message to be enqueued. */
@@ -54,27 +60,27 @@ export interface NewMessage extends EnqueueOptions {
 
 export interface DequeueOptions {
   /** How many messages at most; the handle's `batchSize` if it is not given. */
-  limit?: number;
+  limit?: number | undefined;
   /** Milliseconds to wait for the first message, `Infinity` for ever; 0, not at all, if it is not given. */
-  wait?: number;
+  wait?: number | undefined;
   /** Ends the call, which then rejects with the signal's reason and hands nothing out. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 export interface PeekOptions {
   /** How many messages at most; the handle's `batchSize` if it is not given. */
-  limit?: number;
+  limit?: number | undefined;
   /** Only messages of this status. */
-  status?: MessageStatus;
+  status?: MessageStatus | undefined;
   /** How many of them are passed over, from the first on; 0 if it is not given. What is passed over is not read. */
-  offset?: number;
+  offset?: number | undefined;
 }
 
 export interface NackOptions {
   /** Milliseconds before which the message is not handed out again. */
-  delay?: number;
+  delay?: number | undefined;
   /** What went wrong: a text, or an error, which is kept as its text and stack. A dead letter shows the last one. */
-  error?: string | Error;
+  error?: string | Error | undefined;
 }
 
 /** A message as a mailbox hands it out or shows it. */
@@ -82,8 +88,8 @@ export interface MessageRecord {
   /** A canonical UUID. */
   readonly id: string;
   /** Who sent it, in the sender's own encoding. */
-  readonly sender: Uint8Array<ArrayBuffer>;
-  readonly payload: Uint8Array<ArrayBuffer>;
+  readonly sender: OwnBytes;
+  readonly payload: OwnBytes;
   readonly priority: MessagePriority;
   /** When it was enqueued. For people to read; order never depends on it. */
   readonly createdAt: Date;

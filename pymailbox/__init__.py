@@ -7,6 +7,7 @@ async with open_mailbox("inbox") as mailbox:
         await mailbox.ack(message.id)
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ._arguments import Durability
@@ -14,6 +15,8 @@ from ._errors import (
     ConnectionLostError,
     MailboxClosedError,
     MailboxError,
+    MissingImportError,
+    MissingNameError,
     Reject,
     StorageCorruptError,
     StorageFullError,
@@ -96,14 +99,35 @@ _LAZY = {
 }
 """Where names are that are imported when first asked for: a page has no use for sqlite3, nor CPython for the FFI."""
 
+_NAMES = __all__
+
+if not TYPE_CHECKING:
+    # asked for, it is made of the names that there are: a star import must not fail for want of sqlite3
+    del __all__
+
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return [public for public in _NAMES if public not in _LAZY or _is_there(public)]
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    try:
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    except MissingImportError as error:
+        if sys._getframe(1).f_code.co_name == "_handle_fromlist":
+            raise  # ``from pymailbox import NAME``, which would hide the text of an AttributeError
+        raise MissingNameError(str(error)) from error
+
+
+def _is_there(name: str) -> bool:
+    try:
+        __getattr__(name)
+    except MissingNameError:
+        return False
+    return True
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_NAMES, "__all__"})

@@ -6,14 +6,22 @@ Everything here runs before a verb touches its storage, so a bad argument never 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
+from ._buffers import copy_of, size_of
 from ._values import MessagePriority, MessageStatus, NewMessage
 
 Durability = Literal["strict", "relaxed"]
+
+LARGEST_MESSAGE = 64 * 1024 * 1024
+"""Bytes of sender and payload together. Every browser stores that much as one value; `js/arguments.js` has it too."""
+
+LARGEST_COUNT = 2**53 - 1
+"""The largest whole number that is exact in every store and in JavaScript."""
 
 LONGEST_DELAY = 100 * 365.25 * 86400.0
 """Seconds. A due time in milliseconds stays an exact integer in every store, far below 2**53."""
@@ -43,13 +51,10 @@ class Options(NamedTuple):
 def check_options(batch_size: Any, max_deliveries: Any, lease: Any, durability: Any) -> Options:
     if max_deliveries is not None:
         check_count("max_deliveries", max_deliveries)
-    if not _is_number(lease):
-        raise TypeError(f"lease must be a number of seconds, not {_kind(lease)}")
-    if not 0 < lease < math.inf:
-        raise ValueError(f"lease must be a positive, finite number of seconds, not {lease!r}")
+    check_period("lease", lease)
     if durability not in ("strict", "relaxed"):
         raise ValueError(f"durability must be 'strict' or 'relaxed', not {durability!r}")
-    return Options(check_count("batch_size", batch_size), max_deliveries, float(lease), durability)
+    return Options(_check_length("batch_size", batch_size), max_deliveries, float(lease), durability)
 
 
 def prepare_message(
@@ -58,9 +63,14 @@ def prepare_message(
     """The checked copy of a message; ``where`` goes before an argument's name, as in ``messages[3].``."""
     if type(priority) is not MessagePriority:
         raise TypeError(f"{where}priority must be a MessagePriority, not {priority!r}")
+    if type(sender) is bytes and type(payload) is bytes:
+        _check_size(len(sender) + len(payload), where)
+    else:
+        _check_size(size_of(f"{where}sender", sender) + size_of(f"{where}payload", payload), where)
+        sender, payload = copy_of(f"{where}sender", sender), copy_of(f"{where}payload", payload)
     return PreparedMessage(
-        _check_bytes(where, "sender", sender),
-        _check_bytes(where, "payload", payload),
+        sender,
+        payload,
         priority,
         None if message_id is None else check_id(message_id, f"{where}message_id"),
         0 if delay is None else check_delay(delay, f"{where}delay"),
@@ -86,6 +96,7 @@ def _is_plain(message: Any) -> bool:
         and type(message.sender) is bytes
         and type(message.payload) is bytes
         and type(message.priority) is MessagePriority
+        and len(message.sender) + len(message.payload) <= LARGEST_MESSAGE
         and message.message_id is None
         and message.delay is None
     )
@@ -122,14 +133,24 @@ def distinct_ids(ids: list[UUID]) -> list[UUID]:
 
 
 def check_limit(limit: Any) -> int | None:
-    return None if limit is None else check_count("limit", limit)
+    return None if limit is None else _check_length("limit", limit)
 
 
 def check_seconds(name: str, seconds: Any, most: float) -> None:
     if not _is_number(seconds):
         raise TypeError(f"{name} must be a number of seconds, not {_kind(seconds)}")
     if not 0 <= seconds <= most:
-        raise ValueError(f"{name} must be between 0 and {most:.0f} seconds, not {seconds!r}")
+        raise ValueError(f"{name} must be between 0 and {most:.0f} seconds, not {shown(seconds)}")
+
+
+def check_period(name: str, seconds: Any) -> None:
+    if not _is_number(seconds):
+        raise TypeError(f"{name} must be a number of seconds, not {_kind(seconds)}")
+    if not 0 < seconds <= LONGEST_DELAY:
+        raise ValueError(
+            f"{name} must be a positive number of seconds, at most {LONGEST_DELAY:.0f} (100 years), "
+            f"not {shown(seconds)}"
+        )
 
 
 def check_wait(wait: Any) -> float | None:
@@ -138,15 +159,23 @@ def check_wait(wait: Any) -> float | None:
         return None
     if not _is_number(wait):
         raise TypeError(f"wait must be a number of seconds, not {_kind(wait)}")
-    if not wait >= 0:
-        raise ValueError(f"wait must be 0 seconds or more, not {wait!r}")
+    if not (0 <= wait <= LONGEST_DELAY or wait == math.inf):
+        raise ValueError(
+            f"wait must be between 0 and {LONGEST_DELAY:.0f} seconds (100 years), or math.inf, not {shown(wait)}"
+        )
     return float(wait)
 
 
 def check_text(name: str, text: Any) -> str:
+    """A text that every store can keep."""
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a str, not {_kind(text)}")
-    return text
+    return storable(text)
+
+
+def storable(text: str) -> str:
+    """A text with its lone surrogates, which no UTF-8 can hold, as in ``\\udcff``. `js/arguments.js` does the same."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def prepare_sends(messages: Any) -> list[tuple[Any, PreparedMessage]]:
@@ -179,25 +208,37 @@ def check_delay(delay: Any, name: str = "delay") -> int:
     if not _is_number(seconds):
         raise TypeError(f"{name} must be a number of seconds or a timedelta, not {_kind(delay)}")
     if not 0 <= seconds <= LONGEST_DELAY:
-        raise ValueError(f"{name} must be between 0 and {LONGEST_DELAY:.0f} seconds (100 years), not {delay!r}")
+        raise ValueError(f"{name} must be between 0 and {LONGEST_DELAY:.0f} seconds (100 years), not {shown(delay)}")
     return math.ceil(seconds * 1000)
-
-
-def _check_bytes(where: str, name: str, value: Any) -> bytes:
-    if type(value) is bytes:
-        return value
-    try:
-        return bytes(memoryview(value))
-    except TypeError:
-        raise TypeError(f"{where}{name} must be bytes or another bytes-like value, not {_kind(value)}") from None
 
 
 def check_count(name: str, value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, not {_kind(value)}")
     if value < 1:
-        raise ValueError(f"{name} must be 1 or more, not {value}")
+        raise ValueError(f"{name} must be 1 or more, not {shown(value)}")
+    if value > LARGEST_COUNT:
+        raise ValueError(f"{name} must be at most {LARGEST_COUNT} (2**53 - 1), not {shown(value)}")
     return value
+
+
+def _check_size(size: int, where: str) -> None:
+    if size > LARGEST_MESSAGE:
+        raise ValueError(
+            f"{where}sender and payload must hold at most {LARGEST_MESSAGE} bytes (64 MiB) together, not {size}"
+        )
+
+
+def _check_length(name: str, value: Any) -> int:
+    """How many messages one answer may have at most: never more than a list can hold, which is 2**31 - 1 in a page."""
+    return min(check_count(name, value), sys.maxsize)
+
+
+def shown(value: Any) -> str:
+    """A number in the text of an error; Python refuses to write out an int of thousands of digits."""
+    return (
+        f"an int of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 128 else repr(value)
+    )
 
 
 def _is_number(value: Any) -> bool:

@@ -36,6 +36,14 @@ class UnknownSchemeError(StorageUnavailableError, ValueError):
     """The location names no backend that there is."""
 
 
+class MissingImportError(StorageUnavailableError, ImportError):
+    """A backend cannot be imported here."""
+
+
+class MissingNameError(StorageUnavailableError, AttributeError):
+    """A backend that cannot be imported here, as an attribute: ``hasattr`` and others that look around pass over it."""
+
+
 class StorageFullError(MailboxError):
     """The storage is full and nothing was stored. Free some space, or acknowledge messages, and try again."""
 

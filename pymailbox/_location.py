@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from ._errors import StorageUnavailableError, UnknownSchemeError
 
@@ -16,6 +17,9 @@ LONGEST_NAME = 200
 DEFAULT_SQLITE_FILE = "pymailbox.db"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+_MISLEADING = re.compile(r":memory:|file:.*", re.DOTALL | re.IGNORECASE)
+"""What SQLite and others take for a database in memory, or for a URL of a file."""
 
 _FORMS = {
     "indexeddb": "indexeddb://NAME",
@@ -51,6 +55,7 @@ def parse_location(location: Any) -> Location:
         raise ValueError(f"location must not be empty; {BACKENDS_TEXT}")
     url = _SCHEME.fullmatch(location)
     if url is None:
+        refuse_misleading(location, location)
         name = check_name(location)
         return Location("indexeddb", "", name) if IN_PYODIDE else Location("sqlite", DEFAULT_SQLITE_FILE, name)
     scheme, rest = url[1].lower(), url[2]
@@ -63,6 +68,22 @@ def parse_location(location: Any) -> Location:
             f"location {location!r} must look like {_FORMS[scheme]}, with '/', '?' and '#' percent-encoded"
         )
     return Location(scheme, "", check_name(_decode(location, rest)) if rest else None)
+
+
+def resolved(location: Location) -> Location:
+    """With an absolute path where there is one: a relative path is of the folder that the process is in now.
+
+    Raises:
+        StorageUnavailableError: that folder is gone.
+    """
+    if location.scheme != "sqlite":
+        return location
+    try:
+        return location._replace(database=str(Path(location.database).absolute()))
+    except OSError as error:
+        raise StorageUnavailableError(
+            f"location has the relative path {location.database}, and the current folder is gone. Use an absolute path"
+        ) from error
 
 
 def check_name(name: str) -> str:
@@ -78,6 +99,15 @@ def check_name(name: str) -> str:
     return name
 
 
+def refuse_misleading(location: str, text: str) -> None:
+    """A ``ValueError`` for a plain name or a path that is likely not meant as one."""
+    if _MISLEADING.fullmatch(text):
+        raise ValueError(
+            f"location {location!r} means a database in memory or a URL of a file elsewhere, and would be a plain name "
+            "here. Use memory://NAME for a mailbox in memory, sqlite:///FILE#NAME for one in a file"
+        )
+
+
 def require_name(location: Location) -> str:
     if location.name is None:
         raise ValueError(f"location must name a mailbox, as in {_FORMS[location.scheme]}")
@@ -86,10 +116,11 @@ def require_name(location: Location) -> str:
 
 def _parse_sqlite(location: str, rest: str) -> Location:
     path, fragment_sign, fragment = rest.partition("#")
+    refuse_misleading(location, unquote(path.removeprefix("/")))
     if not path.startswith("/") or "?" in path or "#" in fragment or path == "/":
         raise ValueError(
             f"location {location!r} must look like sqlite:///relative.db#NAME or sqlite:////absolute.db#NAME, "
-            "with '?' and '#' percent-encoded"
+            "with '?' and '#' percent-encoded. A mailbox in memory is memory://NAME"
         )
     file = _decode(location, path[1:])
     if "\0" in file:
@@ -107,5 +138,7 @@ def _decode(location: str, text: str) -> str:
         raise ValueError(f"location {location!r} does not decode to UTF-8") from None
 
 
-def missing_backend(scheme: str, why: str) -> StorageUnavailableError:
-    return StorageUnavailableError(f"{scheme}:// is not available here: {why}")
+def missing_backend(
+    scheme: str, why: str, kind: type[StorageUnavailableError] = StorageUnavailableError
+) -> StorageUnavailableError:
+    return kind(f"{scheme}:// is not available here: {why}")

@@ -111,10 +111,11 @@ class Mailbox(ABC):
     ) -> Coroutine[Any, Any, UUID]:
         """Stores one message and returns its id, after the message is committed.
 
-        ``sender`` and ``payload`` are stored as they were at the call; a buffer may be reused at once. The order of
-        calls on a handle is the order of its messages. While a message with ``message_id`` is still in the mailbox
-        nothing is stored again and the id is returned. With ``delay`` (seconds or a ``timedelta``) the message is not
-        handed out before then. Cancelled, the message was stored or was not; repeat it with the same ``message_id``.
+        ``sender`` and ``payload``, any buffers of bytes, are stored as they were at the call; a buffer may be reused at
+        once. They hold at most 64 MiB together. The order of calls on a handle is the order of its messages. While a
+        message with ``message_id`` is still in the mailbox nothing is stored again and the id is returned. With
+        ``delay`` (seconds or a ``timedelta``) the message is not handed out before then. Cancelled, the message was
+        stored or was not; repeat it with the same ``message_id``.
 
         Raises:
             TypeError, ValueError: an argument is no good; nothing was stored.
@@ -188,8 +189,8 @@ class Mailbox(ABC):
         """Gives a message that this handle holds back, at its old place in its priority, as a failed delivery.
 
         With ``delay`` (seconds or a ``timedelta``) it is not handed out before then. After ``max_deliveries`` failed
-        deliveries it becomes a dead letter instead, with the last ``error``. False, and nothing changes, if this handle
-        no longer holds it.
+        deliveries it becomes a dead letter instead, with the last ``error``; lone surrogates in it, which no UTF-8 can
+        hold, are stored as in ``\\udcff``. False, and nothing changes, if this handle no longer holds it.
         """
         self._lacks(Capability.NACK)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from types import TracebackType
+from typing import Any
 
 from ._arguments import Durability, Options, check_options
 from ._handle import EmbeddedMailbox
-from ._location import Location, parse_location
+from ._location import Location, parse_location, resolved
 from ._mailbox import Mailbox
 
 
@@ -48,10 +49,12 @@ def open_mailbox(
     Args:
         location: a plain name (IndexedDB in a browser, the file ``pymailbox.db`` on CPython) or a URL:
             ``indexeddb://NAME``, ``sqlite:///relative.db#NAME``, ``sqlite:////absolute.db#NAME``, ``memory://NAME``,
-            ``memory://``. In a URL a name is percent-encoded.
-        batch_size: messages that ``dequeue`` and ``peek`` give when they are called without a limit.
+            ``memory://``. In a URL a name is percent-encoded. A relative path is resolved at the call.
+        batch_size: messages that ``dequeue`` and ``peek`` give when they are called without a limit; at most 2**53 - 1,
+            as all counts.
         max_deliveries: failed deliveries after which a message becomes a dead letter; None for never.
-        lease: seconds without a sign of life after which a holder counts as gone, where the platform cannot tell.
+        lease: seconds without a sign of life after which a holder counts as gone, where the platform cannot tell; at
+            most 100 years.
         durability: ``"strict"`` waits until what is stored has reached the disk; ``"relaxed"`` leaves that to the
             system, and a power cut (not a crash of the program) may lose the last commits.
 
@@ -60,16 +63,24 @@ def open_mailbox(
         StorageUnavailableError: this platform lacks the backend, or its storage cannot be opened.
         StorageCorruptError: what is stored there is no mailbox.
     """
-    return MailboxOpening(parse_location(location), check_options(batch_size, max_deliveries, lease, durability))
+    return MailboxOpening(
+        resolved(parse_location(location)), check_options(batch_size, max_deliveries, lease, durability)
+    )
 
 
-async def list_mailboxes(location: str) -> list[str]:
+# The next two are not ``async`` either: what a relative path means is decided at the call.
+
+
+def list_mailboxes(location: str) -> Coroutine[Any, Any, list[str]]:
     """The names of all mailboxes in the database that ``location`` is in, sorted. Creates nothing."""
-    parsed = parse_location(location)
-    return await _backend(parsed).list_at(parsed)
+    return _list(resolved(parse_location(location)))
 
 
-async def delete_mailbox(location: str) -> bool:
+async def _list(location: Location) -> list[str]:
+    return await _backend(location).list_at(location)
+
+
+def delete_mailbox(location: str) -> Coroutine[Any, Any, bool]:
     """Deletes a mailbox with all that is in it, in one transaction; False if there was none.
 
     A handle that is open on it goes on with an empty mailbox.
@@ -77,7 +88,11 @@ async def delete_mailbox(location: str) -> bool:
     parsed = parse_location(location)
     if parsed.name is None:
         raise ValueError("location must name the mailbox to delete")
-    return await _backend(parsed).delete_at(parsed)
+    return _delete(resolved(parsed))
+
+
+async def _delete(location: Location) -> bool:
+    return await _backend(location).delete_at(location)
 
 
 def _backend(location: Location) -> type[EmbeddedMailbox]:

@@ -14,8 +14,10 @@ from enum import Enum, IntEnum
 from typing import Any, Protocol, Self, runtime_checkable
 from uuid import UUID
 
+from ._buffers import copy_of
+
 BytesLike = bytes | bytearray | memoryview
-"""What the verbs take where bytes are asked for."""
+"""What the verbs take where bytes are asked for: these, and any other buffer whose items are single bytes."""
 
 
 class _NamedEnum(Enum):
@@ -107,8 +109,8 @@ class NewMessage:
         """JSON-ready data."""
         delay = self.delay.total_seconds() if isinstance(self.delay, timedelta) else self.delay
         return {
-            "sender": _text_of(self.sender),
-            "payload": _text_of(self.payload),
+            "sender": _text_of(copy_of("sender", self.sender)),
+            "payload": _text_of(copy_of("payload", self.payload)),
             "priority": self.priority.to_dict(),
             "message_id": None if self.message_id is None else str(self.message_id),
             "delay": delay,
@@ -237,7 +239,7 @@ class MailboxDepthObserver(Protocol):
         """Called synchronously after an enqueue is committed and before it returns; keep it short."""
 
 
-def _text_of(data: BytesLike) -> str:
+def _text_of(data: bytes) -> str:
     return b64encode(data).decode("ascii")
 
 

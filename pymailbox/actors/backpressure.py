@@ -9,7 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from .._arguments import check_count
+from .._arguments import check_count, check_period
 from .._errors import MailboxClosedError, MailboxError
 from .._mailbox import Mailbox
 
@@ -59,8 +59,7 @@ class Backpressure:
         self._resume_at = pause_at // 2 if resume_at is None else resume_at
         if not isinstance(self._resume_at, int) or not 0 <= self._resume_at < pause_at:
             raise ValueError(f"resume_at must be an int from 0 up to below pause_at, not {resume_at!r}")
-        if not interval > 0:
-            raise ValueError(f"interval must be a positive number of seconds, not {interval!r}")
+        check_period("interval", interval)
         self._mailbox = mailbox
         self._interval = interval
         self._on_change = on_change

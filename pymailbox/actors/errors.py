@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import traceback
 
+from .._arguments import storable
+
 LONGEST_TEXT = 8_000
 """Characters. A failure is written with every retry, so its text must not outgrow the message."""
 
@@ -19,8 +21,8 @@ def traceback_of(error: BaseException) -> str:
 
 
 def shortened(text: str) -> str:
-    """At most ``LONGEST_TEXT`` characters of it, each of which can be stored: lone surrogates are escaped."""
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """At most ``LONGEST_TEXT`` characters of it as it is stored."""
+    text = storable(text)
     if len(text) <= LONGEST_TEXT:
         return text
     notice = _LEFT_OUT.format(len(text) - LONGEST_TEXT)

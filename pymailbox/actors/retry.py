@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import random as between_0_and_1
 from typing import Any
 
-from .._arguments import LONGEST_DELAY, check_count, check_seconds
+from .._arguments import LONGEST_DELAY, check_count, check_seconds, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +62,4 @@ def _check_between(name: str, value: Any, least: float, most: float) -> None:
         raise TypeError(f"{name} must be a number, not {type(value).__name__}")
     if not least <= value <= most or value == math.inf:
         limits = f"{least:g} or more" if most == math.inf else f"between {least:g} and {most:g}"
-        raise ValueError(f"{name} must be {limits}, and finite, not {value!r}")
+        raise ValueError(f"{name} must be {limits}, and finite, not {shown(value)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from .._location import DEFAULT_SQLITE_FILE, check_name, parse_location
+from .._location import DEFAULT_SQLITE_FILE, check_name, parse_location, refuse_misleading
 from .._open import MailboxOpening, list_mailboxes, open_mailbox
 from .errors import ProblemError, UsageError
 from .text import one_line
@@ -58,6 +58,7 @@ def _place_of(text: str) -> Place:
         return Place(location.database, location.name if "#" in text else None, is_url=True)
     if "\0" in text or not text:
         raise UsageError("LOCATION must be a file or the name of a mailbox")
+    refuse_misleading(text, text)
     if _is_there(text) or text == DEFAULT_SQLITE_FILE:
         return Place(text, None)
     file, sign, name = text.rpartition("#")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from .._archive import PAGE_BYTES, PAGE_MESSAGES, Adopted, Archive, WholeMessage
+from .._buffers import copy_of
 from .._mailbox import Mailbox
 from .._values import BytesLike
 from .lines import End, LineError, check_head, read_line
@@ -214,6 +215,4 @@ async def _pieces_of(source: Any) -> AsyncIterator[Any]:
 def _bytes_of(piece: Any) -> bytes:
     if isinstance(piece, str):
         return piece.encode("utf-8", "surrogatepass")
-    if isinstance(piece, (bytes, bytearray, memoryview)):
-        return bytes(piece)
-    raise TypeError(f"source must give bytes or text, not {type(piece).__name__}")
+    return copy_of("a piece of source", piece)

@@ -16,14 +16,12 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from .._archive import Death, WholeMessage
+from .._arguments import LARGEST_COUNT, LARGEST_MESSAGE, storable
 from .._values import MessagePriority, MessageStatus
 from ..backends._clock import milliseconds, moment
 
 FORMAT: Final = "pymailbox-export"
 VERSION: Final = 1
-
-MOST: Final = 2**53 - 1
-"""What a count may be: JSON's readers in JavaScript know no larger one."""
 
 _REQUIRED: Final = ("id", "sender", "payload", "priority", "created_at", "delivery_count")
 _OPTIONAL: Final = ("status", "due", "failures", "suspect", "error", "dead")
@@ -121,10 +119,13 @@ def read_line(line: bytes) -> WholeMessage | End:
             raise LineError(f"{_short.repr(name)} is no field of a message; is the file of a newer version?")
     field = _Fields(data)
     dead = data.get("dead")
+    sender, payload = field.read("sender", _read_bytes), field.read("payload", _read_bytes)
+    if len(sender) + len(payload) > LARGEST_MESSAGE:
+        raise LineError(f"sender and payload hold more than {LARGEST_MESSAGE} bytes (64 MiB) together")
     return WholeMessage(
         field.read("id", _read_id),
-        field.read("sender", _read_bytes),
-        field.read("payload", _read_bytes),
+        sender,
+        payload,
         field.read("priority", MessagePriority.from_dict),
         field.read("created_at", _read_time),
         field.read("delivery_count", _read_count),
@@ -213,7 +214,7 @@ def _read_time(value: Any) -> int:
 
 
 def _read_count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= MOST:
+    if type(value) is not int or not 0 <= value <= LARGEST_COUNT:
         raise LineError("must be a whole number, 0 or more")
     return value
 
@@ -227,5 +228,4 @@ def _read_flag(value: Any) -> bool:
 def _read_text(value: Any) -> str:
     if not isinstance(value, str):
         raise LineError("must be a string")
-    # a lone surrogate, which not every store can keep, becomes a question mark in a box
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return storable(value)

@@ -9,6 +9,12 @@ test("a bad argument is an error that names it, and nothing is written", async (
     const id = await mailbox.enqueue(none, new Uint8Array([1]));
     const moved = new Uint8Array([1, 2]);
     structuredClone(moved, { transfer: [moved.buffer] });
+    /** @type {any} newer than the types */
+    const shrinking = Reflect.construct(ArrayBuffer, [8, { maxByteLength: 8 }]);
+    const beyond = new Uint8Array(shrinking, 4);
+    shrinking.resize(2);
+    const one = new Uint8Array(1);
+    const largest = 64 * 1024 * 1024;
     const message = { sender: none, payload: none };
     /** @type {any} the types refuse all of these, too */
     const { openMailbox, deleteMailbox } = pymailbox;
@@ -22,6 +28,11 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["TypeError payload", () => any.enqueue(none)],
       ["TypeError payload", () => any.enqueue(none, moved)],
       ["TypeError payload", () => any.enqueue(none, moved.buffer)],
+      ["TypeError payload", () => any.enqueue(none, beyond)],
+      ["TypeError payload", () => any.enqueue(none, new Float64Array(1))],
+      ["RangeError sender", () => any.enqueue(one, new ArrayBuffer(largest))],
+      ["RangeError messages[1].sender", () => any.enqueueMany([message, { sender: one, payload: new ArrayBuffer(largest) }])],
+      ["RangeError messages[0][1].sender", () => any.ackAndSend(id, [[mailbox, { sender: one, payload: new ArrayBuffer(largest) }]])],
       ["TypeError options", () => any.enqueue(none, none, "high")],
       ["TypeError options", () => any.enqueue(none, none, null)],
       ["TypeError options", () => any.enqueue(none, none, { message_id: id })],
@@ -49,6 +60,9 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["RangeError limit", () => any.dequeue({ limit: 1.5 })],
       ["TypeError limit", () => any.dequeue({ limit: "3" })],
       ["TypeError options", () => any.dequeue(3)],
+      ["RangeError limit", () => any.dequeue({ limit: 2 ** 53 })],
+      ["TypeError limit", () => any.dequeue({ limit: 3n })],
+      ["RangeError wait", () => any.dequeue({ wait: 1e300 })],
       ["RangeError wait", () => any.dequeue({ wait: -1 })],
       ["RangeError wait", () => any.dequeue({ wait: NaN })],
       ["TypeError wait", () => any.dequeue({ wait: "1" })],
@@ -81,6 +95,8 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["RangeError name", () => openMailbox("a\nb")],
       ["RangeError name", () => openMailbox("\ud800")],
       ["RangeError name", () => openMailbox("x".repeat(201))],
+      ["RangeError name", () => openMailbox(":memory:")],
+      ["RangeError name", () => openMailbox("file:app.db")],
       ["RangeError name", () => openMailbox("indexeddb://a/b")],
       ["RangeError name", () => openMailbox("indexeddb://a%2")],
       ["RangeError name", () => openMailbox("indexeddb://%ff")],
@@ -90,7 +106,9 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["RangeError batchSize", () => openMailbox("a", { batchSize: 0 })],
       ["TypeError batchSize", () => openMailbox("a", { batchSize: "3" })],
       ["RangeError maxDeliveries", () => openMailbox("a", { maxDeliveries: 0.5 })],
+      ["RangeError maxDeliveries", () => openMailbox("a", { maxDeliveries: 2 ** 53 })],
       ["RangeError lease", () => openMailbox("a", { lease: Infinity })],
+      ["RangeError lease", () => openMailbox("a", { lease: 1e300 })],
       ["RangeError durability", () => openMailbox("a", { durability: "safe" })],
       ["TypeError options", () => openMailbox("a", { batch_size: 3 })],
       ["TypeError A", async () => Reflect.construct(pymailbox.Mailbox, [])],
@@ -114,6 +132,53 @@ test("a bad argument is an error that names it, and nothing is written", async (
   expect(outcomes.map(([, outcome]) => outcome)).toEqual(outcomes.map(([expected]) => expected));
 });
 
+test("a mailbox is not copied", async ({ page }) => {
+  const outcomes = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("copies");
+    const channel = new BroadcastChannel("copies");
+    const { port1 } = new MessageChannel();
+    const worker = new Worker(URL.createObjectURL(new Blob([""])));
+    const kept = await new Promise((resolve) => {
+      const opening = indexedDB.open("copies");
+      opening.onupgradeneeded = () => resolve(opening.result.createObjectStore("kept"));
+    });
+    const outcomes = [];
+    for (const copy of [
+      () => structuredClone(mailbox),
+      () => structuredClone({ in: [mailbox] }),
+      () => structuredClone(new Map([[mailbox, 1]])),
+      () => port1.postMessage(mailbox),
+      () => worker.postMessage({ mailbox }),
+      () => window.postMessage(mailbox),
+      () => channel.postMessage(mailbox),
+      () => kept.put(mailbox, 1),
+      () => JSON.stringify(mailbox),
+      () => JSON.stringify({ in: [mailbox] }),
+      () => ({ ...mailbox }),
+      () => Object.assign({}, mailbox),
+    ]) {
+      try {
+        outcomes.push(`${copy} copied ${JSON.stringify(copy())}`);
+      } catch (error) {
+        outcomes.push(String(error));
+      }
+    }
+    try {
+      outcomes.push(`kept ${history.pushState(mailbox, "")}`);
+    } catch (error) {
+      // Firefox says here no more than that it cannot be cloned
+      outcomes.push(error instanceof TypeError ? "DataCloneError" : /** @type {DOMException} */ (error).name);
+    }
+    await mailbox.enqueue(new Uint8Array(), new Uint8Array([1]));
+    outcomes.push((await mailbox.dequeue()).length, String(mailbox));
+    channel.close();
+    worker.terminate();
+    return outcomes;
+  });
+  const refused = "TypeError: A mailbox cannot be copied, sent or made into text: open it again, by its name, where it is needed.";
+  expect(outcomes).toEqual([...Array(12).fill(refused), "DataCloneError", 1, "[object Object]"]);
+});
+
 test("bytes are taken from any buffer or view, as they are at the call", async ({ page }) => {
   const payloads = await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("bytes", { batchSize: 100 });
@@ -122,7 +187,7 @@ test("bytes are taken from any buffer or view, as they are at the call", async (
     await mailbox.enqueue(sender, all.buffer);
     await mailbox.enqueue(sender, all.subarray(1, 3));
     await mailbox.enqueue(sender, new DataView(all.buffer, 4));
-    await mailbox.enqueue(sender, new Uint16Array(all.buffer, 2, 1));
+    await mailbox.enqueue(sender, new Int8Array(all.buffer, 2, 2));
     const frame = /** @type {HTMLIFrameElement} */ (document.body.appendChild(document.createElement("iframe")));
     const { ArrayBuffer: OtherBuffer } = /** @type {any} */ (frame.contentWindow);
     await mailbox.enqueue(sender, new OtherBuffer(1));

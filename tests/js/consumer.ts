@@ -23,6 +23,15 @@ const outbox: Mailbox = await openMailbox("outbox");
 
 const urgent: MessagePriority = MessagePriority.HIGH;
 const id: string = await inbox.enqueue(bytes("me"), new ArrayBuffer(8), { priority: urgent, delay: 1500 });
+// what is not given may be undefined, as where a header is not there
+const key: string | undefined = new Headers().get("Idempotency-Key") ?? undefined;
+await inbox.enqueue(bytes("me"), bytes("once"), { messageId: key, priority: undefined, delay: undefined });
+await openMailbox("inbox", { batchSize: undefined, maxDeliveries: undefined, lease: undefined, durability: undefined });
+await inbox.dequeue({ limit: undefined, wait: undefined, signal: undefined });
+await inbox.peek({ limit: undefined, status: undefined, offset: undefined });
+await inbox.nack(id, { delay: undefined, error: undefined });
+await inbox.deadLetters({ limit: undefined, offset: undefined });
+inbox.messages({ signal: undefined });
 const messages: NewMessage[] = [{ sender: bytes("me"), payload: new DataView(new ArrayBuffer(1)), messageId: id }];
 const ids: string[] = await inbox.enqueueMany(messages);
 
@@ -61,6 +70,8 @@ inspector.name = 5;
 
 // @ts-expect-error a text is no bytes
 await inbox.enqueue("me", bytes("text"));
+// @ts-expect-error numbers of 64 bits are no bytes
+await inbox.enqueue(bytes("me"), new Float64Array(1));
 // @ts-expect-error there is no such option
 await inbox.enqueue(bytes("me"), bytes("text"), { message_id: id });
 // @ts-expect-error there is no such priority

@@ -34,12 +34,23 @@ def run(project: Path, *command: str) -> str:
 
 
 @pytest.mark.parametrize("resolution", ["nodenext", "bundler"])
-def test_consumer_is_type_checked(project: Path, resolution: str) -> None:
+@pytest.mark.parametrize("typescript", ["typescript", "typescript-5.4"])
+def test_consumer_is_type_checked(project: Path, typescript: str, resolution: str) -> None:
+    """With the newest TypeScript and the oldest that docs/javascript.md names, as strictly as may be."""
     (project / "consumer.ts").write_text(CONSUMER.read_text())
-    module = "nodenext" if resolution == "nodenext" else "esnext"
-    options = ["--strict", "--noEmit", "--target", "es2022", "--lib", "es2022,dom,dom.iterable", "--types", ""]
-    tsc = str(ROOT / "node_modules" / ".bin" / "tsc")
-    run(project, tsc, *options, "--module", module, "--moduleResolution", resolution, "consumer.ts")
+    options = {
+        "strict": True,
+        "exactOptionalPropertyTypes": True,
+        "skipLibCheck": False,
+        "noEmit": True,
+        "target": "es2022",
+        "lib": ["es2022", "dom", "dom.iterable"],
+        "types": [],
+        "module": "nodenext" if resolution == "nodenext" else "esnext",
+        "moduleResolution": resolution,
+    }
+    (project / "tsconfig.json").write_text(json.dumps({"compilerOptions": options, "files": ["consumer.ts"]}))
+    run(project, "node", str(ROOT / "node_modules" / typescript / "bin" / "tsc"), "--project", "tsconfig.json")
 
 
 def test_it_says_by_class_that_node_has_no_indexeddb(project: Path) -> None:

@@ -51,6 +51,17 @@ _js_message = run_js(
     })
     """
 )
+# Of other buffers than of bytes, and of one that nothing can be read from any more.
+_js_numbers = run_js("() => new Float64Array(2)")
+_js_transferred = run_js(
+    """
+    () => {
+      const view = new Uint8Array(1);
+      structuredClone(view, { transfer: [view.buffer] });
+      return view;
+    }
+    """
+)
 _js_import = run_js("(url) => import(url)")
 
 # The channel on which the engines tell news; what is posted there last arrives last.
@@ -353,10 +364,10 @@ def _js(value: Any) -> Any:
     match value:
         case None:
             return jsnull
+        case int() if 2**31 <= abs(value) < 2**53:
+            return float(value)  # some of these would become a BigInt
         case bool() | int() | float() | str():
             return value
-        case bytes() | bytearray() | memoryview():
-            return to_js(bytes(value))
         case NewMessage():
             how = _js_how(value.priority, value.message_id, value.delay)
             return _js_message(_js(value.sender), _js(value.payload), *how)
@@ -364,9 +375,13 @@ def _js(value: Any) -> Any:
             return Object.fromEntries(to_js([[key, item] for key, item in value.items()]))
         case _ if hasattr(value, "typeof"):
             return value
-    with contextlib.suppress(TypeError):
-        return to_js(bytes(memoryview(value)))
-    return to_js([_js(item) for item in value]) if isinstance(value, Iterable) else Object.new()
+    try:
+        view = memoryview(value)
+    except TypeError:
+        return to_js([_js(item) for item in value]) if isinstance(value, Iterable) else Object.new()
+    except ValueError:
+        return _js_transferred()
+    return to_js(bytes(view)) if view.itemsize == 1 else _js_numbers()
 
 
 def _js_how(priority: Any, message_id: Any, delay: Any) -> tuple[Any, Any, Any]:

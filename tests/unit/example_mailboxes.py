@@ -424,12 +424,12 @@ class SmallMailbox(_Stored):
 
     async def dead_letter(self, message_id: UUID, reason: str) -> bool:
         check_id(message_id)
-        check_text("reason", reason)
+        text = check_text("reason", reason)
         with self.call():
             await self.turn()
             entry = self.held_as(message_id)
             if entry is not None:
-                self.bury(entry, reason)
+                self.bury(entry, text)
             return entry is not None
 
     async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:

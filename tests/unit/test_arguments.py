@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import array
+import ctypes
+import json
 import math
+import pickle
+import subprocess
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +20,7 @@ import pytest
 
 from pymailbox import MessagePriority, MessageStatus, NewMessage
 from pymailbox import _arguments as arguments
-from pymailbox._arguments import Options, PreparedMessage, prepare_message, prepare_messages
+from pymailbox._arguments import Options, PreparedMessage, prepare_message, prepare_messages, prepare_sends
 
 ID = UUID(int=7)
 NORMAL, HIGH = MessagePriority.NORMAL, MessagePriority.HIGH
@@ -37,7 +43,12 @@ def options(**changes: Any) -> Options:
         (bytearray(b"abc"), b"abc"),
         (memoryview(b"a-b-c")[::2], b"abc"),
         (array.array("B", b"abc"), b"abc"),
-        (memoryview(bytes(6)).cast("B", (2, 3)), bytes(6)),
+        (memoryview(bytes(range(6))).cast("B", (2, 3)), bytes(range(6))),
+        (memoryview(bytes(range(6))).cast("B", (2, 3))[::-1], bytes((3, 4, 5, 0, 1, 2))),
+        (array.array("b", [-1]), b"\xff"),
+        (memoryview(b"abc").cast("c"), b"abc"),
+        ((ctypes.c_ubyte * 3)(*b"abc"), b"abc"),
+        (pickle.PickleBuffer(b"abc"), b"abc"),
         (b"", b""),
     ],
 )
@@ -82,7 +93,43 @@ def test_delay_becomes_milliseconds_rounded_up(delay: Any, milliseconds: int) ->
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: prepare(sender="text"), TypeError, "sender must be bytes or another bytes-like value, not str"),
+        (
+            lambda: prepare(sender="text"),
+            TypeError,
+            "sender must be bytes or another bytes-like .* not str; text.encode",
+        ),
+        (
+            lambda: prepare(sender=array.array("d", [1])),
+            TypeError,
+            "sender must be .* not array with items of the format",
+        ),
+        (lambda: prepare(payload=array.array("i", [1])), TypeError, "payload must be .* with items of the format 'i'"),
+        (
+            lambda: prepare(payload=(ctypes.c_char_p * 1)(b"x")),
+            TypeError,
+            "payload must be .* not c_char_p_Array_1 with",
+        ),
+        (lambda: prepare(payload=ctypes.c_ubyte(7)), TypeError, "payload must be bytes .* not c_ubyte$"),
+        (lambda: prepare(payload=memoryview(bytes(8)).cast("P")), TypeError, "payload must be .* of the format 'P'"),
+        (lambda: prepare(payload=memoryview(bytes(8)).cast("?")), TypeError, r"payload must be .* of the format '\?'"),
+        (lambda: prepare(payload=released()), TypeError, "payload has no bytes that can be read: .* released"),
+        (
+            lambda: prepare(sender=b"x", payload=too_large(0)),
+            ValueError,
+            "sender and payload must hold at most 67108864",
+        ),
+        (lambda: prepare(payload=too_large(1)), ValueError, r"payload must .* \(64 MiB\) together, not 67108866"),
+        (lambda: prepare(sender=memoryview(too_large(1))), ValueError, "sender and payload must hold at most"),
+        (
+            lambda: prepare_messages([NewMessage(b"", b""), NewMessage(b"", too_large(1))]),
+            ValueError,
+            r"messages\[1\].sender and payload must hold at most",
+        ),
+        (
+            lambda: prepare_sends([(None, NewMessage(b"", too_large(1)))]),
+            ValueError,
+            r"messages\[0\]\[1\].sender and payload must hold at most",
+        ),
         (lambda: prepare(sender=5), TypeError, "sender must be .* not int"),
         (lambda: prepare(payload=None), TypeError, "payload must be .* not None"),
         (lambda: prepare(payload=[1]), TypeError, "payload must be .* not list"),
@@ -96,6 +143,8 @@ def test_delay_becomes_milliseconds_rounded_up(delay: Any, milliseconds: int) ->
         (lambda: prepare(delay=math.inf), ValueError, "delay must be between .* not inf"),
         (lambda: prepare(delay=math.nan), ValueError, "delay must be between .* not nan"),
         (lambda: prepare(delay=arguments.LONGEST_DELAY + 1), ValueError, "delay must be between"),
+        (lambda: prepare(delay=10**400), ValueError, "delay must be between .* not an int of 1329 bits"),
+        (lambda: prepare(delay=timedelta.max), ValueError, "delay must be between"),
         (lambda: prepare(delay="1"), TypeError, "delay must be a number of seconds or a timedelta, not str"),
         (lambda: prepare(delay=True), TypeError, "delay must be a number of seconds or a timedelta, not bool"),
         (lambda: prepare(delay=Decimal(1)), TypeError, "delay must be a number"),
@@ -120,10 +169,23 @@ def test_delay_becomes_milliseconds_rounded_up(delay: Any, milliseconds: int) ->
         (lambda: arguments.check_ids([ID, 7]), TypeError, r"ids\[1\] must be a uuid.UUID, not int"),
         (lambda: arguments.check_limit(0), ValueError, "limit must be 1 or more, not 0"),
         (lambda: arguments.check_limit(-3), ValueError, "limit must be 1 or more, not -3"),
+        (
+            lambda: arguments.check_limit(2**53),
+            ValueError,
+            r"limit must be at most 9007199254740991 \(2\*\*53 - 1\), not 90",
+        ),
+        (lambda: arguments.check_limit(10**5000), ValueError, "limit must be at most .* not an int of 16610 bits"),
+        (lambda: arguments.check_limit(-(10**5000)), ValueError, "limit must be 1 or more, not an int of 16610 bits"),
         (lambda: arguments.check_limit(1.0), TypeError, "limit must be an int, not float"),
         (lambda: arguments.check_limit(True), TypeError, "limit must be an int, not bool"),
-        (lambda: arguments.check_wait(-0.1), ValueError, "wait must be 0 seconds or more, not -0.1"),
-        (lambda: arguments.check_wait(math.nan), ValueError, "wait must be 0 seconds or more, not nan"),
+        (
+            lambda: arguments.check_wait(-0.1),
+            ValueError,
+            "wait must be between 0 and 3155760000 .* or math.inf, not -0.1",
+        ),
+        (lambda: arguments.check_wait(math.nan), ValueError, "wait must be between .* not nan"),
+        (lambda: arguments.check_wait(1e10), ValueError, "wait must be between .* not 10000000000.0"),
+        (lambda: arguments.check_wait(10**400), ValueError, "wait must be between .* not an int of 1329 bits"),
         (lambda: arguments.check_wait("1"), TypeError, "wait must be a number of seconds, not str"),
         (lambda: arguments.check_status("queued"), TypeError, "status must be a MessageStatus or None, not 'queued'"),
         (lambda: arguments.check_observer(print), TypeError, "observer must have a method on_depth_change"),
@@ -131,9 +193,17 @@ def test_delay_becomes_milliseconds_rounded_up(delay: Any, milliseconds: int) ->
         (lambda: options(batch_size="32"), TypeError, "batch_size must be an int, not str"),
         (lambda: options(max_deliveries=0), ValueError, "max_deliveries must be 1 or more, not 0"),
         (lambda: options(max_deliveries=2.5), TypeError, "max_deliveries must be an int, not float"),
-        (lambda: options(lease=0), ValueError, "lease must be a positive, finite number of seconds, not 0"),
-        (lambda: options(lease=math.inf), ValueError, "lease must be a positive, finite number"),
-        (lambda: options(lease=math.nan), ValueError, "lease must be a positive, finite number"),
+        (lambda: options(max_deliveries=2**53), ValueError, "max_deliveries must be at most 9007199254740991"),
+        (lambda: options(batch_size=2**63), ValueError, "batch_size must be at most 9007199254740991"),
+        (
+            lambda: options(lease=0),
+            ValueError,
+            "lease must be a positive number of seconds, at most 3155760000 .* not 0",
+        ),
+        (lambda: options(lease=math.inf), ValueError, "lease must be a positive number"),
+        (lambda: options(lease=math.nan), ValueError, "lease must be a positive number"),
+        (lambda: options(lease=10**400), ValueError, "lease must be a positive number .* not an int of 1329 bits"),
+        (lambda: options(lease=True), TypeError, "lease must be a number of seconds, not bool"),
         (lambda: options(lease="300"), TypeError, "lease must be a number of seconds, not str"),
         (
             lambda: options(durability="eventual"),
@@ -146,6 +216,52 @@ def test_delay_becomes_milliseconds_rounded_up(delay: Any, milliseconds: int) ->
 def test_bad_arguments_are_named(call: Callable[[], Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         call()
+
+
+def released() -> memoryview:
+    view = memoryview(b"released")
+    view.release()
+    return view
+
+
+def too_large(by: int) -> bytes:
+    return bytes(arguments.LARGEST_MESSAGE + by)
+
+
+def test_what_is_too_large_is_not_copied() -> None:
+    buffer = bytearray(arguments.LARGEST_MESSAGE + 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="payload"):
+            prepare(payload=buffer)
+        assert tracemalloc.get_traced_memory()[1] < 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_refused_buffer_can_be_resized() -> None:
+    buffer = bytearray(arguments.LARGEST_MESSAGE + 1)
+    with pytest.raises(ValueError, match="payload") as refused:
+        prepare(payload=buffer)
+    buffer.clear()  # a BufferError if something looked at it still
+    assert refused.value.__traceback__ is not None
+
+
+def test_text_is_made_storable() -> None:
+    assert arguments.check_text("error", "no file \udcff.txt, half \ud83d, whole 🙃") == (
+        r"no file \udcff.txt, half \ud83d, whole 🙃"
+    )
+
+
+def test_both_languages_have_the_same_limits() -> None:
+    script = """
+        import * as limits from "./js/arguments.js";
+        console.log(JSON.stringify([limits.LARGEST_MESSAGE, limits.LONGEST_DELAY, Number.MAX_SAFE_INTEGER]));
+    """
+    command = ["node", "--input-type=module", "--eval", script]
+    run = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    ours = [arguments.LARGEST_MESSAGE, arguments.LONGEST_DELAY * 1000, arguments.LARGEST_COUNT]
+    assert json.loads(run.stdout) == ours
 
 
 def test_good_arguments_pass() -> None:

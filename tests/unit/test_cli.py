@@ -241,6 +241,8 @@ def test_locked_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (["peek", "inbox", "--limit", "0"], "must be a whole number, 1 or more, not '0'"),
         (["peek", ""], "LOCATION must be a file or the name of a mailbox"),
         (["peek", "memory://inbox"], "the command line works on SQLite files"),
+        (["enqueue", ":memory:"], "means a database in memory"),
+        (["enqueue", "file:app.db#inbox"], "means a database in memory or a URL of a file elsewhere"),
         (["peek", "nonsense://inbox"], "unknown scheme"),
         (["peek", "sqlite:///a.db?x"], "must look like sqlite:///"),
         (["peek", "a.db#b", "-m", "c"], "names a mailbox already"),

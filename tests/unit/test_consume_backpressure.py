@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -177,6 +178,9 @@ async def test_room_outside_is_an_error() -> None:
         ({"pause_at": 2, "resume_at": 2}, ValueError, "resume_at"),
         ({"pause_at": 2, "resume_at": -1}, ValueError, "resume_at"),
         ({"pause_at": 2, "interval": 0}, ValueError, "interval"),
+        ({"pause_at": 2, "interval": math.inf}, ValueError, "interval"),
+        ({"pause_at": 2, "interval": "1"}, TypeError, "interval"),
+        ({"pause_at": 2**53}, ValueError, "pause_at"),
     ],
 )
 async def test_bad_argument_is_named(options: Any, error: type[Exception], name: str) -> None:

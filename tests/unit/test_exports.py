@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,62 @@ def test_star_import_gives_the_public_names(module: Any) -> None:
     namespace: dict[str, Any] = {}
     exec(f"from {module.__name__} import *", namespace)
     assert set(module.__all__) == set(namespace) - {"__builtins__"}
+
+
+HIDING = "import sys\nsys.modules[{module!r}] = None\n"
+
+LOOKING = """
+import inspect, pkgutil, pydoc
+import pymailbox, pymailbox.testing
+
+namespace = {}
+exec("from pymailbox import *", namespace)
+exec("from pymailbox.testing import *", namespace)
+assert "open_mailbox" in namespace and "MemoryMailbox" in namespace and "IndexedDbMailbox" in namespace
+assert "SqliteMailbox" not in namespace
+assert "SqliteMailbox" not in pymailbox.__all__
+assert not hasattr(pymailbox, "SqliteMailbox")
+assert getattr(pymailbox, "SqliteMailbox", None) is None
+assert "MemoryMailbox" in dict(inspect.getmembers(pymailbox))
+assert "MemoryMailbox" in pydoc.render_doc(pymailbox)
+modules = pkgutil.walk_packages(pymailbox.__path__, "pymailbox.")
+assert "pymailbox.backends.memory.mailbox" in [module.name for module in modules]
+
+# a package of its own in some versions of Pyodide, to be loaded later
+for name in ("sqlite3", "_sqlite3"):
+    sys.modules.pop(name, None)
+assert "SqliteMailbox" in pymailbox.__all__
+"""
+
+ASKING = """
+import asyncio
+import pymailbox
+
+for code in (
+    "pymailbox.SqliteMailbox",
+    "from pymailbox import SqliteMailbox",
+    "from pymailbox.backends.sqlite import SqliteMailbox",
+    "asyncio.run(pymailbox.list_mailboxes('sqlite:///never.db'))",
+    "asyncio.run(pymailbox.delete_mailbox('inbox'))",
+):
+    try:
+        exec(code)
+    except pymailbox.StorageUnavailableError as error:
+        assert "sqlite:// is not available here" in str(error), error
+        assert "Install one that has it" in str(error), error
+    else:
+        raise AssertionError(code)
+"""
+
+
+@pytest.mark.parametrize("module", ["sqlite3", "_sqlite3"])
+@pytest.mark.parametrize("script", [LOOKING, ASKING], ids=["looking", "asking"])
+def test_without_sqlite(module: str, script: str, tmp_path: Path) -> None:
+    code = HIDING.format(module=module) + script
+    environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

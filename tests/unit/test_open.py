@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,39 @@ async def test_plain_name_is_a_sqlite_file(in_tmp_path: Path) -> None:
         assert (await same.status()).queued_messages == 1
 
 
+async def test_relative_path_is_resolved_at_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    for location in ("sqlite:///file.db#inbox", "inbox"):
+        monkeypatch.chdir(here)
+        opening = open_mailbox(location)
+        monkeypatch.chdir(elsewhere)
+        async with opening as mailbox:
+            await mailbox.enqueue(b"sender", b"payload")
+        monkeypatch.chdir(here)
+        listing = list_mailboxes(location)
+        monkeypatch.chdir(elsewhere)
+        assert await listing == ["inbox"]
+        monkeypatch.chdir(here)
+        deleting = delete_mailbox(location)
+        monkeypatch.chdir(elsewhere)
+        assert await deleting is True
+    assert {file.name for file in here.glob("*.db")} == {"file.db", "pymailbox.db"}
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a folder that somebody is in cannot be removed")
+def test_relative_path_without_a_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for use in (open_mailbox, list_mailboxes, delete_mailbox):
+        with pytest.raises(StorageUnavailableError, match="the current folder is gone"):
+            use("sqlite:///file.db#inbox")
+
+
 async def test_schemes_lead_to_their_classes(in_tmp_path: Path) -> None:
     async with open_mailbox("memory://inbox") as memory, open_mailbox("sqlite:///file.db") as sqlite:
         assert isinstance(memory, MemoryMailbox)
@@ -172,6 +206,61 @@ async def test_bad_locations_to_list_and_delete(
 ) -> None:
     with pytest.raises(error, match="location"):
         await use(location)
+
+
+IN_SUBINTERPRETER = """
+import sys
+code = '''
+import asyncio
+from pymailbox import StorageUnavailableError, open_mailbox
+
+async def use(location):
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue(b"sender", b"payload")
+        print([record.payload for record in await mailbox.dequeue()], flush=True)
+
+asyncio.run(use("memory://"))
+try:
+    asyncio.run(use("sqlite:///file.db"))
+except StorageUnavailableError as error:
+    print(error, flush=True)
+'''
+if sys.version_info >= (3, 13):
+    import _interpreters as interpreters
+    made = interpreters.create("isolated")
+    failure = interpreters.exec(made, code)
+    assert failure is None, failure
+else:
+    import _xxsubinterpreters as interpreters
+    made = interpreters.create(isolated=True)
+    interpreters.run_string(made, code)
+interpreters.destroy(made)
+"""
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="others have no subinterpreters")
+def test_isolated_subinterpreter_has_memory_only(tmp_path: Path) -> None:
+    environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", IN_SUBINTERPRETER]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    # not its exit code: some versions of CPython crash when they end after a subinterpreter had asyncio
+    assert len(run.stdout.splitlines()) == 2, run.stderr
+    memory, sqlite = run.stdout.splitlines()
+    assert memory == "[b'payload']"
+    assert "file.db: the thread that works on it cannot be started" in sqlite
+    assert "open the mailbox in the main interpreter" in sqlite
+
+
+async def test_mailbox_opens_once_there_is_a_thread_for_it(in_tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(StorageUnavailableError, match=r"file\.db: the thread .* \(can't start new thread\)"):
+            await open_mailbox("sqlite:///file.db")
+    async with open_mailbox("sqlite:///file.db") as mailbox:
+        await mailbox.enqueue(b"sender", b"payload")
 
 
 def test_importing_loads_no_backend() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import ast
 import json
 import re
 import sqlite3
 import tracemalloc
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -180,9 +182,35 @@ async def test_lone_surrogate_is_no_obstacle(tmp_path: Path) -> None:
     async with open_mailbox("memory://") as mailbox, open_mailbox(f"sqlite:///{tmp_path}/a.db") as target:
         await mailbox.enqueue(b"", b"")
         [record] = await mailbox.dequeue()
-        await mailbox.dead_letter(record.id, "a\ud800b 🙃")
-        assert (await import_(target, export(mailbox))).refused == []
-        assert [letter.reason for letter in await target.dead_letters()] == ["a\ufffdb 🙃"]
+        await mailbox.dead_letter(record.id, "🙃")
+        # as another program, or an older version, may have written it
+        lines = [line.replace(b"\\ud83d\\ude43", rb"a\ud800b \ud83d\ude43") async for line in export(mailbox)]
+        assert (await import_(target, lines)).refused == []
+        assert [letter.reason for letter in await target.dead_letters()] == [r"a\ud800b 🙃"]
+
+
+def zeros(count: int) -> str:
+    return b64encode(bytes(count)).decode()
+
+
+async def test_line_with_a_message_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pymailbox.transfer.lines.LARGEST_MESSAGE", 6)
+    sizes = [(2, 4), (2, 5), (7, 0), (0, 6)]
+    lines = [
+        line_of(GOOD | {"id": str(uuid4()), "sender": zeros(sender), "payload": zeros(payload)})
+        for sender, payload in sizes
+    ]
+    async with open_mailbox("memory://") as mailbox:
+        report = await import_(mailbox, [HEAD, *lines])
+        assert (report.stored, [refused.line for refused in report.refused]) == (2, [3, 4])
+        assert "sender and payload hold more than 6 bytes" in str(report.refused[0])
+
+
+@pytest.mark.parametrize("piece", [array.array("d", [1.0]), memoryview(bytes(8)).cast("I"), 5, None])
+async def test_pieces_are_bytes_or_text(piece: Any) -> None:
+    async with open_mailbox("memory://") as mailbox:
+        with pytest.raises(TypeError, match="a piece of source must be bytes"):
+            await import_(mailbox, [HEAD, piece])
 
 
 async def test_error_says_how_much_is_stored() -> None:

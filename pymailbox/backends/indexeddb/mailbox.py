@@ -47,7 +47,11 @@ class IndexedDbMailbox(EmbeddedMailbox):
         name = require_name(location)
         js_engine = await load_engine()
         js_opening = js_engine.MailboxHandle.beginToOpen(
-            name, options.durability, options.max_deliveries or 0, options.lease * 1000
+            name,
+            options.durability,
+            # a float, since a large int would become a BigInt
+            float(options.max_deliveries or 0),
+            options.lease * 1000,
         )
         try:
             with our_errors():

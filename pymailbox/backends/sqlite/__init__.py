@@ -8,14 +8,18 @@ has it) and ``session`` (the counters, as the connection knows them). ``holders`
 they have. ``schema`` is the layout, and opens the file; ``errors`` is the one table of what can go wrong.
 """
 
-from ..._location import missing_backend
+from ..._errors import MissingImportError
+from ..._location import IN_PYODIDE, missing_backend
 
 try:
     import sqlite3  # noqa: F401
 except ImportError as error:
-    raise missing_backend(
-        "sqlite", "this Python was built without its sqlite3 module. Install one that has it"
-    ) from error
+    why = (
+        'Python\'s sqlite3 module is a package of its own here. Load it first, with pyodide.loadPackage("sqlite3")'
+        if IN_PYODIDE
+        else f"this Python was built without its sqlite3 module, or cannot load it ({error}). Install one that has it"
+    )
+    raise missing_backend("sqlite", why, MissingImportError) from error
 
 from .mailbox import SqliteMailbox
 

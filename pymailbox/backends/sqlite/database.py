@@ -28,6 +28,7 @@ from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+from ..._errors import StorageUnavailableError
 from ..._location import IN_PYODIDE
 from .._waiting import Exchange
 from . import locks
@@ -250,8 +251,15 @@ class _ThreadWorker(_Worker):
         self._at_once_until = self._not_at_once_until = self._average = 0.0
         self._wakes_at = 0.0
         """When the thread looks next, if nothing comes in."""
-        # a daemon: a handle that nobody closed must not keep the interpreter from exiting
-        threading.Thread(target=self._work, name=f"pymailbox {engine.file}", daemon=True).start()
+        try:
+            # a daemon: a handle that nobody closed must not keep the interpreter from exiting
+            threading.Thread(target=self._work, name=f"pymailbox {engine.file}", daemon=True).start()
+        except RuntimeError as error:
+            raise StorageUnavailableError(
+                f"the mailbox file {engine.file}: the thread that works on it cannot be started ({error}). In an "
+                "isolated subinterpreter none can: open the mailbox in the main interpreter. Elsewhere end other "
+                "threads first"
+            ) from error
 
     @property
     def _under_way(self) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import array
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
+from ..._arguments import LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY
 from ..._mailbox import Capability, Mailbox
 from ..._values import NewMessage
 from .._bench import Bench, drain, numbered, payloads_of, send
@@ -47,6 +49,52 @@ async def check_payload_must_be_bytes(bench: Bench) -> None:
     await _expect_refused(mailbox, "payload", ["text", None, 5, {}], lambda bad: mailbox.enqueue(b"", bad))
 
 
+def _no_bytes() -> list[Any]:
+    """Buffers whose items are no bytes, such as addresses, and one that nothing can be read from any more."""
+    released = memoryview(b"released")
+    released.release()
+    addresses = memoryview(bytes(16)).cast("P")
+    return [array.array("d", [1.5]), array.array("H", [1, 513]), addresses, released]
+
+
+@check()
+async def check_buffer_must_be_of_bytes(bench: Bench) -> None:
+    """A buffer of anything else than single bytes is refused, and so is one that was released."""
+    mailbox = await bench.open()
+    await _expect_refused(mailbox, "sender", _no_bytes(), lambda bad: mailbox.enqueue(bad, b""))
+    other = await bench.open("payload")
+    await _expect_refused(other, "payload", _no_bytes(), lambda bad: other.enqueue(b"", bad))
+    if Capability.ENQUEUE_MANY in mailbox.capabilities:
+        batches = await bench.open("batches")
+        good = NewMessage(b"", b"")
+        await _expect_refused(
+            batches, "payload", _no_bytes(), lambda bad: batches.enqueue_many([good, NewMessage(b"", bad)])
+        )
+
+
+@check()
+async def check_message_holds_64_mib_at_most(bench: Bench) -> None:
+    """Sender and payload of more than 64 MiB together are refused, alone, in a batch and as a send."""
+    mailbox = await bench.open()
+    large = bytes(LARGEST_MESSAGE)
+    calls: list[tuple[Capability | None, Callable[[UUID], Awaitable[object]]]] = [
+        (None, lambda _: mailbox.enqueue(b"x", large)),
+        (
+            Capability.ENQUEUE_MANY,
+            lambda _: mailbox.enqueue_many([NewMessage(b"", b""), NewMessage(b"x", large)]),
+        ),
+        (Capability.ACK_AND_SEND, lambda held: mailbox.ack_and_send(held, [(mailbox, NewMessage(b"x", large))])),
+    ]
+    held = await mailbox.enqueue(b"sender", b"held")
+    await drain(mailbox)
+    for capability, call in calls:
+        if capability is None or capability in mailbox.capabilities:
+            what = f"{capability or 'enqueue'} of a message that is too large"
+            await expect_error(ValueError, call, held, naming="payload", what=what)
+    stats = await mailbox.status()
+    expect_equal((stats.queued_messages, stats.inflight_messages), (0, 1), "queued and inflight messages")
+
+
 @check()
 async def check_priority_must_be_one(bench: Bench) -> None:
     """A priority that is none is refused."""
@@ -56,19 +104,40 @@ async def check_priority_must_be_one(bench: Bench) -> None:
 
 @check()
 async def check_wait_must_be_seconds(bench: Bench) -> None:
-    """A wait that is negative, not a number or no number at all is refused."""
+    """A wait that is negative, not a number, no number at all, or finite and beyond 100 years is refused."""
     mailbox = await bench.open()
-    await _expect_refused(mailbox, "wait", [-1, -math.inf, math.nan, "1"], lambda bad: mailbox.dequeue(wait=bad))
+    bad_waits = [-1, -math.inf, math.nan, "1", *_ENORMOUS]
+    await _expect_refused(mailbox, "wait", bad_waits, lambda bad: mailbox.dequeue(wait=bad))
+
+
+_BAD_COUNTS: Final = (0, -1, 1.5, "3", LARGEST_COUNT + 1, 2**63 - 1, 2**64, -(2**64))
 
 
 @check(needs_limit=True)
 async def check_limit_must_be_positive(bench: Bench) -> None:
-    """A limit below 1, or one that is no int, is refused."""
+    """A limit below 1 or above 2**53 - 1, or one that is no int, is refused."""
     mailbox = await bench.open()
-    await _expect_refused(mailbox, "limit", [0, -1, 1.5, "3"], lambda bad: mailbox.dequeue(bad))
+    await _expect_refused(mailbox, "limit", _BAD_COUNTS, lambda bad: mailbox.dequeue(bad))
     if Capability.PEEK in mailbox.capabilities:
         other = await bench.open("peek")
-        await _expect_refused(other, "limit", [0, -1, 1.5, "3"], lambda bad: other.peek(bad))
+        await _expect_refused(other, "limit", _BAD_COUNTS, lambda bad: other.peek(bad))
+
+
+@check(needs_limit=True)
+async def check_largest_limit_takes_all(bench: Bench) -> None:
+    """A limit or a ``batch_size`` of 2**53 - 1 is all that there is."""
+    mailbox, large = await bench.open(batch_size=1), await bench.open(batch_size=LARGEST_COUNT)
+    await send(mailbox, numbered(3))
+    if Capability.PEEK in mailbox.capabilities:
+        expect_equal(payloads_of(await mailbox.peek(LARGEST_COUNT)), numbered(3), "payloads that peek shows")
+        expect_equal(payloads_of(await large.peek()), numbered(3), "payloads that peek shows without a limit")
+    records = await mailbox.dequeue(LARGEST_COUNT)
+    expect_equal(payloads_of(records), numbered(3), "payloads handed out")
+    if Capability.DEAD_LETTERS in mailbox.capabilities:
+        for record in records:
+            await mailbox.dead_letter(record.id, "reason")
+        expect_equal(len(await mailbox.dead_letters(LARGEST_COUNT)), 3, "dead letters")
+        expect_equal(len(await large.dead_letters()), 3, "dead letters without a limit")
 
 
 @check()
@@ -95,12 +164,15 @@ async def check_messages_must_be_new_messages(bench: Bench) -> None:
     await _expect_refused(mailbox, "messages", bad, lambda bad: mailbox.enqueue_many(bad))
 
 
-_BAD_DELAYS: Final = (-1, -0.001, math.nan, math.inf, "1", timedelta(seconds=-1), True)
+_ENORMOUS: Final = (4e9, 1e300, 10**400)
+"""Seconds: more than 100 years, and more than a float can hold."""
+
+_BAD_DELAYS: Final = (-1, -0.001, math.nan, math.inf, "1", timedelta(seconds=-1), timedelta.max, True, *_ENORMOUS)
 
 
 @check(Capability.ENQUEUE_MANY)
 async def check_delay_must_not_be_negative(bench: Bench) -> None:
-    """A delay that is negative, endless or no time at all is refused."""
+    """A delay that is negative, beyond 100 years or no time at all is refused."""
     mailbox = await bench.open()
     await _expect_refused(
         mailbox, "delay", _BAD_DELAYS, lambda bad: mailbox.enqueue_many([NewMessage(b"", b"", delay=bad)])
@@ -145,6 +217,19 @@ async def check_reason_must_be_text(bench: Bench) -> None:
 
 
 @check(Capability.NACK, Capability.DEAD_LETTERS)
+async def check_lone_surrogates_are_stored_escaped(bench: Bench) -> None:
+    r"""Lone surrogates in an error or a reason, which no UTF-8 can hold, are stored as text such as ``\udcff``."""
+    mailbox = await bench.open(max_deliveries=1)
+    await send(mailbox, numbered(2))
+    failed, rejected = await drain(mailbox)
+    expect_equal(await mailbox.nack(failed.id, error="no file \udcff.txt"), True, "nack")
+    expect_equal(await mailbox.dead_letter(rejected.id, "half \ud83d of a 🙃\ude43"), True, "dead_letter")
+    letters = {letter.record.id: letter for letter in await mailbox.dead_letters()}
+    expect_equal(letters[failed.id].error, r"no file \udcff.txt", "error")
+    expect_equal(letters[rejected.id].reason, r"half \ud83d of a 🙃\ude43", "reason")
+
+
+@check(Capability.NACK, Capability.DEAD_LETTERS)
 async def check_id_of_any_verb_must_be_a_uuid(bench: Bench) -> None:
     """``nack``, ``dead_letter``, ``redrive`` and ``discard`` refuse an id that is no UUID."""
     mailbox = await bench.open()
@@ -164,17 +249,18 @@ async def check_id_of_any_verb_must_be_a_uuid(bench: Bench) -> None:
 
 @check(Capability.DEAD_LETTERS)
 async def check_limit_of_dead_letters_must_be_positive(bench: Bench) -> None:
-    """``dead_letters`` refuses a limit below 1, or one that is no int."""
+    """``dead_letters`` refuses a limit below 1 or above 2**53 - 1, or one that is no int."""
     mailbox = await bench.open()
-    await _expect_refused(mailbox, "limit", [0, -1, 1.5, "3"], lambda bad: mailbox.dead_letters(bad))
+    await _expect_refused(mailbox, "limit", _BAD_COUNTS, lambda bad: mailbox.dead_letters(bad))
 
 
 @check(Capability.DEAD_LETTERS, Capability.RECOVER)
 async def check_options_must_make_sense(bench: Bench) -> None:
-    """A handle is not opened with ``max_deliveries`` below 1 or a ``lease`` that is no positive time."""
+    """A handle is not opened with counts below 1 or above 2**53 - 1, or a ``lease`` outside of 0 to 100 years."""
     for option, values in (
-        ("max_deliveries", [0, -1, 1.5, "3", True]),
-        ("lease", [0, -1.0, math.nan, math.inf, "300", None]),
+        ("batch_size", [*_BAD_COUNTS, True, None]),
+        ("max_deliveries", [*_BAD_COUNTS, True]),
+        ("lease", [0, -1.0, math.nan, math.inf, "300", None, *_ENORMOUS]),
     ):
         for value in values:
             await expect_error(
@@ -183,6 +269,20 @@ async def check_options_must_make_sense(bench: Bench) -> None:
                 naming=option,
                 what=f"{option}={value!r}",
             )
+
+
+@check(Capability.NACK, Capability.DEAD_LETTERS, Capability.RECOVER)
+async def check_largest_options_work(bench: Bench) -> None:
+    """With ``max_deliveries`` of 2**53 - 1 and a ``lease`` of 100 years nothing is given up or taken back too early."""
+    mailbox = await bench.open(max_deliveries=LARGEST_COUNT, lease=LONGEST_DELAY)
+    await send(mailbox, numbered(1))
+    for delivery in (1, 2, 3):
+        [record] = await mailbox.dequeue()
+        expect_equal(record.delivery_count, delivery, "delivery_count")
+        expect_equal(await mailbox.recover(), 0, "messages taken back from a handle that lives")
+        expect_equal(await mailbox.nack(record.id, error="no"), True, "nack")
+    stats = await mailbox.status()
+    expect_equal((stats.queued_messages, stats.dead_letters), (1, 0), "queued messages and dead letters")
 
 
 @check(Capability.ACK_MANY)

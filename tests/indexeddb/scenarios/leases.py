@@ -1,7 +1,12 @@
-"""Without Web Locks, as in an insecure context: a holder lives by its beat, and is gone after its lease without one."""
+"""Without Web Locks, as in an insecure context: a holder lives by its beat, and is gone after its lease without one.
+
+And with locks that the browser refuses, or refuses to list.
+"""
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 from tests.indexeddb.scenarios.hands import foreign, new_context, payloads, script_in_force
 
@@ -9,6 +14,9 @@ WITHOUT_LOCKS: Mapping[str, Mapping[str, str]] = {"holders.js": {"globalThis.nav
 IMPATIENT = {**WITHOUT_LOCKS, "mailbox.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}
 SILENT = {**WITHOUT_LOCKS, "mailbox.js": {"this.#options.lease / 3": "1e9"}}
 """A context whose holders never beat: what a dead one looks like to others."""
+
+SILENT_BEAT = {"mailbox.js": SILENT["mailbox.js"]}
+SLEEPLESS = {"mailbox.js": IMPATIENT["mailbox.js"]}
 
 
 async def check_holder_that_beats_keeps_what_it_holds_beyond_its_lease() -> None:
@@ -94,3 +102,60 @@ async def check_heartbeat_stops_when_nothing_is_held() -> None:
         assert await foreign("return (await done(store('mailboxes').get('resting'))).mark") == before
         await mailbox.enqueue(b"s", b"b")
         assert payloads(await mailbox.dequeue()) == [b"b"]
+
+
+async def check_locks_that_are_refused() -> None:
+    """Then a holder lives by its beat, as where there are none; nothing of the browser's own error is to be seen."""
+    async with _refused("request", "query"):
+        here, silent, there = await new_context(), await new_context(SILENT_BEAT), await new_context(SLEEPLESS)
+        dying = await silent.open("refused", lease=2)
+        async with await here.open("refused", lease=0.3) as mailbox, await there.open("refused", lease=1000) as other:
+            for i in range(2):
+                await mailbox.enqueue(b"s", b"%d" % i)
+            (beating,) = await mailbox.dequeue(1)
+            (lost,) = await dying.dequeue(1)
+            (again,) = await other.dequeue(wait=20)
+            assert (again.id, again.delivery_count) == (lost.id, 2)
+            assert await other.recover() == 0
+            assert await mailbox.ack(beating.id)
+        await dying.close()
+
+
+async def check_locks_that_are_not_listed() -> None:
+    """As Firefox has it in a frame of another site: the locks themselves tell who lives."""
+    async with _refused("query"):
+        here, there = await new_context(), await new_context(SLEEPLESS)
+        mailbox = await here.open("not listed")
+        for i in range(2):
+            await mailbox.enqueue(b"s", b"%d" % i)
+        held = await mailbox.dequeue()
+        async with await there.open("not listed") as other:
+            assert await other.dequeue() == []
+            assert await other.recover() == 0
+            # a holder of whom only the state tells
+            await foreign(
+                """
+                const state = await done(store("mailboxes").get("not listed"));
+                state.claims[0].holder = "gone";
+                state.token = undefined;
+                await done(store("mailboxes").put(state, "not listed"));
+                """
+            )
+            assert payloads(await other.dequeue(wait=20)) == [b"0"]
+            assert await other.ack(held[0].id)
+            assert payloads(await other.dequeue(wait=20)) == [b"1"]
+        await mailbox.close()
+
+
+def _refused(*verbs: str) -> AbstractAsyncContextManager[Any]:
+    """What the browser answers in a place where locks are not to be used."""
+    return script_in_force(
+        f"""() => {{
+          const prototype = LockManager.prototype;
+          const originals = {list(verbs)!r}.map((verb) => [verb, prototype[verb]]);
+          for (const [verb] of originals) {{
+            prototype[verb] = async () => {{ throw new DOMException("not allowed in this context", "SecurityError"); }};
+          }}
+          return () => {{ for (const [verb, original] of originals) prototype[verb] = original; }};
+        }}"""
+    )

@@ -92,28 +92,31 @@ async def check_blocked_upgrade_ends() -> None:
 
 async def check_database_that_is_another_programs() -> None:
     """A database of this name without the stores: an error that says so, not a mess."""
-    await _remove_database()
-    await _database_of_another_program()
     here = await new_context()
-    error: Any = await raised(here.open("elsewhere"))
-    assert type(error).__name__ == "StorageCorruptError", error
+    for version in (1, 7):
+        await _remove_database()
+        await _database_of_another_program(version)
+        error: Any = await raised(here.open("elsewhere"))
+        assert type(error).__name__ == "StorageCorruptError", error
+        assert "another program's" in str(error), error
     await _remove_database()
     async with await here.open("elsewhere") as mailbox:
         assert (await mailbox.status()).queued_messages == 0
 
 
-async def _database_of_another_program() -> None:
+async def _database_of_another_program(version: int) -> None:
     await foreign(
         """
         db.close();
         await done(indexedDB.deleteDatabase("pymailbox"));
         await new Promise((resolve, reject) => {
-          const request = indexedDB.open("pymailbox", 1);
+          const request = indexedDB.open("pymailbox", version);
           request.onupgradeneeded = () => request.result.createObjectStore("theirs");
           request.onsuccess = () => { request.result.close(); resolve(); };
           request.onerror = () => reject(request.error);
         });
-        """
+        """,
+        version=version,
     )
 
 

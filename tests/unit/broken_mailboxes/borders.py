@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import unicodedata
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import unquote
 from uuid import UUID
 
 from pymailbox import Capability, DeadLetter, MessageRecord, StorageReport, UnsupportedError
-from pymailbox._arguments import Options
+from pymailbox._arguments import LARGEST_MESSAGE, Options
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import DEFAULTS, Database, SmallMailbox
 
 T = TypeVar("T")
+
+
+def int32(number: int) -> int:
+    """What is left of a number in 32 bits with a sign."""
+    return int.from_bytes(number.to_bytes(8)[4:], signed=True)
 
 
 @breaks("ownership.another_event_loop_is_refused", "ownership.another_thread_is_refused")
@@ -66,6 +72,8 @@ class OneMailboxForAll(SmallMailbox):
 @breaks(
     "arguments.sender_must_be_bytes",
     "arguments.payload_must_be_bytes",
+    "arguments.buffer_must_be_of_bytes",
+    "arguments.message_holds_64_mib_at_most",
     "arguments.priority_must_be_one",
     "arguments.message_id_must_be_a_uuid",
     "arguments.messages_must_be_new_messages",
@@ -128,6 +136,41 @@ class TakesAnything(SmallMailbox):
     def set_depth_observer(self, observer: Any) -> bool:
         self._observer = observer
         return True
+
+
+@breaks("arguments.buffer_must_be_of_bytes")
+class TakesAnyBuffer(SmallMailbox):
+    """Stores whatever the memory of a value holds."""
+
+    def enqueue(self, sender: Any, payload: Any, *arguments: Any, **keywords: Any) -> Coroutine[Any, Any, UUID]:
+        with suppress(TypeError):
+            sender, payload = bytes(memoryview(sender)), bytes(memoryview(payload))
+        return super().enqueue(sender, payload, *arguments, **keywords)
+
+
+@breaks("arguments.message_holds_64_mib_at_most")
+class CutsWhatIsTooLarge(SmallMailbox):
+    def enqueue(self, sender: Any, payload: Any, *arguments: Any, **keywords: Any) -> Coroutine[Any, Any, UUID]:
+        return super().enqueue(sender, payload[: LARGEST_MESSAGE - len(sender)], *arguments, **keywords)
+
+
+@breaks("arguments.lone_surrogates_are_stored_escaped")
+class ReplacesLoneSurrogates(SmallMailbox):
+    async def nack(self, message_id: Any, *, delay: Any = None, error: Any = None) -> bool:
+        return await super().nack(message_id, delay=delay, error=error.encode("utf-8", "replace").decode())
+
+
+@breaks("arguments.largest_limit_takes_all")
+class HasLimitsOf32Bits(SmallMailbox):
+    async def take(self, limit: Any = None) -> list[MessageRecord]:
+        return await super().take(limit and int32(limit))
+
+
+@breaks("arguments.largest_options_work")
+class CountsDeliveriesIn32Bits(SmallMailbox):
+    def __init__(self, database: Database, name: str, options: Options) -> None:
+        most = options.max_deliveries
+        super().__init__(database, name, options._replace(max_deliveries=most and int32(most)))
 
 
 @breaks("manifest.what_is_claimed_works", "peek.peek_changes_nothing")

@@ -82,7 +82,7 @@ class IgnoresBatchSize(SmallMailbox):
         super().__init__(database, name, options._replace(batch_size=1000))
 
 
-@breaks("dequeue.batch_holds_64_mib_at_most", "dequeue.message_of_more_than_64_mib_comes_alone")
+@breaks("dequeue.batch_holds_64_mib_at_most", "dequeue.message_of_64_mib_comes_alone")
 class BatchesOfAnySize(SmallMailbox):
     def batch(self, queue: list[Entry], size: int) -> list[Entry]:
         return queue[:size]

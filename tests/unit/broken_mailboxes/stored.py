@@ -55,9 +55,7 @@ class ReadsText(SmallMailbox):
         entry.payload = entry.payload.decode("latin-1")  # type: ignore[assignment]
 
 
-@breaks(
-    "enqueue.every_byte_value_and_many_sizes", "dequeue.message_of_more_than_64_mib_comes_alone", found_by_programs=True
-)
+@breaks("enqueue.every_byte_value_and_many_sizes", "dequeue.message_of_64_mib_comes_alone", found_by_programs=True)
 class CutsAt64KiB(SmallMailbox):
     def put(self, message: PreparedMessage) -> tuple[UUID, bool]:
         return super().put(message._replace(payload=message.payload[: 64 * 1024]))

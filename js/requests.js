@@ -1,0 +1,11 @@
+/** Requests of IndexedDB. */
+
+/** A request as a promise. Inside a transaction it may be awaited, as long as nothing else is. @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
+export function result(request) {
+  return new Promise((resolve, reject) => {
+    const done = () => (request.error === null ? resolve(request.result) : reject(request.error));
+    request.onsuccess = request.onerror = done;
+    // what Chromium refuses in the page may have failed before anybody could listen
+    if (request.readyState === "done") done();
+  });
+}

@@ -1,0 +1,307 @@
+"""What the browser refuses: requests whose transaction completes all the same, openings, and its other interfaces."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+from uuid import UUID
+
+from pymailbox import (
+    ConnectionLostError,
+    Mailbox,
+    MailboxError,
+    NewMessage,
+    StorageFullError,
+    StorageUnavailableError,
+    UnsupportedError,
+)
+from pymailbox._archive import WholeMessage
+from tests.indexeddb.scenarios.hands import drain, foreign, new_context, payloads, raised, script_in_force
+
+_ID: Final = UUID(int=5)
+
+
+def _failing_put(store: str, passing: int = 0, *, told_late: bool = True) -> AbstractAsyncContextManager[Any]:
+    """One put in a store, after some that pass, fails in the page, as Chromium has it with a value that is too large.
+
+    The database never hears of it. Told late, its transaction is complete without it.
+    """
+    return script_in_force(
+        f"""() => {{
+          const prototype = IDBObjectStore.prototype;
+          const {{ put }} = prototype;
+          let passing = {passing};
+          prototype.put = function (value, key) {{
+            if (this.name !== {store!r} || passing-- !== 0) return put.call(this, value, key);
+            const {{ transaction }} = this;
+            const error = new DOMException("refused by the test", "UnknownError");
+            const request = Object.assign(new EventTarget(), {{ error, readyState: "done" }});
+            const fail = () => transaction.onerror?.({{ target: request }});
+            const {{ oncomplete }} = transaction;
+            if ({str(told_late).lower()}) {{
+              transaction.oncomplete = (event) => {{
+                fail();
+                oncomplete?.call(transaction, event);
+              }};
+            }} else {{
+              fail();
+            }}
+            return request;
+          }};
+          return () => {{ prototype.put = put; }};
+        }}"""
+    )
+
+
+async def _outcome(call: Awaitable[Any]) -> Any:
+    """What a call gives, or the typed error that it ends in."""
+    try:
+        return await asyncio.wait_for(call, 60)
+    except MailboxError as error:
+        return error
+
+
+async def _is_whole(name: str, mailbox: Mailbox, expected: list[bytes]) -> None:
+    """The counts are right, each message is there with its bytes, and nothing was lost on the way."""
+    assert (await mailbox.status()).dead_letters == 0, await mailbox.dead_letters()
+    assert payloads(await mailbox.peek(100)) == expected
+    taken = await drain(mailbox)
+    assert payloads(taken) == expected, taken
+    assert await mailbox.ack_many([record.id for record in taken]) == len(expected)
+    status = await mailbox.status()
+    assert (status.queued_messages, status.inflight_messages, status.dead_letters) == (0, 0, 0), status
+    for store in ("segments", "ids", "dead", "errors"):
+        left = "const id = await number(name); return (await rows(store_)).filter(({ key }) => key[0] === id).length"
+        assert await foreign(left, name=name, store_=store) == 0, store
+
+
+async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
+    """Whatever the browser says of the transaction: the call rejects, and nothing of it is there."""
+    here = await new_context()
+    batch = [NewMessage(b"s", b"%d" % i * 30_000, message_id=UUID(int=100 + i)) for i in range(4)]
+    whole = [
+        WholeMessage(UUID(int=200 + i), b"s", b"w%d" % i, batch[0].priority, 0, 3, failures=1, error="e")
+        for i in range(3)
+    ]
+    roads: dict[str, Callable[[Mailbox], Awaitable[Any]]] = {
+        "enqueue": lambda mailbox: mailbox.enqueue(b"s", b"lost"),
+        "named": lambda mailbox: mailbox.enqueue(b"s", b"lost", message_id=_ID),
+        "batch": lambda mailbox: mailbox.enqueue_many(batch),
+        "delayed": lambda mailbox: mailbox.enqueue(b"s", b"lost", delay=1000),
+        "import": lambda mailbox: mailbox._adopt(whole),  # type: ignore[attr-defined]
+    }
+    for road, store, passing in (
+        ("enqueue", "segments", 0),
+        ("enqueue", "mailboxes", 0),
+        ("named", "segments", 0),
+        ("named", "ids", 0),
+        ("named", "mailboxes", 0),
+        ("batch", "segments", 0),
+        ("batch", "segments", 2),
+        ("batch", "ids", 3),
+        ("delayed", "delayed", 0),
+        ("import", "segments", 0),
+        ("import", "errors", 1),
+    ):
+        for tenure in (False, True):
+            name = f"refused, {road}, {store}, {passing}, {tenure}"
+            async with await here.open(name) as mailbox:
+                # a context that has a mailbox to itself writes without reading first
+                for i in range(6 if tenure else 1):
+                    await mailbox.enqueue(b"s", b"before %d" % i)
+                before = payloads(await mailbox.peek(100))
+                async with _failing_put(store, passing):
+                    outcome = await _outcome(roads[road](mailbox))
+                assert isinstance(outcome, ConnectionLostError), (name, outcome)
+                assert payloads(await mailbox.peek(100)) == before, name
+                # and the same again is no repetition
+                assert not isinstance(await _outcome(roads[road](mailbox)), MailboxError), name
+                assert (await mailbox.status()).queued_messages > len(before), name
+                await mailbox.purge()
+                await _is_whole(name, mailbox, [])
+
+
+async def check_calls_that_share_a_commit_with_a_request_that_fails() -> None:
+    """Each has failed or is whole, and nothing is half done: what was claimed in vain is to be had again."""
+    here, there = await new_context(), await new_context()
+    async with await here.open("refused, shared") as mailbox, await there.open("refused, shared") as other:
+        expected = [b"%d" % i for i in range(4)]
+        await mailbox.enqueue_many([NewMessage(b"s", payload) for payload in expected])
+        async with _failing_put("segments"):
+            claimed, *outcomes = await asyncio.gather(
+                _outcome(mailbox.dequeue(2)),
+                *[_outcome(mailbox.enqueue(b"s", b"%d" % i)) for i in range(4, 8)],
+            )
+        held = [] if isinstance(claimed, MailboxError) else claimed
+        assert any(isinstance(outcome, MailboxError) for outcome in outcomes), outcomes
+        expected += [b"%d" % i for i, outcome in enumerate(outcomes, 4) if not isinstance(outcome, MailboxError)]
+        assert (await other.status()).inflight_messages == len(held)
+        assert await mailbox.ack_many([record.id for record in held]) == len(held)
+        await _is_whole("refused, shared", other, expected[len(held) :])
+
+
+async def check_request_whose_failure_is_told_in_time() -> None:
+    """The transaction is ended, nothing of it is there, and each call is tried again by itself."""
+    here = await new_context()
+    async with await here.open("refused in time") as mailbox:
+        await mailbox.enqueue(b"s", b"0")
+        async with _failing_put("segments", told_late=False):
+            await mailbox.enqueue(b"s", b"1")
+        async with _failing_put("segments", 2, told_late=False):
+            await asyncio.gather(*[mailbox.enqueue(b"s", b"%d" % i * 30_000) for i in range(2, 7)])
+        await _is_whole("refused in time", mailbox, [b"0", b"1", *(b"%d" % i * 30_000 for i in range(2, 7))])
+
+
+async def check_message_that_is_moved_is_in_one_place() -> None:
+    """Sent on, given up, taken back: with a request that fails it is where it was, or where it was to go."""
+    here = await new_context()
+    for verb, store in (
+        ("ack_and_send", "segments"),
+        ("dead_letter", "dead"),
+        ("dead_letter", "ids"),
+        ("last nack", "dead"),
+        ("redrive", "segments"),
+        ("nack", "errors"),
+    ):
+        name = f"moved, {verb}, {store}"
+        async with (
+            await here.open(name, max_deliveries=1 if verb == "last nack" else 5) as mailbox,
+            await here.open(f"{name}, target") as target,
+        ):
+            await mailbox.enqueue(b"s", b"payload")
+            (message,) = await mailbox.dequeue()
+            if verb == "redrive":
+                await mailbox.dead_letter(message.id, "first")
+            calls: dict[str, Callable[[], Awaitable[bool]]] = {
+                "ack_and_send": lambda: mailbox.ack_and_send(message.id, [(target, NewMessage(b"s", b"payload"))]),  # noqa: B023
+                "dead_letter": lambda: mailbox.dead_letter(message.id, "given up"),  # noqa: B023
+                "last nack": lambda: mailbox.nack(message.id, error="failed"),  # noqa: B023
+                "redrive": lambda: mailbox.redrive(message.id),  # noqa: B023
+                "nack": lambda: mailbox.nack(message.id, error="failed"),  # noqa: B023
+            }
+            async with _failing_put(store):
+                outcome = await _outcome(calls[verb]())
+            assert outcome is True or isinstance(outcome, MailboxError), (name, outcome)
+            letters = [letter.record for letter in await mailbox.dead_letters()]
+            found = payloads([*letters, *await mailbox.peek(10), *await target.peek(10)])
+            assert found == [b"payload"], (name, outcome, found)
+
+
+async def check_text_that_is_too_large_for_the_browser() -> None:
+    """It is kept, or refused with nothing done."""
+    here = await new_context()
+    async with await here.open("large text") as mailbox:
+        await mailbox.enqueue(b"s", b"p")
+        for _ in range(2):
+            (message,) = await mailbox.dequeue()
+            try:
+                assert await mailbox.nack(message.id, error="x" * 140_000_000)
+            except (UnsupportedError, ValueError):
+                assert await mailbox.nack(message.id, error="shorter")
+        assert (await mailbox.status()).dead_letters == 0
+        assert payloads(await mailbox.dequeue()) == [b"p"]
+
+
+# -- opening ----------------------------------------------------------------------------------------------------------
+
+
+def _failing_open(name: str) -> AbstractAsyncContextManager[Any]:
+    return script_in_force(
+        f"""() => {{
+          const {{ open }} = IDBFactory.prototype;
+          IDBFactory.prototype.open = () => {{
+            const request = {{ error: new DOMException("as the test has it", {name!r}) }};
+            setTimeout(() => request.onerror?.({{ target: request }}));
+            return request;
+          }};
+          return () => {{ IDBFactory.prototype.open = open; }};
+        }}"""
+    )
+
+
+async def check_store_that_does_not_open_says_what_to_do() -> None:
+    here = await new_context()
+    for name, kind, advice in (
+        ("UnknownError", StorageUnavailableError, "the disk has room"),
+        ("InvalidStateError", StorageUnavailableError, "reload the page"),
+        ("AbortError", StorageUnavailableError, "open it again"),
+        ("TimeoutError", StorageUnavailableError, "reload the page"),
+        ("QuotaExceededError", StorageFullError, "free some space"),
+        ("SecurityError", StorageUnavailableError, "let this site store data"),
+    ):
+        async with _failing_open(name):
+            for call in (lambda: here.open("not opened"), here.list, lambda: here.delete("not opened")):
+                error = await raised(call())
+                assert type(error) is kind, (name, error)
+                assert advice in str(error), (name, error)
+                assert f"{name}: as the test has it" in str(error), error
+                # only what does that is told of it
+                assert ("rivate" in str(error)) == (name == "SecurityError"), error
+    async with await here.open("not opened") as mailbox:
+        assert (await mailbox.status()).queued_messages == 0
+
+
+async def check_upgrade_that_finds_no_room_says_so() -> None:
+    """The request only says that the upgrade was ended; the transaction says why."""
+    await foreign("db.close(); await done(indexedDB.deleteDatabase('pymailbox'));")
+    here = await new_context()
+    async with script_in_force(
+        """() => {
+          const { put } = IDBObjectStore.prototype;
+          IDBObjectStore.prototype.put = function (value, key) {
+            if (key === "reserve") throw new DOMException("no room", "QuotaExceededError");
+            return put.call(this, value, key);
+          };
+          return () => { IDBObjectStore.prototype.put = put; };
+        }"""
+    ):
+        error = await raised(here.open("no room"))
+    assert isinstance(error, StorageFullError), error
+    async with await here.open("no room") as mailbox:
+        assert (await mailbox.status()).queued_messages == 0
+
+
+# -- other interfaces of the browser ----------------------------------------------------------------------------------
+
+
+async def check_no_channel_to_others() -> None:
+    async with script_in_force(
+        """() => {
+          const { BroadcastChannel } = globalThis;
+          globalThis.BroadcastChannel = class {
+            constructor() { throw new DOMException("not allowed in this context", "SecurityError"); }
+          };
+          return () => { globalThis.BroadcastChannel = BroadcastChannel; };
+        }"""
+    ):
+        here = await new_context()
+        async with await here.open("no channel") as mailbox, await here.open("no channel") as other:
+            waiting = asyncio.ensure_future(other.dequeue(wait=30))
+            await asyncio.sleep(0)
+            await mailbox.enqueue(b"s", b"p")
+            assert payloads(await waiting) == [b"p"]
+
+
+async def check_storage_that_tells_nothing() -> None:
+    here = await new_context()
+    async with (
+        await here.open("tells nothing") as mailbox,
+        script_in_force(
+            """() => {
+              const prototype = StorageManager.prototype;
+              const originals = ["estimate", "persisted", "persist"].map((verb) => [verb, prototype[verb]]);
+              for (const [verb] of originals) {
+                prototype[verb] = async () => { throw new TypeError("not allowed in this context"); };
+              }
+              return () => {
+                for (const [verb, original] of originals) {
+                  if (original) prototype[verb] = original;
+                  else delete prototype[verb];
+                }
+              };
+            }"""
+        ),
+    ):
+        report = await mailbox.storage_report()
+        assert (report.persistent, report.usage, report.quota) == (None, None, None), report
+        assert isinstance(await raised(mailbox.request_persistence()), UnsupportedError)

@@ -1,0 +1,131 @@
+// The checks of arguments that need no mailbox: what counts as bytes, how many there may be, and what a text becomes.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { runInNewContext } from "node:vm";
+
+import * as checks from "../../js/arguments.js";
+
+const NONE = new Uint8Array();
+
+/** @param {unknown} sender @param {unknown} payload */
+const messageOf = (sender, payload) => checks.checkMessage(sender, payload, {});
+
+/** A buffer that has shrunk to two bytes, with views of it that were made before. */
+function shrunk() {
+  /** @type {any} newer than the types */
+  const buffer = Reflect.construct(ArrayBuffer, [8, { maxByteLength: 8 }]);
+  const views = {
+    /** The first four bytes, of which two are left. */
+    fixed: new Uint8Array(buffer, 0, 4),
+    beyond: new Uint8Array(buffer, 4),
+    data: new DataView(buffer, 4),
+    following: new Uint8Array(buffer),
+  };
+  buffer.resize(2);
+  return views;
+}
+
+/** @template {ArrayBufferView} View @param {View} view */
+function transferred(view) {
+  structuredClone(view.buffer, { transfer: [/** @type {ArrayBuffer} */ (view.buffer)] });
+  return view;
+}
+
+test("bytes are copied out of any view of bytes, and of any window's buffer", () => {
+  const all = Uint8Array.from([0, 1, 2, 255]);
+  class Labelled extends Uint8Array {}
+  for (const [value, bytes] of /** @type {[unknown, number[]][]} */ ([
+    [all, [0, 1, 2, 255]],
+    [all.buffer, [0, 1, 2, 255]],
+    [all.subarray(1, 3), [1, 2]],
+    [new DataView(all.buffer, 2), [2, 255]],
+    [new Int8Array(all.buffer), [0, 1, 2, 255]],
+    [new Uint8ClampedArray(all.buffer, 3), [255]],
+    [Labelled.from(all), [0, 1, 2, 255]],
+    [Buffer.from(all), [0, 1, 2, 255]],
+    [runInNewContext("new ArrayBuffer(2)"), [0, 0]],
+    [runInNewContext("Uint8Array.of(7)"), [7]],
+    [shrunk().following, [0, 0]],
+    [new ArrayBuffer(0), []],
+  ])) {
+    const { sender, payload } = messageOf(value, value);
+    assert.deepEqual([[...sender], [...payload]], [bytes, bytes]);
+    assert.ok(sender.buffer !== payload.buffer && sender.buffer !== all.buffer);
+  }
+});
+
+test("what is no bytes, or none any more, is a TypeError that names the argument", () => {
+  const { fixed, beyond, data } = shrunk();
+  for (const [value, words] of /** @type {[unknown, RegExp][]} */ ([
+    ["text", /must be a Uint8Array, .* not "text"; new TextEncoder/],
+    [[1, 2], /must be a Uint8Array, .* not an Array$/],
+    [new Uint16Array(1), /must be a view of bytes, not a Uint16Array; new Uint8Array/],
+    [new Float64Array(1), /must be a view of bytes, not a Float64Array; /],
+    [new BigInt64Array(1), /must be a view of bytes, not a BigInt64Array; /],
+    [runInNewContext("new Uint32Array(1)"), /must be a view of bytes, not a Uint32Array; /],
+    [Object.defineProperty(new Uint16Array(1), Symbol.toStringTag, { value: "Uint8Array" }), /must be a view of bytes, /],
+    [new SharedArrayBuffer(1), /must not be shared with other threads; /],
+    [new Uint8Array(new SharedArrayBuffer(1)), /must not be shared with other threads; /],
+    [transferred(Uint8Array.of(1)), /has no bytes any more: /],
+    [transferred(Uint8Array.of(1)).buffer, /has no bytes any more: /],
+    [transferred(new DataView(new ArrayBuffer(1))), /has no bytes any more: /],
+    [fixed, /has no bytes any more: /],
+    [beyond, /has no bytes any more: /],
+    [data, /has no bytes any more: /],
+  ])) {
+    assert.throws(() => messageOf(value, NONE), new RegExp(`^TypeError: sender ${words.source}`));
+    assert.throws(() => messageOf(NONE, value), new RegExp(`^TypeError: payload ${words.source}`));
+    const second = [{ sender: NONE, payload: NONE }, { sender: NONE, payload: value }];
+    assert.throws(() => checks.checkMessages(second), new RegExp(`^TypeError: messages\\[1\\]\\.payload ${words.source}`));
+  }
+});
+
+test("a message holds 64 MiB at most, and what is too large is not copied", () => {
+  const largest = new Uint8Array(checks.LARGEST_MESSAGE);
+  assert.equal(messageOf(NONE, largest).payload.length, checks.LARGEST_MESSAGE);
+  const words = /^RangeError: sender and payload must hold at most 67108864 bytes \(64 MiB\) together, not 67108865$/;
+  assert.throws(() => messageOf(Uint8Array.of(1), largest), words);
+  assert.throws(() => messageOf(largest, Uint8Array.of(1)), words);
+  const before = process.memoryUsage().arrayBuffers;
+  assert.throws(() => messageOf(largest, largest), /not 134217728$/);
+  assert.ok(process.memoryUsage().arrayBuffers - before < 1024 * 1024);
+});
+
+test("lone surrogates are escaped as in Python", () => {
+  const text = "no file \udcff.txt, half \ud83d, whole 🙃, \ude43 and 🙃\ud83d";
+  const stored = "no file \\udcff.txt, half \\ud83d, whole 🙃, \\ude43 and 🙃\\ud83d";
+  assert.equal(checks.checkText("reason", text), stored);
+  assert.equal(checks.checkFailure(text), stored);
+  assert.ok(checks.checkFailure(new Error(text))?.includes(stored));
+});
+
+test("numbers end where they are no longer exact, and spans of time after 100 years", () => {
+  const most = Number.MAX_SAFE_INTEGER;
+  assert.equal(checks.checkLimit(most, 1), most);
+  assert.equal(checks.checkOffset(most), most);
+  assert.equal(checks.checkMailboxOptions({ maxDeliveries: most }).maxDeliveries, most);
+  assert.equal(checks.checkMailboxOptions({ lease: checks.LONGEST_DELAY }).lease, checks.LONGEST_DELAY);
+  assert.deepEqual([checks.checkWait(checks.LONGEST_DELAY), checks.checkWait(Infinity)], [checks.LONGEST_DELAY, Infinity]);
+  const after = checks.LONGEST_DELAY + 1;
+  for (const [call, words] of /** @type {[() => unknown, RegExp][]} */ ([
+    [() => checks.checkLimit(2 ** 53, 1), /^RangeError: limit must be a whole number from 1 to 9007199254740991 /],
+    [() => checks.checkLimit(1n, 1), /^TypeError: limit must be a whole number, not 1n$/],
+    [() => checks.checkOffset(2 ** 53), /^RangeError: offset must be a whole number from 0 to 9007199254740991 /],
+    [() => checks.checkMailboxOptions({ batchSize: 2 ** 53 }), /^RangeError: batchSize must be a whole number from 1 to /],
+    [() => checks.checkMailboxOptions({ maxDeliveries: 2 ** 53 }), /^RangeError: maxDeliveries must be a whole number /],
+    [() => checks.checkMailboxOptions({ lease: after }), /^RangeError: lease must be a positive number of milliseconds, /],
+    [() => checks.checkWait(after), /^RangeError: wait must be between 0 and /],
+    [() => checks.checkDelay(after), /^RangeError: delay must be between 0 and /],
+  ])) {
+    assert.throws(call, words);
+  }
+});
+
+test("a plain name that means a database in memory or a file elsewhere is refused", () => {
+  for (const name of [":memory:", ":Memory:", "file:app.db", "FILE::memory:"]) {
+    assert.throws(() => checks.checkName(name), /^RangeError: name ".*" looks like a database in memory or a file, /);
+    assert.equal(checks.checkName(`indexeddb://${encodeURIComponent(name)}`), name);
+  }
+  for (const name of ["memory", "a:memory:", "profile:x"]) assert.equal(checks.checkName(name), name);
+});
