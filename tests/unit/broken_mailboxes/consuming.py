@@ -13,6 +13,7 @@ from uuid import UUID
 
 from pymailbox import Consumer, Context, MailboxClosedError, MailboxStats, MessageRecord, Reject, RetryPolicy
 from pymailbox._arguments import PreparedMessage
+from pymailbox.actors.holds import Hold
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Entry, SmallMailbox, stats_of
 
@@ -247,7 +248,6 @@ class TakesAnyConsumer(SmallMailbox):
 
 @breaks(
     "consuming.nack_by_hand_is_the_last_word",
-    "consuming.second_hand_out_is_settled_on_its_own",
     "consuming.ack_by_hand_is_the_last_word",
     "consuming.sends_follow_what_a_handler_settled",
 )
@@ -261,6 +261,19 @@ class AcksWhateverWasHandled(SmallMailbox):
 
     async def _settle(self, ids: list[UUID]) -> int:
         return await self.ack_many(ids)
+
+
+@breaks("consuming.second_hand_out_is_settled_on_its_own")
+class TakesEveryHandOutForOne(AcksWhateverWasHandled):
+    """Its consumers do not notice either that they get a message once more."""
+
+    def consume(self, handler: Any, **options: Any) -> Consumer:
+        consumer = super().consume(handler, **options)
+        holds = consumer._holds._holds
+        consumer._holds.add = lambda records: holds.update(  # type: ignore[method-assign]
+            (record.id, Hold(record)) for record in records
+        )
+        return consumer
 
 
 @breaks("consuming.dead_letter_by_hand_is_the_last_word")
