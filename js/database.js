@@ -275,7 +275,7 @@ function open(version, birth) {
     const giveUpAfter = (milliseconds, message) =>
       setTimeout(() => {
         abandoned = true;
-        reject(unavailable(message));
+        reject(unavailable(message, undefined, true));
       }, milliseconds);
     let patience = giveUpAfter(
       ANSWER_LIMIT,

@@ -8,6 +8,22 @@
 export class MailboxError extends Error {
   /** @override */
   name = "MailboxError";
+
+  /** @protected */
+  static passes = false;
+
+  /**
+   * Whether what was in the way may be gone a moment later, so that the same call is worth another try: a lost connection, a
+   * full storage, another tab that keeps an old version open. The class decides unless the error says.
+   * @readonly @type {boolean}
+   */
+  passing;
+
+  /** @param {string} [message] @param {ErrorOptions & {passing?: boolean}} [options] */
+  constructor(message, { passing, ...options } = {}) {
+    super(message, options);
+    this.passing = passing ?? new.target.passes;
+  }
 }
 
 /** The mailbox is closed; open it again. */
@@ -32,6 +48,9 @@ export class StorageUnavailableError extends MailboxError {
 export class StorageFullError extends MailboxError {
   /** @override */
   name = "StorageFullError";
+
+  /** @override @protected */
+  static passes = true;
 }
 
 /** The storage cannot be read as a mailbox. */
@@ -44,10 +63,13 @@ export class StorageCorruptError extends MailboxError {
 export class ConnectionLostError extends MailboxError {
   /** @override */
   name = "ConnectionLostError";
+
+  /** @override @protected */
+  static passes = true;
 }
 
-/** @param {string} message @param {unknown} [cause] */
-export const unavailable = (message, cause) => new StorageUnavailableError(message, { cause });
+/** @param {string} message @param {unknown} [cause] @param {boolean} [passing] */
+export const unavailable = (message, cause, passing) => new StorageUnavailableError(message, { cause, passing });
 
 /** @param {string} message @param {unknown} [cause] */
 export const corrupt = (message, cause) => new StorageCorruptError(message, { cause });

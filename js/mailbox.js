@@ -171,6 +171,15 @@ export class MailboxHandle {
     });
   }
 
+  /** Deletes those of the messages that this handle holds. @param {Uint8Array} ids @returns {Promise<number>} how many it held */
+  settle(ids) {
+    return this.#submit(async (commit, state) => {
+      const removed = await operations.removeHeld(commit, state, this.#life.id, each(ids));
+      if (removed > 0) commit.changed(this.mailbox);
+      return removed;
+    });
+  }
+
   /**
    * Deletes a message that this handle holds, and stores others, in mailboxes of the same database.
    * @param {Uint8Array} id @param {MailboxHandle[]} targets one for each frame @param {Uint8Array} frames

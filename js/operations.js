@@ -111,6 +111,13 @@ export async function remove(commit, state, likelyHolder, ids) {
   return removed;
 }
 
+/** Deletes those of the messages that are a holder's. @param {Commit} commit @param {MailboxState} state @param {string} holder @param {Id[]} ids */
+export async function removeHeld(commit, state, holder, ids) {
+  const places = await Promise.all(ids.map((id) => commit.find(state, id)));
+  const held = places.map((place) => place !== undefined && state.isHeldBy(holder, place));
+  return remove(commit, state, holder, ids.filter((_, i) => held[i]));
+}
+
 /** Gives messages of a holder's back, their hand-out undone. @param {Commit} commit @param {MailboxState} state @param {string} holder @param {Id[]} ids */
 export async function release(commit, state, holder, ids) {
   let released = 0;

@@ -10,8 +10,14 @@ from __future__ import annotations
 class MailboxError(Exception):
     """The mailbox could not do what was asked."""
 
-    def __init__(self, message: str | None = None) -> None:
+    passing: bool = False
+    """Whether what was in the way may be gone a moment later, so that the same call is worth another try: a lost
+    connection, a full storage, a file that another program keeps locked. The class decides unless the error says."""
+
+    def __init__(self, message: str | None = None, *, passing: bool | None = None) -> None:
         super().__init__(message or type(self).__doc__)
+        if passing is not None:
+            self.passing = passing
 
 
 class MailboxClosedError(MailboxError):
@@ -41,6 +47,8 @@ class MissingNameError(StorageUnavailableError, AttributeError):
 class StorageFullError(MailboxError):
     """The storage is full and nothing was stored. Free some space, or acknowledge messages, and try again."""
 
+    passing = True
+
 
 class StorageCorruptError(MailboxError):
     """The storage cannot be read as a mailbox."""
@@ -52,6 +60,8 @@ class WrongThreadError(MailboxError):
 
 class ConnectionLostError(MailboxError):
     """The connection to the storage was lost and could not be made again."""
+
+    passing = True
 
 
 class Reject(MailboxError):  # noqa: N818  raised by handlers, as a verb

@@ -139,6 +139,10 @@ class EmbeddedMailbox(Mailbox):
     async def _remove(self, ids: list[UUID]) -> int:
         """Deletes messages, wherever they are; returns how many there were."""
 
+    @abstractmethod
+    async def _remove_held(self, ids: list[UUID]) -> int:
+        """Deletes those of the messages that this handle holds; returns how many it held."""
+
     async def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:
@@ -261,6 +265,18 @@ class EmbeddedMailbox(Mailbox):
             await take_turn_if_due()
             return 0
         return await self._leave(await self._remove(distinct))
+
+    async def _settle(self, ids: list[UUID]) -> int:
+        self._enter()
+        return await self._remove_held(ids)
+
+    @property
+    def _most_at_once(self) -> int:
+        return self._options.batch_size
+
+    @property
+    def _max_deliveries(self) -> int | None:
+        return self._options.max_deliveries
 
     def ack_and_send(
         self, message_id: UUID, messages: Iterable[tuple[Mailbox, NewMessage]]

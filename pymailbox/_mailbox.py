@@ -12,11 +12,11 @@ import functools
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from datetime import timedelta
 from enum import StrEnum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, Self
 from uuid import UUID
 
 from ._arguments import check_wait
@@ -36,6 +36,9 @@ from ._values import (
 if TYPE_CHECKING:
     from ._archive import Archive
     from .actors import Consumer, Handler, RetryPolicy
+
+SETTLING_VERBS: Final = ("ack", "ack_many", "ack_and_send", "nack", "dead_letter")
+"""Verbs after which a message is no longer its holder's."""
 
 POLL_INTERVAL = 0.05
 """Seconds between two looks of a mailbox that cannot hear of new messages."""
@@ -66,6 +69,13 @@ class Capability(StrEnum):
     """``storage_report`` and ``request_persistence``."""
 
 
+class SettlingListener(Protocol):
+    """Who hears of messages that are settled through a handle."""
+
+    def settling(self, verb: str, ids: list[UUID]) -> Callable[[Any], None]:
+        """Hears that a call of a settling verb begins; what it returns is told the answer, None if there was none."""
+
+
 class Mailbox(ABC):
     """A durable queue of messages for one actor: enqueue, dequeue a batch that is marked inflight, acknowledge.
 
@@ -76,8 +86,14 @@ class Mailbox(ABC):
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
     """What this backend can do; a verb that is not in it raises ``UnsupportedError``."""
 
+    _settling_listeners: tuple[SettlingListener, ...] = ()
+    """The consumers of this handle: what a handler has settled itself is not theirs to settle."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for verb in SETTLING_VERBS:
+            if inspect.isfunction(call := cls.__dict__.get(verb)):
+                setattr(cls, verb, _heard(verb, call))
         dequeue = cls.__dict__.get("dequeue")
         if dequeue is not None and "wait" not in inspect.signature(dequeue).parameters:
             # a backend written against the seed's plain dequeue(): waiting comes from here
@@ -267,12 +283,17 @@ class Mailbox(ABC):
         - It raises: the message is given back with ``nack``, its traceback as the error, and comes again after a pause
           (``retry``); after ``max_deliveries``, the policy's or the mailbox's, it is a dead letter.
         - It raises ``Reject``: the message is a dead letter at once.
+        - It has settled its message itself (``ack``, ``nack``, ``dead_letter``, ``ack_and_send``, on this handle): that
+          was the last word. What it sent is stored if the message was acknowledged, and is not if it went back.
+
+        Claims take as many messages as have lately been handled in 50 ms, at least one for each free handler and at
+        most ``batch_size``; what then does not begin goes back.
 
         A stop is asked for by ``stop()`` of what this returns, by ``Context.stop()``, or by cancellation: handlers that
         run finish and are settled, and what was claimed beyond that goes back to the queue as if it had not been handed
-        out. A second cancellation ends the handlers as well, and their messages go back. On a page that is left or
-        frozen what has not begun goes back, and the loop goes on if the page comes back. Closing the mailbox ends the
-        loop too, but acknowledges nothing any more.
+        out. A second cancellation (not the same one delivered again, as in an anyio scope) ends the handlers as well,
+        and their messages go back. On a page that is left or frozen what has not begun goes back, and the loop goes on
+        if the page comes back. Closing the mailbox ends the loop too, but acknowledges nothing any more.
 
         Where the backend lacks ``nack``, a failed message stays with this handle and is tried again from memory; where
         it lacks dead letters, a message to give up ends the loop with its handler's exception; where nothing can be
@@ -292,8 +313,9 @@ class Mailbox(ABC):
         Raises:
             TypeError, ValueError: an argument is no good; at the call.
             MailboxClosedError: the mailbox was closed before. If it is closed later, the loop just ends.
-            MailboxError: the mailbox cannot go on. A connection that was lost and a storage that is full are no such
-                errors: the loop tries again until it works, and logs that it does.
+            MailboxError: the mailbox cannot go on. What passes (``error.passing``: a lost connection, a full storage, a
+                file that another program keeps locked) does not end it: the loop tries again until it works, and logs
+                that it does.
             BaseException: a handler raised ``KeyboardInterrupt`` or ``SystemExit``; its message goes back.
         """
         from .actors import Consumer
@@ -327,7 +349,39 @@ class Mailbox(ABC):
     @property
     def _can_release(self) -> bool:
         """Whether ``_release`` gives anything back."""
-        return type(self)._release is not Mailbox._release or Capability.NACK in self.capabilities
+        return self._undoes_hand_outs or Capability.NACK in self.capabilities
+
+    @property
+    def _undoes_hand_outs(self) -> bool:
+        """Whether what ``_release`` gives back is as if it had not been handed out."""
+        return type(self)._release is not Mailbox._release
+
+    async def _settle(self, ids: list[UUID]) -> int:
+        """Acknowledges those of these messages that this handle holds; how many these were.
+
+        Without a backend's own way to do it they are acknowledged by ``ack_and_send`` of nothing, which asks for the
+        holder; without that whoever holds them.
+        """
+        if Capability.ACK_AND_SEND in self.capabilities:
+            return sum(await asyncio.gather(*(self.ack_and_send(message_id, ()) for message_id in ids)))
+        if Capability.ACK_MANY in self.capabilities:
+            return await self.ack_many(ids)
+        return sum(await asyncio.gather(*map(self.ack, ids)))
+
+    @property
+    def _most_at_once(self) -> int:
+        """How many messages one claim may take."""
+        return 32
+
+    @property
+    def _max_deliveries(self) -> int | None:
+        """After how many failed deliveries ``nack`` makes a dead letter, if the handle knows."""
+        return None
+
+    @property
+    def _takes_limit(self) -> bool:
+        """Whether ``dequeue`` takes a limit: one that was written against the seed does not."""
+        return "limit" in inspect.signature(self.dequeue).parameters
 
     def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
         """Has ``left`` called whenever all that this handle held has been given back because the page is being left.
@@ -357,6 +411,36 @@ async def _messages_of(mailbox: Mailbox) -> AsyncIterator[MessageRecord]:
                 yield record
     except MailboxClosedError:
         return
+
+
+def _heard(verb: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """A settling verb of which the handle's consumers hear, if it has any."""
+
+    @functools.wraps(call)
+    def heard(self: Mailbox, *arguments: Any, **keywords: Any) -> Awaitable[Any]:
+        if not self._settling_listeners:
+            return call(self, *arguments, **keywords)
+        if verb != "ack_many":
+            ids = [arguments[0] if arguments else keywords.get("message_id")]
+        else:
+            given = arguments[0] if arguments else keywords.get("ids")
+            ids = list(given) if isinstance(given, Iterable) else []
+            if isinstance(given, Iterator):  # used up now
+                arguments, keywords = (ids,), {}
+        return _told(self, verb, ids, call(self, *arguments, **keywords))
+
+    return heard
+
+
+async def _told(mailbox: Mailbox, verb: str, ids: list[Any], call: Awaitable[Any]) -> Any:
+    answered = [listener.settling(verb, ids) for listener in mailbox._settling_listeners]
+    answer = None
+    try:
+        answer = await call
+    finally:
+        for tell in answered:
+            tell(answer)
+    return answer
 
 
 def _wait_by_polling(

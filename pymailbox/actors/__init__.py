@@ -1,7 +1,8 @@
 """The actor loop: what ``Mailbox.consume`` does, and what stands around it.
 
 From the outside in: ``consumer`` is the loop itself; ``delivery`` hands one message to the handler and settles it;
-``hand`` keeps what was claimed and waits for a handler; ``storage`` calls the mailbox, again where that helps;
+``hand`` keeps what was claimed and waits for a handler; ``holds`` knows what somebody has settled already; ``pace``
+says how much to claim; ``storage`` calls the mailbox, again where that helps;
 ``context``, ``handlers``, ``retry`` and ``errors`` are what the handler and its failures are seen through.
 ``backpressure`` is for those who fill a mailbox.
 """

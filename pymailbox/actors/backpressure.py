@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from .._arguments import check_count, check_period
-from .._errors import ConnectionLostError, MailboxClosedError
+from .._errors import MailboxClosedError, MailboxError
 from .._mailbox import Mailbox
 
 _logger = logging.getLogger("pymailbox")
@@ -73,7 +73,7 @@ class Backpressure:
         """Waits until producers may go on; at once while they may.
 
         Raises:
-            MailboxError: what ``status()`` raised last; a connection that was lost is waited for.
+            MailboxError: what ``status()`` raised last; an obstacle that passes (``error.passing``) is waited for.
         """
         if self._watching is None:
             raise RuntimeError("use Backpressure with async with")
@@ -142,5 +142,7 @@ class Backpressure:
     async def _look(self) -> None:
         try:
             self.on_depth_change((await self._mailbox.status()).queued_messages)
-        except ConnectionLostError as error:
+        except MailboxError as error:
+            if not error.passing:
+                raise
             _logger.warning("the depth of %r is not known: %s", self._mailbox, error)

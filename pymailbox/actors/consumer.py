@@ -5,7 +5,8 @@ acknowledgement. So cancelling the supervisor interrupts none of them, and it de
 
 Acknowledgements are collected: while one is being committed, those that come in wait for the next. A new batch is
 claimed when a handler has nothing to do, and the claim is made in the same step as the last acknowledgements, so that a
-backend which shares commits makes one of both.
+backend which shares commits makes one of both. It takes what can begin soon, and what then does not begin goes back: a
+message in the hand can neither be overtaken by a more urgent one nor be handled by another consumer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import AsyncIterator, Coroutine, Generator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -22,11 +24,12 @@ from uuid import UUID
 from .._arguments import check_count
 from .._errors import MailboxClosedError
 from .._mailbox import Mailbox
-from .._values import MessageRecord
 from .context import Context
 from .delivery import Deliveries
 from .hand import Hand, HandBySender
 from .handlers import Handler, to_call
+from .holds import Hold, Holds
+from .pace import SOON, Pace
 from .retry import RetryPolicy
 from .stopping import Stop
 from .storage import Storage
@@ -34,9 +37,12 @@ from .storage import Storage
 if TYPE_CHECKING:
     Task = asyncio.Task[None]
 
-LOOK_AHEAD = 256
-"""Claimed messages that may wait in the hand, behind others of their senders or for their next attempt, before no more
-are claimed."""
+MOST_WAITING = 256
+"""Failed messages that may wait for their next attempt in memory, where the mailbox cannot keep them meanwhile, before
+no more are claimed."""
+
+STILL = 3
+"""Turns of the event loop without a cancellation after which one is another cancellation."""
 
 AFTER_DEPARTURE = 1.0
 """Seconds without a claim after the page was left: if it is really going, its messages are for whoever comes next."""
@@ -55,13 +61,16 @@ class Consumer(Coroutine[Any, Any, None]):
         self._mailbox = mailbox
         self._concurrency = check_count("concurrency", concurrency)
         self._stop = Stop()
+        self._ordered = ordered_by_sender
         self._hand = HandBySender() if ordered_by_sender else Hand()
+        self._holds = Holds()
         self._storage = Storage(mailbox, self._stop)
         self._deliveries = Deliveries(
             to_call(handler),
             retry or RetryPolicy(),
             ordered_by_sender,
             self._hand,
+            self._holds,
             self._storage,
             self._stop,
             self._without_claims,
@@ -77,6 +86,8 @@ class Consumer(Coroutine[Any, Any, None]):
         """Acknowledgements and releases under way."""
         self._handled: list[UUID] = []
         """To be acknowledged."""
+        self._handled_late: list[UUID] = []
+        """To be acknowledged, whoever has them: they went back while they were handled."""
         self._unhandled: list[UUID] = []
         """To be given back."""
         self._pauses = 0
@@ -84,6 +95,13 @@ class Consumer(Coroutine[Any, Any, None]):
         self._closed = False
         self._error: BaseException | None = None
         self._interruptions = 0
+        self._turns_to_stillness = 0
+        """Until then a cancellation is the last one once more."""
+        self._pace = Pace(time.monotonic)
+        self._reach = 1
+        """How many messages to claim where all that was claimed waits for its senders."""
+        self._begun_at = 0.0
+        self._hand_watch: asyncio.TimerHandle | None = None
         self._coroutine = self._supervise()
 
     def stop(self) -> None:
@@ -110,6 +128,7 @@ class Consumer(Coroutine[Any, Any, None]):
         cancelled: asyncio.CancelledError | None = None
         self._loop = asyncio.get_running_loop()
         forget = self._mailbox._when_left(self._left)
+        self._mailbox._settling_listeners += (self._holds,)
         try:
             while self._go_on():
                 try:
@@ -123,6 +142,10 @@ class Consumer(Coroutine[Any, Any, None]):
             raise
         finally:
             forget()
+            listeners = self._mailbox._settling_listeners
+            self._mailbox._settling_listeners = tuple(one for one in listeners if one is not self._holds)
+            if self._hand_watch is not None:
+                self._hand_watch.cancel()
         if self._error is not None:
             raise self._error
         if cancelled is not None:
@@ -131,7 +154,7 @@ class Consumer(Coroutine[Any, Any, None]):
     def _go_on(self) -> bool:
         """Begins what can be begun; False if all has come to its end."""
         if self._stop.asked and (self._storage.can_give_back or self._interruptions > 1 or self._closed):
-            self._unhandled += [record.id for record in self._hand.take_all()]
+            self._unhandled += self._holds.drop(self._hand.take_all())
         else:
             self._hand_out()
         claims = self._may_claim()
@@ -139,17 +162,39 @@ class Consumer(Coroutine[Any, Any, None]):
             ids, self._unhandled = self._unhandled, []
             if not self._closed:
                 self._begin(self._storage.give_back(ids), self._writes)
+        if self._handled_late:
+            ids, self._handled_late = self._handled_late, []
+            self._begin(self._storage.ack_late(ids), self._writes)
         if self._handled and (claims or not self._writes):
             ids, self._handled = self._handled, []
             self._begin(self._storage.ack(ids), self._writes)
         if claims:
-            self._begin(self._claim(), self._claims)
+            self._begin(self._claim(self._need()), self._claims)
         under_way = self._handling or self._waiting or self._claims or self._writes
         return bool(under_way or self._handled or self._hand) or not self._stop.asked
 
     def _hand_out(self) -> None:
         while len(self._handling) < self._concurrency and (record := self._hand.take()):
-            self._begin(self._handle(record), self._handling, at_once=False)
+            hold = self._holds.of(record)
+            if hold is None:  # somebody has settled it
+                self._holds.drop([record])
+                self._hand.finished(record)
+                continue
+            self._begun_at = self._loop.time()
+            self._pace.begins()
+            self._begin(self._handle(hold), self._handling, at_once=False)
+        if self._hand and self._hand_watch is None and self._storage.undoes_hand_outs:
+            self._hand_watch = self._loop.call_later(SOON, self._watch_hand)
+
+    def _watch_hand(self) -> None:
+        """Gives back what was to begin soon, and did not: handlers have become slow."""
+        self._hand_watch = None
+        still = SOON - (self._loop.time() - self._begun_at)
+        if still > 0:
+            self._hand_watch = self._loop.call_later(still, self._watch_hand)
+        elif unbegun := self._holds.drop(self._hand.take_free()):
+            self._unhandled += unbegun
+            self._news.set()
 
     def _may_claim(self) -> bool:
         return not (
@@ -158,41 +203,57 @@ class Consumer(Coroutine[Any, Any, None]):
             or self._pauses
             or self._storage.troubled
             or len(self._handling) >= self._concurrency
-            or len(self._hand) + len(self._waiting) >= LOOK_AHEAD
+            or (len(self._waiting) >= MOST_WAITING and not self._ordered)
         )
 
-    async def _claim(self) -> None:
-        # nothing may suspend between the two: a cancelled claim strands nothing
-        self._hand.add(await self._storage.claim())
+    def _need(self) -> int:
+        """How many messages can begin soon; more where all that is in the hand waits for its senders."""
+        self._reach = min(2 * self._reach, self._storage.most_at_once) if self._hand else 1
+        free = self._concurrency - len(self._handling)
+        return min(max(free, self._pace.soon(), self._reach), self._storage.most_at_once)
 
-    async def _handle(self, record: MessageRecord) -> None:
+    async def _claim(self, limit: int) -> None:
+        # nothing may suspend between the two: a cancelled claim strands nothing
+        records = await self._storage.claim(limit)
+        self._holds.add(records)
+        self._hand.add(records)
+
+    async def _handle(self, hold: Hold) -> None:
         task = asyncio.current_task()
         assert task is not None
+        record = hold.record
 
         def free_place() -> None:
             self._handling.discard(task)
+            self._pace.ends()
             self._waiting.add(task)
             self._news.set()
 
         try:
-            if await self._deliveries.deliver(Context(self._mailbox, record, self), free_place):
-                self._handled.append(record.id)
+            if await self._deliveries.deliver(hold, Context(self._mailbox, record, self), free_place):
+                (self._handled_late if hold.given_back else self._handled).append(record.id)
         except GeneratorExit:
             raise
         except BaseException as error:
-            self._unhandled.append(record.id)
+            if not hold.over:
+                self._unhandled.append(record.id)
             # a KeyboardInterrupt must not get out of this task: it would tear down the loop with all that is under way
             if not isinstance(error, asyncio.CancelledError):
                 self._end(error)
         finally:
+            self._holds.drop([record])
             self._hand.finished(record)
 
     def _begin(self, work: Coroutine[Any, Any, None], among: set[Task], *, at_once: bool = True) -> None:
-        task = start(work) if at_once else self._loop.create_task(work)
+        # a handler never begins at once, whatever the loop's factory of tasks does: it would run before it is counted,
+        # and one that does not suspend would keep all other tasks from running
+        task = start(work) if at_once else asyncio.Task(work, loop=self._loop)
         among.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: Task) -> None:
+        if task in self._handling:
+            self._pace.ends()
         for tasks in (self._handling, self._waiting, self._claims, self._writes):
             tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -213,6 +274,11 @@ class Consumer(Coroutine[Any, Any, None]):
 
     def _interrupt(self) -> None:
         """The consumer was cancelled: first for a clean stop, then to end the handlers too, then to drop everything."""
+        repeated, self._turns_to_stillness = self._turns_to_stillness > 0, STILL
+        if repeated:
+            # a level that is cancelled (anyio) says so in every turn of the loop, until it is left
+            return
+        self._loop.call_soon(self._turn)
         self._interruptions = max(self._interruptions + 1, 1 + self._stop.asked)
         self.stop()
         if self._interruptions > 1:
@@ -220,9 +286,18 @@ class Consumer(Coroutine[Any, Any, None]):
         if self._interruptions > 2:
             self._cancel(self._writes)
 
+    def _turn(self) -> None:
+        self._turns_to_stillness -= 1
+        if self._turns_to_stillness > 0:
+            self._loop.call_soon(self._turn)
+
     def _left(self) -> None:
         """The page is being left or frozen, and all that this handle held has been given back; it may come back."""
-        self._hand.take_all()
+        self._holds.drop(self._hand.take_all())
+        for hold in self._holds:
+            hold.given_back = True
+        self._handled_late += self._handled
+        self._handled.clear()
         self._end_claims()
         self._pauses += 1
         self._loop.call_later(AFTER_DEPARTURE, self._resume)

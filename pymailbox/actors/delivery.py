@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
+from uuid import uuid4
 
-from .._errors import ConnectionLostError, Reject
-from .._mailbox import Capability
-from .._values import MessageRecord
+from .._errors import MailboxError, Reject, StorageFullError
+from .._mailbox import Capability, Mailbox
+from .._values import DeadLetter, MessageRecord, NewMessage
 from .context import Context
 from .errors import shortened, traceback_of
 from .hand import Hand
+from .holds import Hold, Holds
 from .retry import RetryPolicy
 from .stopping import Stop
 from .storage import Storage
 
 Call: TypeAlias = Callable[[MessageRecord, Context], Awaitable[None]]
+Sends: TypeAlias = list[tuple[Mailbox, NewMessage]]
 
 _logger = logging.getLogger("pymailbox")
 
@@ -33,15 +37,17 @@ class Deliveries:
     in_order: bool
     """Whether a failed message holds back what came from its sender after it."""
     hand: Hand
+    holds: Holds
     storage: Storage
     stop: Stop
     without_claims: Callable[[], AbstractAsyncContextManager[None]]
     """While it is entered no claim is under way."""
 
-    async def deliver(self, context: Context, free_place: Callable[[], None]) -> bool:
+    async def deliver(self, hold: Hold, context: Context, free_place: Callable[[], None]) -> bool:
         """Runs the handler and settles the message, except for the acknowledgement of one that was simply handled.
 
         Args:
+            hold: the message.
             context: the delivery.
             free_place: called when the message only waits any more, so that another can be handled meanwhile.
 
@@ -52,13 +58,10 @@ class Deliveries:
             CancelledError: the handler was ended because its consumer is to stop; the message is still held.
             BaseException: what must end the consumer; the message is still held.
         """
-        record = context.message
-        failure: Exception
+        record = hold.record
+        failure: Exception | None = None
         try:
             await self.handler(record, context)
-        except Reject as rejection:
-            await self._reject(record, rejection)
-            return False
         except asyncio.CancelledError as error:
             # if all tasks are ended, as asyncio.run() does, the consumer hears of it a moment later than its handler
             await asyncio.sleep(0)
@@ -68,68 +71,203 @@ class Deliveries:
             failure.__cause__ = error
         except Exception as error:
             failure = error
-        else:
-            sends = context._end()
-            if not sends:
-                return True
-            try:
-                held = await self.storage.call(
-                    lambda: self.storage.mailbox.ack_and_send(record.id, sends), passing=(ConnectionLostError,)
-                )
-            except Exception as error:
-                failure = error
-            else:
-                if not held:
-                    _logger.info("message %s was taken back while it was handled; nothing was sent", record.id)
-                return False
         finally:
-            context._end()
-        await self._fail(record, failure, free_place)
+            sends = context._end()
+        await hold.answered()
+        if failure is None:
+            if not (sends or hold.over or hold.doubtful):
+                return True
+            failure = await self._finish(hold, sends)
+        elif hold.over:
+            await self._respect(hold, [], failure)
+            return False
+        if isinstance(failure, Reject):
+            await self._reject(hold, failure)
+        elif failure is not None:
+            await self._fail(hold, failure, free_place)
         return False
 
-    async def _reject(self, record: MessageRecord, rejection: Reject) -> None:
+    async def _finish(self, hold: Hold, sends: Sends) -> Exception | None:
+        """Acknowledges a message that was handled and sends what its handler sent; what went wrong with that."""
+        async with self._last_word(hold) as open_yet:
+            if not open_yet:
+                await self._respect(hold, sends)
+                return None
+            record = hold.record
+            if not sends:
+                await self.storage.ack([record.id])
+                return None
+            try:
+                held = await self.storage.call(
+                    lambda: self.storage.mailbox.ack_and_send(record.id, sends), _passes_without_room
+                )
+            except Exception as error:
+                return error
+            if not held:
+                _logger.warning("message %s was taken back while it was handled; nothing was sent", record.id)
+            return None
+
+    async def _respect(self, hold: Hold, sends: Sends, failure: Exception | None = None) -> None:
+        """Leaves a message as its handler has settled it; what was sent besides depends on how that was."""
+        record = hold.record
+        if failure is not None:
+            log(logging.WARNING, failure, "message %s was settled already when its handler failed", record.id)
+        if hold.acked:
+            if sends:
+                await self._send_apart(record, sends)
+            return
+        if sends:
+            how = f"settled by {hold.settled_by}" if hold.settled_by else "taken back and handed out again"
+            _logger.warning("message %s was %s while it was handled; nothing was sent", record.id, how)
+        if self.in_order:
+            # as after a failure: what came from its sender after it is not to overtake it
+            async with self.without_claims():
+                await self._give_back_behind(record)
+
+    async def _send_apart(self, record: MessageRecord, sends: Sends) -> None:
+        """Sends what a handler sent that has acknowledged its message itself."""
+        _logger.info("message %s was acknowledged by its handler; what it sent is stored on its own", record.id)
+        by_mailbox: dict[Mailbox, list[NewMessage]] = {}
+        for mailbox, message in sends:
+            by_mailbox.setdefault(mailbox, []).append(_repeatable(mailbox, message))
+        for mailbox, messages in by_mailbox.items():
+            try:
+                await self._store(mailbox, messages)
+            except Exception as error:
+                log(
+                    logging.ERROR,
+                    error,
+                    "%d messages to %r are lost, whose sender had acknowledged message %s itself",
+                    len(messages),
+                    mailbox,
+                    record.id,
+                )
+
+    async def _store(self, mailbox: Mailbox, messages: list[NewMessage]) -> None:
+        if Capability.ENQUEUE_MANY in mailbox.capabilities:
+            await self.storage.call(lambda: mailbox.enqueue_many(messages))
+            return
+        for one in messages:
+            await self.storage.call(
+                lambda one=one: mailbox.enqueue(  # type: ignore[misc]
+                    one.sender, one.payload, one.priority, message_id=one.message_id, delay=one.delay
+                )
+            )
+
+    async def _reject(self, hold: Hold, rejection: Reject) -> None:
         reason = str(rejection)
         if rejection.__cause__ is not None:
             reason += f"\n\n{traceback_of(rejection.__cause__)}"
-        _logger.warning("message %s was rejected: %s", record.id, rejection)
-        await self._bury(record, reason, rejection)
+        await self._bury(hold, reason, rejection)
 
-    async def _fail(self, record: MessageRecord, failure: Exception, free_place: Callable[[], None]) -> None:
+    async def _fail(self, hold: Hold, failure: Exception, free_place: Callable[[], None]) -> None:
+        record = hold.record
         count, most = record.delivery_count, self.retry.max_deliveries
         error = traceback_of(failure)
         if most is not None and count >= most:
             from ..backends._reasons import failed_reason  # not before: importing pymailbox loads no backend
 
-            _logger.error("message %s failed for good, at delivery %d", record.id, count, exc_info=failure)
-            await self._bury(record, f"{failed_reason(count, most)}\n\n{error}", failure)
+            await self._bury(hold, f"{failed_reason(count, most)}\n\n{error}", failure)
             return
         delay = self.retry.delay_after(count)
-        _logger.warning(
-            "message %s failed at delivery %d; given back for %.1f s", record.id, count, delay, exc_info=failure
-        )
         mailbox = self.storage.mailbox
         if {Capability.NACK, Capability.DELAY} <= mailbox.capabilities and not self.in_order:
-            await self.storage.call(lambda: mailbox.nack(record.id, delay=delay, error=error))
+            await self._nack(hold, failure, error, delay)
             return
         free_place()
-        await self.stop.pause(delay)
-        if Capability.NACK not in mailbox.capabilities:
-            # the failure cannot be written down, nor the message given to others: it is handed out again from here, or
-            # stays with the mailbox's handle where a stop means to finish what is in the hand
-            if not self.stop.asked or self.storage.can_give_back:
-                self.hand.put_back(replace(record, delivery_count=count + 1))
+        if Capability.NACK in mailbox.capabilities:
+            await self.stop.pause(delay)
+            async with self.without_claims():
+                await self._nack(hold, failure, error, 0.0, waited=delay)
+                await self._give_back_behind(record)
             return
-        async with self.without_claims():
-            behind = [waiting.id for waiting in self.hand.take_behind(record)]
-            await self.storage.call(lambda: mailbox.nack(record.id, error=error))
-            if behind:
-                await self.storage.give_back(behind)
+        _log_retry(record, failure, delay)
+        await self.stop.pause(delay)
+        # the failure cannot be written down, nor the message given to others: it is handed out again from here, or
+        # stays with the mailbox's handle where a stop means to finish what is in the hand
+        if not hold.over and (not self.stop.asked or self.storage.can_give_back):
+            again = replace(record, delivery_count=count + 1)
+            self.holds.add([again])
+            self.hand.put_back(again)
 
-    async def _bury(self, record: MessageRecord, reason: str, failure: Exception) -> None:
+    async def _nack(self, hold: Hold, failure: Exception, error: str, delay: float, waited: float = 0.0) -> None:
+        record, mailbox = hold.record, self.storage.mailbox
+        how = {"delay": delay} if delay else {}
+        async with self._last_word(hold) as open_yet:
+            nacked = open_yet and await self.storage.call(lambda: mailbox.nack(record.id, error=error, **how))
+        if not nacked:
+            log(logging.INFO, failure, "message %s had been taken back when its handler failed", record.id)
+        elif (letter := await self._letter_of(record)) is not None:
+            log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, letter.reason)
+        else:
+            _log_retry(record, failure, delay or waited)
+
+    async def _letter_of(self, record: MessageRecord) -> DeadLetter | None:
+        """The dead letter that a failed message has become, if it has."""
         mailbox = self.storage.mailbox
+        most = mailbox._max_deliveries
+        if most is None or record.delivery_count < most:
+            return None
+        try:
+            letters = await mailbox.dead_letters()
+        except MailboxError:
+            return None  # it is for the log only
+        return next((letter for letter in letters if letter.record.id == record.id), None)
+
+    async def _bury(self, hold: Hold, reason: str, failure: Exception) -> None:
+        record, mailbox = hold.record, self.storage.mailbox
         if Capability.DEAD_LETTERS not in mailbox.capabilities:
             failure.add_note(
                 f"{type(mailbox).__name__} has no dead letters: message {record.id} stays in it, and its consumer ends"
             )
             raise failure
-        await self.storage.call(lambda: mailbox.dead_letter(record.id, shortened(reason)))
+        async with self._last_word(hold) as open_yet:
+            buried = open_yet and await self.storage.call(lambda: mailbox.dead_letter(record.id, shortened(reason)))
+        if buried:
+            log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, reason.partition("\n")[0])
+        else:
+            log(logging.INFO, failure, "message %s had been taken back when its handler gave it up", record.id)
+
+    async def _give_back_behind(self, record: MessageRecord) -> None:
+        behind = self.holds.drop(self.hand.take_behind(record))
+        if behind:
+            await self.storage.give_back(behind)
+
+    @asynccontextmanager
+    async def _last_word(self, hold: Hold) -> AsyncIterator[bool]:
+        """Whether the message is still to be settled, which stays true while this is entered."""
+        if not hold.doubtful:
+            yield not hold.over
+            return
+        # it may have gone back, and a claim under way may have got it once more
+        async with self.without_claims():
+            yield not hold.over
+
+
+def log(level: int, failure: Exception, text: str, *values: object) -> None:
+    """One line, and the traceback where the log is for debugging."""
+    what = traceback.format_exception_only(failure)[-1].strip().partition("\n")[0]
+    _logger.log(level, f"{text}: %s", *values, what, exc_info=failure if _logger.isEnabledFor(logging.DEBUG) else None)
+
+
+def _log_retry(record: MessageRecord, failure: Exception, delay: float) -> None:
+    log(
+        logging.INFO,
+        failure,
+        "message %s failed at delivery %d, again after %.1f s",
+        record.id,
+        record.delivery_count,
+        delay,
+    )
+
+
+def _passes_without_room(error: MailboxError) -> bool:
+    """A full storage is no obstacle to wait for with a message in hand, which would keep its handler from others."""
+    return error.passing and not isinstance(error, StorageFullError)
+
+
+def _repeatable(mailbox: Mailbox, message: NewMessage) -> NewMessage:
+    """A message that is stored once, however often it is sent again because no answer came."""
+    if message.message_id is not None or Capability.MESSAGE_ID not in mailbox.capabilities:
+        return message
+    return replace(message, message_id=uuid4())

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from .._values import MessageRecord
 
+_Place: TypeAlias = tuple[int, int]
+"""The priority, negative, and a number: the smallest is the next."""
+
+_Line: TypeAlias = list[tuple[_Place, MessageRecord]]
+"""A heap."""
+
 
 class Hand:
-    """Messages in the order in which they came."""
+    """Messages in the order in which they came, but those of a higher priority first."""
 
     def __init__(self) -> None:
-        self._records: deque[MessageRecord] = deque()
+        self._line: _Line = []
+        self._next = 0
+        self._before_all = 0
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._line)
 
     def add(self, records: Iterable[MessageRecord]) -> None:
-        self._records.extend(records)
+        for record in records:
+            self._next += 1
+            self._put(record, self._next)
 
     def put_back(self, record: MessageRecord) -> None:
-        """Puts one that was taken before all others."""
-        self._records.appendleft(record)
+        """Puts one that was taken before all others of its priority."""
+        self._before_all -= 1
+        self._put(record, self._before_all)
 
     def take(self) -> MessageRecord | None:
         """The next one that may be handled now; ``finished`` comes after it."""
-        return self._records.popleft() if self._records else None
+        return heapq.heappop(self._line)[1] if self._line else None
 
     def finished(self, record: MessageRecord) -> None:
         """The handler of a message that was taken is done with it."""
@@ -36,11 +47,17 @@ class Hand:
         """Takes out what has to wait for a message that was taken."""
         return []
 
+    def take_free(self) -> list[MessageRecord]:
+        """Takes out what may be handled now, and all that has to wait for that alone."""
+        return self.take_all()
+
     def take_all(self) -> list[MessageRecord]:
-        """Takes out everything, in the order in which it came."""
-        records = list(self._records)
-        self._records.clear()
-        return records
+        """Takes out everything, in order."""
+        line, self._line = self._line, []
+        return _in_order(line)
+
+    def _put(self, record: MessageRecord, number: int) -> None:
+        heapq.heappush(self._line, ((-record.priority, number), record))
 
 
 class HandBySender(Hand):
@@ -48,42 +65,28 @@ class HandBySender(Hand):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: dict[bytes, deque[tuple[int, MessageRecord]]] = {}
-        """By sender, each with its number."""
-        self._ready: list[tuple[int, bytes]] = []
-        """A heap of the first numbers of senders none of whose messages is being handled; a number that is no longer
-        the first of its line is passed over."""
+        self._lines: dict[bytes, _Line] = {}
+        """By sender."""
+        self._ready: list[tuple[_Place, bytes]] = []
+        """A heap of the first places of senders none of whose messages is being handled; a place that is no longer the
+        first of its line is passed over."""
         self._busy: set[bytes] = set()
-        self._next = 0
-        self._before_all = 0
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, records: Iterable[MessageRecord]) -> None:
-        for record in records:
-            line = self._lines.setdefault(record.sender, deque())
-            line.append((self._next, record))
-            self._next += 1
-            self._count += 1
-            if len(line) == 1:
-                self._offer(record.sender)
-
-    def put_back(self, record: MessageRecord) -> None:
-        self._before_all -= 1
-        self._lines.setdefault(record.sender, deque()).appendleft((self._before_all, record))
-        self._count += 1
-        self._offer(record.sender)
-
     def take(self) -> MessageRecord | None:
         while self._ready:
-            number, sender = heapq.heappop(self._ready)
+            place, sender = heapq.heappop(self._ready)
             line = self._lines.get(sender)
-            if line and line[0][0] == number:
+            if line and line[0][0] == place and sender not in self._busy:
                 self._busy.add(sender)
                 self._count -= 1
-                return self._pop_first(sender)
+                _, record = heapq.heappop(line)
+                if not line:
+                    del self._lines[sender]
+                return record
         return None
 
     def finished(self, record: MessageRecord) -> None:
@@ -91,25 +94,36 @@ class HandBySender(Hand):
         self._offer(record.sender)
 
     def take_behind(self, record: MessageRecord) -> list[MessageRecord]:
-        line = self._lines.pop(record.sender, deque())
+        line = self._lines.pop(record.sender, [])
         self._count -= len(line)
-        return [waiting for _, waiting in line]
+        return _in_order(line)
+
+    def take_free(self) -> list[MessageRecord]:
+        free = [sender for sender in self._lines if sender not in self._busy]
+        entries = [entry for sender in free for entry in self._lines.pop(sender)]
+        self._count -= len(entries)
+        return _in_order(entries)
 
     def take_all(self) -> list[MessageRecord]:
-        numbered = sorted((entry for line in self._lines.values() for entry in line), key=lambda entry: entry[0])
+        entries = [entry for line in self._lines.values() for entry in line]
         self._lines.clear()
         self._ready.clear()
         self._count = 0
-        return [record for _, record in numbered]
+        return _in_order(entries)
 
-    def _pop_first(self, sender: bytes) -> MessageRecord:
-        line = self._lines[sender]
-        _, record = line.popleft()
-        if not line:
-            del self._lines[sender]
-        return record
+    def _put(self, record: MessageRecord, number: int) -> None:
+        line = self._lines.setdefault(record.sender, [])
+        entry = ((-record.priority, number), record)
+        heapq.heappush(line, entry)
+        self._count += 1
+        if line[0] is entry:
+            self._offer(record.sender)
 
     def _offer(self, sender: bytes) -> None:
         line = self._lines.get(sender)
         if line and sender not in self._busy:
             heapq.heappush(self._ready, (line[0][0], sender))
+
+
+def _in_order(entries: _Line) -> list[MessageRecord]:
+    return [record for _, record in sorted(entries, key=lambda entry: entry[0])]

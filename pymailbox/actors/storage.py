@@ -1,8 +1,8 @@
 """The mailbox as a consumer calls it: what passes by itself is waited for.
 
-A connection that is lost, or a storage that is full, is no reason for an actor to end: the call is made again, with
-pauses, until it works. All other errors of a mailbox come out, and end the consumer. When a stop is asked for, a call
-that fails is made once more.
+An obstacle that passes (``error.passing``: a connection that is lost, a storage that is full, a file that another
+program keeps locked) is no reason for an actor to end: the call is made again, with pauses, until it works. All other
+errors of a mailbox come out, and end the consumer. When a stop is asked for, a call that fails is made once more.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
-from .._errors import ConnectionLostError, MailboxClosedError, MailboxError, StorageFullError
+from .._errors import MailboxClosedError, MailboxError
 from .._mailbox import POLL_INTERVAL, Capability, Mailbox
 from .._values import MessageRecord
 from .retry import RetryPolicy
@@ -22,13 +23,15 @@ from .stopping import Stop
 
 T = TypeVar("T")
 
-PASSING = (ConnectionLostError, StorageFullError)
-"""What may be over a moment later."""
-
 _PAUSES = RetryPolicy(first_delay=0.1, longest_delay=10.0)
 """Between two attempts at the same call."""
 
 _logger = logging.getLogger("pymailbox")
+
+
+def passes(error: MailboxError) -> bool:
+    """Whether the same call may work a moment later."""
+    return error.passing
 
 
 class Storage:
@@ -41,17 +44,20 @@ class Storage:
         self._stop = stop
         self.can_cancel_claims = Capability.RELEASE in mailbox.capabilities
         self.can_give_back = mailbox._can_release
+        self.undoes_hand_outs = mailbox._undoes_hand_outs
+        self.most_at_once = mailbox._most_at_once
+        self._takes_limit = mailbox._takes_limit
 
-    async def call(self, verb: Callable[[], Awaitable[T]], passing: tuple[type[MailboxError], ...] = PASSING) -> T:
-        """Calls the verb until it works."""
+    async def call(self, verb: Callable[[], Awaitable[T]], passes: Callable[[MailboxError], bool] = passes) -> T:
+        """Calls the verb until it works, or fails with an error that does not pass."""
         attempt = 0
         while True:
             attempt += 1
             last = self._stop.asked
             try:
                 return await verb()
-            except passing as error:
-                if last:
+            except MailboxError as error:
+                if last or not passes(error):
                     raise
                 pause = _PAUSES.delay_after(attempt)
                 _logger.warning("%r: tried again in %.1f s, attempt %d: %s", self.mailbox, pause, attempt + 1, error)
@@ -61,31 +67,43 @@ class Storage:
             finally:
                 self.troubled -= 1
 
-    async def claim(self) -> list[MessageRecord]:
-        """The next batch, as soon as there is one; cancelled, it hands nothing out.
+    async def claim(self, limit: int) -> list[MessageRecord]:
+        """The next batch, of up to ``limit`` if the mailbox lets that be said, as soon as there is one.
 
-        Where claims cannot be cancelled it does not wait for long, and may give ``[]``.
+        Cancelled, it hands nothing out. Where claims cannot be cancelled it does not wait for long, and may give
+        ``[]``.
         """
         wait = math.inf if self.can_cancel_claims else None
-        records = await self.call(lambda: self.mailbox.dequeue(wait=wait))
+        if self._takes_limit:
+            records = await self.call(lambda: self.mailbox.dequeue(limit, wait=wait))
+        else:
+            records = await self.call(lambda: self.mailbox.dequeue(wait=wait))
         if not records:
             await self._stop.pause(POLL_INTERVAL)
         return records
 
     async def ack(self, ids: list[UUID]) -> None:
-        """Acknowledges messages, together if the backend can."""
+        """Acknowledges those that are still held of these messages, together if the backend can."""
         try:
-            await self.call(lambda: self._ack(ids))
+            settled = await self.call(lambda: self.mailbox._settle(ids))
         except MailboxClosedError:
             _logger.warning("%r was closed before %d handled messages could be acknowledged", self.mailbox, len(ids))
             raise
+        if settled < len(ids):
+            _logger.info(
+                "%d of %d handled messages had been taken back from %r, and may be handled again",
+                len(ids) - settled,
+                len(ids),
+                self.mailbox,
+            )
+
+    async def ack_late(self, ids: list[UUID]) -> None:
+        """Acknowledges messages that had gone back while they were handled: their work is done."""
+        if Capability.ACK_MANY in self.mailbox.capabilities:
+            await self.call(lambda: self.mailbox.ack_many(ids))
+        else:
+            await asyncio.gather(*(self.call(partial(self.mailbox.ack, one)) for one in ids))
 
     async def give_back(self, ids: list[UUID]) -> None:
         """Gives back what is still held of these, as if it had not been handed out."""
         await self.call(lambda: self.mailbox._release(ids))
-
-    async def _ack(self, ids: list[UUID]) -> None:
-        if Capability.ACK_MANY in self.mailbox.capabilities:
-            await self.mailbox.ack_many(ids)
-        else:
-            await asyncio.gather(*map(self.mailbox.ack, ids))

@@ -274,7 +274,9 @@ def _patience(next_due: int | None, again: float | None) -> float:
 
 async def _until(news: asyncio.Future[None], time: float) -> None:
     """Waits for news, until a time of the loop's at most; it may be infinite."""
-    timer = None if time == math.inf else news.get_loop().call_at(time, _finish, news)
+    loop = news.get_loop()
+    # Pyodide's loop refuses a time that has passed
+    timer = None if time == math.inf else loop.call_later(max(0.0, time - loop.time()), _finish, news)
     try:
         await news
     finally:

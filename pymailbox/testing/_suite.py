@@ -61,7 +61,7 @@ def check(*requires: Capability, needs_limit: bool = False) -> Callable[[CheckFu
 
 def takes_limit(mailbox: Mailbox) -> bool:
     """Whether ``dequeue`` takes a limit. Its signature declares that, as it declares whether it can wait."""
-    return "limit" in inspect.signature(mailbox.dequeue).parameters
+    return mailbox._takes_limit
 
 
 @dataclass(frozen=True)

@@ -302,6 +302,25 @@ class FaultyMailbox(Mailbox):
     def _can_release(self) -> bool:
         return self._living._can_release
 
+    @property
+    def _undoes_hand_outs(self) -> bool:
+        return self._living._undoes_hand_outs
+
+    def _settle(self, ids: list[UUID]) -> Coroutine[Any, Any, int]:
+        return self._call("ack_many", self._living._settle(ids))
+
+    @property
+    def _most_at_once(self) -> int:
+        return self._living._most_at_once
+
+    @property
+    def _max_deliveries(self) -> int | None:
+        return self._living._max_deliveries
+
+    @property
+    def _takes_limit(self) -> bool:
+        return self._living._takes_limit
+
     def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
         return self._living._when_left(left)
 

@@ -29,7 +29,13 @@ def send(folder: Path, *texts: str) -> None:
 
 @contextmanager
 def running(folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    with subprocess.Popen(command(), stdout=subprocess.PIPE, text=True, cwd=folder, env=environment()) as actor:
+    # where the tests were started in the background SIGINT is ignored, and a child would inherit that
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        actor = subprocess.Popen(command(), stdout=subprocess.PIPE, text=True, cwd=folder, env=environment())
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+    with actor:
         # so that a line that never comes is a failure, and not a test without end
         watchdog = threading.Timer(SECONDS, actor.kill)
         watchdog.start()

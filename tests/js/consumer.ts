@@ -57,7 +57,10 @@ const gone: boolean = await deleteMailbox(names[0]);
 try {
   await inbox.purge();
 } catch (error) {
-  if (error instanceof StorageFullError || error instanceof MailboxError) error.message.trim();
+  if (error instanceof StorageFullError || error instanceof MailboxError) {
+    const again: boolean = error.passing;
+    error.message.trim();
+  }
 }
 
 const inspector: MailboxInspector = document.createElement("mailbox-inspector");

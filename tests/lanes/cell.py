@@ -1,10 +1,13 @@
 """Runs one cell of the table: a backend on the runtime that this is running in, CPython or Pyodide, which fetches it.
 
-It imports nothing of the tests but `javascript_mailbox`, which is fetched with it, since they are alone there.
+It imports nothing of the tests but `javascript_mailbox`, which is fetched with it, since they are alone there. As a
+program it needs nothing installed, and can run on another Python: cell.py BACKEND DIRECTORY PROGRAMS LOOP SECONDS
 """
 
 import asyncio
+import contextlib
 import json
+import sys
 import traceback
 from typing import Any
 from urllib.parse import quote
@@ -50,6 +53,11 @@ class Run:
         """Let it run in the background of this event loop."""
         self._task = asyncio.create_task(self.finish())
 
+    async def ended(self) -> None:
+        """Wait for the end of what was started; raises what ended it early."""
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
     async def finish(self) -> None:
         """Run to the end."""
         for check in CHECKS:
@@ -80,3 +88,25 @@ class Run:
         except Exception:
             return traceback.format_exc()
         return None
+
+
+async def _main(backend: str, directory: str, programs: int, loop: str, seconds: float) -> None:
+    if loop == "eager":  # which Python has from 3.12 on
+        asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+    run = Run(backend, directory, programs)
+    run.start()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(run.ended(), seconds)
+    sys.stdout.write(run.report())
+
+
+if __name__ == "__main__":
+    _, _backend, _directory, _programs, _loop, _seconds = sys.argv
+    if _loop == "uvloop":
+        import uvloop
+
+        _factory: Any = uvloop.new_event_loop
+    else:
+        _factory = asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=_factory) as _runner:
+        _runner.run(_main(_backend, _directory, int(_programs), _loop, float(_seconds)))

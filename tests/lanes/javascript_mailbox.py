@@ -502,7 +502,10 @@ def _python_errors() -> Any:
         arguments = {"TypeError": TypeError, "RangeError": ValueError}
         others = {kind.__name__: kind for kind in MailboxError.__subclasses__()} | {"AbortError": _AbortError}
         if error.name not in arguments:
-            raise others.get(error.name, MailboxError)(error.message) from error
+            ours = others.get(error.name, MailboxError)(error.message)
+            if isinstance(ours, MailboxError):
+                ours.passing = error.passing
+            raise ours from error
         name, space, text = error.message.partition(" ")
         python_name = re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", name)
         raise arguments[error.name](python_name + space + text) from error

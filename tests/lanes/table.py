@@ -15,6 +15,8 @@ COLUMNS = (*IN_BROWSERS, *JAVASCRIPT)
 
 PLAN: Mapping[str, tuple[str, ...]] = {
     "CPython": EVERYWHERE,
+    "CPython eager": EVERYWHERE,
+    "CPython uvloop": EVERYWHERE,
     "Chromium page": (*IN_BROWSERS, "javascript"),
     "Chromium worker": (*IN_BROWSERS, "javascript"),
     "Firefox page": IN_BROWSERS,
@@ -23,7 +25,7 @@ PLAN: Mapping[str, tuple[str, ...]] = {
     "WebKit worker": IN_BROWSERS,
     "Node": EVERYWHERE,
 }
-"""The backends that each runtime is expected to have."""
+"""The backends that each runtime is expected to have. Where tasks are eager they begin when they are made."""
 
 
 class Programs(NamedTuple):

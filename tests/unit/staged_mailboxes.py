@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pymailbox import MailboxStats, MemoryMailbox, MessageRecord
 from pymailbox._arguments import Options, PreparedMessage
-from pymailbox._handle import EmbeddedMailbox
+from pymailbox._handle import EmbeddedMailbox, Enqueued
 
 
 class StagedMailbox(MemoryMailbox):
@@ -71,11 +71,20 @@ class StagedMailbox(MemoryMailbox):
                 raise
         return records
 
+    async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
+        if self.faults.get("store"):
+            raise self.faults["store"].pop(0)
+        return await super()._store(messages)
+
     async def _release(self, ids: list[UUID]) -> None:
         await self._play("release", super()._release(ids))
 
     async def _remove(self, ids: list[UUID]) -> int:
         count: int = await self._play("remove", super()._remove(ids))
+        return count
+
+    async def _remove_held(self, ids: list[UUID]) -> int:
+        count: int = await self._play("remove", super()._remove_held(ids))
         return count
 
     async def _remove_and_send(

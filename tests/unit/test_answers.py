@@ -6,6 +6,7 @@ import pytest
 
 from pymailbox import MailboxError, StorageFullError
 from pymailbox.backends.indexeddb.answers import hear, unanswered
+from pymailbox.backends.indexeddb.engine import error_of
 
 
 async def test_whoever_waits_goes_on_within_the_call_that_tells() -> None:
@@ -88,7 +89,16 @@ async def test_errors_of_the_engine_are_ours(name: str, kind: type[MailboxError]
     assert raised.value.__cause__ is js_error
 
 
+@pytest.mark.parametrize("passing", [True, False])
+def test_error_of_the_engine_says_whether_it_passes(passing: bool) -> None:
+    js_error = _EngineError("StorageUnavailableError", "another tab keeps it")
+    js_error.passing = passing
+    assert error_of(js_error).passing is passing
+
+
 class _EngineError(Exception):
+    passing: bool | None = None
+
     def __init__(self, name: str, message: str) -> None:
         self.name = name
         self.message = message

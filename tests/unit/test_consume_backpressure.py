@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from pymailbox import Backpressure, ConnectionLostError, Mailbox, MailboxClosedError, MailboxStats, open_mailbox
+from pymailbox import (
+    Backpressure,
+    ConnectionLostError,
+    Mailbox,
+    MailboxClosedError,
+    MailboxError,
+    MailboxStats,
+    StorageUnavailableError,
+    open_mailbox,
+)
 from tests.unit.example_mailboxes import Database, SeedMailbox
 
 
@@ -103,13 +112,14 @@ async def test_closed_mailbox_ends_the_waiting(kind: Any) -> None:
             await asyncio.wait_for(waiting, 10)
 
 
-async def test_lost_connection_is_waited_for() -> None:
+@pytest.mark.parametrize("error", [ConnectionLostError(), StorageUnavailableError("it is locked", passing=True)])
+async def test_obstacle_that_passes_is_waited_for(error: MailboxError) -> None:
     class Losing(SeedMailbox):
         lost = False
 
         async def status(self) -> MailboxStats:
             if self.lost:
-                raise ConnectionLostError
+                raise error
             return await super().status()
 
     mailbox = await Database(Losing).open("inbox")
@@ -123,6 +133,21 @@ async def test_lost_connection_is_waited_for() -> None:
         mailbox.lost = False
         assert await asyncio.wait_for(changes.get(), 10)
         assert pressure.paused
+
+
+async def test_other_errors_are_for_who_asks_for_room() -> None:
+    class Failing(SeedMailbox):
+        async def status(self) -> MailboxStats:
+            if self.store:
+                raise StorageUnavailableError("gone for good")
+            return await super().status()
+
+    mailbox = await Database(Failing).open("inbox")
+    async with Backpressure(mailbox, pause_at=1, interval=0.001) as pressure:
+        await mailbox.enqueue(b"", b"")
+        await asyncio.wait([pressure._watching or pytest.fail("it does not watch")])
+        with pytest.raises(StorageUnavailableError, match="gone for good"):
+            await pressure.room()
 
 
 async def test_callback_that_raises_harms_nothing() -> None:

@@ -57,7 +57,7 @@ def our_errors() -> Generator[None]:
 def error_of(js_error: Any) -> MailboxError:
     """An error of the engine as ours."""
     kind: type[MailboxError] = getattr(_errors, js_error.name, MailboxError)
-    error = kind(js_error.message)
+    error = kind(js_error.message, passing=getattr(js_error, "passing", None))
     error.__cause__ = js_error if isinstance(js_error, BaseException) else None
     return error
 

@@ -100,6 +100,10 @@ class IndexedDbMailbox(EmbeddedMailbox):
         removed, _ = await self._ask("remove", self._to_js(pack_ids(ids)))
         return int(removed)
 
+    async def _remove_held(self, ids: list[UUID]) -> int:
+        settled, _ = await self._ask("settle", self._to_js(pack_ids(ids)))
+        return int(settled)
+
     def _ask(self, verb: str, *js_given: Any) -> Answer:
         """Calls a verb of the engine, now; its answer is a pair."""
         ticket, answer = unanswered()

@@ -133,6 +133,11 @@ class MemoryMailbox(EmbeddedMailbox):
         with self._memory.lock:
             return self._shelf.queue(self.name).remove(ids)
 
+    async def _remove_held(self, ids: list[UUID]) -> int:
+        with self._memory.lock:
+            queue = self._shelf.queue(self.name)
+            return sum(queue.remove_held(self._holder, message_id) for message_id in ids)
+
     async def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 from ..._errors import MailboxError, StorageCorruptError, StorageFullError, StorageUnavailableError
 
@@ -45,11 +46,33 @@ _MEANINGS: dict[int, tuple[type[MailboxError], str]] = {
         StorageUnavailableError,
         "another program keeps it locked. Let that program finish its transaction and try again",
     ),
+    sqlite3.SQLITE_LOCKED: (
+        StorageUnavailableError,
+        "another connection of this process keeps it locked. Let its transaction end and try again",
+    ),
+    sqlite3.SQLITE_PROTOCOL: (
+        StorageUnavailableError,
+        "other programs kept getting its locks first. Try again",
+    ),
     sqlite3.SQLITE_IOERR: (
         StorageUnavailableError,
         "reading or writing it failed. Check the disk, and that nothing removes or replaces the file while it is open",
     ),
 }
+
+_PASSING = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL}
+)
+"""Primary codes of what may be over a moment later."""
+
+_LASTING = frozenset(
+    {
+        sqlite3.SQLITE_IOERR | 32 << 8,  # SQLITE_IOERR_DATA: a checksum is wrong
+        sqlite3.SQLITE_IOERR | 33 << 8,  # SQLITE_IOERR_CORRUPTFS
+        sqlite3.SQLITE_CANTOPEN_ISDIR,
+    }
+)
+"""Extended codes among them that are not."""
 
 
 def is_full(error: BaseException) -> bool:
@@ -68,6 +91,22 @@ def mailbox_error(error: sqlite3.Error, file: str) -> MailboxError:
         code & PRIMARY_CODE_MASK,
         (StorageUnavailableError, "SQLite could not do it. The error that caused this one says why"),
     )
-    typed = kind(f"the mailbox file {file}: {meaning} ({error})")
+    typed = kind(f"the mailbox file {file}: {meaning} ({error})", passing=_passes(code, file))
     typed.__cause__ = error
     return typed
+
+
+def _passes(code: int, file: str) -> bool:
+    if code in _LASTING:
+        return False
+    if code & PRIMARY_CODE_MASK == sqlite3.SQLITE_CANTOPEN:
+        # one that is there could not be opened just now, for want of descriptors for example
+        return _is_there(file)
+    return code & PRIMARY_CODE_MASK in _PASSING
+
+
+def _is_there(file: str) -> bool:
+    try:
+        return Path(file).is_file()
+    except OSError:
+        return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -285,6 +285,17 @@ def remove_held(session: Session, name: str, holder: int, message_id: UUID) -> b
     session.execute(verbs.DELETE_ONE, (found.number,))
     mailbox.leave(found.hand, found.priority)
     return True
+
+
+def remove_all_held(session: Session, name: str, holder: int, ids: Sequence[UUID]) -> int:
+    """Deletes those of the messages that are a holder's; how many were."""
+    mailbox = session.mailbox(name)
+    if mailbox is None:
+        return 0
+    removed = verbs.remove_quickly(session, mailbox, holder, ids)
+    if removed == len(ids):
+        return removed
+    return removed + sum(remove_held(session, name, holder, message_id) for message_id in ids)
 
 
 def beat(session: Session, name: str, holder: Holder) -> None:

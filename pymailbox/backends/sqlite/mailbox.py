@@ -210,6 +210,10 @@ class SqliteMailbox(EmbeddedMailbox):
         remove = partial(verbs.remove, name=self.name, holder=self._holder.number, ids=ids)
         return await self._run(remove, Access.WRITE, brief=len(ids) <= _FEW)
 
+    async def _remove_held(self, ids: list[UUID]) -> int:
+        settle = partial(handing.remove_all_held, name=self.name, holder=self._holder.number, ids=ids)
+        return await self._run(settle, Access.WRITE, brief=len(ids) <= _FEW)
+
     async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool:
         fail = partial(
             handing.fail, name=self.name, holder=self._holder, message_id=message_id, delay_ms=delay_ms, error=error

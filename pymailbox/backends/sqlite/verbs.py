@@ -90,7 +90,7 @@ def remove(session: Session, name: str, holder: int, ids: Sequence[UUID]) -> int
     mailbox = session.mailbox(name)
     if mailbox is None:
         return 0
-    removed = _remove_held(session, mailbox, holder, ids)
+    removed = remove_quickly(session, mailbox, holder, ids)
     if removed == len(ids):
         return removed
     for message_id in ids:
@@ -103,7 +103,7 @@ def remove(session: Session, name: str, holder: int, ids: Sequence[UUID]) -> int
     return removed
 
 
-def _remove_held(session: Session, mailbox: MailboxRow, holder: int, ids: Sequence[UUID]) -> int:
+def remove_quickly(session: Session, mailbox: MailboxRow, holder: int, ids: Sequence[UUID]) -> int:
     """Deletes those of the messages that ``holder`` has and whose id says where they are."""
     row = mailbox.holders.get(holder)
     if row is None:

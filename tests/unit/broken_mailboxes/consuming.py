@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from uuid import UUID
 
 from pymailbox import Consumer, Context, MailboxClosedError, MailboxStats, MessageRecord, Reject, RetryPolicy
 from pymailbox._arguments import PreparedMessage
+from pymailbox.actors.holds import Hold
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Entry, SmallMailbox, stats_of
 
@@ -43,8 +45,8 @@ class _Wrapping(SmallMailbox):
     "consuming.cancelled_error_of_a_handler_is_a_failure",
 )
 class AcksNothingTogether(SmallMailbox):
-    async def ack_many(self, ids: Any) -> int:
-        return 0
+    async def _settle(self, ids: list[UUID]) -> int:
+        return len(ids)
 
 
 @breaks("consuming.handlers_of_every_kind")
@@ -186,6 +188,8 @@ class GivesBackAsFailed(SmallMailbox):
     "consuming.handler_can_stop_its_consumer",
     "consuming.failed_message_holds_back_its_sender",
     "consuming.sender_that_waits_is_in_nobodys_way",
+    "consuming.what_cannot_begin_is_for_others",
+    "consuming.however_many_wait_for_a_sender",
 )
 class GivesNothingBack(SmallMailbox):
     async def _release(self, ids: list[UUID]) -> None:
@@ -240,3 +244,65 @@ class TakesAnyConsumer(SmallMailbox):
             return super().consume(handler, **options)
         except (TypeError, ValueError):
             return super().consume(print)
+
+
+@breaks(
+    "consuming.nack_by_hand_is_the_last_word",
+    "consuming.ack_by_hand_is_the_last_word",
+    "consuming.sends_follow_what_a_handler_settled",
+)
+class AcksWhateverWasHandled(SmallMailbox):
+    """Its consumers do not hear of what handlers settle, and it does not ask who holds a message."""
+
+    def consume(self, handler: Any, **options: Any) -> Consumer:
+        consumer = super().consume(handler, **options)
+        consumer._holds.settling = lambda verb, ids: lambda answer: None  # type: ignore[method-assign]
+        return consumer
+
+    async def _settle(self, ids: list[UUID]) -> int:
+        return await self.ack_many(ids)
+
+
+@breaks("consuming.second_hand_out_is_settled_on_its_own")
+class TakesEveryHandOutForOne(AcksWhateverWasHandled):
+    """Its consumers do not notice either that they get a message once more."""
+
+    def consume(self, handler: Any, **options: Any) -> Consumer:
+        consumer = super().consume(handler, **options)
+        holds = consumer._holds._holds
+        consumer._holds.add = lambda records: holds.update(  # type: ignore[method-assign]
+            (record.id, Hold(record)) for record in records
+        )
+        return consumer
+
+
+@breaks("consuming.dead_letter_by_hand_is_the_last_word")
+class BuriesWhatIsDead(SmallMailbox):
+    async def dead_letter(self, message_id: UUID, reason: str) -> bool:
+        buried = await super().dead_letter(message_id, reason)
+        await self.redrive(message_id)
+        return buried
+
+
+@breaks("consuming.however_many_wait_for_a_sender")
+class LooksNotFarAhead(SmallMailbox):
+    """Holds no more than a few hundred messages."""
+
+    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+        if sum(entry.holder is self.holder for entry in self.store.values()) > 256:
+            await asyncio.sleep(math.inf if wait is None else min(wait, 1000.0))
+        return await super().dequeue(limit, wait=wait)
+
+
+@breaks("consuming.repeated_cancellation_is_one")
+class CountsEveryCancellation(SmallMailbox):
+    def consume(self, handler: Any, **options: Any) -> Consumer:
+        consumer = super().consume(handler, **options)
+        interrupt = consumer._interrupt
+
+        def interrupted() -> None:
+            consumer._turns_to_stillness = 0
+            interrupt()
+
+        consumer._interrupt = interrupted  # type: ignore[method-assign]
+        return consumer

@@ -1,0 +1,447 @@
+"""Who has the last word on a message, and what is claimed, where a slow or a lesser mailbox shows it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import pytest
+
+from pymailbox import (
+    Capability,
+    ConnectionLostError,
+    Context,
+    MailboxClosedError,
+    MessagePriority,
+    MessageRecord,
+    NewMessage,
+    Reject,
+    RetryPolicy,
+    StorageFullError,
+    open_mailbox,
+)
+from pymailbox.actors import storage as storage_module
+from pymailbox.actors.pace import SOON, Pace
+from pymailbox.testing import Fault, FaultKind, FaultyMailbox
+from tests.unit.example_mailboxes import Database, SmallMailbox
+from tests.unit.staged_mailboxes import StagedMailbox
+
+AT_ONCE = RetryPolicy(first_delay=0.0)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "_PAUSES", RetryPolicy(first_delay=0.001, longest_delay=0.002))
+
+
+async def until(seen: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not seen():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+async def left(mailbox: Any) -> tuple[int, int]:
+    stats = await mailbox.status()
+    return stats.queued_messages, stats.inflight_messages
+
+
+async def until_left(mailbox: Any, queued: int, inflight: int) -> None:
+    async with asyncio.timeout(10):
+        while await left(mailbox) != (queued, inflight):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+class Lesser(SmallMailbox):
+    """Lacks what asks for the holder of a message that is to be acknowledged."""
+
+    capabilities = frozenset(Capability) - {Capability.ACK_AND_SEND, Capability.RELEASE}
+
+
+# -- the last word -----------------------------------------------------------------------------------------------------
+
+
+async def test_lesser_mailbox_leaves_what_was_nacked_by_hand() -> None:
+    async with await Database(Lesser).open("inbox") as mailbox:
+        await mailbox.enqueue(b"", b"x")
+        counts: list[int] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            counts.append(message.delivery_count)
+            if len(counts) == 1:
+                await mailbox.nack(message.id)
+            else:
+                context.stop()
+
+        await asyncio.wait_for(mailbox.consume(handler), 10)
+        assert counts == [1, 2]
+        assert await left(mailbox) == (0, 0)
+
+
+async def test_faulty_mailbox_leaves_what_was_nacked_by_hand() -> None:
+    async with FaultyMailbox(await open_mailbox("memory://"), [Fault(FaultKind.LOST_BEFORE, "ack_many")]) as mailbox:
+        await mailbox.enqueue(b"", b"x")
+        counts: list[int] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            counts.append(message.delivery_count)
+            if len(counts) == 1:
+                await context.mailbox.nack(message.id)
+            else:
+                context.stop()
+
+        with suppress(ConnectionLostError):
+            await asyncio.wait_for(mailbox.consume(handler), 10)
+        assert counts == [1, 2]
+        assert mailbox.struck == [("ack_many", FaultKind.LOST_BEFORE)]
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_handler_may_ack_what_others_wait_with(together: bool) -> None:
+    """What is acknowledged while it waits for its handler is not handled any more."""
+    async with StagedMailbox("group") as mailbox:
+        ids = await mailbox.enqueue_many([NewMessage(b"sender", b"%d" % number) for number in range(6)])
+        seen: list[bytes] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            seen.append(message.payload)
+            if message.payload == b"1":
+                await until(lambda: all(one in consumer._holds._holds for one in ids[1:]))
+                if together:
+                    assert await mailbox.ack_many(iter(ids[1:5])) == 4
+                else:
+                    for one in ids[1:5]:
+                        assert await mailbox.ack(message_id=one)
+            if message.payload == b"5":
+                context.stop()
+
+        consumer = mailbox.consume(handler)
+        await asyncio.wait_for(consumer, 10)
+        assert seen == [b"0", b"1", b"5"]
+        assert await left(mailbox) == (0, 0)
+
+
+async def test_call_that_is_under_way_when_its_handler_ends_is_waited_for() -> None:
+    async with StagedMailbox("under-way") as mailbox:
+        await mailbox.enqueue(b"", b"x")
+        mailbox.held_up["fail"] = asyncio.Event()
+        nacking: list[asyncio.Task[bool]] = []
+        counts: list[int] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            counts.append(message.delivery_count)
+            if len(counts) == 1:
+                nacking.append(asyncio.ensure_future(mailbox.nack(message.id)))
+                await until(lambda: "fail begins" in mailbox.events)
+            else:
+                context.stop()
+
+        task = asyncio.ensure_future(mailbox.consume(handler))
+        await until(lambda: nacking and "fail begins" in mailbox.events)
+        await asyncio.sleep(0.01)  # time for an acknowledgement that does not wait
+        mailbox.held_up["fail"].set()
+        await asyncio.wait_for(task, 10)
+        assert nacking[0].result()
+        assert counts == [1, 2]
+
+
+@pytest.mark.parametrize("counted", [True, False])
+async def test_call_that_nobody_knows_the_end_of(counted: bool) -> None:
+    """A nack that failed may have counted: then the message comes again, and the first handler's end lets it be."""
+    async with FaultyMailbox(await open_mailbox("memory://")) as mailbox:
+        await mailbox.enqueue(b"", b"x")
+        counts: list[int] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            counts.append(message.delivery_count)
+            if len(counts) == 1:
+                mailbox.plan(Fault(FaultKind.LOST_AFTER if counted else FaultKind.LOST_BEFORE, "nack"))
+                with pytest.raises(ConnectionLostError):
+                    await mailbox.nack(message.id)
+
+        consumer = mailbox.consume(handler)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: len(counts) == 1 + counted)
+        await until_left(mailbox, 0, 0)
+        consumer.stop()
+        await asyncio.wait_for(task, 10)
+        assert counts == [1, 2][: 1 + counted]
+
+
+async def test_nack_by_hand_keeps_the_order_of_its_sender() -> None:
+    async with StagedMailbox("order") as mailbox:
+        for number in range(5):
+            await mailbox.enqueue(b"sender", b"%d" % number)
+        done: list[bytes] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            if message.payload == b"1" and message.delivery_count == 1:
+                await until(lambda: len(consumer._hand) == 3)
+                await mailbox.nack(message.id)
+                return
+            done.append(message.payload)
+            if len(done) == 5:
+                context.stop()
+
+        consumer = mailbox.consume(handler, concurrency=2, ordered_by_sender=True)
+        await asyncio.wait_for(consumer, 10)
+        assert done == [b"0", b"1", b"2", b"3", b"4"]
+
+
+async def test_interrupt_after_a_nack_by_hand_leaves_the_second_hand_out() -> None:
+    async with StagedMailbox("interrupted") as mailbox:
+        await mailbox.enqueue(b"", b"x")
+        counts: list[int] = []
+
+        async def handler(message: MessageRecord) -> None:
+            counts.append(message.delivery_count)
+            if len(counts) == 1:
+                await mailbox.nack(message.id)
+                await until(lambda: len(counts) == 2)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            await mailbox.consume(handler, concurrency=2)
+        assert counts == [1, 2]
+        assert await left(mailbox) == (0, 0)
+
+
+async def test_send_beside_an_ack_by_hand_waits_for_room() -> None:
+    async with StagedMailbox("acked") as mailbox, StagedMailbox("acked-out") as outbox:
+        await mailbox.enqueue(b"", b"x")
+        full = StorageFullError("no room")
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            await mailbox.ack(message.id)
+            context.send(outbox, b"me", b"1")
+            context.send(outbox, b"me", b"2", MessagePriority.HIGH)
+
+        outbox.fail_next("store", full, full)
+        consumer = mailbox.consume(handler)
+        task = asyncio.ensure_future(consumer)
+        await until_left(outbox, 2, 0)
+        consumer.stop()
+        await task
+        assert [record.payload for record in await outbox.dequeue()] == [b"2", b"1"]
+
+
+async def test_send_that_cannot_be_stored_any_more_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with StagedMailbox("lost") as mailbox:
+        outbox = await open_mailbox("memory://")
+        await mailbox.enqueue(b"", b"x")
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            await mailbox.ack(message.id)
+            context.send(outbox, b"me", b"1")
+            await outbox.close()
+            context.stop()
+
+        await mailbox.consume(handler)
+        [error] = [record for record in caplog.records if record.levelno == logging.ERROR]
+        assert "1 messages" in error.message
+        assert MailboxClosedError.__name__ in error.message
+
+
+# -- claims ------------------------------------------------------------------------------------------------------------
+
+
+async def test_slow_handlers_claim_what_they_handle_and_fast_ones_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with StagedMailbox("pace", batch_size=16) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"fast")] * 200 + [NewMessage(b"", b"slow")] * 6)
+        limits: list[int] = []
+        claim = mailbox._claim
+
+        async def noted(limit: int, wait: float) -> list[MessageRecord]:
+            limits.append(limit)
+            return await claim(limit, wait)
+
+        monkeypatch.setattr(mailbox, "_claim", noted)
+        slow = 0
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            nonlocal slow
+            if message.payload == b"slow":
+                slow += 1
+                await asyncio.sleep(2 * SOON)
+                if slow == 6:
+                    context.stop()
+
+        await mailbox.consume(handler)
+        assert limits[0] == 1  # nobody knows yet how fast it is
+        assert 16 in limits
+        assert limits[-1] == 1
+        assert max(limits) == 16
+
+
+async def test_what_waits_behind_a_slow_handler_goes_back() -> None:
+    async with StagedMailbox("stuck") as mailbox, StagedMailbox("stuck") as other:
+        await mailbox.enqueue_many(
+            [NewMessage(b"", b"fast")] * 40 + [NewMessage(b"", b"slow")] + [NewMessage(b"", b"x")] * 20
+        )
+        may_end = asyncio.Event()
+
+        async def handler(message: MessageRecord) -> None:
+            if message.payload == b"slow":
+                await may_end.wait()
+
+        consumer = mailbox.consume(handler)
+        task = asyncio.ensure_future(consumer)
+        await until_left(other, 20, 1)
+        assert {record.delivery_count for record in await other.dequeue()} == {1}
+        may_end.set()
+        consumer.stop()
+        await task
+
+
+async def test_lesser_mailbox_keeps_what_it_has_claimed() -> None:
+    """Where a message can only go back as a failed delivery, it stays in the hand."""
+    async with await Database(Lesser).open("inbox") as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"fast")] * 40 + [NewMessage(b"", b"slow")] * 2)
+        counts: list[int] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            if message.payload == b"slow":
+                counts.append(message.delivery_count)
+                await asyncio.sleep(2 * SOON)
+                if len(counts) == 2:
+                    context.stop()
+
+        await mailbox.consume(handler)
+        assert counts == [1, 1]
+
+
+def test_pace_counts_what_is_handled_while_something_is() -> None:
+    now = 0.0
+    pace = Pace(lambda: now)
+    assert pace.soon() == 0
+    for _ in range(10):
+        pace.begins()
+        now += 1 / 256
+        pace.ends()
+        now += 1.0  # in which nothing is to do
+    assert pace.soon() == 12  # 10 in 10/256 s
+    for _ in range(4):  # at the same time
+        pace.begins()
+    now += 0.125
+    for _ in range(4):
+        pace.ends()
+    assert pace.soon() == 3  # 5 and 4, in 5/256 and 1/8 s
+    pace.begins()
+    now += 10.0
+    assert pace.soon() == 0
+    pace.ends()
+
+
+def test_pace_without_a_clock_worth_the_name() -> None:
+    pace = Pace(lambda: 0.0)
+    pace.begins()
+    pace.ends()
+    assert pace.soon() > 1000
+
+
+# -- the end -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["scope", "task group"])
+async def test_anyio_scope_stops_it_cleanly(way: str) -> None:
+    async with StagedMailbox(way) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(3)])
+        log: list[str] = []
+        cancel: list[Callable[[], None]] = []
+
+        async def handler(message: MessageRecord) -> None:
+            cancel[0]()
+            try:
+                await asyncio.sleep(0.05)
+                log.append("finished")
+            finally:
+                await asyncio.sleep(0.01)
+                log.append("cleaned up")
+
+        if way == "scope":
+            with anyio.CancelScope() as scope:
+                cancel.append(scope.cancel)
+                await mailbox.consume(handler)
+            assert scope.cancelled_caught
+        else:
+            async with anyio.create_task_group() as group:
+
+                async def consume() -> None:
+                    await mailbox.consume(handler)
+
+                cancel.append(group.cancel_scope.cancel)
+                group.start_soon(consume)
+        assert log == ["finished", "cleaned up"]
+        assert await left(mailbox) == (2, 0)
+
+
+async def test_cancellation_after_a_level_triggered_one_ends_handlers() -> None:
+    async with StagedMailbox("twice") as mailbox:
+        await mailbox.enqueue(b"", b"x")
+        begun = asyncio.Event()
+
+        async def handler(message: MessageRecord) -> None:
+            begun.set()
+            await asyncio.sleep(60)
+
+        task = asyncio.ensure_future(mailbox.consume(handler))
+        await begun.wait()
+        for _ in range(20):
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 10)
+        assert await left(mailbox) == (1, 0)
+
+
+# -- the log -----------------------------------------------------------------------------------------------------------
+
+
+async def consume_what_fails(caplog: pytest.LogCaptureFixture, level: int, **options: Any) -> list[logging.LogRecord]:
+    """A message that fails twice and is then handled, one that fails for good, and one that is rejected."""
+    caplog.set_level(level, logger="pymailbox")
+    policy = RetryPolicy(first_delay=0.0, max_deliveries=options.pop("policy", None))
+    async with open_mailbox("memory://", **options) as mailbox:
+        await mailbox.enqueue_many(
+            [NewMessage(payload, payload) for payload in (b"retry", b"dead", b"reject", b"last")]
+        )
+
+        async def handler(message: MessageRecord) -> None:
+            if message.payload == b"reject":
+                raise Reject("no such command")
+            if message.payload == b"dead" or (message.payload == b"retry" and message.delivery_count < 3):
+                raise ValueError("on purpose\nand more")
+
+        consumer = mailbox.consume(handler, retry=policy)
+        task = asyncio.ensure_future(consumer)
+        await until_left(mailbox, 0, 0)
+        consumer.stop()
+        await task
+    return [record for record in caplog.records if record.name == "pymailbox"]
+
+
+@pytest.mark.parametrize("options", [{"max_deliveries": 4}, {"policy": 4}])
+async def test_log_has_a_line_for_each_retry_and_a_warning_for_each_dead_letter(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    records = await consume_what_fails(caplog, logging.INFO, **options)
+    assert all("\n" not in record.getMessage() and record.exc_info is None for record in records)
+    warnings = sorted(record.getMessage().partition(" ")[2] for record in records if record.levelno == logging.WARNING)
+    assert len(warnings) == 2
+    assert any("no such command" in warning for warning in warnings)
+    assert any("4 of at most 4 deliveries failed" in warning for warning in warnings)
+    others = [record.getMessage() for record in records if record.levelno == logging.INFO]
+    assert len(others) == 2 + 3
+    assert all("ValueError: on purpose" in line for line in others)
+
+
+async def test_log_has_tracebacks_for_debugging(caplog: pytest.LogCaptureFixture) -> None:
+    records = await consume_what_fails(caplog, logging.DEBUG, max_deliveries=4)
+    assert [record for record in records if record.levelno >= logging.INFO]
+    assert all(record.exc_info for record in records if record.levelno >= logging.INFO)
