@@ -257,7 +257,8 @@ class _ThreadWorker(_Worker):
         except RuntimeError as error:
             raise StorageUnavailableError(
                 f"the mailbox file {engine.file}: the thread that works on it cannot be started ({error}). In an "
-                "isolated subinterpreter none can: open the mailbox in the main interpreter. Elsewhere end other threads first"
+                "isolated subinterpreter none can: open the mailbox in the main interpreter. Elsewhere end other "
+                "threads first"
             ) from error
 
     @property
