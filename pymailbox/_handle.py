@@ -249,7 +249,7 @@ class EmbeddedMailbox(Mailbox):
         seconds = check_wait(wait) or 0.0
         self._enter()
         records = await self._claim(size, seconds)
-        if self._keeps_loop and turn_is_due():  # nothing is called else: an exception out of a signal handler loses them
+        if self._keeps_loop and turn_is_due():  # else nothing more is called: a signal handler might raise there
             await self._take_turn_with(records)
         return records
 

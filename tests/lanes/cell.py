@@ -91,8 +91,10 @@ class Run:
 
 
 async def _main(backend: str, directory: str, programs: int, loop: str, seconds: float) -> None:
-    if loop == "eager":  # which Python has from 3.12 on
-        asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+    if loop == "eager":
+        from tests.lanes.eager_tasks import eager_task_factory
+
+        asyncio.get_running_loop().set_task_factory(eager_task_factory)
     run = Run(backend, directory, programs)
     run.start()
     with contextlib.suppress(TimeoutError):
