@@ -6,7 +6,6 @@
 import asyncio
 import sys
 from asyncio import tasks
-from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
@@ -39,7 +38,7 @@ class _EagerTask(tasks._PyTask):  # type: ignore[name-defined,misc]  # the C one
                 tasks._enter_task(loop, parent)
 
 
-def eager_task_factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **options: Any) -> Any:
+def eager_task_factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> Any:
     """A task factory."""
     if sys.version_info >= (3, 12):
         return asyncio.eager_task_factory(loop, coro, **options)
