@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy
 import pytest
 
 from pymailbox import MessagePriority, MessageStatus, NewMessage
@@ -49,6 +50,7 @@ def options(**changes: Any) -> Options:
         (memoryview(b"abc").cast("c"), b"abc"),
         ((ctypes.c_ubyte * 3)(*b"abc"), b"abc"),
         (pickle.PickleBuffer(b"abc"), b"abc"),
+        (numpy.frombuffer(b"a-b-c", numpy.uint8)[::2], b"abc"),
         (b"", b""),
     ],
 )
@@ -109,6 +111,10 @@ def test_delay_becomes_milliseconds_rounded_up(delay: Any, milliseconds: int) ->
             TypeError,
             "payload must be .* not c_char_p_Array_1 with",
         ),
+        (lambda: prepare(payload=numpy.array(["a", "b"], object)), TypeError, "payload must be .* of the format 'O'"),
+        (lambda: prepare(payload=numpy.array([1.5])), TypeError, "payload must be .* with items of the format 'd'"),
+        (lambda: prepare(sender=numpy.array(["a"])[0]), TypeError, "sender must be bytes .* not str_"),
+        (lambda: prepare(payload=numpy.int64(7)), TypeError, "payload must be bytes .* not int64"),
         (lambda: prepare(payload=ctypes.c_ubyte(7)), TypeError, "payload must be bytes .* not c_ubyte$"),
         (lambda: prepare(payload=memoryview(bytes(8)).cast("P")), TypeError, "payload must be .* of the format 'P'"),
         (lambda: prepare(payload=memoryview(bytes(8)).cast("?")), TypeError, r"payload must be .* of the format '\?'"),
