@@ -56,7 +56,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
         try:
             with our_errors():
                 js_handle = await js_opening.handle
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             js_opening.abandon()
             raise
         return cls(name, options, js_handle, js_engine.caller(js_handle, _js_hear()))
