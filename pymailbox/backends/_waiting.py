@@ -12,7 +12,7 @@ import asyncio
 import math
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -37,10 +37,6 @@ class Listener:
         """The handle was abandoned: nobody listens any more."""
         self._waiting: set[asyncio.Future[None]] = set()
         self._observe: weakref.WeakMethod[Callable[[int], None]] | None = None
-
-    @property
-    def observes(self) -> bool:
-        return self._observe is not None and not self.is_gone
 
     @property
     def is_gone(self) -> bool:
@@ -88,7 +84,6 @@ class Exchange:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         # names without a listener are in none of these
-        self._listeners: dict[str, tuple[Listener, ...]] = {}
         self._observing: dict[str, tuple[Listener, ...]] = {}
         self._waiting: dict[str, dict[asyncio.Future[None], Listener]] = {}
         """Those who sleep, the longest wait first. Whoever takes one out of here has to wake it."""
@@ -109,15 +104,6 @@ class Exchange:
     def awaited(self) -> list[str]:
         """The mailboxes that somebody waits for."""
         return list(self._waiting)
-
-    def add(self, name: str, listener: Listener) -> None:
-        with self._lock:
-            self._listeners[name] = (*_living(self._listeners.get(name, ())), listener)
-
-    def remove(self, name: str, listener: Listener) -> None:
-        with self._lock:
-            for listeners in self._listeners, self._observing:
-                _take_out(listeners, name, lambda other: other is listener)
 
     def observe(self, name: str, listener: Listener, observe: Callable[[int], None] | None) -> None:
         """Has a listener call the method from now on with each new depth, or no longer."""
@@ -169,12 +155,10 @@ class Exchange:
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
-    def begin(self, name: str, listener: Listener) -> asyncio.Future[None]:
-        """A future that is done when its waiter is woken; ``end`` comes after it."""
-        news = listener.begin()
+    def begin(self, name: str, listener: Listener, news: asyncio.Future[None]) -> None:
+        """Has a waiter woken by its future from now on; ``end`` comes after it, whatever happens."""
         with self._lock:
             self._waiting.setdefault(name, {})[news] = listener
-        return news
 
     def end(self, name: str, listener: Listener, news: asyncio.Future[None]) -> bool:
         """Whether it was woken, or is about to be."""
@@ -198,10 +182,6 @@ class Exchange:
         return True
 
 
-def _living(listeners: Iterable[Listener]) -> tuple[Listener, ...]:
-    return tuple(listener for listener in listeners if not listener.is_gone)
-
-
 def _take_out(listeners: dict[str, tuple[Listener, ...]], name: str, which: Callable[[Listener], bool]) -> None:
     left = tuple(listener for listener in listeners.get(name, ()) if not which(listener))
     if left:
@@ -219,12 +199,14 @@ class Look(NamedTuple):
     """When the next delayed message is due, milliseconds since 1970."""
     again: float | None = None
     """Seconds after which to look again though nothing was heard."""
+    more: bool = False
+    """Whether messages are left: the batch may have been cut short."""
 
 
 async def claim(
-    exchange: Exchange, name: str, listener: Listener, look: Callable[[], Awaitable[Look]], limit: int, wait: float
+    exchange: Exchange, name: str, listener: Listener, look: Callable[[], Awaitable[Look]], wait: float
 ) -> list[MessageRecord]:
-    """Looks until there is something, for up to ``wait`` seconds; once at least. A look asks for up to ``limit``.
+    """Looks until there is something, for up to ``wait`` seconds; once at least.
 
     It never suspends between a look that claimed something and its return, so that cancelling it strands nothing as
     long as cancelling a look strands nothing.
@@ -239,12 +221,13 @@ async def claim(
     owes_a_look = False
     try:
         while True:
-            news = exchange.begin(name, listener)  # before the look, so that nothing is missed between it and waiting
+            news = listener.begin()
             try:
                 owes_a_look = True  # should this one not come to its end
-                records, next_due, again = await look()
+                exchange.begin(name, listener, news)  # so that nothing is missed between the look and the waiting
+                records, next_due, again, more = await look()
                 # another one who waits has to learn of what is left, or of the time that this one waited for
-                owes_a_look = len(records) == limit or next_due is not None or again is not None
+                owes_a_look = more or next_due is not None or again is not None
                 if records:
                     return records
                 if not listener.closed:

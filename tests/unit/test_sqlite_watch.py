@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
+import subprocess
+import sys
 import threading
 import time
 import warnings
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from pymailbox import Mailbox, open_mailbox
-from pymailbox.backends.sqlite import database, watch
+from pymailbox.backends.sqlite import SqliteMailbox, database, handing, watch
 from pymailbox.backends.sqlite.engine import Engine
 from tests.unit.sqlite_support import open_sqlite, run_script
 
@@ -26,6 +31,14 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+@asynccontextmanager
+async def closing(mailbox: SqliteMailbox) -> AsyncIterator[SqliteMailbox]:
+    try:
+        yield mailbox
+    finally:
+        await mailbox.close()
 
 
 async def test_a_commit_of_another_process_is_heard_though_an_own_call_has_seen_it_first(
@@ -157,3 +170,83 @@ def test_a_loop_that_is_closed_amid_an_opening_leaves_nothing(location: str) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # of a handle that had been opened just before
         wait_for_the_end()
+
+
+# -- handles that nobody closed ----------------------------------------------------------------------------------------
+
+
+def test_a_handle_is_given_up_once_whatever_becomes_of_it(location: str) -> None:
+    """Its loop is closed, and later it is collected: as a notebook's cell that is run again leaves it."""
+    kept: list[Mailbox | None] = []
+
+    async def cell() -> None:
+        mailbox = await open_sqlite(location)
+        await mailbox.enqueue(b"", b"")
+        assert await mailbox.dequeue(wait=30)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            kept[:] = [mailbox]  # the one before is collected
+            gc.collect()
+        for _ in range(3):
+            await asyncio.sleep(0.01)
+            async with asyncio.timeout(30):
+                await mailbox.enqueue(b"", b"")
+        assert mailbox._file._users == 1
+
+    for _ in range(3):
+        asyncio.run(cell())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        kept.clear()
+        wait_for_the_end()
+
+
+async def test_who_waits_learns_that_another_process_holds_what_it_has_stored(location: str) -> None:
+    """Between two looks it has enqueued and claimed; when it is killed nothing more is committed."""
+    take = """
+import asyncio, os, signal, sys
+from pymailbox import open_mailbox
+
+async def main():
+    mailbox = await open_mailbox(sys.argv[1])
+    await mailbox.enqueue(b"", b"held")
+    await mailbox.dequeue()
+    print("held", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+    async with closing(await open_sqlite(location)) as mailbox:
+        watcher = mailbox._file._worker.watch
+        waiting = asyncio.create_task(mailbox.dequeue(wait=math.inf))
+        await asyncio.sleep(0)
+        await mailbox.status()
+        watcher._next_look = watcher._next_look_at_handles = time.monotonic() + 5.0  # both come before the next look
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", take, location, stdout=subprocess.PIPE)
+        await process.communicate()
+        async with asyncio.timeout(60):
+            assert [record.payload for record in await waiting] == [b"held"]
+
+
+async def test_commits_to_another_mailbox_wake_nobody(location: str) -> None:
+    looks = 0
+    async with closing(await open_sqlite(location)) as mailbox:
+        await mailbox.enqueue(b"", b"later", delay=3600)
+        hand_out = handing.hand_out
+
+        def count(*arguments: Any) -> Any:
+            nonlocal looks
+            looks += 1
+            return hand_out(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(handing, "hand_out", count)
+            waiting = [asyncio.create_task(mailbox.dequeue(wait=60)) for _ in range(20)]
+            while looks < 20:  # noqa: ASYNC110 (nothing tells)
+                await asyncio.sleep(0.01)
+            for _ in range(3):
+                await asyncio.to_thread(run_script, ENQUEUE, location + "-another")
+            assert looks <= 20 + 3  # opening a mailbox there may be seen once
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)

@@ -39,7 +39,6 @@ class Queue:
 
     def waiter(self, limit: int = 1, wait: float = math.inf) -> tuple[Listener, asyncio.Task[list[MessageRecord]]]:
         listener = Listener(asyncio.get_running_loop())
-        self.exchange.add(NAME, listener)
 
         async def look() -> Look:
             self.looks += 1
@@ -49,9 +48,9 @@ class Queue:
                 self.next_due = None
                 self.messages.append(message(0))
             found, self.messages = self.messages[:limit], self.messages[limit:]
-            return Look(found, self.next_due)
+            return Look(found, self.next_due, more=bool(self.messages))
 
-        return listener, asyncio.create_task(claim(self.exchange, NAME, listener, look, limit, wait))
+        return listener, asyncio.create_task(claim(self.exchange, NAME, listener, look, wait))
 
     async def settle(self) -> None:
         """Lets everybody who has something to do come to rest."""
@@ -99,6 +98,17 @@ async def test_messages_that_come_at_once_reach_everybody_who_waits(queue: Queue
         queue.store()
     await queue.settle()
     assert all(task.done() for task in tasks)
+
+
+async def test_a_batch_that_is_cut_short_leaves_a_look_to_another(queue: Queue) -> None:
+    """It may be: by its bytes, or before a message that has to come alone."""
+    tasks = [queue.waiter(limit=1)[1] for _ in range(4)]
+    await queue.settle()
+    queue.messages += map(message, range(3))
+    queue.exchange.tell(NAME, None)  # that some have come back, and not how many
+    await queue.settle()
+    assert not queue.messages
+    await cancel(tasks)
 
 
 async def test_who_is_woken_and_cancelled_wakes_another(queue: Queue) -> None:

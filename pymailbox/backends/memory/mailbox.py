@@ -74,7 +74,6 @@ class MemoryMailbox(EmbeddedMailbox):
         self._shelf = Shelf() if name is None else self._memory.shelf
         self._holder = Holder(self._loop, options.max_deliveries)
         self._listener = Listener(self._loop)
-        self._shelf.exchange.add(self.name, self._listener)
         with self._memory.lock:
             recovered = self._shelf.queue_to_fill(self.name).recover(self._holder)
         self._announce(recovered > 0)
@@ -111,18 +110,26 @@ class MemoryMailbox(EmbeddedMailbox):
         return enqueued
 
     async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
+        taken: list[UUID] = []
+
         async def look() -> Look:
             with self._memory.lock:
                 queue = self._shelf.queue(self.name)
                 # first, so that what comes back has its old place, however much there is behind it
                 recovered = queue.recover(self._holder) > 0
                 records = queue.claim(limit, self._holder)
+                taken[:] = [record.id for record in records]
                 others_hold = not records and queue.others_hold(self._holder)
-                next_due = queue.next_due
+                found = Look(records, queue.next_due, HOLDER_CHECK if others_hold else None, more=queue.depth > 0)
             self._announce(recovered)
-            return Look(records, next_due, again=HOLDER_CHECK if others_hold else None)
+            return found
 
-        return await claim(self._shelf.exchange, self.name, self._listener, look, limit, wait)
+        try:
+            return await claim(self._shelf.exchange, self.name, self._listener, look, wait)
+        except BaseException:  # out of a signal handler, after the look
+            if taken:
+                await self._release(taken)
+            raise
 
     async def _release(self, ids: list[UUID]) -> None:
         with self._memory.lock:
@@ -211,7 +218,7 @@ class MemoryMailbox(EmbeddedMailbox):
 
     async def _release_and_close(self) -> None:
         self._listener.close()
-        self._shelf.exchange.remove(self.name, self._listener)
+        self._shelf.exchange.observe(self.name, self._listener, None)
         with self._memory.lock:
             released = self._shelf.queue(self.name).release_all(self._holder)
         self._announce(released)

@@ -5,7 +5,9 @@ that works on it; ``watch`` is what that thread does between calls; ``engine`` r
 when the file is no longer there; ``room`` keeps enqueues from filling the disk. What calls do in SQL: ``verbs`` (store,
 delete, look), ``handing`` (hand out and take back) and ``letters`` (give up), by way of ``rows`` (a message as the file
 has it) and ``session`` (the counters, as the connection knows them). ``holders`` tells who lives, by the ``locks`` that
-they have. ``schema`` is the layout, and opens the file; ``errors`` is the one table of what can go wrong.
+they have. ``schema`` is the layout, and opens the file, with ``mounts`` (whether it may be where it is) and
+``restored`` (tables of ours without our header); ``looking`` reads a file that may not be written. ``errors`` is the
+one table of what can go wrong.
 """
 
 from ..._errors import MissingImportError

@@ -124,14 +124,12 @@ class Database:
 
     async def release(self, holder: Holder | None = None) -> None:
         """Gives up one ``acquire``; after the last one, and after all calls, the file is closed."""
-        if holder is not None:
-            self.lives.remove(holder)
-        if self._is_left_by_the_last():
+        if (holder is None or self.lives.remove(holder)) and self._is_left_by_the_last():
             await self._worker.stop()
 
-    def release_soon(self) -> None:
-        """As ``release``, for one who never became a holder and cannot wait: its own coroutine may be at its end."""
-        if self._is_left_by_the_last():
+    def release_soon(self, holder: Holder | None = None) -> None:
+        """As ``release``, for one who cannot wait: its own coroutine may be at its end."""
+        if (holder is None or self.lives.remove(holder)) and self._is_left_by_the_last():
             self._worker.stop_soon()
 
     def abandon(self, holder: Holder) -> None:
@@ -140,7 +138,7 @@ class Database:
         self._worker.nudge()
 
     def _left(self, holder: Holder) -> None:
-        """A handle is gone that did not release; called by the watch."""
+        """A handle is gone that did not release; called by the watch, which has removed it."""
         self.release_soon()
 
     def _is_left_by_the_last(self) -> bool:
@@ -165,6 +163,7 @@ class _Worker(ABC):
         self.lives = lives
         self.lock = threading.Lock()
         """Held while the engine works for the worker, or must not work."""
+        self._paused = False
         self._counting = threading.Lock()
         """Taken to take the lock; and held by a call that runs at once, which waits for nobody who has the lock.
 
@@ -203,13 +202,16 @@ class _Worker(ABC):
             self.lock.release()
 
     def pause(self) -> None:
-        """Closes the file, and keeps everybody from opening it until ``go_on``."""
-        with self._counting:
-            self.lock.acquire()
+        """Closes the file, and keeps everybody from opening it until ``go_on``. Interrupted, it can be called again."""
+        if not self._paused:
+            with self._counting:
+                self._paused = self.lock.acquire()
         self.engine.close()
 
     def go_on(self) -> None:
-        self.lock.release()
+        if self._paused:
+            self._paused = False
+            self.lock.release()
 
     def _close(self) -> None:
         with self.works():
@@ -437,7 +439,11 @@ def _before_fork() -> None:
     """
     _registry.lock.acquire()
     for worker in _registry.workers:
-        worker.pause()
+        paused = False
+        while not paused:
+            with suppress(BaseException):  # out of a signal handler; the fork would go on all the same
+                worker.pause()
+                paused = True
 
 
 def _after_fork_in_parent() -> None:

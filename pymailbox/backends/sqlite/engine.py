@@ -372,9 +372,11 @@ class Engine:
         """Raises if the open file is no longer the one at its path, or has lost content: SQLite would not notice."""
         try:
             status = os.stat(self.file)  # noqa: PTH116 (quicker than a Path's)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._identity = None
             raise self._replaced("was deleted") from None
+        except OSError:
+            return  # it cannot be told, and what was committed is
         if (status.st_dev, status.st_ino) != self._identity:
             self._identity = None
             raise self._replaced("was replaced by another")

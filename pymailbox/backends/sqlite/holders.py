@@ -77,6 +77,7 @@ class Lives:
         """The handles of this process that may hold something."""
         self._file = file
         self._lock_file: LockFile | None = None
+        self._lock_file_missing = False
         self._lock = threading.Lock()
         self._mine: dict[int, Holder] = {}
         self._by_loop: dict[asyncio.AbstractEventLoop, set[Holder]] = {}
@@ -107,9 +108,10 @@ class Lives:
         """Notes that a handle was collected; takes no lock, for a finaliser."""
         self._abandoned.append(holder)
 
-    def remove(self, holder: Holder) -> None:
+    def remove(self, holder: Holder) -> bool:
+        """Whether it was still there: a handle is given up once, be it closed, collected or found in a closed loop."""
         with self._lock:
-            self._mine.pop(holder.number, None)
+            was_there = self._mine.pop(holder.number, None) is not None
             holders = self._by_loop.get(holder.loop, set())
             holders.discard(holder)
             if not holders:
@@ -117,6 +119,7 @@ class Lives:
             if holder in self._abandoned:
                 self._abandoned.remove(holder)
             self.active.discard(holder)
+            return was_there
 
     def take_locks(self) -> bool:
         """Takes the locks that show other processes that this one lives; False if there can be none."""
@@ -137,14 +140,20 @@ class Lives:
         if self._lock_file is None:
             return
         try:
-            if not self._lock_file.renew():
-                return
-        except OSError:
-            _logger.exception("something removed the lock file beside %s, and it cannot be made again", self._file)
-        else:
-            _logger.warning(
-                "something removed the lock file of this process from %s; it was made again", lock_folder(self._file)
-            )
+            if self._lock_file.renew():
+                _logger.warning(
+                    "something removed the lock file of this process from %s; it was made again",
+                    lock_folder(self._file),
+                )
+            self._lock_file_missing = False
+        except OSError as error:
+            if not self._lock_file_missing:  # said once
+                _logger.warning(
+                    "the lock file of this process in %s cannot be looked at or made again: %s",
+                    lock_folder(self._file),
+                    error,
+                )
+            self._lock_file_missing = True
 
     def close(self) -> None:
         """Shows the others that nobody here holds anything any more."""
@@ -218,6 +227,8 @@ class Lives:
 
     def sweep(self, session: Session) -> None:
         """Removes the lock files of processes that have ended and hold nothing. To be called in a transaction."""
+        if SINGLE_PROCESS:
+            return
         with suppress(OSError):
             for name in os.listdir(lock_folder(self._file)):  # noqa: PTH208
                 with suppress(ValueError):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import struct
 import sys
+import threading
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -47,6 +48,9 @@ else:
 
 _ATTEMPTS = 100
 """How often to make the folder again that another process removes at the same time."""
+
+_KEPT: Final = 64
+"""Files whose descriptors stay open though nobody uses them."""
 
 _SHARED_BYTES: Final = (0x4000_0002, 510)
 """First byte and length of what SQLite locks in a database that it has open (os.h, SHARED_FIRST and SHARED_SIZE)."""
@@ -210,6 +214,8 @@ def remove(file: Path) -> None:
 
 def forget_all() -> None:
     """In a forked child: none of the parent's locks is this process's."""
+    global _guard
+    _guard = threading.Lock()  # another thread of the parent may have had it
     for descriptor in (*_inherited, *chain(*_kept.values())):
         os.close(descriptor)
     _inherited.clear()
@@ -220,7 +226,10 @@ _inherited: set[int] = set()
 """Descriptors of this process that a forked child must close."""
 
 _kept: dict[tuple[int, int], list[int]] = {}
-"""Descriptors that nobody uses and that must not be closed yet, by device and inode."""
+"""Descriptors that nobody uses and that are not closed yet, by device and inode; what was given up last comes last."""
+
+_guard = threading.Lock()
+"""Of the two."""
 
 
 def _make(file: Path) -> int:
@@ -250,13 +259,17 @@ def _is_locked(descriptor: int, byte: int) -> bool:
 def _adopt(path: str, descriptor: int | None) -> int:
     """A descriptor of the file at that path: the given one, if that file is still there."""
     status = os.stat(path)  # noqa: PTH116 (quicker than a Path's)
+    if descriptor is not None and os.path.samestat(os.fstat(descriptor), status):
+        return descriptor
+    key = status.st_dev, status.st_ino
+    with _guard:
+        kept = _kept.pop(key, [])
+        opened = kept.pop() if kept else _open(path)
+        if kept:
+            _kept[key] = kept
+        _inherited.add(opened)
     if descriptor is not None:
-        if os.path.samestat(os.fstat(descriptor), status):
-            return descriptor
         _close(descriptor)
-    kept = _kept.get((status.st_dev, status.st_ino))
-    opened = kept.pop() if kept else _open(path)
-    _inherited.add(opened)
     return opened
 
 
@@ -268,21 +281,24 @@ def _open(path: str) -> int:
 
 
 def _close(descriptor: int) -> None:
-    """Closes a descriptor as soon as that takes no lock from anybody else in this process who has the file open."""
-    _inherited.discard(descriptor)
-    status = os.fstat(descriptor)
-    _kept.setdefault((status.st_dev, status.st_ino), []).append(descriptor)
+    """Gives up a descriptor. It stays open for whoever opens the file next: to close it would take all POSIX locks from
+    whoever else in this process has the file open. Only those of files that are deleted, or that were long not asked
+    for, are closed, as far as nobody has them open.
+    """
     with suppress(OSError):
         _set(descriptor, "F_UNLCK", 0, 0)
-    try:
-        used = _in_use()
-    except OSError:  # it cannot be told
-        return
-    for key, kept in list(_kept.items()):
-        if used.count(key) == len(kept):  # only these
-            del _kept[key]
-            for unused in kept:
-                os.close(unused)
+    status = os.fstat(descriptor)
+    key = status.st_dev, status.st_ino
+    with _guard:
+        _inherited.discard(descriptor)
+        _kept[key] = [*_kept.pop(key, ()), descriptor]
+        old = list(_kept)[:-_KEPT]
+        used = _in_use() if old else []
+        for key, kept in list(_kept.items()):
+            if not os.fstat(kept[0]).st_nlink or (key in old and used.count(key) == len(kept)):
+                del _kept[key]
+                for unused in kept:
+                    os.close(unused)
 
 
 def _in_use() -> list[tuple[int, int]]:

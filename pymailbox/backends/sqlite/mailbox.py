@@ -56,7 +56,6 @@ class SqliteMailbox(EmbeddedMailbox):
         self._storing = Access.DURABLE_WRITE if options.durability == "strict" else Access.WRITE
         self._recovered_at = time.monotonic()
         self._replaced = self._opened_on = database.engine.replaced
-        database.exchange.add(name, self._listener)
         database.lives.add(self._holder)
 
     @classmethod
@@ -192,10 +191,11 @@ class SqliteMailbox(EmbeddedMailbox):
             looking = True
             handed = await self._run(claiming, Access.WRITE, tell=tell, brief=brief)
             looking = False
-            return Look(handed.records, handed.next_due, again=HOLDER_CHECK if handed.others_hold else None)
+            again = HOLDER_CHECK if handed.others_hold else None
+            return Look(handed.records, handed.next_due, again, handed.more)
 
         try:
-            return await claim(self._file.exchange, self.name, self._listener, look, limit, wait)
+            return await claim(self._file.exchange, self.name, self._listener, look, wait)
         except BaseException as error:
             # cancelled amid a look; or an exception out of a signal handler, even after the look has returned
             if taken or (looking and not isinstance(error, MailboxError)):
@@ -295,11 +295,14 @@ class SqliteMailbox(EmbeddedMailbox):
             return handing.give_back_all(session, self.name, self._holder.number)
 
         self._listener.close()
-        self._file.exchange.remove(self.name, self._listener)
+        self._file.exchange.observe(self.name, self._listener, None)
         try:
             await self._file.run(release, Access.WRITE, tell=self._announce)
         except FileReplacedError:
             pass  # there is nothing to give back any more
+        except GeneratorExit:  # its event loop was closed, and nothing can be waited for
+            self._file.release_soon(self._holder)
+            raise
         finally:
             await self._file.release(self._holder)
 

@@ -47,6 +47,8 @@ class Watch:
         self._reaped: list[Holder] = []
         self._seen: bytes | None = None
         """The header of the log's index, when it was last looked at."""
+        self._told: dict[str, tuple[int | None, ...]] = {}
+        """What was last seen of the mailboxes that somebody listens to; commits to others are no news to them."""
         self._busy_until = 0.0
         self._next_look = 0.0
         self._next_look_at_handles = 0.0
@@ -114,11 +116,16 @@ class Watch:
             self._wake_all()
             return
         self._engine.unannounced = False
+        told, self._told = self._told, {}
         for name, mailbox in call.result:
-            stored = mailbox.last_stored != self._engine.last_stored.get(name)
+            # what was there before anybody here knew the mailbox is no news
+            stored = mailbox.last_stored != self._engine.last_stored.get(name, mailbox.last_stored)
             self._engine.last_stored[name] = mailbox.last_stored
-            if stored or mailbox.queued.total:
-                self._exchange.tell(name, mailbox.queued.total if stored else None, count=mailbox.queued.total)
+            queued = mailbox.queued.total
+            # who waits has to know of what holders hold, too: they may die with it
+            self._told[name] = state = (mailbox.last_stored, queued, mailbox.next_due, len(mailbox.holders))
+            if state != told.get(name):
+                self._exchange.tell(name, queued if stored else None, count=max(1, queued))
 
     def _wake_all(self) -> None:
         for name in self._exchange.awaited:
@@ -150,8 +157,8 @@ class Watch:
                     _logger.warning("what a handle held that is gone is not back yet", exc_info=call.error)
                 elif call.result:
                     self._exchange.tell(holder.name, None, count=call.result)
-            self._lives.remove(holder)
-            self._reaped.append(holder)
+            if self._lives.remove(holder):
+                self._reaped.append(holder)
 
 
 def _read_mailboxes(session: Session, names: list[str]) -> list[tuple[str, MailboxRow]]:
