@@ -236,7 +236,7 @@ class Deliveries:
     @asynccontextmanager
     async def _last_word(self, hold: Hold) -> AsyncIterator[bool]:
         """Whether the message is still to be settled, which stays true while this is entered."""
-        if not hold.doubtful:
+        if not (hold.doubtful or hold.given_back):
             yield not hold.over
             return
         # it may have gone back, and a claim under way may have got it once more

@@ -24,6 +24,7 @@ from pymailbox import (
     StorageFullError,
     open_mailbox,
 )
+from pymailbox.actors import consumer as consumer_module
 from pymailbox.actors import storage as storage_module
 from pymailbox.actors.pace import SOON, Pace
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
@@ -169,6 +170,39 @@ async def test_call_that_nobody_knows_the_end_of(counted: bool) -> None:
         consumer.stop()
         await asyncio.wait_for(task, 10)
         assert counts == [1, 2][: 1 + counted]
+
+
+async def test_failure_after_the_page_was_left_is_not_that_of_the_next_hand_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A claim that is under way may have got the message once more."""
+    monkeypatch.setattr(consumer_module, "AFTER_DEPARTURE", 1000.0)
+    async with StagedMailbox("left-and-failed") as mailbox:
+        await mailbox.enqueue(b"", b"x")
+        may_fail = asyncio.Event()
+        counts: list[int] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            counts.append(message.delivery_count)
+            if len(counts) > 1:
+                context.stop()
+                return
+            await may_fail.wait()
+            raise ValueError("on purpose")
+
+        consumer = mailbox.consume(handler, concurrency=2, retry=AT_ONCE)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: counts)
+        mailbox.leave_page()
+        mailbox.claims_held_up = asyncio.Event()
+        consumer._resume()
+        await until_left(mailbox, 0, 1)
+        may_fail.set()
+        await until(lambda: "fail ends" in mailbox.events)
+        mailbox.claims_held_up.set()
+        await asyncio.wait_for(task, 10)
+        assert counts == [1, 1]
+        assert await left(mailbox) == (0, 0)
 
 
 async def test_nack_by_hand_keeps_the_order_of_its_sender() -> None:
