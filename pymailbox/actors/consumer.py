@@ -100,7 +100,7 @@ class Consumer(Coroutine[Any, Any, None]):
         self._pace = Pace(time.monotonic)
         self._reach = 1
         """How many messages to claim where all that was claimed waits for its senders."""
-        self._begun_at = 0.0
+        self._claimed_at = 0.0
         self._hand_watch: asyncio.TimerHandle | None = None
         self._coroutine = self._supervise()
 
@@ -180,7 +180,6 @@ class Consumer(Coroutine[Any, Any, None]):
                 self._holds.drop([record])
                 self._hand.finished(record)
                 continue
-            self._begun_at = self._loop.time()
             self._pace.begins()
             self._begin(self._handle(hold), self._handling, at_once=False)
         if self._hand and self._hand_watch is None and self._storage.undoes_hand_outs:
@@ -189,7 +188,8 @@ class Consumer(Coroutine[Any, Any, None]):
     def _watch_hand(self) -> None:
         """Gives back what was to begin soon, and did not: handlers have become slow."""
         self._hand_watch = None
-        still = SOON - (self._loop.time() - self._begun_at)
+        # a claim is made when nothing in the hand can begin, so that what can begin now has waited since the last one
+        still = SOON - (self._loop.time() - self._claimed_at)
         if still > 0:
             self._hand_watch = self._loop.call_later(still, self._watch_hand)
         elif unbegun := self._holds.drop(self._hand.take_free()):
@@ -215,6 +215,7 @@ class Consumer(Coroutine[Any, Any, None]):
     async def _claim(self, limit: int) -> None:
         # nothing may suspend between the two: a cancelled claim strands nothing
         records = await self._storage.claim(limit)
+        self._claimed_at = self._loop.time()
         self._holds.add(records)
         self._hand.add(records)
 

@@ -330,6 +330,25 @@ async def test_what_waits_behind_a_slow_handler_goes_back() -> None:
         await task
 
 
+async def test_what_waits_behind_many_short_handlers_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short each is: what counts is how long ago the messages were claimed."""
+    monkeypatch.setattr(Pace, "soon", lambda pace: 100)  # as after many that were handled fast
+    async with StagedMailbox("short", batch_size=100) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"x")] * 100)
+        counts: list[int] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            counts.append(message.delivery_count)
+            await asyncio.sleep(SOON / 5)
+            queued, _ = await left(mailbox)
+            if queued or len(counts) == 100:
+                context.stop()
+
+        await mailbox.consume(handler)
+        assert len(counts) < 100
+        assert {record.delivery_count for record in await mailbox.dequeue()} == {1}
+
+
 async def test_lesser_mailbox_keeps_what_it_has_claimed() -> None:
     """Where a message can only go back as a failed delivery, it stays in the hand."""
     async with await Database(Lesser).open("inbox") as mailbox:
