@@ -297,11 +297,14 @@ class Consumer(Coroutine[Any, Any, None]):
         self._holds.drop(self._hand.take_all())
         for hold in self._holds:
             hold.given_back = True
-        self._handled_late += self._handled
+        # an acknowledgement that is under way may come too late: it settles only what is still held
+        self._handled_late += [*self._handled, *self._storage.acknowledging]
         self._handled.clear()
+        self._storage.acknowledging.clear()
         self._end_claims()
         self._pauses += 1
         self._loop.call_later(AFTER_DEPARTURE, self._resume)
+        self._news.set()
 
     def _resume(self) -> None:
         self._pauses -= 1

@@ -95,7 +95,7 @@ class Deliveries:
                 return None
             record = hold.record
             if not sends:
-                await self.storage.ack([record.id])
+                await self.storage.ack([record.id], in_doubt=True)
                 return None
             try:
                 held = await self.storage.call(
