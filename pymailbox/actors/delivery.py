@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -198,7 +197,7 @@ class Deliveries:
         if not nacked:
             log(logging.INFO, failure, "message %s had been taken back when its handler failed", record.id)
         elif (letter := await self._letter_of(record)) is not None:
-            log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, letter.reason)
+            _log_death(record, letter.reason, failure)
         else:
             _log_retry(record, failure, delay or waited)
 
@@ -224,7 +223,7 @@ class Deliveries:
         async with self._last_word(hold) as open_yet:
             buried = open_yet and await self.storage.call(lambda: mailbox.dead_letter(record.id, shortened(reason)))
         if buried:
-            log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, reason.partition("\n")[0])
+            _log_death(record, reason, failure)
         else:
             log(logging.INFO, failure, "message %s had been taken back when its handler gave it up", record.id)
 
@@ -246,8 +245,28 @@ class Deliveries:
 
 def log(level: int, failure: Exception, text: str, *values: object) -> None:
     """One line, and the traceback where the log is for debugging."""
-    what = traceback.format_exception_only(failure)[-1].strip().partition("\n")[0]
-    _logger.log(level, f"{text}: %s", *values, what, exc_info=failure if _logger.isEnabledFor(logging.DEBUG) else None)
+    _log(level, failure, f"{text}: %s", *values, _in_short(failure))
+
+
+def _log(level: int, failure: Exception, text: str, *values: object) -> None:
+    _logger.log(level, text, *values, exc_info=failure if _logger.isEnabledFor(logging.DEBUG) else None)
+
+
+def _in_short(failure: Exception) -> str:
+    """Its type, and the first line of what it says."""
+    try:
+        lines = str(failure).strip().splitlines()
+    except Exception:
+        lines = []  # what a handler raises may be unable to say anything
+    return ": ".join([type(failure).__name__, *lines[:1]])
+
+
+def _log_death(record: MessageRecord, reason: str, failure: Exception) -> None:
+    first_line = reason.strip().partition("\n")[0]
+    if isinstance(failure, Reject) and first_line:  # which is what it says
+        _log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, first_line)
+    else:
+        log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, first_line)
 
 
 def _log_retry(record: MessageRecord, failure: Exception, delay: float) -> None:

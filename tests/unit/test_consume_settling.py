@@ -498,3 +498,39 @@ async def test_log_has_tracebacks_for_debugging(caplog: pytest.LogCaptureFixture
     records = await consume_what_fails(caplog, logging.DEBUG, max_deliveries=4)
     assert [record for record in records if record.levelno >= logging.INFO]
     assert all(record.exc_info for record in records if record.levelno >= logging.INFO)
+
+
+class SpeechlessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("on purpose")
+
+
+async def test_log_says_what_was_raised_and_says_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    noted = KeyError("customer")
+    noted.add_note("while reading row 7")
+    failures: dict[bytes, Exception] = {
+        b"noted": noted,
+        b"empty": ValueError(),
+        b"speechless": SpeechlessError(),
+        b"reject": Reject("no lines\nat all"),
+    }
+    async with open_mailbox("memory://", max_deliveries=1) as mailbox:
+        for payload in failures:
+            await mailbox.enqueue(b"", payload)
+
+        async def handler(message: MessageRecord) -> None:
+            raise failures[message.payload]
+
+        consumer = mailbox.consume(handler)
+        task = asyncio.ensure_future(consumer)
+        await until_left(mailbox, 0, 0)
+        consumer.stop()
+        await task
+    lines = [record.getMessage().split(" is a dead letter: ")[1] for record in caplog.records]
+    given_up = "1 of at most 1 deliveries failed"
+    assert lines == [
+        f"{given_up}: KeyError: 'customer'",
+        f"{given_up}: ValueError",
+        f"{given_up}: SpeechlessError",
+        "no lines",
+    ]
