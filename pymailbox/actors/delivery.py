@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from .._errors import MailboxError, Reject, StorageFullError
 from .._mailbox import Capability, Mailbox
-from .._values import DeadLetter, MessageRecord, NewMessage
+from .._values import MessageRecord, NewMessage
 from .context import Context
 from .errors import shortened, traceback_of
 from .hand import Hand
@@ -192,26 +192,18 @@ class Deliveries:
     async def _nack(self, hold: Hold, failure: Exception, error: str, delay: float, waited: float = 0.0) -> None:
         record, mailbox = hold.record, self.storage.mailbox
         how = {"delay": delay} if delay else {}
+        nacked: bool | str = False
         async with self._last_word(hold) as open_yet:
-            nacked = open_yet and await self.storage.call(lambda: mailbox.nack(record.id, error=error, **how))
+            if open_yet:
+                nacked = await self.storage.call(lambda: mailbox._nack(record.id, error=error, **how))
         if not nacked:
             log(logging.INFO, failure, "message %s had been taken back when its handler failed", record.id)
-        elif (letter := await self._letter_of(record)) is not None:
-            _log_death(record, letter.reason, failure)
-        else:
+        elif isinstance(nacked, str):
+            _log_death(record, nacked, failure)
+        elif mailbox._tells_of_dead_letters or Capability.DEAD_LETTERS not in mailbox.capabilities:
             _log_retry(record, failure, delay or waited)
-
-    async def _letter_of(self, record: MessageRecord) -> DeadLetter | None:
-        """The dead letter that a failed message has become, if it has."""
-        mailbox = self.storage.mailbox
-        most = mailbox._max_deliveries
-        if most is None or record.delivery_count < most:
-            return None
-        try:
-            letters = await mailbox.dead_letters()
-        except MailboxError:
-            return None  # it is for the log only
-        return next((letter for letter in letters if letter.record.id == record.id), None)
+        else:  # it may be a dead letter
+            log(logging.INFO, failure, "message %s failed at delivery %d", record.id, record.delivery_count)
 
     async def _bury(self, hold: Hold, reason: str, failure: Exception) -> None:
         record, mailbox = hold.record, self.storage.mailbox

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ from pymailbox import (
     Capability,
     ConnectionLostError,
     Context,
+    Mailbox,
     MailboxClosedError,
     MessagePriority,
     MessageRecord,
@@ -534,3 +536,58 @@ async def test_log_says_what_was_raised_and_says_it_once(caplog: pytest.LogCaptu
         f"{given_up}: SpeechlessError",
         "no lines",
     ]
+
+
+async def consume_failures(mailbox: Mailbox, count: int) -> None:
+    """All at the same time, once each."""
+    begun = 0
+    may_fail = asyncio.Event()
+
+    async def handler(message: MessageRecord) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == count:
+            may_fail.set()
+        await may_fail.wait()
+        raise ValueError("on purpose")
+
+    consumer = mailbox.consume(handler, concurrency=count)
+    task = asyncio.ensure_future(consumer)
+    await until_left(mailbox, 0, 0)
+    consumer.stop()
+    await task
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+@pytest.mark.parametrize("faulty", [False, True])
+async def test_log_announces_no_retry_of_a_dead_letter(
+    scheme: str, faulty: bool, caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, logger="pymailbox")
+    location = "memory://" if scheme == "memory" else f"sqlite:///{tmp_path}/inbox.db"
+    # far more failures at once than a look at the newest letters would show
+    mailbox: Mailbox = await open_mailbox(location, batch_size=1, max_deliveries=1)
+    if faulty:
+        mailbox = FaultyMailbox(mailbox)
+
+    def not_looked_at(*_: Any) -> None:
+        raise AssertionError("a line of the log is no reason to read all dead letters")
+
+    async with mailbox:
+        for _ in range(6):
+            await mailbox.enqueue(b"", b"x")
+        with monkeypatch.context() as patch:
+            patch.setattr(type(mailbox), "dead_letters", not_looked_at)
+            await consume_failures(mailbox, 6)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 6
+    assert all("dead letter: 1 of at most 1 deliveries failed" in record.getMessage() for record in caplog.records)
+
+
+async def test_log_announces_no_retry_where_nobody_knows(caplog: pytest.LogCaptureFixture) -> None:
+    """A mailbox of others makes dead letters, and does not tell its consumers."""
+    caplog.set_level(logging.INFO, logger="pymailbox")
+    async with await Database(SmallMailbox).open("inbox", max_deliveries=1) as mailbox:
+        await mailbox.enqueue(b"", b"x")
+        await consume_failures(mailbox, 1)
+    [record] = caplog.records
+    assert record.getMessage().endswith("failed at delivery 1: ValueError: on purpose")
