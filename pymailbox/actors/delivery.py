@@ -220,9 +220,12 @@ class Deliveries:
             log(logging.INFO, failure, "message %s had been taken back when its handler gave it up", record.id)
 
     async def _give_back_behind(self, record: MessageRecord) -> None:
-        behind = self.holds.drop(self.hand.take_behind(record))
+        """Gives back what waits for a message, while no claim is under way."""
+        behind = [one.id for one in self.hand.behind(record) if self.holds.of(one)]
         if behind:
+            # they stay in the hand until they are back: if this fails or is cancelled, the stop gives them back
             await self.storage.give_back(behind)
+        self.holds.drop(self.hand.take_behind(record))
 
     @asynccontextmanager
     async def _last_word(self, hold: Hold) -> AsyncIterator[bool]:

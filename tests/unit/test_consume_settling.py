@@ -227,6 +227,35 @@ async def test_nack_by_hand_keeps_the_order_of_its_sender() -> None:
         assert done == [b"0", b"1", b"2", b"3", b"4"]
 
 
+@pytest.mark.parametrize("end", ["cancelled", "failing"])
+async def test_what_waits_for_its_sender_is_with_nobody_after_the_end(end: str) -> None:
+    """Also if that comes while what waits behind a failed message is given back."""
+    async with StagedMailbox(end) as mailbox:
+        for number in range(5):
+            await mailbox.enqueue(b"sender", b"%d" % number)
+
+        async def handler(message: MessageRecord) -> None:
+            if message.payload == b"1":
+                await until(lambda: len(consumer._hand) == 3)
+                raise ValueError("on purpose")
+
+        if end == "cancelled":
+            mailbox.held_up["release"] = asyncio.Event()
+        else:
+            mailbox.fail_next("release", ZeroDivisionError("on purpose"))
+        consumer = mailbox.consume(handler, concurrency=2, ordered_by_sender=True, retry=AT_ONCE)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: "release begins" in mailbox.events)
+        if end == "cancelled":
+            for _ in range(2):
+                task.cancel()
+                await asyncio.sleep(0.01)
+            mailbox.held_up["release"].set()
+        with pytest.raises(asyncio.CancelledError if end == "cancelled" else ZeroDivisionError):
+            await asyncio.wait_for(task, 10)
+        assert await left(mailbox) == (4, 0)
+
+
 async def test_interrupt_after_a_nack_by_hand_leaves_the_second_hand_out() -> None:
     async with StagedMailbox("interrupted") as mailbox:
         await mailbox.enqueue(b"", b"x")
