@@ -74,6 +74,7 @@ class Consumer(Coroutine[Any, Any, None]):
             self._storage,
             self._stop,
             self._without_claims,
+            self._write,
         )
         self._news = asyncio.Event()
         """Set when the supervisor may have something to do."""
@@ -83,7 +84,7 @@ class Consumer(Coroutine[Any, Any, None]):
         """Messages that failed and wait for their next attempt."""
         self._claims: set[Task] = set()
         self._writes: set[Task] = set()
-        """Acknowledgements and releases under way."""
+        """Acknowledgements, releases and what is sent apart, under way: they outlive a handler that is cancelled."""
         self._handled: list[UUID] = []
         """To be acknowledged."""
         self._handled_late: list[UUID] = []
@@ -245,12 +246,16 @@ class Consumer(Coroutine[Any, Any, None]):
             self._holds.drop([record])
             self._hand.finished(record)
 
-    def _begin(self, work: Coroutine[Any, Any, None], among: set[Task], *, at_once: bool = True) -> None:
+    async def _write(self, work: Coroutine[Any, Any, None]) -> None:
+        await asyncio.shield(self._begin(work, self._writes))
+
+    def _begin(self, work: Coroutine[Any, Any, None], among: set[Task], *, at_once: bool = True) -> Task:
         # a handler never begins at once, whatever the loop's factory of tasks does: it would run before it is counted,
         # and one that does not suspend would keep all other tasks from running
         task = start(work) if at_once else asyncio.Task(work, loop=self._loop)
         among.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: Task) -> None:
         if task in self._handling:

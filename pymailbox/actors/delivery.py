@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 from .._errors import MailboxError, Reject, StorageFullError
@@ -41,6 +41,8 @@ class Deliveries:
     stop: Stop
     without_claims: Callable[[], AbstractAsyncContextManager[None]]
     """While it is entered no claim is under way."""
+    write: Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
+    """Does what is to be finished also when the handler's task is cancelled."""
 
     async def deliver(self, hold: Hold, context: Context, free_place: Callable[[], None]) -> bool:
         """Runs the handler and settles the message, except for the acknowledgement of one that was simply handled.
@@ -129,18 +131,30 @@ class Deliveries:
         by_mailbox: dict[Mailbox, list[NewMessage]] = {}
         for mailbox, message in sends:
             by_mailbox.setdefault(mailbox, []).append(_repeatable(mailbox, message))
+        await self.write(self._store_apart(record, by_mailbox))
+
+    async def _store_apart(self, record: MessageRecord, by_mailbox: dict[Mailbox, list[NewMessage]]) -> None:
+        cancelled: asyncio.CancelledError | None = None
         for mailbox, messages in by_mailbox.items():
             try:
-                await self._store(mailbox, messages)
-            except Exception as error:
-                log(
-                    logging.ERROR,
-                    error,
-                    "%d messages to %r are lost, whose sender had acknowledged message %s itself",
-                    len(messages),
-                    mailbox,
-                    record.id,
-                )
+                if cancelled is None:
+                    await self._store(mailbox, messages)
+                    continue
+                error: BaseException = cancelled
+            except asyncio.CancelledError as failure:  # nothing is waited for any more
+                error = cancelled = failure
+            except Exception as failure:
+                error = failure
+            log(
+                logging.ERROR,
+                error,
+                "%d messages to %r are lost, whose sender had acknowledged message %s itself",
+                len(messages),
+                mailbox,
+                record.id,
+            )
+        if cancelled is not None:
+            raise cancelled
 
     async def _store(self, mailbox: Mailbox, messages: list[NewMessage]) -> None:
         if Capability.ENQUEUE_MANY in mailbox.capabilities:
@@ -238,16 +252,16 @@ class Deliveries:
             yield not hold.over
 
 
-def log(level: int, failure: Exception, text: str, *values: object) -> None:
+def log(level: int, failure: BaseException, text: str, *values: object) -> None:
     """One line, and the traceback where the log is for debugging."""
     _log(level, failure, f"{text}: %s", *values, _in_short(failure))
 
 
-def _log(level: int, failure: Exception, text: str, *values: object) -> None:
+def _log(level: int, failure: BaseException, text: str, *values: object) -> None:
     _logger.log(level, text, *values, exc_info=failure if _logger.isEnabledFor(logging.DEBUG) else None)
 
 
-def _in_short(failure: Exception) -> str:
+def _in_short(failure: BaseException) -> str:
     """Its type, and the first line of what it says."""
     try:
         lines = str(failure).strip().splitlines()

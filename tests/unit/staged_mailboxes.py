@@ -72,6 +72,9 @@ class StagedMailbox(MemoryMailbox):
         return records
 
     async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
+        if "store" in self.held_up:
+            enqueued: Enqueued = await self._play("store", super()._store(messages))
+            return enqueued
         if self.faults.get("store"):
             raise self.faults["store"].pop(0)
         return await super()._store(messages)

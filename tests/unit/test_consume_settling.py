@@ -310,6 +310,38 @@ async def test_send_that_cannot_be_stored_any_more_is_in_the_log(caplog: pytest.
         assert MailboxClosedError.__name__ in error.message
 
 
+@pytest.mark.parametrize("cancellations", [2, 3])
+async def test_send_beside_an_ack_by_hand_outlives_its_handler(
+    cancellations: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with StagedMailbox() as mailbox, StagedMailbox() as outbox:
+        await mailbox.enqueue(b"", b"x")
+        other = await open_mailbox("memory://")
+        outbox.held_up["store"] = asyncio.Event()
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            context.send(outbox, b"me", b"1")
+            context.send(other, b"me", b"2")
+            await mailbox.ack(message.id)
+
+        task = asyncio.ensure_future(mailbox.consume(handler))
+        await until(lambda: "store begins" in outbox.events)
+        for _ in range(cancellations):
+            task.cancel()
+            await asyncio.sleep(0.01)
+        outbox.held_up["store"].set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 10)
+        stored = [(await one.status()).queued_messages for one in (outbox, other)]
+        errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+        await other.close()
+        if cancellations == 2:
+            assert (stored, errors) == ([1, 1], [])
+        else:  # nothing is waited for any more, but what is lost is in the log
+            assert stored == [0, 0]
+            assert len(errors) == 2
+
+
 # -- claims ------------------------------------------------------------------------------------------------------------
 
 
