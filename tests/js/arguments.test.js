@@ -32,6 +32,9 @@ function transferred(view) {
   return view;
 }
 
+/** What says of itself that it is something else. @template {object} T @param {T} value */
+const renamed = (value) => Object.defineProperty(value, Symbol.toStringTag, { value: "Renamed" });
+
 test("bytes are copied out of any view of bytes, and of any window's buffer", () => {
   const all = Uint8Array.from([0, 1, 2, 255]);
   class Labelled extends Uint8Array {}
@@ -46,6 +49,8 @@ test("bytes are copied out of any view of bytes, and of any window's buffer", ()
     [Buffer.from(all), [0, 1, 2, 255]],
     [runInNewContext("new ArrayBuffer(2)"), [0, 0]],
     [runInNewContext("Uint8Array.of(7)"), [7]],
+    [renamed(Uint8Array.of(7).buffer), [7]],
+    [new Uint8Array(renamed(Uint8Array.of(7).buffer)), [7]],
     [shrunk().following, [0, 0]],
     [new ArrayBuffer(0), []],
   ])) {
@@ -60,6 +65,10 @@ test("what is no bytes, or none any more, is a TypeError that names the argument
   for (const [value, words] of /** @type {[unknown, RegExp][]} */ ([
     ["text", /must be a Uint8Array, .* not "text"; new TextEncoder/],
     [[1, 2], /must be a Uint8Array, .* not an Array$/],
+    [{ [Symbol.toStringTag]: "ArrayBuffer", length: 2 }, /must be a Uint8Array, .* not an Object$/],
+    [{ [Symbol.toStringTag]: "SharedArrayBuffer" }, /must be a Uint8Array, .* not an Object$/],
+    [{ [Symbol.toStringTag]: "DataView", byteLength: 2 }, /must be a Uint8Array, .* not an Object$/],
+    [Object.create(ArrayBuffer.prototype), /must be a Uint8Array, .* not an ArrayBuffer$/],
     [new Uint16Array(1), /must be a view of bytes, not a Uint16Array; new Uint8Array/],
     [new Float64Array(1), /must be a view of bytes, not a Float64Array; /],
     [new BigInt64Array(1), /must be a view of bytes, not a BigInt64Array; /],
@@ -67,6 +76,10 @@ test("what is no bytes, or none any more, is a TypeError that names the argument
     [Object.defineProperty(new Uint16Array(1), Symbol.toStringTag, { value: "Uint8Array" }), /must be a view of bytes, /],
     [new SharedArrayBuffer(1), /must not be shared with other threads; /],
     [new Uint8Array(new SharedArrayBuffer(1)), /must not be shared with other threads; /],
+    [renamed(new SharedArrayBuffer(1)), /must not be shared with other threads; /],
+    [new Uint8Array(renamed(new SharedArrayBuffer(1))), /must not be shared with other threads; /],
+    [runInNewContext("new SharedArrayBuffer(1)"), /must not be shared with other threads; /],
+    [runInNewContext("new DataView(new SharedArrayBuffer(1))"), /must not be shared with other threads; /],
     [transferred(Uint8Array.of(1)), /has no bytes any more: /],
     [transferred(Uint8Array.of(1)).buffer, /has no bytes any more: /],
     [transferred(new DataView(new ArrayBuffer(1))), /has no bytes any more: /],
