@@ -6,13 +6,11 @@
  */
 
 import { unavailable } from "./errors.js";
+import { LARGEST_MESSAGE } from "./frames.js";
 import { bytesOfId } from "./uuids.js";
 
 /** Characters of a mailbox's name. */
 const LONGEST_NAME = 200;
-
-/** Bytes of sender and payload together; Python has the same limit. Every browser stores that much as one value. */
-export const LARGEST_MESSAGE = 64 * 1024 * 1024;
 
 /** Milliseconds: 100 years. A due time stays an exact number, far below 2 ** 53. */
 export const LONGEST_DELAY = 100 * 365.25 * 86_400_000;

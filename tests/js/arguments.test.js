@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { runInNewContext } from "node:vm";
 
 import * as checks from "../../js/arguments.js";
+import { LARGEST_MESSAGE } from "../../js/frames.js";
 
 const NONE = new Uint8Array();
 
@@ -95,8 +96,8 @@ test("what is no bytes, or none any more, is a TypeError that names the argument
 });
 
 test("a message holds 64 MiB at most, and what is too large is not copied", () => {
-  const largest = new Uint8Array(checks.LARGEST_MESSAGE);
-  assert.equal(messageOf(NONE, largest).payload.length, checks.LARGEST_MESSAGE);
+  const largest = new Uint8Array(LARGEST_MESSAGE);
+  assert.equal(messageOf(NONE, largest).payload.length, LARGEST_MESSAGE);
   const words = /^RangeError: sender and payload must hold at most 67108864 bytes \(64 MiB\) together, not 67108865$/;
   assert.throws(() => messageOf(Uint8Array.of(1), largest), words);
   assert.throws(() => messageOf(largest, Uint8Array.of(1)), words);
