@@ -230,7 +230,7 @@ export class Mailbox {
     const delay = checkDelay(given.delay);
     const error = checkFailure(given.error);
     this.#checkOpen();
-    return this.#handle.fail(id, delay, error);
+    return (await this.#handle.fail(id, delay, error)) !== false;
   }
 
   /**

@@ -6,13 +6,11 @@
  */
 
 import { unavailable } from "./errors.js";
+import { LARGEST_MESSAGE } from "./frames.js";
 import { bytesOfId } from "./uuids.js";
 
 /** Characters of a mailbox's name. */
 const LONGEST_NAME = 200;
-
-/** Bytes of sender and payload together; Python has the same limit. Every browser stores that much as one value. */
-export const LARGEST_MESSAGE = 64 * 1024 * 1024;
 
 /** Milliseconds: 100 years. A due time stays an exact number, far below 2 ** 53. */
 export const LONGEST_DELAY = 100 * 365.25 * 86_400_000;
@@ -36,6 +34,11 @@ const typedArrayName = Function.prototype.call.bind(
   /** @type {() => string} */ (
     Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)?.get
   ),
+);
+
+/** Throws for whatever is no `ArrayBuffer`, of any window; a shared one is none. @type {(value: unknown) => number} */
+const lengthOfUnshared = Function.prototype.call.bind(
+  /** @type {() => number} */ (Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, "byteLength")?.get),
 );
 
 /** Typed arrays whose items are single bytes. */
@@ -261,13 +264,13 @@ const dueAfter = (delay) => (delay > 0 ? Date.now() + delay : 0);
 
 /** The caller's bytes, where they are. @param {string} name @param {unknown} value @returns {Uint8Array} */
 function bytesOf(name, value) {
-  // one of another window is one, too
-  const kind = Object.prototype.toString.call(value);
-  if (kind === "[object ArrayBuffer]") return reached(name, () => new Uint8Array(/** @type {ArrayBuffer} */ (value)));
-  if (kind === "[object SharedArrayBuffer]" || (ArrayBuffer.isView(value) && isShared(value.buffer))) {
+  const buffer = ArrayBuffer.isView(value) ? value.buffer : value;
+  const isUnshared = succeeds(() => lengthOfUnshared(buffer));
+  if (!isUnshared && isBuffer(buffer)) {
     throw new TypeError(`${name} must not be shared with other threads; new Uint8Array(…).slice() makes a copy that is not`);
   }
   if (!ArrayBuffer.isView(value)) {
+    if (isUnshared) return reached(name, () => new Uint8Array(/** @type {ArrayBuffer} */ (value)));
     throw new TypeError(
       `${name} must be a Uint8Array, an ArrayBuffer or another view of bytes, not ${described(value)}` +
         (typeof value === "string" ? "; new TextEncoder().encode(text) makes bytes of a text" : ""),
@@ -295,8 +298,18 @@ function reached(name, take) {
   }
 }
 
-/** @param {ArrayBufferLike} buffer */
-const isShared = (buffer) => Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]";
+/** Whether it is a buffer of bytes, shared or not: `SharedArrayBuffer`, which knows, is not everywhere. @param {unknown} value */
+const isBuffer = (value) => succeeds(() => new DataView(/** @type {ArrayBuffer} */ (value)));
+
+/** @param {() => unknown} call */
+function succeeds(call) {
+  try {
+    call();
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** @param {string} name @param {unknown} value */
 function checkCount(name, value) {

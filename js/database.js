@@ -17,7 +17,7 @@
  * |             |                                      | `reserve`: bytes to delete when storage is full; |
  * |             |                                      | `layout`: where it is not the database's version |
  *
- * A store that something else deleted is made anew where it can be, see `mending.js`. That takes a version of its own, so
+ * A store that something else deleted is made anew where it can be, see `mending.js`. Both take a version of their own, so
  * the version may be above the layout.
  */
 
@@ -238,12 +238,13 @@ async function look(database) {
   const lacking = storesLackingIn(database);
   // without any, it holds nothing of any layout
   if (lacking.length === STORES.length) return { layout: 0, isWhole: false, birth: "" };
-  if (lacking.includes("meta")) return { layout: database.version, isWhole: false, birth: "" };
+  // each deletion takes a version of its own, which says nothing of the layout; a newer layout lacks nothing of this one
+  if (lacking.includes("meta")) return { layout: DATABASE_VERSION, isWhole: false, birth: "" };
   const transaction = database.transaction(lacking.includes("mailboxes") ? ["meta"] : ["meta", "mailboxes"]);
   const meta = transaction.objectStore("meta");
   const isWhole = lacking.length === 0 && transaction.objectStore("mailboxes").indexNames.contains(TOKENS);
   const [layout, birth] = await Promise.all([result(meta.get("layout")), result(meta.get("birth"))]);
-  return { layout: typeof layout === "number" ? layout : database.version, isWhole, birth };
+  return { layout: typeof layout === "number" ? layout : isWhole ? database.version : DATABASE_VERSION, isWhole, birth };
 }
 
 /** @param {IDBDatabase} database @throws {import("./errors.js").StorageCorruptError} it is another program's */

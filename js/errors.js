@@ -111,7 +111,8 @@ const DENIED = "denied permission";
 /** And what of a value that it refuses means. */
 const TOO_LARGE = /** @type {const} */ ([
   UnsupportedError,
-  "This browser cannot store a value as large as this, and nothing was stored. Take several messages, or a shorter text.",
+  "This browser cannot store a value as large as this, and nothing was changed: a message that you hold is still held. Send " +
+    "several smaller messages, or give a shorter text.",
 ]);
 
 /** To be told to whoever might think that it is lost. */

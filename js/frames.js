@@ -22,6 +22,9 @@
 
 import { ID_BYTES } from "./ids.js";
 
+/** Bytes of sender and payload together; Python has the same limit. Every browser stores that much as one value. */
+export const LARGEST_MESSAGE = 64 * 1024 * 1024;
+
 const HEADER_BYTES = 20;
 const HAS_ID = 1;
 const HAS_DUE = 2;

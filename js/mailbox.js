@@ -216,7 +216,7 @@ export class MailboxHandle {
   /**
    * Gives a message back that this handle holds, as failed.
    * @param {Uint8Array} id @param {number} delay milliseconds @param {string | undefined} error
-   * @returns {Promise<boolean>} false if this handle does not hold it
+   * @returns {Promise<boolean | string>} false if this handle does not hold it; the reason if it is a dead letter now
    */
   fail(id, delay, error) {
     return this.#submitMoving(async (commit, state) => {

@@ -132,6 +132,7 @@ export async function release(commit, state, holder, ids) {
  * Gives a message of a holder's back as failed; after too many failures it becomes a dead letter.
  * @param {Commit} commit @param {MailboxState} state @param {string} holder @param {number} maxDeliveries @param {Id} id
  * @param {number} due 0 for at once @param {string | undefined} error
+ * @returns {Promise<boolean | string>} false if it is not the holder's; the reason if it is a dead letter
  */
 export async function fail(commit, state, holder, maxDeliveries, id, due, error) {
   const place = await commit.find(state, id);
@@ -139,8 +140,11 @@ export async function fail(commit, state, holder, maxDeliveries, id, due, error)
   if (place === undefined || history === undefined) return false;
   if (error !== undefined) commit.keepError(state, place, error);
   if (maxDeliveries > 0 && failures(history) >= maxDeliveries) {
-    await buryOrSalvage(commit, state, place, history, failedReason(history, maxDeliveries));
-  } else if (due > Date.now()) {
+    const reason = failedReason(history, maxDeliveries);
+    await buryOrSalvage(commit, state, place, history, reason);
+    return reason;
+  }
+  if (due > Date.now()) {
     commit.delay(state, place, due);
   }
   return true;

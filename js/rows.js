@@ -3,7 +3,7 @@
  * origin can write there too.
  */
 
-import { frameAt, frameOf, isTime, viewOf } from "./frames.js";
+import { LARGEST_MESSAGE, frameAt, frameOf, isTime, viewOf } from "./frames.js";
 import { ID_BYTES, randomId } from "./ids.js";
 import { PRIORITIES, isCount } from "./state.js";
 
@@ -48,14 +48,14 @@ export function isLetter(value) {
   }
 }
 
-/** Bytes of what cannot be read that are kept at most: as much as a message holds, so that no browser refuses to store it. */
-const MOST_SALVAGED = 64 * 1024 * 1024;
-
-/** A dead letter of what cannot be read. @param {number} priority @param {unknown} value @param {string} reason */
+/**
+ * A dead letter of what cannot be read: of as much as a message holds, so that no browser refuses to store it.
+ * @param {number} priority @param {unknown} value @param {string} reason
+ */
 export function salvagedLetter(priority, value, reason) {
   const id = randomId();
   const now = Date.now();
-  return { id, frame: frameOf(priority, id, bytesOf(value).subarray(0, MOST_SALVAGED), now), deliveries: 0, reason, error: undefined, diedAt: now };
+  return { id, frame: frameOf(priority, id, bytesOf(value).subarray(0, LARGEST_MESSAGE), now), deliveries: 0, reason, error: undefined, diedAt: now };
 }
 
 /** What somebody else wrote, as bytes; none if it is not there. @param {unknown} value */

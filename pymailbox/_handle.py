@@ -149,8 +149,8 @@ class EmbeddedMailbox(Mailbox):
         """As ``ack_and_send``; the queued count of each target's mailbox, None where it got nothing; None for False."""
         self._lacks(Capability.ACK_AND_SEND)
 
-    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool:
-        """As ``nack``."""
+    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
+        """As ``nack``; the reason if it made a dead letter."""
         self._lacks(Capability.NACK)
 
     async def _bury(self, message_id: UUID, reason: str) -> bool:
@@ -274,10 +274,6 @@ class EmbeddedMailbox(Mailbox):
     def _most_at_once(self) -> int:
         return self._options.batch_size
 
-    @property
-    def _max_deliveries(self) -> int | None:
-        return self._options.max_deliveries
-
     def ack_and_send(
         self, message_id: UUID, messages: Iterable[tuple[Mailbox, NewMessage]]
     ) -> Coroutine[Any, Any, bool]:
@@ -302,6 +298,11 @@ class EmbeddedMailbox(Mailbox):
         return await self._leave(True)
 
     async def nack(self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None) -> bool:
+        return bool(await self._nack(message_id, delay=delay, error=error))
+
+    async def _nack(
+        self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None
+    ) -> bool | str:
         checked = check_id(message_id)
         delay_ms = 0 if delay is None else check_delay(delay)
         text = None if error is None else check_text("error", error)

@@ -91,9 +91,9 @@ class Mailbox(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for verb in SETTLING_VERBS:
-            if inspect.isfunction(call := cls.__dict__.get(verb)):
-                setattr(cls, verb, _heard(verb, call))
+        for name in (*SETTLING_VERBS, "_nack"):
+            if inspect.isfunction(call := cls.__dict__.get(name)):
+                setattr(cls, name, _heard(name.removeprefix("_"), call))
         dequeue = cls.__dict__.get("dequeue")
         if dequeue is not None and "wait" not in inspect.signature(dequeue).parameters:
             # a backend written against the seed's plain dequeue(): waiting comes from here
@@ -373,10 +373,15 @@ class Mailbox(ABC):
         """How many messages one claim may take."""
         return 32
 
+    async def _nack(self, message_id: UUID, *, delay: float | None = None, error: str | None = None) -> bool | str:
+        """As ``nack``; where that made a dead letter, its reason, if the backend has its own way to tell."""
+        how = {} if delay is None else {"delay": delay}
+        return await self.nack(message_id, error=error, **how)
+
     @property
-    def _max_deliveries(self) -> int | None:
-        """After how many failed deliveries ``nack`` makes a dead letter, if the handle knows."""
-        return None
+    def _tells_of_dead_letters(self) -> bool:
+        """Whether ``_nack`` says that it made a dead letter."""
+        return type(self)._nack is not Mailbox._nack
 
     @property
     def _takes_limit(self) -> bool:

@@ -74,6 +74,7 @@ class Consumer(Coroutine[Any, Any, None]):
             self._storage,
             self._stop,
             self._without_claims,
+            self._write,
         )
         self._news = asyncio.Event()
         """Set when the supervisor may have something to do."""
@@ -83,7 +84,7 @@ class Consumer(Coroutine[Any, Any, None]):
         """Messages that failed and wait for their next attempt."""
         self._claims: set[Task] = set()
         self._writes: set[Task] = set()
-        """Acknowledgements and releases under way."""
+        """Acknowledgements, releases and what is sent apart, under way: they outlive a handler that is cancelled."""
         self._handled: list[UUID] = []
         """To be acknowledged."""
         self._handled_late: list[UUID] = []
@@ -100,7 +101,7 @@ class Consumer(Coroutine[Any, Any, None]):
         self._pace = Pace(time.monotonic)
         self._reach = 1
         """How many messages to claim where all that was claimed waits for its senders."""
-        self._begun_at = 0.0
+        self._claimed_at = 0.0
         self._hand_watch: asyncio.TimerHandle | None = None
         self._coroutine = self._supervise()
 
@@ -180,7 +181,6 @@ class Consumer(Coroutine[Any, Any, None]):
                 self._holds.drop([record])
                 self._hand.finished(record)
                 continue
-            self._begun_at = self._loop.time()
             self._pace.begins()
             self._begin(self._handle(hold), self._handling, at_once=False)
         if self._hand and self._hand_watch is None and self._storage.undoes_hand_outs:
@@ -189,7 +189,8 @@ class Consumer(Coroutine[Any, Any, None]):
     def _watch_hand(self) -> None:
         """Gives back what was to begin soon, and did not: handlers have become slow."""
         self._hand_watch = None
-        still = SOON - (self._loop.time() - self._begun_at)
+        # a claim is made when nothing in the hand can begin, so that what can begin now has waited since the last one
+        still = SOON - (self._loop.time() - self._claimed_at)
         if still > 0:
             self._hand_watch = self._loop.call_later(still, self._watch_hand)
         elif unbegun := self._holds.drop(self._hand.take_free()):
@@ -215,6 +216,7 @@ class Consumer(Coroutine[Any, Any, None]):
     async def _claim(self, limit: int) -> None:
         # nothing may suspend between the two: a cancelled claim strands nothing
         records = await self._storage.claim(limit)
+        self._claimed_at = self._loop.time()
         self._holds.add(records)
         self._hand.add(records)
 
@@ -244,12 +246,16 @@ class Consumer(Coroutine[Any, Any, None]):
             self._holds.drop([record])
             self._hand.finished(record)
 
-    def _begin(self, work: Coroutine[Any, Any, None], among: set[Task], *, at_once: bool = True) -> None:
+    async def _write(self, work: Coroutine[Any, Any, None]) -> None:
+        await asyncio.shield(self._begin(work, self._writes))
+
+    def _begin(self, work: Coroutine[Any, Any, None], among: set[Task], *, at_once: bool = True) -> Task:
         # a handler never begins at once, whatever the loop's factory of tasks does: it would run before it is counted,
         # and one that does not suspend would keep all other tasks from running
         task = start(work) if at_once else asyncio.Task(work, loop=self._loop)
         among.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: Task) -> None:
         if task in self._handling:
@@ -296,11 +302,14 @@ class Consumer(Coroutine[Any, Any, None]):
         self._holds.drop(self._hand.take_all())
         for hold in self._holds:
             hold.given_back = True
-        self._handled_late += self._handled
+        # an acknowledgement that is under way may come too late: it settles only what is still held
+        self._handled_late += [*self._handled, *self._storage.acknowledging]
         self._handled.clear()
+        self._storage.acknowledging.clear()
         self._end_claims()
         self._pauses += 1
         self._loop.call_later(AFTER_DEPARTURE, self._resume)
+        self._news.set()
 
     def _resume(self) -> None:
         self._pauses -= 1

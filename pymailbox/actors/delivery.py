@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 from .._errors import MailboxError, Reject, StorageFullError
 from .._mailbox import Capability, Mailbox
-from .._values import DeadLetter, MessageRecord, NewMessage
+from .._values import MessageRecord, NewMessage
 from .context import Context
 from .errors import shortened, traceback_of
 from .hand import Hand
@@ -42,6 +41,8 @@ class Deliveries:
     stop: Stop
     without_claims: Callable[[], AbstractAsyncContextManager[None]]
     """While it is entered no claim is under way."""
+    write: Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
+    """Does what is to be finished also when the handler's task is cancelled."""
 
     async def deliver(self, hold: Hold, context: Context, free_place: Callable[[], None]) -> bool:
         """Runs the handler and settles the message, except for the acknowledgement of one that was simply handled.
@@ -95,7 +96,7 @@ class Deliveries:
                 return None
             record = hold.record
             if not sends:
-                await self.storage.ack([record.id])
+                await self.storage.ack([record.id], in_doubt=True)
                 return None
             try:
                 held = await self.storage.call(
@@ -130,18 +131,30 @@ class Deliveries:
         by_mailbox: dict[Mailbox, list[NewMessage]] = {}
         for mailbox, message in sends:
             by_mailbox.setdefault(mailbox, []).append(_repeatable(mailbox, message))
+        await self.write(self._store_apart(record, by_mailbox))
+
+    async def _store_apart(self, record: MessageRecord, by_mailbox: dict[Mailbox, list[NewMessage]]) -> None:
+        cancelled: asyncio.CancelledError | None = None
         for mailbox, messages in by_mailbox.items():
             try:
-                await self._store(mailbox, messages)
-            except Exception as error:
-                log(
-                    logging.ERROR,
-                    error,
-                    "%d messages to %r are lost, whose sender had acknowledged message %s itself",
-                    len(messages),
-                    mailbox,
-                    record.id,
-                )
+                if cancelled is None:
+                    await self._store(mailbox, messages)
+                    continue
+                error: BaseException = cancelled
+            except asyncio.CancelledError as failure:  # nothing is waited for any more
+                error = cancelled = failure
+            except Exception as failure:
+                error = failure
+            log(
+                logging.ERROR,
+                error,
+                "%d messages to %r are lost, whose sender had acknowledged message %s itself",
+                len(messages),
+                mailbox,
+                record.id,
+            )
+        if cancelled is not None:
+            raise cancelled
 
     async def _store(self, mailbox: Mailbox, messages: list[NewMessage]) -> None:
         if Capability.ENQUEUE_MANY in mailbox.capabilities:
@@ -193,26 +206,18 @@ class Deliveries:
     async def _nack(self, hold: Hold, failure: Exception, error: str, delay: float, waited: float = 0.0) -> None:
         record, mailbox = hold.record, self.storage.mailbox
         how = {"delay": delay} if delay else {}
+        nacked: bool | str = False
         async with self._last_word(hold) as open_yet:
-            nacked = open_yet and await self.storage.call(lambda: mailbox.nack(record.id, error=error, **how))
+            if open_yet:
+                nacked = await self.storage.call(lambda: mailbox._nack(record.id, error=error, **how))
         if not nacked:
             log(logging.INFO, failure, "message %s had been taken back when its handler failed", record.id)
-        elif (letter := await self._letter_of(record)) is not None:
-            log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, letter.reason)
-        else:
+        elif isinstance(nacked, str):
+            _log_death(record, nacked, failure)
+        elif mailbox._tells_of_dead_letters or Capability.DEAD_LETTERS not in mailbox.capabilities:
             _log_retry(record, failure, delay or waited)
-
-    async def _letter_of(self, record: MessageRecord) -> DeadLetter | None:
-        """The dead letter that a failed message has become, if it has."""
-        mailbox = self.storage.mailbox
-        most = mailbox._max_deliveries
-        if most is None or record.delivery_count < most:
-            return None
-        try:
-            letters = await mailbox.dead_letters()
-        except MailboxError:
-            return None  # it is for the log only
-        return next((letter for letter in letters if letter.record.id == record.id), None)
+        else:  # it may be a dead letter
+            log(logging.INFO, failure, "message %s failed at delivery %d", record.id, record.delivery_count)
 
     async def _bury(self, hold: Hold, reason: str, failure: Exception) -> None:
         record, mailbox = hold.record, self.storage.mailbox
@@ -224,19 +229,22 @@ class Deliveries:
         async with self._last_word(hold) as open_yet:
             buried = open_yet and await self.storage.call(lambda: mailbox.dead_letter(record.id, shortened(reason)))
         if buried:
-            log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, reason.partition("\n")[0])
+            _log_death(record, reason, failure)
         else:
             log(logging.INFO, failure, "message %s had been taken back when its handler gave it up", record.id)
 
     async def _give_back_behind(self, record: MessageRecord) -> None:
-        behind = self.holds.drop(self.hand.take_behind(record))
+        """Gives back what waits for a message, while no claim is under way."""
+        behind = [one.id for one in self.hand.behind(record) if self.holds.of(one)]
         if behind:
+            # they stay in the hand until they are back: if this fails or is cancelled, the stop gives them back
             await self.storage.give_back(behind)
+        self.holds.drop(self.hand.take_behind(record))
 
     @asynccontextmanager
     async def _last_word(self, hold: Hold) -> AsyncIterator[bool]:
         """Whether the message is still to be settled, which stays true while this is entered."""
-        if not hold.doubtful:
+        if not (hold.doubtful or hold.given_back):
             yield not hold.over
             return
         # it may have gone back, and a claim under way may have got it once more
@@ -244,10 +252,30 @@ class Deliveries:
             yield not hold.over
 
 
-def log(level: int, failure: Exception, text: str, *values: object) -> None:
+def log(level: int, failure: BaseException, text: str, *values: object) -> None:
     """One line, and the traceback where the log is for debugging."""
-    what = traceback.format_exception_only(failure)[-1].strip().partition("\n")[0]
-    _logger.log(level, f"{text}: %s", *values, what, exc_info=failure if _logger.isEnabledFor(logging.DEBUG) else None)
+    _log(level, failure, f"{text}: %s", *values, _in_short(failure))
+
+
+def _log(level: int, failure: BaseException, text: str, *values: object) -> None:
+    _logger.log(level, text, *values, exc_info=failure if _logger.isEnabledFor(logging.DEBUG) else None)
+
+
+def _in_short(failure: BaseException) -> str:
+    """Its type, and the first line of what it says."""
+    try:
+        lines = str(failure).strip().splitlines()
+    except Exception:
+        lines = []  # what a handler raises may be unable to say anything
+    return ": ".join([type(failure).__name__, *lines[:1]])
+
+
+def _log_death(record: MessageRecord, reason: str, failure: Exception) -> None:
+    first_line = reason.strip().partition("\n")[0]
+    if isinstance(failure, Reject) and first_line:  # which is what it says
+        _log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, first_line)
+    else:
+        log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, first_line)
 
 
 def _log_retry(record: MessageRecord, failure: Exception, delay: float) -> None:

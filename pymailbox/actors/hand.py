@@ -43,8 +43,12 @@ class Hand:
     def finished(self, record: MessageRecord) -> None:
         """The handler of a message that was taken is done with it."""
 
+    def behind(self, record: MessageRecord) -> list[MessageRecord]:
+        """What has to wait for a message that was taken."""
+        return []
+
     def take_behind(self, record: MessageRecord) -> list[MessageRecord]:
-        """Takes out what has to wait for a message that was taken."""
+        """Takes that out."""
         return []
 
     def take_free(self) -> list[MessageRecord]:
@@ -92,6 +96,9 @@ class HandBySender(Hand):
     def finished(self, record: MessageRecord) -> None:
         self._busy.discard(record.sender)
         self._offer(record.sender)
+
+    def behind(self, record: MessageRecord) -> list[MessageRecord]:
+        return _in_order(self._lines.get(record.sender, []))
 
     def take_behind(self, record: MessageRecord) -> list[MessageRecord]:
         line = self._lines.pop(record.sender, [])

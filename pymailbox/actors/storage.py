@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from .._errors import MailboxClosedError, MailboxError
@@ -41,6 +41,8 @@ class Storage:
         self.mailbox = mailbox
         self.troubled = 0
         """Calls that wait for their next attempt."""
+        self.acknowledging: set[UUID] = set()
+        """Messages whose acknowledgement is under way, and that are not acknowledged late as well."""
         self._stop = stop
         self.can_cancel_claims = Capability.RELEASE in mailbox.capabilities
         self.can_give_back = mailbox._can_release
@@ -82,14 +84,26 @@ class Storage:
             await self._stop.pause(POLL_INTERVAL)
         return records
 
-    async def ack(self, ids: list[UUID]) -> None:
-        """Acknowledges those that are still held of these messages, together if the backend can."""
+    def ack(self, ids: list[UUID], *, in_doubt: bool = False) -> Coroutine[Any, Any, None]:
+        """Acknowledges those that are still held of these messages, together if the backend can.
+
+        With ``in_doubt`` they may have been given back by hand: then they are never acknowledged late.
+        """
+        if not in_doubt:
+            self.acknowledging.update(ids)  # from now on, and not from when a task begins with it
+        return self._ack(ids, in_doubt)
+
+    async def _ack(self, ids: list[UUID], in_doubt: bool) -> None:
+        late = False
         try:
             settled = await self.call(lambda: self.mailbox._settle(ids))
+            late = not in_doubt and not self.acknowledging.issuperset(ids)
         except MailboxClosedError:
             _logger.warning("%r was closed before %d handled messages could be acknowledged", self.mailbox, len(ids))
             raise
-        if settled < len(ids):
+        finally:
+            self.acknowledging.difference_update(ids)
+        if settled < len(ids) and not late:
             _logger.info(
                 "%d of %d handled messages had been taken back from %r, and may be handled again",
                 len(ids) - settled,

@@ -313,9 +313,14 @@ class FaultyMailbox(Mailbox):
     def _most_at_once(self) -> int:
         return self._living._most_at_once
 
+    def _nack(
+        self, message_id: UUID, *, delay: float | None = None, error: str | None = None
+    ) -> Coroutine[Any, Any, bool | str]:
+        return self._call("nack", self._living._nack(message_id, delay=delay, error=error))
+
     @property
-    def _max_deliveries(self) -> int | None:
-        return self._living._max_deliveries
+    def _tells_of_dead_letters(self) -> bool:
+        return self._living._tells_of_dead_letters
 
     @property
     def _takes_limit(self) -> bool:

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { runInNewContext } from "node:vm";
 
 import * as checks from "../../js/arguments.js";
+import { LARGEST_MESSAGE } from "../../js/frames.js";
 
 const NONE = new Uint8Array();
 
@@ -32,6 +33,9 @@ function transferred(view) {
   return view;
 }
 
+/** What says of itself that it is something else. @template {object} T @param {T} value */
+const renamed = (value) => Object.defineProperty(value, Symbol.toStringTag, { value: "Renamed" });
+
 test("bytes are copied out of any view of bytes, and of any window's buffer", () => {
   const all = Uint8Array.from([0, 1, 2, 255]);
   class Labelled extends Uint8Array {}
@@ -46,6 +50,8 @@ test("bytes are copied out of any view of bytes, and of any window's buffer", ()
     [Buffer.from(all), [0, 1, 2, 255]],
     [runInNewContext("new ArrayBuffer(2)"), [0, 0]],
     [runInNewContext("Uint8Array.of(7)"), [7]],
+    [renamed(Uint8Array.of(7).buffer), [7]],
+    [new Uint8Array(renamed(Uint8Array.of(7).buffer)), [7]],
     [shrunk().following, [0, 0]],
     [new ArrayBuffer(0), []],
   ])) {
@@ -60,6 +66,10 @@ test("what is no bytes, or none any more, is a TypeError that names the argument
   for (const [value, words] of /** @type {[unknown, RegExp][]} */ ([
     ["text", /must be a Uint8Array, .* not "text"; new TextEncoder/],
     [[1, 2], /must be a Uint8Array, .* not an Array$/],
+    [{ [Symbol.toStringTag]: "ArrayBuffer", length: 2 }, /must be a Uint8Array, .* not an Object$/],
+    [{ [Symbol.toStringTag]: "SharedArrayBuffer" }, /must be a Uint8Array, .* not an Object$/],
+    [{ [Symbol.toStringTag]: "DataView", byteLength: 2 }, /must be a Uint8Array, .* not an Object$/],
+    [Object.create(ArrayBuffer.prototype), /must be a Uint8Array, .* not an ArrayBuffer$/],
     [new Uint16Array(1), /must be a view of bytes, not a Uint16Array; new Uint8Array/],
     [new Float64Array(1), /must be a view of bytes, not a Float64Array; /],
     [new BigInt64Array(1), /must be a view of bytes, not a BigInt64Array; /],
@@ -67,6 +77,10 @@ test("what is no bytes, or none any more, is a TypeError that names the argument
     [Object.defineProperty(new Uint16Array(1), Symbol.toStringTag, { value: "Uint8Array" }), /must be a view of bytes, /],
     [new SharedArrayBuffer(1), /must not be shared with other threads; /],
     [new Uint8Array(new SharedArrayBuffer(1)), /must not be shared with other threads; /],
+    [renamed(new SharedArrayBuffer(1)), /must not be shared with other threads; /],
+    [new Uint8Array(renamed(new SharedArrayBuffer(1))), /must not be shared with other threads; /],
+    [runInNewContext("new SharedArrayBuffer(1)"), /must not be shared with other threads; /],
+    [runInNewContext("new DataView(new SharedArrayBuffer(1))"), /must not be shared with other threads; /],
     [transferred(Uint8Array.of(1)), /has no bytes any more: /],
     [transferred(Uint8Array.of(1)).buffer, /has no bytes any more: /],
     [transferred(new DataView(new ArrayBuffer(1))), /has no bytes any more: /],
@@ -82,8 +96,8 @@ test("what is no bytes, or none any more, is a TypeError that names the argument
 });
 
 test("a message holds 64 MiB at most, and what is too large is not copied", () => {
-  const largest = new Uint8Array(checks.LARGEST_MESSAGE);
-  assert.equal(messageOf(NONE, largest).payload.length, checks.LARGEST_MESSAGE);
+  const largest = new Uint8Array(LARGEST_MESSAGE);
+  assert.equal(messageOf(NONE, largest).payload.length, LARGEST_MESSAGE);
   const words = /^RangeError: sender and payload must hold at most 67108864 bytes \(64 MiB\) together, not 67108865$/;
   assert.throws(() => messageOf(Uint8Array.of(1), largest), words);
   assert.throws(() => messageOf(largest, Uint8Array.of(1)), words);

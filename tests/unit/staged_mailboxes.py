@@ -72,6 +72,9 @@ class StagedMailbox(MemoryMailbox):
         return records
 
     async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
+        if "store" in self.held_up:
+            enqueued: Enqueued = await self._play("store", super()._store(messages))
+            return enqueued
         if self.faults.get("store"):
             raise self.faults["store"].pop(0)
         return await super()._store(messages)
@@ -93,8 +96,8 @@ class StagedMailbox(MemoryMailbox):
         depths: list[int | None] | None = await self._play("send", super()._remove_and_send(message_id, sends))
         return depths
 
-    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool:
-        failed: bool = await self._play("fail", super()._fail(message_id, delay_ms, error))
+    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
+        failed: bool | str = await self._play("fail", super()._fail(message_id, delay_ms, error))
         return failed
 
     async def _bury(self, message_id: UUID, reason: str) -> bool:

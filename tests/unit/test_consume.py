@@ -446,6 +446,28 @@ async def test_page_that_is_left_and_comes_back(monkeypatch: pytest.MonkeyPatch)
         assert mailbox.left == []
 
 
+async def test_page_that_is_left_while_a_message_is_acknowledged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="pymailbox")
+    monkeypatch.setattr(consumer_module, "AFTER_DEPARTURE", 1000.0)
+    async with StagedMailbox("left-ack") as mailbox:
+        await fill(mailbox, 1)
+        mailbox.held_up["remove"] = asyncio.Event()
+        seen: list[bytes] = []
+        consumer = mailbox.consume(lambda message: seen.append(message.payload))
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: "remove begins" in mailbox.events)
+        mailbox.leave_page()
+        mailbox.held_up["remove"].set()
+        await until(lambda: mailbox.events.count("remove ends") == 2)
+        assert await left(mailbox) == (0, 0)
+        consumer.stop()
+        await task
+        assert seen == [b"0"]
+        assert not caplog.records  # of a message that may be handled again
+
+
 # -- other tasks -------------------------------------------------------------------------------------------------------
 
 

@@ -39,7 +39,7 @@ def test_without_order_nothing_waits_behind() -> None:
     hand.add([record(1), record(2)])
     taken = hand.take()
     assert taken is not None
-    assert hand.take_behind(taken) == []
+    assert hand.behind(taken) == hand.take_behind(taken) == []
     assert numbers(hand.take_all()) == [2]
 
 
@@ -66,7 +66,10 @@ def test_what_waits_behind_can_be_taken_out() -> None:
     hand.add([record(1, b"a"), record(2, b"a"), record(3, b"b"), record(4, b"a")])
     taken = hand.take()
     assert taken is not None
+    assert numbers(hand.behind(taken)) == [2, 4]
+    assert len(hand) == 3
     assert numbers(hand.take_behind(taken)) == [2, 4]
+    assert hand.behind(taken) == []
     assert len(hand) == 1
     hand.finished(taken)
     assert numbers(hand.take_all()) == [3]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,6 +16,7 @@ from pymailbox import (
     Capability,
     ConnectionLostError,
     Context,
+    Mailbox,
     MailboxClosedError,
     MessagePriority,
     MessageRecord,
@@ -24,6 +26,7 @@ from pymailbox import (
     StorageFullError,
     open_mailbox,
 )
+from pymailbox.actors import consumer as consumer_module
 from pymailbox.actors import storage as storage_module
 from pymailbox.actors.pace import SOON, Pace
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
@@ -171,6 +174,39 @@ async def test_call_that_nobody_knows_the_end_of(counted: bool) -> None:
         assert counts == [1, 2][: 1 + counted]
 
 
+async def test_failure_after_the_page_was_left_is_not_that_of_the_next_hand_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A claim that is under way may have got the message once more."""
+    monkeypatch.setattr(consumer_module, "AFTER_DEPARTURE", 1000.0)
+    async with StagedMailbox("left-and-failed") as mailbox:
+        await mailbox.enqueue(b"", b"x")
+        may_fail = asyncio.Event()
+        counts: list[int] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            counts.append(message.delivery_count)
+            if len(counts) > 1:
+                context.stop()
+                return
+            await may_fail.wait()
+            raise ValueError("on purpose")
+
+        consumer = mailbox.consume(handler, concurrency=2, retry=AT_ONCE)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: counts)
+        mailbox.leave_page()
+        mailbox.claims_held_up = asyncio.Event()
+        consumer._resume()
+        await until_left(mailbox, 0, 1)
+        may_fail.set()
+        await until(lambda: "fail ends" in mailbox.events)
+        mailbox.claims_held_up.set()
+        await asyncio.wait_for(task, 10)
+        assert counts == [1, 1]
+        assert await left(mailbox) == (0, 0)
+
+
 async def test_nack_by_hand_keeps_the_order_of_its_sender() -> None:
     async with StagedMailbox("order") as mailbox:
         for number in range(5):
@@ -189,6 +225,35 @@ async def test_nack_by_hand_keeps_the_order_of_its_sender() -> None:
         consumer = mailbox.consume(handler, concurrency=2, ordered_by_sender=True)
         await asyncio.wait_for(consumer, 10)
         assert done == [b"0", b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failing"])
+async def test_what_waits_for_its_sender_is_with_nobody_after_the_end(end: str) -> None:
+    """Also if that comes while what waits behind a failed message is given back."""
+    async with StagedMailbox(end) as mailbox:
+        for number in range(5):
+            await mailbox.enqueue(b"sender", b"%d" % number)
+
+        async def handler(message: MessageRecord) -> None:
+            if message.payload == b"1":
+                await until(lambda: len(consumer._hand) == 3)
+                raise ValueError("on purpose")
+
+        if end == "cancelled":
+            mailbox.held_up["release"] = asyncio.Event()
+        else:
+            mailbox.fail_next("release", ZeroDivisionError("on purpose"))
+        consumer = mailbox.consume(handler, concurrency=2, ordered_by_sender=True, retry=AT_ONCE)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: "release begins" in mailbox.events)
+        if end == "cancelled":
+            for _ in range(2):
+                task.cancel()
+                await asyncio.sleep(0.01)
+            mailbox.held_up["release"].set()
+        with pytest.raises(asyncio.CancelledError if end == "cancelled" else ZeroDivisionError):
+            await asyncio.wait_for(task, 10)
+        assert await left(mailbox) == (4, 0)
 
 
 async def test_interrupt_after_a_nack_by_hand_leaves_the_second_hand_out() -> None:
@@ -245,6 +310,38 @@ async def test_send_that_cannot_be_stored_any_more_is_in_the_log(caplog: pytest.
         assert MailboxClosedError.__name__ in error.message
 
 
+@pytest.mark.parametrize("cancellations", [2, 3])
+async def test_send_beside_an_ack_by_hand_outlives_its_handler(
+    cancellations: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with StagedMailbox() as mailbox, StagedMailbox() as outbox:
+        await mailbox.enqueue(b"", b"x")
+        other = await open_mailbox("memory://")
+        outbox.held_up["store"] = asyncio.Event()
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            context.send(outbox, b"me", b"1")
+            context.send(other, b"me", b"2")
+            await mailbox.ack(message.id)
+
+        task = asyncio.ensure_future(mailbox.consume(handler))
+        await until(lambda: "store begins" in outbox.events)
+        for _ in range(cancellations):
+            task.cancel()
+            await asyncio.sleep(0.01)
+        outbox.held_up["store"].set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 10)
+        stored = [(await one.status()).queued_messages for one in (outbox, other)]
+        errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+        await other.close()
+        if cancellations == 2:
+            assert (stored, errors) == ([1, 1], [])
+        else:  # nothing is waited for any more, but what is lost is in the log
+            assert stored == [0, 0]
+            assert len(errors) == 2
+
+
 # -- claims ------------------------------------------------------------------------------------------------------------
 
 
@@ -294,6 +391,25 @@ async def test_what_waits_behind_a_slow_handler_goes_back() -> None:
         may_end.set()
         consumer.stop()
         await task
+
+
+async def test_what_waits_behind_many_short_handlers_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short each is: what counts is how long ago the messages were claimed."""
+    monkeypatch.setattr(Pace, "soon", lambda pace: 100)  # as after many that were handled fast
+    async with StagedMailbox("short", batch_size=100) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"x")] * 100)
+        counts: list[int] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            counts.append(message.delivery_count)
+            await asyncio.sleep(SOON / 5)
+            queued, _ = await left(mailbox)
+            if queued or len(counts) == 100:
+                context.stop()
+
+        await mailbox.consume(handler)
+        assert len(counts) < 100
+        assert {record.delivery_count for record in await mailbox.dequeue()} == {1}
 
 
 async def test_lesser_mailbox_keeps_what_it_has_claimed() -> None:
@@ -445,3 +561,94 @@ async def test_log_has_tracebacks_for_debugging(caplog: pytest.LogCaptureFixture
     records = await consume_what_fails(caplog, logging.DEBUG, max_deliveries=4)
     assert [record for record in records if record.levelno >= logging.INFO]
     assert all(record.exc_info for record in records if record.levelno >= logging.INFO)
+
+
+class SpeechlessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("on purpose")
+
+
+async def test_log_says_what_was_raised_and_says_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    noted = KeyError("customer")
+    noted.add_note("while reading row 7")
+    failures: dict[bytes, Exception] = {
+        b"noted": noted,
+        b"empty": ValueError(),
+        b"speechless": SpeechlessError(),
+        b"reject": Reject("no lines\nat all"),
+    }
+    async with open_mailbox("memory://", max_deliveries=1) as mailbox:
+        for payload in failures:
+            await mailbox.enqueue(b"", payload)
+
+        async def handler(message: MessageRecord) -> None:
+            raise failures[message.payload]
+
+        consumer = mailbox.consume(handler)
+        task = asyncio.ensure_future(consumer)
+        await until_left(mailbox, 0, 0)
+        consumer.stop()
+        await task
+    lines = [record.getMessage().split(" is a dead letter: ")[1] for record in caplog.records]
+    given_up = "1 of at most 1 deliveries failed"
+    assert lines == [
+        f"{given_up}: KeyError: 'customer'",
+        f"{given_up}: ValueError",
+        f"{given_up}: SpeechlessError",
+        "no lines",
+    ]
+
+
+async def consume_failures(mailbox: Mailbox, count: int) -> None:
+    """All at the same time, once each."""
+    begun = 0
+    may_fail = asyncio.Event()
+
+    async def handler(message: MessageRecord) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == count:
+            may_fail.set()
+        await may_fail.wait()
+        raise ValueError("on purpose")
+
+    consumer = mailbox.consume(handler, concurrency=count)
+    task = asyncio.ensure_future(consumer)
+    await until_left(mailbox, 0, 0)
+    consumer.stop()
+    await task
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+@pytest.mark.parametrize("faulty", [False, True])
+async def test_log_announces_no_retry_of_a_dead_letter(
+    scheme: str, faulty: bool, caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, logger="pymailbox")
+    location = "memory://" if scheme == "memory" else f"sqlite:///{tmp_path}/inbox.db"
+    # far more failures at once than a look at the newest letters would show
+    mailbox: Mailbox = await open_mailbox(location, batch_size=1, max_deliveries=1)
+    if faulty:
+        mailbox = FaultyMailbox(mailbox)
+
+    def not_looked_at(*_: Any) -> None:
+        raise AssertionError("a line of the log is no reason to read all dead letters")
+
+    async with mailbox:
+        for _ in range(6):
+            await mailbox.enqueue(b"", b"x")
+        with monkeypatch.context() as patch:
+            patch.setattr(type(mailbox), "dead_letters", not_looked_at)
+            await consume_failures(mailbox, 6)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 6
+    assert all("dead letter: 1 of at most 1 deliveries failed" in record.getMessage() for record in caplog.records)
+
+
+async def test_log_announces_no_retry_where_nobody_knows(caplog: pytest.LogCaptureFixture) -> None:
+    """A mailbox of others makes dead letters, and does not tell its consumers."""
+    caplog.set_level(logging.INFO, logger="pymailbox")
+    async with await Database(SmallMailbox).open("inbox", max_deliveries=1) as mailbox:
+        await mailbox.enqueue(b"", b"x")
+        await consume_failures(mailbox, 1)
+    [record] = caplog.records
+    assert record.getMessage().endswith("failed at delivery 1: ValueError: on purpose")

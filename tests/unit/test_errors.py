@@ -52,6 +52,12 @@ def test_what_passes_of_sqlites_errors(code: int, passing: bool) -> None:
     assert mailbox_error(_of_sqlite(code), "x.db").passing is passing
 
 
+def test_text_that_is_too_large_is_told_in_words_that_are_also_true_of_a_nack() -> None:
+    told = str(mailbox_error(_of_sqlite(sqlite3.SQLITE_TOOBIG), "x.db"))
+    assert "nothing was changed" in told
+    assert "still held" in told
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_file_that_cannot_be_opened_passes_if_it_is_there(there: bool, tmp_path: Path) -> None:
     file = tmp_path / "x.db"

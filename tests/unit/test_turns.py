@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -64,6 +66,36 @@ async def test_the_first_turn_comes_soon(mailbox: Mailbox) -> None:
         await mailbox.status()
         suspended += bool(ran)
     assert suspended < 50
+
+
+@pytest.mark.parametrize("hidden", [None, False, True])
+async def test_in_a_browser_a_turn_lasts_until_a_timer_has_fired_now_and_then(
+    hidden: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``None`` stands for a worker, which has no document."""
+    js = ModuleType("js")
+    if hidden is not None:
+        js.document = SimpleNamespace(hidden=hidden)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "js", js)
+    monkeypatch.setattr(turns, "IN_PYODIDE", True)
+    monkeypatch.setattr(turns, "_thread", turns._Thread())
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    monkeypatch.setattr(turns, "PAUSE_INTERVAL", 3600.0)
+    await turns.take_turn()
+    await turns.take_turn()
+    assert slept == ([0, 0, 0, 0] if hidden else [turns.PAUSE, 0, 0, 0])
+    slept.clear()
+    monkeypatch.setattr(turns._thread, "next_pause", 0.0)
+    await turns.take_turn()
+    assert slept == ([0, 0] if hidden else [turns.PAUSE, 0])
+    assert turns.PAUSE > 0.002
 
 
 @pytest.mark.usefixtures("due")

@@ -121,9 +121,10 @@ class IndexedDbMailbox(EmbeddedMailbox):
             )
         return None if js_depths is None else js_depths.to_py()
 
-    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool:
+    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
         with our_errors():
-            return bool(await self._js_handle.fail(self._to_js(message_id.bytes), delay_ms, error))
+            failed: bool | str = await self._js_handle.fail(self._to_js(message_id.bytes), delay_ms, error)
+        return failed
 
     async def _bury(self, message_id: UUID, reason: str) -> bool:
         with our_errors():

@@ -167,10 +167,10 @@ class MemoryMailbox(EmbeddedMailbox):
                 shelf.exchange.tell(name, depth, informed)
         return [depths[target._shelf, target.name] for target in targets]
 
-    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool:
+    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
         with self._memory.lock:
             failed = self._shelf.queue(self.name).fail(self._holder, message_id, delay_ms, error)
-        self._announce(failed)
+        self._announce(failed is True)
         return failed
 
     async def _bury(self, message_id: UUID, reason: str) -> bool:

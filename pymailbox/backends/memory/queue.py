@@ -301,7 +301,8 @@ class Queue:
         mine = self._held.get(me)
         return len(self._messages) - self.depth > (mine.total if mine else 0)
 
-    def fail(self, holder: Holder, message_id: UUID, delay_ms: int, error: str | None) -> bool:
+    def fail(self, holder: Holder, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
+        """Gives back as failed what the holder has; the reason if that made a dead letter."""
         message = self._held_by(holder, message_id)
         if message is None:
             return False
@@ -311,9 +312,10 @@ class Queue:
         if error is not None:
             message.error = error
         if holder.max_deliveries is not None and message.failures >= holder.max_deliveries:
-            self._bury(message, failed_reason(message.failures, holder.max_deliveries))
-        else:
-            self._put(message, now_in_ms() + delay_ms if delay_ms else 0)
+            reason = failed_reason(message.failures, holder.max_deliveries)
+            self._bury(message, reason)
+            return reason
+        self._put(message, now_in_ms() + delay_ms if delay_ms else 0)
         return True
 
     def bury(self, holder: Holder, message_id: UUID, reason: str) -> bool:

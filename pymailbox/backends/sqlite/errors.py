@@ -18,7 +18,8 @@ _MEANINGS: dict[int, tuple[type[MailboxError], str]] = {
     ),
     sqlite3.SQLITE_TOOBIG: (
         StorageFullError,
-        "a text is larger than SQLite can keep (1 GB), and nothing was stored. Shorten it",
+        "a text is larger than SQLite can keep (1 GB), and nothing was changed: a message that you hold is still held. "
+        "Shorten it",
     ),
     sqlite3.SQLITE_NOTADB: (StorageCorruptError, "it is no SQLite database. Choose another path"),
     sqlite3.SQLITE_CORRUPT: (

@@ -252,8 +252,8 @@ def _put_back(session: Session, mailbox: MailboxRow, row: HolderRow) -> None:
     mailbox.touched.add(row.holder)
 
 
-def fail(session: Session, name: str, holder: Holder, message_id: UUID, delay_ms: int, error: str | None) -> bool:
-    """Gives a message of a holder's back as a failed delivery; after too many of them it becomes a dead letter."""
+def fail(session: Session, name: str, holder: Holder, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
+    """Gives a message of a holder's back as a failed delivery; the reason if it has become a dead letter after that."""
     mailbox, found = _find_held(session, name, holder.number, message_id)
     if mailbox is None or found is None:
         return False
@@ -264,8 +264,10 @@ def fail(session: Session, name: str, holder: Holder, message_id: UUID, delay_ms
     mailbox.leave(found.hand, found.priority)
     mailbox.leave(hand, found.priority, -1)
     if most is not None and too_many:
-        letters.bury(session, mailbox, found._replace(hand=hand), failures, failed_reason(failures, most))
-    elif due is not None and (mailbox.next_due is None or due < mailbox.next_due):
+        reason = failed_reason(failures, most)
+        letters.bury(session, mailbox, found._replace(hand=hand), failures, reason)
+        return reason
+    if due is not None and (mailbox.next_due is None or due < mailbox.next_due):
         mailbox.next_due, mailbox.changed = due, True
     return True
 

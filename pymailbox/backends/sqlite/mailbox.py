@@ -214,11 +214,15 @@ class SqliteMailbox(EmbeddedMailbox):
         settle = partial(handing.remove_all_held, name=self.name, holder=self._holder.number, ids=ids)
         return await self._run(settle, Access.WRITE, brief=len(ids) <= _FEW)
 
-    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool:
+    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
         fail = partial(
             handing.fail, name=self.name, holder=self._holder, message_id=message_id, delay_ms=delay_ms, error=error
         )
-        return await self._run(fail, self._giving_up, tell=self._announce, brief=True)
+
+        def tell(failed: bool | str) -> None:
+            self._announce(failed is True)
+
+        return await self._run(fail, self._giving_up, tell=tell, brief=True)
 
     async def _bury(self, message_id: UUID, reason: str) -> bool:
         bury = partial(handing.bury, name=self.name, holder=self._holder.number, message_id=message_id, reason=reason)

@@ -14,7 +14,8 @@ from .._expect import expect, expect_equal
 from .._suite import check
 
 _MANY_CALLS = 50_000
-"""Calls after which others must have had their turn: they take a multiple of the milliseconds that it may be late."""
+"""Calls after which others must have had their turn: they take a multiple of the time that it may be late, of which a
+browser's timers have the most, with a twentieth of a second."""
 
 
 @check()

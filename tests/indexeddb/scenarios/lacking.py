@@ -1,6 +1,7 @@
 """Databases that something else made or changed: what can be made anew is, and what can't is named."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -46,7 +47,7 @@ async def check_tabs_that_mend_at_the_same_time() -> None:
         if lacking == "all":
             await _replace_database("await done(indexedDB.open('pymailbox'))")
         else:
-            await _drop_stores(lacking)
+            await _delete_stores(lacking)
         contexts = [first, *[await new_context() for _ in range(3)]]
         handles = await asyncio.gather(*[context.open("at once") for context in contexts])
         await asyncio.gather(*[handle.enqueue(b"s", b"%d" % i) for i, handle in enumerate(handles)])
@@ -64,16 +65,33 @@ async def check_store_that_can_be_had_from_elsewhere() -> None:
         ["errors"],
         ["departed"],
         ["meta"],
+        ["meta", "ids"],
         ["ids", "delayed", "errors", "departed", "meta"],
     ):
-        await _replace_database()
-        here = await new_context()
-        await _fill(here)
-        await _drop_stores(*lacking)
+        for lose in (_delete_stores, _remake_without):
+            await _replace_database()
+            here = await new_context()
+            await _fill(here)
+            await lose(*lacking)
+            for context in (here, await new_context()):
+                async with await context.open("lacking") as mailbox:
+                    await _is_as_filled(mailbox, lacking)
+                    assert not (await mailbox.storage_report()).wiped, lacking
+    await _replace_database()
+
+
+async def check_store_that_is_lost_again_and_again() -> None:
+    """Each mending takes a version, and the record that tells it from a layout may be what is lost."""
+    await _replace_database()
+    here = await new_context()
+    async with await here.open("again") as mailbox:
+        await mailbox.enqueue(b"s", b"kept", message_id=_NAMED)
+    for lacking in (["errors"], ["meta"], ["meta", "ids"], ["index", "meta"], ["errors"]):
+        await _delete_stores(*lacking)
         for context in (here, await new_context()):
-            async with await context.open("lacking") as mailbox:
-                await _is_as_filled(mailbox, lacking)
-                assert not (await mailbox.storage_report()).wiped, lacking
+            async with await context.open("again") as mailbox:
+                await mailbox.enqueue(b"s", b"again", message_id=_NAMED)
+                assert payloads(await mailbox.peek()) == [b"kept"], lacking
     await _replace_database()
 
 
@@ -84,7 +102,7 @@ async def check_index_that_is_gone() -> None:
     async with await here.open("index") as mailbox:
         for i in range(6):
             await mailbox.enqueue(b"s", b"%d" % i)
-    await _drop_stores("index")
+    await _delete_stores("index")
     there = await new_context()
     async with await here.open("index") as mailbox, await there.open("index") as other:
         for i in range(6, 18):
@@ -97,19 +115,21 @@ async def check_index_that_is_gone() -> None:
 
 async def check_store_that_cannot_be_had_from_elsewhere() -> None:
     """Its name is told, and what to do; nothing that is left is touched."""
-    for lacking in ("mailboxes", "segments", "dead"):
+    for lacking, lose in itertools.product(
+        (["mailboxes"], ["segments"], ["dead"], ["meta", "dead"]), (_delete_stores, _remake_without)
+    ):
         await _replace_database()
         here = await new_context()
         await _fill(here)
-        await _drop_stores(lacking)
-        left = await foreign("return [...db.objectStoreNames]")
+        await lose(*lacking)
+        left = await foreign("return [db.version, ...db.objectStoreNames]")
         for context in (here, await new_context()):
             for call in (lambda: context.open("lacking"), context.list):  # noqa: B023
                 error = await raised(call())
                 assert isinstance(error, StorageCorruptError), (lacking, error)
-                assert f'"{lacking}"' in str(error), error
+                assert f'"{lacking[-1]}"' in str(error), error
                 assert "deleteDatabase" in str(error), error
-        assert await foreign("return [db.version, ...db.objectStoreNames]") == [1, *left]
+        assert await foreign("return [db.version, ...db.objectStoreNames]") == left
         # what it says helps
         await foreign("db.close(); await done(indexedDB.deleteDatabase('pymailbox'));")
         async with await here.open("lacking") as mailbox:
@@ -124,7 +144,7 @@ async def check_store_that_held_nothing() -> None:
             await mailbox.enqueue(b"s", b"done")
             (message,) = await mailbox.dequeue()
             assert await mailbox.ack(message.id)
-        await _drop_stores(*lacking)
+        await _delete_stores(*lacking)
         async with await here.open("held nothing") as mailbox:
             await mailbox.enqueue(b"s", b"new")
             assert payloads(await mailbox.dequeue()) == [b"new"]
@@ -137,7 +157,7 @@ async def check_mended_database_beside_other_tabs() -> None:
     old = await new_context()
     mailbox = await old.open("beside")
     await mailbox.enqueue(b"s", b"kept")
-    await _drop_stores("errors")
+    await _delete_stores("errors")
     # another script that does not let go keeps it from being mended, for a bounded time
     impatient = await new_context({"database.js": {"BLOCKED_LIMIT = 5000;": "BLOCKED_LIMIT = 300;"}})
     await foreign("globalThis.stubborn = await done(indexedDB.open('pymailbox'));")
@@ -203,8 +223,27 @@ async def _replace_database(make: str = "undefined") -> None:
     )
 
 
-async def _drop_stores(*names: str) -> None:
-    """Makes the database again as it is, but for some stores; "index" stands for the one that `mailboxes` has."""
+async def _delete_stores(*names: str) -> None:
+    """As another script does it; "index" stands for the one that `mailboxes` has."""
+    await foreign(
+        """
+        const version = db.version + 1;
+        db.close();
+        const request = indexedDB.open("pymailbox", version);
+        request.onupgradeneeded = () => {
+          for (const name of lacking) {
+            if (name === "index") request.transaction.objectStore("mailboxes").deleteIndex("token");
+            else request.result.deleteObjectStore(name);
+          }
+        };
+        (await done(request)).close();
+        """,
+        lacking=names,
+    )
+
+
+async def _remake_without(*names: str) -> None:
+    """Makes the database again as it is, but for some stores, at its first version: a copy that was brought back."""
     await foreign(
         """
         const kept = [...db.objectStoreNames].filter((name) => !lacking.includes(name));
@@ -215,8 +254,7 @@ async def _drop_stores(*names: str) -> None:
         request.onupgradeneeded = () => {
           for (const [name, stored] of all) {
             const store = request.result.createObjectStore(name);
-            const indexed = name === "mailboxes" && !lacking.includes("index");
-            if (indexed) store.createIndex("token", "token", { unique: true });
+            if (name === "mailboxes") store.createIndex("token", "token", { unique: true });
             for (const { key, value } of stored) if (key !== "layout") store.put(value, key);
           }
         };

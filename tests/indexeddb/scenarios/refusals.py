@@ -288,7 +288,7 @@ async def check_storage_that_tells_nothing() -> None:
         await here.open("tells nothing") as mailbox,
         script_in_force(
             """() => {
-              const prototype = StorageManager.prototype;
+              const prototype = globalThis.StorageManager?.prototype ?? {};
               const originals = ["estimate", "persisted", "persist"].map((verb) => [verb, prototype[verb]]);
               for (const [verb] of originals) {
                 prototype[verb] = async () => { throw new TypeError("not allowed in this context"); };
