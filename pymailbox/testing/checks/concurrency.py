@@ -15,7 +15,7 @@ from .._suite import check
 
 _MANY_CALLS = 50_000
 """Calls after which others must have had their turn: they take a multiple of the time that it may be late, of which a
-browser's timers have the most, with a twentieth of a second."""
+browser's timers have the most, with 75 milliseconds."""
 
 
 @check()
