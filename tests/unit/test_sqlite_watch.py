@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,24 +124,24 @@ async def test_handles_that_hold_messages_cost_an_empty_dequeue_nothing(location
 # -- what is left behind -----------------------------------------------------------------------------------------------
 
 
-def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("pymailbox")]
+def is_open(file: Path) -> bool:
+    workers = (worker.engine.file for worker in list(database._registry.workers))
+    threads = (thread.name for thread in threading.enumerate())
+    return str(file) in {*database._registry.databases, *workers} or f"pymailbox {file}" in threads
 
 
-def wait_for_the_end() -> None:
-    """Of every thread that works on a file."""
+def wait_for_the_end(file: Path) -> None:
+    """Of all that works on the file."""
     deadline = time.monotonic() + 30
-    while threads() and time.monotonic() < deadline:
+    while is_open(file) and time.monotonic() < deadline:
         gc.collect()
         time.sleep(0.01)
-    assert threads() == []
-    assert not database._registry.databases
-    assert not database._registry.workers
+    assert not is_open(file)
 
 
 @pytest.mark.parametrize("twice", [False, True])
 @pytest.mark.parametrize("steps", range(4))
-async def test_an_opening_that_is_cancelled_leaves_nothing(location: str, steps: int, twice: bool) -> None:
+async def test_an_opening_that_is_cancelled_leaves_nothing(file: Path, location: str, steps: int, twice: bool) -> None:
     async def open_and_close() -> None:
         await (await open_mailbox(location)).close()
 
@@ -152,10 +153,10 @@ async def test_an_opening_that_is_cancelled_leaves_nothing(location: str, steps:
         await asyncio.sleep(0)
         task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    await asyncio.to_thread(wait_for_the_end)
+    await asyncio.to_thread(wait_for_the_end, file)
 
 
-def test_a_loop_that_is_closed_amid_an_opening_leaves_nothing(location: str) -> None:
+def test_a_loop_that_is_closed_amid_an_opening_leaves_nothing(file: Path, location: str) -> None:
     async def open_it() -> Mailbox:
         return await open_mailbox(location)
 
@@ -169,13 +170,13 @@ def test_a_loop_that_is_closed_amid_an_opening_leaves_nothing(location: str) -> 
         del task
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # of a handle that had been opened just before
-        wait_for_the_end()
+        wait_for_the_end(file)
 
 
 # -- handles that nobody closed ----------------------------------------------------------------------------------------
 
 
-def test_a_handle_is_given_up_once_whatever_becomes_of_it(location: str) -> None:
+def test_a_handle_is_given_up_once_whatever_becomes_of_it(file: Path, location: str) -> None:
     """Its loop is closed, and later it is collected: as a notebook's cell that is run again leaves it."""
     kept: list[Mailbox | None] = []
 
@@ -198,7 +199,7 @@ def test_a_handle_is_given_up_once_whatever_becomes_of_it(location: str) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         kept.clear()
-        wait_for_the_end()
+        wait_for_the_end(file)
 
 
 async def test_who_waits_learns_that_another_process_holds_what_it_has_stored(location: str) -> None:
