@@ -332,7 +332,8 @@ test("a dead letter shows the error that was thrown", async ({ page }) => {
     for (const error of [new RangeError("too much"), "a text", undefined]) {
       const id = await mailbox.enqueue(new Uint8Array(), new Uint8Array());
       await mailbox.dequeue();
-      await mailbox.nack(id, error === undefined ? undefined : { error });
+      const held = [await mailbox.nack(id, error === undefined ? undefined : { error }), await mailbox.nack(id)];
+      if (held[0] !== true || held[1] !== false) throw new Error(`nack gave ${held}`);
     }
     return (await mailbox.deadLetters()).map(({ error, reason, diedAt }) => [error, reason, diedAt instanceof Date]);
   });

@@ -54,3 +54,15 @@ async def check_cancelled_call_is_forgotten_and_done_all_the_same() -> None:
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(results[1], asyncio.CancelledError)
         assert [message.payload for message in await mailbox.dequeue()] == [b"\0", b"\1", b"\2"]
+
+
+async def check_nack_tells_a_consumer_whether_it_made_a_dead_letter() -> None:
+    async with await open_mailbox("told", max_deliveries=2) as mailbox:
+        message_id = await mailbox.enqueue(b"", b"x")
+        await mailbox.dequeue()
+        assert await mailbox._nack(message_id, error="first") is True
+        await mailbox.dequeue()
+        reason = await mailbox._nack(message_id, error="second")
+        (letter,) = await mailbox.dead_letters()
+        assert reason == letter.reason, reason
+        assert await mailbox._nack(message_id) is False
