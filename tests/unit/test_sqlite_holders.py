@@ -360,7 +360,7 @@ class Changes:
 
 def die(mailbox: SqliteMailbox) -> None:
     """Looks to others as if its process had ended."""
-    mailbox._file.lives.remove(mailbox._holder)
+    mailbox._file.lives.rename(mailbox._holder, mailbox._file.lives.new_number())
 
 
 @pytest.mark.parametrize("released", [True, False])
