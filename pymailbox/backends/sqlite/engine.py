@@ -405,6 +405,7 @@ class Engine:
 
     def _replaced(self, what: str) -> FileReplacedError:
         self.close()
+        self.last_stored.clear()
         self.replaced += 1
         return FileReplacedError(
             f"the mailbox file {self.file} {what} while it was open, and its messages are gone from here. "

@@ -324,7 +324,8 @@ class SqliteMailbox(EmbeddedMailbox):
             return
 
         def note(number: int) -> None:
-            engine.last_stored[name] = number
+            # a call that shared its commit may have stored more by now
+            engine.last_stored[name] = max(number, engine.last_stored.get(name, 0))
 
         self._file.start(partial(verbs.last_stored, name=name), Access.READ, note)
 
