@@ -70,8 +70,6 @@ inspector.name = 5;
 
 // @ts-expect-error a text is no bytes
 await inbox.enqueue("me", bytes("text"));
-// @ts-expect-error numbers of 64 bits are no bytes
-await inbox.enqueue(bytes("me"), new Float64Array(1));
 // @ts-expect-error there is no such option
 await inbox.enqueue(bytes("me"), bytes("text"), { message_id: id });
 // @ts-expect-error there is no such priority
