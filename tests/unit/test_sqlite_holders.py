@@ -659,7 +659,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(not locks.HAS_BYTE_LOCKS, reason="needs locks that belong to an open file")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs locks that belong to an open file")
 @pytest.mark.parametrize("what", ["file", "folder"])
 async def test_a_file_that_its_own_process_copies_is_not_damaged(
     file: Path, location: str, tmp_path: Path, what: str
@@ -681,7 +681,7 @@ async def test_a_file_that_its_own_process_copies_is_not_damaged(
     assert query(file, "PRAGMA integrity_check") == [("ok",)]
 
 
-@pytest.mark.skipif(not locks.HAS_BYTE_LOCKS, reason="needs locks that belong to an open file")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs locks that belong to an open file")
 async def test_closing_a_mailbox_takes_no_lock_from_another_connection_of_its_process(
     file: Path, location: str
 ) -> None:

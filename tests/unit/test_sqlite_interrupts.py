@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -123,4 +122,3 @@ async def test_a_caller_is_told_once_more_if_its_loop_forgot_it(location: str, m
         async with asyncio.timeout(30):
             await mailbox.enqueue(b"", b"")
         assert forgotten == 3
-    assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL

@@ -5,8 +5,9 @@ number: ``messages`` is small and changes hands, ``bodies`` is written once. Num
 they are the order of commits. Counters are kept beside the messages, so that no status counts rows.
 
 A message says in whose hand it is. A holder has two hands, one for what it was handed out in batches of several and one
-for what came alone, and one row that says what became of it. So taking back all that a holder had is a change of that
-row, however much it was, and each message learns its fate when it is next handed out.
+for what came alone, and a row while there is something in them. What a holder had who is gone is put back into the
+queue; if it is much, it stays in its hands for now: the row says what became of it, and each message learns its fate
+when it is next handed out. So taking it back costs the same however much it was.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ _TABLES: Final = (
         foreseen INTEGER NOT NULL DEFAULT 0 -- whether a sender ever gave an id that this mailbox may yet make
     )
     """,
-    # a holder is a handle that has been handed something; its row goes when it is closed and nothing is left in it
+    # a holder is a handle that holds something; or one that is gone and left much, which is still in its hands
     """
     CREATE TABLE holders (
         mailbox INTEGER NOT NULL,
