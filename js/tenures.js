@@ -6,8 +6,10 @@
  * in the same transaction revokes it: a record beside the state holds the token, and since tokens are unique in the store
  * (by its index), the next blind write fails, with all that is in its transaction. Its context then reads, and tries again.
  *
- * A revocation must outlive the context whose token it holds, and no longer; a Web Lock tells. Without locks there are no
- * tenures.
+ * A revocation must outlive what its context remembers. A Web Lock tells when a context is gone, but not for certain: another
+ * script can steal a lock, and a browser may take it from a page that it keeps to show it again. So a context writes blind
+ * only for a while after its last commit, and a revocation stays much longer than that, whatever the locks say. Without locks
+ * there are no tenures.
  */
 
 import { result } from "./database.js";
@@ -17,9 +19,16 @@ import { randomName } from "./ids.js";
 /** Transactions in a row that found no other writer, after which a context tries to have the mailbox to itself. */
 const QUIET = 3;
 
+/** Milliseconds after its last commit for which a context writes blind. */
+const TRUSTED = 30_000;
+
+/** Milliseconds that a revocation stays at least. */
+const KEPT = 3_600_000;
+
 const LOCK_PREFIX = "pymailbox/context/";
 
 /** @typedef {import("./state.js").MailboxState} MailboxState */
+/** @typedef {ReturnType<typeof moment>} Moment */
 
 /** Thrown where a state turns out not to be the latest. */
 export class Stale extends Error {
@@ -32,7 +41,7 @@ export class Tenures {
   /** This context, in the states that it writes. */
   #context = randomName();
   #living = false;
-  /** States that may be written blind. @type {Map<string, MailboxState>} */
+  /** States that may be written blind, and when they were committed. @type {Map<string, {state: MailboxState, at: Moment}>} */
   #states = new Map();
   /** @type {Map<string, number>} */
   #quiet = new Map();
@@ -50,7 +59,10 @@ export class Tenures {
 
   /** The state of a mailbox, if it may be written blind. @param {string} mailbox */
   get(mailbox) {
-    return this.#states.get(mailbox);
+    const kept = this.#states.get(mailbox);
+    if (kept === undefined || isTrusted(kept.at)) return kept?.state;
+    this.#states.delete(mailbox);
+    return undefined;
   }
 
   /**
@@ -78,7 +90,7 @@ export class Tenures {
 
   /** To be called when a state has been committed. @param {string} mailbox @param {MailboxState} state */
   committed(mailbox, state) {
-    if (state.token !== undefined) this.#states.set(mailbox, state);
+    if (state.token !== undefined) this.#states.set(mailbox, { state, at: moment() });
   }
 
   /** What is in memory is not to be trusted. */
@@ -98,17 +110,30 @@ export async function revokedContexts(store) {
   return keys.map(([, context]) => context);
 }
 
-/** Deletes the revocations of contexts that are gone. @param {IDBObjectStore} store @param {Set<string>} gone */
+/** Deletes the old revocations of contexts that are gone. @param {IDBObjectStore} store @param {Set<string>} gone */
 export async function pruneRevocations(store, gone) {
-  for (const key of await result(store.getAllKeys(revocations()))) {
+  const [keys, values] = await Promise.all([result(store.getAllKeys(revocations())), result(store.getAll(revocations()))]);
+  for (const [i, key] of keys.entries()) {
     const [, context] = /** @type {string[]} */ (key);
-    if (gone.has(context)) store.delete(key);
+    if (gone.has(context) && isOld(values[i])) store.delete(key);
   }
+}
+
+/** Whether a revocation, or what something else wrote in its place, has stayed long enough. @param {any} revocation */
+const isOld = (revocation) => !(Math.abs(Date.now() - revocation?.at) < KEPT);
+
+/** Now, by the clock that everybody shares and by the one that nobody can set. */
+const moment = () => ({ wall: Date.now(), steady: performance.now() });
+
+/** @param {Moment} at when a state was committed */
+function isTrusted(at) {
+  const now = moment();
+  return Math.abs(now.wall - at.wall) <= TRUSTED && now.steady - at.steady <= TRUSTED;
 }
 
 /** Ends a tenure, once the token is in the state no more. @param {IDBObjectStore} store @param {string} mailbox @param {string} context @param {string | undefined} token */
 function revoke(store, mailbox, context, token) {
-  if (token !== undefined) store.put({ token }, [mailbox, context]);
+  if (token !== undefined) store.put({ token, at: Date.now() }, [mailbox, context]);
 }
 
 /** Those of some contexts that are gone, where locks can tell. @param {string[]} contexts */
