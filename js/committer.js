@@ -12,12 +12,13 @@
  * - If a shared transaction fails, each of its operations is tried apart, so that one that fails fails alone.
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only where
  *   the database shows that it was not committed.
- * - On a full storage an operation that stores nothing is tried again with the reserve given up. What stores messages puts
- *   it back in the same transaction where it is known to be gone, so as not to take its room.
+ * - On a full storage an operation that stores nothing is tried again with the reserve given up, and then after the browser
+ *   was made to tidy up. What stores messages puts the reserve back in the same transaction where it is known to be gone, so
+ *   as not to take its room.
  */
 
 import { Commit } from "./commit.js";
-import { RECONNECTIONS, STORES } from "./database.js";
+import { RECONNECTIONS, STORES, tidyUp } from "./database.js";
 import { MailboxError, translate } from "./errors.js";
 import { Losses, mayBeLoss } from "./losses.js";
 import { Reading, Unreadable } from "./reading.js";
@@ -26,6 +27,12 @@ import { Stale, Tenures } from "./tenures.js";
 
 /** Operations in one transaction at most, so that no caller waits without end for others that keep coming. */
 const SHARERS = 1000;
+
+/** How often room is made for an operation that stores nothing. */
+const TIDYINGS = 6;
+
+/** Milliseconds that the browser is given to tidy up, the second time that it has to; each time it gets as much more. */
+const TIDYING_TIME = 200;
 
 /** @typedef {import("./types.js").Operation<unknown>} Operation */
 /** @typedef {{operation: Operation, resolve: (value: any) => void, reject: (reason: unknown) => void, refused?: boolean}} Submitted */
@@ -131,9 +138,11 @@ export class Committer {
       (error.name === "StorageFullError" && !apart.operation.stores);
     /** @type {Failure | undefined} */
     let failure = first;
-    for (let attempt = 0; failure?.undone && attempt < RECONNECTIONS; attempt++) {
+    for (let attempt = 0; failure?.undone; attempt++) {
+      const isFull = failure.error.name === "StorageFullError" && !apart.operation.stores;
+      if (attempt >= (isFull ? TIDYINGS : RECONNECTIONS)) break;
       if (!mayPass(failure.error) && (wasAlone || attempt > 0)) break;
-      if (failure.error.name === "StorageFullError" && !apart.operation.stores) await this.#spendReserve();
+      if (isFull) await this.#makeRoom(attempt);
       const only = [apart];
       failure = await this.#commit(durability, apart.operation.needsNotes(), () => only.pop(), true);
     }
@@ -153,8 +162,14 @@ export class Committer {
     return this.#losses;
   }
 
-  /** On a full storage a transaction of deletes alone still commits, and then there is some room. */
-  async #spendReserve() {
+  /** On a full storage a transaction of deletes alone still commits. @param {number} attempt how often this was not enough */
+  async #makeRoom(attempt) {
+    if (this.#reserveSpent) {
+      await tidyUp();
+      // the browser counts what is in use a little later
+      await new Promise((resolve) => setTimeout(resolve, attempt * TIDYING_TIME));
+      return;
+    }
     this.#reserveSpent = true;
     try {
       const { transaction } = await this.#connection.begin("readwrite", "relaxed");

@@ -60,12 +60,28 @@ const OPENINGS = 5;
 /**
  * Bytes kept to be deleted when the storage is full, so that claims, acknowledgements and nacks still find room. Chromium
  * keeps a value above 64 KiB in a file of its own, and only such a file makes room the moment that it is deleted; each
- * small write then takes some of it for good until the browser next tidies up, so this has to last for a while.
+ * small write then takes some of it until the browser next tidies up.
  */
 const RESERVE_BYTES = 1024 * 1024;
 
 /** As many random bytes as one call gives. */
 const RANDOM_BYTES = 64 * 1024;
+
+/** A database that is there for a moment only. */
+const SHORT_LIVED = "pymailbox-tidy-up";
+
+/**
+ * Makes the browser tidy up its files of this origin. Chromium appends what is written, deletes too, to a log of up to some
+ * MiB, which counts as used until it is brought into the files; it does that when a database is deleted.
+ */
+export async function tidyUp() {
+  try {
+    (await result(indexedDB.open(SHORT_LIVED))).close();
+    await result(indexedDB.deleteDatabase(SHORT_LIVED));
+  } catch {
+    // whoever needs the room tries all the same, and meets the error itself
+  }
+}
 
 /** What cannot be compressed away. */
 export function newReserve() {

@@ -35,7 +35,12 @@ def test_full_origin(small_origin: PythonRuntime) -> None:
     small_origin.run_async("from tests.indexeddb.scenarios.full import Full; full = Full()")
     for time in ("first", "second"):
         small_origin.run_async(f"await full.prepare('the {time} time'); await full.fill()")
-        for step in ("nothing_new_is_stored", "the_rest_goes_on", "calls_that_share_the_failed_commit_fail_alone"):
+        for step in (
+            "nothing_new_is_stored",
+            "the_rest_goes_on",
+            "it_goes_on_when_the_reserve_is_used_up",
+            "calls_that_share_the_failed_commit_fail_alone",
+        ):
             small_origin.run_async(f"await full.{step}()")
         small_origin.run_async("await full.make_room()")
         small_origin.run_async("await full.with_room_it_works_again()")

@@ -51,12 +51,15 @@ class Full:
 
     mailbox: Mailbox
     other: Mailbox
+    patient: Mailbox
+    """On the same one, without a limit of deliveries."""
 
     async def prepare(self, name: str) -> None:
         """A backlog, some of it in flight."""
         context = await new_context()
         self.mailbox = await context.open(name, max_deliveries=3)
         self.other = await context.open(f"{name}, other")
+        self.patient = await context.open(name)
         await self.mailbox.enqueue_many([NewMessage(b"s", b"%03d" % i + Random(i).randbytes(4096)) for i in range(120)])
         self.held = await self.mailbox.dequeue(20)
 
@@ -97,6 +100,15 @@ class Full:
             assert await self.mailbox.nack(message.id, delay=3600)
         self.held = [held[-1], again]
 
+    async def it_goes_on_when_the_reserve_is_used_up(self) -> None:
+        """Each small write takes some room, until the browser tidies up; no reserve is enough for all of them."""
+        await foreign("await done(db.transaction('meta', 'readwrite').objectStore('meta').delete('reserve'))")
+        await self.fill()
+        for _ in range(10):
+            (message,) = await self.patient.dequeue(1)
+            assert message.payload[:3] == b"060"
+            assert await self.patient.nack(message.id)
+
     async def calls_that_share_the_failed_commit_fail_alone(self) -> None:
         last, again = self.held
         results: list[Any] = await asyncio.gather(
@@ -120,3 +132,4 @@ class Full:
         assert seen == [*(b"%03d" % i for i in range(60, 120)), b"new"], seen
         await self.mailbox.close()
         await self.other.close()
+        await self.patient.close()
