@@ -157,7 +157,7 @@ async def check_wake_ups_pile_up_no_timers() -> None:
 
 
 async def check_revocations_of_contexts_that_are_gone_go() -> None:
-    """Each context that ever had a mailbox to itself and lost it leaves a row; they go with an opening an hour later."""
+    """Each context that ever had a mailbox to itself and lost it leaves a row; an opening an hour later deletes it."""
     first = await _with_a_tenure("revoked")
     async with first:
         other = await new_context()
