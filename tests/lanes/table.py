@@ -37,7 +37,7 @@ class Programs(NamedTuple):
     """On the other backends in Pyodide: they run on CPython too, or cross the border several times a call."""
 
 
-PROGRAMS = Programs(cpython=500, indexeddb=40, elsewhere=3)
+PROGRAMS = Programs(cpython=200, indexeddb=40, elsewhere=3)
 FEW_PROGRAMS = Programs(cpython=20, indexeddb=3, elsewhere=3)
 """For daily work, with the option ``--few-programs``."""
 
