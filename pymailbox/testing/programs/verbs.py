@@ -34,7 +34,8 @@ def _enqueue_many(program: Program, handle: Handle) -> Call:
 
 
 def dequeue(program: Program, handle: Handle) -> Call:
-    return Call(handle, "dequeue", program.limit(handle))
+    acks = handle.mailbox._acks_with_claims and program.rng.random() < 0.3
+    return Call(handle, "dequeue", program.limit(handle), {"ack": _ids_to_ack(program, handle)} if acks else {})
 
 
 def _ack(program: Program, handle: Handle) -> Call:
@@ -42,8 +43,12 @@ def _ack(program: Program, handle: Handle) -> Call:
 
 
 def _ack_many(program: Program, handle: Handle) -> Call:
+    return Call(handle, "ack_many", (_ids_to_ack(program, handle),))
+
+
+def _ids_to_ack(program: Program, handle: Handle) -> list[UUID]:
     size = program.rng.choices([0, 1, program.rng.randint(2, 60)], [1, 2, 10])[0]
-    return Call(handle, "ack_many", ([program.id_to_ack(handle) for _ in range(size)],))
+    return [program.id_to_ack(handle) for _ in range(size)]
 
 
 def _ack_and_send(program: Program, handle: Handle) -> Call:
