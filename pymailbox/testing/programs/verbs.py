@@ -34,8 +34,11 @@ def _enqueue_many(program: Program, handle: Handle) -> Call:
 
 
 def dequeue(program: Program, handle: Handle) -> Call:
-    acks = handle.mailbox._acks_with_claims and program.rng.random() < 0.3
-    return Call(handle, "dequeue", program.limit(handle), {"ack": _ids_to_ack(program, handle)} if acks else {})
+    keywords = {}
+    if handle.mailbox._acks_with_claims and program.rng.random() < 0.2:
+        # a few: what others do with a message takes several steps
+        keywords["ack"] = [program.id_to_ack(handle) for _ in range(program.rng.randrange(5))]
+    return Call(handle, "dequeue", program.limit(handle), keywords)
 
 
 def _ack(program: Program, handle: Handle) -> Call:
@@ -43,12 +46,8 @@ def _ack(program: Program, handle: Handle) -> Call:
 
 
 def _ack_many(program: Program, handle: Handle) -> Call:
-    return Call(handle, "ack_many", (_ids_to_ack(program, handle),))
-
-
-def _ids_to_ack(program: Program, handle: Handle) -> list[UUID]:
     size = program.rng.choices([0, 1, program.rng.randint(2, 60)], [1, 2, 10])[0]
-    return [program.id_to_ack(handle) for _ in range(size)]
+    return Call(handle, "ack_many", ([program.id_to_ack(handle) for _ in range(size)],))
 
 
 def _ack_and_send(program: Program, handle: Handle) -> Call:
