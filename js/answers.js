@@ -33,10 +33,25 @@ export function caller(handle, hear) {
       follow(ticket, /** @type {any} */ (handle)[verb](...given));
     },
 
-    /** As the handle's `claim`. @param {number} ticket @param {number} limit @param {number} wait */
-    claim(ticket, limit, wait) {
-      const claim = handle.claim(limit, wait);
-      follow(ticket, claim.batch);
+    /**
+     * As the handle's `claim`; with what it acknowledges first its answer is a pair, the batch and how many that removed.
+     * @param {number} ticket @param {number} limit @param {number} wait
+     * @param {Uint8Array} [ids] @param {boolean} [heldOnly] @param {number} [earlyTicket] answered with how many were
+     * removed, if the call then goes on waiting
+     */
+    claim(ticket, limit, wait, ids, heldOnly = false, earlyTicket = undefined) {
+      if (ids === undefined) {
+        const claim = handle.claim(limit, wait);
+        follow(ticket, claim.batch);
+        return claim;
+      }
+      let removed = 0;
+      const onCommit = (/** @type {number} */ count, /** @type {boolean} */ waits) => {
+        removed = count;
+        if (waits && earlyTicket !== undefined) tell(hear, earlyTicket, undefined, count, undefined);
+      };
+      const claim = handle.claim(limit, wait, { ids, heldOnly, onCommit });
+      follow(ticket, claim.batch.then((batch) => [batch, removed]));
       return claim;
     },
   };

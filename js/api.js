@@ -151,17 +151,25 @@ export class Mailbox {
    * Every "high" message comes before any "normal" one, the oldest first within a priority, in the order in which they
    * were committed. A batch holds at most 64 MiB of payload unless it is a single message. No two calls, handles, tabs or
    * workers ever get the same message at the same time. An empty mailbox gives `[]`, at once or after up to `wait`
-   * milliseconds. Aborted by `signal`, it rejects with the signal's reason and hands nothing out.
-   * @param {DequeueOptions} [options] `limit`, `wait` in milliseconds, `signal`
+   * milliseconds.
+   *
+   * The messages in `ack` are acknowledged first, as `ackMany` would, in the same transaction, also if there is nothing to
+   * hand out; a call that then waits has committed that before. So a loop that hands back what it has handled when it asks
+   * for more needs one transaction where it would need two.
+   *
+   * Aborted by `signal`, it rejects with the signal's reason and hands nothing out; its acknowledgements have all happened
+   * or none has, and repeating them does no harm.
+   * @param {DequeueOptions} [options] `limit`, `wait` in milliseconds, `signal`, `ack`
    * @returns {Promise<MessageRecord[]>}
    */
   async dequeue(options) {
-    const given = checkOptions(options, "options", ["limit", "wait", "signal"]);
+    const given = checkOptions(options, "options", ["limit", "wait", "signal", "ack"]);
     const limit = checkLimit(given.limit, this.#options.batchSize);
     const wait = checkWait(given.wait);
     const signal = checkSignal(given.signal);
+    const acked = given.ack === undefined ? [] : checkIds(given.ack, "ack");
     this.#checkOpen();
-    return this.#claim(limit, wait, signal);
+    return this.#claim(limit, wait, signal, acked);
   }
 
   /**
@@ -444,10 +452,15 @@ export class Mailbox {
     return idsOf(ids);
   }
 
-  /** @param {number} limit @param {number} wait @param {AbortSignal} [signal] @returns {Promise<MessageRecord[]>} */
-  async #claim(limit, wait, signal) {
+  /**
+   * @param {number} limit @param {number} wait @param {AbortSignal} [signal]
+   * @param {Uint8Array[]} [acked] the ids of what is acknowledged first
+   * @returns {Promise<MessageRecord[]>}
+   */
+  async #claim(limit, wait, signal, acked = []) {
     signal?.throwIfAborted();
-    const { batch, undo } = this.#handle.claim(limit, wait);
+    const ack = acked.length === 0 ? undefined : { ids: joined(acked), heldOnly: false };
+    const { batch, undo } = this.#handle.claim(limit, wait, ack);
     if (signal === undefined) return recordsOf(await batch);
     return new Promise((resolve, reject) => {
       // whichever comes first decides, in one step: a batch is never both handed out and undone

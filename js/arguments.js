@@ -180,9 +180,9 @@ export function checkId(id, name = "messageId") {
   return bytes;
 }
 
-/** The bytes of ids, 16 each, every id once. @param {unknown} ids */
-export function checkIds(ids) {
-  const checked = Array.from(checkIterable("ids", ids, "UUIDs"), (id, i) => checkId(id, `ids[${i}]`));
+/** The bytes of ids, 16 each, every id once. @param {unknown} ids @param {string} [name] */
+export function checkIds(ids, name = "ids") {
+  const checked = Array.from(checkIterable(name, ids, "UUIDs"), (id, i) => checkId(id, `${name}[${i}]`));
   return [...new Map(checked.map((bytes) => [bytes.join(), bytes])).values()];
 }
 

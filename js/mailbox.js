@@ -30,6 +30,11 @@ const NO_BATCH = packBatch([]);
 /** @typedef {import("./recovery.js").Others} Others */
 /** @typedef {import("./commit.js").Commit} Commit */
 /** @typedef {import("./state.js").MailboxState} MailboxState */
+/**
+ * What a claim acknowledges first: ids, whether only those that the handle holds, and who is told how many that removed,
+ * once it is committed, and whether the claim goes on waiting.
+ * @typedef {{ids: Uint8Array, heldOnly: boolean, onCommit?: (removed: number, waits: boolean) => void}} AckFirst
+ */
 /** @typedef {{durability?: import("./types.js").Durability, stores?: boolean, notes?: boolean}} Needs see `Operation` */
 
 export class MailboxHandle {
@@ -137,12 +142,13 @@ export class MailboxHandle {
   /**
    * Marks up to `limit` messages inflight.
    * @param {number} limit @param {number} wait milliseconds that it waits for the first one
+   * @param {AckFirst} [ack] what is acknowledged in the transaction in which it first looks
    * @returns {{batch: Promise<Uint8Array>, undo: () => Promise<void>}} `undo` also undoes a claim that is still on its
    * way, and resolves when nothing of it is held any more
    */
-  claim(limit, wait) {
+  claim(limit, wait, ack) {
     const cancelled = new AbortController();
-    const batch = this.#claim(limit, wait, cancelled.signal);
+    const batch = this.#claim(limit, wait, cancelled.signal, ack);
     const undo = async () => {
       cancelled.abort();
       try {
@@ -164,20 +170,12 @@ export class MailboxHandle {
 
   /** Deletes messages, wherever they are. @param {Uint8Array} ids @returns {Promise<number>} how many there were */
   remove(ids) {
-    return this.#submit(async (commit, state) => {
-      const removed = await operations.remove(commit, state, this.#life.id, each(ids));
-      if (removed > 0) commit.changed(this.mailbox);
-      return removed;
-    });
+    return this.#submit((commit, state) => this.#remove(commit, state, ids, false));
   }
 
   /** Deletes those of the messages that this handle holds. @param {Uint8Array} ids @returns {Promise<number>} how many it held */
   settle(ids) {
-    return this.#submit(async (commit, state) => {
-      const removed = await operations.removeHeld(commit, state, this.#life.id, each(ids));
-      if (removed > 0) commit.changed(this.mailbox);
-      return removed;
-    });
+    return this.#submit((commit, state) => this.#remove(commit, state, ids, true));
   }
 
   /**
@@ -398,15 +396,25 @@ export class MailboxHandle {
 
   // -- inside -----------------------------------------------------------------------------------------------------------
 
-  /** @param {number} limit @param {number} wait @param {AbortSignal} cancelled */
-  async #claim(limit, wait, cancelled) {
+  /** @param {Commit} commit @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly only those that this handle holds */
+  async #remove(commit, state, ids, heldOnly) {
+    const remove = heldOnly ? operations.removeHeld : operations.remove;
+    const removed = await remove(commit, state, this.#life.id, each(ids));
+    if (removed > 0) commit.changed(this.mailbox);
+    return removed;
+  }
+
+  /** @param {number} limit @param {number} wait @param {AbortSignal} cancelled @param {AckFirst} [ack] */
+  async #claim(limit, wait, cancelled, ack) {
     const deadline = performance.now() + wait;
     let lookedAround = -Infinity;
     let lookAgain = SLOW_POLL;
     for (;;) {
       const news = this.#waiting.listen(cancelled);
       try {
-        const { batch, others, nextDue } = await this.#claimNow(limit, cancelled);
+        const { batch, others, nextDue, removed } = await this.#claimNow(limit, cancelled, ack);
+        if (removed !== undefined) ack?.onCommit?.(removed, batch.length === NO_BATCH.length && wait > 0);
+        ack = undefined;
         if (batch.length > NO_BATCH.length && others.length > 0) this.#lookAside();
         if (batch.length > NO_BATCH.length || cancelled.aborted) return batch;
         // a call that was under way when the handle was closed is let finish; one that waits ends with an error
@@ -452,16 +460,17 @@ export class MailboxHandle {
     );
   }
 
-  /** @param {number} limit @param {AbortSignal} cancelled */
-  async #claimNow(limit, cancelled) {
+  /** @param {number} limit @param {AbortSignal} cancelled @param {AckFirst} [ack] */
+  async #claimNow(limit, cancelled, ack) {
     this.#claiming += 1;
     try {
       return await this.#submit(async (commit, state) => {
         // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
-        if (cancelled.aborted) return { batch: NO_BATCH, others: [], nextDue: Infinity };
+        if (cancelled.aborted) return { batch: NO_BATCH, others: [], nextDue: Infinity, removed: undefined };
+        const removed = ack === undefined ? 0 : await this.#remove(commit, state, ack.ids, ack.heldOnly);
         const claimed = await operations.claim(commit, state, this.#life.id, this.#terms, limit);
         if (claimed.changed) commit.changed(this.mailbox);
-        return { batch: claimed.batch, others: state.otherHolders(this.#life.id), nextDue: state.nextDue };
+        return { batch: claimed.batch, others: state.otherHolders(this.#life.id), nextDue: state.nextDue, removed };
       });
     } finally {
       this.#claiming -= 1;

@@ -65,6 +65,8 @@ export interface DequeueOptions {
   wait?: number | undefined;
   /** Ends the call, which then rejects with the signal's reason and hands nothing out. */
   signal?: AbortSignal | undefined;
+  /** Ids of messages that are acknowledged first, in the same transaction, also if there is nothing to hand out. */
+  ack?: Iterable<string> | undefined;
 }
 
 export interface PeekOptions {

@@ -116,13 +116,13 @@ def check_id(value: Any, name: str = "message_id") -> UUID:
     return value
 
 
-def check_ids(ids: Any) -> list[UUID]:
+def check_ids(ids: Any, name: str = "ids") -> list[UUID]:
     if isinstance(ids, (str, bytes, UUID)) or not isinstance(ids, Iterable):
-        raise TypeError(f"ids must be an iterable of uuid.UUID, not {_kind(ids)}")
+        raise TypeError(f"{name} must be an iterable of uuid.UUID, not {_kind(ids)}")
     checked = list(ids)
     for index, value in enumerate(checked):
         if not isinstance(value, UUID):
-            check_id(value, f"ids[{index}]")
+            check_id(value, f"{name}[{index}]")
     return checked
 
 

@@ -16,7 +16,7 @@ import threading
 import warnings
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from uuid import UUID
@@ -69,6 +69,17 @@ class Enqueued(NamedTuple):
     """One id for each message of the call, in its order."""
     depth: int | None
     """Queued messages just after the call's own; None if the call stored nothing."""
+
+
+class AckFirst(NamedTuple):
+    """What a claim acknowledges first, in the transaction in which it first looks for messages."""
+
+    ids: list[UUID]
+    """Each once."""
+    held_only: bool = False
+    """Only those that the handle holds; else whoever holds them."""
+    on_commit: Callable[[int], None] | None = None
+    """Called with how many it removed, once that is committed and before any waiting."""
 
 
 class EmbeddedMailbox(Mailbox):
@@ -125,10 +136,11 @@ class EmbeddedMailbox(Mailbox):
         """Commits all messages (at least one) or none."""
 
     @abstractmethod
-    async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
+    async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
         """Marks up to ``limit`` messages inflight for this handle, waiting up to ``wait`` seconds for the first one.
 
-        Cancelled, what it claimed goes back. Ends with ``MailboxClosedError`` if the handle is closed while it waits.
+        What is to be acknowledged is so with the first look, whether that finds something or not. Cancelled, what it
+        claimed goes back. Ends with ``MailboxClosedError`` if the handle is closed while it waits.
         """
 
     @abstractmethod
@@ -244,11 +256,23 @@ class EmbeddedMailbox(Mailbox):
             self._observe(depth)
         return await self._leave(ids)
 
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
         size = check_limit(limit) or self._options.batch_size
         seconds = check_wait(wait) or 0.0
+        first = None if ack == () else AckFirst(distinct_ids(check_ids(ack, "ack")))
         self._enter()
-        records = await self._claim(size, seconds)
+        return await self._claim_in_turn(size, seconds, first)
+
+    async def _settle_and_claim(
+        self, ids: list[UUID], limit: int, wait: float | None, on_settled: Callable[[int], None]
+    ) -> list[MessageRecord]:
+        self._enter()
+        return await self._claim_in_turn(limit, wait or 0.0, AckFirst(ids, True, on_settled))
+
+    async def _claim_in_turn(self, limit: int, wait: float, ack: AckFirst | None) -> list[MessageRecord]:
+        records = await (self._claim(limit, wait) if ack is None else self._claim(limit, wait, ack))
         if self._keeps_loop and turn_is_due():  # else nothing more is called: a signal handler might raise there
             await self._take_turn_with(records)
         return records

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, Self
 from uuid import UUID
 
-from ._arguments import check_wait
+from ._arguments import check_ids, check_limit, check_wait
 from ._errors import MailboxClosedError, UnsupportedError
 from ._values import (
     BytesLike,
@@ -95,9 +95,12 @@ class Mailbox(ABC):
             if inspect.isfunction(call := cls.__dict__.get(name)):
                 setattr(cls, name, _heard(name.removeprefix("_"), call))
         dequeue = cls.__dict__.get("dequeue")
-        if dequeue is not None and "wait" not in inspect.signature(dequeue).parameters:
-            # a backend written against the seed's plain dequeue(): waiting comes from here
-            cls.dequeue = _wait_by_polling(dequeue)  # type: ignore[method-assign]
+        if dequeue is not None:
+            known = inspect.signature(dequeue).parameters
+            if "wait" in known and "ack" in known:
+                cls.dequeue = _heard_dequeue(dequeue)  # type: ignore[method-assign]
+            else:  # a backend written against the seed's plain dequeue(): what it lacks comes from here
+                cls.dequeue = _completed(dequeue, "wait" in known)  # type: ignore[method-assign]
 
     @abstractmethod
     def enqueue(
@@ -125,14 +128,28 @@ class Mailbox(ABC):
 
     @abstractmethod
     def dequeue(
-        self, limit: int | None = None, *, wait: float | None = None
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
     ) -> Coroutine[Any, Any, list[MessageRecord]]:
         """Takes the next batch: up to ``limit`` (else ``batch_size``) messages, atomically marked inflight.
 
         Every ``HIGH`` message comes before any ``NORMAL`` one, the oldest first within a priority, in the order in
         which they were committed. A batch holds at most 64 MiB of payload unless it is a single message. No two calls,
         handles, tabs, workers or processes ever get the same message at the same time. An empty mailbox gives ``[]``,
-        at once or after up to ``wait`` seconds (``math.inf``: for ever). Cancelled, it hands nothing out.
+        at once or after up to ``wait`` seconds (``math.inf``: for ever).
+
+        The messages in ``ack`` are acknowledged first, as ``ack_many`` would, in the same transaction, also if there is
+        nothing to hand out; a call that then waits has committed that before. So a loop that hands back what it has
+        handled when it asks for more needs one transaction where it would need two.
+
+        Cancelled, it hands nothing out; its acknowledgements have all happened or none has, and repeating them does no
+        harm.
+
+        A backend whose own ``dequeue`` knows no ``ack`` gets it from here as two steps: ``ack_many`` (or ``ack``, of
+        one after the other), and then its ``dequeue``. That is not atomic: others may see what is between the two, and
+        if it fails or is cancelled on the way, all, none or some have been acknowledged.
+
+        Raises:
+            TypeError, ValueError: an argument is no good; nothing was acknowledged or handed out.
         """
 
     @abstractmethod
@@ -368,6 +385,27 @@ class Mailbox(ABC):
             return await self.ack_many(ids)
         return sum(await asyncio.gather(*map(self.ack, ids)))
 
+    async def _settle_and_claim(
+        self, ids: list[UUID], limit: int, wait: float | None, on_settled: Callable[[int], None]
+    ) -> list[MessageRecord]:
+        """As ``_settle`` and then ``dequeue(limit, wait=wait)``, in one transaction if the backend has its own way.
+
+        ``on_settled`` is called with what ``_settle`` would return as soon as that is committed, before any waiting. If
+        this raises, or is cancelled, before that, the messages have been settled or have not.
+        """
+        on_settled(await self._settle(ids))
+        return await self.dequeue(limit, wait=wait)
+
+    @property
+    def _settles_with_claims(self) -> bool:
+        """Whether ``_settle_and_claim`` is one transaction."""
+        return type(self)._settle_and_claim is not Mailbox._settle_and_claim
+
+    @property
+    def _acks_with_claims(self) -> bool:
+        """Whether ``dequeue`` acknowledges in the transaction of its claim: one that knows no ``ack`` does not."""
+        return "ack" in inspect.signature(self.dequeue).parameters
+
     @property
     def _most_at_once(self) -> int:
         """How many messages one claim may take."""
@@ -448,17 +486,63 @@ async def _told(mailbox: Mailbox, verb: str, ids: list[Any], call: Awaitable[Any
     return answer
 
 
-def _wait_by_polling(
-    dequeue_now: Callable[..., Awaitable[list[MessageRecord]]],
+def _heard_dequeue(
+    dequeue: Callable[..., Coroutine[Any, Any, list[MessageRecord]]],
 ) -> Callable[..., Coroutine[Any, Any, list[MessageRecord]]]:
-    """A ``dequeue`` that adds ``wait`` to one without: it looks again every ``POLL_INTERVAL`` seconds."""
+    """A ``dequeue`` of whose acknowledgements the handle's consumers hear, if it has any."""
 
-    @functools.wraps(dequeue_now)
-    async def dequeue(self: Mailbox, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+    @functools.wraps(dequeue)
+    def heard(
+        self: Mailbox, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> Coroutine[Any, Any, list[MessageRecord]]:
+        if not self._settling_listeners or not ack:
+            return dequeue(self, limit, wait=wait, ack=ack)
+        return _dequeue_and_tell(self, dequeue, limit, wait, ack)
+
+    return heard
+
+
+async def _dequeue_and_tell(
+    mailbox: Mailbox,
+    dequeue: Callable[..., Coroutine[Any, Any, list[MessageRecord]]],
+    limit: int | None,
+    wait: float | None,
+    ack: Iterable[UUID],
+) -> list[MessageRecord]:
+    seconds, ids = check_wait(wait), check_ids(ack, "ack")
+    # first without waiting: who hears of it must not have to wait for more messages
+    records: list[MessageRecord] = await _told(mailbox, "ack_many", ids, dequeue(mailbox, limit, ack=ids))
+    return records if records or not seconds else await dequeue(mailbox, limit, wait=wait)
+
+
+def _completed(
+    dequeue: Callable[..., Awaitable[list[MessageRecord]]], waits: bool
+) -> Callable[..., Coroutine[Any, Any, list[MessageRecord]]]:
+    """A ``dequeue`` with what one lacks: ``ack``, and ``wait``, for which it looks every ``POLL_INTERVAL`` seconds."""
+
+    @functools.wraps(dequeue)
+    async def completed(
+        self: Mailbox, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
         arguments = () if limit is None else (limit,)
-        return await poll(lambda: dequeue_now(self, *arguments), check_wait(wait))
+        if ack != ():
+            # all of them, before anything is written
+            check_limit(limit)
+            check_wait(wait)
+            await _ack_all(self, check_ids(ack, "ack"))
+        if waits:
+            return await dequeue(self, *arguments, wait=wait)
+        return await poll(lambda: dequeue(self, *arguments), check_wait(wait))
 
-    return dequeue
+    return completed
+
+
+async def _ack_all(mailbox: Mailbox, ids: list[UUID]) -> None:
+    if Capability.ACK_MANY in mailbox.capabilities:
+        await mailbox.ack_many(ids)
+    else:
+        for message_id in dict.fromkeys(ids):
+            await mailbox.ack(message_id)
 
 
 async def poll(take: Callable[[], Awaitable[list[MessageRecord]]], wait: float | None) -> list[MessageRecord]:

@@ -4,8 +4,9 @@ One task supervises. Whatever takes time is a task of its own that reports back:
 acknowledgement. So cancelling the supervisor interrupts none of them, and it decides what becomes of each.
 
 Acknowledgements are collected: while one is being committed, those that come in wait for the next. A new batch is
-claimed when a handler has nothing to do, and the claim is made in the same step as the last acknowledgements, so that a
-backend which shares commits makes one of both. It takes what can begin soon, and what then does not begin goes back: a
+claimed when a handler has nothing to do, and what is to be acknowledged then goes along: one transaction acknowledges
+and claims, or where a backend has no way to do that, both are begun in the same step, so that one which shares commits
+makes one of both. A claim takes what can begin soon, and what then does not begin goes back: a
 message in the hand can neither be overtaken by a more urgent one nor be handled by another consumer.
 """
 
@@ -32,7 +33,7 @@ from .holds import Hold, Holds
 from .pace import SOON, Pace
 from .retry import RetryPolicy
 from .stopping import Stop
-from .storage import Storage
+from .storage import Along, Storage
 
 if TYPE_CHECKING:
     Task = asyncio.Task[None]
@@ -166,11 +167,15 @@ class Consumer(Coroutine[Any, Any, None]):
         if self._handled_late:
             ids, self._handled_late = self._handled_late, []
             self._begin(self._storage.ack_late(ids), self._writes)
+        along: Along | None = None
         if self._handled and (claims or not self._writes):
             ids, self._handled = self._handled, []
-            self._begin(self._storage.ack(ids), self._writes)
+            if claims and self._storage.settles_with_claims:
+                along = self._storage.ack_along(ids)
+            else:
+                self._begin(self._storage.ack(ids), self._writes)
         if claims:
-            self._begin(self._claim(self._need()), self._claims)
+            self._begin_claim(along)
         under_way = self._handling or self._waiting or self._claims or self._writes
         return bool(under_way or self._handled or self._hand) or not self._stop.asked
 
@@ -213,9 +218,16 @@ class Consumer(Coroutine[Any, Any, None]):
         free = self._concurrency - len(self._handling)
         return min(max(free, self._pace.soon(), self._reach), self._storage.most_at_once)
 
-    async def _claim(self, limit: int) -> None:
+    def _begin_claim(self, along: Along | None) -> None:
+        claim = self._begin(self._claim(self._need(), along), self._claims)
+        if along is not None:
+            claim.add_done_callback(lambda _: along.tell(None))  # it may be cancelled before it begins
+            if work := self._storage.finish(along):
+                self._begin(work, self._writes)
+
+    async def _claim(self, limit: int, along: Along | None) -> None:
         # nothing may suspend between the two: a cancelled claim strands nothing
-        records = await self._storage.claim(limit)
+        records = await self._storage.claim(limit, along)
         self._claimed_at = self._loop.time()
         self._holds.add(records)
         self._hand.add(records)

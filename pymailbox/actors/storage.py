@@ -34,6 +34,23 @@ def passes(error: MailboxError) -> bool:
     return error.passing
 
 
+class Along:
+    """Acknowledgements that a claim makes first, in its transaction."""
+
+    def __init__(self, ids: list[UUID]) -> None:
+        self.ids = ids
+        self.settled: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        """How many were still held, once that is committed; None where the claim ended and it is not known."""
+
+    def tell(self, settled: int | None) -> None:
+        if not self.settled.done():
+            self.settled.set_result(settled)
+
+    def fail(self, error: MailboxError) -> None:
+        if not self.settled.done():
+            self.settled.set_exception(error)
+
+
 class Storage:
     """A mailbox, called with patience."""
 
@@ -48,6 +65,7 @@ class Storage:
         self.can_give_back = mailbox._can_release
         self.undoes_hand_outs = mailbox._undoes_hand_outs
         self.most_at_once = mailbox._most_at_once
+        self.settles_with_claims = mailbox._settles_with_claims
         self._takes_limit = mailbox._takes_limit
 
     async def call(self, verb: Callable[[], Awaitable[T]], passes: Callable[[MailboxError], bool] = passes) -> T:
@@ -69,20 +87,46 @@ class Storage:
             finally:
                 self.troubled -= 1
 
-    async def claim(self, limit: int) -> list[MessageRecord]:
+    async def claim(self, limit: int, along: Along | None = None) -> list[MessageRecord]:
         """The next batch, of up to ``limit`` if the mailbox lets that be said, as soon as there is one.
 
         Cancelled, it hands nothing out. Where claims cannot be cancelled it does not wait for long, and may give
-        ``[]``.
+        ``[]``. It also does if acknowledgements go ``along`` with it and their transaction fails: these are then tried
+        again, by ``finish``, before anything else is claimed.
         """
         wait = math.inf if self.can_cancel_claims else None
-        if self._takes_limit:
-            records = await self.call(lambda: self.mailbox.dequeue(limit, wait=wait))
-        else:
-            records = await self.call(lambda: self.mailbox.dequeue(wait=wait))
+
+        def take() -> Awaitable[list[MessageRecord]]:
+            if along is not None and not along.settled.done():
+                return self.mailbox._settle_and_claim(along.ids, limit, wait, along.tell)
+            return self.mailbox.dequeue(limit, wait=wait) if self._takes_limit else self.mailbox.dequeue(wait=wait)
+
+        def may_try_again(error: MailboxError) -> bool:
+            return passes(error) and (along is None or along.settled.done())
+
+        try:
+            records = await self.call(take, may_try_again)
+        except MailboxError as error:
+            if along is None or along.settled.done():
+                raise
+            along.fail(error)
+            return []
         if not records:
             await self._stop.pause(POLL_INTERVAL)
         return records
+
+    def ack_along(self, ids: list[UUID]) -> Along:
+        """Acknowledgements to go along with a claim; as soon as that has begun, ``finish`` takes care of them."""
+        self.acknowledging.update(ids)
+        return Along(ids)
+
+    def finish(self, along: Along) -> Coroutine[Any, Any, None] | None:
+        """Sees acknowledgements through that went along with a claim; None if there is nothing left to do."""
+        settled = along.settled
+        if settled.done() and settled.exception() is None and settled.result() == len(along.ids):
+            self.acknowledging.difference_update(along.ids)
+            return None
+        return self._ack(along.ids, False, along)
 
     def ack(self, ids: list[UUID], *, in_doubt: bool = False) -> Coroutine[Any, Any, None]:
         """Acknowledges those that are still held of these messages, together if the backend can.
@@ -93,17 +137,31 @@ class Storage:
             self.acknowledging.update(ids)  # from now on, and not from when a task begins with it
         return self._ack(ids, in_doubt)
 
-    async def _ack(self, ids: list[UUID], in_doubt: bool) -> None:
+    async def _ack(self, ids: list[UUID], in_doubt: bool, along: Along | None = None) -> None:
         late = False
+        attempts = 0
+
+        async def settle() -> int:
+            nonlocal along, attempts
+            attempts += 1
+            if along is not None:
+                going_along, along = along.settled, None
+                settled = await going_along
+                if settled is not None:
+                    return settled
+                attempts += 1
+            return await self.mailbox._settle(ids)
+
         try:
-            settled = await self.call(lambda: self.mailbox._settle(ids))
+            settled = await self.call(settle)
             late = not in_doubt and not self.acknowledging.issuperset(ids)
         except MailboxClosedError:
             _logger.warning("%r was closed before %d handled messages could be acknowledged", self.mailbox, len(ids))
             raise
         finally:
             self.acknowledging.difference_update(ids)
-        if settled < len(ids) and not late:
+        # after an attempt that failed nobody knows whether they were taken back or acknowledged
+        if settled < len(ids) and not late and attempts < 2:
             _logger.info(
                 "%d of %d handled messages had been taken back from %r, and may be handled again",
                 len(ids) - settled,

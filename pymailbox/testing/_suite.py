@@ -34,6 +34,8 @@ class Check:
     run: CheckFunction
     needs_limit: bool = False
     """The check calls ``dequeue(limit)`` or counts on ``batch_size``, which the seed's plain ``dequeue()`` lacks."""
+    acks_with_claims: bool = False
+    """The check counts on a ``dequeue`` that acknowledges in the transaction of its claim."""
 
     @property
     def promise(self) -> str:
@@ -45,16 +47,20 @@ class Check:
         lacking = sorted(str(capability) for capability in self.requires - mailbox.capabilities)
         if self.needs_limit and not takes_limit(mailbox):
             lacking.append("dequeue(limit)")
+        if self.acks_with_claims and not mailbox._acks_with_claims:
+            lacking.append("dequeue(ack) in one transaction")
         return ", ".join(lacking)
 
 
-def check(*requires: Capability, needs_limit: bool = False) -> Callable[[CheckFunction], Check]:
+def check(
+    *requires: Capability, needs_limit: bool = False, acks_with_claims: bool = False
+) -> Callable[[CheckFunction], Check]:
     """Turns ``async def check_promise(bench)`` of the module ``subject`` into the check ``subject.promise``."""
 
     def to_check(run: CheckFunction) -> Check:
         subject = run.__module__.rpartition(".")[2]
         name = run.__name__.removeprefix("check_")
-        return Check(f"{subject}.{name}", frozenset(requires), run, needs_limit)
+        return Check(f"{subject}.{name}", frozenset(requires), run, needs_limit, acks_with_claims)
 
     return to_check
 

@@ -58,7 +58,9 @@ VERBS: Final = STORING_VERBS | {
     "request_persistence",
     "messages",
 }
-"""What a fault can strike. A call of ``messages`` is one turn of its loop."""
+"""What a fault can strike. A call of ``messages`` is one turn of its loop; a ``dequeue`` that acknowledges as well is a
+call of ``ack_many`` too, and one transaction: either fault strikes all of it.
+"""
 
 
 class HolderDied(BaseException):
@@ -118,11 +120,11 @@ class _Plan:
         self.fault = fault
         self._calls = 0
 
-    def strikes(self, verb: str, rng: random.Random) -> bool:
-        """Counts a call."""
+    def strikes(self, verbs: tuple[str, ...], rng: random.Random) -> bool:
+        """Counts a call, which may be of several verbs."""
         fault = self.fault
         possible = STORING_VERBS if fault.kind is FaultKind.FULL else VERBS
-        if verb not in possible or fault.verb not in (None, verb):
+        if not possible.intersection(verbs) or fault.verb not in (None, *verbs):
             return False
         self._calls += 1
         planned = self._calls >= fault.nth and (fault.times is None or self._calls < fault.nth + fault.times)
@@ -138,6 +140,18 @@ class _Prepared(Generic[_T]):
     def __del__(self) -> None:
         if isinstance(self.call, Coroutine):
             self.call.close()  # it may never have begun
+
+
+class _EarlyAnswer:
+    """What a call is told before it is over, unless its answer is to be lost."""
+
+    def __init__(self, hear: Callable[[int], None]) -> None:
+        self._hear = hear
+        self.is_lost = False
+
+    def __call__(self, answer: int) -> None:
+        if not self.is_lost:
+            self._hear(answer)
 
 
 class FaultyMailbox(Mailbox):
@@ -232,10 +246,12 @@ class FaultyMailbox(Mailbox):
         return self._call("enqueue_many", self._living.enqueue_many(messages))
 
     def dequeue(
-        self, limit: int | None = None, *, wait: float | None = None
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
     ) -> Coroutine[Any, Any, list[MessageRecord]]:
         keywords: dict[str, Any] = _given(limit=limit, wait=wait)
-        return self._call("dequeue", self._living.dequeue(**keywords))
+        if ack == ():
+            return self._call("dequeue", self._living.dequeue(**keywords))
+        return self._call("dequeue", self._living.dequeue(**keywords, ack=ack), "ack_many")
 
     def ack(self, message_id: UUID) -> Coroutine[Any, Any, bool]:
         return self._call("ack", self._living.ack(message_id))
@@ -309,6 +325,21 @@ class FaultyMailbox(Mailbox):
     def _settle(self, ids: list[UUID]) -> Coroutine[Any, Any, int]:
         return self._call("ack_many", self._living._settle(ids))
 
+    def _settle_and_claim(
+        self, ids: list[UUID], limit: int, wait: float | None, on_settled: Callable[[int], None]
+    ) -> Coroutine[Any, Any, list[MessageRecord]]:
+        early = _EarlyAnswer(on_settled)
+        call = self._living._settle_and_claim(ids, limit, wait, early)
+        return self._make(("dequeue", "ack_many"), _Prepared(call), early)
+
+    @property
+    def _settles_with_claims(self) -> bool:
+        return self._living._settles_with_claims
+
+    @property
+    def _acks_with_claims(self) -> bool:
+        return self._living._acks_with_claims
+
     @property
     def _most_at_once(self) -> int:
         return self._living._most_at_once
@@ -342,16 +373,19 @@ class FaultyMailbox(Mailbox):
             raise HolderDied("this mailbox's holder has died; open the mailbox again, as another process would")
         return self._mailbox
 
-    def _call(self, verb: str, call: Awaitable[_T]) -> Coroutine[Any, Any, _T]:
-        return self._make(verb, _Prepared(call))
+    def _call(self, verb: str, call: Awaitable[_T], *also: str) -> Coroutine[Any, Any, _T]:
+        return self._make((verb, *also), _Prepared(call))
 
-    async def _make(self, verb: str, prepared: _Prepared[_T]) -> _T:
+    async def _make(self, verbs: tuple[str, ...], prepared: _Prepared[_T], early: _EarlyAnswer | None = None) -> _T:
         """Makes a call, or lets it fail."""
+        verb = verbs[0]
         if self._dying:
             # nothing ends a call that begins now, and one that waits would keep the mailbox alive
             del prepared
             raise HolderDied(f"{verb}: the holder has died")
-        kind = self._next_fault(verb)
+        kind = self._next_fault(verbs)
+        if early is not None:
+            early.is_lost = kind is not None
         if kind not in (FaultKind.LOST_BEFORE, FaultKind.FULL, FaultKind.DEATH_BEFORE):
             answer = await self._made(prepared.call)
         del prepared  # which refers to the mailbox
@@ -368,11 +402,11 @@ class FaultyMailbox(Mailbox):
                 await self.die()
                 raise HolderDied(f"{verb}: the holder died, as planned")
 
-    def _next_fault(self, verb: str) -> FaultKind | None:
+    def _next_fault(self, verbs: tuple[str, ...]) -> FaultKind | None:
         # each plan counts the call, whichever strikes it
-        striking = [plan.fault.kind for plan in self._plans if plan.strikes(verb, self._rng)]
-        self.struck += [(verb, kind) for kind in striking[:1]]
-        return striking[0] if striking else None
+        striking = [plan.fault for plan in self._plans if plan.strikes(verbs, self._rng)]
+        self.struck += [(fault.verb or verbs[0], fault.kind) for fault in striking[:1]]
+        return striking[0].kind if striking else None
 
     async def _made(self, call: Awaitable[_T]) -> _T:
         task = asyncio.current_task()

@@ -160,8 +160,16 @@ class Model:
         return len(self.queued(caller.mailbox)) if stored else None
 
     def dequeue(
-        self, caller: Consumer, answer: list[MessageRecord], limit: int | None = None, *, wait: float | None = None
+        self,
+        caller: Consumer,
+        answer: list[MessageRecord],
+        limit: int | None = None,
+        *,
+        wait: float | None = None,
+        ack: Sequence[UUID] = (),
     ) -> None:
+        for message_id in ack:
+            self.of(caller.mailbox).pop(message_id, None)
         batch = self.next_batch(caller.mailbox, limit or caller.batch_size or max(1, len(answer)))
         self._agree_on_records(caller.mailbox, answer, _handed_out(batch, caller))
 

@@ -68,6 +68,11 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["TypeError wait", () => any.dequeue({ wait: "1" })],
       ["TypeError signal", () => any.dequeue({ signal: { aborted: false } })],
       ["TypeError signal", () => any.dequeue({ signal: new AbortController() })],
+      ["TypeError ack", () => any.dequeue({ ack: id })],
+      ["TypeError ack", () => any.dequeue({ ack: null })],
+      ["RangeError ack[1]", () => any.dequeue({ ack: [id, "not a UUID"] })],
+      ["TypeError ack[0]", () => any.dequeue({ ack: new Set([5]) })],
+      ["SyntaxError thrown", () => any.dequeue({ ack: (function* () { yield id; throw new SyntaxError("thrown inside"); })() })],
       ["TypeError messageId", () => any.ack()],
       ["RangeError messageId", () => any.ack("")],
       ["TypeError ids", () => any.ackMany(id)],
@@ -255,6 +260,54 @@ test("an aborted dequeue rejects with the signal's reason and hands nothing out"
     return { before, during, timeout, races: [...new Set(races)] };
   });
   expect(seen).toEqual({ before: "before", during: "AbortError", timeout: "TimeoutError", races: ["1,true,0"] });
+});
+
+test("a dequeue acknowledges first: with messages, without, before it waits, and if it is aborted all or nothing", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("ack along");
+    const store = (/** @type {number[]} */ ...numbers) =>
+      mailbox.enqueueMany(numbers.map((number) => ({ sender: new Uint8Array(), payload: Uint8Array.of(number) })));
+    const payloads = (/** @type {import("../../js/values.js").MessageRecord[]} */ records) => records.map(({ payload }) => payload[0]);
+    const left = async () => {
+      const { queuedMessages, inflightMessages } = await mailbox.status();
+      return [queuedMessages, inflightMessages];
+    };
+    await store(1, 2, 3);
+    const [first] = await mailbox.dequeue({ limit: 1 });
+    const [second, ...more] = await mailbox.dequeue({ limit: 1, ack: [first.id, first.id.toUpperCase(), crypto.randomUUID()] });
+    const withMessages = [...payloads([second, ...more]), ...(await left())];
+    const [third] = await mailbox.dequeue({ ack: new Set([second.id]) });
+    const without = [...payloads(await mailbox.dequeue({ ack: [third.id] })), ...(await left())];
+
+    await store(4);
+    const [fourth] = await mailbox.dequeue();
+    const waiting = mailbox.dequeue({ wait: Infinity, ack: [fourth.id] });
+    let during = await left();
+    while (during[1] > 0) during = await left();
+    await store(5);
+    const [fifth] = await waiting;
+    await mailbox.ack(fifth.id);
+
+    // at any moment: its messages were handed out or are queued as before, and all acknowledgements have happened or none has
+    const races = new Set();
+    for (let steps = 0; steps < 12; steps++) {
+      const ids = await store(6, 7);
+      await mailbox.dequeue();
+      await store(8);
+      const race = new AbortController();
+      const call = mailbox.dequeue({ signal: race.signal, ack: ids }).catch(() => undefined);
+      for (let step = 0; step < steps; step++) await (step % 3 === 2 ? new Promise((done) => setTimeout(done)) : undefined);
+      race.abort();
+      const records = await call;
+      const removed = await mailbox.ackMany(ids);
+      const [record, ...others] = records ?? (await mailbox.dequeue());
+      races.add([removed === 0 || removed === ids.length, record.payload[0], record.deliveryCount, others.length].join());
+      await mailbox.ack(record.id);
+    }
+    return { withMessages, without, during, fifth: fifth.payload[0], races: [...races], left: await left() };
+  });
+  const during = [0, 0];
+  expect(seen).toEqual({ withMessages: [2, 1, 1], without: [0, 0], during, fifth: 5, races: ["true,8,1,0"], left: [0, 0] });
 });
 
 test("a loop over messages gives back what it did not yield, however it is left", async ({ page }) => {

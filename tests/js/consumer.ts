@@ -27,7 +27,7 @@ const id: string = await inbox.enqueue(bytes("me"), new ArrayBuffer(8), { priori
 const key: string | undefined = new Headers().get("Idempotency-Key") ?? undefined;
 await inbox.enqueue(bytes("me"), bytes("once"), { messageId: key, priority: undefined, delay: undefined });
 await openMailbox("inbox", { batchSize: undefined, maxDeliveries: undefined, lease: undefined, durability: undefined });
-await inbox.dequeue({ limit: undefined, wait: undefined, signal: undefined });
+await inbox.dequeue({ limit: undefined, wait: undefined, signal: undefined, ack: undefined });
 await inbox.peek({ limit: undefined, status: undefined, offset: undefined });
 await inbox.nack(id, { delay: undefined, error: undefined });
 await inbox.deadLetters({ limit: undefined, offset: undefined });
@@ -36,6 +36,10 @@ const messages: NewMessage[] = [{ sender: bytes("me"), payload: new DataView(new
 const ids: string[] = await inbox.enqueueMany(messages);
 
 const batch: MessageRecord[] = await inbox.dequeue({ limit: 5, wait: Infinity, signal: AbortSignal.timeout(1000) });
+await inbox.dequeue({ ack: new Set(ids) });
+await inbox.dequeue({ ack: batch.map((record) => record.id) });
+// @ts-expect-error a single id is no iterable of ids
+await inbox.dequeue({ ack: 5 });
 for await (const { payload, createdAt, status } of inbox.messages()) {
   new Blob([payload]);
   createdAt.toISOString();

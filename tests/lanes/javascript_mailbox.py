@@ -134,10 +134,12 @@ class JavaScriptMailbox(Mailbox):
     async def _enqueue_many(self, js_messages: Any) -> list[UUID]:
         return [UUID(text) for text in await self._call("enqueueMany", js_messages)]
 
-    async def dequeue(self, limit: Any = None, *, wait: Any = None) -> list[MessageRecord]:
+    async def dequeue(self, limit: Any = None, *, wait: Any = None, ack: Any = ()) -> list[MessageRecord]:
         self._check_loop()
         js_abort = AbortController.new()
         options = {"signal": js_abort.signal} | _given(limit=_js_given(limit), wait=_milliseconds(wait))
+        if ack != ():
+            options["ack"] = _js_all(ack, _js_id)
         call = asyncio.ensure_future(self._call("dequeue", _js(options)))
         return [_record(js_record) for js_record in await _unless_cancelled(call, js_abort.abort)]
 

@@ -342,14 +342,24 @@ class SmallMailbox(_Stored):
                 self.tell_others()
             return [message_id for message_id, _ in outcomes]
 
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
-        return await poll(partial(self.take, limit), check_wait(wait))
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
+        seconds, to_ack = check_wait(wait), check_ids(ack, "ack")
 
-    async def take(self, limit: int | None = None) -> list[MessageRecord]:
+        async def look() -> list[MessageRecord]:
+            nonlocal to_ack
+            ids, to_ack = to_ack, []
+            return await self.take(limit, ids)
+
+        return await poll(look, seconds)
+
+    async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
         """A dequeue that does not wait."""
         size = check_limit(limit) or self.options.batch_size
         with self.call():
             await self.turn()
+            self.forget(ack)
             self.recover_now()
             batch = self.batch(self.queue(), size)
             for entry in batch:
@@ -374,7 +384,10 @@ class SmallMailbox(_Stored):
     async def remove(self, ids: list[UUID]) -> int:
         with self.call():
             await self.turn()
-            return sum(self.store.pop(message_id, None) is not None for message_id in ids)
+            return self.forget(ids)
+
+    def forget(self, ids: Iterable[UUID]) -> int:
+        return sum(self.store.pop(message_id, None) is not None for message_id in ids)
 
     def ack_and_send(
         self, message_id: UUID, messages: Iterable[tuple[Mailbox, NewMessage]]

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pymailbox import MailboxStats, MemoryMailbox, MessageRecord
 from pymailbox._arguments import Options, PreparedMessage
-from pymailbox._handle import EmbeddedMailbox, Enqueued
+from pymailbox._handle import AckFirst, EmbeddedMailbox, Enqueued
 
 
 class StagedMailbox(MemoryMailbox):
@@ -47,22 +47,27 @@ class StagedMailbox(MemoryMailbox):
         self.left.append(left)
         return lambda: self.left.remove(left)
 
-    async def _play(self, verb: str, call: Awaitable[Any]) -> Any:
-        self.events.append(f"{verb} begins")
+    async def _play(self, verb: str, call: Awaitable[Any], *more_verbs: str) -> Any:
+        verbs = (verb, *more_verbs)
+        self.events += [f"{one} begins" for one in verbs]
         try:
-            if verb in self.held_up:
-                await self.held_up[verb].wait()
+            for one in verbs:
+                if one in self.held_up:
+                    await self.held_up[one].wait()
             await asyncio.sleep(0)
-            if self.faults.get(verb):
-                raise self.faults[verb].pop(0)
+            for one in verbs:
+                if self.faults.get(one):
+                    raise self.faults[one].pop(0)
             return await call
         finally:
-            self.events.append(f"{verb} ends")
+            self.events += [f"{one} ends" for one in verbs]
             if asyncio.iscoroutine(call):
                 call.close()
 
-    async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
-        records: list[MessageRecord] = await self._play("claim", super()._claim(limit, wait))
+    async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
+        # one call that acknowledges and claims has the events and the faults of both
+        verbs = ("claim",) if ack is None else ("remove", "claim")
+        records: list[MessageRecord] = await self._play(verbs[0], super()._claim(limit, wait, ack), *verbs[1:])
         if self.claims_held_up is not None:
             try:
                 await self.claims_held_up.wait()

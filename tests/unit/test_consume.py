@@ -6,7 +6,9 @@ import asyncio
 import gc
 import warnings
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -16,7 +18,9 @@ from pymailbox import (
     Consumer,
     Context,
     MailboxError,
+    MemoryMailbox,
     MessageRecord,
+    NewMessage,
     Reject,
     RetryPolicy,
     StorageCorruptError,
@@ -27,6 +31,8 @@ from pymailbox import (
 )
 from pymailbox.actors import consumer as consumer_module
 from pymailbox.actors import storage as storage_module
+from pymailbox.actors.pace import Pace
+from pymailbox.testing import Fault, FaultKind, FaultyMailbox
 from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
 from tests.unit.staged_mailboxes import StagedMailbox
 
@@ -77,11 +83,12 @@ async def test_next_batch_is_claimed_with_the_last_acks() -> None:
         await task
         first_claim = mailbox.events.index("claim ends")
         second_claim = mailbox.events.index("claim begins", first_claim)
-        # nothing came between, so that a backend which shares commits makes one of both
+        # one call, and so one transaction
         assert mailbox.events[second_claim - 1] == "remove begins"
 
 
-async def test_acks_that_come_during_a_commit_share_the_next() -> None:
+async def test_acks_that_come_during_a_commit_share_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pace, "soon", lambda pace: 100)
     async with StagedMailbox("shared-acks") as mailbox:
         await fill(mailbox, 10)
         mailbox.held_up["remove"] = asyncio.Event()
@@ -90,10 +97,122 @@ async def test_acks_that_come_during_a_commit_share_the_next() -> None:
         task = asyncio.ensure_future(consumer)
         await until(lambda: len(seen) == 10)
         mailbox.held_up["remove"].set()
+        await until(lambda: not mailbox._shelf.queue(mailbox.name)._messages)
         consumer.stop()
         await task
         assert mailbox.events.count("remove begins") == 2
         assert await left(mailbox) == (0, 0)
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+async def test_slow_handler_costs_one_call_a_message(scheme: str, tmp_path: Path) -> None:
+    """Each call that claims one message acknowledges the one before."""
+    location = "memory://" if scheme == "memory" else f"sqlite:///{tmp_path}/inbox.db"
+    async with open_mailbox(location, batch_size=1) as mailbox:
+        calls: list[tuple[str, int]] = []
+
+        def noted(verb: str) -> None:
+            call = getattr(mailbox, verb)
+
+            async def note(*given: Any) -> Any:
+                ack = given[2] if len(given) > 2 else None
+                calls.append((verb, len(ack.ids) if ack else 0))
+                return await call(*given)
+
+            setattr(mailbox, verb, note)
+
+        for verb in ("_claim", "_remove", "_remove_held", "_remove_and_send", "_release"):
+            noted(verb)
+        await mailbox.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(5)])
+        seen: list[bytes] = []
+        consumer = mailbox.consume(lambda message: seen.append(message.payload))
+        task = asyncio.ensure_future(consumer)
+        while (stats := await mailbox.status()).queued_messages + stats.inflight_messages:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        consumer.stop()
+        await task
+        assert seen == [b"%d" % number for number in range(5)]
+        assert calls == [("_claim", 0)] + [("_claim", 1)] * 5
+
+
+@pytest.mark.parametrize("moment", ["before it is committed", "while it waits"])
+async def test_stop_acknowledges_what_went_along_with_a_claim(moment: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="pymailbox")
+    async with StagedMailbox(moment) as mailbox:
+        await fill(mailbox, 1)
+        if moment == "before it is committed":
+            mailbox.held_up["remove"] = asyncio.Event()
+        consumer = mailbox.consume(lambda message: None)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: mailbox.events.count("remove begins"))
+        if moment == "while it waits":
+            await until(lambda: not mailbox._shelf.queue(mailbox.name)._messages)
+        consumer.stop()
+        await asyncio.sleep(0)
+        mailbox.held_up.get("remove", asyncio.Event()).set()
+        await asyncio.wait_for(task, 10)
+        assert await left(mailbox) == (0, 0)
+        # cut off, it may have happened or not, and so it is repeated; told, it has happened
+        assert mailbox.events.count("remove begins") == (2 if moment == "before it is committed" else 1)
+        assert not caplog.records
+
+
+async def test_claim_that_fails_with_acks_repeats_them_first() -> None:
+    async with StagedMailbox("acks-first", batch_size=1) as mailbox:
+        await fill(mailbox, 3)
+        mailbox.fail_next("remove", *[ConnectionLostError() for _ in range(3)])
+        seen: list[bytes] = []
+        consumer = mailbox.consume(lambda message: seen.append(message.payload))
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: len(seen) == 3)
+        consumer.stop()
+        await task
+        first = mailbox.events.index("remove begins")
+        claims = [index for index, event in enumerate(mailbox.events) if event == "claim begins" and index > first + 1]
+        # the call that failed, two repetitions of its acknowledgement that fail, and the one that works
+        assert mailbox.events[: claims[0]].count("remove ends") == 4
+        assert await left(mailbox) == (0, 0)
+        assert seen == [b"0", b"1", b"2"]
+
+
+async def test_claim_whose_answer_is_lost_has_acknowledged(caplog: pytest.LogCaptureFixture) -> None:
+    """What went along is acknowledged, what was claimed comes back with the handle, and nothing is said of either."""
+    caplog.set_level("INFO", logger="pymailbox")
+    location = f"memory://{uuid4()}"
+    mailbox = FaultyMailbox(await open_mailbox(location, batch_size=1), [Fault(FaultKind.LOST_AFTER, "dequeue", nth=2)])
+    for number in range(2):
+        await mailbox.enqueue(b"", b"%d" % number)
+    seen: list[bytes] = []
+    consumer = mailbox.consume(lambda message: seen.append(message.payload))
+    task = asyncio.ensure_future(consumer)
+    await until(lambda: mailbox.struck)
+    consumer.stop()
+    await task
+    await mailbox.close()
+    async with open_mailbox(location) as other:
+        assert [(record.payload, record.delivery_count) for record in await other.dequeue()] == [(b"1", 1)]
+    assert seen == [b"0"]
+    assert not [record for record in caplog.records if "taken back" in record.getMessage()]
+
+
+async def test_claim_settles_only_what_is_still_held() -> None:
+    async with StagedMailbox("held-only", batch_size=1) as mailbox, StagedMailbox("held-only") as other:
+        await fill(mailbox, 2)
+        counts: list[tuple[bytes, int]] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            counts.append((message.payload, message.delivery_count))
+            if len(counts) == 1:
+                # as after a death that others believed in
+                await MemoryMailbox._release(mailbox, [message.id])
+                [taken] = await other.dequeue(1)
+                assert taken.id == message.id
+            else:
+                context.stop()
+
+        await mailbox.consume(handler)
+        assert counts == [(b"0", 1), (b"1", 1)]
+        assert await left(other) == (0, 1)
 
 
 # -- a storage that fails ----------------------------------------------------------------------------------------------
@@ -460,8 +579,7 @@ async def test_page_that_is_left_while_a_message_is_acknowledged(
         await until(lambda: "remove begins" in mailbox.events)
         mailbox.leave_page()
         mailbox.held_up["remove"].set()
-        await until(lambda: mailbox.events.count("remove ends") == 2)
-        assert await left(mailbox) == (0, 0)
+        await until(lambda: not mailbox._shelf.queue(mailbox.name)._messages)
         consumer.stop()
         await task
         assert seen == [b"0"]

@@ -351,9 +351,9 @@ async def test_slow_handlers_claim_what_they_handle_and_fast_ones_batches(monkey
         limits: list[int] = []
         claim = mailbox._claim
 
-        async def noted(limit: int, wait: float) -> list[MessageRecord]:
+        async def noted(limit: int, *more: Any) -> list[MessageRecord]:
             limits.append(limit)
-            return await claim(limit, wait)
+            return await claim(limit, *more)
 
         monkeypatch.setattr(mailbox, "_claim", noted)
         slow = 0

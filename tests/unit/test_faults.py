@@ -245,3 +245,33 @@ async def test_call_that_begins_while_its_holder_dies_dies_with_it(location: str
     await death
     with pytest.raises(HolderDied):
         await waiting
+
+
+# -- a dequeue that acknowledges ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["dequeue", "ack_many", None])
+async def test_dequeue_that_acknowledges_is_struck_as_a_whole(verb: str | None, location: str) -> None:
+    """Whichever of its verbs a fault is planned for."""
+    async with await faulty(location) as mailbox:
+        ids = [await mailbox.enqueue(b"", payload) for payload in (b"1", b"2")]
+        await mailbox.dequeue(1)
+        mailbox.plan(Fault(FaultKind.LOST_BEFORE, verb), Fault(FaultKind.LOST_AFTER, verb, nth=2))
+        for left in ((1, 1), (0, 1)):
+            with pytest.raises(ConnectionLostError):
+                await mailbox.dequeue(ack=ids[:1])
+            stats = await mailbox.status()
+            assert (stats.queued_messages, stats.inflight_messages) == left
+        assert await mailbox.ack(ids[0]) is False
+        assert [one for one, _ in mailbox.struck] == [verb or "dequeue"] * 2
+
+
+async def test_dequeue_that_acknowledges_is_one_call_of_each_verb(location: str) -> None:
+    async with await faulty(location, Fault(FaultKind.LOST_BEFORE, "ack_many", nth=3)) as mailbox:
+        message_id = await mailbox.enqueue(b"", b"")
+        await mailbox.ack_many([])
+        await mailbox.dequeue(ack=[])
+        await mailbox.dequeue()
+        with pytest.raises(ConnectionLostError):
+            await mailbox.dequeue(ack=[message_id])
+        assert await mailbox.ack(message_id)

@@ -8,12 +8,13 @@ import inspect
 import math
 import pickle
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
 
 from pymailbox import Mailbox, MailboxClosedError, NewMessage, UnsupportedError
+from pymailbox._arguments import check_limit
 from pymailbox._mailbox import poll
 from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
 
@@ -80,9 +81,52 @@ def test_waiting_keeps_the_signature() -> None:
     assert SeedMailbox.dequeue.__name__ == "dequeue"
 
 
-def test_dequeue_that_can_wait_is_left_alone() -> None:
-    assert SmallMailbox.dequeue is SmallMailbox.__dict__["dequeue"]
-    assert not hasattr(SmallMailbox.dequeue, "__wrapped__")
+class AcksNothingAlong(SeedMailbox):
+    """Written before ``dequeue`` could acknowledge."""
+
+    waits: ClassVar[list[float | None]] = []
+
+    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[Any]:  # type: ignore[override]
+        check_limit(limit)
+        self.waits.append(wait)
+        return await super().dequeue()
+
+
+@pytest.mark.parametrize("mailbox_class", [SeedMailbox, AcksNothingAlong])
+async def test_dequeue_that_knows_no_ack_acknowledges_first(mailbox_class: type[SeedMailbox]) -> None:
+    mailbox = await Database(mailbox_class).open("inbox")
+    ids = [await mailbox.enqueue(b"", b"") for _ in range(12)]
+    await mailbox.dequeue()
+    assert [record.id for record in await mailbox.dequeue(ack=iter(ids[:10]))] == ids[10:]
+    assert await mailbox.dequeue(wait=0.001, ack=[ids[10], ids[10]]) == []
+    assert [await mailbox.ack(message_id) for message_id in ids] == [False] * 11 + [True]
+    assert not mailbox._acks_with_claims
+    assert not mailbox._settles_with_claims
+
+
+@pytest.mark.parametrize("bad", [{"wait": -1}, {"limit": 0}, {"ack": ["text"]}, {"ack": UUID(int=0)}, {"ack": None}])
+async def test_bad_argument_keeps_a_default_from_acknowledging(bad: dict[str, Any]) -> None:
+    mailbox = await Database(AcksNothingAlong).open("inbox")
+    message_id = await mailbox.enqueue(b"", b"")
+    await mailbox.dequeue()
+    given = {"ack": [message_id]} | bad
+    with pytest.raises((TypeError, ValueError), match=next(iter(bad))):
+        await mailbox.dequeue(**given)
+    assert await mailbox.ack(message_id)
+
+
+async def test_dequeue_that_can_wait_waits_itself() -> None:
+    mailbox = await Database(AcksNothingAlong).open("inbox")
+    AcksNothingAlong.waits.clear()
+    for wait in (None, 0.0, 1e9):
+        await mailbox.enqueue(b"", b"")
+        await mailbox.dequeue(wait=wait)
+    assert AcksNothingAlong.waits == [None, 0.0, 1e9]
+
+
+async def test_dequeue_that_can_acknowledge_does_so_itself() -> None:
+    mailbox = await Database(SmallMailbox).open("inbox")
+    assert mailbox._acks_with_claims
 
 
 async def test_subclass_without_a_dequeue_of_its_own_waits_as_well() -> None:

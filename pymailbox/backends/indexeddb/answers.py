@@ -58,12 +58,17 @@ def unanswered() -> tuple[int, Answer]:
     return ticket, answer
 
 
+def forget(ticket: int) -> bool:
+    """What is told of this ticket from now on is not heard; False if it has been."""
+    return _unanswered.pop(ticket, None) is not None
+
+
 def hear(*told: Any) -> None:
     """For the engine: of each call that was answered its ticket, its error, and its answer, which may be a pair."""
     for ticket, js_error, first, second in zip(*[iter(told)] * 4, strict=True):
-        answer = _unanswered.pop(ticket)
-        if answer.done():
-            continue  # it was cancelled
+        answer = _unanswered.pop(ticket, None)
+        if answer is None or answer.done():
+            continue  # it was forgotten, or cancelled
         if js_error is None:
             answer.set_result((first, second))
         else:

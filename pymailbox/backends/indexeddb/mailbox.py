@@ -15,10 +15,10 @@ from uuid import UUID
 
 from ..._archive import Page, Section, WholeMessage
 from ..._arguments import Options, PreparedMessage
-from ..._handle import EmbeddedMailbox, Enqueued
+from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
 from ..._location import Location, require_name
 from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
-from .answers import Answer, hear, unanswered
+from .answers import Answer, forget, hear, unanswered
 from .engine import load_engine, our_errors
 from .frames import pack_ids, pack_messages, pack_whole, unpack_batch, unpack_dead_letters, unpack_ids, unpack_whole
 
@@ -82,15 +82,28 @@ class IndexedDbMailbox(EmbeddedMailbox):
         js_ids, depth = await self._ask("enqueue", self._to_js(pack_messages(messages)))
         return Enqueued(unpack_ids(js_ids.to_bytes()), depth)
 
-    async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
+    async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
         ticket, answer = unanswered()
-        js_claim = self._js_caller.claim(ticket, limit, wait * 1000)
+        early_ticket = None
+        if ack is None:
+            js_claim = self._js_caller.claim(ticket, limit, wait * 1000)
+        else:
+            if wait and (on_commit := ack.on_commit):
+                # it waits only if the first look finds nothing: then what that acknowledged is told before
+                early_ticket, early = unanswered()
+                early.add_done_callback(lambda told: on_commit(int(told.result()[0])))
+            js_ids = self._to_js(pack_ids(ack.ids))
+            js_claim = self._js_caller.claim(ticket, limit, wait * 1000, js_ids, ack.held_only, early_ticket)
         try:
-            js_batch, _ = await answer
+            js_batch, acked = await answer
         except asyncio.CancelledError:
             # whoever hears of it finds the messages in the queue again; cancelled once more, they still go there
             await js_claim.undo()
             raise
+        finally:
+            told_early = early_ticket is not None and not forget(early_ticket)
+        if ack is not None and ack.on_commit is not None and not told_early:
+            ack.on_commit(int(acked))
         return unpack_batch(js_batch.to_bytes())
 
     async def _release(self, ids: list[UUID]) -> None:

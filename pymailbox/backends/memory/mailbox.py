@@ -14,7 +14,7 @@ from uuid import UUID
 
 from ..._archive import Page, Section, WholeMessage
 from ..._arguments import Options, PreparedMessage
-from ..._handle import EmbeddedMailbox, Enqueued
+from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
 from ..._location import Location, require_name
 from ..._turns import take_turn_if_due
 from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
@@ -109,18 +109,25 @@ class MemoryMailbox(EmbeddedMailbox):
             self._shelf.exchange.tell(self.name, enqueued.depth, [self._listener], len(messages))
         return enqueued
 
-    async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
+    async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
         taken: list[UUID] = []
 
         async def look() -> Look:
+            nonlocal ack
+            acked = 0
             with self._memory.lock:
                 queue = self._shelf.queue(self.name)
+                if ack is not None:
+                    acked = self._remove_from(queue, ack.ids, ack.held_only)
                 # first, so that what comes back has its old place, however much there is behind it
                 recovered = queue.recover(self._holder) > 0
                 records = queue.claim(limit, self._holder)
                 taken[:] = [record.id for record in records]
                 others_hold = not records and queue.others_hold(self._holder)
                 found = Look(records, queue.next_due, HOLDER_CHECK if others_hold else None, more=queue.depth > 0)
+            if ack is not None and ack.on_commit is not None:
+                ack.on_commit(acked)
+            ack = None
             self._announce(recovered)
             return found
 
@@ -138,12 +145,16 @@ class MemoryMailbox(EmbeddedMailbox):
 
     async def _remove(self, ids: list[UUID]) -> int:
         with self._memory.lock:
-            return self._shelf.queue(self.name).remove(ids)
+            return self._remove_from(self._shelf.queue(self.name), ids, held_only=False)
 
     async def _remove_held(self, ids: list[UUID]) -> int:
         with self._memory.lock:
-            queue = self._shelf.queue(self.name)
+            return self._remove_from(self._shelf.queue(self.name), ids, held_only=True)
+
+    def _remove_from(self, queue: Queue, ids: list[UUID], held_only: bool) -> int:
+        if held_only:
             return sum(queue.remove_held(self._holder, message_id) for message_id in ids)
+        return queue.remove(ids)
 
     async def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]

@@ -55,16 +55,23 @@ class Handed(NamedTuple):
     """How many messages it took back from holders that are gone."""
     more: bool
     """Whether messages are left, delayed ones included."""
+    acked: int
+    """How many messages were acknowledged first."""
 
 
 # -- out ---------------------------------------------------------------------------------------------------------------
 
 
-def hand_out(session: Session, name: str, holder: Holder, limit: int, lives: Lives, look_around: bool) -> Handed:
-    """Claims the next batch. It looks for holders that are gone if it finds less than asked for, or is told to."""
+def hand_out(
+    session: Session, name: str, holder: Holder, limit: int, lives: Lives, look_around: bool, acked: int = 0
+) -> Handed:
+    """Claims the next batch, after ``acked`` messages were acknowledged.
+
+    It looks for holders that are gone if it finds less than asked for, or is told to.
+    """
     mailbox = session.mailbox(name)
     if mailbox is None:
-        return Handed([], None, others_hold=False, returned=0, more=False)
+        return Handed([], None, others_hold=False, returned=0, more=False, acked=acked)
     recovered = recover(session, name, holder.number, lives) if look_around else 0
     records = claim(session, name, mailbox, holder, limit)
     if len(records) < limit and not look_around:
@@ -72,7 +79,7 @@ def hand_out(session: Session, name: str, holder: Holder, limit: int, lives: Liv
         if recovered and not records:
             records = claim(session, name, mailbox, holder, limit)
     others_hold = not records and len(mailbox.holders) > (holder.number in mailbox.holders)
-    return Handed(records, mailbox.next_due, others_hold, recovered, more=mailbox.queued.total > 0)
+    return Handed(records, mailbox.next_due, others_hold, recovered, mailbox.queued.total > 0, acked)
 
 
 def claim(session: Session, name: str, mailbox: MailboxRow, holder: Holder, limit: int) -> list[MessageRecord]:

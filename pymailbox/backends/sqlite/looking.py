@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn, TypeVar
 from uuid import UUID
@@ -165,7 +165,9 @@ class LookedAtMailbox(Mailbox):
     async def enqueue(self, *arguments: Any, **keywords: Any) -> UUID:
         self._refuse()
 
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
         self._refuse()
 
     async def ack(self, message_id: UUID) -> bool:

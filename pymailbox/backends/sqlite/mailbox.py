@@ -14,7 +14,7 @@ from uuid import UUID
 from ..._archive import Page, Section, WholeMessage
 from ..._arguments import Options, PreparedMessage
 from ..._errors import MailboxError
-from ..._handle import EmbeddedMailbox, Enqueued
+from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
 from ..._location import IN_PYODIDE, Location, require_name
 from ..._turns import take_turn_if_due
 from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
@@ -163,7 +163,7 @@ class SqliteMailbox(EmbeddedMailbox):
 
     # -- handing out and taking back -----------------------------------------------------------------------------------
 
-    async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
+    async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
         taken: list[UUID] = []
 
         looking = False
@@ -171,8 +171,9 @@ class SqliteMailbox(EmbeddedMailbox):
         def give_back(session: Session) -> int:
             return handing.give_back(session, self.name, self._holder.number, taken)
 
-        def hand_out(session: Session, limit: int, look_around: bool) -> handing.Handed:
-            handed = handing.hand_out(session, self.name, self._holder, limit, self._file.lives, look_around)
+        def hand_out(session: Session, look_around: bool, ack: AckFirst | None) -> handing.Handed:
+            acked = 0 if ack is None else self._remove_in(session, ack.ids, ack.held_only)
+            handed = handing.hand_out(session, self.name, self._holder, limit, self._file.lives, look_around, acked)
             taken[:] = [record.id for record in handed.records]
             return handed
 
@@ -180,17 +181,21 @@ class SqliteMailbox(EmbeddedMailbox):
             self._announce(handed.returned)
 
         async def look() -> Look:
-            nonlocal looking
+            nonlocal looking, ack
             now = time.monotonic()
             look_around = now >= self._recovered_at + _RECOVERY_INTERVAL
             if look_around:
                 self._recovered_at = now
             # the first claim takes the lock of this process, which may be a file to be made
             brief = limit <= _FEW and self._holder.has_held and not look_around
-            claiming = partial(hand_out, limit=limit, look_around=look_around)
+            brief = brief and (ack is None or len(ack.ids) <= _FEW)
+            claiming = partial(hand_out, look_around=look_around, ack=ack)
             looking = True
             handed = await self._run(claiming, Access.WRITE, tell=tell, brief=brief)
             looking = False
+            if ack is not None and ack.on_commit is not None:
+                ack.on_commit(handed.acked)
+            ack = None
             again = HOLDER_CHECK if handed.others_hold else None
             return Look(handed.records, handed.next_due, again, handed.more)
 
@@ -207,12 +212,16 @@ class SqliteMailbox(EmbeddedMailbox):
         await self._run(give_back, Access.WRITE, tell=self._announce)
 
     async def _remove(self, ids: list[UUID]) -> int:
-        remove = partial(verbs.remove, name=self.name, holder=self._holder.number, ids=ids)
+        remove = partial(self._remove_in, ids=ids, held_only=False)
         return await self._run(remove, Access.WRITE, brief=len(ids) <= _FEW)
 
     async def _remove_held(self, ids: list[UUID]) -> int:
-        settle = partial(handing.remove_all_held, name=self.name, holder=self._holder.number, ids=ids)
+        settle = partial(self._remove_in, ids=ids, held_only=True)
         return await self._run(settle, Access.WRITE, brief=len(ids) <= _FEW)
+
+    def _remove_in(self, session: Session, ids: list[UUID], held_only: bool) -> int:
+        remove = handing.remove_all_held if held_only else verbs.remove
+        return remove(session, self.name, self._holder.number, ids)
 
     async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
         fail = partial(

@@ -31,6 +31,7 @@ SEED_VERBS: Final[dict[str, VerbCall]] = {
     "enqueue": lambda mailbox: mailbox.enqueue(b"sender", b"payload"),
     "dequeue": lambda mailbox: mailbox.dequeue(),
     "dequeue(wait=...)": lambda mailbox: mailbox.dequeue(wait=0.001),
+    "dequeue(ack=...)": lambda mailbox: mailbox.dequeue(ack=[_UNKNOWN_ID]),
     "ack": lambda mailbox: mailbox.ack(_UNKNOWN_ID),
     "status": lambda mailbox: mailbox.status(),
 }

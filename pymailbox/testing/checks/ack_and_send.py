@@ -40,7 +40,7 @@ class _Elsewhere(Mailbox):
     async def enqueue(self, *arguments: Any, **keywords: Any) -> UUID:
         raise AssertionError("it was used")
 
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+    async def dequeue(self, *arguments: Any, **keywords: Any) -> list[MessageRecord]:
         raise AssertionError("it was used")
 
     async def ack(self, message_id: UUID) -> bool:

@@ -302,6 +302,17 @@ async def check_ids_to_ack_must_be_uuids(bench: Bench) -> None:
     expect_equal(payloads_of(await drain(mailbox)), [b"kept"], "payloads")
 
 
+@check()
+async def check_ids_to_ack_first_must_be_uuids(bench: Bench) -> None:
+    """A ``dequeue`` refuses as ``ack`` what is no iterable of UUIDs; nothing is acknowledged or handed out."""
+    mailbox = await bench.open()
+    held = await mailbox.enqueue(b"sender", b"held")
+    await drain(mailbox)
+    bad = [None, 0, held, str(held), held.bytes, [held, str(held)], [held, None]]
+    await _expect_refused(mailbox, "ack", bad, lambda bad: mailbox.dequeue(ack=bad))
+    expect_equal(await mailbox.ack(held), True, "ack of what was among the bad ids")
+
+
 @check(Capability.PEEK)
 async def check_status_to_peek_at_must_be_one(bench: Bench) -> None:
     """A status that is none is refused."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
@@ -457,6 +458,31 @@ async def check_sends_follow_what_a_handler_settled(bench: Bench) -> None:
         await eventually(partial(_left, outbox), (4, 0), "queued and inflight messages that were sent")
     sent = sorted(payloads_of(await drain(outbox)))
     expect_equal(sent, [b"acks 1", b"acks and sends 1", b"by hand", b"nacks 2"], "what was sent")
+
+
+@check(Capability.ACK_AND_SEND)
+async def check_ack_with_a_dequeue_is_the_last_word(bench: Bench) -> None:
+    """A message that its handler has acknowledged with a ``dequeue`` is done, and what the handler sent is stored."""
+    inbox, outbox = await bench.open("-in"), await bench.open("-out")
+    handlers: list[asyncio.Task[list[MessageRecord]]] = []
+
+    async def handler(message: MessageRecord, context: Context) -> None:
+        context.send(outbox, b"handler", message.payload)
+        # it waits longer than its handler runs
+        handlers.append(asyncio.ensure_future(inbox.dequeue(wait=math.inf, ack=[message.id])))
+        await asyncio.sleep(0)
+        context.stop()
+
+    await send(inbox, [b"work"])
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await inbox.consume(handler)
+    finally:
+        for one in handlers:
+            one.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
+    expect_equal(await _left(inbox), (0, 0), "queued and inflight messages")
+    expect_equal(payloads_of(await drain(outbox)), [b"work"], "what was sent")
 
 
 # -- claiming by need --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from ..._errors import MailboxClosedError
 from ..._mailbox import Capability
@@ -44,11 +45,17 @@ async def _calls_at_once(program: Program) -> None:
 
 
 async def _cancelled_dequeue(program: Program) -> None:
-    """A dequeue that is cancelled at any moment, while it waits too, and perhaps while a message comes."""
+    """A dequeue that is cancelled at any moment, while it waits too, and perhaps when a message comes, or with acks."""
     handle = program.handle()
+    consumer = handle.consumer
     wait = program.rng.choice([None, 0.001, math.inf])
     call = Call(handle, "dequeue", program.limit(handle), {} if wait is None else {"wait": wait})
-    news = enqueue(program, program.handle()) if program.rng.random() < 0.4 else None
+    chance = program.rng.random()
+    news = enqueue(program, program.handle()) if chance < 0.4 else None
+    ids: set[UUID] = set()
+    if chance > 0.7 and handle.can(Capability.ACK_MANY) and handle.mailbox._acks_with_claims:
+        ids = {program.id_to_ack(handle) for _ in range(program.rng.randint(1, 5))}
+        call.keywords["ack"] = sorted(ids)
     patience = program.rng.randrange(6)
     task = asyncio.ensure_future(call.make())
     await _turns(patience)
@@ -64,12 +71,21 @@ async def _cancelled_dequeue(program: Program) -> None:
         records: list[MessageRecord] = await task
     except asyncio.CancelledError:
         program.write(f"{call} cancelled after {patience} steps")
+        there = len(ids & program.judge.model.of(consumer.mailbox).keys())
+        if there:
+            # all of its acknowledgements have happened, or none
+            again = Call(handle, "ack_many", (sorted(ids),))
+            removed = await again.make()
+            program.write(f"{again} -> {removed}, to find out what that has acknowledged")
+            program.judge.see(Seen(consumer, "ack_many", again.arguments, {}, there))
+            if removed != there:
+                program.judge.see(again.seen(removed))
     else:
         program.write(f"{call} cancelled too late, after {patience} steps -> {brief(records)}")
         seen.append(call.seen(records))
     if seen:
         program.judge.see(*seen)
-    await _until_inflight_are(program, handle, len(program.judge.model.inflight(handle.consumer.mailbox)))
+    await _until_inflight_are(program, handle, len(program.judge.model.inflight(consumer.mailbox)))
     await program.call(Call(handle, "status"))
     if len(seen) == 2 and handle.can(Capability.PEEK):
         await program.look_around()

@@ -34,7 +34,11 @@ def _enqueue_many(program: Program, handle: Handle) -> Call:
 
 
 def dequeue(program: Program, handle: Handle) -> Call:
-    return Call(handle, "dequeue", program.limit(handle))
+    keywords = {}
+    if handle.mailbox._acks_with_claims and program.rng.random() < 0.2:
+        # a few: what others do with a message takes several steps
+        keywords["ack"] = [program.id_to_ack(handle) for _ in range(program.rng.randrange(5))]
+    return Call(handle, "dequeue", program.limit(handle), keywords)
 
 
 def _ack(program: Program, handle: Handle) -> Call:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import unquote
@@ -96,7 +96,7 @@ class ErrorsNameNothing(SmallMailbox):
     def enqueue_many(self, messages: Any) -> Coroutine[Any, Any, list[UUID]]:
         return _unnamed(super().enqueue_many, messages)
 
-    async def take(self, limit: Any = None) -> list[MessageRecord]:
+    async def take(self, limit: Any = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
         return await _unnamed(super().take, limit)
 
     async def ack(self, message_id: Any) -> bool:
@@ -130,7 +130,7 @@ async def _unnamed(verb: Callable[..., Coroutine[Any, Any, T]], *arguments: Any,
 
 @breaks("arguments.limit_must_be_positive", "arguments.wait_must_be_seconds", "arguments.observer_must_have_its_method")
 class TakesAnything(SmallMailbox):
-    async def dequeue(self, limit: Any = None, *, wait: Any = None) -> list[MessageRecord]:
+    async def dequeue(self, limit: Any = None, *, wait: Any = None, ack: Any = ()) -> list[MessageRecord]:
         return await super().dequeue(limit if isinstance(limit, int) and limit > 0 else None)
 
     def set_depth_observer(self, observer: Any) -> bool:
@@ -162,8 +162,8 @@ class ReplacesLoneSurrogates(SmallMailbox):
 
 @breaks("arguments.largest_limit_takes_all")
 class HasLimitsOf32Bits(SmallMailbox):
-    async def take(self, limit: Any = None) -> list[MessageRecord]:
-        return await super().take(limit and int32(limit))
+    async def take(self, limit: Any = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
+        return await super().take(limit and int32(limit), ack)
 
 
 @breaks("arguments.largest_options_work")

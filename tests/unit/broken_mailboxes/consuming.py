@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -208,8 +208,10 @@ class CannotBeStopped(_Wrapping):
 
 @breaks("consuming.stop_ends_the_waiting")
 class ClaimsOnWhenCancelled(SmallMailbox):
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
-        return await asyncio.shield(super().dequeue(limit, wait=wait))
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
+        return await asyncio.shield(super().dequeue(limit, wait=wait, ack=ack))
 
 
 @breaks("consuming.failure_during_a_stop_counts")
@@ -224,9 +226,11 @@ class NeverMindWhenStopping(_Wrapping):
 
 @breaks("consuming.closing_the_mailbox_ends_it")
 class ClosedIsAFault(SmallMailbox):
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
         try:
-            return await super().dequeue(limit, wait=wait)
+            return await super().dequeue(limit, wait=wait, ack=ack)
         except MailboxClosedError as error:
             raise OSError from error
 
@@ -250,6 +254,7 @@ class TakesAnyConsumer(SmallMailbox):
     "consuming.nack_by_hand_is_the_last_word",
     "consuming.ack_by_hand_is_the_last_word",
     "consuming.sends_follow_what_a_handler_settled",
+    "consuming.ack_with_a_dequeue_is_the_last_word",
 )
 class AcksWhateverWasHandled(SmallMailbox):
     """Its consumers do not hear of what handlers settle, and it does not ask who holds a message."""
@@ -288,10 +293,12 @@ class BuriesWhatIsDead(SmallMailbox):
 class LooksNotFarAhead(SmallMailbox):
     """Holds no more than a few hundred messages."""
 
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
         if sum(entry.holder is self.holder for entry in self.store.values()) > 256:
             await asyncio.sleep(math.inf if wait is None else min(wait, 1000.0))
-        return await super().dequeue(limit, wait=wait)
+        return await super().dequeue(limit, wait=wait, ack=ack)
 
 
 @breaks("consuming.repeated_cancellation_is_one")

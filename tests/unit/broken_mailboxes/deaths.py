@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -51,9 +52,9 @@ class RecoversWhenAsked(SmallMailbox):
 class RecoversWhenItFindsTooLittle(SmallMailbox):
     finds_enough = False
 
-    async def take(self, limit: int | None = None) -> list[MessageRecord]:
+    async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
         self.finds_enough = len(self.queue()) >= (limit or self.options.batch_size)
-        return await super().take(limit)
+        return await super().take(limit, ack)
 
     def recover_now(self) -> int:
         return 0 if self.finds_enough else super().recover_now()
@@ -118,9 +119,9 @@ class BlamesTheLastOne(SmallMailbox):
 class AloneByLimitOnly(SmallMailbox):
     """Decides before the batch is cut to its size in bytes."""
 
-    async def take(self, limit: int | None = None) -> list[MessageRecord]:
+    async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
         expected = len(self.queue()[: limit or self.options.batch_size])
-        records = await super().take(limit)
+        records = await super().take(limit, ack)
         for record in records:
             self.store[record.id].alone = expected == 1
         return records
@@ -241,7 +242,10 @@ class OneDeathIsEverybodys(SmallMailbox):
 class CancelledWaitStrands(SmallMailbox):
     """A wait claims in a call of its own, whose result is dropped when nobody waits for it any more."""
 
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
+        self.forget(ack)
         while True:
             records = await asyncio.shield(asyncio.ensure_future(self.take_slowly(limit)))
             if records or not wait:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import ClassVar
 from uuid import UUID
 
@@ -108,7 +109,10 @@ class WakesForEnqueuesOnly(SmallMailbox):
         WakesForEnqueuesOnly.enqueued += 1
         return super().put(message)
 
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
+        self.forget(ack)
         deadline = time.monotonic() + (wait or 0)
         while True:
             enqueued = self.enqueued

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from pymailbox import MessageRecord, MessageStatus
@@ -23,9 +24,10 @@ from tests.unit.example_mailboxes import Database, Entry, SmallMailbox, by_prior
 class DequeueInTwoTransactions(SmallMailbox):
     """Reads in one transaction, marks in a second."""
 
-    async def take(self, limit: int | None = None) -> list[MessageRecord]:
+    async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
         with self.call():
             await self.turn()
+            self.forget(ack)
             batch = self.batch(self.queue(), limit or self.options.batch_size)
             await self.turn()
             for entry in batch:
@@ -37,8 +39,8 @@ class DequeueInTwoTransactions(SmallMailbox):
 class DequeuePutsStaleCopies(SmallMailbox):
     """Marks by putting whole records back, acked or not."""
 
-    async def take(self, limit: int | None = None) -> list[MessageRecord]:
-        records = await super().take(limit)
+    async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
+        records = await super().take(limit, ack)
         stale = {record.id: self.store.get(record.id) for record in records}
         await self.turn()
         await self.turn()
@@ -69,8 +71,8 @@ class MarksForItselfOnly(SmallMailbox):
 
 @breaks("dequeue.limit_is_the_most_that_comes", "dequeue.limit_cuts_across_priorities", "peek.peek_order")
 class IgnoresLimits(SmallMailbox):
-    async def take(self, limit: int | None = None) -> list[MessageRecord]:
-        return await super().take()
+    async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
+        return await super().take(ack=ack)
 
     async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
         return await super().peek(status=status)
@@ -103,8 +105,10 @@ class FillsUpWithSmallMessages(SmallMailbox):
     "opening.acked_messages_stay_away_after_reopening",
 )
 class NothingIsAnError(SmallMailbox):
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
-        records = await super().dequeue(limit, wait=wait)
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
+        records = await super().dequeue(limit, wait=wait, ack=ack)
         if not records:
             raise TimeoutError
         return records

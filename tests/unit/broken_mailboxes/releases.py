@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from pymailbox import MessageRecord
@@ -79,9 +80,10 @@ class ReleasesFromMemory(SmallMailbox):
     "release.cancelled_dequeue_hands_nothing_out", "release.cancelled_dequeue_beside_others", found_by_programs=True
 )
 class CancelledDequeueStrands(SmallMailbox):
-    async def take(self, limit: int | None = None) -> list[MessageRecord]:
+    async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
         with self.call():
             await self.turn()
+            self.forget(ack)
             batch = self.batch(self.queue(), limit or self.options.batch_size)
             for entry in batch:
                 self.claim(entry)
@@ -102,8 +104,9 @@ class ReleaseStartsAfresh(SmallMailbox):
 class ForgetsWhatItClaimed(SmallMailbox):
     """Suspends when it has claimed, and does not think of being cancelled there."""
 
-    async def take(self, limit: int | None = None) -> list[MessageRecord]:
+    async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
         with self.call():
+            self.forget(ack)
             batch = self.batch(self.queue(), limit or self.options.batch_size)
             for entry in batch:
                 self.claim(entry)

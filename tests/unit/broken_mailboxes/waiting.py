@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -15,17 +15,21 @@ from tests.unit.example_mailboxes import SmallMailbox, record_of
 
 @breaks("waiting.wait_is_ended_by_an_enqueue", "waiting.wait_ends_when_the_handle_is_closed")
 class NeverWaits(SmallMailbox):
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
-        return await super().dequeue(limit)
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
+        return await super().dequeue(limit, ack=ack)
 
 
 @breaks("waiting.wait_does_not_hold_back_messages", "waiting.messages_come_one_by_one_until_closed")
 class WaitsToTheEnd(SmallMailbox):
     """Looks only when the time is over."""
 
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
         await asyncio.sleep(min(wait or 0, 10))
-        return await super().dequeue(limit)
+        return await super().dequeue(limit, ack=ack)
 
 
 @breaks("waiting.cancelled_wait_takes_nothing", "release.cancelled_dequeue_hands_nothing_out")
@@ -34,8 +38,10 @@ class WaitsInTheBackground(SmallMailbox):
 
     going_on: ClassVar[set[asyncio.Task[Any]]] = set()
 
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
-        task = asyncio.ensure_future(super().dequeue(limit, wait=wait))
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
+        task = asyncio.ensure_future(super().dequeue(limit, wait=wait, ack=ack))
         self.going_on.add(task)
         task.add_done_callback(self.going_on.discard)
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -51,7 +57,10 @@ class OneWaitAtATime(SmallMailbox):
 
     waits = 0
 
-    async def dequeue(self, limit: int | None = None, *, wait: float | None = None) -> list[MessageRecord]:
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
+        self.forget(ack)
         self.waits += 1
         mine = self.waits
         deadline = time.monotonic() + (wait or 0)

@@ -1,0 +1,122 @@
+"""``dequeue(ack=...)``: what is acknowledged together with a claim, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from functools import partial
+from uuid import UUID, uuid4
+
+from ..._mailbox import Capability, Mailbox
+from ..._values import MailboxStats
+from .._bench import Bench, drain, numbered, payloads_of, send
+from .._expect import eventually, expect, expect_equal, expect_error
+from .._suite import check
+
+
+async def _left(mailbox: Mailbox) -> tuple[int, int]:
+    stats = await mailbox.status()
+    return stats.queued_messages, stats.inflight_messages
+
+
+@check()
+async def check_acks_come_before_the_claim(bench: Bench) -> None:
+    """What is to be acknowledged is gone, whoever had it, and is not handed out; the rest is."""
+    mailbox, other = await bench.open(), await bench.open()
+    ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(2)]
+    expect_equal(payloads_of(await drain(other)), numbered(2), "what another handle holds")
+    ids += [await mailbox.enqueue(b"sender", payload) for payload in numbered(4)[2:]]
+    records = await mailbox.dequeue(ack=[ids[0], uuid4(), ids[2], ids[0]])
+    expect_equal(payloads_of(records), [b"m3"], "payloads")
+    expect_equal(await _left(mailbox), (0, 2), "queued and inflight messages")
+    acks = [await other.ack(message_id) for message_id in ids]
+    expect_equal(acks, [False, True, False, True], "acks that follow")
+
+
+@check()
+async def check_acks_count_though_nothing_comes(bench: Bench) -> None:
+    """What is to be acknowledged is gone, also if there is nothing to hand out."""
+    mailbox = await bench.open()
+    for wait in (None, 0.01):
+        ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(3)]
+        expect_equal(len(await drain(mailbox)), 3, "messages handed out")
+        expect_equal(await mailbox.dequeue(wait=wait, ack=iter(ids)), [], "what came")
+        expect_equal(await _left(mailbox), (0, 0), "queued and inflight messages")
+        expect_equal(await mailbox.dequeue(ack=ids), [], "what came when they were gone")
+
+
+@check()
+async def check_acks_do_not_wait_for_messages(bench: Bench) -> None:
+    """A dequeue that waits has acknowledged before, and then returns with what comes."""
+    mailbox, other = await bench.open(), await bench.open()
+    message_id = await mailbox.enqueue(b"sender", b"first")
+    await drain(mailbox)
+    waiting = asyncio.ensure_future(mailbox.dequeue(wait=math.inf, ack=[message_id]))
+    await eventually(partial(_left, other), (0, 0), "queued and inflight messages during the wait")
+    expect(not waiting.done(), "the wait was over before anything came")
+    await other.enqueue(b"sender", b"second")
+    expect_equal(payloads_of(await waiting), [b"second"], "payloads")
+
+
+@check()
+async def check_ids_that_raise_half_way(bench: Bench) -> None:
+    """An iterable of ids that raises passes its error on; nothing is acknowledged or handed out."""
+    mailbox = await bench.open()
+    message_id = await mailbox.enqueue(b"sender", b"payload")
+
+    class TornError(Exception):
+        pass
+
+    def torn() -> Iterator[UUID]:
+        yield message_id
+        raise TornError
+
+    await expect_error(TornError, lambda: mailbox.dequeue(ack=torn()))
+    expect_equal(await _left(mailbox), (1, 0), "queued and inflight messages")
+
+
+@check(acks_with_claims=True)
+async def check_acks_and_claim_are_seen_together(bench: Bench) -> None:
+    """Acknowledgements and the claim are one transaction: whoever looks sees both or neither."""
+    mailbox, reader = await bench.open(), await bench.open()
+    held: list[UUID] = []
+    await send(mailbox, numbered(20))
+    while len(held) < 20:
+        held += [record.id for record in await mailbox.dequeue()]
+    for round_ in range(4):
+        await send(mailbox, numbered(20, f"round {round_} "))
+        call = asyncio.ensure_future(mailbox.dequeue(ack=held))
+        seen: list[MailboxStats] = []
+        while not call.done():
+            seen.append(await reader.status())
+            await asyncio.sleep(0)
+        held = [record.id for record in await call]
+        expect_equal(len(held), 20, "messages handed out")
+        pairs = {(stats.queued_messages, stats.inflight_messages) for stats in seen}
+        expect(pairs <= {(20, 20), (0, 20)}, f"a part of the call was seen: {pairs} queued and inflight messages")
+
+
+@check(Capability.RELEASE, acks_with_claims=True)
+async def check_cancelled_call_has_acked_all_or_nothing(bench: Bench) -> None:
+    """Cancelled, it hands nothing out, and all of its acknowledgements have happened or none has."""
+    mailbox = await bench.open()
+    for steps in range(10):
+        ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(3)]
+        await drain(mailbox)
+        await send(mailbox, numbered(2, "next"))
+        call = asyncio.ensure_future(mailbox.dequeue(ack=ids))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait([call])
+        acked = [not await mailbox.ack(message_id) for message_id in ids]
+        expect(len(set(acked)) == 1, f"after {steps} steps some of the acknowledgements had happened: {acked}")
+        if call.cancelled():
+            await eventually(partial(_left, mailbox), (2, 0), "queued and inflight messages after the cancellation")
+            records = await drain(mailbox)
+        else:
+            records = call.result()
+        expect_equal([(one.payload, one.delivery_count) for one in records], [(b"next0", 1), (b"next1", 1)], "the rest")
+        for record in records:
+            await mailbox.ack(record.id)
