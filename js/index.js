@@ -20,7 +20,7 @@ export {
 } from "./errors.js";
 
 /** For Python only. @internal */
-export { caller } from "./answers.js";
+export { Dispatcher } from "./completions.js";
 /** For Python only. @internal */
 export { MailboxHandle } from "./mailbox.js";
 

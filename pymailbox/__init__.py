@@ -26,7 +26,7 @@ from ._errors import (
 )
 from ._mailbox import Capability, Mailbox
 from ._open import MailboxOpening, delete_mailbox, list_mailboxes, open_mailbox
-from ._run_sync import run_sync
+from ._suspension import set_suspendable
 from ._values import (
     DeadLetter,
     MailboxDepthObserver,
@@ -40,6 +40,7 @@ from ._values import (
 from .actors import Backpressure, Consumer, Context, Handler, RetryPolicy
 
 if TYPE_CHECKING:
+    from ._run_sync import run_sync
     from .backends.indexeddb import IndexedDbMailbox
     from .backends.memory import MemoryMailbox
     from .backends.sqlite import SqliteMailbox
@@ -86,6 +87,7 @@ __all__ = [
     "list_mailboxes",
     "open_mailbox",
     "run_sync",
+    "set_suspendable",
 ]
 
 _LAZY = {
@@ -96,6 +98,7 @@ _LAZY = {
     "SqliteMailbox": "backends.sqlite",
     "export": "transfer",
     "import_": "transfer",
+    "run_sync": "_run_sync",
 }
 """Where names are that are imported when first asked for: a page has no use for sqlite3, nor CPython for the FFI."""
 

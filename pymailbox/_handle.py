@@ -1,9 +1,12 @@
 """What the embedded backends share: a handle that checks its arguments, its thread and whether it is open.
 
 A backend subclasses ``EmbeddedMailbox`` and fills in the hooks, which get checked arguments only. Each hook is one
-transaction of its store. A hook that suspends must have taken its place in the store's order before it does, so that
-calls are stored in the order in which they were made, and ``close`` comes after all of them. Where hooks never suspend
-(``_keeps_loop``), verbs let the event loop have its turn when all that they do is done.
+transaction of its store, and is awaited at once. One that suspends must have taken its place in the store's order
+before it does, so that calls are stored in the order in which they were made, and ``close`` comes after all of them.
+Where hooks never suspend (``_keeps_loop``), verbs let the event loop have its turn when all that they do is done.
+
+Verbs that are called for each message take one coroutine, and one check that tells whether all is well: what is wrong
+is found out when something is.
 """
 
 from __future__ import annotations
@@ -12,12 +15,13 @@ import asyncio
 import logging
 import math
 import os
-import threading
 import warnings
 from abc import abstractmethod
+from asyncio import _get_running_loop
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Sequence
 from datetime import timedelta
+from threading import get_ident
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from uuid import UUID
 
@@ -61,6 +65,18 @@ LARGEST_BATCH = 64 * 1024 * 1024
 
 _logger = logging.getLogger("pymailbox")
 
+_forks = 0
+"""How many forks are between the process that imported this and this one; to ask for its number takes a system call."""
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_count_fork)
+
 
 class Enqueued(NamedTuple):
     """What a committed enqueue call did."""
@@ -98,8 +114,9 @@ class EmbeddedMailbox(Mailbox):
             self._lacks(Capability.DEAD_LETTERS)
         self.name = name
         self._options = options
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self._process = os.getpid()
+        self._forks = _forks
         self._loop = asyncio.get_running_loop()
         self._observer: MailboxDepthObserver | None = None
         self._closing: asyncio.Future[None] | None = None
@@ -132,7 +149,7 @@ class EmbeddedMailbox(Mailbox):
         """Equal for mailboxes that can commit together."""
 
     @abstractmethod
-    async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
+    def _store(self, messages: list[PreparedMessage]) -> Awaitable[Enqueued]:
         """Commits all messages (at least one) or none."""
 
     @abstractmethod
@@ -148,68 +165,68 @@ class EmbeddedMailbox(Mailbox):
         """Gives messages back that this handle holds, the hand-out undone; passes over those it does not hold."""
 
     @abstractmethod
-    async def _remove(self, ids: list[UUID]) -> int:
+    def _remove(self, ids: list[UUID]) -> Awaitable[int]:
         """Deletes messages, wherever they are; returns how many there were."""
 
     @abstractmethod
-    async def _remove_held(self, ids: list[UUID]) -> int:
+    def _remove_held(self, ids: list[UUID]) -> Awaitable[int]:
         """Deletes those of the messages that this handle holds; returns how many it held."""
 
-    async def _remove_and_send(
+    def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
-    ) -> list[int | None] | None:
+    ) -> Awaitable[list[int | None] | None]:
         """As ``ack_and_send``; the queued count of each target's mailbox, None where it got nothing; None for False."""
         self._lacks(Capability.ACK_AND_SEND)
 
-    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
+    def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> Awaitable[bool | str]:
         """As ``nack``; the reason if it made a dead letter."""
         self._lacks(Capability.NACK)
 
-    async def _bury(self, message_id: UUID, reason: str) -> bool:
+    def _bury(self, message_id: UUID, reason: str) -> Awaitable[bool]:
         """As ``dead_letter``."""
         self._lacks(Capability.DEAD_LETTERS)
 
-    async def _list_dead(self, limit: int) -> list[DeadLetter]:
+    def _list_dead(self, limit: int) -> Awaitable[list[DeadLetter]]:
         """As ``dead_letters``."""
         self._lacks(Capability.DEAD_LETTERS)
 
-    async def _redrive(self, message_id: UUID) -> int | None:
+    def _redrive(self, message_id: UUID) -> Awaitable[int | None]:
         """As ``redrive``; the queued count after it, None for False."""
         self._lacks(Capability.DEAD_LETTERS)
 
-    async def _discard(self, message_id: UUID) -> bool:
+    def _discard(self, message_id: UUID) -> Awaitable[bool]:
         """As ``discard``."""
         self._lacks(Capability.DEAD_LETTERS)
 
-    async def _recover(self) -> int:
+    def _recover(self) -> Awaitable[int]:
         """As ``recover``."""
         self._lacks(Capability.RECOVER)
 
     @abstractmethod
-    async def _count(self) -> MailboxStats:
+    def _count(self) -> Awaitable[MailboxStats]:
         """Exact counts, at a cost that does not grow with the backlog."""
 
     @abstractmethod
-    async def _look(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
+    def _look(self, limit: int, status: MessageStatus | None) -> Awaitable[list[MessageRecord]]:
         """As ``peek``."""
 
     @abstractmethod
-    async def _delete_queued(self) -> int:
+    def _delete_queued(self) -> Awaitable[int]:
         """As ``purge``."""
 
-    async def _report(self) -> StorageReport:
+    def _report(self) -> Awaitable[StorageReport]:
         """As ``storage_report``."""
         self._lacks(Capability.STORAGE_REPORT)
 
-    async def _persist(self) -> bool:
+    def _persist(self) -> Awaitable[bool]:
         """As ``request_persistence``."""
         self._lacks(Capability.STORAGE_REPORT)
 
-    async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
+    def _read_section(self, section: Section, after: int, until: int | None) -> Awaitable[Page]:
         """As ``Archive.page``."""
         raise NotImplementedError
 
-    async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
+    def _adopt(self, messages: Sequence[WholeMessage]) -> Awaitable[tuple[list[bool], int | None]]:
         """As ``Archive.adopt``: which were stored; and the queued count after it, None if the queue did not grow."""
         raise NotImplementedError
 
@@ -239,22 +256,32 @@ class EmbeddedMailbox(Mailbox):
         return self._enqueue_one(prepare_message(sender, payload, priority, message_id, delay))
 
     async def _enqueue_one(self, message: PreparedMessage) -> UUID:
-        return (await self._enqueue([message]))[0]
+        self._enter()
+        if message.delay_ms:
+            self._check_delays()
+        ids, depth = await self._store([message])
+        if depth is not None:
+            self._observe(depth)
+        if self._keeps_loop and turn_is_due():
+            await take_turn()
+        return ids[0]
 
     def enqueue_many(self, messages: Iterable[NewMessage]) -> Coroutine[Any, Any, list[UUID]]:
         return self._enqueue(prepare_messages(messages))
 
     async def _enqueue(self, messages: list[PreparedMessage]) -> list[UUID]:
         self._enter()
-        if Capability.DELAY not in self.capabilities and any(message.delay_ms for message in messages):
-            self._lacks(Capability.DELAY)
+        if any(message.delay_ms for message in messages):
+            self._check_delays()
         if not messages:
             await take_turn_if_due()
             return []
         ids, depth = await self._store(messages)
         if depth is not None:
             self._observe(depth)
-        return await self._leave(ids)
+        if self._keeps_loop and turn_is_due():
+            await take_turn()
+        return ids
 
     async def dequeue(
         self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
@@ -280,7 +307,10 @@ class EmbeddedMailbox(Mailbox):
     async def ack(self, message_id: UUID) -> bool:
         checked = check_id(message_id)
         self._enter()
-        return await self._leave(await self._remove([checked]) == 1)
+        removed = await self._remove([checked])
+        if self._keeps_loop and turn_is_due():
+            await take_turn()
+        return removed == 1
 
     async def ack_many(self, ids: Iterable[UUID]) -> int:
         distinct = distinct_ids(check_ids(ids))
@@ -288,7 +318,10 @@ class EmbeddedMailbox(Mailbox):
         if not distinct:
             await take_turn_if_due()
             return 0
-        return await self._leave(await self._remove(distinct))
+        removed = await self._remove(distinct)
+        if self._keeps_loop and turn_is_due():
+            await take_turn()
+        return removed
 
     async def _settle(self, ids: list[UUID]) -> int:
         self._enter()
@@ -416,9 +449,20 @@ class EmbeddedMailbox(Mailbox):
 
     def _enter(self) -> None:
         """Every verb's first step."""
-        self._check_thread()
-        self._check_loop()
-        self._check_open()
+        if (
+            _get_running_loop() is not self._loop
+            or self._closing is not None
+            # a loop may go on in another thread, or in a forked process
+            or get_ident() != self._thread
+            or _forks != self._forks
+        ):
+            self._check_thread()
+            self._check_loop()
+            self._check_open()
+
+    def _check_delays(self) -> None:
+        if Capability.DELAY not in self.capabilities:
+            self._lacks(Capability.DELAY)
 
     async def _leave(self, result: _T) -> _T:
         """Every verb's last step; cancelled here, the verb has been done."""
@@ -441,7 +485,7 @@ class EmbeddedMailbox(Mailbox):
     def _check_thread(self) -> None:
         if os.getpid() != self._process:
             raise WrongThreadError(f"{self!r} was opened before this process was forked; open another one here")
-        if threading.get_ident() != self._thread:
+        if get_ident() != self._thread:
             raise WrongThreadError(f"{self!r} belongs to the thread that opened it; open another one in this thread")
 
     def _check_loop(self) -> None:

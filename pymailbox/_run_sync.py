@@ -1,4 +1,7 @@
-"""Mailboxes from synchronous Python, where the browser can suspend it."""
+"""Mailboxes from synchronous Python, where the browser can suspend it.
+
+Imported when it is first asked for: to have ``pyodide.ffi.run_sync`` is what tells that tasks have to be suspendable.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ from typing import NoReturn, TypeVar
 
 from ._errors import UnsupportedError
 from ._location import IN_PYODIDE
+
+if IN_PYODIDE:
+    from pyodide.ffi import can_run_sync
+    from pyodide.ffi import run_sync as suspend
 
 T = TypeVar("T")
 
@@ -26,14 +33,12 @@ def run_sync(awaitable: Awaitable[T]) -> T:
     """
     if not IN_PYODIDE:
         _refuse(awaitable, "run_sync is for Pyodide in a browser; here, write an async function and asyncio.run() it")
-    from pyodide.ffi import can_run_sync
-    from pyodide.ffi import run_sync as suspend
-
     if not can_run_sync():
         _refuse(
             awaitable,
             "Python cannot be suspended here: this browser has no JavaScript Promise Integration (JSPI), as WebKit, "
-            "or JavaScript called Python synchronously. Call it with pyodide.runPythonAsync(), or use await",
+            "or JavaScript called Python synchronously, or this goes on right after an awaited verb. Call it with "
+            "pyodide.runPythonAsync(), call pymailbox.set_suspendable(True) before the verb, or use await",
         )
     result: T = suspend(_wait_for(awaitable))
     return result

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -41,17 +39,6 @@ async def load_engine() -> Any:
             )
         _loaded = _handed_over() or await _load_from_wheel()
     return _loaded
-
-
-@contextmanager
-def our_errors() -> Generator[None]:
-    """Turns an error of the engine into the class of the same name, with the browser's own as its cause."""
-    from pyodide.ffi import JsException
-
-    try:
-        yield
-    except JsException as error:
-        raise error_of(error) from error
 
 
 def error_of(js_error: Any) -> MailboxError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any, Self
 from urllib.parse import quote
 from uuid import UUID
@@ -18,8 +18,8 @@ from ..._arguments import Options, PreparedMessage
 from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
 from ..._location import Location, require_name
 from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
-from .answers import Answer, forget, hear, unanswered
-from .engine import load_engine, our_errors
+from .completions import CallFuture, Completions, completions_of
+from .engine import load_engine
 from .frames import pack_ids, pack_messages, pack_whole, unpack_batch, unpack_dead_letters, unpack_ids, unpack_whole
 
 _DEAD = -1
@@ -31,12 +31,16 @@ _STATUS_CODES = {None: None, MessageStatus.QUEUED: 0, MessageStatus.INFLIGHT: 1}
 class IndexedDbMailbox(EmbeddedMailbox):
     """A mailbox in the origin's IndexedDB, shared by all its tabs and workers; made by ``open_mailbox``."""
 
-    def __init__(self, name: str, options: Options, js_handle: Any, js_caller: Any) -> None:
+    def __init__(self, name: str, options: Options, js_handle: Any, completions: Completions) -> None:
         from pyodide.ffi import to_js
 
         super().__init__(name, options)
         self._js_handle = js_handle
-        self._js_caller = js_caller
+        self._completions = completions
+        js_verbs = completions.js_dispatcher.verbsOf(js_handle)
+        # each is looked up once, and not with every call
+        self._js_call, self._js_claim = js_verbs.call, js_verbs.claim
+        self._js_enqueue, self._js_remove = js_verbs.enqueue, js_verbs.remove
         self._js_observer: Any = None
         self._js_leaver: Any = None
         self._leaving: list[Callable[[], None]] = []
@@ -46,6 +50,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
     async def open_at(cls, location: Location, options: Options) -> Self:
         name = require_name(location)
         js_engine = await load_engine()
+        completions = completions_of(js_engine)
         js_opening = js_engine.MailboxHandle.beginToOpen(
             name,
             options.durability,
@@ -54,153 +59,145 @@ class IndexedDbMailbox(EmbeddedMailbox):
             options.lease * 1000,
         )
         try:
-            with our_errors():
-                js_handle = await js_opening.handle
+            js_handle = await completions.follow(js_opening.handle)
         except (asyncio.CancelledError, GeneratorExit):
             js_opening.abandon()
             raise
-        return cls(name, options, js_handle, js_engine.caller(js_handle, _js_hear()))
+        return cls(name, options, js_handle, completions)
 
     @classmethod
     async def list_at(cls, location: Location) -> list[str]:
         js_engine = await load_engine()
-        with our_errors():
-            return sorted((await js_engine.listMailboxes()).to_py())
+        return sorted(await completions_of(js_engine).follow(js_engine.listMailboxes()))
 
     @classmethod
     async def delete_at(cls, location: Location) -> bool:
         js_engine = await load_engine()
-        with our_errors():
-            # as a URL: in JavaScript, too, a plain name that looks like one would be taken for one
-            return bool(await js_engine.deleteMailbox(f"indexeddb://{quote(require_name(location), safe='')}"))
+        # as a URL: in JavaScript, too, a plain name that looks like one would be taken for one
+        js_deleted = js_engine.deleteMailbox(f"indexeddb://{quote(require_name(location), safe='')}")
+        return bool(await completions_of(js_engine).follow(js_deleted))
 
     @property
     def _database(self) -> Hashable:
         return IndexedDbMailbox
 
-    async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
-        js_ids, depth = await self._ask("enqueue", self._to_js(pack_messages(messages)))
-        return Enqueued(unpack_ids(js_ids.to_bytes()), depth)
+    def _call(self, verb: str, *js_args: Any, convert: Callable[[Any], Any] | None = None) -> CallFuture:
+        """Calls a verb of the engine, now; what it comes to is made Python's by ``convert``."""
+        call_id, future = self._completions.begin(convert)
+        self._js_call(call_id, verb, *js_args)
+        return future
+
+    def _store(self, messages: list[PreparedMessage]) -> CallFuture:
+        js_frames = self._completions.js_bytes(pack_messages(messages))
+        call_id, future = self._completions.begin(_enqueued)
+        self._js_enqueue(call_id, js_frames)
+        return future
 
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
-        ticket, answer = unanswered()
-        early_ticket = None
-        if ack is None:
-            js_claim = self._js_caller.claim(ticket, limit, wait * 1000)
-        else:
-            if wait and (on_commit := ack.on_commit):
-                # it waits only if the first look finds nothing: then what that acknowledged is told before
-                early_ticket, early = unanswered()
-                early.add_done_callback(lambda told: on_commit(int(told.result()[0])))
-            js_ids = self._to_js(pack_ids(ack.ids))
-            js_claim = self._js_caller.claim(ticket, limit, wait * 1000, js_ids, ack.held_only, early_ticket)
+        if ack is not None:
+            return await self._remove_and_claim(limit, wait, ack)
+        call_id, future = self._completions.begin(_unpack_batch)
+        js_claim = self._js_claim(call_id, limit, wait * 1000)
+        records: list[MessageRecord] = await self._claimed(js_claim, future)
+        return records
+
+    async def _remove_and_claim(self, limit: int, wait: float, ack: AckFirst) -> list[MessageRecord]:
+        early_id = None
+        if wait and (on_commit := ack.on_commit):
+            # it waits only if the first look finds nothing: then what that acknowledged is told before
+            early_id, early = self._completions.begin(int)
+            early.add_done_callback(lambda told: on_commit(told.result()))
+        js_ids = self._js_ids(ack.ids)
+        call_id, future = self._completions.begin()
+        js_claim = self._js_claim(call_id, limit, wait * 1000, js_ids, ack.held_only, early_id)
         try:
-            js_batch, acked = await answer
+            js_batch, acked = await self._claimed(js_claim, future)
+        finally:
+            told_early = early_id is not None and not self._completions.forget(early_id)
+        if ack.on_commit is not None and not told_early:
+            ack.on_commit(int(acked))
+        return _unpack_batch(js_batch)
+
+    async def _claimed(self, js_claim: Any, future: CallFuture) -> Any:
+        try:
+            return await future
         except asyncio.CancelledError:
             # whoever hears of it finds the messages in the queue again; cancelled once more, they still go there
             await js_claim.undo()
             raise
-        finally:
-            told_early = early_ticket is not None and not forget(early_ticket)
-        if ack is not None and ack.on_commit is not None and not told_early:
-            ack.on_commit(int(acked))
-        return unpack_batch(js_batch.to_bytes())
 
     async def _release(self, ids: list[UUID]) -> None:
-        await self._ask("release", self._to_js(pack_ids(ids)))
+        await self._call("release", self._js_ids(ids))
 
-    async def _remove(self, ids: list[UUID]) -> int:
-        removed, _ = await self._ask("remove", self._to_js(pack_ids(ids)))
-        return int(removed)
+    def _remove(self, ids: list[UUID]) -> CallFuture:
+        js_ids = self._js_ids(ids)
+        call_id, future = self._completions.begin(int)
+        self._js_remove(call_id, js_ids)
+        return future
 
-    async def _remove_held(self, ids: list[UUID]) -> int:
-        settled, _ = await self._ask("settle", self._to_js(pack_ids(ids)))
-        return int(settled)
+    def _remove_held(self, ids: list[UUID]) -> CallFuture:
+        return self._call("settle", self._js_ids(ids), convert=int)
 
-    def _ask(self, verb: str, *js_given: Any) -> Answer:
-        """Calls a verb of the engine, now; its answer is a pair."""
-        ticket, answer = unanswered()
-        self._js_caller.ask(ticket, verb, *js_given)
-        return answer
+    def _js_ids(self, ids: list[UUID]) -> Any:
+        return self._completions.js_bytes(pack_ids(ids))
 
     async def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:
         js_targets = [target._js_handle for target, _ in sends if isinstance(target, IndexedDbMailbox)]
         js_frames = self._to_js(pack_messages(message for _, message in sends))
-        with our_errors():
-            js_depths = await self._js_handle.removeAndSend(
-                self._to_js(message_id.bytes), self._to_js(js_targets), js_frames
-            )
-        return None if js_depths is None else js_depths.to_py()
+        depths = await self._call("removeAndSend", self._js_ids([message_id]), self._to_js(js_targets), js_frames)
+        return None if depths is None else list(depths)
 
-    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
-        with our_errors():
-            failed: bool | str = await self._js_handle.fail(self._to_js(message_id.bytes), delay_ms, error)
-        return failed
+    def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> CallFuture:
+        return self._call("fail", self._js_ids([message_id]), delay_ms, error)
 
-    async def _bury(self, message_id: UUID, reason: str) -> bool:
-        with our_errors():
-            return bool(await self._js_handle.bury(self._to_js(message_id.bytes), reason))
+    def _bury(self, message_id: UUID, reason: str) -> CallFuture:
+        return self._call("bury", self._js_ids([message_id]), reason)
 
     async def _list_dead(self, limit: int) -> list[DeadLetter]:
-        with our_errors():
-            js_batch, deaths = await self._js_handle.deadLetters(limit)
+        js_batch, deaths = await self._call("deadLetters", limit)
         return unpack_dead_letters(js_batch.to_bytes(), deaths)
 
-    async def _redrive(self, message_id: UUID) -> int | None:
-        with our_errors():
-            depth: int | None = await self._js_handle.redrive(self._to_js(message_id.bytes))
-        return depth
+    def _redrive(self, message_id: UUID) -> CallFuture:
+        return self._call("redrive", self._js_ids([message_id]))
 
-    async def _discard(self, message_id: UUID) -> bool:
-        with our_errors():
-            return bool(await self._js_handle.discard(self._to_js(message_id.bytes)))
+    def _discard(self, message_id: UUID) -> CallFuture:
+        return self._call("discard", self._js_ids([message_id]))
 
-    async def _recover(self) -> int:
-        with our_errors():
-            return int(await self._js_handle.recover())
+    def _recover(self) -> CallFuture:
+        return self._call("recover")
 
     async def _count(self) -> MailboxStats:
-        with our_errors():
-            dead, inflight, *queued = (await self._js_handle.count()).to_py()
+        dead, inflight, *queued = await self._call("count")
         return MailboxStats(sum(queued), inflight, dict(zip(MessagePriority, queued, strict=True)), dead)
 
-    async def _look(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
-        with our_errors():
-            js_batch = await self._js_handle.peek(limit, _STATUS_CODES[status])
-        return unpack_batch(js_batch.to_bytes())
+    def _look(self, limit: int, status: MessageStatus | None) -> CallFuture:
+        return self._call("peek", limit, _STATUS_CODES[status], convert=_unpack_batch)
 
-    async def _delete_queued(self) -> int:
-        with our_errors():
-            return int(await self._js_handle.purge())
+    def _delete_queued(self) -> CallFuture:
+        return self._call("purge", convert=int)
 
     async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
-        with our_errors():
-            js_batch, details, next_one, end = await self._js_handle.readSection(
-                _DEAD if section is None else int(section), after, until
-            )
+        section_code = _DEAD if section is None else int(section)
+        js_batch, details, next_one, end = await self._call("readSection", section_code, after, until)
         return Page(unpack_whole(js_batch.to_bytes(), details), int(next_one), int(end))
 
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         frames, details = pack_whole(messages)
-        with our_errors():
-            js_stored, depth = await self._js_handle.adopt(self._to_js(frames), details)
+        js_stored, depth = await self._call("adopt", self._to_js(frames), details)
         return [bool(stored) for stored in js_stored.to_bytes()], depth
 
     async def _report(self) -> StorageReport:
-        with our_errors():
-            persistent, usage, quota, wiped = await self._js_handle.storageReport()
+        persistent, usage, quota, wiped = await self._call("storageReport")
         return StorageReport(self._options.durability, persistent, usage, quota, wiped)
 
-    async def _persist(self) -> bool:
-        with our_errors():
-            return bool(await self._js_handle.requestPersistence())
+    def _persist(self) -> CallFuture:
+        return self._call("requestPersistence")
 
     async def _release_and_close(self) -> None:
         self._stop_listening()
-        with our_errors():
-            await self._js_handle.close()
+        await self._call("close")
 
     def _abandon(self) -> None:
         self._stop_listening()
@@ -242,11 +239,13 @@ def _call_all(functions: list[Callable[[], None]]) -> None:
         function()
 
 
-@cache
-def _js_hear() -> Any:
-    from pyodide.ffi import create_proxy
+def _enqueued(completed: tuple[Any, int | None]) -> Enqueued:
+    js_ids, depth = completed
+    return Enqueued(unpack_ids(js_ids.to_bytes()), depth)
 
-    return create_proxy(hear)
+
+def _unpack_batch(js_batch: Any) -> list[MessageRecord]:
+    return unpack_batch(js_batch.to_bytes())
 
 
 def _proxy_of(observe: weakref.WeakMethod[Callable[[int], None]]) -> Any:

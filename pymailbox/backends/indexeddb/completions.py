@@ -1,0 +1,295 @@
+"""How a task waits for what its call of the engine comes to; ``js/completions.js`` is the other end.
+
+Whoever waits goes on within the call in which the engine delivers completions, and not a turn of the event loop later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import CancelledError, InvalidStateError
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from contextvars import Context, copy_context
+from itertools import count
+from typing import Any, Final
+
+from ..._location import IN_PYODIDE
+from ..._suspension import suspension_is_wanted
+from .engine import error_of
+
+if IN_PYODIDE:
+    from pyodide.ffi import can_run_sync
+else:
+
+    def can_run_sync() -> bool:
+        return False
+
+
+_ONE: Final = -1
+"""What stands for the length of a value that is no array; as in JavaScript."""
+
+_LONG: Final = -2
+"""What stands for the length of an array that comes whole."""
+
+_PENDING: Final = 0
+_CANCELLED: Final = 1
+_FAILED: Final = 2
+_DONE: Final = 3
+
+_LARGEST_BUFFER: Final = 8 * 1024
+"""Bytes that are handed over in a buffer which is used again."""
+
+_BUFFERS: Final = 64
+"""Buffers that are kept at most."""
+
+
+_Callback = Callable[[Any], object]
+
+
+class CallFuture:
+    """What a call comes to, or its error.
+
+    For asyncio it is as good as its own future, and takes a third of the time: it has what tasks, ``wait_for``,
+    ``gather`` and ``shield`` ask a future for. Only its completion does not go through the event loop.
+    """
+
+    __slots__ = (
+        "_asyncio_future_blocking",
+        "_callback",
+        "_context",
+        "_convert",
+        "_loop",
+        "_more",
+        "_outcome",
+        "_state",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, convert: Callable[[Any], Any] | None = None) -> None:
+        self._asyncio_future_blocking = False
+        self._loop = loop
+        self._convert = convert
+        self._state = _PENDING
+        self._outcome: Any = None
+        self._callback: _Callback | None = None
+        self._context: Context | None = None
+        self._more: list[tuple[_Callback, Context]] | None = None
+        """Callbacks after the first; there is hardly ever one."""
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        try:
+            if self._state == _PENDING:
+                self._asyncio_future_blocking = True
+                yield self
+            if self._state == _DONE:
+                return self._outcome
+            return self.result()
+        finally:
+            del self  # which an error that is raised here would keep alive, and it the error
+
+    __iter__ = __await__
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def done(self) -> bool:
+        return self._state != _PENDING
+
+    def cancelled(self) -> bool:
+        return self._state == _CANCELLED
+
+    def result(self) -> Any:
+        if self._state == _DONE:
+            return self._outcome
+        error = self.exception()
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del self, error
+
+    def exception(self) -> BaseException | None:
+        if self._state == _PENDING:
+            raise InvalidStateError("the call is still under way")
+        if self._state == _CANCELLED:
+            raise self._make_cancelled_error()
+        return self._outcome if self._state == _FAILED else None
+
+    def add_done_callback(self, fn: _Callback, /, *, context: Context | None = None) -> None:
+        if context is None:
+            context = copy_context()
+        if self._state != _PENDING:
+            self._loop.call_soon(fn, self, context=context)
+        elif self._callback is None:
+            self._callback, self._context = fn, context
+        else:
+            self._more = [*(self._more or ()), (fn, context)]
+
+    def remove_done_callback(self, fn: _Callback, /) -> int:
+        callbacks = self._take_callbacks()
+        kept = [(callback, context) for callback, context in callbacks if callback != fn]
+        if kept:
+            (self._callback, self._context), *more = kept
+            self._more = more or None
+        return len(callbacks) - len(kept)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        if self._state != _PENDING:
+            return False
+        self._state, self._outcome = _CANCELLED, msg
+        for fn, context in self._take_callbacks():
+            self._loop.call_soon(fn, self, context=context)
+        return True
+
+    def _complete(self, state: int, outcome: Any) -> list[tuple[_Callback, Context]]:
+        """Sets what the call came to; returns who is to be told."""
+        self._state, self._outcome = state, outcome
+        return self._take_callbacks()
+
+    def _take_callbacks(self) -> list[tuple[_Callback, Context]]:
+        if self._callback is None:
+            return []
+        assert self._context is not None
+        callbacks = [(self._callback, self._context), *(self._more or ())]
+        self._callback = self._context = self._more = None
+        return callbacks
+
+    # -- what asyncio.gather asks for that is cancelled in its hands
+
+    @property
+    def _cancel_message(self) -> Any:
+        return self._outcome if self._state == _CANCELLED else None
+
+    def _make_cancelled_error(self) -> CancelledError:
+        return CancelledError() if self._outcome is None else CancelledError(self._outcome)
+
+
+class Completions:
+    """The calls of one engine that are under way."""
+
+    def __init__(self) -> None:
+        self.js_dispatcher: Any = None
+        self._can_suspend = False
+        self._suspendable = False
+        """Whether the engine calls in the way that lets whoever goes on be suspended."""
+        self._ids = count()
+        self._pending: dict[int, CallFuture] = {}
+        self._ready: deque[tuple[CallFuture, _Callback, Context]] = deque()
+        """Who can go on."""
+        self._js_buffers: dict[int, Any] = {}
+
+    def connect(self, js_engine: Any) -> None:
+        from pyodide.ffi import create_proxy
+
+        self._js_engine = js_engine  # an id is given again when its object is gone
+        self.js_dispatcher = js_engine.Dispatcher.new(create_proxy(self.on_completions))
+        self._can_suspend = self.js_dispatcher.canSuspend
+
+    def begin(self, convert: Callable[[Any], Any] | None = None) -> tuple[int, CallFuture]:
+        """A call that is about to be made: its id, and what it comes to, which ``convert`` makes Python's."""
+        call_id = next(self._ids)
+        future = self._pending[call_id] = CallFuture(asyncio.get_running_loop(), convert)
+        return call_id, future
+
+    def forget(self, call_id: int) -> bool:
+        """What is told of this call from now on is not heard; False if it has been."""
+        return self._pending.pop(call_id, None) is not None
+
+    def follow(self, js_promise: Any) -> CallFuture:
+        """What a promise of the engine comes to."""
+        call_id, future = self.begin()
+        self.js_dispatcher.follow(call_id, js_promise)
+        return future
+
+    def js_bytes(self, data: bytes) -> Any:
+        """Bytes to be given to a call, and to nothing else: a small buffer is used again."""
+        from pyodide.ffi import to_js
+
+        size = len(data)
+        if not 0 < size <= _LARGEST_BUFFER:
+            return to_js(data)
+        js_buffer = self._js_buffers.get(size)
+        if js_buffer is None:
+            if len(self._js_buffers) == _BUFFERS:
+                del self._js_buffers[next(iter(self._js_buffers))]
+            js_buffer = self._js_buffers[size] = self.js_dispatcher.buffer(size)
+        js_buffer.assign(data)
+        return js_buffer
+
+    def on_completions(self, *completions: Any) -> bool:
+        """For the engine: what calls came to; see ``OnCompletions`` there."""
+        suspendable = self._can_suspend and suspension_is_wanted()
+        if suspendable is not self._suspendable:
+            self.js_dispatcher.suspendable = self._suspendable = suspendable
+            if suspendable:
+                return True
+        self._complete(completions)
+        if len(self._ready) > 1 and can_run_sync():
+            # one that is suspended before it ends must not keep the others
+            _soon(self._ready[-1][0]._loop, self._go_on)
+        self._go_on()
+        return False
+
+    def _complete(self, completions: tuple[Any, ...]) -> None:
+        # a frame of its own, which is gone when anybody goes on: in theirs, an error would keep itself alive
+        at, end = 0, len(completions)
+        while at < end:
+            future = self._pending.pop(completions[at], None)
+            js_error, length = completions[at + 1], completions[at + 2]
+            at += 3
+            if length < 0:
+                value = completions[at]
+                at += 1
+            else:
+                value = completions[at : at + length]
+                at += length
+            if future is None or future._state != _PENDING:
+                continue  # it was forgotten, or cancelled
+            state = _DONE
+            try:
+                if js_error is not None:
+                    state, value = _FAILED, error_of(js_error)
+                else:
+                    if length == _LONG:
+                        value = value.to_py()
+                    if future._convert is not None:
+                        value = future._convert(value)
+            except Exception as error:
+                state, value = _FAILED, error
+            self._ready.extend((future, fn, context) for fn, context in future._complete(state, value))
+
+    def _go_on(self) -> None:
+        while self._ready:
+            future, fn, context = self._ready.popleft()
+            loop = future._loop
+            if asyncio._get_running_loop() is not loop or asyncio.current_task(loop) is not None:
+                _soon(loop, fn, future, context=context)
+                continue
+            try:
+                context.run(fn, future)
+            except BaseException as error:
+                # an end of the whole program; the loop knows what to do
+                _soon(loop, _raise, error)
+            finally:
+                del future, fn, context  # which the traceback of an error would keep
+
+
+_of_engines: dict[int, Completions] = {}
+"""By the ids of their JavaScript modules; there is more than one engine in tests only."""
+
+
+def completions_of(js_engine: Any) -> Completions:
+    completions = _of_engines.get(js_engine.js_id)
+    if completions is None:
+        completions = _of_engines[js_engine.js_id] = Completions()
+        completions.connect(js_engine)
+    return completions
+
+
+def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *given: Any, context: Any = None) -> None:
+    with suppress(RuntimeError):  # the loop is closed, and nobody waits there any more
+        loop.call_soon(callback, *given, context=context)
+
+
+def _raise(error: BaseException) -> None:
+    raise error

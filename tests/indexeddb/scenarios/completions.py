@@ -1,0 +1,206 @@
+"""Whoever waited for the engine goes on as after any other wait, or as quickly as can be."""
+
+import asyncio
+import gc
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pyodide.ffi
+from pyodide.ffi import can_run_sync
+
+import pymailbox
+from pymailbox import Mailbox, UnsupportedError, _suspension, open_mailbox, set_suspendable
+
+
+@asynccontextmanager
+async def suspendable(wanted: bool | None) -> AsyncIterator[bool]:
+    """Set for a while; whether Python can be suspended in this browser at all."""
+    await asyncio.sleep(0)
+    set_suspendable(wanted)
+    try:
+        yield can_run_sync()
+    finally:
+        set_suspendable(None)
+
+
+async def check_task_that_goes_on_can_be_suspended() -> None:
+    async with suspendable(True) as can, await open_mailbox("suspended") as mailbox:
+
+        async def call() -> None:
+            await mailbox.enqueue(b"me", b"hello")
+            assert can_run_sync() == can
+            (message,) = await mailbox.dequeue()
+            assert can_run_sync() == can
+            if can:
+                assert pymailbox.run_sync(mailbox.status()).inflight_messages == 1
+                _sleep()
+            await mailbox.ack(message.id)
+            assert can_run_sync() == can
+
+        await asyncio.create_task(call())
+        assert (await mailbox.status()).inflight_messages == 0
+
+
+async def check_task_that_goes_on_at_once_cannot() -> None:
+    async with suspendable(False), await open_mailbox("direct") as mailbox:
+        await mailbox.enqueue(b"me", b"hello")
+        assert not can_run_sync()
+        _sleep()  # which blocks
+        error = _refusal(mailbox)
+        assert "set_suspendable" in str(error)
+        assert await mailbox.purge() == 1
+        await asyncio.sleep(0)
+        if can_run_sync():
+            assert pymailbox.run_sync(mailbox.status()).queued_messages == 0
+
+
+async def check_way_is_changed_while_calls_are_under_way() -> None:
+    async with suspendable(False) as can, await open_mailbox("changed") as mailbox:
+
+        async def store(number: int) -> bool:
+            await mailbox.enqueue(b"me", bytes([number]))
+            suspendable: bool = can_run_sync()
+            return suspendable
+
+        async def stored_as(wanted: bool) -> list[bool]:
+            calls = [asyncio.ensure_future(store(number)) for number in range(4)]
+            await asyncio.sleep(0)
+            set_suspendable(wanted)
+            return await asyncio.gather(*calls)
+
+        assert await stored_as(True) == [can] * 4
+        assert await stored_as(True) == [can] * 4
+        # these were begun when the other way was wanted, and may still go on in it
+        assert len(await stored_as(False)) == 4
+        assert await stored_as(False) == [False] * 4
+        assert await mailbox.purge() == 16
+
+
+async def check_program_that_fetches_run_sync_can_be_suspended() -> None:
+    for fetch in (lambda: pymailbox.run_sync, lambda: {"mine": pyodide.ffi.run_sync}):
+        async with _unused_so_far() as can, await open_mailbox("fetched") as mailbox:
+            await mailbox.enqueue(b"me", b"hello")
+            assert not can_run_sync()
+            fetched: Any = fetch()
+            await mailbox.enqueue(b"me", b"hello")
+            assert can_run_sync() == can
+            del fetched
+            assert await mailbox.purge() == 2
+            assert can_run_sync() == can, "who has had it once may fetch it again"
+
+
+async def check_program_that_waits_without_await_is_found_out() -> None:
+    async with _unused_so_far() as can, await open_mailbox("found out") as mailbox:
+        if not can:
+            return
+        await mailbox.enqueue(b"me", b"hello")
+        assert not can_run_sync()
+        await asyncio.sleep(0)
+        pyodide.ffi.run_sync(mailbox.enqueue(b"me", b"hello"))
+        await mailbox.enqueue(b"me", b"hello")
+        assert can_run_sync()
+        assert await mailbox.purge() == 3
+
+
+async def check_task_that_is_suspended_keeps_no_other_from_going_on() -> None:
+    async with suspendable(True) as can, await open_mailbox("shared") as mailbox:
+        if not can:
+            return
+        others = asyncio.Event()
+
+        async def first() -> None:
+            await mailbox.enqueue(b"me", b"first")
+            pymailbox.run_sync(others.wait())
+
+        async def second() -> None:
+            await mailbox.enqueue(b"me", b"second")
+            others.set()
+
+        async with asyncio.timeout(30):
+            await asyncio.gather(first(), second())
+        assert await mailbox.purge() == 2
+
+
+async def check_task_that_is_suspended_meanwhile_is_not_disturbed() -> None:
+    async with suspendable(False) as can, await open_mailbox("meanwhile") as mailbox:
+        if not can:
+            return
+        current = asyncio.current_task()
+        store = asyncio.ensure_future(_store_many(mailbox))
+        await asyncio.sleep(0)
+        assert pymailbox.run_sync(asyncio.wait_for(store, 30)) == store.get_name()
+        assert asyncio.current_task() is current
+        assert await mailbox.purge() == 20
+
+
+async def check_cancelled_call_is_forgotten_and_done_all_the_same() -> None:
+    for wanted in (True, False):
+        async with suspendable(wanted), await open_mailbox("cancelled") as mailbox:
+            calls = [asyncio.ensure_future(mailbox.enqueue(b"me", bytes([i]))) for i in range(3)]
+            await asyncio.sleep(0)
+            calls[1].cancel()
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            assert isinstance(results[1], asyncio.CancelledError)
+            messages = await mailbox.dequeue()
+            assert [message.payload for message in messages] == [b"\0", b"\1", b"\2"]
+            assert await mailbox.ack_many(message.id for message in messages) == 3
+
+
+async def check_bytes_of_one_call_are_not_those_of_the_next() -> None:
+    async with await open_mailbox("bytes") as mailbox:
+        # many sizes, each twice, and all calls under way before the first is stored
+        payloads = [bytes([size % 251, turn]) * (size + 1) for size in range(0, 9000, 97) for turn in (0, 1)]
+        ids = await asyncio.gather(*(mailbox.enqueue(b"", payload) for payload in payloads))
+        messages = await mailbox.dequeue(len(payloads))
+        assert [message.payload for message in messages] == payloads
+        assert [message.id for message in messages] == ids
+        removed = await asyncio.gather(*(mailbox.ack(message_id) for message_id in (*ids, *ids)))
+        assert removed == [True] * len(ids) + [False] * len(ids)
+
+
+async def check_nack_tells_a_consumer_whether_it_made_a_dead_letter() -> None:
+    async with await open_mailbox("told", max_deliveries=2) as mailbox:
+        message_id = await mailbox.enqueue(b"", b"x")
+        await mailbox.dequeue()
+        assert await mailbox._nack(message_id, error="first") is True
+        await mailbox.dequeue()
+        reason = await mailbox._nack(message_id, error="second")
+        (letter,) = await mailbox.dead_letters()
+        assert reason == letter.reason, reason
+        assert await mailbox._nack(message_id) is False
+
+
+def _sleep() -> None:
+    time.sleep(0.001)
+
+
+def _refusal(mailbox: Mailbox) -> UnsupportedError:
+    try:
+        pymailbox.run_sync(mailbox.status())
+    except UnsupportedError as error:
+        return error
+    raise AssertionError("it was suspended")
+
+
+async def _store_many(mailbox: Mailbox) -> str:
+    """The name of the task that it has run in."""
+    for _ in range(10):
+        await asyncio.gather(mailbox.enqueue(b"me", b"x"), mailbox.enqueue(b"me", b"y"))
+    task = asyncio.current_task()
+    assert task is not None
+    return task.get_name()
+
+
+@asynccontextmanager
+async def _unused_so_far() -> AsyncIterator[bool]:
+    """As in a program that has never fetched ``run_sync``, though this one has."""
+    _suspension._seen_in_use, _suspension._references = False, 0
+    # whoever fetches it again imports it anew
+    vars(pymailbox).pop("_run_sync", None)
+    sys.modules.pop("pymailbox._run_sync", None)
+    gc.collect()
+    async with suspendable(None) as can:
+        yield can
