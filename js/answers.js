@@ -33,10 +33,10 @@ export function caller(handle, hear) {
       follow(ticket, /** @type {any} */ (handle)[verb](...given));
     },
 
-    /** As the handle's `claim`. @param {number} ticket @param {number} limit @param {number} wait */
+    /** As the handle's `claim`; the answer says too how many lives of the handle are over. @param {number} ticket @param {number} limit @param {number} wait */
     claim(ticket, limit, wait) {
       const claim = handle.claim(limit, wait);
-      follow(ticket, claim.batch);
+      follow(ticket, claim.batch.then((batch) => [batch, handle.livesOver]));
       return claim;
     },
   };

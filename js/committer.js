@@ -90,6 +90,11 @@ export class Committer {
     }
   }
 
+  /** Has every mailbox read before it is written: this context may have been away, or lost what its rights rest on. */
+  forgetRights() {
+    this.#tenures.renew();
+  }
+
   async #run() {
     this.#running = true;
     while (this.#waiting.length > 0) {
