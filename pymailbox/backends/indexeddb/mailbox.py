@@ -83,15 +83,24 @@ class IndexedDbMailbox(EmbeddedMailbox):
         return Enqueued(unpack_ids(js_ids.to_bytes()), depth)
 
     async def _claim(self, limit: int, wait: float) -> list[MessageRecord]:
-        ticket, answer = unanswered()
-        js_claim = self._js_caller.claim(ticket, limit, wait * 1000)
-        try:
-            js_batch, _ = await answer
-        except asyncio.CancelledError:
-            # whoever hears of it finds the messages in the queue again; cancelled once more, they still go there
-            await js_claim.undo()
-            raise
-        return unpack_batch(js_batch.to_bytes())
+        deadline = self._loop.time() + wait
+        while True:
+            ticket, answer = unanswered()
+            js_claim = self._js_caller.claim(ticket, limit, wait * 1000)
+            try:
+                js_batch, lives_over = await answer
+            except asyncio.CancelledError:
+                # whoever hears of it finds the messages in the queue again; cancelled once more, they still go there
+                await js_claim.undo()
+                raise
+            if lives_over == self._lives_over:
+                return unpack_batch(js_batch.to_bytes())
+            # on its way here the messages were given back: the page was frozen, or left for a moment
+            wait = max(0.0, deadline - self._loop.time())
+
+    @property
+    def _lives_over(self) -> int:
+        return int(self._js_handle.livesOver)
 
     async def _release(self, ids: list[UUID]) -> None:
         await self._ask("release", self._to_js(pack_ids(ids)))
@@ -206,12 +215,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
         if self._js_leaver is None:
             # the list, not the handle: a function for JavaScript must not keep the mailbox alive
             self._js_leaver = create_proxy(partial(_call_all, self._leaving))
-            self._js_handle.onDeparture = self._js_leaver
+            self._js_handle.onLifeOver = self._js_leaver
 
         def forget() -> None:
             self._leaving.remove(left)
             if not self._leaving and self._js_leaver is not None:
-                self._js_handle.onDeparture = None
+                self._js_handle.onLifeOver = None
                 self._js_leaver.destroy()
                 self._js_leaver = None
 

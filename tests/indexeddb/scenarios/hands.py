@@ -24,7 +24,7 @@ PATIENCE = 60.0
 SCENARIO_SECONDS = 240.0
 """When a scenario counts as hanging."""
 
-NO_SLOW_POLL = {"mailbox.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1e9"}}
+NO_SLOW_POLL = {"coordination/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1e9"}}
 """A context where only news wake those who wait; see ``new_context``."""
 
 _FOREIGN = """
@@ -134,6 +134,11 @@ def leave_page() -> None:
                 : new Event("pagehide")
         )
     """)
+
+
+def come_back() -> None:
+    """Tells the engines here that the page goes on after all."""
+    script("globalThis.dispatchEvent(new Event('pageshow'))")
 
 
 async def drain(mailbox: Mailbox, limit: int = 500) -> list[MessageRecord]:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -270,9 +270,13 @@ class TakesEveryHandOutForOne(AcksWhateverWasHandled):
     def consume(self, handler: Any, **options: Any) -> Consumer:
         consumer = super().consume(handler, **options)
         holds = consumer._holds._holds
-        consumer._holds.add = lambda records: holds.update(  # type: ignore[method-assign]
-            (record.id, Hold(record)) for record in records
-        )
+
+        def add(records: Iterable[MessageRecord]) -> list[MessageRecord]:
+            added = list(records)
+            holds.update((record.id, Hold(record)) for record in added)
+            return added
+
+        consumer._holds.add = add  # type: ignore[method-assign]
         return consumer
 
 
