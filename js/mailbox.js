@@ -118,7 +118,9 @@ export class MailboxHandle {
     this.#wipedBefore = seenIn !== undefined && seenIn !== connection.birth;
     noteSeen(this.mailbox, connection.birth);
     if (stored === undefined) await this.#submit(async (commit) => commit.changed(this.mailbox));
-    else if (notes > 0 || this.#strangersIn(stored).size > 0 || knownNotes().length > 0) await this.recovery.look();
+    else if (this.#strangersIn(stored).size > 0) await this.recovery.look();
+    // of other mailboxes, too: those of one that is no more are nobody else's to clear away
+    if (notes > 0 || knownNotes().length > 0) await this.recovery.takeBack(new Map());
     const gone = await goneAmongContexts(revoked);
     if (gone.size > 0) await this.#submit((commit) => pruneRevocations(commit.store("mailboxes"), gone));
   }

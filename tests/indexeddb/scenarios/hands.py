@@ -125,6 +125,30 @@ async def script_in_force(install: str) -> AsyncIterator[Any]:
         js_undo()
 
 
+@asynccontextmanager
+async def busy_storage() -> AsyncIterator[None]:
+    """A transaction of another script's that does not end, over all stores but that of the notes."""
+    async with script_in_force(
+        """() => {
+          let busy = true;
+          const opening = indexedDB.open("pymailbox");
+          opening.onsuccess = () => {
+            const database = opening.result;
+            const stores = [...database.objectStoreNames].filter((name) => name !== "departed");
+            const transaction = database.transaction(stores, "readwrite");
+            const store = transaction.objectStore("meta");
+            const again = () => { if (busy) store.get("birth").onsuccess = again; };
+            transaction.oncomplete = () => database.close();
+            again();
+            globalThis.busyOfTest = true;
+          };
+          return () => { busy = false; };
+        }"""
+    ):
+        await asyncio.sleep(0.1)
+        yield
+
+
 def leave_page() -> None:
     """Tells the engines here that the page is left, as the browser tells a page and a page its worker."""
     script("""
