@@ -90,8 +90,13 @@ export class Committer {
     }
   }
 
-  /** Has every mailbox read before it is written: this context may have been away, or lost what its rights rest on. */
-  forgetRights() {
+  /** Has every mailbox read before it is written: this context may be away for long, and lose what its rights rest on. */
+  suspendRights() {
+    this.#tenures.suspend();
+  }
+
+  /** Lets this context have rights again. */
+  renewRights() {
     this.#tenures.renew();
   }
 

@@ -55,13 +55,18 @@ export class Tenures {
     }
   }
 
-  /** Begins anew as another context: after a freeze, in a cache, or without its lock what is in memory is not to be trusted. */
-  renew() {
+  /** Ends all that this context may do, until it is renewed: what is in memory of a page in a cache is not to be trusted. */
+  suspend() {
     this.forget();
     this.#living = false;
     this.#release();
     this.#release = () => {};
     this.#context = randomName();
+  }
+
+  /** Begins anew as another context. */
+  renew() {
+    this.suspend();
     this.#live();
   }
 

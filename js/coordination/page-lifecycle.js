@@ -37,8 +37,8 @@ function leave() {
   const left = [...handles].flatMap((handle) => handle.releaseOnUnload());
   connection.writeAtOnce("departed", left);
   keepNotes(left);
-  // others may yet find that this context's locks are gone
-  committer.forgetRights();
+  // it asks for no other lock before it is back: a page that does is not kept in Chromium's back/forward cache
+  committer.suspendRights();
   for (const mailbox of new Set(left.map(([, mailbox]) => mailbox))) {
     notifier.tellOthers({ mailbox, notes: left.filter(([, of]) => of === mailbox) });
   }
@@ -63,7 +63,7 @@ function comeBack() {
   if (absence === undefined) return;
   absence.end();
   absence = undefined;
-  committer.forgetRights();
+  committer.renewRights();
   for (const handle of handles) handle.giveBackOwed();
 }
 

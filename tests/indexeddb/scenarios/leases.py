@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from tests.indexeddb.scenarios.hands import foreign, new_context, payloads, script_in_force
+from tests.indexeddb.scenarios.hands import eventually, foreign, new_context, payloads, script_in_force
 
 WITHOUT_LOCKS: Mapping[str, Mapping[str, str]] = {"coordination/locks.js": {"globalThis.navigator?.locks": "undefined"}}
 IMPATIENT = {**WITHOUT_LOCKS, "coordination/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}
@@ -112,6 +112,25 @@ async def check_longest_lease_beats_no_faster() -> None:
         await mailbox.dequeue()
         await asyncio.sleep(0.3)
         assert await foreign("return (await done(store('mailboxes').get('patient'))).claims[0].beat") == 0
+
+
+async def check_mailbox_that_never_runs_dry_gives_back_what_a_silent_holder_had() -> None:
+    here, there = await new_context(SILENT), await new_context(WITHOUT_LOCKS)
+    async with (
+        await here.open("never dry, silent", lease=0.3) as silent,
+        await there.open("never dry, silent") as mailbox,
+    ):
+        await silent.enqueue(b"s", b"silent one's")
+        await silent.dequeue()
+        await mailbox.enqueue(b"s", b"more")
+
+        async def came_back() -> bool:
+            await mailbox.enqueue(b"s", b"more")
+            (message,) = await mailbox.dequeue(1)
+            await mailbox.ack(message.id)
+            return message.payload == b"silent one's"
+
+        await eventually(came_back, "what a silent holder had")
 
 
 async def check_holder_that_was_taken_for_dead_yields_nothing_of_it() -> None:
