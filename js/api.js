@@ -366,9 +366,15 @@ export class Mailbox {
     const left = new AbortController();
     /** @type {MessageRecord[]} claimed and not yet yielded */
     const claimed = [];
+    let claimedIn = this.#handle.livesOver;
+    const dropWhatWentBack = () => {
+      if (claimedIn !== this.#handle.livesOver) claimed.length = 0;
+      claimedIn = this.#handle.livesOver;
+    };
     const leave = async () => {
       left.abort();
       signal?.removeEventListener("abort", abort);
+      dropWhatWentBack();
       const ids = claimed.splice(0).map(({ id }) => checkId(id));
       // a mailbox that closes gives back all that it holds itself
       if (this.#closing === undefined) await this.#handle.release(joined(ids));
@@ -385,10 +391,13 @@ export class Mailbox {
       signal?.throwIfAborted();
       if (this.#closing !== undefined) await leave();
       if (left.signal.aborted) return { done: true, value: undefined };
+      dropWhatWentBack();
       const first = claimed.shift();
       if (first !== undefined) return { done: false, value: first };
       try {
-        claimed.push(...(await this.#claim(this.#options.batchSize, Infinity, left.signal)));
+        const batch = await this.#claim(this.#options.batchSize, Infinity, left.signal);
+        dropWhatWentBack();
+        claimed.push(...batch);
       } catch (error) {
         if (!left.signal.aborted && !(error instanceof MailboxClosedError)) throw error;
       }

@@ -19,7 +19,7 @@ import { Stale } from "./tenures.js";
 /** @typedef {import("./types.js").LaneRun} LaneRun */
 /** @typedef {import("./types.js").Place} Place */
 /** @typedef {import("./types.js").Frame} Frame */
-/** @typedef {import("./signals.js").Listener} Listener */
+/** @typedef {import("./coordination/notifier.js").Listener} Listener */
 
 /** Delayed messages that one commit lets fall due; the rest follows with the next. */
 const FALLING_DUE = 1000;
@@ -31,10 +31,10 @@ const FALLING_DUE = 1000;
 const LARGE_VALUE = 16 * 1024 * 1024;
 
 export class Commit extends Reading {
-  /** What is to be heard once it is committed, by mailbox. @type {Map<string, {depth: number | undefined, informed: Listener[]}>} */
+  /** What is to be heard once it is committed, by mailbox. @type {Map<string, {depth: number | undefined, informed: Listener[], count: number}>} */
   news = new Map();
 
-  /** What is to be done after it for holders that had departed and are back with it. @type {Map<string, () => void>} */
+  /** What is to be done after it, by handles that gave back in it what they owed. @type {Map<object, () => void>} */
   returned = new Map();
 
   /** @type {Map<string, MailboxState>} */
@@ -135,13 +135,14 @@ export class Commit extends Reading {
   /**
    * There is something to claim.
    * @param {string} mailbox @param {number | undefined} depth the queued count if messages were stored
-   * @param {Listener[]} informed who learns it otherwise
+   * @param {Listener[]} informed who learns it otherwise @param {number} [count] how many messages
    */
-  announce(mailbox, depth, informed) {
+  announce(mailbox, depth, informed, count = 1) {
     const before = this.news.get(mailbox);
     this.news.set(mailbox, {
       depth: depth ?? before?.depth,
       informed: before === undefined ? informed : before.informed.filter((listener) => informed.includes(listener)),
+      count: (before?.count ?? 0) + count,
     });
   }
 

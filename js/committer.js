@@ -97,6 +97,16 @@ export class Committer {
     }
   }
 
+  /** Has every mailbox read before it is written: this context may be away for long, and lose what its rights rest on. */
+  suspendRights() {
+    this.#tenures.suspend();
+  }
+
+  /** Lets this context have rights again. */
+  renewRights() {
+    this.#tenures.renew();
+  }
+
   async #run() {
     this.#running = true;
     while (this.#waiting.length > 0) {

@@ -77,24 +77,20 @@ export class Dispatcher {
       remove: (callId, ids) => this.follow(callId, handle.remove(own(ids))),
 
       /**
-       * As the handle's `claim`; with what it acknowledges first its value is a pair, the batch and how many that removed.
+       * As the handle's `claim`. Its value is the batch, how many lives of the handle are over, and how many messages were
+       * removed that it acknowledges first.
        * @param {number} callId @param {number} limit @param {number} wait
        * @param {Uint8Array} [ids] @param {boolean} [heldOnly] @param {number} [earlyId] of a call that comes to how many
        * were removed, if this one then goes on waiting
        */
       claim: (callId, limit, wait, ids, heldOnly = false, earlyId = undefined) => {
-        if (ids === undefined) {
-          const claim = handle.claim(limit, wait);
-          this.follow(callId, claim.batch);
-          return claim;
-        }
         let removed = 0;
         const onCommit = (/** @type {number} */ count, /** @type {boolean} */ waits) => {
           removed = count;
           if (waits && earlyId !== undefined) this.#add(earlyId, undefined, count);
         };
-        const claim = handle.claim(limit, wait, { ids: own(ids), heldOnly, onCommit });
-        this.follow(callId, claim.batch.then((batch) => [batch, removed]));
+        const claim = handle.claim(limit, wait, ids && { ids: own(ids), heldOnly, onCommit });
+        this.follow(callId, claim.batch.then((batch) => [batch, handle.livesOver, removed]));
         return claim;
       },
     };

@@ -1,18 +1,24 @@
-/** What a page or a worker has one of: the connection, the line of its commits, its news, and its open handles. */
+/** What a page or a worker has one of: the connection, the line of its commits, its news, who waits, and its open handles. */
 
 import { Committer } from "./committer.js";
+import { Notifier } from "./coordination/notifier.js";
+import { Waiters } from "./coordination/waiters.js";
 import { Connection } from "./database.js";
-import { Signals } from "./signals.js";
 
 export const connection = new Connection();
 
-export const signals = new Signals();
+export const notifier = new Notifier();
+
+export const waiters = new Waiters();
 
 // whoever waits finds out why
-connection.onLost = () => signals.wakeAll();
+connection.onLost = () => waiters.wakeAll();
+
+notifier.onMissed = () => waiters.wakeOneEach();
+notifier.listen(({ mailbox, count = 1 }) => waiters.wake(mailbox, count));
 
 export const committer = new Committer(connection, ({ news }) => {
-  for (const [mailbox, { depth, informed }] of news) signals.publish({ mailbox, depth }, informed);
+  for (const [mailbox, { depth, informed, count }] of news) notifier.publish({ mailbox, depth, count }, informed);
 });
 
 /** @type {Set<import("./mailbox.js").MailboxHandle>} */

@@ -165,17 +165,17 @@ export class Connection {
   }
 
   /**
-   * A last write while the page is left: at once, or not at all.
-   * @param {string} store @param {unknown} value @param {IDBValidKey} key @returns {boolean} whether it is on its way
+   * Last writes while the page is left: at once, or not at all.
+   * @param {string} store @param {[IDBValidKey, unknown][]} entries keys and values
    */
-  writeAtOnce(store, value, key) {
+  writeAtOnce(store, entries) {
+    if (entries.length === 0) return;
     try {
       const transaction = this.#opened?.transaction([store], "readwrite");
-      transaction?.objectStore(store).put(value, key);
+      for (const [key, value] of entries) transaction?.objectStore(store).put(value, key);
       transaction?.commit();
-      return transaction !== undefined;
     } catch {
-      return false; // the connection is closing, or this page must not write any more
+      // the connection is closing, or this page must not write any more
     }
   }
 

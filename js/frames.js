@@ -166,6 +166,9 @@ export function packBatch(entries) {
   return batch;
 }
 
+/** A batch of none. */
+export const NO_BATCH = packBatch([]);
+
 /** The ids of a batch, 16 bytes each. @param {Uint8Array} batch */
 export function idsOfBatch(batch) {
   const ids = new Uint8Array(viewOf(batch).getUint32(0, true) * ID_BYTES);

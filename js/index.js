@@ -6,7 +6,7 @@
  * `pyodide.registerJsModule("pymailbox_js", await import(".../pymailbox/js/index.js"))`.
  */
 
-import "./leaving.js";
+import "./coordination/page-lifecycle.js";
 
 export { Mailbox, MessagePriority, MessageStatus, deleteMailbox, listMailboxes, openMailbox } from "./api.js";
 export {

@@ -4,30 +4,29 @@
  * Messages cross as bytes, see `frames.js`; ids as 16 bytes each, one after the other.
  */
 
-import { committer, connection, handles, signals } from "./context.js";
+import { committer, connection, handles, notifier, waiters } from "./context.js";
+import { claimWithin } from "./coordination/claiming.js";
+import { Life, SECOND_LOOK, isElsewhere } from "./coordination/liveness.js";
+import { Recovery, SLOW_POLL, sleep } from "./coordination/recovery.js";
+import { forgetNotes, knownNotes } from "./coordination/unload-notes.js";
 import { result } from "./database.js";
-import { ConnectionLostError, UnsupportedError, closed, unavailable } from "./errors.js";
-import { framesIn, idsOfBatch, packBatch } from "./frames.js";
-import { Life, SECOND_LOOK } from "./holders.js";
+import { UnsupportedError, closed, unavailable } from "./errors.js";
+import { NO_BATCH, framesIn, idsOfBatch } from "./frames.js";
 import { ID_BYTES } from "./ids.js";
 import * as operations from "./operations.js";
 import { Unreadable } from "./reading.js";
-import { Recovery } from "./recovery.js";
 import { lastSeenIn, noteSeen } from "./seen.js";
 import { goneAmongContexts, pruneRevocations, revokedContexts } from "./tenures.js";
-import { Waiting } from "./waiting.js";
 import * as whole from "./whole.js";
 
-/** Milliseconds after which whoever waits looks all the same: hints may be lost. */
-const SLOW_POLL = 5000;
+/** Milliseconds after which what could not be given back is tried again, at first; then twice as long each time, up to the slow poll. */
+const FIRST_RETRY = 100;
 
-/** Milliseconds between two looks at who else is alive, by a handle that finds enough to claim. */
-const LOOK_ASIDE = 500;
-
-const NO_BATCH = packBatch([]);
+/** Milliseconds between two beats at most, whatever the lease: what a timer can wait has an end. */
+const LONGEST_BEAT = 3_600_000;
 
 /** @typedef {import("./types.js").Options} Options */
-/** @typedef {import("./recovery.js").Others} Others */
+/** @typedef {import("./coordination/claiming.js").Found} Found */
 /** @typedef {import("./commit.js").Commit} Commit */
 /** @typedef {import("./state.js").MailboxState} MailboxState */
 /**
@@ -40,30 +39,36 @@ const NO_BATCH = packBatch([]);
 export class MailboxHandle {
   /** Told the queued count when somebody else has enqueued. @type {((depth: number) => void) | undefined} */
   onDepth;
-  /** Told that all which this handle held has been given back, since the page is being left. @type {(() => void) | undefined} */
-  onDeparture;
+  /** Told that a life of this handle is over: what it held has been given back, or taken. @type {(() => void) | undefined} */
+  onLifeOver;
+  /** How many lives of this handle are over. */
+  livesOver = 0;
+  isClosed = false;
+  recovery;
 
   #options;
-  #life;
-  #closed = false;
-  /** Whether this handle may hold messages. */
+  #life = this.#newLife();
+  /** Whether the release has been committed, and nothing is to be done any more. */
+  #left = false;
+  /** Whether this handle held messages after its last commit. */
   #holding = false;
-  /** How often all that was held was given back by a note, since the page was left. */
-  #departures = 0;
-  /** The last of these whose note is gone. */
-  #returned = 0;
-  /** Claims on their way. */
-  #claiming = 0;
-  #waiting = new Waiting();
+  /** Commits under way, each of which may leave it with messages. */
+  #underWay = 0;
+  /** The last commit that this handle took part in. @type {Commit | undefined} */
+  #lastCommit;
+  /**
+   * Lives of this handle that are past, until what they held is known to be settled: given back, of which a note may tell, or
+   * the present life's, where only the lock was taken away.
+   * @type {Map<Life, {noted: boolean, inherited: boolean, held: boolean}>}
+   */
+  #past = new Map();
+  /** Messages that the present life holds and is to give back. @type {Map<string, Uint8Array<ArrayBuffer>>} */
+  #owed = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #retry;
+  #retryAfter = FIRST_RETRY;
   /** Reads under way; they do not queue with what writes. @type {Set<Promise<unknown>>} */
   #reads = new Set();
-  /** When it last looked, while it found enough to claim, at who else is alive. */
-  #lookedAside = -Infinity;
-  #recovery = new Recovery({
-    notes: () => this.#countNotes(),
-    others: () => this.#others(),
-    takeBack: (gone) => this.#takeBack(gone),
-  });
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #heartbeat;
   /** Wipes of the site's data that this handle's calls have been told of. */
@@ -72,21 +77,21 @@ export class MailboxHandle {
   /** Whether the site's data was cleared between the last time that this mailbox was seen and its opening. */
   #wipedBefore = false;
 
-  /** @param {string} mailbox its name @param {Options} options @param {Life} life */
-  constructor(mailbox, options, life) {
+  /** @param {string} mailbox its name @param {Options} options */
+  constructor(mailbox, options) {
     this.mailbox = mailbox;
     this.#options = options;
-    this.#life = life;
+    this.recovery = Recovery.enter(mailbox);
   }
 
   /** @param {string} mailbox @param {import("./types.js").Durability} durability @param {number} maxDeliveries 0 for any number @param {number} lease milliseconds */
   static async open(mailbox, durability, maxDeliveries, lease) {
     connection.enter();
-    const life = await Life.begin();
-    const handle = new MailboxHandle(mailbox, { durability, maxDeliveries, lease }, life);
-    // now, so that others know of it before it is open
-    signals.add(handle);
+    const handle = new MailboxHandle(mailbox, { durability, maxDeliveries, lease });
     try {
+      await handle.#life.begin();
+      // now, so that others know of it before it is open
+      notifier.add(handle);
       await handle.#begin();
     } catch (error) {
       handle.#leave();
@@ -118,8 +123,9 @@ export class MailboxHandle {
     this.#wipedBefore = seenIn !== undefined && seenIn !== connection.birth;
     noteSeen(this.mailbox, connection.birth);
     if (stored === undefined) await this.#submit(async (commit) => commit.changed(this.mailbox));
-    else if (stored.claims.size > 0) this.#recovery.watch((await this.#recovery.now()).living);
-    if (notes > 0) await this.#takeBack(new Map());
+    else if (this.#strangersIn(stored).size > 0) await this.recovery.look();
+    // of other mailboxes, too: those of one that is no more are nobody else's to clear away
+    if (notes > 0 || knownNotes().length > 0) await this.recovery.takeBack(new Map());
     const gone = await goneAmongContexts(revoked);
     if (gone.size > 0) await this.#submit((commit) => pruneRevocations(commit.store("mailboxes"), gone));
   }
@@ -135,7 +141,7 @@ export class MailboxHandle {
       const { ids, stored } = await operations.store(commit, state, frames);
       if (stored === 0) return [ids, undefined];
       commit.changed(this.mailbox);
-      return [ids, this.#announceDepth(commit, state)];
+      return [ids, this.#announceDepth(commit, state, stored)];
     });
   }
 
@@ -148,24 +154,28 @@ export class MailboxHandle {
    */
   claim(limit, wait, ack) {
     const cancelled = new AbortController();
-    const batch = this.#claim(limit, wait, cancelled.signal, ack);
+    const claimed = this.#claim(limit, wait, cancelled.signal, ack);
     const undo = async () => {
       cancelled.abort();
       try {
-        await this.release(idsOfBatch(await batch));
+        const { batch, life } = await claimed;
+        if (!life.over) await this.release(idsOfBatch(batch));
       } catch {
-        // nothing was claimed, or it goes back when this handle is closed
+        // nothing was claimed, or it is tried again
       }
     };
-    return { batch, undo };
+    return { batch: claimed.then(({ batch }) => batch), undo };
   }
 
-  /** Gives messages back that this handle holds, their hand-outs undone. @param {Uint8Array} ids */
+  /** Gives messages back that this handle holds, their hand-outs undone; where that fails, a later commit does it. @param {Uint8Array} ids */
   async release(ids) {
-    if (ids.length === 0 || this.#closed) return;
-    await this.#submit(async (commit, state) => {
-      if ((await operations.release(commit, state, this.#life.id, each(ids))) > 0) this.#announce(commit);
-    });
+    if (ids.length === 0 || this.isClosed) return;
+    for (const id of each(ids)) this.#owed.set(operations.keyOf(id), id);
+    try {
+      await this.#submit(async () => {});
+    } finally {
+      this.#retryIfOwing();
+    }
   }
 
   /** Deletes messages, wherever they are. @param {Uint8Array} ids @returns {Promise<number>} how many there were */
@@ -263,11 +273,11 @@ export class MailboxHandle {
 
   /** Takes back what holders had who are gone. @returns {Promise<number>} how many messages came back */
   async recover() {
-    const { recovered, living } = await this.#recovery.now();
-    const here = new Set([...handles].map((handle) => handle.#life.id));
-    if (![...living].some(([holder, terms]) => terms.locked && !here.has(holder))) return recovered;
+    await this.#read(undefined, async () => {});
+    const { recovered, living } = await this.recovery.look();
+    if (this.isClosed || ![...living.values()].some(({ locked }) => locked)) return recovered;
     await sleep(SECOND_LOOK);
-    return recovered + (await this.#recovery.now()).recovered;
+    return this.isClosed ? recovered : recovered + (await this.recovery.look()).recovered;
   }
 
   /** @returns {Promise<number[]>} dead letters, inflight messages, then queued ones by priority */
@@ -357,13 +367,14 @@ export class MailboxHandle {
 
   /** Gives back what this handle holds, after all calls that came before. */
   async close() {
-    if (this.#closed) return;
+    if (this.isClosed) return;
     this.#stop();
     await Promise.allSettled(this.#reads);
     try {
-      await this.#commit(async (commit, state) => {
-        if (state.releaseAll(this.#life.id).length > 0) this.#announce(commit);
-      });
+      do {
+        await this.#commit(async (commit, state) => this.#announceReleased(commit, state.releaseAll(this.#life.id)));
+        // the page may have been left meanwhile, and a note tells what is no more
+      } while (this.#past.size > 0);
     } finally {
       this.#leave();
     }
@@ -371,27 +382,49 @@ export class MailboxHandle {
 
   /** Leaves everything as a death would; for a handle that nobody refers to any more. */
   abandon() {
-    if (this.#closed) return;
+    if (this.isClosed) return;
     this.#stop();
+    // for other handles of this context, which do not ask whether it lives
+    this.recovery.see(new Map([this.#life, ...this.#past.keys()].map(({ id }) => [id, { ...this.#terms, beat: 0 }])));
     this.#leave();
   }
 
   /**
-   * Gives back what this handle holds while the page is being left or frozen: one write without a read, since nothing
-   * may run any more that could look at an answer. Whoever comes next, or this handle if it goes on, acts on it.
+   * Ends this life while the page is being left or frozen.
+   * @returns {[string, string][]} the holders, with the mailbox, of which a note has to say that what they hold goes back
    */
-  depart() {
-    if ((!this.#holding && this.#claiming === 0) || this.#closed) return;
-    if (!connection.writeAtOnce("departed", this.mailbox, this.#life.id)) return;
-    this.#departures += 1;
-    this.onDeparture?.();
-    signals.publish({ mailbox: this.mailbox, depth: undefined });
+  releaseOnUnload() {
+    if (this.#left) return [];
+    const left = this.#life;
+    this.#life = this.#newLife();
+    left.over = true;
+    this.livesOver += 1;
+    this.#owed.clear();
+    if (this.#holding || this.#underWay > 0) this.#past.set(left, { noted: true, inherited: false, held: true });
+    else left.end();
+    this.#holding = false;
+    this.#beatIf(false);
+    for (const [life, past] of this.#past) {
+      life.over = true;
+      Object.assign(past, { noted: true, inherited: false });
+    }
+    return [...this.#past.keys()].map(({ id }) => [id, this.mailbox]);
   }
 
-  /** News of this mailbox. @param {number | undefined} depth */
+  /** Gives back now what is to be given back, and tries again later where that fails. */
+  async giveBackOwed() {
+    if (this.#past.size === 0 && this.#owed.size === 0) return;
+    try {
+      await this.#commit(async () => {});
+    } catch {
+      // tried again
+    }
+    this.#retryIfOwing();
+  }
+
+  /** The depth of the mailbox after somebody else has enqueued. @param {number} depth */
   hear(depth) {
-    if (depth !== undefined) this.onDepth?.(depth);
-    this.#waiting.wake();
+    if (!this.isClosed) this.onDepth?.(depth);
   }
 
   // -- inside -----------------------------------------------------------------------------------------------------------
@@ -405,118 +438,75 @@ export class MailboxHandle {
   }
 
   /** @param {number} limit @param {number} wait @param {AbortSignal} cancelled @param {AckFirst} [ack] */
-  async #claim(limit, wait, cancelled, ack) {
-    const deadline = performance.now() + wait;
-    let lookedAround = -Infinity;
-    let lookAgain = SLOW_POLL;
-    for (;;) {
-      const news = this.#waiting.listen(cancelled);
-      try {
-        const { batch, others, nextDue, removed } = await this.#claimNow(limit, cancelled, ack);
-        if (removed !== undefined) ack?.onCommit?.(removed, batch.length === NO_BATCH.length && wait > 0);
+  #claim(limit, wait, cancelled, ack) {
+    const { mailbox, recovery } = this;
+    const isClosed = () => this.isClosed;
+    const claimNow = async () => {
+      const found = await this.#claimNow(limit, cancelled, ack);
+      if (found.removed !== undefined) {
+        ack?.onCommit?.(found.removed, found.batch.length === NO_BATCH.length && wait > 0);
         ack = undefined;
-        if (batch.length > NO_BATCH.length && others.length > 0) this.#lookAside();
-        if (batch.length > NO_BATCH.length || cancelled.aborted) return batch;
-        // a call that was under way when the handle was closed is let finish; one that waits ends with an error
-        if (this.#closed && wait === 0) return batch;
-        const looked = performance.now() - lookedAround >= SECOND_LOOK;
-        if (others.length > 0 && looked) {
-          // what others hold may be theirs no more; a page in the back/forward cache takes a second look
-          const first = lookedAround === -Infinity;
-          lookedAround = performance.now();
-          const { recovered, living } = await this.#recovery.now();
-          this.#recovery.watch(living);
-          lookAgain = Math.min(SLOW_POLL, ...leasesOf(living));
-          if (this.#closed && wait === 0) return batch;
-          if (recovered > 0) continue;
-          if (first && performance.now() < deadline) {
-            await news.within(Math.min(SECOND_LOOK, deadline - performance.now()));
-            continue;
-          }
-        }
-        // woken so soon after a look that it did not look again, it does so in time
-        const nextLook = others.length > 0 && !looked ? lookedAround + SECOND_LOOK - performance.now() : Infinity;
-        const patience = Math.min(deadline - performance.now(), nextDue - Date.now(), nextLook, lookAgain);
-        if (deadline <= performance.now()) return batch;
-        await news.within(Math.max(0, patience));
-      } finally {
-        news.stop();
       }
-    }
+      return found;
+    };
+    return claimWithin({ mailbox, recovery, isClosed, claimNow }, this, wait, cancelled);
   }
 
   /**
-   * Looks now and then, beside what is going on, for what others hold who are gone: a mailbox that never runs dry must not
-   * keep it from coming back.
+   * @param {number} limit @param {AbortSignal} cancelled @param {AckFirst} [ack]
+   * @returns {Promise<Found & {removed?: number}>} without `removed` if nothing was done
    */
-  #lookAside() {
-    if (performance.now() - this.#lookedAside < LOOK_ASIDE) return;
-    this.#lookedAside = performance.now();
-    this.#recovery.now().then(
-      ({ living }) => this.#recovery.watch(living),
-      () => {
-        // this handle's next call meets the same error, and can tell somebody
-      },
-    );
-  }
-
-  /** @param {number} limit @param {AbortSignal} cancelled @param {AckFirst} [ack] */
   async #claimNow(limit, cancelled, ack) {
-    this.#claiming += 1;
-    try {
-      return await this.#submit(async (commit, state) => {
-        // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
-        if (cancelled.aborted) return { batch: NO_BATCH, others: [], nextDue: Infinity, removed: undefined };
-        const removed = ack === undefined ? 0 : await this.#remove(commit, state, ack.ids, ack.heldOnly);
-        const claimed = await operations.claim(commit, state, this.#life.id, this.#terms, limit);
-        if (claimed.changed) commit.changed(this.mailbox);
-        return { batch: claimed.batch, others: state.otherHolders(this.#life.id), nextDue: state.nextDue, removed };
-      });
-    } finally {
-      this.#claiming -= 1;
+    if (!this.#life.begun) await this.#life.begin();
+    return this.#submit(async (commit, state) => {
+      const found = { batch: NO_BATCH, life: this.#life, strangers: new Map(), more: true, nextDue: Infinity };
+      // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
+      if (cancelled.aborted || !this.#life.begun) return found;
+      const removed = ack === undefined ? 0 : await this.#remove(commit, state, ack.ids, ack.heldOnly);
+      const claimed = await operations.claim(commit, state, this.#life.id, this.#terms, limit);
+      if (claimed.changed) commit.changed(this.mailbox);
+      const strangers = this.#strangersIn(state);
+      return { ...found, batch: claimed.batch, strangers, more: state.isReady, nextDue: state.nextDue, removed };
+    });
+  }
+
+  /** Who holds something in other contexts. @param {MailboxState} state @returns {import("./coordination/liveness.js").Holders} */
+  #strangersIn(state) {
+    return new Map([...state.claims].filter(([holder]) => isElsewhere(holder)));
+  }
+
+  #newLife() {
+    return new Life((lost) => this.#renew(lost));
+  }
+
+  /** Begins a new life, with what the last one holds, whose lock was taken away. @param {Life} lost */
+  async #renew(lost) {
+    if (lost !== this.#life || this.#left) return;
+    const next = this.#newLife();
+    await next.begin();
+    if (lost !== this.#life || this.#left) {
+      next.end();
+      return;
     }
-  }
-
-  /** How many notes of departure there are for this mailbox. @returns {Promise<number>} */
-  #countNotes() {
-    return committer.read(
-      async (reading) => (await result(reading.store("departed").getAll())).filter((mailbox) => mailbox === this.mailbox).length,
-      ["departed"],
-    );
-  }
-
-  /** Who else holds something. @returns {Promise<Others>} */
-  #others() {
-    return this.#read(
-      /** @type {Others} */ (new Map()),
-      async (_, state) => new Map([...state.claims].filter(([holder]) => holder !== this.#life.id)),
-    );
-  }
-
-  /** Takes back what some had who are gone, and what notes of departure give back. @param {import("./holders.js").Gone} gone @returns {Promise<number>} */
-  #takeBack(gone) {
-    return this.#submit(
-      async (commit, state) => {
-        const recovered = await operations.recover(commit, this.mailbox, state, gone);
-        if (recovered > 0) this.#announce(commit);
-        return recovered;
-      },
-      { notes: true },
-    );
+    this.#past.set(lost, { noted: false, inherited: true, held: this.#holding || this.#underWay > 0 });
+    this.#life = next;
+    await this.giveBackOwed();
   }
 
   #stop() {
-    this.#closed = true;
-    handles.delete(this);
-    clearInterval(this.#heartbeat);
-    this.#recovery.stop();
-    this.#waiting.wake();
+    this.isClosed = true;
+    clearTimeout(this.#retry);
+    this.#beatIf(false);
+    waiters.wakeAll(this);
   }
 
   /** The end, when others have been told what was given back. */
   #leave() {
-    signals.remove(this);
-    this.#life.end();
+    this.#left = true;
+    handles.delete(this);
+    notifier.remove(this);
+    this.recovery.leave();
+    for (const life of [this.#life, ...this.#past.keys()]) life.end();
     connection.leave();
   }
 
@@ -525,16 +515,22 @@ export class MailboxHandle {
     return { maxDeliveries, lease, locked: this.#life.locked };
   }
 
-  /** Others may find something to claim. @param {Commit} commit */
-  #announce(commit) {
+  /** Others may find something to claim. @param {Commit} commit @param {number} [count] how many messages */
+  #announce(commit, count) {
     commit.changed(this.mailbox);
-    commit.announce(this.mailbox, undefined, []);
+    commit.announce(this.mailbox, undefined, [], count);
   }
 
-  /** Others may find something to claim, and observers hear of it. @param {Commit} commit @param {MailboxState} state */
-  #announceDepth(commit, state) {
+  /** @param {Commit} commit @param {import("./types.js").Run[]} runs what has been given back */
+  #announceReleased(commit, runs) {
+    const count = countOf(runs);
+    if (count > 0) this.#announce(commit, count);
+  }
+
+  /** Others may find something to claim, and observers hear of it. @param {Commit} commit @param {MailboxState} state @param {number} [count] how many messages */
+  #announceDepth(commit, state, count) {
     const depth = state.queuedCount();
-    commit.announce(this.mailbox, depth, [this]);
+    commit.announce(this.mailbox, depth, [this], count);
     return depth;
   }
 
@@ -557,47 +553,86 @@ export class MailboxHandle {
    * @param {Needs} [needs] @returns {Promise<T>}
    */
   #submit(run, needs) {
-    return this.#closed ? Promise.reject(closed()) : this.#commit(run, needs);
+    return this.isClosed ? Promise.reject(closed()) : this.#commit(run, needs);
   }
 
   /**
    * @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run
    * @param {Needs} [needs] @returns {Promise<T>}
    */
-  #commit(run, { durability = "relaxed", stores = false, notes = false } = {}) {
-    return committer.submit({
-      durability,
-      stores,
-      needsNotes: () => notes || this.#isDeparted,
-      run: async (commit) => {
-        this.#checkNotWiped();
-        const state = await commit.state(this.mailbox);
-        if (this.#isDeparted) this.#comeBack(commit, state);
-        const done = await run(commit, state);
-        this.#keepAlive(state.claims.has(this.#life.id));
-        return done;
-      },
-    });
-  }
-
-  get #isDeparted() {
-    return this.#departures > this.#returned;
+  async #commit(run, { durability = "relaxed", stores = false, notes = false } = {}) {
+    this.#underWay += 1;
+    try {
+      const { done, life, holding } = await committer.submit({
+        durability,
+        stores,
+        needsNotes: () => notes || [...this.#past.values()].some(({ noted }) => noted),
+        run: async (commit) => {
+          this.#checkNotWiped();
+          const state = await commit.state(this.mailbox);
+          await this.#settle(commit, state);
+          const done = await run(commit, state);
+          return { done, life: this.#life, holding: state.claims.has(this.#life.id) };
+        },
+      });
+      if (life === this.#life) this.#beatIf((this.#holding = holding) && !this.#left);
+      return done;
+    } finally {
+      this.#underWay -= 1;
+    }
   }
 
   /**
-   * Goes on after a departure: the note must not be there any more when this handle claims again.
+   * Settles what past lives held and what is to be given back, once a commit.
    * @param {Commit} commit @param {MailboxState} state
    */
-  #comeBack(commit, state) {
-    if (!commit.seesNotes) throw new ConnectionLostError("The page was left in the middle of this call.");
-    if (commit.returned.has(this.#life.id)) return;
-    // the page may be left again before this is committed
-    const departures = this.#departures;
-    commit.returned.set(this.#life.id, () => {
-      this.#returned = departures;
+  async #settle(commit, state) {
+    if (commit !== this.#lastCommit && this.#holding && !this.#life.locked && !state.claims.has(this.#life.id)) {
+      // it was silent for its lease, and others have taken all that it held
+      this.#life.over = true;
+      this.#past.set(this.#life, { noted: false, inherited: false, held: true });
+      this.#life = this.#newLife();
+      this.#holding = false;
+      this.livesOver += 1;
+      this.onLifeOver?.();
+    }
+    this.#lastCommit = commit;
+    if ((this.#past.size === 0 && this.#owed.size === 0) || commit.returned.has(this)) return;
+    const settled = [...this.#past].filter(([, { noted }]) => !noted || commit.seesNotes);
+    const owed = [...this.#owed];
+    /** @type {Life[]} */
+    const taken = [];
+    let released = await operations.release(commit, state, this.#life.id, owed.map(([, id]) => id));
+    for (const [life, { noted, inherited, held }] of settled) {
+      if (noted) commit.store("departed").delete(life.id);
+      if (!inherited) released += countOf(state.releaseAll(life.id));
+      else if (state.bequeath(life.id, this.#life.id, this.#terms)) commit.changed(this.mailbox);
+      else if (held) taken.push(life);
+    }
+    if (released > 0) this.#announce(commit, released);
+    commit.returned.set(this, () => {
+      for (const [life] of settled) {
+        this.#past.delete(life);
+        life.end();
+      }
+      forgetNotes(settled.filter(([, { noted }]) => noted).map(([{ id }]) => id));
+      for (const [key] of owed) this.#owed.delete(key);
+      if (taken.length === 0) return;
+      for (const life of taken) life.over = true;
+      this.livesOver += 1;
+      this.onLifeOver?.();
     });
-    commit.store("departed").delete(this.#life.id);
-    if (state.releaseAll(this.#life.id).length > 0) this.#announce(commit);
+  }
+
+  /** Tries again after a while what could not be given back. */
+  #retryIfOwing() {
+    clearTimeout(this.#retry);
+    if (this.isClosed || (this.#past.size === 0 && this.#owed.size === 0)) {
+      this.#retryAfter = FIRST_RETRY;
+      return;
+    }
+    this.#retry = setTimeout(() => this.giveBackOwed(), this.#retryAfter);
+    this.#retryAfter = Math.min(2 * this.#retryAfter, SLOW_POLL);
   }
 
   /**
@@ -605,7 +640,7 @@ export class MailboxHandle {
    * @param {(reading: import("./reading.js").Reading, state: MailboxState) => Promise<T>} read @returns {Promise<T>}
    */
   #read(absent, read) {
-    if (this.#closed) return Promise.reject(closed());
+    if (this.isClosed) return Promise.reject(closed());
     const reading = committer.read(async (reading) => {
       this.#checkNotWiped();
       const state = await reading.stored(this.mailbox);
@@ -645,9 +680,8 @@ export class MailboxHandle {
   }
 
   /** Where no lock shows that this holder lives, a beat does, for as long as it holds something. @param {boolean} holding */
-  #keepAlive(holding) {
-    this.#holding = holding;
-    if (this.#life.locked || (this.#heartbeat !== undefined) === holding) return;
+  #beatIf(holding) {
+    if ((this.#life.locked && holding) || (this.#heartbeat !== undefined) === holding) return;
     clearInterval(this.#heartbeat);
     this.#heartbeat = undefined;
     if (!holding) return;
@@ -660,7 +694,7 @@ export class MailboxHandle {
       }).catch(() => {
         // a beat that is missed counts for nothing; the next one tells
       });
-    this.#heartbeat = setInterval(beat, this.#options.lease / 3);
+    this.#heartbeat = setInterval(beat, Math.min(this.#options.lease / 3, LONGEST_BEAT));
   }
 }
 
@@ -670,12 +704,9 @@ async function ask(question) {
   return storage && question(storage);
 }
 
-/** How long holders may be silent of whose death no lock tells. @param {Others} others */
-const leasesOf = (others) => [...others.values()].filter(({ locked }) => !locked).map(({ lease }) => lease);
-
 /** @param {Uint8Array} ids @returns {Uint8Array<ArrayBuffer>[]} */
 const each = (ids) =>
   Array.from({ length: ids.length / ID_BYTES }, (_, i) => ids.slice(i * ID_BYTES, (i + 1) * ID_BYTES));
 
-/** @param {number} milliseconds */
-const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+/** @param {import("./types.js").Run[]} runs */
+const countOf = (runs) => runs.reduce((count, { from, to }) => count + to - from, 0);

@@ -182,7 +182,7 @@ export async function discard(commit, state, id) {
 /**
  * Takes back what holders had who are gone, or who have left a note that they departed. A release takes the hand-outs
  * back; a death makes suspects, and of one that was alone a failure.
- * @param {Commit} commit @param {string} mailbox @param {MailboxState} state @param {import("./holders.js").Gone} gone
+ * @param {Commit} commit @param {string} mailbox @param {MailboxState} state @param {import("./coordination/liveness.js").Gone} gone
  * @returns {Promise<number>} how many messages came back
  */
 export async function recover(commit, mailbox, state, gone) {

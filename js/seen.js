@@ -26,8 +26,8 @@ export function forgetSeen(mailbox) {
   onPage((storage) => storage.removeItem(PREFIX + mailbox));
 }
 
-/** @template T @param {(storage: Storage) => T} use @returns {T | undefined} undefined where there is none, or it is full */
-function onPage(use) {
+/** Uses `localStorage`. @template T @param {(storage: Storage) => T} use @returns {T | undefined} undefined where there is none, or it is full */
+export function onPage(use) {
   try {
     return globalThis.localStorage && use(globalThis.localStorage);
   } catch {

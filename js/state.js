@@ -187,6 +187,15 @@ export class MailboxState {
     return this.#giveAllBack(holder, history.orphaned);
   }
 
+  /** Makes all that a holder has another's, who has nothing yet; false if it has nothing. @param {string} holder @param {string} heir @param {HolderTerms} terms */
+  bequeath(holder, heir, terms) {
+    const claims = this.claims.get(holder);
+    if (claims === undefined || this.claims.has(heir)) return false;
+    this.claims.delete(holder);
+    this.claims.set(heir, { ...claims, ...terms });
+    return true;
+  }
+
   /** Puts a queued message off. @param {Place} place */
   delay({ priority, sequence }) {
     const { queued, delayed } = this.lanes[priority];
@@ -303,9 +312,9 @@ export class MailboxState {
     return first;
   }
 
-  /** Who else holds something. @param {string} holder */
-  otherHolders(holder) {
-    return [...this.claims.keys()].filter((other) => other !== holder);
+  /** Whether anything can be claimed that is due. */
+  get isReady() {
+    return this.lanes.some(({ queued }) => !queued.isEmpty);
   }
 
   // -- inside -----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@
  */
 
 import { result } from "./database.js";
-import { keepLock, unheldAmong } from "./holders.js";
+import { keepLock, unheldAmong } from "./coordination/locks.js";
 import { randomName } from "./ids.js";
 
 /** Transactions in a row that found no other writer, after which a context tries to have the mailbox to itself. */
@@ -46,15 +46,42 @@ export class Tenures {
   /** @type {Map<string, number>} */
   #quiet = new Map();
 
+  #release = () => {};
+
   constructor() {
-    keepLock(LOCK_PREFIX + this.#context).then(
-      () => {
-        this.#living = true;
-      },
-      () => {
-        // then there are no tenures
-      },
-    );
+    this.#live();
+  }
+
+  async #live() {
+    const context = this.#context;
+    try {
+      const release = await keepLock(LOCK_PREFIX + context, () => this.#renewIf(context));
+      if (context !== this.#context) return release();
+      this.#release = release;
+      this.#living = true;
+    } catch {
+      // then there are no tenures
+    }
+  }
+
+  /** Ends all that this context may do, until it is renewed: what is in memory of a page in a cache is not to be trusted. */
+  suspend() {
+    this.forget();
+    this.#living = false;
+    this.#release();
+    this.#release = () => {};
+    this.#context = randomName();
+  }
+
+  /** Begins anew as another context. */
+  renew() {
+    this.suspend();
+    this.#live();
+  }
+
+  /** @param {string} context whose lock was taken away */
+  #renewIf(context) {
+    if (context === this.#context) this.renew();
   }
 
   /** The state of a mailbox, if it may be written blind. @param {string} mailbox */
@@ -90,7 +117,7 @@ export class Tenures {
 
   /** To be called when a state has been committed. @param {string} mailbox @param {MailboxState} state */
   committed(mailbox, state) {
-    if (state.token !== undefined) this.#states.set(mailbox, { state, at: moment() });
+    if (state.token !== undefined && state.writer === this.#context) this.#states.set(mailbox, { state, at: moment() });
   }
 
   /** What is in memory is not to be trusted. */

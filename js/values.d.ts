@@ -27,11 +27,11 @@ export type Bytes = ArrayBuffer | Uint8Array | Uint8ClampedArray | Int8Array | D
 export interface MailboxOptions {
   /** Messages that `dequeue`, `peek` and `deadLetters` give without a `limit`, and that `messages()` claims at a time; 32. */
   batchSize?: number | undefined;
-  /** Failed deliveries after which a message becomes a dead letter; `Infinity`, the default, for never. */
+  /** Failed deliveries after which a message becomes a dead letter; `Infinity`, the default, for never; else at most 2 ** 53 - 1. */
   maxDeliveries?: number | undefined;
   /**
    * Milliseconds without a sign of life after which this handle counts as gone, where there are no Web Locks to tell (a
-   * page that is neither https nor localhost); 300,000. Elsewhere it means nothing.
+   * page that is neither https nor localhost); 300,000, and at most 100 years. Elsewhere it means nothing.
    */
   lease?: number | undefined;
   /** Of what stores messages; "strict". A claim, an acknowledgement or a nack may always be relaxed. */

@@ -241,6 +241,11 @@ class EmbeddedMailbox(Mailbox):
     def _observing(self) -> None:
         """Called when the observer has changed: a backend may start or stop to listen for what others enqueue."""
 
+    @property
+    def _lives_over(self) -> int:
+        """How often all that this handle held has been given back, or taken, while it went on: a frozen page's has."""
+        return 0
+
     # -- verbs ---------------------------------------------------------------------------------------------------------
 
     def enqueue(
@@ -529,19 +534,23 @@ class _Messages:
     def __init__(self, mailbox: EmbeddedMailbox) -> None:
         self._mailbox = mailbox
         self._claimed: deque[MessageRecord] = deque()
+        self._claimed_in = 0
+        """The mailbox's lives that were over then."""
         self._left = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> MessageRecord:
-        if not self._over and not self._claimed:
+        if self._claimed and not self._over:
+            await take_turn_if_due()  # a batch may be large
+        self._drop_what_went_back()
+        while not self._over and not self._claimed:
             try:
                 self._claimed.extend(await self._mailbox.dequeue(wait=math.inf))
             except MailboxClosedError:
                 raise StopAsyncIteration from None
-        else:
-            await take_turn_if_due()  # a batch may be large
+            self._claimed_in = self._mailbox._lives_over
         if self._over:
             await self._give_back()
             raise StopAsyncIteration
@@ -556,13 +565,19 @@ class _Messages:
         self._left = True
         await self._give_back()
 
+    def _drop_what_went_back(self) -> None:
+        if self._claimed and self._claimed_in != self._mailbox._lives_over:
+            self._claimed.clear()
+
     async def _give_back(self) -> None:
+        self._drop_what_went_back()
         ids = [record.id for record in self._claimed]
         self._claimed.clear()
         if ids and self._mailbox._closing is None:
             await self._mailbox._release(ids)
 
     def __del__(self) -> None:
+        self._drop_what_went_back()
         if not self._claimed or self._mailbox._closing is not None or self._mailbox._loop.is_closed():
             return
         mailbox, ids = self._mailbox, [record.id for record in self._claimed]

@@ -427,7 +427,8 @@ class Mailbox(ABC):
         return "limit" in inspect.signature(self.dequeue).parameters
 
     def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
-        """Has ``left`` called whenever all that this handle held has been given back because the page is being left.
+        """Has ``left`` called whenever all that this handle held has been given back, or taken, while it goes on: the
+        page was left or frozen, or its lock was taken away.
 
         Returns a function that ends that.
         """

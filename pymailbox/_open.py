@@ -52,7 +52,8 @@ def open_mailbox(
             ``memory://``. In a URL a name is percent-encoded. A relative path is resolved at the call.
         batch_size: messages that ``dequeue`` and ``peek`` give when they are called without a limit; at most 2**53 - 1,
             as all counts.
-        max_deliveries: failed deliveries after which a message becomes a dead letter; None for never.
+        max_deliveries: failed deliveries after which a message becomes a dead letter; None for never, else at most
+            2**53 - 1.
         lease: seconds without a sign of life after which a holder counts as gone, where the platform cannot tell; at
             most 100 years.
         durability: ``"strict"`` waits until what is stored has reached the disk; ``"relaxed"`` leaves that to the

@@ -229,8 +229,7 @@ class Consumer(Coroutine[Any, Any, None]):
         # nothing may suspend between the two: a cancelled claim strands nothing
         records = await self._storage.claim(limit, along)
         self._claimed_at = self._loop.time()
-        self._holds.add(records)
-        self._hand.add(records)
+        self._hand.add(self._holds.add(records))
 
     async def _handle(self, hold: Hold) -> None:
         task = asyncio.current_task()

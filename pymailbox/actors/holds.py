@@ -26,7 +26,8 @@ class Hold:
         self.doubtful = False
         """A settling call has failed or was cancelled: nobody knows whether it counts."""
         self.given_back = False
-        """The page was left, so that the message went back. It may be handled by others, but is done here first."""
+        """The page was left, so that the message went back. It may be handled by others, but is done here first: if it
+        comes here again, no second handler begins."""
         self._calls: set[asyncio.Future[None]] = set()
 
     @property
@@ -67,12 +68,18 @@ class Holds:
     def __init__(self) -> None:
         self._holds: dict[UUID, Hold] = {}
 
-    def add(self, records: Iterable[MessageRecord]) -> None:
-        """Takes note of what was claimed."""
+    def add(self, records: Iterable[MessageRecord]) -> list[MessageRecord]:
+        """Takes note of what was claimed, and gives what has to be handled: all but what is being handled already."""
+        to_handle = []
         for record in records:
             if earlier := self._holds.get(record.id):
+                if earlier.given_back and not earlier.over:
+                    earlier.given_back = False
+                    continue
                 earlier.handed_out_again = True
             self._holds[record.id] = Hold(record)
+            to_handle.append(record)
+        return to_handle
 
     def of(self, record: MessageRecord) -> Hold | None:
         """The hold on a message that was claimed, if it is not over."""

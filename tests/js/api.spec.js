@@ -478,3 +478,37 @@ test("an observer that throws is written to the console and harms nothing", asyn
   const message = await written;
   expect([message.type(), message.text()]).toEqual(["error", expect.stringContaining('observer of the mailbox "observer" threw')]);
 });
+
+test("a closed mailbox observes nothing any more", async ({ page }) => {
+  const depths = await page.evaluate(async () => {
+    const [closed, open] = [await pymailbox.openMailbox("deaf"), await pymailbox.openMailbox("deaf")];
+    /** @type {number[]} */
+    const depths = [];
+    closed.setDepthObserver((depth) => depths.push(depth));
+    const store = () => open.enqueue(new Uint8Array(), new Uint8Array());
+    await store();
+    const closing = closed.close();
+    await store();
+    await closing;
+    await store();
+    return depths;
+  });
+  expect(depths).toEqual([1]);
+});
+
+test("a loop over messages yields nothing that went back when its page was frozen", async ({ page }) => {
+  const taken = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("frozen");
+    for (let i = 0; i < 3; i++) await mailbox.enqueue(new Uint8Array(), new Uint8Array([i]));
+    const messages = mailbox.messages();
+    const first = await messages.next();
+    dispatchEvent(new Event("freeze"));
+    const other = await pymailbox.openMailbox("frozen");
+    dispatchEvent(new Event("resume"));
+    const theirs = await other.dequeue({ wait: 60_000 });
+    const next = messages.next();
+    await mailbox.enqueue(new Uint8Array(), new Uint8Array([9]));
+    return [first.value, ...theirs, (await next).value].map((record) => record?.payload[0]);
+  });
+  expect(taken).toEqual([0, 0, 1, 2, 9]);
+});

@@ -565,6 +565,35 @@ async def test_page_that_is_left_and_comes_back(monkeypatch: pytest.MonkeyPatch)
         assert mailbox.left == []
 
 
+async def test_no_second_handler_of_a_message_that_went_back_and_came_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer_module, "AFTER_DEPARTURE", 1000.0)
+    async with StagedMailbox("left-again") as mailbox:
+        await fill(mailbox, 1)
+        seen: list[bytes] = []
+        may_end = asyncio.Event()
+
+        async def handler(message: MessageRecord) -> None:
+            seen.append(message.payload)
+            await may_end.wait()
+
+        consumer = mailbox.consume(handler, concurrency=2)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: seen)
+        mailbox.leave_page()
+        assert await left(mailbox) == (1, 0)
+        consumer._resume()
+        await until(lambda: not consumer._pauses and mailbox.events.count("claim ends") >= 3)
+        assert await left(mailbox) == (0, 1)
+        await fill(mailbox, 1)
+        await until(lambda: len(seen) == 2)
+        may_end.set()
+        await until(lambda: not consumer._handling)
+        consumer.stop()
+        await task
+        assert await left(mailbox) == (0, 0)
+        assert len(seen) == 2
+
+
 async def test_page_that_is_left_while_a_message_is_acknowledged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -94,37 +94,37 @@ class IndexedDbMailbox(EmbeddedMailbox):
         return future
 
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
-        if ack is not None:
-            return await self._remove_and_claim(limit, wait, ack)
-        call_id, future = self._completions.begin(_unpack_batch)
-        js_claim = self._js_claim(call_id, limit, wait * 1000)
-        records: list[MessageRecord] = await self._claimed(js_claim, future)
-        return records
+        deadline = self._loop.time() + wait
+        while True:
+            call_id, future = self._completions.begin()
+            early_id = None
+            if ack is None:
+                js_claim = self._js_claim(call_id, limit, wait * 1000)
+            else:
+                if wait and (on_commit := ack.on_commit):
+                    # it waits only if the first look finds nothing: then what that acknowledged is told before
+                    early_id, early = self._completions.begin(int)
+                    early.add_done_callback(partial(_tell, on_commit))
+                js_ids = self._js_ids(ack.ids)
+                js_claim = self._js_claim(call_id, limit, wait * 1000, js_ids, ack.held_only, early_id)
+            try:
+                js_batch, lives_over, removed = await future
+            except asyncio.CancelledError:
+                # whoever hears of it finds the messages in the queue again; cancelled once more, they still go there
+                await js_claim.undo()
+                raise
+            finally:
+                told_early = early_id is not None and not self._completions.forget(early_id)
+            if ack is not None and ack.on_commit is not None and not told_early:
+                ack.on_commit(int(removed))
+            if lives_over == self._lives_over:
+                return _unpack_batch(js_batch)
+            # on its way here the messages were given back: the page was frozen, or left for a moment
+            wait, ack = max(0.0, deadline - self._loop.time()), None
 
-    async def _remove_and_claim(self, limit: int, wait: float, ack: AckFirst) -> list[MessageRecord]:
-        early_id = None
-        if wait and (on_commit := ack.on_commit):
-            # it waits only if the first look finds nothing: then what that acknowledged is told before
-            early_id, early = self._completions.begin(int)
-            early.add_done_callback(lambda told: on_commit(told.result()))
-        js_ids = self._js_ids(ack.ids)
-        call_id, future = self._completions.begin()
-        js_claim = self._js_claim(call_id, limit, wait * 1000, js_ids, ack.held_only, early_id)
-        try:
-            js_batch, acked = await self._claimed(js_claim, future)
-        finally:
-            told_early = early_id is not None and not self._completions.forget(early_id)
-        if ack.on_commit is not None and not told_early:
-            ack.on_commit(int(acked))
-        return _unpack_batch(js_batch)
-
-    async def _claimed(self, js_claim: Any, future: CallFuture) -> Any:
-        try:
-            return await future
-        except asyncio.CancelledError:
-            # whoever hears of it finds the messages in the queue again; cancelled once more, they still go there
-            await js_claim.undo()
-            raise
+    @property
+    def _lives_over(self) -> int:
+        return int(self._js_handle.livesOver)
 
     async def _release(self, ids: list[UUID]) -> None:
         await self._call("release", self._js_ids(ids))
@@ -216,12 +216,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
         if self._js_leaver is None:
             # the list, not the handle: a function for JavaScript must not keep the mailbox alive
             self._js_leaver = create_proxy(partial(_call_all, self._leaving))
-            self._js_handle.onDeparture = self._js_leaver
+            self._js_handle.onLifeOver = self._js_leaver
 
         def forget() -> None:
             self._leaving.remove(left)
             if not self._leaving and self._js_leaver is not None:
-                self._js_handle.onDeparture = None
+                self._js_handle.onLifeOver = None
                 self._js_leaver.destroy()
                 self._js_leaver = None
 
@@ -242,6 +242,10 @@ def _call_all(functions: list[Callable[[], None]]) -> None:
 def _enqueued(completed: tuple[Any, int | None]) -> Enqueued:
     js_ids, depth = completed
     return Enqueued(unpack_ids(js_ids.to_bytes()), depth)
+
+
+def _tell(on_commit: Callable[[int], None], removed: CallFuture) -> None:
+    on_commit(removed.result())
 
 
 def _unpack_batch(js_batch: Any) -> list[MessageRecord]:

@@ -24,7 +24,7 @@ PATIENCE = 60.0
 SCENARIO_SECONDS = 240.0
 """When a scenario counts as hanging."""
 
-NO_SLOW_POLL = {"mailbox.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1e9"}}
+NO_SLOW_POLL = {"coordination/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1e9"}}
 """A context where only news wake those who wait; see ``new_context``."""
 
 _FOREIGN = """
@@ -125,6 +125,30 @@ async def script_in_force(install: str) -> AsyncIterator[Any]:
         js_undo()
 
 
+@asynccontextmanager
+async def busy_storage() -> AsyncIterator[None]:
+    """A transaction of another script's that does not end, over all stores but that of the notes."""
+    async with script_in_force(
+        """() => {
+          let busy = true;
+          const opening = indexedDB.open("pymailbox");
+          opening.onsuccess = () => {
+            const database = opening.result;
+            const stores = [...database.objectStoreNames].filter((name) => name !== "departed");
+            const transaction = database.transaction(stores, "readwrite");
+            const store = transaction.objectStore("meta");
+            const again = () => { if (busy) store.get("birth").onsuccess = again; };
+            transaction.oncomplete = () => database.close();
+            again();
+            globalThis.busyOfTest = true;
+          };
+          return () => { busy = false; };
+        }"""
+    ):
+        await asyncio.sleep(0.1)
+        yield
+
+
 def leave_page() -> None:
     """Tells the engines here that the page is left, as the browser tells a page and a page its worker."""
     script("""
@@ -134,6 +158,11 @@ def leave_page() -> None:
                 : new Event("pagehide")
         )
     """)
+
+
+def come_back() -> None:
+    """Tells the engines here that the page goes on after all."""
+    script("globalThis.dispatchEvent(new Event('pageshow'))")
 
 
 async def drain(mailbox: Mailbox, limit: int = 500) -> list[MessageRecord]:

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from tests.indexeddb.scenarios.hands import foreign, new_context, payloads, script_in_force
+from tests.indexeddb.scenarios.hands import eventually, foreign, new_context, payloads, script_in_force
 
-WITHOUT_LOCKS: Mapping[str, Mapping[str, str]] = {"holders.js": {"globalThis.navigator?.locks": "undefined"}}
-IMPATIENT = {**WITHOUT_LOCKS, "mailbox.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}
-SILENT = {**WITHOUT_LOCKS, "mailbox.js": {"this.#options.lease / 3": "1e9"}}
+WITHOUT_LOCKS: Mapping[str, Mapping[str, str]] = {"coordination/locks.js": {"globalThis.navigator?.locks": "undefined"}}
+IMPATIENT = {**WITHOUT_LOCKS, "coordination/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}
+SILENT = {**WITHOUT_LOCKS, "mailbox.js": {"Math.min(this.#options.lease / 3, LONGEST_BEAT)": "1e9"}}
 """A context whose holders never beat: what a dead one looks like to others."""
 
 SILENT_BEAT = {"mailbox.js": SILENT["mailbox.js"]}
-SLEEPLESS = {"mailbox.js": IMPATIENT["mailbox.js"]}
+SLEEPLESS = {"coordination/recovery.js": IMPATIENT["coordination/recovery.js"]}
 
 
 async def check_holder_that_beats_keeps_what_it_holds_beyond_its_lease() -> None:
@@ -102,6 +102,52 @@ async def check_heartbeat_stops_when_nothing_is_held() -> None:
         assert await foreign("return (await done(store('mailboxes').get('resting'))).mark") == before
         await mailbox.enqueue(b"s", b"b")
         assert payloads(await mailbox.dequeue()) == [b"b"]
+
+
+async def check_longest_lease_beats_no_faster() -> None:
+    """A timer that is to wait longer than it can ends at once."""
+    here = await new_context(WITHOUT_LOCKS)
+    async with await here.open("patient", lease=100 * 365.25 * 86400) as mailbox:
+        await mailbox.enqueue(b"s", b"a")
+        await mailbox.dequeue()
+        await asyncio.sleep(0.3)
+        assert await foreign("return (await done(store('mailboxes').get('patient'))).claims[0].beat") == 0
+
+
+async def check_mailbox_that_never_runs_dry_gives_back_what_a_silent_holder_had() -> None:
+    here, there = await new_context(SILENT), await new_context(WITHOUT_LOCKS)
+    async with (
+        await here.open("never dry, silent", lease=0.3) as silent,
+        await there.open("never dry, silent") as mailbox,
+    ):
+        await silent.enqueue(b"s", b"silent one's")
+        await silent.dequeue()
+        await mailbox.enqueue(b"s", b"more")
+
+        async def came_back() -> bool:
+            await mailbox.enqueue(b"s", b"more")
+            (message,) = await mailbox.dequeue(1)
+            await mailbox.ack(message.id)
+            return message.payload == b"silent one's"
+
+        await eventually(came_back, "what a silent holder had")
+
+
+async def check_holder_that_was_taken_for_dead_yields_nothing_of_it() -> None:
+    """As a page that was stopped for longer than its lease."""
+    here, there = await new_context(SILENT), await new_context(IMPATIENT)
+    async with await here.open("taken for dead", lease=0.3) as mailbox, await there.open("taken for dead") as other:
+        for i in range(3):
+            await mailbox.enqueue(b"s", b"%d" % i)
+        messages = aiter(mailbox.messages())
+        await anext(messages)
+        assert len(await other.dequeue(3, wait=20)) == 1  # a suspect comes alone
+        await mailbox.enqueue(b"s", b"new")
+        (await other.dequeue(3), await other.dequeue(3))
+        following = asyncio.ensure_future(anext(messages))
+        await asyncio.sleep(0.3)
+        assert not following.done() or following.result().payload == b"new"
+        following.cancel()
 
 
 async def check_locks_that_are_refused() -> None:

@@ -3,8 +3,18 @@
 import asyncio
 from typing import Any
 
+from pyodide.ffi import create_once_callable
+
 from pymailbox import NewMessage
-from tests.indexeddb.scenarios.hands import NO_SLOW_POLL, PATIENCE, eventually, new_context, payloads, script_in_force
+from tests.indexeddb.scenarios.hands import (
+    NO_SLOW_POLL,
+    PATIENCE,
+    eventually,
+    new_context,
+    payloads,
+    script,
+    script_in_force,
+)
 
 
 class Depths:
@@ -15,7 +25,9 @@ class Depths:
         self.seen.append(queued_messages)
 
 
-HARD_OF_HEARING = {"signals.js": {"=> this.#receive(data)": "=> setTimeout(() => this.#receive(data), 300)"}}
+HARD_OF_HEARING = {
+    "coordination/notifier.js": {"=> this.#receive(data)": "=> setTimeout(() => this.#receive(data), 300)"}
+}
 """A context that hears of everything 0.3 seconds late, answers to its greeting included."""
 
 
@@ -73,7 +85,10 @@ async def check_without_a_channel_the_slow_poll_finds_it() -> None:
           return () => { globalThis.BroadcastChannel = BroadcastChannel; };
         }"""
     ):
-        here, there = await new_context({"mailbox.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1000"}}), await new_context()
+        here, there = (
+            await new_context({"coordination/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1000"}}),
+            await new_context(),
+        )
         async with await here.open("polled") as mailbox, await there.open("polled") as other:
             waiting = asyncio.ensure_future(mailbox.dequeue(wait=60))
             await asyncio.sleep(0.1)
@@ -127,7 +142,7 @@ async def check_nobody_is_told_where_nobody_listens() -> None:
         }"""
     ):
         # a channel of their own: on the usual one there may be others who listen
-        own = {"signals.js": {'"pymailbox"': '"lonely"'}}
+        own = {"coordination/notifier.js": {'"pymailbox"': '"lonely"'}}
         here, there = await new_context(own), await new_context(own)
         async with await here.open("lonely") as mailbox:
             for _ in range(3):
@@ -164,3 +179,102 @@ async def check_message_that_was_stored_before_its_context_heard_the_greeting() 
         waiting = asyncio.ensure_future(other.dequeue(wait=60))
         await mailbox.enqueue(b"s", b"a")
         assert payloads(await asyncio.wait_for(waiting, PATIENCE)) == [b"a"]
+
+
+async def check_one_enqueue_wakes_as_many_as_it_has_messages_for() -> None:
+    """Calls of one handle, of several, and of several contexts."""
+    here, there = await new_context(NO_SLOW_POLL), await new_context(NO_SLOW_POLL)
+    handles = [await here.open("all"), await here.open("all"), await there.open("all")]
+    waiting = [asyncio.ensure_future(handle.dequeue(1, wait=600)) for handle in handles for _ in range(3)]
+    await asyncio.sleep(0.3)
+    await handles[0].enqueue_many([NewMessage(b"s", b"%d" % i) for i in range(len(waiting))])
+    taken = [record.payload for batch in await asyncio.wait_for(asyncio.gather(*waiting), PATIENCE) for record in batch]
+    assert sorted(taken) == sorted(b"%d" % i for i in range(len(waiting)))
+    for handle in handles:
+        await handle.close()
+
+
+async def check_message_costs_the_same_however_many_wait() -> None:
+    costs = []
+    for count in (1, 20):
+        here = await new_context(NO_SLOW_POLL)
+        handles = [await here.open(f"herd of {count}") for _ in range(count)]
+        async with await here.open(f"herd of {count}") as producer:
+            waiting = [asyncio.ensure_future(handle.dequeue(1, wait=600)) for handle in handles]
+            await asyncio.sleep(0.3)
+            async with script_in_force(
+                """() => {
+                  const original = IDBDatabase.prototype.transaction;
+                  globalThis.transactionsOfTest = 0;
+                  IDBDatabase.prototype.transaction = function (...rest) {
+                    globalThis.transactionsOfTest += 1;
+                    return original.apply(this, rest);
+                  };
+                  return () => { IDBDatabase.prototype.transaction = original; };
+                }"""
+            ):
+                await producer.enqueue(b"s", b"for one")
+                done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.sleep(0.3)
+                costs.append(script("transactionsOfTest"))
+            assert len(done) == 1
+            for call in rest:
+                call.cancel()
+            await asyncio.wait(waiting)
+        for handle in handles:
+            await handle.close()
+    assert costs[0] == costs[1], costs
+
+
+async def check_who_is_woken_and_does_not_take_it_passes_it_on() -> None:
+    for end in ("cancelled", "closed"):
+        here = await new_context(NO_SLOW_POLL)
+        first, second = await here.open(f"passed on, {end}"), await here.open(f"passed on, {end}")
+        chosen = asyncio.ensure_future(first.dequeue(1, wait=600))
+        await asyncio.sleep(0.1)
+        waiting = asyncio.ensure_future(second.dequeue(1, wait=600))
+        await asyncio.sleep(0.1)
+        enqueued = asyncio.ensure_future(second.enqueue(b"s", b"a"))
+        await enqueued
+        if end == "closed":
+            await first.close()
+        chosen.cancel()
+        await asyncio.wait([chosen])
+        if end == "cancelled" and not chosen.cancelled():
+            assert await first.nack(chosen.result()[0].id)
+        assert payloads(await asyncio.wait_for(waiting, PATIENCE)) == [b"a"]
+        await first.close()
+        await second.close()
+
+
+async def check_news_between_the_look_and_the_listening() -> None:
+    listening = "await waiter.within("
+    here = await new_context(
+        {**NO_SLOW_POLL, "coordination/claiming.js": {listening: f"await globalThis.beforeListening?.(); {listening}"}}
+    )
+    there = await new_context()
+    async with await here.open("in between") as mailbox, await there.open("in between") as other:
+        between = asyncio.Event()
+        stored = asyncio.Event()
+
+        async def store() -> None:
+            await between.wait()
+            await other.enqueue(b"s", b"a")
+            await asyncio.sleep(0.3)
+            script("listenOfTest()")
+            stored.set()
+
+        storing = asyncio.ensure_future(store())
+        script(
+            """(reached) => {
+              globalThis.beforeListening = () => {
+                delete globalThis.beforeListening;
+                const listening = new Promise((resolve) => { globalThis.listenOfTest = resolve; });
+                reached();
+                return listening;
+              };
+            }"""
+        )(create_once_callable(between.set))
+        (message,) = await asyncio.wait_for(mailbox.dequeue(wait=600), PATIENCE)
+        assert message.payload == b"a"
+        await storing

@@ -275,9 +275,13 @@ class TakesEveryHandOutForOne(AcksWhateverWasHandled):
     def consume(self, handler: Any, **options: Any) -> Consumer:
         consumer = super().consume(handler, **options)
         holds = consumer._holds._holds
-        consumer._holds.add = lambda records: holds.update(  # type: ignore[method-assign]
-            (record.id, Hold(record)) for record in records
-        )
+
+        def add(records: Iterable[MessageRecord]) -> list[MessageRecord]:
+            added = list(records)
+            holds.update((record.id, Hold(record)) for record in added)
+            return added
+
+        consumer._holds.add = add  # type: ignore[method-assign]
         return consumer
 
 

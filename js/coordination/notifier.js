@@ -9,20 +9,38 @@
  * greeting, and both look again. One that stops listening before tells all the same: it will not hear an answer.
  */
 
-import { randomName } from "./ids.js";
+import { randomName } from "../ids.js";
 
 const CHANNEL = "pymailbox";
 
-/** @typedef {{mailbox: string, depth: number | undefined}} News `depth` is there if messages were stored. */
+/**
+ * There may be something to claim.
+ * @typedef {object} News
+ * @property {string} mailbox
+ * @property {number | undefined} [depth] is there if messages were stored
+ * @property {number | undefined} [count] how many messages may be there; one, where it is not said
+ * @property {import("./unload-notes.js").Note[]} [notes] of a page that is being left
+ */
 
 /** Sent when a context begins to listen, and back to it by those who hear it; `at` is when. @typedef {{greeting: string, at: number}} Greeting */
 /** @typedef {{answered: string}} Answer */
 
-/** Whoever wants to hear of a mailbox. @typedef {{mailbox: string, hear(depth: number | undefined): void}} Listener */
+/** A worker asks pages for the notes that only they see, and one of them answers. @typedef {{asking: string, told: string, kept: import("./unload-notes.js").Note[]}} Question */
 
-export class Signals {
+/** Whoever wants to hear the depth of a mailbox. @typedef {{mailbox: string, hear(depth: number): void}} Listener */
+
+export class Notifier {
+  /** Called when news may have been missed. */
+  onMissed = () => {};
+  /** Answers a worker's question. @type {(() => Promise<import("./unload-notes.js").Note[]>) | undefined} */
+  onAsked;
+
   /** @type {Set<Listener>} */
   #listeners = new Set();
+  /** @type {((news: News) => void)[]} */
+  #hearers = [];
+  /** @type {Map<string, (kept: import("./unload-notes.js").Note[]) => void>} */
+  #questions = new Map();
   /** @type {BroadcastChannel | undefined} */
   #channel;
   /** Whether there is, or was, somebody else. */
@@ -37,7 +55,7 @@ export class Signals {
       globalThis.addEventListener?.(
         event,
         () => {
-          this.wakeAll();
+          this.onMissed();
           // somebody may have come and greeted meanwhile
           this.#greet();
         },
@@ -46,7 +64,12 @@ export class Signals {
     }
   }
 
-  /** @param {Listener} listener */
+  /** Calls a function with all news from now on. @param {(news: News) => void} hear */
+  listen(hear) {
+    this.#hearers.push(hear);
+  }
+
+  /** Has a listener told depths; while there is any, this context hears of others. @param {Listener} listener */
   add(listener) {
     this.#listeners.add(listener);
     if (this.#channel !== undefined || typeof BroadcastChannel === "undefined") return;
@@ -73,8 +96,29 @@ export class Signals {
   /** @param {News} news @param {Listener[]} [informed] who need not be told the depth */
   publish(news, informed = []) {
     this.#tell(news, informed);
+    this.tellOthers(news);
+  }
+
+  /** Publishes outside of this context only. @param {News} news */
+  tellOthers(news) {
     if (this.#heard) this.#channel?.postMessage(news);
     else this.#untold.set(news.mailbox, { news, at: now() });
+  }
+
+  /** Asks pages of other contexts for the notes that they see. @param {number} limit milliseconds to wait for the first answer @returns {Promise<import("./unload-notes.js").Note[]>} */
+  ask(limit) {
+    return new Promise((resolve) => {
+      if (!this.#heard) return resolve([]);
+      const asking = randomName();
+      const answer = (/** @type {import("./unload-notes.js").Note[]} */ kept) => {
+        clearTimeout(timer);
+        this.#questions.delete(asking);
+        resolve(kept);
+      };
+      const timer = setTimeout(answer, limit, []);
+      this.#questions.set(asking, answer);
+      this.#channel?.postMessage({ asking });
+    });
   }
 
   #greet() {
@@ -82,20 +126,29 @@ export class Signals {
     this.#channel?.postMessage({ greeting: this.#name, at: this.#greetedAt });
   }
 
-  /** @param {News & Partial<Greeting & Answer>} data */
+  /** @param {string} asking */
+  async #answer(asking) {
+    if (this.onAsked !== undefined) this.#channel?.postMessage({ told: asking, kept: await this.onAsked() });
+  }
+
+  /** @param {News & Partial<Greeting & Answer & Question>} data */
   #receive(data) {
     this.#heard = true;
-    if (data.greeting !== undefined) {
+    if (data.asking !== undefined) {
+      this.#answer(data.asking);
+    } else if (data.told !== undefined) {
+      this.#questions.get(data.told)?.(data.kept ?? []);
+    } else if (data.greeting !== undefined) {
       this.#channel?.postMessage({ answered: data.greeting });
       this.#tellSince(data.at ?? 0);
       // this context may have been frozen, and missed what came
-      this.wakeAll();
+      this.onMissed();
     } else if (data.answered === undefined) {
       this.#tell(data, []);
     } else if (data.answered === this.#name) {
       this.#tellSince(this.#greetedAt);
       // what others stored before they heard of this context they told nobody
-      this.wakeAll();
+      this.onMissed();
     }
   }
 
@@ -106,15 +159,14 @@ export class Signals {
   }
 
   /** @param {News} news @param {Listener[]} informed */
-  #tell({ mailbox, depth }, informed) {
-    for (const listener of [...this.#listeners]) {
-      if (listener.mailbox === mailbox) listener.hear(informed.includes(listener) ? undefined : depth);
+  #tell(news, informed) {
+    const { mailbox, depth } = news;
+    if (depth !== undefined) {
+      for (const listener of [...this.#listeners]) {
+        if (listener.mailbox === mailbox && !informed.includes(listener)) listener.hear(depth);
+      }
     }
-  }
-
-  /** Makes everybody look. */
-  wakeAll() {
-    for (const listener of [...this.#listeners]) listener.hear(undefined);
+    for (const hear of this.#hearers) hear(news);
   }
 }
 

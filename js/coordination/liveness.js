@@ -1,0 +1,106 @@
+/**
+ * Who lives. Each handle is a holder with an identity of its own, its life; one that goes on after a freeze, from a cache or
+ * without its lock begins another life, under another identity. See docs/liveness.md.
+ *
+ * Where there are Web Locks, a holder keeps one as long as it lives, and the lock alone decides: the browser gives it up
+ * when the tab or worker ends, however it ends, and whoever has asked for it hears of that at once. Elsewhere (an insecure
+ * context, or a place where the browser refuses locks) a holder counts up a beat in the mailbox's state while it holds
+ * something, and is gone when the beat has stood still for the holder's lease, measured by the clock of whoever watches, so
+ * that a wall clock that jumps means nothing.
+ */
+
+import { randomName } from "../ids.js";
+import { keepLock, onceReleased, unheldAmong } from "./locks.js";
+
+const LOCK_PREFIX = "pymailbox/holder/";
+
+/** A page in Chromium's back/forward cache is still listed by the first query, which evicts it. Milliseconds. */
+export const SECOND_LOOK = 100;
+
+/** @typedef {import("../types.js").HolderTerms & {beat: number}} Terms */
+
+/** Holders, by their identity. @typedef {Map<string, Terms>} Holders */
+
+/**
+ * Holders that are gone, each with the beat that stood still; undefined where a lock told, which is final.
+ * @typedef {Map<string, number | undefined>} Gone
+ */
+
+/** The lives of this context, of which nothing else need tell. @type {Set<string>} */
+const livesHere = new Set();
+
+/** Beats seen of holders without a lock: which, and since when. @type {Map<string, {beat: number, since: number}>} */
+const beats = new Map();
+
+/** One life of a holder of this context. */
+export class Life {
+  id = randomName();
+  /** Whether a lock tells that it lives. */
+  locked = false;
+  /** Whether others can see that it lives; before that it may hold nothing. */
+  begun = false;
+  /** Whether all that it held has been given back, or taken. */
+  over = false;
+  #ended = false;
+  #release = () => {};
+  /** @type {Promise<void> | undefined} */
+  #beginning;
+  #onLost;
+
+  /** @param {(life: Life) => void} onLost called when its lock is taken away */
+  constructor(onLost) {
+    this.#onLost = onLost;
+  }
+
+  /** Resolves once it has begun. */
+  begin() {
+    return (this.#beginning ??= this.#begin());
+  }
+
+  async #begin() {
+    livesHere.add(this.id);
+    try {
+      this.#release = await keepLock(LOCK_PREFIX + this.id, () => this.#onLost(this));
+      this.locked = true;
+      if (this.#ended) this.#release();
+    } catch {
+      // there are none, or the browser refuses them here: then its beat tells
+    }
+    this.begun = true;
+  }
+
+  end() {
+    this.#ended = true;
+    livesHere.delete(this.id);
+    this.#release();
+  }
+}
+
+/** Whether a holder belongs to another context, or is gone. @param {string} holder */
+export const isElsewhere = (holder) => !livesHere.has(holder);
+
+/** Those of some holders of other contexts that are gone. @param {Holders} holders @returns {Promise<Gone>} */
+export async function goneAmong(holders) {
+  const keepingLocks = [...holders].filter(([, { locked }]) => locked).map(([holder]) => LOCK_PREFIX + holder);
+  const unheld = await unheldAmong(keepingLocks);
+  const gone = [...holders].filter(([holder, terms]) =>
+    terms.locked ? unheld.has(LOCK_PREFIX + holder) : hasMissedItsLease(holder, terms),
+  );
+  return new Map(gone.map(([holder, { locked, beat }]) => [holder, locked ? undefined : beat]));
+}
+
+/** Resolves when a holder of another context dies; never, where no lock can tell. @param {string} holder @param {AbortSignal} signal */
+export const death = (holder, signal) => onceReleased(LOCK_PREFIX + holder, signal);
+
+/** @param {string} holder @param {{beat: number, lease: number}} terms */
+function hasMissedItsLease(holder, { beat, lease }) {
+  const now = performance.now();
+  const seen = beats.get(holder);
+  if (seen?.beat === beat) {
+    const gone = now - seen.since >= lease;
+    if (gone) beats.delete(holder);
+    return gone;
+  }
+  beats.set(holder, { beat, since: now });
+  return false;
+}

@@ -1,0 +1,187 @@
+/**
+ * Takes back what holders of other contexts had who are gone: one for each mailbox that is open here, for all its handles.
+ *
+ * It listens for the death of every holder that it has seen, and looks at who lives: when it sees one for the first time, once
+ * more a moment later, and now and then all the same.
+ */
+
+import { committer, notifier } from "../context.js";
+import { result } from "../database.js";
+import * as operations from "../operations.js";
+import { SECOND_LOOK, death, goneAmong, isElsewhere } from "./liveness.js";
+import { LAST_WRITES_VANISH, forgetNotes, hearNotes, keptNotes, knownNotes } from "./unload-notes.js";
+
+/** Milliseconds after which whoever waits looks all the same: hints may be lost. */
+export const SLOW_POLL = 5000;
+
+/** Milliseconds that a note which a page has kept may take to be seen elsewhere. */
+const NOTE_DELAY = 100;
+
+/** Milliseconds that a worker waits for a page that answers for notes: longer than that delay. */
+const ANSWER_LIMIT = 300;
+
+/** @typedef {import("./liveness.js").Holders} Holders */
+/** @typedef {import("./liveness.js").Gone} Gone */
+
+/** What a look found: how many messages came back, and which holders elsewhere seem to live. @typedef {{recovered: number, living: Holders}} Look */
+
+/** @type {Map<string, Recovery>} */
+const recoveries = new Map();
+
+export class Recovery {
+  /** When to look next though nothing was heard, on the clock of `performance.now()`. */
+  nextLook = -Infinity;
+
+  /** Holders whose death is listened for, and when they were last seen. @type {Map<string, {unwatched: AbortController, seenAt: number}>} */
+  #watched = new Map();
+  #users = 0;
+
+  /** @param {string} mailbox */
+  constructor(mailbox) {
+    this.mailbox = mailbox;
+  }
+
+  /** The one of a mailbox; `leave` comes after it. @param {string} mailbox */
+  static enter(mailbox) {
+    let recovery = recoveries.get(mailbox);
+    if (recovery === undefined) recoveries.set(mailbox, (recovery = new Recovery(mailbox)));
+    recovery.#users += 1;
+    return recovery;
+  }
+
+  leave() {
+    this.#users -= 1;
+    if (this.#users > 0) return;
+    recoveries.delete(this.mailbox);
+    for (const { unwatched } of this.#watched.values()) unwatched.abort();
+  }
+
+  /** Takes note of holders elsewhere, and listens for their death. @param {Holders} holders */
+  see(holders) {
+    const seenAt = performance.now();
+    for (const [holder, { locked }] of holders) {
+      const watched = this.#watched.get(holder);
+      if (watched !== undefined) watched.seenAt = seenAt;
+      else if (this.#users > 0) {
+        const unwatched = new AbortController();
+        this.#watched.set(holder, { unwatched, seenAt });
+        this.nextLook = -Infinity;
+        if (locked) this.#takeBackAfterDeath(holder, unwatched);
+      }
+    }
+  }
+
+  /** Whether it is time to look at who lives. */
+  get isDue() {
+    return performance.now() >= this.nextLook;
+  }
+
+  /** Takes back what is to be had at the first look. @returns {Promise<Look>} */
+  async look() {
+    const before = new Set(this.#watched.keys());
+    const isFirst = this.nextLook === -Infinity;
+    this.nextLook = performance.now() + SECOND_LOOK;
+    const [notes, holders] = await Promise.all([this.#countNotes(), this.#holders()]);
+    const gone = await goneAmong(holders);
+    const living = new Map([...holders].filter(([holder]) => !gone.has(holder)));
+    this.see(living);
+    const now = performance.now();
+    // a page in the back/forward cache takes a second look
+    const isNews = isFirst || [...living.keys()].some((holder) => !before.has(holder));
+    this.nextLook = now + (isNews ? SECOND_LOOK : Math.min(SLOW_POLL, ...leasesOf(living)));
+    for (const [holder, { unwatched, seenAt }] of this.#watched) {
+      if (now - seenAt < SLOW_POLL) continue;
+      unwatched.abort();
+      this.#watched.delete(holder);
+    }
+    if (gone.size === 0 && notes === 0) return { recovered: 0, living };
+    return { recovered: await this.takeBack(gone), living };
+  }
+
+  /** Looks beside what is going on: a mailbox that never runs dry must not keep it from coming back. */
+  lookAside() {
+    if (!this.isDue) return;
+    this.look().catch(() => {
+      // the next call of a handle meets the same error, and can tell somebody
+    });
+  }
+
+  /** Takes back what some had who are gone, and what notes give back. @param {Gone} gone @returns {Promise<number>} how many messages */
+  async takeBack(gone) {
+    if (LAST_WRITES_VANISH && [...gone.values()].includes(undefined)) await notesOfOthers();
+    /** @type {import("./unload-notes.js").Note[]} */
+    let notes = [];
+    const recovered = await committer.submit({
+      durability: "relaxed",
+      stores: false,
+      needsNotes: () => true,
+      run: async (commit) => {
+        const state = await commit.state(this.mailbox);
+        // not before: a note may come in while others keep the storage busy
+        notes = knownNotes();
+        for (const [holder, mailbox] of notes) commit.store("departed").put(mailbox, holder);
+        const recovered = await operations.recover(commit, this.mailbox, state, gone);
+        if (recovered > 0) {
+          commit.changed(this.mailbox);
+          commit.announce(this.mailbox, undefined, [], recovered);
+        }
+        return recovered;
+      },
+    });
+    forgetNotes(notes.map(([holder]) => holder));
+    return recovered;
+  }
+
+  /** @param {string} holder @param {AbortController} unwatched */
+  async #takeBackAfterDeath(holder, unwatched) {
+    try {
+      await death(holder, unwatched.signal);
+      if (this.#users > 0) await this.takeBack(new Map([[holder, undefined]]));
+    } catch {
+      // it is watched no more; or storage failed, and the next call of a handle meets the same error and can tell somebody
+    } finally {
+      if (this.#watched.get(holder)?.unwatched === unwatched) this.#watched.delete(holder);
+    }
+  }
+
+  /** How many notes there are for this mailbox of pages that were left. @returns {Promise<number>} */
+  async #countNotes() {
+    const stored = await committer.read((reading) => result(reading.store("departed").getAll()), ["departed"]);
+    return [...stored, ...knownNotes().map(([, mailbox]) => mailbox)].filter((mailbox) => mailbox === this.mailbox).length;
+  }
+
+  /** Who holds something elsewhere. @returns {Promise<Holders>} */
+  #holders() {
+    return committer.read(
+      async (reading) => new Map([...((await reading.stored(this.mailbox))?.claims ?? [])].filter(([holder]) => isElsewhere(holder))),
+    );
+  }
+}
+
+/** Has the notes of others that may be on their way come in before a death is believed. */
+async function notesOfOthers() {
+  if (typeof document === "undefined") hearNotes(await notifier.ask(ANSWER_LIMIT));
+  else await sleep(NOTE_DELAY);
+}
+
+// a worker does not see what pages have kept
+if (typeof document !== "undefined") {
+  notifier.onAsked = async () => {
+    await sleep(NOTE_DELAY);
+    return keptNotes();
+  };
+}
+
+notifier.listen(({ mailbox, notes }) => {
+  const recovery = recoveries.get(mailbox);
+  if (notes === undefined || recovery === undefined) return;
+  hearNotes(notes);
+  recovery.nextLook = -Infinity;
+  recovery.lookAside();
+});
+
+/** How long holders may be silent of whose death no lock tells. @param {Holders} holders */
+const leasesOf = (holders) => [...holders.values()].filter(({ locked }) => !locked).map(({ lease }) => lease);
+
+/** @param {number} milliseconds */
+export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
