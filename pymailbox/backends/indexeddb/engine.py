@@ -8,6 +8,7 @@ worker) imports ``index.js`` itself and hands it over as the module ``pymailbox_
 from __future__ import annotations
 
 import importlib
+import posixpath
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ HANDED_OVER = "pymailbox_js"
 """The name under which a page hands the engine over."""
 
 _ENTRY_MODULE = "index.js"
-_IMPORT = re.compile(r"""\b(from|import) (["'])\./([\w-]+\.js)\2""")
+_IMPORT = re.compile(r"""\b(from|import) (["'])(\.{1,2}/[\w./-]+\.js)\2""")
 
 _loaded: Any = None
 
@@ -86,10 +87,13 @@ async def _load_from_wheel() -> Any:
     urls: dict[str, str] = {}
 
     def url_of(name: str) -> str:
-        """A blob URL of a module, those of the modules it imports written into it."""
+        """A blob URL of a module, by its path in the engine, with those of the modules it imports written into it."""
         if name not in urls:
             source = files("pymailbox").joinpath("js", name).read_text("utf-8")
-            linked = _IMPORT.sub(lambda match: f'{match[1]} "{url_of(match[3])}"', source)
+            folder = posixpath.dirname(name)
+            linked = _IMPORT.sub(
+                lambda match: f'{match[1]} "{url_of(posixpath.normpath(posixpath.join(folder, match[3])))}"', source
+            )
             options = to_js({"type": "text/javascript"}, dict_converter=_object_from_entries())
             urls[name] = URL.createObjectURL(Blob.new(to_js([linked]), options))
         return urls[name]
