@@ -29,7 +29,7 @@ const NO_BATCH = packBatch([]);
 /** @typedef {import("./types.js").Options} Options */
 /** @typedef {import("./recovery.js").Others} Others */
 /** @typedef {import("./commit.js").Commit} Commit */
-/** @typedef {import("./state.js").MailboxState} MailboxState */
+/** @typedef {import("./model/state.js").MailboxState} MailboxState */
 /** @typedef {{durability?: import("./types.js").Durability, stores?: boolean, notes?: boolean}} Needs see `Operation` */
 
 export class MailboxHandle {
@@ -165,7 +165,7 @@ export class MailboxHandle {
   /** Deletes messages, wherever they are. @param {Uint8Array} ids @returns {Promise<number>} how many there were */
   remove(ids) {
     return this.#submit(async (commit, state) => {
-      const removed = await operations.remove(commit, state, this.#life.id, each(ids));
+      const removed = await operations.remove(commit, state, each(ids));
       if (removed > 0) commit.changed(this.mailbox);
       return removed;
     });
@@ -192,7 +192,7 @@ export class MailboxHandle {
       const place = await commit.find(state, one);
       if (place === undefined || !state.isHeldBy(this.#life.id, place)) return undefined;
       commit.moves();
-      await operations.remove(commit, state, this.#life.id, [one]);
+      await operations.remove(commit, state, [one]);
       commit.changed(this.mailbox);
       /** @type {Set<string>} */
       const grown = new Set();
@@ -281,7 +281,7 @@ export class MailboxHandle {
   tally() {
     return this.#read([0, 0, 0, 0, 0], async (_, state) => [
       state.everQueued(),
-      state.dead,
+      state.deadLetters,
       state.inflightCount(),
       ...state.queuedByPriority(),
     ]);
@@ -364,7 +364,7 @@ export class MailboxHandle {
     await Promise.allSettled(this.#reads);
     try {
       await this.#commit(async (commit, state) => {
-        if (state.releaseAll(this.#life.id).length > 0) this.#announce(commit);
+        if ((await commit.run(state, state.releaseAll(this.#life.id))).length > 0) this.#announce(commit);
       });
     } finally {
       this.#leave();
@@ -563,7 +563,7 @@ export class MailboxHandle {
       run: async (commit) => {
         this.#checkNotWiped();
         const state = await commit.state(this.mailbox);
-        if (this.#isDeparted) this.#comeBack(commit, state);
+        if (this.#isDeparted) await this.#comeBack(commit, state);
         const done = await run(commit, state);
         this.#keepAlive(state.claims.has(this.#life.id));
         return done;
@@ -579,7 +579,7 @@ export class MailboxHandle {
    * Goes on after a departure: the note must not be there any more when this handle claims again.
    * @param {Commit} commit @param {MailboxState} state
    */
-  #comeBack(commit, state) {
+  async #comeBack(commit, state) {
     if (!commit.seesNotes) throw new ConnectionLostError("The page was left in the middle of this call.");
     if (commit.returned.has(this.#life.id)) return;
     // the page may be left again before this is committed
@@ -588,7 +588,7 @@ export class MailboxHandle {
       this.#returned = departures;
     });
     commit.store("departed").delete(this.#life.id);
-    if (state.releaseAll(this.#life.id).length > 0) this.#announce(commit);
+    if ((await commit.run(state, state.releaseAll(this.#life.id))).length > 0) this.#announce(commit);
   }
 
   /**
@@ -644,10 +644,7 @@ export class MailboxHandle {
     if (!holding) return;
     const beat = () =>
       this.#submit(async (commit, state) => {
-        const claims = state.claims.get(this.#life.id);
-        if (claims === undefined) return;
-        claims.beat += 1;
-        commit.changed(this.mailbox);
+        if (state.beat(this.#life.id)) commit.changed(this.mailbox);
       }).catch(() => {
         // a beat that is missed counts for nothing; the next one tells
       });

@@ -19,7 +19,7 @@ const QUIET = 3;
 
 const LOCK_PREFIX = "pymailbox/context/";
 
-/** @typedef {import("./state.js").MailboxState} MailboxState */
+/** @typedef {import("./model/state.js").MailboxState} MailboxState */
 
 /** Thrown where a state turns out not to be the latest. */
 export class Stale extends Error {

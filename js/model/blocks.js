@@ -10,6 +10,12 @@ export const HOLDERS = -1;
 /** @param {number} priority */
 export const directoryOf = (priority) => -2 - priority;
 
+/**
+ * A change of rows: what is to be written, or undefined where all rows of a kind from a number to another (inclusive) are
+ * to be deleted; and what was there before, as far as that is known and was of use.
+ * @typedef {{key: [kind: number, number: number], to: number, bytes: Uint8Array | undefined, before: Uint8Array | undefined}} RowChange
+ */
+
 export class Block {
   /** Its bytes as far as they are known and right. @type {Uint8Array<ArrayBuffer> | undefined} */
   bytes;
@@ -21,6 +27,8 @@ export class Block {
   hasRow = false;
   /** Of its row, unless the head holds it. */
   sum = 0;
+  /** What its row says, as far as that is known and right. @type {Uint8Array | undefined} */
+  row;
   /** When it was last used, counted in uses. */
   touched = 0;
 
@@ -46,20 +54,23 @@ export function blockIn(blocks, kind, number) {
 /**
  * Decides which of some blocks the head holds: those last used, as many as fit.
  * @param {Block[]} blocks their bytes known; the others stay where they are @param {number} budget bytes
- * @returns {Block[]} those whose rows are to be written
+ * @returns {RowChange[]} the rows that are to be written
  */
 export function layOut(blocks, budget) {
-  /** @type {Block[]} */
+  /** @type {RowChange[]} */
   const rows = [];
   for (const block of [...blocks].sort((a, b) => b.touched - a.touched)) {
     const bytes = /** @type {Uint8Array} */ (block.bytes);
+    // an old row is of no use to anybody
+    if (block.inHead) block.row = undefined;
     const fits = bytes.length <= budget;
     if (fits) {
       budget -= bytes.length;
     } else if (block.changed || block.inHead || !block.hasRow) {
       block.sum = checksum(bytes, block.kind, block.number);
       block.hasRow = true;
-      rows.push(block);
+      rows.push({ key: [block.kind, block.number], to: block.number, bytes, before: block.row });
+      block.row = bytes;
     }
     block.inHead = fits;
     block.changed = false;

@@ -43,13 +43,17 @@ const LATEST = 253_402_300_799_999;
 /** @typedef {import("../types.js").LaneRun} LaneRun */
 /** @typedef {import("../types.js").HolderTerms} HolderTerms */
 /** @typedef {import("./blocks.js").Block} Block */
+/** @typedef {import("./blocks.js").RowChange} RowChange */
 /** @typedef {import("./page-directory.js").PageEntry} PageEntry */
 /** @typedef {import("./page.js").PageRun} PageRun */
 /** @typedef {import("./claims.js").Claims} Claims */
 
-/** Yields pages that have to be opened before it can go on. @template T @typedef {Generator<PageEntry[], T, void>} Steps */
+/**
+ * A run of messages as an older layout had it; with who holds it, and on which terms, if somebody does.
+ * @typedef {{from: number, to: number, delivery: number, due: number, holder?: string, terms?: HolderTerms}} RestoredRun
+ */
 
-/** A row of the store `pages` to be written, or deleted, by the last parts of its key. @typedef {{key: [number, number], to: number, bytes: Uint8Array | undefined}} RowChange */
+/** Yields pages that have to be opened before it can go on. @template T @typedef {Generator<PageEntry[], T, void>} Steps */
 
 class Lane {
   /** The number that its next message gets. */
@@ -138,9 +142,7 @@ export class MailboxState {
       this.#encode(ofLane, (number) => directory.encode(number), changes, blocks);
     }
     this.#encode(this.#holders.blocks, (number) => this.#holders.encode(number), changes, blocks);
-    for (const { kind, number, bytes } of [...outside, ...layOut(blocks, REST_IN_HEAD)]) {
-      changes.push({ key: [kind, number], to: number, bytes });
-    }
+    changes.push(...outside, ...layOut(blocks, REST_IN_HEAD));
     this.#head = this.#packHead(blocks, pages.filter(({ inHead }) => inHead));
     return changes;
   }
@@ -175,7 +177,7 @@ export class MailboxState {
     for (const [i, block] of this.absent.entries()) {
       const bytes = rows[i];
       if (!(bytes instanceof Uint8Array) || !block.isRow(bytes)) return false;
-      block.bytes = bytes.slice();
+      block.bytes = block.row = bytes.slice();
     }
     return this.#complete();
   }
@@ -183,7 +185,9 @@ export class MailboxState {
   /** Opens a page with what its row says. @param {PageEntry} entry @param {unknown} row @returns {boolean} false if it is not what was written */
   open(entry, row) {
     if (!entry.isLacking) return true;
-    return row instanceof Uint8Array && entry.isRow(row) && this.#openPage(entry, row);
+    if (!(row instanceof Uint8Array) || !entry.isRow(row) || !this.#openPage(entry, row)) return false;
+    entry.row = entry.bytes;
+    return true;
   }
 
   /** Lets pages go that are in memory, but for those last used. */
@@ -193,8 +197,7 @@ export class MailboxState {
     kept.sort((a, b) => b.touched - a.touched);
     for (const entry of kept.slice(PAGES_IN_MEMORY)) {
       if (entry.changed) continue;
-      entry.page = undefined;
-      entry.bytes = undefined;
+      entry.page = entry.bytes = entry.row = undefined;
     }
   }
 
@@ -321,6 +324,33 @@ export class MailboxState {
     if (past === 0 && due === 0) return from;
     this.#assign(priority, from, from + 1, () => (due === 0 ? standing(QUEUED, past) : delayed(past, due)));
     return from;
+  }
+
+  /**
+   * Fills a lane that is empty yet.
+   * @param {number} priority @param {number} next the number that its next message gets @param {number} largestSegment
+   * @param {RestoredRun[]} runs in order; what is in several counts as in the first
+   */
+  restore(priority, next, largestSegment, runs) {
+    const lane = this.lanes[priority];
+    Object.assign(lane, { next, largestSegment, queued: next });
+    let end = 0;
+    const discard = (/** @type {number} */ to) => {
+      for (const step of this.removeBetween(priority, end, to)) throw new Error(`${step.length} pages are not in memory`);
+    };
+    for (const { from, to, delivery: past, due, holder, terms } of runs) {
+      if (from > end) discard(from);
+      const first = Math.max(from, end);
+      if (to <= first) continue;
+      end = to;
+      if (holder !== undefined && terms !== undefined) {
+        const { slot } = this.claims.get(holder) ?? this.#holders.add(holder, terms, PRIORITIES);
+        this.#assign(priority, first, to, () => standing(HELD + slot, past));
+      } else if (past !== 0 || due !== 0) {
+        this.#assign(priority, first, to, () => (due === 0 ? standing(QUEUED, past) : delayed(past, due)));
+      }
+    }
+    discard(next);
   }
 
   /** Passes over a lane's next number; see `lackingToAppend`. @param {number} priority */
@@ -809,10 +839,11 @@ export class MailboxState {
   #deletions() {
     /** @type {RowChange[]} */
     const changes = [];
-    for (const { priority, first } of this.#removed.sort((a, b) => a.priority - b.priority || a.first - b.first)) {
+    for (const { priority, first, row } of this.#removed.sort((a, b) => a.priority - b.priority || a.first - b.first)) {
       const last = changes.at(-1);
-      if (last?.key[0] === priority && last.to === first - 1) last.to = first;
-      else changes.push({ key: [priority, first], to: first, bytes: undefined });
+      const joins = row === undefined && last?.before === undefined && last?.key[0] === priority && last.to === first - 1;
+      if (joins) last.to = first;
+      else changes.push({ key: [priority, first], to: first, bytes: undefined, before: row });
     }
     this.#removed = [];
     return changes;
@@ -830,7 +861,7 @@ export class MailboxState {
         into.push(block);
         if (block.changed) block.touched = ++this.#uses;
       } else {
-        if (block.hasRow) changes.push({ key: [block.kind, number], to: number, bytes: undefined });
+        if (block.hasRow) changes.push({ key: [block.kind, number], to: number, bytes: undefined, before: block.row });
         blocks.delete(number);
       }
     }
