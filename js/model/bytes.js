@@ -3,6 +3,8 @@
 const VARINT_BITS = 7;
 const MORE = 0x80;
 
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 /** Appends to bytes that grow. */
 export class ByteWriter {
   #bytes = new Uint8Array(256);
@@ -78,6 +80,11 @@ export class ByteReader {
 
   /** @param {number} [limit] the largest that it may be */
   number(limit = Number.MAX_SAFE_INTEGER) {
+    const short = this.#bytes[this.#at];
+    if (short < MORE && short <= limit) {
+      this.#at += 1;
+      return short;
+    }
     let value = 0;
     for (let shift = 0; ; shift += VARINT_BITS) {
       const byte = this.#byte();
@@ -103,6 +110,24 @@ export class ByteReader {
 
   sized() {
     return this.raw(this.number());
+  }
+
+  /** Where it is. */
+  get position() {
+    return this.#at;
+  }
+
+  /** What was read from a position on; not a copy. @param {number} position */
+  since(position) {
+    return this.#bytes.subarray(position, this.#at);
+  }
+
+  /** Bytes as a text of two digits each. @param {number} size */
+  hex(size) {
+    if (size > this.#bytes.length - this.#at) throw new RangeError("bytes are missing");
+    let text = "";
+    for (const end = this.#at + size; this.#at < end; this.#at++) text += HEX[this.#bytes[this.#at]];
+    return text;
   }
 
   #byte() {

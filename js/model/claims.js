@@ -65,10 +65,11 @@ export class Claims {
 
   /** @param {ByteReader} reader @param {number} slot @param {number} lanes @param {number} limit the first page that there is not @throws {RangeError} */
   static decode(reader, slot, lanes, limit) {
+    const { position } = reader;
     const nameBytes = reader.number(LONGEST_NAME);
     const holder =
       nameBytes === 0
-        ? Array.from(reader.raw(ID_BYTES), (byte) => byte.toString(16).padStart(2, "0")).join("")
+        ? reader.hex(ID_BYTES)
         : new TextDecoder().decode(reader.raw(nameBytes));
     const maxDeliveries = reader.number(MOST_DELIVERIES);
     const lease = reader.number(LONGEST_LEASE);
@@ -86,6 +87,7 @@ export class Claims {
       }
     }
     if (claims.count === 0) throw new RangeError("a holder holds nothing");
+    claims.bytes = reader.since(position);
     return claims;
   }
 }

@@ -441,9 +441,9 @@ export class MailboxState {
   *removeBetween(priority, from, to) {
     if (to <= from) return 0;
     const lane = this.lanes[priority];
+    const lacking = this.lacking(priority, from, to);
+    if (lacking.length > 0) yield lacking;
     const before = lane.queued + lane.inflight;
-    const needed = () => this.lacking(priority, from, to);
-    if (needed().length > 0) yield needed();
     const { frontier } = lane;
     for (const entry of lane.directory.between(this.#pageOf(from), this.#pageOf(to - 1))) {
       const first = Math.max(from, entry.first * this.pageNumbers);
@@ -465,10 +465,10 @@ export class MailboxState {
    * those whose deliveries had failed, in pages that stay; and the numbers of these pages, in order
    */
   *removeQueued() {
-    const count = this.queuedCount();
     const kept = this.lanes.map((_, priority) => this.#pagesHeld(priority));
     const lacking = kept.flat().filter(({ isLacking }) => isLacking);
     if (lacking.length > 0) yield lacking;
+    const count = this.queuedCount();
     /** @type {LaneRun[]} */
     const failed = [];
     let customIds = 0;
