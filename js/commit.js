@@ -367,16 +367,19 @@ export class Commit extends Reading {
   /**
    * Deletes the segments that have no living message any more, where `from` to `to` (exclusive) just died.
    * @param {MailboxState} state @param {number} priority @param {number} from @param {number} to
+   * @returns {Promise<number>} up to where (exclusive) there is no such segment any more
    */
   async deleteDead(state, priority, from, to) {
     this.flush();
+    let seenTo = to;
     const head = await this.#boundsOf(state, priority, from);
     if (head !== undefined && (await this.#hasLiving(state, priority, head))) from = head.last + 1;
-    if (from >= to) return;
+    if (from >= to) return from;
     const tail = await this.#boundsOf(state, priority, to - 1);
     if (tail !== undefined && (await this.#hasLiving(state, priority, tail))) to = tail.first;
     else if (tail !== undefined) to = tail.last + 1;
-    if (from >= to) return;
+    if (tail !== undefined) seenTo = tail.last + 1;
+    if (from >= to) return seenTo;
     const { number } = state;
     // by its key a single one goes at a third of the price in Chromium's LevelDB store
     const isOne = head !== undefined && head.first === from && head.last === to - 1;
@@ -385,6 +388,7 @@ export class Commit extends Reading {
       : IDBKeyRange.bound([number, priority, from], [number, priority, to - 1, Infinity]);
     this.store("segments").delete(dead);
     this.cache.drop(number, priority, from, to);
+    return seenTo;
   }
 
   /** Writes what is still to be written, and lets the browser commit. @throws {Stale} */

@@ -109,7 +109,11 @@ export async function remove(commit, state, ids) {
     removed += 1;
   });
   for (const [priority, sequences] of dead) {
-    for (const [from, to] of neighbours(sequences)) await commit.deleteDead(state, priority, from, to);
+    let seenTo = 0;
+    for (const [from, to] of neighbours(sequences)) {
+      // what shares a segment with those before was looked at with them
+      if (to > seenTo) seenTo = await commit.deleteDead(state, priority, from, to);
+    }
   }
   return removed;
 }
