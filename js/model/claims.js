@@ -20,10 +20,13 @@ const RANDOM_NAME = /^[0-9a-f]{32}$/;
 export class Claims {
   /** How many messages it holds. */
   count = 0;
-  /** The pages that they are in, by priority. @type {Set<number>[]} */
-  pages;
   /** Counts up while a holder without a Web Lock lives. */
   beat = 0;
+  /** The pages that they are in, by priority, as from, to, from, …; until they are asked for. @type {number[][]} */
+  #runs = [];
+  #lanes;
+  /** @type {Set<number>[] | undefined} */
+  #pages;
   /** As it was last encoded, until it changes. @type {Uint8Array | undefined} */
   bytes;
 
@@ -34,7 +37,21 @@ export class Claims {
     this.maxDeliveries = bounded(maxDeliveries, MOST_DELIVERIES);
     this.lease = bounded(lease, LONGEST_LEASE);
     this.locked = locked;
-    this.pages = Array.from({ length: lanes }, () => new Set());
+    this.#lanes = lanes;
+  }
+
+  /** The pages that they are in, by priority. @returns {Set<number>[]} */
+  get pages() {
+    if (this.#pages !== undefined) return this.#pages;
+    this.#pages = [];
+    for (let priority = 0; priority < this.#lanes; priority++) {
+      /** @type {Set<number>} */
+      const pages = new Set();
+      const runs = this.#runs[priority] ?? [];
+      for (let i = 0; i < runs.length; i += 2) for (let page = runs[i]; page < runs[i + 1]; page++) pages.add(page);
+      this.#pages.push(pages);
+    }
+    return this.#pages;
   }
 
   encode() {
@@ -77,15 +94,21 @@ export class Claims {
     const claims = new Claims(holder, slot, { maxDeliveries, lease, locked: beat % 2 === 1 }, lanes);
     claims.beat = Math.floor(beat / 2);
     claims.count = reader.number();
-    for (const pages of claims.pages) {
+    let pages = 0;
+    for (let priority = 0; priority < lanes; priority++) {
+      /** @type {number[]} */
+      const runs = [];
+      claims.#runs.push(runs);
       let end = 0;
-      for (let runs = reader.number(limit); runs > 0; runs--) {
+      for (let count = reader.number(limit); count > 0; count--) {
         const from = end + reader.number(limit);
         end = from + reader.number(limit);
         if (end > limit) throw new RangeError("a holder has pages that there are not");
-        for (let page = from; page < end; page++) pages.add(page);
+        runs.push(from, end);
+        pages += end - from;
       }
     }
+    if (pages > claims.count) throw new RangeError("a holder has more pages than messages");
     if (claims.count === 0) throw new RangeError("a holder holds nothing");
     claims.bytes = reader.since(position);
     return claims;

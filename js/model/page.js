@@ -158,7 +158,8 @@ export class Page {
       const due = where === DELAYED ? base + reader.number() : 0;
       if (to <= from || to > end || !isDelivery(delivery) || !Number.isSafeInteger(due)) throw new RangeError("this is no page");
       if (where >= HELD && !isSlot(where - HELD)) throw new RangeError("a page names a holder that there is not");
-      page.put({ from, to, where, delivery, due });
+      page.#flat.push(from, to, where, delivery, due);
+      page.#count({ from, to, where, delivery, due }, 1);
     }
     if (page.isEmpty) throw new RangeError("a page is empty");
     return page;

@@ -81,7 +81,7 @@ export class MailboxState {
   writer = "";
   /** Of the transaction that wrote it last. */
   commitId = 0;
-  idBase = newIdBase();
+  idBase = new Uint8Array(ID_BYTES);
   /** Living messages whose id was given by their sender. */
   customIds = 0;
   /** Whether a sender ever gave an id that this mailbox may yet generate. */
@@ -98,6 +98,10 @@ export class MailboxState {
   #removed = [];
   /** Counts uses of pages. */
   #uses = 0;
+  /** Pages that the head holds, or that have changed. @type {Set<PageEntry>} */
+  #busy = new Set();
+  /** Pages in memory, at most. */
+  #opened = 0;
 
   /** @param {number} number the mailbox's own in its database @param {number} pageNumbers @param {number} pagesInHead bytes */
   constructor(number, pageNumbers, pagesInHead) {
@@ -111,7 +115,9 @@ export class MailboxState {
    * @param {{pageNumbers?: number, pagesInHead?: number}} [sizes] how many numbers a page is of, and bytes of pages in the head
    */
   static create(number, { pageNumbers = PAGE_NUMBERS, pagesInHead = PAGES_IN_HEAD } = {}) {
-    return new MailboxState(number, pageNumbers, pagesInHead);
+    const state = new MailboxState(number, pageNumbers, pagesInHead);
+    state.idBase = newIdBase();
+    return state;
   }
 
   // -- as it is stored --------------------------------------------------------------------------------------------------
@@ -125,7 +131,7 @@ export class MailboxState {
   /** Packs what has changed. @returns {RowChange[]} what is to be done in the store `pages`, in this order */
   pack() {
     const changes = this.#deletions();
-    const pages = this.#entriesInMemory().filter(({ changed, inHead }) => changed || inHead);
+    const pages = [...this.#busy];
     for (const entry of pages) entry.bytes ??= pageIn(entry).encode(entry.first * this.pageNumbers);
     const before = pages.map(({ inHead, hasRow, sum }) => ({ inHead, hasRow, sum }));
     const outside = layOut(pages, this.pagesInHead);
@@ -133,6 +139,7 @@ export class MailboxState {
       const { inHead, hasRow, sum } = before[i];
       const isTold = entry.inHead === inHead && entry.hasRow === hasRow && (inHead || entry.sum === sum);
       if (!isTold) this.lanes[entry.priority].directory.note(entry);
+      if (!entry.inHead) this.#busy.delete(entry);
     }
     /** @type {Block[]} */
     const blocks = [];
@@ -192,13 +199,11 @@ export class MailboxState {
 
   /** Lets pages go that are in memory, but for those last used. */
   trim() {
-    const kept = this.#entriesInMemory().filter(({ inHead }) => !inHead);
-    if (kept.length <= PAGES_IN_MEMORY) return;
+    if (this.#opened <= 2 * PAGES_IN_MEMORY) return;
+    const kept = this.lanes.flatMap(({ directory }) => directory.entries.filter((entry) => entry.page !== undefined && !this.#busy.has(entry)));
     kept.sort((a, b) => b.touched - a.touched);
-    for (const entry of kept.slice(PAGES_IN_MEMORY)) {
-      if (entry.changed) continue;
-      entry.page = entry.bytes = entry.row = undefined;
-    }
+    for (const entry of kept.slice(PAGES_IN_MEMORY)) entry.page = entry.bytes = entry.row = undefined;
+    this.#opened = PAGES_IN_MEMORY;
   }
 
   // -- counting ---------------------------------------------------------------------------------------------------------
@@ -808,6 +813,10 @@ export class MailboxState {
     entry.changed = true;
     entry.bytes = undefined;
     entry.touched = ++this.#uses;
+    if (!this.#busy.has(entry)) {
+      this.#busy.add(entry);
+      this.#opened += 1;
+    }
     if (pageIn(entry).isEmpty) this.#removePage(entry);
     else this.lanes[entry.priority].directory.refresh(entry);
   }
@@ -815,6 +824,7 @@ export class MailboxState {
   /** @param {PageEntry} entry */
   #removePage(entry) {
     if (entry.hasRow) this.#removed.push(entry);
+    this.#busy.delete(entry);
     this.lanes[entry.priority].directory.remove(entry);
   }
 
@@ -829,11 +839,6 @@ export class MailboxState {
   }
 
   // -- inside: storing --------------------------------------------------------------------------------------------------
-
-  /** Entries whose pages are in memory. */
-  #entriesInMemory() {
-    return this.lanes.flatMap(({ directory }) => directory.entries.filter(({ page }) => page !== undefined));
-  }
 
   /** Rows of pages that are no more, neighbours together. @returns {RowChange[]} */
   #deletions() {
@@ -965,6 +970,7 @@ export class MailboxState {
         const entry = this.#lane(priority).directory.find(first);
         if (!entry?.inHead || !entry.isLacking || !this.#openPage(entry, bytes)) throw new RangeError("a page is not what it should be");
         entry.touched = -1 - i;
+        this.#busy.add(entry);
       }
       this.#inHead = [];
       return !this.lanes.some(({ directory }) => directory.entries.some(({ inHead, isLacking }) => inHead && isLacking));
@@ -983,6 +989,7 @@ export class MailboxState {
       entry.page = page;
       entry.bytes = bytes.slice();
       entry.touched = ++this.#uses;
+      this.#opened += 1;
       return true;
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
