@@ -30,7 +30,7 @@ const PAGE_NUMBERS = 1024;
 const PAGES_IN_HEAD = 2048;
 
 /** Bytes of the holders and of the directories that travel in the head; far below what Chromium would put into a file. */
-const REST_IN_HEAD = 8192;
+const REST_IN_HEAD = 4096;
 
 /** Pages at most that are kept in memory between two transactions. */
 const PAGES_IN_MEMORY = 256;

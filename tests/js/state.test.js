@@ -137,3 +137,37 @@ test("a state is what a naive one is, through every change, stored and loaded ag
     assert.equal(rows.rows.size, 0, `seed ${seed}: nothing is left of what is dead`);
   }
 });
+
+test("a lane that an older layout had comes out as it was", () => {
+  for (const { seed, below } of random(40)) {
+    const naive = new NaiveMailbox();
+    const rows = new Rows();
+    for (let i = 0; i < 80; i++) naive.append(below(2), below(3) === 0, below(3) === 0 ? 1500 + below(10) : 0);
+    for (const holder of HOLDERS) naive.claim(holder, below(8), 1000);
+    for (const lane of naive.lanes) for (const number of [...lane.keys()]) if (below(4) === 0) lane.delete(number);
+    const before = MailboxState.create(7, { pageNumbers: [1, 4, 1024][below(3)], pagesInHead: 30 });
+    for (const [priority, lane] of naive.lanes.entries()) {
+      const runs = [...lane].map(([number, { where, handOuts, custom, due, solo }]) => ({
+        from: number,
+        to: number + 1,
+        delivery: (custom ? 1 : 0) + (solo ? 4 : 0) + 8 * handOuts,
+        due,
+        ...(HOLDERS.includes(where) ? { holder: where, terms: TERMS } : {}),
+      }));
+      before.restore(priority, naive.next[priority], 0, runs.flatMap((run) => (below(9) === 0 ? [run, run] : [run])));
+    }
+    rows.save(before);
+    const state = rows.load();
+    assertSame(state, naive, rows, 1000);
+    for (const holder of HOLDERS) assert.equal(places(rows.run(state, state.releaseAll(holder))).length, naive.giveAllBack(holder, "release"), `seed ${seed}`);
+    assertSame(state, naive, rows, 1000);
+  }
+});
+
+test("a lane that only waits needs no page, however long it is", () => {
+  const state = MailboxState.create(1);
+  state.restore(0, 5_000_000, 100, [{ from: 1_000_000, to: 5_000_000, delivery: 0, due: 0 }]);
+  assert.deepEqual(state.pack(), []);
+  assert.equal(state.queuedCount(), 4_000_000);
+  assert.ok(state.toStored().head.length < 100);
+});
