@@ -441,15 +441,17 @@ export class Commit extends Reading {
   async undo(broken) {
     for (const mailbox of broken.#changed) {
       const then = broken.#states.get(mailbox);
-      const state = await this.state(mailbox);
-      const wasWritten = state.commitId === broken.#commitId;
-      const isLast = wasWritten || state.commitId === broken.#commitIdsBefore.get(mailbox);
-      if (then === undefined || !isLast || then.number !== state.number) continue;
-      // any of these may be what failed
+      const { number = then?.number, commitId = 0 } = (await result(this.store("mailboxes").get(mailbox))) ?? {};
+      const wasWritten = commitId === broken.#commitId;
+      const isLast = wasWritten || commitId === broken.#commitIdsBefore.get(mailbox);
+      if (then === undefined || !isLast || then.number !== number) continue;
+      // any of these may be what failed, and no state can be told without them
       for (const { key, bytes, before } of broken.#rows.get(mailbox) ?? []) {
         const right = wasWritten ? bytes : before;
-        if (right !== undefined) this.store("pages").put(right, [state.number, ...key]);
+        if (right !== undefined) this.store("pages").put(right, [number, ...key]);
       }
+      const state = await this.state(mailbox);
+      if (then.number !== state.number) continue;
       for (const { from, holder, places } of broken.#handedOut) {
         if (from !== then) continue;
         for (const place of places) {

@@ -26,6 +26,12 @@ const HIGHEST_FIRST = Array.from({ length: PRIORITIES }, (_, i) => PRIORITIES - 
 /** How many numbers a page is of. */
 const PAGE_NUMBERS = 1024;
 
+/** The largest that either of these can be. */
+const LARGEST_PAGE = 2 ** 16;
+
+/** As many as an id can tell apart. */
+const MOST_NUMBERS = 2 ** 48;
+
 /** Bytes of pages that travel in the head. */
 const PAGES_IN_HEAD = 2048;
 
@@ -915,14 +921,15 @@ export class MailboxState {
     const packed = head.subarray(SUM_BYTES);
     if (head.length < SUM_BYTES || new ByteReader(head).uint32() !== checksum(packed, number)) throw new RangeError("this is no head");
     const reader = new ByteReader(packed);
-    const state = new MailboxState(number, reader.number(), reader.number());
+    const state = new MailboxState(number, reader.number(LARGEST_PAGE), reader.number(LARGEST_PAGE));
+    if (state.pageNumbers === 0) throw new RangeError("a page is of no numbers");
     state.idBase = reader.raw(ID_BYTES);
     state.mayCollide = reader.number(1) === 1;
     state.customIds = reader.number();
     state.deadLetters = reader.number();
     state.nextDeadLetter = reader.number();
     for (const lane of state.lanes) {
-      lane.next = reader.number();
+      lane.next = reader.number(MOST_NUMBERS);
       lane.frontier = reader.number(lane.next);
       lane.largestSegment = reader.number();
       lane.queued = reader.number();
