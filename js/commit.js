@@ -8,21 +8,21 @@
 import { STORES_BY_MAILBOX, commit, newReserve, result } from "./database.js";
 import { MailboxError } from "./errors.js";
 import { INFLIGHT, frameAt, idIn, named, viewOf } from "./frames.js";
-import { deliveries, failures, isNamed } from "./history.js";
 import { ID_BYTES, writeId } from "./ids.js";
+import { failures, handOuts, hasCustomId } from "./model/delivery.js";
+import { MailboxState, isCount } from "./model/state.js";
 import { Reading, Unreadable, laneRange } from "./reading.js";
-import { DEAD, delayedIn, isLetter, numberOfLetter, placeIn, salvagedLetter } from "./rows.js";
+import { DEAD, isLetter, numberOfLetter, placeIn, salvagedLetter } from "./rows.js";
 import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "./segments.js";
-import { MailboxState, isCount } from "./state.js";
+import { writeRows } from "./storage/stored-state.js";
 import { Stale } from "./tenures.js";
 
-/** @typedef {import("./types.js").LaneRun} LaneRun */
 /** @typedef {import("./types.js").Place} Place */
 /** @typedef {import("./types.js").Frame} Frame */
 /** @typedef {import("./coordination/notifier.js").Listener} Listener */
 
-/** Delayed messages that one commit lets fall due; the rest follows with the next. */
-const FALLING_DUE = 1000;
+/** Ids up to which each is deleted by itself. */
+const FEW_IDS = 100;
 
 /**
  * Bytes of a value from which on it is waited for before the transaction is asked to commit. Chromium refuses what is above
@@ -49,10 +49,12 @@ export class Commit extends Reading {
   #writers = new Map();
   /** @type {[number, number, Segment][]} */
   #written = [];
-  /** Marks the states that this transaction writes. */
-  #mark = Math.random();
-  /** Their marks before. @type {Map<string, number>} */
-  #marksBefore = new Map();
+  /** Of this transaction, in the states that it writes. */
+  #commitId = Math.random();
+  /** What was in them before. @type {Map<string, number>} */
+  #commitIdsBefore = new Map();
+  /** The rows of states that were written and deleted, by mailbox. @type {Map<string, import("./model/blocks.js").RowChange[]>} */
+  #rows = new Map();
   #stores = false;
   /** Mailboxes that are not there; they are made if they are changed. @type {Set<string>} */
   #absent = new Set();
@@ -86,7 +88,7 @@ export class Commit extends Reading {
     if (own !== undefined) {
       this.#blind.add(mailbox);
       this.#states.set(mailbox, own);
-      this.#marksBefore.set(mailbox, own.mark);
+      this.#commitIdsBefore.set(mailbox, own.commitId);
       return own;
     }
     if (this.#stores) this.#keepReserve();
@@ -99,7 +101,7 @@ export class Commit extends Reading {
       this.cache.clear();
     }
     this.#states.set(mailbox, state);
-    this.#marksBefore.set(mailbox, state.mark);
+    this.#commitIdsBefore.set(mailbox, state.commitId);
     return state;
   }
 
@@ -173,67 +175,34 @@ export class Commit extends Reading {
     for (const store of STORES_BY_MAILBOX) this.store(store).delete(keysOf(state));
   }
 
+  /** To be called before messages are appended that are not fresh, see `model/state.js`. @param {MailboxState} state */
+  async openToAppend(state) {
+    const lacking = state.lackingToAppend();
+    if (lacking.length > 0) await this.open(state, lacking);
+  }
+
   /**
    * Appends a message to its lane.
    * @param {MailboxState} state @param {Uint8Array} bytes @param {Frame} frame in `bytes`
-   * @param {number} [past] its history; if left out, it was never handed out
+   * @param {number} [past] its delivery state; if left out, it was never handed out
    * @returns {number} its sequence number
    */
   append(state, bytes, frame, past) {
     const { priority, due } = frame;
-    const delayed = due > Date.now();
-    const sequence = state.append(priority, frame.named, delayed, past);
+    const sequence = state.append(priority, frame.named, due > Date.now() ? due : 0, past);
     if (frame.named) this.store("ids").put([priority, sequence], [state.number, idIn(bytes, frame)]);
-    if (delayed) this.#remember(state, due, { priority, sequence });
     this.#writersOf(state)[priority].append(sequence, bytes.subarray(frame.offset, frame.end));
     return sequence;
   }
 
   /** Passes over places whose ids are in use, given by senders. @param {MailboxState} state @param {number} priority */
   async skipGivenIds(state, priority) {
-    const lane = state.lanes[priority];
     const id = new Uint8Array(ID_BYTES);
     for (;;) {
-      writeId(viewOf(id), 0, state.idBase, priority, lane.next);
+      writeId(viewOf(id), 0, state.idBase, priority, state.lanes[priority].next);
       if ((await result(this.store("ids").getKey([state.number, id]))) === undefined) return;
-      lane.next += 1;
+      state.skip(priority);
     }
-  }
-
-  /** Puts a queued message off until it is due. @param {MailboxState} state @param {Place} place @param {number} due */
-  delay(state, place, due) {
-    state.delay(place);
-    this.#remember(state, due, place);
-  }
-
-  /** Lets delayed messages fall due; true if the state was changed. @param {MailboxState} state */
-  async letFallDue(state) {
-    const now = Date.now();
-    if (state.nextDue > now) return false;
-    const delayed = this.store("delayed");
-    const keys = await result(delayed.getAllKeys(keysOf(state), FALLING_DUE + 1));
-    state.nextDue = Infinity;
-    /** @type {Set<string>} */
-    const later = new Set();
-    for (const [i, key] of keys.entries()) {
-      const found = delayedIn(key);
-      if (found !== undefined && (found.due > now || i === FALLING_DUE)) {
-        state.nextDue = Math.min(state.nextDue, found.due);
-        later.add(`${found.place.priority}/${found.place.sequence}`);
-        continue;
-      }
-      if (found !== undefined) state.fallDue(found.place);
-      delayed.delete(key);
-    }
-    // a message whose due time something else deleted is due now
-    if (keys.length <= FALLING_DUE) {
-      for (const { priority, from, to } of state.delayedRuns()) {
-        for (let sequence = from; sequence < to; sequence++) {
-          if (!later.has(`${priority}/${sequence}`)) state.fallDue({ priority, sequence });
-        }
-      }
-    }
-    return true;
   }
 
   /** Writes what was appended and not yet written, so that it can be read. */
@@ -252,39 +221,48 @@ export class Commit extends Reading {
   }
 
   /**
-   * Removes a message, wherever it is, with all that is known of it but its bytes; see `deleteDead`.
-   * @param {MailboxState} state @param {Place} place @param {Uint8Array<ArrayBuffer>} id @param {string} [likelyHolder]
+   * Removes a message, wherever it is, with all that is known of it but its bytes; see `deleteDead`. Its page must be open.
+   * @param {MailboxState} state @param {Place} place @param {Uint8Array<ArrayBuffer>} id
    * @returns {boolean} false if there is no such message
    */
-  remove(state, place, id, likelyHolder) {
-    const history = state.remove(place, likelyHolder);
-    if (history === undefined) return false;
-    if (isNamed(history)) this.store("ids").delete([state.number, id]);
-    if (failures(history) > 0) this.#forgetErrors(state, place.priority, place.sequence, place.sequence + 1);
+  remove(state, place, id) {
+    const delivery = state.remove(place);
+    if (delivery === undefined) return false;
+    if (hasCustomId(delivery)) this.store("ids").delete([state.number, id]);
+    if (failures(delivery) > 0) this.#forgetErrors(state, place.priority, place.sequence, place.sequence + 1);
     return true;
   }
 
-  /** Removes all queued messages. @param {MailboxState} state @returns {Promise<number>} how many there were */
+  /** Removes all queued messages, page by page. @param {MailboxState} state @returns {Promise<number>} how many there were */
   async removeQueued(state) {
-    const dead = state.removeQueued();
-    this.store("delayed").delete(keysOf(state));
-    for (const { priority, from, to, history } of dead) {
-      if (failures(history) > 0) this.#forgetErrors(state, priority, from, to);
-      await this.deleteDead(state, priority, from, to);
+    const { customIds } = state;
+    const { count, failed, kept } = await this.run(state, state.removeQueued());
+    if (count === 0) return 0;
+    this.flush();
+    for (const priority of state.lanes.keys()) {
+      const { next } = state.lanes[priority];
+      let [from, segmentsFrom] = [0, 0];
+      for (const staying of [...kept.filter((numbers) => numbers.priority === priority), { from: next, to: next }]) {
+        this.#deleteSegments(state, priority, segmentsFrom, staying.from);
+        this.#forgetErrors(state, priority, from, staying.from);
+        if (staying.from < staying.to) segmentsFrom = await this.#deleteDeadOf(state, priority, staying);
+        from = staying.to;
+      }
     }
-    if (dead.some(({ history }) => isNamed(history))) await this.#forgetDeadIds(state);
-    return dead.reduce((count, { from, to }) => count + to - from, 0);
+    for (const { priority, from, to } of failed) this.#forgetErrors(state, priority, from, to);
+    if (state.customIds < customIds) await this.#forgetDeadIds(state);
+    return count;
   }
 
   /**
    * Moves a living message to the dead letters.
-   * @param {MailboxState} state @param {Place} place @param {number} history @param {string} reason
+   * @param {MailboxState} state @param {Place} place @param {number} delivery @param {string} reason
    */
-  async bury(state, place, history, reason) {
+  async bury(state, place, delivery, reason) {
     const { priority, sequence } = place;
     this.flush();
     const errorKey = [state.number, priority, sequence];
-    const run = { priority, from: sequence, to: sequence + 1, history };
+    const run = { priority, from: sequence, to: sequence + 1, delivery };
     const [[entry], error] = await Promise.all([
       this.entries(state, [run], INFLIGHT),
       result(this.store("errors").get(errorKey)),
@@ -297,7 +275,7 @@ export class Commit extends Reading {
     this.addDeadLetter(state, {
       id,
       frame: entry.bytes.slice(entry.frame.offset, entry.frame.end),
-      deliveries: deliveries(history),
+      deliveries: handOuts(delivery),
       reason,
       error: typeof error === "string" ? error : undefined,
       diedAt: Date.now(),
@@ -316,6 +294,7 @@ export class Commit extends Reading {
     if (isLetter(letter)) await this.discard(state, number, id);
     else throw new Unreadable({ priority: DEAD, sequence: number });
     const frame = named(letter.frame, id);
+    await this.openToAppend(state);
     this.append(state, frame, frameAt(viewOf(frame), 0));
   }
 
@@ -330,7 +309,7 @@ export class Commit extends Reading {
       await this.recountDead(state);
       return false;
     }
-    state.dead -= 1;
+    state.deadLetters -= 1;
     dead.delete([state.number, number]);
     this.store("ids").delete([state.number, id]);
     return true;
@@ -340,8 +319,8 @@ export class Commit extends Reading {
   async recountDead(state) {
     const keys = await result(this.store("dead").getAllKeys(keysOf(state)));
     const numbers = keys.flatMap((key) => numberOfLetter(key) ?? []);
-    state.dead = numbers.length;
-    state.nextDead = Math.max(state.nextDead, (numbers.at(-1) ?? -1) + 1);
+    state.deadLetters = numbers.length;
+    state.nextDeadLetter = Math.max(state.nextDeadLetter, (numbers.at(-1) ?? -1) + 1);
     await this.#forgetDeadIds(state, new Set(numbers));
   }
 
@@ -354,6 +333,9 @@ export class Commit extends Reading {
     this.flush();
     this.cache.clear();
     if (priority === DEAD) return this.#salvageLetter(state, sequence);
+    // if it is the message's page, that is seen to as it is opened
+    await this.openBetween(state, priority, sequence, sequence + 1);
+    if (state.deliveryOf({ priority, sequence }) === undefined) return undefined;
     const { own, others } = await this.#segmentKeysOf(state, priority, sequence);
     const segments = this.store("segments");
     if (others.length > 0) {
@@ -367,16 +349,16 @@ export class Commit extends Reading {
     }
     const { next } = state.lanes[priority];
     if (own.key !== undefined) {
-      const lost = state.removeBetween(priority, sequence, Math.min(own.last + 1, next));
+      const lost = await this.run(state, state.removeBetween(priority, sequence, Math.min(own.last + 1, next)));
       this.#forgetErrors(state, priority, sequence, own.last + 1);
       const [value] = await this.values("segments", own.key);
       const why = value === undefined ? "the browser has lost them" : "something else wrote into the store";
       this.#addSalvaged(state, priority, value, `${lost} message(s) could not be read: ${why}`);
-      if (!state.hasLiving(priority, own.first, own.last + 1)) segments.delete(own.key);
+      if (!(await this.#hasLiving(state, priority, own))) segments.delete(own.key);
     } else {
       // the numbers up to the next segment are gone too
       const to = Math.min(own.first, next);
-      const lost = state.removeBetween(priority, sequence, to);
+      const lost = await this.run(state, state.removeBetween(priority, sequence, to));
       this.#forgetErrors(state, priority, sequence, to);
       this.#addSalvaged(state, priority, undefined, `${lost} message(s) could not be read: something else deleted them`);
     }
@@ -386,16 +368,19 @@ export class Commit extends Reading {
   /**
    * Deletes the segments that have no living message any more, where `from` to `to` (exclusive) just died.
    * @param {MailboxState} state @param {number} priority @param {number} from @param {number} to
+   * @returns {Promise<number>} up to where (exclusive) there is no such segment any more
    */
   async deleteDead(state, priority, from, to) {
     this.flush();
+    let seenTo = to;
     const head = await this.#boundsOf(state, priority, from);
-    if (head !== undefined && state.hasLiving(priority, head.first, head.last + 1)) from = head.last + 1;
-    if (from >= to) return;
+    if (head !== undefined && (await this.#hasLiving(state, priority, head))) from = head.last + 1;
+    if (from >= to) return from;
     const tail = await this.#boundsOf(state, priority, to - 1);
-    if (tail !== undefined && state.hasLiving(priority, tail.first, tail.last + 1)) to = tail.first;
+    if (tail !== undefined && (await this.#hasLiving(state, priority, tail))) to = tail.first;
     else if (tail !== undefined) to = tail.last + 1;
-    if (from >= to) return;
+    if (tail !== undefined) seenTo = tail.last + 1;
+    if (from >= to) return seenTo;
     const { number } = state;
     // by its key a single one goes at a third of the price in Chromium's LevelDB store
     const isOne = head !== undefined && head.first === from && head.last === to - 1;
@@ -404,6 +389,7 @@ export class Commit extends Reading {
       : IDBKeyRange.bound([number, priority, from], [number, priority, to - 1, Infinity]);
     this.store("segments").delete(dead);
     this.cache.drop(number, priority, from, to);
+    return seenTo;
   }
 
   /** Writes what is still to be written, and lets the browser commit. @throws {Stale} */
@@ -416,7 +402,8 @@ export class Commit extends Reading {
     for (const [mailbox, state] of this.#states) {
       const blind = this.#blind.has(mailbox);
       if (this.#changed.has(mailbox)) {
-        state.mark = this.#mark;
+        state.commitId = this.#commitId;
+        this.#rows.set(mailbox, writeRows(this.store("pages"), state));
         if (blind) mailboxes.put(state.toStored(), mailbox);
         else this.#tenures.write(mailboxes, mailbox, state);
       } else {
@@ -442,8 +429,8 @@ export class Commit extends Reading {
     const [mailbox] = this.#changed;
     if (mailbox === undefined) return false;
     const state = await reading.stored(mailbox);
-    if (state?.mark === this.#mark) return true;
-    return state === undefined || state.mark === this.#marksBefore.get(mailbox) ? false : undefined;
+    if (state?.commitId === this.#commitId) return true;
+    return state === undefined || state.commitId === this.#commitIdsBefore.get(mailbox) ? false : undefined;
   }
 
   /**
@@ -455,11 +442,23 @@ export class Commit extends Reading {
   async undo(broken) {
     for (const mailbox of broken.#changed) {
       const then = broken.#states.get(mailbox);
+      const { number = then?.number, commitId = 0 } = (await result(this.store("mailboxes").get(mailbox))) ?? {};
+      const wasWritten = commitId === broken.#commitId;
+      const isLast = wasWritten || commitId === broken.#commitIdsBefore.get(mailbox);
+      if (then === undefined || !isLast || then.number !== number) continue;
+      // any of these may be what failed, and no state can be told without them
+      for (const { key, bytes, before } of broken.#rows.get(mailbox) ?? []) {
+        const right = wasWritten ? bytes : before;
+        if (right !== undefined) this.store("pages").put(right, [number, ...key]);
+      }
       const state = await this.state(mailbox);
-      const isLast = state.mark === broken.#mark || state.mark === broken.#marksBefore.get(mailbox);
-      if (then === undefined || !isLast || then.number !== state.number) continue;
+      if (then.number !== state.number) continue;
       for (const { from, holder, places } of broken.#handedOut) {
-        if (from === then) for (const place of places) state.release(holder, place);
+        if (from !== then) continue;
+        for (const place of places) {
+          await this.openBetween(state, place.priority, place.sequence, place.sequence + 1);
+          state.release(holder, place);
+        }
       }
       for (const [number, priority, segment] of broken.#written) {
         if (number === state.number) await this.#removeSegment(state, priority, segment);
@@ -471,6 +470,7 @@ export class Commit extends Reading {
 
   /** Removes all messages of a segment, and itself, as far as they are there. @param {MailboxState} state @param {number} priority @param {Segment} segment */
   async #removeSegment(state, priority, segment) {
+    await this.openBetween(state, priority, segment.first, segment.last + 1);
     for (let sequence = segment.first; sequence <= segment.last; sequence++) {
       const frame = segment.frameOf(sequence);
       const id = idIn(segment.bytes, frame);
@@ -483,7 +483,11 @@ export class Commit extends Reading {
   /** To be called once the transaction is complete. */
   completed() {
     for (const done of this.returned.values()) done();
-    for (const mailbox of this.#changed) this.#tenures.committed(mailbox, /** @type {MailboxState} */ (this.#states.get(mailbox)));
+    for (const mailbox of this.#changed) {
+      const state = /** @type {MailboxState} */ (this.#states.get(mailbox));
+      state.trim();
+      this.#tenures.committed(mailbox, state);
+    }
     for (const [mailbox, priority, segment] of this.#written) this.cache.add(mailbox, priority, segment);
   }
 
@@ -513,16 +517,10 @@ export class Commit extends Reading {
     return Math.max(0, ...used) + 1;
   }
 
-  /** @param {MailboxState} state @param {number} due @param {Place} place */
-  #remember(state, due, { priority, sequence }) {
-    state.nextDue = Math.min(state.nextDue, due);
-    this.store("delayed").put(true, [state.number, due, priority, sequence]);
-  }
-
   /** Adds a dead letter, the newest. @param {MailboxState} state @param {import("./types.js").StoredDeadLetter & {id: Uint8Array<ArrayBuffer>}} letter */
   addDeadLetter(state, letter) {
-    const number = state.nextDead++;
-    state.dead += 1;
+    const number = state.nextDeadLetter++;
+    state.deadLetters += 1;
     this.#putLetter(state, number, letter);
   }
 
@@ -546,18 +544,32 @@ export class Commit extends Reading {
    */
   async #forgetDeadIds(state, letters) {
     const ids = this.store("ids");
+    if (state.customIds + state.deadLetters === 0) {
+      ids.delete(keysOf(state));
+      return;
+    }
     const [keys, values] = await Promise.all([result(ids.getAllKeys(keysOf(state))), result(ids.getAll(keysOf(state)))]);
-    values.forEach((value, i) => {
-      const place = placeIn(value);
-      const isDead =
-        place === undefined ||
-        (place.priority === DEAD ? letters?.has(place.sequence) === false : state.historyOf(place) === undefined);
-      if (isDead) ids.delete(keys[i]);
-    });
+    const rows = values.map((value, i) => ({ key: keys[i], value, place: placeIn(value) }));
+    for (const { place } of rows) {
+      if (place !== undefined) await this.openBetween(state, place.priority, place.sequence, place.sequence + 1);
+    }
+    const isDead = (/** @type {{place: Place | undefined}} */ { place }) =>
+      place === undefined ||
+      (place.priority === DEAD ? letters?.has(place.sequence) === false : state.deliveryOf(place) === undefined);
+    const dead = rows.filter(isDead);
+    if (dead.length > FEW_IDS && dead.length > rows.length / 2) {
+      // what stays is put back, which is less work than to delete the others one by one
+      this.moves();
+      ids.delete(keysOf(state));
+      for (const { key, value } of rows.filter((row) => !isDead(row))) this.#put("ids", value, key, 0);
+    } else {
+      for (const { key } of dead) ids.delete(key);
+    }
   }
 
   /** Deletes what nacks said of messages of a lane. @param {MailboxState} state @param {number} priority @param {number} from @param {number} to exclusive */
   #forgetErrors({ number }, priority, from, to) {
+    if (from >= to) return;
     this.store("errors").delete(IDBKeyRange.bound([number, priority, from], [number, priority, to], false, true));
   }
 
@@ -576,7 +588,7 @@ export class Commit extends Reading {
     await this.recountDead(state);
     if (!isThere) return;
     const why = value === undefined ? "the browser has lost it" : "something else wrote into the store";
-    state.dead += 1;
+    state.deadLetters += 1;
     this.#putLetter(state, number, salvagedLetter(0, value, `a dead letter that could not be read: ${why}`));
   }
 
@@ -610,13 +622,117 @@ export class Commit extends Reading {
         (lane, priority) =>
           new SegmentWriter((segment) => {
             this.#put("segments", segment.bytes, [state.number, priority, segment.last, segment.first], segment.bytes.length);
-            lane.widest = Math.max(lane.widest, segment.bytes.length);
+            lane.largestSegment = Math.max(lane.largestSegment, segment.bytes.length);
             this.#written.push([state.number, priority, segment]);
           }),
       );
       this.#writers.set(state, writers);
     }
     return writers;
+  }
+
+  /**
+   * Pages of a state that cannot be read, though they should be there: their messages become dead letters, and the counts
+   * are put right.
+   * @override @param {MailboxState} state @param {import("./model/page-directory.js").PageEntry[]} lost
+   */
+  async losePages(state, lost) {
+    const mailbox = [...this.#states].find(([, known]) => known === state)?.[0];
+    if (mailbox === undefined) throw new Unreadable({ priority: lost[0].priority, sequence: state.numbersOf(lost[0]).from });
+    // what is in memory may be old, and then so is what it says of the pages
+    await this.#checkStillOwn(mailbox);
+    // another call of this transaction may be at it already
+    const entries = lost.filter((entry) => state.hasPage(entry));
+    if (entries.length === 0) return;
+    for (const entry of entries) state.forgetPage(entry);
+    await this.open(state, state.allLacking());
+    state.recount();
+    this.changed(mailbox);
+    for (const entry of entries) await this.#buryAllOf(state, entry.priority, state.numbersOf(entry));
+  }
+
+  /**
+   * Makes dead letters of the messages of a page that cannot be read: of all that are still there, since nothing tells which
+   * of them were done with.
+   * @param {MailboxState} state @param {number} priority @param {{from: number, to: number}} numbers
+   */
+  async #buryAllOf(state, priority, { from, to }) {
+    this.flush();
+    const reason = "The record of where it stood could not be read: something else wrote into the store. It may have been handled before.";
+    for (const { key, first, last } of await this.#segmentsOf(state, priority, from, to)) {
+      const [value] = await this.values("segments", key);
+      const segment = Segment.from(value);
+      const living = await this.#hasLiving(state, priority, { first, last });
+      if (segment === undefined && !living) {
+        this.#addSalvaged(state, priority, value, `0 message(s) could not be read: something else wrote into the store`);
+      }
+      for (let sequence = Math.max(from, first); segment !== undefined && sequence < to && sequence <= segment.last; sequence++) {
+        const frame = segment.frameOf(sequence);
+        const id = new Uint8Array(ID_BYTES);
+        if (frame.named) id.set(idIn(segment.bytes, frame));
+        else writeId(viewOf(id), 0, state.idBase, priority, sequence);
+        const [place, error] = await Promise.all([
+          result(this.store("ids").get([state.number, id])).then(placeIn),
+          result(this.store("errors").get([state.number, priority, sequence])),
+        ]);
+        // only a message that lives has its id here if its sender gave it, and otherwise only one that is no more
+        const isHere = place?.priority === priority && place.sequence === sequence;
+        if (frame.priority !== priority || (frame.named ? !isHere : place !== undefined)) continue;
+        this.addDeadLetter(state, {
+          id,
+          frame: segment.bytes.slice(frame.offset, frame.end),
+          deliveries: 0,
+          reason,
+          error: typeof error === "string" ? error : undefined,
+          diedAt: Date.now(),
+        });
+      }
+      if (!living) this.#deleteSegment(state, priority, { key, last });
+    }
+    this.#forgetErrors(state, priority, from, to);
+  }
+
+  /** Deletes all segments of a lane whose last number is in `from` to `to` (exclusive). @param {MailboxState} state @param {number} priority @param {number} from @param {number} to */
+  #deleteSegments(state, priority, from, to) {
+    if (from >= to) return;
+    const { number } = state;
+    this.store("segments").delete(IDBKeyRange.bound([number, priority, from], [number, priority, to - 1, Infinity]));
+    this.cache.drop(number, priority, from, to);
+  }
+
+  /**
+   * Deletes the segments of some numbers that have no living message any more.
+   * @param {MailboxState} state @param {number} priority @param {{from: number, to: number}} numbers
+   * @returns {Promise<number>} the number after the last of these segments
+   */
+  async #deleteDeadOf(state, priority, { from, to }) {
+    let end = to;
+    for (const segment of await this.#segmentsOf(state, priority, from, to)) {
+      end = Math.max(end, segment.last + 1);
+      if (!(await this.#hasLiving(state, priority, segment))) this.#deleteSegment(state, priority, segment);
+    }
+    return end;
+  }
+
+  /** The segments that reach into some numbers, by their keys. @param {MailboxState} state @param {number} priority @param {number} from @param {number} to */
+  async #segmentsOf({ number }, priority, from, to) {
+    const range = IDBKeyRange.bound([number, priority, from], [number, priority, to - 1 + SEGMENT_MESSAGES, Infinity]);
+    const keys = await result(this.store("segments").getAllKeys(range));
+    const bounds = keys.map((key) => ({ key, ...(Segment.boundsIn(key) ?? { first: Infinity, last: Infinity }) }));
+    return bounds.filter(({ first }) => first < to);
+  }
+
+  /** @param {MailboxState} state @param {number} priority @param {{key: IDBValidKey, last: number}} segment */
+  #deleteSegment({ number }, priority, { key, last }) {
+    this.store("segments").delete(key);
+    this.cache.drop(number, priority, last, last + 1);
+  }
+
+  /** Whether any message of a segment lives. @param {MailboxState} state @param {number} priority @param {{first: number, last: number}} segment */
+  async #hasLiving(state, priority, { first, last }) {
+    const lacking = state.lacking(priority, first, last + 1);
+    if (lacking.length > 0) await this.open(state, lacking);
+    return state.hasLiving(priority, first, last + 1);
   }
 
   /** First and last number of the segment that holds a message, dead or alive. @param {MailboxState} state @param {number} priority @param {number} sequence */

@@ -3,22 +3,23 @@
  *
  * | store       | key                                  | value                                            |
  * |-------------|--------------------------------------|--------------------------------------------------|
- * | `mailboxes` | name                                 | the mailbox's state, see `state.js`              |
+ * | `mailboxes` | name                                 | the head of its state, see `model/state.js`      |
  * |             | [name, context]                      | a revocation, see `tenures.js`; unique `token`   |
+ * | `pages`     | [mailbox, kind, number]              | the rest of its state, see `model/blocks.js`     |
  * | `segments`  | [mailbox, priority, last, first]     | messages, packed, see `segments.js`              |
  * | `ids`       | [mailbox, id]                        | [priority, sequence] of messages whose id does   |
  * |             |                                      | not tell where they are; dead letters too        |
- * | `delayed`   | [mailbox, due, priority, sequence]   | true; may outlive its message                    |
  * | `errors`    | [mailbox, priority, sequence]        | what the last nack of a living message said      |
  * | `dead`      | [mailbox, number]                    | a dead letter, numbered in the order of death    |
  * | `departed`  | holder                               | true: what it held is to be given back           |
  * | `meta`      | what                                 | `nextMailbox`: the number of the next mailbox;   |
  * |             |                                      | `birth`: random, drawn with the database;        |
  * |             |                                      | `reserve`: bytes to delete when storage is full; |
- * |             |                                      | `layout`: where it is not the database's version |
+ * |             |                                      | `layout`: which of these tables it is after      |
  *
- * A store that something else deleted is made anew where it can be, see `mending.js`. Both take a version of their own, so
- * the version may be above the layout.
+ * What an older library wrote is brought to this layout when it is opened, see `storage/upgrades.js`. A store that something
+ * else deleted is made anew where it can be, see `mending.js`. Both take a version of their own, so the version may be
+ * above the layout.
  */
 
 import { closed, corrupt, translate, translateOpening, unavailable } from "./errors.js";
@@ -26,12 +27,13 @@ import { randomName } from "./ids.js";
 import { mend } from "./mending.js";
 import { result } from "./requests.js";
 import { lastSeenIn } from "./seen.js";
+import { upgradeFrom } from "./storage/upgrades.js";
 
 export { result } from "./requests.js";
 
 export const DATABASE_NAME = "pymailbox";
-export const DATABASE_VERSION = 1;
-export const STORES = ["mailboxes", "segments", "ids", "delayed", "errors", "dead", "departed", "meta"];
+export const DATABASE_VERSION = 2;
+export const STORES = ["mailboxes", "pages", "segments", "ids", "errors", "dead", "departed", "meta"];
 
 /**
  * What ordinary transactions are over. A note of departure is the last that a page writes, and is not to wait for them:
@@ -43,7 +45,7 @@ export const ORDINARY_STORES = STORES.filter((store) => store !== "departed");
 const TOKENS = "token";
 
 /** The stores whose keys begin with a mailbox's number. */
-export const STORES_BY_MAILBOX = ["segments", "ids", "delayed", "errors", "dead"];
+export const STORES_BY_MAILBOX = ["pages", "segments", "ids", "errors", "dead"];
 
 /** Milliseconds that opening waits for another tab to let an older layout go. */
 const BLOCKED_LIMIT = 5000;
@@ -260,7 +262,7 @@ async function look(database) {
   const meta = transaction.objectStore("meta");
   const isWhole = lacking.length === 0 && transaction.objectStore("mailboxes").indexNames.contains(TOKENS);
   const [layout, birth] = await Promise.all([result(meta.get("layout")), result(meta.get("birth"))]);
-  return { layout: typeof layout === "number" ? layout : isWhole ? database.version : DATABASE_VERSION, isWhole, birth };
+  return { layout: typeof layout === "number" ? layout : DATABASE_VERSION, isWhole, birth };
 }
 
 /** @param {IDBDatabase} database @throws {import("./errors.js").StorageCorruptError} it is another program's */
@@ -338,7 +340,12 @@ function open(version, birth) {
 async function upgrade(database, transaction, birth) {
   const lacking = storesLackingIn(database);
   const isNew = lacking.length === STORES.length;
-  await mend(database, transaction, lacking);
+  for (const name of lacking) database.createObjectStore(name);
+  const told = await result(transaction.objectStore("meta").get("layout"));
+  // the first layout did not say so, and had no pages
+  const layout = typeof told === "number" ? told : lacking.includes("pages") ? 1 : DATABASE_VERSION;
+  if (!isNew) await upgradeFrom(layout, database, transaction);
+  await mend(transaction, lacking);
   const mailboxes = transaction.objectStore("mailboxes");
   if (!mailboxes.indexNames.contains(TOKENS)) {
     // of what was revoked nobody has leave any more: an upgrade closes all connections
@@ -353,8 +360,7 @@ async function upgrade(database, transaction, birth) {
     meta.put(before ?? randomName(), "birth");
     meta.put(newReserve(), "reserve");
   }
-  if (database.version === DATABASE_VERSION) meta.delete("layout");
-  else meta.put(DATABASE_VERSION, "layout");
+  meta.put(DATABASE_VERSION, "layout");
 }
 
 /** @param {IDBTransaction} transaction */

@@ -28,7 +28,7 @@ const LONGEST_BEAT = 3_600_000;
 /** @typedef {import("./types.js").Options} Options */
 /** @typedef {import("./coordination/claiming.js").Found} Found */
 /** @typedef {import("./commit.js").Commit} Commit */
-/** @typedef {import("./state.js").MailboxState} MailboxState */
+/** @typedef {import("./model/state.js").MailboxState} MailboxState */
 /**
  * What a claim acknowledges first: ids, whether only those that the handle holds, and who is told how many that removed,
  * once it is committed, and whether the claim goes on waiting.
@@ -200,7 +200,7 @@ export class MailboxHandle {
       const place = await commit.find(state, one);
       if (place === undefined || !state.isHeldBy(this.#life.id, place)) return undefined;
       commit.moves();
-      await operations.remove(commit, state, this.#life.id, [one]);
+      await operations.remove(commit, state, [one]);
       commit.changed(this.mailbox);
       /** @type {Set<string>} */
       const grown = new Set();
@@ -289,7 +289,7 @@ export class MailboxHandle {
   tally() {
     return this.#read([0, 0, 0, 0, 0], async (_, state) => [
       state.everQueued(),
-      state.dead,
+      state.deadLetters,
       state.inflightCount(),
       ...state.queuedByPriority(),
     ]);
@@ -372,7 +372,9 @@ export class MailboxHandle {
     await Promise.allSettled(this.#reads);
     try {
       do {
-        await this.#commit(async (commit, state) => this.#announceReleased(commit, state.releaseAll(this.#life.id)));
+        await this.#commit(async (commit, state) =>
+          this.#announceReleased(commit, await commit.run(state, state.releaseAll(this.#life.id))),
+        );
         // the page may have been left meanwhile, and a note tells what is no more
       } while (this.#past.size > 0);
     } finally {
@@ -431,8 +433,9 @@ export class MailboxHandle {
 
   /** @param {Commit} commit @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly only those that this handle holds */
   async #remove(commit, state, ids, heldOnly) {
-    const remove = heldOnly ? operations.removeHeld : operations.remove;
-    const removed = await remove(commit, state, this.#life.id, each(ids));
+    const removed = heldOnly
+      ? await operations.removeHeld(commit, state, this.#life.id, each(ids))
+      : await operations.remove(commit, state, each(ids));
     if (removed > 0) commit.changed(this.mailbox);
     return removed;
   }
@@ -466,7 +469,7 @@ export class MailboxHandle {
       const claimed = await operations.claim(commit, state, this.#life.id, this.#terms, limit);
       if (claimed.changed) commit.changed(this.mailbox);
       const strangers = this.#strangersIn(state);
-      return { ...found, batch: claimed.batch, strangers, more: state.isReady, nextDue: state.nextDue, removed };
+      return { ...found, batch: claimed.batch, strangers, more: state.hasClaimable(Date.now()), nextDue: state.nextDue, removed };
     });
   }
 
@@ -521,7 +524,7 @@ export class MailboxHandle {
     commit.announce(this.mailbox, undefined, [], count);
   }
 
-  /** @param {Commit} commit @param {import("./types.js").Run[]} runs what has been given back */
+  /** @param {Commit} commit @param {import("./types.js").LaneRun[]} runs what has been given back */
   #announceReleased(commit, runs) {
     const count = countOf(runs);
     if (count > 0) this.#announce(commit, count);
@@ -605,7 +608,7 @@ export class MailboxHandle {
     let released = await operations.release(commit, state, this.#life.id, owed.map(([, id]) => id));
     for (const [life, { noted, inherited, held }] of settled) {
       if (noted) commit.store("departed").delete(life.id);
-      if (!inherited) released += countOf(state.releaseAll(life.id));
+      if (!inherited) released += countOf(await commit.run(state, state.releaseAll(life.id)));
       else if (state.bequeath(life.id, this.#life.id, this.#terms)) commit.changed(this.mailbox);
       else if (held) taken.push(life);
     }
@@ -687,10 +690,7 @@ export class MailboxHandle {
     if (!holding) return;
     const beat = () =>
       this.#submit(async (commit, state) => {
-        const claims = state.claims.get(this.#life.id);
-        if (claims === undefined) return;
-        claims.beat += 1;
-        commit.changed(this.mailbox);
+        if (state.beat(this.#life.id)) commit.changed(this.mailbox);
       }).catch(() => {
         // a beat that is missed counts for nothing; the next one tells
       });
@@ -708,5 +708,5 @@ async function ask(question) {
 const each = (ids) =>
   Array.from({ length: ids.length / ID_BYTES }, (_, i) => ids.slice(i * ID_BYTES, (i + 1) * ID_BYTES));
 
-/** @param {import("./types.js").Run[]} runs */
+/** @param {import("./types.js").LaneRun[]} runs */
 const countOf = (runs) => runs.reduce((count, { from, to }) => count + to - from, 0);

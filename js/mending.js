@@ -1,60 +1,67 @@
 /**
  * Stores that a database lacks, since something else made or changed it: made anew where nothing that they held is lost.
  *
- * What `ids` and `delayed` say is in the messages, too; `errors`, `departed` and `meta` hold what a mailbox can do without.
- * The states, the messages and the dead letters cannot be had from elsewhere, so they are made anew only if there were none.
+ * What `ids` says is in the messages, too; `errors`, `departed` and `meta` hold what a mailbox can do without. Of a page that
+ * was in `pages` the messages become dead letters when it is asked for. The states, the messages and the dead letters
+ * cannot be had from elsewhere, so they are made anew only if there were none.
  */
 
 import { corrupt } from "./errors.js";
 import { idIn } from "./frames.js";
-import { isNamed } from "./history.js";
+import { hasCustomId } from "./model/delivery.js";
 import { result } from "./requests.js";
 import { DEAD, isLetter, numberOfLetter } from "./rows.js";
 import { Segment } from "./segments.js";
-import { MailboxState, isStoredState } from "./state.js";
+import { rowOf, stateOf } from "./storage/stored-state.js";
+
+/** @typedef {import("./model/state.js").MailboxState} MailboxState */
 
 /**
- * Makes stores anew, and fills them again, while the database is upgraded.
- * @param {IDBDatabase} database @param {IDBTransaction} transaction of the upgrade @param {string[]} lacking the stores
+ * Fills stores that were made anew, while the database is upgraded.
+ * @param {IDBTransaction} transaction of the upgrade @param {string[]} lacking the stores
  * @throws {import("./errors.js").StorageCorruptError} one of them held what cannot be had from elsewhere
  */
-export async function mend(database, transaction, lacking) {
-  for (const name of lacking) database.createObjectStore(name);
+export async function mend(transaction, lacking) {
   const mailboxes = transaction.objectStore("mailboxes");
+  const pages = transaction.objectStore("pages");
   const stored = await result(mailboxes.getAll(IDBKeyRange.upperBound([], true)));
-  const states = stored.filter(isStoredState).map((state) => new MailboxState(state));
+  /** @type {MailboxState[]} */
+  const states = [];
+  for (const record of stored) {
+    const state = await stateOf(record, pages);
+    if (state !== undefined) states.push(state);
+  }
   const [segments, letters] = await Promise.all(["segments", "dead"].map((name) => result(transaction.objectStore(name).count())));
   const lost = lacking.find(
     (name) =>
       (name === "mailboxes" && segments + letters > 0) ||
       (name === "segments" && states.some((state) => state.queuedCount() + state.inflightCount() > 0)) ||
-      (name === "dead" && states.some(({ dead }) => dead > 0)),
+      (name === "dead" && states.some(({ deadLetters }) => deadLetters > 0)),
   );
   if (lost !== undefined) throw lostStore(lost);
-  if (!lacking.includes("ids") && !lacking.includes("delayed")) return;
-  for (const state of states) await index(transaction, state, lacking);
+  if (!lacking.includes("ids")) return;
+  for (const state of states) await index(transaction, state);
 }
 
-/** Writes what the stores `ids` and `delayed` say of a mailbox. @param {IDBTransaction} transaction @param {MailboxState} state @param {string[]} lacking which of them */
-async function index(transaction, state, lacking) {
-  const ids = lacking.includes("ids") ? transaction.objectStore("ids") : undefined;
-  const delayed = lacking.includes("delayed") ? transaction.objectStore("delayed") : undefined;
+/** Writes what the store `ids` says of a mailbox. @param {IDBTransaction} transaction @param {MailboxState} state */
+async function index(transaction, state) {
+  const ids = transaction.objectStore("ids");
+  const pages = transaction.objectStore("pages");
   const { number } = state;
+  for (const entry of state.allLacking()) state.open(entry, await rowOf(pages, state, entry));
   for await (const { key, value } of rowsOf(transaction, "segments", number)) {
     const [, priority] = /** @type {number[]} */ (key);
     const segment = Segment.from(value);
     if (segment === undefined || state.lanes[priority] === undefined) continue;
     for (let sequence = segment.first; sequence <= segment.last; sequence++) {
       const frame = segment.frameOf(sequence);
-      const history = state.historyOf({ priority, sequence });
-      if (history === undefined) continue;
-      if (frame.named && isNamed(history)) ids?.put([priority, sequence], [number, idIn(segment.bytes, frame)]);
-      // how long a nack has put it off is not known any more: then it comes when the first of them is due
-      const due = Math.max(frame.due, Number.isFinite(state.nextDue) ? state.nextDue : 0);
-      if (state.lanes[priority].delayed.historyOf(sequence) !== undefined) delayed?.put(true, [number, due, priority, sequence]);
+      if (!frame.named) continue;
+      // of a page that cannot be read all may live
+      const isUnknown = state.lacking(priority, sequence, sequence + 1).length > 0;
+      const delivery = isUnknown ? undefined : state.deliveryOf({ priority, sequence });
+      if (isUnknown || (delivery !== undefined && hasCustomId(delivery))) ids.put([priority, sequence], [number, idIn(segment.bytes, frame)]);
     }
   }
-  if (ids === undefined) return;
   for await (const { key, value } of rowsOf(transaction, "dead", number)) {
     const letter = numberOfLetter(key);
     if (letter !== undefined && isLetter(value)) ids.put([DEAD, letter], [number, value.id.slice()]);

@@ -3,17 +3,17 @@
 import { keysOf } from "./commit.js";
 import { result } from "./database.js";
 import { INFLIGHT, QUEUED, frameAt, framesIn, idIn, packBatch, viewOf } from "./frames.js";
-import { failures } from "./history.js";
 import { ID_BYTES, writeId } from "./ids.js";
+import { failures } from "./model/delivery.js";
 import { Unreadable } from "./reading.js";
-import { DEAD, delayedIn, isLetter, numberOfLetter } from "./rows.js";
+import { DEAD, isLetter, numberOfLetter } from "./rows.js";
 
 /** Bytes of payload that one claim hands out at most, unless it hands out a single message. */
 const LARGEST_BATCH = 64 * 1024 * 1024;
 
 /** @typedef {import("./commit.js").Commit} Commit */
 /** @typedef {import("./reading.js").Reading} Reading */
-/** @typedef {import("./state.js").MailboxState} MailboxState */
+/** @typedef {import("./model/state.js").MailboxState} MailboxState */
 /** @typedef {import("./types.js").HolderTerms} HolderTerms */
 /** @typedef {Uint8Array<ArrayBuffer>} Id */
 
@@ -25,6 +25,7 @@ const LARGEST_BATCH = 64 * 1024 * 1024;
 export async function store(commit, state, frames) {
   const incoming = [...framesIn(frames)];
   const known = await givenIdsAlreadyThere(commit, state, frames, incoming);
+  if (state.mayCollide || incoming.some(({ named, due }) => named || due > 0)) await commit.openToAppend(state);
   const ids = new Uint8Array(incoming.length * ID_BYTES);
   const view = viewOf(ids);
   let stored = 0;
@@ -36,7 +37,8 @@ export async function store(commit, state, frames) {
       if (known.has(keyOf(id)) || state.livingPlaceOf(id) !== undefined) continue;
       known.add(keyOf(id));
       state.noteGivenId(id);
-    } else if (state.guessed) {
+      if (state.mayCollide) await commit.openToAppend(state);
+    } else if (state.mayCollide) {
       await commit.skipGivenIds(state, frame.priority);
     }
     const sequence = commit.append(state, frames, frame);
@@ -66,17 +68,18 @@ export const keyOf = (id) => String.fromCharCode(...id);
  * @returns {Promise<{batch: Uint8Array, changed: boolean}>}
  */
 export async function claim(commit, state, holder, terms, limit) {
-  let changed = await commit.letFallDue(state);
+  let changed = false;
   commit.flush();
   for (;;) {
-    const claimed = state.claim(holder, terms, limit);
+    const { taken: claimed, changed: moved } = await commit.run(state, state.claim(holder, terms, limit, Date.now()));
+    changed ||= moved;
     const places = claimed.flatMap(({ priority, from, to }) =>
       Array.from({ length: to - from }, (_, i) => ({ priority, sequence: from + i })),
     );
     try {
       const entries = await commit.entries(state, claimed, INFLIGHT, LARGEST_BATCH);
       for (const place of places.slice(entries.length)) state.release(holder, place);
-      if (entries.length === 1) state.standAlone(holder, places[0]);
+      if (entries.length === 1) state.markSolo(holder, places[0]);
       commit.handedOut(state, holder, places.slice(0, entries.length));
       return { batch: packBatch(entries), changed: changed || entries.length > 0 };
     } catch (error) {
@@ -90,23 +93,27 @@ export async function claim(commit, state, holder, terms, limit) {
 
 /**
  * Deletes messages, wherever they are.
- * @param {Commit} commit @param {MailboxState} state @param {string} likelyHolder @param {Id[]} ids
+ * @param {Commit} commit @param {MailboxState} state @param {Id[]} ids
  * @returns {Promise<number>} how many there were
  */
-export async function remove(commit, state, likelyHolder, ids) {
+export async function remove(commit, state, ids) {
   const places = await Promise.all(ids.map((id) => commit.find(state, id)));
   /** @type {Map<number, number[]>} */
   const dead = new Map();
   let removed = 0;
   places.forEach((place, i) => {
-    if (place === undefined || !commit.remove(state, place, ids[i], likelyHolder)) return;
+    if (place === undefined || !commit.remove(state, place, ids[i])) return;
     const lane = dead.get(place.priority) ?? [];
     dead.set(place.priority, lane);
     lane.push(place.sequence);
     removed += 1;
   });
   for (const [priority, sequences] of dead) {
-    for (const [from, to] of neighbours(sequences)) await commit.deleteDead(state, priority, from, to);
+    let seenTo = 0;
+    for (const [from, to] of neighbours(sequences)) {
+      // what shares a segment with those before was looked at with them
+      if (to > seenTo) seenTo = await commit.deleteDead(state, priority, from, to);
+    }
   }
   return removed;
 }
@@ -115,7 +122,7 @@ export async function remove(commit, state, likelyHolder, ids) {
 export async function removeHeld(commit, state, holder, ids) {
   const places = await Promise.all(ids.map((id) => commit.find(state, id)));
   const held = places.map((place) => place !== undefined && state.isHeldBy(holder, place));
-  return remove(commit, state, holder, ids.filter((_, i) => held[i]));
+  return remove(commit, state, ids.filter((_, i) => held[i]));
 }
 
 /** Gives messages of a holder's back, their hand-out undone. @param {Commit} commit @param {MailboxState} state @param {string} holder @param {Id[]} ids */
@@ -136,17 +143,15 @@ export async function release(commit, state, holder, ids) {
  */
 export async function fail(commit, state, holder, maxDeliveries, id, due, error) {
   const place = await commit.find(state, id);
-  const history = place && state.fail(holder, place);
-  if (place === undefined || history === undefined) return false;
+  const delivery = place && state.fail(holder, place);
+  if (place === undefined || delivery === undefined) return false;
   if (error !== undefined) commit.keepError(state, place, error);
-  if (maxDeliveries > 0 && failures(history) >= maxDeliveries) {
-    const reason = failedReason(history, maxDeliveries);
-    await buryOrSalvage(commit, state, place, history, reason);
+  if (maxDeliveries > 0 && failures(delivery) >= maxDeliveries) {
+    const reason = failedReason(delivery, maxDeliveries);
+    await buryOrSalvage(commit, state, place, delivery, reason);
     return reason;
   }
-  if (due > Date.now()) {
-    commit.delay(state, place, due);
-  }
+  if (due > Date.now()) state.delay(place, due);
   return true;
 }
 
@@ -154,7 +159,7 @@ export async function fail(commit, state, holder, maxDeliveries, id, due, error)
 export async function bury(commit, state, holder, id, reason) {
   const place = await commit.find(state, id);
   if (place === undefined || !state.isHeldBy(holder, place)) return false;
-  await buryOrSalvage(commit, state, place, state.historyOf(place) ?? 0, reason);
+  await buryOrSalvage(commit, state, place, state.deliveryOf(place) ?? 0, reason);
   return true;
 }
 
@@ -191,7 +196,7 @@ export async function recover(commit, mailbox, state, gone) {
   let count = 0;
   for (const [i, holder] of holders.entries()) {
     const of = mailboxes[i];
-    if (of === mailbox) count += countOf(state.releaseAll(/** @type {string} */ (holder)));
+    if (of === mailbox) count += countOf(await commit.run(state, state.releaseAll(/** @type {string} */ (holder))));
     // a note of a mailbox that is no more would stay for good
     if (of === mailbox || typeof of !== "string" || !(await commit.exists(of))) notes.delete(holder);
   }
@@ -200,12 +205,12 @@ export async function recover(commit, mailbox, state, gone) {
     // it gave a sign of life since
     if (claims === undefined || (beat !== undefined && claims.beat !== beat)) continue;
     const { maxDeliveries } = claims;
-    for (const { priority, from, to, history, before } of state.recover(holder)) {
+    for (const { priority, from, to, delivery, before } of await commit.run(state, state.recover(holder))) {
       count += to - from;
-      if (maxDeliveries === 0 || failures(history) === failures(before) || failures(history) < maxDeliveries) continue;
-      const reason = `its holder died; ${failedReason(history, maxDeliveries)}`;
+      if (maxDeliveries === 0 || failures(delivery) === failures(before) || failures(delivery) < maxDeliveries) continue;
+      const reason = `its holder died; ${failedReason(delivery, maxDeliveries)}`;
       for (let sequence = from; sequence < to; sequence++) {
-        await buryOrSalvage(commit, state, { priority, sequence }, history, reason);
+        await buryOrSalvage(commit, state, { priority, sequence }, delivery, reason);
       }
     }
   }
@@ -214,7 +219,7 @@ export async function recover(commit, mailbox, state, gone) {
 
 /**
  * Shows messages: queued ones in the order in which they would be handed out, then those not yet due, then inflight ones.
- * @param {Reading} reading @param {MailboxState} state a copy of one's own @param {number} limit @param {number | undefined} status
+ * @param {Reading} reading @param {MailboxState} state @param {number} limit @param {number | undefined} status
  * @param {number} offset how many are passed over; they are not read
  * @returns {Promise<Uint8Array>} a batch
  * @throws {Unreadable}
@@ -225,20 +230,15 @@ export async function peek(reading, state, limit, status, offset) {
   const shown = [];
   let queued = 0;
   if (status !== INFLIGHT) {
-    const keys = await result(reading.store("delayed").getAllKeys(keysOf(state)));
-    const delayed = keys.flatMap((key) => delayedIn(key) ?? []);
-    for (const { place } of delayed.filter(({ due }) => due <= now)) state.fallDue(place);
-    const later = delayed.flatMap(({ place: { priority, sequence } }) => {
-      const history = state.lanes[priority].delayed.historyOf(sequence);
-      return history === undefined ? [] : [{ priority, from: sequence, to: sequence + 1, history }];
-    });
-    const first = state.firstQueued(end);
-    const runs = [...first, ...later.slice(0, Math.max(0, end - countOf(first)))];
+    const first = await reading.run(state, state.firstQueued(end, now));
+    const later = await reading.run(state, state.firstDelayed(end - countOf(first), now));
+    const runs = [...first, ...later];
     queued = countOf(runs);
     shown.push(...(await reading.entries(state, beyond(runs, offset), QUEUED)));
   }
   if (status !== QUEUED) {
-    const runs = beyond(state.firstInflight(end - queued), Math.max(0, offset - queued));
+    const inflight = await reading.run(state, state.firstInflight(end - queued));
+    const runs = beyond(inflight, Math.max(0, offset - queued));
     shown.push(...(await reading.entries(state, runs, INFLIGHT)));
   }
   return packBatch(shown);
@@ -267,7 +267,7 @@ export async function deadLetters(reading, state, limit, offset) {
     cursor.continue();
   }
   // something else deleted or added some: there is none of this number, and looking for it puts the count right
-  if (cursor === null && offset === 0 && numbers.length !== state.dead) throw new Unreadable({ priority: DEAD, sequence: state.nextDead });
+  if (cursor === null && offset === 0 && numbers.length !== state.deadLetters) throw new Unreadable({ priority: DEAD, sequence: state.nextDeadLetter });
   const letters = await Promise.all(
     numbers.map(async (number) => {
       const [letter] = await reading.values("dead", [state.number, number]);
@@ -287,11 +287,11 @@ export async function deadLetters(reading, state, limit, offset) {
   return [packBatch(entries), JSON.stringify(deaths)];
 }
 
-/** @param {Commit} commit @param {MailboxState} state @param {import("./types.js").Place} place @param {number} history @param {string} reason */
-async function buryOrSalvage(commit, state, place, history, reason) {
-  while (state.historyOf(place) !== undefined) {
+/** @param {Commit} commit @param {MailboxState} state @param {import("./types.js").Place} place @param {number} delivery @param {string} reason */
+async function buryOrSalvage(commit, state, place, delivery, reason) {
+  while (state.deliveryOf(place) !== undefined) {
     try {
-      return await commit.bury(state, place, history, reason);
+      return await commit.bury(state, place, delivery, reason);
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;
       await commit.salvage(state, error.place);
@@ -299,8 +299,8 @@ async function buryOrSalvage(commit, state, place, history, reason) {
   }
 }
 
-/** @param {number} history @param {number} maxDeliveries */
-const failedReason = (history, maxDeliveries) => `${failures(history)} of at most ${maxDeliveries} deliveries failed`;
+/** @param {number} delivery @param {number} maxDeliveries */
+const failedReason = (delivery, maxDeliveries) => `${failures(delivery)} of at most ${maxDeliveries} deliveries failed`;
 
 /** Numbers as runs of neighbours. @param {number[]} numbers @returns {[number, number][]} from and to (exclusive) */
 function neighbours(numbers) {
@@ -323,5 +323,5 @@ function beyond(runs, offset) {
   });
 }
 
-/** @param {import("./types.js").Run[]} runs */
+/** @param {import("./types.js").LaneRun[]} runs */
 const countOf = (runs) => runs.reduce((count, { from, to }) => count + to - from, 0);

@@ -4,20 +4,22 @@
 
 import { result } from "./database.js";
 import { corrupt } from "./errors.js";
-import { deliveries, isNamed } from "./history.js";
 import { writeId } from "./ids.js";
+import { handOuts, hasCustomId } from "./model/delivery.js";
 import { placeIn } from "./rows.js";
 import { Segment } from "./segments.js";
-import { MailboxState, isStoredState } from "./state.js";
+import { rowOf, stateOf } from "./storage/stored-state.js";
 
 /** Bytes that one request reads at most, unless a single message is larger. */
 const READ_BYTES = 16 * 1024 * 1024;
 
+/** @typedef {import("./model/state.js").MailboxState} MailboxState */
 /** @typedef {import("./types.js").LaneRun} LaneRun */
 /** @typedef {import("./types.js").Place} Place */
 /** @typedef {import("./types.js").Entry} Entry */
+/** @typedef {import("./model/page-directory.js").PageEntry} PageEntry */
 
-/** Thrown where the record of a living message, or of a dead letter, is missing or is none. */
+/** Thrown where the record of a living message, of a page of the state, or of a dead letter, is missing or is none. */
 export class Unreadable extends Error {
   /** @param {Place} place */
   constructor(place) {
@@ -29,6 +31,9 @@ export class Unreadable extends Error {
 export class Reading {
   /** What has been asked for and not come yet; tells where to look when the transaction fails. @type {Set<import("./losses.js").Asked>} */
   asked = new Set();
+
+  /** Pages that were asked for, each with whether it can be read. @type {Map<PageEntry, Promise<boolean>>} */
+  #opening = new Map();
 
   /** @param {IDBTransaction} transaction @param {import("./segments.js").SegmentCache} cache @param {import("./losses.js").Losses} losses */
   constructor(transaction, cache, losses) {
@@ -46,11 +51,51 @@ export class Reading {
   async stored(mailbox) {
     const stored = await result(this.store("mailboxes").get(mailbox));
     if (stored === undefined) return undefined;
-    if (isStoredState(stored)) return new MailboxState(stored);
+    const state = await stateOf(stored, this.store("pages"));
+    if (state !== undefined) return state;
     throw corrupt(
       `The record of mailbox ${JSON.stringify(mailbox)} cannot be read: something else wrote into the store. ` +
         "Deleting the mailbox, with all that is in it, makes its name usable again.",
     );
+  }
+
+  /**
+   * Opens pages of a state.
+   * @param {MailboxState} state @param {PageEntry[]} entries
+   */
+  async open(state, entries) {
+    const opened = await Promise.all(entries.map((entry) => this.#open(state, entry)));
+    const lost = entries.filter((_, i) => !opened[i]);
+    if (lost.length > 0) await this.losePages(state, lost);
+  }
+
+  /** Opens what has to be before messages of a lane from `from` to `to` (exclusive) can be looked at or changed. @param {MailboxState} state @param {number} priority @param {number} from @param {number} to */
+  async openBetween(state, priority, from, to) {
+    const lacking = state.lacking(priority, from, to);
+    if (lacking.length > 0) await this.open(state, lacking);
+  }
+
+  /** Lets the state do something, and opens the pages that it asks for. @template T @param {MailboxState} state @param {import("./model/state.js").Steps<T>} steps @returns {Promise<T>} */
+  async run(state, steps) {
+    for (;;) {
+      const step = steps.next();
+      if (step.done) return step.value;
+      await this.open(state, step.value);
+    }
+  }
+
+  /** What is to be done about pages that cannot be read. @param {MailboxState} state @param {PageEntry[]} lost @returns {Promise<void>} @throws {Unreadable} */
+  async losePages(state, [lost]) {
+    throw new Unreadable({ priority: lost.priority, sequence: state.numbersOf(lost).from });
+  }
+
+  /** @param {MailboxState} state @param {PageEntry} entry @returns {Promise<boolean>} whether it can be read */
+  #open(state, entry) {
+    const before = this.#opening.get(entry);
+    if (before !== undefined) return before;
+    const opening = rowOf(this.store("pages"), state, entry).then((row) => state.open(entry, row));
+    this.#opening.set(entry, opening);
+    return opening;
   }
 
   /**
@@ -72,11 +117,22 @@ export class Reading {
     return values;
   }
 
-  /** The place of the message with an id, living or dead letter. @param {MailboxState} state @param {Uint8Array<ArrayBuffer>} id @returns {Promise<Place | undefined>} */
+  /**
+   * The place of the message with an id, living or dead letter; if it lives, its page is open then.
+   * @param {MailboxState} state @param {Uint8Array<ArrayBuffer>} id @returns {Promise<Place | undefined>}
+   */
   async find(state, id) {
-    const place = state.livingPlaceOf(id);
-    if (place !== undefined || state.named + state.dead === 0) return place;
-    return placeIn(await result(this.store("ids").get([state.number, id])));
+    const own = state.ownPlaceOf(id);
+    if (own !== undefined) {
+      const { priority, sequence } = own;
+      const lacking = state.lacking(priority, sequence, sequence + 1);
+      if (lacking.length > 0) await this.open(state, lacking);
+      if (state.livingPlaceOf(id) !== undefined) return own;
+    }
+    if (state.customIds + state.deadLetters === 0) return undefined;
+    const found = placeIn(await result(this.store("ids").get([state.number, id])));
+    if (found !== undefined) await this.openBetween(state, found.priority, found.sequence, found.sequence + 1);
+    return found;
   }
 
   /**
@@ -89,7 +145,7 @@ export class Reading {
     /** @type {Entry[]} */
     const entries = [];
     let payloadBytes = 0;
-    for (const { priority, from, to, history } of runs) {
+    for (const { priority, from, to, delivery } of runs) {
       /** @type {Segment[]} */
       let segments = [];
       for (let sequence = from; sequence < to; sequence++) {
@@ -99,14 +155,14 @@ export class Reading {
           segments = await this.#segmentsFrom(state, priority, sequence, to);
         }
         const frame = segments[0].frameOf(sequence);
-        if (frame.priority !== priority || frame.named !== isNamed(history)) throw new Unreadable({ priority, sequence });
+        if (frame.priority !== priority || frame.named !== hasCustomId(delivery)) throw new Unreadable({ priority, sequence });
         payloadBytes += frame.payloadBytes;
         if (payloadBytes > byteLimit && entries.length > 0) return entries;
         entries.push({
           bytes: segments[0].bytes,
           frame,
           writeIdTo: (view, offset) => writeId(view, offset, state.idBase, priority, sequence),
-          deliveryCount: deliveries(history),
+          deliveryCount: handOuts(delivery),
           status,
         });
       }
@@ -128,7 +184,7 @@ export class Reading {
     const missing = to - 1 - first.last;
     if (missing <= 0) return [first];
     const wanted = Math.ceil(missing / (first.last - first.first + 1));
-    const affordable = Math.max(1, Math.floor(READ_BYTES / state.lanes[priority].widest));
+    const affordable = Math.max(1, Math.floor(READ_BYTES / state.lanes[priority].largestSegment));
     return [first, ...(await this.#read(state, priority, first.last + 1, Math.min(wanted, affordable)))];
   }
 

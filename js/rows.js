@@ -5,7 +5,7 @@
 
 import { LARGEST_MESSAGE, frameAt, frameOf, isTime, viewOf } from "./frames.js";
 import { ID_BYTES, randomId } from "./ids.js";
-import { PRIORITIES, isCount } from "./state.js";
+import { PRIORITIES, isCount } from "./model/state.js";
 
 /** @typedef {import("./types.js").Place} Place */
 
@@ -17,16 +17,6 @@ export function placeIn(value) {
   if (!Array.isArray(value) || value.length !== 2) return undefined;
   const [priority, sequence] = value;
   return (priority === DEAD || isCount(priority)) && isCount(sequence) ? { priority, sequence } : undefined;
-}
-
-/**
- * Which delayed message a key of the store `delayed` names, and when it is due; undefined if it is no such key.
- * @param {IDBValidKey} key @returns {{due: number, place: Place} | undefined}
- */
-export function delayedIn(key) {
-  const [, due, priority, sequence] = /** @type {unknown[]} */ (key);
-  if (typeof due !== "number" || !isCount(priority) || priority >= PRIORITIES || !isCount(sequence)) return undefined;
-  return { due, place: { priority, sequence } };
 }
 
 /** The number of a dead letter, from its key; undefined if it is no such key. @param {IDBValidKey} key */

@@ -27,7 +27,7 @@ const KEPT = 3_600_000;
 
 const LOCK_PREFIX = "pymailbox/context/";
 
-/** @typedef {import("./state.js").MailboxState} MailboxState */
+/** @typedef {import("./model/state.js").MailboxState} MailboxState */
 /** @typedef {ReturnType<typeof moment>} Moment */
 
 /** Thrown where a state turns out not to be the latest. */

@@ -1,9 +1,8 @@
 /** The shapes that cross module borders, and those that the database stores. */
 
-import type { Run } from "./runs.js";
 import type { Durability } from "./values.js";
 
-export type { Durability, Run };
+export type { Durability };
 
 /** Where a message is: its lane and its number there. The lane `DEAD` (see `rows.js`) holds the dead letters. */
 export interface Place {
@@ -11,9 +10,12 @@ export interface Place {
   sequence: number;
 }
 
-/** A run of messages of one lane. */
-export interface LaneRun extends Run {
+/** Neighbouring messages of one lane that share a delivery state; `to` is exclusive. */
+export interface LaneRun {
   priority: number;
+  from: number;
+  to: number;
+  delivery: number;
 }
 
 /** One message in a buffer; see `frames.js`. */
@@ -86,43 +88,17 @@ export interface HolderTerms {
 }
 
 /** A record of the store `mailboxes`; its key is the mailbox's name. */
-export interface StoredState {
+export interface StoredHead {
   /** The mailbox's own in its database, first part of all its keys elsewhere; never used again. */
   number: number;
   /** There while its writer may write it without reading it; see `tenures.js`. */
   token: string | undefined;
   /** The context that wrote it last. */
   writer: string;
-  idBase: Uint8Array;
-  named: number;
-  guessed: boolean;
-  dead: number;
-  nextDead: number;
-  nextDue: number;
   /** Random: tells, after a connection was lost, whether a transaction was committed. */
-  mark: number;
-  /** By priority. */
-  lanes: StoredLane[];
-  claims: StoredClaims[];
-}
-
-export interface StoredLane {
-  /** The number that the lane's next message gets. */
-  next: number;
-  /** Bytes of its largest segment since it was last empty. */
-  widest: number;
-  /** A `Runs`, flat. */
-  queued: number[];
-  /** A `Runs`, flat. */
-  delayed: number[];
-}
-
-export interface StoredClaims extends HolderTerms {
-  holder: string;
-  /** Counts up while a holder without a Web Lock lives. */
-  beat: number;
-  /** A `Runs` for each priority, flat. */
-  lanes: number[][];
+  commitId: number;
+  /** All the rest, packed, since no browser has to walk through bytes to copy them; see `model/state.js`. */
+  head: Uint8Array;
 }
 
 /** A record of the store `dead`. */

@@ -2,11 +2,11 @@
 
 import { result } from "./database.js";
 import { INFLIGHT, QUEUED, frameAt, framesIn, idIn, packBatch, viewOf } from "./frames.js";
-import { deliveries, failures, isSuspect, restored } from "./history.js";
+import { failures, handOuts, isSuspect, restored } from "./model/delivery.js";
+import { DELAYED, HELD } from "./model/page.js";
 import { givenIdsAlreadyThere, keyOf } from "./operations.js";
-import { keysOf } from "./commit.js";
 import { Unreadable } from "./reading.js";
-import { DEAD, delayedIn, isLetter, numberOfLetter } from "./rows.js";
+import { DEAD, isLetter, numberOfLetter } from "./rows.js";
 
 /** As in `pymailbox/_archive.py`. */
 const PAGE_MESSAGES = 500;
@@ -14,7 +14,7 @@ const PAGE_BYTES = 4 * 1024 * 1024;
 
 /** @typedef {import("./commit.js").Commit} Commit */
 /** @typedef {import("./reading.js").Reading} Reading */
-/** @typedef {import("./state.js").MailboxState} MailboxState */
+/** @typedef {import("./model/state.js").MailboxState} MailboxState */
 /** @typedef {import("./types.js").Page} Page */
 
 /**
@@ -25,25 +25,29 @@ const PAGE_BYTES = 4 * 1024 * 1024;
  * @throws {Unreadable}
  */
 export const read = (reading, state, section, from, until) =>
-  section === DEAD ? readDead(reading, state, from, until ?? state.nextDead) : readLiving(reading, state, section, from, until ?? state.lanes[section].next);
+  section === DEAD ? readDead(reading, state, from, until ?? state.nextDeadLetter) : readLiving(reading, state, section, from, until ?? state.lanes[section].next);
 
 /** @param {Reading} reading @param {MailboxState} state @param {number} priority @param {number} from @param {number} until @returns {Promise<Page>} */
 async function readLiving(reading, state, priority, from, until) {
-  const runs = state.livingBetween(priority, from, until, PAGE_MESSAGES);
-  const places = runs.flatMap(({ from, to, history, inflight }) =>
-    Array.from({ length: to - from }, (_, i) => ({ sequence: from + i, history, status: inflight ? INFLIGHT : QUEUED })),
+  const runs = await reading.run(state, state.livingBetween(priority, from, until, PAGE_MESSAGES));
+  const places = runs.flatMap(({ from, to, delivery, where, due }) =>
+    Array.from({ length: to - from }, (_, i) => ({
+      sequence: from + i,
+      delivery,
+      status: where >= HELD ? INFLIGHT : QUEUED,
+      due: where === DELAYED ? due : null,
+    })),
   );
   if (places.length === 0) return [packBatch([]), "[]", until, until];
   const last = places[places.length - 1].sequence;
-  const [entries, errors, dues] = await Promise.all([
+  const [entries, errors] = await Promise.all([
     reading.entries(state, runs, QUEUED, PAGE_BYTES),
     errorsBetween(reading, state, priority, from, last),
-    runs.some(({ delayed }) => delayed) ? duesOf(reading, state, priority) : new Map(),
   ]);
   const details = entries.map((entry, i) => {
-    const { sequence, history, status } = places[i];
+    const { sequence, delivery, status, due } = places[i];
     entry.status = status;
-    return [dues.get(sequence) ?? null, failures(history), isSuspect(history), errors.get(sequence) ?? null];
+    return [due, failures(delivery), isSuspect(delivery), errors.get(sequence) ?? null];
   });
   const isLast = entries.length === places.length && places.length < PAGE_MESSAGES;
   return [packBatch(entries), JSON.stringify(details), isLast ? until : places[entries.length - 1].sequence + 1, until];
@@ -55,13 +59,6 @@ async function errorsBetween(reading, { number }, priority, from, last) {
   const errors = reading.store("errors");
   const [keys, values] = await Promise.all([result(errors.getAllKeys(range)), result(errors.getAll(range))]);
   return new Map(keys.map((key, i) => [/** @type {number[]} */ (key)[2], typeof values[i] === "string" ? values[i] : undefined]));
-}
-
-/** When the delayed messages of a lane are due. @param {Reading} reading @param {MailboxState} state @param {number} priority */
-async function duesOf(reading, state, priority) {
-  const keys = await result(reading.store("delayed").getAllKeys(keysOf(state)));
-  const found = keys.flatMap((key) => delayedIn(key) ?? []).filter(({ place }) => place.priority === priority);
-  return new Map(found.map(({ due, place }) => [place.sequence, due]));
 }
 
 /** @param {Reading} reading @param {MailboxState} state @param {number} from @param {number} until @returns {Promise<Page>} */
@@ -104,9 +101,10 @@ async function readDead(reading, state, from, until) {
 export async function adopt(commit, state, frames, details) {
   const incoming = [...framesIn(frames)];
   const known = await givenIdsAlreadyThere(commit, state, frames, incoming);
+  await commit.openToAppend(state);
   const stored = new Uint8Array(incoming.length);
   let grown = false;
-  for (const [i, [handOuts, failed, suspect, error, reason, diedAt]] of JSON.parse(details).entries()) {
+  for (const [i, [delivered, failed, suspect, error, reason, diedAt]] of JSON.parse(details).entries()) {
     const frame = incoming[i];
     const id = idIn(frames, frame);
     if (known.has(keyOf(id))) continue;
@@ -115,11 +113,11 @@ export async function adopt(commit, state, frames, details) {
     stored[i] = 1;
     if (reason !== null) {
       const bytes = frames.slice(frame.offset, frame.end);
-      const past = restored(handOuts, 0, false);
-      commit.addDeadLetter(state, { id, frame: bytes, deliveries: deliveries(past), reason, error: error ?? undefined, diedAt });
+      const past = restored(delivered, 0, false);
+      commit.addDeadLetter(state, { id, frame: bytes, deliveries: handOuts(past), reason, error: error ?? undefined, diedAt });
       continue;
     }
-    const past = restored(handOuts, failed, suspect);
+    const past = restored(delivered, failed, suspect);
     const sequence = commit.append(state, frames, frame, past);
     if (error !== null && failures(past) > 0) commit.keepError(state, { priority: frame.priority, sequence }, error);
     grown = true;

@@ -1,7 +1,7 @@
 // The floor of pymailbox's own layout: the records that it writes and deletes for one message at a time, in bare
 // transactions, without Python and without anything that makes a queue of them. It remembers what it stored.
 
-import { MailboxState } from "../../js/state.js";
+import { MailboxState } from "../../js/model/state.js";
 import { committed, deleteDatabase, openDatabase } from "./indexeddb.js";
 
 const NAME = "bench-bare";
@@ -20,6 +20,7 @@ function records(database, durability) {
   const commit = (durability, change) => {
     const transaction = database.transaction(STORES, "readwrite", { durability });
     change?.(transaction.objectStore("segments"));
+    if (state.pack().length > 0) throw new Error("one message at a time takes no page");
     transaction.objectStore("mailboxes").put(state.toStored(), NAME);
     transaction.commit();
     return committed(transaction);
@@ -29,17 +30,17 @@ function records(database, durability) {
   const oneAtATime = () => Promise.reject(new Error("bare records come one at a time"));
   return {
     async store(payload) {
-      const sequence = state.append(PRIORITY, false, false);
+      const sequence = state.append(PRIORITY, false, 0);
       await commit(durability, (segments) => segments.put(payload, keyOf(sequence)));
       remembered.push({ payload, sequence });
     },
     async claim() {
-      state.claim(HOLDER, TERMS, 1);
+      if (!state.claim(HOLDER, TERMS, 1, Date.now()).next().done) throw new Error("all pages are in memory");
       await commit("relaxed");
       return remembered.splice(0, 1);
     },
     async ack({ sequence }) {
-      state.remove({ priority: PRIORITY, sequence }, HOLDER);
+      state.remove({ priority: PRIORITY, sequence });
       await commit("relaxed", (segments) => segments.delete(keyOf(sequence)));
     },
     storeMany: oneAtATime,

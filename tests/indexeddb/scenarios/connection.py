@@ -159,7 +159,7 @@ async def check_commit_of_which_nothing_tells_is_an_error_and_never_repeated() -
                   const between = db.transaction("mailboxes", "readwrite");
                   const store = between.objectStore("mailboxes");
                   store.get("nobody knows").onsuccess = ({ target: { result } }) => {
-                    store.put({ ...result, mark: 2 }, "nobody knows");
+                    store.put({ ...result, commitId: 2 }, "nobody knows");
                   };
                   between.oncomplete = lost;
                 };

@@ -339,23 +339,20 @@ async def check_deleted_dead_letters() -> None:
 
 async def check_damaged_state() -> None:
     here = await new_context()
-    lane, other = "state.lanes[0]", "state.lanes[1]"
     for title, value in {
         "string": "'gotcha'",
         "null": "null",
         "zero": "0",
         "empty": "({})",
-        "no lanes": "({ ...state, lanes: [] })",
-        "one lane": "({ ...state, lanes: state.lanes.slice(1) })",
         "a bad number": "({ ...state, number: 'x' })",
-        "a bad base": "({ ...state, idBase: 'x' })",
-        "bad counts": "({ ...state, dead: NaN })",
-        "half a run": f"({{ ...state, lanes: [{{ ...{lane}, queued: [0, 5] }}, {other}] }})",
-        "strings in runs": f"({{ ...state, lanes: [{{ ...{lane}, queued: ['0', '5', '0'] }}, {other}] }})",
-        "runs in disorder": f"({{ ...state, lanes: [{{ ...{lane}, queued: [3, 5, 0, 0, 2, 0] }}, {other}] }})",
-        "a run beyond the end": f"({{ ...state, lanes: [{{ ...{lane}, queued: [0, 1e12, 0] }}, {other}] }})",
-        "bad claims": "({ ...state, claims: [null] })",
-        "claims without lanes": "({ ...state, claims: [{ holder: 'h', lanes: [] }] })",
+        "another's number": "({ ...state, number: state.number + 1 })",
+        "no head": "({ ...state, head: undefined })",
+        "a head that is no bytes": "({ ...state, head: 'x' })",
+        "an empty head": "({ ...state, head: new Uint8Array() })",
+        "a head cut short": "({ ...state, head: state.head.slice(0, -1) })",
+        "a head that goes on": "({ ...state, head: new Uint8Array([...state.head, 0]) })",
+        "a head with another byte": "({ ...state, head: state.head.map((byte, i) => (i === 20 ? byte ^ 1 : byte)) })",
+        "a head of ones": "({ ...state, head: state.head.map(() => 0xff) })",
     }.items():
         name = f"state: {title}"
         mailbox = await _five(here, name)
@@ -383,16 +380,15 @@ async def check_damaged_state() -> None:
 
 
 async def check_damaged_indexes() -> None:
-    """The rows that say where named messages and delayed ones are, and what a nack said."""
+    """The rows that say where named messages are, and what a nack said, and such as belong to nothing."""
     from uuid import UUID
 
     here = await new_context()
     for title, damage in {
         "junk among ids": "await done(store('ids').put('junk', [id, 'junk']));",
         "junk for an id": "await done(store('ids').put('junk', [id, new Uint8Array(16).fill(9)]));",
-        "junk among due times": "for (const key of [[id, 'a'], [id, 1], [id, 2, 7, 7], [id, 'soon', 0, 0]]) "
-        "await done(store('delayed').put(true, key));",
-        "due times deleted": "await done(store('delayed').delete(IDBKeyRange.bound([id], [id, []])));",
+        "junk among pages": "for (const key of [[id, 'a'], [id, 0, 0], [id, -1, 0], [id, -2, 0], [id, 0, 'x']]) "
+        "await done(store('pages').put('junk', key));",
         "junk for an error": "for (const { key } of await rows('errors')) await done(store('errors').put({}, key));",
         "junk among departures": "await done(store('departed').put({}, 'junk')); "
         "await done(store('departed').put(5, 7));",

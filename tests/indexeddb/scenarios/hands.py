@@ -95,6 +95,28 @@ async def new_context(changes: Mapping[str, Mapping[str, str]] | None = None) ->
             _write(path, original)
 
 
+async def load_model() -> None:
+    """Lets ``foreign`` take states apart: with ``MailboxState``, and ``run`` for what that does in steps."""
+    if script("globalThis.MailboxState !== undefined"):
+        return
+    entry = engine._ENTRY_MODULE
+    engine._ENTRY_MODULE = "model/state.js"
+    try:
+        js_model = await engine._load_from_wheel()
+    finally:
+        engine._ENTRY_MODULE = entry
+    script(
+        """(model) => {
+          globalThis.MailboxState = model.MailboxState;
+          globalThis.run = (steps) => {
+            const step = steps.next();
+            if (!step.done) throw new Error("a page is not in memory");
+            return step.value;
+          };
+        }"""
+    )(js_model)
+
+
 async def foreign(source: str, **given: Any) -> Any:
     """Runs the body of a JavaScript function as another script of the page would: ``db``, ``store(name)``,
     ``done(request)``, ``rows(store)``, ``number(mailbox)`` and the ``given`` arguments are there.

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from pymailbox import MessagePriority, NewMessage
-from tests.indexeddb.scenarios.hands import eventually, foreign, new_context, script
+from tests.indexeddb.scenarios.hands import drain, eventually, foreign, new_context, script
 
 EXAMPLES = Path(__file__).parent.parent / "data"
 
@@ -120,7 +120,35 @@ async def make_example() -> str:
 
 
 async def check_first_layout_comes_out_whole() -> None:
-    example = json.loads((EXAMPLES / "layout-1.json").read_text("utf-8"))
+    await _comes_out_whole(_example(1))
+
+
+async def check_second_layout_comes_out_whole() -> None:
+    await _comes_out_whole(_example(2))
+
+
+async def check_first_layout_that_was_mended_comes_out_whole() -> None:
+    """Its version was above the layout then, and a row told which it is."""
+    for version in (2, 5):
+        example = _example(1)
+        example["version"] = version
+        example["stores"]["meta"]["rows"].append(["layout", 1])
+        await _comes_out_whole(example)
+
+
+async def check_first_layout_without_its_due_times() -> None:
+    """Something else deleted their store: what was delayed comes when the first of it is due, and nothing is lost."""
+    example = _example(1)
+    del example["stores"]["delayed"]
+    await _load(example)
+    async with await (await new_context()).open("inbox") as mailbox:
+        expected = [record["id"] for record in example["expected"]["inbox"]["records"]]
+        taken = [str(record.id) for record in await drain(mailbox)]
+        assert sorted(taken) == sorted(expected)
+        assert len(await mailbox.dead_letters(100)) == len(example["expected"]["inbox"]["dead_letters"])
+
+
+async def _comes_out_whole(example: dict[str, Any]) -> None:
     await _load(example)
     here = await new_context()
     for name, expected in example["expected"].items():
@@ -164,11 +192,12 @@ async def check_first_layout_comes_out_whole() -> None:
     left = await foreign(
         """
         const left = {};
-        for (const name of ["ids", "errors", "dead", "departed"]) left[name] = (await rows(name)).length;
+        for (const name of ["ids", "errors", "dead", "departed", "pages"]) left[name] = (await rows(name)).length;
         return left;
         """
     )
-    assert left == {"ids": 0, "errors": 0, "dead": 0, "departed": 0}, left
+    assert left == {"ids": 0, "errors": 0, "dead": 0, "departed": 0, "pages": 0}, left
+    assert await foreign("return [...db.objectStoreNames].includes('delayed')") is False
 
 
 async def _is_noted() -> bool:
@@ -204,6 +233,11 @@ def _number(record: Any) -> tuple[int, int]:
     if stem.startswith(b"in flight"):
         stem = b"in flight"
     return _ORDER.index(stem), int(number) if number.isdigit() else 0
+
+
+def _example(layout: int) -> dict[str, Any]:
+    example: dict[str, Any] = json.loads((EXAMPLES / f"layout-{layout}.json").read_text("utf-8"))
+    return example
 
 
 async def _load(example: dict[str, Any]) -> None:

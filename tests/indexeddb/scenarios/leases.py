@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from tests.indexeddb.scenarios.hands import eventually, foreign, new_context, payloads, script_in_force
+from tests.indexeddb.scenarios.hands import (
+    eventually,
+    foreign,
+    load_model,
+    new_context,
+    payloads,
+    script_in_force,
+)
 
 WITHOUT_LOCKS: Mapping[str, Mapping[str, str]] = {"coordination/locks.js": {"globalThis.navigator?.locks": "undefined"}}
 IMPATIENT = {**WITHOUT_LOCKS, "coordination/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}
@@ -59,6 +66,7 @@ async def check_clock_that_jumps_means_nothing() -> None:
 
 async def check_beat_that_comes_while_others_make_up_their_mind_counts() -> None:
     """Between the look that finds a holder silent and the transaction that takes its messages, it beats."""
+    await load_model()
     here, there = await new_context(SILENT), await new_context(WITHOUT_LOCKS)
     async with await here.open("just in time", lease=0.2) as mailbox, await there.open("just in time") as other:
         await mailbox.enqueue(b"s", b"a")
@@ -75,8 +83,10 @@ async def check_beat_that_comes_while_others_make_up_their_mind_counts() -> None
                   armed = false;
                   const store = original.call(this, ["mailboxes"], "readwrite").objectStore("mailboxes");
                   store.get("just in time").onsuccess = ({ target: { result } }) => {
-                    result.claims[0].beat += 1;
-                    store.put(result, "just in time");
+                    const state = MailboxState.from(result);
+                    for (const holder of state.claims.keys()) state.beat(holder);
+                    state.pack();
+                    store.put(state.toStored(), "just in time");
                   };
                 }
                 return original.call(this, stores, mode, ...rest);
@@ -89,17 +99,23 @@ async def check_beat_that_comes_while_others_make_up_their_mind_counts() -> None
 
 
 async def check_heartbeat_stops_when_nothing_is_held() -> None:
+    await load_model()
     here = await new_context(WITHOUT_LOCKS)
     async with await here.open("resting", lease=0.06) as mailbox:
         await mailbox.enqueue(b"s", b"a")
         (held,) = await mailbox.dequeue()
         await asyncio.sleep(0.2)
-        beats = await foreign("return (await done(store('mailboxes').get('resting'))).claims[0].beat")
+        beats = await foreign(
+            """
+            const [claims] = MailboxState.from(await done(store("mailboxes").get("resting"))).claims.values();
+            return claims.beat;
+            """
+        )
         assert beats > 0
         assert await mailbox.ack(held.id)
-        before = await foreign("return (await done(store('mailboxes').get('resting'))).mark")
+        before = await foreign("return (await done(store('mailboxes').get('resting'))).commitId")
         await asyncio.sleep(0.2)
-        assert await foreign("return (await done(store('mailboxes').get('resting'))).mark") == before
+        assert await foreign("return (await done(store('mailboxes').get('resting'))).commitId") == before
         await mailbox.enqueue(b"s", b"b")
         assert payloads(await mailbox.dequeue()) == [b"b"]
 
@@ -169,6 +185,7 @@ async def check_locks_that_are_refused() -> None:
 
 async def check_locks_that_are_not_listed() -> None:
     """As Firefox has it in a frame of another site: the locks themselves tell who lives."""
+    await load_model()
     async with _refused("query"):
         here, there = await new_context(), await new_context(SLEEPLESS)
         mailbox = await here.open("not listed")
@@ -181,10 +198,13 @@ async def check_locks_that_are_not_listed() -> None:
             # a holder of whom only the state tells
             await foreign(
                 """
-                const state = await done(store("mailboxes").get("not listed"));
-                state.claims[0].holder = "gone";
+                const state = MailboxState.from(await done(store("mailboxes").get("not listed")));
+                const [[holder, { maxDeliveries, lease, locked }]] = state.claims;
+                run(state.releaseAll(holder));
+                run(state.claim("gone", { maxDeliveries, lease, locked }, 2, Date.now()));
                 state.token = undefined;
-                await done(store("mailboxes").put(state, "not listed"));
+                state.pack();
+                await done(store("mailboxes").put(state.toStored(), "not listed"));
                 """
             )
             assert payloads(await other.dequeue(wait=20)) == [b"0"]

@@ -99,7 +99,7 @@ async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
         ("batch", "segments", 0),
         ("batch", "segments", 2),
         ("batch", "ids", 3),
-        ("delayed", "delayed", 0),
+        ("delayed", "mailboxes", 0),
         ("import", "segments", 0),
         ("import", "errors", 1),
     ):

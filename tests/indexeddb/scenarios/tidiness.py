@@ -246,7 +246,7 @@ async def _orphans() -> int:
         """
         const numbers = new Set((await rows("mailboxes")).map(({ value }) => value.number));
         let orphans = 0;
-        for (const name of ["segments", "ids", "delayed", "errors", "dead"]) {
+        for (const name of ["pages", "segments", "ids", "errors", "dead"]) {
           for (const { key } of await rows(name)) if (!numbers.has(key[0])) orphans += 1;
         }
         return orphans;

@@ -1,0 +1,151 @@
+/** Numbers as bytes, as short as they are small. */
+
+const VARINT_BITS = 7;
+const MORE = 0x80;
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+/** Appends to bytes that grow. */
+export class ByteWriter {
+  #bytes = new Uint8Array(256);
+  #length = 0;
+
+  get length() {
+    return this.#length;
+  }
+
+  /** @param {number} value a safe integer from 0 on */
+  number(value) {
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} cannot be written`);
+    this.#makeRoom(8);
+    while (value >= MORE) {
+      this.#bytes[this.#length++] = (value % MORE) | MORE;
+      value = Math.floor(value / MORE);
+    }
+    this.#bytes[this.#length++] = value;
+  }
+
+  /** @param {number} value of 8 bits */
+  uint8(value) {
+    this.#makeRoom(1);
+    this.#bytes[this.#length++] = value;
+  }
+
+  /** @param {number} value of 32 bits */
+  uint32(value) {
+    this.#makeRoom(4);
+    for (let shift = 0; shift < 32; shift += 8) this.#bytes[this.#length++] = value >>> shift;
+  }
+
+  /** @param {Uint8Array} bytes */
+  raw(bytes) {
+    this.#makeRoom(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  /** Bytes with their number before them. @param {Uint8Array} bytes */
+  sized(bytes) {
+    this.number(bytes.length);
+    this.raw(bytes);
+  }
+
+  /** A copy of what was written. */
+  toBytes() {
+    return this.#bytes.slice(0, this.#length);
+  }
+
+  /** @param {number} size */
+  #makeRoom(size) {
+    if (this.#length + size <= this.#bytes.length) return;
+    const larger = new Uint8Array(Math.max(2 * this.#bytes.length, this.#length + size));
+    larger.set(this.#bytes);
+    this.#bytes = larger;
+  }
+}
+
+/** Reads what a `ByteWriter` wrote; throws a RangeError where it cannot have. */
+export class ByteReader {
+  #bytes;
+  #at = 0;
+
+  /** @param {Uint8Array} bytes */
+  constructor(bytes) {
+    this.#bytes = bytes;
+  }
+
+  get isAtEnd() {
+    return this.#at === this.#bytes.length;
+  }
+
+  /** @param {number} [limit] the largest that it may be */
+  number(limit = Number.MAX_SAFE_INTEGER) {
+    const short = this.#bytes[this.#at];
+    if (short < MORE && short <= limit) {
+      this.#at += 1;
+      return short;
+    }
+    let value = 0;
+    for (let shift = 0; ; shift += VARINT_BITS) {
+      const byte = this.#byte();
+      value += (byte % MORE) * 2 ** shift;
+      if (value > limit) throw new RangeError("a number is too large");
+      if (byte < MORE) return value;
+      if (shift > 49) throw new RangeError("a number does not end");
+    }
+  }
+
+  uint32() {
+    let value = 0;
+    for (let shift = 0; shift < 32; shift += 8) value |= this.#byte() << shift;
+    return value >>> 0;
+  }
+
+  /** @param {number} size */
+  raw(size) {
+    if (size > this.#bytes.length - this.#at) throw new RangeError("bytes are missing");
+    this.#at += size;
+    return this.#bytes.slice(this.#at - size, this.#at);
+  }
+
+  sized() {
+    return this.raw(this.number());
+  }
+
+  /** Where it is. */
+  get position() {
+    return this.#at;
+  }
+
+  /** What was read from a position on; not a copy. @param {number} position */
+  since(position) {
+    return this.#bytes.subarray(position, this.#at);
+  }
+
+  /** Bytes as a text of two digits each. @param {number} size */
+  hex(size) {
+    if (size > this.#bytes.length - this.#at) throw new RangeError("bytes are missing");
+    let text = "";
+    for (const end = this.#at + size; this.#at < end; this.#at++) text += HEX[this.#bytes[this.#at]];
+    return text;
+  }
+
+  #byte() {
+    if (this.#at === this.#bytes.length) throw new RangeError("bytes are missing");
+    return this.#bytes[this.#at++];
+  }
+}
+
+const FNV_PRIME = 0x01000193;
+const FNV_BASIS = 0x811c9dc5;
+
+/** FNV-1a of 32 bits: any single byte that was changed shows. @param {Uint8Array} bytes @param {number[]} names what the bytes are of */
+export function checksum(bytes, ...names) {
+  let sum = FNV_BASIS;
+  for (const name of [...names, bytes.length]) {
+    sum = Math.imul(sum ^ (name & 0xffff), FNV_PRIME);
+    sum = Math.imul(sum ^ (Math.floor(name / 0x10000) & 0xffff), FNV_PRIME);
+  }
+  for (let i = 0; i < bytes.length; i++) sum = Math.imul(sum ^ bytes[i], FNV_PRIME);
+  return sum >>> 0;
+}

@@ -1,0 +1,126 @@
+/** From each layout of the database to the next, in order; what a step reads is what the library wrote in its day. */
+
+import { randomName } from "../ids.js";
+import { isDelivery } from "../model/delivery.js";
+import { MailboxState, PRIORITIES, isCount } from "../model/state.js";
+import { result } from "../requests.js";
+import { writeRows } from "./stored-state.js";
+
+/** @typedef {import("../model/state.js").RestoredRun} RestoredRun */
+
+/** The first is from layout 1. @type {((database: IDBDatabase, transaction: IDBTransaction) => Promise<void>)[]} */
+const STEPS = [toPages];
+
+/**
+ * Brings the records of an older layout to this one, while the database is upgraded. Stores that it needs are made before.
+ * @param {IDBDatabase} database @param {IDBTransaction} transaction of the upgrade @param {number} layout the one that it is in
+ */
+export async function upgradeFrom(layout, database, transaction) {
+  for (const step of STEPS.slice(layout - 1)) await step(database, transaction);
+}
+
+/**
+ * Layout 2: a state is a head and pages. Before, it was one object with all runs of numbers in flat arrays (from, to,
+ * delivery state, from, …), and the due times of delayed messages were keys of a store of their own.
+ * @param {IDBDatabase} database @param {IDBTransaction} transaction
+ */
+async function toPages(database, transaction) {
+  const mailboxes = transaction.objectStore("mailboxes");
+  const pages = transaction.objectStore("pages");
+  const dueTimes = database.objectStoreNames.contains("delayed") ? transaction.objectStore("delayed") : undefined;
+  const names = await result(mailboxes.getAllKeys(IDBKeyRange.upperBound([], true)));
+  for (const name of names) {
+    const stored = await result(mailboxes.get(name));
+    // what cannot be read stays, and says so when its mailbox is used
+    if (!isStateOfRuns(stored)) continue;
+    const state = MailboxState.create(stored.number);
+    const { idBase, guessed, dead, nextDead } = stored;
+    Object.assign(state, { idBase: idBase.slice(), mayCollide: guessed === true, deadLetters: dead, nextDeadLetter: nextDead });
+    const dues = await dueTimesOf(stored, dueTimes);
+    for (const [priority, { next, widest }] of stored.lanes.entries()) {
+      state.restore(priority, next, widest, runsOf(stored, priority, dues));
+    }
+    state.commitId = Math.random();
+    writeRows(pages, state);
+    mailboxes.put(state.toStored(), name);
+  }
+  if (dueTimes !== undefined) database.deleteObjectStore("delayed");
+}
+
+/** @typedef {{next: number, widest: number, queued: number[], delayed: number[]}} LaneOfRuns */
+/** @typedef {{holder: string, maxDeliveries: number, lease: number, locked: boolean, lanes: number[][]}} ClaimsOfRuns */
+/** @typedef {{number: number, idBase: Uint8Array, guessed: boolean, dead: number, nextDead: number, nextDue: number, lanes: LaneOfRuns[], claims: ClaimsOfRuns[]}} StateOfRuns */
+
+/** All living messages of a lane, in order. @param {StateOfRuns} stored @param {number} priority @param {(priority: number, sequence: number) => number} dueOf @returns {RestoredRun[]} */
+function runsOf({ lanes, claims }, priority, dueOf) {
+  const { queued, delayed } = lanes[priority];
+  /** @type {RestoredRun[]} */
+  const runs = eachRun(queued);
+  for (const { from, to, delivery } of eachRun(delayed)) {
+    for (let sequence = from; sequence < to; sequence++) runs.push({ from: sequence, to: sequence + 1, delivery, due: dueOf(priority, sequence) });
+  }
+  for (const { lanes: held, ...terms } of claims) runs.push(...eachRun(held[priority]).map((run) => ({ ...run, holder: nameOf(terms.holder), terms })));
+  return runs.sort((a, b) => a.from - b.from);
+}
+
+/** @param {number[]} flat */
+const eachRun = (flat) => Array.from({ length: flat.length / 3 }, (_, i) => ({ from: flat[3 * i], to: flat[3 * i + 1], delivery: flat[3 * i + 2], due: 0 }));
+
+/** Names that this context gives to holders whose own ones are too long. @type {Map<string, string>} */
+const renamed = new Map();
+
+/** A holder whose name no library gave is none that lives. @param {string} holder */
+function nameOf(holder) {
+  if (holder.length > 0 && holder.length <= 50) return holder;
+  const name = renamed.get(holder) ?? randomName();
+  renamed.set(holder, name);
+  return name;
+}
+
+/**
+ * When a delayed message is due: at once if something else deleted what tells; if that is so of all, when the first of them is.
+ * @param {StateOfRuns} stored @param {IDBObjectStore | undefined} store @returns {Promise<(priority: number, sequence: number) => number>}
+ */
+async function dueTimesOf({ number, nextDue }, store) {
+  if (store === undefined) return () => (Number.isFinite(nextDue) ? nextDue : 0);
+  /** @type {Map<string, number>} */
+  const dues = new Map();
+  for (const key of await result(store.getAllKeys(IDBKeyRange.bound([number], [number, []])))) {
+    const [, due, priority, sequence] = /** @type {unknown[]} */ (key);
+    if (typeof due === "number" && due >= 0) dues.set(`${priority}/${sequence}`, due);
+  }
+  return (priority, sequence) => dues.get(`${priority}/${sequence}`) ?? 0;
+}
+
+/** @param {any} value @returns {value is StateOfRuns} */
+function isStateOfRuns(value) {
+  const areLanes = (/** @type {unknown} */ lanes) => Array.isArray(lanes) && lanes.length === PRIORITIES;
+  return (
+    [value?.number, value?.dead, value?.nextDead].every(isCount) &&
+    value.idBase instanceof Uint8Array &&
+    value.idBase.length === 16 &&
+    areLanes(value.lanes) &&
+    value.lanes.every(
+      (/** @type {any} */ lane) => isCount(lane?.next) && isCount(lane.widest) && areRuns(lane.queued, lane.next) && areRuns(lane.delayed, lane.next),
+    ) &&
+    Array.isArray(value.claims) &&
+    value.claims.every(
+      (/** @type {any} */ claims) =>
+        typeof claims?.holder === "string" &&
+        areLanes(claims.lanes) &&
+        claims.lanes.every((/** @type {unknown} */ flat, /** @type {number} */ i) => areRuns(flat, value.lanes[i].next)),
+    )
+  );
+}
+
+/** @param {unknown} flat @param {number} limit the first number that there is not */
+function areRuns(flat, limit) {
+  if (!Array.isArray(flat) || flat.length % 3 !== 0) return false;
+  let end = 0;
+  for (let i = 0; i < flat.length; i += 3) {
+    const [from, to, delivery] = [flat[i], flat[i + 1], flat[i + 2]];
+    if (!isCount(from) || !isCount(to) || !isDelivery(delivery) || from < end || to <= from || to > limit) return false;
+    end = to;
+  }
+  return true;
+}

@@ -1,0 +1,173 @@
+// The state against a naive one, by random programs on small pages; a failure prints its seed, and SEED=… replays it.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { failures, handOuts, hasCustomId, isSuspect } from "../../js/model/delivery.js";
+import { DELAYED, HELD } from "../../js/model/page.js";
+import { MailboxState } from "../../js/model/state.js";
+import { NaiveMailbox } from "./naive.js";
+import { random } from "./random.js";
+import { Rows } from "./rows.js";
+
+const HOLDERS = ["a".repeat(32), "b".repeat(32), "0123456789abcdef".repeat(2), "told by another name: ü"];
+const TERMS = { maxDeliveries: 3, lease: 300_000, locked: true };
+
+/** @param {import("../../js/types.js").LaneRun[]} runs */
+const places = (runs) => runs.flatMap(({ priority, from, to }) => Array.from({ length: to - from }, (_, i) => [priority, from + i]));
+
+/** @param {MailboxState} state @param {NaiveMailbox} naive @param {Rows} rows @param {number} now */
+function assertSame(state, naive, rows, now) {
+  naive.promote(now);
+  const { queued, inflight, customIds, nextDue } = naive.counts();
+  assert.deepEqual(state.queuedByPriority(), queued);
+  assert.equal(state.inflightCount(), inflight);
+  assert.equal(state.customIds, customIds);
+  // it lets messages fall due only where it looks for some
+  if (state.nextDue > now) assert.equal(state.nextDue, nextDue);
+  assert.deepEqual([...state.claims.keys()].sort(), naive.holders());
+  assert.equal(state.everQueued(), naive.next[0] + naive.next[1]);
+  assert.deepEqual(places(rows.run(state, state.firstQueued(Infinity, now))), naive.queued(now));
+  assert.deepEqual(places(rows.run(state, state.firstDelayed(Infinity, now))), naive.delayed(now));
+  assert.deepEqual(places(rows.run(state, state.firstInflight(Infinity))), naive.inflight());
+  for (const [priority, lane] of naive.lanes.entries()) {
+    const living = rows.run(state, state.livingBetween(priority, 0, naive.next[priority], Infinity));
+    assert.deepEqual(places(living).map(([, number]) => number), [...lane.keys()].sort((a, b) => a - b));
+    for (const { from, to, where, delivery, due } of living) {
+      for (let number = from; number < to; number++) {
+        const message = naive.lanes[priority].get(number);
+        assert.ok(message);
+        assert.deepEqual(
+          [handOuts(delivery), failures(delivery), isSuspect(delivery), hasCustomId(delivery), due > now ? due : 0],
+          [message.handOuts, message.failures, message.suspect, message.custom, message.due],
+        );
+        assert.equal(where === DELAYED && due > now, message.where === "delayed");
+        assert.equal(where >= HELD, HOLDERS.includes(message.where));
+        assert.equal(state.isHeldBy(message.where, { priority, sequence: number }), where >= HELD);
+      }
+    }
+  }
+}
+
+test("a state is what a naive one is, through every change, stored and loaded again", () => {
+  for (const { seed, below } of random(60)) {
+    const pageNumbers = [1, 2, 5, 8, 16][below(5)];
+    const rows = new Rows();
+    let state = MailboxState.create(7, { pageNumbers, pagesInHead: [0, 10, 60, 2048][below(4)] });
+    const naive = new NaiveMailbox();
+    let now = 1000;
+    const place = () => {
+      const priority = below(2);
+      return { priority, sequence: below(naive.next[priority] + 2) };
+    };
+    for (let step = 0; step < 150; step++) {
+      const holder = HOLDERS[below(HOLDERS.length)];
+      const action = below(14);
+      if (action <= 2) {
+        const priority = below(2);
+        for (let count = 1 + below(3 * pageNumbers); count > 0; count--) {
+          assert.equal(state.append(priority, false, 0), naive.append(priority, false, 0), `seed ${seed}`);
+        }
+      } else if (action === 3) {
+        const [priority, custom, due] = [below(2), below(2) === 1, below(3) === 0 ? now + 1 + below(50) : 0];
+        rows.open(state, state.lackingToAppend());
+        assert.equal(state.append(priority, custom, due), naive.append(priority, custom, due));
+      } else if (action <= 5) {
+        const limit = 1 + below(4 * pageNumbers);
+        const { taken } = rows.run(state, state.claim(holder, TERMS, limit, now));
+        assert.deepEqual(places(taken), naive.claim(holder, limit, now), `seed ${seed}`);
+      } else if (action <= 8) {
+        for (let count = 1 + below(4); count > 0; count--) {
+          const { priority, sequence } = place();
+          rows.open(state, state.lacking(priority, sequence, sequence + 1));
+          const message = naive.lanes[priority].get(sequence);
+          const isHeld = naive.isHeld(holder, priority, sequence);
+          if (action === 6) {
+            assert.equal(state.remove({ priority, sequence }) !== undefined, naive.lanes[priority].delete(sequence), `seed ${seed}`);
+          } else if (action === 7) {
+            assert.equal(state.release(holder, { priority, sequence }) !== undefined, isHeld);
+            if (message !== undefined && isHeld) naive.giveBack(message, "release");
+          } else {
+            assert.equal(state.fail(holder, { priority, sequence }) !== undefined, isHeld);
+            if (message !== undefined && isHeld) {
+              naive.giveBack(message, "fail");
+              const due = now + below(20);
+              if (due > now) {
+                state.delay({ priority, sequence }, due);
+                Object.assign(message, { where: "delayed", due });
+              }
+            }
+          }
+        }
+      } else if (action === 9) {
+        const how = below(2) === 0 ? "release" : "die";
+        const returned = rows.run(state, how === "die" ? state.recover(holder) : state.releaseAll(holder));
+        assert.equal(places(returned).length, naive.giveAllBack(holder, how), `seed ${seed}`);
+      } else if (action === 10) {
+        const priority = below(2);
+        const from = below(naive.next[priority] + 1);
+        const to = Math.min(naive.next[priority], from + below(4 * pageNumbers));
+        let count = 0;
+        for (let number = from; number < to; number++) if (naive.lanes[priority].delete(number)) count += 1;
+        assert.equal(rows.run(state, state.removeBetween(priority, from, to)), count, `seed ${seed}`);
+      } else if (action === 11 && below(4) === 0) {
+        assert.equal(rows.run(state, state.removeQueued()).count, naive.purge(), `seed ${seed}`);
+      } else if (action === 12 && below(4) === 0) {
+        const priority = below(2);
+        rows.open(state, state.lackingToAppend());
+        state.skip(priority);
+        naive.next[priority] += 1;
+      } else {
+        now += below(30);
+      }
+      if (below(3) === 0) {
+        rows.save(state);
+        if (below(2) === 0) state = rows.load();
+      }
+      if (below(30) === 0) assertSame(state, naive, rows, now);
+      const { priority, sequence } = place();
+      rows.open(state, state.lacking(priority, sequence, sequence + 5));
+      const isLiving = [0, 1, 2, 3, 4].some((i) => naive.lanes[priority].has(sequence + i));
+      assert.equal(state.hasLiving(priority, sequence, sequence + 5), isLiving, `seed ${seed}`);
+    }
+    assertSame(state, naive, rows, now);
+    for (const lane of naive.lanes) lane.clear();
+    for (const priority of [0, 1]) rows.run(state, state.removeBetween(priority, 0, naive.next[priority]));
+    rows.save(state);
+    assertSame(rows.load(), naive, rows, now);
+    assert.equal(rows.rows.size, 0, `seed ${seed}: nothing is left of what is dead`);
+  }
+});
+
+test("a lane that an older layout had comes out as it was", () => {
+  for (const { seed, below } of random(40)) {
+    const naive = new NaiveMailbox();
+    const rows = new Rows();
+    for (let i = 0; i < 80; i++) naive.append(below(2), below(3) === 0, below(3) === 0 ? 1500 + below(10) : 0);
+    for (const holder of HOLDERS) naive.claim(holder, below(8), 1000);
+    for (const lane of naive.lanes) for (const number of [...lane.keys()]) if (below(4) === 0) lane.delete(number);
+    const before = MailboxState.create(7, { pageNumbers: [1, 4, 1024][below(3)], pagesInHead: 30 });
+    for (const [priority, lane] of naive.lanes.entries()) {
+      const runs = [...lane].map(([number, { where, handOuts, custom, due, solo }]) => ({
+        from: number,
+        to: number + 1,
+        delivery: (custom ? 1 : 0) + (solo ? 4 : 0) + 8 * handOuts,
+        due,
+        ...(HOLDERS.includes(where) ? { holder: where, terms: TERMS } : {}),
+      }));
+      before.restore(priority, naive.next[priority], 0, runs.flatMap((run) => (below(9) === 0 ? [run, run] : [run])));
+    }
+    rows.save(before);
+    const state = rows.load();
+    assertSame(state, naive, rows, 1000);
+    for (const holder of HOLDERS) assert.equal(places(rows.run(state, state.releaseAll(holder))).length, naive.giveAllBack(holder, "release"), `seed ${seed}`);
+    assertSame(state, naive, rows, 1000);
+  }
+});
+
+test("a lane that only waits needs no page, however long it is", () => {
+  const state = MailboxState.create(1);
+  state.restore(0, 5_000_000, 100, [{ from: 1_000_000, to: 5_000_000, delivery: 0, due: 0 }]);
+  assert.deepEqual(state.pack(), []);
+  assert.equal(state.queuedCount(), 4_000_000);
+  assert.ok(state.toStored().head.length < 100);
+});
