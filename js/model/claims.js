@@ -32,8 +32,8 @@ export class Claims {
 
   /** @param {string} holder @param {number} slot by which pages know it @param {HolderTerms} terms @param {number} lanes how many there are */
   constructor(holder, slot, { maxDeliveries, lease, locked }, lanes) {
-    this.holder = holder;
     this.slot = slot;
+    this.holder = holder;
     this.maxDeliveries = bounded(maxDeliveries, MOST_DELIVERIES);
     this.lease = bounded(lease, LONGEST_LEASE);
     this.locked = locked;
@@ -146,6 +146,17 @@ export class Holders {
     this.byName.delete(claims.holder);
     this.#bySlot[claims.slot] = undefined;
     this.#firstFree = Math.min(this.#firstFree, claims.slot);
+    this.note(claims);
+  }
+
+  /** Gives a holder's slot to another. @param {Claims} claims @param {string} heir @param {HolderTerms} terms */
+  rename(claims, heir, { maxDeliveries, lease, locked }) {
+    this.byName.delete(claims.holder);
+    claims.holder = heir;
+    claims.maxDeliveries = bounded(maxDeliveries, MOST_DELIVERIES);
+    claims.lease = bounded(lease, LONGEST_LEASE);
+    claims.locked = locked;
+    this.byName.set(heir, claims);
     this.note(claims);
   }
 

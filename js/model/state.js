@@ -247,6 +247,19 @@ export class MailboxState {
     return [...this.claims.keys()].filter((other) => other !== holder);
   }
 
+  /** Whether anything can be claimed. @param {number} now milliseconds since 1970 */
+  isReady(now) {
+    return this.lanes.some(({ next, frontier, directory }) => frontier < next || directory.claimable(0, now, 1).length > 0);
+  }
+
+  /** Makes all that a holder has another's, who has nothing yet; false if it has nothing. @param {string} holder @param {string} heir @param {HolderTerms} terms */
+  bequeath(holder, heir, terms) {
+    const claims = this.claims.get(holder);
+    if (claims === undefined || this.claims.has(heir)) return false;
+    this.#holders.rename(claims, heir, terms);
+    return true;
+  }
+
   /** A sign of life of a holder's. @param {string} holder @returns {boolean} false if it holds nothing */
   beat(holder) {
     const claims = this.claims.get(holder);
