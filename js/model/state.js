@@ -680,7 +680,6 @@ export class MailboxState {
         const to = Math.min(next, frontier + taken.left);
         if (this.lacking(priority, frontier, to).length > 0) yield this.lacking(priority, frontier, to);
         taken.add({ priority, from: frontier, to, delivery: 0 });
-        if (to < next) break;
       }
     }
     return { taken: taken.runs, promoted };
