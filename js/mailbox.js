@@ -469,7 +469,7 @@ export class MailboxHandle {
       const claimed = await operations.claim(commit, state, this.#life.id, this.#terms, limit);
       if (claimed.changed) commit.changed(this.mailbox);
       const strangers = this.#strangersIn(state);
-      return { ...found, batch: claimed.batch, strangers, more: state.hasClaimable(Date.now()), nextDue: state.nextDue, removed };
+      return { ...found, batch: claimed.batch, strangers, more: state.isReady(Date.now()), nextDue: state.nextDue, removed };
     });
   }
 

@@ -31,20 +31,13 @@ export class Claims {
   bytes;
 
   /** @param {string} holder @param {number} slot by which pages know it @param {HolderTerms} terms @param {number} lanes how many there are */
-  constructor(holder, slot, terms, lanes) {
-    this.holder = holder;
+  constructor(holder, slot, { maxDeliveries, lease, locked }, lanes) {
     this.slot = slot;
-    this.maxDeliveries = this.lease = 0;
-    this.locked = false;
-    this.setTerms(terms);
-    this.#lanes = lanes;
-  }
-
-  /** @param {HolderTerms} terms */
-  setTerms({ maxDeliveries, lease, locked }) {
+    this.holder = holder;
     this.maxDeliveries = bounded(maxDeliveries, MOST_DELIVERIES);
     this.lease = bounded(lease, LONGEST_LEASE);
     this.locked = locked;
+    this.#lanes = lanes;
   }
 
   /** The pages that they are in, by priority. @returns {Set<number>[]} */
@@ -148,20 +141,22 @@ export class Holders {
     return claims;
   }
 
-  /** Gives what a holder has to another, who has nothing yet. @param {Claims} claims @param {string} heir @param {HolderTerms} terms */
-  bequeath(claims, heir, terms) {
-    this.byName.delete(claims.holder);
-    claims.holder = heir;
-    claims.setTerms(terms);
-    this.byName.set(heir, claims);
-    this.note(claims);
-  }
-
   /** @param {Claims} claims */
   remove(claims) {
     this.byName.delete(claims.holder);
     this.#bySlot[claims.slot] = undefined;
     this.#firstFree = Math.min(this.#firstFree, claims.slot);
+    this.note(claims);
+  }
+
+  /** Gives a holder's slot to another. @param {Claims} claims @param {string} heir @param {HolderTerms} terms */
+  rename(claims, heir, { maxDeliveries, lease, locked }) {
+    this.byName.delete(claims.holder);
+    claims.holder = heir;
+    claims.maxDeliveries = bounded(maxDeliveries, MOST_DELIVERIES);
+    claims.lease = bounded(lease, LONGEST_LEASE);
+    claims.locked = locked;
+    this.byName.set(heir, claims);
     this.note(claims);
   }
 

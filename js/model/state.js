@@ -242,17 +242,22 @@ export class MailboxState {
     return this.#holders.byName;
   }
 
+  /** Who else holds something. @param {string} holder */
+  otherHolders(holder) {
+    return [...this.claims.keys()].filter((other) => other !== holder);
+  }
+
+  /** Whether anything can be claimed. @param {number} now milliseconds since 1970 */
+  isReady(now) {
+    return this.lanes.some(({ next, frontier, directory }) => frontier < next || directory.claimable(0, now, 1).length > 0);
+  }
+
   /** Makes all that a holder has another's, who has nothing yet; false if it has nothing. @param {string} holder @param {string} heir @param {HolderTerms} terms */
   bequeath(holder, heir, terms) {
     const claims = this.claims.get(holder);
     if (claims === undefined || this.claims.has(heir)) return false;
-    this.#holders.bequeath(claims, heir, terms);
+    this.#holders.rename(claims, heir, terms);
     return true;
-  }
-
-  /** Whether anything can be claimed now. @param {number} now milliseconds since 1970 */
-  hasClaimable(now) {
-    return this.lanes.some(({ directory, frontier, next }) => frontier < next || directory.claimable(0, now, 1).length > 0);
   }
 
   /** A sign of life of a holder's. @param {string} holder @returns {boolean} false if it holds nothing */
@@ -675,7 +680,6 @@ export class MailboxState {
         const to = Math.min(next, frontier + taken.left);
         if (this.lacking(priority, frontier, to).length > 0) yield this.lacking(priority, frontier, to);
         taken.add({ priority, from: frontier, to, delivery: 0 });
-        if (to < next) break;
       }
     }
     return { taken: taken.runs, promoted };

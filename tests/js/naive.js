@@ -61,6 +61,11 @@ export class NaiveMailbox {
     return count;
   }
 
+  /** @param {string} holder @param {string} heir who holds nothing yet */
+  bequeath(holder, heir) {
+    for (const message of this.#all()) if (message.where === holder) message.where = heir;
+  }
+
   purge() {
     let count = 0;
     for (const lane of this.lanes) {

@@ -217,3 +217,18 @@ test("no option of a handle makes a state that cannot be read", () => {
     assert.ok(claims !== undefined && claims.maxDeliveries >= 0 && claims.lease >= 0 && !claims.locked);
   }
 });
+
+test("a holder that has nothing any more leaves its slot to the next", () => {
+  const rows = new Rows();
+  const state = MailboxState.create(1);
+  for (let i = 0; i < 3; i++) state.append(0, false, 0);
+  for (let i = 0; i < 200; i++) {
+    const [holder, other] = [2 * i, 2 * i + 1].map((name) => name.toString(16).padStart(32, "0"));
+    for (const name of [holder, other]) rows.run(state, state.claim(name, TERMS, 1, 0));
+    assert.deepEqual([...state.claims.values()].map(({ slot }) => slot).sort(), [0, 1]);
+    rows.save(state);
+    for (const name of [holder, other]) rows.run(state, state.releaseAll(name));
+  }
+  rows.save(state);
+  assert.ok(rows.head.head.length < 100);
+});

@@ -59,9 +59,9 @@ test("a state is what a naive one is, through every change, stored and loaded ag
       const priority = below(2);
       return { priority, sequence: below(naive.next[priority] + 2) };
     };
-    for (let step = 0; step < 150; step++) {
+    for (let step = 0; step < 160; step++) {
       const holder = HOLDERS[below(HOLDERS.length)];
-      const action = below(14);
+      const action = below(15);
       if (action <= 2) {
         const priority = below(2);
         for (let count = 1 + below(3 * pageNumbers); count > 0; count--) {
@@ -111,6 +111,13 @@ test("a state is what a naive one is, through every change, stored and loaded ag
         assert.equal(rows.run(state, state.removeBetween(priority, from, to)), count, `seed ${seed}`);
       } else if (action === 11 && below(4) === 0) {
         assert.equal(rows.run(state, state.removeQueued()).count, naive.purge(), `seed ${seed}`);
+      } else if (action === 13) {
+        const heir = HOLDERS[below(HOLDERS.length)];
+        const has = (/** @type {string} */ name) => naive.holders().includes(name);
+        const passes = has(holder) && !has(heir);
+        assert.equal(state.bequeath(holder, heir, { ...TERMS, lease: step }), passes, `seed ${seed}`);
+        if (passes) naive.bequeath(holder, heir);
+        if (passes) assert.equal(state.claims.get(heir)?.lease, step);
       } else if (action === 12 && below(4) === 0) {
         const priority = below(2);
         rows.open(state, state.lackingToAppend());
@@ -124,6 +131,7 @@ test("a state is what a naive one is, through every change, stored and loaded ag
         if (below(2) === 0) state = rows.load();
       }
       if (below(30) === 0) assertSame(state, naive, rows, now);
+      assert.equal(state.isReady(now), naive.queued(now).length > 0, `seed ${seed}`);
       const { priority, sequence } = place();
       rows.open(state, state.lacking(priority, sequence, sequence + 5));
       const isLiving = [0, 1, 2, 3, 4].some((i) => naive.lanes[priority].has(sequence + i));

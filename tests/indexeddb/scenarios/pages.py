@@ -10,7 +10,17 @@ from typing import Any
 from uuid import UUID
 
 from pymailbox import ConnectionLostError, Mailbox, MessagePriority, NewMessage
-from tests.indexeddb.scenarios.hands import Context, drain, foreign, load_model, new_context, payloads, raised
+from tests.indexeddb.scenarios.hands import (
+    Context,
+    drain,
+    foreign,
+    load_model,
+    new_context,
+    payloads,
+    raised,
+    script,
+    script_in_force,
+)
 from tests.indexeddb.scenarios.refusals import _failing_put
 
 _SMALL = 4
@@ -65,6 +75,34 @@ async def check_pages_are_looked_through_in_order() -> None:
         # a far away one is deleted where it stands
         assert await mailbox.ack_many([record.id for record in (await mailbox.peek(100))[30:33]]) == 3
         assert payloads(await mailbox.peek(100)) == everything[:30] + everything[33:]
+
+
+async def check_commit_writes_little_however_many_holes_there_are() -> None:
+    """A head and at most one page, both small; and with pages that nobody touches the head alone."""
+    here = await new_context()
+    async with await here.open("many holes") as mailbox:
+        ids = await mailbox.enqueue_many([NewMessage(b"s", b"p") for _ in range(5000)])
+        assert await mailbox.ack_many(ids[1::2]) == 2500
+        for priority, most in ((MessagePriority.NORMAL, 2), (MessagePriority.HIGH, 1)):
+            async with script_in_force(
+                """() => {
+                  const { put } = IDBObjectStore.prototype;
+                  globalThis.puts = [];
+                  IDBObjectStore.prototype.put = function (value, key) {
+                    if (this.name === "mailboxes" || this.name === "pages") puts.push((value.head ?? value).length);
+                    return put.call(this, value, key);
+                  };
+                  return () => { IDBObjectStore.prototype.put = put; };
+                }"""
+            ):
+                await mailbox.enqueue(b"s", b"p", priority)
+                (taken,) = await mailbox.dequeue(1)
+                assert taken.priority == priority
+                script("puts.length = 0")
+                assert await mailbox.ack(taken.id)
+                puts = script("puts").to_py()
+                assert 1 <= len(puts) <= most, (priority, puts)
+                assert max(puts) < 8192, (priority, puts)
 
 
 async def check_purge_leaves_what_is_held() -> None:
