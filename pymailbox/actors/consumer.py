@@ -198,9 +198,17 @@ class Consumer(Coroutine[Any, Any, None]):
         still = SOON - (self._loop.time() - self._claimed_at)
         if still > 0:
             self._hand_watch = self._loop.call_later(still, self._watch_hand)
+        elif self._ordered and self._claims:
+            self._begin(self._give_back_free(), self._writes)
         elif unbegun := self._holds.drop(self._hand.take_free()):
             self._unhandled += unbegun
             self._news.set()
+
+    async def _give_back_free(self) -> None:
+        """Gives back what could begin and did not, while no claim is under way: that may have got later messages."""
+        async with self._without_claims():
+            if unbegun := self._holds.drop(self._hand.take_free()):
+                await self._storage.give_back(unbegun)
 
     def _may_claim(self) -> bool:
         return not (

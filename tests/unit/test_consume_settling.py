@@ -412,6 +412,28 @@ async def test_what_waits_behind_many_short_handlers_goes_back(monkeypatch: pyte
         assert {record.delivery_count for record in await mailbox.dequeue()} == {1}
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_what_goes_back_is_not_overtaken_by_a_claim_under_way(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However soon it goes back: here whenever it waits for its sender no longer, and has not begun."""
+    monkeypatch.setattr(consumer_module, "SOON", 0.0)
+    monkeypatch.setattr(Pace, "soon", lambda pace: 3)
+    async with StagedMailbox(f"overtaken-{turns}", batch_size=3) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"anna", b"%d" % number) for number in range(30)])
+        seen: list[int] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            for _ in range(turns + len(seen) % 3):
+                await asyncio.sleep(0)
+            seen.append(int(message.payload))
+            if len(seen) == 30:
+                context.stop()
+
+        await asyncio.wait_for(mailbox.consume(handler, concurrency=3, ordered_by_sender=True), 10)
+        assert seen == list(range(30))
+
+
 async def test_lesser_mailbox_keeps_what_it_has_claimed() -> None:
     """Where a message can only go back as a failed delivery, it stays in the hand."""
     async with await Database(Lesser).open("inbox") as mailbox:

@@ -253,16 +253,16 @@ async def test_call_that_begins_while_its_holder_dies_dies_with_it(location: str
 @pytest.mark.parametrize("verb", ["dequeue", "ack_many", None])
 async def test_dequeue_that_acknowledges_is_struck_as_a_whole(verb: str | None, location: str) -> None:
     """Whichever of its verbs a fault is planned for."""
-    async with await faulty(location) as mailbox:
+    async with await faulty(location) as mailbox, open_mailbox(location) as watcher:
         ids = [await mailbox.enqueue(b"", payload) for payload in (b"1", b"2")]
         await mailbox.dequeue(1)
         mailbox.plan(Fault(FaultKind.LOST_BEFORE, verb), Fault(FaultKind.LOST_AFTER, verb, nth=2))
         for left in ((1, 1), (0, 1)):
             with pytest.raises(ConnectionLostError):
                 await mailbox.dequeue(ack=ids[:1])
-            stats = await mailbox.status()
+            stats = await watcher.status()
             assert (stats.queued_messages, stats.inflight_messages) == left
-        assert await mailbox.ack(ids[0]) is False
+        assert await watcher.ack(ids[0]) is False
         assert [one for one, _ in mailbox.struck] == [verb or "dequeue"] * 2
 
 

@@ -125,8 +125,8 @@ async def test_dequeue_that_can_wait_waits_itself() -> None:
 
 
 async def test_dequeue_that_can_acknowledge_does_so_itself() -> None:
-    mailbox = await Database(SmallMailbox).open("inbox")
-    assert mailbox._acks_with_claims
+    async with await Database(SmallMailbox).open("inbox") as mailbox:
+        assert mailbox._acks_with_claims
 
 
 async def test_subclass_without_a_dequeue_of_its_own_waits_as_well() -> None:
