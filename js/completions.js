@@ -58,6 +58,11 @@ export class Dispatcher {
     );
   }
 
+  /** Calls a function that promises something. @param {number} callId @param {(...args: unknown[]) => Promise<unknown>} call @param {unknown[]} args */
+  run(callId, call, ...args) {
+    this.follow(callId, call(...args));
+  }
+
   /** The verbs of a handle, for a caller that gives each call an id. @param {MailboxHandle} handle */
   verbsOf(handle) {
     /** @param {Uint8Array} bytes */

@@ -201,6 +201,12 @@ class Completions:
         self.js_dispatcher.follow(call_id, js_promise)
         return future
 
+    def run(self, js_function: Any, *js_args: Any) -> CallFuture:
+        """What a function of the engine promises. If it were called from here, its promise would be one of Python's."""
+        call_id, future = self.begin()
+        self.js_dispatcher.run(call_id, js_function, *js_args)
+        return future
+
     def js_bytes(self, data: bytes) -> Any:
         """Bytes to be given to a call, and to nothing else: a small buffer is used again."""
         from pyodide.ffi import to_js

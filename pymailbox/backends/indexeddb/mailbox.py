@@ -68,14 +68,14 @@ class IndexedDbMailbox(EmbeddedMailbox):
     @classmethod
     async def list_at(cls, location: Location) -> list[str]:
         js_engine = await load_engine()
-        return sorted(await completions_of(js_engine).follow(js_engine.listMailboxes()))
+        return sorted(await completions_of(js_engine).run(js_engine.listMailboxes))
 
     @classmethod
     async def delete_at(cls, location: Location) -> bool:
         js_engine = await load_engine()
         # as a URL: in JavaScript, too, a plain name that looks like one would be taken for one
-        js_deleted = js_engine.deleteMailbox(f"indexeddb://{quote(require_name(location), safe='')}")
-        return bool(await completions_of(js_engine).follow(js_deleted))
+        url = f"indexeddb://{quote(require_name(location), safe='')}"
+        return bool(await completions_of(js_engine).run(js_engine.deleteMailbox, url))
 
     @property
     def _database(self) -> Hashable:

@@ -14,6 +14,7 @@ from tests.indexeddb.scenarios.hands import (
     eventually,
     foreign,
     leave_page,
+    load_model,
     new_context,
     payloads,
     raised,
@@ -40,8 +41,9 @@ async def _holder_locks(kind: str = "held") -> list[str]:
 
 
 async def _holder_of(name: str) -> str:
+    await load_model()
     holder: str = await foreign(
-        "return (await done(store('mailboxes').get(name))).claims.map(({ holder }) => holder).join();", name=name
+        "return [...MailboxState.from(await done(store('mailboxes').get(name))).claims.keys()].join();", name=name
     )
     return holder
 
@@ -82,10 +84,12 @@ async def check_what_others_took_while_a_lock_was_away_is_not_yielded() -> None:
         # as somebody does who believes that it is dead
         await foreign(
             """
-            const state = await done(store("mailboxes").get("taken"));
-            state.claims[0].holder = "somebody else";
+            const state = MailboxState.from(await done(store("mailboxes").get("taken")));
+            const [[holder, terms]] = state.claims;
+            state.bequeath(holder, "somebody else", terms);
             state.token = undefined;
-            await done(store("mailboxes").put(state, "taken"));
+            state.pack();
+            await done(store("mailboxes").put(state.toStored(), "taken"));
             """
         )
         await foreign(_STEAL)
@@ -309,7 +313,7 @@ async def check_cancelled_call_that_waits_for_its_turn_claims_nothing() -> None:
     here = await new_context()
     async with await here.open("cancelled in line") as mailbox:
         await mailbox.enqueue(b"s", b"a")
-        marks = "return (await done(store('mailboxes').get('cancelled in line'))).mark"
+        marks = "return (await done(store('mailboxes').get('cancelled in line'))).commitId"
         before = await foreign(marks)
         async with busy_storage():
             calls = [asyncio.ensure_future(mailbox.dequeue()) for _ in range(3)]
