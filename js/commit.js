@@ -30,6 +30,12 @@ const FEW_IDS = 100;
  */
 const LARGE_VALUE = 16 * 1024 * 1024;
 
+/** A segment of at most so many bytes travels in the head, so that it needs no request of its own. */
+const CARRIED_SEGMENT = 2048;
+
+/** Bytes of segments in the head from which on they are written, neighbours as one. */
+const CARRIED = 4096;
+
 export class Commit extends Reading {
   /** What is to be heard once it is committed, by mailbox. @type {Map<string, {depth: number | undefined, informed: Listener[], count: number}>} */
   news = new Map();
@@ -47,8 +53,12 @@ export class Commit extends Reading {
   #readFirst;
   /** @type {Map<MailboxState, SegmentWriter[]>} */
   #writers = new Map();
-  /** @type {[number, number, Segment][]} */
+  /** Segments that were put into the store. @type {[number, number, Segment][]} */
   #written = [];
+  /** Segments of messages that are new. @type {[number, number, Segment][]} */
+  #appended = [];
+  /** How often a store was asked for: no fewer than the requests were. */
+  #asked = 0;
   /** Of this transaction, in the states that it writes. */
   #commitId = Math.random();
   /** What was in them before. @type {Map<string, number>} */
@@ -70,27 +80,39 @@ export class Commit extends Reading {
   #handedOut = [];
 
   /**
-   * @param {IDBTransaction} transaction @param {import("./segments.js").SegmentCache} cache
+   * @param {() => IDBTransaction} begin begins the transaction, when it is first needed
+   * @param {import("./segments.js").SegmentCache} cache
    * @param {import("./losses.js").Losses} losses @param {import("./tenures.js").Tenures} tenures
    * @param {boolean} readFirst whether no state may come from memory
    */
-  constructor(transaction, cache, losses, tenures, readFirst) {
-    super(transaction, cache, losses);
+  constructor(begin, cache, losses, tenures, readFirst) {
+    super(begin, cache, losses);
     this.#tenures = tenures;
     this.#readFirst = readFirst;
   }
 
-  /** The state of a mailbox; one that is not there has an empty one, and is made if that is changed. @param {string} mailbox */
-  async state(mailbox) {
+  /** @override @param {string} name */
+  store(name) {
+    this.#asked += 1;
+    return super.store(name);
+  }
+
+  /** The state of a mailbox, if it need not be read. @param {string} mailbox */
+  stateAtHand(mailbox) {
     const known = this.#states.get(mailbox);
     if (known !== undefined) return known;
     const own = this.#readFirst ? undefined : this.#tenures.get(mailbox);
-    if (own !== undefined) {
-      this.#blind.add(mailbox);
-      this.#states.set(mailbox, own);
-      this.#commitIdsBefore.set(mailbox, own.commitId);
-      return own;
-    }
+    if (own === undefined) return undefined;
+    this.#blind.add(mailbox);
+    this.#states.set(mailbox, own);
+    this.#commitIdsBefore.set(mailbox, own.commitId);
+    return own;
+  }
+
+  /** The state of a mailbox; one that is not there has an empty one, and is made if that is changed. @param {string} mailbox */
+  async state(mailbox) {
+    const atHand = this.stateAtHand(mailbox);
+    if (atHand !== undefined) return atHand;
     if (this.#stores) this.#keepReserve();
     let state = await this.stored(mailbox);
     if (state === undefined) {
@@ -205,7 +227,7 @@ export class Commit extends Reading {
     }
   }
 
-  /** Writes what was appended and not yet written, so that it can be read. */
+  /** Makes segments of what was appended, so that it can be read. */
   flush() {
     for (const writers of this.#writers.values()) for (const writer of writers) writer.flush();
   }
@@ -330,7 +352,7 @@ export class Commit extends Reading {
    * @param {MailboxState} state @param {Place} place
    */
   async salvage(state, { priority, sequence }) {
-    this.flush();
+    this.unload(state);
     this.cache.clear();
     if (priority === DEAD) return this.#salvageLetter(state, sequence);
     // if it is the message's page, that is seen to as it is opened
@@ -372,30 +394,64 @@ export class Commit extends Reading {
    */
   async deleteDead(state, priority, from, to) {
     this.flush();
+    const deleting = this.#deleteDead(state, priority, from, to);
+    for (let step = deleting.next(); ; ) {
+      if (step.done) return step.value;
+      step = deleting.next(await step.value());
+    }
+  }
+
+  /**
+   * As `deleteDead`, where all that it has to look at is at hand.
+   * @param {MailboxState} state @param {number} priority @param {number} from @param {number} to @returns {number}
+   */
+  deleteDeadAtHand(state, priority, from, to) {
+    const step = this.#deleteDead(state, priority, from, to).next();
+    if (!step.done) throw new Error("a segment or a page is not in memory");
+    return step.value;
+  }
+
+  /**
+   * Yields what has to be waited for.
+   * @param {MailboxState} state @param {number} priority @param {number} from @param {number} to
+   * @returns {Generator<() => Promise<any>, number, any>}
+   */
+  *#deleteDead(state, priority, from, to) {
+    const boundsOf = (/** @type {number} */ sequence) =>
+      this.segmentAtHand(state, priority, sequence) ?? (() => this.#readBounds(state, priority, sequence));
+    const hasLiving = (/** @type {{first: number, last: number}} */ { first, last }) =>
+      state.lacking(priority, first, last + 1).length > 0
+        ? () => this.#hasLiving(state, priority, { first, last })
+        : state.hasLiving(priority, first, last + 1);
     let seenTo = to;
-    const head = await this.#boundsOf(state, priority, from);
-    if (head !== undefined && (await this.#hasLiving(state, priority, head))) from = head.last + 1;
+    let found = boundsOf(from);
+    /** @type {{first: number, last: number} | undefined} */
+    const head = typeof found === "function" ? yield found : found;
+    if (head !== undefined) {
+      const lives = hasLiving(head);
+      if (typeof lives === "function" ? yield lives : lives) from = head.last + 1;
+    }
     if (from >= to) return from;
-    const tail = await this.#boundsOf(state, priority, to - 1);
-    if (tail !== undefined && (await this.#hasLiving(state, priority, tail))) to = tail.first;
-    else if (tail !== undefined) to = tail.last + 1;
-    if (tail !== undefined) seenTo = tail.last + 1;
+    found = boundsOf(to - 1);
+    /** @type {{first: number, last: number} | undefined} */
+    const tail = typeof found === "function" ? yield found : found;
+    if (tail !== undefined) {
+      const lives = hasLiving(tail);
+      to = (typeof lives === "function" ? yield lives : lives) ? tail.first : tail.last + 1;
+      seenTo = tail.last + 1;
+    }
     if (from >= to) return seenTo;
-    const { number } = state;
     // by its key a single one goes at a third of the price in Chromium's LevelDB store
     const isOne = head !== undefined && head.first === from && head.last === to - 1;
-    const dead = isOne
-      ? [number, priority, head.last, head.first]
-      : IDBKeyRange.bound([number, priority, from], [number, priority, to - 1, Infinity]);
-    this.store("segments").delete(dead);
-    this.cache.drop(number, priority, from, to);
+    if (isOne) this.#deleteSegment(state, priority, head);
+    else this.#deleteSegments(state, priority, from, to);
     return seenTo;
   }
 
   /** Writes what is still to be written, and lets the browser commit. @throws {Stale} */
   async finish() {
     await this.#reserve;
-    this.flush();
+    this.#unloadIfFull();
     if (this.#awaited !== undefined) await result(this.#awaited);
     const mailboxes = this.store("mailboxes");
     if ([...this.#absent].some((mailbox) => this.#changed.has(mailbox))) this.store("meta").put(this.#nextNumber, "nextMailbox");
@@ -403,7 +459,7 @@ export class Commit extends Reading {
       const blind = this.#blind.has(mailbox);
       if (this.#changed.has(mailbox)) {
         state.commitId = this.#commitId;
-        this.#rows.set(mailbox, writeRows(this.store("pages"), state));
+        this.#rows.set(mailbox, writeRows(() => this.store("pages"), state));
         if (blind) mailboxes.put(state.toStored(), mailbox);
         else this.#tenures.write(mailboxes, mailbox, state);
       } else {
@@ -412,6 +468,18 @@ export class Commit extends Reading {
       }
     }
     commit(this.transaction);
+  }
+
+  /** As `finish`, where every mailbox was changed, and its state at hand. */
+  finishAtHand() {
+    this.#unloadIfFull();
+    for (const [mailbox, state] of this.#states) {
+      if (!this.#changed.has(mailbox)) throw new Error("nothing would fail if the state is not the latest");
+      state.commitId = this.#commitId;
+      this.#rows.set(mailbox, writeRows(() => this.store("pages"), state));
+      this.store("mailboxes").put(state.toStored(), mailbox);
+    }
+    commit(this.transaction, this.#asked === 1);
   }
 
   /** Makes sure that a state that came from memory is the latest. @param {string} mailbox @throws {Stale} */
@@ -453,6 +521,12 @@ export class Commit extends Reading {
       }
       const state = await this.state(mailbox);
       if (then.number !== state.number) continue;
+      // what was taken out of the head is in the store, or in the head as before
+      for (const [number, priority, segment] of broken.#written) {
+        if (number !== state.number) continue;
+        if (wasWritten) this.#putSegment(state, priority, segment);
+        else this.store("segments").delete([number, priority, segment.last, segment.first]);
+      }
       for (const { from, holder, places } of broken.#handedOut) {
         if (from !== then) continue;
         for (const place of places) {
@@ -460,7 +534,7 @@ export class Commit extends Reading {
           state.release(holder, place);
         }
       }
-      for (const [number, priority, segment] of broken.#written) {
+      for (const [number, priority, segment] of broken.#appended) {
         if (number === state.number) await this.#removeSegment(state, priority, segment);
       }
       await this.recountDead(state);
@@ -599,8 +673,7 @@ export class Commit extends Reading {
    * without a key the bounds of the next one; `others`, keys before it that are in the way
    */
   async #segmentKeysOf(state, priority, sequence) {
-    const segments = this.store("segments");
-    const keys = await result(segments.getAllKeys(laneRange(state, priority, sequence), SEGMENT_MESSAGES));
+    const keys = await result(this.store("segments").getAllKeys(laneRange(state, priority, sequence), SEGMENT_MESSAGES));
     const all = keys.map((key) => ({ key, ...(Segment.boundsIn(key) ?? { first: NaN, last: NaN }) }));
     const candidates = all.filter(({ first }) => first <= sequence);
     for (const own of candidates) {
@@ -619,16 +692,41 @@ export class Commit extends Reading {
     let writers = this.#writers.get(state);
     if (writers === undefined) {
       writers = state.lanes.map(
-        (lane, priority) =>
+        (_, priority) =>
           new SegmentWriter((segment) => {
-            this.#put("segments", segment.bytes, [state.number, priority, segment.last, segment.first], segment.bytes.length);
-            lane.largestSegment = Math.max(lane.largestSegment, segment.bytes.length);
-            this.#written.push([state.number, priority, segment]);
+            this.#appended.push([state.number, priority, segment]);
+            if (segment.bytes.length <= CARRIED_SEGMENT) state.carry(priority, segment);
+            else this.#putSegment(state, priority, segment);
           }),
       );
       this.#writers.set(state, writers);
     }
     return writers;
+  }
+
+  /** @param {MailboxState} state @param {number} priority @param {Segment} segment */
+  #putSegment(state, priority, segment) {
+    const lane = state.lanes[priority];
+    this.#put("segments", segment.bytes, [state.number, priority, segment.last, segment.first], segment.bytes.length);
+    lane.largestSegment = Math.max(lane.largestSegment, segment.bytes.length);
+    this.#written.push([state.number, priority, segment]);
+  }
+
+  /** Moves the segments in the head to the store, neighbours as one. @param {MailboxState} state */
+  unload(state) {
+    this.flush();
+    for (const [priority, segments] of state.unload().entries()) {
+      const writer = new SegmentWriter((segment) => this.#putSegment(state, priority, segment));
+      for (const segment of segments) {
+        for (let sequence = segment.first; sequence <= segment.last; sequence++) writer.append(sequence, segment.bytesOf(sequence));
+      }
+      writer.flush();
+    }
+  }
+
+  #unloadIfFull() {
+    this.flush();
+    for (const [mailbox, state] of this.#states) if (this.#changed.has(mailbox) && state.carriedBytes > CARRIED) this.unload(state);
   }
 
   /**
@@ -638,7 +736,8 @@ export class Commit extends Reading {
    */
   async losePages(state, lost) {
     const mailbox = [...this.#states].find(([, known]) => known === state)?.[0];
-    if (mailbox === undefined) throw new Unreadable({ priority: lost[0].priority, sequence: state.numbersOf(lost[0]).from });
+    if (mailbox !== undefined) this.unload(state);
+    else throw new Unreadable({ priority: lost[0].priority, sequence: state.numbersOf(lost[0]).from });
     // what is in memory may be old, and then so is what it says of the pages
     await this.#checkStillOwn(mailbox);
     // another call of this transaction may be at it already
@@ -660,6 +759,7 @@ export class Commit extends Reading {
     this.flush();
     const reason = "The record of where it stood could not be read: something else wrote into the store. It may have been handled before.";
     for (const { key, first, last } of await this.#segmentsOf(state, priority, from, to)) {
+      if (key === undefined) continue;
       const [value] = await this.values("segments", key);
       const segment = Segment.from(value);
       const living = await this.#hasLiving(state, priority, { first, last });
@@ -687,7 +787,7 @@ export class Commit extends Reading {
           diedAt: Date.now(),
         });
       }
-      if (!living) this.#deleteSegment(state, priority, { key, last });
+      if (!living) this.#deleteSegment(state, priority, { key, first, last });
     }
     this.#forgetErrors(state, priority, from, to);
   }
@@ -696,6 +796,9 @@ export class Commit extends Reading {
   #deleteSegments(state, priority, from, to) {
     if (from >= to) return;
     const { number } = state;
+    const first = state.firstNotCarried(priority, from);
+    state.dropCarried(priority, from, to);
+    if (first >= to) return;
     this.store("segments").delete(IDBKeyRange.bound([number, priority, from], [number, priority, to - 1, Infinity]));
     this.cache.drop(number, priority, from, to);
   }
@@ -714,17 +817,23 @@ export class Commit extends Reading {
     return end;
   }
 
-  /** The segments that reach into some numbers, by their keys. @param {MailboxState} state @param {number} priority @param {number} from @param {number} to */
-  async #segmentsOf({ number }, priority, from, to) {
+  /** The segments that reach into some numbers; those in the store by their keys. @param {MailboxState} state @param {number} priority @param {number} from @param {number} to */
+  async #segmentsOf({ number, lanes }, priority, from, to) {
     const range = IDBKeyRange.bound([number, priority, from], [number, priority, to - 1 + SEGMENT_MESSAGES, Infinity]);
     const keys = await result(this.store("segments").getAllKeys(range));
     const bounds = keys.map((key) => ({ key, ...(Segment.boundsIn(key) ?? { first: Infinity, last: Infinity }) }));
-    return bounds.filter(({ first }) => first < to);
+    const carried = lanes[priority].carried.filter(({ last }) => last >= from);
+    return [...bounds, ...carried.map(({ first, last }) => ({ key: undefined, first, last }))].filter(({ first }) => first < to);
   }
 
-  /** @param {MailboxState} state @param {number} priority @param {{key: IDBValidKey, last: number}} segment */
-  #deleteSegment({ number }, priority, { key, last }) {
-    this.store("segments").delete(key);
+  /** @param {MailboxState} state @param {number} priority @param {{key?: IDBValidKey, first: number, last: number}} segment */
+  #deleteSegment(state, priority, { key, first, last }) {
+    const { number } = state;
+    if (key === undefined && state.carriedSegment(priority, last) !== undefined) {
+      state.dropCarried(priority, last, last + 1);
+      return;
+    }
+    this.store("segments").delete(key ?? [number, priority, last, first]);
     this.cache.drop(number, priority, last, last + 1);
   }
 
@@ -735,10 +844,8 @@ export class Commit extends Reading {
     return state.hasLiving(priority, first, last + 1);
   }
 
-  /** First and last number of the segment that holds a message, dead or alive. @param {MailboxState} state @param {number} priority @param {number} sequence */
-  async #boundsOf(state, priority, sequence) {
-    const cached = this.cache.find(state.number, priority, sequence);
-    if (cached !== undefined) return cached;
+  /** First and last number of the segment in the store that holds a message, dead or alive. @param {MailboxState} state @param {number} priority @param {number} sequence */
+  async #readBounds(state, priority, sequence) {
     const key = await result(this.store("segments").getKey(laneRange(state, priority, sequence)));
     if (key === undefined) return undefined;
     const { first, last } = Segment.boundsIn(key) ?? (await this.#segmentKeysOf(state, priority, sequence)).own;

@@ -4,7 +4,8 @@
  * Obligations:
  * - An operation's promise resolves after its transaction is complete, never before, and rejects if it is not.
  * - Operations run in the order in which they were submitted, over all mailboxes of the connection.
- * - A caller alone waits for nobody; one that comes while a transaction gathers its states still joins it.
+ * - A caller alone waits for nobody: where all is at hand, its transaction is begun and ended inside the call. One that comes
+ *   while a transaction gathers its states still joins it.
  * - A transaction is strict if one of its operations is; a strict one never joins a relaxed transaction. It is over the
  *   notes of departure too if one of its operations needs them, and only then.
  * - A transaction one of whose requests failed has failed, even if the browser says that it is complete: what it did is undone
@@ -53,6 +54,8 @@ export class Committer {
   #undoing = false;
   /** How often the site's data had been cleared when the losses were found. */
   #wipes = 0;
+  /** How many operations shared the last transaction: whoever was in company waits a moment for those who come with it. */
+  #company = 0;
   #connection;
   #announce;
 
@@ -85,7 +88,7 @@ export class Committer {
       try {
         // numbers begin anew in a database that was cleared: what is kept of the one before stands for other messages
         const cache = opening === this.#opening ? this.#cache : new SegmentCache();
-        reading = new Reading(transaction, cache, this.#lossesNow());
+        reading = new Reading(() => transaction, cache, this.#lossesNow());
         return await read(reading);
       } catch (error) {
         if (error instanceof Unreadable) throw error;
@@ -122,7 +125,9 @@ export class Committer {
         sharing.push(next);
         return this.#waiting.shift();
       };
-      let failure = await this.#commit(durability, notes, joining);
+      const now = this.#company <= 1 ? this.#commitNow(durability, joining) : undefined;
+      let failure = await (now ?? this.#commit(durability, notes, joining));
+      this.#company = sharing.length;
       if (failure?.error instanceof Stale) {
         const again = [...sharing];
         failure = await this.#commit(durability, notes, () => again.shift() ?? joining(), true);
@@ -211,7 +216,7 @@ export class Committer {
       const ending = new Ending(transaction);
       if (opening !== this.#opening) this.#forget();
       this.#opening = opening;
-      commit = new Commit(transaction, this.#cache, this.#lossesNow(), this.#tenures, readFirst);
+      commit = new Commit(() => transaction, this.#cache, this.#lossesNow(), this.#tenures, readFirst);
       try {
         for (let next = joining(); next !== undefined; next = joining()) {
           if (next.operation.stores) commit.willStore(this.#reserveSpent);
@@ -226,19 +231,82 @@ export class Committer {
       }
       await ending.completion;
     } catch (cause) {
-      this.#forget();
-      if (cause instanceof HalfDone && commit !== undefined) {
-        await this.#undo(commit);
-        return { error: translate(cause.reason), undone: false };
-      }
-      if (isStale(cause)) return { error: new Stale(), undone: true };
-      const error = translate(cause);
-      if (commit === undefined || error.name !== "ConnectionLostError") return { error, undone: true };
-      this.#connection.drop(commit.transaction.db);
-      if (mayBeLoss(cause)) await this.#losses.find(this.#connection, commit.asked);
-      const committed = finished ? await this.#wasCommitted(commit) : false;
-      if (committed !== true) return { error, undone: committed === false };
+      const failure = await this.#failureOf(cause, commit, finished);
+      if (failure !== undefined || commit === undefined) return failure;
     }
+    this.#conclude(commit, results);
+    return undefined;
+  }
+
+  /**
+   * As `#commit`, for an operation all of which is at hand: the transaction is begun, filled and ended before this returns.
+   * @param {IDBTransactionDurability} durability @param {() => Submitted | undefined} joining
+   * @returns {Promise<Failure | undefined> | undefined} undefined if it cannot be done so; then nothing has joined
+   */
+  #commitNow(durability, joining) {
+    const [first] = this.#waiting;
+    if (this.#waiting.length > 1 || first.operation.atHand === undefined || this.#connection.openings !== this.#opening) return undefined;
+    if (first.operation.needsNotes() || (first.operation.stores && this.#reserveSpent)) return undefined;
+    /** @type {Ending | undefined} */
+    let ending;
+    const begin = () => {
+      const transaction = this.#connection.beginNow("readwrite", durability);
+      if (transaction === undefined) throw new Error("the connection is closing");
+      ending = new Ending(transaction);
+      return transaction;
+    };
+    const commit = new Commit(begin, this.#cache, this.#lossesNow(), this.#tenures, false);
+    try {
+      const value = first.operation.atHand(commit);
+      if (value === undefined) return undefined;
+      commit.finishAtHand();
+      joining();
+      return this.#endOf(commit, /** @type {Ending} */ (/** @type {unknown} */ (ending)), [[first, value]]);
+    } catch (error) {
+      // what was changed in memory only is read again, and the operation meets its error on the other way
+      this.#forget();
+      if (ending !== undefined) {
+        abort(commit.transaction);
+        /** @type {Ending} */ (ending).completion.catch(() => {});
+      }
+      return undefined;
+    }
+  }
+
+  /** @param {Commit} commit that is asked to commit @param {Ending} ending @param {[Submitted, unknown][]} results @returns {Promise<Failure | undefined>} */
+  async #endOf(commit, ending, results) {
+    try {
+      await ending.completion;
+    } catch (cause) {
+      const failure = await this.#failureOf(cause, commit, true);
+      if (failure !== undefined) return failure;
+    }
+    this.#conclude(commit, results);
+    return undefined;
+  }
+
+  /**
+   * Why a transaction failed; undefined if it has not, after all.
+   * @param {unknown} cause @param {Commit | undefined} commit @param {boolean} finished whether it was asked to commit
+   * @returns {Promise<Failure | undefined>}
+   */
+  async #failureOf(cause, commit, finished) {
+    this.#forget();
+    if (cause instanceof HalfDone && commit !== undefined) {
+      await this.#undo(commit);
+      return { error: translate(cause.reason), undone: false };
+    }
+    if (isStale(cause)) return { error: new Stale(), undone: true };
+    const error = translate(cause);
+    if (commit === undefined || error.name !== "ConnectionLostError") return { error, undone: true };
+    this.#connection.drop(commit.transaction.db);
+    if (mayBeLoss(cause)) await this.#losses.find(this.#connection, commit.asked);
+    const committed = finished ? await this.#wasCommitted(commit) : false;
+    return committed === true ? undefined : { error, undone: committed === false };
+  }
+
+  /** Tells what a transaction came to that is complete. @param {Commit} commit @param {[Submitted, unknown][]} results */
+  #conclude(commit, results) {
     commit.completed();
     if (commit.keptReserve) this.#reserveSpent = false;
     for (const [{ resolve }, value] of results) resolve(value);
@@ -247,7 +315,6 @@ export class Committer {
     } catch (error) {
       console.error(error); // a listener's own affair: what was committed stays so, and the next calls come
     }
-    return undefined;
   }
 
   /** Undoes a transaction that is complete although one of its requests failed. @param {Commit} broken */

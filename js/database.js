@@ -98,9 +98,12 @@ export function newReserve() {
  */
 const ABORTS_AFTER_COMMIT = !("InternalError" in globalThis);
 
-/** Ends a transaction, to which nothing is added any more, as soon as may be: whole, or not at all. @param {IDBTransaction} transaction */
-export function commit(transaction) {
-  if (ABORTS_AFTER_COMMIT) transaction.commit();
+/**
+ * Ends a transaction, to which nothing is added any more, as soon as may be: whole, or not at all.
+ * @param {IDBTransaction} transaction @param {boolean} [isOne] whether it has one request, made outside of another's handler
+ */
+export function commit(transaction, isOne = false) {
+  if (ABORTS_AFTER_COMMIT || isOne) transaction.commit();
 }
 
 /** Opens once, is opened again when the browser or a newer version closed it, and is closed with its last user. */
@@ -158,6 +161,25 @@ export class Connection {
         if (failure.name !== "ConnectionLostError" || attempt > RECONNECTIONS) throw failure;
       }
     }
+  }
+
+  /**
+   * Begins a transaction now, where the database is open.
+   * @param {IDBTransactionMode} mode @param {IDBTransactionDurability} durability
+   * @returns {IDBTransaction | undefined}
+   */
+  beginNow(mode, durability) {
+    if (this.#users === 0) return undefined;
+    try {
+      return this.#opened?.transaction(ORDINARY_STORES, mode, { durability });
+    } catch {
+      return undefined; // it is closing, and whoever waits for it meets the error
+    }
+  }
+
+  /** How often the database has been opened, while it is open; undefined while it is not. */
+  get openings() {
+    return this.#opened === undefined ? undefined : this.#openings;
   }
 
   /** Lets a connection go that does not work any more; the next call opens another. @param {IDBDatabase} database */

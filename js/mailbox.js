@@ -34,7 +34,11 @@ const LONGEST_BEAT = 3_600_000;
  * once it is committed, and whether the claim goes on waiting.
  * @typedef {{ids: Uint8Array, heldOnly: boolean, onCommit?: (removed: number, waits: boolean) => void}} AckFirst
  */
-/** @typedef {{durability?: import("./types.js").Durability, stores?: boolean, notes?: boolean}} Needs see `Operation` */
+/**
+ * See `Operation`.
+ * @template T
+ * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, notes?: boolean, atHand?: (commit: Commit, state: MailboxState) => T | undefined}} Needs
+ */
 
 export class MailboxHandle {
   /** Told the queued count when somebody else has enqueued. @type {((depth: number) => void) | undefined} */
@@ -142,6 +146,11 @@ export class MailboxHandle {
       if (stored === 0) return [ids, undefined];
       commit.changed(this.mailbox);
       return [ids, this.#announceDepth(commit, state, stored)];
+    }, (commit, state) => {
+      const done = operations.storeAtHand(commit, state, frames);
+      if (done === undefined) return undefined;
+      commit.changed(this.mailbox);
+      return [done.ids, this.#announceDepth(commit, state, done.stored)];
     });
   }
 
@@ -180,12 +189,18 @@ export class MailboxHandle {
 
   /** Deletes messages, wherever they are. @param {Uint8Array} ids @returns {Promise<number>} how many there were */
   remove(ids) {
-    return this.#submit((commit, state) => this.#remove(commit, state, ids, false));
+    return this.#submit(
+      (commit, state) => this.#remove(commit, state, ids, false),
+      { atHand: (commit, state) => this.#removeAtHand(commit, state, ids, false) },
+    );
   }
 
   /** Deletes those of the messages that this handle holds. @param {Uint8Array} ids @returns {Promise<number>} how many it held */
   settle(ids) {
-    return this.#submit((commit, state) => this.#remove(commit, state, ids, true));
+    return this.#submit(
+      (commit, state) => this.#remove(commit, state, ids, true),
+      { atHand: (commit, state) => this.#removeAtHand(commit, state, ids, true) },
+    );
   }
 
   /**
@@ -440,6 +455,13 @@ export class MailboxHandle {
     return removed;
   }
 
+  /** As `#remove`, where nothing has to be read for it. @param {Commit} commit @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly */
+  #removeAtHand(commit, state, ids, heldOnly) {
+    const removed = operations.removeAtHand(commit, state, each(ids), heldOnly ? this.#life.id : undefined);
+    if (removed !== undefined) commit.changed(this.mailbox);
+    return removed;
+  }
+
   /** @param {number} limit @param {number} wait @param {AbortSignal} cancelled @param {AckFirst} [ack] */
   #claim(limit, wait, cancelled, ack) {
     const { mailbox, recovery } = this;
@@ -461,6 +483,17 @@ export class MailboxHandle {
    */
   async #claimNow(limit, cancelled, ack) {
     if (!this.#life.begun) await this.#life.begin();
+    const atHand = (/** @type {Commit} */ commit, /** @type {MailboxState} */ state) => {
+      if (cancelled.aborted || !this.#life.begun) return undefined;
+      const count = operations.countAtHand(commit, state, limit);
+      if (count === undefined || (count === 0 && ack === undefined)) return undefined;
+      const removed = ack === undefined ? 0 : this.#removeAtHand(commit, state, ack.ids, ack.heldOnly);
+      if (removed === undefined) return undefined;
+      const batch = count === 0 ? NO_BATCH : operations.claimAtHand(commit, state, this.#life.id, this.#terms, limit);
+      if (batch === undefined) throw new Error("what was there to be claimed has just been acknowledged");
+      commit.changed(this.mailbox);
+      return { batch, life: this.#life, strangers: this.#strangersIn(state), more: state.isReady(Date.now()), nextDue: state.nextDue, removed };
+    };
     return this.#submit(async (commit, state) => {
       const found = { batch: NO_BATCH, life: this.#life, strangers: new Map(), more: true, nextDue: Infinity };
       // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
@@ -470,7 +503,7 @@ export class MailboxHandle {
       if (claimed.changed) commit.changed(this.mailbox);
       const strangers = this.#strangersIn(state);
       return { ...found, batch: claimed.batch, strangers, more: state.isReady(Date.now()), nextDue: state.nextDue, removed };
-    });
+    }, { atHand });
   }
 
   /** Who holds something in other contexts. @param {MailboxState} state @returns {import("./coordination/liveness.js").Holders} */
@@ -537,9 +570,12 @@ export class MailboxHandle {
     return depth;
   }
 
-  /** @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run @returns {Promise<T>} */
-  #submitStoring(run) {
-    return this.#submit(run, { durability: this.#options.durability, stores: true });
+  /**
+   * @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run
+   * @param {(commit: Commit, state: MailboxState) => T | undefined} [atHand] @returns {Promise<T>}
+   */
+  #submitStoring(run, atHand) {
+    return this.#submit(run, { durability: this.#options.durability, stores: true, atHand });
   }
 
   /** An operation that may give something back to the queue; its result says whether it did. @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run @returns {Promise<T>} */
@@ -553,7 +589,7 @@ export class MailboxHandle {
 
   /**
    * @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run
-   * @param {Needs} [needs] @returns {Promise<T>}
+   * @param {Needs<T>} [needs] @returns {Promise<T>}
    */
   #submit(run, needs) {
     return this.isClosed ? Promise.reject(closed()) : this.#commit(run, needs);
@@ -561,10 +597,11 @@ export class MailboxHandle {
 
   /**
    * @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run
-   * @param {Needs} [needs] @returns {Promise<T>}
+   * @param {Needs<T>} [needs] @returns {Promise<T>}
    */
-  async #commit(run, { durability = "relaxed", stores = false, notes = false } = {}) {
+  async #commit(run, { durability = "relaxed", stores = false, notes = false, atHand } = {}) {
     this.#underWay += 1;
+    const result = (/** @type {T} */ done, /** @type {MailboxState} */ state) => ({ done, life: this.#life, holding: state.claims.has(this.#life.id) });
     try {
       const { done, life, holding } = await committer.submit({
         durability,
@@ -574,9 +611,17 @@ export class MailboxHandle {
           this.#checkNotWiped();
           const state = await commit.state(this.mailbox);
           await this.#settle(commit, state);
-          const done = await run(commit, state);
-          return { done, life: this.#life, holding: state.claims.has(this.#life.id) };
+          return result(await run(commit, state), state);
         },
+        atHand:
+          atHand &&
+          ((commit) => {
+            if (this.#wipes !== connection.wipes || this.#past.size > 0 || this.#owed.size > 0) return undefined;
+            const state = commit.stateAtHand(this.mailbox);
+            if (state === undefined || this.#hasLostAll(state)) return undefined;
+            const done = atHand(commit, state);
+            return done === undefined ? undefined : result(done, state);
+          }),
       });
       if (life === this.#life) this.#beatIf((this.#holding = holding) && !this.#left);
       return done;
@@ -590,7 +635,7 @@ export class MailboxHandle {
    * @param {Commit} commit @param {MailboxState} state
    */
   async #settle(commit, state) {
-    if (commit !== this.#lastCommit && this.#holding && !this.#life.locked && !state.claims.has(this.#life.id)) {
+    if (commit !== this.#lastCommit && this.#hasLostAll(state)) {
       // it was silent for its lease, and others have taken all that it held
       this.#life.over = true;
       this.#past.set(this.#life, { noted: false, inherited: false, held: true });
@@ -625,6 +670,11 @@ export class MailboxHandle {
       this.livesOver += 1;
       this.onLifeOver?.();
     });
+  }
+
+  /** Whether others have taken all that this handle held. @param {MailboxState} state */
+  #hasLostAll(state) {
+    return this.#holding && !this.#life.locked && !state.claims.has(this.#life.id);
   }
 
   /** Tries again after a while what could not be given back. */

@@ -49,10 +49,7 @@ async function index(transaction, state) {
   const pages = transaction.objectStore("pages");
   const { number } = state;
   for (const entry of state.allLacking()) state.open(entry, await rowOf(pages, state, entry));
-  for await (const { key, value } of rowsOf(transaction, "segments", number)) {
-    const [, priority] = /** @type {number[]} */ (key);
-    const segment = Segment.from(value);
-    if (segment === undefined || state.lanes[priority] === undefined) continue;
+  const indexSegment = (/** @type {number} */ priority, /** @type {Segment} */ segment) => {
     for (let sequence = segment.first; sequence <= segment.last; sequence++) {
       const frame = segment.frameOf(sequence);
       if (!frame.named) continue;
@@ -61,6 +58,12 @@ async function index(transaction, state) {
       const delivery = isUnknown ? undefined : state.deliveryOf({ priority, sequence });
       if (isUnknown || (delivery !== undefined && hasCustomId(delivery))) ids.put([priority, sequence], [number, idIn(segment.bytes, frame)]);
     }
+  };
+  for (const [priority, { carried }] of state.lanes.entries()) for (const segment of carried) indexSegment(priority, segment);
+  for await (const { key, value } of rowsOf(transaction, "segments", number)) {
+    const [, priority] = /** @type {number[]} */ (key);
+    const segment = Segment.from(value);
+    if (segment !== undefined && state.lanes[priority] !== undefined) indexSegment(priority, segment);
   }
   for await (const { key, value } of rowsOf(transaction, "dead", number)) {
     const letter = numberOfLetter(key);

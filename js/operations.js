@@ -49,6 +49,23 @@ export async function store(commit, state, frames) {
 }
 
 /**
+ * As `store`, where nothing has to be read for it; undefined if that is not so.
+ * @param {Commit} commit @param {MailboxState} state @param {Uint8Array} frames
+ * @returns {{ids: Uint8Array, stored: number} | undefined}
+ */
+export function storeAtHand(commit, state, frames) {
+  if (state.mayCollide) return undefined;
+  const incoming = [...framesIn(frames)];
+  if (incoming.length === 0 || incoming.some(({ named, due }) => named || due > 0)) return undefined;
+  const ids = new Uint8Array(incoming.length * ID_BYTES);
+  const view = viewOf(ids);
+  for (const [i, frame] of incoming.entries()) {
+    writeId(view, i * ID_BYTES, state.idBase, frame.priority, commit.append(state, frames, frame));
+  }
+  return { ids, stored: incoming.length };
+}
+
+/**
  * Which of the ids that senders gave are in the mailbox; all are looked up at once.
  * @param {Commit} commit @param {MailboxState} state @param {Uint8Array} bytes
  * @param {import("./types.js").Frame[]} frames in `bytes`
@@ -89,6 +106,74 @@ export async function claim(commit, state, holder, terms, limit) {
       changed = true;
     }
   }
+}
+
+/**
+ * As `claim`, where nothing has to be read for it and there is something to hand out; undefined if that is not so.
+ * @param {Commit} commit @param {MailboxState} state @param {string} holder @param {HolderTerms} terms @param {number} limit
+ * @returns {Uint8Array | undefined} a batch
+ */
+export function claimAtHand(commit, state, holder, terms, limit) {
+  const now = Date.now();
+  if (!countAtHand(commit, state, limit, now)) return undefined;
+  const claimed = state.claim(holder, terms, limit, now).next();
+  if (!claimed.done) throw new Error("a page of the mailbox is not in memory");
+  const { taken } = claimed.value;
+  const entries = /** @type {import("./types.js").Entry[]} */ (commit.entriesAtHand(state, taken, INFLIGHT, LARGEST_BATCH));
+  const places = taken.flatMap(({ priority, from, to }) => Array.from({ length: to - from }, (_, i) => ({ priority, sequence: from + i })));
+  if (entries.length === 1) state.markSolo(holder, places[0]);
+  commit.handedOut(state, holder, places);
+  return packBatch(entries);
+}
+
+/**
+ * How many messages could be claimed without reading any; undefined if some would have to be read.
+ * @param {Commit} commit @param {MailboxState} state @param {number} limit @param {number} [now] milliseconds since 1970
+ */
+export function countAtHand(commit, state, limit, now = Date.now()) {
+  const first = state.firstToClaim(limit, now).next();
+  if (!first.done) return undefined;
+  const count = countOf(first.value.taken);
+  return commit.entriesAtHand(state, first.value.taken, INFLIGHT, LARGEST_BATCH)?.length === count ? count : undefined;
+}
+
+/**
+ * As `remove`, where nothing has to be read for it and one of them is there; undefined if that is not so.
+ * @param {Commit} commit @param {MailboxState} state @param {Id[]} ids @param {string} [holder] only what it holds
+ * @returns {number | undefined} how many there were
+ */
+export function removeAtHand(commit, state, ids, holder) {
+  /** @type {{place: import("./types.js").Place, id: Id}[]} */
+  const living = [];
+  for (const id of ids) {
+    const place = state.ownPlaceOf(id);
+    const segment = place && commit.segmentAtHand(state, place.priority, place.sequence);
+    if (place !== undefined && segment !== undefined && state.lacking(place.priority, segment.first, segment.last + 1).length === 0) {
+      if (state.livingPlaceOf(id) !== undefined) {
+        if (holder === undefined || state.isHeldBy(holder, place)) living.push({ place, id });
+        continue;
+      }
+    } else if (place !== undefined) {
+      return undefined;
+    }
+    if (state.customIds + state.deadLetters > 0) return undefined;
+  }
+  if (living.length === 0) return undefined;
+  /** @type {Map<number, number[]>} */
+  const dead = new Map();
+  let removed = 0;
+  for (const { place, id } of living) {
+    if (!commit.remove(state, place, id)) continue;
+    dead.set(place.priority, [...(dead.get(place.priority) ?? []), place.sequence]);
+    removed += 1;
+  }
+  for (const [priority, sequences] of dead) {
+    let seenTo = 0;
+    for (const [from, to] of neighbours(sequences)) {
+      if (to > seenTo) seenTo = commit.deleteDeadAtHand(state, priority, from, to);
+    }
+  }
+  return removed;
 }
 
 /**

@@ -35,11 +35,22 @@ export class Reading {
   /** Pages that were asked for, each with whether it can be read. @type {Map<PageEntry, Promise<boolean>>} */
   #opening = new Map();
 
-  /** @param {IDBTransaction} transaction @param {import("./segments.js").SegmentCache} cache @param {import("./losses.js").Losses} losses */
-  constructor(transaction, cache, losses) {
-    this.transaction = transaction;
+  #begin;
+  /** @type {IDBTransaction | undefined} */
+  #transaction;
+
+  /**
+   * @param {() => IDBTransaction} begin begins the transaction, when it is first needed
+   * @param {import("./segments.js").SegmentCache} cache @param {import("./losses.js").Losses} losses
+   */
+  constructor(begin, cache, losses) {
+    this.#begin = begin;
     this.cache = cache;
     this.losses = losses;
+  }
+
+  get transaction() {
+    return (this.#transaction ??= this.#begin());
   }
 
   /** @param {string} name */
@@ -142,6 +153,31 @@ export class Reading {
    * @throws {Unreadable}
    */
   async entries(state, runs, status, byteLimit = Infinity) {
+    const collecting = this.#collect(state, runs, status, byteLimit);
+    for (let step = collecting.next([]); ; ) {
+      if (step.done) return step.value;
+      const { priority, sequence, to } = step.value;
+      step = collecting.next(await this.#segmentsFrom(state, priority, sequence, to));
+    }
+  }
+
+  /** As `entries`, where all of them are at hand; undefined if one is not. @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} byteLimit */
+  entriesAtHand(state, runs, status, byteLimit) {
+    const step = this.#collect(state, runs, status, byteLimit).next([]);
+    return step.done ? step.value : undefined;
+  }
+
+  /** The segment of a message, if it need not be read. @param {MailboxState} state @param {number} priority @param {number} sequence */
+  segmentAtHand(state, priority, sequence) {
+    return state.carriedSegment(priority, sequence) ?? this.cache.find(state.number, priority, sequence);
+  }
+
+  /**
+   * Yields what has to be read, and takes the segments that were.
+   * @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} byteLimit
+   * @returns {Generator<{priority: number, sequence: number, to: number}, Entry[], Segment[]>}
+   */
+  *#collect(state, runs, status, byteLimit) {
     /** @type {Entry[]} */
     const entries = [];
     let payloadBytes = 0;
@@ -150,9 +186,10 @@ export class Reading {
       let segments = [];
       for (let sequence = from; sequence < to; sequence++) {
         while (segments.length > 0 && segments[0].last < sequence) segments.shift();
-        // the one that follows may have been deleted, and then the next begins too far on
+        // the one that follows may have been deleted, or be in the head, and then the next begins too far on
         if (segments.length === 0 || segments[0].first > sequence) {
-          segments = await this.#segmentsFrom(state, priority, sequence, to);
+          const atHand = this.segmentAtHand(state, priority, sequence);
+          segments = atHand === undefined ? yield { priority, sequence, to } : [atHand];
         }
         const frame = segments[0].frameOf(sequence);
         if (frame.priority !== priority || frame.named !== hasCustomId(delivery)) throw new Unreadable({ priority, sequence });
@@ -176,8 +213,6 @@ export class Reading {
    * @param {number} to how far (exclusive) more is wanted
    */
   async #segmentsFrom(state, priority, sequence, to) {
-    const cached = this.cache.find(state.number, priority, sequence);
-    if (cached !== undefined) return [cached];
     // how full the segments are shows only when one has been read: read one, then as many as that one suggests
     const [first] = await this.#read(state, priority, sequence, 1);
     if (first === undefined || first.first > sequence) throw new Unreadable({ priority, sequence });

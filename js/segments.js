@@ -65,6 +65,12 @@ export class Segment {
     return frameAt(this.#view, this.#offsets[sequence - this.first]);
   }
 
+  /** The frame of a message. @param {number} sequence from `first` to `last` */
+  bytesOf(sequence) {
+    const { offset, end } = this.frameOf(sequence);
+    return this.bytes.subarray(offset, end);
+  }
+
   /** @param {number} first @param {Uint8Array[]} frames */
   static pack(first, frames) {
     const bytes = new Uint8Array(frames.reduce((size, frame) => size + frame.length, HEADER_BYTES));

@@ -17,6 +17,7 @@ import * as delivery from "./delivery.js";
 import { PageDirectory } from "./page-directory.js";
 import { DELAYED, HELD, Page, QUEUED } from "./page.js";
 import { ID_BYTES, newIdBase, placeOf } from "../ids.js";
+import { Segment } from "../segments.js";
 
 export const PRIORITIES = 2;
 
@@ -73,6 +74,8 @@ class Lane {
   inflight = 0;
   /** @type {Map<number, Block>} */
   blocks = new Map();
+  /** Segments that travel in the head, in the order of their numbers. @type {Segment[]} */
+  carried = [];
 
   /** @param {number} priority */
   constructor(priority) {
@@ -393,7 +396,7 @@ export class MailboxState {
    * @returns {Steps<{taken: LaneRun[], changed: boolean}>} with the delivery state after this hand-out
    */
   *claim(holder, terms, limit, now) {
-    const { taken, promoted } = yield* this.#firstToClaim(limit, now);
+    const { taken, promoted } = yield* this.firstToClaim(limit, now);
     if (taken.length === 0) return { taken, changed: promoted };
     const alone = taken.length === 1 && taken[0].to - taken[0].from === 1;
     const claims = this.claims.get(holder) ?? this.#holders.add(holder, terms, PRIORITIES);
@@ -517,6 +520,44 @@ export class MailboxState {
     return { count, failed, kept: numbers.map((entry) => ({ priority: entry.priority, ...this.numbersOf(entry) })) };
   }
 
+  // -- segments in the head ---------------------------------------------------------------------------------------------
+
+  /** Bytes of the segments that travel in the head. */
+  get carriedBytes() {
+    return sum(this.lanes.map(({ carried }) => sum(carried.map(({ bytes }) => bytes.length))));
+  }
+
+  /** Lets a segment travel in the head; of its lane it is the last. @param {number} priority @param {Segment} segment */
+  carry(priority, segment) {
+    this.lanes[priority].carried.push(segment);
+  }
+
+  /** The segment in the head that holds a message, dead or alive. @param {number} priority @param {number} sequence */
+  carriedSegment(priority, sequence) {
+    return this.lanes[priority]?.carried.find(({ first, last }) => first <= sequence && sequence <= last);
+  }
+
+  /** The first number from a number on whose message is in no segment in the head. @param {number} priority @param {number} from */
+  firstNotCarried(priority, from) {
+    for (const { first, last } of this.lanes[priority].carried) if (first <= from && from <= last) from = last + 1;
+    return from;
+  }
+
+  /** Drops the segments in the head whose last number is in `from` to `to` (exclusive). @param {number} priority @param {number} from @param {number} to */
+  dropCarried(priority, from, to) {
+    const lane = this.lanes[priority];
+    if (lane.carried.length > 0) lane.carried = lane.carried.filter(({ last }) => last < from || last >= to);
+  }
+
+  /** Takes all segments out of the head. @returns {Segment[][]} by lane */
+  unload() {
+    return this.lanes.map((lane) => {
+      const { carried } = lane;
+      lane.carried = [];
+      return carried;
+    });
+  }
+
   // -- looking ----------------------------------------------------------------------------------------------------------
 
   /** What a message's page says of it; undefined if it is dead or never was. @param {Place} place @returns {PageRun | undefined} */
@@ -635,8 +676,8 @@ export class MailboxState {
 
   // -- inside: messages -------------------------------------------------------------------------------------------------
 
-  /** @param {number} limit @param {number} now @returns {Steps<{taken: LaneRun[], promoted: boolean}>} nothing is taken yet, but the due ones of the pages that were looked at are queued */
-  *#firstToClaim(limit, now) {
+  /** What `claim` would take. @param {number} limit @param {number} now @returns {Steps<{taken: LaneRun[], promoted: boolean}>} nothing is taken yet, but the due ones of the pages that were looked at are queued */
+  *firstToClaim(limit, now) {
     const taken = new Collected(limit);
     let promoted = false;
     for (const priority of HIGHEST_FIRST) {
@@ -916,6 +957,13 @@ export class MailboxState {
       writer.number(first);
       writer.sized(/** @type {Uint8Array} */ (bytes));
     }
+    for (const [priority, { carried }] of this.lanes.entries()) {
+      for (const { first, bytes } of carried) {
+        writer.number(PRIORITIES + priority);
+        writer.number(first);
+        writer.sized(bytes);
+      }
+    }
     const packed = writer.toBytes();
     const head = new Uint8Array(SUM_BYTES + packed.length);
     new DataView(head.buffer).setUint32(0, checksum(packed, this.number), true);
@@ -953,7 +1001,11 @@ export class MailboxState {
       if (block.inHead) block.bytes = reader.sized();
       else block.sum = reader.uint32();
     }
-    while (!reader.isAtEnd) state.#inHead.push({ priority: reader.number(), first: reader.number(), bytes: reader.sized() });
+    while (!reader.isAtEnd) {
+      const [priority, first, bytes] = [reader.number(), reader.number(), reader.sized()];
+      if (priority < PRIORITIES) state.#inHead.push({ priority, first, bytes });
+      else state.#lane(priority - PRIORITIES).carried.push(segmentIn(bytes, first));
+    }
     return state;
   }
 
@@ -1050,6 +1102,13 @@ const delayed = (past, due) => ({ where: DELAYED, delivery: past, due: Math.min(
 function pageIn({ page }) {
   if (page === undefined) throw new Error("a page of the mailbox is not in memory");
   return page;
+}
+
+/** @param {Uint8Array} bytes @param {number} first @throws {RangeError} they are no segment that begins with this number */
+function segmentIn(bytes, first) {
+  const segment = Segment.from(bytes);
+  if (segment?.first !== first) throw new RangeError("a segment is not what it should be");
+  return segment;
 }
 
 /** @template T @param {Map<number, T>} blocks */

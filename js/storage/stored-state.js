@@ -16,11 +16,12 @@ export async function stateOf(record, pages) {
 /** The row of a block. @param {IDBObjectStore} pages @param {MailboxState} state @param {{kind: number, number: number}} block @returns {Promise<unknown>} */
 export const rowOf = (pages, { number }, block) => result(pages.get([number, block.kind, block.number]));
 
-/** Writes what has changed of a state, but for its head. @param {IDBObjectStore} pages @param {MailboxState} state */
-export function writeRows(pages, state) {
+/** Writes what has changed of a state, but for its head. @param {() => IDBObjectStore} store gives `pages` @param {MailboxState} state */
+export function writeRows(store, state) {
   const changes = state.pack();
   for (const { key, to, bytes } of changes) {
     const [kind, first] = key;
+    const pages = store();
     if (bytes !== undefined) pages.put(bytes, [state.number, kind, first]);
     else if (to === first) pages.delete([state.number, kind, first]);
     else pages.delete(IDBKeyRange.bound([state.number, kind, first], [state.number, kind, to]));

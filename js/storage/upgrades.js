@@ -41,7 +41,7 @@ async function toPages(database, transaction) {
       state.restore(priority, next, widest, runsOf(stored, priority, dues));
     }
     state.commitId = Math.random();
-    writeRows(pages, state);
+    writeRows(() => pages, state);
     mailboxes.put(state.toStored(), name);
   }
   if (dueTimes !== undefined) database.deleteObjectStore("delayed");

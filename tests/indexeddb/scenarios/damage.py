@@ -8,7 +8,7 @@ from pymailbox import (
     NewMessage,
     StorageCorruptError,
 )
-from tests.indexeddb.scenarios.hands import Context, drain, foreign, new_context, payloads, raised
+from tests.indexeddb.scenarios.hands import SEGMENTS_APART, Context, drain, foreign, new_context, payloads, raised
 
 # -- messages ---------------------------------------------------------------------------------------------------------
 
@@ -31,7 +31,7 @@ VALUES: Mapping[str, tuple[str, bytes | None]] = {
 
 
 async def check_rows_overwritten_with_anything() -> None:
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     for title, (value, salvaged) in VALUES.items():
         for way in ("dequeue", "peek"):
             name = f"overwritten with {title}, {way}"
@@ -52,7 +52,7 @@ async def check_rows_overwritten_with_anything() -> None:
 
 
 async def check_row_cut_short_keeps_what_is_whole() -> None:
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     async with await here.open("cut short") as mailbox:
         await mailbox.enqueue_many([NewMessage(b"s", b"%d" % i * 10) for i in range(5)])
         await foreign(
@@ -62,7 +62,7 @@ async def check_row_cut_short_keeps_what_is_whole() -> None:
             await done(store("segments").put(row.value.slice(0, row.value.length - 60), row.key));
             """
         )
-        fresh = await (await new_context()).open("cut short")
+        fresh = await (await new_context(SEGMENTS_APART)).open("cut short")
         assert payloads(await drain(fresh)) == [b"0" * 10, b"1" * 10, b"2" * 10]
         (letter,) = await fresh.dead_letters()
         assert letter.reason.startswith("2 message(s)"), letter.reason
@@ -72,7 +72,7 @@ async def check_row_cut_short_keeps_what_is_whole() -> None:
 
 async def check_row_deleted_in_the_middle() -> None:
     """The rows around it are read in one go; the next message must not take the place of the missing one."""
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     for way in ("dequeue", "peek"):
         name = f"deleted, {way}"
         mailbox = await _five(here, name)
@@ -92,7 +92,7 @@ async def check_row_deleted_in_the_middle() -> None:
 
 
 async def check_all_rows_deleted() -> None:
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     mailbox = await _five(here, "all gone")
     await foreign(
         """
@@ -111,7 +111,7 @@ async def check_all_rows_deleted() -> None:
 
 async def check_rows_that_were_swapped() -> None:
     """A row in the place of another is well-formed, but its numbers say that it belongs elsewhere."""
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     mailbox = await _five(here, "swapped")
     await foreign(
         """
@@ -129,7 +129,7 @@ async def check_rows_that_were_swapped() -> None:
 
 async def check_rows_with_keys_of_their_own() -> None:
     """Rows that no mailbox wrote, among those of a mailbox: they hide nothing and cost no message."""
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     for key in (
         "[id, 0, 3]",
         "[id, 0, 1e15, 0]",
@@ -162,7 +162,7 @@ async def check_rows_with_keys_of_their_own() -> None:
 
 async def check_messages_that_say_what_cannot_be() -> None:
     """Well-formed rows with one wrong field: nothing that Python could not make a record of gets out."""
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     fields = {
         "flags": "view.setUint8(12, 0xfe)",
         "a name that it was not given": "view.setUint8(12, 1)",
@@ -199,7 +199,7 @@ async def check_messages_that_say_what_cannot_be() -> None:
 
 async def check_damage_under_a_message_in_flight() -> None:
     """`ack` needs no bytes; `nack` and `dead_letter` do when it dies; each says what happened, and nobody is stuck."""
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     for verb in ("ack", "dead_letter", "last nack"):
         mailbox = await _five(here, verb, max_deliveries=1)
         first, second, *rest = await drain(mailbox)
@@ -233,7 +233,7 @@ async def check_damage_under_named_messages() -> None:
     """Their ids are forgotten with them: the same id is a new message then."""
     from uuid import UUID
 
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     async with await here.open("named") as mailbox:
         ids = [UUID(int=i + 1) for i in range(3)]
         for given in ids:
@@ -256,7 +256,7 @@ async def check_damage_under_named_messages() -> None:
 
 
 async def check_damaged_dead_letters() -> None:
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     for title, value in {
         "string": "'gotcha'",
         "null": "null",
@@ -306,7 +306,7 @@ async def check_damaged_dead_letters() -> None:
 
 
 async def check_deleted_dead_letters() -> None:
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     for verb in ("dead_letters", "redrive", "discard", "ack"):
         mailbox = await _five(here, f"dead and deleted, {verb}")
         for record in await mailbox.dequeue(3):
@@ -338,7 +338,7 @@ async def check_deleted_dead_letters() -> None:
 
 
 async def check_damaged_state() -> None:
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     for title, value in {
         "string": "'gotcha'",
         "null": "null",
@@ -383,7 +383,7 @@ async def check_damaged_indexes() -> None:
     """The rows that say where named messages are, and what a nack said, and such as belong to nothing."""
     from uuid import UUID
 
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     for title, damage in {
         "junk among ids": "await done(store('ids').put('junk', [id, 'junk']));",
         "junk for an id": "await done(store('ids').put('junk', [id, new Uint8Array(16).fill(9)]));",
@@ -416,7 +416,7 @@ async def check_damaged_indexes() -> None:
 
 async def check_forgotten_mailbox_numbers() -> None:
     """With the counter gone a new mailbox must not write into the rows of another."""
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     for value in ("undefined", "1", "'x'", "-4"):
         old = await _five(here, f"old {value}")
         await foreign(
@@ -448,7 +448,7 @@ _writers: list[Context] = []
 
 async def _elsewhere() -> Context:
     if not _writers:
-        _writers.append(await new_context())
+        _writers.append(await new_context(SEGMENTS_APART))
     return _writers[0]
 
 

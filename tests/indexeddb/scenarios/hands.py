@@ -27,6 +27,9 @@ SCENARIO_SECONDS = 240.0
 NO_SLOW_POLL = {"coordination/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1e9"}}
 """A context where only news wake those who wait; see ``new_context``."""
 
+SEGMENTS_APART = {"commit.js": {"CARRIED_SEGMENT = 2048": "CARRIED_SEGMENT = 0"}}
+"""A context that writes even the smallest message into a record of its own; see ``new_context``."""
+
 _FOREIGN = """
 (names, values) => {
   const done = (request) => new Promise((resolve, reject) => {

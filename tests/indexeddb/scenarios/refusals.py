@@ -16,7 +16,15 @@ from pymailbox import (
     UnsupportedError,
 )
 from pymailbox._archive import WholeMessage
-from tests.indexeddb.scenarios.hands import drain, foreign, new_context, payloads, raised, script_in_force
+from tests.indexeddb.scenarios.hands import (
+    SEGMENTS_APART,
+    drain,
+    foreign,
+    new_context,
+    payloads,
+    raised,
+    script_in_force,
+)
 
 _ID: Final = UUID(int=5)
 
@@ -77,7 +85,7 @@ async def _is_whole(name: str, mailbox: Mailbox, expected: list[bytes]) -> None:
 
 async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
     """Whatever the browser says of the transaction: the call rejects, and nothing of it is there."""
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     batch = [NewMessage(b"s", b"%d" % i * 30_000, message_id=UUID(int=100 + i)) for i in range(4)]
     whole = [
         WholeMessage(UUID(int=200 + i), b"s", b"w%d" % i, batch[0].priority, 0, 3, failures=1, error="e")
@@ -123,7 +131,7 @@ async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
 
 async def check_calls_that_share_a_commit_with_a_request_that_fails() -> None:
     """Each has failed or is whole, and nothing is half done: what was claimed in vain is to be had again."""
-    here, there = await new_context(), await new_context()
+    here, there = await new_context(SEGMENTS_APART), await new_context(SEGMENTS_APART)
     async with await here.open("refused, shared") as mailbox, await there.open("refused, shared") as other:
         expected = [b"%d" % i for i in range(4)]
         await mailbox.enqueue_many([NewMessage(b"s", payload) for payload in expected])
@@ -142,7 +150,7 @@ async def check_calls_that_share_a_commit_with_a_request_that_fails() -> None:
 
 async def check_request_whose_failure_is_told_in_time() -> None:
     """The transaction is ended, nothing of it is there, and each call is tried again by itself."""
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     async with await here.open("refused in time") as mailbox:
         await mailbox.enqueue(b"s", b"0")
         async with _failing_put("segments", told_late=False):
@@ -154,7 +162,7 @@ async def check_request_whose_failure_is_told_in_time() -> None:
 
 async def check_message_that_is_moved_is_in_one_place() -> None:
     """Sent on, given up, taken back: with a request that fails it is where it was, or where it was to go."""
-    here = await new_context()
+    here = await new_context(SEGMENTS_APART)
     for verb, store in (
         ("ack_and_send", "segments"),
         ("dead_letter", "dead"),

@@ -1,0 +1,88 @@
+"""How much a verb asks of the database: one request more in a transaction costs Firefox its `commit()` without a word."""
+
+import asyncio
+from typing import Any
+
+from pymailbox import MessagePriority
+from tests.indexeddb.scenarios.hands import foreign, new_context, script, script_in_force
+
+COUNTING = """() => {
+  const asked = [];
+  globalThis.requests = { take: () => asked.splice(0).join(" ") };
+  const undo = [];
+  const watch = (prototype, names, note) => {
+    for (const name of names) {
+      const original = prototype[name];
+      prototype[name] = function (...args) { asked.push(note(this, name)); return original.apply(this, args); };
+      undo.push(() => { prototype[name] = original; });
+    }
+  };
+  const requests = ["put", "add", "delete", "clear", "get", "getKey", "getAll", "getAllKeys", "count", "openCursor", "openKeyCursor"];
+  watch(IDBObjectStore.prototype, requests, (store, name) => name === "add" || name === "put" ? "write" : name);
+  watch(IDBDatabase.prototype, ["transaction"], () => "begin");
+  watch(IDBTransaction.prototype, ["commit"], () => "commit");
+  return () => { for (const step of undo) step(); };
+}"""
+
+
+async def check_a_verb_of_one_message_is_one_request() -> None:
+    """Begun, filled and ended, in every browser, where the context has the mailbox to itself; and begun inside the call."""
+    mailbox = await _to_itself("one request")
+    async with mailbox, script_in_force(COUNTING):
+        for priority in (MessagePriority.NORMAL, MessagePriority.HIGH):
+            for _ in range(3):
+                assert await _asked(mailbox.enqueue(b"s", bytes(1024), priority)) == "begin write commit"
+                assert await _asked(mailbox.dequeue(1)) == "begin write commit"
+                (record,) = await mailbox.peek()
+                assert await _asked(mailbox.ack(record.id)) == "begin write commit"
+        await mailbox.enqueue(b"s", b"1")
+        await mailbox.enqueue(b"s", b"2")
+        (record,) = await mailbox.dequeue(1)
+        assert await _asked(mailbox.dequeue(1, ack=[record.id])) == "begin write commit"
+
+
+async def check_small_messages_that_wait_are_written_together() -> None:
+    """What does not fit into the state any more goes into one record, in the order in which it came."""
+    mailbox = await _to_itself("written together")
+    async with mailbox:
+        for i in range(40):
+            await mailbox.enqueue(b"s", b"%d" % i * 100, MessagePriority(i % 2))
+        records = await foreign(
+            "const id = (await done(store('mailboxes').get(name))).number;"
+            "return done(store('segments').count(IDBKeyRange.bound([id], [id, []])));",
+            name="written together",
+        )
+        assert 1 <= records <= 16, records
+        # another context has nothing of it in memory
+        async with await (await new_context()).open("written together") as there:
+            seen = [record.payload for record in await there.dequeue(limit=100)]
+        odd, even = range(1, 40, 2), range(0, 40, 2)
+        assert seen == [b"%d" % i * 100 for i in (*odd, *even)]
+
+
+async def check_what_is_in_the_state_can_be_acknowledged_in_part() -> None:
+    mailbox = await _to_itself("in part")
+    async with mailbox:
+        ids = [await mailbox.enqueue(b"s", b"%d" % i * 300) for i in range(12)]
+        assert await mailbox.ack_many(ids[1::2]) == 6
+        async with await (await new_context()).open("in part") as there:
+            assert [record.payload for record in await there.peek(20)] == [b"%d" % i * 300 for i in range(0, 12, 2)]
+            assert await there.ack_many(ids[::2]) == 6
+            assert await there.enqueue(b"s", b"last")
+        assert [record.payload for record in await mailbox.peek(20)] == [b"last"]
+
+
+async def _asked(call: Any) -> str:
+    script("requests.take()")
+    await call
+    asked: str = script("requests.take()")
+    return asked
+
+
+async def _to_itself(name: str) -> Any:
+    """A mailbox that its context may write without reading it first; it is empty."""
+    mailbox = await (await new_context()).open(name)
+    for _ in range(6):
+        await asyncio.sleep(0)
+        await mailbox.ack(await mailbox.enqueue(b"s", b"p"))
+    return mailbox
