@@ -4,8 +4,9 @@
  * Obligations:
  * - An operation's promise resolves after its transaction is complete, never before, and rejects if it is not.
  * - Operations run in the order in which they were submitted, over all mailboxes of the connection.
- * - A caller alone waits for nobody: where all is at hand, its transaction is begun and ended inside the call. One that comes
- *   while a transaction gathers its states still joins it.
+ * - A caller alone waits for nobody: where all is at hand, its transaction is begun, filled and ended in the turn of the call,
+ *   with what else is called in it. (Begun inside the call it is no quicker by itself, and calls made together need two
+ *   transactions.) Where something has to be read, one that comes meanwhile still joins it.
  * - A transaction is strict if one of its operations is; a strict one never joins a relaxed transaction. It is over the
  *   notes of departure too if one of its operations needs them, and only then.
  * - A transaction one of whose requests failed has failed, even if the browser says that it is complete: what it did is undone
@@ -54,8 +55,6 @@ export class Committer {
   #undoing = false;
   /** How often the site's data had been cleared when the losses were found. */
   #wipes = 0;
-  /** How many operations shared the last transaction: whoever was in company waits a moment for those who come with it. */
-  #company = 0;
   #connection;
   #announce;
 
@@ -112,6 +111,8 @@ export class Committer {
 
   async #run() {
     this.#running = true;
+    // calls that are made together share a transaction
+    await undefined;
     while (this.#waiting.length > 0) {
       const durability = this.#waiting.some(({ operation }) => operation.durability === "strict") ? "strict" : "relaxed";
       const notes = this.#waiting.some(({ operation }) => operation.needsNotes());
@@ -125,9 +126,8 @@ export class Committer {
         sharing.push(next);
         return this.#waiting.shift();
       };
-      const now = this.#company <= 1 ? this.#commitNow(durability, joining) : undefined;
+      const now = this.#commitNow(durability, joining);
       let failure = await (now ?? this.#commit(durability, notes, joining));
-      this.#company = sharing.length;
       if (failure?.error instanceof Stale) {
         const again = [...sharing];
         failure = await this.#commit(durability, notes, () => again.shift() ?? joining(), true);
@@ -239,14 +239,13 @@ export class Committer {
   }
 
   /**
-   * As `#commit`, for an operation all of which is at hand: the transaction is begun, filled and ended before this returns.
+   * As `#commit`, for operations all of which are at hand: the transaction is begun, filled and ended before this returns.
    * @param {IDBTransactionDurability} durability @param {() => Submitted | undefined} joining
    * @returns {Promise<Failure | undefined> | undefined} undefined if it cannot be done so; then nothing has joined
    */
   #commitNow(durability, joining) {
-    const [first] = this.#waiting;
-    if (this.#waiting.length > 1 || first.operation.atHand === undefined || this.#connection.openings !== this.#opening) return undefined;
-    if (first.operation.needsNotes() || (first.operation.stores && this.#reserveSpent)) return undefined;
+    const mayBeAtHand = (/** @type {Submitted} */ { operation }) => operation.atHand !== undefined && !operation.needsNotes() && !(operation.stores && this.#reserveSpent);
+    if (!this.#waiting.every(mayBeAtHand) || this.#connection.openings !== this.#opening) return undefined;
     /** @type {Ending | undefined} */
     let ending;
     const begin = () => {
@@ -257,19 +256,25 @@ export class Committer {
     };
     const commit = new Commit(begin, this.#cache, this.#lossesNow(), this.#tenures, false);
     try {
-      const value = first.operation.atHand(commit);
-      if (value === undefined) return undefined;
+      /** @type {[Submitted, unknown][]} */
+      const results = [];
+      for (let next = this.#waiting[0]; next !== undefined && results.length < SHARERS; next = this.#waiting[0]) {
+        const value = next.operation.atHand?.(commit);
+        if (value === undefined) break;
+        joining();
+        results.push([next, value]);
+      }
+      if (results.length === 0) return undefined;
       commit.finishAtHand();
-      joining();
-      return this.#endOf(commit, /** @type {Ending} */ (/** @type {unknown} */ (ending)), [[first, value]]);
-    } catch (error) {
-      // what was changed in memory only is read again, and the operation meets its error on the other way
+      return this.#endOf(commit, /** @type {Ending} */ (/** @type {unknown} */ (ending)), results);
+    } catch {
+      // they are done the other way, on what is read anew, and meet the error there if it is still one
       this.#forget();
       if (ending !== undefined) {
         abort(commit.transaction);
         /** @type {Ending} */ (ending).completion.catch(() => {});
       }
-      return undefined;
+      return Promise.resolve({ error: new Stale(), undone: true });
     }
   }
 
