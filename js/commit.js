@@ -5,7 +5,7 @@
  * nothing else. What they did is true once the transaction is complete.
  */
 
-import { STORES_BY_MAILBOX, commit, newReserve, result } from "./database.js";
+import { ROWS_BY_MAILBOX, STORES_BY_MAILBOX, commit, newReserve, result } from "./database.js";
 import { MailboxError } from "./errors.js";
 import { INFLIGHT, frameAt, idIn, named, viewOf } from "./frames.js";
 import { ID_BYTES, writeId } from "./ids.js";
@@ -14,7 +14,7 @@ import { MailboxState, isCount } from "./model/state.js";
 import { Reading, Unreadable, laneRange } from "./reading.js";
 import { DEAD, isLetter, numberOfLetter, placeIn, salvagedLetter } from "./rows.js";
 import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "./segments.js";
-import { writeRows } from "./storage/stored-state.js";
+import { lastVersion, versionsOf, writeHead, writeRows } from "./storage/stored-state.js";
 import { Stale } from "./tenures.js";
 
 /** @typedef {import("./types.js").Place} Place */
@@ -184,7 +184,10 @@ export class Commit extends Reading {
       state = await this.state(mailbox);
     } catch (error) {
       if (!(error instanceof MailboxError) || error.name !== "StorageCorruptError") throw error;
-      // its number cannot be read, and with it which rows are its own
+      // which rows are its own cannot be told; but who may write it without reading it is not to go on
+      const row = await result(this.store("mailboxes").get(mailbox));
+      const last = isCount(row?.number) ? await lastVersion(this.store("journal"), row.number) : undefined;
+      if (last !== undefined && isCount(last.version)) this.store("journal").add(null, [row.number, last.version + 1]);
       this.store("mailboxes").delete(mailbox);
       return;
     }
@@ -193,8 +196,8 @@ export class Commit extends Reading {
     this.#writers.delete(state);
     this.#states.delete(mailbox);
     this.#changed.delete(mailbox);
-    this.#tenures.delete(this.store("mailboxes"), mailbox, state);
-    for (const store of STORES_BY_MAILBOX) this.store(store).delete(keysOf(state));
+    await this.#tenures.delete((name) => this.store(name), mailbox, state);
+    for (const store of ROWS_BY_MAILBOX) this.store(store).delete(keysOf(state));
   }
 
   /** To be called before messages are appended that are not fresh, see `model/state.js`. @param {MailboxState} state */
@@ -453,15 +456,15 @@ export class Commit extends Reading {
     await this.#reserve;
     this.#unloadIfFull();
     if (this.#awaited !== undefined) await result(this.#awaited);
-    const mailboxes = this.store("mailboxes");
     if ([...this.#absent].some((mailbox) => this.#changed.has(mailbox))) this.store("meta").put(this.#nextNumber, "nextMailbox");
     for (const [mailbox, state] of this.#states) {
       const blind = this.#blind.has(mailbox);
       if (this.#changed.has(mailbox)) {
         state.commitId = this.#commitId;
         this.#rows.set(mailbox, writeRows(() => this.store("pages"), state));
-        if (blind) mailboxes.put(state.toStored(), mailbox);
-        else this.#tenures.write(mailboxes, mailbox, state);
+        if (this.#absent.has(mailbox)) this.store("mailboxes").put({ number: state.number }, mailbox);
+        if (blind) writeHead(() => this.store("journal"), state);
+        else await this.#tenures.write((name) => this.store(name), mailbox, state);
       } else {
         // nothing is written that would fail, and what was answered may be of the past
         await this.#checkStillOwn(mailbox);
@@ -477,7 +480,7 @@ export class Commit extends Reading {
       if (!this.#changed.has(mailbox)) throw new Error("nothing would fail if the state is not the latest");
       state.commitId = this.#commitId;
       this.#rows.set(mailbox, writeRows(() => this.store("pages"), state));
-      this.store("mailboxes").put(state.toStored(), mailbox);
+      writeHead(() => this.store("journal"), state);
     }
     commit(this.transaction, this.#asked === 1);
   }
@@ -485,8 +488,9 @@ export class Commit extends Reading {
   /** Makes sure that a state that came from memory is the latest. @param {string} mailbox @throws {Stale} */
   async #checkStillOwn(mailbox) {
     if (!this.#blind.has(mailbox)) return;
-    const stored = await result(this.store("mailboxes").get(mailbox));
-    if (stored?.token !== this.#states.get(mailbox)?.token) throw new Stale();
+    const { number, version } = /** @type {MailboxState} */ (this.#states.get(mailbox));
+    const keys = await result(this.store("journal").getAllKeys(versionsOf(number, version, version + 1)));
+    if (keys.length !== 1 || /** @type {number[]} */ (keys[0])[1] !== version) throw new Stale();
   }
 
   /**
@@ -496,9 +500,11 @@ export class Commit extends Reading {
   async isIn(reading) {
     const [mailbox] = this.#changed;
     if (mailbox === undefined) return false;
-    const state = await reading.stored(mailbox);
-    if (state?.commitId === this.#commitId) return true;
-    return state === undefined || state.commitId === this.#commitIdsBefore.get(mailbox) ? false : undefined;
+    const { number, version } = /** @type {MailboxState} */ (this.#states.get(mailbox));
+    const journal = reading.store("journal");
+    const [stored, last] = await Promise.all([result(journal.get([number, version])), lastVersion(journal, number)]);
+    if (stored !== undefined) return stored?.commitId === this.#commitId;
+    return last === undefined || last.version < version ? false : undefined;
   }
 
   /**
@@ -510,7 +516,8 @@ export class Commit extends Reading {
   async undo(broken) {
     for (const mailbox of broken.#changed) {
       const then = broken.#states.get(mailbox);
-      const { number = then?.number, commitId = 0 } = (await result(this.store("mailboxes").get(mailbox))) ?? {};
+      const { number = then?.number } = (await result(this.store("mailboxes").get(mailbox))) ?? {};
+      const { commitId = 0 } = /** @type {any} */ ((await lastVersion(this.store("journal"), number ?? 0))?.stored) ?? {};
       const wasWritten = commitId === broken.#commitId;
       const isLast = wasWritten || commitId === broken.#commitIdsBefore.get(mailbox);
       if (then === undefined || !isLast || then.number !== number) continue;
@@ -580,8 +587,8 @@ export class Commit extends Reading {
   /** @returns {Promise<number>} */
   async #readNextNumber() {
     const next = await result(this.store("meta").get("nextMailbox"));
-    if (isCount(next) && next > 0) return next;
-    // this is the first, or something else took the record away: then the numbers that are in use tell
+    if (isCount(next) && next > 0 && (await lastVersion(this.store("journal"), next)) === undefined) return next;
+    // this is the first, or something else changed the record: then the numbers that are in use tell
     const states = await result(this.store("mailboxes").getAll());
     const used = states.flatMap((state) => (isCount(state?.number) ? [state.number] : []));
     for (const store of STORES_BY_MAILBOX) {

@@ -396,7 +396,7 @@ class HalfDone extends Error {
   }
 }
 
-/** A blind write whose token was revoked breaks the rule that tokens are unique. @param {unknown} error */
+/** A blind write of a version that somebody else has written meets a key that is taken. @param {unknown} error */
 const isStale = (error) => error instanceof Stale || (error instanceof DOMException && error.name === "ConstraintError");
 
 /** @param {IDBTransaction} transaction */

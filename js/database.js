@@ -3,8 +3,10 @@
  *
  * | store       | key                                  | value                                            |
  * |-------------|--------------------------------------|--------------------------------------------------|
- * | `mailboxes` | name                                 | the head of its state, see `model/state.js`      |
- * |             | [name, context]                      | a revocation, see `tenures.js`; unique `token`   |
+ * | `mailboxes` | name                                 | its number, the first part of all keys below     |
+ * |             | [name, context]                      | a seal, see `tenures.js`                         |
+ * | `journal`   | [mailbox, version]                   | the head of its state, see `model/state.js`: of  |
+ * |             |                                      | the last version; the ones before it are debris  |
  * | `pages`     | [mailbox, kind, number]              | the rest of its state, see `model/blocks.js`     |
  * | `segments`  | [mailbox, priority, last, first]     | messages, packed, see `segments.js`              |
  * | `ids`       | [mailbox, id]                        | [priority, sequence] of messages whose id does   |
@@ -32,8 +34,8 @@ import { upgradeFrom } from "./storage/upgrades.js";
 export { result } from "./requests.js";
 
 export const DATABASE_NAME = "pymailbox";
-export const DATABASE_VERSION = 2;
-export const STORES = ["mailboxes", "pages", "segments", "ids", "errors", "dead", "departed", "meta"];
+export const DATABASE_VERSION = 3;
+export const STORES = ["mailboxes", "journal", "pages", "segments", "ids", "errors", "dead", "departed", "meta"];
 
 /**
  * What ordinary transactions are over. A note of departure is the last that a page writes, and is not to wait for them:
@@ -41,11 +43,9 @@ export const STORES = ["mailboxes", "pages", "segments", "ids", "errors", "dead"
  */
 export const ORDINARY_STORES = STORES.filter((store) => store !== "departed");
 
-/** The index of `mailboxes`. */
-const TOKENS = "token";
-
-/** The stores whose keys begin with a mailbox's number. */
-export const STORES_BY_MAILBOX = ["pages", "segments", "ids", "errors", "dead"];
+/** The stores whose keys begin with a mailbox's number, and those whose rows go with it. */
+export const ROWS_BY_MAILBOX = ["pages", "segments", "ids", "errors", "dead"];
+export const STORES_BY_MAILBOX = ["journal", ...ROWS_BY_MAILBOX];
 
 /** Milliseconds that opening waits for another tab to let an older layout go. */
 const BLOCKED_LIMIT = 5000;
@@ -282,11 +282,9 @@ async function look(database) {
   if (lacking.length === STORES.length) return { layout: 0, isWhole: false, birth: "" };
   // each deletion takes a version of its own, which says nothing of the layout; a newer layout lacks nothing of this one
   if (lacking.includes("meta")) return { layout: DATABASE_VERSION, isWhole: false, birth: "" };
-  const transaction = database.transaction(lacking.includes("mailboxes") ? ["meta"] : ["meta", "mailboxes"]);
-  const meta = transaction.objectStore("meta");
-  const isWhole = lacking.length === 0 && transaction.objectStore("mailboxes").indexNames.contains(TOKENS);
+  const meta = database.transaction("meta").objectStore("meta");
   const [layout, birth] = await Promise.all([result(meta.get("layout")), result(meta.get("birth"))]);
-  return { layout: typeof layout === "number" ? layout : DATABASE_VERSION, isWhole, birth };
+  return { layout: typeof layout === "number" ? layout : DATABASE_VERSION, isWhole: lacking.length === 0, birth };
 }
 
 /** @param {IDBDatabase} database @throws {import("./errors.js").StorageCorruptError} it is another program's */
@@ -366,16 +364,11 @@ async function upgrade(database, transaction, birth) {
   const isNew = lacking.length === STORES.length;
   for (const name of lacking) database.createObjectStore(name);
   const told = await result(transaction.objectStore("meta").get("layout"));
-  // the first layout did not say so, and had no pages
-  const layout = typeof told === "number" ? told : lacking.includes("pages") ? 1 : DATABASE_VERSION;
+  // the first layout did not say so, and had no pages; nor does one whose `meta` is gone
+  const layout = typeof told === "number" ? told : lacking.includes("pages") ? 1 : lacking.includes("journal") ? 2 : DATABASE_VERSION;
   if (!isNew) await upgradeFrom(layout, database, transaction);
   await mend(transaction, lacking);
   const mailboxes = transaction.objectStore("mailboxes");
-  if (!mailboxes.indexNames.contains(TOKENS)) {
-    // of what was revoked nobody has leave any more: an upgrade closes all connections
-    mailboxes.delete(IDBKeyRange.lowerBound([]));
-    mailboxes.createIndex(TOKENS, "token", { unique: true });
-  }
   const meta = transaction.objectStore("meta");
   if (lacking.includes("meta")) {
     // a mailbox that is still there is still the same

@@ -16,7 +16,7 @@ import { ID_BYTES } from "./ids.js";
 import * as operations from "./operations.js";
 import { Unreadable } from "./reading.js";
 import { lastSeenIn, noteSeen } from "./seen.js";
-import { goneAmongContexts, pruneRevocations, revokedContexts } from "./tenures.js";
+import { goneAmongContexts, pruneSeals, sealedContexts } from "./tenures.js";
 import * as whole from "./whole.js";
 
 /** Milliseconds after which what could not be given back is tried again, at first; then twice as long each time, up to the slow poll. */
@@ -116,9 +116,9 @@ export class MailboxHandle {
 
   /** Makes the mailbox if it is not there, takes back what is to be had, and clears away what contexts left who are gone. */
   async #begin() {
-    const [[stored, revoked], notes] = await Promise.all([
+    const [[stored, sealed], notes] = await Promise.all([
       committer.read(async (reading) =>
-        Promise.all([reading.stored(this.mailbox), revokedContexts(reading.store("mailboxes"))]),
+        Promise.all([reading.stored(this.mailbox), sealedContexts(reading.store("mailboxes"))]),
       ),
       committer.read((reading) => result(reading.store("departed").count()), ["departed"]),
     ]);
@@ -130,8 +130,8 @@ export class MailboxHandle {
     else if (this.#strangersIn(stored).size > 0) await this.recovery.look();
     // of other mailboxes, too: those of one that is no more are nobody else's to clear away
     if (notes > 0 || knownNotes().length > 0) await this.recovery.takeBack(new Map());
-    const gone = await goneAmongContexts(revoked);
-    if (gone.size > 0) await this.#submit((commit) => pruneRevocations(commit.store("mailboxes"), gone));
+    const gone = await goneAmongContexts(sealed);
+    if (gone.size > 0) await this.#submit((commit) => pruneSeals((name) => commit.store(name), gone));
   }
 
   /**

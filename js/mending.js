@@ -9,10 +9,11 @@
 import { corrupt } from "./errors.js";
 import { idIn } from "./frames.js";
 import { hasCustomId } from "./model/delivery.js";
+import { isCount } from "./model/state.js";
 import { result } from "./requests.js";
 import { DEAD, isLetter, numberOfLetter } from "./rows.js";
 import { Segment } from "./segments.js";
-import { rowOf, stateOf } from "./storage/stored-state.js";
+import { lastVersion, rowOf, stateOf } from "./storage/stored-state.js";
 
 /** @typedef {import("./model/state.js").MailboxState} MailboxState */
 
@@ -24,23 +25,39 @@ import { rowOf, stateOf } from "./storage/stored-state.js";
 export async function mend(transaction, lacking) {
   const mailboxes = transaction.objectStore("mailboxes");
   const pages = transaction.objectStore("pages");
-  const stored = await result(mailboxes.getAll(IDBKeyRange.upperBound([], true)));
+  const journal = transaction.objectStore("journal");
+  const rows = await result(mailboxes.getAll(IDBKeyRange.upperBound([], true)));
+  const numbers = rows.flatMap((row) => (isCount(row?.number) ? [row.number] : []));
   /** @type {MailboxState[]} */
   const states = [];
-  for (const record of stored) {
-    const state = await stateOf(record, pages);
+  let headless = 0;
+  for (const number of lacking.includes("mailboxes") ? await numbersIn(journal) : numbers) {
+    const last = await lastVersion(journal, number);
+    const state = await stateOf(number, last, pages);
     if (state !== undefined) states.push(state);
+    else if (last === undefined) headless += 1;
   }
+  const hasMessages = states.some((state) => state.queuedCount() + state.inflightCount() > 0);
   const [segments, letters] = await Promise.all(["segments", "dead"].map((name) => result(transaction.objectStore(name).count())));
   const lost = lacking.find(
     (name) =>
-      (name === "mailboxes" && segments + letters > 0) ||
-      (name === "segments" && states.some((state) => state.queuedCount() + state.inflightCount() > 0)) ||
+      (name === "mailboxes" && (segments + letters > 0 || hasMessages)) ||
+      (name === "journal" && headless > 0) ||
+      (name === "segments" && hasMessages) ||
       (name === "dead" && states.some(({ deadLetters }) => deadLetters > 0)),
   );
   if (lost !== undefined) throw lostStore(lost);
+  // states that belong to no name would stay for good; of who may write one without reading it nobody may any more, since an
+  // upgrade closes all connections
+  if (lacking.includes("mailboxes")) journal.clear();
   if (!lacking.includes("ids")) return;
   for (const state of states) await index(transaction, state);
+}
+
+/** The numbers of mailboxes that have states. @param {IDBObjectStore} journal */
+async function numbersIn(journal) {
+  const keys = await result(journal.getAllKeys());
+  return new Set(keys.flatMap((key) => (Array.isArray(key) && isCount(key[0]) ? [key[0]] : [])));
 }
 
 /** Writes what the store `ids` says of a mailbox. @param {IDBTransaction} transaction @param {MailboxState} state */

@@ -8,7 +8,7 @@ import { writeId } from "./ids.js";
 import { handOuts, hasCustomId } from "./model/delivery.js";
 import { placeIn } from "./rows.js";
 import { Segment } from "./segments.js";
-import { rowOf, stateOf } from "./storage/stored-state.js";
+import { readState, rowOf } from "./storage/stored-state.js";
 
 /** Bytes that one request reads at most, unless a single message is larger. */
 const READ_BYTES = 16 * 1024 * 1024;
@@ -60,10 +60,8 @@ export class Reading {
 
   /** @param {string} mailbox @returns {Promise<MailboxState | undefined>} */
   async stored(mailbox) {
-    const stored = await result(this.store("mailboxes").get(mailbox));
-    if (stored === undefined) return undefined;
-    const state = await stateOf(stored, this.store("pages"));
-    if (state !== undefined) return state;
+    const state = await readState(mailbox, (name) => this.store(name));
+    if (state !== "unreadable") return state;
     throw corrupt(
       `The record of mailbox ${JSON.stringify(mailbox)} cannot be read: something else wrote into the store. ` +
         "Deleting the mailbox, with all that is in it, makes its name usable again.",

@@ -1,18 +1,26 @@
 /**
- * Leave to write a mailbox's state without reading it first, which is half of what a small transaction costs.
+ * The right to write a mailbox's state without reading it first, which is half of what a small transaction costs.
  *
- * A context that has had a mailbox to itself for a while writes a token into its state, known to nobody else: a tenure.
- * From then on it may keep the state in memory and write it blind. Whoever else writes the state takes the token out, and
- * in the same transaction revokes it: a record beside the state holds the token, and since tokens are unique in the store
- * (by its index), the next blind write fails, with all that is in its transaction. Its context then reads, and tries again.
+ * Each write of a state adds a version of it under a key of its own, one above the last: that key is the fence. A context
+ * that has had a mailbox to itself for a while gets the right: it may keep the state in memory and add the next version blind.
+ * Whoever else writes reads the last version and adds the next, which ends the right: the blind write that comes after it
+ * meets a key that is taken and fails, with all that is in its transaction. Its context then reads, and tries again.
  *
- * A revocation must outlive what its context remembers. A Web Lock tells when a context is gone, but not for certain: another
- * script can steal a lock, and a browser may take it from a page that it keeps to show it again. So a context writes blind
- * only for a while after its last commit, and a revocation stays much longer than that, whatever the locks say. Without locks
- * there are no tenures.
+ * For that the key must stay taken, although versions that are no more the last are deleted. So the version that ended
+ * somebody's right is a seal: none of the deletions that go with the writes, all of later versions, reaches it (`base`), and
+ * a row beside the mailbox's name tells of it, one for each context. Whoever ends the right of a context once more deletes the
+ * seal before that: the context has noticed it, since it has written since. With a mailbox its versions are deleted, but seals
+ * stay, empty.
+ *
+ * A seal must outlive what its context remembers. A Web Lock tells when a context is gone, but not for certain: another script
+ * can steal a lock, and a browser may take it from a page that it keeps to show it again. So a context writes blind only for
+ * a while after its last commit, and a seal stays much longer than that, whatever the locks say. Without locks nobody gets the
+ * right.
  */
 
-import { result } from "./database.js";
+import { isCount } from "./model/state.js";
+import { result } from "./requests.js";
+import { lastVersion, versionsOf, writeHead } from "./storage/stored-state.js";
 import { keepLock, unheldAmong } from "./coordination/locks.js";
 import { randomName } from "./ids.js";
 
@@ -22,13 +30,14 @@ const QUIET = 3;
 /** Milliseconds after its last commit for which a context writes blind. */
 const TRUSTED = 30_000;
 
-/** Milliseconds that a revocation stays at least. */
+/** Milliseconds that a seal stays at least. */
 const KEPT = 3_600_000;
 
 const LOCK_PREFIX = "pymailbox/context/";
 
 /** @typedef {import("./model/state.js").MailboxState} MailboxState */
 /** @typedef {ReturnType<typeof moment>} Moment */
+/** @typedef {(name: string) => IDBObjectStore} Stores of one transaction */
 
 /** Thrown where a state turns out not to be the latest. */
 export class Stale extends Error {
@@ -94,30 +103,37 @@ export class Tenures {
 
   /**
    * Writes a state that was read in this transaction.
-   * @param {IDBObjectStore} store the one of the states @param {string} mailbox @param {MailboxState} state
+   * @param {Stores} store @param {string} mailbox @param {MailboxState} state
    */
-  write(store, mailbox, state) {
-    const { token, writer } = state;
+  async write(store, mailbox, state) {
+    const { right, writer } = state;
     const others = writer !== this.#context;
     const quiet = others ? 0 : (this.#quiet.get(mailbox) ?? 0) + 1;
     this.#quiet.set(mailbox, quiet);
     state.writer = this.#context;
-    if (others) state.token = undefined;
-    else if (this.#living && quiet >= QUIET) state.token ??= randomName();
-    store.put(state.toStored(), mailbox);
-    if (others) revoke(store, mailbox, writer, token);
+    if (others) state.right = false;
+    else if (this.#living && quiet >= QUIET) state.right = true;
+    if (others && right) await seal(store, mailbox, writer, state);
+    writeHead(() => store("journal"), state);
   }
 
-  /** Deletes a state that was read in this transaction. @param {IDBObjectStore} store @param {string} mailbox @param {MailboxState} state */
-  delete(store, mailbox, { writer, token }) {
+  /** Deletes a mailbox whose state was read in this transaction. @param {Stores} store @param {string} mailbox @param {MailboxState} state */
+  async delete(store, mailbox, { number, version, right, writer }) {
     this.#states.delete(mailbox);
-    store.delete(mailbox);
-    revoke(store, mailbox, writer, token);
+    const seals = await result(store("mailboxes").getAll(IDBKeyRange.bound([mailbox], [mailbox, []])));
+    store("mailboxes").delete(mailbox);
+    if (right && writer !== this.#context) {
+      const last = { number, from: version + 1, version: version + 1, at: Date.now() };
+      store("mailboxes").put(last, [mailbox, writer]);
+      seals.push(last);
+    }
+    store("journal").delete(versionsOf(number));
+    for (const one of seals) if (one?.number === number && isCount(one.version)) store("journal").put(null, [number, one.version]);
   }
 
   /** To be called when a state has been committed. @param {string} mailbox @param {MailboxState} state */
   committed(mailbox, state) {
-    if (state.token !== undefined && state.writer === this.#context) this.#states.set(mailbox, { state, at: moment() });
+    if (state.right && state.writer === this.#context) this.#states.set(mailbox, { state, at: moment() });
   }
 
   /** What is in memory is not to be trusted. */
@@ -125,29 +141,42 @@ export class Tenures {
     this.#states.clear();
     this.#quiet.clear();
   }
-
 }
 
-/** The keys of revocations, in the store of the states. */
-const revocations = () => IDBKeyRange.lowerBound([]);
+/** The keys of the rows that tell of seals, in the store `mailboxes`. */
+const seals = () => IDBKeyRange.lowerBound([]);
 
-/** The contexts whose tenures were revoked. @param {IDBObjectStore} store @returns {Promise<string[]>} */
-export async function revokedContexts(store) {
-  const keys = /** @type {string[][]} */ (await result(store.getAllKeys(revocations())));
+/** The contexts whose rights were ended. @param {IDBObjectStore} mailboxes @returns {Promise<string[]>} */
+export async function sealedContexts(mailboxes) {
+  const keys = /** @type {string[][]} */ (await result(mailboxes.getAllKeys(seals())));
   return keys.map(([, context]) => context);
 }
 
-/** Deletes the old revocations of contexts that are gone. @param {IDBObjectStore} store @param {Set<string>} gone */
-export async function pruneRevocations(store, gone) {
-  const [keys, values] = await Promise.all([result(store.getAllKeys(revocations())), result(store.getAll(revocations()))]);
+/** Deletes the old seals of contexts that are gone. @param {Stores} store @param {Set<string>} gone */
+export async function pruneSeals(store, gone) {
+  const mailboxes = store("mailboxes");
+  const [keys, values] = await Promise.all([result(mailboxes.getAllKeys(seals())), result(mailboxes.getAll(seals()))]);
   for (const [i, key] of keys.entries()) {
     const [, context] = /** @type {string[]} */ (key);
-    if (gone.has(context) && isOld(values[i])) store.delete(key);
+    if (gone.has(context) && isOld(values[i]) && (await deleteSeal(store, values[i]))) mailboxes.delete(key);
   }
 }
 
-/** Whether a revocation, or what something else wrote in its place, has stayed long enough. @param {any} revocation */
-const isOld = (revocation) => !(Math.abs(Date.now() - revocation?.at) < KEPT);
+/**
+ * Deletes a seal and the version before it, unless it is the state itself yet.
+ * @param {Stores} store @param {any} told what its row says @returns {Promise<boolean>} false if it stays
+ */
+async function deleteSeal(store, told) {
+  const { number, from, version } = told ?? {};
+  if (!isCount(number) || !isCount(version) || !isCount(from) || from > version) return true;
+  const last = await lastVersion(store("journal"), number);
+  if (last?.version === version && last.stored !== null) return false;
+  store("journal").delete(versionsOf(number, from, version));
+  return true;
+}
+
+/** Whether a seal, or what something else wrote in place of its row, has stayed long enough. @param {any} told */
+const isOld = (told) => !(Math.abs(Date.now() - told?.at) < KEPT);
 
 /** Now, by the clock that everybody shares and by the one that nobody can set. */
 const moment = () => ({ wall: Date.now(), steady: performance.now() });
@@ -158,9 +187,18 @@ function isTrusted(at) {
   return Math.abs(now.wall - at.wall) <= TRUSTED && now.steady - at.steady <= TRUSTED;
 }
 
-/** Ends a tenure, once the token is in the state no more. @param {IDBObjectStore} store @param {string} mailbox @param {string} context @param {string | undefined} token */
-function revoke(store, mailbox, context, token) {
-  if (token !== undefined) store.put({ token, at: Date.now() }, [mailbox, context]);
+/**
+ * Makes the next version of a state, which ends its writer's right, a seal.
+ * @param {Stores} store @param {string} mailbox @param {string} writer @param {MailboxState} state
+ */
+async function seal(store, mailbox, writer, state) {
+  const key = [mailbox, writer];
+  const { number, version, base } = state;
+  await deleteSeal(store, await result(store("mailboxes").get(key)));
+  // the last version goes with the seal, for a browser that commits the rest of a transaction without the next
+  store("mailboxes").put({ number, from: version, version: version + 1, at: Date.now() }, key);
+  if (base < version) store("journal").delete(versionsOf(number, base, version - 1));
+  state.base = version + 2;
 }
 
 /** Those of some contexts that are gone, where locks can tell. @param {string[]} contexts */

@@ -87,12 +87,14 @@ export interface HolderTerms {
   locked: boolean;
 }
 
-/** A record of the store `mailboxes`; its key is the mailbox's name. */
+/** A record of the store `journal`; its key is the mailbox's number and a version. The last version is the state. */
 export interface StoredHead {
   /** The mailbox's own in its database, first part of all its keys elsewhere; never used again. */
   number: number;
-  /** There while its writer may write it without reading it; see `tenures.js`. */
-  token: string | undefined;
+  /** Versions from here on, up to the one before this, are in the store for nobody. */
+  base: number;
+  /** Whether its writer may write the next without reading this; see `tenures.js`. */
+  right: boolean;
   /** The context that wrote it last. */
   writer: string;
   /** Random: tells, after a connection was lost, whether a transaction was committed. */

@@ -13,7 +13,6 @@ const TERMS = { maxDeliveries: 0, lease: 60_000, locked: true };
 /** @param {IDBDatabase} database @param {import("../types.js").Durability} durability @returns {import("../types.js").Queue} */
 function records(database, durability) {
   const state = MailboxState.create(0);
-  state.token = crypto.randomUUID();
   /** @type {{payload: Uint8Array, sequence: number}[]} */
   const remembered = [];
   /** @param {import("../types.js").Durability} durability @param {(segments: IDBObjectStore) => void} [change] */
@@ -57,7 +56,7 @@ export default {
   async open(durability) {
     const database = await openDatabase(NAME, (created) => {
       created.createObjectStore("segments");
-      created.createObjectStore("mailboxes").createIndex("token", "token", { unique: true });
+      created.createObjectStore("mailboxes");
     });
     return records(database, durability);
   },

@@ -84,8 +84,12 @@ class Lane {
 }
 
 export class MailboxState {
-  /** Known to its writer only, who may write it without reading it; see `tenures.js`. @type {string | undefined} */
-  token;
+  /** Counts its writes: part of the key that it was written under last, 0 before the first. */
+  version = 0;
+  /** From this version on the ones before the last are in the store for nobody. */
+  base = 1;
+  /** Whether its writer may write it without reading it; see `tenures.js`. */
+  right = false;
   /** The context that wrote it last. */
   writer = "";
   /** Of the transaction that wrote it last. */
@@ -133,8 +137,8 @@ export class MailboxState {
 
   /** As it was last packed. @returns {StoredHead} */
   toStored() {
-    const { number, token, writer, commitId } = this;
-    return { number, token, writer, commitId, head: this.#head };
+    const { number, base, right, writer, commitId } = this;
+    return { number, base, right, writer, commitId, head: this.#head };
   }
 
   /** Packs what has changed. @returns {RowChange[]} what is to be done in the store `pages`, in this order */
@@ -165,15 +169,18 @@ export class MailboxState {
 
   /**
    * A stored head as a state; undefined if it is none. Some of its blocks may have to be read yet, see `absent`.
-   * @param {any} stored @returns {MailboxState | undefined}
+   * @param {any} stored @param {number} [version] that it is of @returns {MailboxState | undefined}
    */
-  static from(stored) {
-    const { number, token, writer, commitId, head } = stored ?? {};
+  static from(stored, version = 0) {
+    const { number, base, right, writer, commitId, head } = stored ?? {};
     if (!isCount(number) || !(head instanceof Uint8Array)) return undefined;
     try {
       const state = MailboxState.#unpackHead(number, head);
       state.#head = head;
-      state.token = typeof token === "string" ? token : undefined;
+      state.version = version;
+      // what is not known to be nobody's stays
+      state.base = isCount(base) && base <= version + 1 ? base : version + 1;
+      state.right = right === true;
       state.writer = typeof writer === "string" ? writer : "";
       state.commitId = typeof commitId === "number" ? commitId : 0;
       return state.absent.length > 0 || state.#complete() ? state : undefined;

@@ -1,12 +1,49 @@
-/** A mailbox's state as the stores `mailboxes` and `pages` have it. */
+/** A mailbox's state as the stores `mailboxes`, `journal` and `pages` have it. */
 
-import { MailboxState } from "../model/state.js";
+import { MailboxState, isCount } from "../model/state.js";
 import { result } from "../requests.js";
 
-/** The state that a record of `mailboxes` tells, with the rows that belong to it; undefined if it cannot be read. @param {unknown} record @param {IDBObjectStore} pages @returns {Promise<MailboxState | undefined>} */
-export async function stateOf(record, pages) {
-  const state = MailboxState.from(record);
-  if (state === undefined) return undefined;
+/** The last version of a state, whatever something else may have made of it. @typedef {{version: number, stored: unknown}} Version */
+
+/** The number that a mailbox had when its row was last read, so that its state can be asked for together with the row. @type {Map<string, number>} */
+const numbers = new Map();
+
+/** The last version of a mailbox's state; undefined if there is none. @param {IDBObjectStore} journal @param {number} number @returns {Promise<Version | undefined>} */
+export async function lastVersion(journal, number) {
+  const cursor = await result(journal.openCursor(versionsOf(number), "prev"));
+  if (cursor === null) return undefined;
+  const [, version] = /** @type {unknown[]} */ (cursor.key);
+  return { version: isCount(version) ? version : NaN, stored: cursor.value };
+}
+
+/** The keys of a mailbox's versions. @param {number} number @param {number} [first] @param {number} [last] */
+export const versionsOf = (number, first = 0, last = Number.MAX_SAFE_INTEGER) => IDBKeyRange.bound([number, first], [number, last]);
+
+/**
+ * The state of a mailbox.
+ * @param {string} mailbox @param {(name: string) => IDBObjectStore} store
+ * @returns {Promise<MailboxState | "unreadable" | undefined>} undefined if there is no such mailbox
+ */
+export async function readState(mailbox, store) {
+  const guess = numbers.get(mailbox);
+  const [row, guessed] = await Promise.all([
+    result(store("mailboxes").get(mailbox)),
+    guess === undefined ? undefined : lastVersion(store("journal"), guess),
+  ]);
+  if (row === undefined) return undefined;
+  if (!isCount(row?.number)) return "unreadable";
+  numbers.set(mailbox, row.number);
+  const last = row.number === guess ? guessed : await lastVersion(store("journal"), row.number);
+  return (await stateOf(row.number, last, store("pages"))) ?? "unreadable";
+}
+
+/**
+ * The state that a version tells, with the rows that belong to it; undefined if it cannot be read.
+ * @param {number} number @param {Version | undefined} last @param {IDBObjectStore} pages @returns {Promise<MailboxState | undefined>}
+ */
+export async function stateOf(number, last, pages) {
+  const state = last && isCount(last.version) ? MailboxState.from(last.stored, last.version) : undefined;
+  if (state?.number !== number) return undefined;
   const { absent } = state;
   if (absent.length === 0) return state;
   const rows = await Promise.all(absent.map((block) => rowOf(pages, state, block)));
@@ -27,4 +64,27 @@ export function writeRows(store, state) {
     else pages.delete(IDBKeyRange.bound([state.number, kind, first], [state.number, kind, to]));
   }
   return changes;
+}
+
+/** How many versions there are at most before those that are nobody's are deleted. */
+const VERSIONS = 16;
+
+/** Bytes of a head above which they are deleted with each write. */
+const LARGE_HEAD = 6 * 1024;
+
+/**
+ * Writes the next version of a state; fails if somebody else has. The one before it stays, for a browser that commits the
+ * rest of a transaction without it.
+ * @param {() => IDBObjectStore} store gives `journal` @param {MailboxState} state
+ */
+export function writeHead(store, state) {
+  const { number, base } = state;
+  const version = state.version + 1;
+  const stored = state.toStored();
+  const last = version - 2;
+  const sweeps = last - base >= VERSIONS || (last >= base && stored.head.length > LARGE_HEAD);
+  if (sweeps) stored.base = state.base = last + 1;
+  store().add(stored, [number, version]);
+  if (sweeps) store().delete(versionsOf(number, base, last));
+  state.version = version;
 }

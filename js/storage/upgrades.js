@@ -9,7 +9,7 @@ import { writeRows } from "./stored-state.js";
 /** @typedef {import("../model/state.js").RestoredRun} RestoredRun */
 
 /** The first is from layout 1. @type {((database: IDBDatabase, transaction: IDBTransaction) => Promise<void>)[]} */
-const STEPS = [toPages];
+const STEPS = [toPages, toJournal];
 
 /**
  * Brings the records of an older layout to this one, while the database is upgraded. Stores that it needs are made before.
@@ -42,9 +42,32 @@ async function toPages(database, transaction) {
     }
     state.commitId = Math.random();
     writeRows(() => pages, state);
-    mailboxes.put(state.toStored(), name);
+    const { number, writer, commitId, head } = state.toStored();
+    mailboxes.put({ number, writer, commitId, head }, name);
   }
   if (dueTimes !== undefined) database.deleteObjectStore("delayed");
+}
+
+/**
+ * Layout 3: heads are versions in a store of their own. Before, a head was in the row of its mailbox's name, and rows that
+ * revoked the leave to write it without reading it were beside it, with an index of their tokens.
+ * @param {IDBDatabase} _ @param {IDBTransaction} transaction
+ */
+async function toJournal(_, transaction) {
+  const mailboxes = transaction.objectStore("mailboxes");
+  const journal = transaction.objectStore("journal");
+  const names = await result(mailboxes.getAllKeys(IDBKeyRange.upperBound([], true)));
+  for (const name of names) {
+    const stored = await result(mailboxes.get(name));
+    // what cannot be read stays, and says so when its mailbox is used
+    if (!isCount(stored?.number) || !("head" in stored)) continue;
+    const { number, writer, commitId, head } = stored;
+    journal.put({ number, base: 1, right: false, writer, commitId, head }, [number, 1]);
+    mailboxes.put({ number }, name);
+  }
+  // an upgrade closes all connections, so nobody has that leave any more
+  mailboxes.delete(IDBKeyRange.lowerBound([]));
+  if (mailboxes.indexNames.contains("token")) mailboxes.deleteIndex("token");
 }
 
 /** @typedef {{next: number, widest: number, queued: number[], delayed: number[]}} LaneOfRuns */

@@ -87,7 +87,7 @@ test("a claim that shares a commit with a request that fails hands nothing out, 
 test("what cannot be read and is too large to be kept whole keeps nobody from the rest", async ({ page }) => {
   const seen = await page.evaluate(async (size) => {
     const mailbox = await pymailbox.openMailbox("large damage");
-    for (const byte of [1, 2]) await mailbox.enqueue(new Uint8Array(), new Uint8Array([byte]));
+    for (const byte of [1, 2]) await mailbox.enqueue(new Uint8Array(), new Uint8Array(3000).fill(byte));
     await mailbox.close();
     const database = await new Promise((resolve) => {
       const request = indexedDB.open("pymailbox");

@@ -47,7 +47,9 @@ def _dying_transactions(times: int, *, after_commit: bool) -> AbstractAsyncConte
 
 async def _committing_context() -> Context:
     """One that asks for its commits in Firefox, too, so that something can happen to them."""
-    return await new_context({"database.js": {"if (ABORTS_AFTER_COMMIT || isOne) transaction.commit": "transaction.commit"}})
+    return await new_context(
+        {"database.js": {"if (ABORTS_AFTER_COMMIT || isOne) transaction.commit": "transaction.commit"}}
+    )
 
 
 async def check_connection_that_is_closing_is_opened_again() -> None:
@@ -156,10 +158,13 @@ async def check_commit_of_which_nothing_tells_is_an_error_and_never_repeated() -
                 const lost = this.onabort;
                 const { db } = this;
                 this.oncomplete = () => {
-                  const between = db.transaction("mailboxes", "readwrite");
-                  const store = between.objectStore("mailboxes");
-                  store.get("nobody knows").onsuccess = ({ target: { result } }) => {
-                    store.put({ ...result, commitId: 2 }, "nobody knows");
+                  const between = db.transaction("journal", "readwrite");
+                  const store = between.objectStore("journal");
+                  // the newest mailbox is the one
+                  store.openCursor(null, "prev").onsuccess = ({ target: { result: { key, value } } }) => {
+                    const [number, version] = key;
+                    store.delete(key);
+                    store.add({ ...value, commitId: 2 }, [number, version + 1]);
                   };
                   between.oncomplete = lost;
                 };

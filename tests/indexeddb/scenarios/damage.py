@@ -358,8 +358,8 @@ async def check_damaged_state() -> None:
         mailbox = await _five(here, name)
         await foreign(
             f"""
-            const state = await done(store("mailboxes").get(name));
-            await done(store("mailboxes").put({value}, name));
+            const {{ key, value: state }} = await head(name);
+            await done(store("journal").put({value}, key));
             """,
             name=name,
         )

@@ -41,6 +41,18 @@ _FOREIGN = """
     const db = await done(indexedDB.open("pymailbox"));
     const store = (name) => db.transaction(name, "readwrite").objectStore(name);
     const number = async (mailbox) => (await done(store("mailboxes").get(mailbox))).number;
+    const head = async (mailbox) => {
+      const id = await number(mailbox);
+      const versions = IDBKeyRange.bound([id, 0], [id, Number.MAX_SAFE_INTEGER]);
+      const { key, value } = await done(store("journal").openCursor(versions, "prev"));
+      return { key, value };
+    };
+    const readState = async (mailbox) => MailboxState.from((await head(mailbox)).value);
+    const writeState = async (mailbox, state) => {
+      state.pack();
+      const { key: [id, version] } = await head(mailbox);
+      await done(store("journal").add(state.toStored(), [id, version + 1]));
+    };
     const rows = async (name) => {
       const [keys, values] = await Promise.all([done(store(name).getAllKeys()), done(store(name).getAll())]);
       return keys.map((key, i) => ({ key, value: values[i] }));
@@ -122,7 +134,9 @@ async def load_model() -> None:
 
 async def foreign(source: str, **given: Any) -> Any:
     """Runs the body of a JavaScript function as another script of the page would: ``db``, ``store(name)``,
-    ``done(request)``, ``rows(store)``, ``number(mailbox)`` and the ``given`` arguments are there.
+    ``done(request)``, ``rows(store)``, ``number(mailbox)``, ``head(mailbox)``, the key and the value of its last
+    version, and the ``given`` arguments are there; after ``load_model`` also ``readState(mailbox)`` and
+    ``writeState(mailbox, state)``.
     """
     from pyodide.code import run_js
     from pyodide.ffi import to_js

@@ -86,7 +86,7 @@ async def check_store_that_is_lost_again_and_again() -> None:
     here = await new_context()
     async with await here.open("again") as mailbox:
         await mailbox.enqueue(b"s", b"kept", message_id=_NAMED)
-    for lacking in (["errors"], ["meta"], ["meta", "ids"], ["index", "meta"], ["errors"]):
+    for lacking in (["errors"], ["meta"], ["meta", "ids"], ["errors"]):
         await _delete_stores(*lacking)
         for context in (here, await new_context()):
             async with await context.open("again") as mailbox:
@@ -95,28 +95,10 @@ async def check_store_that_is_lost_again_and_again() -> None:
     await _replace_database()
 
 
-async def check_index_that_is_gone() -> None:
-    """Who writes without reading first relies on it."""
-    await _replace_database()
-    here = await new_context()
-    async with await here.open("index") as mailbox:
-        for i in range(6):
-            await mailbox.enqueue(b"s", b"%d" % i)
-    await _delete_stores("index")
-    there = await new_context()
-    async with await here.open("index") as mailbox, await there.open("index") as other:
-        for i in range(6, 18):
-            await (mailbox if i % 4 else other).enqueue(b"s", b"%d" % i)
-        assert payloads(await other.peek(100)) == [b"%d" % i for i in range(18)]
-        assert payloads(await mailbox.peek(100)) == [b"%d" % i for i in range(18)]
-    assert await foreign("return [...store('mailboxes').indexNames]") == ["token"]
-    await _replace_database()
-
-
 async def check_store_that_cannot_be_had_from_elsewhere() -> None:
     """Its name is told, and what to do; nothing that is left is touched."""
     for lacking, lose in itertools.product(
-        (["mailboxes"], ["segments"], ["dead"], ["meta", "dead"]), (_delete_stores, _remake_without)
+        (["mailboxes"], ["journal"], ["segments"], ["dead"], ["meta", "dead"]), (_delete_stores, _remake_without)
     ):
         await _replace_database()
         here = await new_context()
@@ -224,17 +206,14 @@ async def _replace_database(make: str = "undefined") -> None:
 
 
 async def _delete_stores(*names: str) -> None:
-    """As another script does it; "index" stands for the one that `mailboxes` has."""
+    """As another script does it."""
     await foreign(
         """
         const version = db.version + 1;
         db.close();
         const request = indexedDB.open("pymailbox", version);
         request.onupgradeneeded = () => {
-          for (const name of lacking) {
-            if (name === "index") request.transaction.objectStore("mailboxes").deleteIndex("token");
-            else request.result.deleteObjectStore(name);
-          }
+          for (const name of lacking) request.result.deleteObjectStore(name);
         };
         (await done(request)).close();
         """,
@@ -254,7 +233,6 @@ async def _remake_without(*names: str) -> None:
         request.onupgradeneeded = () => {
           for (const [name, stored] of all) {
             const store = request.result.createObjectStore(name);
-            if (name === "mailboxes") store.createIndex("token", "token", { unique: true });
             for (const { key, value } of stored) if (key !== "layout") store.put(value, key);
           }
         };

@@ -81,12 +81,17 @@ async def check_beat_that_comes_while_others_make_up_their_mind_counts() -> None
               IDBDatabase.prototype.transaction = function (stores, mode, ...rest) {
                 if (armed && mode === "readwrite") {
                   armed = false;
-                  const store = original.call(this, ["mailboxes"], "readwrite").objectStore("mailboxes");
-                  store.get("just in time").onsuccess = ({ target: { result } }) => {
-                    const state = MailboxState.from(result);
-                    for (const holder of state.claims.keys()) state.beat(holder);
-                    state.pack();
-                    store.put(state.toStored(), "just in time");
+                  const between = original.call(this, ["mailboxes", "journal"], "readwrite");
+                  const journal = between.objectStore("journal");
+                  between.objectStore("mailboxes").get("just in time").onsuccess = ({ target }) => {
+                    const { number } = target.result;
+                    const versions = IDBKeyRange.bound([number, 0], [number, Number.MAX_SAFE_INTEGER]);
+                    journal.openCursor(versions, "prev").onsuccess = ({ target: { result: { key, value } } }) => {
+                      const state = MailboxState.from(value);
+                      for (const holder of state.claims.keys()) state.beat(holder);
+                      state.pack();
+                      journal.add(state.toStored(), [number, key[1] + 1]);
+                    };
                   };
                 }
                 return original.call(this, stores, mode, ...rest);
@@ -107,9 +112,9 @@ async def check_heartbeat_stops_when_nothing_is_held() -> None:
         await asyncio.sleep(0.2)
         assert await _beats("resting") > 0
         assert await mailbox.ack(held.id)
-        before = await foreign("return (await done(store('mailboxes').get('resting'))).commitId")
+        before = await foreign("return (await head('resting')).value.commitId")
         await asyncio.sleep(0.2)
-        assert await foreign("return (await done(store('mailboxes').get('resting'))).commitId") == before
+        assert await foreign("return (await head('resting')).value.commitId") == before
         await mailbox.enqueue(b"s", b"b")
         assert payloads(await mailbox.dequeue()) == [b"b"]
 
@@ -193,13 +198,12 @@ async def check_locks_that_are_not_listed() -> None:
             # a holder of whom only the state tells
             await foreign(
                 """
-                const state = MailboxState.from(await done(store("mailboxes").get("not listed")));
+                const state = await readState("not listed");
                 const [[holder, { maxDeliveries, lease, locked }]] = state.claims;
                 run(state.releaseAll(holder));
                 run(state.claim("gone", { maxDeliveries, lease, locked }, 2, Date.now()));
-                state.token = undefined;
-                state.pack();
-                await done(store("mailboxes").put(state.toStored(), "not listed"));
+                state.right = false;
+                await writeState("not listed", state);
                 """
             )
             assert payloads(await other.dequeue(wait=20)) == [b"0"]
@@ -212,7 +216,7 @@ async def _beats(name: str) -> int:
     """Of the one who holds something."""
     beat: int = await foreign(
         """
-        const [claims] = MailboxState.from(await done(store("mailboxes").get(name))).claims.values();
+        const [claims] = (await readState(name)).claims.values();
         return claims.beat;
         """,
         name=name,

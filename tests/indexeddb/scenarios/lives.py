@@ -42,9 +42,7 @@ async def _holder_locks(kind: str = "held") -> list[str]:
 
 async def _holder_of(name: str) -> str:
     await load_model()
-    holder: str = await foreign(
-        "return [...MailboxState.from(await done(store('mailboxes').get(name))).claims.keys()].join();", name=name
-    )
+    holder: str = await foreign("return [...(await readState(name)).claims.keys()].join();", name=name)
     return holder
 
 
@@ -84,16 +82,11 @@ async def check_what_others_took_while_a_lock_was_away_is_not_yielded() -> None:
         # as somebody does who believes that it is dead
         await foreign(
             """
-            const state = MailboxState.from(await done(store("mailboxes").get("taken")));
+            const state = await readState("taken");
             const [[holder, terms]] = state.claims;
             state.bequeath(holder, "somebody else", terms);
-            const { token, writer } = state;
-            [state.token, state.writer] = [undefined, "somebody else's context"];
-            state.pack();
-            const mailboxes = store("mailboxes");
-            mailboxes.put(state.toStored(), "taken");
-            // which ends the leave to write without reading
-            if (token !== undefined) await done(mailboxes.put({ token, at: Date.now() }, ["taken", writer]));
+            [state.right, state.writer] = [false, "somebody else's context"];
+            await writeState("taken", state);
             """
         )
         await foreign(_STEAL)
@@ -317,7 +310,7 @@ async def check_cancelled_call_that_waits_for_its_turn_claims_nothing() -> None:
     here = await new_context()
     async with await here.open("cancelled in line") as mailbox:
         await mailbox.enqueue(b"s", b"a")
-        marks = "return (await done(store('mailboxes').get('cancelled in line'))).commitId"
+        marks = "return (await head('cancelled in line')).value.commitId"
         before = await foreign(marks)
         async with busy_storage():
             calls = [asyncio.ensure_future(mailbox.dequeue()) for _ in range(3)]

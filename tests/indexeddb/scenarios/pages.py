@@ -86,13 +86,14 @@ async def check_commit_writes_little_however_many_holes_there_are() -> None:
         for priority, most in ((MessagePriority.NORMAL, 2), (MessagePriority.HIGH, 1)):
             async with script_in_force(
                 """() => {
-                  const { put } = IDBObjectStore.prototype;
+                  const { add, put } = IDBObjectStore.prototype;
                   globalThis.puts = [];
-                  IDBObjectStore.prototype.put = function (value, key) {
-                    if (this.name === "mailboxes" || this.name === "pages") puts.push((value.head ?? value).length);
-                    return put.call(this, value, key);
+                  const watched = (original) => function (value, key) {
+                    if (this.name === "journal" || this.name === "pages") puts.push((value.head ?? value).length);
+                    return original.call(this, value, key);
                   };
-                  return () => { IDBObjectStore.prototype.put = put; };
+                  Object.assign(IDBObjectStore.prototype, { add: watched(add), put: watched(put) });
+                  return () => { Object.assign(IDBObjectStore.prototype, { add, put }); };
                 }"""
             ):
                 await mailbox.enqueue(b"s", b"p", priority)
@@ -220,7 +221,7 @@ async def check_all_pages_deleted() -> None:
 async def check_request_for_a_page_that_fails_is_undone() -> None:
     """Whatever the browser says of the transaction: the call rejects, and every page is as it was."""
     here = await new_context()
-    for store in ("pages", "mailboxes"):
+    for store in ("pages", "journal"):
         for verb in ("enqueue", "dequeue", "ack", "nack"):
             for others in (0, 6):
                 name = f"page refused, {store}, {verb}, {others}"
@@ -262,8 +263,7 @@ async def _with_small_pages(context: Context, name: str) -> None:
     await foreign(
         """
         const state = MailboxState.create(await number(name), { pageNumbers: small, pagesInHead: 0 });
-        state.pack();
-        await done(store("mailboxes").put(state.toStored(), name));
+        await writeState(name, state);
         """,
         name=name,
         small=_SMALL,

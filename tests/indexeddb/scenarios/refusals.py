@@ -37,10 +37,10 @@ def _failing_put(store: str, passing: int = 0, *, told_late: bool = True) -> Abs
     return script_in_force(
         f"""() => {{
           const prototype = IDBObjectStore.prototype;
-          const {{ put }} = prototype;
+          const {{ add, put }} = prototype;
           let passing = {passing};
-          prototype.put = function (value, key) {{
-            if (this.name !== {store!r} || passing-- !== 0) return put.call(this, value, key);
+          const failing = (original) => function (value, key) {{
+            if (this.name !== {store!r} || passing-- !== 0) return original.call(this, value, key);
             const {{ transaction }} = this;
             const error = new DOMException("refused by the test", "UnknownError");
             const request = Object.assign(new EventTarget(), {{ error, readyState: "done" }});
@@ -56,7 +56,8 @@ def _failing_put(store: str, passing: int = 0, *, told_late: bool = True) -> Abs
             }}
             return request;
           }};
-          return () => {{ prototype.put = put; }};
+          Object.assign(prototype, {{ add: failing(add), put: failing(put) }});
+          return () => {{ Object.assign(prototype, {{ add, put }}); }};
         }}"""
     )
 
@@ -100,14 +101,14 @@ async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
     }
     for road, store, passing in (
         ("enqueue", "segments", 0),
-        ("enqueue", "mailboxes", 0),
+        ("enqueue", "journal", 0),
         ("named", "segments", 0),
         ("named", "ids", 0),
-        ("named", "mailboxes", 0),
+        ("named", "journal", 0),
         ("batch", "segments", 0),
         ("batch", "segments", 2),
         ("batch", "ids", 3),
-        ("delayed", "mailboxes", 0),
+        ("delayed", "journal", 0),
         ("import", "segments", 0),
         ("import", "errors", 1),
     ):

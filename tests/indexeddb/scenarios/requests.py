@@ -1,4 +1,4 @@
-"""How much a verb asks of the database: one request more in a transaction costs Firefox its `commit()` without a word."""
+"""How much a verb asks of the database: one request more in a transaction silently costs Firefox its `commit()`."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,9 @@ COUNTING = """() => {
       undo.push(() => { prototype[name] = original; });
     }
   };
-  const requests = ["put", "add", "delete", "clear", "get", "getKey", "getAll", "getAllKeys", "count", "openCursor", "openKeyCursor"];
+  const requests = [
+    "put", "add", "delete", "clear", "get", "getKey", "getAll", "getAllKeys", "count", "openCursor", "openKeyCursor",
+  ];
   watch(IDBObjectStore.prototype, requests, (store, name) => name === "add" || name === "put" ? "write" : name);
   watch(IDBDatabase.prototype, ["transaction"], () => "begin");
   watch(IDBTransaction.prototype, ["commit"], () => "commit");
@@ -26,19 +28,24 @@ COUNTING = """() => {
 
 
 async def check_a_verb_of_one_message_is_one_request() -> None:
-    """Begun, filled and ended, in every browser, where the context has the mailbox to itself; and begun inside the call."""
+    """Begun, filled and ended, in every browser, where the context has the mailbox to itself; now and then one more
+    request deletes what the ones before have left."""
     mailbox = await _to_itself("one request")
     async with mailbox, script_in_force(COUNTING):
+        asked = []
         for priority in (MessagePriority.NORMAL, MessagePriority.HIGH):
-            for _ in range(3):
-                assert await _asked(mailbox.enqueue(b"s", bytes(1024), priority)) == "begin write commit"
-                assert await _asked(mailbox.dequeue(1)) == "begin write commit"
+            for _ in range(5):
+                asked.append(await _asked(mailbox.enqueue(b"s", bytes(1024), priority)))
+                asked.append(await _asked(mailbox.dequeue(1)))
                 (record,) = await mailbox.peek()
-                assert await _asked(mailbox.ack(record.id)) == "begin write commit"
+                asked.append(await _asked(mailbox.ack(record.id)))
         await mailbox.enqueue(b"s", b"1")
         await mailbox.enqueue(b"s", b"2")
         (record,) = await mailbox.dequeue(1)
-        assert await _asked(mailbox.dequeue(1, ack=[record.id])) == "begin write commit"
+        asked.append(await _asked(mailbox.dequeue(1, ack=[record.id])))
+        others = [what for what in asked if what != "begin write commit"]
+        assert len(others) <= 1 + len(asked) // 16, asked
+        assert {what.removesuffix(" commit") for what in others} <= {"begin write delete"}, asked
 
 
 async def check_small_messages_that_wait_are_written_together() -> None:

@@ -156,17 +156,17 @@ async def check_wake_ups_pile_up_no_timers() -> None:
             assert (await _left())["timers"] == 0, await _left()
 
 
-async def check_revocations_of_contexts_that_are_gone_go() -> None:
-    """Each context that ever had a mailbox to itself and lost it leaves a row; an opening an hour later deletes it."""
+async def check_seals_of_contexts_that_are_gone_go() -> None:
+    """Each context that ever had a mailbox to itself and lost it leaves a seal; an opening an hour later deletes it."""
     first = await _with_a_tenure("revoked")
     async with first:
         other = await new_context()
         async with await other.open("revoked") as mailbox:
             await mailbox.enqueue(b"s", b"p")
-            assert await _revocations() >= 1
+            assert await _seals() >= 1
             # still alive: it must stay, or the first would write over what the other did
             async with await other.open("revoked"):
-                assert await _revocations() >= 1
+                assert await _seals() >= 1
             await first.enqueue(b"s", b"q")
             assert (await mailbox.status()).queued_messages == 2
     await foreign(
@@ -174,16 +174,17 @@ async def check_revocations_of_contexts_that_are_gone_go() -> None:
         const transaction = db.transaction("mailboxes", "readwrite");
         const mailboxes = transaction.objectStore("mailboxes");
         const now = Date.now();
-        for (let i = 0; i < 50; i++) mailboxes.put({ token: `new${i}`, at: now }, ["revoked", `just gone ${i}`]);
+        const seal = (version, at) => ({ number: 1e9, from: version, version, at });
+        for (let i = 0; i < 50; i++) mailboxes.put(seal(i, now), ["revoked", `just gone ${i}`]);
         for (const [i, at] of [now - 4e6, now + 4e6, undefined, "?"].entries()) {
-          for (let j = 0; j < 20; j++) mailboxes.put({ token: `t${i}/${j}`, at }, ["revoked", `gone ${i}/${j}`]);
+          for (let j = 0; j < 20; j++) mailboxes.put(seal(100 + j, at), ["revoked", `gone ${i}/${j}`]);
         }
         await new Promise((resolve) => { transaction.oncomplete = resolve; });
         """
     )
-    to_be_kept = await _revocations() - 80
+    to_be_kept = await _seals() - 80
     async with await (await new_context()).open("revoked"):
-        assert await _revocations() == to_be_kept
+        assert await _seals() == to_be_kept
 
 
 async def check_a_stolen_lock_does_not_let_an_outdated_state_be_written() -> None:
@@ -310,13 +311,13 @@ async def _with_a_tenure(name: str, context: Context | None = None) -> Any:
 
     async def has_a_tenure() -> bool:
         await mailbox.ack(await mailbox.enqueue(b"s", b"p"))
-        return bool(await foreign("return (await done(store('mailboxes').get(name))).token !== undefined", name=name))
+        return bool(await foreign("return (await head(name)).value.right", name=name))
 
     await eventually(has_a_tenure, "a tenure")
     return mailbox
 
 
-async def _revocations() -> int:
+async def _seals() -> int:
     count: int = await foreign("return done(store('mailboxes').count(IDBKeyRange.lowerBound([])))")
     return count
 

@@ -7,7 +7,7 @@ from typing import Any
 from pymailbox import StorageUnavailableError
 from tests.indexeddb.scenarios.hands import drain, foreign, new_context, payloads, raised, script
 
-VERSION = 2
+VERSION = 3
 """As in js/database.js."""
 
 NEWER = {"database.js": {f"DATABASE_VERSION = {VERSION};": f"DATABASE_VERSION = {VERSION + 1};"}}
