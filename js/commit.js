@@ -57,6 +57,10 @@ export class Commit extends Reading {
   #written = [];
   /** Segments of messages that are new. @type {[number, number, Segment][]} */
   #appended = [];
+  /** States that were read in a transaction before. @type {ReadonlyMap<string, MailboxState>} */
+  #given = new Map();
+  /** The last versions there are just after those that this wrote. @type {Map<MailboxState, IDBRequest<IDBCursor | null>>} */
+  #lastVersions = new Map();
   /** How often a store was asked for: no fewer than the requests were. */
   #asked = 0;
   /** Of this transaction, in the states that it writes. */
@@ -94,7 +98,14 @@ export class Commit extends Reading {
   /** @override @param {string} name */
   store(name) {
     this.#asked += 1;
+    // of a state that was read in a transaction before, which may be old, nothing but the head may be written
+    if ([...this.#states].some(([mailbox, state]) => this.#given.get(mailbox) === state)) throw new NotHeadOnly();
     return super.store(name);
+  }
+
+  /** To be called before anything else: with states that were read in a transaction before. @param {ReadonlyMap<string, MailboxState>} states */
+  give(states) {
+    this.#given = states;
   }
 
   /** The state of a mailbox, if it need not be read. @param {string} mailbox */
@@ -102,11 +113,12 @@ export class Commit extends Reading {
     const known = this.#states.get(mailbox);
     if (known !== undefined) return known;
     const own = this.#readFirst ? undefined : this.#tenures.get(mailbox);
-    if (own === undefined) return undefined;
-    this.#blind.add(mailbox);
-    this.#states.set(mailbox, own);
-    this.#commitIdsBefore.set(mailbox, own.commitId);
-    return own;
+    if (own !== undefined) this.#blind.add(mailbox);
+    const state = own ?? this.#given.get(mailbox);
+    if (state === undefined) return undefined;
+    this.#states.set(mailbox, state);
+    this.#commitIdsBefore.set(mailbox, state.commitId);
+    return state;
   }
 
   /** The state of a mailbox; one that is not there has an empty one, and is made if that is changed. @param {string} mailbox */
@@ -473,9 +485,16 @@ export class Commit extends Reading {
     commit(this.transaction);
   }
 
-  /** As `finish`, where every mailbox was changed, and its state at hand. */
+  /**
+   * As `finish`, where every mailbox was changed, and its state at hand.
+   *
+   * Of what was read in a transaction before, only the head is written: the key of its version could be free again although
+   * others have written many since. Then this version is not the last, so it means nothing, and nothing else was done.
+   */
   finishAtHand() {
     this.#unloadIfFull();
+    const [, read] = [...this.#states].find(([mailbox]) => !this.#blind.has(mailbox)) ?? [];
+    if (read !== undefined) return this.#finishHead();
     for (const [mailbox, state] of this.#states) {
       if (!this.#changed.has(mailbox)) throw new Error("nothing would fail if the state is not the latest");
       state.commitId = this.#commitId;
@@ -483,6 +502,31 @@ export class Commit extends Reading {
       writeHead(() => this.store("journal"), state);
     }
     commit(this.transaction, this.#asked === 1);
+  }
+
+  #finishHead() {
+    if (this.#states.size > 1) throw new NotHeadOnly();
+    for (const [mailbox, state] of this.#states) {
+      if (!this.#changed.has(mailbox)) throw new Error("nothing would fail if the state is not the latest");
+      state.commitId = this.#commitId;
+      if (state.pack().length > 0 || this.#asked > 0) throw new NotHeadOnly();
+    }
+    for (const [mailbox, state] of this.#states) {
+      this.#tenures.writeUnsealed((name) => super.store(name), mailbox, state);
+      this.#lastVersions.set(state, super.store("journal").openKeyCursor(versionsOf(state.number), "prev"));
+    }
+    // if the write fails, there is nothing else
+    commit(this.transaction, true);
+  }
+
+  /** Whether what was written is the last version of each state, once the transaction is complete. */
+  get isLast() {
+    return [...this.#lastVersions].every(([{ version }, { result: cursor }]) => /** @type {any} */ (cursor?.key)?.[1] === version);
+  }
+
+  /** Whether nothing but a head was written, which is the last version or means nothing. */
+  get isHeadOnly() {
+    return this.#lastVersions.size > 0;
   }
 
   /** Makes sure that a state that came from memory is the latest. @param {string} mailbox @throws {Stale} */
@@ -503,7 +547,10 @@ export class Commit extends Reading {
     const { number, version } = /** @type {MailboxState} */ (this.#states.get(mailbox));
     const journal = reading.store("journal");
     const [stored, last] = await Promise.all([result(journal.get([number, version])), lastVersion(journal, number)]);
-    if (stored !== undefined) return stored?.commitId === this.#commitId;
+    if (stored !== undefined) {
+      if (stored?.commitId !== this.#commitId) return false;
+      return this.isHeadOnly && last?.version !== version ? undefined : true;
+    }
     return last === undefined || last.version < version ? false : undefined;
   }
 
@@ -859,6 +906,9 @@ export class Commit extends Reading {
     return first <= sequence ? { first, last } : undefined;
   }
 }
+
+/** Thrown where more is to be written than the head of a state that was read in a transaction before. */
+export class NotHeadOnly extends Error {}
 
 /** Bytes of a text in the database, at most. @param {string} text */
 const bytesOfText = (text) => 2 * text.length;

@@ -7,6 +7,8 @@
  * - A caller alone waits for nobody: where all is at hand, its transaction is begun, filled and ended in the turn of the call,
  *   with what else is called in it. (Begun inside the call it is no quicker by itself, and calls made together need two
  *   transactions.) Where something has to be read, one that comes meanwhile still joins it.
+ * - No transaction that keeps others waiting waits for this context, which may compute for long: where the state is all that is to
+ *   be read, it is read in a transaction that others need not wait for, and one that waits for nothing then writes.
  * - A transaction is strict if one of its operations is; a strict one never joins a relaxed transaction. It is over the
  *   notes of departure too if one of its operations needs them, and only then.
  * - A transaction one of whose requests failed has failed, even if the browser says that it is complete: what it did is undone
@@ -19,16 +21,20 @@
  *   as not to take its room.
  */
 
-import { Commit } from "./commit.js";
+import { Commit, NotHeadOnly } from "./commit.js";
 import { RECONNECTIONS, STORES, tidyUp } from "./database.js";
 import { MailboxError, translate } from "./errors.js";
 import { Losses, mayBeLoss } from "./losses.js";
 import { Reading, Unreadable } from "./reading.js";
 import { SegmentCache } from "./segments.js";
+import { isNumberKnown, readState } from "./storage/stored-state.js";
 import { Stale, Tenures } from "./tenures.js";
 
 /** Operations in one transaction at most, so that no caller waits without end for others that keep coming. */
 const SHARERS = 1000;
+
+/** Transactions in a row that found another writer's version where they were to write, after which one reads and writes. */
+const CONFLICTS = 3;
 
 /** How often room is made for an operation that stores nothing. */
 const TIDYINGS = 6;
@@ -113,21 +119,24 @@ export class Committer {
     this.#running = true;
     // calls that are made together share a transaction
     await undefined;
+    let conflicts = 0;
     while (this.#waiting.length > 0) {
-      const durability = this.#waiting.some(({ operation }) => operation.durability === "strict") ? "strict" : "relaxed";
-      const notes = this.#waiting.some(({ operation }) => operation.needsNotes());
-      /** @type {Submitted[]} */
-      const sharing = [];
-      const joining = () => {
-        const next = this.#waiting[0];
-        if (next === undefined || sharing.length === SHARERS) return undefined;
-        if (next.operation.durability === "strict" && durability === "relaxed") return undefined;
-        if (next.operation.needsNotes() && !notes) return undefined;
-        sharing.push(next);
-        return this.#waiting.shift();
-      };
-      const now = this.#commitNow(durability, joining);
+      let round = this.#round();
+      let now = this.#commitNow(round);
+      if (now === undefined && conflicts < CONFLICTS) {
+        const states = await this.#readState();
+        round = this.#round();
+        now = states && this.#commitNow(round, states);
+        if (now === undefined) round = this.#round();
+      }
+      const { durability, notes, sharing, joining } = round;
       let failure = await (now ?? this.#commit(durability, notes, joining));
+      if (now !== undefined && failure?.error instanceof Stale) {
+        conflicts += 1;
+        this.#waiting.unshift(...sharing);
+        continue;
+      }
+      conflicts = 0;
       if (failure?.error instanceof Stale) {
         const again = [...sharing];
         failure = await this.#commit(durability, notes, () => again.shift() ?? joining(), true);
@@ -139,6 +148,54 @@ export class Committer {
       }
     }
     this.#running = false;
+  }
+
+  /** What the next transaction is to be like. */
+  #round() {
+    /** @type {IDBTransactionDurability} */
+    const durability = this.#waiting.some(({ operation }) => operation.durability === "strict") ? "strict" : "relaxed";
+    const notes = this.#waiting.some(({ operation }) => operation.needsNotes());
+    /** @type {Submitted[]} */
+    const sharing = [];
+    const joining = () => {
+      const next = this.#waiting[0];
+      if (next === undefined || sharing.length === SHARERS) return undefined;
+      if (next.operation.durability === "strict" && durability === "relaxed") return undefined;
+      if (next.operation.needsNotes() && !notes) return undefined;
+      sharing.push(next);
+      return this.#waiting.shift();
+    };
+    return { durability, notes, sharing, joining };
+  }
+
+  /**
+   * Reads the state that the waiting operations need, all the same one, in a transaction that ends without this context.
+   * @returns {Promise<ReadonlyMap<string, import("./model/state.js").MailboxState> | undefined>} by mailbox; undefined where that
+   * is not enough
+   */
+  async #readState() {
+    const [mailbox = "", another] = new Set(this.#waiting.map(({ operation }) => operation.mailbox));
+    if (another !== undefined || !this.#mayBeAtHand() || !isNumberKnown(mailbox) || this.#tenures.get(mailbox)) return undefined;
+    const transaction = this.#connection.beginNow("readonly", "default");
+    if (transaction === undefined) return undefined;
+    try {
+      const reading = readState(mailbox, (name) => transaction.objectStore(name));
+      transaction.commit();
+      const state = await reading;
+      // where another's right ends there is more to write
+      if (state === undefined || state === "unreadable" || this.#tenures.isAnothers(state)) return undefined;
+      return new Map([[mailbox, state]]);
+    } catch {
+      return undefined; // more has to be read; whoever does meets the error itself, if it is one
+    }
+  }
+
+  /** Whether all that the waiting operations need may be at hand. */
+  #mayBeAtHand() {
+    if (this.#connection.openings !== this.#opening) return false;
+    return this.#waiting.every(
+      ({ operation }) => operation.atHand !== undefined && !operation.needsNotes() && !(operation.stores && this.#reserveSpent),
+    );
   }
 
   /**
@@ -240,12 +297,12 @@ export class Committer {
 
   /**
    * As `#commit`, for operations all of which are at hand: the transaction is begun, filled and ended before this returns.
-   * @param {IDBTransactionDurability} durability @param {() => Submitted | undefined} joining
+   * @param {{durability: IDBTransactionDurability, joining: () => Submitted | undefined}} round
+   * @param {ReadonlyMap<string, import("./model/state.js").MailboxState>} [states] that were read for it
    * @returns {Promise<Failure | undefined> | undefined} undefined if it cannot be done so; then nothing has joined
    */
-  #commitNow(durability, joining) {
-    const mayBeAtHand = (/** @type {Submitted} */ { operation }) => operation.atHand !== undefined && !operation.needsNotes() && !(operation.stores && this.#reserveSpent);
-    if (!this.#waiting.every(mayBeAtHand) || this.#connection.openings !== this.#opening) return undefined;
+  #commitNow({ durability, joining }, states) {
+    if (!this.#mayBeAtHand()) return undefined;
     /** @type {Ending | undefined} */
     let ending;
     const begin = () => {
@@ -255,10 +312,12 @@ export class Committer {
       return transaction;
     };
     const commit = new Commit(begin, this.#cache, this.#lossesNow(), this.#tenures, false);
+    if (states !== undefined) commit.give(states);
+    /** @type {[Submitted, unknown][]} */
+    const results = [];
     try {
-      /** @type {[Submitted, unknown][]} */
-      const results = [];
       for (let next = this.#waiting[0]; next !== undefined && results.length < SHARERS; next = this.#waiting[0]) {
+        if (states?.has(next.operation.mailbox ?? "") === false) break;
         const value = next.operation.atHand?.(commit);
         if (value === undefined) break;
         joining();
@@ -267,8 +326,12 @@ export class Committer {
       if (results.length === 0) return undefined;
       commit.finishAtHand();
       return this.#endOf(commit, /** @type {Ending} */ (/** @type {unknown} */ (ending)), results);
-    } catch {
+    } catch (error) {
       // they are done the other way, on what is read anew, and meet the error there if it is still one
+      if (error instanceof NotHeadOnly && ending === undefined) {
+        this.#waiting.unshift(...results.map(([submitted]) => submitted));
+        return undefined;
+      }
       this.#forget();
       if (ending !== undefined) {
         abort(commit.transaction);
@@ -282,6 +345,7 @@ export class Committer {
   async #endOf(commit, ending, results) {
     try {
       await ending.completion;
+      if (commit.isHeadOnly && !commit.isLast) throw new Stale();
     } catch (cause) {
       const failure = await this.#failureOf(cause, commit, true);
       if (failure !== undefined) return failure;
@@ -298,6 +362,7 @@ export class Committer {
   async #failureOf(cause, commit, finished) {
     this.#forget();
     if (cause instanceof HalfDone && commit !== undefined) {
+      if (commit.isHeadOnly && isStale(cause.reason)) return { error: new Stale(), undone: true };
       await this.#undo(commit);
       return { error: translate(cause.reason), undone: false };
     }

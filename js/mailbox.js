@@ -613,6 +613,7 @@ export class MailboxHandle {
           await this.#settle(commit, state);
           return result(await run(commit, state), state);
         },
+        mailbox: this.mailbox,
         atHand:
           atHand &&
           ((commit) => {

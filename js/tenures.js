@@ -106,15 +106,24 @@ export class Tenures {
    * @param {Stores} store @param {string} mailbox @param {MailboxState} state
    */
   async write(store, mailbox, state) {
-    const { right, writer } = state;
-    const others = writer !== this.#context;
+    if (this.isAnothers(state)) await seal(store, mailbox, state.writer, state);
+    this.writeUnsealed(store, mailbox, state);
+  }
+
+  /** As `write`, where nobody else's right is ended. @param {Stores} store @param {string} mailbox @param {MailboxState} state */
+  writeUnsealed(store, mailbox, state) {
+    const others = state.writer !== this.#context;
     const quiet = others ? 0 : (this.#quiet.get(mailbox) ?? 0) + 1;
     this.#quiet.set(mailbox, quiet);
     state.writer = this.#context;
     if (others) state.right = false;
     else if (this.#living && quiet >= QUIET) state.right = true;
-    if (others && right) await seal(store, mailbox, writer, state);
     writeHead(() => store("journal"), state);
+  }
+
+  /** Whether another context may write a state blind. @param {MailboxState} state */
+  isAnothers({ right, writer }) {
+    return right && writer !== this.#context;
   }
 
   /** Deletes a mailbox whose state was read in this transaction. @param {Stores} store @param {string} mailbox @param {MailboxState} state */

@@ -126,6 +126,8 @@ export interface Operation<Result> {
   /** Whether it reads or writes notes of departure; may change until it runs. */
   needsNotes(): boolean;
   run(commit: import("./commit.js").Commit): Promise<Result>;
+  /** The mailbox that `atHand` is about. */
+  mailbox?: string;
   /** As `run`, where all that it needs is at hand and it changes something; undefined if not, and then nothing is done. */
   atHand?(commit: import("./commit.js").Commit): Result | undefined;
 }

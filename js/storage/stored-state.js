@@ -16,6 +16,9 @@ export async function lastVersion(journal, number) {
   return { version: isCount(version) ? version : NaN, stored: cursor.value };
 }
 
+/** Whether one request can ask for a mailbox's state together with its row. @param {string} mailbox */
+export const isNumberKnown = (mailbox) => numbers.has(mailbox);
+
 /** The keys of a mailbox's versions. @param {number} number @param {number} [first] @param {number} [last] */
 export const versionsOf = (number, first = 0, last = Number.MAX_SAFE_INTEGER) => IDBKeyRange.bound([number, first], [number, last]);
 
@@ -26,15 +29,17 @@ export const versionsOf = (number, first = 0, last = Number.MAX_SAFE_INTEGER) =>
  */
 export async function readState(mailbox, store) {
   const guess = numbers.get(mailbox);
+  // now, since a transaction that was asked to commit gives none later
+  const [journal, pages] = [store("journal"), store("pages")];
   const [row, guessed] = await Promise.all([
     result(store("mailboxes").get(mailbox)),
-    guess === undefined ? undefined : lastVersion(store("journal"), guess),
+    guess === undefined ? undefined : lastVersion(journal, guess),
   ]);
   if (row === undefined) return undefined;
   if (!isCount(row?.number)) return "unreadable";
   numbers.set(mailbox, row.number);
-  const last = row.number === guess ? guessed : await lastVersion(store("journal"), row.number);
-  return (await stateOf(row.number, last, store("pages"))) ?? "unreadable";
+  const last = row.number === guess ? guessed : await lastVersion(journal, row.number);
+  return (await stateOf(row.number, last, pages)) ?? "unreadable";
 }
 
 /**

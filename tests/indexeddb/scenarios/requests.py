@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from pymailbox import MessagePriority
+from pymailbox import MessagePriority, MessageStatus
 from tests.indexeddb.scenarios.hands import foreign, new_context, script, script_in_force
 
 COUNTING = """() => {
@@ -46,6 +46,52 @@ async def check_a_verb_of_one_message_is_one_request() -> None:
         others = [what for what in asked if what != "begin write commit"]
         assert len(others) <= 1 + len(asked) // 16, asked
         assert {what.removesuffix(" commit") for what in others} <= {"begin write delete"}, asked
+
+
+async def check_a_context_that_computes_keeps_nobody_waiting() -> None:
+    """Two that write by turns read first, in a transaction that ends by itself; the one that writes ends so, too."""
+    here, there = await new_context(), await new_context()
+    async with await here.open("by turns") as mailbox, await there.open("by turns") as other:
+        # none of them has the right to write without reading
+        for turn in (mailbox, other, mailbox, other):
+            await turn.enqueue(b"s", b"p")
+        async with script_in_force(COUNTING):
+            asked = [await _asked(mailbox.enqueue(b"s", b"p"))]
+            await other.enqueue(b"s", b"p")
+            asked.append(await _asked(mailbox.dequeue(3)))
+            await other.enqueue(b"s", b"p")
+            held = [record.id for record in await mailbox.peek(3, status=MessageStatus.INFLIGHT)]
+            asked.append(await _asked(mailbox.ack_many(held)))
+            assert asked == ["begin get openCursor commit begin write openKeyCursor commit"] * 3, asked
+        assert (await other.status()).queued_messages == 4
+
+
+async def check_a_version_that_is_not_the_last_means_nothing() -> None:
+    """Between the reading and the writing others write so often that the key of the next version is free again."""
+    here, there = await new_context(), await new_context()
+    async with await here.open("overtaken") as mailbox, await there.open("overtaken") as other:
+        for turn in (mailbox, other, mailbox, other):
+            await turn.enqueue(b"s", b"before")
+        async with script_in_force(
+            """() => {
+              const { transaction } = IDBDatabase.prototype;
+              let armed = 1;
+              IDBDatabase.prototype.transaction = function (stores, mode, ...rest) {
+                if (mode === "readwrite" && armed-- === 1) {
+                  const journal = transaction.call(this, ["journal"], "readwrite").objectStore("journal");
+                  journal.openCursor(null, "prev").onsuccess = ({ target }) => {
+                    const { key: [number, version], value } = target.result;
+                    journal.add({ ...value, base: version + 20 }, [number, version + 20]);
+                    journal.delete([number, version]);
+                  };
+                }
+                return transaction.call(this, stores, mode, ...rest);
+              };
+              return () => { IDBDatabase.prototype.transaction = transaction; };
+            }"""
+        ):
+            await mailbox.enqueue(b"s", b"after")
+        assert [record.payload for record in await other.peek(10)] == [b"before"] * 4 + [b"after"]
 
 
 async def check_small_messages_that_wait_are_written_together() -> None:
