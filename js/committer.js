@@ -28,7 +28,7 @@ import { Losses, mayBeLoss } from "./losses.js";
 import { Reading, Unreadable } from "./reading.js";
 import { SegmentCache } from "./segments.js";
 import { isNumberKnown, readState } from "./storage/stored-state.js";
-import { Stale, Tenures } from "./tenures.js";
+import { Stale, Tenures, isTrusted, moment } from "./tenures.js";
 
 /** Operations in one transaction at most, so that no caller waits without end for others that keep coming. */
 const SHARERS = 1000;
@@ -178,10 +178,13 @@ export class Committer {
     if (another !== undefined || !this.#mayBeAtHand() || !isNumberKnown(mailbox) || this.#tenures.get(mailbox)) return undefined;
     const transaction = this.#connection.beginNow("readonly", "default");
     if (transaction === undefined) return undefined;
+    const began = moment();
     try {
       const reading = readState(mailbox, (name) => transaction.objectStore(name));
       transaction.commit();
       const state = await reading;
+      // what tells of a deleted mailbox stays long, but not for ever
+      if (!isTrusted(began)) return undefined;
       // where another's right ends there is more to write
       if (state === undefined || state === "unreadable" || this.#tenures.isAnothers(state)) return undefined;
       return new Map([[mailbox, state]]);

@@ -131,11 +131,10 @@ export class Tenures {
     this.#states.delete(mailbox);
     const seals = await result(store("mailboxes").getAll(IDBKeyRange.bound([mailbox], [mailbox, []])));
     store("mailboxes").delete(mailbox);
-    if (right && writer !== this.#context) {
-      const last = { number, from: version + 1, version: version + 1, at: Date.now() };
-      store("mailboxes").put(last, [mailbox, writer]);
-      seals.push(last);
-    }
+    // also without a right to end: somebody may have read it and be about to write
+    const last = { number, from: version + 1, version: version + 1, at: Date.now() };
+    store("mailboxes").put(last, [mailbox, right && writer !== this.#context ? writer : randomName()]);
+    seals.push(last);
     store("journal").delete(versionsOf(number));
     for (const one of seals) if (one?.number === number && isCount(one.version)) store("journal").put(null, [number, one.version]);
   }
@@ -188,10 +187,10 @@ async function deleteSeal(store, told) {
 const isOld = (told) => !(Math.abs(Date.now() - told?.at) < KEPT);
 
 /** Now, by the clock that everybody shares and by the one that nobody can set. */
-const moment = () => ({ wall: Date.now(), steady: performance.now() });
+export const moment = () => ({ wall: Date.now(), steady: performance.now() });
 
-/** @param {Moment} at when a state was committed */
-function isTrusted(at) {
+/** @param {Moment} at when a state was committed, or was to be read */
+export function isTrusted(at) {
   const now = moment();
   return Math.abs(now.wall - at.wall) <= TRUSTED && now.steady - at.steady <= TRUSTED;
 }

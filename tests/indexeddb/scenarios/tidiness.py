@@ -241,6 +241,31 @@ async def check_mailbox_deleted_by_another_context_under_a_tenure() -> None:
     assert await _orphans() == orphans
 
 
+async def check_deleted_mailbox_leaves_a_seal() -> None:
+    """Whoever has read it and is about to write must find the key taken; an opening an hour later deletes the seal."""
+    here, there = await new_context(), await new_context()
+    async with await here.open("sealed") as mailbox:
+        await mailbox.enqueue(b"s", b"p")
+        number, last = await foreign("return (await head('sealed')).key;")
+        assert await there.delete("sealed")
+        left = """
+            const left = (await rows("journal")).filter(({ key }) => key[0] === number);
+            return left.map(({ key, value }) => [key[1], value]);
+        """
+        assert await foreign(left, number=number) == [[last + 1, None]]
+        await foreign(
+            """
+            for (const { key, value } of await rows("mailboxes")) {
+              if (value.at !== undefined) await done(store("mailboxes").put({ ...value, at: value.at - 4e6 }, key));
+            }
+            """
+        )
+        async with await there.open("sealed too"):
+            assert await foreign(left, number=number) == []
+        await mailbox.enqueue(b"s", b"new")
+        assert [record.payload for record in await drain(mailbox)] == [b"new"]
+
+
 async def _orphans() -> int:
     """Rows of mailboxes that are no more."""
     count: int = await foreign(
