@@ -153,7 +153,7 @@ async def check_commit_of_which_nothing_tells_is_an_error_and_never_repeated() -
               const commit = prototype.commit;
               let armed = true;
               prototype.commit = function () {
-                if (!armed || !this.objectStoreNames.contains("mailboxes")) return commit.call(this);
+                if (!armed || this.mode !== "readwrite") return commit.call(this);
                 armed = false;
                 const lost = this.onabort;
                 const { db } = this;
