@@ -2,9 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { frameOf } from "../../js/frames.js";
 import { failures, handOuts, hasCustomId, isSuspect } from "../../js/model/delivery.js";
 import { DELAYED, HELD } from "../../js/model/page.js";
 import { MailboxState } from "../../js/model/state.js";
+import { Segment } from "../../js/segments.js";
 import { NaiveMailbox } from "./naive.js";
 import { random } from "./random.js";
 import { Rows } from "./rows.js";
@@ -178,4 +180,32 @@ test("a lane that only waits needs no page, however long it is", () => {
   assert.deepEqual(state.pack(), []);
   assert.equal(state.queuedCount(), 4_000_000);
   assert.ok(state.toStored().head.length < 100);
+});
+
+test("segments travel in the head until they are dead or taken out of it", () => {
+  const rows = new Rows();
+  const before = MailboxState.create(1);
+  const segments = [0, 1, 2].map((i) => {
+    const first = before.append(0, false, 0);
+    const frame = frameOf(0, new Uint8Array(16).fill(i), new Uint8Array(i), 1.7e12);
+    return Segment.pack(first, [frame]);
+  });
+  for (const segment of segments) before.carry(0, segment);
+  rows.save(before);
+  const state = rows.load();
+  assert.deepEqual(
+    [0, 1, 2, 3].map((sequence) => state.carriedSegment(0, sequence)?.bytes),
+    [...segments.map(({ bytes }) => bytes), undefined],
+  );
+  assert.equal(state.carriedSegment(1, 0), undefined);
+  assert.deepEqual([0, 1, 3].map((sequence) => state.firstNotCarried(0, sequence)), [3, 3, 3]);
+  state.dropCarried(0, 1, 2);
+  assert.deepEqual([0, 1, 2].map((sequence) => state.firstNotCarried(0, sequence)), [1, 1, 3]);
+  rows.save(state);
+  const [left, none] = rows.load().unload();
+  assert.deepEqual([left.map(({ first }) => first), none], [[0, 2], []]);
+  assert.equal(state.carriedBytes, segments[0].bytes.length + segments[2].bytes.length);
+  const { head } = rows.head;
+  rows.head.head = head.slice(0, -1);
+  assert.equal(rows.tryToLoad(), undefined);
 });

@@ -149,6 +149,28 @@ async def check_calls_that_share_a_commit_with_a_request_that_fails() -> None:
         await _is_whole("refused, shared", other, expected[len(held) :])
 
 
+async def check_small_messages_survive_a_request_that_fails_as_they_are_written() -> None:
+    """They leave the state for a record of their own, with one that is new: it is not there, and they are."""
+    here, there = await new_context(), await new_context()
+    for store in ("segments", "journal"):
+        for others in (0, 6):
+            name = f"refused as written, {store}, {others}"
+            async with await here.open(name) as mailbox:
+                # a context that has a mailbox to itself writes without reading first
+                for _ in range(others):
+                    await mailbox.ack(await mailbox.enqueue(b"s", b"gone"))
+                expected = [b"%d" % i * 1200 for i in range(3)]
+                for payload in expected:
+                    await mailbox.enqueue(b"s", payload)
+                async with _failing_put(store):
+                    outcome = await _outcome(mailbox.enqueue(b"s", b"lost" * 300))
+                assert isinstance(outcome, ConnectionLostError), (name, outcome)
+                async with await there.open(name) as other:
+                    assert payloads(await other.peek(100)) == expected, name
+                    await other.enqueue(b"s", b"new" * 400)
+                await _is_whole(name, mailbox, [*expected, b"new" * 400])
+
+
 async def check_request_whose_failure_is_told_in_time() -> None:
     """The transaction is ended, nothing of it is there, and each call is tried again by itself."""
     here = await new_context(SEGMENTS_APART)
