@@ -1,0 +1,19 @@
+// Random programs over three contexts in which things go wrong: RACES=10000 for more of them, SEED=17 for one.
+
+import { expect, test } from "@playwright/test";
+
+const AT_A_TIME = 10;
+
+test("whatever goes wrong at whatever step, nothing is lost, and nothing run twice while its holder lives", async ({ page }) => {
+  const [first, count] = process.env.SEED ? [Number(process.env.SEED), 1] : [0, Number(process.env.RACES ?? 200)];
+  test.setTimeout(60_000 + count * 10_000);
+  await page.goto("/races/");
+  await page.waitForFunction(() => "runRaces" in globalThis);
+  for (let seed = first; seed < first + count; seed += AT_A_TIME) {
+    const wrong = await page.evaluate(
+      ([from, many]) => /** @type {any} */ (globalThis).runRaces(from, many),
+      [seed, Math.min(AT_A_TIME, first + count - seed)],
+    );
+    expect(wrong).toBe(undefined);
+  }
+});
