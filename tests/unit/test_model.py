@@ -11,7 +11,7 @@ import pytest
 
 from pymailbox.backends._model import delivery, state
 from pymailbox.backends._model.claims import Terms
-from pymailbox.backends._model.page import BURIED, DELAYED, HELD, QUEUED, DamagedError, Page, unpack
+from pymailbox.backends._model.page import BURIED, DELAYED, HELD, QUEUED, Page, unpack
 from pymailbox.backends._model.state import LaneRun, MailboxState
 
 TERMS: Final = Terms(3, None)
@@ -239,10 +239,16 @@ class Program:
         assert real.custom_ids == sum(message.delivery & delivery.CUSTOM_ID for *_, message in messages)
         assert real.dead_letters == sum(message.where == BURIED for *_, message in messages)
         limit = self.random.choice([1, 5, 1000])
-        due_now = [(p, n, m.delivery) for p, n, m in messages if m.where == QUEUED or (m.where == DELAYED and m.due <= self.now)]
+        due_now = [
+            (p, n, m.delivery)
+            for p, n, m in messages
+            if m.where == QUEUED or (m.where == DELAYED and m.due <= self.now)
+        ]
         assert each(real.first_queued(limit, self.now)) == due_now[:limit]
         later = sorted((m.due, -p, n) for p, n, m in messages if m.where == DELAYED and m.due > self.now)
-        assert [(-p, n) for p, n, _ in each(real.first_delayed(limit, self.now))] == [(p, n) for _, p, n in later][:limit]
+        assert [(-p, n) for p, n, _ in each(real.first_delayed(limit, self.now))] == [(p, n) for _, p, n in later][
+            :limit
+        ]
         held = [(p, n) for p, n, m in messages if m.where == HELD]
         assert [(p, n) for p, n, _ in each(real.first_inflight(limit))] == held[:limit]
         for holder in HOLDERS:

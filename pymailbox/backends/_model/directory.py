@@ -157,6 +157,10 @@ class Directory:
             return sorted(self.pages)
         return sorted({*self.pages, *filter(self._is_outside, self._rows.numbers())})
 
+    def stored_numbers(self) -> list[int]:
+        """The numbers of all pages that have rows of their own."""
+        return self._rows.numbers()
+
     def _is_outside(self, number: int) -> bool:
         return number not in self.pages and number not in self.gone
 

@@ -201,7 +201,9 @@ class Page:
             start, stop, where, delivery, due = row
             if start < border or stop <= start or stop > end or not 0 <= delivery <= deliveries.LARGEST:
                 raise DamagedError("the runs of a page are in disorder")
-            if not (0 <= where < HELD or where - HELD in slots) or not (0 <= due <= LATEST if where == DELAYED else due == 0):
+            if not (0 <= where < HELD or where - HELD in slots) or not (
+                0 <= due <= LATEST if where == DELAYED else due == 0
+            ):
                 raise DamagedError("a message stands where it cannot stand")
             border = stop
             page._count(row, 1)

@@ -12,7 +12,7 @@ from zlib import crc32
 from . import delivery as deliveries
 from .claims import Claims, Holders, Terms
 from .directory import MOST_FRESH, Directory, NoRows, Rows
-from .page import BURIED, DELAYED, HELD, LATEST, QUEUED, Change, DamagedError, Page, pack, unpack
+from .page import DELAYED, HELD, LATEST, QUEUED, Change, DamagedError, Page, pack, unpack
 
 PRIORITIES: Final = 2
 
@@ -525,6 +525,18 @@ class MailboxState:
             self._touched.pop(key, None)
             self._in_head.pop(key, None)
             lane.directory.remove(page)
+
+    def lose_page(self, priority: int, number: int) -> None:
+        """Gives up a page whose row cannot be read; ``recount`` comes after it."""
+        self.lanes[priority].directory.gone.add(number)
+        self.changed = True
+
+    def revive(self, priority: int, number: int, where: int, delivery: int) -> None:
+        """Has a message live of which no page tells; ``recount`` comes after it."""
+        lane = self.lanes[priority]
+        page = self._page(lane, number // self.page_numbers)
+        page.add((number, number + 1, where, delivery, 0))
+        self._touch(lane, page)
 
     def recount(self) -> None:
         """Counts anew what pages say; for who has lost one."""
