@@ -16,6 +16,7 @@ from ..._values import MailboxStats, MessagePriority, MessageRecord, MessageStat
 from .._clock import now_in_ms
 from .._model import delivery as deliveries
 from .._model.page import BURIED, HELD, QUEUED
+from .._model.state import LaneRun
 from . import rows
 from .bodies import Message
 from .schema import OF_MAILBOX
@@ -101,29 +102,22 @@ def remove_held(session: Session, name: str, holder: int, ids: Sequence[UUID]) -
 
 
 def _remove(mailbox: OpenMailbox, ids: Sequence[UUID], only: Callable[[int, int], bool]) -> int:
-    state, removed = mailbox.state, []
-    places: list[list[int]] = [[] for _ in state.lanes]
-    others: list[UUID] = []
-    for message_id in ids:
-        location = location_of(mailbox.id_base, message_id)
-        if location is not None and location[0] < len(places) and location[1] < state.lanes[location[0]].next:
-            places[location[0]].append(location[1])
-            if state.may_collide:
-                others.append(message_id)
-        else:
-            others.append(message_id)
-
-    def own(where: int, delivery: int) -> bool:
-        return not delivery & deliveries.CUSTOM_ID and only(where, delivery)
-
-    for priority, numbers in enumerate(places):
-        for first, end in _neighbours(numbers):
-            removed += state.remove(priority, first, end, own)
-    if others and state.custom_ids:
-        for message_id in others:
+    state = mailbox.state
+    numbers: list[list[int]] = [[] for _ in state.lanes]
+    if state.custom_ids:
+        for message_id in ids:
             place = rows.find(mailbox, message_id)
             if place is not None:
-                removed += state.remove(place.priority, place.number, place.number + 1, only)
+                numbers[place.priority].append(place.number)
+    else:  # then an id of this mailbox's own says where its message is
+        for message_id in ids:
+            location = location_of(mailbox.id_base, message_id)
+            if location is not None and location[0] < len(numbers) and location[1] < state.lanes[location[0]].next:
+                numbers[location[0]].append(location[1])
+    removed: list[LaneRun] = []
+    for priority, of_lane in enumerate(numbers):
+        for first, end in _neighbours(of_lane):
+            removed += state.remove(priority, first, end, only)
     mailbox.clear_away(removed)
     return sum(run.end - run.first for run in removed)
 
