@@ -269,7 +269,8 @@ class Engine:
         if version != self._version:
             self.unannounced = True
         if self._session is None or version != self._version:
-            self._session = Session(connection, partial(self._room.take, connection))
+            take_room = partial(self._room.take, connection)
+            self._session = Session(connection, take_room, lacks_room=self._made_room)
             self._version = version
         return self._session
 

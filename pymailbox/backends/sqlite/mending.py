@@ -80,6 +80,17 @@ def _salvage_page(mailbox: OpenMailbox, priority: int, number: int) -> None:
     """Whoever of the page's messages lived, was held or was dead cannot be told any more: all become dead letters that
     are still there, so that none is lost, and none runs twice.
     """
+    while True:
+        _give_up_page(mailbox, priority, number)
+        try:
+            mailbox.state.recount()
+        except rows.UnreadablePageError as another:
+            priority, number = another.priority, another.number
+        else:
+            return
+
+
+def _give_up_page(mailbox: OpenMailbox, priority: int, number: int) -> None:
     state = mailbox.state
     state.lose_page(priority, number)
     first = number * state.page_numbers
@@ -99,7 +110,6 @@ def _salvage_page(mailbox: OpenMailbox, priority: int, number: int) -> None:
             delivery = deliveries.CUSTOM_ID if frame is not None and frame.id is not None else deliveries.NEVER
             state.revive(priority, at, BURIED, delivery)
             letters.note(mailbox, priority, at, UNREADABLE, now_in_ms())
-    state.recount()
 
 
 def _bury_remains(mailbox: OpenMailbox, remains: bytes) -> None:

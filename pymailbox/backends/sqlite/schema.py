@@ -131,6 +131,10 @@ def connect(file: str) -> sqlite3.Connection:
     # a thread that forks closes the connection of the thread that works with it
     connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
+        if _older_layout(connection) is not None:
+            _use_write_ahead_log(connection)
+            until_unlocked(lambda: connection.execute("BEGIN IMMEDIATE"))
+            _upgrade(connection, file)
         if _what_is_missing(connection, file):
             until_unlocked(lambda: _let_shrink(connection))
             _use_write_ahead_log(connection)
@@ -145,6 +149,39 @@ def connect(file: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _older_layout(connection: sqlite3.Connection) -> int | None:
+    """The layout of a file of ours that an older version wrote; None for all others."""
+    from .upgrades import layout_of  # which fills tables, and needs what stands on these
+
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application_id not in (0, APPLICATION_ID) or (version == 0 and application_id):
+        return None
+    return layout_of(version, restored.definitions(connection))
+
+
+def _upgrade(connection: sqlite3.Connection, file: str) -> None:
+    """Ends the transaction that was begun."""
+    from .upgrades import tables_of, upgrade
+
+    try:
+        layout = _older_layout(connection)
+        if layout is not None:  # else another process was quicker
+            found = restored.definitions(connection)
+            restored.missing(found, tables_of(layout), file)
+            if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                header = f"{_HEADER[0]}; PRAGMA user_version = N"
+                restored.require_same(found, tables_of(layout), file, header)
+            connection.text_factory = as_it_is
+            upgrade(connection, layout, _TABLES)
+            for statement in _HEADER:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]:
@@ -177,6 +214,11 @@ def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]
 
 def is_empty(connection: sqlite3.Connection, file: str) -> bool:
     """Whether the file has no tables yet; raises if it is no mailbox file, or one that this version cannot use."""
+    if _older_layout(connection) is not None:
+        raise StorageUnavailableError(
+            f"the mailbox file {file} was written by an older pymailbox, and has to be brought up to date before it can be "
+            "read. Open it once where you may write it, or look at it with the version that wrote it"
+        )
     return list(_what_is_missing(connection, file)) == [*_TABLES, *_HEADER]
 
 

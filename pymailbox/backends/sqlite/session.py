@@ -120,7 +120,11 @@ class OpenMailbox:
 class Session:
     """What one connection knows; its ``flush`` comes before each commit."""
 
-    def __init__(self, connection: sqlite3.Connection, take_room: Callable[[int], None]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, take_room: Callable[[int], None], *, lacks_room: bool = False
+    ) -> None:
+        self._lacks_room = lacks_room
+        """Whether all room that can be made is to be made."""
         self.take_room = take_room
         """Raises ``StorageFullError`` if storing so many bytes would leave too few for acknowledgements."""
         self.execute = connection.execute
@@ -138,6 +142,8 @@ class Session:
             found = self._mailboxes.get(name) or self._read(name)
             if found is not None:
                 self._mailboxes[name] = self._used[name] = found
+                if self._lacks_room:
+                    found.sweep(everything=True)
         return found
 
     def mailbox_to_fill(self, name: str) -> OpenMailbox:
@@ -168,8 +174,9 @@ class Session:
         found = OpenMailbox(self.execute, key, name, int.from_bytes(id_base, "big"), state)
         for lane in state.lanes:
             for last, first, size in self.execute(SELECT_LOOSE, (key, lane.priority, lane.next)).fetchall():
-                # such as this library writes follow each other; another program's may not
-                first = max(first, lane.next) if isinstance(first, int) and first <= last else last
+                # such as this library writes follow each other; what is missing between them, something has deleted
+                first = lane.next if lane.next <= last < lane.next + MOST_LOOSE else first
+                first = first if isinstance(first, int) and lane.next <= first <= last else last
                 if first > lane.next:
                     state.skip(lane.priority, first - lane.next)
                 state.append(lane.priority, last + 1 - first)
