@@ -7,6 +7,7 @@ import math
 import sqlite3
 import threading
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -21,36 +22,48 @@ from pymailbox import (
     StorageFullError,
     open_mailbox,
 )
-from pymailbox.backends.sqlite import SqliteMailbox, database, engine, handing, letters, rows, schema, session, verbs
+from pymailbox.backends.sqlite import (
+    SqliteMailbox,
+    bodies,
+    database,
+    engine,
+    frames,
+    letters,
+    mending,
+    pages,
+    schema,
+    session,
+    verbs,
+    whole,
+)
 from pymailbox.backends.sqlite.engine import Call, Engine
 from tests.unit.sqlite_support import MIB, limit_connections, open_sqlite, query, run_script
 
-IN_HAND = "INDEX messages_in_order (mailbox=? AND hand=?)"
+BY_LANE = "INDEX sqlite_autoindex_segments_1 (mailbox=? AND lane=? AND last>?"
+BY_PAGE = "PRIMARY KEY (mailbox=? AND lane=? AND page=?)"
 
 
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (rows.SELECT_HAND, IN_HAND),
-        (handing.MARK_NEXT, "INDEX messages_in_order (mailbox=? AND hand=? AND priority=? AND rowid<?)"),
-        (handing.MARK_ONE, "INTEGER PRIMARY KEY (rowid=?)"),
-        (handing.FALL_DUE, "INDEX messages_by_due (mailbox=? AND due<?)"),
-        (handing.NEXT_DUE, "INDEX messages_by_due (mailbox=? AND due>?)"),
-        (handing.GIVE_BACK, "INTEGER PRIMARY KEY (rowid=?)"),
-        (handing.FAIL, "INTEGER PRIMARY KEY (rowid=?)"),
-        (handing.SELECT_WORN, "INDEX messages_failed (mailbox=? AND hand=? AND failures>?)"),
-        (handing.SELECT_ALL_WORN, IN_HAND),
-        (rows.FIND_BY_NUMBER, "INTEGER PRIMARY KEY (rowid=?)"),
-        (rows.FIND_BY_OWN_ID, "INDEX messages_by_own_id (mailbox=? AND own_id=?)"),
-        (rows.SELECT_LATER, "INDEX messages_by_due (mailbox=? AND due>?)"),
-        (verbs.DELETE_HELD, "INTEGER PRIMARY KEY (rowid=?)"),
-        (verbs.DELETE_ONE, "INTEGER PRIMARY KEY (rowid=?)"),
-        (verbs.DELETE_HAND, IN_HAND),
-        (letters.KILL, "INTEGER PRIMARY KEY (rowid=?)"),
-        (letters.RENEW, "INTEGER PRIMARY KEY (rowid=?)"),
-        (letters.SELECT_LETTERS, "letters USING INDEX letters_by_mailbox (mailbox=?)"),
-        (session.SELECT_IDS_AHEAD, "INDEX messages_by_own_id (mailbox=? AND own_id>? AND own_id<?)"),
-        (session.QUEUE_HAND, IN_HAND),
+        (session.SELECT_LOOSE, BY_LANE),
+        (session.DELETE_SEGMENTS, BY_LANE),
+        (bodies.SELECT_SEGMENTS, BY_LANE),
+        (session.SELECT_MAILBOX, "INDEX sqlite_autoindex_mailboxes_1 (name=?)"),
+        (session.UPDATE_HEAD, "INTEGER PRIMARY KEY (rowid=?)"),
+        (session.SELECT_ID, "PRIMARY KEY (mailbox=? AND id=?)"),
+        (session.DELETE_IDS, "INDEX ids_by_number (mailbox=? AND lane=? AND number>? AND number<?)"),
+        (session.DELETE_ERRORS, "PRIMARY KEY (mailbox=? AND lane=? AND number>? AND number<?)"),
+        (pages.READ_PAGE, BY_PAGE),
+        (pages.DELETE_PAGE, BY_PAGE),
+        (pages.FIRST_QUEUED, "INDEX pages_queued (mailbox=? AND lane=? AND page>?)"),
+        (pages.FIRST_DUE, "INDEX pages_due (mailbox=? AND lane=? AND due<?)"),
+        (pages.DUES, "INDEX pages_due (mailbox=? AND lane=? AND (due,page)>(?,?)"),
+        (letters.SELECT_LETTERS, "PRIMARY KEY (mailbox=?)"),
+        (letters.DELETE_LETTER, "INDEX dead_letters_by_number (mailbox=? AND lane=? AND number=?)"),
+        (whole.SELECT_LETTERS, "PRIMARY KEY (mailbox=? AND letter>? AND letter<?)"),
+        (whole.SELECT_ERRORS, "PRIMARY KEY (mailbox=? AND lane=? AND number>? AND number<?)"),
+        (mending.DELETE_LETTERS, "INDEX dead_letters_by_number (mailbox=? AND lane=? AND number>? AND number<?)"),
     ],
 )
 async def test_query_plans(file: Path, location: str, statement: str, index: str) -> None:
@@ -80,9 +93,40 @@ async def test_nothing_is_left_of_what_was_acknowledged(file: Path, location: st
         await mailbox.purge()
         await mailbox.enqueue(b"", b"", message_id=UUID(int=0))
         assert await mailbox.ack(UUID(int=0))
-    for table in "messages", "bodies", "holders", "letters":
+    for table in schema.OF_MAILBOX[:-1]:
         assert query(file, f"SELECT * FROM {table}") == []
-    assert query(file, "SELECT queued_normal, queued_high FROM mailboxes") == [(0, 0)]
+
+
+async def test_what_was_acknowledged_is_deleted_a_little_later(file: Path, location: str) -> None:
+    mailbox = await open_sqlite(location)
+    ids = [await mailbox.enqueue(b"", b"%d" % number) for number in range(40)]
+    left = []
+    for message_id in ids:
+        assert await mailbox.ack(message_id)
+        left.append(len(query(file, "SELECT * FROM segments")))
+    assert left[-1] < 16
+    assert sum(left[at] != left[at + 1] for at in range(39)) <= 3
+    await mailbox.close()
+    assert query(file, "SELECT * FROM segments") == []
+
+
+async def test_what_is_large_is_deleted_at_once(file: Path, location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        message_id = await mailbox.enqueue(b"", bytes(MIB))
+        assert await mailbox.ack(message_id)
+        assert query(file, "SELECT * FROM segments") == []
+
+
+async def test_an_enqueue_writes_its_message_alone_but_for_every_64th(file: Path, location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        heads = []
+        for number in range(200):
+            await mailbox.enqueue(b"", b"%d" % number)
+            heads.append(query(file, "SELECT head FROM mailboxes"))
+            if number % 50 == 0:
+                async with open_mailbox(location) as other:
+                    assert (await other.status()).queued_messages == number + 1
+        assert len(list(groupby(heads))) == 4
 
 
 async def test_an_id_that_a_caller_foresaw_is_not_made_again(location: str) -> None:
@@ -223,9 +267,10 @@ async def test_a_brief_call_sees_what_others_committed(file: Path, location: str
         await mailbox.status()
         connection = sqlite3.connect(file)
         with connection:
-            connection.execute("UPDATE mailboxes SET queued_normal = ?", (1000 + number,))
+            row = (1, 0, 20 + number, 20 + number, frames.pack(0, None, b"", b"", 0))
+            connection.execute(bodies.INSERT_SEGMENT, row)
         connection.close()
-        assert (await mailbox.status()).queued_messages == 1000 + number
+        assert (await mailbox.status()).queued_messages == number + 1
         assert await mailbox.ack(message_id)
     await mailbox.close()
 
@@ -317,7 +362,7 @@ async def test_without_a_log_a_commit_waits_for_readers(
     (held,) = await claim_a_few(mailbox, 1)
     reader = sqlite3.connect(file, isolation_level=None)
     reader.execute("BEGIN")
-    reader.execute("SELECT * FROM messages").fetchall()
+    reader.execute("SELECT * FROM segments").fetchall()
     ack = asyncio.create_task(mailbox.ack(held))
     await asyncio.wait([ack], timeout=0.1)
     assert not ack.done()

@@ -14,7 +14,8 @@ READ_PAGE: Final = "SELECT body FROM pages WHERE mailbox = ? AND lane = ? AND pa
 WRITE_PAGE: Final = "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?)"
 DELETE_PAGE: Final = "DELETE FROM pages WHERE mailbox = ? AND lane = ? AND page = ?"
 FIRST_QUEUED: Final = """
-    SELECT page FROM pages WHERE mailbox = ? AND lane = ? AND page >= ? AND queued = 1 ORDER BY page LIMIT 1
+    SELECT page FROM pages INDEXED BY pages_queued
+    WHERE mailbox = ? AND lane = ? AND page >= ? AND queued = 1 ORDER BY page LIMIT 1
 """
 FIRST_DUE: Final = """
     SELECT min(page) FROM pages INDEXED BY pages_due WHERE mailbox = ? AND lane = ? AND due <= ? AND page >= ?
