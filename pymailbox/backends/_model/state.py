@@ -27,8 +27,8 @@ _PAGES_IN_MEMORY: Final = 64
 
 _LARGEST_NUMBER: Final = (1 << 48) - 1
 
-_FIXED: Final = Struct("<7q")
-_LANE: Final = Struct("<9q")
+_FIXED: Final = Struct(f"<{7 + 9 * PRIORITIES}q")
+_PAGE: Final = Struct("<3q")
 _SUM: Final = Struct("<Q")
 
 
@@ -562,23 +562,8 @@ class MailboxState:
     def pack(self) -> tuple[bytes, list[tuple[int, Page]], list[tuple[int, int]]]:
         """The head; the pages that get rows of their own, with their lanes; and the pages whose rows are to be deleted."""
         written = self._lay_out()
-        deleted = []
-        parts: list[bytes] = []
-        for lane in self.lanes:
-            directory = lane.directory
-            deleted += [(lane.priority, number) for number in directory.gone]
-            directory.rows_count -= len(directory.gone)
-            directory.gone.clear()
-            counts = lane.next, lane.frontier, lane.queued, lane.delayed, lane.inflight, lane.largest
-            parts.append(_LANE.pack(*counts, directory.rows_count, len(directory.fresh), len(lane.debris)))
-            for ranges in directory.fresh, lane.debris:
-                if ranges:
-                    parts.append(pack(number for pair in ranges for number in pair))
-        parts += [claims.encode() for claims in self.holders.by_number.values()]
-        for (priority, number), page in self._in_head.items():
-            encoded = page.encode()
-            parts += pack((priority, number, len(encoded) // 8)), encoded
-        fixed = _FIXED.pack(
+        deleted: list[tuple[int, int]] = []
+        numbers = [
             self.page_numbers,
             self.may_collide,
             self.custom_ids,
@@ -586,8 +571,29 @@ class MailboxState:
             self.next_letter,
             len(self.holders.by_number),
             len(self._in_head),
-        )
-        body = b"".join([fixed, *parts])
+        ]
+        ranges: list[int] = []
+        for lane in self.lanes:
+            directory, debris = lane.directory, lane.debris
+            if directory.gone:
+                deleted += [(lane.priority, number) for number in directory.gone]
+                directory.rows_count -= len(directory.gone)
+                directory.gone.clear()
+            numbers += lane.next, lane.frontier, lane.queued, lane.delayed, lane.inflight, lane.largest
+            numbers += directory.rows_count, len(directory.fresh), len(debris)
+            for pair in directory.fresh:
+                ranges += pair
+            for pair in debris:
+                ranges += pair
+        parts = [_FIXED.pack(*numbers)]
+        if ranges:
+            parts.append(pack(ranges))
+        for claims in self.holders.by_number.values():
+            parts.append(claims.bytes or claims.encode())
+        for (priority, number), page in self._in_head.items():
+            encoded = page.encode()
+            parts += _PAGE.pack(priority, number, len(encoded) // 8), encoded
+        body = b"".join(parts)
         self.changed = False
         return _SUM.pack(crc32(body)) + body, written, deleted
 
@@ -667,13 +673,16 @@ class MailboxState:
         may_collide, state.custom_ids, state.dead_letters, state.next_letter, holders, pages = islice(numbers, 6)
         state.may_collide = bool(may_collide)
         size = state.page_numbers
+        counts = []
         for lane in state.lanes:
             lane.directory = Directory(rows(state, lane.priority))
             lane.next, lane.frontier, lane.queued, lane.delayed, lane.inflight, lane.largest = islice(numbers, 6)
             lane.directory.rows_count, fresh, debris = islice(numbers, 3)
-            counts = lane.queued, lane.delayed, lane.inflight, lane.largest, lane.directory.rows_count
-            if not 0 <= lane.frontier <= lane.next <= _LARGEST_NUMBER or min(counts) < 0:
+            counts.append((fresh, debris))
+            least = min(lane.queued, lane.delayed, lane.inflight, lane.largest, lane.directory.rows_count)
+            if not 0 <= lane.frontier <= lane.next <= _LARGEST_NUMBER or least < 0:
                 raise DamagedError("a lane counts what there cannot be")
+        for lane, (fresh, debris) in zip(state.lanes, counts, strict=True):
             lane.directory.fresh = _ranges(numbers, fresh, lane.frontier // size)
             lane.debris = _ranges(numbers, debris, lane.next, in_order=False)
         if state.next_letter < 1 or min(state.custom_ids, state.dead_letters, holders, pages) < 0:

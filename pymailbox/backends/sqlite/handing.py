@@ -64,8 +64,10 @@ def claim(mailbox: OpenMailbox, holder: Holder, limit: int) -> list[MessageRecor
     if not runs:
         return []
     records = mailbox.bodies.records(runs, mailbox.id_base, MessageStatus.INFLIGHT, 1, LARGEST_BATCH)
-    if holder.number not in state.holders.by_number:
+    if holder.number not in state.holders.by_number and holder.number not in mailbox.shown:
         holder.show_life()
+        if holder.lease is None:
+            mailbox.shown.add(holder.number)
     state.claim(holder.number, Terms(holder.max_deliveries, holder.lease), holder.beats, _first(runs, len(records)))
     return records
 

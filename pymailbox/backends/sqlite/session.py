@@ -61,6 +61,8 @@ class OpenMailbox:
         self.bodies = Bodies(execute, key)
         self.loose = 0
         """Segments that the head does not know of."""
+        self.shown: set[int] = set()
+        """Holders of this process whose locks tell that they live; while the session lasts the file is the same."""
 
     def clear_away(self, runs: Sequence[LaneRun]) -> None:
         """Deletes what there is elsewhere of messages that the state has been rid of; their bytes may stay a little."""
