@@ -110,16 +110,30 @@ class Page:
     def add(self, row: _Row) -> None:
         """Adds a run none of whose numbers is here."""
         rows, first = self.rows, row[0]
-        at = len(rows)
-        if at and rows[-1][0] > first:
-            at = bisect_left(rows, (first,))  # type: ignore[type-var]
+        self._count(row, 1)
+        if not rows or rows[-1][0] < first:  # as it mostly is
+            if rows and rows[-1][1] == first and rows[-1][2:] == row[2:]:
+                row = (rows.pop()[0], *row[1:])
+            rows.append(row)
+            return
+        at = bisect_left(rows, (first,))  # type: ignore[type-var]
         low, high = max(0, at - 1), at + 1
         rows[low:high] = _joined([*rows[low:at], row, *rows[at:high]])
-        self._count(row, 1)
 
     def change(self, first: int, end: int, change: Change) -> list[tuple[_Row, State | None]]:
         """Changes what is here of some numbers; returns the runs that changed, and the states that they have now."""
         rows = self.rows
+        if len(rows) == 1 and rows[0][0] >= first and rows[0][1] <= end:  # as it mostly is
+            row = rows[0]
+            state = change(*row[2:])
+            if state is not None and state == row[2:]:
+                return []
+            self._count(row, -1)
+            rows.clear()
+            if state is not None:
+                rows.append((row[0], row[1], *state))
+                self._count(rows[0], 1)
+            return [(row, state)]
         low = bisect_left(rows, (first + 1,)) - 1  # type: ignore[type-var]
         if low < 0 or rows[low][1] <= first:
             low += 1

@@ -601,6 +601,8 @@ class MailboxState:
         """Decides which pages the head holds: the small ones last used, as many as fit."""
         rows: list[tuple[int, Page]] = []
         in_head = self._in_head
+        if not self._touched:
+            return rows
         for key, page in self._touched.items():
             if page.in_head:
                 continue

@@ -7,6 +7,7 @@ import enum
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -71,6 +72,12 @@ class Call:
     error: BaseException | None = None
     ran: bool = False
     """Whether it may have been committed."""
+    waiter: threading.Lock | None = None
+    """Let go when it is done, for a caller who waits a moment without suspending; it has no future until that is over."""
+    done: bool = False
+    """Whether its outcome is set for good; before it is looked whether it has a future by now."""
+    answered: bool = False
+    """Whether its caller has the outcome from here."""
 
     def spread(self) -> None:
         """Tells whom it concerns."""
@@ -79,8 +86,10 @@ class Call:
 
     def resolve(self) -> None:
         """Tells the caller; to be called in the caller's event loop."""
-        if self.future is None:
-            if self.error is not None:
+        if self.answered:
+            pass
+        elif self.future is None:
+            if self.error is not None and self.waiter is None:
                 _logger.error("an operation that nobody waits for failed", exc_info=self.error)
         elif self.future.done():
             pass  # cancelled
@@ -140,7 +149,9 @@ class Engine:
         access = max(call.access for call in calls)
         try:
             connection = self._open()
-            self._let_shorten_log(connection, True)
+            # whoever waits only a moment does not wait for that, unless it is due; others come by often enough
+            hurries = len(calls) == 1 and calls[0].waiter is not None and self._log_pages < _LOG_PAGES
+            self._let_shorten_log(connection, not hurries)
             version = until_unlocked(lambda: self._begin(connection, access))
         except BaseException as error:
             self._fail(calls, error)
