@@ -168,7 +168,11 @@ class Program:
         if found is None:
             return
         priority, number, message = found
-        (removed,) = self.real.remove(priority, number, number + 1)
+        if self.random.random() < 0.5:
+            (removed,) = self.real.remove(priority, number, number + 1)
+        else:
+            assert self.real.remove_one(priority, number, lambda *_: False) == []
+            (removed,) = self.real.remove_one(priority, number, lambda *_: True)
         assert (removed.first, removed.end, removed.delivery) == (number, number + 1, message.delivery)
         del self.naive.lanes[priority][number]
         assert self.real.remove(priority, number, number + 1) == []

@@ -120,6 +120,11 @@ class Page:
         low, high = max(0, at - 1), at + 1
         rows[low:high] = _joined([*rows[low:at], row, *rows[at:high]])
 
+    def take(self, row: _Row) -> None:
+        """Takes out a run that is here."""
+        del self.rows[bisect_left(self.rows, row)]
+        self._count(row, -1)
+
     def change(self, first: int, end: int, change: Change) -> list[tuple[_Row, State | None]]:
         """Changes what is here of some numbers; returns the runs that changed, and the states that they have now."""
         rows = self.rows

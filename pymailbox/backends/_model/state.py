@@ -16,7 +16,7 @@ from .page import DELAYED, HELD, LATEST, QUEUED, Change, DamagedError, Page, pac
 
 PRIORITIES: Final = 2
 
-PAGE_NUMBERS: Final = 256
+PAGE_NUMBERS: Final = 128
 """How many numbers a page is of."""
 
 PAGES_IN_HEAD: Final = 2048
@@ -258,11 +258,26 @@ class MailboxState:
     ) -> list[LaneRun]:
         """Takes out messages, those of which ``only`` says so by where they stand and their delivery state."""
 
-        def take_out(where: int, delivery: int, due: int) -> tuple[int, int, int] | None:
+        def take_out(where: int, delivery: int, due: int) -> State | None:
             return None if only is None or only(where, delivery) else (where, delivery, due)
 
         moved = self._assign(self.lanes[priority], first, min(end, self.lanes[priority].next), take_out)
         return [LaneRun(priority, row[0], row[1], row[3], row[2], row[4]) for row, _ in moved]
+
+    def remove_one(self, priority: int, number: int, only: Callable[[int, int], bool]) -> list[LaneRun]:
+        """As ``remove``, of one message; quicker where a page has it as a run of its own, as it mostly does."""
+        lane = self.lanes[priority]
+        page_number = number // self.page_numbers
+        page = lane.directory.pages.get(page_number)
+        row = None if page is None else page.run_of(number)
+        if page is None or row is None or row[1] - row[0] > 1:
+            return self.remove(priority, number, number + 1, only)
+        if not only(row[2], row[3]):
+            return []
+        page.take(row)
+        self._count(lane, page_number, row[2], row[3], -1)
+        self._touch(lane, page)
+        return [LaneRun(priority, number, number + 1, row[3], row[2], row[4])]
 
     def remove_queued(self) -> tuple[int, list[LaneRun]]:
         """Takes out all that is queued: how many there were, and of them those that are more than bytes elsewhere."""

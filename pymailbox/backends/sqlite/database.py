@@ -328,7 +328,11 @@ class _ThreadWorker(_Worker):
 
     def run_in_a_moment(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
         start = time.monotonic()
-        if call.access is not Access.DURABLE_WRITE or start > self._at_once_until or start < self._not_in_a_moment_until:
+        if (
+            call.access is not Access.DURABLE_WRITE
+            or start > self._at_once_until
+            or start < self._not_in_a_moment_until
+        ):
             return False
         if loop is not self._served or self.lock.locked() or self._under_way or self._stops:
             return False

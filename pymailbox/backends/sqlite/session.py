@@ -39,6 +39,9 @@ UPDATE_HEAD: Final = "UPDATE mailboxes SET head = ? WHERE mailbox = ?"
 SELECT_LOOSE: Final = """
     SELECT last, first, length(body) FROM segments WHERE mailbox = ? AND lane = ? AND last >= ? ORDER BY last
 """
+SELECT_KEYS: Final = """
+    SELECT last, first FROM segments WHERE mailbox = ? AND lane = ? AND last >= ? AND last < ?
+"""
 DELETE_SEGMENTS: Final = "DELETE FROM segments WHERE mailbox = ? AND lane = ? AND last >= ? AND last < ? AND first >= ?"
 SELECT_ID: Final = "SELECT lane, number FROM ids WHERE mailbox = ? AND id = ?"
 INSERT_ID: Final = "INSERT OR REPLACE INTO ids VALUES (?, ?, ?, ?)"
@@ -88,11 +91,25 @@ class OpenMailbox:
                 or sum(end - first for first, end in debris) >= _SWEEP
             ):
                 continue
-            for first, end in _merged(debris):
-                low, high = self.state.dead_around(lane.priority, first, end, SEGMENT_MESSAGES)
-                self.execute(DELETE_SEGMENTS, (self.key, lane.priority, low, high, low))
+            ranges = _merged(debris)
+            if len(ranges) <= _MOST_DEBRIS:
+                for first, end in ranges:
+                    low, high = self.state.dead_around(lane.priority, first, end, SEGMENT_MESSAGES)
+                    self.execute(DELETE_SEGMENTS, (self.key, lane.priority, low, high, low))
+            else:
+                self._sweep_pages(lane.priority, ranges)
             debris.clear()
             self.state.changed = True
+
+    def _sweep_pages(self, priority: int, ranges: list[tuple[int, int]]) -> None:
+        """Looks at all segments of the pages in which some numbers are."""
+        size = self.state.page_numbers
+        numbers = {page for first, end in ranges for page in range(first // size, (end - 1) // size + 1)}
+        for first, end in _merged([(number * size, (number + 1) * size) for number in numbers]):
+            found = self.execute(SELECT_KEYS, (self.key, priority, first, end + SEGMENT_MESSAGES)).fetchall()
+            for last, begins in found:
+                if isinstance(begins, int) and not any(self.state.living(priority, begins, last + 1)):
+                    self.execute(DELETE_SEGMENTS, (self.key, priority, last, last + 1, begins))
 
     def flush(self) -> None:
         """Writes what has changed."""

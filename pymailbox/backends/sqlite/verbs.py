@@ -103,6 +103,13 @@ def remove_held(session: Session, name: str, holder: int, ids: Sequence[UUID]) -
 
 def _remove(mailbox: OpenMailbox, ids: Sequence[UUID], only: Callable[[int, int], bool]) -> int:
     state = mailbox.state
+    if len(ids) == 1 and not state.custom_ids:
+        location = location_of(mailbox.id_base, ids[0])
+        if location is None or location[0] >= len(state.lanes) or location[1] >= state.lanes[location[0]].next:
+            return 0
+        gone = state.remove_one(*location, only)
+        mailbox.clear_away(gone)
+        return len(gone)
     numbers: list[list[int]] = [[] for _ in state.lanes]
     if state.custom_ids:
         for message_id in ids:
