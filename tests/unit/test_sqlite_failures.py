@@ -360,9 +360,10 @@ def damage_third(file: Path, damage: str) -> bytes:
     statement, payload = DAMAGES[damage]
     run_on(file, statement)
     if payload is None:
-        ((payload,),) = query(file, f"SELECT CAST(body AS BLOB) FROM segments {THIRD}")  # type: ignore[misc]
+        ((remains,),) = query(file, f"SELECT CAST(body AS BLOB) FROM segments {THIRD}")
+        assert isinstance(remains, bytes)
+        payload = remains
         run_on(file, f"UPDATE segments SET body = CAST(body AS BLOB) {THIRD}")
-    assert isinstance(payload, bytes)
     return payload
 
 

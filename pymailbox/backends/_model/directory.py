@@ -191,7 +191,7 @@ class Directory:
 
     def _fresh_at(self, number: int) -> int:
         """Index of the first range that ends after a page."""
-        index = bisect_right(self.fresh, (number,)) - 1  # type: ignore[type-var]
+        index = bisect_right(self.fresh, (number,)) - 1
         if index >= 0 and self.fresh[index][1] > number:
             return index
         return index + 1

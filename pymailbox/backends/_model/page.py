@@ -102,7 +102,7 @@ class Page:
 
     def run_of(self, number: int) -> _Row | None:
         """The run that a number is in; None if it is dead."""
-        at = bisect_left(self.rows, (number + 1,)) - 1  # type: ignore[type-var]
+        at = bisect_left(self.rows, (number + 1,)) - 1
         if at < 0 or self.rows[at][1] <= number:
             return None
         return self.rows[at]
@@ -116,7 +116,7 @@ class Page:
                 row = (rows.pop()[0], *row[1:])
             rows.append(row)
             return
-        at = bisect_left(rows, (first,))  # type: ignore[type-var]
+        at = bisect_left(rows, (first,))
         low, high = max(0, at - 1), at + 1
         rows[low:high] = _joined([*rows[low:at], row, *rows[at:high]])
 
@@ -139,7 +139,7 @@ class Page:
                 rows.append((row[0], row[1], *state))
                 self._count(rows[0], 1)
             return [(row, state)]
-        low = bisect_left(rows, (first + 1,)) - 1  # type: ignore[type-var]
+        low = bisect_left(rows, (first + 1,)) - 1
         if low < 0 or rows[low][1] <= first:
             low += 1
         high = low
@@ -176,7 +176,7 @@ class Page:
 
     def between(self, first: int, end: int) -> Iterator[_Row]:
         """What is here of some numbers."""
-        at = max(0, bisect_left(self.rows, (first + 1,)) - 1)  # type: ignore[type-var]
+        at = max(0, bisect_left(self.rows, (first + 1,)) - 1)
         for start, stop, where, delivery, due in self.rows[at:]:
             if start >= end:
                 return

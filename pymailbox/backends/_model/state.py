@@ -12,7 +12,7 @@ from zlib import crc32
 from . import delivery as deliveries
 from .claims import Claims, Holders, Terms
 from .directory import MOST_FRESH, Directory, NoRows, Rows
-from .page import DELAYED, HELD, LATEST, QUEUED, Change, DamagedError, Page, pack, unpack
+from .page import DELAYED, HELD, LATEST, QUEUED, Change, DamagedError, Page, State, pack, unpack
 
 PRIORITIES: Final = 2
 
@@ -62,7 +62,7 @@ class Lane:
         self.largest = 0
         """Bytes of its largest segment since it was last empty."""
         self.debris: list[tuple[int, int]] = []
-        """Dead numbers whose segments are yet to be deleted, as far as a backend has such: first and end (exclusive)."""
+        """Dead numbers whose bytes are yet to be deleted, where that is done later: first and end (exclusive)."""
         self.directory = Directory(rows)
 
     @property
@@ -208,7 +208,7 @@ class MailboxState:
                 lane.queued -= end - first
                 self._put(lane, first, end, where, handed, 0)
             else:
-                self._assign(lane, first, end, lambda *_, state=(where, handed, 0): state)  # type: ignore[misc]
+                self._assign(lane, first, end, lambda *_, state=(where, handed, 0): state)
         return claims
 
     # -- giving back ---------------------------------------------------------------------------------------------------
@@ -575,7 +575,7 @@ class MailboxState:
     # -- as it is stored -----------------------------------------------------------------------------------------------
 
     def pack(self) -> tuple[bytes, list[tuple[int, Page]], list[tuple[int, int]]]:
-        """The head; the pages that get rows of their own, with their lanes; and the pages whose rows are to be deleted."""
+        """The head; the pages that get rows of their own, with their lanes; and those whose rows are to be deleted."""
         written = self._lay_out()
         deleted: list[tuple[int, int]] = []
         numbers = [
@@ -603,8 +603,7 @@ class MailboxState:
         parts = [_FIXED.pack(*numbers)]
         if ranges:
             parts.append(pack(ranges))
-        for claims in self.holders.by_number.values():
-            parts.append(claims.bytes or claims.encode())
+        parts += [claims.bytes or claims.encode() for claims in self.holders.by_number.values()]
         for (priority, number), page in self._in_head.items():
             encoded = page.encode()
             parts += _PAGE.pack(priority, number, len(encoded) // 8), encoded

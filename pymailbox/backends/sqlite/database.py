@@ -122,8 +122,7 @@ class Database:
         if future is None:
             future = call.future = loop.create_future()
             self._worker.put(call)
-        result = await future
-        return result
+        return await future
 
     @property
     def keeps_loop(self) -> bool:

@@ -73,7 +73,7 @@ class Call:
     ran: bool = False
     """Whether it may have been committed."""
     waiter: threading.Lock | None = None
-    """Let go when it is done, for a caller who waits a moment without suspending; it has no future until that is over."""
+    """Let go when it is done, for a caller who waits a moment without suspending; until it is over he has no future."""
     done: bool = False
     """Whether its outcome is set for good; before it is looked whether it has a future by now."""
     answered: bool = False

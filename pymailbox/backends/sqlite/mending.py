@@ -1,4 +1,4 @@
-"""What becomes of what cannot be read, since another program wrote it: dead letters, and counts that are right again."""
+"""What becomes of what another program wrote, and cannot be read: dead letters, and counts that are right again."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def find(mailbox: OpenMailbox, message_id: UUID) -> Place | None:
     if location is not None and location[0] < PRIORITIES:
         state = mailbox.state.state_of(*location)
         if state is not None and not state[1] & deliveries.CUSTOM_ID:
-            return Place(*location, *state)
+            return Place(location[0], location[1], *state)
     if not mailbox.state.custom_ids:
         return None
     row = mailbox.execute("SELECT lane, number FROM ids WHERE mailbox = ? AND id = ?", (mailbox.key, message_id.bytes))
@@ -63,4 +63,4 @@ def find(mailbox: OpenMailbox, message_id: UUID) -> Place | None:
     state = mailbox.state.state_of(*found)
     if state is None or not state[1] & deliveries.CUSTOM_ID:
         return None
-    return Place(*found, *state)
+    return Place(found[0], found[1], *state)

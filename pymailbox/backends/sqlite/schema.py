@@ -2,9 +2,9 @@
 
 All mailboxes of a file share its tables, so that one transaction can touch several. Messages are written once, several
 to a segment where they were committed together, and deleted once. Where each of them stands is told by its mailbox's
-state (``backends/_model``): the head is one row, and pages that do not fit into it have rows of their own. A number that
-is not told of there is dead, and its segment is about to be deleted; a segment behind all that the head knows of is
-*loose*: its messages are queued, and are counted in by whoever writes the head next.
+state (``backends/_model``): the head is one row, and pages that do not fit into it have rows of their own. A number
+that is not told of there is dead, and its segment is about to be deleted; a segment behind all that the head knows of
+is *loose*: its messages are queued, and are counted in by whoever writes the head next.
 """
 
 from __future__ import annotations
@@ -216,8 +216,8 @@ def is_empty(connection: sqlite3.Connection, file: str) -> bool:
     """Whether the file has no tables yet; raises if it is no mailbox file, or one that this version cannot use."""
     if _older_layout(connection) is not None:
         raise StorageUnavailableError(
-            f"the mailbox file {file} was written by an older pymailbox, and has to be brought up to date before it can be "
-            "read. Open it once where you may write it, or look at it with the version that wrote it"
+            f"the mailbox file {file} was written by an older pymailbox, and has to be brought up to date before it "
+            "can be read. Open it once where you may write it, or look at it with the version that wrote it"
         )
     return list(_what_is_missing(connection, file)) == [*_TABLES, *_HEADER]
 

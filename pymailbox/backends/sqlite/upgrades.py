@@ -1,8 +1,9 @@
 """How files of older layouts become files of the present one: a step for each layout, in one transaction for all.
 
-Layout 1 had a row for each message, ``messages``, which changed hands, and one for its bytes, ``bodies``. A message said
-in whose hand it was; a holder had two hands, for what came in batches of several and for what came alone, and a row that
-said what had become of it. Numbers grew over the whole file, so lanes that come of it have many that nobody ever got.
+Layout 1 had a row for each message, ``messages``, which changed hands, and one for its bytes, ``bodies``. A message
+said in whose hand it was; a holder had two hands, for what came in batches of several and for what came alone, and a
+row that said what had become of it. Numbers grew over the whole file, so lanes that come of it have many that nobody
+ever got.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ _DIED: Final = 2
 _SELECT_MESSAGES: Final = """
     SELECT messages.number, hand, priority, delivery_count, failures, suspect, own_id, due, error, sender, payload,
         created_at, reason, died_at
-    FROM messages LEFT JOIN bodies ON bodies.number = messages.number LEFT JOIN letters ON letters.number = messages.number
+    FROM messages LEFT JOIN bodies ON bodies.number = messages.number
+    LEFT JOIN letters ON letters.number = messages.number
     WHERE messages.mailbox = ? ORDER BY messages.number
 """
 
@@ -129,8 +131,8 @@ def tables_of(layout: int) -> Iterable[str]:
 
 def upgrade(connection: sqlite3.Connection, layout: int, make: Iterable[str]) -> None:
     """Inside a transaction; ``make`` are the statements that make the present layout."""
-    for step in range(layout, layout + len(_STEPS[layout - 1 :])):
-        _STEPS[step - 1](connection, make)
+    for step in _STEPS[layout - 1 :]:
+        step(connection, make)
 
 
 # -- from 1 to 2 -------------------------------------------------------------------------------------------------------
