@@ -6,7 +6,7 @@ import asyncio
 import math
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -241,6 +241,65 @@ async def test_what_does_not_wait_for_the_disk_is_stored_without_another_thread(
         for _ in range(20):
             await mailbox.enqueue(b"", b"p" * size)
     assert (threading.get_ident() in threads) is brief
+
+
+def ran_without_suspending(coroutine: Coroutine[Any, Any, Any]) -> bool:
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return True
+    coroutine.close()
+    return False
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_what_the_disk_has_in_a_moment_is_not_waited_for_otherwise(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_MOMENT", 60.0)
+    async with open_mailbox(location) as mailbox:
+        await claim_a_few(mailbox, 1)
+        await mailbox.enqueue(b"", b"0")
+        assert all([ran_without_suspending(mailbox.enqueue(b"", b"%d" % number)) for number in range(1, 20)])
+        assert [record.payload for record in await mailbox.dequeue()] == [b"%d" % number for number in range(20)]
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_an_event_loop_waits_no_longer_than_that(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = await open_sqlite(location)
+    await claim_a_few(mailbox, 1)
+    await mailbox.enqueue(b"", b"0")
+    goes_on = threading.Event()
+    run = Engine.run
+
+    def slow(engine: Engine, calls: Sequence[Call]) -> None:
+        goes_on.wait(60)
+        run(engine, calls)
+
+    monkeypatch.setattr(Engine, "run", slow)
+    store = asyncio.create_task(mailbox.enqueue(b"", b"1"))
+    await asyncio.sleep(0)  # the loop has its turn though the disk is slow
+    assert not store.done()
+    goes_on.set()
+    await store
+    assert [record.payload for record in await mailbox.dequeue()] == [b"0", b"1"]
+    await mailbox.close()
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_call_that_fails_in_a_moment_fails_once(
+    location: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(database, "_MOMENT", 60.0)
+    limit_connections(monkeypatch, "PRAGMA max_page_count = 60")
+    async with open_mailbox(location) as mailbox:
+        await claim_a_few(mailbox, 1)
+        with pytest.raises(StorageFullError):
+            for _ in range(200):
+                await mailbox.enqueue(b"", bytes(4000))
+        assert await mailbox.purge() > 10
+        await mailbox.enqueue(b"", bytes(4000))
+    assert not caplog.records
 
 
 @pytest.mark.usefixtures("at_once")
