@@ -34,9 +34,9 @@ class Claims:
         self.slot = slot
         """By which pages know it."""
         most, lease = terms
-        self.terms = Terms(
-            None if most is None else min(most, MOST_DELIVERIES), None if lease is None else min(lease, LONGEST_LEASE)
-        )
+        if (most or 0) > MOST_DELIVERIES or (lease or 0) > LONGEST_LEASE:
+            terms = Terms(most and min(most, MOST_DELIVERIES), lease and min(lease, LONGEST_LEASE))
+        self.terms = terms
         self.beats = beats
         """A number that changes while it lives and has something, if it has a lease."""
         self.count = 0

@@ -605,7 +605,7 @@ class MailboxState:
             parts.append(pack(ranges))
         parts += [claims.bytes or claims.encode() for claims in self.holders.by_number.values()]
         for (priority, number), page in self._in_head.items():
-            encoded = page.encode()
+            encoded = page.bytes or page.encode()
             parts += _PAGE.pack(priority, number, len(encoded) // 8), encoded
         body = b"".join(parts)
         self.changed = False
@@ -631,7 +631,10 @@ class MailboxState:
             page.in_head = True
             in_head[key] = page
         self._touched.clear()
-        size = sum(len(page.encode()) for page in in_head.values())
+        size = 0
+        for page in in_head.values():
+            size += len(page.bytes or page.encode())
+            page.changed = False
         if size > PAGES_IN_HEAD:
             for key, page in sorted(in_head.items(), key=lambda entry: entry[1].used):
                 directory = self.lanes[key[0]].directory
@@ -646,8 +649,6 @@ class MailboxState:
                 size -= len(page.encode())
                 if size <= PAGES_IN_HEAD:
                     break
-        for page in in_head.values():
-            page.changed = False
         return rows
 
     def trim(self) -> None:

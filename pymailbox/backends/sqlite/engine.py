@@ -260,9 +260,13 @@ class Engine:
         """Begins a transaction, and tells the version of the file that it sees."""
         if connection.in_transaction:  # an exception out of a signal handler has left it
             self._roll_back(connection)
-        if access is not Access.READ:
-            self._set_durable(connection, access is Access.DURABLE_WRITE)
-        connection.execute("BEGIN" if access is Access.READ else "BEGIN IMMEDIATE")
+        if access is Access.READ:
+            connection.execute("BEGIN")
+        else:
+            durable = access is Access.DURABLE_WRITE
+            if durable is not self._durable:
+                self._set_durable(connection, durable)
+            connection.execute("BEGIN IMMEDIATE")
         try:
             version: int = connection.execute("PRAGMA data_version").fetchone()[0]
         except BaseException:
@@ -288,9 +292,11 @@ class Engine:
     def _after_commit(self, connection: sqlite3.Connection, session: Session, calls: Sequence[Call]) -> None:
         for call in calls:
             call.ran = True
-        self.last_stored |= session.stored
-        session.stored.clear()
-        changes, self._changes = connection.total_changes - self._changes, connection.total_changes
+        if session.stored:
+            self.last_stored |= session.stored
+            session.stored.clear()
+        total = connection.total_changes
+        changes, self._changes = total - self._changes, total
         if changes:
             changes &= 0xFFFF_FFFF  # SQLite counts in 32 bits
             self._log_begins = False
