@@ -6,12 +6,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+from zlib import crc32
 
 import pytest
 
 from pymailbox.backends._model import delivery, state
 from pymailbox.backends._model.claims import Terms
-from pymailbox.backends._model.page import BURIED, DELAYED, HELD, QUEUED, Page, unpack
+from pymailbox.backends._model.page import BURIED, DELAYED, HELD, QUEUED, DamagedError, Page, pack, unpack
 from pymailbox.backends._model.state import LaneRun, MailboxState
 
 TERMS: Final = Terms(3, None)
@@ -267,3 +268,93 @@ class Program:
 @pytest.mark.parametrize("seed", range(5))
 def test_random_programs(seed: int, page_numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     Program(seed, page_numbers, 120, monkeypatch)
+
+
+def a_full_head(monkeypatch: pytest.MonkeyPatch) -> Database:
+    """With fresh pages, rows, debris, holders, and pages in the head."""
+    monkeypatch.setattr(state, "PAGES_IN_HEAD", 400)
+    mailbox = MailboxState(page_numbers=8)
+    mailbox.append(0, 100)
+    mailbox.append(0, 1, delivery.CUSTOM_ID, due=77)
+    for holder, limit in (11, 1), (22, 3), (11, 9):
+        mailbox.claim(holder, TERMS, 5, mailbox.first_to_claim(limit, 0))
+    for number in range(20, 60, 3):
+        mailbox.remove(0, number, number + 1)
+    mailbox.lanes[0].debris = [(20, 21), (23, 24)]
+    mailbox.append(1, 3)
+    database = Database()
+    database.write(mailbox)
+    assert database.rows
+    assert mailbox.lanes[0].directory.fresh
+    return database
+
+
+def test_a_head_that_was_cut_or_changed_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = a_full_head(monkeypatch)
+    head = database.head
+    assert database.read().pack()[0] == head
+    for at in range(len(head)):
+        for damaged in head[:at], head[:at] + bytes([head[at] ^ 0x41]) + head[at + 1 :], head + bytes(8):
+            database.head = damaged
+            with pytest.raises(DamagedError):
+                database.read()
+
+
+def with_sum(numbers: list[int]) -> bytes:
+    body = pack(numbers)
+    return pack([crc32(body)]) + body
+
+
+@pytest.mark.parametrize("value", [-1, 0, 1, 7, 1 << 40, (1 << 63) - 1])
+def test_no_number_in_a_head_can_do_harm(value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program may write what it likes, and a sum that is right: it is refused, or a state that works."""
+    database = a_full_head(monkeypatch)
+    numbers = unpack(database.head)[1:]
+    for at in range(len(numbers)):
+        database.head = with_sum([*numbers[:at], value, *numbers[at + 1 :]])
+        try:
+            mailbox = database.read()
+        except DamagedError:
+            continue
+        for lane in mailbox.lanes:
+            assert 0 <= lane.frontier <= lane.next
+        mailbox.first_to_claim(3, 100)
+        mailbox.pack()
+
+
+@pytest.mark.parametrize("value", [-1, 0, 3, 1 << 40])
+def test_no_number_in_a_page_can_do_harm(value: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = a_full_head(monkeypatch)
+    (priority, number), row = next(iter(database.rows.items()))
+    numbers = unpack(row.body)
+    owner = database.read()
+    for at in range(len(numbers)):
+        changed = [*numbers[:at], value, *numbers[at + 1 :]]
+        try:
+            page = owner.decode_page(priority, number, changed)
+        except DamagedError:
+            continue
+        first = number * owner.page_numbers
+        assert all(first <= row[0] < row[1] <= first + owner.page_numbers for row in page.rows)
+        assert [row[0] for row in page.rows] == sorted(row[0] for row in page.rows)
+    for cut in range(1, len(numbers)):
+        if cut % 5:
+            with pytest.raises(DamagedError):
+                owner.decode_page(priority, number, numbers[:cut])
+
+
+def test_what_many_holders_have_and_many_holes_are_kept_in_a_small_head() -> None:
+    mailbox = MailboxState()
+    mailbox.append(0, 60_000)
+    for first in range(0, 50_000, 100):
+        mailbox.remove(0, first, first + 50)
+    for holder in range(100):
+        mailbox.claim(1000 + holder, TERMS, 1, mailbox.first_to_claim(1, 0))
+    database = Database()
+    database.write(mailbox)
+    assert len(database.head) < 2048 + 100 * 80 + 1024
+    mailbox = database.read()
+    assert mailbox.queued == 60_000 - 25_000 - 100
+    mailbox.remove(0, 30_050, 30_051)
+    _, written, deleted = mailbox.pack()
+    assert len(written) + len(deleted) <= 2
