@@ -16,6 +16,7 @@ import pytest
 
 from pymailbox import (
     Durability,
+    Mailbox,
     MailboxStats,
     MessagePriority,
     NewMessage,
@@ -243,6 +244,11 @@ async def test_what_does_not_wait_for_the_disk_is_stored_without_another_thread(
     assert (threading.get_ident() in threads) is brief
 
 
+async def enqueue_for_ever(mailbox: Mailbox) -> None:
+    while True:
+        await mailbox.enqueue(b"", bytes(4000))
+
+
 def ran_without_suspending(coroutine: Coroutine[Any, Any, Any]) -> bool:
     try:
         coroutine.send(None)
@@ -260,7 +266,8 @@ async def test_what_the_disk_has_in_a_moment_is_not_waited_for_otherwise(
     async with open_mailbox(location) as mailbox:
         await claim_a_few(mailbox, 1)
         await mailbox.enqueue(b"", b"0")
-        assert all([ran_without_suspending(mailbox.enqueue(b"", b"%d" % number)) for number in range(1, 20)])
+        for number in range(1, 20):
+            assert ran_without_suspending(mailbox.enqueue(b"", b"%d" % number))
         assert [record.payload for record in await mailbox.dequeue()] == [b"%d" % number for number in range(20)]
 
 
@@ -295,8 +302,7 @@ async def test_a_call_that_fails_in_a_moment_fails_once(
     async with open_mailbox(location) as mailbox:
         await claim_a_few(mailbox, 1)
         with pytest.raises(StorageFullError):
-            for _ in range(200):
-                await mailbox.enqueue(b"", bytes(4000))
+            await enqueue_for_ever(mailbox)
         assert await mailbox.purge() > 10
         await mailbox.enqueue(b"", bytes(4000))
     assert not caplog.records

@@ -41,10 +41,11 @@ _SMALL = 64 * 1024
 class SqliteMailbox(EmbeddedMailbox):
     """A handle on a mailbox in a SQLite file, which any number of threads and processes may use at once.
 
-    It never lets its event loop wait for a disk or for another program, but in Pyodide, where no thread can start.
-    Claims and acknowledgements of few messages, nacks and counts, and what a ``relaxed`` handle stores of few and small
-    ones, which the system's cache answers in some microseconds, run in the loop's own thread as long as nothing else is
-    under way; all else runs in another one.
+    It lets its event loop wait neither for another program nor, for longer than half a millisecond, for a disk; but in
+    Pyodide, where no thread can start. Claims and acknowledgements of few messages, nacks and counts, and what a
+    ``relaxed`` handle stores of few and small ones, which the system's cache answers in some microseconds, run in the
+    loop's own thread as long as nothing else is under way; all else runs in another one. For what a ``strict`` handle
+    stores of few and small ones the loop waits that half a millisecond, as long as the disk is mostly as quick.
     """
 
     def __init__(self, name: str, options: Options, database: Database) -> None:
