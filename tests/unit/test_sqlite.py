@@ -57,6 +57,7 @@ BY_PAGE = "PRIMARY KEY (mailbox=? AND lane=? AND page=?)"
         (session.DELETE_ERRORS, "PRIMARY KEY (mailbox=? AND lane=? AND number>? AND number<?)"),
         (pages.READ_PAGE, BY_PAGE),
         (pages.DELETE_PAGE, BY_PAGE),
+        (pages.REWRITE_PAGE, BY_PAGE),
         (pages.FIRST_QUEUED, "INDEX pages_queued (mailbox=? AND lane=? AND page>?)"),
         (pages.FIRST_DUE, "INDEX pages_due (mailbox=? AND lane=? AND due<?)"),
         (pages.DUES, "INDEX pages_due (mailbox=? AND lane=? AND (due,page)>(?,?)"),
@@ -263,7 +264,7 @@ async def test_what_the_disk_has_in_a_moment_is_not_waited_for_otherwise(
     location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_MOMENT", 60.0)
-    async with open_mailbox(location) as mailbox:
+    async with await open_sqlite(location) as mailbox:
         await claim_a_few(mailbox, 1)
         await mailbox.enqueue(b"", b"0")
         for number in range(1, 20):
@@ -299,7 +300,7 @@ async def test_a_call_that_fails_in_a_moment_fails_once(
 ) -> None:
     monkeypatch.setattr(database, "_MOMENT", 60.0)
     limit_connections(monkeypatch, "PRAGMA max_page_count = 60")
-    async with open_mailbox(location) as mailbox:
+    async with await open_sqlite(location) as mailbox:
         await claim_a_few(mailbox, 1)
         with pytest.raises(StorageFullError):
             await enqueue_for_ever(mailbox)

@@ -11,7 +11,7 @@ import pytest
 from pymailbox import Mailbox, MailboxError, MessagePriority, StorageUnavailableError, list_mailboxes, open_mailbox
 from pymailbox._ids import id_at, new_id_base
 from pymailbox.backends._reasons import UNREADABLE
-from pymailbox.backends.sqlite import schema, upgrades
+from pymailbox.backends.sqlite import letters, schema, upgrades
 from pymailbox.backends.sqlite.looking import Reader
 from tests.unit.sqlite_support import query
 
@@ -66,8 +66,8 @@ async def test_everything_is_kept_in_its_order(file: Path, location: str) -> Non
         assert not await mailbox.ack(id_at(BASE, NORMAL, 50))
         assert await mailbox.enqueue(b"", b"", message_id=CUSTOM) == CUSTOM
         assert await mailbox.ack(CUSTOM)
-        letters = await mailbox.dead_letters()
-        assert [(letter.reason, letter.error, int(letter.record.payload)) for letter in letters] == [
+        dead = await mailbox.dead_letters()
+        assert [(letter.reason, letter.error, int(letter.record.payload)) for letter in dead] == [
             ("reason 3", "no", 11),
             ("reason 2", "no", 17),
             ("reason 1", "no", 14),
@@ -100,7 +100,7 @@ async def test_what_fails_amid_it_leaves_the_file_as_it_was(
         raise sqlite3.OperationalError("amid it")
 
     with monkeypatch.context() as patch:
-        patch.setattr(upgrades.letters, "note", fail)
+        patch.setattr(letters, "note", fail)
         with pytest.raises((MailboxError, sqlite3.Error)):
             await open_mailbox(location)
     assert (query(file, "SELECT * FROM messages"), query(file, "SELECT name FROM sqlite_master")) == before

@@ -70,6 +70,7 @@ class Page:
         "number",
         "queued",
         "rows",
+        "told",
         "used",
     )
 
@@ -89,6 +90,8 @@ class Page:
         """Whether the head that was last written holds it."""
         self.has_row = False
         """Whether a row of its own holds it."""
+        self.told: tuple[int, int | None] | None = None
+        """What its row tells beside its messages: whether some are queued, and when the first is due."""
         self.used = 0
         """When it was last used, counted in uses."""
         self.listed_ready = False

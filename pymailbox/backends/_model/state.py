@@ -74,8 +74,8 @@ class Lane:
 class MailboxState:
     """What the verbs do to the messages of one mailbox, known by their lanes and numbers."""
 
-    def __init__(self, rows: Callable[[int], Rows] = lambda _: NoRows(), page_numbers: int = PAGE_NUMBERS) -> None:
-        self.page_numbers = page_numbers
+    def __init__(self, rows: Callable[[int], Rows] = lambda _: NoRows(), page_numbers: int | None = None) -> None:
+        self.page_numbers = page_numbers or PAGE_NUMBERS
         self.lanes = [Lane(priority, rows(priority)) for priority in range(PRIORITIES)]
         self.holders = Holders()
         self.custom_ids = 0
@@ -627,7 +627,7 @@ class MailboxState:
                 continue
             if page.has_row:
                 directory.gone.add(page.number)
-                page.has_row = False
+                page.has_row, page.told = False, None
             page.in_head = True
             in_head[key] = page
         self._touched.clear()

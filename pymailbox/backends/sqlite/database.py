@@ -118,7 +118,7 @@ class Database:
             if call.waiter is None and not call.ran and call.error is None:
                 self._worker.put(call)
             raise
-        future = call.future
+        future: asyncio.Future[_T] | None = call.future
         if future is None:
             future = call.future = loop.create_future()
             self._worker.put(call)

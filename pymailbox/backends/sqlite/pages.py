@@ -10,7 +10,8 @@ from .._model.page import DamagedError, Page, unpack
 from .._model.state import MailboxState
 from .rows import UnreadablePageError
 
-READ_PAGE: Final = "SELECT body FROM pages WHERE mailbox = ? AND lane = ? AND page = ?"
+READ_PAGE: Final = "SELECT queued, due, body FROM pages WHERE mailbox = ? AND lane = ? AND page = ?"
+REWRITE_PAGE: Final = "UPDATE pages SET body = ? WHERE mailbox = ? AND lane = ? AND page = ?"
 WRITE_PAGE: Final = "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?)"
 DELETE_PAGE: Final = "DELETE FROM pages WHERE mailbox = ? AND lane = ? AND page = ?"
 FIRST_QUEUED: Final = """
@@ -30,6 +31,16 @@ _DUES_AT_FIRST: Final = 2
 _DUES_AT_MOST: Final = 256
 
 
+def write(execute: Callable[..., sqlite3.Cursor], mailbox: int, priority: int, page: Page) -> None:
+    """Gives a page a row of its own, or changes the one that it has: the indexes too, if they have to."""
+    told = int(page.queued > 0), page.due
+    if page.told == told:
+        execute(REWRITE_PAGE, (page.encode(), mailbox, priority, page.number))
+    else:
+        page.told = told
+        execute(WRITE_PAGE, (mailbox, priority, page.number, *told, page.encode()))
+
+
 class PageRows:
     """Those of one lane."""
 
@@ -46,13 +57,14 @@ class PageRows:
         row = self._execute(READ_PAGE, (*self._lane, number)).fetchone()
         if row is None:
             return None
+        queued, due, body = row
         try:
-            if not isinstance(row[0], bytes):
+            if not isinstance(body, bytes):
                 raise DamagedError("a page is no bytes")
-            page = self._state.decode_page(self._priority, number, unpack(row[0]))
+            page = self._state.decode_page(self._priority, number, unpack(body))
         except DamagedError as error:
             raise UnreadablePageError(self._priority, number) from error
-        page.has_row = True
+        page.has_row, page.told = True, (queued, due)
         return page
 
     def ready(self, at: int, now: int) -> int | None:

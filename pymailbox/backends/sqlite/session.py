@@ -15,8 +15,9 @@ from ..._ids import new_id_base
 from .._model import delivery as deliveries
 from .._model.page import DamagedError
 from .._model.state import LaneRun, MailboxState
+from . import pages
 from .bodies import SEGMENT_MESSAGES, Bodies
-from .pages import DELETE_PAGE, WRITE_PAGE, PageRows
+from .pages import PageRows
 
 HANDLE_BITS: Final = 21
 """A holder's number is that of its process, and this many bits that tell the handles of that process apart."""
@@ -127,10 +128,9 @@ class OpenMailbox:
             self.sweep()
             head, written, deleted = state.pack()
             for priority, number in deleted:
-                self.execute(DELETE_PAGE, (self.key, priority, number))
+                self.execute(pages.DELETE_PAGE, (self.key, priority, number))
             for priority, page in written:
-                row = (self.key, priority, page.number, int(page.queued > 0), page.due, page.encode())
-                self.execute(WRITE_PAGE, row)
+                pages.write(self.execute, self.key, priority, page)
             self.execute(UPDATE_HEAD, (head, self.key))
             self.loose = 0
             state.trim()
