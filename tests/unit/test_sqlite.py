@@ -193,6 +193,29 @@ async def test_of_calls_that_share_a_commit_only_the_guilty_one_fails(
     await mailbox.close()
 
 
+async def test_what_is_stored_in_a_commit_is_there_for_all_of_its_calls(
+    file: Path, location: str, commits: Commits
+) -> None:
+    one, other = await open_sqlite(location), await open_sqlite(location)
+    commits.sizes.clear()
+    with one._file._worker.lock:
+        calls: list[asyncio.Task[Any]] = [
+            asyncio.create_task(call) for call in (one.enqueue(b"", b"x"), one.dequeue(), one.close(), other.dequeue())
+        ]
+        await asyncio.sleep(0)
+    *_, claimed = await asyncio.gather(*calls)
+    assert max(commits.sizes) >= 3
+    assert [(record.payload, record.delivery_count) for record in claimed] == [(b"x", 1)]
+    assert (await other.status()).dead_letters == 0
+    with other._file._worker.lock:
+        calls = [asyncio.create_task(call) for call in (other.status(), other.enqueue(b"", b"y"), other.purge())]
+        await asyncio.sleep(0)
+    assert (await asyncio.gather(*calls))[-1] == 1
+    assert await other.ack(claimed[0].id)
+    await other.close()
+    assert query(file, "SELECT * FROM segments") == []
+
+
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is, brief calls run at once where they can."""

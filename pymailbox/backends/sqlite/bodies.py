@@ -54,6 +54,8 @@ class Bodies:
         self._key = key
         self.appended: list[tuple[int, int, bytes]] = []
         """Lane, number and frame of those that are not written yet, in the order of the numbers of each lane."""
+        self.written: dict[int, int] = {}
+        """The lanes that got segments in this transaction, with the size of the largest one."""
         self._kept: dict[tuple[int, int], Message] = {}
         self._kept_bytes = 0
         self._segments: deque[Segment] = deque(maxlen=_KEPT_SEGMENTS)
@@ -65,16 +67,14 @@ class Bodies:
         self._kept[priority, number] = message
         self._kept_bytes += frames.size(sender, payload)
 
-    def write_appended(self) -> dict[int, int]:
-        """Writes what was appended; the size of the largest segment by lane."""
-        largest: dict[int, int] = {}
+    def write_appended(self) -> None:
+        """Writes what was appended."""
         for priority, last, first, body in _segments(self.appended):
             self._execute(INSERT_SEGMENT, (self._key, priority, last, first, body))
-            largest[priority] = max(len(body), largest.get(priority, 0))
+            self.written[priority] = max(len(body), self.written.get(priority, 0))
         self.appended.clear()
         while self._kept_bytes > _KEPT_BYTES:
             self._forget(next(iter(self._kept)))
-        return largest
 
     def _forget(self, place: tuple[int, int]) -> Message | None:
         message = self._kept.pop(place, None)
@@ -108,6 +108,8 @@ class Bodies:
 
     def segment(self, priority: int, number: int) -> Segment | None:
         """The segment that a message is in; None if there is none."""
+        if self.appended:  # it may be one of these
+            self.write_appended()
         for segment in self._segments:
             if segment.first <= number <= segment.last and segment.priority == priority:
                 return segment
@@ -122,10 +124,9 @@ class Bodies:
         return segment
 
     def forget_kept(self) -> None:
-        """After messages have gone that may have been kept; those that are not written yet stay."""
-        appended = {(priority, number) for priority, number, _ in self.appended}
-        for place in [place for place in self._kept if place not in appended]:
-            self._forget(place)
+        """After messages have gone that may have been kept."""
+        self._kept.clear()
+        self._kept_bytes = 0
 
     def forget_segments(self) -> None:
         """After some were changed."""

@@ -31,6 +31,7 @@ def salvage(session: Session, name: str, damage: rows.UnreadableError) -> None:
     mailbox = session.mailbox(name)
     if mailbox is None:
         return
+    mailbox.bodies.write_appended()  # by calls of the same commit
     if isinstance(damage, rows.UnreadablePageError):
         _salvage_page(mailbox, damage.priority, damage.number)
     elif isinstance(damage, rows.UnreadableMessageError):

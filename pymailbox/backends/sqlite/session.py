@@ -115,14 +115,15 @@ class OpenMailbox:
     def flush(self) -> None:
         """Writes what has changed."""
         state, bodies = self.state, self.bodies
-        if bodies.appended:
-            count = len(bodies.appended)
-            sizes = bodies.write_appended()
-            for priority, size in sizes.items():
+        if bodies.appended or bodies.written:
+            is_loose = len(bodies.appended) == 1 and not bodies.written
+            bodies.write_appended()
+            for priority, size in bodies.written.items():
                 lane = state.lanes[priority]
                 lane.largest = max(lane.largest, size)
+            bodies.written.clear()
             self.loose += 1
-            if count > 1 or self.loose >= MOST_LOOSE:
+            if not is_loose or self.loose >= MOST_LOOSE:
                 state.changed = True
         if state.changed:
             self.sweep()
@@ -133,7 +134,7 @@ class OpenMailbox:
                 pages.write(self.execute, self.key, priority, page)
             self.execute(UPDATE_HEAD, (head, self.key))
             self.loose = 0
-            state.trim()
+        state.trim()
 
 
 class Session:

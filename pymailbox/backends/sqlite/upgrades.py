@@ -175,18 +175,12 @@ class _Filling:
         for row in rows:
             self._take(*row)
             if len(mailbox.bodies.appended) >= _APPEND_AT_ONCE:
-                self._write()
-        self._write()
+                mailbox.bodies.write_appended()
         self._order_letters()
         for priority in MessagePriority:
             self._go_to(priority, self._end)
         mailbox.state.changed = True
         mailbox.flush()
-
-    def _write(self) -> None:
-        for priority, size in self._mailbox.bodies.write_appended().items():
-            lane = self._mailbox.state.lanes[priority]
-            lane.largest = max(lane.largest, size)
 
     def _go_to(self, priority: int, number: int) -> None:
         ahead = number - self._mailbox.state.lanes[priority].next

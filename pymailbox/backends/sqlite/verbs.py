@@ -154,6 +154,7 @@ def purge(session: Session, name: str) -> int:
         mailbox.execute("DELETE FROM ids WHERE mailbox = ?", (mailbox.key,))
         special = [run._replace(delivery=run.delivery & ~deliveries.CUSTOM_ID) for run in special]
     mailbox.clear_away(special)
+    mailbox.bodies.write_appended()  # by calls of the same commit
     mailbox.bodies.forget_kept()
     for lane in state.lanes:
         lane.debris.clear()
