@@ -361,7 +361,10 @@ class Changes:
 
 def die(mailbox: SqliteMailbox) -> None:
     """Looks to others as if its process had ended."""
-    mailbox._file.lives.rename(mailbox._holder, mailbox._file.lives.new_number())
+    lives, holder = mailbox._file.lives, mailbox._holder
+    del lives._mine[holder.number]
+    holder.number = lives.new_number()
+    lives._mine[holder.number] = holder
 
 
 @pytest.mark.parametrize("released", [True, False])

@@ -63,10 +63,6 @@ class Holder:
         self.beaten_at = time.monotonic()
         self._lives.active.add(self)
 
-    def become_another(self) -> None:
-        """Gives up its identity, which others have taken for dead while it lived."""
-        self._lives.rename(self, self._lives.new_number())
-
 
 class Lives:
     """Who lives, as seen from one process. For the thread that works on the file, but for ``add`` and ``remove``."""
@@ -98,12 +94,6 @@ class Lives:
         with self._lock:
             self._mine[holder.number] = holder
             self._by_loop.setdefault(holder.loop, set()).add(holder)
-
-    def rename(self, holder: Holder, number: int) -> None:
-        with self._lock:
-            if self._mine.pop(holder.number, None) is not None:
-                self._mine[number] = holder
-            holder.number = number
 
     def abandon(self, holder: Holder) -> None:
         """Notes that a handle was collected; takes no lock, for a finaliser."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 from ..._ids import location_of
@@ -11,6 +11,9 @@ from .._model.state import PRIORITIES
 
 if TYPE_CHECKING:
     from .session import OpenMailbox
+
+
+SELECT_ID: Final = "SELECT lane, number FROM ids WHERE mailbox = ? AND id = ?"
 
 
 class UnreadableError(Exception):
@@ -56,8 +59,7 @@ def find(mailbox: OpenMailbox, message_id: UUID) -> Place | None:
             return Place(location[0], location[1], *state)
     if not mailbox.state.custom_ids:
         return None
-    row = mailbox.execute("SELECT lane, number FROM ids WHERE mailbox = ? AND id = ?", (mailbox.key, message_id.bytes))
-    found = row.fetchone()
+    found = mailbox.execute(SELECT_ID, (mailbox.key, message_id.bytes)).fetchone()
     if found is None or not isinstance(found[0], int) or not isinstance(found[1], int):
         return None
     state = mailbox.state.state_of(*found)

@@ -44,7 +44,6 @@ SELECT_KEYS: Final = """
     SELECT last, first FROM segments WHERE mailbox = ? AND lane = ? AND last >= ? AND last < ?
 """
 DELETE_SEGMENTS: Final = "DELETE FROM segments WHERE mailbox = ? AND lane = ? AND last >= ? AND last < ? AND first >= ?"
-SELECT_ID: Final = "SELECT lane, number FROM ids WHERE mailbox = ? AND id = ?"
 INSERT_ID: Final = "INSERT OR REPLACE INTO ids VALUES (?, ?, ?, ?)"
 DELETE_IDS: Final = "DELETE FROM ids WHERE mailbox = ? AND lane = ? AND number >= ? AND number < ?"
 INSERT_ERROR: Final = "INSERT OR REPLACE INTO errors VALUES (?, ?, ?, ?)"

@@ -20,7 +20,7 @@ from .._model.state import LaneRun
 from . import rows
 from .bodies import Message
 from .schema import OF_MAILBOX
-from .session import DELETE_SEGMENTS, INSERT_ID, SELECT_ID, OpenMailbox, Session
+from .session import DELETE_SEGMENTS, INSERT_ID, OpenMailbox, Session
 
 _ALL: Final = 1 << 62
 """More than any number."""
@@ -78,7 +78,7 @@ def next_number(mailbox: OpenMailbox, priority: int, given: Collection[UUID] = (
     while given or state.may_collide:
         message_id = id_at(mailbox.id_base, priority, state.lanes[priority].next)
         if message_id not in given and not (
-            state.may_collide and mailbox.execute(SELECT_ID, (mailbox.key, message_id.bytes)).fetchone()
+            state.may_collide and mailbox.execute(rows.SELECT_ID, (mailbox.key, message_id.bytes)).fetchone()
         ):
             break
         state.skip(priority)
