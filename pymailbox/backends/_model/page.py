@@ -65,6 +65,7 @@ class Page:
         "delayed",
         "has_row",
         "in_head",
+        "in_head_as",
         "listed_due",
         "listed_ready",
         "number",
@@ -84,6 +85,8 @@ class Page:
         self._due: int | None = None
         self.bytes: bytes | None = None
         """As it was last encoded, until it changes."""
+        self.in_head_as: bytes | None = None
+        """The same with what the head says of it."""
         self.changed = False
         """Since it was last written."""
         self.in_head = False

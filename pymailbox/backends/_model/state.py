@@ -531,7 +531,7 @@ class MailboxState:
         """To be called when a page has changed."""
         self.changed = True
         self._uses += 1
-        page.changed, page.bytes, page.used = True, None, self._uses
+        page.changed, page.bytes, page.in_head_as, page.used = True, None, None, self._uses
         key = lane.priority, page.number
         if page.rows:
             self._touched[key] = page
@@ -605,8 +605,10 @@ class MailboxState:
             parts.append(pack(ranges))
         parts += [claims.bytes or claims.encode() for claims in self.holders.by_number.values()]
         for (priority, number), page in self._in_head.items():
-            encoded = page.bytes or page.encode()
-            parts += _PAGE.pack(priority, number, len(encoded) // 8), encoded
+            if page.in_head_as is None:
+                encoded = page.bytes or page.encode()
+                page.in_head_as = _PAGE.pack(priority, number, len(encoded) // 8) + encoded
+            parts.append(page.in_head_as)
         body = b"".join(parts)
         self.changed = False
         return _SUM.pack(crc32(body)) + body, written, deleted
@@ -655,7 +657,7 @@ class MailboxState:
         """Lets pages go out of memory that lie elsewhere too, but for those last used."""
         for lane in self.lanes:
             directory = lane.directory
-            if len(directory.pages) <= _PAGES_IN_MEMORY:
+            if len(directory.pages) - len(self._in_head) <= _PAGES_IN_MEMORY:
                 continue
             outside = sorted(
                 (page for page in directory.pages.values() if page.has_row and not page.in_head),
