@@ -150,10 +150,14 @@ def purge(session: Session, name: str) -> int:
     count, special = state.remove_queued()
     if not count:
         return 0
+    mask = deliveries.CUSTOM_ID | deliveries.HAS_ERROR
     if not state.custom_ids:
+        mask &= ~deliveries.CUSTOM_ID
         mailbox.execute("DELETE FROM ids WHERE mailbox = ?", (mailbox.key,))
-        special = [run._replace(delivery=run.delivery & ~deliveries.CUSTOM_ID) for run in special]
-    mailbox.clear_away(special)
+    if special and not state.inflight and not state.dead_letters:
+        mask &= ~deliveries.HAS_ERROR
+        mailbox.execute("DELETE FROM errors WHERE mailbox = ?", (mailbox.key,))
+    mailbox.clear_away([run._replace(delivery=run.delivery & mask) for run in special if run.delivery & mask])
     mailbox.bodies.write_appended()  # by calls of the same commit
     mailbox.bodies.forget_kept()
     for lane in state.lanes:
