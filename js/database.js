@@ -216,8 +216,10 @@ export class Connection {
  * @returns {Promise<{database: IDBDatabase, birth: string}>}
  */
 async function openWhole(birth) {
+  // what this context has opened before it takes as it is now: after a version that is refused, amid the upgrade that closed
+  // its connection, Firefox (153) may take 12 s to open the next
   /** @type {number | undefined} */
-  let version = DATABASE_VERSION;
+  let version = birth === undefined ? DATABASE_VERSION : undefined;
   /** @type {unknown} */
   let versionError;
   for (let attempt = 1; ; attempt++) {

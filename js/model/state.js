@@ -242,11 +242,6 @@ export class MailboxState {
     return this.#holders.byName;
   }
 
-  /** Who else holds something. @param {string} holder */
-  otherHolders(holder) {
-    return [...this.claims.keys()].filter((other) => other !== holder);
-  }
-
   /** Whether anything can be claimed. @param {number} now milliseconds since 1970 */
   isReady(now) {
     return this.lanes.some(({ next, frontier, directory }) => frontier < next || directory.claimable(0, now, 1).length > 0);

@@ -87,9 +87,13 @@ async def check_what_others_took_while_a_lock_was_away_is_not_yielded() -> None:
             const state = MailboxState.from(await done(store("mailboxes").get("taken")));
             const [[holder, terms]] = state.claims;
             state.bequeath(holder, "somebody else", terms);
-            state.token = undefined;
+            const { token, writer } = state;
+            [state.token, state.writer] = [undefined, "somebody else's context"];
             state.pack();
-            await done(store("mailboxes").put(state.toStored(), "taken"));
+            const mailboxes = store("mailboxes");
+            mailboxes.put(state.toStored(), "taken");
+            // which ends the leave to write without reading
+            if (token !== undefined) await done(mailboxes.put({ token, at: Date.now() }, ["taken", writer]));
             """
         )
         await foreign(_STEAL)
