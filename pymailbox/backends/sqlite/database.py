@@ -115,7 +115,9 @@ class Database:
                 return result
         except BaseException:
             # as if it had waited in the queue already
-            if call.waiter is None and not call.ran and call.error is None:
+            if self._worker.has(call):
+                self._worker.nudge()
+            elif not call.ran and call.error is None:
                 self._worker.put(call)
             raise
         future: asyncio.Future[_T] | None = call.future
@@ -185,6 +187,10 @@ class _Worker(ABC):
     @abstractmethod
     def put(self, call: Call) -> None:
         """Takes a call; its outcome comes through its future."""
+
+    def has(self, call: Call) -> bool:
+        """Whether a call was put and has not been run yet. Once it is not, its outcome is set."""
+        return False
 
     def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
         """Runs a call before it returns, if that takes no waiting; False if nothing was done."""
@@ -301,6 +307,9 @@ class _ThreadWorker(_Worker):
         self._calls.append(call)
         self._alarm.put(None)
 
+    def has(self, call: Call) -> bool:
+        return call in self._calls
+
     def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
         start = time.monotonic()
         if start > self._at_once_until or loop is not self._served:
@@ -410,7 +419,7 @@ class _ThreadWorker(_Worker):
         # where several call at a time it is cheaper to share commits
         alone = len(calls) == 1 and now > self._not_at_once_until
         self._at_once_until = now + _TURN if alone else 0.0
-        _deliver(calls)
+        _deliver(call for call in calls if call.waiter is None or call.future is not None)  # the others see it is done
         if not self._delivered:
             self._deliver_again_at = now + _REDELIVERY
         self._delivered += map(weakref.ref, calls)
