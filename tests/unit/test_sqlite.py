@@ -145,6 +145,35 @@ async def test_an_id_that_a_caller_foresaw_is_not_made_again(location: str) -> N
         assert len({known, *foreseen, *made}) == 1 + len(foreseen) + 20 + 11 + 20
 
 
+async def test_what_is_kept_in_memory_is_bounded_however_many_mailboxes_there_are(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "_KEPT_BYTES", 10_000)
+    mailboxes = [await open_sqlite(f"{location}-{number}") for number in range(5)]
+    for mailbox in mailboxes:
+        await mailbox.enqueue_many([NewMessage(b"", bytes(1000))] * 8)
+    session = mailboxes[0]._file.engine._session
+    assert session is not None
+    assert 0 < sum(len(message.payload) for message in session._kept.messages.values()) <= 10_000
+    for mailbox in mailboxes:
+        assert [len(record.payload) for record in await mailbox.dequeue(10)] == [1000] * 8
+        await mailbox.close()
+    assert session._kept.messages == {}
+
+
+async def test_a_large_message_that_is_gone_leaves_the_small_ones_swept_several_at_a_time(
+    file: Path, location: str
+) -> None:
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue(b"", bytes(100_000))
+        await mailbox.ack_many([record.id for record in await mailbox.dequeue()])
+        assert query(file, "SELECT last FROM segments") == []  # a large one goes at once
+        for _ in range(3):
+            await mailbox.enqueue(b"", b"")
+            await mailbox.ack_many([record.id for record in await mailbox.dequeue()])
+        assert len(query(file, "SELECT last FROM segments")) == 3
+
+
 class Commits:
     """What the transactions of an engine were, as a test sees them."""
 

@@ -8,7 +8,15 @@ from uuid import UUID
 
 import pytest
 
-from pymailbox import Mailbox, MailboxError, MessagePriority, StorageUnavailableError, list_mailboxes, open_mailbox
+from pymailbox import (
+    Mailbox,
+    MailboxError,
+    MessagePriority,
+    StorageCorruptError,
+    StorageUnavailableError,
+    list_mailboxes,
+    open_mailbox,
+)
 from pymailbox._ids import id_at, new_id_base
 from pymailbox.backends._reasons import UNREADABLE
 from pymailbox.backends.sqlite import letters, schema, upgrades
@@ -88,6 +96,43 @@ async def test_a_row_that_cannot_be_read_becomes_a_dead_letter(file: Path) -> No
         assert await mailbox.dequeue() == []
         (letter,) = await mailbox.dead_letters()
         assert (letter.record.payload, letter.reason) == (b"text", UNREADABLE)
+
+
+async def test_what_another_program_wrote_keeps_nobody_from_the_rest(file: Path, location: str) -> None:
+    """Numbers that are none, and a holder that asked for what it cannot have asked for."""
+    make(file)
+    connection = sqlite3.connect(file)
+    with connection:
+        connection.execute("INSERT INTO holders VALUES (7, 98, 0, -3, 'long', x'', 1, 0, 0, 0)")
+        connection.execute("UPDATE messages SET hand = 196 WHERE number = 8")
+        connection.execute("UPDATE last_number SET number = 'none'")
+        for number in -4, 0, (1 << 63) - 1:
+            connection.execute(INSERT, (number, 7, 0, 0, 0, None))
+            connection.execute("INSERT INTO bodies VALUES (?, x'', ?, 1000)", (number, b"%d" % number))
+    connection.close()
+    async with open_mailbox(location) as mailbox:
+        dead = await mailbox.dead_letters()
+        assert {letter.record.payload for letter in dead if letter.reason == UNREADABLE} == {
+            b"-4",
+            b"0",
+            b"%d" % ((1 << 63) - 1),
+        }
+        assert (await mailbox.status()).queued_messages == 500 - 3
+        assert 8 in await payloads(mailbox)
+        await mailbox.enqueue(b"", b"9999")
+    async with open_mailbox(location) as mailbox:
+        assert (await payloads(mailbox))[-1] == 9999
+
+
+async def test_a_mailbox_that_cannot_be_read_is_named(file: Path, location: str) -> None:
+    make(file)
+    connection = sqlite3.connect(file)
+    with connection:
+        connection.execute("UPDATE mailboxes SET id_base = 'none' WHERE name = 'other'")
+    connection.close()
+    with pytest.raises(StorageCorruptError, match="'other': what its file says of it is damaged"):
+        await open_mailbox(location)
+    assert query(file, "PRAGMA user_version") == [(1,)]
 
 
 async def test_what_fails_amid_it_leaves_the_file_as_it_was(

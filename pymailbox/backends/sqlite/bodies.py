@@ -46,26 +46,51 @@ class Message(NamedTuple):
     """Milliseconds since 1970."""
 
 
+class Kept:
+    """Messages of a file's mailboxes that were stored lately, by mailbox, lane and number."""
+
+    def __init__(self) -> None:
+        self.messages: dict[tuple[int, int, int], Message] = {}
+        self._bytes = 0
+
+    def add(self, place: tuple[int, int, int], message: Message) -> None:
+        self.messages[place] = message
+        self._bytes += frames.size(message.sender, message.payload)
+
+    def pop(self, place: tuple[int, int, int]) -> Message | None:
+        message = self.messages.pop(place, None)
+        if message is not None:
+            self._bytes -= frames.size(message.sender, message.payload)
+        return message
+
+    def limit(self) -> None:
+        """Lets go of the oldest that are too much."""
+        while self._bytes > _KEPT_BYTES:
+            self.pop(next(iter(self.messages)))
+
+    def clear(self) -> None:
+        self.messages.clear()
+        self._bytes = 0
+
+
 class Bodies:
     """The messages of one mailbox."""
 
-    def __init__(self, execute: Callable[..., sqlite3.Cursor], key: int) -> None:
+    def __init__(self, execute: Callable[..., sqlite3.Cursor], key: int, kept: Kept) -> None:
         self._execute = execute
         self._key = key
+        self._kept = kept
         self.appended: list[tuple[int, int, bytes]] = []
         """Lane, number and frame of those that are not written yet, in the order of the numbers of each lane."""
         self.written: dict[int, int] = {}
         """The lanes that got segments in this transaction, with the size of the largest one."""
-        self._kept: dict[tuple[int, int], Message] = {}
-        self._kept_bytes = 0
         self._segments: deque[Segment] = deque(maxlen=_KEPT_SEGMENTS)
 
     def append(self, priority: int, number: int, message: Message, custom: bool) -> None:
         message_id, sender, payload, created_at = message
         frame = frames.pack(priority, message_id.bytes if custom else None, sender, payload, created_at)
         self.appended.append((priority, number, frame))
-        self._kept[priority, number] = message
-        self._kept_bytes += frames.size(sender, payload)
+        self._kept.add((self._key, priority, number), message)
 
     def write_appended(self) -> None:
         """Writes what was appended."""
@@ -73,16 +98,7 @@ class Bodies:
             self._execute(INSERT_SEGMENT, (self._key, priority, last, first, body))
             self.written[priority] = max(len(body), self.written.get(priority, 0))
         self.appended.clear()
-        while self._kept_bytes > _KEPT_BYTES:
-            self._forget(next(iter(self._kept)))
-
-    def _forget(self, place: tuple[int, int]) -> Message | None:
-        message = self._kept.pop(place, None)
-        if message is not None:
-            self._kept_bytes -= frames.size(message.sender, message.payload)
-        if not self._kept:
-            self._kept_bytes = 0
-        return message
+        self._kept.limit()
 
     def messages(self, run: LaneRun, id_base: int, *, last_use: bool = False) -> Iterator[Message]:
         """The messages of a run; ``last_use`` lets go of those that were kept.
@@ -92,7 +108,8 @@ class Bodies:
         """
         priority, number, end = run.priority, run.first, run.end
         while number < end:
-            message = self._forget((priority, number)) if last_use else self._kept.get((priority, number))
+            place = self._key, priority, number
+            message = self._kept.pop(place) if last_use else self._kept.messages.get(place)
             if message is not None:
                 yield message
                 number += 1
@@ -126,7 +143,6 @@ class Bodies:
     def forget_kept(self) -> None:
         """After messages have gone that may have been kept."""
         self._kept.clear()
-        self._kept_bytes = 0
 
     def forget_segments(self) -> None:
         """After some were changed."""
@@ -146,7 +162,7 @@ class Bodies:
         records: list[MessageRecord] = []
         if hand_outs and len(runs) == 1 and runs[0].end - runs[0].first == 1:  # as it mostly is, and quicker
             (run,) = runs
-            message = self._forget((run.priority, run.first))
+            message = self._kept.pop((self._key, run.priority, run.first))
             if message is not None:
                 time, count = moment(message.created_at), deliveries.hand_outs(run.delivery) + hand_outs
                 return [record_of(*message[:3], _PRIORITIES[run.priority], time, status, count)]

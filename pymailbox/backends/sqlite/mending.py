@@ -63,7 +63,7 @@ def _salvage_message(mailbox: OpenMailbox, priority: int, number: int) -> None:
     mailbox.clear_away(removed)
     mailbox.bodies.forget_kept()
     if removed:
-        _bury_remains(mailbox, remains)
+        bury_remains(mailbox, remains)
 
 
 def _salvage_letter(mailbox: OpenMailbox, letter: int) -> None:
@@ -74,7 +74,7 @@ def _salvage_letter(mailbox: OpenMailbox, letter: int) -> None:
         mailbox.execute(MEND_LETTER, (UNREADABLE, now_in_ms(), mailbox.key, letter))
         return
     mailbox.execute("DELETE FROM dead_letters WHERE mailbox = ? AND letter = ?", (mailbox.key, letter))
-    _bury_remains(mailbox, b"")
+    bury_remains(mailbox, b"")
 
 
 def _salvage_page(mailbox: OpenMailbox, priority: int, number: int) -> None:
@@ -113,7 +113,8 @@ def _give_up_page(mailbox: OpenMailbox, priority: int, number: int) -> None:
             letters.note(mailbox, priority, at, UNREADABLE, now_in_ms())
 
 
-def _bury_remains(mailbox: OpenMailbox, remains: bytes) -> None:
+def bury_remains(mailbox: OpenMailbox, remains: bytes) -> None:
+    """Makes a dead letter of what is left of a message, with a new id."""
     priority = MessagePriority.NORMAL
     number = verbs.next_number(mailbox, priority)
     now = now_in_ms()

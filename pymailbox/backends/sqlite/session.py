@@ -16,7 +16,7 @@ from .._model import delivery as deliveries
 from .._model.page import DamagedError
 from .._model.state import LaneRun, MailboxState
 from . import pages
-from .bodies import SEGMENT_MESSAGES, Bodies
+from .bodies import SEGMENT_MESSAGES, Bodies, Kept
 from .pages import PageRows
 
 HANDLE_BITS: Final = 21
@@ -54,14 +54,20 @@ class OpenMailbox:
     """A mailbox as the connection knows it."""
 
     def __init__(
-        self, execute: Callable[..., sqlite3.Cursor], key: int, name: str, id_base: int, state: MailboxState
+        self,
+        execute: Callable[..., sqlite3.Cursor],
+        key: int,
+        name: str,
+        id_base: int,
+        state: MailboxState,
+        kept: Kept,
     ) -> None:
         self.execute = execute
         self.key = key
         self.name = name
         self.id_base = id_base
         self.state = state
-        self.bodies = Bodies(execute, key)
+        self.bodies = Bodies(execute, key, kept)
         self.loose = 0
         """Segments that the head does not know of."""
         self.shown: set[int] = set()
@@ -82,7 +88,8 @@ class OpenMailbox:
 
     def sweep(self, everything: bool = False) -> None:
         """Deletes segments whose messages are all dead, if there are enough to be worth it."""
-        for lane in self.state.lanes:
+        state = self.state
+        for lane in state.lanes:
             debris = lane.debris
             if not debris or not (
                 everything
@@ -94,12 +101,14 @@ class OpenMailbox:
             ranges = _merged(debris)
             if len(ranges) <= _MOST_DEBRIS:
                 for first, end in ranges:
-                    low, high = self.state.dead_around(lane.priority, first, end, SEGMENT_MESSAGES)
+                    low, high = state.dead_around(lane.priority, first, end, SEGMENT_MESSAGES)
                     self.execute(DELETE_SEGMENTS, (self.key, lane.priority, low, high, low))
             else:
                 self._sweep_pages(lane.priority, ranges)
             debris.clear()
-            self.state.changed = True
+            if not (lane.queued or lane.inflight or state.dead_letters):
+                lane.largest = 0
+            state.changed = True
 
     def _sweep_pages(self, priority: int, ranges: list[tuple[int, int]]) -> None:
         """Looks at all segments of the pages in which some numbers are."""
@@ -150,6 +159,7 @@ class Session:
         self.executemany = connection.executemany
         self.stored: dict[str, int] = {}
         """The mailboxes that got messages in this transaction, with how many they had ever got after it."""
+        self._kept = Kept()
         self._mailboxes: dict[str, OpenMailbox] = {}
         self._used: dict[str, OpenMailbox] = {}
         """Those that this transaction has looked at."""
@@ -190,7 +200,7 @@ class Session:
                 f"the mailbox {name!r}: what its file says of it is damaged ({error}), and nothing of it was changed. "
                 "Restore the file from a backup; or delete_mailbox() deletes this mailbox, and the others stay"
             ) from error
-        found = OpenMailbox(self.execute, key, name, int.from_bytes(id_base, "big"), state)
+        found = OpenMailbox(self.execute, key, name, int.from_bytes(id_base, "big"), state, self._kept)
         for lane in state.lanes:
             for last, first, size in self.execute(SELECT_LOOSE, (key, lane.priority, lane.next)).fetchall():
                 # such as this library writes follow each other; what is missing between them, something has deleted
@@ -208,6 +218,7 @@ class Session:
         """After its rows were deleted: what is known of it is written nowhere."""
         self._mailboxes.pop(name, None)
         self._used.pop(name, None)
+        self._kept.clear()  # another mailbox may get its key
 
     def knows_process(self, process: int) -> bool:
         """Whether a holder of that process has something, in any mailbox of the file."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
+from ..._errors import StorageCorruptError
 from ..._ids import id_at, id_of
 from ..._values import MessagePriority
 from .._clock import now_in_ms
@@ -21,8 +22,8 @@ from .._model.claims import Terms
 from .._model.page import BURIED, HELD, QUEUED
 from .._model.state import MailboxState
 from .._reasons import UNREADABLE
-from . import letters, restored, verbs
-from .bodies import Message
+from . import letters, mending, restored, verbs
+from .bodies import Kept, Message
 from .pages import PageRows
 from .session import INSERT_ERROR, INSERT_MAILBOX, OpenMailbox
 
@@ -104,6 +105,9 @@ _LAYOUT_1: Final = (
 
 _APPEND_AT_ONCE: Final = 256
 
+_TOO_LARGE: Final = 1 << 47
+"""No message has this number, nor any behind it; so there is room for as many new ones."""
+
 _DEAD: Final = -1
 _DELAYED: Final = 1
 _RELEASED: Final = 1
@@ -144,16 +148,25 @@ def _from_1_to_2(connection: sqlite3.Connection, make: Iterable[str]) -> None:
     execute("ALTER TABLE holders RENAME TO holders_1")
     for statement in make:
         execute(statement)
-    numbered = execute("SELECT number FROM last_number").fetchone() or (0,)
-    (largest,) = execute("SELECT coalesce(max(number), 0) FROM messages").fetchone()
-    end = max(largest, *numbered) + 1
+    end = 1
+    for select in "SELECT number FROM last_number", "SELECT number FROM messages":
+        (largest,) = execute(
+            f"SELECT coalesce(max(number), 0) FROM ({select}) WHERE number < ?", (_TOO_LARGE,)
+        ).fetchone()
+        end = max(end, largest + 1)
     for key, name, id_base, foreseen in execute("SELECT mailbox, name, id_base, foreseen FROM mailboxes_1").fetchall():
         head, _, _ = MailboxState().pack()
+        if not (isinstance(id_base, bytes) and len(id_base) == 16):
+            raise StorageCorruptError(
+                f"the mailbox {name!r}: what its file says of it is damaged, and the file, which an older pymailbox "
+                "wrote, cannot be brought up to date; nothing was changed. Restore the file from a backup; or delete "
+                "this mailbox with the version that wrote it"
+            )
         new_key = execute(INSERT_MAILBOX, (name, id_base, head)).lastrowid
         assert new_key is not None
         state = MailboxState.unpack(head, partial(PageRows, execute, new_key))
         state.may_collide = bool(foreseen)
-        _Filling(OpenMailbox(execute, new_key, name, int.from_bytes(id_base, "big"), state), end).fill(key)
+        _Filling(OpenMailbox(execute, new_key, name, int.from_bytes(id_base, "big"), state, Kept()), end).fill(key)
     for table in "messages", "bodies", "letters", "holders_1", "last_number", "mailboxes_1":
         execute(f"DROP TABLE {table}")
 
@@ -166,6 +179,8 @@ class _Filling:
         self._end = end
         """A number that no message ever had; nor any behind it."""
         self._holders: dict[int, tuple[Any, ...]] = {}
+        self._strays: list[bytes] = []
+        """What there is of messages whose numbers are none."""
 
     def fill(self, old_key: int) -> None:
         mailbox = self._mailbox
@@ -179,6 +194,8 @@ class _Filling:
         self._order_letters()
         for priority in MessagePriority:
             self._go_to(priority, self._end)
+        for remains in self._strays:
+            mending.bury_remains(mailbox, remains)
         mailbox.state.changed = True
         mailbox.flush()
 
@@ -208,8 +225,12 @@ class _Filling:
         counts = all(isinstance(each, int) and each >= 0 for each in (count, failures, suspect))
         bodies = isinstance(sender, bytes) and isinstance(payload, bytes) and isinstance(created_at, int)
         named = own_id is None or (isinstance(own_id, bytes) and len(own_id) == 16)
-        if not (counts and bodies and named and priority in (0, 1) and isinstance(hand, int)):
+        in_range = 0 < number < _TOO_LARGE
+        if not (counts and bodies and named and priority in (0, 1) and isinstance(hand, int) and in_range):
             remains = payload if isinstance(payload, bytes) else str(payload or "").encode("utf-8", "surrogateescape")
+            if not in_range:
+                self._strays.append(remains)
+                return
             self._append(0, number, None, deliveries.NEVER, BURIED, (b"", remains, now_in_ms()))
             letters.note(mailbox, 0, number, UNREADABLE, now_in_ms())
             return
@@ -242,7 +263,8 @@ class _Filling:
 
     def _slot(self, number: int, most: Any, lease: Any, beats: Any) -> int:
         holders = self._mailbox.state.holders
-        claims = holders.by_number.get(number) or holders.admit(number, Terms(most, lease), beats)
+        terms = Terms(*(each if isinstance(each, int) and each > 0 else None for each in (most, lease)))
+        claims = holders.by_number.get(number) or holders.admit(number, terms, beats if isinstance(beats, int) else 0)
         return claims.slot
 
     def _append(
