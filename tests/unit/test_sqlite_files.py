@@ -52,6 +52,20 @@ async def test_spellings_of_a_path_are_one_database(file: Path, monkeypatch: pyt
     await absolute.close()
 
 
+async def test_who_has_a_file_open_that_a_newer_version_takes_over_is_told(file: Path, location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue(b"", b"")
+        connection = sqlite3.connect(file)
+        connection.execute("ALTER TABLE segments RENAME TO other_segments")
+        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+        with pytest.raises(StorageUnavailableError, match="newer pymailbox"):
+            await mailbox.enqueue(b"", b"")
+        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+        connection.execute("ALTER TABLE other_segments RENAME TO segments")
+        connection.close()
+        assert (await mailbox.status()).queued_messages == 1
+
+
 async def test_a_newer_schema_is_refused(file: Path, location: str) -> None:
     await (await open_sqlite(location)).close()
     query(file, f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")

@@ -19,7 +19,7 @@ from ..._errors import MailboxError, StorageCorruptError, StorageUnavailableErro
 from .errors import is_full, mailbox_error
 from .locks import FileLocks
 from .room import Room
-from .schema import BUSY_TIMEOUT, connect, until_unlocked
+from .schema import BUSY_TIMEOUT, connect, require_known_layout, until_unlocked
 from .session import Session
 
 _logger = logging.getLogger("pymailbox")
@@ -436,6 +436,8 @@ class Engine:
         if isinstance(error, sqlite3.Error) and self._connection is not None:
             try:
                 self._check_file()
+                if self._connection is not None:
+                    require_known_layout(self._connection, self.file)
             except (OSError, sqlite3.Error):
                 pass  # the first error says as much
             except MailboxError as reason:

@@ -200,16 +200,25 @@ def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]
         raise StorageCorruptError(
             f"{file} is a SQLite database of another program, no mailbox file. Choose another path"
         )
-    if version > SCHEMA_VERSION:
-        raise StorageUnavailableError(
-            f"the mailbox file {file} has schema version {version}, written by a newer pymailbox; this one knows "
-            f"version {SCHEMA_VERSION}. Install a newer pymailbox"
-        )
+    _require_known(version, file)
     missing = restored.missing(found, _TABLES, file)
     if application_id == APPLICATION_ID:
         return missing
     restored.require_same(found, _TABLES, file, f"{_HEADER[0]}; PRAGMA user_version = N")
     return [*missing, *_HEADER]
+
+
+def _require_known(version: int, file: str) -> None:
+    if version > SCHEMA_VERSION:
+        raise StorageUnavailableError(
+            f"the mailbox file {file} has schema version {version}, written by a newer pymailbox; this one knows "
+            f"version {SCHEMA_VERSION}. Install a newer pymailbox"
+        )
+
+
+def require_known_layout(connection: sqlite3.Connection, file: str) -> None:
+    """Raises ``StorageUnavailableError`` if a newer version has brought the file up to its date while it was open."""
+    _require_known(connection.execute("PRAGMA user_version").fetchone()[0], file)
 
 
 def is_empty(connection: sqlite3.Connection, file: str) -> bool:
