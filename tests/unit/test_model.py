@@ -49,6 +49,9 @@ class Rows:
         rows = ((self._stored[self._priority, number].due, number) for number in self.numbers())
         return iter(sorted((due, number) for due, number in rows if due is not None))
 
+    def after(self, number: int) -> int | None:
+        return next((page for page in self.numbers() if page > number), None)
+
     def numbers(self) -> list[int]:
         return sorted(number for priority, number in self._stored if priority == self._priority)
 

@@ -16,6 +16,8 @@ import pytest
 from pymailbox import (
     Durability,
     Mailbox,
+    MailboxStats,
+    MessagePriority,
     NewMessage,
     StorageCorruptError,
     StorageFullError,
@@ -444,6 +446,10 @@ async def test_of_a_segment_that_is_damaged_what_can_be_read_stays(file: Path, l
 
 LETTER_DAMAGES = {
     "a reason that is none": "UPDATE dead_letters SET reason = x'00'",
+    "an error that is none": "UPDATE errors SET error = x'00'",
+    "a time that no clock tells": "UPDATE dead_letters SET died_at = 9223372036854775807",
+    "no row": "DELETE FROM dead_letters",
+    "two rows": "INSERT INTO dead_letters SELECT mailbox, 2, lane, number, x'00', died_at FROM dead_letters",
     "no time": "UPDATE dead_letters SET died_at = 'noon'",
     "another place": "UPDATE dead_letters SET number = 77",
     "a place that is none": "UPDATE dead_letters SET number = 'seven'",
@@ -455,18 +461,70 @@ async def test_letters_that_cannot_be_read(file: Path, location: str, damage: st
     async with open_mailbox(location) as mailbox:
         await mailbox.enqueue(b"", b"2")
         (record,) = await mailbox.dequeue()
+        await mailbox.nack(record.id, error="failed")
+        (record,) = await mailbox.dequeue()
         await mailbox.dead_letter(record.id, "mine")
         run_on(file, LETTER_DAMAGES[damage])
         (letter,) = await mailbox.dead_letters()
         assert letter.reason == UNREADABLE
-        assert letter.record.payload == (b"" if "place" in damage else b"2")
+        assert letter.record.payload == b"2"
+        assert (await mailbox.status()).dead_letters == 1
         assert await mailbox.discard(letter.record.id)
+        await mailbox.enqueue(b"", b"3")
+        (record,) = await mailbox.dequeue()
+        await mailbox.dead_letter(record.id, "mine")
+        assert [letter.reason for letter in await mailbox.dead_letters()] == ["mine"]
 
 
 @pytest.fixture
 def pages_have_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """However few there are."""
     monkeypatch.setattr(state, "PAGES_IN_HEAD", 0)
+
+
+@pytest.mark.usefixtures("pages_have_rows")
+@pytest.mark.parametrize("told", ["due = x'00'", "queued = 'none'", "queued = 0, due = x'00'"])
+async def test_what_the_row_of_a_page_tells_beside_it_is_corrected(file: Path, location: str, told: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"later", delay=3600), NewMessage(b"", b"now")])
+        for record in await mailbox.dequeue():
+            await mailbox.nack(record.id)
+        run_on(file, f"UPDATE pages SET {told}")
+        assert [record.payload for record in await mailbox.dequeue()] == [b"now"]
+        assert [record.payload for record in await mailbox.peek()] == [b"later", b"now"]
+        assert (await mailbox.status()).dead_letters == 0
+
+
+@pytest.mark.usefixtures("pages_have_rows")
+@pytest.mark.parametrize("number", ["x'00'", "'one'", "-1", "0.5", "1 << 62"])
+async def test_a_page_whose_number_is_none_is_deleted(file: Path, location: str, number: str) -> None:
+    copy = f"INSERT INTO pages SELECT mailbox, lane, {number}, 1, 0, body FROM pages"
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"later", delay=3600), NewMessage(b"", b"now")])
+        assert len(await mailbox.dequeue()) == 1
+        run_on(file, copy)
+        assert await mailbox.dequeue() == []
+        await mailbox.purge()
+        assert await mailbox.status() == MailboxStats(0, 1, dict.fromkeys(MessagePriority, 0))
+    assert query(file, "SELECT count(*) FROM pages") in ([(0,)], [(1,)])
+
+
+@pytest.mark.usefixtures("pages_have_rows")
+async def test_numbers_that_nobody_ever_got_cost_nothing(file: Path, location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue(b"", b"old")
+        (record,) = await mailbox.dequeue()
+        await mailbox.dead_letter(record.id, "mine")
+        session = mailbox._file.engine._session  # type: ignore[attr-defined]
+        session.mailbox("inbox").state.skip(0, 1 << 40)
+        await mailbox.enqueue_many([NewMessage(b"", b"new")] * 2)
+        async with asyncio.timeout(60):
+            assert await mailbox.purge() == 2
+            assert [letter.record.payload for letter in await mailbox.dead_letters()] == [b"old"]
+            await mailbox.enqueue(b"", b"newer")
+            run_on(file, "UPDATE segments SET last = 1 << 41, body = x'00' WHERE last > 1")
+            assert await mailbox.dequeue() == []
+            assert [letter.reason for letter in await mailbox.dead_letters()] == [UNREADABLE, "mine"]
 
 
 PAGE_DAMAGES = {

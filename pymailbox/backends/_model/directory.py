@@ -29,6 +29,9 @@ class Rows(Protocol):
     def dues(self) -> Iterator[tuple[int, int]]:
         """When the first delayed message of a page is due, and the page's number; the earliest first."""
 
+    def after(self, number: int) -> int | None:
+        """The first page behind a number."""
+
     def numbers(self) -> list[int]:
         """The numbers of all pages."""
 
@@ -44,6 +47,9 @@ class NoRows:
 
     def dues(self) -> Iterator[tuple[int, int]]:
         return iter(())
+
+    def after(self, number: int) -> int | None:
+        return None
 
     def numbers(self) -> list[int]:
         return []
@@ -150,6 +156,20 @@ class Directory:
             return iter(self._dues)
         outside = (entry for entry in self._rows.dues() if self._is_outside(entry[1]))
         return merge(list(self._dues), outside)
+
+    def after(self, number: int) -> int | None:
+        """The first page behind a number; it may be fresh."""
+        candidates = [page for page in self.pages if page > number]
+        index = self._fresh_at(number + 1)
+        if index < len(self.fresh):
+            candidates.append(max(number + 1, self.fresh[index][0]))
+        if self.rows_count:
+            found = self._rows.after(number)
+            while found is not None and not self._is_outside(found):
+                found = self._rows.after(found)
+            if found is not None:
+                candidates.append(found)
+        return min(candidates, default=None)
 
     def numbers(self) -> list[int]:
         """The numbers of all pages that are not fresh, in order."""

@@ -334,20 +334,12 @@ class MailboxState:
                     stop = min(frontier, fresh[1] * size)
                     yield LaneRun(priority, at, stop, 0)
                 else:
-                    stop = self._next_page(lane, number) * size
+                    following = lane.directory.after(number)
+                    stop = frontier if following is None else following * size
             at = stop
         at, end = max(first, lane.frontier), min(end, lane.next)
         if at < end:
             yield LaneRun(priority, at, end, 0)
-
-    def _next_page(self, lane: Lane, number: int) -> int:
-        """The first page behind one that is not there; far behind if there is none."""
-        directory = lane.directory
-        if directory.rows_count:  # to ask for each is no dearer than for the next
-            return number + 1
-        candidates = [page for page in directory.pages if page > number]
-        candidates += [first for first, _ in directory.fresh if first > number]
-        return min(candidates, default=lane.next // self.page_numbers + 1)
 
     def first_queued(self, limit: int, now: int) -> list[LaneRun]:
         """Messages in the order in which they would be handed out, those delayed ones included that are due."""
@@ -437,9 +429,12 @@ class MailboxState:
             self._advance(lane, min(end, lane.next))
         moved: list[tuple[tuple[int, int, int, int, int], tuple[int, int, int] | None]] = []
         size = self.page_numbers
-        for number in range(first // size, (end - 1) // size + 1):
-            page = self._own(lane, number)
+        number: int | None = first // size
+        while number is not None and number * size < end:
+            at, number = number, number + 1
+            page = self._own(lane, at)
             if page is None:
+                number = lane.directory.after(at) if number * size < end else None
                 continue
             changed = page.change(first, end, change)
             if not changed:
@@ -447,8 +442,8 @@ class MailboxState:
             for row, state in changed:
                 count = row[1] - row[0]
                 if state is not None:  # first, so that a holder does not seem to have nothing
-                    self._count(lane, number, state[0], state[1], count)
-                self._count(lane, number, row[2], row[3], -count)
+                    self._count(lane, at, state[0], state[1], count)
+                self._count(lane, at, row[2], row[3], -count)
             moved += changed
             self._touch(lane, page)
         return moved

@@ -30,7 +30,8 @@ _KEPT_SEGMENTS: Final = 4
 
 INSERT_SEGMENT: Final = "INSERT INTO segments VALUES (?, ?, ?, ?, ?)"
 SELECT_SEGMENTS: Final = """
-    SELECT last, first, body FROM segments WHERE mailbox = ? AND lane = ? AND last >= ? ORDER BY last
+    SELECT last, first, body FROM segments
+    WHERE mailbox = ? AND lane = ? AND last >= ? AND typeof(last) = 'integer' ORDER BY last
 """
 
 _PRIORITIES: Final = tuple(MessagePriority)

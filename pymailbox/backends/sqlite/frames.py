@@ -23,8 +23,9 @@ _HEADER: Final = Struct("<BBHIId")
 _HAS_ID: Final = 1
 _ID_BYTES: Final = 16
 
-_EARLIEST: Final = -62_135_596_800_000.0
-_LATEST: Final = 253_402_300_799_999.0
+EARLIEST: Final = -62_135_596_800_000.0
+LATEST: Final = 253_402_300_799_999.0
+"""Times that Python's clock can tell are from the one to the other."""
 
 
 class Frame(NamedTuple):
@@ -74,7 +75,7 @@ class Segment:
         while left and offset + _HEADER.size <= size:
             flags, priority, zero, sender, payload, created_at = _HEADER.unpack_from(body, offset)
             end = offset + _HEADER.size + (_ID_BYTES if flags else 0) + sender + payload
-            if flags > _HAS_ID or priority != self.priority or zero or not _EARLIEST <= created_at <= _LATEST:
+            if flags > _HAS_ID or priority != self.priority or zero or not EARLIEST <= created_at <= LATEST:
                 return
             if end > size:
                 return

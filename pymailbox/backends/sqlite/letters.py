@@ -13,10 +13,10 @@ from .._clock import moment, now_in_ms
 from .._model import delivery as deliveries
 from .._model.page import BURIED
 from .._model.state import LaneRun
-from . import rows, verbs
+from . import frames, rows, verbs
 from .session import OpenMailbox, Session
 
-INSERT_LETTER: Final = "INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_LETTER: Final = "INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?)"
 SELECT_LETTERS: Final = """
     SELECT letter, lane, number, reason, error, died_at FROM dead_letters LEFT JOIN errors USING (mailbox, lane, number)
     WHERE mailbox = ? ORDER BY letter DESC LIMIT ?
@@ -47,12 +47,29 @@ def dead_letters(session: Session, name: str, limit: int) -> list[DeadLetter]:
     for letter, lane, number, reason, error, died_at in session.execute(
         SELECT_LETTERS, (mailbox.key, limit)
     ).fetchall():
-        run = run_of(mailbox, lane, number)
-        if run is None or type(reason) is not str or type(died_at) is not int or not isinstance(error, str | None):
-            raise rows.UnreadableLetterError(letter)
+        run = checked_run_of(mailbox, letter, lane, number, reason, error, died_at)
         (record,) = mailbox.bodies.records([run], mailbox.id_base, MessageStatus.INFLIGHT)
         letters.append(DeadLetter(record, reason, error, moment(died_at)))
+    if len(letters) != min(limit, mailbox.state.dead_letters):
+        raise rows.MissingLettersError
     return letters
+
+
+def checked_run_of(
+    mailbox: OpenMailbox, letter: object, lane: object, number: object, reason: object, error: object, died_at: object
+) -> LaneRun:
+    """What the state says of a dead letter, if its row is sound.
+
+    Raises:
+        UnreadableLetterError: it is not.
+    """
+    run = run_of(mailbox, lane, number)
+    is_time = type(died_at) is int and frames.EARLIEST <= died_at <= frames.LATEST
+    if run is None or type(letter) is not int or type(reason) is not str or not is_time:
+        raise rows.UnreadableLetterError(letter)
+    if not isinstance(error, str | None):
+        raise rows.UnreadableLetterError(letter)
+    return run
 
 
 def run_of(mailbox: OpenMailbox, lane: object, number: object) -> LaneRun | None:

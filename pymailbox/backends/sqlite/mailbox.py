@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,7 +14,7 @@ from uuid import UUID
 
 from ..._archive import Page, Section, WholeMessage
 from ..._arguments import Options, PreparedMessage
-from ..._errors import MailboxError
+from ..._errors import MailboxError, StorageCorruptError
 from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
 from ..._location import IN_PYODIDE, Location, require_name
 from ..._turns import take_turn_if_due
@@ -36,6 +37,9 @@ _FEW = 32
 
 _SMALL = 64 * 1024
 """Bytes that such a call may store."""
+
+_MENDED_AT_MOST = 3
+"""Attempts to mend the same; another program may have damaged it anew."""
 
 
 class SqliteMailbox(EmbeddedMailbox):
@@ -70,7 +74,10 @@ class SqliteMailbox(EmbeddedMailbox):
                 database.lives.sweep(session)
                 return handing.recover(session, name, None, database.lives)
 
-            recovered = await database.run(fill_and_recover, Access.WRITE)
+            try:
+                recovered = await database.run(fill_and_recover, Access.WRITE)
+            except rows.UnreadableError as error:
+                recovered = await _mend_and_run(database, name, error, fill_and_recover, Access.WRITE)
             await take_turn_if_due()
             mailbox = cls(name, options, database)
         except BaseException:
@@ -307,7 +314,10 @@ class SqliteMailbox(EmbeddedMailbox):
         self._listener.close()
         self._file.exchange.observe(self.name, self._listener, None)
         try:
-            await self._file.run(release, Access.WRITE, tell=self._announce)
+            try:
+                await self._file.run(release, Access.WRITE, tell=self._announce)
+            except rows.UnreadableError as error:
+                await _mend_and_run(self._file, self.name, error, release, Access.WRITE, self._announce)
         except FileReplacedError:
             pass  # there is nothing to give back any more
         except GeneratorExit:  # its event loop was closed, and nothing can be waited for
@@ -354,12 +364,10 @@ class SqliteMailbox(EmbeddedMailbox):
                 "The next call works with the file that is there now"
             )
         try:
-            while True:
-                try:
-                    return await self._file.run(operation, access, tell, brief)
-                except rows.UnreadableError as error:
-                    damage = error
-                await self._file.run(partial(mending.salvage, name=self.name, damage=damage), self._storing)
+            try:
+                return await self._file.run(operation, access, tell, brief)
+            except rows.UnreadableError as error:
+                return await _mend_and_run(self._file, self.name, error, operation, access, tell)
         except FileReplacedError:
             self._replaced = engine.replaced
             raise
@@ -372,6 +380,34 @@ class SqliteMailbox(EmbeddedMailbox):
         """Wakes whoever waits, if something came back to the queue."""
         if returned:
             self._file.exchange.tell(self.name, None, count=returned)
+
+
+async def _mend_and_run(
+    database: Database,
+    name: str,
+    damage: rows.UnreadableError,
+    operation: Callable[[Session], _T],
+    access: Access,
+    tell: Callable[[_T], None] | None = None,
+) -> _T:
+    """Makes dead letters of what cannot be read, and then a call that came upon it.
+
+    Raises:
+        StorageCorruptError: the same damage is there again and again.
+    """
+    mended: Counter[str] = Counter()
+    while True:
+        mended[str(damage)] += 1
+        if mended[str(damage)] > _MENDED_AT_MOST:
+            raise StorageCorruptError(
+                f"the mailbox {name!r} in {database.file}: {damage}, and it cannot be mended. Restore the file from a "
+                "backup; or delete_mailbox() deletes this mailbox, and the others stay"
+            ) from damage
+        try:
+            await database.run(partial(mending.salvage, name=name, damage=damage), Access.DURABLE_WRITE)
+            return await database.run(operation, access, tell)
+        except rows.UnreadableError as another:
+            damage = another
 
 
 def _size(file: str) -> int:

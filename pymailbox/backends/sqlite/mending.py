@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from ..._ids import id_at
 from ..._values import MessagePriority
@@ -10,7 +10,7 @@ from .._clock import now_in_ms
 from .._model import delivery as deliveries
 from .._model.page import BURIED
 from .._reasons import UNREADABLE
-from . import letters, rows, verbs
+from . import letters, pages, rows, verbs
 from .bodies import SELECT_SEGMENTS, Message
 from .frames import Segment
 from .session import OpenMailbox, Session
@@ -19,8 +19,17 @@ SHORTEN_SEGMENT: Final = """
     UPDATE segments SET last = ?, first = ?, body = ? WHERE mailbox = ? AND lane = ? AND last = ?
 """
 DELETE_SEGMENT: Final = "DELETE FROM segments WHERE mailbox = ? AND lane = ? AND last = ?"
-SELECT_LETTER: Final = "SELECT lane, number, reason FROM dead_letters WHERE mailbox = ? AND letter = ?"
+SELECT_LETTER: Final = "SELECT lane, number FROM dead_letters WHERE mailbox = ? AND letter = ?"
 MEND_LETTER: Final = "UPDATE dead_letters SET reason = ?, died_at = ? WHERE mailbox = ? AND letter = ?"
+DELETE_UNREADABLE_ERROR: Final = """
+    DELETE FROM errors WHERE mailbox = ? AND lane = ? AND number = ? AND typeof(error) <> 'text'
+"""
+SELECT_PLACES: Final = "SELECT lane, number FROM dead_letters WHERE mailbox = ?"
+DELETE_LETTER: Final = "DELETE FROM dead_letters WHERE mailbox = ? AND letter = ?"
+DELETE_DOUBLES: Final = """
+    DELETE FROM dead_letters WHERE mailbox = ?1
+    AND letter NOT IN (SELECT max(letter) FROM dead_letters WHERE mailbox = ?1 GROUP BY lane, number)
+"""
 DELETE_LETTERS: Final = "DELETE FROM dead_letters WHERE mailbox = ? AND lane = ? AND number >= ? AND number < ?"
 _MOST_LOST: Final = 128
 """Messages whose segment is not there that become one dead letter."""
@@ -38,6 +47,8 @@ def salvage(session: Session, name: str, damage: rows.UnreadableError) -> None:
         _salvage_message(mailbox, damage.priority, damage.number)
     elif isinstance(damage, rows.UnreadableLetterError):
         _salvage_letter(mailbox, damage.letter)
+    elif isinstance(damage, rows.MissingLettersError):
+        _note_missing_letters(mailbox)
     mailbox.bodies.forget_segments()
 
 
@@ -66,21 +77,46 @@ def _salvage_message(mailbox: OpenMailbox, priority: int, number: int) -> None:
         bury_remains(mailbox, remains)
 
 
-def _salvage_letter(mailbox: OpenMailbox, letter: int) -> None:
+def _salvage_letter(mailbox: OpenMailbox, letter: object) -> None:
     row = mailbox.execute(SELECT_LETTER, (mailbox.key, letter)).fetchone()
     if row is None:
         return
-    if letters.run_of(mailbox, *row[:2]) is not None:
+    if type(letter) is int and letters.run_of(mailbox, *row) is not None:
+        mailbox.execute(DELETE_UNREADABLE_ERROR, (mailbox.key, *row))
         mailbox.execute(MEND_LETTER, (UNREADABLE, now_in_ms(), mailbox.key, letter))
-        return
-    mailbox.execute("DELETE FROM dead_letters WHERE mailbox = ? AND letter = ?", (mailbox.key, letter))
-    bury_remains(mailbox, b"")
+    else:  # the message that it was about is missed, and gets another one
+        mailbox.execute(DELETE_LETTER, (mailbox.key, letter))
 
 
-def _salvage_page(mailbox: OpenMailbox, priority: int, number: int) -> None:
+def _note_missing_letters(mailbox: OpenMailbox) -> None:
+    """Has one row for each message that is a dead letter."""
+    mailbox.execute(DELETE_DOUBLES, (mailbox.key,))
+    known = set(mailbox.execute(SELECT_PLACES, (mailbox.key,)).fetchall())
+    for lane in mailbox.state.lanes:
+        for run in list(mailbox.state.living(lane.priority, 0, lane.next)):
+            if run.where == BURIED:
+                for number in range(run.first, run.end):
+                    if (lane.priority, number) not in known:
+                        letters.note(mailbox, lane.priority, number, UNREADABLE, now_in_ms())
+    recount(mailbox)
+
+
+def _salvage_page(mailbox: OpenMailbox, priority: int, number: Any) -> None:
     """Whoever of the page's messages lived, was held or was dead cannot be told any more: all become dead letters that
     are still there, so that none is lost, and none runs twice.
     """
+    if not pages.is_number(number):
+        mailbox.execute(pages.DELETE_PAGE, (mailbox.key, priority, number))
+        recount(mailbox)
+        return
+    try:
+        page = mailbox.state.lanes[priority].directory.find(number)
+    except rows.UnreadablePageError:
+        pass
+    else:
+        if page is not None:  # then it is what its row tells beside it
+            pages.retell(mailbox.execute, mailbox.key, priority, page)
+        return
     while True:
         _give_up_page(mailbox, priority, number)
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 from ..._ids import location_of
@@ -28,16 +28,21 @@ class UnreadableMessageError(UnreadableError):
 
 
 class UnreadablePageError(UnreadableError):
-    def __init__(self, priority: int, number: int) -> None:
-        super().__init__(f"page {number} of lane {priority} cannot be read")
+    def __init__(self, priority: int, number: Any) -> None:
+        super().__init__(f"page {number!r} of lane {priority} cannot be read")
         self.priority = priority
         self.number = number
 
 
 class UnreadableLetterError(UnreadableError):
-    def __init__(self, letter: int) -> None:
-        super().__init__(f"dead letter {letter} cannot be read")
+    def __init__(self, letter: Any) -> None:
+        super().__init__(f"dead letter {letter!r} cannot be read")
         self.letter = letter
+
+
+class MissingLettersError(UnreadableError):
+    def __init__(self) -> None:
+        super().__init__("the rows of dead letters are not those of the messages that are dead letters")
 
 
 class Place(NamedTuple):

@@ -22,6 +22,9 @@ from .pages import PageRows
 HANDLE_BITS: Final = 21
 """A holder's number is that of its process, and this many bits that tell the handles of that process apart."""
 
+TOO_LARGE: Final = 1 << 47
+"""No message has this number, nor any behind it; so there is room for as many new ones."""
+
 MOST_LOOSE: Final = 64
 """Segments of a mailbox that lie behind all that its head knows of."""
 
@@ -38,10 +41,12 @@ SELECT_MAILBOX: Final = "SELECT mailbox, id_base, head FROM mailboxes WHERE name
 INSERT_MAILBOX: Final = "INSERT INTO mailboxes (name, id_base, head) VALUES (?, ?, ?)"
 UPDATE_HEAD: Final = "UPDATE mailboxes SET head = ? WHERE mailbox = ?"
 SELECT_LOOSE: Final = """
-    SELECT last, first, length(body) FROM segments WHERE mailbox = ? AND lane = ? AND last >= ? ORDER BY last
+    SELECT last, first, length(body) FROM segments
+    WHERE mailbox = ? AND lane = ? AND last >= ? AND typeof(last) = 'integer' ORDER BY last
 """
 SELECT_KEYS: Final = """
-    SELECT last, first FROM segments WHERE mailbox = ? AND lane = ? AND last >= ? AND last < ?
+    SELECT last, first FROM segments
+    WHERE mailbox = ? AND lane = ? AND last >= ? AND last < ? AND typeof(last) = 'integer'
 """
 DELETE_SEGMENTS: Final = "DELETE FROM segments WHERE mailbox = ? AND lane = ? AND last >= ? AND last < ? AND first >= ?"
 INSERT_ID: Final = "INSERT OR REPLACE INTO ids VALUES (?, ?, ?, ?)"
@@ -205,7 +210,10 @@ class Session:
             for last, first, size in self.execute(SELECT_LOOSE, (key, lane.priority, lane.next)).fetchall():
                 # such as this library writes follow each other; what is missing between them, something has deleted
                 first = lane.next if lane.next <= last < lane.next + MOST_LOOSE else first
-                first = first if isinstance(first, int) and lane.next <= first <= last else last
+                if not (isinstance(first, int) and max(lane.next, last - SEGMENT_MESSAGES) < first + 1 <= last + 1):
+                    first = last
+                if last >= TOO_LARGE:
+                    break
                 if first > lane.next:
                     state.skip(lane.priority, first - lane.next)
                 state.append(lane.priority, last + 1 - first)

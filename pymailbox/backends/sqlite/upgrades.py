@@ -25,7 +25,7 @@ from .._reasons import UNREADABLE
 from . import letters, mending, restored, verbs
 from .bodies import Kept, Message
 from .pages import PageRows
-from .session import INSERT_ERROR, INSERT_MAILBOX, OpenMailbox
+from .session import INSERT_ERROR, INSERT_MAILBOX, TOO_LARGE, OpenMailbox
 
 _LAYOUT_1: Final = (
     """
@@ -105,9 +105,6 @@ _LAYOUT_1: Final = (
 
 _APPEND_AT_ONCE: Final = 256
 
-_TOO_LARGE: Final = 1 << 47
-"""No message has this number, nor any behind it; so there is room for as many new ones."""
-
 _DEAD: Final = -1
 _DELAYED: Final = 1
 _RELEASED: Final = 1
@@ -151,7 +148,7 @@ def _from_1_to_2(connection: sqlite3.Connection, make: Iterable[str]) -> None:
     end = 1
     for select in "SELECT number FROM last_number", "SELECT number FROM messages":
         (largest,) = execute(
-            f"SELECT coalesce(max(number), 0) FROM ({select}) WHERE number < ?", (_TOO_LARGE,)
+            f"SELECT coalesce(max(number), 0) FROM ({select}) WHERE number < ?", (TOO_LARGE,)
         ).fetchone()
         end = max(end, largest + 1)
     for key, name, id_base, foreseen in execute("SELECT mailbox, name, id_base, foreseen FROM mailboxes_1").fetchall():
@@ -225,7 +222,7 @@ class _Filling:
         counts = all(isinstance(each, int) and each >= 0 for each in (count, failures, suspect))
         bodies = isinstance(sender, bytes) and isinstance(payload, bytes) and isinstance(created_at, int)
         named = own_id is None or (isinstance(own_id, bytes) and len(own_id) == 16)
-        in_range = 0 < number < _TOO_LARGE
+        in_range = 0 < number < TOO_LARGE
         if not (counts and bodies and named and priority in (0, 1) and isinstance(hand, int) and in_range):
             remains = payload if isinstance(payload, bytes) else str(payload or "").encode("utf-8", "surrogateescape")
             if not in_range:

@@ -60,9 +60,7 @@ def _read_dead(mailbox: OpenMailbox, first: int, until: int) -> Page:
     size = 0
     found = mailbox.execute(SELECT_LETTERS, (mailbox.key, first, until)).fetchall()
     for letter, lane, number, reason, error, died_at in found:
-        run = letters.run_of(mailbox, lane, number)
-        if run is None or type(reason) is not str or type(died_at) is not int or not isinstance(error, str | None):
-            raise rows.UnreadableLetterError(letter)
+        run = letters.checked_run_of(mailbox, letter, lane, number, reason, error, died_at)
         (message,) = mailbox.bodies.messages(run, mailbox.id_base)
         size += len(message.sender) + len(message.payload)
         if messages and size > PAGE_BYTES:
