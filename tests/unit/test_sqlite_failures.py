@@ -27,8 +27,8 @@ from pymailbox import (
 )
 from pymailbox.backends._model import state
 from pymailbox.backends._reasons import UNREADABLE
-from pymailbox.backends.sqlite import engine, room
-from tests.unit.sqlite_support import MIB, content, limit_connections, query, run_with_mounts
+from pymailbox.backends.sqlite import engine, room, rows, verbs
+from tests.unit.sqlite_support import MIB, content, limit_connections, query, run_script, run_with_mounts
 
 # -- a full disk -------------------------------------------------------------------------------------------------------
 
@@ -507,6 +507,48 @@ async def test_a_page_whose_number_is_none_is_deleted(file: Path, location: str,
         await mailbox.purge()
         assert await mailbox.status() == MailboxStats(0, 1, dict.fromkeys(MessagePriority, 0))
     assert query(file, "SELECT count(*) FROM pages") in ([(0,)], [(1,)])
+
+
+HOLD_AND_DIE = """
+import asyncio, os, sys
+from pymailbox import NewMessage, open_mailbox
+from pymailbox.backends._model import state
+
+async def main():
+    state.PAGES_IN_HEAD = 0
+    mailbox = await open_mailbox(sys.argv[1])
+    await mailbox.enqueue_many([NewMessage(b"", b"0"), NewMessage(b"", b"1")])
+    await mailbox.dequeue()
+    os._exit(0)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.usefixtures("pages_have_rows")
+async def test_a_mailbox_opens_though_what_the_dead_held_cannot_be_read(file: Path, location: str) -> None:
+    await asyncio.to_thread(run_script, HOLD_AND_DIE, location)
+    run_on(file, "UPDATE pages SET body = x'00'")
+    async with open_mailbox(location) as mailbox:
+        assert {(letter.record.payload, letter.reason) for letter in await mailbox.dead_letters()} == {
+            (b"0", UNREADABLE),
+            (b"1", UNREADABLE),
+        }
+
+
+@pytest.mark.usefixtures("pages_have_rows")
+async def test_what_cannot_be_mended_is_an_error(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_mailbox(location) as mailbox:
+
+        def fail(*_: object, **__: object) -> None:
+            raise rows.UnreadablePageError(0, 7)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(verbs, "count", fail)
+            async with asyncio.timeout(30):
+                with pytest.raises(StorageCorruptError, match=r"'inbox'.*page 7 of lane 0 cannot be read.*delete_m"):
+                    await mailbox.status()
+        assert (await mailbox.status()).queued_messages == 0
 
 
 @pytest.mark.usefixtures("pages_have_rows")
