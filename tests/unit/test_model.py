@@ -197,7 +197,8 @@ class Program:
         if found is None:
             return
         priority, number, message = found
-        assert self.real.held_by(message.holder, priority, number) == message.delivery
+        slot = self.real.holders.by_number[message.holder].slot
+        assert self.real.state_of(priority, number) == (HELD + slot, message.delivery, 0)
         message.delivery = delivery.failed(message.delivery)
         message.due = self.random.choice([0, self.now + self.random.randrange(300)])
         message.where = DELAYED if message.due else QUEUED

@@ -213,14 +213,6 @@ class MailboxState:
 
     # -- giving back ---------------------------------------------------------------------------------------------------
 
-    def held_by(self, holder: int, priority: int, number: int) -> int | None:
-        """The delivery state of a message, if the holder has it."""
-        claims = self.holders.by_number.get(holder)
-        if claims is None:
-            return None
-        row = self._row_of(priority, number)
-        return row[3] if row is not None and row[2] == HELD + claims.slot else None
-
     def move(self, priority: int, number: int, where: int, delivery: int, due: int = 0) -> None:
         """Moves a living message."""
         if due:
