@@ -2,7 +2,8 @@
 
 import { expect, test } from "@playwright/test";
 
-const AT_A_TIME = 10;
+/** Programs between two answers of the page. */
+const TURN = 50;
 
 test("whatever goes wrong at whatever step, nothing is lost, and nothing run twice while its holder lives", async ({ page }) => {
   const { RACES, SEED } = process.env;
@@ -10,10 +11,10 @@ test("whatever goes wrong at whatever step, nothing is lost, and nothing run twi
   test.setTimeout(60_000 + count * 10_000);
   await page.goto("/races/");
   await page.waitForFunction(() => "runRaces" in globalThis);
-  for (let seed = first; seed < first + count; seed += AT_A_TIME) {
+  for (let seed = first; seed < first + count; seed += TURN) {
     const wrong = await page.evaluate(
       ([from, many]) => /** @type {any} */ (globalThis).runRaces(from, many),
-      [seed, Math.min(AT_A_TIME, first + count - seed)],
+      [seed, Math.min(TURN, first + count - seed)],
     );
     expect(wrong).toBe(undefined);
   }

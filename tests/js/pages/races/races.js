@@ -292,7 +292,7 @@ class Race {
           handle.isAbsent = true;
         }
         await meanwhile();
-        if (once(2)) context.tell({ comeBack: true });
+        if (!once(8)) context.tell({ comeBack: true });
         for (const { handle } of own) this.judge.lifeOver(handle, "is back", false);
         return;
       default:
@@ -374,19 +374,32 @@ class Race {
 /** Errors that a call may end in when something goes wrong. */
 const ALLOWED = ["Killed", "AbortError", "StorageFullError", "ConnectionLostError", "MailboxClosedError"];
 
+/** Programs that run at a time: most of what they do is to wait. */
+const AT_A_TIME = 3;
+
 /**
  * Runs the programs of some seeds.
  * @param {number} first @param {number} count @returns {Promise<string | undefined>} what was wrong, and how it came
  */
 async function run(first, count) {
-  for (let seed = first; seed < first + count; seed++) {
-    const race = new Race(seed);
-    try {
-      await race.run();
-    } catch (error) {
-      const { message, stack } = /** @type {Error} */ (error);
-      return [`seed ${seed}: ${error instanceof Wrong ? message : `${message} ${stack}`}`, ...race.judge.log].join("\n");
-    }
+  const seeds = Array.from({ length: count }, (_, i) => first + i);
+  /** @type {string | undefined} */
+  let wrong;
+  const runSome = async () => {
+    while (wrong === undefined && seeds.length > 0) wrong ??= await runOne(/** @type {number} */ (seeds.shift()));
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, runSome));
+  return wrong;
+}
+
+/** @param {number} seed */
+async function runOne(seed) {
+  const race = new Race(seed);
+  try {
+    await race.run();
+  } catch (error) {
+    const { message, stack } = /** @type {Error} */ (error);
+    return [`seed ${seed}: ${error instanceof Wrong ? message : `${message} ${stack}`}`, ...race.judge.log].join("\n");
   }
   return undefined;
 }
