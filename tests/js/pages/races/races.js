@@ -308,7 +308,7 @@ class Race {
     for (const context of this.#contexts()) {
       const own = this.#open.filter((at) => at.context === context);
       context.tell({ fault: "block", after: Infinity });
-      if (this.#random.once(3)) {
+      if (this.#random.once(6)) {
         for (const { handle } of own) this.judge.lifeOver(handle, "dies", true);
         context.kill();
       } else {
