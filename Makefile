@@ -50,13 +50,17 @@ chaos: test-setup ## Kills whoever works on a mailbox; KILLS=40 BACKEND=indexedd
 test-setup: $(DEV_VENV) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) $(EXAMPLES)
 
 .PHONY: test-fast
-test-fast: check $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) ## Daily work: the checks, and all tests that need no browser
-	$(BIN)/python -m pytest -m "not browser and not slow" --few-programs
+test-fast: $(DEV_VENV) $(NODE_MODULES) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) ## Daily work: the checks, and all tests that need no browser
+	tools/run_tests.sh fast
 
 .PHONY: soak
-soak: $(DEV_VENV) $(if $(BROWSER),$(NODE_MODULES) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL)) ## Random programs; SECONDS=60 BACKEND=memory SEED=5, BROWSER=chromium BACKEND=indexeddb
+soak: $(DEV_VENV) $(if $(BROWSER)$(RACES),$(NODE_MODULES) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) $(EXAMPLES)) ## Random programs; SECONDS=60 BACKEND=memory SEED=5, BROWSER=chromium BACKEND=indexeddb, RACES=1000 BROWSER=firefox
+ifdef RACES
+	@RACES=$(RACES) SEED=$(or $(SEED),$$RANDOM) npx playwright test races.spec.js --project="$(or $(BROWSER),chromium) js"
+else
 	@$(BIN)/python -m tools.soak $(if $(SOAK_SECONDS),--seconds $(SOAK_SECONDS)) $(if $(BACKEND),--backend $(BACKEND)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(BROWSER),--browser $(BROWSER)) $(if $(PLACE),--place $(PLACE))
+endif
 
 .PHONY: bench
 bench: bench-setup ## Measures everything, beside others: BENCH="--engine firefox" for less

@@ -264,6 +264,9 @@ class Consumer(Coroutine[Any, Any, None]):
         finally:
             self._holds.drop([record])
             self._hand.finished(record)
+        if task in self._handling:
+            # in the step in which the message is to be acknowledged, so that the next claim can do that
+            free_place()
 
     async def _write(self, work: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(self._begin(work, self._writes))

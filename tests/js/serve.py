@@ -12,11 +12,22 @@ import tempfile
 from pathlib import Path
 
 from tools.build_npm import PACKAGE
-from tools.serve import DEMO_ROUTES, ROOT, Server
+from tools.serve import DEMO_ROUTES, ROOT, Handler, Server
 
 PAGES = Path(__file__).parent / "pages"
 DOCUMENT = ROOT / "docs" / "javascript.md"
 _EXAMPLE = re.compile(r"^```js\n// ([\w-]+\.js)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class IsolatingHandler(Handler):
+    """Lets the pages of the races share memory with their workers."""
+
+    def end_headers(self) -> None:
+        """Add what browsers want for that."""
+        if self.path.startswith("/races/"):
+            self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+            self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
 
 
 def examples() -> dict[str, str]:
@@ -32,6 +43,7 @@ def main() -> None:
         for name, code in examples().items():
             (folder / name).write_text(code, encoding="utf-8")
         with Server(0, DEMO_ROUTES | {"/": folder, "/pymailbox/": PACKAGE}) as server:
+            server.RequestHandlerClass = IsolatingHandler
             print(f"The JavaScript API's pages are at {server.url}/", flush=True)  # noqa: T201 - for whoever started it
             server.serve_forever()
 

@@ -6,7 +6,9 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,23 @@ async def open_sqlite(location: str, **options: Any) -> SqliteMailbox:
     mailbox = await open_mailbox(location, **options)
     assert isinstance(mailbox, SqliteMailbox)
     return mailbox
+
+
+@contextmanager
+def held_up(mailbox: SqliteMailbox) -> Iterator[None]:
+    """Keeps the file's thread in a commit of its own: all calls that are made meanwhile share the next one."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(_: object) -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    mailbox._file.start(wait, engine.Access.READ, lambda _: None)
+    assert begun.wait(30)
+    try:
+        yield
+    finally:
+        go_on.set()
 
 
 def content(file: Path) -> bytes:

@@ -342,11 +342,11 @@ def test_a_thousand_dead_letters_share_a_transaction(
             await asyncio.gather(*(mailbox.dead_letter(record.id, "") for record in await mailbox.dequeue()))
 
     asyncio.run(bury_many())
-    settled: list[int] = []
+    settled: list[bytes] = []
     settle = getattr(letters, command)
 
     def in_a_transaction(session: Session, name: str, message_id: UUID) -> Any:
-        settled.append(session.execute("SELECT dead FROM mailboxes").fetchone()[0])  # as of the last commit
+        settled.append(session.execute("SELECT head FROM mailboxes").fetchone()[0])  # as of the last commit
         return settle(session, name, message_id)
 
     monkeypatch.setattr(letters, command, in_a_transaction)

@@ -6,7 +6,8 @@ import asyncio
 import math
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -15,42 +16,57 @@ import pytest
 
 from pymailbox import (
     Durability,
+    Mailbox,
     MailboxStats,
     MessagePriority,
     NewMessage,
     StorageFullError,
     open_mailbox,
 )
-from pymailbox.backends.sqlite import SqliteMailbox, database, engine, handing, letters, rows, schema, session, verbs
+from pymailbox.backends.sqlite import (
+    SqliteMailbox,
+    bodies,
+    database,
+    engine,
+    frames,
+    letters,
+    mending,
+    pages,
+    rows,
+    schema,
+    session,
+    verbs,
+    whole,
+)
 from pymailbox.backends.sqlite.engine import Call, Engine
-from tests.unit.sqlite_support import MIB, limit_connections, open_sqlite, query, run_script
+from tests.unit.sqlite_support import MIB, held_up, limit_connections, open_sqlite, query, run_script
 
-IN_HAND = "INDEX messages_in_order (mailbox=? AND hand=?)"
+BY_LANE = "INDEX sqlite_autoindex_segments_1 (mailbox=? AND lane=? AND last>?"
+BY_PAGE = "PRIMARY KEY (mailbox=? AND lane=? AND page=?)"
 
 
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (rows.SELECT_HAND, IN_HAND),
-        (handing.MARK_NEXT, "INDEX messages_in_order (mailbox=? AND hand=? AND priority=? AND rowid<?)"),
-        (handing.MARK_ONE, "INTEGER PRIMARY KEY (rowid=?)"),
-        (handing.FALL_DUE, "INDEX messages_by_due (mailbox=? AND due<?)"),
-        (handing.NEXT_DUE, "INDEX messages_by_due (mailbox=? AND due>?)"),
-        (handing.GIVE_BACK, "INTEGER PRIMARY KEY (rowid=?)"),
-        (handing.FAIL, "INTEGER PRIMARY KEY (rowid=?)"),
-        (handing.SELECT_WORN, "INDEX messages_failed (mailbox=? AND hand=? AND failures>?)"),
-        (handing.SELECT_ALL_WORN, IN_HAND),
-        (rows.FIND_BY_NUMBER, "INTEGER PRIMARY KEY (rowid=?)"),
-        (rows.FIND_BY_OWN_ID, "INDEX messages_by_own_id (mailbox=? AND own_id=?)"),
-        (rows.SELECT_LATER, "INDEX messages_by_due (mailbox=? AND due>?)"),
-        (verbs.DELETE_HELD, "INTEGER PRIMARY KEY (rowid=?)"),
-        (verbs.DELETE_ONE, "INTEGER PRIMARY KEY (rowid=?)"),
-        (verbs.DELETE_HAND, IN_HAND),
-        (letters.KILL, "INTEGER PRIMARY KEY (rowid=?)"),
-        (letters.RENEW, "INTEGER PRIMARY KEY (rowid=?)"),
-        (letters.SELECT_LETTERS, "letters USING INDEX letters_by_mailbox (mailbox=?)"),
-        (session.SELECT_IDS_AHEAD, "INDEX messages_by_own_id (mailbox=? AND own_id>? AND own_id<?)"),
-        (session.QUEUE_HAND, IN_HAND),
+        (session.SELECT_LOOSE, BY_LANE),
+        (session.DELETE_SEGMENTS, BY_LANE),
+        (bodies.SELECT_SEGMENTS, BY_LANE),
+        (session.SELECT_MAILBOX, "INDEX sqlite_autoindex_mailboxes_1 (name=?)"),
+        (session.UPDATE_HEAD, "INTEGER PRIMARY KEY (rowid=?)"),
+        (rows.SELECT_ID, "PRIMARY KEY (mailbox=? AND id=?)"),
+        (session.DELETE_IDS, "INDEX ids_by_number (mailbox=? AND lane=? AND number>? AND number<?)"),
+        (session.DELETE_ERRORS, "PRIMARY KEY (mailbox=? AND lane=? AND number>? AND number<?)"),
+        (pages.READ_PAGE, BY_PAGE),
+        (pages.DELETE_PAGE, BY_PAGE),
+        (pages.REWRITE_PAGE, BY_PAGE),
+        (pages.FIRST_QUEUED, "INDEX pages_queued (mailbox=? AND lane=? AND page>?)"),
+        (pages.FIRST_DUE, "INDEX pages_due (mailbox=? AND lane=? AND due<?)"),
+        (pages.DUES, "INDEX pages_due (mailbox=? AND lane=? AND (due,page)>(?,?)"),
+        (letters.SELECT_LETTERS, "PRIMARY KEY (mailbox=?)"),
+        (letters.DELETE_LETTER, "INDEX dead_letters_by_number (mailbox=? AND lane=? AND number=?)"),
+        (whole.SELECT_LETTERS, "PRIMARY KEY (mailbox=? AND letter>? AND letter<?)"),
+        (whole.SELECT_ERRORS, "PRIMARY KEY (mailbox=? AND lane=? AND number>? AND number<?)"),
+        (mending.DELETE_LETTERS, "INDEX dead_letters_by_number (mailbox=? AND lane=? AND number>? AND number<?)"),
     ],
 )
 async def test_query_plans(file: Path, location: str, statement: str, index: str) -> None:
@@ -80,9 +96,40 @@ async def test_nothing_is_left_of_what_was_acknowledged(file: Path, location: st
         await mailbox.purge()
         await mailbox.enqueue(b"", b"", message_id=UUID(int=0))
         assert await mailbox.ack(UUID(int=0))
-    for table in "messages", "bodies", "holders", "letters":
+    for table in schema.OF_MAILBOX[:-1]:
         assert query(file, f"SELECT * FROM {table}") == []
-    assert query(file, "SELECT queued_normal, queued_high FROM mailboxes") == [(0, 0)]
+
+
+async def test_what_was_acknowledged_is_deleted_a_little_later(file: Path, location: str) -> None:
+    mailbox = await open_sqlite(location)
+    ids = [await mailbox.enqueue(b"", b"%d" % number) for number in range(40)]
+    left = []
+    for message_id in ids:
+        assert await mailbox.ack(message_id)
+        left.append(len(query(file, "SELECT * FROM segments")))
+    assert left[-1] < 16
+    assert sum(left[at] != left[at + 1] for at in range(39)) <= 3
+    await mailbox.close()
+    assert query(file, "SELECT * FROM segments") == []
+
+
+async def test_what_is_large_is_deleted_at_once(file: Path, location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        message_id = await mailbox.enqueue(b"", bytes(MIB))
+        assert await mailbox.ack(message_id)
+        assert query(file, "SELECT * FROM segments") == []
+
+
+async def test_an_enqueue_writes_its_message_alone_but_for_every_64th(file: Path, location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        heads = []
+        for number in range(200):
+            await mailbox.enqueue(b"", b"%d" % number)
+            heads.append(query(file, "SELECT head FROM mailboxes"))
+            if number % 50 == 0:
+                async with open_mailbox(location) as other:
+                    assert (await other.status()).queued_messages == number + 1
+        assert len(list(groupby(heads))) == 4
 
 
 async def test_an_id_that_a_caller_foresaw_is_not_made_again(location: str) -> None:
@@ -96,6 +143,35 @@ async def test_an_id_that_a_caller_foresaw_is_not_made_again(location: str) -> N
         made += await mailbox.enqueue_many([NewMessage(b"", b""), NewMessage(b"", b"", message_id=ahead)] * 10)
         made += await mailbox.enqueue_many([NewMessage(b"", b"")] * 20)
         assert len({known, *foreseen, *made}) == 1 + len(foreseen) + 20 + 11 + 20
+
+
+async def test_what_is_kept_in_memory_is_bounded_however_many_mailboxes_there_are(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "_KEPT_BYTES", 10_000)
+    mailboxes = [await open_sqlite(f"{location}-{number}") for number in range(5)]
+    for mailbox in mailboxes:
+        await mailbox.enqueue_many([NewMessage(b"", bytes(1000))] * 8)
+    session = mailboxes[0]._file.engine._session
+    assert session is not None
+    assert 0 < sum(len(message.payload) for message in session._kept.messages.values()) <= 10_000
+    for mailbox in mailboxes:
+        assert [len(record.payload) for record in await mailbox.dequeue(10)] == [1000] * 8
+        await mailbox.close()
+    assert session._kept.messages == {}
+
+
+async def test_a_large_message_that_is_gone_leaves_the_small_ones_swept_several_at_a_time(
+    file: Path, location: str
+) -> None:
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue(b"", bytes(100_000))
+        await mailbox.ack_many([record.id for record in await mailbox.dequeue()])
+        assert query(file, "SELECT last FROM segments") == []  # a large one goes at once
+        for _ in range(3):
+            await mailbox.enqueue(b"", b"")
+            await mailbox.ack_many([record.id for record in await mailbox.dequeue()])
+        assert len(query(file, "SELECT last FROM segments")) == 3
 
 
 class Commits:
@@ -120,12 +196,11 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> Commits:
 async def test_calls_that_wait_share_a_commit(location: str, commits: Commits) -> None:
     mailbox = await open_sqlite(location)
     commits.sizes.clear()
-    with mailbox._file._worker.lock:
+    with held_up(mailbox):
         calls = [asyncio.create_task(mailbox.enqueue(b"", b"%d" % number)) for number in range(50)]
         await asyncio.sleep(0)
     await asyncio.gather(*calls)
-    assert sum(commits.sizes) == 50
-    assert len(commits.sizes) <= 2
+    assert commits.sizes == [1, 50]
     assert [record.payload for record in await mailbox.dequeue(50)] == [b"%d" % number for number in range(50)]
     await mailbox.close()
 
@@ -136,15 +211,40 @@ async def test_of_calls_that_share_a_commit_only_the_guilty_one_fails(
     limit_connections(monkeypatch, "PRAGMA max_page_count = 100")
     mailbox = await open_sqlite(location)
     payloads = [b"first", b"small", bytes(MIB), b"last"]
-    with mailbox._file._worker.lock:
+    with held_up(mailbox):
         calls = [asyncio.create_task(mailbox.enqueue(b"", payload)) for payload in payloads]
         await asyncio.sleep(0)
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [UUID, UUID, StorageFullError, UUID]
-    assert max(commits.sizes) >= 3
+    assert len(payloads) in commits.sizes
     assert [record.payload for record in await mailbox.dequeue()] == [b"first", b"small", b"last"]
     assert (await mailbox.status()).inflight_messages == 3
     await mailbox.close()
+
+
+async def test_what_is_stored_in_a_commit_is_there_for_all_of_its_calls(
+    file: Path, location: str, commits: Commits
+) -> None:
+    one, other = await open_sqlite(location), await open_sqlite(location)
+    commits.sizes.clear()
+    with held_up(one):
+        first = one.enqueue(b"", b"x"), one.dequeue(), one.close()
+        calls: list[asyncio.Task[Any]] = [asyncio.create_task(call) for call in first]
+        while one._file._worker._under_way < 1 + len(first):  # type: ignore[attr-defined]  # noqa: ASYNC110
+            await asyncio.sleep(0)  # closing takes its place in a task of its own
+        calls.append(asyncio.create_task(other.dequeue()))
+        await asyncio.sleep(0)
+    *_, claimed = await asyncio.gather(*calls)
+    assert len(calls) in commits.sizes
+    assert [(record.payload, record.delivery_count) for record in claimed] == [(b"x", 1)]
+    assert (await other.status()).dead_letters == 0
+    with held_up(other):
+        calls = [asyncio.create_task(call) for call in (other.status(), other.enqueue(b"", b"y"), other.purge())]
+        await asyncio.sleep(0)
+    assert (await asyncio.gather(*calls))[-1] == 1
+    assert await other.ack(claimed[0].id)
+    await other.close()
+    assert query(file, "SELECT * FROM segments") == []
 
 
 @pytest.fixture
@@ -199,6 +299,70 @@ async def test_what_does_not_wait_for_the_disk_is_stored_without_another_thread(
     assert (threading.get_ident() in threads) is brief
 
 
+async def enqueue_for_ever(mailbox: Mailbox) -> None:
+    while True:
+        await mailbox.enqueue(b"", bytes(4000))
+
+
+def ran_without_suspending(coroutine: Coroutine[Any, Any, Any]) -> bool:
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return True
+    coroutine.close()
+    return False
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_what_the_disk_has_in_a_moment_is_not_waited_for_otherwise(
+    location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_MOMENT", 60.0)
+    async with await open_sqlite(location) as mailbox:
+        await claim_a_few(mailbox, 1)
+        await mailbox.enqueue(b"", b"0")
+        for number in range(1, 20):
+            assert ran_without_suspending(mailbox.enqueue(b"", b"%d" % number))
+        assert [record.payload for record in await mailbox.dequeue()] == [b"%d" % number for number in range(20)]
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_an_event_loop_waits_no_longer_than_that(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mailbox = await open_sqlite(location)
+    await claim_a_few(mailbox, 1)
+    await mailbox.enqueue(b"", b"0")
+    goes_on = threading.Event()
+    run = Engine.run
+
+    def slow(engine: Engine, calls: Sequence[Call]) -> None:
+        goes_on.wait(60)
+        run(engine, calls)
+
+    monkeypatch.setattr(Engine, "run", slow)
+    store = asyncio.create_task(mailbox.enqueue(b"", b"1"))
+    await asyncio.sleep(0)  # the loop has its turn though the disk is slow
+    assert not store.done()
+    goes_on.set()
+    await store
+    assert [record.payload for record in await mailbox.dequeue()] == [b"0", b"1"]
+    await mailbox.close()
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_call_that_fails_in_a_moment_fails_once(
+    location: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(database, "_MOMENT", 60.0)
+    limit_connections(monkeypatch, "PRAGMA max_page_count = 60")
+    async with await open_sqlite(location) as mailbox:
+        await claim_a_few(mailbox, 1)
+        with pytest.raises(StorageFullError):
+            await enqueue_for_ever(mailbox)
+        assert await mailbox.purge() > 10
+        await mailbox.enqueue(b"", bytes(4000))
+    assert not caplog.records
+
+
 @pytest.mark.usefixtures("at_once")
 async def test_a_brief_call_waits_for_no_other_program_in_its_event_loop(file: Path, location: str) -> None:
     mailbox = await open_sqlite(location)
@@ -223,9 +387,10 @@ async def test_a_brief_call_sees_what_others_committed(file: Path, location: str
         await mailbox.status()
         connection = sqlite3.connect(file)
         with connection:
-            connection.execute("UPDATE mailboxes SET queued_normal = ?", (1000 + number,))
+            row = (1, 0, 20 + number, 20 + number, frames.pack(0, None, b"", b"", 0))
+            connection.execute(bodies.INSERT_SEGMENT, row)
         connection.close()
-        assert (await mailbox.status()).queued_messages == 1000 + number
+        assert (await mailbox.status()).queued_messages == number + 1
         assert await mailbox.ack(message_id)
     await mailbox.close()
 
@@ -317,7 +482,7 @@ async def test_without_a_log_a_commit_waits_for_readers(
     (held,) = await claim_a_few(mailbox, 1)
     reader = sqlite3.connect(file, isolation_level=None)
     reader.execute("BEGIN")
-    reader.execute("SELECT * FROM messages").fetchall()
+    reader.execute("SELECT * FROM segments").fetchall()
     ack = asyncio.create_task(mailbox.ack(held))
     await asyncio.wait([ack], timeout=0.1)
     assert not ack.done()
@@ -331,7 +496,7 @@ async def test_without_a_log_a_commit_waits_for_readers(
 async def test_a_claim_that_is_cancelled_in_its_commit_goes_back(location: str) -> None:
     mailbox = await open_sqlite(location)
     await mailbox.enqueue(b"", b"")
-    with mailbox._file._worker.lock:
+    with held_up(mailbox):
         await_nothing = asyncio.create_task(mailbox.status())
         claim = asyncio.create_task(mailbox.dequeue())
         await asyncio.sleep(0)

@@ -16,15 +16,19 @@ import pytest
 from pymailbox import (
     Durability,
     Mailbox,
+    MailboxStats,
+    MessagePriority,
     NewMessage,
     StorageCorruptError,
     StorageFullError,
     StorageUnavailableError,
+    delete_mailbox,
     open_mailbox,
 )
+from pymailbox.backends._model import state
 from pymailbox.backends._reasons import UNREADABLE
-from pymailbox.backends.sqlite import engine, room
-from tests.unit.sqlite_support import MIB, content, limit_connections, query, run_with_mounts
+from pymailbox.backends.sqlite import engine, room, rows, verbs
+from tests.unit.sqlite_support import MIB, content, limit_connections, query, run_script, run_with_mounts
 
 # -- a full disk -------------------------------------------------------------------------------------------------------
 
@@ -37,7 +41,7 @@ async def enqueue_for_ever(mailbox: Mailbox) -> None:
 async def test_where_there_is_no_room_only_storing_fails(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     limit_connections(monkeypatch, "PRAGMA max_page_count = 150")
     async with open_mailbox(location, max_deliveries=1) as mailbox:
-        ids = await mailbox.enqueue_many([NewMessage(b"", bytes(4000))] * 100)
+        ids = [await mailbox.enqueue(b"", bytes(4000)) for _ in range(100)]
         with pytest.raises(StorageFullError):
             await enqueue_for_ever(mailbox)
         queued = (await mailbox.status()).queued_messages
@@ -318,40 +322,51 @@ async def test_a_file_that_another_program_tidies_up(file: Path, location: str) 
 # -- rows that are no messages -----------------------------------------------------------------------------------------
 
 
-DAMAGES = {
-    "text as payload": ("UPDATE bodies SET payload = 'gr\u00fcn' WHERE number = ?", "gr\u00fcn".encode()),
-    "a number as payload": ("UPDATE bodies SET payload = 7 WHERE number = ?", b"7"),
-    "bytes that are no text": ("UPDATE bodies SET payload = CAST(x'ff00' AS TEXT) WHERE number = ?", b"\xff\x00"),
-    "text as sender": ("UPDATE bodies SET sender = 'x' WHERE number = ?", b"2"),
-    "no body": ("DELETE FROM bodies WHERE number = ?", b""),
-    "a time that is none": ("UPDATE bodies SET created_at = 'noon' WHERE number = ?", b"2"),
-    "a time that never comes": ("UPDATE bodies SET created_at = 1 << 60 WHERE number = ?", b"2"),
-    "an unknown priority": ("UPDATE messages SET priority = 5 WHERE number = ?", b"2"),
-    "a priority that is text": ("UPDATE messages SET priority = 'high' WHERE number = ?", b"2"),
-    "a broken id": ("UPDATE messages SET own_id = x'00ff' WHERE number = ?", b"2"),
-    "an id that is text": ("UPDATE messages SET own_id = 'message' WHERE number = ?", b"2"),
-    "no count": ("UPDATE messages SET delivery_count = 'many' WHERE number = ?", b"2"),
-    "no failures": ("UPDATE messages SET failures = 'many' WHERE number = ?", b"2"),
-    "no suspicion": ("UPDATE messages SET suspect = 'perhaps' WHERE number = ?", b"2"),
+THIRD = "WHERE lane = 0 AND last = 2"
+"""The segment of the third of five messages that were enqueued one by one."""
+
+DAMAGES: dict[str, tuple[str, bytes | None]] = {
+    "text": (f"UPDATE segments SET body = 'gr\u00fcn' {THIRD}", "gr\u00fcn".encode()),
+    "a number": (f"UPDATE segments SET body = 7 {THIRD}", b"7"),
+    "bytes that are no text": (f"UPDATE segments SET body = CAST(x'ff00' AS TEXT) {THIRD}", b"\xff\x00"),
+    "nothing": (f"UPDATE segments SET body = x'' {THIRD}", b""),
+    "no row": (f"DELETE FROM segments {THIRD}", b""),
+    "cut short": (f"UPDATE segments SET body = substr(body, 1, 19) {THIRD}", None),
+    "without its end": (f"UPDATE segments SET body = substr(body, 1, length(body) - 1) {THIRD}", None),
+    "an unknown flag": (f"UPDATE segments SET body = x'80' || substr(body, 2) {THIRD}", None),
+    "an id that it never had": (f"UPDATE segments SET body = x'01' || substr(body, 2) || zeroblob(16) {THIRD}", None),
+    "another priority": (f"UPDATE segments SET body = substr(body, 1, 1) || x'01' || substr(body, 3) {THIRD}", None),
+    "a time that never comes": (
+        f"UPDATE segments SET body = substr(body, 1, 12) || x'ffffffffffffef7f' || substr(body, 21) {THIRD}",
+        None,
+    ),
 }
+"""What to do, and the payload of the dead letter; None for the bytes that are there after it."""
 
 
 async def five_messages(location: str) -> None:
     async with open_mailbox(location) as mailbox:
-        await mailbox.enqueue_many(NewMessage(b"alice", b"%d" % number) for number in range(5))
+        for number in range(5):
+            await mailbox.enqueue(b"alice", b"%d" % number)
 
 
-def number_of(file: Path, payload: bytes) -> int:
-    ((number,),) = query(file, f"SELECT number FROM bodies WHERE payload = x'{payload.hex()}'")
-    assert isinstance(number, int)
-    return number
-
-
-def damage_row(file: Path, statement: str) -> None:
+def run_on(file: Path, statement: str) -> None:
     connection = sqlite3.connect(file)
     with connection:
-        connection.execute(statement, (number_of(file, b"2"),))
+        connection.execute(statement)
     connection.close()
+
+
+def damage_third(file: Path, damage: str) -> bytes:
+    """Does it to the third message, and returns the payload of the dead letter that it is to become."""
+    statement, payload = DAMAGES[damage]
+    run_on(file, statement)
+    if payload is None:
+        ((remains,),) = query(file, f"SELECT CAST(body AS BLOB) FROM segments {THIRD}")
+        assert isinstance(remains, bytes)
+        payload = remains
+        run_on(file, f"UPDATE segments SET body = CAST(body AS BLOB) {THIRD}")
+    return payload
 
 
 async def expect_salvaged(mailbox: Mailbox, payload: bytes, left: list[bytes]) -> None:
@@ -363,48 +378,46 @@ async def expect_salvaged(mailbox: Mailbox, payload: bytes, left: list[bytes]) -
     assert await mailbox.discard(letter.record.id)
 
 
+LEFT = [b"0", b"1", b"3", b"4"]
+
+
 @pytest.mark.parametrize("open_before", [True, False])
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_an_unreadable_row_becomes_a_dead_letter(
     file: Path, location: str, damage: str, open_before: bool
 ) -> None:
-    statement, payload = DAMAGES[damage]
     await five_messages(location)
     handles = [await open_mailbox(location)] if open_before else []
-    damage_row(file, statement)
+    payload = damage_third(file, damage)
     mailbox = handles[0] if open_before else await open_mailbox(location)
-    left = [b"0", b"1", b"3", b"4"]
-    assert [record.payload for record in await mailbox.dequeue()] == left
-    await expect_salvaged(mailbox, payload, left)
+    assert [record.payload for record in await mailbox.dequeue()] == LEFT
+    await expect_salvaged(mailbox, payload, LEFT)
     await mailbox.close()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_peek_passes_an_unreadable_row(file: Path, location: str, damage: str) -> None:
-    statement, payload = DAMAGES[damage]
     await five_messages(location)
-    damage_row(file, statement)
+    payload = damage_third(file, damage)
     async with open_mailbox(location) as mailbox:
-        assert [record.payload for record in await mailbox.peek()] == [b"0", b"1", b"3", b"4"]
-        await expect_salvaged(mailbox, payload, [b"0", b"1", b"3", b"4"])
+        assert [record.payload for record in await mailbox.peek()] == LEFT
+        await expect_salvaged(mailbox, payload, LEFT)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_unreadable_rows_that_are_held(file: Path, location: str, damage: str) -> None:
-    statement, payload = DAMAGES[damage]
     await five_messages(location)
     async with open_mailbox(location) as mailbox:
         await mailbox.dequeue()
-        damage_row(file, statement)
+        payload = damage_third(file, damage)
         async with open_mailbox(location) as other:
-            assert [record.payload for record in await other.peek()] == [b"0", b"1", b"3", b"4"]
+            assert [record.payload for record in await other.peek()] == LEFT
         assert (await mailbox.status()).inflight_messages == 4
-        await expect_salvaged(mailbox, payload, [b"0", b"1", b"3", b"4"])
+        await expect_salvaged(mailbox, payload, LEFT)
 
 
-@pytest.mark.parametrize("damage", [name for name in DAMAGES if name not in ("no failures", "no suspicion")])
+@pytest.mark.parametrize("damage", DAMAGES)
 async def test_dead_letters_that_cannot_be_read(file: Path, location: str, damage: str) -> None:
-    statement, payload = DAMAGES[damage]
     await five_messages(location)
     async with open_mailbox(location) as mailbox:
         for record in await mailbox.dequeue():
@@ -412,53 +425,216 @@ async def test_dead_letters_that_cannot_be_read(file: Path, location: str, damag
                 await mailbox.dead_letter(record.id, "mine")
             else:
                 await mailbox.ack(record.id)
-        damage_row(file, statement)
+        payload = damage_third(file, damage)
         await expect_salvaged(mailbox, payload, [])
 
 
-async def test_a_letter_without_its_message(file: Path, location: str) -> None:
+async def test_of_a_segment_that_is_damaged_what_can_be_read_stays(file: Path, location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(5)])
+        ((body,),) = query(file, "SELECT body FROM segments")
+        assert isinstance(body, bytes)
+        third = body.index(b"2", 40) - 20
+        broken = f"substr(body, 1, {third}) || x'ff' || substr(body, {third + 2})"
+        run_on(file, f"UPDATE segments SET body = CAST({broken} AS BLOB)")
+        assert [record.payload for record in await mailbox.dequeue()] == [b"0", b"1"]
+        damaged = body[:third] + b"\xff" + body[third + 1 :]
+        await expect_salvaged(mailbox, damaged[third:], [b"0", b"1"])
+    async with open_mailbox(location) as mailbox:
+        assert [record.payload for record in await mailbox.dequeue()] == [b"0", b"1"]
+
+
+LETTER_DAMAGES = {
+    "a reason that is none": "UPDATE dead_letters SET reason = x'00'",
+    "an error that is none": "UPDATE errors SET error = x'00'",
+    "a time that no clock tells": "UPDATE dead_letters SET died_at = 9223372036854775807",
+    "no row": "DELETE FROM dead_letters",
+    "two rows": "INSERT INTO dead_letters SELECT mailbox, 2, lane, number, x'00', died_at FROM dead_letters",
+    "no time": "UPDATE dead_letters SET died_at = 'noon'",
+    "another place": "UPDATE dead_letters SET number = 77",
+    "a place that is none": "UPDATE dead_letters SET number = 'seven'",
+}
+
+
+@pytest.mark.parametrize("damage", LETTER_DAMAGES)
+async def test_letters_that_cannot_be_read(file: Path, location: str, damage: str) -> None:
     async with open_mailbox(location) as mailbox:
         await mailbox.enqueue(b"", b"2")
         (record,) = await mailbox.dequeue()
+        await mailbox.nack(record.id, error="failed")
+        (record,) = await mailbox.dequeue()
         await mailbox.dead_letter(record.id, "mine")
-        query(file, "PRAGMA wal_checkpoint")
-        connection = sqlite3.connect(file)
-        with connection:
-            connection.execute("DELETE FROM messages")
-        connection.close()
-        await expect_salvaged(mailbox, b"", [])
+        run_on(file, LETTER_DAMAGES[damage])
+        (letter,) = await mailbox.dead_letters()
+        assert letter.reason == UNREADABLE
+        assert letter.record.payload == b"2"
+        assert (await mailbox.status()).dead_letters == 1
+        assert await mailbox.discard(letter.record.id)
+        await mailbox.enqueue(b"", b"3")
+        (record,) = await mailbox.dequeue()
+        await mailbox.dead_letter(record.id, "mine")
+        assert [letter.reason for letter in await mailbox.dead_letters()] == ["mine"]
 
 
-async def test_rows_that_another_program_adds_and_takes_are_counted(file: Path, location: str) -> None:
+@pytest.fixture
+def pages_have_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few there are."""
+    monkeypatch.setattr(state, "PAGES_IN_HEAD", 0)
+
+
+@pytest.mark.usefixtures("pages_have_rows")
+@pytest.mark.parametrize("told", ["due = x'00'", "queued = 'none'", "queued = 0, due = x'00'"])
+async def test_what_the_row_of_a_page_tells_beside_it_is_corrected(file: Path, location: str, told: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"later", delay=3600), NewMessage(b"", b"now")])
+        for record in await mailbox.dequeue():
+            await mailbox.nack(record.id)
+        run_on(file, f"UPDATE pages SET {told}")
+        assert [record.payload for record in await mailbox.dequeue()] == [b"now"]
+        assert [record.payload for record in await mailbox.peek()] == [b"later", b"now"]
+        assert (await mailbox.status()).dead_letters == 0
+
+
+@pytest.mark.usefixtures("pages_have_rows")
+@pytest.mark.parametrize("number", ["x'00'", "'one'", "-1", "0.5", "1 << 62"])
+async def test_a_page_whose_number_is_none_is_deleted(file: Path, location: str, number: str) -> None:
+    copy = f"INSERT INTO pages SELECT mailbox, lane, {number}, 1, 0, body FROM pages"
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"later", delay=3600), NewMessage(b"", b"now")])
+        assert len(await mailbox.dequeue()) == 1
+        run_on(file, copy)
+        assert await mailbox.dequeue() == []
+        await mailbox.purge()
+        assert await mailbox.status() == MailboxStats(0, 1, dict.fromkeys(MessagePriority, 0))
+    assert query(file, "SELECT count(*) FROM pages") in ([(0,)], [(1,)])
+
+
+HOLD_AND_DIE = """
+import asyncio, os, sys
+from pymailbox import NewMessage, open_mailbox
+from pymailbox.backends._model import state
+
+async def main():
+    state.PAGES_IN_HEAD = 0
+    mailbox = await open_mailbox(sys.argv[1])
+    await mailbox.enqueue_many([NewMessage(b"", b"0"), NewMessage(b"", b"1")])
+    await mailbox.dequeue()
+    os._exit(0)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.usefixtures("pages_have_rows")
+async def test_a_mailbox_opens_though_what_the_dead_held_cannot_be_read(file: Path, location: str) -> None:
+    await asyncio.to_thread(run_script, HOLD_AND_DIE, location)
+    run_on(file, "UPDATE pages SET body = x'00'")
+    async with open_mailbox(location) as mailbox:
+        assert {(letter.record.payload, letter.reason) for letter in await mailbox.dead_letters()} == {
+            (b"0", UNREADABLE),
+            (b"1", UNREADABLE),
+        }
+
+
+@pytest.mark.usefixtures("pages_have_rows")
+async def test_what_cannot_be_mended_is_an_error(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_mailbox(location) as mailbox:
+
+        def fail(*_: object, **__: object) -> None:
+            raise rows.UnreadablePageError(0, 7)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(verbs, "count", fail)
+            async with asyncio.timeout(30):
+                with pytest.raises(StorageCorruptError, match=r"'inbox'.*page 7 of lane 0 cannot be read.*delete_m"):
+                    await mailbox.status()
+        assert (await mailbox.status()).queued_messages == 0
+
+
+@pytest.mark.usefixtures("pages_have_rows")
+async def test_numbers_that_nobody_ever_got_cost_nothing(file: Path, location: str) -> None:
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue(b"", b"old")
+        (record,) = await mailbox.dequeue()
+        await mailbox.dead_letter(record.id, "mine")
+        session = mailbox._file.engine._session  # type: ignore[attr-defined]
+        session.mailbox("inbox").state.skip(0, 1 << 40)
+        await mailbox.enqueue_many([NewMessage(b"", b"new")] * 2)
+        async with asyncio.timeout(60):
+            assert await mailbox.purge() == 2
+            assert [letter.record.payload for letter in await mailbox.dead_letters()] == [b"old"]
+            await mailbox.enqueue(b"", b"newer")
+            run_on(file, "UPDATE segments SET last = 1 << 41, body = x'00' WHERE last > 1")
+            assert await mailbox.dequeue() == []
+            assert [letter.reason for letter in await mailbox.dead_letters()] == [UNREADABLE, "mine"]
+
+
+PAGE_DAMAGES = {
+    "other bytes": "UPDATE pages SET body = x'0102'",
+    "other numbers": "UPDATE pages SET body = zeroblob(80)",
+    "text": "UPDATE pages SET body = 'page'",
+}
+
+
+@pytest.mark.usefixtures("pages_have_rows")
+@pytest.mark.parametrize("damage", PAGE_DAMAGES)
+async def test_where_a_page_cannot_be_read_its_messages_become_dead_letters(
+    file: Path, location: str, damage: str
+) -> None:
     await five_messages(location)
     async with open_mailbox(location) as mailbox:
-        connection = sqlite3.connect(file)
-        with connection:
-            ((mailbox_key,),) = connection.execute("SELECT mailbox FROM mailboxes").fetchall()
-            connection.execute("DELETE FROM messages WHERE number = ?", (number_of(file, b"2"),))
-            for number in range(5000, 5010):
-                connection.execute(
-                    "INSERT INTO messages (number, mailbox, hand, priority) VALUES (?, ?, 0, 1)", (number, mailbox_key)
-                )
-                connection.execute("INSERT INTO bodies VALUES (?, x'', ?, 0)", (number, b"foreign"))
-        connection.close()
-        records = await mailbox.dequeue(100)
-        assert [record.payload for record in records] == [b"foreign"] * 10 + [b"0", b"1", b"3", b"4"]
+        held = await mailbox.dequeue(2)
+        assert await mailbox.ack(held[1].id)
+        assert len(query(file, "SELECT * FROM pages")) == 1
+        run_on(file, PAGE_DAMAGES[damage])
+        assert not await mailbox.ack(held[0].id)
         stats = await mailbox.status()
-        assert (stats.queued_messages, stats.inflight_messages) == (0, 14)
-        assert await mailbox.enqueue_many([NewMessage(b"", b"")] * 10)
-        assert await mailbox.ack_many(record.id for record in records) == 14
-        assert (await mailbox.status()).queued_messages == 10
+        assert (stats.queued_messages, stats.inflight_messages) == (3, 0)
+        lost = await mailbox.dead_letters()
+        assert held[0].id in {letter.record.id for letter in lost}
+        assert {letter.reason for letter in lost} == {UNREADABLE}
+        assert stats.dead_letters == len(lost)
+        assert [record.payload for record in await mailbox.dequeue()] == [b"2", b"3", b"4"]
 
 
-async def test_messages_in_nobodys_hand_are_queued_again(file: Path, location: str) -> None:
+@pytest.mark.usefixtures("pages_have_rows")
+async def test_where_a_page_is_missing_the_counts_are_put_right(file: Path, location: str) -> None:
     await five_messages(location)
-    connection = sqlite3.connect(file)
-    with connection:
-        connection.execute("UPDATE messages SET hand = 4711")
-    connection.close()
     async with open_mailbox(location) as mailbox:
-        assert [record.payload for record in await mailbox.dequeue()] == [b"0", b"1", b"2", b"3", b"4"]
+        for record in await mailbox.dequeue():
+            await mailbox.nack(record.id)
+        run_on(file, "DELETE FROM pages")
+        assert await mailbox.dequeue() == []
+        assert (await mailbox.status()).queued_messages == 0
+        await mailbox.enqueue(b"", b"new")
+        assert [record.payload for record in await mailbox.dequeue()] == [b"new"]
+
+
+HEADS = {"text": "'head'", "cut short": "substr(head, 1, length(head) - 8)", "zeros": "zeroblob(200)"}
+
+
+@pytest.mark.parametrize("head", HEADS)
+async def test_a_mailbox_whose_head_is_damaged_says_so_and_others_go_on(file: Path, location: str, head: str) -> None:
+    await five_messages(location)
+    async with open_mailbox(f"sqlite:///{file}#other") as other:
+        run_on(file, f"UPDATE mailboxes SET head = {HEADS[head]} WHERE name = 'inbox'")
+        with pytest.raises(StorageCorruptError, match=r"inbox.*backup.*delete_mailbox"):
+            await open_mailbox(location)
+        await other.enqueue(b"", b"goes on")
+        assert [record.payload for record in await other.dequeue()] == [b"goes on"]
+        assert await delete_mailbox(location)
+        async with open_mailbox(location) as mailbox:
+            assert await mailbox.dequeue() == []
+
+
+async def test_messages_that_another_program_adds_are_counted(file: Path, location: str) -> None:
+    await five_messages(location)
+    async with open_mailbox(location) as mailbox:
+        run_on(file, "INSERT INTO segments SELECT mailbox, lane, 5, 5, body FROM segments WHERE last = 4")
+        assert (await mailbox.status()).queued_messages == 6
+        assert [record.payload for record in await mailbox.dequeue()] == [b"0", b"1", b"2", b"3", b"4", b"4"]
+        await mailbox.enqueue(b"", b"new")
+        assert (await mailbox.status()).queued_messages == 1
 
 
 # -- reports -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -70,7 +72,7 @@ def interrupted(verb):
     return result
 
 async def open_():
-    return await open_mailbox(sys.argv[1], durability="relaxed")
+    return await open_mailbox(sys.argv[1], durability=sys.argv[5])
 
 mailbox = loop.run_until_complete(open_())
 kept = []
@@ -99,9 +101,54 @@ print(interrupts)
 
 
 @pytest.mark.parametrize("kind", ["base", "exception"])
-@pytest.mark.parametrize("seed", [1, 2])
-def test_interrupted_calls_lose_repeat_and_strand_nothing(location: str, kind: str, seed: int) -> None:
-    assert int(run_script(PROGRAM, location, kind, seed, 1.5)) >= 10
+@pytest.mark.parametrize("durability", ["relaxed", "strict"])
+def test_interrupted_calls_lose_repeat_and_strand_nothing(location: str, kind: str, durability: str) -> None:
+    assert int(run_script(PROGRAM, location, kind, 1, 1.5, durability)) >= 10
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+async def test_a_call_that_is_interrupted_on_its_way_to_the_thread_is_run_once(
+    location: str, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """Where its caller means to wait a moment for it: before the waiting is prepared, before and after it is put."""
+
+    class Interrupted(BaseException):
+        pass
+
+    class Step:
+        """Raises once, at the given step."""
+
+        left = steps
+
+        def __call__(self) -> None:
+            self.left -= 1
+            if self.left == -1:
+                raise Interrupted
+
+    step = Step()
+    put = database._ThreadWorker.put
+    lock = threading.Lock
+
+    def make_lock() -> Any:
+        step()
+        made = lock()
+        step()
+        return made
+
+    def interrupted_put(worker: Any, call: Any) -> None:
+        step()
+        put(worker, call)
+        step()
+
+    monkeypatch.setattr(database, "_TURN", 60.0)
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue(b"", b"")  # waits for the thread, so that the next one does not have to
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "threading", SimpleNamespace(Lock=make_lock))
+            patch.setattr(database._ThreadWorker, "put", interrupted_put)
+            with pytest.raises(Interrupted):
+                await mailbox.enqueue(b"", b"interrupted")
+        assert [record.payload for record in await mailbox.dequeue(5)] == [b"", b"interrupted"]
 
 
 async def test_a_caller_is_told_once_more_if_its_loop_forgot_it(location: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,7 @@ async def test_a_commit_of_another_process_is_heard_though_an_own_call_has_seen_
     """Every call brings what is known of the file up to date; nobody must take that for having been told."""
     for interval in "QUIET_INTERVAL", "WATCH_INTERVAL", "HANDLES_INTERVAL":
         monkeypatch.setattr(watch, interval, 3600.0)  # the look comes after the call, however slow this machine is
+    monkeypatch.setattr(database, "_REDELIVERY", 3600.0)  # for which the thread wakes, and then looks too
     async with open_mailbox(location) as mailbox, open_mailbox(location + "-other") as other:
         waiting = asyncio.create_task(mailbox.dequeue(wait=60))
         await asyncio.sleep(0)  # it begins to look

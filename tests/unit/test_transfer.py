@@ -259,9 +259,9 @@ async def test_memory_does_not_grow_with_the_payloads(tmp_path: Path) -> None:
 
 async def test_row_that_is_no_message_is_exported_as_a_dead_letter(tmp_path: Path) -> None:
     async with open_mailbox(f"sqlite:///{tmp_path}/a.db") as mailbox:
-        ids = await mailbox.enqueue_many(NewMessage(b"", b"%d" % number) for number in range(3))
+        ids = [await mailbox.enqueue(b"", b"%d" % number) for number in range(3)]
         with sqlite3.connect(tmp_path / "a.db") as other:
-            other.execute("UPDATE bodies SET sender = 5 WHERE payload = CAST('1' AS BLOB)")
+            other.execute("UPDATE segments SET body = CAST('1' AS BLOB) WHERE last = 1")
         other.close()
         lines = [json.loads(line) async for line in export(mailbox)]
     assert [line["id"] for line in lines[1:3]] == [str(ids[0]), str(ids[2])]

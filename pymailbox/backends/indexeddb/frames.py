@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import fields, make_dataclass
 from datetime import UTC, datetime
 from struct import Struct
 from typing import Any, Final
@@ -19,6 +18,7 @@ from ..._arguments import PreparedMessage
 from ..._ids import id_of
 from ..._values import DeadLetter, MessagePriority, MessageRecord, MessageStatus
 from .._clock import milliseconds
+from .._records import record_of
 
 _HEADER: Final = Struct("<BBHIId")
 _HAS_ID: Final = 1
@@ -33,10 +33,6 @@ _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 _PRIORITIES: Final = tuple(MessagePriority)
 _STATUSES: Final = (MessageStatus.QUEUED, MessageStatus.INFLIGHT)
-
-_FIELDS: Final = [(field.name, field.type) for field in fields(MessageRecord)]
-_Thawed: Final[Any] = make_dataclass("_Thawed", _FIELDS, slots=True)
-"""A record before it is frozen, by becoming a ``MessageRecord``: a frozen one takes a call for each of its fields."""
 
 
 def pack_messages(messages: Iterable[PreparedMessage]) -> bytes:
@@ -117,17 +113,17 @@ def unpack_batch(batch: bytes) -> list[MessageRecord]:
         at = payload_at + payload_bytes
         if created_at != created_last:
             created_last, time_of_last = created_at, _time_of(created_at)
-        record = _Thawed(
-            id_of(int.from_bytes(id_bytes)),
-            batch[sender_at:payload_at],
-            batch[payload_at:at],
-            _PRIORITIES[priority],
-            time_of_last,
-            _STATUSES[status],
-            delivery_count,
+        records.append(
+            record_of(
+                id_of(int.from_bytes(id_bytes)),
+                batch[sender_at:payload_at],
+                batch[payload_at:at],
+                _PRIORITIES[priority],
+                time_of_last,
+                _STATUSES[status],
+                delivery_count,
+            )
         )
-        record.__class__ = MessageRecord
-        records.append(record)
     return records
 
 

@@ -7,6 +7,7 @@ import enum
 import logging
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ from ..._errors import MailboxError, StorageCorruptError, StorageUnavailableErro
 from .errors import is_full, mailbox_error
 from .locks import FileLocks
 from .room import Room
-from .schema import BUSY_TIMEOUT, connect, until_unlocked
+from .schema import BUSY_TIMEOUT, connect, require_known_layout, until_unlocked
 from .session import Session
 
 _logger = logging.getLogger("pymailbox")
@@ -71,6 +72,12 @@ class Call:
     error: BaseException | None = None
     ran: bool = False
     """Whether it may have been committed."""
+    waiter: threading.Lock | None = None
+    """Let go when it is done, for a caller who waits a moment without suspending; until it is over he has no future."""
+    done: bool = False
+    """Whether its outcome is set for good; before it is looked whether it has a future by now."""
+    answered: bool = False
+    """Whether its caller has the outcome from here."""
 
     def spread(self) -> None:
         """Tells whom it concerns."""
@@ -79,8 +86,10 @@ class Call:
 
     def resolve(self) -> None:
         """Tells the caller; to be called in the caller's event loop."""
-        if self.future is None:
-            if self.error is not None:
+        if self.answered:
+            pass
+        elif self.future is None:
+            if self.error is not None and self.waiter is None:
                 _logger.error("an operation that nobody waits for failed", exc_info=self.error)
         elif self.future.done():
             pass  # cancelled
@@ -140,7 +149,9 @@ class Engine:
         access = max(call.access for call in calls)
         try:
             connection = self._open()
-            self._let_shorten_log(connection, True)
+            # whoever waits only a moment does not wait for that, unless it is due; others come by often enough
+            hurries = len(calls) == 1 and calls[0].waiter is not None and self._log_pages < _LOG_PAGES
+            self._let_shorten_log(connection, not hurries)
             version = until_unlocked(lambda: self._begin(connection, access))
         except BaseException as error:
             self._fail(calls, error)
@@ -249,9 +260,13 @@ class Engine:
         """Begins a transaction, and tells the version of the file that it sees."""
         if connection.in_transaction:  # an exception out of a signal handler has left it
             self._roll_back(connection)
-        if access is not Access.READ:
-            self._set_durable(connection, access is Access.DURABLE_WRITE)
-        connection.execute("BEGIN" if access is Access.READ else "BEGIN IMMEDIATE")
+        if access is Access.READ:
+            connection.execute("BEGIN")
+        else:
+            durable = access is Access.DURABLE_WRITE
+            if durable is not self._durable:
+                self._set_durable(connection, durable)
+            connection.execute("BEGIN IMMEDIATE")
         try:
             version: int = connection.execute("PRAGMA data_version").fetchone()[0]
         except BaseException:
@@ -269,16 +284,19 @@ class Engine:
         if version != self._version:
             self.unannounced = True
         if self._session is None or version != self._version:
-            self._session = Session(connection, partial(self._room.take, connection))
+            take_room = partial(self._room.take, connection)
+            self._session = Session(connection, take_room, lacks_room=self._made_room)
             self._version = version
         return self._session
 
     def _after_commit(self, connection: sqlite3.Connection, session: Session, calls: Sequence[Call]) -> None:
         for call in calls:
             call.ran = True
-        self.last_stored |= session.stored
-        session.stored.clear()
-        changes, self._changes = connection.total_changes - self._changes, connection.total_changes
+        if session.stored:
+            self.last_stored |= session.stored
+            session.stored.clear()
+        total = connection.total_changes
+        changes, self._changes = total - self._changes, total
         if changes:
             changes &= 0xFFFF_FFFF  # SQLite counts in 32 bits
             self._log_begins = False
@@ -418,6 +436,8 @@ class Engine:
         if isinstance(error, sqlite3.Error) and self._connection is not None:
             try:
                 self._check_file()
+                if self._connection is not None:
+                    require_known_layout(self._connection, self.file)
             except (OSError, sqlite3.Error):
                 pass  # the first error says as much
             except MailboxError as reason:

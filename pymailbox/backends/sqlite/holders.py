@@ -20,11 +20,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from .._model.claims import Claims, Holders
 from .locks import SINGLE_PROCESS, FileLocks, LockFile, is_held, remove
-from .session import HANDLE_BITS, HolderRow, MailboxRow, Session
+from .session import HANDLE_BITS, Session
 
 _PROCESS_BITS: Final = 40
-"""Of a process's number. A holder's hands are twice its own number, and have to fit into SQLite's integers."""
+"""Of a process's number. With the bits of a handle it has to fit into a signed integer of 64 bits."""
 
 _LOOKS_IN_A_LEASE: Final = 4
 """So often at least a holder must be seen without a change; a watcher that slept through a lease has seen nothing."""
@@ -62,10 +63,6 @@ class Holder:
         self.beaten_at = time.monotonic()
         self._lives.active.add(self)
 
-    def become_another(self) -> None:
-        """Gives up its identity, which others have taken for dead while it lived."""
-        self._lives.rename(self, self._lives.new_number())
-
 
 class Lives:
     """Who lives, as seen from one process. For the thread that works on the file, but for ``add`` and ``remove``."""
@@ -97,12 +94,6 @@ class Lives:
         with self._lock:
             self._mine[holder.number] = holder
             self._by_loop.setdefault(holder.loop, set()).add(holder)
-
-    def rename(self, holder: Holder, number: int) -> None:
-        with self._lock:
-            if self._mine.pop(holder.number, None) is not None:
-                self._mine[number] = holder
-            holder.number = number
 
     def abandon(self, holder: Holder) -> None:
         """Notes that a handle was collected; takes no lock, for a finaliser."""
@@ -174,22 +165,25 @@ class Lives:
             closed = [holders for loop, holders in self._by_loop.items() if loop.is_closed()]
             return list({*self._abandoned, *itertools.chain(*closed)})
 
-    def gone_from(self, mailbox: MailboxRow, me: int | None) -> list[HolderRow]:
+    def gone_from(self, holders: Holders, me: int | None) -> list[int]:
         """Those who hold something and are gone; what they have may be taken back."""
-        gone: list[HolderRow] = []
-        for process, rows in mailbox.by_process.items():
+        by_process: dict[int, list[Claims]] = {}
+        for number, claims in holders.by_number.items():
+            by_process.setdefault(number >> HANDLE_BITS, []).append(claims)
+        gone: list[int] = []
+        for process, rows in by_process.items():
             if process == self.process:
-                gone += [rows[number] for number in self._gone_of_mine(rows) if number != me]
+                gone += (number for number in self._gone_of_mine({row.number for row in rows}) if number != me)
             else:
-                gone += self._gone_of_others(process, rows.values())
+                gone += self._gone_of_others(process, rows)
         return gone
 
-    def _gone_of_mine(self, numbers: Iterable[int]) -> set[int]:
-        left = set(numbers).difference(self._mine)  # a release that failed leaves such
+    def _gone_of_mine(self, numbers: set[int]) -> set[int]:
+        left = numbers.difference(self._mine)  # a release that failed leaves such
         left.update(holder.number for holder in self.gone() if holder.number in numbers)
         return left
 
-    def _gone_of_others(self, process: int, rows: Iterable[HolderRow]) -> list[HolderRow]:
+    def _gone_of_others(self, process: int, rows: Iterable[Claims]) -> list[int]:
         ended = None
         gone = []
         for row in rows:
@@ -198,7 +192,7 @@ class Lives:
             else:
                 is_gone = ended = self._has_ended(process) if ended is None else ended
             if is_gone:
-                gone.append(row)
+                gone.append(row.number)
         return gone
 
     def _has_ended(self, process: int) -> bool:
@@ -216,10 +210,10 @@ class Lives:
         self._sightings.pop(process, None)
         return not held
 
-    def _has_missed_its_lease(self, row: HolderRow) -> bool:
-        gone = self._sighting(row.holder, row.beats).is_gone(row.beats, (row.lease or 0) / 1000)
+    def _has_missed_its_lease(self, row: Claims) -> bool:
+        gone = self._sighting(row.number, row.beats).is_gone(row.beats, (row.lease or 0) / 1000)
         if gone:
-            del self._sightings[row.holder]
+            del self._sightings[row.number]
         return gone
 
     def _sighting(self, number: int, beats: int) -> _Sighting:
@@ -234,7 +228,7 @@ class Lives:
                 with suppress(ValueError):
                     number = int(name, 16)
                     path = lock_file(self._file, number)
-                    if not session.knows_process(number) and is_held(path) is False:
+                    if is_held(path) is False and not session.knows_process(number):
                         remove(path)
 
 

@@ -1,112 +1,114 @@
-"""Dead letters: messages in nobody's hand any more, each with a row that says why. Their bytes stay in place."""
+"""Dead letters: messages that nobody is to be handed any more, each with a row that says why.
+
+Their bytes stay in place, and their pages say where they stand.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from ..._ids import id_at
-from ..._values import DeadLetter, MessagePriority, MessageStatus
+from ..._values import DeadLetter, MessageStatus
 from .._clock import moment, now_in_ms
-from .._reasons import UNREADABLE
-from . import rows, verbs
-from .schema import DEAD, QUEUED
-from .session import MailboxRow, Session
+from .._model import delivery as deliveries
+from .._model.page import BURIED
+from .._model.state import LaneRun
+from . import frames, rows, verbs
+from .session import OpenMailbox, Session
 
-KILL: Final = f"UPDATE messages SET hand = {DEAD}, failures = ?, due = NULL WHERE number = ?"
-INSERT_LETTER: Final = "INSERT INTO letters (mailbox, number, reason, died_at) VALUES (?, ?, ?, ?)"
-SELECT_LETTERS: Final = f"""
-    SELECT {rows.RECORD.replace("messages.number", "letters.number")}, reason, error, died_at
-    FROM letters LEFT JOIN messages USING (number) LEFT JOIN bodies USING (number)
-    WHERE letters.mailbox = ? ORDER BY letter DESC LIMIT ?
+INSERT_LETTER: Final = "INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?)"
+SELECT_LETTERS: Final = """
+    SELECT letter, lane, number, reason, error, died_at FROM dead_letters LEFT JOIN errors USING (mailbox, lane, number)
+    WHERE mailbox = ? ORDER BY letter DESC LIMIT ?
 """
-DELETE_LETTER: Final = "DELETE FROM letters WHERE number = ?"
-RENEW: Final = f"""
-    UPDATE messages
-    SET number = ?, own_id = ?, hand = {QUEUED}, delivery_count = 0, failures = 0, suspect = 0, error = NULL
-    WHERE number = ?
-"""
-MOVE_BODY: Final = "UPDATE bodies SET number = ? WHERE number = ?"
-SELECT_REMAINS: Final = "SELECT payload FROM bodies WHERE number = ?"
+DELETE_LETTER: Final = "DELETE FROM dead_letters WHERE mailbox = ? AND lane = ? AND number = ?"
 
 
-def bury(session: Session, mailbox: MailboxRow, found: rows.Found, failures: int, reason: str) -> None:
+def bury(mailbox: OpenMailbox, priority: int, number: int, delivery: int, reason: str) -> None:
     """Makes a dead letter of a message, wherever it is."""
-    session.execute(KILL, (failures, found.number))
-    session.execute(INSERT_LETTER, (mailbox.key, found.number, reason, now_in_ms()))
-    mailbox.leave(found.hand, found.priority)
-    mailbox.dead += 1
-    mailbox.changed = True
+    mailbox.state.move(priority, number, BURIED, delivery)
+    note(mailbox, priority, number, reason, now_in_ms())
+
+
+def note(mailbox: OpenMailbox, priority: int, number: int, reason: str, died_at: int) -> None:
+    """Writes down why a message is a dead letter."""
+    state = mailbox.state
+    mailbox.execute(INSERT_LETTER, (mailbox.key, state.next_letter, priority, number, reason, died_at))
+    state.next_letter += 1
+    state.changed = True
 
 
 def dead_letters(session: Session, name: str, limit: int) -> list[DeadLetter]:
     """Raises ``UnreadableError`` where there is a row that is no message."""
     mailbox = session.mailbox(name)
-    if mailbox is None:
+    if mailbox is None or not mailbox.state.dead_letters:
         return []
     letters = []
-    for *row, reason, error, died_at in session.execute(SELECT_LETTERS, (mailbox.key, limit)):
-        record = rows.record(mailbox, tuple(row), MessageStatus.INFLIGHT)
-        if type(reason) is not str or type(died_at) is not int or not isinstance(error, str | None):
-            raise rows.UnreadableError(row[0])
+    for letter, lane, number, reason, error, died_at in session.execute(
+        SELECT_LETTERS, (mailbox.key, limit)
+    ).fetchall():
+        run = checked_run_of(mailbox, letter, lane, number, reason, error, died_at)
+        (record,) = mailbox.bodies.records([run], mailbox.id_base, MessageStatus.INFLIGHT)
         letters.append(DeadLetter(record, reason, error, moment(died_at)))
+    if len(letters) != min(limit, mailbox.state.dead_letters):
+        raise rows.MissingLettersError
     return letters
+
+
+def checked_run_of(
+    mailbox: OpenMailbox, letter: object, lane: object, number: object, reason: object, error: object, died_at: object
+) -> LaneRun:
+    """What the state says of a dead letter, if its row is sound.
+
+    Raises:
+        UnreadableLetterError: it is not.
+    """
+    run = run_of(mailbox, lane, number)
+    is_time = type(died_at) is int and frames.EARLIEST <= died_at <= frames.LATEST
+    if run is None or type(letter) is not int or type(reason) is not str or not is_time:
+        raise rows.UnreadableLetterError(letter)
+    if not isinstance(error, str | None):
+        raise rows.UnreadableLetterError(letter)
+    return run
+
+
+def run_of(mailbox: OpenMailbox, lane: object, number: object) -> LaneRun | None:
+    """What the state says of a dead letter; None if there is none in that place."""
+    if type(lane) is not int or type(number) is not int:
+        return None
+    state = mailbox.state.state_of(lane, number)
+    return LaneRun(lane, number, number + 1, state[1]) if state is not None and state[0] == BURIED else None
 
 
 def redrive(session: Session, name: str, message_id: UUID) -> int | None:
     """Puts a dead letter at the end of its priority, as new; the queued count after it, or None."""
-    mailbox, found = _find(session, name, message_id)
-    if mailbox is None or found is None:
+    mailbox, place = _find(session, name, message_id)
+    if mailbox is None or place is None:
         return None
-    number = session.next_number()
-    session.execute(RENEW, (number, message_id.bytes, found.number))
-    session.execute(MOVE_BODY, (number, found.number))
-    session.execute(DELETE_LETTER, (found.number,))
-    mailbox.dead -= 1
-    mailbox.queued.add(found.priority, 1)
-    verbs.note_stored(session, name, mailbox, number)
-    return mailbox.queued.total
+    run = LaneRun(place.priority, place.number, place.number + 1, place.delivery)
+    (message,) = mailbox.bodies.messages(run, mailbox.id_base)
+    session.take_room(len(message.sender) + len(message.payload))
+    _remove(mailbox, place)
+    verbs.append(mailbox, place.priority, message, deliveries.CUSTOM_ID)
+    session.stored[name] = mailbox.state.ever_queued
+    return mailbox.state.queued
 
 
 def discard(session: Session, name: str, message_id: UUID) -> bool:
-    mailbox, found = _find(session, name, message_id)
-    if mailbox is None or found is None:
+    mailbox, place = _find(session, name, message_id)
+    if mailbox is None or place is None:
         return False
-    session.execute(verbs.DELETE_ONE, (found.number,))
-    session.execute(DELETE_LETTER, (found.number,))
-    mailbox.dead -= 1
-    mailbox.changed = True
+    _remove(mailbox, place)
     return True
 
 
-def salvage(session: Session, name: str, number: int) -> None:
-    """Makes a dead letter of a row that is no message: with a new id, no sender, and what there is of its payload."""
+def _remove(mailbox: OpenMailbox, place: rows.Place) -> None:
+    priority, number, *_ = place
+    mailbox.execute(DELETE_LETTER, (mailbox.key, priority, number))
+    mailbox.clear_away(mailbox.state.remove(priority, number, number + 1))
+
+
+def _find(session: Session, name: str, message_id: UUID) -> tuple[OpenMailbox | None, rows.Place | None]:
     mailbox = session.mailbox(name)
-    if mailbox is None:
-        return
-    remains = session.execute(SELECT_REMAINS, (number,)).fetchone()
-    session.execute(verbs.DELETE_ONE, (number,))
-    session.execute(DELETE_LETTER, (number,))
-    session.execute("DELETE FROM bodies WHERE number = ?", (number,))  # of a letter whose message is missing
-    new = session.next_number()
-    while id_at(mailbox.id_base, MessagePriority.NORMAL, new).bytes in mailbox.ids_ahead:
-        new += 1
-    now = now_in_ms()
-    payload = b"" if remains is None else _bytes(remains[0])
-    session.execute(verbs.INSERT_MESSAGE, (new, mailbox.key, DEAD, int(MessagePriority.NORMAL), None, None))
-    session.execute(verbs.INSERT_BODY, (new, b"", payload, now))
-    session.execute(INSERT_LETTER, (mailbox.key, new, UNREADABLE, now))
-    session.number_taken(new)
-    session.recount(mailbox)
-
-
-def _find(session: Session, name: str, message_id: UUID) -> tuple[MailboxRow | None, rows.Found | None]:
-    mailbox = session.mailbox(name)
-    found = None if mailbox is None else rows.find(session, mailbox, message_id)
-    return mailbox, found if found and found.hand == DEAD else None
-
-
-def _bytes(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    return b"" if value is None else str(value).encode("utf-8", "surrogateescape")
+    place = None if mailbox is None else rows.find(mailbox, message_id)
+    return mailbox, place if place and place.where == BURIED else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,13 +14,13 @@ from uuid import UUID
 
 from ..._archive import Page, Section, WholeMessage
 from ..._arguments import Options, PreparedMessage
-from ..._errors import MailboxError
+from ..._errors import MailboxError, StorageCorruptError
 from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
 from ..._location import IN_PYODIDE, Location, require_name
 from ..._turns import take_turn_if_due
 from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
 from .._waiting import HOLDER_CHECK, Listener, Look, claim
-from . import handing, letters, rows, verbs, whole
+from . import handing, letters, mending, rows, verbs, whole
 from .database import Database
 from .engine import Access, FileReplacedError
 from .holders import Holder
@@ -37,14 +38,18 @@ _FEW = 32
 _SMALL = 64 * 1024
 """Bytes that such a call may store."""
 
+_MENDED_AT_MOST = 3
+"""Attempts to mend the same; another program may have damaged it anew."""
+
 
 class SqliteMailbox(EmbeddedMailbox):
     """A handle on a mailbox in a SQLite file, which any number of threads and processes may use at once.
 
-    It never lets its event loop wait for a disk or for another program, but in Pyodide, where no thread can start.
-    Claims and acknowledgements of few messages, nacks and counts, and what a ``relaxed`` handle stores of few and small
-    ones, which the system's cache answers in some microseconds, run in the loop's own thread as long as nothing else is
-    under way; all else runs in another one.
+    It lets its event loop wait neither for another program nor, for longer than half a millisecond, for a disk; but in
+    Pyodide, where no thread can start. Claims and acknowledgements of few messages, nacks and counts, and what a
+    ``relaxed`` handle stores of few and small ones, which the system's cache answers in some microseconds, run in the
+    loop's own thread as long as nothing else is under way; all else runs in another one. For what a ``strict`` handle
+    stores of few and small ones the loop waits that half a millisecond, as long as the disk is mostly as quick.
     """
 
     def __init__(self, name: str, options: Options, database: Database) -> None:
@@ -65,11 +70,14 @@ class SqliteMailbox(EmbeddedMailbox):
         try:
 
             def fill_and_recover(session: Session) -> int:
-                session.mailbox_to_fill(name)
+                session.mailbox_to_fill(name).sweep(everything=True)
                 database.lives.sweep(session)
                 return handing.recover(session, name, None, database.lives)
 
-            recovered = await database.run(fill_and_recover, Access.WRITE)
+            try:
+                recovered = await database.run(fill_and_recover, Access.WRITE)
+            except rows.UnreadableError as error:
+                recovered = await _mend_and_run(database, name, error, fill_and_recover, Access.WRITE)
             await take_turn_if_due()
             mailbox = cls(name, options, database)
         except BaseException:
@@ -127,7 +135,7 @@ class SqliteMailbox(EmbeddedMailbox):
             messages[target.name].append(message)
 
         def remove_and_send(session: Session) -> dict[str, int | None] | None:
-            if not handing.remove_held(session, self.name, self._holder.number, message_id):
+            if not verbs.remove_held(session, self.name, self._holder.number, [message_id]):
                 return None
             return {name: verbs.store(session, name, sent).depth for name, sent in messages.items()}
 
@@ -220,7 +228,7 @@ class SqliteMailbox(EmbeddedMailbox):
         return await self._run(settle, Access.WRITE, brief=len(ids) <= _FEW)
 
     def _remove_in(self, session: Session, ids: list[UUID], held_only: bool) -> int:
-        remove = handing.remove_all_held if held_only else verbs.remove
+        remove = verbs.remove_held if held_only else verbs.remove
         return remove(session, self.name, self._holder.number, ids)
 
     async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
@@ -252,19 +260,10 @@ class SqliteMailbox(EmbeddedMailbox):
         return await self._run(partial(verbs.count, name=self.name), Access.READ, brief=True)
 
     async def _look(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
-        return await self._read(partial(verbs.peek, name=self.name, limit=limit, status=status))
+        return await self._run(partial(verbs.peek, name=self.name, limit=limit, status=status), Access.READ)
 
     async def _list_dead(self, limit: int) -> list[DeadLetter]:
-        return await self._read(partial(letters.dead_letters, name=self.name, limit=limit))
-
-    async def _read(self, look: Callable[[Session], _T]) -> _T:
-        """Reads; rows that are no messages become dead letters first."""
-        while True:
-            try:
-                return await self._run(look, Access.READ)
-            except rows.UnreadableError as error:
-                number = error.number
-            await self._run(partial(letters.salvage, name=self.name, number=number), self._storing)
+        return await self._run(partial(letters.dead_letters, name=self.name, limit=limit), Access.READ)
 
     async def _discard(self, message_id: UUID) -> bool:
         return await self._run(partial(letters.discard, name=self.name, message_id=message_id), Access.WRITE)
@@ -281,7 +280,8 @@ class SqliteMailbox(EmbeddedMailbox):
         return await self._run(partial(verbs.purge, name=self.name), Access.WRITE)
 
     async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
-        return await self._read(partial(whole.read, name=self.name, section=section, after=after, until=until))
+        read = partial(whole.read, name=self.name, section=section, after=after, until=until)
+        return await self._run(read, Access.READ)
 
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         def tell(filled: tuple[list[bool], int | None]) -> None:
@@ -305,12 +305,19 @@ class SqliteMailbox(EmbeddedMailbox):
     async def _release_and_close(self) -> None:
         def release(session: Session) -> int:
             self._file.lives.sweep(session)
-            return handing.give_back_all(session, self.name, self._holder.number)
+            released = handing.give_back_all(session, self.name, self._holder.number)
+            mailbox = session.mailbox(self.name)
+            if mailbox is not None:
+                mailbox.sweep(everything=True)
+            return released
 
         self._listener.close()
         self._file.exchange.observe(self.name, self._listener, None)
         try:
-            await self._file.run(release, Access.WRITE, tell=self._announce)
+            try:
+                await self._file.run(release, Access.WRITE, tell=self._announce)
+            except rows.UnreadableError as error:
+                await _mend_and_run(self._file, self.name, error, release, Access.WRITE, self._announce)
         except FileReplacedError:
             pass  # there is nothing to give back any more
         except GeneratorExit:  # its event loop was closed, and nothing can be waited for
@@ -345,7 +352,10 @@ class SqliteMailbox(EmbeddedMailbox):
         tell: Callable[[_T], None] | None = None,
         brief: bool = False,
     ) -> _T:
-        """As ``Database.run``; raises once if the file was replaced, if only another handle was told of it so far."""
+        """As ``Database.run``; raises once if the file was replaced, if only another handle was told of it so far.
+
+        What cannot be read becomes a dead letter, and the call is made again.
+        """
         engine = self._file.engine
         if self._replaced != engine.replaced:
             self._replaced = engine.replaced
@@ -354,7 +364,10 @@ class SqliteMailbox(EmbeddedMailbox):
                 "The next call works with the file that is there now"
             )
         try:
-            return await self._file.run(operation, access, tell, brief)
+            try:
+                return await self._file.run(operation, access, tell, brief)
+            except rows.UnreadableError as error:
+                return await _mend_and_run(self._file, self.name, error, operation, access, tell)
         except FileReplacedError:
             self._replaced = engine.replaced
             raise
@@ -367,6 +380,34 @@ class SqliteMailbox(EmbeddedMailbox):
         """Wakes whoever waits, if something came back to the queue."""
         if returned:
             self._file.exchange.tell(self.name, None, count=returned)
+
+
+async def _mend_and_run(
+    database: Database,
+    name: str,
+    damage: rows.UnreadableError,
+    operation: Callable[[Session], _T],
+    access: Access,
+    tell: Callable[[_T], None] | None = None,
+) -> _T:
+    """Makes dead letters of what cannot be read, and then a call that came upon it.
+
+    Raises:
+        StorageCorruptError: the same damage is there again and again.
+    """
+    mended: Counter[str] = Counter()
+    while True:
+        mended[str(damage)] += 1
+        if mended[str(damage)] > _MENDED_AT_MOST:
+            raise StorageCorruptError(
+                f"the mailbox {name!r} in {database.file}: {damage}, and it cannot be mended. Restore the file from a "
+                "backup; or delete_mailbox() deletes this mailbox, and the others stay"
+            ) from damage
+        try:
+            await database.run(partial(mending.salvage, name=name, damage=damage), Access.DURABLE_WRITE)
+            return await database.run(operation, access, tell)
+        except rows.UnreadableError as another:
+            damage = another
 
 
 def _size(file: str) -> int:

@@ -1,13 +1,10 @@
 """How messages lie in the file, and how the file is opened.
 
-All mailboxes of a file share its tables, so that one transaction can touch several. A message has two rows under one
-number: ``messages`` is small and changes hands, ``bodies`` is written once. Numbers only grow, over the whole file, so
-they are the order of commits. Counters are kept beside the messages, so that no status counts rows.
-
-A message says in whose hand it is. A holder has two hands, one for what it was handed out in batches of several and one
-for what came alone, and a row while there is something in them. What a holder had who is gone is put back into the
-queue; if it is much, it stays in its hands for now: the row says what became of it, and each message learns its fate
-when it is next handed out. So taking it back costs the same however much it was.
+All mailboxes of a file share its tables, so that one transaction can touch several. Messages are written once, several
+to a segment where they were committed together, and deleted once. Where each of them stands is told by its mailbox's
+state (``backends/_model``): the head is one row, and pages that do not fit into it have rows of their own. A number
+that is not told of there is dead, and its segment is about to be deleted; a segment behind all that the head knows of
+is *loose*: its messages are queued, and are counted in by whoever writes the head next.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ _T = TypeVar("_T")
 APPLICATION_ID: Final = 0x706D6278
 """``pmbx``: in the file's header, so that it is known for what it is."""
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 BUSY_TIMEOUT = 10.0
 """Seconds to wait while another program keeps the file locked."""
@@ -38,98 +35,84 @@ _LONGEST_PAUSE: Final = 0.02
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 """Bytes to which a write-ahead log that grew large is cut once it is in the file."""
 
-DEAD: Final = -1
-"""The ``hand`` of a dead letter."""
-
-QUEUED: Final = 0
-"""The ``hand`` of a message that can be handed out."""
-
-DELAYED: Final = 1
-"""The ``hand`` of a message that is not yet due; a holder's hands are twice its own number, and one more."""
-
 _TABLES: Final = (
     """
     CREATE TABLE mailboxes (
         mailbox INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
         id_base BLOB NOT NULL, -- 16 bytes; with a priority and a number it makes a message's id
-        queued_normal INTEGER NOT NULL DEFAULT 0, -- these two count delayed messages too, and what holders gave back
-        queued_high INTEGER NOT NULL DEFAULT 0,
-        dead INTEGER NOT NULL DEFAULT 0,
-        last_stored INTEGER NOT NULL DEFAULT 0, -- the number of the message that was stored last
-        next_due INTEGER, -- no delayed message is due before; milliseconds since 1970, UTC
-        foreseen INTEGER NOT NULL DEFAULT 0 -- whether a sender ever gave an id that this mailbox may yet make
+        head BLOB NOT NULL -- counts, who holds what, and the pages that were used last
     )
     """,
-    # a holder is a handle that holds something; or one that is gone and left much, which is still in its hands
+    # neighbouring messages that were committed together; a lane is a priority
     """
-    CREATE TABLE holders (
+    CREATE TABLE segments (
         mailbox INTEGER NOT NULL,
-        holder INTEGER NOT NULL,
-        state INTEGER NOT NULL, -- 0: it has its messages; 1: it gave them back; 2: it died with them
-        max_deliveries INTEGER,
-        lease INTEGER, -- milliseconds; NULL if a lock on a file tells whether it lives
-        beats INTEGER NOT NULL, -- with a lease: a number that changes while it lives and has something
-        together_normal INTEGER NOT NULL, -- what it was handed in batches of several
-        together_high INTEGER NOT NULL,
-        alone_normal INTEGER NOT NULL, -- what it was handed in batches of one
-        alone_high INTEGER NOT NULL,
-        PRIMARY KEY (mailbox, holder)
+        lane INTEGER NOT NULL,
+        last INTEGER NOT NULL, -- the number of its last message
+        first INTEGER NOT NULL,
+        body BLOB NOT NULL, -- its messages, one after the other
+        PRIMARY KEY (mailbox, lane, last)
+    )
+    """,
+    # where the messages of some neighbouring numbers stand, unless the head says so
+    """
+    CREATE TABLE pages (
+        mailbox INTEGER NOT NULL,
+        lane INTEGER NOT NULL,
+        page INTEGER NOT NULL,
+        queued INTEGER NOT NULL, -- 1 if some of them can be handed out
+        due INTEGER, -- when the first delayed one is due; milliseconds since 1970, UTC
+        body BLOB NOT NULL,
+        PRIMARY KEY (mailbox, lane, page)
     ) WITHOUT ROWID
     """,
-    "CREATE TABLE last_number (number INTEGER NOT NULL)",  # none that is larger was given to a message
-    "INSERT INTO last_number VALUES (0)",
+    "CREATE INDEX pages_queued ON pages (mailbox, lane, page) WHERE queued = 1",
+    "CREATE INDEX pages_due ON pages (mailbox, lane, due, page) WHERE due IS NOT NULL",
+    # the ids that senders gave; the others are made of the numbers
     """
-    CREATE TABLE messages (
-        number INTEGER PRIMARY KEY,
+    CREATE TABLE ids (
         mailbox INTEGER NOT NULL,
-        hand INTEGER NOT NULL, -- -1 dead, 0 queued, 1 delayed; else twice the holder's number, and one more if alone
-        priority INTEGER NOT NULL,
-        delivery_count INTEGER NOT NULL DEFAULT 0,
-        failures INTEGER NOT NULL DEFAULT 0, -- how many of the deliveries failed
-        suspect INTEGER NOT NULL DEFAULT 0, -- 1: a holder died with it, so it is handed out alone
-        own_id BLOB, -- 16 bytes, of a message that came with an id; the others' is made from their number
-        due INTEGER, -- of a delayed one: milliseconds since 1970, UTC
-        error TEXT -- what the last nack said
-    )
+        id BLOB NOT NULL, -- 16 bytes
+        lane INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        PRIMARY KEY (mailbox, id)
+    ) WITHOUT ROWID
     """,
-    # dequeue order, of the queued messages as of each hand's: an index ends with the number
-    "CREATE INDEX messages_in_order ON messages (mailbox, hand, priority DESC)",
-    "CREATE UNIQUE INDEX messages_by_own_id ON messages (mailbox, own_id) WHERE own_id IS NOT NULL",
-    "CREATE INDEX messages_by_due ON messages (mailbox, due) WHERE due IS NOT NULL",
-    "CREATE INDEX messages_failed ON messages (mailbox, hand, failures) WHERE failures > 0",
+    "CREATE INDEX ids_by_number ON ids (mailbox, lane, number)",
+    # what the last nack of a message said
     """
-    CREATE TABLE bodies (
-        number INTEGER PRIMARY KEY,
-        sender BLOB NOT NULL,
-        payload BLOB NOT NULL,
-        created_at INTEGER NOT NULL -- milliseconds since 1970, UTC
-    )
-    """,
-    """
-    CREATE TRIGGER body_of_deleted_message AFTER DELETE ON messages
-    BEGIN DELETE FROM bodies WHERE number = OLD.number; END
-    """,
-    # why a message is a dead letter
-    """
-    CREATE TABLE letters (
-        letter INTEGER PRIMARY KEY, -- the newest has the largest
+    CREATE TABLE errors (
         mailbox INTEGER NOT NULL,
-        number INTEGER NOT NULL UNIQUE, -- the message's
+        lane INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        error TEXT NOT NULL,
+        PRIMARY KEY (mailbox, lane, number)
+    ) WITHOUT ROWID
+    """,
+    # why a message is a dead letter; its bytes stay where they are
+    """
+    CREATE TABLE dead_letters (
+        mailbox INTEGER NOT NULL,
+        letter INTEGER NOT NULL, -- the newest has the largest
+        lane INTEGER NOT NULL,
+        number INTEGER NOT NULL,
         reason TEXT NOT NULL,
-        died_at INTEGER NOT NULL -- milliseconds since 1970, UTC
-    )
+        died_at INTEGER NOT NULL, -- milliseconds since 1970, UTC
+        PRIMARY KEY (mailbox, letter)
+    ) WITHOUT ROWID
     """,
-    "CREATE INDEX letters_by_mailbox ON letters (mailbox)",
+    "CREATE INDEX dead_letters_by_number ON dead_letters (mailbox, lane, number)",
 )
+
+OF_MAILBOX: Final = ("segments", "pages", "ids", "errors", "dead_letters", "mailboxes")
+"""The tables in which a mailbox has rows."""
 
 
 _HEADER: Final = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
-
-_LAST_NUMBER_ANEW: Final = "INSERT INTO last_number SELECT coalesce(max(number), 0) FROM messages"
 
 
 def connect(file: str) -> sqlite3.Connection:
@@ -148,6 +131,10 @@ def connect(file: str) -> sqlite3.Connection:
     # a thread that forks closes the connection of the thread that works with it
     connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
+        if _older_layout(connection) is not None:
+            _use_write_ahead_log(connection)
+            until_unlocked(lambda: connection.execute("BEGIN IMMEDIATE"))
+            _upgrade(connection, file)
         if _what_is_missing(connection, file):
             until_unlocked(lambda: _let_shrink(connection))
             _use_write_ahead_log(connection)
@@ -164,6 +151,39 @@ def connect(file: str) -> sqlite3.Connection:
     return connection
 
 
+def _older_layout(connection: sqlite3.Connection) -> int | None:
+    """The layout of a file of ours that an older version wrote; None for all others."""
+    from .upgrades import layout_of  # which fills tables, and needs what stands on these
+
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application_id not in (0, APPLICATION_ID) or (version == 0 and application_id):
+        return None
+    return layout_of(version, restored.definitions(connection))
+
+
+def _upgrade(connection: sqlite3.Connection, file: str) -> None:
+    """Ends the transaction that was begun."""
+    from .upgrades import tables_of, upgrade
+
+    try:
+        layout = _older_layout(connection)
+        if layout is not None:  # else another process was quicker
+            found = restored.definitions(connection)
+            restored.missing(found, tables_of(layout), file)
+            if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+                header = f"{_HEADER[0]}; PRAGMA user_version = N"
+                restored.require_same(found, tables_of(layout), file, header)
+            connection.text_factory = as_it_is
+            upgrade(connection, layout, _TABLES)
+            for statement in _HEADER:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
 def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]:
     """The statements that make a mailbox file of it; raises if it is none, or one that this version cannot use."""
     in_transaction = connection.in_transaction
@@ -172,7 +192,6 @@ def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     found = restored.definitions(connection)
-    is_numbered = "last_number" in found and connection.execute("SELECT 1 FROM last_number").fetchone() is not None
     if not in_transaction:
         connection.execute("COMMIT")
     if not (application_id or version or found):
@@ -181,22 +200,34 @@ def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]
         raise StorageCorruptError(
             f"{file} is a SQLite database of another program, no mailbox file. Choose another path"
         )
-    if version > SCHEMA_VERSION:
-        raise StorageUnavailableError(
-            f"the mailbox file {file} has schema version {version}, written by a newer pymailbox; this one knows "
-            f"version {SCHEMA_VERSION}. Install a newer pymailbox"
-        )
+    _require_known(version, file)
     missing = restored.missing(found, _TABLES, file)
-    if not is_numbered:
-        missing = [*missing, _LAST_NUMBER_ANEW]
     if application_id == APPLICATION_ID:
         return missing
     restored.require_same(found, _TABLES, file, f"{_HEADER[0]}; PRAGMA user_version = N")
     return [*missing, *_HEADER]
 
 
+def _require_known(version: int, file: str) -> None:
+    if version > SCHEMA_VERSION:
+        raise StorageUnavailableError(
+            f"the mailbox file {file} has schema version {version}, written by a newer pymailbox; this one knows "
+            f"version {SCHEMA_VERSION}. Install a newer pymailbox"
+        )
+
+
+def require_known_layout(connection: sqlite3.Connection, file: str) -> None:
+    """Raises ``StorageUnavailableError`` if a newer version has brought the file up to its date while it was open."""
+    _require_known(connection.execute("PRAGMA user_version").fetchone()[0], file)
+
+
 def is_empty(connection: sqlite3.Connection, file: str) -> bool:
     """Whether the file has no tables yet; raises if it is no mailbox file, or one that this version cannot use."""
+    if _older_layout(connection) is not None:
+        raise StorageUnavailableError(
+            f"the mailbox file {file} was written by an older pymailbox, and has to be brought up to date before it "
+            "can be read. Open it once where you may write it, or look at it with the version that wrote it"
+        )
     return list(_what_is_missing(connection, file)) == [*_TABLES, *_HEADER]
 
 

@@ -1,312 +1,257 @@
-"""What a connection knows of its file: counters and holders, read once and written back with each transaction.
+"""What a connection knows of its file: the states of its mailboxes, read once and written back with each transaction.
 
 It stays true as long as no other connection commits and no transaction fails; the engine drops it then.
 """
 
 from __future__ import annotations
 
-import enum
 import sqlite3
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
-from ..._ids import SEQUENCE_BITS, id_at, new_id_base
-from ..._values import MessagePriority
-from .schema import DEAD, DELAYED, QUEUED
+from ..._errors import StorageCorruptError
+from ..._ids import new_id_base
+from .._model import delivery as deliveries
+from .._model.page import DamagedError
+from .._model.state import LaneRun, MailboxState
+from . import pages
+from .bodies import SEGMENT_MESSAGES, Bodies, Kept
+from .pages import PageRows
 
 HANDLE_BITS: Final = 21
 """A holder's number is that of its process, and this many bits that tell the handles of that process apart."""
 
-NUMBERS_AT_A_TIME: Final = 256
-"""Message numbers are reserved in blocks, so that most commits write no row for it. Others go on after the block."""
+TOO_LARGE: Final = 1 << 47
+"""No message has this number, nor any behind it; so there is room for as many new ones."""
 
-SELECT_MAILBOX: Final = """
-    SELECT mailbox, id_base, queued_normal, queued_high, dead, last_stored, next_due, foreseen
-    FROM mailboxes WHERE name = ?
+MOST_LOOSE: Final = 64
+"""Segments of a mailbox that lie behind all that its head knows of."""
+
+_SWEEP: Final = 16
+"""Messages that are dead when their segments are deleted."""
+
+_LARGE: Final = 64 * 1024
+"""Bytes of a segment that is deleted at once."""
+
+_MOST_DEBRIS: Final = 8
+"""Ranges of dead numbers that wait to be deleted."""
+
+SELECT_MAILBOX: Final = "SELECT mailbox, id_base, head FROM mailboxes WHERE name = ?"
+INSERT_MAILBOX: Final = "INSERT INTO mailboxes (name, id_base, head) VALUES (?, ?, ?)"
+UPDATE_HEAD: Final = "UPDATE mailboxes SET head = ? WHERE mailbox = ?"
+SELECT_LOOSE: Final = """
+    SELECT last, first, length(body) FROM segments
+    WHERE mailbox = ? AND lane = ? AND last >= ? AND typeof(last) = 'integer' ORDER BY last
 """
-UPDATE_MAILBOX: Final = """
-    UPDATE mailboxes SET queued_normal = ?, queued_high = ?, dead = ?, last_stored = ?, next_due = ?, foreseen = ?
-    WHERE mailbox = ?
+SELECT_KEYS: Final = """
+    SELECT last, first FROM segments
+    WHERE mailbox = ? AND lane = ? AND last >= ? AND last < ? AND typeof(last) = 'integer'
 """
-SELECT_HOLDERS: Final = """
-    SELECT holder, state, max_deliveries, lease, beats, together_normal, together_high, alone_normal, alone_high
-    FROM holders WHERE mailbox = ?
-"""
-SELECT_PROCESS: Final = "SELECT 1 FROM holders WHERE holder BETWEEN ? AND ? LIMIT 1"
-SELECT_IDS_AHEAD: Final = "SELECT own_id FROM messages WHERE mailbox = ? AND own_id BETWEEN ? AND ?"
-COUNT_ALL: Final = "SELECT hand, priority = 1, count(*) FROM messages WHERE mailbox = ? GROUP BY 1, 2"
-
-WRITE_HOLDER: Final = "INSERT OR REPLACE INTO holders VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-QUEUE_HAND: Final = f"UPDATE messages SET hand = {QUEUED} WHERE mailbox = ? AND hand = ?"
+DELETE_SEGMENTS: Final = "DELETE FROM segments WHERE mailbox = ? AND lane = ? AND last >= ? AND last < ? AND first >= ?"
+INSERT_ID: Final = "INSERT OR REPLACE INTO ids VALUES (?, ?, ?, ?)"
+DELETE_IDS: Final = "DELETE FROM ids WHERE mailbox = ? AND lane = ? AND number >= ? AND number < ?"
+INSERT_ERROR: Final = "INSERT OR REPLACE INTO errors VALUES (?, ?, ?, ?)"
+DELETE_ERRORS: Final = "DELETE FROM errors WHERE mailbox = ? AND lane = ? AND number >= ? AND number < ?"
 
 
-class State(enum.IntEnum):
-    """What became of a holder."""
+class OpenMailbox:
+    """A mailbox as the connection knows it."""
 
-    HOLDS = 0
-    RELEASED = 1
-    """It gave everything back; the hand-outs are undone."""
-    DIED = 2
+    def __init__(
+        self,
+        execute: Callable[..., sqlite3.Cursor],
+        key: int,
+        name: str,
+        id_base: int,
+        state: MailboxState,
+        kept: Kept,
+    ) -> None:
+        self.execute = execute
+        self.key = key
+        self.name = name
+        self.id_base = id_base
+        self.state = state
+        self.bodies = Bodies(execute, key, kept)
+        self.loose = 0
+        """Segments that the head does not know of."""
+        self.shown: set[int] = set()
+        """Holders of this process whose locks tell that they live; while the session lasts the file is the same."""
 
+    def clear_away(self, runs: Sequence[LaneRun]) -> None:
+        """Deletes what there is elsewhere of messages that the state has been rid of; their bytes may stay a little."""
+        for priority, first, end, delivery, _, _ in runs:
+            if delivery & deliveries.CUSTOM_ID:
+                self.execute(DELETE_IDS, (self.key, priority, first, end))
+            if delivery & deliveries.HAS_ERROR:
+                self.execute(DELETE_ERRORS, (self.key, priority, first, end))
+            debris = self.state.lanes[priority].debris
+            if debris and debris[-1][1] == first:
+                debris[-1] = debris[-1][0], end
+            else:
+                debris.append((first, end))
 
-@dataclass(slots=True)
-class Tally:
-    """How many messages there are in one place, by priority."""
+    def sweep(self, everything: bool = False) -> None:
+        """Deletes segments whose messages are all dead, if there are enough to be worth it."""
+        state = self.state
+        for lane in state.lanes:
+            debris = lane.debris
+            if not debris or not (
+                everything
+                or len(debris) > _MOST_DEBRIS
+                or lane.largest > _LARGE
+                or sum(end - first for first, end in debris) >= _SWEEP
+            ):
+                continue
+            ranges = _merged(debris)
+            if len(ranges) <= _MOST_DEBRIS:
+                for first, end in ranges:
+                    low, high = state.dead_around(lane.priority, first, end, SEGMENT_MESSAGES)
+                    self.execute(DELETE_SEGMENTS, (self.key, lane.priority, low, high, low))
+            else:
+                self._sweep_pages(lane.priority, ranges)
+            debris.clear()
+            if not (lane.queued or lane.inflight or state.dead_letters):
+                lane.largest = 0
+            state.changed = True
 
-    counts: dict[MessagePriority, int]
-    changed: bool = False
+    def _sweep_pages(self, priority: int, ranges: list[tuple[int, int]]) -> None:
+        """Looks at all segments of the pages in which some numbers are."""
+        size = self.state.page_numbers
+        numbers = {page for first, end in ranges for page in range(first // size, (end - 1) // size + 1)}
+        for first, end in _merged([(number * size, (number + 1) * size) for number in numbers]):
+            found = self.execute(SELECT_KEYS, (self.key, priority, first, end + SEGMENT_MESSAGES)).fetchall()
+            for last, begins in found:
+                if isinstance(begins, int) and not any(self.state.living(priority, begins, last + 1)):
+                    self.execute(DELETE_SEGMENTS, (self.key, priority, last, last + 1, begins))
 
-    @property
-    def total(self) -> int:
-        return sum(self.counts.values())
-
-    @property
-    def wrong(self) -> bool:
-        """Whether there cannot be so many: another program has changed rows."""
-        return self.changed and min(self.counts.values()) < 0
-
-    def add(self, priority: MessagePriority, count: int) -> None:
-        if count:
-            self.counts[priority] += count
-            self.changed = True
-
-    def add_all(self, other: Tally) -> None:
-        for priority, count in other.counts.items():
-            self.add(priority, count)
-
-    def clear(self) -> None:
-        for priority, count in self.counts.items():
-            self.add(priority, -count)
-
-
-@dataclass(slots=True)
-class HolderRow:
-    """A holder as the file knows it: one that has something, or had it and left it in its hands."""
-
-    holder: int
-    state: State
-    max_deliveries: int | None
-    lease: int | None
-    """Milliseconds; None if the locks of its process tell whether it lives."""
-    beats: int
-    together: Tally
-    alone: Tally
-    changed: bool = False
-
-    @property
-    def process(self) -> int:
-        return self.holder >> HANDLE_BITS
-
-    @property
-    def total(self) -> int:
-        return self.together.total + self.alone.total
-
-    @property
-    def hands(self) -> Iterator[tuple[int, Tally]]:
-        """Those that have something."""
-        for hand, tally in (2 * self.holder, self.together), (2 * self.holder + 1, self.alone):
-            if tally.total:
-                yield hand, tally
-
-    def tally(self, hand: int) -> Tally:
-        return self.alone if hand & 1 else self.together
-
-
-@dataclass(slots=True)
-class MailboxRow:
-    """A mailbox as the file knows it."""
-
-    key: int
-    id_base: int
-    queued: Tally
-    """All that waits: delayed messages too, and what is in the hands of holders that are gone."""
-    dead: int
-    last_stored: int
-    next_due: int | None
-    foreseen: bool
-    holders: dict[int, HolderRow] = field(default_factory=dict)
-    """Those that hold something."""
-    by_process: dict[int, dict[int, HolderRow]] = field(default_factory=dict)
-    """The same, by process."""
-    left: dict[int, HolderRow] = field(default_factory=dict)
-    """Those that are gone, and left much: it is still in their hands, and counts as queued."""
-    touched: set[int] = field(default_factory=set)
-    """Holders whose row may have changed in this transaction."""
-    ids_ahead: set[bytes] = field(default_factory=set)
-    """Ids of this mailbox's own making that senders gave, and that the next numbers must not make again."""
-    changed: bool = False
-
-    def add_holder(self, row: HolderRow) -> None:
-        (self.holders if row.state is State.HOLDS else self.left)[row.holder] = row
-        if row.state is State.HOLDS:
-            self.by_process.setdefault(row.process, {})[row.holder] = row
-        self.touched.add(row.holder)
-
-    def remove_holder(self, row: HolderRow) -> None:
-        """Of those that hold something, or of those that left something."""
-        self.left.pop(row.holder, None)
-        if self.holders.pop(row.holder, None) is None:
-            return
-        others = self.by_process[row.process]
-        del others[row.holder]
-        if not others:
-            del self.by_process[row.process]
-
-    def holder_of(self, hand: int) -> HolderRow | None:
-        return (self.holders.get(hand >> 1) or self.left.get(hand >> 1)) if hand > 1 else None
-
-    def leave(self, hand: int, priority: MessagePriority, count: int = 1) -> None:
-        """Counts messages out of a hand that they are no longer in."""
-        holder = self.holder_of(hand)
-        if holder is not None:
-            holder.tally(hand).add(priority, -count)
-            self.touched.add(holder.holder)
-        if hand != DEAD and (holder is None or holder.state is not State.HOLDS):
-            self.queued.add(priority, -count)
-
-    @property
-    def miscounted(self) -> bool:
-        """Whether the counters cannot be right: another program has changed rows."""
-        if self.queued.wrong or self.dead < 0:
-            return True
-        return any(row.together.wrong or row.alone.wrong for row in self.touched_rows())
-
-    def touched_rows(self) -> list[HolderRow]:
-        return [row for number in self.touched if (row := self.holder_of(2 * number))]
-
-    def all_holders(self) -> list[HolderRow]:
-        return [*self.holders.values(), *self.left.values()]
+    def flush(self) -> None:
+        """Writes what has changed."""
+        state, bodies = self.state, self.bodies
+        if bodies.appended or bodies.written:
+            is_loose = len(bodies.appended) == 1 and not bodies.written
+            bodies.write_appended()
+            for priority, size in bodies.written.items():
+                lane = state.lanes[priority]
+                lane.largest = max(lane.largest, size)
+            bodies.written.clear()
+            self.loose += 1
+            if not is_loose or self.loose >= MOST_LOOSE:
+                state.changed = True
+        if state.changed:
+            self.sweep()
+            head, written, deleted = state.pack()
+            for priority, number in deleted:
+                self.execute(pages.DELETE_PAGE, (self.key, priority, number))
+            for priority, page in written:
+                pages.write(self.execute, self.key, priority, page)
+            self.execute(UPDATE_HEAD, (head, self.key))
+            self.loose = 0
+        state.trim()
 
 
 class Session:
     """What one connection knows; its ``flush`` comes before each commit."""
 
-    def __init__(self, connection: sqlite3.Connection, take_room: Callable[[int], None]) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, take_room: Callable[[int], None], *, lacks_room: bool = False
+    ) -> None:
+        self._lacks_room = lacks_room
+        """Whether all room that can be made is to be made."""
         self.take_room = take_room
         """Raises ``StorageFullError`` if storing so many bytes would leave too few for acknowledgements."""
         self.execute = connection.execute
         self.executemany = connection.executemany
         self.stored: dict[str, int] = {}
-        """The mailboxes that got messages in this transaction, with the number of the last one."""
-        self._mailboxes: dict[str, MailboxRow] = {}
-        self._used: dict[str, MailboxRow] = {}
+        """The mailboxes that got messages in this transaction, with how many they had ever got after it."""
+        self._kept = Kept()
+        self._mailboxes: dict[str, OpenMailbox] = {}
+        self._used: dict[str, OpenMailbox] = {}
         """Those that this transaction has looked at."""
-        self._number: int | None = None
-        self._reserved = 0
-        self._reserved_more = False
 
-    def mailbox(self, name: str) -> MailboxRow | None:
+    def mailbox(self, name: str) -> OpenMailbox | None:
         """The mailbox of that name; None if there is none."""
         found = self._used.get(name)
         if found is None:
             found = self._mailboxes.get(name) or self._read(name)
             if found is not None:
                 self._mailboxes[name] = self._used[name] = found
+                if self._lacks_room:
+                    found.sweep(everything=True)
         return found
 
-    def mailbox_to_fill(self, name: str) -> MailboxRow:
+    def mailbox_to_fill(self, name: str) -> OpenMailbox:
         """The mailbox of that name, made if there is none."""
         found = self.mailbox(name)
         if found is None:
-            id_base = new_id_base().to_bytes(16, "big")
-            self.execute("INSERT INTO mailboxes (name, id_base) VALUES (?, ?)", (name, id_base))
+            id_base = new_id_base()
+            head, _, _ = MailboxState().pack()
+            self.execute(INSERT_MAILBOX, (name, id_base.to_bytes(16, "big"), head))
             found = self.mailbox(name)
             assert found is not None
         return found
 
-    def _read(self, name: str) -> MailboxRow | None:
+    def _read(self, name: str) -> OpenMailbox | None:
         row = self.execute(SELECT_MAILBOX, (name,)).fetchone()
         if row is None:
             return None
-        key, id_base, normal, high, dead, last_stored, next_due, foreseen = row
-        mailbox = MailboxRow(
-            key, int.from_bytes(id_base, "big"), tally(normal, high), dead, last_stored, next_due, bool(foreseen)
-        )
-        for holder, state, most, lease, beats, *counts in self.execute(SELECT_HOLDERS, (key,)):
-            together, alone = tally(*counts[:2]), tally(*counts[2:])
-            mailbox.add_holder(HolderRow(holder, State(state), most, lease, beats, together, alone))
-        mailbox.touched.clear()
-        if foreseen:
-            first, last = self.next_number(), (1 << SEQUENCE_BITS) - 1
-            for priority in MessagePriority:
-                border = (id_at(mailbox.id_base, priority, number).bytes for number in (first, last))
-                mailbox.ids_ahead.update(own_id for (own_id,) in self.execute(SELECT_IDS_AHEAD, (key, *border)))
-        return mailbox
+        key, id_base, head = row
+        try:
+            if not (isinstance(id_base, bytes) and len(id_base) == 16 and isinstance(head, bytes)):
+                raise DamagedError("a mailbox has no head")
+            state = MailboxState.unpack(head, partial(PageRows, self.execute, key))
+        except DamagedError as error:
+            raise StorageCorruptError(
+                f"the mailbox {name!r}: what its file says of it is damaged ({error}), and nothing of it was changed. "
+                "Restore the file from a backup; or delete_mailbox() deletes this mailbox, and the others stay"
+            ) from error
+        found = OpenMailbox(self.execute, key, name, int.from_bytes(id_base, "big"), state, self._kept)
+        for lane in state.lanes:
+            for last, first, size in self.execute(SELECT_LOOSE, (key, lane.priority, lane.next)).fetchall():
+                # such as this library writes follow each other; what is missing between them, something has deleted
+                first = lane.next if lane.next <= last < lane.next + MOST_LOOSE else first
+                if not (isinstance(first, int) and max(lane.next, last - SEGMENT_MESSAGES) < first + 1 <= last + 1):
+                    first = last
+                if last >= TOO_LARGE:
+                    break
+                if first > lane.next:
+                    state.skip(lane.priority, first - lane.next)
+                state.append(lane.priority, last + 1 - first)
+                lane.largest = max(lane.largest, size or 0)
+                found.loose += 1
+        state.changed = False
+        return found
 
     def forget_mailbox(self, name: str) -> None:
-        """After its rows were deleted: what was counted in it is written nowhere."""
+        """After its rows were deleted: what is known of it is written nowhere."""
         self._mailboxes.pop(name, None)
         self._used.pop(name, None)
+        self._kept.clear()  # another mailbox may get its key
 
     def knows_process(self, process: int) -> bool:
         """Whether a holder of that process has something, in any mailbox of the file."""
-        first, last = process << HANDLE_BITS, ((process + 1) << HANDLE_BITS) - 1
-        return self.execute(SELECT_PROCESS, (first, last)).fetchone() is not None
-
-    def next_number(self) -> int:
-        """The number that the next message of this file gets."""
-        if self._number is None:
-            (self._number,) = self.execute("SELECT number FROM last_number").fetchone()
-            self._reserved = self._number
-        return self._number + 1
-
-    def number_taken(self, number: int) -> None:
-        """Notes the last number that was given to a message."""
-        self._number = number
-        if number > self._reserved:
-            self._reserved = number + NUMBERS_AT_A_TIME
-            self._reserved_more = True
-
-    def recount(self, mailbox: MailboxRow) -> None:
-        """Counts the rows of a mailbox, after another program has changed them; what is in nobody's hand is queued."""
-        holders = mailbox.all_holders()
-        places = [mailbox.queued, *(hand for row in holders for hand in (row.together, row.alone))]
-        for place in places:
-            place.clear()
-        mailbox.dead = 0
-        for hand, high, count in self.execute(COUNT_ALL, (mailbox.key,)).fetchall():
-            if hand == DEAD:
-                mailbox.dead += count
-                continue
-            if hand not in (QUEUED, DELAYED) and not (isinstance(hand, int) and mailbox.holder_of(hand)):
-                self.execute(QUEUE_HAND, (mailbox.key, hand))
-                hand = QUEUED
-            mailbox.leave(hand, MessagePriority(high or 0), -count)
-        mailbox.touched.update(row.holder for row in holders)
-        mailbox.changed = True
+        for (head,) in self.execute("SELECT head FROM mailboxes").fetchall():
+            try:
+                state = MailboxState.unpack(head, partial(PageRows, self.execute, 0))
+            except (DamagedError, TypeError):
+                return True  # it cannot be told
+            if any(number >> HANDLE_BITS == process for number in state.holders.by_number):
+                return True
+        return False
 
     def flush(self) -> None:
         """Writes what changed; the tables then agree with each other."""
-        if self._reserved_more:
-            self.execute("UPDATE last_number SET number = ?", (self._reserved,))
-            self._reserved_more = False
         for mailbox in self._used.values():
-            self._flush(mailbox)
+            mailbox.flush()
         self._used.clear()
 
-    def _flush(self, mailbox: MailboxRow) -> None:
-        if mailbox.miscounted:
-            self.recount(mailbox)
-        if mailbox.changed or mailbox.queued.changed:
-            values = (mailbox.dead, mailbox.last_stored, mailbox.next_due, mailbox.foreseen)
-            self.execute(UPDATE_MAILBOX, (*_columns(mailbox.queued), *values, mailbox.key))
-            mailbox.changed = mailbox.queued.changed = False
-        for row in mailbox.touched_rows():
-            key = (mailbox.key, row.holder)
-            if not row.total:
-                self.execute("DELETE FROM holders WHERE mailbox = ? AND holder = ?", key)
-                mailbox.remove_holder(row)
-            elif row.changed or row.together.changed or row.alone.changed:
-                terms = (int(row.state), row.max_deliveries, row.lease, row.beats)
-                self.execute(WRITE_HOLDER, (*key, *terms, *_columns(row.together), *_columns(row.alone)))
-            row.changed = row.together.changed = row.alone.changed = False
-        mailbox.touched.clear()
 
-
-def tally(normal: int = 0, high: int = 0) -> Tally:
-    return Tally({MessagePriority.NORMAL: normal, MessagePriority.HIGH: high})
-
-
-def _columns(counted: Tally) -> tuple[int, int]:
-    return counted.counts[MessagePriority.NORMAL], counted.counts[MessagePriority.HIGH]
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """In order, and neighbours together."""
+    merged: list[tuple[int, int]] = []
+    for first, end in sorted(ranges):
+        if merged and first <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((first, end))
+    return merged

@@ -1,12 +1,12 @@
-"""What the verbs do to a file, in SQL. Each function runs inside a transaction that others may share.
+"""What the verbs do to a file. Each function runs inside a transaction that others may share.
 
 Only ``store`` makes a mailbox; the others take one that is missing for an empty one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
 from uuid import UUID
 
 from ..._arguments import PreparedMessage
@@ -14,168 +14,198 @@ from ..._handle import Enqueued
 from ..._ids import id_at, location_of
 from ..._values import MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from .._clock import now_in_ms
+from .._model import delivery as deliveries
+from .._model.page import BURIED, HELD, QUEUED
+from .._model.state import LaneRun
 from . import rows
-from .schema import DEAD, DELAYED, QUEUED
-from .session import MailboxRow, Session
+from .bodies import Message
+from .schema import OF_MAILBOX
+from .session import DELETE_SEGMENTS, INSERT_ID, OpenMailbox, Session
 
-INSERT_MESSAGE: Final = "INSERT INTO messages (number, mailbox, hand, priority, own_id, due) VALUES (?, ?, ?, ?, ?, ?)"
-INSERT_BODY: Final = "INSERT INTO bodies VALUES (?, ?, ?, ?)"
-DELETE_HELD: Final = """
-    DELETE FROM messages WHERE number = ? AND mailbox = ? AND hand = ? AND priority = ? AND own_id IS NULL
-"""
-DELETE_HAND: Final = "DELETE FROM messages WHERE mailbox = ? AND hand = ?"
-DELETE_ONE: Final = "DELETE FROM messages WHERE number = ?"
+_ALL: Final = 1 << 62
+"""More than any number."""
 
 
 def store(session: Session, name: str, messages: Sequence[PreparedMessage]) -> Enqueued:
     """Appends messages, but for those whose id is in the mailbox."""
     mailbox = session.mailbox_to_fill(name)
-    given = {message.message_id for message in messages if message.message_id}
-    stored: set[UUID] = set()
+    given = {message.message_id for message in messages if message.message_id} if len(messages) > 1 else ()
     ids: list[UUID] = []
-    heads: list[tuple[Any, ...]] = []
-    bodies: list[tuple[Any, ...]] = []
     now = now_in_ms()
-    next_number = session.next_number()
-    for message in messages:
-        message_id, own_id = message.message_id, None
+    size = stored = 0
+    for sender, payload, priority, message_id, delay_ms in messages:
         if message_id is None:
-            message_id = id_at(mailbox.id_base, message.priority, next_number)
-            while message_id in given or message_id.bytes in mailbox.ids_ahead:
-                next_number += 1
-                message_id = id_at(mailbox.id_base, message.priority, next_number)
-        elif message_id in stored or rows.find(session, mailbox, message_id):
+            number = next_number(mailbox, priority, given)
+            message_id = id_at(mailbox.id_base, priority, number)
+            delivery = deliveries.NEVER
+        elif rows.find(mailbox, message_id):
             ids.append(message_id)
             continue
         else:
-            own_id = message_id.bytes
-            stored.add(message_id)
-            note_given_id(mailbox, message_id, next_number)
+            delivery = deliveries.CUSTOM_ID
+        append(
+            mailbox, priority, Message(message_id, sender, payload, now), delivery, now + delay_ms if delay_ms else 0
+        )
+        size += len(sender) + len(payload)
+        stored += 1
         ids.append(message_id)
-        hand, due = QUEUED, None
-        if message.delay_ms:
-            hand, due = DELAYED, now + message.delay_ms
-            if mailbox.next_due is None or due < mailbox.next_due:
-                mailbox.next_due = due
-        heads.append((next_number, mailbox.key, hand, int(message.priority), own_id, due))
-        bodies.append((next_number, message.sender, message.payload, now))
-        mailbox.queued.add(message.priority, 1)
-        next_number += 1
-    if not heads:
+    if not stored:
         return Enqueued(ids, None)
-    session.take_room(sum(len(sender) + len(payload) for _, sender, payload, _ in bodies))
-    session.executemany(INSERT_MESSAGE, heads)
-    session.executemany(INSERT_BODY, bodies)
-    note_stored(session, name, mailbox, next_number - 1)
-    return Enqueued(ids, mailbox.queued.total)
+    session.take_room(size)
+    session.stored[name] = mailbox.state.ever_queued
+    return Enqueued(ids, mailbox.state.queued)
 
 
-def note_stored(session: Session, name: str, mailbox: MailboxRow, number: int) -> None:
-    """Notes that the mailbox got messages up to that number."""
-    session.number_taken(number)
-    session.stored[name] = number
-    mailbox.last_stored = number
-    mailbox.changed = True
+def append(
+    mailbox: OpenMailbox, priority: int, message: Message, delivery: int, due: int = 0, where: int = QUEUED
+) -> int:
+    """Puts a message at the end of its lane; its number."""
+    state = mailbox.state
+    number = state.append(priority, 1, delivery, due, where)
+    custom = bool(delivery & deliveries.CUSTOM_ID)
+    if custom:
+        mailbox.execute(INSERT_ID, (mailbox.key, message.id.bytes, priority, number))
+        location = location_of(mailbox.id_base, message.id)
+        if location is not None and location[0] < len(state.lanes) and location[1] >= state.lanes[location[0]].next:
+            state.may_collide = True
+    mailbox.bodies.append(priority, number, message, custom)
+    return number
 
 
-def note_given_id(mailbox: MailboxRow, message_id: UUID, next_number: int) -> None:
-    location = location_of(mailbox.id_base, message_id)
-    if location and location[1] >= next_number:
-        mailbox.ids_ahead.add(message_id.bytes)
-        mailbox.foreseen = mailbox.changed = True
+def next_number(mailbox: OpenMailbox, priority: int, given: Collection[UUID] = ()) -> int:
+    """The number of a lane's next message, whose id no sender has given."""
+    state = mailbox.state
+    while given or state.may_collide:
+        message_id = id_at(mailbox.id_base, priority, state.lanes[priority].next)
+        if message_id not in given and not (
+            state.may_collide and mailbox.execute(rows.SELECT_ID, (mailbox.key, message_id.bytes)).fetchone()
+        ):
+            break
+        state.skip(priority)
+    return state.lanes[priority].next
 
 
 def remove(session: Session, name: str, holder: int, ids: Sequence[UUID]) -> int:
-    """Deletes messages, whoever has them, but no dead letters; quickest for those that ``holder`` has."""
+    """Deletes messages, whoever has them, but no dead letters."""
     mailbox = session.mailbox(name)
-    if mailbox is None:
-        return 0
-    removed = remove_quickly(session, mailbox, holder, ids)
-    if removed == len(ids):
-        return removed
-    for message_id in ids:
-        found = rows.find(session, mailbox, message_id)
-        if found is None or found.hand == DEAD:
-            continue
-        session.execute(DELETE_ONE, (found.number,))
-        mailbox.leave(found.hand, found.priority)
-        removed += 1
-    return removed
+    return 0 if mailbox is None else _remove(mailbox, ids, lambda where, _: where != BURIED)
 
 
-def remove_quickly(session: Session, mailbox: MailboxRow, holder: int, ids: Sequence[UUID]) -> int:
-    """Deletes those of the messages that ``holder`` has and whose id says where they are."""
-    row = mailbox.holders.get(holder)
-    if row is None:
+def remove_held(session: Session, name: str, holder: int, ids: Sequence[UUID]) -> int:
+    """Deletes those of the messages that are a holder's; how many were."""
+    mailbox = session.mailbox(name)
+    claims = None if mailbox is None else mailbox.state.holders.by_number.get(holder)
+    if mailbox is None or claims is None:
         return 0
-    mailbox.touched.add(holder)
-    numbers: dict[int, list[int]] = {priority: [] for priority in MessagePriority}
-    for message_id in ids:
-        location = location_of(mailbox.id_base, message_id)
-        if location and location[0] in numbers:
-            numbers[location[0]].append(location[1])
-    removed = 0
-    for hand, tally in list(row.hands):
-        for priority in MessagePriority:
-            if tally.counts[priority] and numbers[priority] and removed < len(ids):
-                keys = [(number, mailbox.key, hand, int(priority)) for number in numbers[priority]]
-                count = session.executemany(DELETE_HELD, keys).rowcount
-                tally.add(priority, -count)
-                removed += count
-    return removed
+    held = HELD + claims.slot
+    return _remove(mailbox, ids, lambda where, _: where == held)
+
+
+def _remove(mailbox: OpenMailbox, ids: Sequence[UUID], only: Callable[[int, int], bool]) -> int:
+    state = mailbox.state
+    if len(ids) == 1 and not state.custom_ids:
+        location = location_of(mailbox.id_base, ids[0])
+        if location is None or location[0] >= len(state.lanes) or location[1] >= state.lanes[location[0]].next:
+            return 0
+        gone = state.remove_one(*location, only)
+        mailbox.clear_away(gone)
+        return len(gone)
+    numbers: list[list[int]] = [[] for _ in state.lanes]
+    if state.custom_ids:
+        for message_id in ids:
+            place = rows.find(mailbox, message_id)
+            if place is not None:
+                numbers[place.priority].append(place.number)
+    else:  # then an id of this mailbox's own says where its message is
+        for message_id in ids:
+            location = location_of(mailbox.id_base, message_id)
+            if location is not None and location[0] < len(numbers) and location[1] < state.lanes[location[0]].next:
+                numbers[location[0]].append(location[1])
+    removed: list[LaneRun] = []
+    for priority, of_lane in enumerate(numbers):
+        for first, end in _neighbours(of_lane):
+            removed += state.remove(priority, first, end, only)
+    mailbox.clear_away(removed)
+    return sum(run.end - run.first for run in removed)
+
+
+def _neighbours(numbers: list[int]) -> list[tuple[int, int]]:
+    """Numbers as ranges."""
+    if len(numbers) == 1:
+        return [(numbers[0], numbers[0] + 1)]
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if ranges and ranges[-1][1] == number:
+            ranges[-1] = ranges[-1][0], number + 1
+        else:
+            ranges.append((number, number + 1))
+    return ranges
 
 
 def purge(session: Session, name: str) -> int:
     mailbox = session.mailbox(name)
     if mailbox is None:
         return 0
-    hands = [DELAYED, *rows.queued_hands(mailbox)]
-    purged = sum(session.execute(DELETE_HAND, (mailbox.key, hand)).rowcount for hand in hands)
-    mailbox.queued.clear()
-    mailbox.next_due, mailbox.changed = None, True
-    for row in mailbox.left.values():
-        row.together.clear()
-        row.alone.clear()
-        mailbox.touched.add(row.holder)
-    return purged
+    state = mailbox.state
+    count, special = state.remove_queued()
+    if not count:
+        return 0
+    mask = deliveries.CUSTOM_ID | deliveries.HAS_ERROR
+    if not state.custom_ids:
+        mask &= ~deliveries.CUSTOM_ID
+        mailbox.execute("DELETE FROM ids WHERE mailbox = ?", (mailbox.key,))
+    if special and not state.inflight and not state.dead_letters:
+        mask &= ~deliveries.HAS_ERROR
+        mailbox.execute("DELETE FROM errors WHERE mailbox = ?", (mailbox.key,))
+    mailbox.clear_away([run._replace(delivery=run.delivery & mask) for run in special if run.delivery & mask])
+    mailbox.bodies.write_appended()  # by calls of the same commit
+    mailbox.bodies.forget_kept()
+    for lane in state.lanes:
+        lane.debris.clear()
+        dead_from = 0
+        for run in [*state.living(lane.priority, 0, lane.next), None]:
+            dead_until = _ALL if run is None else run.first
+            if dead_from < dead_until:
+                where = (mailbox.key, lane.priority, dead_from, dead_until, dead_from)
+                mailbox.execute(DELETE_SEGMENTS, where)
+            if run is not None:
+                dead_from = run.end
+    mailbox.loose = 0
+    return count
 
 
 def count(session: Session, name: str) -> MailboxStats:
     mailbox = session.mailbox(name)
     if mailbox is None:
         return MailboxStats(0, 0, dict.fromkeys(MessagePriority, 0))
-    inflight = sum(row.total for row in mailbox.holders.values())
-    return MailboxStats(mailbox.queued.total, inflight, dict(mailbox.queued.counts), mailbox.dead)
+    state = mailbox.state
+    queued = {priority: state.lanes[priority].queued for priority in MessagePriority}
+    return MailboxStats(state.queued, state.inflight, queued, state.dead_letters)
 
 
 def peek(session: Session, name: str, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
-    """Raises ``UnreadableError`` where there is a row that is no message."""
+    """Raises ``UnreadableError`` where there is what is no message."""
     mailbox = session.mailbox(name)
-    shown: list[MessageRecord] = []
     if mailbox is None:
-        return shown
+        return []
+    state, now = mailbox.state, now_in_ms()
+    shown: list[MessageRecord] = []
     if status is not MessageStatus.INFLIGHT:
-        with rows.in_order(session, mailbox, rows.queued_hands(mailbox), limit) as in_order:
-            found = list(in_order)
-        if mailbox.next_due is not None:
-            now = now_in_ms()
-            found = sorted([*found, *session.execute(rows.SELECT_DUE, (mailbox.key, now, limit))], key=rows.place)
-            del found[limit:]
-            found += session.execute(rows.SELECT_LATER, (mailbox.key, now, limit - len(found)))
-        shown += (
-            rows.record(mailbox, row, MessageStatus.QUEUED, rows.fate_of(mailbox, row[-1]).deliveries) for row in found
-        )
-    hands = rows.held_hands(mailbox)
-    if status is not MessageStatus.QUEUED and hands:
-        with rows.in_order(session, mailbox, hands, limit - len(shown)) as in_order:
-            shown += (rows.record(mailbox, row, MessageStatus.INFLIGHT) for row in in_order)
+        runs = state.first_queued(limit, now)
+        left = limit - sum(run.end - run.first for run in runs)
+        if left and any(lane.delayed for lane in state.lanes):
+            runs += state.first_delayed(left, now)
+        shown += mailbox.bodies.records(runs, mailbox.id_base, MessageStatus.QUEUED)
+    if status is not MessageStatus.QUEUED and len(shown) < limit and state.inflight:
+        runs = state.first_inflight(limit - len(shown))
+        shown += mailbox.bodies.records(runs, mailbox.id_base, MessageStatus.INFLIGHT)
     return shown
 
 
 def last_stored(session: Session, name: str) -> int:
-    """The number of the message that was stored last in a mailbox."""
+    """How many messages a mailbox ever got."""
     mailbox = session.mailbox(name)
-    return 0 if mailbox is None else mailbox.last_stored
+    return 0 if mailbox is None else mailbox.state.ever_queued
 
 
 def mailbox_names(session: Session) -> list[str]:
@@ -183,10 +213,10 @@ def mailbox_names(session: Session) -> list[str]:
 
 
 def delete_mailbox(session: Session, name: str) -> bool:
-    mailbox = session.mailbox(name)
-    if mailbox is None:
+    row = session.execute("SELECT mailbox FROM mailboxes WHERE name = ?", (name,)).fetchone()
+    if row is None:
         return False
-    for table in "messages", "letters", "holders", "mailboxes":
-        session.execute(f"DELETE FROM {table} WHERE mailbox = ?", (mailbox.key,))
+    for table in OF_MAILBOX:
+        session.execute(f"DELETE FROM {table} WHERE mailbox = ?", row)
     session.forget_mailbox(name)
     return True

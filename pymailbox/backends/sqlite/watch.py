@@ -13,14 +13,14 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..._errors import MailboxError
 from .._waiting import Exchange
 from . import handing
 from .engine import Access, Call, Engine
 from .holders import Holder, Lives
-from .session import MailboxRow, Session
+from .session import Session
 
 WATCH_INTERVAL: Final = 0.01
 QUIET_INTERVAL: Final = 0.05
@@ -47,7 +47,7 @@ class Watch:
         self._reaped: list[Holder] = []
         self._seen: bytes | None = None
         """The header of the log's index, when it was last looked at."""
-        self._told: dict[str, tuple[int | None, ...]] = {}
+        self._told: dict[str, _Seen] = {}
         """What was last seen of the mailboxes that somebody listens to; commits to others are no news to them."""
         self._busy_until = 0.0
         self._next_look = 0.0
@@ -117,15 +117,14 @@ class Watch:
             return
         self._engine.unannounced = False
         told, self._told = self._told, {}
-        for name, mailbox in call.result:
+        for name, seen in call.result:
             # what was there before anybody here knew the mailbox is no news
-            stored = mailbox.last_stored != self._engine.last_stored.get(name, mailbox.last_stored)
-            self._engine.last_stored[name] = mailbox.last_stored
-            queued = mailbox.queued.total
+            stored = seen.ever_queued != self._engine.last_stored.get(name, seen.ever_queued)
+            self._engine.last_stored[name] = seen.ever_queued
             # who waits has to know of what holders hold, too: they may die with it
-            self._told[name] = state = (mailbox.last_stored, queued, mailbox.next_due, len(mailbox.holders))
-            if state != told.get(name):
-                self._exchange.tell(name, queued if stored else None, count=max(1, queued))
+            self._told[name] = seen
+            if seen != told.get(name):
+                self._exchange.tell(name, seen.queued if stored else None, count=max(1, seen.queued))
 
     def _wake_all(self) -> None:
         for name in self._exchange.awaited:
@@ -161,5 +160,20 @@ class Watch:
                 self._reaped.append(holder)
 
 
-def _read_mailboxes(session: Session, names: list[str]) -> list[tuple[str, MailboxRow]]:
-    return [(name, mailbox) for name in names if (mailbox := session.mailbox(name))]
+class _Seen(NamedTuple):
+    """What somebody who listens to a mailbox has to know of it."""
+
+    ever_queued: int
+    queued: int
+    next_due: int | None
+    holders: int
+
+
+def _read_mailboxes(session: Session, names: list[str]) -> list[tuple[str, _Seen]]:
+    seen = []
+    for name in names:
+        mailbox = session.mailbox(name)
+        if mailbox is not None:
+            state = mailbox.state
+            seen.append((name, _Seen(state.ever_queued, state.queued, state.next_due, len(state.holders.by_number))))
+    return seen

@@ -1,4 +1,4 @@
-"""Writes ``sqlite_layout_1.sql``: a mailbox file of the first layout, with a message in every state there is.
+"""Writes a mailbox file of the present layout, with a message in every state there is, as ``sqlite_layout_N.sql``.
 
 ``python -m tests.unit.data.make_sqlite_example`` makes it for the present layout. Once that is released its dump must
 not be made again: it stands for the files that are out there.

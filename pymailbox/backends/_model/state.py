@@ -1,0 +1,740 @@
+"""A mailbox's state: which messages wait, and who holds which. Pure data and arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from heapq import merge
+from itertools import islice
+from struct import Struct
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from . import delivery as deliveries
+from .claims import Claims, Holders, Terms
+from .directory import MOST_FRESH, Directory, NoRows, Rows
+from .page import DELAYED, HELD, LATEST, QUEUED, Change, DamagedError, Page, State, pack, unpack
+
+PRIORITIES: Final = 2
+
+PAGE_NUMBERS: Final = 128
+"""How many numbers a page is of."""
+
+PAGES_IN_HEAD: Final = 2048
+"""Bytes of pages that travel in the head."""
+
+_PAGES_IN_MEMORY: Final = 64
+"""Pages that stay in memory between two transactions, beside those in the head."""
+
+_LARGEST_NUMBER: Final = (1 << 48) - 1
+
+_FIXED: Final = Struct(f"<{7 + 9 * PRIORITIES}q")
+_PAGE: Final = Struct("<3q")
+_SUM: Final = Struct("<Q")
+
+
+class LaneRun(NamedTuple):
+    """Neighbouring messages of a lane in the same delivery state."""
+
+    priority: int
+    first: int
+    end: int
+    """Exclusive."""
+    delivery: int
+    where: int = QUEUED
+    due: int = 0
+
+
+class Lane:
+    """The messages of one priority."""
+
+    __slots__ = ("debris", "delayed", "directory", "frontier", "inflight", "largest", "next", "priority", "queued")
+
+    def __init__(self, priority: int, rows: Rows) -> None:
+        self.priority = priority
+        self.next = 0
+        """The number that its next message gets."""
+        self.frontier = 0
+        """All from here on are fresh."""
+        self.queued = 0
+        """Delayed messages included."""
+        self.delayed = 0
+        self.inflight = 0
+        self.largest = 0
+        """Bytes of its largest segment since it was last empty."""
+        self.debris: list[tuple[int, int]] = []
+        """Dead numbers whose bytes are yet to be deleted, where that is done later: first and end (exclusive)."""
+        self.directory = Directory(rows)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing that is queued lies before the frontier."""
+        return self.queued == self.next - self.frontier
+
+
+class MailboxState:
+    """What the verbs do to the messages of one mailbox, known by their lanes and numbers."""
+
+    def __init__(self, rows: Callable[[int], Rows] = lambda _: NoRows(), page_numbers: int | None = None) -> None:
+        self.page_numbers = page_numbers or PAGE_NUMBERS
+        self.lanes = [Lane(priority, rows(priority)) for priority in range(PRIORITIES)]
+        self.holders = Holders()
+        self.custom_ids = 0
+        """Messages whose id was given by their sender, dead letters included."""
+        self.may_collide = False
+        """Whether a sender ever gave an id that this mailbox may yet make."""
+        self.dead_letters = 0
+        self.next_letter = 1
+        """The number of the next dead letter."""
+        self.changed = False
+        """Since it was last packed; messages that were only appended do not count."""
+        self._touched: dict[tuple[int, int], Page] = {}
+        """Pages that have changed since then."""
+        self._in_head: dict[tuple[int, int], Page] = {}
+        self._uses = 0
+
+    # -- counting ------------------------------------------------------------------------------------------------------
+
+    @property
+    def queued(self) -> int:
+        """Delayed messages included."""
+        return self.lanes[0].queued + self.lanes[1].queued
+
+    @property
+    def inflight(self) -> int:
+        return self.lanes[0].inflight + self.lanes[1].inflight
+
+    @property
+    def ever_queued(self) -> int:
+        """A number that grows with each message that comes into the queue."""
+        return self.lanes[0].next + self.lanes[1].next
+
+    @property
+    def next_due(self) -> int | None:
+        """When the first delayed message is due, milliseconds since 1970."""
+        dues = [lane.directory.next_due for lane in self.lanes if lane.delayed]
+        return min((due for due in dues if due is not None), default=None)
+
+    def others_hold(self, number: int) -> bool:
+        """Whether anybody but this holder has something."""
+        return len(self.holders.by_number) > (number in self.holders.by_number)
+
+    # -- coming in -----------------------------------------------------------------------------------------------------
+
+    def append(self, priority: int, count: int = 1, delivery: int = 0, due: int = 0, where: int = QUEUED) -> int:
+        """Appends messages to a lane; the number of the first."""
+        lane = self.lanes[priority]
+        first = lane.next
+        lane.next = first + count
+        if not (delivery or due or where):
+            lane.queued += count
+            return first
+        self._advance(lane, first)
+        lane.frontier = lane.next
+        if due:
+            where, due = DELAYED, min(max(1, due), LATEST)
+        self._put(lane, first, lane.next, where, delivery, due)
+        return first
+
+    def skip(self, priority: int, count: int = 1) -> None:
+        """Passes over a lane's next numbers."""
+        lane = self.lanes[priority]
+        self._advance(lane, lane.next)
+        lane.next += count
+        lane.frontier = lane.next
+        self.changed = True
+
+    # -- handing out ---------------------------------------------------------------------------------------------------
+
+    def first_to_claim(self, limit: int, now: int) -> list[LaneRun]:
+        """The messages that are to be handed out next, in order. Of the pages that it looks at, it queues what is due.
+
+        A suspect comes alone, and nothing that is behind it comes before it.
+        """
+        found: list[LaneRun] = []
+        left = limit
+        for lane in reversed(self.lanes):
+            if not lane.queued:
+                continue
+            if not lane.is_fresh:
+                for first, end, delivery in self._ready(lane, now):
+                    if delivery & deliveries.SUSPECT:
+                        if not found:
+                            found.append(LaneRun(lane.priority, first, first + 1, delivery))
+                        return found
+                    end = min(end, first + left)
+                    found.append(LaneRun(lane.priority, first, end, delivery))
+                    left -= end - first
+                    if not left:
+                        return found
+            if lane.frontier < lane.next:
+                end = min(lane.next, lane.frontier + left)
+                found.append(LaneRun(lane.priority, lane.frontier, end, 0))
+                left -= end - lane.frontier
+                if not left:
+                    return found
+        return found
+
+    def _ready(self, lane: Lane, now: int) -> Iterator[tuple[int, int, int]]:
+        """First, end and delivery state of what can be handed out and lies before the frontier."""
+        size, at = self.page_numbers, 0
+        while (number := lane.directory.ready(at, now)) is not None:
+            at = number + 1
+            page = lane.directory.find(number)
+            if page is None:
+                fresh = lane.directory.fresh_range(number)
+                if fresh is not None:
+                    at = fresh[1]
+                    yield number * size, at * size, 0
+                continue
+            if page.delayed:
+                delayed = page.delayed
+                if page.promote_due(now):
+                    lane.delayed += page.delayed - delayed
+                    self._touch(lane, page)
+            for row in page.rows:
+                if row[2] == QUEUED:
+                    yield row[0], row[1], row[3]
+
+    def claim(self, holder: int, terms: Terms, beats: int, runs: list[LaneRun]) -> Claims:
+        """Hands out what ``first_to_claim`` has found, or the first of it."""
+        claims = self.holders.by_number.get(holder) or self.holders.admit(holder, terms, beats)
+        where = HELD + claims.slot
+        alone = len(runs) == 1 and runs[0].end - runs[0].first == 1
+        for priority, first, end, delivery, _, _ in runs:
+            lane = self.lanes[priority]
+            handed = deliveries.handed_out(delivery, alone)
+            if first >= lane.frontier:
+                lane.frontier = end
+                lane.queued -= end - first
+                self._put(lane, first, end, where, handed, 0)
+            else:
+                self._assign(lane, first, end, lambda *_, state=(where, handed, 0): state)
+        return claims
+
+    # -- giving back ---------------------------------------------------------------------------------------------------
+
+    def move(self, priority: int, number: int, where: int, delivery: int, due: int = 0) -> None:
+        """Moves a living message."""
+        if due:
+            where, due = DELAYED, min(max(1, due), LATEST)
+        self._assign(self.lanes[priority], number, number + 1, lambda *_: (where, delivery, due))
+
+    def give_all_back(self, holder: int, change: Callable[[int], int]) -> list[LaneRun]:
+        """Queues all that a holder has, with its delivery states changed; what they were before."""
+        claims = self.holders.by_number.get(holder)
+        if claims is None:
+            return []
+        where, size = HELD + claims.slot, self.page_numbers
+
+        def give_back(stands: int, delivery: int, due: int) -> tuple[int, int, int]:
+            return (QUEUED, change(delivery), 0) if stands == where else (stands, delivery, due)
+
+        given = []
+        for priority, number in sorted(claims.pages):
+            moved = self._assign(self.lanes[priority], number * size, (number + 1) * size, give_back)
+            given += [LaneRun(priority, row[0], row[1], row[3]) for row, _ in moved]
+        return given
+
+    def beat(self, holder: int, beats: int) -> bool:
+        """A sign of life of a holder's; False if it has nothing."""
+        claims = self.holders.by_number.get(holder)
+        if claims is None:
+            return False
+        claims.beats, claims.bytes, self.changed = beats, None, True
+        return True
+
+    # -- going ---------------------------------------------------------------------------------------------------------
+
+    def remove(
+        self, priority: int, first: int, end: int, only: Callable[[int, int], bool] | None = None
+    ) -> list[LaneRun]:
+        """Takes out messages, those of which ``only`` says so by where they stand and their delivery state."""
+
+        def take_out(where: int, delivery: int, due: int) -> State | None:
+            return None if only is None or only(where, delivery) else (where, delivery, due)
+
+        moved = self._assign(self.lanes[priority], first, min(end, self.lanes[priority].next), take_out)
+        return [LaneRun(priority, row[0], row[1], row[3], row[2], row[4]) for row, _ in moved]
+
+    def remove_one(self, priority: int, number: int, only: Callable[[int, int], bool]) -> list[LaneRun]:
+        """As ``remove``, of one message; quicker where a page has it as a run of its own, as it mostly does."""
+        lane = self.lanes[priority]
+        page_number = number // self.page_numbers
+        page = lane.directory.pages.get(page_number)
+        row = None if page is None else page.run_of(number)
+        if page is None or row is None or row[1] - row[0] > 1:
+            return self.remove(priority, number, number + 1, only)
+        if not only(row[2], row[3]):
+            return []
+        page.take(row)
+        self._count(lane, page_number, row[2], row[3], -1)
+        self._touch(lane, page)
+        return [LaneRun(priority, number, number + 1, row[3], row[2], row[4])]
+
+    def remove_queued(self) -> tuple[int, list[LaneRun]]:
+        """Takes out all that is queued: how many there were, and of them those that are more than bytes elsewhere."""
+        count, special = self.queued, []
+        mask = deliveries.CUSTOM_ID | deliveries.HAS_ERROR
+
+        def take_out(where: int, delivery: int, due: int) -> tuple[int, int, int] | None:
+            return None if where <= DELAYED else (where, delivery, due)
+
+        size = self.page_numbers
+        for lane in self.lanes:
+            for number in lane.directory.numbers():
+                for row, _ in self._assign(lane, number * size, (number + 1) * size, take_out, beyond=False):
+                    if row[3] & mask:
+                        special.append(LaneRun(lane.priority, row[0], row[1], row[3]))
+            lane.directory.fresh.clear()
+            lane.frontier, lane.queued = lane.next, 0
+        self.changed = True
+        return count, special
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def state_of(self, priority: int, number: int) -> tuple[int, int, int] | None:
+        """Where a message stands, its delivery state and when it is due; None if it is dead or never was."""
+        row = self._row_of(priority, number)
+        return None if row is None else row[2:]
+
+    def _row_of(self, priority: int, number: int) -> tuple[int, int, int, int, int] | None:
+        if not 0 <= priority < PRIORITIES:
+            return None
+        lane = self.lanes[priority]
+        if number >= lane.frontier:
+            return (number, lane.next, QUEUED, 0, 0) if number < lane.next else None
+        page = lane.directory.find(number // self.page_numbers)
+        if page is not None:
+            return page.run_of(number)
+        fresh = lane.directory.fresh_range(number // self.page_numbers)
+        return None if fresh is None else (number, fresh[1] * self.page_numbers, QUEUED, 0, 0)
+
+    def living(self, priority: int, first: int, end: int) -> Iterator[LaneRun]:
+        """What lives of a lane's messages, in order, dead letters included."""
+        lane, size = self.lanes[priority], self.page_numbers
+        at, frontier = first, min(end, lane.frontier)
+        while at < frontier:
+            number = at // size
+            stop = min(frontier, (number + 1) * size)
+            page = lane.directory.find(number)
+            if page is not None:
+                for row in page.between(at, stop):
+                    yield LaneRun(priority, row[0], row[1], row[3], row[2], row[4])
+            else:
+                fresh = lane.directory.fresh_range(number)
+                if fresh is not None:
+                    stop = min(frontier, fresh[1] * size)
+                    yield LaneRun(priority, at, stop, 0)
+                else:
+                    following = lane.directory.after(number)
+                    stop = frontier if following is None else following * size
+            at = stop
+        at, end = max(first, lane.frontier), min(end, lane.next)
+        if at < end:
+            yield LaneRun(priority, at, end, 0)
+
+    def first_queued(self, limit: int, now: int) -> list[LaneRun]:
+        """Messages in the order in which they would be handed out, those delayed ones included that are due."""
+        found: list[LaneRun] = []
+        left = limit
+        for lane in reversed(self.lanes):
+            for run in self._queued(lane, now):
+                if left <= 0:
+                    return found
+                found.append(run._replace(end=min(run.end, run.first + left)))
+                left -= run.end - run.first
+        return found
+
+    def _queued(self, lane: Lane, now: int) -> Iterator[LaneRun]:
+        size, at = self.page_numbers, 0
+        while not lane.is_fresh and (number := lane.directory.ready(at, now)) is not None:
+            at = number + 1
+            page = lane.directory.find(number)
+            if page is None:
+                fresh = lane.directory.fresh_range(number)
+                if fresh is not None:
+                    at = fresh[1]
+                    yield LaneRun(lane.priority, number * size, at * size, 0)
+                continue
+            for first, end, where, delivery, due in page.rows:
+                if where == QUEUED or (where == DELAYED and due <= now):
+                    yield LaneRun(lane.priority, first, end, delivery, where, due)
+        if lane.frontier < lane.next:
+            yield LaneRun(lane.priority, lane.frontier, lane.next, 0)
+
+    def first_delayed(self, limit: int, now: int) -> list[LaneRun]:
+        """Delayed messages that are not yet due, by their due times."""
+        found: list[LaneRun] = []
+        pending: list[LaneRun] = []
+        entries = merge(*(_dues(lane) for lane in self.lanes))
+        entry = next(entries, None)
+        while entry is not None:
+            _, minus, number = entry
+            entry = next(entries, None)
+            lane = self.lanes[-minus]
+            page = lane.directory.find(number)
+            for first, end, where, delivery, due in [] if page is None else page.rows:
+                if where == DELAYED and due > now:
+                    pending += [LaneRun(lane.priority, first, end, delivery, where, due)]
+            # what is due before the next page's first can be told without it
+            until = LATEST + 1 if entry is None else entry[0]
+            sure = sorted((run for run in pending if run.due < until), key=_by_due)
+            pending = [run for run in pending if run.due >= until]
+            for run in sure:
+                found.append(run._replace(end=min(run.end, run.first + limit)))
+                limit -= run.end - run.first
+                if limit <= 0:
+                    return found
+        return found
+
+    def first_inflight(self, limit: int) -> list[LaneRun]:
+        """Messages that somebody has, in the order of the queue."""
+        found: list[LaneRun] = []
+        pages = {key for claims in self.holders.by_number.values() for key in claims.pages}
+        for priority, number in sorted(pages, key=lambda key: (-key[0], key[1])):
+            page = self.lanes[priority].directory.find(number)
+            for first, end, where, delivery, _ in [] if page is None else page.rows:
+                if where >= HELD:
+                    found.append(LaneRun(priority, first, min(end, first + limit), delivery, where))
+                    limit -= end - first
+                    if limit <= 0:
+                        return found
+        return found
+
+    def dead_around(self, priority: int, first: int, end: int, reach: int) -> tuple[int, int]:
+        """Dead numbers, and those beside them that are dead too, within a reach."""
+        low, high = max(0, first - reach), min(end + reach, self.lanes[priority].next)
+        for run in self.living(priority, low, high):
+            if run.end <= first:
+                low = run.end
+            elif run.first >= end:
+                return low, run.first
+        return low, high
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _assign(
+        self, lane: Lane, first: int, end: int, change: Change, *, beyond: bool = True
+    ) -> list[tuple[tuple[int, int, int, int, int], tuple[int, int, int] | None]]:
+        """The one way in which living messages move."""
+        if beyond and end > lane.frontier:
+            self._advance(lane, min(end, lane.next))
+        moved: list[tuple[tuple[int, int, int, int, int], tuple[int, int, int] | None]] = []
+        size = self.page_numbers
+        number: int | None = first // size
+        while number is not None and number * size < end:
+            at, number = number, number + 1
+            page = self._own(lane, at)
+            if page is None:
+                number = lane.directory.after(at) if number * size < end else None
+                continue
+            changed = page.change(first, end, change)
+            if not changed:
+                continue
+            for row, state in changed:
+                count = row[1] - row[0]
+                if state is not None:  # first, so that a holder does not seem to have nothing
+                    self._count(lane, at, state[0], state[1], count)
+                self._count(lane, at, row[2], row[3], -count)
+            moved += changed
+            self._touch(lane, page)
+        return moved
+
+    def _put(self, lane: Lane, first: int, end: int, where: int, delivery: int, due: int) -> None:
+        """Puts messages into pages that were in none."""
+        size = self.page_numbers
+        while first < end:
+            number = first // size
+            stop = min(end, (number + 1) * size)
+            page = self._page(lane, number)
+            page.add((first, stop, where, delivery, due))
+            self._count(lane, number, where, delivery, stop - first)
+            self._touch(lane, page)
+            first = stop
+
+    def _advance(self, lane: Lane, to: int) -> None:
+        """Moves a lane's frontier on: what was fresh beyond it is in pages from now on."""
+        size, first = self.page_numbers, lane.frontier
+        if first >= to:
+            return
+        while first < to:
+            number = first // size
+            if first == number * size and to - first >= size:
+                lane.directory.add_fresh(number, to // size)
+                self._limit_fresh(lane)
+                first = to // size * size
+                continue
+            stop = min(to, (number + 1) * size)
+            page = self._page(lane, number)
+            page.add((first, stop, QUEUED, 0, 0))
+            self._touch(lane, page)
+            first = stop
+        lane.frontier = to
+        self.changed = True
+
+    def _limit_fresh(self, lane: Lane) -> None:
+        """Keeps few ranges of fresh pages, so that the head stays small."""
+        while len(lane.directory.fresh) > MOST_FRESH:
+            first, end = min(lane.directory.fresh, key=lambda pages: pages[1] - pages[0])
+            for number in range(first, end):
+                self._own(lane, number)
+
+    def _page(self, lane: Lane, number: int) -> Page:
+        """A page, made if it is not there."""
+        page = lane.directory.find(number)
+        if page is None:
+            page = Page(number)
+            page.has_row = number in lane.directory.gone
+            lane.directory.gone.discard(number)
+            lane.directory.keep(page)
+        return page
+
+    def _own(self, lane: Lane, number: int) -> Page | None:
+        """A page of its own, if it was fresh; None if there is none."""
+        page = lane.directory.find(number)
+        if page is None and lane.directory.fresh_range(number) is not None:
+            lane.directory.take_fresh(number, number + 1)
+            page = self._page(lane, number)
+            page.add((number * self.page_numbers, (number + 1) * self.page_numbers, QUEUED, 0, 0))
+            self._touch(lane, page)
+            self._limit_fresh(lane)
+        return page
+
+    def _count(self, lane: Lane, number: int, where: int, delivery: int, count: int) -> None:
+        if delivery & deliveries.CUSTOM_ID:
+            self.custom_ids += count
+        if where == QUEUED:
+            lane.queued += count
+        elif where >= HELD:
+            lane.inflight += count
+            self.holders.count(where - HELD, lane.priority, number, count)
+        elif where == DELAYED:
+            lane.queued += count
+            lane.delayed += count
+        else:
+            self.dead_letters += count
+
+    def _touch(self, lane: Lane, page: Page) -> None:
+        """To be called when a page has changed."""
+        self.changed = True
+        self._uses += 1
+        page.changed, page.bytes, page.in_head_as, page.used = True, None, None, self._uses
+        key = lane.priority, page.number
+        if page.rows:
+            self._touched[key] = page
+            lane.directory.note(page)
+        else:
+            self._touched.pop(key, None)
+            self._in_head.pop(key, None)
+            lane.directory.remove(page)
+
+    def lose_page(self, priority: int, number: int) -> None:
+        """Gives up a page whose row cannot be read; ``recount`` comes after it."""
+        self.lanes[priority].directory.gone.add(number)
+        self.changed = True
+
+    def revive(self, priority: int, number: int, where: int, delivery: int) -> None:
+        """Has a message live of which no page tells; ``recount`` comes after it."""
+        lane = self.lanes[priority]
+        page = self._page(lane, number // self.page_numbers)
+        page.add((number, number + 1, where, delivery, 0))
+        self._touch(lane, page)
+
+    def recount(self) -> None:
+        """Counts anew what pages say; for who has lost one."""
+        self.custom_ids = self.dead_letters = 0
+        for claims in list(self.holders.by_number.values()):
+            claims.pages.clear()
+            claims.count, claims.bytes = 0, None
+        size = self.page_numbers
+        for lane in self.lanes:
+            lane.queued = lane.next - lane.frontier + sum((end - first) * size for first, end in lane.directory.fresh)
+            lane.delayed = lane.inflight = 0
+            for number in lane.directory.numbers():
+                page = lane.directory.find(number)
+                for first, end, where, delivery, _ in [] if page is None else page.rows:
+                    self._count(lane, number, where, delivery, end - first)
+        for claims in list(self.holders.by_number.values()):
+            if not claims.pages:
+                del self.holders.by_number[claims.number], self.holders.by_slot[claims.slot]
+        self.changed = True
+
+    # -- as it is stored -----------------------------------------------------------------------------------------------
+
+    def pack(self) -> tuple[bytes, list[tuple[int, Page]], list[tuple[int, int]]]:
+        """The head; the pages that get rows of their own, with their lanes; and those whose rows are to be deleted."""
+        written = self._lay_out()
+        deleted: list[tuple[int, int]] = []
+        numbers = [
+            self.page_numbers,
+            self.may_collide,
+            self.custom_ids,
+            self.dead_letters,
+            self.next_letter,
+            len(self.holders.by_number),
+            len(self._in_head),
+        ]
+        ranges: list[int] = []
+        for lane in self.lanes:
+            directory, debris = lane.directory, lane.debris
+            if directory.gone:
+                deleted += [(lane.priority, number) for number in directory.gone]
+                directory.rows_count -= len(directory.gone)
+                directory.gone.clear()
+            numbers += lane.next, lane.frontier, lane.queued, lane.delayed, lane.inflight, lane.largest
+            numbers += directory.rows_count, len(directory.fresh), len(debris)
+            for pair in directory.fresh:
+                ranges += pair
+            for pair in debris:
+                ranges += pair
+        parts = [_FIXED.pack(*numbers)]
+        if ranges:
+            parts.append(pack(ranges))
+        parts += [claims.bytes or claims.encode() for claims in self.holders.by_number.values()]
+        for (priority, number), page in self._in_head.items():
+            if page.in_head_as is None:
+                encoded = page.bytes or page.encode()
+                page.in_head_as = _PAGE.pack(priority, number, len(encoded) // 8) + encoded
+            parts.append(page.in_head_as)
+        body = b"".join(parts)
+        self.changed = False
+        return _SUM.pack(crc32(body)) + body, written, deleted
+
+    def _lay_out(self) -> list[tuple[int, Page]]:
+        """Decides which pages the head holds: the small ones last used, as many as fit."""
+        rows: list[tuple[int, Page]] = []
+        in_head = self._in_head
+        if not self._touched:
+            return rows
+        for key, page in self._touched.items():
+            if page.in_head:
+                continue
+            directory = self.lanes[key[0]].directory
+            if page.has_row and 4 * len(page.encode()) > PAGES_IN_HEAD:
+                rows.append((key[0], page))
+                page.changed = False
+                continue
+            if page.has_row:
+                directory.gone.add(page.number)
+                page.has_row, page.told = False, None
+            page.in_head = True
+            in_head[key] = page
+        self._touched.clear()
+        size = 0
+        for page in in_head.values():
+            size += len(page.bytes or page.encode())
+            page.changed = False
+        if size > PAGES_IN_HEAD:
+            for key, page in sorted(in_head.items(), key=lambda entry: entry[1].used):
+                directory = self.lanes[key[0]].directory
+                page.in_head = False
+                if page.number in directory.gone:
+                    directory.gone.discard(page.number)
+                else:
+                    directory.rows_count += 1
+                page.has_row = True
+                del in_head[key]
+                rows.append((key[0], page))
+                size -= len(page.encode())
+                if size <= PAGES_IN_HEAD:
+                    break
+        return rows
+
+    def trim(self) -> None:
+        """Lets pages go out of memory that lie elsewhere too, but for those last used."""
+        for lane in self.lanes:
+            directory = lane.directory
+            if len(directory.pages) - len(self._in_head) <= _PAGES_IN_MEMORY:
+                continue
+            outside = sorted(
+                (page for page in directory.pages.values() if page.has_row and not page.in_head),
+                key=lambda page: -page.used,
+            )
+            for page in outside[_PAGES_IN_MEMORY // 2 :]:
+                directory.forget(page)
+
+    @classmethod
+    def unpack(cls, head: bytes, rows: Callable[[MailboxState, int], Rows]) -> MailboxState:
+        """What ``pack`` gave.
+
+        Raises:
+            DamagedError: it is no head.
+        """
+        body = head[_SUM.size :]
+        if len(head) < _SUM.size + _FIXED.size or _SUM.unpack_from(head)[0] != crc32(body):
+            raise DamagedError("this is no head of a mailbox")
+        try:
+            return cls._unpack(unpack(body), rows)
+        except DamagedError:
+            raise
+        except (StopIteration, ValueError):
+            raise DamagedError("a head was cut short") from None
+
+    @classmethod
+    def _unpack(cls, values: list[int], rows: Callable[[MailboxState, int], Rows]) -> MailboxState:
+        numbers = iter(values)
+        state = cls(page_numbers=next(numbers))
+        if not 0 < state.page_numbers <= 1 << 20:
+            raise DamagedError("pages are of no size")
+        may_collide, state.custom_ids, state.dead_letters, state.next_letter, holders, pages = islice(numbers, 6)
+        state.may_collide = bool(may_collide)
+        size = state.page_numbers
+        counts = []
+        for lane in state.lanes:
+            lane.directory = Directory(rows(state, lane.priority))
+            lane.next, lane.frontier, lane.queued, lane.delayed, lane.inflight, lane.largest = islice(numbers, 6)
+            lane.directory.rows_count, fresh, debris = islice(numbers, 3)
+            counts.append((fresh, debris))
+            least = min(lane.queued, lane.delayed, lane.inflight, lane.largest, lane.directory.rows_count)
+            if not 0 <= lane.frontier <= lane.next <= _LARGEST_NUMBER or least < 0:
+                raise DamagedError("a lane counts what there cannot be")
+        for lane, (fresh, debris) in zip(state.lanes, counts, strict=True):
+            lane.directory.fresh = _ranges(numbers, fresh, lane.frontier // size)
+            lane.debris = _ranges(numbers, debris, lane.next, in_order=False)
+        if state.next_letter < 1 or min(state.custom_ids, state.dead_letters, holders, pages) < 0:
+            raise DamagedError("a head counts what there cannot be")
+        for _ in range(holders):
+            state.holders.add(Claims.decode(numbers, PRIORITIES))
+        for _ in range(pages):
+            priority, number, length = islice(numbers, 3)
+            if not 0 <= priority < PRIORITIES or (priority, number) in state._in_head or length < 1:
+                raise DamagedError("a page is of no lane")
+            page = state.decode_page(priority, number, list(islice(numbers, length)))
+            page.in_head = True
+            state._in_head[priority, number] = page
+            state.lanes[priority].directory.keep(page)
+        if next(numbers, None) is not None:
+            raise DamagedError("a head is too long")
+        return state
+
+    def decode_page(self, priority: int, number: int, values: list[int]) -> Page:
+        """Raises ``DamagedError`` if it is no page of this mailbox."""
+        first = number * self.page_numbers
+        end = min(first + self.page_numbers, self.lanes[priority].frontier)
+        page = Page.decode(number, values, first, end, self.holders.by_slot)
+        self._uses += 1
+        page.used = self._uses
+        return page
+
+
+def _ranges(numbers: Iterator[int], count: int, limit: int, *, in_order: bool = True) -> list[tuple[int, int]]:
+    """Raises ``DamagedError`` where they are none."""
+    if count < 0:
+        raise DamagedError("there are less than no ranges")
+    ranges = []
+    border = 0
+    for _ in range(count):
+        first, end = next(numbers), next(numbers)
+        if not border <= first < end <= limit:
+            raise DamagedError("ranges are in disorder")
+        border = end if in_order else 0
+        ranges.append((first, end))
+    return ranges
+
+
+def _dues(lane: Lane) -> Iterator[tuple[int, int, int]]:
+    return ((due, -lane.priority, number) for due, number in lane.directory.dues())
+
+
+def _by_due(run: LaneRun) -> tuple[int, int, int]:
+    return run.due, -run.priority, run.first

@@ -1,0 +1,203 @@
+"""The messages themselves: as they are appended, and as they are found again."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from ..._ids import id_at, id_of
+from ..._values import MessagePriority, MessageRecord, MessageStatus
+from .._clock import moment
+from .._model import delivery as deliveries
+from .._model.state import LaneRun
+from .._records import record_of
+from . import frames
+from .frames import Segment
+from .rows import UnreadableMessageError
+
+SEGMENT_MESSAGES: Final = 128
+SEGMENT_BYTES: Final = 48 * 1024
+"""Of a segment; a larger message has one of its own."""
+
+_KEPT_BYTES: Final = 8 * 1024 * 1024
+"""Of messages that were stored lately and are kept in memory, so that handing them out reads nothing."""
+
+_KEPT_SEGMENTS: Final = 4
+"""Segments that were read lately, if they are of several messages."""
+
+INSERT_SEGMENT: Final = "INSERT INTO segments VALUES (?, ?, ?, ?, ?)"
+SELECT_SEGMENTS: Final = """
+    SELECT last, first, body FROM segments
+    WHERE mailbox = ? AND lane = ? AND last >= ? AND typeof(last) = 'integer' ORDER BY last
+"""
+
+_PRIORITIES: Final = tuple(MessagePriority)
+
+
+class Message(NamedTuple):
+    """What never changes of a message."""
+
+    id: UUID
+    sender: bytes
+    payload: bytes
+    created_at: int
+    """Milliseconds since 1970."""
+
+
+class Kept:
+    """Messages of a file's mailboxes that were stored lately, by mailbox, lane and number."""
+
+    def __init__(self) -> None:
+        self.messages: dict[tuple[int, int, int], Message] = {}
+        self._bytes = 0
+
+    def add(self, place: tuple[int, int, int], message: Message) -> None:
+        self.messages[place] = message
+        self._bytes += frames.size(message.sender, message.payload)
+
+    def pop(self, place: tuple[int, int, int]) -> Message | None:
+        message = self.messages.pop(place, None)
+        if message is not None:
+            self._bytes -= frames.size(message.sender, message.payload)
+        return message
+
+    def limit(self) -> None:
+        """Lets go of the oldest that are too much."""
+        while self._bytes > _KEPT_BYTES:
+            self.pop(next(iter(self.messages)))
+
+    def clear(self) -> None:
+        self.messages.clear()
+        self._bytes = 0
+
+
+class Bodies:
+    """The messages of one mailbox."""
+
+    def __init__(self, execute: Callable[..., sqlite3.Cursor], key: int, kept: Kept) -> None:
+        self._execute = execute
+        self._key = key
+        self._kept = kept
+        self.appended: list[tuple[int, int, bytes]] = []
+        """Lane, number and frame of those that are not written yet, in the order of the numbers of each lane."""
+        self.written: dict[int, int] = {}
+        """The lanes that got segments in this transaction, with the size of the largest one."""
+        self._segments: deque[Segment] = deque(maxlen=_KEPT_SEGMENTS)
+
+    def append(self, priority: int, number: int, message: Message, custom: bool) -> None:
+        message_id, sender, payload, created_at = message
+        frame = frames.pack(priority, message_id.bytes if custom else None, sender, payload, created_at)
+        self.appended.append((priority, number, frame))
+        self._kept.add((self._key, priority, number), message)
+
+    def write_appended(self) -> None:
+        """Writes what was appended."""
+        for priority, last, first, body in _segments(self.appended):
+            self._execute(INSERT_SEGMENT, (self._key, priority, last, first, body))
+            self.written[priority] = max(len(body), self.written.get(priority, 0))
+        self.appended.clear()
+        self._kept.limit()
+
+    def messages(self, run: LaneRun, id_base: int, *, last_use: bool = False) -> Iterator[Message]:
+        """The messages of a run; ``last_use`` lets go of those that were kept.
+
+        Raises:
+            UnreadableMessageError: one is none.
+        """
+        priority, number, end = run.priority, run.first, run.end
+        while number < end:
+            place = self._key, priority, number
+            message = self._kept.pop(place) if last_use else self._kept.messages.get(place)
+            if message is not None:
+                yield message
+                number += 1
+                continue
+            segment = self.segment(priority, number)
+            frame = None if segment is None else segment.frame(number)
+            custom = bool(run.delivery & deliveries.CUSTOM_ID)
+            if frame is None or (frame.id is not None) is not custom:
+                raise UnreadableMessageError(priority, number)
+            own_id = id_at(id_base, priority, number) if frame.id is None else id_of(int.from_bytes(frame.id, "big"))
+            yield Message(own_id, frame.sender, frame.payload, frame.created_at)
+            number += 1
+
+    def segment(self, priority: int, number: int) -> Segment | None:
+        """The segment that a message is in; None if there is none."""
+        if self.appended:  # it may be one of these
+            self.write_appended()
+        for segment in self._segments:
+            if segment.first <= number <= segment.last and segment.priority == priority:
+                return segment
+        row = self._execute(f"{SELECT_SEGMENTS} LIMIT 1", (self._key, priority, number)).fetchone()
+        if row is None:
+            return None
+        segment = Segment(priority, *row)
+        if segment.first > number:
+            return None
+        if segment.first < segment.last and isinstance(segment.body, bytes) and len(segment.body) <= 2 * SEGMENT_BYTES:
+            self._segments.append(segment)
+        return segment
+
+    def forget_kept(self) -> None:
+        """After messages have gone that may have been kept."""
+        self._kept.clear()
+
+    def forget_segments(self) -> None:
+        """After some were changed."""
+        self._segments.clear()
+
+    def records(
+        self,
+        runs: list[LaneRun],
+        id_base: int,
+        status: MessageStatus,
+        hand_outs: int = 0,
+        largest: float = float("inf"),
+    ) -> list[MessageRecord]:
+        """Messages as callers see them, with so many hand-outs more than they have had; as many as have so many bytes
+        of payload in all, but one at least.
+        """
+        records: list[MessageRecord] = []
+        if hand_outs and len(runs) == 1 and runs[0].end - runs[0].first == 1:  # as it mostly is, and quicker
+            (run,) = runs
+            message = self._kept.pop((self._key, run.priority, run.first))
+            if message is not None:
+                time, count = moment(message.created_at), deliveries.hand_outs(run.delivery) + hand_outs
+                return [record_of(*message[:3], _PRIORITIES[run.priority], time, status, count)]
+        left = largest
+        for run in runs:
+            priority = _PRIORITIES[run.priority]
+            count = deliveries.hand_outs(run.delivery) + hand_outs
+            for message_id, sender, payload, created_at in self.messages(run, id_base, last_use=hand_outs > 0):
+                left -= len(payload)
+                if left < 0 and records:
+                    return records
+                records.append(record_of(message_id, sender, payload, priority, moment(created_at), status, count))
+        return records
+
+
+def _segments(appended: list[tuple[int, int, bytes]]) -> Iterator[tuple[int, int, int, bytes]]:
+    """Lane, last and first number, and body: neighbours of a lane together."""
+    if len(appended) == 1:  # as it mostly is
+        ((priority, number, frame),) = appended
+        yield priority, number, number, frame
+        return
+    for lane in range(len(_PRIORITIES)):
+        first = number = size = 0
+        parts: list[bytes] = []
+        for priority, at, frame in appended:
+            if priority != lane:
+                continue
+            if parts and (at != number or len(parts) == SEGMENT_MESSAGES or size + len(frame) > SEGMENT_BYTES):
+                yield lane, number - 1, first, b"".join(parts)
+                parts, size = [], 0
+            if not parts:
+                first = at
+            parts.append(frame)
+            size += len(frame)
+            number = at + 1
+        if parts:
+            yield lane, number - 1, first, b"".join(parts)

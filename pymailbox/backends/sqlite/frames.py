@@ -1,0 +1,106 @@
+"""Messages as bytes: how they lie in segments.
+
+A frame is one message. Frames follow one another without gaps; numbers are little-endian.
+
+    offset  size
+         0     1  flags: bit 0 set if an id follows the header
+         1     1  priority
+         2     2  zero
+         4     4  length of the sender
+         8     4  length of the payload
+        12     8  creation time, float64, milliseconds since 1970
+        20    16  the id that its sender gave it, if flagged
+         …        sender, payload
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+_HEADER: Final = Struct("<BBHIId")
+_HAS_ID: Final = 1
+_ID_BYTES: Final = 16
+
+EARLIEST: Final = -62_135_596_800_000.0
+LATEST: Final = 253_402_300_799_999.0
+"""Times that Python's clock can tell are from the one to the other."""
+
+
+class Frame(NamedTuple):
+    """A message as it was stored."""
+
+    id: bytes | None
+    """If its sender gave it one."""
+    sender: bytes
+    payload: bytes
+    created_at: int
+    """Milliseconds since 1970."""
+
+
+def pack(priority: int, id_bytes: bytes | None, sender: bytes, payload: bytes, created_at: int) -> bytes:
+    if id_bytes is None:
+        return _HEADER.pack(0, priority, 0, len(sender), len(payload), created_at) + sender + payload
+    header = _HEADER.pack(_HAS_ID, priority, 0, len(sender), len(payload), created_at)
+    return b"".join((header, id_bytes, sender, payload))
+
+
+def size(sender: bytes, payload: bytes) -> int:
+    """Bytes of a frame, but for an id in it."""
+    return _HEADER.size + len(sender) + len(payload)
+
+
+class Segment:
+    """Neighbouring messages of a lane that were committed together, as far as they can be read."""
+
+    __slots__ = ("_offsets", "body", "first", "last", "priority", "readable")
+
+    def __init__(self, priority: int, last: Any, first: Any, body: Any) -> None:
+        self.body: Any = body
+        self.last: int = last
+        self.first: int = first if isinstance(first, int) and first <= last else last
+        self.priority = priority
+        self._offsets: list[int] = []
+        self.readable = 0
+        """Where what can be read ends."""
+        if isinstance(body, bytes):
+            self._offsets = list(self._find_frames(body))
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def _find_frames(self, body: bytes) -> Iterator[int]:
+        offset, size, left = 0, len(body), self.last - self.first + 1
+        while left and offset + _HEADER.size <= size:
+            flags, priority, zero, sender, payload, created_at = _HEADER.unpack_from(body, offset)
+            end = offset + _HEADER.size + (_ID_BYTES if flags else 0) + sender + payload
+            if flags > _HAS_ID or priority != self.priority or zero or not EARLIEST <= created_at <= LATEST:
+                return
+            if end > size:
+                return
+            yield offset
+            offset = self.readable = end
+            left -= 1
+
+    def frame(self, number: int) -> Frame | None:
+        """The message of a number; None if it cannot be read."""
+        index = number - self.first
+        if not 0 <= index < len(self._offsets):
+            return None
+        at = self._offsets[index]
+        flags, _, _, sender, payload, created_at = _HEADER.unpack_from(self.body, at)
+        at += _HEADER.size
+        id_bytes = None
+        if flags:
+            id_bytes = self.body[at : at + _ID_BYTES]
+            at += _ID_BYTES
+        middle = at + sender
+        return Frame(id_bytes, self.body[at:middle], self.body[middle : middle + payload], int(created_at))
+
+    @property
+    def remains(self) -> bytes:
+        """What cannot be read, as bytes."""
+        if isinstance(self.body, bytes):
+            return self.body[self.readable :]
+        return b"" if self.body is None else str(self.body).encode("utf-8", "surrogateescape")

@@ -1,0 +1,298 @@
+"""How files of older layouts become files of the present one: a step for each layout, in one transaction for all.
+
+Layout 1 had a row for each message, ``messages``, which changed hands, and one for its bytes, ``bodies``. A message
+said in whose hand it was; a holder had two hands, for what came in batches of several and for what came alone, and a
+row that said what had become of it. Numbers grew over the whole file, so lanes that come of it have many that nobody
+ever got.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Final
+
+from ..._errors import StorageCorruptError
+from ..._ids import id_at, id_of
+from ..._values import MessagePriority
+from .._clock import now_in_ms
+from .._model import delivery as deliveries
+from .._model.claims import Terms
+from .._model.page import BURIED, HELD, QUEUED
+from .._model.state import MailboxState
+from .._reasons import UNREADABLE
+from . import letters, mending, restored, verbs
+from .bodies import Kept, Message
+from .pages import PageRows
+from .session import INSERT_ERROR, INSERT_MAILBOX, TOO_LARGE, OpenMailbox
+
+_LAYOUT_1: Final = (
+    """
+    CREATE TABLE mailboxes (
+        mailbox INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        id_base BLOB NOT NULL, -- 16 bytes; with a priority and a number it makes a message's id
+        queued_normal INTEGER NOT NULL DEFAULT 0, -- these two count delayed messages too, and what holders gave back
+        queued_high INTEGER NOT NULL DEFAULT 0,
+        dead INTEGER NOT NULL DEFAULT 0,
+        last_stored INTEGER NOT NULL DEFAULT 0, -- the number of the message that was stored last
+        next_due INTEGER, -- no delayed message is due before; milliseconds since 1970, UTC
+        foreseen INTEGER NOT NULL DEFAULT 0 -- whether a sender ever gave an id that this mailbox may yet make
+    )
+    """,
+    # a holder is a handle that holds something; or one that is gone and left much, which is still in its hands
+    """
+    CREATE TABLE holders (
+        mailbox INTEGER NOT NULL,
+        holder INTEGER NOT NULL,
+        state INTEGER NOT NULL, -- 0: it has its messages; 1: it gave them back; 2: it died with them
+        max_deliveries INTEGER,
+        lease INTEGER, -- milliseconds; NULL if a lock on a file tells whether it lives
+        beats INTEGER NOT NULL, -- with a lease: a number that changes while it lives and has something
+        together_normal INTEGER NOT NULL, -- what it was handed in batches of several
+        together_high INTEGER NOT NULL,
+        alone_normal INTEGER NOT NULL, -- what it was handed in batches of one
+        alone_high INTEGER NOT NULL,
+        PRIMARY KEY (mailbox, holder)
+    ) WITHOUT ROWID
+    """,
+    "CREATE TABLE last_number (number INTEGER NOT NULL)",  # none that is larger was given to a message
+    "INSERT INTO last_number VALUES (0)",
+    """
+    CREATE TABLE messages (
+        number INTEGER PRIMARY KEY,
+        mailbox INTEGER NOT NULL,
+        hand INTEGER NOT NULL, -- -1 dead, 0 queued, 1 delayed; else twice the holder's number, and one more if alone
+        priority INTEGER NOT NULL,
+        delivery_count INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0, -- how many of the deliveries failed
+        suspect INTEGER NOT NULL DEFAULT 0, -- 1: a holder died with it, so it is handed out alone
+        own_id BLOB, -- 16 bytes, of a message that came with an id; the others' is made from their number
+        due INTEGER, -- of a delayed one: milliseconds since 1970, UTC
+        error TEXT -- what the last nack said
+    )
+    """,
+    # dequeue order, of the queued messages as of each hand's: an index ends with the number
+    "CREATE INDEX messages_in_order ON messages (mailbox, hand, priority DESC)",
+    "CREATE UNIQUE INDEX messages_by_own_id ON messages (mailbox, own_id) WHERE own_id IS NOT NULL",
+    "CREATE INDEX messages_by_due ON messages (mailbox, due) WHERE due IS NOT NULL",
+    "CREATE INDEX messages_failed ON messages (mailbox, hand, failures) WHERE failures > 0",
+    """
+    CREATE TABLE bodies (
+        number INTEGER PRIMARY KEY,
+        sender BLOB NOT NULL,
+        payload BLOB NOT NULL,
+        created_at INTEGER NOT NULL -- milliseconds since 1970, UTC
+    )
+    """,
+    """
+    CREATE TRIGGER body_of_deleted_message AFTER DELETE ON messages
+    BEGIN DELETE FROM bodies WHERE number = OLD.number; END
+    """,
+    # why a message is a dead letter
+    """
+    CREATE TABLE letters (
+        letter INTEGER PRIMARY KEY, -- the newest has the largest
+        mailbox INTEGER NOT NULL,
+        number INTEGER NOT NULL UNIQUE, -- the message's
+        reason TEXT NOT NULL,
+        died_at INTEGER NOT NULL -- milliseconds since 1970, UTC
+    )
+    """,
+    "CREATE INDEX letters_by_mailbox ON letters (mailbox)",
+)
+
+_APPEND_AT_ONCE: Final = 256
+
+_DEAD: Final = -1
+_DELAYED: Final = 1
+_RELEASED: Final = 1
+_DIED: Final = 2
+
+_SELECT_MESSAGES: Final = """
+    SELECT messages.number, hand, priority, delivery_count, failures, suspect, own_id, due, error, sender, payload,
+        created_at, reason, died_at
+    FROM messages LEFT JOIN bodies ON bodies.number = messages.number
+    LEFT JOIN letters ON letters.number = messages.number
+    WHERE messages.mailbox = ? ORDER BY messages.number
+"""
+
+
+def layout_of(version: int, found: dict[str, str]) -> int | None:
+    """The older layout that tables are of, as the file's header tells or, where a dump has none, they do themselves."""
+    if version == 1 or (version == 0 and restored.is_ours(found, _LAYOUT_1) and "segments" not in found):
+        return 1
+    return None
+
+
+def tables_of(layout: int) -> Iterable[str]:
+    return {1: _LAYOUT_1}[layout]
+
+
+def upgrade(connection: sqlite3.Connection, layout: int, make: Iterable[str]) -> None:
+    """Inside a transaction; ``make`` are the statements that make the present layout."""
+    for step in _STEPS[layout - 1 :]:
+        step(connection, make)
+
+
+# -- from 1 to 2 -------------------------------------------------------------------------------------------------------
+
+
+def _from_1_to_2(connection: sqlite3.Connection, make: Iterable[str]) -> None:
+    execute = connection.execute
+    execute("ALTER TABLE mailboxes RENAME TO mailboxes_1")
+    execute("ALTER TABLE holders RENAME TO holders_1")
+    for statement in make:
+        execute(statement)
+    end = 1
+    for select in "SELECT number FROM last_number", "SELECT number FROM messages":
+        (largest,) = execute(
+            f"SELECT coalesce(max(number), 0) FROM ({select}) WHERE number < ?", (TOO_LARGE,)
+        ).fetchone()
+        end = max(end, largest + 1)
+    for key, name, id_base, foreseen in execute("SELECT mailbox, name, id_base, foreseen FROM mailboxes_1").fetchall():
+        head, _, _ = MailboxState().pack()
+        if not (isinstance(id_base, bytes) and len(id_base) == 16):
+            raise StorageCorruptError(
+                f"the mailbox {name!r}: what its file says of it is damaged, and the file, which an older pymailbox "
+                "wrote, cannot be brought up to date; nothing was changed. Restore the file from a backup; or delete "
+                "this mailbox with the version that wrote it"
+            )
+        new_key = execute(INSERT_MAILBOX, (name, id_base, head)).lastrowid
+        assert new_key is not None
+        state = MailboxState.unpack(head, partial(PageRows, execute, new_key))
+        state.may_collide = bool(foreseen)
+        _Filling(OpenMailbox(execute, new_key, name, int.from_bytes(id_base, "big"), state, Kept()), end).fill(key)
+    for table in "messages", "bodies", "letters", "holders_1", "last_number", "mailboxes_1":
+        execute(f"DROP TABLE {table}")
+
+
+class _Filling:
+    """One mailbox on its way."""
+
+    def __init__(self, mailbox: OpenMailbox, end: int) -> None:
+        self._mailbox = mailbox
+        self._end = end
+        """A number that no message ever had; nor any behind it."""
+        self._holders: dict[int, tuple[Any, ...]] = {}
+        self._strays: list[bytes] = []
+        """What there is of messages whose numbers are none."""
+
+    def fill(self, old_key: int) -> None:
+        mailbox = self._mailbox
+        select = "SELECT holder, state, max_deliveries, lease, beats FROM holders_1 WHERE mailbox = ?"
+        self._holders = {row[0]: row[1:] for row in mailbox.execute(select, (old_key,)).fetchall()}
+        rows = mailbox.execute(_SELECT_MESSAGES, (old_key,))
+        for row in rows:
+            self._take(*row)
+            if len(mailbox.bodies.appended) >= _APPEND_AT_ONCE:
+                mailbox.bodies.write_appended()
+        self._order_letters()
+        for priority in MessagePriority:
+            self._go_to(priority, self._end)
+        for remains in self._strays:
+            mending.bury_remains(mailbox, remains)
+        mailbox.state.changed = True
+        mailbox.flush()
+
+    def _go_to(self, priority: int, number: int) -> None:
+        ahead = number - self._mailbox.state.lanes[priority].next
+        if ahead:
+            self._mailbox.state.skip(priority, ahead)
+
+    def _take(
+        self,
+        number: int,
+        hand: Any,
+        priority: Any,
+        count: Any,
+        failures: Any,
+        suspect: Any,
+        own_id: Any,
+        due: Any,
+        error: Any,
+        sender: Any,
+        payload: Any,
+        created_at: Any,
+        reason: Any,
+        died_at: Any,
+    ) -> None:
+        mailbox = self._mailbox
+        counts = all(isinstance(each, int) and each >= 0 for each in (count, failures, suspect))
+        bodies = isinstance(sender, bytes) and isinstance(payload, bytes) and isinstance(created_at, int)
+        named = own_id is None or (isinstance(own_id, bytes) and len(own_id) == 16)
+        in_range = 0 < number < TOO_LARGE
+        if not (counts and bodies and named and priority in (0, 1) and isinstance(hand, int) and in_range):
+            remains = payload if isinstance(payload, bytes) else str(payload or "").encode("utf-8", "surrogateescape")
+            if not in_range:
+                self._strays.append(remains)
+                return
+            self._append(0, number, None, deliveries.NEVER, BURIED, (b"", remains, now_in_ms()))
+            letters.note(mailbox, 0, number, UNREADABLE, now_in_ms())
+            return
+        where, alone = QUEUED, 0
+        holder = self._holders.get(hand >> 1) if hand > _DELAYED else None
+        if hand == _DEAD:
+            where = BURIED
+        elif holder is not None and holder[0] == _RELEASED:
+            count = max(0, count - 1)
+        elif holder is not None and holder[0] == _DIED:
+            suspect, failures = 1, failures + (hand & 1)
+        elif holder is not None:
+            where, alone = HELD + self._slot(hand >> 1, *holder[1:]), hand & 1
+        delivery = deliveries.restored(count, failures, suspect=bool(suspect), has_error=isinstance(error, str))
+        delivery |= deliveries.SOLO if alone else 0
+        if own_id is None:
+            delivery &= ~deliveries.CUSTOM_ID
+        due = due if hand == _DELAYED and isinstance(due, int) else 0
+        self._append(priority, number, own_id, delivery, where, (sender, payload, created_at), due)
+        if isinstance(error, str):
+            mailbox.execute(INSERT_ERROR, (mailbox.key, priority, number, error))
+        if where == BURIED:
+            letters.note(
+                mailbox,
+                priority,
+                number,
+                reason if isinstance(reason, str) else UNREADABLE,
+                died_at if isinstance(died_at, int) else now_in_ms(),
+            )
+
+    def _slot(self, number: int, most: Any, lease: Any, beats: Any) -> int:
+        holders = self._mailbox.state.holders
+        terms = Terms(*(each if isinstance(each, int) and each > 0 else None for each in (most, lease)))
+        claims = holders.by_number.get(number) or holders.admit(number, terms, beats if isinstance(beats, int) else 0)
+        return claims.slot
+
+    def _append(
+        self,
+        priority: int,
+        number: int,
+        own_id: bytes | None,
+        delivery: int,
+        where: int,
+        content: tuple[bytes, bytes, int],
+        due: int = 0,
+    ) -> None:
+        self._go_to(priority, number)
+        message_id = id_at(self._mailbox.id_base, priority, number)
+        if own_id is not None:
+            message_id = id_of(int.from_bytes(own_id, "big"))
+        verbs.append(self._mailbox, priority, Message(message_id, *content), delivery, due, where)
+
+    def _order_letters(self) -> None:
+        """Those that died last have the largest numbers; they were found in the order in which they were stored."""
+        mailbox = self._mailbox
+        select = """
+            SELECT lane, dead_letters.number, dead_letters.reason, dead_letters.died_at
+            FROM dead_letters LEFT JOIN letters ON letters.number = dead_letters.number
+            WHERE dead_letters.mailbox = ? ORDER BY letters.letter IS NULL, letters.letter
+        """
+        found = mailbox.execute(select, (mailbox.key,)).fetchall()
+        mailbox.execute("DELETE FROM dead_letters WHERE mailbox = ?", (mailbox.key,))
+        for row in found:
+            letters.note(mailbox, *row)
+
+
+_STEPS: Final[tuple[Callable[[sqlite3.Connection, Iterable[str]], None], ...]] = (_from_1_to_2,)
+"""The first is from layout 1 on."""

@@ -1,0 +1,66 @@
+// A context of the races, a worker: does what the page tells it, each call when it comes, and tells what came of it.
+
+import { beginFaults, locksOf, planFault, setLate } from "./faults.js";
+import { openMailbox } from "/pymailbox/index.js";
+
+/** @type {Map<number, import("../../../../js/index.js").Mailbox>} */
+const mailboxes = new Map();
+
+/** @param {any} value what can be sent, and is worth it */
+const told = (value) =>
+  Array.isArray(value)
+    ? value.map((item) =>
+        typeof item?.id === "string" ? { id: item.id, label: new TextDecoder().decode(item.payload), count: item.deliveryCount } : item,
+      )
+    : value;
+
+/** @type {Record<string, (mailbox: any, given: any) => Promise<unknown>>} */
+const CALLS = {
+  enqueue: (mailbox, { messages }) => {
+    const whole = messages.map((/** @type {any} */ { label, ...rest }) => ({
+      sender: new Uint8Array(),
+      payload: new TextEncoder().encode(label),
+      ...rest,
+    }));
+    if (whole.length > 1) return mailbox.enqueueMany(whole);
+    const [{ sender, payload, ...options }] = whole;
+    return mailbox.enqueue(sender, payload, options).then((/** @type {string} */ id) => [id]);
+  },
+  dequeue: (mailbox, { abortAfter, ...options }) => {
+    if (abortAfter === undefined) return mailbox.dequeue(options);
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), abortAfter);
+    return mailbox.dequeue({ ...options, signal: controller.signal });
+  },
+  ack: (mailbox, { id }) => mailbox.ack(id),
+  ackMany: (mailbox, { ids }) => mailbox.ackMany(ids),
+  nack: (mailbox, { id, delay }) => mailbox.nack(id, { delay }),
+  ackAndSend: (mailbox, { id, label }) =>
+    mailbox.ackAndSend(id, [[mailbox, { sender: new Uint8Array(), payload: new TextEncoder().encode(label) }]]),
+  deadLetter: (mailbox, { id }) => mailbox.deadLetter(id, "given up"),
+  redrive: (mailbox, { id }) => mailbox.redrive(id),
+  purge: (mailbox) => mailbox.purge(),
+  recover: (mailbox) => mailbox.recover(),
+  peek: (mailbox) => mailbox.peek({ limit: 1000 }),
+  close: (mailbox) => mailbox.close(),
+};
+
+globalThis.onmessage = async ({ data }) => {
+  if (data.gate) return beginFaults(data.gate);
+  if (data.fault) return planFault(data.fault, data.after);
+  if ("late" in data) return setLate(data.late);
+  if (data.comeBack) return globalThis.dispatchEvent(new Event("pageshow"));
+  if (data.call === undefined) return undefined;
+  const { call, handle, verb, given } = data;
+  try {
+    let value;
+    if (verb === "open") mailboxes.set(handle, await openMailbox(given.name, given.options));
+    else value = told(await CALLS[verb](mailboxes.get(handle), given));
+    postMessage({ returned: call, value, locks: locksOf() });
+  } catch (error) {
+    const { name, message, stack } = /** @type {Error} */ (error);
+    postMessage({ returned: call, error: { name, message, stack }, locks: locksOf() });
+  }
+};
+
+postMessage({ ready: true });

@@ -1,0 +1,407 @@
+/**
+ * Random programs over three contexts that share a mailbox, in which things go wrong at random steps; a judge decides
+ * whether it did right. Each context is a worker, since only a thread of its own can be blocked in the middle of a call.
+ */
+
+import { deleteMailbox, openMailbox } from "/pymailbox/index.js";
+import { Judge, Wrong } from "./judge.js";
+
+/** @typedef {import("./judge.js").Handle} Handle */
+/** @typedef {import("./judge.js").Call} Call */
+/** @typedef {import("./faults.js").Fault} Fault */
+
+const CONTEXTS = 3;
+const ROUNDS = 12;
+
+/** Milliseconds after which a call that nothing holds up counts as one that hangs. */
+const PATIENCE = 30_000;
+
+/** Milliseconds that a context is blocked, if the others' calls take longer: they may wait for what it has open. */
+const BLOCKED = 40;
+
+/** @type {Fault[]} */
+const FAULTS = ["block", "block", "block", "die", "leave", "rob", "abort", "lose", "fill"];
+
+const sleep = (/** @type {number} */ milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+class Context {
+  /** @type {Map<number, {resolve: (value: any) => void, reject: (error: any) => void}>} */
+  calls = new Map();
+  /** @type {string[]} */
+  locks = [];
+  isDead = false;
+  /** @type {(fault: Fault, step: string) => void} */
+  onFault = () => {};
+  #gate = new SharedArrayBuffer(4);
+  #worker = new Worker("context.js", { type: "module" });
+  #calls = 0;
+
+  constructor() {
+    this.ready = new Promise((resolve, reject) => {
+      this.#worker.onerror = ({ message }) => reject(new Error(message));
+      this.#worker.onmessage = ({ data }) => {
+        if (data.ready) resolve(undefined);
+        if (data.fault) this.onFault(data.fault, data.at);
+        if (data.locks) this.locks = data.locks;
+        if (data.returned === undefined) return;
+        const call = this.calls.get(data.returned);
+        this.calls.delete(data.returned);
+        if (data.error) call?.reject(data.error);
+        else call?.resolve(data.value);
+      };
+    });
+    this.tell({ gate: this.#gate });
+  }
+
+  /** @param {any} what */
+  tell(what) {
+    this.#worker.postMessage(what);
+  }
+
+  /** @param {number} handle @param {string} verb @param {any} given @returns {Promise<any>} */
+  call(handle, verb, given) {
+    const call = this.#calls++;
+    const { promise, resolve, reject } = withResolvers();
+    this.calls.set(call, { resolve, reject });
+    this.tell({ call, handle, verb, given });
+    return promise;
+  }
+
+  release() {
+    const gate = new Int32Array(this.#gate);
+    gate[0] = 1;
+    Atomics.notify(gate, 0);
+  }
+
+  kill() {
+    this.isDead = true;
+    this.#worker.terminate();
+    for (const { reject } of this.calls.values()) reject({ name: "Killed", message: "" });
+    this.calls.clear();
+  }
+}
+
+/** @returns {{promise: Promise<any>, resolve: (value: any) => void, reject: (error: any) => void}} */
+function withResolvers() {
+  /** @type {any} */
+  const given = {};
+  given.promise = new Promise((resolve, reject) => Object.assign(given, { resolve, reject }));
+  return given;
+}
+
+/** Contexts that are left over from one program, for the next. @type {Context[]} */
+const spare = [];
+
+/** @param {number} seed */
+function randomOf(seed) {
+  let state = seed + 1;
+  // mulberry32
+  const next = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return {
+    below: (/** @type {number} */ limit) => Math.floor(next() * limit),
+    once: (/** @type {number} */ times) => next() * times < 1,
+    /** @template T @param {readonly T[]} of @returns {T} */
+    pick: (of) => of[Math.floor(next() * of.length)],
+  };
+}
+
+class Race {
+  #random;
+  #name;
+  judge = new Judge();
+  /** @type {{context: Context, number: number, handle: Handle}[]} */
+  #open = [];
+  /** @type {Set<Promise<void>>} */
+  #underWay = new Set();
+  #handles = 0;
+  #labels = 0;
+  /** @type {unknown} */
+  #wrong;
+
+  /** @param {number} seed */
+  constructor(seed) {
+    this.#random = randomOf(seed);
+    this.#name = `race ${seed}`;
+  }
+
+  async run() {
+    const { below, once, pick } = this.#random;
+    try {
+      await Promise.all(Array.from({ length: CONTEXTS }, () => this.#addContext()));
+      for (let round = 0; round < ROUNDS && this.#wrong === undefined; round++) {
+        if (!once(3)) pick(this.#open)?.context.tell({ fault: pick(FAULTS), after: below(pick([3, 12])) });
+        for (let calls = 1 + below(3); calls > 0; calls--) this.#callOne(pick(this.#open));
+        await this.#settled();
+      }
+      if (this.#wrong === undefined) await this.#end();
+      if (this.#wrong === undefined) await this.#drain();
+      if (this.#wrong !== undefined) throw this.#wrong;
+    } finally {
+      for (const context of this.#contexts()) context.kill();
+    }
+  }
+
+  async #addContext() {
+    const { once } = this.#random;
+    const late = once(4);
+    const handles = once(3) ? 2 : 1;
+    const context = spare.pop() ?? new Context();
+    await context.ready;
+    context.tell({ late });
+    context.onFault = (fault, step) => this.#track(this.#suffer(context, fault, step));
+    await Promise.all(Array.from({ length: handles }, () => this.#addHandle(context)));
+  }
+
+  /** @param {Context} context */
+  async #addHandle(context) {
+    const { pick } = this.#random;
+    const number = this.#handles++;
+    const maxDeliveries = pick([2, 3, Infinity]);
+    const handle = this.judge.handle(`h${number}`, maxDeliveries);
+    const options = { maxDeliveries, durability: pick(["strict", "relaxed"]) };
+    this.judge.note(`${handle.name} opens ${JSON.stringify(options)}`);
+    try {
+      await this.#within(context.call(number, "open", { name: this.#name, options }), `${handle.name} open`);
+    } catch (error) {
+      this.#checkError(error, `${handle.name} open`);
+      return;
+    }
+    this.#open.push({ context, number, handle });
+  }
+
+  /** A call, its answer to be judged when it comes. @param {{context: Context, number: number, handle: Handle} | undefined} at */
+  #callOne(at) {
+    if (at === undefined || at.context.isDead) return;
+    const [verb, given] = this.#chooseCall(at.handle);
+    const call = this.judge.begin(at.handle, verb, given);
+    if (verb === "close") this.#open.splice(this.#open.indexOf(at), 1);
+    this.#track(this.#make(at, call));
+    if (verb === "close") this.#track(this.#addHandle(at.context));
+  }
+
+  /** @param {{context: Context, number: number}} at @param {Call} call */
+  async #make({ context, number }, call) {
+    /** @type {any} */
+    let value;
+    try {
+      value = await this.#within(context.call(number, call.verb, call.given), `${call.handle.name} ${call.verb} of ${call.called}`);
+    } catch (error) {
+      this.judge.fail(call, this.#checkError(error, `${call.handle.name} ${call.verb} of ${call.called}`));
+      return;
+    }
+    this.judge.end(call, value);
+  }
+
+  /** @param {unknown} error @param {string} what @returns {string} @throws {Wrong} it must not end so */
+  #checkError(error, what) {
+    if (error instanceof Wrong) throw error;
+    const { name, message } = /** @type {Error} */ (error);
+    if (!ALLOWED.includes(name)) throw new Wrong(`${what}: ${name}: ${message}`);
+    return `${name}: ${message}`;
+  }
+
+  /** @param {Handle} handle @returns {[string, any]} */
+  #chooseCall(handle) {
+    const { below, once, pick } = this.#random;
+    const held = this.judge.heldBy(handle).flatMap(({ id }) => id ?? []);
+    const seen = this.judge.seen().flatMap(({ id }) => id ?? []);
+    const verb = pick([
+      ...Array(8).fill("enqueue"),
+      ...Array(8).fill("dequeue"),
+      ...(held.length > 0 ? [...Array(5).fill("ack"), "nack", "nack", "ackMany", "ackAndSend", "deadLetter"] : []),
+      ...(seen.length > 0 ? ["ackAny", "redrive"] : []),
+      ...(once(8) ? ["purge"] : []),
+      "peek",
+      "recover",
+      "close",
+    ]);
+    switch (verb) {
+      case "enqueue": {
+        const messages = Array.from({ length: once(3) ? 1 + below(4) : 1 }, () => ({
+          label: `m${this.#labels++}`,
+          ...(once(4) ? { priority: "high" } : {}),
+          ...(once(8) ? { delay: below(30) } : {}),
+          ...(once(6) ? { messageId: crypto.randomUUID() } : {}),
+        }));
+        return [verb, { messages }];
+      }
+      case "dequeue":
+        return [
+          verb,
+          {
+            limit: 1 + below(4),
+            ...(once(3) ? { wait: below(60) } : {}),
+            ...(once(8) ? { abortAfter: below(5) } : {}),
+            ...(once(3) && held.length > 0 ? { ack: [pick(held)] } : {}),
+          },
+        ];
+      case "ackAny":
+        return ["ack", { id: pick(seen) }];
+      case "redrive":
+        return [verb, { id: pick(seen) }];
+      case "ackMany":
+        return [verb, { ids: held }];
+      case "ack":
+      case "deadLetter":
+        return [verb, { id: pick(held) }];
+      case "nack":
+        return [verb, { id: pick(held), ...(once(4) ? { delay: below(30) } : {}) }];
+      case "ackAndSend":
+        return [verb, { id: pick(held), label: `m${this.#labels++}` }];
+      default:
+        return [verb, {}];
+    }
+  }
+
+  /** @param {Context} context @param {Fault} fault @param {string} step */
+  async #suffer(context, fault, step) {
+    const { below, once } = this.#random;
+    const own = this.#open.filter((at) => at.context === context);
+    const others = this.#open.filter((at) => at.context !== context);
+    this.judge.note(`${own.map(({ handle }) => handle.name)}: ${fault} at ${step}`);
+    const meanwhile = async () => {
+      for (let calls = below(3); calls > 0; calls--) this.#callOne(this.#random.pick(others));
+      await sleep(below(BLOCKED));
+    };
+    switch (fault) {
+      case "block":
+        await meanwhile();
+        context.release();
+        return;
+      case "rob":
+        for (const { handle } of own) this.judge.lifeOver(handle, "is robbed", true);
+        for (const name of context.locks) await navigator.locks.request(name, { steal: true }, () => {});
+        if (once(2)) await meanwhile();
+        context.release();
+        return;
+      case "die":
+        if (once(2)) await meanwhile();
+        for (const { handle } of own) this.judge.lifeOver(handle, "dies", true);
+        this.#open = this.#open.filter((at) => at.context !== context);
+        context.kill();
+        await this.#addContext();
+        return;
+      case "leave":
+        for (const { handle } of own) {
+          this.judge.lifeOver(handle, "is left", false);
+          handle.isAbsent = true;
+        }
+        await meanwhile();
+        if (!once(8)) context.tell({ comeBack: true });
+        for (const { handle } of own) this.judge.lifeOver(handle, "is back", false);
+        return;
+      default:
+    }
+  }
+
+  #contexts() {
+    return new Set(this.#open.map(({ context }) => context));
+  }
+
+  /** Some contexts close what they have and are there for the next program, others die. */
+  async #end() {
+    for (const context of this.#contexts()) {
+      const own = this.#open.filter((at) => at.context === context);
+      context.tell({ fault: "block", after: Infinity });
+      if (this.#random.once(6)) {
+        for (const { handle } of own) this.judge.lifeOver(handle, "dies", true);
+        context.kill();
+      } else {
+        for (const at of own) this.#track(this.#make(at, this.judge.begin(at.handle, "close", {})));
+        spare.push(context);
+      }
+    }
+    await this.#settled();
+    this.#open = [];
+  }
+
+  /** Takes all that is left, as a context that comes when all others are gone. */
+  async #drain() {
+    const handle = this.judge.handle("the last", Infinity);
+    const mailbox = await openMailbox(this.#name);
+    const deadline = performance.now() + PATIENCE;
+    for (;;) {
+      const call = this.judge.begin(handle, "dequeue", {});
+      const batch = await mailbox.dequeue({ limit: 100, wait: 20 });
+      this.judge.end(call, batch.map(({ id, payload, deliveryCount }) => ({ id, label: new TextDecoder().decode(payload), count: deliveryCount })));
+      const ids = batch.map(({ id }) => id);
+      const removed = this.judge.begin(handle, "ackMany", { ids });
+      this.judge.end(removed, await mailbox.ackMany(ids));
+      if (batch.length > 0) continue;
+      const { queuedMessages, inflightMessages } = await mailbox.status();
+      if (queuedMessages + inflightMessages === 0) break;
+      if (performance.now() > deadline) throw new Wrong(`${queuedMessages} queued and ${inflightMessages} inflight never come`);
+      await mailbox.recover();
+    }
+    const letters = await mailbox.deadLetters({ limit: 1000 });
+    this.judge.finish(letters.map(({ record }) => new TextDecoder().decode(record.payload)));
+    await mailbox.close();
+    await deleteMailbox(this.#name);
+  }
+
+  /** @template T @param {Promise<T>} promise @param {string} what @returns {Promise<T>} */
+  async #within(promise, what) {
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Wrong(`${what} hangs`)), PATIENCE);
+    });
+    try {
+      return /** @type {T} */ (await Promise.race([promise, late]));
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** @param {Promise<void>} doing */
+  #track(doing) {
+    const tracked = doing
+      .catch((error) => (this.#wrong ??= error))
+      .finally(() => this.#underWay.delete(tracked));
+    this.#underWay.add(tracked);
+  }
+
+  async #settled() {
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+  }
+}
+
+/** Errors that a call may end in when something goes wrong. */
+const ALLOWED = ["Killed", "AbortError", "StorageFullError", "ConnectionLostError", "MailboxClosedError"];
+
+/** Programs that run at a time: most of what they do is to wait. */
+const AT_A_TIME = 3;
+
+/**
+ * Runs the programs of some seeds.
+ * @param {number} first @param {number} count @returns {Promise<string | undefined>} what was wrong, and how it came
+ */
+async function run(first, count) {
+  const seeds = Array.from({ length: count }, (_, i) => first + i);
+  /** @type {string | undefined} */
+  let wrong;
+  const runSome = async () => {
+    while (wrong === undefined && seeds.length > 0) wrong ??= await runOne(/** @type {number} */ (seeds.shift()));
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, runSome));
+  return wrong;
+}
+
+/** @param {number} seed */
+async function runOne(seed) {
+  const race = new Race(seed);
+  try {
+    await race.run();
+  } catch (error) {
+    const { message, stack } = /** @type {Error} */ (error);
+    return [`seed ${seed}: ${error instanceof Wrong ? message : `${message} ${stack}`}`, ...race.judge.log].join("\n");
+  }
+  return undefined;
+}
+
+Object.assign(globalThis, { runRaces: run });

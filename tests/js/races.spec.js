@@ -1,0 +1,21 @@
+// Random programs over three contexts in which things go wrong. RACES is how many, and SEED the first; alone, the only one.
+
+import { expect, test } from "@playwright/test";
+
+/** Programs between two answers of the page. */
+const TURN = 50;
+
+test("whatever goes wrong at whatever step, nothing is lost, and nothing run twice while its holder lives", async ({ page }) => {
+  const { RACES, SEED } = process.env;
+  const [first, count] = [Number(SEED ?? 0), Number(RACES ?? (SEED === undefined ? 100 : 1))];
+  test.setTimeout(60_000 + count * 10_000);
+  await page.goto("/races/");
+  await page.waitForFunction(() => "runRaces" in globalThis);
+  for (let seed = first; seed < first + count; seed += TURN) {
+    const wrong = await page.evaluate(
+      ([from, many]) => /** @type {any} */ (globalThis).runRaces(from, many),
+      [seed, Math.min(TURN, first + count - seed)],
+    );
+    expect(wrong).toBe(undefined);
+  }
+});
