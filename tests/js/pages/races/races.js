@@ -76,6 +76,8 @@ class Context {
   kill() {
     this.isDead = true;
     this.#worker.terminate();
+    // Chromium gives a thread that is blocked 2 s to end by itself, and keeps its transactions open; this one has its task left
+    this.release();
     for (const { reject } of this.calls.values()) reject({ name: "Killed", message: "" });
     this.calls.clear();
   }
