@@ -11,7 +11,7 @@ reports=build/test-reports
 rm -rf "$reports"
 mkdir -p "$reports"
 
-# The rows are about as long as each other.
+# Rows that are about as long as each other.
 if [ "${1-}" = fast ]; then
     first=(tests/lanes)
     second=(--ignore=tests/lanes)
@@ -20,7 +20,7 @@ if [ "${1-}" = fast ]; then
 else
     first=(tests/lanes tests/unit)
     second=(--ignore=tests/lanes --ignore=tests/unit)
-    chosen=()
+    chosen=() # which bash before 4.4 takes for unset
     before_second=playwright
 fi
 
@@ -29,7 +29,7 @@ all_else() { play_pytest all-else "${second[@]}" "$@"; }
 play_pytest() {
     local part=$1
     shift
-    .venv/bin/python -m pytest -o cache_dir=$reports/"$part.cache" --junitxml=$reports/"$part$again.xml" "${chosen[@]}" "$@"
+    .venv/bin/python -m pytest -o cache_dir=$reports/"$part.cache" --junitxml=$reports/"$part$again.xml" ${chosen[@]+"${chosen[@]}"} "$@"
 }
 playwright() { PLAYWRIGHT_JUNIT_OUTPUT_FILE=$reports/playwright$again.xml npx playwright test --reporter=list,junit "$@"; }
 checks() { make --no-print-directory check || return 2; }

@@ -69,6 +69,13 @@ const RIGHT = {
     judge.lifeOver(b, "dies", true);
     judge.finish(["m"]);
   },
+  "a claim that is under way has what would come first": ({ judge, a, b, enqueue, dequeue }) => {
+    enqueue("m");
+    enqueue("n");
+    const claim = judge.begin(a, "dequeue", {});
+    dequeue(b, ["n"]);
+    judge.fail(claim, "AbortError");
+  },
   "a batch overlaps with an enqueue": ({ judge, a, b, enqueue }) => {
     const claim = judge.begin(b, "dequeue", {});
     enqueue("m");
@@ -112,6 +119,11 @@ const WRONG = {
   },
   "nothing is handed out though m waits": ({ b, enqueue, dequeue }) => {
     enqueue("m");
+    dequeue(b, []);
+  },
+  "nothing is handed out though o waits": ({ judge, a, b, enqueue, dequeue }) => {
+    judge.fail(judge.begin(a, "dequeue", {}), "AbortError");
+    enqueue("o");
     dequeue(b, []);
   },
   "m is not shown": ({ b, call, enqueue }) => {

@@ -107,9 +107,10 @@ export class Judge {
     return call;
   }
 
-  /** A call failed, or nothing was heard of it any more. @param {Call} call @param {string} why */
+  /** A call failed, or nothing was heard of it any more, and then it has no end. @param {Call} call @param {string} why */
   fail(call, why) {
-    call.returned = ++this.#now;
+    const now = ++this.#now;
+    if (!why.startsWith("Killed")) call.returned = now;
     call.failed = true;
     this.note(`${call.handle.name} ${call.verb} of ${call.called}: ${why}`);
     if (why.startsWith("StorageFullError") && call.verb === "enqueue") {
@@ -249,12 +250,13 @@ export class Judge {
     const before = message.deliveries.filter((delivery) => delivery.call !== call);
     if (before.length > 0 || message.buried || message.redriven || this.#mayBeGone(message)) return false;
     if (batch.includes(message)) return true;
+    // what a claim took is not known while it is under way, if it failed, or if its holder's life was over in it
     return !this.#claims.some(
       (claim) =>
         claim !== call &&
         claim.returned > message.storing.called &&
         (claim.returned === Infinity || claim.failed || claim.handle.livesOver.some(({ at }) => at > claim.called)),
-    ) && !this.#claims.some((claim) => claim !== call && claim.failed);
+    );
   }
 
   /** @param {Call} call @param {{id: string, label: string}[]} records */

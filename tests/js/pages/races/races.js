@@ -5,6 +5,7 @@
 
 import { deleteMailbox, openMailbox } from "/pymailbox/index.js";
 import { Judge, Wrong } from "./judge.js";
+import { randomOf } from "./random.js";
 
 /** @typedef {import("./judge.js").Handle} Handle */
 /** @typedef {import("./judge.js").Call} Call */
@@ -76,6 +77,8 @@ class Context {
   kill() {
     this.isDead = true;
     this.#worker.terminate();
+    // Chromium gives a thread that is blocked 2 s to end by itself, and keeps its transactions open; this one has its task left
+    this.release();
     for (const { reject } of this.calls.values()) reject({ name: "Killed", message: "" });
     this.calls.clear();
   }
@@ -91,24 +94,6 @@ function withResolvers() {
 
 /** Contexts that are left over from one program, for the next. @type {Context[]} */
 const spare = [];
-
-/** @param {number} seed */
-function randomOf(seed) {
-  let state = seed + 1;
-  // mulberry32
-  const next = () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-  return {
-    below: (/** @type {number} */ limit) => Math.floor(next() * limit),
-    once: (/** @type {number} */ times) => next() * times < 1,
-    /** @template T @param {readonly T[]} of @returns {T} */
-    pick: (of) => of[Math.floor(next() * of.length)],
-  };
-}
 
 class Race {
   #random;
