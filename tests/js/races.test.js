@@ -82,6 +82,17 @@ const RIGHT = {
     judge.end(claim, []);
     assert.equal(judge.heldBy(a).length, 0);
   },
+  "a message that is stored while the mailbox is deleted is there or not": ({ judge, b, call, enqueue, dequeue, drain }) => {
+    enqueue("gone");
+    dequeue(b, ["gone"]);
+    const deletion = judge.begin(b, "delete", {});
+    enqueue("m");
+    enqueue("n");
+    judge.end(deletion, true);
+    call(b, "ack", { id: "id of gone" }, false);
+    drain(["n"]);
+    judge.finish([]);
+  },
 };
 
 /** @type {Record<string, (begun: ReturnType<typeof begin>) => void>} */
@@ -159,6 +170,11 @@ const WRONG = {
     call(a, "nack", { id: "id of m" }, true);
     call(a, "ack", { id: "id of m" }, true);
     judge.finish(["m"]);
+  },
+  "n is handed out after it was removed": ({ a, b, call, enqueue, dequeue }) => {
+    enqueue("n");
+    call(a, "delete", {}, true);
+    dequeue(b, ["n"]);
   },
 };
 

@@ -1,7 +1,8 @@
 // A context of the races, a worker: does what the page tells it, each call when it comes, and tells what came of it.
 
 import { beginFaults, locksOf, planFault, setLate } from "./faults.js";
-import { openMailbox } from "/pymailbox/index.js";
+import { labelOf, payloadOf } from "./payload.js";
+import { deleteMailbox, openMailbox } from "/pymailbox/index.js";
 
 /** @type {Map<number, import("../../../../js/index.js").Mailbox>} */
 const mailboxes = new Map();
@@ -10,16 +11,16 @@ const mailboxes = new Map();
 const told = (value) =>
   Array.isArray(value)
     ? value.map((item) =>
-        typeof item?.id === "string" ? { id: item.id, label: new TextDecoder().decode(item.payload), count: item.deliveryCount } : item,
+        typeof item?.id === "string" ? { id: item.id, label: labelOf(item.payload), count: item.deliveryCount } : item,
       )
     : value;
 
 /** @type {Record<string, (mailbox: any, given: any) => Promise<unknown>>} */
 const CALLS = {
   enqueue: (mailbox, { messages }) => {
-    const whole = messages.map((/** @type {any} */ { label, ...rest }) => ({
+    const whole = messages.map((/** @type {any} */ { label, bytes, ...rest }) => ({
       sender: new Uint8Array(),
-      payload: new TextEncoder().encode(label),
+      payload: payloadOf(label, bytes),
       ...rest,
     }));
     if (whole.length > 1) return mailbox.enqueueMany(whole);
@@ -36,13 +37,14 @@ const CALLS = {
   ackMany: (mailbox, { ids }) => mailbox.ackMany(ids),
   nack: (mailbox, { id, delay }) => mailbox.nack(id, { delay }),
   ackAndSend: (mailbox, { id, label }) =>
-    mailbox.ackAndSend(id, [[mailbox, { sender: new Uint8Array(), payload: new TextEncoder().encode(label) }]]),
+    mailbox.ackAndSend(id, [[mailbox, { sender: new Uint8Array(), payload: payloadOf(label) }]]),
   deadLetter: (mailbox, { id }) => mailbox.deadLetter(id, "given up"),
   redrive: (mailbox, { id }) => mailbox.redrive(id),
   purge: (mailbox) => mailbox.purge(),
   recover: (mailbox) => mailbox.recover(),
   peek: (mailbox) => mailbox.peek({ limit: 1000 }),
   close: (mailbox) => mailbox.close(),
+  delete: (_, { name }) => deleteMailbox(name),
 };
 
 globalThis.onmessage = async ({ data }) => {

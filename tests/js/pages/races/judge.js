@@ -33,8 +33,8 @@ export class Judge {
   #messages = new Map();
   /** @type {Call[]} */
   #claims = [];
-  /** @type {Call[]} */
-  #purges = [];
+  /** Calls that remove what they find: purges and deletions of the mailbox. @type {Call[]} */
+  #sweeps = [];
   /** @type {Handle[]} */
   #handles = [];
   /** When a holder may have died, or been believed dead. @type {number[]} */
@@ -85,7 +85,10 @@ export class Judge {
     if (verb === "enqueue") for (const message of given.messages) this.#expect(message.label, message, call);
     if (verb === "ackAndSend") this.#expect(given.label, {}, call);
     if (verb === "dequeue") this.#claims.push(call);
-    if (verb === "purge") this.#purges.push(call);
+    if (verb === "purge" || verb === "delete") this.#sweeps.push(call);
+    if (verb === "delete") {
+      for (const { deliveries } of this.#messages.values()) for (const delivery of deliveries) delivery.endedAt = Math.min(delivery.endedAt, called);
+    }
     for (const id of removedBy(call)) {
       const message = this.#find(id);
       message?.removals.push(call);
@@ -129,6 +132,11 @@ export class Judge {
     }
     if (verb === "dequeue") this.#endDequeue(call, value);
     if (verb === "peek") this.#endPeek(call, value);
+    if (verb === "delete") {
+      for (const message of this.#messages.values()) {
+        if (message.stored && message.storing.returned < call.called) message.removed ??= call;
+      }
+    }
     if (verb === "ack" || verb === "ackAndSend") {
       const message = this.#find(given.id);
       if (message !== undefined) this.#endRemoval(call, message, value);
@@ -289,7 +297,7 @@ export class Judge {
 
   /** @param {Message} message */
   #mayBeGone({ storing, removals, removed }) {
-    return removed !== undefined || removals.length > 0 || this.#purges.some((purge) => purge.returned > storing.called);
+    return removed !== undefined || removals.length > 0 || this.#sweeps.some((sweep) => sweep.returned > storing.called);
   }
 
   /** @param {Message} message */

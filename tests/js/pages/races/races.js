@@ -5,6 +5,8 @@
 
 import { deleteMailbox, openMailbox } from "/pymailbox/index.js";
 import { Judge, Wrong } from "./judge.js";
+import { SALVAGED, litter } from "./litter.js";
+import { labelOf } from "./payload.js";
 import { randomOf } from "./random.js";
 
 /** @typedef {import("./judge.js").Handle} Handle */
@@ -19,6 +21,9 @@ const PATIENCE = 30_000;
 
 /** Milliseconds that a context is blocked, if the others' calls take longer: they may wait for what it has open. */
 const BLOCKED = 40;
+
+/** Payload bytes: what is kept beside the state, in a record with others, and in one of its own. */
+const SIZES = [1000, 5000, 5000, 70_000];
 
 /** @type {Fault[]} */
 const FAULTS = ["block", "block", "block", "die", "leave", "rob", "abort", "lose", "fill"];
@@ -119,6 +124,8 @@ class Race {
     try {
       await Promise.all(Array.from({ length: CONTEXTS }, () => this.#addContext()));
       for (let round = 0; round < ROUNDS && this.#wrong === undefined; round++) {
+        if (once(4)) this.#track(litter(this.#name, this.#random));
+        if (once(20)) this.#deleteBy(pick(this.#open));
         if (!once(3)) pick(this.#open)?.context.tell({ fault: pick(FAULTS), after: below(pick([3, 12])) });
         for (let calls = 1 + below(3); calls > 0; calls--) this.#callOne(pick(this.#open));
         await this.#settled();
@@ -169,6 +176,12 @@ class Race {
     if (verb === "close") this.#track(this.#addHandle(at.context));
   }
 
+  /** The mailbox is deleted, with all that is in it, under those who have it open. @param {{context: Context, number: number, handle: Handle} | undefined} at */
+  #deleteBy(at) {
+    if (at === undefined || at.context.isDead) return;
+    this.#track(this.#make(at, this.judge.begin(at.handle, "delete", { name: this.#name })));
+  }
+
   /** @param {{context: Context, number: number}} at @param {Call} call */
   async #make({ context, number }, call) {
     /** @type {any} */
@@ -209,6 +222,7 @@ class Race {
       case "enqueue": {
         const messages = Array.from({ length: once(3) ? 1 + below(4) : 1 }, () => ({
           label: `m${this.#labels++}`,
+          ...(once(2) ? { bytes: pick(SIZES) } : {}),
           ...(once(4) ? { priority: "high" } : {}),
           ...(once(8) ? { delay: below(30) } : {}),
           ...(once(6) ? { messageId: crypto.randomUUID() } : {}),
@@ -313,7 +327,7 @@ class Race {
     for (;;) {
       const call = this.judge.begin(handle, "dequeue", {});
       const batch = await mailbox.dequeue({ limit: 100, wait: 20 });
-      this.judge.end(call, batch.map(({ id, payload, deliveryCount }) => ({ id, label: new TextDecoder().decode(payload), count: deliveryCount })));
+      this.judge.end(call, batch.map(({ id, payload, deliveryCount }) => ({ id, label: labelOf(payload), count: deliveryCount })));
       const ids = batch.map(({ id }) => id);
       const removed = this.judge.begin(handle, "ackMany", { ids });
       this.judge.end(removed, await mailbox.ackMany(ids));
@@ -324,7 +338,9 @@ class Race {
       await mailbox.recover();
     }
     const letters = await mailbox.deadLetters({ limit: 1000 });
-    this.judge.finish(letters.map(({ record }) => new TextDecoder().decode(record.payload)));
+    // of what somebody else wrote
+    const own = letters.filter(({ reason }) => !reason.includes(SALVAGED));
+    this.judge.finish(own.map(({ record }) => labelOf(record.payload)));
     await mailbox.close();
     await deleteMailbox(this.#name);
   }
