@@ -133,9 +133,14 @@ export class Reading {
     }
   }
 
-  /** Values of which one at least cannot be read; as `values`. @param {string} store @param {IDBValidKey[]} keys */
+  /** Values that were asked for together, of which one cannot be read; as `values`. @param {string} store @param {IDBValidKey[]} keys */
   async #oneByOne(store, keys) {
     this.failedToRead ??= keys[0];
+    const unavailable = (/** @type {IDBValidKey} */ key) => {
+      this.unavailable.add(store, key);
+      return new ValueUnavailable(key);
+    };
+    if (keys.length === 1) throw unavailable(keys[0]);
     /** @type {unknown[]} */
     const values = [];
     for (const key of keys) {
@@ -144,9 +149,9 @@ export class Reading {
       } catch (error) {
         if (!isReadFailure(error)) throw error;
         await result(this.store(store).getKey(key));
-        this.unavailable.add(store, key);
-        if (values.length === 0) throw new ValueUnavailable(key);
-        break;
+        const found = unavailable(key);
+        if (values.length > 0) break;
+        throw found;
       }
     }
     return values;

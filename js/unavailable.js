@@ -110,8 +110,16 @@ export class UnavailableValues {
    * @param {(name: string) => IDBObjectStore} store of a transaction of its own, which may fail by it
    */
   async tryAgain(store) {
+    try {
+      await this.#tryAgain(store);
+    } finally {
+      this.#notBefore = performance.now() + FIRST_WAIT;
+    }
+  }
+
+  /** @param {(name: string) => IDBObjectStore} store */
+  async #tryAgain(store) {
     const now = performance.now();
-    this.#notBefore = now + FIRST_WAIT;
     let [failed, bytes, anyIsBack] = [0, 0, false];
     for (const [name, value] of [...this.#values].sort(([, a], [, b]) => a.tryAt - b.tryAt)) {
       if (!anyIsBack && (value.tryAt > now || failed === TRIES)) return;
