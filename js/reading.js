@@ -127,9 +127,17 @@ export class Reading {
     try {
       return await forgiven(this.store(store).getAll(range, count));
     } catch (error) {
-      if (!isReadFailure(error)) throw error;
-      // a lost connection says the same, but does not answer any more
-      return this.#oneByOne(store, await result(this.store(store).getAllKeys(range, count)));
+      return this.#oneByOne(store, await this.#confirm(error, () => this.store(store).getAllKeys(range, count)));
+    }
+  }
+
+  /** Makes sure that it is the value which cannot be read: a lost connection says the same, but answers nothing more. @template T @param {unknown} error @param {() => IDBRequest<T>} ask @returns {Promise<T>} */
+  async #confirm(error, ask) {
+    if (!isReadFailure(error)) throw error;
+    try {
+      return await result(ask());
+    } catch {
+      throw error;
     }
   }
 
@@ -147,8 +155,7 @@ export class Reading {
       try {
         values.push(await forgiven(this.store(store).get(key)));
       } catch (error) {
-        if (!isReadFailure(error)) throw error;
-        await result(this.store(store).getKey(key));
+        await this.#confirm(error, () => this.store(store).getKey(key));
         const found = unavailable(key);
         if (values.length > 0) break;
         throw found;
