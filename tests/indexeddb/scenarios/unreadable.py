@@ -34,9 +34,9 @@ _ALWAYS_AGAIN = {"unavailable.js": {"FIRST_WAIT = 100": "FIRST_WAIT = 0", "LONGE
 
 @asynccontextmanager
 async def _storage() -> AsyncIterator[Any]:
-    """What it gives takes rows ``away(store, text, times)``: those whose key, as JSON, has that text in it cannot be read,
-    so many times. ``back()`` ends that. With ``lost`` the transaction is over, too, as with its connection. ``failed``
-    counts, ``warnings`` has what the console was told.
+    """What it gives takes rows ``away(store, text, times)``: those whose key, as JSON, has that text in it cannot be
+    read, so many times. ``back()`` ends that. With ``lost`` the transaction is over, too, as with its connection.
+    ``failed`` counts, ``warnings`` has what the console was told.
     """
     js_storage = script(
         """(() => {
