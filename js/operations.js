@@ -8,7 +8,7 @@ import { failures } from "./model/delivery.js";
 import { PassedOver } from "./model/passed-over.js";
 import { Unreadable } from "./reading.js";
 import { DEAD, isLetter, numberOfLetter } from "./rows.js";
-import { ValueUnavailable, withId } from "./unavailable.js";
+import { ValueUnavailable, tellOfUnavailable, withId } from "./unavailable.js";
 
 /** Bytes of payload that one claim hands out at most, unless it hands out a single message. */
 const LARGEST_BATCH = 64 * 1024 * 1024;
@@ -103,7 +103,7 @@ export async function claim(commit, state, holder, terms, limit) {
         for (const place of places.slice(entries.length)) state.release(holder, place);
         if (entries.length === 1) state.markSolo(holder, places[0]);
         commit.handedOut(state, holder, places.slice(0, entries.length));
-        await commit.tellOfUnavailable(state, "segments");
+        await tellOfUnavailable(commit, state, "segments");
         return { batch: packBatch(entries), changed: changed || entries.length > 0 };
       }
       for (const place of places) state.release(holder, place);
@@ -349,7 +349,7 @@ export async function peek(reading, state, limit, status, offset) {
       shown.push(...(await reading.entries(state, runs, INFLIGHT, Infinity, passedOver)));
     }
     if (passedOver.count > before) continue;
-    await reading.tellOfUnavailable(state, "segments");
+    await tellOfUnavailable(reading, state, "segments");
     return packBatch(shown);
   }
 }
@@ -400,7 +400,7 @@ export async function deadLetters(reading, state, limit, offset) {
       }),
     );
   } while (letters.includes(undefined));
-  await reading.tellOfUnavailable(state, "dead");
+  await tellOfUnavailable(reading, state, "dead");
   const readable = letters.filter((letter) => letter !== undefined);
   const entries = readable.map(({ id, frame, deliveries }) => ({
     bytes: frame,

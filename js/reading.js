@@ -9,9 +9,8 @@ import { handOuts, hasCustomId } from "./model/delivery.js";
 import { forgiven } from "./requests.js";
 import { DEAD, placeIn } from "./rows.js";
 import { Segment } from "./segments.js";
-import { nameOfMailbox, readState, rowOf } from "./storage/stored-state.js";
+import { readState, rowOf } from "./storage/stored-state.js";
 import { ValueUnavailable, isReadFailure } from "./unavailable.js";
-import { textOfId } from "./uuids.js";
 
 /** Bytes that one request reads at most, unless a single message is larger. */
 const READ_BYTES = 16 * 1024 * 1024;
@@ -191,28 +190,6 @@ export class Reading {
       if (id instanceof ArrayBuffer && id.byteLength === ID_BYTES) given.set(String(values[i]), new Uint8Array(id));
     }
     return ids.map((id, i) => id ?? given.get(String([places[i].priority, places[i].sequence])));
-  }
-
-  /** Tells the user, once, of messages or dead letters that cannot be read at present. @param {MailboxState} state @param {"segments" | "dead"} store */
-  async tellOfUnavailable(state, store) {
-    if (this.unavailable.isEmpty) return;
-    const untold = this.unavailable.takeUntold(store, state.number);
-    if (untold.length === 0) return;
-    const places = untold.flatMap((key) => {
-      if (store === "dead") return [{ priority: DEAD, sequence: key[1] }];
-      const { first, last } = Segment.boundsIn(key) ?? { first: 0, last: -1 };
-      return Array.from({ length: last + 1 - first }, (_, i) => ({ priority: key[1], sequence: first + i }));
-    });
-    const where = `in the mailbox ${JSON.stringify(nameOfMailbox(state.number) ?? "")} cannot be read at present, since the browser cannot read its file`;
-    for (const id of await this.idsOf(state, places)) {
-      if (id === undefined) continue;
-      const text = textOfId(id);
-      console.warn(
-        store === "dead"
-          ? `The dead letter ${text} ${where}. It stays, and is tried again; discard("${text}") gives it up.`
-          : `The message ${text} ${where}. It stays in its place, and is tried again; ack("${text}") gives it up, and so does purge() while it is queued.`,
-      );
-    }
   }
 
   /**

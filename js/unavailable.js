@@ -9,7 +9,9 @@
 import { StorageUnavailableError } from "./errors.js";
 import { PassedOver } from "./model/passed-over.js";
 import { forgiven } from "./requests.js";
+import { DEAD } from "./rows.js";
 import { Segment } from "./segments.js";
+import { nameOfMailbox } from "./storage/stored-state.js";
 import { textOfId } from "./uuids.js";
 
 /** Milliseconds after which a value is tried again, at first and at most; in between twice as long each time. */
@@ -146,6 +148,32 @@ export class UnavailableValues {
     let next = Infinity;
     for (const value of this.#values.values()) if (counts(value)) next = Math.min(next, value.tryAt);
     return Math.max(next, this.#notBefore);
+  }
+}
+
+/**
+ * Tells the user, once, of messages or dead letters that cannot be read at present.
+ * @param {import("./reading.js").Reading} reading @param {import("./model/state.js").MailboxState} state @param {"segments" | "dead"} store
+ */
+export async function tellOfUnavailable(reading, state, store) {
+  const untold = reading.unavailable.takeUntold(store, state.number);
+  if (untold.length === 0) return;
+  const places = untold.flatMap((key) => {
+    if (store === "dead") return [{ priority: DEAD, sequence: key[1] }];
+    const { first, last } = Segment.boundsIn(key) ?? { first: 0, last: -1 };
+    return Array.from({ length: last + 1 - first }, (_, i) => ({ priority: key[1], sequence: first + i }));
+  });
+  const mailbox = JSON.stringify(nameOfMailbox(state.number) ?? "");
+  const why = `in the mailbox ${mailbox} cannot be read at present, since the browser cannot read its file.`;
+  for (const id of await reading.idsOf(state, places)) {
+    // it was removed, and its record with others not yet
+    if (id === undefined) continue;
+    const text = textOfId(id);
+    console.warn(
+      store === "dead"
+        ? `The dead letter ${text} ${why} It stays, and is tried again; discard("${text}") gives it up.`
+        : `The message ${text} ${why} It stays in its place, and is tried again; ack("${text}") gives it up, and so does purge() while it is queued.`,
+    );
   }
 }
 
