@@ -245,6 +245,7 @@ export class Mailbox {
    * Moves a message that this mailbox holds to the dead letters, in one transaction.
    * @param {string} messageId @param {string} reason why it is given up
    * @returns {Promise<boolean>} false, and nothing changes, if this mailbox no longer holds it
+   * @throws {import("./errors.js").StorageUnavailableError} it cannot be read at present, and is still held: try again
    */
   async deadLetter(messageId, reason) {
     const id = checkId(messageId);
@@ -271,6 +272,7 @@ export class Mailbox {
    * Puts a dead letter at the end of its priority as new. Its id, bytes and `createdAt` stay; it counts as never handed out.
    * @param {string} messageId
    * @returns {Promise<boolean>} false if there is none
+   * @throws {import("./errors.js").StorageUnavailableError} it cannot be read at present, and stays: try again
    */
   async redrive(messageId) {
     const id = checkId(messageId);

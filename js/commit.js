@@ -16,6 +16,7 @@ import { DEAD, isLetter, numberOfLetter, placeIn, salvagedLetter } from "./rows.
 import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "./segments.js";
 import { lastVersion, versionsOf, writeHead, writeRows } from "./storage/stored-state.js";
 import { Stale } from "./tenures.js";
+import { ValueUnavailable } from "./unavailable.js";
 
 /** @typedef {import("./types.js").Place} Place */
 /** @typedef {import("./types.js").Frame} Frame */
@@ -86,11 +87,11 @@ export class Commit extends Reading {
   /**
    * @param {() => IDBTransaction} begin begins the transaction, when it is first needed
    * @param {import("./segments.js").SegmentCache} cache
-   * @param {import("./losses.js").Losses} losses @param {import("./tenures.js").Tenures} tenures
+   * @param {import("./unavailable.js").UnavailableValues} unavailable @param {import("./tenures.js").Tenures} tenures
    * @param {boolean} readFirst whether no state may come from memory
    */
-  constructor(begin, cache, losses, tenures, readFirst) {
-    super(begin, cache, losses);
+  constructor(begin, cache, unavailable, tenures, readFirst) {
+    super(begin, cache, unavailable);
     this.#tenures = tenures;
     this.#readFirst = readFirst;
   }
@@ -294,16 +295,15 @@ export class Commit extends Reading {
   /**
    * Moves a living message to the dead letters.
    * @param {MailboxState} state @param {Place} place @param {number} delivery @param {string} reason
+   * @throws {ValueUnavailable} nothing was changed
    */
   async bury(state, place, delivery, reason) {
     const { priority, sequence } = place;
     this.flush();
     const errorKey = [state.number, priority, sequence];
     const run = { priority, from: sequence, to: sequence + 1, delivery };
-    const [[entry], error] = await Promise.all([
-      this.entries(state, [run], INFLIGHT),
-      result(this.store("errors").get(errorKey)),
-    ]);
+    const [entry] = await this.entries(state, [run], INFLIGHT);
+    const [error] = await this.values("errors", errorKey);
     const id = new Uint8Array(ID_BYTES);
     if (entry.frame.named) id.set(idIn(entry.bytes, entry.frame));
     else entry.writeIdTo(viewOf(id), 0);
@@ -324,6 +324,7 @@ export class Commit extends Reading {
    * Puts a dead letter at the end of its priority, as new.
    * @param {MailboxState} state @param {number} number @param {Uint8Array<ArrayBuffer>} id
    * @throws {Unreadable}
+   * @throws {ValueUnavailable}
    */
   async redrive(state, number, id) {
     const [letter] = await this.values("dead", [state.number, number]);
@@ -365,6 +366,7 @@ export class Commit extends Reading {
    * Makes a dead letter of what cannot be read: of the messages of a segment from a message on, of what lies where their
    * segment should be, or of what was a dead letter. What is whole is as it was.
    * @param {MailboxState} state @param {Place} place
+   * @throws {ValueUnavailable} nothing was deleted
    */
   async salvage(state, { priority, sequence }) {
     this.unload(state);
@@ -386,11 +388,10 @@ export class Commit extends Reading {
     }
     const { next } = state.lanes[priority];
     if (own.key !== undefined) {
+      const [value] = await this.values("segments", own.key);
       const lost = await this.run(state, state.removeBetween(priority, sequence, Math.min(own.last + 1, next)));
       this.#forgetErrors(state, priority, sequence, own.last + 1);
-      const [value] = await this.values("segments", own.key);
-      const why = value === undefined ? "the browser has lost them" : "something else wrote into the store";
-      this.#addSalvaged(state, priority, value, `${lost} message(s) could not be read: ${why}`);
+      this.#addSalvaged(state, priority, value, `${lost} message(s) could not be read: something else wrote into the store`);
       if (!(await this.#hasLiving(state, priority, own))) segments.delete(own.key);
     } else {
       // the numbers up to the next segment are gone too
@@ -715,9 +716,8 @@ export class Commit extends Reading {
     dead.delete(key);
     await this.recountDead(state);
     if (!isThere) return;
-    const why = value === undefined ? "the browser has lost it" : "something else wrote into the store";
     state.deadLetters += 1;
-    this.#putLetter(state, number, salvagedLetter(0, value, `a dead letter that could not be read: ${why}`));
+    this.#putLetter(state, number, salvagedLetter(0, value, "a dead letter that could not be read: something else wrote into the store"));
   }
 
   /**
@@ -731,11 +731,18 @@ export class Commit extends Reading {
     const all = keys.map((key) => ({ key, ...(Segment.boundsIn(key) ?? { first: NaN, last: NaN }) }));
     const candidates = all.filter(({ first }) => first <= sequence);
     for (const own of candidates) {
-      const [value] = await this.values("segments", own.key);
-      const segment = Segment.from(value);
-      if (segment !== undefined && segment.first <= sequence && segment.last >= sequence && own !== all[0]) {
-        return { own, others: keys.slice(0, all.indexOf(own)) };
+      const others = keys.slice(0, all.indexOf(own));
+      /** @type {unknown} */
+      let value;
+      try {
+        [value] = await this.values("segments", own.key);
+      } catch (error) {
+        if (!(error instanceof ValueUnavailable)) throw error;
+        // by all that can be told it is the one
+        return { own, others };
       }
+      const segment = Segment.from(value);
+      if (segment !== undefined && segment.first <= sequence && segment.last >= sequence && own !== all[0]) return { own, others };
     }
     const own = candidates[0] ?? { ...(all.find(({ first }) => first > sequence) ?? { first: Infinity, last: Infinity }), key: undefined };
     return { own, others: all.filter(({ first }) => Number.isNaN(first)).map(({ key }) => key) };

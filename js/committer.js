@@ -14,6 +14,8 @@
  * - A transaction one of whose requests failed has failed, even if the browser says that it is complete: what it did is undone
  *   then, as far as can be, and it is not tried again.
  * - If a shared transaction fails, each of its operations is tried apart, so that one that fails fails alone.
+ * - What cannot be read at present is known once a transaction has tried, which then has failed: it is tried again, now
+ *   without that, see `unavailable.js`.
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only where
  *   the database shows that it was not committed.
  * - On a full storage an operation that stores nothing is tried again with the reserve given up, and then after the browser
@@ -24,11 +26,11 @@
 import { Commit, NotHeadOnly } from "./commit.js";
 import { RECONNECTIONS, STORES, tidyUp } from "./database.js";
 import { MailboxError, translate } from "./errors.js";
-import { Losses, mayBeLoss } from "./losses.js";
 import { Reading, Unreadable } from "./reading.js";
 import { SegmentCache } from "./segments.js";
 import { isNumberKnown, readState } from "./storage/stored-state.js";
 import { Stale, Tenures, isTrusted, moment } from "./tenures.js";
+import { ReadAgain, UnavailableValues } from "./unavailable.js";
 
 /** Operations in one transaction at most, so that no caller waits without end for others that keep coming. */
 const SHARERS = 1000;
@@ -56,10 +58,12 @@ export class Committer {
   #tenures = new Tenures();
   /** The opening of the database that the cache and the tenures are of. */
   #opening = 0;
-  #losses = new Losses();
+  #unavailable = new UnavailableValues();
+  /** @type {Promise<void> | undefined} */
+  #lookingAgain;
   /** Whether a transaction that failed in part is being undone. */
   #undoing = false;
-  /** How often the site's data had been cleared when the losses were found. */
+  /** How often the site's data had been cleared when these were found. */
   #wipes = 0;
   #connection;
   #announce;
@@ -88,21 +92,36 @@ export class Committer {
   async read(read, stores) {
     for (let attempt = 1; ; attempt++) {
       const { transaction, opening } = await this.#connection.begin("readonly", "default", stores);
-      /** @type {Reading | undefined} */
-      let reading;
       try {
         // numbers begin anew in a database that was cleared: what is kept of the one before stands for other messages
         const cache = opening === this.#opening ? this.#cache : new SegmentCache();
-        reading = new Reading(() => transaction, cache, this.#lossesNow());
-        return await read(reading);
+        return await read(new Reading(() => transaction, cache, this.#unavailableNow()));
       } catch (error) {
         if (error instanceof Unreadable) throw error;
         const failure = translate(error);
         if (failure.name !== "ConnectionLostError" || attempt > RECONNECTIONS) throw failure;
         this.#connection.drop(transaction.db);
-        if (mayBeLoss(error)) await this.#losses.find(this.#connection, reading?.asked ?? []);
       }
     }
+  }
+
+  /** Whether it is time to try again what could not be read. */
+  get isToLookAgain() {
+    return this.#lookingAgain !== undefined || this.#unavailableNow().isDue;
+  }
+
+  /** Tries again what could not be read. */
+  async lookAgain() {
+    const look = async () => {
+      try {
+        const { transaction } = await this.#connection.begin("readonly", "default");
+        await this.#unavailable.tryAgain((name) => transaction.objectStore(name));
+      } catch {
+        // it is the connection, and who needs it meets the error itself
+      }
+      this.#lookingAgain = undefined;
+    };
+    await (this.#lookingAgain ??= look());
   }
 
   /** Has every mailbox read before it is written: this context may be away for long, and lose what its rights rest on. */
@@ -137,7 +156,7 @@ export class Committer {
         continue;
       }
       conflicts = 0;
-      if (failure?.error instanceof Stale) {
+      if (failure?.error instanceof Stale || failure?.error instanceof ReadAgain) {
         const again = [...sharing];
         failure = await this.#commit(durability, notes, () => again.shift() ?? joining(), true);
       }
@@ -209,6 +228,7 @@ export class Committer {
   async #commitApart(apart, durability, first, wasAlone) {
     const mayPass = (/** @type {Error} */ error) =>
       error instanceof Stale ||
+      error instanceof ReadAgain ||
       error.name === "ConnectionLostError" ||
       (error.name === "StorageFullError" && !apart.operation.stores);
     /** @type {Failure | undefined} */
@@ -230,11 +250,11 @@ export class Committer {
     this.#tenures.forget();
   }
 
-  /** What has been lost of the database that is open: in another one the same keys are other records. */
-  #lossesNow() {
-    if (this.#wipes !== this.#connection.wipes) this.#losses = new Losses();
+  /** What cannot be read of the database that is open: in another one the same keys are other records. */
+  #unavailableNow() {
+    if (this.#wipes !== this.#connection.wipes) this.#unavailable = new UnavailableValues();
     this.#wipes = this.#connection.wipes;
-    return this.#losses;
+    return this.#unavailable;
   }
 
   /** On a full storage a transaction of deletes alone still commits. @param {number} attempt how often this was not enough */
@@ -276,12 +296,13 @@ export class Committer {
       const ending = new Ending(transaction);
       if (opening !== this.#opening) this.#forget();
       this.#opening = opening;
-      commit = new Commit(() => transaction, this.#cache, this.#lossesNow(), this.#tenures, readFirst);
+      commit = new Commit(() => transaction, this.#cache, this.#unavailableNow(), this.#tenures, readFirst);
       try {
         for (let next = joining(); next !== undefined; next = joining()) {
           if (next.operation.stores) commit.willStore(this.#reserveSpent);
           results.push([next, await runIn(commit, next)]);
         }
+        if (commit.failedToRead !== undefined) throw new ReadAgain(commit.failedToRead);
         await commit.finish();
         finished = true;
       } catch (error) {
@@ -314,7 +335,7 @@ export class Committer {
       ending = new Ending(transaction);
       return transaction;
     };
-    const commit = new Commit(begin, this.#cache, this.#lossesNow(), this.#tenures, false);
+    const commit = new Commit(begin, this.#cache, this.#unavailableNow(), this.#tenures, false);
     if (states !== undefined) commit.give(states);
     /** @type {[Submitted, unknown][]} */
     const results = [];
@@ -373,7 +394,6 @@ export class Committer {
     const error = translate(cause);
     if (commit === undefined || error.name !== "ConnectionLostError") return { error, undone: true };
     this.#connection.drop(commit.transaction.db);
-    if (mayBeLoss(cause)) await this.#losses.find(this.#connection, commit.asked);
     const committed = finished ? await this.#wasCommitted(commit) : false;
     return committed === true ? undefined : { error, undone: committed === false };
   }

@@ -38,7 +38,7 @@ export class UnsupportedError extends MailboxError {
   name = "UnsupportedError";
 }
 
-/** There is no storage here to keep messages in, or it does not open now: its message says why and what to do. */
+/** There is no storage here to keep messages in, it does not open now, or what is needed of it cannot be read at present: its message says why and what to do. */
 export class StorageUnavailableError extends MailboxError {
   /** @override */
   name = "StorageUnavailableError";

@@ -249,7 +249,8 @@ export class MailboxHandle {
   }
 
   /** Moves a message that this handle holds to the dead letters. @param {Uint8Array} id @param {string} reason */
-  bury(id, reason) {
+  async bury(id, reason) {
+    if (committer.isToLookAgain) await committer.lookAgain();
     return this.#submitStoring(async (commit, state) => {
       const buried = await operations.bury(commit, state, this.#life.id, each(id)[0], reason);
       if (buried) commit.changed(this.mailbox);
@@ -269,7 +270,8 @@ export class MailboxHandle {
    * Puts a dead letter at the end of its priority, as new.
    * @param {Uint8Array} id @returns {Promise<number | undefined>} the queued count after it; undefined if there is none
    */
-  redrive(id) {
+  async redrive(id) {
+    if (committer.isToLookAgain) await committer.lookAgain();
     return this.#submitStoring(async (commit, state) => {
       const redriven = await operations.redrive(commit, state, each(id)[0]);
       commit.changed(this.mailbox);
@@ -483,6 +485,7 @@ export class MailboxHandle {
    */
   async #claimNow(limit, cancelled, ack) {
     if (!this.#life.begun) await this.#life.begin();
+    if (committer.isToLookAgain) await committer.lookAgain();
     const atHand = (/** @type {Commit} */ commit, /** @type {MailboxState} */ state) => {
       if (cancelled.aborted || !this.#life.begun) return undefined;
       const count = operations.countAtHand(commit, state, limit);
@@ -492,17 +495,18 @@ export class MailboxHandle {
       const batch = count === 0 ? NO_BATCH : operations.claimAtHand(commit, state, this.#life.id, this.#terms, limit);
       if (batch === undefined) throw new Error("what was there to be claimed has just been acknowledged");
       commit.changed(this.mailbox);
-      return { batch, life: this.#life, strangers: this.#strangersIn(state), more: state.isReady(Date.now()), nextDue: state.nextDue, removed };
+      return { batch, life: this.#life, strangers: this.#strangersIn(state), more: state.isReady(Date.now()), nextDue: state.nextDue, nextTry: commit.unavailable.nextTryOf(state.number), removed };
     };
     return this.#submit(async (commit, state) => {
-      const found = { batch: NO_BATCH, life: this.#life, strangers: new Map(), more: true, nextDue: Infinity };
+      const found = { batch: NO_BATCH, life: this.#life, strangers: new Map(), more: true, nextDue: Infinity, nextTry: Infinity };
       // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
       if (cancelled.aborted || !this.#life.begun) return found;
       const removed = ack === undefined ? 0 : await this.#remove(commit, state, ack.ids, ack.heldOnly);
       const claimed = await operations.claim(commit, state, this.#life.id, this.#terms, limit);
       if (claimed.changed) commit.changed(this.mailbox);
       const strangers = this.#strangersIn(state);
-      return { ...found, batch: claimed.batch, strangers, more: state.isReady(Date.now()), nextDue: state.nextDue, removed };
+      const nextTry = commit.unavailable.nextTryOf(state.number);
+      return { ...found, batch: claimed.batch, strangers, more: state.isReady(Date.now()), nextDue: state.nextDue, nextTry, removed };
     }, { atHand });
   }
 
@@ -711,6 +715,7 @@ export class MailboxHandle {
    * @template T @param {T} absent @param {(reading: import("./reading.js").Reading, state: MailboxState) => Promise<T>} read @returns {Promise<T>}
    */
   async #readWhole(absent, read) {
+    if (committer.isToLookAgain) await committer.lookAgain();
     for (;;) {
       try {
         return await this.#read(absent, read);

@@ -5,8 +5,10 @@ import { result } from "./database.js";
 import { INFLIGHT, QUEUED, frameAt, framesIn, idIn, packBatch, viewOf } from "./frames.js";
 import { ID_BYTES, writeId } from "./ids.js";
 import { failures } from "./model/delivery.js";
+import { PassedOver } from "./model/passed-over.js";
 import { Unreadable } from "./reading.js";
 import { DEAD, isLetter, numberOfLetter } from "./rows.js";
+import { ValueUnavailable, tellOfUnavailable, withId } from "./unavailable.js";
 
 /** Bytes of payload that one claim hands out at most, unless it hands out a single message. */
 const LARGEST_BATCH = 64 * 1024 * 1024;
@@ -80,31 +82,48 @@ export async function givenIdsAlreadyThere(commit, state, bytes, frames) {
 export const keyOf = (id) => String.fromCharCode(...id);
 
 /**
- * Hands out the next batch.
+ * Hands out the next batch. What cannot be read at present is passed over, and stays as it is.
  * @param {Commit} commit @param {MailboxState} state @param {string} holder @param {HolderTerms} terms @param {number} limit
  * @returns {Promise<{batch: Uint8Array, changed: boolean}>}
  */
 export async function claim(commit, state, holder, terms, limit) {
   let changed = false;
   commit.flush();
+  const passedOver = commit.unavailable.messagesOf(state.number);
   for (;;) {
-    const { taken: claimed, changed: moved } = await commit.run(state, state.claim(holder, terms, limit, Date.now()));
+    const { taken: claimed, changed: moved } = await commit.run(state, state.claim(holder, terms, limit, Date.now(), passedOver));
     changed ||= moved;
     const places = claimed.flatMap(({ priority, from, to }) =>
       Array.from({ length: to - from }, (_, i) => ({ priority, sequence: from + i })),
     );
+    const before = passedOver.count;
     try {
-      const entries = await commit.entries(state, claimed, INFLIGHT, LARGEST_BATCH);
-      for (const place of places.slice(entries.length)) state.release(holder, place);
-      if (entries.length === 1) state.markSolo(holder, places[0]);
-      commit.handedOut(state, holder, places.slice(0, entries.length));
-      return { batch: packBatch(entries), changed: changed || entries.length > 0 };
+      const entries = await commit.entries(state, claimed, INFLIGHT, LARGEST_BATCH, passedOver);
+      if (passedOver.count === before) {
+        for (const place of places.slice(entries.length)) state.release(holder, place);
+        if (entries.length === 1) state.markSolo(holder, places[0]);
+        commit.handedOut(state, holder, places.slice(0, entries.length));
+        await tellOfUnavailable(commit, state, "segments");
+        return { batch: packBatch(entries), changed: changed || entries.length > 0 };
+      }
+      for (const place of places) state.release(holder, place);
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;
       for (const place of places) state.release(holder, place);
-      await commit.salvage(state, error.place);
-      changed = true;
+      changed = (await salvageOrPassOver(commit, state, error.place, passedOver)) || changed;
     }
+  }
+}
+
+/** @param {Commit} commit @param {MailboxState} state @param {import("./types.js").Place} place @param {PassedOver} passedOver @returns {Promise<boolean>} whether it was salvaged */
+async function salvageOrPassOver(commit, state, place, passedOver) {
+  try {
+    await commit.salvage(state, place);
+    return true;
+  } catch (error) {
+    if (!(error instanceof ValueUnavailable)) throw error;
+    passedOver.add(place.priority, place.sequence, place.sequence + 1);
+    return false;
   }
 }
 
@@ -116,7 +135,7 @@ export async function claim(commit, state, holder, terms, limit) {
 export function claimAtHand(commit, state, holder, terms, limit) {
   const now = Date.now();
   if (!countAtHand(commit, state, limit, now)) return undefined;
-  const claimed = state.claim(holder, terms, limit, now).next();
+  const claimed = state.claim(holder, terms, limit, now, commit.unavailable.messagesOf(state.number)).next();
   if (!claimed.done) throw new Error("a page of the mailbox is not in memory");
   const { taken } = claimed.value;
   const entries = /** @type {import("./types.js").Entry[]} */ (commit.entriesAtHand(state, taken, INFLIGHT, LARGEST_BATCH));
@@ -131,7 +150,7 @@ export function claimAtHand(commit, state, holder, terms, limit) {
  * @param {Commit} commit @param {MailboxState} state @param {number} limit @param {number} [now] milliseconds since 1970
  */
 export function countAtHand(commit, state, limit, now = Date.now()) {
-  const first = state.firstToClaim(limit, now).next();
+  const first = state.firstToClaim(limit, now, commit.unavailable.messagesOf(state.number)).next();
   if (!first.done) return undefined;
   const count = countOf(first.value.taken);
   return commit.entriesAtHand(state, first.value.taken, INFLIGHT, LARGEST_BATCH)?.length === count ? count : undefined;
@@ -221,7 +240,7 @@ export async function release(commit, state, holder, ids) {
 }
 
 /**
- * Gives a message of a holder's back as failed; after too many failures it becomes a dead letter.
+ * Gives a message of a holder's back as failed; after too many failures it becomes a dead letter, if it can be read.
  * @param {Commit} commit @param {MailboxState} state @param {string} holder @param {number} maxDeliveries @param {Id} id
  * @param {number} due 0 for at once @param {string | undefined} error
  * @returns {Promise<boolean | string>} false if it is not the holder's; the reason if it is a dead letter
@@ -233,27 +252,26 @@ export async function fail(commit, state, holder, maxDeliveries, id, due, error)
   if (error !== undefined) commit.keepError(state, place, error);
   if (maxDeliveries > 0 && failures(delivery) >= maxDeliveries) {
     const reason = failedReason(delivery, maxDeliveries);
-    await buryOrSalvage(commit, state, place, delivery, reason);
-    return reason;
+    if (await buryIfReadable(commit, state, place, delivery, reason)) return reason;
   }
   if (due > Date.now()) state.delay(place, due);
   return true;
 }
 
-/** Moves a message of a holder's to the dead letters. @param {Commit} commit @param {MailboxState} state @param {string} holder @param {Id} id @param {string} reason */
+/** Moves a message of a holder's to the dead letters. @param {Commit} commit @param {MailboxState} state @param {string} holder @param {Id} id @param {string} reason @throws {ValueUnavailable} */
 export async function bury(commit, state, holder, id, reason) {
   const place = await commit.find(state, id);
   if (place === undefined || !state.isHeldBy(holder, place)) return false;
-  await buryOrSalvage(commit, state, place, state.deliveryOf(place) ?? 0, reason);
+  await withIdIn(id, buryOrSalvage(commit, state, place, state.deliveryOf(place) ?? 0, reason));
   return true;
 }
 
-/** Puts a dead letter at the end of its priority, as new. @param {Commit} commit @param {MailboxState} state @param {Id} id */
+/** Puts a dead letter at the end of its priority, as new. @param {Commit} commit @param {MailboxState} state @param {Id} id @throws {ValueUnavailable} */
 export async function redrive(commit, state, id) {
   const place = await commit.find(state, id);
   if (place?.priority !== DEAD) return false;
   try {
-    await commit.redrive(state, place.sequence, id);
+    await withIdIn(id, commit.redrive(state, place.sequence, id));
     return true;
   } catch (error) {
     if (!(error instanceof Unreadable)) throw error;
@@ -295,7 +313,7 @@ export async function recover(commit, mailbox, state, gone) {
       if (maxDeliveries === 0 || failures(delivery) === failures(before) || failures(delivery) < maxDeliveries) continue;
       const reason = `its holder died; ${failedReason(delivery, maxDeliveries)}`;
       for (let sequence = from; sequence < to; sequence++) {
-        await buryOrSalvage(commit, state, { priority, sequence }, delivery, reason);
+        await buryIfReadable(commit, state, { priority, sequence }, delivery, reason);
       }
     }
   }
@@ -303,7 +321,8 @@ export async function recover(commit, mailbox, state, gone) {
 }
 
 /**
- * Shows messages: queued ones in the order in which they would be handed out, then those not yet due, then inflight ones.
+ * Shows messages: queued ones in the order in which they would be handed out, then those not yet due, then inflight ones. What
+ * cannot be read at present is passed over.
  * @param {Reading} reading @param {MailboxState} state @param {number} limit @param {number | undefined} status
  * @param {number} offset how many are passed over; they are not read
  * @returns {Promise<Uint8Array>} a batch
@@ -312,55 +331,78 @@ export async function recover(commit, mailbox, state, gone) {
 export async function peek(reading, state, limit, status, offset) {
   const now = Date.now();
   const end = offset + limit;
-  const shown = [];
-  let queued = 0;
-  if (status !== INFLIGHT) {
-    const first = await reading.run(state, state.firstQueued(end, now));
-    const later = await reading.run(state, state.firstDelayed(end - countOf(first), now));
-    const runs = [...first, ...later];
-    queued = countOf(runs);
-    shown.push(...(await reading.entries(state, beyond(runs, offset), QUEUED)));
+  const passedOver = reading.unavailable.messagesOf(state.number);
+  for (;;) {
+    const before = passedOver.count;
+    const shown = [];
+    let queued = 0;
+    if (status !== INFLIGHT) {
+      const first = await reading.run(state, state.firstQueued(end, now, passedOver));
+      const later = await reading.run(state, state.firstDelayed(end - countOf(first), now, passedOver));
+      const runs = [...first, ...later];
+      queued = countOf(runs);
+      shown.push(...(await reading.entries(state, beyond(runs, offset), QUEUED, Infinity, passedOver)));
+    }
+    if (status !== QUEUED) {
+      const inflight = await reading.run(state, state.firstInflight(end - queued, passedOver));
+      const runs = beyond(inflight, Math.max(0, offset - queued));
+      shown.push(...(await reading.entries(state, runs, INFLIGHT, Infinity, passedOver)));
+    }
+    if (passedOver.count > before) continue;
+    await tellOfUnavailable(reading, state, "segments");
+    return packBatch(shown);
   }
-  if (status !== QUEUED) {
-    const inflight = await reading.run(state, state.firstInflight(end - queued));
-    const runs = beyond(inflight, Math.max(0, offset - queued));
-    shown.push(...(await reading.entries(state, runs, INFLIGHT)));
-  }
-  return packBatch(shown);
 }
 
 /**
- * The newest dead letters.
+ * The newest dead letters. Those that cannot be read at present are passed over.
  * @param {Reading} reading @param {MailboxState} state @param {number} limit @param {number} offset how many are passed over
  * @returns {Promise<[Uint8Array, string]>} a batch, and JSON: `[reason, error, diedAt]` of each
  * @throws {Unreadable}
  */
 export async function deadLetters(reading, state, limit, offset) {
   const dead = reading.store("dead");
-  /** @type {number[]} */
-  const numbers = [];
-  const request = dead.openKeyCursor(keysOf(state), "prev");
-  let cursor = await result(request);
-  if (cursor !== null && offset > 0) {
-    cursor.advance(offset);
-    cursor = await result(request);
-  }
-  for (; cursor !== null && numbers.length < limit; cursor = await result(request)) {
-    const number = numberOfLetter(cursor.key);
-    if (number !== undefined) numbers.push(number);
-    if (numbers.length === limit) break;
-    cursor.continue();
-  }
-  // something else deleted or added some: there is none of this number, and looking for it puts the count right
-  if (cursor === null && offset === 0 && numbers.length !== state.deadLetters) throw new Unreadable({ priority: DEAD, sequence: state.nextDeadLetter });
-  const letters = await Promise.all(
-    numbers.map(async (number) => {
-      const [letter] = await reading.values("dead", [state.number, number]);
-      if (!isLetter(letter)) throw new Unreadable({ priority: DEAD, sequence: number });
-      return letter;
-    }),
-  );
-  const entries = letters.map(({ id, frame, deliveries }) => ({
+  const isUnavailable = (/** @type {number} */ number) => reading.unavailable.has("dead", [state.number, number]);
+  /** @type {(import("./types.js").StoredDeadLetter | undefined)[]} */
+  let letters;
+  do {
+    /** @type {number[]} */
+    const numbers = [];
+    let passedOver = 0;
+    let [toAdvance, toPass] = reading.unavailable.isEmpty ? [offset, 0] : [0, offset];
+    const request = dead.openKeyCursor(keysOf(state), "prev");
+    let cursor = await result(request);
+    if (cursor !== null && toAdvance > 0) {
+      cursor.advance(toAdvance);
+      cursor = await result(request);
+    }
+    for (; cursor !== null && numbers.length < limit; cursor = await result(request)) {
+      const number = numberOfLetter(cursor.key);
+      if (number !== undefined && isUnavailable(number)) passedOver += 1;
+      else if (number !== undefined && toPass > 0) toPass -= 1;
+      else if (number !== undefined) numbers.push(number);
+      if (numbers.length === limit) break;
+      cursor.continue();
+    }
+    // something else deleted or added some: there is none of this number, and looking for it puts the count right
+    const isAll = cursor === null && offset === 0;
+    if (isAll && numbers.length + passedOver !== state.deadLetters) throw new Unreadable({ priority: DEAD, sequence: state.nextDeadLetter });
+    letters = await Promise.all(
+      numbers.map(async (number) => {
+        try {
+          const [letter] = await reading.values("dead", [state.number, number]);
+          if (!isLetter(letter)) throw new Unreadable({ priority: DEAD, sequence: number });
+          return letter;
+        } catch (error) {
+          if (error instanceof ValueUnavailable) return undefined;
+          throw error;
+        }
+      }),
+    );
+  } while (letters.includes(undefined));
+  await tellOfUnavailable(reading, state, "dead");
+  const readable = letters.filter((letter) => letter !== undefined);
+  const entries = readable.map(({ id, frame, deliveries }) => ({
     bytes: frame,
     frame: frameAt(viewOf(frame), 0),
     /** @param {DataView} view @param {number} offset */
@@ -368,7 +410,7 @@ export async function deadLetters(reading, state, limit, offset) {
     deliveryCount: deliveries,
     status: INFLIGHT,
   }));
-  const deaths = letters.map(({ reason, error, diedAt }) => [reason, error ?? null, diedAt]);
+  const deaths = readable.map(({ reason, error, diedAt }) => [reason, error ?? null, diedAt]);
   return [packBatch(entries), JSON.stringify(deaths)];
 }
 
@@ -381,6 +423,26 @@ async function buryOrSalvage(commit, state, place, delivery, reason) {
       if (!(error instanceof Unreadable)) throw error;
       await commit.salvage(state, error.place);
     }
+  }
+}
+
+/** As `buryOrSalvage`; what cannot be read at present stays where it is. @param {Commit} commit @param {MailboxState} state @param {import("./types.js").Place} place @param {number} delivery @param {string} reason @returns {Promise<boolean>} whether it could be read */
+async function buryIfReadable(commit, state, place, delivery, reason) {
+  try {
+    await buryOrSalvage(commit, state, place, delivery, reason);
+    return true;
+  } catch (error) {
+    if (error instanceof ValueUnavailable) return false;
+    throw error;
+  }
+}
+
+/** Has an error say what cannot be read. @template T @param {Id} id @param {Promise<T>} done */
+async function withIdIn(id, done) {
+  try {
+    return await done;
+  } catch (error) {
+    throw error instanceof ValueUnavailable ? withId(error, id) : error;
   }
 }
 

@@ -4,11 +4,13 @@
 
 import { result } from "./database.js";
 import { corrupt } from "./errors.js";
-import { writeId } from "./ids.js";
+import { ID_BYTES, writeId } from "./ids.js";
 import { handOuts, hasCustomId } from "./model/delivery.js";
-import { placeIn } from "./rows.js";
+import { forgiven } from "./requests.js";
+import { DEAD, placeIn } from "./rows.js";
 import { Segment } from "./segments.js";
 import { readState, rowOf } from "./storage/stored-state.js";
+import { ValueUnavailable, isReadFailure } from "./unavailable.js";
 
 /** Bytes that one request reads at most, unless a single message is larger. */
 const READ_BYTES = 16 * 1024 * 1024;
@@ -17,6 +19,7 @@ const READ_BYTES = 16 * 1024 * 1024;
 /** @typedef {import("./types.js").LaneRun} LaneRun */
 /** @typedef {import("./types.js").Place} Place */
 /** @typedef {import("./types.js").Entry} Entry */
+/** @typedef {import("./model/passed-over.js").PassedOver} PassedOver */
 /** @typedef {import("./model/page-directory.js").PageEntry} PageEntry */
 
 /** Thrown where the record of a living message, of a page of the state, or of a dead letter, is missing or is none. */
@@ -29,8 +32,8 @@ export class Unreadable extends Error {
 }
 
 export class Reading {
-  /** What has been asked for and not come yet; tells where to look when the transaction fails. @type {Set<import("./losses.js").Asked>} */
-  asked = new Set();
+  /** Where a value could not be read; then Chromium aborts the transaction when it would end. @type {IDBValidKey | undefined} */
+  failedToRead;
 
   /** Pages that were asked for, each with whether it can be read. @type {Map<PageEntry, Promise<boolean>>} */
   #opening = new Map();
@@ -41,12 +44,12 @@ export class Reading {
 
   /**
    * @param {() => IDBTransaction} begin begins the transaction, when it is first needed
-   * @param {import("./segments.js").SegmentCache} cache @param {import("./losses.js").Losses} losses
+   * @param {import("./segments.js").SegmentCache} cache @param {import("./unavailable.js").UnavailableValues} unavailable
    */
-  constructor(begin, cache, losses) {
+  constructor(begin, cache, unavailable) {
     this.#begin = begin;
     this.cache = cache;
-    this.losses = losses;
+    this.unavailable = unavailable;
   }
 
   get transaction() {
@@ -108,22 +111,85 @@ export class Reading {
   }
 
   /**
-   * Large values, which the browser may have lost: those of a range, up to the first that is lost.
+   * Large values, which the browser may be unable to read at present: those of a range, up to the first such.
    * @param {string} store @param {IDBKeyRange | IDBValidKey} range @param {number} [count] how many at most
    * @returns {Promise<unknown[]>}
+   * @throws {ValueUnavailable} it is the first of all
    */
   async values(store, range, count = 1) {
-    if (!this.losses.isEmpty) {
+    if (!this.unavailable.isEmpty) {
       const keys = await result(this.store(store).getAllKeys(range, count));
-      const lost = keys.findIndex((key) => this.losses.has(store, key));
-      if (lost === 0) return [];
-      if (lost > 0) count = lost;
+      const unavailable = keys.findIndex((key) => this.unavailable.has(store, key));
+      if (unavailable === 0) throw new ValueUnavailable(keys[0]);
+      if (unavailable > 0) count = unavailable;
     }
-    const asked = { store, range, count };
-    this.asked.add(asked);
-    const values = await result(this.store(store).getAll(range, count));
-    this.asked.delete(asked);
+    try {
+      return await forgiven(this.store(store).getAll(range, count));
+    } catch (error) {
+      return this.#oneByOne(store, await this.#confirm(error, () => this.store(store).getAllKeys(range, count)));
+    }
+  }
+
+  /** Makes sure that it is the value which cannot be read: a lost connection says the same, but answers nothing more. @template T @param {unknown} error @param {() => IDBRequest<T>} ask @returns {Promise<T>} */
+  async #confirm(error, ask) {
+    if (!isReadFailure(error)) throw error;
+    try {
+      return await result(ask());
+    } catch {
+      throw error;
+    }
+  }
+
+  /** Values that were asked for together, of which one cannot be read; as `values`. @param {string} store @param {IDBValidKey[]} keys */
+  async #oneByOne(store, keys) {
+    this.failedToRead ??= keys[0];
+    const unavailable = (/** @type {IDBValidKey} */ key) => {
+      this.unavailable.add(store, key);
+      return new ValueUnavailable(key);
+    };
+    if (keys.length === 1) throw unavailable(keys[0]);
+    /** @type {unknown[]} */
+    const values = [];
+    for (const key of keys) {
+      try {
+        values.push(await forgiven(this.store(store).get(key)));
+      } catch (error) {
+        await this.#confirm(error, () => this.store(store).getKey(key));
+        const found = unavailable(key);
+        if (values.length > 0) break;
+        throw found;
+      }
+    }
     return values;
+  }
+
+  /**
+   * Ids of messages, living or dead letters, none of which need be read for it; of each that has none an undefined.
+   * @param {MailboxState} state @param {Place[]} places @returns {Promise<(Uint8Array | undefined)[]>}
+   */
+  async idsOf(state, places) {
+    /** @type {(Uint8Array | undefined)[]} */
+    const ids = [];
+    for (const { priority, sequence } of places) {
+      if (priority !== DEAD) await this.openBetween(state, priority, sequence, sequence + 1);
+      const delivery = state.deliveryOf({ priority, sequence });
+      if (delivery === undefined || hasCustomId(delivery)) ids.push(undefined);
+      else {
+        const id = new Uint8Array(ID_BYTES);
+        writeId(new DataView(id.buffer), 0, state.idBase, priority, sequence);
+        ids.push(id);
+      }
+    }
+    if (!ids.includes(undefined)) return ids;
+    const rows = IDBKeyRange.bound([state.number], [state.number, []]);
+    const [keys, values] = await Promise.all([result(this.store("ids").getAllKeys(rows)), result(this.store("ids").getAll(rows))]);
+    /** @type {Map<string, Uint8Array>} */
+    const given = new Map();
+    for (const [i, key] of keys.entries()) {
+      const id = /** @type {unknown[]} */ (key)[1];
+      if (id instanceof ArrayBuffer && id.byteLength === ID_BYTES) given.set(String(values[i]), new Uint8Array(id));
+    }
+    return ids.map((id, i) => id ?? given.get(String([places[i].priority, places[i].sequence])));
   }
 
   /**
@@ -147,15 +213,25 @@ export class Reading {
   /**
    * The messages of some runs, in their order, up to a number of payload bytes; one at least.
    * @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} [byteLimit]
+   * @param {PassedOver} [passedOver] gets those that cannot be read at present
    * @returns {Promise<Entry[]>}
    * @throws {Unreadable}
+   * @throws {ValueUnavailable} one cannot be read at present, and is not to be passed over
    */
-  async entries(state, runs, status, byteLimit = Infinity) {
+  async entries(state, runs, status, byteLimit = Infinity, passedOver) {
     const collecting = this.#collect(state, runs, status, byteLimit);
     for (let step = collecting.next([]); ; ) {
       if (step.done) return step.value;
       const { priority, sequence, to } = step.value;
-      step = collecting.next(await this.#segmentsFrom(state, priority, sequence, to));
+      /** @type {Segment[]} */
+      let segments = [];
+      try {
+        segments = await this.#segmentsFrom(state, priority, sequence, to);
+      } catch (error) {
+        if (passedOver === undefined || !(error instanceof ValueUnavailable)) throw error;
+        passedOver.add(priority, sequence, sequence + 1);
+      }
+      step = collecting.next(segments);
     }
   }
 
@@ -171,7 +247,7 @@ export class Reading {
   }
 
   /**
-   * Yields what has to be read, and takes the segments that were.
+   * Yields what has to be read, and takes the segments that were; none if the message is to be passed over.
    * @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} byteLimit
    * @returns {Generator<{priority: number, sequence: number, to: number}, Entry[], Segment[]>}
    */
@@ -188,6 +264,7 @@ export class Reading {
         if (segments.length === 0 || segments[0].first > sequence) {
           const atHand = this.segmentAtHand(state, priority, sequence);
           segments = atHand === undefined ? yield { priority, sequence, to } : [atHand];
+          if (segments.length === 0) continue;
         }
         const frame = segments[0].frameOf(sequence);
         if (frame.priority !== priority || frame.named !== hasCustomId(delivery)) throw new Unreadable({ priority, sequence });
@@ -212,13 +289,21 @@ export class Reading {
    */
   async #segmentsFrom(state, priority, sequence, to) {
     // how full the segments are shows only when one has been read: read one, then as many as that one suggests
-    const [first] = await this.#read(state, priority, sequence, 1);
+    const [first] = await this.#read(state, priority, sequence, 1).catch((error) => {
+      const { first = Infinity } = (error instanceof ValueUnavailable && Segment.boundsIn(error.key)) || {};
+      // what cannot be read may be another's, and then the message's own is missing
+      throw error instanceof ValueUnavailable && first > sequence ? new Unreadable({ priority, sequence }) : error;
+    });
     if (first === undefined || first.first > sequence) throw new Unreadable({ priority, sequence });
     const missing = to - 1 - first.last;
     if (missing <= 0) return [first];
     const wanted = Math.ceil(missing / (first.last - first.first + 1));
     const affordable = Math.max(1, Math.floor(READ_BYTES / state.lanes[priority].largestSegment));
-    return [first, ...(await this.#read(state, priority, first.last + 1, Math.min(wanted, affordable)))];
+    const more = await this.#read(state, priority, first.last + 1, Math.min(wanted, affordable)).catch((error) => {
+      if (error instanceof ValueUnavailable) return [];
+      throw error;
+    });
+    return [first, ...more];
   }
 
   /**

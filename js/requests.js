@@ -9,3 +9,15 @@ export function result(request) {
     if (request.readyState === "done") done();
   });
 }
+
+/** As `result`; if it fails, its transaction goes on all the same. @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
+export function forgiven(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+      reject(request.error);
+    };
+  });
+}

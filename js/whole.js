@@ -6,6 +6,7 @@ import { failures, handOuts, isSuspect, restored } from "./model/delivery.js";
 import { DELAYED, HELD } from "./model/page.js";
 import { givenIdsAlreadyThere, keyOf } from "./operations.js";
 import { Unreadable } from "./reading.js";
+import { ValueUnavailable, withId } from "./unavailable.js";
 import { DEAD, isLetter, numberOfLetter } from "./rows.js";
 
 /** As in `pymailbox/_archive.py`. */
@@ -23,9 +24,20 @@ const PAGE_BYTES = 4 * 1024 * 1024;
  * @param {number} from the first number @param {number | undefined} until exclusive; if it is undefined, all there are now
  * @returns {Promise<Page>}
  * @throws {Unreadable}
+ * @throws {ValueUnavailable} a message that belongs there cannot be read at present
  */
-export const read = (reading, state, section, from, until) =>
-  section === DEAD ? readDead(reading, state, from, until ?? state.nextDeadLetter) : readLiving(reading, state, section, from, until ?? state.lanes[section].next);
+export async function read(reading, state, section, from, until) {
+  try {
+    if (section === DEAD) return await readDead(reading, state, from, until ?? state.nextDeadLetter);
+    return await readLiving(reading, state, section, from, until ?? state.lanes[section].next);
+  } catch (error) {
+    if (!(error instanceof ValueUnavailable)) throw error;
+    const [, ...key] = /** @type {number[]} */ (error.key);
+    // the key of a segment ends in its first number
+    const [id] = await reading.idsOf(state, [{ priority: section, sequence: key.at(-1) ?? 0 }]);
+    throw withId(error, id);
+  }
+}
 
 /** @param {Reading} reading @param {MailboxState} state @param {number} priority @param {number} from @param {number} until @returns {Promise<Page>} */
 async function readLiving(reading, state, priority, from, until) {

@@ -13,6 +13,7 @@ import { SLOW_POLL } from "./recovery.js";
  * @property {import("./liveness.js").Holders} strangers who holds something in other contexts
  * @property {boolean} more whether there is something left to claim
  * @property {number} nextDue milliseconds since 1970
+ * @property {number} nextTry when to look whether what could not be read can be, on the clock of `performance.now()`
  */
 
 /**
@@ -63,7 +64,7 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
         const now = performance.now();
         if (deadline <= now) return found;
         const nextLook = found.strangers.size > 0 ? recovery.nextLook : Infinity;
-        waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + found.nextDue - Date.now()));
+        waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + found.nextDue - Date.now(), found.nextTry));
         await waiter.within(deadline - now, cancelled);
       } finally {
         waiter.end();

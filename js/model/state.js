@@ -16,6 +16,7 @@ import { Holders } from "./claims.js";
 import * as delivery from "./delivery.js";
 import { PageDirectory } from "./page-directory.js";
 import { DELAYED, HELD, Page, QUEUED } from "./page.js";
+import { PassedOver } from "./passed-over.js";
 import { ID_BYTES, newIdBase, placeOf } from "../ids.js";
 import { Segment } from "../segments.js";
 
@@ -400,10 +401,11 @@ export class MailboxState {
    * Moves up to `limit` queued messages to a holder's claims, in the order in which they are to be handed out. A suspect
    * comes alone, and nothing that is behind it comes before it.
    * @param {string} holder @param {HolderTerms} terms @param {number} limit @param {number} now milliseconds since 1970
+   * @param {PassedOver} [passedOver] what stays where it is
    * @returns {Steps<{taken: LaneRun[], changed: boolean}>} with the delivery state after this hand-out
    */
-  *claim(holder, terms, limit, now) {
-    const { taken, promoted } = yield* this.firstToClaim(limit, now);
+  *claim(holder, terms, limit, now, passedOver) {
+    const { taken, promoted } = yield* this.firstToClaim(limit, now, passedOver);
     if (taken.length === 0) return { taken, changed: promoted };
     const alone = taken.length === 1 && taken[0].to - taken[0].from === 1;
     const claims = this.claims.get(holder) ?? this.#holders.add(holder, terms, PRIORITIES);
@@ -606,9 +608,9 @@ export class MailboxState {
     return found === undefined || delivery.hasCustomId(found) ? undefined : place;
   }
 
-  /** Up to `limit` queued messages in the order in which they would be handed out; of delayed ones those that are due. @param {number} limit @param {number} now @returns {Steps<LaneRun[]>} */
-  *firstQueued(limit, now) {
-    const first = new Collected(limit);
+  /** Up to `limit` queued messages in the order in which they would be handed out; of delayed ones those that are due. @param {number} limit @param {number} now @param {PassedOver} [passedOver] @returns {Steps<LaneRun[]>} */
+  *firstQueued(limit, now, passedOver) {
+    const first = new Collected(limit, passedOver);
     for (const priority of HIGHEST_FIRST) {
       const { directory, frontier, next } = this.lanes[priority];
       for (const entry of directory.entries) {
@@ -625,9 +627,9 @@ export class MailboxState {
     return first.runs;
   }
 
-  /** Up to `limit` delayed messages that are not yet due, by their due times. @param {number} limit @param {number} now @returns {Steps<LaneRun[]>} */
-  *firstDelayed(limit, now) {
-    const first = new Collected(limit);
+  /** Up to `limit` delayed messages that are not yet due, by their due times. @param {number} limit @param {number} now @param {PassedOver} [passedOver] @returns {Steps<LaneRun[]>} */
+  *firstDelayed(limit, now, passedOver) {
+    const first = new Collected(limit, passedOver);
     const entries = this.lanes.flatMap(({ directory }) => directory.entries).filter(({ due }) => due !== Infinity);
     entries.sort((a, b) => a.due - b.due);
     /** @type {(LaneRun & {due: number})[]} */
@@ -649,9 +651,9 @@ export class MailboxState {
     return first.runs;
   }
 
-  /** Up to `limit` inflight messages, in the order of the queue. @param {number} limit @returns {Steps<LaneRun[]>} */
-  *firstInflight(limit) {
-    const first = new Collected(limit);
+  /** Up to `limit` inflight messages, in the order of the queue. @param {number} limit @param {PassedOver} [passedOver] @returns {Steps<LaneRun[]>} */
+  *firstInflight(limit, passedOver) {
+    const first = new Collected(limit, passedOver);
     for (const priority of HIGHEST_FIRST) {
       for (const entry of this.#pagesHeld(priority)) {
         if (first.isFull) return first.runs;
@@ -683,9 +685,9 @@ export class MailboxState {
 
   // -- inside: messages -------------------------------------------------------------------------------------------------
 
-  /** What `claim` would take. @param {number} limit @param {number} now @returns {Steps<{taken: LaneRun[], promoted: boolean}>} nothing is taken yet, but the due ones of the pages that were looked at are queued */
-  *firstToClaim(limit, now) {
-    const taken = new Collected(limit);
+  /** What `claim` would take. @param {number} limit @param {number} now @param {PassedOver} [passedOver] @returns {Steps<{taken: LaneRun[], promoted: boolean}>} nothing is taken yet, but the due ones of the pages that were looked at are queued */
+  *firstToClaim(limit, now, passedOver = new PassedOver()) {
+    const taken = new Collected(limit, passedOver);
     let promoted = false;
     for (const priority of HIGHEST_FIRST) {
       const { directory, frontier, next } = this.lanes[priority];
@@ -713,14 +715,16 @@ export class MailboxState {
         for (const run of page) {
           if (run.where !== QUEUED || taken.isFull) continue;
           if (delivery.isSuspect(run.delivery)) {
-            if (taken.runs.length === 0) taken.add({ ...run, to: run.from + 1, priority });
+            const [next] = passedOver.without({ ...run, priority });
+            if (next === undefined) continue;
+            if (taken.runs.length === 0) taken.add({ ...next, to: next.from + 1 });
             return { taken: taken.runs, promoted };
           }
           taken.add({ priority, from: run.from, to: run.to, delivery: run.delivery });
         }
       }
       if (frontier < next) {
-        const to = Math.min(next, frontier + taken.left);
+        const to = Math.min(next, frontier + taken.left + passedOver.countFrom(priority, frontier));
         if (this.lacking(priority, frontier, to).length > 0) yield this.lacking(priority, frontier, to);
         taken.add({ priority, from: frontier, to, delivery: 0 });
       }
@@ -1078,9 +1082,12 @@ class Collected {
   /** @type {LaneRun[]} */
   runs = [];
 
-  /** @param {number} limit */
-  constructor(limit) {
+  #passedOver;
+
+  /** @param {number} limit @param {PassedOver} [passedOver] what is not collected */
+  constructor(limit, passedOver) {
     this.left = limit;
+    this.#passedOver = passedOver;
   }
 
   get isFull() {
@@ -1089,10 +1096,12 @@ class Collected {
 
   /** @param {LaneRun} run none of whose messages is here */
   add(run) {
-    const to = Math.min(run.to, run.from + this.left);
-    if (to <= run.from) return;
-    this.left -= to - run.from;
-    this.runs.push({ ...run, to });
+    for (const part of this.#passedOver?.without(run) ?? [run]) {
+      const to = Math.min(part.to, part.from + this.left);
+      if (to <= part.from) return;
+      this.left -= to - part.from;
+      this.runs.push({ ...part, to });
+    }
   }
 }
 

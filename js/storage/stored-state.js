@@ -19,6 +19,9 @@ export async function lastVersion(journal, number) {
 /** Whether one request can ask for a mailbox's state together with its row. @param {string} mailbox */
 export const isNumberKnown = (mailbox) => numbers.has(mailbox);
 
+/** The name of a mailbox whose state was read here. @param {number} number */
+export const nameOfMailbox = (number) => [...numbers].find(([, known]) => known === number)?.[0];
+
 /** The keys of a mailbox's versions. @param {number} number @param {number} [first] @param {number} [last] */
 export const versionsOf = (number, first = 0, last = Number.MAX_SAFE_INTEGER) => IDBKeyRange.bound([number, first], [number, last]);
 

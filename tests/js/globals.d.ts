@@ -2,8 +2,22 @@
 
 import "../../js/inspector/tags.js";
 
+type MessageRecord = import("../../js/values.js").MessageRecord;
+
 declare global {
   var pymailbox: typeof import("../../js/index.js");
+  /** Of the pages of unreadable.spec.js. */
+  var here: {
+    textOf(record: { payload: Uint8Array }): string | undefined;
+    payloadOf(text: string, size?: number): Uint8Array<ArrayBuffer>;
+    eventually(holds: () => Promise<boolean>): Promise<void>;
+    mailbox: import("../../js/api.js").Mailbox;
+    patient: import("../../js/api.js").Mailbox;
+    messages: AsyncIterableIterator<MessageRecord>;
+    next: Promise<IteratorResult<MessageRecord>>;
+    held: MessageRecord[];
+    worker: Worker;
+  };
 }
 
 export {};

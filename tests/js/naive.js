@@ -22,13 +22,13 @@ export class NaiveMailbox {
   }
 
   /** @param {string} holder @param {number} limit @param {number} now @returns {[number, number][]} */
-  claim(holder, limit, now) {
+  claim(holder, limit, now, isPassedOver = (/** @type {[number, number]} */ ..._) => false) {
     this.promote(now);
     /** @type {[number, number][]} */
     const taken = [];
     for (const priority of HIGHEST_FIRST) {
       for (const [number, message] of this.#sorted(priority)) {
-        if (message.where !== "queued") continue;
+        if (message.where !== "queued" || isPassedOver(priority, number)) continue;
         if (taken.length === limit || (message.suspect && taken.length > 0)) return this.#hand(taken, holder);
         taken.push([priority, number]);
         if (message.suspect) return this.#hand(taken, holder);

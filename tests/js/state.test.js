@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { frameOf } from "../../js/frames.js";
 import { failures, handOuts, hasCustomId, isSuspect } from "../../js/model/delivery.js";
 import { DELAYED, HELD } from "../../js/model/page.js";
+import { PassedOver } from "../../js/model/passed-over.js";
 import { MailboxState } from "../../js/model/state.js";
 import { Segment } from "../../js/segments.js";
 import { NaiveMailbox } from "./naive.js";
@@ -75,8 +76,23 @@ test("a state is what a naive one is, through every change, stored and loaded ag
         assert.equal(state.append(priority, custom, due), naive.append(priority, custom, due));
       } else if (action <= 5) {
         const limit = 1 + below(4 * pageNumbers);
-        const { taken } = rows.run(state, state.claim(holder, TERMS, limit, now));
-        assert.deepEqual(places(taken), naive.claim(holder, limit, now), `seed ${seed}`);
+        const passedOver = new PassedOver();
+        /** @type {Set<string>} */
+        const names = new Set();
+        for (let count = below(3) === 0 ? below(4 * pageNumbers) : 0; count > 0; count--) {
+          const { priority, sequence } = place();
+          const to = sequence + 1 + below(3);
+          passedOver.add(priority, sequence, to);
+          for (let number = sequence; number < to; number++) names.add(`${priority}/${number}`);
+        }
+        assert.equal(passedOver.count, names.size);
+        const isPassedOver = (/** @type {number} */ priority, /** @type {number} */ number) => names.has(`${priority}/${number}`);
+        const others = (/** @type {number[][]} */ all) => all.filter(([priority, number]) => !isPassedOver(priority, number));
+        assert.deepEqual(places(rows.run(state, state.firstQueued(Infinity, now, passedOver))), others(naive.queued(now)));
+        assert.deepEqual(places(rows.run(state, state.firstDelayed(Infinity, now, passedOver))), others(naive.delayed(now)));
+        assert.deepEqual(places(rows.run(state, state.firstInflight(Infinity, passedOver))), others(naive.inflight()));
+        const { taken } = rows.run(state, state.claim(holder, TERMS, limit, now, passedOver));
+        assert.deepEqual(places(taken), naive.claim(holder, limit, now, isPassedOver), `seed ${seed}`);
       } else if (action <= 8) {
         for (let count = 1 + below(4); count > 0; count--) {
           const { priority, sequence } = place();

@@ -1,0 +1,181 @@
+/**
+ * Values that cannot be read at present. Browsers keep a large value in a file of its own (Chromium above 64 KiB, Firefox
+ * above 1 MiB), which a virus scanner, a network drive or too many open files may keep from being read for a while.
+ *
+ * What is known of them is in the memory of this context and nowhere else: nothing is written for it, and nothing is ever
+ * deleted because of it. Each is tried again after a while, for as long as it is not there.
+ */
+
+import { StorageUnavailableError } from "./errors.js";
+import { PassedOver } from "./model/passed-over.js";
+import { forgiven } from "./requests.js";
+import { DEAD } from "./rows.js";
+import { Segment } from "./segments.js";
+import { nameOfMailbox } from "./storage/stored-state.js";
+import { textOfId } from "./uuids.js";
+
+/** Milliseconds after which a value is tried again, at first and at most; in between twice as long each time. */
+const FIRST_WAIT = 100;
+const LONGEST_WAIT = 1000;
+
+/** How many are tried at a time that still cannot be read. */
+const TRIES = 32;
+
+/** Bytes of those that are read again after which the others are left to whoever needs them. */
+const ENOUGH_BYTES = 16 * 1024 * 1024;
+
+/** Names under which a browser says that a value cannot be read. A lost connection has the same. */
+const NOT_READ = ["NotReadableError", "UnknownError"];
+
+/** Whether a request may have failed since its value cannot be read. @param {unknown} error */
+export const isReadFailure = (error) => error instanceof DOMException && NOT_READ.includes(error.name);
+
+/** Thrown where a value that is needed cannot be read at present. */
+export class ValueUnavailable extends StorageUnavailableError {
+  /** @param {IDBValidKey} key of its record @param {string} [what] it is */
+  constructor(key, what = "A record of messages") {
+    super(
+      `${what} cannot be read at present: the browser cannot read the file that it keeps it in. Another program may be using that ` +
+        "file, or its drive may be away. Nothing was changed, and nothing is lost: try again in a moment.",
+      { passing: true },
+    );
+    this.key = key;
+  }
+}
+
+/** The error for a message or dead letter. @param {ValueUnavailable} error @param {Uint8Array | undefined} id */
+export const withId = (error, id) => (id === undefined ? error : new ValueUnavailable(error.key, `The message ${textOfId(id)}`));
+
+/** Thrown where a transaction has failed to read something, and is to be done again without it. */
+export class ReadAgain extends ValueUnavailable {}
+
+/** A value that could not be read. @typedef {{store: string, key: IDBValidKey, wait: number, tryAt: number}} Value */
+
+export class UnavailableValues {
+  /** By store and key. @type {Map<string, Value>} */
+  #values = new Map();
+  /** Those of which the user was told. @type {Set<string>} */
+  #told = new Set();
+  /** When any is tried next, at the earliest, on the clock of `performance.now()`. */
+  #notBefore = -Infinity;
+
+  get isEmpty() {
+    return this.#values.size === 0;
+  }
+
+  /** Whether it is time to try one again. */
+  get isDue() {
+    return !this.isEmpty && this.#nextTry(() => true) <= performance.now();
+  }
+
+  /** @param {string} store @param {IDBValidKey} key of numbers */
+  has(store, key) {
+    return this.#values.has(nameOf(store, key));
+  }
+
+  /** @param {string} store @param {IDBValidKey} key of numbers */
+  add(store, key) {
+    this.#values.set(nameOf(store, key), { store, key, wait: FIRST_WAIT, tryAt: performance.now() + FIRST_WAIT });
+  }
+
+  /** The messages of a mailbox that cannot be read. @param {number} mailbox */
+  messagesOf(mailbox) {
+    const messages = new PassedOver();
+    for (const { store, key } of this.#values.values()) {
+      const bounds = store === "segments" ? Segment.boundsIn(key) : undefined;
+      const [number, priority] = /** @type {number[]} */ (key);
+      if (bounds !== undefined && number === mailbox) messages.add(priority, bounds.first, bounds.last + 1);
+    }
+    return messages;
+  }
+
+  /** When one of a mailbox's messages is tried next, on the clock of `performance.now()`; Infinity for none. @param {number} mailbox */
+  nextTryOf(mailbox) {
+    return this.isEmpty ? Infinity : this.#nextTry(({ store, key }) => store === "segments" && /** @type {number[]} */ (key)[0] === mailbox);
+  }
+
+  /** The keys of a mailbox in a store of which nothing was told yet, from now on told. @param {string} store @param {number} mailbox @returns {number[][]} */
+  takeUntold(store, mailbox) {
+    /** @type {number[][]} */
+    const untold = [];
+    for (const [name, value] of this.#values) {
+      const key = /** @type {number[]} */ (value.key);
+      if (value.store !== store || key[0] !== mailbox || this.#told.has(name)) continue;
+      this.#told.add(name);
+      untold.push(key);
+    }
+    return untold;
+  }
+
+  /**
+   * Tries some again; when one can be read, the others too.
+   * @param {(name: string) => IDBObjectStore} store of a transaction of its own, which may fail by it
+   */
+  async tryAgain(store) {
+    try {
+      await this.#tryAgain(store);
+    } finally {
+      this.#notBefore = performance.now() + FIRST_WAIT;
+    }
+  }
+
+  /** @param {(name: string) => IDBObjectStore} store */
+  async #tryAgain(store) {
+    const now = performance.now();
+    let [failed, bytes, anyIsBack] = [0, 0, false];
+    for (const [name, value] of [...this.#values].sort(([, a], [, b]) => a.tryAt - b.tryAt)) {
+      if (!anyIsBack && (value.tryAt > now || failed === TRIES)) return;
+      if (bytes < ENOUGH_BYTES) {
+        try {
+          const found = await forgiven(store(value.store).get(value.key));
+          // one that is not there any more tells nothing of the others
+          anyIsBack ||= found !== undefined;
+          bytes += (found?.frame ?? found)?.length ?? 0;
+        } catch (error) {
+          if (!isReadFailure(error)) throw error;
+          failed += 1;
+          value.wait = Math.min(2 * value.wait, LONGEST_WAIT);
+          value.tryAt = performance.now() + value.wait;
+          continue;
+        }
+      }
+      this.#values.delete(name);
+    }
+  }
+
+  /** @param {(value: Value) => boolean} counts */
+  #nextTry(counts) {
+    let next = Infinity;
+    for (const value of this.#values.values()) if (counts(value)) next = Math.min(next, value.tryAt);
+    return Math.max(next, this.#notBefore);
+  }
+}
+
+/**
+ * Tells the user, once, of messages or dead letters that cannot be read at present.
+ * @param {import("./reading.js").Reading} reading @param {import("./model/state.js").MailboxState} state @param {"segments" | "dead"} store
+ */
+export async function tellOfUnavailable(reading, state, store) {
+  const untold = reading.unavailable.takeUntold(store, state.number);
+  if (untold.length === 0) return;
+  const places = untold.flatMap((key) => {
+    if (store === "dead") return [{ priority: DEAD, sequence: key[1] }];
+    const { first, last } = Segment.boundsIn(key) ?? { first: 0, last: -1 };
+    return Array.from({ length: last + 1 - first }, (_, i) => ({ priority: key[1], sequence: first + i }));
+  });
+  const mailbox = JSON.stringify(nameOfMailbox(state.number) ?? "");
+  const why = `in the mailbox ${mailbox} cannot be read at present, since the browser cannot read its file.`;
+  for (const id of await reading.idsOf(state, places)) {
+    // it was removed, and its record with others not yet
+    if (id === undefined) continue;
+    const text = textOfId(id);
+    console.warn(
+      store === "dead"
+        ? `The dead letter ${text} ${why} It stays, and is tried again; discard("${text}") gives it up.`
+        : `The message ${text} ${why} It stays in its place, and is tried again; ack("${text}") gives it up, and so does purge() while it is queued.`,
+    );
+  }
+}
+
+/** @param {string} store @param {IDBValidKey} key of numbers */
+const nameOf = (store, key) => `${store}/${key}`;
