@@ -1,5 +1,8 @@
 /**
- * Calls that wait for something to claim, and who of them is woken.
+ * Calls that wait for something to claim: who of them is served, and who is woken.
+ *
+ * One that has looked and found nothing is parked: a commit of this context that leaves something to claim serves it, the
+ * longest wait first, in its own transaction. What is left, or comes from elsewhere, wakes those who wait, and they look.
  *
  * As many are woken as there are messages, those that have waited longest first; whoever was woken and does not take all
  * that is there passes it on, see `claiming.js`. So a message costs the same however many wait. What is to be looked at by
@@ -9,15 +12,33 @@
 /** What a timer can wait, in milliseconds; beyond it would end at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** @typedef {{waiting: Set<Waiter>, alarm: ReturnType<typeof setTimeout> | undefined, alarmAt: number}} Group */
+/**
+ * What a call that is parked does in a commit of others.
+ * @template T
+ * @typedef {object} Claiming
+ * @property {(commit: import("../commit.js").Commit) => T | undefined} claim undefined if that cannot be, and then nothing is done
+ * @property {(claimed: T) => void} committed
+ * @property {(claimed: T, undone: boolean) => void} failed and whether it is sure that nothing of it was committed
+ */
 
-/** One that waits. */
+/** @typedef {{waiting: Set<Waiter<any>>, alarm: ReturnType<typeof setTimeout> | undefined, alarmAt: number}} Group */
+
+/** One that waits. @template T what it is served with */
 class Waiter {
+  /** Whether it was chosen to look. */
   woken = false;
+  #isOver = false;
+  /** Once it is parked. @type {Claiming<T> | undefined} */
+  #claiming;
+  /** What it is served with in a commit that is under way, or was; undefined if that fails. @type {Promise<T | undefined> | undefined} */
+  #serving;
   wake = () => {};
   /** @type {Promise<void>} */
   #news = new Promise((resolve) => {
-    this.wake = resolve;
+    this.wake = () => {
+      this.#isOver = true;
+      resolve();
+    };
   });
   #end;
 
@@ -27,7 +48,60 @@ class Waiter {
     this.#end = end;
   }
 
-  /** Resolves once it is woken, or when the time is over, in milliseconds. @param {number} time @param {AbortSignal} cancelled */
+  /** Lets commits serve it from now on. @param {Claiming<T>} claiming */
+  park(claiming) {
+    this.#claiming = claiming;
+  }
+
+  get isParked() {
+    return this.#claiming !== undefined;
+  }
+
+  /** Whether it looks, or is about to, or is told why it need not. */
+  get isOver() {
+    return this.#isOver;
+  }
+
+  /** What it is served with in a commit that is under way, or was; undefined while there is none. */
+  get serving() {
+    return this.#serving;
+  }
+
+  /**
+   * Has it claim in a commit, and learn what becomes of that.
+   * @param {import("../commit.js").Commit} commit @returns {boolean} false if it cannot
+   */
+  serveIn(commit) {
+    const claiming = this.#claiming;
+    const claimed = claiming?.claim(commit);
+    if (claiming === undefined || claimed === undefined) return false;
+    this.#serving = new Promise((resolve) => {
+      const end = (/** @type {T | undefined} */ served) => {
+        resolve(served);
+        this.#end();
+      };
+      commit.served.push({
+        committed: () => {
+          claiming.committed(claimed);
+          end(claimed);
+        },
+        failed: (undone) => {
+          claiming.failed(claimed, undone);
+          end(undefined);
+        },
+        forgotten: () => {
+          claiming.failed(claimed, true);
+          this.#serving = undefined;
+        },
+      });
+    });
+    return true;
+  }
+
+  /**
+   * Resolves once it is woken, or when the time is over, in milliseconds; or with what it was served with.
+   * @param {number} time @param {AbortSignal} cancelled @returns {Promise<T | undefined>}
+   */
   async within(time, cancelled) {
     const timer = time === Infinity ? undefined : setTimeout(this.wake, Math.min(Math.max(0, time), LONGEST_TIMER));
     cancelled.addEventListener("abort", this.wake);
@@ -35,6 +109,7 @@ class Waiter {
     await this.#news;
     clearTimeout(timer);
     cancelled.removeEventListener("abort", this.wake);
+    return this.#serving;
   }
 
   /** It waits no more. */
@@ -58,8 +133,21 @@ export class Waiters {
   wake(mailbox, count = 1) {
     const group = this.#groups.get(mailbox);
     for (const waiter of group?.waiting ?? []) {
-      if (count-- <= 0) break;
+      if (count <= 0) break;
+      if (waiter.serving !== undefined) continue;
       this.#wake(group, waiter);
+      count -= 1;
+    }
+  }
+
+  /**
+   * Has those who are parked claim in a commit, the longest wait first, up to the first that cannot.
+   * @param {string} mailbox @param {import("../commit.js").Commit} commit
+   */
+  serve(mailbox, commit) {
+    for (const waiter of this.#groups.get(mailbox)?.waiting ?? []) {
+      if (waiter.serving !== undefined || waiter.isOver) continue;
+      if (!waiter.serveIn(commit)) break;
     }
   }
 
@@ -95,14 +183,14 @@ export class Waiters {
     return group;
   }
 
-  /** @param {Group | undefined} group @param {Waiter} waiter */
+  /** @param {Group | undefined} group @param {Waiter<any>} waiter */
   #wake(group, waiter) {
     group?.waiting.delete(waiter);
     waiter.woken = true;
     waiter.wake();
   }
 
-  /** @param {string} mailbox @param {Waiter} waiter */
+  /** @param {string} mailbox @param {Waiter<any>} waiter */
   #end(mailbox, waiter) {
     waiter.wake();
     const group = this.#groups.get(mailbox);
