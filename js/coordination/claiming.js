@@ -41,10 +41,11 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
   // another one that waits has to look, since this one may have been chosen for it and has not
   let owesALook = false;
   let isFirst = true;
+  const waiter = waiters.begin(mailbox, owner);
   try {
     for (;;) {
       // so that nothing is missed between the look and the waiting
-      const waiter = waiters.begin(mailbox, owner);
+      waiter.listen();
       try {
         owesALook = wait > 0;
         const back = whenBack(cancelled);
@@ -88,11 +89,11 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
         if (found.strangers.size > 0) recovery.lookAside();
         return found;
       } finally {
-        waiter.end();
         if (waiter.woken) owesALook = true;
       }
     }
   } finally {
+    waiter.end();
     if (owesALook) waiters.wake(mailbox);
   }
 }

@@ -23,30 +23,40 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** @typedef {{waiting: Set<Waiter<any>>, alarm: ReturnType<typeof setTimeout> | undefined, alarmAt: number}} Group */
 
-/** One that waits. @template T what it is served with */
+/** A call that waits, and keeps its place while it looks. @template T what it is served with */
 class Waiter {
   /** Whether it was chosen to look. */
   woken = false;
-  #isOver = false;
+  /** Whether it has been told to look, or what it was served with. */
+  isOver = false;
+  /** What it is served with in a commit that is under way, or was; undefined if that fails. @type {Promise<T | undefined> | undefined} */
+  serving;
   /** Once it is parked. @type {Claiming<T> | undefined} */
   #claiming;
-  /** What it is served with in a commit that is under way, or was; undefined if that fails. @type {Promise<T | undefined> | undefined} */
-  #serving;
-  wake = () => {};
-  /** @type {Promise<void>} */
-  #news = new Promise((resolve) => {
-    this.wake = () => {
-      this.#isOver = true;
-      resolve();
-    };
-  });
+  #resolve = () => {};
+  #news = Promise.resolve();
   #end;
 
   /** @param {unknown} owner @param {() => void} end */
   constructor(owner, end) {
     this.owner = owner;
     this.#end = end;
+    this.listen();
   }
+
+  /** Lets it be woken from now on. */
+  listen() {
+    this.woken = this.isOver = false;
+    this.serving = this.#claiming = undefined;
+    this.#news = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  wake = () => {
+    this.isOver = true;
+    this.#resolve();
+  };
 
   /** Lets commits serve it from now on. @param {Claiming<T>} claiming */
   park(claiming) {
@@ -57,16 +67,6 @@ class Waiter {
     return this.#claiming !== undefined;
   }
 
-  /** Whether it looks, or is about to, or is told why it need not. */
-  get isOver() {
-    return this.#isOver;
-  }
-
-  /** What it is served with in a commit that is under way, or was; undefined while there is none. */
-  get serving() {
-    return this.#serving;
-  }
-
   /**
    * Has it claim in a commit, and learn what becomes of that.
    * @param {import("../commit.js").Commit} commit @returns {boolean} false if it cannot
@@ -75,10 +75,10 @@ class Waiter {
     const claiming = this.#claiming;
     const claimed = claiming?.claim(commit);
     if (claiming === undefined || claimed === undefined) return false;
-    this.#serving = new Promise((resolve) => {
+    this.serving = new Promise((resolve) => {
       const end = (/** @type {T | undefined} */ served) => {
         resolve(served);
-        this.#end();
+        this.wake();
       };
       commit.served.push({
         committed: () => {
@@ -91,7 +91,7 @@ class Waiter {
         },
         forgotten: () => {
           claiming.failed(claimed, true);
-          this.#serving = undefined;
+          this.serving = undefined;
         },
       });
     });
@@ -109,7 +109,7 @@ class Waiter {
     await this.#news;
     clearTimeout(timer);
     cancelled.removeEventListener("abort", this.wake);
-    return this.#serving;
+    return this.serving;
   }
 
   /** It waits no more. */
@@ -122,7 +122,7 @@ export class Waiters {
   /** Those who wait, by mailbox, the longest wait first. @type {Map<string, Group>} */
   #groups = new Map();
 
-  /** Has a call woken from now on; it ends that. @param {string} mailbox @param {unknown} owner */
+  /** Has a call woken from now on, until it ends that. @param {string} mailbox @param {unknown} owner */
   begin(mailbox, owner) {
     const waiter = new Waiter(owner, () => this.#end(mailbox, waiter));
     this.#groupOf(mailbox).waiting.add(waiter);
@@ -134,8 +134,8 @@ export class Waiters {
     const group = this.#groups.get(mailbox);
     for (const waiter of group?.waiting ?? []) {
       if (count <= 0) break;
-      if (waiter.serving !== undefined) continue;
-      this.#wake(group, waiter);
+      if (waiter.isOver || waiter.serving !== undefined) continue;
+      choose(waiter);
       count -= 1;
     }
   }
@@ -146,7 +146,7 @@ export class Waiters {
    */
   serve(mailbox, commit) {
     for (const waiter of this.#groups.get(mailbox)?.waiting ?? []) {
-      if (waiter.serving !== undefined || waiter.isOver) continue;
+      if (waiter.isOver || waiter.serving !== undefined) continue;
       if (!waiter.serveIn(commit)) break;
     }
   }
@@ -159,7 +159,7 @@ export class Waiters {
   /** All of an owner, or all there are. @param {unknown} [owner] */
   wakeAll(owner) {
     for (const group of this.#groups.values()) {
-      for (const waiter of [...group.waiting]) if (owner === undefined || waiter.owner === owner) this.#wake(group, waiter);
+      for (const waiter of group.waiting) if (owner === undefined || waiter.owner === owner) choose(waiter);
     }
   }
 
@@ -183,13 +183,6 @@ export class Waiters {
     return group;
   }
 
-  /** @param {Group | undefined} group @param {Waiter<any>} waiter */
-  #wake(group, waiter) {
-    group?.waiting.delete(waiter);
-    waiter.woken = true;
-    waiter.wake();
-  }
-
   /** @param {string} mailbox @param {Waiter<any>} waiter */
   #end(mailbox, waiter) {
     waiter.wake();
@@ -199,4 +192,10 @@ export class Waiters {
     clearTimeout(group.alarm);
     this.#groups.delete(mailbox);
   }
+}
+
+/** @param {Waiter<any>} waiter */
+function choose(waiter) {
+  waiter.woken = true;
+  waiter.wake();
 }
