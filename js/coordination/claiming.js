@@ -18,6 +18,8 @@ const CHECK_AFTER = 3;
  * @property {number} nextDue milliseconds since 1970
  */
 
+/** @typedef {ReturnType<typeof waiters.begin>} Waiter */
+
 /**
  * Whoever claims.
  * @typedef {object} Claimant
@@ -53,9 +55,7 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
         const inMemory = isFirst && wait > 0 ? claimant.lookInMemory() : undefined;
         isFirst = false;
         const parkIfEmpty = (/** @type {Found} */ looked) => {
-          recovery.see(looked.strangers);
-          const looksOn = looked.more || (looked.strangers.size > 0 && recovery.isDue);
-          if (isEmpty(looked) && !looksOn && performance.now() < deadline) waiter.park(claimant.parked);
+          if (isEmpty(looked) && !looked.more && performance.now() < deadline) waiter.park(claimant.parked);
         };
         // parked as soon as it is committed that there is nothing, so that the very next commit can serve it
         let found = inMemory ?? (await claimant.claimNow(parkIfEmpty));
@@ -65,10 +65,10 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
           recovery.see(found.strangers);
           // a call that was under way when the handle was closed is let finish; one that waits ends with an error
           if (claimant.isClosed() && wait === 0) return found;
-          if (found.strangers.size > 0 && recovery.isDue && !waiter.isParked) {
-            const recovered = await lookFor(claimant);
+          if (found.strangers.size > 0 && recovery.isDue) {
+            const recovered = await lookFor(claimant, waiter);
             if (claimant.isClosed() && wait === 0) return found;
-            if (recovered > 0) continue;
+            if (recovered > 0 && waiter.serving === undefined) continue;
           }
           const now = performance.now();
           if (deadline <= now && !waiter.isParked) return found;
@@ -98,7 +98,7 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
   }
 }
 
-/** One that has looked only in memory looks again if that is not the latest state. @param {string} mailbox @param {ReturnType<typeof waiters.begin>} waiter */
+/** One that has looked only in memory looks again if that is not the latest state. @param {string} mailbox @param {Waiter} waiter */
 async function wakeIfOld(mailbox, waiter) {
   if (waiter.serving === undefined && !(await committer.isLatest(mailbox))) waiter.wake();
 }
@@ -109,12 +109,14 @@ const isEmpty = ({ batch }) => batch.length === NO_BATCH.length;
 /** Whether what it found is still the handle's. @param {Found} found */
 const isAlive = ({ life }) => life.begun && !life.over;
 
-/** @param {Claimant} claimant @returns {Promise<number>} how many messages came back */
-async function lookFor({ recovery, isClosed }) {
+/** @param {Claimant} claimant @param {Waiter} waiter that may be served meanwhile @returns {Promise<number>} how many messages came back */
+async function lookFor({ recovery, isClosed }, waiter) {
   try {
     return (await recovery.look()).recovered;
   } catch (error) {
-    if (!isClosed()) throw error;
-    return 0;
+    if (isClosed() || waiter.serving !== undefined) return 0;
+    // nothing serves it any more
+    waiter.wake();
+    throw error;
   }
 }
