@@ -14,13 +14,21 @@ import { MailboxState, isCount } from "./model/state.js";
 import { Reading, Unreadable, laneRange } from "./reading.js";
 import { DEAD, isLetter, numberOfLetter, placeIn, salvagedLetter } from "./rows.js";
 import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "./segments.js";
-import { lastVersion, versionsOf, writeHead, writeRows } from "./storage/stored-state.js";
+import { isLastVersion, lastVersion, versionsOf, writeHead, writeRows } from "./storage/stored-state.js";
 import { Stale } from "./tenures.js";
 import { ValueUnavailable } from "./unavailable.js";
 
 /** @typedef {import("./types.js").Place} Place */
 /** @typedef {import("./types.js").Frame} Frame */
 /** @typedef {import("./coordination/notifier.js").Listener} Listener */
+
+/**
+ * A call that was parked, and has claimed in a commit: it is told what becomes of that.
+ * @typedef {object} Served
+ * @property {() => void} committed
+ * @property {(undone: boolean) => void} failed and whether it is sure that nothing was committed
+ * @property {() => void} forgotten it never came to a transaction, and the call is parked as before
+ */
 
 /** Ids up to which each is deleted by itself. */
 const FEW_IDS = 100;
@@ -40,6 +48,9 @@ const CARRIED = 4096;
 export class Commit extends Reading {
   /** What is to be heard once it is committed, by mailbox. @type {Map<string, {depth: number | undefined, informed: Listener[], count: number}>} */
   news = new Map();
+
+  /** Calls that were parked, and have claimed in it. @type {Served[]} */
+  served = [];
 
   /** What is to be done after it, by handles that gave back in it what they owed. @type {Map<object, () => void>} */
   returned = new Map();
@@ -183,6 +194,17 @@ export class Commit extends Reading {
     });
   }
 
+  /**
+   * To be called when calls that wait have claimed: of what is announced so much less is left for others.
+   * @param {string} mailbox @param {number} count how many messages
+   */
+  claimedByWaiting(mailbox, count) {
+    const news = this.news.get(mailbox);
+    if (news === undefined) return;
+    const isLeft = this.#states.get(mailbox)?.isReady(Date.now());
+    news.count = Math.max(news.count - count, isLeft ? 1 : 0);
+  }
+
   /** Whether a mailbox is there, without making it. @param {string} mailbox */
   async exists(mailbox) {
     if (this.#states.has(mailbox)) return !this.#absent.has(mailbox) || this.#changed.has(mailbox);
@@ -251,6 +273,19 @@ export class Commit extends Reading {
   /** Keeps what a nack said. @param {MailboxState} state @param {Place} place @param {string} error */
   keepError(state, { priority, sequence }, error) {
     this.#put("errors", error, [state.number, priority, sequence], bytesOfText(error));
+  }
+
+  /** The segment of a message, if it need not be read. @override @param {MailboxState} state @param {number} priority @param {number} sequence */
+  segmentAtHand(state, priority, sequence) {
+    return super.segmentAtHand(state, priority, sequence) ?? this.#segmentWritten(state, priority, sequence);
+  }
+
+  /** One that this transaction has put into the store. @param {MailboxState} state @param {number} priority @param {number} sequence */
+  #segmentWritten({ number }, priority, sequence) {
+    const written = this.#written.find(
+      ([mailbox, lane, { first, last }]) => mailbox === number && lane === priority && first <= sequence && sequence <= last,
+    );
+    return written?.[2];
   }
 
   /** To be called by whoever hands messages out. @param {MailboxState} from @param {string} holder @param {Place[]} places */
@@ -533,9 +568,8 @@ export class Commit extends Reading {
   /** Makes sure that a state that came from memory is the latest. @param {string} mailbox @throws {Stale} */
   async #checkStillOwn(mailbox) {
     if (!this.#blind.has(mailbox)) return;
-    const { number, version } = /** @type {MailboxState} */ (this.#states.get(mailbox));
-    const keys = await result(this.store("journal").getAllKeys(versionsOf(number, version, version + 1)));
-    if (keys.length !== 1 || /** @type {number[]} */ (keys[0])[1] !== version) throw new Stale();
+    const state = /** @type {MailboxState} */ (this.#states.get(mailbox));
+    if (!(await isLastVersion(this.store("journal"), state))) throw new Stale();
   }
 
   /**

@@ -9,6 +9,8 @@
  *   transactions.) Where something has to be read, one that comes meanwhile still joins it.
  * - No transaction that keeps others waiting waits for this context, which may compute for long: where the state is all that is to
  *   be read, it is read in a transaction that others need not wait for, and one that waits for nothing then writes.
+ * - Calls that wait, and have looked, claim in the transaction that leaves something for them, after all its operations. They
+ *   add no request to it that it would wait for, and are never the reason why another call fails.
  * - A transaction is strict if one of its operations is; a strict one never joins a relaxed transaction. It is over the
  *   notes of departure too if one of its operations needs them, and only then.
  * - A transaction one of whose requests failed has failed, even if the browser says that it is complete: what it did is undone
@@ -28,7 +30,7 @@ import { RECONNECTIONS, STORES, tidyUp } from "./database.js";
 import { MailboxError, translate } from "./errors.js";
 import { Reading, Unreadable } from "./reading.js";
 import { SegmentCache } from "./segments.js";
-import { isNumberKnown, readState } from "./storage/stored-state.js";
+import { isLastVersion, isNumberKnown, readState } from "./storage/stored-state.js";
 import { Stale, Tenures, isTrusted, moment } from "./tenures.js";
 import { ReadAgain, UnavailableValues } from "./unavailable.js";
 
@@ -46,12 +48,17 @@ const TIDYING_TIME = 200;
 
 /** @typedef {import("./types.js").Operation<unknown>} Operation */
 /** @typedef {{operation: Operation, resolve: (value: any) => void, reject: (reason: unknown) => void, refused?: boolean}} Submitted */
-/** Why a transaction failed, and whether it is sure that nothing of it was committed. @typedef {{error: Error, undone: boolean}} Failure */
+/**
+ * Why a transaction failed, whether it is sure that nothing of it was committed, and whether calls that wait were served in it.
+ * @typedef {{error: Error, undone: boolean, served?: boolean}} Failure
+ */
 
 export class Committer {
   /** @type {Submitted[]} */
   #waiting = [];
   #running = false;
+  /** Whether a transaction is being filled by operations that wait for what they read. */
+  #filling = false;
   /** Whether this context gave the reserve up and has not seen it since. */
   #reserveSpent = false;
   #cache = new SegmentCache();
@@ -67,11 +74,16 @@ export class Committer {
   #wipes = 0;
   #connection;
   #announce;
+  #serve;
 
-  /** @param {import("./database.js").Connection} connection @param {(commit: Commit) => void} announce called after each commit */
-  constructor(connection, announce) {
+  /**
+   * @param {import("./database.js").Connection} connection @param {(commit: Commit) => void} announce called after each commit
+   * @param {(commit: Commit) => void} serve has calls that wait claim in a transaction what it leaves
+   */
+  constructor(connection, announce, serve) {
     this.#connection = connection;
     this.#announce = announce;
+    this.#serve = serve;
   }
 
   /**
@@ -124,6 +136,26 @@ export class Committer {
     await (this.#lookingAgain ??= look());
   }
 
+  /** The state of a mailbox that this context may write without reading it, as it will be when what is under way is committed. @param {string} mailbox */
+  stateInMemory(mailbox) {
+    return this.#filling || this.#connection.openings !== this.#opening ? undefined : this.#tenures.get(mailbox);
+  }
+
+  /** Whether that is the latest state; it is looked up beside what goes on. @param {string} mailbox */
+  async isLatest(mailbox) {
+    const state = this.stateInMemory(mailbox);
+    if (state === undefined) return false;
+    try {
+      const transaction = this.#connection.beginNow("readonly", "default", ["journal"]);
+      if (transaction === undefined) return false;
+      const isLast = isLastVersion(transaction.objectStore("journal"), state);
+      transaction.commit();
+      return await isLast;
+    } catch {
+      return false; // whoever looks again meets the error itself
+    }
+  }
+
   /** Has every mailbox read before it is written: this context may be away for long, and lose what its rights rest on. */
   suspendRights() {
     this.#tenures.suspend();
@@ -163,7 +195,8 @@ export class Committer {
       if (failure === undefined) continue;
       if (sharing.length === 0) for (const { reject } of this.#waiting.splice(0)) reject(failure.error);
       for (const apart of sharing) {
-        if (!apart.refused) await this.#commitApart(apart, durability, failure, sharing.length === 1);
+        const wasAlone = sharing.length === 1 && !failure.served;
+        if (!apart.refused) await this.#commitApart(apart, durability, failure, wasAlone);
       }
     }
     this.#running = false;
@@ -297,18 +330,23 @@ export class Committer {
       if (opening !== this.#opening) this.#forget();
       this.#opening = opening;
       commit = new Commit(() => transaction, this.#cache, this.#unavailableNow(), this.#tenures, readFirst);
+      this.#filling = true;
       try {
         for (let next = joining(); next !== undefined; next = joining()) {
           if (next.operation.stores) commit.willStore(this.#reserveSpent);
           results.push([next, await runIn(commit, next)]);
         }
         if (commit.failedToRead !== undefined) throw new ReadAgain(commit.failedToRead);
+        // what is tried again is not to fail once more because of others
+        if (!readFirst) this.#serveIn(commit);
         await commit.finish();
         finished = true;
       } catch (error) {
         abort(transaction);
         ending.completion.catch(() => {});
         throw error instanceof DOMException ? (ending.reason ?? error) : error;
+      } finally {
+        this.#filling = false;
       }
       await ending.completion;
     } catch (cause) {
@@ -348,20 +386,33 @@ export class Committer {
         results.push([next, value]);
       }
       if (results.length === 0) return undefined;
+      this.#serveIn(commit);
       commit.finishAtHand();
       return this.#endOf(commit, /** @type {Ending} */ (/** @type {unknown} */ (ending)), results);
     } catch (error) {
       // they are done the other way, on what is read anew, and meet the error there if it is still one
       if (error instanceof NotHeadOnly && ending === undefined) {
         this.#waiting.unshift(...results.map(([submitted]) => submitted));
+        for (const { forgotten } of commit.served) forgotten();
         return undefined;
       }
+      for (const { failed } of commit.served) failed(true);
       this.#forget();
       if (ending !== undefined) {
         abort(commit.transaction);
         /** @type {Ending} */ (ending).completion.catch(() => {});
       }
       return Promise.resolve({ error: new Stale(), undone: true });
+    }
+  }
+
+  /** Has calls that wait claim what a transaction leaves, where nothing has to be read for that. @param {Commit} commit */
+  #serveIn(commit) {
+    try {
+      this.#serve(commit);
+    } catch (error) {
+      // a record that cannot be read: whoever looks for it sees to that
+      if (!(error instanceof Unreadable)) throw error;
     }
   }
 
@@ -384,6 +435,14 @@ export class Committer {
    * @returns {Promise<Failure | undefined>}
    */
   async #failureOf(cause, commit, finished) {
+    const failure = await this.#examine(cause, commit, finished);
+    if (failure === undefined || commit === undefined) return failure;
+    for (const { failed } of commit.served) failed(failure.undone);
+    return { ...failure, served: commit.served.length > 0 };
+  }
+
+  /** @param {unknown} cause @param {Commit | undefined} commit @param {boolean} finished @returns {Promise<Failure | undefined>} */
+  async #examine(cause, commit, finished) {
     this.#forget();
     if (cause instanceof HalfDone && commit !== undefined) {
       if (commit.isHeadOnly && isStale(cause.reason)) return { error: new Stale(), undone: true };
@@ -402,7 +461,11 @@ export class Committer {
   #conclude(commit, results) {
     commit.completed();
     if (commit.keptReserve) this.#reserveSpent = false;
-    for (const [{ resolve }, value] of results) resolve(value);
+    for (const [{ operation, resolve }, value] of results) {
+      operation.onCommit?.(value);
+      resolve(value);
+    }
+    for (const { committed } of commit.served) committed();
     try {
       this.#announce(commit);
     } catch (error) {

@@ -17,9 +17,17 @@ connection.onLost = () => waiters.wakeAll();
 notifier.onMissed = () => waiters.wakeOneEach();
 notifier.listen(({ mailbox, count = 1 }) => waiters.wake(mailbox, count));
 
-export const committer = new Committer(connection, ({ news }) => {
-  for (const [mailbox, { depth, informed, count }] of news) notifier.publish({ mailbox, depth, count }, informed);
-});
+export const committer = new Committer(
+  connection,
+  ({ news }) => {
+    for (const [mailbox, { depth, informed, count }] of news) {
+      if (depth !== undefined || count > 0) notifier.publish({ mailbox, depth, count }, informed);
+    }
+  },
+  (commit) => {
+    for (const mailbox of commit.news.keys()) waiters.serve(mailbox, commit);
+  },
+);
 
 /** @type {Set<import("./mailbox.js").MailboxHandle>} */
 export const handles = new Set();

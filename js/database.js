@@ -165,13 +165,13 @@ export class Connection {
 
   /**
    * Begins a transaction now, where the database is open.
-   * @param {IDBTransactionMode} mode @param {IDBTransactionDurability} durability
+   * @param {IDBTransactionMode} mode @param {IDBTransactionDurability} durability @param {string[]} [stores]
    * @returns {IDBTransaction | undefined}
    */
-  beginNow(mode, durability) {
+  beginNow(mode, durability, stores = ORDINARY_STORES) {
     if (this.#users === 0) return undefined;
     try {
-      return this.#opened?.transaction(ORDINARY_STORES, mode, { durability });
+      return this.#opened?.transaction(stores, mode, { durability });
     } catch {
       return undefined; // it is closing, and whoever waits for it meets the error
     }

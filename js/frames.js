@@ -169,9 +169,12 @@ export function packBatch(entries) {
 /** A batch of none. */
 export const NO_BATCH = packBatch([]);
 
+/** How many messages a batch has. @param {Uint8Array} batch */
+export const countOfBatch = (batch) => viewOf(batch).getUint32(0, true);
+
 /** The ids of a batch, 16 bytes each. @param {Uint8Array} batch */
 export function idsOfBatch(batch) {
-  const ids = new Uint8Array(viewOf(batch).getUint32(0, true) * ID_BYTES);
+  const ids = new Uint8Array(countOfBatch(batch) * ID_BYTES);
   for (let i = 0; i * ID_BYTES < ids.length; i++) {
     const entryAt = COUNT_BYTES + i * ENTRY_BYTES;
     ids.set(batch.subarray(entryAt, entryAt + ID_BYTES), i * ID_BYTES);

@@ -11,7 +11,7 @@ import { Recovery, SLOW_POLL, sleep } from "./coordination/recovery.js";
 import { forgetNotes, knownNotes } from "./coordination/unload-notes.js";
 import { result } from "./database.js";
 import { UnsupportedError, closed, unavailable } from "./errors.js";
-import { NO_BATCH, framesIn, idsOfBatch } from "./frames.js";
+import { NO_BATCH, countOfBatch, framesIn, idsOfBatch } from "./frames.js";
 import { ID_BYTES } from "./ids.js";
 import * as operations from "./operations.js";
 import { Unreadable } from "./reading.js";
@@ -37,8 +37,9 @@ const LONGEST_BEAT = 3_600_000;
 /**
  * See `Operation`.
  * @template T
- * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, notes?: boolean, atHand?: (commit: Commit, state: MailboxState) => T | undefined}} Needs
+ * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, notes?: boolean, atHand?: (commit: Commit, state: MailboxState) => T | undefined, onCommit?: (value: T) => void}} Needs
  */
+/** What an operation comes to, in which life of the handle, and whether that holds anything then. @template T @typedef {{value: T, life: Life, holding: boolean}} Done */
 
 export class MailboxHandle {
   /** Told the queued count when somebody else has enqueued. @type {((depth: number) => void) | undefined} */
@@ -468,22 +469,74 @@ export class MailboxHandle {
   #claim(limit, wait, cancelled, ack) {
     const { mailbox, recovery } = this;
     const isClosed = () => this.isClosed;
-    const claimNow = async () => {
-      const found = await this.#claimNow(limit, cancelled, ack);
+    const claimNow = async (/** @type {(found: Found) => void} */ onCommit) => {
+      const found = await this.#claimNow(limit, cancelled, ack, onCommit);
       if (found.removed !== undefined) {
         ack?.onCommit?.(found.removed, found.batch.length === NO_BATCH.length && wait > 0);
         ack = undefined;
       }
       return found;
     };
-    return claimWithin({ mailbox, recovery, isClosed, claimNow }, this, wait, cancelled);
+    const lookInMemory = () => (ack === undefined ? this.#lookInMemory() : undefined);
+    const parked = this.#parked(limit, cancelled);
+    return claimWithin({ mailbox, recovery, isClosed, lookInMemory, claimNow, parked }, this, wait, cancelled);
+  }
+
+  /** What a look would find, where that is nothing by what is in memory. @returns {Found | undefined} */
+  #lookInMemory() {
+    if (this.isClosed || !this.#life.begun || !this.#owesNothing) return undefined;
+    const state = committer.stateInMemory(this.mailbox);
+    if (state === undefined || this.#hasLostAll(state) || state.isReady(Date.now())) return undefined;
+    return { batch: NO_BATCH, life: this.#life, strangers: this.#strangersIn(state), more: false, nextDue: state.nextDue, nextTry: Infinity };
   }
 
   /**
-   * @param {number} limit @param {AbortSignal} cancelled @param {AckFirst} [ack]
+   * What a call that waits claims in a commit of others, where nothing has to be read for it.
+   * @param {number} limit @param {AbortSignal} cancelled
+   * @returns {import("./coordination/waiters.js").Claiming<Found>}
+   */
+  #parked(limit, cancelled) {
+    const operation = this.#operation(() => Promise.reject(closed()), {
+      atHand: (commit, state) => {
+        if (cancelled.aborted || this.isClosed || !this.#life.begun) return undefined;
+        commit.flush();
+        if (!operations.countAtHand(commit, state, limit)) return undefined;
+        const batch = operations.claimAtHand(commit, state, this.#life.id, this.#terms, limit);
+        if (batch === undefined) return undefined;
+        commit.changed(this.mailbox);
+        commit.claimedByWaiting(this.mailbox, countOfBatch(batch));
+        return { batch, life: this.#life, strangers: this.#strangersIn(state), more: false, nextDue: state.nextDue, nextTry: Infinity };
+      },
+    });
+    /** @type {Done<Found> | undefined} */
+    let done;
+    return {
+      claim: (commit) => {
+        done = operation.atHand?.(commit);
+        if (done === undefined) return undefined;
+        this.#underWay += 1;
+        return done.value;
+      },
+      committed: () => {
+        this.#underWay -= 1;
+        this.#done(/** @type {Done<Found>} */ (done));
+      },
+      failed: ({ batch, life }, undone) => {
+        this.#underWay -= 1;
+        if (undone || life !== this.#life || this.isClosed) return;
+        // it may hold them, and nobody has them
+        for (const id of each(idsOfBatch(batch))) this.#owed.set(operations.keyOf(id), id);
+        this.#retryIfOwing();
+      },
+    };
+  }
+
+  /**
+   * @param {number} limit @param {AbortSignal} cancelled @param {AckFirst | undefined} ack
+   * @param {(found: Found) => void} onCommit called as soon as it is committed
    * @returns {Promise<Found & {removed?: number}>} without `removed` if nothing was done
    */
-  async #claimNow(limit, cancelled, ack) {
+  async #claimNow(limit, cancelled, ack, onCommit) {
     if (!this.#life.begun) await this.#life.begin();
     if (committer.isToLookAgain) await committer.lookAgain();
     const atHand = (/** @type {Commit} */ commit, /** @type {MailboxState} */ state) => {
@@ -507,7 +560,7 @@ export class MailboxHandle {
       const strangers = this.#strangersIn(state);
       const nextTry = commit.unavailable.nextTryOf(state.number);
       return { ...found, batch: claimed.batch, strangers, more: state.isReady(Date.now()), nextDue: state.nextDue, nextTry, removed };
-    }, { atHand });
+    }, { atHand, onCommit });
   }
 
   /** Who holds something in other contexts. @param {MailboxState} state @returns {import("./coordination/liveness.js").Holders} */
@@ -603,36 +656,49 @@ export class MailboxHandle {
    * @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run
    * @param {Needs<T>} [needs] @returns {Promise<T>}
    */
-  async #commit(run, { durability = "relaxed", stores = false, notes = false, atHand } = {}) {
+  async #commit(run, needs) {
     this.#underWay += 1;
-    const result = (/** @type {T} */ done, /** @type {MailboxState} */ state) => ({ done, life: this.#life, holding: state.claims.has(this.#life.id) });
     try {
-      const { done, life, holding } = await committer.submit({
-        durability,
-        stores,
-        needsNotes: () => notes || [...this.#past.values()].some(({ noted }) => noted),
-        run: async (commit) => {
-          this.#checkNotWiped();
-          const state = await commit.state(this.mailbox);
-          await this.#settle(commit, state);
-          return result(await run(commit, state), state);
-        },
-        mailbox: this.mailbox,
-        atHand:
-          atHand &&
-          ((commit) => {
-            if (this.#wipes !== connection.wipes || this.#past.size > 0 || this.#owed.size > 0) return undefined;
-            const state = commit.stateAtHand(this.mailbox);
-            if (state === undefined || this.#hasLostAll(state)) return undefined;
-            const done = atHand(commit, state);
-            return done === undefined ? undefined : result(done, state);
-          }),
-      });
-      if (life === this.#life) this.#beatIf((this.#holding = holding) && !this.#left);
-      return done;
+      return this.#done(await committer.submit(this.#operation(run, needs)));
     } finally {
       this.#underWay -= 1;
     }
+  }
+
+  /**
+   * @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run
+   * @param {Needs<T>} [needs] @returns {import("./types.js").Operation<Done<T>>}
+   */
+  #operation(run, { durability = "relaxed", stores = false, notes = false, atHand, onCommit } = {}) {
+    const done = (/** @type {T} */ value, /** @type {MailboxState} */ state) => ({ value, life: this.#life, holding: state.claims.has(this.#life.id) });
+    return {
+      durability,
+      stores,
+      needsNotes: () => notes || [...this.#past.values()].some(({ noted }) => noted),
+      run: async (commit) => {
+        this.#checkNotWiped();
+        const state = await commit.state(this.mailbox);
+        await this.#settle(commit, state);
+        return done(await run(commit, state), state);
+      },
+      mailbox: this.mailbox,
+      atHand:
+        atHand &&
+        ((commit) => {
+          if (!this.#owesNothing) return undefined;
+          const state = commit.stateAtHand(this.mailbox);
+          if (state === undefined || this.#hasLostAll(state)) return undefined;
+          const value = atHand(commit, state);
+          return value === undefined ? undefined : done(value, state);
+        }),
+      onCommit: onCommit && (({ value }) => onCommit(value)),
+    };
+  }
+
+  /** Takes note of what is committed. @template T @param {Done<T>} done @returns {T} */
+  #done({ value, life, holding }) {
+    if (life === this.#life) this.#beatIf((this.#holding = holding) && !this.#left);
+    return value;
   }
 
   /**
@@ -675,6 +741,11 @@ export class MailboxHandle {
       this.livesOver += 1;
       this.onLifeOver?.();
     });
+  }
+
+  /** Whether there is nothing that a commit would have to settle first. */
+  get #owesNothing() {
+    return this.#wipes === connection.wipes && this.#past.size === 0 && this.#owed.size === 0;
   }
 
   /** Whether others have taken all that this handle held. @param {MailboxState} state */

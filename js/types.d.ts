@@ -130,4 +130,6 @@ export interface Operation<Result> {
   mailbox?: string;
   /** As `run`, where all that it needs is at hand and it changes something; undefined if not, and then nothing is done. */
   atHand?(commit: import("./commit.js").Commit): Result | undefined;
+  /** Called when it is committed, before anybody else goes on. */
+  onCommit?(result: Result): void;
 }

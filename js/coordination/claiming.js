@@ -1,9 +1,12 @@
 /** A call that takes the next batch: it looks, and waits for as long as it may, until there is something. */
 
-import { waiters } from "../context.js";
+import { committer, waiters } from "../context.js";
 import { NO_BATCH } from "../frames.js";
 import { whenBack } from "./page-lifecycle.js";
 import { SLOW_POLL } from "./recovery.js";
+
+/** Milliseconds after which it is looked up whether what a call has seen in memory is so, unless it is served before. */
+const CHECK_AFTER = 3;
 
 /**
  * What one look found.
@@ -16,13 +19,17 @@ import { SLOW_POLL } from "./recovery.js";
  * @property {number} nextTry when to look whether what could not be read can be, on the clock of `performance.now()`
  */
 
+/** @typedef {ReturnType<typeof waiters.begin>} Waiter */
+
 /**
  * Whoever claims.
  * @typedef {object} Claimant
  * @property {string} mailbox
  * @property {() => boolean} isClosed
  * @property {import("./recovery.js").Recovery} recovery
- * @property {() => Promise<Found>} claimNow
+ * @property {() => Found | undefined} lookInMemory what a look would find, where that is nothing by what is in memory
+ * @property {(onCommit: (found: Found) => void) => Promise<Found>} claimNow `onCommit` is called as soon as it is committed
+ * @property {import("./waiters.js").Claiming<Found>} parked how it is served in commits of others
  */
 
 /**
@@ -36,52 +43,81 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
   const deadline = performance.now() + wait;
   // another one that waits has to look, since this one may have been chosen for it and has not
   let owesALook = false;
+  let isFirst = true;
+  const waiter = waiters.begin(mailbox, owner);
   try {
     for (;;) {
       // so that nothing is missed between the look and the waiting
-      const waiter = waiters.begin(mailbox, owner);
+      waiter.listen();
       try {
         owesALook = wait > 0;
         const back = whenBack(cancelled);
         if (back !== undefined) await back;
-        const found = await claimant.claimNow();
+        const inMemory = isFirst && wait > 0 ? claimant.lookInMemory() : undefined;
+        isFirst = false;
+        const parkIfEmpty = (/** @type {Found} */ looked) => {
+          if (isEmpty(looked) && !looked.more && performance.now() < deadline) waiter.park(claimant.parked);
+        };
+        // parked as soon as it is committed that there is nothing, so that the very next commit can serve it
+        let found = inMemory ?? (await claimant.claimNow(parkIfEmpty));
+        if (waiter.serving !== undefined) found = (await waiter.serving) ?? found;
+        if (isEmpty(found) && isAlive(found) && !cancelled.aborted) {
+          owesALook = wait > 0 && found.more;
+          recovery.see(found.strangers);
+          // a call that was under way when the handle was closed is let finish; one that waits ends with an error
+          if (claimant.isClosed() && wait === 0) return found;
+          if (found.strangers.size > 0 && recovery.isDue) {
+            const recovered = await lookFor(claimant, waiter);
+            if (claimant.isClosed() && wait === 0) return found;
+            if (recovered > 0 && waiter.serving === undefined) continue;
+          }
+          const now = performance.now();
+          if (deadline <= now && !waiter.isParked) return found;
+          const nextLook = found.strangers.size > 0 ? recovery.nextLook : Infinity;
+          waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + found.nextDue - Date.now(), found.nextTry));
+          waiter.park(claimant.parked);
+          const check = inMemory && setTimeout(wakeIfOld, CHECK_AFTER, mailbox, waiter);
+          const served = await waiter.within(deadline - now, cancelled);
+          clearTimeout(check);
+          if (served === undefined && !cancelled.aborted) continue;
+          found = served ?? found;
+        }
         if (cancelled.aborted) return found;
         // what it held has been given back meanwhile
-        if (found.life.over || !found.life.begun) continue;
+        if (!isAlive(found)) continue;
         owesALook = wait > 0 && found.more;
         recovery.see(found.strangers);
-        if (found.batch.length > NO_BATCH.length) {
-          if (found.strangers.size > 0) recovery.lookAside();
-          return found;
-        }
-        // a call that was under way when the handle was closed is let finish; one that waits ends with an error
-        if (claimant.isClosed() && wait === 0) return found;
-        if (found.strangers.size > 0 && recovery.isDue) {
-          const recovered = await lookFor(claimant);
-          if (claimant.isClosed() && wait === 0) return found;
-          if (recovered > 0) continue;
-        }
-        const now = performance.now();
-        if (deadline <= now) return found;
-        const nextLook = found.strangers.size > 0 ? recovery.nextLook : Infinity;
-        waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + found.nextDue - Date.now(), found.nextTry));
-        await waiter.within(deadline - now, cancelled);
+        if (found.strangers.size > 0) recovery.lookAside();
+        return found;
       } finally {
-        waiter.end();
         if (waiter.woken) owesALook = true;
       }
     }
   } finally {
+    waiter.end();
     if (owesALook) waiters.wake(mailbox);
   }
 }
 
-/** @param {Claimant} claimant @returns {Promise<number>} how many messages came back */
-async function lookFor({ recovery, isClosed }) {
+/** One that has looked only in memory looks again if that is not the latest state. @param {string} mailbox @param {Waiter} waiter */
+async function wakeIfOld(mailbox, waiter) {
+  if (waiter.serving === undefined && !(await committer.isLatest(mailbox))) waiter.wake();
+}
+
+/** @param {Found} found */
+const isEmpty = ({ batch }) => batch.length === NO_BATCH.length;
+
+/** Whether what it found is still the handle's. @param {Found} found */
+const isAlive = ({ life }) => life.begun && !life.over;
+
+/** @param {Claimant} claimant @param {Waiter} waiter that may be served meanwhile @returns {Promise<number>} how many messages came back */
+async function lookFor({ recovery, isClosed }, waiter) {
   try {
     return (await recovery.look()).recovered;
   } catch (error) {
-    if (!isClosed()) throw error;
-    return 0;
+    if (isClosed() || waiter.serving !== undefined) return 0;
+    // nothing serves it any more
+    waiter.wake();
+    throw error;
   }
 }

@@ -102,7 +102,7 @@ export class Notifier {
   /** Publishes outside of this context only. @param {News} news */
   tellOthers(news) {
     if (this.#heard) this.#channel?.postMessage(news);
-    else this.#untold.set(news.mailbox, { news, at: now() });
+    else this.#untold.set(news.mailbox, { news: { ...news, count: countOf(this.#untold.get(news.mailbox)?.news) + countOf(news) }, at: now() });
   }
 
   /** Asks pages of other contexts for the notes that they see. @param {number} limit milliseconds to wait for the first answer @returns {Promise<import("./unload-notes.js").Note[]>} */
@@ -169,6 +169,9 @@ export class Notifier {
     for (const hear of this.#hearers) hear(news);
   }
 }
+
+/** How many messages may be there, by news that came or did not. @param {News} [news] */
+const countOf = (news) => (news === undefined ? 0 : (news.count ?? 1));
 
 /** Milliseconds, on a clock that contexts share. */
 const now = () => performance.timeOrigin + performance.now();

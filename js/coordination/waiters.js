@@ -1,5 +1,8 @@
 /**
- * Calls that wait for something to claim, and who of them is woken.
+ * Calls that wait for something to claim: who of them is served, and who is woken.
+ *
+ * One that has looked and found nothing is parked: a commit of this context that leaves something to claim serves it, the
+ * longest wait first, in its own transaction. What is left, or comes from elsewhere, wakes those who wait, and they look.
  *
  * As many are woken as there are messages, those that have waited longest first; whoever was woken and does not take all
  * that is there passes it on, see `claiming.js`. So a message costs the same however many wait. What is to be looked at by
@@ -9,25 +12,96 @@
 /** What a timer can wait, in milliseconds; beyond it would end at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** @typedef {{waiting: Set<Waiter>, alarm: ReturnType<typeof setTimeout> | undefined, alarmAt: number}} Group */
+/**
+ * What a call that is parked does in a commit of others.
+ * @template T
+ * @typedef {object} Claiming
+ * @property {(commit: import("../commit.js").Commit) => T | undefined} claim undefined if that cannot be, and then nothing is done
+ * @property {(claimed: T) => void} committed
+ * @property {(claimed: T, undone: boolean) => void} failed and whether it is sure that nothing of it was committed
+ */
 
-/** One that waits. */
+/** @typedef {{waiting: Set<Waiter<any>>, alarm: ReturnType<typeof setTimeout> | undefined, alarmAt: number}} Group */
+
+/** A call that waits, and keeps its place while it looks. @template T what it is served with */
 class Waiter {
+  /** Whether it was chosen to look. */
   woken = false;
-  wake = () => {};
-  /** @type {Promise<void>} */
-  #news = new Promise((resolve) => {
-    this.wake = resolve;
-  });
+  /** Whether it has been told to look, or what it was served with. */
+  isOver = false;
+  /** What it is served with in a commit that is under way, or was; undefined if that fails. @type {Promise<T | undefined> | undefined} */
+  serving;
+  /** Once it is parked. @type {Claiming<T> | undefined} */
+  #claiming;
+  #resolve = () => {};
+  #news = Promise.resolve();
   #end;
 
   /** @param {unknown} owner @param {() => void} end */
   constructor(owner, end) {
     this.owner = owner;
     this.#end = end;
+    this.listen();
   }
 
-  /** Resolves once it is woken, or when the time is over, in milliseconds. @param {number} time @param {AbortSignal} cancelled */
+  /** Lets it be woken from now on. */
+  listen() {
+    this.woken = this.isOver = false;
+    this.serving = this.#claiming = undefined;
+    this.#news = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  wake = () => {
+    this.isOver = true;
+    this.#resolve();
+  };
+
+  /** Lets commits serve it from now on. @param {Claiming<T>} claiming */
+  park(claiming) {
+    this.#claiming = claiming;
+  }
+
+  get isParked() {
+    return this.#claiming !== undefined;
+  }
+
+  /**
+   * Has it claim in a commit, and learn what becomes of that.
+   * @param {import("../commit.js").Commit} commit @returns {boolean} false if it cannot
+   */
+  serveIn(commit) {
+    const claiming = this.#claiming;
+    const claimed = claiming?.claim(commit);
+    if (claiming === undefined || claimed === undefined) return false;
+    this.serving = new Promise((resolve) => {
+      const end = (/** @type {T | undefined} */ served) => {
+        resolve(served);
+        this.wake();
+      };
+      commit.served.push({
+        committed: () => {
+          claiming.committed(claimed);
+          end(claimed);
+        },
+        failed: (undone) => {
+          claiming.failed(claimed, undone);
+          end(undefined);
+        },
+        forgotten: () => {
+          claiming.failed(claimed, true);
+          this.serving = undefined;
+        },
+      });
+    });
+    return true;
+  }
+
+  /**
+   * Resolves once it is woken, or when the time is over, in milliseconds; or with what it was served with.
+   * @param {number} time @param {AbortSignal} cancelled @returns {Promise<T | undefined>}
+   */
   async within(time, cancelled) {
     const timer = time === Infinity ? undefined : setTimeout(this.wake, Math.min(Math.max(0, time), LONGEST_TIMER));
     cancelled.addEventListener("abort", this.wake);
@@ -35,6 +109,7 @@ class Waiter {
     await this.#news;
     clearTimeout(timer);
     cancelled.removeEventListener("abort", this.wake);
+    return this.serving;
   }
 
   /** It waits no more. */
@@ -47,7 +122,7 @@ export class Waiters {
   /** Those who wait, by mailbox, the longest wait first. @type {Map<string, Group>} */
   #groups = new Map();
 
-  /** Has a call woken from now on; it ends that. @param {string} mailbox @param {unknown} owner */
+  /** Has a call woken from now on, until it ends that. @param {string} mailbox @param {unknown} owner */
   begin(mailbox, owner) {
     const waiter = new Waiter(owner, () => this.#end(mailbox, waiter));
     this.#groupOf(mailbox).waiting.add(waiter);
@@ -58,8 +133,21 @@ export class Waiters {
   wake(mailbox, count = 1) {
     const group = this.#groups.get(mailbox);
     for (const waiter of group?.waiting ?? []) {
-      if (count-- <= 0) break;
-      this.#wake(group, waiter);
+      if (count <= 0) break;
+      if (waiter.isOver || waiter.serving !== undefined) continue;
+      choose(waiter);
+      count -= 1;
+    }
+  }
+
+  /**
+   * Has those who are parked claim in a commit, the longest wait first, up to the first that cannot.
+   * @param {string} mailbox @param {import("../commit.js").Commit} commit
+   */
+  serve(mailbox, commit) {
+    for (const waiter of this.#groups.get(mailbox)?.waiting ?? []) {
+      if (waiter.isOver || waiter.serving !== undefined) continue;
+      if (!waiter.serveIn(commit)) break;
     }
   }
 
@@ -71,7 +159,7 @@ export class Waiters {
   /** All of an owner, or all there are. @param {unknown} [owner] */
   wakeAll(owner) {
     for (const group of this.#groups.values()) {
-      for (const waiter of [...group.waiting]) if (owner === undefined || waiter.owner === owner) this.#wake(group, waiter);
+      for (const waiter of group.waiting) if (owner === undefined || waiter.owner === owner) choose(waiter);
     }
   }
 
@@ -95,14 +183,7 @@ export class Waiters {
     return group;
   }
 
-  /** @param {Group | undefined} group @param {Waiter} waiter */
-  #wake(group, waiter) {
-    group?.waiting.delete(waiter);
-    waiter.woken = true;
-    waiter.wake();
-  }
-
-  /** @param {string} mailbox @param {Waiter} waiter */
+  /** @param {string} mailbox @param {Waiter<any>} waiter */
   #end(mailbox, waiter) {
     waiter.wake();
     const group = this.#groups.get(mailbox);
@@ -111,4 +192,10 @@ export class Waiters {
     clearTimeout(group.alarm);
     this.#groups.delete(mailbox);
   }
+}
+
+/** @param {Waiter<any>} waiter */
+function choose(waiter) {
+  waiter.woken = true;
+  waiter.wake();
 }

@@ -16,6 +16,12 @@ export async function lastVersion(journal, number) {
   return { version: isCount(version) ? version : NaN, stored: cursor.value };
 }
 
+/** Whether a version of a mailbox's state is the last one. @param {IDBObjectStore} journal @param {{number: number, version: number}} state */
+export async function isLastVersion(journal, { number, version }) {
+  const keys = await result(journal.getAllKeys(versionsOf(number, version, version + 1)));
+  return keys.length === 1 && /** @type {number[]} */ (keys[0])[1] === version;
+}
+
 /** Whether one request can ask for a mailbox's state together with its row. @param {string} mailbox */
 export const isNumberKnown = (mailbox) => numbers.has(mailbox);
 

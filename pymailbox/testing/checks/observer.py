@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from uuid import uuid4
 
 from ..._mailbox import Capability, Mailbox
@@ -42,6 +43,26 @@ async def check_three_enqueues_make_three_calls(bench: Bench) -> None:
     expect(mailbox.set_depth_observer(recorder) is True, "set_depth_observer did not return True")
     await send(mailbox, numbered(3))
     expect_equal(recorder.depths, [1, 2, 3], "depths")
+
+
+@check(Capability.DEPTH_OBSERVER, Capability.WAIT, needs_limit=True)
+async def check_depth_counts_what_a_waiting_call_takes(bench: Bench) -> None:
+    """The depth is the count just after the call's messages, though a call that waits takes them at once."""
+    mailbox, other = await bench.open(), await bench.open()
+    recorder = Recorder()
+    mailbox.set_depth_observer(recorder)
+    for handle in (mailbox, other, mailbox):
+        waiting = asyncio.ensure_future(handle.dequeue(1, wait=math.inf))
+        await asyncio.sleep(0.02)
+        await mailbox.enqueue(b"sender", b"payload")
+        (record,) = await waiting
+        await handle.ack(record.id)
+    expect_equal(recorder.depths, [1, 1, 1], "depths")
+    waiting = asyncio.ensure_future(other.dequeue(1, wait=math.inf))
+    await asyncio.sleep(0.02)
+    await mailbox.enqueue_many([NewMessage(b"sender", payload) for payload in numbered(3)])
+    await waiting
+    expect_equal(recorder.depths[3:], [3], "depths of a batch")
 
 
 @check(Capability.DEPTH_OBSERVER)

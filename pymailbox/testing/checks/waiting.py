@@ -88,6 +88,48 @@ async def check_cancelled_wait_takes_nothing(bench: Bench) -> None:
     expect_equal([(record.payload, record.delivery_count) for record in records], [(b"payload", 1)], "what came")
 
 
+@check(Capability.RELEASE)
+async def check_wait_is_cancelled_as_a_message_comes(bench: Bench) -> None:
+    """A wait that is cancelled at any moment of an enqueue has the message, or the next dequeue gets it as new."""
+    mailbox, other = await bench.open(), await bench.open()
+    for steps in (0, 1, 2, 4, 8, 16):
+        payload = b"after %d steps" % steps
+        waiting = asyncio.ensure_future(mailbox.dequeue(wait=math.inf))
+        await asyncio.sleep(0.02)
+        enqueueing = asyncio.ensure_future(other.enqueue(b"sender", payload))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting, enqueueing])
+        await enqueueing
+        await asyncio.sleep(0.05)  # time for a wait that goes on without its caller to take the message
+        records = await other.dequeue(wait=5) if waiting.cancelled() else await waiting
+        expect_equal([(one.payload, one.delivery_count) for one in records], [(payload, 1)], "what came")
+        expect_equal(await other.ack(records[0].id), True, "the ack")
+
+
+@check(Capability.RELEASE)
+async def check_waiting_handle_is_closed_as_a_message_comes(bench: Bench) -> None:
+    """Whenever the handle of a wait is closed during an enqueue, the message is there afterwards, as new."""
+    other = await bench.open()
+    for steps in (0, 1, 2, 4, 8, 16):
+        payload = b"after %d steps" % steps
+        mailbox = await bench.open()
+        waiting = asyncio.ensure_future(outcome_of(mailbox.dequeue(wait=math.inf)))
+        await asyncio.sleep(0.02)
+        enqueueing = asyncio.ensure_future(other.enqueue(b"sender", payload))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await mailbox.close()
+        await enqueueing
+        outcome = await waiting
+        if not isinstance(outcome, MailboxClosedError):
+            expect(not isinstance(outcome, Exception), f"the waiting dequeue ended with {outcome!r}")
+        records = await other.dequeue(wait=5)
+        expect_equal([(one.payload, one.delivery_count) for one in records], [(payload, 1)], "what came")
+        expect_equal(await other.ack(records[0].id), True, "the ack")
+
+
 @check()
 async def check_wait_ends_when_the_handle_is_closed(bench: Bench) -> None:
     """A waiting dequeue ends with ``MailboxClosedError`` when its handle is closed."""

@@ -248,7 +248,7 @@ async def check_who_is_woken_and_does_not_take_it_passes_it_on() -> None:
 
 
 async def check_news_between_the_look_and_the_listening() -> None:
-    listening = "await waiter.within("
+    listening = "const served = await waiter.within("
     here = await new_context(
         {**NO_SLOW_POLL, "coordination/claiming.js": {listening: f"await globalThis.beforeListening?.(); {listening}"}}
     )

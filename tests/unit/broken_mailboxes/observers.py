@@ -67,6 +67,21 @@ class TellsNobodyElse(SmallMailbox):
         pass
 
 
+@breaks("observer.depth_counts_what_a_waiting_call_takes")
+class TellsWhatIsLeft(SmallMailbox):
+    """The depth is counted when whoever waits has taken something."""
+
+    async def store_all(self, messages: list[PreparedMessage]) -> list[UUID]:
+        observer, self._observer = self._observer, None
+        try:
+            ids = await super().store_all(messages)
+        finally:
+            self._observer = observer
+        await asyncio.sleep(0.1)
+        self.observe(len(self.waiting()))
+        return ids
+
+
 @breaks("observer.redrive_is_a_call")
 class RedriveIsSilent(SmallMailbox):
     async def redrive(self, message_id: UUID) -> bool:

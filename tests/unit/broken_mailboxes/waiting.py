@@ -32,7 +32,12 @@ class WaitsToTheEnd(SmallMailbox):
         return await super().dequeue(limit, ack=ack)
 
 
-@breaks("waiting.cancelled_wait_takes_nothing", "release.cancelled_dequeue_hands_nothing_out")
+@breaks(
+    "waiting.cancelled_wait_takes_nothing",
+    "waiting.wait_is_cancelled_as_a_message_comes",
+    "waiting.waiting_handle_is_closed_as_a_message_comes",
+    "release.cancelled_dequeue_hands_nothing_out",
+)
 class WaitsInTheBackground(SmallMailbox):
     """A cancelled call goes on without its caller."""
 

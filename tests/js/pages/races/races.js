@@ -127,6 +127,7 @@ class Race {
         if (once(4)) this.#track(litter(this.#name, this.#random));
         if (once(20)) this.#deleteBy(pick(this.#open));
         if (!once(3)) pick(this.#open)?.context.tell({ fault: pick(FAULTS), after: below(pick([3, 12])) });
+        if (once(3)) await this.#serve(pick(this.#open)?.context);
         for (let calls = 1 + below(3); calls > 0; calls--) this.#callOne(pick(this.#open));
         await this.#settled();
       }
@@ -166,10 +167,25 @@ class Race {
     this.#open.push({ context, number, handle });
   }
 
-  /** A call, its answer to be judged when it comes. @param {{context: Context, number: number, handle: Handle} | undefined} at */
-  #callOne(at) {
+  /** Calls that wait while there is nothing, until one of their context stores something. @param {Context | undefined} context */
+  async #serve(context) {
+    const { below, once, pick } = this.#random;
+    const there = () => pick(this.#open.filter((at) => at.context === context));
+    this.#callOne(there(), ["dequeue", { limit: 100 }]);
+    for (let calls = 1 + below(2); calls > 0; calls--) {
+      this.#callOne(there(), ["dequeue", { limit: 1 + below(3), wait: 80 + below(80), ...(once(8) ? { abortAfter: below(100) } : {}) }]);
+    }
+    await sleep(20 + below(60));
+    this.#callOne(there(), ["enqueue", { messages: Array.from({ length: 1 + below(3) }, () => ({ label: `m${this.#labels++}` })) }]);
+  }
+
+  /**
+   * A call, its answer to be judged when it comes.
+   * @param {{context: Context, number: number, handle: Handle} | undefined} at @param {[string, any]} [chosen]
+   */
+  #callOne(at, chosen) {
     if (at === undefined || at.context.isDead) return;
-    const [verb, given] = this.#chooseCall(at.handle);
+    const [verb, given] = chosen ?? this.#chooseCall(at.handle);
     const call = this.judge.begin(at.handle, verb, given);
     if (verb === "close") this.#open.splice(this.#open.indexOf(at), 1);
     this.#track(this.#make(at, call));
@@ -234,7 +250,7 @@ class Race {
           verb,
           {
             limit: 1 + below(4),
-            ...(once(3) ? { wait: below(60) } : {}),
+            ...(once(2) ? { wait: below(60) } : {}),
             ...(once(8) ? { abortAfter: below(5) } : {}),
             ...(once(3) && held.length > 0 ? { ack: [pick(held)] } : {}),
           },
