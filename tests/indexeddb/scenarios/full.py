@@ -42,8 +42,9 @@ async () => {
 }
 """
 
-LARGE = Random(0).randbytes(256 * 1024)
-"""Payload of a message for which there is no room. Like all here it is random: browsers compress."""
+LARGE = Random(0).randbytes(1024 * 1024)
+"""Payload of a message for which there is no room, not even with all messages of the backlog gone. Like all here it is
+random: browsers compress."""
 
 
 class Full:
