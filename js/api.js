@@ -358,7 +358,7 @@ export class Mailbox {
    * Records one after the other as they come, for `for await`; ends when the mailbox is closed.
    *
    * It claims `batchSize` messages at a time, waiting without polling, and acknowledges nothing. However the loop is left,
-   * what was claimed and not yielded goes back. Aborted by `signal`, it throws the signal's reason.
+   * what was claimed and not yielded goes back, before the loop ends. Aborted by `signal`, it throws the signal's reason.
    * @param {{signal?: AbortSignal | undefined}} [options]
    * @returns {AsyncIterableIterator<MessageRecord>}
    */
@@ -373,7 +373,7 @@ export class Mailbox {
       if (claimedIn !== this.#handle.livesOver) claimed.length = 0;
       claimedIn = this.#handle.livesOver;
     };
-    const leave = async () => {
+    const giveBack = async () => {
       left.abort();
       signal?.removeEventListener("abort", abort);
       dropWhatWentBack();
@@ -381,6 +381,9 @@ export class Mailbox {
       // a mailbox that closes gives back all that it holds itself
       if (this.#closing === undefined) await this.#handle.release(joined(ids));
     };
+    /** @type {Promise<void> | undefined} */
+    let leaving;
+    const leave = () => (leaving ??= giveBack());
     const abort = () => {
       leave().catch(() => {
         // what could not be given back now goes back when the mailbox is closed
@@ -390,7 +393,10 @@ export class Mailbox {
     else signal?.addEventListener("abort", abort);
     /** @returns {Promise<IteratorResult<MessageRecord, undefined>>} */
     const next = async () => {
-      signal?.throwIfAborted();
+      if (signal?.aborted) {
+        await leaving?.catch(() => {});
+        throw signal.reason;
+      }
       if (this.#closing !== undefined) await leave();
       if (left.signal.aborted) return { done: true, value: undefined };
       dropWhatWentBack();

@@ -73,8 +73,9 @@ test("a claim that shares a commit with a request that fails hands nothing out, 
       };
       return /** @type {any} */ (request);
     };
-    // in one turn, so in one transaction
-    const outcomes = await Promise.allSettled([mailbox.dequeue({ limit: 2 }), mailbox.enqueue(bytes, bytes), mailbox.nack(crypto.randomUUID())]);
+    // in one turn, so in one transaction; too large to lie beside the state
+    const large = new Uint8Array(5000);
+    const outcomes = await Promise.allSettled([mailbox.dequeue({ limit: 2 }), mailbox.enqueue(bytes, large), mailbox.nack(crypto.randomUUID())]);
     const failures = outcomes.map((outcome) => outcome.status === "rejected" && outcome.reason instanceof MailboxError);
     const { queuedMessages, inflightMessages, deadLetters } = await mailbox.status();
     const taken = (await mailbox.dequeue()).map(({ payload, deliveryCount }) => [payload[0], deliveryCount]);

@@ -8,7 +8,7 @@ test("two engines take turns on a mailbox", async ({ page }) => {
     const other = /** @type {typeof pymailbox} */ (await import(/** @type {string} */ ("/js/index.js")));
     const [one, two] = [await pymailbox.openMailbox("turns"), await other.openMailbox("turns")];
     const bytes = new Uint8Array(1);
-    let [sent, acked] = [0, 0];
+    let [sent, acked, purged] = [0, 0, 0];
     for (let turn = 0; turn < 12; turn++) {
       for (const mailbox of [one, two]) {
         // long enough in a row for each to keep the state
@@ -19,16 +19,19 @@ test("two engines take turns on a mailbox", async ({ page }) => {
         acked += await [one, two][i % 2].ackMany(batch.map(({ id }) => id));
       }
       const calls = [one.dequeue({ limit: 1 }), two.enqueue(bytes, bytes), one.status(), two.purge()];
-      const [[taken]] = /** @type {any[][]} */ (await Promise.all(calls));
+      const [[taken], , , swept] = /** @type {any[]} */ (await Promise.all(calls));
       sent += 1;
+      purged += swept;
       if (taken !== undefined) acked += Number(await two.ack(taken.id));
     }
     const { queuedMessages, inflightMessages } = await one.status();
     await Promise.all([one.close(), two.close()]);
-    return { sent, acked, left: queuedMessages + inflightMessages };
+    return { sent, acked, purged, left: queuedMessages + inflightMessages };
   });
-  // what was not acknowledged was purged, but for what may have come after the last purge
+  // what was not acknowledged was purged, but for what may have come after the last purge; of what two engines do at the same
+  // time either may come first
   expect(outcome.sent).toBe(132);
-  expect(outcome.acked).toBe(12 * 9);
+  expect(outcome.acked).toBeGreaterThanOrEqual(12 * 8);
+  expect(outcome.acked + outcome.purged + outcome.left).toBe(outcome.sent);
   expect(outcome.left).toBeLessThanOrEqual(1);
 });
