@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from pyodide.ffi import create_once_callable
+
 from pymailbox import Mailbox, NewMessage
 from tests.indexeddb.scenarios.hands import (
     NO_SLOW_POLL,
@@ -284,16 +286,16 @@ async def check_what_a_cancelled_dequeue_could_not_give_back_goes_back_later() -
               let passed = 0;
               IDBDatabase.prototype.transaction = function (...rest) {
                 if (passed++ > 0) throw new DOMException("The database connection is closing.", "InvalidStateError");
+                globalThis.begunOfTest();
                 return original.apply(this, rest);
               };
               return () => { IDBDatabase.prototype.transaction = original; };
             }"""
         ):
             call = asyncio.ensure_future(mailbox.dequeue())
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            call.cancel()
+            script("(begun) => { globalThis.begunOfTest = begun; }")(create_once_callable(call.cancel))
             await asyncio.wait([call])
+            assert call.cancelled()
         if first == "commit":
             assert (await mailbox.status()).queued_messages + (await mailbox.status()).inflight_messages == 3
             await mailbox.enqueue(b"s", b"another")
