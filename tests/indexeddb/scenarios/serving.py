@@ -21,15 +21,28 @@ from tests.indexeddb.scenarios.requests import COUNTING
 
 FAILING = """() => {
   const { commit } = IDBTransaction.prototype;
+  const { add } = IDBObjectStore.prototype;
+  const failing = new WeakSet();
   globalThis.failuresOfTest = 0;
-  IDBTransaction.prototype.commit = function () {
-    if (this.mode !== "readwrite" || failuresOfTest <= 0) return commit.call(this);
-    failuresOfTest -= 1;
-    this.abort();
+  IDBObjectStore.prototype.add = function (...args) {
+    const request = add.apply(this, args);
+    if (failuresOfTest-- > 0) {
+      failing.add(this.transaction);
+      // where nobody asks it to commit
+      request.addEventListener("success", () => this.transaction.abort());
+    }
+    return request;
   };
-  return () => { IDBTransaction.prototype.commit = commit; };
+  IDBTransaction.prototype.commit = function () {
+    if (failing.has(this)) this.abort();
+    else commit.call(this);
+  };
+  return () => {
+    IDBObjectStore.prototype.add = add;
+    IDBTransaction.prototype.commit = commit;
+  };
 }"""
-"""So many of the next transactions come to nothing."""
+"""So many of the next transactions that write a state come to nothing."""
 
 
 async def check_claim_that_is_served_is_no_transaction_of_its_own() -> None:
