@@ -7,12 +7,15 @@
  * be suspended (by `run_sync`), it is called in the way of Pyodide's that allows it, which first waits for a turn of its own.
  */
 
+import { viewOf } from "./frames.js";
+
 /** @typedef {import("./mailbox.js").MailboxHandle} MailboxHandle */
 
 /**
  * A function of Python's that is told what calls came to. For each call: its id, its error, and its value, as one of
- * `ONE, value`, `LONG, array`, or `n, …n values` for a short array. It returns true if it wants to be called in the other
- * way instead, and has done nothing.
+ * `ONE, value`, `LONG, array`, or `n, …n values` for a short array. For several calls that were made together and none of
+ * which failed: the id of the first, nothing, and `EACH, bytes, array`, an equal part of the bytes and an item of the array for
+ * each. It returns true if it wants to be called in the other way instead, and has done nothing.
  * @typedef {((...completions: unknown[]) => boolean) & {callPromising: (...completions: unknown[]) => Promise<boolean>}} OnCompletions
  */
 
@@ -21,6 +24,9 @@ const ONE = -1;
 
 /** What stands for the length of an array that is handed over whole. */
 const LONG = -2;
+
+/** What stands there for the values of several calls. */
+const EACH = -3;
 
 /** The length of an array from which on it is handed over whole. */
 const FEW = 8;
@@ -78,6 +84,27 @@ export class Dispatcher {
       /** @param {number} callId @param {Uint8Array} frames */
       enqueue: (callId, frames) => this.follow(callId, handle.enqueue(own(frames))),
 
+      /**
+       * As so many calls of `enqueue`, of a message each.
+       * @param {number} firstId of the calls, the others follow it @param {Uint8Array} sizes 32 bits for each, little-endian
+       * @param {Uint8Array} frames of all of them
+       */
+      enqueueEach: async (firstId, sizes, frames) => {
+        let at = 0;
+        const calls = Array.from({ length: sizes.length / 4 }, (_, i) =>
+          handle.enqueue(frames.subarray(at, (at += viewOf(sizes).getUint32(4 * i, true)))),
+        );
+        const ends = await Promise.allSettled(calls);
+        if (ends.every(({ status }) => status === "fulfilled")) {
+          const values = ends.map((end) => /** @type {PromiseFulfilledResult<[Uint8Array, number | undefined]>} */ (end).value);
+          this.#push(firstId, undefined, EACH, joined(values.map(([id]) => id)), values.map(([, depth]) => depth));
+        } else {
+          ends.forEach((end, i) =>
+            end.status === "fulfilled" ? this.#add(firstId + i, undefined, end.value) : this.#add(firstId + i, end.reason, undefined),
+          );
+        }
+      },
+
       /** @param {number} callId @param {Uint8Array} ids */
       remove: (callId, ids) => this.follow(callId, handle.remove(own(ids))),
 
@@ -103,11 +130,16 @@ export class Dispatcher {
 
   /** @param {number} callId @param {unknown} error @param {unknown} value */
   #add(callId, error, value) {
+    if (!Array.isArray(value)) this.#push(callId, error, ONE, value);
+    else if (value.length < FEW) this.#push(callId, error, value.length, ...value);
+    else this.#push(callId, error, LONG, value);
+  }
+
+  /** @param {unknown[]} completions */
+  #push(...completions) {
     // what the same commit completes comes before
     if (this.#completions.length === 0) queueMicrotask(() => this.#deliver());
-    if (!Array.isArray(value)) this.#completions.push(callId, error, ONE, value);
-    else if (value.length < FEW) this.#completions.push(callId, error, value.length, ...value);
-    else this.#completions.push(callId, error, LONG, value);
+    this.#completions.push(...completions);
   }
 
   #deliver() {
@@ -115,4 +147,11 @@ export class Dispatcher {
     this.#completions = [];
     if (this.suspendable || this.#onCompletions(...completions)) this.#onCompletions.callPromising(...completions);
   }
+}
+
+/** @param {Uint8Array[]} parts of the same length */
+function joined(parts) {
+  const bytes = new Uint8Array(parts.length * parts[0].length);
+  parts.forEach((part, i) => bytes.set(part, i * part.length));
+  return bytes;
 }

@@ -39,7 +39,7 @@ const LONGEST_BEAT = 3_600_000;
  * @template T
  * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, notes?: boolean, atHand?: (commit: Commit, state: MailboxState) => T | undefined, onCommit?: (value: T) => void}} Needs
  */
-/** What an operation comes to, in which life of the handle, and whether that holds anything then. @template T @typedef {{value: T, life: Life, holding: boolean}} Done */
+/** What an operation comes to, in which life of the handle, and with what state. @template T @typedef {{value: T, life: Life, state: MailboxState}} Done */
 
 export class MailboxHandle {
   /** Told the queued count when somebody else has enqueued. @type {((depth: number) => void) | undefined} */
@@ -519,7 +519,7 @@ export class MailboxHandle {
       },
       committed: () => {
         this.#underWay -= 1;
-        this.#done(/** @type {Done<Found>} */ (done));
+        operation.onCommit?.(/** @type {Done<Found>} */ (done));
       },
       failed: ({ batch, life }, undone) => {
         this.#underWay -= 1;
@@ -659,7 +659,7 @@ export class MailboxHandle {
   async #commit(run, needs) {
     this.#underWay += 1;
     try {
-      return this.#done(await committer.submit(this.#operation(run, needs)));
+      return (await committer.submit(this.#operation(run, needs))).value;
     } finally {
       this.#underWay -= 1;
     }
@@ -670,7 +670,7 @@ export class MailboxHandle {
    * @param {Needs<T>} [needs] @returns {import("./types.js").Operation<Done<T>>}
    */
   #operation(run, { durability = "relaxed", stores = false, notes = false, atHand, onCommit } = {}) {
-    const done = (/** @type {T} */ value, /** @type {MailboxState} */ state) => ({ value, life: this.#life, holding: state.claims.has(this.#life.id) });
+    const done = (/** @type {T} */ value, /** @type {MailboxState} */ state) => ({ value, life: this.#life, state });
     return {
       durability,
       stores,
@@ -691,14 +691,12 @@ export class MailboxHandle {
           const value = atHand(commit, state);
           return value === undefined ? undefined : done(value, state);
         }),
-      onCommit: onCommit && (({ value }) => onCommit(value)),
+      onCommit: ({ value, life, state }) => {
+        // as all that shares the commit has left it
+        if (life === this.#life) this.#beatIf((this.#holding = state.claims.has(life.id)) && !this.#left);
+        onCommit?.(value);
+      },
     };
-  }
-
-  /** Takes note of what is committed. @template T @param {Done<T>} done @returns {T} */
-  #done({ value, life, holding }) {
-    if (life === this.#life) this.#beatIf((this.#holding = holding) && !this.#left);
-    return value;
   }
 
   /**

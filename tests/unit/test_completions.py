@@ -374,3 +374,113 @@ class _EngineError(Exception):
     def __init__(self, name: str, message: str) -> None:
         self.name = name
         self.message = message
+
+
+class Bytes:
+    """As an array of bytes comes from JavaScript."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def to_bytes(self) -> bytes:
+        return self._data
+
+
+class Array:
+    def __init__(self, *items: Any) -> None:
+        self._items = items
+
+    def to_py(self) -> list[Any]:
+        return list(self._items)
+
+
+class Crossings:
+    """What was made together, and what by itself, in its order."""
+
+    def __init__(self, completions: Completions) -> None:
+        self.completions = completions
+        self.seen: list[tuple[int, list[bytes]]] = []
+
+    def store(self, part: bytes) -> CallFuture:
+        collected = self.completions.collect(self.cross, part, str)
+        if collected is not None:
+            return collected
+        call_id, future = self.completions.begin(str)
+        self.seen.append((call_id, [part]))
+        return future
+
+    def cross(self, first_id: int, parts: list[bytes]) -> None:
+        self.seen.append((first_id, list(parts)))
+
+    def look(self) -> CallFuture:
+        call_id, future = self.completions.begin()
+        self.seen.append((call_id, []))
+        return future
+
+
+async def going_on(completions: Completions, *then: Callable[[], CallFuture]) -> list[asyncio.Task[Any]]:
+    """Tasks that each wait for a call that comes to something together with the others', and then make another."""
+
+    async def run(first: CallFuture, follow: Callable[[], CallFuture]) -> Any:
+        await first
+        return await follow()
+
+    calls = [completions.begin() for _ in then]
+    tasks = [asyncio.create_task(run(future, follow)) for (_, future), follow in zip(calls, then, strict=True)]
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(deliver, completions, *(call_id for call_id, _ in calls))
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_calls_of_those_who_go_on_together_are_made_together(completions: Completions) -> None:
+    crossings = Crossings(completions)
+    tasks = await going_on(completions, *(lambda part=part: crossings.store(part) for part in (b"a", b"b", b"c")))
+    assert crossings.seen == [(3, [b"a", b"b", b"c"])]
+    completions.on_completions(3, None, -3, Bytes(b"AABBCC"), Array(1, None, 3))
+    assert await asyncio.gather(*tasks) == ["(b'AA', 1)", "(b'BB', None)", "(b'CC', 3)"]
+    assert not completions._pending
+
+
+async def test_each_of_calls_that_are_made_together_fails_alone(completions: Completions) -> None:
+    crossings = Crossings(completions)
+    tasks = await going_on(completions, *(lambda part=part: crossings.store(part) for part in (b"a", b"b")))
+    completions.on_completions(2, _EngineError("StorageFullError", "no room"), ONE, None, 3, None, ONE, "b")
+    failed, stored = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(failed, StorageFullError)
+    assert stored == "b"
+
+
+async def test_calls_are_made_in_the_order_in_which_they_came(completions: Completions) -> None:
+    crossings, others = Crossings(completions), Crossings(completions)
+    others.seen = crossings.seen
+    large = bytes(completions_module._LARGEST_COLLECTED + 1)
+    await going_on(
+        completions,
+        lambda: crossings.store(b"a"),
+        lambda: crossings.store(b"b"),
+        crossings.look,
+        lambda: crossings.store(b"c"),
+        lambda: others.store(b"d"),
+        lambda: others.store(large),
+        lambda: others.store(b"e"),
+    )
+    made = [parts for _, parts in crossings.seen]
+    assert made == [[b"a", b"b"], [], [b"c"], [b"d"], [large], [b"e"]]
+    assert [call_id for call_id, _ in crossings.seen] == [7, 9, 10, 11, 12, 13]
+
+
+async def test_whoever_goes_on_alone_or_can_be_suspended_makes_its_call_at_once(
+    completions: Completions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crossings = Crossings(completions)
+
+    def store_and_look(part: bytes) -> CallFuture:
+        future = crossings.store(part)
+        assert crossings.seen[-1][1] == [part]
+        return future
+
+    await going_on(completions, lambda: store_and_look(b"alone"))
+    monkeypatch.setattr(completions_module, "can_run_sync", lambda: True)
+    await going_on(completions, lambda: store_and_look(b"a"), lambda: store_and_look(b"b"))
+    assert [parts for _, parts in crossings.seen] == [[b"alone"], [b"a"], [b"b"]]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from contextvars import Context, copy_context
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..._location import IN_PYODIDE
 from ..._suspension import suspension_is_wanted
@@ -32,6 +32,9 @@ _ONE: Final = -1
 _LONG: Final = -2
 """What stands for the length of an array that comes whole."""
 
+_EACH: Final = -3
+"""What stands for it where calls that crossed together have all come to something, and that comes together."""
+
 _PENDING: Final = 0
 _CANCELLED: Final = 1
 _FAILED: Final = 2
@@ -44,7 +47,16 @@ _BUFFERS: Final = 64
 """Buffers that are kept at most."""
 
 
+_LARGEST_COLLECTED: Final = 64 * 1024
+"""Bytes of a call that crosses together with others, at most."""
+
+_MOST_COLLECTED: Final = 1000
+"""Calls that cross together at most."""
+
 _Callback = Callable[[Any], object]
+
+Cross = Callable[[int, list[bytes]], None]
+"""Makes calls that were collected, of the ids from the first one on."""
 
 
 class CallFuture:
@@ -164,6 +176,14 @@ class CallFuture:
         return CancelledError() if self._outcome is None else CancelledError(self._outcome)
 
 
+class _Collected(NamedTuple):
+    """Calls that cross together, each with an id and an outcome of its own."""
+
+    cross: Cross
+    first_id: int
+    parts: list[bytes]
+
+
 class Completions:
     """The calls of one engine that are under way."""
 
@@ -177,6 +197,9 @@ class Completions:
         self._ready: deque[tuple[CallFuture, _Callback, Context]] = deque()
         """Who can go on."""
         self._js_buffers: dict[int, Any] = {}
+        self._collecting = False
+        """Whether several are being told what their calls came to, who may all make another."""
+        self._collected: _Collected | None = None
 
     def connect(self, js_engine: Any) -> None:
         from pyodide.ffi import create_proxy
@@ -187,9 +210,35 @@ class Completions:
 
     def begin(self, convert: Callable[[Any], Any] | None = None) -> tuple[int, CallFuture]:
         """A call that is about to be made: its id, and what it comes to, which ``convert`` makes Python's."""
+        if self._collected is not None:
+            self._cross()
         call_id = next(self._ids)
         future = self._pending[call_id] = CallFuture(asyncio.get_running_loop(), convert)
         return call_id, future
+
+    def collect(self, cross: Cross, part: bytes, convert: Callable[[Any], Any]) -> CallFuture | None:
+        """As ``begin``, for a call that ``cross`` makes together with others, before any other call is made.
+
+        None where it is to be made by itself.
+        """
+        if not self._collecting or len(part) > _LARGEST_COLLECTED:
+            return None
+        collected = self._collected
+        if collected is not None and (collected.cross != cross or len(collected.parts) == _MOST_COLLECTED):
+            self._cross()
+            collected = None
+        call_id = next(self._ids)
+        if collected is None:
+            collected = self._collected = _Collected(cross, call_id, [])
+        collected.parts.append(part)
+        future = self._pending[call_id] = CallFuture(asyncio.get_running_loop(), convert)
+        return future
+
+    def _cross(self) -> None:
+        """Makes the calls that were collected."""
+        collected, self._collected = self._collected, None
+        if collected is not None:
+            collected.cross(collected.first_id, collected.parts)
 
     def forget(self, call_id: int) -> bool:
         """What is told of this call from now on is not heard; False if it has been."""
@@ -230,39 +279,53 @@ class Completions:
             if suspendable:
                 return True
         self._complete(completions)
-        if len(self._ready) > 1 and can_run_sync():
-            # one that is suspended before it ends must not keep the others
-            _soon(self._ready[-1][0]._loop, self._go_on)
-        self._go_on()
+        if len(self._ready) > 1:
+            if can_run_sync():
+                # one that is suspended before it ends must not keep the others
+                _soon(self._ready[-1][0]._loop, self._go_on)
+            else:
+                self._collecting = True
+        try:
+            self._go_on()
+        finally:
+            self._collecting = False
+            self._cross()
         return False
 
     def _complete(self, completions: tuple[Any, ...]) -> None:
         # a frame of its own, which is gone when anybody goes on: in theirs, an error would keep itself alive
         at, end = 0, len(completions)
         while at < end:
-            future = self._pending.pop(completions[at], None)
-            js_error, length = completions[at + 1], completions[at + 2]
+            call_id, js_error, length = completions[at : at + 3]
             at += 3
+            if length == _EACH:
+                data, items = completions[at].to_bytes(), completions[at + 1].to_py()
+                at += 2
+                size = len(data) // len(items)
+                for i, item in enumerate(items):
+                    self._end(call_id + i, _DONE, (data[i * size : (i + 1) * size], item))
+                continue
             if length < 0:
                 value = completions[at]
                 at += 1
             else:
                 value = completions[at : at + length]
                 at += length
-            if future is None or future._state != _PENDING:
-                continue  # it was forgotten, or cancelled
-            state = _DONE
-            try:
-                if js_error is not None:
-                    state, value = _FAILED, error_of(js_error)
-                else:
-                    if length == _LONG:
-                        value = value.to_py()
-                    if future._convert is not None:
-                        value = future._convert(value)
-            except Exception as error:
-                state, value = _FAILED, error
-            self._ready.extend((future, fn, context) for fn, context in future._complete(state, value))
+            if js_error is not None:
+                self._end(call_id, _FAILED, error_of(js_error))
+            else:
+                self._end(call_id, _DONE, value.to_py() if length == _LONG else value)
+
+    def _end(self, call_id: int, state: int, value: Any) -> None:
+        future = self._pending.pop(call_id, None)
+        if future is None or future._state != _PENDING:
+            return  # it was forgotten, or cancelled
+        try:
+            if state == _DONE and future._convert is not None:
+                value = future._convert(value)
+        except Exception as error:
+            state, value = _FAILED, error
+        self._ready.extend((future, fn, context) for fn, context in future._complete(state, value))
 
     def _go_on(self) -> None:
         while self._ready:

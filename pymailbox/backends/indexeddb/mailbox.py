@@ -6,6 +6,7 @@ Python never runs inside a transaction: Pyodide resumes it in a later task, when
 from __future__ import annotations
 
 import asyncio
+import struct
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
@@ -41,6 +42,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
         # each is looked up once, and not with every call
         self._js_call, self._js_claim = js_verbs.call, js_verbs.claim
         self._js_enqueue, self._js_remove = js_verbs.enqueue, js_verbs.remove
+        self._js_enqueue_each = js_verbs.enqueueEach
         self._js_observer: Any = None
         self._js_leaver: Any = None
         self._leaving: list[Callable[[], None]] = []
@@ -88,10 +90,21 @@ class IndexedDbMailbox(EmbeddedMailbox):
         return future
 
     def _store(self, messages: list[PreparedMessage]) -> CallFuture:
-        js_frames = self._completions.js_bytes(pack_messages(messages))
+        frames = pack_messages(messages)
+        collected = self._completions.collect(self._store_each, frames, _enqueued) if len(messages) == 1 else None
+        if collected is not None:
+            return collected
+        js_frames = self._completions.js_bytes(frames)
         call_id, future = self._completions.begin(_enqueued)
         self._js_enqueue(call_id, js_frames)
         return future
+
+    def _store_each(self, first_id: int, messages: list[bytes]) -> None:
+        if len(messages) == 1:
+            self._js_enqueue(first_id, self._completions.js_bytes(messages[0]))
+            return
+        sizes = struct.pack(f"<{len(messages)}I", *map(len, messages))
+        self._js_enqueue_each(first_id, self._to_js(sizes), self._to_js(b"".join(messages)))
 
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
         deadline = self._loop.time() + wait
@@ -240,8 +253,8 @@ def _call_all(functions: list[Callable[[], None]]) -> None:
 
 
 def _enqueued(completed: tuple[Any, int | None]) -> Enqueued:
-    js_ids, depth = completed
-    return Enqueued(unpack_ids(js_ids.to_bytes()), depth)
+    ids, depth = completed
+    return Enqueued(unpack_ids(ids if isinstance(ids, bytes) else ids.to_bytes()), depth)
 
 
 def _tell(on_commit: Callable[[int], None], removed: CallFuture) -> None:

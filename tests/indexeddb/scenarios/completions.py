@@ -7,12 +7,15 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import pyodide.ffi
 from pyodide.ffi import can_run_sync
 
 import pymailbox
 from pymailbox import Mailbox, UnsupportedError, _suspension, open_mailbox, set_suspendable
+from tests.indexeddb.scenarios.hands import script, script_in_force
+from tests.indexeddb.scenarios.serving import FAILING
 
 
 @asynccontextmanager
@@ -204,3 +207,54 @@ async def _unused_so_far() -> AsyncIterator[bool]:
     gc.collect()
     async with suspendable(None) as can:
         yield can
+
+
+async def check_calls_of_those_who_go_on_together_keep_their_order() -> None:
+    """What they store crosses together; a dequeue in between gets all that was called before it, and nothing else."""
+    async with suspendable(False), await open_mailbox("together") as mailbox:
+        called: list[bytes] = []
+
+        async def run(number: int) -> None:
+            for turn in range(5):
+                if (number + turn) % 4 == 0:
+                    expected = called.copy()
+                    called.clear()
+                    assert [record.payload for record in await mailbox.dequeue(100)] == expected
+                else:
+                    called.append(b"%d %d" % (number, turn))
+                    await mailbox.enqueue(b"me", called[-1])
+
+        await asyncio.gather(*(run(number) for number in range(9)))
+        assert [record.payload for record in await mailbox.dequeue(100)] == called
+
+
+async def check_each_of_calls_that_cross_together_is_told_by_itself() -> None:
+    """Each has its id and its own depth; if their commit fails, each is tried apart."""
+    async with suspendable(False), await open_mailbox("by itself") as mailbox, script_in_force(FAILING):
+        depths = _Depths()
+        mailbox.set_depth_observer(depths)
+        ids: list[UUID] = []
+
+        async def produce(number: int) -> None:
+            for turn in range(4):
+                if number == turn:
+                    script("failuresOfTest = 1")
+                ids.append(await mailbox.enqueue(b"me", b"%d %d" % (number, turn)))
+
+        await asyncio.gather(*(produce(number) for number in range(8)))
+        script("failuresOfTest = 0")
+        records = await mailbox.peek(100)
+        assert [record.id for record in records] == ids
+        assert depths.seen == list(range(1, 33))
+        for number in range(8):
+            own = [record.payload for record in records if record.payload.startswith(b"%d " % number)]
+            assert own == [b"%d %d" % (number, turn) for turn in range(4)]
+        assert await mailbox.purge() == 32
+
+
+class _Depths:
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def on_depth_change(self, queued_messages: int) -> None:
+        self.seen.append(queued_messages)

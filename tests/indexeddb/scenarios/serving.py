@@ -21,15 +21,28 @@ from tests.indexeddb.scenarios.requests import COUNTING
 
 FAILING = """() => {
   const { commit } = IDBTransaction.prototype;
+  const { add } = IDBObjectStore.prototype;
+  const failing = new WeakSet();
   globalThis.failuresOfTest = 0;
-  IDBTransaction.prototype.commit = function () {
-    if (this.mode !== "readwrite" || failuresOfTest <= 0) return commit.call(this);
-    failuresOfTest -= 1;
-    this.abort();
+  IDBObjectStore.prototype.add = function (...args) {
+    const request = add.apply(this, args);
+    if (failuresOfTest-- > 0) {
+      failing.add(this.transaction);
+      // where nobody asks it to commit
+      request.addEventListener("success", () => this.transaction.abort());
+    }
+    return request;
   };
-  return () => { IDBTransaction.prototype.commit = commit; };
+  IDBTransaction.prototype.commit = function () {
+    if (failing.has(this)) this.abort();
+    else commit.call(this);
+  };
+  return () => {
+    IDBObjectStore.prototype.add = add;
+    IDBTransaction.prototype.commit = commit;
+  };
 }"""
-"""So many of the next transactions come to nothing."""
+"""So many of the next transactions that write a state come to nothing."""
 
 
 async def check_claim_that_is_served_is_no_transaction_of_its_own() -> None:
@@ -167,14 +180,15 @@ async def check_commit_that_fails_does_not_end_the_wait() -> None:
 
 
 async def check_page_that_is_left_is_not_served() -> None:
-    context = await new_context(NO_SLOW_POLL)
+    away = {"coordination/page-lifecycle.js": {"LONGEST_ABSENCE = 1000": "LONGEST_ABSENCE = 60_000"}}
+    context = await new_context({**NO_SLOW_POLL, **away})
     async with await context.open("left") as mailbox:
         waiting = asyncio.ensure_future(mailbox.dequeue(wait=600))
         await asyncio.sleep(0.1)
         leave_page()
         await mailbox.enqueue(b"s", b"a")
         stats = await mailbox.status()
-        assert (stats.queued_messages, stats.inflight_messages, waiting.done()) == (1, 0, False)
+        assert (stats.queued_messages, stats.inflight_messages, waiting.done()) == (1, 0, False), stats
         come_back()
         (record,) = await asyncio.wait_for(waiting, PATIENCE)
         assert (record.payload, record.delivery_count) == (b"a", 1)
@@ -202,6 +216,20 @@ async def check_page_that_is_left_while_it_is_served() -> None:
                 assert record.delivery_count == 2
             await other.ack(record.id)
             assert (await other.status()).inflight_messages == 0
+
+
+async def check_what_a_handle_served_itself_with_is_released_when_the_page_is_left() -> None:
+    here, there = await new_context(), await new_context({"coordination/page-lifecycle.js": {'"pagehide", ': ""}})
+    mailbox = await here.open("by itself", max_deliveries=1)
+    async with mailbox, await there.open("by itself") as other:
+        waiting = asyncio.ensure_future(mailbox.dequeue(wait=600))
+        await asyncio.sleep(0.1)
+        await mailbox.enqueue(b"s", b"a")
+        await asyncio.wait_for(waiting, PATIENCE)
+        leave_page()
+        (record,) = await other.dequeue(wait=PATIENCE)
+        assert (record.payload, record.delivery_count) == (b"a", 1)
+        come_back()
 
 
 async def check_what_is_in_memory_may_be_old() -> None:
