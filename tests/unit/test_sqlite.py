@@ -53,6 +53,7 @@ BY_PAGE = "PRIMARY KEY (mailbox=? AND lane=? AND page=?)"
         (bodies.SELECT_SEGMENTS, BY_LANE),
         (session.SELECT_MAILBOX, "INDEX sqlite_autoindex_mailboxes_1 (name=?)"),
         (session.UPDATE_HEAD, "INTEGER PRIMARY KEY (rowid=?)"),
+        (session.EXCHANGE_HEAD, "INTEGER PRIMARY KEY (rowid=?)"),
         (rows.SELECT_ID, "PRIMARY KEY (mailbox=? AND id=?)"),
         (session.DELETE_IDS, "INDEX ids_by_number (mailbox=? AND lane=? AND number>? AND number<?)"),
         (session.DELETE_ERRORS, "PRIMARY KEY (mailbox=? AND lane=? AND number>? AND number<?)"),
@@ -286,14 +287,13 @@ async def test_what_does_not_wait_for_the_disk_is_stored_without_another_thread(
     location: str, monkeypatch: pytest.MonkeyPatch, durability: Literal["strict", "relaxed"], size: int, brief: bool
 ) -> None:
     threads: set[int] = set()
-    store = verbs.store
 
-    def recorded(*arguments: Any, **options: Any) -> Any:
-        threads.add(threading.get_ident())
-        return store(*arguments, **options)
+    def notice(statement: str) -> None:
+        if statement == "COMMIT":
+            threads.add(threading.get_ident())
 
-    monkeypatch.setattr(verbs, "store", recorded)
     async with open_mailbox(location, durability=durability) as mailbox:
+        mailbox._file.engine._connection.set_trace_callback(notice)  # type: ignore[attr-defined]
         for _ in range(20):
             await mailbox.enqueue(b"", b"p" * size)
     assert (threading.get_ident() in threads) is brief

@@ -52,6 +52,9 @@ _CALLS_IN_A_COMMIT = 1000
 _SLOW = 0.004
 """Seconds that a call may take on the average which runs at once; one may be slow because the machine is busy."""
 
+_STALL = 0.016
+"""Seconds as which a longer one counts in that average."""
+
 _AVERAGED = 16
 """Calls, about, that the average is of."""
 
@@ -61,8 +64,8 @@ _RESPITE = 1.0
 _MOMENT = 0.0005
 """Seconds that an event loop waits for a disk."""
 
-_MISSES = 4.0
-"""So often, of late, the disk may have taken longer before nobody waits for it for a while."""
+_MISSES = 16.0
+"""So often, of late, the disk may have taken longer before nobody waits for it for a while: every other time."""
 
 _REDELIVERY = 1.0
 """Seconds after which a caller is told once more of its call's outcome, if its event loop has not passed it on."""
@@ -108,7 +111,7 @@ class Database:
         loop = asyncio.get_running_loop()
         call = Call(operation, access, None, tell)
         try:
-            if brief and (self._worker.run_at_once(call, loop) or self._worker.run_in_a_moment(call, loop)):
+            if brief and self._worker.run_at_once(call, loop):
                 if call.error is not None:
                     raise call.error
                 result: _T = call.result
@@ -193,12 +196,8 @@ class _Worker(ABC):
         return False
 
     def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
-        """Runs a call before it returns, if that takes no waiting; False if nothing was done."""
-        return False
-
-    def run_in_a_moment(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
-        """Has a call run that waits for the disk, and waits a moment for it; False if that did not do, or nothing was
-        done: then the call has a future already, or none.
+        """Runs a call before it returns, if that takes no waiting, or a moment's for the disk. False if it has not run:
+        then it has a future already, or nothing was done.
         """
         return False
 
@@ -314,46 +313,49 @@ class _ThreadWorker(_Worker):
         start = time.monotonic()
         if start > self._at_once_until or loop is not self._served:
             return False
+        waits = call.access is Access.DURABLE_WRITE
+        if waits and start < self._not_in_a_moment_until:
+            return False
+        engine = self.engine
         with self._counting:
             # none of this loop's calls comes in meanwhile; of another loop's it does not matter which one is first
-            if self.lock.locked() or self._under_way or self._stops:
+            if self.lock.locked() or self._calls or self._stops:
                 return False
-            others_committed, self.engine.unannounced = self.engine.unannounced, True
-            if not self.engine.run_at_once(call):
-                self.engine.unannounced = others_committed
+            others_committed, engine.unannounced = engine.unannounced, True
+            if not engine.run_at_once(call):
+                engine.unannounced = others_committed
                 return False
-            call.spread()  # if a signal handler keeps this from being done, the watch does it
-            self.engine.unannounced = others_committed
+            if waits:
+                call.waiter = threading.Lock()
+                call.waiter.acquire()
+                self.put(call)
+            else:
+                call.spread()  # if a signal handler keeps this from being done, the watch does it
+            engine.unannounced = others_committed
         now = time.monotonic()
-        self._average += (now - start - self._average) / _AVERAGED
+        self._average += (min(now - start, _STALL) - self._average) / _AVERAGED
         if self._average > _SLOW:
             self._average, self._at_once_until, self._not_at_once_until = 0.0, 0.0, now + _RESPITE
-        patience = self.watch.patience()
-        if patience is not None and now + patience < self._wakes_at - WATCH_INTERVAL / 2:
-            self._wakes_at = 0.0
-            self.nudge()
+        if waits:
+            return self._wait_a_moment(call, loop, now)
+        # who waits begins to listen by a call like this one; whatever else there is to watch began in the thread
+        if self.watch.listens:
+            patience = self.watch.patience()
+            if patience is not None and now + patience < self._wakes_at - WATCH_INTERVAL / 2:
+                self._wakes_at = 0.0
+                self.nudge()
         return True
 
-    def run_in_a_moment(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
-        start = time.monotonic()
-        if (
-            call.access is not Access.DURABLE_WRITE
-            or start > self._at_once_until
-            or start < self._not_in_a_moment_until
-        ):
-            return False
-        if loop is not self._served or self.lock.locked() or self._under_way or self._stops:
-            return False
-        call.waiter = threading.Lock()
-        call.waiter.acquire()
-        self.put(call)
+    def _wait_a_moment(self, call: Call, loop: asyncio.AbstractEventLoop, now: float) -> bool:
+        """Whether the thread has committed a call soon; else the call has a future."""
+        assert call.waiter is not None
         if call.waiter.acquire(timeout=_MOMENT):
             self._missed *= 1 - 1 / _AVERAGED
             call.answered = True
             return True
         self._missed += 1
         if self._missed > _MISSES:
-            self._missed, self._not_in_a_moment_until = 0.0, start + _RESPITE
+            self._missed, self._not_in_a_moment_until = 0.0, now + _RESPITE
         call.future = loop.create_future()
         call.answered = call.done  # if so, the thread may not have seen the future
         return call.answered
@@ -391,13 +393,16 @@ class _ThreadWorker(_Worker):
         with suppress(Empty):
             if not self._calls:
                 self._alarm.get(timeout=patience)
-            while True:
+            while not self._alarm.empty():
                 self._alarm.get_nowait()
 
     def _run_what_waits(self) -> bool:
         """Commits what has come in; whether there was anything."""
         calls = [self._calls[index] for index in range(min(len(self._calls), _CALLS_IN_A_COMMIT))]
         if not calls:
+            if self.engine.has_prepared:  # by one whom a signal handler kept from putting it
+                with self.works():
+                    self.engine.drop_prepared()
             return False
         with self.works():
             self.engine.run(calls)
