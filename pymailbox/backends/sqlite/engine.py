@@ -163,7 +163,12 @@ class Engine:
         connection, prepared, left = self._connection, self._prepared, calls
         self._prepared = None
         try:
-            if prepared is not None and prepared[0] is calls[0] and connection is not None and connection.in_transaction:
+            if (
+                prepared is not None
+                and prepared[0] is calls[0]
+                and connection is not None
+                and connection.in_transaction
+            ):
                 session, left = prepared[1], calls[1:]
             else:
                 access = max(call.access for call in calls)
