@@ -13,7 +13,7 @@ def now_in_ms() -> int:
 
 
 def moment(milliseconds: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=milliseconds)
+    return _EPOCH + timedelta(0, 0, 0, milliseconds)
 
 
 def milliseconds(time: datetime) -> int:

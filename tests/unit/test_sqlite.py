@@ -251,8 +251,9 @@ async def test_what_is_stored_in_a_commit_is_there_for_all_of_its_calls(
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is, brief calls run at once where they can."""
-    monkeypatch.setattr(database, "_TURN", 60.0)
+    monkeypatch.setattr(database, "_AT_ONCE", 60.0)
     monkeypatch.setattr(database, "_SLOW", 60.0)
+    monkeypatch.setattr(database, "turn_is_due", lambda: False)
 
 
 async def claim_a_few(mailbox: SqliteMailbox, count: int = 20) -> list[UUID]:

@@ -140,7 +140,7 @@ async def test_a_call_that_is_interrupted_on_its_way_to_the_thread_is_run_once(
         put(worker, call)
         step()
 
-    monkeypatch.setattr(database, "_TURN", 60.0)
+    monkeypatch.setattr(database, "_AT_ONCE", 60.0)
     async with open_mailbox(location) as mailbox:
         await mailbox.enqueue(b"", b"")  # waits for the thread, so that the next one does not have to
         with monkeypatch.context() as patch:

@@ -446,7 +446,7 @@ class MailboxState:
         while first < end:
             number = first // size
             stop = min(end, (number + 1) * size)
-            page = self._page(lane, number)
+            page = lane.directory.pages.get(number) or self._page(lane, number)
             page.add((first, stop, where, delivery, due))
             self._count(lane, number, where, delivery, stop - first)
             self._touch(lane, page)
@@ -522,7 +522,8 @@ class MailboxState:
         key = lane.priority, page.number
         if page.rows:
             self._touched[key] = page
-            lane.directory.note(page)
+            if (page.queued > 0) is not page.listed_ready or page.delayed or page.listed_due is not None:
+                lane.directory.note(page)
         else:
             self._touched.pop(key, None)
             self._in_head.pop(key, None)
@@ -563,7 +564,7 @@ class MailboxState:
 
     def pack(self) -> tuple[bytes, list[tuple[int, Page]], list[tuple[int, int]]]:
         """The head; the pages that get rows of their own, with their lanes; and those whose rows are to be deleted."""
-        written = self._lay_out()
+        written = self._lay_out() if self._touched else []
         deleted: list[tuple[int, int]] = []
         numbers = [
             self.page_numbers,
@@ -581,22 +582,31 @@ class MailboxState:
                 deleted += [(lane.priority, number) for number in directory.gone]
                 directory.rows_count -= len(directory.gone)
                 directory.gone.clear()
-            numbers += lane.next, lane.frontier, lane.queued, lane.delayed, lane.inflight, lane.largest
-            numbers += directory.rows_count, len(directory.fresh), len(debris)
+            numbers += (
+                lane.next,
+                lane.frontier,
+                lane.queued,
+                lane.delayed,
+                lane.inflight,
+                lane.largest,
+                directory.rows_count,
+                len(directory.fresh),
+                len(debris),
+            )
             for pair in directory.fresh:
                 ranges += pair
             for pair in debris:
                 ranges += pair
-        parts = [_FIXED.pack(*numbers)]
+        body = _FIXED.pack(*numbers)
         if ranges:
-            parts.append(pack(ranges))
-        parts += [claims.bytes or claims.encode() for claims in self.holders.by_number.values()]
+            body += pack(ranges)
+        for claims in self.holders.by_number.values():
+            body += claims.bytes or claims.encode()
         for (priority, number), page in self._in_head.items():
             if page.in_head_as is None:
                 encoded = page.bytes or page.encode()
                 page.in_head_as = _PAGE.pack(priority, number, len(encoded) // 8) + encoded
-            parts.append(page.in_head_as)
-        body = b"".join(parts)
+            body += page.in_head_as
         self.changed = False
         return _SUM.pack(crc32(body)) + body, written, deleted
 
@@ -604,8 +614,6 @@ class MailboxState:
         """Decides which pages the head holds: the small ones last used, as many as fit."""
         rows: list[tuple[int, Page]] = []
         in_head = self._in_head
-        if not self._touched:
-            return rows
         for key, page in self._touched.items():
             if page.in_head:
                 continue

@@ -8,11 +8,12 @@ A brief call runs at once elsewhere too, in its caller's thread: it takes less t
 woken by it. That is one that touches few messages and does not have to be on the disk when it returns, while nothing
 else goes on: no call is under way, no calls shared the last commit, and neither another program nor a write to the disk
 has to be waited for. It writes to the system's cache, and reads from there what has just been stored; where that is
-slow all the same, it is left to the thread for a while. And some call goes to the thread every ``TURN``, so that the
-event loop has its turn; where there is no thread, the verbs see to that.
+slow all the same, it is left to the thread for a while. Every ``TURN`` the event loop has its turn; what is called
+meanwhile goes to the thread, so that it shares commits, and so does some call every ``_AT_ONCE``.
 
-What has to be on the disk is the thread's, under the same conditions too; but its caller waits a moment for it without
-suspending (``_MOMENT``), since most disks are quicker than an event loop that has to be woken.
+Of what has to be on the disk all but the commit is done at once, under the same conditions. The commit is the thread's;
+but its caller waits a moment for it without suspending (``_MOMENT``), since most disks are quicker than an event loop
+that has to be woken.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import TypeVar
 
 from ..._errors import StorageUnavailableError
 from ..._location import IN_PYODIDE
-from ..._turns import TURN as _TURN
+from ..._turns import take_turn, turn_is_due
 from .._waiting import Exchange
 from . import locks
 from .engine import Access, Call, Engine
@@ -66,6 +67,9 @@ _MOMENT = 0.0005
 
 _MISSES = 16.0
 """So often, of late, the disk may have taken longer before nobody waits for it for a while: every other time."""
+
+_AT_ONCE = 0.1
+"""Seconds after which a call goes to the thread all the same, which looks after the sizes of the log and the file."""
 
 _REDELIVERY = 1.0
 """Seconds after which a caller is told once more of its call's outcome, if its event loop has not passed it on."""
@@ -106,14 +110,17 @@ class Database:
 
         Cancelled, or interrupted by an exception out of a signal handler, the call has been run or still is to be; what
         is started after it runs after it. After its commit ``tell`` gets its result, cancelled or not, in the
-        thread that ran it. A ``brief`` call may be run by the caller's; it is not suspended then.
+        thread that ran it. A ``brief`` call may be run by the caller's; it is not suspended then, unless the event loop
+        is to have its turn.
         """
         loop = asyncio.get_running_loop()
-        call = Call(operation, access, None, tell)
+        call = Call(operation, access, None, tell, brief)
         try:
             if brief and self._worker.run_at_once(call, loop):
                 if call.error is not None:
                     raise call.error
+                if turn_is_due():
+                    await self._worker.take_turn()
                 result: _T = call.result
                 return result
         except BaseException:
@@ -201,6 +208,10 @@ class _Worker(ABC):
         """
         return False
 
+    async def take_turn(self) -> None:
+        """Lets the event loop have its turn."""
+        await take_turn()
+
     @abstractmethod
     def nudge(self) -> None:
         """Has the watch look at once, or with the next call. May run in a finaliser."""
@@ -284,6 +295,8 @@ class _ThreadWorker(_Worker):
         self._at_once_until = self._not_at_once_until = self._average = 0.0
         self._wakes_at = 0.0
         """When the thread looks next, if nothing comes in."""
+        self._resting: list[None] = []
+        """As many as there are calls that have run at once and now let their event loop have its turn."""
         self._missed = 0.0
         """How often, of late, a moment was not enough for the disk."""
         self._not_in_a_moment_until = 0.0
@@ -311,7 +324,7 @@ class _ThreadWorker(_Worker):
 
     def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
         start = time.monotonic()
-        if start > self._at_once_until or loop is not self._served:
+        if start > self._at_once_until or loop is not self._served or self._resting:
             return False
         waits = call.access is Access.DURABLE_WRITE
         if waits and start < self._not_in_a_moment_until:
@@ -359,6 +372,13 @@ class _ThreadWorker(_Worker):
         call.future = loop.create_future()
         call.answered = call.done  # if so, the thread may not have seen the future
         return call.answered
+
+    async def take_turn(self) -> None:
+        self._resting.append(None)
+        try:
+            await super().take_turn()
+        finally:
+            self._resting.pop()
 
     def nudge(self) -> None:
         self._alarm.put(None)
@@ -423,7 +443,7 @@ class _ThreadWorker(_Worker):
         self._served = None if future is None else future.get_loop()
         # where several call at a time it is cheaper to share commits
         alone = len(calls) == 1 and now > self._not_at_once_until
-        self._at_once_until = now + _TURN if alone else 0.0
+        self._at_once_until = now + _AT_ONCE if alone else 0.0
         _deliver(call for call in calls if call.waiter is None or call.future is not None)  # the others see it is done
         if not self._delivered:
             self._deliver_again_at = now + _REDELIVERY

@@ -7,13 +7,13 @@ import enum
 import logging
 import os
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from struct import Struct
 from typing import Any, Final
 
 from ..._errors import MailboxError, StorageCorruptError, StorageUnavailableError
@@ -38,6 +38,9 @@ class Access(enum.IntEnum):
 
 _LOG_PAGES: Final = 1000
 """Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own habit."""
+
+_LOG_INTERVAL: Final = 0.05
+"""Seconds between two looks at how long the log is, as long as all calls are brief."""
 
 _MANY_FREE: Final = 16 * 1024 * 1024
 """Bytes of the file that may be free for good; of more, what exceeds half of the file goes back to the disk."""
@@ -69,6 +72,8 @@ class Call:
     """Where the outcome goes; None if nobody waits for it."""
     tell: Callable[[Any], None] | None = None
     """Gets the result after the commit, whether or not somebody still waits for it; in the engine's thread."""
+    brief: bool = False
+    """Whether it touches little."""
     result: Any = None
     error: BaseException | None = None
     ran: bool = False
@@ -100,9 +105,8 @@ class Call:
             self.future.set_result(self.result)
 
 
-def _commits_in(header: bytes) -> int:
-    """How many commits the index of the log counts, in the machine's order of bytes."""
-    return int.from_bytes(header[8:12], sys.byteorder)
+_COMMITS: Final = Struct("=8xI")
+"""How many commits the index of the log counts (iChange in https://www.sqlite.org/walformat.html, 2.1)."""
 
 
 class FileReplacedError(StorageUnavailableError):
@@ -147,6 +151,8 @@ class Engine:
         """About how many pages this connection has written to the log since it may have been brought into the file."""
         self._shortens_log: bool | None = None
         """Whether a commit may bring the log into the file, for which it waits for the disk."""
+        self._looks_at_log = 0.0
+        """When a commit has to look whether it is long."""
         self._log_begins = True
         """Whether the next commit writes the log from its start, for which SQLite waits for the disk."""
         self._shrinks = False
@@ -173,7 +179,7 @@ class Engine:
             else:
                 access = max(call.access for call in calls)
                 connection = self._open()
-                self._let_shorten_log(connection, True)
+                self._let_shorten_log(connection, self._is_to_look_at_log(calls))
                 version = until_unlocked(partial(self._begin, connection, access))
                 session = self._session_of(connection, version)
         except BaseException as error:
@@ -220,13 +226,16 @@ class Engine:
         if connection is None or session is None or self._log_pages >= _LOG_PAGES or not self._has_log:
             return False
         durable = call.access is Access.DURABLE_WRITE
-        if self._log_begins and not durable:
+        if (self._log_begins and not durable) or self._durable is None:
             return False
         self._session = None  # not to be relied on until all is done
         changes = connection.total_changes
         try:
-            self._let_shorten_log(connection, False)
+            if self._shortens_log:
+                self._let_shorten_log(connection, False)
             if not durable and self._header is not None and self._locks.mapped_header() == self._header:
+                if self._durable and call.access is not Access.READ:
+                    self._set_durable(connection, False)
                 self._begun, self._late_access, session.begin = self._header, call.access, self._begin_late
             elif self._begin(connection, call.access) != self._version:  # what others did has to be read
                 connection.execute("ROLLBACK")
@@ -341,8 +350,8 @@ class Engine:
         header = self._locks.mapped_header()
         wrote, session.wrote = session.wrote, False
         if header is not None and header != begun:
-            commits = (_commits_in(header) - _commits_in(begun)) & 0xFFFF_FFFF
-            if not wrote or commits != 1:
+            (before,), (after,) = _COMMITS.unpack_from(begun), _COMMITS.unpack_from(header)
+            if not wrote or after != (before + 1) & 0xFFFF_FFFF:
                 header = None
         self._header = header
 
@@ -387,6 +396,14 @@ class Engine:
                 connection.execute("ROLLBACK")
             except sqlite3.Error:
                 self.close()  # which rolls back too
+
+    def _is_to_look_at_log(self, calls: Sequence[Call]) -> bool:
+        """Whether the log may be too long after these calls, by what others have written too."""
+        now = time.monotonic()
+        if self._log_pages < _LOG_PAGES and now < self._looks_at_log and all(call.brief for call in calls):
+            return False
+        self._looks_at_log = now + _LOG_INTERVAL
+        return True
 
     def _let_shorten_log(self, connection: sqlite3.Connection, may: bool) -> None:
         if self._has_log and may is not self._shortens_log:
@@ -471,9 +488,10 @@ class Engine:
         if (status.st_dev, status.st_ino) != self._identity:
             self._identity = None
             raise self._replaced("was replaced by another")
-        if status.st_size < self._size and not self._holds_all_pages(status.st_size):
-            self._check_content(status.st_size)
-        self._size = status.st_size
+        size = status.st_size
+        if size < self._size and not self._holds_all_pages(size):
+            self._check_content(size)
+        self._size = size
 
     def _holds_all_pages(self, size: int) -> bool:
         """Whether a file that has become smaller has room for all of its pages: free ones were given back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -118,13 +118,19 @@ class SqliteMailbox(EmbeddedMailbox):
 
     # -- storing -------------------------------------------------------------------------------------------------------
 
-    async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
+    def _store(self, messages: list[PreparedMessage]) -> Awaitable[Enqueued]:
         def tell(enqueued: Enqueued) -> None:
             self._tell(enqueued.depth, [self._listener], len(messages))
 
-        store = partial(verbs.store, name=self.name, messages=messages)
-        brief = len(messages) <= _FEW and sum(len(sender) + len(payload) for sender, payload, *_ in messages) <= _SMALL
-        return await self._run(store, self._storing, tell=tell, brief=brief)
+        def store(session: Session) -> Enqueued:
+            return verbs.store(session, self.name, messages)
+
+        if len(messages) == 1:
+            brief = len(messages[0].sender) + len(messages[0].payload) <= _SMALL
+        else:
+            size = sum(len(sender) + len(payload) for sender, payload, *_ in messages[:_FEW])
+            brief = len(messages) <= _FEW and size <= _SMALL
+        return self._run(store, self._storing, tell, brief)
 
     async def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
@@ -199,7 +205,7 @@ class SqliteMailbox(EmbeddedMailbox):
             brief = brief and (ack is None or len(ack.ids) <= _FEW)
             claiming = partial(hand_out, look_around=look_around, ack=ack)
             looking = True
-            handed = await self._run(claiming, Access.WRITE, tell=tell, brief=brief)
+            handed = await self._run(claiming, Access.WRITE, tell, brief)
             looking = False
             if ack is not None and ack.on_commit is not None:
                 ack.on_commit(handed.acked)
@@ -208,6 +214,8 @@ class SqliteMailbox(EmbeddedMailbox):
             return Look(handed.records, handed.next_due, again, handed.more)
 
         try:
+            if not wait:
+                return (await look()).records
             return await claim(self._file.exchange, self.name, self._listener, look, wait)
         except BaseException as error:
             # cancelled amid a look; or an exception out of a signal handler, even after the look has returned
@@ -219,13 +227,15 @@ class SqliteMailbox(EmbeddedMailbox):
         give_back = partial(handing.give_back, name=self.name, holder=self._holder.number, ids=ids)
         await self._run(give_back, Access.WRITE, tell=self._announce)
 
-    async def _remove(self, ids: list[UUID]) -> int:
-        remove = partial(self._remove_in, ids=ids, held_only=False)
-        return await self._run(remove, Access.WRITE, brief=len(ids) <= _FEW)
+    def _remove(self, ids: list[UUID]) -> Awaitable[int]:
+        def remove(session: Session) -> int:
+            return verbs.remove(session, self.name, self._holder.number, ids)
 
-    async def _remove_held(self, ids: list[UUID]) -> int:
+        return self._run(remove, Access.WRITE, brief=len(ids) <= _FEW)
+
+    def _remove_held(self, ids: list[UUID]) -> Awaitable[int]:
         settle = partial(self._remove_in, ids=ids, held_only=True)
-        return await self._run(settle, Access.WRITE, brief=len(ids) <= _FEW)
+        return self._run(settle, Access.WRITE, brief=len(ids) <= _FEW)
 
     def _remove_in(self, session: Session, ids: list[UUID], held_only: bool) -> int:
         remove = verbs.remove_held if held_only else verbs.remove

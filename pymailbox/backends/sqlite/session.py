@@ -98,11 +98,14 @@ class OpenMailbox:
         state = self.state
         for lane in state.lanes:
             debris = lane.debris
-            if not debris or not (
+            if not debris:
+                continue
+            if not (
                 everything
                 or len(debris) > _MOST_DEBRIS
                 or lane.largest > _LARGE
-                or sum(end - first for first, end in debris) >= _SWEEP
+                or debris[-1][1] - debris[-1][0] >= _SWEEP  # mostly there is no other one
+                or (len(debris) > 1 and sum(end - first for first, end in debris) >= _SWEEP)
             ):
                 continue
             ranges = _merged(debris)
@@ -134,8 +137,8 @@ class OpenMailbox:
             is_loose = len(bodies.appended) == 1 and not bodies.written
             bodies.write_appended()
             for priority, size in bodies.written.items():
-                lane = state.lanes[priority]
-                lane.largest = max(lane.largest, size)
+                if size > state.lanes[priority].largest:
+                    state.lanes[priority].largest = size
             bodies.written.clear()
             self._session.wrote = True
             self.loose += 1
@@ -166,6 +169,7 @@ class Session:
         self.take_room = take_room
         """Raises ``StorageFullError`` if storing so many bytes would leave too few for acknowledgements."""
         self._connection = connection
+        self._cursor = connection.cursor()
         self.begin: Callable[[], None] | None = None
         """Begins the transaction, if that is left to the first statement that needs one."""
         self.wrote = False
@@ -196,7 +200,7 @@ class Session:
         """
         if self.begin is None or len(self._used) > 1:
             self.execute(UPDATE_HEAD, (head, key))
-        elif self._connection.execute(EXCHANGE_HEAD, (head, key, before)).rowcount != 1:
+        elif self._cursor.execute(EXCHANGE_HEAD, (head, key, before)).rowcount != 1:
             raise OutdatedError
         self.wrote = True
 
