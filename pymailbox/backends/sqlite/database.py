@@ -47,6 +47,8 @@ _T = TypeVar("_T")
 _logger = logging.getLogger("pymailbox")
 
 
+_DURABLE_WRITE = Access.DURABLE_WRITE
+
 _CALLS_IN_A_COMMIT = 1000
 """At most: what is written but not yet committed takes memory, and other processes wait for it."""
 
@@ -326,7 +328,7 @@ class _ThreadWorker(_Worker):
         start = time.monotonic()
         if start > self._at_once_until or loop is not self._served or self._resting:
             return False
-        waits = call.access is Access.DURABLE_WRITE
+        waits = call.access is _DURABLE_WRITE
         if waits and start < self._not_in_a_moment_until:
             return False
         engine = self.engine
@@ -422,12 +424,17 @@ class _ThreadWorker(_Worker):
         if not calls:
             if self.engine.has_prepared:  # by one whom a signal handler kept from putting it
                 with self.works():
-                    self.engine.drop_prepared()
+                    if not self._calls:
+                        self.engine.drop_prepared()
             return False
-        with self.works():
+        with self._counting:  # as ``works``, in less time
+            self.lock.acquire()
+        try:
             self.engine.run(calls)
             for _ in calls:
                 self._calls.popleft()
+        finally:
+            self.lock.release()
         now = time.monotonic()
         for call in calls:
             call.spread()

@@ -36,6 +36,9 @@ class Access(enum.IntEnum):
     """Returns only after the disk has it."""
 
 
+_READ, _, _DURABLE_WRITE = Access
+"""For what runs with each call: to ask an enumeration takes a while."""
+
 _LOG_PAGES: Final = 1000
 """Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own habit."""
 
@@ -225,7 +228,7 @@ class Engine:
         connection, session = self._connection, self._session
         if connection is None or session is None or self._log_pages >= _LOG_PAGES or not self._has_log:
             return False
-        durable = call.access is Access.DURABLE_WRITE
+        durable = call.access is _DURABLE_WRITE
         if (self._log_begins and not durable) or self._durable is None:
             return False
         self._session = None  # not to be relied on until all is done
@@ -234,7 +237,7 @@ class Engine:
             if self._shortens_log:
                 self._let_shorten_log(connection, False)
             if not durable and self._header is not None and self._locks.mapped_header() == self._header:
-                if self._durable and call.access is not Access.READ:
+                if self._durable and call.access is not _READ:
                     self._set_durable(connection, False)
                 self._begun, self._late_access, session.begin = self._header, call.access, self._begin_late
             elif self._begin(connection, call.access) != self._version:  # what others did has to be read
@@ -318,16 +321,16 @@ class Engine:
         """Begins a transaction, and tells the version of the file that it sees."""
         if connection.in_transaction:  # an exception out of a signal handler has left it
             self._roll_back(connection)
-        if access is Access.READ:
+        if access is _READ:
             connection.execute("BEGIN")
         else:
-            durable = access is Access.DURABLE_WRITE
+            durable = access is _DURABLE_WRITE
             if durable is not self._durable:
                 self._set_durable(connection, durable)
             connection.execute("BEGIN IMMEDIATE")
         try:
             # nobody else can commit now, unless it only reads
-            self._begun = None if access is Access.READ else self._locks.mapped_header()
+            self._begun = None if access is _READ else self._locks.mapped_header()
             if self._begun is not None and self._begun == self._header and self._version is not None:
                 return self._version
             version: int = connection.execute("PRAGMA data_version").fetchone()[0]

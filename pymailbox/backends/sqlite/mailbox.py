@@ -48,8 +48,9 @@ class SqliteMailbox(EmbeddedMailbox):
     It lets its event loop wait neither for another program nor, for longer than half a millisecond, for a disk; but in
     Pyodide, where no thread can start. Claims and acknowledgements of few messages, nacks and counts, and what a
     ``relaxed`` handle stores of few and small ones, which the system's cache answers in some microseconds, run in the
-    loop's own thread as long as nothing else is under way; all else runs in another one. For what a ``strict`` handle
-    stores of few and small ones the loop waits that half a millisecond, as long as the disk is mostly as quick.
+    loop's own thread as long as nothing else is under way; all else runs in another one. So does, but for its commit,
+    what a ``strict`` handle stores of few and small ones. That is another thread's; the loop waits that half a
+    millisecond for it, as long as the disk is as quick every other time.
     """
 
     def __init__(self, name: str, options: Options, database: Database) -> None:
@@ -194,7 +195,7 @@ class SqliteMailbox(EmbeddedMailbox):
         def tell(handed: handing.Handed) -> None:
             self._announce(handed.returned)
 
-        async def look() -> Look:
+        async def take() -> handing.Handed:
             nonlocal looking, ack
             now = time.monotonic()
             look_around = now >= self._recovered_at + _RECOVERY_INTERVAL
@@ -210,12 +211,16 @@ class SqliteMailbox(EmbeddedMailbox):
             if ack is not None and ack.on_commit is not None:
                 ack.on_commit(handed.acked)
             ack = None
+            return handed
+
+        async def look() -> Look:
+            handed = await take()
             again = HOLDER_CHECK if handed.others_hold else None
             return Look(handed.records, handed.next_due, again, handed.more)
 
         try:
             if not wait:
-                return (await look()).records
+                return (await take()).records
             return await claim(self._file.exchange, self.name, self._listener, look, wait)
         except BaseException as error:
             # cancelled amid a look; or an exception out of a signal handler, even after the look has returned
