@@ -155,7 +155,7 @@ class MailboxState:
         for lane in reversed(self.lanes):
             if not lane.queued:
                 continue
-            if not lane.is_fresh:
+            if lane.queued != lane.next - lane.frontier:  # else all that is queued is fresh
                 for first, end, delivery in self._ready(lane, now):
                     if delivery & deliveries.SUSPECT:
                         if not found:
@@ -652,7 +652,7 @@ class MailboxState:
         """Lets pages go out of memory that lie elsewhere too, but for those last used."""
         for lane in self.lanes:
             directory = lane.directory
-            if len(directory.pages) - len(self._in_head) <= _PAGES_IN_MEMORY:
+            if not directory.rows_count or len(directory.pages) - len(self._in_head) <= _PAGES_IN_MEMORY:
                 continue
             outside = sorted(
                 (page for page in directory.pages.values() if page.has_row and not page.in_head),
