@@ -176,15 +176,9 @@ class MailboxState:
 
     def _ready(self, lane: Lane, now: int) -> Iterator[tuple[int, int, int]]:
         """First, end and delivery state of what can be handed out and lies before the frontier."""
-        size, at = self.page_numbers, 0
-        while (number := lane.directory.ready(at, now)) is not None:
-            at = number + 1
-            page = lane.directory.find(number)
+        for page, first, end in self._ready_pages(lane, now):
             if page is None:
-                fresh = lane.directory.fresh_range(number)
-                if fresh is not None:
-                    at = fresh[1]
-                    yield number * size, at * size, 0
+                yield first, end, 0
                 continue
             if page.delayed:
                 delayed = page.delayed
@@ -194,6 +188,21 @@ class MailboxState:
             for row in page.rows:
                 if row[2] == QUEUED:
                     yield row[0], row[1], row[3]
+
+    def _ready_pages(self, lane: Lane, now: int) -> Iterator[tuple[Page | None, int, int]]:
+        """Pages with something to hand out, those that fall due included, each with its numbers (the end is exclusive);
+        fresh ones in a row are one, and None.
+        """
+        size, at = self.page_numbers, 0
+        while (number := lane.directory.ready(at, now)) is not None:
+            at = number + 1
+            page = lane.directory.find(number)
+            if page is None:
+                fresh = lane.directory.fresh_range(number)
+                if fresh is None:
+                    continue
+                at = fresh[1]
+            yield page, number * size, at * size
 
     def claim(self, holder: int, terms: Terms, beats: int, runs: list[LaneRun]) -> Claims:
         """Hands out what ``first_to_claim`` has found, or the first of it."""
@@ -346,19 +355,14 @@ class MailboxState:
         return found
 
     def _queued(self, lane: Lane, now: int) -> Iterator[LaneRun]:
-        size, at = self.page_numbers, 0
-        while not lane.is_fresh and (number := lane.directory.ready(at, now)) is not None:
-            at = number + 1
-            page = lane.directory.find(number)
-            if page is None:
-                fresh = lane.directory.fresh_range(number)
-                if fresh is not None:
-                    at = fresh[1]
-                    yield LaneRun(lane.priority, number * size, at * size, 0)
-                continue
-            for first, end, where, delivery, due in page.rows:
-                if where == QUEUED or (where == DELAYED and due <= now):
-                    yield LaneRun(lane.priority, first, end, delivery, where, due)
+        if not lane.is_fresh:
+            for page, start, stop in self._ready_pages(lane, now):
+                if page is None:
+                    yield LaneRun(lane.priority, start, stop, 0)
+                    continue
+                for first, end, where, delivery, due in page.rows:
+                    if where == QUEUED or (where == DELAYED and due <= now):
+                        yield LaneRun(lane.priority, first, end, delivery, where, due)
         if lane.frontier < lane.next:
             yield LaneRun(lane.priority, lane.frontier, lane.next, 0)
 
