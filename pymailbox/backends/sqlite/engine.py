@@ -170,27 +170,21 @@ class Engine:
         that fail alone.
         """
         connection, prepared, left = self._connection, self._prepared, calls
-        self._prepared = None
+        self._prepared = session = None
         try:
-            if (
-                prepared is not None
-                and prepared[0] is calls[0]
-                and connection is not None
-                and connection.in_transaction
-            ):
+            if prepared and prepared[0] is calls[0] and connection is not None and connection.in_transaction:
                 session, left = prepared[1], calls[1:]
             else:
                 access = max(call.access for call in calls)
                 connection = self._open()
                 self._let_shorten_log(connection, self._is_to_look_at_log(calls))
                 version = until_unlocked(partial(self._begin, connection, access))
-                session = self._session_of(connection, version)
         except BaseException as error:
-            if connection is not None:
-                self._roll_back(connection)
             self._fail(calls, error)
             return
         try:
+            if session is None:
+                session = self._session_of(connection, version)
             for call in left:
                 call.result = call.operation(session)
             if left:
