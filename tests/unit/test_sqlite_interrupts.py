@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 from collections.abc import Callable
@@ -166,6 +167,7 @@ async def test_a_caller_is_told_once_more_if_its_loop_forgot_it(location: str, m
 
     async with open_mailbox(location) as mailbox:
         monkeypatch.setattr(database, "_resolve", forget)
+        mailbox._file._worker._not_in_a_moment_until = math.inf  # type: ignore[attr-defined]
         async with asyncio.timeout(30):
             await mailbox.enqueue(b"", b"")
         assert forgotten == 3
