@@ -13,7 +13,8 @@ def now_in_ms() -> int:
 
 
 def moment(milliseconds: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=milliseconds)
+    # in whole seconds and microseconds: it takes a third of the time
+    return _EPOCH + timedelta(0, milliseconds // 1000, milliseconds % 1000 * 1000)
 
 
 def milliseconds(time: datetime) -> int:

@@ -50,6 +50,8 @@ def failures(delivery: int) -> int:
 
 def handed_out(delivery: int, alone: bool) -> int:
     """``alone``: whether it is the only one of its batch."""
+    if not delivery:  # as it mostly is
+        return _HAND_OUT | SOLO if alone else _HAND_OUT
     handed = delivery & ~SOLO | (SOLO if alone else 0)
     return handed + _HAND_OUT if hand_outs(delivery) < MOST else handed
 

@@ -109,15 +109,17 @@ class Page:
 
     def run_of(self, number: int) -> _Row | None:
         """The run that a number is in; None if it is dead."""
-        at = bisect_left(self.rows, (number + 1,)) - 1
-        if at < 0 or self.rows[at][1] <= number:
+        rows = self.rows
+        at = 0 if len(rows) == 1 else bisect_left(rows, (number + 1,)) - 1
+        if at < 0 or not rows[at][0] <= number < rows[at][1]:
             return None
-        return self.rows[at]
+        return rows[at]
 
     def add(self, row: _Row) -> None:
         """Adds a run none of whose numbers is here."""
         rows, first = self.rows, row[0]
-        self._count(row, 1)
+        if row[2] <= DELAYED:
+            self._count(row, 1)
         if not rows or rows[-1][0] < first:  # as it mostly is
             if rows and rows[-1][1] == first and rows[-1][2:] == row[2:]:
                 row = (rows.pop()[0], *row[1:])
@@ -129,8 +131,12 @@ class Page:
 
     def take(self, row: _Row) -> None:
         """Takes out a run that is here."""
-        del self.rows[bisect_left(self.rows, row)]
-        self._count(row, -1)
+        if len(self.rows) == 1:
+            self.rows.clear()
+        else:
+            del self.rows[bisect_left(self.rows, row)]
+        if row[2] <= DELAYED:
+            self._count(row, -1)
 
     def change(self, first: int, end: int, change: Change) -> list[tuple[_Row, State | None]]:
         """Changes what is here of some numbers; returns the runs that changed, and the states that they have now."""

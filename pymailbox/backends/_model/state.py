@@ -155,7 +155,7 @@ class MailboxState:
         for lane in reversed(self.lanes):
             if not lane.queued:
                 continue
-            if not lane.is_fresh:
+            if lane.queued != lane.next - lane.frontier:  # else all that is queued is fresh
                 for first, end, delivery in self._ready(lane, now):
                     if delivery & deliveries.SUSPECT:
                         if not found:
@@ -176,15 +176,9 @@ class MailboxState:
 
     def _ready(self, lane: Lane, now: int) -> Iterator[tuple[int, int, int]]:
         """First, end and delivery state of what can be handed out and lies before the frontier."""
-        size, at = self.page_numbers, 0
-        while (number := lane.directory.ready(at, now)) is not None:
-            at = number + 1
-            page = lane.directory.find(number)
+        for page, first, end in self._ready_pages(lane, now):
             if page is None:
-                fresh = lane.directory.fresh_range(number)
-                if fresh is not None:
-                    at = fresh[1]
-                    yield number * size, at * size, 0
+                yield first, end, 0
                 continue
             if page.delayed:
                 delayed = page.delayed
@@ -194,6 +188,21 @@ class MailboxState:
             for row in page.rows:
                 if row[2] == QUEUED:
                     yield row[0], row[1], row[3]
+
+    def _ready_pages(self, lane: Lane, now: int) -> Iterator[tuple[Page | None, int, int]]:
+        """Pages with something to hand out, those that fall due included, each with its numbers (the end is exclusive);
+        fresh ones in a row are one, and None.
+        """
+        size, at = self.page_numbers, 0
+        while (number := lane.directory.ready(at, now)) is not None:
+            at = number + 1
+            page = lane.directory.find(number)
+            if page is None:
+                fresh = lane.directory.fresh_range(number)
+                if fresh is None:
+                    continue
+                at = fresh[1]
+            yield page, number * size, at * size
 
     def claim(self, holder: int, terms: Terms, beats: int, runs: list[LaneRun]) -> Claims:
         """Hands out what ``first_to_claim`` has found, or the first of it."""
@@ -346,19 +355,14 @@ class MailboxState:
         return found
 
     def _queued(self, lane: Lane, now: int) -> Iterator[LaneRun]:
-        size, at = self.page_numbers, 0
-        while not lane.is_fresh and (number := lane.directory.ready(at, now)) is not None:
-            at = number + 1
-            page = lane.directory.find(number)
-            if page is None:
-                fresh = lane.directory.fresh_range(number)
-                if fresh is not None:
-                    at = fresh[1]
-                    yield LaneRun(lane.priority, number * size, at * size, 0)
-                continue
-            for first, end, where, delivery, due in page.rows:
-                if where == QUEUED or (where == DELAYED and due <= now):
-                    yield LaneRun(lane.priority, first, end, delivery, where, due)
+        if not lane.is_fresh:
+            for page, start, stop in self._ready_pages(lane, now):
+                if page is None:
+                    yield LaneRun(lane.priority, start, stop, 0)
+                    continue
+                for first, end, where, delivery, due in page.rows:
+                    if where == QUEUED or (where == DELAYED and due <= now):
+                        yield LaneRun(lane.priority, first, end, delivery, where, due)
         if lane.frontier < lane.next:
             yield LaneRun(lane.priority, lane.frontier, lane.next, 0)
 
@@ -446,7 +450,7 @@ class MailboxState:
         while first < end:
             number = first // size
             stop = min(end, (number + 1) * size)
-            page = self._page(lane, number)
+            page = lane.directory.pages.get(number) or self._page(lane, number)
             page.add((first, stop, where, delivery, due))
             self._count(lane, number, where, delivery, stop - first)
             self._touch(lane, page)
@@ -522,7 +526,8 @@ class MailboxState:
         key = lane.priority, page.number
         if page.rows:
             self._touched[key] = page
-            lane.directory.note(page)
+            if (page.queued > 0) is not page.listed_ready or page.delayed or page.listed_due is not None:
+                lane.directory.note(page)
         else:
             self._touched.pop(key, None)
             self._in_head.pop(key, None)
@@ -563,7 +568,7 @@ class MailboxState:
 
     def pack(self) -> tuple[bytes, list[tuple[int, Page]], list[tuple[int, int]]]:
         """The head; the pages that get rows of their own, with their lanes; and those whose rows are to be deleted."""
-        written = self._lay_out()
+        written = self._lay_out() if self._touched else []
         deleted: list[tuple[int, int]] = []
         numbers = [
             self.page_numbers,
@@ -581,22 +586,31 @@ class MailboxState:
                 deleted += [(lane.priority, number) for number in directory.gone]
                 directory.rows_count -= len(directory.gone)
                 directory.gone.clear()
-            numbers += lane.next, lane.frontier, lane.queued, lane.delayed, lane.inflight, lane.largest
-            numbers += directory.rows_count, len(directory.fresh), len(debris)
+            numbers += (
+                lane.next,
+                lane.frontier,
+                lane.queued,
+                lane.delayed,
+                lane.inflight,
+                lane.largest,
+                directory.rows_count,
+                len(directory.fresh),
+                len(debris),
+            )
             for pair in directory.fresh:
                 ranges += pair
             for pair in debris:
                 ranges += pair
-        parts = [_FIXED.pack(*numbers)]
+        body = _FIXED.pack(*numbers)
         if ranges:
-            parts.append(pack(ranges))
-        parts += [claims.bytes or claims.encode() for claims in self.holders.by_number.values()]
+            body += pack(ranges)
+        for claims in self.holders.by_number.values():
+            body += claims.bytes or claims.encode()
         for (priority, number), page in self._in_head.items():
             if page.in_head_as is None:
                 encoded = page.bytes or page.encode()
                 page.in_head_as = _PAGE.pack(priority, number, len(encoded) // 8) + encoded
-            parts.append(page.in_head_as)
-        body = b"".join(parts)
+            body += page.in_head_as
         self.changed = False
         return _SUM.pack(crc32(body)) + body, written, deleted
 
@@ -604,8 +618,6 @@ class MailboxState:
         """Decides which pages the head holds: the small ones last used, as many as fit."""
         rows: list[tuple[int, Page]] = []
         in_head = self._in_head
-        if not self._touched:
-            return rows
         for key, page in self._touched.items():
             if page.in_head:
                 continue
@@ -644,7 +656,7 @@ class MailboxState:
         """Lets pages go out of memory that lie elsewhere too, but for those last used."""
         for lane in self.lanes:
             directory = lane.directory
-            if len(directory.pages) - len(self._in_head) <= _PAGES_IN_MEMORY:
+            if not directory.rows_count or len(directory.pages) - len(self._in_head) <= _PAGES_IN_MEMORY:
                 continue
             outside = sorted(
                 (page for page in directory.pages.values() if page.has_row and not page.in_head),

@@ -64,6 +64,10 @@ class Kept:
             self._bytes -= frames.size(message.sender, message.payload)
         return message
 
+    @property
+    def is_large(self) -> bool:
+        return self._bytes > _KEPT_BYTES
+
     def limit(self) -> None:
         """Lets go of the oldest that are too much."""
         while self._bytes > _KEPT_BYTES:
@@ -95,6 +99,14 @@ class Bodies:
 
     def write_appended(self) -> None:
         """Writes what was appended."""
+        if len(self.appended) == 1:  # as it mostly is
+            ((priority, number, body),) = self.appended
+            self._execute(INSERT_SEGMENT, (self._key, priority, number, number, body))
+            self.written[priority] = max(len(body), self.written.get(priority, 0))
+            self.appended.clear()
+            if self._kept.is_large:
+                self._kept.limit()
+            return
         for priority, last, first, body in _segments(self.appended):
             self._execute(INSERT_SEGMENT, (self._key, priority, last, first, body))
             self.written[priority] = max(len(body), self.written.get(priority, 0))
@@ -181,10 +193,6 @@ class Bodies:
 
 def _segments(appended: list[tuple[int, int, bytes]]) -> Iterator[tuple[int, int, int, bytes]]:
     """Lane, last and first number, and body: neighbours of a lane together."""
-    if len(appended) == 1:  # as it mostly is
-        ((priority, number, frame),) = appended
-        yield priority, number, number, frame
-        return
     for lane in range(len(_PRIORITIES)):
         first = number = size = 0
         parts: list[bytes] = []

@@ -8,11 +8,12 @@ A brief call runs at once elsewhere too, in its caller's thread: it takes less t
 woken by it. That is one that touches few messages and does not have to be on the disk when it returns, while nothing
 else goes on: no call is under way, no calls shared the last commit, and neither another program nor a write to the disk
 has to be waited for. It writes to the system's cache, and reads from there what has just been stored; where that is
-slow all the same, it is left to the thread for a while. And some call goes to the thread every ``TURN``, so that the
-event loop has its turn; where there is no thread, the verbs see to that.
+slow all the same, it is left to the thread for a while. Every ``TURN`` the event loop has its turn; what is called
+meanwhile goes to the thread, so that it shares commits, and so does some call every ``_AT_ONCE``.
 
-What has to be on the disk is the thread's, under the same conditions too; but its caller waits a moment for it without
-suspending (``_MOMENT``), since most disks are quicker than an event loop that has to be woken.
+Of what has to be on the disk all but the commit is done at once, under the same conditions. The commit is the thread's;
+but its caller waits a moment for it without suspending (``_MOMENT``), since most disks are quicker than an event loop
+that has to be woken.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import TypeVar
 
 from ..._errors import StorageUnavailableError
 from ..._location import IN_PYODIDE
-from ..._turns import TURN as _TURN
+from ..._turns import take_turn, turn_is_due
 from .._waiting import Exchange
 from . import locks
 from .engine import Access, Call, Engine
@@ -46,11 +47,16 @@ _T = TypeVar("_T")
 _logger = logging.getLogger("pymailbox")
 
 
+_DURABLE_WRITE = Access.DURABLE_WRITE
+
 _CALLS_IN_A_COMMIT = 1000
 """At most: what is written but not yet committed takes memory, and other processes wait for it."""
 
 _SLOW = 0.004
 """Seconds that a call may take on the average which runs at once; one may be slow because the machine is busy."""
+
+_STALL = 0.016
+"""Seconds as which a longer one counts in that average."""
 
 _AVERAGED = 16
 """Calls, about, that the average is of."""
@@ -61,8 +67,11 @@ _RESPITE = 1.0
 _MOMENT = 0.0005
 """Seconds that an event loop waits for a disk."""
 
-_MISSES = 4.0
-"""So often, of late, the disk may have taken longer before nobody waits for it for a while."""
+_MISSES = 16.0
+"""So often, of late, the disk may have taken longer before nobody waits for it for a while: every other time."""
+
+_AT_ONCE = 0.1
+"""Seconds after which a call goes to the thread all the same, which looks after the sizes of the log and the file."""
 
 _REDELIVERY = 1.0
 """Seconds after which a caller is told once more of its call's outcome, if its event loop has not passed it on."""
@@ -103,14 +112,17 @@ class Database:
 
         Cancelled, or interrupted by an exception out of a signal handler, the call has been run or still is to be; what
         is started after it runs after it. After its commit ``tell`` gets its result, cancelled or not, in the
-        thread that ran it. A ``brief`` call may be run by the caller's; it is not suspended then.
+        thread that ran it. A ``brief`` call may be run by the caller's; it is not suspended then, unless the event loop
+        is to have its turn.
         """
         loop = asyncio.get_running_loop()
-        call = Call(operation, access, None, tell)
+        call = Call(operation, access, None, tell, brief)
         try:
-            if brief and (self._worker.run_at_once(call, loop) or self._worker.run_in_a_moment(call, loop)):
+            if brief and self._worker.run_at_once(call, loop):
                 if call.error is not None:
                     raise call.error
+                if turn_is_due():
+                    await self._worker.take_turn()
                 result: _T = call.result
                 return result
         except BaseException:
@@ -193,14 +205,14 @@ class _Worker(ABC):
         return False
 
     def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
-        """Runs a call before it returns, if that takes no waiting; False if nothing was done."""
-        return False
-
-    def run_in_a_moment(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
-        """Has a call run that waits for the disk, and waits a moment for it; False if that did not do, or nothing was
-        done: then the call has a future already, or none.
+        """Runs a call before it returns, if that takes no waiting, or a moment's for the disk. False if it has not run:
+        then it has a future already, or nothing was done.
         """
         return False
+
+    async def take_turn(self) -> None:
+        """Lets the event loop have its turn."""
+        await take_turn()
 
     @abstractmethod
     def nudge(self) -> None:
@@ -285,6 +297,8 @@ class _ThreadWorker(_Worker):
         self._at_once_until = self._not_at_once_until = self._average = 0.0
         self._wakes_at = 0.0
         """When the thread looks next, if nothing comes in."""
+        self._resting: list[None] = []
+        """As many as there are calls that have run at once and now let their event loop have its turn."""
         self._missed = 0.0
         """How often, of late, a moment was not enough for the disk."""
         self._not_in_a_moment_until = 0.0
@@ -312,51 +326,61 @@ class _ThreadWorker(_Worker):
 
     def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
         start = time.monotonic()
-        if start > self._at_once_until or loop is not self._served:
+        if start > self._at_once_until or loop is not self._served or self._resting:
             return False
+        waits = call.access is _DURABLE_WRITE
+        if waits and start < self._not_in_a_moment_until:
+            return False
+        engine = self.engine
         with self._counting:
             # none of this loop's calls comes in meanwhile; of another loop's it does not matter which one is first
-            if self.lock.locked() or self._under_way or self._stops:
+            if self.lock.locked() or self._calls or self._stops:
                 return False
-            others_committed, self.engine.unannounced = self.engine.unannounced, True
-            if not self.engine.run_at_once(call):
-                self.engine.unannounced = others_committed
+            others_committed, engine.unannounced = engine.unannounced, True
+            if not engine.run_at_once(call):
+                engine.unannounced = others_committed
                 return False
-            call.spread()  # if a signal handler keeps this from being done, the watch does it
-            self.engine.unannounced = others_committed
+            if waits:
+                call.waiter = threading.Lock()
+                call.waiter.acquire()
+                self.put(call)
+            else:
+                call.spread()  # if a signal handler keeps this from being done, the watch does it
+            engine.unannounced = others_committed
         now = time.monotonic()
-        self._average += (now - start - self._average) / _AVERAGED
+        self._average += (min(now - start, _STALL) - self._average) / _AVERAGED
         if self._average > _SLOW:
             self._average, self._at_once_until, self._not_at_once_until = 0.0, 0.0, now + _RESPITE
-        patience = self.watch.patience()
-        if patience is not None and now + patience < self._wakes_at - WATCH_INTERVAL / 2:
-            self._wakes_at = 0.0
-            self.nudge()
+        if waits:
+            return self._wait_a_moment(call, loop, now)
+        # who waits begins to listen by a call like this one; whatever else there is to watch began in the thread
+        if self.watch.listens:
+            patience = self.watch.patience()
+            if patience is not None and now + patience < self._wakes_at - WATCH_INTERVAL / 2:
+                self._wakes_at = 0.0
+                self.nudge()
         return True
 
-    def run_in_a_moment(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
-        start = time.monotonic()
-        if (
-            call.access is not Access.DURABLE_WRITE
-            or start > self._at_once_until
-            or start < self._not_in_a_moment_until
-        ):
-            return False
-        if loop is not self._served or self.lock.locked() or self._under_way or self._stops:
-            return False
-        call.waiter = threading.Lock()
-        call.waiter.acquire()
-        self.put(call)
+    def _wait_a_moment(self, call: Call, loop: asyncio.AbstractEventLoop, now: float) -> bool:
+        """Whether the thread has committed a call soon; else the call has a future."""
+        assert call.waiter is not None
         if call.waiter.acquire(timeout=_MOMENT):
             self._missed *= 1 - 1 / _AVERAGED
             call.answered = True
             return True
         self._missed += 1
         if self._missed > _MISSES:
-            self._missed, self._not_in_a_moment_until = 0.0, start + _RESPITE
+            self._missed, self._not_in_a_moment_until = 0.0, now + _RESPITE
         call.future = loop.create_future()
         call.answered = call.done  # if so, the thread may not have seen the future
         return call.answered
+
+    async def take_turn(self) -> None:
+        self._resting.append(None)
+        try:
+            await super().take_turn()
+        finally:
+            self._resting.pop()
 
     def nudge(self) -> None:
         self._alarm.put(None)
@@ -391,18 +415,26 @@ class _ThreadWorker(_Worker):
         with suppress(Empty):
             if not self._calls:
                 self._alarm.get(timeout=patience)
-            while True:
+            while not self._alarm.empty():
                 self._alarm.get_nowait()
 
     def _run_what_waits(self) -> bool:
         """Commits what has come in; whether there was anything."""
         calls = [self._calls[index] for index in range(min(len(self._calls), _CALLS_IN_A_COMMIT))]
         if not calls:
+            if self.engine.has_prepared:  # by one whom a signal handler kept from putting it
+                with self.works():
+                    if not self._calls:
+                        self.engine.drop_prepared()
             return False
-        with self.works():
+        with self._counting:  # as ``works``, in less time
+            self.lock.acquire()
+        try:
             self.engine.run(calls)
             for _ in calls:
                 self._calls.popleft()
+        finally:
+            self.lock.release()
         now = time.monotonic()
         for call in calls:
             call.spread()
@@ -418,7 +450,7 @@ class _ThreadWorker(_Worker):
         self._served = None if future is None else future.get_loop()
         # where several call at a time it is cheaper to share commits
         alone = len(calls) == 1 and now > self._not_at_once_until
-        self._at_once_until = now + _TURN if alone else 0.0
+        self._at_once_until = now + _AT_ONCE if alone else 0.0
         _deliver(call for call in calls if call.waiter is None or call.future is not None)  # the others see it is done
         if not self._delivered:
             self._deliver_again_at = now + _REDELIVERY

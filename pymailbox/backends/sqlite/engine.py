@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from struct import Struct
 from typing import Any, Final
 
 from ..._errors import MailboxError, StorageCorruptError, StorageUnavailableError
@@ -20,7 +21,7 @@ from .errors import is_full, mailbox_error
 from .locks import FileLocks
 from .room import Room
 from .schema import BUSY_TIMEOUT, connect, require_known_layout, until_unlocked
-from .session import Session
+from .session import OutdatedError, Session
 
 _logger = logging.getLogger("pymailbox")
 
@@ -35,8 +36,14 @@ class Access(enum.IntEnum):
     """Returns only after the disk has it."""
 
 
+_READ, _, _DURABLE_WRITE = Access
+"""For what runs with each call: to ask an enumeration takes a while."""
+
 _LOG_PAGES: Final = 1000
 """Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own habit."""
+
+_LOG_INTERVAL: Final = 0.05
+"""Seconds between two looks at how long the log is, as long as all calls are brief."""
 
 _MANY_FREE: Final = 16 * 1024 * 1024
 """Bytes of the file that may be free for good; of more, what exceeds half of the file goes back to the disk."""
@@ -68,6 +75,8 @@ class Call:
     """Where the outcome goes; None if nobody waits for it."""
     tell: Callable[[Any], None] | None = None
     """Gets the result after the commit, whether or not somebody still waits for it; in the engine's thread."""
+    brief: bool = False
+    """Whether it touches little."""
     result: Any = None
     error: BaseException | None = None
     ran: bool = False
@@ -99,6 +108,10 @@ class Call:
             self.future.set_result(self.result)
 
 
+_COMMITS: Final = Struct("=8xI")
+"""How many commits the index of the log counts (iChange in https://www.sqlite.org/walformat.html, 2.1)."""
+
+
 class FileReplacedError(StorageUnavailableError):
     """The mailbox file was deleted or replaced while it was open."""
 
@@ -120,6 +133,14 @@ class Engine:
         self._made_room = False
         """Whether a call is being tried again after room was made for it."""
         self._session: Session | None = None
+        self._prepared: tuple[Call, Session] | None = None
+        """A call whose transaction is done but for its commit, and the session as it is then."""
+        self._header: bytes | None = None
+        """What the log's index says as long as the session is true; None if it is not known."""
+        self._begun: bytes | None = None
+        """What it said when the transaction had begun."""
+        self._late_access = Access.READ
+        """What a transaction needs that has not begun yet."""
         self._version: int | None = None
         """What SQLite says of the commits of others; the session knows the file as it was then."""
         self._durable: bool | None = None
@@ -133,6 +154,8 @@ class Engine:
         """About how many pages this connection has written to the log since it may have been brought into the file."""
         self._shortens_log: bool | None = None
         """Whether a commit may bring the log into the file, for which it waits for the disk."""
+        self._looks_at_log = 0.0
+        """When a commit has to look whether it is long."""
         self._log_begins = True
         """Whether the next commit writes the log from its start, for which SQLite waits for the disk."""
         self._shrinks = False
@@ -146,22 +169,29 @@ class Engine:
         They share one transaction. If it fails, each is run again in a transaction of its own, so that only those fail
         that fail alone.
         """
-        access = max(call.access for call in calls)
+        connection, prepared, left = self._connection, self._prepared, calls
+        self._prepared = session = None
         try:
-            connection = self._open()
-            # whoever waits only a moment does not wait for that, unless it is due; others come by often enough
-            hurries = len(calls) == 1 and calls[0].waiter is not None and self._log_pages < _LOG_PAGES
-            self._let_shorten_log(connection, not hurries)
-            version = until_unlocked(lambda: self._begin(connection, access))
+            if prepared and prepared[0] is calls[0] and connection is not None and connection.in_transaction:
+                session, left = prepared[1], calls[1:]
+            else:
+                access = max(call.access for call in calls)
+                connection = self._open()
+                self._let_shorten_log(connection, self._is_to_look_at_log(calls))
+                version = until_unlocked(partial(self._begin, connection, access))
         except BaseException as error:
             self._fail(calls, error)
             return
         try:
-            session = self._session_of(connection, version)
-            for call in calls:
+            if session is None:
+                session = self._session_of(connection, version)
+            for call in left:
                 call.result = call.operation(session)
-            session.flush()
+            if left:
+                session.flush()
             connection.execute("COMMIT")
+            self._session = session
+            self._note_header(session)
         except BaseException as error:
             self._roll_back(connection)
             if len(calls) == 1:
@@ -175,44 +205,69 @@ class Engine:
         else:
             self._after_commit(connection, session, calls)
             self._shrink_if_much_is_free()
-            if self._log_pages >= _LOG_PAGES:
+            if self._log_pages >= _LOG_PAGES and self._shortens_log:
                 self._log_pages, self._log_begins = 0, True
             return
         for call in calls:
             self.run([call])
 
     def run_at_once(self, call: Call) -> bool:
-        """Runs a call if it has to wait neither for another program nor for the disk, and sets its outcome.
+        """Runs a call if it has to wait neither for another program nor for the disk, and sets its outcome. Of one that
+        has to be on the disk all is done but the commit, and ``run`` comes after it.
 
-        False if it would, or if it failed: then nothing was done, and ``run`` does it, or says what is wrong. A signal
-        handler may raise anywhere in here. What was committed then stays committed, and is never run again.
+        False if it would have to wait, or if it failed: then nothing was done, and ``run`` does it, or says what is
+        wrong. A signal handler may raise anywhere in here. What was committed then stays committed, and is never run
+        again.
         """
         connection, session = self._connection, self._session
-        if connection is None or session is None or call.access is Access.DURABLE_WRITE:
+        if connection is None or session is None or self._log_pages >= _LOG_PAGES or not self._has_log:
             return False
-        if self._log_begins or self._log_pages >= _LOG_PAGES or not self._has_log:
+        durable = call.access is _DURABLE_WRITE
+        if (self._log_begins and not durable) or self._durable is None:
             return False
         self._session = None  # not to be relied on until all is done
-        begun = False
+        changes = connection.total_changes
         try:
-            self._let_shorten_log(connection, False)
-            if self._begin(connection, call.access) != self._version:  # what others did has to be read
+            if self._shortens_log:
+                self._let_shorten_log(connection, False)
+            if not durable and self._header is not None and self._locks.mapped_header() == self._header:
+                if self._durable and call.access is not _READ:
+                    self._set_durable(connection, False)
+                self._begun, self._late_access, session.begin = self._header, call.access, self._begin_late
+            elif self._begin(connection, call.access) != self._version:  # what others did has to be read
                 connection.execute("ROLLBACK")
                 return False
-            begun = True
             call.result = call.operation(session)
             session.flush()
-            call.ran = True
-            connection.execute("COMMIT")
+            if durable:
+                self._prepared = call, session
+                return True
+            if session.begin is None:
+                connection.execute("COMMIT")
+            session.begin = None
             self._session = session
+            call.ran = True
+            self._note_header(session)
         except BaseException as error:
-            call.ran = begun and not connection.in_transaction and not isinstance(error, sqlite3.Error)
+            committed = connection.total_changes != changes and not connection.in_transaction
+            call.ran = call.ran or (committed and not isinstance(error, sqlite3.Error))
             self._roll_back(connection)
             if call.ran or not isinstance(error, Exception):
                 raise
             return False
-        self._after_commit(connection, session, [call])
+        self._after_commit(connection, session, (call,))
         return True
+
+    def drop_prepared(self) -> None:
+        """Undoes what was prepared, if its call did not come; should it yet come, it is run from its beginning."""
+        self._prepared = None
+        if self._connection is not None:
+            self._roll_back(self._connection)
+
+    @property
+    def has_prepared(self) -> bool:
+        """Whether a transaction waits for its commit."""
+        return self._prepared is not None
 
     def others_committed(self) -> bool:
         """Whether another connection may have committed since the last call; cheap, and it makes no file.
@@ -231,7 +286,7 @@ class Engine:
 
     def close(self) -> None:
         """Lets the file go; a later call opens it again."""
-        self._session = None
+        self._session = self._prepared = self._header = None
         if self._connection is not None:
             self._locks.unprotect()
             self._connection.close()
@@ -260,19 +315,42 @@ class Engine:
         """Begins a transaction, and tells the version of the file that it sees."""
         if connection.in_transaction:  # an exception out of a signal handler has left it
             self._roll_back(connection)
-        if access is Access.READ:
+        if access is _READ:
             connection.execute("BEGIN")
         else:
-            durable = access is Access.DURABLE_WRITE
+            durable = access is _DURABLE_WRITE
             if durable is not self._durable:
                 self._set_durable(connection, durable)
             connection.execute("BEGIN IMMEDIATE")
         try:
+            # nobody else can commit now, unless it only reads
+            self._begun = None if access is _READ else self._locks.mapped_header()
+            if self._begun is not None and self._begun == self._header and self._version is not None:
+                return self._version
             version: int = connection.execute("PRAGMA data_version").fetchone()[0]
         except BaseException:
             self._roll_back(connection)
             raise
         return version
+
+    def _begin_late(self) -> None:
+        """Begins the transaction of a call that has looked at the session already."""
+        assert self._connection is not None
+        if self._begin(self._connection, self._late_access) != self._version:
+            raise OutdatedError
+
+    def _note_header(self, session: Session) -> None:
+        """After a commit: notes what the index of the log says, if nobody else has committed since."""
+        begun = self._begun
+        if begun is None:
+            return
+        header = self._locks.mapped_header()
+        wrote, session.wrote = session.wrote, False
+        if header is not None and header != begun:
+            (before,), (after,) = _COMMITS.unpack_from(begun), _COMMITS.unpack_from(header)
+            if not wrote or after != (before + 1) & 0xFFFF_FFFF:
+                header = None
+        self._header = header
 
     def _set_durable(self, connection: sqlite3.Connection, durable: bool) -> None:
         if durable is not self._durable:
@@ -283,6 +361,7 @@ class Engine:
         """What is known of the file at that version."""
         if version != self._version:
             self.unannounced = True
+            self._header = None
         if self._session is None or version != self._version:
             take_room = partial(self._room.take, connection)
             self._session = Session(connection, take_room, lacks_room=self._made_room)
@@ -308,12 +387,20 @@ class Engine:
             self._fail(calls, error)
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
-        self._session = None
+        self._session = self._prepared = self._header = None
         if connection.in_transaction:  # some errors end it by themselves
             try:
                 connection.execute("ROLLBACK")
             except sqlite3.Error:
                 self.close()  # which rolls back too
+
+    def _is_to_look_at_log(self, calls: Sequence[Call]) -> bool:
+        """Whether the log may be too long after these calls, by what others have written too."""
+        now = time.monotonic()
+        if self._log_pages < _LOG_PAGES and now < self._looks_at_log and all(call.brief for call in calls):
+            return False
+        self._looks_at_log = now + _LOG_INTERVAL
+        return True
 
     def _let_shorten_log(self, connection: sqlite3.Connection, may: bool) -> None:
         if self._has_log and may is not self._shortens_log:
@@ -398,9 +485,10 @@ class Engine:
         if (status.st_dev, status.st_ino) != self._identity:
             self._identity = None
             raise self._replaced("was replaced by another")
-        if status.st_size < self._size and not self._holds_all_pages(status.st_size):
-            self._check_content(status.st_size)
-        self._size = status.st_size
+        size = status.st_size
+        if size < self._size and not self._holds_all_pages(size):
+            self._check_content(size)
+        self._size = size
 
     def _holds_all_pages(self, size: int) -> bool:
         """Whether a file that has become smaller has room for all of its pages: free ones were given back."""

@@ -24,7 +24,9 @@ class Handed(NamedTuple):
 
     records: list[MessageRecord]
     next_due: int | None
+    """If it found none."""
     others_hold: bool
+    """If it found none."""
     returned: int
     """How many messages it took back from holders that are gone."""
     more: bool
@@ -53,8 +55,9 @@ def hand_out(
         if recovered and not records:
             records = claim(mailbox, holder, limit)
     state = mailbox.state
-    others_hold = not records and state.others_hold(holder.number)
-    return Handed(records, state.next_due, others_hold, recovered, state.queued > 0, acked)
+    if records:  # else whoever asked may wait
+        return Handed(records, None, False, recovered, state.queued > 0, acked)
+    return Handed(records, state.next_due, state.others_hold(holder.number), recovered, state.queued > 0, acked)
 
 
 def claim(mailbox: OpenMailbox, holder: Holder, limit: int) -> list[MessageRecord]:
@@ -81,6 +84,8 @@ def claim(mailbox: OpenMailbox, holder: Holder, limit: int) -> list[MessageRecor
 
 def _first(runs: list[LaneRun], count: int) -> list[LaneRun]:
     """The first so many messages of some runs."""
+    if len(runs) == 1 and runs[0].end - runs[0].first == count:  # as it mostly is
+        return runs
     first = []
     for run in runs:
         size = min(count, run.end - run.first)

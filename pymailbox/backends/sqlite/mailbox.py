@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -48,8 +48,9 @@ class SqliteMailbox(EmbeddedMailbox):
     It lets its event loop wait neither for another program nor, for longer than half a millisecond, for a disk; but in
     Pyodide, where no thread can start. Claims and acknowledgements of few messages, nacks and counts, and what a
     ``relaxed`` handle stores of few and small ones, which the system's cache answers in some microseconds, run in the
-    loop's own thread as long as nothing else is under way; all else runs in another one. For what a ``strict`` handle
-    stores of few and small ones the loop waits that half a millisecond, as long as the disk is mostly as quick.
+    loop's own thread as long as nothing else is under way; all else runs in another one. So does, but for its commit,
+    what a ``strict`` handle stores of few and small ones. That is another thread's; the loop waits that half a
+    millisecond for it, as long as the disk is as quick every other time.
     """
 
     def __init__(self, name: str, options: Options, database: Database) -> None:
@@ -118,13 +119,19 @@ class SqliteMailbox(EmbeddedMailbox):
 
     # -- storing -------------------------------------------------------------------------------------------------------
 
-    async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
+    def _store(self, messages: list[PreparedMessage]) -> Awaitable[Enqueued]:
         def tell(enqueued: Enqueued) -> None:
             self._tell(enqueued.depth, [self._listener], len(messages))
 
-        store = partial(verbs.store, name=self.name, messages=messages)
-        brief = len(messages) <= _FEW and sum(len(sender) + len(payload) for sender, payload, *_ in messages) <= _SMALL
-        return await self._run(store, self._storing, tell=tell, brief=brief)
+        def store(session: Session) -> Enqueued:
+            return verbs.store(session, self.name, messages)
+
+        if len(messages) == 1:
+            brief = len(messages[0].sender) + len(messages[0].payload) <= _SMALL
+        else:
+            size = sum(len(sender) + len(payload) for sender, payload, *_ in messages[:_FEW])
+            brief = len(messages) <= _FEW and size <= _SMALL
+        return self._run(store, self._storing, tell, brief)
 
     async def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
@@ -188,7 +195,7 @@ class SqliteMailbox(EmbeddedMailbox):
         def tell(handed: handing.Handed) -> None:
             self._announce(handed.returned)
 
-        async def look() -> Look:
+        async def take() -> handing.Handed:
             nonlocal looking, ack
             now = time.monotonic()
             look_around = now >= self._recovered_at + _RECOVERY_INTERVAL
@@ -199,15 +206,21 @@ class SqliteMailbox(EmbeddedMailbox):
             brief = brief and (ack is None or len(ack.ids) <= _FEW)
             claiming = partial(hand_out, look_around=look_around, ack=ack)
             looking = True
-            handed = await self._run(claiming, Access.WRITE, tell=tell, brief=brief)
+            handed = await self._run(claiming, Access.WRITE, tell, brief)
             looking = False
             if ack is not None and ack.on_commit is not None:
                 ack.on_commit(handed.acked)
             ack = None
+            return handed
+
+        async def look() -> Look:
+            handed = await take()
             again = HOLDER_CHECK if handed.others_hold else None
             return Look(handed.records, handed.next_due, again, handed.more)
 
         try:
+            if not wait:
+                return (await take()).records
             return await claim(self._file.exchange, self.name, self._listener, look, wait)
         except BaseException as error:
             # cancelled amid a look; or an exception out of a signal handler, even after the look has returned
@@ -219,13 +232,15 @@ class SqliteMailbox(EmbeddedMailbox):
         give_back = partial(handing.give_back, name=self.name, holder=self._holder.number, ids=ids)
         await self._run(give_back, Access.WRITE, tell=self._announce)
 
-    async def _remove(self, ids: list[UUID]) -> int:
-        remove = partial(self._remove_in, ids=ids, held_only=False)
-        return await self._run(remove, Access.WRITE, brief=len(ids) <= _FEW)
+    def _remove(self, ids: list[UUID]) -> Awaitable[int]:
+        def remove(session: Session) -> int:
+            return verbs.remove(session, self.name, self._holder.number, ids)
 
-    async def _remove_held(self, ids: list[UUID]) -> int:
+        return self._run(remove, Access.WRITE, brief=len(ids) <= _FEW)
+
+    def _remove_held(self, ids: list[UUID]) -> Awaitable[int]:
         settle = partial(self._remove_in, ids=ids, held_only=True)
-        return await self._run(settle, Access.WRITE, brief=len(ids) <= _FEW)
+        return self._run(settle, Access.WRITE, brief=len(ids) <= _FEW)
 
     def _remove_in(self, session: Session, ids: list[UUID], held_only: bool) -> int:
         remove = verbs.remove_held if held_only else verbs.remove

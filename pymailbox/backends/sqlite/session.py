@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from ..._errors import StorageCorruptError
 from ..._ids import new_id_base
@@ -40,6 +40,7 @@ _MOST_DEBRIS: Final = 8
 SELECT_MAILBOX: Final = "SELECT mailbox, id_base, head FROM mailboxes WHERE name = ?"
 INSERT_MAILBOX: Final = "INSERT INTO mailboxes (name, id_base, head) VALUES (?, ?, ?)"
 UPDATE_HEAD: Final = "UPDATE mailboxes SET head = ? WHERE mailbox = ?"
+EXCHANGE_HEAD: Final = "UPDATE mailboxes SET head = ? WHERE mailbox = ? AND head = ?"
 SELECT_LOOSE: Final = """
     SELECT last, first, length(body) FROM segments
     WHERE mailbox = ? AND lane = ? AND last >= ? AND typeof(last) = 'integer' ORDER BY last
@@ -55,24 +56,25 @@ INSERT_ERROR: Final = "INSERT OR REPLACE INTO errors VALUES (?, ?, ?, ?)"
 DELETE_ERRORS: Final = "DELETE FROM errors WHERE mailbox = ? AND lane = ? AND number >= ? AND number < ?"
 
 
+class OutdatedError(Exception):
+    """Another program has committed something since the session's last transaction."""
+
+
 class OpenMailbox:
     """A mailbox as the connection knows it."""
 
     def __init__(
-        self,
-        execute: Callable[..., sqlite3.Cursor],
-        key: int,
-        name: str,
-        id_base: int,
-        state: MailboxState,
-        kept: Kept,
+        self, session: Session, key: int, name: str, id_base: int, head: bytes, state: MailboxState, kept: Kept
     ) -> None:
-        self.execute = execute
+        self._session = session
+        self.execute = session.execute
         self.key = key
         self.name = name
         self.id_base = id_base
+        self.head = head
+        """As it was last written."""
         self.state = state
-        self.bodies = Bodies(execute, key, kept)
+        self.bodies = Bodies(session.execute, key, kept)
         self.loose = 0
         """Segments that the head does not know of."""
         self.shown: set[int] = set()
@@ -96,11 +98,14 @@ class OpenMailbox:
         state = self.state
         for lane in state.lanes:
             debris = lane.debris
-            if not debris or not (
+            if not debris:
+                continue
+            if not (
                 everything
                 or len(debris) > _MOST_DEBRIS
                 or lane.largest > _LARGE
-                or sum(end - first for first, end in debris) >= _SWEEP
+                or debris[-1][1] - debris[-1][0] >= _SWEEP  # mostly there is no other one
+                or (len(debris) > 1 and sum(end - first for first, end in debris) >= _SWEEP)
             ):
                 continue
             ranges = _merged(debris)
@@ -132,9 +137,10 @@ class OpenMailbox:
             is_loose = len(bodies.appended) == 1 and not bodies.written
             bodies.write_appended()
             for priority, size in bodies.written.items():
-                lane = state.lanes[priority]
-                lane.largest = max(lane.largest, size)
+                if size > state.lanes[priority].largest:
+                    state.lanes[priority].largest = size
             bodies.written.clear()
+            self._session.wrote = True
             self.loose += 1
             if not is_loose or self.loose >= MOST_LOOSE:
                 state.changed = True
@@ -145,7 +151,9 @@ class OpenMailbox:
                 self.execute(pages.DELETE_PAGE, (self.key, priority, number))
             for priority, page in written:
                 pages.write(self.execute, self.key, priority, page)
-            self.execute(UPDATE_HEAD, (head, self.key))
+            if head != self.head:
+                self._session.write_head(self.key, head, self.head)
+                self.head = head
             self.loose = 0
         state.trim()
 
@@ -160,14 +168,41 @@ class Session:
         """Whether all room that can be made is to be made."""
         self.take_room = take_room
         """Raises ``StorageFullError`` if storing so many bytes would leave too few for acknowledgements."""
-        self.execute = connection.execute
-        self.executemany = connection.executemany
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self.begin: Callable[[], None] | None = None
+        """Begins the transaction, if that is left to the first statement that needs one."""
+        self.wrote = False
+        """Whether the file is sure to be another one after this transaction."""
         self.stored: dict[str, int] = {}
         """The mailboxes that got messages in this transaction, with how many they had ever got after it."""
         self._kept = Kept()
         self._mailboxes: dict[str, OpenMailbox] = {}
         self._used: dict[str, OpenMailbox] = {}
         """Those that this transaction has looked at."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Runs a statement within the transaction.
+
+        Raises:
+            OutdatedError: the transaction began with this statement, and the session is not true any more.
+        """
+        if self.begin is not None:
+            begin, self.begin = self.begin, None
+            begin()
+        return self._connection.execute(sql, parameters)
+
+    def write_head(self, key: int, head: bytes, before: bytes) -> None:
+        """Writes the head of a mailbox; where no transaction has begun, in one that is this statement alone.
+
+        Raises:
+            OutdatedError: the head is not what it was before; nothing was written.
+        """
+        if self.begin is None or len(self._used) > 1:
+            self.execute(UPDATE_HEAD, (head, key))
+        elif self._cursor.execute(EXCHANGE_HEAD, (head, key, before)).rowcount != 1:
+            raise OutdatedError
+        self.wrote = True
 
     def mailbox(self, name: str) -> OpenMailbox | None:
         """The mailbox of that name; None if there is none."""
@@ -205,7 +240,7 @@ class Session:
                 f"the mailbox {name!r}: what its file says of it is damaged ({error}), and nothing of it was changed. "
                 "Restore the file from a backup; or delete_mailbox() deletes this mailbox, and the others stay"
             ) from error
-        found = OpenMailbox(self.execute, key, name, int.from_bytes(id_base, "big"), state, self._kept)
+        found = OpenMailbox(self, key, name, int.from_bytes(id_base, "big"), head, state, self._kept)
         for lane in state.lanes:
             for last, first, size in self.execute(SELECT_LOOSE, (key, lane.priority, lane.next)).fetchall():
                 # such as this library writes follow each other; what is missing between them, something has deleted

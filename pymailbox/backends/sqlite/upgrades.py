@@ -25,7 +25,7 @@ from .._reasons import UNREADABLE
 from . import letters, mending, restored, verbs
 from .bodies import Kept, Message
 from .pages import PageRows
-from .session import INSERT_ERROR, INSERT_MAILBOX, TOO_LARGE, OpenMailbox
+from .session import INSERT_ERROR, INSERT_MAILBOX, TOO_LARGE, OpenMailbox, Session
 
 _LAYOUT_1: Final = (
     """
@@ -145,7 +145,7 @@ def _from_1_to_2(connection: sqlite3.Connection, make: Iterable[str]) -> None:
     execute("ALTER TABLE holders RENAME TO holders_1")
     for statement in make:
         execute(statement)
-    end = 1
+    session, end = Session(connection, lambda _: None), 1
     for select in "SELECT number FROM last_number", "SELECT number FROM messages":
         (largest,) = execute(
             f"SELECT coalesce(max(number), 0) FROM ({select}) WHERE number < ?", (TOO_LARGE,)
@@ -163,7 +163,8 @@ def _from_1_to_2(connection: sqlite3.Connection, make: Iterable[str]) -> None:
         assert new_key is not None
         state = MailboxState.unpack(head, partial(PageRows, execute, new_key))
         state.may_collide = bool(foreseen)
-        _Filling(OpenMailbox(execute, new_key, name, int.from_bytes(id_base, "big"), state, Kept()), end).fill(key)
+        mailbox = OpenMailbox(session, new_key, name, int.from_bytes(id_base, "big"), head, state, Kept())
+        _Filling(mailbox, end).fill(key)
     for table in "messages", "bodies", "letters", "holders_1", "last_number", "mailboxes_1":
         execute(f"DROP TABLE {table}")
 

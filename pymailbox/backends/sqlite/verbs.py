@@ -29,6 +29,8 @@ _ALL: Final = 1 << 62
 def store(session: Session, name: str, messages: Sequence[PreparedMessage]) -> Enqueued:
     """Appends messages, but for those whose id is in the mailbox."""
     mailbox = session.mailbox_to_fill(name)
+    if len(messages) == 1 and messages[0].message_id is None and not messages[0].delay_ms:
+        return _store_one(session, mailbox, *messages[0][:3])
     given = {message.message_id for message in messages if message.message_id} if len(messages) > 1 else ()
     ids: list[UUID] = []
     now = now_in_ms()
@@ -54,6 +56,19 @@ def store(session: Session, name: str, messages: Sequence[PreparedMessage]) -> E
     session.take_room(size)
     session.stored[name] = mailbox.state.ever_queued
     return Enqueued(ids, mailbox.state.queued)
+
+
+def _store_one(session: Session, mailbox: OpenMailbox, sender: bytes, payload: bytes, priority: int) -> Enqueued:
+    """As ``store``, of one that is like most."""
+    state = mailbox.state
+    if state.may_collide:
+        next_number(mailbox, priority)
+    number = state.append(priority)
+    message_id = id_at(mailbox.id_base, priority, number)
+    mailbox.bodies.append(priority, number, Message(message_id, sender, payload, now_in_ms()), False)
+    session.take_room(len(sender) + len(payload))
+    session.stored[mailbox.name] = state.ever_queued
+    return Enqueued([message_id], state.queued)
 
 
 def append(

@@ -68,6 +68,11 @@ class Watch:
         return None if due == math.inf else max(0.0, due - time.monotonic())
 
     @property
+    def listens(self) -> bool:
+        """Whether anybody waits or observes."""
+        return self._exchange.listening
+
+    @property
     def is_late(self) -> bool:
         """Whether calls have kept a look from being made that is due."""
         return self.patience() == 0.0
