@@ -55,6 +55,9 @@ _CALLS_IN_A_COMMIT = 1000
 _SLOW = 0.004
 """Seconds that a call may take on the average which runs at once; one may be slow because the machine is busy."""
 
+_PAUSE = 0.1
+"""Seconds in which nobody waits for a disk that was mostly slower; after it, two that are too slow are enough."""
+
 _STALL = 0.016
 """Seconds as which a longer one counts in that average."""
 
@@ -370,7 +373,7 @@ class _ThreadWorker(_Worker):
             return True
         self._missed += 1
         if self._missed > _MISSES:
-            self._missed, self._not_in_a_moment_until = 0.0, now + _RESPITE
+            self._missed, self._not_in_a_moment_until = _MISSES - 1, now + _PAUSE
         call.future = loop.create_future()
         call.answered = call.done  # if so, the thread may not have seen the future
         return call.answered
