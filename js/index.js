@@ -6,9 +6,9 @@
  * `pyodide.registerJsModule("pymailbox_js", await import(".../pymailbox/js/index.js"))`.
  */
 
-import "./coordination/page-lifecycle.js";
+import "./engine/page-lifecycle.js";
 
-export { Mailbox, MessagePriority, MessageStatus, deleteMailbox, listMailboxes, openMailbox } from "./api.js";
+export { Mailbox, MessagePriority, MessageStatus, deleteMailbox, listMailboxes, openMailbox } from "./api/mailbox.js";
 export {
   ConnectionLostError,
   MailboxClosedError,
@@ -17,23 +17,23 @@ export {
   StorageFullError,
   StorageUnavailableError,
   UnsupportedError,
-} from "./errors.js";
+} from "./model/errors.js";
 
 /** For Python only. @internal */
-export { Dispatcher } from "./completions.js";
+export { Dispatcher } from "./api/dispatcher.js";
 /** For Python only. @internal */
-export { MailboxHandle } from "./mailbox.js";
+export { MailboxHandle } from "./engine/mailbox-handle.js";
 
-/** @typedef {import("./values.js").Bytes} Bytes */
-/** @typedef {import("./values.js").DeadLetter} DeadLetter */
-/** @typedef {import("./values.js").DequeueOptions} DequeueOptions */
-/** @typedef {import("./values.js").Durability} Durability */
-/** @typedef {import("./values.js").EnqueueOptions} EnqueueOptions */
-/** @typedef {import("./values.js").MailboxOptions} MailboxOptions */
-/** @typedef {import("./values.js").MailboxStats} MailboxStats */
-/** @typedef {import("./values.js").MessageRecord} MessageRecord */
-/** @typedef {import("./values.js").NackOptions} NackOptions */
-/** @typedef {import("./values.js").NewMessage} NewMessage */
-/** @typedef {import("./values.js").PeekOptions} PeekOptions */
-/** @typedef {import("./values.js").Send} Send */
-/** @typedef {import("./values.js").StorageReport} StorageReport */
+/** @typedef {import("./api/values.js").Bytes} Bytes */
+/** @typedef {import("./api/values.js").DeadLetter} DeadLetter */
+/** @typedef {import("./api/values.js").DequeueOptions} DequeueOptions */
+/** @typedef {import("./api/values.js").Durability} Durability */
+/** @typedef {import("./api/values.js").EnqueueOptions} EnqueueOptions */
+/** @typedef {import("./api/values.js").MailboxOptions} MailboxOptions */
+/** @typedef {import("./api/values.js").MailboxStats} MailboxStats */
+/** @typedef {import("./api/values.js").MessageRecord} MessageRecord */
+/** @typedef {import("./api/values.js").NackOptions} NackOptions */
+/** @typedef {import("./api/values.js").NewMessage} NewMessage */
+/** @typedef {import("./api/values.js").PeekOptions} PeekOptions */
+/** @typedef {import("./api/values.js").Send} Send */
+/** @typedef {import("./api/values.js").StorageReport} StorageReport */

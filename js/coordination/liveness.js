@@ -9,7 +9,7 @@
  * that a wall clock that jumps means nothing.
  */
 
-import { randomName } from "../ids.js";
+import { randomName } from "../model/ids.js";
 import { keepLock, onceReleased, unheldAmong } from "./locks.js";
 
 const LOCK_PREFIX = "pymailbox/holder/";
@@ -17,7 +17,7 @@ const LOCK_PREFIX = "pymailbox/holder/";
 /** A page in Chromium's back/forward cache is still listed by the first query, which evicts it. Milliseconds. */
 export const SECOND_LOOK = 100;
 
-/** @typedef {import("../types.js").HolderTerms & {beat: number}} Terms */
+/** @typedef {import("../model/types.js").HolderTerms & {beat: number}} Terms */
 
 /** Holders, by their identity. @typedef {Map<string, Terms>} Holders */
 

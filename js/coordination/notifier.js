@@ -9,7 +9,7 @@
  * greeting, and both look again. One that stops listening before tells all the same: it will not hear an answer.
  */
 
-import { randomName } from "../ids.js";
+import { randomName } from "../model/ids.js";
 
 const CHANNEL = "pymailbox";
 

@@ -10,7 +10,7 @@
  * Whoever takes back what holders had who are gone puts what it knows of notes into the store first, in the same transaction.
  */
 
-import { onPage } from "../seen.js";
+import { onPage } from "../storage/database-identity.js";
 
 const PREFIX = "pymailbox/left/";
 

@@ -5,7 +5,7 @@
  * longest wait first, in its own transaction. What is left, or comes from elsewhere, wakes those who wait, and they look.
  *
  * As many are woken as there are messages, those that have waited longest first; whoever was woken and does not take all
- * that is there passes it on, see `claiming.js`. So a message costs the same however many wait. What is to be looked at by
+ * that is there passes it on, see `claim-loop.js`. So a message costs the same however many wait. What is to be looked at by
  * itself, at a time, one of them looks at for all.
  */
 
@@ -13,12 +13,20 @@
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
- * What a call that is parked does in a commit of others.
+ * A call that was parked, and has claimed in a commit: it is told what becomes of that.
+ * @typedef {object} Served
+ * @property {() => void} committed
+ * @property {(undone: boolean) => void} failed and whether it is sure that nothing was committed
+ * @property {() => void} forgotten it never came to a transaction, and the call is parked as before
+ */
+
+/** A transaction that is about to commit. @typedef {{served: Served[]}} Committing */
+
+/**
+ * What a call that is parked does in a commit of others. `claim` is undefined if that cannot be, and then nothing is done;
+ * `undone` is whether it is sure that nothing of it was committed.
  * @template T
- * @typedef {object} Claiming
- * @property {(commit: import("../commit.js").Commit) => T | undefined} claim undefined if that cannot be, and then nothing is done
- * @property {(claimed: T) => void} committed
- * @property {(claimed: T, undone: boolean) => void} failed and whether it is sure that nothing of it was committed
+ * @typedef {{claim(commit: Committing): T | undefined, committed(claimed: T): void, failed(claimed: T, undone: boolean): void}} Claiming
  */
 
 /** @typedef {{waiting: Set<Waiter<any>>, alarm: ReturnType<typeof setTimeout> | undefined, alarmAt: number}} Group */
@@ -69,7 +77,7 @@ class Waiter {
 
   /**
    * Has it claim in a commit, and learn what becomes of that.
-   * @param {import("../commit.js").Commit} commit @returns {boolean} false if it cannot
+   * @param {Committing} commit @returns {boolean} false if it cannot
    */
   serveIn(commit) {
     const claiming = this.#claiming;
@@ -142,7 +150,7 @@ export class Waiters {
 
   /**
    * Has those who are parked claim in a commit, the longest wait first, up to the first that cannot.
-   * @param {string} mailbox @param {import("../commit.js").Commit} commit
+   * @param {string} mailbox @param {Committing} commit
    */
   serve(mailbox, commit) {
     for (const waiter of this.#groups.get(mailbox)?.waiting ?? []) {

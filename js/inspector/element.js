@@ -23,8 +23,8 @@ const CALM = 10_000;
 /** Dead letters that are redriven or discarded together, when it is about all of them. */
 const BATCH = 100;
 
-/** @import { Mailbox } from "../api.js" */
-/** @import { MailboxStats } from "../values.js" */
+/** @import { Mailbox } from "../api/mailbox.js" */
+/** @import { MailboxStats } from "../api/values.js" */
 /** @import { Item } from "./list.js" */
 /** @import { Kind } from "./tabs.js" */
 

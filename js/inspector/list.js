@@ -4,8 +4,8 @@ import { html, setAttributes, setText } from "./dom.js";
 import { line } from "./preview.js";
 import * as words from "./words.js";
 
-/** @typedef {import("../values.js").MessageRecord} MessageRecord */
-/** @typedef {import("../values.js").DeadLetter} DeadLetter */
+/** @typedef {import("../api/values.js").MessageRecord} MessageRecord */
+/** @typedef {import("../api/values.js").DeadLetter} DeadLetter */
 
 /** A message as it is listed. @typedef {{record: MessageRecord, letter: DeadLetter | undefined}} Item */
 

@@ -16,7 +16,7 @@ export class Samples {
   /** @type {Sample[]} */
   #samples = [];
 
-  /** @param {number} at milliseconds of a clock that never goes back @param {import("../values.js").MailboxStats} stats */
+  /** @param {number} at milliseconds of a clock that never goes back @param {import("../api/values.js").MailboxStats} stats */
   add(at, { queuedMessages: queued, inflightMessages: inflight, everQueued: ever }) {
     const last = this.#samples.at(-1);
     // a mailbox that counts from the start again is another one

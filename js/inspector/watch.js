@@ -1,6 +1,6 @@
 /** Looks at a mailbox now and then, for as long as somebody can see it. Creates none, and claims nothing. */
 
-import { checkName } from "../arguments.js";
+import { checkName } from "../api/validate.js";
 import { listMailboxes, openMailbox } from "../index.js";
 
 /** Milliseconds from one look to the next: after news, while something changes, and when nothing does. */
@@ -17,8 +17,8 @@ const REST = 4;
 /** Milliseconds after which a lost connection is tried again. */
 const RETRY = 5000;
 
-/** @typedef {import("../api.js").Mailbox} Mailbox */
-/** @typedef {import("../values.js").MailboxStats} MailboxStats */
+/** @typedef {import("../api/mailbox.js").Mailbox} Mailbox */
+/** @typedef {import("../api/values.js").MailboxStats} MailboxStats */
 
 /**
  * @typedef {object} Told

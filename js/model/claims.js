@@ -2,9 +2,9 @@
 
 import { HOLDERS, blockIn } from "./blocks.js";
 import { ByteReader, ByteWriter } from "./bytes.js";
-import { ID_BYTES } from "../ids.js";
+import { ID_BYTES } from "./ids.js";
 
-/** @typedef {import("../types.js").HolderTerms} HolderTerms */
+/** @typedef {import("./types.js").HolderTerms} HolderTerms */
 
 /** Holders of neighbouring slots whose records are written together. */
 const SLOTS_OF_BLOCK = 64;

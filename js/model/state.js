@@ -17,8 +17,8 @@ import * as delivery from "./delivery.js";
 import { PageDirectory } from "./page-directory.js";
 import { DELAYED, HELD, Page, QUEUED } from "./page.js";
 import { PassedOver } from "./passed-over.js";
-import { ID_BYTES, newIdBase, placeOf } from "../ids.js";
-import { Segment } from "../segments.js";
+import { ID_BYTES, newIdBase, placeOf } from "./ids.js";
+import { Segment } from "./segments.js";
 
 export const PRIORITIES = 2;
 
@@ -46,10 +46,10 @@ const PAGES_IN_MEMORY = 256;
 /** The last moment that Python's clock can tell. */
 const LATEST = 253_402_300_799_999;
 
-/** @typedef {import("../types.js").StoredHead} StoredHead */
-/** @typedef {import("../types.js").Place} Place */
-/** @typedef {import("../types.js").LaneRun} LaneRun */
-/** @typedef {import("../types.js").HolderTerms} HolderTerms */
+/** @typedef {import("./types.js").StoredHead} StoredHead */
+/** @typedef {import("./types.js").Place} Place */
+/** @typedef {import("./types.js").LaneRun} LaneRun */
+/** @typedef {import("./types.js").HolderTerms} HolderTerms */
 /** @typedef {import("./blocks.js").Block} Block */
 /** @typedef {import("./blocks.js").RowChange} RowChange */
 /** @typedef {import("./page-directory.js").PageEntry} PageEntry */
@@ -89,7 +89,7 @@ export class MailboxState {
   version = 0;
   /** From this version on the ones before the last are in the store for nobody. */
   base = 1;
-  /** Whether its writer may write it without reading it; see `tenures.js`. */
+  /** Whether its writer may write it without reading it; see `write-lease.js`. */
   right = false;
   /** The context that wrote it last. */
   writer = "";

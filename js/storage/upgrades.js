@@ -1,9 +1,9 @@
 /** From each layout of the database to the next, in order; what a step reads is what the library wrote in its day. */
 
-import { randomName } from "../ids.js";
+import { randomName } from "../model/ids.js";
 import { isDelivery } from "../model/delivery.js";
 import { MailboxState, PRIORITIES, isCount } from "../model/state.js";
-import { result } from "../requests.js";
+import { result } from "./requests.js";
 import { writeRows } from "./stored-state.js";
 
 /** @typedef {import("../model/state.js").RestoredRun} RestoredRun */

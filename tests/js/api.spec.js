@@ -267,7 +267,7 @@ test("a dequeue acknowledges first: with messages, without, before it waits, and
     const mailbox = await pymailbox.openMailbox("ack along");
     const store = (/** @type {number[]} */ ...numbers) =>
       mailbox.enqueueMany(numbers.map((number) => ({ sender: new Uint8Array(), payload: Uint8Array.of(number) })));
-    const payloads = (/** @type {import("../../js/values.js").MessageRecord[]} */ records) => records.map(({ payload }) => payload[0]);
+    const payloads = (/** @type {import("../../js/api/values.js").MessageRecord[]} */ records) => records.map(({ payload }) => payload[0]);
     const left = async () => {
       const { queuedMessages, inflightMessages } = await mailbox.status();
       return [queuedMessages, inflightMessages];

@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runInNewContext } from "node:vm";
 
-import * as checks from "../../js/arguments.js";
-import { LARGEST_MESSAGE } from "../../js/frames.js";
+import * as checks from "../../js/api/validate.js";
+import { LARGEST_MESSAGE } from "../../js/model/frames.js";
 
 const NONE = new Uint8Array();
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import * as errors from "../../js/errors.js";
+import * as errors from "../../js/model/errors.js";
 
 const KINDS = /** @type {(typeof errors.MailboxError)[]} */ (
   Object.values(errors).filter((value) => value.prototype instanceof Error)

@@ -2,7 +2,7 @@
 
 import "../../js/inspector/tags.js";
 
-type MessageRecord = import("../../js/values.js").MessageRecord;
+type MessageRecord = import("../../js/api/values.js").MessageRecord;
 
 declare global {
   var pymailbox: typeof import("../../js/index.js");
@@ -11,8 +11,8 @@ declare global {
     textOf(record: { payload: Uint8Array }): string | undefined;
     payloadOf(text: string, size?: number): Uint8Array<ArrayBuffer>;
     eventually(holds: () => Promise<boolean>): Promise<void>;
-    mailbox: import("../../js/api.js").Mailbox;
-    patient: import("../../js/api.js").Mailbox;
+    mailbox: import("../../js/api/mailbox.js").Mailbox;
+    patient: import("../../js/api/mailbox.js").Mailbox;
     messages: AsyncIterableIterator<MessageRecord>;
     next: Promise<IteratorResult<MessageRecord>>;
     held: MessageRecord[];

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { viewOf } from "../../js/frames.js";
-import { ID_BYTES, newIdBase, placeOf, writeId } from "../../js/ids.js";
+import { viewOf } from "../../js/model/frames.js";
+import { ID_BYTES, newIdBase, placeOf, writeId } from "../../js/model/ids.js";
 import { random } from "./random.js";
 
 const EDGES = [0, 1, 2 ** 8, 2 ** 16 - 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 47, 2 ** 48 - 1];

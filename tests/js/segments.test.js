@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { frameOf, isTime, viewOf } from "../../js/frames.js";
-import { Segment, SegmentCache, SegmentWriter } from "../../js/segments.js";
+import { frameOf, isTime, viewOf } from "../../js/model/frames.js";
+import { Segment, SegmentCache, SegmentWriter } from "../../js/model/segments.js";
 import { random } from "./random.js";
 
 /** @param {number} first @param {number} count @param {(limit: number) => number} below */

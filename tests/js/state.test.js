@@ -2,12 +2,12 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { frameOf } from "../../js/frames.js";
+import { frameOf } from "../../js/model/frames.js";
 import { failures, handOuts, hasCustomId, isSuspect } from "../../js/model/delivery.js";
 import { DELAYED, HELD } from "../../js/model/page.js";
 import { PassedOver } from "../../js/model/passed-over.js";
 import { MailboxState } from "../../js/model/state.js";
-import { Segment } from "../../js/segments.js";
+import { Segment } from "../../js/model/segments.js";
 import { NaiveMailbox } from "./naive.js";
 import { random } from "./random.js";
 import { Rows } from "./rows.js";
@@ -15,7 +15,7 @@ import { Rows } from "./rows.js";
 const HOLDERS = ["a".repeat(32), "b".repeat(32), "0123456789abcdef".repeat(2), "told by another name: ü"];
 const TERMS = { maxDeliveries: 3, lease: 300_000, locked: true };
 
-/** @param {import("../../js/types.js").LaneRun[]} runs */
+/** @param {import("../../js/model/types.js").LaneRun[]} runs */
 const places = (runs) => runs.flatMap(({ priority, from, to }) => Array.from({ length: to - from }, (_, i) => [priority, from + i]));
 
 /** @param {MailboxState} state @param {NaiveMailbox} naive @param {Rows} rows @param {number} now */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { UnavailableValues, ValueUnavailable, isReadFailure, withId } from "../../js/unavailable.js";
+import { UnavailableValues, ValueUnavailable, isReadFailure, withId } from "../../js/engine/unavailable-values.js";
 
 /** A store whose file system is away, but for some keys; it notes what was asked for. */
 class Store {

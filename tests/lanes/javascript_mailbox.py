@@ -1,6 +1,6 @@
 """Mailboxes of the JavaScript API, as Python mailboxes: so the conformance suite tells whether it keeps the contract.
 
-Every verb is one call of the verb of the same name in `js/api.js`, with arguments in JavaScript's own terms: ids and
+Every verb is one call of the verb of the same name in `js/api/mailbox.js`, with arguments in JavaScript's own terms: ids and
 priorities as text, milliseconds, a function as the observer. What Python refuses has to be refused there. Like
 `cell.py` it is fetched into Pyodide, and imports nothing of the tests.
 """
@@ -84,7 +84,7 @@ _js_after_news = run_js(
 
 async def _js_api() -> Any:
     """The module as a page imports it; not the engine that Python loads from the wheel."""
-    return await _js_import(f"{location.origin}/js/api.js")
+    return await _js_import(f"{location.origin}/js/api/mailbox.js")
 
 
 class JavaScriptMailbox(Mailbox):

@@ -261,8 +261,8 @@ def test_text_is_made_storable() -> None:
 
 def test_both_languages_have_the_same_limits() -> None:
     script = """
-        import { LARGEST_MESSAGE } from "./js/frames.js";
-        import { LONGEST_DELAY } from "./js/arguments.js";
+        import { LARGEST_MESSAGE } from "./js/model/frames.js";
+        import { LONGEST_DELAY } from "./js/api/validate.js";
         console.log(JSON.stringify([LARGEST_MESSAGE, LONGEST_DELAY, Number.MAX_SAFE_INTEGER]));
     """
     command = ["node", "--input-type=module", "--eval", script]

@@ -1,4 +1,4 @@
-"""How a task waits for what its call of the engine comes to; ``js/completions.js`` is the other end.
+"""How a task waits for what its call of the engine comes to; ``js/api/dispatcher.js`` is the other end.
 
 Whoever waits goes on within the call in which the engine delivers completions, and not a turn of the event loop later.
 """

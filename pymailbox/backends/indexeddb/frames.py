@@ -1,4 +1,4 @@
-"""Messages as bytes, for the crossing between Python and JavaScript; ``js/frames.js`` describes the form.
+"""Messages as bytes, for the crossing between Python and JavaScript; ``js/model/frames.js`` describes the form.
 
 One buffer a verb, however many messages: a crossing costs more than the bytes in it.
 """
@@ -52,7 +52,7 @@ def pack_messages(messages: Iterable[PreparedMessage]) -> bytes:
 
 
 def pack_whole(messages: Iterable[WholeMessage]) -> tuple[bytes, str]:
-    """The frames of messages that were in a mailbox before, and JSON of what frames don't say; see ``js/whole.js``."""
+    """The frames of messages that were in a mailbox before, and JSON of what frames don't say; see ``js/engine/archive.js``."""
     parts: list[bytes] = []
     details: list[list[Any]] = []
     for message in messages:
@@ -69,7 +69,7 @@ def pack_whole(messages: Iterable[WholeMessage]) -> tuple[bytes, str]:
 
 
 def unpack_whole(batch: bytes, details: str) -> list[WholeMessage]:
-    """The messages of a page; see ``Page`` in ``js/types.d.ts``."""
+    """The messages of a page; see ``Page`` in ``js/model/types.d.ts``."""
     return [
         WholeMessage(
             record.id,

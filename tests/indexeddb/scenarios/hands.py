@@ -24,10 +24,10 @@ PATIENCE = 60.0
 SCENARIO_SECONDS = 240.0
 """When a scenario counts as hanging."""
 
-NO_SLOW_POLL = {"coordination/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1e9"}}
+NO_SLOW_POLL = {"engine/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1e9"}}
 """A context where only news wake those who wait; see ``new_context``."""
 
-SEGMENTS_APART = {"commit.js": {"CARRIED_SEGMENT = 2048": "CARRIED_SEGMENT = 0"}}
+SEGMENTS_APART = {"engine/write-transaction.js": {"CARRIED_SEGMENT = 2048": "CARRIED_SEGMENT = 0"}}
 """A context that writes even the smallest message into a record of its own; see ``new_context``."""
 
 _FOREIGN = """
@@ -92,7 +92,7 @@ class Context:
 
 
 async def new_context(changes: Mapping[str, Mapping[str, str]] | None = None) -> Context:
-    """Loads the engine once more, with some text replaced in some of its modules: ``{"database.js": {old: new}}``."""
+    """Loads the engine once more, with some text replaced in some of its modules: ``{"storage/database.js": {old: new}}``."""
     before, originals = engine._loaded, {}
     try:
         for module, replacements in (changes or {}).items():

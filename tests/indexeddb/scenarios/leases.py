@@ -18,12 +18,12 @@ from tests.indexeddb.scenarios.hands import (
 )
 
 WITHOUT_LOCKS: Mapping[str, Mapping[str, str]] = {"coordination/locks.js": {"globalThis.navigator?.locks": "undefined"}}
-IMPATIENT = {**WITHOUT_LOCKS, "coordination/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}
-SILENT = {**WITHOUT_LOCKS, "mailbox.js": {"Math.min(this.#options.lease / 3, LONGEST_BEAT)": "1e9"}}
+IMPATIENT = {**WITHOUT_LOCKS, "engine/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}
+SILENT = {**WITHOUT_LOCKS, "engine/mailbox-handle.js": {"Math.min(this.#options.lease / 3, LONGEST_BEAT)": "1e9"}}
 """A context whose holders never beat: what a dead one looks like to others."""
 
-SILENT_BEAT = {"mailbox.js": SILENT["mailbox.js"]}
-SLEEPLESS = {"coordination/recovery.js": IMPATIENT["coordination/recovery.js"]}
+SILENT_BEAT = {"engine/mailbox-handle.js": SILENT["engine/mailbox-handle.js"]}
+SLEEPLESS = {"engine/recovery.js": IMPATIENT["engine/recovery.js"]}
 
 
 async def check_holder_that_beats_keeps_what_it_holds_beyond_its_lease() -> None:

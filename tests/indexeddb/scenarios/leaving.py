@@ -116,7 +116,7 @@ async def check_messages_that_went_back_are_not_yielded() -> None:
 
 async def check_nothing_is_claimed_while_the_page_is_left() -> None:
     """What went back is for whoever comes next, and not for a call of the page that is going."""
-    here, there = await new_context(), await new_context({"coordination/page-lifecycle.js": {'"pagehide", ': ""}})
+    here, there = await new_context(), await new_context({"engine/page-lifecycle.js": {'"pagehide", ': ""}})
     async with await here.open("going") as mailbox, await there.open("going") as other:
         await mailbox.enqueue(b"s", b"a")
         await mailbox.dequeue()
@@ -158,7 +158,7 @@ async def check_note_that_only_a_page_kept() -> None:
     if script("typeof document === 'undefined'"):
         return  # a worker has none
     put = 'connection.writeAtOnce("departed", left);'
-    here = await new_context({"coordination/page-lifecycle.js": {put: "", "notifier.tellOthers(": "(() => {})("}})
+    here = await new_context({"engine/page-lifecycle.js": {put: "", "notifier.tellOthers(": "(() => {})("}})
     there = await new_context()
     mailbox = await here.open("kept", max_deliveries=1)
     await mailbox.enqueue(b"s", b"a")
@@ -194,7 +194,7 @@ async def check_page_that_is_left_again_while_it_comes_back() -> None:
     """Else its second note would give back what it claims later, while it lives."""
     committing = "    commit(this.transaction);"
     leaving = f"{committing} globalThis.underWay?.(); delete globalThis.underWay;"
-    here = await new_context({"commit.js": {committing: leaving}})
+    here = await new_context({"engine/write-transaction.js": {committing: leaving}})
     there = await new_context()
     async with await here.open("left twice") as mailbox, await there.open("left twice") as other:
         await mailbox.enqueue(b"s", b"a")

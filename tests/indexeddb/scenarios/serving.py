@@ -180,7 +180,7 @@ async def check_commit_that_fails_does_not_end_the_wait() -> None:
 
 
 async def check_page_that_is_left_is_not_served() -> None:
-    away = {"coordination/page-lifecycle.js": {"LONGEST_ABSENCE = 1000": "LONGEST_ABSENCE = 60_000"}}
+    away = {"engine/page-lifecycle.js": {"LONGEST_ABSENCE = 1000": "LONGEST_ABSENCE = 60_000"}}
     context = await new_context({**NO_SLOW_POLL, **away})
     async with await context.open("left") as mailbox:
         waiting = asyncio.ensure_future(mailbox.dequeue(wait=600))
@@ -219,7 +219,7 @@ async def check_page_that_is_left_while_it_is_served() -> None:
 
 
 async def check_what_a_handle_served_itself_with_is_released_when_the_page_is_left() -> None:
-    here, there = await new_context(), await new_context({"coordination/page-lifecycle.js": {'"pagehide", ': ""}})
+    here, there = await new_context(), await new_context({"engine/page-lifecycle.js": {'"pagehide", ': ""}})
     mailbox = await here.open("by itself", max_deliveries=1)
     async with mailbox, await there.open("by itself") as other:
         waiting = asyncio.ensure_future(mailbox.dequeue(wait=600))

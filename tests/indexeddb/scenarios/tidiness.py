@@ -158,7 +158,7 @@ async def check_wake_ups_pile_up_no_timers() -> None:
 
 async def check_seals_of_contexts_that_are_gone_go() -> None:
     """Each context that ever had a mailbox to itself and lost it leaves a seal; an opening an hour later deletes it."""
-    first = await _with_a_tenure("revoked")
+    first = await _with_a_write_lease("revoked")
     async with first:
         other = await new_context()
         async with await other.open("revoked") as mailbox:
@@ -189,7 +189,7 @@ async def check_seals_of_contexts_that_are_gone_go() -> None:
 
 async def check_a_stolen_lock_does_not_let_an_outdated_state_be_written() -> None:
     """Another script of the origin may steal every lock; what a context remembers is out of date all the same."""
-    first = await _with_a_tenure("stolen")
+    first = await _with_a_write_lease("stolen")
     async with first, await (await new_context()).open("stolen") as second:
         await foreign(
             """
@@ -206,7 +206,7 @@ async def check_a_stolen_lock_does_not_let_an_outdated_state_be_written() -> Non
 
 
 async def check_what_is_stored_on_an_outdated_state_is_stored_all_the_same() -> None:
-    first, second = await _with_a_tenure("outdated"), await (await new_context()).open("outdated")
+    first, second = await _with_a_write_lease("outdated"), await (await new_context()).open("outdated")
     for mailbox in (first, second, first):
         # an id of the sender's has to be looked up, so that the engine reads before it writes
         await mailbox.enqueue(b"s", b"p", message_id=uuid4())
@@ -216,10 +216,10 @@ async def check_what_is_stored_on_an_outdated_state_is_stored_all_the_same() -> 
     await second.close()
 
 
-async def check_mailbox_deleted_by_another_context_under_a_tenure() -> None:
+async def check_mailbox_deleted_by_another_context_under_a_write_lease() -> None:
     """Who has it in memory must not bring it back; who deletes it must not miss what another has made of it since."""
     deleter, other = await new_context(), await new_context()
-    async with await _with_a_tenure("deleted", deleter) as mailbox:
+    async with await _with_a_write_lease("deleted", deleter) as mailbox:
         orphans = await _orphans()
         assert await other.delete("deleted")
         assert "deleted" not in await other.list()
@@ -294,7 +294,7 @@ async def check_close_does_not_bring_a_deleted_mailbox_back() -> None:
 
 
 async def check_two_contexts_take_turns_without_losing_a_write() -> None:
-    """Tenures come and go while both enqueue, claim and acknowledge: every message once."""
+    """Write leases come and go while both enqueue, claim and acknowledge: every message once."""
     here, there = await new_context(), await new_context()
     async with await here.open("turns") as mailbox, await there.open("turns") as other:
         seen: list[bytes] = []
@@ -330,7 +330,7 @@ async def check_many_holes_stay_usable() -> None:
         assert await _segments("holes") == 0
 
 
-async def _with_a_tenure(name: str, context: Context | None = None) -> Any:
+async def _with_a_write_lease(name: str, context: Context | None = None) -> Any:
     """A mailbox that its context may write without reading it first; it is empty."""
     mailbox = await (context or await new_context()).open(name)
 

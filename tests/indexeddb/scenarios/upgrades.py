@@ -10,8 +10,8 @@ from tests.indexeddb.scenarios.hands import drain, foreign, new_context, payload
 VERSION = 3
 """As in js/database.js."""
 
-NEWER = {"database.js": {f"DATABASE_VERSION = {VERSION};": f"DATABASE_VERSION = {VERSION + 1};"}}
-IMPATIENT = {"database.js": NEWER["database.js"] | {"BLOCKED_LIMIT = 5000;": "BLOCKED_LIMIT = 300;"}}
+NEWER = {"storage/database.js": {f"DATABASE_VERSION = {VERSION};": f"DATABASE_VERSION = {VERSION + 1};"}}
+IMPATIENT = {"storage/database.js": NEWER["storage/database.js"] | {"BLOCKED_LIMIT = 5000;": "BLOCKED_LIMIT = 300;"}}
 
 
 async def check_newer_tab_is_let_through_and_the_older_one_says_so() -> None:

@@ -86,7 +86,7 @@ async def check_without_a_channel_the_slow_poll_finds_it() -> None:
         }"""
     ):
         here, there = (
-            await new_context({"coordination/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1000"}}),
+            await new_context({"engine/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1000"}}),
             await new_context(),
         )
         async with await here.open("polled") as mailbox, await there.open("polled") as other:
@@ -250,7 +250,7 @@ async def check_who_is_woken_and_does_not_take_it_passes_it_on() -> None:
 async def check_news_between_the_look_and_the_listening() -> None:
     listening = "const served = await waiter.within("
     here = await new_context(
-        {**NO_SLOW_POLL, "coordination/claiming.js": {listening: f"await globalThis.beforeListening?.(); {listening}"}}
+        {**NO_SLOW_POLL, "engine/claim-loop.js": {listening: f"await globalThis.beforeListening?.(); {listening}"}}
     )
     there = await new_context()
     async with await here.open("in between") as mailbox, await there.open("in between") as other:

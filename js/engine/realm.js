@@ -1,9 +1,9 @@
 /** What a page or a worker has one of: the connection, the line of its commits, its news, who waits, and its open handles. */
 
-import { Committer } from "./committer.js";
-import { Notifier } from "./coordination/notifier.js";
-import { Waiters } from "./coordination/waiters.js";
-import { Connection } from "./database.js";
+import { GroupCommit } from "./group-commit.js";
+import { Notifier } from "../coordination/notifier.js";
+import { Waiters } from "../coordination/waiters.js";
+import { Connection } from "../storage/database.js";
 
 export const connection = new Connection();
 
@@ -17,7 +17,7 @@ connection.onLost = () => waiters.wakeAll();
 notifier.onMissed = () => waiters.wakeOneEach();
 notifier.listen(({ mailbox, count = 1 }) => waiters.wake(mailbox, count));
 
-export const committer = new Committer(
+export const groupCommit = new GroupCommit(
   connection,
   ({ news }) => {
     for (const [mailbox, { depth, informed, count }] of news) {
@@ -29,5 +29,5 @@ export const committer = new Committer(
   },
 );
 
-/** @type {Set<import("./mailbox.js").MailboxHandle>} */
+/** @type {Set<import("./mailbox-handle.js").MailboxHandle>} */
 export const handles = new Set();

@@ -1,9 +1,9 @@
 /** What the API hands out: frozen values, made of what the engine gives. */
 
-import { PRIORITIES, STATUSES } from "./arguments.js";
-import { unpackBatch } from "./frames.js";
-import { ID_BYTES } from "./ids.js";
-import { textOfId } from "./uuids.js";
+import { PRIORITIES, STATUSES } from "./validate.js";
+import { unpackBatch } from "../model/frames.js";
+import { ID_BYTES } from "../model/ids.js";
+import { textOfId } from "../model/uuids.js";
 
 /** @param {Uint8Array} batch @returns {import("./values.js").MessageRecord[]} */
 export function recordsOf(batch) {

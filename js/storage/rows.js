@@ -3,11 +3,11 @@
  * origin can write there too.
  */
 
-import { LARGEST_MESSAGE, frameAt, frameOf, isTime, viewOf } from "./frames.js";
-import { ID_BYTES, randomId } from "./ids.js";
-import { PRIORITIES, isCount } from "./model/state.js";
+import { LARGEST_MESSAGE, frameAt, frameOf, isTime, viewOf } from "../model/frames.js";
+import { ID_BYTES, randomId } from "../model/ids.js";
+import { PRIORITIES, isCount } from "../model/state.js";
 
-/** @typedef {import("./types.js").Place} Place */
+/** @typedef {import("../model/types.js").Place} Place */
 
 /** The lane, in places, of those that became dead letters. */
 export const DEAD = -1;
@@ -25,7 +25,7 @@ export function numberOfLetter(key) {
   return isCount(number) && more.length === 0 ? number : undefined;
 }
 
-/** Whether a stored value is a dead letter. @param {any} value @returns {value is import("./types.js").StoredDeadLetter} */
+/** Whether a stored value is a dead letter. @param {any} value @returns {value is import("../model/types.js").StoredDeadLetter} */
 export function isLetter(value) {
   if (!(value?.frame instanceof Uint8Array) || !(value.id instanceof Uint8Array) || value.id.length !== ID_BYTES) return false;
   if (!isCount(value.deliveries) || !isTime(value.diedAt) || typeof value.reason !== "string") return false;

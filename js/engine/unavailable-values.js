@@ -6,13 +6,13 @@
  * deleted because of it. Each is tried again after a while, for as long as it is not there.
  */
 
-import { StorageUnavailableError } from "./errors.js";
-import { PassedOver } from "./model/passed-over.js";
-import { forgiven } from "./requests.js";
-import { DEAD } from "./rows.js";
-import { Segment } from "./segments.js";
-import { nameOfMailbox } from "./storage/stored-state.js";
-import { textOfId } from "./uuids.js";
+import { StorageUnavailableError } from "../model/errors.js";
+import { PassedOver } from "../model/passed-over.js";
+import { forgiven } from "../storage/requests.js";
+import { DEAD } from "../storage/rows.js";
+import { Segment } from "../model/segments.js";
+import { nameOfMailbox } from "../storage/stored-state.js";
+import { textOfId } from "../model/uuids.js";
 
 /** Milliseconds after which a value is tried again, at first and at most; in between twice as long each time. */
 const FIRST_WAIT = 100;
@@ -153,7 +153,7 @@ export class UnavailableValues {
 
 /**
  * Tells the user, once, of messages or dead letters that cannot be read at present.
- * @param {import("./reading.js").Reading} reading @param {import("./model/state.js").MailboxState} state @param {"segments" | "dead"} store
+ * @param {import("./read-transaction.js").ReadTransaction} reading @param {import("../model/state.js").MailboxState} state @param {"segments" | "dead"} store
  */
 export async function tellOfUnavailable(reading, state, store) {
   const untold = reading.unavailable.takeUntold(store, state.number);

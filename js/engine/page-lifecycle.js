@@ -3,8 +3,8 @@
  * on all the same, each handle begins a new life. See docs/liveness.md.
  */
 
-import { committer, connection, handles, notifier } from "../context.js";
-import { keepNotes } from "./unload-notes.js";
+import { groupCommit, connection, handles, notifier } from "./realm.js";
+import { keepNotes } from "../coordination/unload-notes.js";
 
 /**
  * Milliseconds after which a page that was left, and has not said that it is back, counts as back. Until then its handles
@@ -38,7 +38,7 @@ function leave() {
   connection.writeAtOnce("departed", left);
   keepNotes(left);
   // it asks for no other lock before it is back: a page that does is not kept in Chromium's back/forward cache
-  committer.suspendRights();
+  groupCommit.suspendRights();
   for (const mailbox of new Set(left.map(([, mailbox]) => mailbox))) {
     notifier.tellOthers({ mailbox, notes: left.filter(([, of]) => of === mailbox) });
   }
@@ -63,7 +63,7 @@ function comeBack() {
   if (absence === undefined) return;
   absence.end();
   absence = undefined;
-  committer.renewRights();
+  groupCommit.renewRights();
   for (const handle of handles) handle.giveBackOwed();
 }
 

@@ -1,26 +1,26 @@
 /** A mailbox as a whole: read out page by page with all that is known of its messages, and filled again. */
 
-import { result } from "./database.js";
-import { INFLIGHT, QUEUED, frameAt, framesIn, idIn, packBatch, viewOf } from "./frames.js";
-import { failures, handOuts, isSuspect, restored } from "./model/delivery.js";
-import { DELAYED, HELD } from "./model/page.js";
-import { givenIdsAlreadyThere, keyOf } from "./operations.js";
-import { Unreadable } from "./reading.js";
-import { ValueUnavailable, withId } from "./unavailable.js";
-import { DEAD, isLetter, numberOfLetter } from "./rows.js";
+import { result } from "../storage/database.js";
+import { INFLIGHT, QUEUED, frameAt, framesIn, idIn, packBatch, viewOf } from "../model/frames.js";
+import { failures, handOuts, isSuspect, restored } from "../model/delivery.js";
+import { DELAYED, HELD } from "../model/page.js";
+import { givenIdsAlreadyThere, keyOf } from "./verbs.js";
+import { Unreadable } from "./read-transaction.js";
+import { ValueUnavailable, withId } from "./unavailable-values.js";
+import { DEAD, isLetter, numberOfLetter } from "../storage/rows.js";
 
 /** As in `pymailbox/_archive.py`. */
 const PAGE_MESSAGES = 500;
 const PAGE_BYTES = 4 * 1024 * 1024;
 
-/** @typedef {import("./commit.js").Commit} Commit */
-/** @typedef {import("./reading.js").Reading} Reading */
-/** @typedef {import("./model/state.js").MailboxState} MailboxState */
+/** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
+/** @typedef {import("./read-transaction.js").ReadTransaction} ReadTransaction */
+/** @typedef {import("../model/state.js").MailboxState} MailboxState */
 /** @typedef {import("./types.js").Page} Page */
 
 /**
  * The messages of a section, in the order of their numbers.
- * @param {Reading} reading @param {MailboxState} state @param {number} section a priority, or `DEAD`
+ * @param {ReadTransaction} reading @param {MailboxState} state @param {number} section a priority, or `DEAD`
  * @param {number} from the first number @param {number | undefined} until exclusive; if it is undefined, all there are now
  * @returns {Promise<Page>}
  * @throws {Unreadable}
@@ -39,7 +39,7 @@ export async function read(reading, state, section, from, until) {
   }
 }
 
-/** @param {Reading} reading @param {MailboxState} state @param {number} priority @param {number} from @param {number} until @returns {Promise<Page>} */
+/** @param {ReadTransaction} reading @param {MailboxState} state @param {number} priority @param {number} from @param {number} until @returns {Promise<Page>} */
 async function readLiving(reading, state, priority, from, until) {
   const runs = await reading.run(state, state.livingBetween(priority, from, until, PAGE_MESSAGES));
   const places = runs.flatMap(({ from, to, delivery, where, due }) =>
@@ -65,7 +65,7 @@ async function readLiving(reading, state, priority, from, until) {
   return [packBatch(entries), JSON.stringify(details), isLast ? until : places[entries.length - 1].sequence + 1, until];
 }
 
-/** What nacks said of messages. @param {Reading} reading @param {MailboxState} state @param {number} priority @param {number} from @param {number} last */
+/** What nacks said of messages. @param {ReadTransaction} reading @param {MailboxState} state @param {number} priority @param {number} from @param {number} last */
 async function errorsBetween(reading, { number }, priority, from, last) {
   const range = IDBKeyRange.bound([number, priority, from], [number, priority, last]);
   const errors = reading.store("errors");
@@ -73,7 +73,7 @@ async function errorsBetween(reading, { number }, priority, from, last) {
   return new Map(keys.map((key, i) => [/** @type {number[]} */ (key)[2], typeof values[i] === "string" ? values[i] : undefined]));
 }
 
-/** @param {Reading} reading @param {MailboxState} state @param {number} from @param {number} until @returns {Promise<Page>} */
+/** @param {ReadTransaction} reading @param {MailboxState} state @param {number} from @param {number} until @returns {Promise<Page>} */
 async function readDead(reading, state, from, until) {
   const entries = [];
   const details = [];
@@ -105,7 +105,7 @@ async function readDead(reading, state, from, until) {
 
 /**
  * Stores messages that are not there yet, as they are; dead letters among the dead letters.
- * @param {Commit} commit @param {MailboxState} state @param {Uint8Array} frames each with an id
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {Uint8Array} frames each with an id
  * @param {string} details JSON: of each `[deliveries, failures, suspect, error, reason, diedAt]`, the last three null where
  * there is none
  * @returns {Promise<{stored: Uint8Array, grown: boolean}>} a 1 for each that was stored, and whether the queue grew

@@ -5,30 +5,23 @@
  * nothing else. What they did is true once the transaction is complete.
  */
 
-import { ROWS_BY_MAILBOX, STORES_BY_MAILBOX, commit, newReserve, result } from "./database.js";
-import { MailboxError } from "./errors.js";
-import { INFLIGHT, frameAt, idIn, named, viewOf } from "./frames.js";
-import { ID_BYTES, writeId } from "./ids.js";
-import { failures, handOuts, hasCustomId } from "./model/delivery.js";
-import { MailboxState, isCount } from "./model/state.js";
-import { Reading, Unreadable, laneRange } from "./reading.js";
-import { DEAD, isLetter, numberOfLetter, placeIn, salvagedLetter } from "./rows.js";
-import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "./segments.js";
-import { isLastVersion, lastVersion, versionsOf, writeHead, writeRows } from "./storage/stored-state.js";
-import { Stale } from "./tenures.js";
-import { ValueUnavailable } from "./unavailable.js";
+import { ROWS_BY_MAILBOX, STORES_BY_MAILBOX, commit, newReserve, result } from "../storage/database.js";
+import { MailboxError } from "../model/errors.js";
+import { INFLIGHT, frameAt, idIn, named, viewOf } from "../model/frames.js";
+import { ID_BYTES, writeId } from "../model/ids.js";
+import { failures, handOuts, hasCustomId } from "../model/delivery.js";
+import { MailboxState, isCount } from "../model/state.js";
+import { ReadTransaction, Unreadable, laneRange } from "./read-transaction.js";
+import { DEAD, isLetter, numberOfLetter, placeIn, salvagedLetter } from "../storage/rows.js";
+import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "../model/segments.js";
+import { isLastVersion, lastVersion, versionsOf, writeHead, writeRows } from "../storage/stored-state.js";
+import { FencedError } from "./write-lease.js";
+import { ValueUnavailable } from "./unavailable-values.js";
 
-/** @typedef {import("./types.js").Place} Place */
-/** @typedef {import("./types.js").Frame} Frame */
-/** @typedef {import("./coordination/notifier.js").Listener} Listener */
-
-/**
- * A call that was parked, and has claimed in a commit: it is told what becomes of that.
- * @typedef {object} Served
- * @property {() => void} committed
- * @property {(undone: boolean) => void} failed and whether it is sure that nothing was committed
- * @property {() => void} forgotten it never came to a transaction, and the call is parked as before
- */
+/** @typedef {import("../model/types.js").Place} Place */
+/** @typedef {import("../model/types.js").Frame} Frame */
+/** @typedef {import("../coordination/notifier.js").Listener} Listener */
+/** @typedef {import("../coordination/waiters.js").Served} Served */
 
 /** Ids up to which each is deleted by itself. */
 const FEW_IDS = 100;
@@ -45,7 +38,7 @@ const CARRIED_SEGMENT = 2048;
 /** Bytes of segments in the head from which on they are written, neighbours as one. */
 const CARRIED = 4096;
 
-export class Commit extends Reading {
+export class WriteTransaction extends ReadTransaction {
   /** What is to be heard once it is committed, by mailbox. @type {Map<string, {depth: number | undefined, informed: Listener[], count: number}>} */
   news = new Map();
 
@@ -61,7 +54,7 @@ export class Commit extends Reading {
   #changed = new Set();
   /** Mailboxes whose state came from memory. @type {Set<string>} */
   #blind = new Set();
-  #tenures;
+  #writeLeases;
   #readFirst;
   /** @type {Map<MailboxState, SegmentWriter[]>} */
   #writers = new Map();
@@ -79,7 +72,7 @@ export class Commit extends Reading {
   #commitId = Math.random();
   /** What was in them before. @type {Map<string, number>} */
   #commitIdsBefore = new Map();
-  /** The rows of states that were written and deleted, by mailbox. @type {Map<string, import("./model/blocks.js").RowChange[]>} */
+  /** The rows of states that were written and deleted, by mailbox. @type {Map<string, import("../model/blocks.js").RowChange[]>} */
   #rows = new Map();
   #stores = false;
   /** Mailboxes that are not there; they are made if they are changed. @type {Set<string>} */
@@ -97,13 +90,13 @@ export class Commit extends Reading {
 
   /**
    * @param {() => IDBTransaction} begin begins the transaction, when it is first needed
-   * @param {import("./segments.js").SegmentCache} cache
-   * @param {import("./unavailable.js").UnavailableValues} unavailable @param {import("./tenures.js").Tenures} tenures
+   * @param {import("../model/segments.js").SegmentCache} cache
+   * @param {import("./unavailable-values.js").UnavailableValues} unavailable @param {import("./write-lease.js").WriteLeases} writeLeases
    * @param {boolean} readFirst whether no state may come from memory
    */
-  constructor(begin, cache, unavailable, tenures, readFirst) {
+  constructor(begin, cache, unavailable, writeLeases, readFirst) {
     super(begin, cache, unavailable);
-    this.#tenures = tenures;
+    this.#writeLeases = writeLeases;
     this.#readFirst = readFirst;
   }
 
@@ -124,7 +117,7 @@ export class Commit extends Reading {
   stateAtHand(mailbox) {
     const known = this.#states.get(mailbox);
     if (known !== undefined) return known;
-    const own = this.#readFirst ? undefined : this.#tenures.get(mailbox);
+    const own = this.#readFirst ? undefined : this.#writeLeases.get(mailbox);
     if (own !== undefined) this.#blind.add(mailbox);
     const state = own ?? this.#given.get(mailbox);
     if (state === undefined) return undefined;
@@ -211,7 +204,7 @@ export class Commit extends Reading {
     return (await result(this.store("mailboxes").getKey(mailbox))) !== undefined;
   }
 
-  /** Deletes a mailbox with all that is in it. @param {string} mailbox @throws {Stale} */
+  /** Deletes a mailbox with all that is in it. @param {string} mailbox @throws {FencedError} */
   async deleteMailbox(mailbox) {
     /** @type {MailboxState} */
     let state;
@@ -231,7 +224,7 @@ export class Commit extends Reading {
     this.#writers.delete(state);
     this.#states.delete(mailbox);
     this.#changed.delete(mailbox);
-    await this.#tenures.delete((name) => this.store(name), mailbox, state);
+    await this.#writeLeases.delete((name) => this.store(name), mailbox, state);
     for (const store of ROWS_BY_MAILBOX) this.store(store).delete(keysOf(state));
   }
 
@@ -499,7 +492,7 @@ export class Commit extends Reading {
     return seenTo;
   }
 
-  /** Writes what is still to be written, and lets the browser commit. @throws {Stale} */
+  /** Writes what is still to be written, and lets the browser commit. @throws {FencedError} */
   async finish() {
     await this.#reserve;
     this.#unloadIfFull();
@@ -512,7 +505,7 @@ export class Commit extends Reading {
         this.#rows.set(mailbox, writeRows(() => this.store("pages"), state));
         if (this.#absent.has(mailbox)) this.store("mailboxes").put({ number: state.number }, mailbox);
         if (blind) writeHead(() => this.store("journal"), state);
-        else await this.#tenures.write((name) => this.store(name), mailbox, state);
+        else await this.#writeLeases.write((name) => this.store(name), mailbox, state);
       } else {
         // nothing is written that would fail, and what was answered may be of the past
         await this.#checkStillOwn(mailbox);
@@ -548,7 +541,7 @@ export class Commit extends Reading {
       if (state.pack().length > 0 || this.#asked > 0) throw new NotHeadOnly();
     }
     for (const [mailbox, state] of this.#states) {
-      this.#tenures.writeUnsealed((name) => super.store(name), mailbox, state);
+      this.#writeLeases.writeUnsealed((name) => super.store(name), mailbox, state);
       this.#lastVersions.set(state, super.store("journal").openKeyCursor(versionsOf(state.number), "prev"));
     }
     // if the write fails, there is nothing else
@@ -565,16 +558,16 @@ export class Commit extends Reading {
     return this.#lastVersions.size > 0;
   }
 
-  /** Makes sure that a state that came from memory is the latest. @param {string} mailbox @throws {Stale} */
+  /** Makes sure that a state that came from memory is the latest. @param {string} mailbox @throws {FencedError} */
   async #checkStillOwn(mailbox) {
     if (!this.#blind.has(mailbox)) return;
     const state = /** @type {MailboxState} */ (this.#states.get(mailbox));
-    if (!(await isLastVersion(this.store("journal"), state))) throw new Stale();
+    if (!(await isLastVersion(this.store("journal"), state))) throw new FencedError();
   }
 
   /**
    * Whether what this transaction wrote is to be seen; undefined if it was overwritten, or may have been.
-   * @param {Reading} reading after the transaction
+   * @param {ReadTransaction} reading after the transaction
    */
   async isIn(reading) {
     const [mailbox] = this.#changed;
@@ -593,7 +586,7 @@ export class Commit extends Reading {
    * Undoes what another transaction did, which is complete although one of its requests failed: what it appended is not there,
    * and what it handed out goes back. A mailbox that somebody else has written to since is left as it is: what is not whole
    * there becomes a dead letter when it is read.
-   * @param {Commit} broken
+   * @param {WriteTransaction} broken
    */
   async undo(broken) {
     for (const mailbox of broken.#changed) {
@@ -649,7 +642,7 @@ export class Commit extends Reading {
     for (const mailbox of this.#changed) {
       const state = /** @type {MailboxState} */ (this.#states.get(mailbox));
       state.trim();
-      this.#tenures.committed(mailbox, state);
+      this.#writeLeases.committed(mailbox, state);
     }
     for (const [mailbox, priority, segment] of this.#written) this.cache.add(mailbox, priority, segment);
   }
@@ -680,14 +673,14 @@ export class Commit extends Reading {
     return Math.max(0, ...used) + 1;
   }
 
-  /** Adds a dead letter, the newest. @param {MailboxState} state @param {import("./types.js").StoredDeadLetter & {id: Uint8Array<ArrayBuffer>}} letter */
+  /** Adds a dead letter, the newest. @param {MailboxState} state @param {import("../model/types.js").StoredDeadLetter & {id: Uint8Array<ArrayBuffer>}} letter */
   addDeadLetter(state, letter) {
     const number = state.nextDeadLetter++;
     state.deadLetters += 1;
     this.#putLetter(state, number, letter);
   }
 
-  /** @param {MailboxState} state @param {number} number @param {import("./types.js").StoredDeadLetter & {id: Uint8Array<ArrayBuffer>}} letter */
+  /** @param {MailboxState} state @param {number} number @param {import("../model/types.js").StoredDeadLetter & {id: Uint8Array<ArrayBuffer>}} letter */
   #putLetter(state, number, letter) {
     this.moves();
     const bytes = letter.frame.length + bytesOfText(letter.reason) + bytesOfText(letter.error ?? "");
@@ -827,7 +820,7 @@ export class Commit extends Reading {
   /**
    * Pages of a state that cannot be read, though they should be there: their messages become dead letters, and the counts
    * are put right.
-   * @override @param {MailboxState} state @param {import("./model/page-directory.js").PageEntry[]} lost
+   * @override @param {MailboxState} state @param {import("../model/page-directory.js").PageEntry[]} lost
    */
   async losePages(state, lost) {
     const mailbox = [...this.#states].find(([, known]) => known === state)?.[0];

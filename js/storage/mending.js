@@ -6,21 +6,21 @@
  * cannot be had from elsewhere, so they are made anew only if there were none.
  */
 
-import { corrupt } from "./errors.js";
-import { idIn } from "./frames.js";
-import { hasCustomId } from "./model/delivery.js";
-import { isCount } from "./model/state.js";
+import { corrupt } from "../model/errors.js";
+import { idIn } from "../model/frames.js";
+import { hasCustomId } from "../model/delivery.js";
+import { isCount } from "../model/state.js";
 import { result } from "./requests.js";
 import { DEAD, isLetter, numberOfLetter } from "./rows.js";
-import { Segment } from "./segments.js";
-import { lastVersion, rowOf, stateOf } from "./storage/stored-state.js";
+import { Segment } from "../model/segments.js";
+import { lastVersion, rowOf, stateOf } from "./stored-state.js";
 
-/** @typedef {import("./model/state.js").MailboxState} MailboxState */
+/** @typedef {import("../model/state.js").MailboxState} MailboxState */
 
 /**
  * Fills stores that were made anew, while the database is upgraded.
  * @param {IDBTransaction} transaction of the upgrade @param {string[]} lacking the stores
- * @throws {import("./errors.js").StorageCorruptError} one of them held what cannot be had from elsewhere
+ * @throws {import("../model/errors.js").StorageCorruptError} one of them held what cannot be had from elsewhere
  */
 export async function mend(transaction, lacking) {
   const mailboxes = transaction.objectStore("mailboxes");

@@ -26,12 +26,12 @@ import {
   checkStatus,
   checkText,
   checkWait,
-} from "./arguments.js";
-import * as directory from "./directory.js";
-import { MailboxClosedError, closed } from "./errors.js";
-import { packFrames } from "./frames.js";
-import { ID_BYTES } from "./ids.js";
-import { MailboxHandle } from "./mailbox.js";
+} from "./validate.js";
+import * as directory from "../engine/directory.js";
+import { MailboxClosedError, closed } from "../model/errors.js";
+import { packFrames } from "../model/frames.js";
+import { ID_BYTES } from "../model/ids.js";
+import { MailboxHandle } from "../engine/mailbox-handle.js";
 import { deadLettersOf, idsOf, recordsOf, statsOf } from "./records.js";
 
 /** @typedef {import("./values.js").Bytes} Bytes */
@@ -126,7 +126,7 @@ export class Mailbox {
    * @param {Bytes} payload
    * @param {EnqueueOptions} [options] `priority`, `messageId`, and `delay` in milliseconds
    * @returns {Promise<string>} a canonical UUID
-   * @throws {import("./errors.js").StorageFullError} there is no room; nothing was stored
+   * @throws {import("../model/errors.js").StorageFullError} there is no room; nothing was stored
    */
   async enqueue(sender, payload, options) {
     const given = checkOptions(options, "options", MESSAGE_OPTIONS);
@@ -203,7 +203,7 @@ export class Mailbox {
    * @param {Iterable<Send>} messages pairs of an open mailbox and what to enqueue there
    * @returns {Promise<boolean>} false if this mailbox no longer holds the message; then nothing was sent
    * @throws {MailboxClosedError} this mailbox or a target is closed; nothing was done
-   * @throws {import("./errors.js").StorageFullError} there is no room; nothing was done
+   * @throws {import("../model/errors.js").StorageFullError} there is no room; nothing was done
    */
   async ackAndSend(messageId, messages) {
     const id = checkId(messageId);
@@ -245,7 +245,7 @@ export class Mailbox {
    * Moves a message that this mailbox holds to the dead letters, in one transaction.
    * @param {string} messageId @param {string} reason why it is given up
    * @returns {Promise<boolean>} false, and nothing changes, if this mailbox no longer holds it
-   * @throws {import("./errors.js").StorageUnavailableError} it cannot be read at present, and is still held: try again
+   * @throws {import("../model/errors.js").StorageUnavailableError} it cannot be read at present, and is still held: try again
    */
   async deadLetter(messageId, reason) {
     const id = checkId(messageId);
@@ -272,7 +272,7 @@ export class Mailbox {
    * Puts a dead letter at the end of its priority as new. Its id, bytes and `createdAt` stay; it counts as never handed out.
    * @param {string} messageId
    * @returns {Promise<boolean>} false if there is none
-   * @throws {import("./errors.js").StorageUnavailableError} it cannot be read at present, and stays: try again
+   * @throws {import("../model/errors.js").StorageUnavailableError} it cannot be read at present, and stays: try again
    */
   async redrive(messageId) {
     const id = checkId(messageId);
@@ -433,7 +433,7 @@ export class Mailbox {
   /**
    * Asks the browser to keep this origin's storage when space gets scarce.
    * @returns {Promise<boolean>} whether it will
-   * @throws {import("./errors.js").UnsupportedError} this is a worker, or an insecure context; a page has to ask
+   * @throws {import("../model/errors.js").UnsupportedError} this is a worker, or an insecure context; a page has to ask
    */
   async requestPersistence() {
     this.#checkOpen();
@@ -460,7 +460,7 @@ export class Mailbox {
 
   // -- inside -----------------------------------------------------------------------------------------------------------
 
-  /** @param {import("./types.js").Packable[]} messages */
+  /** @param {import("../model/types.js").Packable[]} messages */
   async #store(messages) {
     this.#checkOpen();
     if (messages.length === 0) return [];
@@ -531,8 +531,8 @@ if (Symbol.asyncDispose === undefined) Reflect.deleteProperty(Mailbox.prototype,
  * @param {string} name a plain name, or `indexeddb://NAME` with the name percent-encoded
  * @param {MailboxOptions} [options] `batchSize`, `maxDeliveries`, `lease` in milliseconds, `durability`
  * @returns {Promise<Mailbox>}
- * @throws {import("./errors.js").StorageUnavailableError} there is no IndexedDB here, or it cannot be opened
- * @throws {import("./errors.js").StorageCorruptError} what is stored there is no mailbox
+ * @throws {import("../model/errors.js").StorageUnavailableError} there is no IndexedDB here, or it cannot be opened
+ * @throws {import("../model/errors.js").StorageCorruptError} what is stored there is no mailbox
  */
 export async function openMailbox(name, options) {
   const mailbox = checkName(name);
@@ -556,7 +556,7 @@ export async function deleteMailbox(name) {
   return directory.deleteMailbox(checkName(name));
 }
 
-/** @param {import("./types.js").Packable[]} messages */
+/** @param {import("../model/types.js").Packable[]} messages */
 const pack = (messages) => packFrames(messages, Date.now());
 
 /** @param {Uint8Array[]} ids */

@@ -5,9 +5,9 @@
  * means "not given"; `null` does not.
  */
 
-import { unavailable } from "./errors.js";
-import { LARGEST_MESSAGE } from "./frames.js";
-import { bytesOfId } from "./uuids.js";
+import { unavailable } from "../model/errors.js";
+import { LARGEST_MESSAGE } from "../model/frames.js";
+import { bytesOfId } from "../model/uuids.js";
 
 /** Characters of a mailbox's name. */
 const LONGEST_NAME = 200;
@@ -46,7 +46,7 @@ const BYTE_ARRAYS = ["Uint8Array", "Uint8ClampedArray", "Int8Array"];
 
 const URL_FORM = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/(.*)$/s;
 
-/** @typedef {import("./types.js").Packable} Packable */
+/** @typedef {import("../model/types.js").Packable} Packable */
 
 /**
  * A mailbox's own name, from a plain name or `indexeddb://NAME`; the same as in Python's `open_mailbox`.

@@ -4,7 +4,7 @@
  * | store       | key                                  | value                                            |
  * |-------------|--------------------------------------|--------------------------------------------------|
  * | `mailboxes` | name                                 | its number, the first part of all keys below     |
- * |             | [name, context]                      | a seal, see `tenures.js`                         |
+ * |             | [name, context]                      | a seal, see `write-lease.js`                         |
  * | `journal`   | [mailbox, version]                   | the head of its state, see `model/state.js`: of  |
  * |             |                                      | the last version; the ones before it are debris  |
  * | `pages`     | [mailbox, kind, number]              | the rest of its state, see `model/blocks.js`     |
@@ -24,12 +24,12 @@
  * above the layout.
  */
 
-import { closed, corrupt, translate, translateOpening, unavailable } from "./errors.js";
-import { randomName } from "./ids.js";
+import { closed, corrupt, translate, translateOpening, unavailable } from "../model/errors.js";
+import { randomName } from "../model/ids.js";
 import { mend } from "./mending.js";
 import { result } from "./requests.js";
-import { lastSeenIn } from "./seen.js";
-import { upgradeFrom } from "./storage/upgrades.js";
+import { lastSeenIn } from "./database-identity.js";
+import { upgradeFrom } from "./upgrades.js";
 
 export { result } from "./requests.js";
 
@@ -287,7 +287,7 @@ async function look(database) {
   return { layout: typeof layout === "number" ? layout : DATABASE_VERSION, isWhole: lacking.length === 0, birth };
 }
 
-/** @param {IDBDatabase} database @throws {import("./errors.js").StorageCorruptError} it is another program's */
+/** @param {IDBDatabase} database @throws {import("../model/errors.js").StorageCorruptError} it is another program's */
 function storesLackingIn({ objectStoreNames }) {
   const lacking = STORES.filter((store) => !objectStoreNames.contains(store));
   if (lacking.length < STORES.length || objectStoreNames.length === 0) return lacking;

@@ -5,11 +5,11 @@
  * more a moment later, and now and then all the same.
  */
 
-import { committer, notifier } from "../context.js";
-import { result } from "../database.js";
-import * as operations from "../operations.js";
-import { SECOND_LOOK, death, goneAmong, isElsewhere } from "./liveness.js";
-import { LAST_WRITES_VANISH, forgetNotes, hearNotes, keptNotes, knownNotes } from "./unload-notes.js";
+import { groupCommit, notifier } from "./realm.js";
+import { result } from "../storage/database.js";
+import * as verbs from "./verbs.js";
+import { SECOND_LOOK, death, goneAmong, isElsewhere } from "../coordination/liveness.js";
+import { LAST_WRITES_VANISH, forgetNotes, hearNotes, keptNotes, knownNotes } from "../coordination/unload-notes.js";
 
 /** Milliseconds after which whoever waits looks all the same: hints may be lost. */
 export const SLOW_POLL = 5000;
@@ -20,8 +20,8 @@ const NOTE_DELAY = 100;
 /** Milliseconds that a worker waits for a page that answers for notes: longer than that delay. */
 const ANSWER_LIMIT = 300;
 
-/** @typedef {import("./liveness.js").Holders} Holders */
-/** @typedef {import("./liveness.js").Gone} Gone */
+/** @typedef {import("../coordination/liveness.js").Holders} Holders */
+/** @typedef {import("../coordination/liveness.js").Gone} Gone */
 
 /** What a look found: how many messages came back, and which holders elsewhere seem to live. @typedef {{recovered: number, living: Holders}} Look */
 
@@ -109,9 +109,9 @@ export class Recovery {
   /** Takes back what some had who are gone, and what notes give back. @param {Gone} gone @returns {Promise<number>} how many messages */
   async takeBack(gone) {
     if (LAST_WRITES_VANISH && [...gone.values()].includes(undefined)) await notesOfOthers();
-    /** @type {import("./unload-notes.js").Note[]} */
+    /** @type {import("../coordination/unload-notes.js").Note[]} */
     let notes = [];
-    const recovered = await committer.submit({
+    const recovered = await groupCommit.submit({
       durability: "relaxed",
       stores: false,
       needsNotes: () => true,
@@ -120,7 +120,7 @@ export class Recovery {
         // not before: a note may come in while others keep the storage busy
         notes = knownNotes();
         for (const [holder, mailbox] of notes) commit.store("departed").put(mailbox, holder);
-        const recovered = await operations.recover(commit, this.mailbox, state, gone);
+        const recovered = await verbs.recover(commit, this.mailbox, state, gone);
         if (recovered > 0) {
           commit.changed(this.mailbox);
           commit.announce(this.mailbox, undefined, [], recovered);
@@ -146,13 +146,13 @@ export class Recovery {
 
   /** How many notes there are for this mailbox of pages that were left. @returns {Promise<number>} */
   async #countNotes() {
-    const stored = await committer.read((reading) => result(reading.store("departed").getAll()), ["departed"]);
+    const stored = await groupCommit.read((reading) => result(reading.store("departed").getAll()), ["departed"]);
     return [...stored, ...knownNotes().map(([, mailbox]) => mailbox)].filter((mailbox) => mailbox === this.mailbox).length;
   }
 
   /** Who holds something elsewhere. @returns {Promise<Holders>} */
   #holders() {
-    return committer.read(
+    return groupCommit.read(
       async (reading) => new Map([...((await reading.stored(this.mailbox))?.claims ?? [])].filter(([holder]) => isElsewhere(holder))),
     );
   }

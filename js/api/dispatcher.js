@@ -7,9 +7,9 @@
  * be suspended (by `run_sync`), it is called in the way of Pyodide's that allows it, which first waits for a turn of its own.
  */
 
-import { viewOf } from "./frames.js";
+import { viewOf } from "../model/frames.js";
 
-/** @typedef {import("./mailbox.js").MailboxHandle} MailboxHandle */
+/** @typedef {import("../engine/mailbox-handle.js").MailboxHandle} MailboxHandle */
 
 /**
  * A function of Python's that is told what calls came to. For each call: its id, its error, and its value, as one of

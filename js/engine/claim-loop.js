@@ -1,7 +1,7 @@
 /** A call that takes the next batch: it looks, and waits for as long as it may, until there is something. */
 
-import { committer, waiters } from "../context.js";
-import { NO_BATCH } from "../frames.js";
+import { groupCommit, waiters } from "./realm.js";
+import { NO_BATCH } from "../model/frames.js";
 import { whenBack } from "./page-lifecycle.js";
 import { SLOW_POLL } from "./recovery.js";
 
@@ -12,8 +12,8 @@ const CHECK_AFTER = 3;
  * What one look found.
  * @typedef {object} Found
  * @property {Uint8Array} batch
- * @property {import("./liveness.js").Life} life the one that holds the batch
- * @property {import("./liveness.js").Holders} strangers who holds something in other contexts
+ * @property {import("../coordination/liveness.js").Life} life the one that holds the batch
+ * @property {import("../coordination/liveness.js").Holders} strangers who holds something in other contexts
  * @property {boolean} more whether there is something left to claim
  * @property {number} nextDue milliseconds since 1970
  * @property {number} nextTry when to look whether what could not be read can be, on the clock of `performance.now()`
@@ -29,7 +29,7 @@ const CHECK_AFTER = 3;
  * @property {import("./recovery.js").Recovery} recovery
  * @property {() => Found | undefined} lookInMemory what a look would find, where that is nothing by what is in memory
  * @property {(onCommit: (found: Found) => void) => Promise<Found>} claimNow `onCommit` is called as soon as it is committed
- * @property {import("./waiters.js").Claiming<Found>} parked how it is served in commits of others
+ * @property {import("../coordination/waiters.js").Claiming<Found>} parked how it is served in commits of others
  */
 
 /**
@@ -101,7 +101,7 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
 
 /** One that has looked only in memory looks again if that is not the latest state. @param {string} mailbox @param {Waiter} waiter */
 async function wakeIfOld(mailbox, waiter) {
-  if (waiter.serving === undefined && !(await committer.isLatest(mailbox))) waiter.wake();
+  if (waiter.serving === undefined && !(await groupCommit.isLatest(mailbox))) waiter.wake();
 }
 
 /** @param {Found} found */

@@ -2,25 +2,25 @@
  * What can be read in a transaction. Its methods may be awaited there, and nothing else: the transaction would be over.
  */
 
-import { result } from "./database.js";
-import { corrupt } from "./errors.js";
-import { ID_BYTES, writeId } from "./ids.js";
-import { handOuts, hasCustomId } from "./model/delivery.js";
-import { forgiven } from "./requests.js";
-import { DEAD, placeIn } from "./rows.js";
-import { Segment } from "./segments.js";
-import { readState, rowOf } from "./storage/stored-state.js";
-import { ValueUnavailable, isReadFailure } from "./unavailable.js";
+import { result } from "../storage/database.js";
+import { corrupt } from "../model/errors.js";
+import { ID_BYTES, writeId } from "../model/ids.js";
+import { handOuts, hasCustomId } from "../model/delivery.js";
+import { forgiven } from "../storage/requests.js";
+import { DEAD, placeIn } from "../storage/rows.js";
+import { Segment } from "../model/segments.js";
+import { readState, rowOf } from "../storage/stored-state.js";
+import { ValueUnavailable, isReadFailure } from "./unavailable-values.js";
 
 /** Bytes that one request reads at most, unless a single message is larger. */
 const READ_BYTES = 16 * 1024 * 1024;
 
-/** @typedef {import("./model/state.js").MailboxState} MailboxState */
-/** @typedef {import("./types.js").LaneRun} LaneRun */
-/** @typedef {import("./types.js").Place} Place */
-/** @typedef {import("./types.js").Entry} Entry */
-/** @typedef {import("./model/passed-over.js").PassedOver} PassedOver */
-/** @typedef {import("./model/page-directory.js").PageEntry} PageEntry */
+/** @typedef {import("../model/state.js").MailboxState} MailboxState */
+/** @typedef {import("../model/types.js").LaneRun} LaneRun */
+/** @typedef {import("../model/types.js").Place} Place */
+/** @typedef {import("../model/types.js").Entry} Entry */
+/** @typedef {import("../model/passed-over.js").PassedOver} PassedOver */
+/** @typedef {import("../model/page-directory.js").PageEntry} PageEntry */
 
 /** Thrown where the record of a living message, of a page of the state, or of a dead letter, is missing or is none. */
 export class Unreadable extends Error {
@@ -31,7 +31,7 @@ export class Unreadable extends Error {
   }
 }
 
-export class Reading {
+export class ReadTransaction {
   /** Where a value could not be read; then Chromium aborts the transaction when it would end. @type {IDBValidKey | undefined} */
   failedToRead;
 
@@ -44,7 +44,7 @@ export class Reading {
 
   /**
    * @param {() => IDBTransaction} begin begins the transaction, when it is first needed
-   * @param {import("./segments.js").SegmentCache} cache @param {import("./unavailable.js").UnavailableValues} unavailable
+   * @param {import("../model/segments.js").SegmentCache} cache @param {import("./unavailable-values.js").UnavailableValues} unavailable
    */
   constructor(begin, cache, unavailable) {
     this.#begin = begin;
@@ -87,7 +87,7 @@ export class Reading {
     if (lacking.length > 0) await this.open(state, lacking);
   }
 
-  /** Lets the state do something, and opens the pages that it asks for. @template T @param {MailboxState} state @param {import("./model/state.js").Steps<T>} steps @returns {Promise<T>} */
+  /** Lets the state do something, and opens the pages that it asks for. @template T @param {MailboxState} state @param {import("../model/state.js").Steps<T>} steps @returns {Promise<T>} */
   async run(state, steps) {
     for (;;) {
       const step = steps.next();

@@ -1,8 +1,4 @@
-/** The shapes that cross module borders, and those that the database stores. */
-
-import type { Durability } from "./values.js";
-
-export type { Durability };
+/** The shapes of the model, and those that the database stores. */
 
 /** Where a message is: its lane and its number there. The lane `DEAD` (see `rows.js`) holds the dead letters. */
 export interface Place {
@@ -63,22 +59,6 @@ export interface Unpacked {
   status: number;
 }
 
-/**
- * Some neighbouring messages of a section: a batch; JSON, of each `[due, failures, suspect, error]`, of a dead letter with
- * `reason, diedAt` after them, and null for what there is not; the number that the next page begins with; and the end.
- */
-export type Page = [batch: Uint8Array, details: string, from: number, until: number];
-
-/** What a handle was opened with. */
-export interface Options {
-  /** Of what stores; the rest may be relaxed. */
-  durability: Durability;
-  /** Failed deliveries after which a message becomes a dead letter; 0 for never. */
-  maxDeliveries: number;
-  /** Milliseconds without a sign of life after which a holder counts as gone, where there are no Web Locks. */
-  lease: number;
-}
-
 /** What others need to know of a holder. */
 export interface HolderTerms {
   maxDeliveries: number;
@@ -93,7 +73,7 @@ export interface StoredHead {
   number: number;
   /** Versions from here on, up to the one before this, are in the store for nobody. */
   base: number;
-  /** Whether its writer may write the next without reading this; see `tenures.js`. */
+  /** Whether its writer may write the next without reading this; see `write-lease.js`. */
   right: boolean;
   /** The context that wrote it last. */
   writer: string;
@@ -117,19 +97,3 @@ export interface StoredDeadLetter {
 
 /** A key of the store `segments`: mailbox, priority, last and first sequence number. */
 export type SegmentKey = [number, number, number, number];
-
-/** One verb's work in a transaction that it may share with others. */
-export interface Operation<Result> {
-  durability: Durability;
-  /** Whether it stores messages; what does not may use the reserve when the storage is full. */
-  stores: boolean;
-  /** Whether it reads or writes notes of departure; may change until it runs. */
-  needsNotes(): boolean;
-  run(commit: import("./commit.js").Commit): Promise<Result>;
-  /** The mailbox that `atHand` is about. */
-  mailbox?: string;
-  /** As `run`, where all that it needs is at hand and it changes something; undefined if not, and then nothing is done. */
-  atHand?(commit: import("./commit.js").Commit): Result | undefined;
-  /** Called when it is committed, before anybody else goes on. */
-  onCommit?(result: Result): void;
-}

@@ -4,20 +4,20 @@
  * Messages cross as bytes, see `frames.js`; ids as 16 bytes each, one after the other.
  */
 
-import { committer, connection, handles, notifier, waiters } from "./context.js";
-import { claimWithin } from "./coordination/claiming.js";
-import { Life, SECOND_LOOK, isElsewhere } from "./coordination/liveness.js";
-import { Recovery, SLOW_POLL, sleep } from "./coordination/recovery.js";
-import { forgetNotes, knownNotes } from "./coordination/unload-notes.js";
-import { result } from "./database.js";
-import { UnsupportedError, closed, unavailable } from "./errors.js";
-import { NO_BATCH, countOfBatch, framesIn, idsOfBatch } from "./frames.js";
-import { ID_BYTES } from "./ids.js";
-import * as operations from "./operations.js";
-import { Unreadable } from "./reading.js";
-import { lastSeenIn, noteSeen } from "./seen.js";
-import { goneAmongContexts, pruneSeals, sealedContexts } from "./tenures.js";
-import * as whole from "./whole.js";
+import { groupCommit, connection, handles, notifier, waiters } from "./realm.js";
+import { claimWithin } from "./claim-loop.js";
+import { Life, SECOND_LOOK, isElsewhere } from "../coordination/liveness.js";
+import { Recovery, SLOW_POLL, sleep } from "./recovery.js";
+import { forgetNotes, knownNotes } from "../coordination/unload-notes.js";
+import { result } from "../storage/database.js";
+import { UnsupportedError, closed, unavailable } from "../model/errors.js";
+import { NO_BATCH, countOfBatch, framesIn, idsOfBatch } from "../model/frames.js";
+import { ID_BYTES } from "../model/ids.js";
+import * as verbs from "./verbs.js";
+import { Unreadable } from "./read-transaction.js";
+import { lastSeenIn, noteSeen } from "../storage/database-identity.js";
+import { goneAmongContexts, pruneSeals, sealedContexts } from "./write-lease.js";
+import * as whole from "./archive.js";
 
 /** Milliseconds after which what could not be given back is tried again, at first; then twice as long each time, up to the slow poll. */
 const FIRST_RETRY = 100;
@@ -26,9 +26,9 @@ const FIRST_RETRY = 100;
 const LONGEST_BEAT = 3_600_000;
 
 /** @typedef {import("./types.js").Options} Options */
-/** @typedef {import("./coordination/claiming.js").Found} Found */
-/** @typedef {import("./commit.js").Commit} Commit */
-/** @typedef {import("./model/state.js").MailboxState} MailboxState */
+/** @typedef {import("./claim-loop.js").Found} Found */
+/** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
+/** @typedef {import("../model/state.js").MailboxState} MailboxState */
 /**
  * What a claim acknowledges first: ids, whether only those that the handle holds, and who is told how many that removed,
  * once it is committed, and whether the claim goes on waiting.
@@ -37,7 +37,7 @@ const LONGEST_BEAT = 3_600_000;
 /**
  * See `Operation`.
  * @template T
- * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, notes?: boolean, atHand?: (commit: Commit, state: MailboxState) => T | undefined, onCommit?: (value: T) => void}} Needs
+ * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, notes?: boolean, atHand?: (commit: WriteTransaction, state: MailboxState) => T | undefined, onCommit?: (value: T) => void}} Needs
  */
 /** What an operation comes to, in which life of the handle, and with what state. @template T @typedef {{value: T, life: Life, state: MailboxState}} Done */
 
@@ -59,7 +59,7 @@ export class MailboxHandle {
   #holding = false;
   /** Commits under way, each of which may leave it with messages. */
   #underWay = 0;
-  /** The last commit that this handle took part in. @type {Commit | undefined} */
+  /** The last commit that this handle took part in. @type {WriteTransaction | undefined} */
   #lastCommit;
   /**
    * Lives of this handle that are past, until what they held is known to be settled: given back, of which a note may tell, or
@@ -118,10 +118,10 @@ export class MailboxHandle {
   /** Makes the mailbox if it is not there, takes back what is to be had, and clears away what contexts left who are gone. */
   async #begin() {
     const [[stored, sealed], notes] = await Promise.all([
-      committer.read(async (reading) =>
+      groupCommit.read(async (reading) =>
         Promise.all([reading.stored(this.mailbox), sealedContexts(reading.store("mailboxes"))]),
       ),
-      committer.read((reading) => result(reading.store("departed").count()), ["departed"]),
+      groupCommit.read((reading) => result(reading.store("departed").count()), ["departed"]),
     ]);
     this.#wipes = this.#wipesAtOpen = connection.wipes;
     const seenIn = lastSeenIn(this.mailbox);
@@ -143,12 +143,12 @@ export class MailboxHandle {
    */
   enqueue(frames) {
     return this.#submitStoring(async (commit, state) => {
-      const { ids, stored } = await operations.store(commit, state, frames);
+      const { ids, stored } = await verbs.store(commit, state, frames);
       if (stored === 0) return [ids, undefined];
       commit.changed(this.mailbox);
       return [ids, this.#announceDepth(commit, state, stored)];
     }, (commit, state) => {
-      const done = operations.storeAtHand(commit, state, frames);
+      const done = verbs.storeAtHand(commit, state, frames);
       if (done === undefined) return undefined;
       commit.changed(this.mailbox);
       return [done.ids, this.#announceDepth(commit, state, done.stored)];
@@ -180,7 +180,7 @@ export class MailboxHandle {
   /** Gives messages back that this handle holds, their hand-outs undone; where that fails, a later commit does it. @param {Uint8Array} ids */
   async release(ids) {
     if (ids.length === 0 || this.isClosed) return;
-    for (const id of each(ids)) this.#owed.set(operations.keyOf(id), id);
+    for (const id of each(ids)) this.#owed.set(verbs.keyOf(id), id);
     try {
       await this.#submit(async () => {});
     } finally {
@@ -216,14 +216,14 @@ export class MailboxHandle {
       const place = await commit.find(state, one);
       if (place === undefined || !state.isHeldBy(this.#life.id, place)) return undefined;
       commit.moves();
-      await operations.remove(commit, state, [one]);
+      await verbs.remove(commit, state, [one]);
       commit.changed(this.mailbox);
       /** @type {Set<string>} */
       const grown = new Set();
       for (const [i, frame] of [...framesIn(frames)].entries()) {
         const { mailbox } = targets[i];
         const sent = frames.subarray(frame.offset, frame.end);
-        if ((await operations.store(commit, await commit.state(mailbox), sent)).stored > 0) grown.add(mailbox);
+        if ((await verbs.store(commit, await commit.state(mailbox), sent)).stored > 0) grown.add(mailbox);
       }
       /** @type {Map<string, number>} */
       const depths = new Map();
@@ -245,15 +245,15 @@ export class MailboxHandle {
   fail(id, delay, error) {
     return this.#submitMoving(async (commit, state) => {
       const due = delay > 0 ? Date.now() + delay : 0;
-      return operations.fail(commit, state, this.#life.id, this.#options.maxDeliveries, each(id)[0], due, error);
+      return verbs.fail(commit, state, this.#life.id, this.#options.maxDeliveries, each(id)[0], due, error);
     });
   }
 
   /** Moves a message that this handle holds to the dead letters. @param {Uint8Array} id @param {string} reason */
   async bury(id, reason) {
-    if (committer.isToLookAgain) await committer.lookAgain();
+    if (groupCommit.isToLookAgain) await groupCommit.lookAgain();
     return this.#submitStoring(async (commit, state) => {
-      const buried = await operations.bury(commit, state, this.#life.id, each(id)[0], reason);
+      const buried = await verbs.bury(commit, state, this.#life.id, each(id)[0], reason);
       if (buried) commit.changed(this.mailbox);
       return buried;
     });
@@ -264,7 +264,7 @@ export class MailboxHandle {
    * @returns {Promise<[Uint8Array, string]>} a batch, newest first, and JSON: `[reason, error, diedAt]` of each
    */
   deadLetters(limit, offset = 0) {
-    return this.#readWhole([NO_BATCH, "[]"], (reading, state) => operations.deadLetters(reading, state, limit, offset));
+    return this.#readWhole([NO_BATCH, "[]"], (reading, state) => verbs.deadLetters(reading, state, limit, offset));
   }
 
   /**
@@ -272,9 +272,9 @@ export class MailboxHandle {
    * @param {Uint8Array} id @returns {Promise<number | undefined>} the queued count after it; undefined if there is none
    */
   async redrive(id) {
-    if (committer.isToLookAgain) await committer.lookAgain();
+    if (groupCommit.isToLookAgain) await groupCommit.lookAgain();
     return this.#submitStoring(async (commit, state) => {
-      const redriven = await operations.redrive(commit, state, each(id)[0]);
+      const redriven = await verbs.redrive(commit, state, each(id)[0]);
       commit.changed(this.mailbox);
       return redriven ? this.#announceDepth(commit, state) : undefined;
     });
@@ -283,7 +283,7 @@ export class MailboxHandle {
   /** Deletes a dead letter. @param {Uint8Array} id @returns {Promise<boolean>} false if there is none */
   discard(id) {
     return this.#submit(async (commit, state) => {
-      const discarded = await operations.discard(commit, state, each(id)[0]);
+      const discarded = await verbs.discard(commit, state, each(id)[0]);
       commit.changed(this.mailbox);
       return discarded;
     });
@@ -319,7 +319,7 @@ export class MailboxHandle {
    * @returns {Promise<Uint8Array>} a batch
    */
   peek(limit, status, offset = 0) {
-    return this.#readWhole(NO_BATCH, (reading, state) => operations.peek(reading, state, limit, status, offset));
+    return this.#readWhole(NO_BATCH, (reading, state) => verbs.peek(reading, state, limit, status, offset));
   }
 
   /**
@@ -335,7 +335,7 @@ export class MailboxHandle {
 
   /**
    * Stores messages with all that is known of them.
-   * @param {Uint8Array} frames @param {string} details see `whole.js`
+   * @param {Uint8Array} frames @param {string} details see `archive.js`
    * @returns {Promise<[Uint8Array, number | undefined]>} a 1 for each that was stored; and the queued count if it grew
    */
   adopt(frames, details) {
@@ -363,7 +363,7 @@ export class MailboxHandle {
    */
   async storageReport() {
     // opens the connection again where it was lost, and so sees whether the database is still the same
-    await committer.read(async () => {});
+    await groupCommit.read(async () => {});
     // in a frame of another site the browser may refuse to tell
     const [estimate, persistent] = await Promise.allSettled([ask((storage) => storage.estimate()), ask((storage) => storage.persisted())]);
     const { usage, quota } = (estimate.status === "fulfilled" ? estimate.value : undefined) ?? {};
@@ -449,18 +449,18 @@ export class MailboxHandle {
 
   // -- inside -----------------------------------------------------------------------------------------------------------
 
-  /** @param {Commit} commit @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly only those that this handle holds */
+  /** @param {WriteTransaction} commit @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly only those that this handle holds */
   async #remove(commit, state, ids, heldOnly) {
     const removed = heldOnly
-      ? await operations.removeHeld(commit, state, this.#life.id, each(ids))
-      : await operations.remove(commit, state, each(ids));
+      ? await verbs.removeHeld(commit, state, this.#life.id, each(ids))
+      : await verbs.remove(commit, state, each(ids));
     if (removed > 0) commit.changed(this.mailbox);
     return removed;
   }
 
-  /** As `#remove`, where nothing has to be read for it. @param {Commit} commit @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly */
+  /** As `#remove`, where nothing has to be read for it. @param {WriteTransaction} commit @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly */
   #removeAtHand(commit, state, ids, heldOnly) {
-    const removed = operations.removeAtHand(commit, state, each(ids), heldOnly ? this.#life.id : undefined);
+    const removed = verbs.removeAtHand(commit, state, each(ids), heldOnly ? this.#life.id : undefined);
     if (removed !== undefined) commit.changed(this.mailbox);
     return removed;
   }
@@ -485,7 +485,7 @@ export class MailboxHandle {
   /** What a look would find, where that is nothing by what is in memory. @returns {Found | undefined} */
   #lookInMemory() {
     if (this.isClosed || !this.#life.begun || !this.#owesNothing) return undefined;
-    const state = committer.stateInMemory(this.mailbox);
+    const state = groupCommit.stateInMemory(this.mailbox);
     if (state === undefined || this.#hasLostAll(state) || state.isReady(Date.now())) return undefined;
     return { batch: NO_BATCH, life: this.#life, strangers: this.#strangersIn(state), more: false, nextDue: state.nextDue, nextTry: Infinity };
   }
@@ -493,15 +493,15 @@ export class MailboxHandle {
   /**
    * What a call that waits claims in a commit of others, where nothing has to be read for it.
    * @param {number} limit @param {AbortSignal} cancelled
-   * @returns {import("./coordination/waiters.js").Claiming<Found>}
+   * @returns {import("../coordination/waiters.js").Claiming<Found>}
    */
   #parked(limit, cancelled) {
     const operation = this.#operation(() => Promise.reject(closed()), {
       atHand: (commit, state) => {
         if (cancelled.aborted || this.isClosed || !this.#life.begun) return undefined;
         commit.flush();
-        if (!operations.countAtHand(commit, state, limit)) return undefined;
-        const batch = operations.claimAtHand(commit, state, this.#life.id, this.#terms, limit);
+        if (!verbs.countAtHand(commit, state, limit)) return undefined;
+        const batch = verbs.claimAtHand(commit, state, this.#life.id, this.#terms, limit);
         if (batch === undefined) return undefined;
         commit.changed(this.mailbox);
         commit.claimedByWaiting(this.mailbox, countOfBatch(batch));
@@ -511,7 +511,7 @@ export class MailboxHandle {
     /** @type {Done<Found> | undefined} */
     let done;
     return {
-      claim: (commit) => {
+      claim: (/** @type {WriteTransaction} */ commit) => {
         done = operation.atHand?.(commit);
         if (done === undefined) return undefined;
         this.#underWay += 1;
@@ -525,7 +525,7 @@ export class MailboxHandle {
         this.#underWay -= 1;
         if (undone || life !== this.#life || this.isClosed) return;
         // it may hold them, and nobody has them
-        for (const id of each(idsOfBatch(batch))) this.#owed.set(operations.keyOf(id), id);
+        for (const id of each(idsOfBatch(batch))) this.#owed.set(verbs.keyOf(id), id);
         this.#retryIfOwing();
       },
     };
@@ -538,14 +538,14 @@ export class MailboxHandle {
    */
   async #claimNow(limit, cancelled, ack, onCommit) {
     if (!this.#life.begun) await this.#life.begin();
-    if (committer.isToLookAgain) await committer.lookAgain();
-    const atHand = (/** @type {Commit} */ commit, /** @type {MailboxState} */ state) => {
+    if (groupCommit.isToLookAgain) await groupCommit.lookAgain();
+    const atHand = (/** @type {WriteTransaction} */ commit, /** @type {MailboxState} */ state) => {
       if (cancelled.aborted || !this.#life.begun) return undefined;
-      const count = operations.countAtHand(commit, state, limit);
+      const count = verbs.countAtHand(commit, state, limit);
       if (count === undefined || (count === 0 && ack === undefined)) return undefined;
       const removed = ack === undefined ? 0 : this.#removeAtHand(commit, state, ack.ids, ack.heldOnly);
       if (removed === undefined) return undefined;
-      const batch = count === 0 ? NO_BATCH : operations.claimAtHand(commit, state, this.#life.id, this.#terms, limit);
+      const batch = count === 0 ? NO_BATCH : verbs.claimAtHand(commit, state, this.#life.id, this.#terms, limit);
       if (batch === undefined) throw new Error("what was there to be claimed has just been acknowledged");
       commit.changed(this.mailbox);
       return { batch, life: this.#life, strangers: this.#strangersIn(state), more: state.isReady(Date.now()), nextDue: state.nextDue, nextTry: commit.unavailable.nextTryOf(state.number), removed };
@@ -555,7 +555,7 @@ export class MailboxHandle {
       // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
       if (cancelled.aborted || !this.#life.begun) return found;
       const removed = ack === undefined ? 0 : await this.#remove(commit, state, ack.ids, ack.heldOnly);
-      const claimed = await operations.claim(commit, state, this.#life.id, this.#terms, limit);
+      const claimed = await verbs.claim(commit, state, this.#life.id, this.#terms, limit);
       if (claimed.changed) commit.changed(this.mailbox);
       const strangers = this.#strangersIn(state);
       const nextTry = commit.unavailable.nextTryOf(state.number);
@@ -563,7 +563,7 @@ export class MailboxHandle {
     }, { atHand, onCommit });
   }
 
-  /** Who holds something in other contexts. @param {MailboxState} state @returns {import("./coordination/liveness.js").Holders} */
+  /** Who holds something in other contexts. @param {MailboxState} state @returns {import("../coordination/liveness.js").Holders} */
   #strangersIn(state) {
     return new Map([...state.claims].filter(([holder]) => isElsewhere(holder)));
   }
@@ -608,19 +608,19 @@ export class MailboxHandle {
     return { maxDeliveries, lease, locked: this.#life.locked };
   }
 
-  /** Others may find something to claim. @param {Commit} commit @param {number} [count] how many messages */
+  /** Others may find something to claim. @param {WriteTransaction} commit @param {number} [count] how many messages */
   #announce(commit, count) {
     commit.changed(this.mailbox);
     commit.announce(this.mailbox, undefined, [], count);
   }
 
-  /** @param {Commit} commit @param {import("./types.js").LaneRun[]} runs what has been given back */
+  /** @param {WriteTransaction} commit @param {import("../model/types.js").LaneRun[]} runs what has been given back */
   #announceReleased(commit, runs) {
     const count = countOf(runs);
     if (count > 0) this.#announce(commit, count);
   }
 
-  /** Others may find something to claim, and observers hear of it. @param {Commit} commit @param {MailboxState} state @param {number} [count] how many messages */
+  /** Others may find something to claim, and observers hear of it. @param {WriteTransaction} commit @param {MailboxState} state @param {number} [count] how many messages */
   #announceDepth(commit, state, count) {
     const depth = state.queuedCount();
     commit.announce(this.mailbox, depth, [this], count);
@@ -628,14 +628,14 @@ export class MailboxHandle {
   }
 
   /**
-   * @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run
-   * @param {(commit: Commit, state: MailboxState) => T | undefined} [atHand] @returns {Promise<T>}
+   * @template T @param {(commit: WriteTransaction, state: MailboxState) => Promise<T>} run
+   * @param {(commit: WriteTransaction, state: MailboxState) => T | undefined} [atHand] @returns {Promise<T>}
    */
   #submitStoring(run, atHand) {
     return this.#submit(run, { durability: this.#options.durability, stores: true, atHand });
   }
 
-  /** An operation that may give something back to the queue; its result says whether it did. @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run @returns {Promise<T>} */
+  /** An operation that may give something back to the queue; its result says whether it did. @template T @param {(commit: WriteTransaction, state: MailboxState) => Promise<T>} run @returns {Promise<T>} */
   #submitMoving(run) {
     return this.#submit(async (commit, state) => {
       const moved = await run(commit, state);
@@ -645,7 +645,7 @@ export class MailboxHandle {
   }
 
   /**
-   * @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run
+   * @template T @param {(commit: WriteTransaction, state: MailboxState) => Promise<T>} run
    * @param {Needs<T>} [needs] @returns {Promise<T>}
    */
   #submit(run, needs) {
@@ -653,20 +653,20 @@ export class MailboxHandle {
   }
 
   /**
-   * @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run
+   * @template T @param {(commit: WriteTransaction, state: MailboxState) => Promise<T>} run
    * @param {Needs<T>} [needs] @returns {Promise<T>}
    */
   async #commit(run, needs) {
     this.#underWay += 1;
     try {
-      return (await committer.submit(this.#operation(run, needs))).value;
+      return (await groupCommit.submit(this.#operation(run, needs))).value;
     } finally {
       this.#underWay -= 1;
     }
   }
 
   /**
-   * @template T @param {(commit: Commit, state: MailboxState) => Promise<T>} run
+   * @template T @param {(commit: WriteTransaction, state: MailboxState) => Promise<T>} run
    * @param {Needs<T>} [needs] @returns {import("./types.js").Operation<Done<T>>}
    */
   #operation(run, { durability = "relaxed", stores = false, notes = false, atHand, onCommit } = {}) {
@@ -701,7 +701,7 @@ export class MailboxHandle {
 
   /**
    * Settles what past lives held and what is to be given back, once a commit.
-   * @param {Commit} commit @param {MailboxState} state
+   * @param {WriteTransaction} commit @param {MailboxState} state
    */
   async #settle(commit, state) {
     if (commit !== this.#lastCommit && this.#hasLostAll(state)) {
@@ -719,7 +719,7 @@ export class MailboxHandle {
     const owed = [...this.#owed];
     /** @type {Life[]} */
     const taken = [];
-    let released = await operations.release(commit, state, this.#life.id, owed.map(([, id]) => id));
+    let released = await verbs.release(commit, state, this.#life.id, owed.map(([, id]) => id));
     for (const [life, { noted, inherited, held }] of settled) {
       if (noted) commit.store("departed").delete(life.id);
       if (!inherited) released += countOf(await commit.run(state, state.releaseAll(life.id)));
@@ -764,11 +764,11 @@ export class MailboxHandle {
 
   /**
    * @template T @param {T} absent the answer where there is no such mailbox any more
-   * @param {(reading: import("./reading.js").Reading, state: MailboxState) => Promise<T>} read @returns {Promise<T>}
+   * @param {(reading: import("./read-transaction.js").ReadTransaction, state: MailboxState) => Promise<T>} read @returns {Promise<T>}
    */
   #read(absent, read) {
     if (this.isClosed) return Promise.reject(closed());
-    const reading = committer.read(async (reading) => {
+    const reading = groupCommit.read(async (reading) => {
       this.#checkNotWiped();
       const state = await reading.stored(this.mailbox);
       return state === undefined ? absent : read(reading, state);
@@ -781,10 +781,10 @@ export class MailboxHandle {
 
   /**
    * Reads what may turn out to be unreadable: that becomes a dead letter, and it is read again.
-   * @template T @param {T} absent @param {(reading: import("./reading.js").Reading, state: MailboxState) => Promise<T>} read @returns {Promise<T>}
+   * @template T @param {T} absent @param {(reading: import("./read-transaction.js").ReadTransaction, state: MailboxState) => Promise<T>} read @returns {Promise<T>}
    */
   async #readWhole(absent, read) {
-    if (committer.isToLookAgain) await committer.lookAgain();
+    if (groupCommit.isToLookAgain) await groupCommit.lookAgain();
     for (;;) {
       try {
         return await this.#read(absent, read);
@@ -833,5 +833,5 @@ async function ask(question) {
 const each = (ids) =>
   Array.from({ length: ids.length / ID_BYTES }, (_, i) => ids.slice(i * ID_BYTES, (i + 1) * ID_BYTES));
 
-/** @param {import("./types.js").LaneRun[]} runs */
+/** @param {import("../model/types.js").LaneRun[]} runs */
 const countOf = (runs) => runs.reduce((count, { from, to }) => count + to - from, 0);

@@ -1,13 +1,13 @@
 /** The mailboxes of the database as a whole: which there are, and the end of one. */
 
-import { committer, connection } from "./context.js";
-import { result } from "./database.js";
-import { forgetSeen } from "./seen.js";
+import { groupCommit, connection } from "./realm.js";
+import { result } from "../storage/database.js";
+import { forgetSeen } from "../storage/database-identity.js";
 
 /** The names of all mailboxes. @returns {Promise<string[]>} */
 export function listMailboxes() {
   return briefly(() =>
-    committer.read(async (reading) => {
+    groupCommit.read(async (reading) => {
       const names = await result(reading.store("mailboxes").getAllKeys(IDBKeyRange.upperBound([], true)));
       return names.filter((name) => typeof name === "string");
     }),
@@ -17,7 +17,7 @@ export function listMailboxes() {
 /** @param {string} mailbox @returns {Promise<boolean>} false if there was none */
 export function deleteMailbox(mailbox) {
   return briefly(async () => {
-    const found = await committer.submit({
+    const found = await groupCommit.submit({
       durability: "strict",
       stores: false,
       needsNotes: () => false,

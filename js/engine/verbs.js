@@ -1,27 +1,27 @@
 /** What each verb does in a transaction. All of it becomes true together, or none. */
 
-import { keysOf } from "./commit.js";
-import { result } from "./database.js";
-import { INFLIGHT, QUEUED, frameAt, framesIn, idIn, packBatch, viewOf } from "./frames.js";
-import { ID_BYTES, writeId } from "./ids.js";
-import { failures } from "./model/delivery.js";
-import { PassedOver } from "./model/passed-over.js";
-import { Unreadable } from "./reading.js";
-import { DEAD, isLetter, numberOfLetter } from "./rows.js";
-import { ValueUnavailable, tellOfUnavailable, withId } from "./unavailable.js";
+import { keysOf } from "./write-transaction.js";
+import { result } from "../storage/database.js";
+import { INFLIGHT, QUEUED, frameAt, framesIn, idIn, packBatch, viewOf } from "../model/frames.js";
+import { ID_BYTES, writeId } from "../model/ids.js";
+import { failures } from "../model/delivery.js";
+import { PassedOver } from "../model/passed-over.js";
+import { Unreadable } from "./read-transaction.js";
+import { DEAD, isLetter, numberOfLetter } from "../storage/rows.js";
+import { ValueUnavailable, tellOfUnavailable, withId } from "./unavailable-values.js";
 
 /** Bytes of payload that one claim hands out at most, unless it hands out a single message. */
 const LARGEST_BATCH = 64 * 1024 * 1024;
 
-/** @typedef {import("./commit.js").Commit} Commit */
-/** @typedef {import("./reading.js").Reading} Reading */
-/** @typedef {import("./model/state.js").MailboxState} MailboxState */
-/** @typedef {import("./types.js").HolderTerms} HolderTerms */
+/** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
+/** @typedef {import("./read-transaction.js").ReadTransaction} ReadTransaction */
+/** @typedef {import("../model/state.js").MailboxState} MailboxState */
+/** @typedef {import("../model/types.js").HolderTerms} HolderTerms */
 /** @typedef {Uint8Array<ArrayBuffer>} Id */
 
 /**
  * Stores messages that are not there yet.
- * @param {Commit} commit @param {MailboxState} state @param {Uint8Array} frames
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {Uint8Array} frames
  * @returns {Promise<{ids: Uint8Array, stored: number}>}
  */
 export async function store(commit, state, frames) {
@@ -52,7 +52,7 @@ export async function store(commit, state, frames) {
 
 /**
  * As `store`, where nothing has to be read for it; undefined if that is not so.
- * @param {Commit} commit @param {MailboxState} state @param {Uint8Array} frames
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {Uint8Array} frames
  * @returns {{ids: Uint8Array, stored: number} | undefined}
  */
 export function storeAtHand(commit, state, frames) {
@@ -69,8 +69,8 @@ export function storeAtHand(commit, state, frames) {
 
 /**
  * Which of the ids that senders gave are in the mailbox; all are looked up at once.
- * @param {Commit} commit @param {MailboxState} state @param {Uint8Array} bytes
- * @param {import("./types.js").Frame[]} frames in `bytes`
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {Uint8Array} bytes
+ * @param {import("../model/types.js").Frame[]} frames in `bytes`
  */
 export async function givenIdsAlreadyThere(commit, state, bytes, frames) {
   const given = frames.filter(({ named }) => named).map((frame) => idIn(bytes, frame));
@@ -83,7 +83,7 @@ export const keyOf = (id) => String.fromCharCode(...id);
 
 /**
  * Hands out the next batch. What cannot be read at present is passed over, and stays as it is.
- * @param {Commit} commit @param {MailboxState} state @param {string} holder @param {HolderTerms} terms @param {number} limit
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {string} holder @param {HolderTerms} terms @param {number} limit
  * @returns {Promise<{batch: Uint8Array, changed: boolean}>}
  */
 export async function claim(commit, state, holder, terms, limit) {
@@ -115,7 +115,7 @@ export async function claim(commit, state, holder, terms, limit) {
   }
 }
 
-/** @param {Commit} commit @param {MailboxState} state @param {import("./types.js").Place} place @param {PassedOver} passedOver @returns {Promise<boolean>} whether it was salvaged */
+/** @param {WriteTransaction} commit @param {MailboxState} state @param {import("../model/types.js").Place} place @param {PassedOver} passedOver @returns {Promise<boolean>} whether it was salvaged */
 async function salvageOrPassOver(commit, state, place, passedOver) {
   try {
     await commit.salvage(state, place);
@@ -129,7 +129,7 @@ async function salvageOrPassOver(commit, state, place, passedOver) {
 
 /**
  * As `claim`, where nothing has to be read for it and there is something to hand out; undefined if that is not so.
- * @param {Commit} commit @param {MailboxState} state @param {string} holder @param {HolderTerms} terms @param {number} limit
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {string} holder @param {HolderTerms} terms @param {number} limit
  * @returns {Uint8Array | undefined} a batch
  */
 export function claimAtHand(commit, state, holder, terms, limit) {
@@ -138,7 +138,7 @@ export function claimAtHand(commit, state, holder, terms, limit) {
   const claimed = state.claim(holder, terms, limit, now, commit.unavailable.messagesOf(state.number)).next();
   if (!claimed.done) throw new Error("a page of the mailbox is not in memory");
   const { taken } = claimed.value;
-  const entries = /** @type {import("./types.js").Entry[]} */ (commit.entriesAtHand(state, taken, INFLIGHT, LARGEST_BATCH));
+  const entries = /** @type {import("../model/types.js").Entry[]} */ (commit.entriesAtHand(state, taken, INFLIGHT, LARGEST_BATCH));
   const places = taken.flatMap(({ priority, from, to }) => Array.from({ length: to - from }, (_, i) => ({ priority, sequence: from + i })));
   if (entries.length === 1) state.markSolo(holder, places[0]);
   commit.handedOut(state, holder, places);
@@ -147,7 +147,7 @@ export function claimAtHand(commit, state, holder, terms, limit) {
 
 /**
  * How many messages could be claimed without reading any; undefined if some would have to be read.
- * @param {Commit} commit @param {MailboxState} state @param {number} limit @param {number} [now] milliseconds since 1970
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {number} limit @param {number} [now] milliseconds since 1970
  */
 export function countAtHand(commit, state, limit, now = Date.now()) {
   const first = state.firstToClaim(limit, now, commit.unavailable.messagesOf(state.number)).next();
@@ -158,11 +158,11 @@ export function countAtHand(commit, state, limit, now = Date.now()) {
 
 /**
  * As `remove`, where nothing has to be read for it and one of them is there; undefined if that is not so.
- * @param {Commit} commit @param {MailboxState} state @param {Id[]} ids @param {string} [holder] only what it holds
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {Id[]} ids @param {string} [holder] only what it holds
  * @returns {number | undefined} how many there were
  */
 export function removeAtHand(commit, state, ids, holder) {
-  /** @type {{place: import("./types.js").Place, id: Id}[]} */
+  /** @type {{place: import("../model/types.js").Place, id: Id}[]} */
   const living = [];
   for (const id of ids) {
     const place = state.ownPlaceOf(id);
@@ -197,7 +197,7 @@ export function removeAtHand(commit, state, ids, holder) {
 
 /**
  * Deletes messages, wherever they are.
- * @param {Commit} commit @param {MailboxState} state @param {Id[]} ids
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {Id[]} ids
  * @returns {Promise<number>} how many there were
  */
 export async function remove(commit, state, ids) {
@@ -222,14 +222,14 @@ export async function remove(commit, state, ids) {
   return removed;
 }
 
-/** Deletes those of the messages that are a holder's. @param {Commit} commit @param {MailboxState} state @param {string} holder @param {Id[]} ids */
+/** Deletes those of the messages that are a holder's. @param {WriteTransaction} commit @param {MailboxState} state @param {string} holder @param {Id[]} ids */
 export async function removeHeld(commit, state, holder, ids) {
   const places = await Promise.all(ids.map((id) => commit.find(state, id)));
   const held = places.map((place) => place !== undefined && state.isHeldBy(holder, place));
   return remove(commit, state, ids.filter((_, i) => held[i]));
 }
 
-/** Gives messages of a holder's back, their hand-out undone. @param {Commit} commit @param {MailboxState} state @param {string} holder @param {Id[]} ids */
+/** Gives messages of a holder's back, their hand-out undone. @param {WriteTransaction} commit @param {MailboxState} state @param {string} holder @param {Id[]} ids */
 export async function release(commit, state, holder, ids) {
   let released = 0;
   for (const id of ids) {
@@ -241,7 +241,7 @@ export async function release(commit, state, holder, ids) {
 
 /**
  * Gives a message of a holder's back as failed; after too many failures it becomes a dead letter, if it can be read.
- * @param {Commit} commit @param {MailboxState} state @param {string} holder @param {number} maxDeliveries @param {Id} id
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {string} holder @param {number} maxDeliveries @param {Id} id
  * @param {number} due 0 for at once @param {string | undefined} error
  * @returns {Promise<boolean | string>} false if it is not the holder's; the reason if it is a dead letter
  */
@@ -258,7 +258,7 @@ export async function fail(commit, state, holder, maxDeliveries, id, due, error)
   return true;
 }
 
-/** Moves a message of a holder's to the dead letters. @param {Commit} commit @param {MailboxState} state @param {string} holder @param {Id} id @param {string} reason @throws {ValueUnavailable} */
+/** Moves a message of a holder's to the dead letters. @param {WriteTransaction} commit @param {MailboxState} state @param {string} holder @param {Id} id @param {string} reason @throws {ValueUnavailable} */
 export async function bury(commit, state, holder, id, reason) {
   const place = await commit.find(state, id);
   if (place === undefined || !state.isHeldBy(holder, place)) return false;
@@ -266,7 +266,7 @@ export async function bury(commit, state, holder, id, reason) {
   return true;
 }
 
-/** Puts a dead letter at the end of its priority, as new. @param {Commit} commit @param {MailboxState} state @param {Id} id @throws {ValueUnavailable} */
+/** Puts a dead letter at the end of its priority, as new. @param {WriteTransaction} commit @param {MailboxState} state @param {Id} id @throws {ValueUnavailable} */
 export async function redrive(commit, state, id) {
   const place = await commit.find(state, id);
   if (place?.priority !== DEAD) return false;
@@ -280,7 +280,7 @@ export async function redrive(commit, state, id) {
   }
 }
 
-/** Deletes a dead letter. @param {Commit} commit @param {MailboxState} state @param {Id} id */
+/** Deletes a dead letter. @param {WriteTransaction} commit @param {MailboxState} state @param {Id} id */
 export async function discard(commit, state, id) {
   const place = await commit.find(state, id);
   if (place?.priority !== DEAD) return false;
@@ -290,7 +290,7 @@ export async function discard(commit, state, id) {
 /**
  * Takes back what holders had who are gone, or who have left a note that they departed. A release takes the hand-outs
  * back; a death makes suspects, and of one that was alone a failure.
- * @param {Commit} commit @param {string} mailbox @param {MailboxState} state @param {import("./coordination/liveness.js").Gone} gone
+ * @param {WriteTransaction} commit @param {string} mailbox @param {MailboxState} state @param {import("../coordination/liveness.js").Gone} gone
  * @returns {Promise<number>} how many messages came back
  */
 export async function recover(commit, mailbox, state, gone) {
@@ -323,7 +323,7 @@ export async function recover(commit, mailbox, state, gone) {
 /**
  * Shows messages: queued ones in the order in which they would be handed out, then those not yet due, then inflight ones. What
  * cannot be read at present is passed over.
- * @param {Reading} reading @param {MailboxState} state @param {number} limit @param {number | undefined} status
+ * @param {ReadTransaction} reading @param {MailboxState} state @param {number} limit @param {number | undefined} status
  * @param {number} offset how many are passed over; they are not read
  * @returns {Promise<Uint8Array>} a batch
  * @throws {Unreadable}
@@ -356,14 +356,14 @@ export async function peek(reading, state, limit, status, offset) {
 
 /**
  * The newest dead letters. Those that cannot be read at present are passed over.
- * @param {Reading} reading @param {MailboxState} state @param {number} limit @param {number} offset how many are passed over
+ * @param {ReadTransaction} reading @param {MailboxState} state @param {number} limit @param {number} offset how many are passed over
  * @returns {Promise<[Uint8Array, string]>} a batch, and JSON: `[reason, error, diedAt]` of each
  * @throws {Unreadable}
  */
 export async function deadLetters(reading, state, limit, offset) {
   const dead = reading.store("dead");
   const isUnavailable = (/** @type {number} */ number) => reading.unavailable.has("dead", [state.number, number]);
-  /** @type {(import("./types.js").StoredDeadLetter | undefined)[]} */
+  /** @type {(import("../model/types.js").StoredDeadLetter | undefined)[]} */
   let letters;
   do {
     /** @type {number[]} */
@@ -414,7 +414,7 @@ export async function deadLetters(reading, state, limit, offset) {
   return [packBatch(entries), JSON.stringify(deaths)];
 }
 
-/** @param {Commit} commit @param {MailboxState} state @param {import("./types.js").Place} place @param {number} delivery @param {string} reason */
+/** @param {WriteTransaction} commit @param {MailboxState} state @param {import("../model/types.js").Place} place @param {number} delivery @param {string} reason */
 async function buryOrSalvage(commit, state, place, delivery, reason) {
   while (state.deliveryOf(place) !== undefined) {
     try {
@@ -426,7 +426,7 @@ async function buryOrSalvage(commit, state, place, delivery, reason) {
   }
 }
 
-/** As `buryOrSalvage`; what cannot be read at present stays where it is. @param {Commit} commit @param {MailboxState} state @param {import("./types.js").Place} place @param {number} delivery @param {string} reason @returns {Promise<boolean>} whether it could be read */
+/** As `buryOrSalvage`; what cannot be read at present stays where it is. @param {WriteTransaction} commit @param {MailboxState} state @param {import("../model/types.js").Place} place @param {number} delivery @param {string} reason @returns {Promise<boolean>} whether it could be read */
 async function buryIfReadable(commit, state, place, delivery, reason) {
   try {
     await buryOrSalvage(commit, state, place, delivery, reason);
@@ -461,7 +461,7 @@ function neighbours(numbers) {
   return runs;
 }
 
-/** What is left of runs without their first messages. @param {import("./types.js").LaneRun[]} runs @param {number} offset how many */
+/** What is left of runs without their first messages. @param {import("../model/types.js").LaneRun[]} runs @param {number} offset how many */
 function beyond(runs, offset) {
   return runs.flatMap((run) => {
     const passed = Math.min(offset, run.to - run.from);
@@ -470,5 +470,5 @@ function beyond(runs, offset) {
   });
 }
 
-/** @param {import("./types.js").LaneRun[]} runs */
+/** @param {import("../model/types.js").LaneRun[]} runs */
 const countOf = (runs) => runs.reduce((count, { from, to }) => count + to - from, 0);

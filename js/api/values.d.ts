@@ -1,6 +1,6 @@
 /** The values that cross the border of the JavaScript API. Times are `Date`s, spans milliseconds, ids canonical UUIDs. */
 
-import type { Mailbox } from "./api.js";
+import type { Mailbox } from "./mailbox.js";
 
 /** How urgent a message is. Every "high" message is handed out before any "normal" one. */
 export type MessagePriority = "normal" | "high";

@@ -1,8 +1,8 @@
 /**
- * The right to write a mailbox's state without reading it first, which is half of what a small transaction costs.
+ * Write leases: the right to write a mailbox's state without reading it first, which is half of what a small transaction costs.
  *
  * Each write of a state adds a version of it under a key of its own, one above the last: that key is the fence. A context
- * that has had a mailbox to itself for a while gets the right: it may keep the state in memory and add the next version blind.
+ * that has had a mailbox to itself for a while gets the lease: it may keep the state in memory and add the next version blind.
  * Whoever else writes reads the last version and adds the next, which ends the right: the blind write that comes after it
  * meets a key that is taken and fails, with all that is in its transaction. Its context then reads, and tries again.
  *
@@ -18,14 +18,14 @@
  * right.
  */
 
-import { isCount } from "./model/state.js";
-import { result } from "./requests.js";
-import { lastVersion, versionsOf, writeHead } from "./storage/stored-state.js";
-import { keepLock, unheldAmong } from "./coordination/locks.js";
-import { randomName } from "./ids.js";
+import { isCount } from "../model/state.js";
+import { result } from "../storage/requests.js";
+import { lastVersion, versionsOf, writeHead } from "../storage/stored-state.js";
+import { keepLock, unheldAmong } from "../coordination/locks.js";
+import { randomName } from "../model/ids.js";
 
 /** Transactions in a row that found no other writer, after which a context tries to have the mailbox to itself. */
-const QUIET = 3;
+const UNCONTENDED_COMMITS = 3;
 
 /** Milliseconds after its last commit for which a context writes blind. */
 const TRUSTED = 30_000;
@@ -35,18 +35,18 @@ const KEPT = 3_600_000;
 
 const LOCK_PREFIX = "pymailbox/context/";
 
-/** @typedef {import("./model/state.js").MailboxState} MailboxState */
+/** @typedef {import("../model/state.js").MailboxState} MailboxState */
 /** @typedef {ReturnType<typeof moment>} Moment */
 /** @typedef {(name: string) => IDBObjectStore} Stores of one transaction */
 
 /** Thrown where a state turns out not to be the latest. */
-export class Stale extends Error {
+export class FencedError extends Error {
   constructor() {
     super("another tab or worker has written to the mailbox");
   }
 }
 
-export class Tenures {
+export class WriteLeases {
   /** This context, in the states that it writes. */
   #context = randomName();
   #living = false;
@@ -69,7 +69,7 @@ export class Tenures {
       this.#release = release;
       this.#living = true;
     } catch {
-      // then there are no tenures
+      // then nobody gets one
     }
   }
 
@@ -117,7 +117,7 @@ export class Tenures {
     this.#quiet.set(mailbox, quiet);
     state.writer = this.#context;
     if (others) state.right = false;
-    else if (this.#living && quiet >= QUIET) state.right = true;
+    else if (this.#living && quiet >= UNCONTENDED_COMMITS) state.right = true;
     writeHead(() => store("journal"), state);
   }
 

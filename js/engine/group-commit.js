@@ -17,7 +17,7 @@
  *   then, as far as can be, and it is not tried again.
  * - If a shared transaction fails, each of its operations is tried apart, so that one that fails fails alone.
  * - What cannot be read at present is known once a transaction has tried, which then has failed: it is tried again, now
- *   without that, see `unavailable.js`.
+ *   without that, see `unavailable-values.js`.
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only where
  *   the database shows that it was not committed.
  * - On a full storage an operation that stores nothing is tried again with the reserve given up, and then after the browser
@@ -25,14 +25,14 @@
  *   as not to take its room.
  */
 
-import { Commit, NotHeadOnly } from "./commit.js";
-import { RECONNECTIONS, STORES, tidyUp } from "./database.js";
-import { MailboxError, translate } from "./errors.js";
-import { Reading, Unreadable } from "./reading.js";
-import { SegmentCache } from "./segments.js";
-import { isLastVersion, isNumberKnown, readState } from "./storage/stored-state.js";
-import { Stale, Tenures, isTrusted, moment } from "./tenures.js";
-import { ReadAgain, UnavailableValues } from "./unavailable.js";
+import { WriteTransaction, NotHeadOnly } from "./write-transaction.js";
+import { RECONNECTIONS, STORES, tidyUp } from "../storage/database.js";
+import { MailboxError, translate } from "../model/errors.js";
+import { ReadTransaction, Unreadable } from "./read-transaction.js";
+import { SegmentCache } from "../model/segments.js";
+import { isLastVersion, isNumberKnown, readState } from "../storage/stored-state.js";
+import { FencedError, WriteLeases, isTrusted, moment } from "./write-lease.js";
+import { ReadAgain, UnavailableValues } from "./unavailable-values.js";
 
 /** Operations in one transaction at most, so that no caller waits without end for others that keep coming. */
 const SHARERS = 1000;
@@ -53,7 +53,7 @@ const TIDYING_TIME = 200;
  * @typedef {{error: Error, undone: boolean, served?: boolean}} Failure
  */
 
-export class Committer {
+export class GroupCommit {
   /** @type {Submitted[]} */
   #waiting = [];
   #running = false;
@@ -62,8 +62,8 @@ export class Committer {
   /** Whether this context gave the reserve up and has not seen it since. */
   #reserveSpent = false;
   #cache = new SegmentCache();
-  #tenures = new Tenures();
-  /** The opening of the database that the cache and the tenures are of. */
+  #writeLeases = new WriteLeases();
+  /** The opening of the database that the cache and the writeLeases are of. */
   #opening = 0;
   #unavailable = new UnavailableValues();
   /** @type {Promise<void> | undefined} */
@@ -77,8 +77,8 @@ export class Committer {
   #serve;
 
   /**
-   * @param {import("./database.js").Connection} connection @param {(commit: Commit) => void} announce called after each commit
-   * @param {(commit: Commit) => void} serve has calls that wait claim in a transaction what it leaves
+   * @param {import("../storage/database.js").Connection} connection @param {(commit: WriteTransaction) => void} announce called after each commit
+   * @param {(commit: WriteTransaction) => void} serve has calls that wait claim in a transaction what it leaves
    */
   constructor(connection, announce, serve) {
     this.#connection = connection;
@@ -99,7 +99,7 @@ export class Committer {
 
   /**
    * Reads in a transaction of its own, at one moment.
-   * @template T @param {(reading: Reading) => Promise<T>} read @param {string[]} [stores] @returns {Promise<T>}
+   * @template T @param {(reading: ReadTransaction) => Promise<T>} read @param {string[]} [stores] @returns {Promise<T>}
    */
   async read(read, stores) {
     for (let attempt = 1; ; attempt++) {
@@ -107,7 +107,7 @@ export class Committer {
       try {
         // numbers begin anew in a database that was cleared: what is kept of the one before stands for other messages
         const cache = opening === this.#opening ? this.#cache : new SegmentCache();
-        return await read(new Reading(() => transaction, cache, this.#unavailableNow()));
+        return await read(new ReadTransaction(() => transaction, cache, this.#unavailableNow()));
       } catch (error) {
         if (error instanceof Unreadable) throw error;
         const failure = translate(error);
@@ -138,7 +138,7 @@ export class Committer {
 
   /** The state of a mailbox that this context may write without reading it, as it will be when what is under way is committed. @param {string} mailbox */
   stateInMemory(mailbox) {
-    return this.#filling || this.#connection.openings !== this.#opening ? undefined : this.#tenures.get(mailbox);
+    return this.#filling || this.#connection.openings !== this.#opening ? undefined : this.#writeLeases.get(mailbox);
   }
 
   /** Whether that is the latest state; it is looked up beside what goes on. @param {string} mailbox */
@@ -158,12 +158,12 @@ export class Committer {
 
   /** Has every mailbox read before it is written: this context may be away for long, and lose what its rights rest on. */
   suspendRights() {
-    this.#tenures.suspend();
+    this.#writeLeases.suspend();
   }
 
   /** Lets this context have rights again. */
   renewRights() {
-    this.#tenures.renew();
+    this.#writeLeases.renew();
   }
 
   async #run() {
@@ -182,13 +182,13 @@ export class Committer {
       }
       const { durability, notes, sharing, joining } = round;
       let failure = await (now ?? this.#commit(durability, notes, joining));
-      if (now !== undefined && failure?.error instanceof Stale) {
+      if (now !== undefined && failure?.error instanceof FencedError) {
         conflicts += 1;
         this.#waiting.unshift(...sharing);
         continue;
       }
       conflicts = 0;
-      if (failure?.error instanceof Stale || failure?.error instanceof ReadAgain) {
+      if (failure?.error instanceof FencedError || failure?.error instanceof ReadAgain) {
         const again = [...sharing];
         failure = await this.#commit(durability, notes, () => again.shift() ?? joining(), true);
       }
@@ -222,12 +222,12 @@ export class Committer {
 
   /**
    * Reads the state that the waiting operations need, all the same one, in a transaction that ends without this context.
-   * @returns {Promise<ReadonlyMap<string, import("./model/state.js").MailboxState> | undefined>} by mailbox; undefined where that
+   * @returns {Promise<ReadonlyMap<string, import("../model/state.js").MailboxState> | undefined>} by mailbox; undefined where that
    * is not enough
    */
   async #readState() {
     const [mailbox = "", another] = new Set(this.#waiting.map(({ operation }) => operation.mailbox));
-    if (another !== undefined || !this.#mayBeAtHand() || !isNumberKnown(mailbox) || this.#tenures.get(mailbox)) return undefined;
+    if (another !== undefined || !this.#mayBeAtHand() || !isNumberKnown(mailbox) || this.#writeLeases.get(mailbox)) return undefined;
     const transaction = this.#connection.beginNow("readonly", "default");
     if (transaction === undefined) return undefined;
     const began = moment();
@@ -238,7 +238,7 @@ export class Committer {
       // what tells of a deleted mailbox stays long, but not for ever
       if (!isTrusted(began)) return undefined;
       // where another's right ends there is more to write
-      if (state === undefined || state === "unreadable" || this.#tenures.isAnothers(state)) return undefined;
+      if (state === undefined || state === "unreadable" || this.#writeLeases.isAnothers(state)) return undefined;
       return new Map([[mailbox, state]]);
     } catch {
       return undefined; // more has to be read; whoever does meets the error itself, if it is one
@@ -260,7 +260,7 @@ export class Committer {
    */
   async #commitApart(apart, durability, first, wasAlone) {
     const mayPass = (/** @type {Error} */ error) =>
-      error instanceof Stale ||
+      error instanceof FencedError ||
       error instanceof ReadAgain ||
       error.name === "ConnectionLostError" ||
       (error.name === "StorageFullError" && !apart.operation.stores);
@@ -280,7 +280,7 @@ export class Committer {
   /** What is kept in memory may be what was never committed, or of a database that is no more. */
   #forget() {
     this.#cache.clear();
-    this.#tenures.forget();
+    this.#writeLeases.forget();
   }
 
   /** What cannot be read of the database that is open: in another one the same keys are other records. */
@@ -318,7 +318,7 @@ export class Committer {
    * @returns {Promise<Failure | undefined>} why it failed; then no promise has been resolved
    */
   async #commit(durability, notes, joining, readFirst = false) {
-    /** @type {Commit | undefined} */
+    /** @type {WriteTransaction | undefined} */
     let commit;
     let finished = false;
     /** @type {[Submitted, unknown][]} */
@@ -329,7 +329,7 @@ export class Committer {
       const ending = new Ending(transaction);
       if (opening !== this.#opening) this.#forget();
       this.#opening = opening;
-      commit = new Commit(() => transaction, this.#cache, this.#unavailableNow(), this.#tenures, readFirst);
+      commit = new WriteTransaction(() => transaction, this.#cache, this.#unavailableNow(), this.#writeLeases, readFirst);
       this.#filling = true;
       try {
         for (let next = joining(); next !== undefined; next = joining()) {
@@ -360,7 +360,7 @@ export class Committer {
   /**
    * As `#commit`, for operations all of which are at hand: the transaction is begun, filled and ended before this returns.
    * @param {{durability: IDBTransactionDurability, joining: () => Submitted | undefined}} round
-   * @param {ReadonlyMap<string, import("./model/state.js").MailboxState>} [states] that were read for it
+   * @param {ReadonlyMap<string, import("../model/state.js").MailboxState>} [states] that were read for it
    * @returns {Promise<Failure | undefined> | undefined} undefined if it cannot be done so; then nothing has joined
    */
   #commitNow({ durability, joining }, states) {
@@ -373,7 +373,7 @@ export class Committer {
       ending = new Ending(transaction);
       return transaction;
     };
-    const commit = new Commit(begin, this.#cache, this.#unavailableNow(), this.#tenures, false);
+    const commit = new WriteTransaction(begin, this.#cache, this.#unavailableNow(), this.#writeLeases, false);
     if (states !== undefined) commit.give(states);
     /** @type {[Submitted, unknown][]} */
     const results = [];
@@ -402,11 +402,11 @@ export class Committer {
         abort(commit.transaction);
         /** @type {Ending} */ (ending).completion.catch(() => {});
       }
-      return Promise.resolve({ error: new Stale(), undone: true });
+      return Promise.resolve({ error: new FencedError(), undone: true });
     }
   }
 
-  /** Has calls that wait claim what a transaction leaves, where nothing has to be read for that. @param {Commit} commit */
+  /** Has calls that wait claim what a transaction leaves, where nothing has to be read for that. @param {WriteTransaction} commit */
   #serveIn(commit) {
     try {
       this.#serve(commit);
@@ -416,11 +416,11 @@ export class Committer {
     }
   }
 
-  /** @param {Commit} commit that is asked to commit @param {Ending} ending @param {[Submitted, unknown][]} results @returns {Promise<Failure | undefined>} */
+  /** @param {WriteTransaction} commit that is asked to commit @param {Ending} ending @param {[Submitted, unknown][]} results @returns {Promise<Failure | undefined>} */
   async #endOf(commit, ending, results) {
     try {
       await ending.completion;
-      if (commit.isHeadOnly && !commit.isLast) throw new Stale();
+      if (commit.isHeadOnly && !commit.isLast) throw new FencedError();
     } catch (cause) {
       const failure = await this.#failureOf(cause, commit, true);
       if (failure !== undefined) return failure;
@@ -431,7 +431,7 @@ export class Committer {
 
   /**
    * Why a transaction failed; undefined if it has not, after all.
-   * @param {unknown} cause @param {Commit | undefined} commit @param {boolean} finished whether it was asked to commit
+   * @param {unknown} cause @param {WriteTransaction | undefined} commit @param {boolean} finished whether it was asked to commit
    * @returns {Promise<Failure | undefined>}
    */
   async #failureOf(cause, commit, finished) {
@@ -441,15 +441,15 @@ export class Committer {
     return { ...failure, served: commit.served.length > 0 };
   }
 
-  /** @param {unknown} cause @param {Commit | undefined} commit @param {boolean} finished @returns {Promise<Failure | undefined>} */
+  /** @param {unknown} cause @param {WriteTransaction | undefined} commit @param {boolean} finished @returns {Promise<Failure | undefined>} */
   async #examine(cause, commit, finished) {
     this.#forget();
     if (cause instanceof HalfDone && commit !== undefined) {
-      if (commit.isHeadOnly && isStale(cause.reason)) return { error: new Stale(), undone: true };
+      if (commit.isHeadOnly && isFenced(cause.reason)) return { error: new FencedError(), undone: true };
       await this.#undo(commit);
       return { error: translate(cause.reason), undone: false };
     }
-    if (isStale(cause)) return { error: new Stale(), undone: true };
+    if (isFenced(cause)) return { error: new FencedError(), undone: true };
     const error = translate(cause);
     if (commit === undefined || error.name !== "ConnectionLostError") return { error, undone: true };
     this.#connection.drop(commit.transaction.db);
@@ -457,7 +457,7 @@ export class Committer {
     return committed === true ? undefined : { error, undone: committed === false };
   }
 
-  /** Tells what a transaction came to that is complete. @param {Commit} commit @param {[Submitted, unknown][]} results */
+  /** Tells what a transaction came to that is complete. @param {WriteTransaction} commit @param {[Submitted, unknown][]} results */
   #conclude(commit, results) {
     commit.completed();
     if (commit.keptReserve) this.#reserveSpent = false;
@@ -473,11 +473,11 @@ export class Committer {
     }
   }
 
-  /** Undoes a transaction that is complete although one of its requests failed. @param {Commit} broken */
+  /** Undoes a transaction that is complete although one of its requests failed. @param {WriteTransaction} broken */
   async #undo(broken) {
     if (this.#undoing) return;
     this.#undoing = true;
-    const run = (/** @type {Commit} */ commit) => commit.undo(broken);
+    const run = (/** @type {WriteTransaction} */ commit) => commit.undo(broken);
     const operation = { durability: /** @type {const} */ ("strict"), stores: false, needsNotes: () => false, run };
     const only = [{ operation, resolve: () => {}, reject: () => {} }];
     // if that fails too, what is not whole becomes a dead letter when it is read
@@ -485,7 +485,7 @@ export class Committer {
     this.#undoing = false;
   }
 
-  /** Whether a transaction whose connection was lost with it was committed; undefined if nothing tells. @param {Commit} commit */
+  /** Whether a transaction whose connection was lost with it was committed; undefined if nothing tells. @param {WriteTransaction} commit */
   async #wasCommitted(commit) {
     try {
       return await this.read((reading) => commit.isIn(reading));
@@ -495,7 +495,7 @@ export class Committer {
   }
 }
 
-/** Runs an operation; one that refuses fails at once, and is not tried again. @param {Commit} commit @param {Submitted} submitted */
+/** Runs an operation; one that refuses fails at once, and is not tried again. @param {WriteTransaction} commit @param {Submitted} submitted */
 async function runIn(commit, submitted) {
   try {
     return await submitted.operation.run(commit);
@@ -548,7 +548,7 @@ class HalfDone extends Error {
 }
 
 /** A blind write of a version that somebody else has written meets a key that is taken. @param {unknown} error */
-const isStale = (error) => error instanceof Stale || (error instanceof DOMException && error.name === "ConstraintError");
+const isFenced = (error) => error instanceof FencedError || (error instanceof DOMException && error.name === "ConstraintError");
 
 /** @param {IDBTransaction} transaction */
 function abort(transaction) {

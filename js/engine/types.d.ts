@@ -1,0 +1,38 @@
+/** The shapes that cross the engine's module borders. */
+
+import type { WriteTransaction } from "./write-transaction.js";
+
+/** How safe what a transaction stores is when it is complete. */
+export type Durability = Exclude<IDBTransactionDurability, "default">;
+
+/** What a handle was opened with. */
+export interface Options {
+  /** Of what stores; the rest may be relaxed. */
+  durability: Durability;
+  /** Failed deliveries after which a message becomes a dead letter; 0 for never. */
+  maxDeliveries: number;
+  /** Milliseconds without a sign of life after which a holder counts as gone, where there are no Web Locks. */
+  lease: number;
+}
+
+/**
+ * Some neighbouring messages of a section: a batch; JSON, of each `[due, failures, suspect, error]`, of a dead letter with
+ * `reason, diedAt` after them, and null for what there is not; the number that the next page begins with; and the end.
+ */
+export type Page = [batch: Uint8Array, details: string, from: number, until: number];
+
+/** One verb's work in a transaction that it may share with others. */
+export interface Operation<Result> {
+  durability: Durability;
+  /** Whether it stores messages; what does not may use the reserve when the storage is full. */
+  stores: boolean;
+  /** Whether it reads or writes notes of departure; may change until it runs. */
+  needsNotes(): boolean;
+  run(commit: WriteTransaction): Promise<Result>;
+  /** The mailbox that `atHand` is about. */
+  mailbox?: string;
+  /** As `run`, where all that it needs is at hand and it changes something; undefined if not, and then nothing is done. */
+  atHand?(commit: WriteTransaction): Result | undefined;
+  /** Called when it is committed, before anybody else goes on. */
+  onCommit?(result: Result): void;
+}

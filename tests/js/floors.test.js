@@ -1,0 +1,31 @@
+// The floors of js/: a module imports from its own and from those below, so that each can be read without those above it.
+
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+/** From the lowest; the inspector stands on what users import. */
+const FLOORS = ["model", "storage", "coordination", "engine", "api", "index.js", "inspector"];
+
+const ROOT = fileURLToPath(new URL("../../js", import.meta.url));
+
+const IMPORT = /(?:from |import |import\()"(\.[^"]+)"/g;
+
+/** @param {string} module its path in js/ */
+const floorOf = (module) => FLOORS.indexOf(module.split("/")[0] ?? "");
+
+const modules = readdirSync(ROOT, { recursive: true, encoding: "utf-8" }).filter((path) => /\.(js|ts)$/.test(path));
+
+test("each module is on a floor", () => {
+  assert.deepEqual(modules.filter((module) => floorOf(module) === -1), []);
+});
+
+test("no module imports from above, not even types", () => {
+  const upward = modules.flatMap((module) => {
+    const imported = [...readFileSync(join(ROOT, module), "utf-8").matchAll(IMPORT)].map(([, path = ""]) => normalize(join(dirname(module), path)));
+    return imported.filter((other) => floorOf(other) > floorOf(module)).map((other) => `${module} imports ${other}`);
+  });
+  assert.deepEqual(upward, []);
+});
