@@ -21,8 +21,8 @@
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only where
  *   the database shows that it was not committed.
  * - On a full storage an operation that stores nothing is tried again with the reserve given up, and then after the browser
- *   was made to tidy up. What stores messages puts the reserve back in the same transaction where it is known to be gone, so
- *   as not to take its room.
+ *   was made to tidy up. What stores messages puts the reserve back in the same transaction, so as not to take its room, where
+ *   it is known to be gone; now and then it looks, since other contexts give it up too.
  */
 
 import { WriteTransaction, NotHeadOnly } from "./write-transaction.js";
@@ -39,6 +39,9 @@ const SHARERS = 1000;
 
 /** Transactions in a row that found another writer's version where they were to write, after which one reads and writes. */
 const CONFLICTS = 3;
+
+/** Milliseconds after which it is looked again whether the reserve is there. */
+const RESERVE_INTERVAL = 60_000;
 
 /** How often room is made for an operation that stores nothing. */
 const TIDYINGS = 6;
@@ -61,9 +64,13 @@ export class GroupCommit {
   #filling = false;
   /** Whether this context gave the reserve up and has not seen it since. */
   #reserveSpent = false;
+  /** When it was last seen, on the clock of `performance.now()`: others may give it up too. */
+  #reserveSeenAt = -Infinity;
+  /** The last transaction that wrote a version which is not the last and means nothing. @type {WriteTransaction | undefined} */
+  #fenced;
   #cache = new SegmentCache();
   #writeLeases = new WriteLeases();
-  /** The opening of the database that the cache and the writeLeases are of. */
+  /** The opening of the database that the cache and the write leases are of. */
   #opening = 0;
   #unavailable = new UnavailableValues();
   /** @type {Promise<void> | undefined} */
@@ -117,6 +124,25 @@ export class GroupCommit {
     }
   }
 
+  /**
+   * As `read`, where all that is needed can be asked for at once: the transaction then ends without this context, which may
+   * compute for long. Where that was not enough, it is read again, the other way.
+   * @template T @param {(reading: ReadTransaction) => Promise<T>} read @param {string[]} [stores] @returns {Promise<T>}
+   */
+  async readAtOnce(read, stores) {
+    const transaction = this.#connection.openings === this.#opening ? this.#connection.beginNow("readonly", "default", stores) : undefined;
+    if (transaction !== undefined) {
+      try {
+        const reading = read(new ReadTransaction(() => transaction, this.#cache, this.#unavailableNow()));
+        transaction.commit();
+        return await reading;
+      } catch {
+        // whoever reads again meets the error itself, if it is one
+      }
+    }
+    return this.read(read, stores);
+  }
+
   /** Whether it is time to try again what could not be read. */
   get isToLookAgain() {
     return this.#lookingAgain !== undefined || this.#unavailableNow().isDue;
@@ -150,7 +176,8 @@ export class GroupCommit {
       if (transaction === undefined) return false;
       const isLast = isLastVersion(transaction.objectStore("journal"), state);
       transaction.commit();
-      return await isLast;
+      // a write that has failed meanwhile has been forgotten: its version is another's
+      return (await isLast) && this.#writeLeases.get(mailbox) === state;
     } catch {
       return false; // whoever looks again meets the error itself
     }
@@ -245,11 +272,16 @@ export class GroupCommit {
     }
   }
 
+  /** Whether what stores messages has to look whether the reserve is there. */
+  get #looksForReserve() {
+    return this.#reserveSpent || performance.now() - this.#reserveSeenAt > RESERVE_INTERVAL;
+  }
+
   /** Whether all that the waiting operations need may be at hand. */
   #mayBeAtHand() {
     if (this.#connection.openings !== this.#opening) return false;
     return this.#waiting.every(
-      ({ operation }) => operation.atHand !== undefined && !operation.needsNotes() && !(operation.stores && this.#reserveSpent),
+      ({ operation }) => operation.atHand !== undefined && !operation.needsNotes() && !(operation.stores && this.#looksForReserve),
     );
   }
 
@@ -333,10 +365,13 @@ export class GroupCommit {
       this.#filling = true;
       try {
         for (let next = joining(); next !== undefined; next = joining()) {
-          if (next.operation.stores) commit.willStore(this.#reserveSpent);
+          if (next.operation.stores) commit.willStore(this.#looksForReserve);
           results.push([next, await runIn(commit, next)]);
         }
         if (commit.failedToRead !== undefined) throw new ReadAgain(commit.failedToRead);
+        const fenced = this.#fenced;
+        this.#fenced = undefined;
+        if (fenced !== undefined) await commit.deleteHeadOf(fenced);
         // what is tried again is not to fail once more because of others
         if (!readFirst) this.#serveIn(commit);
         await commit.finish();
@@ -350,7 +385,7 @@ export class GroupCommit {
       }
       await ending.completion;
     } catch (cause) {
-      const failure = await this.#failureOf(cause, commit, finished);
+      const failure = await this.#failureOf(cause, commit, finished, results);
       if (failure !== undefined || commit === undefined) return failure;
     }
     this.#conclude(commit, results);
@@ -398,6 +433,7 @@ export class GroupCommit {
       }
       for (const { failed } of commit.served) failed(true);
       this.#forget();
+      if (!(error instanceof DOMException)) console.error(error);
       if (ending !== undefined) {
         abort(commit.transaction);
         /** @type {Ending} */ (ending).completion.catch(() => {});
@@ -420,9 +456,12 @@ export class GroupCommit {
   async #endOf(commit, ending, results) {
     try {
       await ending.completion;
-      if (commit.isHeadOnly && !commit.isLast) throw new FencedError();
+      if (!commit.isLast) {
+        this.#fenced = commit;
+        throw new FencedError();
+      }
     } catch (cause) {
-      const failure = await this.#failureOf(cause, commit, true);
+      const failure = await this.#failureOf(cause, commit, true, results);
       if (failure !== undefined) return failure;
     }
     this.#conclude(commit, results);
@@ -432,11 +471,12 @@ export class GroupCommit {
   /**
    * Why a transaction failed; undefined if it has not, after all.
    * @param {unknown} cause @param {WriteTransaction | undefined} commit @param {boolean} finished whether it was asked to commit
-   * @returns {Promise<Failure | undefined>}
+   * @param {[Submitted, unknown][]} results @returns {Promise<Failure | undefined>}
    */
-  async #failureOf(cause, commit, finished) {
+  async #failureOf(cause, commit, finished, results) {
     const failure = await this.#examine(cause, commit, finished);
     if (failure === undefined || commit === undefined) return failure;
+    if (!failure.undone) for (const [{ operation }, value] of results) operation.onDoubt?.(value);
     for (const { failed } of commit.served) failed(failure.undone);
     return { ...failure, served: commit.served.length > 0 };
   }
@@ -445,7 +485,7 @@ export class GroupCommit {
   async #examine(cause, commit, finished) {
     this.#forget();
     if (cause instanceof HalfDone && commit !== undefined) {
-      if (commit.isHeadOnly && isFenced(cause.reason)) return { error: new FencedError(), undone: true };
+      if (commit.failedWhole) return { error: isFenced(cause.reason) ? new FencedError() : translate(cause.reason), undone: true };
       await this.#undo(commit);
       return { error: translate(cause.reason), undone: false };
     }
@@ -459,18 +499,18 @@ export class GroupCommit {
 
   /** Tells what a transaction came to that is complete. @param {WriteTransaction} commit @param {[Submitted, unknown][]} results */
   #conclude(commit, results) {
-    commit.completed();
-    if (commit.keptReserve) this.#reserveSpent = false;
+    // what a listener throws is its own affair: what was committed stays so, and the next calls come
+    attempt(() => commit.completed());
+    if (commit.keptReserve) {
+      this.#reserveSpent = false;
+      this.#reserveSeenAt = performance.now();
+    }
     for (const [{ operation, resolve }, value] of results) {
-      operation.onCommit?.(value);
+      attempt(() => operation.onCommit?.(value));
       resolve(value);
     }
-    for (const { committed } of commit.served) committed();
-    try {
-      this.#announce(commit);
-    } catch (error) {
-      console.error(error); // a listener's own affair: what was committed stays so, and the next calls come
-    }
+    for (const { committed } of commit.served) attempt(committed);
+    attempt(() => this.#announce(commit));
   }
 
   /** Undoes a transaction that is complete although one of its requests failed. @param {WriteTransaction} broken */
@@ -549,6 +589,15 @@ class HalfDone extends Error {
 
 /** A blind write of a version that somebody else has written meets a key that is taken. @param {unknown} error */
 const isFenced = (error) => error instanceof FencedError || (error instanceof DOMException && error.name === "ConstraintError");
+
+/** Calls what may throw, which is written to the console. @param {() => void} call */
+function attempt(call) {
+  try {
+    call();
+  } catch (error) {
+    console.error(error);
+  }
+}
 
 /** @param {IDBTransaction} transaction */
 function abort(transaction) {

@@ -37,7 +37,7 @@ const LONGEST_BEAT = 3_600_000;
 /**
  * See `Operation`.
  * @template T
- * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, notes?: boolean, atHand?: (commit: WriteTransaction, state: MailboxState) => T | undefined, onCommit?: (value: T) => void}} Needs
+ * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, notes?: boolean, atHand?: (commit: WriteTransaction, state: MailboxState) => T | undefined, onCommit?: (value: T) => void, onDoubt?: (value: T) => void}} Needs
  */
 /** What an operation comes to, in which life of the handle, and with what state. @template T @typedef {{value: T, life: Life, state: MailboxState}} Done */
 
@@ -275,7 +275,7 @@ export class MailboxHandle {
     if (groupCommit.isToLookAgain) await groupCommit.lookAgain();
     return this.#submitStoring(async (commit, state) => {
       const redriven = await verbs.redrive(commit, state, each(id)[0]);
-      commit.changed(this.mailbox);
+      if (redriven !== undefined) commit.changed(this.mailbox);
       return redriven ? this.#announceDepth(commit, state) : undefined;
     });
   }
@@ -284,8 +284,8 @@ export class MailboxHandle {
   discard(id) {
     return this.#submit(async (commit, state) => {
       const discarded = await verbs.discard(commit, state, each(id)[0]);
-      commit.changed(this.mailbox);
-      return discarded;
+      if (discarded !== undefined) commit.changed(this.mailbox);
+      return discarded ?? false;
     });
   }
 
@@ -305,12 +305,13 @@ export class MailboxHandle {
 
   /** @returns {Promise<number[]>} how many were ever queued; then as `count`, at the same moment */
   tally() {
-    return this.#read([0, 0, 0, 0, 0], async (_, state) => [
+    const counts = async (/** @type {unknown} */ _, /** @type {MailboxState} */ state) => [
       state.everQueued(),
       state.deadLetters,
       state.inflightCount(),
       ...state.queuedByPriority(),
-    ]);
+    ];
+    return this.#read([0, 0, 0, 0, 0], counts, (read) => groupCommit.readAtOnce(read));
   }
 
   /**
@@ -419,8 +420,9 @@ export class MailboxHandle {
     this.#life = this.#newLife();
     left.over = true;
     this.livesOver += 1;
+    const mayHold = this.#holding || this.#underWay > 0 || this.#owed.size > 0;
     this.#owed.clear();
-    if (this.#holding || this.#underWay > 0) this.#past.set(left, { noted: true, inherited: false, held: true });
+    if (mayHold) this.#past.set(left, { noted: true, inherited: false, held: true });
     else left.end();
     this.#holding = false;
     this.#beatIf(false);
@@ -521,12 +523,9 @@ export class MailboxHandle {
         this.#underWay -= 1;
         operation.onCommit?.(/** @type {Done<Found>} */ (done));
       },
-      failed: ({ batch, life }, undone) => {
+      failed: (found, undone) => {
         this.#underWay -= 1;
-        if (undone || life !== this.#life || this.isClosed) return;
-        // it may hold them, and nobody has them
-        for (const id of each(idsOfBatch(batch))) this.#owed.set(verbs.keyOf(id), id);
-        this.#retryIfOwing();
+        if (!undone) this.#owe(found);
       },
     };
   }
@@ -560,7 +559,14 @@ export class MailboxHandle {
       const strangers = this.#strangersIn(state);
       const nextTry = commit.unavailable.nextTryOf(state.number);
       return { ...found, batch: claimed.batch, strangers, more: state.isReady(Date.now()), nextDue: state.nextDue, nextTry, removed };
-    }, { atHand, onCommit });
+    }, { atHand, onCommit, onDoubt: (found) => this.#owe(found) });
+  }
+
+  /** Gives back what this handle may hold and nobody has: nothing tells whether it was claimed. @param {Found} found */
+  #owe({ batch, life }) {
+    if (life.over || this.isClosed) return;
+    for (const id of each(idsOfBatch(batch))) this.#owed.set(verbs.keyOf(id), id);
+    this.#retryIfOwing();
   }
 
   /** Who holds something in other contexts. @param {MailboxState} state @returns {import("../coordination/liveness.js").Holders} */
@@ -669,7 +675,7 @@ export class MailboxHandle {
    * @template T @param {(commit: WriteTransaction, state: MailboxState) => Promise<T>} run
    * @param {Needs<T>} [needs] @returns {import("./types.js").Operation<Done<T>>}
    */
-  #operation(run, { durability = "relaxed", stores = false, notes = false, atHand, onCommit } = {}) {
+  #operation(run, { durability = "relaxed", stores = false, notes = false, atHand, onCommit, onDoubt } = {}) {
     const done = (/** @type {T} */ value, /** @type {MailboxState} */ state) => ({ value, life: this.#life, state });
     return {
       durability,
@@ -696,6 +702,7 @@ export class MailboxHandle {
         if (life === this.#life) this.#beatIf((this.#holding = state.claims.has(life.id)) && !this.#left);
         onCommit?.(value);
       },
+      onDoubt: ({ value }) => onDoubt?.(value),
     };
   }
 
@@ -719,13 +726,15 @@ export class MailboxHandle {
     const owed = [...this.#owed];
     /** @type {Life[]} */
     const taken = [];
-    let released = await verbs.release(commit, state, this.#life.id, owed.map(([, id]) => id));
+    let released = 0;
     for (const [life, { noted, inherited, held }] of settled) {
       if (noted) commit.store("departed").delete(life.id);
       if (!inherited) released += countOf(await commit.run(state, state.releaseAll(life.id)));
       else if (state.bequeath(life.id, this.#life.id, this.#terms)) commit.changed(this.mailbox);
       else if (held) taken.push(life);
     }
+    // after that, since what is owed may be what a past life held
+    released += await verbs.release(commit, state, this.#life.id, owed.map(([, id]) => id));
     if (released > 0) this.#announce(commit, released);
     commit.returned.set(this, () => {
       for (const [life] of settled) {
@@ -764,11 +773,12 @@ export class MailboxHandle {
 
   /**
    * @template T @param {T} absent the answer where there is no such mailbox any more
-   * @param {(reading: import("./read-transaction.js").ReadTransaction, state: MailboxState) => Promise<T>} read @returns {Promise<T>}
+   * @param {(reading: import("./read-transaction.js").ReadTransaction, state: MailboxState) => Promise<T>} read
+   * @param {(read: (reading: import("./read-transaction.js").ReadTransaction) => Promise<T>) => Promise<T>} [inTransaction] @returns {Promise<T>}
    */
-  #read(absent, read) {
+  #read(absent, read, inTransaction = (read) => groupCommit.read(read)) {
     if (this.isClosed) return Promise.reject(closed());
-    const reading = groupCommit.read(async (reading) => {
+    const reading = inTransaction(async (reading) => {
       this.#checkNotWiped();
       const state = await reading.stored(this.mailbox);
       return state === undefined ? absent : read(reading, state);

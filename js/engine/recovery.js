@@ -146,13 +146,13 @@ export class Recovery {
 
   /** How many notes there are for this mailbox of pages that were left. @returns {Promise<number>} */
   async #countNotes() {
-    const stored = await groupCommit.read((reading) => result(reading.store("departed").getAll()), ["departed"]);
+    const stored = await groupCommit.readAtOnce((reading) => result(reading.store("departed").getAll()), ["departed"]);
     return [...stored, ...knownNotes().map(([, mailbox]) => mailbox)].filter((mailbox) => mailbox === this.mailbox).length;
   }
 
   /** Who holds something elsewhere. @returns {Promise<Holders>} */
   #holders() {
-    return groupCommit.read(
+    return groupCommit.readAtOnce(
       async (reading) => new Map([...((await reading.stored(this.mailbox))?.claims ?? [])].filter(([holder]) => isElsewhere(holder))),
     );
   }

@@ -35,4 +35,6 @@ export interface Operation<Result> {
   atHand?(commit: WriteTransaction): Result | undefined;
   /** Called when it is committed, before anybody else goes on. */
   onCommit?(result: Result): void;
+  /** Called where it fails and nothing tells whether it was committed. */
+  onDoubt?(result: Result): void;
 }

@@ -266,10 +266,15 @@ export async function bury(commit, state, holder, id, reason) {
   return true;
 }
 
-/** Puts a dead letter at the end of its priority, as new. @param {WriteTransaction} commit @param {MailboxState} state @param {Id} id @throws {ValueUnavailable} */
+/**
+ * Puts a dead letter at the end of its priority, as new.
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {Id} id
+ * @returns {Promise<boolean | undefined>} undefined if there is none, false if it could not be read
+ * @throws {ValueUnavailable}
+ */
 export async function redrive(commit, state, id) {
   const place = await commit.find(state, id);
-  if (place?.priority !== DEAD) return false;
+  if (place?.priority !== DEAD) return undefined;
   try {
     await withIdIn(id, commit.redrive(state, place.sequence, id));
     return true;
@@ -280,10 +285,14 @@ export async function redrive(commit, state, id) {
   }
 }
 
-/** Deletes a dead letter. @param {WriteTransaction} commit @param {MailboxState} state @param {Id} id */
+/**
+ * Deletes a dead letter.
+ * @param {WriteTransaction} commit @param {MailboxState} state @param {Id} id
+ * @returns {Promise<boolean | undefined>} undefined if there is none, false if something else had deleted it
+ */
 export async function discard(commit, state, id) {
   const place = await commit.find(state, id);
-  if (place?.priority !== DEAD) return false;
+  if (place?.priority !== DEAD) return undefined;
   return commit.discard(state, place.sequence, id);
 }
 

@@ -27,7 +27,7 @@ import { randomName } from "../model/ids.js";
 /** Transactions in a row that found no other writer, after which a context tries to have the mailbox to itself. */
 const UNCONTENDED_COMMITS = 3;
 
-/** Milliseconds after its last commit for which a context writes blind. */
+/** Milliseconds after its last transaction began for which a context writes blind. */
 const TRUSTED = 30_000;
 
 /** Milliseconds that a seal stays at least. */
@@ -50,7 +50,7 @@ export class WriteLeases {
   /** This context, in the states that it writes. */
   #context = randomName();
   #living = false;
-  /** States that may be written blind, and when they were committed. @type {Map<string, {state: MailboxState, at: Moment}>} */
+  /** States that may be written blind, and when their transactions began. @type {Map<string, {state: MailboxState, at: Moment}>} */
   #states = new Map();
   /** @type {Map<string, number>} */
   #quiet = new Map();
@@ -118,7 +118,7 @@ export class WriteLeases {
     state.writer = this.#context;
     if (others) state.right = false;
     else if (this.#living && quiet >= UNCONTENDED_COMMITS) state.right = true;
-    writeHead(() => store("journal"), state);
+    return writeHead(() => store("journal"), state);
   }
 
   /** Whether another context may write a state blind. @param {MailboxState} state */
@@ -139,9 +139,13 @@ export class WriteLeases {
     for (const one of seals) if (one?.number === number && isCount(one.version)) store("journal").put(null, [number, one.version]);
   }
 
-  /** To be called when a state has been committed. @param {string} mailbox @param {MailboxState} state */
-  committed(mailbox, state) {
-    if (state.right && state.writer === this.#context) this.#states.set(mailbox, { state, at: moment() });
+  /**
+   * To be called when a state has been committed.
+   * @param {string} mailbox @param {MailboxState} state @param {Moment} at when its transaction began: what is heard of its end may
+   * be heard long after it
+   */
+  committed(mailbox, state, at) {
+    if (state.right && state.writer === this.#context) this.#states.set(mailbox, { state, at });
   }
 
   /** What is in memory is not to be trusted. */

@@ -15,7 +15,7 @@ import { ReadTransaction, Unreadable, laneRange } from "./read-transaction.js";
 import { DEAD, isLetter, numberOfLetter, placeIn, salvagedLetter } from "../storage/rows.js";
 import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "../model/segments.js";
 import { isLastVersion, lastVersion, versionsOf, writeHead, writeRows } from "../storage/stored-state.js";
-import { FencedError } from "./write-lease.js";
+import { FencedError, moment } from "./write-lease.js";
 import { ValueUnavailable } from "./unavailable-values.js";
 
 /** @typedef {import("../model/types.js").Place} Place */
@@ -64,12 +64,18 @@ export class WriteTransaction extends ReadTransaction {
   #appended = [];
   /** States that were read in a transaction before. @type {ReadonlyMap<string, MailboxState>} */
   #given = new Map();
-  /** The last versions there are just after those that this wrote. @type {Map<MailboxState, IDBRequest<IDBCursor | null>>} */
-  #lastVersions = new Map();
+  /**
+   * Where nothing but a head was written: its key, the request for it, and for the last key just after it.
+   * @type {{key: [number: number, version: number], added: IDBRequest, last: IDBRequest<IDBCursor | null>} | undefined}
+   */
+  #head;
   /** How often a store was asked for: no fewer than the requests were. */
   #asked = 0;
   /** Of this transaction, in the states that it writes. */
   #commitId = Math.random();
+  #began = moment();
+  /** The mailbox that it deletes. @type {string | undefined} */
+  #deleted;
   /** What was in them before. @type {Map<string, number>} */
   #commitIdsBefore = new Map();
   /** The rows of states that were written and deleted, by mailbox. @type {Map<string, import("../model/blocks.js").RowChange[]>} */
@@ -206,6 +212,7 @@ export class WriteTransaction extends ReadTransaction {
 
   /** Deletes a mailbox with all that is in it. @param {string} mailbox @throws {FencedError} */
   async deleteMailbox(mailbox) {
+    this.#deleted = mailbox;
     /** @type {MailboxState} */
     let state;
     try {
@@ -515,17 +522,18 @@ export class WriteTransaction extends ReadTransaction {
   }
 
   /**
-   * As `finish`, where every mailbox was changed, and its state at hand.
+   * As `finish`, where every operation has changed its mailbox, whose state was at hand.
    *
    * Of what was read in a transaction before, only the head is written: the key of its version could be free again although
    * others have written many since. Then this version is not the last, so it means nothing, and nothing else was done.
    */
   finishAtHand() {
     this.#unloadIfFull();
-    const [, read] = [...this.#states].find(([mailbox]) => !this.#blind.has(mailbox)) ?? [];
-    if (read !== undefined) return this.#finishHead();
-    for (const [mailbox, state] of this.#states) {
-      if (!this.#changed.has(mailbox)) throw new Error("nothing would fail if the state is not the latest");
+    // not those that an operation looked at which then did not join
+    const changed = [...this.#states].filter(([mailbox]) => this.#changed.has(mailbox));
+    if (changed.length === 0) throw new Error("nothing would fail if the state is not the latest");
+    if (changed.some(([mailbox]) => !this.#blind.has(mailbox))) return this.#finishHead(changed);
+    for (const [mailbox, state] of changed) {
       state.commitId = this.#commitId;
       this.#rows.set(mailbox, writeRows(() => this.store("pages"), state));
       writeHead(() => this.store("journal"), state);
@@ -533,29 +541,44 @@ export class WriteTransaction extends ReadTransaction {
     commit(this.transaction, this.#asked === 1);
   }
 
-  #finishHead() {
-    if (this.#states.size > 1) throw new NotHeadOnly();
-    for (const [mailbox, state] of this.#states) {
-      if (!this.#changed.has(mailbox)) throw new Error("nothing would fail if the state is not the latest");
-      state.commitId = this.#commitId;
-      if (state.pack().length > 0 || this.#asked > 0) throw new NotHeadOnly();
-    }
-    for (const [mailbox, state] of this.#states) {
-      this.#writeLeases.writeUnsealed((name) => super.store(name), mailbox, state);
-      this.#lastVersions.set(state, super.store("journal").openKeyCursor(versionsOf(state.number), "prev"));
-    }
+  /** @param {[string, MailboxState][]} changed */
+  #finishHead(changed) {
+    const [[mailbox, state], another] = changed;
+    if (another !== undefined) throw new NotHeadOnly();
+    state.commitId = this.#commitId;
+    if (state.pack().length > 0 || this.#asked > 0) throw new NotHeadOnly();
+    const added = this.#writeLeases.writeUnsealed((name) => super.store(name), mailbox, state);
+    const last = super.store("journal").openKeyCursor(versionsOf(state.number), "prev");
+    this.#head = { key: [state.number, state.version], added, last };
     // if the write fails, there is nothing else
     commit(this.transaction, true);
   }
 
-  /** Whether what was written is the last version of each state, once the transaction is complete. */
+  /** Whether the head that was written is the last version of its state, once the transaction is complete. */
   get isLast() {
-    return [...this.#lastVersions].every(([{ version }, { result: cursor }]) => /** @type {any} */ (cursor?.key)?.[1] === version);
+    return this.#head === undefined || /** @type {any} */ (this.#head.last.result?.key)?.[1] === this.#head.key[1];
   }
 
   /** Whether nothing but a head was written, which is the last version or means nothing. */
   get isHeadOnly() {
-    return this.#lastVersions.size > 0;
+    return this.#head !== undefined;
+  }
+
+  /** Whether that was all, and failed. */
+  get failedWhole() {
+    return this.#head?.added.readyState === "done" && this.#head.added.error !== null;
+  }
+
+  /**
+   * Deletes the head that another transaction wrote, which is not the last version and so means nothing.
+   * @param {WriteTransaction} fenced
+   */
+  async deleteHeadOf(fenced) {
+    if (fenced.#head === undefined) return;
+    const { key } = fenced.#head;
+    const journal = this.store("journal");
+    const [stored, last] = await Promise.all([result(journal.get(key)), lastVersion(journal, key[0])]);
+    if (stored?.commitId === fenced.#commitId && last !== undefined && last.version > key[1]) journal.delete(key);
   }
 
   /** Makes sure that a state that came from memory is the latest. @param {string} mailbox @throws {FencedError} */
@@ -571,7 +594,10 @@ export class WriteTransaction extends ReadTransaction {
    */
   async isIn(reading) {
     const [mailbox] = this.#changed;
-    if (mailbox === undefined) return false;
+    if (mailbox === undefined) {
+      // deleted is deleted, whoever did it
+      return this.#deleted !== undefined && (await result(reading.store("mailboxes").getKey(this.#deleted))) === undefined;
+    }
     const { number, version } = /** @type {MailboxState} */ (this.#states.get(mailbox));
     const journal = reading.store("journal");
     const [stored, last] = await Promise.all([result(journal.get([number, version])), lastVersion(journal, number)]);
@@ -611,6 +637,7 @@ export class WriteTransaction extends ReadTransaction {
       }
       for (const { from, holder, places } of broken.#handedOut) {
         if (from !== then) continue;
+        this.announce(mailbox, undefined, [], places.length);
         for (const place of places) {
           await this.openBetween(state, place.priority, place.sequence, place.sequence + 1);
           state.release(holder, place);
@@ -638,13 +665,13 @@ export class WriteTransaction extends ReadTransaction {
 
   /** To be called once the transaction is complete. */
   completed() {
-    for (const done of this.returned.values()) done();
     for (const mailbox of this.#changed) {
       const state = /** @type {MailboxState} */ (this.#states.get(mailbox));
       state.trim();
-      this.#writeLeases.committed(mailbox, state);
+      this.#writeLeases.committed(mailbox, state, this.#began);
     }
     for (const [mailbox, priority, segment] of this.#written) this.cache.add(mailbox, priority, segment);
+    for (const done of this.returned.values()) done();
   }
 
   #keepReserve() {

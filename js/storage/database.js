@@ -69,6 +69,9 @@ const RESERVE_BYTES = 1024 * 1024;
 /** As many random bytes as one call gives. */
 const RANDOM_BYTES = 64 * 1024;
 
+/** Milliseconds that it is waited for that. */
+const LONGEST_TIDYING = 5000;
+
 /** A database that is there for a moment only. */
 const SHORT_LIVED = "pymailbox-tidy-up";
 
@@ -78,8 +81,12 @@ const SHORT_LIVED = "pymailbox-tidy-up";
  */
 export async function tidyUp() {
   try {
-    (await result(indexedDB.open(SHORT_LIVED))).close();
-    await result(indexedDB.deleteDatabase(SHORT_LIVED));
+    const tidying = async () => {
+      (await result(indexedDB.open(SHORT_LIVED))).close();
+      await result(indexedDB.deleteDatabase(SHORT_LIVED));
+    };
+    // a context that is frozen amid this keeps all others from it
+    await Promise.race([tidying(), new Promise((resolve) => setTimeout(resolve, LONGEST_TIDYING))]);
   } catch {
     // whoever needs the room tries all the same, and meets the error itself
   }

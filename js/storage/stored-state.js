@@ -98,7 +98,8 @@ export function writeHead(store, state) {
   const last = version - 2;
   const sweeps = last - base >= VERSIONS || (last >= base && stored.head.length > LARGE_HEAD);
   if (sweeps) stored.base = state.base = last + 1;
-  store().add(stored, [number, version]);
+  const added = store().add(stored, [number, version]);
   if (sweeps) store().delete(versionsOf(number, base, last));
   state.version = version;
+  return added;
 }

@@ -6,7 +6,16 @@ from typing import Any
 from uuid import UUID
 
 from pymailbox import ConnectionLostError, StorageUnavailableError
-from tests.indexeddb.scenarios.hands import Context, drain, foreign, new_context, payloads, raised, script_in_force
+from tests.indexeddb.scenarios.hands import (
+    PATIENCE,
+    Context,
+    drain,
+    foreign,
+    new_context,
+    payloads,
+    raised,
+    script_in_force,
+)
 
 RECONNECTIONS = 3
 """As in js/database.js."""
@@ -142,42 +151,56 @@ async def check_commit_whose_answer_was_lost_is_not_repeated() -> None:
         assert payloads(await drain(mailbox)) == [b"3", b"4", b"5", b"6", b"7"]
 
 
+NOBODY_TELLS = """() => {
+  const prototype = IDBTransaction.prototype;
+  const commit = prototype.commit;
+  let armed = true;
+  prototype.commit = function () {
+    if (!armed || this.mode !== "readwrite") return commit.call(this);
+    armed = false;
+    const lost = this.onabort;
+    const { db } = this;
+    this.oncomplete = () => {
+      const between = db.transaction("journal", "readwrite");
+      const store = between.objectStore("journal");
+      // the newest mailbox is the one
+      store.openCursor(null, "prev").onsuccess = ({ target: { result: { key, value } } }) => {
+        const [number, version] = key;
+        store.delete(key);
+        store.add({ ...value, commitId: 2 }, [number, version + 1]);
+      };
+      between.oncomplete = lost;
+    };
+    commit.call(this);
+  };
+  return () => { prototype.commit = commit; };
+}"""
+"""The next commit is lost with its connection, and another context has written since."""
+
+
 async def check_commit_of_which_nothing_tells_is_an_error_and_never_repeated() -> None:
     """Another context wrote meanwhile, so the mark is gone: an error, since to repeat it might store it twice."""
     here, there = await _committing_context(), await _committing_context()
     async with await here.open("nobody knows") as mailbox, await there.open("nobody knows") as other:
         await mailbox.enqueue(b"s", b"before")
-        async with script_in_force(
-            """() => {
-              const prototype = IDBTransaction.prototype;
-              const commit = prototype.commit;
-              let armed = true;
-              prototype.commit = function () {
-                if (!armed || this.mode !== "readwrite") return commit.call(this);
-                armed = false;
-                const lost = this.onabort;
-                const { db } = this;
-                this.oncomplete = () => {
-                  const between = db.transaction("journal", "readwrite");
-                  const store = between.objectStore("journal");
-                  // the newest mailbox is the one
-                  store.openCursor(null, "prev").onsuccess = ({ target: { result: { key, value } } }) => {
-                    const [number, version] = key;
-                    store.delete(key);
-                    store.add({ ...value, commitId: 2 }, [number, version + 1]);
-                  };
-                  between.oncomplete = lost;
-                };
-                commit.call(this);
-              };
-              return () => { prototype.commit = commit; };
-            }"""
-        ):
+        async with script_in_force(NOBODY_TELLS):
             error = await raised(mailbox.enqueue(b"s", b"who knows", message_id=UUID(int=77)))
         assert isinstance(error, ConnectionLostError), error
         # repeating it with the same id is safe, as the contract says
         await mailbox.enqueue(b"s", b"who knows", message_id=UUID(int=77))
         assert payloads(await drain(other)) == [b"before", b"who knows"]
+
+
+async def check_claim_of_which_nothing_tells_goes_back() -> None:
+    """Its caller has nothing, and its handle lives: nobody else could ever have it."""
+    here, there = await _committing_context(), await _committing_context()
+    async with await here.open("claimed by nobody") as mailbox, await there.open("claimed by nobody") as other:
+        await mailbox.enqueue(b"s", b"p")
+        async with script_in_force(NOBODY_TELLS):
+            error = await raised(mailbox.dequeue())
+        assert isinstance(error, ConnectionLostError), error
+        (record,) = await other.dequeue(wait=PATIENCE)
+        assert record.delivery_count == 1
 
 
 async def check_calls_that_share_a_lost_commit_all_come_through_once() -> None:

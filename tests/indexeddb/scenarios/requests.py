@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 from pymailbox import MessagePriority, MessageStatus
 from tests.indexeddb.scenarios.hands import foreign, new_context, script, script_in_force
@@ -46,6 +47,36 @@ async def check_a_verb_of_one_message_is_one_request() -> None:
         others = [what for what in asked if what != "begin write commit"]
         assert len(others) <= 1 + len(asked) // 16, asked
         assert {what.removesuffix(" commit") for what in others} <= {"begin write delete"}, asked
+
+
+async def check_mailboxes_that_are_used_in_one_turn_stay_their_contexts() -> None:
+    """Of one of them nothing is to be written; the other is written as if it were alone."""
+    here = await new_context()
+    async with await here.open("one of two") as mailbox, await here.open("the other one") as other:
+        for one in (mailbox, other):
+            for _ in range(6):
+                await one.ack(await one.enqueue(b"s", b"p"))
+        for _ in range(3):
+            (waited, _) = await asyncio.gather(mailbox.enqueue(b"s", b"p"), other.ack(UUID(int=1)))
+            assert (await mailbox.peek(10))[-1].id == waited
+        async with script_in_force(COUNTING):
+            asked = [await _asked(one.enqueue(b"s", b"p")) for one in (mailbox, other)]
+            assert {what.removesuffix(" delete commit").removesuffix(" commit") for what in asked} == {"begin write"}, (
+                asked
+            )
+
+
+async def check_looking_keeps_nobody_waiting() -> None:
+    """What counts, and what looks who lives, ends without its context."""
+    here, there = await new_context(), await new_context()
+    async with await here.open("looked at") as mailbox, await there.open("looked at") as other:
+        await mailbox.enqueue(b"s", b"p")
+        await other.dequeue()
+        async with script_in_force(COUNTING):
+            asked = await _asked(mailbox.status())
+            assert asked == "begin get openCursor commit", asked
+            asked = await _asked(mailbox.recover())
+            assert asked.count("begin") == asked.count("commit") + 1, asked
 
 
 async def check_a_context_that_computes_keeps_nobody_waiting() -> None:

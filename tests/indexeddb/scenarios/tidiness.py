@@ -289,6 +289,8 @@ async def check_close_does_not_bring_a_deleted_mailbox_back() -> None:
     assert await there.delete("closed and gone")
     assert await mailbox.dequeue() == []
     assert await mailbox.purge() == 0
+    assert not await mailbox.redrive(uuid4())
+    assert not await mailbox.discard(uuid4())
     await mailbox.close()
     assert "closed and gone" not in await there.list()
 
