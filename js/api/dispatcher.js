@@ -89,20 +89,24 @@ export class Dispatcher {
        * @param {number} firstId of the calls, the others follow it @param {Uint8Array} sizes 32 bits for each, little-endian
        * @param {Uint8Array} frames of all of them
        */
-      enqueueEach: async (firstId, sizes, frames) => {
+      enqueueEach: (firstId, sizes, frames) => {
         let at = 0;
         const calls = Array.from({ length: sizes.length / 4 }, (_, i) =>
           handle.enqueue(frames.subarray(at, (at += viewOf(sizes).getUint32(4 * i, true)))),
         );
-        const ends = await Promise.allSettled(calls);
-        if (ends.every(({ status }) => status === "fulfilled")) {
-          const values = ends.map((end) => /** @type {PromiseFulfilledResult<[Uint8Array, number | undefined]>} */ (end).value);
-          this.#push(firstId, undefined, EACH, joined(values.map(([id]) => id)), values.map(([, depth]) => depth));
-        } else {
-          ends.forEach((end, i) =>
-            end.status === "fulfilled" ? this.#add(firstId + i, undefined, end.value) : this.#add(firstId + i, end.reason, undefined),
-          );
-        }
+        /** @type {{error?: unknown, value?: [Uint8Array, number | undefined]}[]} */
+        const ends = [];
+        let left = calls.length;
+        const end = (/** @type {number} */ i, /** @type {typeof ends[number]} */ how) => {
+          ends[i] = how;
+          left -= 1;
+          if (left > 0) return;
+          // at once, before what the same commit completes of later calls
+          const values = ends.flatMap(({ value }) => (value === undefined ? [] : [value]));
+          if (values.length < ends.length) ends.forEach(({ error, value }, i) => this.#add(firstId + i, error, value));
+          else this.#push(firstId, undefined, EACH, joined(values.map(([id]) => id)), values.map(([, depth]) => depth));
+        };
+        calls.forEach((call, i) => call.then((value) => end(i, { value }), (error) => end(i, { error })));
       },
 
       /** @param {number} callId @param {Uint8Array} ids */

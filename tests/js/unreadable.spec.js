@@ -12,7 +12,7 @@ import { launchOptions } from "../../tools/browsers.mjs";
 const LARGE = 1_200_000;
 const VERY_LARGE = 9_000_000;
 
-/** The files of a profile's large messages, by the text with which each payload begins. */
+/** The files of a profile's large messages, by the text with which each payload begins: a long one, since the rest is random. */
 class Files {
   /** @type {[string, string][]} */
   #moved = [];
@@ -32,7 +32,7 @@ class Files {
       const path = join(this.profile, file);
       if (!statSync(path).isFile()) continue;
       const begin = readFileSync(path).subarray(0, 1000).toString("latin1");
-      const text = [...texts].find((text) => begin.includes(`<${text}>`));
+      const text = [...texts].find((text) => begin.includes(`<message ${text}>`));
       if (text === undefined) continue;
       texts.delete(text);
       const away = join(this.elsewhere, String(this.#moved.length));
@@ -91,9 +91,9 @@ const test = base.extend(fixtures);
 
 /** What the pages here have besides. */
 function prepare() {
-  const textOf = (/** @type {{payload: Uint8Array}} */ { payload }) => /<(.*?)>/.exec(new TextDecoder("latin1").decode(payload.subarray(0, 100)))?.[1];
+  const textOf = (/** @type {{payload: Uint8Array}} */ { payload }) => /<message (.*?)>/.exec(new TextDecoder("latin1").decode(payload.subarray(0, 100)))?.[1];
   const payloadOf = (/** @type {string} */ text, size = 0) => {
-    const begin = new TextEncoder().encode(`<${text}>`);
+    const begin = new TextEncoder().encode(`<message ${text}>`);
     const payload = new Uint8Array(Math.max(size, begin.length));
     // what can be compressed would not be large
     for (let at = 0; at < size; at += 65536) crypto.getRandomValues(payload.subarray(at, Math.min(size, at + 65536)));

@@ -11,7 +11,7 @@ import pytest
 from pymailbox import MessagePriority, open_mailbox
 from pymailbox.backends.sqlite import database, locks
 from pymailbox.backends.sqlite.engine import Call
-from pymailbox.backends.sqlite.session import OutdatedError, Session
+from pymailbox.backends.sqlite.session import OpenMailbox, OutdatedError, Session
 from tests.unit.sqlite_support import query, run_script
 
 TAKE_ONE = """
@@ -25,6 +25,18 @@ async def take():
         print(message.payload.decode(), end="")
 
 asyncio.run(take())
+"""
+
+MAKE_ANEW = """
+import asyncio, sys
+from pymailbox import delete_mailbox, open_mailbox
+
+async def make_anew():
+    assert await delete_mailbox(sys.argv[1])
+    async with open_mailbox(sys.argv[1]) as mailbox:
+        await mailbox.enqueue(b"", b"of the new one")
+
+asyncio.run(make_anew())
 """
 
 STORE_ONE = """
@@ -75,13 +87,13 @@ async def test_another_process_that_is_quicker_is_noticed(location: str, monkeyp
     write_head = Session.write_head
     outdated = 0
 
-    def overtaken(session: Session, key: int, head: bytes, before: bytes) -> None:
+    def overtaken(session: Session, mailbox: OpenMailbox, head: bytes) -> None:
         nonlocal outdated
         monkeypatch.undo()
         assert session.begin is not None, "no transaction keeps others out yet"
         assert run_script(TAKE_ONE, location) == "first"
         try:
-            write_head(session, key, head, before)
+            write_head(session, mailbox, head)
         except OutdatedError:
             outdated += 1
             raise
@@ -97,11 +109,28 @@ async def test_another_process_that_is_quicker_is_noticed(location: str, monkeyp
         assert (await mailbox.status()).inflight_messages == 1
 
 
-@pytest.mark.parametrize("mapped", [True, False])
+async def test_another_mailbox_of_the_same_number_is_noticed(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was deleted and made anew between the look and the statement, and its head is what it was at first."""
+    write_head = Session.write_head
+
+    def overtaken(session: Session, mailbox: OpenMailbox, head: bytes) -> None:
+        monkeypatch.undo()
+        assert session.begin is not None, "no transaction keeps others out yet"
+        run_script(MAKE_ANEW, location)
+        write_head(session, mailbox, head)
+
+    async with open_mailbox(location) as mailbox:
+        first, *_ = [await mailbox.enqueue(b"", b"of the mailbox before") for _ in range(3)]
+        monkeypatch.setattr(Session, "write_head", overtaken)
+        assert not await mailbox.ack(first)
+        assert [record.payload for record in await mailbox.dequeue()] == [b"of the new one"]
+
+
+@pytest.mark.parametrize("locked", [True, False])
 async def test_what_another_process_has_stored_is_claimed_first(
-    location: str, monkeypatch: pytest.MonkeyPatch, mapped: bool
+    location: str, monkeypatch: pytest.MonkeyPatch, locked: bool
 ) -> None:
-    if not mapped:  # as on systems without locks by which it could be told that the map is the right one
+    if not locked:  # as on systems without locks by which it could be told that the index is the right one
         monkeypatch.setattr(locks, "HAS_BYTE_LOCKS", False)
     async with open_mailbox(location) as mailbox:
         for _ in range(3):

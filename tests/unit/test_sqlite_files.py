@@ -24,7 +24,18 @@ from pymailbox import (
 )
 from pymailbox.backends.sqlite import schema
 from pymailbox.backends.sqlite.errors import mailbox_error
+from pymailbox.backends.sqlite.locks import FileLocks
 from tests.unit.sqlite_support import MIB, content, limit_connections, names_in, open_sqlite, query, run_script
+
+BEGIN = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None)
+try:
+    connection.execute("BEGIN IMMEDIATE")
+    print("begun", end="")
+except sqlite3.OperationalError as error:
+    print(error, end="")
+"""
 
 
 async def test_a_file_says_what_it_is_and_is_closed_with_its_last_handle(file: Path, location: str) -> None:
@@ -343,6 +354,28 @@ async def test_a_file_that_another_program_locks(file: Path, location: str, monk
         other_program.close()
         await mailbox.enqueue(b"", b"")
         assert (await mailbox.status()).queued_messages == 1
+
+
+async def test_a_transaction_of_ones_own_outlives_a_mailbox_of_the_same_process(
+    file: Path, location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To close any descriptor of a file drops all locks that the process has on it."""
+    mailbox = await open_mailbox(location)
+    await mailbox.enqueue(b"", b"")
+    own = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    unprotect = FileLocks.unprotect
+
+    def begin_first(file_locks: FileLocks) -> None:
+        own.execute("BEGIN IMMEDIATE")
+        unprotect(file_locks)
+
+    monkeypatch.setattr(FileLocks, "unprotect", begin_first)
+    await mailbox.close()
+    assert own.in_transaction
+    assert run_script(BEGIN, file) == "database is locked"
+    own.execute("ROLLBACK")
+    assert run_script(BEGIN, file) == "begun"
+    own.close()
 
 
 async def test_a_full_disk(location: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,8 +237,15 @@ class Completions:
     def _cross(self) -> None:
         """Makes the calls that were collected."""
         collected, self._collected = self._collected, None
-        if collected is not None:
+        if collected is None:
+            return
+        try:
             collected.cross(collected.first_id, collected.parts)
+        except Exception as error:  # theirs, and not of whoever is calling
+            for i in range(len(collected.parts)):
+                self._end(collected.first_id + i, _FAILED, error)
+            if self._ready:
+                _soon(self._ready[-1][0]._loop, self._go_on)
 
     def forget(self, call_id: int) -> bool:
         """What is told of this call from now on is not heard; False if it has been."""
@@ -257,9 +264,10 @@ class Completions:
         return future
 
     def js_bytes(self, data: bytes) -> Any:
-        """Bytes to be given to a call, and to nothing else: a small buffer is used again."""
+        """Bytes to be given to the next call, and to nothing else: a small buffer is used again."""
         from pyodide.ffi import to_js
 
+        self._cross()  # which may use the same buffer
         size = len(data)
         if not 0 < size <= _LARGEST_BUFFER:
             return to_js(data)

@@ -300,7 +300,7 @@ class _ThreadWorker(_Worker):
         self._at_once_until = self._not_at_once_until = self._average = 0.0
         self._wakes_at = 0.0
         """When the thread looks next, if nothing comes in."""
-        self._resting: list[None] = []
+        self._resting: list[object] = []
         """As many as there are calls that have run at once and now let their event loop have its turn."""
         self._missed = 0.0
         """How often, of late, a moment was not enough for the disk."""
@@ -379,11 +379,13 @@ class _ThreadWorker(_Worker):
         return call.answered
 
     async def take_turn(self) -> None:
-        self._resting.append(None)
+        resting = object()
         try:
+            self._resting.append(resting)
             await super().take_turn()
         finally:
-            self._resting.pop()
+            if resting in self._resting:  # else a signal handler has raised before it was
+                self._resting.remove(resting)
 
     def nudge(self) -> None:
         self._alarm.put(None)

@@ -230,7 +230,7 @@ class Engine:
         try:
             if self._shortens_log:
                 self._let_shorten_log(connection, False)
-            if not durable and self._header is not None and self._locks.mapped_header() == self._header:
+            if not durable and self._header is not None and self._locks.index_header() == self._header:
                 if self._durable and call.access is not _READ:
                     self._set_durable(connection, False)
                 self._begun, self._late_access, session.begin = self._header, call.access, self._begin_late
@@ -324,7 +324,7 @@ class Engine:
             connection.execute("BEGIN IMMEDIATE")
         try:
             # nobody else can commit now, unless it only reads
-            self._begun = None if access is _READ else self._locks.mapped_header()
+            self._begun = None if access is _READ else self._locks.index_header()
             if self._begun is not None and self._begun == self._header and self._version is not None:
                 return self._version
             version: int = connection.execute("PRAGMA data_version").fetchone()[0]
@@ -342,10 +342,10 @@ class Engine:
     def _note_header(self, session: Session) -> None:
         """After a commit: notes what the index of the log says, if nobody else has committed since."""
         begun = self._begun
+        wrote, session.wrote = session.wrote, False
         if begun is None:
             return
-        header = self._locks.mapped_header()
-        wrote, session.wrote = session.wrote, False
+        header = self._locks.index_header()
         if header is not None and header != begun:
             (before,), (after,) = _COMMITS.unpack_from(begun), _COMMITS.unpack_from(header)
             if not wrote or after != (before + 1) & 0xFFFF_FFFF:

@@ -13,7 +13,6 @@ bytes once more in a way that survives this.
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import sys
@@ -82,8 +81,6 @@ class FileLocks:
         self._file = file
         self._descriptor: int | None = None
         self._log_index: int | None = None
-        self._mapped: mmap.mmap | None = None
-        """The beginning of the log's index, as memory."""
         self._number: int | None = None
 
     def protect(self) -> None:
@@ -92,8 +89,6 @@ class FileLocks:
         log_index = _adopt(f"{self._file}-shm", self._log_index)
         self._log_index = log_index
         _set(log_index, "F_RDLCK", *_CONNECTED_BYTE)
-        with suppress(OSError, ValueError):  # it is not that long
-            self._mapped = mmap.mmap(log_index, _INDEX_HEADER, access=mmap.ACCESS_READ)
 
     def unprotect(self) -> None:
         """Before the connection is closed: SQLite itself asks then whether somebody else has the file open."""
@@ -105,27 +100,19 @@ class FileLocks:
 
     def let_index_go(self) -> None:
         """After the connection was closed, which may have deleted the index of the log."""
-        if self._mapped is not None:
-            self._mapped.close()
-            self._mapped = None
         if self._log_index is not None:
             _close(self._log_index)
             self._log_index = None
-
-    def mapped_header(self) -> bytes | None:
-        """As ``index_header``, in no time. Only for who is about to use the connection, to which the same memory is
-        mapped: it ends a process if another program cuts the file short.
-        """
-        return self._mapped[:_INDEX_HEADER] if self._mapped is not None else None
 
     def index_header(self) -> bytes | None:
         """What changes with each commit, whoever made it; None if it cannot be read. Costs one call of the system."""
         if self._log_index is None:
             return None
         try:
-            return os.pread(self._log_index, _INDEX_HEADER, 0)
+            header = os.pread(self._log_index, _INDEX_HEADER, 0)
         except OSError:
             return None
+        return header if len(header) == _INDEX_HEADER else None
 
     def hold(self, number: int) -> None:
         """Locks the byte of a process, until ``close`` or the process's end; again where the file was replaced."""

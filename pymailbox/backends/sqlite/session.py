@@ -40,7 +40,7 @@ _MOST_DEBRIS: Final = 8
 SELECT_MAILBOX: Final = "SELECT mailbox, id_base, head FROM mailboxes WHERE name = ?"
 INSERT_MAILBOX: Final = "INSERT INTO mailboxes (name, id_base, head) VALUES (?, ?, ?)"
 UPDATE_HEAD: Final = "UPDATE mailboxes SET head = ? WHERE mailbox = ?"
-EXCHANGE_HEAD: Final = "UPDATE mailboxes SET head = ? WHERE mailbox = ? AND head = ?"
+EXCHANGE_HEAD: Final = "UPDATE mailboxes SET head = ? WHERE mailbox = ? AND head = ? AND id_base = ?"
 SELECT_LOOSE: Final = """
     SELECT last, first, length(body) FROM segments
     WHERE mailbox = ? AND lane = ? AND last >= ? AND typeof(last) = 'integer' ORDER BY last
@@ -152,7 +152,7 @@ class OpenMailbox:
             for priority, page in written:
                 pages.write(self.execute, self.key, priority, page)
             if head != self.head:
-                self._session.write_head(self.key, head, self.head)
+                self._session.write_head(self, head)
                 self.head = head
             self.loose = 0
         state.trim()
@@ -192,15 +192,23 @@ class Session:
             begin()
         return self._connection.execute(sql, parameters)
 
-    def write_head(self, key: int, head: bytes, before: bytes) -> None:
+    def write_head(self, mailbox: OpenMailbox, head: bytes) -> None:
         """Writes the head of a mailbox; where no transaction has begun, in one that is this statement alone.
+
+        That names all that it rests on: the head before, and what the mailbox's ids are made with, since the number of
+        one that was deleted is given to another, whose head may look the same.
 
         Raises:
             OutdatedError: the head is not what it was before; nothing was written.
         """
         if self.begin is None or len(self._used) > 1:
-            self.execute(UPDATE_HEAD, (head, key))
-        elif self._cursor.execute(EXCHANGE_HEAD, (head, key, before)).rowcount != 1:
+            self.execute(UPDATE_HEAD, (head, mailbox.key))
+        elif (
+            self._cursor.execute(
+                EXCHANGE_HEAD, (head, mailbox.key, mailbox.head, mailbox.id_base.to_bytes(16, "big"))
+            ).rowcount
+            != 1
+        ):
             raise OutdatedError
         self.wrote = True
 

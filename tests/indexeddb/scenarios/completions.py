@@ -13,7 +13,7 @@ import pyodide.ffi
 from pyodide.ffi import can_run_sync
 
 import pymailbox
-from pymailbox import Mailbox, UnsupportedError, _suspension, open_mailbox, set_suspendable
+from pymailbox import Mailbox, NewMessage, UnsupportedError, _suspension, open_mailbox, set_suspendable
 from tests.indexeddb.scenarios.hands import script, script_in_force
 from tests.indexeddb.scenarios.serving import FAILING
 
@@ -250,6 +250,47 @@ async def check_each_of_calls_that_cross_together_is_told_by_itself() -> None:
             own = [record.payload for record in records if record.payload.startswith(b"%d " % number)]
             assert own == [b"%d %d" % (number, turn) for turn in range(4)]
         assert await mailbox.purge() == 32
+
+
+async def check_what_crosses_for_another_call_keeps_off_its_bytes() -> None:
+    """Small buffers are used again, by all calls of the same size."""
+    async with suspendable(False), await open_mailbox("of one size") as mailbox:
+        held = [await mailbox.enqueue(b"", b"held") for _ in range(4)]
+        assert len(await mailbox.dequeue(4)) == 4
+
+        async def enqueue(payload: bytes) -> None:
+            await mailbox.enqueue(b"", b"together")
+            await mailbox.enqueue(b"", payload)
+
+        async def enqueue_many() -> None:
+            await mailbox.enqueue(b"", b"together")
+            await mailbox.enqueue_many([NewMessage(b"", b"one.."), NewMessage(b"", b"two..")])
+
+        async def ack_many() -> None:
+            await mailbox.enqueue(b"", b"together")
+            assert await mailbox.ack_many(held[:2]) == 2
+
+        # one message of 30 bytes takes as many as two of 5, one of 12 as many as two ids
+        await asyncio.gather(enqueue(b"a message of thirty bytes....."), enqueue_many())
+        await asyncio.gather(enqueue(b"twelve bytes"), ack_many())
+        seen = [record.payload for record in await mailbox.dequeue(10) if record.payload != b"together"]
+        assert seen == [b"a message of thirty bytes.....", b"one..", b"two..", b"twelve bytes"]
+        assert (await mailbox.status()).inflight_messages == 2 + 8
+        assert await mailbox.ack_many([*held, *(record.id for record in await mailbox.peek(20))]) == 10
+
+
+async def check_depths_of_calls_that_cross_together_come_before_those_of_later_calls() -> None:
+    async with suspendable(False), await open_mailbox("one after the other") as mailbox:
+        depths = _Depths()
+        mailbox.set_depth_observer(depths)
+
+        async def store(large: bool) -> None:
+            await mailbox.enqueue(b"me", b"together")
+            await mailbox.enqueue(b"me", bytes(70_000 if large else 10))
+
+        await asyncio.gather(*(store(large) for large in (False, False, False, True)))
+        assert depths.seen == list(range(1, 9))
+        assert await mailbox.purge() == 8
 
 
 class _Depths:
