@@ -136,7 +136,8 @@ export class GroupCommit {
         const reading = read(new ReadTransaction(() => transaction, this.#cache, this.#unavailableNow()));
         transaction.commit();
         return await reading;
-      } catch {
+      } catch (error) {
+        if (error instanceof MailboxError) throw error;
         // whoever reads again meets the error itself, if it is one
       }
     }
