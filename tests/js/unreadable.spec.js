@@ -164,7 +164,7 @@ test("what cannot be read is passed over, stays in its place, and comes when it 
     await mailbox.close();
     return batch.map((record) => [here.textOf(record), record.payload.length, record.deliveryCount]);
   });
-  expect(back).toEqual([["a", LARGE, 1], ["b", LARGE, 1], ["c", 3, 1], ["d", LARGE, 1]]);
+  expect(back).toEqual([["a", LARGE, 1], ["b", LARGE, 1], ["c", "<message c>".length, 1], ["d", LARGE, 1]]);
   const fresh = await open();
   const atOnce = await fresh.evaluate(async () => (await (await pymailbox.openMailbox("box")).dequeue()).map(here.textOf));
   expect(atOnce).toEqual(["a", "b", "c", "d"]);
