@@ -7,8 +7,8 @@
  * - A caller alone waits for nobody: where all is at hand, its transaction is begun, filled and ended in the turn of the call,
  *   with what else is called in it. (Begun inside the call it is no quicker by itself, and calls made together need two
  *   transactions.) Where something has to be read, one that comes meanwhile still joins it.
- * - No transaction that keeps others waiting waits for this context, which may compute for long: where the state is all that is to
- *   be read, it is read in a transaction that others need not wait for, and one that waits for nothing then writes.
+ * - An operation that needs the state only keeps nobody waiting for this context, which may compute for long: the state is read in
+ *   a transaction that ends by itself, and one that waits for nothing then writes. What reads more does wait for this context.
  * - Calls that wait, and have looked, claim in the transaction that leaves something for them, after all its operations. They
  *   add no request to it that it would wait for, and are never the reason why another call fails.
  * - A transaction is strict if one of its operations is; a strict one never joins a relaxed transaction. It is over the

@@ -484,3 +484,30 @@ async def test_whoever_goes_on_alone_or_can_be_suspended_makes_its_call_at_once(
     monkeypatch.setattr(completions_module, "can_run_sync", lambda: True)
     await going_on(completions, lambda: store_and_look(b"a"), lambda: store_and_look(b"b"))
     assert [parts for _, parts in crossings.seen] == [[b"alone"], [b"a"], [b"b"]]
+
+
+async def test_calls_that_cannot_cross_fail_by_themselves(completions: Completions) -> None:
+    """Whoever makes the next call, before which they are to cross, has nothing to do with it."""
+
+    def cross(first_id: int, parts: list[bytes]) -> None:
+        raise MemoryError(f"{len(parts)} calls")
+
+    async def store() -> None:
+        await first
+        future = completions.collect(cross, b"part", lambda value: value)
+        assert future is not None
+        await future
+
+    async def call() -> Any:
+        await second
+        call_id, future = completions.begin()
+        asyncio.get_running_loop().call_soon(deliver, completions, call_id)
+        return await future
+
+    (one, first), (two, second) = completions.begin(), completions.begin()
+    storing, calling = await until_waiting(store(), call())
+    asyncio.get_running_loop().call_soon(deliver, completions, one, two)
+    async with asyncio.timeout(30):
+        with pytest.raises(MemoryError, match="1 calls"):
+            await storing
+        assert await calling == "3"  # its id, after that of the one that was collected
