@@ -97,6 +97,7 @@ def _chromium() -> Iterator[Row]:
         yield Row(engine, Job(case="ack", payload_bytes=BYTES, batch=batch), (*DATABASES, "tanstack", BATCHED))
     for batch in (1, 10, 100):
         yield Row(engine, _repeated("whole_life", batch), _in_a_life(batch), quick=batch != 10)
+    yield from _one_by_one(engine)
     yield from _two_handles(engine)
     for backlog in BACKLOGS:
         for batch in (1, 10, 100):
@@ -117,8 +118,9 @@ def _elsewhere(engine: str) -> Iterator[Row]:
     yield Row(engine, _repeated("enqueue", 1), (OURS, PUTS, RECORDS, RAW, "dexie", "persist-queue"))
     yield Row(engine, _repeated("producers", ONE_BATCH), (OURS, PUTS, RAW, "dexie"))
     yield Row(engine, _repeated("enqueue_many", 1000), (OURS, PUTS, RAW, "dexie"))
-    for batch in (1, 100):
+    for batch in (1, 10, 100):
         yield Row(engine, _repeated("whole_life", batch), _in_a_life(batch))
+    yield from _one_by_one(engine)
     yield from _two_handles(engine)
     yield from _backlogs(engine, (BACKLOGS[0], BACKLOGS[-1]))
     yield from _recoveries(engine)
@@ -134,6 +136,7 @@ def _cpython() -> Iterator[Row]:
         for batch in (1, 10, 100):
             quick = durability == "strict" and batch != 10
             yield Row(engine, _repeated("whole_life", batch, durability=durability), ON_CPYTHON, quick=quick)
+    yield from _one_by_one(engine)
     for case in ("claim", "ack"):
         for batch in (1, 100):
             contestants = tuple(name for name in ON_CPYTHON if case == "claim" or name != "huey")
@@ -145,6 +148,13 @@ def _cpython() -> Iterator[Row]:
         yield Row(engine, claim, ON_CPYTHON, _at("dequeue", backlog), keeps_store=True)
     yield Row(engine, Job(case="opening", payload_bytes=BYTES, batch=1, backlog=1000), ON_CPYTHON)
     yield Row(engine, Job(case="importing", payload_bytes=BYTES, batch=1), ON_CPYTHON)
+
+
+def _one_by_one(engine: str) -> Iterator[Row]:
+    """Where one message follows the other as soon as it can."""
+    others = ("persist-queue", "litequeue") if engine == "cpython" else (RAW, "dexie")
+    yield Row(engine, Job(case="ack_and_claim", payload_bytes=BYTES, batch=1), (OURS, *others))
+    yield Row(engine, _repeated("lock_step", 1), (OURS,))
 
 
 def _two_handles(engine: str) -> Iterator[Row]:

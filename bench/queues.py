@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Durability = Literal["strict", "relaxed"]
 """How durable a commit is that stores messages; claims and acknowledgements are always relaxed."""
@@ -45,6 +45,21 @@ class Queue(Protocol):
         """How many messages wait."""
 
     def close(self) -> Awaitable[object]: ...
+
+
+@runtime_checkable
+class Chaining(Queue, Protocol):
+    """A queue that acknowledges and claims in one call."""
+
+    def ack_and_claim(self, message: Any) -> Awaitable[Sequence[Any]]:
+        """Acknowledges a message, and takes the next one."""
+
+
+class Waiting(Queue, Protocol):
+    """A queue that tells who waits for a message."""
+
+    def wait(self) -> Awaitable[Any]:
+        """Takes the next message, as soon as there is one."""
 
 
 class Mortal(Queue, Protocol):

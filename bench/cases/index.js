@@ -1,6 +1,7 @@
 // The cases, by the names that the plan uses.
 
 export { measure as ack } from "./ack.js";
+export { measure as ack_and_claim } from "./ack_and_claim.js";
 export { measure as claim } from "./claim.js";
 export { measure as claim_latency } from "./claim_latency.js";
 export { measure as enqueue } from "./enqueue.js";

@@ -44,6 +44,9 @@ class MailboxQueue:
     def ack_many(self, messages: Sequence[MessageRecord]) -> Awaitable[object]:
         return self._mailbox.ack_many([message.id for message in messages])
 
+    def ack_and_claim(self, message: MessageRecord) -> Awaitable[Sequence[MessageRecord]]:
+        return self._mailbox.dequeue(1, ack=[message.id])
+
     async def count(self) -> int:
         return (await self._mailbox.status()).queued_messages
 

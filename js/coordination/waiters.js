@@ -171,6 +171,11 @@ export class Waiters {
     }
   }
 
+  /** Whether several calls wait, or look. @param {string} mailbox */
+  areMany(mailbox) {
+    return (this.#groups.get(mailbox)?.waiting.size ?? 0) > 1;
+  }
+
   /** Has one of those who wait woken at a time of `performance.now()`, unless that happens before. @param {string} mailbox @param {number} at */
   setAlarm(mailbox, at) {
     const group = this.#groups.get(mailbox);

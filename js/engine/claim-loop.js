@@ -61,6 +61,11 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
         // parked as soon as it is committed that there is nothing, so that the very next commit can serve it
         let found = inMemory ?? (await claimant.claimNow(parkIfEmpty));
         if (waiter.serving !== undefined) found = (await waiter.serving) ?? found;
+        const setAlarm = () => {
+          const now = performance.now();
+          const nextLook = found.strangers.size > 0 ? recovery.nextLook : Infinity;
+          waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + found.nextDue - Date.now(), found.nextTry));
+        };
         if (isEmpty(found) && isAlive(found) && !cancelled.aborted) {
           owesALook = wait > 0 && found.more;
           recovery.see(found.strangers);
@@ -72,9 +77,8 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
             if (recovered > 0 && waiter.serving === undefined) continue;
           }
           const now = performance.now();
+          if (deadline > now || waiter.isParked || waiters.areMany(mailbox)) setAlarm();
           if (deadline <= now && !waiter.isParked) return found;
-          const nextLook = found.strangers.size > 0 ? recovery.nextLook : Infinity;
-          waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + found.nextDue - Date.now(), found.nextTry));
           waiter.park(claimant.parked);
           const check = inMemory && setTimeout(wakeIfOld, CHECK_AFTER, mailbox, waiter);
           const served = await waiter.within(deadline - now, cancelled);
@@ -88,6 +92,8 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
         owesALook = wait > 0 && found.more;
         recovery.see(found.strangers);
         if (found.strangers.size > 0) recovery.lookAside();
+        // the alarm may have rung for this one, and others wait for the next
+        if (waiters.areMany(mailbox)) setAlarm();
         return found;
       } finally {
         if (waiter.woken) owesALook = true;

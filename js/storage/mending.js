@@ -27,7 +27,8 @@ export async function mend(transaction, lacking) {
   const pages = transaction.objectStore("pages");
   const journal = transaction.objectStore("journal");
   const rows = await result(mailboxes.getAll(IDBKeyRange.upperBound([], true)));
-  const numbers = rows.flatMap((row) => (isCount(row?.number) ? [row.number] : []));
+  // one of another shape has never had its state there: it is of an older layout, and cannot be read, or another script's
+  const numbers = rows.flatMap((row) => (isCount(row?.number) && Object.keys(row).length === 1 ? [row.number] : []));
   /** @type {MailboxState[]} */
   const states = [];
   let headless = 0;

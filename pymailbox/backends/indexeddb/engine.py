@@ -7,6 +7,7 @@ worker) imports ``index.js`` itself and hands it over as the module ``pymailbox_
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import posixpath
 import re
@@ -24,10 +25,11 @@ _ENTRY_MODULE = "index.js"
 _IMPORT = re.compile(r"""\b(from|import) (["'])(\.{1,2}/[\w./-]+\.js)\2""")
 
 _loaded: Any = None
+_loading: asyncio.Future[Any] | None = None
 
 
 async def load_engine() -> Any:
-    """The engine's module.
+    """The engine's module: one, however many ask for it at once.
 
     Raises:
         StorageUnavailableError: this is no browser, or its policy forbids to load the engine and nobody handed it over.
@@ -38,8 +40,20 @@ async def load_engine() -> Any:
             raise missing_backend(
                 "indexeddb", "IndexedDB is in browsers only; here there are sqlite:///FILE#NAME and memory://NAME"
             )
-        _loaded = _handed_over() or await _load_from_wheel()
+        _loaded = _handed_over() or await _load_once()
     return _loaded
+
+
+async def _load_once() -> Any:
+    global _loading
+    if _loading is None:
+        _loading = asyncio.ensure_future(_load_from_wheel())
+    loading = _loading
+    try:
+        return await asyncio.shield(loading)  # whoever gives up does so alone
+    finally:
+        if loading.done() and _loading is loading:  # if it failed, the next one tries again
+            _loading = None
 
 
 def error_of(js_error: Any) -> MailboxError:

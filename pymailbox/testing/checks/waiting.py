@@ -226,6 +226,18 @@ async def check_many_wait_and_each_message_comes_once(bench: Bench) -> None:
     expect_equal(sorted(payload for batch in batches for payload in payloads_of(batch)), sorted(payloads), "payloads")
 
 
+@check(Capability.WAIT, Capability.DELAY, needs_limit=True)
+async def check_each_due_message_ends_a_wait(bench: Bench) -> None:
+    """Several dequeues wait as messages fall due one by one: each ends a wait, though none that got one calls again."""
+    mailbox = await bench.open()
+    waiting = [asyncio.ensure_future(mailbox.dequeue(1, wait=math.inf)) for _ in range(3)]
+    await asyncio.sleep(0.02)
+    for number in range(3):
+        await mailbox.enqueue(b"sender", b"m%d" % number, delay=0.1 * (number + 1))
+    batches = await asyncio.gather(*waiting)
+    expect_equal(sorted(payload for batch in batches for payload in payloads_of(batch)), numbered(3), "payloads")
+
+
 @check(Capability.WAIT)
 async def check_one_wait_is_cancelled_and_others_go_on(bench: Bench) -> None:
     """Cancelling one of several waits of a handle leaves the others waiting; they get what comes."""

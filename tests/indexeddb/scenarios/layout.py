@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from pymailbox import MessagePriority, NewMessage
-from tests.indexeddb.scenarios.hands import drain, eventually, foreign, new_context, script
+from pymailbox import MessagePriority, NewMessage, StorageCorruptError
+from tests.indexeddb.scenarios.hands import drain, eventually, foreign, new_context, raised, script
 
 EXAMPLES = Path(__file__).parent.parent / "data"
 
@@ -134,6 +134,21 @@ async def check_first_layout_that_was_mended_comes_out_whole() -> None:
         example["version"] = version
         example["stores"]["meta"]["rows"].append(["layout", 1])
         await _comes_out_whole(example)
+
+
+async def check_mailbox_that_cannot_be_read_keeps_no_other_from_the_upgrade() -> None:
+    """It stays as it is, and says so when it is used."""
+    for layout in (1, 2):
+        example = _example(layout)
+        (key, row) = example["stores"]["mailboxes"]["rows"][0]
+        assert key == "inbox"
+        example["stores"]["mailboxes"]["rows"][0] = [key, {"number": row["number"], "written by": "another script"}]
+        await _load(example)
+        here = await new_context()
+        async with await here.open("outbox ✉") as mailbox:
+            assert len(await drain(mailbox)) == len(example["expected"]["outbox ✉"]["records"])
+        error = await raised(here.open("inbox"))
+        assert isinstance(error, StorageCorruptError), error
 
 
 async def check_first_layout_without_its_due_times() -> None:

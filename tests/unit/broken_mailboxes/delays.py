@@ -95,6 +95,7 @@ class DelaysInItsHandle(SmallMailbox):
 @breaks(
     "delay.wait_wakes_for_a_due_message",
     "delay.due_message_ends_one_wait",
+    "waiting.each_due_message_ends_a_wait",
     "waiting.wait_is_ended_by_what_comes_back",
     "waiting.wait_is_ended_by_a_redrive",
     "waiting.wait_is_ended_by_a_loop_that_is_left",

@@ -56,6 +56,7 @@ class WaitsInTheBackground(SmallMailbox):
 @breaks(
     "waiting.many_wait_and_each_message_comes_once",
     "waiting.one_wait_is_cancelled_and_others_go_on",
+    "waiting.each_due_message_ends_a_wait",
 )
 class OneWaitAtATime(SmallMailbox):
     """A wait that begins ends the one before it, and a cancelled one ends them all."""
