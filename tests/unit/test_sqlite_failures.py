@@ -25,9 +25,9 @@ from pymailbox import (
     delete_mailbox,
     open_mailbox,
 )
-from pymailbox.backends._model import state
-from pymailbox.backends._reasons import UNREADABLE
 from pymailbox.backends.sqlite import engine, room, rows, verbs
+from pymailbox.core import state
+from pymailbox.core.reasons import UNREADABLE
 from tests.unit.sqlite_support import MIB, content, limit_connections, query, run_script, run_with_mounts
 
 # -- a full disk -------------------------------------------------------------------------------------------------------
@@ -512,7 +512,7 @@ async def test_a_page_whose_number_is_none_is_deleted(file: Path, location: str,
 HOLD_AND_DIE = """
 import asyncio, os, sys
 from pymailbox import NewMessage, open_mailbox
-from pymailbox.backends._model import state
+from pymailbox.core import state
 
 async def main():
     state.PAGES_IN_HEAD = 0

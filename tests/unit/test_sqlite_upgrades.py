@@ -18,9 +18,9 @@ from pymailbox import (
     open_mailbox,
 )
 from pymailbox._ids import id_at, new_id_base
-from pymailbox.backends._reasons import UNREADABLE
 from pymailbox.backends.sqlite import letters, schema, upgrades
 from pymailbox.backends.sqlite.looking import Reader
+from pymailbox.core.reasons import UNREADABLE
 from tests.unit.sqlite_support import query
 
 BASE = new_id_base()

@@ -17,8 +17,9 @@ from ..._arguments import PreparedMessage
 from ..._handle import LARGEST_BATCH, Enqueued
 from ..._ids import SEQUENCE_BITS, id_at, new_id_base
 from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
-from .._clock import milliseconds, moment, now_in_ms
-from .._reasons import died_reason, failed_reason
+from ...core.moments import milliseconds, moment
+from ...core.reasons import died_reason, failed_reason
+from .._clock import now_in_ms
 from .line import Counts, Line, Message
 
 _LEAST_TIDY = 64

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from ..._ids import id_at, id_of
 from ..._values import MessagePriority, MessageRecord, MessageStatus
-from .._clock import moment
-from .._model import delivery as deliveries
-from .._model.state import LaneRun
-from .._records import record_of
+from ...core import delivery as deliveries
+from ...core.moments import moment
+from ...core.records import record_of
+from ...core.state import LaneRun
 from . import frames
 from .frames import Segment
 from .rows import UnreadableMessageError

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from ..._handle import LARGEST_BATCH
 from ..._values import MessageRecord, MessageStatus
+from ...core import delivery as deliveries
+from ...core.claims import Terms
+from ...core.page import HELD, QUEUED
+from ...core.reasons import died_reason, failed_reason
+from ...core.state import LaneRun
 from .._clock import now_in_ms
-from .._model import delivery as deliveries
-from .._model.claims import Terms
-from .._model.page import HELD, QUEUED
-from .._model.state import LaneRun
-from .._reasons import died_reason, failed_reason
 from . import letters, mending, rows
 from .holders import Holder, Lives
 from .session import INSERT_ERROR, OpenMailbox, Session

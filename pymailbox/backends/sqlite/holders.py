@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from .._model.claims import Claims, Holders
+from ...core.claims import Claims, Holders
 from .locks import SINGLE_PROCESS, FileLocks, LockFile, is_held, remove
 from .session import HANDLE_BITS, Session
 

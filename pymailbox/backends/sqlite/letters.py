@@ -9,10 +9,11 @@ from typing import Final
 from uuid import UUID
 
 from ..._values import DeadLetter, MessageStatus
-from .._clock import moment, now_in_ms
-from .._model import delivery as deliveries
-from .._model.page import BURIED
-from .._model.state import LaneRun
+from ...core import delivery as deliveries
+from ...core.moments import moment
+from ...core.page import BURIED
+from ...core.state import LaneRun
+from .._clock import now_in_ms
 from . import frames, rows, verbs
 from .session import OpenMailbox, Session
 

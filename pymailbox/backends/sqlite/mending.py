@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from ..._ids import id_at
 from ..._values import MessagePriority
+from ...core import delivery as deliveries
+from ...core.page import BURIED
+from ...core.reasons import UNREADABLE
 from .._clock import now_in_ms
-from .._model import delivery as deliveries
-from .._model.page import BURIED
-from .._reasons import UNREADABLE
 from . import letters, pages, rows, verbs
 from .bodies import SELECT_SEGMENTS, Message
 from .frames import Segment

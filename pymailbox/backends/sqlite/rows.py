@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 from ..._ids import location_of
-from .._model import delivery as deliveries
-from .._model.state import PRIORITIES
+from ...core import delivery as deliveries
+from ...core.state import PRIORITIES
 
 if TYPE_CHECKING:
     from .session import OpenMailbox

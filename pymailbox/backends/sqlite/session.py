@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from ..._errors import StorageCorruptError
 from ..._ids import new_id_base
-from .._model import delivery as deliveries
-from .._model.page import DamagedError
-from .._model.state import LaneRun, MailboxState
+from ...core import delivery as deliveries
+from ...core.page import DamagedError
+from ...core.state import LaneRun, MailboxState
 from . import pages
 from .bodies import SEGMENT_MESSAGES, Bodies, Kept
 from .pages import PageRows

@@ -16,12 +16,12 @@ from typing import Any, Final
 from ..._errors import StorageCorruptError
 from ..._ids import id_at, id_of
 from ..._values import MessagePriority
+from ...core import delivery as deliveries
+from ...core.claims import Terms
+from ...core.page import BURIED, HELD, QUEUED
+from ...core.reasons import UNREADABLE
+from ...core.state import MailboxState
 from .._clock import now_in_ms
-from .._model import delivery as deliveries
-from .._model.claims import Terms
-from .._model.page import BURIED, HELD, QUEUED
-from .._model.state import MailboxState
-from .._reasons import UNREADABLE
 from . import letters, mending, restored, verbs
 from .bodies import Kept, Message
 from .pages import PageRows

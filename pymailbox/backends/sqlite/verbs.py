@@ -13,10 +13,10 @@ from ..._arguments import PreparedMessage
 from ..._handle import Enqueued
 from ..._ids import id_at, location_of
 from ..._values import MailboxStats, MessagePriority, MessageRecord, MessageStatus
+from ...core import delivery as deliveries
+from ...core.page import BURIED, HELD, QUEUED
+from ...core.state import LaneRun
 from .._clock import now_in_ms
-from .._model import delivery as deliveries
-from .._model.page import BURIED, HELD, QUEUED
-from .._model.state import LaneRun
 from . import rows
 from .bodies import Message
 from .schema import OF_MAILBOX

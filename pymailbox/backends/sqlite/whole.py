@@ -7,10 +7,10 @@ from typing import Final
 
 from ..._archive import PAGE_BYTES, PAGE_MESSAGES, Death, Page, Section, WholeMessage
 from ..._values import MessagePriority, MessageStatus
+from ...core import delivery as deliveries
+from ...core.page import BURIED, DELAYED, HELD
+from ...core.state import LaneRun
 from .._clock import now_in_ms
-from .._model import delivery as deliveries
-from .._model.page import BURIED, DELAYED, HELD
-from .._model.state import LaneRun
 from . import letters, rows, verbs
 from .bodies import Message
 from .session import INSERT_ERROR, OpenMailbox, Session
