@@ -14,9 +14,10 @@ from uuid import UUID
 
 from ..._archive import Death, Section, WholeMessage
 from ..._arguments import PreparedMessage
-from ..._handle import LARGEST_BATCH, Enqueued
+from ..._handle import Enqueued
 from ..._ids import SEQUENCE_BITS, id_at, new_id_base
 from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
+from ...core.claiming import LARGEST_BATCH
 from ...core.moments import milliseconds, moment
 from ...core.reasons import died_reason, failed_reason
 from .._clock import now_in_ms
