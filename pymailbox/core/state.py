@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from heapq import merge
 from itertools import islice
+from math import inf
 from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -566,9 +567,14 @@ class MailboxState:
 
     # -- as it is stored -----------------------------------------------------------------------------------------------
 
+    def snapshot(self) -> bytes:
+        """All of it as one head, the same for whoever did the same; for who has no rows to put pages into."""
+        self._lay_out(inf)
+        return self.pack()[0]
+
     def pack(self) -> tuple[bytes, list[tuple[int, Page]], list[tuple[int, int]]]:
         """The head; the pages that get rows of their own, with their lanes; and those whose rows are to be deleted."""
-        written = self._lay_out() if self._touched else []
+        written = self._lay_out(PAGES_IN_HEAD) if self._touched else []
         deleted: list[tuple[int, int]] = []
         numbers = [
             self.page_numbers,
@@ -614,15 +620,15 @@ class MailboxState:
         self.changed = False
         return _SUM.pack(crc32(body)) + body, written, deleted
 
-    def _lay_out(self) -> list[tuple[int, Page]]:
-        """Decides which pages the head holds: the small ones last used, as many as fit."""
+    def _lay_out(self, most: float) -> list[tuple[int, Page]]:
+        """Decides which pages the head holds: the small ones last used, as many as fit into so many bytes."""
         rows: list[tuple[int, Page]] = []
         in_head = self._in_head
         for key, page in self._touched.items():
             if page.in_head:
                 continue
             directory = self.lanes[key[0]].directory
-            if page.has_row and 4 * len(page.encode()) > PAGES_IN_HEAD:
+            if page.has_row and 4 * len(page.encode()) > most:
                 rows.append((key[0], page))
                 page.changed = False
                 continue
@@ -636,7 +642,7 @@ class MailboxState:
         for page in in_head.values():
             size += len(page.bytes or page.encode())
             page.changed = False
-        if size > PAGES_IN_HEAD:
+        if size > most:
             for key, page in sorted(in_head.items(), key=lambda entry: entry[1].used):
                 directory = self.lanes[key[0]].directory
                 page.in_head = False
@@ -648,7 +654,7 @@ class MailboxState:
                 del in_head[key]
                 rows.append((key[0], page))
                 size -= len(page.encode())
-                if size <= PAGES_IN_HEAD:
+                if size <= most:
                     break
         return rows
 
@@ -666,8 +672,8 @@ class MailboxState:
                 directory.forget(page)
 
     @classmethod
-    def unpack(cls, head: bytes, rows: Callable[[MailboxState, int], Rows]) -> MailboxState:
-        """What ``pack`` gave.
+    def unpack(cls, head: bytes, rows: Callable[[MailboxState, int], Rows] = lambda *_: NoRows()) -> MailboxState:
+        """What ``pack`` or ``snapshot`` gave.
 
         Raises:
             DamagedError: it is no head.

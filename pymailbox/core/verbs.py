@@ -95,8 +95,12 @@ def ack(store: Store, ids: Sequence[UUID], only: Callable[[int, int], bool] = _l
     ``only`` tells by where they stand and their delivery state which of them.
     """
     state = store.state
-    if len(ids) == 1 and not state.custom_ids:
-        location = location_of(store.id_base, ids[0])
+    if len(ids) == 1:
+        if state.custom_ids:
+            place = find(store, ids[0])
+            location = None if place is None else place[:2]
+        else:  # then an id of this mailbox's own says where its message is
+            location = location_of(store.id_base, ids[0])
         if location is None or location[0] >= len(state.lanes) or location[1] >= state.lanes[location[0]].next:
             return 0
         gone = state.remove_one(*location, only)
@@ -108,7 +112,7 @@ def ack(store: Store, ids: Sequence[UUID], only: Callable[[int, int], bool] = _l
             place = find(store, message_id)
             if place is not None:
                 numbers[place.priority].append(place.number)
-    else:  # then an id of this mailbox's own says where its message is
+    else:
         for message_id in ids:
             location = location_of(store.id_base, message_id)
             if location is not None and location[0] < len(numbers) and location[1] < state.lanes[location[0]].next:
@@ -116,7 +120,10 @@ def ack(store: Store, ids: Sequence[UUID], only: Callable[[int, int], bool] = _l
     removed: list[LaneRun] = []
     for priority, of_lane in enumerate(numbers):
         for first, end in _neighbours(of_lane):
-            removed += state.remove(priority, first, end, only)
+            if end - first == 1:
+                removed += state.remove_one(priority, first, only)
+            else:
+                removed += state.remove(priority, first, end, only)
     store.clear_away(removed)
     return sum(run.end - run.first for run in removed)
 

@@ -130,8 +130,11 @@ class MemoryMailbox(EmbeddedMailbox):
                 records = store.claim(self._holder, limit, now)
                 taken[:] = [record.id for record in records]
                 state = store.state
-                others_hold = not records and state.others_hold(self._holder.number)
-                found = Look(records, state.next_due, HOLDER_CHECK if others_hold else None, more=state.queued > 0)
+                if records:
+                    found = Look(records, None, more=state.queued > 0)
+                else:
+                    again = HOLDER_CHECK if state.others_hold(self._holder.number) else None
+                    found = Look(records, state.next_due, again, more=state.queued > 0)
             if ack is not None and ack.on_commit is not None:
                 ack.on_commit(acked)
             ack = None
