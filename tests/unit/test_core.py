@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -57,7 +58,7 @@ class Replica:
             UUID(int=99), b"", PAYLOAD, MessagePriority.HIGH, 1, 2, due=now + 9, failures=1, error="no"
         )
         died = WholeMessage(UUID(int=98), b"", PAYLOAD, MessagePriority.NORMAL, 1, 2, death=Death("why", 3))
-        steps = [
+        steps: list[Callable[[], object]] = [
             lambda: verbs.enqueue(store, messages, now),
             lambda: verbs.enqueue(store, messages, now),
             lambda: claiming.claim(store, holder, chance.choice([1, 2, 30]), now),
@@ -72,8 +73,7 @@ class Replica:
             lambda: dead_letters.discard(store, other),
             lambda: archive.adopt(store, [whole, died], now),
         ]
-        rare = [lambda: verbs.purge(store)]
-        return chance.choice(rare if chance.random() < 0.01 else steps)()
+        return verbs.purge(store) if chance.random() < 0.01 else chance.choice(steps)()
 
     def seen(self, now: int) -> object:
         """All that callers can see."""
