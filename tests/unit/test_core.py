@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import random
 from collections.abc import Callable
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from pymailbox import MessagePriority, MessageStatus
+from pymailbox import MessagePriority, MessageStatus, core
 from pymailbox._archive import Death, WholeMessage
 from pymailbox._arguments import PreparedMessage
 from pymailbox.backends.memory.store import Store
@@ -17,6 +19,9 @@ from pymailbox.core.state import MailboxState
 from pymailbox.core.store import Holder
 
 PAYLOAD = b"payload"
+
+NOT_THE_CORES = {"asyncio", "os", "random", "secrets", "sqlite3", "threading", "time"}
+"""A clock, chance, a system, and whoever waits."""
 
 
 class Replica:
@@ -84,6 +89,17 @@ class Replica:
             [archive.read(self.store, section, 0, None) for section in (*MessagePriority, None)],
             self.store.state.next_due,
         )
+
+
+def test_the_core_knows_no_clock_no_chance_and_no_backend() -> None:
+    for path in Path(core.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                assert not NOT_THE_CORES & {name.name for name in node.names}, path
+            elif isinstance(node, ast.ImportFrom):
+                module = node.module or ""
+                assert module.partition(".")[0] not in NOT_THE_CORES | {"backends", "_handle"}, path
+                assert node.level <= 2, path
 
 
 @pytest.mark.parametrize("seed", range(5))
