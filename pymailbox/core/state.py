@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from heapq import merge
+from heapq import heappop, heappush, merge
 from itertools import islice
 from math import inf
 from struct import Struct
@@ -370,24 +370,23 @@ class MailboxState:
     def first_delayed(self, limit: int, now: int) -> list[LaneRun]:
         """Delayed messages that are not yet due, by their due times."""
         found: list[LaneRun] = []
-        pending: list[LaneRun] = []
+        pending: list[tuple[int, int, int, int, int]] = []
+        """When it is due, the lane's number below zero, first, end and delivery state of a run: a heap."""
         entries = merge(*(_dues(lane) for lane in self.lanes))
         entry = next(entries, None)
         while entry is not None:
             _, minus, number = entry
             entry = next(entries, None)
-            lane = self.lanes[-minus]
-            page = lane.directory.find(number)
+            page = self.lanes[-minus].directory.find(number)
             for first, end, where, delivery, due in [] if page is None else page.rows:
                 if where == DELAYED and due > now:
-                    pending += [LaneRun(lane.priority, first, end, delivery, where, due)]
+                    heappush(pending, (due, minus, first, end, delivery))
             # what is due before the next page's first can be told without it
             until = LATEST + 1 if entry is None else entry[0]
-            sure = sorted((run for run in pending if run.due < until), key=_by_due)
-            pending = [run for run in pending if run.due >= until]
-            for run in sure:
-                found.append(run._replace(end=min(run.end, run.first + limit)))
-                limit -= run.end - run.first
+            while pending and pending[0][0] < until:
+                due, minus, first, end, delivery = heappop(pending)
+                found.append(LaneRun(-minus, first, min(end, first + limit), delivery, DELAYED, due))
+                limit -= end - first
                 if limit <= 0:
                     return found
         return found
@@ -752,7 +751,3 @@ def _ranges(numbers: Iterator[int], count: int, limit: int, *, in_order: bool = 
 
 def _dues(lane: Lane) -> Iterator[tuple[int, int, int]]:
     return ((due, -lane.priority, number) for due, number in lane.directory.dues())
-
-
-def _by_due(run: LaneRun) -> tuple[int, int, int]:
-    return run.due, -run.priority, run.first
