@@ -70,8 +70,8 @@ class Bodies(Protocol):
 class Store(Protocol):
     """One mailbox: its state, and where all else of it is kept.
 
-    The rules decide and move; a store keeps what it is told, finds it again, and lets it go. It is one transaction for
-    which they are called; if it fails, nothing of what they did may stay.
+    The rules decide and move; a store keeps what it is told, finds it again, and lets it go. What they do in a call, or
+    in several that share a commit, is one transaction: if it fails, nothing of it may stay, in the state neither.
     """
 
     @property
@@ -86,7 +86,7 @@ class Store(Protocol):
 
     @property
     def shown(self) -> set[int]:
-        """Holders who have shown life once and for all; those without a lease do, as long as the store lets them."""
+        """Holders without a lease who have shown life, which they need not do again; a store may forget them."""
 
     def reserve(self, size: int) -> None:
         """So many bytes of messages are stored in this transaction. May raise if there is no room for them."""
