@@ -71,7 +71,7 @@ class Store(Protocol):
     """One mailbox: its state, and where all else of it is kept.
 
     The rules decide and move; a store keeps what it is told, finds it again, and lets it go. What they do in a call, or
-    in several that share a commit, is one transaction: if it fails, nothing of it may stay, in the state neither.
+    in several that share a commit, is one transaction: if it fails, nothing of it may stay, here or in the state.
     """
 
     @property
