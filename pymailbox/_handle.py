@@ -60,9 +60,6 @@ from ._values import (
 
 _T = TypeVar("_T")
 
-LARGEST_BATCH = 64 * 1024 * 1024
-"""Bytes of payload that one ``dequeue`` hands out at most, unless it hands out a single message."""
-
 _logger = logging.getLogger("pymailbox")
 
 _forks = 0

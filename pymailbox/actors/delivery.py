@@ -13,6 +13,7 @@ from uuid import uuid4
 from .._errors import MailboxError, Reject, StorageFullError
 from .._mailbox import Capability, Mailbox
 from .._values import MessageRecord, NewMessage
+from ..core.reasons import failed_reason
 from .context import Context
 from .errors import shortened, traceback_of
 from .hand import Hand
@@ -178,8 +179,6 @@ class Deliveries:
         count, most = record.delivery_count, self.retry.max_deliveries
         error = traceback_of(failure)
         if most is not None and count >= most:
-            from ..backends._reasons import failed_reason  # not before: importing pymailbox loads no backend
-
             await self._bury(hold, f"{failed_reason(count, most)}\n\n{error}", failure)
             return
         delay = self.retry.delay_after(count)

@@ -1,22 +1,10 @@
-"""Wall-clock times as they are stored: whole milliseconds since 1970, UTC."""
+"""The wall clock."""
 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now_in_ms() -> int:
+    """Milliseconds since 1970, UTC."""
     return time.time_ns() // 1_000_000
-
-
-def moment(milliseconds: int) -> datetime:
-    # in whole seconds and microseconds: it takes a third of the time
-    return _EPOCH + timedelta(0, milliseconds // 1000, milliseconds % 1000 * 1000)
-
-
-def milliseconds(time: datetime) -> int:
-    """Of an aware time; rounded down."""
-    return (time - _EPOCH) // timedelta(milliseconds=1)

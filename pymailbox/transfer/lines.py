@@ -18,7 +18,7 @@ from uuid import UUID
 from .._archive import Death, WholeMessage
 from .._arguments import LARGEST_COUNT, LARGEST_MESSAGE, storable
 from .._values import MessagePriority, MessageStatus
-from ..backends._clock import milliseconds, moment
+from ..core.moments import milliseconds, moment
 
 FORMAT: Final = "pymailbox-export"
 VERSION: Final = 1

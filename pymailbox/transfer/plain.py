@@ -12,7 +12,8 @@ from uuid import UUID
 
 from .._archive import Adopted, Archive, Death, Page, Section, WholeMessage
 from .._values import DeadLetter, MessagePriority, MessageRecord, MessageStatus, NewMessage
-from ..backends._clock import milliseconds, now_in_ms
+from ..backends._clock import now_in_ms
+from ..core.moments import milliseconds
 
 if TYPE_CHECKING:
     from .._mailbox import Mailbox

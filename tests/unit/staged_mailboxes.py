@@ -39,7 +39,7 @@ class StagedMailbox(MemoryMailbox):
     def leave_page(self) -> None:
         """Gives back what this handle holds, as a page does that is left."""
         with self._memory.lock:
-            self._shelf.queue(self.name).release_all(self._holder)
+            self._namespace.store(self.name).release_all(self._holder)
         for left in self.left:
             left()
 

@@ -19,7 +19,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from pymailbox import MessagePriority, NewMessage, open_mailbox
-from pymailbox.backends.sqlite import letters
+from pymailbox.backends.sqlite import verbs
 from pymailbox.backends.sqlite.session import Session
 from pymailbox.cli import main
 from pymailbox.cli.tables import Column, table
@@ -343,13 +343,13 @@ def test_a_thousand_dead_letters_share_a_transaction(
 
     asyncio.run(bury_many())
     settled: list[bytes] = []
-    settle = getattr(letters, command)
+    settle = getattr(verbs, command)
 
     def in_a_transaction(session: Session, name: str, message_id: UUID) -> Any:
         settled.append(session.execute("SELECT head FROM mailboxes").fetchone()[0])  # as of the last commit
         return settle(session, name, message_id)
 
-    monkeypatch.setattr(letters, command, in_a_transaction)
+    monkeypatch.setattr(verbs, command, in_a_transaction)
     assert run(command, "inbox", "--all", "--json", *(["--yes"] if command == "discard" else [])).code == 0
     assert [len(list(group)) for _, group in groupby(settled)] == [1000, 1000, 100]
     [stats] = run("stats", "inbox", "--json").json["mailboxes"]

@@ -97,7 +97,7 @@ async def test_acks_that_come_during_a_commit_share_the_next(monkeypatch: pytest
         task = asyncio.ensure_future(consumer)
         await until(lambda: len(seen) == 10)
         mailbox.held_up["remove"].set()
-        await until(lambda: not mailbox._shelf.queue(mailbox.name)._messages)
+        await until(lambda: not any(mailbox._namespace.store(mailbox.name).bodies.lanes))
         consumer.stop()
         await task
         assert mailbox.events.count("remove begins") == 2
@@ -146,7 +146,7 @@ async def test_stop_acknowledges_what_went_along_with_a_claim(moment: str, caplo
         task = asyncio.ensure_future(consumer)
         await until(lambda: mailbox.events.count("remove begins"))
         if moment == "while it waits":
-            await until(lambda: not mailbox._shelf.queue(mailbox.name)._messages)
+            await until(lambda: not any(mailbox._namespace.store(mailbox.name).bodies.lanes))
         consumer.stop()
         await asyncio.sleep(0)
         mailbox.held_up.get("remove", asyncio.Event()).set()
@@ -608,7 +608,7 @@ async def test_page_that_is_left_while_a_message_is_acknowledged(
         await until(lambda: "remove begins" in mailbox.events)
         mailbox.leave_page()
         mailbox.held_up["remove"].set()
-        await until(lambda: not mailbox._shelf.queue(mailbox.name)._messages)
+        await until(lambda: not any(mailbox._namespace.store(mailbox.name).bodies.lanes))
         consumer.stop()
         await task
         assert seen == [b"0"]

@@ -1,4 +1,4 @@
-"""What only the memory backend has: its order of messages, its threads, its anonymous mailboxes, a forked process."""
+"""What only the memory backend has: its threads, its anonymous mailboxes, a forked process."""
 
 from __future__ import annotations
 
@@ -7,18 +7,11 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from pymailbox import Mailbox, MessagePriority, NewMessage, delete_mailbox, list_mailboxes, open_mailbox
+from pymailbox import Mailbox, MessagePriority, MessageStatus, NewMessage, delete_mailbox, list_mailboxes, open_mailbox
 from pymailbox._ids import id_at
-from pymailbox.backends.memory import line as line_module
 from pymailbox.backends.memory import mailbox as memory
-from pymailbox.backends.memory.line import Line, Message
 from pymailbox.testing._death import let_die
 
 FORK = """
@@ -40,50 +33,6 @@ if not child:
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10, "the child has its parent's message"
 assert asyncio.run(messages_at("memory://inbox")) == 1
 """
-
-
-def message_at(place: int, line: Line) -> Message:
-    return Message(uuid4(), b"", b"", MessagePriority.NORMAL, datetime.now(UTC), place, line)
-
-
-@pytest.mark.parametrize("block", [1, 2, 512])
-@given(toggled_places=st.lists(st.integers(0, 30)))
-def test_a_line_is_its_messages_in_order_of_place(block: int, toggled_places: list[int]) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(line_module, "BLOCK", block)
-        _toggle(toggled_places)
-
-
-def _toggle(toggled_places: list[int]) -> None:
-    line = Line()
-    expected: dict[int, Message] = {}
-    for place in toggled_places:
-        if place in expected:
-            line.remove(expected.pop(place))
-        else:
-            expected[place] = message_at(place, line)
-            line.add(expected[place])
-        in_order = [expected[place] for place in sorted(expected)]
-        assert list(line) == in_order
-        assert line.first() is (in_order[0] if in_order else None)
-        assert len(line) == line.counts[MessagePriority.NORMAL] == len(in_order)
-        assert all(line._blocks)
-
-
-@pytest.mark.parametrize("kept", [0, 700, 1999])
-def test_a_line_keeps_nothing_of_what_was_removed(kept: int) -> None:
-    line = Line()
-    messages = [message_at(place, line) for place in range(2000)]
-    for message in messages:
-        line.add(message)
-    last = messages.pop(kept)
-    for message in messages:
-        line.remove(message)
-    assert line._blocks == [[kept]]
-    assert line.first() is last
-    line.remove(last)
-    assert line._blocks == []
-    assert line.first() is None
 
 
 async def test_mailboxes_without_a_name_are_apart_and_unlisted() -> None:
@@ -187,23 +136,43 @@ async def _open_and_take(location: str) -> Mailbox:
     return mailbox
 
 
-async def test_what_many_handles_gave_back_is_brought_up_as_it_is_wanted() -> None:
-    async with open_mailbox("memory://given-back") as mailbox:
-        await mailbox.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(400)])
-        handles = [await open_mailbox("memory://given-back") for _ in range(20)]
-        for handle in handles:
-            await handle.dequeue(20)
-        for handle in reversed(handles):
-            await handle.close()
-        queue = memory._database().shelf.queues["given-back"]
-        assert queue.depth == 400
-        [first] = await mailbox.dequeue(1)
-        assert len(queue._queued) == 0
-        await mailbox.ack_many([record.id for record in await mailbox.peek(1)])
-        records = await mailbox.dequeue(1000)
-        assert [record.payload for record in (first, *records)] == [b"%d" % n for n in range(400) if n != 1]
-        assert {record.delivery_count for record in records} == {1}
-        assert queue.depth == 0
+async def test_nothing_is_kept_of_messages_that_are_gone() -> None:
+    async with open_mailbox("memory://tidy", max_deliveries=2) as mailbox:
+        ids = [UUID(int=number) for number in range(6)]
+        for message_id in ids:
+            await mailbox.enqueue(b"", b"", MessagePriority(message_id.int % 2), message_id=message_id)
+        await mailbox.enqueue_many([NewMessage(b"", b"")] * 300)
+        for _ in range(2):
+            for record in await mailbox.dequeue(12):
+                assert await mailbox.nack(record.id, error="not now")
+        dead = [letter.record.id for letter in await mailbox.dead_letters()]
+        assert len(dead) == 12
+        assert await mailbox.redrive(dead[0])
+        assert await mailbox.redrive(dead[1])
+        assert all([await mailbox.discard(message_id) for message_id in dead[2:]])
+        assert await mailbox.ack_many([record.id for record in await mailbox.dequeue(100)]) == 100
+        await mailbox.dequeue(10)
+        assert await mailbox.purge() == 300 + 6 - 10 - 100 - 10
+        store = memory._database().named.stores["tidy"]
+        assert sum(map(len, store.bodies.lanes)) == 10
+        assert await mailbox.ack_many([record.id for record in await mailbox.peek(status=MessageStatus.INFLIGHT)]) == 10
+        kept = (*store.bodies.lanes, store._ids, store._errors, store._deaths, store._letters)
+        assert not any(kept)
+        assert not any(lane.directory.pages for lane in store.state.lanes)
+
+
+async def test_a_handle_that_held_nothing_or_was_closed_is_forgotten() -> None:
+    async with open_mailbox("memory://holders") as mailbox:
+        await mailbox.enqueue(b"", b"")
+        store = memory._database().named.stores["holders"]
+        for _ in range(5):
+            async with open_mailbox("memory://holders") as other:
+                await other.dequeue()
+        left = [await _open_and_take("memory://holders") for _ in range(5)]
+        await let_die(left)
+        await mailbox.dequeue()
+        assert [len(holders) for holders in store._holders.values()] == [1]
+        assert store.shown == {mailbox._holder.number}  # type: ignore[attr-defined]
 
 
 async def test_what_was_in_a_closed_event_loop_comes_back_though_the_queue_is_long() -> None:

@@ -1,4 +1,4 @@
-"""The state machine of ``backends/_model`` beside one that keeps every message for itself."""
+"""The state machine of ``pymailbox.core`` beside one that keeps every message for itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from zlib import crc32
 
 import pytest
 
-from pymailbox.backends._model import delivery, state
-from pymailbox.backends._model.claims import Terms
-from pymailbox.backends._model.page import BURIED, DELAYED, HELD, QUEUED, DamagedError, Page, pack, unpack
-from pymailbox.backends._model.state import LaneRun, MailboxState
+from pymailbox.core import delivery, state
+from pymailbox.core.claims import Terms
+from pymailbox.core.page import BURIED, DELAYED, HELD, QUEUED, DamagedError, Page, pack, unpack
+from pymailbox.core.state import LaneRun, MailboxState
 
 TERMS: Final = Terms(3, None)
 HOLDERS: Final = (11, 22, 33)

@@ -29,14 +29,12 @@ from pymailbox.backends.sqlite import (
     database,
     engine,
     frames,
-    letters,
     mending,
     pages,
-    rows,
     schema,
     session,
+    store,
     verbs,
-    whole,
 )
 from pymailbox.backends.sqlite.engine import Call, Engine
 from tests.unit.sqlite_support import MIB, held_up, limit_connections, open_sqlite, query, run_script
@@ -49,24 +47,24 @@ BY_PAGE = "PRIMARY KEY (mailbox=? AND lane=? AND page=?)"
     ("statement", "index"),
     [
         (session.SELECT_LOOSE, BY_LANE),
-        (session.DELETE_SEGMENTS, BY_LANE),
+        (store.DELETE_SEGMENTS, BY_LANE),
         (bodies.SELECT_SEGMENTS, BY_LANE),
         (session.SELECT_MAILBOX, "INDEX sqlite_autoindex_mailboxes_1 (name=?)"),
         (session.UPDATE_HEAD, "INTEGER PRIMARY KEY (rowid=?)"),
         (session.EXCHANGE_HEAD, "INTEGER PRIMARY KEY (rowid=?)"),
-        (rows.SELECT_ID, "PRIMARY KEY (mailbox=? AND id=?)"),
-        (session.DELETE_IDS, "INDEX ids_by_number (mailbox=? AND lane=? AND number>? AND number<?)"),
-        (session.DELETE_ERRORS, "PRIMARY KEY (mailbox=? AND lane=? AND number>? AND number<?)"),
+        (store.SELECT_ID, "PRIMARY KEY (mailbox=? AND id=?)"),
+        (store.DELETE_IDS, "INDEX ids_by_number (mailbox=? AND lane=? AND number>? AND number<?)"),
+        (store.DELETE_ERRORS, "PRIMARY KEY (mailbox=? AND lane=? AND number>? AND number<?)"),
         (pages.READ_PAGE, BY_PAGE),
         (pages.DELETE_PAGE, BY_PAGE),
         (pages.REWRITE_PAGE, BY_PAGE),
         (pages.FIRST_QUEUED, "INDEX pages_queued (mailbox=? AND lane=? AND page>?)"),
         (pages.FIRST_DUE, "INDEX pages_due (mailbox=? AND lane=? AND due<?)"),
         (pages.DUES, "INDEX pages_due (mailbox=? AND lane=? AND (due,page)>(?,?)"),
-        (letters.SELECT_LETTERS, "PRIMARY KEY (mailbox=?)"),
-        (letters.DELETE_LETTER, "INDEX dead_letters_by_number (mailbox=? AND lane=? AND number=?)"),
-        (whole.SELECT_LETTERS, "PRIMARY KEY (mailbox=? AND letter>? AND letter<?)"),
-        (whole.SELECT_ERRORS, "PRIMARY KEY (mailbox=? AND lane=? AND number>? AND number<?)"),
+        (store.NEWEST_LETTERS, "PRIMARY KEY (mailbox=?)"),
+        (store.DELETE_LETTER, "INDEX dead_letters_by_number (mailbox=? AND lane=? AND number=?)"),
+        (store.SELECT_LETTERS, "PRIMARY KEY (mailbox=? AND letter>? AND letter<?)"),
+        (store.SELECT_ERRORS, "PRIMARY KEY (mailbox=? AND lane=? AND number>? AND number<?)"),
         (mending.DELETE_LETTERS, "INDEX dead_letters_by_number (mailbox=? AND lane=? AND number>? AND number<?)"),
     ],
 )
@@ -265,13 +263,13 @@ async def claim_a_few(mailbox: SqliteMailbox, count: int = 20) -> list[UUID]:
 @pytest.mark.usefixtures("at_once")
 async def test_brief_calls_need_no_other_thread(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
-    remove = verbs.remove
+    ack = verbs.ack
 
     def recorded(*arguments: Any, **options: Any) -> int:
         threads.append(threading.get_ident())
-        return remove(*arguments, **options)
+        return ack(*arguments, **options)
 
-    monkeypatch.setattr(verbs, "remove", recorded)
+    monkeypatch.setattr(verbs, "ack", recorded)
     mailbox = await open_sqlite(location)
     for message_id in await claim_a_few(mailbox):
         await mailbox.enqueue(b"", b"")

@@ -11,7 +11,8 @@ import pytest
 from pymailbox import MessagePriority, open_mailbox
 from pymailbox.backends.sqlite import database, locks
 from pymailbox.backends.sqlite.engine import Call
-from pymailbox.backends.sqlite.session import OpenMailbox, OutdatedError, Session
+from pymailbox.backends.sqlite.session import OutdatedError, Session
+from pymailbox.backends.sqlite.store import OpenMailbox
 from tests.unit.sqlite_support import query, run_script
 
 TAKE_ONE = """

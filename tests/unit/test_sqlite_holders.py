@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from pymailbox import Mailbox, MessagePriority, MessageRecord, NewMessage, open_mailbox
-from pymailbox.backends._model.state import PAGE_NUMBERS
 from pymailbox.backends.sqlite import SqliteMailbox, holders, locks
 from pymailbox.backends.sqlite.holders import _Sighting, lock_folder
 from pymailbox.backends.sqlite.locks import FileLocks, LockFile, is_held
+from pymailbox.core.state import PAGE_NUMBERS
 from tests.unit.sqlite_support import names_in, open_sqlite, query, run_script
 
 HOLDER = """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pymailbox import Mailbox, MessagePriority, NewMessage, open_mailbox
-from pymailbox.backends._model import state
+from pymailbox.core import state
 from pymailbox.testing import run_program
 from tests.unit.sqlite_support import query
 

@@ -18,9 +18,10 @@ from pymailbox import (
     open_mailbox,
 )
 from pymailbox._ids import id_at, new_id_base
-from pymailbox.backends._reasons import UNREADABLE
-from pymailbox.backends.sqlite import letters, schema, upgrades
+from pymailbox.backends.sqlite import schema, upgrades
 from pymailbox.backends.sqlite.looking import Reader
+from pymailbox.core import dead_letters
+from pymailbox.core.reasons import UNREADABLE
 from tests.unit.sqlite_support import query
 
 BASE = new_id_base()
@@ -145,7 +146,7 @@ async def test_what_fails_amid_it_leaves_the_file_as_it_was(
         raise sqlite3.OperationalError("amid it")
 
     with monkeypatch.context() as patch:
-        patch.setattr(letters, "note", fail)
+        patch.setattr(dead_letters, "note", fail)
         with pytest.raises((MailboxError, sqlite3.Error)):
             await open_mailbox(location)
     assert (query(file, "SELECT * FROM messages"), query(file, "SELECT name FROM sqlite_master")) == before

@@ -17,8 +17,8 @@ from ..._archive import Death, WholeMessage
 from ..._arguments import PreparedMessage
 from ..._ids import id_of
 from ..._values import DeadLetter, MessagePriority, MessageRecord, MessageStatus
-from .._clock import milliseconds
-from .._records import record_of
+from ...core.moments import milliseconds
+from ...core.records import record_of
 
 _HEADER: Final = Struct("<BBHIId")
 _HAS_ID: Final = 1

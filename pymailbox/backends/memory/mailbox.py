@@ -6,6 +6,7 @@ that is closed tells nobody, so who waits for what others hold looks at their lo
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Hashable, Sequence
@@ -18,25 +19,27 @@ from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
 from ..._location import Location, require_name
 from ..._turns import take_turn_if_due
 from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
+from ...core import archive, claiming, dead_letters, verbs
+from .._clock import now_in_ms
 from .._waiting import HOLDER_CHECK, Exchange, Listener, Look, claim
-from .queue import Holder, Queue
+from .store import Holder, Store
 
 
-class Shelf:
+class Namespace:
     """Mailboxes by name, and who listens to them."""
 
     def __init__(self) -> None:
-        self.queues: dict[str, Queue] = {}
+        self.stores: dict[str, Store] = {}
         self.exchange = Exchange()
 
-    def queue(self, name: str) -> Queue:
+    def store(self, name: str) -> Store:
         """An empty one that nobody keeps, if there is none of that name."""
-        return self.queues.get(name) or Queue()
+        return self.stores.get(name) or Store()
 
-    def queue_to_fill(self, name: str) -> Queue:
-        if name not in self.queues:
-            self.queues[name] = Queue()
-        return self.queues[name]
+    def store_to_fill(self, name: str) -> Store:
+        if name not in self.stores:
+            self.stores[name] = Store()
+        return self.stores[name]
 
 
 class _Database:
@@ -45,8 +48,10 @@ class _Database:
     def __init__(self) -> None:
         self.process = os.getpid()
         self.lock = threading.Lock()
-        self.shelf = Shelf()
+        self.named = Namespace()
         """Those with a name."""
+        self.holders = itertools.count(1)
+        """Their numbers."""
 
 
 _current = _Database()
@@ -71,11 +76,11 @@ class MemoryMailbox(EmbeddedMailbox):
     def __init__(self, name: str | None, options: Options) -> None:
         super().__init__(name or "", options)
         self._memory = _database()
-        self._shelf = Shelf() if name is None else self._memory.shelf
-        self._holder = Holder(self._loop, options.max_deliveries)
+        self._namespace = Namespace() if name is None else self._memory.named
         self._listener = Listener(self._loop)
         with self._memory.lock:
-            recovered = self._shelf.queue_to_fill(self.name).recover(self._holder)
+            self._holder = Holder(next(self._memory.holders), options.max_deliveries, self._loop)
+            recovered = self._namespace.store_to_fill(self.name).recover(self._holder, now_in_ms())
         self._announce(recovered > 0)
 
     @classmethod
@@ -88,13 +93,13 @@ class MemoryMailbox(EmbeddedMailbox):
         await take_turn_if_due()
         database = _database()
         with database.lock:
-            return sorted(database.shelf.queues)
+            return sorted(database.named.stores)
 
     @classmethod
     async def delete_at(cls, location: Location) -> bool:
         database = _database()
         with database.lock:
-            deleted = database.shelf.queues.pop(require_name(location), None) is not None
+            deleted = database.named.stores.pop(require_name(location), None) is not None
         await take_turn_if_due()
         return deleted
 
@@ -104,10 +109,10 @@ class MemoryMailbox(EmbeddedMailbox):
 
     async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
         with self._memory.lock:
-            enqueued = self._shelf.queue_to_fill(self.name).store(messages)
-        if enqueued.depth is not None:
-            self._shelf.exchange.tell(self.name, enqueued.depth, [self._listener], len(messages))
-        return enqueued
+            ids, depth = verbs.enqueue(self._namespace.store_to_fill(self.name), messages, now_in_ms())
+        if depth is not None:
+            self._namespace.exchange.tell(self.name, depth, [self._listener], len(messages))
+        return Enqueued(ids, depth)
 
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
         taken: list[UUID] = []
@@ -116,15 +121,20 @@ class MemoryMailbox(EmbeddedMailbox):
             nonlocal ack
             acked = 0
             with self._memory.lock:
-                queue = self._shelf.queue(self.name)
+                store = self._namespace.store(self.name)
                 if ack is not None:
-                    acked = self._remove_from(queue, ack.ids, ack.held_only)
+                    acked = self._remove_from(store, ack.ids, ack.held_only)
+                now = now_in_ms()
                 # first, so that what comes back has its old place, however much there is behind it
-                recovered = queue.recover(self._holder) > 0
-                records = queue.claim(limit, self._holder)
+                recovered = store.recover(self._holder, now) > 0
+                records = store.claim(self._holder, limit, now)
                 taken[:] = [record.id for record in records]
-                others_hold = not records and queue.others_hold(self._holder)
-                found = Look(records, queue.next_due, HOLDER_CHECK if others_hold else None, more=queue.depth > 0)
+                state = store.state
+                if records:
+                    found = Look(records, None, more=state.queued > 0)
+                else:
+                    again = HOLDER_CHECK if state.others_hold(self._holder.number) else None
+                    found = Look(records, state.next_due, again, more=state.queued > 0)
             if ack is not None and ack.on_commit is not None:
                 ack.on_commit(acked)
             ack = None
@@ -132,7 +142,7 @@ class MemoryMailbox(EmbeddedMailbox):
             return found
 
         try:
-            return await claim(self._shelf.exchange, self.name, self._listener, look, wait)
+            return await claim(self._namespace.exchange, self.name, self._listener, look, wait)
         except BaseException:  # out of a signal handler, after the look
             if taken:
                 await self._release(taken)
@@ -140,86 +150,87 @@ class MemoryMailbox(EmbeddedMailbox):
 
     async def _release(self, ids: list[UUID]) -> None:
         with self._memory.lock:
-            released = self._shelf.queue(self.name).release(self._holder, ids)
-        self._announce(released)
+            released = claiming.release(self._namespace.store(self.name), self._holder.number, ids)
+        self._announce(released > 0)
 
     async def _remove(self, ids: list[UUID]) -> int:
         with self._memory.lock:
-            return self._remove_from(self._shelf.queue(self.name), ids, held_only=False)
+            return verbs.ack(self._namespace.store(self.name), ids)
 
     async def _remove_held(self, ids: list[UUID]) -> int:
         with self._memory.lock:
-            return self._remove_from(self._shelf.queue(self.name), ids, held_only=True)
+            return verbs.ack_held(self._namespace.store(self.name), self._holder.number, ids)
 
-    def _remove_from(self, queue: Queue, ids: list[UUID], held_only: bool) -> int:
-        if held_only:
-            return sum(queue.remove_held(self._holder, message_id) for message_id in ids)
-        return queue.remove(ids)
+    def _remove_from(self, store: Store, ids: list[UUID], held_only: bool) -> int:
+        return verbs.ack_held(store, self._holder.number, ids) if held_only else verbs.ack(store, ids)
 
     async def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:
         targets = [target for target, _ in sends if isinstance(target, MemoryMailbox)]
-        # a mailbox is a name on a shelf
-        messages: dict[tuple[Shelf, str], list[PreparedMessage]] = {
-            (target._shelf, target.name): [] for target in targets
+        messages: dict[tuple[Namespace, str], list[PreparedMessage]] = {
+            (target._namespace, target.name): [] for target in targets
         }
         for target, (_, message) in zip(targets, sends, strict=True):
-            messages[target._shelf, target.name].append(message)
+            messages[target._namespace, target.name].append(message)
         with self._memory.lock:
-            if not self._shelf.queue(self.name).remove_held(self._holder, message_id):
+            if not verbs.ack_held(self._namespace.store(self.name), self._holder.number, [message_id]):
                 return None
+            now = now_in_ms()
             depths = {
-                (shelf, name): shelf.queue_to_fill(name).store(sent).depth for (shelf, name), sent in messages.items()
+                (namespace, name): verbs.enqueue(namespace.store_to_fill(name), sent, now)[1]
+                for (namespace, name), sent in messages.items()
             }
         informed = [target._listener for target in targets]
-        for (shelf, name), depth in depths.items():
+        for (namespace, name), depth in depths.items():
             if depth is not None:
-                shelf.exchange.tell(name, depth, informed)
-        return [depths[target._shelf, target.name] for target in targets]
+                namespace.exchange.tell(name, depth, informed)
+        return [depths[target._namespace, target.name] for target in targets]
 
     async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
         with self._memory.lock:
-            failed = self._shelf.queue(self.name).fail(self._holder, message_id, delay_ms, error)
+            store = self._namespace.store(self.name)
+            failed = claiming.nack(store, self._holder, message_id, delay_ms, error, now_in_ms())
         self._announce(failed is True)
         return failed
 
     async def _bury(self, message_id: UUID, reason: str) -> bool:
         with self._memory.lock:
-            return self._shelf.queue(self.name).bury(self._holder, message_id, reason)
+            store = self._namespace.store(self.name)
+            return claiming.bury_held(store, self._holder.number, message_id, reason, now_in_ms())
 
     async def _list_dead(self, limit: int) -> list[DeadLetter]:
         with self._memory.lock:
-            return self._shelf.queue(self.name).dead_letters(limit)
+            return dead_letters.list_dead_letters(self._namespace.store(self.name), limit)
 
     async def _redrive(self, message_id: UUID) -> int | None:
         with self._memory.lock:
-            depth = self._shelf.queue(self.name).redrive(message_id)
+            depth = dead_letters.redrive(self._namespace.store(self.name), message_id)
         if depth is not None:
-            self._shelf.exchange.tell(self.name, depth, informed=[self._listener])
+            self._namespace.exchange.tell(self.name, depth, informed=[self._listener])
         return depth
 
     async def _discard(self, message_id: UUID) -> bool:
         with self._memory.lock:
-            return self._shelf.queue(self.name).discard(message_id)
+            return dead_letters.discard(self._namespace.store(self.name), message_id)
 
     async def _recover(self) -> int:
         with self._memory.lock:
-            recovered = self._shelf.queue(self.name).recover(self._holder)
+            recovered = self._namespace.store(self.name).recover(self._holder, now_in_ms())
         self._announce(recovered > 0)
         return recovered
 
     async def _count(self) -> MailboxStats:
         with self._memory.lock:
-            return self._shelf.queue(self.name).count()
+            return verbs.count(self._namespace.store(self.name))
 
     async def _look(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
         with self._memory.lock:
-            return self._shelf.queue(self.name).peek(limit, status)
+            return verbs.peek(self._namespace.store(self.name), limit, status, now_in_ms())
 
     async def _delete_queued(self) -> int:
         with self._memory.lock:
-            return self._shelf.queue(self.name).purge()
+            return verbs.purge(self._namespace.store(self.name))
 
     async def _report(self) -> StorageReport:
         return StorageReport(self._options.durability, persistent=False, usage=None, quota=None, wiped=None)
@@ -229,10 +240,10 @@ class MemoryMailbox(EmbeddedMailbox):
 
     async def _release_and_close(self) -> None:
         self._listener.close()
-        self._shelf.exchange.observe(self.name, self._listener, None)
+        self._namespace.exchange.observe(self.name, self._listener, None)
         with self._memory.lock:
-            released = self._shelf.queue(self.name).release_all(self._holder)
-        self._announce(released)
+            released = self._namespace.store(self.name).release_all(self._holder)
+        self._announce(released > 0)
 
     def _abandon(self) -> None:
         # takes no lock: a finaliser may run while this thread has it
@@ -243,22 +254,20 @@ class MemoryMailbox(EmbeddedMailbox):
     # -- export and import ---------------------------------------------------------------------------------------------
 
     async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
-        """A page is a whole section: its messages are in memory anyway."""
         with self._memory.lock:
-            messages = self._shelf.queue(self.name).read_section(section)
-        return Page(messages, len(messages), len(messages))
+            return archive.read(self._namespace.store(self.name), section, after, until)
 
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         with self._memory.lock:
-            stored, depth = self._shelf.queue_to_fill(self.name).adopt(messages)
+            stored, depth = archive.adopt(self._namespace.store_to_fill(self.name), messages, now_in_ms())
         if depth is not None:
-            self._shelf.exchange.tell(self.name, depth, [self._listener], len(messages))
+            self._namespace.exchange.tell(self.name, depth, [self._listener], len(messages))
         return stored, depth
 
     def _observing(self) -> None:
-        self._shelf.exchange.observe(self.name, self._listener, None if self._observer is None else self._observe)
+        self._namespace.exchange.observe(self.name, self._listener, None if self._observer is None else self._observe)
 
     def _announce(self, returned: bool) -> None:
         """Wakes whoever waits, if something came back to the queue."""
         if returned:
-            self._shelf.exchange.tell(self.name, None)
+            self._namespace.exchange.tell(self.name, None)

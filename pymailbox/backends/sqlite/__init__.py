@@ -2,11 +2,11 @@
 
 From the outside in: ``mailbox`` is the handle; ``database`` is the file as this process shares it, with the one thread
 that works on it; ``watch`` is what that thread does between calls; ``engine`` runs calls in transactions, and notices
-when the file is no longer there; ``room`` keeps enqueues from filling the disk. What calls do: ``verbs`` (store,
-delete, look), ``handing`` (hand out and take back), ``letters`` (give up) and ``whole`` (export and import), by way of
-``session`` (mailboxes as the connection knows them: their states, which are ``backends/_model``, and their ``bodies``,
-which are ``frames``), ``pages`` (what of a state has rows of its own) and ``rows`` (where a message is); ``mending`` is
-for what cannot be read. ``holders`` tells who lives, by the ``locks`` that they have. ``schema`` is the layout, and
+when the file is no longer there; ``room`` keeps enqueues from filling the disk. What calls do are the rules of
+``pymailbox.core``, on a file: ``verbs`` (store, delete, look, give up) and ``handing`` (hand out and take back), by way
+of ``session`` (the mailboxes that the connection knows), ``store`` (one of them: what of it lies in which rows), its
+``bodies`` (which are ``frames``) and ``pages`` (what of a state has rows of its own); ``mending`` is for ``rows`` that
+cannot be read. ``holders`` tells who lives, by the ``locks`` that they have. ``schema`` is the layout, and
 opens the file, with ``mounts`` (whether it may be where it is), ``restored`` (tables of ours without our header) and
 ``upgrades`` (from older layouts); ``looking`` reads a file that may not be written. ``errors`` is the one table of what
 can go wrong.

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
-from uuid import UUID
+from functools import partial
+from math import inf
+from typing import Final
 
 from ..._ids import id_at, id_of
-from ..._values import MessagePriority, MessageRecord, MessageStatus
-from .._clock import moment
-from .._model import delivery as deliveries
-from .._model.state import LaneRun
-from .._records import record_of
+from ..._values import MessageRecord, MessageStatus
+from ...core import delivery as deliveries
+from ...core.moments import moment
+from ...core.records import LANE_PRIORITIES, record_of, records_of
+from ...core.state import PRIORITIES, LaneRun
+from ...core.store import Message
 from . import frames
 from .frames import Segment
 from .rows import UnreadableMessageError
@@ -33,18 +35,6 @@ SELECT_SEGMENTS: Final = """
     SELECT last, first, body FROM segments
     WHERE mailbox = ? AND lane = ? AND last >= ? AND typeof(last) = 'integer' ORDER BY last
 """
-
-_PRIORITIES: Final = tuple(MessagePriority)
-
-
-class Message(NamedTuple):
-    """What never changes of a message."""
-
-    id: UUID
-    sender: bytes
-    payload: bytes
-    created_at: int
-    """Milliseconds since 1970."""
 
 
 class Kept:
@@ -167,33 +157,22 @@ class Bodies:
         id_base: int,
         status: MessageStatus,
         hand_outs: int = 0,
-        largest: float = float("inf"),
+        largest: float = inf,
     ) -> list[MessageRecord]:
-        """Messages as callers see them, with so many hand-outs more than they have had; as many as have so many bytes
-        of payload in all, but one at least.
-        """
-        records: list[MessageRecord] = []
+        """As ``records_of``."""
         if hand_outs and len(runs) == 1 and runs[0].end - runs[0].first == 1:  # as it mostly is, and quicker
             (run,) = runs
             message = self._kept.pop((self._key, run.priority, run.first))
             if message is not None:
                 time, count = moment(message.created_at), deliveries.hand_outs(run.delivery) + hand_outs
-                return [record_of(*message[:3], _PRIORITIES[run.priority], time, status, count)]
-        left = largest
-        for run in runs:
-            priority = _PRIORITIES[run.priority]
-            count = deliveries.hand_outs(run.delivery) + hand_outs
-            for message_id, sender, payload, created_at in self.messages(run, id_base, last_use=hand_outs > 0):
-                left -= len(payload)
-                if left < 0 and records:
-                    return records
-                records.append(record_of(message_id, sender, payload, priority, moment(created_at), status, count))
-        return records
+                return [record_of(*message[:3], LANE_PRIORITIES[run.priority], time, status, count)]
+        messages = partial(self.messages, id_base=id_base, last_use=hand_outs > 0)
+        return records_of(runs, messages, status, hand_outs, largest)
 
 
 def _segments(appended: list[tuple[int, int, bytes]]) -> Iterator[tuple[int, int, int, bytes]]:
     """Lane, last and first number, and body: neighbours of a lane together."""
-    for lane in range(len(_PRIORITIES)):
+    for lane in range(PRIORITIES):
         first = number = size = 0
         parts: list[bytes] = []
         for priority, at, frame in appended:

@@ -20,7 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from .._model.claims import Claims, Holders
+from ...core import store
+from ...core.claims import Claims, Holders
 from .locks import SINGLE_PROCESS, FileLocks, LockFile, is_held, remove
 from .session import HANDLE_BITS, Session
 
@@ -36,27 +37,22 @@ _RENEWED_WITHIN: Final = 10.0
 _logger = logging.getLogger("pymailbox")
 
 
-class Holder:
+class Holder(store.Holder):
     """A handle of this process as a consumer."""
 
     def __init__(
         self, lives: Lives, name: str, loop: asyncio.AbstractEventLoop, most: int | None, lease: float
     ) -> None:
+        super().__init__(lives.new_number(), most)
         self.name = name
         """Its mailbox's."""
-        self.number = lives.new_number()
-        self.max_deliveries = most
         self.has_held = False
-        self.lease: int | None = None
-        """Milliseconds, once it has been handed something without a lock; None if its process's lock tells."""
         self.loop = loop
-        self.beats = 0
         self.beaten_at = 0.0
         self._lives = lives
         self._lease = max(1, round(lease * 1000))
 
     def show_life(self) -> None:
-        """To be called before others can see that it holds something."""
         self.lease = None if self._lives.take_locks() else self._lease
         self.beats += 1  # whoever has watched it before sees that it lives
         self.has_held = True

@@ -24,7 +24,7 @@ from ..._archive import Adopted, Archive, Page, Section
 from ..._errors import StorageCorruptError, StorageUnavailableError
 from ..._mailbox import Capability, Mailbox
 from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus
-from . import letters, rows, verbs, whole
+from . import rows, verbs
 from .errors import mailbox_error
 from .schema import BUSY_TIMEOUT, as_it_is, is_empty
 from .session import Session
@@ -180,7 +180,7 @@ class LookedAtMailbox(Mailbox):
         return self._reader.read(lambda session: verbs.peek(session, self.name, limit or _SHOWN, status))
 
     async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
-        return self._reader.read(lambda session: letters.dead_letters(session, self.name, limit or _SHOWN))
+        return self._reader.read(lambda session: verbs.list_dead_letters(session, self.name, limit or _SHOWN))
 
     def _archive(self) -> Archive:
         return _LookedAtArchive(self._reader, self.name)
@@ -195,7 +195,7 @@ class _LookedAtArchive(Archive):
         self._name = name
 
     async def page(self, section: Section, after: int, until: int | None) -> Page:
-        return self._reader.read(lambda session: whole.read(session, self._name, section, after, until))
+        return self._reader.read(lambda session: verbs.read(session, self._name, section, after, until))
 
     async def adopt(self, messages: Any) -> list[Adopted]:
         raise NotImplementedError

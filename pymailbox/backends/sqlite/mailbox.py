@@ -20,7 +20,7 @@ from ..._location import IN_PYODIDE, Location, require_name
 from ..._turns import take_turn_if_due
 from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
 from .._waiting import HOLDER_CHECK, Listener, Look, claim
-from . import handing, letters, mending, rows, verbs, whole
+from . import handing, mending, rows, verbs
 from .database import Database
 from .engine import Access, FileReplacedError
 from .holders import Holder
@@ -123,15 +123,15 @@ class SqliteMailbox(EmbeddedMailbox):
         def tell(enqueued: Enqueued) -> None:
             self._tell(enqueued.depth, [self._listener], len(messages))
 
-        def store(session: Session) -> Enqueued:
-            return verbs.store(session, self.name, messages)
+        def enqueue(session: Session) -> Enqueued:
+            return verbs.enqueue(session, self.name, messages)
 
         if len(messages) == 1:
             brief = len(messages[0].sender) + len(messages[0].payload) <= _SMALL
         else:
             size = sum(len(sender) + len(payload) for sender, payload, *_ in messages[:_FEW])
             brief = len(messages) <= _FEW and size <= _SMALL
-        return self._run(store, self._storing, tell, brief)
+        return self._run(enqueue, self._storing, tell, brief)
 
     async def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
@@ -142,9 +142,9 @@ class SqliteMailbox(EmbeddedMailbox):
             messages[target.name].append(message)
 
         def remove_and_send(session: Session) -> dict[str, int | None] | None:
-            if not verbs.remove_held(session, self.name, self._holder.number, [message_id]):
+            if not verbs.ack_held(session, self.name, self._holder.number, [message_id]):
                 return None
-            return {name: verbs.store(session, name, sent).depth for name, sent in messages.items()}
+            return {name: verbs.enqueue(session, name, sent).depth for name, sent in messages.items()}
 
         def tell(depths: dict[str, int | None] | None) -> None:
             informed = [target._listener for target in targets]
@@ -160,15 +160,13 @@ class SqliteMailbox(EmbeddedMailbox):
         def tell(depth: int | None) -> None:
             self._tell(depth, [self._listener])
 
-        return await self._run(
-            partial(letters.redrive, name=self.name, message_id=message_id), self._storing, tell=tell
-        )
+        return await self._run(partial(verbs.redrive, name=self.name, message_id=message_id), self._storing, tell=tell)
 
     async def _redrive_many(self, ids: Sequence[UUID]) -> list[bool]:
         """As ``redrive`` of each, in one transaction and one call; for the command line."""
 
         def redrive(session: Session) -> list[int | None]:
-            return [letters.redrive(session, self.name, message_id) for message_id in ids]
+            return [verbs.redrive(session, self.name, message_id) for message_id in ids]
 
         def tell(depths: list[int | None]) -> None:
             self._tell(max((depth for depth in depths if depth is not None), default=None), [self._listener])
@@ -184,7 +182,7 @@ class SqliteMailbox(EmbeddedMailbox):
         looking = False
 
         def give_back(session: Session) -> int:
-            return handing.give_back(session, self.name, self._holder.number, taken)
+            return handing.release(session, self.name, self._holder.number, taken)
 
         def hand_out(session: Session, look_around: bool, ack: AckFirst | None) -> handing.Handed:
             acked = 0 if ack is None else self._remove_in(session, ack.ids, ack.held_only)
@@ -229,12 +227,12 @@ class SqliteMailbox(EmbeddedMailbox):
             raise
 
     async def _release(self, ids: list[UUID]) -> None:
-        give_back = partial(handing.give_back, name=self.name, holder=self._holder.number, ids=ids)
+        give_back = partial(handing.release, name=self.name, holder=self._holder.number, ids=ids)
         await self._run(give_back, Access.WRITE, tell=self._announce)
 
     def _remove(self, ids: list[UUID]) -> Awaitable[int]:
         def remove(session: Session) -> int:
-            return verbs.remove(session, self.name, self._holder.number, ids)
+            return verbs.ack(session, self.name, ids)
 
         return self._run(remove, Access.WRITE, brief=len(ids) <= _FEW)
 
@@ -243,12 +241,13 @@ class SqliteMailbox(EmbeddedMailbox):
         return self._run(settle, Access.WRITE, brief=len(ids) <= _FEW)
 
     def _remove_in(self, session: Session, ids: list[UUID], held_only: bool) -> int:
-        remove = verbs.remove_held if held_only else verbs.remove
-        return remove(session, self.name, self._holder.number, ids)
+        if held_only:
+            return verbs.ack_held(session, self.name, self._holder.number, ids)
+        return verbs.ack(session, self.name, ids)
 
     async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
         fail = partial(
-            handing.fail, name=self.name, holder=self._holder, message_id=message_id, delay_ms=delay_ms, error=error
+            handing.nack, name=self.name, holder=self._holder, message_id=message_id, delay_ms=delay_ms, error=error
         )
 
         def tell(failed: bool | str) -> None:
@@ -278,16 +277,16 @@ class SqliteMailbox(EmbeddedMailbox):
         return await self._run(partial(verbs.peek, name=self.name, limit=limit, status=status), Access.READ)
 
     async def _list_dead(self, limit: int) -> list[DeadLetter]:
-        return await self._run(partial(letters.dead_letters, name=self.name, limit=limit), Access.READ)
+        return await self._run(partial(verbs.list_dead_letters, name=self.name, limit=limit), Access.READ)
 
     async def _discard(self, message_id: UUID) -> bool:
-        return await self._run(partial(letters.discard, name=self.name, message_id=message_id), Access.WRITE)
+        return await self._run(partial(verbs.discard, name=self.name, message_id=message_id), Access.WRITE)
 
     async def _discard_many(self, ids: Sequence[UUID]) -> list[bool]:
         """As ``discard`` of each, in one transaction; for the command line."""
 
         def discard(session: Session) -> list[bool]:
-            return [letters.discard(session, self.name, message_id) for message_id in ids]
+            return [verbs.discard(session, self.name, message_id) for message_id in ids]
 
         return await self._run(discard, Access.WRITE)
 
@@ -295,14 +294,14 @@ class SqliteMailbox(EmbeddedMailbox):
         return await self._run(partial(verbs.purge, name=self.name), Access.WRITE)
 
     async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
-        read = partial(whole.read, name=self.name, section=section, after=after, until=until)
+        read = partial(verbs.read, name=self.name, section=section, after=after, until=until)
         return await self._run(read, Access.READ)
 
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         def tell(filled: tuple[list[bool], int | None]) -> None:
             self._tell(filled[1], [self._listener], len(messages))
 
-        return await self._run(partial(whole.adopt, name=self.name, messages=messages), self._storing, tell=tell)
+        return await self._run(partial(verbs.adopt, name=self.name, messages=messages), self._storing, tell=tell)
 
     # -- the storage ---------------------------------------------------------------------------------------------------
 
@@ -320,7 +319,7 @@ class SqliteMailbox(EmbeddedMailbox):
     async def _release_and_close(self) -> None:
         def release(session: Session) -> int:
             self._file.lives.sweep(session)
-            released = handing.give_back_all(session, self.name, self._holder.number)
+            released = handing.release_all(session, self.name, self._holder.number)
             mailbox = session.mailbox(self.name)
             if mailbox is not None:
                 mailbox.sweep(everything=True)

@@ -6,14 +6,17 @@ from typing import Any, Final
 
 from ..._ids import id_at
 from ..._values import MessagePriority
+from ...core import dead_letters, verbs
+from ...core import delivery as deliveries
+from ...core.page import BURIED
+from ...core.reasons import UNREADABLE
+from ...core.store import Message
 from .._clock import now_in_ms
-from .._model import delivery as deliveries
-from .._model.page import BURIED
-from .._reasons import UNREADABLE
-from . import letters, pages, rows, verbs
-from .bodies import SELECT_SEGMENTS, Message
+from . import pages, rows
+from .bodies import SELECT_SEGMENTS
 from .frames import Segment
-from .session import OpenMailbox, Session
+from .session import Session
+from .store import OpenMailbox
 
 SHORTEN_SEGMENT: Final = """
     UPDATE segments SET last = ?, first = ?, body = ? WHERE mailbox = ? AND lane = ? AND last = ?
@@ -81,7 +84,7 @@ def _salvage_letter(mailbox: OpenMailbox, letter: object) -> None:
     row = mailbox.execute(SELECT_LETTER, (mailbox.key, letter)).fetchone()
     if row is None:
         return
-    if type(letter) is int and letters.run_of(mailbox, *row) is not None:
+    if type(letter) is int and mailbox.buried(*row) is not None:
         mailbox.execute(DELETE_UNREADABLE_ERROR, (mailbox.key, *row))
         mailbox.execute(MEND_LETTER, (UNREADABLE, now_in_ms(), mailbox.key, letter))
     else:  # the message that it was about is missed, and gets another one
@@ -97,7 +100,7 @@ def _note_missing_letters(mailbox: OpenMailbox) -> None:
             if run.where == BURIED:
                 for number in range(run.first, run.end):
                     if (lane.priority, number) not in known:
-                        letters.note(mailbox, lane.priority, number, UNREADABLE, now_in_ms())
+                        dead_letters.note(mailbox, lane.priority, number, UNREADABLE, now_in_ms())
     recount(mailbox)
 
 
@@ -146,7 +149,7 @@ def _give_up_page(mailbox: OpenMailbox, priority: int, number: int) -> None:
             frame = segment.frame(at)
             delivery = deliveries.CUSTOM_ID if frame is not None and frame.id is not None else deliveries.NEVER
             state.revive(priority, at, BURIED, delivery)
-            letters.note(mailbox, priority, at, UNREADABLE, now_in_ms())
+            dead_letters.note(mailbox, priority, at, UNREADABLE, now_in_ms())
 
 
 def bury_remains(mailbox: OpenMailbox, remains: bytes) -> None:
@@ -156,7 +159,7 @@ def bury_remains(mailbox: OpenMailbox, remains: bytes) -> None:
     now = now_in_ms()
     message = Message(id_at(mailbox.id_base, priority, number), b"", remains, now)
     verbs.append(mailbox, priority, message, deliveries.NEVER, where=BURIED)
-    letters.note(mailbox, priority, number, UNREADABLE, now)
+    dead_letters.note(mailbox, priority, number, UNREADABLE, now)
 
 
 def recount(mailbox: OpenMailbox) -> None:

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from .._model.page import DamagedError, Page, unpack
-from .._model.state import MailboxState
+from ...core.page import DamagedError, Page, unpack
+from ...core.state import MailboxState
 from .rows import UnreadablePageError
 
 READ_PAGE: Final = "SELECT queued, due, body FROM pages WHERE mailbox = ? AND lane = ? AND page = ?"

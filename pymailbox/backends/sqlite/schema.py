@@ -2,7 +2,7 @@
 
 All mailboxes of a file share its tables, so that one transaction can touch several. Messages are written once, several
 to a segment where they were committed together, and deleted once. Where each of them stands is told by its mailbox's
-state (``backends/_model``): the head is one row, and pages that do not fit into it have rows of their own. A number
+state (``pymailbox.core``): the head is one row, and pages that do not fit into it have rows of their own. A number
 that is not told of there is dead, and its segment is about to be deleted; a segment behind all that the head knows of
 is *loose*: its messages are queued, and are counted in by whoever writes the head next.
 """

@@ -12,30 +12,17 @@ from typing import Any, Final
 
 from ..._errors import StorageCorruptError
 from ..._ids import new_id_base
-from .._model import delivery as deliveries
-from .._model.page import DamagedError
-from .._model.state import LaneRun, MailboxState
-from . import pages
-from .bodies import SEGMENT_MESSAGES, Bodies, Kept
+from ...core.page import DamagedError
+from ...core.state import MailboxState
+from .bodies import SEGMENT_MESSAGES, Kept
 from .pages import PageRows
+from .store import MOST_LOOSE, OpenMailbox
 
 HANDLE_BITS: Final = 21
 """A holder's number is that of its process, and this many bits that tell the handles of that process apart."""
 
 TOO_LARGE: Final = 1 << 47
 """No message has this number, nor any behind it; so there is room for as many new ones."""
-
-MOST_LOOSE: Final = 64
-"""Segments of a mailbox that lie behind all that its head knows of."""
-
-_SWEEP: Final = 16
-"""Messages that are dead when their segments are deleted."""
-
-_LARGE: Final = 64 * 1024
-"""Bytes of a segment that is deleted at once."""
-
-_MOST_DEBRIS: Final = 8
-"""Ranges of dead numbers that wait to be deleted."""
 
 SELECT_MAILBOX: Final = "SELECT mailbox, id_base, head FROM mailboxes WHERE name = ?"
 INSERT_MAILBOX: Final = "INSERT INTO mailboxes (name, id_base, head) VALUES (?, ?, ?)"
@@ -45,117 +32,10 @@ SELECT_LOOSE: Final = """
     SELECT last, first, length(body) FROM segments
     WHERE mailbox = ? AND lane = ? AND last >= ? AND typeof(last) = 'integer' ORDER BY last
 """
-SELECT_KEYS: Final = """
-    SELECT last, first FROM segments
-    WHERE mailbox = ? AND lane = ? AND last >= ? AND last < ? AND typeof(last) = 'integer'
-"""
-DELETE_SEGMENTS: Final = "DELETE FROM segments WHERE mailbox = ? AND lane = ? AND last >= ? AND last < ? AND first >= ?"
-INSERT_ID: Final = "INSERT OR REPLACE INTO ids VALUES (?, ?, ?, ?)"
-DELETE_IDS: Final = "DELETE FROM ids WHERE mailbox = ? AND lane = ? AND number >= ? AND number < ?"
-INSERT_ERROR: Final = "INSERT OR REPLACE INTO errors VALUES (?, ?, ?, ?)"
-DELETE_ERRORS: Final = "DELETE FROM errors WHERE mailbox = ? AND lane = ? AND number >= ? AND number < ?"
 
 
 class OutdatedError(Exception):
     """Another program has committed something since the session's last transaction."""
-
-
-class OpenMailbox:
-    """A mailbox as the connection knows it."""
-
-    def __init__(
-        self, session: Session, key: int, name: str, id_base: int, head: bytes, state: MailboxState, kept: Kept
-    ) -> None:
-        self._session = session
-        self.execute = session.execute
-        self.key = key
-        self.name = name
-        self.id_base = id_base
-        self.head = head
-        """As it was last written."""
-        self.state = state
-        self.bodies = Bodies(session.execute, key, kept)
-        self.loose = 0
-        """Segments that the head does not know of."""
-        self.shown: set[int] = set()
-        """Holders of this process whose locks tell that they live; while the session lasts the file is the same."""
-
-    def clear_away(self, runs: Sequence[LaneRun]) -> None:
-        """Deletes what there is elsewhere of messages that the state has been rid of; their bytes may stay a little."""
-        for priority, first, end, delivery, _, _ in runs:
-            if delivery & deliveries.CUSTOM_ID:
-                self.execute(DELETE_IDS, (self.key, priority, first, end))
-            if delivery & deliveries.HAS_ERROR:
-                self.execute(DELETE_ERRORS, (self.key, priority, first, end))
-            debris = self.state.lanes[priority].debris
-            if debris and debris[-1][1] == first:
-                debris[-1] = debris[-1][0], end
-            else:
-                debris.append((first, end))
-
-    def sweep(self, everything: bool = False) -> None:
-        """Deletes segments whose messages are all dead, if there are enough to be worth it."""
-        state = self.state
-        for lane in state.lanes:
-            debris = lane.debris
-            if not debris:
-                continue
-            if not (
-                everything
-                or len(debris) > _MOST_DEBRIS
-                or lane.largest > _LARGE
-                or debris[-1][1] - debris[-1][0] >= _SWEEP  # mostly there is no other one
-                or (len(debris) > 1 and sum(end - first for first, end in debris) >= _SWEEP)
-            ):
-                continue
-            ranges = _merged(debris)
-            if len(ranges) <= _MOST_DEBRIS:
-                for first, end in ranges:
-                    low, high = state.dead_around(lane.priority, first, end, SEGMENT_MESSAGES)
-                    self.execute(DELETE_SEGMENTS, (self.key, lane.priority, low, high, low))
-            else:
-                self._sweep_pages(lane.priority, ranges)
-            debris.clear()
-            if not (lane.queued or lane.inflight or state.dead_letters):
-                lane.largest = 0
-            state.changed = True
-
-    def _sweep_pages(self, priority: int, ranges: list[tuple[int, int]]) -> None:
-        """Looks at all segments of the pages in which some numbers are."""
-        size = self.state.page_numbers
-        numbers = {page for first, end in ranges for page in range(first // size, (end - 1) // size + 1)}
-        for first, end in _merged([(number * size, (number + 1) * size) for number in numbers]):
-            found = self.execute(SELECT_KEYS, (self.key, priority, first, end + SEGMENT_MESSAGES)).fetchall()
-            for last, begins in found:
-                if isinstance(begins, int) and not any(self.state.living(priority, begins, last + 1)):
-                    self.execute(DELETE_SEGMENTS, (self.key, priority, last, last + 1, begins))
-
-    def flush(self) -> None:
-        """Writes what has changed."""
-        state, bodies = self.state, self.bodies
-        if bodies.appended or bodies.written:
-            is_loose = len(bodies.appended) == 1 and not bodies.written
-            bodies.write_appended()
-            for priority, size in bodies.written.items():
-                if size > state.lanes[priority].largest:
-                    state.lanes[priority].largest = size
-            bodies.written.clear()
-            self._session.wrote = True
-            self.loose += 1
-            if not is_loose or self.loose >= MOST_LOOSE:
-                state.changed = True
-        if state.changed:
-            self.sweep()
-            head, written, deleted = state.pack()
-            for priority, number in deleted:
-                self.execute(pages.DELETE_PAGE, (self.key, priority, number))
-            for priority, page in written:
-                pages.write(self.execute, self.key, priority, page)
-            if head != self.head:
-                self._session.write_head(self, head)
-                self.head = head
-            self.loose = 0
-        state.trim()
 
 
 class Session:
@@ -287,14 +167,3 @@ class Session:
         for mailbox in self._used.values():
             mailbox.flush()
         self._used.clear()
-
-
-def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """In order, and neighbours together."""
-    merged: list[tuple[int, int]] = []
-    for first, end in sorted(ranges):
-        if merged and first <= merged[-1][1]:
-            merged[-1] = merged[-1][0], max(end, merged[-1][1])
-        else:
-            merged.append((first, end))
-    return merged

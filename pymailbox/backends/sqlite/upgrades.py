@@ -16,16 +16,19 @@ from typing import Any, Final
 from ..._errors import StorageCorruptError
 from ..._ids import id_at, id_of
 from ..._values import MessagePriority
+from ...core import dead_letters, verbs
+from ...core import delivery as deliveries
+from ...core.claims import Terms
+from ...core.page import BURIED, HELD, QUEUED
+from ...core.reasons import UNREADABLE
+from ...core.state import MailboxState
+from ...core.store import Message
 from .._clock import now_in_ms
-from .._model import delivery as deliveries
-from .._model.claims import Terms
-from .._model.page import BURIED, HELD, QUEUED
-from .._model.state import MailboxState
-from .._reasons import UNREADABLE
-from . import letters, mending, restored, verbs
-from .bodies import Kept, Message
+from . import mending, restored
+from .bodies import Kept
 from .pages import PageRows
-from .session import INSERT_ERROR, INSERT_MAILBOX, TOO_LARGE, OpenMailbox, Session
+from .session import INSERT_MAILBOX, TOO_LARGE, Session
+from .store import OpenMailbox
 
 _LAYOUT_1: Final = (
     """
@@ -230,7 +233,7 @@ class _Filling:
                 self._strays.append(remains)
                 return
             self._append(0, number, None, deliveries.NEVER, BURIED, (b"", remains, now_in_ms()))
-            letters.note(mailbox, 0, number, UNREADABLE, now_in_ms())
+            dead_letters.note(mailbox, 0, number, UNREADABLE, now_in_ms())
             return
         where, alone = QUEUED, 0
         holder = self._holders.get(hand >> 1) if hand > _DELAYED else None
@@ -249,9 +252,9 @@ class _Filling:
         due = due if hand == _DELAYED and isinstance(due, int) else 0
         self._append(priority, number, own_id, delivery, where, (sender, payload, created_at), due)
         if isinstance(error, str):
-            mailbox.execute(INSERT_ERROR, (mailbox.key, priority, number, error))
+            mailbox.note_error(priority, number, error)
         if where == BURIED:
-            letters.note(
+            dead_letters.note(
                 mailbox,
                 priority,
                 number,
@@ -292,7 +295,7 @@ class _Filling:
         found = mailbox.execute(select, (mailbox.key,)).fetchall()
         mailbox.execute("DELETE FROM dead_letters WHERE mailbox = ?", (mailbox.key,))
         for row in found:
-            letters.note(mailbox, *row)
+            dead_letters.note(mailbox, *row)
 
 
 _STEPS: Final[tuple[Callable[[sqlite3.Connection, Iterable[str]], None], ...]] = (_from_1_to_2,)

@@ -141,20 +141,26 @@ class Page:
     def change(self, first: int, end: int, change: Change) -> list[tuple[_Row, State | None]]:
         """Changes what is here of some numbers; returns the runs that changed, and the states that they have now."""
         rows = self.rows
-        if len(rows) == 1 and rows[0][0] >= first and rows[0][1] <= end:  # as it mostly is
-            row = rows[0]
+        low = 0 if len(rows) == 1 else bisect_left(rows, (first + 1,)) - 1
+        if low < 0 or rows[low][1] <= first:
+            low += 1
+        if low == len(rows):
+            return []
+        row = rows[low]
+        if row[0] >= first and row[1] <= end and (low + 1 == len(rows) or rows[low + 1][0] >= end):  # as it mostly is
             state = change(*row[2:])
             if state is not None and state == row[2:]:
                 return []
             self._count(row, -1)
-            rows.clear()
-            if state is not None:
-                rows.append((row[0], row[1], *state))
-                self._count(rows[0], 1)
+            if state is None:
+                del rows[low]
+                return [(row, state)]
+            rows[low] = now = (row[0], row[1], *state)
+            self._count(now, 1)
+            if (low and rows[low - 1][1] == now[0]) or (low + 1 < len(rows) and rows[low + 1][0] == now[1]):
+                before = max(0, low - 1)
+                rows[before : low + 2] = _joined(rows[before : low + 2])
             return [(row, state)]
-        low = bisect_left(rows, (first + 1,)) - 1
-        if low < 0 or rows[low][1] <= first:
-            low += 1
         high = low
         pieces: list[_Row] = []
         changed: list[tuple[_Row, State | None]] = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from heapq import merge
+from heapq import heappop, heappush, merge
 from itertools import islice
+from math import inf
 from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -369,24 +370,23 @@ class MailboxState:
     def first_delayed(self, limit: int, now: int) -> list[LaneRun]:
         """Delayed messages that are not yet due, by their due times."""
         found: list[LaneRun] = []
-        pending: list[LaneRun] = []
+        pending: list[tuple[int, int, int, int, int]] = []
+        """When it is due, the lane's number below zero, first, end and delivery state of a run: a heap."""
         entries = merge(*(_dues(lane) for lane in self.lanes))
         entry = next(entries, None)
         while entry is not None:
             _, minus, number = entry
             entry = next(entries, None)
-            lane = self.lanes[-minus]
-            page = lane.directory.find(number)
+            page = self.lanes[-minus].directory.find(number)
             for first, end, where, delivery, due in [] if page is None else page.rows:
                 if where == DELAYED and due > now:
-                    pending += [LaneRun(lane.priority, first, end, delivery, where, due)]
+                    heappush(pending, (due, minus, first, end, delivery))
             # what is due before the next page's first can be told without it
             until = LATEST + 1 if entry is None else entry[0]
-            sure = sorted((run for run in pending if run.due < until), key=_by_due)
-            pending = [run for run in pending if run.due >= until]
-            for run in sure:
-                found.append(run._replace(end=min(run.end, run.first + limit)))
-                limit -= run.end - run.first
+            while pending and pending[0][0] < until:
+                due, minus, first, end, delivery = heappop(pending)
+                found.append(LaneRun(-minus, first, min(end, first + limit), delivery, DELAYED, due))
+                limit -= end - first
                 if limit <= 0:
                     return found
         return found
@@ -566,9 +566,14 @@ class MailboxState:
 
     # -- as it is stored -----------------------------------------------------------------------------------------------
 
+    def snapshot(self) -> bytes:
+        """All of it as one head, the same for whoever did the same; for who has no rows to put pages into."""
+        self._lay_out(inf)
+        return self.pack()[0]
+
     def pack(self) -> tuple[bytes, list[tuple[int, Page]], list[tuple[int, int]]]:
         """The head; the pages that get rows of their own, with their lanes; and those whose rows are to be deleted."""
-        written = self._lay_out() if self._touched else []
+        written = self._lay_out(PAGES_IN_HEAD) if self._touched else []
         deleted: list[tuple[int, int]] = []
         numbers = [
             self.page_numbers,
@@ -614,15 +619,15 @@ class MailboxState:
         self.changed = False
         return _SUM.pack(crc32(body)) + body, written, deleted
 
-    def _lay_out(self) -> list[tuple[int, Page]]:
-        """Decides which pages the head holds: the small ones last used, as many as fit."""
+    def _lay_out(self, most: float) -> list[tuple[int, Page]]:
+        """Decides which pages the head holds: the small ones last used, as many as fit into so many bytes."""
         rows: list[tuple[int, Page]] = []
         in_head = self._in_head
         for key, page in self._touched.items():
             if page.in_head:
                 continue
             directory = self.lanes[key[0]].directory
-            if page.has_row and 4 * len(page.encode()) > PAGES_IN_HEAD:
+            if page.has_row and 4 * len(page.encode()) > most:
                 rows.append((key[0], page))
                 page.changed = False
                 continue
@@ -636,7 +641,7 @@ class MailboxState:
         for page in in_head.values():
             size += len(page.bytes or page.encode())
             page.changed = False
-        if size > PAGES_IN_HEAD:
+        if size > most:
             for key, page in sorted(in_head.items(), key=lambda entry: entry[1].used):
                 directory = self.lanes[key[0]].directory
                 page.in_head = False
@@ -648,7 +653,7 @@ class MailboxState:
                 del in_head[key]
                 rows.append((key[0], page))
                 size -= len(page.encode())
-                if size <= PAGES_IN_HEAD:
+                if size <= most:
                     break
         return rows
 
@@ -666,8 +671,8 @@ class MailboxState:
                 directory.forget(page)
 
     @classmethod
-    def unpack(cls, head: bytes, rows: Callable[[MailboxState, int], Rows]) -> MailboxState:
-        """What ``pack`` gave.
+    def unpack(cls, head: bytes, rows: Callable[[MailboxState, int], Rows] = lambda *_: NoRows()) -> MailboxState:
+        """What ``pack`` or ``snapshot`` gave.
 
         Raises:
             DamagedError: it is no head.
@@ -746,7 +751,3 @@ def _ranges(numbers: Iterator[int], count: int, limit: int, *, in_order: bool = 
 
 def _dues(lane: Lane) -> Iterator[tuple[int, int, int]]:
     return ((due, -lane.priority, number) for due, number in lane.directory.dues())
-
-
-def _by_due(run: LaneRun) -> tuple[int, int, int]:
-    return run.due, -run.priority, run.first

@@ -72,6 +72,8 @@ class Directory:
         """Those in memory that have queued messages, in order."""
         self._dues: list[tuple[int, int]] = []
         """When the first delayed message of a page is due, and the page's number, for those in memory."""
+        self._fallen: list[int] = []
+        """Those in memory that have been found due and are not in ``_dues`` any more, in order: they may be many."""
 
     def find(self, number: int) -> Page | None:
         """The page of a number, unless it is fresh."""
@@ -101,7 +103,7 @@ class Directory:
         due = page.due
         if due != page.listed_due:
             if page.listed_due is not None:
-                del self._dues[bisect_left(self._dues, (page.listed_due, page.number))]
+                self._unlist_due(page.listed_due, page.number)
             page.listed_due = due
             if due is not None:
                 insort(self._dues, (due, page.number))
@@ -118,8 +120,15 @@ class Directory:
         if page.listed_ready:
             del self._ready[bisect_left(self._ready, page.number)]
         if page.listed_due is not None:
-            del self._dues[bisect_left(self._dues, (page.listed_due, page.number))]
+            self._unlist_due(page.listed_due, page.number)
         page.listed_ready, page.listed_due = False, None
+
+    def _unlist_due(self, due: int, number: int) -> None:
+        index = bisect_left(self._dues, (due, number))
+        if index < len(self._dues) and self._dues[index] == (due, number):
+            del self._dues[index]
+        else:
+            del self._fallen[bisect_left(self._fallen, number)]
 
     def ready(self, at: int, now: int) -> int | None:
         """The first page from a number on that has something to hand out; it may be fresh."""
@@ -127,11 +136,10 @@ class Directory:
         index = bisect_left(self._ready, at)
         if index < len(self._ready):
             best = self._ready[index]
-        for due, number in self._dues:
-            if due > now:
-                break
-            if number >= at and (best is None or number < best):
-                best = number
+        if self._fallen or (self._dues and self._dues[0][0] <= now):
+            due = self._first_due(at, now)
+            if due is not None and (best is None or due < best):
+                best = due
         index = self._fresh_at(at)
         if index < len(self.fresh):
             number = max(at, self.fresh[index][0])
@@ -145,6 +153,14 @@ class Directory:
                 found = self._rows.ready(found + 1, now)
         return best
 
+    def _first_due(self, at: int, now: int) -> int | None:
+        """The first page in memory from a number on that has delayed messages which are due."""
+        fallen, dues = self._fallen, self._dues
+        while dues and dues[0][0] <= now:
+            insort(fallen, dues.pop(0)[1])
+        index = bisect_left(fallen, at)
+        return fallen[index] if index < len(fallen) else None  # it is not due yet if the clock was put back
+
     @property
     def next_due(self) -> int | None:
         """When the first delayed message is due."""
@@ -152,10 +168,11 @@ class Directory:
 
     def dues(self) -> Iterator[tuple[int, int]]:
         """When the first delayed message of a page is due, and the page's number; the earliest first."""
+        fallen = sorted((self.pages[number].listed_due or 0, number) for number in self._fallen)
         if not self.rows_count:
-            return iter(self._dues)
+            return merge(fallen, self._dues) if fallen else iter(self._dues)
         outside = (entry for entry in self._rows.dues() if self._is_outside(entry[1]))
-        return merge(list(self._dues), outside)
+        return merge(fallen, list(self._dues), outside)
 
     def after(self, number: int) -> int | None:
         """The first page behind a number; it may be fresh."""

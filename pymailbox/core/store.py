@@ -1,0 +1,164 @@
+"""The seam between the rules and a backend: where a mailbox keeps what its state does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+from .._ids import location_of
+from .._values import MessageRecord, MessageStatus
+from . import delivery as deliveries
+from .page import HELD
+from .state import PRIORITIES, LaneRun, MailboxState
+
+
+class Message(NamedTuple):
+    """What never changes of a message."""
+
+    id: UUID
+    sender: bytes
+    payload: bytes
+    created_at: int
+    """Milliseconds since 1970."""
+
+
+class Letter(NamedTuple):
+    """A dead letter: its message, and why it is one."""
+
+    number: int
+    """They are numbered as they come; none has the number of another, not even of one that is gone."""
+    run: LaneRun
+    reason: str
+    error: str | None
+    """What the last nack said."""
+    died_at: int
+    """Milliseconds since 1970."""
+
+
+class Holder:
+    """A consumer: whoever messages are handed to."""
+
+    def __init__(self, number: int, max_deliveries: int | None) -> None:
+        self.number = number
+        """Its identity."""
+        self.max_deliveries = max_deliveries
+        self.lease: int | None = None
+        """Milliseconds after which it is gone if it shows no life; None if something else tells whether it lives."""
+        self.beats = 0
+        """A number that changes while it lives and has something, if it has a lease."""
+
+    def show_life(self) -> None:
+        """Called when it is to be handed something and has nothing, before others can see that it has."""
+
+
+class Bodies(Protocol):
+    """The messages themselves."""
+
+    def append(self, priority: int, number: int, message: Message, custom: bool) -> None:
+        """Keeps a message, the next one of its lane; ``custom`` if its sender gave its id."""
+
+    def messages(self, run: LaneRun, id_base: int) -> Iterator[Message]:
+        """The messages of a run."""
+
+    def records(
+        self, runs: list[LaneRun], id_base: int, status: MessageStatus, hand_outs: int = 0, largest: float = ...
+    ) -> list[MessageRecord]:
+        """As ``records_of`` makes them; with ``hand_outs`` the messages are being handed out."""
+
+
+class Store(Protocol):
+    """One mailbox: its state, and where all else of it is kept.
+
+    The rules decide and move; a store keeps what it is told, finds it again, and lets it go. What they do in a call, or
+    in several that share a commit, is one transaction: if it fails, nothing of it may stay, here or in the state.
+    """
+
+    @property
+    def state(self) -> MailboxState: ...
+
+    @property
+    def id_base(self) -> int:
+        """What the ids that the mailbox makes are made with."""
+
+    @property
+    def bodies(self) -> Bodies: ...
+
+    @property
+    def shown(self) -> set[int]:
+        """Holders without a lease who have shown life, which they need not do again; a store may forget them."""
+
+    def reserve(self, size: int) -> None:
+        """So many bytes of messages are stored in this transaction. May raise if there is no room for them."""
+
+    def clear_away(self, runs: list[LaneRun]) -> None:
+        """Lets go of all that it has of messages that the state has been rid of, but for their letters."""
+
+    def clear_queued(self, special: list[LaneRun]) -> None:
+        """As ``clear_away`` when nothing is queued any more; with those that had an id of their sender's or an error."""
+
+    # -- ids that senders gave -----------------------------------------------------------------------------------------
+
+    def note_id(self, message_id: UUID, priority: int, number: int) -> None:
+        """Keeps where the message with an id is; a place that was noted before is so no longer."""
+
+    def find_id(self, message_id: UUID) -> tuple[int, int] | None:
+        """Where the message with an id is, by lane and number; it may be dead by now."""
+
+    # -- what nacks said -----------------------------------------------------------------------------------------------
+
+    def note_error(self, priority: int, number: int, error: str) -> None:
+        """Keeps what a nack said, in place of what one said before."""
+
+    def errors(self, run: LaneRun) -> Mapping[int, str]:
+        """What was said of messages of a run, by number."""
+
+    # -- dead letters --------------------------------------------------------------------------------------------------
+
+    def note_letter(self, letter: int, priority: int, number: int, reason: str, died_at: int) -> None:
+        """Keeps why a message is a dead letter; the number of the letter is the largest yet."""
+
+    def forget_letter(self, priority: int, number: int) -> None:
+        """Lets it go."""
+
+    def newest_letters(self, limit: int) -> Iterable[Letter]:
+        """So many, the newest first."""
+
+    def letters(self, first: int, until: int, limit: int) -> Iterable[Letter]:
+        """So many whose numbers are from one to another (exclusive), in order."""
+
+
+class Place(NamedTuple):
+    """Where a message is, and how it stands."""
+
+    priority: int
+    number: int
+    where: int
+    delivery: int
+    due: int
+
+
+def find(store: Store, message_id: UUID) -> Place | None:
+    """Where a message is, a dead letter too."""
+    state = store.state
+    location = location_of(store.id_base, message_id)
+    if location is not None and location[0] < PRIORITIES:
+        stands = state.state_of(*location)
+        if stands is not None and not stands[1] & deliveries.CUSTOM_ID:
+            return Place(*location, *stands)
+    if not state.custom_ids:
+        return None
+    found = store.find_id(message_id)
+    stands = None if found is None else state.state_of(*found)
+    if found is None or stands is None or not stands[1] & deliveries.CUSTOM_ID:
+        return None
+    return Place(*found, *stands)
+
+
+def find_held(store: Store, holder: int, message_id: UUID) -> Place | None:
+    """Where a message is that a holder has."""
+    claims = store.state.holders.by_number.get(holder)
+    place = None if claims is None else find(store, message_id)
+    if claims is None or place is None or place.where != HELD + claims.slot:
+        return None
+    return place
