@@ -95,7 +95,7 @@ class Store(Protocol):
         """Lets go of all that it has of messages that the state has been rid of, but for their letters."""
 
     def clear_queued(self, special: list[LaneRun]) -> None:
-        """As ``clear_away`` when nothing is queued any more; with those that had an id of their sender's or an error."""
+        """As ``clear_away``, when nothing is queued any more, of those that had an id of their sender's or an error."""
 
     # -- ids that senders gave -----------------------------------------------------------------------------------------
 

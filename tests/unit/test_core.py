@@ -1,4 +1,4 @@
-"""The rules of ``pymailbox.core``: whoever does the same comes to the same. What they are, the conformance suite says."""
+"""The rules of ``pymailbox.core``: who does the same comes to the same. What they are, the conformance suite says."""
 
 from __future__ import annotations
 
