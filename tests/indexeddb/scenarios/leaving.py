@@ -1,6 +1,7 @@
 """A page that is left or frozen gives back what it holds, the hand-out undone; one that goes on works again."""
 
 import asyncio
+from uuid import UUID
 
 from pyodide.ffi import create_once_callable
 
@@ -94,6 +95,42 @@ async def check_leaving_while_a_claim_is_on_its_way() -> None:
             assert await mailbox.ack(message_id), ticks
         assert given_back
         assert await other.dead_letters() == []
+
+
+LEAVES_WHILE_IDS_ARE_LOOKED_UP = """() => {
+  const original = IDBObjectStore.prototype.get;
+  let isDue = true;
+  IDBObjectStore.prototype.get = function (...rest) {
+    if (isDue && this.name === "ids") {
+      isDue = false;
+      globalThis.dispatchEvent(
+        typeof document === "undefined"
+          ? new MessageEvent("message", { data: { pymailbox: "release" } })
+          : new Event("pagehide")
+      );
+    }
+    return original.apply(this, rest);
+  };
+  return () => { IDBObjectStore.prototype.get = original; };
+}"""
+
+
+async def check_leaving_while_a_claim_acknowledges() -> None:
+    """It claims neither for a life that is over nor for one that has not begun, and what it acknowledges is."""
+    here, there = await new_context(), await new_context()
+    async with await here.open("acknowledges") as mailbox, await there.open("acknowledges") as other:
+        first = await mailbox.enqueue(b"s", b"first", message_id=UUID(int=1))
+        await mailbox.dequeue()
+        await mailbox.enqueue(b"s", b"second")
+        async with script_in_force(LEAVES_WHILE_IDS_ARE_LOOKED_UP):
+            claim = asyncio.ensure_future(mailbox.dequeue(1, ack=[first]))
+            # until the page is back its handles claim nothing
+            (record,) = await other.dequeue(wait=PATIENCE)
+            assert (record.payload, record.delivery_count) == (b"second", 1)
+        come_back()
+        assert await claim == []
+        assert not await mailbox.ack(first)
+        assert await other.ack(record.id)
 
 
 async def check_messages_that_went_back_are_not_yielded() -> None:

@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
-from pymailbox import MessagePriority, MessageStatus
-from tests.indexeddb.scenarios.hands import foreign, new_context, script, script_in_force
+from pymailbox import MessagePriority, MessageStatus, NewMessage
+from tests.indexeddb.scenarios.hands import foreign, new_context, payloads, script, script_in_force
 
 COUNTING = """() => {
   const asked = [];
@@ -47,6 +47,35 @@ async def check_a_verb_of_one_message_is_one_request() -> None:
         others = [what for what in asked if what != "begin write commit"]
         assert len(others) <= 1 + len(asked) // 16, asked
         assert {what.removesuffix(" commit") for what in others} <= {"begin write delete"}, asked
+
+
+NOTING_WHAT_IS_LOGGED = """() => {
+  const original = console.error;
+  globalThis.loggedOfTest = [];
+  console.error = (...what) => { loggedOfTest.push(what.join(" ")); };
+  return () => { console.error = original; };
+}"""
+
+
+async def check_acknowledging_in_any_order_is_no_surprise_to_the_engine() -> None:
+    """What it does not find at hand it reads, and gives nothing up for it."""
+    mailbox = await _to_itself("any order")
+    async with mailbox, script_in_force(NOTING_WHAT_IS_LOGGED):
+        ids = [
+            message_id
+            for _ in range(2)
+            for message_id in await mailbox.enqueue_many([NewMessage(b"s", b"p") for _ in range(10)])
+        ]
+        assert [record.id for record in await mailbox.dequeue(20)] == ids
+        assert await mailbox.ack_many([*ids[:4], *ids[5:9]]) == 8
+        # the rest of one segment, with the next one behind it
+        assert await mailbox.ack_many([ids[4], *ids[9:]]) == 12
+        # all that there is to claim is acknowledged first
+        late = await mailbox.enqueue(b"s", b"late")
+        assert await mailbox.dequeue(1, ack=[late]) == []
+        assert await mailbox.enqueue(b"s", b"next")
+        assert payloads(await mailbox.dequeue(1)) == [b"next"]
+        assert list(script("loggedOfTest")) == []
 
 
 async def check_mailboxes_that_are_used_in_one_turn_stay_their_contexts() -> None:
