@@ -4,6 +4,7 @@ import { result } from "../storage/database.js";
 import { INFLIGHT, QUEUED, frameAt, framesIn, idIn, packBatch, viewOf } from "../model/frames.js";
 import { failures, handOuts, isSuspect, restored } from "../model/delivery.js";
 import { DELAYED, HELD } from "../model/page.js";
+import { livingBetween } from "../model/queries.js";
 import { givenIdsAlreadyThere, keyOf } from "./verbs.js";
 import { Unreadable } from "./read-transaction.js";
 import { ValueUnavailable, withId } from "./unavailable-values.js";
@@ -41,7 +42,7 @@ export async function read(reading, state, section, from, until) {
 
 /** @param {ReadTransaction} reading @param {MailboxState} state @param {number} priority @param {number} from @param {number} until @returns {Promise<Page>} */
 async function readLiving(reading, state, priority, from, until) {
-  const runs = await reading.run(state, state.livingBetween(priority, from, until, PAGE_MESSAGES));
+  const runs = await reading.run(state, livingBetween(state.pages, priority, from, until, PAGE_MESSAGES));
   const places = runs.flatMap(({ from, to, delivery, where, due }) =>
     Array.from({ length: to - from }, (_, i) => ({
       sequence: from + i,
@@ -121,7 +122,7 @@ export async function adopt(commit, state, frames, details) {
     const id = idIn(frames, frame);
     if (known.has(keyOf(id))) continue;
     known.add(keyOf(id));
-    state.noteGivenId(id);
+    state.noteCustomId(id);
     stored[i] = 1;
     if (reason !== null) {
       const bytes = frames.slice(frame.offset, frame.end);

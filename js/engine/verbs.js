@@ -6,6 +6,7 @@ import { INFLIGHT, QUEUED, frameAt, framesIn, idIn, packBatch, viewOf } from "..
 import { ID_BYTES, writeId } from "../model/ids.js";
 import { failures } from "../model/delivery.js";
 import { PassedOver } from "../model/passed-over.js";
+import { firstDelayed, firstInflight, firstQueued, firstToClaim } from "../model/queries.js";
 import { Unreadable } from "./read-transaction.js";
 import { DEAD, isLetter, numberOfLetter } from "../storage/rows.js";
 import { ValueUnavailable, tellOfUnavailable, withId } from "./unavailable-values.js";
@@ -38,7 +39,7 @@ export async function store(commit, state, frames) {
       // the second look finds what this very call has stored under an id that it generated
       if (known.has(keyOf(id)) || state.livingPlaceOf(id) !== undefined) continue;
       known.add(keyOf(id));
-      state.noteGivenId(id);
+      state.noteCustomId(id);
       if (state.mayCollide) await commit.openToAppend(state);
     } else if (state.mayCollide) {
       await commit.skipGivenIds(state, frame.priority);
@@ -150,7 +151,7 @@ export function claimAtHand(commit, state, holder, terms, limit) {
  * @param {WriteTransaction} commit @param {MailboxState} state @param {number} limit @param {number} [now] milliseconds since 1970
  */
 export function countAtHand(commit, state, limit, now = Date.now()) {
-  const first = state.firstToClaim(limit, now, commit.unavailable.messagesOf(state.number)).next();
+  const first = firstToClaim(state.pages, limit, now, commit.unavailable.messagesOf(state.number)).next();
   if (!first.done) return undefined;
   const count = countOf(first.value.taken);
   return commit.entriesAtHand(state, first.value.taken, INFLIGHT, LARGEST_BATCH)?.length === count ? count : undefined;
@@ -167,7 +168,7 @@ export function removeAtHand(commit, state, ids, holder) {
   for (const id of ids) {
     const place = state.ownPlaceOf(id);
     const segment = place && commit.segmentAtHand(state, place.priority, place.sequence);
-    if (place !== undefined && segment !== undefined && state.lacking(place.priority, segment.first, segment.last + 1).length === 0) {
+    if (place !== undefined && segment !== undefined && state.pages.lacking(place.priority, segment.first, segment.last + 1).length === 0) {
       if (state.livingPlaceOf(id) !== undefined) {
         if (holder === undefined || state.isHeldBy(holder, place)) living.push({ place, id });
         continue;
@@ -247,7 +248,7 @@ export async function release(commit, state, holder, ids) {
  */
 export async function fail(commit, state, holder, maxDeliveries, id, due, error) {
   const place = await commit.find(state, id);
-  const delivery = place && state.fail(holder, place);
+  const delivery = place && state.nack(holder, place);
   if (place === undefined || delivery === undefined) return false;
   if (error !== undefined) commit.keepError(state, place, error);
   if (maxDeliveries > 0 && failures(delivery) >= maxDeliveries) {
@@ -346,14 +347,14 @@ export async function peek(reading, state, limit, status, offset) {
     const shown = [];
     let queued = 0;
     if (status !== INFLIGHT) {
-      const first = await reading.run(state, state.firstQueued(end, now, passedOver));
-      const later = await reading.run(state, state.firstDelayed(end - countOf(first), now, passedOver));
+      const first = await reading.run(state, firstQueued(state.pages, end, now, passedOver));
+      const later = await reading.run(state, firstDelayed(state.pages, end - countOf(first), now, passedOver));
       const runs = [...first, ...later];
       queued = countOf(runs);
       shown.push(...(await reading.entries(state, beyond(runs, offset), QUEUED, Infinity, passedOver)));
     }
     if (status !== QUEUED) {
-      const inflight = await reading.run(state, state.firstInflight(end - queued, passedOver));
+      const inflight = await reading.run(state, firstInflight(state.pages, end - queued, passedOver));
       const runs = beyond(inflight, Math.max(0, offset - queued));
       shown.push(...(await reading.entries(state, runs, INFLIGHT, Infinity, passedOver)));
     }

@@ -18,7 +18,7 @@
  * right.
  */
 
-import { isCount } from "../model/state.js";
+import { isCount } from "../model/bytes.js";
 import { result } from "../storage/requests.js";
 import { lastVersion, versionsOf, writeHead } from "../storage/stored-state.js";
 import { keepLock, unheldAmong } from "../coordination/locks.js";
@@ -116,24 +116,24 @@ export class WriteLeases {
     const quiet = others ? 0 : (this.#quiet.get(mailbox) ?? 0) + 1;
     this.#quiet.set(mailbox, quiet);
     state.writer = this.#context;
-    if (others) state.right = false;
-    else if (this.#living && quiet >= UNCONTENDED_COMMITS) state.right = true;
+    if (others) state.leased = false;
+    else if (this.#living && quiet >= UNCONTENDED_COMMITS) state.leased = true;
     return writeHead(() => store("journal"), state);
   }
 
   /** Whether another context may write a state blind. @param {MailboxState} state */
-  isAnothers({ right, writer }) {
-    return right && writer !== this.#context;
+  isAnothers({ leased, writer }) {
+    return leased && writer !== this.#context;
   }
 
   /** Deletes a mailbox whose state was read in this transaction. @param {Stores} store @param {string} mailbox @param {MailboxState} state */
-  async delete(store, mailbox, { number, version, right, writer }) {
+  async delete(store, mailbox, { number, version, leased, writer }) {
     this.#states.delete(mailbox);
     const seals = await result(store("mailboxes").getAll(IDBKeyRange.bound([mailbox], [mailbox, []])));
     store("mailboxes").delete(mailbox);
     // also without a right to end: somebody may have read it and be about to write
     const last = { number, from: version + 1, version: version + 1, at: Date.now() };
-    store("mailboxes").put(last, [mailbox, right && writer !== this.#context ? writer : randomName()]);
+    store("mailboxes").put(last, [mailbox, leased && writer !== this.#context ? writer : randomName()]);
     seals.push(last);
     store("journal").delete(versionsOf(number));
     for (const one of seals) if (one?.number === number && isCount(one.version)) store("journal").put(null, [number, one.version]);
@@ -145,7 +145,7 @@ export class WriteLeases {
    * be heard long after it
    */
   committed(mailbox, state, at) {
-    if (state.right && state.writer === this.#context) this.#states.set(mailbox, { state, at });
+    if (state.leased && state.writer === this.#context) this.#states.set(mailbox, { state, at });
   }
 
   /** What is in memory is not to be trusted. */

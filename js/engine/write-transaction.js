@@ -10,7 +10,8 @@ import { MailboxError } from "../model/errors.js";
 import { INFLIGHT, frameAt, idIn, named, viewOf } from "../model/frames.js";
 import { ID_BYTES, writeId } from "../model/ids.js";
 import { failures, handOuts, hasCustomId } from "../model/delivery.js";
-import { MailboxState, isCount } from "../model/state.js";
+import { isCount } from "../model/bytes.js";
+import { MailboxState } from "../model/state.js";
 import { ReadTransaction, Unreadable, laneRange } from "./read-transaction.js";
 import { DEAD, isLetter, numberOfLetter, placeIn, salvagedLetter } from "../storage/rows.js";
 import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "../model/segments.js";
@@ -237,7 +238,7 @@ export class WriteTransaction extends ReadTransaction {
 
   /** To be called before messages are appended that are not fresh, see `model/state.js`. @param {MailboxState} state */
   async openToAppend(state) {
-    const lacking = state.lackingToAppend();
+    const lacking = state.pages.lackingToEnqueue();
     if (lacking.length > 0) await this.open(state, lacking);
   }
 
@@ -249,7 +250,7 @@ export class WriteTransaction extends ReadTransaction {
    */
   append(state, bytes, frame, past) {
     const { priority, due } = frame;
-    const sequence = state.append(priority, frame.named, due > Date.now() ? due : 0, past);
+    const sequence = state.enqueue(priority, frame.named, due > Date.now() ? due : 0, past);
     if (frame.named) this.store("ids").put([priority, sequence], [state.number, idIn(bytes, frame)]);
     this.#writersOf(state)[priority].append(sequence, bytes.subarray(frame.offset, frame.end));
     return sequence;
@@ -299,7 +300,7 @@ export class WriteTransaction extends ReadTransaction {
    * @returns {boolean} false if there is no such message
    */
   remove(state, place, id) {
-    const delivery = state.remove(place);
+    const delivery = state.ack(place);
     if (delivery === undefined) return false;
     if (hasCustomId(delivery)) this.store("ids").delete([state.number, id]);
     if (failures(delivery) > 0) this.#forgetErrors(state, place.priority, place.sequence, place.sequence + 1);
@@ -309,7 +310,7 @@ export class WriteTransaction extends ReadTransaction {
   /** Removes all queued messages, page by page. @param {MailboxState} state @returns {Promise<number>} how many there were */
   async removeQueued(state) {
     const { customIds } = state;
-    const { count, failed, kept } = await this.run(state, state.removeQueued());
+    const { count, failed, kept } = await this.run(state, state.purge());
     if (count === 0) return 0;
     this.flush();
     for (const priority of state.lanes.keys()) {
@@ -342,7 +343,7 @@ export class WriteTransaction extends ReadTransaction {
     const id = new Uint8Array(ID_BYTES);
     if (entry.frame.named) id.set(idIn(entry.bytes, entry.frame));
     else entry.writeIdTo(viewOf(id), 0);
-    state.remove(place);
+    state.ack(place);
     this.store("errors").delete(errorKey);
     this.addDeadLetter(state, {
       id,
@@ -471,9 +472,9 @@ export class WriteTransaction extends ReadTransaction {
     const boundsOf = (/** @type {number} */ sequence) =>
       this.segmentAtHand(state, priority, sequence) ?? (() => this.#readBounds(state, priority, sequence));
     const hasLiving = (/** @type {{first: number, last: number}} */ { first, last }) =>
-      state.lacking(priority, first, last + 1).length > 0
+      state.pages.lacking(priority, first, last + 1).length > 0
         ? () => this.#hasLiving(state, priority, { first, last })
-        : state.hasLiving(priority, first, last + 1);
+        : state.pages.hasLiving(priority, first, last + 1);
     let seenTo = to;
     let found = boundsOf(from);
     /** @type {{first: number, last: number} | undefined} */
@@ -667,7 +668,7 @@ export class WriteTransaction extends ReadTransaction {
   completed() {
     for (const mailbox of this.#changed) {
       const state = /** @type {MailboxState} */ (this.#states.get(mailbox));
-      state.trim();
+      state.pages.trim();
       this.#writeLeases.committed(mailbox, state, this.#began);
     }
     for (const [mailbox, priority, segment] of this.#written) this.cache.add(mailbox, priority, segment);
@@ -810,7 +811,7 @@ export class WriteTransaction extends ReadTransaction {
         (_, priority) =>
           new SegmentWriter((segment) => {
             this.#appended.push([state.number, priority, segment]);
-            if (segment.bytes.length <= CARRIED_SEGMENT) state.carry(priority, segment);
+            if (segment.bytes.length <= CARRIED_SEGMENT) state.lanes[priority].carried.push(segment);
             else this.#putSegment(state, priority, segment);
           }),
       );
@@ -830,7 +831,7 @@ export class WriteTransaction extends ReadTransaction {
   /** Moves the segments in the head to the store, neighbours as one. @param {MailboxState} state */
   unload(state) {
     this.flush();
-    for (const [priority, segments] of state.unload().entries()) {
+    for (const [priority, segments] of state.lanes.map((lane) => lane.takeCarried()).entries()) {
       const writer = new SegmentWriter((segment) => this.#putSegment(state, priority, segment));
       for (const segment of segments) {
         for (let sequence = segment.first; sequence <= segment.last; sequence++) writer.append(sequence, segment.bytesOf(sequence));
@@ -852,17 +853,17 @@ export class WriteTransaction extends ReadTransaction {
   async losePages(state, lost) {
     const mailbox = [...this.#states].find(([, known]) => known === state)?.[0];
     if (mailbox !== undefined) this.unload(state);
-    else throw new Unreadable({ priority: lost[0].priority, sequence: state.numbersOf(lost[0]).from });
+    else throw new Unreadable({ priority: lost[0].priority, sequence: state.pages.numbersOf(lost[0]).from });
     // what is in memory may be old, and then so is what it says of the pages
     await this.#checkStillOwn(mailbox);
     // another call of this transaction may be at it already
-    const entries = lost.filter((entry) => state.hasPage(entry));
+    const entries = lost.filter((entry) => state.pages.has(entry));
     if (entries.length === 0) return;
-    for (const entry of entries) state.forgetPage(entry);
-    await this.open(state, state.allLacking());
-    state.recount();
+    for (const entry of entries) state.pages.remove(entry);
+    await this.open(state, state.pages.allLacking());
+    state.pages.recount();
     this.changed(mailbox);
-    for (const entry of entries) await this.#buryAllOf(state, entry.priority, state.numbersOf(entry));
+    for (const entry of entries) await this.#buryAllOf(state, entry.priority, state.pages.numbersOf(entry));
   }
 
   /**
@@ -911,8 +912,8 @@ export class WriteTransaction extends ReadTransaction {
   #deleteSegments(state, priority, from, to) {
     if (from >= to) return;
     const { number } = state;
-    const first = state.firstNotCarried(priority, from);
-    state.dropCarried(priority, from, to);
+    const first = state.lanes[priority].firstNotCarried(from);
+    state.lanes[priority].dropCarried(from, to);
     if (first >= to) return;
     this.store("segments").delete(IDBKeyRange.bound([number, priority, from], [number, priority, to - 1, Infinity]));
     this.cache.drop(number, priority, from, to);
@@ -944,8 +945,8 @@ export class WriteTransaction extends ReadTransaction {
   /** @param {MailboxState} state @param {number} priority @param {{key?: IDBValidKey, first: number, last: number}} segment */
   #deleteSegment(state, priority, { key, first, last }) {
     const { number } = state;
-    if (key === undefined && state.carriedSegment(priority, last) !== undefined) {
-      state.dropCarried(priority, last, last + 1);
+    if (key === undefined && state.lanes[priority]?.carriedSegment(last) !== undefined) {
+      state.lanes[priority].dropCarried(last, last + 1);
       return;
     }
     this.store("segments").delete(key ?? [number, priority, last, first]);
@@ -954,9 +955,9 @@ export class WriteTransaction extends ReadTransaction {
 
   /** Whether any message of a segment lives. @param {MailboxState} state @param {number} priority @param {{first: number, last: number}} segment */
   async #hasLiving(state, priority, { first, last }) {
-    const lacking = state.lacking(priority, first, last + 1);
+    const lacking = state.pages.lacking(priority, first, last + 1);
     if (lacking.length > 0) await this.open(state, lacking);
-    return state.hasLiving(priority, first, last + 1);
+    return state.pages.hasLiving(priority, first, last + 1);
   }
 
   /** First and last number of the segment in the store that holds a message, dead or alive. @param {MailboxState} state @param {number} priority @param {number} sequence */

@@ -5,7 +5,8 @@
 
 import { LARGEST_MESSAGE, frameAt, frameOf, isTime, viewOf } from "../model/frames.js";
 import { ID_BYTES, randomId } from "../model/ids.js";
-import { PRIORITIES, isCount } from "../model/state.js";
+import { isCount } from "../model/bytes.js";
+import { PRIORITIES } from "../model/lane.js";
 
 /** @typedef {import("../model/types.js").Place} Place */
 

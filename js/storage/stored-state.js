@@ -1,6 +1,7 @@
 /** A mailbox's state as the stores `mailboxes`, `journal` and `pages` have it. */
 
-import { MailboxState, isCount } from "../model/state.js";
+import { isCount } from "../model/bytes.js";
+import { MailboxState } from "../model/state.js";
 import { result } from "./requests.js";
 
 /** The last version of a state, whatever something else may have made of it. @typedef {{version: number, stored: unknown}} Version */

@@ -202,7 +202,7 @@ async def check_locks_that_are_not_listed() -> None:
                 const [[holder, { maxDeliveries, lease, locked }]] = state.claims;
                 run(state.releaseAll(holder));
                 run(state.claim("gone", { maxDeliveries, lease, locked }, 2, Date.now()));
-                state.right = false;
+                state.leased = false;
                 await writeState("not listed", state);
                 """
             )
