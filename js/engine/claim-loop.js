@@ -16,7 +16,7 @@ const CHECK_AFTER = 3;
  * @property {import("../coordination/liveness.js").Holders} strangers who holds something in other contexts
  * @property {boolean} more whether there is something left to claim
  * @property {number} nextDue milliseconds since 1970
- * @property {number} nextTry when to look whether what could not be read can be, on the clock of `performance.now()`
+ * @property {number} nextRetry when to look whether what could not be read can be, on the clock of `performance.now()`
  */
 
 /** @typedef {ReturnType<typeof waiters.begin>} Waiter */
@@ -74,7 +74,7 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
           const now = performance.now();
           if (deadline <= now && !waiter.isParked) return found;
           const nextLook = found.strangers.size > 0 ? recovery.nextLook : Infinity;
-          waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + found.nextDue - Date.now(), found.nextTry));
+          waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + found.nextDue - Date.now(), found.nextRetry));
           waiter.park(claimant.parked);
           const check = inMemory && setTimeout(wakeIfOld, CHECK_AFTER, mailbox, waiter);
           const served = await waiter.within(deadline - now, cancelled);

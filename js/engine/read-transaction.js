@@ -267,7 +267,7 @@ export class ReadTransaction {
           if (segments.length === 0) continue;
         }
         const frame = segments[0].frameOf(sequence);
-        if (frame.priority !== priority || frame.named !== hasCustomId(delivery)) throw new Unreadable({ priority, sequence });
+        if (frame.priority !== priority || frame.hasCustomId !== hasCustomId(delivery)) throw new Unreadable({ priority, sequence });
         payloadBytes += frame.payloadBytes;
         if (payloadBytes > byteLimit && entries.length > 0) return entries;
         entries.push({

@@ -19,13 +19,13 @@ notifier.listen(({ mailbox, count = 1 }) => waiters.wake(mailbox, count));
 
 export const groupCommit = new GroupCommit(
   connection,
-  ({ news }) => {
-    for (const [mailbox, { depth, informed, count }] of news) {
-      if (depth !== undefined || count > 0) notifier.publish({ mailbox, depth, count }, informed);
+  ({ notifications }) => {
+    for (const [mailbox, { depth, excluded, count }] of notifications) {
+      if (depth !== undefined || count > 0) notifier.publish({ mailbox, depth, count }, excluded);
     }
   },
-  (commit) => {
-    for (const mailbox of commit.news.keys()) waiters.serve(mailbox, commit);
+  (tx) => {
+    for (const mailbox of tx.notifications.keys()) waiters.serve(mailbox, tx);
   },
 );
 

@@ -7,7 +7,7 @@
 
 import { groupCommit, notifier } from "./realm.js";
 import { result } from "../storage/database.js";
-import * as verbs from "./verbs.js";
+import { recover } from "./verbs/recover.js";
 import { SECOND_LOOK, death, goneAmong, isElsewhere } from "../coordination/liveness.js";
 import { LAST_WRITES_VANISH, forgetNotes, hearNotes, keptNotes, knownNotes } from "../coordination/unload-notes.js";
 
@@ -115,15 +115,15 @@ export class Recovery {
       durability: "relaxed",
       stores: false,
       needsNotes: () => true,
-      run: async (commit) => {
-        const state = await commit.state(this.mailbox);
+      run: async (tx) => {
+        const state = await tx.state(this.mailbox);
         // not before: a note may come in while others keep the storage busy
         notes = knownNotes();
-        for (const [holder, mailbox] of notes) commit.store("departed").put(mailbox, holder);
-        const recovered = await verbs.recover(commit, this.mailbox, state, gone);
+        for (const [holder, mailbox] of notes) tx.store("departed").put(mailbox, holder);
+        const recovered = await recover(tx, this.mailbox, state, gone);
         if (recovered > 0) {
-          commit.changed(this.mailbox);
-          commit.announce(this.mailbox, undefined, [], recovered);
+          tx.changed(this.mailbox);
+          tx.announce(this.mailbox, undefined, [], recovered);
         }
         return recovered;
       },
@@ -146,14 +146,14 @@ export class Recovery {
 
   /** How many notes there are for this mailbox of pages that were left. @returns {Promise<number>} */
   async #countNotes() {
-    const stored = await groupCommit.readAtOnce((reading) => result(reading.store("departed").getAll()), ["departed"]);
+    const stored = await groupCommit.readAtOnce((tx) => result(tx.store("departed").getAll()), ["departed"]);
     return [...stored, ...knownNotes().map(([, mailbox]) => mailbox)].filter((mailbox) => mailbox === this.mailbox).length;
   }
 
   /** Who holds something elsewhere. @returns {Promise<Holders>} */
   #holders() {
     return groupCommit.readAtOnce(
-      async (reading) => new Map([...((await reading.stored(this.mailbox))?.claims ?? [])].filter(([holder]) => isElsewhere(holder))),
+      async (tx) => new Map([...((await tx.stored(this.mailbox))?.claims ?? [])].filter(([holder]) => isElsewhere(holder))),
     );
   }
 }

@@ -106,7 +106,7 @@ export class WriteLeases {
    * @param {Stores} store @param {string} mailbox @param {MailboxState} state
    */
   async write(store, mailbox, state) {
-    if (this.isAnothers(state)) await seal(store, mailbox, state.writer, state);
+    if (this.isLeasedToAnother(state)) await seal(store, mailbox, state.writer, state);
     this.writeUnsealed(store, mailbox, state);
   }
 
@@ -122,7 +122,7 @@ export class WriteLeases {
   }
 
   /** Whether another context may write a state blind. @param {MailboxState} state */
-  isAnothers({ leased, writer }) {
+  isLeasedToAnother({ leased, writer }) {
     return leased && writer !== this.#context;
   }
 

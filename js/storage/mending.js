@@ -11,7 +11,7 @@ import { idIn } from "../model/frames.js";
 import { hasCustomId } from "../model/delivery.js";
 import { isCount } from "../model/bytes.js";
 import { result } from "./requests.js";
-import { DEAD, isLetter, numberOfLetter } from "./rows.js";
+import { DEAD, isDeadLetter, numberOfDeadLetter } from "./rows.js";
 import { Segment } from "../model/segments.js";
 import { lastVersion, rowOf, stateOf } from "./stored-state.js";
 
@@ -69,7 +69,7 @@ async function index(transaction, state) {
   const indexSegment = (/** @type {number} */ priority, /** @type {Segment} */ segment) => {
     for (let sequence = segment.first; sequence <= segment.last; sequence++) {
       const frame = segment.frameOf(sequence);
-      if (!frame.named) continue;
+      if (!frame.hasCustomId) continue;
       // of a page that cannot be read all may live
       const isUnknown = state.pages.lacking(priority, sequence, sequence + 1).length > 0;
       const delivery = isUnknown ? undefined : state.deliveryOf({ priority, sequence });
@@ -83,8 +83,8 @@ async function index(transaction, state) {
     if (segment !== undefined && state.lanes[priority] !== undefined) indexSegment(priority, segment);
   }
   for await (const { key, value } of rowsOf(transaction, "dead", number)) {
-    const letter = numberOfLetter(key);
-    if (letter !== undefined && isLetter(value)) ids.put([DEAD, letter], [number, value.id.slice()]);
+    const letter = numberOfDeadLetter(key);
+    if (letter !== undefined && isDeadLetter(value)) ids.put([DEAD, letter], [number, value.id.slice()]);
   }
 }
 

@@ -29,6 +29,12 @@ export const isNumberKnown = (mailbox) => numbers.has(mailbox);
 /** The name of a mailbox whose state was read here. @param {number} number */
 export const nameOfMailbox = (number) => [...numbers].find(([, known]) => known === number)?.[0];
 
+/** A mailbox that is deleted has no number. @param {string} mailbox */
+export const forgetNumber = (mailbox) => numbers.delete(mailbox);
+
+/** All keys of a mailbox in a store whose keys begin with its number. @param {{number: number}} state */
+export const keysOf = ({ number }) => IDBKeyRange.bound([number], [number, []]);
+
 /** The keys of a mailbox's versions. @param {number} number @param {number} [first] @param {number} [last] */
 export const versionsOf = (number, first = 0, last = Number.MAX_SAFE_INTEGER) => IDBKeyRange.bound([number, first], [number, last]);
 

@@ -19,10 +19,10 @@ from tests.indexeddb.scenarios.hands import (
 
 WITHOUT_LOCKS: Mapping[str, Mapping[str, str]] = {"coordination/locks.js": {"globalThis.navigator?.locks": "undefined"}}
 IMPATIENT = {**WITHOUT_LOCKS, "engine/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}
-SILENT = {**WITHOUT_LOCKS, "engine/mailbox-handle.js": {"Math.min(this.#options.lease / 3, LONGEST_BEAT)": "1e9"}}
+SILENT = {**WITHOUT_LOCKS, "engine/holder.js": {"Math.min(this.#options.lease / 3, LONGEST_BEAT)": "1e9"}}
 """A context whose holders never beat: what a dead one looks like to others."""
 
-SILENT_BEAT = {"engine/mailbox-handle.js": SILENT["engine/mailbox-handle.js"]}
+SILENT_BEAT = {"engine/holder.js": SILENT["engine/holder.js"]}
 SLEEPLESS = {"engine/recovery.js": IMPATIENT["engine/recovery.js"]}
 
 
