@@ -66,11 +66,14 @@ export class PendingReleases {
     this.#owed.clear();
   }
 
-  /** A note tells of all lives that are past: what they hold goes back, and is inherited by nobody. */
+  /**
+   * A note is left of all lives that are past: what they hold goes back, and is inherited by nobody. The notes come after what
+   * is being committed, so the next commit deletes them.
+   */
   noteLives() {
     for (const [life, past] of this.#past) {
       life.over = true;
-      Object.assign(past, { noted: true, inherited: false });
+      Object.assign(past, { noted: true, inherited: false, settledIn: undefined });
     }
   }
 
@@ -100,11 +103,13 @@ export class PendingReleases {
     // after that, since what is owed may be what a past life held
     released += await release(tx, state, heir, owed.map(([, { id }]) => id));
     tx.afterCommit.push(() => {
-      for (const [life] of settled) {
+      for (const [life, { noted, settledIn }] of settled) {
+        // it was noted once more since
+        if (settledIn !== tx) continue;
         this.#past.delete(life);
         life.end();
+        if (noted) forgetNotes([life.id]);
       }
-      forgetNotes(settled.filter(([, { noted }]) => noted).map(([{ id }]) => id));
       for (const [key, one] of owed) if (this.#owed.get(key) === one) this.#owed.delete(key);
       if (taken.length > 0) onTaken(taken);
     });

@@ -213,6 +213,24 @@ async def check_page_that_is_left_again_while_it_comes_back() -> None:
         assert await other.dequeue(wait=0.2) == []
 
 
+async def check_a_handle_that_throws_keeps_no_other_from_leaving_or_coming_back() -> None:
+    here = await new_context()
+    async with await here.open("throws") as first, await here.open("goes on") as mailbox:
+        await mailbox.enqueue(b"s", b"a")
+        await mailbox.dequeue()
+        for step in ("releaseOnUnload", "resumeAfterUnload"):
+            setattr(first._js_handle, step, script("() => { throw new Error('on purpose'); }"))  # type: ignore[attr-defined]
+        leave_page()
+        come_back()
+
+        async def note_is_gone() -> bool:
+            return await _notes() == 0
+
+        await eventually(note_is_gone, "the end of the other's note")
+        (message,) = await mailbox.dequeue(wait=5)
+        assert message.delivery_count == 1
+
+
 async def check_close_after_leaving() -> None:
     here, there = await new_context(), await new_context()
     mailbox = await here.open("closed after")
