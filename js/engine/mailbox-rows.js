@@ -49,7 +49,6 @@ export async function deleteMailbox(tx, mailbox) {
 async function deleteUnreadable(tx, mailbox) {
   // which rows are its own cannot be told; but who may write it without reading it is not to go on
   const row = await result(tx.store("mailboxes").get(mailbox));
-  const last = isCount(row?.number) ? await lastVersion(tx.store("journal"), row.number) : undefined;
-  if (last !== undefined && isCount(last.version)) tx.store("journal").add(null, [row.number, last.version + 1]);
+  if (isCount(row?.number)) await tx.writeLeases.sealUnreadable((name) => tx.store(name), mailbox, row.number);
   tx.store("mailboxes").delete(mailbox);
 }

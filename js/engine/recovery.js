@@ -82,7 +82,7 @@ export class Recovery {
     const isFirst = this.nextLook === -Infinity;
     this.nextLook = performance.now() + SECOND_LOOK;
     const [notes, holders] = await Promise.all([this.#countNotes(), this.#holders()]);
-    const gone = await goneAmong(holders);
+    const gone = await goneAmong(this.mailbox, holders);
     const living = new Map([...holders].filter(([holder]) => !gone.has(holder)));
     this.see(living);
     const now = performance.now();

@@ -51,7 +51,10 @@ export async function readState(mailbox, store) {
     result(store("mailboxes").get(mailbox)),
     guess === undefined ? undefined : lastVersion(journal, guess),
   ]);
-  if (row === undefined) return undefined;
+  if (row === undefined) {
+    numbers.delete(mailbox);
+    return undefined;
+  }
   if (!isCount(row?.number)) return "unreadable";
   numbers.set(mailbox, row.number);
   const last = row.number === guess ? guessed : await lastVersion(journal, row.number);
