@@ -89,7 +89,7 @@ export async function goneAmong(mailbox, holders) {
   /** @type {Beats} */
   const beats = new Map();
   const gone = [...holders].filter(([holder, terms]) =>
-    terms.locked ? unheld.has(LOCK_PREFIX + holder) : hasMissedItsLease(terms, before?.get(holder), (seen) => beats.set(holder, seen)),
+    terms.locked ? unheld.has(LOCK_PREFIX + holder) : hasLeaseExpired(terms, before?.get(holder), (seen) => beats.set(holder, seen)),
   );
   // of whom is there no more nothing is kept
   if (beats.size > 0) beatsIn.set(mailbox, beats);
@@ -101,7 +101,7 @@ export async function goneAmong(mailbox, holders) {
 export const death = (holder, signal) => onceReleased(LOCK_PREFIX + holder, signal);
 
 /** @param {{beat: number, lease: number}} terms @param {{beat: number, since: number} | undefined} seen what was seen of it last @param {(seen: {beat: number, since: number}) => void} keep for the next look */
-function hasMissedItsLease({ beat, lease }, seen, keep) {
+function hasLeaseExpired({ beat, lease }, seen, keep) {
   const now = performance.now();
   const last = seen?.beat === beat ? seen : { beat, since: now };
   const gone = seen === last && now - last.since >= lease;

@@ -67,7 +67,7 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
           // a call that was under way when the handle was closed is let finish; one that waits ends with an error
           if (claimant.isClosed() && wait === 0) return found;
           if (found.strangers.size > 0 && recovery.isDue) {
-            const recovered = await lookFor(claimant, waiter);
+            const recovered = await recoverFor(claimant, waiter);
             if (claimant.isClosed() && wait === 0) return found;
             if (recovered > 0 && waiter.serving === undefined) continue;
           }
@@ -87,7 +87,7 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
         if (!isAlive(found)) continue;
         owesALook = wait > 0 && found.more;
         recovery.see(found.strangers);
-        if (found.strangers.size > 0) recovery.lookAside();
+        if (found.strangers.size > 0) recovery.recoverInBackground();
         return found;
       } finally {
         if (waiter.woken) owesALook = true;
@@ -111,9 +111,9 @@ const isEmpty = ({ batch }) => batch.length === NO_BATCH.length;
 const isAlive = ({ life }) => life.begun && !life.over;
 
 /** @param {Claimant} claimant @param {Waiter} waiter that may be served meanwhile @returns {Promise<number>} how many messages came back */
-async function lookFor({ recovery, isClosed }, waiter) {
+async function recoverFor({ recovery, isClosed }, waiter) {
   try {
-    return (await recovery.look()).recovered;
+    return (await recovery.recover()).recovered;
   } catch (error) {
     if (isClosed() || waiter.serving !== undefined) return 0;
     // nothing serves it any more

@@ -175,12 +175,12 @@ export class GroupCommit {
   }
 
   /** Has every mailbox read before it is written: this context may be away for long, and lose what its write leases rest on. */
-  suspendLeases() {
+  suspendWriteLeases() {
     this.#writeLeases.suspend();
   }
 
   /** Lets this context have write leases again. */
-  renewLeases() {
+  renewWriteLeases() {
     this.#writeLeases.renew();
   }
 
@@ -355,7 +355,7 @@ export class GroupCommit {
       return transaction;
     };
     const tx = new WriteTransaction(begin, this.#cache, this.#unavailableNow(), this.#writeLeases, false);
-    if (states !== undefined) tx.give(states);
+    if (states !== undefined) tx.startFrom(states);
     /** @type {[Submitted, unknown][]} */
     const results = [];
     try {

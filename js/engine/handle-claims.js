@@ -44,7 +44,7 @@ export function claimNext(operations, recovery, owner, limit, wait, cancelled, a
 /** What a look would find, where that is nothing by what is in memory. @param {Operations} operations @returns {Found | undefined} */
 function lookAtMemory(operations) {
   const { holder, mailbox } = operations;
-  if (holder.isClosed || !holder.life.begun || !operations.hasNothingFirst) return undefined;
+  if (holder.isClosed || !holder.life.begun || !operations.isCaughtUp) return undefined;
   const state = groupCommit.stateInMemory(mailbox);
   if (state === undefined || holder.hasLostAll(state) || state.isReady(Date.now())) return undefined;
   return { batch: NO_BATCH, life: holder.life, strangers: strangersIn(state), more: false, nextDue: state.nextDue, nextRetry: Infinity };

@@ -17,7 +17,7 @@ const LONGEST_BEAT = 3_600_000;
 /** @typedef {import("./types.js").Options} Options */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
-/** Commits an operation of the handle's, if only what each of them settles first. @typedef {(run: (tx: WriteTransaction, state: MailboxState) => Promise<void>) => Promise<void>} Commit */
+/** Commits an operation of the handle's, if only what each of them sees to first. @typedef {(run: (tx: WriteTransaction, state: MailboxState) => Promise<void>) => Promise<void>} Commit */
 
 export class Holder {
   /** Whether the handle takes no calls any more. */
@@ -71,7 +71,7 @@ export class Holder {
    * messages others have taken.
    * @param {WriteTransaction} tx @param {MailboxState} state
    */
-  async settle(tx, state) {
+  async catchUp(tx, state) {
     if (tx !== this.#lastTx && this.hasLostAll(state)) {
       // it was silent for its lease, and others have taken all that it held
       this.life.over = true;
@@ -82,7 +82,7 @@ export class Holder {
     }
     this.#lastTx = tx;
     if (this.pending.isEmpty) return;
-    const { released, inherited } = await this.pending.settle(tx, state, this.life.id, this.terms, (taken) => {
+    const { released, inherited } = await this.pending.release(tx, state, this.life.id, this.terms, (taken) => {
       for (const life of taken) life.over = true;
       this.#tellLifeOver();
     });

@@ -82,9 +82,9 @@ export class MailboxHandle {
     ]);
     this.#operations.noteOpened();
     if (stored === undefined) await this.#operations.submit(async (tx) => tx.changed(this.mailbox));
-    else if (strangersIn(stored).size > 0) await this.recovery.look();
+    else if (strangersIn(stored).size > 0) await this.recovery.recover();
     // of other mailboxes, too: those of one that is no more are nobody else's to clear away
-    if (notes > 0 || knownNotes().length > 0) await this.recovery.takeBack(new Map());
+    if (notes > 0 || knownNotes().length > 0) await this.recovery.recoverFrom(new Map());
     const gone = await goneAmongContexts(sealed);
     if (gone.size > 0) await this.#operations.submit((tx) => pruneSeals((name) => tx.store(name), gone));
   }
@@ -298,10 +298,10 @@ export class MailboxHandle {
   /** Takes back what holders had who are gone. @returns {Promise<number>} how many messages came back */
   async recover() {
     await this.#operations.read(undefined, async () => {});
-    const { recovered, living } = await this.recovery.look();
+    const { recovered, living } = await this.recovery.recover();
     if (this.isClosed || ![...living.values()].some(({ locked }) => locked)) return recovered;
     await sleep(SECOND_LOOK);
-    return this.isClosed ? recovered : recovered + (await this.recovery.look()).recovered;
+    return this.isClosed ? recovered : recovered + (await this.recovery.recover()).recovered;
   }
 
   // -- dead letters -----------------------------------------------------------------------------------------------------

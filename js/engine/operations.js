@@ -76,14 +76,14 @@ export class Operations {
       run: async (tx) => {
         this.#checkNotWiped();
         const state = await tx.state(this.mailbox);
-        await holder.settle(tx, state);
+        await holder.catchUp(tx, state);
         return done(await run(tx, state), state);
       },
       mailbox: this.mailbox,
       atHand:
         atHand &&
         ((tx) => {
-          if (!this.hasNothingFirst) return undefined;
+          if (!this.isCaughtUp) return undefined;
           const state = tx.stateAtHand(this.mailbox);
           if (state === undefined || holder.hasLostAll(state)) return undefined;
           const value = atHand(tx, state);
@@ -98,7 +98,7 @@ export class Operations {
   }
 
   /** Whether there is nothing that a commit of the handle's would have to see to first. */
-  get hasNothingFirst() {
+  get isCaughtUp() {
     return this.#wipes === connection.wipes && this.holder.pending.isEmpty;
   }
 

@@ -5,7 +5,7 @@
  * One handle that throws keeps none of the others from being released, or from going on.
  */
 
-import { keepNotes } from "../coordination/unload-notes.js";
+import { countUnload, keepNotes } from "../coordination/unload-notes.js";
 import { attempt } from "../model/errors.js";
 import { connection, groupCommit, handles, notifier } from "./realm.js";
 
@@ -39,13 +39,14 @@ async function untilBack(cancelled) {
 
 /** For a page that is left, or a worker whose page tells it so. */
 function releaseOnUnload() {
+  countUnload();
   /** @type {Note[]} */
   const left = [];
   for (const handle of handles) attempt(() => left.push(...handle.releaseOnUnload()));
   connection.writeAtOnce("departed", left);
   keepNotes(left);
   // it asks for no other lock before it is back: a page that does is not kept in Chromium's back/forward cache
-  groupCommit.suspendLeases();
+  groupCommit.suspendWriteLeases();
   for (const mailbox of new Set(left.map(([, mailbox]) => mailbox))) {
     notifier.tellOthers({ mailbox, notes: left.filter(([, of]) => of === mailbox) });
   }
@@ -70,7 +71,7 @@ function resumeAfterUnload() {
   if (absence === undefined) return;
   absence.end();
   absence = undefined;
-  groupCommit.renewLeases();
+  groupCommit.renewWriteLeases();
   for (const handle of handles) attempt(() => handle.resumeAfterUnload());
 }
 

@@ -3,22 +3,23 @@
  * sees to that first.
  */
 
-import { forgetNotes } from "../coordination/unload-notes.js";
+import { forgetNotes, unloads } from "../coordination/unload-notes.js";
 import { countOf } from "../model/queries.js";
 import { keyOf } from "./verbs/enqueue.js";
-import { release } from "./verbs/settle.js";
+import { release as releaseIn } from "./verbs/settle.js";
 
 /** @typedef {import("../coordination/liveness.js").Life} Life */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 
 /**
- * What becomes of a life that is past: whether an unload note tells of it, whether the present life inherits what it holds, since
- * only its lock was taken away, whether it may hold anything, and the transaction that has seen to it.
- * @typedef {{noted: boolean, inherited: boolean, held: boolean, settledIn?: WriteTransaction}} Past
+ * What becomes of a life that is past: whether an unload note tells of it, and after how many unloads it was left; whether the
+ * present life inherits what it holds, since only its lock was taken away; whether it may hold anything; and the transaction
+ * that has seen to it.
+ * @typedef {{noted: boolean, unload?: number, inherited: boolean, held: boolean, doneIn?: WriteTransaction}} Past
  */
 
-/** A message that the present life holds, and the transaction that has seen to it. @typedef {{id: Uint8Array<ArrayBuffer>, settledIn?: WriteTransaction}} Owed */
+/** A message that the present life holds, and the transaction that has seen to it. @typedef {{id: Uint8Array<ArrayBuffer>, doneIn?: WriteTransaction}} Owed */
 
 export class PendingReleases {
   /** @type {Map<Life, Past>} */
@@ -45,7 +46,7 @@ export class PendingReleases {
     return this.#past.keys();
   }
 
-  /** Whether unload notes have to be part of the transaction that settles it. */
+  /** Whether unload notes have to be part of the transaction that releases it. */
   needsNotes() {
     for (const { noted } of this.#past.values()) if (noted) return true;
     return false;
@@ -67,45 +68,45 @@ export class PendingReleases {
   }
 
   /**
-   * A note is left of all lives that are past: what they hold goes back, and is inherited by nobody. The notes come after what
-   * is being committed, so the next commit deletes them.
+   * A note is left of all lives that are past: what they hold goes back, and is inherited by nobody. Transactions that have
+   * begun cannot delete the notes, which are written after them.
    */
   noteLives() {
     for (const [life, past] of this.#past) {
       life.over = true;
-      Object.assign(past, { noted: true, inherited: false, settledIn: undefined });
+      Object.assign(past, { noted: true, unload: unloads, inherited: false, doneIn: undefined });
     }
   }
 
   /**
-   * Does in a transaction what is to be done; if that is not committed, the next one does it again.
+   * Releases in a transaction what is pending; if that is not committed, the next one does it again.
    * @param {WriteTransaction} tx @param {MailboxState} state
    * @param {string} heir the present life @param {import("../model/types.js").HolderTerms} terms
    * @param {(lives: Life[]) => void} onTaken told, once that is committed, of lives whose messages others have taken
    * @returns {Promise<{released: number, inherited: boolean}>} how many messages it released, and whether the heir got any
    */
-  async settle(tx, state, heir, terms, onTaken) {
+  async release(tx, state, heir, terms, onTaken) {
     // a lock may be taken away while a transaction is filled: then there is more to do in it than at first
-    const settled = [...this.#past].filter(([, past]) => past.settledIn !== tx && (!past.noted || tx.seesNotes));
-    const owed = [...this.#owed].filter(([, { settledIn }]) => settledIn !== tx);
+    const lives = [...this.#past].filter(([, past]) => past.doneIn !== tx && (!past.noted || canDeleteNote(tx, past)));
+    const owed = [...this.#owed].filter(([, { doneIn }]) => doneIn !== tx);
     /** @type {Life[]} */
     const taken = [];
     let [released, anyInherited] = [0, false];
-    for (const [life, past] of settled) {
-      past.settledIn = tx;
+    for (const [life, past] of lives) {
+      past.doneIn = tx;
       const { noted, inherited, held } = past;
       if (noted) tx.store("departed").delete(life.id);
       if (!inherited) released += countOf(await tx.run(state, state.releaseAll(life.id)));
       else if (state.bequeath(life.id, heir, terms)) anyInherited = true;
       else if (held) taken.push(life);
     }
-    for (const [, one] of owed) one.settledIn = tx;
+    for (const [, one] of owed) one.doneIn = tx;
     // after that, since what is owed may be what a past life held
-    released += await release(tx, state, heir, owed.map(([, { id }]) => id));
+    released += await releaseIn(tx, state, heir, owed.map(([, { id }]) => id));
     tx.afterCommit.push(() => {
-      for (const [life, { noted, settledIn }] of settled) {
+      for (const [life, { noted, doneIn }] of lives) {
         // it was noted once more since
-        if (settledIn !== tx) continue;
+        if (doneIn !== tx) continue;
         this.#past.delete(life);
         life.end();
         if (noted) forgetNotes([life.id]);
@@ -116,3 +117,6 @@ export class PendingReleases {
     return { released, inherited: anyInherited };
   }
 }
+
+/** @param {WriteTransaction} tx @param {Past} past */
+const canDeleteNote = (tx, { unload = 0 }) => tx.seesNotes && tx.unloadsBefore >= unload;

@@ -1,4 +1,4 @@
-/** What a page or a worker has one of: the connection, the line of its commits, its news, who waits, and its open handles. */
+/** What a page or a worker has one of: its connection, group commit, notifier, waiters, and open handles. */
 
 import { GroupCommit } from "./group-commit.js";
 import { Notifier } from "../coordination/notifier.js";

@@ -7,7 +7,7 @@
 
 import { groupCommit, notifier } from "./realm.js";
 import { result } from "../storage/database.js";
-import { recover } from "./verbs/recover.js";
+import { recover as recoverIn } from "./verbs/recover.js";
 import { SECOND_LOOK, death, goneAmong, isElsewhere } from "../coordination/liveness.js";
 import { LAST_WRITES_VANISH, forgetNotes, hearNotes, keptNotes, knownNotes } from "../coordination/unload-notes.js";
 
@@ -66,7 +66,7 @@ export class Recovery {
         const unwatched = new AbortController();
         this.#watched.set(holder, { unwatched, seenAt });
         this.nextLook = -Infinity;
-        if (locked) this.#takeBackAfterDeath(holder, unwatched);
+        if (locked) this.#recoverAfterDeath(holder, unwatched);
       }
     }
   }
@@ -77,7 +77,7 @@ export class Recovery {
   }
 
   /** Takes back what is to be had at the first look. @returns {Promise<Look>} */
-  async look() {
+  async recover() {
     const before = new Set(this.#watched.keys());
     const isFirst = this.nextLook === -Infinity;
     this.nextLook = performance.now() + SECOND_LOOK;
@@ -95,19 +95,19 @@ export class Recovery {
       this.#watched.delete(holder);
     }
     if (gone.size === 0 && notes === 0) return { recovered: 0, living };
-    return { recovered: await this.takeBack(gone), living };
+    return { recovered: await this.recoverFrom(gone), living };
   }
 
   /** Looks beside what is going on: a mailbox that never runs dry must not keep it from coming back. */
-  lookAside() {
+  recoverInBackground() {
     if (!this.isDue) return;
-    this.look().catch(() => {
+    this.recover().catch(() => {
       // the next call of a handle meets the same error, and can tell somebody
     });
   }
 
   /** Takes back what some had who are gone, and what notes give back. @param {Gone} gone @returns {Promise<number>} how many messages */
-  async takeBack(gone) {
+  async recoverFrom(gone) {
     if (LAST_WRITES_VANISH && [...gone.values()].includes(undefined)) await notesOfOthers();
     /** @type {import("../coordination/unload-notes.js").Note[]} */
     let notes = [];
@@ -120,7 +120,7 @@ export class Recovery {
         // not before: a note may come in while others keep the storage busy
         notes = knownNotes();
         for (const [holder, mailbox] of notes) tx.store("departed").put(mailbox, holder);
-        const recovered = await recover(tx, this.mailbox, state, gone);
+        const recovered = await recoverIn(tx, this.mailbox, state, gone);
         if (recovered > 0) {
           tx.changed(this.mailbox);
           tx.announce(this.mailbox, undefined, [], recovered);
@@ -133,10 +133,10 @@ export class Recovery {
   }
 
   /** @param {string} holder @param {AbortController} unwatched */
-  async #takeBackAfterDeath(holder, unwatched) {
+  async #recoverAfterDeath(holder, unwatched) {
     try {
       await death(holder, unwatched.signal);
-      if (this.#users > 0) await this.takeBack(new Map([[holder, undefined]]));
+      if (this.#users > 0) await this.recoverFrom(new Map([[holder, undefined]]));
     } catch {
       // it is watched no more; or storage failed, and the next call of a handle meets the same error and can tell somebody
     } finally {
@@ -177,7 +177,7 @@ notifier.listen(({ mailbox, notes }) => {
   if (notes === undefined || recovery === undefined) return;
   hearNotes(notes);
   recovery.nextLook = -Infinity;
-  recovery.lookAside();
+  recovery.recoverInBackground();
 });
 
 /** How long holders may be silent of whose death no lock tells. @param {Holders} holders */

@@ -6,6 +6,7 @@
  * built on them, but nothing else. What they did is true once the transaction is complete.
  */
 
+import { unloads } from "../coordination/unload-notes.js";
 import { commit, commitSoleRequest } from "../storage/database.js";
 import { result } from "../storage/requests.js";
 import { isLastVersion, versionsOf, writeHead, writeRows } from "../storage/stored-state.js";
@@ -40,6 +41,8 @@ export class WriteTransaction extends ReadTransaction {
 
   /** Of this transaction, in the states that it writes. */
   commitId = Math.random();
+  /** How often the page had been left when it began. */
+  unloadsBefore = unloads;
   /** By mailbox. @type {Map<string, MailboxState>} */
   states = new Map();
   /** What was in them before. @type {Map<string, number>} */
@@ -70,7 +73,7 @@ export class WriteTransaction extends ReadTransaction {
   /** Mailboxes that are not there; they are made if they are changed. @type {Set<string>} */
   #absent = new Set();
   /** States that were read in a transaction before. @type {ReadonlyMap<string, MailboxState>} */
-  #given = new Map();
+  #readBefore = new Map();
   #readFirst;
   #began = moment();
   /** How often a store was asked for: no fewer than the requests were. */
@@ -103,13 +106,13 @@ export class WriteTransaction extends ReadTransaction {
   store(name) {
     this.#asked += 1;
     // of a state that was read in a transaction before, which may be old, nothing but the head may be written
-    if ([...this.states].some(([mailbox, state]) => this.#given.get(mailbox) === state)) throw new NotHeadOnly();
+    if ([...this.states].some(([mailbox, state]) => this.#readBefore.get(mailbox) === state)) throw new NotHeadOnly();
     return super.store(name);
   }
 
   /** To be called before anything else: with states that were read in a transaction before. @param {ReadonlyMap<string, MailboxState>} states */
-  give(states) {
-    this.#given = states;
+  startFrom(states) {
+    this.#readBefore = states;
   }
 
   /** The state of a mailbox, if it need not be read. @param {string} mailbox */
@@ -118,7 +121,7 @@ export class WriteTransaction extends ReadTransaction {
     if (known !== undefined) return known;
     const own = this.#readFirst ? undefined : this.writeLeases.get(mailbox);
     if (own !== undefined) this.#leased.add(mailbox);
-    const state = own ?? this.#given.get(mailbox);
+    const state = own ?? this.#readBefore.get(mailbox);
     if (state === undefined) return undefined;
     this.states.set(mailbox, state);
     this.commitIdsBefore.set(mailbox, state.commitId);

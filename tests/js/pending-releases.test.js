@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { countUnload, unloads } from "../../js/coordination/unload-notes.js";
 import { PendingReleases } from "../../js/engine/pending-releases.js";
 import { writeId } from "../../js/model/ids.js";
 import { MailboxState } from "../../js/model/state.js";
@@ -36,6 +37,7 @@ function transaction({ seesNotes = false } = {}) {
   const tx = {
     afterCommit,
     seesNotes,
+    unloadsBefore: unloads,
     store: () => ({ delete: (/** @type {string} */ holder) => deletedNotes.push(holder) }),
     run: async (/** @type {MailboxState} */ state, /** @type {any} */ steps) => new Rows().run(state, steps),
     find: async (/** @type {MailboxState} */ state, /** @type {Uint8Array} */ id) => state.ownPlaceOf(id),
@@ -53,12 +55,12 @@ test("a lock that is taken away while a transaction is filled is heeded in that 
   const pending = new PendingReleases();
   const { tx, complete } = transaction();
   pending.addMessages([idOf(state, 0)]);
-  assert.deepEqual(await pending.settle(tx, state, "old", TERMS, nobody), { released: 1, inherited: false });
+  assert.deepEqual(await pending.release(tx, state, "old", TERMS, nobody), { released: 1, inherited: false });
   pending.addLife(life("old"), { noted: false, inherited: true, held: true });
   // what comes next in it is done as the new life, and finds what the old one held
-  assert.deepEqual(await pending.settle(tx, state, "new", TERMS, nobody), { released: 0, inherited: true });
+  assert.deepEqual(await pending.release(tx, state, "new", TERMS, nobody), { released: 0, inherited: true });
   assert.ok(state.isHeldBy("new", { priority: 0, sequence: 1 }));
-  assert.deepEqual(await pending.settle(tx, state, "new", TERMS, nobody), { released: 0, inherited: false });
+  assert.deepEqual(await pending.release(tx, state, "new", TERMS, nobody), { released: 0, inherited: false });
   complete();
   assert.ok(pending.isEmpty);
 });
@@ -69,29 +71,31 @@ test("what was seen to in a transaction that failed is seen to in the next", asy
   pending.addLife(old, { noted: false, inherited: true, held: true });
   const failed = stateOf(["old", "new"]);
   pending.addMessages([idOf(failed, 1)]);
-  assert.deepEqual(await pending.settle(transaction().tx, failed, "heir", TERMS, nobody), { released: 0, inherited: true });
+  assert.deepEqual(await pending.release(transaction().tx, failed, "heir", TERMS, nobody), { released: 0, inherited: true });
   const state = stateOf(["old"]);
   const { tx, complete } = transaction();
-  assert.deepEqual(await pending.settle(tx, state, "heir", TERMS, nobody), { released: 0, inherited: true });
+  assert.deepEqual(await pending.release(tx, state, "heir", TERMS, nobody), { released: 0, inherited: true });
   assert.ok(!old.ended);
   complete();
   assert.ok(old.ended && pending.isEmpty);
 });
 
-test("a life whose note is left again while it is committed that it is settled is seen to once more", async () => {
+test("a life whose note is left again while its release is committed is seen to once more", async () => {
   const state = stateOf(["left"]);
   const pending = new PendingReleases();
   const left = life("left");
   pending.addLife(left, { noted: true, inherited: false, held: true });
   assert.ok(pending.needsNotes());
-  assert.deepEqual(await pending.settle(transaction().tx, state, "next", TERMS, nobody), { released: 0, inherited: false }, "not without the notes");
+  assert.deepEqual(await pending.release(transaction().tx, state, "next", TERMS, nobody), { released: 0, inherited: false }, "not without the notes");
   const first = transaction({ seesNotes: true });
-  assert.deepEqual(await pending.settle(first.tx, state, "next", TERMS, nobody), { released: 1, inherited: false });
+  assert.deepEqual(await pending.release(first.tx, state, "next", TERMS, nobody), { released: 1, inherited: false });
+  countUnload();
   pending.noteLives();
+  assert.deepEqual(await pending.release(first.tx, state, "next", TERMS, nobody), { released: 0, inherited: false }, "not before the note");
   first.complete();
   assert.ok(!left.ended && pending.needsNotes(), "its second note is in the store");
   const second = transaction({ seesNotes: true });
-  await pending.settle(second.tx, state, "next", TERMS, nobody);
+  await pending.release(second.tx, state, "next", TERMS, nobody);
   assert.deepEqual([first.deletedNotes, second.deletedNotes], [["left"], ["left"]]);
   second.complete();
   assert.ok(left.ended && pending.isEmpty);
@@ -105,7 +109,7 @@ test("messages that others have taken end the life that held them, once that is 
   const old = life("old");
   pending.addLife(old, { noted: false, inherited: true, held: true });
   const { tx, complete } = transaction();
-  await pending.settle(tx, state, "new", TERMS, (lives) => taken.push(...lives));
+  await pending.release(tx, state, "new", TERMS, (lives) => taken.push(...lives));
   assert.deepEqual(taken, []);
   complete();
   assert.deepEqual(taken, [old]);

@@ -215,7 +215,7 @@ async def check_page_that_is_left_again_while_it_comes_back() -> None:
 
 async def check_a_handle_that_throws_keeps_no_other_from_leaving_or_coming_back() -> None:
     here = await new_context()
-    async with await here.open("throws") as first, await here.open("goes on") as mailbox:
+    async with await here.open("throws on leaving") as first, await here.open("beside it") as mailbox:
         await mailbox.enqueue(b"s", b"a")
         await mailbox.dequeue()
         for step in ("releaseOnUnload", "resumeAfterUnload"):
