@@ -59,7 +59,10 @@ export class PendingReleases {
 
   /** @param {Iterable<Uint8Array<ArrayBuffer>>} ids of messages that the present life holds */
   addMessages(ids) {
-    for (const id of ids) this.#owed.set(keyOf(id), { id });
+    for (const id of ids) {
+      // one that a transaction is seeing to is not to be released once more, when it may have been claimed again
+      if (!this.#owed.has(keyOf(id))) this.#owed.set(keyOf(id), { id });
+    }
   }
 
   /** What the present life was to release goes with all that it holds. */

@@ -80,6 +80,17 @@ test("what was seen to in a transaction that failed is seen to in the next", asy
   assert.ok(old.ended && pending.isEmpty);
 });
 
+test("a message that is owed twice is released once", async () => {
+  const state = stateOf(["here"]);
+  const pending = new PendingReleases();
+  const { tx, complete } = transaction();
+  pending.addMessages([idOf(state, 0)]);
+  assert.equal((await pending.release(tx, state, "here", TERMS, nobody)).released, 1);
+  pending.addMessages([idOf(state, 0)]);
+  complete();
+  assert.ok(pending.isEmpty);
+});
+
 test("a life whose note is left again while its release is committed is seen to once more", async () => {
   const state = stateOf(["left"]);
   const pending = new PendingReleases();
