@@ -29,7 +29,7 @@ function records(database, durability) {
   const oneAtATime = () => Promise.reject(new Error("bare records come one at a time"));
   return {
     async store(payload) {
-      const sequence = state.append(PRIORITY, false, 0);
+      const sequence = state.enqueue(PRIORITY, false, 0);
       await commit(durability, (segments) => segments.put(payload, keyOf(sequence)));
       remembered.push({ payload, sequence });
     },
@@ -39,7 +39,7 @@ function records(database, durability) {
       return remembered.splice(0, 1);
     },
     async ack({ sequence }) {
-      state.remove({ priority: PRIORITY, sequence });
+      state.ack({ priority: PRIORITY, sequence });
       await commit("relaxed", (segments) => segments.delete(keyOf(sequence)));
     },
     storeMany: oneAtATime,

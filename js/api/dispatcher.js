@@ -110,11 +110,11 @@ export class Dispatcher {
       },
 
       /** @param {number} callId @param {Uint8Array} ids */
-      remove: (callId, ids) => this.follow(callId, handle.remove(own(ids))),
+      ack: (callId, ids) => this.follow(callId, handle.ack(own(ids))),
 
       /**
-       * As the handle's `claim`. Its value is the batch, how many lives of the handle are over, and how many messages were
-       * removed that it acknowledges first.
+       * As the handle's `claim`. Its value is the batch, how many lives of the handle are over, and how many messages
+       * were removed that it acknowledges first.
        * @param {number} callId @param {number} limit @param {number} wait
        * @param {Uint8Array} [ids] @param {boolean} [heldOnly] @param {number} [earlyId] of a call that comes to how many
        * were removed, if this one then goes on waiting

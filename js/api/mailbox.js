@@ -130,7 +130,7 @@ export class Mailbox {
    */
   async enqueue(sender, payload, options) {
     const given = checkOptions(options, "options", MESSAGE_OPTIONS);
-    const [id] = await this.#store([checkMessage(sender, payload, given)]);
+    const [id] = await this.#enqueue([checkMessage(sender, payload, given)]);
     return id;
   }
 
@@ -142,7 +142,7 @@ export class Mailbox {
    * @returns {Promise<string[]>} their ids, in the same order
    */
   async enqueueMany(messages) {
-    return this.#store(checkMessages(messages));
+    return this.#enqueue(checkMessages(messages));
   }
 
   /**
@@ -180,7 +180,7 @@ export class Mailbox {
   async ack(messageId) {
     const id = checkId(messageId);
     this.#checkOpen();
-    return (await this.#handle.remove(id)) === 1;
+    return (await this.#handle.ack(id)) === 1;
   }
 
   /**
@@ -191,7 +191,7 @@ export class Mailbox {
   async ackMany(ids) {
     const distinct = checkIds(ids);
     this.#checkOpen();
-    return distinct.length === 0 ? 0 : this.#handle.remove(joined(distinct));
+    return distinct.length === 0 ? 0 : this.#handle.ack(joined(distinct));
   }
 
   /**
@@ -217,7 +217,7 @@ export class Mailbox {
       return target;
     });
     const frames = pack(sends.map(({ message }) => message));
-    const depths = await this.#handle.removeAndSend(id, targets.map((target) => target.#handle), frames);
+    const depths = await this.#handle.ackAndSend(id, targets.map((target) => target.#handle), frames);
     if (depths === undefined) return false;
     // a batch is one call: one observer, however many messages it got
     for (const [target, depth] of new Map(targets.map((target, i) => [target, depths[i]]))) target.#observe(depth);
@@ -238,7 +238,7 @@ export class Mailbox {
     const delay = checkDelay(given.delay);
     const error = checkFailure(given.error);
     this.#checkOpen();
-    return (await this.#handle.fail(id, delay, error)) !== false;
+    return (await this.#handle.nack(id, delay, error)) !== false;
   }
 
   /**
@@ -265,7 +265,7 @@ export class Mailbox {
     const limit = checkLimit(given.limit, this.#options.batchSize);
     const offset = checkOffset(given.offset);
     this.#checkOpen();
-    return deadLettersOf(...(await this.#handle.deadLetters(limit, offset)));
+    return deadLettersOf(...(await this.#handle.listDeadLetters(limit, offset)));
   }
 
   /**
@@ -307,7 +307,7 @@ export class Mailbox {
   /** How many messages there are, exactly, all at one moment, and counted over all tabs. @returns {Promise<MailboxStats>} */
   async status() {
     this.#checkOpen();
-    return statsOf(await this.#handle.tally());
+    return statsOf(await this.#handle.count());
   }
 
   /**
@@ -461,7 +461,7 @@ export class Mailbox {
   // -- inside -----------------------------------------------------------------------------------------------------------
 
   /** @param {import("../model/types.js").Packable[]} messages */
-  async #store(messages) {
+  async #enqueue(messages) {
     this.#checkOpen();
     if (messages.length === 0) return [];
     const [ids, depth] = await this.#handle.enqueue(pack(messages));

@@ -29,8 +29,10 @@ export const SECOND_LOOK = 100;
 /** The lives of this context, of which nothing else need tell. @type {Set<string>} */
 const livesHere = new Set();
 
-/** Beats seen of holders without a lock: which, and since when. @type {Map<string, {beat: number, since: number}>} */
-const beats = new Map();
+/** Which beat was last seen of a holder without a lock, and since when, by holder. @typedef {Map<string, {beat: number, since: number}>} Beats */
+
+/** By mailbox. @type {Map<string, Beats>} */
+const beatsIn = new Map();
 
 /** One life of a holder of this context. */
 export class Life {
@@ -79,28 +81,30 @@ export class Life {
 /** Whether a holder belongs to another context, or is gone. @param {string} holder */
 export const isElsewhere = (holder) => !livesHere.has(holder);
 
-/** Those of some holders of other contexts that are gone. @param {Holders} holders @returns {Promise<Gone>} */
-export async function goneAmong(holders) {
+/** Those of the holders of other contexts in a mailbox that are gone. @param {string} mailbox @param {Holders} holders all of them @returns {Promise<Gone>} */
+export async function goneAmong(mailbox, holders) {
   const keepingLocks = [...holders].filter(([, { locked }]) => locked).map(([holder]) => LOCK_PREFIX + holder);
   const unheld = await unheldAmong(keepingLocks);
+  const before = beatsIn.get(mailbox);
+  /** @type {Beats} */
+  const beats = new Map();
   const gone = [...holders].filter(([holder, terms]) =>
-    terms.locked ? unheld.has(LOCK_PREFIX + holder) : hasMissedItsLease(holder, terms),
+    terms.locked ? unheld.has(LOCK_PREFIX + holder) : hasLeaseExpired(terms, before?.get(holder), (seen) => beats.set(holder, seen)),
   );
+  // of whom is there no more nothing is kept
+  if (beats.size > 0) beatsIn.set(mailbox, beats);
+  else beatsIn.delete(mailbox);
   return new Map(gone.map(([holder, { locked, beat }]) => [holder, locked ? undefined : beat]));
 }
 
 /** Resolves when a holder of another context dies; never, where no lock can tell. @param {string} holder @param {AbortSignal} signal */
 export const death = (holder, signal) => onceReleased(LOCK_PREFIX + holder, signal);
 
-/** @param {string} holder @param {{beat: number, lease: number}} terms */
-function hasMissedItsLease(holder, { beat, lease }) {
+/** @param {{beat: number, lease: number}} terms @param {{beat: number, since: number} | undefined} seen what was seen of it last @param {(seen: {beat: number, since: number}) => void} keep for the next look */
+function hasLeaseExpired({ beat, lease }, seen, keep) {
   const now = performance.now();
-  const seen = beats.get(holder);
-  if (seen?.beat === beat) {
-    const gone = now - seen.since >= lease;
-    if (gone) beats.delete(holder);
-    return gone;
-  }
-  beats.set(holder, { beat, since: now });
-  return false;
+  const last = seen?.beat === beat ? seen : { beat, since: now };
+  const gone = seen === last && now - last.since >= lease;
+  if (!gone) keep(last);
+  return gone;
 }

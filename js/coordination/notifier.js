@@ -1,8 +1,8 @@
 /**
- * News of mailboxes, between the handles of this context and to other tabs and workers.
+ * Notifications of mailboxes, between the handles of this context and to other tabs and workers.
  *
- * News are hints: a page in the back/forward cache misses them, a hidden one may hear late. The truth is in the database,
- * so whoever waits for news looks there first, again when its page comes back, and now and then all the same.
+ * They are hints: a page in the back/forward cache misses them, a hidden one may hear late. The truth is in the database,
+ * so whoever waits for one looks there first, again when its page comes back, and now and then all the same.
  *
  * To tell others costs as much as a small transaction, so a context that has never heard of another one tells nobody. It
  * greets when it begins to listen, and whoever hears that answers; then each tells the other what it has not told since the
@@ -15,7 +15,7 @@ const CHANNEL = "pymailbox";
 
 /**
  * There may be something to claim.
- * @typedef {object} News
+ * @typedef {object} Notification
  * @property {string} mailbox
  * @property {number | undefined} [depth] is there if messages were stored
  * @property {number | undefined} [count] how many messages may be there; one, where it is not said
@@ -30,14 +30,14 @@ const CHANNEL = "pymailbox";
 /** Whoever wants to hear the depth of a mailbox. @typedef {{mailbox: string, hear(depth: number): void}} Listener */
 
 export class Notifier {
-  /** Called when news may have been missed. */
+  /** Called when notifications may have been missed. */
   onMissed = () => {};
   /** Answers a worker's question. @type {(() => Promise<import("./unload-notes.js").Note[]>) | undefined} */
   onAsked;
 
   /** @type {Set<Listener>} */
   #listeners = new Set();
-  /** @type {((news: News) => void)[]} */
+  /** @type {((notification: Notification) => void)[]} */
   #hearers = [];
   /** @type {Map<string, (kept: import("./unload-notes.js").Note[]) => void>} */
   #questions = new Map();
@@ -45,8 +45,8 @@ export class Notifier {
   #channel;
   /** Whether there is, or was, somebody else. */
   #heard = false;
-  /** What nobody else was told, the last of each mailbox, and when it came. @type {Map<string, {news: News, at: number}>} */
-  #untold = new Map();
+  /** What nobody else was told, the last of each mailbox, and when it came. @type {Map<string, {notification: Notification, at: number}>} */
+  #unsent = new Map();
   #name = randomName();
   #greetedAt = 0;
 
@@ -64,7 +64,7 @@ export class Notifier {
     }
   }
 
-  /** Calls a function with all news from now on. @param {(news: News) => void} hear */
+  /** Calls a function with all notifications from now on. @param {(notification: Notification) => void} hear */
   listen(hear) {
     this.#hearers.push(hear);
   }
@@ -93,16 +93,19 @@ export class Notifier {
     this.#heard = false;
   }
 
-  /** @param {News} news @param {Listener[]} [informed] who need not be told the depth */
-  publish(news, informed = []) {
-    this.#tell(news, informed);
-    this.tellOthers(news);
+  /** @param {Notification} notification @param {Listener[]} [excluded] who need not be told the depth */
+  publish(notification, excluded = []) {
+    this.#tell(notification, excluded);
+    this.tellOthers(notification);
   }
 
-  /** Publishes outside of this context only. @param {News} news */
-  tellOthers(news) {
-    if (this.#heard) this.#channel?.postMessage(news);
-    else this.#untold.set(news.mailbox, { news: { ...news, count: countOf(this.#untold.get(news.mailbox)?.news) + countOf(news) }, at: now() });
+  /** Publishes outside of this context only. @param {Notification} notification */
+  tellOthers(notification) {
+    if (this.#heard) this.#channel?.postMessage(notification);
+    else {
+      const count = countOf(this.#unsent.get(notification.mailbox)?.notification) + countOf(notification);
+      this.#unsent.set(notification.mailbox, { notification: { ...notification, count }, at: now() });
+    }
   }
 
   /** Asks pages of other contexts for the notes that they see. @param {number} limit milliseconds to wait for the first answer @returns {Promise<import("./unload-notes.js").Note[]>} */
@@ -131,7 +134,7 @@ export class Notifier {
     if (this.onAsked !== undefined) this.#channel?.postMessage({ told: asking, kept: await this.onAsked() });
   }
 
-  /** @param {News & Partial<Greeting & Answer & Question>} data */
+  /** @param {Notification & Partial<Greeting & Answer & Question>} data */
   #receive(data) {
     this.#heard = true;
     if (data.asking !== undefined) {
@@ -154,24 +157,24 @@ export class Notifier {
 
   /** @param {number} since */
   #tellSince(since) {
-    for (const { news, at } of this.#untold.values()) if (at >= since) this.#channel?.postMessage(news);
-    this.#untold.clear();
+    for (const { notification, at } of this.#unsent.values()) if (at >= since) this.#channel?.postMessage(notification);
+    this.#unsent.clear();
   }
 
-  /** @param {News} news @param {Listener[]} informed */
-  #tell(news, informed) {
-    const { mailbox, depth } = news;
+  /** @param {Notification} notification @param {Listener[]} excluded */
+  #tell(notification, excluded) {
+    const { mailbox, depth } = notification;
     if (depth !== undefined) {
       for (const listener of [...this.#listeners]) {
-        if (listener.mailbox === mailbox && !informed.includes(listener)) listener.hear(depth);
+        if (listener.mailbox === mailbox && !excluded.includes(listener)) listener.hear(depth);
       }
     }
-    for (const hear of this.#hearers) hear(news);
+    for (const hear of this.#hearers) hear(notification);
   }
 }
 
-/** How many messages may be there, by news that came or did not. @param {News} [news] */
-const countOf = (news) => (news === undefined ? 0 : (news.count ?? 1));
+/** How many messages may be there, by a notification that came or did not. @param {Notification} [notification] */
+const countOf = (notification) => (notification === undefined ? 0 : (notification.count ?? 1));
 
 /** Milliseconds, on a clock that contexts share. */
 const now = () => performance.timeOrigin + performance.now();

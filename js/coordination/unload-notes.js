@@ -5,7 +5,7 @@
  * - a row of the store `departed`, written at once and without a read, since nothing may run any more later. It is missing
  *   where the browser was busy with IndexedDB at that moment, and in WebKit always;
  * - on a page an entry of `localStorage`, which lands in all browsers, but which only pages see;
- * - the news to contexts that are open, workers included.
+ * - a notification to contexts that are open, workers included.
  *
  * Whoever takes back what holders had who are gone puts what it knows of notes into the store first, in the same transaction.
  */
@@ -21,6 +21,14 @@ export const LAST_WRITES_VANISH = "line" in new Error();
 
 /** What other contexts have told. @type {Map<string, string>} */
 const told = new Map();
+
+/** How often this page was left, so that it can be told which transactions began before its notes were written. */
+export let unloads = 0;
+
+/** To be called when the page is left, before anything else. */
+export function countUnload() {
+  unloads += 1;
+}
 
 /** @param {Note[]} notes */
 export function keepNotes(notes) {

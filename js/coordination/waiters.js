@@ -42,7 +42,7 @@ class Waiter {
   /** Once it is parked. @type {Claiming<T> | undefined} */
   #claiming;
   #resolve = () => {};
-  #news = Promise.resolve();
+  #wakeUp = Promise.resolve();
   #end;
 
   /** @param {unknown} owner @param {() => void} end */
@@ -56,7 +56,7 @@ class Waiter {
   listen() {
     this.woken = this.isOver = false;
     this.serving = this.#claiming = undefined;
-    this.#news = new Promise((resolve) => {
+    this.#wakeUp = new Promise((resolve) => {
       this.#resolve = resolve;
     });
   }
@@ -114,7 +114,7 @@ class Waiter {
     const timer = time === Infinity ? undefined : setTimeout(this.wake, Math.min(Math.max(0, time), LONGEST_TIMER));
     cancelled.addEventListener("abort", this.wake);
     if (cancelled.aborted) this.wake();
-    await this.#news;
+    await this.#wakeUp;
     clearTimeout(timer);
     cancelled.removeEventListener("abort", this.wake);
     return this.serving;

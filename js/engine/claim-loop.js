@@ -16,7 +16,7 @@ const CHECK_AFTER = 3;
  * @property {import("../coordination/liveness.js").Holders} strangers who holds something in other contexts
  * @property {boolean} more whether there is something left to claim
  * @property {number} nextDue milliseconds since 1970
- * @property {number} nextTry when to look whether what could not be read can be, on the clock of `performance.now()`
+ * @property {number} nextRetry when to look whether what could not be read can be, on the clock of `performance.now()`
  */
 
 /** @typedef {ReturnType<typeof waiters.begin>} Waiter */
@@ -61,24 +61,20 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
         // parked as soon as it is committed that there is nothing, so that the very next commit can serve it
         let found = inMemory ?? (await claimant.claimNow(parkIfEmpty));
         if (waiter.serving !== undefined) found = (await waiter.serving) ?? found;
-        const setAlarm = () => {
-          const now = performance.now();
-          const nextLook = found.strangers.size > 0 ? recovery.nextLook : Infinity;
-          waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + found.nextDue - Date.now(), found.nextTry));
-        };
         if (isEmpty(found) && isAlive(found) && !cancelled.aborted) {
           owesALook = wait > 0 && found.more;
           recovery.see(found.strangers);
           // a call that was under way when the handle was closed is let finish; one that waits ends with an error
           if (claimant.isClosed() && wait === 0) return found;
           if (found.strangers.size > 0 && recovery.isDue) {
-            const recovered = await lookFor(claimant, waiter);
+            const recovered = await recoverFor(claimant, waiter);
             if (claimant.isClosed() && wait === 0) return found;
             if (recovered > 0 && waiter.serving === undefined) continue;
           }
           const now = performance.now();
-          if (deadline > now || waiter.isParked || waiters.areMany(mailbox)) setAlarm();
-          if (deadline <= now && !waiter.isParked) return found;
+          const isOver = deadline <= now && !waiter.isParked;
+          if (!isOver || waiters.areMany(mailbox)) setAlarm(claimant, found);
+          if (isOver) return found;
           waiter.park(claimant.parked);
           const check = inMemory && setTimeout(wakeIfOld, CHECK_AFTER, mailbox, waiter);
           const served = await waiter.within(deadline - now, cancelled);
@@ -91,9 +87,9 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
         if (!isAlive(found)) continue;
         owesALook = wait > 0 && found.more;
         recovery.see(found.strangers);
-        if (found.strangers.size > 0) recovery.lookAside();
+        if (found.strangers.size > 0) recovery.recoverInBackground();
         // the alarm may have rung for this one, and others wait for the next
-        if (waiters.areMany(mailbox)) setAlarm();
+        if (waiters.areMany(mailbox)) setAlarm(claimant, found);
         return found;
       } finally {
         if (waiter.woken) owesALook = true;
@@ -103,6 +99,13 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
     waiter.end();
     if (owesALook) waiters.wake(mailbox);
   }
+}
+
+/** Has those who wait look again when there may be something that nobody tells them of. @param {Claimant} claimant @param {Found} found */
+function setAlarm({ mailbox, recovery }, { strangers, nextDue, nextRetry }) {
+  const now = performance.now();
+  const nextLook = strangers.size > 0 ? recovery.nextLook : Infinity;
+  waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + nextDue - Date.now(), nextRetry));
 }
 
 /** One that has looked only in memory looks again if that is not the latest state. @param {string} mailbox @param {Waiter} waiter */
@@ -117,9 +120,9 @@ const isEmpty = ({ batch }) => batch.length === NO_BATCH.length;
 const isAlive = ({ life }) => life.begun && !life.over;
 
 /** @param {Claimant} claimant @param {Waiter} waiter that may be served meanwhile @returns {Promise<number>} how many messages came back */
-async function lookFor({ recovery, isClosed }, waiter) {
+async function recoverFor({ recovery, isClosed }, waiter) {
   try {
-    return (await recovery.look()).recovered;
+    return (await recovery.recover()).recovered;
   } catch (error) {
     if (isClosed() || waiter.serving !== undefined) return 0;
     // nothing serves it any more

@@ -1,5 +1,6 @@
 /** The mailboxes of the database as a whole: which there are, and the end of one. */
 
+import { deleteMailbox as deleteMailboxIn } from "./mailbox-rows.js";
 import { groupCommit, connection } from "./realm.js";
 import { result } from "../storage/database.js";
 import { forgetSeen } from "../storage/database-identity.js";
@@ -7,8 +8,8 @@ import { forgetSeen } from "../storage/database-identity.js";
 /** The names of all mailboxes. @returns {Promise<string[]>} */
 export function listMailboxes() {
   return briefly(() =>
-    groupCommit.read(async (reading) => {
-      const names = await result(reading.store("mailboxes").getAllKeys(IDBKeyRange.upperBound([], true)));
+    groupCommit.read(async (tx) => {
+      const names = await result(tx.store("mailboxes").getAllKeys(IDBKeyRange.upperBound([], true)));
       return names.filter((name) => typeof name === "string");
     }),
   );
@@ -21,9 +22,9 @@ export function deleteMailbox(mailbox) {
       durability: "strict",
       stores: false,
       needsNotes: () => false,
-      run: async (commit) => {
-        const found = await commit.exists(mailbox);
-        if (found) await commit.deleteMailbox(mailbox);
+      run: async (tx) => {
+        const found = await tx.exists(mailbox);
+        if (found) await deleteMailboxIn(tx, mailbox);
         return found;
       },
     });

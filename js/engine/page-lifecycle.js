@@ -1,10 +1,15 @@
 /**
- * A page that is left or frozen: what its handles hold goes back at once, since nothing may run any more later. If it goes
+ * A page that is left or frozen: what its handles hold is released at once, since nothing may run any more later. If it goes
  * on all the same, each handle begins a new life. See docs/liveness.md.
+ *
+ * One handle that throws keeps none of the others from being released, or from going on.
  */
 
-import { groupCommit, connection, handles, notifier } from "./realm.js";
-import { keepNotes } from "../coordination/unload-notes.js";
+import { countUnload, keepNotes } from "../coordination/unload-notes.js";
+import { attempt } from "../model/errors.js";
+import { connection, groupCommit, handles, notifier } from "./realm.js";
+
+/** @typedef {import("../coordination/unload-notes.js").Note} Note */
 
 /**
  * Milliseconds after which a page that was left, and has not said that it is back, counts as back. Until then its handles
@@ -33,17 +38,20 @@ async function untilBack(cancelled) {
 }
 
 /** For a page that is left, or a worker whose page tells it so. */
-function leave() {
-  const left = [...handles].flatMap((handle) => handle.releaseOnUnload());
+function releaseOnUnload() {
+  countUnload();
+  /** @type {Note[]} */
+  const left = [];
+  for (const handle of handles) attempt(() => left.push(...handle.releaseOnUnload()));
   connection.writeAtOnce("departed", left);
   keepNotes(left);
   // it asks for no other lock before it is back: a page that does is not kept in Chromium's back/forward cache
-  groupCommit.suspendRights();
+  groupCommit.suspendWriteLeases();
   for (const mailbox of new Set(left.map(([, mailbox]) => mailbox))) {
     notifier.tellOthers({ mailbox, notes: left.filter(([, of]) => of === mailbox) });
   }
   absence?.end();
-  const timer = setTimeout(comeBack, LONGEST_ABSENCE);
+  const timer = setTimeout(resumeAfterUnload, LONGEST_ABSENCE);
   let end = () => {};
   /** @type {Promise<void>} */
   const over = new Promise((resolve) => {
@@ -56,25 +64,25 @@ function leave() {
       end();
     },
   };
-  for (const handle of handles) handle.onLifeOver?.();
+  for (const handle of handles) attempt(() => handle.onLifeOver?.());
 }
 
-function comeBack() {
+function resumeAfterUnload() {
   if (absence === undefined) return;
   absence.end();
   absence = undefined;
-  groupCommit.renewRights();
-  for (const handle of handles) handle.giveBackOwed();
+  groupCommit.renewWriteLeases();
+  for (const handle of handles) attempt(() => handle.resumeAfterUnload());
 }
 
-for (const event of ["pagehide", "freeze"]) globalThis.addEventListener?.(event, leave, true);
-for (const event of ["pageshow", "resume"]) globalThis.addEventListener?.(event, comeBack, true);
+for (const event of ["pagehide", "freeze"]) globalThis.addEventListener?.(event, releaseOnUnload, true);
+for (const event of ["pageshow", "resume"]) globalThis.addEventListener?.(event, resumeAfterUnload, true);
 if (typeof document === "undefined") {
   globalThis.addEventListener?.("message", ({ data }) => {
-    if (data?.pymailbox === "release") leave();
+    if (data?.pymailbox === "release") releaseOnUnload();
   });
 } else {
   document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible") comeBack();
+    if (document.visibilityState === "visible") resumeAfterUnload();
   });
 }

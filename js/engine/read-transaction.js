@@ -83,11 +83,11 @@ export class ReadTransaction {
 
   /** Opens what has to be before messages of a lane from `from` to `to` (exclusive) can be looked at or changed. @param {MailboxState} state @param {number} priority @param {number} from @param {number} to */
   async openBetween(state, priority, from, to) {
-    const lacking = state.lacking(priority, from, to);
+    const lacking = state.pages.lacking(priority, from, to);
     if (lacking.length > 0) await this.open(state, lacking);
   }
 
-  /** Lets the state do something, and opens the pages that it asks for. @template T @param {MailboxState} state @param {import("../model/state.js").Steps<T>} steps @returns {Promise<T>} */
+  /** Lets the state do something, and opens the pages that it asks for. @template T @param {MailboxState} state @param {import("../model/page-table.js").Steps<T>} steps @returns {Promise<T>} */
   async run(state, steps) {
     for (;;) {
       const step = steps.next();
@@ -98,14 +98,14 @@ export class ReadTransaction {
 
   /** What is to be done about pages that cannot be read. @param {MailboxState} state @param {PageEntry[]} lost @returns {Promise<void>} @throws {Unreadable} */
   async losePages(state, [lost]) {
-    throw new Unreadable({ priority: lost.priority, sequence: state.numbersOf(lost).from });
+    throw new Unreadable({ priority: lost.priority, sequence: state.pages.numbersOf(lost).from });
   }
 
   /** @param {MailboxState} state @param {PageEntry} entry @returns {Promise<boolean>} whether it can be read */
   #open(state, entry) {
     const before = this.#opening.get(entry);
     if (before !== undefined) return before;
-    const opening = rowOf(this.store("pages"), state, entry).then((row) => state.open(entry, row));
+    const opening = rowOf(this.store("pages"), state, entry).then((row) => state.pages.open(entry, row));
     this.#opening.set(entry, opening);
     return opening;
   }
@@ -200,7 +200,7 @@ export class ReadTransaction {
     const own = state.ownPlaceOf(id);
     if (own !== undefined) {
       const { priority, sequence } = own;
-      const lacking = state.lacking(priority, sequence, sequence + 1);
+      const lacking = state.pages.lacking(priority, sequence, sequence + 1);
       if (lacking.length > 0) await this.open(state, lacking);
       if (state.livingPlaceOf(id) !== undefined) return own;
     }
@@ -243,7 +243,7 @@ export class ReadTransaction {
 
   /** The segment of a message, if it need not be read. @param {MailboxState} state @param {number} priority @param {number} sequence */
   segmentAtHand(state, priority, sequence) {
-    return state.carriedSegment(priority, sequence) ?? this.cache.find(state.number, priority, sequence);
+    return state.lanes[priority]?.carriedSegment(sequence) ?? this.cache.find(state.number, priority, sequence);
   }
 
   /**
@@ -267,7 +267,7 @@ export class ReadTransaction {
           if (segments.length === 0) continue;
         }
         const frame = segments[0].frameOf(sequence);
-        if (frame.priority !== priority || frame.named !== hasCustomId(delivery)) throw new Unreadable({ priority, sequence });
+        if (frame.priority !== priority || frame.hasCustomId !== hasCustomId(delivery)) throw new Unreadable({ priority, sequence });
         payloadBytes += frame.payloadBytes;
         if (payloadBytes > byteLimit && entries.length > 0) return entries;
         entries.push({

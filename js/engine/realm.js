@@ -1,4 +1,4 @@
-/** What a page or a worker has one of: the connection, the line of its commits, its news, who waits, and its open handles. */
+/** What a page or a worker has one of: its connection, group commit, notifier, waiters, and open handles. */
 
 import { GroupCommit } from "./group-commit.js";
 import { Notifier } from "../coordination/notifier.js";
@@ -19,13 +19,13 @@ notifier.listen(({ mailbox, count = 1 }) => waiters.wake(mailbox, count));
 
 export const groupCommit = new GroupCommit(
   connection,
-  ({ news }) => {
-    for (const [mailbox, { depth, informed, count }] of news) {
-      if (depth !== undefined || count > 0) notifier.publish({ mailbox, depth, count }, informed);
+  ({ notifications }) => {
+    for (const [mailbox, { depth, excluded, count }] of notifications) {
+      if (depth !== undefined || count > 0) notifier.publish({ mailbox, depth, count }, excluded);
     }
   },
-  (commit) => {
-    for (const mailbox of commit.news.keys()) waiters.serve(mailbox, commit);
+  (tx) => {
+    for (const mailbox of tx.notifications.keys()) waiters.serve(mailbox, tx);
   },
 );
 

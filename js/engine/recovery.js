@@ -7,7 +7,7 @@
 
 import { groupCommit, notifier } from "./realm.js";
 import { result } from "../storage/database.js";
-import * as verbs from "./verbs.js";
+import { recover as recoverIn } from "./verbs/recover.js";
 import { SECOND_LOOK, death, goneAmong, isElsewhere } from "../coordination/liveness.js";
 import { LAST_WRITES_VANISH, forgetNotes, hearNotes, keptNotes, knownNotes } from "../coordination/unload-notes.js";
 
@@ -66,7 +66,7 @@ export class Recovery {
         const unwatched = new AbortController();
         this.#watched.set(holder, { unwatched, seenAt });
         this.nextLook = -Infinity;
-        if (locked) this.#takeBackAfterDeath(holder, unwatched);
+        if (locked) this.#recoverAfterDeath(holder, unwatched);
       }
     }
   }
@@ -77,12 +77,12 @@ export class Recovery {
   }
 
   /** Takes back what is to be had at the first look. @returns {Promise<Look>} */
-  async look() {
+  async recover() {
     const before = new Set(this.#watched.keys());
     const isFirst = this.nextLook === -Infinity;
     this.nextLook = performance.now() + SECOND_LOOK;
     const [notes, holders] = await Promise.all([this.#countNotes(), this.#holders()]);
-    const gone = await goneAmong(holders);
+    const gone = await goneAmong(this.mailbox, holders);
     const living = new Map([...holders].filter(([holder]) => !gone.has(holder)));
     this.see(living);
     const now = performance.now();
@@ -95,19 +95,19 @@ export class Recovery {
       this.#watched.delete(holder);
     }
     if (gone.size === 0 && notes === 0) return { recovered: 0, living };
-    return { recovered: await this.takeBack(gone), living };
+    return { recovered: await this.recoverFrom(gone), living };
   }
 
   /** Looks beside what is going on: a mailbox that never runs dry must not keep it from coming back. */
-  lookAside() {
+  recoverInBackground() {
     if (!this.isDue) return;
-    this.look().catch(() => {
+    this.recover().catch(() => {
       // the next call of a handle meets the same error, and can tell somebody
     });
   }
 
   /** Takes back what some had who are gone, and what notes give back. @param {Gone} gone @returns {Promise<number>} how many messages */
-  async takeBack(gone) {
+  async recoverFrom(gone) {
     if (LAST_WRITES_VANISH && [...gone.values()].includes(undefined)) await notesOfOthers();
     /** @type {import("../coordination/unload-notes.js").Note[]} */
     let notes = [];
@@ -115,15 +115,15 @@ export class Recovery {
       durability: "relaxed",
       stores: false,
       needsNotes: () => true,
-      run: async (commit) => {
-        const state = await commit.state(this.mailbox);
+      run: async (tx) => {
+        const state = await tx.state(this.mailbox);
         // not before: a note may come in while others keep the storage busy
         notes = knownNotes();
-        for (const [holder, mailbox] of notes) commit.store("departed").put(mailbox, holder);
-        const recovered = await verbs.recover(commit, this.mailbox, state, gone);
+        for (const [holder, mailbox] of notes) tx.store("departed").put(mailbox, holder);
+        const recovered = await recoverIn(tx, this.mailbox, state, gone);
         if (recovered > 0) {
-          commit.changed(this.mailbox);
-          commit.announce(this.mailbox, undefined, [], recovered);
+          tx.changed(this.mailbox);
+          tx.announce(this.mailbox, undefined, [], recovered);
         }
         return recovered;
       },
@@ -133,10 +133,10 @@ export class Recovery {
   }
 
   /** @param {string} holder @param {AbortController} unwatched */
-  async #takeBackAfterDeath(holder, unwatched) {
+  async #recoverAfterDeath(holder, unwatched) {
     try {
       await death(holder, unwatched.signal);
-      if (this.#users > 0) await this.takeBack(new Map([[holder, undefined]]));
+      if (this.#users > 0) await this.recoverFrom(new Map([[holder, undefined]]));
     } catch {
       // it is watched no more; or storage failed, and the next call of a handle meets the same error and can tell somebody
     } finally {
@@ -146,14 +146,14 @@ export class Recovery {
 
   /** How many notes there are for this mailbox of pages that were left. @returns {Promise<number>} */
   async #countNotes() {
-    const stored = await groupCommit.readAtOnce((reading) => result(reading.store("departed").getAll()), ["departed"]);
+    const stored = await groupCommit.readAtOnce((tx) => result(tx.store("departed").getAll()), ["departed"]);
     return [...stored, ...knownNotes().map(([, mailbox]) => mailbox)].filter((mailbox) => mailbox === this.mailbox).length;
   }
 
   /** Who holds something elsewhere. @returns {Promise<Holders>} */
   #holders() {
     return groupCommit.readAtOnce(
-      async (reading) => new Map([...((await reading.stored(this.mailbox))?.claims ?? [])].filter(([holder]) => isElsewhere(holder))),
+      async (tx) => new Map([...((await tx.stored(this.mailbox))?.claims ?? [])].filter(([holder]) => isElsewhere(holder))),
     );
   }
 }
@@ -177,7 +177,7 @@ notifier.listen(({ mailbox, notes }) => {
   if (notes === undefined || recovery === undefined) return;
   hearNotes(notes);
   recovery.nextLook = -Infinity;
-  recovery.lookAside();
+  recovery.recoverInBackground();
 });
 
 /** How long holders may be silent of whose death no lock tells. @param {Holders} holders */

@@ -26,13 +26,13 @@ export interface Operation<Result> {
   durability: Durability;
   /** Whether it stores messages; what does not may use the reserve when the storage is full. */
   stores: boolean;
-  /** Whether it reads or writes notes of departure; may change until it runs. */
+  /** Whether it reads or writes unload notes; may change until it runs. */
   needsNotes(): boolean;
-  run(commit: WriteTransaction): Promise<Result>;
+  run(tx: WriteTransaction): Promise<Result>;
   /** The mailbox that `atHand` is about. */
   mailbox?: string;
   /** As `run`, where all that it needs is at hand and it changes something; undefined if not, and then nothing is done. */
-  atHand?(commit: WriteTransaction): Result | undefined;
+  atHand?(tx: WriteTransaction): Result | undefined;
   /** Called when it is committed, before anybody else goes on. */
   onCommit?(result: Result): void;
   /** Called where it fails and nothing tells whether it was committed. */

@@ -49,7 +49,7 @@ export const withId = (error, id) => (id === undefined ? error : new ValueUnavai
 /** Thrown where a transaction has failed to read something, and is to be done again without it. */
 export class ReadAgain extends ValueUnavailable {}
 
-/** A value that could not be read. @typedef {{store: string, key: IDBValidKey, wait: number, tryAt: number}} Value */
+/** A value that could not be read. @typedef {{store: string, key: IDBValidKey, wait: number, retryAt: number}} Value */
 
 export class UnavailableValues {
   /** By store and key. @type {Map<string, Value>} */
@@ -64,8 +64,8 @@ export class UnavailableValues {
   }
 
   /** Whether it is time to try one again. */
-  get isDue() {
-    return !this.isEmpty && this.#nextTry(() => true) <= performance.now();
+  get isRetryDue() {
+    return !this.isEmpty && this.#nextRetry(() => true) <= performance.now();
   }
 
   /** @param {string} store @param {IDBValidKey} key of numbers */
@@ -75,7 +75,7 @@ export class UnavailableValues {
 
   /** @param {string} store @param {IDBValidKey} key of numbers */
   add(store, key) {
-    this.#values.set(nameOf(store, key), { store, key, wait: FIRST_WAIT, tryAt: performance.now() + FIRST_WAIT });
+    this.#values.set(nameOf(store, key), { store, key, wait: FIRST_WAIT, retryAt: performance.now() + FIRST_WAIT });
   }
 
   /** The messages of a mailbox that cannot be read. @param {number} mailbox */
@@ -90,8 +90,8 @@ export class UnavailableValues {
   }
 
   /** When one of a mailbox's messages is tried next, on the clock of `performance.now()`; Infinity for none. @param {number} mailbox */
-  nextTryOf(mailbox) {
-    return this.isEmpty ? Infinity : this.#nextTry(({ store, key }) => store === "segments" && /** @type {number[]} */ (key)[0] === mailbox);
+  nextRetryOf(mailbox) {
+    return this.isEmpty ? Infinity : this.#nextRetry(({ store, key }) => store === "segments" && /** @type {number[]} */ (key)[0] === mailbox);
   }
 
   /** The keys of a mailbox in a store of which nothing was told yet, from now on told. @param {string} store @param {number} mailbox @returns {number[][]} */
@@ -111,20 +111,20 @@ export class UnavailableValues {
    * Tries some again; when one can be read, the others too.
    * @param {(name: string) => IDBObjectStore} store of a transaction of its own, which may fail by it
    */
-  async tryAgain(store) {
+  async retry(store) {
     try {
-      await this.#tryAgain(store);
+      await this.#retry(store);
     } finally {
       this.#notBefore = performance.now() + FIRST_WAIT;
     }
   }
 
   /** @param {(name: string) => IDBObjectStore} store */
-  async #tryAgain(store) {
+  async #retry(store) {
     const now = performance.now();
     let [failed, bytes, anyIsBack] = [0, 0, false];
-    for (const [name, value] of [...this.#values].sort(([, a], [, b]) => a.tryAt - b.tryAt)) {
-      if (!anyIsBack && (value.tryAt > now || failed === TRIES)) return;
+    for (const [name, value] of [...this.#values].sort(([, a], [, b]) => a.retryAt - b.retryAt)) {
+      if (!anyIsBack && (value.retryAt > now || failed === TRIES)) return;
       if (bytes < ENOUGH_BYTES) {
         try {
           const found = await forgiven(store(value.store).get(value.key));
@@ -135,7 +135,7 @@ export class UnavailableValues {
           if (!isReadFailure(error)) throw error;
           failed += 1;
           value.wait = Math.min(2 * value.wait, LONGEST_WAIT);
-          value.tryAt = performance.now() + value.wait;
+          value.retryAt = performance.now() + value.wait;
           continue;
         }
       }
@@ -144,9 +144,9 @@ export class UnavailableValues {
   }
 
   /** @param {(value: Value) => boolean} counts */
-  #nextTry(counts) {
+  #nextRetry(counts) {
     let next = Infinity;
-    for (const value of this.#values.values()) if (counts(value)) next = Math.min(next, value.tryAt);
+    for (const value of this.#values.values()) if (counts(value)) next = Math.min(next, value.retryAt);
     return Math.max(next, this.#notBefore);
   }
 }

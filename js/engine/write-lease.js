@@ -1,24 +1,25 @@
 /**
- * Write leases: the right to write a mailbox's state without reading it first, which is half of what a small transaction costs.
+ * Write leases: who may write a mailbox's state without reading it first, which is half of what a small transaction costs.
  *
- * Each write of a state adds a version of it under a key of its own, one above the last: that key is the fence. A context
- * that has had a mailbox to itself for a while gets the lease: it may keep the state in memory and add the next version blind.
- * Whoever else writes reads the last version and adds the next, which ends the right: the blind write that comes after it
- * meets a key that is taken and fails, with all that is in its transaction. Its context then reads, and tries again.
+ * Each write of a state adds a version of it under a key of its own, one above the last: that key is the fencing token. A
+ * context that has had a mailbox to itself for a while gets the lease: it may keep the state in memory and add the next version
+ * without a read. Whoever else writes reads the last version and adds the next, which ends the lease: the write without a read
+ * that comes after it meets a key that is taken and fails, with all that is in its transaction. Its context then reads, and
+ * tries again.
  *
  * For that the key must stay taken, although versions that are no more the last are deleted. So the version that ended
- * somebody's right is a seal: none of the deletions that go with the writes, all of later versions, reaches it (`base`), and
- * a row beside the mailbox's name tells of it, one for each context. Whoever ends the right of a context once more deletes the
+ * somebody's lease is a seal: none of the deletions that go with the writes, all of later versions, reaches it (`base`), and
+ * a row beside the mailbox's name tells of it, one for each context. Whoever ends the lease of a context once more deletes the
  * seal before that: the context has noticed it, since it has written since. With a mailbox its versions are deleted, but seals
  * stay, empty.
  *
  * A seal must outlive what its context remembers. A Web Lock tells when a context is gone, but not for certain: another script
- * can steal a lock, and a browser may take it from a page that it keeps to show it again. So a context writes blind only for
- * a while after its last commit, and a seal stays much longer than that, whatever the locks say. Without locks nobody gets the
- * right.
+ * can steal a lock, and a browser may take it from a page that it keeps to show it again. So a context writes without a read
+ * only for a while after its last commit, and a seal stays much longer than that, whatever the locks say. Without locks nobody
+ * gets a lease.
  */
 
-import { isCount } from "../model/state.js";
+import { isCount } from "../model/bytes.js";
 import { result } from "../storage/requests.js";
 import { lastVersion, versionsOf, writeHead } from "../storage/stored-state.js";
 import { keepLock, unheldAmong } from "../coordination/locks.js";
@@ -27,7 +28,7 @@ import { randomName } from "../model/ids.js";
 /** Transactions in a row that found no other writer, after which a context tries to have the mailbox to itself. */
 const UNCONTENDED_COMMITS = 3;
 
-/** Milliseconds after its last transaction began for which a context writes blind. */
+/** Milliseconds after its last transaction began for which a context writes without a read. */
 const TRUSTED = 30_000;
 
 /** Milliseconds that a seal stays at least. */
@@ -50,10 +51,10 @@ export class WriteLeases {
   /** This context, in the states that it writes. */
   #context = randomName();
   #living = false;
-  /** States that may be written blind, and when their transactions began. @type {Map<string, {state: MailboxState, at: Moment}>} */
+  /** States that may be written without a read, and when their transactions began. @type {Map<string, {state: MailboxState, at: Moment}>} */
   #states = new Map();
-  /** @type {Map<string, number>} */
-  #quiet = new Map();
+  /** Transactions in a row that found no other writer, by mailbox. @type {Map<string, number>} */
+  #uncontended = new Map();
 
   #release = () => {};
 
@@ -93,7 +94,7 @@ export class WriteLeases {
     if (context === this.#context) this.renew();
   }
 
-  /** The state of a mailbox, if it may be written blind. @param {string} mailbox */
+  /** The state of a mailbox, if it may be written without a read. @param {string} mailbox */
   get(mailbox) {
     const kept = this.#states.get(mailbox);
     if (kept === undefined || isTrusted(kept.at)) return kept?.state;
@@ -106,34 +107,39 @@ export class WriteLeases {
    * @param {Stores} store @param {string} mailbox @param {MailboxState} state
    */
   async write(store, mailbox, state) {
-    if (this.isAnothers(state)) await seal(store, mailbox, state.writer, state);
+    if (this.isLeasedToAnother(state)) await seal(store, mailbox, state.writer, state);
     this.writeUnsealed(store, mailbox, state);
   }
 
-  /** As `write`, where nobody else's right is ended. @param {Stores} store @param {string} mailbox @param {MailboxState} state */
+  /** As `write`, where nobody else's lease is ended. @param {Stores} store @param {string} mailbox @param {MailboxState} state */
   writeUnsealed(store, mailbox, state) {
     const others = state.writer !== this.#context;
-    const quiet = others ? 0 : (this.#quiet.get(mailbox) ?? 0) + 1;
-    this.#quiet.set(mailbox, quiet);
+    const uncontended = others ? 0 : (this.#uncontended.get(mailbox) ?? 0) + 1;
+    this.#uncontended.set(mailbox, uncontended);
     state.writer = this.#context;
-    if (others) state.right = false;
-    else if (this.#living && quiet >= UNCONTENDED_COMMITS) state.right = true;
+    if (others) state.leased = false;
+    else if (this.#living && uncontended >= UNCONTENDED_COMMITS) state.leased = true;
     return writeHead(() => store("journal"), state);
   }
 
-  /** Whether another context may write a state blind. @param {MailboxState} state */
-  isAnothers({ right, writer }) {
-    return right && writer !== this.#context;
+  /** Whether another context may write a state without a read. @param {MailboxState} state */
+  isLeasedToAnother({ leased, writer }) {
+    return leased && writer !== this.#context;
   }
 
   /** Deletes a mailbox whose state was read in this transaction. @param {Stores} store @param {string} mailbox @param {MailboxState} state */
-  async delete(store, mailbox, { number, version, right, writer }) {
+  async delete(store, mailbox, { number, version, leased, writer }) {
     this.#states.delete(mailbox);
-    const seals = await result(store("mailboxes").getAll(IDBKeyRange.bound([mailbox], [mailbox, []])));
-    store("mailboxes").delete(mailbox);
-    // also without a right to end: somebody may have read it and be about to write
+    this.#uncontended.delete(mailbox);
+    const mailboxes = store("mailboxes");
+    // also without a lease to end: somebody may have read it and be about to write
+    const key = [mailbox, leased && writer !== this.#context ? writer : randomName()];
+    await deleteSeal(store, await result(mailboxes.get(key)));
+    mailboxes.delete(key);
+    const seals = await result(mailboxes.getAll(IDBKeyRange.bound([mailbox], [mailbox, []])));
+    mailboxes.delete(mailbox);
     const last = { number, from: version + 1, version: version + 1, at: Date.now() };
-    store("mailboxes").put(last, [mailbox, right && writer !== this.#context ? writer : randomName()]);
+    mailboxes.put(last, key);
     seals.push(last);
     store("journal").delete(versionsOf(number));
     for (const one of seals) if (one?.number === number && isCount(one.version)) store("journal").put(null, [number, one.version]);
@@ -145,20 +151,31 @@ export class WriteLeases {
    * be heard long after it
    */
   committed(mailbox, state, at) {
-    if (state.right && state.writer === this.#context) this.#states.set(mailbox, { state, at });
+    // where this context was renewed amid the transaction, its writer is another, and it has no lease
+    if (state.leased && state.writer === this.#context) this.#states.set(mailbox, { state, at });
+  }
+
+  /** Has nobody write a state that cannot be read, whose mailbox is deleted. @param {Stores} store @param {string} mailbox @param {number} number */
+  async sealUnreadable(store, mailbox, number) {
+    const last = await lastVersion(store("journal"), number);
+    if (last === undefined || !isCount(last.version)) return;
+    const version = last.version + 1;
+    store("journal").add(null, [number, version]);
+    // all of its versions go with the seal
+    store("mailboxes").put({ number, from: 0, version, at: Date.now() }, [mailbox, randomName()]);
   }
 
   /** What is in memory is not to be trusted. */
   forget() {
     this.#states.clear();
-    this.#quiet.clear();
+    this.#uncontended.clear();
   }
 }
 
 /** The keys of the rows that tell of seals, in the store `mailboxes`. */
 const seals = () => IDBKeyRange.lowerBound([]);
 
-/** The contexts whose rights were ended. @param {IDBObjectStore} mailboxes @returns {Promise<string[]>} */
+/** The contexts whose leases were ended. @param {IDBObjectStore} mailboxes @returns {Promise<string[]>} */
 export async function sealedContexts(mailboxes) {
   const keys = /** @type {string[][]} */ (await result(mailboxes.getAllKeys(seals())));
   return keys.map(([, context]) => context);
@@ -200,7 +217,7 @@ export function isTrusted(at) {
 }
 
 /**
- * Makes the next version of a state, which ends its writer's right, a seal.
+ * Makes the next version of a state, which ends its writer's lease, a seal.
  * @param {Stores} store @param {string} mailbox @param {string} writer @param {MailboxState} state
  */
 async function seal(store, mailbox, writer, state) {

@@ -3,6 +3,9 @@
 const VARINT_BITS = 7;
 const MORE = 0x80;
 
+/** @param {unknown} value @returns {value is number} */
+export const isCount = (value) => Number.isSafeInteger(value) && /** @type {number} */ (value) >= 0;
+
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
 /** Appends to bytes that grow. */

@@ -174,3 +174,12 @@ function told(error, meaning, otherwise) {
 /** @param {unknown} error @returns {{name: string, message: string}} */
 const named = (error) =>
   error instanceof Error || error instanceof DOMException ? error : { name: "", message: String(error) };
+
+/** Calls what may throw, and is not to keep the caller from going on: that is written to the console. @param {() => void} call */
+export function attempt(call) {
+  try {
+    call();
+  } catch (error) {
+    console.error(error);
+  }
+}

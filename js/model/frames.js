@@ -68,9 +68,9 @@ export function frameAt(view, offset) {
   if (flags > (HAS_ID | HAS_DUE) || view.getUint16(offset + 2) !== 0 || !isTime(createdAt)) {
     throw new RangeError("these bytes are no message");
   }
-  const named = (flags & HAS_ID) !== 0;
+  const hasCustomId = (flags & HAS_ID) !== 0;
   const payloadBytes = view.getUint32(offset + 8, true);
-  let at = offset + HEADER_BYTES + (named ? ID_BYTES : 0);
+  let at = offset + HEADER_BYTES + (hasCustomId ? ID_BYTES : 0);
   let due = 0;
   if ((flags & HAS_DUE) !== 0) {
     due = view.getFloat64(at, true);
@@ -78,7 +78,7 @@ export function frameAt(view, offset) {
   }
   const end = at + view.getUint32(offset + 4, true) + payloadBytes;
   if (end > view.byteLength) throw new RangeError("a message ends beyond its record");
-  return { offset, end, priority: view.getUint8(offset + 1), named, due, payloadBytes };
+  return { offset, end, priority: view.getUint8(offset + 1), hasCustomId, due, payloadBytes };
 }
 
 /** Whether a number is a time that crosses the border. @param {unknown} milliseconds since 1970 */
@@ -126,7 +126,7 @@ export const frameOf = (priority, id, payload, createdAt) =>
   packFrames([{ priority, id, due: 0, sender: new Uint8Array(), payload }], createdAt);
 
 /** A frame with an id in it and no due time. @param {Uint8Array} frame one frame @param {Uint8Array} id */
-export function named(frame, id) {
+export function withCustomId(frame, id) {
   const flags = frame[0];
   const bodyAt = HEADER_BYTES + ((flags & HAS_ID) !== 0 ? ID_BYTES : 0) + ((flags & HAS_DUE) !== 0 ? DUE_BYTES : 0);
   const renamed = new Uint8Array(HEADER_BYTES + ID_BYTES + frame.length - bodyAt);
@@ -155,7 +155,7 @@ export function packBatch(entries) {
   let entryAt = COUNT_BYTES;
   let frameTo = COUNT_BYTES + entries.length * ENTRY_BYTES;
   for (const { bytes, frame, writeIdTo, deliveryCount, status } of entries) {
-    if (frame.named) batch.set(idIn(bytes, frame), entryAt);
+    if (frame.hasCustomId) batch.set(idIn(bytes, frame), entryAt);
     else writeIdTo(view, entryAt);
     view.setUint32(entryAt + ID_BYTES, deliveryCount, true);
     view.setUint32(entryAt + ID_BYTES + 4, status, true);

@@ -32,6 +32,10 @@ export function randomId() {
 /** A random name; `crypto.randomUUID` is there in secure contexts only. */
 export const randomName = () => Array.from(randomId(), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
+/** Ids that follow one another. @param {Uint8Array} ids @returns {Uint8Array<ArrayBuffer>[]} */
+export const eachId = (ids) =>
+  Array.from({ length: ids.length / ID_BYTES }, (_, i) => ids.slice(i * ID_BYTES, (i + 1) * ID_BYTES));
+
 /**
  * Writes the id of a place.
  * @param {DataView} target @param {number} offset @param {Uint8Array} base @param {number} priority

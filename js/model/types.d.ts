@@ -20,7 +20,7 @@ export interface Frame {
   end: number;
   priority: number;
   /** Whether its id was given by its sender. */
-  named: boolean;
+  hasCustomId: boolean;
   /** Milliseconds since 1970 before which it is not to be handed out; 0 for at once. */
   due: number;
   payloadBytes: number;
@@ -73,13 +73,13 @@ export interface StoredHead {
   number: number;
   /** Versions from here on, up to the one before this, are in the store for nobody. */
   base: number;
-  /** Whether its writer may write the next without reading this; see `write-lease.js`. */
+  /** Whether its writer has a write lease: may write the next without reading this; see `write-lease.js`. */
   right: boolean;
   /** The context that wrote it last. */
   writer: string;
   /** Random: tells, after a connection was lost, whether a transaction was committed. */
   commitId: number;
-  /** All the rest, packed, since no browser has to walk through bytes to copy them; see `model/state.js`. */
+  /** All the rest, packed, since no browser has to walk through bytes to copy them; see `model/head-codec.js`. */
   head: Uint8Array;
 }
 

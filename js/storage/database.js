@@ -4,8 +4,8 @@
  * | store       | key                                  | value                                            |
  * |-------------|--------------------------------------|--------------------------------------------------|
  * | `mailboxes` | name                                 | its number, the first part of all keys below     |
- * |             | [name, context]                      | a seal, see `write-lease.js`                         |
- * | `journal`   | [mailbox, version]                   | the head of its state, see `model/state.js`: of  |
+ * |             | [name, context]                      | a seal, see `write-lease.js`                     |
+ * | `journal`   | [mailbox, version]                   | its state's head, see `model/head-codec.js`: of  |
  * |             |                                      | the last version; the ones before it are debris  |
  * | `pages`     | [mailbox, kind, number]              | the rest of its state, see `model/blocks.js`     |
  * | `segments`  | [mailbox, priority, last, first]     | messages, packed, see `segments.js`              |
@@ -13,7 +13,8 @@
  * |             |                                      | not tell where they are; dead letters too        |
  * | `errors`    | [mailbox, priority, sequence]        | what the last nack of a living message said      |
  * | `dead`      | [mailbox, number]                    | a dead letter, numbered in the order of death    |
- * | `departed`  | holder                               | true: what it held is to be given back           |
+ * | `departed`  | holder                               | an unload note: the mailbox where what it held   |
+ * |             |                                      | is to be released                                |
  * | `meta`      | what                                 | `nextMailbox`: the number of the next mailbox;   |
  * |             |                                      | `birth`: random, drawn with the database;        |
  * |             |                                      | `reserve`: bytes to delete when storage is full; |
@@ -38,7 +39,7 @@ export const DATABASE_VERSION = 3;
 export const STORES = ["mailboxes", "journal", "pages", "segments", "ids", "errors", "dead", "departed", "meta"];
 
 /**
- * What ordinary transactions are over. A note of departure is the last that a page writes, and is not to wait for them:
+ * What ordinary transactions are over. An unload note is the last that a page writes, and is not to wait for them:
  * a transaction that waits is aborted when its page goes.
  */
 export const ORDINARY_STORES = STORES.filter((store) => store !== "departed");
@@ -105,12 +106,14 @@ export function newReserve() {
  */
 const ABORTS_AFTER_COMMIT = !("InternalError" in globalThis);
 
-/**
- * Ends a transaction, to which nothing is added any more, as soon as may be: whole, or not at all.
- * @param {IDBTransaction} transaction @param {boolean} [isOne] whether it has one request, made outside of another's handler
- */
-export function commit(transaction, isOne = false) {
-  if (ABORTS_AFTER_COMMIT || isOne) transaction.commit();
+/** Ends a transaction, to which nothing is added any more, as soon as may be: whole, or not at all. @param {IDBTransaction} transaction */
+export function commit(transaction) {
+  if (ABORTS_AFTER_COMMIT) transaction.commit();
+}
+
+/** As `commit`, where only one request can fail, which was made outside of another's handler. @param {IDBTransaction} transaction */
+export function commitSoleRequest(transaction) {
+  transaction.commit();
 }
 
 /** Opens once, is opened again when the browser or a newer version closed it, and is closed with its last user. */

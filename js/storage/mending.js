@@ -9,9 +9,9 @@
 import { corrupt } from "../model/errors.js";
 import { idIn } from "../model/frames.js";
 import { hasCustomId } from "../model/delivery.js";
-import { isCount } from "../model/state.js";
+import { isCount } from "../model/bytes.js";
 import { result } from "./requests.js";
-import { DEAD, isLetter, numberOfLetter } from "./rows.js";
+import { DEAD, isDeadLetter, numberOfDeadLetter } from "./rows.js";
 import { Segment } from "../model/segments.js";
 import { lastVersion, rowOf, stateOf } from "./stored-state.js";
 
@@ -66,13 +66,13 @@ async function index(transaction, state) {
   const ids = transaction.objectStore("ids");
   const pages = transaction.objectStore("pages");
   const { number } = state;
-  for (const entry of state.allLacking()) state.open(entry, await rowOf(pages, state, entry));
+  for (const entry of state.pages.allLacking()) state.pages.open(entry, await rowOf(pages, state, entry));
   const indexSegment = (/** @type {number} */ priority, /** @type {Segment} */ segment) => {
     for (let sequence = segment.first; sequence <= segment.last; sequence++) {
       const frame = segment.frameOf(sequence);
-      if (!frame.named) continue;
+      if (!frame.hasCustomId) continue;
       // of a page that cannot be read all may live
-      const isUnknown = state.lacking(priority, sequence, sequence + 1).length > 0;
+      const isUnknown = state.pages.lacking(priority, sequence, sequence + 1).length > 0;
       const delivery = isUnknown ? undefined : state.deliveryOf({ priority, sequence });
       if (isUnknown || (delivery !== undefined && hasCustomId(delivery))) ids.put([priority, sequence], [number, idIn(segment.bytes, frame)]);
     }
@@ -84,8 +84,8 @@ async function index(transaction, state) {
     if (segment !== undefined && state.lanes[priority] !== undefined) indexSegment(priority, segment);
   }
   for await (const { key, value } of rowsOf(transaction, "dead", number)) {
-    const letter = numberOfLetter(key);
-    if (letter !== undefined && isLetter(value)) ids.put([DEAD, letter], [number, value.id.slice()]);
+    const letter = numberOfDeadLetter(key);
+    if (letter !== undefined && isDeadLetter(value)) ids.put([DEAD, letter], [number, value.id.slice()]);
   }
 }
 

@@ -5,7 +5,8 @@
 
 import { LARGEST_MESSAGE, frameAt, frameOf, isTime, viewOf } from "../model/frames.js";
 import { ID_BYTES, randomId } from "../model/ids.js";
-import { PRIORITIES, isCount } from "../model/state.js";
+import { isCount } from "../model/bytes.js";
+import { PRIORITIES } from "../model/lane.js";
 
 /** @typedef {import("../model/types.js").Place} Place */
 
@@ -20,13 +21,13 @@ export function placeIn(value) {
 }
 
 /** The number of a dead letter, from its key; undefined if it is no such key. @param {IDBValidKey} key */
-export function numberOfLetter(key) {
+export function numberOfDeadLetter(key) {
   const [, number, ...more] = /** @type {unknown[]} */ (key);
   return isCount(number) && more.length === 0 ? number : undefined;
 }
 
 /** Whether a stored value is a dead letter. @param {any} value @returns {value is import("../model/types.js").StoredDeadLetter} */
-export function isLetter(value) {
+export function isDeadLetter(value) {
   if (!(value?.frame instanceof Uint8Array) || !(value.id instanceof Uint8Array) || value.id.length !== ID_BYTES) return false;
   if (!isCount(value.deliveries) || !isTime(value.diedAt) || typeof value.reason !== "string") return false;
   if (value.error !== undefined && typeof value.error !== "string") return false;
@@ -42,7 +43,7 @@ export function isLetter(value) {
  * A dead letter of what cannot be read: of as much as a message holds, so that no browser refuses to store it.
  * @param {number} priority @param {unknown} value @param {string} reason
  */
-export function salvagedLetter(priority, value, reason) {
+export function salvagedDeadLetter(priority, value, reason) {
   const id = randomId();
   const now = Date.now();
   return { id, frame: frameOf(priority, id, bytesOf(value).subarray(0, LARGEST_MESSAGE), now), deliveries: 0, reason, error: undefined, diedAt: now };

@@ -1,6 +1,7 @@
 /** A mailbox's state as the stores `mailboxes`, `journal` and `pages` have it. */
 
-import { MailboxState, isCount } from "../model/state.js";
+import { isCount } from "../model/bytes.js";
+import { MailboxState } from "../model/state.js";
 import { result } from "./requests.js";
 
 /** The last version of a state, whatever something else may have made of it. @typedef {{version: number, stored: unknown}} Version */
@@ -28,6 +29,12 @@ export const isNumberKnown = (mailbox) => numbers.has(mailbox);
 /** The name of a mailbox whose state was read here. @param {number} number */
 export const nameOfMailbox = (number) => [...numbers].find(([, known]) => known === number)?.[0];
 
+/** A mailbox that is deleted has no number. @param {string} mailbox */
+export const forgetNumber = (mailbox) => numbers.delete(mailbox);
+
+/** All keys of a mailbox in a store whose keys begin with its number. @param {{number: number}} state */
+export const keysOf = ({ number }) => IDBKeyRange.bound([number], [number, []]);
+
 /** The keys of a mailbox's versions. @param {number} number @param {number} [first] @param {number} [last] */
 export const versionsOf = (number, first = 0, last = Number.MAX_SAFE_INTEGER) => IDBKeyRange.bound([number, first], [number, last]);
 
@@ -44,7 +51,10 @@ export async function readState(mailbox, store) {
     result(store("mailboxes").get(mailbox)),
     guess === undefined ? undefined : lastVersion(journal, guess),
   ]);
-  if (row === undefined) return undefined;
+  if (row === undefined) {
+    numbers.delete(mailbox);
+    return undefined;
+  }
   if (!isCount(row?.number)) return "unreadable";
   numbers.set(mailbox, row.number);
   const last = row.number === guess ? guessed : await lastVersion(journal, row.number);

@@ -2,7 +2,9 @@
 
 import { randomName } from "../model/ids.js";
 import { isDelivery } from "../model/delivery.js";
-import { MailboxState, PRIORITIES, isCount } from "../model/state.js";
+import { isCount } from "../model/bytes.js";
+import { PRIORITIES } from "../model/lane.js";
+import { MailboxState } from "../model/state.js";
 import { result } from "./requests.js";
 import { writeRows } from "./stored-state.js";
 

@@ -29,3 +29,26 @@ test("no module imports from above, not even types", () => {
   });
   assert.deepEqual(upward, []);
 });
+
+test("no module imports itself by way of others", () => {
+  /** @type {Map<string, string[]>} */
+  const imports = new Map();
+  for (const module of modules) {
+    const statements = readFileSync(join(ROOT, module), "utf-8").matchAll(/^(?:import|export)\b[^;]*?"(\.[^"]+)";$/gm);
+    imports.set(module, [...statements].map(([, path = ""]) => normalize(join(dirname(module), path))));
+  }
+  /** @type {Set<string>} */
+  const seen = new Set();
+  const visit = (/** @type {string} */ module, /** @type {string[]} */ path) => {
+    assert.ok(!path.includes(module), [...path, module].join(" imports "));
+    if (seen.has(module)) return;
+    for (const other of imports.get(module) ?? []) visit(other, [...path, module]);
+    seen.add(module);
+  };
+  for (const module of modules) visit(module, []);
+});
+
+test("each module begins by saying what is in it", () => {
+  const silent = modules.filter((module) => !/^(?:\/\/\/ .*\n\n)?\/\*\*/.test(readFileSync(join(ROOT, module), "utf-8")));
+  assert.deepEqual(silent, []);
+});

@@ -87,9 +87,9 @@ function assertPageOrNone(bytes, first, end) {
 function someState(below) {
   const rows = new Rows();
   const state = MailboxState.create(3, { pageNumbers: 8, pagesInHead: 40 });
-  for (let i = 0; i < 60; i++) state.append(i % 2, i % 5 === 0, i % 7 === 0 ? 5000 + below(1000) : 0);
+  for (let i = 0; i < 60; i++) state.enqueue(i % 2, i % 5 === 0, i % 7 === 0 ? 5000 + below(1000) : 0);
   for (const holder of ["a".repeat(32), "b".repeat(32)]) rows.run(state, state.claim(holder, TERMS, 5 + below(9), 0));
-  for (let i = 0; i < 20; i++) state.remove({ priority: below(2), sequence: below(30) });
+  for (let i = 0; i < 20; i++) state.ack({ priority: below(2), sequence: below(30) });
   rows.save(state);
   return { state, rows };
 }
@@ -147,7 +147,7 @@ test("a row that was changed, swapped or lost is no page; its messages are gone,
     assert.ok(outside.length > 1);
     const [lost, swapped] = [outside[below(outside.length)], outside[below(outside.length)]];
     const [name, other] = [lost, swapped].map(({ kind, number }) => `${kind},${number}`);
-    const { from, to } = before.numbersOf(lost);
+    const { from, to } = before.pages.numbersOf(lost);
     const bytes = /** @type {Uint8Array} */ (rows.rows.get(name));
     const ways = [() => rows.rows.delete(name), () => bytes.fill(0), () => rows.rows.set(name, bytes.slice(0, -1))];
     if (other !== name) ways.push(() => rows.rows.set(name, /** @type {Uint8Array} */ (rows.rows.get(other))));
@@ -155,9 +155,9 @@ test("a row that was changed, swapped or lost is no page; its messages are gone,
     const state = rows.load();
     const taken = rows.run(state, state.claim("c".repeat(32), TERMS, 1000, 0));
     assert.ok(taken.taken.every((run) => run.priority !== lost.priority || run.to <= from || run.from >= to), `seed ${seed}`);
-    rows.open(state, state.allLacking());
+    rows.open(state, state.pages.allLacking());
     const counted = [...state.queuedByPriority(), state.inflightCount(), state.customIds, state.claims.size];
-    state.recount();
+    state.pages.recount();
     assert.deepEqual([...state.queuedByPriority(), state.inflightCount(), state.customIds, state.claims.size], counted, `seed ${seed}`);
     assert.ok(state.queuedCount() + state.inflightCount() < before.queuedCount() + before.inflightCount());
   }
@@ -166,11 +166,11 @@ test("a row that was changed, swapped or lost is no page; its messages are gone,
 test("an untouched page costs nothing: a change writes its page and a small head", () => {
   const rows = new Rows();
   const state = MailboxState.create(1);
-  for (let i = 0; i < 100_000; i++) state.append(0, false, 0);
+  for (let i = 0; i < 100_000; i++) state.enqueue(0, false, 0);
   rows.save(state);
   assert.ok(rows.head.head.length < 100, "who only waits needs no page");
   assert.equal(rows.written, 0);
-  for (let sequence = 1; sequence < 100_000; sequence += 2) state.remove({ priority: 0, sequence });
+  for (let sequence = 1; sequence < 100_000; sequence += 2) state.ack({ priority: 0, sequence });
   rows.save(state);
   assert.ok(rows.head.head.length < 4096);
   const loaded = rows.load();
@@ -179,8 +179,8 @@ test("an untouched page costs nothing: a change writes its page and a small head
   assert.deepEqual([taken[0].from, rows.read], [0, 1]);
   rows.save(loaded);
   assert.ok(rows.written <= 1);
-  loaded.remove({ priority: 0, sequence: 0 });
-  loaded.append(1, false, 0);
+  loaded.ack({ priority: 0, sequence: 0 });
+  loaded.enqueue(1, false, 0);
   rows.save(loaded);
   assert.ok(rows.written <= 1);
 });
@@ -189,8 +189,8 @@ test("however much there is, a head stays far below what Chromium puts into a fi
   const rows = new Rows();
   const state = MailboxState.create(1);
   const HOLDERS = 2000;
-  for (let i = 0; i < 1_000_000; i++) for (const priority of [0, 1]) state.append(priority, false, i % 16 === 0 ? 1e12 + ((i * 7919) % 1e9) : 0);
-  for (let sequence = 1; sequence < 1_000_000; sequence += 8) for (const priority of [0, 1]) state.remove({ priority, sequence });
+  for (let i = 0; i < 1_000_000; i++) for (const priority of [0, 1]) state.enqueue(priority, false, i % 16 === 0 ? 1e12 + ((i * 7919) % 1e9) : 0);
+  for (let sequence = 1; sequence < 1_000_000; sequence += 8) for (const priority of [0, 1]) state.ack({ priority, sequence });
   for (let i = 0; i < HOLDERS; i++) {
     rows.run(state, state.claim(i.toString(16).padStart(32, "0"), TERMS, 300, 0));
   }
@@ -209,8 +209,8 @@ test("no option of a handle makes a state that cannot be read", () => {
   for (const [maxDeliveries, lease] of [[2 ** 53, 1], [1e300, 1e300], [0, Infinity], [NaN, NaN], [-5, -5], [1.5, 0.25]]) {
     const rows = new Rows();
     const state = MailboxState.create(1);
-    state.append(0, false, 1e300);
-    state.append(0, false, 0);
+    state.enqueue(0, false, 1e300);
+    state.enqueue(0, false, 0);
     rows.run(state, state.claim("a".repeat(32), { maxDeliveries, lease, locked: false }, 1, 0));
     rows.save(state);
     const claims = rows.load().claims.get("a".repeat(32));
@@ -221,7 +221,7 @@ test("no option of a handle makes a state that cannot be read", () => {
 test("a holder that has nothing any more leaves its slot to the next", () => {
   const rows = new Rows();
   const state = MailboxState.create(1);
-  for (let i = 0; i < 3; i++) state.append(0, false, 0);
+  for (let i = 0; i < 3; i++) state.enqueue(0, false, 0);
   for (let i = 0; i < 200; i++) {
     const [holder, other] = [2 * i, 2 * i + 1].map((name) => name.toString(16).padStart(32, "0"));
     for (const name of [holder, other]) rows.run(state, state.claim(name, TERMS, 1, 0));

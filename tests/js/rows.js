@@ -53,16 +53,16 @@ export class Rows {
     let lost = false;
     for (const entry of entries) {
       this.read += 1;
-      if (state.open(entry, this.rows.get(`${entry.kind},${entry.number}`))) continue;
-      state.forgetPage(entry);
+      if (state.pages.open(entry, this.rows.get(`${entry.kind},${entry.number}`))) continue;
+      state.pages.remove(entry);
       lost = true;
     }
     if (!lost) return;
-    this.open(state, state.allLacking());
-    state.recount();
+    this.open(state, state.pages.allLacking());
+    state.pages.recount();
   }
 
-  /** @template T @param {State} state @param {import("../../js/model/state.js").Steps<T>} steps @returns {T} */
+  /** @template T @param {State} state @param {import("../../js/model/page-table.js").Steps<T>} steps @returns {T} */
   run(state, steps) {
     for (let rounds = 0; ; rounds++) {
       assert.ok(rounds < 10_000, "it comes to an end");

@@ -6,6 +6,7 @@ import { frameOf } from "../../js/model/frames.js";
 import { failures, handOuts, hasCustomId, isSuspect } from "../../js/model/delivery.js";
 import { DELAYED, HELD } from "../../js/model/page.js";
 import { PassedOver } from "../../js/model/passed-over.js";
+import { firstDelayed, firstInflight, firstQueued, livingBetween } from "../../js/model/queries.js";
 import { MailboxState } from "../../js/model/state.js";
 import { Segment } from "../../js/model/segments.js";
 import { NaiveMailbox } from "./naive.js";
@@ -29,11 +30,11 @@ function assertSame(state, naive, rows, now) {
   if (state.nextDue > now) assert.equal(state.nextDue, nextDue);
   assert.deepEqual([...state.claims.keys()].sort(), naive.holders());
   assert.equal(state.everQueued(), naive.next[0] + naive.next[1]);
-  assert.deepEqual(places(rows.run(state, state.firstQueued(Infinity, now))), naive.queued(now));
-  assert.deepEqual(places(rows.run(state, state.firstDelayed(Infinity, now))), naive.delayed(now));
-  assert.deepEqual(places(rows.run(state, state.firstInflight(Infinity))), naive.inflight());
+  assert.deepEqual(places(rows.run(state, firstQueued(state.pages, Infinity, now))), naive.queued(now));
+  assert.deepEqual(places(rows.run(state, firstDelayed(state.pages, Infinity, now))), naive.delayed(now));
+  assert.deepEqual(places(rows.run(state, firstInflight(state.pages, Infinity))), naive.inflight());
   for (const [priority, lane] of naive.lanes.entries()) {
-    const living = rows.run(state, state.livingBetween(priority, 0, naive.next[priority], Infinity));
+    const living = rows.run(state, livingBetween(state.pages, priority, 0, naive.next[priority], Infinity));
     assert.deepEqual(places(living).map(([, number]) => number), [...lane.keys()].sort((a, b) => a - b));
     for (const { from, to, where, delivery, due } of living) {
       for (let number = from; number < to; number++) {
@@ -68,12 +69,12 @@ test("a state is what a naive one is, through every change, stored and loaded ag
       if (action <= 2) {
         const priority = below(2);
         for (let count = 1 + below(3 * pageNumbers); count > 0; count--) {
-          assert.equal(state.append(priority, false, 0), naive.append(priority, false, 0), `seed ${seed}`);
+          assert.equal(state.enqueue(priority, false, 0), naive.append(priority, false, 0), `seed ${seed}`);
         }
       } else if (action === 3) {
         const [priority, custom, due] = [below(2), below(2) === 1, below(3) === 0 ? now + 1 + below(50) : 0];
-        rows.open(state, state.lackingToAppend());
-        assert.equal(state.append(priority, custom, due), naive.append(priority, custom, due));
+        rows.open(state, state.pages.lackingToEnqueue());
+        assert.equal(state.enqueue(priority, custom, due), naive.append(priority, custom, due));
       } else if (action <= 5) {
         const limit = 1 + below(4 * pageNumbers);
         const passedOver = new PassedOver();
@@ -88,24 +89,24 @@ test("a state is what a naive one is, through every change, stored and loaded ag
         assert.equal(passedOver.count, names.size);
         const isPassedOver = (/** @type {number} */ priority, /** @type {number} */ number) => names.has(`${priority}/${number}`);
         const others = (/** @type {number[][]} */ all) => all.filter(([priority, number]) => !isPassedOver(priority, number));
-        assert.deepEqual(places(rows.run(state, state.firstQueued(Infinity, now, passedOver))), others(naive.queued(now)));
-        assert.deepEqual(places(rows.run(state, state.firstDelayed(Infinity, now, passedOver))), others(naive.delayed(now)));
-        assert.deepEqual(places(rows.run(state, state.firstInflight(Infinity, passedOver))), others(naive.inflight()));
+        assert.deepEqual(places(rows.run(state, firstQueued(state.pages, Infinity, now, passedOver))), others(naive.queued(now)));
+        assert.deepEqual(places(rows.run(state, firstDelayed(state.pages, Infinity, now, passedOver))), others(naive.delayed(now)));
+        assert.deepEqual(places(rows.run(state, firstInflight(state.pages, Infinity, passedOver))), others(naive.inflight()));
         const { taken } = rows.run(state, state.claim(holder, TERMS, limit, now, passedOver));
         assert.deepEqual(places(taken), naive.claim(holder, limit, now, isPassedOver), `seed ${seed}`);
       } else if (action <= 8) {
         for (let count = 1 + below(4); count > 0; count--) {
           const { priority, sequence } = place();
-          rows.open(state, state.lacking(priority, sequence, sequence + 1));
+          rows.open(state, state.pages.lacking(priority, sequence, sequence + 1));
           const message = naive.lanes[priority].get(sequence);
           const isHeld = naive.isHeld(holder, priority, sequence);
           if (action === 6) {
-            assert.equal(state.remove({ priority, sequence }) !== undefined, naive.lanes[priority].delete(sequence), `seed ${seed}`);
+            assert.equal(state.ack({ priority, sequence }) !== undefined, naive.lanes[priority].delete(sequence), `seed ${seed}`);
           } else if (action === 7) {
             assert.equal(state.release(holder, { priority, sequence }) !== undefined, isHeld);
             if (message !== undefined && isHeld) naive.giveBack(message, "release");
           } else {
-            assert.equal(state.fail(holder, { priority, sequence }) !== undefined, isHeld);
+            assert.equal(state.nack(holder, { priority, sequence }) !== undefined, isHeld);
             if (message !== undefined && isHeld) {
               naive.giveBack(message, "fail");
               const due = now + below(20);
@@ -128,7 +129,7 @@ test("a state is what a naive one is, through every change, stored and loaded ag
         for (let number = from; number < to; number++) if (naive.lanes[priority].delete(number)) count += 1;
         assert.equal(rows.run(state, state.removeBetween(priority, from, to)), count, `seed ${seed}`);
       } else if (action === 11 && below(4) === 0) {
-        assert.equal(rows.run(state, state.removeQueued()).count, naive.purge(), `seed ${seed}`);
+        assert.equal(rows.run(state, state.purge()).count, naive.purge(), `seed ${seed}`);
       } else if (action === 13) {
         const heir = HOLDERS[below(HOLDERS.length)];
         const has = (/** @type {string} */ name) => naive.holders().includes(name);
@@ -138,7 +139,7 @@ test("a state is what a naive one is, through every change, stored and loaded ag
         if (passes) assert.equal(state.claims.get(heir)?.lease, step);
       } else if (action === 12 && below(4) === 0) {
         const priority = below(2);
-        rows.open(state, state.lackingToAppend());
+        rows.open(state, state.pages.lackingToEnqueue());
         state.skip(priority);
         naive.next[priority] += 1;
       } else {
@@ -151,9 +152,9 @@ test("a state is what a naive one is, through every change, stored and loaded ag
       if (below(30) === 0) assertSame(state, naive, rows, now);
       assert.equal(state.isReady(now), naive.queued(now).length > 0, `seed ${seed}`);
       const { priority, sequence } = place();
-      rows.open(state, state.lacking(priority, sequence, sequence + 5));
+      rows.open(state, state.pages.lacking(priority, sequence, sequence + 5));
       const isLiving = [0, 1, 2, 3, 4].some((i) => naive.lanes[priority].has(sequence + i));
-      assert.equal(state.hasLiving(priority, sequence, sequence + 5), isLiving, `seed ${seed}`);
+      assert.equal(state.pages.hasLiving(priority, sequence, sequence + 5), isLiving, `seed ${seed}`);
     }
     assertSame(state, naive, rows, now);
     for (const lane of naive.lanes) lane.clear();
@@ -202,23 +203,23 @@ test("segments travel in the head until they are dead or taken out of it", () =>
   const rows = new Rows();
   const before = MailboxState.create(1);
   const segments = [0, 1, 2].map((i) => {
-    const first = before.append(0, false, 0);
+    const first = before.enqueue(0, false, 0);
     const frame = frameOf(0, new Uint8Array(16).fill(i), new Uint8Array(i), 1.7e12);
     return Segment.pack(first, [frame]);
   });
-  for (const segment of segments) before.carry(0, segment);
+  for (const segment of segments) before.lanes[0].carried.push(segment);
   rows.save(before);
   const state = rows.load();
   assert.deepEqual(
-    [0, 1, 2, 3].map((sequence) => state.carriedSegment(0, sequence)?.bytes),
+    [0, 1, 2, 3].map((sequence) => state.lanes[0]?.carriedSegment(sequence)?.bytes),
     [...segments.map(({ bytes }) => bytes), undefined],
   );
-  assert.equal(state.carriedSegment(1, 0), undefined);
-  assert.deepEqual([0, 1, 3].map((sequence) => state.firstNotCarried(0, sequence)), [3, 3, 3]);
-  state.dropCarried(0, 1, 2);
-  assert.deepEqual([0, 1, 2].map((sequence) => state.firstNotCarried(0, sequence)), [1, 1, 3]);
+  assert.equal(state.lanes[1]?.carriedSegment(0), undefined);
+  assert.deepEqual([0, 1, 3].map((sequence) => state.lanes[0].firstNotCarried(sequence)), [3, 3, 3]);
+  state.lanes[0].dropCarried(1, 2);
+  assert.deepEqual([0, 1, 2].map((sequence) => state.lanes[0].firstNotCarried(sequence)), [1, 1, 3]);
   rows.save(state);
-  const [left, none] = rows.load().unload();
+  const [left, none] = rows.load().lanes.map((lane) => lane.takeCarried());
   assert.deepEqual([left.map(({ first }) => first), none], [[0, 2], []]);
   assert.equal(state.carriedBytes, segments[0].bytes.length + segments[2].bytes.length);
   const { head } = rows.head;

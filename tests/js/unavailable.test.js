@@ -25,7 +25,7 @@ class Store {
   /** Tries again, and gives what was asked for. @param {UnavailableValues} values */
   async asks(values) {
     this.asked = [];
-    await values.tryAgain(() => /** @type {any} */ (this));
+    await values.retry(() => /** @type {any} */ (this));
     return this.asked;
   }
 }
@@ -48,21 +48,21 @@ const keyOf = (sequence) => [1, 0, sequence, sequence];
 test("one that stays away is tried after twice as long each time, and at least every second", () =>
   withClock(async (clock) => {
     const [values, store] = [new UnavailableValues(), new Store()];
-    assert.equal(values.isDue, false);
+    assert.equal(values.isRetryDue, false);
     values.add("segments", keyOf(5));
     const waits = [];
     for (let i = 0; i < 6; i++) {
-      const next = values.nextTryOf(1);
+      const next = values.nextRetryOf(1);
       waits.push(next - clock.time);
       clock.time = next - 1;
-      assert.equal(values.isDue, false);
+      assert.equal(values.isRetryDue, false);
       assert.deepEqual(await store.asks(values), []);
       clock.time = next + 100;
-      assert.equal(values.isDue, true);
+      assert.equal(values.isRetryDue, true);
       assert.deepEqual(await store.asks(values), ["1,0,5,5"]);
     }
     assert.deepEqual(waits, [100, 200, 400, 800, 1000, 1000]);
-    assert.equal(values.nextTryOf(2), Infinity);
+    assert.equal(values.nextRetryOf(2), Infinity);
     store.readable.set("1,0,5,5", new Uint8Array(3));
     clock.time += 1000;
     await store.asks(values);
@@ -79,7 +79,7 @@ test("of many that stay away a few are tried at a time, and all in turn", () =>
       const names = await store.asks(values);
       assert.ok(names.length <= 32, `${names.length}`);
       for (const name of names) asked.add(name);
-      clock.time = values.nextTryOf(1);
+      clock.time = values.nextRetryOf(1);
     }
     assert.equal(asked.size, 100);
   }));
@@ -119,7 +119,7 @@ test("a connection that is lost meanwhile is no value's fault", () =>
     await assert.rejects(store.asks(values), { name: "AbortError" });
     assert.equal(values.has("segments", keyOf(0)), true);
     // not over and over
-    assert.equal(values.isDue, false);
+    assert.equal(values.isRetryDue, false);
   }));
 
 test("each is told of once, by mailbox and store", () => {

@@ -41,7 +41,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
         js_verbs = completions.js_dispatcher.verbsOf(js_handle)
         # each is looked up once, and not with every call
         self._js_call, self._js_claim = js_verbs.call, js_verbs.claim
-        self._js_enqueue, self._js_remove = js_verbs.enqueue, js_verbs.remove
+        self._js_enqueue, self._js_ack = js_verbs.enqueue, js_verbs.ack
         self._js_enqueue_each = js_verbs.enqueueEach
         self._js_observer: Any = None
         self._js_leaver: Any = None
@@ -145,11 +145,11 @@ class IndexedDbMailbox(EmbeddedMailbox):
     def _remove(self, ids: list[UUID]) -> CallFuture:
         js_ids = self._js_ids(ids)
         call_id, future = self._completions.begin(int)
-        self._js_remove(call_id, js_ids)
+        self._js_ack(call_id, js_ids)
         return future
 
     def _remove_held(self, ids: list[UUID]) -> CallFuture:
-        return self._call("settle", self._js_ids(ids), convert=int)
+        return self._call("ackHeld", self._js_ids(ids), convert=int)
 
     def _js_ids(self, ids: list[UUID]) -> Any:
         return self._completions.js_bytes(pack_ids(ids))
@@ -159,17 +159,17 @@ class IndexedDbMailbox(EmbeddedMailbox):
     ) -> list[int | None] | None:
         js_targets = [target._js_handle for target, _ in sends if isinstance(target, IndexedDbMailbox)]
         js_frames = self._to_js(pack_messages(message for _, message in sends))
-        depths = await self._call("removeAndSend", self._js_ids([message_id]), self._to_js(js_targets), js_frames)
+        depths = await self._call("ackAndSend", self._js_ids([message_id]), self._to_js(js_targets), js_frames)
         return None if depths is None else list(depths)
 
     def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> CallFuture:
-        return self._call("fail", self._js_ids([message_id]), delay_ms, error)
+        return self._call("nack", self._js_ids([message_id]), delay_ms, error)
 
     def _bury(self, message_id: UUID, reason: str) -> CallFuture:
         return self._call("bury", self._js_ids([message_id]), reason)
 
     async def _list_dead(self, limit: int) -> list[DeadLetter]:
-        js_batch, deaths = await self._call("deadLetters", limit)
+        js_batch, deaths = await self._call("listDeadLetters", limit)
         return unpack_dead_letters(js_batch.to_bytes(), deaths)
 
     def _redrive(self, message_id: UUID) -> CallFuture:
@@ -182,7 +182,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
         return self._call("recover")
 
     async def _count(self) -> MailboxStats:
-        dead, inflight, *queued = await self._call("count")
+        _, dead, inflight, *queued = await self._call("count")
         return MailboxStats(sum(queued), inflight, dict(zip(MessagePriority, queued, strict=True)), dead)
 
     def _look(self, limit: int, status: MessageStatus | None) -> CallFuture:

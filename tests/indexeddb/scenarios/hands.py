@@ -27,7 +27,7 @@ SCENARIO_SECONDS = 240.0
 NO_SLOW_POLL = {"engine/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1e9"}}
 """A context where only news wake those who wait; see ``new_context``."""
 
-SEGMENTS_APART = {"engine/write-transaction.js": {"CARRIED_SEGMENT = 2048": "CARRIED_SEGMENT = 0"}}
+SEGMENTS_APART = {"engine/stored-segments.js": {"CARRIED_SEGMENT = 2048": "CARRIED_SEGMENT = 0"}}
 """A context that writes even the smallest message into a record of its own; see ``new_context``."""
 
 _FOREIGN = """

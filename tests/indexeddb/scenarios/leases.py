@@ -19,10 +19,10 @@ from tests.indexeddb.scenarios.hands import (
 
 WITHOUT_LOCKS: Mapping[str, Mapping[str, str]] = {"coordination/locks.js": {"globalThis.navigator?.locks": "undefined"}}
 IMPATIENT = {**WITHOUT_LOCKS, "engine/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}
-SILENT = {**WITHOUT_LOCKS, "engine/mailbox-handle.js": {"Math.min(this.#options.lease / 3, LONGEST_BEAT)": "1e9"}}
+SILENT = {**WITHOUT_LOCKS, "engine/holder.js": {"Math.min(this.#options.lease / 3, LONGEST_BEAT)": "1e9"}}
 """A context whose holders never beat: what a dead one looks like to others."""
 
-SILENT_BEAT = {"engine/mailbox-handle.js": SILENT["engine/mailbox-handle.js"]}
+SILENT_BEAT = {"engine/holder.js": SILENT["engine/holder.js"]}
 SLEEPLESS = {"engine/recovery.js": IMPATIENT["engine/recovery.js"]}
 
 
@@ -202,7 +202,7 @@ async def check_locks_that_are_not_listed() -> None:
                 const [[holder, { maxDeliveries, lease, locked }]] = state.claims;
                 run(state.releaseAll(holder));
                 run(state.claim("gone", { maxDeliveries, lease, locked }, 2, Date.now()));
-                state.right = false;
+                state.leased = false;
                 await writeState("not listed", state);
                 """
             )

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pyodide.ffi import create_once_callable
 
+from pymailbox import Mailbox
 from tests.indexeddb.scenarios.hands import (
     NO_SLOW_POLL,
     PATIENCE,
@@ -116,21 +117,25 @@ LEAVES_WHILE_IDS_ARE_LOOKED_UP = """() => {
 
 
 async def check_leaving_while_a_claim_acknowledges() -> None:
-    """It claims neither for a life that is over nor for one that has not begun, and what it acknowledges is."""
-    here, there = await new_context(), await new_context()
-    async with await here.open("acknowledges") as mailbox, await there.open("acknowledges") as other:
+    """It claims neither for a life that is over nor for one that has not begun; it does when the page is back."""
+    here = await new_context()
+    async with await here.open("acknowledges") as mailbox:
         first = await mailbox.enqueue(b"s", b"first", message_id=UUID(int=1))
         await mailbox.dequeue()
         await mailbox.enqueue(b"s", b"second")
         async with script_in_force(LEAVES_WHILE_IDS_ARE_LOOKED_UP):
             claim = asyncio.ensure_future(mailbox.dequeue(1, ack=[first]))
-            # until the page is back its handles claim nothing
-            (record,) = await other.dequeue(wait=PATIENCE)
-            assert (record.payload, record.delivery_count) == (b"second", 1)
+            await eventually(lambda: _is_acknowledged(mailbox), "the acknowledgement")
+        status = await mailbox.status()
+        assert (status.queued_messages, status.inflight_messages) == (1, 0), status
         come_back()
-        assert await claim == []
-        assert not await mailbox.ack(first)
-        assert await other.ack(record.id)
+        (record,) = await claim
+        assert (record.payload, record.delivery_count) == (b"second", 1)
+        assert await mailbox.nack(record.id)
+
+
+async def _is_acknowledged(mailbox: Mailbox) -> bool:
+    return all(record.payload != b"first" for record in await mailbox.peek())
 
 
 async def check_messages_that_went_back_are_not_yielded() -> None:
@@ -248,6 +253,24 @@ async def check_page_that_is_left_again_while_it_comes_back() -> None:
         await eventually(nothing_is_owed, "an end of the notes")
         assert payloads(await mailbox.dequeue(2)) == [b"b"]
         assert await other.dequeue(wait=0.2) == []
+
+
+async def check_a_handle_that_throws_keeps_no_other_from_leaving_or_coming_back() -> None:
+    here = await new_context()
+    async with await here.open("throws on leaving") as first, await here.open("beside it") as mailbox:
+        await mailbox.enqueue(b"s", b"a")
+        await mailbox.dequeue()
+        for step in ("releaseOnUnload", "resumeAfterUnload"):
+            setattr(first._js_handle, step, script("() => { throw new Error('on purpose'); }"))  # type: ignore[attr-defined]
+        leave_page()
+        come_back()
+
+        async def note_is_gone() -> bool:
+            return await _notes() == 0
+
+        await eventually(note_is_gone, "the end of the other's note")
+        (message,) = await mailbox.dequeue(wait=5)
+        assert message.delivery_count == 1
 
 
 async def check_close_after_leaving() -> None:

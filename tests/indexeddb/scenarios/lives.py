@@ -87,7 +87,7 @@ async def check_what_others_took_while_a_lock_was_away_is_not_yielded() -> None:
             const state = await readState("taken");
             const [[holder, terms]] = state.claims;
             state.bequeath(holder, "somebody else", terms);
-            [state.right, state.writer] = [false, "somebody else's context"];
+            [state.leased, state.writer] = [false, "somebody else's context"];
             await writeState("taken", state);
             """
         )

@@ -266,6 +266,36 @@ async def check_deleted_mailbox_leaves_a_seal() -> None:
         assert [record.payload for record in await drain(mailbox)] == [b"new"]
 
 
+async def check_every_seal_of_a_deleted_mailbox_can_be_found_again() -> None:
+    """An opening an hour later finds them by the rows that tell of them; what no row tells of would stay for good."""
+    here, there, third = await new_context(), await new_context(), await new_context()
+    async with await _with_a_write_lease("twice sealed", here):
+        # its lease is ended, it notices that, and has another when the mailbox is deleted
+        async with await there.open("twice sealed") as other:
+            await other.enqueue(b"s", b"p")
+        async with await _with_a_write_lease("twice sealed", here):
+            assert await third.delete("twice sealed")
+            assert await _seals_untold() == []
+    async with await here.open("sealed unread") as mailbox:
+        await mailbox.enqueue(b"s", b"p")
+    await foreign("const { key } = await head('sealed unread'); await done(store('journal').put('?', key));")
+    assert await third.delete("sealed unread")
+    assert await _seals_untold() == []
+
+
+async def _seals_untold() -> list[list[int]]:
+    """The keys of empty versions of which no row tells."""
+    untold: list[list[int]] = await foreign(
+        """
+        const told = (await rows("mailboxes")).filter(({ key }) => Array.isArray(key)).map(({ value }) => value);
+        const isTold = ([of, version]) =>
+          told.some(({ number, from, version: last }) => of === number && from <= version && version <= last);
+        return (await rows("journal")).filter(({ key, value }) => value === null && !isTold(key)).map(({ key }) => key);
+        """
+    )
+    return untold
+
+
 async def _orphans() -> int:
     """Rows of mailboxes that are no more."""
     count: int = await foreign(
@@ -336,11 +366,11 @@ async def _with_a_write_lease(name: str, context: Context | None = None) -> Any:
     """A mailbox that its context may write without reading it first; it is empty."""
     mailbox = await (context or await new_context()).open(name)
 
-    async def has_a_tenure() -> bool:
+    async def has_a_lease() -> bool:
         await mailbox.ack(await mailbox.enqueue(b"s", b"p"))
         return bool(await foreign("return (await head(name)).value.right", name=name))
 
-    await eventually(has_a_tenure, "a tenure")
+    await eventually(has_a_lease, "a write lease")
     return mailbox
 
 

@@ -1,0 +1,76 @@
+/** The operations that wait for a transaction, and which of them share the next one. */
+
+/** Operations in one transaction at most, so that no caller waits without end for others that keep coming. */
+export const LARGEST_GROUP = 1000;
+
+/** @typedef {import("./types.js").Operation<unknown>} Operation */
+/** @typedef {{operation: Operation, resolve: (value: any) => void, reject: (reason: unknown) => void, refused?: boolean}} Submitted */
+
+/**
+ * What the next transaction is to be like: `join` gives the next operation that shares it, and adds it to `joined`.
+ * @typedef {object} Group
+ * @property {IDBTransactionDurability} durability
+ * @property {boolean} notes whether the unload notes are part of it
+ * @property {Submitted[]} joined
+ * @property {() => Submitted | undefined} join
+ */
+
+export class CommitQueue {
+  /** @type {Submitted[]} */
+  #waiting = [];
+
+  get isEmpty() {
+    return this.#waiting.length === 0;
+  }
+
+  /** The one that has waited longest. */
+  get first() {
+    return this.#waiting[0];
+  }
+
+  /** @param {Submitted} submitted */
+  add(submitted) {
+    this.#waiting.push(submitted);
+  }
+
+  /** Puts operations back before all others. @param {Submitted[]} submitted in their order */
+  putBack(submitted) {
+    this.#waiting.unshift(...submitted);
+  }
+
+  /** Takes all. */
+  takeAll() {
+    return this.#waiting.splice(0);
+  }
+
+  /** @returns {Group} */
+  nextGroup() {
+    /** @type {IDBTransactionDurability} */
+    const durability = this.#waiting.some(({ operation }) => operation.durability === "strict") ? "strict" : "relaxed";
+    const notes = this.#waiting.some(({ operation }) => operation.needsNotes());
+    /** @type {Submitted[]} */
+    const joined = [];
+    const join = () => {
+      const next = this.#waiting[0];
+      if (next === undefined || joined.length === LARGEST_GROUP) return undefined;
+      if (next.operation.durability === "strict" && durability === "relaxed") return undefined;
+      if (next.operation.needsNotes() && !notes) return undefined;
+      joined.push(next);
+      return this.#waiting.shift();
+    };
+    return { durability, notes, joined, join };
+  }
+
+  /** The mailbox that all operations are about; undefined if there are several. */
+  get soleMailbox() {
+    const [mailbox = "", another] = new Set(this.#waiting.map(({ operation }) => operation.mailbox));
+    return another === undefined ? mailbox : undefined;
+  }
+
+  /** Whether all that they need may be at hand. @param {import("./headroom.js").Headroom} headroom */
+  mayBeAtHand(headroom) {
+    return this.#waiting.every(
+      ({ operation }) => operation.atHand !== undefined && !operation.needsNotes() && !(operation.stores && headroom.isToBeChecked),
+    );
+  }
+}

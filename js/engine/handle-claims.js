@@ -1,0 +1,147 @@
+/** How a handle claims: what one look does in a transaction of its own or in another's, and what it can tell from memory. */
+
+import { closed } from "../model/errors.js";
+import { NO_BATCH, countOfBatch, idsOfBatch } from "../model/frames.js";
+import { eachId } from "../model/ids.js";
+import { claimWithin } from "./claim-loop.js";
+import { strangersIn } from "./holder.js";
+import { groupCommit } from "./realm.js";
+import { flush } from "./stored-segments.js";
+import { claim, claimAtHand, countAtHand } from "./verbs/claim.js";
+import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
+
+/** @typedef {import("./operations.js").Operations} Operations */
+/** @typedef {import("./claim-loop.js").Found} Found */
+/** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
+/** @typedef {import("../model/state.js").MailboxState} MailboxState */
+/**
+ * What a claim acknowledges first: ids, whether only those that the handle holds, and who is told how many that removed,
+ * once it is committed, and whether the claim goes on waiting.
+ * @typedef {{ids: Uint8Array, heldOnly: boolean, onCommit?: (acked: number, waits: boolean) => void}} AckFirst
+ */
+
+/**
+ * Takes the next batch; an empty one when the time is over.
+ * @param {Operations} operations @param {import("./recovery.js").Recovery} recovery @param {unknown} owner by whom it may be woken
+ * @param {number} limit @param {number} wait milliseconds @param {AbortSignal} cancelled @param {AckFirst} [ack]
+ */
+export function claimNext(operations, recovery, owner, limit, wait, cancelled, ack) {
+  const { mailbox, holder } = operations;
+  const isClosed = () => holder.isClosed;
+  const claimNow = async (/** @type {(found: Found) => void} */ onCommit) => {
+    const found = await lookOnce(operations, limit, cancelled, ack, onCommit);
+    if (found.acked !== undefined) {
+      ack?.onCommit?.(found.acked, found.batch.length === NO_BATCH.length && wait > 0);
+      ack = undefined;
+    }
+    return found;
+  };
+  const lookInMemory = () => (ack === undefined ? lookAtMemory(operations) : undefined);
+  const parked = parkedClaim(operations, limit, cancelled);
+  return claimWithin({ mailbox, recovery, isClosed, lookInMemory, claimNow, parked }, owner, wait, cancelled);
+}
+
+/** What a look would find, where that is nothing by what is in memory. @param {Operations} operations @returns {Found | undefined} */
+function lookAtMemory(operations) {
+  const { holder, mailbox } = operations;
+  if (holder.isClosed || !holder.life.begun || !operations.isCaughtUp) return undefined;
+  const state = groupCommit.stateInMemory(mailbox);
+  if (state === undefined || holder.hasLostAll(state) || state.isReady(Date.now())) return undefined;
+  return { batch: NO_BATCH, life: holder.life, strangers: strangersIn(state), more: false, nextDue: state.nextDue, nextRetry: Infinity };
+}
+
+/**
+ * What a call that waits claims in a commit of others, where nothing has to be read for it.
+ * @param {Operations} operations @param {number} limit @param {AbortSignal} cancelled
+ * @returns {import("../coordination/waiters.js").Claiming<Found>}
+ */
+function parkedClaim(operations, limit, cancelled) {
+  const { holder, mailbox } = operations;
+  const operation = operations.operation(() => Promise.reject(closed()), {
+    atHand: (tx, state) => {
+      if (cancelled.aborted || holder.isClosed || !holder.life.begun) return undefined;
+      flush(tx);
+      if (!countAtHand(tx, state, limit)) return undefined;
+      const batch = claimAtHand(tx, state, holder.life.id, holder.terms, limit);
+      if (batch === undefined) return undefined;
+      tx.changed(mailbox);
+      tx.claimedByWaiting(mailbox, countOfBatch(batch));
+      return { batch, life: holder.life, strangers: strangersIn(state), more: false, nextDue: state.nextDue, nextRetry: Infinity };
+    },
+  });
+  /** @type {import("./operations.js").Done<Found> | undefined} */
+  let done;
+  return {
+    claim: (/** @type {WriteTransaction} */ tx) => {
+      done = operation.atHand?.(tx);
+      if (done === undefined) return undefined;
+      holder.underWay += 1;
+      return done.value;
+    },
+    committed: () => {
+      holder.underWay -= 1;
+      operation.onCommit?.(/** @type {import("./operations.js").Done<Found>} */ (done));
+    },
+    failed: (found, undone) => {
+      holder.underWay -= 1;
+      if (!undone) owe(operations, found);
+    },
+  };
+}
+
+/**
+ * @param {Operations} operations @param {number} limit @param {AbortSignal} cancelled @param {AckFirst | undefined} first what it
+ * acknowledges first
+ * @param {(found: Found) => void} onCommit called as soon as it is committed
+ * @returns {Promise<Found & {acked?: number}>} without `acked` if nothing was done
+ */
+async function lookOnce(operations, limit, cancelled, first, onCommit) {
+  const { holder, mailbox } = operations;
+  if (!holder.life.begun) await holder.life.begin();
+  if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
+  const atHand = (/** @type {WriteTransaction} */ tx, /** @type {MailboxState} */ state) => {
+    if (cancelled.aborted || !holder.life.begun) return undefined;
+    const count = countAtHand(tx, state, limit);
+    if (count === undefined || (count === 0 && first === undefined)) return undefined;
+    const acked = first === undefined ? 0 : ackAtHandIn(operations, tx, state, first.ids, first.heldOnly);
+    if (acked === undefined) return undefined;
+    // what was there to be claimed may have been acknowledged
+    const left = acked === 0 ? count : countAtHand(tx, state, limit);
+    const batch = left === 0 ? NO_BATCH : claimAtHand(tx, state, holder.life.id, holder.terms, limit);
+    if (batch === undefined) throw new Error("what is to be claimed next is not in memory");
+    tx.changed(mailbox);
+    return { batch, life: holder.life, strangers: strangersIn(state), more: state.isReady(Date.now()), nextDue: state.nextDue, nextRetry: tx.unavailable.nextRetryOf(state.number), acked };
+  };
+  return operations.submit(async (tx, state) => {
+    const found = { batch: NO_BATCH, life: holder.life, strangers: new Map(), more: true, nextDue: Infinity, nextRetry: Infinity };
+    // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
+    if (cancelled.aborted || !holder.life.begun) return found;
+    const acked = first === undefined ? 0 : await ackIn(operations, tx, state, first.ids, first.heldOnly);
+    // the page has been left meanwhile
+    if (holder.life !== found.life) return { ...found, acked };
+    const claimed = await claim(tx, state, holder.life.id, holder.terms, limit);
+    if (claimed.changed) tx.changed(mailbox);
+    const strangers = strangersIn(state);
+    const nextRetry = tx.unavailable.nextRetryOf(state.number);
+    return { ...found, batch: claimed.batch, strangers, more: state.isReady(Date.now()), nextDue: state.nextDue, nextRetry, acked };
+  }, { atHand, onCommit, onDoubt: (found) => owe(operations, found) });
+}
+
+/** Acknowledges messages. @param {Operations} operations @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly only those that the handle holds */
+export async function ackIn({ holder, mailbox }, tx, state, ids, heldOnly) {
+  const acked = heldOnly ? await ackHeld(tx, state, holder.life.id, eachId(ids)) : await ack(tx, state, eachId(ids));
+  if (acked > 0) tx.changed(mailbox);
+  return acked;
+}
+
+/** As `ackIn`, where nothing has to be read for it. @param {Operations} operations @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly */
+export function ackAtHandIn({ holder, mailbox }, tx, state, ids, heldOnly) {
+  const acked = ackAtHand(tx, state, eachId(ids), heldOnly ? holder.life.id : undefined);
+  if (acked !== undefined) tx.changed(mailbox);
+  return acked;
+}
+
+/** Releases what the handle may hold and nobody got: nothing tells whether it was claimed. @param {Operations} operations @param {Found} found */
+function owe({ holder }, { batch, life }) {
+  if (!life.over && !holder.isClosed) holder.owe(eachId(idsOfBatch(batch)));
+}

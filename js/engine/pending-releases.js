@@ -1,0 +1,125 @@
+/**
+ * What a handle has yet to release: messages of a claim that nobody got, and all that its past lives held. Each of its commits
+ * sees to that first.
+ */
+
+import { forgetNotes, unloads } from "../coordination/unload-notes.js";
+import { countOf } from "../model/queries.js";
+import { keyOf } from "./verbs/enqueue.js";
+import { release as releaseIn } from "./verbs/settle.js";
+
+/** @typedef {import("../coordination/liveness.js").Life} Life */
+/** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
+/** @typedef {import("../model/state.js").MailboxState} MailboxState */
+
+/**
+ * What becomes of a life that is past: whether an unload note tells of it, and after how many unloads it was left; whether the
+ * present life inherits what it holds, since only its lock was taken away; whether it may hold anything; and the transaction
+ * that has seen to it.
+ * @typedef {{noted: boolean, unload?: number, inherited: boolean, held: boolean, doneIn?: WriteTransaction}} Past
+ */
+
+/** A message that the present life holds, and the transaction that has seen to it. @typedef {{id: Uint8Array<ArrayBuffer>, doneIn?: WriteTransaction}} Owed */
+
+export class PendingReleases {
+  /** @type {Map<Life, Past>} */
+  #past = new Map();
+  /** @type {Map<string, Owed>} */
+  #owed = new Map();
+
+  get isEmpty() {
+    return this.#past.size === 0 && this.#owed.size === 0;
+  }
+
+  /** Whether any life is left that is past. */
+  get hasLives() {
+    return this.#past.size > 0;
+  }
+
+  /** Whether a message of the present life's is to be released. */
+  get hasMessages() {
+    return this.#owed.size > 0;
+  }
+
+  /** The lives that are past. */
+  get lives() {
+    return this.#past.keys();
+  }
+
+  /** Whether unload notes have to be part of the transaction that releases it. */
+  needsNotes() {
+    for (const { noted } of this.#past.values()) if (noted) return true;
+    return false;
+  }
+
+  /** @param {Life} life @param {Past} past */
+  addLife(life, past) {
+    this.#past.set(life, past);
+  }
+
+  /** @param {Iterable<Uint8Array<ArrayBuffer>>} ids of messages that the present life holds */
+  addMessages(ids) {
+    for (const id of ids) {
+      // one that a transaction is seeing to is not to be released once more, when it may have been claimed again
+      if (!this.#owed.has(keyOf(id))) this.#owed.set(keyOf(id), { id });
+    }
+  }
+
+  /** What the present life was to release goes with all that it holds. */
+  dropMessages() {
+    this.#owed.clear();
+  }
+
+  /**
+   * A note is left of all lives that are past: what they hold goes back, and is inherited by nobody. Transactions that have
+   * begun cannot delete the notes, which are written after them.
+   */
+  noteLives() {
+    for (const [life, past] of this.#past) {
+      life.over = true;
+      Object.assign(past, { noted: true, unload: unloads, inherited: false, doneIn: undefined });
+    }
+  }
+
+  /**
+   * Releases in a transaction what is pending; if that is not committed, the next one does it again.
+   * @param {WriteTransaction} tx @param {MailboxState} state
+   * @param {string} heir the present life @param {import("../model/types.js").HolderTerms} terms
+   * @param {(lives: Life[]) => void} onTaken told, once that is committed, of lives whose messages others have taken
+   * @returns {Promise<{released: number, inherited: boolean}>} how many messages it released, and whether the heir got any
+   */
+  async release(tx, state, heir, terms, onTaken) {
+    // a lock may be taken away while a transaction is filled: then there is more to do in it than at first
+    const lives = [...this.#past].filter(([, past]) => past.doneIn !== tx && (!past.noted || canDeleteNote(tx, past)));
+    const owed = [...this.#owed].filter(([, { doneIn }]) => doneIn !== tx);
+    /** @type {Life[]} */
+    const taken = [];
+    let [released, anyInherited] = [0, false];
+    for (const [life, past] of lives) {
+      past.doneIn = tx;
+      const { noted, inherited, held } = past;
+      if (noted) tx.store("departed").delete(life.id);
+      if (!inherited) released += countOf(await tx.run(state, state.releaseAll(life.id)));
+      else if (state.bequeath(life.id, heir, terms)) anyInherited = true;
+      else if (held) taken.push(life);
+    }
+    for (const [, one] of owed) one.doneIn = tx;
+    // after that, since what is owed may be what a past life held
+    released += await releaseIn(tx, state, heir, owed.map(([, { id }]) => id));
+    tx.afterCommit.push(() => {
+      for (const [life, { noted, doneIn }] of lives) {
+        // it was noted once more since
+        if (doneIn !== tx) continue;
+        this.#past.delete(life);
+        life.end();
+        if (noted) forgetNotes([life.id]);
+      }
+      for (const [key, one] of owed) if (this.#owed.get(key) === one) this.#owed.delete(key);
+      if (taken.length > 0) onTaken(taken);
+    });
+    return { released, inherited: anyInherited };
+  }
+}
+
+/** @param {WriteTransaction} tx @param {Past} past */
+const canDeleteNote = (tx, { unload = 0 }) => tx.seesNotes && tx.unloadsBefore >= unload;

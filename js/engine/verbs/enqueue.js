@@ -1,0 +1,91 @@
+/** Enqueueing: what a transaction does to put messages into a mailbox. */
+
+import { framesIn, idIn, viewOf } from "../../model/frames.js";
+import { ID_BYTES, writeId } from "../../model/ids.js";
+import { skipCustomIds } from "../message-rows.js";
+import { segmentWritersOf } from "../stored-segments.js";
+
+/** @typedef {import("../write-transaction.js").WriteTransaction} WriteTransaction */
+/** @typedef {import("../../model/state.js").MailboxState} MailboxState */
+/** @typedef {import("../../model/types.js").Frame} Frame */
+
+/**
+ * Enqueues messages that are not there yet.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} frames
+ * @returns {Promise<{ids: Uint8Array, enqueued: number}>}
+ */
+export async function enqueue(tx, state, frames) {
+  const incoming = [...framesIn(frames)];
+  const known = await customIdsAlreadyThere(tx, state, frames, incoming);
+  if (state.mayCollide || incoming.some(({ hasCustomId, due }) => hasCustomId || due > 0)) await openToEnqueue(tx, state);
+  const ids = new Uint8Array(incoming.length * ID_BYTES);
+  const view = viewOf(ids);
+  let enqueued = 0;
+  for (const [i, frame] of incoming.entries()) {
+    if (frame.hasCustomId) {
+      const id = idIn(frames, frame);
+      ids.set(id, i * ID_BYTES);
+      // the second look finds what this very call has stored under an id that it generated
+      if (known.has(keyOf(id)) || state.livingPlaceOf(id) !== undefined) continue;
+      known.add(keyOf(id));
+      state.noteCustomId(id);
+      if (state.mayCollide) await openToEnqueue(tx, state);
+    } else if (state.mayCollide) {
+      await skipCustomIds(tx, state, frame.priority);
+    }
+    const sequence = enqueueFrame(tx, state, frames, frame);
+    if (!frame.hasCustomId) writeId(view, i * ID_BYTES, state.idBase, frame.priority, sequence);
+    enqueued += 1;
+  }
+  return { ids, enqueued };
+}
+
+/**
+ * As `enqueue`, where nothing has to be read for it; undefined if that is not so.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} frames
+ * @returns {{ids: Uint8Array, enqueued: number} | undefined}
+ */
+export function enqueueAtHand(tx, state, frames) {
+  if (state.mayCollide) return undefined;
+  const incoming = [...framesIn(frames)];
+  if (incoming.length === 0 || incoming.some(({ hasCustomId, due }) => hasCustomId || due > 0)) return undefined;
+  const ids = new Uint8Array(incoming.length * ID_BYTES);
+  const view = viewOf(ids);
+  for (const [i, frame] of incoming.entries()) {
+    writeId(view, i * ID_BYTES, state.idBase, frame.priority, enqueueFrame(tx, state, frames, frame));
+  }
+  return { ids, enqueued: incoming.length };
+}
+
+/** To be called before messages are enqueued that are not fresh, see `model/state.js`. @param {WriteTransaction} tx @param {MailboxState} state */
+export async function openToEnqueue(tx, state) {
+  const lacking = state.pages.lackingToEnqueue();
+  if (lacking.length > 0) await tx.open(state, lacking);
+}
+
+/**
+ * Enqueues one message.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} bytes @param {Frame} frame in `bytes`
+ * @param {number} [past] its delivery state; if left out, it was never handed out
+ * @returns {number} its sequence number
+ */
+export function enqueueFrame(tx, state, bytes, frame, past) {
+  const { priority, due } = frame;
+  const sequence = state.enqueue(priority, frame.hasCustomId, due > Date.now() ? due : 0, past);
+  if (frame.hasCustomId) tx.store("ids").put([priority, sequence], [state.number, idIn(bytes, frame)]);
+  segmentWritersOf(tx, state)[priority].append(sequence, bytes.subarray(frame.offset, frame.end));
+  return sequence;
+}
+
+/**
+ * Which of the ids that senders gave are in the mailbox; all are looked up at once.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} bytes @param {Frame[]} frames in `bytes`
+ */
+export async function customIdsAlreadyThere(tx, state, bytes, frames) {
+  const given = frames.filter(({ hasCustomId }) => hasCustomId).map((frame) => idIn(bytes, frame));
+  const places = await Promise.all(given.map((id) => tx.find(state, id)));
+  return new Set(given.filter((_, i) => places[i] !== undefined).map(keyOf));
+}
+
+/** An id as a key of a Set. @param {Uint8Array} id */
+export const keyOf = (id) => String.fromCharCode(...id);

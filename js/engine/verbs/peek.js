@@ -1,0 +1,50 @@
+/** Peeking: what a transaction does to show messages, and change nothing. */
+
+import { INFLIGHT, QUEUED, packBatch } from "../../model/frames.js";
+import { countOf, firstDelayed, firstInflight, firstQueued } from "../../model/queries.js";
+import { tellOfUnavailable } from "../unavailable-values.js";
+
+/** @typedef {import("../../model/types.js").LaneRun} LaneRun */
+
+/**
+ * Shows messages: queued ones in the order in which they would be handed out, then those not yet due, then inflight ones. What
+ * cannot be read at present is passed over.
+ * @param {import("../read-transaction.js").ReadTransaction} tx @param {import("../../model/state.js").MailboxState} state
+ * @param {number} limit @param {number | undefined} status @param {number} offset how many are passed over; they are not read
+ * @returns {Promise<Uint8Array>} a batch
+ * @throws {import("../read-transaction.js").Unreadable}
+ */
+export async function peek(tx, state, limit, status, offset) {
+  const now = Date.now();
+  const end = offset + limit;
+  const passedOver = tx.unavailable.messagesOf(state.number);
+  for (;;) {
+    const before = passedOver.count;
+    const shown = [];
+    let queued = 0;
+    if (status !== INFLIGHT) {
+      const first = await tx.run(state, firstQueued(state.pages, end, now, passedOver));
+      const later = await tx.run(state, firstDelayed(state.pages, end - countOf(first), now, passedOver));
+      const runs = [...first, ...later];
+      queued = countOf(runs);
+      shown.push(...(await tx.entries(state, beyond(runs, offset), QUEUED, Infinity, passedOver)));
+    }
+    if (status !== QUEUED) {
+      const inflight = await tx.run(state, firstInflight(state.pages, end - queued, passedOver));
+      const runs = beyond(inflight, Math.max(0, offset - queued));
+      shown.push(...(await tx.entries(state, runs, INFLIGHT, Infinity, passedOver)));
+    }
+    if (passedOver.count > before) continue;
+    await tellOfUnavailable(tx, state, "segments");
+    return packBatch(shown);
+  }
+}
+
+/** What is left of runs without their first messages. @param {LaneRun[]} runs @param {number} offset how many */
+function beyond(runs, offset) {
+  return runs.flatMap((run) => {
+    const passed = Math.min(offset, run.to - run.from);
+    offset -= passed;
+    return run.from + passed < run.to ? [{ ...run, from: run.from + passed }] : [];
+  });
+}

@@ -1,0 +1,40 @@
+/** Recovering: what a transaction does to take back what holders had who are gone, or whose page was left. */
+
+import { failures } from "../../model/delivery.js";
+import { countOf } from "../../model/queries.js";
+import { result } from "../../storage/requests.js";
+import { buryIfReadable, failedReason } from "./dead-letters.js";
+
+/**
+ * Takes back what holders had who are gone, or of whom an unload note tells that their page was left. A note releases: the
+ * hand-outs are undone; a death makes suspects, and of one that was alone a failure.
+ * @param {import("../write-transaction.js").WriteTransaction} tx @param {string} mailbox
+ * @param {import("../../model/state.js").MailboxState} state @param {import("../../coordination/liveness.js").Gone} gone
+ * @returns {Promise<number>} how many messages came back
+ */
+export async function recover(tx, mailbox, state, gone) {
+  const notes = tx.store("departed");
+  const [holders, mailboxes] = await Promise.all([result(notes.getAllKeys()), result(notes.getAll())]);
+  let count = 0;
+  for (const [i, holder] of holders.entries()) {
+    const of = mailboxes[i];
+    if (of === mailbox) count += countOf(await tx.run(state, state.releaseAll(/** @type {string} */ (holder))));
+    // a note of a mailbox that is no more would stay for good
+    if (of === mailbox || typeof of !== "string" || !(await tx.exists(of))) notes.delete(holder);
+  }
+  for (const [holder, beat] of gone) {
+    const claims = state.claims.get(holder);
+    // it gave a sign of life since
+    if (claims === undefined || (beat !== undefined && claims.beat !== beat)) continue;
+    const { maxDeliveries } = claims;
+    for (const { priority, from, to, delivery, before } of await tx.run(state, state.recover(holder))) {
+      count += to - from;
+      if (maxDeliveries === 0 || failures(delivery) === failures(before) || failures(delivery) < maxDeliveries) continue;
+      const reason = `its holder died; ${failedReason(delivery, maxDeliveries)}`;
+      for (let sequence = from; sequence < to; sequence++) {
+        await buryIfReadable(tx, state, { priority, sequence }, delivery, reason);
+      }
+    }
+  }
+  return count;
+}

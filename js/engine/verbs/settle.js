@@ -1,0 +1,165 @@
+/**
+ * Settling: what a transaction does to acknowledge messages, to give them back, as failed or as if they had not been handed out,
+ * and to purge the queue.
+ */
+
+import { failures } from "../../model/delivery.js";
+import { deleteRowsOf, forgetDeadIds, forgetErrors, keepError } from "../message-rows.js";
+import { deleteDead, deleteDeadAmong, deleteDeadAtHand, deleteSegments, flush } from "../stored-segments.js";
+import { buryIfReadable, failedReason } from "./dead-letters.js";
+
+/** @typedef {import("../write-transaction.js").WriteTransaction} WriteTransaction */
+/** @typedef {import("../../model/state.js").MailboxState} MailboxState */
+/** @typedef {import("../../model/types.js").Place} Place */
+/** @typedef {Uint8Array<ArrayBuffer>} Id */
+
+/**
+ * Deletes messages, wherever they are.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Id[]} ids
+ * @returns {Promise<number>} how many there were
+ */
+export async function ack(tx, state, ids) {
+  const places = await Promise.all(ids.map((id) => tx.find(state, id)));
+  /** @type {Map<number, number[]>} */
+  const dead = new Map();
+  let acked = 0;
+  places.forEach((place, i) => {
+    if (place === undefined || !ackOne(tx, state, place, ids[i])) return;
+    const lane = dead.get(place.priority) ?? [];
+    dead.set(place.priority, lane);
+    lane.push(place.sequence);
+    acked += 1;
+  });
+  for (const [priority, sequences] of dead) {
+    let seenTo = 0;
+    for (const [from, to] of neighbours(sequences)) {
+      // what shares a segment with those before was looked at with them
+      if (to > seenTo) seenTo = await deleteDead(tx, state, priority, Math.max(from, seenTo), to);
+    }
+  }
+  return acked;
+}
+
+/** Deletes those of the messages that are a holder's. @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id[]} ids */
+export async function ackHeld(tx, state, holder, ids) {
+  const places = await Promise.all(ids.map((id) => tx.find(state, id)));
+  const held = places.map((place) => place !== undefined && state.isHeldBy(holder, place));
+  return ack(tx, state, ids.filter((_, i) => held[i]));
+}
+
+/**
+ * As `ack`, where nothing has to be read for it and one of them is there; undefined if that is not so.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Id[]} ids @param {string} [holder] only what it holds
+ * @returns {number | undefined} how many there were
+ */
+export function ackAtHand(tx, state, ids, holder) {
+  /** @type {{place: Place, id: Id}[]} */
+  const living = [];
+  for (const id of ids) {
+    const place = state.ownPlaceOf(id);
+    const segment = place && tx.segmentAtHand(state, place.priority, place.sequence);
+    if (place !== undefined && segment !== undefined && state.pages.lacking(place.priority, segment.first, segment.last + 1).length === 0) {
+      if (state.livingPlaceOf(id) !== undefined) {
+        if (holder === undefined || state.isHeldBy(holder, place)) living.push({ place, id });
+        continue;
+      }
+    } else if (place !== undefined) {
+      return undefined;
+    }
+    if (state.customIds + state.deadLetters > 0) return undefined;
+  }
+  if (living.length === 0) return undefined;
+  /** @type {Map<number, number[]>} */
+  const dead = new Map();
+  let acked = 0;
+  for (const { place, id } of living) {
+    if (!ackOne(tx, state, place, id)) continue;
+    dead.set(place.priority, [...(dead.get(place.priority) ?? []), place.sequence]);
+    acked += 1;
+  }
+  for (const [priority, sequences] of dead) {
+    let seenTo = 0;
+    for (const [from, to] of neighbours(sequences)) {
+      if (to > seenTo) seenTo = deleteDeadAtHand(tx, state, priority, Math.max(from, seenTo), to);
+    }
+  }
+  return acked;
+}
+
+/**
+ * Removes a message, wherever it is, with all that is known of it but its bytes; see `deleteDead`. Its page must be open.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {Id} id
+ * @returns {boolean} false if there is no such message
+ */
+function ackOne(tx, state, place, id) {
+  const delivery = state.ack(place);
+  if (delivery === undefined) return false;
+  deleteRowsOf(tx, state, place, id, delivery);
+  return true;
+}
+
+/**
+ * Gives a message of a holder's back as failed; after too many failures it becomes a dead letter, if it can be read.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {number} maxDeliveries @param {Id} id
+ * @param {number} due 0 for at once @param {string | undefined} error
+ * @returns {Promise<boolean | string>} false if it is not the holder's; the reason if it is a dead letter
+ */
+export async function nack(tx, state, holder, maxDeliveries, id, due, error) {
+  const place = await tx.find(state, id);
+  const delivery = place && state.nack(holder, place);
+  if (place === undefined || delivery === undefined) return false;
+  if (error !== undefined) keepError(tx, state, place, error);
+  if (maxDeliveries > 0 && failures(delivery) >= maxDeliveries) {
+    const reason = failedReason(delivery, maxDeliveries);
+    if (await buryIfReadable(tx, state, place, delivery, reason)) return reason;
+  }
+  if (due > Date.now()) state.delay(place, due);
+  return true;
+}
+
+/** Gives messages of a holder's back, their hand-outs undone. @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id[]} ids @returns {Promise<number>} how many it held */
+export async function release(tx, state, holder, ids) {
+  let released = 0;
+  for (const id of ids) {
+    const place = await tx.find(state, id);
+    if (place !== undefined && state.release(holder, place) !== undefined) released += 1;
+  }
+  return released;
+}
+
+/**
+ * Deletes all queued messages, page by page.
+ * @param {WriteTransaction} tx @param {MailboxState} state
+ * @returns {Promise<number>} how many there were
+ */
+export async function purge(tx, state) {
+  const { customIds } = state;
+  const { count, failed, kept } = await tx.run(state, state.purge());
+  if (count === 0) return 0;
+  flush(tx);
+  for (const priority of state.lanes.keys()) {
+    const { next } = state.lanes[priority];
+    let [from, segmentsFrom] = [0, 0];
+    for (const staying of [...kept.filter((numbers) => numbers.priority === priority), { from: next, to: next }]) {
+      deleteSegments(tx, state, priority, segmentsFrom, staying.from);
+      forgetErrors(tx, state, priority, from, staying.from);
+      if (staying.from < staying.to) segmentsFrom = await deleteDeadAmong(tx, state, priority, staying);
+      from = staying.to;
+    }
+  }
+  for (const { priority, from, to } of failed) forgetErrors(tx, state, priority, from, to);
+  if (state.customIds < customIds) await forgetDeadIds(tx, state);
+  return count;
+}
+
+/** Numbers as runs of neighbours. @param {number[]} numbers @returns {[number, number][]} from and to (exclusive) */
+function neighbours(numbers) {
+  /** @type {[number, number][]} */
+  const runs = [];
+  for (const number of numbers.sort((a, b) => a - b)) {
+    const last = runs.at(-1);
+    if (last !== undefined && last[1] === number) last[1] = number + 1;
+    else runs.push([number, number + 1]);
+  }
+  return runs;
+}

@@ -1,0 +1,240 @@
+/**
+ * A mailbox's state as bytes: its head, what of it lies in rows of their own, and how both are taken apart again.
+ *
+ * The head is a checksum, the counts, the blocks (of the holders and of the directories of pages), the pages that are busy,
+ * and small segments. See `blocks.js` for what travels in it.
+ */
+
+import { HOLDERS, blockIn, directoryOf, layOut } from "./blocks.js";
+import { ByteReader, ByteWriter, checksum } from "./bytes.js";
+import { ID_BYTES } from "./ids.js";
+import { PRIORITIES } from "./lane.js";
+import { pageIn } from "./page-table.js";
+import { Segment } from "./segments.js";
+
+/** The largest that the number of numbers of a page, or that of bytes of pages in the head, can be. */
+const LARGEST_PAGE = 2 ** 16;
+
+/** As many as an id can tell apart. */
+const MOST_NUMBERS = 2 ** 48;
+
+/** Bytes of the holders and of the directories that travel in the head; far below what Chromium would put into a file. */
+const REST_IN_HEAD = 4096;
+
+const SUM_BYTES = 4;
+
+/** @typedef {import("./blocks.js").Block} Block */
+/** @typedef {import("./blocks.js").RowChange} RowChange */
+/** @typedef {import("./page-directory.js").PageEntry} PageEntry */
+/** @typedef {import("./page-table.js").PageTable} PageTable */
+
+/**
+ * What of a state is in the head, see there.
+ * @typedef {object} Headed
+ * @property {number} number
+ * @property {number} pagesInHead
+ * @property {PageTable} pages
+ * @property {Uint8Array} head as it was last packed
+ * @property {Uint8Array} idBase
+ * @property {boolean} mayCollide
+ * @property {number} deadLetters
+ * @property {number} nextDeadLetter
+ */
+
+/**
+ * Packs what has changed of a state.
+ * @param {Headed} state @returns {RowChange[]} what is to be done in the store `pages`, in this order
+ */
+export function pack(state) {
+  const { pages: table, pagesInHead } = state;
+  const changes = deletionsOf(table.takeRemoved());
+  const pages = [...table.busy];
+  for (const entry of pages) entry.bytes ??= pageIn(entry).encode(entry.first * table.pageNumbers);
+  const before = pages.map(({ inHead, hasRow, sum }) => ({ inHead, hasRow, sum }));
+  const outside = layOut(pages, pagesInHead);
+  for (const [i, entry] of pages.entries()) {
+    const { inHead, hasRow, sum } = before[i];
+    const isTold = entry.inHead === inHead && entry.hasRow === hasRow && (inHead || entry.sum === sum);
+    if (!isTold) table.lanes[entry.priority].directory.note(entry);
+    if (!entry.inHead) table.busy.delete(entry);
+  }
+  /** @type {Block[]} */
+  const blocks = [];
+  for (const { directory, blocks: ofLane } of table.lanes) {
+    for (const number of directory.changed) blockIn(ofLane, directoryOf(directory.priority), number).changed = true;
+    directory.changed.clear();
+    encodeBlocks(table, ofLane, (number) => directory.encode(number), changes, blocks);
+  }
+  encodeBlocks(table, table.holders.blocks, (number) => table.holders.encode(number), changes, blocks);
+  changes.push(...outside, ...layOut(blocks, REST_IN_HEAD));
+  state.head = packHead(state, blocks, pages.filter(({ inHead }) => inHead));
+  return changes;
+}
+
+/** Deletions of the rows of pages that are no more, in order; neighbours together. @param {PageEntry[]} removed @returns {RowChange[]} */
+function deletionsOf(removed) {
+  /** @type {RowChange[]} */
+  const changes = [];
+  for (const { priority, first, row } of removed) {
+    const last = changes.at(-1);
+    const joins = row === undefined && last?.before === undefined && last?.key[0] === priority && last.to === first - 1;
+    if (joins) last.to = first;
+    else changes.push({ key: [priority, first], to: first, bytes: undefined, before: row });
+  }
+  return changes;
+}
+
+/**
+ * Encodes the blocks that have changed.
+ * @param {PageTable} table @param {Map<number, Block>} blocks @param {(number: number) => Uint8Array<ArrayBuffer> | undefined} encode
+ * @param {RowChange[]} changes where deletions of rows are added that are no more @param {Block[]} into where the blocks are added
+ */
+function encodeBlocks(table, blocks, encode, changes, into) {
+  for (const [number, block] of blocks) {
+    if (block.changed) block.bytes = encode(number);
+    if (block.bytes !== undefined) {
+      into.push(block);
+      if (block.changed) block.touched = table.use();
+    } else {
+      if (block.hasRow) changes.push({ key: [block.kind, number], to: number, bytes: undefined, before: block.row });
+      blocks.delete(number);
+    }
+  }
+}
+
+/** @param {Headed} state @param {Block[]} blocks @param {PageEntry[]} pages in the head @returns {Uint8Array<ArrayBuffer>} */
+function packHead({ number, pagesInHead, pages: table, idBase, mayCollide, deadLetters, nextDeadLetter }, blocks, pages) {
+  const writer = new ByteWriter();
+  writer.number(table.pageNumbers);
+  writer.number(pagesInHead);
+  writer.raw(idBase);
+  writer.number(mayCollide ? 1 : 0);
+  writer.number(table.customIds);
+  writer.number(deadLetters);
+  writer.number(nextDeadLetter);
+  for (const { next, frontier, largestSegment, queued, inflight } of table.lanes) {
+    for (const count of [next, frontier, largestSegment, queued, inflight]) writer.number(count);
+  }
+  writer.number(blocks.length);
+  for (const block of blocks) {
+    writer.number(-block.kind);
+    writer.number(block.number);
+    writer.number((block.inHead ? 1 : 0) + (block.hasRow ? 2 : 0));
+    if (block.inHead) writer.sized(/** @type {Uint8Array} */ (block.bytes));
+    else writer.uint32(block.sum);
+  }
+  // the last one that was used comes first
+  for (const { priority, first, bytes } of pages.sort((a, b) => b.touched - a.touched)) {
+    writer.number(priority);
+    writer.number(first);
+    writer.sized(/** @type {Uint8Array} */ (bytes));
+  }
+  for (const [priority, { carried }] of table.lanes.entries()) {
+    for (const { first, bytes } of carried) {
+      writer.number(PRIORITIES + priority);
+      writer.number(first);
+      writer.sized(bytes);
+    }
+  }
+  const packed = writer.toBytes();
+  const head = new Uint8Array(SUM_BYTES + packed.length);
+  new DataView(head.buffer).setUint32(0, checksum(packed, number), true);
+  head.set(packed, SUM_BYTES);
+  return head;
+}
+
+/**
+ * The state of a head; some of its blocks may have to be read yet, see `absentIn`.
+ * @template {Headed} State @param {number} number @param {Uint8Array} head
+ * @param {(pageNumbers: number, pagesInHead: number) => State} create makes an empty one
+ * @returns {State}
+ * @throws {RangeError} it is no head
+ */
+export function unpackHead(number, head, create) {
+  const packed = head.subarray(SUM_BYTES);
+  if (head.length < SUM_BYTES || new ByteReader(head).uint32() !== checksum(packed, number)) throw new RangeError("this is no head");
+  const reader = new ByteReader(packed);
+  const state = create(reader.number(LARGEST_PAGE), reader.number(LARGEST_PAGE));
+  const table = state.pages;
+  if (table.pageNumbers === 0) throw new RangeError("a page is of no numbers");
+  state.idBase = reader.raw(ID_BYTES);
+  state.mayCollide = reader.number(1) === 1;
+  table.customIds = reader.number();
+  state.deadLetters = reader.number();
+  state.nextDeadLetter = reader.number();
+  for (const lane of table.lanes) {
+    lane.next = reader.number(MOST_NUMBERS);
+    lane.frontier = reader.number(lane.next);
+    lane.largestSegment = reader.number();
+    lane.queued = reader.number();
+    lane.inflight = reader.number();
+  }
+  for (let count = reader.number(); count > 0; count--) {
+    const kind = -reader.number();
+    const at = reader.number();
+    const flags = reader.number(3);
+    const priority = directoryOf(0) - kind;
+    const block = blockIn(kind === HOLDERS ? table.holders.blocks : laneIn(table, priority).blocks, kind, at);
+    block.inHead = (flags & 1) !== 0;
+    block.hasRow = (flags & 2) !== 0;
+    if (block.inHead) block.bytes = reader.sized();
+    else block.sum = reader.uint32();
+  }
+  while (!reader.isAtEnd) {
+    const [priority, first, bytes] = [reader.number(), reader.number(), reader.sized()];
+    if (priority < PRIORITIES) table.unopened.push({ priority, first, bytes });
+    else laneIn(table, priority - PRIORITIES).carried.push(segmentIn(bytes, first));
+  }
+  return state;
+}
+
+/** Blocks without which nothing can be done, and that lie in rows of their own. @param {PageTable} table @returns {Block[]} */
+export const absentIn = (table) =>
+  [...table.lanes.flatMap(({ blocks }) => [...blocks.values()]), ...table.holders.blocks.values()].filter(({ bytes }) => bytes === undefined);
+
+/** Takes the rows of the blocks that are absent. @param {PageTable} table @param {unknown[]} rows in their order @returns {boolean} false if they are none */
+export function fill(table, rows) {
+  for (const [i, block] of absentIn(table).entries()) {
+    const bytes = rows[i];
+    if (!(bytes instanceof Uint8Array) || !block.isRow(bytes)) return false;
+    block.bytes = block.row = bytes.slice();
+  }
+  return complete(table);
+}
+
+/** Takes apart what the blocks say, once all are here. @param {PageTable} table @returns {boolean} false if they are none */
+export function complete(table) {
+  try {
+    const limit = Math.max(...table.lanes.map(({ frontier }) => Math.ceil(frontier / table.pageNumbers)));
+    for (const [number, { bytes }] of sorted(table.holders.blocks)) {
+      table.holders.decode(number, new ByteReader(/** @type {Uint8Array} */ (bytes)), PRIORITIES, limit);
+    }
+    for (const { directory, blocks, frontier } of table.lanes) {
+      const pages = Math.ceil(frontier / table.pageNumbers);
+      for (const [number, { bytes }] of sorted(blocks)) directory.decode(number, new ByteReader(/** @type {Uint8Array} */ (bytes)), pages);
+      const last = directory.entries.at(-1);
+      if (last?.isFresh && last.last * table.pageNumbers > frontier) throw new RangeError("what is fresh is beyond the frontier");
+    }
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return false;
+  }
+  return table.openAllOfHead();
+}
+
+/** @param {PageTable} table @param {number} priority @throws {RangeError} */
+function laneIn({ lanes }, priority) {
+  const lane = lanes[priority];
+  if (lane === undefined) throw new RangeError("there is no such lane");
+  return lane;
+}
+
+/** @param {Uint8Array} bytes @param {number} first @throws {RangeError} they are no segment that begins with this number */
+function segmentIn(bytes, first) {
+  const segment = Segment.from(bytes);
+  if (segment?.first !== first) throw new RangeError("a segment is not what it should be");
+  return segment;
+}
+
+/** @template T @param {Map<number, T>} blocks */
+const sorted = (blocks) => [...blocks].sort(([a], [b]) => a - b);

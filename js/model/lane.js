@@ -1,0 +1,62 @@
+/** One priority of a mailbox: its numbers, its counts, and those of its segments that travel in the head. */
+
+import { PageDirectory } from "./page-directory.js";
+
+export const PRIORITIES = 2;
+
+/** Lanes in the order in which they are emptied. */
+export const HIGHEST_FIRST = Array.from({ length: PRIORITIES }, (_, i) => PRIORITIES - 1 - i);
+
+/** @typedef {import("./blocks.js").Block} Block */
+/** @typedef {import("./segments.js").Segment} Segment */
+
+export class Lane {
+  /** The number that its next message gets. */
+  next = 0;
+  /** All from here on are fresh. */
+  frontier = 0;
+  /** Bytes of its largest segment since it was last empty. */
+  largestSegment = 0;
+  /** Queued messages, delayed ones included. */
+  queued = 0;
+  inflight = 0;
+  /** @type {Map<number, Block>} */
+  blocks = new Map();
+  /** Segments that travel in the head, in the order of their numbers. @type {Segment[]} */
+  carried = [];
+
+  /** @param {number} priority */
+  constructor(priority) {
+    this.directory = new PageDirectory(priority);
+  }
+
+  /** Bytes of the segments that travel in the head. */
+  get carriedBytes() {
+    let size = 0;
+    for (const { bytes } of this.carried) size += bytes.length;
+    return size;
+  }
+
+  /** The segment in the head that holds a message, dead or alive. @param {number} sequence */
+  carriedSegment(sequence) {
+    return this.carried.find(({ first, last }) => first <= sequence && sequence <= last);
+  }
+
+  /** The first number from a number on whose message is in no segment in the head. @param {number} from */
+  firstNotCarried(from) {
+    for (const { first, last } of this.carried) if (first <= from && from <= last) from = last + 1;
+    return from;
+  }
+
+  /** Drops the segments in the head whose last number is in `from` to `to` (exclusive). @param {number} from @param {number} to */
+  dropCarried(from, to) {
+    if (this.carried.length > 0) this.carried = this.carried.filter(({ last }) => last < from || last >= to);
+  }
+
+  /** Takes all segments out of the head. */
+  takeCarried() {
+    const { carried } = this;
+    this.carried = [];
+    return carried;
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * What a mailbox is asked: what is the first to claim, and which messages a peek, a listing of those inflight or an export
+ * shows.
+ *
+ * Each query is made in steps: it yields the entries of the pages that it lacks, and goes on when they have been opened.
+ */
+
+import * as delivery from "./delivery.js";
+import { HIGHEST_FIRST } from "./lane.js";
+import { DELAYED, HELD, QUEUED } from "./page.js";
+import { pageIn, standing } from "./page-table.js";
+import { PassedOver } from "./passed-over.js";
+
+/** @typedef {import("./types.js").LaneRun} LaneRun */
+/** @typedef {import("./page-table.js").PageTable} PageTable */
+/** @template T @typedef {import("./page-table.js").Steps<T>} Steps */
+
+/**
+ * What `claim` would take. Nothing is taken yet, but the due ones of the pages that were looked at are queued.
+ * @param {PageTable} pages @param {number} limit @param {number} now milliseconds since 1970
+ * @param {PassedOver} [passedOver] what stays where it is
+ * @returns {Steps<{taken: LaneRun[], promoted: boolean}>} and whether some that were due have been queued
+ */
+export function* firstToClaim(pages, limit, now, passedOver = new PassedOver()) {
+  const taken = new Collected(limit, passedOver);
+  let promoted = false;
+  for (const priority of HIGHEST_FIRST) {
+    const { directory, frontier, next } = pages.lanes[priority];
+    for (let at = 0; ; ) {
+      if (taken.isFull) return { taken: taken.runs, promoted };
+      const ahead = directory.claimable(at, now, 1 + Math.floor(taken.left / pages.pageNumbers));
+      if (ahead.length === 0) break;
+      const lacking = ahead.filter(({ isLacking }) => isLacking);
+      if (lacking.length > 0) {
+        yield lacking;
+        // one that could not be read is there no more
+        continue;
+      }
+      const [entry] = ahead;
+      at = entry.last;
+      if (entry.isFresh) {
+        taken.add({ priority, ...pages.freshRun(entry) });
+        continue;
+      }
+      const page = pageIn(entry);
+      if (page.promoteDue(now)) {
+        promoted = true;
+        pages.touch(entry);
+      }
+      for (const run of page) {
+        if (run.where !== QUEUED || taken.isFull) continue;
+        if (delivery.isSuspect(run.delivery)) {
+          const [next] = passedOver.without({ ...run, priority });
+          if (next === undefined) continue;
+          if (taken.runs.length === 0) taken.add({ ...next, to: next.from + 1 });
+          return { taken: taken.runs, promoted };
+        }
+        taken.add({ priority, from: run.from, to: run.to, delivery: run.delivery });
+      }
+    }
+    if (frontier < next) {
+      const to = Math.min(next, frontier + taken.left + passedOver.countFrom(priority, frontier));
+      if (pages.lacking(priority, frontier, to).length > 0) yield pages.lacking(priority, frontier, to);
+      taken.add({ priority, from: frontier, to, delivery: 0 });
+    }
+  }
+  return { taken: taken.runs, promoted };
+}
+
+/**
+ * Up to `limit` queued messages in the order in which they would be handed out; of delayed ones those that are due.
+ * @param {PageTable} pages @param {number} limit @param {number} now @param {PassedOver} [passedOver] @returns {Steps<LaneRun[]>}
+ */
+export function* firstQueued(pages, limit, now, passedOver) {
+  const first = new Collected(limit, passedOver);
+  for (const priority of HIGHEST_FIRST) {
+    const { directory, frontier, next } = pages.lanes[priority];
+    for (const entry of directory.entries) {
+      if (first.isFull) return first.runs;
+      if (!entry.queued && entry.due > now) continue;
+      if (entry.isFresh) first.add({ priority, ...pages.freshRun(entry) });
+      if (entry.isLacking) yield [entry];
+      for (const run of entry.page ?? []) {
+        if (run.where === QUEUED || (run.where === DELAYED && run.due <= now)) first.add({ ...run, priority });
+      }
+    }
+    if (frontier < next) first.add({ priority, from: frontier, to: next, delivery: 0 });
+  }
+  return first.runs;
+}
+
+/**
+ * Up to `limit` delayed messages that are not yet due, by their due times.
+ * @param {PageTable} pages @param {number} limit @param {number} now @param {PassedOver} [passedOver] @returns {Steps<LaneRun[]>}
+ */
+export function* firstDelayed(pages, limit, now, passedOver) {
+  const first = new Collected(limit, passedOver);
+  const entries = pages.lanes.flatMap(({ directory }) => directory.entries).filter(({ due }) => due !== Infinity);
+  entries.sort((a, b) => a.due - b.due);
+  /** @type {(LaneRun & {due: number})[]} */
+  let found = [];
+  for (let i = 0; i < entries.length && !first.isFull; ) {
+    // what is due before the next page's first can be told without it
+    const { due } = entries[i];
+    for (; i < entries.length && entries[i].due === due; i++) {
+      const { priority } = entries[i];
+      if (entries[i].isLacking) yield [entries[i]];
+      for (const run of entries[i].page ?? []) if (run.where === DELAYED && run.due > now) found.push({ ...run, priority });
+    }
+    const until = entries[i]?.due ?? Infinity;
+    const sure = found.filter((run) => run.due < until);
+    found = found.filter((run) => run.due >= until);
+    sure.sort((a, b) => a.due - b.due || a.priority - b.priority || a.from - b.from);
+    for (const run of sure) first.add(run);
+  }
+  return first.runs;
+}
+
+/**
+ * Up to `limit` inflight messages, in the order of the queue.
+ * @param {PageTable} pages @param {number} limit @param {PassedOver} [passedOver] @returns {Steps<LaneRun[]>}
+ */
+export function* firstInflight(pages, limit, passedOver) {
+  const first = new Collected(limit, passedOver);
+  for (const priority of HIGHEST_FIRST) {
+    for (const entry of pages.heldIn(priority)) {
+      if (first.isFull) return first.runs;
+      if (entry.isLacking) yield [entry];
+      for (const run of entry.page ?? []) if (run.where >= HELD) first.add({ ...run, priority });
+    }
+  }
+  return first.runs;
+}
+
+/**
+ * The first `limit` living messages of a lane from `from` to `until` (exclusive), wherever they are.
+ * @param {PageTable} pages @param {number} priority @param {number} from @param {number} until @param {number} limit
+ * @returns {Steps<(LaneRun & {where: number, due: number})[]>}
+ */
+export function* livingBetween(pages, priority, from, until, limit) {
+  const first = new Collected(limit);
+  if (until <= from) return [];
+  const { directory, frontier, next } = pages.lanes[priority];
+  for (const entry of directory.between(pages.pageOf(from), pages.pageOf(until - 1))) {
+    if (first.isFull) break;
+    if (entry.isLacking) yield [entry];
+    const runs = entry.isFresh ? [{ ...pages.freshRun(entry), ...standing(QUEUED, 0) }] : (entry.page ?? []);
+    for (const run of runs) first.add({ ...run, priority, from: Math.max(run.from, from), to: Math.min(run.to, until) });
+  }
+  first.add({ priority, from: Math.max(from, frontier), to: Math.min(until, next), ...standing(QUEUED, 0) });
+  return /** @type {(LaneRun & {where: number, due: number})[]} */ (first.runs);
+}
+
+/** How many messages some runs are of. @param {{from: number, to: number}[]} runs */
+export const countOf = (runs) => runs.reduce((count, { from, to }) => count + to - from, 0);
+
+/** Runs, up to a number of messages. */
+class Collected {
+  /** @type {LaneRun[]} */
+  runs = [];
+
+  #passedOver;
+
+  /** @param {number} limit @param {PassedOver} [passedOver] what is not collected */
+  constructor(limit, passedOver) {
+    this.left = limit;
+    this.#passedOver = passedOver;
+  }
+
+  get isFull() {
+    return this.left <= 0;
+  }
+
+  /** @param {LaneRun} run none of whose messages is here */
+  add(run) {
+    for (const part of this.#passedOver?.without(run) ?? [run]) {
+      const to = Math.min(part.to, part.from + this.left);
+      if (to <= part.from) return;
+      this.left -= to - part.from;
+      this.runs.push({ ...part, to });
+    }
+  }
+}

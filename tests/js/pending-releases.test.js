@@ -1,0 +1,127 @@
+// What a handle has yet to release, where a page is left or a lock taken away while a transaction is on its way.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { countUnload, unloads } from "../../js/coordination/unload-notes.js";
+import { PendingReleases } from "../../js/engine/pending-releases.js";
+import { writeId } from "../../js/model/ids.js";
+import { MailboxState } from "../../js/model/state.js";
+import { Rows } from "./rows.js";
+
+const TERMS = { maxDeliveries: 0, lease: 300_000, locked: true };
+
+/** A state of as many messages, each claimed by one of the holders. @param {string[]} holders */
+function stateOf(holders) {
+  const state = MailboxState.create(1);
+  const rows = new Rows();
+  for (const holder of holders) {
+    state.enqueue(0, false, 0);
+    rows.run(state, state.claim(holder, TERMS, 1, 0));
+  }
+  return state;
+}
+
+/** @param {MailboxState} state @param {number} sequence */
+function idOf(state, sequence) {
+  const id = new Uint8Array(16);
+  writeId(new DataView(id.buffer), 0, state.idBase, 0, sequence);
+  return id;
+}
+
+/** A transaction, as far as it is asked for anything; `complete` is what it does when it is committed. */
+function transaction({ seesNotes = false } = {}) {
+  /** @type {(() => void)[]} */
+  const afterCommit = [];
+  /** @type {string[]} */
+  const deletedNotes = [];
+  const tx = {
+    afterCommit,
+    seesNotes,
+    unloadsBefore: unloads,
+    store: () => ({ delete: (/** @type {string} */ holder) => deletedNotes.push(holder) }),
+    run: async (/** @type {MailboxState} */ state, /** @type {any} */ steps) => new Rows().run(state, steps),
+    find: async (/** @type {MailboxState} */ state, /** @type {Uint8Array} */ id) => state.ownPlaceOf(id),
+  };
+  return { tx: /** @type {any} */ (tx), deletedNotes, complete: () => afterCommit.forEach((done) => done()) };
+}
+
+/** @param {string} id */
+const life = (id) => /** @type {any} */ ({ id, over: false, ended: false, end() { this.ended = true; } });
+
+const nobody = () => assert.fail("nothing was taken");
+
+test("a lock that is taken away while a transaction is filled is heeded in that transaction", async () => {
+  const state = stateOf(["old", "old"]);
+  const pending = new PendingReleases();
+  const { tx, complete } = transaction();
+  pending.addMessages([idOf(state, 0)]);
+  assert.deepEqual(await pending.release(tx, state, "old", TERMS, nobody), { released: 1, inherited: false });
+  pending.addLife(life("old"), { noted: false, inherited: true, held: true });
+  // what comes next in it is done as the new life, and finds what the old one held
+  assert.deepEqual(await pending.release(tx, state, "new", TERMS, nobody), { released: 0, inherited: true });
+  assert.ok(state.isHeldBy("new", { priority: 0, sequence: 1 }));
+  assert.deepEqual(await pending.release(tx, state, "new", TERMS, nobody), { released: 0, inherited: false });
+  complete();
+  assert.ok(pending.isEmpty);
+});
+
+test("what was seen to in a transaction that failed is seen to in the next", async () => {
+  const pending = new PendingReleases();
+  const old = life("old");
+  pending.addLife(old, { noted: false, inherited: true, held: true });
+  const failed = stateOf(["old", "new"]);
+  pending.addMessages([idOf(failed, 1)]);
+  assert.deepEqual(await pending.release(transaction().tx, failed, "heir", TERMS, nobody), { released: 0, inherited: true });
+  const state = stateOf(["old"]);
+  const { tx, complete } = transaction();
+  assert.deepEqual(await pending.release(tx, state, "heir", TERMS, nobody), { released: 0, inherited: true });
+  assert.ok(!old.ended);
+  complete();
+  assert.ok(old.ended && pending.isEmpty);
+});
+
+test("a message that is owed twice is released once", async () => {
+  const state = stateOf(["here"]);
+  const pending = new PendingReleases();
+  const { tx, complete } = transaction();
+  pending.addMessages([idOf(state, 0)]);
+  assert.equal((await pending.release(tx, state, "here", TERMS, nobody)).released, 1);
+  pending.addMessages([idOf(state, 0)]);
+  complete();
+  assert.ok(pending.isEmpty);
+});
+
+test("a life whose note is left again while its release is committed is seen to once more", async () => {
+  const state = stateOf(["left"]);
+  const pending = new PendingReleases();
+  const left = life("left");
+  pending.addLife(left, { noted: true, inherited: false, held: true });
+  assert.ok(pending.needsNotes());
+  assert.deepEqual(await pending.release(transaction().tx, state, "next", TERMS, nobody), { released: 0, inherited: false }, "not without the notes");
+  const first = transaction({ seesNotes: true });
+  assert.deepEqual(await pending.release(first.tx, state, "next", TERMS, nobody), { released: 1, inherited: false });
+  countUnload();
+  pending.noteLives();
+  assert.deepEqual(await pending.release(first.tx, state, "next", TERMS, nobody), { released: 0, inherited: false }, "not before the note");
+  first.complete();
+  assert.ok(!left.ended && pending.needsNotes(), "its second note is in the store");
+  const second = transaction({ seesNotes: true });
+  await pending.release(second.tx, state, "next", TERMS, nobody);
+  assert.deepEqual([first.deletedNotes, second.deletedNotes], [["left"], ["left"]]);
+  second.complete();
+  assert.ok(left.ended && pending.isEmpty);
+});
+
+test("messages that others have taken end the life that held them, once that is committed", async () => {
+  const state = stateOf(["somebody else"]);
+  const pending = new PendingReleases();
+  /** @type {unknown[]} */
+  const taken = [];
+  const old = life("old");
+  pending.addLife(old, { noted: false, inherited: true, held: true });
+  const { tx, complete } = transaction();
+  await pending.release(tx, state, "new", TERMS, (lives) => taken.push(...lives));
+  assert.deepEqual(taken, []);
+  complete();
+  assert.deepEqual(taken, [old]);
+});
