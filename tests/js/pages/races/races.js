@@ -320,6 +320,8 @@ class Race {
 
   /** Some contexts close what they have and are there for the next program, others die. */
   async #end() {
+    /** @type {Set<Context>} */
+    const closing = new Set();
     for (const context of this.#contexts()) {
       const own = this.#open.filter((at) => at.context === context);
       context.tell({ fault: "block", after: Infinity });
@@ -328,10 +330,13 @@ class Race {
         context.kill();
       } else {
         for (const at of own) this.#track(this.#make(at, this.judge.begin(at.handle, "close", {})));
-        spare.push(context);
+        closing.add(context);
       }
     }
     await this.#settled();
+    // those that have come meanwhile, in the place of one that died as it closed
+    for (const context of this.#contexts()) if (!closing.has(context)) context.kill();
+    spare.push(...[...closing].filter(({ isDead }) => !isDead));
     this.#open = [];
   }
 
