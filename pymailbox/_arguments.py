@@ -18,7 +18,7 @@ from ._values import MessagePriority, MessageStatus, NewMessage
 Durability = Literal["strict", "relaxed"]
 
 LARGEST_MESSAGE = 64 * 1024 * 1024
-"""Bytes of sender and payload together. Every browser stores that much as one value; `js/api/validate.js` has it too."""
+"""Bytes of sender and payload together. Every browser stores that much as one value; also in `js/api/validate.js`."""
 
 LARGEST_COUNT = 2**53 - 1
 """The largest whole number that is exact in every store and in JavaScript."""
@@ -174,7 +174,7 @@ def check_text(name: str, text: Any) -> str:
 
 
 def storable(text: str) -> str:
-    """A text with its lone surrogates, which no UTF-8 can hold, as in ``\\udcff``. `js/api/validate.js` does the same."""
+    """A text with its lone surrogates, which no UTF-8 can hold, as in ``\\udcff``. So does `js/api/validate.js`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
