@@ -29,12 +29,14 @@ export function claimNext(operations, recovery, owner, limit, wait, cancelled, a
   const { mailbox, holder } = operations;
   const isClosed = () => holder.isClosed;
   const claimNow = async (/** @type {(found: Found) => void} */ onCommit) => {
-    const found = await lookOnce(operations, limit, cancelled, ack, onCommit);
-    if (found.acked !== undefined) {
-      ack?.onCommit?.(found.acked, found.batch.length === NO_BATCH.length && wait > 0);
-      ack = undefined;
+    for (;;) {
+      const found = await lookOnce(operations, limit, cancelled, ack, onCommit);
+      if (found.acked !== undefined) {
+        ack?.onCommit?.(found.acked, found.batch.length === NO_BATCH.length && wait > 0);
+        ack = undefined;
+      }
+      if (!found.isCutShort || found.life.over) return found;
     }
-    return found;
   };
   const lookInMemory = () => (ack === undefined ? lookAtMemory(operations) : undefined);
   const parked = parkedClaim(operations, limit, cancelled);
@@ -93,7 +95,8 @@ function parkedClaim(operations, limit, cancelled) {
  * @param {Operations} operations @param {number} limit @param {AbortSignal} cancelled @param {AckFirst | undefined} first what it
  * acknowledges first
  * @param {(found: Found) => void} onCommit called as soon as it is committed
- * @returns {Promise<Found & {acked?: number}>} without `acked` if nothing was done
+ * @returns {Promise<Found & {acked?: number, isCutShort?: boolean}>} without `acked` if nothing was done; cut short if it only
+ * acknowledged
  */
 async function lookOnce(operations, limit, cancelled, first, onCommit) {
   const { holder, mailbox } = operations;
@@ -103,12 +106,12 @@ async function lookOnce(operations, limit, cancelled, first, onCommit) {
     if (cancelled.aborted || !holder.life.begun) return undefined;
     const count = countAtHand(tx, state, limit);
     if (count === undefined || (count === 0 && first === undefined)) return undefined;
+    // with one that is queued goes what was there to be claimed
+    if (first !== undefined && !first.heldOnly && !areHeld(state, holder.life.id, first.ids)) return undefined;
     const acked = first === undefined ? 0 : ackAtHandIn(operations, tx, state, first.ids, first.heldOnly);
     if (acked === undefined) return undefined;
-    // what was there to be claimed may have been acknowledged
-    const left = acked === 0 ? count : countAtHand(tx, state, limit);
-    const batch = left === 0 ? NO_BATCH : claimAtHand(tx, state, holder.life.id, holder.terms, limit);
-    if (batch === undefined) throw new Error("what is to be claimed next is not in memory");
+    const batch = count === 0 ? NO_BATCH : claimAtHand(tx, state, holder.life.id, holder.terms, limit);
+    if (batch === undefined) throw new Error("what was there to be claimed is not there any more");
     tx.changed(mailbox);
     return { batch, life: holder.life, strangers: strangersIn(state), more: state.isReady(Date.now()), nextDue: state.nextDue, nextRetry: tx.unavailable.nextRetryOf(state.number), acked };
   };
@@ -117,8 +120,8 @@ async function lookOnce(operations, limit, cancelled, first, onCommit) {
     // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
     if (cancelled.aborted || !holder.life.begun) return found;
     const acked = first === undefined ? 0 : await ackIn(operations, tx, state, first.ids, first.heldOnly);
-    // the page has been left meanwhile
-    if (holder.life !== found.life) return { ...found, acked };
+    // meanwhile the page has been left, or a lock was taken away: the next life holds nothing before it has what the last one held
+    if (holder.life !== found.life) return { ...found, acked, isCutShort: true };
     const claimed = await claim(tx, state, holder.life.id, holder.terms, limit);
     if (claimed.changed) tx.changed(mailbox);
     const strangers = strangersIn(state);
@@ -126,6 +129,13 @@ async function lookOnce(operations, limit, cancelled, first, onCommit) {
     return { ...found, batch: claimed.batch, strangers, more: state.isReady(Date.now()), nextDue: state.nextDue, nextRetry, acked };
   }, { atHand, onCommit, onDoubt: (found) => owe(operations, found) });
 }
+
+/** Whether a holder has all of the messages that live, and whose pages are in memory. @param {MailboxState} state @param {string} holder @param {Uint8Array} ids */
+const areHeld = (state, holder, ids) =>
+  eachId(ids).every((id) => {
+    const place = state.livingPlaceOf(id);
+    return place === undefined || state.isHeldBy(holder, place);
+  });
 
 /** Acknowledges messages. @param {Operations} operations @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly only those that the handle holds */
 export async function ackIn({ holder, mailbox }, tx, state, ids, heldOnly) {

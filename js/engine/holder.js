@@ -201,6 +201,7 @@ export class Holder {
   /** The end: nobody needs to know any more that it lives. */
   end() {
     this.#isGone = true;
+    this.#beatIf(false);
     for (const life of this.lives) life.end();
   }
 }

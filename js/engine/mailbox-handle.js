@@ -248,8 +248,9 @@ export class MailboxHandle {
   ackAndSend(id, targets, frames) {
     return this.#operations.submitStoring(async (tx, state) => {
       const [one] = eachId(id);
+      const { life } = this.#holder;
       const place = await tx.find(state, one);
-      if (place === undefined || !state.isHeldBy(this.#holder.life.id, place)) return undefined;
+      if (place === undefined || !state.isHeldBy(life.id, place)) return undefined;
       tx.moves();
       await ack(tx, state, [one]);
       tx.changed(this.mailbox);

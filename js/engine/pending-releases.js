@@ -90,12 +90,14 @@ export class PendingReleases {
    */
   async release(tx, state, heir, terms, onTaken) {
     // a lock may be taken away while a transaction is filled: then there is more to do in it than at first
-    const lives = [...this.#past].filter(([, past]) => past.doneIn !== tx && (!past.noted || canDeleteNote(tx, past)));
+    const lives = [...this.#past].filter(([, { doneIn }]) => doneIn !== tx);
     const owed = [...this.#owed].filter(([, { doneIn }]) => doneIn !== tx);
     /** @type {Life[]} */
     const taken = [];
     let [released, anyInherited] = [0, false];
     for (const [life, past] of lives) {
+      // also if the page has been left once more since the last of them was released
+      if (past.noted && !canDeleteNote(tx, past)) continue;
       past.doneIn = tx;
       const { noted, inherited, held } = past;
       if (noted) tx.store("departed").delete(life.id);

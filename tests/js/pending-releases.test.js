@@ -125,3 +125,26 @@ test("messages that others have taken end the life that held them, once that is 
   complete();
   assert.deepEqual(taken, [old]);
 });
+
+test("a page that is left once more while its lives are released keeps the notes that are written then", async () => {
+  const state = stateOf(["old", "older"]);
+  const pending = new PendingReleases();
+  for (const id of ["old", "older"]) pending.addLife(life(id), { noted: false, inherited: false, held: true });
+  pending.noteLives();
+  const first = transaction({ seesNotes: true });
+  const run = first.tx.run;
+  first.tx.run = async (/** @type {any[]} */ ...given) => {
+    first.tx.run = run;
+    countUnload();
+    pending.noteLives();
+    return run(...given);
+  };
+  await pending.release(first.tx, state, "new", TERMS, nobody);
+  first.complete();
+  assert.deepEqual(first.deletedNotes, ["old"]);
+  const second = transaction({ seesNotes: true });
+  await pending.release(second.tx, state, "new", TERMS, nobody);
+  second.complete();
+  assert.deepEqual(second.deletedNotes, ["old", "older"]);
+  assert.equal(pending.isEmpty, true);
+});

@@ -48,12 +48,16 @@ async def _load_once() -> Any:
     global _loading
     if _loading is None:
         _loading = asyncio.ensure_future(_load_from_wheel())
-    loading = _loading
-    try:
-        return await asyncio.shield(loading)  # whoever gives up does so alone
-    finally:
-        if loading.done() and _loading is loading:  # if it failed, the next one tries again
-            _loading = None
+        _loading.add_done_callback(_note_loaded)
+    return await asyncio.shield(_loading)  # whoever gives up does so alone
+
+
+def _note_loaded(loading: asyncio.Future[Any]) -> None:
+    """If it failed, the next one tries again, also where nobody waits for this any more."""
+    global _loading
+    _loading = None
+    if not loading.cancelled():
+        loading.exception()
 
 
 def error_of(js_error: Any) -> MailboxError:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 from pyodide.ffi import create_once_callable
 
@@ -13,6 +14,7 @@ from tests.indexeddb.scenarios.hands import (
     PATIENCE,
     busy_storage,
     come_back,
+    drain,
     eventually,
     foreign,
     leave_page,
@@ -345,3 +347,35 @@ async def check_who_waits_hears_that_the_connection_was_lost() -> None:
         for call in waiting:
             error = await asyncio.wait_for(raised(call), PATIENCE)
             assert "cleared" in str(error), error
+
+
+_STEALS_WHILE_IDS_ARE_LOOKED_UP = """() => {
+  const original = IDBObjectStore.prototype.get;
+  let isDue = true;
+  IDBObjectStore.prototype.get = function (...rest) {
+    if (isDue && this.name === "ids") {
+      isDue = false;
+      (async () => { STEAL })();
+      // which is over before this one has its answer
+      for (let i = 0; i < 3000; i++) original.apply(this, rest);
+    }
+    return original.apply(this, rest);
+  };
+  return () => { IDBObjectStore.prototype.get = original; };
+}""".replace("STEAL", _STEAL)
+
+
+async def check_lock_that_is_taken_while_a_call_looks_ids_up() -> None:
+    """What the handle held is its own still: a claim takes the next, and sending on finds the message."""
+    here, there = await new_context(), await new_context()
+    async with await here.open("taken amid a call") as mailbox, await there.open("taken amid a call") as other:
+        for i in range(1, 4):
+            await mailbox.enqueue(b"s", b"%d" % i, message_id=UUID(int=i))
+        (first,) = await mailbox.dequeue(1)
+        async with script_in_force(_STEALS_WHILE_IDS_ARE_LOOKED_UP):
+            (second,) = await mailbox.dequeue(1, ack=[first.id])
+        assert second.payload == b"2"
+        async with script_in_force(_STEALS_WHILE_IDS_ARE_LOOKED_UP):
+            assert await mailbox.ack_and_send(second.id, [(mailbox, NewMessage(b"s", b"sent"))])
+        assert await other.recover() == 0
+        assert payloads(await drain(mailbox)) == [b"3", b"sent"]
