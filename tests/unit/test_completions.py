@@ -438,7 +438,7 @@ async def test_calls_of_those_who_go_on_together_are_made_together(completions: 
     tasks = await going_on(completions, *(lambda part=part: crossings.store(part) for part in (b"a", b"b", b"c")))
     assert crossings.seen == [(3, [b"a", b"b", b"c"])]
     completions.on_completions(3, None, -3, Bytes(b"AABBCC"), Array(1, None, 3))
-    assert await asyncio.gather(*tasks) == ["(b'AA', 1)", "(b'BB', None)", "(b'CC', 3)"]
+    assert await asyncio.gather(*tasks) == ["(b'AA', 1, 0)", "(b'BB', None, 0)", "(b'CC', 3, 0)"]
     assert not completions._pending
 
 
