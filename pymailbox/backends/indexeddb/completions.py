@@ -85,7 +85,7 @@ class Completions:
         self.going_on = -1
         """The call that somebody goes on with at this moment, nothing having happened since it was complete."""
         self._dropped: dict[int, Any] = {}
-        """What claims came to that had been cancelled, and have not heard of that yet."""
+        """What claims came to that had been cancelled, whose tasks have yet to hear of it."""
         self.collecting = False
         """Whether several are being told what their calls came to, who may all make another."""
         self._collected: _Collected | None = None
@@ -109,7 +109,7 @@ class Completions:
         self._pending[call_id] = future, convert
         return call_id, future
 
-    def collect(self, cross: Cross, part: bytes, convert: Convert) -> CallFuture | None:
+    def collect(self, cross: Cross, part: bytes, convert: Convert | None = None) -> CallFuture | None:
         """As ``begin``, for a call that ``cross`` makes together with others, before any other call is made.
 
         None where it is to be made by itself.
@@ -157,15 +157,22 @@ class Completions:
         self.js_dispatcher.run(call_id, js_function, *js_args)
         return future
 
-    def hand_over(self, data: bytes) -> Any:
-        """Bytes for the very next call of the engine: how many of them are in the shared memory, or they themselves."""
+    def begin_with(self, data: bytes, convert: Convert | None = None) -> tuple[int, CallFuture, Any]:
+        """As ``begin``, for a call that takes bytes: also how many there are in the shared memory, or the bytes.
+
+        No other call may be made before it.
+        """
         if self._collected is not None:
             self._cross()  # which needs the same memory
-        size = len(data)
+        size: Any = len(data)
         if size > _SHARED:
-            return self._to_js(data)
-        self.shared[:size] = data
-        return size
+            size = self._to_js(data)
+        else:
+            self.shared[:size] = data
+        call_id = next(self._ids)
+        future: CallFuture = Future()
+        self._pending[call_id] = future, convert
+        return call_id, future, size
 
     def end_of_claim(self, call_id: int, future: CallFuture) -> Any:
         """What a cancelled claim has come to all the same; None if it has not yet, and what it does is for nobody."""
@@ -184,8 +191,9 @@ class Completions:
         future, convert = self._pending.get(call_id, _NOBODY)
         if (
             future is None
+            or self._ready  # they go on before
             or (convert is not None and convert is not held_by_claim)
-            or len(callbacks := future._callbacks or ()) != 1
+            or len(callbacks := future._callbacks or []) != 1
             or _get_running_loop() is not (loop := future.get_loop())
             or current_task(loop) is not None
         ):

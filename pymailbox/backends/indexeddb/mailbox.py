@@ -9,6 +9,7 @@ import asyncio
 import struct
 import weakref
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 from urllib.parse import quote
@@ -16,12 +17,23 @@ from uuid import UUID
 
 from ..._archive import Page, Section, WholeMessage
 from ..._arguments import Options, PreparedMessage
+from ..._errors import MailboxError
 from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
+from ..._ids import id_of
 from ..._location import Location, require_name
 from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
 from .completions import CallFuture, Completions, completions_of, held_by_claim
 from .engine import load_engine
-from .frames import pack_ids, pack_messages, pack_whole, unpack_batch, unpack_dead_letters, unpack_ids, unpack_whole
+from .frames import (
+    pack_ids,
+    pack_message,
+    pack_messages,
+    pack_whole,
+    unpack_batch,
+    unpack_dead_letters,
+    unpack_ids,
+    unpack_whole,
+)
 
 _DEAD = -1
 """The section of the dead letters, in the engine."""
@@ -89,27 +101,37 @@ class IndexedDbMailbox(EmbeddedMailbox):
         """Calls a verb of the engine, now, with bytes before its other arguments if it takes some; what it comes to is
         made Python's by ``convert``.
         """
-        js_data = None if data is None else self._completions.hand_over(data)
-        call_id, future = self._completions.begin(convert)
+        if data is None:
+            js_data = None
+            call_id, future = self._completions.begin(convert)
+        else:
+            call_id, future, js_data = self._completions.begin_with(data, convert)
         self._js_call(call_id, verb, js_data, *js_args)
         return future
 
+    async def _enqueue_one(self, message: PreparedMessage) -> UUID:
+        self._enter()
+        completions, frame = self._completions, pack_message(message)
+        future = completions.collect(self._store_each, frame) if completions.collecting else None
+        if future is None:
+            call_id, future, js_frame = completions.begin_with(frame)
+            self._js_enqueue(call_id, js_frame)
+        message_id, depth, _ = await future
+        if depth is not None and self._observer is not None:
+            self._observe(depth)
+        return id_of(int.from_bytes(message_id if type(message_id) is bytes else message_id.to_bytes()))
+
     def _store(self, messages: list[PreparedMessage]) -> CallFuture:
-        frames = pack_messages(messages)
-        collected = self._completions.collect(self._store_each, frames, _enqueued) if len(messages) == 1 else None
-        if collected is not None:
-            return collected
-        js_frames = self._completions.hand_over(frames)
-        call_id, future = self._completions.begin(_enqueued)
+        call_id, future, js_frames = self._completions.begin_with(pack_messages(messages), _enqueued)
         self._js_enqueue(call_id, js_frames)
         return future
 
-    def _store_each(self, first_id: int, messages: list[bytes]) -> None:
-        if len(messages) == 1:
-            self._js_enqueue(first_id, self._completions.hand_over(messages[0]))
+    def _store_each(self, first_id: int, frames: list[bytes]) -> None:
+        if len(frames) == 1:
+            self._js_enqueue(first_id, self._to_js(frames[0]))
             return
-        sizes = struct.pack(f"<{len(messages)}I", *map(len, messages))
-        self._js_enqueue_each(first_id, self._to_js(sizes), self._to_js(b"".join(messages)))
+        sizes = struct.pack(f"<{len(frames)}I", *map(len, frames))
+        self._js_enqueue_each(first_id, self._to_js(sizes), self._to_js(b"".join(frames)))
 
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
         completions = self._completions
@@ -120,8 +142,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
                 call_id, future = completions.begin(held_by_claim)
                 self._js_claim(call_id, limit, wait * 1000)
             else:
-                js_ids = completions.hand_over(pack_ids(ack.ids))
-                call_id, future = completions.begin(held_by_claim)
+                call_id, future, js_ids = completions.begin_with(pack_ids(ack.ids), held_by_claim)
                 if wait and (on_commit := ack.on_commit):
                     # it waits only if the first look finds nothing: then what that acknowledged is told before
                     early_id, early = completions.begin(int)
@@ -153,7 +174,8 @@ class IndexedDbMailbox(EmbeddedMailbox):
         batch, lives_over, _ = came_to
         if lives_over == self._lives_over and self._closing is None:
             records = unpack_batch(batch if type(batch) is bytes else batch.to_bytes())
-            await self._release([record.id for record in records])
+            with suppress(MailboxError):  # the engine tries again
+                await self._release([record.id for record in records])
 
     @property
     def _lives_over(self) -> int:
@@ -163,8 +185,9 @@ class IndexedDbMailbox(EmbeddedMailbox):
         await self._call("release", data=pack_ids(ids))
 
     def _remove(self, ids: list[UUID]) -> CallFuture:
-        js_ids = self._completions.hand_over(pack_ids(ids))
-        call_id, future = self._completions.begin()
+        # a list of one is the usual one
+        data = ids[0].int.to_bytes(16) if len(ids) == 1 else pack_ids(ids)
+        call_id, future, js_ids = self._completions.begin_with(data)
         self._js_remove(call_id, js_ids)
         return future
 
@@ -271,7 +294,7 @@ def _call_all(functions: list[Callable[[], None]]) -> None:
 
 def _enqueued(completed: tuple[Any, int | None, int]) -> Enqueued:
     ids, depth, _ = completed
-    return Enqueued(unpack_ids(ids if isinstance(ids, bytes) else ids.to_bytes()), depth)
+    return Enqueued(unpack_ids(ids if type(ids) is bytes else ids.to_bytes()), depth)
 
 
 def _tell(on_commit: Callable[[int], None], removed: CallFuture) -> None:
