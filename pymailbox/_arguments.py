@@ -9,7 +9,7 @@ import math
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from ._buffers import copy_of, size_of
@@ -22,6 +22,9 @@ LARGEST_MESSAGE = 64 * 1024 * 1024
 
 LARGEST_COUNT = 2**53 - 1
 """The largest whole number that is exact in every store and in JavaScript."""
+
+_CERTAIN_LENGTH = 2**31 - 1
+"""How many items a list can hold anywhere."""
 
 LONGEST_DELAY = 100 * 365.25 * 86400.0
 """Seconds. A due time in milliseconds stays an exact integer in every store, far below 2**53."""
@@ -36,6 +39,10 @@ class PreparedMessage(NamedTuple):
     message_id: UUID | None
     delay_ms: int
     """Milliseconds, 0 for none."""
+
+
+# a named tuple is made by a function of Python's, which its own kind need not ask
+_new_tuple: Final = tuple.__new__
 
 
 class Options(NamedTuple):
@@ -61,13 +68,19 @@ def prepare_message(
     sender: Any, payload: Any, priority: Any, message_id: Any, delay: Any, where: str = ""
 ) -> PreparedMessage:
     """The checked copy of a message; ``where`` goes before an argument's name, as in ``messages[3].``."""
+    if (
+        type(sender) is bytes
+        and type(payload) is bytes
+        and type(priority) is MessagePriority
+        and message_id is None
+        and delay is None
+        and len(sender) + len(payload) <= LARGEST_MESSAGE
+    ):  # the usual one, of which nothing more is to be found out
+        return _new_tuple(PreparedMessage, (sender, payload, priority, None, 0))
     if type(priority) is not MessagePriority:
         raise TypeError(f"{where}priority must be a MessagePriority, not {priority!r}")
-    if type(sender) is bytes and type(payload) is bytes:
-        _check_size(len(sender) + len(payload), where)
-    else:
-        _check_size(size_of(f"{where}sender", sender) + size_of(f"{where}payload", payload), where)
-        sender, payload = copy_of(f"{where}sender", sender), copy_of(f"{where}payload", payload)
+    _check_size(size_of(f"{where}sender", sender) + size_of(f"{where}payload", payload), where)
+    sender, payload = copy_of(f"{where}sender", sender), copy_of(f"{where}payload", payload)
     return PreparedMessage(
         sender,
         payload,
@@ -133,7 +146,9 @@ def distinct_ids(ids: list[UUID]) -> list[UUID]:
 
 
 def check_limit(limit: Any) -> int | None:
-    return None if limit is None else _check_length("limit", limit)
+    if limit is None or (type(limit) is int and 0 < limit <= _CERTAIN_LENGTH):
+        return limit
+    return _check_length("limit", limit)
 
 
 def check_seconds(name: str, seconds: Any, most: float) -> None:

@@ -262,7 +262,7 @@ class EmbeddedMailbox(Mailbox):
         if message.delay_ms:
             self._check_delays()
         ids, depth = await self._store([message])
-        if depth is not None:
+        if depth is not None and self._observer is not None:
             self._observe(depth)
         if self._keeps_loop and turn_is_due():
             await take_turn()
@@ -289,20 +289,24 @@ class EmbeddedMailbox(Mailbox):
         self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
     ) -> list[MessageRecord]:
         size = check_limit(limit) or self._options.batch_size
-        seconds = check_wait(wait) or 0.0
-        first = None if ack == () else AckFirst(distinct_ids(check_ids(ack, "ack")))
+        seconds = 0.0 if wait is None else check_wait(wait) or 0.0
+        if ack != ():
+            return await self._ack_and_claim(size, seconds, AckFirst(distinct_ids(check_ids(ack, "ack"))))
         self._enter()
-        return await self._claim_in_turn(size, seconds, first)
+        records = await self._claim(size, seconds)
+        if self._keeps_loop and turn_is_due():  # else nothing more is called: a signal handler might raise there
+            await self._take_turn_with(records)
+        return records
 
     async def _settle_and_claim(
         self, ids: list[UUID], limit: int, wait: float | None, on_settled: Callable[[int], None]
     ) -> list[MessageRecord]:
-        self._enter()
-        return await self._claim_in_turn(limit, wait or 0.0, AckFirst(ids, True, on_settled))
+        return await self._ack_and_claim(limit, wait or 0.0, AckFirst(ids, True, on_settled))
 
-    async def _claim_in_turn(self, limit: int, wait: float, ack: AckFirst | None) -> list[MessageRecord]:
-        records = await (self._claim(limit, wait) if ack is None else self._claim(limit, wait, ack))
-        if self._keeps_loop and turn_is_due():  # else nothing more is called: a signal handler might raise there
+    async def _ack_and_claim(self, limit: int, wait: float, ack: AckFirst) -> list[MessageRecord]:
+        self._enter()
+        records = await self._claim(limit, wait, ack)
+        if self._keeps_loop and turn_is_due():
             await self._take_turn_with(records)
         return records
 

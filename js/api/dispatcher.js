@@ -19,6 +19,22 @@ import { viewOf } from "../model/frames.js";
  * @typedef {((...completions: unknown[]) => boolean) & {callPromising: (...completions: unknown[]) => Promise<boolean>}} OnCompletions
  */
 
+/**
+ * As `OnCompletions`, for one call that did not fail. Its value is `value` if `size` is `ONE`; else an array: as many bytes,
+ * which lie in the shared memory, `value` and `more`.
+ * @typedef {(callId: number, size: number, value: unknown, more?: number) => boolean} OnCompletion
+ */
+
+/**
+ * Memory of Python's to which both ends write: what one of them wrote is there until the other is called, or returns.
+ * @typedef {{getBuffer: (type: "u8") => {data: Uint8Array, release: () => void}}} Shared
+ */
+
+/**
+ * What a call came to. With `bytes`, `value` and `more` are what comes after them; with `depths`, these are calls made together.
+ * @typedef {{callId: number, error?: unknown, value?: unknown, bytes?: Uint8Array, more?: number, handle?: MailboxHandle, depths?: (number | undefined)[]}} Completion
+ */
+
 /** What stands for the length of a value that is no array. */
 const ONE = -1;
 
@@ -39,29 +55,48 @@ export class Dispatcher {
   suspendable = false;
 
   #onCompletions;
-  /** What is still to be delivered. @type {unknown[]} */
+  #onCompletion;
+  #shared;
+  #lent;
+  /** What is still to be delivered. @type {Completion[]} */
   #completions = [];
-  /** Those that Python fills again for its next call. @type {WeakSet<Uint8Array>} */
-  #buffers = new WeakSet();
+  /** Claims that Python has not heard of yet, by the ids of their calls. @type {Map<number, {undo: () => Promise<void>}>} */
+  #claims = new Map();
 
-  /** @param {OnCompletions} onCompletions */
-  constructor(onCompletions) {
+  /** @param {OnCompletions} onCompletions @param {OnCompletion} onCompletion @param {Shared} shared */
+  constructor(onCompletions, onCompletion, shared) {
     this.#onCompletions = onCompletions;
+    this.#onCompletion = onCompletion;
+    this.#shared = shared;
+    this.#lent = shared.getBuffer("u8");
   }
 
-  /** Bytes for Python to fill, as often as it likes: each call copies them. @param {number} length */
-  buffer(length) {
-    const buffer = new Uint8Array(length);
-    this.#buffers.add(buffer);
-    return buffer;
+  /** The shared memory, which is elsewhere after Python's has grown. */
+  #memory() {
+    if (this.#lent.data.length === 0) {
+      this.#lent.release();
+      this.#lent = this.#shared.getBuffer("u8");
+    }
+    return this.#lent.data;
+  }
+
+  /** @param {number | Uint8Array} bytes how many there are in the shared memory, or bytes of Python's that do not fit there */
+  #taken(bytes) {
+    return typeof bytes === "number" ? this.#memory().slice(0, bytes) : bytes;
   }
 
   /** Delivers what a promise comes to. @param {number} callId @param {Promise<unknown>} promise */
   follow(callId, promise) {
     promise.then(
-      (value) => this.#add(callId, undefined, value),
-      (error) => this.#add(callId, error, undefined),
+      (value) => this.#push({ callId, value }),
+      (error) => this.#push({ callId, error }),
     );
+  }
+
+  /** Undoes a claim, also one that is still on its way, of which Python has not heard. @param {number} callId @param {number} claimId */
+  undo(callId, claimId) {
+    this.follow(callId, this.#claims.get(claimId)?.undo() ?? Promise.resolve());
+    this.#claims.delete(claimId);
   }
 
   /** Calls a function that promises something. @param {number} callId @param {(...args: unknown[]) => Promise<unknown>} call @param {unknown[]} args */
@@ -71,18 +106,23 @@ export class Dispatcher {
 
   /** The verbs of a handle, for a caller that gives each call an id. @param {MailboxHandle} handle */
   verbsOf(handle) {
-    /** @param {Uint8Array} bytes */
-    const own = (bytes) => (this.#buffers.has(bytes) ? bytes.slice() : bytes);
     return {
-      /** @param {number} callId @param {string} verb of those that promise something @param {unknown[]} args its arguments */
-      call: (callId, verb, ...args) =>
-        this.follow(
-          callId,
-          /** @type {any} */ (handle)[verb](...args.map((arg) => (arg instanceof Uint8Array ? own(arg) : arg))),
-        ),
+      /**
+       * @param {number} callId @param {string} verb of those that promise something
+       * @param {number | Uint8Array | undefined} bytes its first argument, if that is bytes; see `#taken` @param {unknown[]} args
+       */
+      call: (callId, verb, bytes, ...args) => {
+        if (bytes !== undefined) args.unshift(this.#taken(bytes));
+        this.follow(callId, /** @type {any} */ (handle)[verb](...args));
+      },
 
-      /** @param {number} callId @param {Uint8Array} frames */
-      enqueue: (callId, frames) => this.follow(callId, handle.enqueue(own(frames))),
+      /** @param {number} callId @param {number | Uint8Array} frames */
+      enqueue: (callId, frames) => {
+        handle.enqueue(this.#taken(frames)).then(
+          ([bytes, value]) => this.#push({ callId, bytes, value, more: 0 }),
+          (error) => this.#push({ callId, error }),
+        );
+      },
 
       /**
        * As so many calls of `enqueue`, of a message each.
@@ -103,54 +143,87 @@ export class Dispatcher {
           if (left > 0) return;
           // at once, before what the same commit completes of later calls
           const values = ends.flatMap(({ value }) => (value === undefined ? [] : [value]));
-          if (values.length < ends.length) ends.forEach(({ error, value }, i) => this.#add(firstId + i, error, value));
-          else this.#push(firstId, undefined, EACH, joined(values.map(([id]) => id)), values.map(([, depth]) => depth));
+          if (values.length === ends.length) {
+            this.#push({ callId: firstId, bytes: joined(values.map(([id]) => id)), depths: values.map(([, depth]) => depth) });
+          } else ends.forEach(({ error, value }, i) => this.#push({ callId: firstId + i, error, bytes: value?.[0], value: value?.[1], more: 0 }));
         };
         calls.forEach((call, i) => call.then((value) => end(i, { value }), (error) => end(i, { error })));
       },
 
-      /** @param {number} callId @param {Uint8Array} ids */
-      ack: (callId, ids) => this.follow(callId, handle.ack(own(ids))),
+      /** @param {number} callId @param {number | Uint8Array} ids */
+      ack: (callId, ids) => this.follow(callId, handle.ack(this.#taken(ids))),
 
       /**
        * As the handle's `claim`. Its value is the batch, how many lives of the handle are over, and how many messages
-       * were removed that it acknowledges first.
+       * were acknowledged first.
        * @param {number} callId @param {number} limit @param {number} wait
-       * @param {Uint8Array} [ids] @param {boolean} [heldOnly] @param {number} [earlyId] of a call that comes to how many
-       * were removed, if this one then goes on waiting
+       * @param {number | Uint8Array} [ids] @param {boolean} [heldOnly] @param {number} [earlyId] of a call that comes to how many
+       * were acknowledged, if this one then goes on waiting
        */
       claim: (callId, limit, wait, ids, heldOnly = false, earlyId = undefined) => {
-        let removed = 0;
+        let acked = 0;
         const onCommit = (/** @type {number} */ count, /** @type {boolean} */ waits) => {
-          removed = count;
-          if (waits && earlyId !== undefined) this.#add(earlyId, undefined, count);
+          acked = count;
+          if (waits && earlyId !== undefined) this.#push({ callId: earlyId, value: count });
         };
-        const claim = handle.claim(limit, wait, ids && { ids: own(ids), heldOnly, onCommit });
-        this.follow(callId, claim.batch.then((batch) => [batch, handle.livesOver, removed]));
-        return claim;
+        const ack = ids === undefined ? undefined : { ids: this.#taken(ids), heldOnly, onCommit };
+        const claim = handle.claim(limit, wait, ack);
+        this.#claims.set(callId, claim);
+        claim.batch.then(
+          (bytes) => this.#push({ callId, bytes, value: handle.livesOver, more: acked, handle }),
+          (error) => this.#push({ callId, error }),
+        );
       },
     };
   }
 
-  /** @param {number} callId @param {unknown} error @param {unknown} value */
-  #add(callId, error, value) {
-    if (!Array.isArray(value)) this.#push(callId, error, ONE, value);
-    else if (value.length < FEW) this.#push(callId, error, value.length, ...value);
-    else this.#push(callId, error, LONG, value);
-  }
-
-  /** @param {unknown[]} completions */
-  #push(...completions) {
+  /** @param {Completion} completion */
+  #push(completion) {
     // what the same commit completes comes before
     if (this.#completions.length === 0) queueMicrotask(() => this.#deliver());
-    this.#completions.push(...completions);
+    this.#completions.push(completion);
   }
 
   #deliver() {
     const completions = this.#completions;
     this.#completions = [];
-    if (this.suspendable || this.#onCompletions(...completions)) this.#onCompletions.callPromising(...completions);
+    if (this.suspendable || this.#isToBeSuspendable(completions)) {
+      this.#onCompletions.callPromising(...completions.flatMap(flattened)).finally(() => this.#forget(completions));
+    } else this.#forget(completions);
   }
+
+  /** Python has heard of these. @param {Completion[]} completions */
+  #forget(completions) {
+    for (const { callId } of completions) this.#claims.delete(callId);
+  }
+
+  /** Tells Python; true if it wants to be told in the other way. @param {Completion[]} completions */
+  #isToBeSuspendable(completions) {
+    if (completions.length === 1) {
+      const { callId, error, value, bytes, more, handle, depths } = completions[0];
+      if (error === undefined && depths === undefined) {
+        if (bytes === undefined) {
+          if (!Array.isArray(value)) return this.#onCompletion(callId, ONE, value);
+        } else {
+          const memory = this.#memory();
+          // what it claimed may have been given back since then, which Python is to find out
+          if (bytes.length <= memory.length && (handle === undefined || handle.livesOver === value)) {
+            memory.set(bytes);
+            return this.#onCompletion(callId, bytes.length, value, more);
+          }
+        }
+      }
+    }
+    return this.#onCompletions(...completions.flatMap(flattened));
+  }
+}
+
+/** What Python is told of a call. @param {Completion} completion @returns {unknown[]} */
+function flattened({ callId, error, value, bytes, more, depths }) {
+  if (depths !== undefined) return [callId, undefined, EACH, bytes, depths];
+  if (bytes !== undefined) return [callId, error, 3, bytes, value, more];
+  if (!Array.isArray(value)) return [callId, error, ONE, value];
+  return value.length < FEW ? [callId, error, value.length, ...value] : [callId, error, LONG, value];
 }
 
 /** @param {Uint8Array[]} parts of the same length */

@@ -13,7 +13,7 @@ import pytest
 import pymailbox
 from pymailbox import MailboxError, StorageFullError, set_suspendable
 from pymailbox.backends.indexeddb import completions as completions_module
-from pymailbox.backends.indexeddb.completions import CallFuture, Completions
+from pymailbox.backends.indexeddb.completions import CallFuture, Completions, held_by_claim
 from pymailbox.backends.indexeddb.engine import error_of
 from tests.lanes.eager_tasks import eager_task_factory
 
@@ -61,6 +61,66 @@ async def test_whoever_waits_goes_on_within_the_call_that_delivers(completions: 
     loop = asyncio.get_running_loop()
     await asyncio.create_task(wait())
     assert order == ["a value", "went on", "was delivered"]
+
+
+async def test_one_alone_goes_on_within_the_call_that_delivers_with_its_bytes(completions: Completions) -> None:
+    order: list[Any] = []
+
+    async def wait() -> None:
+        call_id, future, size = completions.begin_with(b"to the engine")
+        assert completions.shared[:size] == b"to the engine"
+        loop.call_soon(complete, call_id)
+        order.append(await future)
+        order.append(completions.going_on == call_id)
+
+    def complete(call_id: int) -> None:
+        completions.shared[:4] = b"from"
+        completions.on_completion(call_id, 4, None, 7)
+        completions.shared[:4] = b"next"
+        order.append("was delivered")
+
+    loop = asyncio.get_running_loop()
+    await asyncio.create_task(wait())
+    assert order == [(b"from", None, 7), True, "was delivered"]
+    assert completions.going_on == -1
+
+
+async def test_one_alone_does_not_go_on_in_the_middle_of_another_task(completions: Completions) -> None:
+    call_id, future = completions.begin()
+    (task,) = await until_waiting(future)
+    completions.on_completion(call_id, ONE, "a value")
+    assert not task.done()
+    assert await task == "a value"
+
+
+async def test_one_alone_fails_if_it_cannot_be_converted(completions: Completions) -> None:
+    call_id, future = completions.begin(int)
+    completions.on_completion(call_id, ONE, "no number")
+    with pytest.raises(ValueError, match="no number"):
+        await future
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_what_a_cancelled_claim_came_to_is_not_lost(completions: Completions, alone: bool) -> None:
+    def claimed(call_id: int) -> None:
+        if alone:
+            completions.on_completion(call_id, ONE, "messages")
+        else:
+            completions.on_completions(call_id, None, ONE, "messages")
+
+    calls = [completions.begin(held_by_claim) for _ in range(3)]
+    (before, never), (between, cancelled), (after, done) = calls
+    tasks = await until_waiting(*(future for _, future in calls))
+    claimed(after)
+    tasks[0].cancel()
+    tasks[1].cancel()
+    claimed(between)
+    assert completions.end_of_claim(after, done) == "messages"
+    assert completions.end_of_claim(between, cancelled) == "messages"
+    assert completions.end_of_claim(before, never) is None
+    claimed(before)  # which is the engine's to undo
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (completions._pending, completions._dropped) == ({}, {})
 
 
 async def test_all_that_is_delivered_goes_on_in_its_order(completions: Completions) -> None:
@@ -341,7 +401,10 @@ def test_error_of_the_engine_says_whether_it_passes(passing: bool) -> None:
     assert error_of(js_error).passing is passing
 
 
-async def test_wish_to_be_suspendable_is_passed_on_before_anything_is_completed(completions: Completions) -> None:
+@pytest.mark.parametrize("alone", [True, False])
+async def test_wish_to_be_suspendable_is_passed_on_before_anything_is_completed(
+    completions: Completions, alone: bool
+) -> None:
     completions.js_dispatcher = dispatcher = SimpleNamespace(suspendable=False)
     completions._can_suspend = True
     calls = [completions.begin() for _ in range(2)]
@@ -349,7 +412,10 @@ async def test_wish_to_be_suspendable_is_passed_on_before_anything_is_completed(
     (one, two) = (call_id for call_id, _ in calls)
     try:
         set_suspendable(True)
-        assert completions.on_completions(one, None, ONE, "a") is True, "it asks to be called in the other way"
+        tell_first = (
+            completions.on_completion(one, ONE, "a") if alone else completions.on_completions(one, None, ONE, "a")
+        )
+        assert tell_first is True, "it asks to be called in the other way"
         assert vars(dispatcher) == {"suspendable": True}
         assert [future.done() for future in futures] == [False, False]
         assert completions.on_completions(one, None, ONE, "a") is False
@@ -438,7 +504,7 @@ async def test_calls_of_those_who_go_on_together_are_made_together(completions: 
     tasks = await going_on(completions, *(lambda part=part: crossings.store(part) for part in (b"a", b"b", b"c")))
     assert crossings.seen == [(3, [b"a", b"b", b"c"])]
     completions.on_completions(3, None, -3, Bytes(b"AABBCC"), Array(1, None, 3))
-    assert await asyncio.gather(*tasks) == ["(b'AA', 1)", "(b'BB', None)", "(b'CC', 3)"]
+    assert await asyncio.gather(*tasks) == ["(b'AA', 1, 0)", "(b'BB', None, 0)", "(b'CC', 3, 0)"]
     assert not completions._pending
 
 

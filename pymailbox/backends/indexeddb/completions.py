@@ -6,11 +6,11 @@ Whoever waits goes on within the call in which the engine delivers completions, 
 from __future__ import annotations
 
 import asyncio
-from asyncio import CancelledError, InvalidStateError
+from asyncio import Future, _get_running_loop, current_task
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import Context
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -35,17 +35,8 @@ _LONG: Final = -2
 _EACH: Final = -3
 """What stands for it where calls that crossed together have all come to something, and that comes together."""
 
-_PENDING: Final = 0
-_CANCELLED: Final = 1
-_FAILED: Final = 2
-_DONE: Final = 3
-
-_LARGEST_BUFFER: Final = 8 * 1024
-"""Bytes that are handed over in a buffer which is used again."""
-
-_BUFFERS: Final = 64
-"""Buffers that are kept at most."""
-
+_SHARED: Final = 64 * 1024
+"""Bytes that both ends share to hand bytes over, in either direction; more at once come by themselves."""
 
 _LARGEST_COLLECTED: Final = 64 * 1024
 """Bytes of a call that crosses together with others, at most."""
@@ -55,125 +46,18 @@ _MOST_COLLECTED: Final = 1000
 
 _Callback = Callable[[Any], object]
 
+Convert = Callable[[Any], Any]
+
+CallFuture = Future[Any]
+"""What a call comes to, or its error. Only its completion does not go through the event loop."""
+
 Cross = Callable[[int, list[bytes]], None]
 """Makes calls that were collected, of the ids from the first one on."""
 
 
-class CallFuture:
-    """What a call comes to, or its error.
-
-    For asyncio it is as good as its own future, and takes a third of the time: it has what tasks, ``wait_for``,
-    ``gather`` and ``shield`` ask a future for. Only its completion does not go through the event loop.
-    """
-
-    __slots__ = (
-        "_asyncio_future_blocking",
-        "_callback",
-        "_context",
-        "_convert",
-        "_loop",
-        "_more",
-        "_outcome",
-        "_state",
-    )
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, convert: Callable[[Any], Any] | None = None) -> None:
-        self._asyncio_future_blocking = False
-        self._loop = loop
-        self._convert = convert
-        self._state = _PENDING
-        self._outcome: Any = None
-        self._callback: _Callback | None = None
-        self._context: Context | None = None
-        self._more: list[tuple[_Callback, Context]] | None = None
-        """Callbacks after the first; there is hardly ever one."""
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        try:
-            if self._state == _PENDING:
-                self._asyncio_future_blocking = True
-                yield self
-            if self._state == _DONE:
-                return self._outcome
-            return self.result()
-        finally:
-            del self  # which an error that is raised here would keep alive, and it the error
-
-    __iter__ = __await__
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        return self._loop
-
-    def done(self) -> bool:
-        return self._state != _PENDING
-
-    def cancelled(self) -> bool:
-        return self._state == _CANCELLED
-
-    def result(self) -> Any:
-        if self._state == _DONE:
-            return self._outcome
-        error = self.exception()
-        try:
-            if error is not None:
-                raise error
-        finally:
-            del self, error
-
-    def exception(self) -> BaseException | None:
-        if self._state == _PENDING:
-            raise InvalidStateError("the call is still under way")
-        if self._state == _CANCELLED:
-            raise self._make_cancelled_error()
-        return self._outcome if self._state == _FAILED else None
-
-    def add_done_callback(self, fn: _Callback, /, *, context: Context | None = None) -> None:
-        if context is None:
-            context = copy_context()
-        if self._state != _PENDING:
-            self._loop.call_soon(fn, self, context=context)
-        elif self._callback is None:
-            self._callback, self._context = fn, context
-        else:
-            self._more = [*(self._more or ()), (fn, context)]
-
-    def remove_done_callback(self, fn: _Callback, /) -> int:
-        callbacks = self._take_callbacks()
-        kept = [(callback, context) for callback, context in callbacks if callback != fn]
-        if kept:
-            (self._callback, self._context), *more = kept
-            self._more = more or None
-        return len(callbacks) - len(kept)
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        if self._state != _PENDING:
-            return False
-        self._state, self._outcome = _CANCELLED, msg
-        for fn, context in self._take_callbacks():
-            self._loop.call_soon(fn, self, context=context)
-        return True
-
-    def _complete(self, state: int, outcome: Any) -> list[tuple[_Callback, Context]]:
-        """Sets what the call came to; returns who is to be told."""
-        self._state, self._outcome = state, outcome
-        return self._take_callbacks()
-
-    def _take_callbacks(self) -> list[tuple[_Callback, Context]]:
-        if self._callback is None:
-            return []
-        assert self._context is not None
-        callbacks = [(self._callback, self._context), *(self._more or ())]
-        self._callback = self._context = self._more = None
-        return callbacks
-
-    # -- what asyncio.gather asks for that is cancelled in its hands
-
-    @property
-    def _cancel_message(self) -> Any:
-        return self._outcome if self._state == _CANCELLED else None
-
-    def _make_cancelled_error(self) -> CancelledError:
-        return CancelledError() if self._outcome is None else CancelledError(self._outcome)
+def held_by_claim(value: Any) -> Any:
+    """What a claim came to, unconverted; if it was cancelled just then, see ``Completions.end_of_claim``."""
+    return value
 
 
 class _Collected(NamedTuple):
@@ -193,35 +77,44 @@ class Completions:
         self._suspendable = False
         """Whether the engine calls in the way that lets whoever goes on be suspended."""
         self._ids = count()
-        self._pending: dict[int, CallFuture] = {}
+        self._pending: dict[int, tuple[CallFuture, Convert | None]] = {}
         self._ready: deque[tuple[CallFuture, _Callback, Context]] = deque()
         """Who can go on."""
-        self._js_buffers: dict[int, Any] = {}
-        self._collecting = False
+        self.shared = memoryview(bytearray(_SHARED))
+        """Where bytes are handed over; they are there until the other end is called, or returns."""
+        self.going_on = -1
+        """The call that somebody goes on with at this moment, nothing having happened since it was complete."""
+        self._dropped: dict[int, Any] = {}
+        """What claims came to that had been cancelled, whose tasks have yet to hear of it."""
+        self.collecting = False
         """Whether several are being told what their calls came to, who may all make another."""
         self._collected: _Collected | None = None
 
     def connect(self, js_engine: Any) -> None:
-        from pyodide.ffi import create_proxy
+        from pyodide.ffi import create_proxy, to_js
 
+        self._to_js = to_js
         self._js_engine = js_engine  # an id is given again when its object is gone
-        self.js_dispatcher = js_engine.Dispatcher.new(create_proxy(self.on_completions))
+        self.js_dispatcher = js_engine.Dispatcher.new(
+            create_proxy(self.on_completions), create_proxy(self.on_completion), create_proxy(self.shared)
+        )
         self._can_suspend = self.js_dispatcher.canSuspend
 
-    def begin(self, convert: Callable[[Any], Any] | None = None) -> tuple[int, CallFuture]:
+    def begin(self, convert: Convert | None = None) -> tuple[int, CallFuture]:
         """A call that is about to be made: its id, and what it comes to, which ``convert`` makes Python's."""
         if self._collected is not None:
             self._cross()
         call_id = next(self._ids)
-        future = self._pending[call_id] = CallFuture(asyncio.get_running_loop(), convert)
+        future: CallFuture = Future()
+        self._pending[call_id] = future, convert
         return call_id, future
 
-    def collect(self, cross: Cross, part: bytes, convert: Callable[[Any], Any]) -> CallFuture | None:
+    def collect(self, cross: Cross, part: bytes, convert: Convert | None = None) -> CallFuture | None:
         """As ``begin``, for a call that ``cross`` makes together with others, before any other call is made.
 
         None where it is to be made by itself.
         """
-        if not self._collecting or len(part) > _LARGEST_COLLECTED:
+        if not self.collecting or len(part) > _LARGEST_COLLECTED:
             return None
         collected = self._collected
         if collected is not None and (collected.cross != cross or len(collected.parts) == _MOST_COLLECTED):
@@ -231,7 +124,8 @@ class Completions:
         if collected is None:
             collected = self._collected = _Collected(cross, call_id, [])
         collected.parts.append(part)
-        future = self._pending[call_id] = CallFuture(asyncio.get_running_loop(), convert)
+        future: CallFuture = Future()
+        self._pending[call_id] = future, convert
         return future
 
     def _cross(self) -> None:
@@ -243,9 +137,9 @@ class Completions:
             collected.cross(collected.first_id, collected.parts)
         except Exception as error:  # theirs, and not of whoever is calling
             for i in range(len(collected.parts)):
-                self._end(collected.first_id + i, _FAILED, error)
+                self._end(collected.first_id + i, error, None)
             if self._ready:
-                _soon(self._ready[-1][0]._loop, self._go_on)
+                _soon(self._ready[-1][0].get_loop(), self._go_on)
 
     def forget(self, call_id: int) -> bool:
         """What is told of this call from now on is not heard; False if it has been."""
@@ -263,40 +157,86 @@ class Completions:
         self.js_dispatcher.run(call_id, js_function, *js_args)
         return future
 
-    def js_bytes(self, data: bytes) -> Any:
-        """Bytes to be given to the next call, and to nothing else: a small buffer is used again."""
-        from pyodide.ffi import to_js
+    def begin_with(self, data: bytes, convert: Convert | None = None) -> tuple[int, CallFuture, Any]:
+        """As ``begin``, for a call that takes bytes: also how many there are in the shared memory, or the bytes.
 
-        self._cross()  # which may use the same buffer
-        size = len(data)
-        if not 0 < size <= _LARGEST_BUFFER:
-            return to_js(data)
-        js_buffer = self._js_buffers.get(size)
-        if js_buffer is None:
-            if len(self._js_buffers) == _BUFFERS:
-                del self._js_buffers[next(iter(self._js_buffers))]
-            js_buffer = self._js_buffers[size] = self.js_dispatcher.buffer(size)
-        js_buffer.assign(data)
-        return js_buffer
+        No other call may be made before it.
+        """
+        if self._collected is not None:
+            self._cross()  # which needs the same memory
+        size: Any = len(data)
+        if size > _SHARED:
+            size = self._to_js(data)
+        else:
+            self.shared[:size] = data
+        call_id = next(self._ids)
+        future: CallFuture = Future()
+        self._pending[call_id] = future, convert
+        return call_id, future, size
+
+    def end_of_claim(self, call_id: int, future: CallFuture) -> Any:
+        """What a cancelled claim has come to all the same; None if it has not yet, and what it does is for nobody."""
+        if self.forget(call_id):
+            return None
+        if call_id in self._dropped:
+            return self._dropped.pop(call_id)
+        return None if future.cancelled() or future.exception() is not None else future.result()
+
+    def on_completion(self, call_id: int, size: int, value: Any, more: int = 0) -> bool:
+        """As ``on_completions``, for one call that did not fail, with its bytes in the shared memory."""
+        if self._can_suspend and suspension_is_wanted() is not self._suspendable and self._changes_way():
+            return True
+        if size >= 0:
+            value = bytes(self.shared[:size]), value, more
+        future, convert = self._pending.get(call_id, _NOBODY)
+        if (
+            future is None
+            or self._ready  # they go on before
+            or (convert is not None and convert is not held_by_claim)
+            or len(callbacks := future._callbacks or []) != 1
+            or _get_running_loop() is not (loop := future.get_loop())
+            or current_task(loop) is not None
+        ):
+            self._end(call_id, None, value)
+            self._go_on()
+            return False
+        del self._pending[call_id]
+        ((fn, context),) = callbacks
+        future.remove_done_callback(fn)
+        future.set_result(value)
+        self.going_on = call_id
+        # an error would keep itself alive by what is in this frame
+        del callbacks, loop, value
+        try:
+            context.run(fn, future)
+        except BaseException as error:
+            # an end of the whole program; the loop knows what to do
+            _soon(future.get_loop(), _raise, error)
+        finally:
+            self.going_on = -1
+            del future, fn, context
+        return False
+
+    def _changes_way(self) -> bool:
+        """Whether the engine is to call in the other way from now on, with what it calls with now, too."""
+        self.js_dispatcher.suspendable = self._suspendable = not self._suspendable
+        return self._suspendable
 
     def on_completions(self, *completions: Any) -> bool:
         """For the engine: what calls came to; see ``OnCompletions`` there."""
-        suspendable = self._can_suspend and suspension_is_wanted()
-        if suspendable is not self._suspendable:
-            self.js_dispatcher.suspendable = self._suspendable = suspendable
-            if suspendable:
-                return True
+        if self._can_suspend and suspension_is_wanted() is not self._suspendable and self._changes_way():
+            return True
         self._complete(completions)
         if len(self._ready) > 1:
             if can_run_sync():
                 # one that is suspended before it ends must not keep the others
-                _soon(self._ready[-1][0]._loop, self._go_on)
+                _soon(self._ready[-1][0].get_loop(), self._go_on)
             else:
-                self._collecting = True
+                self.collecting = True
         try:
             self._go_on()
         finally:
-            self._collecting = False
+            self.collecting = False
             self._cross()
         return False
 
@@ -311,7 +251,7 @@ class Completions:
                 at += 2
                 size = len(data) // len(items)
                 for i, item in enumerate(items):
-                    self._end(call_id + i, _DONE, (data[i * size : (i + 1) * size], item))
+                    self._end(call_id + i, None, (data[i * size : (i + 1) * size], item, 0))
                 continue
             if length < 0:
                 value = completions[at]
@@ -320,26 +260,37 @@ class Completions:
                 value = completions[at : at + length]
                 at += length
             if js_error is not None:
-                self._end(call_id, _FAILED, error_of(js_error))
+                self._end(call_id, error_of(js_error), None)
             else:
-                self._end(call_id, _DONE, value.to_py() if length == _LONG else value)
+                self._end(call_id, None, value.to_py() if length == _LONG else value)
 
-    def _end(self, call_id: int, state: int, value: Any) -> None:
-        future = self._pending.pop(call_id, None)
-        if future is None or future._state != _PENDING:
-            return  # it was forgotten, or cancelled
+    def _end(self, call_id: int, error: Exception | None, value: Any) -> None:
+        future, convert = self._pending.pop(call_id, _NOBODY)
+        if future is None:
+            return  # it was forgotten
+        if future.done():  # it was cancelled
+            if convert is held_by_claim and error is None:
+                self._dropped[call_id] = value
+            return
         try:
-            if state == _DONE and future._convert is not None:
-                value = future._convert(value)
-        except Exception as error:
-            state, value = _FAILED, error
-        self._ready.extend((future, fn, context) for fn, context in future._complete(state, value))
+            if error is None and convert is not None:
+                value = convert(value)
+        except Exception as failure:
+            error = failure
+        for fn, context in future._callbacks or ():
+            future.remove_done_callback(fn)
+            self._ready.append((future, fn, context))
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+            future._log_traceback = False  # whoever does not ask for it need not know
 
     def _go_on(self) -> None:
         while self._ready:
             future, fn, context = self._ready.popleft()
-            loop = future._loop
-            if asyncio._get_running_loop() is not loop or asyncio.current_task(loop) is not None:
+            loop = future.get_loop()
+            if _get_running_loop() is not loop or current_task(loop) is not None:
                 _soon(loop, fn, future, context=context)
                 continue
             try:
@@ -350,6 +301,8 @@ class Completions:
             finally:
                 del future, fn, context  # which the traceback of an error would keep
 
+
+_NOBODY: Final = (None, None)
 
 _of_engines: dict[int, Completions] = {}
 """By the ids of their JavaScript modules; there is more than one engine in tests only."""

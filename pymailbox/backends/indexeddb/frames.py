@@ -35,6 +35,15 @@ _PRIORITIES: Final = tuple(MessagePriority)
 _STATUSES: Final = (MessageStatus.QUEUED, MessageStatus.INFLIGHT)
 
 
+def pack_message(message: PreparedMessage) -> bytes:
+    """The frame of a message that is enqueued now."""
+    sender, payload, priority, message_id, delay_ms = message
+    if message_id is not None or delay_ms:
+        return pack_messages((message,))
+    created_at = float(time.time_ns() // 1_000_000)
+    return _HEADER.pack(0, priority, 0, len(sender), len(payload), created_at) + sender + payload
+
+
 def pack_messages(messages: Iterable[PreparedMessage]) -> bytes:
     """The frames of messages that are enqueued now."""
     created_at = float(time.time_ns() // 1_000_000)
@@ -112,7 +121,7 @@ def unpack_batch(batch: bytes) -> list[MessageRecord]:
         payload_at = sender_at + sender_bytes
         at = payload_at + payload_bytes
         if created_at != created_last:
-            created_last, time_of_last = created_at, _time_of(created_at)
+            created_last, time_of_last = created_at, datetime.fromtimestamp(created_at / 1000, UTC)
         records.append(
             record_of(
                 id_of(int.from_bytes(id_bytes)),

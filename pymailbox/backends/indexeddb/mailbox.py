@@ -9,6 +9,7 @@ import asyncio
 import struct
 import weakref
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 from urllib.parse import quote
@@ -16,12 +17,23 @@ from uuid import UUID
 
 from ..._archive import Page, Section, WholeMessage
 from ..._arguments import Options, PreparedMessage
+from ..._errors import MailboxError
 from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
+from ..._ids import id_of
 from ..._location import Location, require_name
 from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
-from .completions import CallFuture, Completions, completions_of
+from .completions import CallFuture, Completions, completions_of, held_by_claim
 from .engine import load_engine
-from .frames import pack_ids, pack_messages, pack_whole, unpack_batch, unpack_dead_letters, unpack_ids, unpack_whole
+from .frames import (
+    pack_ids,
+    pack_message,
+    pack_messages,
+    pack_whole,
+    unpack_batch,
+    unpack_dead_letters,
+    unpack_ids,
+    unpack_whole,
+)
 
 _DEAD = -1
 """The section of the dead letters, in the engine."""
@@ -83,100 +95,128 @@ class IndexedDbMailbox(EmbeddedMailbox):
     def _database(self) -> Hashable:
         return IndexedDbMailbox
 
-    def _call(self, verb: str, *js_args: Any, convert: Callable[[Any], Any] | None = None) -> CallFuture:
-        """Calls a verb of the engine, now; what it comes to is made Python's by ``convert``."""
-        call_id, future = self._completions.begin(convert)
-        self._js_call(call_id, verb, *js_args)
+    def _call(
+        self, verb: str, *js_args: Any, data: bytes | None = None, convert: Callable[[Any], Any] | None = None
+    ) -> CallFuture:
+        """Calls a verb of the engine, now, with bytes before its other arguments if it takes some; what it comes to is
+        made Python's by ``convert``.
+        """
+        if data is None:
+            js_data = None
+            call_id, future = self._completions.begin(convert)
+        else:
+            call_id, future, js_data = self._completions.begin_with(data, convert)
+        self._js_call(call_id, verb, js_data, *js_args)
         return future
 
+    async def _enqueue_one(self, message: PreparedMessage) -> UUID:
+        self._enter()
+        completions, frame = self._completions, pack_message(message)
+        future = completions.collect(self._store_each, frame) if completions.collecting else None
+        if future is None:
+            call_id, future, js_frame = completions.begin_with(frame)
+            self._js_enqueue(call_id, js_frame)
+        message_id, depth, _ = await future
+        if depth is not None and self._observer is not None:
+            self._observe(depth)
+        return id_of(int.from_bytes(message_id if type(message_id) is bytes else message_id.to_bytes()))
+
     def _store(self, messages: list[PreparedMessage]) -> CallFuture:
-        frames = pack_messages(messages)
-        collected = self._completions.collect(self._store_each, frames, _enqueued) if len(messages) == 1 else None
-        if collected is not None:
-            return collected
-        js_frames = self._completions.js_bytes(frames)
-        call_id, future = self._completions.begin(_enqueued)
+        call_id, future, js_frames = self._completions.begin_with(pack_messages(messages), _enqueued)
         self._js_enqueue(call_id, js_frames)
         return future
 
-    def _store_each(self, first_id: int, messages: list[bytes]) -> None:
-        if len(messages) == 1:
-            self._js_enqueue(first_id, self._completions.js_bytes(messages[0]))
+    def _store_each(self, first_id: int, frames: list[bytes]) -> None:
+        if len(frames) == 1:
+            self._js_enqueue(first_id, self._to_js(frames[0]))
             return
-        sizes = struct.pack(f"<{len(messages)}I", *map(len, messages))
-        self._js_enqueue_each(first_id, self._to_js(sizes), self._to_js(b"".join(messages)))
+        sizes = struct.pack(f"<{len(frames)}I", *map(len, frames))
+        self._js_enqueue_each(first_id, self._to_js(sizes), self._to_js(b"".join(frames)))
 
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
-        deadline = self._loop.time() + wait
+        completions = self._completions
+        deadline = self._loop.time() + wait if wait else 0.0
         while True:
-            call_id, future = self._completions.begin()
             early_id = None
             if ack is None:
-                js_claim = self._js_claim(call_id, limit, wait * 1000)
+                call_id, future = completions.begin(held_by_claim)
+                self._js_claim(call_id, limit, wait * 1000)
             else:
+                call_id, future, js_ids = completions.begin_with(pack_ids(ack.ids), held_by_claim)
                 if wait and (on_commit := ack.on_commit):
                     # it waits only if the first look finds nothing: then what that acknowledged is told before
-                    early_id, early = self._completions.begin(int)
+                    early_id, early = completions.begin(int)
                     early.add_done_callback(partial(_tell, on_commit))
-                js_ids = self._js_ids(ack.ids)
-                js_claim = self._js_claim(call_id, limit, wait * 1000, js_ids, ack.held_only, early_id)
+                self._js_claim(call_id, limit, wait * 1000, js_ids, ack.held_only, early_id)
             try:
-                js_batch, lives_over, removed = await future
+                batch, lives_over, removed = await future
             except asyncio.CancelledError:
                 # whoever hears of it finds the messages in the queue again; cancelled once more, they still go there
-                await js_claim.undo()
+                await self._undo(call_id, future)
                 raise
             finally:
-                told_early = early_id is not None and not self._completions.forget(early_id)
+                told_early = early_id is not None and not completions.forget(early_id)
             if ack is not None and ack.on_commit is not None and not told_early:
                 ack.on_commit(int(removed))
-            if lives_over == self._lives_over:
-                return _unpack_batch(js_batch)
+            if completions.going_on == call_id or lives_over == self._lives_over:
+                return unpack_batch(batch if type(batch) is bytes else batch.to_bytes())
             # on its way here the messages were given back: the page was frozen, or left for a moment
-            wait, ack = max(0.0, deadline - self._loop.time()), None
+            wait, ack = max(0.0, deadline - self._loop.time()) if wait else 0.0, None
+
+    async def _undo(self, call_id: int, future: CallFuture) -> None:
+        """Undoes a cancelled claim."""
+        came_to = self._completions.end_of_claim(call_id, future)
+        if came_to is None:
+            undo_id, undone = self._completions.begin()
+            self._completions.js_dispatcher.undo(undo_id, call_id)
+            await undone
+            return
+        batch, lives_over, _ = came_to
+        if lives_over == self._lives_over and self._closing is None:
+            records = unpack_batch(batch if type(batch) is bytes else batch.to_bytes())
+            with suppress(MailboxError):  # the engine tries again
+                await self._release([record.id for record in records])
 
     @property
     def _lives_over(self) -> int:
         return int(self._js_handle.livesOver)
 
     async def _release(self, ids: list[UUID]) -> None:
-        await self._call("release", self._js_ids(ids))
+        await self._call("release", data=pack_ids(ids))
 
     def _remove(self, ids: list[UUID]) -> CallFuture:
-        js_ids = self._js_ids(ids)
-        call_id, future = self._completions.begin(int)
+        # a list of one is the usual one
+        data = ids[0].int.to_bytes(16) if len(ids) == 1 else pack_ids(ids)
+        call_id, future, js_ids = self._completions.begin_with(data)
         self._js_ack(call_id, js_ids)
         return future
 
     def _remove_held(self, ids: list[UUID]) -> CallFuture:
-        return self._call("ackHeld", self._js_ids(ids), convert=int)
-
-    def _js_ids(self, ids: list[UUID]) -> Any:
-        return self._completions.js_bytes(pack_ids(ids))
+        return self._call("ackHeld", data=pack_ids(ids), convert=int)
 
     async def _remove_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:
         js_targets = [target._js_handle for target, _ in sends if isinstance(target, IndexedDbMailbox)]
         js_frames = self._to_js(pack_messages(message for _, message in sends))
-        depths = await self._call("ackAndSend", self._js_ids([message_id]), self._to_js(js_targets), js_frames)
+        depths = await self._call("ackAndSend", self._to_js(js_targets), js_frames, data=message_id.bytes)
         return None if depths is None else list(depths)
 
     def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> CallFuture:
-        return self._call("nack", self._js_ids([message_id]), delay_ms, error)
+        return self._call("nack", delay_ms, error, data=message_id.bytes)
 
     def _bury(self, message_id: UUID, reason: str) -> CallFuture:
-        return self._call("bury", self._js_ids([message_id]), reason)
+        return self._call("bury", reason, data=message_id.bytes)
 
     async def _list_dead(self, limit: int) -> list[DeadLetter]:
         js_batch, deaths = await self._call("listDeadLetters", limit)
         return unpack_dead_letters(js_batch.to_bytes(), deaths)
 
     def _redrive(self, message_id: UUID) -> CallFuture:
-        return self._call("redrive", self._js_ids([message_id]))
+        return self._call("redrive", data=message_id.bytes)
 
     def _discard(self, message_id: UUID) -> CallFuture:
-        return self._call("discard", self._js_ids([message_id]))
+        return self._call("discard", data=message_id.bytes)
 
     def _recover(self) -> CallFuture:
         return self._call("recover")
@@ -198,7 +238,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
 
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         frames, details = pack_whole(messages)
-        js_stored, depth = await self._call("adopt", self._to_js(frames), details)
+        js_stored, depth = await self._call("adopt", details, data=frames)
         return [bool(stored) for stored in js_stored.to_bytes()], depth
 
     async def _report(self) -> StorageReport:
@@ -252,9 +292,9 @@ def _call_all(functions: list[Callable[[], None]]) -> None:
         function()
 
 
-def _enqueued(completed: tuple[Any, int | None]) -> Enqueued:
-    ids, depth = completed
-    return Enqueued(unpack_ids(ids if isinstance(ids, bytes) else ids.to_bytes()), depth)
+def _enqueued(completed: tuple[Any, int | None, int]) -> Enqueued:
+    ids, depth, _ = completed
+    return Enqueued(unpack_ids(ids if type(ids) is bytes else ids.to_bytes()), depth)
 
 
 def _tell(on_commit: Callable[[int], None], removed: CallFuture) -> None:
