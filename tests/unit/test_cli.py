@@ -248,7 +248,7 @@ def test_locked_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (["enqueue", "file:app.db#inbox"], "means a database in memory or a URL of a file elsewhere"),
         (["peek", "nonsense://inbox"], "unknown scheme"),
         (["peek", "sqlite:///a.db?x"], "must look like sqlite:///"),
-        (["peek", "a.db#b", "-m", "c"], "names a mailbox already"),
+        (["peek", "a.db#b", "-m", "c"], "already names a mailbox"),
         (["peek", "a.db#" + "x" * 201], "1 to 200 characters"),
         (["enqueue", "inbox", "--delay", "soon"], "must be a number of seconds, 0 or more, not 'soon'"),
         (["enqueue", "inbox", "--delay", "nan"], "must be a number of seconds"),
@@ -319,7 +319,7 @@ def test_redrive(run: Run) -> None:
     assert run("redrive", "inbox", second, second) == (0, "1 dead letter redriven.\n", "")
     code, out, err = run("redrive", "inbox", second, first, "--json")
     assert (code, json.loads(out)) == (1, {"redriven": 1, "not_found": [second]})
-    assert err == f"pymailbox: {second} is no dead letter of this mailbox\n"
+    assert err == f"pymailbox: {second} is not a dead letter of this mailbox\n"
     assert run("redrive", "inbox", "--all").out == "1 dead letter redriven.\n"
     assert run("redrive", "inbox", "--all").out == "0 dead letters redriven.\n"
     ids = [record["id"] for record in run("peek", "inbox", "--json").json]
@@ -363,7 +363,7 @@ def test_ids_or_all(run: Run, command: str) -> None:
         assert run(command, "inbox", *argv) == (
             2,
             "",
-            "pymailbox: name the ids of dead letters, or all of them with --all, and not both\n",
+            "pymailbox: give the ids of dead letters, or --all for all of them, but not both\n",
         )
 
 
@@ -419,7 +419,7 @@ def test_refused_lines_are_told(run: Run, tmp_path: Path) -> None:
     assert (code, out) == (1, "2 messages stored, 1 line refused.\n")
     assert err.splitlines() == [
         "pymailbox: broken.ndjson, line 3: it is no JSON: Expecting value, at column 1",
-        "pymailbox: the export is not whole: its last line, which counts the others, is missing or wrong",
+        "pymailbox: the export is incomplete: its last line, which counts the others, is missing or wrong",
     ]
     ran = run("import", "copy.db", "--json", stdin=(head + first + first + second + end).encode())
     assert ran.code == 1
@@ -432,7 +432,7 @@ def test_export_that_was_cut_off(run: Run) -> None:
     lines = run("export", "inbox").out.splitlines(keepends=True)
     code, out, err = run("import", "copy.db", stdin="".join(lines[:3]).encode())
     assert (code, out) == (1, "2 messages stored.\n")
-    assert "the export is not whole" in err
+    assert "the export is incomplete" in err
 
 
 def test_import_of_something_else(run: Run, tmp_path: Path) -> None:
