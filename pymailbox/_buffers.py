@@ -16,7 +16,7 @@ def size_of(name: str, value: Any) -> int:
     if type(value) is bytes:
         return len(value)
     if isinstance(value, str):
-        raise TypeError(f"{_wanted(name, value)}; text.encode() makes bytes of a text")
+        raise TypeError(f"{_wanted(name, value)}; text.encode() turns text into bytes")
     try:
         view = memoryview(value)
     except TypeError:

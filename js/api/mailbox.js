@@ -517,7 +517,7 @@ export class Mailbox {
 
 /** @returns {never} */
 function refuseCopies() {
-  throw new TypeError("A mailbox cannot be copied, sent or made into text: open it again, by its name, where it is needed.");
+  throw new TypeError("A mailbox cannot be copied, sent or serialised: open it again, by its name, where it is needed.");
 }
 
 // where the platform has no such symbol yet, the method is called "undefined"

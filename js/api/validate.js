@@ -69,7 +69,7 @@ export function checkName(name) {
     throw new RangeError(`name ${described(name)} must look like indexeddb://NAME, with '/', '?' and '#' percent-encoded`);
   }
   if (/%(?![0-9A-Fa-f]{2})/.test(rest)) {
-    throw new RangeError(`name ${described(name)} has a '%' that is no percent-encoding; write '%25' for '%'`);
+    throw new RangeError(`name ${described(name)} has a '%' that is not a percent-encoding; write '%25' for '%'`);
   }
   try {
     return checkPlainName(decodeURIComponent(rest));
@@ -273,7 +273,7 @@ function bytesOf(name, value) {
     if (isUnshared) return reached(name, () => new Uint8Array(/** @type {ArrayBuffer} */ (value)));
     throw new TypeError(
       `${name} must be a Uint8Array, an ArrayBuffer or another view of bytes, not ${described(value)}` +
-        (typeof value === "string" ? "; new TextEncoder().encode(text) makes bytes of a text" : ""),
+        (typeof value === "string" ? "; new TextEncoder().encode(text) turns text into bytes" : ""),
     );
   }
   const array = typedArrayName(value);

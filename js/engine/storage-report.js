@@ -18,7 +18,7 @@ export async function requestPersistence() {
   try {
     return await storage.persist();
   } catch (error) {
-    throw new UnsupportedError(`The browser refuses to be asked for persistent storage here. ${only}`, { cause: error });
+    throw new UnsupportedError(`The browser does not accept requests for persistent storage here. ${only}`, { cause: error });
   }
 }
 

@@ -58,7 +58,7 @@ class Backpressure:
         self._pause_at = check_count("pause_at", pause_at)
         self._resume_at = pause_at // 2 if resume_at is None else resume_at
         if not isinstance(self._resume_at, int) or not 0 <= self._resume_at < pause_at:
-            raise ValueError(f"resume_at must be an int from 0 up to below pause_at, not {resume_at!r}")
+            raise ValueError(f"resume_at must be an int from 0 to less than pause_at, not {resume_at!r}")
         check_period("interval", interval)
         self._mailbox = mailbox
         self._interval = interval

@@ -113,7 +113,7 @@ async def opening(place: Place, *, make: bool = False) -> MailboxOpening:
     # SQLite would create its files beside it all the same, and they would stand in the way of those who may write
     if _is_there(place.file) and not may_write(place.file):
         file = one_line(place.file)
-        raise ProblemError(f"{file} can't be written. Give yourself the right to write the file and its folder")
+        raise ProblemError(f"{file} can't be written. Give yourself write permission for the file and its folder")
     return open_mailbox(place.url(await _name_of(place, make=make)))
 
 

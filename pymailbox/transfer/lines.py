@@ -89,9 +89,9 @@ def check_head(line: bytes) -> None:
     try:
         data = _object(line)
     except LineError as error:
-        raise LineError(f"this is no export of a mailbox: {error}") from None
+        raise LineError(f"this is not an export of a mailbox: {error}") from None
     if data.get("format") != FORMAT:
-        raise LineError(f'this is no export of a mailbox: it does not begin with {{"format": "{FORMAT}", …}}')
+        raise LineError(f'this is not an export of a mailbox: it does not begin with {{"format": "{FORMAT}", …}}')
     version = data.get("version")
     if type(version) is int and version > VERSION:
         raise LineError(
@@ -116,7 +116,7 @@ def read_line(line: bytes) -> WholeMessage | End:
         raise LineError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     for name in data:
         if name not in _REQUIRED and name not in _OPTIONAL:
-            raise LineError(f"{_short.repr(name)} is no field of a message; is the file of a newer version?")
+            raise LineError(f"{_short.repr(name)} is not a field of a message; is the file from a newer version?")
     field = _Fields(data)
     dead = data.get("dead")
     sender, payload = field.read("sender", _read_bytes), field.read("payload", _read_bytes)
@@ -165,11 +165,11 @@ def _object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise LineError(f"it is not UTF-8, at byte {error.start + 1} of the line") from None
     except json.JSONDecodeError as error:
-        raise LineError(f"it is no JSON: {error.msg}, at column {error.colno}") from None
+        raise LineError(f"it is not JSON: {error.msg}, at column {error.colno}") from None
     except (RecursionError, ValueError):  # of a number with thousands of digits
-        raise LineError("it is no JSON that can be read") from None
+        raise LineError("it is not JSON that can be read") from None
     if not isinstance(data, dict):
-        raise LineError("it is no JSON object")
+        raise LineError("it is not a JSON object")
     return data
 
 
@@ -201,7 +201,7 @@ def _read_bytes(value: Any) -> bytes:
     try:
         return b64decode(value, validate=True)
     except (binascii.Error, ValueError):
-        raise LineError("must be base64, whole and with its padding") from None
+        raise LineError("must be base64, complete and with its padding") from None
 
 
 def _read_time(value: Any) -> int:

@@ -205,13 +205,13 @@ def test_file_of_something_else(run: Run, tmp_path: Path, command: str) -> None:
     (tmp_path / "notes.txt").write_text("not a database" * 100)
     code, out, err = run(command, "notes.txt#inbox")
     assert (code, out) == (1, "")
-    assert "notes.txt: it is no SQLite database. Choose another path" in err
+    assert "notes.txt: it is not a SQLite database. Choose another path" in err
     with sqlite3.connect(tmp_path / "songs.db") as songs:
         songs.execute("CREATE TABLE songs (title)")
     songs.close()
     code, out, err = run(command, "songs.db#inbox")
     assert (code, out) == (1, "")
-    assert "is a SQLite database of another program, no mailbox file. Choose another path" in err
+    assert "is a SQLite database of another program, not a mailbox file. Choose another path" in err
 
 
 def test_damaged_file(run: Run, tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_refused_lines_are_told(run: Run, tmp_path: Path) -> None:
     code, out, err = run("import", "copy.db", "broken.ndjson")
     assert (code, out) == (1, "2 messages stored, 1 line refused.\n")
     assert err.splitlines() == [
-        "pymailbox: broken.ndjson, line 3: it is no JSON: Expecting value, at column 1",
+        "pymailbox: broken.ndjson, line 3: it is not JSON: Expecting value, at column 1",
         "pymailbox: the export is incomplete: its last line, which counts the others, is missing or wrong",
     ]
     ran = run("import", "copy.db", "--json", stdin=(head + first + first + second + end).encode())
@@ -440,7 +440,7 @@ def test_import_of_something_else(run: Run, tmp_path: Path) -> None:
     assert run("import", "inbox", "notes.txt") == (
         1,
         "",
-        "pymailbox: line 1 of notes.txt: this is no export of a mailbox: it is no JSON: Expecting value, at column 1\n",
+        "pymailbox: line 1 of notes.txt: this is not an export of a mailbox: it is not JSON: Expecting value, at column 1\n",
     )
     assert run("import", "inbox", "nothere") == (1, "", "pymailbox: nothere: No such file or directory\n")
     assert "the standard input is empty" in run("import", "inbox").err

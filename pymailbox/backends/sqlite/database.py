@@ -311,7 +311,7 @@ class _ThreadWorker(_Worker):
         except RuntimeError as error:
             raise StorageUnavailableError(
                 f"the mailbox file {engine.file}: the thread that works on it cannot be started ({error}). In an "
-                "isolated subinterpreter none can: open the mailbox in the main interpreter. Elsewhere end other "
+                "isolated subinterpreter none can: open the mailbox in the main interpreter. Otherwise end other "
                 "threads first"
             ) from error
 

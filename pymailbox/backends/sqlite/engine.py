@@ -506,7 +506,7 @@ class Engine:
             connection.close()
         if verdict != "ok":
             raise StorageCorruptError(
-                f"the mailbox file {self.file}: another program has cut it short ({verdict}). Restore it from a backup"
+                f"the mailbox file {self.file}: another program has truncated it ({verdict}). Restore it from a backup"
             )
 
     def _replaced(self, what: str) -> FileReplacedError:
@@ -515,7 +515,7 @@ class Engine:
         self.replaced += 1
         return FileReplacedError(
             f"the mailbox file {self.file} {what} while it was open, and its messages are gone from here. "
-            "The next call works with the file that is there then, made anew if there is none"
+            "The next call works with the file that is there then, or makes a new one if there is none"
         )
 
     # -- errors --------------------------------------------------------------------------------------------------------

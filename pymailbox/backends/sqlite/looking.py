@@ -104,8 +104,8 @@ class Reader:
             raise mailbox_error(error, self.file) from error
         except rows.UnreadableError as error:
             raise StorageCorruptError(
-                f"the mailbox file {self.file}: a row of it is no message, and can't be shown. Whoever may write the "
-                "file makes a dead letter of it by looking"
+                f"the mailbox file {self.file}: one of its rows is not a message, and can't be shown. If somebody with "
+                "write permission for the file looks, it becomes a dead letter"
             ) from error
         self._check_unchanged()
         return result
@@ -139,7 +139,7 @@ class Reader:
     def _check_unchanged(self) -> None:
         if self._seen is not None and self._identity() != self._seen:
             raise StorageUnavailableError(
-                f"somebody began to work on the mailbox file {self.file} while it was read. Look again"
+                f"somebody began to use the mailbox file {self.file} while it was read. Look again"
             )
 
     def _identity(self) -> _Identity:
@@ -158,8 +158,8 @@ class LookedAtMailbox(Mailbox):
 
     def _refuse(self) -> NoReturn:
         raise StorageUnavailableError(
-            f"the mailbox file {self._reader.file} is open to be read only. Give yourself the right to write the file "
-            "and its folder"
+            f"the mailbox file {self._reader.file} is open for reading only. Give yourself write permission for the "
+            "file and its folder"
         )
 
     async def enqueue(self, *arguments: Any, **keywords: Any) -> UUID:

@@ -42,7 +42,7 @@ def missing(found: Iterable[str], statements: Iterable[str], file: str) -> list[
     if lost:
         raise StorageCorruptError(
             f"the mailbox file {file} has no table {', '.join(lost)}: some of it was deleted, or not restored. "
-            "Restore all of it from a backup, or move it away and start anew"
+            "Restore all of it from a backup, or move it away and start afresh"
         )
     rest = _made_by(statements, "INDEX") | _made_by(statements, "TRIGGER")
     return [statement for name, statement in rest.items() if name not in found]

@@ -198,7 +198,7 @@ def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]
         return [*_TABLES, *_HEADER]
     if not (application_id == APPLICATION_ID or (application_id == 0 and restored.is_ours(found, _TABLES))):
         raise StorageCorruptError(
-            f"{file} is a SQLite database of another program, no mailbox file. Choose another path"
+            f"{file} is a SQLite database of another program, not a mailbox file. Choose another path"
         )
     _require_known(version, file)
     missing = restored.missing(found, _TABLES, file)
@@ -225,7 +225,7 @@ def is_empty(connection: sqlite3.Connection, file: str) -> bool:
     """Whether the file has no tables yet; raises if it is no mailbox file, or one that this version cannot use."""
     if _older_layout(connection) is not None:
         raise StorageUnavailableError(
-            f"the mailbox file {file} was written by an older pymailbox, and has to be brought up to date before it "
+            f"the mailbox file {file} was written by an older pymailbox, and has to be upgraded before it "
             "can be read. Open it once where you may write it, or look at it with the version that wrote it"
         )
     return list(_what_is_missing(connection, file)) == [*_TABLES, *_HEADER]

@@ -158,8 +158,8 @@ def _from_1_to_2(connection: sqlite3.Connection, make: Iterable[str]) -> None:
         head, _, _ = MailboxState().pack()
         if not (isinstance(id_base, bytes) and len(id_base) == 16):
             raise StorageCorruptError(
-                f"the mailbox {name!r}: what its file says of it is damaged, and the file, which an older pymailbox "
-                "wrote, cannot be brought up to date; nothing was changed. Restore the file from a backup; or delete "
+                f"the mailbox {name!r}: its head in the file is damaged, and the file, which an older pymailbox "
+                "wrote, cannot be upgraded; nothing was changed. Restore the file from a backup; or delete "
                 "this mailbox with the version that wrote it"
             )
         new_key = execute(INSERT_MAILBOX, (name, id_base, head)).lastrowid
