@@ -440,7 +440,8 @@ def test_import_of_something_else(run: Run, tmp_path: Path) -> None:
     assert run("import", "inbox", "notes.txt") == (
         1,
         "",
-        "pymailbox: line 1 of notes.txt: this is not an export of a mailbox: it is not JSON: Expecting value, at column 1\n",
+        "pymailbox: line 1 of notes.txt: this is not an export of a mailbox: "
+        "it is not JSON: Expecting value, at column 1\n",
     )
     assert run("import", "inbox", "nothere") == (1, "", "pymailbox: nothere: No such file or directory\n")
     assert "the standard input is empty" in run("import", "inbox").err
