@@ -428,8 +428,8 @@ class Mailbox(ABC):
         return "limit" in inspect.signature(self.dequeue).parameters
 
     def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
-        """Calls ``left`` whenever everything that this handle held was given back or taken while the handle goes on: the
-        page was left or frozen, or its lock was taken away.
+        """Calls ``left`` whenever all that this handle held was given back or taken while the handle goes on: the page
+        was left or frozen, or its lock was taken away.
 
         Returns a function that ends this.
         """

@@ -1,7 +1,7 @@
 """The lines of an export: a head that names the format, one line a message, and an end that counts them.
 
-Each is a JSON object. A message's is that of ``MessageRecord.to_dict()``, with what else there is to say of it:
-``due``, ``failures``, ``suspect``, ``error`` and, of a dead letter, ``dead`` with ``reason`` and ``died_at``.
+Each is a JSON object. A message's is that of ``MessageRecord.to_dict()``, with whatever else is known of it: ``due``,
+``failures``, ``suspect``, ``error`` and, for a dead letter, ``dead`` with ``reason`` and ``died_at``.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def end_line(end: End) -> bytes:
 
 
 def _line(data: Mapping[str, Any]) -> bytes:
-    # in ASCII, so that a text with a lone surrogate crosses as well
+    # in ASCII, so that a text with a lone surrogate can be written as well
     return json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -85,7 +85,7 @@ def _line(data: Mapping[str, Any]) -> bytes:
 
 
 def check_head(line: bytes) -> None:
-    """Raises ``LineError`` if this is not the head of a file that can be read here."""
+    """Raises ``LineError`` if this is not the head of a file that this version can read."""
     try:
         data = _object(line)
     except LineError as error:
@@ -139,7 +139,7 @@ def read_line(line: bytes) -> WholeMessage | End:
 
 
 class _Fields:
-    """The fields of an object, each with its name in front of what is wrong with it."""
+    """The fields of an object; their names go before what is wrong with them."""
 
     def __init__(self, data: Mapping[str, Any], where: str = "") -> None:
         self._data = data
@@ -207,7 +207,7 @@ def _read_bytes(value: Any) -> bytes:
 def _read_time(value: Any) -> int:
     try:
         time = milliseconds(datetime.fromisoformat(value))
-        moment(time)  # an offset may take it out of the calendar
+        moment(time)  # an offset may move it out of the calendar
     except (OverflowError, TypeError, ValueError):
         raise LineError('must be a time with its offset, such as "2026-01-31T12:00:00+00:00"') from None
     return time

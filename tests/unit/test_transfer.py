@@ -110,7 +110,7 @@ async def test_broken_line_is_refused(line: str | bytes, reason: str) -> None:
 
 async def test_lines_are_numbered_as_an_editor_does() -> None:
     refused = await reasons("\n", line_of(GOOD), "\r\n", line_of(GOOD), "  \n")
-    assert refused == [f"line 5: the id {GOOD['id']} is on line 3 already"]
+    assert refused == [f"line 5: the id {GOOD['id']} is already on line 3"]
 
 
 async def test_nothing_comes_after_the_end() -> None:
