@@ -1,7 +1,7 @@
 """Mailboxes of the JavaScript API, as Python mailboxes: so the conformance suite tells whether it keeps the contract.
 
-Every verb is one call of the verb of the same name in `js/api/mailbox.js`, with arguments in JavaScript's own terms: ids and
-priorities as text, milliseconds, a function as the observer. What Python refuses has to be refused there. Like
+Every verb is one call of the verb of the same name in `js/api/mailbox.js`, with arguments in JavaScript's own terms:
+ids and priorities as text, milliseconds, a function as the observer. What Python refuses has to be refused there. Like
 `cell.py` it is fetched into Pyodide, and imports nothing of the tests.
 """
 

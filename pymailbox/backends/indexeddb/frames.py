@@ -52,7 +52,7 @@ def pack_messages(messages: Iterable[PreparedMessage]) -> bytes:
 
 
 def pack_whole(messages: Iterable[WholeMessage]) -> tuple[bytes, str]:
-    """The frames of messages that were in a mailbox before, and JSON of what frames don't say; see ``js/engine/archive.js``."""
+    """The frames of messages that were in a mailbox before, and JSON of what they lack; ``js/engine/archive.js``."""
     parts: list[bytes] = []
     details: list[list[Any]] = []
     for message in messages:

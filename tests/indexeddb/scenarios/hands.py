@@ -92,7 +92,7 @@ class Context:
 
 
 async def new_context(changes: Mapping[str, Mapping[str, str]] | None = None) -> Context:
-    """Loads the engine once more, with some text replaced in some of its modules: ``{"storage/database.js": {old: new}}``."""
+    """Loads the engine anew, with text replaced in some of its modules: ``{"storage/database.js": {old: new}}``."""
     before, originals = engine._loaded, {}
     try:
         for module, replacements in (changes or {}).items():

@@ -28,7 +28,9 @@ from tests.indexeddb.scenarios.pages import _with_small_pages
 
 _NOTHING_IN_MEMORY = {"model/segments.js": {"CACHE_BYTES = 8 * 1024 * 1024": "CACHE_BYTES = 0"}}
 
-_ALWAYS_AGAIN = {"engine/unavailable-values.js": {"FIRST_WAIT = 100": "FIRST_WAIT = 0", "LONGEST_WAIT = 1000": "LONGEST_WAIT = 0"}}
+_ALWAYS_AGAIN = {
+    "engine/unavailable-values.js": {"FIRST_WAIT = 100": "FIRST_WAIT = 0", "LONGEST_WAIT = 1000": "LONGEST_WAIT = 0"}
+}
 """A context that tries each time what could not be read."""
 
 
