@@ -58,8 +58,8 @@ VERBS: Final = STORING_VERBS | {
     "request_persistence",
     "messages",
 }
-"""What a fault can strike. A call of ``messages`` is one turn of its loop; a ``dequeue`` that acknowledges is also a call
-of ``ack_many``, in one transaction: a fault of either strikes all of it.
+"""What a fault can strike. A call of ``messages`` is one turn of its loop; a ``dequeue`` that acknowledges is also a
+call of ``ack_many``, in one transaction: a fault of either strikes all of it.
 """
 
 
