@@ -27,7 +27,7 @@ export type Bytes = ArrayBuffer | Uint8Array | Uint8ClampedArray | Int8Array | D
 export interface MailboxOptions {
   /** Messages that `dequeue`, `peek` and `deadLetters` give without a `limit`, and that `messages()` claims at a time; 32. */
   batchSize?: number | undefined;
-  /** Failed deliveries after which a message becomes a dead letter; `Infinity`, the default, or at most 2 ** 53 - 1. */
+  /** Failed deliveries after which a message becomes a dead letter: at most 2 ** 53 - 1, or `Infinity`, the default, for never. */
   maxDeliveries?: number | undefined;
   /**
    * Milliseconds without a sign of life after which this handle counts as gone, where there are no Web Locks to tell (a
