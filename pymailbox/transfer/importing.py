@@ -85,9 +85,8 @@ async def import_(
             report = await import_(mailbox, file)
 
     Args:
-        mailbox: an open mailbox. A backend of your own needs ``enqueue_many``, ``message_id`` and ``peek``; the
-        messages
-            that it takes get new times and counts, and it refuses dead letters.
+        mailbox: an open mailbox. A backend of your own needs ``enqueue_many``, ``message_id`` and ``peek``; what it
+            takes gets new times and counts, and it refuses dead letters.
         source: the file's content in pieces of any size: an open file, what ``export`` yields, chunks of an upload.
         on_refused: called with each refused line as it is met.
 
