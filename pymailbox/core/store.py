@@ -95,7 +95,7 @@ class Store(Protocol):
         """Drops everything that it has of messages that were removed from the state, except dead letters."""
 
     def clear_queued(self, special: list[LaneRun]) -> None:
-        """As ``clear_away``, once nothing is queued any more; ``special`` are those that had a custom id or an error."""
+        """As ``clear_away``, once nothing is queued any more; ``special`` had a custom id or an error."""
 
     # -- ids that senders gave -----------------------------------------------------------------------------------------
 

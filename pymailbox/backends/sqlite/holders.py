@@ -95,7 +95,7 @@ class Lives:
         self._abandoned.append(holder)
 
     def remove(self, holder: Holder) -> bool:
-        """Whether it was still there: a handle is given up once, whether closed, collected or found in a closed loop."""
+        """Whether it was still there: a handle is given up once, be it closed, collected or found in a closed loop."""
         with self._lock:
             was_there = self._mine.pop(holder.number, None) is not None
             holders = self._by_loop.get(holder.loop, set())
