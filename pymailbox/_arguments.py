@@ -21,7 +21,7 @@ LARGEST_MESSAGE = 64 * 1024 * 1024
 """Bytes of sender and payload together. Every browser stores that much as one value; as in `js/model/frames.js`."""
 
 LARGEST_COUNT = 2**53 - 1
-"""The largest whole number that every store and JavaScript can represent exactly."""
+"""The largest whole number that is exact in every store and in JavaScript."""
 
 LONGEST_DELAY = 100 * 365.25 * 86400.0
 """Seconds. A due time in milliseconds stays an exact integer in every store, far below 2**53."""
@@ -60,7 +60,7 @@ def check_options(batch_size: Any, max_deliveries: Any, lease: Any, durability: 
 def prepare_message(
     sender: Any, payload: Any, priority: Any, message_id: Any, delay: Any, where: str = ""
 ) -> PreparedMessage:
-    """The checked copy of a message; ``where`` is put before an argument's name, as in ``messages[3].``."""
+    """The checked copy of a message; ``where`` goes before an argument's name, as in ``messages[3].``."""
     if type(priority) is not MessagePriority:
         raise TypeError(f"{where}priority must be a MessagePriority, not {priority!r}")
     if type(sender) is bytes and type(payload) is bytes:
