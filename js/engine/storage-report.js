@@ -1,4 +1,4 @@
-/** What the browser tells of an origin's storage, and what can be asked of it. */
+/** What the browser reports of an origin's storage, and what can be asked of it. */
 
 import { UnsupportedError } from "../model/errors.js";
 
