@@ -42,7 +42,7 @@ test: check test-setup ## Runs everything, in every browser
 	tools/run_tests.sh
 
 .PHONY: chaos
-chaos: test-setup ## Kills whoever works on a mailbox; KILLS=40 BACKEND=indexeddb|sqlite SEED=… FIRST=0 KIND=…
+chaos: test-setup ## Kills browsers, tabs, workers or processes amid their calls; KILLS=40 BACKEND=indexeddb|sqlite SEED=… FIRST=0 KIND=…
 	$(BIN)/python -m tests.chaos $(if $(BACKEND),--backend $(BACKEND)) $(if $(KILLS),--kills $(KILLS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) $(if $(KIND),--kind "$(KIND)")
 
@@ -50,7 +50,7 @@ chaos: test-setup ## Kills whoever works on a mailbox; KILLS=40 BACKEND=indexedd
 test-setup: $(DEV_VENV) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) $(EXAMPLES)
 
 .PHONY: test-fast
-test-fast: $(DEV_VENV) $(NODE_MODULES) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) ## Daily work: the checks, and all tests that need no browser
+test-fast: $(DEV_VENV) $(NODE_MODULES) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) ## For daily work: the checks, and all tests that need no browser
 	tools/run_tests.sh fast
 
 .PHONY: soak
@@ -63,7 +63,7 @@ else
 endif
 
 .PHONY: bench
-bench: bench-setup ## Measures everything, beside others: BENCH="--engine firefox" for less
+bench: bench-setup ## Measures everything, against others; BENCH="--engine firefox" for less
 	$(BIN)/python -m bench $(BENCH)
 
 .PHONY: bench-quick
@@ -97,7 +97,7 @@ lock: ## Brings requirements/*.txt and package-lock.json up to date with what th
 	PYTHON=$(PYTHON) tools/lock.sh
 
 .PHONY: clean
-clean: ## Removes all that these targets made
+clean: ## Removes everything that these targets made
 	rm -rf build .venv node_modules test-results playwright-report .mypy_cache .pytest_cache .ruff_cache
 	find pymailbox tests tools bench examples -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,7 +1,7 @@
 """Runs the benchmark: `python -m bench`, or `make bench`.
 
-A row's contestants take turns, round by round, each time on a fresh store; each round begins with another one of them.
-What is measured replaces the same rows in the results, so that a run may be of some engines or cases only.
+A row's contestants take turns, round by round, each time on a fresh store; each round begins with a different one.
+What is measured replaces the same rows in the results, so a run may cover only some engines or cases.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ def main() -> int:
     """Measures, prints the tables, and writes the results and the charts."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few rows, few rounds; keeps its results in build/bench")
-    parser.add_argument("--engine", action="append", choices=ENGINES, help="these only")
-    parser.add_argument("--case", action="append", help="rows of that name, or pattern")
-    parser.add_argument("--batch", action="append", type=int, help="these batches only")
-    parser.add_argument("--bytes", action="append", type=int, help="payloads of these sizes only")
-    parser.add_argument("--durability", action="append", choices=("strict", "relaxed"), help="these only")
-    parser.add_argument("--contestant", action="append", help="these only")
+    parser.add_argument("--engine", action="append", choices=ENGINES, help="only these")
+    parser.add_argument("--case", action="append", help="only rows of this name or pattern")
+    parser.add_argument("--batch", action="append", type=int, help="only batches of this size")
+    parser.add_argument("--bytes", action="append", type=int, help="only payloads of this size")
+    parser.add_argument("--durability", action="append", choices=("strict", "relaxed"), help="only these")
+    parser.add_argument("--contestant", action="append", help="only these")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--seconds", type=float, help="how long a repeated case goes on, each time")
+    parser.add_argument("--seconds", type=float, help="how long a repeated case goes on in each round")
     parser.add_argument("--results", type=Path, help="a file for the results, with the charts beside it")
-    parser.add_argument("--report", action="store_true", help="measure nothing: tables and charts of the last run")
+    parser.add_argument("--report", action="store_true", help="only show tables and charts of the last run")
     arguments = parser.parse_args()
     if not arguments.report and not PACKAGES.exists():
-        parser.error("the packages of the others are missing: `make bench` gets them")
+        parser.error("the packages to compare with are missing: `make bench` gets them")
     path: Path = arguments.results or (QUICK_RESULTS if arguments.quick else RESULTS)
     is_documented = path.resolve() == RESULTS
     folder = CHARTS if is_documented else path.parent

@@ -25,7 +25,7 @@ from tools.serve import DEMO_ROUTES, ROOT, Server
 
 BENCH = Path(__file__).parent
 WHEELS = ROOT / "build" / "bench-wheels"
-"""Wheels of the packages that are compared with."""
+"""Wheels of the packages to compare with."""
 
 IN_PYODIDE = ("litequeue", "persist_queue")
 """Those of them that run in Pyodide too."""

@@ -14,16 +14,16 @@ RAW = "raw IndexedDB"
 """The obvious design by hand, in JavaScript."""
 
 PUTS = "raw put"
-"""The floor: puts and nothing else, in JavaScript."""
+"""The lower limit: puts and nothing else, in JavaScript."""
 
 RECORDS = "bare records"
-"""The floor of our own layout, one message at a time, in JavaScript."""
+"""The lower limit of our own layout, one message at a time, in JavaScript."""
 
 STORES = (OURS, PUTS, RAW, "dexie", "workbox", "tanstack", "origin", "persist-queue", "litequeue", "pyscript")
 """All that can store, in a browser."""
 
 BATCHED = "persist-queue, batched"
-"""Differs from `persist-queue` where there are batches."""
+"""Differs from `persist-queue` only where there are batches."""
 
 QUEUES = tuple(name for name in STORES if name != PUTS)
 """All that are queues, in a browser."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 Durability = Literal["strict", "relaxed"]
-"""How durable a commit is that stores messages; claims and acknowledgements are always relaxed."""
+"""How durable commits that store messages are; claims and acknowledgements are always relaxed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Job:
     payload_bytes: int
     batch: int
     backlog: int = 0
-    """Messages that are in the store before the clock starts."""
+    """Messages in the store before the clock starts."""
     durability: Durability = "strict"
     handles: int = 1
     """Connections, or handles, that the queue is opened with."""
@@ -27,7 +27,7 @@ class Job:
 
 
 class Queue(Protocol):
-    """What every contestant can do, whatever it is built on. Each call ends once its work is committed."""
+    """What every contestant can do, whatever it is built on. Each call returns once its work is committed."""
 
     def store(self, payload: bytes) -> Awaitable[object]: ...
 

@@ -1,4 +1,4 @@
-"""What the library has to reach: ratios in one run, ours called from Python."""
+"""What the library has to reach: ratios within one run, ours called from Python."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Target:
     """Whether less is better."""
     unit: str = TIMES
     slack: float = 0.0
-    """Milliseconds more that are fine too, whatever the ratio."""
+    """So many milliseconds more are fine too, whatever the ratio."""
     more: Callable[[Results, str], float | None] | None = None
     """The milliseconds more."""
 

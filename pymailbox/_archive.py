@@ -1,7 +1,7 @@
-"""How a mailbox is read out and filled with all that it knows of its messages: more than its verbs tell or take.
+"""How a mailbox is read out, and filled, with everything it knows of its messages: more than its verbs tell or take.
 
-Messages stand in sections, one for each priority and one for the dead letters, and have numbers there that only grow. A
-message changes its section when it dies and when it is redriven, and its number only then.
+Messages are in sections, one for each priority and one for the dead letters, and have numbers there that only grow. A
+message changes its section when it becomes a dead letter and when it is redriven, and its number only then.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Section: TypeAlias = MessagePriority | None
 
 
 class Death(NamedTuple):
-    """What made a message a dead letter."""
+    """How a message became a dead letter."""
 
     reason: str
     died_at: int
@@ -33,7 +33,7 @@ class Death(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WholeMessage:
-    """A message with all that a mailbox knows of it."""
+    """A message with everything that a mailbox knows of it."""
 
     id: UUID
     sender: bytes
@@ -42,13 +42,13 @@ class WholeMessage:
     created_at: int
     delivery_count: int
     status: MessageStatus = MessageStatus.QUEUED
-    """Not taken over by ``adopt``: what was inflight is queued."""
+    """Not kept by ``adopt``: what was inflight is queued."""
     due: int | None = None
     """When it is to be handed out, if it is delayed."""
     failures: int = 0
     """How many of the deliveries failed."""
     suspect: bool = False
-    """A holder died with it, so it is handed out in a batch of its own."""
+    """A holder died with it, so it is handed out as a batch of its own."""
     error: str | None = None
     """What the last nack said."""
     death: Death | None = None
@@ -66,15 +66,15 @@ class Page(NamedTuple):
     after: int
     """Where the next page begins."""
     until: int
-    """The end of the section as it was when its first page was read; ``after`` comes to it with the last page."""
+    """The end of the section when its first page was read; ``after`` reaches it with the last page."""
 
 
 class Adopted(Enum):
-    """What became of a message that a mailbox was to take."""
+    """What became of a message that was to be adopted."""
 
     STORED = "stored"
     KNOWN = "known"
-    """Its id is in the mailbox already; nothing was stored."""
+    """Its id is already in the mailbox; nothing was stored."""
     REFUSED = "refused"
     """This backend cannot take dead letters."""
 
@@ -84,12 +84,12 @@ class Archive(ABC):
 
     @abstractmethod
     async def page(self, section: Section, after: int, until: int | None) -> Page:
-        """A page of a section, all at one moment, in the order of its numbers: the oldest dead letters first.
+        """A page of a section, read all at one moment, in the order of its numbers: the oldest dead letters first.
 
-        The first page is asked for with 0 and None, others with what the page before says. At most ``PAGE_MESSAGES``
-        and ``PAGE_BYTES``, unless the mailbox is in memory anyway.
+        The first page is asked for with 0 and None, the others with what the page before it says. At most
+        ``PAGE_MESSAGES`` and ``PAGE_BYTES``, unless the mailbox is in memory anyway.
         """
 
     @abstractmethod
     async def adopt(self, messages: Sequence[WholeMessage]) -> list[Adopted]:
-        """Stores messages whose ids are new, at the ends of their sections, all of them in one transaction."""
+        """Stores messages whose ids are new at the ends of their sections, all in one transaction."""

@@ -18,7 +18,7 @@ from ._values import MessagePriority, MessageStatus, NewMessage
 Durability = Literal["strict", "relaxed"]
 
 LARGEST_MESSAGE = 64 * 1024 * 1024
-"""Bytes of sender and payload together. Every browser stores that much as one value; also in `js/api/validate.js`."""
+"""Bytes of sender and payload together. Every browser stores that much as one value; as in `js/model/frames.js`."""
 
 LARGEST_COUNT = 2**53 - 1
 """The largest whole number that is exact in every store and in JavaScript."""
@@ -91,11 +91,11 @@ def prepare_message(
 
 
 def prepare_messages(messages: Any) -> list[PreparedMessage]:
-    """All of an iterable, checked; an iterable that raises passes its own error on, and nothing has been stored."""
+    """All of an iterable, checked; if the iterable raises, its error reaches the caller, and nothing was stored."""
     if isinstance(messages, (str, bytes, NewMessage)) or not isinstance(messages, Iterable):
         raise TypeError(f"messages must be an iterable of NewMessage, not {_kind(messages)}")
     return [
-        # the usual one needs nothing that the checks would do, and a thousand of them come at once
+        # the usual message needs none of the checks, and a thousand of them may come at once
         PreparedMessage(message.sender, message.payload, message.priority, None, 0)
         if _is_plain(message)
         else _prepare_new_message(message, f"messages[{index}]")
@@ -141,7 +141,7 @@ def check_ids(ids: Any, name: str = "ids") -> list[UUID]:
 
 def distinct_ids(ids: list[UUID]) -> list[UUID]:
     """Each once, in their order."""
-    # the hash of a UUID is a call of Python's, that of its number is none
+    # hashing a UUID calls Python code, hashing its number does not
     return ids if len({message_id.int for message_id in ids}) == len(ids) else list(dict.fromkeys(ids))
 
 
@@ -182,19 +182,19 @@ def check_wait(wait: Any) -> float | None:
 
 
 def check_text(name: str, text: Any) -> str:
-    """A text that every store can keep."""
+    """A text that every store can hold."""
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a str, not {_kind(text)}")
     return storable(text)
 
 
 def storable(text: str) -> str:
-    """A text with its lone surrogates, which no UTF-8 can hold, as in ``\\udcff``. So does `js/api/validate.js`."""
+    """A text with its lone surrogates, which UTF-8 cannot hold, written as ``\\udcff``; as in `js/api/validate.js`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def prepare_sends(messages: Any) -> list[tuple[Any, PreparedMessage]]:
-    """Pairs of whatever stands where a mailbox is expected, and a checked message."""
+    """Pairs of whatever was given as the mailbox, and a checked message."""
     if isinstance(messages, (str, bytes)) or not isinstance(messages, Iterable):
         raise TypeError(f"messages must be an iterable of (mailbox, NewMessage) pairs, not {_kind(messages)}")
     return [_prepare_send(pair, f"messages[{index}]") for index, pair in enumerate(messages)]
@@ -214,7 +214,7 @@ def check_status(status: Any) -> MessageStatus | None:
 
 def check_observer(observer: Any) -> None:
     if observer is not None and not callable(getattr(observer, "on_depth_change", None)):
-        raise TypeError(f"observer must have a method on_depth_change(queued_messages), {_kind(observer)} has none")
+        raise TypeError(f"observer must have a method on_depth_change(queued_messages); {_kind(observer)} has none")
 
 
 def check_delay(delay: Any, name: str = "delay") -> int:
@@ -245,12 +245,12 @@ def _check_size(size: int, where: str) -> None:
 
 
 def _check_length(name: str, value: Any) -> int:
-    """How many messages one answer may have at most: never more than a list can hold, which is 2**31 - 1 in a page."""
+    """The largest number of messages in one answer: never more than a list can hold, which is 2**31 - 1 in a page."""
     return min(check_count(name, value), sys.maxsize)
 
 
 def shown(value: Any) -> str:
-    """A number in the text of an error; Python refuses to write out an int of thousands of digits."""
+    """A number for the text of an error; Python refuses to write out an int of thousands of digits."""
     return (
         f"an int of {value.bit_length()} bits" if isinstance(value, int) and value.bit_length() > 128 else repr(value)
     )

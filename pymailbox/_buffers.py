@@ -1,4 +1,4 @@
-"""What counts as bytes: ``bytes``, and buffers whose items are single bytes. Others may hold a process's addresses."""
+"""What counts as bytes: ``bytes``, and buffers whose items are single bytes. Others may hold memory addresses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def size_of(name: str, value: Any) -> int:
     """How many bytes a value holds; nothing is copied.
 
     Raises:
-        TypeError: it is no bytes; the text begins with ``name``.
+        TypeError: it is not bytes; the text begins with ``name``.
     """
     if type(value) is bytes:
         return len(value)
     if isinstance(value, str):
-        raise TypeError(f"{_wanted(name, value)}; text.encode() makes bytes of a text")
+        raise TypeError(f"{_wanted(name, value)}; text.encode() turns text into bytes")
     try:
         view = memoryview(value)
     except TypeError:

@@ -1,7 +1,7 @@
 """Every error that a mailbox raises: one root, and one class for each thing that a caller can do next.
 
-A class's docstring is its default message. The platform's own error, where there is one, is the ``__cause__``.
-A bad argument is no ``MailboxError`` but a ``TypeError`` or ``ValueError`` that names the argument.
+A class's docstring is its default message. The platform's own error, if there is one, is the ``__cause__``. A bad
+argument is not a ``MailboxError`` but a ``TypeError`` or ``ValueError`` that names the argument.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ class MailboxError(Exception):
     """The mailbox could not do what was asked."""
 
     passing: bool = False
-    """Whether what was in the way may be gone a moment later, so that the same call is worth another try: a lost
-    connection, a full storage, a file that another program keeps locked. The class decides unless the error says."""
+    """Whether the obstacle may be gone a moment later, so that the same call is worth another try: a lost connection, a
+    full storage, a file that another program keeps locked. The class decides unless the error itself says so."""
 
     def __init__(self, message: str | None = None, *, passing: bool | None = None) -> None:
         super().__init__(message or type(self).__doc__)
@@ -33,7 +33,7 @@ class StorageUnavailableError(MailboxError):
 
 
 class UnknownSchemeError(StorageUnavailableError, ValueError):
-    """The location names no backend that there is."""
+    """The location names a backend that does not exist."""
 
 
 class MissingImportError(StorageUnavailableError, ImportError):
@@ -41,7 +41,7 @@ class MissingImportError(StorageUnavailableError, ImportError):
 
 
 class MissingNameError(StorageUnavailableError, AttributeError):
-    """A backend that cannot be imported here, as an attribute: ``hasattr`` and others that look around pass over it."""
+    """A backend that cannot be imported here, asked for as an attribute: ``hasattr`` then finds that it is missing."""
 
 
 class StorageFullError(MailboxError):
@@ -59,10 +59,10 @@ class WrongThreadError(MailboxError):
 
 
 class ConnectionLostError(MailboxError):
-    """The connection to the storage was lost and could not be made again."""
+    """The connection to the storage was lost and could not be restored."""
 
     passing = True
 
 
 class Reject(MailboxError):  # noqa: N818  raised by handlers, as a verb
-    """The handler rejected the message: it is a dead letter at once, with this text as its reason."""
+    """The handler rejected the message: it becomes a dead letter at once, with this text as its reason."""

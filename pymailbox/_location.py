@@ -131,7 +131,7 @@ def _parse_sqlite(location: str, rest: str) -> Location:
 def _decode(location: str, text: str) -> str:
     """Percent-decodes once, and refuses what would decode to something else than it seems."""
     if re.search("%(?![0-9A-Fa-f]{2})", text):
-        raise ValueError(f"location {location!r} has a '%' that is no percent-encoding; write '%25' for '%'")
+        raise ValueError(f"location {location!r} has a '%' that is not a percent-encoding; write '%25' for '%'")
     try:
         return unquote_to_bytes(text).decode("utf-8")
     except UnicodeError:

@@ -1,8 +1,8 @@
-"""The contract: what every mailbox promises, whatever keeps its messages.
+"""The contract: what every mailbox promises, wherever it keeps its messages.
 
 The verbs and their names follow the Rust trait ``Mailbox`` of the crate ``actr_runtime_mailbox``. A backend implements
-``enqueue``, ``dequeue``, ``ack``, ``status`` and ``close``; everything else has a working default here, or says with
-``UnsupportedError`` that it is missing. ``capabilities`` tells callers beforehand.
+the core verbs (``enqueue``, ``dequeue``, ``ack`` and ``status``) and ``close``; everything else has a working default
+here, or raises ``UnsupportedError``. ``capabilities`` tells callers in advance.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ SETTLING_VERBS: Final = ("ack", "ack_many", "ack_and_send", "nack", "dead_letter
 """Verbs after which a message is no longer its holder's."""
 
 POLL_INTERVAL = 0.05
-"""Seconds between two looks of a mailbox that cannot hear of new messages."""
+"""Seconds between two looks at a mailbox that does not notify of new messages."""
 
 
 class Capability(StrEnum):
-    """What a backend can do beyond the seed's four verbs and ``close``."""
+    """What a backend can do beyond the core verbs (``enqueue``, ``dequeue``, ``ack`` and ``status``) and ``close``."""
 
     ENQUEUE_MANY = "enqueue_many"
     MESSAGE_ID = "message_id"
-    """``enqueue`` keeps the caller's id and stores nothing twice under it."""
+    """``enqueue`` takes an id from the caller, and stores no second message under it."""
     ACK_MANY = "ack_many"
     PEEK = "peek"
     PURGE = "purge"
@@ -57,7 +57,7 @@ class Capability(StrEnum):
     RELEASE = "release"
     """What a handle holds goes back to the queue when it is closed, and when a ``dequeue`` is cancelled."""
     WAIT = "wait"
-    """``dequeue(wait=...)`` and ``messages()`` hear of new messages instead of looking for them."""
+    """``dequeue(wait=...)`` and ``messages()`` are woken by new messages instead of polling."""
     DELAY = "delay"
     NACK = "nack"
     DEAD_LETTERS = "dead_letters"
@@ -70,24 +70,24 @@ class Capability(StrEnum):
 
 
 class SettlingListener(Protocol):
-    """Who hears of messages that are settled through a handle."""
+    """Somebody who is told when messages are settled through a handle."""
 
     def settling(self, verb: str, ids: list[UUID]) -> Callable[[Any], None]:
-        """Hears that a call of a settling verb begins; what it returns is told the answer, None if there was none."""
+        """A call of a settling verb begins; the function returned is called with its result, None if there was none."""
 
 
 class Mailbox(ABC):
     """A durable queue of messages for one actor: enqueue, dequeue a batch that is marked inflight, acknowledge.
 
     A mailbox handle belongs to the thread, event loop and process that opened it, and is one consumer. Use it with
-    ``async with``, or ``close()`` it. No verb changes anything when it raises, unless its own text says so.
+    ``async with``, or ``close()`` it. A verb that raises has changed nothing, unless its own docstring says otherwise.
     """
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
-    """What this backend can do; a verb that is not in it raises ``UnsupportedError``."""
+    """What this backend can do; a verb that needs anything else raises ``UnsupportedError``."""
 
     _settling_listeners: tuple[SettlingListener, ...] = ()
-    """The consumers of this handle: what a handler has settled itself is not theirs to settle."""
+    """The consumers of this handle, which do not settle what a handler has settled itself."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -99,7 +99,7 @@ class Mailbox(ABC):
             known = inspect.signature(dequeue).parameters
             if "wait" in known and "ack" in known:
                 cls.dequeue = _heard_dequeue(dequeue)  # type: ignore[method-assign]
-            else:  # a backend written against the seed's plain dequeue(): what it lacks comes from here
+            else:  # a backend with a plain dequeue(): what it lacks comes from here
                 cls.dequeue = _completed(dequeue, "wait" in known)  # type: ignore[method-assign]
 
     @abstractmethod
@@ -116,12 +116,12 @@ class Mailbox(ABC):
 
         ``sender`` and ``payload``, any buffers of bytes, are stored as they were at the call; a buffer may be reused at
         once. They hold at most 64 MiB together. The order of calls on a handle is the order of its messages. While a
-        message with ``message_id`` is still in the mailbox nothing is stored again and the id is returned. With
-        ``delay`` (seconds or a ``timedelta``) the message is not handed out before then. Cancelled, the message was
-        stored or was not; repeat it with the same ``message_id``.
+        message with ``message_id`` is still in the mailbox, nothing is stored again and the id is returned. With
+        ``delay`` (seconds or a ``timedelta``) the message is not handed out before then. If the call is cancelled, the
+        message may or may not have been stored; repeat it with the same ``message_id``.
 
         Raises:
-            TypeError, ValueError: an argument is no good; nothing was stored.
+            TypeError, ValueError: an argument is invalid; nothing was stored.
             StorageFullError: there is no room; nothing was stored.
             UnsupportedError: this backend lacks what an optional argument asks for.
         """
@@ -134,39 +134,39 @@ class Mailbox(ABC):
 
         Every ``HIGH`` message comes before any ``NORMAL`` one, the oldest first within a priority, in the order in
         which they were committed. A batch holds at most 64 MiB of payload unless it is a single message. No two calls,
-        handles, tabs, workers or processes ever get the same message at the same time. An empty mailbox gives ``[]``,
-        at once or after up to ``wait`` seconds (``math.inf``: for ever).
+        handles, tabs, workers or processes ever get the same message at the same time. If the mailbox is empty, the
+        result is ``[]``, at once or after up to ``wait`` seconds (``math.inf``: for ever).
 
-        The messages in ``ack`` are acknowledged first, as ``ack_many`` would, in the same transaction, also if there is
-        nothing to hand out; a call that then waits has committed that before. So a loop that hands back what it has
-        handled when it asks for more needs one transaction where it would need two.
+        The messages in ``ack`` are acknowledged first, as ``ack_many`` would, in the same transaction, even if there is
+        nothing to hand out; a call that then waits has committed them before. So a loop that acknowledges what it has
+        handled when it asks for more needs one transaction instead of two.
 
-        Cancelled, it hands nothing out; its acknowledgements have all happened or none has, and repeating them does no
-        harm.
+        A call that is cancelled hands nothing out; either all of its acknowledgements have happened or none has, and
+        repeating them does no harm.
 
-        A backend whose own ``dequeue`` knows no ``ack`` gets it from here as two steps: ``ack_many`` (or ``ack``, of
-        one after the other), and then its ``dequeue``. That is not atomic: others may see what is between the two, and
-        if it fails or is cancelled on the way, all, none or some have been acknowledged.
+        A backend whose own ``dequeue`` has no ``ack`` gets it from here as two steps: ``ack_many`` (or ``ack``, one
+        after the other), and then its ``dequeue``. That is not atomic: others may see the state between the two, and if
+        it fails or is cancelled on the way, all, none or some have been acknowledged.
 
         Raises:
-            TypeError, ValueError: an argument is no good; nothing was acknowledged or handed out.
+            TypeError, ValueError: an argument is invalid; nothing was acknowledged or handed out.
         """
 
     @abstractmethod
     def ack(self, message_id: UUID) -> Coroutine[Any, Any, bool]:
-        """Deletes a message for good, whoever holds it; a queued one too.
+        """Deletes a message for good, whoever holds it, even if it is queued.
 
         True if this call removed it. False if there was nothing to remove: it is unknown or was acknowledged before.
-        Cancelled, it was removed or was not; repeating it does no harm.
+        If the call is cancelled, the message may or may not have been removed; repeating it does no harm.
         """
 
     @abstractmethod
     def status(self) -> Coroutine[Any, Any, MailboxStats]:
-        """How many messages there are, exactly and all at one moment, counted over all handles."""
+        """How many messages there are: exact, all counted at the same moment, over all handles."""
 
     @abstractmethod
     def close(self) -> Coroutine[Any, Any, None]:
-        """Lets calls under way finish, then gives back what this handle still holds, as if it had not been handed out.
+        """Lets calls under way finish, then gives back what this handle still holds, as if never handed out.
 
         Every later verb raises ``MailboxClosedError``. Closing twice is fine.
         """
@@ -174,7 +174,7 @@ class Mailbox(ABC):
     async def enqueue_many(self, messages: Iterable[NewMessage]) -> list[UUID]:
         """Stores messages in their order, all or none of them, and returns their ids in the same order.
 
-        An iterable that raises passes its error on, and nothing is stored. Else as ``enqueue``.
+        If the iterable raises, its error reaches the caller, and nothing is stored. Otherwise as ``enqueue``.
         """
         self._lacks(Capability.ENQUEUE_MANY)
 
@@ -186,7 +186,7 @@ class Mailbox(ABC):
         """Acknowledges a message that this handle holds and enqueues others, in one transaction: both or neither.
 
         So a step from actor to actor happens exactly once. The acknowledgement comes first, so a message may be sent on
-        under its own id; a target that already holds an id stores nothing there, and the call is still True.
+        under its own id. If a target already has a message of an id, it stores nothing, and the result is still True.
 
         Args:
             message_id: the message to acknowledge.
@@ -196,23 +196,24 @@ class Mailbox(ABC):
             False if this handle no longer holds the message; then nothing was sent.
 
         Raises:
-            TypeError, ValueError: an argument is no good, or a mailbox is in another database; nothing was done.
+            TypeError, ValueError: an argument is invalid, or a mailbox is in another database; nothing was done.
             MailboxClosedError: this mailbox or a target is closed; nothing was done.
             StorageFullError: there is no room; nothing was done.
         """
         self._lacks(Capability.ACK_AND_SEND)
 
     async def nack(self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None) -> bool:
-        """Gives a message that this handle holds back, at its old place in its priority, as a failed delivery.
+        """Gives back a message that this handle holds, to its old place in its priority, as a failed delivery.
 
         With ``delay`` (seconds or a ``timedelta``) it is not handed out before then. After ``max_deliveries`` failed
-        deliveries it becomes a dead letter instead, with the last ``error``; lone surrogates in it, which no UTF-8 can
-        hold, are stored as in ``\\udcff``. False, and nothing changes, if this handle no longer holds it.
+        deliveries it becomes a dead letter instead, with the last ``error``; lone surrogates in that, which UTF-8
+        cannot hold, are stored as text such as ``\\udcff``. False, and nothing changes, if this handle no longer holds
+        it.
         """
         self._lacks(Capability.NACK)
 
     async def dead_letter(self, message_id: UUID, reason: str) -> bool:
-        """Moves a message that this handle holds to the dead letters, in one transaction; False if it holds it not."""
+        """Moves a message to the dead letters, in one transaction; False if this handle does not hold it."""
         self._lacks(Capability.DEAD_LETTERS)
 
     async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
@@ -220,9 +221,9 @@ class Mailbox(ABC):
         self._lacks(Capability.DEAD_LETTERS)
 
     async def redrive(self, message_id: UUID) -> bool:
-        """Puts a dead letter at the end of its priority as new; False if there is none.
+        """Puts a dead letter back at the end of its priority, as new; False if there is none.
 
-        Its id, bytes and ``created_at`` stay; it counts as never handed out.
+        It keeps its id, bytes and ``created_at``, and counts as never handed out.
         """
         self._lacks(Capability.DEAD_LETTERS)
 
@@ -231,7 +232,7 @@ class Mailbox(ABC):
         self._lacks(Capability.DEAD_LETTERS)
 
     async def recover(self) -> int:
-        """Returns to the queue every inflight message whose holder is gone, and says how many there were.
+        """Returns to the queue every inflight message whose holder is gone; how many there were.
 
         This happens by itself when a mailbox is opened and while it is used; the call makes it happen now.
         """
@@ -242,18 +243,18 @@ class Mailbox(ABC):
         self._lacks(Capability.STORAGE_REPORT)
 
     async def request_persistence(self) -> bool:
-        """Asks the browser to keep this origin's storage when space gets scarce; True if it will.
+        """Asks the browser to keep this origin's storage when space gets scarce; True if it agrees.
 
         Raises:
-            UnsupportedError: this is a worker, or a platform without such a request; a page has to ask.
+            UnsupportedError: this is a worker, for which a page has to ask, or a platform that has no such request.
         """
         self._lacks(Capability.STORAGE_REPORT)
 
     async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
         """Shows up to ``limit`` (else ``batch_size``) messages and changes nothing.
 
-        Queued ones come first, in the order in which they would be handed out, those not yet due after them by their
-        due time; then those inflight, in the same order. With ``status`` only those.
+        Queued ones come first, in the order in which they would be handed out, then those not yet due, by their due
+        time; then those inflight, in the same order. With ``status``, only messages with that status.
         """
         self._lacks(Capability.PEEK)
 
@@ -265,16 +266,16 @@ class Mailbox(ABC):
         """Installs the observer of this handle; True if this backend supports one.
 
         It is called synchronously after each committed enqueue call, before that call returns, with the number of
-        queued messages just after that call's own. A batch is one call; a call that stored nothing is none. An observer
-        that raises is logged and harms nothing. A new one replaces the old one, ``None`` removes it.
+        queued messages just after that call's own. A batch is one call; a call that stored nothing does not count. If
+        an observer raises, that is logged and does no harm. A new one replaces the old one, ``None`` removes it.
         """
         return False
 
     def messages(self) -> AsyncIterator[MessageRecord]:
         """Records one after the other as they come, for ``async for``; ends when the mailbox is closed.
 
-        It takes a batch at a time and acknowledges nothing. However the loop is left, what was taken and not yielded
-        goes back if the backend can give it back (``Capability.RELEASE``).
+        It takes a batch at a time and acknowledges nothing. However the loop is left, what was taken but not yielded
+        goes back, if the backend can give it back (``Capability.RELEASE``).
         """
         return _messages_of(self)
 
@@ -301,38 +302,38 @@ class Mailbox(ABC):
           (``retry``); after ``max_deliveries``, the policy's or the mailbox's, it is a dead letter.
         - It raises ``Reject``: the message is a dead letter at once.
         - It has settled its message itself (``ack``, ``nack``, ``dead_letter``, ``ack_and_send``, on this handle): that
-          was the last word. What it sent is stored if the message was acknowledged, and is not if it went back.
+          is the last word. What it sent is stored if the message was acknowledged, and not if it went back.
 
-        Claims take as many messages as have lately been handled in 50 ms, at least one for each free handler and at
+        A claim takes as many messages as have lately been handled in 50 ms, at least one for each free handler and at
         most ``batch_size``; what then does not begin goes back.
 
-        A stop is asked for by ``stop()`` of what this returns, by ``Context.stop()``, or by cancellation: handlers that
-        run finish and are settled, and what was claimed beyond that goes back to the queue as if it had not been handed
-        out. A second cancellation (not the same one delivered again, as in an anyio scope) ends the handlers as well,
-        and their messages go back. On a page that is left or frozen what has not begun goes back, and the loop goes on
-        if the page comes back. Closing the mailbox ends the loop too, but acknowledges nothing any more.
+        To stop it, call ``stop()`` of what this returns or ``Context.stop()``, or cancel it: running handlers finish
+        and their messages are settled, and what else was claimed goes back to the queue as if never handed out. A
+        second cancellation (not the same one delivered again, as in an anyio scope) ends the handlers as well, and
+        their messages go back. When the page is left or frozen, what has not begun goes back, and the loop goes on if
+        the page comes back. Closing the mailbox ends the loop too, but then nothing more is acknowledged.
 
-        Where the backend lacks ``nack``, a failed message stays with this handle and is tried again from memory; where
-        it lacks dead letters, a message to give up ends the loop with its handler's exception; where nothing can be
-        given back, a stop finishes all that was claimed.
+        If the backend lacks ``nack``, a failed message stays with this handle and is tried again from memory; if it
+        lacks dead letters, a message that has to be given up ends the loop with its handler's exception; if nothing can
+        be given back, a stop finishes all that was claimed.
 
         Args:
-            handler: what to do with a message. It may be called again with the same one, see "at least once".
+            handler: what to do with a message. It may be called more than once with the same one ("at least once").
             concurrency: how many handlers may run at the same time.
             ordered_by_sender: whether messages with the same ``sender`` are handled one after the other, in their
-                order, also when one fails: then the later ones wait for it until it is handled or given up. Other
-                consumers of the same mailbox keep an order of their own.
+                order. If one fails, the later ones wait until it is handled or given up. Other consumers of the same
+                mailbox keep an order of their own.
             retry: pauses and limits; None for ``RetryPolicy()``.
 
         Returns:
             A coroutine that ends after a clean stop, and has a method ``stop``.
 
         Raises:
-            TypeError, ValueError: an argument is no good; at the call.
+            TypeError, ValueError: an argument is invalid; raised at the call.
             MailboxClosedError: the mailbox was closed before. If it is closed later, the loop just ends.
-            MailboxError: the mailbox cannot go on. What passes (``error.passing``: a lost connection, a full storage, a
-                file that another program keeps locked) does not end it: the loop tries again until it works, and logs
-                that it does.
+            MailboxError: the mailbox cannot go on. A passing error (``error.passing``: a lost connection, a full
+                storage, a file that another program keeps locked) does not end the loop: it tries again until it works,
+                and logs that it does.
             BaseException: a handler raised ``KeyboardInterrupt`` or ``SystemExit``; its message goes back.
         """
         from .actors import Consumer
@@ -355,10 +356,10 @@ class Mailbox(ABC):
     # -- hooks of ``consume``, for backends that can do better ---------------------------------------------------------
 
     async def _release(self, ids: list[UUID]) -> None:
-        """Gives back what this handle holds of these messages, as if it had not been handed out.
+        """Gives back those of these messages that this handle holds, as if never handed out.
 
-        Without a backend's own way to do it they are given back by ``nack``, which counts as a failed delivery; without
-        that they stay with the handle.
+        If the backend has no way of its own, they are given back with ``nack``, which counts as a failed delivery; if
+        it lacks that too, they stay with the handle.
         """
         if Capability.NACK in self.capabilities:
             await asyncio.gather(*map(self.nack, ids))
@@ -370,14 +371,14 @@ class Mailbox(ABC):
 
     @property
     def _undoes_hand_outs(self) -> bool:
-        """Whether what ``_release`` gives back is as if it had not been handed out."""
+        """Whether what ``_release`` gives back counts as never handed out."""
         return type(self)._release is not Mailbox._release
 
     async def _settle(self, ids: list[UUID]) -> int:
-        """Acknowledges those of these messages that this handle holds; how many these were.
+        """Acknowledges those of these messages that this handle holds; how many they were.
 
-        Without a backend's own way to do it they are acknowledged by ``ack_and_send`` of nothing, which asks for the
-        holder; without that whoever holds them.
+        If the backend has no way of its own, they are acknowledged with an ``ack_and_send`` of nothing, which checks
+        the holder; if it lacks that too, they are acknowledged whoever holds them.
         """
         if Capability.ACK_AND_SEND in self.capabilities:
             return sum(await asyncio.gather(*(self.ack_and_send(message_id, ()) for message_id in ids)))
@@ -391,7 +392,7 @@ class Mailbox(ABC):
         """As ``_settle`` and then ``dequeue(limit, wait=wait)``, in one transaction if the backend has its own way.
 
         ``on_settled`` is called with what ``_settle`` would return as soon as that is committed, before any waiting. If
-        this raises, or is cancelled, before that, the messages have been settled or have not.
+        this raises or is cancelled before that, the messages may or may not have been settled.
         """
         on_settled(await self._settle(ids))
         return await self.dequeue(limit, wait=wait)
@@ -403,7 +404,7 @@ class Mailbox(ABC):
 
     @property
     def _acks_with_claims(self) -> bool:
-        """Whether ``dequeue`` acknowledges in the transaction of its claim: one that knows no ``ack`` does not."""
+        """Whether ``dequeue`` acknowledges in the transaction of its claim; one without ``ack`` does not."""
         return "ack" in inspect.signature(self.dequeue).parameters
 
     @property
@@ -412,7 +413,7 @@ class Mailbox(ABC):
         return 32
 
     async def _nack(self, message_id: UUID, *, delay: float | None = None, error: str | None = None) -> bool | str:
-        """As ``nack``; where that made a dead letter, its reason, if the backend has its own way to tell."""
+        """As ``nack``; if that made a dead letter, its reason, where the backend can tell."""
         how = {} if delay is None else {"delay": delay}
         return await self.nack(message_id, error=error, **how)
 
@@ -423,21 +424,21 @@ class Mailbox(ABC):
 
     @property
     def _takes_limit(self) -> bool:
-        """Whether ``dequeue`` takes a limit: one that was written against the seed does not."""
+        """Whether ``dequeue`` takes a limit; the plain one of a small backend does not."""
         return "limit" in inspect.signature(self.dequeue).parameters
 
     def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
-        """Has ``left`` called whenever all that this handle held has been given back, or taken, while it goes on: the
-        page was left or frozen, or its lock was taken away.
+        """Calls ``left`` whenever all that this handle held was given back or taken while the handle goes on: the page
+        was left or frozen, or its lock was taken away.
 
-        Returns a function that ends that.
+        Returns a function that ends this.
         """
         return lambda: None
 
     # -- hook of ``export`` and ``import_`` ----------------------------------------------------------------------------
 
     def _archive(self) -> Archive:
-        """All that this mailbox knows of its messages."""
+        """Everything that this mailbox knows of its messages."""
         from .transfer.plain import PlainArchive
 
         return PlainArchive(self)
@@ -458,7 +459,7 @@ async def _messages_of(mailbox: Mailbox) -> AsyncIterator[MessageRecord]:
 
 
 def _heard(verb: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """A settling verb of which the handle's consumers hear, if it has any."""
+    """A settling verb that notifies the handle's consumers, if it has any."""
 
     @functools.wraps(call)
     def heard(self: Mailbox, *arguments: Any, **keywords: Any) -> Awaitable[Any]:
@@ -490,7 +491,7 @@ async def _told(mailbox: Mailbox, verb: str, ids: list[Any], call: Awaitable[Any
 def _heard_dequeue(
     dequeue: Callable[..., Coroutine[Any, Any, list[MessageRecord]]],
 ) -> Callable[..., Coroutine[Any, Any, list[MessageRecord]]]:
-    """A ``dequeue`` of whose acknowledgements the handle's consumers hear, if it has any."""
+    """A ``dequeue`` that notifies the handle's consumers, if it has any, of its acknowledgements."""
 
     @functools.wraps(dequeue)
     def heard(
@@ -511,7 +512,7 @@ async def _dequeue_and_tell(
     ack: Iterable[UUID],
 ) -> list[MessageRecord]:
     seconds, ids = check_wait(wait), check_ids(ack, "ack")
-    # first without waiting: who hears of it must not have to wait for more messages
+    # first without waiting: consumers must not have to wait for more messages to be notified
     records: list[MessageRecord] = await _told(mailbox, "ack_many", ids, dequeue(mailbox, limit, ack=ids))
     return records if records or not seconds else await dequeue(mailbox, limit, wait=wait)
 
@@ -519,7 +520,7 @@ async def _dequeue_and_tell(
 def _completed(
     dequeue: Callable[..., Awaitable[list[MessageRecord]]], waits: bool
 ) -> Callable[..., Coroutine[Any, Any, list[MessageRecord]]]:
-    """A ``dequeue`` with what one lacks: ``ack``, and ``wait``, for which it looks every ``POLL_INTERVAL`` seconds."""
+    """A ``dequeue`` with what it lacks: ``ack``, and ``wait``, which polls every ``POLL_INTERVAL`` seconds."""
 
     @functools.wraps(dequeue)
     async def completed(
@@ -547,7 +548,7 @@ async def _ack_all(mailbox: Mailbox, ids: list[UUID]) -> None:
 
 
 async def poll(take: Callable[[], Awaitable[list[MessageRecord]]], wait: float | None) -> list[MessageRecord]:
-    """Calls ``take`` until it gives something or ``wait`` seconds are over; once at least."""
+    """Calls ``take`` until it gives something or ``wait`` seconds are over, but at least once."""
     deadline = asyncio.get_running_loop().time() + (wait or 0.0)
     while not (taken := await take()):
         left = deadline - asyncio.get_running_loop().time()

@@ -42,7 +42,7 @@ def open_mailbox(
     lease: float = 300.0,
     durability: Durability = "strict",
 ) -> MailboxOpening:
-    """Opens a mailbox; makes it if it is not there.
+    """Opens a mailbox, and creates it if it does not exist.
 
     Use it as ``mailbox = await open_mailbox("inbox")`` or ``async with open_mailbox("inbox") as mailbox:``.
 
@@ -50,19 +50,19 @@ def open_mailbox(
         location: a plain name (IndexedDB in a browser, the file ``pymailbox.db`` on CPython) or a URL:
             ``indexeddb://NAME``, ``sqlite:///relative.db#NAME``, ``sqlite:////absolute.db#NAME``, ``memory://NAME``,
             ``memory://``. In a URL a name is percent-encoded. A relative path is resolved at the call.
-        batch_size: messages that ``dequeue`` and ``peek`` give when they are called without a limit; at most 2**53 - 1,
-            as all counts.
+        batch_size: messages that ``dequeue`` and ``peek`` give when called without a limit; like all counts, at most
+            2**53 - 1.
         max_deliveries: failed deliveries after which a message becomes a dead letter; None for never, else at most
             2**53 - 1.
-        lease: seconds without a sign of life after which a holder counts as gone, where the platform cannot tell; at
-            most 100 years.
+        lease: seconds without a sign of life after which a holder counts as gone, where the platform has no other way
+            to tell; at most 100 years.
         durability: ``"strict"`` waits until what is stored has reached the disk; ``"relaxed"`` leaves that to the
             system, and a power cut (not a crash of the program) may lose the last commits.
 
     Raises:
-        TypeError, ValueError: an argument is no good.
+        TypeError, ValueError: an argument is invalid.
         StorageUnavailableError: this platform lacks the backend, or its storage cannot be opened.
-        StorageCorruptError: what is stored there is no mailbox.
+        StorageCorruptError: what is stored there is not a mailbox.
     """
     return MailboxOpening(
         resolved(parse_location(location)), check_options(batch_size, max_deliveries, lease, durability)
@@ -82,9 +82,9 @@ async def _list(location: Location) -> list[str]:
 
 
 def delete_mailbox(location: str) -> Coroutine[Any, Any, bool]:
-    """Deletes a mailbox with all that is in it, in one transaction; False if there was none.
+    """Deletes a mailbox with everything in it, in one transaction; False if there was none.
 
-    A handle that is open on it goes on with an empty mailbox.
+    A handle that is open on it carries on with an empty mailbox.
     """
     parsed = parse_location(location)
     if parsed.name is None:

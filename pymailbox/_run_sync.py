@@ -1,6 +1,7 @@
 """Mailboxes from synchronous Python, where the browser can suspend it.
 
-Imported when it is first asked for: to have ``pyodide.ffi.run_sync`` is what tells that tasks have to be suspendable.
+Imported only when it is first asked for: a program that has ``pyodide.ffi.run_sync`` shows that its tasks have to be
+suspendable.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ def run_sync(awaitable: Awaitable[T]) -> T:
         mailbox = run_sync(open_mailbox("inbox"))
         run_sync(mailbox.enqueue(b"me", b"hello"))
 
-    Meanwhile the event loop goes on with other tasks. It takes a browser with JavaScript Promise Integration (JSPI),
-    and Python that JavaScript has called in a way that lets it be suspended, as ``pyodide.runPythonAsync`` does.
+    Meanwhile the event loop goes on with other tasks. This needs a browser with JavaScript Promise Integration (JSPI),
+    and JavaScript must have called Python in a way that can be suspended, as ``pyodide.runPythonAsync`` does.
 
     Raises:
-        UnsupportedError: one of these is missing, or this is not Pyodide; nothing of the awaitable has run.
+        UnsupportedError: one of these is missing, or this is not Pyodide; no part of the awaitable has run.
     """
     if not IN_PYODIDE:
         _refuse(awaitable, "run_sync is for Pyodide in a browser; here, write an async function and asyncio.run() it")
     if not can_run_sync():
         _refuse(
             awaitable,
-            "Python cannot be suspended here: this browser has no JavaScript Promise Integration (JSPI), as WebKit, "
-            "or JavaScript called Python synchronously, or this goes on right after an awaited verb. Call it with "
+            "Python cannot be suspended here: this browser, like WebKit, has no JavaScript Promise Integration (JSPI), "
+            "or JavaScript called Python synchronously, or this runs right after an awaited verb. Call it with "
             "pyodide.runPythonAsync(), call pymailbox.set_suspendable(True) before the verb, or use await",
         )
     result: T = suspend(_wait_for(awaitable))

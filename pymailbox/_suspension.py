@@ -1,6 +1,7 @@
-"""Whether a task that goes on after a verb can be suspended (by ``run_sync``), which costs each verb of IndexedDB time.
+"""Whether a task that resumes after a verb can be suspended (by ``run_sync``), which costs each verb of IndexedDB time.
 
-The program's own use of ``pyodide.ffi.run_sync`` tells: who means to call it usually has it, imported, before.
+The program's own use of ``pyodide.ffi.run_sync`` shows it: a program that is going to call it has usually imported it
+before.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from ._location import IN_PYODIDE
 ffi: Any = importlib.import_module("pyodide.ffi") if IN_PYODIDE else None
 
 _PYODIDES_OWN: Final = ("_pyodide", "_pyodide_core", "micropip", "pyodide")
-"""The packages that hold it in any program."""
+"""The packages that refer to it in any program."""
 
 _wanted: bool | None = None
 """What the program has said."""
 
 _seen_in_use = False
 _references = 0
-"""To the function, when it was last looked who has it."""
+"""To the function, when they were last counted."""
 
 
 def set_suspendable(suspendable: bool | None) -> None:
-    """Says whether a task can be suspended where it goes on after an awaited verb of an IndexedDB mailbox.
+    """Sets whether a task can be suspended when it resumes after an awaited verb of an IndexedDB mailbox.
 
     That is what ``run_sync``, ``time.sleep`` and ``asyncio.run`` of Pyodide need, and it makes each verb take longer.
-    None, as at first, leaves it to whether the program has fetched ``run_sync``, pymailbox's or Pyodide's, or was once
-    seen to wait by it; True is for a program where that is too late, False for one that has ``run_sync`` and never
-    waits by it right after a verb. It holds for all mailboxes of the program, from the next completed verb on.
-    Elsewhere than in Pyodide, and in browsers that cannot suspend Python, it changes nothing.
+    With None, the default, it depends on whether the program has fetched ``run_sync``, pymailbox's or Pyodide's, or was
+    once seen to wait with it; True is for a program for which that is too late, False for one that has ``run_sync`` but
+    never waits with it right after a verb. It holds for all mailboxes of the program, from the next completed verb on.
+    Outside Pyodide, and in browsers that cannot suspend Python, it changes nothing.
 
     Raises:
         TypeError: it is not True, False or None.
@@ -44,7 +45,7 @@ def set_suspendable(suspendable: bool | None) -> None:
 
 
 def suspension_is_wanted() -> bool:
-    """Whether whoever goes on now has to be suspendable."""
+    """Whether a task that resumes now has to be suspendable."""
     global _seen_in_use
     if _wanted is not None:
         return _wanted
@@ -54,7 +55,7 @@ def suspension_is_wanted() -> bool:
 
 
 def _is_in_use() -> bool:
-    """Whether the program has a reference to ``run_sync``: in a module, in whatever else, or because it waits by it."""
+    """Whether the program has a reference to ``run_sync``: in a module, anywhere else, or because it waits with it."""
     global _references
     _references = sys.getrefcount(ffi.run_sync)
     of_pyodide = sum(

@@ -1,7 +1,7 @@
-"""The values that cross the mailbox's border: immutable, comparable, JSON-ready.
+"""The values that callers pass and get: immutable, comparable, JSON-ready.
 
-Every value has ``to_dict()`` and ``from_dict()``: plain data that ``json.dumps`` takes, and back without loss. Bytes
-travel as base64, times as ISO 8601, enumerations by name.
+Every value has ``to_dict()`` and ``from_dict()``: to plain data that ``json.dumps`` takes, and back without loss. Bytes
+become base64, times ISO 8601, enumerations their names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from uuid import UUID
 from ._buffers import copy_of
 
 BytesLike = bytes | bytearray | memoryview
-"""What the verbs take where bytes are asked for: these, and any other buffer whose items are single bytes."""
+"""What the verbs accept as bytes: these, and any other buffer whose items are single bytes."""
 
 
 class _NamedEnum(Enum):
@@ -29,11 +29,11 @@ class _NamedEnum(Enum):
 
     @classmethod
     def from_dict(cls, data: str) -> Self:
-        """The member of that name; a ``ValueError`` that lists the names if there is none."""
+        """The member of that name; if there is none, a ``ValueError`` that lists the names."""
         try:
             return cls[data]
         except KeyError:
-            raise ValueError(f"{data!r} is no {cls.__name__}; there are {', '.join(cls.__members__)}") from None
+            raise ValueError(f"{data!r} is not a {cls.__name__}; there are {', '.join(cls.__members__)}") from None
 
 
 class MessagePriority(_NamedEnum, IntEnum):
@@ -50,7 +50,7 @@ class MessageStatus(_NamedEnum, Enum):
     """Waiting to be handed out, now or after its delay."""
 
     INFLIGHT = "inflight"
-    """Handed out and neither acknowledged nor given back."""
+    """Handed out, and neither acknowledged nor given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class MessageRecord:
     """When it was enqueued: aware, UTC, whole milliseconds. For people to read; order never depends on it."""
     status: MessageStatus
     delivery_count: int
-    """How often it has been handed out, this time included; 0 while never handed out."""
+    """How often it has been handed out, this time included; 0 if never."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -96,7 +96,7 @@ class MessageRecord:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be enqueued. Its arguments are checked, and its bytes copied, by the verb that takes it."""
+    """A message to be enqueued. The verb that takes it checks its fields and copies its bytes."""
 
     sender: BytesLike
     payload: BytesLike
@@ -133,13 +133,13 @@ class MailboxStats:
     """How full a mailbox is, all at one moment."""
 
     queued_messages: int
-    """Messages that wait, delayed ones included."""
+    """Messages that are waiting, delayed ones included."""
     inflight_messages: int
     """Messages handed out and not yet acknowledged, by any handle."""
     queued_by_priority: Mapping[MessagePriority, int] = field(hash=False)
     """The queued messages by priority; has a key for every priority."""
     dead_letters: int = 0
-    """Messages that were given up and neither redriven nor discarded."""
+    """Messages that were given up, and neither redriven nor discarded."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -196,7 +196,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class StorageReport:
-    """How safe a mailbox's storage is, and how full; None where the platform does not tell."""
+    """How safe a mailbox's storage is, and how full; None where the platform does not say."""
 
     durability: str
     """What was asked for when the handle was opened: ``"strict"`` or ``"relaxed"``."""
@@ -207,12 +207,11 @@ class StorageReport:
     quota: int | None
     """Bytes that may be in use."""
     wiped: bool | None
-    """Whether the messages were cleared away under this mailbox since it was last seen, as far as that can be told.
+    """Whether the storage of this mailbox was cleared since the mailbox was last seen, as far as that can be known.
 
     In a browser: while this handle was open, since the mailbox was last opened in this page or worker, and on a page
     also across reloads when IndexedDB alone was cleared or evicted. A browser that clears all of a site's data, as
-    users do and Safari does after seven days, leaves nothing that could tell: then this is False, and the mailbox is
-    empty.
+    users do and Safari does after seven days, leaves no trace of it: then this is False, and the mailbox is empty.
     """
 
     def to_dict(self) -> dict[str, Any]:
@@ -233,10 +232,10 @@ class StorageReport:
 
 @runtime_checkable
 class MailboxDepthObserver(Protocol):
-    """Is told how many messages are queued after each enqueue."""
+    """Learns after each enqueue how many messages are queued."""
 
     def on_depth_change(self, queued_messages: int) -> None:
-        """Called synchronously after an enqueue is committed and before it returns; keep it short."""
+        """Called synchronously after an enqueue is committed and before it returns; must be quick."""
 
 
 def _text_of(data: bytes) -> str:

@@ -1,13 +1,13 @@
 // What several cases need.
 
-/** Messages that a case takes which empties a store, by batch: enough for a steady figure, not too many for one by one. */
+/** Messages for a case that empties a store, by batch: enough for a steady figure, not too many one by one. */
 const ONE_BY_ONE = 300;
 const IN_BATCHES = 2000;
 
-/** Bytes that such a case stores at most. */
+/** The most bytes that such a case stores. */
 const FILL_BYTES = 32 * 1024 * 1024;
 
-/** What cannot be compressed. @param {number} size */
+/** Bytes that cannot be compressed. @param {number} size */
 export function randomBytes(size) {
   const bytes = new Uint8Array(size);
   for (let at = 0; at < size; at += 65536) crypto.getRandomValues(bytes.subarray(at, at + 65536));

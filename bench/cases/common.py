@@ -10,10 +10,10 @@ from bench.queues import Job, Queue
 
 ONE_BY_ONE = 300
 IN_BATCHES = 2000
-"""Messages that a case takes which empties a store: enough for a steady figure, not too many for one by one."""
+"""Messages for a case that empties a store: enough for a steady figure, not too many one by one."""
 
 FILL_BYTES = 32 * 1024 * 1024
-"""Bytes that such a case stores at most."""
+"""The most bytes that such a case stores."""
 
 RATE = "messages/s"
 TIME = "ms"
@@ -21,7 +21,7 @@ SPACE = "MB"
 
 
 def random_payload(size: int) -> bytes:
-    """What cannot be compressed."""
+    """Bytes that cannot be compressed."""
     return os.urandom(size)
 
 

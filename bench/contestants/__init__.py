@@ -1,1 +1,1 @@
-"""The contestants: modules that are called from Python, and beside them those that are called from JavaScript."""
+"""The contestants: modules that are called from Python, and those that are called from JavaScript."""

@@ -1,4 +1,4 @@
-// The floor of pymailbox's own layout: the records that it writes and deletes for one message at a time, in bare
+// The lower limit of pymailbox's own layout: the records that it writes and deletes for one message at a time, in bare
 // transactions, without Python and without anything that makes a queue of them. It remembers what it stored.
 
 import { MailboxState } from "../../js/model/state.js";

@@ -1,4 +1,4 @@
-// A queue on Dexie, as its documentation would have it: a schema with a compound index, `bulkAdd`, a `where` in a
+// A queue on Dexie, written as its documentation suggests: a schema with a compound index, `bulkAdd`, a `where` in a
 // readwrite transaction, `bulkUpdate`, `bulkDelete`.
 
 import { Dexie } from "dexie";
@@ -26,7 +26,7 @@ class DexieQueue {
     this.#messages = database.table("messages");
   }
 
-  // Dexie has one durability a database (`chromeTransactionDurability`); this gives it the same split as everybody.
+  // Dexie has one durability for each database (`chromeTransactionDurability`); this gives it the same split as the others.
 
   /** @param {Uint8Array} payload */
   store(payload) {

@@ -1,7 +1,7 @@
 // Equal durability for libraries that do not let their users choose it, and that answer before the commit.
 //
 // Some ask for "relaxed", some for nothing, some have one durability for everything they do. To compare the same work,
-// the transactions that such a library begins get what the row asks for. What it does in them is left as it is.
+// the transactions that such a library begins get what the row asks for. What it does in them is left unchanged.
 
 /** @typedef {import("../types.js").Durability} Durability */
 
@@ -11,7 +11,7 @@ const begin = IDBDatabase.prototype.transaction;
 let forced;
 let forcing = 0;
 
-/** Transactions of forced durability that are not over. @type {Set<Promise<unknown>>} */
+/** Transactions of forced durability that are still running. @type {Set<Promise<unknown>>} */
 const running = new Set();
 
 IDBDatabase.prototype.transaction = function (stores, mode, options) {
@@ -27,7 +27,7 @@ IDBDatabase.prototype.transaction = function (stores, mode, options) {
 };
 
 /**
- * Does some work of a library's in transactions of this durability. Works of different durability must not overlap.
+ * Does some work of a library in transactions of this durability. Work of different durability must not overlap.
  * @template T @param {Durability} durability @param {() => PromiseLike<T>} work @returns {Promise<T>}
  */
 export async function withDurability(durability, work) {

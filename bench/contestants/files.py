@@ -12,7 +12,7 @@ _root: Path | None = None
 
 
 def folder_of(name: str) -> Path:
-    """A contestant's folder; it is there. BENCH_FOLDER in the environment says on which disk."""
+    """A contestant's folder, created if needed. BENCH_FOLDER in the environment says on which disk."""
     global _root
     if _root is None:
         _root = Path(tempfile.mkdtemp(prefix="pymailbox-bench-", dir=os.environ.get("BENCH_FOLDER")))

@@ -1,6 +1,6 @@
-// The algorithm of the browser backend that the Rust crate of the origin has, written anew: ordered by clock with ties by
-// a random id, the whole store read to find the next batch, which a second transaction marks. It hands messages out twice
-// under overlapping calls, and brings acknowledged ones back; it is here for its speed only.
+// The algorithm of the browser backend of the Rust crate that the verbs come from, rewritten: ordered by clock, ties broken
+// by a random id; the whole store is read to find the next batch, which a second transaction marks. Under overlapping calls
+// it hands messages out twice, and brings acknowledged ones back; it is here only for its speed.
 
 import { committed, deleteDatabase, openDatabase, result } from "./indexeddb.js";
 

@@ -1,4 +1,4 @@
-// The floor: `put`s and nothing else, one a transaction, or 100 a transaction. No queue: nothing is handed out.
+// The lower limit: `put`s and nothing else, one or 100 in a transaction. Not a queue: nothing is handed out.
 
 import { committed, deleteDatabase, openDatabase } from "./indexeddb.js";
 

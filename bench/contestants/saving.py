@@ -1,8 +1,8 @@
 """How a queue in a SQLite file becomes durable: by fsync on CPython, by IDBFS and ``syncfs`` in Pyodide.
 
-On CPython a commit that stores is fsynced if the row is strict, and none that claims or acknowledges is, anybody's.
-In Pyodide the file lives in memory, and ``syncfs`` copies it to IndexedDB: after what stores and what acknowledges.
-Not after a claim: it holds for this page only, and a page that opens the file gives claims up anyway.
+On CPython a commit that stores is fsynced if the row is strict; no contestant's claims and acknowledgements are. In
+Pyodide the file lives in memory, and ``syncfs`` copies it to IndexedDB after each store and each acknowledgement, but
+not after a claim: that holds for this page only, and a page that opens the file gives up all claims anyway.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 // The outbox of @tanstack/offline-transactions, through the classes that it exports: OutboxManager on IndexedDBAdapter.
 //
-// Its executor, in the one tab that leads, hands out from memory and removes what is done: so a claim costs nothing here,
-// and no other tab may consume. What it stores is JSON, so bytes go as base64. Its adapter resolves before the commit.
+// Its executor, in the one leading tab, hands out from memory and removes what is done: so a claim costs nothing here, and
+// no other tab may consume. It stores JSON, so bytes become base64. Its adapter resolves before the commit.
 
 import { IndexedDBAdapter, OutboxManager } from "@tanstack/offline-transactions";
 import { createCollection, localOnlyCollectionOptions } from "@tanstack/db";

@@ -1,8 +1,8 @@
 // workbox-background-sync's store of failed requests, through the two classes that it exports for this. Its `Queue`
-// around them registers a sync event, which takes a service worker, and adds nothing to what is stored.
+// around them registers a sync event, which needs a service worker, and adds nothing to what is stored.
 //
-// It has no claim: `shiftEntry` deletes what it hands out, so what is handed out is lost with its page. No batches either.
-// Its stores ask for "relaxed"; here they get what the row asks for.
+// It has no claim: `shiftEntry` deletes what it hands out, so that is lost with its page. It has no batches either. Its
+// transactions ask for "relaxed"; here they get what the row asks for.
 
 import { withDurability } from "./durability.js";
 
@@ -13,7 +13,7 @@ import { withDurability } from "./durability.js";
 
 const DATABASE = "workbox-background-sync";
 
-/** Its scripts for pages without a bundler, which the page has loaded, set this. @returns {Workbox} */
+/** What its scripts for pages without a bundler, which the page has loaded, define. @returns {Workbox} */
 const workbox = () => /** @type {any} */ (globalThis).workbox.backgroundSync;
 
 /** @implements {Queue<Message>} */

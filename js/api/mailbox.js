@@ -59,13 +59,13 @@ export const MessageStatus = Object.freeze({ QUEUED: "queued", INFLIGHT: "inflig
 let mailboxOf;
 
 /**
- * Leaves a mailbox as a death would: what it held comes back as after a crash. For one that nobody refers to any more.
+ * Gives a mailbox up as a death would: what it held comes back as after a crash. For one that is no longer referenced.
  * @internal
  * @type {(mailbox: Mailbox) => void}
  */
 export let abandon;
 
-/** Mailboxes that nobody refers to any more and nobody has closed. @type {FinalizationRegistry<MailboxHandle>} */
+/** Mailboxes that are no longer referenced and were never closed. @type {FinalizationRegistry<MailboxHandle>} */
 const forgotten = new FinalizationRegistry((handle) => {
   console.warn(`The mailbox ${JSON.stringify(handle.mailbox)} was never closed: whatever it held comes back as after a crash.`);
   handle.abandon();
@@ -74,9 +74,9 @@ const forgotten = new FinalizationRegistry((handle) => {
 /**
  * An open handle on a mailbox: one consumer, which belongs to the page or worker that opened it. `openMailbox` makes it.
  *
- * Every verb's promise resolves after the commit. A verb whose argument is no good rejects with a `TypeError` or
- * `RangeError` that names the argument, before anything is written; a verb of a closed mailbox with a
- * `MailboxClosedError`; and where the storage fails, with another class of `MailboxError`.
+ * Every verb's promise resolves after the commit. A verb rejects with a `TypeError` or `RangeError` that names the argument if
+ * one is invalid, before anything is written; with a `MailboxClosedError` if the mailbox is closed; and with another class of
+ * `MailboxError` if the storage fails.
  */
 export class Mailbox {
   #handle;
@@ -120,7 +120,7 @@ export class Mailbox {
    * Stores one message and gives its id, after the message is committed.
    *
    * `sender` and `payload` are stored as they were at the call; they hold at most 64 MiB together. The order of calls on a
-   * mailbox is the order of its messages. While a message with `messageId` is still in the mailbox nothing is stored again
+   * mailbox is the order of its messages. While a message with `messageId` is still in the mailbox, nothing is stored again
    * and that id is given.
    * @param {Bytes} sender who sends it, in your own encoding
    * @param {Bytes} payload
@@ -137,7 +137,7 @@ export class Mailbox {
   /**
    * Stores messages in their order, all or none of them.
    *
-   * An iterable that throws passes its error on, and nothing is stored. Else as `enqueue`.
+   * If the iterable throws, its error reaches the caller, and nothing is stored. Otherwise as `enqueue`.
    * @param {Iterable<NewMessage>} messages
    * @returns {Promise<string[]>} their ids, in the same order
    */
@@ -150,15 +150,15 @@ export class Mailbox {
    *
    * Every "high" message comes before any "normal" one, the oldest first within a priority, in the order in which they
    * were committed. A batch holds at most 64 MiB of payload unless it is a single message. No two calls, handles, tabs or
-   * workers ever get the same message at the same time. An empty mailbox gives `[]`, at once or after up to `wait`
-   * milliseconds.
+   * workers ever get the same message at the same time. If the mailbox is empty the result is `[]`, at once or after up to
+   * `wait` milliseconds.
    *
-   * The messages in `ack` are acknowledged first, as `ackMany` would, in the same transaction, also if there is nothing to
-   * hand out; a call that then waits has committed that before. So a loop that hands back what it has handled when it asks
-   * for more needs one transaction where it would need two.
+   * The messages in `ack` are acknowledged first, as `ackMany` would, in the same transaction, even if there is nothing to
+   * hand out; a call that then waits has committed them before. So a loop that acknowledges what it has handled when it asks
+   * for more needs one transaction instead of two.
    *
-   * Aborted by `signal`, it rejects with the signal's reason and hands nothing out; its acknowledgements have all happened
-   * or none has, and repeating them does no harm.
+   * If `signal` aborts it, it rejects with the signal's reason and hands nothing out; either all of its acknowledgements have
+   * happened or none has, and repeating them does no harm.
    * @param {DequeueOptions} [options] `limit`, `wait` in milliseconds, `signal`, `ack`
    * @returns {Promise<MessageRecord[]>}
    */
@@ -173,7 +173,7 @@ export class Mailbox {
   }
 
   /**
-   * Deletes a message for good, whoever holds it; a queued one too.
+   * Deletes a message for good, whoever holds it, even if it is queued.
    * @param {string} messageId
    * @returns {Promise<boolean>} whether this call removed it; false if it is unknown or was acknowledged before
    */
@@ -198,7 +198,7 @@ export class Mailbox {
    * Acknowledges a message that this mailbox holds and enqueues others, in one transaction: both or neither.
    *
    * So a step from actor to actor happens exactly once. The acknowledgement comes first, so a message may be sent on under
-   * its own id; a target that already holds an id stores nothing there, and the answer is still true.
+   * its own id. If a target already has a message of an id, it stores nothing, and the result is still true.
    * @param {string} messageId
    * @param {Iterable<Send>} messages pairs of an open mailbox and what to enqueue there
    * @returns {Promise<boolean>} false if this mailbox no longer holds the message; then nothing was sent
@@ -219,13 +219,13 @@ export class Mailbox {
     const frames = pack(sends.map(({ message }) => message));
     const depths = await this.#handle.ackAndSend(id, targets.map((target) => target.#handle), frames);
     if (depths === undefined) return false;
-    // a batch is one call: one observer, however many messages it got
+    // a batch is one call: an observer is called once, however many messages its mailbox got
     for (const [target, depth] of new Map(targets.map((target, i) => [target, depths[i]]))) target.#observe(depth);
     return true;
   }
 
   /**
-   * Gives a message that this mailbox holds back, at its old place in its priority, as a failed delivery.
+   * Gives back a message that this mailbox holds, to its old place in its priority, as a failed delivery.
    *
    * After `maxDeliveries` failed deliveries it becomes a dead letter instead, with the last `error`.
    * @param {string} messageId
@@ -256,8 +256,8 @@ export class Mailbox {
 
   /**
    * The newest dead letters, the newest first.
-   * @param {{limit?: number | undefined, offset?: number | undefined}} [options] `limit`: how many at most, else
-   * `batchSize`; `offset`: how many of the newest are passed over
+   * @param {{limit?: number | undefined, offset?: number | undefined}} [options] `limit`: how many at most, by
+   * default `batchSize`; `offset`: how many of the newest to skip
    * @returns {Promise<DeadLetter[]>}
    */
   async deadLetters(options) {
@@ -269,7 +269,8 @@ export class Mailbox {
   }
 
   /**
-   * Puts a dead letter at the end of its priority as new. Its id, bytes and `createdAt` stay; it counts as never handed out.
+   * Puts a dead letter back at the end of its priority, as new. It keeps its id, bytes and `createdAt`, and counts as never
+   * handed out.
    * @param {string} messageId
    * @returns {Promise<boolean>} false if there is none
    * @throws {import("../model/errors.js").StorageUnavailableError} it cannot be read at present, and stays: try again
@@ -304,7 +305,7 @@ export class Mailbox {
     return this.#handle.recover();
   }
 
-  /** How many messages there are, exactly, all at one moment, and counted over all tabs. @returns {Promise<MailboxStats>} */
+  /** How many messages there are: exact, all counted at the same moment, over all tabs. @returns {Promise<MailboxStats>} */
   async status() {
     this.#checkOpen();
     return statsOf(await this.#handle.count());
@@ -313,10 +314,10 @@ export class Mailbox {
   /**
    * Shows messages and changes nothing.
    *
-   * Queued ones come first, in the order in which they would be handed out, those not yet due after them by their due
-   * time; then those inflight, in the same order.
-   * @param {PeekOptions} [options] `limit`: how many at most, else `batchSize`; `status`: only these; `offset`: how many of
-   * them are passed over, which costs nothing
+   * Queued ones come first, in the order in which they would be handed out, then those not yet due, by their due time; then
+   * those inflight, in the same order.
+   * @param {PeekOptions} [options] `limit`: how many at most, by default `batchSize`; `status`: only messages with this status;
+   * `offset`: how many of the first to skip, which costs nothing
    * @returns {Promise<MessageRecord[]>}
    */
   async peek(options) {
@@ -341,9 +342,9 @@ export class Mailbox {
    * Installs the observer of this mailbox; a new one replaces the old one, `null` removes it.
    *
    * It is called with the number of queued messages after each committed enqueue call, before that call's promise
-   * resolves; a batch is one call, a call that stored nothing is none. Enqueues of other tabs and workers reach it too, a
-   * moment later, and may be merged. One that throws is written to the console and harms nothing.
-   * @param {((queuedMessages: number) => void) | null} observer keep it short
+   * resolves; a batch is one call, a call that stored nothing does not count. It also learns of enqueues of other tabs and
+   * workers, a moment later, and several may be merged. If it throws, that is written to the console and does no harm.
+   * @param {((queuedMessages: number) => void) | null} observer must be quick
    * @returns {boolean} true: every mailbox here supports one
    * @throws {MailboxClosedError}
    */
@@ -358,7 +359,7 @@ export class Mailbox {
    * Records one after the other as they come, for `for await`; ends when the mailbox is closed.
    *
    * It claims `batchSize` messages at a time, waiting without polling, and acknowledges nothing. However the loop is left,
-   * what was claimed and not yielded goes back, before the loop ends. Aborted by `signal`, it throws the signal's reason.
+   * what was claimed but not yielded goes back, before the loop ends. If `signal` aborts it, it throws the signal's reason.
    * @param {{signal?: AbortSignal | undefined}} [options]
    * @returns {AsyncIterableIterator<MessageRecord>}
    */
@@ -378,7 +379,7 @@ export class Mailbox {
       signal?.removeEventListener("abort", abort);
       dropWhatWentBack();
       const ids = claimed.splice(0).map(({ id }) => checkId(id));
-      // a mailbox that closes gives back all that it holds itself
+      // a mailbox that is being closed gives back all that it holds by itself
       if (this.#closing === undefined) await this.#handle.release(joined(ids));
     };
     /** @type {Promise<void> | undefined} */
@@ -432,8 +433,8 @@ export class Mailbox {
 
   /**
    * Asks the browser to keep this origin's storage when space gets scarce.
-   * @returns {Promise<boolean>} whether it will
-   * @throws {import("../model/errors.js").UnsupportedError} this is a worker, or an insecure context; a page has to ask
+   * @returns {Promise<boolean>} whether it agrees
+   * @throws {import("../model/errors.js").UnsupportedError} this is a worker, for which a page has to ask, or an insecure context
    */
   async requestPersistence() {
     this.#checkOpen();
@@ -441,7 +442,7 @@ export class Mailbox {
   }
 
   /**
-   * Lets calls under way finish, then gives back what this mailbox still holds, as if it had not been handed out.
+   * Lets calls under way finish, then gives back what this mailbox still holds, as if never handed out.
    *
    * A `dequeue` that waits ends with a `MailboxClosedError`, `messages()` just ends, and every later verb rejects with a
    * `MailboxClosedError`. Closing twice is fine. `await using` closes by itself.
@@ -517,22 +518,23 @@ export class Mailbox {
 
 /** @returns {never} */
 function refuseCopies() {
-  throw new TypeError("A mailbox cannot be copied, sent or made into text: open it again, by its name, where it is needed.");
+  throw new TypeError("A mailbox cannot be copied, sent or serialised: open it again, by its name, where it is needed.");
 }
 
 // where the platform has no such symbol yet, the method is called "undefined"
 if (Symbol.asyncDispose === undefined) Reflect.deleteProperty(Mailbox.prototype, "undefined");
 
 /**
- * Opens a mailbox of this origin's IndexedDB; makes it if it is not there. Python's `open_mailbox(name)` opens the same one.
+ * Opens a mailbox in this origin's IndexedDB, and creates it if it does not exist. Python's `open_mailbox(name)` opens the
+ * same one.
  *
  * Works in pages, workers and service workers. Each open handle is one consumer: what it dequeues is its own until it
- * acknowledges, gives back, closes, or its page or worker ends.
+ * acknowledges it, gives it back, closes, or its page or worker ends.
  * @param {string} name a plain name, or `indexeddb://NAME` with the name percent-encoded
  * @param {MailboxOptions} [options] `batchSize`, `maxDeliveries`, `lease` in milliseconds, `durability`
  * @returns {Promise<Mailbox>}
  * @throws {import("../model/errors.js").StorageUnavailableError} there is no IndexedDB here, or it cannot be opened
- * @throws {import("../model/errors.js").StorageCorruptError} what is stored there is no mailbox
+ * @throws {import("../model/errors.js").StorageCorruptError} what is stored there is not a mailbox
  */
 export async function openMailbox(name, options) {
   const mailbox = checkName(name);
@@ -548,7 +550,7 @@ export async function listMailboxes() {
 }
 
 /**
- * Deletes a mailbox with all that is in it, in one transaction. A handle that is open on it goes on with an empty one.
+ * Deletes a mailbox with everything in it, in one transaction. A handle that is open on it carries on with an empty one.
  * @param {string} name as for `openMailbox`
  * @returns {Promise<boolean>} false if there was none
  */

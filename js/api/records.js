@@ -1,4 +1,4 @@
-/** What the API hands out: frozen values, made of what the engine gives. */
+/** What the API hands out: frozen values, made from what the engine gives. */
 
 import { PRIORITIES, STATUSES } from "./validate.js";
 import { unpackBatch } from "../model/frames.js";

@@ -26,7 +26,7 @@ const DURABILITIES = /** @type {const} */ (["strict", "relaxed"]);
 /** Of an `enqueue`. */
 export const MESSAGE_OPTIONS = ["priority", "messageId", "delay"];
 
-/** Plain names that other libraries take for a database in memory or a file. */
+/** Plain names that other libraries understand as a database in memory or a file. */
 const MISLEADING_NAME = /^(:memory:$|file:)/i;
 
 /** What a typed array is, whatever else it may say of itself. @type {(value: object) => string | undefined} */
@@ -58,8 +58,8 @@ export function checkName(name) {
   if (scheme === undefined) {
     if (!MISLEADING_NAME.test(name)) return checkPlainName(name);
     throw new RangeError(
-      `name ${described(name)} looks like a database in memory or a file, and there are neither in IndexedDB; ` +
-        `if it is to be called so, write indexeddb://${encodeURIComponent(name)}`,
+      `name ${described(name)} looks like a database in memory or a file, and IndexedDB has neither; ` +
+        `if it really is the mailbox's name, write indexeddb://${encodeURIComponent(name)}`,
     );
   }
   if (scheme.toLowerCase() !== "indexeddb") {
@@ -69,7 +69,7 @@ export function checkName(name) {
     throw new RangeError(`name ${described(name)} must look like indexeddb://NAME, with '/', '?' and '#' percent-encoded`);
   }
   if (/%(?![0-9A-Fa-f]{2})/.test(rest)) {
-    throw new RangeError(`name ${described(name)} has a '%' that is no percent-encoding; write '%25' for '%'`);
+    throw new RangeError(`name ${described(name)} has a '%' that is not a percent-encoding; write '%25' for '%'`);
   }
   try {
     return checkPlainName(decodeURIComponent(rest));
@@ -107,7 +107,7 @@ export function checkMailboxOptions(options) {
 }
 
 /**
- * The options of a call, of which there are no others than `known`: a misspelt one would silently not be there.
+ * The options of a call, which may only be those in `known`: a misspelt one would otherwise silently have no effect.
  * @param {unknown} options @param {string} name @param {string[]} known @returns {Record<string, unknown>}
  */
 export function checkOptions(options, name, known) {
@@ -123,7 +123,7 @@ export function checkOptions(options, name, known) {
 /**
  * The checked copy of a message.
  * @param {unknown} sender @param {unknown} payload @param {Record<string, unknown>} options
- * @param {string} [where] goes before an argument's name, as in `messages[3].`
+ * @param {string} [where] is put before an argument's name, as in `messages[3].`
  * @returns {Packable}
  */
 export function checkMessage(sender, payload, { priority = "normal", messageId, delay }, where = "") {
@@ -141,7 +141,7 @@ export function checkMessage(sender, payload, { priority = "normal", messageId, 
   };
 }
 
-/** All of an iterable, checked; what it throws goes to the caller. @param {unknown} messages */
+/** All of an iterable, checked; if it throws, its error reaches the caller. @param {unknown} messages */
 export function checkMessages(messages) {
   return Array.from(checkIterable("messages", messages, "messages"), (message, i) => checkNewMessage(message, `messages[${i}]`));
 }
@@ -158,7 +158,7 @@ function checkNewMessage(message, where) {
 }
 
 /**
- * Pairs of whatever stands where a mailbox is expected, and a checked message.
+ * Pairs of whatever was given as the mailbox, and a checked message.
  * @param {unknown} messages @returns {{target: unknown, message: Packable}[]}
  */
 export function checkSends(messages) {
@@ -189,7 +189,7 @@ export function checkIds(ids, name = "ids") {
 /** @param {unknown} limit @param {number} otherwise where none is given */
 export const checkLimit = (limit, otherwise) => (limit === undefined ? otherwise : checkCount("limit", limit));
 
-/** How many are passed over. @param {unknown} offset */
+/** How many are skipped. @param {unknown} offset */
 export function checkOffset(offset) {
   if (offset === undefined) return 0;
   if (typeof offset !== "number") throw new TypeError(`offset must be a whole number, not ${described(offset)}`);
@@ -238,7 +238,7 @@ export function checkText(name, text) {
   return storable(text);
 }
 
-/** What a failure said: a text, or an error with its stack. @param {unknown} error @returns {string | undefined} */
+/** The text of a failure: a text as it is, or an error with its stack. @param {unknown} error @returns {string | undefined} */
 export function checkFailure(error) {
   if (error === undefined) return undefined;
   if (typeof error === "string") return storable(error);
@@ -248,7 +248,7 @@ export function checkFailure(error) {
   return storable(stack.startsWith(String(error)) ? stack : `${error}\n${stack}`.trimEnd());
 }
 
-/** A text with its lone surrogates, which no UTF-8 can hold, as in `\udcff`; Python does the same. @param {string} text */
+/** A text with its lone surrogates, which UTF-8 cannot hold, written as `\udcff`, as Python does. @param {string} text */
 const storable = (text) => text.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
 
 /** @param {unknown} observer @returns {((queuedMessages: number) => void) | null} */
@@ -273,7 +273,7 @@ function bytesOf(name, value) {
     if (isUnshared) return reached(name, () => new Uint8Array(/** @type {ArrayBuffer} */ (value)));
     throw new TypeError(
       `${name} must be a Uint8Array, an ArrayBuffer or another view of bytes, not ${described(value)}` +
-        (typeof value === "string" ? "; new TextEncoder().encode(text) makes bytes of a text" : ""),
+        (typeof value === "string" ? "; new TextEncoder().encode(text) turns text into bytes" : ""),
     );
   }
   const array = typedArrayName(value);
@@ -283,7 +283,7 @@ function bytesOf(name, value) {
     );
   }
   return reached(name, () => {
-    // a view whose buffer was transferred or has shrunk says that it is empty; this throws
+    // a view whose buffer was transferred or has shrunk claims to be empty; this throws
     if (array !== undefined) Uint8Array.prototype.keys.call(value);
     return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
   });

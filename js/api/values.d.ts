@@ -1,4 +1,4 @@
-/** The values that cross the border of the JavaScript API. Times are `Date`s, spans milliseconds, ids canonical UUIDs. */
+/** The values that callers of the JavaScript API pass and get. Times are `Date`s, spans milliseconds, ids canonical UUIDs. */
 
 import type { Mailbox } from "./mailbox.js";
 
@@ -18,8 +18,8 @@ export type Durability = "strict" | "relaxed";
 export type OwnBytes = ReturnType<Uint8Array["slice"]>;
 
 /**
- * What is taken where bytes are asked for, unless its memory is shared with other threads. The bytes are copied at the call;
- * the buffer may be used again at once.
+ * What is accepted as bytes, unless its memory is shared with other threads. The bytes are copied at the call; the buffer may
+ * be reused at once.
  */
 export type Bytes = ArrayBuffer | Uint8Array | Uint8ClampedArray | Int8Array | DataView;
 
@@ -27,14 +27,14 @@ export type Bytes = ArrayBuffer | Uint8Array | Uint8ClampedArray | Int8Array | D
 export interface MailboxOptions {
   /** Messages that `dequeue`, `peek` and `deadLetters` give without a `limit`, and that `messages()` claims at a time; 32. */
   batchSize?: number | undefined;
-  /** Failed deliveries after which a message becomes a dead letter; `Infinity`, the default, for never; else at most 2 ** 53 - 1. */
+  /** Failed deliveries after which a message becomes a dead letter: at most 2 ** 53 - 1, or `Infinity`, the default, for never. */
   maxDeliveries?: number | undefined;
   /**
    * Milliseconds without a sign of life after which this handle counts as gone, where there are no Web Locks to tell (a
-   * page that is neither https nor localhost); 300,000, and at most 100 years. Elsewhere it means nothing.
+   * page that is neither https nor localhost); 300,000, and at most 100 years. Elsewhere it has no effect.
    */
   lease?: number | undefined;
-  /** Of what stores messages; "strict". A claim, an acknowledgement or a nack may always be relaxed. */
+  /** For commits that store messages; "strict" by default. A claim, an ack or a nack may always be relaxed. */
   durability?: Durability | undefined;
 }
 
@@ -43,7 +43,7 @@ export interface EnqueueOptions {
   /** "normal" if it is not given. */
   priority?: MessagePriority | undefined;
   /**
-   * The message's id, a UUID. While a message with this id is in the mailbox (queued, inflight or a dead letter) nothing
+   * The message's id, a UUID. While a message with this id is in the mailbox (queued, inflight or a dead letter), nothing
    * is stored again, so an enqueue whose answer was lost can be repeated.
    */
   messageId?: string | undefined;
@@ -59,22 +59,22 @@ export interface NewMessage extends EnqueueOptions {
 }
 
 export interface DequeueOptions {
-  /** How many messages at most; the handle's `batchSize` if it is not given. */
+  /** The largest number of messages; by default the handle's `batchSize`. */
   limit?: number | undefined;
-  /** Milliseconds to wait for the first message, `Infinity` for ever; 0, not at all, if it is not given. */
+  /** Milliseconds to wait for the first message, `Infinity` for ever; by default 0, not at all. */
   wait?: number | undefined;
-  /** Ends the call, which then rejects with the signal's reason and hands nothing out. */
+  /** Cancels the call, which then rejects with the signal's reason and hands nothing out. */
   signal?: AbortSignal | undefined;
-  /** Ids of messages that are acknowledged first, in the same transaction, also if there is nothing to hand out. */
+  /** Ids of messages that are acknowledged first, in the same transaction, even if there is nothing to hand out. */
   ack?: Iterable<string> | undefined;
 }
 
 export interface PeekOptions {
-  /** How many messages at most; the handle's `batchSize` if it is not given. */
+  /** The largest number of messages; by default the handle's `batchSize`. */
   limit?: number | undefined;
-  /** Only messages of this status. */
+  /** Only messages with this status. */
   status?: MessageStatus | undefined;
-  /** How many of them are passed over, from the first on; 0 if it is not given. What is passed over is not read. */
+  /** How many of the first messages to skip; by default 0. What is skipped is not read. */
   offset?: number | undefined;
 }
 
@@ -96,7 +96,7 @@ export interface MessageRecord {
   /** When it was enqueued. For people to read; order never depends on it. */
   readonly createdAt: Date;
   readonly status: MessageStatus;
-  /** How often it has been handed out, this time included; 0 while never handed out. */
+  /** How often it has been handed out, this time included; 0 if never. */
   readonly deliveryCount: number;
 }
 
@@ -113,21 +113,21 @@ export interface DeadLetter {
 
 /** How full a mailbox is, all at one moment and counted over all tabs. */
 export interface MailboxStats {
-  /** Messages that wait, delayed ones included. */
+  /** Messages that are waiting, delayed ones included. */
   readonly queuedMessages: number;
   /** Messages handed out and not yet acknowledged, by any handle. */
   readonly inflightMessages: number;
   readonly queuedByPriority: Readonly<Record<MessagePriority, number>>;
-  /** Messages that were given up and neither redriven nor discarded. */
+  /** Messages that were given up, and neither redriven nor discarded. */
   readonly deadLetters: number;
   /**
-   * Messages that came into the queue since the mailbox was made: enqueued, sent, or redriven. It only grows, so that two
-   * looks tell how many came and went between them.
+   * Messages that have come into the queue since the mailbox was created: enqueued, sent, or redriven. It only grows, so
+   * two looks show how many came and went between them.
    */
   readonly everQueued: number;
 }
 
-/** How safe the storage is, and how full; null where the browser does not tell. */
+/** How safe the storage is, and how full; null where the browser does not say. */
 export interface StorageReport {
   /** What the handle was opened with. */
   readonly durability: Durability;

@@ -1,12 +1,12 @@
 /**
- * Who lives. Each handle is a holder with an identity of its own, its life; one that goes on after a freeze, from a cache or
- * without its lock begins another life, under another identity. See docs/liveness.md.
+ * Liveness: which holders live. Each handle is a holder with an identity of its own, its life; one that goes on after a freeze,
+ * from a cache or without its lock begins another life, under another identity. See docs/liveness.md.
  *
- * Where there are Web Locks, a holder keeps one as long as it lives, and the lock alone decides: the browser gives it up
- * when the tab or worker ends, however it ends, and whoever has asked for it hears of that at once. Elsewhere (an insecure
- * context, or a place where the browser refuses locks) a holder counts up a beat in the mailbox's state while it holds
- * something, and is gone when the beat has stood still for the holder's lease, measured by the clock of whoever watches, so
- * that a wall clock that jumps means nothing.
+ * Where there are Web Locks, a holder keeps one as long as it lives, and the lock alone decides: the browser releases it when the
+ * tab or worker ends, however it ends, and a context that has asked for it learns of that at once. Elsewhere (an insecure context,
+ * or where the browser refuses locks) a holder counts up a heartbeat in the mailbox's state while it holds something, and is gone
+ * when the beat has stood still for the holder's lease, measured by the clock of whoever watches, so that a wall clock that jumps
+ * does not matter.
  */
 
 import { randomName } from "../model/ids.js";
@@ -22,14 +22,14 @@ export const SECOND_LOOK = 100;
 /** Holders, by their identity. @typedef {Map<string, Terms>} Holders */
 
 /**
- * Holders that are gone, each with the beat that stood still; undefined where a lock told, which is final.
+ * Holders that are gone, each with the beat that stood still; undefined where a lock showed it, which is final.
  * @typedef {Map<string, number | undefined>} Gone
  */
 
-/** The lives of this context, of which nothing else need tell. @type {Set<string>} */
+/** The lives of this context, which need no lock to be known. @type {Set<string>} */
 const livesHere = new Set();
 
-/** Which beat was last seen of a holder without a lock, and since when, by holder. @typedef {Map<string, {beat: number, since: number}>} Beats */
+/** The last beat seen of each holder without a lock, and since when. @typedef {Map<string, {beat: number, since: number}>} Beats */
 
 /** By mailbox. @type {Map<string, Beats>} */
 const beatsIn = new Map();
@@ -66,7 +66,7 @@ export class Life {
       this.locked = true;
       if (this.#ended) this.#release();
     } catch {
-      // there are none, or the browser refuses them here: then its beat tells
+      // there are none, or the browser refuses them here: then its beat shows that it lives
     }
     this.begun = true;
   }
@@ -91,13 +91,13 @@ export async function goneAmong(mailbox, holders) {
   const gone = [...holders].filter(([holder, terms]) =>
     terms.locked ? unheld.has(LOCK_PREFIX + holder) : hasLeaseExpired(terms, before?.get(holder), (seen) => beats.set(holder, seen)),
   );
-  // of whom is there no more nothing is kept
+  // nothing is kept of holders that are no longer there
   if (beats.size > 0) beatsIn.set(mailbox, beats);
   else beatsIn.delete(mailbox);
   return new Map(gone.map(([holder, { locked, beat }]) => [holder, locked ? undefined : beat]));
 }
 
-/** Resolves when a holder of another context dies; never, where no lock can tell. @param {string} holder @param {AbortSignal} signal */
+/** Resolves when a holder of another context dies; never, if no lock can show it. @param {string} holder @param {AbortSignal} signal */
 export const death = (holder, signal) => onceReleased(LOCK_PREFIX + holder, signal);
 
 /** @param {{beat: number, lease: number}} terms @param {{beat: number, since: number} | undefined} seen what was seen of it last @param {(seen: {beat: number, since: number}) => void} keep for the next look */

@@ -1,4 +1,4 @@
-/** Web Locks, as far as they tell who lives: a lock is held exclusively for as long as its holder lives. */
+/** Web Locks, as far as they show which holders live: a lock is held exclusively for as long as its holder lives. */
 
 const locks = globalThis.navigator?.locks;
 
@@ -35,7 +35,7 @@ export function keepLock(name, onLost = () => {}) {
 /**
  * Resolves when a lock that another context holds exclusively is released; never, where no lock can tell.
  *
- * Asked for in shared mode, so that all who wait for it hear of it at the same time, whoever else is blocked or frozen.
+ * Asked for in shared mode, so that all who wait for it learn of it at the same time, even if some are blocked or frozen.
  * @param {string} name @param {AbortSignal} signal
  */
 export async function onceReleased(name, signal) {

@@ -1,12 +1,12 @@
 /**
  * Notifications of mailboxes, between the handles of this context and to other tabs and workers.
  *
- * They are hints: a page in the back/forward cache misses them, a hidden one may hear late. The truth is in the database,
- * so whoever waits for one looks there first, again when its page comes back, and now and then all the same.
+ * They are hints: a page in the back/forward cache misses them, a hidden one may get them late. The truth is in the database,
+ * so a waiter looks there first, again when its page comes back, and now and then in any case.
  *
- * To tell others costs as much as a small transaction, so a context that has never heard of another one tells nobody. It
- * greets when it begins to listen, and whoever hears that answers; then each tells the other what it has not told since the
- * greeting, and both look again. One that stops listening before tells all the same: it will not hear an answer.
+ * Notifying others costs as much as a small transaction, so a context that has never heard of another one notifies nobody. It
+ * greets when it begins to listen, and those who hear that answer; then each tells the other what it has not sent since the
+ * greeting, and both look again. A context that stops listening before that sends anyway: it would not hear an answer.
  */
 
 import { randomName } from "../model/ids.js";
@@ -27,7 +27,7 @@ const CHANNEL = "pymailbox";
 
 /** A worker asks pages for the notes that only they see, and one of them answers. @typedef {{asking: string, told: string, kept: import("./unload-notes.js").Note[]}} Question */
 
-/** Whoever wants to hear the depth of a mailbox. @typedef {{mailbox: string, hear(depth: number): void}} Listener */
+/** Somebody who wants to be told the depth of a mailbox. @typedef {{mailbox: string, hear(depth: number): void}} Listener */
 
 export class Notifier {
   /** Called when notifications may have been missed. */
@@ -45,7 +45,7 @@ export class Notifier {
   #channel;
   /** Whether there is, or was, somebody else. */
   #heard = false;
-  /** What nobody else was told, the last of each mailbox, and when it came. @type {Map<string, {notification: Notification, at: number}>} */
+  /** What was not sent to anybody: the last notification of each mailbox, and when it came. @type {Map<string, {notification: Notification, at: number}>} */
   #unsent = new Map();
   #name = randomName();
   #greetedAt = 0;
@@ -69,14 +69,14 @@ export class Notifier {
     this.#hearers.push(hear);
   }
 
-  /** Has a listener told depths; while there is any, this context hears of others. @param {Listener} listener */
+  /** Tells a listener depths; while there is any, this context listens to others. @param {Listener} listener */
   add(listener) {
     this.#listeners.add(listener);
     if (this.#channel !== undefined || typeof BroadcastChannel === "undefined") return;
     try {
       this.#channel = new BroadcastChannel(CHANNEL);
     } catch {
-      return; // the browser refuses it here: whoever waits looks now and then all the same
+      return; // the browser refuses it here: waiters look now and then in any case
     }
     this.#channel.onmessage = ({ data }) => this.#receive(data);
     this.#greet();
@@ -150,7 +150,7 @@ export class Notifier {
       this.#tell(data, []);
     } else if (data.answered === this.#name) {
       this.#tellSince(this.#greetedAt);
-      // what others stored before they heard of this context they told nobody
+      // others notified nobody of what they stored before they heard of this context
       this.onMissed();
     }
   }

@@ -1,28 +1,28 @@
 /**
- * The notes that a page leaves when it is left: the holders whose messages go back, the hand-outs undone. None of the ways
- * is sure, so a note goes all of them, and whoever finds one twice does nothing the second time:
+ * The notes that a page writes when it is left: the holders whose messages go back, the hand-outs undone. No single way is certain
+ * to work, so a note goes all of them, and whoever finds it a second time does nothing:
  *
- * - a row of the store `departed`, written at once and without a read, since nothing may run any more later. It is missing
- *   where the browser was busy with IndexedDB at that moment, and in WebKit always;
- * - on a page an entry of `localStorage`, which lands in all browsers, but which only pages see;
+ * - a row of the store `departed`, written at once and without a read, since nothing may run later. It is missing if the browser
+ *   was busy with IndexedDB at that moment, and always in WebKit;
+ * - on a page, an entry of `localStorage`, which arrives in all browsers, but which only pages see;
  * - a notification to contexts that are open, workers included.
  *
- * Whoever takes back what holders had who are gone puts what it knows of notes into the store first, in the same transaction.
+ * Whoever takes back what gone holders held first puts the notes that it knows of into the store, in the same transaction.
  */
 
 import { onPage } from "../storage/database-identity.js";
 
 const PREFIX = "pymailbox/left/";
 
-/** Whether what a page begins to write while it is left never lands: so it is in JavaScriptCore, known by what its errors have. */
+/** Whether what a page begins to write while it is left is never written: so it is in JavaScriptCore, recognised by its errors. */
 export const LAST_WRITES_VANISH = "line" in new Error();
 
 /** A holder, and its mailbox. @typedef {[string, string]} Note */
 
-/** What other contexts have told. @type {Map<string, string>} */
+/** The notes that other contexts have sent. @type {Map<string, string>} */
 const told = new Map();
 
-/** How often this page was left, so that it can be told which transactions began before its notes were written. */
+/** How often this page was left, to know which transactions began before its notes were written. */
 export let unloads = 0;
 
 /** To be called when the page is left, before anything else. */
@@ -42,7 +42,7 @@ export function hearNotes(notes) {
   for (const [holder, mailbox] of notes) told.set(holder, mailbox);
 }
 
-/** The notes that this context knows of, beside those in the database. @returns {Note[]} */
+/** The notes that this context knows of, besides those in the database. @returns {Note[]} */
 export const knownNotes = () => [...keptNotes(), ...told];
 
 /** The notes that pages have kept. @returns {Note[]} */

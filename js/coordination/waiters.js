@@ -1,19 +1,19 @@
 /**
- * Calls that wait for something to claim: who of them is served, and who is woken.
+ * Calls that wait for something to claim: which of them are served, and which are woken.
  *
- * One that has looked and found nothing is parked: a commit of this context that leaves something to claim serves it, the
- * longest wait first, in its own transaction. What is left, or comes from elsewhere, wakes those who wait, and they look.
+ * A call that has looked and found nothing is parked: a commit of this context that leaves something to claim serves it, the
+ * longest wait first, in its own transaction. What is left, or comes from elsewhere, wakes waiting calls, and they look.
  *
- * As many are woken as there are messages, those that have waited longest first; whoever was woken and does not take all
- * that is there passes it on, see `claim-loop.js`. So a message costs the same however many wait. What is to be looked at by
- * itself, at a time, one of them looks at for all.
+ * As many are woken as there are messages, those that have waited longest first; one that was woken and does not take
+ * everything passes it on, see `claim-loop.js`. So a message costs the same however many wait. What has to be checked at a
+ * certain time, one of them checks for all.
  */
 
-/** What a timer can wait, in milliseconds; beyond it would end at once. */
+/** The longest that a timer can wait, in milliseconds; with more it would end at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
- * A call that was parked, and has claimed in a commit: it is told what becomes of that.
+ * A parked call that has claimed in a commit: it is told what becomes of that.
  * @typedef {object} Served
  * @property {() => void} committed
  * @property {(undone: boolean) => void} failed and whether it is sure that nothing was committed
@@ -23,8 +23,8 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 /** A transaction that is about to commit. @typedef {{served: Served[]}} Committing */
 
 /**
- * What a call that is parked does in a commit of others. `claim` is undefined if that cannot be, and then nothing is done;
- * `undone` is whether it is sure that nothing of it was committed.
+ * What a parked call does in a commit of others. `claim` gives undefined if it is not possible, and then nothing is done;
+ * `undone` says whether it is certain that nothing of it was committed.
  * @template T
  * @typedef {{claim(commit: Committing): T | undefined, committed(claimed: T): void, failed(claimed: T, undone: boolean): void}} Claiming
  */
@@ -120,7 +120,7 @@ class Waiter {
     return this.serving;
   }
 
-  /** It waits no more. */
+  /** It no longer waits. */
   end() {
     this.#end();
   }
@@ -137,7 +137,7 @@ export class Waiters {
     return waiter;
   }
 
-  /** Wakes so many of those who wait. @param {string} mailbox @param {number} [count] */
+  /** Wakes so many waiters. @param {string} mailbox @param {number} [count] */
   wake(mailbox, count = 1) {
     const group = this.#groups.get(mailbox);
     for (const waiter of group?.waiting ?? []) {

@@ -1,11 +1,11 @@
-/** A call that takes the next batch: it looks, and waits for as long as it may, until there is something. */
+/** A call that takes the next batch: it looks, and waits until there is something, for as long as it may. */
 
 import { groupCommit, waiters } from "./realm.js";
 import { NO_BATCH } from "../model/frames.js";
 import { whenBack } from "./page-lifecycle.js";
 import { SLOW_POLL } from "./recovery.js";
 
-/** Milliseconds after which it is looked up whether what a call has seen in memory is so, unless it is served before. */
+/** Milliseconds after which it is checked whether what a call has seen in memory is true, unless it is served before. */
 const CHECK_AFTER = 3;
 
 /**
@@ -22,7 +22,7 @@ const CHECK_AFTER = 3;
 /** @typedef {ReturnType<typeof waiters.begin>} Waiter */
 
 /**
- * Whoever claims.
+ * Something that claims.
  * @typedef {object} Claimant
  * @property {string} mailbox
  * @property {() => boolean} isClosed
@@ -34,14 +34,14 @@ const CHECK_AFTER = 3;
 
 /**
  * Takes the next batch; an empty one when the time is over.
- * @param {Claimant} claimant @param {unknown} owner by whom it may be woken @param {number} wait milliseconds
+ * @param {Claimant} claimant @param {unknown} owner in whose name it may be woken @param {number} wait milliseconds
  * @param {AbortSignal} cancelled
  * @returns {Promise<Found>} whose `life` is not over
  */
 export async function claimWithin(claimant, owner, wait, cancelled) {
   const { mailbox, recovery } = claimant;
   const deadline = performance.now() + wait;
-  // another one that waits has to look, since this one may have been chosen for it and has not
+  // another waiter has to look, because this one may have been chosen to and has not
   let owesALook = false;
   let isFirst = true;
   const waiter = waiters.begin(mailbox, owner);
@@ -58,13 +58,13 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
         const parkIfEmpty = (/** @type {Found} */ looked) => {
           if (isEmpty(looked) && !looked.more && performance.now() < deadline) waiter.park(claimant.parked);
         };
-        // parked as soon as it is committed that there is nothing, so that the very next commit can serve it
+        // parked as soon as a commit has found nothing, so that the very next commit can serve it
         let found = inMemory ?? (await claimant.claimNow(parkIfEmpty));
         if (waiter.serving !== undefined) found = (await waiter.serving) ?? found;
         if (isEmpty(found) && isAlive(found) && !cancelled.aborted) {
           owesALook = wait > 0 && found.more;
           recovery.see(found.strangers);
-          // a call that was under way when the handle was closed is let finish; one that waits ends with an error
+          // a call that was under way when the handle was closed may finish; one that waits ends with an error
           if (claimant.isClosed() && wait === 0) return found;
           if (found.strangers.size > 0 && recovery.isDue) {
             const recovered = await recoverFor(claimant, waiter);
@@ -101,14 +101,14 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
   }
 }
 
-/** Has those who wait look again when there may be something that nobody tells them of. @param {Claimant} claimant @param {Found} found */
+/** Makes waiters look again when there may be something of which nobody notifies them. @param {Claimant} claimant @param {Found} found */
 function setAlarm({ mailbox, recovery }, { strangers, nextDue, nextRetry }) {
   const now = performance.now();
   const nextLook = strangers.size > 0 ? recovery.nextLook : Infinity;
   waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + nextDue - Date.now(), nextRetry));
 }
 
-/** One that has looked only in memory looks again if that is not the latest state. @param {string} mailbox @param {Waiter} waiter */
+/** Makes a call that has looked only in memory look again if that is not the latest state. @param {string} mailbox @param {Waiter} waiter */
 async function wakeIfOld(mailbox, waiter) {
   if (waiter.serving === undefined && !(await groupCommit.isLatest(mailbox))) waiter.wake();
 }
@@ -125,7 +125,7 @@ async function recoverFor({ recovery, isClosed }, waiter) {
     return (await recovery.recover()).recovered;
   } catch (error) {
     if (isClosed() || waiter.serving !== undefined) return 0;
-    // nothing serves it any more
+    // from here on nothing serves it
     waiter.wake();
     throw error;
   }

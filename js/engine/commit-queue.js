@@ -1,13 +1,13 @@
 /** The operations that wait for a transaction, and which of them share the next one. */
 
-/** Operations in one transaction at most, so that no caller waits without end for others that keep coming. */
+/** The most operations in one transaction, so that no caller waits for ever while others keep coming. */
 export const LARGEST_GROUP = 1000;
 
 /** @typedef {import("./types.js").Operation<unknown>} Operation */
 /** @typedef {{operation: Operation, resolve: (value: any) => void, reject: (reason: unknown) => void, refused?: boolean}} Submitted */
 
 /**
- * What the next transaction is to be like: `join` gives the next operation that shares it, and adds it to `joined`.
+ * What the next transaction will be like: `join` gives the next operation that shares it, and adds it to `joined`.
  * @typedef {object} Group
  * @property {IDBTransactionDurability} durability
  * @property {boolean} notes whether the unload notes are part of it

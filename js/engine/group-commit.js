@@ -1,28 +1,29 @@
 /**
- * Group commit: while one transaction is on its way, what comes in is collected, and goes together into the next.
+ * Group commit: while one transaction is under way, operations that come in are collected, and share the next one.
  *
  * Obligations:
  * - An operation's promise resolves after its transaction is complete, never before, and rejects if it is not.
  * - Operations run in the order in which they were submitted, over all mailboxes of the connection.
- * - A caller alone waits for nobody: where all is at hand, its transaction is begun, filled and ended in the turn of the call,
- *   with what else is called in it. (Begun inside the call it is no quicker by itself, and calls made together need two
- *   transactions.) Where something has to be read, one that comes meanwhile still joins it.
- * - An operation that needs the state only keeps nobody waiting for this context, which may compute for long: the state is read in
- *   a transaction that ends by itself, and one that waits for nothing then writes. What reads more does wait for this context.
+ * - A single caller waits for nobody: if everything is at hand, its transaction is begun, filled and ended in the turn of the
+ *   call, with whatever else is called in that turn. (To begin it inside the call would be no quicker, and calls made together
+ *   would need two transactions.) If something has to be read, operations that come meanwhile still join it.
+ * - An operation that needs only the state makes no other context wait for this one, which may compute for long: the state is
+ *   read in a transaction that ends by itself, and another that waits for nothing then writes. Operations that read more do
+ *   keep their transaction open while this context computes.
  * - Calls that wait, and have looked, claim in the transaction that leaves something for them, after all its operations. They
- *   add no request to it that it would wait for, and are never the reason why another call fails.
- * - A transaction is strict if one of its operations is; a strict one never joins a relaxed transaction. It is over the
- *   unload notes too if one of its operations needs them, and only then.
- * - A transaction one of whose requests failed has failed, even if the browser says that it is complete: what it did is undone
- *   then, as far as can be, and it is not tried again.
- * - If a shared transaction fails, each of its operations is tried alone, so that one that fails fails alone.
- * - What cannot be read at present is known once a transaction has tried, which then has failed: it is tried again, now
- *   without that, see `unavailable-values.js`.
+ *   add no request that it would wait for, and are never the reason why another call fails.
+ * - A transaction is strict if one of its operations is; a strict operation never joins a relaxed transaction. It covers the
+ *   unload notes if one of its operations needs them, and only then.
+ * - A transaction with a failed request has failed, even if the browser says that it is complete: what it did is then undone as
+ *   far as possible, and it is not tried again.
+ * - If a shared transaction fails, each of its operations is tried alone, so that only those fail that would fail alone.
+ * - That a value cannot be read at present is known only once a transaction has tried, and so has failed: it is tried again
+ *   without that value, see `unavailable-values.js`.
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only where
  *   the database shows that it was not committed.
  * - On a full storage an operation that stores nothing is tried again with the reserve given up, and then after the browser
- *   was made to tidy up. What stores messages puts the reserve back in the same transaction, so as not to take its room, where
- *   it is known to be gone; now and then it looks, since other contexts give it up too.
+ *   was made to tidy up. An operation that stores messages puts the reserve back in the same transaction if it is known to be
+ *   gone, so as not to use up its room; now and then it checks, since other contexts give the reserve up too.
  */
 
 import { MailboxError, attempt, translate } from "../model/errors.js";
@@ -38,7 +39,7 @@ import { deleteFencedHead, undo, wasCommitted } from "./undo.js";
 import { FencedError, WriteLeases, isTrusted, moment } from "./write-lease.js";
 import { NotHeadOnly, WriteTransaction } from "./write-transaction.js";
 
-/** Transactions in a row that found another writer's version where they were to write, after which one reads and writes. */
+/** After so many transactions in a row that found another writer's version in their place, one both reads and writes. */
 const CONFLICTS = 3;
 
 /** How often room is made for an operation that stores nothing. */
@@ -102,7 +103,7 @@ export class GroupCommit {
     for (let attempt = 1; ; attempt++) {
       const { transaction, opening } = await this.#connection.begin("readonly", "default", stores);
       try {
-        // numbers begin anew in a database that was cleared: what is kept of the one before stands for other messages
+        // numbers begin again in a database that was cleared: what is kept of the old one would mean other messages
         const cache = opening === this.#opening ? this.#cache : new SegmentCache();
         return await read(new ReadTransaction(() => transaction, cache, this.#unavailableNow()));
       } catch (error) {
@@ -128,7 +129,7 @@ export class GroupCommit {
         return await reading;
       } catch (error) {
         if (error instanceof MailboxError) throw error;
-        // whoever reads again meets the error itself, if it is one
+        // the next read meets the error itself, if it is one
       }
     }
     return this.read(read, stores);
@@ -158,7 +159,7 @@ export class GroupCommit {
     return this.#filling || this.#connection.openings !== this.#opening ? undefined : this.#writeLeases.get(mailbox);
   }
 
-  /** Whether that is the latest state; it is looked up beside what goes on. @param {string} mailbox */
+  /** Whether that is the latest state; this is looked up beside the ongoing work. @param {string} mailbox */
   async isLatest(mailbox) {
     const state = this.stateInMemory(mailbox);
     if (state === undefined) return false;
@@ -275,7 +276,7 @@ export class GroupCommit {
     if (failure !== undefined) submitted.reject(failure.error);
   }
 
-  /** What is kept in memory may be what was never committed, or of a database that is no more. */
+  /** Called when what is in memory may never have been committed, or may belong to a database that is gone. */
   #forget() {
     this.#cache.clear();
     this.#writeLeases.forget();

@@ -1,4 +1,4 @@
-/** How a handle claims: what one look does in a transaction of its own or in another's, and what it can tell from memory. */
+/** How a handle claims: what one look does, in its own transaction or in another's, and what it knows from memory. */
 
 import { closed } from "../model/errors.js";
 import { NO_BATCH, countOfBatch, idsOfBatch } from "../model/frames.js";
@@ -15,8 +15,8 @@ import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 /**
- * What a claim acknowledges first: ids, whether only those that the handle holds, and who is told how many that removed,
- * once it is committed, and whether the claim goes on waiting.
+ * What a claim acknowledges first: ids; whether only those that the handle holds; and a function that is called once that is
+ * committed, with how many it removed and whether the claim goes on waiting.
  * @typedef {{ids: Uint8Array, heldOnly: boolean, onCommit?: (acked: number, waits: boolean) => void}} AckFirst
  */
 

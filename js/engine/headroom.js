@@ -7,10 +7,10 @@ import { newReserve, tidyUp } from "../storage/database.js";
 import { result } from "../storage/requests.js";
 import { TransactionOutcome } from "./transaction-outcome.js";
 
-/** Milliseconds after which it is looked again whether the reserve is there. */
+/** Milliseconds after which it is checked again whether the reserve is there. */
 const RESERVE_INTERVAL = 60_000;
 
-/** Milliseconds that the browser is given to tidy up, the second time that it has to; each time it gets as much more. */
+/** Milliseconds that the browser gets to tidy up, the second time that it has to; each further time it gets so much more. */
 const TIDYING_TIME = 200;
 
 /** What this context knows of the reserve. */
@@ -20,7 +20,7 @@ export class Headroom {
   /** When it was last seen, on the clock of `performance.now()`: others may give it up too. */
   #seenAt = -Infinity;
 
-  /** Whether what stores messages has to look whether the reserve is there. */
+  /** Whether an operation that stores messages has to check whether the reserve is there. */
   get isToBeChecked() {
     return this.#spent || performance.now() - this.#seenAt > RESERVE_INTERVAL;
   }

@@ -1,6 +1,6 @@
 /**
- * As whom a handle holds messages: its present life, the beat that shows that it lives where no lock does, and what becomes of
- * a life that is over.
+ * The identity under which a handle holds messages: its present life, the heartbeat that shows that it lives where no lock does,
+ * and what becomes of a life that is over.
  */
 
 import { Life, isElsewhere } from "../coordination/liveness.js";
@@ -8,16 +8,16 @@ import { attempt } from "../model/errors.js";
 import { PendingReleases } from "./pending-releases.js";
 import { SLOW_POLL } from "./recovery.js";
 
-/** Milliseconds after which what could not be released is tried again, at first; then twice as long each time, up to the slow poll. */
+/** Milliseconds after which a failed release is first tried again; then twice as long each time, up to the slow poll. */
 const FIRST_RETRY = 100;
 
-/** Milliseconds between two beats at most, whatever the lease: what a timer can wait has an end. */
+/** The most milliseconds between two beats, whatever the lease: a timer cannot wait for ever. */
 const LONGEST_BEAT = 3_600_000;
 
 /** @typedef {import("./types.js").Options} Options */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
-/** Commits an operation of the handle's, if only what each of them sees to first. @typedef {(run: (tx: WriteTransaction, state: MailboxState) => Promise<void>) => Promise<void>} Commit */
+/** Commits an operation of the handle, or at least what each of its commits does first. @typedef {(run: (tx: WriteTransaction, state: MailboxState) => Promise<void>) => Promise<void>} Commit */
 
 export class Holder {
   /** Whether the handle takes no calls any more. */
@@ -34,7 +34,7 @@ export class Holder {
   #mailbox;
   #options;
   #commit;
-  /** Whether its last release has been committed, and nothing is to be done any more. */
+  /** Whether its last release has been committed, and nothing is left to do. */
   #isGone = false;
   /** Whether it held messages after its last commit. */
   #isHolding = false;
@@ -162,7 +162,7 @@ export class Holder {
 
   /**
    * Ends this life while the page is being left or frozen.
-   * @returns {string[]} the lives of which a note has to say that what they hold is to be released
+   * @returns {string[]} the lives for which a note has to ask others to release what they hold
    */
   releaseOnUnload() {
     if (this.#isGone) return [];

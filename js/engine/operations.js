@@ -1,6 +1,6 @@
 /**
- * How a handle's calls get into transactions: those that write as operations that may share one, those that read in one of
- * their own; and what each of them looks at first.
+ * How a handle's calls get into transactions: calls that write become operations that may share one, calls that read get one of
+ * their own; and what each of them checks first.
  */
 
 import { closed, unavailable } from "../model/errors.js";
@@ -16,7 +16,7 @@ import { salvage } from "./salvage.js";
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 /** @typedef {import("../coordination/liveness.js").Life} Life */
 /** What a call does with the mailbox's state in a transaction. @template T @typedef {(tx: WriteTransaction, state: MailboxState) => Promise<T>} Run */
-/** As `Run`, where all that it needs is at hand; undefined if that is not so. @template T @typedef {(tx: WriteTransaction, state: MailboxState) => T | undefined} RunAtHand */
+/** As `Run`, if everything that it needs is at hand; undefined if not. @template T @typedef {(tx: WriteTransaction, state: MailboxState) => T | undefined} RunAtHand */
 /**
  * See `Operation`.
  * @template T
@@ -97,7 +97,7 @@ export class Operations {
     };
   }
 
-  /** Whether there is nothing that a commit of the handle's would have to see to first. */
+  /** Whether a commit of the handle has nothing else to do first. */
   get isCaughtUp() {
     return this.#wipes === connection.wipes && this.holder.pending.isEmpty;
   }
@@ -150,7 +150,7 @@ export class Operations {
 
   // -- the database itself ----------------------------------------------------------------------------------------------
 
-  /** To be called once the handle is open: what was cleared before concerns none of its calls. */
+  /** To be called once the handle is open: clearing the data before that does not concern its calls. */
   noteOpened() {
     this.#wipes = this.#wipesAtOpen = connection.wipes;
     const seenIn = lastSeenIn(this.mailbox);
@@ -158,7 +158,7 @@ export class Operations {
     noteSeen(this.mailbox, connection.birth);
   }
 
-  /** Whether the site's data was cleared since this mailbox was last seen before, where that can be told. */
+  /** Whether the site's data was cleared since this mailbox was last seen, as far as that can be known. */
   get wasWiped() {
     return this.#wipedBefore || connection.wipes > this.#wipesAtOpen;
   }

@@ -1,8 +1,8 @@
 /**
- * A page that is left or frozen: what its handles hold is released at once, since nothing may run any more later. If it goes
- * on all the same, each handle begins a new life. See docs/liveness.md.
+ * A page that is left or frozen: what its handles hold is released at once, since nothing may run later. If the page goes on after
+ * all, each handle begins a new life. See docs/liveness.md.
  *
- * One handle that throws keeps none of the others from being released, or from going on.
+ * If one handle throws, the others are released, or go on, all the same.
  */
 
 import { countUnload, keepNotes } from "../coordination/unload-notes.js";
@@ -13,7 +13,7 @@ import { connection, groupCommit, handles, notifier } from "./realm.js";
 
 /**
  * Milliseconds after which a page that was left, and has not said that it is back, counts as back. Until then its handles
- * claim nothing: if it is really going, its messages are for whoever comes next.
+ * claim nothing: if it is really going away, its messages are for whoever comes next.
  */
 const LONGEST_ABSENCE = 1000;
 
@@ -21,7 +21,7 @@ const LONGEST_ABSENCE = 1000;
 let absence;
 
 /**
- * Resolves when the page is not being left any more, or when it is cancelled; nothing to wait for is undefined.
+ * Resolves when the page is no longer being left, or when this is cancelled; undefined if there is nothing to wait for.
  * @param {AbortSignal} cancelled @returns {Promise<void> | undefined}
  */
 export const whenBack = (cancelled) => (absence === undefined ? undefined : untilBack(cancelled));

@@ -1,6 +1,6 @@
 /**
- * What a handle has yet to release: messages of a claim that nobody got, and all that its past lives held. Each of its commits
- * sees to that first.
+ * What a handle still has to release: messages of a claim that nobody received, and everything that its past lives held. Each of
+ * its commits does that first.
  */
 
 import { forgetNotes, unloads } from "../coordination/unload-notes.js";

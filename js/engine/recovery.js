@@ -1,8 +1,8 @@
 /**
- * Takes back what holders of other contexts had who are gone: one for each mailbox that is open here, for all its handles.
+ * Takes back what gone holders of other contexts held: one for each mailbox that is open here, for all its handles.
  *
- * It listens for the death of every holder that it has seen, and looks at who lives: when it sees one for the first time, once
- * more a moment later, and now and then all the same.
+ * It listens for the death of every holder that it has seen, and checks which holders live: when it sees one for the first time,
+ * once more a moment later, and now and then in any case.
  */
 
 import { groupCommit, notifier } from "./realm.js";
@@ -11,13 +11,13 @@ import { recover as recoverIn } from "./verbs/recover.js";
 import { SECOND_LOOK, death, goneAmong, isElsewhere } from "../coordination/liveness.js";
 import { LAST_WRITES_VANISH, forgetNotes, hearNotes, keptNotes, knownNotes } from "../coordination/unload-notes.js";
 
-/** Milliseconds after which whoever waits looks all the same: hints may be lost. */
+/** Milliseconds after which a waiter looks in any case, since hints may be lost. */
 export const SLOW_POLL = 5000;
 
-/** Milliseconds that a note which a page has kept may take to be seen elsewhere. */
+/** Milliseconds that a note kept by a page may take to become visible elsewhere. */
 const NOTE_DELAY = 100;
 
-/** Milliseconds that a worker waits for a page that answers for notes: longer than that delay. */
+/** Milliseconds that a worker waits for a page to answer with its notes: longer than that delay. */
 const ANSWER_LIMIT = 300;
 
 /** @typedef {import("../coordination/liveness.js").Holders} Holders */
@@ -76,7 +76,7 @@ export class Recovery {
     return performance.now() >= this.nextLook;
   }
 
-  /** Takes back what is to be had at the first look. @returns {Promise<Look>} */
+  /** Takes back what one look finds. @returns {Promise<Look>} */
   async recover() {
     const before = new Set(this.#watched.keys());
     const isFirst = this.nextLook === -Infinity;
@@ -98,11 +98,11 @@ export class Recovery {
     return { recovered: await this.recoverFrom(gone), living };
   }
 
-  /** Looks beside what is going on: a mailbox that never runs dry must not keep it from coming back. */
+  /** Recovers beside the ongoing work: a mailbox that never runs dry must not keep messages from coming back. */
   recoverInBackground() {
     if (!this.isDue) return;
     this.recover().catch(() => {
-      // the next call of a handle meets the same error, and can tell somebody
+      // the next call of a handle meets the same error, and can report it
     });
   }
 
@@ -138,7 +138,7 @@ export class Recovery {
       await death(holder, unwatched.signal);
       if (this.#users > 0) await this.recoverFrom(new Map([[holder, undefined]]));
     } catch {
-      // it is watched no more; or storage failed, and the next call of a handle meets the same error and can tell somebody
+      // it is no longer watched; or storage failed, and the next call of a handle meets the same error and can report it
     } finally {
       if (this.#watched.get(holder)?.unwatched === unwatched) this.#watched.delete(holder);
     }
@@ -158,7 +158,7 @@ export class Recovery {
   }
 }
 
-/** Has the notes of others that may be on their way come in before a death is believed. */
+/** Waits for notes of others that may be on their way, before a death is believed. */
 async function notesOfOthers() {
   if (typeof document === "undefined") hearNotes(await notifier.ask(ANSWER_LIMIT));
   else await sleep(NOTE_DELAY);
@@ -180,7 +180,7 @@ notifier.listen(({ mailbox, notes }) => {
   recovery.recoverInBackground();
 });
 
-/** How long holders may be silent of whose death no lock tells. @param {Holders} holders */
+/** How long holders without a lock may be silent. @param {Holders} holders */
 const leasesOf = (holders) => [...holders.values()].filter(({ locked }) => !locked).map(({ lease }) => lease);
 
 /** @param {number} milliseconds */

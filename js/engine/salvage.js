@@ -1,6 +1,6 @@
 /**
- * Damaged rows: what something else wrote in the place of messages, pages or dead letters, or deleted, becomes dead letters, so
- * that what is whole goes on and nothing is thrown away unseen.
+ * Damaged rows: what something else deleted, or wrote in place of messages, pages or dead letters, becomes dead letters, so that
+ * everything intact goes on and nothing is thrown away unseen.
  */
 
 import { result } from "../storage/requests.js";
@@ -18,8 +18,8 @@ import { deleteSegment, flush, openedHasLiving, segmentKeysOf, segmentsOf, unloa
 /** @typedef {import("../model/types.js").Place} Place */
 
 /**
- * Makes a dead letter of what cannot be read: of the messages of a segment from a message on, of what lies where their
- * segment should be, or of what was a dead letter. What is whole is as it was.
+ * Makes a dead letter of what cannot be read: the messages of a segment from a certain one on, whatever lies where their segment
+ * should be, or what was a dead letter. What is intact stays as it was.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place
  * @throws {import("./unavailable-values.js").ValueUnavailable} nothing was deleted
  */

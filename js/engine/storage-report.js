@@ -1,4 +1,4 @@
-/** What the browser tells of an origin's storage, and what can be asked of it. */
+/** What the browser reports of an origin's storage, and what can be asked of it. */
 
 import { UnsupportedError } from "../model/errors.js";
 
@@ -18,7 +18,7 @@ export async function requestPersistence() {
   try {
     return await storage.persist();
   } catch (error) {
-    throw new UnsupportedError(`The browser refuses to be asked for persistent storage here. ${only}`, { cause: error });
+    throw new UnsupportedError(`The browser does not accept requests for persistent storage here. ${only}`, { cause: error });
   }
 }
 

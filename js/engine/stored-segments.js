@@ -1,6 +1,6 @@
 /**
- * The segments of a transaction's mailboxes: what is enqueued is packed into new ones, small ones travel in the head until there
- * are too many of them, and each is deleted when the last of its messages is dead.
+ * The segments of a transaction's mailboxes: what is enqueued is packed into new ones, small ones travel in the head until
+ * there are too many of them, and each is deleted when the last of its messages is dead.
  */
 
 import { result } from "../storage/requests.js";
@@ -8,10 +8,10 @@ import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "../model/segments.js";
 import { laneRange } from "./read-transaction.js";
 import { ValueUnavailable } from "./unavailable-values.js";
 
-/** A segment of at most so many bytes travels in the head, so that it needs no request of its own. */
+/** A segment of up to so many bytes travels in the head, so that it needs no request of its own. */
 const CARRIED_SEGMENT = 2048;
 
-/** Bytes of segments in the head from which on they are written, neighbours as one. */
+/** From so many bytes of segments in the head on, they are written to rows, neighbours as one. */
 const CARRIED = 4096;
 
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */

@@ -4,7 +4,7 @@ import { FencedError } from "./write-lease.js";
 
 export class TransactionOutcome {
   /**
-   * Why it failed, once that is known: the error of the request that failed first; never an AbortError, which only says that
+   * Why it failed, once that is known: the error of the request that failed first; never an AbortError, which says only that
    * it failed. @type {DOMException | undefined}
    */
   reason;
@@ -31,7 +31,7 @@ export class TransactionOutcome {
   }
 }
 
-/** Why a transaction failed that is complete all the same, without the request that failed. */
+/** Why a transaction counts as failed although it is complete: one of its requests failed. */
 export class PartialCommitError extends Error {
   /** @param {DOMException} reason */
   constructor(reason) {

@@ -1,9 +1,9 @@
 /**
  * Values that cannot be read at present. Browsers keep a large value in a file of its own (Chromium above 64 KiB, Firefox
- * above 1 MiB), which a virus scanner, a network drive or too many open files may keep from being read for a while.
+ * above 1 MiB), which a virus scanner, a network drive or too many open files may make unreadable for a while.
  *
  * What is known of them is in the memory of this context and nowhere else: nothing is written for it, and nothing is ever
- * deleted because of it. Each is tried again after a while, for as long as it is not there.
+ * deleted because of it. Each is tried again after a while, until it can be read.
  */
 
 import { StorageUnavailableError } from "../model/errors.js";
@@ -18,13 +18,13 @@ import { textOfId } from "../model/uuids.js";
 const FIRST_WAIT = 100;
 const LONGEST_WAIT = 1000;
 
-/** How many are tried at a time that still cannot be read. */
+/** How many that still cannot be read are tried at a time. */
 const TRIES = 32;
 
-/** Bytes of those that are read again after which the others are left to whoever needs them. */
+/** After so many bytes have been read again, the others are left to the calls that need them. */
 const ENOUGH_BYTES = 16 * 1024 * 1024;
 
-/** Names under which a browser says that a value cannot be read. A lost connection has the same. */
+/** The names of errors by which a browser says that a value cannot be read. A lost connection has the same. */
 const NOT_READ = ["NotReadableError", "UnknownError"];
 
 /** Whether a request may have failed since its value cannot be read. @param {unknown} error */
@@ -46,7 +46,7 @@ export class ValueUnavailable extends StorageUnavailableError {
 /** The error for a message or dead letter. @param {ValueUnavailable} error @param {Uint8Array | undefined} id */
 export const withId = (error, id) => (id === undefined ? error : new ValueUnavailable(error.key, `The message ${textOfId(id)}`));
 
-/** Thrown where a transaction has failed to read something, and is to be done again without it. */
+/** Thrown where a transaction has failed to read something, and has to be done again without it. */
 export class ReadAgain extends ValueUnavailable {}
 
 /** A value that could not be read. @typedef {{store: string, key: IDBValidKey, wait: number, retryAt: number}} Value */
@@ -94,7 +94,7 @@ export class UnavailableValues {
     return this.isEmpty ? Infinity : this.#nextRetry(({ store, key }) => store === "segments" && /** @type {number[]} */ (key)[0] === mailbox);
   }
 
-  /** The keys of a mailbox in a store of which nothing was told yet, from now on told. @param {string} store @param {number} mailbox @returns {number[][]} */
+  /** The keys of a mailbox in a store that were not reported yet; from now on they count as reported. @param {string} store @param {number} mailbox @returns {number[][]} */
   takeUntold(store, mailbox) {
     /** @type {number[][]} */
     const untold = [];

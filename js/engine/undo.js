@@ -1,6 +1,6 @@
 /**
- * After a transaction whose end is in doubt, or that is complete only in part: whether it was committed, and how what it did is
- * undone.
+ * After a transaction whose outcome is in doubt, or that is complete only in part: whether it was committed, and how to undo what
+ * it did.
  */
 
 import { result } from "../storage/requests.js";
@@ -16,7 +16,7 @@ import { deleteDead, putSegment } from "./stored-segments.js";
 /** @typedef {import("../model/segments.js").Segment} Segment */
 
 /**
- * Whether what a transaction wrote is to be seen; undefined if it was overwritten, or may have been.
+ * Whether what a transaction wrote is there; undefined if it was overwritten, or may have been.
  * @param {ReadTransaction} reading after it @param {WriteTransaction} done
  */
 export async function wasCommitted(reading, done) {
@@ -61,7 +61,7 @@ export async function undo(tx, broken) {
     const wasWritten = commitId === broken.commitId;
     const isLast = wasWritten || commitId === broken.commitIdsBefore.get(mailbox);
     if (then === undefined || !isLast || then.number !== number) continue;
-    // any of these may be what failed, and no state can be told without them
+    // any of these may be what failed, and without them no state is known
     for (const { key, bytes, before } of broken.stateRows.get(mailbox) ?? []) {
       const intact = wasWritten ? bytes : before;
       if (intact !== undefined) tx.store("pages").put(intact, [number, ...key]);

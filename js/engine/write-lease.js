@@ -3,20 +3,17 @@
  *
  * Each write of a state adds a version of it under a key of its own, one above the last: that key is the fencing token. A
  * context that has had a mailbox to itself for a while gets the lease: it may keep the state in memory and add the next version
- * without a read. Whoever else writes reads the last version and adds the next, which ends the lease: the write without a read
- * that comes after it meets a key that is taken and fails, with all that is in its transaction. Its context then reads, and
- * tries again.
+ * without a read. Any other writer reads the last version and adds the next, which ends the lease: the next write without a read
+ * meets a key that is taken and fails, with everything in its transaction. Its context then reads, and tries again.
  *
- * For that the key must stay taken, although versions that are no more the last are deleted. So the version that ended
- * somebody's lease is a seal: none of the deletions that go with the writes, all of later versions, reaches it (`base`), and
- * a row beside the mailbox's name tells of it, one for each context. Whoever ends the lease of a context once more deletes the
- * seal before that: the context has noticed it, since it has written since. With a mailbox its versions are deleted, but seals
- * stay, empty.
+ * For that the key must stay taken, although versions before the last one are deleted. So the version that ended somebody's
+ * lease is a seal: the deletions that go with later writes do not reach it (`base`), and a row beside the mailbox's name records
+ * it, one for each context. Whoever ends the lease of a context once more deletes the earlier seal: the context has noticed that
+ * one, because it has written since. When a mailbox is deleted its versions go, but seals stay, empty.
  *
- * A seal must outlive what its context remembers. A Web Lock tells when a context is gone, but not for certain: another script
- * can steal a lock, and a browser may take it from a page that it keeps to show it again. So a context writes without a read
- * only for a while after its last commit, and a seal stays much longer than that, whatever the locks say. Without locks nobody
- * gets a lease.
+ * A seal must outlive what its context remembers. A Web Lock shows when a context is gone, but not for certain: another script
+ * can steal a lock, and a browser may take it from a page that it caches. So a context writes without a read only for a while
+ * after its last commit, and a seal stays much longer than that, whatever the locks say. Without locks nobody gets a lease.
  */
 
 import { isCount } from "../model/bytes.js";
@@ -74,7 +71,7 @@ export class WriteLeases {
     }
   }
 
-  /** Ends all that this context may do, until it is renewed: what is in memory of a page in a cache is not to be trusted. */
+  /** Ends all leases of this context until they are renewed: the memory of a cached page cannot be trusted. */
   suspend() {
     this.forget();
     this.#living = false;
@@ -83,7 +80,7 @@ export class WriteLeases {
     this.#context = randomName();
   }
 
-  /** Begins anew as another context. */
+  /** Begins again as another context. */
   renew() {
     this.suspend();
     this.#live();

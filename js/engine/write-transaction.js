@@ -1,6 +1,6 @@
 /**
- * One readwrite transaction, as the operations that share it see it: the states that it reads, remembers and writes, what
- * it did, and how it is ended.
+ * One readwrite transaction, as the operations that share it see it: the states that it reads, keeps and writes, what it did,
+ * and how it ends.
  *
  * Operations run one after the other, each on what the ones before it left, and may await this class's methods and what is
  * built on them, but nothing else. What they did is true once the transaction is complete.
@@ -24,8 +24,8 @@ import { FencedError, moment } from "./write-lease.js";
 /** @typedef {import("../coordination/waiters.js").Served} Served */
 
 /**
- * Bytes of a value from which on it is waited for before the transaction is asked to commit. Chromium refuses what is above
- * 127 MiB in the page; the database never hears of such a request, and would commit all the others.
+ * A value of so many bytes or more is awaited before the transaction is asked to commit. Chromium refuses values above 127 MiB in
+ * the page itself; the database never learns of such a request, and would commit all the others.
  */
 const LARGE_VALUE = 16 * 1024 * 1024;
 

@@ -102,7 +102,7 @@ export class Detail {
 
   /** Says that the message is not where it was any more; what was seen of it stays. */
   leftList() {
-    setText(this.#notice, "It is not on this page any more; this is how it was seen last.");
+    setText(this.#notice, "It is no longer on this page; this is how it was last seen.");
   }
 
   hide() {

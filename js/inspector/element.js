@@ -76,7 +76,7 @@ export class MailboxInspector extends Base {
   #outcome = html("p", { class: "outcome", role: "status" });
   #announcement = html("p", { class: "unseen", role: "status" });
   #depth = new Chart("Depth", ["queued", "in flight"], words.number);
-  #throughput = new Chart("Throughput a second", ["in", "out"], words.rate);
+  #throughput = new Chart("Throughput per second", ["in", "out"], words.rate);
   #tabs = new Tabs(() => this.#turnTo(0));
   #empty = html("p", { class: "empty" });
   #list = new MessageList((item, byKeyboard) => this.#open(item, byKeyboard));
@@ -179,7 +179,7 @@ export class MailboxInspector extends Base {
     setText(this.#state, "Opening");
     this.#watch = new Watch(name, {
       seen: (mailbox, stats) => this.#seen(mailbox, stats),
-      absent: () => this.#tellAbsent("There is no mailbox of this name here yet. It shows up as soon as somebody opens it."),
+      absent: () => this.#tellAbsent("There is no mailbox of this name here yet. It will appear as soon as somebody opens it."),
       failed: (error) => this.#fail(error),
     });
     this.#wake();
@@ -325,7 +325,7 @@ export class MailboxInspector extends Base {
     const index = this.#list.indexOf(id);
     await this.#do(async (mailbox) => {
       const done = await mailbox[verb](id);
-      return done ? `${PAST[verb]} 1 dead letter.` : "It was not there any more.";
+      return done ? `${PAST[verb]} 1 dead letter.` : "It was no longer there.";
     });
     if (this.#detail.item?.record.id !== id) return;
     const next = this.#list.indexOf(id) === -1 && index !== -1 ? this.#list.near(index) : undefined;
@@ -363,7 +363,7 @@ export class MailboxInspector extends Base {
     const queued = words.count(this.#stats?.queuedMessages ?? 0, "queued message");
     const text =
       `All that is queued in the mailbox “${this.name}” is deleted for good, ${queued} just now, delayed ones included. ` +
-      "What is in flight stays, and so do the dead letters. This cannot be undone.";
+      "Messages in flight stay, and so do the dead letters. This cannot be undone.";
     if (!(await this.#question.ask("Purge this mailbox?", text, "Delete all queued messages"))) return;
     await this.#do(async (mailbox) => `Deleted ${words.count(await mailbox.purge(), "queued message")}.`);
   }

@@ -35,15 +35,15 @@ export function shown(bytes, mode) {
   const text = decoded(bytes, TEXT_BYTES);
   if (text === undefined) {
     const loose = new TextDecoder().decode(bytes.subarray(0, TEXT_BYTES));
-    return { text: visible(loose), note: joined("This is no UTF-8: � stands for what is no text.", cut(bytes, TEXT_BYTES)) };
+    return { text: visible(loose), note: joined("This is not UTF-8: � stands for what is not text.", cut(bytes, TEXT_BYTES)) };
   }
   if (mode === "text") return { text: visible(text), note: cut(bytes, TEXT_BYTES) };
   if (bytes.length > TEXT_BYTES) {
-    return { text: visible(text), note: joined("Too long to be shown as JSON, so this is the text.", cut(bytes, TEXT_BYTES)) };
+    return { text: visible(text), note: joined("Too long to be shown as JSON, so it is shown as text.", cut(bytes, TEXT_BYTES)) };
   }
   return isJson(text)
     ? { text: visible(indented(text)), note: "" }
-    : { text: visible(text), note: "This is no JSON, so this is the text." };
+    : { text: visible(text), note: "This is not JSON, so it is shown as text." };
 }
 
 /** Bytes in one short line. @param {Uint8Array} bytes */

@@ -15,10 +15,10 @@ const AGES = [
 /** What to do next about an error, by its class. @type {Record<string, string>} */
 const ADVICE = {
   StorageFullError: "Free some space for this site, or purge or discard what is not needed, and try again.",
-  StorageUnavailableError: "If this site's data was cleared, look again. Else allow the site to store data, or leave private browsing, and reload the page.",
-  StorageCorruptError: "What cannot be read will not mend itself. Deleting the mailbox makes its name usable again.",
-  ConnectionLostError: "This is tried again by itself. If it goes on, close other tabs of this site and reload the page.",
-  MailboxClosedError: "Look again, and the mailbox is opened anew.",
+  StorageUnavailableError: "If this site's data was cleared, look again. Otherwise allow the site to store data, or leave private browsing, and reload the page.",
+  StorageCorruptError: "What cannot be read will not repair itself. Deleting the mailbox makes its name usable again.",
+  ConnectionLostError: "This is retried automatically. If it persists, close other tabs of this site and reload the page.",
+  MailboxClosedError: "Look again, and the mailbox is opened once more.",
   TypeError: "Correct the name of this inspector's mailbox.",
   RangeError: "Correct the name of this inspector's mailbox.",
 };
@@ -51,5 +51,5 @@ export function size(bytes) {
 /** @param {unknown} error @returns {{what: string, next: string}} what went wrong, and what to do about it */
 export function explained(error) {
   if (!(error instanceof Error)) return { what: String(error), next: "Look again." };
-  return { what: error.message, next: ADVICE[error.name] ?? "Look again; if it goes on, reload the page." };
+  return { what: error.message, next: ADVICE[error.name] ?? "Look again; if it persists, reload the page." };
 }

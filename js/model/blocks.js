@@ -5,14 +5,14 @@
 
 import { checksum } from "./bytes.js";
 
-/** What blocks are of, beside the pages of a lane: the first part of their rows' keys, after the mailbox's number. */
+/** Kinds of blocks, besides the pages of a lane: the first part of their rows' keys, after the mailbox's number. */
 export const HOLDERS = -1;
 /** @param {number} priority */
 export const directoryOf = (priority) => -2 - priority;
 
 /**
- * A change of rows: what is to be written, or undefined where all rows of a kind from a number to another (inclusive) are
- * to be deleted; and what was there before, as far as that is known and was of use.
+ * A change of rows: the bytes to write, or undefined to delete all rows of a kind from a number to another (inclusive); and what
+ * was there before, as far as that is known and was valid.
  * @typedef {{key: [kind: number, number: number], to: number, bytes: Uint8Array | undefined, before: Uint8Array | undefined}} RowChange
  */
 
@@ -23,7 +23,7 @@ export class Block {
   changed = false;
   /** Whether the head that was last written holds it. */
   inHead = false;
-  /** Whether there is a row of it; what that says is old while the head holds the block. */
+  /** Whether there is a row of it; while the head holds the block, the row is out of date. */
   hasRow = false;
   /** Of its row, unless the head holds it. */
   sum = 0;

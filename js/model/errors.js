@@ -4,7 +4,7 @@
  * `name` is written out in each, since a minifier may rename a class.
  */
 
-/** The mailbox could not do what was asked. Its `cause` is the platform's own error, where there is one. */
+/** The mailbox could not do what was asked. Its `cause` is the platform's own error, if there is one. */
 export class MailboxError extends Error {
   /** @override */
   name = "MailboxError";
@@ -13,8 +13,8 @@ export class MailboxError extends Error {
   static passes = false;
 
   /**
-   * Whether what was in the way may be gone a moment later, so that the same call is worth another try: a lost connection, a
-   * full storage, another tab that keeps an old version open. The class decides unless the error says.
+   * Whether the obstacle may be gone a moment later, so that the same call is worth another try: a lost connection, a full
+   * storage, another tab that keeps an old version open. The class decides unless the error itself says so.
    * @readonly @type {boolean}
    */
   passing;
@@ -32,13 +32,16 @@ export class MailboxClosedError extends MailboxError {
   name = "MailboxClosedError";
 }
 
-/** This place cannot do that, such as asking for persistent storage in a worker. */
+/** This cannot be done here, such as asking for persistent storage in a worker. */
 export class UnsupportedError extends MailboxError {
   /** @override */
   name = "UnsupportedError";
 }
 
-/** There is no storage here to keep messages in, it does not open now, or what is needed of it cannot be read at present: its message says why and what to do. */
+/**
+ * There is no storage here to keep messages in, it does not open now, or something that is needed cannot be read at present:
+ * its message says why and what to do.
+ */
 export class StorageUnavailableError extends MailboxError {
   /** @override */
   name = "StorageUnavailableError";
@@ -59,7 +62,7 @@ export class StorageCorruptError extends MailboxError {
   name = "StorageCorruptError";
 }
 
-/** The connection to the storage was lost and could not be made again. */
+/** The connection to the storage was lost and could not be restored. */
 export class ConnectionLostError extends MailboxError {
   /** @override */
   name = "ConnectionLostError";
@@ -76,7 +79,7 @@ export const corrupt = (message, cause) => new StorageCorruptError(message, { ca
 
 export const closed = () => new MailboxClosedError("This mailbox is closed. Open it again.");
 
-/** What each DOMException that a transaction ends in means to a caller. @type {Record<string, [typeof MailboxError, string]>} */
+/** What each DOMException that ends a transaction means to a caller. @type {Record<string, [typeof MailboxError, string]>} */
 const MEANING_OF = {
   QuotaExceededError: [
     StorageFullError,
@@ -84,41 +87,41 @@ const MEANING_OF = {
   ],
   InvalidStateError: [
     ConnectionLostError,
-    "The connection to IndexedDB was lost and could not be made again. Try again; if that does not help, reload the page.",
+    "The connection to IndexedDB was lost and could not be restored. Try again; if that does not help, reload the page.",
   ],
   NotFoundError: [StorageCorruptError, "The IndexedDB database here lacks what a mailbox needs; something else made or changed it."],
   NotReadableError: [
     ConnectionLostError,
     "The browser cannot read a file of this site's IndexedDB. Another program may be using it: try again.",
   ],
-  DataError: [StorageCorruptError, "IndexedDB holds something that is no mailbox."],
-  AbortError: [ConnectionLostError, "The browser ended a transaction, and could not do it again. Try again."],
+  DataError: [StorageCorruptError, "IndexedDB holds something that is not a mailbox."],
+  AbortError: [ConnectionLostError, "The browser ended a transaction, and could not repeat it. Try again."],
   SecurityError: [
     StorageUnavailableError,
     "This page may not store anything. Blocked cookies, private browsing, and frames that are sandboxed or of another site do " +
-      "that: let this site store data, or open the page outside of the frame.",
+      "that: let this site store data, or open the page outside the frame.",
   ],
   UnknownError: [
     ConnectionLostError,
-    "IndexedDB failed for a reason that the browser does not tell, again and again. Try again; if that does not help, see that " +
-      "the disk has room, and restart the browser.",
+    "IndexedDB failed again and again, for a reason that the browser does not give. Try again; if that does not help, check " +
+      "that the disk has room, and restart the browser.",
   ],
 };
 
-/** What Chromium says, under the name of an UnknownError, where its user does not let a site store data. */
+/** What Chromium says, in an UnknownError, if its user does not let the site store data. */
 const DENIED = "denied permission";
 
-/** And what of a value that it refuses means. */
+/** What it means that a value is refused. */
 const TOO_LARGE = /** @type {const} */ ([
   UnsupportedError,
   "This browser cannot store a value as large as this, and nothing was changed: a message that you hold is still held. Send " +
     "several smaller messages, or give a shorter text.",
 ]);
 
-/** To be told to whoever might think that it is lost. */
+/** For readers who might think that it is lost. */
 const STAYS = "What is stored stays";
 
-/** What each DOMException means that the database would not open with. @type {Record<string, [typeof MailboxError, string]>} */
+/** What each DOMException means with which the database did not open. @type {Record<string, [typeof MailboxError, string]>} */
 const MEANING_AT_OPENING_OF = {
   SecurityError: MEANING_OF.SecurityError,
   QuotaExceededError: [
@@ -127,18 +130,19 @@ const MEANING_AT_OPENING_OF = {
   ],
   UnknownError: [
     StorageUnavailableError,
-    `The browser cannot open the files of this site's IndexedDB, and does not tell why: the disk may be full or failing, the ` +
-      `files may be damaged, or another program may be using them. ${STAYS} until it is deleted: see that the disk has room, ` +
+    `The browser cannot open the files of this site's IndexedDB, and does not say why: the disk may be full or failing, the ` +
+      `files may be damaged, or another program may be using them. ${STAYS} until it is deleted: check that the disk has room, ` +
       "restart the browser and open it again. If it never opens, clearing this site's data helps, and loses all messages here.",
   ],
   InvalidStateError: [
     StorageUnavailableError,
-    `The browser does not let its IndexedDB be opened now: the page may be closing, or the browser's profile cannot be written, ` +
-      `is damaged, or is of a newer browser. ${STAYS}: reload the page; if that does not help, restart or update the browser.`,
+    `The browser does not allow its IndexedDB to be opened now: the page may be closing, or the browser's profile cannot be ` +
+      `written, is damaged, or belongs to a newer browser. ${STAYS}: reload the page; if that does not help, restart or ` +
+      "update the browser.",
   ],
   AbortError: [
     StorageUnavailableError,
-    `The browser ended the opening of the mailboxes. ${STAYS}: open it again; if that does not help, see that the disk has room, ` +
+    `The browser gave up opening the mailboxes. ${STAYS}: open it again; if that does not help, check that the disk has room, ` +
       "and close or reload the other tabs of this site.",
   ],
 };
@@ -152,12 +156,11 @@ export function translate(error) {
   ]);
 }
 
-/** The mailbox's error for one of the platform's with which the database would not open. @param {unknown} error @returns {MailboxError} */
+/** The mailbox's error for one of the platform's with which the database did not open. @param {unknown} error @returns {MailboxError} */
 export const translateOpening = (error) =>
   told(error, MEANING_AT_OPENING_OF[named(error).message.includes(DENIED) ? "SecurityError" : named(error).name], [
     StorageUnavailableError,
-    `IndexedDB would not open, for a reason that is not known here. ${STAYS}: reload the page; if that does not help, restart ` +
-      "the browser.",
+    `IndexedDB would not open, for an unknown reason. ${STAYS}: reload the page; if that does not help, restart the browser.`,
   ]);
 
 /**
@@ -175,7 +178,7 @@ function told(error, meaning, otherwise) {
 const named = (error) =>
   error instanceof Error || error instanceof DOMException ? error : { name: "", message: String(error) };
 
-/** Calls what may throw, and is not to keep the caller from going on: that is written to the console. @param {() => void} call */
+/** Calls a function that may throw; the caller goes on in any case, and the error is written to the console. @param {() => void} call */
 export function attempt(call) {
   try {
     call();

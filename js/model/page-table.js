@@ -1,8 +1,8 @@
 /**
  * Where each message stands: the lanes with their pages, who holds what, and the one way in which messages move.
  *
- * What needs a page that is not in memory cannot wait for it here. Whoever looks or moves asks `lacking` first, and has
- * the pages opened that it gives.
+ * Nothing here can wait for a page that is not in memory. Callers that look or move ask `lacking` first, and have the pages
+ * opened that it gives.
  */
 
 import { Holders } from "./claims.js";
@@ -10,7 +10,7 @@ import * as delivery from "./delivery.js";
 import { Lane, PRIORITIES } from "./lane.js";
 import { DELAYED, HELD, Page, QUEUED } from "./page.js";
 
-/** Pages at most that are kept in memory between two transactions. */
+/** The most pages that are kept in memory between two transactions. */
 const PAGES_IN_MEMORY = 256;
 
 /** The last moment that Python's clock can tell. */
@@ -33,7 +33,7 @@ export class PageTable {
   /** Pages that came with the head, until they are opened. @type {{priority: number, first: number, bytes: Uint8Array<ArrayBuffer>}[]} */
   unopened = [];
 
-  /** Pages whose rows are no more. @type {PageEntry[]} */
+  /** Removed pages whose rows are still there. @type {PageEntry[]} */
   #removed = [];
   /** Counts uses of pages. */
   #uses = 0;
@@ -170,7 +170,7 @@ export class PageTable {
     }
   }
 
-  /** Lets pages go that are in memory, but for those last used. */
+  /** Drops pages from memory, except those last used. */
   trim() {
     if (this.#opened <= 2 * PAGES_IN_MEMORY) return;
     const kept = this.lanes.flatMap(({ directory }) => directory.entries.filter((entry) => entry.page !== undefined && !this.busy.has(entry)));
@@ -214,7 +214,7 @@ export class PageTable {
     return removed;
   }
 
-  /** Counts anew; all pages must be in memory. */
+  /** Counts again; all pages must be in memory. */
   recount() {
     this.customIds = 0;
     const claimsOfAll = [...this.holders.byName.values()];

@@ -25,7 +25,7 @@ export class Page {
   queued = 0;
   /** How many are delayed. */
   delayed = 0;
-  /** How many the holder of a slot has; none is not told. @type {Map<number, number>} */
+  /** How many the holder of a slot has; slots without any are left out. @type {Map<number, number>} */
   held = new Map();
   /** The earliest due time; undefined where it has to be looked for. @type {number | undefined} */
   #due = Infinity;

@@ -1,4 +1,4 @@
-/** Messages that whoever looks through a mailbox passes over. */
+/** Messages that are passed over when a mailbox is looked through. */
 
 /** @typedef {{from: number, to: number}} Numbers `to` is exclusive */
 

@@ -7,8 +7,8 @@
  * says so. So the state has two levels: a small head (`head-codec.js`), which is written with every change, and pages
  * (`page-table.js`), of which only those are written that were touched; the few that are busy travel inside the head.
  *
- * What needs a page that is not in memory cannot wait for it here. A method that may need some is a generator: it yields
- * the entries of the pages that it lacks, and goes on when they have been opened. Others rely on `pages.lacking`.
+ * Nothing here can wait for a page that is not in memory. A method that may need some is a generator: it yields the entries of
+ * the pages that it lacks, and goes on when they have been opened. For the others, callers use `pages.lacking`.
  */
 
 import { isCount } from "./bytes.js";
@@ -42,7 +42,7 @@ const PAGES_IN_HEAD = 2048;
 export class MailboxState {
   /** Counts its writes: part of the key that it was written under last, 0 before the first. */
   version = 0;
-  /** From this version on the ones before the last are in the store for nobody. */
+  /** From this version on, nobody needs the ones before the last to be in the store. */
   base = 1;
   /** Whether its writer has a write lease: may write it without reading it; see `write-lease.js`. */
   leased = false;
@@ -51,7 +51,7 @@ export class MailboxState {
   /** Of the transaction that wrote it last. */
   commitId = 0;
   idBase = new Uint8Array(ID_BYTES);
-  /** Whether a sender ever gave an id that this mailbox may yet generate. */
+  /** Whether a sender ever gave an id that this mailbox may still generate. */
   mayCollide = false;
   deadLetters = 0;
   /** The number of the next dead letter. */
@@ -101,7 +101,7 @@ export class MailboxState {
       const state = codec.unpackHead(number, head, (pageNumbers, pagesInHead) => new MailboxState(number, pageNumbers, pagesInHead));
       state.head = head;
       state.version = version;
-      // what is not known to be nobody's stays
+      // versions that somebody may need stay
       state.base = isCount(base) && base <= version + 1 ? base : version + 1;
       state.leased = right === true;
       state.writer = typeof writer === "string" ? writer : "";
@@ -275,13 +275,13 @@ export class MailboxState {
     return { taken, changed: true };
   }
 
-  /** Takes note that a message of a holder's is the only one of its batch after all. @param {string} holder @param {Place} place */
+  /** Notes that a message that a holder has is the only one of its batch after all. @param {string} holder @param {Place} place */
   markSolo(holder, { priority, sequence }) {
     if (!this.isHeldBy(holder, { priority, sequence })) return;
     this.pages.assign(priority, sequence, sequence + 1, (run) => standing(run.where, delivery.solo(run.delivery)));
   }
 
-  /** Makes all that a holder has another's, who has nothing yet; false if it has nothing. @param {string} holder @param {string} heir @param {HolderTerms} terms */
+  /** Transfers everything that a holder has to another, which has nothing yet; false if it has nothing. @param {string} holder @param {string} heir @param {HolderTerms} terms */
   bequeath(holder, heir, terms) {
     const claims = this.claims.get(holder);
     if (claims === undefined || this.claims.has(heir)) return false;
@@ -289,7 +289,7 @@ export class MailboxState {
     return true;
   }
 
-  /** A sign of life of a holder's. @param {string} holder @returns {boolean} false if it holds nothing */
+  /** A sign of life of a holder. @param {string} holder @returns {boolean} false if it holds nothing */
   beat(holder) {
     const claims = this.claims.get(holder);
     if (claims === undefined) return false;
@@ -300,12 +300,12 @@ export class MailboxState {
 
   // -- settling ---------------------------------------------------------------------------------------------------------
 
-  /** Gives one message of a holder's back, its hand-out undone. @param {string} holder @param {Place} place */
+  /** Gives back one message that a holder has, its hand-out undone. @param {string} holder @param {Place} place */
   release(holder, place) {
     return this.#giveBack(holder, place, delivery.undelivered);
   }
 
-  /** Gives one message of a holder's back as failed. @param {string} holder @param {Place} place */
+  /** Gives back one message that a holder has, as failed. @param {string} holder @param {Place} place */
   nack(holder, place) {
     return this.#giveBack(holder, place, delivery.failed);
   }

@@ -63,7 +63,7 @@ export interface Unpacked {
 export interface HolderTerms {
   maxDeliveries: number;
   lease: number;
-  /** Whether a Web Lock tells that the holder lives; else its beat does. */
+  /** Whether a Web Lock shows that the holder lives; otherwise its beat does. */
   locked: boolean;
 }
 
@@ -71,15 +71,15 @@ export interface HolderTerms {
 export interface StoredHead {
   /** The mailbox's own in its database, first part of all its keys elsewhere; never used again. */
   number: number;
-  /** Versions from here on, up to the one before this, are in the store for nobody. */
+  /** Nobody needs the versions from here on, up to the one before this, to be in the store. */
   base: number;
   /** Whether its writer has a write lease: may write the next without reading this; see `write-lease.js`. */
   right: boolean;
   /** The context that wrote it last. */
   writer: string;
-  /** Random: tells, after a connection was lost, whether a transaction was committed. */
+  /** Random: shows, after a connection was lost, whether a transaction was committed. */
   commitId: number;
-  /** All the rest, packed, since no browser has to walk through bytes to copy them; see `model/head-codec.js`. */
+  /** Everything else, packed, since a browser copies bytes without walking through them; see `model/head-codec.js`. */
   head: Uint8Array;
 }
 

@@ -1,8 +1,8 @@
 /**
- * In which database a mailbox was last seen; in another one, this site's data has been cleared since.
+ * In which database a mailbox was last seen; if it is now in another one, this site's data has been cleared since.
  *
  * This context remembers it, and on a page so does `localStorage`, which outlives a database that the browser evicted or
- * another script deleted. A worker has no such store; and where a browser clears all of a site's data, this goes too.
+ * another script deleted. A worker has no such storage; and if a browser clears all of a site's data, this goes too.
  */
 
 const PREFIX = "pymailbox/seen/";
@@ -10,7 +10,7 @@ const PREFIX = "pymailbox/seen/";
 /** By mailbox. @type {Map<string, string>} */
 const seen = new Map();
 
-/** The database, by its random birth, that a mailbox was last seen in; undefined where nothing tells. @param {string} mailbox */
+/** The database, by its random `birth`, in which a mailbox was last seen; undefined if unknown. @param {string} mailbox */
 export const lastSeenIn = (mailbox) => seen.get(mailbox) ?? onPage((storage) => storage.getItem(PREFIX + mailbox)) ?? undefined;
 
 /** @param {string} mailbox @param {string} birth */

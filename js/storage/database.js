@@ -39,8 +39,8 @@ export const DATABASE_VERSION = 3;
 export const STORES = ["mailboxes", "journal", "pages", "segments", "ids", "errors", "dead", "departed", "meta"];
 
 /**
- * What ordinary transactions are over. An unload note is the last that a page writes, and is not to wait for them:
- * a transaction that waits is aborted when its page goes.
+ * The stores of ordinary transactions. An unload note is the last thing that a page writes, and must not wait for them: a
+ * transaction that waits is aborted when its page goes.
  */
 export const ORDINARY_STORES = STORES.filter((store) => store !== "departed");
 
@@ -48,16 +48,16 @@ export const ORDINARY_STORES = STORES.filter((store) => store !== "departed");
 export const ROWS_BY_MAILBOX = ["pages", "segments", "ids", "errors", "dead"];
 export const STORES_BY_MAILBOX = ["journal", ...ROWS_BY_MAILBOX];
 
-/** Milliseconds that opening waits for another tab to let an older layout go. */
+/** Milliseconds that opening waits for another tab to give up an older layout. */
 const BLOCKED_LIMIT = 5000;
 
-/** How often a lost connection is made again before a call fails. */
+/** How often a lost connection is restored before a call fails. */
 export const RECONNECTIONS = 3;
 
-/** Milliseconds that opening waits for an answer at all: it queues behind what other tabs do, and some browsers lose it. */
+/** Milliseconds that opening waits for any answer: it queues behind other tabs, and some browsers lose the request. */
 const ANSWER_LIMIT = 20_000;
 
-/** How often opening looks again at a database that other tabs upgrade, too. */
+/** How often opening looks again at a database that other tabs upgrade at the same time. */
 const OPENINGS = 5;
 
 /**

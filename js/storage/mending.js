@@ -1,9 +1,9 @@
 /**
- * Stores that a database lacks, since something else made or changed it: made anew where nothing that they held is lost.
+ * Stores that a database lacks because something else made or changed it: they are rebuilt if nothing that they held is lost.
  *
- * What `ids` says is in the messages, too; `errors`, `departed` and `meta` hold what a mailbox can do without. Of a page that
- * was in `pages` the messages become dead letters when it is asked for. The states, the messages and the dead letters
- * cannot be had from elsewhere, so they are made anew only if there were none.
+ * What `ids` says is in the messages, too; a mailbox can do without what `errors`, `departed` and `meta` hold. The messages of a
+ * page that was in `pages` become dead letters when the page is needed. States, messages and dead letters cannot be recovered from
+ * elsewhere, so their stores are rebuilt only if there were none of them.
  */
 
 import { corrupt } from "../model/errors.js";
@@ -18,9 +18,9 @@ import { lastVersion, rowOf, stateOf } from "./stored-state.js";
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 
 /**
- * Fills stores that were made anew, while the database is upgraded.
+ * Fills stores that were rebuilt, while the database is upgraded.
  * @param {IDBTransaction} transaction of the upgrade @param {string[]} lacking the stores
- * @throws {import("../model/errors.js").StorageCorruptError} one of them held what cannot be had from elsewhere
+ * @throws {import("../model/errors.js").StorageCorruptError} one of them held what cannot be recovered from elsewhere
  */
 export async function mend(transaction, lacking) {
   const mailboxes = transaction.objectStore("mailboxes");

@@ -10,7 +10,7 @@ export function result(request) {
   });
 }
 
-/** As `result`; if it fails, its transaction goes on all the same. @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
+/** As `result`; but if it fails, its transaction goes on. @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
 export function forgiven(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);

@@ -1,6 +1,6 @@
 /**
- * What may stand in the rows of the small stores, and what to make of a row that is none of ours: other scripts of the
- * origin can write there too.
+ * What the rows of the small stores may hold, and what to do with a row that is not ours: other scripts of the origin can write
+ * there too.
  */
 
 import { LARGEST_MESSAGE, frameAt, frameOf, isTime, viewOf } from "../model/frames.js";
@@ -40,7 +40,7 @@ export function isDeadLetter(value) {
 }
 
 /**
- * A dead letter of what cannot be read: of as much as a message holds, so that no browser refuses to store it.
+ * A dead letter of what cannot be read: of no more than a message can hold, so that no browser refuses to store it.
  * @param {number} priority @param {unknown} value @param {string} reason
  */
 export function salvagedDeadLetter(priority, value, reason) {

@@ -90,15 +90,15 @@ export function writeRows(store, state) {
   return changes;
 }
 
-/** How many versions there are at most before those that are nobody's are deleted. */
+/** The most versions before the old ones that nobody needs are deleted. */
 const VERSIONS = 16;
 
 /** Bytes of a head above which they are deleted with each write. */
 const LARGE_HEAD = 6 * 1024;
 
 /**
- * Writes the next version of a state; fails if somebody else has. The one before it stays, for a browser that commits the
- * rest of a transaction without it.
+ * Writes the next version of a state; fails if somebody else has. The version before it stays, in case a browser commits the rest
+ * of a transaction without the new one.
  * @param {() => IDBObjectStore} store gives `journal` @param {MailboxState} state
  */
 export function writeHead(store, state) {

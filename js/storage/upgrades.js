@@ -1,4 +1,4 @@
-/** From each layout of the database to the next, in order; what a step reads is what the library wrote in its day. */
+/** From each layout of the database to the next, in order; each step reads what the library wrote at that time. */
 
 import { randomName } from "../model/ids.js";
 import { isDelivery } from "../model/delivery.js";
@@ -52,7 +52,7 @@ async function toPages(database, transaction) {
 
 /**
  * Layout 3: heads are versions in a store of their own. Before, a head was in the row of its mailbox's name, and rows that
- * revoked the leave to write it without reading it were beside it, with an index of their tokens.
+ * revoked the permission to write it without reading it were beside it, with an index of their tokens.
  * @param {IDBDatabase} _ @param {IDBTransaction} transaction
  */
 async function toJournal(_, transaction) {
@@ -67,7 +67,7 @@ async function toJournal(_, transaction) {
     journal.put({ number, base: 1, right: false, writer, commitId, head }, [number, 1]);
     mailboxes.put({ number }, name);
   }
-  // an upgrade closes all connections, so nobody has that leave any more
+  // an upgrade closes all connections, so nobody has such a lease any more
   mailboxes.delete(IDBKeyRange.lowerBound([]));
   if (mailboxes.indexNames.contains("token")) mailboxes.deleteIndex("token");
 }

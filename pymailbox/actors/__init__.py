@@ -1,10 +1,9 @@
-"""The actor loop: what ``Mailbox.consume`` does, and what stands around it.
+"""The actor loop: what ``Mailbox.consume`` does, and what goes with it.
 
 From the outside in: ``consumer`` is the loop itself; ``delivery`` hands one message to the handler and settles it;
-``hand`` keeps what was claimed and waits for a handler; ``holds`` knows what somebody has settled already; ``pace``
-says how much to claim; ``storage`` calls the mailbox, again where that helps;
-``context``, ``handlers``, ``retry`` and ``errors`` are what the handler and its failures are seen through.
-``backpressure`` is for those who fill a mailbox.
+``hand`` keeps what was claimed and waits for a handler; ``holds`` knows what somebody has already settled; ``pace``
+says how much to claim; ``storage`` calls the mailbox, and repeats the call where that helps; ``context``, ``handlers``,
+``retry`` and ``errors`` are about the handler and its failures. ``backpressure`` is for those who fill a mailbox.
 """
 
 from .backpressure import Backpressure

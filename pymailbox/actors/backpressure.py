@@ -24,16 +24,16 @@ class Backpressure:
                 await pressure.room()
                 await mailbox.enqueue(sender, frame)
 
-    It hears of the depth as the mailbox's observer, whose place it takes while it is entered. Where there is none
-    (``set_depth_observer`` gives False) it looks at ``status()`` every ``interval`` seconds, so that a producer may go
-    beyond ``pause_at`` by what it enqueues in that time. That the queue gets shorter no observer tells: while it is too
-    long, it is looked at in the same way.
+    It learns the depth as the mailbox's observer, whose place it takes while it is entered. If the mailbox supports
+    none (``set_depth_observer`` gives False) it looks at ``status()`` every ``interval`` seconds, so a producer may
+    exceed ``pause_at`` by what it enqueues in that time. No observer is told that the queue gets shorter, so while it
+    is too long, it is polled in the same way.
     """
 
     paused: bool = False
     """Whether producers should wait."""
     queued_messages: int = 0
-    """Queued messages when last heard of."""
+    """Queued messages, as last known."""
 
     def __init__(
         self,
@@ -47,18 +47,18 @@ class Backpressure:
         """
         Args:
             mailbox: the one that is filled.
-            pause_at: queued messages from which on producers should wait.
-            resume_at: queued messages with which they may go on; half of ``pause_at`` without it.
+            pause_at: number of queued messages from which producers should wait.
+            resume_at: number of queued messages at which they may go on; half of ``pause_at`` if not given.
             interval: seconds between two looks at the mailbox.
-            on_change: called with ``paused`` when it has changed, to tell a peer; keep it short.
+            on_change: called with ``paused`` when it has changed, for example to tell a peer; must be quick.
 
         Raises:
-            TypeError, ValueError: an argument is no good.
+            TypeError, ValueError: an argument is invalid.
         """
         self._pause_at = check_count("pause_at", pause_at)
         self._resume_at = pause_at // 2 if resume_at is None else resume_at
         if not isinstance(self._resume_at, int) or not 0 <= self._resume_at < pause_at:
-            raise ValueError(f"resume_at must be an int from 0 up to below pause_at, not {resume_at!r}")
+            raise ValueError(f"resume_at must be an int from 0 to less than pause_at, not {resume_at!r}")
         check_period("interval", interval)
         self._mailbox = mailbox
         self._interval = interval
@@ -70,15 +70,15 @@ class Backpressure:
         self._low.set()
 
     async def room(self) -> None:
-        """Waits until producers may go on; at once while they may.
+        """Waits until producers may go on; returns at once while they may.
 
         Raises:
-            MailboxError: what ``status()`` raised last; an obstacle that passes (``error.passing``) is waited for.
+            MailboxError: what ``status()`` raised last; while an error is passing (``error.passing``), this waits.
         """
         if self._watching is None:
             raise RuntimeError("use Backpressure with async with")
         if not self._observing:
-            await asyncio.sleep(0)  # a producer that is never held up would keep the looks from happening
+            await asyncio.sleep(0)  # otherwise a producer that never has to wait would keep the looks from happening
         while self.paused and not self._watching.done():
             low = asyncio.ensure_future(self._low.wait())
             try:
@@ -104,10 +104,10 @@ class Backpressure:
         self._stop_observing()
         if self._watching is not None:
             self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)  # its error is for those who ask for room
+            await asyncio.gather(self._watching, return_exceptions=True)  # its error goes to those who call room()
 
     def on_depth_change(self, queued_messages: int) -> None:
-        """Hears the depth; for the mailbox."""
+        """Takes the new depth; called by the mailbox."""
         self.queued_messages = queued_messages
         if queued_messages >= self._pause_at:
             self._set(True)

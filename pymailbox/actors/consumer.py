@@ -4,10 +4,10 @@ One task supervises. Whatever takes time is a task of its own that reports back:
 acknowledgement. So cancelling the supervisor interrupts none of them, and it decides what becomes of each.
 
 Acknowledgements are collected: while one is being committed, those that come in wait for the next. A new batch is
-claimed when a handler has nothing to do, and what is to be acknowledged then goes along: one transaction acknowledges
-and claims, or where a backend has no way to do that, both are begun in the same step, so that one which shares commits
-makes one of both. A claim takes what can begin soon, and what then does not begin goes back: a
-message in the hand can neither be overtaken by a more urgent one nor be handled by another consumer.
+claimed when a handler has nothing to do, together with the acknowledgements that are due: one transaction acknowledges
+and claims. If a backend cannot do that, both are begun in the same step, so that a backend with shared commits makes a
+single one. A claim takes what can begin soon, and what then does not begin goes back: a message in the hand can neither
+be overtaken by a more urgent one nor be handled by another consumer.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     Task = asyncio.Task[None]
 
 MOST_WAITING = 256
-"""Failed messages that may wait for their next attempt in memory, where the mailbox cannot keep them meanwhile, before
+"""So many failed messages may wait in memory for their next attempt, where the mailbox cannot keep them meanwhile; then
 no more are claimed."""
 
 STILL = 3
-"""Turns of the event loop without a cancellation after which one is another cancellation."""
+"""After so many turns of the event loop without a cancellation, the next one is a new cancellation."""
 
 AFTER_DEPARTURE = 1.0
-"""Seconds without a claim after the page was left: if it is really going, its messages are for whoever comes next."""
+"""Seconds without a claim after the page was left: if it is really going away, its messages are for others."""
 
 _logger = logging.getLogger("pymailbox")
 
@@ -80,16 +80,16 @@ class Consumer(Coroutine[Any, Any, None]):
         self._news = asyncio.Event()
         """Set when the supervisor may have something to do."""
         self._handling: set[Task] = set()
-        """Messages that have one of the ``concurrency`` places."""
+        """Messages that occupy one of the ``concurrency`` places."""
         self._waiting: set[Task] = set()
         """Messages that failed and wait for their next attempt."""
         self._claims: set[Task] = set()
         self._writes: set[Task] = set()
-        """Acknowledgements, releases and what is sent apart, under way: they outlive a handler that is cancelled."""
+        """Acknowledgements, releases and separate sends under way: they outlive a handler that is cancelled."""
         self._handled: list[UUID] = []
         """To be acknowledged."""
         self._handled_late: list[UUID] = []
-        """To be acknowledged, whoever has them: they went back while they were handled."""
+        """To be acknowledged, whoever holds them: they went back while they were handled."""
         self._unhandled: list[UUID] = []
         """To be given back."""
         self._pauses = 0
@@ -98,20 +98,20 @@ class Consumer(Coroutine[Any, Any, None]):
         self._error: BaseException | None = None
         self._interruptions = 0
         self._turns_to_stillness = 0
-        """Until then a cancellation is the last one once more."""
+        """Until then, a cancellation is the previous one, delivered again."""
         self._pace = Pace(time.monotonic)
         self._reach = 1
-        """How many messages to claim where all that was claimed waits for its senders."""
+        """How many messages to claim if all that was claimed waits for its senders."""
         self._claimed_at = 0.0
         self._hand_watch: asyncio.TimerHandle | None = None
         self._coroutine = self._supervise()
 
     def stop(self) -> None:
-        """Asks for a clean stop: handlers that run finish, and what was claimed beyond that goes back to the queue.
+        """Asks for a clean stop: running handlers finish, and what else was claimed goes back to the queue.
 
         It returns at once; awaiting the consumer ends when all of that is done. Cancelling a consumer asks for the
-        same; cancelling it after either ends the handlers that still run, with ``CancelledError``, and gives their
-        messages back. Stopping twice is fine.
+        same; cancelling it after either of these ends the handlers that still run, with ``CancelledError``, and gives
+        their messages back. Stopping twice is fine.
         """
         self._stop.ask()
         self._end_claims()
@@ -125,7 +125,7 @@ class Consumer(Coroutine[Any, Any, None]):
     # -- supervising ---------------------------------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
-        # an error if the mailbox is closed, or another loop's; if it is closed later that is an end like any other
+        # raises if the mailbox is closed, or belongs to another loop; if it is closed later, the loop just ends
         await self._storage.call(self._mailbox.status)
         cancelled: asyncio.CancelledError | None = None
         self._loop = asyncio.get_running_loop()
@@ -192,7 +192,7 @@ class Consumer(Coroutine[Any, Any, None]):
             self._hand_watch = self._loop.call_later(SOON, self._watch_hand)
 
     def _watch_hand(self) -> None:
-        """Gives back what was to begin soon, and did not: handlers have become slow."""
+        """Gives back what was to begin soon but did not: handlers have become slow."""
         self._hand_watch = None
         # a claim is made when nothing in the hand can begin, so that what can begin now has waited since the last one
         still = SOON - (self._loop.time() - self._claimed_at)
@@ -205,7 +205,7 @@ class Consumer(Coroutine[Any, Any, None]):
             self._news.set()
 
     async def _give_back_free(self) -> None:
-        """Gives back what could begin and did not, while no claim is under way: that may have got later messages."""
+        """Gives back what could begin but did not, while no claim is under way that may have got later messages."""
         async with self._without_claims():
             if unbegun := self._holds.drop(self._hand.take_free()):
                 await self._storage.give_back(unbegun)
@@ -234,7 +234,7 @@ class Consumer(Coroutine[Any, Any, None]):
                 self._begin(work, self._writes)
 
     async def _claim(self, limit: int, along: Along | None) -> None:
-        # nothing may suspend between the two: a cancelled claim strands nothing
+        # nothing may suspend between these two, so that a cancelled claim strands nothing
         records = await self._storage.claim(limit, along)
         self._claimed_at = self._loop.time()
         self._hand.add(self._holds.add(records))
@@ -272,7 +272,7 @@ class Consumer(Coroutine[Any, Any, None]):
         await asyncio.shield(self._begin(work, self._writes))
 
     def _begin(self, work: Coroutine[Any, Any, None], among: set[Task], *, at_once: bool = True) -> Task:
-        # a handler never begins at once, whatever the loop's factory of tasks does: it would run before it is counted,
+        # a handler never begins at once, whatever the loop's task factory does: it would run before it is counted,
         # and one that does not suspend would keep all other tasks from running
         task = start(work) if at_once else asyncio.Task(work, loop=self._loop)
         among.add(task)
@@ -291,7 +291,7 @@ class Consumer(Coroutine[Any, Any, None]):
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def _end(self, error: BaseException) -> None:
-        """Ends with an error, the first one that comes; the mailbox's being closed is none."""
+        """Ends with an error, the first one that occurs; a closed mailbox is not an error."""
         if isinstance(error, MailboxClosedError):
             self._closed = True
         elif self._error is None:
@@ -301,10 +301,10 @@ class Consumer(Coroutine[Any, Any, None]):
         self.stop()
 
     def _interrupt(self) -> None:
-        """The consumer was cancelled: first for a clean stop, then to end the handlers too, then to drop everything."""
+        """The consumer was cancelled: first to stop cleanly, then to end the handlers too, then to drop everything."""
         repeated, self._turns_to_stillness = self._turns_to_stillness > 0, STILL
         if repeated:
-            # a level that is cancelled (anyio) says so in every turn of the loop, until it is left
+            # a cancelled scope (anyio) cancels again in every turn of the loop, until it is left
             return
         self._loop.call_soon(self._turn)
         self._interruptions = max(self._interruptions + 1, 1 + self._stop.asked)
@@ -324,7 +324,7 @@ class Consumer(Coroutine[Any, Any, None]):
         self._holds.drop(self._hand.take_all())
         for hold in self._holds:
             hold.given_back = True
-        # an acknowledgement that is under way may come too late: it settles only what is still held
+        # an acknowledgement under way may come too late: it settles only what is still held
         self._handled_late += [*self._handled, *self._storage.acknowledging]
         self._handled.clear()
         self._storage.acknowledging.clear()
@@ -372,7 +372,7 @@ class Consumer(Coroutine[Any, Any, None]):
 
 
 def start(work: Coroutine[Any, Any, None]) -> Task:
-    """A task whose first step is made now where Python can do that: calls made in one step share a commit."""
+    """A task whose first step runs now, if Python can do that: calls made in one step share a commit."""
     loop = asyncio.get_running_loop()
     if sys.version_info >= (3, 12):
         return asyncio.Task(work, loop=loop, eager_start=True)

@@ -13,7 +13,7 @@ from .._values import BytesLike, MessagePriority, MessageRecord, NewMessage
 
 
 class Stopper(Protocol):
-    """Whoever runs the handler."""
+    """Whatever runs the handler."""
 
     @property
     def stopping(self) -> bool:
@@ -48,19 +48,19 @@ class Context:
         message_id: UUID | None = None,
         delay: float | timedelta | None = None,
     ) -> None:
-        """Sends a message when the handler has returned, in one transaction with the acknowledgement of its own.
+        """Sends a message once the handler has returned, in one transaction with the acknowledgement of its own.
 
         So both happen, exactly once, or neither: a handler that raises has sent nothing. The bytes are copied now. The
         arguments are those of ``enqueue``; ``mailbox`` may also be the one that the handler's message came from.
 
         Raises:
-            TypeError, ValueError: an argument is no good. That ``mailbox`` is in another database, or closed, is found
-                out when the handler has returned, and is a failed delivery.
+            TypeError, ValueError: an argument is invalid. If ``mailbox`` is in another database, or closed, that is
+                noticed only when the handler has returned, and is a failed delivery.
             UnsupportedError: the backend of the handler's message cannot do that.
             RuntimeError: the handler has returned already.
         """
         if self._over:
-            raise RuntimeError("this handler has ended: what it sends must be sent before it returns")
+            raise RuntimeError("this handler has ended: it must send before it returns")
         if Capability.ACK_AND_SEND not in self.mailbox.capabilities:
             raise UnsupportedError(
                 f"{type(self.mailbox).__name__} cannot commit a message together with an acknowledgement; "
@@ -73,7 +73,7 @@ class Context:
 
     @property
     def stopping(self) -> bool:
-        """Whether the consumer has been asked to stop: time for a long handler to come to an end."""
+        """Whether the consumer has been asked to stop: a long handler should then come to an end."""
         return self._consumer.stopping
 
     def stop(self) -> None:
@@ -81,6 +81,6 @@ class Context:
         self._consumer.stop()
 
     def _end(self) -> list[tuple[Mailbox, NewMessage]]:
-        """No more can be sent; what was."""
+        """Ends sending; what was sent."""
         self._over = True
         return self._sends

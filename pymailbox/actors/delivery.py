@@ -1,4 +1,4 @@
-"""One message: handed to the handler, and settled by how that ended."""
+"""One message: handed to the handler, and settled according to how that ended."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Deliveries:
     handler: Call
     retry: RetryPolicy
     in_order: bool
-    """Whether a failed message holds back what came from its sender after it."""
+    """Whether a failed message holds back later ones from its sender."""
     hand: Hand
     holds: Holds
     storage: Storage
@@ -43,7 +43,7 @@ class Deliveries:
     without_claims: Callable[[], AbstractAsyncContextManager[None]]
     """While it is entered no claim is under way."""
     write: Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
-    """Does what is to be finished also when the handler's task is cancelled."""
+    """Does work that has to be finished even if the handler's task is cancelled."""
 
     async def deliver(self, hold: Hold, context: Context, free_place: Callable[[], None]) -> bool:
         """Runs the handler and settles the message, except for the acknowledgement of one that was simply handled.
@@ -51,7 +51,7 @@ class Deliveries:
         Args:
             hold: the message.
             context: the delivery.
-            free_place: called when the message only waits any more, so that another can be handled meanwhile.
+            free_place: called when the message only has to wait, so that another can be handled meanwhile.
 
         Returns:
             Whether the message is still to be acknowledged.
@@ -65,7 +65,7 @@ class Deliveries:
         try:
             await self.handler(record, context)
         except asyncio.CancelledError as error:
-            # if all tasks are ended, as asyncio.run() does, the consumer hears of it a moment later than its handler
+            # when all tasks are cancelled, as asyncio.run() does, the consumer learns of it a moment after its handler
             await asyncio.sleep(0)
             if self.stop.asked:
                 raise
@@ -90,7 +90,7 @@ class Deliveries:
         return False
 
     async def _finish(self, hold: Hold, sends: Sends) -> Exception | None:
-        """Acknowledges a message that was handled and sends what its handler sent; what went wrong with that."""
+        """Acknowledges a handled message and sends what its handler sent; returns what went wrong."""
         async with self._last_word(hold) as open_yet:
             if not open_yet:
                 await self._respect(hold, sends)
@@ -110,7 +110,7 @@ class Deliveries:
             return None
 
     async def _respect(self, hold: Hold, sends: Sends, failure: Exception | None = None) -> None:
-        """Leaves a message as its handler has settled it; what was sent besides depends on how that was."""
+        """Leaves a message as its handler has settled it; that also decides what becomes of what was sent."""
         record = hold.record
         if failure is not None:
             log(logging.WARNING, failure, "message %s was settled already when its handler failed", record.id)
@@ -122,13 +122,13 @@ class Deliveries:
             how = f"settled by {hold.settled_by}" if hold.settled_by else "taken back and handed out again"
             _logger.warning("message %s was %s while it was handled; nothing was sent", record.id, how)
         if self.in_order:
-            # as after a failure: what came from its sender after it is not to overtake it
+            # as after a failure: later messages from its sender must not overtake it
             async with self.without_claims():
                 await self._give_back_behind(record)
 
     async def _send_apart(self, record: MessageRecord, sends: Sends) -> None:
-        """Sends what a handler sent that has acknowledged its message itself."""
-        _logger.info("message %s was acknowledged by its handler; what it sent is stored on its own", record.id)
+        """Sends what was sent by a handler that has acknowledged its message itself."""
+        _logger.info("message %s was acknowledged by its handler; what it sent is stored separately", record.id)
         by_mailbox: dict[Mailbox, list[NewMessage]] = {}
         for mailbox, message in sends:
             by_mailbox.setdefault(mailbox, []).append(_repeatable(mailbox, message))
@@ -142,14 +142,14 @@ class Deliveries:
                     await self._store(mailbox, messages)
                     continue
                 error: BaseException = cancelled
-            except asyncio.CancelledError as failure:  # nothing is waited for any more
+            except asyncio.CancelledError as failure:  # from now on nothing is waited for
                 error = cancelled = failure
             except Exception as failure:
                 error = failure
             log(
                 logging.ERROR,
                 error,
-                "%d messages to %r are lost, whose sender had acknowledged message %s itself",
+                "%d messages to %r are lost; the handler that sent them had acknowledged message %s itself",
                 len(messages),
                 mailbox,
                 record.id,
@@ -195,8 +195,8 @@ class Deliveries:
             return
         _log_retry(record, failure, delay)
         await self.stop.pause(delay)
-        # the failure cannot be written down, nor the message given to others: it is handed out again from here, or
-        # stays with the mailbox's handle where a stop means to finish what is in the hand
+        # neither can the failure be recorded, nor the message given to others: it is handed out again from here, or
+        # stays with the mailbox's handle if a stop has to finish what is in the hand
         if not hold.over and (not self.stop.asked or self.storage.can_give_back):
             again = replace(record, delivery_count=count + 1)
             self.holds.add([again])
@@ -210,7 +210,7 @@ class Deliveries:
             if open_yet:
                 nacked = await self.storage.call(lambda: mailbox._nack(record.id, error=error, **how))
         if not nacked:
-            log(logging.INFO, failure, "message %s had been taken back when its handler failed", record.id)
+            log(logging.INFO, failure, "message %s had already been taken back when its handler failed", record.id)
         elif isinstance(nacked, str):
             _log_death(record, nacked, failure)
         elif mailbox._tells_of_dead_letters or Capability.DEAD_LETTERS not in mailbox.capabilities:
@@ -230,10 +230,10 @@ class Deliveries:
         if buried:
             _log_death(record, reason, failure)
         else:
-            log(logging.INFO, failure, "message %s had been taken back when its handler gave it up", record.id)
+            log(logging.INFO, failure, "message %s had already been taken back when its handler gave it up", record.id)
 
     async def _give_back_behind(self, record: MessageRecord) -> None:
-        """Gives back what waits for a message, while no claim is under way."""
+        """Gives back the messages that wait for this one, while no claim is under way."""
         behind = [one.id for one in self.hand.behind(record) if self.holds.of(one)]
         if behind:
             # they stay in the hand until they are back: if this fails or is cancelled, the stop gives them back
@@ -242,17 +242,17 @@ class Deliveries:
 
     @asynccontextmanager
     async def _last_word(self, hold: Hold) -> AsyncIterator[bool]:
-        """Whether the message is still to be settled, which stays true while this is entered."""
+        """Whether the message still has to be settled; the answer stays true while this is entered."""
         if not (hold.doubtful or hold.given_back):
             yield not hold.over
             return
-        # it may have gone back, and a claim under way may have got it once more
+        # it may have gone back, and a claim under way may have fetched it again
         async with self.without_claims():
             yield not hold.over
 
 
 def log(level: int, failure: BaseException, text: str, *values: object) -> None:
-    """One line, and the traceback where the log is for debugging."""
+    """One line, and the traceback if the log is at ``DEBUG``."""
     _log(level, failure, f"{text}: %s", *values, _in_short(failure))
 
 
@@ -265,13 +265,13 @@ def _in_short(failure: BaseException) -> str:
     try:
         lines = str(failure).strip().splitlines()
     except Exception:
-        lines = []  # what a handler raises may be unable to say anything
+        lines = []  # what a handler raises may have no usable text
     return ": ".join([type(failure).__name__, *lines[:1]])
 
 
 def _log_death(record: MessageRecord, reason: str, failure: Exception) -> None:
     first_line = reason.strip().partition("\n")[0]
-    if isinstance(failure, Reject) and first_line:  # which is what it says
+    if isinstance(failure, Reject) and first_line:  # which is the text of the failure
         _log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, first_line)
     else:
         log(logging.WARNING, failure, "message %s is a dead letter: %s", record.id, first_line)
@@ -289,12 +289,12 @@ def _log_retry(record: MessageRecord, failure: Exception, delay: float) -> None:
 
 
 def _passes_without_room(error: MailboxError) -> bool:
-    """A full storage is no obstacle to wait for with a message in hand, which would keep its handler from others."""
+    """Passing errors but a full storage: to wait for room with a message in hand would hold the handler up."""
     return error.passing and not isinstance(error, StorageFullError)
 
 
 def _repeatable(mailbox: Mailbox, message: NewMessage) -> NewMessage:
-    """A message that is stored once, however often it is sent again because no answer came."""
+    """A message that is stored only once, however often it is sent again because no answer came."""
     if message.message_id is not None or Capability.MESSAGE_ID not in mailbox.capabilities:
         return message
     return replace(message, message_id=uuid4())

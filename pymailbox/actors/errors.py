@@ -7,13 +7,13 @@ import traceback
 from .._arguments import storable
 
 LONGEST_TEXT = 8_000
-"""Characters. A failure is written with every retry, so its text must not outgrow the message."""
+"""Characters. A failure is stored with every retry, so its text must not outgrow the message."""
 
 _LEFT_OUT = "\n… {} characters left out …\n"
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback, from the handler's own frame on, at most ``LONGEST_TEXT`` characters: the middle goes first."""
+    """The traceback, from the handler's own frame on, at most ``LONGEST_TEXT`` characters: the middle is cut out."""
     own = error.__traceback__
     while own is not None and own.tb_frame.f_globals.get("__package__") == __package__:
         own = own.tb_next
@@ -21,7 +21,7 @@ def traceback_of(error: BaseException) -> str:
 
 
 def shortened(text: str) -> str:
-    """At most ``LONGEST_TEXT`` characters of it as it is stored."""
+    """The text as it is stored, at most ``LONGEST_TEXT`` characters."""
     text = storable(text)
     if len(text) <= LONGEST_TEXT:
         return text

@@ -16,7 +16,7 @@ _Line: TypeAlias = list[tuple[_Place, MessageRecord]]
 
 
 class Hand:
-    """Messages in the order in which they came, but those of a higher priority first."""
+    """Messages in the order in which they came, those of a higher priority first."""
 
     def __init__(self) -> None:
         self._line: _Line = []
@@ -32,7 +32,7 @@ class Hand:
             self._put(record, self._next)
 
     def put_back(self, record: MessageRecord) -> None:
-        """Puts one that was taken before all others of its priority."""
+        """Puts back one that was taken, before all others of its priority."""
         self._before_all -= 1
         self._put(record, self._before_all)
 
@@ -44,15 +44,15 @@ class Hand:
         """The handler of a message that was taken is done with it."""
 
     def behind(self, record: MessageRecord) -> list[MessageRecord]:
-        """What has to wait for a message that was taken."""
+        """The messages that have to wait for one that was taken."""
         return []
 
     def take_behind(self, record: MessageRecord) -> list[MessageRecord]:
-        """Takes that out."""
+        """Takes those out."""
         return []
 
     def take_free(self) -> list[MessageRecord]:
-        """Takes out what may be handled now, and all that has to wait for that alone."""
+        """Takes out the messages that may be handled now, and those that only wait for them."""
         return self.take_all()
 
     def take_all(self) -> list[MessageRecord]:
@@ -65,15 +65,15 @@ class Hand:
 
 
 class HandBySender(Hand):
-    """The same, and of each sender one message at a time: the others of a sender wait behind it."""
+    """The same, but with one message of each sender at a time: its others wait behind that one."""
 
     def __init__(self) -> None:
         super().__init__()
         self._lines: dict[bytes, _Line] = {}
         """By sender."""
         self._ready: list[tuple[_Place, bytes]] = []
-        """A heap of the first places of senders none of whose messages is being handled; a place that is no longer the
-        first of its line is passed over."""
+        """A heap with the first place of each sender that has no message being handled; a place that is no longer the
+        first of its line is skipped."""
         self._busy: set[bytes] = set()
         self._count = 0
 

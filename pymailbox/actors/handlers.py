@@ -10,19 +10,19 @@ from .._values import MessageRecord
 from .context import Context
 
 Handler: TypeAlias = Callable[[MessageRecord], object] | Callable[[MessageRecord, Context], object]
-"""``handler(message)`` or ``handler(message, context)``, ``async`` or not. What it returns does not matter."""
+"""``handler(message)`` or ``handler(message, context)``, ``async`` or not. Its result is ignored."""
 
 
 def to_call(handler: Any) -> Callable[[MessageRecord, Context], Awaitable[None]]:
     """The handler as an asynchronous function of two arguments.
 
     Raises:
-        TypeError: nobody can call it with a message.
+        TypeError: it cannot be called with a message.
     """
     if not callable(handler):
         raise TypeError(f"handler must be a function, not {type(handler).__name__}")
     if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
-        raise TypeError("handler must not be a generator: calling it would run none of it")
+        raise TypeError("handler must not be a generator: calling it would not run it")
     takes_context = _takes_context(handler)
 
     async def call(message: MessageRecord, context: Context) -> None:
@@ -37,7 +37,7 @@ def _takes_context(handler: Callable[..., object]) -> bool:
     try:
         signature = inspect.signature(handler)
     except ValueError:
-        return False  # something built in that does not say
+        return False  # a built-in function without a signature
     for count in (2, 1):
         try:
             signature.bind(*[None] * count)

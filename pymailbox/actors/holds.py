@@ -1,7 +1,7 @@
 """Who has the last word on a message: what a consumer was handed, and what handlers have settled themselves.
 
-The mailbox's handle tells of every settling verb that is called on it, whoever calls: a handler by its context, or by
-the mailbox that it closes over. What other handles do the backend knows, which settles only what this handle holds.
+The mailbox's handle reports every settling verb that is called on it, whoever calls: a handler through its context, or
+through the mailbox that it closes over. The backend knows what other handles do, and settles only what this one holds.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ class Hold:
     def __init__(self, record: MessageRecord) -> None:
         self.record = record
         self.settled_by: str | None = None
-        """The verb by which somebody settled it."""
+        """The verb with which somebody settled it."""
         self.handed_out_again = False
         """The message has come back to this consumer, so that this hand-out is over."""
         self.doubtful = False
-        """A settling call has failed or was cancelled: nobody knows whether it counts."""
+        """A settling call has failed or was cancelled: nobody knows whether it took effect."""
         self.given_back = False
-        """The page was left, so that the message went back. It may be handled by others, but is done here first: if it
-        comes here again, no second handler begins."""
+        """The page was left, so the message went back. Others may handle it, but it is already handled here: if it
+        comes again, no second handler begins."""
         self._calls: set[asyncio.Future[None]] = set()
 
     @property
@@ -45,7 +45,7 @@ class Hold:
             await asyncio.wait(self._calls)
 
     def settling(self, verb: str) -> Callable[[Any], None]:
-        """A settling call begins; what this returns is told the answer, None if there was none."""
+        """A settling call begins; the function returned is called with its result, None if there was none."""
         call = asyncio.get_running_loop().create_future()
         self._calls.add(call)
 
@@ -54,7 +54,7 @@ class Hold:
                 self.doubtful = True
             elif answer and verb != "ack_many":
                 self.settled_by = verb
-            elif verb in ("ack", "ack_many"):  # which leave no message that is held, whoever removed it
+            elif verb in ("ack", "ack_many"):  # after which nobody holds the message, whoever removed it
                 self.settled_by = self.settled_by or verb
             self._calls.discard(call)
             call.set_result(None)
@@ -69,7 +69,7 @@ class Holds:
         self._holds: dict[UUID, Hold] = {}
 
     def add(self, records: Iterable[MessageRecord]) -> list[MessageRecord]:
-        """Takes note of what was claimed, and gives what has to be handled: all but what is being handled already."""
+        """Records what was claimed, and returns what has to be handled: all except what is already being handled."""
         to_handle = []
         for record in records:
             if earlier := self._holds.get(record.id):
@@ -87,7 +87,7 @@ class Holds:
         return hold if hold is not None and hold.record is record and not hold.over else None
 
     def drop(self, records: Iterable[MessageRecord]) -> list[UUID]:
-        """Forgets messages that go back, and gives their ids."""
+        """Forgets messages that go back, and returns their ids."""
         ids = []
         for record in records:
             hold = self._holds.get(record.id)

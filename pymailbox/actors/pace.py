@@ -1,23 +1,23 @@
-"""How fast messages are handled, lately: what a claim may take without making others wait."""
+"""How fast messages have lately been handled, and so how many a claim may take without making others wait."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 SOON = 0.05
-"""Seconds. What is claimed is to begin within about this time."""
+"""Seconds. What is claimed should begin within about this time."""
 
 MORE_THAN_ANY_BATCH = 1_000_000
 
 
 class Pace:
-    """Counts what is handled in the time in which something is."""
+    """Counts the messages handled, and the time in which any handler was running."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._running = 0
         self._since = 0.0
-        """When it was last counted, or the first of those that run began."""
+        """When time was last counted, or the first running handler began."""
         self._busy = 0.0
         self._handled = 0.0
 
@@ -34,7 +34,7 @@ class Pace:
         self._handled += 1
 
     def soon(self) -> int:
-        """How many messages have lately been handled in ``SOON`` seconds; what was before the last call counts half."""
+        """How many messages have lately been handled in ``SOON`` seconds; anything before the last call counts half."""
         self._count()
         if not self._handled:
             return 0

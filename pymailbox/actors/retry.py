@@ -16,11 +16,11 @@ class RetryPolicy:
     """How long a message waits after a failed delivery, and when it is given up.
 
     The pause grows with ``delivery_count``: ``first_delay`` after the first delivery, ``factor`` times as long after
-    each further one, never longer than ``longest_delay``. A part of it is left to chance, so that messages that failed
-    together do not all come back together.
+    each further one, never longer than ``longest_delay``. Part of it is random, so that messages that failed together
+    do not all come back together.
 
     Raises:
-        TypeError, ValueError: a value is no good; the message names it.
+        TypeError, ValueError: a value is invalid; the message names it.
     """
 
     first_delay: float = 1.0
@@ -30,12 +30,12 @@ class RetryPolicy:
     longest_delay: float = 300.0
     """Seconds."""
     jitter: float = 0.5
-    """The part of the pause that is left to chance: 0.0 for none of it, 1.0 for all of it. It only ever shortens."""
+    """How much of the pause is random: 0.0 for none of it, 1.0 for all of it. It only ever shortens the pause."""
     max_deliveries: int | None = None
-    """After so many deliveries, by ``delivery_count``, a message that fails becomes a dead letter; None leaves that to
+    """After so many deliveries, by ``delivery_count``, a message that fails becomes a dead letter; None leaves this to
     the ``max_deliveries`` with which the mailbox was opened."""
     random: Callable[[], float] = between_0_and_1
-    """Numbers from 0.0 up to 1.0; another source makes the pauses repeatable."""
+    """A source of numbers from 0.0 to 1.0; another one makes the pauses repeatable."""
 
     def __post_init__(self) -> None:
         for name in ("first_delay", "longest_delay"):
@@ -48,7 +48,7 @@ class RetryPolicy:
             raise TypeError(f"random must be a function that returns a number, not {type(self.random).__name__}")
 
     def delay_after(self, delivery_count: int) -> float:
-        """Seconds until a message is handed out again that failed at its ``delivery_count``-th delivery."""
+        """Seconds until a message that failed at its ``delivery_count``-th delivery is handed out again."""
         try:
             grown = self.first_delay * self.factor ** max(0, delivery_count - 1)
         except OverflowError:

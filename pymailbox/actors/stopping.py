@@ -1,4 +1,4 @@
-"""Whether a consumer is to end, and pauses that end with it."""
+"""Whether a consumer should stop, and pauses that end when it should."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LONGEST_PAUSE = 86400.0
 
 
 class Stop:
-    """Asked for once, for good."""
+    """A stop, which is asked for once and for good."""
 
     def __init__(self) -> None:
         self._asked = asyncio.Event()
@@ -22,7 +22,7 @@ class Stop:
         self._asked.set()
 
     async def pause(self, seconds: float) -> None:
-        """Lets so many seconds go by, or fewer: it ends when a stop is asked for, and after a day."""
+        """Waits for so many seconds, but no longer than until a stop is asked for, or a day."""
         try:
             async with asyncio.timeout(min(seconds, _LONGEST_PAUSE)):
                 await self._asked.wait()

@@ -1,8 +1,8 @@
-"""The mailbox as a consumer calls it: what passes by itself is waited for.
+"""The mailbox as a consumer calls it: passing errors are waited out.
 
-An obstacle that passes (``error.passing``: a connection that is lost, a storage that is full, a file that another
-program keeps locked) is no reason for an actor to end: the call is made again, with pauses, until it works. All other
-errors of a mailbox come out, and end the consumer. When a stop is asked for, a call that fails is made once more.
+A passing error (``error.passing``: a lost connection, a full storage, a file that another program keeps locked) is no
+reason for an actor to end: the call is repeated, with pauses, until it works. All other errors of a mailbox are raised,
+and end the consumer. When a stop is asked for, a call that fails is made once more.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Along:
     def __init__(self, ids: list[UUID]) -> None:
         self.ids = ids
         self.settled: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
-        """How many were still held, once that is committed; None where the claim ended and it is not known."""
+        """How many were still held, once that is committed; None if the claim ended and nobody knows."""
 
     def tell(self, settled: int | None) -> None:
         if not self.settled.done():
@@ -52,14 +52,14 @@ class Along:
 
 
 class Storage:
-    """A mailbox, called with patience."""
+    """A mailbox whose calls are retried."""
 
     def __init__(self, mailbox: Mailbox, stop: Stop) -> None:
         self.mailbox = mailbox
         self.troubled = 0
         """Calls that wait for their next attempt."""
         self.acknowledging: set[UUID] = set()
-        """Messages whose acknowledgement is under way, and that are not acknowledged late as well."""
+        """Messages whose acknowledgement is under way, and which will not be acknowledged late as well."""
         self._stop = stop
         self.can_cancel_claims = Capability.RELEASE in mailbox.capabilities
         self.can_give_back = mailbox._can_release
@@ -69,7 +69,7 @@ class Storage:
         self._takes_limit = mailbox._takes_limit
 
     async def call(self, verb: Callable[[], Awaitable[T]], passes: Callable[[MailboxError], bool] = passes) -> T:
-        """Calls the verb until it works, or fails with an error that does not pass."""
+        """Calls the verb until it works, or fails with an error that is not passing."""
         attempt = 0
         while True:
             attempt += 1
@@ -88,11 +88,11 @@ class Storage:
                 self.troubled -= 1
 
     async def claim(self, limit: int, along: Along | None = None) -> list[MessageRecord]:
-        """The next batch, of up to ``limit`` if the mailbox lets that be said, as soon as there is one.
+        """The next batch, of up to ``limit`` if the mailbox takes a limit, as soon as there is one.
 
-        Cancelled, it hands nothing out. Where claims cannot be cancelled it does not wait for long, and may give
-        ``[]``. It also does if acknowledgements go ``along`` with it and their transaction fails: these are then tried
-        again, by ``finish``, before anything else is claimed.
+        If it is cancelled it hands nothing out. If claims cannot be cancelled it does not wait for long, and may return
+        ``[]``. It also does so if acknowledgements go ``along`` with it and their transaction fails: ``finish`` then
+        tries these again, before anything else is claimed.
         """
         wait = math.inf if self.can_cancel_claims else None
 
@@ -116,12 +116,12 @@ class Storage:
         return records
 
     def ack_along(self, ids: list[UUID]) -> Along:
-        """Acknowledgements to go along with a claim; as soon as that has begun, ``finish`` takes care of them."""
+        """Acknowledgements that go along with a claim; once that has begun, ``finish`` takes care of them."""
         self.acknowledging.update(ids)
         return Along(ids)
 
     def finish(self, along: Along) -> Coroutine[Any, Any, None] | None:
-        """Sees acknowledgements through that went along with a claim; None if there is nothing left to do."""
+        """Completes acknowledgements that went along with a claim; None if there is nothing left to do."""
         settled = along.settled
         if settled.done() and settled.exception() is None and settled.result() == len(along.ids):
             self.acknowledging.difference_update(along.ids)
@@ -129,12 +129,12 @@ class Storage:
         return self._ack(along.ids, False, along)
 
     def ack(self, ids: list[UUID], *, in_doubt: bool = False) -> Coroutine[Any, Any, None]:
-        """Acknowledges those that are still held of these messages, together if the backend can.
+        """Acknowledges those of these messages that are still held, together if the backend can.
 
-        With ``in_doubt`` they may have been given back by hand: then they are never acknowledged late.
+        With ``in_doubt`` a handler may have given them back itself: then they are never acknowledged late.
         """
         if not in_doubt:
-            self.acknowledging.update(ids)  # from now on, and not from when a task begins with it
+            self.acknowledging.update(ids)  # from now on, not only once a task begins with it
         return self._ack(ids, in_doubt)
 
     async def _ack(self, ids: list[UUID], in_doubt: bool, along: Along | None = None) -> None:
@@ -160,7 +160,7 @@ class Storage:
             raise
         finally:
             self.acknowledging.difference_update(ids)
-        # after an attempt that failed nobody knows whether they were taken back or acknowledged
+        # after a failed attempt nobody knows whether they were taken back or acknowledged
         if settled < len(ids) and not late and attempts < 2:
             _logger.info(
                 "%d of %d handled messages had been taken back from %r, and may be handled again",
@@ -170,12 +170,12 @@ class Storage:
             )
 
     async def ack_late(self, ids: list[UUID]) -> None:
-        """Acknowledges messages that had gone back while they were handled: their work is done."""
+        """Acknowledges messages that went back while they were handled: their work is done."""
         if Capability.ACK_MANY in self.mailbox.capabilities:
             await self.call(lambda: self.mailbox.ack_many(ids))
         else:
             await asyncio.gather(*(self.call(partial(self.mailbox.ack, one)) for one in ids))
 
     async def give_back(self, ids: list[UUID]) -> None:
-        """Gives back what is still held of these, as if it had not been handed out."""
+        """Gives back those of these that are still held, as if never handed out."""
         await self.call(lambda: self.mailbox._release(ids))

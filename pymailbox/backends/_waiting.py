@@ -1,9 +1,9 @@
-"""How handles of one process hear of each other, and how a ``dequeue`` waits.
+"""How handles of one process notify each other, and how a ``dequeue`` waits.
 
 Each handle has a ``Listener``; an ``Exchange`` knows the listeners of each mailbox and passes on what was committed
-there, from any thread, to each listener's own event loop. Nobody polls. Of those who wait as many are woken as there
-are messages, in each event loop, longest wait first; whoever was woken and does not take all that is there wakes the
-next one. So a message costs the same however many wait. A mailbox that nobody listens to costs a commit a glance.
+there, from any thread, to each listener's own event loop. Nobody polls. In each event loop, as many waiters are woken
+as there are messages, longest wait first; one that was woken and does not take everything wakes the next. So a message
+costs the same however many wait. A mailbox that nobody listens to costs a commit only a glance.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CLOCK_CHECK = 5.0
 
 
 class Listener:
-    """What one handle hears of its mailbox. Made and waited on in its event loop, spoken to from any thread."""
+    """What one handle is told of its mailbox. Made and awaited in its event loop, called from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -47,9 +47,9 @@ class Listener:
         self._observe = None if observe is None else weakref.WeakMethod(observe)
 
     def hear(self, depth: int) -> None:
-        """Somebody else has stored something, and so many messages are queued."""
+        """Somebody else has stored something; so many messages are queued now."""
         if self._observe is not None:
-            with suppress(RuntimeError):  # in a loop that was closed nobody listens
+            with suppress(RuntimeError):  # nobody listens in a closed loop
                 self.loop.call_soon_threadsafe(self._heard, depth)
 
     def close(self) -> None:
@@ -86,13 +86,13 @@ class Exchange:
         # names without a listener are in none of these
         self._observing: dict[str, tuple[Listener, ...]] = {}
         self._waiting: dict[str, dict[asyncio.Future[None], Listener]] = {}
-        """Those who sleep, the longest wait first. Whoever takes one out of here has to wake it."""
+        """Sleeping waiters, the longest wait first. Code that takes one out has to wake it."""
         self._alarms: dict[tuple[str, asyncio.AbstractEventLoop], tuple[float, asyncio.Future[None]]] = {}
-        """Who wakes by itself, one in each event loop, and at what time of it."""
+        """Which waiter wakes by itself, one in each event loop, and at what time of that loop."""
 
     @property
     def listening(self) -> bool:
-        """Whether anybody waits or observes; one who is gone may yet be among them."""
+        """Whether anybody waits or observes; a listener that is gone may still be among them."""
         return bool(self._waiting or self._observing)
 
     @property
@@ -106,7 +106,7 @@ class Exchange:
         return list(self._waiting)
 
     def observe(self, name: str, listener: Listener, observe: Callable[[int], None] | None) -> None:
-        """Has a listener call the method from now on with each new depth, or no longer."""
+        """Makes a listener call the method with each new depth from now on, or no longer."""
         listener.observe(observe)
         with self._lock:
             _take_out(self._observing, name, lambda other: other is listener)
@@ -117,7 +117,7 @@ class Exchange:
         return name in self._observing
 
     def forget_gone(self) -> None:
-        """Those who are gone listen no more."""
+        """Removes listeners that are gone."""
         with self._lock:
             for name in list(self._observing):
                 _take_out(self._observing, name, lambda listener: listener.is_gone)
@@ -131,9 +131,9 @@ class Exchange:
     # -- telling -------------------------------------------------------------------------------------------------------
 
     def tell(self, name: str, depth: int | None, informed: Collection[Listener] = (), count: int = 1) -> None:
-        """So many messages may be there to claim; with ``depth`` queued ones, if somebody has stored some.
+        """Tells listeners that so many messages may be there to claim; with the ``depth``, if somebody has stored some.
 
-        Those who are ``informed`` of the depth already are not told it.
+        Those already ``informed`` of the depth are not told it again.
         """
         if depth is not None:
             for listener in self._observing.get(name, ()):
@@ -143,7 +143,7 @@ class Exchange:
             self.wake(name, count)
 
     def wake(self, name: str, count: int = 1) -> None:
-        """Wakes so many of those who wait, in each event loop: another one may be busy, and for long."""
+        """Wakes so many waiters in each event loop, since any single loop may be busy for long."""
         waiting = self._waiting.get(name, {})
         woken: dict[asyncio.AbstractEventLoop, int] = {}
         for news in list(waiting):
@@ -156,7 +156,7 @@ class Exchange:
     # -- waiting -------------------------------------------------------------------------------------------------------
 
     def begin(self, name: str, listener: Listener, news: asyncio.Future[None]) -> None:
-        """Has a waiter woken by its future from now on; ``end`` comes after it, whatever happens."""
+        """From now on a waiter is woken through its future; ``end`` comes after it, whatever happens."""
         with self._lock:
             self._waiting.setdefault(name, {})[news] = listener
 
@@ -174,7 +174,7 @@ class Exchange:
         return woken
 
     def sets_alarm(self, name: str, news: asyncio.Future[None], time: float) -> bool:
-        """Whether a waiter has to wake by itself at a time of its loop's: no other one of the loop does so before."""
+        """Whether a waiter has to wake by itself at a time of its loop, since no other one there does so earlier."""
         key = name, news.get_loop()
         if key in self._alarms and self._alarms[key][0] <= time:
             return False
@@ -194,11 +194,11 @@ class Look(NamedTuple):
     """What one look for messages found."""
 
     records: list[MessageRecord]
-    """Claimed; the look that returns them has kept them from being lost."""
+    """The messages claimed; the look that returns them makes sure that they are not lost."""
     next_due: int | None
     """When the next delayed message is due, milliseconds since 1970."""
     again: float | None = None
-    """Seconds after which to look again though nothing was heard."""
+    """Seconds after which to look again even without a notification."""
     more: bool = False
     """Whether messages are left: the batch may have been cut short."""
 
@@ -206,7 +206,7 @@ class Look(NamedTuple):
 async def claim(
     exchange: Exchange, name: str, listener: Listener, look: Callable[[], Awaitable[Look]], wait: float
 ) -> list[MessageRecord]:
-    """Looks until there is something, for up to ``wait`` seconds; once at least.
+    """Looks until there is something, for up to ``wait`` seconds, but at least once.
 
     It never suspends between a look that claimed something and its return, so that cancelling it strands nothing as
     long as cancelling a look strands nothing.
@@ -223,10 +223,10 @@ async def claim(
         while True:
             news = listener.begin()
             try:
-                owes_a_look = True  # should this one not come to its end
+                owes_a_look = True  # in case this one does not finish
                 exchange.begin(name, listener, news)  # so that nothing is missed between the look and the waiting
                 records, next_due, again, more = await look()
-                # another one who waits has to learn of what is left, or of the time that this one waited for
+                # another waiter has to learn of what is left, or of the time that this one waited for
                 owes_a_look = more or next_due is not None or again is not None
                 if records:
                     return records
@@ -248,7 +248,7 @@ async def claim(
 
 
 def _patience(next_due: int | None, again: float | None) -> float:
-    """Seconds after which to look though nothing was heard."""
+    """Seconds after which to look even without a notification."""
     patience = math.inf if again is None else again
     if next_due is None:
         return patience
@@ -256,7 +256,7 @@ def _patience(next_due: int | None, again: float | None) -> float:
 
 
 async def _until(news: asyncio.Future[None], time: float) -> None:
-    """Waits for news, until a time of the loop's at most; it may be infinite."""
+    """Waits to be woken, at most until a time of the loop, which may be infinite."""
     loop = news.get_loop()
     # Pyodide's loop refuses a time that has passed
     timer = None if time == math.inf else loop.call_later(max(0.0, time - loop.time()), _finish, news)

@@ -16,9 +16,9 @@ mailbox in {DEFAULT_SQLITE_FILE}. Without a NAME it is the only mailbox in the f
 """
 
 _EXITS: Final = """\
-exit codes: 0 done; 1 not done, or not all of it, and the standard error says
+exit codes: 0 done; 1 not done, or not completely, and the standard error says
 why; 2 the command makes no sense, and nothing was done; 130 ended by Ctrl-C;
-141 the reader of its output has gone
+141 the reader of its output has gone away
 """
 
 
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     """All of the command line."""
     top = argparse.ArgumentParser(
         "pymailbox",
-        description="Looks at mailboxes in SQLite files, and works on them while others do.",
+        description="Shows and changes what is in mailboxes in SQLite files, also while others use them.",
         epilog=f"{_LOCATION}\n{_EXITS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,36 +45,36 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("location", metavar="LOCATION")
         else:
             one.add_argument("location", metavar="LOCATION", nargs="?", default=DEFAULT_SQLITE_FILE)
-        one.add_argument("-m", "--mailbox", metavar="NAME", help="the mailbox in the file, just as it is written")
+        one.add_argument("-m", "--mailbox", metavar="NAME", help="the name of the mailbox in the file, taken literally")
         return one
 
     def json_option(one: argparse.ArgumentParser) -> None:
-        one.add_argument("--json", action="store_true", help="for programs: JSON")
+        one.add_argument("--json", action="store_true", help="JSON, for programs")
 
-    stats = command("stats", "how many messages there are, of one mailbox or of all in the file", location_needed=False)
+    stats = command("stats", "counts messages, in one mailbox or in all of the file", location_needed=False)
     json_option(stats)
 
     peek = command("peek", "shows messages and changes nothing")
-    peek.add_argument("-n", "--limit", type=_count, default=20, metavar="N", help="so many of them (default: 20)")
-    peek.add_argument("--status", choices=("queued", "inflight"), help="only these")
-    peek.add_argument("--full", action="store_true", help="all of each message, one below the other")
+    peek.add_argument("-n", "--limit", type=_count, default=20, metavar="N", help="show up to N messages (default: 20)")
+    peek.add_argument("--status", choices=("queued", "inflight"), help="only messages with this status")
+    peek.add_argument("--full", action="store_true", help="all of each message, as blocks of lines")
     json_option(peek)
 
-    enqueue = command("enqueue", "stores what comes in on the standard input as one message, or each line as one")
-    enqueue.add_argument("--lines", action="store_true", help="each line is a message, without its end")
+    enqueue = command("enqueue", "stores the standard input as one message, or each line of it as a message")
+    enqueue.add_argument("--lines", action="store_true", help="each line is a message, without its line end")
     enqueue.add_argument("--priority", choices=("normal", "high"), default="normal")
-    enqueue.add_argument("--delay", type=_seconds, metavar="SECONDS", help="not to be handed out before then")
-    enqueue.add_argument("--sender", default="", metavar="TEXT", help="who sends it (default: nobody)")
-    enqueue.add_argument("--id", type=_uuid, metavar="UUID", help="stored only if the mailbox has none of that id")
+    enqueue.add_argument("--delay", type=_seconds, metavar="SECONDS", help="do not hand it out before then")
+    enqueue.add_argument("--sender", default="", metavar="TEXT", help="who sends it (default: empty)")
+    enqueue.add_argument("--id", type=_uuid, metavar="UUID", help="store it unless its id is already in the mailbox")
     json_option(enqueue)
 
-    drain = command("drain", "takes messages out, each a line of JSON, and deletes them once they are written")
-    drain.add_argument("-n", "--limit", type=_count, metavar="N", help="no more than so many")
-    drain.add_argument("--wait", type=_seconds, default=0, metavar="SECS", help="go on for so long while it is empty")
+    drain = command("drain", "takes messages out as lines of JSON, and deletes them once they are written")
+    drain.add_argument("-n", "--limit", type=_count, metavar="N", help="no more than N messages")
+    drain.add_argument("--wait", type=_seconds, default=0, metavar="SECS", help="how long to wait when it is empty")
 
     dead = command("dead", "shows the dead letters, the newest first")
-    dead.add_argument("-n", "--limit", type=_count, default=20, metavar="N", help="so many of them (default: 20)")
-    dead.add_argument("--full", action="store_true", help="all of each, with its error, one below the other")
+    dead.add_argument("-n", "--limit", type=_count, default=20, metavar="N", help="show up to N of them (default: 20)")
+    dead.add_argument("--full", action="store_true", help="all of each, with its error, as blocks of lines")
     json_option(dead)
 
     for name, about in (
@@ -83,19 +83,19 @@ def parser() -> argparse.ArgumentParser:
     ):
         one = command(name, about)
         one.add_argument("ids", metavar="ID", nargs="*", type=_uuid)
-        one.add_argument("--all", action="store_true", help="all that there are")
+        one.add_argument("--all", action="store_true", help="all dead letters of the mailbox")
         if name == "discard":
-            one.add_argument("-y", "--yes", action="store_true", help="do not ask about --all")
+            one.add_argument("-y", "--yes", action="store_true", help="do not ask before --all")
         json_option(one)
 
-    purge = command("purge", "deletes all queued messages; those inflight and the dead letters stay")
+    purge = command("purge", "deletes all queued messages; inflight ones and dead letters stay")
     purge.add_argument("-y", "--yes", action="store_true", help="do not ask")
     json_option(purge)
 
-    export = command("export", "writes all that is in a mailbox as lines of JSON, and changes nothing")
-    export.add_argument("-o", "--output", metavar="FILE", help="into a file, whole or not at all")
+    export = command("export", "writes everything in a mailbox as lines of JSON, and changes nothing")
+    export.add_argument("-o", "--output", metavar="FILE", help="write to this file, completely or not at all")
 
-    import_ = command("import", "stores the messages of an export; those that are there already are left alone")
+    import_ = command("import", "stores the messages of an export; those already there are left alone")
     import_.add_argument("file", metavar="FILE", nargs="?", default="-", help="default: the standard input")
     json_option(import_)
     return top

@@ -46,5 +46,5 @@ async def import_mailbox(arguments: Namespace) -> int:
             parts.append(f"{counted(len(report.refused), 'line')} refused")
         say([", ".join(parts) + "."])
     if not report.complete:
-        warn("the export is not whole: its last line, which counts the others, is missing or wrong")
+        warn("the export is incomplete: its last line, which counts the others, is missing or wrong")
     return OK if report.complete and not report.refused else PROBLEM

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing."""
+"""Commands that show something and change nothing."""
 
 from __future__ import annotations
 

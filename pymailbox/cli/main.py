@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: what comes after the program's name; None for the command line of this process.
 
     Returns:
-        The exit code: 0 done, 1 a problem, 2 no sensible command, 130 interrupted, 141 a closed pipe.
+        The exit code: 0 done, 1 a problem, 2 a command that makes no sense, 130 interrupted, 141 a closed pipe.
     """
     try:
         arguments = parser().parse_args(argv)
@@ -75,7 +75,7 @@ def _fail(error: Exception, code: int) -> int:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends what runs at once, a read of the standard input too: asyncio's own way waits for it to return."""
+    """Ctrl-C ends whatever runs at once, also a read of the standard input, for which asyncio would wait."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

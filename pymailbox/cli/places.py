@@ -1,4 +1,4 @@
-"""Which mailbox is meant, and whether it is there: what only looks must not make a file."""
+"""Which mailbox is meant, and whether it exists: a command that only looks must not create a file."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def place_of(text: str, mailbox: str | None) -> Place:
     is the name of a mailbox in the default file, as everywhere.
 
     Raises:
-        UsageError: it is no place in a SQLite file, or names two mailboxes.
+        UsageError: it is not in a SQLite file, or names two mailboxes.
     """
     try:
         place = _place_of(text)
         if mailbox is not None:
             if place.name is not None:
-                raise UsageError(f"{place.text} names a mailbox already; leave --mailbox out")
+                raise UsageError(f"{place.text} already names a mailbox; leave --mailbox out")
             place = place._replace(name=check_name(mailbox))
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -110,10 +110,10 @@ async def opening(place: Place, *, make: bool = False) -> MailboxOpening:
     Raises:
         ProblemError: it is not there, there are several and none was named, or this process may not write there.
     """
-    # SQLite would make its files beside it all the same, and they would stand in the way of those who may write
+    # SQLite would create its files beside it all the same, and they would stand in the way of those who may write
     if _is_there(place.file) and not may_write(place.file):
         file = one_line(place.file)
-        raise ProblemError(f"{file} can't be written. Give yourself the right to write the file and its folder")
+        raise ProblemError(f"{file} can't be written. Give yourself write permission for the file and its folder")
     return open_mailbox(place.url(await _name_of(place, make=make)))
 
 

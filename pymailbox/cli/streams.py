@@ -1,4 +1,4 @@
-"""The standard streams, as commands use them."""
+"""The standard streams, as the commands use them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def warn(text: str) -> None:
 
 
 def standard_input(hint: str) -> BinaryIO:
-    """The bytes that come in; says what it waits for if that is a person."""
+    """The bytes that come in; if they come from a person, says what it waits for."""
     if sys.stdin is None:
         raise UsageError("there is no standard input")
     if sys.stdin.isatty():
@@ -48,7 +48,7 @@ def standard_input(hint: str) -> BinaryIO:
 
 @contextmanager
 def standard_output() -> Iterator[BinaryIO]:
-    """Takes bytes; what was written has left this process at the end."""
+    """Takes bytes; everything written has left this process at the end."""
     yield sys.stdout.buffer
     sys.stdout.buffer.flush()
 
@@ -56,10 +56,10 @@ def standard_output() -> Iterator[BinaryIO]:
 async def have_been_read(out: BinaryIO) -> None:
     """Waits, where ``out`` is a pipe and the system tells, until its reader has taken all that was written.
 
-    A pipe holds some 64 KiB. What is in it when its reader goes was written, and is lost all the same.
+    A pipe holds some 64 KiB. What is still in it when its reader goes away was written, and is lost all the same.
 
     Raises:
-        BrokenPipeError: the reader has gone and left something.
+        BrokenPipeError: the reader has gone away without reading everything.
     """
     try:
         file = out.fileno()
@@ -92,7 +92,7 @@ def reading(file: str, hint: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def whole_file(file: str) -> Iterator[BinaryIO]:
-    """A file that is there, under its name, once all of it is written; before that what was there stays."""
+    """A file that appears under its name once all of it is written; until then, what was there stays."""
     target = Path(file)
     if target.exists() and not target.is_file():  # a device or a pipe
         with target.open("wb") as device:
@@ -107,14 +107,14 @@ def whole_file(file: str) -> Iterator[BinaryIO]:
         beside.replace(target)
     except BaseException as error:
         if isinstance(error, OSError):
-            error.filename = file  # which is the name that was asked for
+            error.filename = file  # the name that was asked for
         with suppress(OSError):
             beside.unlink()
         raise
 
 
 def confirm(question: str, *, yes: bool) -> bool:
-    """Whether to do what can't be undone: said before with ``--yes``, or now by a person.
+    """Whether to do what can't be undone: confirmed in advance with ``--yes``, or now by a person.
 
     Raises:
         UsageError: nobody is there to ask.
@@ -122,19 +122,19 @@ def confirm(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError(f"{question} Say so with --yes, since there is no terminal to ask at")
+        raise UsageError(f"{question} Confirm with --yes, since there is no terminal to ask at")
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def leave_closed_pipe() -> None:
-    """Keeps Python from complaining at its end that there was still something to write."""
+    """Keeps Python from complaining at exit that there was still something to write."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _encodable(text: str, encoding: str | None) -> str:
-    """With an escape for each character that the terminal does not know."""
+    """With an escape for each character that the terminal cannot show."""
     encoding = encoding or "ascii"
     return text.encode(encoding, "backslashreplace").decode(encoding)

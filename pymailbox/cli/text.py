@@ -1,4 +1,4 @@
-"""Texts that fit a terminal and do it no harm: what senders wrote is shown, never obeyed."""
+"""Texts that fit a terminal and do it no harm: what senders wrote is shown, never interpreted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNITS: Final = {
 
 
 def one_line(text: str) -> str:
-    """The text with everything escaped that is no printable character: line ends, escape sequences, directions."""
+    """The text with everything escaped that is not printable: line ends, escape sequences, text directions."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode("ascii") for c in text
     )

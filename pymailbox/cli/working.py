@@ -25,12 +25,12 @@ _TOGETHER: Final = 1000
 """Dead letters that are redriven or discarded in one transaction."""
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
-"""After which no more lines are put to those that are stored together."""
+"""Once that many are reached, no more lines are added to those that are stored together."""
 
 
 async def enqueue(arguments: Namespace) -> int:
     if arguments.lines and arguments.id is not None:
-        raise UsageError("--id is for one message; leave it or --lines out")
+        raise UsageError("--id is for one message: leave out either it or --lines")
     place = place_of(arguments.location, arguments.mailbox)
     priority = MessagePriority[arguments.priority.upper()]
     sender = arguments.sender.encode("utf-8", "surrogateescape")
@@ -130,7 +130,7 @@ async def _settle(
 async def _letters(arguments: Namespace, mailbox: Mailbox) -> list[UUID]:
     """The ids that were named, or those of all dead letters, the oldest first."""
     if bool(arguments.ids) == arguments.all:
-        raise UsageError("name the ids of dead letters, or all of them with --all, and not both")
+        raise UsageError("give the ids of dead letters, or --all for all of them, but not both")
     if not arguments.all:
         return list(dict.fromkeys(arguments.ids))
     there = (await mailbox.status()).dead_letters
@@ -145,7 +145,7 @@ def _tell(done: str, answers: dict[UUID, bool], arguments: Namespace) -> int:
     else:
         say([f"{counted(settled, 'dead letter')} {done}."])
     for message_id in missing:
-        warn(f"{message_id} is no dead letter of this mailbox")
+        warn(f"{message_id} is not a dead letter of this mailbox")
     return PROBLEM if missing else OK
 
 

@@ -70,7 +70,7 @@ def _whole(
 
 
 def adopt(store: Store, messages: Sequence[WholeMessage], now: int) -> tuple[list[bool], int | None]:
-    """Appends messages, dead letters too, but for those whose id is there: which ones; and the depth if it grew."""
+    """Appends messages, also dead letters, except those whose id is there; which ones, and the depth if it grew."""
     size, grown = 0, False
     stored = []
     for whole in messages:

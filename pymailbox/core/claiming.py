@@ -16,7 +16,7 @@ from .state import LaneRun
 from .store import Holder, Store, find_held
 
 LARGEST_BATCH: Final = 64 * 1024 * 1024
-"""Bytes of payload that one ``dequeue`` hands out at most, unless it hands out a single message."""
+"""The most bytes of payload that one ``dequeue`` hands out, unless it hands out a single message."""
 
 
 def claim(store: Store, holder: Holder, limit: int, now: int) -> list[MessageRecord]:
@@ -36,7 +36,7 @@ def claim(store: Store, holder: Holder, limit: int, now: int) -> list[MessageRec
 
 def _first(runs: list[LaneRun], count: int) -> list[LaneRun]:
     """The first so many messages of some runs."""
-    if len(runs) == 1 and runs[0].end - runs[0].first == count:  # as it mostly is
+    if len(runs) == 1 and runs[0].end - runs[0].first == count:  # the usual case
         return runs
     first = []
     for run in runs:
@@ -48,7 +48,7 @@ def _first(runs: list[LaneRun], count: int) -> list[LaneRun]:
 
 
 def release(store: Store, holder: int, ids: Iterable[UUID]) -> int:
-    """Takes back what a holder has of some messages, as if they had not been handed out; how many that were."""
+    """Takes back those of some messages that a holder has, as if never handed out; how many there were."""
     released = 0
     for message_id in ids:
         place = find_held(store, holder, message_id)
@@ -59,12 +59,12 @@ def release(store: Store, holder: int, ids: Iterable[UUID]) -> int:
 
 
 def release_all(store: Store, holder: int) -> int:
-    """Takes back all that a holder has, as if it had not been handed out; how many messages that were."""
+    """Takes back everything that a holder has, as if never handed out; how many messages there were."""
     return _count(store.state.give_all_back(holder, deliveries.undelivered))
 
 
 def recover_from(store: Store, holder: int, now: int) -> int:
-    """Takes back what a holder has who is gone; how many messages that were."""
+    """Takes back everything that a gone holder had; how many messages there were."""
     claims = store.state.holders.by_number.get(holder)
     if claims is None:
         return 0
@@ -81,7 +81,7 @@ def recover_from(store: Store, holder: int, now: int) -> int:
 
 
 def nack(store: Store, holder: Holder, message_id: UUID, delay_ms: int, error: str | None, now: int) -> bool | str:
-    """Gives a message of a holder's back as a failed delivery; the reason if it has become a dead letter after that."""
+    """Gives back a message that a holder has, as a failed delivery; if that made it a dead letter, the reason."""
     place = find_held(store, holder.number, message_id)
     if place is None:
         return False
@@ -100,7 +100,7 @@ def nack(store: Store, holder: Holder, message_id: UUID, delay_ms: int, error: s
 
 
 def bury_held(store: Store, holder: int, message_id: UUID, reason: str, now: int) -> bool:
-    """Makes a dead letter of a message of a holder's."""
+    """Makes a dead letter of a message that a holder has."""
     place = find_held(store, holder, message_id)
     if place is None:
         return False

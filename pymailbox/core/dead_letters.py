@@ -1,4 +1,4 @@
-"""Dead letters: messages that nobody is to be handed any more, each with a reason.
+"""Dead letters: messages that are no longer handed out, each with a reason.
 
 Their bytes stay in place, and the state says where they stand.
 """
@@ -23,7 +23,7 @@ def bury(store: Store, priority: int, number: int, delivery: int, reason: str, n
 
 
 def note(store: Store, priority: int, number: int, reason: str, died_at: int) -> None:
-    """Keeps why a message is a dead letter."""
+    """Records why a message is a dead letter."""
     state = store.state
     store.note_letter(state.next_letter, priority, number, reason, died_at)
     state.next_letter += 1

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from .page import Page
 
 MOST_FRESH: Final = 64
-"""Ranges of fresh pages that are kept; of more, the smallest gets pages."""
+"""At most so many ranges of fresh pages are kept; beyond that, the smallest one gets pages."""
 
 
 class Rows(Protocol):
@@ -37,7 +37,7 @@ class Rows(Protocol):
 
 
 class NoRows:
-    """For who keeps everything in memory."""
+    """For backends that keep everything in memory."""
 
     def read(self, number: int) -> Page | None:
         return None
@@ -73,7 +73,7 @@ class Directory:
         self._dues: list[tuple[int, int]] = []
         """When the first delayed message of a page is due, and the page's number, for those in memory."""
         self._fallen: list[int] = []
-        """Those in memory that have been found due and are not in ``_dues`` any more, in order: they may be many."""
+        """Pages in memory that have been found due and are no longer in ``_dues``, in order: there may be many."""
 
     def find(self, number: int) -> Page | None:
         """The page of a number, unless it is fresh."""
@@ -85,12 +85,12 @@ class Directory:
         return page
 
     def keep(self, page: Page) -> None:
-        """Has a page in memory from now on."""
+        """Keeps a page in memory from now on."""
         self.pages[page.number] = page
         self.note(page)
 
     def note(self, page: Page) -> None:
-        """Takes note of what a page has now."""
+        """Notes what a page has now."""
         ready = page.queued > 0
         if ready is not page.listed_ready:
             page.listed_ready = ready
@@ -115,7 +115,7 @@ class Directory:
             self.gone.add(page.number)
 
     def forget(self, page: Page) -> None:
-        """Lets a page go out of memory."""
+        """Drops a page from memory."""
         del self.pages[page.number]
         if page.listed_ready:
             del self._ready[bisect_left(self._ready, page.number)]
@@ -159,7 +159,7 @@ class Directory:
         while dues and dues[0][0] <= now:
             insort(fallen, dues.pop(0)[1])
         index = bisect_left(fallen, at)
-        return fallen[index] if index < len(fallen) else None  # it is not due yet if the clock was put back
+        return fallen[index] if index < len(fallen) else None  # it may not be due yet if the clock was set back
 
     @property
     def next_due(self) -> int | None:

@@ -31,7 +31,7 @@ State: TypeAlias = tuple[int, int, int]
 """Where messages stand, their delivery state, and when they are due (0 unless they are delayed)."""
 
 Change: TypeAlias = Callable[[int, int, int], State | None]
-"""What is to become of messages in a state; None if they are to be dead."""
+"""What messages in a state become; None if they are removed."""
 
 
 class Run(NamedTuple):
@@ -56,7 +56,7 @@ class DamagedError(ValueError):
 
 
 class Page:
-    """The runs of some neighbouring numbers, and what a directory wants to know of them."""
+    """The runs of some neighbouring numbers, and what a directory has to know of them."""
 
     __slots__ = (
         "_due",
@@ -86,7 +86,7 @@ class Page:
         self.bytes: bytes | None = None
         """As it was last encoded, until it changes."""
         self.in_head_as: bytes | None = None
-        """The same with what the head says of it."""
+        """The same, together with what the head says of it."""
         self.changed = False
         """Since it was last written."""
         self.in_head = False
@@ -94,7 +94,7 @@ class Page:
         self.has_row = False
         """Whether a row of its own holds it."""
         self.told: tuple[int, int | None] | None = None
-        """What its row tells beside its messages: whether some are queued, and when the first is due."""
+        """What its row says besides its messages: whether some are queued, and when the first is due."""
         self.used = 0
         """When it was last used, counted in uses."""
         self.listed_ready = False
@@ -116,7 +116,7 @@ class Page:
         return rows[at]
 
     def add(self, row: _Row) -> None:
-        """Adds a run none of whose numbers is here."""
+        """Adds a run; none of its numbers may be here."""
         rows, first = self.rows, row[0]
         if row[2] <= DELAYED:
             self._count(row, 1)
@@ -139,7 +139,7 @@ class Page:
             self._count(row, -1)
 
     def change(self, first: int, end: int, change: Change) -> list[tuple[_Row, State | None]]:
-        """Changes what is here of some numbers; returns the runs that changed, and the states that they have now."""
+        """Changes those of some numbers that are here; the runs that changed, with the states that they have now."""
         rows = self.rows
         low = 0 if len(rows) == 1 else bisect_left(rows, (first + 1,)) - 1
         if low < 0 or rows[low][1] <= first:
@@ -194,7 +194,7 @@ class Page:
         return changed
 
     def between(self, first: int, end: int) -> Iterator[_Row]:
-        """What is here of some numbers."""
+        """Those of some numbers that are here."""
         at = max(0, bisect_left(self.rows, (first + 1,)) - 1)
         for start, stop, where, delivery, due in self.rows[at:]:
             if start >= end:
@@ -203,7 +203,7 @@ class Page:
                 yield max(start, first), min(stop, end), where, delivery, due
 
     def promote_due(self, now: int) -> bool:
-        """Queues the delayed ones that are due; whether there were any."""
+        """Queues the delayed messages that are due; whether there were any."""
         due = self.due
         if due is None or due > now:
             return False

@@ -63,7 +63,7 @@ class Lane:
         self.largest = 0
         """Bytes of its largest segment since it was last empty."""
         self.debris: list[tuple[int, int]] = []
-        """Dead numbers whose bytes are yet to be deleted, where that is done later: first and end (exclusive)."""
+        """Dead numbers whose bytes are not deleted yet, in a backend that does so later: first and end (exclusive)."""
         self.directory = Directory(rows)
 
     @property
@@ -82,14 +82,14 @@ class MailboxState:
         self.custom_ids = 0
         """Messages whose id was given by their sender, dead letters included."""
         self.may_collide = False
-        """Whether a sender ever gave an id that this mailbox may yet make."""
+        """Whether a sender ever gave an id that this mailbox may still generate."""
         self.dead_letters = 0
         self.next_letter = 1
         """The number of the next dead letter."""
         self.changed = False
-        """Since it was last packed; messages that were only appended do not count."""
+        """Whether it has changed since it was last packed; messages that were only appended do not count."""
         self._touched: dict[tuple[int, int], Page] = {}
-        """Pages that have changed since then."""
+        """The pages that have changed since then."""
         self._in_head: dict[tuple[int, int], Page] = {}
         self._uses = 0
 
@@ -137,7 +137,7 @@ class MailboxState:
         return first
 
     def skip(self, priority: int, count: int = 1) -> None:
-        """Passes over a lane's next numbers."""
+        """Skips a lane's next numbers."""
         lane = self.lanes[priority]
         self._advance(lane, lane.next)
         lane.next += count
@@ -147,9 +147,9 @@ class MailboxState:
     # -- handing out ---------------------------------------------------------------------------------------------------
 
     def first_to_claim(self, limit: int, now: int) -> list[LaneRun]:
-        """The messages that are to be handed out next, in order. Of the pages that it looks at, it queues what is due.
+        """The messages to be handed out next, in order. In the pages that it looks at, it queues what is due.
 
-        A suspect comes alone, and nothing that is behind it comes before it.
+        A suspect comes alone, and nothing behind it overtakes it.
         """
         found: list[LaneRun] = []
         left = limit
@@ -191,8 +191,8 @@ class MailboxState:
                     yield row[0], row[1], row[3]
 
     def _ready_pages(self, lane: Lane, now: int) -> Iterator[tuple[Page | None, int, int]]:
-        """Pages with something to hand out, those that fall due included, each with its numbers (the end is exclusive);
-        fresh ones in a row are one, and None.
+        """Pages with something to hand out, including those that are due, each with its numbers (the end is exclusive);
+        neighbouring fresh pages come as one, as None.
         """
         size, at = self.page_numbers, 0
         while (number := lane.directory.ready(at, now)) is not None:
@@ -206,7 +206,7 @@ class MailboxState:
             yield page, number * size, at * size
 
     def claim(self, holder: int, terms: Terms, beats: int, runs: list[LaneRun]) -> Claims:
-        """Hands out what ``first_to_claim`` has found, or the first of it."""
+        """Hands out what ``first_to_claim`` has found, or the first part of it."""
         claims = self.holders.by_number.get(holder) or self.holders.admit(holder, terms, beats)
         where = HELD + claims.slot
         alone = len(runs) == 1 and runs[0].end - runs[0].first == 1
@@ -258,7 +258,7 @@ class MailboxState:
     def remove(
         self, priority: int, first: int, end: int, only: Callable[[int, int], bool] | None = None
     ) -> list[LaneRun]:
-        """Takes out messages, those of which ``only`` says so by where they stand and their delivery state."""
+        """Removes messages: those that ``only`` accepts, by where they stand and their delivery state."""
 
         def take_out(where: int, delivery: int, due: int) -> State | None:
             return None if only is None or only(where, delivery) else (where, delivery, due)
@@ -267,7 +267,7 @@ class MailboxState:
         return [LaneRun(priority, row[0], row[1], row[3], row[2], row[4]) for row, _ in moved]
 
     def remove_one(self, priority: int, number: int, only: Callable[[int, int], bool]) -> list[LaneRun]:
-        """As ``remove``, of one message; quicker where a page has it as a run of its own, as it mostly does."""
+        """As ``remove``, for one message; quicker if a page has it as a run of its own, as it usually does."""
         lane = self.lanes[priority]
         page_number = number // self.page_numbers
         page = lane.directory.pages.get(page_number)
@@ -282,7 +282,7 @@ class MailboxState:
         return [LaneRun(priority, number, number + 1, row[3], row[2], row[4])]
 
     def remove_queued(self) -> tuple[int, list[LaneRun]]:
-        """Takes out all that is queued: how many there were, and of them those that are more than bytes elsewhere."""
+        """Removes everything queued: how many messages there were, and those that have more than bytes elsewhere."""
         count, special = self.queued, []
         mask = deliveries.CUSTOM_ID | deliveries.HAS_ERROR
 
@@ -320,7 +320,7 @@ class MailboxState:
         return None if fresh is None else (number, fresh[1] * self.page_numbers, QUEUED, 0, 0)
 
     def living(self, priority: int, first: int, end: int) -> Iterator[LaneRun]:
-        """What lives of a lane's messages, in order, dead letters included."""
+        """The living messages of a lane, in order, dead letters included."""
         lane, size = self.lanes[priority], self.page_numbers
         at, frontier = first, min(end, lane.frontier)
         while at < frontier:
@@ -344,7 +344,7 @@ class MailboxState:
             yield LaneRun(priority, at, end, 0)
 
     def first_queued(self, limit: int, now: int) -> list[LaneRun]:
-        """Messages in the order in which they would be handed out, those delayed ones included that are due."""
+        """Messages in the order in which they would be handed out, including delayed ones that are due."""
         found: list[LaneRun] = []
         left = limit
         for lane in reversed(self.lanes):
@@ -381,7 +381,7 @@ class MailboxState:
             for first, end, where, delivery, due in [] if page is None else page.rows:
                 if where == DELAYED and due > now:
                     heappush(pending, (due, minus, first, end, delivery))
-            # what is due before the next page's first can be told without it
+            # what is due before the first message of the next page is known without that page
             until = LATEST + 1 if entry is None else entry[0]
             while pending and pending[0][0] < until:
                 due, minus, first, end, delivery = heappop(pending)
@@ -406,7 +406,7 @@ class MailboxState:
         return found
 
     def dead_around(self, priority: int, first: int, end: int, reach: int) -> tuple[int, int]:
-        """Dead numbers, and those beside them that are dead too, within a reach."""
+        """Dead numbers, with the dead ones next to them, within a certain reach."""
         low, high = max(0, first - reach), min(end + reach, self.lanes[priority].next)
         for run in self.living(priority, low, high):
             if run.end <= first:
@@ -437,7 +437,7 @@ class MailboxState:
                 continue
             for row, state in changed:
                 count = row[1] - row[0]
-                if state is not None:  # first, so that a holder does not seem to have nothing
+                if state is not None:  # first, so that a holder never seems to have nothing
                     self._count(lane, at, state[0], state[1], count)
                 self._count(lane, at, row[2], row[3], -count)
             moved += changed
@@ -445,7 +445,7 @@ class MailboxState:
         return moved
 
     def _put(self, lane: Lane, first: int, end: int, where: int, delivery: int, due: int) -> None:
-        """Puts messages into pages that were in none."""
+        """Puts messages that were in no page into pages."""
         size = self.page_numbers
         while first < end:
             number = first // size
@@ -457,7 +457,7 @@ class MailboxState:
             first = stop
 
     def _advance(self, lane: Lane, to: int) -> None:
-        """Moves a lane's frontier on: what was fresh beyond it is in pages from now on."""
+        """Advances a lane's frontier: what was fresh before the new one is in pages from now on."""
         size, first = self.page_numbers, lane.frontier
         if first >= to:
             return
@@ -477,7 +477,7 @@ class MailboxState:
         self.changed = True
 
     def _limit_fresh(self, lane: Lane) -> None:
-        """Keeps few ranges of fresh pages, so that the head stays small."""
+        """Keeps the ranges of fresh pages few, so that the head stays small."""
         while len(lane.directory.fresh) > MOST_FRESH:
             first, end = min(lane.directory.fresh, key=lambda pages: pages[1] - pages[0])
             for number in range(first, end):
@@ -539,14 +539,14 @@ class MailboxState:
         self.changed = True
 
     def revive(self, priority: int, number: int, where: int, delivery: int) -> None:
-        """Has a message live of which no page tells; ``recount`` comes after it."""
+        """Makes a message live that no page mentions; ``recount`` comes after it."""
         lane = self.lanes[priority]
         page = self._page(lane, number // self.page_numbers)
         page.add((number, number + 1, where, delivery, 0))
         self._touch(lane, page)
 
     def recount(self) -> None:
-        """Counts anew what pages say; for who has lost one."""
+        """Counts again what the pages say; for a mailbox that has lost one."""
         self.custom_ids = self.dead_letters = 0
         for claims in list(self.holders.by_number.values()):
             claims.pages.clear()
@@ -567,7 +567,7 @@ class MailboxState:
     # -- as it is stored -----------------------------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
-        """All of it as one head, the same for whoever did the same; for who has no rows to put pages into."""
+        """All of it as one head, which is the same after the same calls; for backends without rows for pages."""
         self._lay_out(inf)
         return self.pack()[0]
 
@@ -658,7 +658,7 @@ class MailboxState:
         return rows
 
     def trim(self) -> None:
-        """Lets pages go out of memory that lie elsewhere too, but for those last used."""
+        """Drops pages from memory that also lie elsewhere, except those last used."""
         for lane in self.lanes:
             directory = lane.directory
             if not directory.rows_count or len(directory.pages) - len(self._in_head) <= _PAGES_IN_MEMORY:

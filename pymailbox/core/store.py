@@ -27,7 +27,7 @@ class Letter(NamedTuple):
     """A dead letter: its message, and why it is one."""
 
     number: int
-    """They are numbered as they come; none has the number of another, not even of one that is gone."""
+    """They are numbered as they come; a number is never used twice."""
     run: LaneRun
     reason: str
     error: str | None
@@ -44,12 +44,12 @@ class Holder:
         """Its identity."""
         self.max_deliveries = max_deliveries
         self.lease: int | None = None
-        """Milliseconds after which it is gone if it shows no life; None if something else tells whether it lives."""
+        """Milliseconds after which it is gone without a sign of life; None if something else shows whether it lives."""
         self.beats = 0
         """A number that changes while it lives and has something, if it has a lease."""
 
     def show_life(self) -> None:
-        """Called when it is to be handed something and has nothing, before others can see that it has."""
+        """Called when it is about to be handed something and has nothing, before others can see that it has."""
 
 
 class Bodies(Protocol):
@@ -71,7 +71,7 @@ class Store(Protocol):
     """One mailbox: its state, and where all else of it is kept.
 
     The rules decide and move; a store keeps what it is told, finds it again, and lets it go. What they do in a call, or
-    in several that share a commit, is one transaction: if it fails, nothing of it may stay, here or in the state.
+    in several that share a commit, is one transaction: if it fails, nothing of it may remain, here or in the state.
     """
 
     @property
@@ -86,21 +86,21 @@ class Store(Protocol):
 
     @property
     def shown(self) -> set[int]:
-        """Holders without a lease who have shown life, which they need not do again; a store may forget them."""
+        """Holders without a lease that have shown life, and need not do so again; a store may forget them."""
 
     def reserve(self, size: int) -> None:
-        """So many bytes of messages are stored in this transaction. May raise if there is no room for them."""
+        """So many bytes of messages will be stored in this transaction. May raise if there is no room for them."""
 
     def clear_away(self, runs: list[LaneRun]) -> None:
-        """Lets go of all that it has of messages that the state has been rid of, but for their letters."""
+        """Drops everything that it has of messages that were removed from the state, except dead letters."""
 
     def clear_queued(self, special: list[LaneRun]) -> None:
-        """As ``clear_away``, when nothing is queued any more, of those that had an id of their sender's or an error."""
+        """As ``clear_away``, once nothing is queued any more; ``special`` had a custom id or an error."""
 
     # -- ids that senders gave -----------------------------------------------------------------------------------------
 
     def note_id(self, message_id: UUID, priority: int, number: int) -> None:
-        """Keeps where the message with an id is; a place that was noted before is so no longer."""
+        """Records where the message with an id is, in place of an earlier record."""
 
     def find_id(self, message_id: UUID) -> tuple[int, int] | None:
         """Where the message with an id is, by lane and number; it may be dead by now."""
@@ -108,15 +108,15 @@ class Store(Protocol):
     # -- what nacks said -----------------------------------------------------------------------------------------------
 
     def note_error(self, priority: int, number: int, error: str) -> None:
-        """Keeps what a nack said, in place of what one said before."""
+        """Records what a nack said, in place of what an earlier one said."""
 
     def errors(self, run: LaneRun) -> Mapping[int, str]:
-        """What was said of messages of a run, by number."""
+        """What nacks said of the messages of a run, by number."""
 
     # -- dead letters --------------------------------------------------------------------------------------------------
 
     def note_letter(self, letter: int, priority: int, number: int, reason: str, died_at: int) -> None:
-        """Keeps why a message is a dead letter; the number of the letter is the largest yet."""
+        """Records why a message is a dead letter; the number of the letter is the largest so far."""
 
     def forget_letter(self, priority: int, number: int) -> None:
         """Lets it go."""

@@ -1,4 +1,4 @@
-"""Messages that come in, are looked at and go."""
+"""Messages that come in, are looked at, and go out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .store import Message, Store, find
 
 
 def enqueue(store: Store, messages: Sequence[PreparedMessage], now: int) -> tuple[list[UUID], int | None]:
-    """Appends messages, but for those whose id is in the mailbox: all ids, in order; and the depth if it grew."""
+    """Appends messages, except those whose id is in the mailbox; all ids, in order, and the depth if it grew."""
     if len(messages) == 1 and messages[0].message_id is None and not messages[0].delay_ms:
         sender, payload, priority, _, _ = messages[0]
         ids = [enqueue_plain(store, sender, payload, priority, now)]
@@ -47,7 +47,7 @@ def enqueue(store: Store, messages: Sequence[PreparedMessage], now: int) -> tupl
 
 
 def enqueue_plain(store: Store, sender: bytes, payload: bytes, priority: int, now: int) -> UUID:
-    """As ``enqueue``, quickly, of one message without an id and a delay; ``reserve`` is left to the caller."""
+    """As ``enqueue``, but quicker, for one message without an id or a delay; ``reserve`` is left to the caller."""
     state = store.state
     if state.may_collide:
         next_number(store, priority)
@@ -72,7 +72,7 @@ def append(store: Store, priority: int, message: Message, delivery: int, due: in
 
 
 def next_number(store: Store, priority: int, given: Collection[UUID] = ()) -> int:
-    """The number of a lane's next message, whose id no sender has given."""
+    """The number of a lane's next message; no sender has given the id that it makes."""
     state = store.state
     while given or state.may_collide:
         message_id = id_at(store.id_base, priority, state.lanes[priority].next)
@@ -90,9 +90,9 @@ def _lives(where: int, delivery: int) -> bool:
 
 
 def ack(store: Store, ids: Sequence[UUID], only: Callable[[int, int], bool] = _lives) -> int:
-    """Deletes messages, whoever has them, but no dead letters; how many there were.
+    """Deletes messages, whoever holds them, but not dead letters; how many there were.
 
-    ``only`` tells by where they stand and their delivery state which of them.
+    ``only`` says which of them, by where they stand and their delivery state.
     """
     state = store.state
     if len(ids) == 1:
@@ -129,7 +129,7 @@ def ack(store: Store, ids: Sequence[UUID], only: Callable[[int, int], bool] = _l
 
 
 def ack_held(store: Store, holder: int, ids: Sequence[UUID]) -> int:
-    """Deletes those of the messages that are a holder's; how many were."""
+    """Deletes those of the messages that a holder holds; how many there were."""
     claims = store.state.holders.by_number.get(holder)
     if claims is None:
         return 0
@@ -151,7 +151,7 @@ def _neighbours(numbers: list[int]) -> list[tuple[int, int]]:
 
 
 def purge(store: Store) -> int:
-    """Deletes all that is queued; how many that were."""
+    """Deletes everything queued; how many messages there were."""
     count, special = store.state.remove_queued()
     if count:
         store.clear_queued(special)

@@ -1,4 +1,4 @@
-"""The contract of a mailbox as a test suite, for whoever writes a backend or wants to be sure of one.
+"""The contract of a mailbox as a test suite, for those who write a backend or want to be sure of one.
 
     from pymailbox.testing import check_mailbox
 
@@ -7,9 +7,9 @@
 
     asyncio.run(check_mailbox(open_mine))
 
-Plain ``async`` functions of the standard library: it runs under pytest, without it, and inside a web page.
+Plain ``async`` functions on the standard library: it runs under pytest, without it, and inside a web page.
 
-For tests of one's own actors there is ``FaultyMailbox``, which fails as it is told to.
+To test your own actors there is ``FaultyMailbox``, which fails as it is told to.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ __all__ = [
 async def run_checks(factory: MailboxFactory, *, only: Collection[str] | None = None) -> list[CheckResult]:
     """Runs every check, or those whose names are in ``only``, and says how each ended.
 
-    A check of what the mailbox does not claim in its ``capabilities`` is ``"unsupported"``.
+    A check of something that the mailbox does not claim in its ``capabilities`` is ``"unsupported"``.
     """
     return [result for result, _ in await run_all(CHECKS, factory, only)]
 
 
 async def check_mailbox(factory: MailboxFactory) -> None:
-    """Runs every check; raises an ``ExceptionGroup`` of the failures, each with the promise that was broken."""
+    """Runs every check; if any fail, raises them as an ``ExceptionGroup``, each with the promise that was broken."""
     outcomes = await run_all(CHECKS, factory)
     failures = [failure for _, failure in outcomes if failure is not None]
     if failures:

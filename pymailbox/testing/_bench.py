@@ -16,7 +16,7 @@ from ._expect import eventually
 T = TypeVar("T")
 
 MailboxFactory: TypeAlias = Callable[..., Awaitable[Mailbox]]
-"""``factory(name, **options)`` opens a handle on the mailbox of that name; all names are in one database."""
+"""``factory(name, **options)`` opens a handle on the mailbox of that name; all of them are in one database."""
 
 
 def factory_at(location: str) -> MailboxFactory:
@@ -31,7 +31,7 @@ def factory_at(location: str) -> MailboxFactory:
 class Bench:
     """What one check works with.
 
-    Every bench has mailboxes of its own, whose real names nobody used before. A check knows them by short labels.
+    Every bench has mailboxes of its own, whose real names were never used before. A check knows them by short labels.
     """
 
     def __init__(self, factory: MailboxFactory) -> None:
@@ -46,8 +46,8 @@ class Bench:
         return handle
 
     async def let_die(self, handles: list[Mailbox]) -> None:
-        """Lets handles of this bench die as if their process had ended. Empties the list, which must have had the only
-        references to them but the bench's own. Others may hear of it a moment later.
+        """Lets handles of this bench die as if their process had ended. Empties the list, which must hold the only
+        references to them besides the bench's own. Others may learn of it a moment later.
         """
         self._handles = [kept for kept in self._handles if not any(kept is handle for handle in handles)]
         await let_die(handles)
@@ -99,7 +99,7 @@ async def recover_until(mailbox: Mailbox, inflight: int = 0) -> int:
 
 
 async def outcome_of(call: Awaitable[T]) -> T | Exception:
-    """What a call returns or raises. Some event loops report a task that fails before anybody waits for it."""
+    """What a call returns or raises. (Some event loops report a task that fails before anybody awaits it.)"""
     try:
         return await call
     except Exception as error:

@@ -30,12 +30,12 @@ class Check:
     name: str
     """``subject.promise``, unique."""
     requires: frozenset[Capability]
-    """The check says nothing about a mailbox that does not claim these."""
+    """The check does not apply to a mailbox that does not claim these."""
     run: CheckFunction
     needs_limit: bool = False
-    """The check calls ``dequeue(limit)`` or counts on ``batch_size``, which the seed's plain ``dequeue()`` lacks."""
+    """The check calls ``dequeue(limit)`` or relies on ``batch_size``, which a plain ``dequeue()`` lacks."""
     acks_with_claims: bool = False
-    """The check counts on a ``dequeue`` that acknowledges in the transaction of its claim."""
+    """The check relies on a ``dequeue`` that acknowledges in the transaction of its claim."""
 
     @property
     def promise(self) -> str:
@@ -43,7 +43,7 @@ class Check:
         return inspect.getdoc(self.run) or ""
 
     def lacking(self, mailbox: Mailbox) -> str:
-        """What the mailbox does not claim but the check is about; empty if the check applies."""
+        """What the check needs but the mailbox does not claim; empty if the check applies."""
         lacking = sorted(str(capability) for capability in self.requires - mailbox.capabilities)
         if self.needs_limit and not takes_limit(mailbox):
             lacking.append("dequeue(limit)")
@@ -66,7 +66,7 @@ def check(
 
 
 def takes_limit(mailbox: Mailbox) -> bool:
-    """Whether ``dequeue`` takes a limit. Its signature declares that, as it declares whether it can wait."""
+    """Whether ``dequeue`` takes a limit. Its signature shows that, as it shows whether it can wait."""
     return mailbox._takes_limit
 
 
@@ -77,7 +77,7 @@ class CheckResult:
     name: str
     outcome: Outcome
     detail: str
-    """The traceback of a failure, or what an unsupported check would need; else empty."""
+    """The traceback of a failure, or what an unsupported check would need; otherwise empty."""
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:

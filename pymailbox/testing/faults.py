@@ -1,14 +1,14 @@
-"""A mailbox that fails when it is told to, to be put under one's own actors.
+"""A mailbox that fails when it is told to, for tests of your own actors.
 
     inbox = FaultyMailbox(
         await open_mailbox("memory://inbox"),
         [Fault(FaultKind.LOST_AFTER, "ack", nth=2), Fault(FaultKind.DEATH_BEFORE, "ack", nth=5)],
     )
     with suppress(HolderDied):
-        await my_actor(inbox)  # its second ack counts, but it is not told so; before its fifth its process ends
-    # what the actor held is handed out again: run it once more, and see that its work was done right
+        await my_actor(inbox)  # its second ack takes effect, but seems to fail; before the fifth, its process ends
+    # what the actor held is handed out again: run it once more, and check that its work was done right
 
-Everything that happens is decided by the faults that were planned and by a seed, so that a failure can be repeated.
+Everything that happens is decided by the planned faults and by a seed, so that a failure can be repeated.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from ._death import let_die
 _T = TypeVar("_T")
 
 STORING_VERBS: Final = frozenset({"enqueue", "enqueue_many", "ack_and_send", "redrive", "dead_letter"})
-"""What needs room; all else goes on when the storage is full."""
+"""What needs room; everything else still works when the storage is full."""
 
 VERBS: Final = STORING_VERBS | {
     "dequeue",
@@ -58,15 +58,15 @@ VERBS: Final = STORING_VERBS | {
     "request_persistence",
     "messages",
 }
-"""What a fault can strike. A call of ``messages`` is one turn of its loop; a ``dequeue`` that acknowledges as well is a
-call of ``ack_many`` too, and one transaction: either fault strikes all of it.
+"""What a fault can strike. A call of ``messages`` is one turn of its loop; a ``dequeue`` that acknowledges is also a
+call of ``ack_many``, in one transaction: a fault of either strikes all of it.
 """
 
 
 class HolderDied(BaseException):
     """The process that held the mailbox has ended, as far as the mailbox can tell.
 
-    No ``Exception``, so that an actor's handlers do not run, which would not have run either.
+    It is not an ``Exception``, so an actor's exception handlers do not run: after a real death they would not either.
     """
 
 
@@ -76,11 +76,11 @@ class FaultKind(StrEnum):
     LOST_BEFORE = "lost before"
     """Nothing happened: ``ConnectionLostError``."""
     LOST_AFTER = "lost after"
-    """It happened, but the caller is not told: ``ConnectionLostError``. What a ``dequeue`` had claimed stays with the
-    handle until that is closed or dies.
+    """It happened, but the caller gets a ``ConnectionLostError``. What a ``dequeue`` had claimed stays with the handle
+    until the handle is closed or dies.
     """
     FULL = "full"
-    """The storage is full: ``StorageFullError``, and nothing happened. Verbs that need no room go on."""
+    """The storage is full: ``StorageFullError``, and nothing happened. Verbs that need no room still work."""
     DEATH_BEFORE = "death before"
     """The holder dies, and nothing happened: ``HolderDied``, from this call and every later one."""
     DEATH_AFTER = "death after"
@@ -89,17 +89,17 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True)
 class Fault:
-    """A plan: which calls fail, and how. Calls are counted from when the fault was planned."""
+    """A plan: which calls fail, and how. Calls are counted from the moment the fault is planned."""
 
     kind: FaultKind
     verb: str | None = None
-    """The name of the verb that it strikes; None for any (any that needs room, if the storage is full)."""
+    """The verb that it strikes; None for any (if the storage is full, any that needs room)."""
     nth: int = 1
-    """The first call that it strikes, of those to such a verb."""
+    """The first call of such a verb that it strikes."""
     times: int | None = 1
-    """How many calls it strikes from there on; None for all."""
+    """How many calls it strikes from then on; None for all."""
     probability: float = 1.0
-    """That it strikes such a call at all; the seed of the mailbox decides."""
+    """The probability that it strikes such a call at all; the seed of the mailbox decides."""
 
     def __post_init__(self) -> None:
         possible = STORING_VERBS if self.kind is FaultKind.FULL else VERBS
@@ -132,7 +132,7 @@ class _Plan:
 
 
 class _Prepared(Generic[_T]):
-    """A call of the mailbox, made so that it has its arguments as they are now, and not begun yet."""
+    """A call of the mailbox, made now so that it has the present arguments, but not begun yet."""
 
     def __init__(self, call: Awaitable[_T]) -> None:
         self.call = call
@@ -143,7 +143,7 @@ class _Prepared(Generic[_T]):
 
 
 class _EarlyAnswer:
-    """What a call is told before it is over, unless its answer is to be lost."""
+    """What a call is told before it is over, unless its result is to be lost."""
 
     def __init__(self, hear: Callable[[int], None]) -> None:
         self._hear = hear
@@ -155,22 +155,22 @@ class _EarlyAnswer:
 
 
 class FaultyMailbox(Mailbox):
-    """Any mailbox, with faults. Without any it behaves as the one that it was given.
+    """Any mailbox, with faults. Without faults it behaves like the mailbox that it was given.
 
-    The mailbox is handed over: to die it must have no other reference. ``ack_and_send`` takes targets that are faulty
-    mailboxes themselves, and others of the same database; the faults of a target do not strike there. To a mailbox that
-    is not faulty a faulty one is of another database.
+    The mailbox is handed over: for it to die, nothing else may refer to it. ``ack_and_send`` accepts as targets other
+    faulty mailboxes and plain ones of the same database; the faults of a target do not strike there. For a mailbox that
+    is not faulty, a faulty one belongs to another database.
 
     Args:
         mailbox: an open mailbox, which belongs to this one from now on.
-        faults: what to plan at once.
-        seed: decides about faults that have a probability.
+        faults: faults to plan from the start.
+        seed: decides whether faults with a probability strike.
     """
 
     def __init__(self, mailbox: Mailbox, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
         self.capabilities = mailbox.capabilities  # type: ignore[misc]  # those of the mailbox that it was given
         self.struck: list[tuple[str, FaultKind]] = []
-        """What has failed so far: each verb and how."""
+        """What has failed so far: each verb, and how."""
         self._mailbox: Mailbox | None = mailbox
         self._plans: list[_Plan] = []
         self._rng = random.Random(seed)
@@ -189,11 +189,11 @@ class FaultyMailbox(Mailbox):
     # -- faults --------------------------------------------------------------------------------------------------------
 
     def plan(self, *faults: Fault) -> None:
-        """Plans more faults; of several that would strike the same call the one that was planned first does."""
+        """Plans more faults; if several would strike the same call, the one planned first does."""
         self._plans += map(_Plan, faults)
 
     def heal(self) -> None:
-        """Forgets all faults that are planned. A holder that has died stays dead."""
+        """Forgets all planned faults. A holder that has died stays dead."""
         self._plans.clear()
 
     async def die(self) -> None:
@@ -458,5 +458,5 @@ def _unwrapped(messages: Iterable[Any]) -> Iterator[Any]:
 
 
 def _given(**keywords: Any) -> dict[str, Any]:
-    """Those that are not None: a mailbox that was written against the seed has no others."""
+    """Those that are not None: a mailbox with only the core verbs takes no others."""
     return {name: value for name, value in keywords.items() if value is not None}

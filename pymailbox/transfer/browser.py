@@ -15,7 +15,7 @@ _PIECE: Final = 1024 * 1024
 async def to_blob(mailbox: Mailbox) -> Any:
     """The export of a mailbox as a JavaScript ``Blob``, which the browser may keep on its disk.
 
-    For a download give ``URL.createObjectURL`` of it to a link. Raises what ``export`` raises.
+    For a download, use ``URL.createObjectURL`` of it as a link. Raises what ``export`` raises.
     """
     from js import Blob
 

@@ -1,4 +1,4 @@
-"""A mailbox as lines."""
+"""From a mailbox to lines."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from .._values import MessagePriority
 from .lines import End, end_line, head_line, message_line
 
 _IN_ORDER: tuple[Section, ...] = (None, *sorted(MessagePriority, reverse=True), None)
-"""The dead letters come first, so that one that is redriven meanwhile is met again among the living, and once more at
-the end, for what has died meanwhile."""
+"""The dead letters come first, so that one that is redriven meanwhile is met again among the living; and once more at
+the end, for those that have become dead letters meanwhile."""
 
 
 async def export(mailbox: Mailbox) -> AsyncIterator[bytes]:
     """Everything that is in a mailbox, as lines of JSON: queued, delayed and inflight messages, and dead letters.
 
-    It changes nothing and takes nothing from anybody. Others may go on with the mailbox meanwhile: each message is as
-    it was when its page was read, and what is there from the beginning to the end is in it, once. Only a message that
-    died and was redriven while this ran may be missing. It reads a few MiB at a time, however much there is, and
-    remembers ids only.
+    It changes nothing and takes nothing from anybody. Others may use the mailbox meanwhile: each message appears as it
+    was when its page was read, and a message that is there from the beginning to the end appears exactly once. Only a
+    message that became a dead letter and was redriven while this ran may be missing. It reads a few MiB at a time,
+    however much there is, and remembers only ids.
 
         with open("inbox.ndjson", "wb") as file:
             async for line in export(mailbox):
                 file.write(line)
 
     Args:
-        mailbox: an open one. A backend of your own needs ``peek``, and its messages come without due times.
+        mailbox: an open mailbox. A backend of your own needs ``peek``, and its messages come without due times.
 
     Yields:
-        ASCII with a newline at its end: a head, a line for each message, and an end. A file without an end was cut off.
+        ASCII with a newline at the end: a head, a line for each message, and an end line. A file without that was cut
+        off.
 
     Raises:
-        MailboxError: as its verbs raise it.
+        MailboxError: as the verbs of the mailbox raise it.
     """
     archive = mailbox._archive()
     yield head_line()

@@ -1,4 +1,4 @@
-"""A mailbox from lines."""
+"""From lines to a mailbox."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .._values import BytesLike
 from .lines import End, LineError, check_head, read_line
 
 Source: TypeAlias = BytesLike | str | Iterable[BytesLike | str] | AsyncIterable[BytesLike | str]
-"""The content of a file, at once or in pieces."""
+"""The content of a file, as a whole or in pieces."""
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 """Some editors put it in front."""
@@ -22,7 +22,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True, slots=True)
 class RefusedLine:
-    """A line of which nothing was stored."""
+    """A line that was not stored."""
 
     line: int
     """Its number; the first is 1."""
@@ -48,10 +48,10 @@ class ImportReport:
     stored: int = 0
     """Messages, dead letters included."""
     already_there: int = 0
-    """Messages whose id the mailbox had; nothing was stored of them."""
+    """Messages whose id was already in the mailbox; they were not stored."""
     refused: list[RefusedLine] = field(default_factory=list)
     complete: bool = False
-    """Whether the file came to its end line, and had as many lines of messages before it as that says."""
+    """Whether the file has its end line, and as many messages before it as that says."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -79,33 +79,33 @@ async def import_(
 
     They keep ids, bytes, priorities, times, delivery counts and due times, and dead letters are dead letters again.
     What was inflight is queued. A broken line is refused, with its number, and the others are stored. A message whose
-    id is in the mailbox is not stored again, so an import that was cut off, or raised, can be repeated.
+    id is already in the mailbox is not stored again, so an import that was cut off, or raised, can be repeated.
 
         with open("inbox.ndjson", "rb") as file:
             report = await import_(mailbox, file)
 
     Args:
-        mailbox: an open one. A backend of your own needs ``enqueue_many``, ``message_id`` and ``peek``; it gives new
-            times and counts to what it takes, and refuses dead letters.
+        mailbox: an open mailbox. A backend of your own needs ``enqueue_many``, ``message_id`` and ``peek``; what it
+            takes gets new times and counts, and it refuses dead letters.
         source: the file's content in pieces of any size: an open file, what ``export`` yields, chunks of an upload.
         on_refused: called with each refused line as it is met.
 
     Returns:
-        What was stored and what was not. Some hundred messages are stored in one transaction; cancelled, some are
-        stored and the others are not.
+        What was stored and what was not. A few hundred messages are stored in each transaction; after a cancellation,
+        some are stored and the others are not.
 
     Raises:
-        TypeError: ``source`` gives something else than bytes or text.
-        ValueError: ``source`` is no export, or one of a newer version; nothing was stored.
-        StorageFullError: there is no room for more; the error's note says how many are stored.
-        MailboxError: as its verbs raise it.
+        TypeError: ``source`` gives something other than bytes or text.
+        ValueError: ``source`` is not an export, or one of a newer version; nothing was stored.
+        StorageFullError: there is no room for more; the error's note says how many messages are stored.
+        MailboxError: as the verbs of the mailbox raise it.
     """
     intake = _Intake(mailbox._archive(), on_refused)
     number = 0
     try:
         async for line in _lines_of(source):
             number += 1
-            await take_turn_if_due()  # many lines may come between two that are stored
+            await take_turn_if_due()  # there may be many lines between two that are stored
             if number == 1:
                 _check_head(line)
             elif line.strip():
@@ -132,7 +132,7 @@ class _Intake:
         self._met: dict[bytes, int] = {}
         """The line of each id."""
         self._messages = 0
-        """Lines that are messages or should be."""
+        """Lines that are, or should be, messages."""
         self._end: End | None = None
         self._waiting: list[WholeMessage] = []
         self._size = 0
@@ -145,7 +145,7 @@ class _Intake:
             if not isinstance(read, End):
                 first = self._met.setdefault(read.id.bytes, number)
                 if first != number:
-                    raise LineError(f"the id {read.id} is on line {first} already")
+                    raise LineError(f"the id {read.id} is already on line {first}")
         except LineError as error:
             self._messages += self._end is None
             self._refuse(number, str(error))
@@ -188,7 +188,7 @@ def _check_head(line: bytes) -> None:
 
 
 async def _lines_of(source: Source) -> AsyncIterator[bytes]:
-    """The lines of a text that comes in pieces, without their ends."""
+    """The lines of a text that comes in pieces, without their line ends."""
     begun: list[bytes] = []
     async for piece in _pieces_of(source):
         *lines, rest = _bytes_of(piece).split(b"\n")

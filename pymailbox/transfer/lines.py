@@ -1,7 +1,7 @@
 """The lines of an export: a head that names the format, one line a message, and an end that counts them.
 
-Each is a JSON object. A message's is that of ``MessageRecord.to_dict()``, with what else there is to say of it:
-``due``, ``failures``, ``suspect``, ``error`` and, of a dead letter, ``dead`` with ``reason`` and ``died_at``.
+Each is a JSON object. A message's is that of ``MessageRecord.to_dict()``, with whatever else is known of it: ``due``,
+``failures``, ``suspect``, ``error`` and, for a dead letter, ``dead`` with ``reason`` and ``died_at``.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def end_line(end: End) -> bytes:
 
 
 def _line(data: Mapping[str, Any]) -> bytes:
-    # in ASCII, so that a text with a lone surrogate crosses as well
+    # in ASCII, so that a text with a lone surrogate can be written as well
     return json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -85,13 +85,13 @@ def _line(data: Mapping[str, Any]) -> bytes:
 
 
 def check_head(line: bytes) -> None:
-    """Raises ``LineError`` if this is not the head of a file that can be read here."""
+    """Raises ``LineError`` if this is not the head of a file that this version can read."""
     try:
         data = _object(line)
     except LineError as error:
-        raise LineError(f"this is no export of a mailbox: {error}") from None
+        raise LineError(f"this is not an export of a mailbox: {error}") from None
     if data.get("format") != FORMAT:
-        raise LineError(f'this is no export of a mailbox: it does not begin with {{"format": "{FORMAT}", …}}')
+        raise LineError(f'this is not an export of a mailbox: it does not begin with {{"format": "{FORMAT}", …}}')
     version = data.get("version")
     if type(version) is int and version > VERSION:
         raise LineError(
@@ -116,7 +116,7 @@ def read_line(line: bytes) -> WholeMessage | End:
         raise LineError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     for name in data:
         if name not in _REQUIRED and name not in _OPTIONAL:
-            raise LineError(f"{_short.repr(name)} is no field of a message; is the file of a newer version?")
+            raise LineError(f"{_short.repr(name)} is not a field of a message; is the file from a newer version?")
     field = _Fields(data)
     dead = data.get("dead")
     sender, payload = field.read("sender", _read_bytes), field.read("payload", _read_bytes)
@@ -139,7 +139,7 @@ def read_line(line: bytes) -> WholeMessage | End:
 
 
 class _Fields:
-    """The fields of an object, each with its name in front of what is wrong with it."""
+    """The fields of an object; their names go before what is wrong with them."""
 
     def __init__(self, data: Mapping[str, Any], where: str = "") -> None:
         self._data = data
@@ -165,11 +165,11 @@ def _object(line: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise LineError(f"it is not UTF-8, at byte {error.start + 1} of the line") from None
     except json.JSONDecodeError as error:
-        raise LineError(f"it is no JSON: {error.msg}, at column {error.colno}") from None
+        raise LineError(f"it is not JSON: {error.msg}, at column {error.colno}") from None
     except (RecursionError, ValueError):  # of a number with thousands of digits
-        raise LineError("it is no JSON that can be read") from None
+        raise LineError("it is not JSON that can be read") from None
     if not isinstance(data, dict):
-        raise LineError("it is no JSON object")
+        raise LineError("it is not a JSON object")
     return data
 
 
@@ -201,13 +201,13 @@ def _read_bytes(value: Any) -> bytes:
     try:
         return b64decode(value, validate=True)
     except (binascii.Error, ValueError):
-        raise LineError("must be base64, whole and with its padding") from None
+        raise LineError("must be base64, complete and with its padding") from None
 
 
 def _read_time(value: Any) -> int:
     try:
         time = milliseconds(datetime.fromisoformat(value))
-        moment(time)  # an offset may take it out of the calendar
+        moment(time)  # an offset may move it out of the calendar
     except (OverflowError, TypeError, ValueError):
         raise LineError('must be a time with its offset, such as "2026-01-31T12:00:00+00:00"') from None
     return time

@@ -1,6 +1,6 @@
 """A mailbox as its verbs show it: for backends that have no archive of their own.
 
-What no verb tells or takes is lost here: due times, counts of failures, and on the way in ``created_at``, delivery
+What no verb returns or accepts is lost here: due times, counts of failures, and on the way in ``created_at``, delivery
 counts and dead letters.
 """
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from .._mailbox import Mailbox
 
 _MORE = 1000
-"""Messages that may have come between counting and looking."""
+"""Messages that may have arrived between counting and looking."""
 
 
 class PlainArchive(Archive):
-    """Looks at everything at once, since ``peek`` can't go on from where it was."""
+    """Looks at everything at once, since ``peek`` cannot continue where it stopped."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox

@@ -180,7 +180,7 @@ test("a mailbox is not copied", async ({ page }) => {
     worker.terminate();
     return outcomes;
   });
-  const refused = "TypeError: A mailbox cannot be copied, sent or made into text: open it again, by its name, where it is needed.";
+  const refused = "TypeError: A mailbox cannot be copied, sent or serialised: open it again, by its name, where it is needed.";
   expect(outcomes).toEqual([...Array(12).fill(refused), "DataCloneError", 1, "[object Object]"]);
 });
 

@@ -55,7 +55,7 @@ test("the charts say in words what they draw", async ({ page }) => {
   const inspector = new Inspector(page, "charts");
   await inspector.show();
   await expect(inspector.region.getByRole("img", { name: /^Depth over the last 2 minutes\. queued: now 3, at most 3\./ })).toBeVisible();
-  await expect(inspector.region.getByRole("img", { name: /^Throughput a second over the last 2 minutes\./ })).toBeVisible();
+  await expect(inspector.region.getByRole("img", { name: /^Throughput per second over the last 2 minutes\./ })).toBeVisible();
 });
 
 test("nothing in a message is markup", async ({ page }) => {

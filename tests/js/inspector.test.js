@@ -27,7 +27,7 @@ test("JSON gets line breaks and keeps every token", () => {
   assert.equal(text.replace(/\n\s*/g, "").replaceAll(": ", ":"), json);
   assert.deepEqual(JSON.parse(text), JSON.parse(json));
   assert.ok(text.startsWith('{\n  "big": 12345678901234567890,\n  "twice": 1,'));
-  assert.deepEqual(shown(utf8("{no"), "json"), { text: "{no", note: "This is no JSON, so this is the text." });
+  assert.deepEqual(shown(utf8("{no"), "json"), { text: "{no", note: "This is not JSON, so it is shown as text." });
 });
 
 test("long payloads are cut, and it is said", () => {

@@ -205,13 +205,13 @@ def test_file_of_something_else(run: Run, tmp_path: Path, command: str) -> None:
     (tmp_path / "notes.txt").write_text("not a database" * 100)
     code, out, err = run(command, "notes.txt#inbox")
     assert (code, out) == (1, "")
-    assert "notes.txt: it is no SQLite database. Choose another path" in err
+    assert "notes.txt: it is not a SQLite database. Choose another path" in err
     with sqlite3.connect(tmp_path / "songs.db") as songs:
         songs.execute("CREATE TABLE songs (title)")
     songs.close()
     code, out, err = run(command, "songs.db#inbox")
     assert (code, out) == (1, "")
-    assert "is a SQLite database of another program, no mailbox file. Choose another path" in err
+    assert "is a SQLite database of another program, not a mailbox file. Choose another path" in err
 
 
 def test_damaged_file(run: Run, tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_locked_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (["enqueue", "file:app.db#inbox"], "means a database in memory or a URL of a file elsewhere"),
         (["peek", "nonsense://inbox"], "unknown scheme"),
         (["peek", "sqlite:///a.db?x"], "must look like sqlite:///"),
-        (["peek", "a.db#b", "-m", "c"], "names a mailbox already"),
+        (["peek", "a.db#b", "-m", "c"], "already names a mailbox"),
         (["peek", "a.db#" + "x" * 201], "1 to 200 characters"),
         (["enqueue", "inbox", "--delay", "soon"], "must be a number of seconds, 0 or more, not 'soon'"),
         (["enqueue", "inbox", "--delay", "nan"], "must be a number of seconds"),
@@ -319,7 +319,7 @@ def test_redrive(run: Run) -> None:
     assert run("redrive", "inbox", second, second) == (0, "1 dead letter redriven.\n", "")
     code, out, err = run("redrive", "inbox", second, first, "--json")
     assert (code, json.loads(out)) == (1, {"redriven": 1, "not_found": [second]})
-    assert err == f"pymailbox: {second} is no dead letter of this mailbox\n"
+    assert err == f"pymailbox: {second} is not a dead letter of this mailbox\n"
     assert run("redrive", "inbox", "--all").out == "1 dead letter redriven.\n"
     assert run("redrive", "inbox", "--all").out == "0 dead letters redriven.\n"
     ids = [record["id"] for record in run("peek", "inbox", "--json").json]
@@ -363,7 +363,7 @@ def test_ids_or_all(run: Run, command: str) -> None:
         assert run(command, "inbox", *argv) == (
             2,
             "",
-            "pymailbox: name the ids of dead letters, or all of them with --all, and not both\n",
+            "pymailbox: give the ids of dead letters, or --all for all of them, but not both\n",
         )
 
 
@@ -418,8 +418,8 @@ def test_refused_lines_are_told(run: Run, tmp_path: Path) -> None:
     code, out, err = run("import", "copy.db", "broken.ndjson")
     assert (code, out) == (1, "2 messages stored, 1 line refused.\n")
     assert err.splitlines() == [
-        "pymailbox: broken.ndjson, line 3: it is no JSON: Expecting value, at column 1",
-        "pymailbox: the export is not whole: its last line, which counts the others, is missing or wrong",
+        "pymailbox: broken.ndjson, line 3: it is not JSON: Expecting value, at column 1",
+        "pymailbox: the export is incomplete: its last line, which counts the others, is missing or wrong",
     ]
     ran = run("import", "copy.db", "--json", stdin=(head + first + first + second + end).encode())
     assert ran.code == 1
@@ -432,7 +432,7 @@ def test_export_that_was_cut_off(run: Run) -> None:
     lines = run("export", "inbox").out.splitlines(keepends=True)
     code, out, err = run("import", "copy.db", stdin="".join(lines[:3]).encode())
     assert (code, out) == (1, "2 messages stored.\n")
-    assert "the export is not whole" in err
+    assert "the export is incomplete" in err
 
 
 def test_import_of_something_else(run: Run, tmp_path: Path) -> None:
@@ -440,7 +440,8 @@ def test_import_of_something_else(run: Run, tmp_path: Path) -> None:
     assert run("import", "inbox", "notes.txt") == (
         1,
         "",
-        "pymailbox: line 1 of notes.txt: this is no export of a mailbox: it is no JSON: Expecting value, at column 1\n",
+        "pymailbox: line 1 of notes.txt: this is not an export of a mailbox: "
+        "it is not JSON: Expecting value, at column 1\n",
     )
     assert run("import", "inbox", "nothere") == (1, "", "pymailbox: nothere: No such file or directory\n")
     assert "the standard input is empty" in run("import", "inbox").err

@@ -216,7 +216,7 @@ def test_a_file_that_is_written_while_it_is_read_is_noticed(file: Path) -> None:
 async def test_a_mailbox_that_is_looked_at_stores_nothing(file: Path) -> None:
     async with LookedAtMailbox(str(file), "inbox") as mailbox:
         for call in (mailbox.enqueue(b"", b""), mailbox.dequeue()):
-            with pytest.raises(StorageUnavailableError, match="read only"):
+            with pytest.raises(StorageUnavailableError, match="for reading only"):
                 await call
         assert len(await mailbox.peek()) == 2
         assert len(await mailbox.dead_letters()) == 1

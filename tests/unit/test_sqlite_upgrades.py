@@ -131,7 +131,7 @@ async def test_a_mailbox_that_cannot_be_read_is_named(file: Path, location: str)
     with connection:
         connection.execute("UPDATE mailboxes SET id_base = 'none' WHERE name = 'other'")
     connection.close()
-    with pytest.raises(StorageCorruptError, match="'other': what its file says of it is damaged"):
+    with pytest.raises(StorageCorruptError, match="'other': its head in the file is damaged"):
         await open_mailbox(location)
     assert query(file, "PRAGMA user_version") == [(1,)]
 

@@ -57,11 +57,11 @@ async def reasons(*lines: str | bytes) -> list[str]:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"payload": "abc"}, "payload must be base64, whole and with its padding, not 'abc'"),
+        ({"payload": "abc"}, "payload must be base64, complete and with its padding, not 'abc'"),
         ({"payload": "a*=="}, "payload must be base64"),
         ({"sender": 5}, "sender must be a string of base64, not 5"),
-        ({"priority": "LOW"}, "priority: 'LOW' is no MessagePriority; there are NORMAL, HIGH"),
-        ({"priority": None}, "priority: None is no MessagePriority"),
+        ({"priority": "LOW"}, "priority: 'LOW' is not a MessagePriority; there are NORMAL, HIGH"),
+        ({"priority": None}, "priority: None is not a MessagePriority"),
         ({"priority": ["HIGH"]}, "priority: "),
         ({"id": "17"}, "id must be a UUID, not '17'"),
         ({"id": None}, "id must be a UUID, not None"),
@@ -75,7 +75,7 @@ async def reasons(*lines: str | bytes) -> list[str]:
         ({"error": {}}, "error must be a string, not {}"),
         ({"dead": "yes"}, "dead must be an object with reason and died_at, not 'yes'"),
         ({"dead": {"reason": "old"}}, "dead.died_at is missing"),
-        ({"colour": "red"}, "'colour' is no field of a message"),
+        ({"colour": "red"}, "'colour' is not a field of a message"),
     ],
 )
 async def test_broken_field_is_named(change: dict[str, Any], reason: str) -> None:
@@ -94,11 +94,11 @@ async def test_missing_field_is_named(name: str) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("nonsense\n", "it is no JSON: Expecting value, at column 1"),
+        ("nonsense\n", "it is not JSON: Expecting value, at column 1"),
         (b"\xff\n", "it is not UTF-8, at byte 1 of the line"),
-        ("[]\n", "it is no JSON object"),
-        ("[" * 100_000 + "\n", "it is no JSON that can be read"),
-        ('{"n":' + "9" * 5000 + "}\n", "it is no JSON that can be read"),
+        ("[]\n", "it is not a JSON object"),
+        ("[" * 100_000 + "\n", "it is not JSON that can be read"),
+        ('{"n":' + "9" * 5000 + "}\n", "it is not JSON that can be read"),
         (HEAD, "id, sender, payload, priority, created_at, delivery_count are missing"),
         ('{"end":[]}\n', "end must be an object with messages and dead_letters, and nothing else"),
         ('{"end":{"messages":1}}\n', "end.dead_letters is missing"),
@@ -110,7 +110,7 @@ async def test_broken_line_is_refused(line: str | bytes, reason: str) -> None:
 
 async def test_lines_are_numbered_as_an_editor_does() -> None:
     refused = await reasons("\n", line_of(GOOD), "\r\n", line_of(GOOD), "  \n")
-    assert refused == [f"line 5: the id {GOOD['id']} is on line 3 already"]
+    assert refused == [f"line 5: the id {GOOD['id']} is already on line 3"]
 
 
 async def test_nothing_comes_after_the_end() -> None:
@@ -123,9 +123,9 @@ async def test_nothing_comes_after_the_end() -> None:
     [
         ([], "source is empty"),
         ([b""], "source is empty"),
-        (["hello\n"], "line 1 of source: this is no export of a mailbox: it is no JSON"),
-        (["{}\n"], "line 1 of source: this is no export of a mailbox"),
-        ([line_of(GOOD)], "line 1 of source: this is no export of a mailbox"),
+        (["hello\n"], "line 1 of source: this is not an export of a mailbox: it is not JSON"),
+        (["{}\n"], "line 1 of source: this is not an export of a mailbox"),
+        ([line_of(GOOD)], "line 1 of source: this is not an export of a mailbox"),
         ([HEAD.replace("1", "2")], "the export has version 2, written by a newer pymailbox; this one knows version 1"),
         ([HEAD.replace("1", '"1"')], "the export's version is '1'; this pymailbox knows version 1"),
         ([HEAD.replace("1", "true")], "the export's version is True"),

@@ -103,7 +103,7 @@ def test_priorities_are_ordered_integers() -> None:
 
 @pytest.mark.parametrize("kind", [MessagePriority, MessageStatus])
 def test_unknown_member_is_named(kind: type[MessagePriority] | type[MessageStatus]) -> None:
-    with pytest.raises(ValueError, match=f"'URGENT' is no {kind.__name__}; there are {', '.join(kind.__members__)}"):
+    with pytest.raises(ValueError, match=f"'URGENT' is not a {kind.__name__}; there are {', '.join(kind.__members__)}"):
         kind.from_dict("URGENT")
 
 

@@ -1,4 +1,4 @@
-/** Recovering: what a transaction does to take back what holders had who are gone, or whose page was left. */
+/** Recovering: what a transaction does to take back what holders held that are gone, or whose page was left. */
 
 import { failures } from "../../model/delivery.js";
 import { countOf } from "../../model/queries.js";
@@ -6,8 +6,8 @@ import { result } from "../../storage/requests.js";
 import { buryIfReadable, failedReason } from "./dead-letters.js";
 
 /**
- * Takes back what holders had who are gone, or of whom an unload note tells that their page was left. A note releases: the
- * hand-outs are undone; a death makes suspects, and of one that was alone a failure.
+ * Takes back what holders held that are gone, or whose page was left according to an unload note. A note releases: the hand-outs
+ * are undone. A death makes suspects, and counts as a failure for a message that was solo.
  * @param {import("../write-transaction.js").WriteTransaction} tx @param {string} mailbox
  * @param {import("../../model/state.js").MailboxState} state @param {import("../../coordination/liveness.js").Gone} gone
  * @returns {Promise<number>} how many messages came back
@@ -19,7 +19,7 @@ export async function recover(tx, mailbox, state, gone) {
   for (const [i, holder] of holders.entries()) {
     const of = mailboxes[i];
     if (of === mailbox) count += countOf(await tx.run(state, state.releaseAll(/** @type {string} */ (holder))));
-    // a note of a mailbox that is no more would stay for good
+    // a note of a mailbox that no longer exists would stay for ever
     if (of === mailbox || typeof of !== "string" || !(await tx.exists(of))) notes.delete(holder);
   }
   for (const [holder, beat] of gone) {

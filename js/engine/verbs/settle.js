@@ -99,7 +99,7 @@ function ackOne(tx, state, place, id) {
 }
 
 /**
- * Gives a message of a holder's back as failed; after too many failures it becomes a dead letter, if it can be read.
+ * Gives back a message that a holder has, as failed; after too many failures it becomes a dead letter, if it can be read.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {number} maxDeliveries @param {Id} id
  * @param {number} due 0 for at once @param {string | undefined} error
  * @returns {Promise<boolean | string>} false if it is not the holder's; the reason if it is a dead letter
@@ -117,7 +117,7 @@ export async function nack(tx, state, holder, maxDeliveries, id, due, error) {
   return true;
 }
 
-/** Gives messages of a holder's back, their hand-outs undone. @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id[]} ids @returns {Promise<number>} how many it held */
+/** Gives back messages that a holder has, their hand-outs undone. @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id[]} ids @returns {Promise<number>} how many it held */
 export async function release(tx, state, holder, ids) {
   let released = 0;
   for (const id of ids) {

@@ -1,7 +1,7 @@
 """The handle on a mailbox in memory.
 
-A handle is alive until it is closed or collected, or its event loop is closed. The first two wake whoever waits; a loop
-that is closed tells nobody, so who waits for what others hold looks at their loops every ``HOLDER_CHECK`` seconds.
+A handle is alive until it is closed or collected, or its event loop is closed. The first two wake waiters; a loop that
+is closed tells nobody, so a waiter for what others hold checks their loops every ``HOLDER_CHECK`` seconds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Namespace:
         self.exchange = Exchange()
 
     def store(self, name: str) -> Store:
-        """An empty one that nobody keeps, if there is none of that name."""
+        """An empty store that is not kept, if there is none of that name."""
         return self.stores.get(name) or Store()
 
     def store_to_fill(self, name: str) -> Store:
@@ -58,7 +58,7 @@ _current = _Database()
 
 
 def _database() -> _Database:
-    """This process's own: a forked one starts with none of its parent's messages, and with a lock that is free."""
+    """The database of this process: a forked one starts without its parent's messages, and with a free lock."""
     global _current
     if _current.process != os.getpid():
         _current = _Database()
@@ -143,7 +143,7 @@ class MemoryMailbox(EmbeddedMailbox):
 
         try:
             return await claim(self._namespace.exchange, self.name, self._listener, look, wait)
-        except BaseException:  # out of a signal handler, after the look
+        except BaseException:  # from a signal handler, after the look
             if taken:
                 await self._release(taken)
             raise
@@ -268,6 +268,6 @@ class MemoryMailbox(EmbeddedMailbox):
         self._namespace.exchange.observe(self.name, self._listener, None if self._observer is None else self._observe)
 
     def _announce(self, returned: bool) -> None:
-        """Wakes whoever waits, if something came back to the queue."""
+        """Wakes waiters, if something came back to the queue."""
         if returned:
             self._namespace.exchange.tell(self.name, None)

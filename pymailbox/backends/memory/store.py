@@ -32,7 +32,7 @@ class Holder(store.Holder):
         super().__init__(number, max_deliveries)
         self.loop = loop
         self.heirs: deque[Holder] = deque()
-        """Where it enters itself when it is gone: its mailbox's, once it has asked for something."""
+        """Where it adds itself when it is gone: a list of its mailbox, once it has asked for something."""
 
     def abandon(self) -> None:
         """Takes no lock: a finaliser may run while its thread has it."""
@@ -80,16 +80,16 @@ class Store:
         self._ids: dict[UUID, _Place] = {}
         self._errors: dict[_Place, str] = {}
         self._deaths: OrderedDict[int, _Death] = OrderedDict()
-        """By the numbers of the letters. Where the newest were removed, a plain dict would walk over their places."""
+        """By the numbers of the letters; a plain dict would have to walk over the places of removed newest ones."""
         self._letters: dict[_Place, int] = {}
         self._holders: dict[asyncio.AbstractEventLoop, dict[int, Holder]] = {}
-        """Those that have asked for something, by event loop: to see who lives costs a look at each loop."""
+        """Holders that have asked for something, by event loop: to see which live takes a look at each loop."""
         self._abandoned: deque[Holder] = deque()
 
     # -- as the rules want it ------------------------------------------------------------------------------------------
 
     def reserve(self, size: int) -> None:
-        """There is as much room as there is memory."""
+        """There is room for as much as fits in memory."""
 
     def clear_away(self, runs: list[LaneRun]) -> None:
         for priority, first, end, delivery, _, _ in runs:
@@ -161,7 +161,7 @@ class Store:
         return claiming.claim(self, holder, limit, now)
 
     def recover(self, me: Holder, now: int) -> int:
-        """Takes back what other holders had who are gone; returns how many messages that were.
+        """Takes back what other holders had that are gone; how many messages there were.
 
         Its cost depends on how many event loops there are, not on how many holders.
         """
@@ -176,7 +176,7 @@ class Store:
         return sum(claiming.recover_from(self, holder.number, now) for holder in gone if self._dismiss(holder))
 
     def release_all(self, holder: Holder) -> int:
-        """Takes back all that a holder has who asks for nothing more; how many messages that were."""
+        """Takes back everything from a holder that will ask for nothing more; how many messages there were."""
         self._dismiss(holder)
         return claiming.release_all(self, holder.number)
 

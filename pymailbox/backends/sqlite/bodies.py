@@ -25,10 +25,10 @@ SEGMENT_BYTES: Final = 48 * 1024
 """Of a segment; a larger message has one of its own."""
 
 _KEPT_BYTES: Final = 8 * 1024 * 1024
-"""Of messages that were stored lately and are kept in memory, so that handing them out reads nothing."""
+"""So much of recently stored messages is kept in memory, so that handing them out needs no read."""
 
 _KEPT_SEGMENTS: Final = 4
-"""Segments that were read lately, if they are of several messages."""
+"""So many recently read segments are kept, if they have several messages."""
 
 INSERT_SEGMENT: Final = "INSERT INTO segments VALUES (?, ?, ?, ?, ?)"
 SELECT_SEGMENTS: Final = """
@@ -38,7 +38,7 @@ SELECT_SEGMENTS: Final = """
 
 
 class Kept:
-    """Messages of a file's mailboxes that were stored lately, by mailbox, lane and number."""
+    """Recently stored messages of a file's mailboxes, by mailbox, lane and number."""
 
     def __init__(self) -> None:
         self.messages: dict[tuple[int, int, int], Message] = {}
@@ -59,7 +59,7 @@ class Kept:
         return self._bytes > _KEPT_BYTES
 
     def limit(self) -> None:
-        """Lets go of the oldest that are too much."""
+        """Drops the oldest if there are too many."""
         while self._bytes > _KEPT_BYTES:
             self.pop(next(iter(self.messages)))
 
@@ -104,10 +104,10 @@ class Bodies:
         self._kept.limit()
 
     def messages(self, run: LaneRun, id_base: int, *, last_use: bool = False) -> Iterator[Message]:
-        """The messages of a run; ``last_use`` lets go of those that were kept.
+        """The messages of a run; with ``last_use``, those that were kept are dropped.
 
         Raises:
-            UnreadableMessageError: one is none.
+            UnreadableMessageError: one of them is not a message.
         """
         priority, number, end = run.priority, run.first, run.end
         while number < end:
@@ -128,7 +128,7 @@ class Bodies:
 
     def segment(self, priority: int, number: int) -> Segment | None:
         """The segment that a message is in; None if there is none."""
-        if self.appended:  # it may be one of these
+        if self.appended:  # it may be among these
             self.write_appended()
         for segment in self._segments:
             if segment.first <= number <= segment.last and segment.priority == priority:
@@ -144,11 +144,11 @@ class Bodies:
         return segment
 
     def forget_kept(self) -> None:
-        """After messages have gone that may have been kept."""
+        """To be called after messages were deleted that may have been kept."""
         self._kept.clear()
 
     def forget_segments(self) -> None:
-        """After some were changed."""
+        """To be called after some were changed."""
         self._segments.clear()
 
     def records(
@@ -171,7 +171,7 @@ class Bodies:
 
 
 def _segments(appended: list[tuple[int, int, bytes]]) -> Iterator[tuple[int, int, int, bytes]]:
-    """Lane, last and first number, and body: neighbours of a lane together."""
+    """Lane, last and first number, and body; neighbours in a lane go together."""
     for lane in range(PRIORITIES):
         first = number = size = 0
         parts: list[bytes] = []

@@ -1,19 +1,19 @@
 """A SQLite file as this process shares it: one connection and one thread for all handles on it.
 
-Calls wait in a queue. The thread takes all that have come in and commits them together, so that many callers pay for
-one write to the disk while a single one waits for nobody. Between calls it watches: see ``watch``. In Pyodide, where no
-thread can start, a call runs at once.
+Calls wait in a queue. The thread takes all that have come in and commits them together, so many callers share the price
+of one write to the disk, while a single one waits for nobody. Between calls it watches: see ``watch``. In Pyodide,
+where no thread can start, every call runs at once.
 
-A brief call runs at once elsewhere too, in its caller's thread: it takes less time than waking the thread and being
-woken by it. That is one that touches few messages and does not have to be on the disk when it returns, while nothing
-else goes on: no call is under way, no calls shared the last commit, and neither another program nor a write to the disk
-has to be waited for. It writes to the system's cache, and reads from there what has just been stored; where that is
-slow all the same, it is left to the thread for a while. Every ``TURN`` the event loop has its turn; what is called
-meanwhile goes to the thread, so that it shares commits, and so does some call every ``_AT_ONCE``.
+Elsewhere a brief call also runs at once, in its caller's thread: that takes less time than waking the thread and being
+woken by it. A call is brief if it touches few messages and does not have to be on the disk when it returns. It runs at
+once only while nothing else goes on: no call is under way, no calls shared the last commit, and neither another program
+nor a write to the disk has to be waited for. It writes to the system's cache, and reads from there what has just been
+stored; if that turns out to be slow, such calls are left to the thread for a while. Every ``TURN`` the event loop gets
+a turn; calls made during it go to the thread, so that they share commits, and so does one call every ``_AT_ONCE``.
 
-Of what has to be on the disk all but the commit is done at once, under the same conditions. The commit is the thread's;
-but its caller waits a moment for it without suspending (``_MOMENT``), since most disks are quicker than an event loop
-that has to be woken.
+For a call that has to be on the disk, everything but the commit is done at once, under the same conditions. The thread
+does the commit; but the caller waits a moment for it without suspending (``_MOMENT``), since most disks are quicker
+than waking an event loop.
 """
 
 from __future__ import annotations
@@ -50,34 +50,34 @@ _logger = logging.getLogger("pymailbox")
 _DURABLE_WRITE = Access.DURABLE_WRITE
 
 _CALLS_IN_A_COMMIT = 1000
-"""At most: what is written but not yet committed takes memory, and other processes wait for it."""
+"""The most calls in one commit: what is written but not yet committed takes memory, and other processes wait for it."""
 
 _SLOW = 0.004
-"""Seconds that a call may take on the average which runs at once; one may be slow because the machine is busy."""
+"""Seconds that calls that run at once may take on average; a single one may be slow because the machine is busy."""
 
 _PAUSE = 0.1
-"""Seconds in which nobody waits for a disk that was mostly slower; after it, two that are too slow are enough."""
+"""Seconds during which nobody waits for a disk that was mostly too slow; after that, two slow writes are enough."""
 
 _STALL = 0.016
-"""Seconds as which a longer one counts in that average."""
+"""A longer call counts as so many seconds in that average."""
 
 _AVERAGED = 16
-"""Calls, about, that the average is of."""
+"""The average is over about so many calls."""
 
 _RESPITE = 1.0
-"""Seconds in which none runs at once if that was too slow."""
+"""Seconds during which no call runs at once, after that was too slow."""
 
 _MOMENT = 0.0005
 """Seconds that an event loop waits for a disk."""
 
 _MISSES = 16.0
-"""So often, of late, the disk may have taken longer before nobody waits for it for a while: every other time."""
+"""The share of recent waits in which the disk may be slower before nobody waits for it for a while: every other one."""
 
 _AT_ONCE = 0.1
-"""Seconds after which a call goes to the thread all the same, which looks after the sizes of the log and the file."""
+"""Seconds after which a call goes to the thread in any case, because the thread keeps the log and the file small."""
 
 _REDELIVERY = 1.0
-"""Seconds after which a caller is told once more of its call's outcome, if its event loop has not passed it on."""
+"""Seconds after which a caller is told again of its call's outcome, if its event loop has not passed it on."""
 
 
 class Database:
@@ -111,12 +111,12 @@ class Database:
         tell: Callable[[_T], None] | None = None,
         brief: bool = False,
     ) -> _T:
-        """Runs a call; calls run in the order in which they are made, this one's place is taken at once.
+        """Runs a call. Calls run in the order in which they are made; this one takes its place at once.
 
-        Cancelled, or interrupted by an exception out of a signal handler, the call has been run or still is to be; what
-        is started after it runs after it. After its commit ``tell`` gets its result, cancelled or not, in the
-        thread that ran it. A ``brief`` call may be run by the caller's; it is not suspended then, unless the event loop
-        is to have its turn.
+        If it is cancelled, or interrupted by an exception from a signal handler, the call has been run or still will
+        be; whatever is started after it runs after it. After its commit ``tell`` gets its result, cancelled or not, in
+        the thread that ran it. A ``brief`` call may run in the caller's thread; the caller is then not suspended,
+        unless the event loop is due for a turn.
         """
         loop = asyncio.get_running_loop()
         call = Call(operation, access, None, tell, brief)
@@ -129,7 +129,7 @@ class Database:
                 result: _T = call.result
                 return result
         except BaseException:
-            # as if it had waited in the queue already
+            # as if it had been in the queue already
             if self._worker.has(call):
                 self._worker.nudge()
             elif not call.ran and call.error is None:
@@ -147,7 +147,7 @@ class Database:
         return self._worker.keeps_loop
 
     def start(self, operation: Callable[[Session], _T], access: Access, tell: Callable[[_T], None]) -> None:
-        """As ``run``, for a caller who does not wait."""
+        """As ``run``, for a caller that does not wait."""
         self._worker.put(Call(operation, access, None, tell))
 
     async def release(self, holder: Holder | None = None) -> None:
@@ -156,7 +156,7 @@ class Database:
             await self._worker.stop()
 
     def release_soon(self, holder: Holder | None = None) -> None:
-        """As ``release``, for one who cannot wait: its own coroutine may be at its end."""
+        """As ``release``, for a caller that cannot wait: its own coroutine may be ending."""
         if (holder is None or self.lives.remove(holder)) and self._is_left_by_the_last():
             self._worker.stop_soon()
 
@@ -166,7 +166,7 @@ class Database:
         self._worker.nudge()
 
     def _left(self, holder: Holder) -> None:
-        """A handle is gone that did not release; called by the watch, which has removed it."""
+        """A handle is gone that did not release; called by the watcher, which has removed it."""
         self.release_soon()
 
     def _is_left_by_the_last(self) -> bool:
@@ -183,20 +183,21 @@ class _Worker(ABC):
     """What runs the calls of one file."""
 
     keeps_loop = False
-    """Whether a call keeps its event loop until it has run."""
+    """Whether a call blocks its event loop until it has run."""
 
     def __init__(self, engine: Engine, watch: Watch, lives: Lives) -> None:
         self.engine = engine
         self.watch = watch
         self.lives = lives
         self.lock = threading.Lock()
-        """Held while the engine works for the worker, or must not work."""
+        """Held while the engine works for the worker, or is not allowed to work."""
         self._paused = False
         self._counting = threading.Lock()
-        """Taken to take the lock; and held by a call that runs at once, which waits for nobody who has the lock.
+        """Taken in order to take the lock; and held by a call that runs at once, which never waits for the holder of
+        the lock.
 
-        Those calls take it by ``with`` and nothing else: a signal handler may raise between any two other steps, and no
-        lock must stay held then.
+        Those calls take it with a plain ``with``: a signal handler may raise between any two other steps, and then no
+        lock must stay held.
         """
 
     @abstractmethod
@@ -204,26 +205,26 @@ class _Worker(ABC):
         """Takes a call; its outcome comes through its future."""
 
     def has(self, call: Call) -> bool:
-        """Whether a call was put and has not been run yet. Once it is not, its outcome is set."""
+        """Whether a call is in the queue and has not run yet. Once it is no longer there, its outcome is set."""
         return False
 
     def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
-        """Runs a call before it returns, if that takes no waiting, or a moment's for the disk. False if it has not run:
-        then it has a future already, or nothing was done.
+        """Runs a call before it returns, if that needs no waiting, or only a moment's for the disk. False if it has not
+        run: then it already has a future, or nothing was done.
         """
         return False
 
     async def take_turn(self) -> None:
-        """Lets the event loop have its turn."""
+        """Gives the event loop a turn."""
         await take_turn()
 
     @abstractmethod
     def nudge(self) -> None:
-        """Has the watch look at once, or with the next call. May run in a finaliser."""
+        """Makes the watcher look at once, or with the next call. May run in a finaliser."""
 
     @abstractmethod
     async def stop(self) -> None:
-        """Returns when all calls were run and the file is closed; nothing is put after it."""
+        """Returns when all calls have run and the file is closed; nothing is put in the queue after it."""
 
     @abstractmethod
     def stop_soon(self) -> None:
@@ -231,7 +232,7 @@ class _Worker(ABC):
 
     @contextmanager
     def works(self) -> Iterator[None]:
-        """Keeps everybody else from the engine. Not for threads that run signal handlers."""
+        """Keeps all others away from the engine. Not for threads that run signal handlers."""
         with self._counting:
             self.lock.acquire()
         try:
@@ -240,7 +241,7 @@ class _Worker(ABC):
             self.lock.release()
 
     def pause(self) -> None:
-        """Closes the file, and keeps everybody from opening it until ``go_on``. Interrupted, it can be called again."""
+        """Closes the file, and keeps it closed until ``go_on``. If interrupted, it can be called again."""
         if not self._paused:
             with self._counting:
                 self._paused = self.lock.acquire()
@@ -255,7 +256,7 @@ class _Worker(ABC):
         with self.works():
             self.engine.close()
             self.lives.close()
-        with _registry.lock:  # never within the other one: a fork takes them in this order
+        with _registry.lock:  # never while the other one is held: a fork takes them in this order
             _registry.workers.discard(self)
 
 
@@ -288,22 +289,22 @@ class _ThreadWorker(_Worker):
         self._calls: deque[Call] = deque()
         """Those that have not been run yet."""
         self._alarm: SimpleQueue[None] = SimpleQueue()
-        """Something was put here after what the thread has to see."""
+        """Signals that something has been put in the queue for the thread to see."""
         self._stopped: deque[asyncio.Future[None]] = deque()
-        """Who waits for the end."""
+        """Those who wait for the end."""
         self._stops = False
         self._delivered: list[weakref.ref[Call]] = []
-        """Calls whose callers have been told, and may not have heard it; who still waits keeps them."""
+        """Calls whose callers have been told, but may not have noticed; callers that still wait keep them alive."""
         self._deliver_again_at = 0.0
         self._served: asyncio.AbstractEventLoop | None = None
-        """Whose call was the last one in the thread: that loop has had its turn."""
+        """The loop whose call was the last one in the thread: it has had its turn."""
         self._at_once_until = self._not_at_once_until = self._average = 0.0
         self._wakes_at = 0.0
-        """When the thread looks next, if nothing comes in."""
+        """When the thread next looks, if no call comes in."""
         self._resting: list[object] = []
-        """As many as there are calls that have run at once and now let their event loop have its turn."""
+        """How many calls have run at once and are now giving their event loop its turn."""
         self._missed = 0.0
-        """How often, of late, a moment was not enough for the disk."""
+        """How often, lately, a moment was not enough for the disk."""
         self._not_in_a_moment_until = 0.0
         try:
             # a daemon: a handle that nobody closed must not keep the interpreter from exiting
@@ -311,7 +312,7 @@ class _ThreadWorker(_Worker):
         except RuntimeError as error:
             raise StorageUnavailableError(
                 f"the mailbox file {engine.file}: the thread that works on it cannot be started ({error}). In an "
-                "isolated subinterpreter none can: open the mailbox in the main interpreter. Elsewhere end other "
+                "isolated subinterpreter none can: open the mailbox in the main interpreter. Otherwise end other "
                 "threads first"
             ) from error
 
@@ -348,7 +349,7 @@ class _ThreadWorker(_Worker):
                 call.waiter.acquire()
                 self.put(call)
             else:
-                call.spread()  # if a signal handler keeps this from being done, the watch does it
+                call.spread()  # if a signal handler prevents this, the watcher does it
             engine.unannounced = others_committed
         now = time.monotonic()
         self._average += (min(now - start, _STALL) - self._average) / _AVERAGED
@@ -356,7 +357,7 @@ class _ThreadWorker(_Worker):
             self._average, self._at_once_until, self._not_at_once_until = 0.0, 0.0, now + _RESPITE
         if waits:
             return self._wait_a_moment(call, loop, now)
-        # who waits begins to listen by a call like this one; whatever else there is to watch began in the thread
+        # a waiter begins to listen with a call like this one; everything else to be watched began in the thread
         if self.watch.listens:
             patience = self.watch.patience()
             if patience is not None and now + patience < self._wakes_at - WATCH_INTERVAL / 2:
@@ -365,7 +366,7 @@ class _ThreadWorker(_Worker):
         return True
 
     def _wait_a_moment(self, call: Call, loop: asyncio.AbstractEventLoop, now: float) -> bool:
-        """Whether the thread has committed a call soon; else the call has a future."""
+        """Whether the thread has committed a call within a moment; otherwise the call has a future."""
         assert call.waiter is not None
         if call.waiter.acquire(timeout=_MOMENT):
             self._missed *= 1 - 1 / _AVERAGED
@@ -427,7 +428,7 @@ class _ThreadWorker(_Worker):
         """Commits what has come in; whether there was anything."""
         calls = [self._calls[index] for index in range(min(len(self._calls), _CALLS_IN_A_COMMIT))]
         if not calls:
-            if self.engine.has_prepared:  # by one whom a signal handler kept from putting it
+            if self.engine.has_prepared:  # by a caller that a signal handler kept from putting it
                 with self.works():
                     if not self._calls:
                         self.engine.drop_prepared()
@@ -456,7 +457,7 @@ class _ThreadWorker(_Worker):
         # where several call at a time it is cheaper to share commits
         alone = len(calls) == 1 and now > self._not_at_once_until
         self._at_once_until = now + _AT_ONCE if alone else 0.0
-        _deliver(call for call in calls if call.waiter is None or call.future is not None)  # the others see it is done
+        _deliver(call for call in calls if call.waiter is None or call.future is not None)  # the others see it
         if not self._delivered:
             self._deliver_again_at = now + _REDELIVERY
         self._delivered += map(weakref.ref, calls)
@@ -464,7 +465,7 @@ class _ThreadWorker(_Worker):
         return True
 
     def _deliver_again(self) -> None:
-        """An exception out of a signal handler may have kept an event loop from telling a caller."""
+        """An exception from a signal handler may have kept an event loop from telling a caller."""
         now = time.monotonic()
         if self._delivered and now >= self._deliver_again_at:
             self._deliver_again_at = now + _REDELIVERY
@@ -482,7 +483,7 @@ class _ThreadWorker(_Worker):
 
 
 def _unheard(calls: Iterable[weakref.ref[Call]]) -> list[Call]:
-    """Those whose callers still wait."""
+    """Those whose callers are still waiting."""
     return [
         call
         for reference in calls
@@ -503,7 +504,7 @@ def _deliver(calls: Iterable[Call]) -> None:
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[_T], None], argument: _T) -> None:
-    with suppress(RuntimeError):  # in a loop that was closed nobody waits
+    with suppress(RuntimeError):  # nobody waits in a closed loop
         loop.call_soon_threadsafe(function, argument)
 
 
@@ -532,14 +533,14 @@ _registry = _Registry()
 
 
 def _before_fork() -> None:
-    """Closes all connections; calls open them again. A child that inherits one, even if it never uses it, has a SQLite
-    that takes the parent's locks for its own, and its commits can be lost.
+    """Closes all connections; calls open them again. In a child that inherits one, even if it never uses it, SQLite
+    takes the parent's locks for its own, and commits can be lost.
     """
     _registry.lock.acquire()
     for worker in _registry.workers:
         paused = False
         while not paused:
-            with suppress(BaseException):  # out of a signal handler; the fork would go on all the same
+            with suppress(BaseException):  # from a signal handler; the fork would happen anyway
                 worker.pause()
                 paused = True
 

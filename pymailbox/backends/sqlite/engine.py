@@ -37,16 +37,16 @@ class Access(enum.IntEnum):
 
 
 _READ, _, _DURABLE_WRITE = Access
-"""For what runs with each call: to ask an enumeration takes a while."""
+"""For code that runs with each call: looking up an enumeration member takes a while."""
 
 _LOG_PAGES: Final = 1000
 """Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own habit."""
 
 _LOG_INTERVAL: Final = 0.05
-"""Seconds between two looks at how long the log is, as long as all calls are brief."""
+"""Seconds between two checks of the length of the log, while all calls are brief."""
 
 _MANY_FREE: Final = 16 * 1024 * 1024
-"""Bytes of the file that may be free for good; of more, what exceeds half of the file goes back to the disk."""
+"""So many bytes of the file may stay free; beyond that, what exceeds half of the file goes back to the disk."""
 
 _INCREMENTAL: Final = 2
 """SQLite's number for a file that shrinks when it is told to."""
@@ -82,14 +82,14 @@ class Call:
     ran: bool = False
     """Whether it may have been committed."""
     waiter: threading.Lock | None = None
-    """Let go when it is done, for a caller who waits a moment without suspending; until it is over he has no future."""
+    """Released when it is done, for a caller that waits a moment without suspending; until then it has no future."""
     done: bool = False
-    """Whether its outcome is set for good; before it is looked whether it has a future by now."""
+    """Whether its outcome is final; set before anybody checks whether it has a future by now."""
     answered: bool = False
     """Whether its caller has the outcome from here."""
 
     def spread(self) -> None:
-        """Tells whom it concerns."""
+        """Tells those whom it concerns."""
         if self.tell is not None and self.error is None:
             self.tell(self.result)
 
@@ -117,7 +117,7 @@ class FileReplacedError(StorageUnavailableError):
 
 
 class Engine:
-    """The connection to a file, made when it is first needed."""
+    """The connection to a file, opened when it is first needed."""
 
     def __init__(self, file: str, locks: FileLocks) -> None:
         self.replaced = 0
@@ -125,7 +125,7 @@ class Engine:
         self.last_stored: dict[str, int] = {}
         """The number of the message that was stored last, by mailbox, as far as this process has stored or seen it."""
         self.unannounced = False
-        """Whether others may have committed something that no listener of this process has been told of."""
+        """Whether others may have committed something of which no listener in this process has been told."""
         self.file = file
         self._locks = locks
         self._connection: sqlite3.Connection | None = None
@@ -134,15 +134,15 @@ class Engine:
         """Whether a call is being tried again after room was made for it."""
         self._session: Session | None = None
         self._prepared: tuple[Call, Session] | None = None
-        """A call whose transaction is done but for its commit, and the session as it is then."""
+        """A call whose transaction is done except for the commit, and the session at that point."""
         self._header: bytes | None = None
-        """What the log's index says as long as the session is true; None if it is not known."""
+        """What the log's index says as long as the session is valid; None if unknown."""
         self._begun: bytes | None = None
-        """What it said when the transaction had begun."""
+        """What it said after the transaction had begun."""
         self._late_access = Access.READ
         """What a transaction needs that has not begun yet."""
         self._version: int | None = None
-        """What SQLite says of the commits of others; the session knows the file as it was then."""
+        """What SQLite says of others' commits; the session knows the file as of that moment."""
         self._durable: bool | None = None
         self._identity: tuple[int, int] | None = None
         self._size = 0
@@ -166,8 +166,8 @@ class Engine:
     def run(self, calls: Sequence[Call]) -> None:
         """Runs calls in their order, and sets each one's ``result`` or ``error``.
 
-        They share one transaction. If it fails, each is run again in a transaction of its own, so that only those fail
-        that fail alone.
+        They share one transaction. If it fails, each is run again in a transaction of its own, so only those fail that
+        would fail alone.
         """
         connection, prepared, left = self._connection, self._prepared, calls
         self._prepared = session = None
@@ -212,10 +212,10 @@ class Engine:
             self.run([call])
 
     def run_at_once(self, call: Call) -> bool:
-        """Runs a call if it has to wait neither for another program nor for the disk, and sets its outcome. Of one that
-        has to be on the disk all is done but the commit, and ``run`` comes after it.
+        """Runs a call if it has to wait neither for another program nor for the disk, and sets its outcome. If it has
+        to be on the disk, everything is done except the commit, and ``run`` comes after it.
 
-        False if it would have to wait, or if it failed: then nothing was done, and ``run`` does it, or says what is
+        False if it would have to wait, or if it failed: then nothing was done, and ``run`` does it, or reports what is
         wrong. A signal handler may raise anywhere in here. What was committed then stays committed, and is never run
         again.
         """
@@ -225,7 +225,7 @@ class Engine:
         durable = call.access is _DURABLE_WRITE
         if (self._log_begins and not durable) or self._durable is None:
             return False
-        self._session = None  # not to be relied on until all is done
+        self._session = None  # not to be trusted until everything is done
         changes = connection.total_changes
         try:
             if self._shortens_log:
@@ -259,7 +259,7 @@ class Engine:
         return True
 
     def drop_prepared(self) -> None:
-        """Undoes what was prepared, if its call did not come; should it yet come, it is run from its beginning."""
+        """Undoes what was prepared, if its call did not follow; if it comes later, it is run from the beginning."""
         self._prepared = None
         if self._connection is not None:
             self._roll_back(self._connection)
@@ -312,8 +312,8 @@ class Engine:
         return self._connection
 
     def _begin(self, connection: sqlite3.Connection, access: Access) -> int:
-        """Begins a transaction, and tells the version of the file that it sees."""
-        if connection.in_transaction:  # an exception out of a signal handler has left it
+        """Begins a transaction; the version of the file that it sees."""
+        if connection.in_transaction:  # left behind by an exception from a signal handler
             self._roll_back(connection)
         if access is _READ:
             connection.execute("BEGIN")
@@ -358,7 +358,7 @@ class Engine:
             self._durable = durable
 
     def _session_of(self, connection: sqlite3.Connection, version: int) -> Session:
-        """What is known of the file at that version."""
+        """The session for the file at that version."""
         if version != self._version:
             self.unannounced = True
             self._header = None
@@ -388,14 +388,14 @@ class Engine:
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         self._session = self._prepared = self._header = None
-        if connection.in_transaction:  # some errors end it by themselves
+        if connection.in_transaction:  # some errors end the transaction by themselves
             try:
                 connection.execute("ROLLBACK")
             except sqlite3.Error:
                 self.close()  # which rolls back too
 
     def _is_to_look_at_log(self, calls: Sequence[Call]) -> bool:
-        """Whether the log may be too long after these calls, by what others have written too."""
+        """Whether the log may be too long after these calls, including what others have written."""
         now = time.monotonic()
         if self._log_pages < _LOG_PAGES and now < self._looks_at_log and all(call.brief for call in calls):
             return False
@@ -410,8 +410,8 @@ class Engine:
     # -- room ----------------------------------------------------------------------------------------------------------
 
     def _make_room(self) -> bool:
-        """Brings the log into the file, after which it can be written from its start, and gives free pages back to the
-        disk if that lets what was refused be stored. False if the first cannot be done.
+        """Moves the log into the file, after which it can be written from its start, and gives free pages back to the
+        disk if that makes room for what was refused. False if the first cannot be done.
         """
         connection = self._connection
         if connection is None:
@@ -438,7 +438,7 @@ class Engine:
         return not busy
 
     def _shrink_if_much_is_free(self) -> None:
-        """Gives a part of the file's free pages back to the disk, if they are many, and nothing is in the way."""
+        """Gives some of the file's free pages back to the disk, if there are many and nothing is in the way."""
         connection, now = self._connection, time.monotonic()
         if connection is None or not self._shrinks or now < self._shrinks_at:
             return
@@ -447,7 +447,7 @@ class Engine:
             while self._much_is_free() and time.monotonic() < now + _SHRINK_FOR:
                 self._shrink(connection)
         except sqlite3.Error:
-            pass  # another program is at work: the next time, then
+            pass  # another program is at work: try next time
 
     def _much_is_free(self) -> bool:
         free = self._ask("freelist_count")
@@ -481,7 +481,7 @@ class Engine:
             self._identity = None
             raise self._replaced("was deleted") from None
         except OSError:
-            return  # it cannot be told, and what was committed is
+            return  # this cannot be known, but what was committed is
         if (status.st_dev, status.st_ino) != self._identity:
             self._identity = None
             raise self._replaced("was replaced by another")
@@ -495,7 +495,7 @@ class Engine:
         return size >= until_unlocked(lambda: self._ask("page_count")) * self._ask("page_size") > 0
 
     def _check_content(self, size: int) -> None:
-        """Another program has made the file smaller: it has tidied it up, or damaged it."""
+        """Another program has made the file smaller: it has either vacuumed it or damaged it."""
         self.close()
         if not size:
             raise self._replaced("was emptied")
@@ -506,7 +506,7 @@ class Engine:
             connection.close()
         if verdict != "ok":
             raise StorageCorruptError(
-                f"the mailbox file {self.file}: another program has cut it short ({verdict}). Restore it from a backup"
+                f"the mailbox file {self.file}: another program has truncated it ({verdict}). Restore it from a backup"
             )
 
     def _replaced(self, what: str) -> FileReplacedError:
@@ -515,7 +515,7 @@ class Engine:
         self.replaced += 1
         return FileReplacedError(
             f"the mailbox file {self.file} {what} while it was open, and its messages are gone from here. "
-            "The next call works with the file that is there then, made anew if there is none"
+            "The next call works with the file that is there then, or makes a new one if there is none"
         )
 
     # -- errors --------------------------------------------------------------------------------------------------------

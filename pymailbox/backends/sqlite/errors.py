@@ -21,18 +21,18 @@ _MEANINGS: dict[int, tuple[type[MailboxError], str]] = {
         "a text is larger than SQLite can keep (1 GB), and nothing was changed: a message that you hold is still held. "
         "Shorten it",
     ),
-    sqlite3.SQLITE_NOTADB: (StorageCorruptError, "it is no SQLite database. Choose another path"),
+    sqlite3.SQLITE_NOTADB: (StorageCorruptError, "it is not a SQLite database. Choose another path"),
     sqlite3.SQLITE_CORRUPT: (
         StorageCorruptError,
         "its content is damaged. Restore it from a backup, or save what is left with the command line tool's .recover",
     ),
     sqlite3.SQLITE_ERROR: (
         StorageCorruptError,
-        "its tables are not as pymailbox made them. Restore it from a backup, or move it away and start anew",
+        "its tables are not as pymailbox made them. Restore it from a backup, or move it away and start afresh",
     ),
     sqlite3.SQLITE_CONSTRAINT: (
         StorageCorruptError,
-        "its rows contradict each other. Restore it from a backup, or move it away and start anew",
+        "its rows contradict each other. Restore it from a backup, or move it away and start afresh",
     ),
     sqlite3.SQLITE_CANTOPEN: (
         StorageUnavailableError,
@@ -40,9 +40,9 @@ _MEANINGS: dict[int, tuple[type[MailboxError], str]] = {
     ),
     sqlite3.SQLITE_READONLY: (
         StorageUnavailableError,
-        "it cannot be written. Give yourself the right to write the file and its folder",
+        "it cannot be written. Give yourself write permission for the file and its folder",
     ),
-    sqlite3.SQLITE_PERM: (StorageUnavailableError, "access is denied. Give yourself the right to write the file"),
+    sqlite3.SQLITE_PERM: (StorageUnavailableError, "access is denied. Give yourself write permission for the file"),
     sqlite3.SQLITE_BUSY: (
         StorageUnavailableError,
         "another program keeps it locked. Let that program finish its transaction and try again",

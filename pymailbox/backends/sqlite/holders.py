@@ -1,9 +1,8 @@
 """Who holds messages, and whether they live.
 
-A handle of this process lives until it is abandoned or its event loop is closed. Of another process's handles, the
-locks of that process tell, and nothing else. Where none can be had, a holder shows life by a number that it changes
-while it has something; it is gone when that number has stayed the same for its lease, by the clock of the one who
-watches.
+A handle of this process lives until it is abandoned or its event loop is closed. For another process's handles only the
+locks of that process decide. Where there can be none, a holder shows life by a number that it changes while it has
+something; it is gone when that number has stayed the same for its lease, by the clock of whoever watches.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from .locks import SINGLE_PROCESS, FileLocks, LockFile, is_held, remove
 from .session import HANDLE_BITS, Session
 
 _PROCESS_BITS: Final = 40
-"""Of a process's number. With the bits of a handle it has to fit into a signed integer of 64 bits."""
+"""The bits of a process's number. With those of a handle they have to fit into a signed integer of 64 bits."""
 
 _LOOKS_IN_A_LEASE: Final = 4
-"""So often at least a holder must be seen without a change; a watcher that slept through a lease has seen nothing."""
+"""A holder must be seen unchanged at least so often: a watcher that slept through a lease has seen nothing."""
 
 _RENEWED_WITHIN: Final = 10.0
-"""Seconds in which a process that lives makes its lock file again, if something has removed it."""
+"""Seconds within which a living process makes its lock file again, if something has removed it."""
 
 _logger = logging.getLogger("pymailbox")
 
@@ -54,7 +53,7 @@ class Holder(store.Holder):
 
     def show_life(self) -> None:
         self.lease = None if self._lives.take_locks() else self._lease
-        self.beats += 1  # whoever has watched it before sees that it lives
+        self.beats += 1  # so that others who have watched it see that it lives
         self.has_held = True
         self.beaten_at = time.monotonic()
         self._lives.active.add(self)
@@ -143,7 +142,7 @@ class Lives:
             self._lock_file_missing = True
 
     def close(self) -> None:
-        """Shows the others that nobody here holds anything any more."""
+        """Shows other processes that nobody here holds anything any more."""
         self.locks.close()
         if self._lock_file is not None:
             self._lock_file.release()
@@ -162,7 +161,7 @@ class Lives:
             return list({*self._abandoned, *itertools.chain(*closed)})
 
     def gone_from(self, holders: Holders, me: int | None) -> list[int]:
-        """Those who hold something and are gone; what they have may be taken back."""
+        """Holders of something that are gone; what they have may be taken back."""
         by_process: dict[int, list[Claims]] = {}
         for number, claims in holders.by_number.items():
             by_process.setdefault(number >> HANDLE_BITS, []).append(claims)
@@ -192,7 +191,7 @@ class Lives:
         return gone
 
     def _has_ended(self, process: int) -> bool:
-        """As its locks tell. What cannot be told counts as alive: taking from a live one is worse than waiting."""
+        """Whether it has ended, by its locks. In doubt it is alive: taking from a live one is worse than waiting."""
         if SINGLE_PROCESS:
             return True
         has_byte: bool | None = None
@@ -201,7 +200,7 @@ class Lives:
         if has_byte:
             return False
         held = is_held(lock_file(self._file, process))
-        if held is None and has_byte is None:  # something has removed it, and a process that lives makes it again
+        if held is None and has_byte is None:  # something has removed it, and a living process makes it again
             return self._sighting(process, -1).is_gone(-1, _RENEWED_WITHIN)
         self._sightings.pop(process, None)
         return not held

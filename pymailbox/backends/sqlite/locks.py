@@ -1,9 +1,9 @@
 """Locks on files, by which processes see whether another one lives: the system lets go of them when a process ends.
 
 A process locks a file of its own, in a folder beside the mailbox file; and where there are open-file-description locks
-(Linux) also one byte of the mailbox file, far behind its end, since that lock cannot be lost as a file can be removed.
-Whoever looks asks for both. No process id is asked, since they are used again. A forked child closes what it inherited,
-else a lock would outlive its owner.
+(Linux) also one byte of the mailbox file, far beyond its end, since that lock cannot get lost, while a file can be
+removed. Other processes check both. Process ids are not used, since the system reuses them. A forked child closes what
+it inherited; otherwise a lock would outlive its owner.
 
 SQLite knows POSIX locks only, and a process loses all of those that it has on a file as soon as it closes any
 descriptor of that file: by reading or copying it, say. Another process then takes the connection for closed and deletes
@@ -50,7 +50,7 @@ _ATTEMPTS = 100
 """How often to make the folder again that another process removes at the same time."""
 
 _KEPT: Final = 64
-"""Files whose descriptors stay open though nobody uses them."""
+"""So many files keep their descriptors open although nobody uses them."""
 
 _SHARED_BYTES: Final = (0x4000_0002, 510)
 """First byte and length of what SQLite locks in a database that it has open (os.h, SHARED_FIRST and SHARED_SIZE)."""
@@ -59,13 +59,13 @@ _CONNECTED_BYTE: Final = (128, 1)
 """What SQLite locks in the ``-shm`` file of such a database (os_unix.c, UNIX_SHM_DMS)."""
 
 _INDEX_HEADER: Final = 48
-"""Bytes in which the index of the log tells of the last commit (https://www.sqlite.org/walformat.html, 2.1)."""
+"""The bytes of the log's index that change with each commit (https://www.sqlite.org/walformat.html, 2.1)."""
 
 _FIRST_PROCESS_BYTE: Final = 1 << 62
-"""The byte of a process is as far behind this one as its number says."""
+"""The byte of a process is as far beyond this one as its number says."""
 
 SINGLE_PROCESS = IN_PYODIDE
-"""No two processes share a file here, and there are no locks: who is not of this process is gone."""
+"""No two processes share a file here, and there are no locks: a holder of another process is gone."""
 
 HAS_BYTE_LOCKS = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
 """Whether this platform has locks that belong to an open file instead of to a process."""
@@ -178,7 +178,7 @@ class LockFile:
         return True
 
     def release(self) -> None:
-        """Lets go, and removes the file. Twice is fine."""
+        """Releases the lock, and removes the file. May be called twice."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
@@ -198,7 +198,7 @@ def is_held(file: Path) -> bool | None:
     except FileNotFoundError:
         return None
     except OSError:
-        return True  # it cannot be told, and taking from a live one is worse than waiting
+        return True  # this cannot be known, and taking from a live holder is worse than waiting
     try:
         _probe(descriptor)
     except OSError:
@@ -230,7 +230,7 @@ _inherited: set[int] = set()
 """Descriptors of this process that a forked child must close."""
 
 _kept: dict[tuple[int, int], list[int]] = {}
-"""Descriptors that nobody uses and that are not closed yet, by device and inode; what was given up last comes last."""
+"""Descriptors that nobody uses and that are still open, by device and inode; the one given up last comes last."""
 
 _guard = threading.Lock()
 """Of the two."""
@@ -280,14 +280,14 @@ def _adopt(path: str, descriptor: int | None) -> int:
 def _open(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR)
-    except PermissionError:  # to look at others' locks it need not be written
+    except PermissionError:  # looking at others' locks needs no write permission
         return os.open(path, os.O_RDONLY)
 
 
 def _close(descriptor: int) -> None:
-    """Gives up a descriptor. It stays open for whoever opens the file next: to close it would take all POSIX locks from
-    whoever else in this process has the file open. Only those of files that are deleted, or that were long not asked
-    for, are closed, as far as nobody has them open.
+    """Gives up a descriptor. It stays open for the next one who opens the file: closing it would drop all POSIX locks
+    of everybody else in this process who has the file open. Only descriptors of files that are deleted, or that nobody
+    has asked for in a long time, are closed, if nobody has them open.
     """
     with suppress(OSError):
         _set(descriptor, "F_UNLCK", 0, 0)

@@ -1,13 +1,13 @@
-"""Mailboxes that are looked at by whoever may not write their file or its folder, as the command line does.
+"""Mailboxes seen without write permission for their file or its folder, as the command line may have to.
 
-SQLite reads a file with a write-ahead log through an index in shared memory, a file ``-shm`` beside it. So what is
-right depends on what there is:
+SQLite reads a file with a write-ahead log through an index in shared memory, a file ``-shm`` beside it. So the right
+way depends on what is there:
 
-- With a log and its index, somebody has the file open, or had it when he died: they are read as they are, ``mode=ro``.
-- Without a log all is in the file, and nobody works on it. Where it may, ``mode=ro`` would now make log and index, and
-  they would belong to whoever only looks, and stand in the way of those who work. It is read with ``immutable=1``,
-  which makes and locks nothing; SQLite would not notice if somebody wrote into the file meanwhile, so that is looked at
-  here, after each look.
+- With a log and its index, somebody has the file open, or died with it open: they are read as they are, ``mode=ro``.
+- Without a log everything is in the file, and nobody uses it. ``mode=ro`` might now create a log and an index, which
+  would belong to a process that only looks, and stand in the way of those that work. So it is read with
+  ``immutable=1``, which creates and locks nothing. SQLite would not notice if somebody wrote into the file meanwhile,
+  so that is checked here, after each look.
 - A log without its index cannot be read: ``immutable=1`` would leave out what was committed last.
 """
 
@@ -36,7 +36,7 @@ _HAS_LOG: Final = b"\x02\x02"
 """What the file's header says there of a database with a write-ahead log."""
 
 _ATTEMPTS: Final = 5
-"""How often to try again to open a file whose log comes or goes just then."""
+"""How often to try again to open a file whose log appears or disappears at that moment."""
 
 _SHOWN: Final = 32
 """Messages that are shown without a limit."""
@@ -66,7 +66,7 @@ class Reader:
     def __init__(self, file: str) -> None:
         self.file = os.path.realpath(file)
         self._seen: _Identity | None = None
-        """What the file was when it was opened, if it is read as one that nobody changes."""
+        """The file as it was when it was opened, if it is read as one that nobody changes."""
         self._connection = self._open()
         try:
             self._connection.execute("PRAGMA query_only = ON")
@@ -81,7 +81,7 @@ class Reader:
         return [] if self._is_empty else self.read(verbs.mailbox_names)
 
     def read(self, operation: Callable[[Session], _T]) -> _T:
-        """Runs what only reads, all at one moment."""
+        """Runs an operation that only reads, all of it at one moment."""
 
         def run() -> _T:
             self._connection.execute("BEGIN")
@@ -104,8 +104,8 @@ class Reader:
             raise mailbox_error(error, self.file) from error
         except rows.UnreadableError as error:
             raise StorageCorruptError(
-                f"the mailbox file {self.file}: a row of it is no message, and can't be shown. Whoever may write the "
-                "file makes a dead letter of it by looking"
+                f"the mailbox file {self.file}: one of its rows is not a message, and can't be shown. If somebody with "
+                "write permission for the file looks, it becomes a dead letter"
             ) from error
         self._check_unchanged()
         return result
@@ -139,7 +139,7 @@ class Reader:
     def _check_unchanged(self) -> None:
         if self._seen is not None and self._identity() != self._seen:
             raise StorageUnavailableError(
-                f"somebody began to work on the mailbox file {self.file} while it was read. Look again"
+                f"somebody began to use the mailbox file {self.file} while it was read. Look again"
             )
 
     def _identity(self) -> _Identity:
@@ -148,7 +148,7 @@ class Reader:
 
 
 class LookedAtMailbox(Mailbox):
-    """A mailbox that is only looked at. What its dead holders held stays inflight: to take it back is to write."""
+    """A mailbox that is only looked at. What its dead holders held stays inflight: taking it back would be a write."""
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PEEK})
 
@@ -158,8 +158,8 @@ class LookedAtMailbox(Mailbox):
 
     def _refuse(self) -> NoReturn:
         raise StorageUnavailableError(
-            f"the mailbox file {self._reader.file} is open to be read only. Give yourself the right to write the file "
-            "and its folder"
+            f"the mailbox file {self._reader.file} is open for reading only. Give yourself write permission for the "
+            "file and its folder"
         )
 
     async def enqueue(self, *arguments: Any, **keywords: Any) -> UUID:

@@ -29,28 +29,28 @@ from .session import Session
 _T = TypeVar("_T")
 
 _RECOVERY_INTERVAL = 1.0
-"""Seconds after which a handle that keeps finding messages looks all the same for holders that are gone."""
+"""Seconds after which a handle that keeps finding messages still looks for holders that are gone."""
 
 
 _FEW = 32
-"""Messages that a call may touch which runs in the event loop's own thread."""
+"""A call that runs in the event loop's own thread may touch so many messages."""
 
 _SMALL = 64 * 1024
-"""Bytes that such a call may store."""
+"""Such a call may store so many bytes."""
 
 _MENDED_AT_MOST = 3
-"""Attempts to mend the same; another program may have damaged it anew."""
+"""Attempts to mend the same damage; another program may have damaged it again."""
 
 
 class SqliteMailbox(EmbeddedMailbox):
     """A handle on a mailbox in a SQLite file, which any number of threads and processes may use at once.
 
-    It lets its event loop wait neither for another program nor, for longer than half a millisecond, for a disk; but in
-    Pyodide, where no thread can start. Claims and acknowledgements of few messages, nacks and counts, and what a
-    ``relaxed`` handle stores of few and small ones, which the system's cache answers in some microseconds, run in the
-    loop's own thread as long as nothing else is under way; all else runs in another one. So does, but for its commit,
-    what a ``strict`` handle stores of few and small ones. That is another thread's; the loop waits that half a
-    millisecond for it, as long as the disk is as quick every other time.
+    Its event loop never waits for another program, nor longer than half a millisecond for a disk (except in Pyodide,
+    where no thread can start). Claims and acknowledgements of few messages, nacks and counts, and enqueues of few small
+    messages on a ``relaxed`` handle, which take the system's cache some microseconds, run in the loop's own thread as
+    long as nothing else is under way; everything else runs in another thread. Enqueues of few small messages on a
+    ``strict`` handle run in the loop's thread too, except for the commit, which the other thread does; the loop waits
+    that half a millisecond for it, as long as the disk is quick enough at least every other time.
     """
 
     def __init__(self, name: str, options: Options, database: Database) -> None:
@@ -102,7 +102,7 @@ class SqliteMailbox(EmbeddedMailbox):
 
     @staticmethod
     async def _run_once(location: Location, operation: Callable[[Session], _T], access: Access) -> _T:
-        """Runs a call on a file that need not be open, and lets it go again."""
+        """Runs a call on a file that need not be open, and then releases the file."""
         database = Database.acquire(location.database)
         try:
             result = await database.run(operation, access)
@@ -221,7 +221,7 @@ class SqliteMailbox(EmbeddedMailbox):
                 return (await take()).records
             return await claim(self._file.exchange, self.name, self._listener, look, wait)
         except BaseException as error:
-            # cancelled amid a look; or an exception out of a signal handler, even after the look has returned
+            # cancelled in the middle of a look; or an exception from a signal handler, even after the look has returned
             if taken or (looking and not isinstance(error, MailboxError)):
                 self._file.start(give_back, Access.WRITE, self._announce)
             raise
@@ -312,7 +312,7 @@ class SqliteMailbox(EmbeddedMailbox):
         return StorageReport(self._options.durability, await self._persist(), usage, quota=None, wiped=wiped)
 
     async def _persist(self) -> bool:
-        return not IN_PYODIDE  # where files are kept in memory, unless the page mounts something else
+        return not IN_PYODIDE  # there, files are in memory, unless the page mounts something else
 
     # -- the handle ----------------------------------------------------------------------------------------------------
 
@@ -366,7 +366,7 @@ class SqliteMailbox(EmbeddedMailbox):
         tell: Callable[[_T], None] | None = None,
         brief: bool = False,
     ) -> _T:
-        """As ``Database.run``; raises once if the file was replaced, if only another handle was told of it so far.
+        """As ``Database.run``; if the file was replaced and only another handle was told so far, raises once.
 
         What cannot be read becomes a dead letter, and the call is made again.
         """
@@ -404,10 +404,10 @@ async def _mend_and_run(
     access: Access,
     tell: Callable[[_T], None] | None = None,
 ) -> _T:
-    """Makes dead letters of what cannot be read, and then a call that came upon it.
+    """Makes dead letters of what cannot be read, and then repeats the call that met it.
 
     Raises:
-        StorageCorruptError: the same damage is there again and again.
+        StorageCorruptError: the same damage appears again and again.
     """
     mended: Counter[str] = Counter()
     while True:

@@ -35,11 +35,11 @@ DELETE_DOUBLES: Final = """
 """
 DELETE_LETTERS: Final = "DELETE FROM dead_letters WHERE mailbox = ? AND lane = ? AND number >= ? AND number < ?"
 _MOST_LOST: Final = 128
-"""Messages whose segment is not there that become one dead letter."""
+"""So many messages whose segment is missing become one dead letter."""
 
 
 def salvage(session: Session, name: str, damage: rows.UnreadableError) -> None:
-    """Makes a dead letter of what is no message: with a new id, no sender, and what there is of its payload."""
+    """Makes a dead letter of what is not a message: with a new id, no sender, and what is left of its payload."""
     mailbox = session.mailbox(name)
     if mailbox is None:
         return
@@ -56,7 +56,7 @@ def salvage(session: Session, name: str, damage: rows.UnreadableError) -> None:
 
 
 def _salvage_message(mailbox: OpenMailbox, priority: int, number: int) -> None:
-    """Takes out what cannot be read of the segment that a message is in, or would be in."""
+    """Removes what cannot be read from the segment that a message is in, or would be in."""
     state = mailbox.state
     row = mailbox.execute(f"{SELECT_SEGMENTS} LIMIT 1", (mailbox.key, priority, number)).fetchone()
     segment = None if row is None else Segment(priority, *row)
@@ -87,12 +87,12 @@ def _salvage_letter(mailbox: OpenMailbox, letter: object) -> None:
     if type(letter) is int and mailbox.buried(*row) is not None:
         mailbox.execute(DELETE_UNREADABLE_ERROR, (mailbox.key, *row))
         mailbox.execute(MEND_LETTER, (UNREADABLE, now_in_ms(), mailbox.key, letter))
-    else:  # the message that it was about is missed, and gets another one
+    else:  # the message that it was about is found to be missing, and gets another one
         mailbox.execute(DELETE_LETTER, (mailbox.key, letter))
 
 
 def _note_missing_letters(mailbox: OpenMailbox) -> None:
-    """Has one row for each message that is a dead letter."""
+    """Makes sure that each message that is a dead letter has one row."""
     mailbox.execute(DELETE_DOUBLES, (mailbox.key,))
     known = set(mailbox.execute(SELECT_PLACES, (mailbox.key,)).fetchall())
     for lane in mailbox.state.lanes:
@@ -105,8 +105,8 @@ def _note_missing_letters(mailbox: OpenMailbox) -> None:
 
 
 def _salvage_page(mailbox: OpenMailbox, priority: int, number: Any) -> None:
-    """Whoever of the page's messages lived, was held or was dead cannot be told any more: all become dead letters that
-    are still there, so that none is lost, and none runs twice.
+    """Nobody can tell any more which of the page's messages were queued, held or dead: all that still exist become dead
+    letters, so that none is lost, and none runs twice.
     """
     if not pages.is_number(number):
         mailbox.execute(pages.DELETE_PAGE, (mailbox.key, priority, number))
@@ -117,7 +117,7 @@ def _salvage_page(mailbox: OpenMailbox, priority: int, number: Any) -> None:
     except rows.UnreadablePageError:
         pass
     else:
-        if page is not None:  # then it is what its row tells beside it
+        if page is not None:  # then it is what its row says beside it
             pages.retell(mailbox.execute, mailbox.key, priority, page)
         return
     while True:

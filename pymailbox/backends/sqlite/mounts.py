@@ -89,7 +89,7 @@ def check(file: str) -> None:
         return
     if mount.point == path:
         raise StorageUnavailableError(
-            f"the mailbox file {file} is mounted alone, without its folder. Its log and its locks are files beside it: "
+            f"the mailbox file {file} is mounted on its own, without its folder. Log and locks are files beside it: "
             "whoever opens it elsewhere does not see them, and messages would be lost or handed out twice. Mount the "
             f"folder instead, for example: docker run -v ./data:{os.path.dirname(path)}"  # noqa: PTH120
         )

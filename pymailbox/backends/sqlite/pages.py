@@ -36,7 +36,7 @@ _DUES_AT_MOST: Final = 256
 
 
 def write(execute: Callable[..., sqlite3.Cursor], mailbox: int, priority: int, page: Page) -> None:
-    """Gives a page a row of its own, or changes the one that it has: the indexes too, if they have to."""
+    """Gives a page a row of its own, or changes the one that it has, and its indexes if necessary."""
     told = int(page.queued > 0), page.due
     if page.told == told:
         execute(REWRITE_PAGE, (page.encode(), mailbox, priority, page.number))
@@ -46,12 +46,12 @@ def write(execute: Callable[..., sqlite3.Cursor], mailbox: int, priority: int, p
 
 
 def is_number(number: object) -> bool:
-    """Whether a page can have it."""
+    """Whether a page can have this number."""
     return type(number) is int and 0 <= number < _MOST_PAGES
 
 
 def retell(execute: Callable[..., sqlite3.Cursor], mailbox: int, priority: int, page: Page) -> None:
-    """Corrects what a row tells beside its messages."""
+    """Corrects what a row says besides its messages."""
     page.told = int(page.queued > 0), page.due
     execute(RETELL_PAGE, (*page.told, mailbox, priority, page.number))
 
@@ -68,7 +68,7 @@ class PageRows:
         self._priority = priority
 
     def read(self, number: int) -> Page | None:
-        """Raises ``UnreadablePageError`` if it is none."""
+        """Raises ``UnreadablePageError`` if it is not a page."""
         row = self._execute(READ_PAGE, (*self._lane, number)).fetchone()
         if row is None:
             return None

@@ -20,13 +20,13 @@ _BESIDE: Final = re.compile(r"lost_and_found(_\d+)?")
 
 
 def definitions(connection: sqlite3.Connection) -> dict[str, str]:
-    """The statements that made what is in the database, by name; SQLite's own tables are left out."""
+    """The statements that made the database's tables and indexes, by name, without SQLite's own."""
     rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")
     return {name: sql or "" for name, sql in rows}
 
 
 def is_ours(found: Iterable[str], statements: Iterable[str]) -> bool:
-    """Whether most tables that the statements make are there: then it is a mailbox file, if not a sound one."""
+    """Whether most tables that the statements make are there: then it is a mailbox file, sound or not."""
     tables = _made_by(statements, "TABLE")
     return 2 * len(tables.keys() & found) > len(tables)
 
@@ -42,17 +42,17 @@ def missing(found: Iterable[str], statements: Iterable[str], file: str) -> list[
     if lost:
         raise StorageCorruptError(
             f"the mailbox file {file} has no table {', '.join(lost)}: some of it was deleted, or not restored. "
-            "Restore all of it from a backup, or move it away and start anew"
+            "Restore all of it from a backup, or move it away and start afresh"
         )
     rest = _made_by(statements, "INDEX") | _made_by(statements, "TRIGGER")
     return [statement for name, statement in rest.items() if name not in found]
 
 
 def require_same(found: Mapping[str, str], statements: Iterable[str], file: str, header: str) -> None:
-    """Checks that a database without a mailbox file's header has the very tables that the statements make, all there.
+    """Checks that a database without a mailbox file's header has exactly the tables that the statements make.
 
     Raises:
-        StorageCorruptError: it has others, or more; what ``header`` stands for is named as the way to say what it is.
+        StorageCorruptError: it has other tables, or more; ``header`` is given as the statement that says what it is.
     """
     made = {name: sql for kind in ("TABLE", "INDEX", "TRIGGER") for name, sql in _made_by(statements, kind).items()}
     others = [name for name in found if name not in made and not _BESIDE.fullmatch(name)]
@@ -76,6 +76,6 @@ def _made_by(statements: Iterable[str], kind: str) -> dict[str, str]:
 
 
 def _essence(statement: str) -> str:
-    """A statement without what tools change that write it down: comments, quotes, space, upper and lower case."""
+    """A statement without what dumping tools may change: comments, quotes, space, upper and lower case."""
     bare = _NO_MATTER.sub(" ", _COMMENT.sub(" ", statement))
     return " ".join(_SPACE_AROUND.sub(r" \1 ", bare).split()).rstrip("; ").lower()

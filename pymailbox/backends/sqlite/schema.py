@@ -3,8 +3,8 @@
 All mailboxes of a file share its tables, so that one transaction can touch several. Messages are written once, several
 to a segment where they were committed together, and deleted once. Where each of them stands is told by its mailbox's
 state (``pymailbox.core``): the head is one row, and pages that do not fit into it have rows of their own. A number
-that is not told of there is dead, and its segment is about to be deleted; a segment behind all that the head knows of
-is *loose*: its messages are queued, and are counted in by whoever writes the head next.
+that the state does not mention is dead, and its segment is about to be deleted; a segment beyond everything that the
+head knows of is *loose*: its messages are queued, and the next commit that writes the head counts them in.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .errors import PRIMARY_CODE_MASK
 _T = TypeVar("_T")
 
 APPLICATION_ID: Final = 0x706D6278
-"""``pmbx``: in the file's header, so that it is known for what it is."""
+"""``pmbx``: in the file's header, to identify it."""
 
 SCHEMA_VERSION: Final = 2
 
@@ -33,7 +33,7 @@ _LONGEST_PAUSE: Final = 0.02
 """Seconds between two looks at whether it is still locked."""
 
 _WAL_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes to which a write-ahead log that grew large is cut once it is in the file."""
+"""A write-ahead log that grew large is cut to so many bytes once it is in the file."""
 
 _TABLES: Final = (
     """
@@ -116,19 +116,19 @@ _HEADER: Final = (
 
 
 def connect(file: str) -> sqlite3.Connection:
-    """Opens a mailbox file, made if it is not there. Transactions are explicit.
+    """Opens a mailbox file, and creates it if needed. Transactions are explicit.
 
     Raises:
-        sqlite3.Error: SQLite cannot open it, or it is no database.
-        StorageUnavailableError: it is no file, it is mounted without its folder, or a newer version wrote it.
+        sqlite3.Error: SQLite cannot open it, or it is not a database.
+        StorageUnavailableError: it is not a file, is mounted without its folder, or was written by a newer version.
         StorageCorruptError: it is another program's database, or some of its tables are missing.
         RuntimeWarning: it is on a network file system, and warnings are errors.
     """
-    # checked before SQLite may make anything beside it
+    # checked before SQLite can create anything beside it
     if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 (a path as the user gave it)
         raise StorageUnavailableError(f"{file} is a folder or a device, not a file to keep mailboxes in. Name a file")
     mounts.check(file)
-    # a thread that forks closes the connection of the thread that works with it
+    # a forking thread closes the connection of the thread that works with it
     connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
         if _older_layout(connection) is not None:
@@ -152,7 +152,7 @@ def connect(file: str) -> sqlite3.Connection:
 
 
 def _older_layout(connection: sqlite3.Connection) -> int | None:
-    """The layout of a file of ours that an older version wrote; None for all others."""
+    """The layout of a mailbox file that an older version wrote; None for all others."""
     from .upgrades import layout_of  # which fills tables, and needs what stands on these
 
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
@@ -185,7 +185,7 @@ def _upgrade(connection: sqlite3.Connection, file: str) -> None:
 
 
 def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]:
-    """The statements that make a mailbox file of it; raises if it is none, or one that this version cannot use."""
+    """The statements that complete a mailbox file; raises if it is not one, or one that this version cannot use."""
     in_transaction = connection.in_transaction
     if not in_transaction:
         connection.execute("BEGIN")  # so that the answers are of one moment
@@ -198,7 +198,7 @@ def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]
         return [*_TABLES, *_HEADER]
     if not (application_id == APPLICATION_ID or (application_id == 0 and restored.is_ours(found, _TABLES))):
         raise StorageCorruptError(
-            f"{file} is a SQLite database of another program, no mailbox file. Choose another path"
+            f"{file} is a SQLite database of another program, not a mailbox file. Choose another path"
         )
     _require_known(version, file)
     missing = restored.missing(found, _TABLES, file)
@@ -217,7 +217,7 @@ def _require_known(version: int, file: str) -> None:
 
 
 def require_known_layout(connection: sqlite3.Connection, file: str) -> None:
-    """Raises ``StorageUnavailableError`` if a newer version has brought the file up to its date while it was open."""
+    """Raises ``StorageUnavailableError`` if a newer version has upgraded the file while it was open."""
     _require_known(connection.execute("PRAGMA user_version").fetchone()[0], file)
 
 
@@ -225,14 +225,14 @@ def is_empty(connection: sqlite3.Connection, file: str) -> bool:
     """Whether the file has no tables yet; raises if it is no mailbox file, or one that this version cannot use."""
     if _older_layout(connection) is not None:
         raise StorageUnavailableError(
-            f"the mailbox file {file} was written by an older pymailbox, and has to be brought up to date before it "
+            f"the mailbox file {file} was written by an older pymailbox, and has to be upgraded before it "
             "can be read. Open it once where you may write it, or look at it with the version that wrote it"
         )
     return list(_what_is_missing(connection, file)) == [*_TABLES, *_HEADER]
 
 
 def as_it_is(data: bytes) -> str:
-    """Text as it is, even if another program wrote it and it is none."""
+    """Text as it is, even if another program wrote it and it is not text."""
     return data.decode("utf-8", "surrogateescape")
 
 
@@ -251,7 +251,7 @@ def until_unlocked(attempt: Callable[[], _T]) -> _T:
 
 
 def _let_shrink(connection: sqlite3.Connection) -> None:
-    """Lets a file that is made now give free pages back to the disk; it does nothing to one that has tables."""
+    """Lets a file that is being created give free pages back to the disk; has no effect on one that has tables."""
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
 
 

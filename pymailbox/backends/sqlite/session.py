@@ -125,7 +125,7 @@ class Session:
             state = MailboxState.unpack(head, partial(PageRows, self.execute, key))
         except DamagedError as error:
             raise StorageCorruptError(
-                f"the mailbox {name!r}: what its file says of it is damaged ({error}), and nothing of it was changed. "
+                f"the mailbox {name!r}: its head in the file is damaged ({error}), and nothing of it was changed. "
                 "Restore the file from a backup; or delete_mailbox() deletes this mailbox, and the others stay"
             ) from error
         found = OpenMailbox(self, key, name, int.from_bytes(id_base, "big"), head, state, self._kept)

@@ -1,9 +1,9 @@
 """How files of older layouts become files of the present one: a step for each layout, in one transaction for all.
 
-Layout 1 had a row for each message, ``messages``, which changed hands, and one for its bytes, ``bodies``. A message
-said in whose hand it was; a holder had two hands, for what came in batches of several and for what came alone, and a
-row that said what had become of it. Numbers grew over the whole file, so lanes that come of it have many that nobody
-ever got.
+Layout 1 had a row for each message, in ``messages``, which changed hands, and one for its bytes, in ``bodies``. A
+message said in whose hand it was; a holder had two hands, one for batches of several messages and one for messages that
+came alone, and a row that said what had become of it. Numbers grew over the whole file, so lanes made from it have many
+numbers that no message ever had.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ _SELECT_MESSAGES: Final = """
 
 
 def layout_of(version: int, found: dict[str, str]) -> int | None:
-    """The older layout that tables are of, as the file's header tells or, where a dump has none, they do themselves."""
+    """The older layout of the tables, as the file's header says or, in a dump without one, the tables themselves."""
     if version == 1 or (version == 0 and restored.is_ours(found, _LAYOUT_1) and "segments" not in found):
         return 1
     return None
@@ -134,7 +134,7 @@ def tables_of(layout: int) -> Iterable[str]:
 
 
 def upgrade(connection: sqlite3.Connection, layout: int, make: Iterable[str]) -> None:
-    """Inside a transaction; ``make`` are the statements that make the present layout."""
+    """Runs inside a transaction; ``make`` has the statements that make the present layout."""
     for step in _STEPS[layout - 1 :]:
         step(connection, make)
 
@@ -158,8 +158,8 @@ def _from_1_to_2(connection: sqlite3.Connection, make: Iterable[str]) -> None:
         head, _, _ = MailboxState().pack()
         if not (isinstance(id_base, bytes) and len(id_base) == 16):
             raise StorageCorruptError(
-                f"the mailbox {name!r}: what its file says of it is damaged, and the file, which an older pymailbox "
-                "wrote, cannot be brought up to date; nothing was changed. Restore the file from a backup; or delete "
+                f"the mailbox {name!r}: its head in the file is damaged, and the file, which an older pymailbox "
+                "wrote, cannot be upgraded; nothing was changed. Restore the file from a backup; or delete "
                 "this mailbox with the version that wrote it"
             )
         new_key = execute(INSERT_MAILBOX, (name, id_base, head)).lastrowid
@@ -181,7 +181,7 @@ class _Filling:
         """A number that no message ever had; nor any behind it."""
         self._holders: dict[int, tuple[Any, ...]] = {}
         self._strays: list[bytes] = []
-        """What there is of messages whose numbers are none."""
+        """What is left of messages whose numbers are invalid."""
 
     def fill(self, old_key: int) -> None:
         mailbox = self._mailbox
@@ -285,7 +285,7 @@ class _Filling:
         verbs.append(self._mailbox, priority, Message(message_id, *content), delivery, due, where)
 
     def _order_letters(self) -> None:
-        """Those that died last have the largest numbers; they were found in the order in which they were stored."""
+        """The newest dead letters get the largest numbers; they were found in the order in which they were stored."""
         mailbox = self._mailbox
         select = """
             SELECT lane, dead_letters.number, dead_letters.reason, dead_letters.died_at
@@ -299,4 +299,4 @@ class _Filling:
 
 
 _STEPS: Final[tuple[Callable[[sqlite3.Connection, Iterable[str]], None], ...]] = (_from_1_to_2,)
-"""The first is from layout 1 on."""
+"""The first step is from layout 1."""

@@ -1,6 +1,6 @@
 """What the verbs do to a file, by the rules of the core. Each function runs inside a transaction that others may share.
 
-Only what stores something makes a mailbox; the others take one that is missing for an empty one.
+Only verbs that store something create a mailbox; the others treat a missing one as empty.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .session import Session
 
 
 def enqueue(session: Session, name: str, messages: Sequence[PreparedMessage]) -> Enqueued:
-    """Appends messages, but for those whose id is in the mailbox."""
+    """Appends messages, except those whose id is in the mailbox."""
     mailbox = session.mailbox_to_fill(name)
     if len(messages) == 1 and messages[0].message_id is None and not messages[0].delay_ms:
         sender, payload, priority, _, _ = messages[0]
@@ -45,7 +45,7 @@ def redrive(session: Session, name: str, message_id: UUID) -> int | None:
 
 
 def adopt(session: Session, name: str, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
-    """Appends messages, dead letters too, but for those whose id is there: which ones; and the depth if it grew."""
+    """Appends messages, also dead letters, except those whose id is there; which ones, and the depth if it grew."""
     mailbox = session.mailbox_to_fill(name)
     stored, depth = archive.adopt(mailbox, messages, now_in_ms())
     if depth is not None:
@@ -57,13 +57,13 @@ def adopt(session: Session, name: str, messages: Sequence[WholeMessage]) -> tupl
 
 
 def ack(session: Session, name: str, ids: Sequence[UUID]) -> int:
-    """Deletes messages, whoever has them, but no dead letters."""
+    """Deletes messages, whoever holds them, but not dead letters."""
     mailbox = session.mailbox(name)
     return 0 if mailbox is None else verbs.ack(mailbox, ids)
 
 
 def ack_held(session: Session, name: str, holder: int, ids: Sequence[UUID]) -> int:
-    """Deletes those of the messages that are a holder's; how many were."""
+    """Deletes those of the messages that a holder holds; how many there were."""
     mailbox = session.mailbox(name)
     return 0 if mailbox is None else verbs.ack_held(mailbox, holder, ids)
 
@@ -88,7 +88,7 @@ def delete_mailbox(session: Session, name: str) -> bool:
     return True
 
 
-# -- looking; each raises ``UnreadableError`` where there is what is no message ----------------------------------------
+# -- looking; each raises ``UnreadableError`` where something is not a message ----------------------------------------
 
 
 def count(session: Session, name: str) -> MailboxStats:
@@ -112,7 +112,7 @@ def read(session: Session, name: str, section: Section, after: int, until: int |
 
 
 def last_stored(session: Session, name: str) -> int:
-    """How many messages a mailbox ever got."""
+    """How many messages a mailbox has ever got."""
     mailbox = session.mailbox(name)
     return 0 if mailbox is None else mailbox.state.ever_queued
 

@@ -1,9 +1,9 @@
 """What the thread of a file does between calls: it listens to other processes, and looks after its own handles.
 
-SQLite tells nobody that another process has committed. While somebody waits or observes here, the header of the log's
-index is read every ``QUIET_INTERVAL`` seconds, or every ``WATCH_INTERVAL`` while other processes are at work: one call
-of the system for the whole file, however many wait. Where it cannot be read, SQLite is asked. While a handle of this
-process may hold something, every ``HANDLES_INTERVAL`` seconds its event loop is looked at. Else nothing is done.
+SQLite does not notify other processes of a commit. While somebody waits or observes here, the header of the log's index
+is read every ``QUIET_INTERVAL`` seconds, or every ``WATCH_INTERVAL`` while other processes are at work: one system call
+for the whole file, however many wait. Where it cannot be read, SQLite is asked. While a handle of this process may hold
+something, its event loop is checked every ``HANDLES_INTERVAL`` seconds. Otherwise nothing is done.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WATCH_INTERVAL: Final = 0.01
 QUIET_INTERVAL: Final = 0.05
 
 _QUIET_AFTER: Final = 1.0
-"""Seconds after the last commit of another process."""
+"""So many seconds after the last commit of another process."""
 
 HANDLES_INTERVAL: Final = 0.25
 
@@ -43,12 +43,12 @@ class Watch:
         self._exchange = exchange
         self._lives = lives
         self._left = left
-        """Told of a handle that is gone, once what it held is back."""
+        """Called with a handle that is gone, once what it held is back."""
         self._reaped: list[Holder] = []
         self._seen: bytes | None = None
-        """The header of the log's index, when it was last looked at."""
+        """The header of the log's index, as last seen."""
         self._told: dict[str, _Seen] = {}
-        """What was last seen of the mailboxes that somebody listens to; commits to others are no news to them."""
+        """What was last seen of the mailboxes that somebody listens to; commits to others do not concern them."""
         self._busy_until = 0.0
         self._next_look = 0.0
         self._next_look_at_handles = 0.0
@@ -74,7 +74,7 @@ class Watch:
 
     @property
     def is_late(self) -> bool:
-        """Whether calls have kept a look from being made that is due."""
+        """Whether a look is overdue because calls came in between."""
         return self.patience() == 0.0
 
     def look(self) -> None:
@@ -123,10 +123,10 @@ class Watch:
         self._engine.unannounced = False
         told, self._told = self._told, {}
         for name, seen in call.result:
-            # what was there before anybody here knew the mailbox is no news
+            # what was there before anybody here knew the mailbox is not new
             stored = seen.ever_queued != self._engine.last_stored.get(name, seen.ever_queued)
             self._engine.last_stored[name] = seen.ever_queued
-            # who waits has to know of what holders hold, too: they may die with it
+            # a waiter also has to know of what holders hold: they may die with it
             self._told[name] = seen
             if seen != told.get(name):
                 self._exchange.tell(name, seen.queued if stored else None, count=max(1, seen.queued))
@@ -157,7 +157,7 @@ class Watch:
                 call = Call(recover, Access.WRITE, None)
                 self._engine.run([call])
                 if call.error is not None:
-                    # nobody answers for it any more, so whoever looks next takes back what it held
+                    # it is nobody's any more, so the next look takes back what it held
                     _logger.warning("what a handle held that is gone is not back yet", exc_info=call.error)
                 elif call.result:
                     self._exchange.tell(holder.name, None, count=call.result)
@@ -166,7 +166,7 @@ class Watch:
 
 
 class _Seen(NamedTuple):
-    """What somebody who listens to a mailbox has to know of it."""
+    """What a listener has to know of its mailbox."""
 
     ever_queued: int
     queued: int

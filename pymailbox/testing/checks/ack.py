@@ -69,7 +69,7 @@ async def check_acked_messages_stay_away(bench: Bench) -> None:
 
 @check()
 async def check_ack_of_a_queued_message_removes_it(bench: Bench) -> None:
-    """A message can be acked before it is handed out; it never is, then."""
+    """A message can be acked before it is handed out; then it never is."""
     mailbox = await bench.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(5)]
     urgent = await mailbox.enqueue(b"sender", b"urgent", MessagePriority.HIGH)
@@ -82,7 +82,7 @@ async def check_ack_of_a_queued_message_removes_it(bench: Bench) -> None:
 
 @check()
 async def check_ack_by_another_handle_counts(bench: Bench) -> None:
-    """Whoever acks a message, wherever it is held, it is gone."""
+    """A message that any handle acks is gone, whoever holds it."""
     holder, other = await bench.open(), await bench.open()
     message_id = await holder.enqueue(b"sender", b"payload")
     await drain(holder)
@@ -93,7 +93,7 @@ async def check_ack_by_another_handle_counts(bench: Bench) -> None:
 
 @check()
 async def check_ack_against_ack_is_true_once(bench: Bench) -> None:
-    """Of several acks of one message that run at once, one is True."""
+    """Of several acks of one message that run at once, exactly one is True."""
     handles = [await bench.open(), await bench.open()]
     for _ in range(5):
         message_id = await handles[0].enqueue(b"sender", b"payload")
@@ -126,7 +126,7 @@ async def check_ack_against_dequeue_is_final(bench: Bench) -> None:
 
 @check()
 async def check_cancelled_ack_can_be_repeated(bench: Bench) -> None:
-    """A cancelled ack happened or did not; after its repetition the message is gone, and no other."""
+    """A cancelled ack happened or did not; once it is repeated, this message is gone, and no other."""
     mailbox = await bench.open()
     for steps in range(6):
         ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(2)]
@@ -142,7 +142,7 @@ async def check_cancelled_ack_can_be_repeated(bench: Bench) -> None:
 
 @check(Capability.ACK_MANY)
 async def check_ack_many_counts_what_it_removed(bench: Bench) -> None:
-    """``ack_many`` counts messages it removed: repeated ids once, unknown and acked ones not."""
+    """``ack_many`` counts only the messages that it removed, and repeated ids once."""
     mailbox = await bench.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(80)]
     held = await mailbox.dequeue()
@@ -167,7 +167,7 @@ async def check_ack_many_of_nothing(bench: Bench) -> None:
 
 @check(Capability.ACK_MANY)
 async def check_ack_many_is_seen_whole_or_not_at_all(bench: Bench) -> None:
-    """``ack_many`` is one transaction: whoever looks sees all of its messages or none."""
+    """``ack_many`` is one transaction: others see all of its messages or none."""
     mailbox, reader = await bench.open(), await bench.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(40)]
     seen = await asyncio.gather(
@@ -179,7 +179,7 @@ async def check_ack_many_is_seen_whole_or_not_at_all(bench: Bench) -> None:
 
 @check(Capability.ACK_MANY)
 async def check_ids_that_raise_half_way(bench: Bench) -> None:
-    """An iterable of ids that raises passes its error on, and nothing is removed."""
+    """If an iterable of ids raises, its error reaches the caller, and nothing is removed."""
     mailbox = await bench.open()
     message_id = await mailbox.enqueue(b"sender", b"payload")
 

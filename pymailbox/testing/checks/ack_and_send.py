@@ -106,7 +106,7 @@ async def check_it_happens_once(bench: Bench) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_it_races_with_an_ack(bench: Bench) -> None:
-    """Of it and an ``ack`` at once one is True; if that is the ``ack``, nothing was sent."""
+    """Of it and an ``ack`` that run at once, one is True; if that is the ``ack``, nothing was sent."""
     here, there = await bench.open("here"), await bench.open("there")
     sent = 0
     for number in range(6):
@@ -129,7 +129,7 @@ async def check_nothing_to_send_is_an_ack(bench: Bench) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_own_mailbox_may_be_a_target(bench: Bench) -> None:
-    """A message may be sent to the mailbox that it came from, where it stands at the end."""
+    """A message may be sent to the mailbox that it came from, and goes to the end there."""
     here = await bench.open()
     record = await _take(here)
     await send(here, numbered(2))
@@ -294,7 +294,7 @@ async def check_targets_observers_are_told_once(bench: Bench) -> None:
 
 @check(Capability.ACK_AND_SEND, Capability.WAIT)
 async def check_targets_waiters_wake(bench: Bench) -> None:
-    """A dequeue that waits at a target for ever returns with what was sent there."""
+    """A dequeue that waits for ever at a target returns with what was sent there."""
     here, there = await bench.open("here"), await bench.open("there")
     for payload in numbered(3):
         record = await _take(here)
@@ -323,7 +323,7 @@ async def check_cancelled_step_happened_or_did_not(bench: Bench) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_steps_both_ways_at_once(bench: Bench) -> None:
-    """Two actors that send each other messages at the same time lose none, double none, and never stop each other."""
+    """Two actors that send each other messages at the same time lose none, double none, and never block each other."""
     ping, pong = await bench.open("ping"), await bench.open("pong")
     await send(ping, numbered(20, "ping"))
     await send(pong, numbered(20, "pong"))

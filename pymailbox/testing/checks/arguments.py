@@ -59,7 +59,7 @@ def _no_bytes() -> list[Any]:
 
 @check()
 async def check_buffer_must_be_of_bytes(bench: Bench) -> None:
-    """A buffer of anything else than single bytes is refused, and so is one that was released."""
+    """A buffer of anything other than single bytes is refused, and so is one that was released."""
     mailbox = await bench.open()
     await _expect_refused(mailbox, "sender", _no_bytes(), lambda bad: mailbox.enqueue(bad, b""))
     other = await bench.open("payload")
@@ -97,7 +97,7 @@ async def check_message_holds_64_mib_at_most(bench: Bench) -> None:
 
 @check()
 async def check_priority_must_be_one(bench: Bench) -> None:
-    """A priority that is none is refused."""
+    """A priority that is not a ``MessagePriority`` is refused."""
     mailbox = await bench.open()
     await _expect_refused(mailbox, "priority", [7, -1, "high", None], lambda bad: mailbox.enqueue(b"", b"", bad))
 
@@ -115,7 +115,7 @@ _BAD_COUNTS: Final = (0, -1, 1.5, "3", LARGEST_COUNT + 1, 2**63 - 1, 2**64, -(2*
 
 @check(needs_limit=True)
 async def check_limit_must_be_positive(bench: Bench) -> None:
-    """A limit below 1 or above 2**53 - 1, or one that is no int, is refused."""
+    """A limit that is below 1 or above 2**53 - 1, or not an int, is refused."""
     mailbox = await bench.open()
     await _expect_refused(mailbox, "limit", _BAD_COUNTS, lambda bad: mailbox.dequeue(bad))
     if Capability.PEEK in mailbox.capabilities:
@@ -125,7 +125,7 @@ async def check_limit_must_be_positive(bench: Bench) -> None:
 
 @check(needs_limit=True)
 async def check_largest_limit_takes_all(bench: Bench) -> None:
-    """A limit or a ``batch_size`` of 2**53 - 1 is all that there is."""
+    """A limit or a ``batch_size`` of 2**53 - 1 gives everything there is."""
     mailbox, large = await bench.open(batch_size=1), await bench.open(batch_size=LARGEST_COUNT)
     await send(mailbox, numbered(3))
     if Capability.PEEK in mailbox.capabilities:
@@ -142,7 +142,7 @@ async def check_largest_limit_takes_all(bench: Bench) -> None:
 
 @check()
 async def check_id_to_ack_must_be_a_uuid(bench: Bench) -> None:
-    """An id that is no UUID is refused, also if it reads like one."""
+    """An id that is not a UUID is refused, even if it reads like one."""
     mailbox = await bench.open()
     bad_ids = [str(uuid4()), uuid4().bytes, 0, None]
     await _expect_refused(mailbox, "message_id", bad_ids, lambda bad: mailbox.ack(bad))
@@ -150,7 +150,7 @@ async def check_id_to_ack_must_be_a_uuid(bench: Bench) -> None:
 
 @check(Capability.MESSAGE_ID)
 async def check_message_id_must_be_a_uuid(bench: Bench) -> None:
-    """A ``message_id`` that is no UUID is refused, and so is one that is merely false."""
+    """A ``message_id`` that is not a UUID is refused, and so is one that is merely false."""
     mailbox = await bench.open()
     bad_ids = [str(uuid4()), uuid4().bytes, 0, "", False]
     await _expect_refused(mailbox, "message_id", bad_ids, lambda bad: mailbox.enqueue(b"", b"", message_id=bad))
@@ -158,7 +158,7 @@ async def check_message_id_must_be_a_uuid(bench: Bench) -> None:
 
 @check(Capability.ENQUEUE_MANY)
 async def check_messages_must_be_new_messages(bench: Bench) -> None:
-    """What is no iterable of ``NewMessage`` is refused."""
+    """Anything but an iterable of ``NewMessage`` is refused."""
     mailbox = await bench.open()
     bad = [None, 5, "text", b"bytes", NewMessage(b"", b""), [b"bytes"], [(b"sender", b"payload")], [None]]
     await _expect_refused(mailbox, "messages", bad, lambda bad: mailbox.enqueue_many(bad))
@@ -172,7 +172,7 @@ _BAD_DELAYS: Final = (-1, -0.001, math.nan, math.inf, "1", timedelta(seconds=-1)
 
 @check(Capability.ENQUEUE_MANY)
 async def check_delay_must_not_be_negative(bench: Bench) -> None:
-    """A delay that is negative, beyond 100 years or no time at all is refused."""
+    """A delay that is negative, beyond 100 years or not a time at all is refused."""
     mailbox = await bench.open()
     await _expect_refused(
         mailbox, "delay", _BAD_DELAYS, lambda bad: mailbox.enqueue_many([NewMessage(b"", b"", delay=bad)])
@@ -199,7 +199,7 @@ async def _expect_refused_while_held(
 
 @check(Capability.NACK)
 async def check_nack_takes_seconds_and_text(bench: Bench) -> None:
-    """A ``nack`` with a bad delay or an error that is no text is refused, and the message stays inflight."""
+    """A ``nack`` with a bad delay, or an error that is not text, is refused, and the message stays inflight."""
     mailbox = await bench.open()
     await _expect_refused_while_held(mailbox, "delay", _BAD_DELAYS, lambda one, bad: mailbox.nack(one, delay=bad))
     await _expect_refused_while_held(
@@ -209,7 +209,7 @@ async def check_nack_takes_seconds_and_text(bench: Bench) -> None:
 
 @check(Capability.DEAD_LETTERS)
 async def check_reason_must_be_text(bench: Bench) -> None:
-    """A reason that is no text is refused, and the message stays inflight."""
+    """A reason that is not text is refused, and the message stays inflight."""
     mailbox = await bench.open()
     await _expect_refused_while_held(
         mailbox, "reason", [None, b"bytes", 5, ValueError("no")], lambda one, bad: mailbox.dead_letter(one, bad)
@@ -218,7 +218,7 @@ async def check_reason_must_be_text(bench: Bench) -> None:
 
 @check(Capability.NACK, Capability.DEAD_LETTERS)
 async def check_lone_surrogates_are_stored_escaped(bench: Bench) -> None:
-    r"""Lone surrogates in an error or a reason, which no UTF-8 can hold, are stored as text such as ``\udcff``."""
+    r"""Lone surrogates in an error or a reason, which UTF-8 cannot hold, are stored as text such as ``\udcff``."""
     mailbox = await bench.open(max_deliveries=1)
     await send(mailbox, numbered(2))
     failed, rejected = await drain(mailbox)
@@ -231,7 +231,7 @@ async def check_lone_surrogates_are_stored_escaped(bench: Bench) -> None:
 
 @check(Capability.NACK, Capability.DEAD_LETTERS)
 async def check_id_of_any_verb_must_be_a_uuid(bench: Bench) -> None:
-    """``nack``, ``dead_letter``, ``redrive`` and ``discard`` refuse an id that is no UUID."""
+    """``nack``, ``dead_letter``, ``redrive`` and ``discard`` refuse an id that is not a UUID."""
     mailbox = await bench.open()
     verbs: list[Callable[[Any], Awaitable[object]]] = [
         mailbox.nack,
@@ -249,14 +249,14 @@ async def check_id_of_any_verb_must_be_a_uuid(bench: Bench) -> None:
 
 @check(Capability.DEAD_LETTERS)
 async def check_limit_of_dead_letters_must_be_positive(bench: Bench) -> None:
-    """``dead_letters`` refuses a limit below 1 or above 2**53 - 1, or one that is no int."""
+    """``dead_letters`` refuses a limit that is below 1 or above 2**53 - 1, or not an int."""
     mailbox = await bench.open()
     await _expect_refused(mailbox, "limit", _BAD_COUNTS, lambda bad: mailbox.dead_letters(bad))
 
 
 @check(Capability.DEAD_LETTERS, Capability.RECOVER)
 async def check_options_must_make_sense(bench: Bench) -> None:
-    """A handle is not opened with counts below 1 or above 2**53 - 1, or a ``lease`` outside of 0 to 100 years."""
+    """A handle is not opened with counts below 1 or above 2**53 - 1, or a ``lease`` outside 0 to 100 years."""
     for option, values in (
         ("batch_size", [*_BAD_COUNTS, True, None]),
         ("max_deliveries", [*_BAD_COUNTS, True]),
@@ -287,7 +287,7 @@ async def check_largest_options_work(bench: Bench) -> None:
 
 @check(Capability.ACK_MANY)
 async def check_ids_to_ack_must_be_uuids(bench: Bench) -> None:
-    """Ids that are no iterable of UUIDs are refused, and the good ones among them are not acked."""
+    """Anything but an iterable of UUIDs is refused, and the valid ids in it are not acked."""
     mailbox = await bench.open()
     message_id = await mailbox.enqueue(b"sender", b"kept")
     bad = [None, 5, message_id, str(message_id), [message_id, str(message_id)], [message_id, None]]
@@ -304,7 +304,7 @@ async def check_ids_to_ack_must_be_uuids(bench: Bench) -> None:
 
 @check()
 async def check_ids_to_ack_first_must_be_uuids(bench: Bench) -> None:
-    """A ``dequeue`` refuses as ``ack`` what is no iterable of UUIDs; nothing is acknowledged or handed out."""
+    """A ``dequeue`` refuses an ``ack`` that is not an iterable of UUIDs; nothing is acknowledged or handed out."""
     mailbox = await bench.open()
     held = await mailbox.enqueue(b"sender", b"held")
     await drain(mailbox)
@@ -315,7 +315,7 @@ async def check_ids_to_ack_first_must_be_uuids(bench: Bench) -> None:
 
 @check(Capability.PEEK)
 async def check_status_to_peek_at_must_be_one(bench: Bench) -> None:
-    """A status that is none is refused."""
+    """A status that is not a ``MessageStatus`` is refused."""
     mailbox = await bench.open()
     await _expect_refused(mailbox, "status", ["queued", 0, True], lambda bad: mailbox.peek(status=bad))
 

@@ -32,7 +32,7 @@ async def check_close_twice_is_fine(bench: Bench) -> None:
 
 @check()
 async def check_async_with_closes(bench: Bench) -> None:
-    """Leaving ``async with`` closes the handle, also by an exception, which passes through."""
+    """Leaving ``async with`` closes the handle, even by an exception, which passes through."""
     mailbox = await bench.open()
     async with mailbox as entered:
         expect(entered is mailbox, "async with gave something else than the mailbox")
@@ -102,7 +102,7 @@ async def _made(call: VerbCall, mailbox: Mailbox) -> object:
 
 @check()
 async def check_close_against_every_verb(bench: Bench) -> None:
-    """Calls made at the same moment as ``close`` end well or with ``MailboxClosedError``, and nothing hangs."""
+    """Calls made at the same moment as ``close`` succeed or end with ``MailboxClosedError``, and nothing hangs."""
     for _ in range(2):
         mailbox = await bench.open()
 

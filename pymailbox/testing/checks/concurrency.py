@@ -90,7 +90,7 @@ async def check_mailboxes_work_side_by_side(bench: Bench) -> None:
 
 @check(Capability.WAIT)
 async def check_verbs_let_other_tasks_run(bench: Bench) -> None:
-    """However many calls are awaited one after the other and nothing else, all other tasks get their turn."""
+    """However many calls are awaited one after the other, with nothing between them, other tasks get their turn."""
     mailbox = await bench.open()
     verbs: list[Callable[[], Awaitable[object]]] = [
         mailbox.status,
@@ -131,7 +131,7 @@ async def _expect_interruption(verb: Callable[[], Awaitable[object]], what: str)
 
 @check(Capability.WAIT)
 async def check_timeout_ends_a_loop_of_verbs(bench: Bench) -> None:
-    """``asyncio.timeout`` ends a loop that awaits one call after the other and nothing else."""
+    """``asyncio.timeout`` ends a loop that does nothing but await one call after the other."""
     mailbox = await bench.open()
     try:
         async with asyncio.timeout(0.005):

@@ -367,7 +367,7 @@ async def check_nack_by_hand_is_the_last_word(bench: Bench) -> None:
 
 @check(Capability.NACK)
 async def check_second_hand_out_is_settled_on_its_own(bench: Bench) -> None:
-    """The end of a handler that has nacked its message leaves alone what the same consumer was handed once more."""
+    """When a handler that has nacked its message ends, the next hand-out of that message is left alone."""
     mailbox = await bench.open()
     await send(mailbox, [b"work"])
     runs = 0
@@ -399,7 +399,7 @@ async def check_second_hand_out_is_settled_on_its_own(bench: Bench) -> None:
 
 @check(Capability.DEAD_LETTERS)
 async def check_dead_letter_by_hand_is_the_last_word(bench: Bench) -> None:
-    """A message of which its handler has made a dead letter stays one, once, with the handler's reason."""
+    """A message that its handler has made a dead letter stays one, exactly once, with the handler's reason."""
     mailbox = await bench.open()
     await send(mailbox, [b"returns", b"raises", b"rejects"])
     seen: list[bytes] = []
@@ -421,7 +421,7 @@ async def check_dead_letter_by_hand_is_the_last_word(bench: Bench) -> None:
 
 @check(Capability.MESSAGE_ID)
 async def check_ack_by_hand_is_the_last_word(bench: Bench) -> None:
-    """After a handler has acknowledged its message itself, a new one under the same id is none of the loop's."""
+    """After a handler has acknowledged its message itself, the loop leaves a new one under the same id alone."""
     mailbox = await bench.open()
     await send(mailbox, [b"old"])
     seen: list[bytes] = []
@@ -774,7 +774,7 @@ async def check_closing_the_mailbox_ends_it(bench: Bench) -> None:
 
 @check()
 async def check_closed_mailbox_is_refused(bench: Bench) -> None:
-    """A mailbox that is closed already cannot be consumed."""
+    """A mailbox that is already closed cannot be consumed."""
     mailbox = await bench.open()
     await mailbox.close()
 

@@ -106,7 +106,7 @@ async def check_dead_letter_of_what_is_not_held_is_false(bench: Bench) -> None:
 
 @check(Capability.DEAD_LETTERS)
 async def check_newest_dead_letter_comes_first(bench: Bench) -> None:
-    """``dead_letters`` gives the newest first: as many as its limit, else as a batch has."""
+    """``dead_letters`` gives the newest first: as many as its limit says, or a batch without one."""
     mailbox, small = await bench.open(), await bench.open(batch_size=5)
     await send(mailbox, numbered(40))
     records = await drain(mailbox)
@@ -167,7 +167,7 @@ async def check_last_error_is_kept(bench: Bench) -> None:
 
 @check(Capability.DEAD_LETTERS, Capability.RELEASE)
 async def check_release_is_no_failed_delivery(bench: Bench) -> None:
-    """What a handle gives back when it is closed did not fail, however often that happens."""
+    """What a handle gives back when it is closed has not failed, however often that happens."""
     watcher = await bench.open()
     await watcher.enqueue(b"sender", b"payload")
     for _ in range(3):

@@ -47,7 +47,7 @@ async def check_three_enqueues_make_three_calls(bench: Bench) -> None:
 
 @check(Capability.DEPTH_OBSERVER, Capability.WAIT, needs_limit=True)
 async def check_depth_counts_what_a_waiting_call_takes(bench: Bench) -> None:
-    """The depth is the count just after the call's messages, though a call that waits takes them at once."""
+    """The depth is the count just after the call's messages, even if a waiting call takes them at once."""
     mailbox, other = await bench.open(), await bench.open()
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
@@ -95,7 +95,7 @@ async def check_observer_is_told_what_is_queued(bench: Bench) -> None:
 
 @check(Capability.DEPTH_OBSERVER)
 async def check_observer_of_gathered_enqueues(bench: Bench) -> None:
-    """Enqueues that run at once are told one by one, each with the count just after its own message."""
+    """Enqueues that run at once are reported one by one, each with the count just after its own message."""
     mailbox = await bench.open()
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
@@ -118,7 +118,7 @@ async def check_batch_is_one_call(bench: Bench) -> None:
 
 @check(Capability.DEPTH_OBSERVER, Capability.MESSAGE_ID)
 async def check_deduplicated_enqueue_is_no_call(bench: Bench) -> None:
-    """An enqueue that stores nothing tells nothing."""
+    """An enqueue that stores nothing is not reported."""
     mailbox = await bench.open()
     recorder = Recorder()
     message_id = await mailbox.enqueue(b"sender", b"payload")
@@ -131,7 +131,7 @@ async def check_deduplicated_enqueue_is_no_call(bench: Bench) -> None:
 
 @check(Capability.DEPTH_OBSERVER, Capability.MESSAGE_ID, Capability.ENQUEUE_MANY)
 async def check_partly_deduplicated_batch_is_one_call(bench: Bench) -> None:
-    """A batch is told if any of its messages was stored, and not told if none was."""
+    """A batch is reported if any of its messages was stored, and not if none was."""
     mailbox = await bench.open()
     recorder = Recorder()
     message_id = await mailbox.enqueue(b"sender", b"payload")
@@ -144,7 +144,7 @@ async def check_partly_deduplicated_batch_is_one_call(bench: Bench) -> None:
 
 @check(Capability.DEPTH_OBSERVER)
 async def check_other_verbs_are_no_calls(bench: Bench) -> None:
-    """Only enqueues are told: no dequeue, ack, status or close, nor an enqueue that was refused."""
+    """Only enqueues are reported: no dequeue, ack, status or close, nor an enqueue that was refused."""
     mailbox, other = await bench.open(), await bench.open()
     await send(mailbox, numbered(3))
     recorder = Recorder()
@@ -162,7 +162,7 @@ async def check_other_verbs_are_no_calls(bench: Bench) -> None:
 
 @check(Capability.DEPTH_OBSERVER)
 async def check_observer_hears_of_other_handles(bench: Bench) -> None:
-    """What other handles enqueue is told too, a moment later; several of them may be told as one."""
+    """What other handles enqueue is reported too, a moment later; several enqueues may be reported as one."""
     mailbox, other, third = [await bench.open() for _ in range(3)]
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
@@ -179,7 +179,7 @@ async def check_observer_hears_of_other_handles(bench: Bench) -> None:
 
 @check(Capability.DEPTH_OBSERVER, Capability.DEAD_LETTERS)
 async def check_redrive_is_a_call(bench: Bench) -> None:
-    """A ``redrive`` is told before it returns, and to other handles a moment later; one that is False is not."""
+    """A ``redrive`` is reported before it returns, and to other handles a moment later; one that is False is not."""
     mailbox = await bench.open()
     own, others = Recorder(), Recorder()
     await send(mailbox, numbered(1))
@@ -202,7 +202,7 @@ async def check_redrive_is_a_call(bench: Bench) -> None:
 
 @check(Capability.DEPTH_OBSERVER, Capability.NACK, Capability.RECOVER, Capability.RELEASE)
 async def check_what_comes_back_is_no_call(bench: Bench) -> None:
-    """Nothing is told of a nack, a recovery, a release, or a death: no message is new."""
+    """A nack, a recovery, a release or a death is not reported: no message is new."""
     mailbox, closing = await bench.open(), await bench.open()
     await send(mailbox, numbered(3))
     recorder, other = Recorder(), await bench.open()  # which is not told of what was before
@@ -240,7 +240,7 @@ async def check_observer_is_replaced_and_removed(bench: Bench) -> None:
 
 @check(Capability.DEPTH_OBSERVER)
 async def check_observer_that_raises_is_logged_and_harms_nothing(bench: Bench) -> None:
-    """An observer's error is logged; the message is stored, the call returns, the next one is told as well."""
+    """An observer's error is logged; the message is stored, the call returns, and the next one is reported as well."""
     mailbox = await bench.open()
     failure = RuntimeError("an observer that raises, on purpose")
 

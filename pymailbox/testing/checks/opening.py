@@ -40,7 +40,7 @@ async def check_acked_messages_stay_away_after_reopening(bench: Bench) -> None:
 
 @check()
 async def check_ids_are_not_used_again_after_reopening(bench: Bench) -> None:
-    """A reopened mailbox makes new ids, even if it was empty: a late ack must not hit a stranger."""
+    """A reopened mailbox makes new ids, even if it was empty: a late ack must not hit another message."""
     ids: list[UUID] = []
     for _ in range(3):
         mailbox = await bench.open()

@@ -95,7 +95,7 @@ async def check_neighbours_are_not_blamed(bench: Bench) -> None:
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS)
 async def check_rest_of_a_batch_is_not_blamed(bench: Bench) -> None:
-    """A message that is the last of its batch which is not acked was not handed out alone."""
+    """The last message of a batch that is not yet acked was not handed out alone."""
     mailbox = await bench.open()
     await send(mailbox, numbered(3))
 
@@ -128,7 +128,7 @@ async def check_death_is_a_failed_delivery_of_one_alone(bench: Bench) -> None:
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS, Capability.NACK)
 async def check_deaths_and_nacks_add_up(bench: Bench) -> None:
-    """Deaths alone and nacks count together, and a dead letter of a death has the last ``error`` of a ``nack``."""
+    """Solo deaths and nacks count together, and a dead letter of a death has the last ``error`` of a ``nack``."""
     mailbox = await bench.open()
     await mailbox.enqueue(b"sender", b"payload")
     for number in range(3):
@@ -189,7 +189,7 @@ async def check_nacked_message_is_no_suspect_any_more(bench: Bench) -> None:
 
 @check(Capability.RECOVER, Capability.RELEASE)
 async def check_released_suspect_is_a_suspect_still(bench: Bench) -> None:
-    """A recovered message that was only released is as if it had not been handed out: it comes alone again."""
+    """A recovered message that was only released counts as never handed out: it comes alone again."""
     mailbox = await bench.open()
     await send(mailbox, numbered(2))
     await bench.die_after(_take)
@@ -203,7 +203,7 @@ async def check_released_suspect_is_a_suspect_still(bench: Bench) -> None:
 
 @check(Capability.RECOVER)
 async def check_recover_says_how_many(bench: Bench) -> None:
-    """``recover`` returns how many messages it brought back: 0 when nobody has died, or when others were first."""
+    """``recover`` returns how many messages it brought back: 0 if nobody has died, or if others were quicker."""
     mailbox, living = await bench.open(), await bench.open()
     await send(mailbox, numbered(2, "living"))
     await drain(living)
@@ -246,7 +246,7 @@ async def check_recovery_by_a_dequeue(bench: Bench) -> None:
 
 @check(Capability.RECOVER, needs_limit=True)
 async def check_recovery_while_the_queue_is_long(bench: Bench) -> None:
-    """What a dead holder had comes back though each dequeue finds all that it asks for."""
+    """What a dead holder had comes back even if each dequeue finds all that it asks for."""
     mailbox = await bench.open()
     await mailbox.enqueue(b"sender", b"urgent", priority=HIGH)
     await bench.die_after(_take)
@@ -394,7 +394,7 @@ async def check_many_messages_come_back_in_order(bench: Bench) -> None:
 
 @check(Capability.RECOVER)
 async def check_handle_of_a_closed_loop_is_gone(bench: Bench) -> None:
-    """What a handle held whose event loop was closed comes back, though somebody still refers to the handle."""
+    """What a handle held comes back after its event loop was closed, even if somebody still refers to the handle."""
     mailbox = await bench.open()
     await send(mailbox, numbered(2))
     if sys.platform == "emscripten":

@@ -40,7 +40,7 @@ async def check_close_gives_back_what_is_held(bench: Bench) -> None:
 
 @check(Capability.RELEASE)
 async def check_release_takes_the_hand_out_back(bench: Bench) -> None:
-    """A message that was given back is as if it had not been handed out: its delivery_count is 1 the next time."""
+    """A message that was given back counts as never handed out: its delivery_count is 1 the next time."""
     watcher = await bench.open()
     ids = [await watcher.enqueue(b"sender", payload) for payload in numbered(3)]
     for _ in range(3):
@@ -154,7 +154,7 @@ async def check_cancelled_dequeue_hands_nothing_out(bench: Bench) -> None:
 
 @check(Capability.RELEASE, Capability.ENQUEUE_MANY, needs_limit=True)
 async def check_cancelled_loop_of_dequeues_strands_nothing(bench: Bench) -> None:
-    """A loop of dequeues, cancelled as soon as it lets others run, has what it was given; the rest stays queued."""
+    """A loop of dequeues, cancelled as soon as it lets others run, keeps what it was given; the rest stays queued."""
     mailbox = await bench.open(batch_size=2000)
     payloads = numbered(6000)
     await mailbox.enqueue_many([NewMessage(b"sender", payload) for payload in payloads])

@@ -22,7 +22,7 @@ def _is(value: object, *kinds: type) -> bool:
 
 @check(Capability.STORAGE_REPORT)
 async def check_report_says_what_was_asked_for(bench: Bench) -> None:
-    """A report has the durability that its handle was opened with: strict unless told."""
+    """A report has the durability that its handle was opened with: strict by default."""
     for told in (None, "relaxed", "strict"):
         mailbox = await bench.open(**({} if told is None else {"durability": told}))
         expect_equal((await mailbox.storage_report()).durability, told or "strict", f"durability when told {told}")
@@ -30,7 +30,7 @@ async def check_report_says_what_was_asked_for(bench: Bench) -> None:
 
 @check(Capability.STORAGE_REPORT)
 async def check_report_is_plain_data(bench: Bench) -> None:
-    """Each field of a report is of its type, or None where the platform does not tell; all go to JSON and back."""
+    """Each field of a report is of its type, or None where the platform does not say; all go to JSON and back."""
     mailbox = await bench.open()
     await mailbox.enqueue(b"sender", b"payload")
     report = await mailbox.storage_report()

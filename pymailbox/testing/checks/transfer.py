@@ -117,7 +117,7 @@ async def check_import_can_be_repeated(bench: Bench) -> None:
 
 @check(*_NEEDED)
 async def check_broken_lines_are_refused(bench: Bench) -> None:
-    """A line that is no message is refused with its number, and the messages around it are stored."""
+    """A line that is not a message is refused with its number, and the messages around it are stored."""
     mailbox, target = await bench.open(), await bench.open("target")
     await send(mailbox, numbered(3))
     head, *good, end = await _exported(mailbox)

@@ -48,7 +48,7 @@ async def check_wait_is_ended_by_an_enqueue(bench: Bench) -> None:
 
 @check()
 async def check_one_message_ends_one_wait(bench: Bench) -> None:
-    """Of several handles that wait for one message one gets it."""
+    """Of several handles that wait for one message, exactly one gets it."""
     handles = [await bench.open() for _ in range(3)]
 
     async def enqueue_later() -> None:
@@ -215,7 +215,7 @@ async def check_wait_is_ended_by_a_loop_that_is_left(bench: Bench) -> None:
 
 @check(Capability.WAIT, needs_limit=True)
 async def check_many_wait_and_each_message_comes_once(bench: Bench) -> None:
-    """Many dequeues of several handles wait at once; each message comes to one of them, and all who wait go on."""
+    """Many dequeues of several handles wait at once; each message comes to one of them, and every waiter goes on."""
     handles = [await bench.open() for _ in range(3)]
     waiting = [asyncio.ensure_future(handle.dequeue(1, wait=math.inf)) for handle in handles for _ in range(4)]
     await asyncio.sleep(0.02)
@@ -228,7 +228,7 @@ async def check_many_wait_and_each_message_comes_once(bench: Bench) -> None:
 
 @check(Capability.WAIT, Capability.DELAY, needs_limit=True)
 async def check_each_due_message_ends_a_wait(bench: Bench) -> None:
-    """Several dequeues wait as messages fall due one by one: each ends a wait, though none that got one calls again."""
+    """Several dequeues wait as messages fall due one by one: each ends a wait, without any new call."""
     mailbox = await bench.open()
     waiting = [asyncio.ensure_future(mailbox.dequeue(1, wait=math.inf)) for _ in range(3)]
     await asyncio.sleep(0.02)
