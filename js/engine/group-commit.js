@@ -28,12 +28,12 @@
 
 import { MailboxError, attempt, translate } from "../model/errors.js";
 import { SegmentCache } from "../model/segments.js";
-import { RECONNECTIONS, STORES } from "../storage/database.js";
+import { RECONNECTIONS, STORES, abort } from "../storage/database.js";
 import { isLastVersion, isNumberKnown, readState } from "../storage/stored-state.js";
 import { CommitQueue, LARGEST_GROUP } from "./commit-queue.js";
 import { Headroom } from "./headroom.js";
 import { ReadTransaction, Unreadable } from "./read-transaction.js";
-import { PartialCommitError, TransactionOutcome, abort, isFenced } from "./transaction-outcome.js";
+import { PartialCommitError, TransactionOutcome, isFenced } from "./transaction-outcome.js";
 import { ReadAgain, UnavailableValues } from "./unavailable-values.js";
 import { deleteFencedHead, undo, wasCommitted } from "./undo.js";
 import { FencedError, WriteLeases, isTrusted, moment } from "./write-lease.js";

@@ -1,5 +1,6 @@
 /** How a transaction of IndexedDB ends: complete, failed, or complete although one of its requests failed. */
 
+import { abort } from "../storage/database.js";
 import { FencedError } from "./write-lease.js";
 
 export class TransactionOutcome {
@@ -42,12 +43,3 @@ export class PartialCommitError extends Error {
 
 /** Whether somebody else has written the version that was to be written: its key is taken. @param {unknown} error */
 export const isFenced = (error) => error instanceof FencedError || (error instanceof DOMException && error.name === "ConstraintError");
-
-/** @param {IDBTransaction} transaction */
-export function abort(transaction) {
-  try {
-    transaction.abort();
-  } catch {
-    // it is over already
-  }
-}

@@ -192,8 +192,8 @@ export class Holders {
   }
 }
 
-/** @param {Set<number>} numbers @returns {[number, number][]} from and to (exclusive) */
-function runsOf(numbers) {
+/** Numbers as runs of neighbours. @param {Iterable<number>} numbers @returns {[number, number][]} from and to (exclusive) */
+export function runsOf(numbers) {
   /** @type {[number, number][]} */
   const runs = [];
   for (const number of [...numbers].sort((a, b) => a - b)) {

@@ -390,8 +390,8 @@ async function upgrade(database, transaction, birth) {
   meta.put(DATABASE_VERSION, "layout");
 }
 
-/** @param {IDBTransaction} transaction */
-function abort(transaction) {
+/** Undoes a transaction, unless it is over. @param {IDBTransaction} transaction */
+export function abort(transaction) {
   try {
     transaction.abort();
   } catch {

@@ -3,6 +3,7 @@
  * and to purge the queue.
  */
 
+import { runsOf } from "../../model/claims.js";
 import { failures } from "../../model/delivery.js";
 import { deleteRowsOf, forgetDeadIds, forgetErrors, keepError } from "../message-rows.js";
 import { deleteDead, deleteDeadAmong, deleteDeadAtHand, deleteSegments, flush } from "../stored-segments.js";
@@ -32,7 +33,7 @@ export async function ack(tx, state, ids) {
   });
   for (const [priority, sequences] of dead) {
     let seenTo = 0;
-    for (const [from, to] of neighbours(sequences)) {
+    for (const [from, to] of runsOf(sequences)) {
       // what shares a segment with those before was looked at with them
       if (to > seenTo) seenTo = await deleteDead(tx, state, priority, Math.max(from, seenTo), to);
     }
@@ -79,7 +80,7 @@ export function ackAtHand(tx, state, ids, holder) {
   }
   for (const [priority, sequences] of dead) {
     let seenTo = 0;
-    for (const [from, to] of neighbours(sequences)) {
+    for (const [from, to] of runsOf(sequences)) {
       if (to > seenTo) seenTo = deleteDeadAtHand(tx, state, priority, Math.max(from, seenTo), to);
     }
   }
@@ -150,16 +151,4 @@ export async function purge(tx, state) {
   for (const { priority, from, to } of failed) forgetErrors(tx, state, priority, from, to);
   if (state.customIds < customIds) await forgetDeadIds(tx, state);
   return count;
-}
-
-/** Numbers as runs of neighbours. @param {number[]} numbers @returns {[number, number][]} from and to (exclusive) */
-function neighbours(numbers) {
-  /** @type {[number, number][]} */
-  const runs = [];
-  for (const number of numbers.sort((a, b) => a - b)) {
-    const last = runs.at(-1);
-    if (last !== undefined && last[1] === number) last[1] = number + 1;
-    else runs.push([number, number + 1]);
-  }
-  return runs;
 }
