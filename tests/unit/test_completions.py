@@ -68,7 +68,7 @@ async def test_one_alone_goes_on_within_the_call_that_delivers_with_its_bytes(co
 
     async def wait() -> None:
         call_id, future, size = completions.begin_with(b"to the engine")
-        assert completions.shared[:size] == b"to the engine"
+        assert bytes(completions.shared[:size]) == b"to the engine"
         loop.call_soon(complete, call_id)
         order.append(await future)
         order.append(completions.going_on == call_id)
@@ -270,7 +270,7 @@ async def _with_shield(future: CallFuture) -> Any:
 
 
 async def _with_wait(future: CallFuture) -> Any:
-    (done,), _ = await asyncio.wait([future])  # type: ignore[type-var]
+    (done,), _ = await asyncio.wait([future])
     return done.result()
 
 
