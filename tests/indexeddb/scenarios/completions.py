@@ -5,11 +5,12 @@ import gc
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from uuid import UUID
 
 import pyodide.ffi
+import pyodide_js
 from pyodide.ffi import can_run_sync
 
 import pymailbox
@@ -299,3 +300,47 @@ class _Depths:
 
     def on_depth_change(self, queued_messages: int) -> None:
         self.seen.append(queued_messages)
+
+
+async def check_bytes_arrive_though_the_memory_of_python_has_moved() -> None:
+    async with await open_mailbox("moved") as mailbox:
+        kept: list[bytearray] = []
+        for number in range(3):
+            payload = bytes([number]) * 2000
+            enqueued = asyncio.ensure_future(mailbox.enqueue(b"me", payload))
+            await asyncio.sleep(0)
+            _make_memory_grow(kept)  # with the call under way
+            await enqueued
+            _make_memory_grow(kept)  # with none
+            dequeued = asyncio.ensure_future(mailbox.dequeue(1))
+            await asyncio.sleep(0)
+            _make_memory_grow(kept)
+            (message,) = await dequeued
+            assert message.payload == payload
+            assert await mailbox.ack(message.id)
+
+
+async def check_answers_beside_much_larger_ones() -> None:
+    sizes = [10, 1_000_000, 60_000, 64 * 1024 + 1, 0, 200_000]
+    payloads = [bytes([number]) * size for number, size in enumerate(sizes)]
+    async with AsyncExitStack() as stack:
+        mailboxes = [await stack.enter_async_context(await open_mailbox(f"size {size}")) for size in sizes]
+        for _ in range(3):
+            await asyncio.gather(*(m.enqueue(b"me", p) for m, p in zip(mailboxes, payloads, strict=True)))
+            batches = await asyncio.gather(*(m.dequeue(1) for m in mailboxes))
+            assert [[message.payload for message in batch] for batch in batches] == [[p] for p in payloads]
+            await asyncio.gather(*(m.ack(b[0].id) for m, b in zip(mailboxes, batches, strict=True)))
+        first = mailboxes[0]
+        await asyncio.gather(*(first.enqueue(b"me", payload) for payload in payloads))
+        assert [message.payload for message in await first.dequeue()] == payloads
+
+
+def _make_memory_grow(kept: list[bytearray]) -> None:
+    before = _bytes_of_memory()
+    while _bytes_of_memory() == before:
+        kept.append(bytearray(4 * 1024 * 1024))
+
+
+def _bytes_of_memory() -> int:
+    size: int = pyodide_js._module.HEAPU8.byteLength
+    return size
