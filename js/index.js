@@ -6,8 +6,6 @@
  * `pyodide.registerJsModule("pymailbox_js", await import(".../pymailbox/js/index.js"))`.
  */
 
-import "./engine/page-lifecycle.js";
-
 export { Mailbox, MessagePriority, MessageStatus, deleteMailbox, listMailboxes, openMailbox } from "./api/mailbox.js";
 export {
   ConnectionLostError,
@@ -20,9 +18,7 @@ export {
 } from "./model/errors.js";
 
 /** For Python only. @internal */
-export { Dispatcher } from "./api/dispatcher.js";
-/** For Python only. @internal */
-export { MailboxHandle } from "./engine/mailbox-handle.js";
+export * as python from "./python.js";
 
 /** @typedef {import("./api/values.js").Bytes} Bytes */
 /** @typedef {import("./api/values.js").DeadLetter} DeadLetter */

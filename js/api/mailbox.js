@@ -28,6 +28,7 @@ import {
   checkWait,
 } from "./validate.js";
 import * as directory from "../engine/directory.js";
+import { ownEngine } from "../engine/engine.js";
 import { MailboxClosedError, closed } from "../model/errors.js";
 import { packFrames } from "../model/frames.js";
 import { ID_BYTES } from "../model/ids.js";
@@ -541,12 +542,12 @@ export async function openMailbox(name, options) {
   const checked = checkMailboxOptions(options);
   const { durability, maxDeliveries, lease } = checked;
   const most = maxDeliveries === Infinity ? 0 : maxDeliveries;
-  return mailboxOf(await MailboxHandle.open(mailbox, durability, most, lease), checked);
+  return mailboxOf(await MailboxHandle.open(ownEngine(), mailbox, durability, most, lease), checked);
 }
 
 /** The names of all mailboxes of this origin, sorted. Creates none. @returns {Promise<string[]>} */
 export async function listMailboxes() {
-  return (await directory.listMailboxes()).sort();
+  return (await directory.listMailboxes(ownEngine())).sort();
 }
 
 /**
@@ -555,7 +556,7 @@ export async function listMailboxes() {
  * @returns {Promise<boolean>} false if there was none
  */
 export async function deleteMailbox(name) {
-  return directory.deleteMailbox(checkName(name));
+  return directory.deleteMailbox(ownEngine(), checkName(name));
 }
 
 /** @param {import("../model/types.js").Packable[]} messages */

@@ -10,7 +10,6 @@
  */
 
 import { randomName } from "../model/ids.js";
-import { keepLock, onceReleased, unheldAmong } from "./locks.js";
 
 const LOCK_PREFIX = "pymailbox/holder/";
 
@@ -26,13 +25,47 @@ export const SECOND_LOOK = 100;
  * @typedef {Map<string, number | undefined>} Gone
  */
 
-/** The lives of this context, which need no lock to be known. @type {Set<string>} */
-const livesHere = new Set();
-
 /** The last beat seen of each holder without a lock, and since when. @typedef {Map<string, {beat: number, since: number}>} Beats */
 
-/** By mailbox. @type {Map<string, Beats>} */
-const beatsIn = new Map();
+/** What this context knows of who lives. */
+export class Liveness {
+  /** The lives of this context, which need no lock to be known. @type {Set<string>} */
+  here = new Set();
+
+  /** By mailbox. @type {Map<string, Beats>} */
+  #beats = new Map();
+
+  /** @param {import("./locks.js").Locks} locks */
+  constructor(locks) {
+    this.locks = locks;
+  }
+
+  /** Those of some holders that belong to another context, or are gone. @param {ReadonlyMap<string, Terms>} holders @returns {Holders} */
+  elsewhereAmong(holders) {
+    return new Map([...holders].filter(([holder]) => !this.here.has(holder)));
+  }
+
+  /** Those of the holders of other contexts in a mailbox that are gone. @param {string} mailbox @param {Holders} holders all of them @returns {Promise<Gone>} */
+  async goneAmong(mailbox, holders) {
+    const keepingLocks = [...holders].filter(([, { locked }]) => locked).map(([holder]) => LOCK_PREFIX + holder);
+    const unheld = await this.locks.unheldAmong(keepingLocks);
+    const before = this.#beats.get(mailbox);
+    /** @type {Beats} */
+    const beats = new Map();
+    const gone = [...holders].filter(([holder, terms]) =>
+      terms.locked ? unheld.has(LOCK_PREFIX + holder) : hasLeaseExpired(terms, before?.get(holder), (seen) => beats.set(holder, seen)),
+    );
+    // nothing is kept of holders that are no longer there
+    if (beats.size > 0) this.#beats.set(mailbox, beats);
+    else this.#beats.delete(mailbox);
+    return new Map(gone.map(([holder, { locked, beat }]) => [holder, locked ? undefined : beat]));
+  }
+
+  /** Resolves when a holder of another context dies; never, if no lock can show it. @param {string} holder @param {AbortSignal} signal */
+  death(holder, signal) {
+    return this.locks.onceReleased(LOCK_PREFIX + holder, signal);
+  }
+}
 
 /** One life of a holder of this context. */
 export class Life {
@@ -47,10 +80,12 @@ export class Life {
   #release = () => {};
   /** @type {Promise<void> | undefined} */
   #beginning;
+  #liveness;
   #onLost;
 
-  /** @param {(life: Life) => void} onLost called when its lock is taken away */
-  constructor(onLost) {
+  /** @param {Liveness} liveness of its context @param {(life: Life) => void} onLost called when its lock is taken away */
+  constructor(liveness, onLost) {
+    this.#liveness = liveness;
     this.#onLost = onLost;
   }
 
@@ -60,9 +95,9 @@ export class Life {
   }
 
   async #begin() {
-    livesHere.add(this.id);
+    this.#liveness.here.add(this.id);
     try {
-      this.#release = await keepLock(LOCK_PREFIX + this.id, () => this.#onLost(this));
+      this.#release = await this.#liveness.locks.keep(LOCK_PREFIX + this.id, () => this.#onLost(this));
       this.locked = true;
       if (this.#ended) this.#release();
     } catch {
@@ -73,32 +108,10 @@ export class Life {
 
   end() {
     this.#ended = true;
-    livesHere.delete(this.id);
+    this.#liveness.here.delete(this.id);
     this.#release();
   }
 }
-
-/** Whether a holder belongs to another context, or is gone. @param {string} holder */
-export const isElsewhere = (holder) => !livesHere.has(holder);
-
-/** Those of the holders of other contexts in a mailbox that are gone. @param {string} mailbox @param {Holders} holders all of them @returns {Promise<Gone>} */
-export async function goneAmong(mailbox, holders) {
-  const keepingLocks = [...holders].filter(([, { locked }]) => locked).map(([holder]) => LOCK_PREFIX + holder);
-  const unheld = await unheldAmong(keepingLocks);
-  const before = beatsIn.get(mailbox);
-  /** @type {Beats} */
-  const beats = new Map();
-  const gone = [...holders].filter(([holder, terms]) =>
-    terms.locked ? unheld.has(LOCK_PREFIX + holder) : hasLeaseExpired(terms, before?.get(holder), (seen) => beats.set(holder, seen)),
-  );
-  // nothing is kept of holders that are no longer there
-  if (beats.size > 0) beatsIn.set(mailbox, beats);
-  else beatsIn.delete(mailbox);
-  return new Map(gone.map(([holder, { locked, beat }]) => [holder, locked ? undefined : beat]));
-}
-
-/** Resolves when a holder of another context dies; never, if no lock can show it. @param {string} holder @param {AbortSignal} signal */
-export const death = (holder, signal) => onceReleased(LOCK_PREFIX + holder, signal);
 
 /** @param {{beat: number, lease: number}} terms @param {{beat: number, since: number} | undefined} seen what was seen of it last @param {(seen: {beat: number, since: number}) => void} keep for the next look */
 function hasLeaseExpired({ beat, lease }, seen, keep) {

@@ -1,71 +1,78 @@
 /** Web Locks, as far as they show which holders live: a lock is held exclusively for as long as its holder lives. */
 
-const locks = globalThis.navigator?.locks;
+export class Locks {
+  #manager;
 
-/**
- * Holds a lock until the function that it resolves with is called, or this context ends.
- * @param {string} name
- * @param {() => void} [onLost] called if the lock is taken away: another script has stolen it, or the browser has put this page
- * into its back/forward cache (WebKit)
- * @returns {Promise<() => void>}
- */
-export function keepLock(name, onLost = () => {}) {
-  return new Promise((held, failed) => {
-    if (locks === undefined) throw new Error("there are no Web Locks here");
-    let isHeld = false;
-    let isReleased = false;
-    const released = new Promise((release) => {
-      const ended = locks.request(name, () => {
-        isHeld = true;
-        held(() => {
-          isReleased = true;
-          release(undefined);
-        });
-        return released;
-      });
-      const over = (/** @type {unknown} */ reason) => {
-        if (!isHeld) failed(reason);
-        else if (!isReleased) onLost();
-      };
-      ended.then(over, over);
-    });
-  });
-}
-
-/**
- * Resolves when a lock that another context holds exclusively is released; never, where no lock can tell.
- *
- * Asked for in shared mode, so that all who wait for it learn of it at the same time, even if some are blocked or frozen.
- * @param {string} name @param {AbortSignal} signal
- */
-export async function onceReleased(name, signal) {
-  if (locks === undefined) return new Promise(() => {});
-  return locks.request(name, { mode: "shared", signal }, () => {});
-}
-
-/**
- * Those of some names whose locks nobody holds exclusively; none where nothing can tell. Who has one in shared mode waited
- * for its holder's death.
- * @param {string[]} names @returns {Promise<Set<string>>}
- */
-export async function unheldAmong(names) {
-  if (locks === undefined || names.length === 0) return new Set();
-  try {
-    const { held = [] } = await locks.query();
-    const holding = new Set(held.flatMap(({ name, mode }) => (mode === "exclusive" ? [name] : [])));
-    return new Set(names.filter((name) => !holding.has(name)));
-  } catch {
-    // Firefox refuses to list them in a frame of another site
-    const unheld = await Promise.all(names.map(isUnheld));
-    return new Set(names.filter((_, i) => unheld[i]));
+  /** @param {LockManager | undefined} manager undefined where there are no Web Locks */
+  constructor(manager) {
+    this.#manager = manager;
   }
-}
 
-/** Whether nobody holds a lock exclusively, as the lock itself tells. @param {string} name */
-async function isUnheld(name) {
-  try {
-    return await locks?.request(name, { mode: "shared", ifAvailable: true }, (lock) => lock !== null);
-  } catch {
-    return false; // nothing can tell
+  /**
+   * Holds a lock until the function that it resolves with is called, or this context ends.
+   * @param {string} name
+   * @param {() => void} [onLost] called if the lock is taken away: another script has stolen it, or the browser has put this page
+   * into its back/forward cache (WebKit)
+   * @returns {Promise<() => void>}
+   */
+  keep(name, onLost = () => {}) {
+    return new Promise((held, failed) => {
+      if (this.#manager === undefined) throw new Error("there are no Web Locks here");
+      let isHeld = false;
+      let isReleased = false;
+      const released = new Promise((release) => {
+        const ended = this.#manager?.request(name, () => {
+          isHeld = true;
+          held(() => {
+            isReleased = true;
+            release(undefined);
+          });
+          return released;
+        });
+        const over = (/** @type {unknown} */ reason) => {
+          if (!isHeld) failed(reason);
+          else if (!isReleased) onLost();
+        };
+        ended?.then(over, over);
+      });
+    });
+  }
+
+  /**
+   * Resolves when a lock that another context holds exclusively is released; never, where no lock can tell.
+   *
+   * Asked for in shared mode, so that all who wait for it learn of it at the same time, even if some are blocked or frozen.
+   * @param {string} name @param {AbortSignal} signal
+   */
+  async onceReleased(name, signal) {
+    if (this.#manager === undefined) return new Promise(() => {});
+    return this.#manager.request(name, { mode: "shared", signal }, () => {});
+  }
+
+  /**
+   * Those of some names whose locks nobody holds exclusively; none where nothing can tell. Who has one in shared mode waited
+   * for its holder's death.
+   * @param {string[]} names @returns {Promise<Set<string>>}
+   */
+  async unheldAmong(names) {
+    if (this.#manager === undefined || names.length === 0) return new Set();
+    try {
+      const { held = [] } = await this.#manager.query();
+      const holding = new Set(held.flatMap(({ name, mode }) => (mode === "exclusive" ? [name] : [])));
+      return new Set(names.filter((name) => !holding.has(name)));
+    } catch {
+      // Firefox refuses to list them in a frame of another site
+      const unheld = await Promise.all(names.map((name) => this.#isUnheld(name)));
+      return new Set(names.filter((_, i) => unheld[i]));
+    }
+  }
+
+  /** Whether nobody holds a lock exclusively, as the lock itself tells. @param {string} name */
+  async #isUnheld(name) {
+    try {
+      return await this.#manager?.request(name, { mode: "shared", ifAvailable: true }, (lock) => lock !== null);
+    } catch {
+      return false; // nothing can tell
+    }
   }
 }

@@ -11,7 +11,8 @@
 
 import { randomName } from "../model/ids.js";
 
-const CHANNEL = "pymailbox";
+/** The name of the channel. */
+export const CHANNEL = "pymailbox";
 
 /**
  * There may be something to claim.
@@ -49,10 +50,16 @@ export class Notifier {
   #unsent = new Map();
   #name = randomName();
   #greetedAt = 0;
+  #openChannel;
 
-  constructor() {
+  /**
+   * @param {() => BroadcastChannel | undefined} openChannel
+   * @param {Pick<EventTarget, "addEventListener">} events of the page or worker
+   */
+  constructor(openChannel, events) {
+    this.#openChannel = openChannel;
     for (const event of ["pageshow", "visibilitychange", "resume"]) {
-      globalThis.addEventListener?.(
+      events.addEventListener(
         event,
         () => {
           this.onMissed();
@@ -72,12 +79,13 @@ export class Notifier {
   /** Tells a listener depths; while there is any, this context listens to others. @param {Listener} listener */
   add(listener) {
     this.#listeners.add(listener);
-    if (this.#channel !== undefined || typeof BroadcastChannel === "undefined") return;
+    if (this.#channel !== undefined) return;
     try {
-      this.#channel = new BroadcastChannel(CHANNEL);
+      this.#channel = this.#openChannel();
     } catch {
       return; // the browser refuses it here: waiters look now and then in any case
     }
+    if (this.#channel === undefined) return;
     this.#channel.onmessage = ({ data }) => this.#receive(data);
     this.#greet();
   }

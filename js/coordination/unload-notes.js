@@ -19,44 +19,51 @@ export const LAST_WRITES_VANISH = "line" in new Error();
 
 /** A holder, and its mailbox. @typedef {[string, string]} Note */
 
-/** The notes that other contexts have sent. @type {Map<string, string>} */
-const told = new Map();
+/** What this context knows of them. */
+export class UnloadNotes {
+  /** How often this page was left, to know which transactions began before its notes were written. */
+  unloads = 0;
 
-/** How often this page was left, to know which transactions began before its notes were written. */
-export let unloads = 0;
+  /** Those that other contexts have sent. @type {Map<string, string>} */
+  #heard = new Map();
 
-/** To be called when the page is left, before anything else. */
-export function countUnload() {
-  unloads += 1;
-}
+  /** To be called when the page is left, before anything else. */
+  countUnload() {
+    this.unloads += 1;
+  }
 
-/** @param {Note[]} notes */
-export function keepNotes(notes) {
-  onPage((storage) => {
-    for (const [holder, mailbox] of notes) storage.setItem(PREFIX + holder, mailbox);
-  });
-}
+  /** @param {Note[]} notes */
+  keep(notes) {
+    onPage((storage) => {
+      for (const [holder, mailbox] of notes) storage.setItem(PREFIX + holder, mailbox);
+    });
+  }
 
-/** @param {Note[]} notes of mailboxes that are open here */
-export function hearNotes(notes) {
-  for (const [holder, mailbox] of notes) told.set(holder, mailbox);
-}
+  /** @param {Note[]} notes of mailboxes that are open here */
+  hear(notes) {
+    for (const [holder, mailbox] of notes) this.#heard.set(holder, mailbox);
+  }
 
-/** The notes that this context knows of, besides those in the database. @returns {Note[]} */
-export const knownNotes = () => [...keptNotes(), ...told];
+  /** Those that are known here, besides those in the database. @returns {Note[]} */
+  known() {
+    return [...this.kept(), ...this.#heard];
+  }
 
-/** The notes that pages have kept. @returns {Note[]} */
-export const keptNotes = () =>
-  onPage((storage) =>
-    Object.keys(storage).flatMap((key) =>
-      key.startsWith(PREFIX) ? [/** @type {Note} */ ([key.slice(PREFIX.length), storage.getItem(key) ?? ""])] : [],
-    ),
-  ) ?? [];
+  /** Those that pages have kept. @returns {Note[]} */
+  kept() {
+    const kept = onPage((storage) =>
+      Object.keys(storage).flatMap((key) =>
+        key.startsWith(PREFIX) ? [/** @type {Note} */ ([key.slice(PREFIX.length), storage.getItem(key) ?? ""])] : [],
+      ),
+    );
+    return kept ?? [];
+  }
 
-/** @param {Iterable<string>} holders whose notes are in the database, or need be nowhere any more */
-export function forgetNotes(holders) {
-  for (const holder of holders) {
-    told.delete(holder);
-    onPage((storage) => storage.removeItem(PREFIX + holder));
+  /** @param {Iterable<string>} holders whose notes are in the database, or need be nowhere any more */
+  forget(holders) {
+    for (const holder of holders) {
+      this.#heard.delete(holder);
+      onPage((storage) => storage.removeItem(PREFIX + holder));
+    }
   }
 }

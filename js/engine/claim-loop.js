@@ -1,9 +1,6 @@
 /** A call that takes the next batch: it looks, and waits until there is something, for as long as it may. */
 
-import { groupCommit, waiters } from "./realm.js";
 import { NO_BATCH } from "../model/frames.js";
-import { whenBack } from "./page-lifecycle.js";
-import { SLOW_POLL } from "./recovery.js";
 
 /** Milliseconds after which it is checked whether what a call has seen in memory is true, unless it is served before. */
 const CHECK_AFTER = 3;
@@ -19,11 +16,13 @@ const CHECK_AFTER = 3;
  * @property {number} nextRetry when to look whether what could not be read can be, on the clock of `performance.now()`
  */
 
-/** @typedef {ReturnType<typeof waiters.begin>} Waiter */
+/** @typedef {import("./engine.js").Engine} Engine */
+/** @typedef {ReturnType<Engine["waiters"]["begin"]>} Waiter */
 
 /**
  * Something that claims.
  * @typedef {object} Claimant
+ * @property {Engine} engine
  * @property {string} mailbox
  * @property {() => boolean} isClosed
  * @property {import("./recovery.js").Recovery} recovery
@@ -39,7 +38,8 @@ const CHECK_AFTER = 3;
  * @returns {Promise<Found>} whose `life` is not over
  */
 export async function claimWithin(claimant, owner, wait, cancelled) {
-  const { mailbox, recovery } = claimant;
+  const { engine, mailbox, recovery } = claimant;
+  const { lifecycle, settings, waiters } = engine;
   const deadline = performance.now() + wait;
   // another waiter has to look, because this one may have been chosen to and has not
   let owesALook = false;
@@ -51,7 +51,7 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
       waiter.listen();
       try {
         owesALook = wait > 0;
-        const back = whenBack(cancelled);
+        const back = lifecycle.whenBack(cancelled);
         if (back !== undefined) await back;
         const inMemory = isFirst && wait > 0 ? claimant.lookInMemory() : undefined;
         isFirst = false;
@@ -76,7 +76,9 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
           if (!isOver || waiters.areMany(mailbox)) setAlarm(claimant, found);
           if (isOver) return found;
           waiter.park(claimant.parked);
-          const check = inMemory && setTimeout(wakeIfOld, CHECK_AFTER, mailbox, waiter);
+          const check = inMemory && setTimeout(wakeIfOld, CHECK_AFTER, claimant, waiter);
+          const pause = settings.beforeWaiting();
+          if (pause !== undefined) await pause;
           const served = await waiter.within(deadline - now, cancelled);
           clearTimeout(check);
           if (served === undefined && !cancelled.aborted) continue;
@@ -102,15 +104,15 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
 }
 
 /** Makes waiters look again when there may be something of which nobody notifies them. @param {Claimant} claimant @param {Found} found */
-function setAlarm({ mailbox, recovery }, { strangers, nextDue, nextRetry }) {
+function setAlarm({ engine, mailbox, recovery }, { strangers, nextDue, nextRetry }) {
   const now = performance.now();
   const nextLook = strangers.size > 0 ? recovery.nextLook : Infinity;
-  waiters.setAlarm(mailbox, Math.min(nextLook, now + SLOW_POLL, now + nextDue - Date.now(), nextRetry));
+  engine.waiters.setAlarm(mailbox, Math.min(nextLook, now + engine.settings.slowPoll, now + nextDue - Date.now(), nextRetry));
 }
 
-/** Makes a call that has looked only in memory look again if that is not the latest state. @param {string} mailbox @param {Waiter} waiter */
-async function wakeIfOld(mailbox, waiter) {
-  if (waiter.serving === undefined && !(await groupCommit.isLatest(mailbox))) waiter.wake();
+/** Makes a call that has looked only in memory look again if that is not the latest state. @param {Claimant} claimant @param {Waiter} waiter */
+async function wakeIfOld({ engine, mailbox }, waiter) {
+  if (waiter.serving === undefined && !(await engine.groupCommit.isLatest(mailbox))) waiter.wake();
 }
 
 /** @param {Found} found */

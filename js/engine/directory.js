@@ -1,24 +1,24 @@
 /** The mailboxes of the database as a whole: which there are, and the end of one. */
 
 import { deleteMailbox as deleteMailboxIn } from "./mailbox-rows.js";
-import { groupCommit, connection } from "./realm.js";
-import { result } from "../storage/database.js";
-import { forgetSeen } from "../storage/database-identity.js";
+import { result } from "../storage/requests.js";
 
-/** The names of all mailboxes. @returns {Promise<string[]>} */
-export function listMailboxes() {
-  return briefly(() =>
-    groupCommit.read(async (tx) => {
+/** @typedef {import("./engine.js").Engine} Engine */
+
+/** The names of all mailboxes. @param {Engine} engine @returns {Promise<string[]>} */
+export function listMailboxes(engine) {
+  return briefly(engine, () =>
+    engine.groupCommit.read(async (tx) => {
       const names = await result(tx.store("mailboxes").getAllKeys(IDBKeyRange.upperBound([], true)));
       return names.filter((name) => typeof name === "string");
     }),
   );
 }
 
-/** @param {string} mailbox @returns {Promise<boolean>} false if there was none */
-export function deleteMailbox(mailbox) {
-  return briefly(async () => {
-    const found = await groupCommit.submit({
+/** @param {Engine} engine @param {string} mailbox @returns {Promise<boolean>} false if there was none */
+export function deleteMailbox(engine, mailbox) {
+  return briefly(engine, async () => {
+    const found = await engine.groupCommit.submit({
       durability: "strict",
       stores: false,
       needsNotes: () => false,
@@ -28,13 +28,13 @@ export function deleteMailbox(mailbox) {
         return found;
       },
     });
-    forgetSeen(mailbox);
+    engine.connection.seen.forget(mailbox);
     return found;
   });
 }
 
-/** With the connection open for one call. @template T @param {() => Promise<T>} call */
-async function briefly(call) {
+/** With the connection open for one call. @template T @param {Engine} engine @param {() => Promise<T>} call */
+async function briefly({ connection }, call) {
   connection.enter();
   try {
     return await call();

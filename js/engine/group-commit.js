@@ -59,27 +59,32 @@ export class GroupCommit {
   #headroom = new Headroom();
   /** The last transaction that wrote a version which is not the last and means nothing. @type {WriteTransaction | undefined} */
   #fenced;
-  #cache = new SegmentCache();
-  #writeLeases = new WriteLeases();
+  #cache;
+  #writeLeases;
   /** The opening of the database that the cache and the write leases are of. */
   #opening = 0;
-  #unavailable = new UnavailableValues();
+  #unavailable;
   /** @type {Promise<void> | undefined} */
   #retrying;
   /** Whether a transaction that failed in part is being undone. */
   #undoing = false;
   /** How often the site's data had been cleared when these were found. */
   #wipes = 0;
+  #engine;
   #connection;
   #announce;
   #serve;
 
   /**
-   * @param {import("../storage/database.js").Connection} connection @param {(tx: WriteTransaction) => void} announce called after each commit
+   * @param {import("./engine.js").Engine} engine @param {(tx: WriteTransaction) => void} announce called after each commit
    * @param {(tx: WriteTransaction) => void} serve has calls that wait claim in a transaction what it leaves
    */
-  constructor(connection, announce, serve) {
-    this.#connection = connection;
+  constructor(engine, announce, serve) {
+    this.#engine = engine;
+    this.#connection = engine.connection;
+    this.#cache = new SegmentCache(engine.settings.cacheBytes);
+    this.#unavailable = new UnavailableValues(engine.settings);
+    this.#writeLeases = new WriteLeases(engine.locks);
     this.#announce = announce;
     this.#serve = serve;
   }
@@ -104,7 +109,7 @@ export class GroupCommit {
       const { transaction, opening } = await this.#connection.begin("readonly", "default", stores);
       try {
         // numbers begin again in a database that was cleared: what is kept of the old one would mean other messages
-        const cache = opening === this.#opening ? this.#cache : new SegmentCache();
+        const cache = opening === this.#opening ? this.#cache : new SegmentCache(this.#engine.settings.cacheBytes);
         return await read(new ReadTransaction(() => transaction, cache, this.#unavailableNow()));
       } catch (error) {
         if (error instanceof Unreadable) throw error;
@@ -284,7 +289,7 @@ export class GroupCommit {
 
   /** What cannot be read of the database that is open: in another one the same keys are other records. */
   #unavailableNow() {
-    if (this.#wipes !== this.#connection.wipes) this.#unavailable = new UnavailableValues();
+    if (this.#wipes !== this.#connection.wipes) this.#unavailable = new UnavailableValues(this.#engine.settings);
     this.#wipes = this.#connection.wipes;
     return this.#unavailable;
   }
@@ -308,7 +313,7 @@ export class GroupCommit {
       const outcome = new TransactionOutcome(transaction);
       if (opening !== this.#opening) this.#forget();
       this.#opening = opening;
-      tx = new WriteTransaction(() => transaction, this.#cache, this.#unavailableNow(), this.#writeLeases, readFirst);
+      tx = new WriteTransaction(this.#engine, () => transaction, this.#cache, this.#unavailableNow(), this.#writeLeases, readFirst);
       this.#filling = true;
       try {
         for (let next = join(); next !== undefined; next = join()) {
@@ -355,7 +360,7 @@ export class GroupCommit {
       outcome = new TransactionOutcome(transaction);
       return transaction;
     };
-    const tx = new WriteTransaction(begin, this.#cache, this.#unavailableNow(), this.#writeLeases, false);
+    const tx = new WriteTransaction(this.#engine, begin, this.#cache, this.#unavailableNow(), this.#writeLeases, false);
     if (states !== undefined) tx.startFrom(states);
     /** @type {[Submitted, unknown][]} */
     const results = [];

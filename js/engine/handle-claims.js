@@ -4,8 +4,6 @@ import { closed } from "../model/errors.js";
 import { NO_BATCH, countOfBatch, idsOfBatch } from "../model/frames.js";
 import { eachId } from "../model/ids.js";
 import { claimWithin } from "./claim-loop.js";
-import { strangersIn } from "./holder.js";
-import { groupCommit } from "./realm.js";
 import { flush } from "./stored-segments.js";
 import { claim, claimAtHand, countAtHand } from "./verbs/claim.js";
 import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
@@ -26,7 +24,7 @@ import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
  * @param {number} limit @param {number} wait milliseconds @param {AbortSignal} cancelled @param {AckFirst} [ack]
  */
 export function claimNext(operations, recovery, owner, limit, wait, cancelled, ack) {
-  const { mailbox, holder } = operations;
+  const { engine, mailbox, holder } = operations;
   const isClosed = () => holder.isClosed;
   const claimNow = async (/** @type {(found: Found) => void} */ onCommit) => {
     for (;;) {
@@ -40,16 +38,16 @@ export function claimNext(operations, recovery, owner, limit, wait, cancelled, a
   };
   const lookInMemory = () => (ack === undefined ? lookAtMemory(operations) : undefined);
   const parked = parkedClaim(operations, limit, cancelled);
-  return claimWithin({ mailbox, recovery, isClosed, lookInMemory, claimNow, parked }, owner, wait, cancelled);
+  return claimWithin({ engine, mailbox, recovery, isClosed, lookInMemory, claimNow, parked }, owner, wait, cancelled);
 }
 
 /** What a look would find, where that is nothing by what is in memory. @param {Operations} operations @returns {Found | undefined} */
 function lookAtMemory(operations) {
-  const { holder, mailbox } = operations;
+  const { engine, holder, mailbox } = operations;
   if (holder.isClosed || !holder.life.begun || !operations.isCaughtUp) return undefined;
-  const state = groupCommit.stateInMemory(mailbox);
+  const state = engine.groupCommit.stateInMemory(mailbox);
   if (state === undefined || holder.hasLostAll(state) || state.isReady(Date.now())) return undefined;
-  return { batch: NO_BATCH, life: holder.life, strangers: strangersIn(state), more: false, nextDue: state.nextDue, nextRetry: Infinity };
+  return { batch: NO_BATCH, life: holder.life, strangers: engine.liveness.elsewhereAmong(state.claims), more: false, nextDue: state.nextDue, nextRetry: Infinity };
 }
 
 /**
@@ -58,7 +56,7 @@ function lookAtMemory(operations) {
  * @returns {import("../coordination/waiters.js").Claiming<Found>}
  */
 function parkedClaim(operations, limit, cancelled) {
-  const { holder, mailbox } = operations;
+  const { engine, holder, mailbox } = operations;
   const operation = operations.operation(() => Promise.reject(closed()), {
     atHand: (tx, state) => {
       if (cancelled.aborted || holder.isClosed || !holder.life.begun) return undefined;
@@ -68,7 +66,7 @@ function parkedClaim(operations, limit, cancelled) {
       if (batch === undefined) return undefined;
       tx.changed(mailbox);
       tx.claimedByWaiting(mailbox, countOfBatch(batch));
-      return { batch, life: holder.life, strangers: strangersIn(state), more: false, nextDue: state.nextDue, nextRetry: Infinity };
+      return { batch, life: holder.life, strangers: engine.liveness.elsewhereAmong(state.claims), more: false, nextDue: state.nextDue, nextRetry: Infinity };
     },
   });
   /** @type {import("./operations.js").Done<Found> | undefined} */
@@ -99,8 +97,9 @@ function parkedClaim(operations, limit, cancelled) {
  * acknowledged
  */
 async function lookOnce(operations, limit, cancelled, first, onCommit) {
-  const { holder, mailbox } = operations;
+  const { engine, holder, mailbox } = operations;
   if (!holder.life.begun) await holder.life.begin();
+  const { groupCommit } = engine;
   if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
   const atHand = (/** @type {WriteTransaction} */ tx, /** @type {MailboxState} */ state) => {
     if (cancelled.aborted || !holder.life.begun) return undefined;
@@ -113,7 +112,7 @@ async function lookOnce(operations, limit, cancelled, first, onCommit) {
     const batch = count === 0 ? NO_BATCH : claimAtHand(tx, state, holder.life.id, holder.terms, limit);
     if (batch === undefined) throw new Error("what was there to be claimed is not there any more");
     tx.changed(mailbox);
-    return { batch, life: holder.life, strangers: strangersIn(state), more: state.isReady(Date.now()), nextDue: state.nextDue, nextRetry: tx.unavailable.nextRetryOf(state.number), acked };
+    return { batch, life: holder.life, strangers: engine.liveness.elsewhereAmong(state.claims), more: state.isReady(Date.now()), nextDue: state.nextDue, nextRetry: tx.unavailable.nextRetryOf(state.number), acked };
   };
   return operations.submit(async (tx, state) => {
     const found = { batch: NO_BATCH, life: holder.life, strangers: new Map(), more: true, nextDue: Infinity, nextRetry: Infinity };
@@ -124,7 +123,7 @@ async function lookOnce(operations, limit, cancelled, first, onCommit) {
     if (holder.life !== found.life) return { ...found, acked, isCutShort: true };
     const claimed = await claim(tx, state, holder.life.id, holder.terms, limit);
     if (claimed.changed) tx.changed(mailbox);
-    const strangers = strangersIn(state);
+    const strangers = engine.liveness.elsewhereAmong(state.claims);
     const nextRetry = tx.unavailable.nextRetryOf(state.number);
     return { ...found, batch: claimed.batch, strangers, more: state.isReady(Date.now()), nextDue: state.nextDue, nextRetry, acked };
   }, { atHand, onCommit, onDoubt: (found) => owe(operations, found) });

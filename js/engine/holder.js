@@ -3,10 +3,9 @@
  * and what becomes of a life that is over.
  */
 
-import { Life, isElsewhere } from "../coordination/liveness.js";
+import { Life } from "../coordination/liveness.js";
 import { attempt } from "../model/errors.js";
 import { PendingReleases } from "./pending-releases.js";
-import { SLOW_POLL } from "./recovery.js";
 
 /** Milliseconds after which a failed release is first tried again; then twice as long each time, up to the slow poll. */
 const FIRST_RETRY = 100;
@@ -28,9 +27,10 @@ export class Holder {
   onLifeOver;
   /** Commits under way, each of which may leave it with messages. */
   underWay = 0;
-  pending = new PendingReleases();
-  life = this.#newLife();
+  pending;
+  life;
 
+  #engine;
   #mailbox;
   #options;
   #commit;
@@ -46,11 +46,14 @@ export class Holder {
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #heartbeat;
 
-  /** @param {string} mailbox @param {Options} options @param {Commit} commit */
-  constructor(mailbox, options, commit) {
+  /** @param {import("./engine.js").Engine} engine @param {string} mailbox @param {Options} options @param {Commit} commit */
+  constructor(engine, mailbox, options, commit) {
+    this.#engine = engine;
     this.#mailbox = mailbox;
     this.#options = options;
     this.#commit = commit;
+    this.pending = new PendingReleases(engine.notes);
+    this.life = this.#newLife();
   }
 
   /** What others need to know of it. */
@@ -100,7 +103,7 @@ export class Holder {
     if ((this.life.locked && isHolding) || (this.#heartbeat !== undefined) === isHolding) return;
     clearInterval(this.#heartbeat);
     this.#heartbeat = undefined;
-    if (!isHolding) return;
+    if (!isHolding || !this.#engine.settings.heartbeats) return;
     const beat = () =>
       this.#commit(async (tx, state) => {
         if (state.beat(this.life.id)) tx.changed(this.#mailbox);
@@ -137,13 +140,13 @@ export class Holder {
       return;
     }
     this.#retry = setTimeout(() => this.releasePending(), this.#retryAfter);
-    this.#retryAfter = Math.min(2 * this.#retryAfter, SLOW_POLL);
+    this.#retryAfter = Math.min(2 * this.#retryAfter, this.#engine.settings.slowPoll);
   }
 
   // -- lives ------------------------------------------------------------------------------------------------------------
 
   #newLife() {
-    return new Life((lost) => this.#renew(lost));
+    return new Life(this.#engine.liveness, (lost) => this.#renew(lost));
   }
 
   /** Begins a new life, with what the last one holds, whose lock was taken away. @param {Life} lost */
@@ -205,6 +208,3 @@ export class Holder {
     for (const life of this.lives) life.end();
   }
 }
-
-/** Who holds something in other contexts. @param {MailboxState} state @returns {import("../coordination/liveness.js").Holders} */
-export const strangersIn = (state) => new Map([...state.claims].filter(([holder]) => isElsewhere(holder)));

@@ -5,17 +5,14 @@
  */
 
 import { SECOND_LOOK } from "../coordination/liveness.js";
-import { knownNotes } from "../coordination/unload-notes.js";
 import { NO_BATCH, framesIn, idsOfBatch } from "../model/frames.js";
 import { eachId } from "../model/ids.js";
 import { countOf } from "../model/queries.js";
 import { result } from "../storage/requests.js";
 import * as archive from "./archive.js";
 import { ackAtHandIn, ackIn, claimNext } from "./handle-claims.js";
-import { strangersIn } from "./holder.js";
 import { Operations } from "./operations.js";
-import { connection, groupCommit, handles, notifier, waiters } from "./realm.js";
-import { Recovery, sleep } from "./recovery.js";
+import { sleep } from "./recovery.js";
 import { estimateStorage, requestPersistence } from "./storage-report.js";
 import * as deadLetters from "./verbs/dead-letters.js";
 import { enqueue, enqueueAtHand } from "./verbs/enqueue.js";
@@ -23,6 +20,7 @@ import { peek } from "./verbs/peek.js";
 import { ack, nack, purge } from "./verbs/settle.js";
 import { goneAmongContexts, pruneSeals, sealedContexts } from "./write-lease.js";
 
+/** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("./types.js").Options} Options */
 /** @typedef {import("./handle-claims.js").AckFirst} AckFirst */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
@@ -33,59 +31,53 @@ export class MailboxHandle {
   onDepth;
   recovery;
 
+  #engine;
   #options;
   #operations;
   #holder;
 
-  /** @param {string} mailbox its name @param {Options} options */
-  constructor(mailbox, options) {
+  /** @param {Engine} engine @param {string} mailbox its name @param {Options} options */
+  constructor(engine, mailbox, options) {
     this.mailbox = mailbox;
+    this.#engine = engine;
     this.#options = options;
-    this.#operations = new Operations(mailbox, options);
+    this.#operations = new Operations(engine, mailbox, options);
     this.#holder = this.#operations.holder;
-    this.recovery = Recovery.enter(mailbox);
+    this.recovery = engine.recoveries.enter(mailbox);
   }
 
   // -- its life ---------------------------------------------------------------------------------------------------------
 
-  /** @param {string} mailbox @param {import("./types.js").Durability} durability @param {number} maxDeliveries 0 for any number @param {number} lease milliseconds */
-  static async open(mailbox, durability, maxDeliveries, lease) {
-    connection.enter();
-    const handle = new MailboxHandle(mailbox, { durability, maxDeliveries, lease });
+  /** @param {Engine} engine @param {string} mailbox @param {import("./types.js").Durability} durability @param {number} maxDeliveries 0 for any number @param {number} lease milliseconds */
+  static async open(engine, mailbox, durability, maxDeliveries, lease) {
+    engine.connection.enter();
+    const handle = new MailboxHandle(engine, mailbox, { durability, maxDeliveries, lease });
     try {
       await handle.#holder.life.begin();
       // now, so that others know of it before it is open
-      notifier.add(handle);
+      engine.notifier.add(handle);
       await handle.#begin();
     } catch (error) {
       handle.#leave();
       throw error;
     }
-    handles.add(handle);
+    engine.handles.add(handle);
     return handle;
-  }
-
-  /**
-   * As `open`, for a caller who may stop waiting: `abandon` then lets the handle go once it is open.
-   * @param {Parameters<typeof MailboxHandle.open>} given @returns {{handle: Promise<MailboxHandle>, abandon: () => void}}
-   */
-  static beginToOpen(...given) {
-    const opening = MailboxHandle.open(...given);
-    return { handle: opening, abandon: () => void opening.then((handle) => handle.abandon(), () => {}) };
   }
 
   /** Makes the mailbox if it is not there, takes back what is to be had, and clears away what contexts left who are gone. */
   async #begin() {
+    const { groupCommit, liveness, locks, notes: known } = this.#engine;
     const [[stored, sealed], notes] = await Promise.all([
       groupCommit.read(async (tx) => Promise.all([tx.stored(this.mailbox), sealedContexts(tx.store("mailboxes"))])),
       groupCommit.read((tx) => result(tx.store("departed").count()), ["departed"]),
     ]);
     this.#operations.noteOpened();
     if (stored === undefined) await this.#operations.submit(async (tx) => tx.changed(this.mailbox));
-    else if (strangersIn(stored).size > 0) await this.recovery.recover();
+    else if (liveness.elsewhereAmong(stored.claims).size > 0) await this.recovery.recover();
     // of other mailboxes, too: those of one that is no more are nobody else's to clear away
-    if (notes > 0 || knownNotes().length > 0) await this.recovery.recoverFrom(new Map());
-    const gone = await goneAmongContexts(sealed);
+    if (notes > 0 || known.known().length > 0) await this.recovery.recoverFrom(new Map());
+    const gone = await goneAmongContexts(locks, sealed);
     if (gone.size > 0) await this.#operations.submit((tx) => pruneSeals((name) => tx.store(name), gone));
   }
 
@@ -150,11 +142,12 @@ export class MailboxHandle {
 
   #stop() {
     this.#holder.stop();
-    waiters.wakeAll(this);
+    this.#engine.waiters.wakeAll(this);
   }
 
   /** The end, when others have been told what was released. */
   #leave() {
+    const { connection, handles, notifier } = this.#engine;
     handles.delete(this);
     notifier.remove(this);
     this.recovery.leave();
@@ -309,7 +302,7 @@ export class MailboxHandle {
 
   /** Moves a message that this handle holds to the dead letters. @param {Uint8Array} id @param {string} reason @returns {Promise<boolean>} false if this handle does not hold it */
   async bury(id, reason) {
-    if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
+    await this.#operations.retryUnavailableIfDue();
     return this.#operations.submitStoring(async (tx, state) => {
       const buried = await deadLetters.bury(tx, state, this.#holder.life.id, eachId(id)[0], reason);
       if (buried) tx.changed(this.mailbox);
@@ -322,7 +315,7 @@ export class MailboxHandle {
    * @param {Uint8Array} id @returns {Promise<number | undefined>} the queued count after it; undefined if there is none
    */
   async redrive(id) {
-    if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
+    await this.#operations.retryUnavailableIfDue();
     return this.#operations.submitStoring(async (tx, state) => {
       const redriven = await deadLetters.redrive(tx, state, eachId(id)[0]);
       if (redriven !== undefined) tx.changed(this.mailbox);
@@ -357,7 +350,7 @@ export class MailboxHandle {
       state.inflightCount(),
       ...state.queuedByPriority(),
     ];
-    return this.#operations.read([0, 0, 0, 0, 0], counts, (read) => groupCommit.readAtOnce(read));
+    return this.#operations.read([0, 0, 0, 0, 0], counts, (read) => this.#engine.groupCommit.readAtOnce(read));
   }
 
   /**
@@ -377,7 +370,7 @@ export class MailboxHandle {
    */
   async storageReport() {
     // opens the connection again where it was lost, and so sees whether the database is still the same
-    await groupCommit.read(async () => {});
+    await this.#engine.groupCommit.read(async () => {});
     const { persistent, usage, quota } = await estimateStorage();
     return [persistent, usage, quota, this.#operations.wasWiped];
   }

@@ -4,10 +4,8 @@
  */
 
 import { closed, unavailable } from "../model/errors.js";
-import { lastSeenIn, noteSeen } from "../storage/database-identity.js";
 import { Holder } from "./holder.js";
 import { Unreadable } from "./read-transaction.js";
-import { connection, groupCommit } from "./realm.js";
 import { salvage } from "./salvage.js";
 
 /** @typedef {import("./types.js").Options} Options */
@@ -30,16 +28,18 @@ export class Operations {
 
   #options;
   /** Wipes of the site's data that the handle's calls have been told of. */
-  #wipes = connection.wipes;
-  #wipesAtOpen = connection.wipes;
+  #wipes;
+  #wipesAtOpen;
   /** Whether the site's data was cleared between the last time that this mailbox was seen and its opening. */
   #wipedBefore = false;
 
-  /** @param {string} mailbox @param {Options} options */
-  constructor(mailbox, options) {
+  /** @param {import("./engine.js").Engine} engine @param {string} mailbox @param {Options} options */
+  constructor(engine, mailbox, options) {
+    this.engine = engine;
     this.mailbox = mailbox;
     this.#options = options;
-    this.holder = new Holder(mailbox, options, (run) => this.commit(run));
+    this.#wipes = this.#wipesAtOpen = engine.connection.wipes;
+    this.holder = new Holder(engine, mailbox, options, (run) => this.commit(run));
   }
 
   // -- writing ----------------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ export class Operations {
     const { holder } = this;
     holder.underWay += 1;
     try {
-      return (await groupCommit.submit(this.operation(run, needs))).value;
+      return (await this.engine.groupCommit.submit(this.operation(run, needs))).value;
     } finally {
       holder.underWay -= 1;
     }
@@ -99,7 +99,7 @@ export class Operations {
 
   /** Whether a commit of the handle has nothing else to do first. */
   get isCaughtUp() {
-    return this.#wipes === connection.wipes && this.holder.pending.isEmpty;
+    return this.#wipes === this.engine.connection.wipes && this.holder.pending.isEmpty;
   }
 
   /** Others may find something to claim. @param {WriteTransaction} tx @param {number} [count] how many messages */
@@ -115,7 +115,7 @@ export class Operations {
    * @param {(tx: ReadTransaction, state: MailboxState) => Promise<T>} read
    * @param {(read: (tx: ReadTransaction) => Promise<T>) => Promise<T>} [inTransaction] @returns {Promise<T>}
    */
-  read(absent, read, inTransaction = (read) => groupCommit.read(read)) {
+  read(absent, read, inTransaction = (read) => this.engine.groupCommit.read(read)) {
     if (this.holder.isClosed) return Promise.reject(closed());
     const reading = inTransaction(async (tx) => {
       this.#checkNotWiped();
@@ -128,12 +128,18 @@ export class Operations {
     return reading;
   }
 
+  /** Tries again what could not be read, if it is time to. */
+  async retryUnavailableIfDue() {
+    const { groupCommit } = this.engine;
+    if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
+  }
+
   /**
    * Reads what may turn out to be unreadable: that becomes a dead letter, and it is read again.
    * @template T @param {T} absent @param {(tx: ReadTransaction, state: MailboxState) => Promise<T>} read @returns {Promise<T>}
    */
   async readWhole(absent, read) {
-    if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
+    await this.retryUnavailableIfDue();
     for (;;) {
       try {
         return await this.read(absent, read);
@@ -152,22 +158,24 @@ export class Operations {
 
   /** To be called once the handle is open: clearing the data before that does not concern its calls. */
   noteOpened() {
+    const { connection } = this.engine;
     this.#wipes = this.#wipesAtOpen = connection.wipes;
-    const seenIn = lastSeenIn(this.mailbox);
+    const seenIn = connection.seen.lastIn(this.mailbox);
     this.#wipedBefore = seenIn !== undefined && seenIn !== connection.birth;
-    noteSeen(this.mailbox, connection.birth);
+    connection.seen.note(this.mailbox, connection.birth);
   }
 
   /** Whether the site's data was cleared since this mailbox was last seen, as far as that can be known. */
   get wasWiped() {
-    return this.#wipedBefore || connection.wipes > this.#wipesAtOpen;
+    return this.#wipedBefore || this.engine.connection.wipes > this.#wipesAtOpen;
   }
 
   /** Raised once: the messages are gone, and what comes next is a new mailbox. */
   #checkNotWiped() {
+    const { connection } = this.engine;
     if (this.#wipes === connection.wipes) return;
     this.#wipes = connection.wipes;
-    noteSeen(this.mailbox, connection.birth);
+    connection.seen.note(this.mailbox, connection.birth);
     throw unavailable("This site's data was cleared, and all messages with it. The mailbox goes on empty.");
   }
 }

@@ -5,84 +5,88 @@
  * If one handle throws, the others are released, or go on, all the same.
  */
 
-import { countUnload, keepNotes } from "../coordination/unload-notes.js";
 import { attempt } from "../model/errors.js";
-import { connection, groupCommit, handles, notifier } from "./realm.js";
 
 /** @typedef {import("../coordination/unload-notes.js").Note} Note */
 
-/**
- * Milliseconds after which a page that was left, and has not said that it is back, counts as back. Until then its handles
- * claim nothing: if it is really going away, its messages are for whoever comes next.
- */
-const LONGEST_ABSENCE = 1000;
+export class PageLifecycle {
+  /** @type {{over: Promise<void>, end: () => void} | undefined} */
+  #absence;
+  #engine;
 
-/** @type {{over: Promise<void>, end: () => void} | undefined} */
-let absence;
+  /** @param {import("./engine.js").Engine} engine */
+  constructor(engine) {
+    this.#engine = engine;
+    const { events } = engine.settings;
+    const leave = () => this.#releaseOnUnload();
+    const comeBack = () => this.#resumeAfterUnload();
+    for (const event of ["pagehide", "freeze"]) events.addEventListener(event, leave, true);
+    for (const event of ["pageshow", "resume"]) events.addEventListener(event, comeBack, true);
+    if (typeof document !== "undefined") {
+      events.addEventListener("visibilitychange", () => document.visibilityState === "visible" && comeBack(), true);
+    } else if (!("ServiceWorkerGlobalScope" in globalThis)) {
+      // a worker is told by its page; a service worker has none
+      events.addEventListener("message", (event) => {
+        if (/** @type {MessageEvent} */ (event).data?.pymailbox === "release") leave();
+      });
+    }
+  }
 
-/**
- * Resolves when the page is no longer being left, or when this is cancelled; undefined if there is nothing to wait for.
- * @param {AbortSignal} cancelled @returns {Promise<void> | undefined}
- */
-export const whenBack = (cancelled) => (absence === undefined ? undefined : untilBack(cancelled));
+  /**
+   * Resolves when the page is no longer being left, or when this is cancelled; undefined if there is nothing to wait for.
+   * @param {AbortSignal} cancelled @returns {Promise<void> | undefined}
+   */
+  whenBack(cancelled) {
+    return this.#absence === undefined ? undefined : this.#untilBack(cancelled);
+  }
 
-/** @param {AbortSignal} cancelled */
-async function untilBack(cancelled) {
-  while (absence !== undefined && !cancelled.aborted) {
-    const { over } = absence;
-    await new Promise((resolve) => {
-      cancelled.addEventListener("abort", resolve);
-      over.then(resolve).then(() => cancelled.removeEventListener("abort", resolve));
+  /** @param {AbortSignal} cancelled */
+  async #untilBack(cancelled) {
+    while (this.#absence !== undefined && !cancelled.aborted) {
+      const { over } = this.#absence;
+      await new Promise((resolve) => {
+        cancelled.addEventListener("abort", resolve);
+        over.then(resolve).then(() => cancelled.removeEventListener("abort", resolve));
+      });
+    }
+  }
+
+  /** For a page that is left, or a worker whose page tells it so. */
+  #releaseOnUnload() {
+    const { connection, groupCommit, handles, notes, notifier, settings } = this.#engine;
+    notes.countUnload();
+    /** @type {Note[]} */
+    const left = [];
+    for (const handle of handles) attempt(() => left.push(...handle.releaseOnUnload()));
+    connection.writeAtOnce("departed", left);
+    notes.keep(left);
+    // it asks for no other lock before it is back: a page that does is not kept in Chromium's back/forward cache
+    groupCommit.suspendWriteLeases();
+    for (const mailbox of new Set(left.map(([, mailbox]) => mailbox))) {
+      notifier.tellOthers({ mailbox, notes: left.filter(([, of]) => of === mailbox) });
+    }
+    this.#absence?.end();
+    const timer = setTimeout(() => this.#resumeAfterUnload(), settings.longestAbsence);
+    let end = () => {};
+    /** @type {Promise<void>} */
+    const over = new Promise((resolve) => {
+      end = resolve;
     });
+    this.#absence = {
+      over,
+      end: () => {
+        clearTimeout(timer);
+        end();
+      },
+    };
+    for (const handle of handles) attempt(() => handle.onLifeOver?.());
   }
-}
 
-/** For a page that is left, or a worker whose page tells it so. */
-function releaseOnUnload() {
-  countUnload();
-  /** @type {Note[]} */
-  const left = [];
-  for (const handle of handles) attempt(() => left.push(...handle.releaseOnUnload()));
-  connection.writeAtOnce("departed", left);
-  keepNotes(left);
-  // it asks for no other lock before it is back: a page that does is not kept in Chromium's back/forward cache
-  groupCommit.suspendWriteLeases();
-  for (const mailbox of new Set(left.map(([, mailbox]) => mailbox))) {
-    notifier.tellOthers({ mailbox, notes: left.filter(([, of]) => of === mailbox) });
+  #resumeAfterUnload() {
+    if (this.#absence === undefined) return;
+    this.#absence.end();
+    this.#absence = undefined;
+    this.#engine.groupCommit.renewWriteLeases();
+    for (const handle of this.#engine.handles) attempt(() => handle.resumeAfterUnload());
   }
-  absence?.end();
-  const timer = setTimeout(resumeAfterUnload, LONGEST_ABSENCE);
-  let end = () => {};
-  /** @type {Promise<void>} */
-  const over = new Promise((resolve) => {
-    end = resolve;
-  });
-  absence = {
-    over,
-    end: () => {
-      clearTimeout(timer);
-      end();
-    },
-  };
-  for (const handle of handles) attempt(() => handle.onLifeOver?.());
-}
-
-function resumeAfterUnload() {
-  if (absence === undefined) return;
-  absence.end();
-  absence = undefined;
-  groupCommit.renewWriteLeases();
-  for (const handle of handles) attempt(() => handle.resumeAfterUnload());
-}
-
-for (const event of ["pagehide", "freeze"]) globalThis.addEventListener?.(event, releaseOnUnload, true);
-for (const event of ["pageshow", "resume"]) globalThis.addEventListener?.(event, resumeAfterUnload, true);
-if (typeof document === "undefined") {
-  globalThis.addEventListener?.("message", ({ data }) => {
-    if (data?.pymailbox === "release") releaseOnUnload();
-  });
-} else {
-  document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible") resumeAfterUnload();
-  });
 }

@@ -3,7 +3,6 @@
  * its commits does that first.
  */
 
-import { forgetNotes, unloads } from "../coordination/unload-notes.js";
 import { countOf } from "../model/queries.js";
 import { keyOf } from "./verbs/enqueue.js";
 import { release as releaseIn } from "./verbs/settle.js";
@@ -26,6 +25,12 @@ export class PendingReleases {
   #past = new Map();
   /** @type {Map<string, Owed>} */
   #owed = new Map();
+  #notes;
+
+  /** @param {import("../coordination/unload-notes.js").UnloadNotes} notes */
+  constructor(notes) {
+    this.#notes = notes;
+  }
 
   get isEmpty() {
     return this.#past.size === 0 && this.#owed.size === 0;
@@ -77,7 +82,7 @@ export class PendingReleases {
   noteLives() {
     for (const [life, past] of this.#past) {
       life.over = true;
-      Object.assign(past, { noted: true, unload: unloads, inherited: false, doneIn: undefined });
+      Object.assign(past, { noted: true, unload: this.#notes.unloads, inherited: false, doneIn: undefined });
     }
   }
 
@@ -114,7 +119,7 @@ export class PendingReleases {
         if (doneIn !== tx) continue;
         this.#past.delete(life);
         life.end();
-        if (noted) forgetNotes([life.id]);
+        if (noted) this.#notes.forget([life.id]);
       }
       for (const [key, one] of owed) if (this.#owed.get(key) === one) this.#owed.delete(key);
       if (taken.length > 0) onTaken(taken);

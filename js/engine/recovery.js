@@ -5,14 +5,10 @@
  * once more a moment later, and now and then in any case.
  */
 
-import { groupCommit, notifier } from "./realm.js";
-import { result } from "../storage/database.js";
+import { SECOND_LOOK } from "../coordination/liveness.js";
+import { LAST_WRITES_VANISH } from "../coordination/unload-notes.js";
+import { result } from "../storage/requests.js";
 import { recover as recoverIn } from "./verbs/recover.js";
-import { SECOND_LOOK, death, goneAmong, isElsewhere } from "../coordination/liveness.js";
-import { LAST_WRITES_VANISH, forgetNotes, hearNotes, keptNotes, knownNotes } from "../coordination/unload-notes.js";
-
-/** Milliseconds after which a waiter looks in any case, since hints may be lost. */
-export const SLOW_POLL = 5000;
 
 /** Milliseconds that a note kept by a page may take to become visible elsewhere. */
 const NOTE_DELAY = 100;
@@ -25,8 +21,43 @@ const ANSWER_LIMIT = 300;
 
 /** What a look found: how many messages came back, and which holders elsewhere seem to live. @typedef {{recovered: number, living: Holders}} Look */
 
-/** @type {Map<string, Recovery>} */
-const recoveries = new Map();
+/** Those of an engine, by mailbox. */
+export class Recoveries {
+  /** @type {Map<string, Recovery>} */
+  #open = new Map();
+  #engine;
+
+  /** @param {import("./engine.js").Engine} engine */
+  constructor(engine) {
+    this.#engine = engine;
+    const { notes, notifier } = engine;
+    // a worker does not see what pages have kept
+    if (typeof document !== "undefined") {
+      notifier.onAsked = async () => {
+        await sleep(NOTE_DELAY);
+        return notes.kept();
+      };
+    }
+    notifier.listen(({ mailbox, notes: told }) => {
+      const recovery = this.#open.get(mailbox);
+      if (told === undefined || recovery === undefined) return;
+      notes.hear(told);
+      recovery.nextLook = -Infinity;
+      recovery.recoverInBackground();
+    });
+  }
+
+  /** The one of a mailbox, for one user more; `leave` comes after it. @param {string} mailbox */
+  enter(mailbox) {
+    let recovery = this.#open.get(mailbox);
+    if (recovery === undefined) {
+      recovery = new Recovery(this.#engine, mailbox, () => this.#open.delete(mailbox));
+      this.#open.set(mailbox, recovery);
+    }
+    recovery.enter();
+    return recovery;
+  }
+}
 
 export class Recovery {
   /** When to look next though nothing was heard, on the clock of `performance.now()`. */
@@ -35,24 +66,24 @@ export class Recovery {
   /** Holders whose death is listened for, and when they were last seen. @type {Map<string, {unwatched: AbortController, seenAt: number}>} */
   #watched = new Map();
   #users = 0;
+  #engine;
+  #onUnused;
 
-  /** @param {string} mailbox */
-  constructor(mailbox) {
+  /** @param {import("./engine.js").Engine} engine @param {string} mailbox @param {() => void} onUnused called when its last user has left */
+  constructor(engine, mailbox, onUnused) {
     this.mailbox = mailbox;
+    this.#engine = engine;
+    this.#onUnused = onUnused;
   }
 
-  /** The one of a mailbox; `leave` comes after it. @param {string} mailbox */
-  static enter(mailbox) {
-    let recovery = recoveries.get(mailbox);
-    if (recovery === undefined) recoveries.set(mailbox, (recovery = new Recovery(mailbox)));
-    recovery.#users += 1;
-    return recovery;
+  enter() {
+    this.#users += 1;
   }
 
   leave() {
     this.#users -= 1;
     if (this.#users > 0) return;
-    recoveries.delete(this.mailbox);
+    this.#onUnused();
     for (const { unwatched } of this.#watched.values()) unwatched.abort();
   }
 
@@ -82,15 +113,16 @@ export class Recovery {
     const isFirst = this.nextLook === -Infinity;
     this.nextLook = performance.now() + SECOND_LOOK;
     const [notes, holders] = await Promise.all([this.#countNotes(), this.#holders()]);
-    const gone = await goneAmong(this.mailbox, holders);
+    const gone = await this.#engine.liveness.goneAmong(this.mailbox, holders);
     const living = new Map([...holders].filter(([holder]) => !gone.has(holder)));
     this.see(living);
+    const { slowPoll } = this.#engine.settings;
     const now = performance.now();
     // a page in the back/forward cache takes a second look
     const isNews = isFirst || [...living.keys()].some((holder) => !before.has(holder));
-    this.nextLook = now + (isNews ? SECOND_LOOK : Math.min(SLOW_POLL, ...leasesOf(living)));
+    this.nextLook = now + (isNews ? SECOND_LOOK : Math.min(slowPoll, ...leasesOf(living)));
     for (const [holder, { unwatched, seenAt }] of this.#watched) {
-      if (now - seenAt < SLOW_POLL) continue;
+      if (now - seenAt < slowPoll) continue;
       unwatched.abort();
       this.#watched.delete(holder);
     }
@@ -108,9 +140,10 @@ export class Recovery {
 
   /** Takes back what some had who are gone, and what notes give back. @param {Gone} gone @returns {Promise<number>} how many messages */
   async recoverFrom(gone) {
-    if (LAST_WRITES_VANISH && [...gone.values()].includes(undefined)) await notesOfOthers();
+    if (LAST_WRITES_VANISH && [...gone.values()].includes(undefined)) await this.#notesOfOthers();
+    const { groupCommit, notes } = this.#engine;
     /** @type {import("../coordination/unload-notes.js").Note[]} */
-    let notes = [];
+    let known = [];
     const recovered = await groupCommit.submit({
       durability: "relaxed",
       stores: false,
@@ -118,8 +151,8 @@ export class Recovery {
       run: async (tx) => {
         const state = await tx.state(this.mailbox);
         // not before: a note may come in while others keep the storage busy
-        notes = knownNotes();
-        for (const [holder, mailbox] of notes) tx.store("departed").put(mailbox, holder);
+        known = notes.known();
+        for (const [holder, mailbox] of known) tx.store("departed").put(mailbox, holder);
         const recovered = await recoverIn(tx, this.mailbox, state, gone);
         if (recovered > 0) {
           tx.changed(this.mailbox);
@@ -128,14 +161,14 @@ export class Recovery {
         return recovered;
       },
     });
-    forgetNotes(notes.map(([holder]) => holder));
+    notes.forget(known.map(([holder]) => holder));
     return recovered;
   }
 
   /** @param {string} holder @param {AbortController} unwatched */
   async #recoverAfterDeath(holder, unwatched) {
     try {
-      await death(holder, unwatched.signal);
+      await this.#engine.liveness.death(holder, unwatched.signal);
       if (this.#users > 0) await this.recoverFrom(new Map([[holder, undefined]]));
     } catch {
       // it is no longer watched; or storage failed, and the next call of a handle meets the same error and can report it
@@ -146,39 +179,24 @@ export class Recovery {
 
   /** How many notes there are for this mailbox of pages that were left. @returns {Promise<number>} */
   async #countNotes() {
+    const { groupCommit, notes } = this.#engine;
     const stored = await groupCommit.readAtOnce((tx) => result(tx.store("departed").getAll()), ["departed"]);
-    return [...stored, ...knownNotes().map(([, mailbox]) => mailbox)].filter((mailbox) => mailbox === this.mailbox).length;
+    return [...stored, ...notes.known().map(([, mailbox]) => mailbox)].filter((mailbox) => mailbox === this.mailbox).length;
   }
 
   /** Who holds something elsewhere. @returns {Promise<Holders>} */
   #holders() {
-    return groupCommit.readAtOnce(
-      async (tx) => new Map([...((await tx.stored(this.mailbox))?.claims ?? [])].filter(([holder]) => isElsewhere(holder))),
-    );
+    const { groupCommit, liveness } = this.#engine;
+    return groupCommit.readAtOnce(async (tx) => liveness.elsewhereAmong((await tx.stored(this.mailbox))?.claims ?? new Map()));
+  }
+
+  /** Waits for notes of others that may be on their way, before a death is believed. */
+  async #notesOfOthers() {
+    const { notes, notifier } = this.#engine;
+    if (typeof document === "undefined") notes.hear(await notifier.ask(ANSWER_LIMIT));
+    else await sleep(NOTE_DELAY);
   }
 }
-
-/** Waits for notes of others that may be on their way, before a death is believed. */
-async function notesOfOthers() {
-  if (typeof document === "undefined") hearNotes(await notifier.ask(ANSWER_LIMIT));
-  else await sleep(NOTE_DELAY);
-}
-
-// a worker does not see what pages have kept
-if (typeof document !== "undefined") {
-  notifier.onAsked = async () => {
-    await sleep(NOTE_DELAY);
-    return keptNotes();
-  };
-}
-
-notifier.listen(({ mailbox, notes }) => {
-  const recovery = recoveries.get(mailbox);
-  if (notes === undefined || recovery === undefined) return;
-  hearNotes(notes);
-  recovery.nextLook = -Infinity;
-  recovery.recoverInBackground();
-});
 
 /** How long holders without a lock may be silent. @param {Holders} holders */
 const leasesOf = (holders) => [...holders.values()].filter(({ locked }) => !locked).map(({ lease }) => lease);

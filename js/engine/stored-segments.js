@@ -8,9 +8,6 @@ import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "../model/segments.js";
 import { laneRange } from "./read-transaction.js";
 import { ValueUnavailable } from "./unavailable-values.js";
 
-/** A segment of up to so many bytes travels in the head, so that it needs no request of its own. */
-const CARRIED_SEGMENT = 2048;
-
 /** From so many bytes of segments in the head on, they are written to rows, neighbours as one. */
 const CARRIED = 4096;
 
@@ -28,7 +25,7 @@ export function segmentWritersOf(tx, state) {
       (lane, priority) =>
         new SegmentWriter((segment) => {
           tx.appended.push([state.number, priority, segment]);
-          if (segment.bytes.length <= CARRIED_SEGMENT) lane.carried.push(segment);
+          if (segment.bytes.length <= tx.engine.settings.carriedSegment) lane.carried.push(segment);
           else putSegment(tx, state, priority, segment);
         }),
     );

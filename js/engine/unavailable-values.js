@@ -14,10 +14,6 @@ import { Segment } from "../model/segments.js";
 import { nameOfMailbox } from "../storage/stored-state.js";
 import { textOfId } from "../model/uuids.js";
 
-/** Milliseconds after which a value is tried again, at first and at most; in between twice as long each time. */
-const FIRST_WAIT = 100;
-const LONGEST_WAIT = 1000;
-
 /** How many that still cannot be read are tried at a time. */
 const TRIES = 32;
 
@@ -58,6 +54,14 @@ export class UnavailableValues {
   #told = new Set();
   /** When any is tried next, at the earliest, on the clock of `performance.now()`. */
   #notBefore = -Infinity;
+  #firstWait;
+  #longestWait;
+
+  /** @param {{firstWait: number, longestWait: number}} waits milliseconds after which a value is tried again, at first and at most; in between twice as long each time */
+  constructor({ firstWait, longestWait }) {
+    this.#firstWait = firstWait;
+    this.#longestWait = longestWait;
+  }
 
   get isEmpty() {
     return this.#values.size === 0;
@@ -75,7 +79,7 @@ export class UnavailableValues {
 
   /** @param {string} store @param {IDBValidKey} key of numbers */
   add(store, key) {
-    this.#values.set(nameOf(store, key), { store, key, wait: FIRST_WAIT, retryAt: performance.now() + FIRST_WAIT });
+    this.#values.set(nameOf(store, key), { store, key, wait: this.#firstWait, retryAt: performance.now() + this.#firstWait });
   }
 
   /** The messages of a mailbox that cannot be read. @param {number} mailbox */
@@ -115,7 +119,7 @@ export class UnavailableValues {
     try {
       await this.#retry(store);
     } finally {
-      this.#notBefore = performance.now() + FIRST_WAIT;
+      this.#notBefore = performance.now() + this.#firstWait;
     }
   }
 
@@ -134,7 +138,7 @@ export class UnavailableValues {
         } catch (error) {
           if (!isReadFailure(error)) throw error;
           failed += 1;
-          value.wait = Math.min(2 * value.wait, LONGEST_WAIT);
+          value.wait = Math.min(2 * value.wait, this.#longestWait);
           value.retryAt = performance.now() + value.wait;
           continue;
         }

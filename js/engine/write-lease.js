@@ -19,7 +19,6 @@
 import { isCount } from "../model/bytes.js";
 import { result } from "../storage/requests.js";
 import { lastVersion, versionsOf, writeHead } from "../storage/stored-state.js";
-import { keepLock, unheldAmong } from "../coordination/locks.js";
 import { randomName } from "../model/ids.js";
 
 /** Transactions in a row that found no other writer, after which a context tries to have the mailbox to itself. */
@@ -54,15 +53,18 @@ export class WriteLeases {
   #uncontended = new Map();
 
   #release = () => {};
+  #locks;
 
-  constructor() {
+  /** @param {import("../coordination/locks.js").Locks} locks */
+  constructor(locks) {
+    this.#locks = locks;
     this.#live();
   }
 
   async #live() {
     const context = this.#context;
     try {
-      const release = await keepLock(LOCK_PREFIX + context, () => this.#renewIf(context));
+      const release = await this.#locks.keep(LOCK_PREFIX + context, () => this.#renewIf(context));
       if (context !== this.#context) return release();
       this.#release = release;
       this.#living = true;
@@ -227,8 +229,8 @@ async function seal(store, mailbox, writer, state) {
   state.base = version + 2;
 }
 
-/** Those of some contexts that are gone, where locks can tell. @param {string[]} contexts */
-export async function goneAmongContexts(contexts) {
-  const unheld = await unheldAmong(contexts.map((context) => LOCK_PREFIX + context));
+/** Those of some contexts that are gone, where locks can tell. @param {import("../coordination/locks.js").Locks} locks @param {string[]} contexts */
+export async function goneAmongContexts(locks, contexts) {
+  const unheld = await locks.unheldAmong(contexts.map((context) => LOCK_PREFIX + context));
   return new Set(contexts.filter((context) => unheld.has(LOCK_PREFIX + context)));
 }

@@ -6,8 +6,6 @@
  * built on them, but nothing else. What they did is true once the transaction is complete.
  */
 
-import { unloads } from "../coordination/unload-notes.js";
-import { commit, commitSoleRequest } from "../storage/database.js";
 import { result } from "../storage/requests.js";
 import { isLastVersion, versionsOf, writeHead, writeRows } from "../storage/stored-state.js";
 import { MailboxState } from "../model/state.js";
@@ -42,7 +40,7 @@ export class WriteTransaction extends ReadTransaction {
   /** Of this transaction, in the states that it writes. */
   commitId = Math.random();
   /** How often the page had been left when it began. */
-  unloadsBefore = unloads;
+  unloadsBefore;
   /** By mailbox. @type {Map<string, MailboxState>} */
   states = new Map();
   /** What was in them before. @type {Map<string, number>} */
@@ -89,13 +87,16 @@ export class WriteTransaction extends ReadTransaction {
   #moves = false;
 
   /**
+   * @param {import("./engine.js").Engine} engine
    * @param {() => IDBTransaction} begin begins the transaction, when it is first needed
    * @param {import("../model/segments.js").SegmentCache} cache
    * @param {import("./unavailable-values.js").UnavailableValues} unavailable @param {import("./write-lease.js").WriteLeases} writeLeases
    * @param {boolean} readFirst whether no state may come from memory
    */
-  constructor(begin, cache, unavailable, writeLeases, readFirst) {
+  constructor(engine, begin, cache, unavailable, writeLeases, readFirst) {
     super(begin, cache, unavailable);
+    this.engine = engine;
+    this.unloadsBefore = engine.notes.unloads;
     this.writeLeases = writeLeases;
     this.#readFirst = readFirst;
   }
@@ -267,7 +268,7 @@ export class WriteTransaction extends ReadTransaction {
         await this.checkStillLatest(mailbox);
       }
     }
-    commit(this.transaction);
+    this.engine.connection.commit(this.transaction);
   }
 
   /**
@@ -287,8 +288,9 @@ export class WriteTransaction extends ReadTransaction {
       this.stateRows.set(mailbox, writeRows(() => this.store("pages"), state));
       writeHead(() => this.store("journal"), state);
     }
-    if (this.#asked === 1) commitSoleRequest(this.transaction);
-    else commit(this.transaction);
+    // where only one can fail, which was made outside of another's handler, every browser knows what to do
+    if (this.#asked === 1) this.transaction.commit();
+    else this.engine.connection.commit(this.transaction);
   }
 
   /** @param {[string, MailboxState][]} changed */
@@ -301,7 +303,7 @@ export class WriteTransaction extends ReadTransaction {
     const last = super.store("journal").openKeyCursor(versionsOf(state.number), "prev");
     this.soleHead = { key: [state.number, state.version], added, last };
     // besides the write it only looks: if the write fails, there is nothing else
-    commitSoleRequest(this.transaction);
+    this.transaction.commit();
   }
 
   /** Whether the head that was written is the last version of its state, once the transaction is complete. */

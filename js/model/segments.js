@@ -18,9 +18,6 @@ export const SEGMENT_MESSAGES = 128;
 /** Mailbox, priority, last and first number. */
 const KEY_PARTS = 4;
 
-/** Bytes of segments kept at hand, so that a page that consumes what it produced need not read it again. */
-const CACHE_BYTES = 8 * 1024 * 1024;
-
 /** A segment in memory. */
 export class Segment {
   #view;
@@ -136,6 +133,12 @@ export class SegmentCache {
   /** By mailbox and priority, in the order of their numbers. @type {Map<string, Segment[]>} */
   #lanes = new Map();
   #size = 0;
+  #limit;
+
+  /** @param {number} limit bytes that it keeps at most */
+  constructor(limit) {
+    this.#limit = limit;
+  }
 
   /** @param {number} mailbox @param {number} priority @param {number} sequence */
   find(mailbox, priority, sequence) {
@@ -147,8 +150,8 @@ export class SegmentCache {
 
   /** @param {number} mailbox @param {number} priority @param {Segment} segment */
   add(mailbox, priority, segment) {
-    if (this.#size + segment.bytes.length > CACHE_BYTES) this.clear();
-    if (segment.bytes.length > CACHE_BYTES) return;
+    if (this.#size + segment.bytes.length > this.#limit) this.clear();
+    if (segment.bytes.length > this.#limit) return;
     const key = `${mailbox}/${priority}`;
     let lane = this.#lanes.get(key);
     if (lane === undefined) this.#lanes.set(key, (lane = []));

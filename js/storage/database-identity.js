@@ -7,23 +7,27 @@
 
 const PREFIX = "pymailbox/seen/";
 
-/** By mailbox. @type {Map<string, string>} */
-const seen = new Map();
+export class SeenMailboxes {
+  /** By mailbox. @type {Map<string, string>} */
+  #seen = new Map();
 
-/** The database, by its random `birth`, in which a mailbox was last seen; undefined if unknown. @param {string} mailbox */
-export const lastSeenIn = (mailbox) => seen.get(mailbox) ?? onPage((storage) => storage.getItem(PREFIX + mailbox)) ?? undefined;
+  /** The database, by its random `birth`, in which a mailbox was last seen; undefined if unknown. @param {string} mailbox */
+  lastIn(mailbox) {
+    return this.#seen.get(mailbox) ?? onPage((storage) => storage.getItem(PREFIX + mailbox)) ?? undefined;
+  }
 
-/** @param {string} mailbox @param {string} birth */
-export function noteSeen(mailbox, birth) {
-  if (seen.get(mailbox) === birth) return;
-  seen.set(mailbox, birth);
-  onPage((storage) => storage.setItem(PREFIX + mailbox, birth));
-}
+  /** @param {string} mailbox @param {string} birth */
+  note(mailbox, birth) {
+    if (this.#seen.get(mailbox) === birth) return;
+    this.#seen.set(mailbox, birth);
+    onPage((storage) => storage.setItem(PREFIX + mailbox, birth));
+  }
 
-/** @param {string} mailbox */
-export function forgetSeen(mailbox) {
-  seen.delete(mailbox);
-  onPage((storage) => storage.removeItem(PREFIX + mailbox));
+  /** @param {string} mailbox */
+  forget(mailbox) {
+    this.#seen.delete(mailbox);
+    onPage((storage) => storage.removeItem(PREFIX + mailbox));
+  }
 }
 
 /** Uses `localStorage`. @template T @param {(storage: Storage) => T} use @returns {T | undefined} undefined where there is none, or it is full */

@@ -29,7 +29,7 @@ import { closed, corrupt, translate, translateOpening, unavailable } from "../mo
 import { randomName } from "../model/ids.js";
 import { mend } from "./mending.js";
 import { result } from "./requests.js";
-import { lastSeenIn } from "./database-identity.js";
+import { SeenMailboxes } from "./database-identity.js";
 import { upgradeFrom } from "./upgrades.js";
 
 export { result } from "./requests.js";
@@ -47,9 +47,6 @@ export const ORDINARY_STORES = STORES.filter((store) => store !== "departed");
 /** The stores whose keys begin with a mailbox's number, and those whose rows go with it. */
 export const ROWS_BY_MAILBOX = ["pages", "segments", "ids", "errors", "dead"];
 export const STORES_BY_MAILBOX = ["journal", ...ROWS_BY_MAILBOX];
-
-/** Milliseconds that opening waits for another tab to give up an older layout. */
-const BLOCKED_LIMIT = 5000;
 
 /** How often a lost connection is restored before a call fails. */
 export const RECONNECTIONS = 3;
@@ -104,17 +101,15 @@ export function newReserve() {
  * Firefox completes a transaction whose request fails once it was asked to commit, with all that did not fail; only a last
  * request that was made outside of another's handler aborts it (Firefox 153). Its engine is known by an error of its own.
  */
-const ABORTS_AFTER_COMMIT = !("InternalError" in globalThis);
+export const ABORTS_AFTER_COMMIT = !("InternalError" in globalThis);
 
-/** Ends a transaction, to which nothing is added any more, as soon as may be: whole, or not at all. @param {IDBTransaction} transaction */
-export function commit(transaction) {
-  if (ABORTS_AFTER_COMMIT) transaction.commit();
-}
-
-/** As `commit`, where only one request can fail, which was made outside of another's handler. @param {IDBTransaction} transaction */
-export function commitSoleRequest(transaction) {
-  transaction.commit();
-}
+/**
+ * What a connection takes from its surroundings.
+ * @typedef {object} ConnectionSettings
+ * @property {number} layout that the database is brought to
+ * @property {number} blockedLimit milliseconds that opening waits for another tab to give up an older layout
+ * @property {boolean} asksToCommit whether transactions of several requests are ended as soon as may be
+ */
 
 /** Opens once, is opened again when the browser or a newer version closed it, and is closed with its last user. */
 export class Connection {
@@ -124,6 +119,9 @@ export class Connection {
   /** Called when the browser or a newer version closed the connection. */
   onLost = () => {};
 
+  /** In which database the mailboxes were seen. */
+  seen = new SeenMailboxes();
+
   /** @type {Promise<IDBDatabase> | undefined} */
   #opening;
   /** @type {IDBDatabase | undefined} */
@@ -132,6 +130,12 @@ export class Connection {
   #users = 0;
   /** @type {string | undefined} */
   #birth;
+  #settings;
+
+  /** @param {ConnectionSettings} settings */
+  constructor(settings) {
+    this.#settings = settings;
+  }
 
   /** What the database that was opened last drew at random when it was made; empty before the first. */
   get birth() {
@@ -187,6 +191,11 @@ export class Connection {
     }
   }
 
+  /** Ends a transaction, to which nothing is added any more, as soon as may be: whole, or not at all. @param {IDBTransaction} transaction */
+  commit(transaction) {
+    if (this.#settings.asksToCommit) transaction.commit();
+  }
+
   /** How often the database has been opened, while it is open; undefined while it is not. */
   get openings() {
     return this.#opened === undefined ? undefined : this.#openings;
@@ -228,7 +237,7 @@ export class Connection {
   }
 
   async #connect() {
-    const { database, birth } = await openWhole(this.#birth);
+    const { database, birth } = await openWhole(this.#settings, this.seen, this.#birth);
     // a newer tab wants to upgrade, and its layout waits for this connection; or the browser closed it
     database.onclose = database.onversionchange = () => {
       this.drop(database);
@@ -244,21 +253,22 @@ export class Connection {
 
 /**
  * Opens the database in this layout, with all its stores.
- * @param {string | undefined} birth what this context knows of it
+ * @param {ConnectionSettings} settings @param {SeenMailboxes} seen @param {string | undefined} birth what this context knows of it
  * @returns {Promise<{database: IDBDatabase, birth: string}>}
  */
-async function openWhole(birth) {
+async function openWhole(settings, seen, birth) {
+  const { layout } = settings;
   // what this context has opened before it takes as it is now: after a version that is refused, amid the upgrade that closed
   // its connection, Firefox (153) may take 12 s to open the next
   /** @type {number | undefined} */
-  let version = birth === undefined ? DATABASE_VERSION : undefined;
+  let version = birth === undefined ? layout : undefined;
   /** @type {unknown} */
   let versionError;
   for (let attempt = 1; ; attempt++) {
     /** @type {IDBDatabase} */
     let database;
     try {
-      database = await open(version, birth);
+      database = await open(settings, seen, version, birth);
     } catch (error) {
       // it has a higher version: of a newer layout, or of this one, mended
       const isHigher = error instanceof DOMException && error.name === "VersionError" && attempt < OPENINGS;
@@ -267,16 +277,16 @@ async function openWhole(birth) {
       version = undefined;
       continue;
     }
-    const found = await look(database).catch((error) => {
+    const found = await look(database, layout).catch((error) => {
       database.close();
       throw error;
     });
-    if (found.layout === DATABASE_VERSION && found.isWhole) return { database, birth: found.birth };
+    if (found.layout === layout && found.isWhole) return { database, birth: found.birth };
     database.close();
-    if (found.layout > DATABASE_VERSION) {
+    if (found.layout > layout) {
       throw unavailable(
         `The mailboxes here are in layout ${found.layout}, written by a newer pymailbox; ` +
-          `this one reads layout ${DATABASE_VERSION}. Reload to get the newer one.`,
+          `this one reads layout ${layout}. Reload to get the newer one.`,
         versionError,
       );
     }
@@ -285,16 +295,16 @@ async function openWhole(birth) {
   }
 }
 
-/** What a database is like. @param {IDBDatabase} database @returns {Promise<{layout: number, isWhole: boolean, birth: string}>} */
-async function look(database) {
+/** What a database is like. @param {IDBDatabase} database @param {number} ours the layout that this library writes @returns {Promise<{layout: number, isWhole: boolean, birth: string}>} */
+async function look(database, ours) {
   const lacking = storesLackingIn(database);
   // without any, it holds nothing of any layout
   if (lacking.length === STORES.length) return { layout: 0, isWhole: false, birth: "" };
   // each deletion takes a version of its own, which says nothing of the layout; a newer layout lacks nothing of this one
-  if (lacking.includes("meta")) return { layout: DATABASE_VERSION, isWhole: false, birth: "" };
+  if (lacking.includes("meta")) return { layout: ours, isWhole: false, birth: "" };
   const meta = database.transaction("meta").objectStore("meta");
   const [layout, birth] = await Promise.all([result(meta.get("layout")), result(meta.get("birth"))]);
-  return { layout: typeof layout === "number" ? layout : DATABASE_VERSION, isWhole: lacking.length === 0, birth };
+  return { layout: typeof layout === "number" ? layout : ours, isWhole: lacking.length === 0, birth };
 }
 
 /** @param {IDBDatabase} database @throws {import("../model/errors.js").StorageCorruptError} it is another program's */
@@ -308,10 +318,11 @@ function storesLackingIn({ objectStoreNames }) {
 }
 
 /**
+ * @param {ConnectionSettings} settings @param {SeenMailboxes} seen
  * @param {number | undefined} version undefined for the one that it has @param {string | undefined} birth
  * @returns {Promise<IDBDatabase>}
  */
-function open(version, birth) {
+function open(settings, seen, version, birth) {
   return new Promise((resolve, reject) => {
     const { indexedDB } = globalThis;
     if (!indexedDB) {
@@ -338,7 +349,7 @@ function open(version, birth) {
       const { result: database, transaction } = request;
       if (transaction === null) return;
       transaction.onabort = () => (reason ??= transaction.error);
-      upgrade(database, transaction, birth).catch((error) => {
+      upgrade(database, transaction, settings.layout, seen, birth).catch((error) => {
         // a request that is aborted only says that the transaction was
         if (!(error instanceof DOMException) || error.name !== "AbortError") reason ??= error;
         abort(transaction);
@@ -347,7 +358,7 @@ function open(version, birth) {
     request.onblocked = () => {
       clearTimeout(patience);
       patience = giveUpAfter(
-        BLOCKED_LIMIT,
+        settings.blockedLimit,
         "Another tab keeps an older version of the mailboxes open. Close or reload it and try again.",
       );
     };
@@ -367,15 +378,16 @@ function open(version, birth) {
 
 /**
  * Brings the database to this layout, with all its stores; within a major version layouts only add.
- * @param {IDBDatabase} database @param {IDBTransaction} transaction @param {string | undefined} birth
+ * @param {IDBDatabase} database @param {IDBTransaction} transaction @param {number} ours @param {SeenMailboxes} seen
+ * @param {string | undefined} birth
  */
-async function upgrade(database, transaction, birth) {
+async function upgrade(database, transaction, ours, seen, birth) {
   const lacking = storesLackingIn(database);
   const isNew = lacking.length === STORES.length;
   for (const name of lacking) database.createObjectStore(name);
   const told = await result(transaction.objectStore("meta").get("layout"));
   // the first layout did not say so, and had no pages; nor does one whose `meta` is gone
-  const layout = typeof told === "number" ? told : lacking.includes("pages") ? 1 : lacking.includes("journal") ? 2 : DATABASE_VERSION;
+  const layout = typeof told === "number" ? told : lacking.includes("pages") ? 1 : lacking.includes("journal") ? 2 : ours;
   if (!isNew) await upgradeFrom(layout, database, transaction);
   await mend(transaction, lacking);
   const mailboxes = transaction.objectStore("mailboxes");
@@ -383,11 +395,11 @@ async function upgrade(database, transaction, birth) {
   if (lacking.includes("meta")) {
     // a mailbox that is still there is still the same
     const [name] = isNew ? [] : await result(mailboxes.getAllKeys(undefined, 1));
-    const before = isNew ? undefined : (birth ?? (typeof name === "string" ? lastSeenIn(name) : undefined));
+    const before = isNew ? undefined : (birth ?? (typeof name === "string" ? seen.lastIn(name) : undefined));
     meta.put(before ?? randomName(), "birth");
     meta.put(newReserve(), "reserve");
   }
-  meta.put(DATABASE_VERSION, "layout");
+  meta.put(ours, "layout");
 }
 
 /** Undoes a transaction, unless it is over. @param {IDBTransaction} transaction */

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 /** From the lowest; the inspector stands on what users import. */
-const FLOORS = ["model", "storage", "coordination", "engine", "api", "index.js", "inspector"];
+const FLOORS = ["model", "storage", "coordination", "engine", "api", "python.js", "index.js", "inspector"];
 
 const ROOT = fileURLToPath(new URL("../../js", import.meta.url));
 

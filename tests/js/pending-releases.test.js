@@ -2,11 +2,13 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { countUnload, unloads } from "../../js/coordination/unload-notes.js";
+import { UnloadNotes } from "../../js/coordination/unload-notes.js";
 import { PendingReleases } from "../../js/engine/pending-releases.js";
 import { writeId } from "../../js/model/ids.js";
 import { MailboxState } from "../../js/model/state.js";
 import { Rows } from "./rows.js";
+
+const notes = new UnloadNotes();
 
 const TERMS = { maxDeliveries: 0, lease: 300_000, locked: true };
 
@@ -37,7 +39,7 @@ function transaction({ seesNotes = false } = {}) {
   const tx = {
     afterCommit,
     seesNotes,
-    unloadsBefore: unloads,
+    unloadsBefore: notes.unloads,
     store: () => ({ delete: (/** @type {string} */ holder) => deletedNotes.push(holder) }),
     run: async (/** @type {MailboxState} */ state, /** @type {any} */ steps) => new Rows().run(state, steps),
     find: async (/** @type {MailboxState} */ state, /** @type {Uint8Array} */ id) => state.ownPlaceOf(id),
@@ -52,7 +54,7 @@ const nobody = () => assert.fail("nothing was taken");
 
 test("a lock that is taken away while a transaction is filled is heeded in that transaction", async () => {
   const state = stateOf(["old", "old"]);
-  const pending = new PendingReleases();
+  const pending = new PendingReleases(notes);
   const { tx, complete } = transaction();
   pending.addMessages([idOf(state, 0)]);
   assert.deepEqual(await pending.release(tx, state, "old", TERMS, nobody), { released: 1, inherited: false });
@@ -66,7 +68,7 @@ test("a lock that is taken away while a transaction is filled is heeded in that 
 });
 
 test("what was seen to in a transaction that failed is seen to in the next", async () => {
-  const pending = new PendingReleases();
+  const pending = new PendingReleases(notes);
   const old = life("old");
   pending.addLife(old, { noted: false, inherited: true, held: true });
   const failed = stateOf(["old", "new"]);
@@ -82,7 +84,7 @@ test("what was seen to in a transaction that failed is seen to in the next", asy
 
 test("a message that is owed twice is released once", async () => {
   const state = stateOf(["here"]);
-  const pending = new PendingReleases();
+  const pending = new PendingReleases(notes);
   const { tx, complete } = transaction();
   pending.addMessages([idOf(state, 0)]);
   assert.equal((await pending.release(tx, state, "here", TERMS, nobody)).released, 1);
@@ -93,14 +95,14 @@ test("a message that is owed twice is released once", async () => {
 
 test("a life whose note is left again while its release is committed is seen to once more", async () => {
   const state = stateOf(["left"]);
-  const pending = new PendingReleases();
+  const pending = new PendingReleases(notes);
   const left = life("left");
   pending.addLife(left, { noted: true, inherited: false, held: true });
   assert.ok(pending.needsNotes());
   assert.deepEqual(await pending.release(transaction().tx, state, "next", TERMS, nobody), { released: 0, inherited: false }, "not without the notes");
   const first = transaction({ seesNotes: true });
   assert.deepEqual(await pending.release(first.tx, state, "next", TERMS, nobody), { released: 1, inherited: false });
-  countUnload();
+  notes.countUnload();
   pending.noteLives();
   assert.deepEqual(await pending.release(first.tx, state, "next", TERMS, nobody), { released: 0, inherited: false }, "not before the note");
   first.complete();
@@ -114,7 +116,7 @@ test("a life whose note is left again while its release is committed is seen to 
 
 test("messages that others have taken end the life that held them, once that is committed", async () => {
   const state = stateOf(["somebody else"]);
-  const pending = new PendingReleases();
+  const pending = new PendingReleases(notes);
   /** @type {unknown[]} */
   const taken = [];
   const old = life("old");
@@ -128,14 +130,14 @@ test("messages that others have taken end the life that held them, once that is 
 
 test("a page that is left once more while its lives are released keeps the notes that are written then", async () => {
   const state = stateOf(["old", "older"]);
-  const pending = new PendingReleases();
+  const pending = new PendingReleases(notes);
   for (const id of ["old", "older"]) pending.addLife(life(id), { noted: false, inherited: false, held: true });
   pending.noteLives();
   const first = transaction({ seesNotes: true });
   const run = first.tx.run;
   first.tx.run = async (/** @type {any[]} */ ...given) => {
     first.tx.run = run;
-    countUnload();
+    notes.countUnload();
     pending.noteLives();
     return run(...given);
   };

@@ -49,7 +49,7 @@ test("bytes that were changed, cut or made up never come out as more than they a
 
 test("the cache finds what was put there, and no more than it was told to keep", () => {
   for (const { below } of random(100)) {
-    const cache = new SegmentCache();
+    const cache = new SegmentCache(8 * 1024 * 1024);
     /** @type {Segment[]} */
     const written = [];
     const writer = new SegmentWriter((segment) => written.push(segment));

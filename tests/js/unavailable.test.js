@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { UnavailableValues, ValueUnavailable, isReadFailure, withId } from "../../js/engine/unavailable-values.js";
 
+const WAITS = { firstWait: 100, longestWait: 1000 };
+
 /** A store whose file system is away, but for some keys; it notes what was asked for. */
 class Store {
   /** @type {string[]} */
@@ -47,7 +49,7 @@ const keyOf = (sequence) => [1, 0, sequence, sequence];
 
 test("one that stays away is tried after twice as long each time, and at least every second", () =>
   withClock(async (clock) => {
-    const [values, store] = [new UnavailableValues(), new Store()];
+    const [values, store] = [new UnavailableValues(WAITS), new Store()];
     assert.equal(values.isRetryDue, false);
     values.add("segments", keyOf(5));
     const waits = [];
@@ -71,7 +73,7 @@ test("one that stays away is tried after twice as long each time, and at least e
 
 test("of many that stay away a few are tried at a time, and all in turn", () =>
   withClock(async (clock) => {
-    const [values, store] = [new UnavailableValues(), new Store()];
+    const [values, store] = [new UnavailableValues(WAITS), new Store()];
     for (let i = 0; i < 100; i++) values.add("segments", keyOf(i));
     clock.time += 100;
     const asked = new Set();
@@ -86,7 +88,7 @@ test("of many that stay away a few are tried at a time, and all in turn", () =>
 
 test("when one is back all others are tried, up to so many bytes", () =>
   withClock(async (clock) => {
-    const [values, store] = [new UnavailableValues(), new Store()];
+    const [values, store] = [new UnavailableValues(WAITS), new Store()];
     for (let i = 0; i < 100; i++) values.add("segments", keyOf(i));
     for (let i = 0; i < 100; i += 2) store.readable.set(String(keyOf(i)), new Uint8Array(1));
     clock.time += 100;
@@ -102,7 +104,7 @@ test("when one is back all others are tried, up to so many bytes", () =>
 
 test("one that is there no more says nothing of the others", () =>
   withClock(async (clock) => {
-    const [values, store] = [new UnavailableValues(), new Store()];
+    const [values, store] = [new UnavailableValues(WAITS), new Store()];
     for (let i = 0; i < 100; i++) values.add("segments", keyOf(i));
     store.readable.set(String(keyOf(0)), undefined);
     clock.time += 100;
@@ -112,7 +114,7 @@ test("one that is there no more says nothing of the others", () =>
 
 test("a connection that is lost meanwhile is no value's fault", () =>
   withClock(async (clock) => {
-    const [values, store] = [new UnavailableValues(), new Store()];
+    const [values, store] = [new UnavailableValues(WAITS), new Store()];
     values.add("segments", keyOf(0));
     store.error = new DOMException("lost", "AbortError");
     clock.time += 100;
@@ -123,7 +125,7 @@ test("a connection that is lost meanwhile is no value's fault", () =>
   }));
 
 test("each is told of once, by mailbox and store", () => {
-  const values = new UnavailableValues();
+  const values = new UnavailableValues(WAITS);
   values.add("segments", keyOf(0));
   values.add("dead", [1, 3]);
   assert.deepEqual(values.takeUntold("segments", 2), []);

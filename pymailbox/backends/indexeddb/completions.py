@@ -95,7 +95,7 @@ class Completions:
 
         self._to_js = to_js
         self._js_engine = js_engine  # an id is given again when its object is gone
-        self.js_dispatcher = js_engine.Dispatcher.new(
+        self.js_dispatcher = js_engine.newDispatcher(
             create_proxy(self.on_completions), create_proxy(self.on_completion), create_proxy(self.shared)
         )
         self._can_suspend = self.js_dispatcher.canSuspend
@@ -305,7 +305,7 @@ class Completions:
 _NOBODY: Final = (None, None)
 
 _of_engines: dict[int, Completions] = {}
-"""By the ids of their JavaScript modules; there is more than one engine in tests only."""
+"""By the ids of their JavaScript objects; there is more than one engine in tests only."""
 
 
 def completions_of(js_engine: Any) -> Completions:

@@ -21,7 +21,6 @@ from ..._location import IN_PYODIDE, missing_backend
 HANDED_OVER = "pymailbox_js"
 """The name under which a page hands the engine over."""
 
-_ENTRY_MODULE = "index.js"
 _IMPORT = re.compile(r"""\b(from|import) (["'])(\.{1,2}/[\w./-]+\.js)\2""")
 
 _loaded: Any = None
@@ -29,7 +28,7 @@ _loading: asyncio.Future[Any] | None = None
 
 
 async def load_engine() -> Any:
-    """The engine's module: one, however many ask for it at once.
+    """The engine of this page or worker: one, however many ask for it at once.
 
     Raises:
         StorageUnavailableError: this is no browser, or its policy forbids to load the engine and nobody handed it over.
@@ -40,7 +39,9 @@ async def load_engine() -> Any:
             raise missing_backend(
                 "indexeddb", "IndexedDB is in browsers only; here there are sqlite:///FILE#NAME and memory://NAME"
             )
-        _loaded = _handed_over() or await _load_once()
+        js_module = _handed_over() or await _load_once()
+        if _loaded is None:  # somebody else may have made it meanwhile
+            _loaded = js_module.python.ownEngineForPython()
     return _loaded
 
 
@@ -83,7 +84,7 @@ def _handed_over() -> Any:
         return None
 
 
-async def _load_from_wheel() -> Any:
+async def _load_from_wheel(entry: str = "index.js") -> Any:
     from pyodide.code import run_js
     from pyodide.ffi import JsException, to_js
 
@@ -104,7 +105,7 @@ async def _load_from_wheel() -> Any:
         return urls[name]
 
     try:
-        return await run_js("(url) => import(url)")(url_of(_ENTRY_MODULE))
+        return await run_js("(url) => import(url)")(url_of(entry))
     except JsException as error:
         raise StorageUnavailableError(
             "this page's Content-Security-Policy does not let pymailbox load its engine; import pymailbox/js/index.js "

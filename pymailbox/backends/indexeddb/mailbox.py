@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Self
-from urllib.parse import quote
 from uuid import UUID
 
 from ..._archive import Page, Section, WholeMessage
@@ -65,7 +64,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
         name = require_name(location)
         js_engine = await load_engine()
         completions = completions_of(js_engine)
-        js_opening = js_engine.MailboxHandle.beginToOpen(
+        js_opening = js_engine.beginToOpen(
             name,
             options.durability,
             # a float, since a large int would become a BigInt
@@ -87,9 +86,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
     @classmethod
     async def delete_at(cls, location: Location) -> bool:
         js_engine = await load_engine()
-        # as a URL: in JavaScript, too, a plain name that looks like one would be taken for one
-        url = f"indexeddb://{quote(require_name(location), safe='')}"
-        return bool(await completions_of(js_engine).run(js_engine.deleteMailbox, url))
+        return bool(await completions_of(js_engine).run(js_engine.deleteMailbox, require_name(location)))
 
     @property
     def _database(self) -> Hashable:

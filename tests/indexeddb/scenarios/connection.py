@@ -57,9 +57,7 @@ def _dying_transactions(times: int, *, after_commit: bool) -> AbstractAsyncConte
 
 async def _committing_context() -> Context:
     """One that asks for its commits in Firefox, too, so that something can happen to them."""
-    return await new_context(
-        {"storage/database.js": {"if (ABORTS_AFTER_COMMIT) transaction.commit": "transaction.commit"}}
-    )
+    return await new_context({"asksToCommit": True})
 
 
 async def check_connection_that_is_closing_is_opened_again() -> None:

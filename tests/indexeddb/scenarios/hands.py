@@ -7,8 +7,7 @@ the origin. So most of what happens between tabs can be shown in one page.
 import asyncio
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from importlib.resources import files
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -24,11 +23,14 @@ PATIENCE = 60.0
 SCENARIO_SECONDS = 240.0
 """When a scenario counts as hanging."""
 
-NO_SLOW_POLL = {"engine/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1e9"}}
-"""A context where only news wake those who wait; see ``new_context``."""
+Settings = Mapping[str, Any]
+"""Of an engine, as ``js/engine/settings.js`` names them; see ``new_context``."""
 
-SEGMENTS_APART = {"engine/stored-segments.js": {"CARRIED_SEGMENT = 2048": "CARRIED_SEGMENT = 0"}}
-"""A context that writes even the smallest message into a record of its own; see ``new_context``."""
+NO_SLOW_POLL: Settings = {"slowPoll": 1e9}
+"""A context where only news wake those who wait."""
+
+SEGMENTS_APART: Settings = {"carriedSegment": 0}
+"""A context that writes even the smallest message into a record of its own."""
 
 _FOREIGN = """
 (names, values) => {
@@ -91,35 +93,41 @@ class Context:
             engine._loaded = before
 
 
-async def new_context(changes: Mapping[str, Mapping[str, str]] | None = None) -> Context:
-    """Loads the engine anew, with text replaced in some of its modules: ``{"storage/database.js": {old: new}}``."""
-    before, originals = engine._loaded, {}
-    try:
-        for module, replacements in (changes or {}).items():
-            path = Path(str(files("pymailbox").joinpath("js", module)))
-            originals[path] = text = _read(path)
-            for old, new in replacements.items():
-                assert old in text, f"{module} does not say {old!r} any more"
-                text = text.replace(old, new)
-            _write(path, text)
-        engine._loaded = None
-        return Context(await engine.load_engine())
-    finally:
-        engine._loaded = before
-        for path, original in originals.items():
-            _write(path, original)
+async def new_context(*settings: Settings) -> Context:
+    """Loads the engine anew, with some of its settings changed."""
+    from pyodide.ffi import to_js
+
+    from js import Object
+
+    given = {name: value for some in settings for name, value in some.items()}
+    js_module = await engine._load_from_wheel()
+    return Context(js_module.python.newEngineForPython(to_js(given, dict_converter=Object.fromEntries)))
+
+
+def of_another_page() -> Settings:
+    """A context that is not left or frozen with this page."""
+    return {"events": script("new EventTarget()")}
+
+
+def on_channel(name: str) -> Settings:
+    """A context that others do not hear, nor it them, unless they are on the same channel."""
+    return {"openChannel": script(f"() => new BroadcastChannel({name!r})")}
+
+
+def mute() -> Settings:
+    """A context that hears others, and sends nothing."""
+    return {
+        "openChannel": script(
+            "() => Object.assign(new BroadcastChannel('pymailbox'), { postMessage() {} })",
+        )
+    }
 
 
 async def load_model() -> None:
     """Lets ``foreign`` take states apart: with ``MailboxState``, and ``run`` for what that does in steps."""
     if script("globalThis.MailboxState !== undefined"):
         return
-    entry = engine._ENTRY_MODULE
-    engine._ENTRY_MODULE = "model/state.js"
-    try:
-        js_model = await engine._load_from_wheel()
-    finally:
-        engine._ENTRY_MODULE = entry
+    js_model = await engine._load_from_wheel("model/state.js")
     script(
         """(model) => {
           globalThis.MailboxState = model.MailboxState;
@@ -162,6 +170,17 @@ async def script_in_force(install: str) -> AsyncIterator[Any]:
         yield js_undo
     finally:
         js_undo()
+
+
+def wall_clock_forward(seconds: float) -> AbstractAsyncContextManager[Any]:
+    """Puts the clock of the day forward, for a while; timers and ``performance.now()`` know nothing of it."""
+    return script_in_force(
+        f"""() => {{
+          const {{ now }} = Date;
+          Date.now = () => now() + {1000 * seconds};
+          return () => {{ Date.now = now; }};
+        }}"""
+    )
 
 
 @asynccontextmanager

@@ -141,7 +141,7 @@ async def check_mended_database_beside_other_tabs() -> None:
     await mailbox.enqueue(b"s", b"kept")
     await _delete_stores("errors")
     # another script that does not let go keeps it from being mended, for a bounded time
-    impatient = await new_context({"storage/database.js": {"BLOCKED_LIMIT = 5000;": "BLOCKED_LIMIT = 300;"}})
+    impatient = await new_context({"blockedLimit": 300})
     await foreign("globalThis.stubborn = await done(indexedDB.open('pymailbox'));")
     error = await raised(asyncio.wait_for(impatient.open("beside"), 20))
     assert isinstance(error, StorageUnavailableError), error

@@ -4,26 +4,27 @@ And with locks that the browser refuses, or refuses to list.
 """
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from tests.indexeddb.scenarios.hands import (
+    Settings,
     eventually,
     foreign,
     load_model,
     new_context,
     payloads,
     script_in_force,
+    wall_clock_forward,
 )
 
-WITHOUT_LOCKS: Mapping[str, Mapping[str, str]] = {"coordination/locks.js": {"globalThis.navigator?.locks": "undefined"}}
-IMPATIENT = {**WITHOUT_LOCKS, "engine/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}
-SILENT = {**WITHOUT_LOCKS, "engine/holder.js": {"Math.min(this.#options.lease / 3, LONGEST_BEAT)": "1e9"}}
+WITHOUT_LOCKS: Settings = {"locks": None}
+IMPATIENT: Settings = {"locks": None, "slowPoll": 100}
+SILENT: Settings = {"locks": None, "heartbeats": False}
 """A context whose holders never beat: what a dead one looks like to others."""
 
-SILENT_BEAT = {"engine/holder.js": SILENT["engine/holder.js"]}
-SLEEPLESS = {"engine/recovery.js": IMPATIENT["engine/recovery.js"]}
+SILENT_BEAT: Settings = {"heartbeats": False}
+SLEEPLESS: Settings = {"slowPoll": 100}
 
 
 async def check_holder_that_beats_keeps_what_it_holds_beyond_its_lease() -> None:
@@ -53,13 +54,7 @@ async def check_clock_that_jumps_means_nothing() -> None:
     async with await here.open("jumping", lease=30) as mailbox, await there.open("jumping", lease=30) as other:
         await mailbox.enqueue(b"s", b"a")
         (held,) = await mailbox.dequeue()
-        async with script_in_force(
-            """() => {
-              const { now } = Date;
-              Date.now = () => now() + 365 * 24 * 3600 * 1000;
-              return () => { Date.now = now; };
-            }"""
-        ):
+        async with wall_clock_forward(365 * 24 * 3600):
             assert await other.dequeue(wait=0.5) == []
         assert await mailbox.ack(held.id)
 

@@ -14,7 +14,10 @@ from tests.indexeddb.scenarios.hands import (
     eventually,
     foreign,
     leave_page,
+    mute,
     new_context,
+    of_another_page,
+    on_channel,
     payloads,
     script,
     script_in_force,
@@ -158,7 +161,7 @@ async def check_messages_that_went_back_are_not_yielded() -> None:
 
 async def check_nothing_is_claimed_while_the_page_is_left() -> None:
     """What went back is for whoever comes next, and not for a call of the page that is going."""
-    here, there = await new_context(), await new_context({"engine/page-lifecycle.js": {'"pagehide", ': ""}})
+    here, there = await new_context(), await new_context(of_another_page())
     async with await here.open("going") as mailbox, await there.open("going") as other:
         await mailbox.enqueue(b"s", b"a")
         await mailbox.dequeue()
@@ -199,13 +202,19 @@ async def check_note_that_only_a_page_kept() -> None:
     """What a page begins to write while it is left may never land; what it has put into localStorage does."""
     if script("typeof document === 'undefined'"):
         return  # a worker has none
-    put = 'connection.writeAtOnce("departed", left);'
-    here = await new_context({"engine/page-lifecycle.js": {put: "", "notifier.tellOthers(": "(() => {})("}})
-    there = await new_context()
+    here, there = await new_context(mute()), await new_context()
     mailbox = await here.open("kept", max_deliveries=1)
     await mailbox.enqueue(b"s", b"a")
     await mailbox.dequeue()
-    leave_page()
+    never_lands = """() => {
+      const { put } = IDBObjectStore.prototype;
+      IDBObjectStore.prototype.put = function (...given) {
+        if (this.name !== "departed") return put.apply(this, given);
+      };
+      return () => { IDBObjectStore.prototype.put = put; };
+    }"""
+    async with script_in_force(never_lands):
+        leave_page()
     assert await _notes() == 0
     mailbox._abandon()  # type: ignore[attr-defined]
     async with await there.open("kept") as other:
@@ -234,16 +243,23 @@ async def check_leaving_in_the_middle_of_calls() -> None:
 
 async def check_page_that_is_left_again_while_it_comes_back() -> None:
     """Else its second note would give back what it claims later, while it lives."""
-    committing = "    commit(this.transaction);"
-    leaving = f"{committing} globalThis.underWay?.(); delete globalThis.underWay;"
-    here = await new_context({"engine/write-transaction.js": {committing: leaving}})
-    there = await new_context()
+    here, there = await new_context({"asksToCommit": True}), await new_context()
     async with await here.open("left twice") as mailbox, await there.open("left twice") as other:
         await mailbox.enqueue(b"s", b"a")
         await mailbox.dequeue()
         leave_page()
         come_back()
-        script("(leave) => { globalThis.underWay = leave; }")(create_once_callable(leave_page))
+        script(
+            """(leave) => {
+              const { commit } = IDBTransaction.prototype;
+              IDBTransaction.prototype.commit = function () {
+                commit.call(this);
+                if (this.mode !== "readwrite") return;
+                IDBTransaction.prototype.commit = commit;
+                leave();
+              };
+            }"""
+        )(create_once_callable(leave_page))
         assert payloads(await mailbox.dequeue()) == [b"a"]
         await mailbox.enqueue(b"s", b"b")
 
@@ -306,7 +322,7 @@ async def check_shown_page_makes_waiters_look_again() -> None:
     for event in ("pageshow", "visibilitychange", "resume"):
         here, there = (
             await new_context(NO_SLOW_POLL),
-            await new_context({"coordination/notifier.js": {'"pymailbox"': '"unheard"'}}),
+            await new_context(on_channel("unheard")),
         )
         async with await here.open(f"shown, {event}") as mailbox, await there.open(f"shown, {event}") as other:
             waiting = asyncio.ensure_future(mailbox.dequeue(wait=60))

@@ -11,7 +11,9 @@ from tests.indexeddb.scenarios.hands import (
     SEGMENTS_APART,
     come_back,
     leave_page,
+    mute,
     new_context,
+    of_another_page,
     payloads,
     raised,
     script,
@@ -180,8 +182,7 @@ async def check_commit_that_fails_does_not_end_the_wait() -> None:
 
 
 async def check_page_that_is_left_is_not_served() -> None:
-    away = {"engine/page-lifecycle.js": {"LONGEST_ABSENCE = 1000": "LONGEST_ABSENCE = 60_000"}}
-    context = await new_context({**NO_SLOW_POLL, **away})
+    context = await new_context(NO_SLOW_POLL, {"longestAbsence": 60_000})
     async with await context.open("left") as mailbox:
         waiting = asyncio.ensure_future(mailbox.dequeue(wait=600))
         await asyncio.sleep(0.1)
@@ -219,7 +220,7 @@ async def check_page_that_is_left_while_it_is_served() -> None:
 
 
 async def check_what_a_handle_served_itself_with_is_released_when_the_page_is_left() -> None:
-    here, there = await new_context(), await new_context({"engine/page-lifecycle.js": {'"pagehide", ': ""}})
+    here, there = await new_context(), await new_context(of_another_page())
     mailbox = await here.open("by itself", max_deliveries=1)
     async with mailbox, await there.open("by itself") as other:
         waiting = asyncio.ensure_future(mailbox.dequeue(wait=600))
@@ -234,8 +235,7 @@ async def check_what_a_handle_served_itself_with_is_released_when_the_page_is_le
 
 async def check_what_is_in_memory_may_be_old() -> None:
     """A call that finds nothing there looks again beside what goes on: others may have stored, and told nobody."""
-    deaf = {"coordination/notifier.js": {"if (this.#heard) this.#channel": "if (false) this.#channel"}}
-    here, there = await new_context(NO_SLOW_POLL), await new_context(deaf)
+    here, there = await new_context(NO_SLOW_POLL), await new_context(mute())
     async with await here.open("old") as mailbox:
         for _ in range(6):
             await mailbox.ack(await mailbox.enqueue(b"s", b"p"))

@@ -16,6 +16,7 @@ from tests.indexeddb.scenarios.hands import (
     NO_SLOW_POLL,
     SEGMENTS_APART,
     Context,
+    Settings,
     drain,
     eventually,
     foreign,
@@ -26,11 +27,9 @@ from tests.indexeddb.scenarios.hands import (
 )
 from tests.indexeddb.scenarios.pages import _with_small_pages
 
-_NOTHING_IN_MEMORY = {"model/segments.js": {"CACHE_BYTES = 8 * 1024 * 1024": "CACHE_BYTES = 0"}}
+_NOTHING_IN_MEMORY: Settings = {"cacheBytes": 0}
 
-_ALWAYS_AGAIN = {
-    "engine/unavailable-values.js": {"FIRST_WAIT = 100": "FIRST_WAIT = 0", "LONGEST_WAIT = 1000": "LONGEST_WAIT = 0"}
-}
+_ALWAYS_AGAIN: Settings = {"firstWait": 0, "longestWait": 0}
 """A context that tries each time what could not be read."""
 
 
@@ -111,7 +110,7 @@ async def check_lost_connection_is_no_value_that_cannot_be_read() -> None:
 async def check_waiting_dequeue_is_woken_by_nothing_but_its_own_clock() -> None:
     here = await new_context(SEGMENTS_APART)
     name = await _stored(here, "waited for", range(1))
-    there = await new_context(SEGMENTS_APART | NO_SLOW_POLL)
+    there = await new_context(SEGMENTS_APART, NO_SLOW_POLL)
     async with _storage() as storage, await there.open(name) as mailbox:
         storage.away("segments")
         waiting = asyncio.ensure_future(mailbox.dequeue(wait=3600))
@@ -131,7 +130,7 @@ async def check_export_names_what_it_cannot_read() -> None:
     here = await new_context(SEGMENTS_APART)
     for kind in ("message", "named", "inflight", "dead"):
         name = await _stored(here, f"export {kind}", range(3), named=kind == "named")
-        there = await new_context(SEGMENTS_APART | _ALWAYS_AGAIN | _NOTHING_IN_MEMORY)
+        there = await new_context(SEGMENTS_APART, _ALWAYS_AGAIN, _NOTHING_IN_MEMORY)
         async with _storage() as storage, await there.open(name) as mailbox:
             _, second, _ = await mailbox.peek()
             if kind in ("inflight", "dead"):
@@ -199,7 +198,7 @@ async def check_what_another_script_did_beside_costs_nothing_that_cannot_be_read
     for title, deed in deeds.items():
         name = await _stored(here, title, range(4))
         await foreign(f"const id = await number(name); {deed}", name=name)
-        there = await new_context(SEGMENTS_APART | _ALWAYS_AGAIN)
+        there = await new_context(SEGMENTS_APART, _ALWAYS_AGAIN)
         async with _storage() as storage, await there.open(name) as mailbox:
             storage.away("segments", ",1,1]")
             away = await asyncio.wait_for(drain(mailbox), 60)
@@ -213,7 +212,7 @@ async def check_what_another_script_did_beside_costs_nothing_that_cannot_be_read
 
 
 async def check_random_programs_with_values_that_come_and_go() -> None:
-    contexts = [await new_context(SEGMENTS_APART | _ALWAYS_AGAIN | _NOTHING_IN_MEMORY) for _ in range(2)]
+    contexts = [await new_context(SEGMENTS_APART, _ALWAYS_AGAIN, _NOTHING_IN_MEMORY) for _ in range(2)]
     for seed in range(8):
         async with _storage() as storage:
             await _program(contexts, storage, random.Random(seed), f"comes and goes {seed}")

@@ -5,13 +5,21 @@ import time
 from typing import Any
 
 from pymailbox import StorageUnavailableError
-from tests.indexeddb.scenarios.hands import drain, foreign, new_context, payloads, raised, script
+from tests.indexeddb.scenarios.hands import (
+    Settings,
+    drain,
+    foreign,
+    new_context,
+    payloads,
+    raised,
+    script,
+)
 
 VERSION = 3
 """As in js/database.js."""
 
-NEWER = {"storage/database.js": {f"DATABASE_VERSION = {VERSION};": f"DATABASE_VERSION = {VERSION + 1};"}}
-IMPATIENT = {"storage/database.js": NEWER["storage/database.js"] | {"BLOCKED_LIMIT = 5000;": "BLOCKED_LIMIT = 300;"}}
+NEWER: Settings = {"layout": VERSION + 1}
+IMPATIENT: Settings = {"layout": VERSION + 1, "blockedLimit": 300}
 
 
 async def check_newer_tab_is_let_through_and_the_older_one_says_so() -> None:

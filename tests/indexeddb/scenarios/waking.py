@@ -9,8 +9,10 @@ from pymailbox import NewMessage
 from tests.indexeddb.scenarios.hands import (
     NO_SLOW_POLL,
     PATIENCE,
+    Settings,
     eventually,
     new_context,
+    on_channel,
     payloads,
     script,
     script_in_force,
@@ -25,10 +27,17 @@ class Depths:
         self.seen.append(queued_messages)
 
 
-HARD_OF_HEARING = {
-    "coordination/notifier.js": {"=> this.#receive(data)": "=> setTimeout(() => this.#receive(data), 300)"}
-}
-"""A context that hears of everything 0.3 seconds late, answers to its greeting included."""
+def hard_of_hearing() -> Settings:
+    """A context that hears of everything 0.3 seconds late, answers to its greeting included."""
+    open_channel = """() => {
+      const channel = new BroadcastChannel("pymailbox");
+      return {
+        set onmessage(hear) { channel.onmessage = (event) => setTimeout(hear, 300, event); },
+        postMessage: (message) => channel.postMessage(message),
+        close: () => channel.close(),
+      };
+    }"""
+    return {"openChannel": script(open_channel)}
 
 
 async def check_enqueue_of_another_context_wakes() -> None:
@@ -86,7 +95,7 @@ async def check_without_a_channel_the_slow_poll_finds_it() -> None:
         }"""
     ):
         here, there = (
-            await new_context({"engine/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 1000"}}),
+            await new_context({"slowPoll": 1000}),
             await new_context(),
         )
         async with await here.open("polled") as mailbox, await there.open("polled") as other:
@@ -142,8 +151,7 @@ async def check_nobody_is_told_where_nobody_listens() -> None:
         }"""
     ):
         # a channel of their own: on the usual one there may be others who listen
-        own = {"coordination/notifier.js": {'"pymailbox"': '"lonely"'}}
-        here, there = await new_context(own), await new_context(own)
+        here, there = await new_context(on_channel("lonely")), await new_context(on_channel("lonely"))
         async with await here.open("lonely") as mailbox:
             for _ in range(3):
                 await mailbox.enqueue(b"s", b"a")
@@ -159,7 +167,7 @@ async def check_nobody_is_told_where_nobody_listens() -> None:
 
 
 async def check_context_that_stores_and_is_gone_before_anybody_answered_its_greeting() -> None:
-    here = await new_context(HARD_OF_HEARING)
+    here = await new_context(hard_of_hearing())
     there = await new_context(NO_SLOW_POLL)
     async with await there.open("brief") as watched:
         watched.set_depth_observer(depths := Depths())
@@ -173,7 +181,7 @@ async def check_context_that_stores_and_is_gone_before_anybody_answered_its_gree
 
 
 async def check_message_that_was_stored_before_its_context_heard_the_greeting() -> None:
-    here = await new_context(HARD_OF_HEARING)
+    here = await new_context(hard_of_hearing())
     there = await new_context(NO_SLOW_POLL)
     async with await here.open("missed") as mailbox, await there.open("missed") as other:
         waiting = asyncio.ensure_future(other.dequeue(wait=60))
@@ -248,10 +256,8 @@ async def check_who_is_woken_and_does_not_take_it_passes_it_on() -> None:
 
 
 async def check_news_between_the_look_and_the_listening() -> None:
-    listening = "const served = await waiter.within("
-    here = await new_context(
-        {**NO_SLOW_POLL, "engine/claim-loop.js": {listening: f"await globalThis.beforeListening?.(); {listening}"}}
-    )
+    before_waiting = script("() => globalThis.beforeListening?.()")
+    here = await new_context(NO_SLOW_POLL, {"beforeWaiting": before_waiting})
     there = await new_context()
     async with await here.open("in between") as mailbox, await there.open("in between") as other:
         between = asyncio.Event()

@@ -1,0 +1,54 @@
+/** What a page or a worker has one of: its connection, group commit, notifier, waiters and open handles. */
+
+import { Liveness } from "../coordination/liveness.js";
+import { Locks } from "../coordination/locks.js";
+import { Notifier } from "../coordination/notifier.js";
+import { UnloadNotes } from "../coordination/unload-notes.js";
+import { Waiters } from "../coordination/waiters.js";
+import { Connection } from "../storage/database.js";
+import { GroupCommit } from "./group-commit.js";
+import { PageLifecycle } from "./page-lifecycle.js";
+import { Recoveries } from "./recovery.js";
+import { defaultSettings } from "./settings.js";
+
+/** @typedef {import("./settings.js").Settings} Settings */
+
+export class Engine {
+  /** @type {Set<import("./mailbox-handle.js").MailboxHandle>} */
+  handles = new Set();
+  waiters = new Waiters();
+  notes = new UnloadNotes();
+
+  /** @param {Partial<Settings>} [given] */
+  constructor(given = {}) {
+    const settings = { ...defaultSettings(), ...given };
+    this.settings = settings;
+    this.connection = new Connection(settings);
+    this.locks = new Locks(settings.locks);
+    this.liveness = new Liveness(this.locks);
+    this.notifier = new Notifier(settings.openChannel, settings.events);
+    this.groupCommit = new GroupCommit(
+      this,
+      ({ notifications }) => {
+        for (const [mailbox, { depth, excluded, count }] of notifications) {
+          if (depth !== undefined || count > 0) this.notifier.publish({ mailbox, depth, count }, excluded);
+        }
+      },
+      (tx) => {
+        for (const mailbox of tx.notifications.keys()) this.waiters.serve(mailbox, tx);
+      },
+    );
+    // whoever waits finds out why
+    this.connection.onLost = () => this.waiters.wakeAll();
+    this.notifier.onMissed = () => this.waiters.wakeOneEach();
+    this.notifier.listen(({ mailbox, count = 1 }) => this.waiters.wake(mailbox, count));
+    this.recoveries = new Recoveries(this);
+    this.lifecycle = new PageLifecycle(this);
+  }
+}
+
+/** @type {Engine | undefined} */
+let own;
+
+/** The one of this page or worker; made when it is first needed, since a program may import this library and never use it. */
+export const ownEngine = () => (own ??= new Engine());
