@@ -39,7 +39,7 @@ const CHECK_AFTER = 3;
  */
 export async function claimWithin(claimant, owner, wait, cancelled) {
   const { engine, mailbox, recovery } = claimant;
-  const { lifecycle, settings, waiters } = engine;
+  const { lifecycle, waiters } = engine;
   const deadline = performance.now() + wait;
   // another waiter has to look, because this one may have been chosen to and has not
   let owesALook = false;
@@ -77,8 +77,6 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
           if (isOver) return found;
           waiter.park(claimant.parked);
           const check = inMemory && setTimeout(wakeIfOld, CHECK_AFTER, claimant, waiter);
-          const pause = settings.beforeWaiting();
-          if (pause !== undefined) await pause;
           const served = await waiter.within(deadline - now, cancelled);
           clearTimeout(check);
           if (served === undefined && !cancelled.aborted) continue;

@@ -22,7 +22,6 @@ import { ABORTS_AFTER_COMMIT, DATABASE_VERSION } from "../storage/database.js";
  * @property {LockManager | undefined} locks undefined where there are none
  * @property {() => BroadcastChannel | undefined} openChannel to other contexts; undefined where there are none
  * @property {Pick<EventTarget, "addEventListener">} events of the page or worker
- * @property {() => Promise<void> | undefined} beforeWaiting called when a call has found nothing, and is about to wait
  */
 
 /** @returns {Settings} */
@@ -40,5 +39,4 @@ export const defaultSettings = () => ({
   locks: globalThis.navigator?.locks,
   openChannel: () => (typeof BroadcastChannel === "undefined" ? undefined : new BroadcastChannel(CHANNEL)),
   events: globalThis,
-  beforeWaiting: () => undefined,
 });

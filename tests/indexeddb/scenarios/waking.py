@@ -255,29 +255,33 @@ async def check_who_is_woken_and_does_not_take_it_passes_it_on() -> None:
         await second.close()
 
 
-async def check_news_between_the_look_and_the_listening() -> None:
-    before_waiting = script("() => globalThis.beforeListening?.()")
-    here = await new_context(NO_SLOW_POLL, {"beforeWaiting": before_waiting})
-    there = await new_context()
+async def check_news_between_the_look_and_its_answer() -> None:
+    """A call that found nothing, and has yet to hear so, learns of what another context stores meanwhile."""
+    here, there = await new_context(NO_SLOW_POLL), await new_context()
     async with await here.open("in between") as mailbox, await there.open("in between") as other:
         between = asyncio.Event()
-        stored = asyncio.Event()
 
         async def store() -> None:
             await between.wait()
             await other.enqueue(b"s", b"a")
             await asyncio.sleep(0.3)
-            script("listenOfTest()")
-            stored.set()
+            script("hearOfTest()")
 
         storing = asyncio.ensure_future(store())
         script(
             """(reached) => {
-              globalThis.beforeListening = () => {
-                delete globalThis.beforeListening;
-                const listening = new Promise((resolve) => { globalThis.listenOfTest = resolve; });
-                reached();
-                return listening;
+              const { transaction: begin } = IDBDatabase.prototype;
+              IDBDatabase.prototype.transaction = function (...given) {
+                const transaction = begin.apply(this, given);
+                if (transaction.mode !== "readwrite") return transaction;
+                IDBDatabase.prototype.transaction = begin;
+                const hold = (event) => {
+                  event.stopImmediatePropagation();
+                  globalThis.hearOfTest = () => transaction.dispatchEvent(new Event("complete"));
+                  reached();
+                };
+                transaction.addEventListener("complete", hold, { once: true });
+                return transaction;
               };
             }"""
         )(create_once_callable(between.set))
