@@ -9,9 +9,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from .._arguments import check_count, check_period
-from .._errors import MailboxClosedError, MailboxError
-from .._mailbox import Mailbox
+from ..contract.arguments import check_count, check_period
+from ..contract.errors import MailboxClosedError, MailboxError
+from ..contract.mailbox import Mailbox
 
 _logger = logging.getLogger("pymailbox")
 

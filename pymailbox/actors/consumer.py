@@ -22,9 +22,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from .._arguments import check_count
-from .._errors import MailboxClosedError
-from .._mailbox import Mailbox
+from ..contract.arguments import check_count
+from ..contract.errors import MailboxClosedError
+from ..contract.mailbox import Mailbox
 from .context import Context
 from .delivery import Deliveries
 from .hand import Hand, HandBySender

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from uuid import uuid4
 
-from .._errors import MailboxError, Reject, StorageFullError
-from .._mailbox import Capability, Mailbox
-from .._values import MessageRecord, NewMessage
-from ..core.reasons import failed_reason
+from ..contract.capabilities import Capability
+from ..contract.errors import MailboxError, Reject, StorageFullError
+from ..contract.mailbox import Mailbox
+from ..contract.reasons import failed_reason
+from ..contract.values import MessageRecord, NewMessage
 from .context import Context
 from .errors import shortened, traceback_of
 from .hand import Hand

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from .._arguments import storable
+from ..contract.arguments import storable
 
 LONGEST_TEXT = 8_000
 """Characters. A failure is stored with every retry, so its text must not outgrow the message."""

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from .._values import MessageRecord
+from ..contract.values import MessageRecord
 
 _Place: TypeAlias = tuple[int, int]
 """The priority, negative, and a number: the smallest is the next."""

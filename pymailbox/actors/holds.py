@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from .._values import MessageRecord
+from ..contract.values import MessageRecord
 
 
 class Hold:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import random as between_0_and_1
 from typing import Any
 
-from .._arguments import LONGEST_DELAY, check_count, check_seconds, shown
+from ..contract.arguments import LONGEST_DELAY, check_count, check_seconds, shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,11 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
-from .._errors import MailboxClosedError, MailboxError
-from .._mailbox import POLL_INTERVAL, Capability, Mailbox
-from .._values import MessageRecord
+from ..contract.capabilities import Capability
+from ..contract.errors import MailboxClosedError, MailboxError
+from ..contract.mailbox import Mailbox
+from ..contract.polling import POLL_INTERVAL
+from ..contract.values import MessageRecord
 from .retry import RetryPolicy
 from .stopping import Stop
 

@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import NamedTuple
 
-from .._errors import MailboxClosedError
-from .._values import MessageRecord
-from ._clock import now_in_ms
+from ..contract.errors import MailboxClosedError
+from ..contract.moments import now_in_ms
+from ..contract.values import MessageRecord
 
 HOLDER_CHECK = 0.2
 """Seconds between two looks at whether other holders live, while somebody waits for what they hold."""

@@ -7,8 +7,8 @@ from typing import Final
 from uuid import UUID
 
 from .. import __version__
-from .._arguments import LONGEST_DELAY
-from .._location import DEFAULT_SQLITE_FILE
+from ..contract.arguments import LONGEST_DELAY
+from ..contract.location import DEFAULT_SQLITE_FILE
 
 _LOCATION: Final = f"""\
 LOCATION is FILE, FILE#NAME or sqlite:///FILE#NAME, or just the NAME of a

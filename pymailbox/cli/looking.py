@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from .._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
+from ..contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from .errors import OK
 from .places import look_at, looking, names_in, place_of
 from .streams import say, say_json

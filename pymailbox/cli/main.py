@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
-from .._errors import MailboxError
+from ..contract.errors import MailboxError
 from .arguments import parser
 from .errors import INTERRUPTED, PIPE_CLOSED, PROBLEM, USAGE, ProblemError, UsageError
 from .files import export_mailbox, import_mailbox

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from .._location import DEFAULT_SQLITE_FILE, check_name, parse_location, refuse_misleading
-from .._mailbox import Mailbox
 from .._open import MailboxOpening, list_mailboxes, open_mailbox
 from ..backends.sqlite.looking import LookedAtMailbox, Reader, may_write
+from ..contract.location import DEFAULT_SQLITE_FILE, check_name, parse_location, refuse_misleading
+from ..contract.mailbox import Mailbox
 from .errors import ProblemError, UsageError
 from .text import one_line
 

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import BinaryIO, Final
 from uuid import UUID
 
-from .._mailbox import Mailbox
-from .._values import MessagePriority, MessageRecord, NewMessage
 from ..backends.sqlite import SqliteMailbox
+from ..contract.mailbox import Mailbox
+from ..contract.values import MessagePriority, MessageRecord, NewMessage
 from .errors import OK, PROBLEM, UsageError
 from .places import opening, place_of
 from .streams import confirm, have_been_read, say, say_json, standard_input, warn

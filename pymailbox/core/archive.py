@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._archive import PAGE_BYTES, PAGE_MESSAGES, Death, Page, Section, WholeMessage
-from .._values import MessagePriority, MessageStatus
+from ..contract.archive import PAGE_BYTES, PAGE_MESSAGES, Death, Page, Section, WholeMessage
+from ..contract.values import MessagePriority, MessageStatus
 from . import dead_letters, verbs
 from . import delivery as deliveries
 from .page import BURIED, DELAYED, HELD

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
-from .._values import MessageRecord, MessageStatus
+from ..contract.reasons import died_reason, failed_reason
+from ..contract.values import MessageRecord, MessageStatus
 from . import dead_letters
 from . import delivery as deliveries
 from .claims import Terms
 from .page import QUEUED
-from .reasons import died_reason, failed_reason
 from .state import LaneRun
 from .store import Holder, Store, find_held
 

@@ -7,9 +7,9 @@ from dataclasses import fields, make_dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from .._values import MessagePriority, MessageRecord, MessageStatus
+from ..contract.moments import moment
+from ..contract.values import MessagePriority, MessageRecord, MessageStatus
 from . import delivery as deliveries
-from .moments import moment
 
 if TYPE_CHECKING:
     from .state import LaneRun

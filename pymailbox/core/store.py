@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from .._ids import location_of
-from .._values import MessageRecord, MessageStatus
+from ..contract.ids import location_of
+from ..contract.values import MessageRecord, MessageStatus
 from . import delivery as deliveries
 from .page import HELD
 from .state import PRIORITIES, LaneRun, MailboxState

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
-from .._mailbox import Mailbox
 from .._open import open_mailbox
-from .._values import MessageRecord
+from ..contract.mailbox import Mailbox
+from ..contract.values import MessageRecord
 from ._death import let_die
 from ._expect import eventually
 

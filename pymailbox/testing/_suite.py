@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from .._mailbox import Capability, Mailbox
+from ..contract.capabilities import Capability
+from ..contract.mailbox import Mailbox
 from ._bench import Bench, MailboxFactory
 
 Outcome: TypeAlias = Literal["passed", "failed", "unsupported"]

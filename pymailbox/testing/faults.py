@@ -23,9 +23,9 @@ from enum import StrEnum
 from typing import Any, Final, Generic, Self, TypeVar
 from uuid import UUID
 
-from .._errors import ConnectionLostError, StorageFullError
-from .._mailbox import Mailbox
-from .._values import (
+from ..contract.errors import ConnectionLostError, StorageFullError
+from ..contract.mailbox import Mailbox
+from ..contract.values import (
     BytesLike,
     DeadLetter,
     MailboxDepthObserver,

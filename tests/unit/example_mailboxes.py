@@ -33,8 +33,8 @@ from pymailbox import (
     StorageReport,
     WrongThreadError,
 )
-from pymailbox._archive import Adopted, Archive, Death, Page, Section, WholeMessage
-from pymailbox._arguments import (
+from pymailbox.contract.archive import Adopted, Archive, Death, Page, Section, WholeMessage
+from pymailbox.contract.arguments import (
     Options,
     PreparedMessage,
     check_delay,
@@ -50,8 +50,8 @@ from pymailbox._arguments import (
     prepare_messages,
     prepare_sends,
 )
-from pymailbox._mailbox import poll
-from pymailbox._values import BytesLike
+from pymailbox.contract.polling import poll
+from pymailbox.contract.values import BytesLike
 
 NORMAL = MessagePriority.NORMAL
 LARGEST_BATCH = 64 * 1024 * 1024

@@ -11,8 +11,8 @@ from typing import Any, Self
 from uuid import UUID
 
 from pymailbox import MailboxStats, MemoryMailbox, MessageRecord
-from pymailbox._arguments import Options, PreparedMessage
-from pymailbox._handle import AckFirst, EmbeddedMailbox, Enqueued
+from pymailbox.backends.base import AckFirst, EmbeddedMailbox, Enqueued
+from pymailbox.contract.arguments import Options, PreparedMessage
 
 
 class StagedMailbox(MemoryMailbox):

@@ -14,8 +14,8 @@ from uuid import UUID
 import pytest
 
 from pymailbox import Mailbox, MailboxClosedError, NewMessage, UnsupportedError
-from pymailbox._arguments import check_limit
-from pymailbox._mailbox import poll
+from pymailbox.contract.arguments import check_limit
+from pymailbox.contract.polling import poll
 from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
 
 

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 from pymailbox import Mailbox, MessagePriority, MessageStatus, NewMessage, delete_mailbox, list_mailboxes, open_mailbox
-from pymailbox._ids import id_at
 from pymailbox.backends.memory import mailbox as memory
+from pymailbox.contract.ids import id_at
 from pymailbox.testing._death import let_die
 
 FORK = """

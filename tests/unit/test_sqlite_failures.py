@@ -26,8 +26,8 @@ from pymailbox import (
     open_mailbox,
 )
 from pymailbox.backends.sqlite import engine, room, rows, verbs
+from pymailbox.contract.reasons import UNREADABLE
 from pymailbox.core import state
-from pymailbox.core.reasons import UNREADABLE
 from tests.unit.sqlite_support import MIB, content, limit_connections, query, run_script, run_with_mounts
 
 # -- a full disk -------------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from uuid import UUID
 import pytest
 
 from pymailbox import MailboxClosedError, MessagePriority, MessageRecord, MessageStatus
-from pymailbox.backends._clock import now_in_ms
 from pymailbox.backends._waiting import Exchange, Listener, Look, claim
+from pymailbox.contract.moments import now_in_ms
 
 NAME = "inbox"
 

@@ -14,8 +14,8 @@ from contextvars import Context
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from ..._location import IN_PYODIDE
-from ..._suspension import suspension_is_wanted
+from ...contract.location import IN_PYODIDE
+from ...runtime.suspension import suspension_is_wanted
 from .engine import error_of
 
 if IN_PYODIDE:

@@ -14,9 +14,9 @@ import re
 from importlib.resources import files
 from typing import Any
 
-from ... import _errors
-from ..._errors import MailboxError, StorageUnavailableError
-from ..._location import IN_PYODIDE, missing_backend
+from ...contract import errors
+from ...contract.errors import MailboxError, StorageUnavailableError
+from ...contract.location import IN_PYODIDE, missing_backend
 
 HANDED_OVER = "pymailbox_js"
 """The name under which a page hands the engine over."""
@@ -62,7 +62,7 @@ def _note_loaded(loading: asyncio.Future[Any]) -> None:
 
 def error_of(js_error: Any) -> MailboxError:
     """An error of the engine as ours."""
-    kind: type[MailboxError] = getattr(_errors, js_error.name, MailboxError)
+    kind: type[MailboxError] = getattr(errors, js_error.name, MailboxError)
     error = kind(js_error.message, passing=getattr(js_error, "passing", None))
     error.__cause__ = js_error if isinstance(js_error, BaseException) else None
     return error

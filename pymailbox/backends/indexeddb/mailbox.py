@@ -15,13 +15,13 @@ from typing import Any, Self
 from urllib.parse import quote
 from uuid import UUID
 
-from ..._archive import Page, Section, WholeMessage
-from ..._arguments import Options, PreparedMessage
-from ..._errors import MailboxError
-from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
-from ..._ids import id_of
-from ..._location import Location, require_name
-from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
+from ...contract.archive import Page, Section, WholeMessage
+from ...contract.arguments import Options, PreparedMessage
+from ...contract.errors import MailboxError
+from ...contract.ids import id_of
+from ...contract.location import Location, require_name
+from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
+from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from .completions import CallFuture, Completions, completions_of, held_by_claim
 from .engine import load_engine
 from .frames import (

@@ -13,15 +13,15 @@ from collections.abc import Hashable, Sequence
 from typing import Self
 from uuid import UUID
 
-from ..._archive import Page, Section, WholeMessage
-from ..._arguments import Options, PreparedMessage
-from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
-from ..._location import Location, require_name
-from ..._turns import take_turn_if_due
-from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
+from ...contract.archive import Page, Section, WholeMessage
+from ...contract.arguments import Options, PreparedMessage
+from ...contract.location import Location, require_name
+from ...contract.moments import now_in_ms
+from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
 from ...core import archive, claiming, dead_letters, verbs
-from .._clock import now_in_ms
+from ...runtime.turns import take_turn_if_due
 from .._waiting import HOLDER_CHECK, Exchange, Listener, Look, claim
+from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from .store import Holder, Store
 
 

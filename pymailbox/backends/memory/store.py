@@ -12,11 +12,11 @@ from math import inf
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-from ..._ids import new_id_base
-from ..._values import MessageRecord, MessageStatus
+from ...contract.ids import new_id_base
+from ...contract.moments import moment
+from ...contract.values import MessageRecord, MessageStatus
 from ...core import claiming, store
 from ...core import delivery as deliveries
-from ...core.moments import moment
 from ...core.records import LANE_PRIORITIES, record_of, records_of
 from ...core.state import PRIORITIES, LaneRun, MailboxState
 from ...core.store import Letter, Message

@@ -12,8 +12,8 @@ opens the file, with ``mounts`` (whether it may be where it is), ``restored`` (t
 can go wrong.
 """
 
-from ..._errors import MissingImportError
-from ..._location import IN_PYODIDE, missing_backend
+from ...contract.errors import MissingImportError
+from ...contract.location import IN_PYODIDE, missing_backend
 
 try:
     import sqlite3  # noqa: F401

@@ -9,10 +9,10 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from ..._ids import id_at, id_of
-from ..._values import MessageRecord, MessageStatus
+from ...contract.ids import id_at, id_of
+from ...contract.moments import moment
+from ...contract.values import MessageRecord, MessageStatus
 from ...core import delivery as deliveries
-from ...core.moments import moment
 from ...core.records import LANE_PRIORITIES, record_of, records_of
 from ...core.state import PRIORITIES, LaneRun
 from ...core.store import Message

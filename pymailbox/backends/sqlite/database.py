@@ -32,9 +32,9 @@ from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from ..._errors import StorageUnavailableError
-from ..._location import IN_PYODIDE
-from ..._turns import take_turn, turn_is_due
+from ...contract.errors import StorageUnavailableError
+from ...contract.location import IN_PYODIDE
+from ...runtime.turns import take_turn, turn_is_due
 from .._waiting import Exchange
 from . import locks
 from .engine import Access, Call, Engine

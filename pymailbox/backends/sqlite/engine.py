@@ -16,7 +16,7 @@ from functools import partial
 from struct import Struct
 from typing import Any, Final
 
-from ..._errors import MailboxError, StorageCorruptError, StorageUnavailableError
+from ...contract.errors import MailboxError, StorageCorruptError, StorageUnavailableError
 from .errors import is_full, mailbox_error
 from .locks import FileLocks
 from .room import Room

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
-from ..._values import MessageRecord
+from ...contract.moments import now_in_ms
+from ...contract.values import MessageRecord
 from ...core import claiming
-from .._clock import now_in_ms
 from . import mending
 from .holders import Holder, Lives
 from .session import Session

@@ -22,7 +22,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from ..._location import IN_PYODIDE
+from ...contract.location import IN_PYODIDE
 
 if sys.platform == "win32":
     import msvcrt

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn, TypeVar
 from uuid import UUID
 
-from ..._archive import Adopted, Archive, Page, Section
-from ..._errors import StorageCorruptError, StorageUnavailableError
-from ..._mailbox import Capability, Mailbox
-from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus
+from ...contract.archive import Adopted, Archive, Page, Section
+from ...contract.capabilities import Capability
+from ...contract.errors import StorageCorruptError, StorageUnavailableError
+from ...contract.mailbox import Mailbox
+from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus
 from . import rows, verbs
 from .errors import mailbox_error
 from .schema import BUSY_TIMEOUT, as_it_is, is_empty

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Self, TypeVar
 from uuid import UUID
 
-from ..._archive import Page, Section, WholeMessage
-from ..._arguments import Options, PreparedMessage
-from ..._errors import MailboxError, StorageCorruptError
-from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
-from ..._location import IN_PYODIDE, Location, require_name
-from ..._turns import take_turn_if_due
-from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
+from ...contract.archive import Page, Section, WholeMessage
+from ...contract.arguments import Options, PreparedMessage
+from ...contract.errors import MailboxError, StorageCorruptError
+from ...contract.location import IN_PYODIDE, Location, require_name
+from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
+from ...runtime.turns import take_turn_if_due
 from .._waiting import HOLDER_CHECK, Listener, Look, claim
+from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from . import handing, mending, rows, verbs
 from .database import Database
 from .engine import Access, FileReplacedError

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..._ids import id_at
-from ..._values import MessagePriority
+from ...contract.ids import id_at
+from ...contract.moments import now_in_ms
+from ...contract.reasons import UNREADABLE
+from ...contract.values import MessagePriority
 from ...core import dead_letters, verbs
 from ...core import delivery as deliveries
 from ...core.page import BURIED
-from ...core.reasons import UNREADABLE
 from ...core.store import Message
-from .._clock import now_in_ms
 from . import pages, rows
 from .bodies import SELECT_SEGMENTS
 from .frames import Segment

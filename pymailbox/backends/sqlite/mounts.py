@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from ..._errors import StorageUnavailableError
+from ...contract.errors import StorageUnavailableError
 
 _TABLE: Final = "/proc/self/mountinfo"
 

@@ -16,8 +16,8 @@ import sys
 import time
 from typing import Final
 
-from ..._errors import StorageFullError
-from ..._location import IN_PYODIDE
+from ...contract.errors import StorageFullError
+from ...contract.location import IN_PYODIDE
 
 _LOG: Final = 4 * 1024 * 1024
 """Bytes to which the log grows before it goes into the file."""

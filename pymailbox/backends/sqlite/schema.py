@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from ..._errors import StorageCorruptError, StorageUnavailableError
+from ...contract.errors import StorageCorruptError, StorageUnavailableError
 from . import mounts, restored
 from .errors import PRIMARY_CODE_MASK
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from ..._errors import StorageCorruptError
-from ..._ids import new_id_base
+from ...contract.errors import StorageCorruptError
+from ...contract.ids import new_id_base
 from ...core.page import DamagedError
 from ...core.state import MailboxState
 from .bodies import SEGMENT_MESSAGES, Kept

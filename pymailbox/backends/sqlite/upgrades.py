@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
-from ..._errors import StorageCorruptError
-from ..._ids import id_at, id_of
-from ..._values import MessagePriority
+from ...contract.errors import StorageCorruptError
+from ...contract.ids import id_at, id_of
+from ...contract.moments import now_in_ms
+from ...contract.reasons import UNREADABLE
+from ...contract.values import MessagePriority
 from ...core import dead_letters, verbs
 from ...core import delivery as deliveries
 from ...core.claims import Terms
 from ...core.page import BURIED, HELD, QUEUED
-from ...core.reasons import UNREADABLE
 from ...core.state import MailboxState
 from ...core.store import Message
-from .._clock import now_in_ms
 from . import mending, restored
 from .bodies import Kept
 from .pages import PageRows

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from ..._archive import Page, Section, WholeMessage
-from ..._arguments import PreparedMessage
-from ..._handle import Enqueued
-from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
+from ...contract.archive import Page, Section, WholeMessage
+from ...contract.arguments import PreparedMessage
+from ...contract.moments import now_in_ms
+from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from ...core import archive, dead_letters, verbs
-from .._clock import now_in_ms
+from ..base import Enqueued
 from .schema import OF_MAILBOX
 from .session import Session
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from ..._errors import MailboxError
+from ...contract.errors import MailboxError
 from .._waiting import Exchange
 from . import handing
 from .engine import Access, Call, Engine

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect, expect_equal, expect_error
 from .._suite import check

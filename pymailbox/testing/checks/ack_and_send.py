@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
-from ..._errors import MailboxClosedError
-from ..._mailbox import Capability, Mailbox
-from ..._values import MailboxStats, MessagePriority, MessageRecord, NewMessage
+from ...contract.capabilities import Capability
+from ...contract.errors import MailboxClosedError
+from ...contract.mailbox import Mailbox
+from ...contract.values import MailboxStats, MessagePriority, MessageRecord, NewMessage
 from .._bench import Bench, drain, numbered, payloads_of, recover_until, send
 from .._expect import expect, expect_equal, expect_error
 from .._suite import check

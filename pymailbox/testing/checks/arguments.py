@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from ..._arguments import LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY
-from ..._mailbox import Capability, Mailbox
-from ..._values import NewMessage
+from ...contract.arguments import LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import NewMessage
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect_equal, expect_error
 from .._suite import check

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ..._errors import MailboxClosedError
-from ..._mailbox import Mailbox
+from ...contract.errors import MailboxClosedError
+from ...contract.mailbox import Mailbox
 from .._bench import Bench, drain, numbered, outcome_of, payloads_of, send
 from .._expect import expect, expect_equal, expect_error
 from .._suite import check

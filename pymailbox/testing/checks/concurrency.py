@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessageRecord
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessageRecord
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect, expect_equal
 from .._suite import check

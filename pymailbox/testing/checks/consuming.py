@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from ..._errors import MailboxClosedError, Reject
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, MessageRecord, NewMessage
 from ...actors import Consumer, Context, RetryPolicy
+from ...contract.capabilities import Capability
+from ...contract.errors import MailboxClosedError, Reject
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority, MessageRecord, NewMessage
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import PATIENCE, eventually, expect, expect_equal, expect_error, expect_no_repeats
 from .._suite import check

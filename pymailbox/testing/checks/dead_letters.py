@@ -6,8 +6,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect, expect_equal
 from .._suite import check

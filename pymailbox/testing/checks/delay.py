@@ -8,8 +8,8 @@ import time
 from datetime import timedelta
 from uuid import uuid4
 
-from ..._mailbox import Capability
-from ..._values import MessagePriority, MessageStatus, NewMessage
+from ...contract.capabilities import Capability
+from ...contract.values import MessagePriority, MessageStatus, NewMessage
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect, expect_equal
 from .._suite import check

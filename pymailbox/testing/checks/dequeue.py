@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..._values import MessagePriority
+from ...contract.values import MessagePriority
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect, expect_equal, expect_no_repeats
 from .._suite import check

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from functools import partial
 from uuid import UUID, uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MailboxStats
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MailboxStats
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import eventually, expect, expect_equal, expect_error
 from .._suite import check

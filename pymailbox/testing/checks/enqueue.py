@@ -7,7 +7,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from ..._values import MessagePriority, MessageStatus
+from ...contract.values import MessagePriority, MessageStatus
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect, expect_equal, expect_no_repeats
 from .._suite import check

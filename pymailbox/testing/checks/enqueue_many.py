@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from ..._mailbox import Capability
-from ..._values import MessagePriority, NewMessage
+from ...contract.capabilities import Capability
+from ...contract.values import MessagePriority, NewMessage
 from .._bench import Bench, drain, numbered, payloads_of
 from .._expect import expect, expect_equal, expect_error, expect_no_repeats
 from .._suite import check

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..._errors import UnsupportedError
-from ..._mailbox import Capability
+from ...contract.capabilities import Capability
+from ...contract.errors import UnsupportedError
 from .._bench import Bench
 from .._expect import expect, expect_equal, expect_error
 from .._suite import check

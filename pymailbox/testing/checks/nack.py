@@ -6,8 +6,9 @@ import asyncio
 import time
 from uuid import uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect, expect_equal
 from .._suite import check

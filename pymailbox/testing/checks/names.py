@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..._mailbox import Capability
+from ...contract.capabilities import Capability
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect_equal
 from .._suite import check

@@ -7,8 +7,9 @@ import logging
 import math
 from uuid import uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, NewMessage
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority, NewMessage
 from .._bench import Bench, drain, numbered, recover_until, send
 from .._expect import eventually, expect, expect_equal, expect_error
 from .._suite import check

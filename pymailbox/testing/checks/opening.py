@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
-from ..._values import MessagePriority
+from ...contract.values import MessagePriority
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect_equal, expect_no_repeats
 from .._suite import check

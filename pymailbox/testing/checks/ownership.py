@@ -9,8 +9,8 @@ import sys
 import threading
 from collections.abc import Awaitable
 
-from ..._errors import WrongThreadError
-from ..._mailbox import Mailbox
+from ...contract.errors import WrongThreadError
+from ...contract.mailbox import Mailbox
 from .._bench import Bench, drain, payloads_of
 from .._expect import expect, expect_equal, expect_error
 from .._suite import check

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..._mailbox import Capability
-from ..._values import MessagePriority, MessageStatus
+from ...contract.capabilities import Capability
+from ...contract.values import MessagePriority, MessageStatus
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect_equal
 from .._suite import check

@@ -8,8 +8,9 @@ import sys
 import threading
 from uuid import uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, MessageRecord
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority, MessageRecord
 from .._bench import Bench, drain, numbered, payloads_of, recover_until, send
 from .._expect import eventually, expect, expect_equal, expect_no_repeats
 from .._suite import check

@@ -8,9 +8,10 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from ..._errors import MailboxClosedError
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, MessageRecord, NewMessage
+from ...contract.capabilities import Capability
+from ...contract.errors import MailboxClosedError
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority, MessageRecord, NewMessage
 from .._bench import Bench, drain, numbered, outcome_of, payloads_of, send
 from .._expect import eventually, expect_equal, expect_error, expect_no_repeats
 from .._suite import check

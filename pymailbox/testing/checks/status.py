@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ..._mailbox import Mailbox
-from ..._values import MailboxStats, MessagePriority
+from ...contract.mailbox import Mailbox
+from ...contract.values import MailboxStats, MessagePriority
 from .._bench import Bench, drain, numbered, send
 from .._expect import expect, expect_equal
 from .._suite import check

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from ..._errors import UnsupportedError
-from ..._mailbox import Capability
-from ..._values import StorageReport
+from ...contract.capabilities import Capability
+from ...contract.errors import UnsupportedError
+from ...contract.values import StorageReport
 from .._bench import Bench
 from .._expect import expect, expect_equal
 from .._suite import check

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, MessageRecord, MessageStatus, NewMessage
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.plain_archive import PlainArchive
+from ...contract.values import MessagePriority, MessageRecord, MessageStatus, NewMessage
 from ...transfer import export, import_
-from ...transfer.plain import PlainArchive
 from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect, expect_equal
 from .._suite import check

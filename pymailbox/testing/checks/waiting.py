@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from ..._errors import MailboxClosedError
-from ..._mailbox import Capability, Mailbox
+from ...contract.capabilities import Capability
+from ...contract.errors import MailboxClosedError
+from ...contract.mailbox import Mailbox
 from .._bench import Bench, drain, numbered, outcome_of, payloads_of, send
 from .._expect import expect, expect_equal, expect_error
 from .._suite import check

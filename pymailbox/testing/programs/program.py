@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, NewMessage
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority, NewMessage
 from .._bench import Bench
 from .._suite import takes_limit
 from ..model import Consumer, DisagreementError, Judge, ModelMessage, Seen

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from ..._errors import MailboxClosedError
-from ..._mailbox import Capability
-from ..._values import MessageRecord
+from ...contract.capabilities import Capability
+from ...contract.errors import MailboxClosedError
+from ...contract.values import MessageRecord
 from .._expect import PATIENCE
 from ..model import SOON, DisagreementError, Seen
 from .program import MAILBOXES, Call, Handle, Program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, NewMessage
+from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, NewMessage
 
 
 def brief(value: object) -> str:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from ..._mailbox import Capability
-from ..._values import MessageStatus
+from ...contract.capabilities import Capability
+from ...contract.values import MessageStatus
 from .program import Call, Handle, Program
 
 

@@ -13,7 +13,8 @@ import pyodide.ffi
 from pyodide.ffi import can_run_sync
 
 import pymailbox
-from pymailbox import Mailbox, NewMessage, UnsupportedError, _suspension, open_mailbox, set_suspendable
+from pymailbox import Mailbox, NewMessage, UnsupportedError, open_mailbox, set_suspendable
+from pymailbox.runtime import suspension
 from tests.indexeddb.scenarios.hands import script, script_in_force
 from tests.indexeddb.scenarios.serving import FAILING
 
@@ -200,10 +201,10 @@ async def _store_many(mailbox: Mailbox) -> str:
 @asynccontextmanager
 async def _unused_so_far() -> AsyncIterator[bool]:
     """As in a program that has never fetched ``run_sync``, though this one has."""
-    _suspension._seen_in_use, _suspension._references = False, 0
+    suspension._seen_in_use, suspension._references = False, 0
     # whoever fetches it again imports it anew
-    vars(pymailbox).pop("_run_sync", None)
-    sys.modules.pop("pymailbox._run_sync", None)
+    vars(pymailbox.runtime).pop("run_sync", None)
+    sys.modules.pop("pymailbox.runtime.run_sync", None)
     gc.collect()
     async with suspendable(None) as can:
         yield can

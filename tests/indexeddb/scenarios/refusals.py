@@ -15,7 +15,7 @@ from pymailbox import (
     StorageUnavailableError,
     UnsupportedError,
 )
-from pymailbox._archive import WholeMessage
+from pymailbox.contract.archive import WholeMessage
 from tests.indexeddb.scenarios.hands import (
     SEGMENTS_APART,
     drain,

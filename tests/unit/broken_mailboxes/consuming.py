@@ -12,8 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from pymailbox import Consumer, Context, MailboxClosedError, MailboxStats, MessageRecord, Reject, RetryPolicy
-from pymailbox._arguments import PreparedMessage
 from pymailbox.actors.holds import Hold
+from pymailbox.contract.arguments import PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Entry, SmallMailbox, stats_of
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now_in_ms() -> int:
+    """What the wall clock shows."""
+    return time.time_ns() // 1_000_000
 
 
 def moment(milliseconds: int) -> datetime:
@@ -13,6 +19,6 @@ def moment(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(0, milliseconds // 1000, milliseconds % 1000 * 1000)
 
 
-def milliseconds(time: datetime) -> int:
-    """Of an aware time; rounded down."""
-    return (time - _EPOCH) // timedelta(milliseconds=1)
+def milliseconds(aware: datetime) -> int:
+    """Rounded down."""
+    return (aware - _EPOCH) // timedelta(milliseconds=1)

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-from ._values import MessagePriority, MessageStatus
+from .values import MessagePriority, MessageStatus
 
 PAGE_MESSAGES = 500
 PAGE_BYTES = 4 * 1024 * 1024

@@ -11,7 +11,7 @@ import importlib
 import sys
 from typing import Any, Final
 
-from ._location import IN_PYODIDE
+from ..contract.location import IN_PYODIDE
 
 ffi: Any = importlib.import_module("pyodide.ffi") if IN_PYODIDE else None
 

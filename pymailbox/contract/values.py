@@ -14,7 +14,7 @@ from enum import Enum, IntEnum
 from typing import Any, Protocol, Self, runtime_checkable
 from uuid import UUID
 
-from ._buffers import copy_of
+from .buffers import copy_of
 
 BytesLike = bytes | bytearray | memoryview
 """What the verbs accept as bytes: these, and any other buffer whose items are single bytes."""

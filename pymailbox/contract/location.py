@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
 
-from ._errors import StorageUnavailableError, UnknownSchemeError
+from .errors import StorageUnavailableError, UnknownSchemeError
 
 LONGEST_NAME = 200
 """Characters."""

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from .._archive import Adopted, Archive, Death, Page, Section, WholeMessage
-from .._values import DeadLetter, MessagePriority, MessageRecord, MessageStatus, NewMessage
-from ..backends._clock import now_in_ms
-from ..core.moments import milliseconds
+from .archive import Adopted, Archive, Death, Page, Section, WholeMessage
+from .capabilities import Capability
+from .moments import milliseconds, now_in_ms
+from .values import DeadLetter, MessagePriority, MessageRecord, MessageStatus, NewMessage
 
 if TYPE_CHECKING:
-    from .._mailbox import Mailbox
+    from .mailbox import Mailbox
 
 _MORE = 1000
 """Messages that may have arrived between counting and looking."""
@@ -73,8 +73,6 @@ class PlainArchive(Archive):
         return [_whole(record) for record in records if record.priority is priority]
 
     async def _dead(self) -> list[WholeMessage]:
-        from .._mailbox import Capability
-
         if Capability.DEAD_LETTERS not in self._mailbox.capabilities:
             return []
         letters = await self._mailbox.dead_letters((await self._mailbox.status()).dead_letters + _MORE)

@@ -8,20 +8,22 @@ here, or raises ``UnsupportedError``. ``capabilities`` tells callers in advance.
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from datetime import timedelta
-from enum import StrEnum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
 from uuid import UUID
 
-from ._arguments import check_ids, check_limit, check_wait
-from ._errors import MailboxClosedError, UnsupportedError
-from ._values import (
+from .archive import Archive
+from .capabilities import Capability
+from .errors import MailboxClosedError, UnsupportedError
+from .plain_archive import PlainArchive
+from .polling import with_wait_and_ack
+from .settling import SETTLING_VERBS, SettlingListener, notifying, notifying_dequeue
+from .values import (
     BytesLike,
     DeadLetter,
     MailboxDepthObserver,
@@ -34,46 +36,7 @@ from ._values import (
 )
 
 if TYPE_CHECKING:
-    from ._archive import Archive
-    from .actors import Consumer, Handler, RetryPolicy
-
-SETTLING_VERBS: Final = ("ack", "ack_many", "ack_and_send", "nack", "dead_letter")
-"""Verbs after which a message is no longer its holder's."""
-
-POLL_INTERVAL = 0.05
-"""Seconds between two looks at a mailbox that does not notify of new messages."""
-
-
-class Capability(StrEnum):
-    """What a backend can do beyond the core verbs (``enqueue``, ``dequeue``, ``ack`` and ``status``) and ``close``."""
-
-    ENQUEUE_MANY = "enqueue_many"
-    MESSAGE_ID = "message_id"
-    """``enqueue`` takes an id from the caller, and stores no second message under it."""
-    ACK_MANY = "ack_many"
-    PEEK = "peek"
-    PURGE = "purge"
-    DEPTH_OBSERVER = "set_depth_observer"
-    RELEASE = "release"
-    """What a handle holds goes back to the queue when it is closed, and when a ``dequeue`` is cancelled."""
-    WAIT = "wait"
-    """``dequeue(wait=...)`` and ``messages()`` are woken by new messages instead of polling."""
-    DELAY = "delay"
-    NACK = "nack"
-    DEAD_LETTERS = "dead_letters"
-    """``max_deliveries``, ``dead_letter``, ``dead_letters``, ``redrive`` and ``discard``."""
-    RECOVER = "recover"
-    """What a dead holder held goes back to the queue."""
-    ACK_AND_SEND = "ack_and_send"
-    STORAGE_REPORT = "storage_report"
-    """``storage_report`` and ``request_persistence``."""
-
-
-class SettlingListener(Protocol):
-    """Somebody who is told when messages are settled through a handle."""
-
-    def settling(self, verb: str, ids: list[UUID]) -> Callable[[Any], None]:
-        """A call of a settling verb begins; the function returned is called with its result, None if there was none."""
+    from ..actors import Consumer, Handler, RetryPolicy
 
 
 class Mailbox(ABC):
@@ -89,18 +52,21 @@ class Mailbox(ABC):
     _settling_listeners: tuple[SettlingListener, ...] = ()
     """The consumers of this handle, which do not settle what a handler has settled itself."""
 
+    _consumer_type: ClassVar[type[Consumer]]
+    """What ``consume`` starts. It is written in terms of this class, so ``pymailbox`` puts the two together."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name in (*SETTLING_VERBS, "_nack"):
             if inspect.isfunction(call := cls.__dict__.get(name)):
-                setattr(cls, name, _heard(name.removeprefix("_"), call))
+                setattr(cls, name, notifying(name.removeprefix("_"), call))
         dequeue = cls.__dict__.get("dequeue")
         if dequeue is not None:
             known = inspect.signature(dequeue).parameters
             if "wait" in known and "ack" in known:
-                cls.dequeue = _heard_dequeue(dequeue)  # type: ignore[method-assign]
+                cls.dequeue = notifying_dequeue(dequeue)  # type: ignore[method-assign]
             else:  # a backend with a plain dequeue(): what it lacks comes from here
-                cls.dequeue = _completed(dequeue, "wait" in known)  # type: ignore[method-assign]
+                cls.dequeue = with_wait_and_ack(dequeue, "wait" in known)  # type: ignore[method-assign]
 
     @abstractmethod
     def enqueue(
@@ -336,9 +302,7 @@ class Mailbox(ABC):
                 and logs that it does.
             BaseException: a handler raised ``KeyboardInterrupt`` or ``SystemExit``; its message goes back.
         """
-        from .actors import Consumer
-
-        return Consumer(self, handler, concurrency, ordered_by_sender, retry)
+        return self._consumer_type(self, handler, concurrency, ordered_by_sender, retry)
 
     async def __aenter__(self) -> Self:
         return self
@@ -439,8 +403,6 @@ class Mailbox(ABC):
 
     def _archive(self) -> Archive:
         """Everything that this mailbox knows of its messages."""
-        from .transfer.plain import PlainArchive
-
         return PlainArchive(self)
 
     def _lacks(self, capability: Capability) -> NoReturn:
@@ -456,103 +418,3 @@ async def _messages_of(mailbox: Mailbox) -> AsyncIterator[MessageRecord]:
                 yield record
     except MailboxClosedError:
         return
-
-
-def _heard(verb: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """A settling verb that notifies the handle's consumers, if it has any."""
-
-    @functools.wraps(call)
-    def heard(self: Mailbox, *arguments: Any, **keywords: Any) -> Awaitable[Any]:
-        if not self._settling_listeners:
-            return call(self, *arguments, **keywords)
-        if verb != "ack_many":
-            ids = [arguments[0] if arguments else keywords.get("message_id")]
-        else:
-            given = arguments[0] if arguments else keywords.get("ids")
-            ids = list(given) if isinstance(given, Iterable) else []
-            if isinstance(given, Iterator):  # used up now
-                arguments, keywords = (ids,), {}
-        return _told(self, verb, ids, call(self, *arguments, **keywords))
-
-    return heard
-
-
-async def _told(mailbox: Mailbox, verb: str, ids: list[Any], call: Awaitable[Any]) -> Any:
-    answered = [listener.settling(verb, ids) for listener in mailbox._settling_listeners]
-    answer = None
-    try:
-        answer = await call
-    finally:
-        for tell in answered:
-            tell(answer)
-    return answer
-
-
-def _heard_dequeue(
-    dequeue: Callable[..., Coroutine[Any, Any, list[MessageRecord]]],
-) -> Callable[..., Coroutine[Any, Any, list[MessageRecord]]]:
-    """A ``dequeue`` that notifies the handle's consumers, if it has any, of its acknowledgements."""
-
-    @functools.wraps(dequeue)
-    def heard(
-        self: Mailbox, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
-    ) -> Coroutine[Any, Any, list[MessageRecord]]:
-        if not self._settling_listeners or not ack:
-            return dequeue(self, limit, wait=wait, ack=ack)
-        return _dequeue_and_tell(self, dequeue, limit, wait, ack)
-
-    return heard
-
-
-async def _dequeue_and_tell(
-    mailbox: Mailbox,
-    dequeue: Callable[..., Coroutine[Any, Any, list[MessageRecord]]],
-    limit: int | None,
-    wait: float | None,
-    ack: Iterable[UUID],
-) -> list[MessageRecord]:
-    seconds, ids = check_wait(wait), check_ids(ack, "ack")
-    # first without waiting: consumers must not have to wait for more messages to be notified
-    records: list[MessageRecord] = await _told(mailbox, "ack_many", ids, dequeue(mailbox, limit, ack=ids))
-    return records if records or not seconds else await dequeue(mailbox, limit, wait=wait)
-
-
-def _completed(
-    dequeue: Callable[..., Awaitable[list[MessageRecord]]], waits: bool
-) -> Callable[..., Coroutine[Any, Any, list[MessageRecord]]]:
-    """A ``dequeue`` with what it lacks: ``ack``, and ``wait``, which polls every ``POLL_INTERVAL`` seconds."""
-
-    @functools.wraps(dequeue)
-    async def completed(
-        self: Mailbox, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
-    ) -> list[MessageRecord]:
-        arguments = () if limit is None else (limit,)
-        if ack != ():
-            # all of them, before anything is written
-            check_limit(limit)
-            check_wait(wait)
-            await _ack_all(self, check_ids(ack, "ack"))
-        if waits:
-            return await dequeue(self, *arguments, wait=wait)
-        return await poll(lambda: dequeue(self, *arguments), check_wait(wait))
-
-    return completed
-
-
-async def _ack_all(mailbox: Mailbox, ids: list[UUID]) -> None:
-    if Capability.ACK_MANY in mailbox.capabilities:
-        await mailbox.ack_many(ids)
-    else:
-        for message_id in dict.fromkeys(ids):
-            await mailbox.ack(message_id)
-
-
-async def poll(take: Callable[[], Awaitable[list[MessageRecord]]], wait: float | None) -> list[MessageRecord]:
-    """Calls ``take`` until it gives something or ``wait`` seconds are over, but at least once."""
-    deadline = asyncio.get_running_loop().time() + (wait or 0.0)
-    while not (taken := await take()):
-        left = deadline - asyncio.get_running_loop().time()
-        if left <= 0:
-            break
-        await asyncio.sleep(min(left, POLL_INTERVAL))
-    return taken

@@ -25,8 +25,8 @@ from threading import get_ident
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from uuid import UUID
 
-from ._archive import Adopted, Archive, Page, Section, WholeMessage
-from ._arguments import (
+from ..contract.archive import Adopted, Archive, Page, Section, WholeMessage
+from ..contract.arguments import (
     Options,
     PreparedMessage,
     check_delay,
@@ -42,11 +42,11 @@ from ._arguments import (
     prepare_messages,
     prepare_sends,
 )
-from ._errors import MailboxClosedError, MailboxError, WrongThreadError
-from ._location import Location
-from ._mailbox import Capability, Mailbox
-from ._turns import take_turn, take_turn_if_due, turn_is_due
-from ._values import (
+from ..contract.capabilities import Capability
+from ..contract.errors import MailboxClosedError, MailboxError, WrongThreadError
+from ..contract.location import Location
+from ..contract.mailbox import Mailbox
+from ..contract.values import (
     BytesLike,
     DeadLetter,
     MailboxDepthObserver,
@@ -57,6 +57,7 @@ from ._values import (
     NewMessage,
     StorageReport,
 )
+from ..runtime.turns import take_turn, take_turn_if_due, turn_is_due
 
 _T = TypeVar("_T")
 

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Final
 
-from ._location import IN_PYODIDE
+from ..contract.location import IN_PYODIDE
 
 TURN: Final = 0.005
 """Seconds for which calls may run without suspending; then their event loop gets a turn."""

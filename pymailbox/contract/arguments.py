@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
-from ._buffers import copy_of, size_of
-from ._values import MessagePriority, MessageStatus, NewMessage
+from .buffers import copy_of, size_of
+from .values import MessagePriority, MessageStatus, NewMessage
 
 Durability = Literal["strict", "relaxed"]
 

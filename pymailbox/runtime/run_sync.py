@@ -10,8 +10,8 @@ import inspect
 from collections.abc import Awaitable
 from typing import NoReturn, TypeVar
 
-from ._errors import UnsupportedError
-from ._location import IN_PYODIDE
+from ..contract.errors import UnsupportedError
+from ..contract.location import IN_PYODIDE
 
 if IN_PYODIDE:
     from pyodide.ffi import can_run_sync
