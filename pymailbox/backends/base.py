@@ -147,7 +147,7 @@ class EmbeddedMailbox(Mailbox):
         """Equal for mailboxes that can commit together."""
 
     @abstractmethod
-    def _store(self, messages: list[PreparedMessage]) -> Awaitable[Enqueued]:
+    def _enqueue(self, messages: list[PreparedMessage]) -> Awaitable[Enqueued]:
         """Commits all messages (at least one) or none."""
 
     @abstractmethod
@@ -163,20 +163,20 @@ class EmbeddedMailbox(Mailbox):
         """Gives messages back that this handle holds, the hand-out undone; passes over those it does not hold."""
 
     @abstractmethod
-    def _remove(self, ids: list[UUID]) -> Awaitable[int]:
+    def _ack(self, ids: list[UUID]) -> Awaitable[int]:
         """Deletes messages, wherever they are; returns how many there were."""
 
     @abstractmethod
-    def _remove_held(self, ids: list[UUID]) -> Awaitable[int]:
+    def _ack_held(self, ids: list[UUID]) -> Awaitable[int]:
         """Deletes those of the messages that this handle holds; returns how many it held."""
 
-    def _remove_and_send(
+    def _ack_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> Awaitable[list[int | None] | None]:
         """As ``ack_and_send``; the queued count of each target's mailbox, None where it got nothing; None for False."""
         self._lacks(Capability.ACK_AND_SEND)
 
-    def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> Awaitable[bool | str]:
+    def _nack(self, message_id: UUID, delay_ms: int, error: str | None) -> Awaitable[bool | str]:
         """As ``nack``; the reason if it made a dead letter."""
         self._lacks(Capability.NACK)
 
@@ -184,7 +184,7 @@ class EmbeddedMailbox(Mailbox):
         """As ``dead_letter``."""
         self._lacks(Capability.DEAD_LETTERS)
 
-    def _list_dead(self, limit: int) -> Awaitable[list[DeadLetter]]:
+    def _list_dead_letters(self, limit: int) -> Awaitable[list[DeadLetter]]:
         """As ``dead_letters``."""
         self._lacks(Capability.DEAD_LETTERS)
 
@@ -205,18 +205,18 @@ class EmbeddedMailbox(Mailbox):
         """Exact counts, at a cost that does not grow with the backlog."""
 
     @abstractmethod
-    def _look(self, limit: int, status: MessageStatus | None) -> Awaitable[list[MessageRecord]]:
+    def _peek(self, limit: int, status: MessageStatus | None) -> Awaitable[list[MessageRecord]]:
         """As ``peek``."""
 
     @abstractmethod
-    def _delete_queued(self) -> Awaitable[int]:
+    def _purge(self) -> Awaitable[int]:
         """As ``purge``."""
 
-    def _report(self) -> Awaitable[StorageReport]:
+    def _storage_report(self) -> Awaitable[StorageReport]:
         """As ``storage_report``."""
         self._lacks(Capability.STORAGE_REPORT)
 
-    def _persist(self) -> Awaitable[bool]:
+    def _request_persistence(self) -> Awaitable[bool]:
         """As ``request_persistence``."""
         self._lacks(Capability.STORAGE_REPORT)
 
@@ -262,7 +262,7 @@ class EmbeddedMailbox(Mailbox):
         self._enter()
         if message.delay_ms:
             self._check_delays()
-        ids, depth = await self._store([message])
+        ids, depth = await self._enqueue([message])
         if depth is not None and self._observer is not None:
             self._observe(depth)
         if self._keeps_loop and turn_is_due():
@@ -270,16 +270,16 @@ class EmbeddedMailbox(Mailbox):
         return ids[0]
 
     def enqueue_many(self, messages: Iterable[NewMessage]) -> Coroutine[Any, Any, list[UUID]]:
-        return self._enqueue(prepare_messages(messages))
+        return self._enqueue_prepared(prepare_messages(messages))
 
-    async def _enqueue(self, messages: list[PreparedMessage]) -> list[UUID]:
+    async def _enqueue_prepared(self, messages: list[PreparedMessage]) -> list[UUID]:
         self._enter()
         if any(message.delay_ms for message in messages):
             self._check_delays()
         if not messages:
             await take_turn_if_due()
             return []
-        ids, depth = await self._store(messages)
+        ids, depth = await self._enqueue(messages)
         if depth is not None:
             self._observe(depth)
         if self._keeps_loop and turn_is_due():
@@ -299,10 +299,10 @@ class EmbeddedMailbox(Mailbox):
             await self._take_turn_with(records)
         return records
 
-    async def _settle_and_claim(
-        self, ids: list[UUID], limit: int, wait: float | None, on_settled: Callable[[int], None]
+    async def _ack_if_held_and_claim(
+        self, ids: list[UUID], limit: int, wait: float | None, on_acked: Callable[[int], None]
     ) -> list[MessageRecord]:
-        return await self._ack_and_claim(limit, wait or 0.0, AckFirst(ids, True, on_settled))
+        return await self._ack_and_claim(limit, wait or 0.0, AckFirst(ids, True, on_acked))
 
     async def _ack_and_claim(self, limit: int, wait: float, ack: AckFirst) -> list[MessageRecord]:
         self._enter()
@@ -314,7 +314,7 @@ class EmbeddedMailbox(Mailbox):
     async def ack(self, message_id: UUID) -> bool:
         checked = check_id(message_id)
         self._enter()
-        removed = await self._remove([checked])
+        removed = await self._ack([checked])
         if self._keeps_loop and turn_is_due():
             await take_turn()
         return removed == 1
@@ -325,14 +325,14 @@ class EmbeddedMailbox(Mailbox):
         if not distinct:
             await take_turn_if_due()
             return 0
-        removed = await self._remove(distinct)
+        removed = await self._ack(distinct)
         if self._keeps_loop and turn_is_due():
             await take_turn()
         return removed
 
-    async def _settle(self, ids: list[UUID]) -> int:
+    async def _ack_if_held(self, ids: list[UUID]) -> int:
         self._enter()
-        return await self._remove_held(ids)
+        return await self._ack_held(ids)
 
     @property
     def _most_at_once(self) -> int:
@@ -342,9 +342,9 @@ class EmbeddedMailbox(Mailbox):
         self, message_id: UUID, messages: Iterable[tuple[Mailbox, NewMessage]]
     ) -> Coroutine[Any, Any, bool]:
         # not ``async``: the bytes are copied now
-        return self._ack_and_send(check_id(message_id), prepare_sends(messages))
+        return self._ack_and_send_prepared(check_id(message_id), prepare_sends(messages))
 
-    async def _ack_and_send(self, message_id: UUID, sends: list[tuple[Any, PreparedMessage]]) -> bool:
+    async def _ack_and_send_prepared(self, message_id: UUID, sends: list[tuple[Any, PreparedMessage]]) -> bool:
         self._enter()
         for index, (target, _) in enumerate(sends):
             if not isinstance(target, Mailbox):
@@ -352,7 +352,7 @@ class EmbeddedMailbox(Mailbox):
             if not isinstance(target, EmbeddedMailbox) or target._database != self._database:
                 raise ValueError(f"messages[{index}][0], {target!r}, is in another database than {self!r}")
             target._enter()
-        depths = await self._remove_and_send(message_id, sends)
+        depths = await self._ack_and_send(message_id, sends)
         if depths is None:
             return await self._leave(False)
         # a batch is one call: one observer, however many messages it got
@@ -362,16 +362,16 @@ class EmbeddedMailbox(Mailbox):
         return await self._leave(True)
 
     async def nack(self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None) -> bool:
-        return bool(await self._nack(message_id, delay=delay, error=error))
+        return bool(await self._nack_with_reason(message_id, delay=delay, error=error))
 
-    async def _nack(
+    async def _nack_with_reason(
         self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None
     ) -> bool | str:
         checked = check_id(message_id)
         delay_ms = 0 if delay is None else check_delay(delay)
         text = None if error is None else check_text("error", error)
         self._enter()
-        return await self._leave(await self._fail(checked, delay_ms, text))
+        return await self._leave(await self._nack(checked, delay_ms, text))
 
     async def dead_letter(self, message_id: UUID, reason: str) -> bool:
         checked, text = check_id(message_id), check_text("reason", reason)
@@ -381,7 +381,7 @@ class EmbeddedMailbox(Mailbox):
     async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
         size = check_limit(limit) or self._options.batch_size
         self._enter()
-        return await self._leave(await self._list_dead(size))
+        return await self._leave(await self._list_dead_letters(size))
 
     async def redrive(self, message_id: UUID) -> bool:
         checked = check_id(message_id)
@@ -402,11 +402,11 @@ class EmbeddedMailbox(Mailbox):
 
     async def storage_report(self) -> StorageReport:
         self._enter()
-        return await self._leave(await self._report())
+        return await self._leave(await self._storage_report())
 
     async def request_persistence(self) -> bool:
         self._enter()
-        return await self._leave(await self._persist())
+        return await self._leave(await self._request_persistence())
 
     async def status(self) -> MailboxStats:
         self._enter()
@@ -416,11 +416,11 @@ class EmbeddedMailbox(Mailbox):
         size = check_limit(limit) or self._options.batch_size
         checked = check_status(status)
         self._enter()
-        return await self._leave(await self._look(size, checked))
+        return await self._leave(await self._peek(size, checked))
 
     async def purge(self) -> int:
         self._enter()
-        return await self._leave(await self._delete_queued())
+        return await self._leave(await self._purge())
 
     def set_depth_observer(self, observer: MailboxDepthObserver | None) -> bool:
         check_observer(observer)

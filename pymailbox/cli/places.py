@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from .._open import MailboxOpening, list_mailboxes, open_mailbox
-from ..backends.sqlite.looking import LookedAtMailbox, Reader, may_write
+from ..backends.sqlite.read_only import Reader, ReadOnlyMailbox, may_write
 from ..contract.location import DEFAULT_SQLITE_FILE, check_name, parse_location, refuse_misleading
 from ..contract.mailbox import Mailbox
 from .errors import ProblemError, UsageError
@@ -99,7 +99,7 @@ async def looking(place: Place) -> MailboxOpening | Mailbox:
 
 def look_at(place: Place, name: str) -> MailboxOpening | Mailbox:
     """That mailbox of the file, to be looked at; read-only where this process may not write."""
-    return open_mailbox(place.url(name)) if may_write(place.file) else LookedAtMailbox(place.file, name)
+    return open_mailbox(place.url(name)) if may_write(place.file) else ReadOnlyMailbox(place.file, name)
 
 
 async def opening(place: Place, *, make: bool = False) -> MailboxOpening:

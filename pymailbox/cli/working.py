@@ -98,7 +98,7 @@ async def redrive(arguments: Namespace) -> int:
     async with await opening(place_of(arguments.location, arguments.mailbox)) as mailbox:
         assert isinstance(mailbox, SqliteMailbox)
         ids = await _letters(arguments, mailbox)
-        return _tell("redriven", await _settle(mailbox._redrive_many, ids, "redriven"), arguments)
+        return _notify("redriven", await _settle(mailbox._redrive_many, ids, "redriven"), arguments)
 
 
 async def discard(arguments: Namespace) -> int:
@@ -109,7 +109,7 @@ async def discard(arguments: Namespace) -> int:
         question = f"Delete {counted(len(ids), 'dead letter')} of {place.text} for good?"
         if arguments.all and ids and not confirm(question, yes=arguments.yes):
             return PROBLEM
-        return _tell("discarded", await _settle(mailbox._discard_many, ids, "discarded"), arguments)
+        return _notify("discarded", await _settle(mailbox._discard_many, ids, "discarded"), arguments)
 
 
 async def _settle(
@@ -137,7 +137,7 @@ async def _letters(arguments: Namespace, mailbox: Mailbox) -> list[UUID]:
     return [letter.record.id for letter in reversed(await mailbox.dead_letters(there))] if there else []
 
 
-def _tell(done: str, answers: dict[UUID, bool], arguments: Namespace) -> int:
+def _notify(done: str, answers: dict[UUID, bool], arguments: Namespace) -> int:
     missing = [str(message_id) for message_id, settled in answers.items() if not settled]
     settled = len(answers) - len(missing)
     if arguments.json:

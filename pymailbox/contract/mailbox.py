@@ -57,9 +57,9 @@ class Mailbox(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in (*SETTLING_VERBS, "_nack"):
+        for name in (*SETTLING_VERBS, "_nack_with_reason"):
             if inspect.isfunction(call := cls.__dict__.get(name)):
-                setattr(cls, name, notifying(name.removeprefix("_"), call))
+                setattr(cls, name, notifying("nack" if name == "_nack_with_reason" else name, call))
         dequeue = cls.__dict__.get("dequeue")
         if dequeue is not None:
             known = inspect.signature(dequeue).parameters
@@ -338,7 +338,7 @@ class Mailbox(ABC):
         """Whether what ``_release`` gives back counts as never handed out."""
         return type(self)._release is not Mailbox._release
 
-    async def _settle(self, ids: list[UUID]) -> int:
+    async def _ack_if_held(self, ids: list[UUID]) -> int:
         """Acknowledges those of these messages that this handle holds; how many they were.
 
         If the backend has no way of its own, they are acknowledged with an ``ack_and_send`` of nothing, which checks
@@ -350,21 +350,21 @@ class Mailbox(ABC):
             return await self.ack_many(ids)
         return sum(await asyncio.gather(*map(self.ack, ids)))
 
-    async def _settle_and_claim(
-        self, ids: list[UUID], limit: int, wait: float | None, on_settled: Callable[[int], None]
+    async def _ack_if_held_and_claim(
+        self, ids: list[UUID], limit: int, wait: float | None, on_acked: Callable[[int], None]
     ) -> list[MessageRecord]:
-        """As ``_settle`` and then ``dequeue(limit, wait=wait)``, in one transaction if the backend has its own way.
+        """As ``_ack_if_held`` and then ``dequeue(limit, wait=wait)``, in one transaction if the backend has its own.
 
-        ``on_settled`` is called with what ``_settle`` would return as soon as that is committed, before any waiting. If
-        this raises or is cancelled before that, the messages may or may not have been settled.
+        ``on_acked`` is called with what ``_ack_if_held`` would return as soon as that is committed, before any waiting.
+        If this raises or is cancelled before that, the messages may or may not have been acknowledged.
         """
-        on_settled(await self._settle(ids))
+        on_acked(await self._ack_if_held(ids))
         return await self.dequeue(limit, wait=wait)
 
     @property
-    def _settles_with_claims(self) -> bool:
-        """Whether ``_settle_and_claim`` is one transaction."""
-        return type(self)._settle_and_claim is not Mailbox._settle_and_claim
+    def _acks_if_held_with_claims(self) -> bool:
+        """Whether ``_ack_if_held_and_claim`` is one transaction."""
+        return type(self)._ack_if_held_and_claim is not Mailbox._ack_if_held_and_claim
 
     @property
     def _acks_with_claims(self) -> bool:
@@ -376,24 +376,26 @@ class Mailbox(ABC):
         """How many messages one claim may take."""
         return 32
 
-    async def _nack(self, message_id: UUID, *, delay: float | None = None, error: str | None = None) -> bool | str:
+    async def _nack_with_reason(
+        self, message_id: UUID, *, delay: float | None = None, error: str | None = None
+    ) -> bool | str:
         """As ``nack``; if that made a dead letter, its reason, where the backend can tell."""
         how = {} if delay is None else {"delay": delay}
         return await self.nack(message_id, error=error, **how)
 
     @property
     def _tells_of_dead_letters(self) -> bool:
-        """Whether ``_nack`` says that it made a dead letter."""
-        return type(self)._nack is not Mailbox._nack
+        """Whether ``_nack_with_reason`` says that it made a dead letter."""
+        return type(self)._nack_with_reason is not Mailbox._nack_with_reason
 
     @property
     def _takes_limit(self) -> bool:
         """Whether ``dequeue`` takes a limit; the plain one of a small backend does not."""
         return "limit" in inspect.signature(self.dequeue).parameters
 
-    def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
-        """Calls ``left`` whenever all that this handle held was given back or taken while the handle goes on: the page
-        was left or frozen, or its lock was taken away.
+    def _on_life_over(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Calls ``callback`` whenever one life of this handle ends and the handle itself goes on: the page was left or
+        frozen, or the handle's lock was taken away. All that it held has been given back, or was taken from it.
 
         Returns a function that ends this.
         """

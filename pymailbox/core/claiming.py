@@ -26,11 +26,12 @@ def claim(store: Store, holder: Holder, limit: int, now: int) -> list[MessageRec
     if not runs:
         return []
     records = store.bodies.records(runs, store.id_base, MessageStatus.INFLIGHT, 1, LARGEST_BATCH)
-    if holder.number not in state.holders.by_number and holder.number not in store.shown:
-        holder.show_life()
+    if holder.number not in state.holders.by_number and holder.number not in store.known_live:
+        holder.show_liveness()
         if holder.lease is None:
-            store.shown.add(holder.number)
-    state.claim(holder.number, Terms(holder.max_deliveries, holder.lease), holder.beats, _first(runs, len(records)))
+            store.known_live.add(holder.number)
+    terms = Terms(holder.max_deliveries, holder.lease)
+    state.claim(holder.number, terms, holder.heartbeats, _first(runs, len(records)))
     return records
 
 

@@ -70,8 +70,8 @@ class Page:
         "listed_ready",
         "number",
         "queued",
+        "row_columns",
         "rows",
-        "told",
         "used",
     )
 
@@ -93,7 +93,7 @@ class Page:
         """Whether the head that was last written holds it."""
         self.has_row = False
         """Whether a row of its own holds it."""
-        self.told: tuple[int, int | None] | None = None
+        self.row_columns: tuple[int, int | None] | None = None
         """What its row says besides its messages: whether some are queued, and when the first is due."""
         self.used = 0
         """When it was last used, counted in uses."""

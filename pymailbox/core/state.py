@@ -205,9 +205,9 @@ class MailboxState:
                 at = fresh[1]
             yield page, number * size, at * size
 
-    def claim(self, holder: int, terms: Terms, beats: int, runs: list[LaneRun]) -> Claims:
+    def claim(self, holder: int, terms: Terms, heartbeats: int, runs: list[LaneRun]) -> Claims:
         """Hands out what ``first_to_claim`` has found, or the first part of it."""
-        claims = self.holders.by_number.get(holder) or self.holders.admit(holder, terms, beats)
+        claims = self.holders.by_number.get(holder) or self.holders.admit(holder, terms, heartbeats)
         where = HELD + claims.slot
         alone = len(runs) == 1 and runs[0].end - runs[0].first == 1
         for priority, first, end, delivery, _, _ in runs:
@@ -245,12 +245,12 @@ class MailboxState:
             given += [LaneRun(priority, row[0], row[1], row[3]) for row, _ in moved]
         return given
 
-    def beat(self, holder: int, beats: int) -> bool:
+    def heartbeat(self, holder: int, heartbeats: int) -> bool:
         """A sign of life of a holder's; False if it has nothing."""
         claims = self.holders.by_number.get(holder)
         if claims is None:
             return False
-        claims.beats, claims.bytes, self.changed = beats, None, True
+        claims.heartbeats, claims.bytes, self.changed = heartbeats, None, True
         return True
 
     # -- going ---------------------------------------------------------------------------------------------------------
@@ -633,7 +633,7 @@ class MailboxState:
                 continue
             if page.has_row:
                 directory.gone.add(page.number)
-                page.has_row, page.told = False, None
+                page.has_row, page.row_columns = False, None
             page.in_head = True
             in_head[key] = page
         self._touched.clear()

@@ -45,10 +45,10 @@ class Holder:
         self.max_deliveries = max_deliveries
         self.lease: int | None = None
         """Milliseconds after which it is gone without a sign of life; None if something else shows whether it lives."""
-        self.beats = 0
+        self.heartbeats = 0
         """A number that changes while it lives and has something, if it has a lease."""
 
-    def show_life(self) -> None:
+    def show_liveness(self) -> None:
         """Called when it is about to be handed something and has nothing, before others can see that it has."""
 
 
@@ -85,7 +85,7 @@ class Store(Protocol):
     def bodies(self) -> Bodies: ...
 
     @property
-    def shown(self) -> set[int]:
+    def known_live(self) -> set[int]:
         """Holders without a lease that have shown life, and need not do so again; a store may forget them."""
 
     def reserve(self, size: int) -> None:

@@ -172,7 +172,7 @@ async def test_a_handle_that_held_nothing_or_was_closed_is_forgotten() -> None:
         await let_die(left)
         await mailbox.dequeue()
         assert [len(holders) for holders in store._holders.values()] == [1]
-        assert store.shown == {mailbox._holder.number}  # type: ignore[attr-defined]
+        assert store.known_live == {mailbox._holder.number}  # type: ignore[attr-defined]
 
 
 async def test_what_was_in_a_closed_event_loop_comes_back_though_the_queue_is_long() -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 
 from pymailbox import Mailbox, MessagePriority, MessageRecord, NewMessage, open_mailbox
-from pymailbox.backends.sqlite import SqliteMailbox, holders, locks
-from pymailbox.backends.sqlite.holders import _Sighting, lock_folder
+from pymailbox.backends.sqlite import SqliteMailbox, liveness, locks
+from pymailbox.backends.sqlite.liveness import _LeaseObservation, lock_folder
 from pymailbox.backends.sqlite.locks import FileLocks, LockFile, is_held
 from pymailbox.core.state import PAGE_NUMBERS
 from tests.unit.sqlite_support import names_in, open_sqlite, query, run_script
@@ -361,10 +361,10 @@ class Changes:
 
 def die(mailbox: SqliteMailbox) -> None:
     """Looks to others as if its process had ended."""
-    lives, holder = mailbox._file.lives, mailbox._holder
-    del lives._mine[holder.number]
-    holder.number = lives.new_number()
-    lives._mine[holder.number] = holder
+    liveness, holder = mailbox._file.liveness, mailbox._holder
+    del liveness._mine[holder.number]
+    holder.number = liveness.new_number()
+    liveness._mine[holder.number] = holder
 
 
 @pytest.mark.parametrize("released", [True, False])
@@ -435,24 +435,24 @@ async def test_messages_from_many_places_come_in_their_old_order(location: str) 
 @pytest.fixture
 def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that has no locks."""
-    monkeypatch.setattr(holders.Lives, "take_locks", lambda lives: False)
+    monkeypatch.setattr(liveness.Liveness, "acquire_locks", lambda liveness: False)
 
 
-WITHOUT_LOCKS = "from pymailbox.backends.sqlite import holders\nholders.Lives.take_locks = lambda lives: False\n"
+WITHOUT_LOCKS = "from pymailbox.backends.sqlite import liveness\nliveness.Liveness.acquire_locks = lambda self: False\n"
 
 
 @contextmanager
 def as_another_process(mailbox: SqliteMailbox) -> Iterator[None]:
     """Has this process take the handle for another one's, and not show life for it."""
-    lives = mailbox._file.lives
-    mine = lives.process
-    lives.process = mine + 1
-    lives.active.discard(mailbox._holder)
+    liveness = mailbox._file.liveness
+    mine = liveness.process
+    liveness.process = mine + 1
+    liveness.active.discard(mailbox._holder)
     try:
         yield
     finally:
-        lives.process = mine
-        lives.active.add(mailbox._holder)
+        liveness.process = mine
+        liveness.active.add(mailbox._holder)
 
 
 @pytest.mark.usefixtures("no_locks")
@@ -491,16 +491,16 @@ async def test_a_holder_that_shows_no_life_for_its_lease_is_gone(location: str, 
 def test_a_watcher_that_slept_through_a_lease_has_seen_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    sighting = _Sighting(beats=5)
+    observation = _LeaseObservation(heartbeats=5)
     clock[0] += 3600
-    assert not sighting.is_gone(beats=5, lease=10.0)
+    assert not observation.is_gone(heartbeats=5, lease=10.0)
     clock[0] += 3
-    assert not sighting.is_gone(beats=6, lease=10.0)
+    assert not observation.is_gone(heartbeats=6, lease=10.0)
     for _ in range(4):
         clock[0] += 2.4
-        assert not sighting.is_gone(beats=6, lease=10.0)
+        assert not observation.is_gone(heartbeats=6, lease=10.0)
     clock[0] += 2.4
-    assert sighting.is_gone(beats=6, lease=10.0)
+    assert observation.is_gone(heartbeats=6, lease=10.0)
 
 
 # -- locks -------------------------------------------------------------------------------------------------------------

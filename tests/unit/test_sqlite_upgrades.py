@@ -18,7 +18,7 @@ from pymailbox import (
     open_mailbox,
 )
 from pymailbox.backends.sqlite import schema, upgrades
-from pymailbox.backends.sqlite.looking import Reader
+from pymailbox.backends.sqlite.read_only import Reader
 from pymailbox.contract.ids import id_at, new_id_base
 from pymailbox.contract.reasons import UNREADABLE
 from pymailbox.core import dead_letters

@@ -31,12 +31,12 @@ class Holder(store.Holder):
     def __init__(self, number: int, max_deliveries: int | None, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(number, max_deliveries)
         self.loop = loop
-        self.heirs: deque[Holder] = deque()
+        self.abandoned: deque[Holder] = deque()
         """Where it adds itself when it is gone: a list of its mailbox, once it has asked for something."""
 
     def abandon(self) -> None:
         """Takes no lock: a finaliser may run while its thread has it."""
-        self.heirs.append(self)
+        self.abandoned.append(self)
 
 
 class Bodies:
@@ -76,7 +76,7 @@ class Store:
         self.state = MailboxState()
         self.id_base = new_id_base()
         self.bodies = Bodies()
-        self.shown: set[int] = set()
+        self.known_live: set[int] = set()
         self._ids: dict[UUID, _Place] = {}
         self._errors: dict[_Place, str] = {}
         self._deaths: OrderedDict[int, _Death] = OrderedDict()
@@ -155,8 +155,8 @@ class Store:
 
     def claim(self, holder: Holder, limit: int, now: int) -> list[MessageRecord]:
         """Hands the next batch to a holder."""
-        if holder.heirs is not self._abandoned:
-            holder.heirs = self._abandoned
+        if holder.abandoned is not self._abandoned:
+            holder.abandoned = self._abandoned
             self._holders.setdefault(holder.loop, {})[holder.number] = holder
         return claiming.claim(self, holder, limit, now)
 
@@ -186,6 +186,6 @@ class Store:
         known = of_its_loop.pop(holder.number, None) is not None
         if known and not of_its_loop:
             del self._holders[holder.loop]
-        self.shown.discard(holder.number)
-        holder.heirs = deque()
+        self.known_live.discard(holder.number)
+        holder.abandoned = deque()
         return known

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from ...contract.errors import MailboxError, StorageCorruptError, StorageUnavailableError
 from .errors import is_full, mailbox_error
+from .headroom import Headroom
 from .locks import FileLocks
-from .room import Room
 from .schema import BUSY_TIMEOUT, connect, require_known_layout, until_unlocked
 from .session import OutdatedError, Session
 
@@ -43,7 +43,7 @@ _LOG_PAGES: Final = 1000
 """Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own habit."""
 
 _LOG_INTERVAL: Final = 0.05
-"""Seconds between two checks of the length of the log, while all calls are brief."""
+"""Seconds between two checks of the length of the log, while all calls may run inline."""
 
 _MANY_FREE: Final = 16 * 1024 * 1024
 """So many bytes of the file may stay free; beyond that, what exceeds half of the file goes back to the disk."""
@@ -73,9 +73,9 @@ class Call:
     access: Access
     future: asyncio.Future[Any] | None
     """Where the outcome goes; None if nobody waits for it."""
-    tell: Callable[[Any], None] | None = None
+    on_commit: Callable[[Any], None] | None = None
     """Gets the result after the commit, whether or not somebody still waits for it; in the engine's thread."""
-    brief: bool = False
+    inline_ok: bool = False
     """Whether it touches little."""
     result: Any = None
     error: BaseException | None = None
@@ -85,17 +85,17 @@ class Call:
     """Released when it is done, for a caller that waits a moment without suspending; until then it has no future."""
     done: bool = False
     """Whether its outcome is final; set before anybody checks whether it has a future by now."""
-    answered: bool = False
+    delivered: bool = False
     """Whether its caller has the outcome from here."""
 
-    def spread(self) -> None:
+    def notify(self) -> None:
         """Tells those whom it concerns."""
-        if self.tell is not None and self.error is None:
-            self.tell(self.result)
+        if self.on_commit is not None and self.error is None:
+            self.on_commit(self.result)
 
     def resolve(self) -> None:
         """Tells the caller; to be called in the caller's event loop."""
-        if self.answered:
+        if self.delivered:
             pass
         elif self.future is None:
             if self.error is not None and self.waiter is None:
@@ -129,7 +129,7 @@ class Engine:
         self.file = file
         self._locks = locks
         self._connection: sqlite3.Connection | None = None
-        self._room = Room(file)
+        self._headroom = Headroom(file)
         self._made_room = False
         """Whether a call is being tried again after room was made for it."""
         self._session: Session | None = None
@@ -211,7 +211,7 @@ class Engine:
         for call in calls:
             self.run([call])
 
-    def run_at_once(self, call: Call) -> bool:
+    def run_inline(self, call: Call) -> bool:
         """Runs a call if it has to wait neither for another program nor for the disk, and sets its outcome. If it has
         to be on the disk, everything is done except the commit, and ``run`` comes after it.
 
@@ -363,8 +363,8 @@ class Engine:
             self.unannounced = True
             self._header = None
         if self._session is None or version != self._version:
-            take_room = partial(self._room.take, connection)
-            self._session = Session(connection, take_room, lacks_room=self._made_room)
+            reserve = partial(self._headroom.reserve, connection)
+            self._session = Session(connection, reserve, lacks_headroom=self._made_room)
             self._version = version
         return self._session
 
@@ -379,8 +379,8 @@ class Engine:
         if changes:
             changes &= 0xFFFF_FFFF  # SQLite counts in 32 bits
             self._log_begins = False
-            self._log_pages += _PAGES_OF_A_COMMIT + changes // _CHANGES_IN_A_PAGE + self._room.taken // _PAGE_SIZE
-            self._room.taken = 0
+            self._log_pages += _PAGES_OF_A_COMMIT + changes // _CHANGES_IN_A_PAGE + self._headroom.taken // _PAGE_SIZE
+            self._headroom.taken = 0
         try:
             self._check_file()
         except BaseException as error:
@@ -397,7 +397,7 @@ class Engine:
     def _is_to_look_at_log(self, calls: Sequence[Call]) -> bool:
         """Whether the log may be too long after these calls, including what others have written."""
         now = time.monotonic()
-        if self._log_pages < _LOG_PAGES and now < self._looks_at_log and all(call.brief for call in calls):
+        if self._log_pages < _LOG_PAGES and now < self._looks_at_log and all(call.inline_ok for call in calls):
             return False
         self._looks_at_log = now + _LOG_INTERVAL
         return True
@@ -421,7 +421,7 @@ class Engine:
             if not self._empty_log(connection):
                 return False
             until = time.monotonic() + BUSY_TIMEOUT
-            while self._shrinks and self._room.would_come_of_free_pages(connection) and time.monotonic() < until:
+            while self._shrinks and self._headroom.would_come_of_free_pages(connection) and time.monotonic() < until:
                 self._shrink(connection)
                 if not self._empty_log(connection):
                     break

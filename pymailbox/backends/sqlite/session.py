@@ -42,11 +42,11 @@ class Session:
     """What one connection knows; its ``flush`` comes before each commit."""
 
     def __init__(
-        self, connection: sqlite3.Connection, take_room: Callable[[int], None], *, lacks_room: bool = False
+        self, connection: sqlite3.Connection, reserve: Callable[[int], None], *, lacks_headroom: bool = False
     ) -> None:
-        self._lacks_room = lacks_room
+        self._lacks_headroom = lacks_headroom
         """Whether all room that can be made is to be made."""
-        self.take_room = take_room
+        self.reserve = reserve
         """Raises ``StorageFullError`` if storing so many bytes would leave too few for acknowledgements."""
         self._connection = connection
         self._cursor = connection.cursor()
@@ -99,7 +99,7 @@ class Session:
             found = self._mailboxes.get(name) or self._read(name)
             if found is not None:
                 self._mailboxes[name] = self._used[name] = found
-                if self._lacks_room:
+                if self._lacks_headroom:
                     found.sweep(everything=True)
         return found
 

@@ -69,13 +69,13 @@ class OpenMailbox:
         self.bodies = Bodies(session.execute, key, kept)
         self.loose = 0
         """Segments that the head does not know of."""
-        self.shown: set[int] = set()
+        self.known_live: set[int] = set()
         """Holders of this process whose locks tell that they live; while the session lasts the file is the same."""
 
     # -- as the rules want it ------------------------------------------------------------------------------------------
 
     def reserve(self, size: int) -> None:
-        self._session.take_room(size)
+        self._session.reserve(size)
 
     def note_id(self, message_id: UUID, priority: int, number: int) -> None:
         self.execute(INSERT_ID, (self.key, message_id.bytes, priority, number))

@@ -262,10 +262,11 @@ class _Filling:
                 died_at if isinstance(died_at, int) else now_in_ms(),
             )
 
-    def _slot(self, number: int, most: Any, lease: Any, beats: Any) -> int:
+    def _slot(self, number: int, most: Any, lease: Any, heartbeats: Any) -> int:
         holders = self._mailbox.state.holders
         terms = Terms(*(each if isinstance(each, int) and each > 0 else None for each in (most, lease)))
-        claims = holders.by_number.get(number) or holders.admit(number, terms, beats if isinstance(beats, int) else 0)
+        count = heartbeats if isinstance(heartbeats, int) else 0
+        claims = holders.by_number.get(number) or holders.admit(number, terms, count)
         return claims.slot
 
     def _append(

@@ -26,7 +26,7 @@ def enqueue(session: Session, name: str, messages: Sequence[PreparedMessage]) ->
     if len(messages) == 1 and messages[0].message_id is None and not messages[0].delay_ms:
         sender, payload, priority, _, _ = messages[0]
         message_id = verbs.enqueue_plain(mailbox, sender, payload, priority, now_in_ms())
-        session.take_room(len(sender) + len(payload))
+        session.reserve(len(sender) + len(payload))
         session.stored[name] = mailbox.state.ever_queued
         return Enqueued([message_id], mailbox.state.queued)
     ids, depth = verbs.enqueue(mailbox, messages, now_in_ms())

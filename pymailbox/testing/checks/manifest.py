@@ -42,7 +42,7 @@ async def check_what_is_not_claimed_is_refused(bench: Bench) -> None:
         if verb.capability is Capability.DEPTH_OBSERVER:
             expect_equal(await verb.call(mailbox), False, "set_depth_observer, which is not claimed")
         elif verb.capability in (Capability.MESSAGE_ID, Capability.DELAY):
-            # a class that was written against the seed has no such keyword, and Python itself refuses it
+            # a class that was written against the core verbs alone has no such keyword, and Python itself refuses it
             await expect_error((UnsupportedError, TypeError), verb.call, mailbox, what=name)
         else:
             await expect_error(UnsupportedError, verb.call, mailbox, what=name)

@@ -169,12 +169,12 @@ async def check_nack_tells_a_consumer_whether_it_made_a_dead_letter() -> None:
     async with await open_mailbox("told", max_deliveries=2) as mailbox:
         message_id = await mailbox.enqueue(b"", b"x")
         await mailbox.dequeue()
-        assert await mailbox._nack(message_id, error="first") is True
+        assert await mailbox._nack_with_reason(message_id, error="first") is True
         await mailbox.dequeue()
-        reason = await mailbox._nack(message_id, error="second")
+        reason = await mailbox._nack_with_reason(message_id, error="second")
         (letter,) = await mailbox.dead_letters()
         assert reason == letter.reason, reason
-        assert await mailbox._nack(message_id) is False
+        assert await mailbox._nack_with_reason(message_id) is False
 
 
 def _sleep() -> None:

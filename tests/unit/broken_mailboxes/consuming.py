@@ -45,7 +45,7 @@ class _Wrapping(SmallMailbox):
     "consuming.cancelled_error_of_a_handler_is_a_failure",
 )
 class AcksNothingTogether(SmallMailbox):
-    async def _settle(self, ids: list[UUID]) -> int:
+    async def _ack_if_held(self, ids: list[UUID]) -> int:
         return len(ids)
 
 
@@ -264,7 +264,7 @@ class AcksWhateverWasHandled(SmallMailbox):
         consumer._holds.settling = lambda verb, ids: lambda answer: None  # type: ignore[method-assign]
         return consumer
 
-    async def _settle(self, ids: list[UUID]) -> int:
+    async def _ack_if_held(self, ids: list[UUID]) -> int:
         return await self.ack_many(ids)
 
 

@@ -87,7 +87,7 @@ class Reader:
         def run() -> _T:
             self._connection.execute("BEGIN")
             try:
-                return operation(Session(self._connection, _takes_no_room))
+                return operation(Session(self._connection, _reserves_nothing))
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
@@ -148,7 +148,7 @@ class Reader:
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-class LookedAtMailbox(Mailbox):
+class ReadOnlyMailbox(Mailbox):
     """A mailbox that is only looked at. What its dead holders held stays inflight: taking it back would be a write."""
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PEEK})
@@ -184,13 +184,13 @@ class LookedAtMailbox(Mailbox):
         return self._reader.read(lambda session: verbs.list_dead_letters(session, self.name, limit or _SHOWN))
 
     def _archive(self) -> Archive:
-        return _LookedAtArchive(self._reader, self.name)
+        return _ReadOnlyArchive(self._reader, self.name)
 
     async def close(self) -> None:
         self._reader.close()
 
 
-class _LookedAtArchive(Archive):
+class _ReadOnlyArchive(Archive):
     def __init__(self, reader: Reader, name: str) -> None:
         self._reader = reader
         self._name = name
@@ -202,5 +202,5 @@ class _LookedAtArchive(Archive):
         raise NotImplementedError
 
 
-def _takes_no_room(size: int) -> None:
+def _reserves_nothing(size: int) -> None:
     """Nothing is stored."""

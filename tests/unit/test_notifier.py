@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from pymailbox import MailboxClosedError, MessagePriority, MessageRecord, MessageStatus
-from pymailbox.backends._waiting import Exchange, Listener, Look, claim
+from pymailbox.backends.notifier import ClaimAttempt, Listener, Notifier, claim_or_wait
 from pymailbox.contract.moments import now_in_ms
 
 NAME = "inbox"
@@ -27,7 +27,7 @@ class Queue:
     """Messages that are there, and how often somebody has looked."""
 
     def __init__(self) -> None:
-        self.exchange = Exchange()
+        self.notifier = Notifier()
         self.messages: list[MessageRecord] = []
         self.next_due: int | None = None
         self.looks = 0
@@ -35,12 +35,12 @@ class Queue:
 
     def store(self, count: int = 1) -> None:
         self.messages += map(message, range(count))
-        self.exchange.tell(NAME, None, count=count)
+        self.notifier.notify(NAME, None, count=count)
 
     def waiter(self, limit: int = 1, wait: float = math.inf) -> tuple[Listener, asyncio.Task[list[MessageRecord]]]:
         listener = Listener(asyncio.get_running_loop())
 
-        async def look() -> Look:
+        async def look() -> ClaimAttempt:
             self.looks += 1
             if self.before_look is not None:
                 await self.before_look()
@@ -48,9 +48,9 @@ class Queue:
                 self.next_due = None
                 self.messages.append(message(0))
             found, self.messages = self.messages[:limit], self.messages[limit:]
-            return Look(found, self.next_due, more=bool(self.messages))
+            return ClaimAttempt(found, self.next_due, more=bool(self.messages))
 
-        return listener, asyncio.create_task(claim(self.exchange, NAME, listener, look, wait))
+        return listener, asyncio.create_task(claim_or_wait(self.notifier, NAME, listener, look, wait))
 
     async def settle(self) -> None:
         """Lets everybody who has something to do come to rest."""
@@ -105,7 +105,7 @@ async def test_a_batch_that_is_cut_short_leaves_a_look_to_another(queue: Queue) 
     tasks = [queue.waiter(limit=1)[1] for _ in range(4)]
     await queue.settle()
     queue.messages += map(message, range(3))
-    queue.exchange.tell(NAME, None)  # that some have come back, and not how many
+    queue.notifier.notify(NAME, None)  # that some have come back, and not how many
     await queue.settle()
     assert not queue.messages
     await cancel(tasks)
@@ -171,4 +171,4 @@ async def test_waiting_ends_in_time_though_others_wait(queue: Queue) -> None:
 
 async def test_nobody_is_left_over(queue: Queue) -> None:
     await cancel([queue.waiter()[1] for _ in range(10)])
-    assert not queue.exchange.listening
+    assert not queue.notifier.listening

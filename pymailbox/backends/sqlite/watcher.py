@@ -16,10 +16,10 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from ...contract.errors import MailboxError
-from .._waiting import Exchange
-from . import handing
+from ..notifier import Notifier
+from . import claiming
 from .engine import Access, Call, Engine
-from .holders import Holder, Lives
+from .liveness import Holder, Liveness
 from .session import Session
 
 WATCH_INTERVAL: Final = 0.01
@@ -30,79 +30,81 @@ _QUIET_AFTER: Final = 1.0
 
 HANDLES_INTERVAL: Final = 0.25
 
-_BEATS_IN_A_LEASE: Final = 8
+_HEARTBEATS_PER_LEASE: Final = 8
 
 _logger = logging.getLogger("pymailbox")
 
 
-class Watch:
+class Watcher:
     """Watches a file for one process. All of it runs in the thread that works on the file."""
 
-    def __init__(self, engine: Engine, exchange: Exchange, lives: Lives, left: Callable[[Holder], None]) -> None:
+    def __init__(
+        self, engine: Engine, notifier: Notifier, liveness: Liveness, on_gone: Callable[[Holder], None]
+    ) -> None:
         self._engine = engine
-        self._exchange = exchange
-        self._lives = lives
-        self._left = left
+        self._notifier = notifier
+        self._liveness = liveness
+        self._on_gone = on_gone
         """Called with a handle that is gone, once what it held is back."""
         self._reaped: list[Holder] = []
         self._seen: bytes | None = None
         """The header of the log's index, as last seen."""
-        self._told: dict[str, _Seen] = {}
+        self._last_seen: dict[str, _Seen] = {}
         """What was last seen of the mailboxes that somebody listens to; commits to others do not concern them."""
         self._busy_until = 0.0
-        self._next_look = 0.0
-        self._next_look_at_handles = 0.0
+        self._next_poll = 0.0
+        self._next_handles_check = 0.0
 
     @property
     def _interval(self) -> float:
         """Seconds between two looks at the file: waking up takes more time than looking does."""
         return WATCH_INTERVAL if time.monotonic() < self._busy_until else QUIET_INTERVAL
 
-    def patience(self) -> float | None:
+    def timeout(self) -> float | None:
         """Seconds until the next look is due; None if there is nothing to watch for."""
         due = math.inf
-        if self._exchange.listening:
-            due = self._next_look
-        if self._lives.active or self._exchange.listening:
-            due = min(due, self._next_look_at_handles)
+        if self._notifier.listening:
+            due = self._next_poll
+        if self._liveness.active or self._notifier.listening:
+            due = min(due, self._next_handles_check)
         return None if due == math.inf else max(0.0, due - time.monotonic())
 
     @property
     def listens(self) -> bool:
         """Whether anybody waits or observes."""
-        return self._exchange.listening
+        return self._notifier.listening
 
     @property
     def is_late(self) -> bool:
         """Whether a look is overdue because calls came in between."""
-        return self.patience() == 0.0
+        return self.timeout() == 0.0
 
-    def look(self) -> None:
-        """Looks at the file, and now and then at the handles; ``reap_left`` comes after it."""
+    def poll(self) -> None:
+        """Looks at the file, and now and then at the handles; ``report_gone`` comes after it."""
         now = time.monotonic()
-        self._next_look = now + self._interval
-        looks_at_handles = now >= self._next_look_at_handles
-        if self._exchange.listening:
-            self._look_at_file(thoroughly=looks_at_handles)
-        if looks_at_handles:
-            self._look_at_handles(now)
-        elif self._lives.some_abandoned:
+        self._next_poll = now + self._interval
+        checks_handles = now >= self._next_handles_check
+        if self._notifier.listening:
+            self._poll_file(thoroughly=checks_handles)
+        if checks_handles:
+            self._check_handles(now)
+        elif self._liveness.some_abandoned:
             self._find_gone()
 
     def reap(self) -> None:
         """Takes back what handles of this process held that are gone."""
         self._find_gone()
-        self.reap_left()
+        self.report_gone()
 
-    def reap_left(self) -> None:
+    def report_gone(self) -> None:
         """Says which handles are gone; without the worker's lock."""
         reaped, self._reaped = self._reaped, []
         for holder in reaped:
-            self._left(holder)
+            self._on_gone(holder)
 
-    def _look_at_file(self, thoroughly: bool) -> None:
+    def _poll_file(self, thoroughly: bool) -> None:
         """Announces what others have committed; ``thoroughly`` also notices that the file is no longer there."""
-        header = self._lives.locks.index_header()
+        header = self._liveness.locks.index_header()
         if header is not None and header == self._seen and not self._engine.unannounced and not thoroughly:
             return
         try:
@@ -114,54 +116,54 @@ class Watch:
             return
         self._seen = header
         self._busy_until = time.monotonic() + _QUIET_AFTER
-        self._exchange.forget_gone()
-        call = Call(partial(_read_mailboxes, names=self._exchange.heard), Access.READ, None)
+        self._notifier.forget_gone()
+        call = Call(partial(_read_mailboxes, names=self._notifier.watched), Access.READ, None)
         self._engine.run([call])
         if call.error is not None:
             self._wake_all()
             return
         self._engine.unannounced = False
-        told, self._told = self._told, {}
+        last_seen, self._last_seen = self._last_seen, {}
         for name, seen in call.result:
             # what was there before anybody here knew the mailbox is not new
             stored = seen.ever_queued != self._engine.last_stored.get(name, seen.ever_queued)
             self._engine.last_stored[name] = seen.ever_queued
             # a waiter also has to know of what holders hold: they may die with it
-            self._told[name] = seen
-            if seen != told.get(name):
-                self._exchange.tell(name, seen.queued if stored else None, count=max(1, seen.queued))
+            self._last_seen[name] = seen
+            if seen != last_seen.get(name):
+                self._notifier.notify(name, seen.queued if stored else None, count=max(1, seen.queued))
 
     def _wake_all(self) -> None:
-        for name in self._exchange.awaited:
-            self._exchange.tell(name, None)
+        for name in self._notifier.awaited:
+            self._notifier.notify(name, None)
 
-    def _look_at_handles(self, now: float) -> None:
-        self._lives.keep_lock_file()
+    def _check_handles(self, now: float) -> None:
+        self._liveness.keep_lock_file()
         self._find_gone()
         soonest = HANDLES_INTERVAL
-        for holder in list(self._lives.active):
+        for holder in list(self._liveness.active):
             if holder.lease is None:
                 continue
-            interval = holder.lease / 1000 / _BEATS_IN_A_LEASE
+            interval = holder.lease / 1000 / _HEARTBEATS_PER_LEASE
             soonest = min(soonest, interval)
-            if now >= holder.beaten_at + interval:
-                holder.beaten_at = now
-                call = Call(partial(handing.beat, name=holder.name, holder=holder), Access.WRITE, None)
+            if now >= holder.heartbeat_at + interval:
+                holder.heartbeat_at = now
+                call = Call(partial(claiming.heartbeat, name=holder.name, holder=holder), Access.WRITE, None)
                 self._engine.run([call])
-        self._next_look_at_handles = now + soonest
+        self._next_handles_check = now + soonest
 
     def _find_gone(self) -> None:
-        for holder in self._lives.gone():
+        for holder in self._liveness.gone():
             if holder.has_held:
-                recover = partial(handing.recover_from, name=holder.name, holder=holder.number)
+                recover = partial(claiming.recover_from, name=holder.name, holder=holder.number)
                 call = Call(recover, Access.WRITE, None)
                 self._engine.run([call])
                 if call.error is not None:
                     # it is nobody's any more, so the next look takes back what it held
                     _logger.warning("what a handle held that is gone is not back yet", exc_info=call.error)
                 elif call.result:
-                    self._exchange.tell(holder.name, None, count=call.result)
-            if self._lives.remove(holder):
+                    self._notifier.notify(holder.name, None, count=call.result)
+            if self._liveness.remove(holder):
                 self._reaped.append(holder)
 
 

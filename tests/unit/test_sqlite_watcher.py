@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from pymailbox import Mailbox, open_mailbox
-from pymailbox.backends.sqlite import SqliteMailbox, database, handing, watch
+from pymailbox.backends.sqlite import SqliteMailbox, claiming, database
+from pymailbox.backends.sqlite import watcher as watcher_module
 from pymailbox.backends.sqlite.engine import Engine
 from tests.unit.sqlite_support import open_sqlite, run_script
 
@@ -47,7 +48,7 @@ async def test_a_commit_of_another_process_is_heard_though_an_own_call_has_seen_
 ) -> None:
     """Every call brings what is known of the file up to date; nobody must take that for having been told."""
     for interval in "QUIET_INTERVAL", "WATCH_INTERVAL", "HANDLES_INTERVAL":
-        monkeypatch.setattr(watch, interval, 3600.0)  # the look comes after the call, however slow this machine is
+        monkeypatch.setattr(watcher_module, interval, 3600.0)  # the poll comes after the call
     monkeypatch.setattr(database, "_REDELIVERY", 3600.0)  # for which the thread wakes, and then looks too
     async with open_mailbox(location) as mailbox, open_mailbox(location + "-other") as other:
         waiting = asyncio.create_task(mailbox.dequeue(wait=60))
@@ -56,10 +57,10 @@ async def test_a_commit_of_another_process_is_heard_though_an_own_call_has_seen_
         await asyncio.to_thread(run_script, ENQUEUE, location)
         await other.status()
         assert not waiting.done()
-        watcher = other._file._worker.watch  # type: ignore[attr-defined]
+        watcher = other._file._worker.watcher  # type: ignore[attr-defined]
         monkeypatch.undo()
-        watcher._next_look = 0.0
-        other._file._worker.nudge()  # type: ignore[attr-defined]
+        watcher._next_poll = 0.0
+        other._file._worker.wake()  # type: ignore[attr-defined]
         async with asyncio.timeout(30):
             assert [record.payload for record in await waiting] == [b"foreign"]
 
@@ -68,22 +69,22 @@ async def test_who_waits_asks_sqlite_only_when_something_has_changed(
     location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = looked = 0
-    others_committed, look = Engine.others_committed, watch.Watch.look
+    others_committed, poll = Engine.others_committed, watcher_module.Watcher.poll
 
     def ask(engine: Engine) -> bool:
         nonlocal asked
         asked += 1
         return others_committed(engine)
 
-    def count(watcher: watch.Watch) -> None:
+    def count(watcher: watcher_module.Watcher) -> None:
         nonlocal looked
         looked += 1
-        look(watcher)
+        poll(watcher)
 
     monkeypatch.setattr(Engine, "others_committed", ask)
-    monkeypatch.setattr(watch.Watch, "look", count)
-    monkeypatch.setattr(watch, "QUIET_INTERVAL", 0.005)
-    monkeypatch.setattr(watch, "HANDLES_INTERVAL", 3600.0)
+    monkeypatch.setattr(watcher_module.Watcher, "poll", count)
+    monkeypatch.setattr(watcher_module, "QUIET_INTERVAL", 0.005)
+    monkeypatch.setattr(watcher_module, "HANDLES_INTERVAL", 3600.0)
     async with open_mailbox(location) as mailbox:
         waiting = [asyncio.create_task(mailbox.dequeue(wait=60)) for _ in range(20)]
         while looked < 100:  # noqa: ASYNC110 (nothing tells)
@@ -113,11 +114,11 @@ async def test_handles_that_hold_messages_cost_an_empty_dequeue_nothing(location
     for handle in handles:
         await handle.enqueue(b"", b"")
         assert await handle.dequeue()
-    lives = handles[0]._file.lives
-    lives._by_loop = {Asked(loop): holders for loop, holders in lives._by_loop.items()}  # type: ignore[misc]
+    liveness = handles[0]._file.liveness
+    liveness._by_loop = {Asked(loop): holders for loop, holders in liveness._by_loop.items()}  # type: ignore[misc]
     assert await handles[0].dequeue() == []
     assert asked <= 2
-    lives._by_loop = {loop.loop: holders for loop, holders in lives._by_loop.items()}  # type: ignore[attr-defined]
+    liveness._by_loop = {loop.loop: holders for loop, holders in liveness._by_loop.items()}  # type: ignore[attr-defined]
     for handle in handles:
         await handle.close()
 
@@ -219,11 +220,11 @@ async def main():
 asyncio.run(main())
 """
     async with closing(await open_sqlite(location)) as mailbox:
-        watcher = mailbox._file._worker.watch
+        watcher = mailbox._file._worker.watcher
         waiting = asyncio.create_task(mailbox.dequeue(wait=math.inf))
         await asyncio.sleep(0)
         await mailbox.status()
-        watcher._next_look = watcher._next_look_at_handles = time.monotonic() + 5.0  # both come before the next look
+        watcher._next_poll = watcher._next_handles_check = time.monotonic() + 5.0  # both come before the next look
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", take, location, stdout=subprocess.PIPE)
         await process.communicate()
         async with asyncio.timeout(60):
@@ -234,15 +235,15 @@ async def test_commits_to_another_mailbox_wake_nobody(location: str) -> None:
     looks = 0
     async with closing(await open_sqlite(location)) as mailbox:
         await mailbox.enqueue(b"", b"later", delay=3600)
-        hand_out = handing.hand_out
+        claim = claiming.claim
 
         def count(*arguments: Any) -> Any:
             nonlocal looks
             looks += 1
-            return hand_out(*arguments)
+            return claim(*arguments)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(handing, "hand_out", count)
+            patch.setattr(claiming, "claim", count)
             waiting = [asyncio.create_task(mailbox.dequeue(wait=60)) for _ in range(20)]
             while looks < 20:  # noqa: ASYNC110 (nothing tells)
                 await asyncio.sleep(0.01)

@@ -1,6 +1,6 @@
 """How handles of one process notify each other, and how a ``dequeue`` waits.
 
-Each handle has a ``Listener``; an ``Exchange`` knows the listeners of each mailbox and passes on what was committed
+Each handle has a ``Listener``; an ``Notifier`` knows the listeners of each mailbox and passes on what was committed
 there, from any thread, to each listener's own event loop. Nobody polls. In each event loop, as many waiters are woken
 as there are messages, longest wait first; one that was woken and does not take everything wakes the next. So a message
 costs the same however many wait. A mailbox that nobody listens to costs a commit only a glance.
@@ -46,39 +46,39 @@ class Listener:
         """Calls the method from now on, as long as its object lives."""
         self._observe = None if observe is None else weakref.WeakMethod(observe)
 
-    def hear(self, depth: int) -> None:
+    def notify(self, depth: int) -> None:
         """Somebody else has stored something; so many messages are queued now."""
         if self._observe is not None:
             with suppress(RuntimeError):  # nobody listens in a closed loop
-                self.loop.call_soon_threadsafe(self._heard, depth)
+                self.loop.call_soon_threadsafe(self._on_depth, depth)
 
     def close(self) -> None:
         """Ends all waiting, with ``MailboxClosedError``."""
         self.closed = True
         self._observe = None
-        for news in self._waiting:
-            _finish(news)
+        for wakeup in self._waiting:
+            _finish(wakeup)
 
     def begin(self) -> asyncio.Future[None]:
         """A future that is done when this one is woken; ``end`` comes after it."""
-        news: asyncio.Future[None] = self.loop.create_future()
-        self._waiting.add(news)
-        return news
+        wakeup: asyncio.Future[None] = self.loop.create_future()
+        self._waiting.add(wakeup)
+        return wakeup
 
-    def end(self, news: asyncio.Future[None]) -> None:
-        self._waiting.discard(news)
-        news.cancel()
+    def end(self, wakeup: asyncio.Future[None]) -> None:
+        self._waiting.discard(wakeup)
+        wakeup.cancel()
 
-    def _heard(self, depth: int) -> None:
+    def _on_depth(self, depth: int) -> None:
         observe = self._observe and self._observe()
         if observe:
             observe(depth)
 
 
-class Exchange:
+class Notifier:
     """Who listens to which mailbox.
 
-    ``tell`` takes no lock, since a finaliser may call it while its thread has one.
+    ``notify`` takes no lock, since a finaliser may call it while its thread has one.
     """
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Exchange:
         return bool(self._waiting or self._observing)
 
     @property
-    def heard(self) -> list[str]:
+    def watched(self) -> list[str]:
         """The mailboxes that somebody waits for or observes."""
         return list({**self._waiting, **self._observing})
 
@@ -122,23 +122,23 @@ class Exchange:
             for name in list(self._observing):
                 _take_out(self._observing, name, lambda listener: listener.is_gone)
             for name, waiting in list(self._waiting.items()):
-                for news, listener in list(waiting.items()):
+                for wakeup, listener in list(waiting.items()):
                     if listener.is_gone:
-                        waiting.pop(news, None)
+                        waiting.pop(wakeup, None)
                 if not waiting:
                     del self._waiting[name]
 
-    # -- telling -------------------------------------------------------------------------------------------------------
+    # -- notifying -----------------------------------------------------------------------------------------------------
 
-    def tell(self, name: str, depth: int | None, informed: Collection[Listener] = (), count: int = 1) -> None:
+    def notify(self, name: str, depth: int | None, excluded: Collection[Listener] = (), count: int = 1) -> None:
         """Tells listeners that so many messages may be there to claim; with the ``depth``, if somebody has stored some.
 
-        Those already ``informed`` of the depth are not told it again.
+        Those already ``excluded`` of the depth are not told it again.
         """
         if depth is not None:
             for listener in self._observing.get(name, ()):
-                if listener not in informed:
-                    listener.hear(depth)
+                if listener not in excluded:
+                    listener.notify(depth)
         if name in self._waiting:
             self.wake(name, count)
 
@@ -146,39 +146,39 @@ class Exchange:
         """Wakes so many waiters in each event loop, since any single loop may be busy for long."""
         waiting = self._waiting.get(name, {})
         woken: dict[asyncio.AbstractEventLoop, int] = {}
-        for news in list(waiting):
-            loop = news.get_loop()
-            if woken.get(loop, 0) < count and waiting.pop(news, None) is not None:
+        for wakeup in list(waiting):
+            loop = wakeup.get_loop()
+            if woken.get(loop, 0) < count and waiting.pop(wakeup, None) is not None:
                 with suppress(RuntimeError):  # in a loop that was closed nobody waits
-                    loop.call_soon_threadsafe(_finish, news)
+                    loop.call_soon_threadsafe(_finish, wakeup)
                     woken[loop] = woken.get(loop, 0) + 1
 
     # -- waiting -------------------------------------------------------------------------------------------------------
 
-    def begin(self, name: str, listener: Listener, news: asyncio.Future[None]) -> None:
+    def begin(self, name: str, listener: Listener, wakeup: asyncio.Future[None]) -> None:
         """From now on a waiter is woken through its future; ``end`` comes after it, whatever happens."""
         with self._lock:
-            self._waiting.setdefault(name, {})[news] = listener
+            self._waiting.setdefault(name, {})[wakeup] = listener
 
-    def end(self, name: str, listener: Listener, news: asyncio.Future[None]) -> bool:
+    def end(self, name: str, listener: Listener, wakeup: asyncio.Future[None]) -> bool:
         """Whether it was woken, or is about to be."""
         with self._lock:
             waiting = self._waiting.get(name, {})
-            woken = waiting.pop(news, None) is None
+            woken = waiting.pop(wakeup, None) is None
             if not waiting:
                 self._waiting.pop(name, None)
         alarm = self._alarms.get((name, listener.loop))
-        if alarm and alarm[1] is news:
+        if alarm and alarm[1] is wakeup:
             del self._alarms[name, listener.loop]
-        listener.end(news)
+        listener.end(wakeup)
         return woken
 
-    def sets_alarm(self, name: str, news: asyncio.Future[None], time: float) -> bool:
+    def sets_alarm(self, name: str, wakeup: asyncio.Future[None], time: float) -> bool:
         """Whether a waiter has to wake by itself at a time of its loop, since no other one there does so earlier."""
-        key = name, news.get_loop()
+        key = name, wakeup.get_loop()
         if key in self._alarms and self._alarms[key][0] <= time:
             return False
-        self._alarms[key] = time, news
+        self._alarms[key] = time, wakeup
         return True
 
 
@@ -190,78 +190,78 @@ def _take_out(listeners: dict[str, tuple[Listener, ...]], name: str, which: Call
         listeners.pop(name, None)
 
 
-class Look(NamedTuple):
-    """What one look for messages found."""
+class ClaimAttempt(NamedTuple):
+    """What one attempt to claim messages came to."""
 
     records: list[MessageRecord]
-    """The messages claimed; the look that returns them makes sure that they are not lost."""
+    """The messages claimed; the attempt that returns them makes sure that they are not lost."""
     next_due: int | None
     """When the next delayed message is due, milliseconds since 1970."""
     again: float | None = None
-    """Seconds after which to look again even without a notification."""
+    """Seconds after which to try again even without a notification."""
     more: bool = False
     """Whether messages are left: the batch may have been cut short."""
 
 
-async def claim(
-    exchange: Exchange, name: str, listener: Listener, look: Callable[[], Awaitable[Look]], wait: float
+async def claim_or_wait(
+    notifier: Notifier, name: str, listener: Listener, attempt: Callable[[], Awaitable[ClaimAttempt]], wait: float
 ) -> list[MessageRecord]:
-    """Looks until there is something, for up to ``wait`` seconds, but at least once.
+    """Attempts to claim until there is something, for up to ``wait`` seconds, but at least once.
 
-    It never suspends between a look that claimed something and its return, so that cancelling it strands nothing as
-    long as cancelling a look strands nothing.
+    It never suspends between an attempt that claimed something and its return, so that cancelling it strands nothing
+    as long as cancelling an attempt strands nothing.
 
     Raises:
         MailboxClosedError: the listener was closed while it waited.
     """
     if not wait:
-        return (await look()).records
+        return (await attempt()).records
     loop = listener.loop
     deadline = loop.time() + wait
-    owes_a_look = False
+    owes_attempt = False
     try:
         while True:
-            news = listener.begin()
+            wakeup = listener.begin()
             try:
-                owes_a_look = True  # in case this one does not finish
-                exchange.begin(name, listener, news)  # so that nothing is missed between the look and the waiting
-                records, next_due, again, more = await look()
+                owes_attempt = True  # in case this one does not finish
+                notifier.begin(name, listener, wakeup)  # so that nothing is missed between the attempt and the waiting
+                records, next_due, again, more = await attempt()
                 # another waiter has to learn of what is left, or of the time that this one waited for
-                owes_a_look = more or next_due is not None or again is not None
+                owes_attempt = more or next_due is not None or again is not None
                 if records:
                     return records
                 if not listener.closed:
                     now = loop.time()
                     if now >= deadline:
                         return records
-                    alarm = now + _patience(next_due, again)
-                    if alarm == math.inf or not exchange.sets_alarm(name, news, alarm):
+                    alarm = now + _timeout(next_due, again)
+                    if alarm == math.inf or not notifier.sets_alarm(name, wakeup, alarm):
                         alarm = math.inf
-                    await _until(news, min(alarm, deadline))
+                    await _until(wakeup, min(alarm, deadline))
                 if listener.closed:
                     raise MailboxClosedError("the mailbox was closed while a dequeue waited")
             finally:
-                owes_a_look |= exchange.end(name, listener, news)
+                owes_attempt |= notifier.end(name, listener, wakeup)
     finally:
-        if owes_a_look:
-            exchange.wake(name)
+        if owes_attempt:
+            notifier.wake(name)
 
 
-def _patience(next_due: int | None, again: float | None) -> float:
-    """Seconds after which to look even without a notification."""
+def _timeout(next_due: int | None, again: float | None) -> float:
+    """Seconds after which to try even without a notification."""
     patience = math.inf if again is None else again
     if next_due is None:
         return patience
     return min(patience, _CLOCK_CHECK, max(0.0, (next_due - now_in_ms()) / 1000))
 
 
-async def _until(news: asyncio.Future[None], time: float) -> None:
+async def _until(wakeup: asyncio.Future[None], time: float) -> None:
     """Waits to be woken, at most until a time of the loop, which may be infinite."""
-    loop = news.get_loop()
+    loop = wakeup.get_loop()
     # Pyodide's loop refuses a time that has passed
-    timer = None if time == math.inf else loop.call_later(max(0.0, time - loop.time()), _finish, news)
+    timer = None if time == math.inf else loop.call_later(max(0.0, time - loop.time()), _finish, wakeup)
     try:
-        await news
+        await wakeup
     finally:
         if timer is not None:
             timer.cancel()

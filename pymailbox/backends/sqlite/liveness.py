@@ -27,7 +27,7 @@ from .session import HANDLE_BITS, Session
 _PROCESS_BITS: Final = 40
 """The bits of a process's number. With those of a handle they have to fit into a signed integer of 64 bits."""
 
-_LOOKS_IN_A_LEASE: Final = 4
+_OBSERVATIONS_PER_LEASE: Final = 4
 """A holder must be seen unchanged at least so often: a watcher that slept through a lease has seen nothing."""
 
 _RENEWED_WITHIN: Final = 10.0
@@ -40,26 +40,26 @@ class Holder(store.Holder):
     """A handle of this process as a consumer."""
 
     def __init__(
-        self, lives: Lives, name: str, loop: asyncio.AbstractEventLoop, most: int | None, lease: float
+        self, liveness: Liveness, name: str, loop: asyncio.AbstractEventLoop, most: int | None, lease: float
     ) -> None:
-        super().__init__(lives.new_number(), most)
+        super().__init__(liveness.new_number(), most)
         self.name = name
         """Its mailbox's."""
         self.has_held = False
         self.loop = loop
-        self.beaten_at = 0.0
-        self._lives = lives
+        self.heartbeat_at = 0.0
+        self._liveness = liveness
         self._lease = max(1, round(lease * 1000))
 
-    def show_life(self) -> None:
-        self.lease = None if self._lives.take_locks() else self._lease
-        self.beats += 1  # so that others who have watched it see that it lives
+    def show_liveness(self) -> None:
+        self.lease = None if self._liveness.acquire_locks() else self._lease
+        self.heartbeats += 1  # so that others who have watched it see that it lives
         self.has_held = True
-        self.beaten_at = time.monotonic()
-        self._lives.active.add(self)
+        self.heartbeat_at = time.monotonic()
+        self._liveness.active.add(self)
 
 
-class Lives:
+class Liveness:
     """Who lives, as seen from one process. For the thread that works on the file, but for ``add`` and ``remove``."""
 
     def __init__(self, file: str) -> None:
@@ -76,7 +76,7 @@ class Lives:
         self._abandoned: list[Holder] = []
         """Those that were collected and never closed."""
         self._serials = itertools.count(1)
-        self._sightings: dict[int, _Sighting] = {}
+        self._observations: dict[int, _LeaseObservation] = {}
 
     def new_number(self) -> int:
         """For a handle of this process."""
@@ -107,7 +107,7 @@ class Lives:
             self.active.discard(holder)
             return was_there
 
-    def take_locks(self) -> bool:
+    def acquire_locks(self) -> bool:
         """Takes the locks that show other processes that this one lives; False if there can be none."""
         if SINGLE_PROCESS:
             return True
@@ -183,7 +183,7 @@ class Lives:
         gone = []
         for row in rows:
             if row.lease is not None:
-                is_gone = self._has_missed_its_lease(row)
+                is_gone = self._lease_has_expired(row)
             else:
                 is_gone = ended = self._has_ended(process) if ended is None else ended
             if is_gone:
@@ -201,18 +201,18 @@ class Lives:
             return False
         held = is_held(lock_file(self._file, process))
         if held is None and has_byte is None:  # something has removed it, and a living process makes it again
-            return self._sighting(process, -1).is_gone(-1, _RENEWED_WITHIN)
-        self._sightings.pop(process, None)
+            return self._observation(process, -1).is_gone(-1, _RENEWED_WITHIN)
+        self._observations.pop(process, None)
         return not held
 
-    def _has_missed_its_lease(self, row: Claims) -> bool:
-        gone = self._sighting(row.number, row.beats).is_gone(row.beats, (row.lease or 0) / 1000)
+    def _lease_has_expired(self, row: Claims) -> bool:
+        gone = self._observation(row.number, row.heartbeats).is_gone(row.heartbeats, (row.lease or 0) / 1000)
         if gone:
-            del self._sightings[row.number]
+            del self._observations[row.number]
         return gone
 
-    def _sighting(self, number: int, beats: int) -> _Sighting:
-        return self._sightings.setdefault(number, _Sighting(beats))
+    def _observation(self, number: int, heartbeats: int) -> _LeaseObservation:
+        return self._observations.setdefault(number, _LeaseObservation(heartbeats))
 
     def sweep(self, session: Session) -> None:
         """Removes the lock files of processes that have ended and hold nothing. To be called in a transaction."""
@@ -227,20 +227,20 @@ class Lives:
                         remove(path)
 
 
-class _Sighting:
+class _LeaseObservation:
     """For how long a holder has shown no life."""
 
-    def __init__(self, beats: int) -> None:
-        self._beats = beats
+    def __init__(self, heartbeats: int) -> None:
+        self._heartbeats = heartbeats
         self._still_for = 0.0
         self._seen_at = time.monotonic()
 
-    def is_gone(self, beats: int, lease: float) -> bool:
+    def is_gone(self, heartbeats: int, lease: float) -> bool:
         now = time.monotonic()
-        if beats != self._beats:
-            self._beats, self._still_for = beats, 0.0
+        if heartbeats != self._heartbeats:
+            self._heartbeats, self._still_for = heartbeats, 0.0
         else:
-            self._still_for += min(now - self._seen_at, lease / _LOOKS_IN_A_LEASE)
+            self._still_for += min(now - self._seen_at, lease / _OBSERVATIONS_PER_LEASE)
         self._seen_at = now
         return self._still_for >= lease
 

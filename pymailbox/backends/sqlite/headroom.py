@@ -31,11 +31,11 @@ HEADROOM: Final = _LOG + _SPARE
 _ROW: Final = 32 * 1024
 """Bytes that a commit may take beside what it stores: whole pages."""
 
-LASTS: Final = 0.1
+VALID_FOR: Final = 0.1
 """Seconds for which an answer is taken for true, and half of the room that it gave."""
 
 
-class Room:
+class Headroom:
     """How much may be stored in a file."""
 
     def __init__(self, file: str) -> None:
@@ -47,13 +47,13 @@ class Room:
         self._refused = 0
         """The size for which there was no room last."""
 
-    def take(self, connection: sqlite3.Connection, size: int) -> None:
+    def reserve(self, connection: sqlite3.Connection, size: int) -> None:
         """Raises ``StorageFullError`` if storing so many bytes would leave too few for acknowledgements."""
         now = time.monotonic()
-        if size > self._left or now > self._asked_at + LASTS:
+        if size > self._left or now > self._asked_at + VALID_FOR:
             self._asked_at = -math.inf
-            place = _Place.of(self._file, connection)
-            room = sys.maxsize if place is None else place.room
+            space = _Space.of(self._file, connection)
+            room = sys.maxsize if space is None else space.room
             if size > room:
                 self._refused = size
                 raise StorageFullError(
@@ -67,11 +67,11 @@ class Room:
 
     def would_come_of_free_pages(self, connection: sqlite3.Connection) -> bool:
         """Whether what was refused would fit if free pages of the file were given back to the disk, and not yet."""
-        place = _Place.of(self._file, connection)
-        return place is not None and place.room < self._refused <= place.room_at_best
+        space = _Space.of(self._file, connection)
+        return space is not None and space.room < self._refused <= space.room_at_best
 
 
-class _Place:
+class _Space:
     """What there is on the disk and in the file, in bytes."""
 
     def __init__(self, free: int, log: int, growth: int, pages: int) -> None:
@@ -84,7 +84,7 @@ class _Place:
         """What may be used for good."""
 
     @classmethod
-    def of(cls, file: str, connection: sqlite3.Connection) -> _Place | None:
+    def of(cls, file: str, connection: sqlite3.Connection) -> _Space | None:
         """None if it cannot be told."""
         try:
             free = _free_bytes(file)

@@ -31,12 +31,12 @@ _PAUSES = RetryPolicy(first_delay=0.1, longest_delay=10.0)
 _logger = logging.getLogger("pymailbox")
 
 
-def passes(error: MailboxError) -> bool:
+def is_passing(error: MailboxError) -> bool:
     """Whether the same call may work a moment later."""
     return error.passing
 
 
-class Along:
+class PiggybackedAcks:
     """Acknowledgements that a claim makes first, in its transaction."""
 
     def __init__(self, ids: list[UUID]) -> None:
@@ -44,7 +44,7 @@ class Along:
         self.settled: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         """How many were still held, once that is committed; None if the claim ended and nobody knows."""
 
-    def tell(self, settled: int | None) -> None:
+    def resolve(self, settled: int | None) -> None:
         if not self.settled.done():
             self.settled.set_result(settled)
 
@@ -53,12 +53,12 @@ class Along:
             self.settled.set_exception(error)
 
 
-class Storage:
+class RetryingMailbox:
     """A mailbox whose calls are retried."""
 
     def __init__(self, mailbox: Mailbox, stop: Stop) -> None:
         self.mailbox = mailbox
-        self.troubled = 0
+        self.waiting_retries = 0
         """Calls that wait for their next attempt."""
         self.acknowledging: set[UUID] = set()
         """Messages whose acknowledgement is under way, and which will not be acknowledged late as well."""
@@ -67,10 +67,10 @@ class Storage:
         self.can_give_back = mailbox._can_release
         self.undoes_hand_outs = mailbox._undoes_hand_outs
         self.most_at_once = mailbox._most_at_once
-        self.settles_with_claims = mailbox._settles_with_claims
+        self.acks_with_claims = mailbox._acks_if_held_with_claims
         self._takes_limit = mailbox._takes_limit
 
-    async def call(self, verb: Callable[[], Awaitable[T]], passes: Callable[[MailboxError], bool] = passes) -> T:
+    async def call(self, verb: Callable[[], Awaitable[T]], retries: Callable[[MailboxError], bool] = is_passing) -> T:
         """Calls the verb until it works, or fails with an error that is not passing."""
         attempt = 0
         while True:
@@ -79,56 +79,56 @@ class Storage:
             try:
                 return await verb()
             except MailboxError as error:
-                if last or not passes(error):
+                if last or not retries(error):
                     raise
                 pause = _PAUSES.delay_after(attempt)
                 _logger.warning("%r: tried again in %.1f s, attempt %d: %s", self.mailbox, pause, attempt + 1, error)
-            self.troubled += 1
+            self.waiting_retries += 1
             try:
                 await self._stop.pause(pause)
             finally:
-                self.troubled -= 1
+                self.waiting_retries -= 1
 
-    async def claim(self, limit: int, along: Along | None = None) -> list[MessageRecord]:
+    async def claim(self, limit: int, piggybacked: PiggybackedAcks | None = None) -> list[MessageRecord]:
         """The next batch, of up to ``limit`` if the mailbox takes a limit, as soon as there is one.
 
         If it is cancelled it hands nothing out. If claims cannot be cancelled it does not wait for long, and may return
-        ``[]``. It also does so if acknowledgements go ``along`` with it and their transaction fails: ``finish`` then
-        tries these again, before anything else is claimed.
+        ``[]``. It also does so if acknowledgements are ``piggybacked`` on it and their transaction fails: ``finish``
+        then tries these again, before anything else is claimed.
         """
         wait = math.inf if self.can_cancel_claims else None
 
         def take() -> Awaitable[list[MessageRecord]]:
-            if along is not None and not along.settled.done():
-                return self.mailbox._settle_and_claim(along.ids, limit, wait, along.tell)
+            if piggybacked is not None and not piggybacked.settled.done():
+                return self.mailbox._ack_if_held_and_claim(piggybacked.ids, limit, wait, piggybacked.resolve)
             return self.mailbox.dequeue(limit, wait=wait) if self._takes_limit else self.mailbox.dequeue(wait=wait)
 
         def may_try_again(error: MailboxError) -> bool:
-            return passes(error) and (along is None or along.settled.done())
+            return is_passing(error) and (piggybacked is None or piggybacked.settled.done())
 
         try:
             records = await self.call(take, may_try_again)
         except MailboxError as error:
-            if along is None or along.settled.done():
+            if piggybacked is None or piggybacked.settled.done():
                 raise
-            along.fail(error)
+            piggybacked.fail(error)
             return []
         if not records:
             await self._stop.pause(POLL_INTERVAL)
         return records
 
-    def ack_along(self, ids: list[UUID]) -> Along:
-        """Acknowledgements that go along with a claim; once that has begun, ``finish`` takes care of them."""
+    def ack_with_claim(self, ids: list[UUID]) -> PiggybackedAcks:
+        """Acknowledgements that are piggybacked on a claim; once that has begun, ``finish`` takes care of them."""
         self.acknowledging.update(ids)
-        return Along(ids)
+        return PiggybackedAcks(ids)
 
-    def finish(self, along: Along) -> Coroutine[Any, Any, None] | None:
-        """Completes acknowledgements that went along with a claim; None if there is nothing left to do."""
-        settled = along.settled
-        if settled.done() and settled.exception() is None and settled.result() == len(along.ids):
-            self.acknowledging.difference_update(along.ids)
+    def finish(self, piggybacked: PiggybackedAcks) -> Coroutine[Any, Any, None] | None:
+        """Completes acknowledgements that were piggybacked on a claim; None if there is nothing left to do."""
+        settled = piggybacked.settled
+        if settled.done() and settled.exception() is None and settled.result() == len(piggybacked.ids):
+            self.acknowledging.difference_update(piggybacked.ids)
             return None
-        return self._ack(along.ids, False, along)
+        return self._ack(piggybacked.ids, False, piggybacked)
 
     def ack(self, ids: list[UUID], *, in_doubt: bool = False) -> Coroutine[Any, Any, None]:
         """Acknowledges those of these messages that are still held, together if the backend can.
@@ -139,20 +139,20 @@ class Storage:
             self.acknowledging.update(ids)  # from now on, not only once a task begins with it
         return self._ack(ids, in_doubt)
 
-    async def _ack(self, ids: list[UUID], in_doubt: bool, along: Along | None = None) -> None:
+    async def _ack(self, ids: list[UUID], in_doubt: bool, piggybacked: PiggybackedAcks | None = None) -> None:
         late = False
         attempts = 0
 
         async def settle() -> int:
-            nonlocal along, attempts
+            nonlocal piggybacked, attempts
             attempts += 1
-            if along is not None:
-                going_along, along = along.settled, None
-                settled = await going_along
+            if piggybacked is not None:
+                outcome, piggybacked = piggybacked.settled, None
+                settled = await outcome
                 if settled is not None:
                     return settled
                 attempts += 1
-            return await self.mailbox._settle(ids)
+            return await self.mailbox._ack_if_held(ids)
 
         try:
             settled = await self.call(settle)

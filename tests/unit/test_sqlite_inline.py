@@ -53,11 +53,11 @@ asyncio.run(store())
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow machine and disk are, brief calls run at once where they can."""
-    monkeypatch.setattr(database, "_AT_ONCE", 60.0)
-    monkeypatch.setattr(database, "_SLOW", 60.0)
-    monkeypatch.setattr(database, "_MOMENT", 60.0)
+def inline_where_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow machine and disk are, calls run inline where they can."""
+    monkeypatch.setattr(database, "_INLINE_PERIOD", 60.0)
+    monkeypatch.setattr(database, "_INLINE_SLOW", 60.0)
+    monkeypatch.setattr(database, "_DISK_WAIT", 60.0)
     monkeypatch.setattr(database, "turn_is_due", lambda: False)
 
 
@@ -182,7 +182,7 @@ async def test_what_was_prepared_and_never_came_keeps_nobody_out(
             patch.setattr(database._ThreadWorker, "put", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 await mailbox.enqueue(b"", b"never came")
-        mailbox._file._worker.nudge()  # type: ignore[attr-defined]
+        mailbox._file._worker.wake()  # type: ignore[attr-defined]
         assert await asyncio.to_thread(run_script, TAKE_ONE, location) == "first"
         assert (await mailbox.status()).queued_messages == 0
 

@@ -1,4 +1,4 @@
-"""Handing messages out to holders, and taking them back. Each function runs inside a transaction."""
+"""Messages that are claimed by holders, and come back. Each function runs inside a transaction."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ...contract.moments import now_in_ms
 from ...contract.values import MessageRecord
 from ...core import claiming
 from . import mending
-from .holders import Holder, Lives
+from .liveness import Holder, Liveness
 from .session import Session
 from .store import OpenMailbox
 
 
-class Handed(NamedTuple):
-    """What a look for messages found."""
+class ClaimResult(NamedTuple):
+    """What a claim found."""
 
     records: list[MessageRecord]
     next_due: int | None
     """If it found none."""
     others_hold: bool
     """If it found none."""
-    returned: int
+    recovered: int
     """How many messages it took back from holders that are gone."""
     more: bool
     """Whether messages are left, delayed ones included."""
@@ -34,32 +34,32 @@ class Handed(NamedTuple):
 # -- out ---------------------------------------------------------------------------------------------------------------
 
 
-def hand_out(
-    session: Session, name: str, holder: Holder, limit: int, lives: Lives, look_around: bool, acked: int = 0
-) -> Handed:
+def claim(
+    session: Session, name: str, holder: Holder, limit: int, liveness: Liveness, recover: bool, acked: int = 0
+) -> ClaimResult:
     """Claims the next batch, after ``acked`` messages were acknowledged.
 
-    It looks for holders that are gone if it finds less than asked for, or is told to.
+    It takes back what holders held that are gone if it finds less than asked for, or if ``recover`` is set.
 
     Raises:
         UnreadableError: there is something among it that is no message.
     """
     mailbox = session.mailbox(name)
     if mailbox is None:
-        return Handed([], None, others_hold=False, returned=0, more=False, acked=acked)
+        return ClaimResult([], None, others_hold=False, recovered=0, more=False, acked=acked)
     state = mailbox.state
-    recovered = _recover(mailbox, holder.number, lives) if look_around else 0
+    recovered = _recover(mailbox, holder.number, liveness) if recover else 0
     records = claiming.claim(mailbox, holder, limit, now_in_ms())
     if not records and any(lane.queued > lane.delayed for lane in state.lanes):
         mending.recount(mailbox)
         records = claiming.claim(mailbox, holder, limit, now_in_ms())
-    if len(records) < limit and not look_around:
-        recovered = _recover(mailbox, holder.number, lives)
+    if len(records) < limit and not recover:
+        recovered = _recover(mailbox, holder.number, liveness)
         if recovered and not records:
             records = claiming.claim(mailbox, holder, limit, now_in_ms())
     if records:  # else whoever asked may wait
-        return Handed(records, None, False, recovered, state.queued > 0, acked)
-    return Handed(records, state.next_due, state.others_hold(holder.number), recovered, state.queued > 0, acked)
+        return ClaimResult(records, None, False, recovered, state.queued > 0, acked)
+    return ClaimResult(records, state.next_due, state.others_hold(holder.number), recovered, state.queued > 0, acked)
 
 
 # -- back --------------------------------------------------------------------------------------------------------------
@@ -77,17 +77,17 @@ def release_all(session: Session, name: str, holder: int) -> int:
     return 0 if mailbox is None else claiming.release_all(mailbox, holder)
 
 
-def recover(session: Session, name: str, me: int | None, lives: Lives) -> int:
+def recover(session: Session, name: str, me: int | None, liveness: Liveness) -> int:
     """Takes back what other holders had who are gone; returns how many messages that were."""
     mailbox = session.mailbox(name)
-    return 0 if mailbox is None else _recover(mailbox, me, lives)
+    return 0 if mailbox is None else _recover(mailbox, me, liveness)
 
 
-def _recover(mailbox: OpenMailbox, me: int | None, lives: Lives) -> int:
+def _recover(mailbox: OpenMailbox, me: int | None, liveness: Liveness) -> int:
     if not mailbox.state.others_hold(me if me is not None else -1):
         return 0
     now = now_in_ms()
-    return sum(claiming.recover_from(mailbox, number, now) for number in lives.gone_from(mailbox.state.holders, me))
+    return sum(claiming.recover_from(mailbox, number, now) for number in liveness.gone_from(mailbox.state.holders, me))
 
 
 def recover_from(session: Session, name: str, holder: int) -> int:
@@ -108,8 +108,8 @@ def bury(session: Session, name: str, holder: int, message_id: UUID, reason: str
     return mailbox is not None and claiming.bury_held(mailbox, holder, message_id, reason, now_in_ms())
 
 
-def beat(session: Session, name: str, holder: Holder) -> None:
-    """Shows that a holder lives, if it has something."""
+def heartbeat(session: Session, name: str, holder: Holder) -> None:
+    """Shows that a holder lives, if it holds something."""
     mailbox = session.mailbox(name)
-    if mailbox is not None and mailbox.state.beat(holder.number, holder.beats + 1):
-        holder.beats += 1
+    if mailbox is not None and mailbox.state.heartbeat(holder.number, holder.heartbeats + 1):
+        holder.heartbeats += 1
