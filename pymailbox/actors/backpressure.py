@@ -91,7 +91,7 @@ class Backpressure:
     async def __aenter__(self) -> Self:
         self._observing = self._mailbox.set_depth_observer(self)
         try:
-            await self._look()
+            await self._check_depth()
         except BaseException:
             self._stop_observing()
             raise
@@ -137,9 +137,9 @@ class Backpressure:
             if self._observing:
                 await self._high.wait()
             await asyncio.sleep(self._interval)
-            await self._look()
+            await self._check_depth()
 
-    async def _look(self) -> None:
+    async def _check_depth(self) -> None:
         try:
             self.on_depth_change((await self._mailbox.status()).queued_messages)
         except MailboxError as error:

@@ -1,6 +1,6 @@
 """How handles of one process notify each other, and how a ``dequeue`` waits.
 
-Each handle has a ``Listener``; an ``Notifier`` knows the listeners of each mailbox and passes on what was committed
+Each handle has a ``Listener``; a ``Notifier`` knows the listeners of each mailbox and passes on what was committed
 there, from any thread, to each listener's own event loop. Nobody polls. In each event loop, as many waiters are woken
 as there are messages, longest wait first; one that was woken and does not take everything wakes the next. So a message
 costs the same however many wait. A mailbox that nobody listens to costs a commit only a glance.
@@ -28,7 +28,7 @@ _CLOCK_CHECK = 5.0
 
 
 class Listener:
-    """What one handle is told of its mailbox. Made and awaited in its event loop, called from any thread."""
+    """Notifies one handle of what happens in its mailbox. Made and awaited in its loop, called from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -131,9 +131,9 @@ class Notifier:
     # -- notifying -----------------------------------------------------------------------------------------------------
 
     def notify(self, name: str, depth: int | None, excluded: Collection[Listener] = (), count: int = 1) -> None:
-        """Tells listeners that so many messages may be there to claim; with the ``depth``, if somebody has stored some.
+        """Notifies listeners that so many messages may be there to claim; with the ``depth``, if some were stored.
 
-        Those already ``excluded`` of the depth are not told it again.
+        Observers of the listeners in ``excluded`` know the depth already, and do not get it again.
         """
         if depth is not None:
             for listener in self._observing.get(name, ()):

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from .errors import UsageError
 
 
-def say(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
     """Lines for people, on the standard output."""
     out = sys.stdout
     for line in lines:
@@ -24,7 +24,7 @@ def say(lines: Iterable[str]) -> None:
     out.flush()
 
 
-def say_json(data: Any) -> None:
+def print_json(data: Any) -> None:
     """One JSON value, on the standard output; in ASCII, whatever the terminal speaks."""
     sys.stdout.write(json.dumps(data) + "\n")
     sys.stdout.flush()

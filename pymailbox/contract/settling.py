@@ -21,7 +21,7 @@ SETTLING_VERBS: Final = ("ack", "ack_many", "ack_and_send", "nack", "dead_letter
 
 
 class SettlingListener(Protocol):
-    """Somebody who is told when messages are settled through a handle."""
+    """Somebody who is notified when messages are settled through a handle."""
 
     def settling(self, verb: str, ids: list[UUID]) -> Callable[[Any], None]:
         """A call of a settling verb begins; the function returned is called with its result, None if there was none."""

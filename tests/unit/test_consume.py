@@ -724,7 +724,7 @@ async def test_generator_is_no_handler(generator: bool) -> None:
             mailbox.consume(synchronous if generator else asynchronous)
 
 
-# -- the core verbs alone -----------------------------------------------------------------------------------------------
+# -- the core verbs alone ----------------------------------------------------------------------------------------------
 
 
 async def seed_mailbox(count: int) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from ...contract.location import IN_PYODIDE
 from ...runtime.suspension import suspension_is_wanted
-from .engine import error_of
+from .loader import error_of
 
 if IN_PYODIDE:
     from pyodide.ffi import can_run_sync

@@ -23,7 +23,6 @@ from ...contract.location import Location, require_name
 from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from .completions import CallFuture, Completions, completions_of, held_by_claim
-from .engine import load_engine
 from .frames import (
     pack_ids,
     pack_message,
@@ -34,6 +33,7 @@ from .frames import (
     unpack_ids,
     unpack_whole,
 )
+from .loader import load_engine
 
 _DEAD = -1
 """The section of the dead letters, in the engine."""
@@ -309,9 +309,9 @@ def _proxy_of(observe: weakref.WeakMethod[Callable[[int], None]]) -> Any:
     """A function for JavaScript that does not keep the mailbox alive."""
     from pyodide.ffi import create_proxy
 
-    def heard(depth: int) -> None:
+    def on_depth(depth: int) -> None:
         target = observe()
         if target is not None:
             target(depth)
 
-    return create_proxy(heard)
+    return create_proxy(on_depth)

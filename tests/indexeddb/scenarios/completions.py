@@ -15,8 +15,8 @@ from pyodide.ffi import can_run_sync
 import pymailbox
 from pymailbox import Mailbox, NewMessage, UnsupportedError, open_mailbox, set_suspendable
 from pymailbox.runtime import suspension
-from tests.indexeddb.scenarios.hands import script, script_in_force
 from tests.indexeddb.scenarios.serving import FAILING
+from tests.indexeddb.scenarios.support import script, script_in_force
 
 
 @asynccontextmanager

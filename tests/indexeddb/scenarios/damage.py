@@ -8,7 +8,7 @@ from pymailbox import (
     NewMessage,
     StorageCorruptError,
 )
-from tests.indexeddb.scenarios.hands import SEGMENTS_APART, Context, drain, foreign, new_context, payloads, raised
+from tests.indexeddb.scenarios.support import SEGMENTS_APART, Context, drain, foreign, new_context, payloads, raised
 
 # -- messages ---------------------------------------------------------------------------------------------------------
 

@@ -8,14 +8,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from tests.indexeddb.scenarios.hands import (
-    eventually,
-    foreign,
-    load_model,
-    new_context,
-    payloads,
-    script_in_force,
-)
+from tests.indexeddb.scenarios.support import eventually, foreign, load_model, new_context, payloads, script_in_force
 
 WITHOUT_LOCKS: Mapping[str, Mapping[str, str]] = {"coordination/locks.js": {"globalThis.navigator?.locks": "undefined"}}
 IMPATIENT = {**WITHOUT_LOCKS, "engine/recovery.js": {"SLOW_POLL = 5000": "SLOW_POLL = 100"}}

@@ -16,7 +16,7 @@ from pymailbox import (
     UnsupportedError,
 )
 from pymailbox.contract.archive import WholeMessage
-from tests.indexeddb.scenarios.hands import (
+from tests.indexeddb.scenarios.support import (
     SEGMENTS_APART,
     drain,
     foreign,

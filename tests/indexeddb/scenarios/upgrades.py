@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from pymailbox import StorageUnavailableError
-from tests.indexeddb.scenarios.hands import drain, foreign, new_context, payloads, raised, script
+from tests.indexeddb.scenarios.support import drain, foreign, new_context, payloads, raised, script
 
 VERSION = 3
 """As in js/database.js."""

@@ -28,10 +28,10 @@ def factory_at(location: str) -> MailboxFactory:
     return open_named
 
 
-class Bench:
+class Sandbox:
     """What one check works with.
 
-    Every bench has mailboxes of its own, whose real names were never used before. A check knows them by short labels.
+    Every sandbox has mailboxes of its own, whose real names were never used before. A check knows them by short labels.
     """
 
     def __init__(self, factory: MailboxFactory) -> None:
@@ -40,14 +40,14 @@ class Bench:
         self._handles: list[Mailbox] = []
 
     async def open(self, label: str = "", **options: Any) -> Mailbox:
-        """Opens one more handle on the mailbox that this bench calls ``label``."""
+        """Opens one more handle on the mailbox that this sandbox calls ``label``."""
         handle = await self._factory(self._prefix + label, **options)
         self._handles.append(handle)
         return handle
 
     async def let_die(self, handles: list[Mailbox]) -> None:
-        """Lets handles of this bench die as if their process had ended. Empties the list, which must hold the only
-        references to them besides the bench's own. Others may learn of it a moment later.
+        """Lets handles of this sandbox die as if their process had ended. Empties the list, which must hold the only
+        references to them besides the sandbox's own. Others may learn of it a moment later.
         """
         self._handles = [kept for kept in self._handles if not any(kept is handle for handle in handles)]
         await let_die(handles)

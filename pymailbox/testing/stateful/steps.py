@@ -146,7 +146,7 @@ async def _death(program: Program) -> None:
     program.handles.remove(dying)
     mailboxes = [dying.mailbox]
     del dying.mailbox
-    await program.bench.let_die(mailboxes)
+    await program.sandbox.let_die(mailboxes)
     program.write(f"{dying} died with {brief([message.payload for message in held])}")
     program.judge.see(Seen(dying.consumer, "die", (), {}, None))
     if waiting is not None:

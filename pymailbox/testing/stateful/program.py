@@ -12,7 +12,7 @@ from uuid import UUID
 from ...contract.capabilities import Capability
 from ...contract.mailbox import Mailbox
 from ...contract.values import MessagePriority, NewMessage
-from .._bench import Bench
+from .._sandbox import Sandbox
 from .._suite import takes_limit
 from ..model import Consumer, DisagreementError, Judge, ModelMessage, Seen
 from .text import brief
@@ -78,8 +78,8 @@ class Call(NamedTuple):
 class Program:
     """The state of a running program: its random numbers, its handles, its judge and its lines so far."""
 
-    def __init__(self, bench: Bench, rng: random.Random) -> None:
-        self.bench = bench
+    def __init__(self, sandbox: Sandbox, rng: random.Random) -> None:
+        self.sandbox = sandbox
         self.rng = rng
         self.judge = Judge()
         self.handles: list[Handle] = []
@@ -117,7 +117,7 @@ class Program:
     async def open(self, mailbox: str, **options: Any) -> Handle:
         self._opened += 1
         name = f"{mailbox}{self._opened}"
-        opened = await self.bench.open(f"-{mailbox}", **options)
+        opened = await self.sandbox.open(f"-{mailbox}", **options)
         batch_size = options.get("batch_size", 32) if takes_limit(opened) else None
         handle = Handle(opened, Consumer(name, mailbox, batch_size, options.get("max_deliveries")))
         self.handles.append(handle)

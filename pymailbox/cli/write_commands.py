@@ -14,14 +14,14 @@ from ..backends.sqlite import SqliteMailbox
 from ..contract.mailbox import Mailbox
 from ..contract.values import MessagePriority, MessageRecord, NewMessage
 from .errors import OK, PROBLEM, UsageError
-from .places import opening, place_of
-from .streams import confirm, have_been_read, say, say_json, standard_input, warn
+from .locations import location_of, opening
+from .streams import confirm, have_been_read, print_json, print_lines, standard_input, warn
 from .text import counted
 
 _BATCH: Final = 250
 """Messages that are stored, or written and deleted, together."""
 
-_TOGETHER: Final = 1000
+_BATCH_OF_IDS: Final = 1000
 """Dead letters that are redriven or discarded in one transaction."""
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -31,7 +31,7 @@ _BATCH_BYTES: Final = 4 * 1024 * 1024
 async def enqueue(arguments: Namespace) -> int:
     if arguments.lines and arguments.id is not None:
         raise UsageError("--id is for one message: leave out either it or --lines")
-    place = place_of(arguments.location, arguments.mailbox)
+    location = location_of(arguments.location, arguments.mailbox)
     priority = MessagePriority[arguments.priority.upper()]
     sender = arguments.sender.encode("utf-8", "surrogateescape")
 
@@ -41,15 +41,15 @@ async def enqueue(arguments: Namespace) -> int:
     source = standard_input("messages, one a line," if arguments.lines else "the message")
     if not arguments.lines:
         message = new(source.read())
-        async with await opening(place, make=True) as mailbox:
+        async with await opening(location, make=True) as mailbox:
             [message_id] = await mailbox.enqueue_many([message])
         if arguments.json:
-            say_json({"id": str(message_id)})
+            print_json({"id": str(message_id)})
         else:
-            say([str(message_id)])
+            print_lines([str(message_id)])
         return OK
     stored = 0
-    async with await opening(place, make=True) as mailbox:
+    async with await opening(location, make=True) as mailbox:
         try:
             while batch := [new(line.removesuffix(b"\n")) for line in _some_lines(source)]:
                 stored += len(await mailbox.enqueue_many(batch))
@@ -57,9 +57,9 @@ async def enqueue(arguments: Namespace) -> int:
             error.add_note(f"{counted(stored, 'line')} before that were stored")
             raise
     if arguments.json:
-        say_json({"stored": stored})
+        print_json({"stored": stored})
     else:
-        say([f"{counted(stored, 'message')} stored."])
+        print_lines([f"{counted(stored, 'message')} stored."])
     return OK
 
 
@@ -76,7 +76,7 @@ def _some_lines(source: BinaryIO) -> Iterable[bytes]:
 async def drain(arguments: Namespace) -> int:
     out = sys.stdout.buffer
     left = arguments.limit
-    async with await opening(place_of(arguments.location, arguments.mailbox)) as mailbox:
+    async with await opening(location_of(arguments.location, arguments.mailbox)) as mailbox:
         while left is None or left > 0:
             records = await mailbox.dequeue(_BATCH if left is None else min(left, _BATCH), wait=arguments.wait or None)
             if not records:
@@ -95,31 +95,31 @@ def _json_line(record: MessageRecord) -> bytes:
 
 
 async def redrive(arguments: Namespace) -> int:
-    async with await opening(place_of(arguments.location, arguments.mailbox)) as mailbox:
+    async with await opening(location_of(arguments.location, arguments.mailbox)) as mailbox:
         assert isinstance(mailbox, SqliteMailbox)
         ids = await _letters(arguments, mailbox)
-        return _notify("redriven", await _settle(mailbox._redrive_many, ids, "redriven"), arguments)
+        return _report("redriven", await _in_batches(mailbox._redrive_many, ids, "redriven"), arguments)
 
 
 async def discard(arguments: Namespace) -> int:
-    place = place_of(arguments.location, arguments.mailbox)
-    async with await opening(place) as mailbox:
+    location = location_of(arguments.location, arguments.mailbox)
+    async with await opening(location) as mailbox:
         assert isinstance(mailbox, SqliteMailbox)
         ids = await _letters(arguments, mailbox)
-        question = f"Delete {counted(len(ids), 'dead letter')} of {place.text} for good?"
+        question = f"Delete {counted(len(ids), 'dead letter')} of {location.text} for good?"
         if arguments.all and ids and not confirm(question, yes=arguments.yes):
             return PROBLEM
-        return _notify("discarded", await _settle(mailbox._discard_many, ids, "discarded"), arguments)
+        return _report("discarded", await _in_batches(mailbox._discard_many, ids, "discarded"), arguments)
 
 
-async def _settle(
+async def _in_batches(
     settle: Callable[[list[UUID]], Awaitable[list[bool]]], ids: list[UUID], done: str
 ) -> dict[UUID, bool]:
     """Whether each was a dead letter; a thousand share a transaction."""
     answers: dict[UUID, bool] = {}
     try:
-        for first in range(0, len(ids), _TOGETHER):
-            some = ids[first : first + _TOGETHER]
+        for first in range(0, len(ids), _BATCH_OF_IDS):
+            some = ids[first : first + _BATCH_OF_IDS]
             answers |= zip(some, await settle(some), strict=True)
     except BaseException as error:
         error.add_note(f"{counted(sum(answers.values()), 'dead letter')} before that {done}")
@@ -137,28 +137,28 @@ async def _letters(arguments: Namespace, mailbox: Mailbox) -> list[UUID]:
     return [letter.record.id for letter in reversed(await mailbox.dead_letters(there))] if there else []
 
 
-def _notify(done: str, answers: dict[UUID, bool], arguments: Namespace) -> int:
+def _report(done: str, answers: dict[UUID, bool], arguments: Namespace) -> int:
     missing = [str(message_id) for message_id, settled in answers.items() if not settled]
     settled = len(answers) - len(missing)
     if arguments.json:
-        say_json({done: settled, "not_found": missing})
+        print_json({done: settled, "not_found": missing})
     else:
-        say([f"{counted(settled, 'dead letter')} {done}."])
+        print_lines([f"{counted(settled, 'dead letter')} {done}."])
     for message_id in missing:
         warn(f"{message_id} is not a dead letter of this mailbox")
     return PROBLEM if missing else OK
 
 
 async def purge(arguments: Namespace) -> int:
-    place = place_of(arguments.location, arguments.mailbox)
-    async with await opening(place) as mailbox:
+    location = location_of(arguments.location, arguments.mailbox)
+    async with await opening(location) as mailbox:
         there = (await mailbox.status()).queued_messages
-        question = f"Delete {counted(there, 'queued message')} of {place.text} for good?"
+        question = f"Delete {counted(there, 'queued message')} of {location.text} for good?"
         if there and not confirm(question, yes=arguments.yes):
             return PROBLEM
         purged = await mailbox.purge() if there else 0
     if arguments.json:
-        say_json({"purged": purged})
+        print_json({"purged": purged})
     else:
-        say([f"{counted(purged, 'message')} deleted."])
+        print_lines([f"{counted(purged, 'message')} deleted."])
     return OK

@@ -1,4 +1,4 @@
-"""Random programs: seeded, run on a real mailbox, judged step by step by the model.
+"""Stateful tests: random programs, seeded, run on a real mailbox, judged step by step by the model.
 
 A program opens several handles on two mailboxes of one database and makes random calls, some of them at once. The same
 seed gives the same program again. A new verb needs a row in ``verbs.VERBS`` and a method of that name in ``Model``; a
@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from .._bench import Bench, MailboxFactory
+from .._sandbox import MailboxFactory, Sandbox
 from ..model import DisagreementError
 from .program import Program
 from .steps import take_a_step
@@ -39,8 +39,8 @@ async def run_program(factory: MailboxFactory, seed: int, *, steps: int = 60) ->
     Raises:
         ProgramFailure: the mailbox did what the model does not allow, raised or hung; it names seed and step.
     """
-    bench = Bench(factory)
-    program = Program(bench, random.Random(seed))
+    sandbox = Sandbox(factory)
+    program = Program(sandbox, random.Random(seed))
     try:
         for step in range(steps + 1):
             program.begin(step)
@@ -51,4 +51,4 @@ async def run_program(factory: MailboxFactory, seed: int, *, steps: int = 60) ->
                 reason = str(error) if isinstance(error, DisagreementError) else f"{type(error).__name__}: {error}"
                 raise ProgramFailure(seed, step, reason, program.lines) from error
     finally:
-        await bench.close_all()
+        await sandbox.close_all()

@@ -9,28 +9,30 @@ from datetime import UTC, datetime
 
 from ..contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from .errors import OK
-from .places import look_at, looking, names_in, place_of
-from .streams import say, say_json
+from .locations import location_of, names_in, open_to_read, opening_to_read
+from .streams import print_json, print_lines
 from .tables import Column, blocks, table, terminal_width
 from .text import age, counted, one_line, preview
 
 
 async def stats(arguments: Namespace) -> int:
-    place = place_of(arguments.location, arguments.mailbox)
+    location = location_of(arguments.location, arguments.mailbox)
     found: dict[str, MailboxStats] = {}
-    for name in await names_in(place):
-        async with look_at(place, name) as mailbox:
+    for name in await names_in(location):
+        async with open_to_read(location, name) as mailbox:
             found[name] = await mailbox.status()
     if arguments.json:
-        say_json({"file": place.file, "mailboxes": [{"name": name} | one.to_dict() for name, one in found.items()]})
+        print_json(
+            {"file": location.file, "mailboxes": [{"name": name} | one.to_dict() for name, one in found.items()]}
+        )
     elif not found:
-        say([f"There is no mailbox in {one_line(place.file)}."])
+        print_lines([f"There is no mailbox in {one_line(location.file)}."])
     else:
         columns = [
             Column("MAILBOX", least=12),
             *(Column(title, right=True) for title in ("QUEUED", "HIGH", "NORMAL", "INFLIGHT", "DEAD")),
         ]
-        say(table(columns, [[one_line(name), *_counts(one)] for name, one in found.items()], _width()))
+        print_lines(table(columns, [[one_line(name), *_counts(one)] for name, one in found.items()], _width()))
     return OK
 
 
@@ -48,11 +50,11 @@ def _counts(one: MailboxStats) -> Iterable[str]:
 
 async def peek(arguments: Namespace) -> int:
     status = MessageStatus[arguments.status.upper()] if arguments.status else None
-    async with await looking(place_of(arguments.location, arguments.mailbox)) as mailbox:
+    async with await opening_to_read(location_of(arguments.location, arguments.mailbox)) as mailbox:
         records = await mailbox.peek(arguments.limit, status=status)
         counts = await mailbox.status()
     if arguments.json:
-        say_json([record.to_dict() for record in records])
+        print_json([record.to_dict() for record in records])
         return OK
     there = {
         None: counts.queued_messages + counts.inflight_messages,
@@ -85,11 +87,11 @@ async def peek(arguments: Namespace) -> int:
 
 
 async def dead(arguments: Namespace) -> int:
-    async with await looking(place_of(arguments.location, arguments.mailbox)) as mailbox:
+    async with await opening_to_read(location_of(arguments.location, arguments.mailbox)) as mailbox:
         letters = await mailbox.dead_letters(arguments.limit)
         there = (await mailbox.status()).dead_letters
     if arguments.json:
-        say_json([letter.to_dict() for letter in letters])
+        print_json([letter.to_dict() for letter in letters])
         return OK
     now = datetime.now(UTC)
     columns = [
@@ -140,12 +142,12 @@ def _show(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], there: int, noun: str, arguments: Namespace
 ) -> None:
     if not rows:
-        say([f"No {noun}s."])
+        print_lines([f"No {noun}s."])
         return
     lines = blocks([c.title for c in columns], rows, _width()) if arguments.full else table(columns, rows, _width())
-    say(lines)
+    print_lines(lines)
     if there > len(rows):
-        say(["", f"{len(rows):,} of {counted(there, noun)}; --limit shows more."])
+        print_lines(["", f"{len(rows):,} of {counted(there, noun)}; --limit shows more."])
 
 
 def _width() -> int | None:

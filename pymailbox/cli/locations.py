@@ -15,7 +15,7 @@ from .errors import ProblemError, UsageError
 from .text import one_line
 
 
-class Place(NamedTuple):
+class FileLocation(NamedTuple):
     """A file, and the mailbox in it if one was named."""
 
     file: str
@@ -31,7 +31,7 @@ class Place(NamedTuple):
         return f"sqlite:///{quote(self.file)}#{quote(name or self.name or 'default', safe='')}"
 
 
-def place_of(text: str, mailbox: str | None) -> Place:
+def location_of(text: str, mailbox: str | None) -> FileLocation:
     """What was written on the command line: a location as in ``open_mailbox``, or a path with or without ``#NAME``.
 
     A URL without a name leaves it open here; see ``opening``.
@@ -43,66 +43,66 @@ def place_of(text: str, mailbox: str | None) -> Place:
         UsageError: it is not in a SQLite file, or names two mailboxes.
     """
     try:
-        place = _place_of(text)
+        location = _location_of(text)
         if mailbox is not None:
-            if place.name is not None:
-                raise UsageError(f"{place.text} already names a mailbox; leave --mailbox out")
-            place = place._replace(name=check_name(mailbox))
+            if location.name is not None:
+                raise UsageError(f"{location.text} already names a mailbox; leave --mailbox out")
+            location = location._replace(name=check_name(mailbox))
     except ValueError as error:
         raise UsageError(str(error)) from None
-    return place
+    return location
 
 
-def _place_of(text: str) -> Place:
+def _location_of(text: str) -> FileLocation:
     if "://" in text:
-        location = parse_location(text)
-        if location.scheme != "sqlite":
+        parsed = parse_location(text)
+        if parsed.scheme != "sqlite":
             raise UsageError(f"{text}: the command line works on SQLite files, sqlite:///FILE#NAME or just FILE")
-        return Place(location.database, location.name if "#" in text else None, is_url=True)
+        return FileLocation(parsed.database, parsed.name if "#" in text else None, is_url=True)
     if "\0" in text or not text:
         raise UsageError("LOCATION must be a file or the name of a mailbox")
     refuse_misleading(text, text)
     if _is_there(text) or text == DEFAULT_SQLITE_FILE:
-        return Place(text, None)
+        return FileLocation(text, None)
     file, sign, name = text.rpartition("#")
     if sign and file:
-        return Place(file, check_name(name))
+        return FileLocation(file, check_name(name))
     if "/" in text or "\\" in text or "." in text:
-        return Place(text, None)
-    return Place(DEFAULT_SQLITE_FILE, check_name(text))
+        return FileLocation(text, None)
+    return FileLocation(DEFAULT_SQLITE_FILE, check_name(text))
 
 
-async def names_in(place: Place) -> list[str]:
+async def names_in(location: FileLocation) -> list[str]:
     """The mailboxes of the file, or the one that was named.
 
     Raises:
         ProblemError: there is no such file, or no such mailbox in it.
     """
-    _require_file(place)
-    if may_write(place.file):
-        names = await list_mailboxes(place.url())
+    _require_file(location)
+    if may_write(location.file):
+        names = await list_mailboxes(location.url())
     else:
-        with closing(Reader(place.file)) as reader:
+        with closing(Reader(location.file)) as reader:
             names = reader.names()
-    if place.name is None:
+    if location.name is None:
         return names
-    if place.name not in names:
-        named = f"there is no mailbox {one_line(place.name)} in {one_line(place.file)}"
+    if location.name not in names:
+        named = f"there is no mailbox {one_line(location.name)} in {one_line(location.file)}"
         raise ProblemError(f"{named}; {_there_are(names)}")
-    return [place.name]
+    return [location.name]
 
 
-async def looking(place: Place) -> MailboxOpening | Mailbox:
+async def opening_to_read(location: FileLocation) -> MailboxOpening | Mailbox:
     """Opens the mailbox that is meant, as ``opening`` does, for a command that only looks."""
-    return look_at(place, await _name_of(place, make=False))
+    return open_to_read(location, await _name_of(location, make=False))
 
 
-def look_at(place: Place, name: str) -> MailboxOpening | Mailbox:
+def open_to_read(location: FileLocation, name: str) -> MailboxOpening | Mailbox:
     """That mailbox of the file, to be looked at; read-only where this process may not write."""
-    return open_mailbox(place.url(name)) if may_write(place.file) else ReadOnlyMailbox(place.file, name)
+    return open_mailbox(location.url(name)) if may_write(location.file) else ReadOnlyMailbox(location.file, name)
 
 
-async def opening(place: Place, *, make: bool = False) -> MailboxOpening:
+async def opening(location: FileLocation, *, make: bool = False) -> MailboxOpening:
     """Opens the mailbox that is meant: the one that was named, or the only one; ``default`` if a URL names none.
 
     With ``make`` a mailbox that is not there is made, and its file too.
@@ -111,32 +111,32 @@ async def opening(place: Place, *, make: bool = False) -> MailboxOpening:
         ProblemError: it is not there, there are several and none was named, or this process may not write there.
     """
     # SQLite would create its files beside it all the same, and they would stand in the way of those who may write
-    if _is_there(place.file) and not may_write(place.file):
-        file = one_line(place.file)
+    if _is_there(location.file) and not may_write(location.file):
+        file = one_line(location.file)
         raise ProblemError(f"{file} can't be written. Give yourself write permission for the file and its folder")
-    return open_mailbox(place.url(await _name_of(place, make=make)))
+    return open_mailbox(location.url(await _name_of(location, make=make)))
 
 
-async def _name_of(place: Place, *, make: bool) -> str:
-    if place.is_url and place.name is None:
-        place = place._replace(name="default")
+async def _name_of(location: FileLocation, *, make: bool) -> str:
+    if location.is_url and location.name is None:
+        location = location._replace(name="default")
     if make:
-        names = [place.name] if place.name else await list_mailboxes(place.url()) or ["default"]
+        names = [location.name] if location.name else await list_mailboxes(location.url()) or ["default"]
     else:
-        names = await names_in(place)
+        names = await names_in(location)
     if len(names) != 1:
-        raise ProblemError(f"which mailbox of {place.text}? {_there_are(names)}. Write {place.text}#NAME")
+        raise ProblemError(f"which mailbox of {location.text}? {_there_are(names)}. Write {location.text}#NAME")
     return names[0]
 
 
-def _require_file(place: Place) -> None:
-    file = one_line(place.file)
-    if not _is_there(place.file):
+def _require_file(location: FileLocation) -> None:
+    file = one_line(location.file)
+    if not _is_there(location.file):
         hint = ""
-        if place.file == DEFAULT_SQLITE_FILE:
+        if location.file == DEFAULT_SQLITE_FILE:
             hint = ". Name another with FILE, FILE#NAME or sqlite:///FILE#NAME"
         raise ProblemError(f"there is no file {file}{hint}")
-    path = Path(place.file)
+    path = Path(location.file)
     if path.is_file() and path.stat().st_size == 0:
         raise ProblemError(f"the file {file} is empty, with no mailbox in it")
 

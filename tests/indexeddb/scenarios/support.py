@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from pymailbox import Mailbox, MessageRecord, delete_mailbox, list_mailboxes, open_mailbox
-from pymailbox.backends.indexeddb import engine
+from pymailbox.backends.indexeddb import loader
 
 _T = TypeVar("_T")
 
@@ -83,17 +83,17 @@ class Context:
         return await self._with_engine(lambda: list_mailboxes("indexeddb://"))
 
     async def _with_engine(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        before = engine._loaded
-        engine._loaded = self._js_engine
+        before = loader._loaded
+        loader._loaded = self._js_engine
         try:
             return await call()
         finally:
-            engine._loaded = before
+            loader._loaded = before
 
 
 async def new_context(changes: Mapping[str, Mapping[str, str]] | None = None) -> Context:
     """Loads the engine anew, with text replaced in some of its modules: ``{"storage/database.js": {old: new}}``."""
-    before, originals = engine._loaded, {}
+    before, originals = loader._loaded, {}
     try:
         for module, replacements in (changes or {}).items():
             path = Path(str(files("pymailbox").joinpath("js", module)))
@@ -102,10 +102,10 @@ async def new_context(changes: Mapping[str, Mapping[str, str]] | None = None) ->
                 assert old in text, f"{module} does not say {old!r} any more"
                 text = text.replace(old, new)
             _write(path, text)
-        engine._loaded = None
-        return Context(await engine.load_engine())
+        loader._loaded = None
+        return Context(await loader.load_engine())
     finally:
-        engine._loaded = before
+        loader._loaded = before
         for path, original in originals.items():
             _write(path, original)
 
@@ -114,12 +114,12 @@ async def load_model() -> None:
     """Lets ``foreign`` take states apart: with ``MailboxState``, and ``run`` for what that does in steps."""
     if script("globalThis.MailboxState !== undefined"):
         return
-    entry = engine._ENTRY_MODULE
-    engine._ENTRY_MODULE = "model/state.js"
+    entry = loader._ENTRY_MODULE
+    loader._ENTRY_MODULE = "model/state.js"
     try:
-        js_model = await engine._load_from_wheel()
+        js_model = await loader._load_from_wheel()
     finally:
-        engine._ENTRY_MODULE = entry
+        loader._ENTRY_MODULE = entry
     script(
         """(model) => {
           globalThis.MailboxState = model.MailboxState;
