@@ -12,7 +12,7 @@ from typing import Any
 
 from litequeue import LiteQueue
 
-from bench.contestants.saving import Folder, Saving
+from bench.competitors.saving import Folder, Saving
 from bench.queues import Durability
 
 PRUNE_AFTER = 100
@@ -68,7 +68,7 @@ class DoneQueue:
         self._queue.close()
 
 
-async def open(durability: Durability) -> DoneQueue:  # noqa: A001 - the contestants' common interface
+async def open(durability: Durability) -> DoneQueue:  # noqa: A001 - the competitors' common interface
     await _folder.open()
     return DoneQueue(LiteQueue(_folder.path / "queue.db"), durability)
 

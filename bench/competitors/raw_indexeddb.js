@@ -99,7 +99,7 @@ class RawQueue {
   }
 }
 
-/** @type {import("../types.js").Contestant} */
+/** @type {import("../types.js").Competitor} */
 export default {
   async open(durability) {
     const database = await openDatabase(NAME, (created) => {

@@ -51,7 +51,7 @@ function records(database, durability) {
   };
 }
 
-/** @type {import("../types.js").Contestant} */
+/** @type {import("../types.js").Competitor} */
 export default {
   async open(durability) {
     const database = await openDatabase(NAME, (created) => {

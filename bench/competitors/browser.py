@@ -1,4 +1,4 @@
-"""What contestants in Pyodide need of the browser."""
+"""What competitors in Pyodide need of the browser."""
 
 from __future__ import annotations
 

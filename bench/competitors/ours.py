@@ -9,11 +9,11 @@ from bench.queues import Durability
 from pymailbox import Mailbox, MessageRecord, NewMessage, open_mailbox
 
 if sys.platform == "emscripten":
-    from bench.contestants.browser import delete_database
+    from bench.competitors.browser import delete_database
 
     LOCATION = "indexeddb://bench"
 else:
-    from bench.contestants.files import delete_folder, folder_of
+    from bench.competitors.files import delete_folder, folder_of
 
     LOCATION = f"sqlite:///{folder_of('pymailbox')}/mailbox.db#bench"
 
@@ -66,7 +66,7 @@ class MailboxQueue:
         return self._mailbox.close()
 
 
-async def open(durability: Durability) -> MailboxQueue:  # noqa: A001 - the contestants' common interface
+async def open(durability: Durability) -> MailboxQueue:  # noqa: A001 - the competitors' common interface
     return MailboxQueue(await open_mailbox(LOCATION, durability=durability))
 
 

@@ -34,7 +34,7 @@ function putter(database, durability) {
   };
 }
 
-/** @type {import("../types.js").Contestant} */
+/** @type {import("../types.js").Competitor} */
 export default {
   async open(durability) {
     return putter(await openDatabase(NAME, (created) => created.createObjectStore("messages")), durability);

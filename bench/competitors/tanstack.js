@@ -94,7 +94,7 @@ class TanstackQueue {
   }
 }
 
-/** @type {import("../types.js").Contestant} */
+/** @type {import("../types.js").Competitor} */
 export default {
   async open(durability) {
     const adapter = new IndexedDBAdapter(NAME);

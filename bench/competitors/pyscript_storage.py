@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import bench_durability
 from pyscript.storage import storage
 
-from bench.contestants.browser import delete_database
+from bench.competitors.browser import delete_database
 from bench.queues import Durability
 
 PACKAGE = "pyscript"
@@ -82,7 +82,7 @@ class StorageQueue:
             bench_durability.stop()
 
 
-async def open(durability: Durability) -> StorageQueue:  # noqa: A001 - the contestants' common interface
+async def open(durability: Durability) -> StorageQueue:  # noqa: A001 - the competitors' common interface
     return StorageQueue(await storage(NAME), durability)
 
 

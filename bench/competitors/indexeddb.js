@@ -1,4 +1,4 @@
-// What the hand-written contestants share.
+// What the hand-written competitors share.
 
 /** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
 export const result = (request) =>

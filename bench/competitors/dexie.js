@@ -79,7 +79,7 @@ class DexieQueue {
   }
 }
 
-/** @type {import("../types.js").Contestant} */
+/** @type {import("../types.js").Competitor} */
 export default {
   async open(durability) {
     const database = new Dexie(NAME);

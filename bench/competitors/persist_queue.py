@@ -13,7 +13,7 @@ from typing import Any
 
 from persistqueue import SQLiteAckQueue
 
-from bench.contestants.saving import Folder, Saving
+from bench.competitors.saving import Folder, Saving
 from bench.queues import Durability
 
 CLEAR_AFTER = 100

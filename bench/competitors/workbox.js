@@ -79,7 +79,7 @@ class WorkboxQueue {
 /** @type {QueueStore | undefined} */
 let store;
 
-/** @type {import("../types.js").Contestant} */
+/** @type {import("../types.js").Competitor} */
 export default {
   async open(durability) {
     store ??= new (workbox().QueueStore)("bench");

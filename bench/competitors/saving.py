@@ -1,6 +1,6 @@
 """How a queue in a SQLite file becomes durable: by fsync on CPython, by IDBFS and ``syncfs`` in Pyodide.
 
-On CPython a commit that stores is fsynced if the row is strict; no contestant's claims and acknowledgements are. In
+On CPython a commit that stores is fsynced if the row is strict; no competitor's claims and acknowledgements are. In
 Pyodide the file lives in memory, and ``syncfs`` copies it to IndexedDB after each store and each acknowledgement, but
 not after a claim: that holds for this page only, and a page that opens the file gives up all claims anyway.
 """
@@ -16,9 +16,9 @@ from bench.queues import Durability
 if sys.platform == "emscripten":
     import bench_durability
 
-    from bench.contestants.browser import IdbfsFolder
+    from bench.competitors.browser import IdbfsFolder
 else:
-    from bench.contestants.files import delete_folder, folder_of
+    from bench.competitors.files import delete_folder, folder_of
 
 
 class Saving:
@@ -49,7 +49,7 @@ class Saving:
 
 
 class Folder:
-    """Where a contestant's file is."""
+    """Where a competitor's file is."""
 
     def __init__(self, name: str) -> None:
         self._name = name

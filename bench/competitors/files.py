@@ -1,4 +1,4 @@
-"""Folders for contestants that keep files: on CPython on the disk, in Pyodide in its virtual file system."""
+"""Folders for competitors that keep files: on CPython on the disk, in Pyodide in its virtual file system."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _root: Path | None = None
 
 
 def folder_of(name: str) -> Path:
-    """A contestant's folder, created if needed. BENCH_FOLDER in the environment says on which disk."""
+    """A competitor's folder, created if needed. BENCH_FOLDER in the environment says on which disk."""
     global _root
     if _root is None:
         _root = Path(tempfile.mkdtemp(prefix="pymailbox-bench-", dir=os.environ.get("BENCH_FOLDER")))
@@ -23,7 +23,7 @@ def folder_of(name: str) -> Path:
 
 
 def delete_folder(name: str) -> None:
-    """Deletes what a contestant has written; the folder stays."""
+    """Deletes what a competitor has written; the folder stays."""
     folder = folder_of(name)
     shutil.rmtree(folder)
     folder.mkdir()

@@ -48,17 +48,17 @@ CHROMIUM_SQLITE = "--enable-features=IdbSqliteBackingStore,IdbSqliteOnDiskRollou
 """Chromium's coming store of IndexedDB, behind a flag so far."""
 
 
-class Arena(Protocol):
-    """Where contestants are measured."""
+class Environment(Protocol):
+    """Where competitors are measured."""
 
-    def prepare(self, contestant: str, job: Job) -> None:
-        """Opens a contestant's fresh store and fills it."""
+    def prepare(self, competitor: str, job: Job) -> None:
+        """Opens a competitor's fresh store and fills it."""
 
-    def measure(self, contestant: str) -> float:
+    def measure(self, competitor: str) -> float:
         """One figure, in the unit of the case."""
 
-    def finish(self, contestant: str) -> None:
-        """Closes a contestant and deletes its store."""
+    def finish(self, competitor: str) -> None:
+        """Closes a competitor and deletes its store."""
 
     def wake_up(self, job: Job, count: int) -> float:
         """The median of so many wake-ups of one tab by another."""
@@ -88,14 +88,14 @@ class Browser:
         self._first = self._open()
         self._second: int | None = None
 
-    def prepare(self, contestant: str, job: Job) -> None:
-        self._tabs.call(self._first, "prepare", [contestant, asdict(job)])
+    def prepare(self, competitor: str, job: Job) -> None:
+        self._tabs.call(self._first, "prepare", [competitor, asdict(job)])
 
-    def measure(self, contestant: str) -> float:
-        return float(self._tabs.call(self._first, "measure", [contestant]))
+    def measure(self, competitor: str) -> float:
+        return float(self._tabs.call(self._first, "measure", [competitor]))
 
-    def finish(self, contestant: str) -> None:
-        self._tabs.call(self._first, "finish", [contestant])
+    def finish(self, competitor: str) -> None:
+        self._tabs.call(self._first, "finish", [competitor])
 
     def wake_up(self, job: Job, count: int) -> float:
         if self._second is None:
@@ -129,14 +129,14 @@ class CPython:
     def __init__(self, runner: asyncio.Runner) -> None:
         self._runner = runner
 
-    def prepare(self, contestant: str, job: Job) -> None:
-        self._runner.run(session.prepare(contestant, json.dumps(asdict(job))))
+    def prepare(self, competitor: str, job: Job) -> None:
+        self._runner.run(session.prepare(competitor, json.dumps(asdict(job))))
 
-    def measure(self, contestant: str) -> float:
-        return self._runner.run(session.measure(contestant))
+    def measure(self, competitor: str) -> float:
+        return self._runner.run(session.measure(competitor))
 
-    def finish(self, contestant: str) -> None:
-        self._runner.run(session.finish(contestant))
+    def finish(self, competitor: str) -> None:
+        self._runner.run(session.finish(competitor))
 
     def wake_up(self, job: Job, count: int) -> float:
         raise NotImplementedError("a case of browsers")
@@ -218,7 +218,7 @@ class FirefoxTabs:
 
 
 @contextlib.contextmanager
-def arena(engine: str) -> Iterator[Arena]:
+def environment_of(engine: str) -> Iterator[Environment]:
     """Where an engine's cases run: ``"cpython"``, ``"chromium"``, ``"chromium-sqlite"`` or ``"firefox"``."""
     if engine == "cpython":
         with asyncio.Runner() as runner:
@@ -263,7 +263,7 @@ def _tabs(engine: str) -> Iterator[Tabs]:
 def _python_files() -> dict[str, str]:
     """Modules that a page needs, by their paths in Python's home, and their URLs."""
     ours = [BENCH / "__init__.py", BENCH / "queues.py", BENCH / "session.py"]
-    ours += [*(BENCH / "cases").glob("*.py"), *(BENCH / "contestants").glob("*.py")]
+    ours += [*(BENCH / "cases").glob("*.py"), *(BENCH / "competitors").glob("*.py")]
     served = {f"bench/{path}": f"/bench/{path}" for path in (file.relative_to(BENCH).as_posix() for file in ours)}
     # of PyScript what stores, as it is; its package would start PyScript itself
     served |= {f"pyscript/{name}.py": f"/pyscript/{name}.py" for name in ("ffi", "flatted", "storage")}

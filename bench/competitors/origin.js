@@ -82,7 +82,7 @@ class OriginQueue {
   }
 }
 
-/** @type {import("../types.js").Contestant} */
+/** @type {import("../types.js").Competitor} */
 export default {
   async open(durability) {
     const database = await openDatabase(NAME, (created) => created.createObjectStore("messages", { keyPath: "id" }));

@@ -10,7 +10,7 @@ from typing import Any
 
 from huey.storage import SqliteStorage
 
-from bench.contestants.saving import Folder, Saving
+from bench.competitors.saving import Folder, Saving
 from bench.queues import Durability
 
 PACKAGE = "huey"
@@ -55,7 +55,7 @@ class TaskQueue:
         self._storage.close()
 
 
-async def open(durability: Durability) -> TaskQueue:  # noqa: A001 - the contestants' common interface
+async def open(durability: Durability) -> TaskQueue:  # noqa: A001 - the competitors' common interface
     await _folder.open()
     return TaskQueue(SqliteStorage("bench", str(_folder.path / "huey.db")), durability)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from bench.contestants import persist_queue
+from bench.competitors import persist_queue
 
 PACKAGE = persist_queue.PACKAGE
-open = partial(persist_queue.open, batched=True)  # noqa: A001 - the contestants' common interface
+open = partial(persist_queue.open, batched=True)  # noqa: A001 - the competitors' common interface
 destroy = persist_queue.destroy
