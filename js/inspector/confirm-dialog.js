@@ -2,7 +2,7 @@
 
 import { button, html, setText } from "./dom.js";
 
-export class Question {
+export class ConfirmDialog {
   #title = html("h2", { id: "question-title" });
   #text = html("p", { id: "question-text" });
   #yes = html("button", { type: "submit", value: "yes", class: "danger" });

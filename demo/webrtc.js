@@ -9,7 +9,7 @@ import { keyOf } from "./peer.js";
 /** Milliseconds until a lost connection is tried again. */
 const AGAIN = 1000;
 
-export class Links {
+export class PeerConnections {
   #me;
   #signals = new BroadcastChannel("pymailbox-demo-signals");
   /** @type {Map<string, Link>} */

@@ -27,7 +27,7 @@ const RETRY = 5000;
  * @property {(error: unknown) => void} failed
  */
 
-export class Watch {
+export class Poller {
   #name;
   #told;
   /** @type {Mailbox | undefined} */

@@ -18,7 +18,7 @@ const BUFFERED_BYTES = 1 << 20;
 /** Milliseconds between two looks into the outbox; its observer is quicker, but may miss something. */
 const LOOK = 1000;
 
-export class Courier {
+export class PeerChannel {
   #peer;
   #channel;
   #gateway;

@@ -18,7 +18,7 @@ NEWS_SECONDS = 0.1
 EXCERPT_LENGTH = 160
 
 
-class Desk:
+class Rpc:
     """Serves one page. Each request is a method; `answer` calls it by name."""
 
     def __init__(self) -> None:
@@ -95,4 +95,4 @@ def _describe(error: BaseException) -> dict[str, str]:
     return {"name": type(error).__name__, "message": str(error)}
 
 
-desk = Desk()
+rpc = Rpc()

@@ -1,20 +1,20 @@
 /** The peers in other tabs: connects with them, carries messages, and lists them. */
 
-import { Courier } from "./courier.js";
-import { Links } from "./links.js";
+import { PeerChannel } from "./peer-channel.js";
+import { PeerConnections } from "./webrtc.js";
 import { addToLog } from "./log.js";
 import { page } from "./page.js";
 import { shortKey } from "./peer.js";
-import { peerText } from "./words.js";
+import { peerText } from "./format.js";
 
 /** @import { Gateway } from "./gateway.js" */
 /** @import { Frame, OtherPeer, Peer, PeerAccount } from "./types.js" */
 
 const decoder = new TextDecoder();
 
-/** One that was met since the page was loaded. @typedef {{peer: OtherPeer, courier: Courier | null}} Met */
+/** One that was met since the page was loaded. @typedef {{peer: OtherPeer, peerChannel: PeerChannel | null}} Met */
 
-export class Others {
+export class Peers {
   #gateway;
   /** By key. @type {Map<string, Met>} */
   #met = new Map();
@@ -30,14 +30,14 @@ export class Others {
       page.otherText.textContent = "This browser has no WebRTC, so its tabs work each for itself.";
       return;
     }
-    const links = new Links(me);
-    links.onOpen = (peer, channel) => void this.#carry(peer, channel);
-    links.onClosed = ({ key }) => this.#close(key);
-    addEventListener("pagehide", () => links.leave());
+    const connections = new PeerConnections(me);
+    connections.onOpen = (peer, channel) => void this.#carry(peer, channel);
+    connections.onClosed = ({ key }) => this.#close(key);
+    addEventListener("pagehide", () => connections.leave());
     addEventListener("pageshow", ({ persisted }) => {
-      if (persisted) links.join();
+      if (persisted) connections.join();
     });
-    links.join();
+    connections.join();
   }
 
   /** A sender for people. @param {string} sender text, or a peer's key */
@@ -50,10 +50,10 @@ export class Others {
   /** @param {Record<string, PeerAccount>} accounts by key */
   async show(accounts) {
     this.#accounts = accounts;
-    for (const { peer, courier } of this.#met.values()) {
+    for (const { peer, peerChannel } of this.#met.values()) {
       const account = accounts[peer.key] ?? { sent: 0, answered: 0 };
       const waiting = account.sent > 0 ? (await (await this.#gateway.outbox(peer.key)).status()).queuedMessages : 0;
-      const text = `${nameOf(peer)} is ${courier ? "connected" : "gone"}: ${peerText(account, waiting)}`;
+      const text = `${nameOf(peer)} is ${peerChannel ? "connected" : "gone"}: ${peerText(account, waiting)}`;
       const item = document.getElementById(`other-${peer.key}`);
       if (item && item.textContent !== text) item.textContent = text;
     }
@@ -61,19 +61,19 @@ export class Others {
 
   /** @param {OtherPeer} peer @param {RTCDataChannel} channel */
   async #carry(peer, channel) {
-    const courier = new Courier(peer, channel, this.#gateway);
-    courier.onAnswers = (answers) => this.#log(peer, answers);
+    const peerChannel = new PeerChannel(peer, channel, this.#gateway);
+    peerChannel.onAnswers = (answers) => this.#log(peer, answers);
     if (!this.#met.has(peer.key)) {
       const item = document.createElement("li");
       item.id = `other-${peer.key}`;
       page.others.append(item);
       page.to.append(new Option("", peer.key));
     }
-    this.#met.get(peer.key)?.courier?.close();
-    this.#met.set(peer.key, { peer, courier });
+    this.#met.get(peer.key)?.peerChannel?.close();
+    this.#met.set(peer.key, { peer, peerChannel });
     this.#nameOption(peer.key);
     try {
-      await courier.run();
+      await peerChannel.run();
     } catch (error) {
       // A new channel begins where this one has ended.
       console.warn(`The channel to peer ${peer.number} has failed:`, error);
@@ -85,8 +85,8 @@ export class Others {
   #close(key) {
     const met = this.#met.get(key);
     if (!met) return;
-    met.courier?.close();
-    met.courier = null;
+    met.peerChannel?.close();
+    met.peerChannel = null;
     this.#nameOption(key);
   }
 
@@ -94,7 +94,7 @@ export class Others {
   #nameOption(key) {
     const met = this.#met.get(key);
     const option = [...page.to.options].find(({ value }) => value === key);
-    if (met && option) option.textContent = nameOf(met.peer) + (met.courier ? "" : ", when it is back");
+    if (met && option) option.textContent = nameOf(met.peer) + (met.peerChannel ? "" : ", when it is back");
   }
 
   /** @param {OtherPeer} peer @param {Frame[]} answers */
