@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from .runtime.run_sync import run_sync
     from .transfer import ImportReport, RefusedLine, export, import_
 
-Mailbox._consumer_type = Consumer
+Mailbox._consumer_type = Consumer  # which is written in terms of a mailbox
 
 __version__ = "0.1.0"
 

@@ -1,17 +1,17 @@
-/** Looks at a mailbox now and then, for as long as somebody can see it. Creates none, and claims nothing. */
+/** Polls a mailbox for as long as it is in view. Creates none, and claims nothing. */
 
 import { checkName } from "../api/validate.js";
 import { listMailboxes, openMailbox } from "../index.js";
 
-/** Milliseconds from one look to the next: after news, while something changes, and when nothing does. */
-const HURRIED = 250;
+/** Milliseconds from one poll to the next: after a notification, while something changes, and when nothing does. */
+const PROMPT = 250;
 const LIVELY = 500;
 const IDLE = 1000;
 
-/** Looks that find nothing new before there are fewer of them. */
-const PATIENCE = 20;
+/** Polls that find nothing new before they become fewer. */
+const QUIET_POLLS = 20;
 
-/** How many times as long as a look took it is rested after it. */
+/** The pause after a poll, as a multiple of the time that it took. */
 const REST = 4;
 
 /** Milliseconds after which a lost connection is tried again. */
@@ -21,40 +21,40 @@ const RETRY = 5000;
 /** @typedef {import("../api/values.js").MailboxStats} MailboxStats */
 
 /**
- * @typedef {object} Told
- * @property {(mailbox: Mailbox, stats: MailboxStats) => Promise<void>} seen is waited for before the next look
+ * @typedef {object} PollerListener
+ * @property {(mailbox: Mailbox, stats: MailboxStats) => Promise<void>} seen awaited before the next poll
  * @property {() => void} absent there is no such mailbox
  * @property {(error: unknown) => void} failed
  */
 
 export class Poller {
   #name;
-  #told;
+  #listener;
   /** @type {Mailbox | undefined} */
   #mailbox;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   #awake = false;
   #ended = false;
-  #looking = false;
-  /** Asked for while a look was under way. */
+  #polling = false;
+  /** Asked for while a poll was under way. */
   #again = false;
   #failed = false;
-  /** Whether what failed may go better by itself. */
+  /** Whether another try may succeed. */
   #retries = false;
-  #lookedAt = -Infinity;
-  /** How long the last look took. */
+  #polledAt = -Infinity;
+  /** How long the last poll took. */
   #took = 0;
   #unchanged = 0;
   #last = "";
 
-  /** @param {string} name as for `openMailbox` @param {Told} told */
-  constructor(name, told) {
+  /** @param {string} name as for `openMailbox` @param {PollerListener} listener */
+  constructor(name, listener) {
     this.#name = name;
-    this.#told = told;
+    this.#listener = listener;
   }
 
-  /** Looks from now on, or no more until it is woken again. @param {boolean} awake */
+  /** Polls from now on, or not until it is woken again. @param {boolean} awake */
   wake(awake) {
     if (awake === this.#awake) return;
     this.#awake = awake;
@@ -62,62 +62,62 @@ export class Poller {
     if (awake && (this.#retries || !this.#failed)) this.now();
   }
 
-  /** Looks at once, awake or not; also after a failure. */
+  /** Polls at once, awake or not; also after a failure. */
   now() {
     this.#failed = false;
-    if (this.#looking) this.#again = true;
-    else void this.#look();
+    if (this.#polling) this.#again = true;
+    else void this.#poll();
   }
 
-  /** Lets everything go. A look under way tells nobody any more. */
+  /** Releases everything. A poll under way has no effect any more. */
   end() {
     this.#ended = true;
     clearTimeout(this.#timer);
-    this.#letGo();
+    this.#release();
   }
 
-  async #look() {
+  async #poll() {
     if (this.#ended) return;
     clearTimeout(this.#timer);
-    this.#looking = true;
+    this.#polling = true;
     this.#again = false;
     const began = performance.now();
     try {
-      await this.#lookNow();
+      await this.#pollNow();
     } catch (error) {
       this.#failed = true;
       this.#retries = error instanceof Error && error.name === "ConnectionLostError";
-      if (error instanceof Error && error.name === "MailboxClosedError") this.#letGo();
-      if (!this.#ended) this.#told.failed(error);
+      if (error instanceof Error && error.name === "MailboxClosedError") this.#release();
+      if (!this.#ended) this.#listener.failed(error);
     }
-    this.#looking = false;
-    this.#lookedAt = performance.now();
-    this.#took = this.#lookedAt - began;
-    if (this.#again) void this.#look();
+    this.#polling = false;
+    this.#polledAt = performance.now();
+    this.#took = this.#polledAt - began;
+    if (this.#again) void this.#poll();
     else if (this.#failed) this.#next(this.#retries ? RETRY : Infinity);
-    else this.#next(this.#unchanged > PATIENCE ? IDLE : LIVELY);
+    else this.#next(this.#unchanged > QUIET_POLLS ? IDLE : LIVELY);
   }
 
-  async #lookNow() {
+  async #pollNow() {
     this.#mailbox ??= await this.#opened();
-    if (this.#ended) return this.#letGo();
+    if (this.#ended) return this.#release();
     const mailbox = this.#mailbox;
     const stats = await mailbox?.status();
     // one that never had a message may have been deleted since
     const there = stats !== undefined && (stats.everQueued > 0 || (await this.#exists()));
     if (this.#ended) return undefined;
-    if (mailbox === undefined || stats === undefined || !there) return this.#told.absent();
+    if (mailbox === undefined || stats === undefined || !there) return this.#listener.absent();
     const now = JSON.stringify(stats);
     this.#unchanged = now === this.#last ? this.#unchanged + 1 : 0;
     this.#last = now;
-    return this.#told.seen(mailbox, stats);
+    return this.#listener.seen(mailbox, stats);
   }
 
   /** Opens the mailbox if there is one: opening would make it. */
   async #opened() {
     if (!(await this.#exists())) return undefined;
     const mailbox = await openMailbox(this.#name);
-    mailbox.setDepthObserver(() => this.#hurry());
+    mailbox.setDepthObserver(() => this.#pollSoon());
     return mailbox;
   }
 
@@ -126,20 +126,20 @@ export class Poller {
     return (await listMailboxes()).includes(name);
   }
 
-  #hurry() {
+  #pollSoon() {
     this.#unchanged = 0;
-    if (!this.#looking && !this.#failed) this.#next(Math.max(0, this.#lookedAt + HURRIED - performance.now()));
+    if (!this.#polling && !this.#failed) this.#next(Math.max(0, this.#polledAt + PROMPT - performance.now()));
   }
 
   /** @param {number} milliseconds at least */
   #next(milliseconds) {
     clearTimeout(this.#timer);
     if (!this.#awake || this.#ended || milliseconds === Infinity) return;
-    const rest = this.#lookedAt + REST * this.#took - performance.now();
+    const rest = this.#polledAt + REST * this.#took - performance.now();
     this.#timer = setTimeout(() => this.now(), Math.max(milliseconds, rest));
   }
 
-  #letGo() {
+  #release() {
     const mailbox = this.#mailbox;
     this.#mailbox = undefined;
     mailbox?.close().catch(() => {

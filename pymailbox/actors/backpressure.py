@@ -49,7 +49,7 @@ class Backpressure:
             mailbox: the one that is filled.
             pause_at: number of queued messages from which producers should wait.
             resume_at: number of queued messages at which they may go on; half of ``pause_at`` if not given.
-            interval: seconds between two looks at the mailbox.
+            interval: seconds between two checks of the mailbox.
             on_change: called with ``paused`` when it has changed, for example to tell a peer; must be quick.
 
         Raises:
@@ -78,7 +78,7 @@ class Backpressure:
         if self._watching is None:
             raise RuntimeError("use Backpressure with async with")
         if not self._observing:
-            await asyncio.sleep(0)  # otherwise a producer that never has to wait would keep the looks from happening
+            await asyncio.sleep(0)  # otherwise a producer that never has to wait would keep the checks from happening
         while self.paused and not self._watching.done():
             low = asyncio.ensure_future(self._low.wait())
             try:

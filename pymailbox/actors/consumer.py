@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     Task = asyncio.Task[None]
 
 MOST_WAITING = 256
-"""So many failed messages may wait in memory for their next attempt, where the mailbox cannot keep them meanwhile; then
-no more are claimed."""
+"""The most failed messages that wait in memory for their next attempt, where the mailbox cannot keep them meanwhile;
+beyond that, nothing is claimed."""
 
 STILL = 3
-"""After so many turns of the event loop without a cancellation, the next one is a new cancellation."""
+"""After this many turns of the event loop without a cancellation, the next one counts as a new one."""
 
 PAUSE_AFTER_UNLOAD = 1.0
 """Seconds without a claim after the page was left: if it is really going away, its messages are for others."""
@@ -182,7 +182,7 @@ class Consumer(Coroutine[Any, Any, None]):
     def _start_handlers(self) -> None:
         while len(self._handling) < self._concurrency and (record := self._buffer.take()):
             hold = self._holds.of(record)
-            if hold is None:  # somebody has settled it
+            if hold is None:  # it has been settled already
                 self._holds.drop([record])
                 self._buffer.finished(record)
                 continue

@@ -133,14 +133,14 @@ class Deliveries:
         by_mailbox: dict[Mailbox, list[NewMessage]] = {}
         for mailbox, message in sends:
             by_mailbox.setdefault(mailbox, []).append(_repeatable(mailbox, message))
-        await self.write(self._store_apart(record, by_mailbox))
+        await self.write(self._enqueue_apart(record, by_mailbox))
 
-    async def _store_apart(self, record: MessageRecord, by_mailbox: dict[Mailbox, list[NewMessage]]) -> None:
+    async def _enqueue_apart(self, record: MessageRecord, by_mailbox: dict[Mailbox, list[NewMessage]]) -> None:
         cancelled: asyncio.CancelledError | None = None
         for mailbox, messages in by_mailbox.items():
             try:
                 if cancelled is None:
-                    await self._store(mailbox, messages)
+                    await self._enqueue(mailbox, messages)
                     continue
                 error: BaseException = cancelled
             except asyncio.CancelledError as failure:  # from now on nothing is waited for
@@ -158,7 +158,7 @@ class Deliveries:
         if cancelled is not None:
             raise cancelled
 
-    async def _store(self, mailbox: Mailbox, messages: list[NewMessage]) -> None:
+    async def _enqueue(self, mailbox: Mailbox, messages: list[NewMessage]) -> None:
         if Capability.ENQUEUE_MANY in mailbox.capabilities:
             await self.retrying.call(lambda: mailbox.enqueue_many(messages))
             return

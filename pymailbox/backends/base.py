@@ -86,12 +86,12 @@ class Enqueued(NamedTuple):
 
 
 class AckFirst(NamedTuple):
-    """What a claim acknowledges first, in the transaction in which it first looks for messages."""
+    """What a claim acknowledges first, in the transaction of its first attempt."""
 
     ids: list[UUID]
     """Each once."""
     held_only: bool = False
-    """Only those that the handle holds; else whoever holds them."""
+    """Whether only those that the handle holds; otherwise whoever holds them."""
     on_commit: Callable[[int], None] | None = None
     """Called with how many it removed, once that is committed and before any waiting."""
 
@@ -154,8 +154,8 @@ class EmbeddedMailbox(Mailbox):
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
         """Marks up to ``limit`` messages inflight for this handle, waiting up to ``wait`` seconds for the first one.
 
-        What is to be acknowledged is so with the first look, whether that finds something or not. Cancelled, what it
-        claimed goes back. Ends with ``MailboxClosedError`` if the handle is closed while it waits.
+        ``ack`` is acknowledged with the first attempt, whether that finds something or not. If the call is cancelled,
+        what it claimed goes back. Ends with ``MailboxClosedError`` if the handle is closed while it waits.
         """
 
     @abstractmethod
@@ -230,11 +230,11 @@ class EmbeddedMailbox(Mailbox):
 
     @abstractmethod
     async def _release_and_close(self) -> None:
-        """Waits for the hooks under way, gives back what this handle holds, and lets its store go."""
+        """Waits for the hooks under way, gives back what this handle holds, and releases its store."""
 
     @abstractmethod
     def _abandon(self) -> None:
-        """Lets the store go as a death would; for a handle that was never closed. May run on any thread."""
+        """Releases the store as the handle's death would; for a handle that was never closed. May run on any thread."""
 
     def _observing(self) -> None:
         """Called when the observer has changed: a backend may start or stop to listen for what others enqueue."""

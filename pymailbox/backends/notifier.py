@@ -3,7 +3,7 @@
 Each handle has a ``Listener``; a ``Notifier`` knows the listeners of each mailbox and passes on what was committed
 there, from any thread, to each listener's own event loop. Nobody polls. In each event loop, as many waiters are woken
 as there are messages, longest wait first; one that was woken and does not take everything wakes the next. So a message
-costs the same however many wait. A mailbox that nobody listens to costs a commit only a glance.
+costs the same however many wait. If nobody listens to a mailbox, a commit to it costs next to nothing more.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ..contract.moments import now_in_ms
 from ..contract.values import MessageRecord
 
 HOLDER_CHECK = 0.2
-"""Seconds between two looks at whether other holders live, while somebody waits for what they hold."""
+"""Seconds between two checks of whether other holders live, while somebody waits for what they hold."""
 
 _CLOCK_CHECK = 5.0
-"""Seconds between two looks at the wall clock, which may be set, while somebody waits for a delayed message."""
+"""Seconds between two checks of the wall clock, which may be set, while somebody waits for a delayed message."""
 
 
 class Listener:
@@ -47,7 +47,7 @@ class Listener:
         self._observe = None if observe is None else weakref.WeakMethod(observe)
 
     def notify(self, depth: int) -> None:
-        """Somebody else has stored something; so many messages are queued now."""
+        """Another handle has stored something; ``depth`` messages are queued now."""
         if self._observe is not None:
             with suppress(RuntimeError):  # nobody listens in a closed loop
                 self.loop.call_soon_threadsafe(self._on_depth, depth)
@@ -131,7 +131,7 @@ class Notifier:
     # -- notifying -----------------------------------------------------------------------------------------------------
 
     def notify(self, name: str, depth: int | None, excluded: Collection[Listener] = (), count: int = 1) -> None:
-        """Notifies listeners that so many messages may be there to claim; with the ``depth``, if some were stored.
+        """Notifies listeners that ``count`` messages may be there to claim; with the ``depth``, if some were stored.
 
         Observers of the listeners in ``excluded`` know the depth already, and do not get it again.
         """
@@ -143,13 +143,13 @@ class Notifier:
             self.wake(name, count)
 
     def wake(self, name: str, count: int = 1) -> None:
-        """Wakes so many waiters in each event loop, since any single loop may be busy for long."""
+        """Wakes ``count`` waiters in each event loop, since any single loop may be busy for a long time."""
         waiting = self._waiting.get(name, {})
         woken: dict[asyncio.AbstractEventLoop, int] = {}
         for wakeup in list(waiting):
             loop = wakeup.get_loop()
             if woken.get(loop, 0) < count and waiting.pop(wakeup, None) is not None:
-                with suppress(RuntimeError):  # in a loop that was closed nobody waits
+                with suppress(RuntimeError):  # nobody waits in a closed loop
                     loop.call_soon_threadsafe(_finish, wakeup)
                     woken[loop] = woken.get(loop, 0) + 1
 

@@ -54,7 +54,7 @@ def standard_output() -> Iterator[BinaryIO]:
 
 
 async def have_been_read(out: BinaryIO) -> None:
-    """Waits, where ``out`` is a pipe and the system tells, until its reader has taken all that was written.
+    """Waits, where ``out`` is a pipe and the system can tell, until its reader has taken all that was written.
 
     A pipe holds some 64 KiB. What is still in it when its reader goes away was written, and is lost all the same.
 
@@ -117,7 +117,7 @@ def confirm(question: str, *, yes: bool) -> bool:
     """Whether to do what can't be undone: confirmed in advance with ``--yes``, or now by a person.
 
     Raises:
-        UsageError: nobody is there to ask.
+        UsageError: there is nobody to ask.
     """
     if yes:
         return True

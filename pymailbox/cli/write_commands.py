@@ -25,7 +25,7 @@ _BATCH_OF_IDS: Final = 1000
 """Dead letters that are redriven or discarded in one transaction."""
 
 _BATCH_BYTES: Final = 4 * 1024 * 1024
-"""Once that many are reached, no more lines are added to those that are stored together."""
+"""Bytes after which no more lines are added to those that are stored together."""
 
 
 async def enqueue(arguments: Namespace) -> int:
@@ -64,7 +64,7 @@ async def enqueue(arguments: Namespace) -> int:
 
 
 def _some_lines(source: BinaryIO) -> Iterable[bytes]:
-    """The next lines: up to a batch, and no more than some MiB."""
+    """The next lines: up to a batch, and only a few MiB."""
     size = 0
     for line in islice(source, _BATCH):
         yield line

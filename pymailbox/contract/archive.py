@@ -1,4 +1,4 @@
-"""How a mailbox is read out, and filled, with everything it knows of its messages: more than its verbs tell or take.
+"""How a mailbox is read out, and filled, with everything it knows of its messages: more than its verbs show or take.
 
 Messages are in sections, one for each priority and one for the dead letters, and have numbers there that only grow. A
 message changes its section when it becomes a dead letter and when it is redriven, and its number only then.
@@ -44,7 +44,7 @@ class WholeMessage:
     status: MessageStatus = MessageStatus.QUEUED
     """Not kept by ``adopt``: what was inflight is queued."""
     due: int | None = None
-    """When it is to be handed out, if it is delayed."""
+    """When it becomes due, if it is delayed."""
     failures: int = 0
     """How many of the deliveries failed."""
     suspect: bool = False

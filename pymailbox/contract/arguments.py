@@ -75,7 +75,7 @@ def prepare_message(
         and message_id is None
         and delay is None
         and len(sender) + len(payload) <= LARGEST_MESSAGE
-    ):  # the usual one, of which nothing more is to be found out
+    ):  # the usual message: there is nothing more to check
         return _new_tuple(PreparedMessage, (sender, payload, priority, None, 0))
     if type(priority) is not MessagePriority:
         raise TypeError(f"{where}priority must be a MessagePriority, not {priority!r}")

@@ -30,7 +30,7 @@ def new_id_base() -> int:
 
 
 def id_of(value: int) -> UUID:
-    """``UUID(int=value)``, but in half the time: its own initialiser has to tell six kinds of arguments apart."""
+    """``UUID(int=value)``, but in half the time: its own initialiser takes six kinds of arguments."""
     made = _new(UUID)
     _set_int(made, value)
     _set_is_safe(made, SafeUUID.unknown)

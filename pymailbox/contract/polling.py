@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .mailbox import Mailbox
 
 POLL_INTERVAL = 0.05
-"""Seconds between two looks at a mailbox that does not notify of new messages."""
+"""Seconds between two polls of a mailbox that does not notify its handles of new messages."""
 
 
 def with_wait_and_ack(

@@ -36,7 +36,7 @@ def claim(store: Store, holder: Holder, limit: int, now: int) -> list[MessageRec
 
 
 def _first(runs: list[LaneRun], count: int) -> list[LaneRun]:
-    """The first so many messages of some runs."""
+    """The first ``count`` messages of some runs."""
     if len(runs) == 1 and runs[0].end - runs[0].first == count:  # the usual case
         return runs
     first = []
@@ -61,7 +61,7 @@ def release(store: Store, holder: int, ids: Iterable[UUID]) -> int:
 
 def release_all(store: Store, holder: int) -> int:
     """Takes back everything that a holder has, as if never handed out; how many messages there were."""
-    return _count(store.state.give_all_back(holder, deliveries.undelivered))
+    return _count(store.state.requeue_all(holder, deliveries.undelivered))
 
 
 def recover_from(store: Store, holder: int, now: int) -> int:
@@ -70,7 +70,7 @@ def recover_from(store: Store, holder: int, now: int) -> int:
     if claims is None:
         return 0
     most = claims.terms.max_deliveries
-    taken = store.state.give_all_back(holder, deliveries.abandoned)
+    taken = store.state.requeue_all(holder, deliveries.abandoned)
     for priority, first, end, before, _, _ in taken if most is not None else ():
         failures = deliveries.failures(deliveries.abandoned(before))
         if most is None or failures < most or not before & deliveries.SOLO:

@@ -20,7 +20,7 @@ class Terms(NamedTuple):
 
     max_deliveries: int | None
     lease: int | None
-    """Milliseconds; None if something else than a sign of life tells whether it lives."""
+    """Milliseconds; None if a lock, not a heartbeat, shows whether it lives."""
 
 
 class Claims:
@@ -60,15 +60,15 @@ class Claims:
 
     @classmethod
     def decode(cls, numbers: Iterator[int], lanes: int) -> Claims:
-        """Raises ``ValueError`` where they are none."""
+        """Raises ``DamagedError`` if the numbers are no claims."""
         slot, number, most, lease, heartbeats, pages = islice(numbers, _FIXED)
         if slot < 0 or number < 0 or not 0 <= most <= MOST_DELIVERIES or not 0 <= lease <= LONGEST_LEASE or pages < 1:
-            raise DamagedError("a holder is none")
+            raise DamagedError("a holder's numbers are not valid")
         claims = cls(number, slot, Terms(most or None, lease or None), heartbeats)
         for _ in range(pages):
             lane, page, count = islice(numbers, 3)
             if not 0 <= lane < lanes or page < 0 or count < 1 or (lane, page) in claims.pages:
-                raise DamagedError("a holder has what there is not")
+                raise DamagedError("a holder's pages are not valid")
             claims.pages[lane, page] = count
             claims.count += count
         return claims

@@ -37,8 +37,8 @@ def records_of(
     hand_outs: int = 0,
     largest: float = inf,
 ) -> list[MessageRecord]:
-    """Of the messages of some runs, with so many hand-outs more than they have had; as many as have so many bytes of
-    payload in all, but one at least.
+    """Records of the messages of some runs, with ``hand_outs`` added to how often they were handed out; as many as fit
+    into ``largest`` bytes of payload, but at least one.
     """
     records: list[MessageRecord] = []
     left = largest

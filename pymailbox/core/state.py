@@ -229,7 +229,7 @@ class MailboxState:
             where, due = DELAYED, min(max(1, due), LATEST)
         self._assign(self.lanes[priority], number, number + 1, lambda *_: (where, delivery, due))
 
-    def give_all_back(self, holder: int, change: Callable[[int], int]) -> list[LaneRun]:
+    def requeue_all(self, holder: int, change: Callable[[int], int]) -> list[LaneRun]:
         """Queues all that a holder has, with its delivery states changed; what they were before."""
         claims = self.holders.by_number.get(holder)
         if claims is None:
@@ -392,7 +392,7 @@ class MailboxState:
         return found
 
     def first_inflight(self, limit: int) -> list[LaneRun]:
-        """Messages that somebody has, in the order of the queue."""
+        """Messages that are held, in the order of the queue."""
         found: list[LaneRun] = []
         pages = {key for claims in self.holders.by_number.values() for key in claims.pages}
         for priority, number in sorted(pages, key=lambda key: (-key[0], key[1])):
@@ -620,7 +620,7 @@ class MailboxState:
         return _SUM.pack(crc32(body)) + body, written, deleted
 
     def _lay_out(self, most: float) -> list[tuple[int, Page]]:
-        """Decides which pages the head holds: the small ones last used, as many as fit into so many bytes."""
+        """Decides which pages the head holds: the small ones last used, as many as fit into that many bytes."""
         rows: list[tuple[int, Page]] = []
         in_head = self._in_head
         for key, page in self._touched.items():

@@ -45,7 +45,7 @@ def turn_is_due() -> bool:
 async def take_turn() -> None:
     """Gives the event loop of this thread a turn."""
     now = time.monotonic()
-    _thread.next_turn = now + TURN  # so that calls made meanwhile need not
+    _thread.next_turn = now + TURN  # so that calls made meanwhile take none
     if IN_PYODIDE and now >= _thread.next_pause and not _is_hidden():
         _thread.next_pause = now + PAUSE + PAUSE_INTERVAL
         await asyncio.sleep(PAUSE)

@@ -86,7 +86,7 @@ async def drain(mailbox: Mailbox) -> list[MessageRecord]:
 
 
 async def recover_until(mailbox: Mailbox, inflight: int = 0) -> int:
-    """Recovers until so many messages are inflight, and returns how many came back in these calls."""
+    """Recovers until only ``inflight`` messages are inflight, and returns how many came back in these calls."""
     recovered = 0
 
     async def look() -> int:

@@ -1,4 +1,4 @@
-"""The JavaScript engine: found, loaded once, and its errors made ours.
+"""The JavaScript engine: found, loaded once, and its errors turned into ours.
 
 The engine is a handful of ES modules in ``pymailbox/js``. They are imported from where the wheel was unpacked, as blob
 URLs, which takes a page whose Content-Security-Policy lets code be evaluated and blobs be scripts. Any other page (or
@@ -32,7 +32,7 @@ async def load_engine() -> Any:
     """The engine's module: one, however many ask for it at once.
 
     Raises:
-        StorageUnavailableError: this is no browser, or its policy forbids to load the engine and nobody handed it over.
+        StorageUnavailableError: this is no browser, or its policy forbids loading the engine and nobody handed it over.
     """
     global _loaded
     if _loaded is None:
@@ -49,11 +49,11 @@ async def _load_once() -> Any:
     if _loading is None:
         _loading = asyncio.ensure_future(_load_from_wheel())
         _loading.add_done_callback(_note_loaded)
-    return await asyncio.shield(_loading)  # whoever gives up does so alone
+    return await asyncio.shield(_loading)  # a caller that gives up does so alone
 
 
 def _note_loaded(loading: asyncio.Future[Any]) -> None:
-    """If it failed, the next one tries again, also where nobody waits for this any more."""
+    """If it failed, the next call tries again, even if nobody waits for this one any longer."""
     global _loading
     _loading = None
     if not loading.cancelled():

@@ -98,8 +98,8 @@ class IndexedDbMailbox(EmbeddedMailbox):
     def _call(
         self, verb: str, *js_args: Any, data: bytes | None = None, convert: Callable[[Any], Any] | None = None
     ) -> CallFuture:
-        """Calls a verb of the engine, now, with bytes before its other arguments if it takes some; what it comes to is
-        made Python's by ``convert``.
+        """Calls a verb of the engine, now, with bytes before its other arguments if it takes some; ``convert`` turns
+        the outcome into Python's values.
         """
         if data is None:
             js_data = None
@@ -144,14 +144,14 @@ class IndexedDbMailbox(EmbeddedMailbox):
             else:
                 call_id, future, js_ids = completions.begin_with(pack_ids(ack.ids), held_by_claim)
                 if wait and (on_commit := ack.on_commit):
-                    # it waits only if the first look finds nothing: then what that acknowledged is told before
+                    # it waits only if the first attempt finds nothing: then what that acknowledged is reported before
                     early_id, early = completions.begin(int)
                     early.add_done_callback(partial(_report_acked, on_commit))
                 self._js_claim(call_id, limit, wait * 1000, js_ids, ack.held_only, early_id)
             try:
                 batch, lives_over, removed = await future
             except asyncio.CancelledError:
-                # whoever hears of it finds the messages in the queue again; cancelled once more, they still go there
+                # the cancellation goes on once the messages are in the queue again; a second one does not stop that
                 await self._undo(call_id, future)
                 raise
             finally:

@@ -1,7 +1,7 @@
 """The handle on a mailbox in memory.
 
 A handle is alive until it is closed or collected, or its event loop is closed. The first two wake waiters; a loop that
-is closed tells nobody, so a waiter for what others hold checks their loops every ``HOLDER_CHECK`` seconds.
+is closed notifies nobody, so a waiter for what others hold checks their loops every ``HOLDER_CHECK`` seconds.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Holder(store.Holder):
         super().__init__(number, max_deliveries)
         self.loop = loop
         self.abandoned: deque[Holder] = deque()
-        """Where it adds itself when it is gone: a list of its mailbox, once it has asked for something."""
+        """Where it adds itself when it is gone: a list of its mailbox, once it has claimed something."""
 
     def abandon(self) -> None:
         """Takes no lock: a finaliser may run while its thread has it."""
@@ -80,10 +80,10 @@ class Store:
         self._ids: dict[UUID, _Place] = {}
         self._errors: dict[_Place, str] = {}
         self._deaths: OrderedDict[int, _Death] = OrderedDict()
-        """By the numbers of the letters; a plain dict would have to walk over the places of removed newest ones."""
+        """By the numbers of the dead letters; a plain dict would have to walk over the slots of those removed last."""
         self._letters: dict[_Place, int] = {}
         self._holders: dict[asyncio.AbstractEventLoop, dict[int, Holder]] = {}
-        """Holders that have asked for something, by event loop: to see which live takes a look at each loop."""
+        """Holders that have claimed something, by event loop: whether they live is checked once for each loop."""
         self._abandoned: deque[Holder] = deque()
 
     # -- as the rules want it ------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class Store:
         return sum(claiming.recover_from(self, holder.number, now) for holder in gone if self._dismiss(holder))
 
     def release_all(self, holder: Holder) -> int:
-        """Takes back everything from a holder that will ask for nothing more; how many messages there were."""
+        """Takes back everything from a holder that will claim nothing more; how many messages there were."""
         self._dismiss(holder)
         return claiming.release_all(self, holder.number)
 

@@ -57,7 +57,7 @@ def claim(
         recovered = _recover(mailbox, holder.number, liveness)
         if recovered and not records:
             records = claiming.claim(mailbox, holder, limit, now_in_ms())
-    if records:  # else whoever asked may wait
+    if records:  # otherwise the caller may wait
         return ClaimResult(records, None, False, recovered, state.queued > 0, acked)
     return ClaimResult(records, state.next_due, state.others_hold(holder.number), recovered, state.queued > 0, acked)
 

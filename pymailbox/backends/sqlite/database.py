@@ -56,28 +56,28 @@ _INLINE_SLOW = 0.004
 """Seconds that inline calls may take on average; a single one may be slow because the machine is busy."""
 
 _DISK_WAIT_BACKOFF = 0.1
-"""Seconds during which nobody waits for a disk that was mostly too slow; after that, two slow writes are enough."""
+"""Seconds during which no caller waits for a disk that was mostly too slow; after that, two slow writes are enough."""
 
 _INLINE_STALL = 0.016
-"""A longer call counts as so many seconds in that average."""
+"""What a longer call counts as in that average, in seconds."""
 
 _AVERAGED = 16
-"""The average is over about so many calls."""
+"""About how many calls the average covers."""
 
 _INLINE_BACKOFF = 1.0
 """Seconds during which no call runs inline, after that was too slow."""
 
 _DISK_WAIT = 0.0005
-"""Seconds that an event loop waits for a disk."""
+"""Seconds that an event loop waits for the disk."""
 
 _MOST_MISSES = 16.0
-"""The share of recent waits in which the disk may be slower before nobody waits for it for a while: every other one."""
+"""How many recent waits may have been too short before no caller waits for a while: about every other one."""
 
 _INLINE_PERIOD = 0.1
 """Seconds after which a call goes to the thread in any case, because the thread keeps the log and the file small."""
 
 _REDELIVERY = 1.0
-"""Seconds after which a caller is told again of its call's outcome, if its event loop has not passed it on."""
+"""Seconds after which a call's outcome is delivered again, if the caller's event loop has not passed it on."""
 
 
 class Database:
@@ -220,7 +220,7 @@ class _Worker(ABC):
 
     @abstractmethod
     def wake(self) -> None:
-        """Makes the watcher look at once, or with the next call. May run in a finaliser."""
+        """Makes the watcher poll at once, or with the next call. May run in a finaliser."""
 
     @abstractmethod
     async def stop(self) -> None:
@@ -289,22 +289,22 @@ class _ThreadWorker(_Worker):
         self._calls: deque[Call] = deque()
         """Those that have not been run yet."""
         self._alarm: SimpleQueue[None] = SimpleQueue()
-        """Signals that something has been put in the queue for the thread to see."""
+        """Wakes the thread: something was put in the queue."""
         self._stopped: deque[asyncio.Future[None]] = deque()
-        """Those who wait for the end."""
+        """Futures of callers that wait for the end."""
         self._stops = False
         self._delivered: list[weakref.ref[Call]] = []
-        """Calls whose callers have been told, but may not have noticed; callers that still wait keep them alive."""
+        """Calls whose outcome was delivered, but may not have been noticed; callers that still wait keep them alive."""
         self._deliver_again_at = 0.0
         self._served: asyncio.AbstractEventLoop | None = None
         """The loop whose call was the last one in the thread: it has had its turn."""
         self._inline_until = self._not_inline_until = self._average = 0.0
         self._wakes_at = 0.0
-        """When the thread next looks, if no call comes in."""
+        """When the thread polls next, if no call comes in."""
         self._resting: list[object] = []
         """Inline calls that are now giving their event loop its turn."""
         self._missed = 0.0
-        """How often, lately, a moment was not enough for the disk."""
+        """How often, lately, the wait for the disk was too short."""
         self._no_disk_wait_until = 0.0
         try:
             # a daemon: a handle that nobody closed must not keep the interpreter from exiting
@@ -337,7 +337,7 @@ class _ThreadWorker(_Worker):
             return False
         engine = self.engine
         with self._counting:
-            # none of this loop's calls comes in meanwhile; of another loop's it does not matter which one is first
+            # no other call of this loop comes in meanwhile; for those of other loops the order does not matter
             if self.lock.locked() or self._calls or self._stops:
                 return False
             others_committed, engine.unannounced = engine.unannounced, True
@@ -413,7 +413,7 @@ class _ThreadWorker(_Worker):
             _call_in(stopped.get_loop(), _finish, stopped)
 
     def _wait(self) -> None:
-        """Until something comes in, or it is time to look."""
+        """Until something comes in, or it is time to poll."""
         timeout = self.watcher.timeout()
         if self._delivered:
             timeout = min(_REDELIVERY, math.inf if timeout is None else timeout)

@@ -40,16 +40,16 @@ _READ, _, _DURABLE_WRITE = Access
 """For code that runs with each call: looking up an enumeration member takes a while."""
 
 _LOG_PAGES: Final = 1000
-"""Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own habit."""
+"""Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own default."""
 
 _LOG_INTERVAL: Final = 0.05
 """Seconds between two checks of the length of the log, while all calls may run inline."""
 
 _MANY_FREE: Final = 16 * 1024 * 1024
-"""So many bytes of the file may stay free; beyond that, what exceeds half of the file goes back to the disk."""
+"""Bytes of the file that may stay free; beyond that, what exceeds half of the file goes back to the disk."""
 
 _INCREMENTAL: Final = 2
-"""SQLite's number for a file that shrinks when it is told to."""
+"""SQLite's number for a file that shrinks on request."""
 
 _SHRINK_STEP: Final = 64
 """Pages that go back in one transaction: some 0.5 ms, or 20 if other pages have to be moved into their places."""
@@ -58,7 +58,7 @@ _SHRINK_FOR: Final = 0.01
 """Seconds after which no further step is begun."""
 
 _SHRINK_INTERVAL: Final = 0.25
-"""Seconds between two looks at whether the file can be made smaller."""
+"""Seconds between two checks of whether the file can be made smaller."""
 
 _PAGES_OF_A_COMMIT: Final = 4
 _CHANGES_IN_A_PAGE: Final = 8
@@ -74,7 +74,7 @@ class Call:
     future: asyncio.Future[Any] | None
     """Where the outcome goes; None if nobody waits for it."""
     on_commit: Callable[[Any], None] | None = None
-    """Gets the result after the commit, whether or not somebody still waits for it; in the engine's thread."""
+    """Gets the result after the commit, whether or not the caller still waits for it; in the engine's thread."""
     inline_ok: bool = False
     """Whether it touches little."""
     result: Any = None
@@ -86,20 +86,20 @@ class Call:
     done: bool = False
     """Whether its outcome is final; set before anybody checks whether it has a future by now."""
     delivered: bool = False
-    """Whether its caller has the outcome from here."""
+    """Whether its caller has taken the outcome from here."""
 
     def notify(self) -> None:
-        """Tells those whom it concerns."""
+        """Calls ``on_commit``, if the call succeeded."""
         if self.on_commit is not None and self.error is None:
             self.on_commit(self.result)
 
     def resolve(self) -> None:
-        """Tells the caller; to be called in the caller's event loop."""
+        """Gives the caller its outcome; to be called in the caller's event loop."""
         if self.delivered:
             pass
         elif self.future is None:
             if self.error is not None and self.waiter is None:
-                _logger.error("an operation that nobody waits for failed", exc_info=self.error)
+                _logger.error("a call that nobody awaits has failed", exc_info=self.error)
         elif self.future.done():
             pass  # cancelled
         elif self.error is not None:
@@ -125,7 +125,7 @@ class Engine:
         self.last_stored: dict[str, int] = {}
         """The number of the message that was stored last, by mailbox, as far as this process has stored or seen it."""
         self.unannounced = False
-        """Whether others may have committed something of which no listener in this process has been told."""
+        """Whether others may have committed something of which no listener in this process has been notified."""
         self.file = file
         self._locks = locks
         self._connection: sqlite3.Connection | None = None
@@ -155,13 +155,13 @@ class Engine:
         self._shortens_log: bool | None = None
         """Whether a commit may bring the log into the file, for which it waits for the disk."""
         self._looks_at_log = 0.0
-        """When a commit has to look whether it is long."""
+        """When a commit has to check how long the log is."""
         self._log_begins = True
         """Whether the next commit writes the log from its start, for which SQLite waits for the disk."""
         self._shrinks = False
         """Whether the file can give free pages back to the disk; those that older versions made cannot."""
         self._shrinks_at = 0.0
-        """When to look again whether it should."""
+        """When to check again whether it should."""
 
     def run(self, calls: Sequence[Call]) -> None:
         """Runs calls in their order, and sets each one's ``result`` or ``error``.
@@ -334,7 +334,7 @@ class Engine:
         return version
 
     def _begin_late(self) -> None:
-        """Begins the transaction of a call that has looked at the session already."""
+        """Begins the transaction of a call that has used the session already."""
         assert self._connection is not None
         if self._begin(self._connection, self._late_access) != self._version:
             raise OutdatedError

@@ -32,7 +32,7 @@ _ROW: Final = 32 * 1024
 """Bytes that a commit may take beside what it stores: whole pages."""
 
 VALID_FOR: Final = 0.1
-"""Seconds for which an answer is taken for true, and half of the room that it gave."""
+"""Seconds for which a measurement counts, and for half of the room that it found."""
 
 
 class Headroom:
@@ -40,7 +40,7 @@ class Headroom:
 
     def __init__(self, file: str) -> None:
         self.taken = 0
-        """Bytes stored; whoever wants to know sets it back."""
+        """Bytes stored since it was last set to 0."""
         self._file = file
         self._left = 0
         self._asked_at = -math.inf
@@ -48,7 +48,7 @@ class Headroom:
         """The size for which there was no room last."""
 
     def reserve(self, connection: sqlite3.Connection, size: int) -> None:
-        """Raises ``StorageFullError`` if storing so many bytes would leave too few for acknowledgements."""
+        """Raises ``StorageFullError`` if storing ``size`` bytes would leave too few for acknowledgements."""
         now = time.monotonic()
         if size > self._left or now > self._asked_at + VALID_FOR:
             self._asked_at = -math.inf
@@ -85,7 +85,7 @@ class _Space:
 
     @classmethod
     def of(cls, file: str, connection: sqlite3.Connection) -> _Space | None:
-        """None if it cannot be told."""
+        """None if the system does not say."""
         try:
             free = _free_bytes(file)
             size = os.stat(file).st_size  # noqa: PTH116 (quicker than a Path's)

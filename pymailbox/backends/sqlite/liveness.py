@@ -2,7 +2,7 @@
 
 A handle of this process lives until it is abandoned or its event loop is closed. For another process's handles only the
 locks of that process decide. Where there can be none, a holder shows life by a number that it changes while it has
-something; it is gone when that number has stayed the same for its lease, by the clock of whoever watches.
+something; it is gone when that number has stayed the same for its lease, by the clock of the process that watches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PROCESS_BITS: Final = 40
 """The bits of a process's number. With those of a handle they have to fit into a signed integer of 64 bits."""
 
 _OBSERVATIONS_PER_LEASE: Final = 4
-"""A holder must be seen unchanged at least so often: a watcher that slept through a lease has seen nothing."""
+"""How often, at least, a holder must be seen unchanged: a watcher that slept through a lease has seen nothing."""
 
 _RENEWED_WITHIN: Final = 10.0
 """Seconds within which a living process makes its lock file again, if something has removed it."""
@@ -135,14 +135,14 @@ class Liveness:
         except OSError as error:
             if not self._lock_file_missing:  # said once
                 _logger.warning(
-                    "the lock file of this process in %s cannot be looked at or made again: %s",
+                    "the lock file of this process in %s cannot be checked or made again: %s",
                     lock_folder(self._file),
                     error,
                 )
             self._lock_file_missing = True
 
     def close(self) -> None:
-        """Shows other processes that nobody here holds anything any more."""
+        """Shows other processes that nothing is held here any longer."""
         self.locks.close()
         if self._lock_file is not None:
             self._lock_file.release()
@@ -228,7 +228,7 @@ class Liveness:
 
 
 class _LeaseObservation:
-    """For how long a holder has shown no life."""
+    """For how long a holder has shown no sign of life."""
 
     def __init__(self, heartbeats: int) -> None:
         self._heartbeats = heartbeats

@@ -29,14 +29,14 @@ from .session import Session
 _T = TypeVar("_T")
 
 _RECOVERY_INTERVAL = 1.0
-"""Seconds after which a handle that keeps finding messages still looks for holders that are gone."""
+"""Seconds after which a handle looks for holders that are gone, even if it keeps finding messages."""
 
 
 _FEW = 32
-"""A call that runs in the event loop's own thread may touch so many messages."""
+"""The most messages that an inline call may touch."""
 
 _SMALL = 64 * 1024
-"""Such a call may store so many bytes."""
+"""The most bytes that an inline call may store."""
 
 _MENDED_AT_MOST = 3
 """Attempts to mend the same damage; another program may have damaged it again."""
@@ -394,7 +394,7 @@ class SqliteMailbox(EmbeddedMailbox):
             self._file.notifier.notify(self.name, depth, excluded, count)
 
     def _announce(self, returned: int) -> None:
-        """Wakes whoever waits, if something came back to the queue."""
+        """Wakes waiters, if something came back to the queue."""
         if returned:
             self._file.notifier.notify(self.name, None, count=returned)
 

@@ -35,7 +35,7 @@ DELETE_DOUBLES: Final = """
 """
 DELETE_LETTERS: Final = "DELETE FROM dead_letters WHERE mailbox = ? AND lane = ? AND number >= ? AND number < ?"
 _MOST_LOST: Final = 128
-"""So many messages whose segment is missing become one dead letter."""
+"""The most messages of a missing segment that one dead letter stands for."""
 
 
 def salvage(session: Session, name: str, damage: rows.UnreadableError) -> None:

@@ -154,7 +154,7 @@ class OpenMailbox:
         self.loose = 0
 
     def clear_away(self, runs: Sequence[LaneRun]) -> None:
-        """Deletes what there is elsewhere of messages that the state has been rid of; their bytes may stay a little."""
+        """Deletes what other tables have of messages that left the state; their bytes may stay a little longer."""
         for priority, first, end, delivery, _, _ in runs:
             if delivery & deliveries.CUSTOM_ID:
                 self.execute(DELETE_IDS, (self.key, priority, first, end))

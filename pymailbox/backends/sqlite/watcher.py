@@ -26,7 +26,7 @@ WATCH_INTERVAL: Final = 0.01
 QUIET_INTERVAL: Final = 0.05
 
 _QUIET_AFTER: Final = 1.0
-"""So many seconds after the last commit of another process."""
+"""Seconds after the last commit of another process."""
 
 HANDLES_INTERVAL: Final = 0.25
 
@@ -57,11 +57,11 @@ class Watcher:
 
     @property
     def _interval(self) -> float:
-        """Seconds between two looks at the file: waking up takes more time than looking does."""
+        """Seconds between two polls of the file: waking up takes more time than the poll does."""
         return WATCH_INTERVAL if time.monotonic() < self._busy_until else QUIET_INTERVAL
 
     def timeout(self) -> float | None:
-        """Seconds until the next look is due; None if there is nothing to watch for."""
+        """Seconds until the next poll is due; None if there is nothing to watch for."""
         due = math.inf
         if self._notifier.listening:
             due = self._next_poll
@@ -76,11 +76,11 @@ class Watcher:
 
     @property
     def is_late(self) -> bool:
-        """Whether a look is overdue because calls came in between."""
+        """Whether a poll is overdue because calls came in between."""
         return self.timeout() == 0.0
 
     def poll(self) -> None:
-        """Looks at the file, and now and then at the handles; ``report_gone`` comes after it."""
+        """Checks the file, and now and then the handles; ``report_gone`` comes after it."""
         now = time.monotonic()
         self._next_poll = now + self._interval
         checks_handles = now >= self._next_handles_check
@@ -97,7 +97,7 @@ class Watcher:
         self.report_gone()
 
     def report_gone(self) -> None:
-        """Says which handles are gone; without the worker's lock."""
+        """Calls ``on_gone`` for the handles that are gone; without the worker's lock."""
         reaped, self._reaped = self._reaped, []
         for holder in reaped:
             self._on_gone(holder)
@@ -159,7 +159,7 @@ class Watcher:
                 call = Call(recover, Access.WRITE, None)
                 self._engine.run([call])
                 if call.error is not None:
-                    # it is nobody's any more, so the next look takes back what it held
+                    # it is no longer anybody's, so the next poll takes back what it held
                     _logger.warning("what a handle held that is gone is not back yet", exc_info=call.error)
                 elif call.result:
                     self._notifier.notify(holder.name, None, count=call.result)
