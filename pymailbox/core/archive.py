@@ -13,7 +13,7 @@ from .state import LaneRun
 from .store import Message, Store, find
 
 
-def read(store: Store, section: Section, after: int, until: int | None) -> Page:
+def read_section(store: Store, section: Section, after: int, until: int | None) -> Page:
     """As ``Archive.page``."""
     if section is None:
         return _read_dead(store, after, store.state.next_letter if until is None else until)

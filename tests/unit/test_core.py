@@ -86,7 +86,7 @@ class Replica:
             verbs.count(self.store),
             verbs.peek(self.store, 1000, None, now),
             dead_letters.list_dead_letters(self.store, 1000),
-            [archive.read(self.store, section, 0, None) for section in (*MessagePriority, None)],
+            [archive.read_section(self.store, section, 0, None) for section in (*MessagePriority, None)],
             self.store.state.next_due,
         )
 

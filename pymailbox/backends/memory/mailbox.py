@@ -255,7 +255,7 @@ class MemoryMailbox(EmbeddedMailbox):
 
     async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
         with self._memory.lock:
-            return archive.read(self._namespace.store(self.name), section, after, until)
+            return archive.read_section(self._namespace.store(self.name), section, after, until)
 
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         with self._memory.lock:

@@ -294,8 +294,8 @@ class SqliteMailbox(EmbeddedMailbox):
         return await self._run(partial(verbs.purge, name=self.name), Access.WRITE)
 
     async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
-        read = partial(verbs.read, name=self.name, section=section, after=after, until=until)
-        return await self._run(read, Access.READ)
+        read_section = partial(verbs.read_section, name=self.name, section=section, after=after, until=until)
+        return await self._run(read_section, Access.READ)
 
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         def on_commit(filled: tuple[list[bool], int | None]) -> None:

@@ -196,7 +196,7 @@ class _ReadOnlyArchive(Archive):
         self._name = name
 
     async def page(self, section: Section, after: int, until: int | None) -> Page:
-        return self._reader.read(lambda session: verbs.read(session, self._name, section, after, until))
+        return self._reader.read(lambda session: verbs.read_section(session, self._name, section, after, until))
 
     async def adopt(self, messages: Any) -> list[Adopted]:
         raise NotImplementedError

@@ -106,9 +106,9 @@ def list_dead_letters(session: Session, name: str, limit: int) -> list[DeadLette
     return [] if mailbox is None else dead_letters.list_dead_letters(mailbox, limit)
 
 
-def read(session: Session, name: str, section: Section, after: int, until: int | None) -> Page:
+def read_section(session: Session, name: str, section: Section, after: int, until: int | None) -> Page:
     mailbox = session.mailbox(name)
-    return Page([], 0, 0) if mailbox is None else archive.read(mailbox, section, after, until)
+    return Page([], 0, 0) if mailbox is None else archive.read_section(mailbox, section, after, until)
 
 
 def last_stored(session: Session, name: str) -> int:
