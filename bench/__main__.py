@@ -1,6 +1,6 @@
 """Runs the benchmark: `python -m bench`, or `make bench`.
 
-A row's contestants take turns, round by round, each time on a fresh store; each round begins with a different one.
+A row's competitors take turns, round by round, each time on a fresh store; each round begins with a different one.
 What is measured replaces the same rows in the results, so a run may cover only some engines or cases.
 """
 
@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from bench import charts, report, results
-from bench.arenas import Arena, arena
+from bench.environments import Environment, environment_of
 from bench.plan import BROWSERS, ENGINES, NOT_IN_QUICK, OURS, SECONDS, Row, full_plan
 from bench.queues import Job
 from bench.results import Result
@@ -48,7 +48,7 @@ def main() -> int:
     parser.add_argument("--batch", action="append", type=int, help="only batches of this size")
     parser.add_argument("--bytes", action="append", type=int, help="only payloads of this size")
     parser.add_argument("--durability", action="append", choices=("strict", "relaxed"), help="only these")
-    parser.add_argument("--contestant", action="append", help="only these")
+    parser.add_argument("--competitor", action="append", help="only these")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="how long a repeated case goes on in each round")
     parser.add_argument("--results", type=Path, help="a file for the results, with the charts beside it")
@@ -63,7 +63,7 @@ def main() -> int:
     seconds: float = arguments.seconds or (QUICK_SECONDS if arguments.quick else SECONDS)
 
     measured = results.read(path)
-    chosen = [_with_its_contestants(row, arguments) for row in full_plan() if _is_chosen(row, arguments)]
+    chosen = [_with_its_competitors(row, arguments) for row in full_plan() if _is_chosen(row, arguments)]
     if not arguments.report:
         start = time.monotonic()
         for engine in ENGINES:
@@ -96,56 +96,56 @@ def _is_chosen(row: Row, arguments: argparse.Namespace) -> bool:
     )
 
 
-def _with_its_contestants(row: Row, arguments: argparse.Namespace) -> Row:
+def _with_its_competitors(row: Row, arguments: argparse.Namespace) -> Row:
     without = NOT_IN_QUICK if arguments.quick and row.engine in BROWSERS else set()
-    names = arguments.contestant or set(row.contestants) - without
-    return dataclasses.replace(row, contestants=tuple(name for name in row.contestants if name in names))
+    names = arguments.competitor or set(row.competitors) - without
+    return dataclasses.replace(row, competitors=tuple(name for name in row.competitors if name in names))
 
 
 class UnfinishedError(Exception):
     """Somebody else than us could not do what a row asks for."""
 
-    def __init__(self, contestant: str) -> None:
-        super().__init__(contestant)
-        self.contestant = contestant
+    def __init__(self, competitor: str) -> None:
+        super().__init__(competitor)
+        self.competitor = competitor
 
 
 def _measured(engine: str, rows: Iterable[Row], rounds: int, seconds: float) -> Iterator[tuple[Row, Result]]:
     left = deque(rows)
     while left:
-        with arena(engine) as place:
-            print(f"{engine}: {place.version()}", flush=True)
+        with environment_of(engine) as environment:
+            print(f"{engine}: {environment.version()}", flush=True)
             while left:
                 row = left[0]
                 try:
-                    result = _measure(place, row, rounds, seconds)
+                    result = _measure(environment, row, rounds, seconds)
                 except UnfinishedError as unfinished:
-                    name = unfinished.contestant
+                    name = unfinished.competitor
                     print(f"  {row.key}: {name} did not finish: {unfinished.__cause__!r}", flush=True)
-                    others = tuple(other for other in row.contestants if other != name)
-                    left[0] = dataclasses.replace(row, contestants=others, unfinished=(*row.unfinished, name))
+                    others = tuple(other for other in row.competitors if other != name)
+                    left[0] = dataclasses.replace(row, competitors=others, unfinished=(*row.unfinished, name))
                     break  # its browser may be gone
                 left.popleft()
                 yield row, result
 
 
-def _measure(place: Arena, row: Row, rounds: int, seconds: float) -> Result:
+def _measure(environment: Environment, row: Row, rounds: int, seconds: float) -> Result:
     job = dataclasses.replace(row.job, seconds=seconds) if row.job.seconds else row.job
-    names = row.contestants
+    names = row.competitors
     figures: dict[str, list[float]] = {name: [] for name in names}
     start = time.monotonic()
     if row.keeps_store:
         for name in names:
             with _finishing(name):
-                place.prepare(name, job)
+                environment.prepare(name, job)
     for turn in range(min(rounds, row.most_rounds)):
         first = turn % len(names)
         for name in (*names[first:], *names[:first]):
             with _finishing(name):
-                figures[name].append(_once(place, row, job, name))
+                figures[name].append(_once(environment, row, job, name))
     if row.keeps_store:
         for name in names:
-            place.finish(name)
+            environment.finish(name)
     case, engine, payload_bytes, batch, durability = row.key
     print(f"  {case}, batch {batch}, {payload_bytes} bytes, {durability}: {time.monotonic() - start:.1f} s", flush=True)
     result: Result = {
@@ -172,16 +172,16 @@ def _finishing(name: str) -> Iterator[None]:
         raise UnfinishedError(name) from error
 
 
-def _once(place: Arena, row: Row, job: Job, name: str) -> float:
+def _once(environment: Environment, row: Row, job: Job, name: str) -> float:
     if job.case == "wake_up":
-        return place.wake_up(job, WAKE_UPS)
+        return environment.wake_up(job, WAKE_UPS)
     if row.keeps_store:
-        return place.measure(name)
-    place.prepare(name, job)
+        return environment.measure(name)
+    environment.prepare(name, job)
     try:
-        return place.measure(name)
+        return environment.measure(name)
     finally:
-        place.finish(name)
+        environment.finish(name)
 
 
 def _fill_in(page: Path, tables: dict[str, list[str]]) -> None:

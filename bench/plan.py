@@ -46,7 +46,7 @@ QUICK_BROWSERS = ("chromium", "firefox")
 """Browsers that a quick run has; of the second one a little."""
 
 NOT_IN_QUICK = {"litequeue"}
-"""Contestants that a quick run leaves out: in a browser it is as slow as persist-queue, for the same reason."""
+"""Competitors that a quick run leaves out: in a browser it is as slow as persist-queue, for the same reason."""
 
 SECONDS = 0.3
 """How long a repeated case goes on, each time."""
@@ -58,7 +58,7 @@ class Row:
 
     engine: str
     job: Job
-    contestants: tuple[str, ...]
+    competitors: tuple[str, ...]
     name: str = ""
     """The case's name in the results, if it is not the job's: with what else is special about it."""
     keeps_store: bool = False
@@ -139,8 +139,8 @@ def _cpython() -> Iterator[Row]:
     yield from _one_by_one(engine)
     for case in ("claim", "ack"):
         for batch in (1, 100):
-            contestants = tuple(name for name in ON_CPYTHON if case == "claim" or name != "huey")
-            yield Row(engine, Job(case=case, payload_bytes=BYTES, batch=batch), contestants)
+            competitors = tuple(name for name in ON_CPYTHON if case == "claim" or name != "huey")
+            yield Row(engine, Job(case=case, payload_bytes=BYTES, batch=batch), competitors)
     for backlog in BACKLOGS:
         status = _repeated("status", ONE_BATCH, backlog=backlog)
         yield Row(engine, status, ON_CPYTHON, _at("status", backlog), keeps_store=True)

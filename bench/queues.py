@@ -27,12 +27,12 @@ class Job:
 
 
 class Queue(Protocol):
-    """What every contestant can do, whatever it is built on. Each call returns once its work is committed."""
+    """What every competitor can do, whatever it is built on. Each call returns once its work is committed."""
 
     def store(self, payload: bytes) -> Awaitable[object]: ...
 
     def store_many(self, payloads: Sequence[bytes]) -> Awaitable[object]:
-        """Stores many, in as few commits as the contestant has a way for."""
+        """Stores many, in as few commits as the competitor has a way for."""
 
     def claim(self, limit: int) -> Awaitable[Sequence[Any]]:
         """Takes up to ``limit`` messages, oldest first, so that nobody else gets them."""
@@ -72,8 +72,8 @@ class Mortal(Queue, Protocol):
         """Gives back what consumers had claimed that are gone; how many there were."""
 
 
-class Contestant(Protocol):
-    """A module of ``bench.contestants``."""
+class Competitor(Protocol):
+    """A module of ``bench.competitors``."""
 
     PACKAGE: str
     """What a user imports."""
@@ -89,5 +89,5 @@ class Case(Protocol):
 
     UNIT: str
 
-    def measure(self, queues: list[Any], job: Job, contestant: Contestant, /) -> Awaitable[float]:
-        """Runs on a contestant that is opened and filled, and gives what it measured, in the case's unit."""
+    def measure(self, queues: list[Any], job: Job, competitor: Competitor, /) -> Awaitable[float]:
+        """Runs on a competitor that is opened and filled, and gives what it measured, in the case's unit."""

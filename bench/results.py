@@ -12,7 +12,7 @@ from bench.queues import Durability
 
 
 class Figures(TypedDict):
-    """What one contestant reached in one row."""
+    """What one competitor reached in one row."""
 
     median: float
     min: float

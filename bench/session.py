@@ -1,4 +1,4 @@
-"""Runs the cases whose contestants are written in Python, on CPython and inside Pyodide alike.
+"""Runs the cases whose competitors are written in Python, on CPython and inside Pyodide alike.
 
 `bench/page/session.js` does the same for those in JavaScript.
 """
@@ -12,7 +12,7 @@ import json
 from typing import cast
 
 from bench.cases.common import random_payload
-from bench.queues import Case, Contestant, Job, Queue
+from bench.queues import Case, Competitor, Job, Queue
 
 MODULES = {
     "huey": "huey_storage",
@@ -22,7 +22,7 @@ MODULES = {
     "pymailbox": "ours",
     "pyscript": "pyscript_storage",
 }
-"""Modules of `bench.contestants` by the names that the plan uses."""
+"""Modules of `bench.competitors` by the names that the plan uses."""
 
 FILLING = 1000
 """Messages of the backlog that are stored at once."""
@@ -34,36 +34,36 @@ _prepared: dict[str, tuple[list[Queue], Job]] = {}
 
 
 async def prepare(name: str, text: str) -> None:
-    """Opens a contestant's fresh store and fills it; ``text`` is a job as JSON."""
+    """Opens a competitor's fresh store and fills it; ``text`` is a job as JSON."""
     job = Job(**json.loads(text))
-    contestant = _contestant(name)
-    queues = [await contestant.open(job.durability) for _ in range(job.handles)]
+    competitor = _competitor(name)
+    queues = [await competitor.open(job.durability) for _ in range(job.handles)]
     _prepared[name] = queues, job
     payload = random_payload(job.payload_bytes)
     for left in range(job.backlog, 0, -FILLING):
         await queues[0].store_many([payload] * min(left, FILLING))
     if job.seconds > 0:
-        await case_named(job.case).measure(queues, dataclasses.replace(job, seconds=WARM_UP), contestant)
+        await case_named(job.case).measure(queues, dataclasses.replace(job, seconds=WARM_UP), competitor)
     gc.collect()
 
 
 async def measure(name: str) -> float:
     """One figure, in the unit of the case."""
     queues, job = _prepared[name]
-    return await case_named(job.case).measure(queues, job, _contestant(name))
+    return await case_named(job.case).measure(queues, job, _competitor(name))
 
 
 async def finish(name: str) -> None:
-    """Closes a contestant and deletes its store."""
+    """Closes a competitor and deletes its store."""
     queues, _ = _prepared.pop(name)
     for queue in queues:
         await queue.close()
-    await _contestant(name).destroy()
+    await _competitor(name).destroy()
 
 
 def case_named(name: str) -> Case:
     return cast(Case, importlib.import_module(f"bench.cases.{name}"))
 
 
-def _contestant(name: str) -> Contestant:
-    return cast(Contestant, importlib.import_module(f"bench.contestants.{MODULES[name]}"))
+def _competitor(name: str) -> Competitor:
+    return cast(Competitor, importlib.import_module(f"bench.competitors.{MODULES[name]}"))

@@ -22,10 +22,10 @@ export interface Claimed {
   payload: unknown;
 }
 
-/** What every contestant can do, whatever it is built on. A promise resolves once the work is committed. */
+/** What every competitor can do, whatever it is built on. A promise resolves once the work is committed. */
 export interface Queue<Message extends Claimed = any> {
   store(payload: Uint8Array): Promise<unknown>;
-  /** Stores many, in as few commits as the contestant has a way for. */
+  /** Stores many, in as few commits as the competitor has a way for. */
   storeMany(payloads: Uint8Array[]): Promise<unknown>;
   /** Takes up to `limit` messages, oldest first, so that nobody else gets them. */
   claim(limit: number): Promise<Message[]>;
@@ -38,11 +38,11 @@ export interface Queue<Message extends Claimed = any> {
   close(): Promise<unknown>;
 }
 
-export interface Contestant {
+export interface Competitor {
   open(durability: Durability): Promise<Queue>;
   /** Deletes its store; all its queues are closed. */
   destroy(): Promise<unknown>;
 }
 
-/** Runs a case on a contestant that is opened and filled, and gives what it measured, in the case's unit. */
-export type Measure = (queues: Queue[], job: Job, contestant: Contestant) => Promise<number>;
+/** Runs a case on a competitor that is opened and filled, and gives what it measured, in the case's unit. */
+export type Measure = (queues: Queue[], job: Job, competitor: Competitor) => Promise<number>;

@@ -2,9 +2,9 @@
 
 import { addToLog } from "./log.js";
 import { failureOf, hideProblem, page, showProblem } from "./page.js";
-import { isMended, isPaused, rememberMended, rememberPaused } from "./remembered.js";
+import { isMended, isPaused, rememberMended, rememberPaused } from "./web-storage.js";
 import { WorkerClient } from "./worker-client.js";
-import { loadingFailure, loadingText, workingFailure } from "./words.js";
+import { loadingFailure, loadingText, workingFailure } from "./format.js";
 
 /** @import { Failure, Handled, News, Entry } from "./types.js" */
 

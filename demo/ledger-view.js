@@ -2,7 +2,7 @@
 
 import { audit, balanceOf } from "./ledger.js";
 import { page } from "./page.js";
-import { auditText, balanceText } from "./words.js";
+import { auditText, balanceText } from "./format.js";
 
 /** @import { Gateway } from "./gateway.js" */
 /** @import { Audit, Balance } from "./types.js" */

@@ -4,14 +4,14 @@ import { ActorWorker } from "./actor-worker.js";
 import { Gateway } from "./gateway.js";
 import { openDeadLetter, openInspector } from "./inspector.js";
 import { LedgerView } from "./ledger-view.js";
-import { Others } from "./others.js";
+import { Peers } from "./peers.js";
 import { complain, element, failureOf, hideProblem, page, say, showProblem } from "./page.js";
 import { becomePeer } from "./peer.js";
-import { takeInterrupted, takeTourStep } from "./remembered.js";
+import { takeInterrupted, takeTourStep } from "./web-storage.js";
 import { Sending } from "./sending.js";
 import { Tour } from "./tour.js";
 import { tourSteps } from "./tour-steps.js";
-import { interruptedText, openingFailure } from "./words.js";
+import { interruptedText, openingFailure } from "./format.js";
 
 /** @import { Balance, Failure } from "./types.js" */
 
@@ -26,8 +26,8 @@ async function start() {
     return;
   }
   const sending = new Sending(gateway);
-  const others = new Others(me, gateway);
-  const actor = new ActorWorker(me.mailbox, (sender) => others.nameOf(sender));
+  const peers = new Peers(me, gateway);
+  const actor = new ActorWorker(me.mailbox, (sender) => peers.nameOf(sender));
   const ledger = new LedgerView(gateway);
   openInspector(me.mailbox);
 
@@ -40,7 +40,7 @@ async function start() {
       hideProblem();
     }
     actor.show(balance.queued + balance.inflight > 0);
-    void others.show(balance.peers);
+    void peers.show(balance.peers);
     for (const watcher of [...watchers]) watcher(balance);
   };
   /** @param {(balance: Balance) => boolean} holds @returns {Promise<Balance>} */

@@ -6,7 +6,7 @@
  * one each time: so who closes the tab and comes back finds the mailbox as it was, and at work again.
  */
 
-import { attempt } from "./remembered.js";
+import { attempt } from "./web-storage.js";
 
 /** @import { Peer } from "./types.js" */
 

@@ -3,8 +3,8 @@
 import { beginFlood, goOnFlooding } from "./flood.js";
 import { linesOf, pieces } from "./lines.js";
 import { complain, failureOf, hideProgress, page, say, showProgress } from "./page.js";
-import { rememberInterrupted } from "./remembered.js";
-import { floodText, floodedText, readingFailure, readingText, sendingFailure, storedText } from "./words.js";
+import { rememberInterrupted } from "./web-storage.js";
+import { floodText, floodedText, readingFailure, readingText, sendingFailure, storedText } from "./format.js";
 
 /** @import { Gateway } from "./gateway.js" */
 

@@ -1,7 +1,7 @@
 /** A guided tour: shows one part of the page after the other, says what to look at, and does something there. */
 
 import { element } from "./page.js";
-import { rememberTourStep } from "./remembered.js";
+import { rememberTourStep } from "./web-storage.js";
 
 /** @import { TourStep } from "./types.js" */
 

@@ -1,4 +1,4 @@
-/** The worker: loads Python, installs pymailbox, and passes the page's requests on to `desk.py`. */
+/** The worker: loads Python, installs pymailbox, and passes the page's requests on to `rpc.py`. */
 
 import { startDownloads } from "./downloads.js";
 
@@ -6,8 +6,8 @@ import { startDownloads } from "./downloads.js";
 /** @import { Failure, FromWorker, Loading, ToWorker } from "./types.js" */
 
 /**
- * `Desk` in desk.py.
- * @typedef {{answer(request: string, ...parameters: unknown[]): Promise<string>}} Desk
+ * `Rpc` in rpc.py.
+ * @typedef {{answer(request: string, ...parameters: unknown[]): Promise<string>}} Rpc
  */
 
 const BASE = new URL("./", import.meta.url).href;
@@ -15,7 +15,7 @@ const PYODIDE = new URL("pyodide/", BASE).href;
 const WHEELS = new URL("wheels/", BASE).href;
 
 /** A Python error that the page can explain. */
-class DeskError extends Error {
+class RpcError extends Error {
   /** @param {Failure} failure */
   constructor(failure) {
     super(failure.message);
@@ -23,8 +23,8 @@ class DeskError extends Error {
   }
 }
 
-/** @type {Desk | undefined} */
-let desk;
+/** @type {Rpc | undefined} */
+let rpc;
 
 addEventListener("message", (/** @type {MessageEvent<ToWorker>} */ { data }) => {
   // what else the page says is meant for the mailboxes
@@ -75,10 +75,10 @@ async function load(mailbox) {
   report({ step: "install" });
   await pyodide.loadPackage("micropip", { messageCallback: () => {} });
   await pyodide.pyimport("micropip").install(WHEELS + wheel.file);
-  await Promise.all(["actor.py", "desk.py"].map((name) => addModule(pyodide, name)));
+  await Promise.all(["actor.py", "rpc.py"].map((name) => addModule(pyodide, name)));
 
   report({ step: "open" });
-  desk = /** @type {Desk} */ (pyodide.pyimport("desk").desk);
+  rpc = /** @type {Rpc} */ (pyodide.pyimport("rpc").rpc);
   await ask("open", mailbox, (/** @type {string} */ news) => post({ kind: "news", news: JSON.parse(news) }));
 }
 
@@ -105,13 +105,13 @@ async function addModule(pyodide, name) {
 }
 
 /**
- * @param {string} request a method of `Desk`
+ * @param {string} request a method of `Rpc`
  * @param {...unknown} parameters
  */
 async function ask(request, ...parameters) {
-  if (!desk) throw new Error("Python is not there yet");
-  const { value, failure } = JSON.parse(await desk.answer(request, ...parameters));
-  if (failure) throw new DeskError(failure);
+  if (!rpc) throw new Error("Python is not there yet");
+  const { value, failure } = JSON.parse(await rpc.answer(request, ...parameters));
+  if (failure) throw new RpcError(failure);
   return value;
 }
 

@@ -10,8 +10,11 @@ async with open_mailbox("inbox") as mailbox:
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ._arguments import Durability
-from ._errors import (
+from ._open import MailboxOpening, delete_mailbox, list_mailboxes, open_mailbox
+from .actors import Backpressure, Consumer, Context, Handler, RetryPolicy
+from .contract.arguments import Durability
+from .contract.capabilities import Capability
+from .contract.errors import (
     ConnectionLostError,
     MailboxClosedError,
     MailboxError,
@@ -24,10 +27,8 @@ from ._errors import (
     UnsupportedError,
     WrongThreadError,
 )
-from ._mailbox import Capability, Mailbox
-from ._open import MailboxOpening, delete_mailbox, list_mailboxes, open_mailbox
-from ._suspension import set_suspendable
-from ._values import (
+from .contract.mailbox import Mailbox
+from .contract.values import (
     DeadLetter,
     MailboxDepthObserver,
     MailboxStats,
@@ -37,14 +38,16 @@ from ._values import (
     NewMessage,
     StorageReport,
 )
-from .actors import Backpressure, Consumer, Context, Handler, RetryPolicy
+from .runtime.suspension import set_suspendable
 
 if TYPE_CHECKING:
-    from ._run_sync import run_sync
     from .backends.indexeddb import IndexedDbMailbox
     from .backends.memory import MemoryMailbox
     from .backends.sqlite import SqliteMailbox
+    from .runtime.run_sync import run_sync
     from .transfer import ImportReport, RefusedLine, export, import_
+
+Mailbox._consumer_type = Consumer  # which is written in terms of a mailbox
 
 __version__ = "0.1.0"
 
@@ -98,7 +101,7 @@ _LAZY = {
     "SqliteMailbox": "backends.sqlite",
     "export": "transfer",
     "import_": "transfer",
-    "run_sync": "_run_sync",
+    "run_sync": "runtime.run_sync",
 }
 """Where names are that are imported when first asked for: a page has no use for sqlite3, nor CPython for the FFI."""
 

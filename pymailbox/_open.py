@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._arguments import Durability, Options, check_options
-from ._handle import EmbeddedMailbox
-from ._location import Location, parse_location, resolved
-from ._mailbox import Mailbox
+from .contract.arguments import Durability, Options, check_options
+from .contract.location import Location, parse_location, resolved
+from .contract.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from .backends.base import EmbeddedMailbox
 
 
 class MailboxOpening:

@@ -1,1 +1,1 @@
-"""The cases: each measures one thing, in Python and, where a contestant is called from there, in JavaScript."""
+"""The cases: each measures one thing, in Python and, where a competitor is called from there, in JavaScript."""

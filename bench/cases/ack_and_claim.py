@@ -8,12 +8,12 @@ from __future__ import annotations
 from time import perf_counter
 
 from bench.cases.common import RATE, expect_all, fill
-from bench.queues import Chaining, Contestant, Job, Queue
+from bench.queues import Chaining, Competitor, Job, Queue
 
 UNIT = RATE
 
 
-async def measure(queues: list[Queue], job: Job, _contestant: Contestant) -> float:
+async def measure(queues: list[Queue], job: Job, _competitor: Competitor) -> float:
     (queue,) = queues
     count = await fill(queue, job)
     start = perf_counter()

@@ -9,13 +9,13 @@ from time import perf_counter
 
 from bench.cases import recovery
 from bench.cases.common import RATE
-from bench.queues import Contestant, Job, Mortal
+from bench.queues import Competitor, Job, Mortal
 
 UNIT = RATE
 
 
-async def measure(queues: list[Mortal], job: Job, contestant: Contestant) -> float:
-    await recovery.measure(queues, job, contestant)
+async def measure(queues: list[Mortal], job: Job, competitor: Competitor) -> float:
+    await recovery.measure(queues, job, competitor)
     survivor = queues[0]
     drained = 0
     start = perf_counter()

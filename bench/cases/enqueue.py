@@ -5,12 +5,12 @@ from __future__ import annotations
 from time import perf_counter
 
 from bench.cases.common import RATE, random_payload
-from bench.queues import Contestant, Job, Queue
+from bench.queues import Competitor, Job, Queue
 
 UNIT = RATE
 
 
-async def measure(queues: list[Queue], job: Job, _contestant: Contestant) -> float:
+async def measure(queues: list[Queue], job: Job, _competitor: Competitor) -> float:
     (queue,) = queues
     payload = random_payload(job.payload_bytes)
     stored = 0

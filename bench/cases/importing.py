@@ -12,13 +12,13 @@ from pathlib import Path
 from time import perf_counter
 
 from bench.cases.common import TIME
-from bench.queues import Contestant, Job, Queue
+from bench.queues import Competitor, Job, Queue
 
 UNIT = TIME
 
 
-async def measure(_queues: list[Queue], _job: Job, contestant: Contestant) -> float:
-    package = contestant.PACKAGE
+async def measure(_queues: list[Queue], _job: Job, competitor: Competitor) -> float:
+    package = competitor.PACKAGE
     loaded = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == package}
     for name, module in loaded.items():
         if sys.platform == "emscripten" and module.__file__ is not None:

@@ -9,12 +9,12 @@ import asyncio
 from time import perf_counter
 
 from bench.cases.common import RATE, random_payload
-from bench.queues import Contestant, Job, Waiting
+from bench.queues import Competitor, Job, Waiting
 
 UNIT = RATE
 
 
-async def measure(queues: list[Waiting], job: Job, _contestant: Contestant) -> float:
+async def measure(queues: list[Waiting], job: Job, _competitor: Competitor) -> float:
     producer, consumer = queues[0], queues[-1]
     payload = random_payload(job.payload_bytes)
     acknowledged = asyncio.Event()

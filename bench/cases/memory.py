@@ -9,7 +9,7 @@ import gc
 from typing import Any
 
 from bench.cases.common import SPACE, random_payload
-from bench.queues import Contestant, Job, Queue
+from bench.queues import Competitor, Job, Queue
 
 UNIT = SPACE
 
@@ -17,7 +17,7 @@ MESSAGES = 100_000
 STORING = 1000
 
 
-async def measure(queues: list[Queue], job: Job, _contestant: Contestant) -> float:
+async def measure(queues: list[Queue], job: Job, _competitor: Competitor) -> float:
     (queue,) = queues
     gc.collect()
     before = highest = _in_use()

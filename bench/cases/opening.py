@@ -5,13 +5,13 @@ from __future__ import annotations
 from time import perf_counter
 
 from bench.cases.common import TIME
-from bench.queues import Contestant, Job, Queue
+from bench.queues import Competitor, Job, Queue
 
 UNIT = TIME
 
 
-async def measure(queues: list[Queue], job: Job, contestant: Contestant) -> float:
+async def measure(queues: list[Queue], job: Job, competitor: Competitor) -> float:
     await queues[0].close()
     start = perf_counter()
-    queues[0] = await contestant.open(job.durability)
+    queues[0] = await competitor.open(job.durability)
     return (perf_counter() - start) * 1000

@@ -6,7 +6,7 @@ import asyncio
 from time import perf_counter
 
 from bench.cases.common import TIME, claim_all
-from bench.queues import Contestant, Job, Mortal
+from bench.queues import Competitor, Job, Mortal
 
 UNIT = TIME
 
@@ -14,7 +14,7 @@ LOCK_SECONDS = 0.2
 """A dead holder's lock is gone after that; the case is about what comes then."""
 
 
-async def measure(queues: list[Mortal], job: Job, _contestant: Contestant) -> float:
+async def measure(queues: list[Mortal], job: Job, _competitor: Competitor) -> float:
     survivor, victim = queues
     await claim_all(victim, job.backlog)
     await victim.crash()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from time import perf_counter
 
 from bench.cases.common import TIME
-from bench.queues import Contestant, Job, Queue
+from bench.queues import Competitor, Job, Queue
 
 UNIT = TIME
 
 
-async def measure(queues: list[Queue], job: Job, _contestant: Contestant) -> float:
+async def measure(queues: list[Queue], job: Job, _competitor: Competitor) -> float:
     (queue,) = queues
     calls = 0
     start = perf_counter()

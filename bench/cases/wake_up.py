@@ -1,6 +1,6 @@
 """A message is enqueued in one tab while another one waits for it; milliseconds from the call to the record in hand.
 
-Both tabs run this module; `bench/arenas.py` drives them.
+Both tabs run this module; `bench/environments.py` drives them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import struct
 
 from bench.cases.common import TIME
-from bench.contestants import ours
+from bench.competitors import ours
 
 UNIT = TIME
 

@@ -1,7 +1,7 @@
-// The page that runs the benchmark: Pyodide with the wheel in it, and all contestants. `bench/tabs.py` drives it: it calls
+// The page that runs the benchmark: Pyodide with the wheel in it, and all competitors. `bench/environments.py` drives it: it calls
 // the methods of `globalThis.bench` and waits for their promises.
 
-import * as durability from "../contestants/durability.js";
+import * as durability from "../competitors/durability.js";
 import IDBMapSync from "@webreflection/idb-map/sync";
 import * as session from "./session.js";
 
@@ -46,20 +46,20 @@ const bench = {
     pythonSession = pyodide.pyimport("bench.session");
   },
 
-  /** @param {string} contestant @param {import("../types.js").Job} job */
-  async prepare(contestant, job) {
-    if (contestant in session.CONTESTANTS) await session.prepare(contestant, job);
-    else await pythonSession.prepare(contestant, JSON.stringify(job));
+  /** @param {string} competitor @param {import("../types.js").Job} job */
+  async prepare(competitor, job) {
+    if (competitor in session.COMPETITORS) await session.prepare(competitor, job);
+    else await pythonSession.prepare(competitor, JSON.stringify(job));
   },
 
-  /** @param {string} contestant @returns {Promise<number>} */
-  measure: (contestant) =>
-    contestant in session.CONTESTANTS ? session.measure(contestant) : pythonSession.measure(contestant),
+  /** @param {string} competitor @returns {Promise<number>} */
+  measure: (competitor) =>
+    competitor in session.COMPETITORS ? session.measure(competitor) : pythonSession.measure(competitor),
 
-  /** @param {string} contestant */
-  async finish(contestant) {
-    if (contestant in session.CONTESTANTS) await session.finish(contestant);
-    else await pythonSession.finish(contestant);
+  /** @param {string} competitor */
+  async finish(competitor) {
+    if (competitor in session.COMPETITORS) await session.finish(competitor);
+    else await pythonSession.finish(competitor);
   },
 
   /** Runs asynchronous Python. @param {string} code @returns {Promise<unknown>} */

@@ -1,20 +1,20 @@
-// Runs the cases whose contestants are written in JavaScript; `bench/session.py` does the same for those in Python.
+// Runs the cases whose competitors are written in JavaScript; `bench/session.py` does the same for those in Python.
 
-import bareRecords from "../contestants/bare_records.js";
-import dexie from "../contestants/dexie.js";
-import origin from "../contestants/origin.js";
-import rawIndexedDb from "../contestants/raw_indexeddb.js";
-import rawPut from "../contestants/raw_put.js";
-import tanstack from "../contestants/tanstack.js";
-import workbox from "../contestants/workbox.js";
+import bareRecords from "../competitors/bare_records.js";
+import dexie from "../competitors/dexie.js";
+import origin from "../competitors/origin.js";
+import rawIndexedDb from "../competitors/raw_indexeddb.js";
+import rawPut from "../competitors/raw_put.js";
+import tanstack from "../competitors/tanstack.js";
+import workbox from "../competitors/workbox.js";
 import { randomBytes } from "../cases/common.js";
 import * as cases from "../cases/index.js";
 
 /** @typedef {import("../types.js").Job} Job */
 /** @typedef {import("../types.js").Queue} Queue */
 
-/** By the names that the plan uses. @type {Record<string, import("../types.js").Contestant>} */
-export const CONTESTANTS = {
+/** By the names that the plan uses. @type {Record<string, import("../types.js").Competitor>} */
+export const COMPETITORS = {
   "bare records": bareRecords,
   dexie,
   origin,
@@ -33,30 +33,30 @@ const WARM_UP = 0.05;
 /** @type {Map<string, {queues: Queue[], job: Job}>} */
 const prepared = new Map();
 
-/** Opens a contestant's fresh store and fills it. @param {string} name @param {Job} job */
+/** Opens a competitor's fresh store and fills it. @param {string} name @param {Job} job */
 export async function prepare(name, job) {
-  const contestant = CONTESTANTS[name];
+  const competitor = COMPETITORS[name];
   const queues = [];
-  for (let i = 0; i < job.handles; i++) queues.push(await contestant.open(job.durability));
+  for (let i = 0; i < job.handles; i++) queues.push(await competitor.open(job.durability));
   prepared.set(name, { queues, job });
   const payload = randomBytes(job.payload_bytes);
   for (let left = job.backlog; left > 0; left -= FILLING) {
     await queues[0].storeMany(Array.from({ length: Math.min(left, FILLING) }, () => payload));
   }
-  if (isRepeated(job)) await measureOf(job)(queues, { ...job, seconds: WARM_UP }, contestant);
+  if (isRepeated(job)) await measureOf(job)(queues, { ...job, seconds: WARM_UP }, competitor);
 }
 
 /** @param {string} name */
 export async function measure(name) {
   const { queues, job } = preparedFor(name);
-  return measureOf(job)(queues, job, CONTESTANTS[name]);
+  return measureOf(job)(queues, job, COMPETITORS[name]);
 }
 
-/** Closes a contestant and deletes its store. @param {string} name */
+/** Closes a competitor and deletes its store. @param {string} name */
 export async function finish(name) {
   for (const queue of preparedFor(name).queues) await queue.close();
   prepared.delete(name);
-  await CONTESTANTS[name].destroy();
+  await COMPETITORS[name].destroy();
 }
 
 /** @param {string} name */
@@ -69,7 +69,7 @@ function preparedFor(name) {
 /** @param {Job} job */
 function measureOf({ case: name }) {
   const found = /** @type {Record<string, import("../types.js").Measure>} */ (cases)[name];
-  if (found === undefined) throw new Error(`case ${name} has no contestants in JavaScript`);
+  if (found === undefined) throw new Error(`case ${name} has no competitors in JavaScript`);
   return found;
 }
 

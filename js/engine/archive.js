@@ -13,7 +13,7 @@ import { Unreadable } from "./read-transaction.js";
 import { ValueUnavailable, withId } from "./unavailable-values.js";
 import { DEAD, isDeadLetter, numberOfDeadLetter } from "../storage/rows.js";
 
-/** As in `pymailbox/_archive.py`. */
+/** As in `pymailbox/contract/archive.py`. */
 const PAGE_MESSAGES = 500;
 const PAGE_BYTES = 4 * 1024 * 1024;
 

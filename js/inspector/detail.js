@@ -2,7 +2,7 @@
 
 import { button, html, setText } from "./dom.js";
 import { likelyMode, line, shown, visible } from "./preview.js";
-import * as words from "./words.js";
+import * as format from "./format.js";
 
 /** @typedef {import("./list.js").Item} Item */
 /** @typedef {import("./preview.js").Mode} Mode */
@@ -140,10 +140,10 @@ function factsOf({ record, letter }) {
     ["Sender", line(sender)],
     ["Priority", priority],
     ["Status", letter === undefined ? { queued: "queued", inflight: "in flight" }[status] : "dead letter"],
-    ["Enqueued", words.moment(createdAt)],
-    ...(letter === undefined ? [] : [/** @type {[string, string]} */ (["Died", words.moment(letter.diedAt)])]),
-    ["Handed out", words.count(deliveryCount, "time")],
-    ["Size", words.count(payload.length, "byte")],
+    ["Enqueued", format.moment(createdAt)],
+    ...(letter === undefined ? [] : [/** @type {[string, string]} */ (["Died", format.moment(letter.diedAt)])]),
+    ["Handed out", format.count(deliveryCount, "time")],
+    ["Size", format.count(payload.length, "byte")],
     ["Id", id],
   ];
 }
@@ -160,4 +160,4 @@ function deathOf(reason, error) {
 
 /** @param {string} text */
 const short = (text) =>
-  visible(text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}\n… (${words.count(text.length, "character")})` : text);
+  visible(text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}\n… (${format.count(text.length, "character")})` : text);

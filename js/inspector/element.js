@@ -4,12 +4,12 @@ import { Chart } from "./chart.js";
 import { Detail } from "./detail.js";
 import { button, html, setAttributes, setText } from "./dom.js";
 import { MessageList } from "./list.js";
-import { Question } from "./question.js";
+import { ConfirmDialog } from "./confirm-dialog.js";
 import { Samples } from "./samples.js";
 import { styleSheet } from "./style.js";
 import { Tabs } from "./tabs.js";
-import { Watch } from "./watch.js";
-import * as words from "./words.js";
+import { Poller } from "./poller.js";
+import * as format from "./format.js";
 
 /** Messages on a page of the list. */
 const PAGE = 25;
@@ -48,8 +48,8 @@ const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class 
 export class MailboxInspector extends Base {
   static observedAttributes = ["name"];
 
-  /** @type {Watch | undefined} */
-  #watch;
+  /** @type {Poller | undefined} */
+  #poller;
   /** @type {Mailbox | undefined} */
   #mailbox;
   /** @type {MailboxStats | undefined} */
@@ -75,8 +75,8 @@ export class MailboxInspector extends Base {
   #absent = html("p", { class: "absent", hidden: true });
   #outcome = html("p", { class: "outcome", role: "status" });
   #announcement = html("p", { class: "unseen", role: "status" });
-  #depth = new Chart("Depth", ["queued", "in flight"], words.number);
-  #throughput = new Chart("Throughput per second", ["in", "out"], words.rate);
+  #depth = new Chart("Depth", ["queued", "in flight"], format.number);
+  #throughput = new Chart("Throughput per second", ["in", "out"], format.rate);
   #tabs = new Tabs(() => this.#turnTo(0));
   #empty = html("p", { class: "empty" });
   #list = new MessageList((item, byKeyboard) => this.#open(item, byKeyboard));
@@ -104,7 +104,7 @@ export class MailboxInspector extends Base {
   );
   #panel = html("div", { role: "tabpanel", id: "panel", tabindex: 0 });
   #body = html("div", { class: "body", hidden: true });
-  #question = new Question();
+  #confirm = new ConfirmDialog();
   #region = html("section", { class: "inspector" });
 
   constructor() {
@@ -119,7 +119,7 @@ export class MailboxInspector extends Base {
       this.#tabs.element,
       this.#panel,
     );
-    this.#region.append(bar, this.#problem, this.#absent, this.#outcome, this.#announcement, this.#body, this.#question.element);
+    this.#region.append(bar, this.#problem, this.#absent, this.#outcome, this.#announcement, this.#body, this.#confirm.element);
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [styleSheet()];
     root.append(this.#region);
@@ -177,7 +177,7 @@ export class MailboxInspector extends Base {
       return;
     }
     setText(this.#state, "Opening");
-    this.#watch = new Watch(name, {
+    this.#poller = new Poller(name, {
       seen: (mailbox, stats) => this.#seen(mailbox, stats),
       absent: () => this.#tellAbsent("There is no mailbox of this name here yet. It will appear as soon as somebody opens it."),
       failed: (error) => this.#fail(error),
@@ -186,12 +186,12 @@ export class MailboxInspector extends Base {
   }
 
   #end() {
-    this.#watch?.end();
-    this.#watch = undefined;
+    this.#poller?.end();
+    this.#poller = undefined;
     this.#forget();
     this.#samples.clear();
     this.#offset = 0;
-    this.#question.dismiss();
+    this.#confirm.dismiss();
     setText(this.#outcome, "");
     setText(this.#announcement, "");
     this.#announcedAt = -Infinity;
@@ -211,7 +211,7 @@ export class MailboxInspector extends Base {
   }
 
   #wake = () => {
-    this.#watch?.wake(this.#inView && !this.#paused && document.visibilityState === "visible");
+    this.#poller?.wake(this.#inView && !this.#paused && document.visibilityState === "visible");
   };
 
   /** @param {boolean} paused */
@@ -233,7 +233,7 @@ export class MailboxInspector extends Base {
     this.#body.hidden = false;
     setText(this.#state, this.#paused ? "Paused" : "Live");
     const { queuedMessages, queuedByPriority, inflightMessages, deadLetters } = stats;
-    this.#tabs.count("queued", queuedMessages, queuedByPriority.high > 0 ? `${words.number(queuedByPriority.high)} high` : "");
+    this.#tabs.count("queued", queuedMessages, queuedByPriority.high > 0 ? `${format.number(queuedByPriority.high)} high` : "");
     this.#tabs.count("inflight", inflightMessages);
     this.#tabs.count("dead", deadLetters);
     const now = performance.now();
@@ -269,7 +269,7 @@ export class MailboxInspector extends Base {
   #showPage(items, total) {
     const { chosen } = this.#tabs;
     const [title, none] = KINDS[chosen];
-    const range = total === 0 ? "" : `${words.number(this.#offset + 1)}–${words.number(this.#offset + items.length)} of ${words.number(total)}`;
+    const range = total === 0 ? "" : `${format.number(this.#offset + 1)}–${format.number(this.#offset + items.length)} of ${format.number(total)}`;
     setText(this.#range, range);
     this.#list.show(items, `${title}${range && `, ${range}`}. Up and down arrows move among them, Enter shows one.`, chosen === "dead");
     this.#list.element.hidden = items.length === 0;
@@ -292,7 +292,7 @@ export class MailboxInspector extends Base {
     this.#offset = Math.max(0, Math.min(offset, (Math.ceil(total / PAGE) - 1) * PAGE));
     this.#closeDetail();
     this.#enable();
-    this.#watch?.now();
+    this.#poller?.now();
   }
 
   // -- one message --------------------------------------------------------------------------------------------------------
@@ -347,25 +347,25 @@ export class MailboxInspector extends Base {
         if (letters.length === 0) break;
         const outcomes = await Promise.all(letters.reverse().map(({ record }) => mailbox[verb](record.id)));
         done += outcomes.filter((outcome) => outcome).length;
-        setText(this.#outcome, `${PAST[verb]} ${words.number(done)} of ${words.count(all, "dead letter")}…`);
+        setText(this.#outcome, `${PAST[verb]} ${format.number(done)} of ${format.count(all, "dead letter")}…`);
       }
-      return `${PAST[verb]} ${words.count(done, "dead letter")}.`;
+      return `${PAST[verb]} ${format.count(done, "dead letter")}.`;
     });
   }
 
   async #askToDiscardAll() {
-    const letters = words.count(this.#stats?.deadLetters ?? 0, "dead letter");
+    const letters = format.count(this.#stats?.deadLetters ?? 0, "dead letter");
     const text = `${letters} of the mailbox “${this.name}” are deleted for good. This cannot be undone.`;
-    if (await this.#question.ask("Discard all dead letters?", text, "Discard all")) await this.#settleAll("discard");
+    if (await this.#confirm.ask("Discard all dead letters?", text, "Discard all")) await this.#settleAll("discard");
   }
 
   async #askToPurge() {
-    const queued = words.count(this.#stats?.queuedMessages ?? 0, "queued message");
+    const queued = format.count(this.#stats?.queuedMessages ?? 0, "queued message");
     const text =
       `All that is queued in the mailbox “${this.name}” is deleted for good, ${queued} just now, delayed ones included. ` +
       "Messages in flight stay, and so do the dead letters. This cannot be undone.";
-    if (!(await this.#question.ask("Purge this mailbox?", text, "Delete all queued messages"))) return;
-    await this.#do(async (mailbox) => `Deleted ${words.count(await mailbox.purge(), "queued message")}.`);
+    if (!(await this.#confirm.ask("Purge this mailbox?", text, "Delete all queued messages"))) return;
+    await this.#do(async (mailbox) => `Deleted ${format.count(await mailbox.purge(), "queued message")}.`);
   }
 
   /** Does something to the mailbox, says how it went, and looks again. @param {(mailbox: Mailbox) => Promise<string>} act */
@@ -411,8 +411,8 @@ export class MailboxInspector extends Base {
 
   /** @param {unknown} error */
   #fail(error) {
-    const { what, next } = words.explained(error);
-    const again = button("Look again", () => this.#watch?.now());
+    const { what, next } = format.explained(error);
+    const again = button("Look again", () => this.#poller?.now());
     this.#problem.replaceChildren(html("p", {}, html("b", {}, what)), html("p", {}, next), again);
     this.#problem.hidden = false;
     setText(this.#state, "Stopped");
@@ -424,7 +424,7 @@ export class MailboxInspector extends Base {
     this.#announcedAt = performance.now();
     setText(
       this.#announcement,
-      `Queued ${words.number(queuedMessages)}, in flight ${words.number(inflightMessages)}, dead letters ${words.number(deadLetters)}`,
+      `Queued ${format.number(queuedMessages)}, in flight ${format.number(inflightMessages)}, dead letters ${format.number(deadLetters)}`,
     );
   }
 }

@@ -2,7 +2,7 @@
 
 import { html, setAttributes, setText } from "./dom.js";
 import { line } from "./preview.js";
-import * as words from "./words.js";
+import * as format from "./format.js";
 
 /** @typedef {import("../api/values.js").MessageRecord} MessageRecord */
 /** @typedef {import("../api/values.js").DeadLetter} DeadLetter */
@@ -67,7 +67,7 @@ export class MessageList {
       const row = before.get(item.record.id) ?? this.#made(item);
       row.item = item;
       setText(row.reason, item.letter?.reason ?? "");
-      setText(row.deliveries, `${words.number(item.record.deliveryCount)}×`);
+      setText(row.deliveries, `${format.number(item.record.deliveryCount)}×`);
       return row;
     });
     // rows that stay are not moved, or they would lose the focus
@@ -85,7 +85,7 @@ export class MessageList {
   /** Brings the ages up to date. */
   tick() {
     const now = Date.now();
-    for (const { age, item } of this.#rows) setText(age, words.age(bornOf(item), now));
+    for (const { age, item } of this.#rows) setText(age, format.age(bornOf(item), now));
   }
 
   /** @param {string} id of the message that is shown in full; "" for none */
@@ -115,7 +115,7 @@ export class MessageList {
     const { sender, payload, priority } = item.record;
     const opener = html("button", { type: "button", class: "open" }, line(payload));
     const urgent = priority === "high" ? [html("span", { class: "high" }, "high"), " "] : [];
-    const age = html("time", { datetime: isoOf(bornOf(item)), title: words.moment(bornOf(item)) });
+    const age = html("time", { datetime: isoOf(bornOf(item)), title: format.moment(bornOf(item)) });
     const reason = html("td", { class: "reason" });
     const deliveries = html("td", { class: "deliveries" });
     const row = html(
@@ -125,7 +125,7 @@ export class MessageList {
       html("td", { class: "sender" }, html("bdi", {}, line(sender))),
       html("td", { class: urgent.length > 0 ? "preview urgent" : "preview" }, ...urgent, opener),
       reason,
-      html("td", { class: "size" }, words.size(payload.length)),
+      html("td", { class: "size" }, format.size(payload.length)),
       deliveries,
     );
     const made = { row, opener, age, reason, deliveries, item };

@@ -1,7 +1,7 @@
 /** The tabs, by the ARIA pattern: arrow keys move among them, and Tab goes on to what the chosen one shows. */
 
 import { html, setAttributes, setText } from "./dom.js";
-import * as words from "./words.js";
+import * as format from "./format.js";
 
 /** @typedef {"queued" | "inflight" | "dead"} Kind */
 
@@ -60,7 +60,7 @@ export class Tabs {
   count(kind, count, more = "") {
     const tab = this.#tabs.get(kind);
     if (tab === undefined) return;
-    setText(tab.count, count === undefined ? "–" : words.number(count));
+    setText(tab.count, count === undefined ? "–" : format.number(count));
     setText(tab.more, more);
     tab.tab.classList.toggle("some", count !== undefined && count > 0);
   }

@@ -1,9 +1,10 @@
 """The actor loop: what ``Mailbox.consume`` does, and what goes with it.
 
 From the outside in: ``consumer`` is the loop itself; ``delivery`` hands one message to the handler and settles it;
-``hand`` keeps what was claimed and waits for a handler; ``holds`` knows what somebody has already settled; ``pace``
-says how much to claim; ``storage`` calls the mailbox, and repeats the call where that helps; ``context``, ``handlers``,
-``retry`` and ``errors`` are about the handler and its failures. ``backpressure`` is for those who fill a mailbox.
+``prefetch`` keeps what was claimed and waits for a handler; ``holds`` knows what somebody has already settled; ``pace``
+says how much to claim; ``retrying`` calls the mailbox, and repeats the call where that helps; ``context``,
+``handlers``, ``retry`` and ``tracebacks`` are about the handler and its failures. ``backpressure`` is for those who
+fill a mailbox.
 """
 
 from .backpressure import Backpressure

@@ -9,9 +9,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from .._arguments import check_count, check_period
-from .._errors import MailboxClosedError, MailboxError
-from .._mailbox import Mailbox
+from ..contract.arguments import check_count, check_period
+from ..contract.errors import MailboxClosedError, MailboxError
+from ..contract.mailbox import Mailbox
 
 _logger = logging.getLogger("pymailbox")
 
@@ -49,7 +49,7 @@ class Backpressure:
             mailbox: the one that is filled.
             pause_at: number of queued messages from which producers should wait.
             resume_at: number of queued messages at which they may go on; half of ``pause_at`` if not given.
-            interval: seconds between two looks at the mailbox.
+            interval: seconds between two checks of the mailbox.
             on_change: called with ``paused`` when it has changed, for example to tell a peer; must be quick.
 
         Raises:
@@ -78,7 +78,7 @@ class Backpressure:
         if self._watching is None:
             raise RuntimeError("use Backpressure with async with")
         if not self._observing:
-            await asyncio.sleep(0)  # otherwise a producer that never has to wait would keep the looks from happening
+            await asyncio.sleep(0)  # otherwise a producer that never has to wait would keep the checks from happening
         while self.paused and not self._watching.done():
             low = asyncio.ensure_future(self._low.wait())
             try:
@@ -91,7 +91,7 @@ class Backpressure:
     async def __aenter__(self) -> Self:
         self._observing = self._mailbox.set_depth_observer(self)
         try:
-            await self._look()
+            await self._check_depth()
         except BaseException:
             self._stop_observing()
             raise
@@ -137,9 +137,9 @@ class Backpressure:
             if self._observing:
                 await self._high.wait()
             await asyncio.sleep(self._interval)
-            await self._look()
+            await self._check_depth()
 
-    async def _look(self) -> None:
+    async def _check_depth(self) -> None:
         try:
             self.on_depth_change((await self._mailbox.status()).queued_messages)
         except MailboxError as error:

@@ -6,7 +6,7 @@ acknowledgement. So cancelling the supervisor interrupts none of them, and it de
 Acknowledgements are collected: while one is being committed, those that come in wait for the next. A new batch is
 claimed when a handler has nothing to do, together with the acknowledgements that are due: one transaction acknowledges
 and claims. If a backend cannot do that, both are begun in the same step, so that a backend with shared commits makes a
-single one. A claim takes what can begin soon, and what then does not begin goes back: a message in the hand can neither
+single one. A claim takes what can begin soon, and what then does not begin goes back: a prefetched message can neither
 be overtaken by a more urgent one nor be handled by another consumer.
 """
 
@@ -22,30 +22,30 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from .._arguments import check_count
-from .._errors import MailboxClosedError
-from .._mailbox import Mailbox
+from ..contract.arguments import check_count
+from ..contract.errors import MailboxClosedError
+from ..contract.mailbox import Mailbox
 from .context import Context
 from .delivery import Deliveries
-from .hand import Hand, HandBySender
 from .handlers import Handler, to_call
 from .holds import Hold, Holds
 from .pace import SOON, Pace
+from .prefetch import PrefetchBuffer, SenderOrderedBuffer
 from .retry import RetryPolicy
+from .retrying import PiggybackedAcks, RetryingMailbox
 from .stopping import Stop
-from .storage import Along, Storage
 
 if TYPE_CHECKING:
     Task = asyncio.Task[None]
 
 MOST_WAITING = 256
-"""So many failed messages may wait in memory for their next attempt, where the mailbox cannot keep them meanwhile; then
-no more are claimed."""
+"""The most failed messages that wait in memory for their next attempt, where the mailbox cannot keep them meanwhile;
+beyond that, nothing is claimed."""
 
 STILL = 3
-"""After so many turns of the event loop without a cancellation, the next one is a new cancellation."""
+"""After this many turns of the event loop without a cancellation, the next one counts as a new one."""
 
-AFTER_DEPARTURE = 1.0
+PAUSE_AFTER_UNLOAD = 1.0
 """Seconds without a claim after the page was left: if it is really going away, its messages are for others."""
 
 _logger = logging.getLogger("pymailbox")
@@ -63,21 +63,21 @@ class Consumer(Coroutine[Any, Any, None]):
         self._concurrency = check_count("concurrency", concurrency)
         self._stop = Stop()
         self._ordered = ordered_by_sender
-        self._hand = HandBySender() if ordered_by_sender else Hand()
+        self._buffer = SenderOrderedBuffer() if ordered_by_sender else PrefetchBuffer()
         self._holds = Holds()
-        self._storage = Storage(mailbox, self._stop)
+        self._retrying = RetryingMailbox(mailbox, self._stop)
         self._deliveries = Deliveries(
             to_call(handler),
             retry or RetryPolicy(),
             ordered_by_sender,
-            self._hand,
+            self._buffer,
             self._holds,
-            self._storage,
+            self._retrying,
             self._stop,
             self._without_claims,
             self._write,
         )
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
         """Set when the supervisor may have something to do."""
         self._handling: set[Task] = set()
         """Messages that occupy one of the ``concurrency`` places."""
@@ -103,7 +103,7 @@ class Consumer(Coroutine[Any, Any, None]):
         self._reach = 1
         """How many messages to claim if all that was claimed waits for its senders."""
         self._claimed_at = 0.0
-        self._hand_watch: asyncio.TimerHandle | None = None
+        self._buffer_timer: asyncio.TimerHandle | None = None
         self._coroutine = self._supervise()
 
     def stop(self) -> None:
@@ -115,7 +115,7 @@ class Consumer(Coroutine[Any, Any, None]):
         """
         self._stop.ask()
         self._end_claims()
-        self._news.set()
+        self._wakeup.set()
 
     @property
     def stopping(self) -> bool:
@@ -126,19 +126,19 @@ class Consumer(Coroutine[Any, Any, None]):
 
     async def _supervise(self) -> None:
         # raises if the mailbox is closed, or belongs to another loop; if it is closed later, the loop just ends
-        await self._storage.call(self._mailbox.status)
+        await self._retrying.call(self._mailbox.status)
         cancelled: asyncio.CancelledError | None = None
         self._loop = asyncio.get_running_loop()
-        forget = self._mailbox._when_left(self._left)
+        forget = self._mailbox._on_life_over(self._on_life_over)
         self._mailbox._settling_listeners += (self._holds,)
         try:
             while self._go_on():
                 try:
-                    await self._news.wait()
+                    await self._wakeup.wait()
                 except asyncio.CancelledError as error:
                     cancelled = error
                     self._interrupt()
-                self._news.clear()
+                self._wakeup.clear()
         except BaseException:
             self._cancel(self._handling, self._waiting, self._claims, self._writes)
             raise
@@ -146,8 +146,8 @@ class Consumer(Coroutine[Any, Any, None]):
             forget()
             listeners = self._mailbox._settling_listeners
             self._mailbox._settling_listeners = tuple(one for one in listeners if one is not self._holds)
-            if self._hand_watch is not None:
-                self._hand_watch.cancel()
+            if self._buffer_timer is not None:
+                self._buffer_timer.cancel()
         if self._error is not None:
             raise self._error
         if cancelled is not None:
@@ -155,89 +155,89 @@ class Consumer(Coroutine[Any, Any, None]):
 
     def _go_on(self) -> bool:
         """Begins what can be begun; False if all has come to its end."""
-        if self._stop.asked and (self._storage.can_give_back or self._interruptions > 1 or self._closed):
-            self._unhandled += self._holds.drop(self._hand.take_all())
+        if self._stop.asked and (self._retrying.can_give_back or self._interruptions > 1 or self._closed):
+            self._unhandled += self._holds.drop(self._buffer.take_all())
         else:
-            self._hand_out()
+            self._start_handlers()
         claims = self._may_claim()
         if self._unhandled:
             ids, self._unhandled = self._unhandled, []
             if not self._closed:
-                self._begin(self._storage.give_back(ids), self._writes)
+                self._begin(self._retrying.give_back(ids), self._writes)
         if self._handled_late:
             ids, self._handled_late = self._handled_late, []
-            self._begin(self._storage.ack_late(ids), self._writes)
-        along: Along | None = None
+            self._begin(self._retrying.ack_late(ids), self._writes)
+        piggybacked: PiggybackedAcks | None = None
         if self._handled and (claims or not self._writes):
             ids, self._handled = self._handled, []
-            if claims and self._storage.settles_with_claims:
-                along = self._storage.ack_along(ids)
+            if claims and self._retrying.acks_with_claims:
+                piggybacked = self._retrying.ack_with_claim(ids)
             else:
-                self._begin(self._storage.ack(ids), self._writes)
+                self._begin(self._retrying.ack(ids), self._writes)
         if claims:
-            self._begin_claim(along)
+            self._begin_claim(piggybacked)
         under_way = self._handling or self._waiting or self._claims or self._writes
-        return bool(under_way or self._handled or self._hand) or not self._stop.asked
+        return bool(under_way or self._handled or self._buffer) or not self._stop.asked
 
-    def _hand_out(self) -> None:
-        while len(self._handling) < self._concurrency and (record := self._hand.take()):
+    def _start_handlers(self) -> None:
+        while len(self._handling) < self._concurrency and (record := self._buffer.take()):
             hold = self._holds.of(record)
-            if hold is None:  # somebody has settled it
+            if hold is None:  # it has been settled already
                 self._holds.drop([record])
-                self._hand.finished(record)
+                self._buffer.finished(record)
                 continue
             self._pace.begins()
             self._begin(self._handle(hold), self._handling, at_once=False)
-        if self._hand and self._hand_watch is None and self._storage.undoes_hand_outs:
-            self._hand_watch = self._loop.call_later(SOON, self._watch_hand)
+        if self._buffer and self._buffer_timer is None and self._retrying.undoes_hand_outs:
+            self._buffer_timer = self._loop.call_later(SOON, self._return_stale)
 
-    def _watch_hand(self) -> None:
+    def _return_stale(self) -> None:
         """Gives back what was to begin soon but did not: handlers have become slow."""
-        self._hand_watch = None
-        # a claim is made when nothing in the hand can begin, so that what can begin now has waited since the last one
+        self._buffer_timer = None
+        # a claim is made when nothing prefetched can begin, so that what can begin now has waited since the last one
         still = SOON - (self._loop.time() - self._claimed_at)
         if still > 0:
-            self._hand_watch = self._loop.call_later(still, self._watch_hand)
+            self._buffer_timer = self._loop.call_later(still, self._return_stale)
         elif self._ordered and self._claims:
             self._begin(self._give_back_free(), self._writes)
-        elif unbegun := self._holds.drop(self._hand.take_free()):
+        elif unbegun := self._holds.drop(self._buffer.take_free()):
             self._unhandled += unbegun
-            self._news.set()
+            self._wakeup.set()
 
     async def _give_back_free(self) -> None:
         """Gives back what could begin but did not, while no claim is under way that may have got later messages."""
         async with self._without_claims():
-            if unbegun := self._holds.drop(self._hand.take_free()):
-                await self._storage.give_back(unbegun)
+            if unbegun := self._holds.drop(self._buffer.take_free()):
+                await self._retrying.give_back(unbegun)
 
     def _may_claim(self) -> bool:
         return not (
             self._stop.asked
             or self._claims
             or self._pauses
-            or self._storage.troubled
+            or self._retrying.waiting_retries
             or len(self._handling) >= self._concurrency
             or (len(self._waiting) >= MOST_WAITING and not self._ordered)
         )
 
     def _need(self) -> int:
-        """How many messages can begin soon; more where all that is in the hand waits for its senders."""
-        self._reach = min(2 * self._reach, self._storage.most_at_once) if self._hand else 1
+        """How many messages can begin soon; more where all that was prefetched waits for its senders."""
+        self._reach = min(2 * self._reach, self._retrying.most_at_once) if self._buffer else 1
         free = self._concurrency - len(self._handling)
-        return min(max(free, self._pace.soon(), self._reach), self._storage.most_at_once)
+        return min(max(free, self._pace.soon(), self._reach), self._retrying.most_at_once)
 
-    def _begin_claim(self, along: Along | None) -> None:
-        claim = self._begin(self._claim(self._need(), along), self._claims)
-        if along is not None:
-            claim.add_done_callback(lambda _: along.tell(None))  # it may be cancelled before it begins
-            if work := self._storage.finish(along):
+    def _begin_claim(self, piggybacked: PiggybackedAcks | None) -> None:
+        claim = self._begin(self._claim(self._need(), piggybacked), self._claims)
+        if piggybacked is not None:
+            claim.add_done_callback(lambda _: piggybacked.resolve(None))  # it may be cancelled before it begins
+            if work := self._retrying.finish(piggybacked):
                 self._begin(work, self._writes)
 
-    async def _claim(self, limit: int, along: Along | None) -> None:
+    async def _claim(self, limit: int, piggybacked: PiggybackedAcks | None) -> None:
         # nothing may suspend between these two, so that a cancelled claim strands nothing
-        records = await self._storage.claim(limit, along)
+        records = await self._retrying.claim(limit, piggybacked)
         self._claimed_at = self._loop.time()
-        self._hand.add(self._holds.add(records))
+        self._buffer.add(self._holds.add(records))
 
     async def _handle(self, hold: Hold) -> None:
         task = asyncio.current_task()
@@ -248,7 +248,7 @@ class Consumer(Coroutine[Any, Any, None]):
             self._handling.discard(task)
             self._pace.ends()
             self._waiting.add(task)
-            self._news.set()
+            self._wakeup.set()
 
         try:
             if await self._deliveries.deliver(hold, Context(self._mailbox, record, self), free_place):
@@ -263,7 +263,7 @@ class Consumer(Coroutine[Any, Any, None]):
                 self._end(error)
         finally:
             self._holds.drop([record])
-            self._hand.finished(record)
+            self._buffer.finished(record)
         if task in self._handling:
             # in the step in which the message is to be acknowledged, so that the next claim can do that
             free_place()
@@ -286,7 +286,7 @@ class Consumer(Coroutine[Any, Any, None]):
             tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._end(error)
-        self._news.set()
+        self._wakeup.set()
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -319,23 +319,23 @@ class Consumer(Coroutine[Any, Any, None]):
         if self._turns_to_stillness > 0:
             self._loop.call_soon(self._turn)
 
-    def _left(self) -> None:
+    def _on_life_over(self) -> None:
         """The page is being left or frozen, and all that this handle held has been given back; it may come back."""
-        self._holds.drop(self._hand.take_all())
+        self._holds.drop(self._buffer.take_all())
         for hold in self._holds:
             hold.given_back = True
         # an acknowledgement under way may come too late: it settles only what is still held
-        self._handled_late += [*self._handled, *self._storage.acknowledging]
+        self._handled_late += [*self._handled, *self._retrying.acknowledging]
         self._handled.clear()
-        self._storage.acknowledging.clear()
+        self._retrying.acknowledging.clear()
         self._end_claims()
         self._pauses += 1
-        self._loop.call_later(AFTER_DEPARTURE, self._resume)
-        self._news.set()
+        self._loop.call_later(PAUSE_AFTER_UNLOAD, self._resume)
+        self._wakeup.set()
 
     def _resume(self) -> None:
         self._pauses -= 1
-        self._news.set()
+        self._wakeup.set()
 
     @asynccontextmanager
     async def _without_claims(self) -> AsyncIterator[None]:
@@ -349,7 +349,7 @@ class Consumer(Coroutine[Any, Any, None]):
             self._resume()
 
     def _end_claims(self) -> None:
-        if self._storage.can_cancel_claims:
+        if self._retrying.can_cancel_claims:
             self._cancel({claim for claim in self._claims if not claim.cancelling()})
 
     def _cancel(self, *tasks: set[Task]) -> None:

@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from .._arguments import prepare_message
-from .._errors import UnsupportedError
-from .._mailbox import Capability, Mailbox
-from .._values import BytesLike, MessagePriority, MessageRecord, NewMessage
+from ..contract.arguments import prepare_message
+from ..contract.capabilities import Capability
+from ..contract.errors import UnsupportedError
+from ..contract.mailbox import Mailbox
+from ..contract.values import BytesLike, MessagePriority, MessageRecord, NewMessage
 
 
 class Stopper(Protocol):

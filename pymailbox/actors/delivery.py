@@ -10,17 +10,18 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from uuid import uuid4
 
-from .._errors import MailboxError, Reject, StorageFullError
-from .._mailbox import Capability, Mailbox
-from .._values import MessageRecord, NewMessage
-from ..core.reasons import failed_reason
+from ..contract.capabilities import Capability
+from ..contract.errors import MailboxError, Reject, StorageFullError
+from ..contract.mailbox import Mailbox
+from ..contract.reasons import failed_reason
+from ..contract.values import MessageRecord, NewMessage
 from .context import Context
-from .errors import shortened, traceback_of
-from .hand import Hand
 from .holds import Hold, Holds
+from .prefetch import PrefetchBuffer
 from .retry import RetryPolicy
+from .retrying import RetryingMailbox
 from .stopping import Stop
-from .storage import Storage
+from .tracebacks import shortened, traceback_of
 
 Call: TypeAlias = Callable[[MessageRecord, Context], Awaitable[None]]
 Sends: TypeAlias = list[tuple[Mailbox, NewMessage]]
@@ -36,9 +37,9 @@ class Deliveries:
     retry: RetryPolicy
     in_order: bool
     """Whether a failed message holds back later ones from its sender."""
-    hand: Hand
+    buffer: PrefetchBuffer
     holds: Holds
-    storage: Storage
+    retrying: RetryingMailbox
     stop: Stop
     without_claims: Callable[[], AbstractAsyncContextManager[None]]
     """While it is entered no claim is under way."""
@@ -75,7 +76,7 @@ class Deliveries:
             failure = error
         finally:
             sends = context._end()
-        await hold.answered()
+        await hold.calls_ended()
         if failure is None:
             if not (sends or hold.over or hold.doubtful):
                 return True
@@ -97,11 +98,11 @@ class Deliveries:
                 return None
             record = hold.record
             if not sends:
-                await self.storage.ack([record.id], in_doubt=True)
+                await self.retrying.ack([record.id], in_doubt=True)
                 return None
             try:
-                held = await self.storage.call(
-                    lambda: self.storage.mailbox.ack_and_send(record.id, sends), _passes_without_room
+                held = await self.retrying.call(
+                    lambda: self.retrying.mailbox.ack_and_send(record.id, sends), _is_passing_unless_full
                 )
             except Exception as error:
                 return error
@@ -124,7 +125,7 @@ class Deliveries:
         if self.in_order:
             # as after a failure: later messages from its sender must not overtake it
             async with self.without_claims():
-                await self._give_back_behind(record)
+                await self._give_back_successors(record)
 
     async def _send_apart(self, record: MessageRecord, sends: Sends) -> None:
         """Sends what was sent by a handler that has acknowledged its message itself."""
@@ -132,14 +133,14 @@ class Deliveries:
         by_mailbox: dict[Mailbox, list[NewMessage]] = {}
         for mailbox, message in sends:
             by_mailbox.setdefault(mailbox, []).append(_repeatable(mailbox, message))
-        await self.write(self._store_apart(record, by_mailbox))
+        await self.write(self._enqueue_apart(record, by_mailbox))
 
-    async def _store_apart(self, record: MessageRecord, by_mailbox: dict[Mailbox, list[NewMessage]]) -> None:
+    async def _enqueue_apart(self, record: MessageRecord, by_mailbox: dict[Mailbox, list[NewMessage]]) -> None:
         cancelled: asyncio.CancelledError | None = None
         for mailbox, messages in by_mailbox.items():
             try:
                 if cancelled is None:
-                    await self._store(mailbox, messages)
+                    await self._enqueue(mailbox, messages)
                     continue
                 error: BaseException = cancelled
             except asyncio.CancelledError as failure:  # from now on nothing is waited for
@@ -157,12 +158,12 @@ class Deliveries:
         if cancelled is not None:
             raise cancelled
 
-    async def _store(self, mailbox: Mailbox, messages: list[NewMessage]) -> None:
+    async def _enqueue(self, mailbox: Mailbox, messages: list[NewMessage]) -> None:
         if Capability.ENQUEUE_MANY in mailbox.capabilities:
-            await self.storage.call(lambda: mailbox.enqueue_many(messages))
+            await self.retrying.call(lambda: mailbox.enqueue_many(messages))
             return
         for one in messages:
-            await self.storage.call(
+            await self.retrying.call(
                 lambda one=one: mailbox.enqueue(  # type: ignore[misc]
                     one.sender, one.payload, one.priority, message_id=one.message_id, delay=one.delay
                 )
@@ -182,7 +183,7 @@ class Deliveries:
             await self._bury(hold, f"{failed_reason(count, most)}\n\n{error}", failure)
             return
         delay = self.retry.delay_after(count)
-        mailbox = self.storage.mailbox
+        mailbox = self.retrying.mailbox
         if {Capability.NACK, Capability.DELAY} <= mailbox.capabilities and not self.in_order:
             await self._nack(hold, failure, error, delay)
             return
@@ -191,24 +192,24 @@ class Deliveries:
             await self.stop.pause(delay)
             async with self.without_claims():
                 await self._nack(hold, failure, error, 0.0, waited=delay)
-                await self._give_back_behind(record)
+                await self._give_back_successors(record)
             return
         _log_retry(record, failure, delay)
         await self.stop.pause(delay)
         # neither can the failure be recorded, nor the message given to others: it is handed out again from here, or
-        # stays with the mailbox's handle if a stop has to finish what is in the hand
-        if not hold.over and (not self.stop.asked or self.storage.can_give_back):
+        # stays with the mailbox's handle if a stop has to finish what was prefetched
+        if not hold.over and (not self.stop.asked or self.retrying.can_give_back):
             again = replace(record, delivery_count=count + 1)
             self.holds.add([again])
-            self.hand.put_back(again)
+            self.buffer.put_back(again)
 
     async def _nack(self, hold: Hold, failure: Exception, error: str, delay: float, waited: float = 0.0) -> None:
-        record, mailbox = hold.record, self.storage.mailbox
+        record, mailbox = hold.record, self.retrying.mailbox
         how = {"delay": delay} if delay else {}
         nacked: bool | str = False
         async with self._last_word(hold) as open_yet:
             if open_yet:
-                nacked = await self.storage.call(lambda: mailbox._nack(record.id, error=error, **how))
+                nacked = await self.retrying.call(lambda: mailbox._nack_with_reason(record.id, error=error, **how))
         if not nacked:
             log(logging.INFO, failure, "message %s had already been taken back when its handler failed", record.id)
         elif isinstance(nacked, str):
@@ -219,26 +220,26 @@ class Deliveries:
             log(logging.INFO, failure, "message %s failed at delivery %d", record.id, record.delivery_count)
 
     async def _bury(self, hold: Hold, reason: str, failure: Exception) -> None:
-        record, mailbox = hold.record, self.storage.mailbox
+        record, mailbox = hold.record, self.retrying.mailbox
         if Capability.DEAD_LETTERS not in mailbox.capabilities:
             failure.add_note(
                 f"{type(mailbox).__name__} has no dead letters: message {record.id} stays in it, and its consumer ends"
             )
             raise failure
         async with self._last_word(hold) as open_yet:
-            buried = open_yet and await self.storage.call(lambda: mailbox.dead_letter(record.id, shortened(reason)))
+            buried = open_yet and await self.retrying.call(lambda: mailbox.dead_letter(record.id, shortened(reason)))
         if buried:
             _log_death(record, reason, failure)
         else:
             log(logging.INFO, failure, "message %s had already been taken back when its handler gave it up", record.id)
 
-    async def _give_back_behind(self, record: MessageRecord) -> None:
+    async def _give_back_successors(self, record: MessageRecord) -> None:
         """Gives back the messages that wait for this one, while no claim is under way."""
-        behind = [one.id for one in self.hand.behind(record) if self.holds.of(one)]
-        if behind:
-            # they stay in the hand until they are back: if this fails or is cancelled, the stop gives them back
-            await self.storage.give_back(behind)
-        self.holds.drop(self.hand.take_behind(record))
+        successors = [one.id for one in self.buffer.successors(record) if self.holds.of(one)]
+        if successors:
+            # they stay in the buffer until they are back: if this fails or is cancelled, the stop gives them back
+            await self.retrying.give_back(successors)
+        self.holds.drop(self.buffer.take_successors(record))
 
     @asynccontextmanager
     async def _last_word(self, hold: Hold) -> AsyncIterator[bool]:
@@ -288,7 +289,7 @@ def _log_retry(record: MessageRecord, failure: Exception, delay: float) -> None:
     )
 
 
-def _passes_without_room(error: MailboxError) -> bool:
+def _is_passing_unless_full(error: MailboxError) -> bool:
     """Passing errors but a full storage: to wait for room with a message in hand would hold the handler up."""
     return error.passing and not isinstance(error, StorageFullError)
 

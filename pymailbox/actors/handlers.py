@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from .._values import MessageRecord
+from ..contract.values import MessageRecord
 from .context import Context
 
 Handler: TypeAlias = Callable[[MessageRecord], object] | Callable[[MessageRecord, Context], object]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
-from .._values import MessageRecord
+from ..contract.values import MessageRecord
 
 
 class Hold:
@@ -39,7 +39,7 @@ class Hold:
     def acked(self) -> bool:
         return self.settled_by is not None and self.settled_by.startswith("ack")
 
-    async def answered(self) -> None:
+    async def calls_ended(self) -> None:
         """Waits for settling calls that are under way."""
         while self._calls:
             await asyncio.wait(self._calls)
@@ -49,7 +49,7 @@ class Hold:
         call = asyncio.get_running_loop().create_future()
         self._calls.add(call)
 
-        def tell(answer: Any) -> None:
+        def on_result(answer: Any) -> None:
             if answer is None:
                 self.doubtful = True
             elif answer and verb != "ack_many":
@@ -59,7 +59,7 @@ class Hold:
             self._calls.discard(call)
             call.set_result(None)
 
-        return tell
+        return on_result
 
 
 class Holds:
@@ -104,10 +104,10 @@ class Holds:
 
     def settling(self, verb: str, ids: list[UUID]) -> Callable[[Any], None]:
         holds = [self._holds[one] for one in ids if isinstance(one, UUID) and one in self._holds]
-        told = [hold.settling(verb) for hold in holds]
+        callbacks = [hold.settling(verb) for hold in holds]
 
-        def tell(answer: Any) -> None:
-            for one in told:
+        def on_result(answer: Any) -> None:
+            for one in callbacks:
                 one(answer)
 
-        return tell
+        return on_result

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import random as between_0_and_1
 from typing import Any
 
-from .._arguments import LONGEST_DELAY, check_count, check_seconds, shown
+from ..contract.arguments import LONGEST_DELAY, check_count, check_seconds, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class RetryPolicy:
     jitter: float = 0.5
     """How much of the pause is random: 0.0 for none of it, 1.0 for all of it. It only ever shortens the pause."""
     max_deliveries: int | None = None
-    """After so many deliveries, by ``delivery_count``, a message that fails becomes a dead letter; None leaves this to
+    """After this many deliveries, by ``delivery_count``, a message that fails becomes a dead letter; None leaves it to
     the ``max_deliveries`` with which the mailbox was opened."""
     random: Callable[[], float] = between_0_and_1
     """A source of numbers from 0.0 to 1.0; another one makes the pauses repeatable."""

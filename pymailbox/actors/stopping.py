@@ -22,7 +22,7 @@ class Stop:
         self._asked.set()
 
     async def pause(self, seconds: float) -> None:
-        """Waits for so many seconds, but no longer than until a stop is asked for, or a day."""
+        """Waits that many seconds, or until a stop is asked for; at most a day."""
         try:
             async with asyncio.timeout(min(seconds, _LONGEST_PAUSE)):
                 await self._asked.wait()

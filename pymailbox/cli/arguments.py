@@ -1,4 +1,4 @@
-"""The commands and their options, as argparse knows them."""
+"""The commands and their options, for argparse."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final
 from uuid import UUID
 
 from .. import __version__
-from .._arguments import LONGEST_DELAY
-from .._location import DEFAULT_SQLITE_FILE
+from ..contract.arguments import LONGEST_DELAY
+from ..contract.location import DEFAULT_SQLITE_FILE
 
 _LOCATION: Final = f"""\
 LOCATION is FILE, FILE#NAME or sqlite:///FILE#NAME, or just the NAME of a
@@ -17,7 +17,7 @@ mailbox in {DEFAULT_SQLITE_FILE}. Without a NAME it is the only mailbox in the f
 
 _EXITS: Final = """\
 exit codes: 0 done; 1 not done, or not completely, and the standard error says
-why; 2 the command makes no sense, and nothing was done; 130 ended by Ctrl-C;
+why; 2 the command is not valid, and nothing was done; 130 ended by Ctrl-C;
 141 the reader of its output has gone away
 """
 
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     """All of the command line."""
     top = argparse.ArgumentParser(
         "pymailbox",
-        description="Shows and changes what is in mailboxes in SQLite files, also while others use them.",
+        description="Shows and changes what is in mailboxes in SQLite files, even while others use them.",
         epilog=f"{_LOCATION}\n{_EXITS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,9 +49,9 @@ def parser() -> argparse.ArgumentParser:
         return one
 
     def json_option(one: argparse.ArgumentParser) -> None:
-        one.add_argument("--json", action="store_true", help="JSON, for programs")
+        one.add_argument("--json", action="store_true", help="write JSON, for programs")
 
-    stats = command("stats", "counts messages, in one mailbox or in all of the file", location_needed=False)
+    stats = command("stats", "counts messages, in one mailbox or in all mailboxes of the file", location_needed=False)
     json_option(stats)
 
     peek = command("peek", "shows messages and changes nothing")
@@ -63,14 +63,14 @@ def parser() -> argparse.ArgumentParser:
     enqueue = command("enqueue", "stores the standard input as one message, or each line of it as a message")
     enqueue.add_argument("--lines", action="store_true", help="each line is a message, without its line end")
     enqueue.add_argument("--priority", choices=("normal", "high"), default="normal")
-    enqueue.add_argument("--delay", type=_seconds, metavar="SECONDS", help="do not hand it out before then")
+    enqueue.add_argument("--delay", type=_seconds, metavar="SECONDS", help="how long to keep it from being handed out")
     enqueue.add_argument("--sender", default="", metavar="TEXT", help="who sends it (default: empty)")
-    enqueue.add_argument("--id", type=_uuid, metavar="UUID", help="store it unless its id is already in the mailbox")
+    enqueue.add_argument("--id", type=_uuid, metavar="UUID", help="its id; if that is known, nothing is stored")
     json_option(enqueue)
 
     drain = command("drain", "takes messages out as lines of JSON, and deletes them once they are written")
     drain.add_argument("-n", "--limit", type=_count, metavar="N", help="no more than N messages")
-    drain.add_argument("--wait", type=_seconds, default=0, metavar="SECS", help="how long to wait when it is empty")
+    drain.add_argument("--wait", type=_seconds, default=0, metavar="SECS", help="how long to wait if it is empty")
 
     dead = command("dead", "shows the dead letters, the newest first")
     dead.add_argument("-n", "--limit", type=_count, default=20, metavar="N", help="show up to N of them (default: 20)")

@@ -11,7 +11,7 @@ USAGE: Final = 2
 """The command makes no sense as it was written; nothing was done."""
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
-"""Whoever read the output has stopped: as a shell reports a death by SIGPIPE."""
+"""The reader of the output has gone away: what a shell reports for a death by SIGPIPE."""
 
 
 class ProblemError(Exception):

@@ -6,45 +6,45 @@ from argparse import Namespace
 
 from ..transfer import RefusedLine, export, import_
 from .errors import OK, PROBLEM, ProblemError
-from .places import looking, opening, place_of
-from .streams import reading, say, say_json, standard_output, warn, whole_file
+from .locations import location_of, opening, opening_to_read
+from .streams import print_json, print_lines, reading, standard_output, warn, whole_file
 from .text import counted, one_line
 
 
 async def export_mailbox(arguments: Namespace) -> int:
     lines = 0
-    async with await looking(place_of(arguments.location, arguments.mailbox)) as mailbox:
+    async with await opening_to_read(location_of(arguments.location, arguments.mailbox)) as mailbox:
         with whole_file(arguments.output) if arguments.output else standard_output() as out:
             async for line in export(mailbox):
                 out.write(line)
                 lines += 1
     if arguments.output:
-        say([f"{counted(lines - 2, 'message')} exported to {one_line(arguments.output)}."])
+        print_lines([f"{counted(lines - 2, 'message')} exported to {one_line(arguments.output)}."])
     return OK
 
 
 async def import_mailbox(arguments: Namespace) -> int:
-    place = place_of(arguments.location, arguments.mailbox)
+    location = location_of(arguments.location, arguments.mailbox)
 
     def tell(refused: RefusedLine) -> None:
         warn(one_line(str(refused) if arguments.file == "-" else f"{arguments.file}, {refused}"))
 
     with reading(arguments.file, "an export") as file:
-        async with await opening(place, make=True) as mailbox:
+        async with await opening(location, make=True) as mailbox:
             try:
                 report = await import_(mailbox, file, on_refused=tell)
             except ValueError as error:  # it is no export
                 name = "the standard input" if arguments.file == "-" else arguments.file
                 raise ProblemError(one_line(str(error).replace("source", name, 1))) from error
     if arguments.json:
-        say_json(report.to_dict())
+        print_json(report.to_dict())
     else:
         parts = [f"{counted(report.stored, 'message')} stored"]
         if report.already_there:
             parts.append(f"{report.already_there:,} already there")
         if report.refused:
             parts.append(f"{counted(len(report.refused), 'line')} refused")
-        say([", ".join(parts) + "."])
+        print_lines([", ".join(parts) + "."])
     if not report.complete:
         warn("the export is incomplete: its last line, which counts the others, is missing or wrong")
     return OK if report.complete and not report.refused else PROBLEM

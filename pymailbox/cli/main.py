@@ -11,14 +11,14 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
-from .._errors import MailboxError
+from ..contract.errors import MailboxError
 from .arguments import parser
 from .errors import INTERRUPTED, PIPE_CLOSED, PROBLEM, USAGE, ProblemError, UsageError
 from .files import export_mailbox, import_mailbox
-from .looking import dead, peek, stats
+from .read_commands import dead, peek, stats
 from .streams import leave_closed_pipe, warn
 from .text import one_line
-from .working import discard, drain, enqueue, purge, redrive
+from .write_commands import discard, drain, enqueue, purge, redrive
 
 _COMMANDS: Final[dict[str, Callable[[Namespace], Coroutine[Any, Any, int]]]] = {
     "stats": stats,

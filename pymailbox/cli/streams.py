@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from .errors import UsageError
 
 
-def say(lines: Iterable[str]) -> None:
+def print_lines(lines: Iterable[str]) -> None:
     """Lines for people, on the standard output."""
     out = sys.stdout
     for line in lines:
@@ -24,7 +24,7 @@ def say(lines: Iterable[str]) -> None:
     out.flush()
 
 
-def say_json(data: Any) -> None:
+def print_json(data: Any) -> None:
     """One JSON value, on the standard output; in ASCII, whatever the terminal speaks."""
     sys.stdout.write(json.dumps(data) + "\n")
     sys.stdout.flush()
@@ -54,7 +54,7 @@ def standard_output() -> Iterator[BinaryIO]:
 
 
 async def have_been_read(out: BinaryIO) -> None:
-    """Waits, where ``out`` is a pipe and the system tells, until its reader has taken all that was written.
+    """Waits, where ``out`` is a pipe and the system can tell, until its reader has taken all that was written.
 
     A pipe holds some 64 KiB. What is still in it when its reader goes away was written, and is lost all the same.
 
@@ -117,7 +117,7 @@ def confirm(question: str, *, yes: bool) -> bool:
     """Whether to do what can't be undone: confirmed in advance with ``--yes``, or now by a person.
 
     Raises:
-        UsageError: nobody is there to ask.
+        UsageError: there is nobody to ask.
     """
     if yes:
         return True

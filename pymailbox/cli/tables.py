@@ -25,7 +25,7 @@ class Column(NamedTuple):
 
 
 def terminal_width(stream: TextIO) -> int | None:
-    """Columns that there are; None for as many as are needed, in a file or a pipe."""
+    """How many columns the terminal has; None for a file or a pipe, where a line may be of any length."""
     if os.environ.get("COLUMNS", "").isdigit() or stream.isatty():
         return max(20, shutil.get_terminal_size().columns)
     return None

@@ -1,7 +1,7 @@
 """A mailbox without the place that keeps it: one set of rules, for every backend that is written in Python.
 
 What the verbs do is here: ``verbs`` (in, out, looking), ``claiming`` (to holders, and back), ``dead_letters`` and
-``archive`` (as a whole). They move messages about in the state, and tell a ``store`` what to keep and what to let go;
+``archive`` (as a whole). They move messages about in the state, and tell a ``store`` what to keep and what to delete;
 that is all that a backend fills in. Nothing here waits for anything, reads a clock, draws a random number or depends on
 the order of a set: the time is an argument, and the same calls in the same order lead to the same state.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._archive import PAGE_BYTES, PAGE_MESSAGES, Death, Page, Section, WholeMessage
-from .._values import MessagePriority, MessageStatus
+from ..contract.archive import PAGE_BYTES, PAGE_MESSAGES, Death, Page, Section, WholeMessage
+from ..contract.values import MessagePriority, MessageStatus
 from . import dead_letters, verbs
 from . import delivery as deliveries
 from .page import BURIED, DELAYED, HELD
@@ -13,7 +13,7 @@ from .state import LaneRun
 from .store import Message, Store, find
 
 
-def read(store: Store, section: Section, after: int, until: int | None) -> Page:
+def read_section(store: Store, section: Section, after: int, until: int | None) -> Page:
     """As ``Archive.page``."""
     if section is None:
         return _read_dead(store, after, store.state.next_letter if until is None else until)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
-from .._values import MessageRecord, MessageStatus
+from ..contract.reasons import died_reason, failed_reason
+from ..contract.values import MessageRecord, MessageStatus
 from . import dead_letters
 from . import delivery as deliveries
 from .claims import Terms
 from .page import QUEUED
-from .reasons import died_reason, failed_reason
 from .state import LaneRun
 from .store import Holder, Store, find_held
 
@@ -26,16 +26,17 @@ def claim(store: Store, holder: Holder, limit: int, now: int) -> list[MessageRec
     if not runs:
         return []
     records = store.bodies.records(runs, store.id_base, MessageStatus.INFLIGHT, 1, LARGEST_BATCH)
-    if holder.number not in state.holders.by_number and holder.number not in store.shown:
-        holder.show_life()
+    if holder.number not in state.holders.by_number and holder.number not in store.known_live:
+        holder.show_liveness()
         if holder.lease is None:
-            store.shown.add(holder.number)
-    state.claim(holder.number, Terms(holder.max_deliveries, holder.lease), holder.beats, _first(runs, len(records)))
+            store.known_live.add(holder.number)
+    terms = Terms(holder.max_deliveries, holder.lease)
+    state.claim(holder.number, terms, holder.heartbeats, _first(runs, len(records)))
     return records
 
 
 def _first(runs: list[LaneRun], count: int) -> list[LaneRun]:
-    """The first so many messages of some runs."""
+    """The first ``count`` messages of some runs."""
     if len(runs) == 1 and runs[0].end - runs[0].first == count:  # the usual case
         return runs
     first = []
@@ -60,7 +61,7 @@ def release(store: Store, holder: int, ids: Iterable[UUID]) -> int:
 
 def release_all(store: Store, holder: int) -> int:
     """Takes back everything that a holder has, as if never handed out; how many messages there were."""
-    return _count(store.state.give_all_back(holder, deliveries.undelivered))
+    return _count(store.state.requeue_all(holder, deliveries.undelivered))
 
 
 def recover_from(store: Store, holder: int, now: int) -> int:
@@ -69,7 +70,7 @@ def recover_from(store: Store, holder: int, now: int) -> int:
     if claims is None:
         return 0
     most = claims.terms.max_deliveries
-    taken = store.state.give_all_back(holder, deliveries.abandoned)
+    taken = store.state.requeue_all(holder, deliveries.abandoned)
     for priority, first, end, before, _, _ in taken if most is not None else ():
         failures = deliveries.failures(deliveries.abandoned(before))
         if most is None or failures < most or not before & deliveries.SOLO:

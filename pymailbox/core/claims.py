@@ -20,15 +20,15 @@ class Terms(NamedTuple):
 
     max_deliveries: int | None
     lease: int | None
-    """Milliseconds; None if something else than a sign of life tells whether it lives."""
+    """Milliseconds; None if a lock, not a heartbeat, shows whether it lives."""
 
 
 class Claims:
     """One holder of something."""
 
-    __slots__ = ("beats", "bytes", "count", "number", "pages", "slot", "terms")
+    __slots__ = ("bytes", "count", "heartbeats", "number", "pages", "slot", "terms")
 
-    def __init__(self, number: int, slot: int, terms: Terms, beats: int = 0) -> None:
+    def __init__(self, number: int, slot: int, terms: Terms, heartbeats: int = 0) -> None:
         self.number = number
         """Its identity."""
         self.slot = slot
@@ -37,7 +37,7 @@ class Claims:
         if (most or 0) > MOST_DELIVERIES or (lease or 0) > LONGEST_LEASE:
             terms = Terms(most and min(most, MOST_DELIVERIES), lease and min(lease, LONGEST_LEASE))
         self.terms = terms
-        self.beats = beats
+        self.heartbeats = heartbeats
         """A number that changes while it lives and has something, if it has a lease."""
         self.count = 0
         self.pages: dict[tuple[int, int], int] = {}
@@ -52,7 +52,7 @@ class Claims:
     def encode(self) -> bytes:
         if self.bytes is None:
             most, lease = self.terms
-            numbers = [self.slot, self.number, most or 0, lease or 0, self.beats, len(self.pages)]
+            numbers = [self.slot, self.number, most or 0, lease or 0, self.heartbeats, len(self.pages)]
             for (lane, page), count in self.pages.items():
                 numbers += lane, page, count
             self.bytes = pack(numbers)
@@ -60,15 +60,15 @@ class Claims:
 
     @classmethod
     def decode(cls, numbers: Iterator[int], lanes: int) -> Claims:
-        """Raises ``ValueError`` where they are none."""
-        slot, number, most, lease, beats, pages = islice(numbers, _FIXED)
+        """Raises ``DamagedError`` if the numbers are no claims."""
+        slot, number, most, lease, heartbeats, pages = islice(numbers, _FIXED)
         if slot < 0 or number < 0 or not 0 <= most <= MOST_DELIVERIES or not 0 <= lease <= LONGEST_LEASE or pages < 1:
-            raise DamagedError("a holder is none")
-        claims = cls(number, slot, Terms(most or None, lease or None), beats)
+            raise DamagedError("a holder's numbers are not valid")
+        claims = cls(number, slot, Terms(most or None, lease or None), heartbeats)
         for _ in range(pages):
             lane, page, count = islice(numbers, 3)
             if not 0 <= lane < lanes or page < 0 or count < 1 or (lane, page) in claims.pages:
-                raise DamagedError("a holder has what there is not")
+                raise DamagedError("a holder's pages are not valid")
             claims.pages[lane, page] = count
             claims.count += count
         return claims
@@ -88,10 +88,10 @@ class Holders:
             raise DamagedError("a holder is there twice")
         self.by_number[claims.number] = self.by_slot[claims.slot] = claims
 
-    def admit(self, number: int, terms: Terms, beats: int) -> Claims:
+    def admit(self, number: int, terms: Terms, heartbeats: int) -> Claims:
         while self._first_free in self.by_slot:
             self._first_free += 1
-        claims = Claims(number, self._first_free, terms, beats)
+        claims = Claims(number, self._first_free, terms, heartbeats)
         self.add(claims)
         return claims
 

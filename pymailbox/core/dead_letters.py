@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from .._values import DeadLetter, MessageStatus
+from ..contract.moments import moment
+from ..contract.values import DeadLetter, MessageStatus
 from . import delivery as deliveries
 from . import verbs
-from .moments import moment
 from .page import BURIED
 from .state import LaneRun
 from .store import Place, Store, find

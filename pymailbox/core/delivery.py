@@ -50,7 +50,7 @@ def failures(delivery: int) -> int:
 
 def handed_out(delivery: int, alone: bool) -> int:
     """``alone``: whether it is the only one of its batch."""
-    if not delivery:  # as it mostly is
+    if not delivery:  # the usual case
         return _HAND_OUT | SOLO if alone else _HAND_OUT
     handed = delivery & ~SOLO | (SOLO if alone else 0)
     return handed + _HAND_OUT if hand_outs(delivery) < MOST else handed

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from .page import Page
 
 MOST_FRESH: Final = 64
-"""At most so many ranges of fresh pages are kept; beyond that, the smallest one gets pages."""
+"""The most ranges of fresh pages that are kept; beyond that, the smallest one gets pages."""
 
 
 class Rows(Protocol):
@@ -64,7 +64,7 @@ class Directory:
         self.rows_count = 0
         """How many have a row of their own."""
         self.gone: set[int] = set()
-        """Those whose rows are to be deleted."""
+        """Pages whose rows have to be deleted."""
         self.fresh: list[tuple[int, int]] = []
         """First and last (exclusive) of fresh pages, in order."""
         self._rows = rows

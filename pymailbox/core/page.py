@@ -25,7 +25,7 @@ HELD: Final = 3
 """From here on: held by the holder of a slot."""
 
 LATEST: Final = 253_402_300_799_999
-"""The last moment that Python's clock can tell, in milliseconds since 1970."""
+"""The last moment that a ``datetime`` can hold, in milliseconds since 1970."""
 
 State: TypeAlias = tuple[int, int, int]
 """Where messages stand, their delivery state, and when they are due (0 unless they are delayed)."""
@@ -70,8 +70,8 @@ class Page:
         "listed_ready",
         "number",
         "queued",
+        "row_columns",
         "rows",
-        "told",
         "used",
     )
 
@@ -93,7 +93,7 @@ class Page:
         """Whether the head that was last written holds it."""
         self.has_row = False
         """Whether a row of its own holds it."""
-        self.told: tuple[int, int | None] | None = None
+        self.row_columns: tuple[int, int | None] | None = None
         """What its row says besides its messages: whether some are queued, and when the first is due."""
         self.used = 0
         """When it was last used, counted in uses."""
@@ -120,7 +120,7 @@ class Page:
         rows, first = self.rows, row[0]
         if row[2] <= DELAYED:
             self._count(row, 1)
-        if not rows or rows[-1][0] < first:  # as it mostly is
+        if not rows or rows[-1][0] < first:  # the usual case
             if rows and rows[-1][1] == first and rows[-1][2:] == row[2:]:
                 row = (rows.pop()[0], *row[1:])
             rows.append(row)
@@ -147,7 +147,7 @@ class Page:
         if low == len(rows):
             return []
         row = rows[low]
-        if row[0] >= first and row[1] <= end and (low + 1 == len(rows) or rows[low + 1][0] >= end):  # as it mostly is
+        if row[0] >= first and row[1] <= end and (low + 1 == len(rows) or rows[low + 1][0] >= end):  # the usual case
             state = change(*row[2:])
             if state is not None and state == row[2:]:
                 return []

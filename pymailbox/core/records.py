@@ -7,9 +7,9 @@ from dataclasses import fields, make_dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from .._values import MessagePriority, MessageRecord, MessageStatus
+from ..contract.moments import moment
+from ..contract.values import MessagePriority, MessageRecord, MessageStatus
 from . import delivery as deliveries
-from .moments import moment
 
 if TYPE_CHECKING:
     from .state import LaneRun
@@ -37,8 +37,8 @@ def records_of(
     hand_outs: int = 0,
     largest: float = inf,
 ) -> list[MessageRecord]:
-    """Of the messages of some runs, with so many hand-outs more than they have had; as many as have so many bytes of
-    payload in all, but one at least.
+    """Records of the messages of some runs, with ``hand_outs`` added to how often they were handed out; as many as fit
+    into ``largest`` bytes of payload, but at least one.
     """
     records: list[MessageRecord] = []
     left = largest

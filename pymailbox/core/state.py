@@ -205,9 +205,9 @@ class MailboxState:
                 at = fresh[1]
             yield page, number * size, at * size
 
-    def claim(self, holder: int, terms: Terms, beats: int, runs: list[LaneRun]) -> Claims:
+    def claim(self, holder: int, terms: Terms, heartbeats: int, runs: list[LaneRun]) -> Claims:
         """Hands out what ``first_to_claim`` has found, or the first part of it."""
-        claims = self.holders.by_number.get(holder) or self.holders.admit(holder, terms, beats)
+        claims = self.holders.by_number.get(holder) or self.holders.admit(holder, terms, heartbeats)
         where = HELD + claims.slot
         alone = len(runs) == 1 and runs[0].end - runs[0].first == 1
         for priority, first, end, delivery, _, _ in runs:
@@ -229,7 +229,7 @@ class MailboxState:
             where, due = DELAYED, min(max(1, due), LATEST)
         self._assign(self.lanes[priority], number, number + 1, lambda *_: (where, delivery, due))
 
-    def give_all_back(self, holder: int, change: Callable[[int], int]) -> list[LaneRun]:
+    def requeue_all(self, holder: int, change: Callable[[int], int]) -> list[LaneRun]:
         """Queues all that a holder has, with its delivery states changed; what they were before."""
         claims = self.holders.by_number.get(holder)
         if claims is None:
@@ -245,12 +245,12 @@ class MailboxState:
             given += [LaneRun(priority, row[0], row[1], row[3]) for row, _ in moved]
         return given
 
-    def beat(self, holder: int, beats: int) -> bool:
+    def heartbeat(self, holder: int, heartbeats: int) -> bool:
         """A sign of life of a holder's; False if it has nothing."""
         claims = self.holders.by_number.get(holder)
         if claims is None:
             return False
-        claims.beats, claims.bytes, self.changed = beats, None, True
+        claims.heartbeats, claims.bytes, self.changed = heartbeats, None, True
         return True
 
     # -- going ---------------------------------------------------------------------------------------------------------
@@ -392,7 +392,7 @@ class MailboxState:
         return found
 
     def first_inflight(self, limit: int) -> list[LaneRun]:
-        """Messages that somebody has, in the order of the queue."""
+        """Messages that are held, in the order of the queue."""
         found: list[LaneRun] = []
         pages = {key for claims in self.holders.by_number.values() for key in claims.pages}
         for priority, number in sorted(pages, key=lambda key: (-key[0], key[1])):
@@ -620,7 +620,7 @@ class MailboxState:
         return _SUM.pack(crc32(body)) + body, written, deleted
 
     def _lay_out(self, most: float) -> list[tuple[int, Page]]:
-        """Decides which pages the head holds: the small ones last used, as many as fit into so many bytes."""
+        """Decides which pages the head holds: the small ones last used, as many as fit into that many bytes."""
         rows: list[tuple[int, Page]] = []
         in_head = self._in_head
         for key, page in self._touched.items():
@@ -633,7 +633,7 @@ class MailboxState:
                 continue
             if page.has_row:
                 directory.gone.add(page.number)
-                page.has_row, page.told = False, None
+                page.has_row, page.row_columns = False, None
             page.in_head = True
             in_head[key] = page
         self._touched.clear()

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from .._ids import location_of
-from .._values import MessageRecord, MessageStatus
+from ..contract.ids import location_of
+from ..contract.values import MessageRecord, MessageStatus
 from . import delivery as deliveries
 from .page import HELD
 from .state import PRIORITIES, LaneRun, MailboxState
@@ -37,7 +37,7 @@ class Letter(NamedTuple):
 
 
 class Holder:
-    """A consumer: whoever messages are handed to."""
+    """A consumer, to which messages are handed out."""
 
     def __init__(self, number: int, max_deliveries: int | None) -> None:
         self.number = number
@@ -45,10 +45,10 @@ class Holder:
         self.max_deliveries = max_deliveries
         self.lease: int | None = None
         """Milliseconds after which it is gone without a sign of life; None if something else shows whether it lives."""
-        self.beats = 0
+        self.heartbeats = 0
         """A number that changes while it lives and has something, if it has a lease."""
 
-    def show_life(self) -> None:
+    def show_liveness(self) -> None:
         """Called when it is about to be handed something and has nothing, before others can see that it has."""
 
 
@@ -70,8 +70,8 @@ class Bodies(Protocol):
 class Store(Protocol):
     """One mailbox: its state, and where all else of it is kept.
 
-    The rules decide and move; a store keeps what it is told, finds it again, and lets it go. What they do in a call, or
-    in several that share a commit, is one transaction: if it fails, nothing of it may remain, here or in the state.
+    The rules decide and move; a store keeps what it is given, finds it again, and deletes it. What they do in a call,
+    or in several that share a commit, is one transaction: if it fails, nothing of it may remain, here or in the state.
     """
 
     @property
@@ -85,11 +85,11 @@ class Store(Protocol):
     def bodies(self) -> Bodies: ...
 
     @property
-    def shown(self) -> set[int]:
+    def known_live(self) -> set[int]:
         """Holders without a lease that have shown life, and need not do so again; a store may forget them."""
 
     def reserve(self, size: int) -> None:
-        """So many bytes of messages will be stored in this transaction. May raise if there is no room for them."""
+        """Announces that this transaction will store ``size`` bytes of messages; may raise if there is no room."""
 
     def clear_away(self, runs: list[LaneRun]) -> None:
         """Drops everything that it has of messages that were removed from the state, except dead letters."""
@@ -119,13 +119,13 @@ class Store(Protocol):
         """Records why a message is a dead letter; the number of the letter is the largest so far."""
 
     def forget_letter(self, priority: int, number: int) -> None:
-        """Lets it go."""
+        """Deletes that record."""
 
     def newest_letters(self, limit: int) -> Iterable[Letter]:
-        """So many, the newest first."""
+        """At most ``limit``, the newest first."""
 
     def letters(self, first: int, until: int, limit: int) -> Iterable[Letter]:
-        """So many whose numbers are from one to another (exclusive), in order."""
+        """At most ``limit`` of those with numbers from ``first`` to before ``until``, in order."""
 
 
 class Place(NamedTuple):

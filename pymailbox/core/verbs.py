@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from uuid import UUID
 
-from .._arguments import PreparedMessage
-from .._ids import id_at, location_of
-from .._values import MailboxStats, MessagePriority, MessageRecord, MessageStatus
+from ..contract.arguments import PreparedMessage
+from ..contract.ids import id_at, location_of
+from ..contract.values import MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from . import delivery as deliveries
 from .page import BURIED, HELD, QUEUED
 from .state import LaneRun

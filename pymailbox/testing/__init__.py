@@ -16,15 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ._bench import Bench, MailboxFactory, factory_at
+from ._sandbox import MailboxFactory, Sandbox, factory_at
 from ._suite import Check, CheckResult, run_all
 from .checks import CHECKS
 from .faults import Fault, FaultKind, FaultyMailbox, HolderDied
-from .programs import ProgramFailure, run_program
+from .stateful import ProgramFailure, run_program
 
 __all__ = [
     "CHECKS",
-    "Bench",
     "Check",
     "CheckResult",
     "Fault",
@@ -33,6 +32,7 @@ __all__ = [
     "HolderDied",
     "MailboxFactory",
     "ProgramFailure",
+    "Sandbox",
     "check_mailbox",
     "factory_at",
     "run_checks",

@@ -8,7 +8,7 @@ import warnings
 import weakref
 from typing import Any
 
-from .._mailbox import Mailbox
+from ..contract.mailbox import Mailbox
 from ._expect import eventually
 
 _TICKS = 3

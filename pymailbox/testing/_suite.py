@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-from .._mailbox import Capability, Mailbox
-from ._bench import Bench, MailboxFactory
+from ..contract.capabilities import Capability
+from ..contract.mailbox import Mailbox
+from ._sandbox import MailboxFactory, Sandbox
 
 Outcome: TypeAlias = Literal["passed", "failed", "unsupported"]
-CheckFunction: TypeAlias = Callable[[Bench], Awaitable[None]]
+CheckFunction: TypeAlias = Callable[[Sandbox], Awaitable[None]]
 
 LONGEST_CHECK = 180.0
 """Seconds after which a check counts as hanging."""
@@ -55,7 +56,7 @@ class Check:
 def check(
     *requires: Capability, needs_limit: bool = False, acks_with_claims: bool = False
 ) -> Callable[[CheckFunction], Check]:
-    """Turns ``async def check_promise(bench)`` of the module ``subject`` into the check ``subject.promise``."""
+    """Turns ``async def check_promise(sandbox)`` of the module ``subject`` into the check ``subject.promise``."""
 
     def to_check(run: CheckFunction) -> Check:
         subject = run.__module__.rpartition(".")[2]
@@ -93,7 +94,7 @@ async def run_all(
         unknown = sorted(set(only) - {check.name for check in checks})
         if unknown:
             raise ValueError(f"only names checks that do not exist: {', '.join(unknown)}")
-    manifest = Bench(factory)
+    manifest = Sandbox(factory)
     try:
         claims = await manifest.open()
     finally:
@@ -124,11 +125,11 @@ async def _run_one(check: Check, factory: MailboxFactory, claims: Mailbox) -> tu
 
 
 async def _try(check: Check, factory: MailboxFactory) -> None:
-    bench = Bench(factory)
+    sandbox = Sandbox(factory)
     try:
-        await _within(LONGEST_CHECK, check.run(bench), "the check")
+        await _within(LONGEST_CHECK, check.run(sandbox), "the check")
     finally:
-        await _within(LONGEST_CLOSE, bench.close_all(), "closing what the check left open")
+        await _within(LONGEST_CLOSE, sandbox.close_all(), "closing what the check left open")
 
 
 async def _within(seconds: float, work: Awaitable[None], what: str) -> None:

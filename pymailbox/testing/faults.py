@@ -23,9 +23,9 @@ from enum import StrEnum
 from typing import Any, Final, Generic, Self, TypeVar
 from uuid import UUID
 
-from .._errors import ConnectionLostError, StorageFullError
-from .._mailbox import Mailbox
-from .._values import (
+from ..contract.errors import ConnectionLostError, StorageFullError
+from ..contract.mailbox import Mailbox
+from ..contract.values import (
     BytesLike,
     DeadLetter,
     MailboxDepthObserver,
@@ -322,19 +322,19 @@ class FaultyMailbox(Mailbox):
     def _undoes_hand_outs(self) -> bool:
         return self._living._undoes_hand_outs
 
-    def _settle(self, ids: list[UUID]) -> Coroutine[Any, Any, int]:
-        return self._call("ack_many", self._living._settle(ids))
+    def _ack_if_held(self, ids: list[UUID]) -> Coroutine[Any, Any, int]:
+        return self._call("ack_many", self._living._ack_if_held(ids))
 
-    def _settle_and_claim(
-        self, ids: list[UUID], limit: int, wait: float | None, on_settled: Callable[[int], None]
+    def _ack_if_held_and_claim(
+        self, ids: list[UUID], limit: int, wait: float | None, on_acked: Callable[[int], None]
     ) -> Coroutine[Any, Any, list[MessageRecord]]:
-        early = _EarlyAnswer(on_settled)
-        call = self._living._settle_and_claim(ids, limit, wait, early)
+        early = _EarlyAnswer(on_acked)
+        call = self._living._ack_if_held_and_claim(ids, limit, wait, early)
         return self._make(("dequeue", "ack_many"), _Prepared(call), early)
 
     @property
-    def _settles_with_claims(self) -> bool:
-        return self._living._settles_with_claims
+    def _acks_if_held_with_claims(self) -> bool:
+        return self._living._acks_if_held_with_claims
 
     @property
     def _acks_with_claims(self) -> bool:
@@ -344,10 +344,10 @@ class FaultyMailbox(Mailbox):
     def _most_at_once(self) -> int:
         return self._living._most_at_once
 
-    def _nack(
+    def _nack_with_reason(
         self, message_id: UUID, *, delay: float | None = None, error: str | None = None
     ) -> Coroutine[Any, Any, bool | str]:
-        return self._call("nack", self._living._nack(message_id, delay=delay, error=error))
+        return self._call("nack", self._living._nack_with_reason(message_id, delay=delay, error=error))
 
     @property
     def _tells_of_dead_letters(self) -> bool:
@@ -357,8 +357,8 @@ class FaultyMailbox(Mailbox):
     def _takes_limit(self) -> bool:
         return self._living._takes_limit
 
-    def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
-        return self._living._when_left(left)
+    def _on_life_over(self, callback: Callable[[], None]) -> Callable[[], None]:
+        return self._living._on_life_over(callback)
 
     async def close(self) -> None:
         """Closes the mailbox; for a dead one there is nothing to do."""

@@ -16,7 +16,7 @@ from itertools import permutations
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
-from .._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, NewMessage
+from ..contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, NewMessage
 
 SOON = 1.0
 """Seconds. A program waits until a shorter delay is over; a longer one is never over while it runs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from .._mailbox import Mailbox
+from ..contract.mailbox import Mailbox
 from .exporting import export
 
 _PIECE: Final = 1024 * 1024

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from .._archive import Section
-from .._mailbox import Mailbox
-from .._turns import take_turn_if_due
-from .._values import MessagePriority
+from ..contract.archive import Section
+from ..contract.mailbox import Mailbox
+from ..contract.values import MessagePriority
+from ..runtime.turns import take_turn_if_due
 from .lines import End, end_line, head_line, message_line
 
 _IN_ORDER: tuple[Section, ...] = (None, *sorted(MessagePriority, reverse=True), None)

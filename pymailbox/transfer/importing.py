@@ -6,11 +6,11 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from .._archive import PAGE_BYTES, PAGE_MESSAGES, Adopted, Archive, WholeMessage
-from .._buffers import copy_of
-from .._mailbox import Mailbox
-from .._turns import take_turn_if_due
-from .._values import BytesLike
+from ..contract.archive import PAGE_BYTES, PAGE_MESSAGES, Adopted, Archive, WholeMessage
+from ..contract.buffers import copy_of
+from ..contract.mailbox import Mailbox
+from ..contract.values import BytesLike
+from ..runtime.turns import take_turn_if_due
 from .lines import End, LineError, check_head, read_line
 
 Source: TypeAlias = BytesLike | str | Iterable[BytesLike | str] | AsyncIterable[BytesLike | str]

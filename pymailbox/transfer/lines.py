@@ -15,10 +15,10 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from .._archive import Death, WholeMessage
-from .._arguments import LARGEST_COUNT, LARGEST_MESSAGE, storable
-from .._values import MessagePriority, MessageStatus
-from ..core.moments import milliseconds, moment
+from ..contract.archive import Death, WholeMessage
+from ..contract.arguments import LARGEST_COUNT, LARGEST_MESSAGE, storable
+from ..contract.moments import milliseconds, moment
+from ..contract.values import MessagePriority, MessageStatus
 
 FORMAT: Final = "pymailbox-export"
 VERSION: Final = 1

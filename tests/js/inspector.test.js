@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { HEX_BYTES, TEXT_BYTES, likelyMode, line, shown } from "../../js/inspector/preview.js";
 import { Samples, WINDOW } from "../../js/inspector/samples.js";
-import { age, rate, size } from "../../js/inspector/words.js";
+import { age, rate, size } from "../../js/inspector/format.js";
 
 /** @param {string} text */
 const utf8 = (text) => new TextEncoder().encode(text);

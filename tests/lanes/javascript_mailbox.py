@@ -304,8 +304,8 @@ class PythonBesideJavaScript(IndexedDbMailbox):
 
     twin: Mailbox
 
-    async def _enqueue(self, messages: list[Any]) -> list[UUID]:
-        ids = await super()._enqueue(messages)
+    async def _enqueue_prepared(self, messages: list[Any]) -> list[UUID]:
+        ids = await super()._enqueue_prepared(messages)
         await _js_after_news()
         return ids
 
@@ -314,12 +314,12 @@ class PythonBesideJavaScript(IndexedDbMailbox):
         await _js_after_news()
         return redriven
 
-    async def _ack_and_send(self, message_id: UUID, sends: list[tuple[Any, Any]]) -> bool:
+    async def _ack_and_send_prepared(self, message_id: UUID, sends: list[tuple[Any, Any]]) -> bool:
         own = [
             (_twin_of(target) if isinstance(target, JavaScriptBesidePython) else target, message)
             for target, message in sends
         ]
-        done = await super()._ack_and_send(message_id, own)
+        done = await super()._ack_and_send_prepared(message_id, own)
         await _js_after_news()
         return done
 

@@ -43,7 +43,7 @@ import js
 from pymailbox import open_mailbox
 from pymailbox.actors import consumer as consumer_module
 
-consumer_module.AFTER_DEPARTURE = 1000.0
+consumer_module.PAUSE_AFTER_UNLOAD = 1000.0
 mailbox, other = await open_mailbox("leaving"), await open_mailbox("leaving")
 await mailbox.purge()
 for number in range(4):

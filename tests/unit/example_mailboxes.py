@@ -1,4 +1,4 @@
-"""Two mailboxes that keep the contract and are small enough to see it: the seed's verbs alone, and everything.
+"""Two mailboxes that keep the contract and are small enough to see it: the core verbs alone, and everything.
 
 The second suspends wherever a real backend would, so that a bug planted in it (``broken_mailboxes``) can show itself.
 """
@@ -33,8 +33,8 @@ from pymailbox import (
     StorageReport,
     WrongThreadError,
 )
-from pymailbox._archive import Adopted, Archive, Death, Page, Section, WholeMessage
-from pymailbox._arguments import (
+from pymailbox.contract.archive import Adopted, Archive, Death, Page, Section, WholeMessage
+from pymailbox.contract.arguments import (
     Options,
     PreparedMessage,
     check_delay,
@@ -50,8 +50,8 @@ from pymailbox._arguments import (
     prepare_messages,
     prepare_sends,
 )
-from pymailbox._mailbox import poll
-from pymailbox._values import BytesLike
+from pymailbox.contract.polling import poll
+from pymailbox.contract.values import BytesLike
 
 NORMAL = MessagePriority.NORMAL
 LARGEST_BATCH = 64 * 1024 * 1024
@@ -148,7 +148,7 @@ class _Stored(Mailbox):
 
 
 class SeedMailbox(_Stored):
-    """No more than the seed's four verbs and ``close``, with the seed's parameters."""
+    """No more than the core verbs and ``close``, with the parameters that they must have."""
 
     def enqueue(  # type: ignore[override]  # on purpose: the optional keywords are missing
         self, sender: BytesLike, payload: BytesLike, priority: MessagePriority = NORMAL
@@ -161,7 +161,7 @@ class SeedMailbox(_Stored):
         self.store[entry.id] = entry
         return entry.id
 
-    async def dequeue(self) -> list[MessageRecord]:  # type: ignore[override]  # on purpose: as in the seed
+    async def dequeue(self) -> list[MessageRecord]:  # type: ignore[override]  # on purpose: a plain one
         self.enter()
         queued = sorted((e for e in self.store.values() if e.holder is None), key=lambda entry: -entry.priority)
         for entry in queued[:10]:

@@ -11,8 +11,8 @@ from typing import Any, Self
 from uuid import UUID
 
 from pymailbox import MailboxStats, MemoryMailbox, MessageRecord
-from pymailbox._arguments import Options, PreparedMessage
-from pymailbox._handle import AckFirst, EmbeddedMailbox, Enqueued
+from pymailbox.backends.base import AckFirst, EmbeddedMailbox, Enqueued
+from pymailbox.contract.arguments import Options, PreparedMessage
 
 
 class StagedMailbox(MemoryMailbox):
@@ -28,7 +28,7 @@ class StagedMailbox(MemoryMailbox):
         """By verb, what its calls wait for before they do anything."""
         self.claims_held_up: asyncio.Event | None = None
         """What claims wait for that have claimed something, before they return it."""
-        self.left: list[Callable[[], None]] = []
+        self.life_over_callbacks: list[Callable[[], None]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -40,12 +40,12 @@ class StagedMailbox(MemoryMailbox):
         """Gives back what this handle holds, as a page does that is left."""
         with self._memory.lock:
             self._namespace.store(self.name).release_all(self._holder)
-        for left in self.left:
-            left()
+        for callback in self.life_over_callbacks:
+            callback()
 
-    def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
-        self.left.append(left)
-        return lambda: self.left.remove(left)
+    def _on_life_over(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self.life_over_callbacks.append(callback)
+        return lambda: self.life_over_callbacks.remove(callback)
 
     async def _play(self, verb: str, call: Awaitable[Any], *more_verbs: str) -> Any:
         verbs = (verb, *more_verbs)
@@ -66,7 +66,7 @@ class StagedMailbox(MemoryMailbox):
 
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
         # one call that acknowledges and claims has the events and the faults of both
-        verbs = ("claim",) if ack is None else ("remove", "claim")
+        verbs = ("claim",) if ack is None else ("ack", "claim")
         records: list[MessageRecord] = await self._play(verbs[0], super()._claim(limit, wait, ack), *verbs[1:])
         if self.claims_held_up is not None:
             try:
@@ -76,34 +76,34 @@ class StagedMailbox(MemoryMailbox):
                 raise
         return records
 
-    async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
-        if "store" in self.held_up:
-            enqueued: Enqueued = await self._play("store", super()._store(messages))
+    async def _enqueue(self, messages: list[PreparedMessage]) -> Enqueued:
+        if "enqueue" in self.held_up:
+            enqueued: Enqueued = await self._play("enqueue", super()._enqueue(messages))
             return enqueued
-        if self.faults.get("store"):
-            raise self.faults["store"].pop(0)
-        return await super()._store(messages)
+        if self.faults.get("enqueue"):
+            raise self.faults["enqueue"].pop(0)
+        return await super()._enqueue(messages)
 
     async def _release(self, ids: list[UUID]) -> None:
         await self._play("release", super()._release(ids))
 
-    async def _remove(self, ids: list[UUID]) -> int:
-        count: int = await self._play("remove", super()._remove(ids))
+    async def _ack(self, ids: list[UUID]) -> int:
+        count: int = await self._play("ack", super()._ack(ids))
         return count
 
-    async def _remove_held(self, ids: list[UUID]) -> int:
-        count: int = await self._play("remove", super()._remove_held(ids))
+    async def _ack_held(self, ids: list[UUID]) -> int:
+        count: int = await self._play("ack", super()._ack_held(ids))
         return count
 
-    async def _remove_and_send(
+    async def _ack_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:
-        depths: list[int | None] | None = await self._play("send", super()._remove_and_send(message_id, sends))
+        depths: list[int | None] | None = await self._play("ack_and_send", super()._ack_and_send(message_id, sends))
         return depths
 
-    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
-        failed: bool | str = await self._play("fail", super()._fail(message_id, delay_ms, error))
-        return failed
+    async def _nack(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
+        nacked: bool | str = await self._play("nack", super()._nack(message_id, delay_ms, error))
+        return nacked
 
     async def _bury(self, message_id: UUID, reason: str) -> bool:
         buried: bool = await self._play("bury", super()._bury(message_id, reason))

@@ -20,8 +20,8 @@ import numpy
 import pytest
 
 from pymailbox import MessagePriority, MessageStatus, NewMessage
-from pymailbox import _arguments as arguments
-from pymailbox._arguments import Options, PreparedMessage, prepare_message, prepare_messages, prepare_sends
+from pymailbox.contract import arguments
+from pymailbox.contract.arguments import Options, PreparedMessage, prepare_message, prepare_messages, prepare_sends
 
 ID = UUID(int=7)
 NORMAL, HIGH = MessagePriority.NORMAL, MessagePriority.HIGH

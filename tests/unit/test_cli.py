@@ -517,7 +517,7 @@ def test_interrupt_ends_at_once_and_quietly(run: Run, tmp_path: Path, argv: list
 
 _INTERRUPTED = """
 import signal, sys, threading
-from pymailbox.cli import main, streams, working
+from pymailbox.cli import main, streams, write_commands
 
 def soon():
     main_thread = threading.main_thread().ident
@@ -530,8 +530,8 @@ def standard_input(hint, original=streams.standard_input):
 async def have_been_read(out):
     soon()
 
-streams.standard_input = working.standard_input = standard_input
-working.have_been_read = have_been_read
+streams.standard_input = write_commands.standard_input = standard_input
+write_commands.have_been_read = have_been_read
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from pymailbox import MessagePriority, StorageUnavailableError, open_mailbox
-from pymailbox.backends.sqlite.looking import LookedAtMailbox, Reader, may_write
+from pymailbox.backends.sqlite.read_only import Reader, ReadOnlyMailbox, may_write
 from pymailbox.cli import main
 
 NOBODY = 65534
@@ -214,7 +214,7 @@ def test_a_file_that_is_written_while_it_is_read_is_noticed(file: Path) -> None:
 
 
 async def test_a_mailbox_that_is_looked_at_stores_nothing(file: Path) -> None:
-    async with LookedAtMailbox(str(file), "inbox") as mailbox:
+    async with ReadOnlyMailbox(str(file), "inbox") as mailbox:
         for call in (mailbox.enqueue(b"", b""), mailbox.dequeue()):
             with pytest.raises(StorageUnavailableError, match="for reading only"):
                 await call

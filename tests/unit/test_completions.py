@@ -14,7 +14,7 @@ import pymailbox
 from pymailbox import MailboxError, StorageFullError, set_suspendable
 from pymailbox.backends.indexeddb import completions as completions_module
 from pymailbox.backends.indexeddb.completions import CallFuture, Completions, held_by_claim
-from pymailbox.backends.indexeddb.engine import error_of
+from pymailbox.backends.indexeddb.loader import error_of
 from tests.lanes.eager_tasks import eager_task_factory
 
 ONE = -1

@@ -30,7 +30,7 @@ from pymailbox import (
     open_mailbox,
 )
 from pymailbox.actors import consumer as consumer_module
-from pymailbox.actors import storage as storage_module
+from pymailbox.actors import retrying as storage_module
 from pymailbox.actors.pace import Pace
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
 from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
@@ -78,29 +78,29 @@ async def test_next_batch_is_claimed_with_the_last_acks() -> None:
         await fill(mailbox, 4)
         consumer = mailbox.consume(lambda message: None)
         task = asyncio.ensure_future(consumer)
-        await until(lambda: mailbox.events.count("remove ends") >= 3)
+        await until(lambda: mailbox.events.count("ack ends") >= 3)
         consumer.stop()
         await task
         first_claim = mailbox.events.index("claim ends")
         second_claim = mailbox.events.index("claim begins", first_claim)
         # one call, and so one transaction
-        assert mailbox.events[second_claim - 1] == "remove begins"
+        assert mailbox.events[second_claim - 1] == "ack begins"
 
 
 async def test_acks_that_come_during_a_commit_share_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pace, "soon", lambda pace: 100)
     async with StagedMailbox("shared-acks") as mailbox:
         await fill(mailbox, 10)
-        mailbox.held_up["remove"] = asyncio.Event()
+        mailbox.held_up["ack"] = asyncio.Event()
         seen: list[bytes] = []
         consumer = mailbox.consume(lambda message: seen.append(message.payload))
         task = asyncio.ensure_future(consumer)
         await until(lambda: len(seen) == 10)
-        mailbox.held_up["remove"].set()
+        mailbox.held_up["ack"].set()
         await until(lambda: not any(mailbox._namespace.store(mailbox.name).bodies.lanes))
         consumer.stop()
         await task
-        assert mailbox.events.count("remove begins") == 2
+        assert mailbox.events.count("ack begins") == 2
         assert await left(mailbox) == (0, 0)
 
 
@@ -121,7 +121,7 @@ async def test_slow_handler_costs_one_call_a_message(scheme: str, tmp_path: Path
 
             setattr(mailbox, verb, note)
 
-        for verb in ("_claim", "_remove", "_remove_held", "_remove_and_send", "_release"):
+        for verb in ("_claim", "_ack", "_ack_held", "_ack_and_send", "_release"):
             noted(verb)
         await mailbox.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(5)])
         seen: list[bytes] = []
@@ -141,36 +141,36 @@ async def test_stop_acknowledges_what_went_along_with_a_claim(moment: str, caplo
     async with StagedMailbox(moment) as mailbox:
         await fill(mailbox, 1)
         if moment == "before it is committed":
-            mailbox.held_up["remove"] = asyncio.Event()
+            mailbox.held_up["ack"] = asyncio.Event()
         consumer = mailbox.consume(lambda message: None)
         task = asyncio.ensure_future(consumer)
-        await until(lambda: mailbox.events.count("remove begins"))
+        await until(lambda: mailbox.events.count("ack begins"))
         if moment == "while it waits":
             await until(lambda: not any(mailbox._namespace.store(mailbox.name).bodies.lanes))
         consumer.stop()
         await asyncio.sleep(0)
-        mailbox.held_up.get("remove", asyncio.Event()).set()
+        mailbox.held_up.get("ack", asyncio.Event()).set()
         await asyncio.wait_for(task, 10)
         assert await left(mailbox) == (0, 0)
         # cut off, it may have happened or not, and so it is repeated; told, it has happened
-        assert mailbox.events.count("remove begins") == (2 if moment == "before it is committed" else 1)
+        assert mailbox.events.count("ack begins") == (2 if moment == "before it is committed" else 1)
         assert not caplog.records
 
 
 async def test_claim_that_fails_with_acks_repeats_them_first() -> None:
     async with StagedMailbox("acks-first", batch_size=1) as mailbox:
         await fill(mailbox, 3)
-        mailbox.fail_next("remove", *[ConnectionLostError() for _ in range(3)])
+        mailbox.fail_next("ack", *[ConnectionLostError() for _ in range(3)])
         seen: list[bytes] = []
         consumer = mailbox.consume(lambda message: seen.append(message.payload))
         task = asyncio.ensure_future(consumer)
         await until(lambda: len(seen) == 3)
         consumer.stop()
         await task
-        first = mailbox.events.index("remove begins")
+        first = mailbox.events.index("ack begins")
         claims = [index for index, event in enumerate(mailbox.events) if event == "claim begins" and index > first + 1]
         # the call that failed, two repetitions of its acknowledgement that fail, and the one that works
-        assert mailbox.events[: claims[0]].count("remove ends") == 4
+        assert mailbox.events[: claims[0]].count("ack ends") == 4
         assert await left(mailbox) == (0, 0)
         assert seen == [b"0", b"1", b"2"]
 
@@ -223,7 +223,7 @@ def locked() -> MailboxError:
 
 
 @pytest.mark.parametrize("error", [ConnectionLostError, StorageFullError, locked])
-@pytest.mark.parametrize("verb", ["count", "claim", "remove", "fail", "bury"])
+@pytest.mark.parametrize("verb", ["count", "claim", "ack", "nack", "bury"])
 async def test_what_passes_by_itself_is_waited_for(verb: str, error: Callable[[], MailboxError]) -> None:
     async with StagedMailbox(f"{verb}-{error.__name__}") as mailbox:
         await fill(mailbox, 3)
@@ -250,11 +250,11 @@ async def test_what_passes_by_itself_is_waited_for(verb: str, error: Callable[[]
 async def test_nothing_is_claimed_while_acks_fail() -> None:
     async with StagedMailbox("acks-fail", batch_size=2) as mailbox:
         await fill(mailbox, 6)
-        mailbox.fail_next("remove", *[ConnectionLostError() for _ in range(20)])
+        mailbox.fail_next("ack", *[ConnectionLostError() for _ in range(20)])
         seen: list[bytes] = []
         consumer = mailbox.consume(lambda message: seen.append(message.payload))
         task = asyncio.ensure_future(consumer)
-        await until(lambda: len(mailbox.faults["remove"]) < 5)
+        await until(lambda: len(mailbox.faults["ack"]) < 5)
         # the claim that was made together with the first acknowledgement, and none after it
         assert len(seen) <= 4
         await until(lambda: len(seen) == 6)
@@ -265,7 +265,7 @@ async def test_nothing_is_claimed_while_acks_fail() -> None:
 async def test_full_storage_is_a_failed_delivery_for_what_is_sent() -> None:
     async with StagedMailbox("full") as mailbox, StagedMailbox("full-out") as outbox:
         await fill(mailbox, 2)
-        mailbox.fail_next("send", StorageFullError("no room"))
+        mailbox.fail_next("ack_and_send", StorageFullError("no room"))
         runs: list[tuple[bytes, int]] = []
 
         def handler(message: MessageRecord, context: Context) -> None:
@@ -282,7 +282,7 @@ async def test_full_storage_is_a_failed_delivery_for_what_is_sent() -> None:
 async def test_lost_connection_repeats_the_commit_not_the_handler() -> None:
     async with StagedMailbox("lost") as mailbox, StagedMailbox("lost-out") as outbox:
         await fill(mailbox, 1)
-        mailbox.fail_next("send", *[ConnectionLostError() for _ in range(3)])
+        mailbox.fail_next("ack_and_send", *[ConnectionLostError() for _ in range(3)])
         runs: list[int] = []
 
         def handler(message: MessageRecord, context: Context) -> None:
@@ -291,7 +291,7 @@ async def test_lost_connection_repeats_the_commit_not_the_handler() -> None:
 
         consumer = mailbox.consume(handler)
         task = asyncio.ensure_future(consumer)
-        await until(lambda: not mailbox.faults["send"])
+        await until(lambda: not mailbox.faults["ack_and_send"])
         consumer.stop()
         await task
         assert runs == [1]
@@ -299,7 +299,7 @@ async def test_lost_connection_repeats_the_commit_not_the_handler() -> None:
 
 
 @pytest.mark.parametrize("error", [StorageCorruptError, StorageUnavailableError])
-@pytest.mark.parametrize("verb", ["claim", "remove", "fail", "bury"])
+@pytest.mark.parametrize("verb", ["claim", "ack", "nack", "bury"])
 async def test_other_errors_end_it(verb: str, error: type[MailboxError]) -> None:
     async with StagedMailbox(f"ends-{verb}-{error.__name__}") as mailbox:
         await fill(mailbox, 8)
@@ -316,7 +316,7 @@ async def test_other_errors_end_it(verb: str, error: type[MailboxError]) -> None
             await mailbox.consume(handler, concurrency=3)
         queued, inflight = await left(mailbox)
         # an acknowledgement that failed leaves its messages with the handle; all others are handled or back
-        assert inflight <= (3 if verb == "remove" else 0)
+        assert inflight <= (3 if verb == "ack" else 0)
         assert queued + inflight > 0
 
 
@@ -337,7 +337,7 @@ async def test_claim_under_way_does_not_overtake_a_failed_message() -> None:
         policy = RetryPolicy(first_delay=0.05, jitter=0.0)
         task = asyncio.ensure_future(mailbox.consume(handler, retry=policy, ordered_by_sender=True))
         await until(lambda: mailbox.events.count("claim ends") == 2)
-        await until(lambda: "fail ends" in mailbox.events)
+        await until(lambda: "nack ends" in mailbox.events)
         assert mailbox.claims_held_up is not None
         mailbox.claims_held_up.set()
         await task
@@ -347,10 +347,10 @@ async def test_claim_under_way_does_not_overtake_a_failed_message() -> None:
 async def test_stop_gives_a_failing_storage_one_more_try() -> None:
     async with StagedMailbox("last-try") as mailbox:
         await fill(mailbox, 1)
-        mailbox.fail_next("remove", *[ConnectionLostError("gone for good") for _ in range(10_000)])
+        mailbox.fail_next("ack", *[ConnectionLostError("gone for good") for _ in range(10_000)])
         consumer = mailbox.consume(lambda message: None)
         task = asyncio.ensure_future(consumer)
-        await until(lambda: len(mailbox.faults["remove"]) < 9_998)
+        await until(lambda: len(mailbox.faults["ack"]) < 9_998)
         consumer.stop()
         with pytest.raises(ConnectionLostError, match="gone for good"):
             await task
@@ -487,9 +487,9 @@ async def test_handler_that_will_not_be_ended_is_acked() -> None:
 async def test_third_cancellation_waits_for_nothing() -> None:
     async with StagedMailbox("hung") as mailbox:
         await fill(mailbox, 1)
-        mailbox.held_up["remove"] = asyncio.Event()
+        mailbox.held_up["ack"] = asyncio.Event()
         task = asyncio.ensure_future(mailbox.consume(lambda message: None))
-        await until(lambda: "remove begins" in mailbox.events)
+        await until(lambda: "ack begins" in mailbox.events)
         for _ in range(2):
             task.cancel()
             await asyncio.sleep(0.01)
@@ -528,7 +528,7 @@ async def test_stop_does_not_wait_for_the_next_attempt(in_order: bool) -> None:
         never = RetryPolicy(first_delay=1e6, longest_delay=1e6)
         consumer = mailbox.consume(handler, retry=never, ordered_by_sender=in_order)
         task = asyncio.ensure_future(consumer)
-        await until(lambda: len(consumer._waiting) == 1 if in_order else mailbox.events.count("fail ends") == 3)
+        await until(lambda: len(consumer._waiting) == 1 if in_order else mailbox.events.count("nack ends") == 3)
         consumer.stop()
         await asyncio.wait_for(task, 10)
         assert await left(mailbox) == (3, 0)
@@ -537,7 +537,7 @@ async def test_stop_does_not_wait_for_the_next_attempt(in_order: bool) -> None:
 
 
 async def test_page_that_is_left_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer_module, "AFTER_DEPARTURE", 1000.0)
+    monkeypatch.setattr(consumer_module, "PAUSE_AFTER_UNLOAD", 1000.0)
     async with StagedMailbox("left-page") as mailbox, StagedMailbox("left-page") as other:
         await fill(mailbox, 4)
         seen: list[bytes] = []
@@ -552,7 +552,7 @@ async def test_page_that_is_left_and_comes_back(monkeypatch: pytest.MonkeyPatch)
         await until(lambda: seen)
         mailbox.leave_page()
         may_end.set()
-        await until(lambda: "remove ends" in mailbox.events)
+        await until(lambda: "ack ends" in mailbox.events)
         # what ran has been acknowledged; what had not begun is for others, as if it had not been handed out
         taken = await other.dequeue(2)
         assert [(record.payload, record.delivery_count) for record in taken] == [(b"1", 1), (b"2", 1)]
@@ -562,11 +562,11 @@ async def test_page_that_is_left_and_comes_back(monkeypatch: pytest.MonkeyPatch)
         assert seen == [b"0", b"3"]
         consumer.stop()
         await task
-        assert mailbox.left == []
+        assert mailbox.life_over_callbacks == []
 
 
 async def test_no_second_handler_of_a_message_that_went_back_and_came_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consumer_module, "AFTER_DEPARTURE", 1000.0)
+    monkeypatch.setattr(consumer_module, "PAUSE_AFTER_UNLOAD", 1000.0)
     async with StagedMailbox("left-again") as mailbox:
         await fill(mailbox, 1)
         seen: list[bytes] = []
@@ -598,16 +598,16 @@ async def test_page_that_is_left_while_a_message_is_acknowledged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="pymailbox")
-    monkeypatch.setattr(consumer_module, "AFTER_DEPARTURE", 1000.0)
+    monkeypatch.setattr(consumer_module, "PAUSE_AFTER_UNLOAD", 1000.0)
     async with StagedMailbox("left-ack") as mailbox:
         await fill(mailbox, 1)
-        mailbox.held_up["remove"] = asyncio.Event()
+        mailbox.held_up["ack"] = asyncio.Event()
         seen: list[bytes] = []
         consumer = mailbox.consume(lambda message: seen.append(message.payload))
         task = asyncio.ensure_future(consumer)
-        await until(lambda: "remove begins" in mailbox.events)
+        await until(lambda: "ack begins" in mailbox.events)
         mailbox.leave_page()
-        mailbox.held_up["remove"].set()
+        mailbox.held_up["ack"].set()
         await until(lambda: not any(mailbox._namespace.store(mailbox.name).bodies.lanes))
         consumer.stop()
         await task
@@ -724,7 +724,7 @@ async def test_generator_is_no_handler(generator: bool) -> None:
             mailbox.consume(synchronous if generator else asynchronous)
 
 
-# -- the seed's verbs alone --------------------------------------------------------------------------------------------
+# -- the core verbs alone ----------------------------------------------------------------------------------------------
 
 
 async def seed_mailbox(count: int) -> Any:

@@ -30,7 +30,7 @@ class Observed:
 
 
 class Polled:
-    """The seed's verbs, without an observer."""
+    """The core verbs, without an observer."""
 
     @staticmethod
     async def open() -> Mailbox:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from pymailbox import Context, MessageRecord, RetryPolicy, open_mailbox
-from pymailbox.actors import storage as storage_module
+from pymailbox.actors import retrying as storage_module
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox, HolderDied
 
 COUNT = 40

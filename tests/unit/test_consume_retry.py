@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pymailbox import RetryPolicy
-from pymailbox.actors.errors import LONGEST_TEXT, shortened, traceback_of
+from pymailbox.actors.tracebacks import LONGEST_TEXT, shortened, traceback_of
 
 
 def delays(policy: RetryPolicy, count: int) -> list[float]:

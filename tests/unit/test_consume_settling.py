@@ -27,7 +27,7 @@ from pymailbox import (
     open_mailbox,
 )
 from pymailbox.actors import consumer as consumer_module
-from pymailbox.actors import storage as storage_module
+from pymailbox.actors import retrying as storage_module
 from pymailbox.actors.pace import SOON, Pace
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
 from tests.unit.example_mailboxes import Database, SmallMailbox
@@ -130,7 +130,7 @@ async def test_handler_may_ack_what_others_wait_with(together: bool) -> None:
 async def test_call_that_is_under_way_when_its_handler_ends_is_waited_for() -> None:
     async with StagedMailbox("under-way") as mailbox:
         await mailbox.enqueue(b"", b"x")
-        mailbox.held_up["fail"] = asyncio.Event()
+        mailbox.held_up["nack"] = asyncio.Event()
         nacking: list[asyncio.Task[bool]] = []
         counts: list[int] = []
 
@@ -138,14 +138,14 @@ async def test_call_that_is_under_way_when_its_handler_ends_is_waited_for() -> N
             counts.append(message.delivery_count)
             if len(counts) == 1:
                 nacking.append(asyncio.ensure_future(mailbox.nack(message.id)))
-                await until(lambda: "fail begins" in mailbox.events)
+                await until(lambda: "nack begins" in mailbox.events)
             else:
                 context.stop()
 
         task = asyncio.ensure_future(mailbox.consume(handler))
-        await until(lambda: nacking and "fail begins" in mailbox.events)
+        await until(lambda: nacking and "nack begins" in mailbox.events)
         await asyncio.sleep(0.01)  # time for an acknowledgement that does not wait
-        mailbox.held_up["fail"].set()
+        mailbox.held_up["nack"].set()
         await asyncio.wait_for(task, 10)
         assert nacking[0].result()
         assert counts == [1, 2]
@@ -178,7 +178,7 @@ async def test_failure_after_the_page_was_left_is_not_that_of_the_next_hand_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A claim that is under way may have got the message once more."""
-    monkeypatch.setattr(consumer_module, "AFTER_DEPARTURE", 1000.0)
+    monkeypatch.setattr(consumer_module, "PAUSE_AFTER_UNLOAD", 1000.0)
     async with StagedMailbox("left-and-failed") as mailbox:
         await mailbox.enqueue(b"", b"x")
         may_fail = asyncio.Event()
@@ -200,7 +200,7 @@ async def test_failure_after_the_page_was_left_is_not_that_of_the_next_hand_out(
         consumer._resume()
         await until_left(mailbox, 0, 1)
         may_fail.set()
-        await until(lambda: "fail ends" in mailbox.events)
+        await until(lambda: "nack ends" in mailbox.events)
         mailbox.claims_held_up.set()
         await asyncio.wait_for(task, 10)
         assert counts == [1, 1]
@@ -215,7 +215,7 @@ async def test_nack_by_hand_keeps_the_order_of_its_sender() -> None:
 
         async def handler(message: MessageRecord, context: Context) -> None:
             if message.payload == b"1" and message.delivery_count == 1:
-                await until(lambda: len(consumer._hand) == 3)
+                await until(lambda: len(consumer._buffer) == 3)
                 await mailbox.nack(message.id)
                 return
             done.append(message.payload)
@@ -236,7 +236,7 @@ async def test_what_waits_for_its_sender_is_with_nobody_after_the_end(end: str) 
 
         async def handler(message: MessageRecord) -> None:
             if message.payload == b"1":
-                await until(lambda: len(consumer._hand) == 3)
+                await until(lambda: len(consumer._buffer) == 3)
                 raise ValueError("on purpose")
 
         if end == "cancelled":
@@ -284,7 +284,7 @@ async def test_send_beside_an_ack_by_hand_waits_for_room() -> None:
             context.send(outbox, b"me", b"1")
             context.send(outbox, b"me", b"2", MessagePriority.HIGH)
 
-        outbox.fail_next("store", full, full)
+        outbox.fail_next("enqueue", full, full)
         consumer = mailbox.consume(handler)
         task = asyncio.ensure_future(consumer)
         await until_left(outbox, 2, 0)
@@ -317,7 +317,7 @@ async def test_send_beside_an_ack_by_hand_outlives_its_handler(
     async with StagedMailbox() as mailbox, StagedMailbox() as outbox:
         await mailbox.enqueue(b"", b"x")
         other = await open_mailbox("memory://")
-        outbox.held_up["store"] = asyncio.Event()
+        outbox.held_up["enqueue"] = asyncio.Event()
 
         async def handler(message: MessageRecord, context: Context) -> None:
             context.send(outbox, b"me", b"1")
@@ -325,11 +325,11 @@ async def test_send_beside_an_ack_by_hand_outlives_its_handler(
             await mailbox.ack(message.id)
 
         task = asyncio.ensure_future(mailbox.consume(handler))
-        await until(lambda: "store begins" in outbox.events)
+        await until(lambda: "enqueue begins" in outbox.events)
         for _ in range(cancellations):
             task.cancel()
             await asyncio.sleep(0.01)
-        outbox.held_up["store"].set()
+        outbox.held_up["enqueue"].set()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, 10)
         stored = [(await one.status()).queued_messages for one in (outbox, other)]

@@ -11,9 +11,9 @@ from uuid import UUID
 import pytest
 
 from pymailbox import MessagePriority, MessageStatus, core
-from pymailbox._archive import Death, WholeMessage
-from pymailbox._arguments import PreparedMessage
 from pymailbox.backends.memory.store import Store
+from pymailbox.contract.archive import Death, WholeMessage
+from pymailbox.contract.arguments import PreparedMessage
 from pymailbox.core import archive, claiming, dead_letters, verbs
 from pymailbox.core.state import MailboxState
 from pymailbox.core.store import Holder
@@ -86,7 +86,7 @@ class Replica:
             verbs.count(self.store),
             verbs.peek(self.store, 1000, None, now),
             dead_letters.list_dead_letters(self.store, 1000),
-            [archive.read(self.store, section, 0, None) for section in (*MessagePriority, None)],
+            [archive.read_section(self.store, section, 0, None) for section in (*MessagePriority, None)],
             self.store.state.next_due,
         )
 
@@ -98,7 +98,7 @@ def test_the_core_knows_no_clock_no_chance_and_no_backend() -> None:
                 assert not NOT_THE_CORES & {name.name for name in node.names}, path
             elif isinstance(node, ast.ImportFrom):
                 module = node.module or ""
-                assert module.partition(".")[0] not in NOT_THE_CORES | {"backends", "_handle"}, path
+                assert module.partition(".")[0] not in NOT_THE_CORES | {"backends", "runtime"}, path
                 assert node.level <= 2, path
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymailbox import StorageUnavailableError
-from pymailbox import _location as location_module
-from pymailbox._location import Location, parse_location
+from pymailbox.contract import location as location_module
+from pymailbox.contract.location import Location, parse_location
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What ``Mailbox`` itself gives to a class that has the seed's four verbs and ``close``."""
+"""What ``Mailbox`` itself gives to a class that has the core verbs and ``close``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from uuid import UUID
 import pytest
 
 from pymailbox import Mailbox, MailboxClosedError, NewMessage, UnsupportedError
-from pymailbox._arguments import check_limit
-from pymailbox._mailbox import poll
+from pymailbox.contract.arguments import check_limit
+from pymailbox.contract.polling import poll
 from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
 
 
@@ -101,7 +101,7 @@ async def test_dequeue_that_knows_no_ack_acknowledges_first(mailbox_class: type[
     assert await mailbox.dequeue(wait=0.001, ack=[ids[10], ids[10]]) == []
     assert [await mailbox.ack(message_id) for message_id in ids] == [False] * 11 + [True]
     assert not mailbox._acks_with_claims
-    assert not mailbox._settles_with_claims
+    assert not mailbox._acks_if_held_with_claims
 
 
 @pytest.mark.parametrize("bad", [{"wait": -1}, {"limit": 0}, {"ack": ["text"]}, {"ack": UUID(int=0)}, {"ack": None}])
@@ -185,7 +185,7 @@ async def test_messages_end_when_the_mailbox_is_closed() -> None:
 
 async def test_messages_pass_other_errors_on() -> None:
     class Failing(SeedMailbox):
-        async def dequeue(self) -> list[Any]:  # type: ignore[override]  # as in the seed
+        async def dequeue(self) -> list[Any]:  # type: ignore[override]  # a plain one
             raise OSError("no storage")
 
     with pytest.raises(OSError, match="no storage"):

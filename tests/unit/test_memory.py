@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 from pymailbox import Mailbox, MessagePriority, MessageStatus, NewMessage, delete_mailbox, list_mailboxes, open_mailbox
-from pymailbox._ids import id_at
 from pymailbox.backends.memory import mailbox as memory
+from pymailbox.contract.ids import id_at
 from pymailbox.testing._death import let_die
 
 FORK = """
@@ -172,7 +172,7 @@ async def test_a_handle_that_held_nothing_or_was_closed_is_forgotten() -> None:
         await let_die(left)
         await mailbox.dequeue()
         assert [len(holders) for holders in store._holders.values()] == [1]
-        assert store.shown == {mailbox._holder.number}  # type: ignore[attr-defined]
+        assert store.known_live == {mailbox._holder.number}  # type: ignore[attr-defined]
 
 
 async def test_what_was_in_a_closed_event_loop_comes_back_though_the_queue_is_long() -> None:

@@ -214,7 +214,7 @@ class Program:
     def give_back(self) -> None:
         holder = self.random.choice(HOLDERS)
         change = self.random.choice([delivery.undelivered, delivery.abandoned])
-        before = each(self.real.give_all_back(holder, change))
+        before = each(self.real.requeue_all(holder, change))
         held = [m for m in self.naive.in_order() if m[2].where == HELD and m[2].holder == holder]
         assert sorted(before) == sorted((priority, number, message.delivery) for priority, number, message in held)
         for _, _, message in held:

@@ -247,10 +247,10 @@ async def test_what_is_stored_in_a_commit_is_there_for_all_of_its_calls(
 
 
 @pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, brief calls run at once where they can."""
-    monkeypatch.setattr(database, "_AT_ONCE", 60.0)
-    monkeypatch.setattr(database, "_SLOW", 60.0)
+def inline_where_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, calls run inline where they can."""
+    monkeypatch.setattr(database, "_INLINE_PERIOD", 60.0)
+    monkeypatch.setattr(database, "_INLINE_SLOW", 60.0)
     monkeypatch.setattr(database, "turn_is_due", lambda: False)
 
 
@@ -260,8 +260,8 @@ async def claim_a_few(mailbox: SqliteMailbox, count: int = 20) -> list[UUID]:
     return [record.id for record in await mailbox.dequeue(count)]
 
 
-@pytest.mark.usefixtures("at_once")
-async def test_brief_calls_need_no_other_thread(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("inline_where_possible")
+async def test_inline_calls_need_no_other_thread(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
     ack = verbs.ack
 
@@ -279,11 +279,11 @@ async def test_brief_calls_need_no_other_thread(location: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("durability", "size", "brief"), [("relaxed", 10, True), ("relaxed", 1 << 20, False), ("strict", 10, False)]
+    ("durability", "size", "is_inline"), [("relaxed", 10, True), ("relaxed", 1 << 20, False), ("strict", 10, False)]
 )
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("inline_where_possible")
 async def test_what_does_not_wait_for_the_disk_is_stored_without_another_thread(
-    location: str, monkeypatch: pytest.MonkeyPatch, durability: Literal["strict", "relaxed"], size: int, brief: bool
+    location: str, monkeypatch: pytest.MonkeyPatch, durability: Literal["strict", "relaxed"], size: int, is_inline: bool
 ) -> None:
     threads: set[int] = set()
 
@@ -295,7 +295,7 @@ async def test_what_does_not_wait_for_the_disk_is_stored_without_another_thread(
         mailbox._file.engine._connection.set_trace_callback(notice)  # type: ignore[attr-defined]
         for _ in range(20):
             await mailbox.enqueue(b"", b"p" * size)
-    assert (threading.get_ident() in threads) is brief
+    assert (threading.get_ident() in threads) is is_inline
 
 
 async def enqueue_for_ever(mailbox: Mailbox) -> None:
@@ -312,11 +312,11 @@ def ran_without_suspending(coroutine: Coroutine[Any, Any, Any]) -> bool:
     return False
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("inline_where_possible")
 async def test_what_the_disk_has_in_a_moment_is_not_waited_for_otherwise(
     location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_MOMENT", 60.0)
+    monkeypatch.setattr(database, "_DISK_WAIT", 60.0)
     async with await open_sqlite(location) as mailbox:
         await claim_a_few(mailbox, 1)
         await mailbox.enqueue(b"", b"0")
@@ -325,7 +325,7 @@ async def test_what_the_disk_has_in_a_moment_is_not_waited_for_otherwise(
         assert [record.payload for record in await mailbox.dequeue()] == [b"%d" % number for number in range(20)]
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("inline_where_possible")
 async def test_an_event_loop_waits_no_longer_than_that(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mailbox = await open_sqlite(location)
     await claim_a_few(mailbox, 1)
@@ -347,11 +347,11 @@ async def test_an_event_loop_waits_no_longer_than_that(location: str, monkeypatc
     await mailbox.close()
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("inline_where_possible")
 async def test_a_call_that_fails_in_a_moment_fails_once(
     location: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(database, "_MOMENT", 60.0)
+    monkeypatch.setattr(database, "_DISK_WAIT", 60.0)
     limit_connections(monkeypatch, "PRAGMA max_page_count = 60")
     async with await open_sqlite(location) as mailbox:
         await claim_a_few(mailbox, 1)
@@ -362,8 +362,8 @@ async def test_a_call_that_fails_in_a_moment_fails_once(
     assert not caplog.records
 
 
-@pytest.mark.usefixtures("at_once")
-async def test_a_brief_call_waits_for_no_other_program_in_its_event_loop(file: Path, location: str) -> None:
+@pytest.mark.usefixtures("inline_where_possible")
+async def test_an_inline_call_waits_for_no_other_program_in_its_event_loop(file: Path, location: str) -> None:
     mailbox = await open_sqlite(location)
     held = await claim_a_few(mailbox)
     for message_id in held:
@@ -379,8 +379,8 @@ async def test_a_brief_call_waits_for_no_other_program_in_its_event_loop(file: P
     await mailbox.close()
 
 
-@pytest.mark.usefixtures("at_once")
-async def test_a_brief_call_sees_what_others_committed(file: Path, location: str) -> None:
+@pytest.mark.usefixtures("inline_where_possible")
+async def test_an_inline_call_sees_what_others_committed(file: Path, location: str) -> None:
     mailbox = await open_sqlite(location)
     for number, message_id in enumerate(await claim_a_few(mailbox)):
         await mailbox.status()
@@ -394,8 +394,8 @@ async def test_a_brief_call_sees_what_others_committed(file: Path, location: str
     await mailbox.close()
 
 
-@pytest.mark.usefixtures("at_once")
-async def test_a_brief_call_comes_after_the_calls_before_it(location: str) -> None:
+@pytest.mark.usefixtures("inline_where_possible")
+async def test_an_inline_call_comes_after_the_calls_before_it(location: str) -> None:
     mailbox = await open_sqlite(location)
     for message_id in await claim_a_few(mailbox):
         store = asyncio.create_task(mailbox.enqueue(b"", b""))
@@ -406,7 +406,7 @@ async def test_a_brief_call_comes_after_the_calls_before_it(location: str) -> No
     await mailbox.close()
 
 
-async def test_brief_calls_leave_others_their_turn(location: str) -> None:
+async def test_inline_calls_leave_others_their_turn(location: str) -> None:
     async with open_mailbox(location) as mailbox:
         turn = asyncio.create_task(asyncio.sleep(0))
         calls = 0
@@ -416,8 +416,8 @@ async def test_brief_calls_leave_others_their_turn(location: str) -> None:
         assert turn.done()
 
 
-@pytest.mark.usefixtures("at_once")
-async def test_a_dequeue_that_waits_hears_of_other_processes_after_brief_calls(location: str) -> None:
+@pytest.mark.usefixtures("inline_where_possible")
+async def test_a_dequeue_that_waits_hears_of_other_processes_after_inline_calls(location: str) -> None:
     mailbox = await open_sqlite(location)
     for message_id in await claim_a_few(mailbox, 2):
         await mailbox.ack(message_id)
@@ -471,7 +471,7 @@ async def test_the_log_of_those_who_come_and_go_is_brought_into_the_file(file: P
         assert file.with_name("mail.db-wal").stat().st_size < 12 * MIB
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("inline_where_possible")
 async def test_without_a_log_a_commit_waits_for_readers(
     file: Path, location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

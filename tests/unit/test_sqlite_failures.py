@@ -25,9 +25,9 @@ from pymailbox import (
     delete_mailbox,
     open_mailbox,
 )
-from pymailbox.backends.sqlite import engine, room, rows, verbs
+from pymailbox.backends.sqlite import engine, headroom, rows, verbs
+from pymailbox.contract.reasons import UNREADABLE
 from pymailbox.core import state
-from pymailbox.core.reasons import UNREADABLE
 from tests.unit.sqlite_support import MIB, content, limit_connections, query, run_script, run_with_mounts
 
 # -- a full disk -------------------------------------------------------------------------------------------------------
@@ -58,9 +58,9 @@ async def test_where_there_is_no_room_only_storing_fails(location: str, monkeypa
 
 
 async def test_enqueues_leave_room_for_the_rest(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = [room.HEADROOM + MIB]
-    monkeypatch.setattr(room, "_free_bytes", lambda file: free[0])
-    monkeypatch.setattr(room, "LASTS", 0.0)
+    free = [headroom.HEADROOM + MIB]
+    monkeypatch.setattr(headroom, "_free_bytes", lambda file: free[0])
+    monkeypatch.setattr(headroom, "VALID_FOR", 0.0)
     async with open_mailbox(location) as mailbox:
         ids = await mailbox.enqueue_many([NewMessage(b"", bytes(1000))] * 10)
         with pytest.raises(StorageFullError, match="acknowledged"):
@@ -76,7 +76,7 @@ async def test_enqueues_leave_room_for_the_rest(location: str, monkeypatch: pyte
         assert await mailbox.nack(ids[0], delay=60, error="no room")
         assert await mailbox.dead_letter(ids[1], "no room")
         assert await mailbox.ack_many(ids) == 8
-        free[0] = room.HEADROOM + MIB
+        free[0] = headroom.HEADROOM + MIB
         assert await mailbox.redrive(ids[1])
         await mailbox.enqueue(b"", b"")
         assert (await mailbox.status()).queued_messages == 2

@@ -141,7 +141,7 @@ async def test_a_call_that_is_interrupted_on_its_way_to_the_thread_is_run_once(
         put(worker, call)
         step()
 
-    monkeypatch.setattr(database, "_AT_ONCE", 60.0)
+    monkeypatch.setattr(database, "_INLINE_PERIOD", 60.0)
     async with open_mailbox(location) as mailbox:
         await mailbox.enqueue(b"", b"")  # waits for the thread, so that the next one does not have to
         with monkeypatch.context() as patch:
@@ -167,7 +167,7 @@ async def test_a_caller_is_told_once_more_if_its_loop_forgot_it(location: str, m
 
     async with open_mailbox(location) as mailbox:
         monkeypatch.setattr(database, "_resolve", forget)
-        mailbox._file._worker._not_in_a_moment_until = math.inf  # type: ignore[attr-defined]
+        mailbox._file._worker._no_disk_wait_until = math.inf  # type: ignore[attr-defined]
         async with asyncio.timeout(30):
             await mailbox.enqueue(b"", b"")
         assert forgotten == 3

@@ -17,11 +17,11 @@ from pymailbox import (
     list_mailboxes,
     open_mailbox,
 )
-from pymailbox._ids import id_at, new_id_base
 from pymailbox.backends.sqlite import schema, upgrades
-from pymailbox.backends.sqlite.looking import Reader
+from pymailbox.backends.sqlite.read_only import Reader
+from pymailbox.contract.ids import id_at, new_id_base
+from pymailbox.contract.reasons import UNREADABLE
 from pymailbox.core import dead_letters
-from pymailbox.core.reasons import UNREADABLE
 from tests.unit.sqlite_support import query
 
 BASE = new_id_base()

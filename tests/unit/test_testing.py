@@ -27,9 +27,9 @@ from pymailbox import (
 )
 from pymailbox.testing import (
     CHECKS,
-    Bench,
     Check,
     ProgramFailure,
+    Sandbox,
     check_mailbox,
     factory_at,
     run_checks,
@@ -40,8 +40,8 @@ from pymailbox.testing import _suite as suite_module
 from pymailbox.testing._expect import eventually, expect, expect_equal, expect_error, expect_no_repeats
 from pymailbox.testing._suite import check, run_all
 from pymailbox.testing.model import Consumer, DisagreementError, Judge, Seen
-from pymailbox.testing.programs.steps import STEPS
-from pymailbox.testing.programs.verbs import VERBS
+from pymailbox.testing.stateful.steps import STEPS
+from pymailbox.testing.stateful.verbs import VERBS
 from tests.unit.broken_mailboxes import BROKEN, FOUND_BY_PROGRAMS
 from tests.unit.broken_mailboxes.order import OrderedByAge
 from tests.unit.broken_mailboxes.peek_and_purge import PurgesEverything
@@ -171,10 +171,10 @@ def test_failures_come_as_one_group(impatient: None, monkeypatch: pytest.MonkeyP
 
 
 def test_handle_that_somebody_refers_to_cannot_die(impatient: None) -> None:
-    async def check_something(bench: Bench) -> None:
-        kept = await bench.open()
+    async def check_something(sandbox: Sandbox) -> None:
+        kept = await sandbox.open()
         try:
-            await bench.let_die([kept])
+            await sandbox.let_die([kept])
         finally:
             await kept.close()
 
@@ -188,8 +188,8 @@ def test_death_without_a_warning_is_a_failure() -> None:
         def __del__(self) -> None:
             self.holder.abandoned = True
 
-    async def check_something(bench: Bench) -> None:
-        await bench.die_after(lambda handle: handle.status())
+    async def check_something(sandbox: Sandbox) -> None:
+        await sandbox.die_after(lambda handle: handle.status())
 
     result, failure = _run(check_something, Database(Silent).open)
     assert result.outcome == "failed"
@@ -205,7 +205,7 @@ def _run(run: Any, factory: Any = None) -> Any:
 
 
 def test_result_is_json_ready() -> None:
-    async def check_something(bench: Bench) -> None:
+    async def check_something(sandbox: Sandbox) -> None:
         """A promise."""
         raise KeyError("on purpose")
 
@@ -219,7 +219,7 @@ def test_result_is_json_ready() -> None:
 
 
 def test_check_that_hangs_fails(impatient: None) -> None:
-    async def check_something(bench: Bench) -> None:
+    async def check_something(sandbox: Sandbox) -> None:
         await asyncio.sleep(60)
 
     result, failure = _run(check_something)
@@ -232,8 +232,8 @@ def test_handle_that_does_not_close_fails(impatient: None) -> None:
         async def close(self) -> None:
             await asyncio.sleep(60 if self.name.endswith("-endless") else 0)
 
-    async def check_something(bench: Bench) -> None:
-        await bench.open("-endless")
+    async def check_something(sandbox: Sandbox) -> None:
+        await sandbox.open("-endless")
 
     result, failure = _run(check_something, Database(Endless).open)
     assert result.outcome == "failed"
@@ -247,9 +247,9 @@ def test_error_of_close_is_a_failure() -> None:
             if self.name.endswith("-failing"):
                 raise OSError("on purpose")
 
-    async def check_something(bench: Bench) -> None:
-        await bench.open("-failing")
-        await bench.open("-other")
+    async def check_something(sandbox: Sandbox) -> None:
+        await sandbox.open("-failing")
+        await sandbox.open("-other")
 
     result, failure = _run(check_something, Database(Failing).open)
     assert result.outcome == "failed"
@@ -257,7 +257,7 @@ def test_error_of_close_is_a_failure() -> None:
 
 
 def test_timeout_error_of_the_mailbox_is_its_own() -> None:
-    async def check_something(bench: Bench) -> None:
+    async def check_something(sandbox: Sandbox) -> None:
         raise TimeoutError("the storage took too long")
 
     _, failure = _run(check_something)
@@ -265,7 +265,7 @@ def test_timeout_error_of_the_mailbox_is_its_own() -> None:
 
 
 def test_cancellation_that_comes_out_of_the_mailbox_is_a_failure() -> None:
-    async def check_something(bench: Bench) -> None:
+    async def check_something(sandbox: Sandbox) -> None:
         raise asyncio.CancelledError
 
     result, failure = _run(check_something)
@@ -274,7 +274,7 @@ def test_cancellation_that_comes_out_of_the_mailbox_is_a_failure() -> None:
 
 
 def test_cancelled_run_ends() -> None:
-    async def check_something(bench: Bench) -> None:
+    async def check_something(sandbox: Sandbox) -> None:
         await asyncio.sleep(60)
 
     async def cancel_it() -> None:
@@ -519,7 +519,7 @@ def test_bug_is_found_by_programs(
     database_of: Callable[[type[SmallMailbox]], Database],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pymailbox.testing.programs.steps.PATIENCE", 0.05)
+    monkeypatch.setattr("pymailbox.testing.stateful.steps.PATIENCE", 0.05)
 
     async def run_some() -> None:
         for seed in range(60):
@@ -558,7 +558,7 @@ def test_program_that_hangs_fails(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.sleep(60)
             raise AssertionError
 
-    monkeypatch.setattr("pymailbox.testing.programs.LONGEST_STEP", 0.2)
+    monkeypatch.setattr("pymailbox.testing.stateful.LONGEST_STEP", 0.2)
     with pytest.raises(ProgramFailure, match="TimeoutError"):
         asyncio.run(run_program(Database(Hanging).open, 1))
 

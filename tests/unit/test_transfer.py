@@ -27,9 +27,9 @@ from pymailbox import (
     import_,
     open_mailbox,
 )
-from pymailbox._archive import PAGE_BYTES
+from pymailbox.contract.archive import PAGE_BYTES
+from pymailbox.contract.plain_archive import PlainArchive
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox, run_checks
-from pymailbox.transfer.plain import PlainArchive
 from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
 
 HEAD = '{"format":"pymailbox-export","version":1}\n'

@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 
 from pymailbox import Mailbox, NewMessage, delete_mailbox, list_mailboxes, open_mailbox
-from pymailbox import _turns as turns
 from pymailbox.backends.sqlite import database
+from pymailbox.runtime import turns
 from pymailbox.testing import factory_at, run_checks
 from pymailbox.testing._expect import eventually
 from pymailbox.transfer import export, import_

@@ -1,6 +1,6 @@
-"""How a task waits for what its call of the engine comes to; ``js/api/dispatcher.js`` is the other end.
+"""How a task waits for the outcome of its call of the engine; ``js/api/dispatcher.js`` is the other end.
 
-Whoever waits goes on within the call in which the engine delivers completions, and not a turn of the event loop later.
+A task that waits resumes within the call in which the engine delivers completions, not a turn of the event loop later.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from contextvars import Context
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from ..._location import IN_PYODIDE
-from ..._suspension import suspension_is_wanted
-from .engine import error_of
+from ...contract.location import IN_PYODIDE
+from ...runtime.suspension import suspension_is_wanted
+from .loader import error_of
 
 if IN_PYODIDE:
     from pyodide.ffi import can_run_sync
@@ -27,36 +27,36 @@ else:
 
 
 _ONE: Final = -1
-"""What stands for the length of a value that is no array; as in JavaScript."""
+"""Stands for the length of a value that is no array; as in JavaScript."""
 
 _LONG: Final = -2
-"""What stands for the length of an array that comes whole."""
+"""Stands for the length of an array that is passed whole."""
 
 _EACH: Final = -3
-"""What stands for it where calls that crossed together have all come to something, and that comes together."""
+"""Stands for it if calls that crossed together have all succeeded, and their outcomes come together."""
 
 _SHARED: Final = 64 * 1024
-"""Bytes that both ends share to hand bytes over, in either direction; more at once come by themselves."""
+"""Bytes of the memory that both ends share to pass data, in either direction; larger data is passed by itself."""
 
 _LARGEST_COLLECTED: Final = 64 * 1024
-"""Bytes of a call that crosses together with others, at most."""
+"""The most bytes of a call that crosses together with others."""
 
 _MOST_COLLECTED: Final = 1000
-"""Calls that cross together at most."""
+"""The most calls that cross together."""
 
 _Callback = Callable[[Any], object]
 
 Convert = Callable[[Any], Any]
 
 CallFuture = Future[Any]
-"""What a call comes to, or its error. Only its completion does not go through the event loop."""
+"""The outcome of a call, or its error. Only its completion does not go through the event loop."""
 
 Cross = Callable[[int, list[bytes]], None]
-"""Makes calls that were collected, of the ids from the first one on."""
+"""Makes the calls that were collected; their ids count up from the first one."""
 
 
 def held_by_claim(value: Any) -> Any:
-    """What a claim came to, unconverted; if it was cancelled just then, see ``Completions.end_of_claim``."""
+    """The outcome of a claim, unconverted; if it was cancelled just then, see ``Completions.end_of_claim``."""
     return value
 
 
@@ -75,19 +75,19 @@ class Completions:
         self.js_dispatcher: Any = None
         self._can_suspend = False
         self._suspendable = False
-        """Whether the engine calls in the way that lets whoever goes on be suspended."""
+        """Whether the engine calls in the way that lets a task that resumes be suspended."""
         self._ids = count()
         self._pending: dict[int, tuple[CallFuture, Convert | None]] = {}
         self._ready: deque[tuple[CallFuture, _Callback, Context]] = deque()
-        """Who can go on."""
+        """Tasks that can resume."""
         self.shared = memoryview(bytearray(_SHARED))
-        """Where bytes are handed over; they are there until the other end is called, or returns."""
+        """Where bytes are passed; they stay until the other end is called, or returns."""
         self.going_on = -1
-        """The call that somebody goes on with at this moment, nothing having happened since it was complete."""
+        """The call whose task resumes at this moment; nothing has happened since it was complete."""
         self._dropped: dict[int, Any] = {}
-        """What claims came to that had been cancelled, whose tasks have yet to hear of it."""
+        """Outcomes of claims that had been cancelled, before their tasks take notice of the cancellation."""
         self.collecting = False
-        """Whether several are being told what their calls came to, who may all make another."""
+        """Whether the outcomes of several calls are being delivered; each of their tasks may then make another."""
         self._collected: _Collected | None = None
 
     def connect(self, js_engine: Any) -> None:
@@ -101,7 +101,7 @@ class Completions:
         self._can_suspend = self.js_dispatcher.canSuspend
 
     def begin(self, convert: Convert | None = None) -> tuple[int, CallFuture]:
-        """A call that is about to be made: its id, and what it comes to, which ``convert`` makes Python's."""
+        """A call that is about to be made: its id, and its outcome, which ``convert`` turns into Python's values."""
         if self._collected is not None:
             self._cross()
         call_id = next(self._ids)
@@ -112,7 +112,7 @@ class Completions:
     def collect(self, cross: Cross, part: bytes, convert: Convert | None = None) -> CallFuture | None:
         """As ``begin``, for a call that ``cross`` makes together with others, before any other call is made.
 
-        None where it is to be made by itself.
+        None if it has to be made by itself.
         """
         if not self.collecting or len(part) > _LARGEST_COLLECTED:
             return None
@@ -135,24 +135,24 @@ class Completions:
             return
         try:
             collected.cross(collected.first_id, collected.parts)
-        except Exception as error:  # theirs, and not of whoever is calling
+        except Exception as error:  # an error of those calls, not of the caller
             for i in range(len(collected.parts)):
                 self._end(collected.first_id + i, error, None)
             if self._ready:
                 _soon(self._ready[-1][0].get_loop(), self._go_on)
 
     def forget(self, call_id: int) -> bool:
-        """What is told of this call from now on is not heard; False if it has been."""
+        """Ignores the outcome of this call; False if it has been delivered already."""
         return self._pending.pop(call_id, None) is not None
 
     def follow(self, js_promise: Any) -> CallFuture:
-        """What a promise of the engine comes to."""
+        """The outcome of a promise of the engine."""
         call_id, future = self.begin()
         self.js_dispatcher.follow(call_id, js_promise)
         return future
 
     def run(self, js_function: Any, *js_args: Any) -> CallFuture:
-        """What a function of the engine promises. If it were called from here, its promise would be one of Python's."""
+        """The outcome of a function of the engine. Called from here, its promise would become one of Python's."""
         call_id, future = self.begin()
         self.js_dispatcher.run(call_id, js_function, *js_args)
         return future
@@ -175,7 +175,7 @@ class Completions:
         return call_id, future, size
 
     def end_of_claim(self, call_id: int, future: CallFuture) -> Any:
-        """What a cancelled claim has come to all the same; None if it has not yet, and what it does is for nobody."""
+        """The outcome of a claim that was cancelled; None if there is none yet, and then it will be ignored."""
         if self.forget(call_id):
             return None
         if call_id in self._dropped:
@@ -205,7 +205,7 @@ class Completions:
         future.remove_done_callback(fn)
         future.set_result(value)
         self.going_on = call_id
-        # an error would keep itself alive by what is in this frame
+        # what is in this frame would keep an error alive
         del callbacks, loop, value
         try:
             context.run(fn, future)
@@ -218,12 +218,12 @@ class Completions:
         return False
 
     def _changes_way(self) -> bool:
-        """Whether the engine is to call in the other way from now on, with what it calls with now, too."""
+        """Changes the way in which the engine calls; whether it has to repeat this call in the new way."""
         self.js_dispatcher.suspendable = self._suspendable = not self._suspendable
         return self._suspendable
 
     def on_completions(self, *completions: Any) -> bool:
-        """For the engine: what calls came to; see ``OnCompletions`` there."""
+        """For the engine: the outcomes of calls; see ``OnCompletions`` there."""
         if self._can_suspend and suspension_is_wanted() is not self._suspendable and self._changes_way():
             return True
         self._complete(completions)
@@ -241,7 +241,7 @@ class Completions:
         return False
 
     def _complete(self, completions: tuple[Any, ...]) -> None:
-        # a frame of its own, which is gone when anybody goes on: in theirs, an error would keep itself alive
+        # a frame of its own, which is gone when tasks resume: in theirs, an error would keep itself alive
         at, end = 0, len(completions)
         while at < end:
             call_id, js_error, length = completions[at : at + 3]
@@ -284,7 +284,7 @@ class Completions:
             future.set_result(value)
         else:
             future.set_exception(error)
-            future._log_traceback = False  # whoever does not ask for it need not know
+            future._log_traceback = False  # an error that nobody asks for need not be logged
 
     def _go_on(self) -> None:
         while self._ready:
@@ -317,7 +317,7 @@ def completions_of(js_engine: Any) -> Completions:
 
 
 def _soon(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *given: Any, context: Any = None) -> None:
-    with suppress(RuntimeError):  # the loop is closed, and nobody waits there any more
+    with suppress(RuntimeError):  # nobody waits in a closed loop
         loop.call_soon(callback, *given, context=context)
 
 

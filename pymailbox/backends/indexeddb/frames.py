@@ -13,11 +13,11 @@ from struct import Struct
 from typing import Any, Final
 from uuid import UUID
 
-from ..._archive import Death, WholeMessage
-from ..._arguments import PreparedMessage
-from ..._ids import id_of
-from ..._values import DeadLetter, MessagePriority, MessageRecord, MessageStatus
-from ...core.moments import milliseconds
+from ...contract.archive import Death, WholeMessage
+from ...contract.arguments import PreparedMessage
+from ...contract.ids import id_of
+from ...contract.moments import milliseconds
+from ...contract.values import DeadLetter, MessagePriority, MessageRecord, MessageStatus
 from ...core.records import record_of
 
 _HEADER: Final = Struct("<BBHIId")

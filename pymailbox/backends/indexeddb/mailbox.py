@@ -14,15 +14,14 @@ from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
-from ..._archive import Page, Section, WholeMessage
-from ..._arguments import Options, PreparedMessage
-from ..._errors import MailboxError
-from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
-from ..._ids import id_of
-from ..._location import Location, require_name
-from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
+from ...contract.archive import Page, Section, WholeMessage
+from ...contract.arguments import Options, PreparedMessage
+from ...contract.errors import MailboxError
+from ...contract.ids import id_of
+from ...contract.location import Location, require_name
+from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
+from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from .completions import CallFuture, Completions, completions_of, held_by_claim
-from .engine import load_engine
 from .frames import (
     pack_ids,
     pack_message,
@@ -33,6 +32,7 @@ from .frames import (
     unpack_ids,
     unpack_whole,
 )
+from .loader import load_engine
 
 _DEAD = -1
 """The section of the dead letters, in the engine."""
@@ -55,8 +55,8 @@ class IndexedDbMailbox(EmbeddedMailbox):
         self._js_enqueue, self._js_ack = js_verbs.enqueue, js_verbs.ack
         self._js_enqueue_each = js_verbs.enqueueEach
         self._js_observer: Any = None
-        self._js_leaver: Any = None
-        self._leaving: list[Callable[[], None]] = []
+        self._js_on_life_over: Any = None
+        self._life_over_callbacks: list[Callable[[], None]] = []
         self._to_js = to_js
 
     @classmethod
@@ -95,8 +95,8 @@ class IndexedDbMailbox(EmbeddedMailbox):
     def _call(
         self, verb: str, *js_args: Any, data: bytes | None = None, convert: Callable[[Any], Any] | None = None
     ) -> CallFuture:
-        """Calls a verb of the engine, now, with bytes before its other arguments if it takes some; what it comes to is
-        made Python's by ``convert``.
+        """Calls a verb of the engine, now, with bytes before its other arguments if it takes some; ``convert`` turns
+        the outcome into Python's values.
         """
         if data is None:
             js_data = None
@@ -109,7 +109,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
     async def _enqueue_one(self, message: PreparedMessage) -> UUID:
         self._enter()
         completions, frame = self._completions, pack_message(message)
-        future = completions.collect(self._store_each, frame) if completions.collecting else None
+        future = completions.collect(self._enqueue_each, frame) if completions.collecting else None
         if future is None:
             call_id, future, js_frame = completions.begin_with(frame)
             self._js_enqueue(call_id, js_frame)
@@ -118,12 +118,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
             self._observe(depth)
         return id_of(int.from_bytes(message_id if type(message_id) is bytes else message_id.to_bytes()))
 
-    def _store(self, messages: list[PreparedMessage]) -> CallFuture:
+    def _enqueue(self, messages: list[PreparedMessage]) -> CallFuture:
         call_id, future, js_frames = self._completions.begin_with(pack_messages(messages), _enqueued)
         self._js_enqueue(call_id, js_frames)
         return future
 
-    def _store_each(self, first_id: int, frames: list[bytes]) -> None:
+    def _enqueue_each(self, first_id: int, frames: list[bytes]) -> None:
         if len(frames) == 1:
             self._js_enqueue(first_id, self._to_js(frames[0]))
             return
@@ -141,14 +141,14 @@ class IndexedDbMailbox(EmbeddedMailbox):
             else:
                 call_id, future, js_ids = completions.begin_with(pack_ids(ack.ids), held_by_claim)
                 if wait and (on_commit := ack.on_commit):
-                    # it waits only if the first look finds nothing: then what that acknowledged is told before
+                    # it waits only if the first attempt finds nothing: then what that acknowledged is reported before
                     early_id, early = completions.begin(int)
-                    early.add_done_callback(partial(_tell, on_commit))
+                    early.add_done_callback(partial(_report_acked, on_commit))
                 self._js_claim(call_id, limit, wait * 1000, js_ids, ack.held_only, early_id)
             try:
                 batch, lives_over, removed = await future
             except asyncio.CancelledError:
-                # whoever hears of it finds the messages in the queue again; cancelled once more, they still go there
+                # the cancellation goes on once the messages are in the queue again; a second one does not stop that
                 await self._undo(call_id, future)
                 raise
             finally:
@@ -181,17 +181,17 @@ class IndexedDbMailbox(EmbeddedMailbox):
     async def _release(self, ids: list[UUID]) -> None:
         await self._call("release", data=pack_ids(ids))
 
-    def _remove(self, ids: list[UUID]) -> CallFuture:
+    def _ack(self, ids: list[UUID]) -> CallFuture:
         # a list of one is the usual one
         data = ids[0].int.to_bytes(16) if len(ids) == 1 else pack_ids(ids)
         call_id, future, js_ids = self._completions.begin_with(data)
         self._js_ack(call_id, js_ids)
         return future
 
-    def _remove_held(self, ids: list[UUID]) -> CallFuture:
+    def _ack_held(self, ids: list[UUID]) -> CallFuture:
         return self._call("ackHeld", data=pack_ids(ids), convert=int)
 
-    async def _remove_and_send(
+    async def _ack_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:
         js_targets = [target._js_handle for target, _ in sends if isinstance(target, IndexedDbMailbox)]
@@ -199,13 +199,13 @@ class IndexedDbMailbox(EmbeddedMailbox):
         depths = await self._call("ackAndSend", self._to_js(js_targets), js_frames, data=message_id.bytes)
         return None if depths is None else list(depths)
 
-    def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> CallFuture:
+    def _nack(self, message_id: UUID, delay_ms: int, error: str | None) -> CallFuture:
         return self._call("nack", delay_ms, error, data=message_id.bytes)
 
     def _bury(self, message_id: UUID, reason: str) -> CallFuture:
         return self._call("bury", reason, data=message_id.bytes)
 
-    async def _list_dead(self, limit: int) -> list[DeadLetter]:
+    async def _list_dead_letters(self, limit: int) -> list[DeadLetter]:
         js_batch, deaths = await self._call("listDeadLetters", limit)
         return unpack_dead_letters(js_batch.to_bytes(), deaths)
 
@@ -222,10 +222,10 @@ class IndexedDbMailbox(EmbeddedMailbox):
         _, dead, inflight, *queued = await self._call("count")
         return MailboxStats(sum(queued), inflight, dict(zip(MessagePriority, queued, strict=True)), dead)
 
-    def _look(self, limit: int, status: MessageStatus | None) -> CallFuture:
+    def _peek(self, limit: int, status: MessageStatus | None) -> CallFuture:
         return self._call("peek", limit, _STATUS_CODES[status], convert=_unpack_batch)
 
-    def _delete_queued(self) -> CallFuture:
+    def _purge(self) -> CallFuture:
         return self._call("purge", convert=int)
 
     async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
@@ -238,11 +238,11 @@ class IndexedDbMailbox(EmbeddedMailbox):
         js_stored, depth = await self._call("adopt", details, data=frames)
         return [bool(stored) for stored in js_stored.to_bytes()], depth
 
-    async def _report(self) -> StorageReport:
+    async def _storage_report(self) -> StorageReport:
         persistent, usage, quota, wiped = await self._call("storageReport")
         return StorageReport(self._options.durability, persistent, usage, quota, wiped)
 
-    def _persist(self) -> CallFuture:
+    def _request_persistence(self) -> CallFuture:
         return self._call("requestPersistence")
 
     async def _release_and_close(self) -> None:
@@ -259,21 +259,21 @@ class IndexedDbMailbox(EmbeddedMailbox):
             self._js_observer = _proxy_of(weakref.WeakMethod(self._observe))
             self._js_handle.onDepth = self._js_observer
 
-    def _when_left(self, left: Callable[[], None]) -> Callable[[], None]:
+    def _on_life_over(self, callback: Callable[[], None]) -> Callable[[], None]:
         from pyodide.ffi import create_proxy
 
-        self._leaving.append(left)
-        if self._js_leaver is None:
+        self._life_over_callbacks.append(callback)
+        if self._js_on_life_over is None:
             # the list, not the handle: a function for JavaScript must not keep the mailbox alive
-            self._js_leaver = create_proxy(partial(_call_all, self._leaving))
-            self._js_handle.onLifeOver = self._js_leaver
+            self._js_on_life_over = create_proxy(partial(_call_all, self._life_over_callbacks))
+            self._js_handle.onLifeOver = self._js_on_life_over
 
         def forget() -> None:
-            self._leaving.remove(left)
-            if not self._leaving and self._js_leaver is not None:
+            self._life_over_callbacks.remove(callback)
+            if not self._life_over_callbacks and self._js_on_life_over is not None:
                 self._js_handle.onLifeOver = None
-                self._js_leaver.destroy()
-                self._js_leaver = None
+                self._js_on_life_over.destroy()
+                self._js_on_life_over = None
 
         return forget
 
@@ -294,7 +294,7 @@ def _enqueued(completed: tuple[Any, int | None, int]) -> Enqueued:
     return Enqueued(unpack_ids(ids if type(ids) is bytes else ids.to_bytes()), depth)
 
 
-def _tell(on_commit: Callable[[int], None], removed: CallFuture) -> None:
+def _report_acked(on_commit: Callable[[int], None], removed: CallFuture) -> None:
     on_commit(removed.result())
 
 
@@ -306,9 +306,9 @@ def _proxy_of(observe: weakref.WeakMethod[Callable[[int], None]]) -> Any:
     """A function for JavaScript that does not keep the mailbox alive."""
     from pyodide.ffi import create_proxy
 
-    def heard(depth: int) -> None:
+    def on_depth(depth: int) -> None:
         target = observe()
         if target is not None:
             target(depth)
 
-    return create_proxy(heard)
+    return create_proxy(on_depth)

@@ -1,7 +1,7 @@
 """The handle on a mailbox in memory.
 
 A handle is alive until it is closed or collected, or its event loop is closed. The first two wake waiters; a loop that
-is closed tells nobody, so a waiter for what others hold checks their loops every ``HOLDER_CHECK`` seconds.
+is closed notifies nobody, so a waiter for what others hold checks their loops every ``HOLDER_CHECK`` seconds.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Hashable, Sequence
 from typing import Self
 from uuid import UUID
 
-from ..._archive import Page, Section, WholeMessage
-from ..._arguments import Options, PreparedMessage
-from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
-from ..._location import Location, require_name
-from ..._turns import take_turn_if_due
-from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
+from ...contract.archive import Page, Section, WholeMessage
+from ...contract.arguments import Options, PreparedMessage
+from ...contract.location import Location, require_name
+from ...contract.moments import now_in_ms
+from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
 from ...core import archive, claiming, dead_letters, verbs
-from .._clock import now_in_ms
-from .._waiting import HOLDER_CHECK, Exchange, Listener, Look, claim
+from ...runtime.turns import take_turn_if_due
+from ..base import AckFirst, EmbeddedMailbox, Enqueued
+from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, Notifier, claim_or_wait
 from .store import Holder, Store
 
 
@@ -30,7 +30,7 @@ class Namespace:
 
     def __init__(self) -> None:
         self.stores: dict[str, Store] = {}
-        self.exchange = Exchange()
+        self.notifier = Notifier()
 
     def store(self, name: str) -> Store:
         """An empty store that is not kept, if there is none of that name."""
@@ -107,45 +107,45 @@ class MemoryMailbox(EmbeddedMailbox):
     def _database(self) -> Hashable:
         return self._memory
 
-    async def _store(self, messages: list[PreparedMessage]) -> Enqueued:
+    async def _enqueue(self, messages: list[PreparedMessage]) -> Enqueued:
         with self._memory.lock:
             ids, depth = verbs.enqueue(self._namespace.store_to_fill(self.name), messages, now_in_ms())
         if depth is not None:
-            self._namespace.exchange.tell(self.name, depth, [self._listener], len(messages))
+            self._namespace.notifier.notify(self.name, depth, [self._listener], len(messages))
         return Enqueued(ids, depth)
 
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
-        taken: list[UUID] = []
+        claimed: list[UUID] = []
 
-        async def look() -> Look:
+        async def attempt() -> ClaimAttempt:
             nonlocal ack
             acked = 0
             with self._memory.lock:
                 store = self._namespace.store(self.name)
                 if ack is not None:
-                    acked = self._remove_from(store, ack.ids, ack.held_only)
+                    acked = self._ack_from(store, ack.ids, ack.held_only)
                 now = now_in_ms()
                 # first, so that what comes back has its old place, however much there is behind it
                 recovered = store.recover(self._holder, now) > 0
                 records = store.claim(self._holder, limit, now)
-                taken[:] = [record.id for record in records]
+                claimed[:] = [record.id for record in records]
                 state = store.state
                 if records:
-                    found = Look(records, None, more=state.queued > 0)
+                    result = ClaimAttempt(records, None, more=state.queued > 0)
                 else:
                     again = HOLDER_CHECK if state.others_hold(self._holder.number) else None
-                    found = Look(records, state.next_due, again, more=state.queued > 0)
+                    result = ClaimAttempt(records, state.next_due, again, more=state.queued > 0)
             if ack is not None and ack.on_commit is not None:
                 ack.on_commit(acked)
             ack = None
             self._announce(recovered)
-            return found
+            return result
 
         try:
-            return await claim(self._namespace.exchange, self.name, self._listener, look, wait)
-        except BaseException:  # from a signal handler, after the look
-            if taken:
-                await self._release(taken)
+            return await claim_or_wait(self._namespace.notifier, self.name, self._listener, attempt, wait)
+        except BaseException:  # from a signal handler, after the attempt
+            if claimed:
+                await self._release(claimed)
             raise
 
     async def _release(self, ids: list[UUID]) -> None:
@@ -153,18 +153,18 @@ class MemoryMailbox(EmbeddedMailbox):
             released = claiming.release(self._namespace.store(self.name), self._holder.number, ids)
         self._announce(released > 0)
 
-    async def _remove(self, ids: list[UUID]) -> int:
+    async def _ack(self, ids: list[UUID]) -> int:
         with self._memory.lock:
             return verbs.ack(self._namespace.store(self.name), ids)
 
-    async def _remove_held(self, ids: list[UUID]) -> int:
+    async def _ack_held(self, ids: list[UUID]) -> int:
         with self._memory.lock:
             return verbs.ack_held(self._namespace.store(self.name), self._holder.number, ids)
 
-    def _remove_from(self, store: Store, ids: list[UUID], held_only: bool) -> int:
+    def _ack_from(self, store: Store, ids: list[UUID], held_only: bool) -> int:
         return verbs.ack_held(store, self._holder.number, ids) if held_only else verbs.ack(store, ids)
 
-    async def _remove_and_send(
+    async def _ack_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:
         targets = [target for target, _ in sends if isinstance(target, MemoryMailbox)]
@@ -181,25 +181,25 @@ class MemoryMailbox(EmbeddedMailbox):
                 (namespace, name): verbs.enqueue(namespace.store_to_fill(name), sent, now)[1]
                 for (namespace, name), sent in messages.items()
             }
-        informed = [target._listener for target in targets]
+        excluded = [target._listener for target in targets]
         for (namespace, name), depth in depths.items():
             if depth is not None:
-                namespace.exchange.tell(name, depth, informed)
+                namespace.notifier.notify(name, depth, excluded)
         return [depths[target._namespace, target.name] for target in targets]
 
-    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
+    async def _nack(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
         with self._memory.lock:
             store = self._namespace.store(self.name)
-            failed = claiming.nack(store, self._holder, message_id, delay_ms, error, now_in_ms())
-        self._announce(failed is True)
-        return failed
+            nacked = claiming.nack(store, self._holder, message_id, delay_ms, error, now_in_ms())
+        self._announce(nacked is True)
+        return nacked
 
     async def _bury(self, message_id: UUID, reason: str) -> bool:
         with self._memory.lock:
             store = self._namespace.store(self.name)
             return claiming.bury_held(store, self._holder.number, message_id, reason, now_in_ms())
 
-    async def _list_dead(self, limit: int) -> list[DeadLetter]:
+    async def _list_dead_letters(self, limit: int) -> list[DeadLetter]:
         with self._memory.lock:
             return dead_letters.list_dead_letters(self._namespace.store(self.name), limit)
 
@@ -207,7 +207,7 @@ class MemoryMailbox(EmbeddedMailbox):
         with self._memory.lock:
             depth = dead_letters.redrive(self._namespace.store(self.name), message_id)
         if depth is not None:
-            self._namespace.exchange.tell(self.name, depth, informed=[self._listener])
+            self._namespace.notifier.notify(self.name, depth, excluded=[self._listener])
         return depth
 
     async def _discard(self, message_id: UUID) -> bool:
@@ -224,23 +224,23 @@ class MemoryMailbox(EmbeddedMailbox):
         with self._memory.lock:
             return verbs.count(self._namespace.store(self.name))
 
-    async def _look(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
+    async def _peek(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
         with self._memory.lock:
             return verbs.peek(self._namespace.store(self.name), limit, status, now_in_ms())
 
-    async def _delete_queued(self) -> int:
+    async def _purge(self) -> int:
         with self._memory.lock:
             return verbs.purge(self._namespace.store(self.name))
 
-    async def _report(self) -> StorageReport:
+    async def _storage_report(self) -> StorageReport:
         return StorageReport(self._options.durability, persistent=False, usage=None, quota=None, wiped=None)
 
-    async def _persist(self) -> bool:
+    async def _request_persistence(self) -> bool:
         return False
 
     async def _release_and_close(self) -> None:
         self._listener.close()
-        self._namespace.exchange.observe(self.name, self._listener, None)
+        self._namespace.notifier.observe(self.name, self._listener, None)
         with self._memory.lock:
             released = self._namespace.store(self.name).release_all(self._holder)
         self._announce(released > 0)
@@ -255,19 +255,19 @@ class MemoryMailbox(EmbeddedMailbox):
 
     async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
         with self._memory.lock:
-            return archive.read(self._namespace.store(self.name), section, after, until)
+            return archive.read_section(self._namespace.store(self.name), section, after, until)
 
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         with self._memory.lock:
             stored, depth = archive.adopt(self._namespace.store_to_fill(self.name), messages, now_in_ms())
         if depth is not None:
-            self._namespace.exchange.tell(self.name, depth, [self._listener], len(messages))
+            self._namespace.notifier.notify(self.name, depth, [self._listener], len(messages))
         return stored, depth
 
     def _observing(self) -> None:
-        self._namespace.exchange.observe(self.name, self._listener, None if self._observer is None else self._observe)
+        self._namespace.notifier.observe(self.name, self._listener, None if self._observer is None else self._observe)
 
     def _announce(self, returned: bool) -> None:
         """Wakes waiters, if something came back to the queue."""
         if returned:
-            self._namespace.exchange.tell(self.name, None)
+            self._namespace.notifier.notify(self.name, None)

@@ -12,11 +12,11 @@ from math import inf
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-from ..._ids import new_id_base
-from ..._values import MessageRecord, MessageStatus
+from ...contract.ids import new_id_base
+from ...contract.moments import moment
+from ...contract.values import MessageRecord, MessageStatus
 from ...core import claiming, store
 from ...core import delivery as deliveries
-from ...core.moments import moment
 from ...core.records import LANE_PRIORITIES, record_of, records_of
 from ...core.state import PRIORITIES, LaneRun, MailboxState
 from ...core.store import Letter, Message
@@ -31,12 +31,12 @@ class Holder(store.Holder):
     def __init__(self, number: int, max_deliveries: int | None, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(number, max_deliveries)
         self.loop = loop
-        self.heirs: deque[Holder] = deque()
-        """Where it adds itself when it is gone: a list of its mailbox, once it has asked for something."""
+        self.abandoned: deque[Holder] = deque()
+        """Where it adds itself when it is gone: a list of its mailbox, once it has claimed something."""
 
     def abandon(self) -> None:
         """Takes no lock: a finaliser may run while its thread has it."""
-        self.heirs.append(self)
+        self.abandoned.append(self)
 
 
 class Bodies:
@@ -76,14 +76,14 @@ class Store:
         self.state = MailboxState()
         self.id_base = new_id_base()
         self.bodies = Bodies()
-        self.shown: set[int] = set()
+        self.known_live: set[int] = set()
         self._ids: dict[UUID, _Place] = {}
         self._errors: dict[_Place, str] = {}
         self._deaths: OrderedDict[int, _Death] = OrderedDict()
-        """By the numbers of the letters; a plain dict would have to walk over the places of removed newest ones."""
+        """By the numbers of the dead letters; a plain dict would have to walk over the slots of those removed last."""
         self._letters: dict[_Place, int] = {}
         self._holders: dict[asyncio.AbstractEventLoop, dict[int, Holder]] = {}
-        """Holders that have asked for something, by event loop: to see which live takes a look at each loop."""
+        """Holders that have claimed something, by event loop: whether they live is checked once for each loop."""
         self._abandoned: deque[Holder] = deque()
 
     # -- as the rules want it ------------------------------------------------------------------------------------------
@@ -155,8 +155,8 @@ class Store:
 
     def claim(self, holder: Holder, limit: int, now: int) -> list[MessageRecord]:
         """Hands the next batch to a holder."""
-        if holder.heirs is not self._abandoned:
-            holder.heirs = self._abandoned
+        if holder.abandoned is not self._abandoned:
+            holder.abandoned = self._abandoned
             self._holders.setdefault(holder.loop, {})[holder.number] = holder
         return claiming.claim(self, holder, limit, now)
 
@@ -176,7 +176,7 @@ class Store:
         return sum(claiming.recover_from(self, holder.number, now) for holder in gone if self._dismiss(holder))
 
     def release_all(self, holder: Holder) -> int:
-        """Takes back everything from a holder that will ask for nothing more; how many messages there were."""
+        """Takes back everything from a holder that will claim nothing more; how many messages there were."""
         self._dismiss(holder)
         return claiming.release_all(self, holder.number)
 
@@ -186,6 +186,6 @@ class Store:
         known = of_its_loop.pop(holder.number, None) is not None
         if known and not of_its_loop:
             del self._holders[holder.loop]
-        self.shown.discard(holder.number)
-        holder.heirs = deque()
+        self.known_live.discard(holder.number)
+        holder.abandoned = deque()
         return known

@@ -1,19 +1,19 @@
 """Mailboxes in a SQLite file, by the standard library's sqlite3.
 
 From the outside in: ``mailbox`` is the handle; ``database`` is the file as this process shares it, with the one thread
-that works on it; ``watch`` is what that thread does between calls; ``engine`` runs calls in transactions, and notices
-when the file is no longer there; ``room`` keeps enqueues from filling the disk. What calls do are the rules of
-``pymailbox.core``, on a file: ``verbs`` (store, delete, look, give up) and ``handing`` (hand out and take back), by way
-of ``session`` (the mailboxes that the connection knows), ``store`` (one of them: what of it lies in which rows), its
+that works on it; ``watcher`` is what that thread does between calls; ``engine`` runs calls in transactions, and notices
+when the file is no longer there; ``headroom`` keeps enqueues from filling the disk. What calls do are the rules of
+``pymailbox.core``, on a file: ``verbs`` (in, out, looking) and ``claiming`` (to holders, and back), by way of
+``session`` (the mailboxes that the connection knows), ``store`` (one of them: what of it lies in which rows), its
 ``bodies`` (which are ``frames``) and ``pages`` (what of a state has rows of its own); ``mending`` is for ``rows`` that
-cannot be read. ``holders`` tells who lives, by the ``locks`` that they have. ``schema`` is the layout, and
+cannot be read. ``liveness`` tells which holders live, by the ``locks`` that they have. ``schema`` is the layout, and
 opens the file, with ``mounts`` (whether it may be where it is), ``restored`` (tables of ours without our header) and
-``upgrades`` (from older layouts); ``looking`` reads a file that may not be written. ``errors`` is the one table of what
-can go wrong.
+``upgrades`` (from older layouts); ``read_only`` is for a file that may not be written. ``errors`` is the one table of
+what can go wrong.
 """
 
-from ..._errors import MissingImportError
-from ..._location import IN_PYODIDE, missing_backend
+from ...contract.errors import MissingImportError
+from ...contract.location import IN_PYODIDE, missing_backend
 
 try:
     import sqlite3  # noqa: F401

@@ -9,10 +9,10 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from ..._ids import id_at, id_of
-from ..._values import MessageRecord, MessageStatus
+from ...contract.ids import id_at, id_of
+from ...contract.moments import moment
+from ...contract.values import MessageRecord, MessageStatus
 from ...core import delivery as deliveries
-from ...core.moments import moment
 from ...core.records import LANE_PRIORITIES, record_of, records_of
 from ...core.state import PRIORITIES, LaneRun
 from ...core.store import Message
@@ -25,10 +25,10 @@ SEGMENT_BYTES: Final = 48 * 1024
 """Of a segment; a larger message has one of its own."""
 
 _KEPT_BYTES: Final = 8 * 1024 * 1024
-"""So much of recently stored messages is kept in memory, so that handing them out needs no read."""
+"""Bytes of recently stored messages that are kept in memory, so that handing them out needs no read."""
 
 _KEPT_SEGMENTS: Final = 4
-"""So many recently read segments are kept, if they have several messages."""
+"""The most recently read segments that are kept, if they have several messages."""
 
 INSERT_SEGMENT: Final = "INSERT INTO segments VALUES (?, ?, ?, ?, ?)"
 SELECT_SEGMENTS: Final = """
@@ -89,7 +89,7 @@ class Bodies:
 
     def write_appended(self) -> None:
         """Writes what was appended."""
-        if len(self.appended) == 1:  # as it mostly is
+        if len(self.appended) == 1:  # the usual case
             ((priority, number, body),) = self.appended
             self._execute(INSERT_SEGMENT, (self._key, priority, number, number, body))
             self.written[priority] = max(len(body), self.written.get(priority, 0))
@@ -160,7 +160,7 @@ class Bodies:
         largest: float = inf,
     ) -> list[MessageRecord]:
         """As ``records_of``."""
-        if hand_outs and len(runs) == 1 and runs[0].end - runs[0].first == 1:  # as it mostly is, and quicker
+        if hand_outs and len(runs) == 1 and runs[0].end - runs[0].first == 1:  # the usual case, done more quickly
             (run,) = runs
             message = self._kept.pop((self._key, run.priority, run.first))
             if message is not None:

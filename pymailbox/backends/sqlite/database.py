@@ -1,18 +1,18 @@
 """A SQLite file as this process shares it: one connection and one thread for all handles on it.
 
 Calls wait in a queue. The thread takes all that have come in and commits them together, so many callers share the price
-of one write to the disk, while a single one waits for nobody. Between calls it watches: see ``watch``. In Pyodide,
+of one write to the disk, while a single one waits for nobody. Between calls it watches: see ``watcher``. In Pyodide,
 where no thread can start, every call runs at once.
 
-Elsewhere a brief call also runs at once, in its caller's thread: that takes less time than waking the thread and being
-woken by it. A call is brief if it touches few messages and does not have to be on the disk when it returns. It runs at
-once only while nothing else goes on: no call is under way, no calls shared the last commit, and neither another program
-nor a write to the disk has to be waited for. It writes to the system's cache, and reads from there what has just been
-stored; if that turns out to be slow, such calls are left to the thread for a while. Every ``TURN`` the event loop gets
-a turn; calls made during it go to the thread, so that they share commits, and so does one call every ``_AT_ONCE``.
+Elsewhere a call that touches few messages may run inline, in its caller's thread: that takes less time than waking the
+thread and being woken by it. It does so only while nothing else goes on: no call is under way, no calls shared the last
+commit, and neither another program nor a write to the disk has to be waited for. It writes to the system's cache, and
+reads from there what has just been stored; if that turns out to be slow, such calls are left to the thread for a while.
+Every ``TURN`` the event loop gets a turn; calls made during it go to the thread, so that they share commits, and so
+does one call every ``_INLINE_PERIOD``.
 
-For a call that has to be on the disk, everything but the commit is done at once, under the same conditions. The thread
-does the commit; but the caller waits a moment for it without suspending (``_MOMENT``), since most disks are quicker
+For a call that has to be on the disk, everything but the commit is done inline, under the same conditions. The thread
+does the commit; but the caller waits a moment for it without suspending (``_DISK_WAIT``), since most disks are quicker
 than waking an event loop.
 """
 
@@ -32,15 +32,15 @@ from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from ..._errors import StorageUnavailableError
-from ..._location import IN_PYODIDE
-from ..._turns import take_turn, turn_is_due
-from .._waiting import Exchange
+from ...contract.errors import StorageUnavailableError
+from ...contract.location import IN_PYODIDE
+from ...runtime.turns import take_turn, turn_is_due
+from ..notifier import Notifier
 from . import locks
 from .engine import Access, Call, Engine
-from .holders import Holder, Lives
+from .liveness import Holder, Liveness
 from .session import Session
-from .watch import WATCH_INTERVAL, Watch
+from .watcher import WATCH_INTERVAL, Watcher
 
 _T = TypeVar("_T")
 
@@ -52,32 +52,32 @@ _DURABLE_WRITE = Access.DURABLE_WRITE
 _CALLS_IN_A_COMMIT = 1000
 """The most calls in one commit: what is written but not yet committed takes memory, and other processes wait for it."""
 
-_SLOW = 0.004
-"""Seconds that calls that run at once may take on average; a single one may be slow because the machine is busy."""
+_INLINE_SLOW = 0.004
+"""Seconds that inline calls may take on average; a single one may be slow because the machine is busy."""
 
-_PAUSE = 0.1
-"""Seconds during which nobody waits for a disk that was mostly too slow; after that, two slow writes are enough."""
+_DISK_WAIT_BACKOFF = 0.1
+"""Seconds during which no caller waits for a disk that was mostly too slow; after that, two slow writes are enough."""
 
-_STALL = 0.016
-"""A longer call counts as so many seconds in that average."""
+_INLINE_STALL = 0.016
+"""What a longer call counts as in that average, in seconds."""
 
 _AVERAGED = 16
-"""The average is over about so many calls."""
+"""About how many calls the average covers."""
 
-_RESPITE = 1.0
-"""Seconds during which no call runs at once, after that was too slow."""
+_INLINE_BACKOFF = 1.0
+"""Seconds during which no call runs inline, after that was too slow."""
 
-_MOMENT = 0.0005
-"""Seconds that an event loop waits for a disk."""
+_DISK_WAIT = 0.0005
+"""Seconds that an event loop waits for the disk."""
 
-_MISSES = 16.0
-"""The share of recent waits in which the disk may be slower before nobody waits for it for a while: every other one."""
+_MOST_MISSES = 16.0
+"""How many recent waits may have been too short before no caller waits for a while: about every other one."""
 
-_AT_ONCE = 0.1
+_INLINE_PERIOD = 0.1
 """Seconds after which a call goes to the thread in any case, because the thread keeps the log and the file small."""
 
 _REDELIVERY = 1.0
-"""Seconds after which a caller is told again of its call's outcome, if its event loop has not passed it on."""
+"""Seconds after which a call's outcome is delivered again, if the caller's event loop has not passed it on."""
 
 
 class Database:
@@ -85,12 +85,12 @@ class Database:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.exchange = Exchange()
-        self.lives = Lives(file)
-        self.engine = Engine(file, self.lives.locks)
+        self.notifier = Notifier()
+        self.liveness = Liveness(file)
+        self.engine = Engine(file, self.liveness.locks)
         self._users = 0
-        watch = Watch(self.engine, self.exchange, self.lives, self._left)
-        self._worker: _Worker = (_InlineWorker if IN_PYODIDE else _ThreadWorker)(self.engine, watch, self.lives)
+        watcher = Watcher(self.engine, self.notifier, self.liveness, self._on_gone)
+        self._worker: _Worker = (_InlineWorker if IN_PYODIDE else _ThreadWorker)(self.engine, watcher, self.liveness)
 
     @staticmethod
     def acquire(file: str) -> Database:
@@ -108,20 +108,20 @@ class Database:
         self,
         operation: Callable[[Session], _T],
         access: Access,
-        tell: Callable[[_T], None] | None = None,
-        brief: bool = False,
+        on_commit: Callable[[_T], None] | None = None,
+        inline_ok: bool = False,
     ) -> _T:
         """Runs a call. Calls run in the order in which they are made; this one takes its place at once.
 
         If it is cancelled, or interrupted by an exception from a signal handler, the call has been run or still will
-        be; whatever is started after it runs after it. After its commit ``tell`` gets its result, cancelled or not, in
-        the thread that ran it. A ``brief`` call may run in the caller's thread; the caller is then not suspended,
-        unless the event loop is due for a turn.
+        be; whatever is started after it runs after it. After its commit ``on_commit`` gets its result, cancelled or
+        not, in the thread that ran it. With ``inline_ok`` the call may run in the caller's thread; the caller is then
+        not suspended, unless the event loop is due for a turn.
         """
         loop = asyncio.get_running_loop()
-        call = Call(operation, access, None, tell, brief)
+        call = Call(operation, access, None, on_commit, inline_ok)
         try:
-            if brief and self._worker.run_at_once(call, loop):
+            if inline_ok and self._worker.run_inline(call, loop):
                 if call.error is not None:
                     raise call.error
                 if turn_is_due():
@@ -131,7 +131,7 @@ class Database:
         except BaseException:
             # as if it had been in the queue already
             if self._worker.has(call):
-                self._worker.nudge()
+                self._worker.wake()
             elif not call.ran and call.error is None:
                 self._worker.put(call)
             raise
@@ -146,26 +146,26 @@ class Database:
         """Whether ``run`` never suspends."""
         return self._worker.keeps_loop
 
-    def start(self, operation: Callable[[Session], _T], access: Access, tell: Callable[[_T], None]) -> None:
+    def start(self, operation: Callable[[Session], _T], access: Access, on_commit: Callable[[_T], None]) -> None:
         """As ``run``, for a caller that does not wait."""
-        self._worker.put(Call(operation, access, None, tell))
+        self._worker.put(Call(operation, access, None, on_commit))
 
     async def release(self, holder: Holder | None = None) -> None:
         """Gives up one ``acquire``; after the last one, and after all calls, the file is closed."""
-        if (holder is None or self.lives.remove(holder)) and self._is_left_by_the_last():
+        if (holder is None or self.liveness.remove(holder)) and self._is_left_by_the_last():
             await self._worker.stop()
 
     def release_soon(self, holder: Holder | None = None) -> None:
         """As ``release``, for a caller that cannot wait: its own coroutine may be ending."""
-        if (holder is None or self.lives.remove(holder)) and self._is_left_by_the_last():
+        if (holder is None or self.liveness.remove(holder)) and self._is_left_by_the_last():
             self._worker.stop_soon()
 
     def abandon(self, holder: Holder) -> None:
         """Gives up one ``acquire`` for a handle that was collected; takes no lock, for a finaliser on any thread."""
-        self.lives.abandon(holder)
-        self._worker.nudge()
+        self.liveness.abandon(holder)
+        self._worker.wake()
 
-    def _left(self, holder: Holder) -> None:
+    def _on_gone(self, holder: Holder) -> None:
         """A handle is gone that did not release; called by the watcher, which has removed it."""
         self.release_soon()
 
@@ -185,15 +185,15 @@ class _Worker(ABC):
     keeps_loop = False
     """Whether a call blocks its event loop until it has run."""
 
-    def __init__(self, engine: Engine, watch: Watch, lives: Lives) -> None:
+    def __init__(self, engine: Engine, watcher: Watcher, liveness: Liveness) -> None:
         self.engine = engine
-        self.watch = watch
-        self.lives = lives
+        self.watcher = watcher
+        self.liveness = liveness
         self.lock = threading.Lock()
         """Held while the engine works for the worker, or is not allowed to work."""
         self._paused = False
         self._counting = threading.Lock()
-        """Taken in order to take the lock; and held by a call that runs at once, which never waits for the holder of
+        """Taken in order to take the lock; and held by an inline call, which never waits for the holder of
         the lock.
 
         Those calls take it with a plain ``with``: a signal handler may raise between any two other steps, and then no
@@ -208,7 +208,7 @@ class _Worker(ABC):
         """Whether a call is in the queue and has not run yet. Once it is no longer there, its outcome is set."""
         return False
 
-    def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
+    def run_inline(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
         """Runs a call before it returns, if that needs no waiting, or only a moment's for the disk. False if it has not
         run: then it already has a future, or nothing was done.
         """
@@ -219,8 +219,8 @@ class _Worker(ABC):
         await take_turn()
 
     @abstractmethod
-    def nudge(self) -> None:
-        """Makes the watcher look at once, or with the next call. May run in a finaliser."""
+    def wake(self) -> None:
+        """Makes the watcher poll at once, or with the next call. May run in a finaliser."""
 
     @abstractmethod
     async def stop(self) -> None:
@@ -255,7 +255,7 @@ class _Worker(ABC):
     def _close(self) -> None:
         with self.works():
             self.engine.close()
-            self.lives.close()
+            self.liveness.close()
         with _registry.lock:  # never while the other one is held: a fork takes them in this order
             _registry.workers.discard(self)
 
@@ -266,12 +266,12 @@ class _InlineWorker(_Worker):
     keeps_loop = True
 
     def put(self, call: Call) -> None:
-        self.watch.reap()
+        self.watcher.reap()
         self.engine.run([call])
-        call.spread()
+        call.notify()
         call.resolve()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         pass  # the next call reaps
 
     async def stop(self) -> None:
@@ -284,28 +284,28 @@ class _InlineWorker(_Worker):
 class _ThreadWorker(_Worker):
     """Runs calls in a thread, those that wait together in one transaction."""
 
-    def __init__(self, engine: Engine, watch: Watch, lives: Lives) -> None:
-        super().__init__(engine, watch, lives)
+    def __init__(self, engine: Engine, watcher: Watcher, liveness: Liveness) -> None:
+        super().__init__(engine, watcher, liveness)
         self._calls: deque[Call] = deque()
         """Those that have not been run yet."""
         self._alarm: SimpleQueue[None] = SimpleQueue()
-        """Signals that something has been put in the queue for the thread to see."""
+        """Wakes the thread: something was put in the queue."""
         self._stopped: deque[asyncio.Future[None]] = deque()
-        """Those who wait for the end."""
+        """Futures of callers that wait for the end."""
         self._stops = False
         self._delivered: list[weakref.ref[Call]] = []
-        """Calls whose callers have been told, but may not have noticed; callers that still wait keep them alive."""
+        """Calls whose outcome was delivered, but may not have been noticed; callers that still wait keep them alive."""
         self._deliver_again_at = 0.0
         self._served: asyncio.AbstractEventLoop | None = None
         """The loop whose call was the last one in the thread: it has had its turn."""
-        self._at_once_until = self._not_at_once_until = self._average = 0.0
+        self._inline_until = self._not_inline_until = self._average = 0.0
         self._wakes_at = 0.0
-        """When the thread next looks, if no call comes in."""
+        """When the thread polls next, if no call comes in."""
         self._resting: list[object] = []
-        """How many calls have run at once and are now giving their event loop its turn."""
+        """Inline calls that are now giving their event loop its turn."""
         self._missed = 0.0
-        """How often, lately, a moment was not enough for the disk."""
-        self._not_in_a_moment_until = 0.0
+        """How often, lately, the wait for the disk was too short."""
+        self._no_disk_wait_until = 0.0
         try:
             # a daemon: a handle that nobody closed must not keep the interpreter from exiting
             threading.Thread(target=self._work, name=f"pymailbox {engine.file}", daemon=True).start()
@@ -328,20 +328,20 @@ class _ThreadWorker(_Worker):
     def has(self, call: Call) -> bool:
         return call in self._calls
 
-    def run_at_once(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
+    def run_inline(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
         start = time.monotonic()
-        if start > self._at_once_until or loop is not self._served or self._resting:
+        if start > self._inline_until or loop is not self._served or self._resting:
             return False
         waits = call.access is _DURABLE_WRITE
-        if waits and start < self._not_in_a_moment_until:
+        if waits and start < self._no_disk_wait_until:
             return False
         engine = self.engine
         with self._counting:
-            # none of this loop's calls comes in meanwhile; of another loop's it does not matter which one is first
+            # no other call of this loop comes in meanwhile; for those of other loops the order does not matter
             if self.lock.locked() or self._calls or self._stops:
                 return False
             others_committed, engine.unannounced = engine.unannounced, True
-            if not engine.run_at_once(call):
+            if not engine.run_inline(call):
                 engine.unannounced = others_committed
                 return False
             if waits:
@@ -349,35 +349,35 @@ class _ThreadWorker(_Worker):
                 call.waiter.acquire()
                 self.put(call)
             else:
-                call.spread()  # if a signal handler prevents this, the watcher does it
+                call.notify()  # if a signal handler prevents this, the watcher does it
             engine.unannounced = others_committed
         now = time.monotonic()
-        self._average += (min(now - start, _STALL) - self._average) / _AVERAGED
-        if self._average > _SLOW:
-            self._average, self._at_once_until, self._not_at_once_until = 0.0, 0.0, now + _RESPITE
+        self._average += (min(now - start, _INLINE_STALL) - self._average) / _AVERAGED
+        if self._average > _INLINE_SLOW:
+            self._average, self._inline_until, self._not_inline_until = 0.0, 0.0, now + _INLINE_BACKOFF
         if waits:
-            return self._wait_a_moment(call, loop, now)
+            return self._wait_for_disk(call, loop, now)
         # a waiter begins to listen with a call like this one; everything else to be watched began in the thread
-        if self.watch.listens:
-            patience = self.watch.patience()
-            if patience is not None and now + patience < self._wakes_at - WATCH_INTERVAL / 2:
+        if self.watcher.listens:
+            timeout = self.watcher.timeout()
+            if timeout is not None and now + timeout < self._wakes_at - WATCH_INTERVAL / 2:
                 self._wakes_at = 0.0
-                self.nudge()
+                self.wake()
         return True
 
-    def _wait_a_moment(self, call: Call, loop: asyncio.AbstractEventLoop, now: float) -> bool:
+    def _wait_for_disk(self, call: Call, loop: asyncio.AbstractEventLoop, now: float) -> bool:
         """Whether the thread has committed a call within a moment; otherwise the call has a future."""
         assert call.waiter is not None
-        if call.waiter.acquire(timeout=_MOMENT):
+        if call.waiter.acquire(timeout=_DISK_WAIT):
             self._missed *= 1 - 1 / _AVERAGED
-            call.answered = True
+            call.delivered = True
             return True
         self._missed += 1
-        if self._missed > _MISSES:
-            self._missed, self._not_in_a_moment_until = _MISSES - 1, now + _PAUSE
+        if self._missed > _MOST_MISSES:
+            self._missed, self._no_disk_wait_until = _MOST_MISSES - 1, now + _DISK_WAIT_BACKOFF
         call.future = loop.create_future()
-        call.answered = call.done  # if so, the thread may not have seen the future
-        return call.answered
+        call.delivered = call.done  # if so, the thread may not have seen the future
+        return call.delivered
 
     async def take_turn(self) -> None:
         resting = object()
@@ -388,7 +388,7 @@ class _ThreadWorker(_Worker):
             if resting in self._resting:  # else a signal handler has raised before it was
                 self._resting.remove(resting)
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         self._alarm.put(None)
 
     async def stop(self) -> None:
@@ -405,7 +405,7 @@ class _ThreadWorker(_Worker):
         while self._calls or not self._stops:
             self._wait()
             ran = self._run_what_waits()
-            if not ran or self.watch.is_late or self.lives.some_abandoned:
+            if not ran or self.watcher.is_late or self.liveness.some_abandoned:
                 self._watch()
             self._deliver_again()
         self._close()
@@ -413,14 +413,14 @@ class _ThreadWorker(_Worker):
             _call_in(stopped.get_loop(), _finish, stopped)
 
     def _wait(self) -> None:
-        """Until something comes in, or it is time to look."""
-        patience = self.watch.patience()
+        """Until something comes in, or it is time to poll."""
+        timeout = self.watcher.timeout()
         if self._delivered:
-            patience = min(_REDELIVERY, math.inf if patience is None else patience)
-        self._wakes_at = math.inf if patience is None else time.monotonic() + patience
+            timeout = min(_REDELIVERY, math.inf if timeout is None else timeout)
+        self._wakes_at = math.inf if timeout is None else time.monotonic() + timeout
         with suppress(Empty):
             if not self._calls:
-                self._alarm.get(timeout=patience)
+                self._alarm.get(timeout=timeout)
             while not self._alarm.empty():
                 self._alarm.get_nowait()
 
@@ -443,7 +443,7 @@ class _ThreadWorker(_Worker):
             self.lock.release()
         now = time.monotonic()
         for call in calls:
-            call.spread()
+            call.notify()
             call.done = True
         if len(calls) == 1 and calls[0].waiter is not None and calls[0].future is None:
             calls[0].waiter.release()  # its event loop has not had its turn
@@ -455,13 +455,13 @@ class _ThreadWorker(_Worker):
         future = calls[-1].future
         self._served = None if future is None else future.get_loop()
         # where several call at a time it is cheaper to share commits
-        alone = len(calls) == 1 and now > self._not_at_once_until
-        self._at_once_until = now + _AT_ONCE if alone else 0.0
+        alone = len(calls) == 1 and now > self._not_inline_until
+        self._inline_until = now + _INLINE_PERIOD if alone else 0.0
         _deliver(call for call in calls if call.waiter is None or call.future is not None)  # the others see it
         if not self._delivered:
             self._deliver_again_at = now + _REDELIVERY
         self._delivered += map(weakref.ref, calls)
-        self._delivered = list(map(weakref.ref, _unheard(self._delivered)))
+        self._delivered = list(map(weakref.ref, _undelivered(self._delivered)))
         return True
 
     def _deliver_again(self) -> None:
@@ -469,20 +469,20 @@ class _ThreadWorker(_Worker):
         now = time.monotonic()
         if self._delivered and now >= self._deliver_again_at:
             self._deliver_again_at = now + _REDELIVERY
-            calls = _unheard(self._delivered)
+            calls = _undelivered(self._delivered)
             self._delivered = list(map(weakref.ref, calls))
             _deliver(call for call in calls if call.future and call.future.get_loop().is_running())
 
     def _watch(self) -> None:
         try:
             with self.works():
-                self.watch.look()
-            self.watch.reap_left()
+                self.watcher.poll()
+            self.watcher.report_gone()
         except Exception:  # whatever it is, calls must go on
             _logger.exception("watching %s failed", self.engine.file)
 
 
-def _unheard(calls: Iterable[weakref.ref[Call]]) -> list[Call]:
+def _undelivered(calls: Iterable[weakref.ref[Call]]) -> list[Call]:
     """Those whose callers are still waiting."""
     return [
         call

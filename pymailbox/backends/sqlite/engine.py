@@ -16,10 +16,10 @@ from functools import partial
 from struct import Struct
 from typing import Any, Final
 
-from ..._errors import MailboxError, StorageCorruptError, StorageUnavailableError
+from ...contract.errors import MailboxError, StorageCorruptError, StorageUnavailableError
 from .errors import is_full, mailbox_error
+from .headroom import Headroom
 from .locks import FileLocks
-from .room import Room
 from .schema import BUSY_TIMEOUT, connect, require_known_layout, until_unlocked
 from .session import OutdatedError, Session
 
@@ -40,16 +40,16 @@ _READ, _, _DURABLE_WRITE = Access
 """For code that runs with each call: looking up an enumeration member takes a while."""
 
 _LOG_PAGES: Final = 1000
-"""Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own habit."""
+"""Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own default."""
 
 _LOG_INTERVAL: Final = 0.05
-"""Seconds between two checks of the length of the log, while all calls are brief."""
+"""Seconds between two checks of the length of the log, while all calls may run inline."""
 
 _MANY_FREE: Final = 16 * 1024 * 1024
-"""So many bytes of the file may stay free; beyond that, what exceeds half of the file goes back to the disk."""
+"""Bytes of the file that may stay free; beyond that, what exceeds half of the file goes back to the disk."""
 
 _INCREMENTAL: Final = 2
-"""SQLite's number for a file that shrinks when it is told to."""
+"""SQLite's number for a file that shrinks on request."""
 
 _SHRINK_STEP: Final = 64
 """Pages that go back in one transaction: some 0.5 ms, or 20 if other pages have to be moved into their places."""
@@ -58,7 +58,7 @@ _SHRINK_FOR: Final = 0.01
 """Seconds after which no further step is begun."""
 
 _SHRINK_INTERVAL: Final = 0.25
-"""Seconds between two looks at whether the file can be made smaller."""
+"""Seconds between two checks of whether the file can be made smaller."""
 
 _PAGES_OF_A_COMMIT: Final = 4
 _CHANGES_IN_A_PAGE: Final = 8
@@ -73,9 +73,9 @@ class Call:
     access: Access
     future: asyncio.Future[Any] | None
     """Where the outcome goes; None if nobody waits for it."""
-    tell: Callable[[Any], None] | None = None
-    """Gets the result after the commit, whether or not somebody still waits for it; in the engine's thread."""
-    brief: bool = False
+    on_commit: Callable[[Any], None] | None = None
+    """Gets the result after the commit, whether or not the caller still waits for it; in the engine's thread."""
+    inline_ok: bool = False
     """Whether it touches little."""
     result: Any = None
     error: BaseException | None = None
@@ -85,21 +85,21 @@ class Call:
     """Released when it is done, for a caller that waits a moment without suspending; until then it has no future."""
     done: bool = False
     """Whether its outcome is final; set before anybody checks whether it has a future by now."""
-    answered: bool = False
-    """Whether its caller has the outcome from here."""
+    delivered: bool = False
+    """Whether its caller has taken the outcome from here."""
 
-    def spread(self) -> None:
-        """Tells those whom it concerns."""
-        if self.tell is not None and self.error is None:
-            self.tell(self.result)
+    def notify(self) -> None:
+        """Calls ``on_commit``, if the call succeeded."""
+        if self.on_commit is not None and self.error is None:
+            self.on_commit(self.result)
 
     def resolve(self) -> None:
-        """Tells the caller; to be called in the caller's event loop."""
-        if self.answered:
+        """Gives the caller its outcome; to be called in the caller's event loop."""
+        if self.delivered:
             pass
         elif self.future is None:
             if self.error is not None and self.waiter is None:
-                _logger.error("an operation that nobody waits for failed", exc_info=self.error)
+                _logger.error("a call that nobody awaits has failed", exc_info=self.error)
         elif self.future.done():
             pass  # cancelled
         elif self.error is not None:
@@ -125,11 +125,11 @@ class Engine:
         self.last_stored: dict[str, int] = {}
         """The number of the message that was stored last, by mailbox, as far as this process has stored or seen it."""
         self.unannounced = False
-        """Whether others may have committed something of which no listener in this process has been told."""
+        """Whether others may have committed something of which no listener in this process has been notified."""
         self.file = file
         self._locks = locks
         self._connection: sqlite3.Connection | None = None
-        self._room = Room(file)
+        self._headroom = Headroom(file)
         self._made_room = False
         """Whether a call is being tried again after room was made for it."""
         self._session: Session | None = None
@@ -155,13 +155,13 @@ class Engine:
         self._shortens_log: bool | None = None
         """Whether a commit may bring the log into the file, for which it waits for the disk."""
         self._looks_at_log = 0.0
-        """When a commit has to look whether it is long."""
+        """When a commit has to check how long the log is."""
         self._log_begins = True
         """Whether the next commit writes the log from its start, for which SQLite waits for the disk."""
         self._shrinks = False
         """Whether the file can give free pages back to the disk; those that older versions made cannot."""
         self._shrinks_at = 0.0
-        """When to look again whether it should."""
+        """When to check again whether it should."""
 
     def run(self, calls: Sequence[Call]) -> None:
         """Runs calls in their order, and sets each one's ``result`` or ``error``.
@@ -211,7 +211,7 @@ class Engine:
         for call in calls:
             self.run([call])
 
-    def run_at_once(self, call: Call) -> bool:
+    def run_inline(self, call: Call) -> bool:
         """Runs a call if it has to wait neither for another program nor for the disk, and sets its outcome. If it has
         to be on the disk, everything is done except the commit, and ``run`` comes after it.
 
@@ -334,7 +334,7 @@ class Engine:
         return version
 
     def _begin_late(self) -> None:
-        """Begins the transaction of a call that has looked at the session already."""
+        """Begins the transaction of a call that has used the session already."""
         assert self._connection is not None
         if self._begin(self._connection, self._late_access) != self._version:
             raise OutdatedError
@@ -363,8 +363,8 @@ class Engine:
             self.unannounced = True
             self._header = None
         if self._session is None or version != self._version:
-            take_room = partial(self._room.take, connection)
-            self._session = Session(connection, take_room, lacks_room=self._made_room)
+            reserve = partial(self._headroom.reserve, connection)
+            self._session = Session(connection, reserve, lacks_headroom=self._made_room)
             self._version = version
         return self._session
 
@@ -379,8 +379,8 @@ class Engine:
         if changes:
             changes &= 0xFFFF_FFFF  # SQLite counts in 32 bits
             self._log_begins = False
-            self._log_pages += _PAGES_OF_A_COMMIT + changes // _CHANGES_IN_A_PAGE + self._room.taken // _PAGE_SIZE
-            self._room.taken = 0
+            self._log_pages += _PAGES_OF_A_COMMIT + changes // _CHANGES_IN_A_PAGE + self._headroom.taken // _PAGE_SIZE
+            self._headroom.taken = 0
         try:
             self._check_file()
         except BaseException as error:
@@ -397,7 +397,7 @@ class Engine:
     def _is_to_look_at_log(self, calls: Sequence[Call]) -> bool:
         """Whether the log may be too long after these calls, including what others have written."""
         now = time.monotonic()
-        if self._log_pages < _LOG_PAGES and now < self._looks_at_log and all(call.brief for call in calls):
+        if self._log_pages < _LOG_PAGES and now < self._looks_at_log and all(call.inline_ok for call in calls):
             return False
         self._looks_at_log = now + _LOG_INTERVAL
         return True
@@ -421,7 +421,7 @@ class Engine:
             if not self._empty_log(connection):
                 return False
             until = time.monotonic() + BUSY_TIMEOUT
-            while self._shrinks and self._room.would_come_of_free_pages(connection) and time.monotonic() < until:
+            while self._shrinks and self._headroom.would_come_of_free_pages(connection) and time.monotonic() < until:
                 self._shrink(connection)
                 if not self._empty_log(connection):
                     break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from ..._errors import MailboxError, StorageCorruptError, StorageFullError, StorageUnavailableError
+from ...contract.errors import MailboxError, StorageCorruptError, StorageFullError, StorageUnavailableError
 
 PRIMARY_CODE_MASK = 0xFF
 """An extended result code holds the primary one in its low byte."""

@@ -25,7 +25,7 @@ _ID_BYTES: Final = 16
 
 EARLIEST: Final = -62_135_596_800_000.0
 LATEST: Final = 253_402_300_799_999.0
-"""Times that Python's clock can tell are from the one to the other."""
+"""The first and last moment that a ``datetime`` can hold."""
 
 
 class Frame(NamedTuple):

@@ -22,7 +22,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from ..._location import IN_PYODIDE
+from ...contract.location import IN_PYODIDE
 
 if sys.platform == "win32":
     import msvcrt
@@ -50,7 +50,7 @@ _ATTEMPTS = 100
 """How often to make the folder again that another process removes at the same time."""
 
 _KEPT: Final = 64
-"""So many files keep their descriptors open although nobody uses them."""
+"""The most unused descriptors that are kept open."""
 
 _SHARED_BYTES: Final = (0x4000_0002, 510)
 """First byte and length of what SQLite locks in a database that it has open (os.h, SHARED_FIRST and SHARED_SIZE)."""
@@ -192,7 +192,7 @@ class LockFile:
 
 
 def is_held(file: Path) -> bool | None:
-    """Whether somebody holds the lock on that file; None if there is no such file."""
+    """Whether the lock on that file is held; None if there is no such file."""
     try:
         descriptor = os.open(file, _AS_PROBER)
     except FileNotFoundError:

@@ -12,31 +12,31 @@ from pathlib import Path
 from typing import Self, TypeVar
 from uuid import UUID
 
-from ..._archive import Page, Section, WholeMessage
-from ..._arguments import Options, PreparedMessage
-from ..._errors import MailboxError, StorageCorruptError
-from ..._handle import AckFirst, EmbeddedMailbox, Enqueued
-from ..._location import IN_PYODIDE, Location, require_name
-from ..._turns import take_turn_if_due
-from ..._values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
-from .._waiting import HOLDER_CHECK, Listener, Look, claim
-from . import handing, mending, rows, verbs
+from ...contract.archive import Page, Section, WholeMessage
+from ...contract.arguments import Options, PreparedMessage
+from ...contract.errors import MailboxError, StorageCorruptError
+from ...contract.location import IN_PYODIDE, Location, require_name
+from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
+from ...runtime.turns import take_turn_if_due
+from ..base import AckFirst, EmbeddedMailbox, Enqueued
+from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, claim_or_wait
+from . import claiming, mending, rows, verbs
 from .database import Database
 from .engine import Access, FileReplacedError
-from .holders import Holder
+from .liveness import Holder
 from .session import Session
 
 _T = TypeVar("_T")
 
 _RECOVERY_INTERVAL = 1.0
-"""Seconds after which a handle that keeps finding messages still looks for holders that are gone."""
+"""Seconds after which a handle looks for holders that are gone, even if it keeps finding messages."""
 
 
 _FEW = 32
-"""A call that runs in the event loop's own thread may touch so many messages."""
+"""The most messages that an inline call may touch."""
 
 _SMALL = 64 * 1024
-"""Such a call may store so many bytes."""
+"""The most bytes that an inline call may store."""
 
 _MENDED_AT_MOST = 3
 """Attempts to mend the same damage; another program may have damaged it again."""
@@ -57,12 +57,12 @@ class SqliteMailbox(EmbeddedMailbox):
         super().__init__(name, options)
         self._file = database
         self._keeps_loop = database.keeps_loop
-        self._holder = Holder(database.lives, name, self._loop, options.max_deliveries, options.lease)
+        self._holder = Holder(database.liveness, name, self._loop, options.max_deliveries, options.lease)
         self._listener = Listener(self._loop)
         self._storing = Access.DURABLE_WRITE if options.durability == "strict" else Access.WRITE
         self._recovered_at = time.monotonic()
         self._replaced = self._opened_on = database.engine.replaced
-        database.lives.add(self._holder)
+        database.liveness.add(self._holder)
 
     @classmethod
     async def open_at(cls, location: Location, options: Options) -> Self:
@@ -72,8 +72,8 @@ class SqliteMailbox(EmbeddedMailbox):
 
             def fill_and_recover(session: Session) -> int:
                 session.mailbox_to_fill(name).sweep(everything=True)
-                database.lives.sweep(session)
-                return handing.recover(session, name, None, database.lives)
+                database.liveness.sweep(session)
+                return claiming.recover(session, name, None, database.liveness)
 
             try:
                 recovered = await database.run(fill_and_recover, Access.WRITE)
@@ -119,21 +119,21 @@ class SqliteMailbox(EmbeddedMailbox):
 
     # -- storing -------------------------------------------------------------------------------------------------------
 
-    def _store(self, messages: list[PreparedMessage]) -> Awaitable[Enqueued]:
-        def tell(enqueued: Enqueued) -> None:
-            self._tell(enqueued.depth, [self._listener], len(messages))
+    def _enqueue(self, messages: list[PreparedMessage]) -> Awaitable[Enqueued]:
+        def on_commit(enqueued: Enqueued) -> None:
+            self._notify(enqueued.depth, [self._listener], len(messages))
 
         def enqueue(session: Session) -> Enqueued:
             return verbs.enqueue(session, self.name, messages)
 
         if len(messages) == 1:
-            brief = len(messages[0].sender) + len(messages[0].payload) <= _SMALL
+            inline_ok = len(messages[0].sender) + len(messages[0].payload) <= _SMALL
         else:
             size = sum(len(sender) + len(payload) for sender, payload, *_ in messages[:_FEW])
-            brief = len(messages) <= _FEW and size <= _SMALL
-        return self._run(enqueue, self._storing, tell, brief)
+            inline_ok = len(messages) <= _FEW and size <= _SMALL
+        return self._run(enqueue, self._storing, on_commit, inline_ok)
 
-    async def _remove_and_send(
+    async def _ack_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:
         targets = [target for target, _ in sends if isinstance(target, SqliteMailbox)]
@@ -141,26 +141,27 @@ class SqliteMailbox(EmbeddedMailbox):
         for target, (_, message) in zip(targets, sends, strict=True):
             messages[target.name].append(message)
 
-        def remove_and_send(session: Session) -> dict[str, int | None] | None:
+        def ack_and_send(session: Session) -> dict[str, int | None] | None:
             if not verbs.ack_held(session, self.name, self._holder.number, [message_id]):
                 return None
             return {name: verbs.enqueue(session, name, sent).depth for name, sent in messages.items()}
 
-        def tell(depths: dict[str, int | None] | None) -> None:
-            informed = [target._listener for target in targets]
+        def on_commit(depths: dict[str, int | None] | None) -> None:
+            excluded = [target._listener for target in targets]
             for name, depth in (depths or {}).items():
                 if depth is not None:
-                    self._file.exchange.tell(name, depth, informed, len(messages[name]))
+                    self._file.notifier.notify(name, depth, excluded, len(messages[name]))
 
         storing = max(self._storing, *(target._storing for target in targets)) if targets else Access.WRITE
-        depths = await self._run(remove_and_send, storing, tell=tell)
+        depths = await self._run(ack_and_send, storing, on_commit=on_commit)
         return None if depths is None else [depths[target.name] for target in targets]
 
     async def _redrive(self, message_id: UUID) -> int | None:
-        def tell(depth: int | None) -> None:
-            self._tell(depth, [self._listener])
+        def on_commit(depth: int | None) -> None:
+            self._notify(depth, [self._listener])
 
-        return await self._run(partial(verbs.redrive, name=self.name, message_id=message_id), self._storing, tell=tell)
+        redrive = partial(verbs.redrive, name=self.name, message_id=message_id)
+        return await self._run(redrive, self._storing, on_commit)
 
     async def _redrive_many(self, ids: Sequence[UUID]) -> list[bool]:
         """As ``redrive`` of each, in one transaction and one call; for the command line."""
@@ -168,100 +169,99 @@ class SqliteMailbox(EmbeddedMailbox):
         def redrive(session: Session) -> list[int | None]:
             return [verbs.redrive(session, self.name, message_id) for message_id in ids]
 
-        def tell(depths: list[int | None]) -> None:
-            self._tell(max((depth for depth in depths if depth is not None), default=None), [self._listener])
+        def on_commit(depths: list[int | None]) -> None:
+            self._notify(max((depth for depth in depths if depth is not None), default=None), [self._listener])
 
-        depths = await self._run(redrive, self._storing, tell=tell)
+        depths = await self._run(redrive, self._storing, on_commit=on_commit)
         return [depth is not None for depth in depths]
 
-    # -- handing out and taking back -----------------------------------------------------------------------------------
+    # -- claiming and giving back --------------------------------------------------------------------------------------
 
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
-        taken: list[UUID] = []
+        claimed: list[UUID] = []
+        attempting = False
 
-        looking = False
+        def release(session: Session) -> int:
+            return claiming.release(session, self.name, self._holder.number, claimed)
 
-        def give_back(session: Session) -> int:
-            return handing.release(session, self.name, self._holder.number, taken)
+        def claim(session: Session, recover: bool, ack: AckFirst | None) -> claiming.ClaimResult:
+            acked = 0 if ack is None else self._ack_in(session, ack.ids, ack.held_only)
+            result = claiming.claim(session, self.name, self._holder, limit, self._file.liveness, recover, acked)
+            claimed[:] = [record.id for record in result.records]
+            return result
 
-        def hand_out(session: Session, look_around: bool, ack: AckFirst | None) -> handing.Handed:
-            acked = 0 if ack is None else self._remove_in(session, ack.ids, ack.held_only)
-            handed = handing.hand_out(session, self.name, self._holder, limit, self._file.lives, look_around, acked)
-            taken[:] = [record.id for record in handed.records]
-            return handed
+        def on_commit(result: claiming.ClaimResult) -> None:
+            self._announce(result.recovered)
 
-        def tell(handed: handing.Handed) -> None:
-            self._announce(handed.returned)
-
-        async def take() -> handing.Handed:
-            nonlocal looking, ack
+        async def claim_once() -> claiming.ClaimResult:
+            nonlocal attempting, ack
             now = time.monotonic()
-            look_around = now >= self._recovered_at + _RECOVERY_INTERVAL
-            if look_around:
+            recover = now >= self._recovered_at + _RECOVERY_INTERVAL
+            if recover:
                 self._recovered_at = now
             # the first claim takes the lock of this process, which may be a file to be made
-            brief = limit <= _FEW and self._holder.has_held and not look_around
-            brief = brief and (ack is None or len(ack.ids) <= _FEW)
-            claiming = partial(hand_out, look_around=look_around, ack=ack)
-            looking = True
-            handed = await self._run(claiming, Access.WRITE, tell, brief)
-            looking = False
+            inline_ok = limit <= _FEW and self._holder.has_held and not recover
+            inline_ok = inline_ok and (ack is None or len(ack.ids) <= _FEW)
+            operation = partial(claim, recover=recover, ack=ack)
+            attempting = True
+            result = await self._run(operation, Access.WRITE, on_commit, inline_ok)
+            attempting = False
             if ack is not None and ack.on_commit is not None:
-                ack.on_commit(handed.acked)
+                ack.on_commit(result.acked)
             ack = None
-            return handed
+            return result
 
-        async def look() -> Look:
-            handed = await take()
-            again = HOLDER_CHECK if handed.others_hold else None
-            return Look(handed.records, handed.next_due, again, handed.more)
+        async def attempt() -> ClaimAttempt:
+            result = await claim_once()
+            again = HOLDER_CHECK if result.others_hold else None
+            return ClaimAttempt(result.records, result.next_due, again, result.more)
 
         try:
             if not wait:
-                return (await take()).records
-            return await claim(self._file.exchange, self.name, self._listener, look, wait)
+                return (await claim_once()).records
+            return await claim_or_wait(self._file.notifier, self.name, self._listener, attempt, wait)
         except BaseException as error:
-            # cancelled in the middle of a look; or an exception from a signal handler, even after the look has returned
-            if taken or (looking and not isinstance(error, MailboxError)):
-                self._file.start(give_back, Access.WRITE, self._announce)
+            # cancelled in the middle of an attempt; or an exception from a signal handler, even after it has returned
+            if claimed or (attempting and not isinstance(error, MailboxError)):
+                self._file.start(release, Access.WRITE, self._announce)
             raise
 
     async def _release(self, ids: list[UUID]) -> None:
-        give_back = partial(handing.release, name=self.name, holder=self._holder.number, ids=ids)
-        await self._run(give_back, Access.WRITE, tell=self._announce)
+        release = partial(claiming.release, name=self.name, holder=self._holder.number, ids=ids)
+        await self._run(release, Access.WRITE, on_commit=self._announce)
 
-    def _remove(self, ids: list[UUID]) -> Awaitable[int]:
-        def remove(session: Session) -> int:
+    def _ack(self, ids: list[UUID]) -> Awaitable[int]:
+        def ack(session: Session) -> int:
             return verbs.ack(session, self.name, ids)
 
-        return self._run(remove, Access.WRITE, brief=len(ids) <= _FEW)
+        return self._run(ack, Access.WRITE, inline_ok=len(ids) <= _FEW)
 
-    def _remove_held(self, ids: list[UUID]) -> Awaitable[int]:
-        settle = partial(self._remove_in, ids=ids, held_only=True)
-        return self._run(settle, Access.WRITE, brief=len(ids) <= _FEW)
+    def _ack_held(self, ids: list[UUID]) -> Awaitable[int]:
+        ack_held = partial(self._ack_in, ids=ids, held_only=True)
+        return self._run(ack_held, Access.WRITE, inline_ok=len(ids) <= _FEW)
 
-    def _remove_in(self, session: Session, ids: list[UUID], held_only: bool) -> int:
+    def _ack_in(self, session: Session, ids: list[UUID], held_only: bool) -> int:
         if held_only:
             return verbs.ack_held(session, self.name, self._holder.number, ids)
         return verbs.ack(session, self.name, ids)
 
-    async def _fail(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
-        fail = partial(
-            handing.nack, name=self.name, holder=self._holder, message_id=message_id, delay_ms=delay_ms, error=error
+    async def _nack(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
+        nack = partial(
+            claiming.nack, name=self.name, holder=self._holder, message_id=message_id, delay_ms=delay_ms, error=error
         )
 
-        def tell(failed: bool | str) -> None:
-            self._announce(failed is True)
+        def on_commit(nacked: bool | str) -> None:
+            self._announce(nacked is True)
 
-        return await self._run(fail, self._giving_up, tell=tell, brief=True)
+        return await self._run(nack, self._giving_up, on_commit=on_commit, inline_ok=True)
 
     async def _bury(self, message_id: UUID, reason: str) -> bool:
-        bury = partial(handing.bury, name=self.name, holder=self._holder.number, message_id=message_id, reason=reason)
+        bury = partial(claiming.bury, name=self.name, holder=self._holder.number, message_id=message_id, reason=reason)
         return await self._run(bury, self._storing)
 
     async def _recover(self) -> int:
-        recover = partial(handing.recover, name=self.name, me=self._holder.number, lives=self._file.lives)
-        return await self._run(recover, Access.WRITE, tell=self._announce)
+        recover = partial(claiming.recover, name=self.name, me=self._holder.number, liveness=self._file.liveness)
+        return await self._run(recover, Access.WRITE, on_commit=self._announce)
 
     @property
     def _giving_up(self) -> Access:
@@ -271,12 +271,12 @@ class SqliteMailbox(EmbeddedMailbox):
     # -- looking and deleting ------------------------------------------------------------------------------------------
 
     async def _count(self) -> MailboxStats:
-        return await self._run(partial(verbs.count, name=self.name), Access.READ, brief=True)
+        return await self._run(partial(verbs.count, name=self.name), Access.READ, inline_ok=True)
 
-    async def _look(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
+    async def _peek(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
         return await self._run(partial(verbs.peek, name=self.name, limit=limit, status=status), Access.READ)
 
-    async def _list_dead(self, limit: int) -> list[DeadLetter]:
+    async def _list_dead_letters(self, limit: int) -> list[DeadLetter]:
         return await self._run(partial(verbs.list_dead_letters, name=self.name, limit=limit), Access.READ)
 
     async def _discard(self, message_id: UUID) -> bool:
@@ -290,46 +290,49 @@ class SqliteMailbox(EmbeddedMailbox):
 
         return await self._run(discard, Access.WRITE)
 
-    async def _delete_queued(self) -> int:
+    async def _purge(self) -> int:
         return await self._run(partial(verbs.purge, name=self.name), Access.WRITE)
 
     async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
-        read = partial(verbs.read, name=self.name, section=section, after=after, until=until)
-        return await self._run(read, Access.READ)
+        read_section = partial(verbs.read_section, name=self.name, section=section, after=after, until=until)
+        return await self._run(read_section, Access.READ)
 
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
-        def tell(filled: tuple[list[bool], int | None]) -> None:
-            self._tell(filled[1], [self._listener], len(messages))
+        def on_commit(filled: tuple[list[bool], int | None]) -> None:
+            self._notify(filled[1], [self._listener], len(messages))
 
-        return await self._run(partial(verbs.adopt, name=self.name, messages=messages), self._storing, tell=tell)
+        adopt = partial(verbs.adopt, name=self.name, messages=messages)
+        return await self._run(adopt, self._storing, on_commit)
 
     # -- the storage ---------------------------------------------------------------------------------------------------
 
-    async def _report(self) -> StorageReport:
+    async def _storage_report(self) -> StorageReport:
         await self._run(partial(verbs.count, name=self.name), Access.READ)  # which finds out if the file is gone
         usage = sum(map(_size, (self._file.file, f"{self._file.file}-wal")))
         wiped = self._file.engine.replaced != self._opened_on
-        return StorageReport(self._options.durability, await self._persist(), usage, quota=None, wiped=wiped)
+        return StorageReport(
+            self._options.durability, await self._request_persistence(), usage, quota=None, wiped=wiped
+        )
 
-    async def _persist(self) -> bool:
+    async def _request_persistence(self) -> bool:
         return not IN_PYODIDE  # there, files are in memory, unless the page mounts something else
 
     # -- the handle ----------------------------------------------------------------------------------------------------
 
     async def _release_and_close(self) -> None:
         def release(session: Session) -> int:
-            self._file.lives.sweep(session)
-            released = handing.release_all(session, self.name, self._holder.number)
+            self._file.liveness.sweep(session)
+            released = claiming.release_all(session, self.name, self._holder.number)
             mailbox = session.mailbox(self.name)
             if mailbox is not None:
                 mailbox.sweep(everything=True)
             return released
 
         self._listener.close()
-        self._file.exchange.observe(self.name, self._listener, None)
+        self._file.notifier.observe(self.name, self._listener, None)
         try:
             try:
-                await self._file.run(release, Access.WRITE, tell=self._announce)
+                await self._file.run(release, Access.WRITE, on_commit=self._announce)
             except rows.UnreadableError as error:
                 await _mend_and_run(self._file, self.name, error, release, Access.WRITE, self._announce)
         except FileReplacedError:
@@ -348,8 +351,8 @@ class SqliteMailbox(EmbeddedMailbox):
 
     def _observing(self) -> None:
         engine, name = self._file.engine, self.name
-        others_observe = self._file.exchange.is_observed(name)
-        self._file.exchange.observe(name, self._listener, None if self._observer is None else self._observe)
+        others_observe = self._file.notifier.is_observed(name)
+        self._file.notifier.observe(name, self._listener, None if self._observer is None else self._observe)
         if self._observer is None or others_observe:
             return
 
@@ -363,8 +366,8 @@ class SqliteMailbox(EmbeddedMailbox):
         self,
         operation: Callable[[Session], _T],
         access: Access,
-        tell: Callable[[_T], None] | None = None,
-        brief: bool = False,
+        on_commit: Callable[[_T], None] | None = None,
+        inline_ok: bool = False,
     ) -> _T:
         """As ``Database.run``; if the file was replaced and only another handle was told so far, raises once.
 
@@ -379,21 +382,21 @@ class SqliteMailbox(EmbeddedMailbox):
             )
         try:
             try:
-                return await self._file.run(operation, access, tell, brief)
+                return await self._file.run(operation, access, on_commit, inline_ok)
             except rows.UnreadableError as error:
-                return await _mend_and_run(self._file, self.name, error, operation, access, tell)
+                return await _mend_and_run(self._file, self.name, error, operation, access, on_commit)
         except FileReplacedError:
             self._replaced = engine.replaced
             raise
 
-    def _tell(self, depth: int | None, informed: list[Listener], count: int = 1) -> None:
+    def _notify(self, depth: int | None, excluded: list[Listener], count: int = 1) -> None:
         if depth is not None:
-            self._file.exchange.tell(self.name, depth, informed, count)
+            self._file.notifier.notify(self.name, depth, excluded, count)
 
     def _announce(self, returned: int) -> None:
-        """Wakes whoever waits, if something came back to the queue."""
+        """Wakes waiters, if something came back to the queue."""
         if returned:
-            self._file.exchange.tell(self.name, None, count=returned)
+            self._file.notifier.notify(self.name, None, count=returned)
 
 
 async def _mend_and_run(
@@ -402,7 +405,7 @@ async def _mend_and_run(
     damage: rows.UnreadableError,
     operation: Callable[[Session], _T],
     access: Access,
-    tell: Callable[[_T], None] | None = None,
+    on_commit: Callable[[_T], None] | None = None,
 ) -> _T:
     """Makes dead letters of what cannot be read, and then repeats the call that met it.
 
@@ -419,7 +422,7 @@ async def _mend_and_run(
             ) from damage
         try:
             await database.run(partial(mending.salvage, name=name, damage=damage), Access.DURABLE_WRITE)
-            return await database.run(operation, access, tell)
+            return await database.run(operation, access, on_commit)
         except rows.UnreadableError as another:
             damage = another
 

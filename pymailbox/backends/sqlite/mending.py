@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ..._ids import id_at
-from ..._values import MessagePriority
+from ...contract.ids import id_at
+from ...contract.moments import now_in_ms
+from ...contract.reasons import UNREADABLE
+from ...contract.values import MessagePriority
 from ...core import dead_letters, verbs
 from ...core import delivery as deliveries
 from ...core.page import BURIED
-from ...core.reasons import UNREADABLE
 from ...core.store import Message
-from .._clock import now_in_ms
 from . import pages, rows
 from .bodies import SELECT_SEGMENTS
 from .frames import Segment
@@ -35,7 +35,7 @@ DELETE_DOUBLES: Final = """
 """
 DELETE_LETTERS: Final = "DELETE FROM dead_letters WHERE mailbox = ? AND lane = ? AND number >= ? AND number < ?"
 _MOST_LOST: Final = 128
-"""So many messages whose segment is missing become one dead letter."""
+"""The most messages of a missing segment that one dead letter stands for."""
 
 
 def salvage(session: Session, name: str, damage: rows.UnreadableError) -> None:

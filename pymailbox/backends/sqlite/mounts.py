@@ -1,4 +1,4 @@
-"""Where a file is mounted, as Linux tells: what guards a mailbox file has to be shared by all that open it.
+"""Where a file is mounted, according to Linux: what guards a mailbox file has to be shared by all that open it.
 
 Its log and its locks are files beside it, so a container must get their folder, not the file alone. Its log's index is
 memory that processes share, which those of two machines do not; and many network file systems keep locks to themselves.
@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from ..._errors import StorageUnavailableError
+from ...contract.errors import StorageUnavailableError
 
 _TABLE: Final = "/proc/self/mountinfo"
 
@@ -71,7 +71,7 @@ class Mount(NamedTuple):
 
 
 def check(file: str) -> None:
-    """Looks where the file is; a ``RuntimeWarning`` if it is not on this machine. Does nothing where that is not told.
+    """Checks where the file is; a ``RuntimeWarning`` if it is on another machine. Does nothing if that is not known.
 
     Raises:
         StorageUnavailableError: the file itself is mounted, without its folder.

@@ -12,7 +12,7 @@ from .rows import UnreadablePageError
 
 READ_PAGE: Final = "SELECT queued, due, body FROM pages WHERE mailbox = ? AND lane = ? AND page = ?"
 REWRITE_PAGE: Final = "UPDATE pages SET body = ? WHERE mailbox = ? AND lane = ? AND page = ?"
-RETELL_PAGE: Final = "UPDATE pages SET queued = ?, due = ? WHERE mailbox = ? AND lane = ? AND page = ?"
+UPDATE_PAGE_COLUMNS: Final = "UPDATE pages SET queued = ?, due = ? WHERE mailbox = ? AND lane = ? AND page = ?"
 WRITE_PAGE: Final = "INSERT OR REPLACE INTO pages VALUES (?, ?, ?, ?, ?, ?)"
 DELETE_PAGE: Final = "DELETE FROM pages WHERE mailbox = ? AND lane = ? AND page = ?"
 FIRST_QUEUED: Final = """
@@ -37,12 +37,12 @@ _DUES_AT_MOST: Final = 256
 
 def write(execute: Callable[..., sqlite3.Cursor], mailbox: int, priority: int, page: Page) -> None:
     """Gives a page a row of its own, or changes the one that it has, and its indexes if necessary."""
-    told = int(page.queued > 0), page.due
-    if page.told == told:
+    row_columns = int(page.queued > 0), page.due
+    if page.row_columns == row_columns:
         execute(REWRITE_PAGE, (page.encode(), mailbox, priority, page.number))
     else:
-        page.told = told
-        execute(WRITE_PAGE, (mailbox, priority, page.number, *told, page.encode()))
+        page.row_columns = row_columns
+        execute(WRITE_PAGE, (mailbox, priority, page.number, *row_columns, page.encode()))
 
 
 def is_number(number: object) -> bool:
@@ -52,8 +52,8 @@ def is_number(number: object) -> bool:
 
 def retell(execute: Callable[..., sqlite3.Cursor], mailbox: int, priority: int, page: Page) -> None:
     """Corrects what a row says besides its messages."""
-    page.told = int(page.queued > 0), page.due
-    execute(RETELL_PAGE, (*page.told, mailbox, priority, page.number))
+    page.row_columns = int(page.queued > 0), page.due
+    execute(UPDATE_PAGE_COLUMNS, (*page.row_columns, mailbox, priority, page.number))
 
 
 class PageRows:
@@ -79,7 +79,7 @@ class PageRows:
             page = self._state.decode_page(self._priority, number, unpack(body))
         except DamagedError as error:
             raise UnreadablePageError(self._priority, number) from error
-        page.has_row, page.told = True, (queued, due)
+        page.has_row, page.row_columns = True, (queued, due)
         return page
 
     def ready(self, at: int, now: int) -> int | None:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from ..._errors import StorageCorruptError
+from ...contract.errors import StorageCorruptError
 
 _CREATES: Final = re.compile(r"\s*CREATE (?:UNIQUE )?(TABLE|INDEX|TRIGGER) (\w+)")
 

@@ -1,4 +1,4 @@
-"""What cannot be read."""
+"""Rows that cannot be read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class UnreadableError(Exception):
-    """What is no message, or tells of none, since another program wrote it."""
+    """A row is not a message, or belongs to none, because another program wrote it."""
 
 
 class UnreadableMessageError(UnreadableError):

@@ -1,7 +1,7 @@
 """How messages lie in the file, and how the file is opened.
 
 All mailboxes of a file share its tables, so that one transaction can touch several. Messages are written once, several
-to a segment where they were committed together, and deleted once. Where each of them stands is told by its mailbox's
+to a segment where they were committed together, and deleted once. Where each of them stands is in its mailbox's
 state (``pymailbox.core``): the head is one row, and pages that do not fit into it have rows of their own. A number
 that the state does not mention is dead, and its segment is about to be deleted; a segment beyond everything that the
 head knows of is *loose*: its messages are queued, and the next commit that writes the head counts them in.
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from ..._errors import StorageCorruptError, StorageUnavailableError
+from ...contract.errors import StorageCorruptError, StorageUnavailableError
 from . import mounts, restored
 from .errors import PRIMARY_CODE_MASK
 
@@ -30,10 +30,10 @@ BUSY_TIMEOUT = 10.0
 """Seconds to wait while another program keeps the file locked."""
 
 _LONGEST_PAUSE: Final = 0.02
-"""Seconds between two looks at whether it is still locked."""
+"""The longest pause, in seconds, between two attempts on a file that is locked."""
 
 _WAL_LIMIT: Final = 16 * 1024 * 1024
-"""A write-ahead log that grew large is cut to so many bytes once it is in the file."""
+"""Bytes to which a large write-ahead log is cut once it is in the file."""
 
 _TABLES: Final = (
     """

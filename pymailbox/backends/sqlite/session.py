@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from ..._errors import StorageCorruptError
-from ..._ids import new_id_base
+from ...contract.errors import StorageCorruptError
+from ...contract.ids import new_id_base
 from ...core.page import DamagedError
 from ...core.state import MailboxState
 from .bodies import SEGMENT_MESSAGES, Kept
@@ -42,12 +42,12 @@ class Session:
     """What one connection knows; its ``flush`` comes before each commit."""
 
     def __init__(
-        self, connection: sqlite3.Connection, take_room: Callable[[int], None], *, lacks_room: bool = False
+        self, connection: sqlite3.Connection, reserve: Callable[[int], None], *, lacks_headroom: bool = False
     ) -> None:
-        self._lacks_room = lacks_room
-        """Whether all room that can be made is to be made."""
-        self.take_room = take_room
-        """Raises ``StorageFullError`` if storing so many bytes would leave too few for acknowledgements."""
+        self._lacks_headroom = lacks_headroom
+        """Whether to make all the room that can be made."""
+        self.reserve = reserve
+        """Raises ``StorageFullError`` if storing that many bytes would leave too few for acknowledgements."""
         self._connection = connection
         self._cursor = connection.cursor()
         self.begin: Callable[[], None] | None = None
@@ -59,7 +59,7 @@ class Session:
         self._kept = Kept()
         self._mailboxes: dict[str, OpenMailbox] = {}
         self._used: dict[str, OpenMailbox] = {}
-        """Those that this transaction has looked at."""
+        """Those that this transaction has used."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Runs a statement within the transaction.
@@ -99,7 +99,7 @@ class Session:
             found = self._mailboxes.get(name) or self._read(name)
             if found is not None:
                 self._mailboxes[name] = self._used[name] = found
-                if self._lacks_room:
+                if self._lacks_headroom:
                     found.sweep(everything=True)
         return found
 
@@ -131,7 +131,7 @@ class Session:
         found = OpenMailbox(self, key, name, int.from_bytes(id_base, "big"), head, state, self._kept)
         for lane in state.lanes:
             for last, first, size in self.execute(SELECT_LOOSE, (key, lane.priority, lane.next)).fetchall():
-                # such as this library writes follow each other; what is missing between them, something has deleted
+                # this library writes one behind the other; what is missing in between was deleted by another program
                 first = lane.next if lane.next <= last < lane.next + MOST_LOOSE else first
                 if not (isinstance(first, int) and max(lane.next, last - SEGMENT_MESSAGES) < first + 1 <= last + 1):
                     first = last
@@ -157,7 +157,7 @@ class Session:
             try:
                 state = MailboxState.unpack(head, partial(PageRows, self.execute, 0))
             except (DamagedError, TypeError):
-                return True  # it cannot be told
+                return True  # it may have
             if any(number >> HANDLE_BITS == process for number in state.holders.by_number):
                 return True
         return False

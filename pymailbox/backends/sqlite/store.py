@@ -69,13 +69,13 @@ class OpenMailbox:
         self.bodies = Bodies(session.execute, key, kept)
         self.loose = 0
         """Segments that the head does not know of."""
-        self.shown: set[int] = set()
+        self.known_live: set[int] = set()
         """Holders of this process whose locks tell that they live; while the session lasts the file is the same."""
 
     # -- as the rules want it ------------------------------------------------------------------------------------------
 
     def reserve(self, size: int) -> None:
-        self._session.take_room(size)
+        self._session.reserve(size)
 
     def note_id(self, message_id: UUID, priority: int, number: int) -> None:
         self.execute(INSERT_ID, (self.key, message_id.bytes, priority, number))
@@ -154,7 +154,7 @@ class OpenMailbox:
         self.loose = 0
 
     def clear_away(self, runs: Sequence[LaneRun]) -> None:
-        """Deletes what there is elsewhere of messages that the state has been rid of; their bytes may stay a little."""
+        """Deletes what other tables have of messages that left the state; their bytes may stay a little longer."""
         for priority, first, end, delivery, _, _ in runs:
             if delivery & deliveries.CUSTOM_ID:
                 self.execute(DELETE_IDS, (self.key, priority, first, end))

@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
-from ..._errors import StorageCorruptError
-from ..._ids import id_at, id_of
-from ..._values import MessagePriority
+from ...contract.errors import StorageCorruptError
+from ...contract.ids import id_at, id_of
+from ...contract.moments import now_in_ms
+from ...contract.reasons import UNREADABLE
+from ...contract.values import MessagePriority
 from ...core import dead_letters, verbs
 from ...core import delivery as deliveries
 from ...core.claims import Terms
 from ...core.page import BURIED, HELD, QUEUED
-from ...core.reasons import UNREADABLE
 from ...core.state import MailboxState
 from ...core.store import Message
-from .._clock import now_in_ms
 from . import mending, restored
 from .bodies import Kept
 from .pages import PageRows
@@ -262,10 +262,11 @@ class _Filling:
                 died_at if isinstance(died_at, int) else now_in_ms(),
             )
 
-    def _slot(self, number: int, most: Any, lease: Any, beats: Any) -> int:
+    def _slot(self, number: int, most: Any, lease: Any, heartbeats: Any) -> int:
         holders = self._mailbox.state.holders
         terms = Terms(*(each if isinstance(each, int) and each > 0 else None for each in (most, lease)))
-        claims = holders.by_number.get(number) or holders.admit(number, terms, beats if isinstance(beats, int) else 0)
+        count = heartbeats if isinstance(heartbeats, int) else 0
+        claims = holders.by_number.get(number) or holders.admit(number, terms, count)
         return claims.slot
 
     def _append(

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from ..._archive import Page, Section, WholeMessage
-from ..._arguments import PreparedMessage
-from ..._handle import Enqueued
-from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
+from ...contract.archive import Page, Section, WholeMessage
+from ...contract.arguments import PreparedMessage
+from ...contract.moments import now_in_ms
+from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from ...core import archive, dead_letters, verbs
-from .._clock import now_in_ms
+from ..base import Enqueued
 from .schema import OF_MAILBOX
 from .session import Session
 
@@ -26,7 +26,7 @@ def enqueue(session: Session, name: str, messages: Sequence[PreparedMessage]) ->
     if len(messages) == 1 and messages[0].message_id is None and not messages[0].delay_ms:
         sender, payload, priority, _, _ = messages[0]
         message_id = verbs.enqueue_plain(mailbox, sender, payload, priority, now_in_ms())
-        session.take_room(len(sender) + len(payload))
+        session.reserve(len(sender) + len(payload))
         session.stored[name] = mailbox.state.ever_queued
         return Enqueued([message_id], mailbox.state.queued)
     ids, depth = verbs.enqueue(mailbox, messages, now_in_ms())
@@ -106,9 +106,9 @@ def list_dead_letters(session: Session, name: str, limit: int) -> list[DeadLette
     return [] if mailbox is None else dead_letters.list_dead_letters(mailbox, limit)
 
 
-def read(session: Session, name: str, section: Section, after: int, until: int | None) -> Page:
+def read_section(session: Session, name: str, section: Section, after: int, until: int | None) -> Page:
     mailbox = session.mailbox(name)
-    return Page([], 0, 0) if mailbox is None else archive.read(mailbox, section, after, until)
+    return Page([], 0, 0) if mailbox is None else archive.read_section(mailbox, section, after, until)
 
 
 def last_stored(session: Session, name: str) -> int:

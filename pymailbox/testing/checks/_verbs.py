@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import NewMessage
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import NewMessage
 
 VerbCall: TypeAlias = Callable[[Mailbox], Awaitable[object]]
 

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority
 from .._expect import expect, expect_equal, expect_error
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 
@@ -19,9 +20,9 @@ async def _counts(mailbox: Mailbox) -> tuple[int, int]:
 
 
 @check()
-async def check_ack_is_true_once(bench: Bench) -> None:
+async def check_ack_is_true_once(sandbox: Sandbox) -> None:
     """The ``ack`` that removes a message is True, every later one False."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"payload")
     await drain(mailbox)
     answers = [await mailbox.ack(message_id) for _ in range(3)]
@@ -31,9 +32,9 @@ async def check_ack_is_true_once(bench: Bench) -> None:
 
 
 @check()
-async def check_ack_of_an_unknown_id_is_false(bench: Bench) -> None:
+async def check_ack_of_an_unknown_id_is_false(sandbox: Sandbox) -> None:
     """An id that was never there is no error but False, and removes nothing."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     for unknown in (uuid4(), UUID(int=0), UUID(int=2**128 - 1)):
         expect(await mailbox.ack(unknown) is False, f"ack of the unknown id {unknown} is not False")
@@ -41,9 +42,9 @@ async def check_ack_of_an_unknown_id_is_false(bench: Bench) -> None:
 
 
 @check()
-async def check_ack_of_an_id_next_to_a_real_one_is_false(bench: Bench) -> None:
+async def check_ack_of_an_id_next_to_a_real_one_is_false(sandbox: Sandbox) -> None:
     """An id that differs from a message's in any one bit removes nothing."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"payload")
     await drain(mailbox)
     for bit in range(128):
@@ -53,9 +54,9 @@ async def check_ack_of_an_id_next_to_a_real_one_is_false(bench: Bench) -> None:
 
 
 @check()
-async def check_acked_messages_stay_away(bench: Bench) -> None:
+async def check_acked_messages_stay_away(sandbox: Sandbox) -> None:
     """Acked messages are gone, the others stay, whatever the order of the acks."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(40))
     held = await drain(mailbox)
     for record in [*held[1::3], *held[0::3][::-1]]:
@@ -68,9 +69,9 @@ async def check_acked_messages_stay_away(bench: Bench) -> None:
 
 
 @check()
-async def check_ack_of_a_queued_message_removes_it(bench: Bench) -> None:
+async def check_ack_of_a_queued_message_removes_it(sandbox: Sandbox) -> None:
     """A message can be acked before it is handed out; then it never is."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(5)]
     urgent = await mailbox.enqueue(b"sender", b"urgent", MessagePriority.HIGH)
     expect_equal([await mailbox.ack(ids[0]), await mailbox.ack(ids[3]), await mailbox.ack(urgent)], [True] * 3, "acks")
@@ -81,9 +82,9 @@ async def check_ack_of_a_queued_message_removes_it(bench: Bench) -> None:
 
 
 @check()
-async def check_ack_by_another_handle_counts(bench: Bench) -> None:
+async def check_ack_by_another_handle_counts(sandbox: Sandbox) -> None:
     """A message that any handle acks is gone, whoever holds it."""
-    holder, other = await bench.open(), await bench.open()
+    holder, other = await sandbox.open(), await sandbox.open()
     message_id = await holder.enqueue(b"sender", b"payload")
     await drain(holder)
     expect_equal(await other.ack(message_id), True, "ack by another handle")
@@ -92,9 +93,9 @@ async def check_ack_by_another_handle_counts(bench: Bench) -> None:
 
 
 @check()
-async def check_ack_against_ack_is_true_once(bench: Bench) -> None:
+async def check_ack_against_ack_is_true_once(sandbox: Sandbox) -> None:
     """Of several acks of one message that run at once, exactly one is True."""
-    handles = [await bench.open(), await bench.open()]
+    handles = [await sandbox.open(), await sandbox.open()]
     for _ in range(5):
         message_id = await handles[0].enqueue(b"sender", b"payload")
         await drain(handles[0])
@@ -103,9 +104,9 @@ async def check_ack_against_ack_is_true_once(bench: Bench) -> None:
 
 
 @check()
-async def check_ack_against_dequeue_is_final(bench: Bench) -> None:
+async def check_ack_against_dequeue_is_final(sandbox: Sandbox) -> None:
     """A message that is acked while a dequeue runs never comes back, whichever of them was first."""
-    consumer, other = await bench.open(), await bench.open()
+    consumer, other = await sandbox.open(), await sandbox.open()
 
     async def ack_after(steps: int, mailbox: Mailbox, message_id: UUID) -> bool:
         for _ in range(steps):
@@ -125,9 +126,9 @@ async def check_ack_against_dequeue_is_final(bench: Bench) -> None:
 
 
 @check()
-async def check_cancelled_ack_can_be_repeated(bench: Bench) -> None:
+async def check_cancelled_ack_can_be_repeated(sandbox: Sandbox) -> None:
     """A cancelled ack happened or did not; once it is repeated, this message is gone, and no other."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for steps in range(6):
         ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(2)]
         call = asyncio.ensure_future(mailbox.ack(ids[0]))
@@ -141,9 +142,9 @@ async def check_cancelled_ack_can_be_repeated(bench: Bench) -> None:
 
 
 @check(Capability.ACK_MANY)
-async def check_ack_many_counts_what_it_removed(bench: Bench) -> None:
+async def check_ack_many_counts_what_it_removed(sandbox: Sandbox) -> None:
     """``ack_many`` counts only the messages that it removed, and repeated ids once."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(80)]
     held = await mailbox.dequeue()
     await mailbox.ack(ids[0])
@@ -157,18 +158,18 @@ async def check_ack_many_counts_what_it_removed(bench: Bench) -> None:
 
 
 @check(Capability.ACK_MANY)
-async def check_ack_many_of_nothing(bench: Bench) -> None:
+async def check_ack_many_of_nothing(sandbox: Sandbox) -> None:
     """``ack_many`` of no ids removes nothing."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     expect_equal([await mailbox.ack_many([]), await mailbox.ack_many(iter(()))], [0, 0], "messages removed")
     expect_equal(await _counts(mailbox), (1, 0), "queued and inflight messages")
 
 
 @check(Capability.ACK_MANY)
-async def check_ack_many_is_seen_whole_or_not_at_all(bench: Bench) -> None:
+async def check_ack_many_is_seen_whole_or_not_at_all(sandbox: Sandbox) -> None:
     """``ack_many`` is one transaction: others see all of its messages or none."""
-    mailbox, reader = await bench.open(), await bench.open()
+    mailbox, reader = await sandbox.open(), await sandbox.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(40)]
     seen = await asyncio.gather(
         reader.status(), mailbox.ack_many(ids[:20]), reader.status(), mailbox.ack_many(ids[20:]), reader.status()
@@ -178,9 +179,9 @@ async def check_ack_many_is_seen_whole_or_not_at_all(bench: Bench) -> None:
 
 
 @check(Capability.ACK_MANY)
-async def check_ids_that_raise_half_way(bench: Bench) -> None:
+async def check_ids_that_raise_half_way(sandbox: Sandbox) -> None:
     """If an iterable of ids raises, its error reaches the caller, and nothing is removed."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"payload")
 
     class TornError(Exception):

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
-from ..._errors import MailboxClosedError
-from ..._mailbox import Capability, Mailbox
-from ..._values import MailboxStats, MessagePriority, MessageRecord, NewMessage
-from .._bench import Bench, drain, numbered, payloads_of, recover_until, send
+from ...contract.capabilities import Capability
+from ...contract.errors import MailboxClosedError
+from ...contract.mailbox import Mailbox
+from ...contract.values import MailboxStats, MessagePriority, MessageRecord, NewMessage
 from .._expect import expect, expect_equal, expect_error
+from .._sandbox import Sandbox, drain, numbered, payloads_of, recover_until, send
 from .._suite import check
 
 HIGH = MessagePriority.HIGH
@@ -62,9 +63,9 @@ class _Recorder:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_it_acks_and_sends(bench: Bench) -> None:
+async def check_it_acks_and_sends(sandbox: Sandbox) -> None:
     """The message is gone, and each of the others is in its mailbox, with all that it was given."""
-    here, there, third = await bench.open("here"), await bench.open("there"), await bench.open("third")
+    here, there, third = await sandbox.open("here"), await sandbox.open("there"), await sandbox.open("third")
     record = await _take(here)
     sends = [(there, _message(b"a", priority=HIGH)), (third, _message(b"b")), (there, _message(b"c"))]
     expect(await here.ack_and_send(record.id, sends) is True, "ack_and_send is not True")
@@ -77,9 +78,9 @@ async def check_it_acks_and_sends(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_what_is_not_held_is_not_sent_on(bench: Bench) -> None:
+async def check_what_is_not_held_is_not_sent_on(sandbox: Sandbox) -> None:
     """For a message that is queued, another handle's, acked or unknown it is False, and nothing is sent or acked."""
-    here, other, there = await bench.open("here"), await bench.open("here"), await bench.open("there")
+    here, other, there = await sandbox.open("here"), await sandbox.open("here"), await sandbox.open("there")
     acked = await _take(here)
     await here.ack(acked.id)
     others = await _take(other, b"another's")
@@ -93,9 +94,9 @@ async def check_what_is_not_held_is_not_sent_on(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_it_happens_once(bench: Bench) -> None:
+async def check_it_happens_once(sandbox: Sandbox) -> None:
     """Of several calls for one message, at once or later, one is True, and its messages are sent once."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     for _ in range(3):
         record = await _take(here)
         answers = await asyncio.gather(*(here.ack_and_send(record.id, [(there, _message())]) for _ in range(3)))
@@ -105,9 +106,9 @@ async def check_it_happens_once(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_it_races_with_an_ack(bench: Bench) -> None:
+async def check_it_races_with_an_ack(sandbox: Sandbox) -> None:
     """Of it and an ``ack`` that run at once, one is True; if that is the ``ack``, nothing was sent."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     sent = 0
     for number in range(6):
         record = await _take(here)
@@ -119,18 +120,18 @@ async def check_it_races_with_an_ack(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_nothing_to_send_is_an_ack(bench: Bench) -> None:
+async def check_nothing_to_send_is_an_ack(sandbox: Sandbox) -> None:
     """Without messages it acknowledges what this handle holds."""
-    here = await bench.open()
+    here = await sandbox.open()
     record = await _take(here)
     expect_equal([await here.ack_and_send(record.id, []) for _ in range(2)], [True, False], "answers")
     expect_equal(await _counts(here), (0, 0), "queued and inflight messages")
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_own_mailbox_may_be_a_target(bench: Bench) -> None:
+async def check_own_mailbox_may_be_a_target(sandbox: Sandbox) -> None:
     """A message may be sent to the mailbox that it came from, and goes to the end there."""
-    here = await bench.open()
+    here = await sandbox.open()
     record = await _take(here)
     await send(here, numbered(2))
     expect_equal(await here.ack_and_send(record.id, [(here, _message())]), True, "answer")
@@ -138,9 +139,9 @@ async def check_own_mailbox_may_be_a_target(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_any_handle_of_a_target_will_do(bench: Bench) -> None:
+async def check_any_handle_of_a_target_will_do(sandbox: Sandbox) -> None:
     """A target may be named by any of its handles; a mailbox that is named twice gets its messages in their order."""
-    here, there, too = await bench.open("here"), await bench.open("there"), await bench.open("there")
+    here, there, too = await sandbox.open("here"), await sandbox.open("there"), await sandbox.open("there")
     record = await _take(here)
     sends = [([there, too][number % 2], _message(payload)) for number, payload in enumerate(numbered(6))]
     expect_equal(await here.ack_and_send(record.id, (pair for pair in sends)), True, "answer")
@@ -148,9 +149,9 @@ async def check_any_handle_of_a_target_will_do(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_many_messages_in_one_step(bench: Bench) -> None:
+async def check_many_messages_in_one_step(sandbox: Sandbox) -> None:
     """Hundreds of messages go in one step, in their order."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     record = await _take(here)
     answer = await here.ack_and_send(record.id, [(there, _message(payload)) for payload in numbered(500)])
     expect_equal(answer, True, "answer")
@@ -158,9 +159,9 @@ async def check_many_messages_in_one_step(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND, Capability.MESSAGE_ID)
-async def check_message_may_go_on_under_its_own_id(bench: Bench) -> None:
+async def check_message_may_go_on_under_its_own_id(sandbox: Sandbox) -> None:
     """The ack comes first: a message can be sent on under its own id, to another mailbox or to its own."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     for record in (await _take(here), await _take(here)):
         for target in (here, there):
             onward = _message(b"onward", message_id=record.id)
@@ -172,9 +173,9 @@ async def check_message_may_go_on_under_its_own_id(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND, Capability.MESSAGE_ID)
-async def check_target_that_has_the_id_stores_nothing(bench: Bench) -> None:
+async def check_target_that_has_the_id_stores_nothing(sandbox: Sandbox) -> None:
     """A target that already holds an id stores nothing under it, the rest is sent, and the call is True."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     known, twice = uuid4(), uuid4()
     await there.enqueue(b"sender", b"known", message_id=known)
     record = await _take(here)
@@ -190,9 +191,9 @@ async def check_target_that_has_the_id_stores_nothing(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND, Capability.DELAY)
-async def check_sent_message_may_have_a_delay(bench: Bench) -> None:
+async def check_sent_message_may_have_a_delay(sandbox: Sandbox) -> None:
     """A message that is sent with a delay is not handed out before then."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     record = await _take(here)
     sends = [(there, _message(b"far", delay=1000)), (there, _message(b"near", delay=0.05))]
     await here.ack_and_send(record.id, sends)
@@ -202,9 +203,9 @@ async def check_sent_message_may_have_a_delay(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_closed_target_is_refused(bench: Bench) -> None:
+async def check_closed_target_is_refused(sandbox: Sandbox) -> None:
     """A closed target is a ``MailboxClosedError``; nothing was acked, and nothing sent to the others."""
-    here, there, closed = await bench.open("here"), await bench.open("there"), await bench.open("closed")
+    here, there, closed = await sandbox.open("here"), await sandbox.open("there"), await sandbox.open("closed")
     record = await _take(here)
     await closed.close()
     sends = [(there, _message()), (closed, _message()), (here, _message())]
@@ -215,9 +216,9 @@ async def check_closed_target_is_refused(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_mailbox_of_another_database_is_refused(bench: Bench) -> None:
+async def check_mailbox_of_another_database_is_refused(sandbox: Sandbox) -> None:
     """A target of another database is a ``ValueError``; nothing was acked, and nothing sent to the others."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     record = await _take(here)
     sends = [(there, _message()), (_Elsewhere(), _message())]
     await expect_error(ValueError, here.ack_and_send, record.id, sends, naming="messages[1]", what="ack_and_send")
@@ -226,9 +227,9 @@ async def check_mailbox_of_another_database_is_refused(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_bad_arguments_are_refused(bench: Bench) -> None:
+async def check_bad_arguments_are_refused(sandbox: Sandbox) -> None:
     """A bad argument is an error that names it; nothing was acked, and nothing sent."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     record = await _take(here)
     good = (there, _message())
 
@@ -261,9 +262,9 @@ async def check_bad_arguments_are_refused(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_buffer_sent_is_taken_at_the_call(bench: Bench) -> None:
+async def check_buffer_sent_is_taken_at_the_call(sandbox: Sandbox) -> None:
     """What is sent is stored as it was at the call, though the buffer changes before the call runs."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     record = await _take(here)
     buffer = bytearray(b"result")
     call = here.ack_and_send(record.id, [(there, NewMessage(b"actor", buffer))])
@@ -273,9 +274,9 @@ async def check_buffer_sent_is_taken_at_the_call(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND, Capability.DEPTH_OBSERVER)
-async def check_targets_observers_are_told_once(bench: Bench) -> None:
+async def check_targets_observers_are_told_once(sandbox: Sandbox) -> None:
     """A target's observer is told once, before the call returns, with what is queued after all its messages."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     await send(there, numbered(2))
     record, again = await _take(here), await _take(here)
     mine, theirs = _Recorder(), _Recorder()
@@ -293,9 +294,9 @@ async def check_targets_observers_are_told_once(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND, Capability.WAIT)
-async def check_targets_waiters_wake(bench: Bench) -> None:
+async def check_targets_waiters_wake(sandbox: Sandbox) -> None:
     """A dequeue that waits for ever at a target returns with what was sent there."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     for payload in numbered(3):
         record = await _take(here)
         waiting = asyncio.ensure_future(there.dequeue(wait=1e9))
@@ -305,10 +306,10 @@ async def check_targets_waiters_wake(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_cancelled_step_happened_or_did_not(bench: Bench) -> None:
+async def check_cancelled_step_happened_or_did_not(sandbox: Sandbox) -> None:
     """A call that is cancelled at any moment did both or neither; repeated, it has happened once."""
     for steps in range(8):
-        here, there = await bench.open(f"here{steps}"), await bench.open(f"there{steps}")
+        here, there = await sandbox.open(f"here{steps}"), await sandbox.open(f"there{steps}")
         record = await _take(here)
         call = asyncio.ensure_future(here.ack_and_send(record.id, [(there, _message())]))
         for _ in range(steps):
@@ -322,9 +323,9 @@ async def check_cancelled_step_happened_or_did_not(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_steps_both_ways_at_once(bench: Bench) -> None:
+async def check_steps_both_ways_at_once(sandbox: Sandbox) -> None:
     """Two actors that send each other messages at the same time lose none, double none, and never block each other."""
-    ping, pong = await bench.open("ping"), await bench.open("pong")
+    ping, pong = await sandbox.open("ping"), await sandbox.open("pong")
     await send(ping, numbered(20, "ping"))
     await send(pong, numbered(20, "pong"))
 
@@ -338,21 +339,21 @@ async def check_steps_both_ways_at_once(bench: Bench) -> None:
     await asyncio.gather(pass_on(ping, pong), pass_on(pong, ping))
     for mailbox, other in ((ping, "pong"), (pong, "ping")):
         await mailbox.close()
-        again = await bench.open("ping" if mailbox is ping else "pong")
+        again = await sandbox.open("ping" if mailbox is ping else "pong")
         expect_equal(payloads_of(await drain(again)), numbered(20, f"from {other}"), "payloads")
 
 
 @check(Capability.ACK_AND_SEND, Capability.RECOVER)
-async def check_step_before_a_death_is_done(bench: Bench) -> None:
+async def check_step_before_a_death_is_done(sandbox: Sandbox) -> None:
     """After its holder's death a step that had returned is done, and one that had not begun can be done by another."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     ids = [await here.enqueue(b"sender", payload) for payload in numbered(2)]
 
     async def do_one_step(holder: Mailbox) -> None:
         await holder.dequeue()
         await holder.ack_and_send(ids[0], [(there, _message(b"done by the first"))])
 
-    await bench.die_after(do_one_step, "here")
+    await sandbox.die_after(do_one_step, "here")
     await recover_until(here)
     [record] = await here.dequeue()
     expect_equal(record.id, ids[1], "id of what came back")

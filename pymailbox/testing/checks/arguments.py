@@ -9,11 +9,12 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from ..._arguments import LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY
-from ..._mailbox import Capability, Mailbox
-from ..._values import NewMessage
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.arguments import LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import NewMessage
 from .._expect import expect_equal, expect_error
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 
@@ -36,16 +37,16 @@ async def _expect_refused(
 
 
 @check()
-async def check_sender_must_be_bytes(bench: Bench) -> None:
+async def check_sender_must_be_bytes(sandbox: Sandbox) -> None:
     """A sender that is not bytes-like is refused."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _expect_refused(mailbox, "sender", ["text", None, 5, [1, 2]], lambda bad: mailbox.enqueue(bad, b""))
 
 
 @check()
-async def check_payload_must_be_bytes(bench: Bench) -> None:
+async def check_payload_must_be_bytes(sandbox: Sandbox) -> None:
     """A payload that is not bytes-like is refused."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _expect_refused(mailbox, "payload", ["text", None, 5, {}], lambda bad: mailbox.enqueue(b"", bad))
 
 
@@ -58,14 +59,14 @@ def _no_bytes() -> list[Any]:
 
 
 @check()
-async def check_buffer_must_be_of_bytes(bench: Bench) -> None:
+async def check_buffer_must_be_of_bytes(sandbox: Sandbox) -> None:
     """A buffer of anything other than single bytes is refused, and so is one that was released."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _expect_refused(mailbox, "sender", _no_bytes(), lambda bad: mailbox.enqueue(bad, b""))
-    other = await bench.open("payload")
+    other = await sandbox.open("payload")
     await _expect_refused(other, "payload", _no_bytes(), lambda bad: other.enqueue(b"", bad))
     if Capability.ENQUEUE_MANY in mailbox.capabilities:
-        batches = await bench.open("batches")
+        batches = await sandbox.open("batches")
         good = NewMessage(b"", b"")
         await _expect_refused(
             batches, "payload", _no_bytes(), lambda bad: batches.enqueue_many([good, NewMessage(b"", bad)])
@@ -73,9 +74,9 @@ async def check_buffer_must_be_of_bytes(bench: Bench) -> None:
 
 
 @check()
-async def check_message_holds_64_mib_at_most(bench: Bench) -> None:
+async def check_message_holds_64_mib_at_most(sandbox: Sandbox) -> None:
     """Sender and payload of more than 64 MiB together are refused, alone, in a batch and as a send."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     large = bytes(LARGEST_MESSAGE)
     calls: list[tuple[Capability | None, Callable[[UUID], Awaitable[object]]]] = [
         (None, lambda _: mailbox.enqueue(b"x", large)),
@@ -96,16 +97,16 @@ async def check_message_holds_64_mib_at_most(bench: Bench) -> None:
 
 
 @check()
-async def check_priority_must_be_one(bench: Bench) -> None:
+async def check_priority_must_be_one(sandbox: Sandbox) -> None:
     """A priority that is not a ``MessagePriority`` is refused."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _expect_refused(mailbox, "priority", [7, -1, "high", None], lambda bad: mailbox.enqueue(b"", b"", bad))
 
 
 @check()
-async def check_wait_must_be_seconds(bench: Bench) -> None:
+async def check_wait_must_be_seconds(sandbox: Sandbox) -> None:
     """A wait that is negative, not a number, no number at all, or finite and beyond 100 years is refused."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     bad_waits = [-1, -math.inf, math.nan, "1", *_ENORMOUS]
     await _expect_refused(mailbox, "wait", bad_waits, lambda bad: mailbox.dequeue(wait=bad))
 
@@ -114,19 +115,19 @@ _BAD_COUNTS: Final = (0, -1, 1.5, "3", LARGEST_COUNT + 1, 2**63 - 1, 2**64, -(2*
 
 
 @check(needs_limit=True)
-async def check_limit_must_be_positive(bench: Bench) -> None:
+async def check_limit_must_be_positive(sandbox: Sandbox) -> None:
     """A limit that is below 1 or above 2**53 - 1, or not an int, is refused."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _expect_refused(mailbox, "limit", _BAD_COUNTS, lambda bad: mailbox.dequeue(bad))
     if Capability.PEEK in mailbox.capabilities:
-        other = await bench.open("peek")
+        other = await sandbox.open("peek")
         await _expect_refused(other, "limit", _BAD_COUNTS, lambda bad: other.peek(bad))
 
 
 @check(needs_limit=True)
-async def check_largest_limit_takes_all(bench: Bench) -> None:
+async def check_largest_limit_takes_all(sandbox: Sandbox) -> None:
     """A limit or a ``batch_size`` of 2**53 - 1 gives everything there is."""
-    mailbox, large = await bench.open(batch_size=1), await bench.open(batch_size=LARGEST_COUNT)
+    mailbox, large = await sandbox.open(batch_size=1), await sandbox.open(batch_size=LARGEST_COUNT)
     await send(mailbox, numbered(3))
     if Capability.PEEK in mailbox.capabilities:
         expect_equal(payloads_of(await mailbox.peek(LARGEST_COUNT)), numbered(3), "payloads that peek shows")
@@ -141,25 +142,25 @@ async def check_largest_limit_takes_all(bench: Bench) -> None:
 
 
 @check()
-async def check_id_to_ack_must_be_a_uuid(bench: Bench) -> None:
+async def check_id_to_ack_must_be_a_uuid(sandbox: Sandbox) -> None:
     """An id that is not a UUID is refused, even if it reads like one."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     bad_ids = [str(uuid4()), uuid4().bytes, 0, None]
     await _expect_refused(mailbox, "message_id", bad_ids, lambda bad: mailbox.ack(bad))
 
 
 @check(Capability.MESSAGE_ID)
-async def check_message_id_must_be_a_uuid(bench: Bench) -> None:
+async def check_message_id_must_be_a_uuid(sandbox: Sandbox) -> None:
     """A ``message_id`` that is not a UUID is refused, and so is one that is merely false."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     bad_ids = [str(uuid4()), uuid4().bytes, 0, "", False]
     await _expect_refused(mailbox, "message_id", bad_ids, lambda bad: mailbox.enqueue(b"", b"", message_id=bad))
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_messages_must_be_new_messages(bench: Bench) -> None:
+async def check_messages_must_be_new_messages(sandbox: Sandbox) -> None:
     """Anything but an iterable of ``NewMessage`` is refused."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     bad = [None, 5, "text", b"bytes", NewMessage(b"", b""), [b"bytes"], [(b"sender", b"payload")], [None]]
     await _expect_refused(mailbox, "messages", bad, lambda bad: mailbox.enqueue_many(bad))
 
@@ -171,14 +172,14 @@ _BAD_DELAYS: Final = (-1, -0.001, math.nan, math.inf, "1", timedelta(seconds=-1)
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_delay_must_not_be_negative(bench: Bench) -> None:
+async def check_delay_must_not_be_negative(sandbox: Sandbox) -> None:
     """A delay that is negative, beyond 100 years or not a time at all is refused."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _expect_refused(
         mailbox, "delay", _BAD_DELAYS, lambda bad: mailbox.enqueue_many([NewMessage(b"", b"", delay=bad)])
     )
     if Capability.DELAY in mailbox.capabilities:
-        other = await bench.open("enqueue")
+        other = await sandbox.open("enqueue")
         await _expect_refused(other, "delay", _BAD_DELAYS, lambda bad: other.enqueue(b"", b"", delay=bad))
 
 
@@ -198,9 +199,9 @@ async def _expect_refused_while_held(
 
 
 @check(Capability.NACK)
-async def check_nack_takes_seconds_and_text(bench: Bench) -> None:
+async def check_nack_takes_seconds_and_text(sandbox: Sandbox) -> None:
     """A ``nack`` with a bad delay, or an error that is not text, is refused, and the message stays inflight."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _expect_refused_while_held(mailbox, "delay", _BAD_DELAYS, lambda one, bad: mailbox.nack(one, delay=bad))
     await _expect_refused_while_held(
         mailbox, "error", [b"bytes", 5, ValueError("no")], lambda one, bad: mailbox.nack(one, error=bad)
@@ -208,18 +209,18 @@ async def check_nack_takes_seconds_and_text(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_reason_must_be_text(bench: Bench) -> None:
+async def check_reason_must_be_text(sandbox: Sandbox) -> None:
     """A reason that is not text is refused, and the message stays inflight."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _expect_refused_while_held(
         mailbox, "reason", [None, b"bytes", 5, ValueError("no")], lambda one, bad: mailbox.dead_letter(one, bad)
     )
 
 
 @check(Capability.NACK, Capability.DEAD_LETTERS)
-async def check_lone_surrogates_are_stored_escaped(bench: Bench) -> None:
+async def check_lone_surrogates_are_stored_escaped(sandbox: Sandbox) -> None:
     r"""Lone surrogates in an error or a reason, which UTF-8 cannot hold, are stored as text such as ``\udcff``."""
-    mailbox = await bench.open(max_deliveries=1)
+    mailbox = await sandbox.open(max_deliveries=1)
     await send(mailbox, numbered(2))
     failed, rejected = await drain(mailbox)
     expect_equal(await mailbox.nack(failed.id, error="no file \udcff.txt"), True, "nack")
@@ -230,9 +231,9 @@ async def check_lone_surrogates_are_stored_escaped(bench: Bench) -> None:
 
 
 @check(Capability.NACK, Capability.DEAD_LETTERS)
-async def check_id_of_any_verb_must_be_a_uuid(bench: Bench) -> None:
+async def check_id_of_any_verb_must_be_a_uuid(sandbox: Sandbox) -> None:
     """``nack``, ``dead_letter``, ``redrive`` and ``discard`` refuse an id that is not a UUID."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     verbs: list[Callable[[Any], Awaitable[object]]] = [
         mailbox.nack,
         lambda bad: mailbox.dead_letter(bad, "reason"),
@@ -248,14 +249,14 @@ async def check_id_of_any_verb_must_be_a_uuid(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_limit_of_dead_letters_must_be_positive(bench: Bench) -> None:
+async def check_limit_of_dead_letters_must_be_positive(sandbox: Sandbox) -> None:
     """``dead_letters`` refuses a limit that is below 1 or above 2**53 - 1, or not an int."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _expect_refused(mailbox, "limit", _BAD_COUNTS, lambda bad: mailbox.dead_letters(bad))
 
 
 @check(Capability.DEAD_LETTERS, Capability.RECOVER)
-async def check_options_must_make_sense(bench: Bench) -> None:
+async def check_options_must_make_sense(sandbox: Sandbox) -> None:
     """A handle is not opened with counts below 1 or above 2**53 - 1, or a ``lease`` outside 0 to 100 years."""
     for option, values in (
         ("batch_size", [*_BAD_COUNTS, True, None]),
@@ -265,16 +266,16 @@ async def check_options_must_make_sense(bench: Bench) -> None:
         for value in values:
             await expect_error(
                 (TypeError, ValueError),
-                lambda option=option, value=value: bench.open(**{option: value}),
+                lambda option=option, value=value: sandbox.open(**{option: value}),
                 naming=option,
                 what=f"{option}={value!r}",
             )
 
 
 @check(Capability.NACK, Capability.DEAD_LETTERS, Capability.RECOVER)
-async def check_largest_options_work(bench: Bench) -> None:
+async def check_largest_options_work(sandbox: Sandbox) -> None:
     """With ``max_deliveries`` of 2**53 - 1 and a ``lease`` of 100 years nothing is given up or taken back too early."""
-    mailbox = await bench.open(max_deliveries=LARGEST_COUNT, lease=LONGEST_DELAY)
+    mailbox = await sandbox.open(max_deliveries=LARGEST_COUNT, lease=LONGEST_DELAY)
     await send(mailbox, numbered(1))
     for delivery in (1, 2, 3):
         [record] = await mailbox.dequeue()
@@ -286,9 +287,9 @@ async def check_largest_options_work(bench: Bench) -> None:
 
 
 @check(Capability.ACK_MANY)
-async def check_ids_to_ack_must_be_uuids(bench: Bench) -> None:
+async def check_ids_to_ack_must_be_uuids(sandbox: Sandbox) -> None:
     """Anything but an iterable of UUIDs is refused, and the valid ids in it are not acked."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"kept")
     bad = [None, 5, message_id, str(message_id), [message_id, str(message_id)], [message_id, None]]
     for value in bad:
@@ -303,9 +304,9 @@ async def check_ids_to_ack_must_be_uuids(bench: Bench) -> None:
 
 
 @check()
-async def check_ids_to_ack_first_must_be_uuids(bench: Bench) -> None:
+async def check_ids_to_ack_first_must_be_uuids(sandbox: Sandbox) -> None:
     """A ``dequeue`` refuses an ``ack`` that is not an iterable of UUIDs; nothing is acknowledged or handed out."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     held = await mailbox.enqueue(b"sender", b"held")
     await drain(mailbox)
     bad = [None, 0, held, str(held), held.bytes, [held, str(held)], [held, None]]
@@ -314,16 +315,16 @@ async def check_ids_to_ack_first_must_be_uuids(bench: Bench) -> None:
 
 
 @check(Capability.PEEK)
-async def check_status_to_peek_at_must_be_one(bench: Bench) -> None:
+async def check_status_to_peek_at_must_be_one(sandbox: Sandbox) -> None:
     """A status that is not a ``MessageStatus`` is refused."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _expect_refused(mailbox, "status", ["queued", 0, True], lambda bad: mailbox.peek(status=bad))
 
 
 @check(Capability.DEPTH_OBSERVER)
-async def check_observer_must_have_its_method(bench: Bench) -> None:
+async def check_observer_must_have_its_method(sandbox: Sandbox) -> None:
     """An observer without ``on_depth_change`` is refused, and the old one stays."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
 
     class Counter:
         calls = 0

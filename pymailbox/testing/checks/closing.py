@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from ..._errors import MailboxClosedError
-from ..._mailbox import Mailbox
-from .._bench import Bench, drain, numbered, outcome_of, payloads_of, send
+from ...contract.errors import MailboxClosedError
+from ...contract.mailbox import Mailbox
 from .._expect import expect, expect_equal, expect_error
+from .._sandbox import Sandbox, drain, numbered, outcome_of, payloads_of, send
 from .._suite import check
 from ._verbs import VerbCall, verbs_of
 
 
 @check()
-async def check_closed_handle_refuses_every_verb(bench: Bench) -> None:
+async def check_closed_handle_refuses_every_verb(sandbox: Sandbox) -> None:
     """Every verb of a closed handle raises ``MailboxClosedError`` and does nothing."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await mailbox.close()
     for name, call in verbs_of(mailbox).items():
         await expect_error(MailboxClosedError, call, mailbox, what=name)
@@ -23,21 +23,21 @@ async def check_closed_handle_refuses_every_verb(bench: Bench) -> None:
 
 
 @check()
-async def check_close_twice_is_fine(bench: Bench) -> None:
+async def check_close_twice_is_fine(sandbox: Sandbox) -> None:
     """Closing a closed handle, or closing it twice at once, does nothing more."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await asyncio.gather(mailbox.close(), mailbox.close())
     await mailbox.close()
 
 
 @check()
-async def check_async_with_closes(bench: Bench) -> None:
+async def check_async_with_closes(sandbox: Sandbox) -> None:
     """Leaving ``async with`` closes the handle, even by an exception, which passes through."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     async with mailbox as entered:
         expect(entered is mailbox, "async with gave something else than the mailbox")
     await expect_error(MailboxClosedError, mailbox.status, what="status after async with")
-    failing = await bench.open()
+    failing = await sandbox.open()
 
     async def fail_inside() -> None:
         async with failing:
@@ -48,9 +48,9 @@ async def check_async_with_closes(bench: Bench) -> None:
 
 
 @check()
-async def check_closing_one_handle_leaves_the_others(bench: Bench) -> None:
+async def check_closing_one_handle_leaves_the_others(sandbox: Sandbox) -> None:
     """Other handles on the mailbox stay open, with what they hold."""
-    first, second = await bench.open(), await bench.open()
+    first, second = await sandbox.open(), await sandbox.open()
     await send(first, numbered(3))
     held = await drain(second)
     await first.close()
@@ -61,9 +61,9 @@ async def check_closing_one_handle_leaves_the_others(bench: Bench) -> None:
 
 
 @check()
-async def check_close_lets_calls_under_way_finish(bench: Bench) -> None:
+async def check_close_lets_calls_under_way_finish(sandbox: Sandbox) -> None:
     """Calls that began before ``close`` end as if it had not been called, and what they did stays."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     acked = await mailbox.enqueue(b"sender", b"acked")
     calls = asyncio.gather(
         *(mailbox.enqueue(b"sender", payload) for payload in numbered(20)), mailbox.ack(acked), mailbox.status()
@@ -78,16 +78,16 @@ async def check_close_lets_calls_under_way_finish(bench: Bench) -> None:
 
 
 @check()
-async def check_close_lets_every_verb_under_way_finish(bench: Bench) -> None:
+async def check_close_lets_every_verb_under_way_finish(sandbox: Sandbox) -> None:
     """No verb that has begun ends with an error because its handle is closed meanwhile, at whatever moment."""
-    other = await bench.open()
+    other = await sandbox.open()
     await send(other, numbered(1))
     await drain(other)  # so that there is a holder to be looked after
     for name in verbs_of(other, to_the_end=True):
         if name == "dequeue(wait=...)":
             continue  # which may be waiting, and then is told
         for steps in range(1, 5):
-            mailbox = await bench.open()
+            mailbox = await sandbox.open()
             call = asyncio.ensure_future(_made(verbs_of(mailbox)[name], mailbox))
             for _ in range(steps):
                 await asyncio.sleep(0)
@@ -101,10 +101,10 @@ async def _made(call: VerbCall, mailbox: Mailbox) -> object:
 
 
 @check()
-async def check_close_against_every_verb(bench: Bench) -> None:
+async def check_close_against_every_verb(sandbox: Sandbox) -> None:
     """Calls made at the same moment as ``close`` succeed or end with ``MailboxClosedError``, and nothing hangs."""
     for _ in range(2):
-        mailbox = await bench.open()
+        mailbox = await sandbox.open()
 
         async def made(call: VerbCall, mailbox: Mailbox = mailbox) -> object:
             return await call(mailbox)

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessageRecord
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessageRecord
 from .._expect import expect, expect_equal
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 _MANY_CALLS = 50_000
@@ -19,10 +20,10 @@ browser's timers have the most, with 75 milliseconds."""
 
 
 @check()
-async def check_each_message_is_processed_once(bench: Bench) -> None:
+async def check_each_message_is_processed_once(sandbox: Sandbox) -> None:
     """With several producers and consumers at work each message is handed out once and acked once."""
-    producers = {name: await bench.open() for name in (b"p0", b"p1")}
-    consumers = [await bench.open() for _ in range(3)]
+    producers = {name: await sandbox.open() for name in (b"p0", b"p1")}
+    consumers = [await sandbox.open() for _ in range(3)]
     wanted = {name: [b"%s-%d" % (name, number) for number in range(60)] for name in producers}
     taken: list[list[MessageRecord]] = [[] for _ in consumers]
 
@@ -52,9 +53,9 @@ async def check_each_message_is_processed_once(bench: Bench) -> None:
 
 
 @check()
-async def check_enqueue_against_dequeue_loses_nothing(bench: Bench) -> None:
+async def check_enqueue_against_dequeue_loses_nothing(sandbox: Sandbox) -> None:
     """Enqueues and dequeues that run at once neither lose, repeat nor reorder a message."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     taken: list[MessageRecord] = []
     for round_number in range(5):
         results = await asyncio.gather(
@@ -73,9 +74,9 @@ async def check_enqueue_against_dequeue_loses_nothing(bench: Bench) -> None:
 
 
 @check()
-async def check_mailboxes_work_side_by_side(bench: Bench) -> None:
+async def check_mailboxes_work_side_by_side(sandbox: Sandbox) -> None:
     """Calls on several mailboxes of one database that run at once stay in their mailboxes, each in order."""
-    mailboxes = [await bench.open(label) for label in ("a", "b", "c")]
+    mailboxes = [await sandbox.open(label) for label in ("a", "b", "c")]
     labelled = list(enumerate(mailboxes))
     await asyncio.gather(
         *(mailbox.enqueue(b"%d" % number, payload) for payload in numbered(20) for number, mailbox in labelled)
@@ -89,9 +90,9 @@ async def check_mailboxes_work_side_by_side(bench: Bench) -> None:
 
 
 @check(Capability.WAIT)
-async def check_verbs_let_other_tasks_run(bench: Bench) -> None:
+async def check_verbs_let_other_tasks_run(sandbox: Sandbox) -> None:
     """However many calls are awaited one after the other, with nothing between them, other tasks get their turn."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     verbs: list[Callable[[], Awaitable[object]]] = [
         mailbox.status,
         lambda: mailbox.enqueue(b"sender", b"payload"),
@@ -130,9 +131,9 @@ async def _expect_interruption(verb: Callable[[], Awaitable[object]], what: str)
 
 
 @check(Capability.WAIT)
-async def check_timeout_ends_a_loop_of_verbs(bench: Bench) -> None:
+async def check_timeout_ends_a_loop_of_verbs(sandbox: Sandbox) -> None:
     """``asyncio.timeout`` ends a loop that does nothing but await one call after the other."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     try:
         async with asyncio.timeout(0.005):
             for _ in range(_MANY_CALLS):

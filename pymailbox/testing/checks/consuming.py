@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from ..._errors import MailboxClosedError, Reject
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, MessageRecord, NewMessage
 from ...actors import Consumer, Context, RetryPolicy
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.errors import MailboxClosedError, Reject
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority, MessageRecord, NewMessage
 from .._expect import PATIENCE, eventually, expect, expect_equal, expect_error, expect_no_repeats
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 AT_ONCE = RetryPolicy(first_delay=0.0)
@@ -97,9 +98,9 @@ async def _length(values: list[Any]) -> int:
 
 
 @check()
-async def check_handled_messages_are_acked(bench: Bench) -> None:
+async def check_handled_messages_are_acked(sandbox: Sandbox) -> None:
     """A handler gets each message once and in order, and when it has returned its message is acknowledged."""
-    mailbox, sender = await bench.open(), await bench.open()
+    mailbox, sender = await sandbox.open(), await sandbox.open()
     await send(sender, numbered(40))
     seen: list[MessageRecord] = []
 
@@ -117,7 +118,7 @@ async def check_handled_messages_are_acked(bench: Bench) -> None:
 
 
 @check()
-async def check_handlers_of_every_kind(bench: Bench) -> None:
+async def check_handlers_of_every_kind(sandbox: Sandbox) -> None:
     """A handler may be asynchronous or not, and take a message, or a message and its context."""
     seen: list[bytes] = []
 
@@ -132,7 +133,7 @@ async def check_handlers_of_every_kind(bench: Bench) -> None:
 
     handlers: list[Any] = [asynchronous, with_context, synchronous, lambda message: seen.append(message.payload)]
     for number, handler in enumerate(handlers):
-        mailbox = await bench.open(f"-{number}")
+        mailbox = await sandbox.open(f"-{number}")
         await send(mailbox, numbered(3))
         async with _consuming(mailbox, handler):
             await _all_handled(mailbox)
@@ -141,9 +142,9 @@ async def check_handlers_of_every_kind(bench: Bench) -> None:
 
 
 @check()
-async def check_high_priority_is_handled_first(bench: Bench) -> None:
+async def check_high_priority_is_handled_first(sandbox: Sandbox) -> None:
     """A handler gets what is ``HIGH`` before what is ``NORMAL``."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     await send(mailbox, numbered(3, "high"), priority=MessagePriority.HIGH)
     seen: list[bytes] = []
@@ -153,9 +154,9 @@ async def check_high_priority_is_handled_first(bench: Bench) -> None:
 
 
 @check()
-async def check_concurrency_is_kept(bench: Bench) -> None:
+async def check_concurrency_is_kept(sandbox: Sandbox) -> None:
     """As many handlers run at the same time as was asked for, and no more."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(8))
     work = _Work()
     async with _consuming(mailbox, work, concurrency=3):
@@ -168,9 +169,9 @@ async def check_concurrency_is_kept(bench: Bench) -> None:
 
 
 @check()
-async def check_consumers_share_a_mailbox(bench: Bench) -> None:
+async def check_consumers_share_a_mailbox(sandbox: Sandbox) -> None:
     """Of several handles that consume, each message is handled by one."""
-    mailboxes = [await bench.open(batch_size=3) for _ in range(3)]
+    mailboxes = [await sandbox.open(batch_size=3) for _ in range(3)]
     await send(mailboxes[0], numbered(60))
     seen: list[bytes] = []
 
@@ -184,9 +185,9 @@ async def check_consumers_share_a_mailbox(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_sends_commit_with_the_ack(bench: Bench) -> None:
+async def check_sends_commit_with_the_ack(sandbox: Sandbox) -> None:
     """What a handler sends is there exactly when its own message is gone, in order, and only once."""
-    inbox, outbox = await bench.open("-in"), await bench.open("-out")
+    inbox, outbox = await sandbox.open("-in"), await sandbox.open("-out")
     await send(inbox, numbered(10))
     depths: list[int] = []
 
@@ -208,9 +209,9 @@ async def check_sends_commit_with_the_ack(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND, Capability.NACK)
-async def check_failed_handler_sends_nothing(bench: Bench) -> None:
+async def check_failed_handler_sends_nothing(sandbox: Sandbox) -> None:
     """What a handler sent before it failed is not sent; the next attempt's sends are."""
-    inbox, outbox = await bench.open("-in"), await bench.open("-out")
+    inbox, outbox = await sandbox.open("-in"), await sandbox.open("-out")
     await send(inbox, [b"work"])
 
     def handler(message: MessageRecord, context: Context) -> None:
@@ -227,9 +228,9 @@ async def check_failed_handler_sends_nothing(bench: Bench) -> None:
 
 
 @check(Capability.NACK)
-async def check_failed_message_comes_again(bench: Bench) -> None:
+async def check_failed_message_comes_again(sandbox: Sandbox) -> None:
     """A message whose handler raised comes again, with the next delivery count, until it is handled."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, [b"good", b"bad", b"better"])
     seen: list[tuple[bytes, int]] = []
 
@@ -245,9 +246,9 @@ async def check_failed_message_comes_again(bench: Bench) -> None:
 
 
 @check(Capability.NACK, Capability.DELAY)
-async def check_failed_message_waits_in_the_queue(bench: Bench) -> None:
+async def check_failed_message_waits_in_the_queue(sandbox: Sandbox) -> None:
     """Until a failed message is tried again it is queued, held by nobody and in nobody's way."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, [b"bad", *numbered(4)])
     seen: list[bytes] = []
 
@@ -263,9 +264,9 @@ async def check_failed_message_waits_in_the_queue(bench: Bench) -> None:
 
 
 @check(Capability.NACK)
-async def check_cancelled_error_of_a_handler_is_a_failure(bench: Bench) -> None:
+async def check_cancelled_error_of_a_handler_is_a_failure(sandbox: Sandbox) -> None:
     """A handler that ends with a ``CancelledError`` that nobody asked for has failed; the consumer goes on."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     counts: list[int] = []
 
@@ -282,9 +283,9 @@ async def check_cancelled_error_of_a_handler_is_a_failure(bench: Bench) -> None:
 
 
 @check(Capability.NACK, Capability.DEAD_LETTERS)
-async def check_failures_end_with_a_dead_letter(bench: Bench) -> None:
+async def check_failures_end_with_a_dead_letter(sandbox: Sandbox) -> None:
     """After ``max_deliveries`` of the mailbox a failed message is a dead letter with its traceback; others go on."""
-    mailbox = await bench.open(max_deliveries=3)
+    mailbox = await sandbox.open(max_deliveries=3)
     await send(mailbox, [b"bad", b"good"])
     counts: list[int] = []
 
@@ -303,9 +304,9 @@ async def check_failures_end_with_a_dead_letter(bench: Bench) -> None:
 
 
 @check(Capability.NACK, Capability.DEAD_LETTERS)
-async def check_policy_has_a_limit_of_its_own(bench: Bench) -> None:
+async def check_policy_has_a_limit_of_its_own(sandbox: Sandbox) -> None:
     """After ``max_deliveries`` of the retry policy a failed message is a dead letter; its reason has the traceback."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, [b"bad"])
     counts: list[int] = []
 
@@ -322,9 +323,9 @@ async def check_policy_has_a_limit_of_its_own(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_rejected_message_is_a_dead_letter_at_once(bench: Bench) -> None:
+async def check_rejected_message_is_a_dead_letter_at_once(sandbox: Sandbox) -> None:
     """A message whose handler raises ``Reject`` is a dead letter at its first delivery, with the text as the reason."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, [b"bad", b"good"])
     seen: list[bytes] = []
 
@@ -344,9 +345,9 @@ async def check_rejected_message_is_a_dead_letter_at_once(bench: Bench) -> None:
 
 
 @check(Capability.NACK)
-async def check_nack_by_hand_is_the_last_word(bench: Bench) -> None:
+async def check_nack_by_hand_is_the_last_word(sandbox: Sandbox) -> None:
     """A message that its handler has nacked itself comes again, whether the handler then returned or raised."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, [b"returns", b"raises", b"by the context"])
     seen: list[tuple[bytes, int]] = []
 
@@ -366,9 +367,9 @@ async def check_nack_by_hand_is_the_last_word(bench: Bench) -> None:
 
 
 @check(Capability.NACK)
-async def check_second_hand_out_is_settled_on_its_own(bench: Bench) -> None:
+async def check_second_hand_out_is_settled_on_its_own(sandbox: Sandbox) -> None:
     """When a handler that has nacked its message ends, the next hand-out of that message is left alone."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, [b"work"])
     runs = 0
     again, ended = asyncio.Event(), asyncio.Event()
@@ -398,9 +399,9 @@ async def check_second_hand_out_is_settled_on_its_own(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_dead_letter_by_hand_is_the_last_word(bench: Bench) -> None:
+async def check_dead_letter_by_hand_is_the_last_word(sandbox: Sandbox) -> None:
     """A message that its handler has made a dead letter stays one, exactly once, with the handler's reason."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, [b"returns", b"raises", b"rejects"])
     seen: list[bytes] = []
 
@@ -420,9 +421,9 @@ async def check_dead_letter_by_hand_is_the_last_word(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID)
-async def check_ack_by_hand_is_the_last_word(bench: Bench) -> None:
+async def check_ack_by_hand_is_the_last_word(sandbox: Sandbox) -> None:
     """After a handler has acknowledged its message itself, the loop leaves a new one under the same id alone."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, [b"old"])
     seen: list[bytes] = []
 
@@ -439,9 +440,9 @@ async def check_ack_by_hand_is_the_last_word(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND, Capability.NACK)
-async def check_sends_follow_what_a_handler_settled(bench: Bench) -> None:
+async def check_sends_follow_what_a_handler_settled(sandbox: Sandbox) -> None:
     """What a handler sent is stored if it has acknowledged its message itself, and is not if the message went back."""
-    inbox, outbox = await bench.open("-in"), await bench.open("-out")
+    inbox, outbox = await sandbox.open("-in"), await sandbox.open("-out")
     await send(inbox, [b"acks", b"acks and sends", b"nacks"])
 
     async def handler(message: MessageRecord, context: Context) -> None:
@@ -461,9 +462,9 @@ async def check_sends_follow_what_a_handler_settled(bench: Bench) -> None:
 
 
 @check(Capability.ACK_AND_SEND)
-async def check_ack_with_a_dequeue_is_the_last_word(bench: Bench) -> None:
+async def check_ack_with_a_dequeue_is_the_last_word(sandbox: Sandbox) -> None:
     """A message that its handler has acknowledged with a ``dequeue`` is done, and what the handler sent is stored."""
-    inbox, outbox = await bench.open("-in"), await bench.open("-out")
+    inbox, outbox = await sandbox.open("-in"), await sandbox.open("-out")
     handlers: list[asyncio.Task[list[MessageRecord]]] = []
 
     async def handler(message: MessageRecord, context: Context) -> None:
@@ -489,9 +490,9 @@ async def check_ack_with_a_dequeue_is_the_last_word(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE, needs_limit=True)
-async def check_what_cannot_begin_is_for_others(bench: Bench) -> None:
+async def check_what_cannot_begin_is_for_others(sandbox: Sandbox) -> None:
     """What cannot begin soon stays in the queue or goes back there: for others, and behind what is ``HIGH``."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     # so that whole batches are claimed; but where single messages cannot be released nothing goes back again
     quick = numbered(20, "quick") if mailbox._undoes_hand_outs else []
     await send(mailbox, quick + numbered(10))
@@ -509,9 +510,9 @@ async def check_what_cannot_begin_is_for_others(bench: Bench) -> None:
 
 
 @check(Capability.NACK, Capability.RELEASE)
-async def check_however_many_wait_for_a_sender(bench: Bench) -> None:
+async def check_however_many_wait_for_a_sender(sandbox: Sandbox) -> None:
     """With ``ordered_by_sender`` messages that wait for their sender keep no others from being claimed."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue_many([NewMessage(b"anna", payload) for payload in numbered(400, "held back")])
     await mailbox.enqueue_many([NewMessage(b"ben", payload) for payload in numbered(5)])
     seen: list[bytes] = []
@@ -531,9 +532,9 @@ async def check_however_many_wait_for_a_sender(bench: Bench) -> None:
 
 
 @check()
-async def check_senders_stay_in_order(bench: Bench) -> None:
+async def check_senders_stay_in_order(sandbox: Sandbox) -> None:
     """With ``ordered_by_sender`` a sender's messages are handled one by one in order, different ones' at once."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     senders = (b"anna", b"ben", b"cleo")
     for number in range(6):
         for sender in senders:
@@ -560,9 +561,9 @@ async def check_senders_stay_in_order(bench: Bench) -> None:
 
 
 @check(Capability.NACK, Capability.RELEASE)
-async def check_failed_message_holds_back_its_sender(bench: Bench) -> None:
+async def check_failed_message_holds_back_its_sender(sandbox: Sandbox) -> None:
     """With ``ordered_by_sender`` a failed message is tried again before later ones of its sender; others go on."""
-    mailbox = await bench.open(batch_size=4)
+    mailbox = await sandbox.open(batch_size=4)
     for number in range(6):
         await mailbox.enqueue(b"anna", b"a%d" % number)
         await mailbox.enqueue(b"ben", b"b%d" % number)
@@ -583,9 +584,9 @@ async def check_failed_message_holds_back_its_sender(bench: Bench) -> None:
 
 
 @check(Capability.NACK, Capability.RELEASE)
-async def check_sender_that_waits_is_in_nobodys_way(bench: Bench) -> None:
+async def check_sender_that_waits_is_in_nobodys_way(sandbox: Sandbox) -> None:
     """With ``ordered_by_sender`` a sender that waits for its next attempt keeps no place that others could use."""
-    mailbox = await bench.open(batch_size=2)
+    mailbox = await sandbox.open(batch_size=2)
     for payload in (b"bad", b"held back", b"held back too"):
         await mailbox.enqueue(b"anna", payload)
     for payload in numbered(5):
@@ -613,9 +614,9 @@ def _expect_hand_outs(mailbox: Mailbox, went_back: list[MessageRecord]) -> None:
     expect(counts <= allowed, f"delivery counts of what went back are {counts}")
 
 
-async def _stopped(bench: Bench, stop: Callable[[Consumer, asyncio.Task[None]], object]) -> asyncio.Task[None]:
+async def _stopped(sandbox: Sandbox, stop: Callable[[Consumer, asyncio.Task[None]], object]) -> asyncio.Task[None]:
     """Stops a consumer in the middle of a batch, and sees to it that this is clean; the task of the consumer."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     quick = numbered(20, "quick")  # so that whole batches are claimed
     await send(mailbox, quick + numbered(5))
     work = _Work(quick)
@@ -636,23 +637,23 @@ async def _stopped(bench: Bench, stop: Callable[[Consumer, asyncio.Task[None]], 
 
 
 @check(Capability.RELEASE, needs_limit=True)
-async def check_stop_is_clean(bench: Bench) -> None:
+async def check_stop_is_clean(sandbox: Sandbox) -> None:
     """On ``stop()`` handlers finish and are acked, and the rest goes back as if it had not been handed out."""
-    task = await _stopped(bench, lambda consumer, task: consumer.stop())
+    task = await _stopped(sandbox, lambda consumer, task: consumer.stop())
     task.result()
 
 
 @check(Capability.RELEASE, needs_limit=True)
-async def check_cancellation_is_clean(bench: Bench) -> None:
+async def check_cancellation_is_clean(sandbox: Sandbox) -> None:
     """A consumer that is cancelled ends as after ``stop()``, with ``CancelledError``."""
-    task = await _stopped(bench, lambda consumer, task: task.cancel())
+    task = await _stopped(sandbox, lambda consumer, task: task.cancel())
     expect(task.cancelled(), "the cancelled consumer did not end with CancelledError")
 
 
 @check()
-async def check_repeated_cancellation_is_one(bench: Bench) -> None:
+async def check_repeated_cancellation_is_one(sandbox: Sandbox) -> None:
     """A cancellation that is delivered in every turn of the event loop, as anyio does, is one cancellation."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     work = _Work()
     task: asyncio.Task[None] = asyncio.ensure_future(mailbox.consume(work, concurrency=2))
@@ -670,9 +671,9 @@ async def check_repeated_cancellation_is_one(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE, needs_limit=True)
-async def check_second_cancellation_ends_handlers(bench: Bench) -> None:
+async def check_second_cancellation_ends_handlers(sandbox: Sandbox) -> None:
     """A consumer that is cancelled again ends its handlers; their messages go back."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(4))
     work = _Work()
     task: asyncio.Task[None] = asyncio.ensure_future(mailbox.consume(work, concurrency=2))
@@ -691,9 +692,9 @@ async def check_second_cancellation_ends_handlers(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE, needs_limit=True)
-async def check_handler_can_stop_its_consumer(bench: Bench) -> None:
+async def check_handler_can_stop_its_consumer(sandbox: Sandbox) -> None:
     """``Context.stop()`` ends the consumer after the handlers that run, this one included."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(5))
     seen: list[bytes] = []
     stopping: list[bool] = []
@@ -712,9 +713,9 @@ async def check_handler_can_stop_its_consumer(bench: Bench) -> None:
 
 
 @check()
-async def check_stop_ends_the_waiting(bench: Bench) -> None:
+async def check_stop_ends_the_waiting(sandbox: Sandbox) -> None:
     """A consumer that waits for messages ends when it is stopped or cancelled, and takes none that come later."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for cancelled in (False, True):
         consumer = mailbox.consume(lambda message: None)
         task: asyncio.Task[None] = asyncio.ensure_future(consumer)
@@ -733,9 +734,9 @@ async def check_stop_ends_the_waiting(bench: Bench) -> None:
 
 
 @check(Capability.NACK)
-async def check_failure_during_a_stop_counts(bench: Bench) -> None:
+async def check_failure_during_a_stop_counts(sandbox: Sandbox) -> None:
     """A handler that raises while its consumer stops has failed: its message goes back as a failed delivery."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, [b"bad"])
     begun = asyncio.Event()
     asked = asyncio.Event()
@@ -754,14 +755,14 @@ async def check_failure_during_a_stop_counts(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE)
-async def check_closing_the_mailbox_ends_it(bench: Bench) -> None:
+async def check_closing_the_mailbox_ends_it(sandbox: Sandbox) -> None:
     """A consumer whose mailbox is closed ends without an error, waiting or working; what it held goes back."""
-    waiting, other = await bench.open(), await bench.open()
+    waiting, other = await sandbox.open(), await sandbox.open()
     async with _consuming(waiting, lambda message: None) as task:
         await asyncio.sleep(0.02)
         await waiting.close()
         await asyncio.wait([task])
-    working = await bench.open()
+    working = await sandbox.open()
     await send(other, numbered(3))
     work = _Work()
     async with _consuming(working, work) as task:
@@ -773,9 +774,9 @@ async def check_closing_the_mailbox_ends_it(bench: Bench) -> None:
 
 
 @check()
-async def check_closed_mailbox_is_refused(bench: Bench) -> None:
+async def check_closed_mailbox_is_refused(sandbox: Sandbox) -> None:
     """A mailbox that is already closed cannot be consumed."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.close()
 
     async def consume() -> None:
@@ -785,9 +786,9 @@ async def check_closed_mailbox_is_refused(bench: Bench) -> None:
 
 
 @check()
-async def check_arguments_are_checked(bench: Bench) -> None:
+async def check_arguments_are_checked(sandbox: Sandbox) -> None:
     """A bad argument is named when ``consume`` is called, before anything is claimed."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     bad: list[tuple[type[Exception], str, Any, dict[str, Any]]] = [
         (TypeError, "handler", None, {}),

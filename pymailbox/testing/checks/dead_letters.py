@@ -6,10 +6,11 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import DeadLetter, MailboxStats, MessagePriority, MessageRecord
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord
 from .._expect import expect, expect_equal
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 HIGH = MessagePriority.HIGH
@@ -43,17 +44,17 @@ async def _kill(mailbox: Mailbox, payload: bytes = b"payload", **arguments: obje
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_no_dead_letters_in_a_new_mailbox(bench: Bench) -> None:
+async def check_no_dead_letters_in_a_new_mailbox(sandbox: Sandbox) -> None:
     """An empty mailbox has no dead letters, and says so."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     expect_equal(await mailbox.dead_letters(), [], "dead letters")
     expect_equal(await _counts(mailbox), (0, 0, 0), "queued, inflight and dead messages")
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_dead_letter_says_what_and_why(bench: Bench) -> None:
+async def check_dead_letter_says_what_and_why(sandbox: Sandbox) -> None:
     """A dead letter has the record as it was handed out, the reason, and when that was."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"alice", b"\x00payload", HIGH)
     record = await _take(mailbox)
     reason = "no such account: Zoë, 50 €, 🙃\n" + "x" * 3000
@@ -70,9 +71,9 @@ async def check_dead_letter_says_what_and_why(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_dead_letters_are_not_handed_out(bench: Bench) -> None:
+async def check_dead_letters_are_not_handed_out(sandbox: Sandbox) -> None:
     """A dead letter is neither queued nor inflight, is not shown by ``peek`` and not deleted by ``purge``."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _kill(mailbox)
     await mailbox.enqueue(b"sender", b"other")
     expect_equal(await _counts(mailbox), (1, 0, 1), "queued, inflight and dead messages")
@@ -87,9 +88,9 @@ async def check_dead_letters_are_not_handed_out(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_dead_letter_of_what_is_not_held_is_false(bench: Bench) -> None:
+async def check_dead_letter_of_what_is_not_held_is_false(sandbox: Sandbox) -> None:
     """``dead_letter`` of a message that is queued, another handle's, acked, dead or unknown is False."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     dead = await _kill(mailbox)
     await mailbox.enqueue(b"sender", b"acked")
     acked = await _take(mailbox)
@@ -105,9 +106,9 @@ async def check_dead_letter_of_what_is_not_held_is_false(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_newest_dead_letter_comes_first(bench: Bench) -> None:
+async def check_newest_dead_letter_comes_first(sandbox: Sandbox) -> None:
     """``dead_letters`` gives the newest first: as many as its limit says, or a batch without one."""
-    mailbox, small = await bench.open(), await bench.open(batch_size=5)
+    mailbox, small = await sandbox.open(), await sandbox.open(batch_size=5)
     await send(mailbox, numbered(40))
     records = await drain(mailbox)
     for record in reversed(records[:20]):
@@ -122,9 +123,9 @@ async def check_newest_dead_letter_comes_first(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS, Capability.NACK)
-async def check_failed_deliveries_make_a_dead_letter(bench: Bench) -> None:
+async def check_failed_deliveries_make_a_dead_letter(sandbox: Sandbox) -> None:
     """The ``max_deliveries``-th failed delivery makes a message a dead letter that says why."""
-    mailbox = await bench.open(max_deliveries=3)
+    mailbox = await sandbox.open(max_deliveries=3)
     await mailbox.enqueue(b"sender", b"payload")
     for number in range(1, 4):
         expect_equal(await _counts(mailbox), (1, 0, 0), "queued, inflight and dead messages")
@@ -140,9 +141,9 @@ async def check_failed_deliveries_make_a_dead_letter(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS, Capability.NACK)
-async def check_max_deliveries_is_the_last_holders(bench: Bench) -> None:
+async def check_max_deliveries_is_the_last_holders(sandbox: Sandbox) -> None:
     """The option of the handle that held the message last decides, whatever others were opened with."""
-    patient, strict = await bench.open(), await bench.open(max_deliveries=2)
+    patient, strict = await sandbox.open(), await sandbox.open(max_deliveries=2)
     await patient.enqueue(b"sender", b"payload")
     for _ in range(5):
         await patient.nack((await _take(patient)).id)
@@ -152,9 +153,9 @@ async def check_max_deliveries_is_the_last_holders(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS, Capability.NACK)
-async def check_last_error_is_kept(bench: Bench) -> None:
+async def check_last_error_is_kept(sandbox: Sandbox) -> None:
     """A dead letter has the last ``error`` that a ``nack`` gave, however it died."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     for error in ("first", "second: Zoë, 🙃", None):
         await mailbox.nack((await _take(mailbox)).id, error=error)
@@ -166,21 +167,21 @@ async def check_last_error_is_kept(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS, Capability.RELEASE)
-async def check_release_is_no_failed_delivery(bench: Bench) -> None:
+async def check_release_is_no_failed_delivery(sandbox: Sandbox) -> None:
     """What a handle gives back when it is closed has not failed, however often that happens."""
-    watcher = await bench.open()
+    watcher = await sandbox.open()
     await watcher.enqueue(b"sender", b"payload")
     for _ in range(3):
-        holder = await bench.open(max_deliveries=1)
+        holder = await sandbox.open(max_deliveries=1)
         await _take(holder)
         await holder.close()
         expect_equal(await _counts(watcher), (1, 0, 0), "queued, inflight and dead messages")
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_redrive_puts_it_at_the_end_as_new(bench: Bench) -> None:
+async def check_redrive_puts_it_at_the_end_as_new(sandbox: Sandbox) -> None:
     """A redriven message stands at the end of its priority: id, bytes and ``created_at`` kept, never handed out."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"alice", b"dead", HIGH)
     record = await _take(mailbox)
     await mailbox.dead_letter(record.id, "on purpose")
@@ -200,9 +201,9 @@ async def check_redrive_puts_it_at_the_end_as_new(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS, Capability.NACK)
-async def check_redriven_message_has_no_past(bench: Bench) -> None:
+async def check_redriven_message_has_no_past(sandbox: Sandbox) -> None:
     """Failures and errors from before a ``redrive`` do not count any more."""
-    mailbox = await bench.open(max_deliveries=2)
+    mailbox = await sandbox.open(max_deliveries=2)
     await mailbox.enqueue(b"sender", b"payload")
     message_id = UUID(int=0)
     for _ in range(2):
@@ -219,9 +220,9 @@ async def check_redriven_message_has_no_past(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_redrive_and_discard_are_true_once(bench: Bench) -> None:
+async def check_redrive_and_discard_are_true_once(sandbox: Sandbox) -> None:
     """``redrive`` and ``discard`` of a dead letter are True once; a discarded one is gone for good."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     redriven, discarded = await _kill(mailbox, b"redriven"), await _kill(other, b"discarded")
     answers = await asyncio.gather(mailbox.redrive(redriven), other.redrive(redriven), mailbox.redrive(redriven))
     expect_equal(sorted(answers), [False, False, True], "answers of redrive")
@@ -235,9 +236,9 @@ async def check_redrive_and_discard_are_true_once(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_only_dead_letters_are_redriven_or_discarded(bench: Bench) -> None:
+async def check_only_dead_letters_are_redriven_or_discarded(sandbox: Sandbox) -> None:
     """``redrive`` and ``discard`` of a message that is queued, inflight, acked or unknown are False and do nothing."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"acked")
     acked = await _take(mailbox)
     await mailbox.ack(acked.id)
@@ -252,9 +253,9 @@ async def check_only_dead_letters_are_redriven_or_discarded(bench: Bench) -> Non
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_ack_of_a_dead_letter_is_false(bench: Bench) -> None:
+async def check_ack_of_a_dead_letter_is_false(sandbox: Sandbox) -> None:
     """``ack`` of a dead letter is False, and it stays."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     dead = await _kill(mailbox)
     expect_equal(await mailbox.ack(dead), False, "ack of a dead letter")
     if Capability.ACK_MANY in mailbox.capabilities:
@@ -264,9 +265,9 @@ async def check_ack_of_a_dead_letter_is_false(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS, Capability.MESSAGE_ID)
-async def check_id_of_a_dead_letter_is_known(bench: Bench) -> None:
+async def check_id_of_a_dead_letter_is_known(sandbox: Sandbox) -> None:
     """An id whose message is a dead letter stores nothing again; after ``discard`` it is free."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     given = uuid4()
     ids = [await _kill(mailbox, b"given", message_id=given), await _kill(mailbox, b"made")]
     expect_equal(ids[0], given, "the id that was given")
@@ -282,9 +283,9 @@ async def check_id_of_a_dead_letter_is_known(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS, Capability.MESSAGE_ID)
-async def check_redriven_message_keeps_its_id(bench: Bench) -> None:
+async def check_redriven_message_keeps_its_id(sandbox: Sandbox) -> None:
     """After a ``redrive`` the id still stores nothing again, until the message is acked."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for message_id in (await _kill(mailbox, message_id=uuid4()), await _kill(mailbox)):
         await mailbox.redrive(message_id)
         await mailbox.enqueue(b"sender", b"again", message_id=message_id)
@@ -297,13 +298,13 @@ async def check_redriven_message_keeps_its_id(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_dead_letters_survive_reopening(bench: Bench) -> None:
+async def check_dead_letters_survive_reopening(sandbox: Sandbox) -> None:
     """Dead letters outlive the handle that made them, and every handle sees them; other mailboxes do not."""
-    first, elsewhere = await bench.open(), await bench.open("elsewhere")
+    first, elsewhere = await sandbox.open(), await sandbox.open("elsewhere")
     dead = await _kill(first)
     letter = await _only_letter(first)
     await first.close()
-    second = await bench.open()
+    second = await sandbox.open()
     expect_equal(await second.dead_letters(), [letter], "dead letters")
     expect_equal(await elsewhere.dead_letters(), [], "dead letters of another mailbox")
     expect_equal(await elsewhere.redrive(dead), False, "redrive in another mailbox")
@@ -311,9 +312,9 @@ async def check_dead_letters_survive_reopening(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_dead_letter_against_ack(bench: Bench) -> None:
+async def check_dead_letter_against_ack(sandbox: Sandbox) -> None:
     """Of an ``ack`` and a ``dead_letter`` at once one is True; counts agree with it."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(6))
     dead = 0
     for number, record in enumerate(await drain(mailbox)):
@@ -325,9 +326,9 @@ async def check_dead_letter_against_ack(bench: Bench) -> None:
 
 
 @check(Capability.DEAD_LETTERS)
-async def check_stats_with_dead_letters_cross_as_json(bench: Bench) -> None:
+async def check_stats_with_dead_letters_cross_as_json(sandbox: Sandbox) -> None:
     """``MailboxStats`` with dead letters go to plain data and back without loss."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await _kill(mailbox)
     stats = await mailbox.status()
     expect_equal(stats.to_dict()["dead_letters"], 1, "dead letters in to_dict()")

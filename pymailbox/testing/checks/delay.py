@@ -8,10 +8,10 @@ import time
 from datetime import timedelta
 from uuid import uuid4
 
-from ..._mailbox import Capability
-from ..._values import MessagePriority, MessageStatus, NewMessage
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.values import MessagePriority, MessageStatus, NewMessage
 from .._expect import expect, expect_equal
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 from .nack import CLOCK_SLACK, LONG
 from .waiting import expect_one_to_get
@@ -26,9 +26,9 @@ async def _until_due(start: float) -> None:
 
 
 @check(Capability.DELAY)
-async def check_delayed_message_is_not_handed_out_before(bench: Bench) -> None:
+async def check_delayed_message_is_not_handed_out_before(sandbox: Sandbox) -> None:
     """A message with a delay is not handed out before it is over, and then it is."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     start = time.time()
     await mailbox.enqueue(b"sender", b"payload", delay=SHORT)
     records = await mailbox.dequeue(wait=60)
@@ -40,9 +40,9 @@ async def check_delayed_message_is_not_handed_out_before(bench: Bench) -> None:
 
 
 @check(Capability.DELAY)
-async def check_delayed_message_counts_as_queued(bench: Bench) -> None:
+async def check_delayed_message_counts_as_queued(sandbox: Sandbox) -> None:
     """``status`` counts a delayed message as queued, in its priority."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload", HIGH, delay=LONG)
     await mailbox.enqueue(b"sender", b"payload", delay=LONG)
     stats = await mailbox.status()
@@ -51,18 +51,18 @@ async def check_delayed_message_counts_as_queued(bench: Bench) -> None:
 
 
 @check(Capability.DELAY)
-async def check_no_delay_is_no_delay(bench: Bench) -> None:
+async def check_no_delay_is_no_delay(sandbox: Sandbox) -> None:
     """A delay of 0, as a number or a ``timedelta``, is none."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for delay in (0, 0.0, timedelta(0)):
         await mailbox.enqueue(b"sender", b"payload", delay=delay)
         expect_equal(len(await mailbox.dequeue()), 1, f"messages handed out with delay={delay!r}")
 
 
 @check(Capability.DELAY)
-async def check_delay_may_be_a_timedelta(bench: Bench) -> None:
+async def check_delay_may_be_a_timedelta(sandbox: Sandbox) -> None:
     """A ``timedelta`` is as good as seconds."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"far", delay=timedelta(hours=1))
     start = time.time()
     await mailbox.enqueue(b"sender", b"near", delay=timedelta(milliseconds=SHORT * 1000))
@@ -71,9 +71,9 @@ async def check_delay_may_be_a_timedelta(bench: Bench) -> None:
 
 
 @check(Capability.DELAY)
-async def check_due_message_has_its_old_place(bench: Bench) -> None:
+async def check_due_message_has_its_old_place(sandbox: Sandbox) -> None:
     """When it is due a message stands where its enqueue was committed: before later ones, behind every ``HIGH`` one."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"early")
     await mailbox.enqueue(b"sender", b"delayed", delay=SHORT)
     await mailbox.enqueue(b"sender", b"late")
@@ -88,9 +88,9 @@ async def check_due_message_has_its_old_place(bench: Bench) -> None:
 
 
 @check(Capability.DELAY, Capability.ENQUEUE_MANY)
-async def check_batch_with_delays(bench: Bench) -> None:
+async def check_batch_with_delays(sandbox: Sandbox) -> None:
     """Messages of one batch may have delays of their own; those without one come at once."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue_many(
         [
             NewMessage(b"sender", b"now"),
@@ -107,9 +107,9 @@ async def check_batch_with_delays(bench: Bench) -> None:
 
 
 @check(Capability.DELAY, Capability.PEEK)
-async def check_peek_shows_delayed_messages_last(bench: Bench) -> None:
+async def check_peek_shows_delayed_messages_last(sandbox: Sandbox) -> None:
     """``peek`` shows delayed messages behind the other queued ones, by due time, and before those inflight."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"held")
     await mailbox.dequeue()
     await mailbox.enqueue(b"sender", b"third", HIGH, delay=3 * LONG)
@@ -127,9 +127,9 @@ async def check_peek_shows_delayed_messages_last(bench: Bench) -> None:
 
 
 @check(Capability.DELAY, Capability.PURGE)
-async def check_purge_deletes_delayed_messages(bench: Bench) -> None:
+async def check_purge_deletes_delayed_messages(sandbox: Sandbox) -> None:
     """``purge`` deletes delayed messages with the other queued ones, and they do not come when they would be due."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2), delay=SHORT)
     await send(mailbox, numbered(1, "far"), delay=LONG)
     await send(mailbox, numbered(1, "now"))
@@ -141,9 +141,9 @@ async def check_purge_deletes_delayed_messages(bench: Bench) -> None:
 
 
 @check(Capability.DELAY)
-async def check_ack_of_a_delayed_message_removes_it(bench: Bench) -> None:
+async def check_ack_of_a_delayed_message_removes_it(sandbox: Sandbox) -> None:
     """A delayed message can be acked like any queued one, and does not come when it would be due."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"payload", delay=SHORT)
     start = time.time()
     expect_equal([await mailbox.ack(message_id), await mailbox.ack(message_id)], [True, False], "answers of ack")
@@ -152,9 +152,9 @@ async def check_ack_of_a_delayed_message_removes_it(bench: Bench) -> None:
 
 
 @check(Capability.DELAY, Capability.MESSAGE_ID)
-async def check_id_of_a_delayed_message_is_known(bench: Bench) -> None:
+async def check_id_of_a_delayed_message_is_known(sandbox: Sandbox) -> None:
     """While a message is delayed its id stores nothing again, and its due time stays."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = uuid4()
     await mailbox.enqueue(b"sender", b"delayed", message_id=message_id, delay=LONG)
     await mailbox.enqueue(b"sender", b"again", message_id=message_id)
@@ -163,23 +163,23 @@ async def check_id_of_a_delayed_message_is_known(bench: Bench) -> None:
 
 
 @check(Capability.DELAY)
-async def check_delay_survives_reopening(bench: Bench) -> None:
+async def check_delay_survives_reopening(sandbox: Sandbox) -> None:
     """A delayed message outlives the handle that sent it, and comes when it is due."""
-    first = await bench.open()
+    first = await sandbox.open()
     start = time.time()
     await first.enqueue(b"sender", b"near", delay=SHORT)
     await first.enqueue(b"sender", b"far", delay=LONG)
     await first.close()
-    second = await bench.open()
+    second = await sandbox.open()
     expect_equal((await second.status()).queued_messages, 2, "queued messages")
     expect_equal(payloads_of(await second.dequeue(wait=60)), [b"near"], "payloads")
     expect(time.time() - start >= SHORT - CLOCK_SLACK, "it was handed out too early")
 
 
 @check(Capability.DELAY, Capability.WAIT)
-async def check_wait_wakes_for_a_due_message(bench: Bench) -> None:
+async def check_wait_wakes_for_a_due_message(sandbox: Sandbox) -> None:
     """A dequeue that waits for ever returns when a message is due, also one that came after it and is due before."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await mailbox.enqueue(b"sender", b"far", delay=LONG)
     for sender in (mailbox, other):
         waiting = asyncio.ensure_future(mailbox.dequeue(wait=math.inf))
@@ -189,17 +189,17 @@ async def check_wait_wakes_for_a_due_message(bench: Bench) -> None:
 
 
 @check(Capability.DELAY, Capability.WAIT)
-async def check_due_message_ends_one_wait(bench: Bench) -> None:
+async def check_due_message_ends_one_wait(sandbox: Sandbox) -> None:
     """Of several handles that wait for a message that is due one gets it."""
-    handles = [await bench.open() for _ in range(3)]
+    handles = [await sandbox.open() for _ in range(3)]
     await handles[0].enqueue(b"sender", b"payload", delay=0.05)
     await expect_one_to_get(handles, b"payload")
 
 
 @check(Capability.DELAY, Capability.DEPTH_OBSERVER)
-async def check_observer_counts_delayed_messages(bench: Bench) -> None:
+async def check_observer_counts_delayed_messages(sandbox: Sandbox) -> None:
     """An enqueue with a delay is told like any other, and counts; that a message is due is not told."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     depths: list[int] = []
 
     class Recorder:

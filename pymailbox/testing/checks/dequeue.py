@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from ..._values import MessagePriority
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.values import MessagePriority
 from .._expect import expect, expect_equal, expect_no_repeats
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 NORMAL, HIGH = MessagePriority.NORMAL, MessagePriority.HIGH
@@ -15,9 +15,9 @@ MIB = 1024 * 1024
 
 
 @check()
-async def check_empty_mailbox_gives_nothing(bench: Bench) -> None:
+async def check_empty_mailbox_gives_nothing(sandbox: Sandbox) -> None:
     """An empty mailbox gives ``[]``, before the first message and after the last."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     expect_equal(await mailbox.dequeue(), [], "dequeue from a new mailbox")
     await mailbox.enqueue(b"sender", b"payload")
     for record in await drain(mailbox):
@@ -26,9 +26,9 @@ async def check_empty_mailbox_gives_nothing(bench: Bench) -> None:
 
 
 @check()
-async def check_high_before_normal(bench: Bench) -> None:
+async def check_high_before_normal(sandbox: Sandbox) -> None:
     """Every ``HIGH`` message comes before any ``NORMAL`` one, the oldest first within a priority."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for number, payload in enumerate(numbered(12)):
         await mailbox.enqueue(b"sender", payload, HIGH if number % 3 == 2 else NORMAL)
     payloads = numbered(12)
@@ -37,9 +37,9 @@ async def check_high_before_normal(bench: Bench) -> None:
 
 
 @check()
-async def check_later_high_message_overtakes(bench: Bench) -> None:
+async def check_later_high_message_overtakes(sandbox: Sandbox) -> None:
     """A ``HIGH`` message that comes late is the next to be handed out."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(100))
     handed_out = await mailbox.dequeue()
     await mailbox.enqueue(b"sender", b"urgent", HIGH)
@@ -48,9 +48,9 @@ async def check_later_high_message_overtakes(bench: Bench) -> None:
 
 
 @check()
-async def check_inflight_messages_stay_with_their_holder(bench: Bench) -> None:
+async def check_inflight_messages_stay_with_their_holder(sandbox: Sandbox) -> None:
     """What was handed out is not handed out again while it is held, to this handle or another."""
-    holder, other = await bench.open(), await bench.open()
+    holder, other = await sandbox.open(), await sandbox.open()
     await send(holder, numbered(5))
     held = await drain(holder)
     expect_equal(len(held), 5, "messages handed out")
@@ -60,9 +60,9 @@ async def check_inflight_messages_stay_with_their_holder(bench: Bench) -> None:
 
 
 @check()
-async def check_overlapping_dequeues_are_disjoint(bench: Bench) -> None:
+async def check_overlapping_dequeues_are_disjoint(sandbox: Sandbox) -> None:
     """Dequeues that run at once on one handle never get the same message."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(50))
     batches = await asyncio.gather(*(mailbox.dequeue() for _ in range(8)))
     handed_out = [payload for batch in batches for payload in payloads_of(batch)]
@@ -73,9 +73,9 @@ async def check_overlapping_dequeues_are_disjoint(bench: Bench) -> None:
 
 
 @check()
-async def check_overlapping_dequeues_of_two_handles_are_disjoint(bench: Bench) -> None:
+async def check_overlapping_dequeues_of_two_handles_are_disjoint(sandbox: Sandbox) -> None:
     """Dequeues that run at once on several handles never get the same message."""
-    handles = [await bench.open() for _ in range(3)]
+    handles = [await sandbox.open() for _ in range(3)]
     await send(handles[0], numbered(120))
     batches = await asyncio.gather(*(handle.dequeue() for _ in range(2) for handle in handles))
     handed_out = [payload for batch in batches for payload in payloads_of(batch)]
@@ -85,9 +85,9 @@ async def check_overlapping_dequeues_of_two_handles_are_disjoint(bench: Bench) -
 
 
 @check(needs_limit=True)
-async def check_limit_is_the_most_that_comes(bench: Bench) -> None:
+async def check_limit_is_the_most_that_comes(sandbox: Sandbox) -> None:
     """``dequeue(limit)`` gives up to ``limit`` messages, and all there are if there are fewer."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     payloads = numbered(50)
     await send(mailbox, payloads)
     sizes = []
@@ -99,9 +99,9 @@ async def check_limit_is_the_most_that_comes(bench: Bench) -> None:
 
 
 @check(needs_limit=True)
-async def check_limit_cuts_across_priorities(bench: Bench) -> None:
+async def check_limit_cuts_across_priorities(sandbox: Sandbox) -> None:
     """A batch that is larger than the ``HIGH`` messages is filled up with ``NORMAL`` ones."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(4, "normal"))
     await send(mailbox, numbered(3, "high"), priority=HIGH)
     expect_equal(payloads_of(await mailbox.dequeue(2)), [b"high0", b"high1"], "first batch")
@@ -110,9 +110,9 @@ async def check_limit_cuts_across_priorities(bench: Bench) -> None:
 
 
 @check(needs_limit=True)
-async def check_overlapping_limits_take_a_prefix(bench: Bench) -> None:
+async def check_overlapping_limits_take_a_prefix(sandbox: Sandbox) -> None:
     """Overlapping dequeues with a limit get as many as they asked for, together the oldest messages."""
-    handles = [await bench.open(), await bench.open()]
+    handles = [await sandbox.open(), await sandbox.open()]
     await send(handles[0], numbered(100))
     batches = await asyncio.gather(*(handle.dequeue(limit=9) for _ in range(5) for handle in handles))
     expect_equal([len(batch) for batch in batches], [9] * 10, "sizes of the batches")
@@ -124,18 +124,18 @@ async def check_overlapping_limits_take_a_prefix(bench: Bench) -> None:
 
 
 @check(needs_limit=True)
-async def check_batch_size_is_32_unless_told(bench: Bench) -> None:
+async def check_batch_size_is_32_unless_told(sandbox: Sandbox) -> None:
     """Without a limit a batch has ``batch_size`` messages; 32 if the handle was opened without that option."""
-    mailbox, small, large = await bench.open(), await bench.open(batch_size=3), await bench.open(batch_size=50)
+    mailbox, small, large = await sandbox.open(), await sandbox.open(batch_size=3), await sandbox.open(batch_size=50)
     await send(mailbox, numbered(90))
     sizes = [len(await handle.dequeue()) for handle in (mailbox, small, large)]
     expect_equal(sizes, [32, 3, 50], "sizes of the batches")
 
 
 @check(needs_limit=True)
-async def check_batch_holds_64_mib_at_most(bench: Bench) -> None:
+async def check_batch_holds_64_mib_at_most(sandbox: Sandbox) -> None:
     """A batch has at most 64 MiB of payload, and nothing is passed over to fill it."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     sizes = [33 * MIB, 31 * MIB, 1, 0]
     for size in sizes:
         await mailbox.enqueue(b"sender", bytes(size))
@@ -150,9 +150,9 @@ async def check_batch_holds_64_mib_at_most(bench: Bench) -> None:
 
 
 @check(needs_limit=True)
-async def check_message_of_64_mib_comes_alone(bench: Bench) -> None:
+async def check_message_of_64_mib_comes_alone(sandbox: Sandbox) -> None:
     """A message that is as large as one may be is stored, and handed out alone."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     payload = b"<" + bytes(64 * MIB - 2) + b">"
     message_id = await mailbox.enqueue(b"", payload)
     await mailbox.enqueue(b"sender", b"small")

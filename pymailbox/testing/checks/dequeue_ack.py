@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from functools import partial
 from uuid import UUID, uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MailboxStats
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MailboxStats
 from .._expect import eventually, expect, expect_equal, expect_error
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 
@@ -21,9 +22,9 @@ async def _left(mailbox: Mailbox) -> tuple[int, int]:
 
 
 @check()
-async def check_acks_come_before_the_claim(bench: Bench) -> None:
+async def check_acks_come_before_the_claim(sandbox: Sandbox) -> None:
     """What is to be acknowledged is gone, whoever had it, and is not handed out; the rest is."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(2)]
     expect_equal(payloads_of(await drain(other)), numbered(2), "what another handle holds")
     ids += [await mailbox.enqueue(b"sender", payload) for payload in numbered(4)[2:]]
@@ -35,9 +36,9 @@ async def check_acks_come_before_the_claim(bench: Bench) -> None:
 
 
 @check()
-async def check_acks_count_though_nothing_comes(bench: Bench) -> None:
+async def check_acks_count_though_nothing_comes(sandbox: Sandbox) -> None:
     """What is to be acknowledged is gone, also if there is nothing to hand out."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for wait in (None, 0.01):
         ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(3)]
         expect_equal(len(await drain(mailbox)), 3, "messages handed out")
@@ -47,9 +48,9 @@ async def check_acks_count_though_nothing_comes(bench: Bench) -> None:
 
 
 @check()
-async def check_acks_do_not_wait_for_messages(bench: Bench) -> None:
+async def check_acks_do_not_wait_for_messages(sandbox: Sandbox) -> None:
     """A dequeue that waits has acknowledged before, and then returns with what comes."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"first")
     await drain(mailbox)
     waiting = asyncio.ensure_future(mailbox.dequeue(wait=math.inf, ack=[message_id]))
@@ -60,9 +61,9 @@ async def check_acks_do_not_wait_for_messages(bench: Bench) -> None:
 
 
 @check()
-async def check_ids_that_raise_half_way(bench: Bench) -> None:
+async def check_ids_that_raise_half_way(sandbox: Sandbox) -> None:
     """An iterable of ids that raises passes its error on; nothing is acknowledged or handed out."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"payload")
 
     class TornError(Exception):
@@ -77,9 +78,9 @@ async def check_ids_that_raise_half_way(bench: Bench) -> None:
 
 
 @check(acks_with_claims=True)
-async def check_acks_and_claim_are_seen_together(bench: Bench) -> None:
+async def check_acks_and_claim_are_seen_together(sandbox: Sandbox) -> None:
     """Acknowledgements and the claim are one transaction: whoever looks sees both or neither."""
-    mailbox, reader = await bench.open(), await bench.open()
+    mailbox, reader = await sandbox.open(), await sandbox.open()
     held: list[UUID] = []
     await send(mailbox, numbered(20))
     while len(held) < 20:
@@ -98,9 +99,9 @@ async def check_acks_and_claim_are_seen_together(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE, acks_with_claims=True)
-async def check_cancelled_call_has_acked_all_or_nothing(bench: Bench) -> None:
+async def check_cancelled_call_has_acked_all_or_nothing(sandbox: Sandbox) -> None:
     """Cancelled, it hands nothing out, and all of its acknowledgements have happened or none has."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for steps in range(10):
         ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(3)]
         await drain(mailbox)

@@ -7,18 +7,18 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from ..._values import MessagePriority, MessageStatus
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.values import MessagePriority, MessageStatus
 from .._expect import expect, expect_equal, expect_no_repeats
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 KIB = 1024
 
 
 @check()
-async def check_message_comes_back_as_it_was_sent(bench: Bench) -> None:
+async def check_message_comes_back_as_it_was_sent(sandbox: Sandbox) -> None:
     """A message is handed out with the sender, payload and priority it was sent with, inflight, for the first time."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"alice", b"hello", MessagePriority.HIGH)
     expect(isinstance(message_id, UUID), f"enqueue returned {message_id!r}, no UUID")
     records = await mailbox.dequeue()
@@ -33,17 +33,17 @@ async def check_message_comes_back_as_it_was_sent(bench: Bench) -> None:
 
 
 @check()
-async def check_priority_is_normal_unless_told(bench: Bench) -> None:
+async def check_priority_is_normal_unless_told(sandbox: Sandbox) -> None:
     """Without a priority a message is ``NORMAL``."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"alice", b"hello")
     expect_equal([record.priority for record in await drain(mailbox)], [MessagePriority.NORMAL], "priorities")
 
 
 @check()
-async def check_created_at_is_aware_and_utc(bench: Bench) -> None:
+async def check_created_at_is_aware_and_utc(sandbox: Sandbox) -> None:
     """``created_at`` is the time of the enqueue: aware, UTC."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"alice", b"hello")
     [record] = await drain(mailbox)
     expect_equal(record.created_at.utcoffset(), timedelta(0), "created_at's distance from UTC")
@@ -53,17 +53,17 @@ async def check_created_at_is_aware_and_utc(bench: Bench) -> None:
 
 
 @check()
-async def check_ids_are_distinct(bench: Bench) -> None:
+async def check_ids_are_distinct(sandbox: Sandbox) -> None:
     """Every message gets an id of its own, also across handles and mailboxes."""
-    handles = [await bench.open(), await bench.open(), await bench.open("other")]
+    handles = [await sandbox.open(), await sandbox.open(), await sandbox.open("other")]
     ids = [await handle.enqueue(b"sender", payload) for handle in handles for payload in numbered(15)]
     expect_no_repeats(ids, "ids")
 
 
 @check()
-async def check_committed_before_it_returns(bench: Bench) -> None:
+async def check_committed_before_it_returns(sandbox: Sandbox) -> None:
     """When ``enqueue`` returns, every other handle sees the message."""
-    writer, reader = await bench.open(), await bench.open()
+    writer, reader = await sandbox.open(), await sandbox.open()
     for number in range(1, 6):
         await writer.enqueue(b"sender", b"payload")
         expect_equal((await reader.status()).queued_messages, number, "queued messages, seen by another handle")
@@ -71,17 +71,17 @@ async def check_committed_before_it_returns(bench: Bench) -> None:
 
 
 @check()
-async def check_fifo_within_a_millisecond(bench: Bench) -> None:
+async def check_fifo_within_a_millisecond(sandbox: Sandbox) -> None:
     """200 awaited enqueues, many in the same millisecond, come back in their order."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(200))
     expect_equal(payloads_of(await drain(mailbox)), numbered(200), "payloads")
 
 
 @check()
-async def check_gathered_calls_keep_their_order(bench: Bench) -> None:
+async def check_gathered_calls_keep_their_order(sandbox: Sandbox) -> None:
     """Calls that run at once are stored in the order in which they were made."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     ids = await asyncio.gather(*(mailbox.enqueue(b"sender", payload) for payload in numbered(100)))
     records = await drain(mailbox)
     expect_equal(payloads_of(records), numbered(100), "payloads")
@@ -89,18 +89,18 @@ async def check_gathered_calls_keep_their_order(bench: Bench) -> None:
 
 
 @check()
-async def check_two_handles_share_one_order(bench: Bench) -> None:
+async def check_two_handles_share_one_order(sandbox: Sandbox) -> None:
     """Messages of several handles come in the order in which they were committed."""
-    handles = [await bench.open(), await bench.open()]
+    handles = [await sandbox.open(), await sandbox.open()]
     for number, payload in enumerate(numbered(40)):
         await handles[number % 2].enqueue(b"sender", payload)
     expect_equal(payloads_of(await drain(handles[0])), numbered(40), "payloads")
 
 
 @check()
-async def check_empty_sender_and_payload(bench: Bench) -> None:
+async def check_empty_sender_and_payload(sandbox: Sandbox) -> None:
     """Nothing is a sender and a payload, too."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"", b"")
     await mailbox.enqueue(b"", b"payload")
     await mailbox.enqueue(b"sender", b"")
@@ -113,9 +113,9 @@ async def check_empty_sender_and_payload(bench: Bench) -> None:
 
 
 @check()
-async def check_every_byte_value_and_many_sizes(bench: Bench) -> None:
+async def check_every_byte_value_and_many_sizes(sandbox: Sandbox) -> None:
     """Payloads of any bytes and of sizes around the usual limits of storage records come back as they were."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     pattern = bytes(range(256))
     sizes = [1, 127, 128, 255, 256, 4096, 48 * KIB - 1, 48 * KIB, 48 * KIB + 1, 64 * KIB, 64 * KIB + 1, 1024 * KIB]
     wanted = [(pattern * (size // 256 + 1))[:size] for size in sizes]
@@ -128,9 +128,9 @@ async def check_every_byte_value_and_many_sizes(bench: Bench) -> None:
 
 
 @check()
-async def check_bytes_like_values(bench: Bench) -> None:
+async def check_bytes_like_values(sandbox: Sandbox) -> None:
     """Sender and payload take any buffer of bytes, whatever its shape, and store what is in it."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     cases = [
         (bytearray(b"abc"), b"abc"),
         (memoryview(b"abc"), b"abc"),
@@ -152,9 +152,9 @@ async def check_bytes_like_values(bench: Bench) -> None:
 
 
 @check()
-async def check_buffer_changed_after_the_call(bench: Bench) -> None:
+async def check_buffer_changed_after_the_call(sandbox: Sandbox) -> None:
     """A buffer that the caller changes or resizes after ``enqueue`` changes nothing in the mailbox."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     sender, payload = bytearray(b"alice"), bytearray(b"before")
     await mailbox.enqueue(sender, memoryview(payload))
     sender[:], payload[:] = b"mallory", b"changed afterwards"
@@ -163,9 +163,9 @@ async def check_buffer_changed_after_the_call(bench: Bench) -> None:
 
 
 @check()
-async def check_buffer_changed_while_the_call_waits(bench: Bench) -> None:
+async def check_buffer_changed_while_the_call_waits(sandbox: Sandbox) -> None:
     """Bytes are stored as they were at the call, even if the event loop ran it only later."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     sender, payload = bytearray(b"alice"), bytearray(b"before")
     call = asyncio.ensure_future(mailbox.enqueue(sender, memoryview(payload)))
     sender[:], payload[:] = b"mally", b"after!"
@@ -175,9 +175,9 @@ async def check_buffer_changed_while_the_call_waits(bench: Bench) -> None:
 
 
 @check()
-async def check_refused_enqueue_harms_no_later_one(bench: Bench) -> None:
+async def check_refused_enqueue_harms_no_later_one(sandbox: Sandbox) -> None:
     """After an enqueue that was refused, the next ones are stored as ever."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for payload in numbered(3):
         try:
             await mailbox.enqueue(b"sender", "text")  # type: ignore[arg-type]

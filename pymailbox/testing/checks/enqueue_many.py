@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
-from ..._mailbox import Capability
-from ..._values import MessagePriority, NewMessage
-from .._bench import Bench, drain, numbered, payloads_of
+from ...contract.capabilities import Capability
+from ...contract.values import MessagePriority, NewMessage
 from .._expect import expect, expect_equal, expect_error, expect_no_repeats
+from .._sandbox import Sandbox, drain, numbered, payloads_of
 from .._suite import check
 
 NORMAL, HIGH = MessagePriority.NORMAL, MessagePriority.HIGH
@@ -22,9 +22,9 @@ def _messages(payloads: list[bytes], priority: MessagePriority = NORMAL) -> list
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_batch_is_stored_in_order(bench: Bench) -> None:
+async def check_batch_is_stored_in_order(sandbox: Sandbox) -> None:
     """The ids come in the order of the messages, and so do the messages."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"first")
     ids = await mailbox.enqueue_many(_messages(numbered(60)))
     await mailbox.enqueue(b"sender", b"last")
@@ -36,9 +36,9 @@ async def check_batch_is_stored_in_order(bench: Bench) -> None:
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_batch_keeps_sender_and_priority(bench: Bench) -> None:
+async def check_batch_keeps_sender_and_priority(sandbox: Sandbox) -> None:
     """Every message of a batch keeps its own sender and priority; without one it is ``NORMAL``."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue_many(
         [
             NewMessage(b"a", b"1"),
@@ -56,18 +56,18 @@ async def check_batch_keeps_sender_and_priority(bench: Bench) -> None:
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_empty_batch(bench: Bench) -> None:
+async def check_empty_batch(sandbox: Sandbox) -> None:
     """An empty iterable gives ``[]``."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     expect_equal(await mailbox.enqueue_many([]), [], "ids of an empty list")
     expect_equal(await mailbox.enqueue_many(iter(())), [], "ids of an empty iterator")
     expect_equal((await mailbox.status()).queued_messages, 0, "queued messages")
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_any_iterable(bench: Bench) -> None:
+async def check_any_iterable(sandbox: Sandbox) -> None:
     """Tuples, generators and other iterables are as good as a list."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     first, second, third = _messages(numbered(3))
     await mailbox.enqueue_many((first,))
     await mailbox.enqueue_many(message for message in [second])
@@ -76,9 +76,9 @@ async def check_any_iterable(bench: Bench) -> None:
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_iterable_that_raises_half_way(bench: Bench) -> None:
+async def check_iterable_that_raises_half_way(sandbox: Sandbox) -> None:
     """An iterable that raises passes its error on, and nothing of it is stored."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
 
     class TornError(Exception):
         pass
@@ -94,9 +94,9 @@ async def check_iterable_that_raises_half_way(bench: Bench) -> None:
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_bad_message_in_the_middle(bench: Bench) -> None:
+async def check_bad_message_in_the_middle(sandbox: Sandbox) -> None:
     """One message that is no good is named by its place, and none of its batch is stored."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     good = NewMessage(b"sender", b"payload")
     bad: dict[str, object] = {
         "sender": NewMessage("text", b""),  # type: ignore[arg-type]
@@ -118,9 +118,9 @@ async def check_bad_message_in_the_middle(bench: Bench) -> None:
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_batch_buffers_changed_while_the_call_waits(bench: Bench) -> None:
+async def check_batch_buffers_changed_while_the_call_waits(sandbox: Sandbox) -> None:
     """The bytes and the list are taken as they were at the call."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     payload = bytearray(b"before")
     messages = [NewMessage(b"sender", payload), NewMessage(b"sender", memoryview(payload))]
     call = asyncio.ensure_future(mailbox.enqueue_many(messages))
@@ -131,9 +131,9 @@ async def check_batch_buffers_changed_while_the_call_waits(bench: Bench) -> None
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_batch_is_seen_whole_or_not_at_all(bench: Bench) -> None:
+async def check_batch_is_seen_whole_or_not_at_all(sandbox: Sandbox) -> None:
     """Whoever looks while batches are stored sees whole ones only."""
-    writer, reader = await bench.open(), await bench.open()
+    writer, reader = await sandbox.open(), await sandbox.open()
     batches = [writer.enqueue_many(_messages(numbered(20))) for _ in range(5)]
     looks = [mailbox.status() for _ in range(5) for mailbox in (reader, writer)]
     _, seen = await asyncio.gather(asyncio.gather(*batches), asyncio.gather(*looks))
@@ -142,17 +142,17 @@ async def check_batch_is_seen_whole_or_not_at_all(bench: Bench) -> None:
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_batches_do_not_mix(bench: Bench) -> None:
+async def check_batches_do_not_mix(sandbox: Sandbox) -> None:
     """Batches of two handles that are stored at once follow each other, whole."""
-    handles = [await bench.open(), await bench.open()]
+    handles = [await sandbox.open(), await sandbox.open()]
     await asyncio.gather(*(handle.enqueue_many(_messages(numbered(30))) for handle in handles for _ in range(3)))
     expect_equal(payloads_of(await drain(handles[0])), numbered(30) * 6, "payloads")
 
 
 @check(Capability.ENQUEUE_MANY)
-async def check_hundred_thousand_messages_in_one_call(bench: Bench) -> None:
+async def check_hundred_thousand_messages_in_one_call(sandbox: Sandbox) -> None:
     """100,000 messages in one call are stored, each once, the first and the last among them."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
 
     def lines() -> Iterator[NewMessage]:
         # the last ten are urgent, so that a look at both ends costs no more than a batch

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from ..._errors import UnsupportedError
-from ..._mailbox import Capability
-from .._bench import Bench
+from ...contract.capabilities import Capability
+from ...contract.errors import UnsupportedError
 from .._expect import expect, expect_equal, expect_error
+from .._sandbox import Sandbox
 from .._suite import check
 from ._verbs import CLAIMED_VERBS, verbs_of
 
 
 @check()
-async def check_capabilities_are_a_frozenset(bench: Bench) -> None:
+async def check_capabilities_are_a_frozenset(sandbox: Sandbox) -> None:
     """``capabilities`` is a frozenset of ``Capability`` members."""
-    capabilities = (await bench.open()).capabilities
+    capabilities = (await sandbox.open()).capabilities
     expect(isinstance(capabilities, frozenset), f"capabilities is a {type(capabilities).__name__}, no frozenset")
     strangers = set(capabilities) - set(Capability)
     expect(not strangers, f"capabilities has {strangers}, which are no Capability")
 
 
 @check()
-async def check_what_is_claimed_works(bench: Bench) -> None:
+async def check_what_is_claimed_works(sandbox: Sandbox) -> None:
     """No verb that the mailbox claims raises ``UnsupportedError``, and a claimed observer is installed."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for name, call in verbs_of(mailbox, to_the_end=True).items():
         try:
             result = await call(mailbox)
@@ -33,16 +33,16 @@ async def check_what_is_claimed_works(bench: Bench) -> None:
 
 
 @check()
-async def check_what_is_not_claimed_is_refused(bench: Bench) -> None:
+async def check_what_is_not_claimed_is_refused(sandbox: Sandbox) -> None:
     """A verb that the mailbox does not claim raises ``UnsupportedError`` and stores nothing; an observer is False."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for name, verb in CLAIMED_VERBS.items():
         if verb.capability in mailbox.capabilities:
             continue
         if verb.capability is Capability.DEPTH_OBSERVER:
             expect_equal(await verb.call(mailbox), False, "set_depth_observer, which is not claimed")
         elif verb.capability in (Capability.MESSAGE_ID, Capability.DELAY):
-            # a class that was written against the seed has no such keyword, and Python itself refuses it
+            # a class that was written against the core verbs alone has no such keyword, and Python itself refuses it
             await expect_error((UnsupportedError, TypeError), verb.call, mailbox, what=name)
         else:
             await expect_error(UnsupportedError, verb.call, mailbox, what=name)

@@ -6,10 +6,11 @@ import asyncio
 from typing import Final
 from uuid import UUID, uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, NewMessage
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority, NewMessage
 from .._expect import expect, expect_equal, expect_no_repeats
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 HIGH = MessagePriority.HIGH
@@ -33,23 +34,23 @@ async def _life_of(mailbox: Mailbox, message_id: UUID) -> None:
 
 
 @check(Capability.MESSAGE_ID)
-async def check_id_is_kept_and_stored_once(bench: Bench) -> None:
+async def check_id_is_kept_and_stored_once(sandbox: Sandbox) -> None:
     """While its message is queued or inflight an id stores nothing again; after the ack it is a new message."""
-    await _life_of(await bench.open(), uuid4())
+    await _life_of(await sandbox.open(), uuid4())
 
 
 @check(Capability.MESSAGE_ID)
-async def check_id_of_all_zeros(bench: Bench) -> None:
+async def check_id_of_all_zeros(sandbox: Sandbox) -> None:
     """An id of all zeros, or of all ones, is an id like any other."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for odd_id in ODD_IDS:
         await _life_of(mailbox, odd_id)
 
 
 @check(Capability.MESSAGE_ID)
-async def check_first_message_under_an_id_stays(bench: Bench) -> None:
+async def check_first_message_under_an_id_stays(sandbox: Sandbox) -> None:
     """A repeated enqueue changes neither content, priority nor place of the message that is there."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = uuid4()
     await mailbox.enqueue(b"alice", b"first", message_id=message_id)
     await mailbox.enqueue(b"sender", b"between")
@@ -59,9 +60,9 @@ async def check_first_message_under_an_id_stays(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID)
-async def check_id_is_free_after_its_ack(bench: Bench) -> None:
+async def check_id_is_free_after_its_ack(sandbox: Sandbox) -> None:
     """After the ack of its message, queued or inflight, an id stores a new one at the end."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = uuid4()
     await mailbox.enqueue(b"sender", b"acked while queued", message_id=message_id)
     await mailbox.ack(message_id)
@@ -73,9 +74,9 @@ async def check_id_is_free_after_its_ack(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID, Capability.PURGE)
-async def check_id_is_free_after_a_purge(bench: Bench) -> None:
+async def check_id_is_free_after_a_purge(sandbox: Sandbox) -> None:
     """A purged message's id stores a new one; that of a message inflight does not."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     held, purged = uuid4(), uuid4()
     await mailbox.enqueue(b"sender", b"held", message_id=held)
     await drain(mailbox)
@@ -87,9 +88,9 @@ async def check_id_is_free_after_a_purge(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID)
-async def check_handles_share_ids(bench: Bench) -> None:
+async def check_handles_share_ids(sandbox: Sandbox) -> None:
     """An id that one handle stored is known to every other, at once and in calls that run together."""
-    handles = [await bench.open(), await bench.open()]
+    handles = [await sandbox.open(), await sandbox.open()]
     known = uuid4()
     await handles[0].enqueue(b"sender", b"known", message_id=known)
     await handles[1].enqueue(b"sender", b"known again", message_id=known)
@@ -101,9 +102,9 @@ async def check_handles_share_ids(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID)
-async def check_mailboxes_do_not_share_ids(bench: Bench) -> None:
+async def check_mailboxes_do_not_share_ids(sandbox: Sandbox) -> None:
     """The same id in two mailboxes of one database is two messages."""
-    first, second = await bench.open("first"), await bench.open("second")
+    first, second = await sandbox.open("first"), await sandbox.open("second")
     message_id = uuid4()
     await first.enqueue(b"sender", b"first", message_id=message_id)
     await second.enqueue(b"sender", b"second", message_id=message_id)
@@ -112,21 +113,21 @@ async def check_mailboxes_do_not_share_ids(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID)
-async def check_ids_survive_reopening(bench: Bench) -> None:
+async def check_ids_survive_reopening(sandbox: Sandbox) -> None:
     """An id whose message is in the mailbox is known to a handle that is opened later."""
-    first = await bench.open()
+    first = await sandbox.open()
     message_id = uuid4()
     await first.enqueue(b"sender", b"payload", message_id=message_id)
     await first.close()
-    second = await bench.open()
+    second = await sandbox.open()
     await second.enqueue(b"sender", b"again", message_id=message_id)
     expect_equal(payloads_of(await drain(second)), [b"payload"], "payloads")
 
 
 @check(Capability.MESSAGE_ID)
-async def check_generated_id_can_be_sent_again(bench: Bench) -> None:
+async def check_generated_id_can_be_sent_again(sandbox: Sandbox) -> None:
     """An id that the mailbox made is an id like any other: known while its message is there, free afterwards."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(4)]
     await mailbox.enqueue(b"sender", b"a copy", message_id=ids[1])
     await mailbox.ack(ids[0])
@@ -142,9 +143,9 @@ async def check_generated_id_can_be_sent_again(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID)
-async def check_generated_id_of_another_mailbox(bench: Bench) -> None:
+async def check_generated_id_of_another_mailbox(sandbox: Sandbox) -> None:
     """An id that another mailbox made, queued or acked there, can be used here."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     queued, acked = await there.enqueue(b"sender", b"queued"), await there.enqueue(b"sender", b"acked")
     await there.ack(acked)
     await send(here, numbered(3))
@@ -156,9 +157,9 @@ async def check_generated_id_of_another_mailbox(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID)
-async def check_ids_like_those_to_come(bench: Bench) -> None:
+async def check_ids_like_those_to_come(sandbox: Sandbox) -> None:
     """Ids near one that the mailbox made, which it may be about to make itself, never merge or hide messages."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     made = await mailbox.enqueue(b"sender", b"made")
     near = [UUID(int=(made.int + distance) % 2**128) for distance in (1, 2, 3, 5, -1, 1 << 48, 1 << 64, 1 << 76)]
     for number, message_id in enumerate(near):
@@ -178,9 +179,9 @@ async def check_ids_like_those_to_come(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID, Capability.ENQUEUE_MANY)
-async def check_ids_like_those_to_come_in_one_batch(bench: Bench) -> None:
+async def check_ids_like_those_to_come_in_one_batch(sandbox: Sandbox) -> None:
     """The same within one batch, where the next ids may have been chosen already."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     made = await mailbox.enqueue(b"sender", b"made")
     near = [UUID(int=made.int + distance) for distance in range(1, 9)]
     batch = [NewMessage(b"sender", payload) for payload in numbered(4)]
@@ -200,9 +201,9 @@ async def check_ids_like_those_to_come_in_one_batch(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID, Capability.ENQUEUE_MANY)
-async def check_duplicates_in_one_batch(bench: Bench) -> None:
+async def check_duplicates_in_one_batch(sandbox: Sandbox) -> None:
     """Of messages with one id in a batch the first is stored, and each place of the answer has its id."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     twice, known = uuid4(), uuid4()
     await mailbox.enqueue(b"sender", b"known", message_id=known)
     ids = await mailbox.enqueue_many(
@@ -220,9 +221,9 @@ async def check_duplicates_in_one_batch(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID)
-async def check_cancelled_enqueue_can_be_repeated(bench: Bench) -> None:
+async def check_cancelled_enqueue_can_be_repeated(sandbox: Sandbox) -> None:
     """An enqueue that is cancelled at any moment and repeated with its id leaves one message."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     ids = [uuid4() for _ in range(8)]
     for steps, message_id in enumerate(ids):
         call = asyncio.ensure_future(mailbox.enqueue(b"sender", b"payload", message_id=message_id))
@@ -235,9 +236,9 @@ async def check_cancelled_enqueue_can_be_repeated(bench: Bench) -> None:
 
 
 @check(Capability.MESSAGE_ID, Capability.RELEASE)
-async def check_released_message_keeps_its_id(bench: Bench) -> None:
+async def check_released_message_keeps_its_id(sandbox: Sandbox) -> None:
     """A message that was given back still stops a second one with its id."""
-    holder, other = await bench.open(), await bench.open()
+    holder, other = await sandbox.open(), await sandbox.open()
     message_id = uuid4()
     await holder.enqueue(b"sender", b"payload", message_id=message_id)
     await drain(holder)

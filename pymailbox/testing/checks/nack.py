@@ -6,10 +6,11 @@ import asyncio
 import time
 from uuid import uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority
 from .._expect import expect, expect_equal
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 LONG = 1000.0
@@ -25,9 +26,9 @@ async def _counts(mailbox: Mailbox) -> tuple[int, int]:
 
 
 @check(Capability.NACK)
-async def check_nacked_message_has_its_old_place(bench: Bench) -> None:
+async def check_nacked_message_has_its_old_place(sandbox: Sandbox) -> None:
     """A message that was given back comes again at its old place in its priority, to any handle."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(3))
     await send(mailbox, numbered(2, "high"), priority=MessagePriority.HIGH)
     held = {record.payload: record.id for record in await drain(mailbox)}
@@ -41,9 +42,9 @@ async def check_nacked_message_has_its_old_place(bench: Bench) -> None:
 
 
 @check(Capability.NACK)
-async def check_nack_counts_as_a_delivery(bench: Bench) -> None:
+async def check_nack_counts_as_a_delivery(sandbox: Sandbox) -> None:
     """The hand-out of a message that was given back still counts in ``delivery_count``."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     for number in range(1, 5):
         [record] = await mailbox.dequeue()
@@ -52,9 +53,9 @@ async def check_nack_counts_as_a_delivery(bench: Bench) -> None:
 
 
 @check(Capability.NACK)
-async def check_nack_of_what_is_not_held_is_false(bench: Bench) -> None:
+async def check_nack_of_what_is_not_held_is_false(sandbox: Sandbox) -> None:
     """A ``nack`` of a message that is queued, another handle's, acked or unknown is False and changes nothing."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await mailbox.enqueue(b"sender", b"acked")
     [acked] = await mailbox.dequeue()
     await mailbox.ack(acked.id)
@@ -70,9 +71,9 @@ async def check_nack_of_what_is_not_held_is_false(bench: Bench) -> None:
 
 
 @check(Capability.NACK)
-async def check_second_nack_is_false(bench: Bench) -> None:
+async def check_second_nack_is_false(sandbox: Sandbox) -> None:
     """A message is given back once, also by calls that are made at once."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     for record in await drain(mailbox):
         answers = await asyncio.gather(*(mailbox.nack(record.id) for _ in range(3)))
@@ -82,9 +83,9 @@ async def check_second_nack_is_false(bench: Bench) -> None:
 
 
 @check(Capability.NACK)
-async def check_nack_against_ack(bench: Bench) -> None:
+async def check_nack_against_ack(sandbox: Sandbox) -> None:
     """Of an ``ack`` and a ``nack`` at once the ``ack`` always counts; the message never comes back after it."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(6))
     for number, record in enumerate(await drain(mailbox)):
         calls = [mailbox.ack(record.id), mailbox.nack(record.id)]
@@ -94,9 +95,9 @@ async def check_nack_against_ack(bench: Bench) -> None:
 
 
 @check(Capability.NACK)
-async def check_nack_of_what_another_has_since_is_false(bench: Bench) -> None:
+async def check_nack_of_what_another_has_since_is_false(sandbox: Sandbox) -> None:
     """What a handle gave back, and another has taken since, is that one's alone to give back."""
-    holder, other = await bench.open(), await bench.open()
+    holder, other = await sandbox.open(), await sandbox.open()
     await holder.enqueue(b"sender", b"payload")
     [record] = await holder.dequeue()
     await holder.nack(record.id)
@@ -106,9 +107,9 @@ async def check_nack_of_what_another_has_since_is_false(bench: Bench) -> None:
 
 
 @check(Capability.NACK, Capability.DELAY)
-async def check_nack_with_a_delay(bench: Bench) -> None:
+async def check_nack_with_a_delay(sandbox: Sandbox) -> None:
     """With ``delay`` a message counts as queued and is not handed out before then; others are."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     first, second = await drain(mailbox)
     await mailbox.nack(first.id, delay=LONG)
@@ -125,9 +126,9 @@ async def check_nack_with_a_delay(bench: Bench) -> None:
 
 
 @check(Capability.NACK)
-async def check_cancelled_nack_can_be_repeated(bench: Bench) -> None:
+async def check_cancelled_nack_can_be_repeated(sandbox: Sandbox) -> None:
     """A ``nack`` that is cancelled at any moment happened or did not; repeated, the message is queued once."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     for steps in range(8):
         [record] = await mailbox.dequeue()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..._mailbox import Capability
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.capabilities import Capability
 from .._expect import expect_equal
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 ODD_NAMES: Final = (
@@ -43,9 +43,9 @@ ODD_NAMES: Final = (
 
 
 @check()
-async def check_mailboxes_are_apart(bench: Bench) -> None:
+async def check_mailboxes_are_apart(sandbox: Sandbox) -> None:
     """A message is in its mailbox and in no other: not handed out, counted or acked there."""
-    first, second = await bench.open("first"), await bench.open("second")
+    first, second = await sandbox.open("first"), await sandbox.open("second")
     message_id = await first.enqueue(b"sender", b"payload")
     expect_equal(await second.dequeue(), [], "dequeue from the other mailbox")
     expect_equal(await second.ack(message_id), False, "ack in the other mailbox")
@@ -58,9 +58,9 @@ async def check_mailboxes_are_apart(bench: Bench) -> None:
 
 
 @check()
-async def check_closing_one_mailbox_leaves_the_other(bench: Bench) -> None:
+async def check_closing_one_mailbox_leaves_the_other(sandbox: Sandbox) -> None:
     """A handle on another mailbox of the database works on when one is closed."""
-    first, second = await bench.open("first"), await bench.open("second")
+    first, second = await sandbox.open("first"), await sandbox.open("second")
     await send(second, numbered(2))
     await first.close()
     await send(second, numbered(2, "later"))
@@ -68,13 +68,13 @@ async def check_closing_one_mailbox_leaves_the_other(bench: Bench) -> None:
 
 
 @check()
-async def check_odd_names_are_distinct(bench: Bench) -> None:
+async def check_odd_names_are_distinct(sandbox: Sandbox) -> None:
     """Names of any characters are names, each of a mailbox of its own that is found again."""
     for name in ODD_NAMES:
-        mailbox = await bench.open(f"-{name}")
+        mailbox = await sandbox.open(f"-{name}")
         await mailbox.enqueue(b"sender", name.encode())
         await mailbox.close()
     for name in ODD_NAMES:
-        mailbox = await bench.open(f"-{name}")
+        mailbox = await sandbox.open(f"-{name}")
         expect_equal(payloads_of(await drain(mailbox)), [name.encode()], f"payloads of the mailbox {name!r}")
         await mailbox.close()

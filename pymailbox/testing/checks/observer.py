@@ -7,10 +7,11 @@ import logging
 import math
 from uuid import uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, NewMessage
-from .._bench import Bench, drain, numbered, recover_until, send
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority, NewMessage
 from .._expect import eventually, expect, expect_equal, expect_error
+from .._sandbox import Sandbox, drain, numbered, recover_until, send
 from .._suite import check
 
 
@@ -36,9 +37,9 @@ class _Logged(logging.Handler):
 
 
 @check(Capability.DEPTH_OBSERVER)
-async def check_three_enqueues_make_three_calls(bench: Bench) -> None:
+async def check_three_enqueues_make_three_calls(sandbox: Sandbox) -> None:
     """Three enqueues make exactly three calls, the last with 3."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     recorder = Recorder()
     expect(mailbox.set_depth_observer(recorder) is True, "set_depth_observer did not return True")
     await send(mailbox, numbered(3))
@@ -46,9 +47,9 @@ async def check_three_enqueues_make_three_calls(bench: Bench) -> None:
 
 
 @check(Capability.DEPTH_OBSERVER, Capability.WAIT, needs_limit=True)
-async def check_depth_counts_what_a_waiting_call_takes(bench: Bench) -> None:
+async def check_depth_counts_what_a_waiting_call_takes(sandbox: Sandbox) -> None:
     """The depth is the count just after the call's messages, even if a waiting call takes them at once."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
     for handle in (mailbox, other, mailbox):
@@ -66,9 +67,9 @@ async def check_depth_counts_what_a_waiting_call_takes(bench: Bench) -> None:
 
 
 @check(Capability.DEPTH_OBSERVER)
-async def check_observer_is_called_before_enqueue_returns(bench: Bench) -> None:
+async def check_observer_is_called_before_enqueue_returns(sandbox: Sandbox) -> None:
     """The observer has been called when ``enqueue`` returns, and not before the call."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
     for number in range(1, 4):
@@ -79,9 +80,9 @@ async def check_observer_is_called_before_enqueue_returns(bench: Bench) -> None:
 
 
 @check(Capability.DEPTH_OBSERVER)
-async def check_observer_is_told_what_is_queued(bench: Bench) -> None:
+async def check_observer_is_told_what_is_queued(sandbox: Sandbox) -> None:
     """The depth counts queued messages of every handle and priority, and not those inflight."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(other, numbered(3))
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
@@ -94,9 +95,9 @@ async def check_observer_is_told_what_is_queued(bench: Bench) -> None:
 
 
 @check(Capability.DEPTH_OBSERVER)
-async def check_observer_of_gathered_enqueues(bench: Bench) -> None:
+async def check_observer_of_gathered_enqueues(sandbox: Sandbox) -> None:
     """Enqueues that run at once are reported one by one, each with the count just after its own message."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
     await asyncio.gather(*(mailbox.enqueue(b"sender", payload) for payload in numbered(20)))
@@ -104,9 +105,9 @@ async def check_observer_of_gathered_enqueues(bench: Bench) -> None:
 
 
 @check(Capability.DEPTH_OBSERVER, Capability.ENQUEUE_MANY)
-async def check_batch_is_one_call(bench: Bench) -> None:
+async def check_batch_is_one_call(sandbox: Sandbox) -> None:
     """A batch is one call, an empty batch none."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
     await mailbox.enqueue(b"sender", b"payload")
@@ -117,9 +118,9 @@ async def check_batch_is_one_call(bench: Bench) -> None:
 
 
 @check(Capability.DEPTH_OBSERVER, Capability.MESSAGE_ID)
-async def check_deduplicated_enqueue_is_no_call(bench: Bench) -> None:
+async def check_deduplicated_enqueue_is_no_call(sandbox: Sandbox) -> None:
     """An enqueue that stores nothing is not reported."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     recorder = Recorder()
     message_id = await mailbox.enqueue(b"sender", b"payload")
     mailbox.set_depth_observer(recorder)
@@ -130,9 +131,9 @@ async def check_deduplicated_enqueue_is_no_call(bench: Bench) -> None:
 
 
 @check(Capability.DEPTH_OBSERVER, Capability.MESSAGE_ID, Capability.ENQUEUE_MANY)
-async def check_partly_deduplicated_batch_is_one_call(bench: Bench) -> None:
+async def check_partly_deduplicated_batch_is_one_call(sandbox: Sandbox) -> None:
     """A batch is reported if any of its messages was stored, and not if none was."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     recorder = Recorder()
     message_id = await mailbox.enqueue(b"sender", b"payload")
     known, new = NewMessage(b"sender", b"known", message_id=message_id), NewMessage(b"sender", b"new")
@@ -143,9 +144,9 @@ async def check_partly_deduplicated_batch_is_one_call(bench: Bench) -> None:
 
 
 @check(Capability.DEPTH_OBSERVER)
-async def check_other_verbs_are_no_calls(bench: Bench) -> None:
+async def check_other_verbs_are_no_calls(sandbox: Sandbox) -> None:
     """Only enqueues are reported: no dequeue, ack, status or close, nor an enqueue that was refused."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(3))
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
@@ -161,9 +162,9 @@ async def check_other_verbs_are_no_calls(bench: Bench) -> None:
 
 
 @check(Capability.DEPTH_OBSERVER)
-async def check_observer_hears_of_other_handles(bench: Bench) -> None:
+async def check_observer_hears_of_other_handles(sandbox: Sandbox) -> None:
     """What other handles enqueue is reported too, a moment later; several enqueues may be reported as one."""
-    mailbox, other, third = [await bench.open() for _ in range(3)]
+    mailbox, other, third = [await sandbox.open() for _ in range(3)]
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
 
@@ -178,15 +179,15 @@ async def check_observer_hears_of_other_handles(bench: Bench) -> None:
 
 
 @check(Capability.DEPTH_OBSERVER, Capability.DEAD_LETTERS)
-async def check_redrive_is_a_call(bench: Bench) -> None:
+async def check_redrive_is_a_call(sandbox: Sandbox) -> None:
     """A ``redrive`` is reported before it returns, and to other handles a moment later; one that is False is not."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     own, others = Recorder(), Recorder()
     await send(mailbox, numbered(1))
     [record] = await mailbox.dequeue()
     await mailbox.dead_letter(record.id, "on purpose")
     await send(mailbox, numbered(2))
-    other = await bench.open()  # which is not told of what was before
+    other = await sandbox.open()  # which is not told of what was before
     mailbox.set_depth_observer(own)
     other.set_depth_observer(others)
     await mailbox.redrive(uuid4())
@@ -201,11 +202,11 @@ async def check_redrive_is_a_call(bench: Bench) -> None:
 
 
 @check(Capability.DEPTH_OBSERVER, Capability.NACK, Capability.RECOVER, Capability.RELEASE)
-async def check_what_comes_back_is_no_call(bench: Bench) -> None:
+async def check_what_comes_back_is_no_call(sandbox: Sandbox) -> None:
     """A nack, a recovery, a release or a death is not reported: no message is new."""
-    mailbox, closing = await bench.open(), await bench.open()
+    mailbox, closing = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(3))
-    recorder, other = Recorder(), await bench.open()  # which is not told of what was before
+    recorder, other = Recorder(), await sandbox.open()  # which is not told of what was before
     for handle in (mailbox, other):
         handle.set_depth_observer(recorder)
 
@@ -216,16 +217,16 @@ async def check_what_comes_back_is_no_call(bench: Bench) -> None:
         await mailbox.nack(record.id, error="on purpose")
     await drain(closing)
     await closing.close()
-    await bench.die_after(take_one)
+    await sandbox.die_after(take_one)
     await recover_until(mailbox)
     await asyncio.sleep(0.05)
     expect_equal(recorder.depths, [], "depths without any enqueue")
 
 
 @check(Capability.DEPTH_OBSERVER)
-async def check_observer_is_replaced_and_removed(bench: Bench) -> None:
+async def check_observer_is_replaced_and_removed(sandbox: Sandbox) -> None:
     """A new observer replaces the old one, ``None`` removes it."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     first, second = Recorder(), Recorder()
     mailbox.set_depth_observer(first)
     await mailbox.enqueue(b"sender", b"payload")
@@ -233,15 +234,15 @@ async def check_observer_is_replaced_and_removed(bench: Bench) -> None:
     await mailbox.enqueue(b"sender", b"payload")
     expect(mailbox.set_depth_observer(None) is True, "set_depth_observer(None) did not return True")
     await mailbox.enqueue(b"sender", b"payload")
-    await send(await bench.open(), numbered(2))
+    await send(await sandbox.open(), numbered(2))
     await asyncio.sleep(0.05)
     expect_equal((first.depths, second.depths), ([1], [2]), "depths of both observers")
 
 
 @check(Capability.DEPTH_OBSERVER)
-async def check_observer_that_raises_is_logged_and_harms_nothing(bench: Bench) -> None:
+async def check_observer_that_raises_is_logged_and_harms_nothing(sandbox: Sandbox) -> None:
     """An observer's error is logged; the message is stored, the call returns, and the next one is reported as well."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     failure = RuntimeError("an observer that raises, on purpose")
 
     class Raiser(Recorder):

@@ -9,10 +9,10 @@ import sys
 import threading
 from collections.abc import Awaitable
 
-from ..._errors import WrongThreadError
-from ..._mailbox import Mailbox
-from .._bench import Bench, drain, payloads_of
+from ...contract.errors import WrongThreadError
+from ...contract.mailbox import Mailbox
 from .._expect import expect, expect_equal, expect_error
+from .._sandbox import Sandbox, drain, payloads_of
 from .._suite import check
 from ._verbs import VerbCall, verbs_of
 
@@ -28,9 +28,9 @@ async def _expect_untouched(mailbox: Mailbox) -> None:
 
 
 @check()
-async def check_another_event_loop_is_refused(bench: Bench) -> None:
+async def check_another_event_loop_is_refused(sandbox: Sandbox) -> None:
     """A call that runs in another event loop raises ``WrongThreadError`` and does nothing."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for name, call in _verbs_and_close(mailbox).items():
         # set_depth_observer is no coroutine: it needs no loop, and its thread is the right one
         if name != "set_depth_observer":
@@ -59,9 +59,9 @@ async def _in_another_loop(call: VerbCall, mailbox: Mailbox) -> object:
 
 
 @check()
-async def check_another_thread_is_refused(bench: Bench) -> None:
+async def check_another_thread_is_refused(sandbox: Sandbox) -> None:
     """A call from another thread raises ``WrongThreadError`` and does nothing."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     if sys.platform == "emscripten":
         # no thread can start in Pyodide, so that none can misuse a handle; should that change, this fails
         await expect_error(RuntimeError, _start_a_thread)
@@ -89,9 +89,9 @@ async def _outcome_in_a_thread(call: VerbCall, mailbox: Mailbox) -> object:
 
 
 @check()
-async def check_handle_cannot_be_pickled_or_copied(bench: Bench) -> None:
+async def check_handle_cannot_be_pickled_or_copied(sandbox: Sandbox) -> None:
     """``pickle``, ``copy.copy`` and ``copy.deepcopy`` of a handle are a ``TypeError``."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
 
     async def deep_copy() -> object:
         return copy.deepcopy({"in a structure": [mailbox]})

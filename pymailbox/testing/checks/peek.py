@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from ..._mailbox import Capability
-from ..._values import MessagePriority, MessageStatus
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.values import MessagePriority, MessageStatus
 from .._expect import expect_equal
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 HIGH = MessagePriority.HIGH
 
 
 @check(Capability.PEEK)
-async def check_peek_shows_records_as_they_are(bench: Bench) -> None:
+async def check_peek_shows_records_as_they_are(sandbox: Sandbox) -> None:
     """A queued message is shown with all its fields; only status and delivery_count change when it is handed out."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"alice", b"hello", HIGH)
     [queued] = await mailbox.peek()
     expect_equal((queued.id, queued.sender, queued.payload), (message_id, b"alice", b"hello"), "id, sender, payload")
@@ -26,9 +26,9 @@ async def check_peek_shows_records_as_they_are(bench: Bench) -> None:
 
 
 @check(Capability.PEEK)
-async def check_peek_changes_nothing(bench: Bench) -> None:
+async def check_peek_changes_nothing(sandbox: Sandbox) -> None:
     """After any number of looks everything is as before."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(5))
     before = await mailbox.status()
     expect_equal(await other.peek(), await mailbox.peek(), "two looks")
@@ -38,17 +38,17 @@ async def check_peek_changes_nothing(bench: Bench) -> None:
 
 
 @check(Capability.PEEK)
-async def check_peek_of_an_empty_mailbox(bench: Bench) -> None:
+async def check_peek_of_an_empty_mailbox(sandbox: Sandbox) -> None:
     """An empty mailbox shows ``[]``."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for status in (None, MessageStatus.QUEUED, MessageStatus.INFLIGHT):
         expect_equal(await mailbox.peek(status=status), [], f"peek(status={status})")
 
 
 @check(Capability.PEEK, needs_limit=True)
-async def check_peek_order(bench: Bench) -> None:
+async def check_peek_order(sandbox: Sandbox) -> None:
     """Queued messages come in dequeue order, then those inflight."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(4, "normal"))
     await send(mailbox, numbered(4, "high"), priority=HIGH)
     await mailbox.dequeue(1)
@@ -65,9 +65,9 @@ async def check_peek_order(bench: Bench) -> None:
 
 
 @check(Capability.PEEK, needs_limit=True)
-async def check_peek_without_limit_shows_a_batch(bench: Bench) -> None:
+async def check_peek_without_limit_shows_a_batch(sandbox: Sandbox) -> None:
     """Without a limit ``batch_size`` messages are shown; with one as many as it says."""
-    mailbox, small = await bench.open(), await bench.open(batch_size=3)
+    mailbox, small = await sandbox.open(), await sandbox.open(batch_size=3)
     await send(mailbox, numbered(70))
     sizes = [len(await mailbox.peek()), len(await small.peek()), len(await small.peek(50)), len(await small.peek(1000))]
     expect_equal(sizes, [32, 3, 50, 70], "messages shown")

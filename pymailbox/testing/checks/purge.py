@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ..._mailbox import Capability
-from ..._values import MessagePriority
-from .._bench import Bench, drain, numbered, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.values import MessagePriority
 from .._expect import expect_equal
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 
 @check(Capability.PURGE)
-async def check_purge_deletes_what_is_queued(bench: Bench) -> None:
+async def check_purge_deletes_what_is_queued(sandbox: Sandbox) -> None:
     """``purge`` deletes all queued messages of any priority and handle, and says how many there were."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(40))
     await send(other, numbered(3), priority=MessagePriority.HIGH)
     expect_equal(await mailbox.purge(), 43, "messages deleted")
@@ -24,9 +24,9 @@ async def check_purge_deletes_what_is_queued(bench: Bench) -> None:
 
 
 @check(Capability.PURGE)
-async def check_purge_leaves_what_is_inflight(bench: Bench) -> None:
+async def check_purge_leaves_what_is_inflight(sandbox: Sandbox) -> None:
     """Messages inflight stay with their holder and can be acked."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(3))
     held = await drain(mailbox)
     await send(mailbox, numbered(5, "queued"))
@@ -36,9 +36,9 @@ async def check_purge_leaves_what_is_inflight(bench: Bench) -> None:
 
 
 @check(Capability.PURGE)
-async def check_purged_mailbox_goes_on(bench: Bench) -> None:
+async def check_purged_mailbox_goes_on(sandbox: Sandbox) -> None:
     """A purged id is unknown, and what is sent afterwards comes in order."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"purged")
     await mailbox.purge()
     expect_equal(await mailbox.ack(message_id), False, "ack of a purged message")

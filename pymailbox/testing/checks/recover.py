@@ -8,10 +8,11 @@ import sys
 import threading
 from uuid import uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, MessageRecord
-from .._bench import Bench, drain, numbered, payloads_of, recover_until, send
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority, MessageRecord
 from .._expect import eventually, expect, expect_equal, expect_no_repeats
+from .._sandbox import Sandbox, drain, numbered, payloads_of, recover_until, send
 from .._suite import check
 
 HIGH = MessagePriority.HIGH
@@ -39,12 +40,12 @@ async def _batches(mailbox: Mailbox) -> list[list[bytes]]:
 
 
 @check(Capability.RECOVER)
-async def check_messages_of_a_dead_holder_come_back(bench: Bench) -> None:
+async def check_messages_of_a_dead_holder_come_back(sandbox: Sandbox) -> None:
     """What a holder had when it died is queued again, at its old place and with its old priority."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     await send(mailbox, numbered(2, "high"), priority=HIGH)
-    taken = await bench.die_after(drain)
+    taken = await sandbox.die_after(drain)
     expect_equal(len(taken), 5, "messages that the holder had")
     await send(mailbox, numbered(1, "later"))
     await send(mailbox, numbered(1, "later high"), priority=HIGH)
@@ -58,12 +59,12 @@ async def check_messages_of_a_dead_holder_come_back(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER)
-async def check_recovered_message_comes_in_a_batch_of_its_own(bench: Bench) -> None:
+async def check_recovered_message_comes_in_a_batch_of_its_own(sandbox: Sandbox) -> None:
     """What a dead holder had is handed out one by one, so that a message that kills its consumer is found out."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2, "high"), priority=HIGH)
     await send(mailbox, numbered(3))
-    await bench.die_after(_take)
+    await sandbox.die_after(_take)
     await send(mailbox, numbered(2, "later high"), priority=HIGH)
     await send(mailbox, numbered(2, "later"))
     await recover_until(mailbox)
@@ -72,51 +73,51 @@ async def check_recovered_message_comes_in_a_batch_of_its_own(bench: Bench) -> N
 
 
 @check(Capability.RECOVER)
-async def check_death_counts_as_a_delivery(bench: Bench) -> None:
+async def check_death_counts_as_a_delivery(sandbox: Sandbox) -> None:
     """The hand-out to a holder that died still counts in ``delivery_count``."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     for number in range(1, 4):
-        taken = await bench.die_after(drain)
+        taken = await sandbox.die_after(drain)
         expect_equal([record.delivery_count for record in taken], [number] * 2, "delivery counts")
         await recover_until(mailbox)
     expect_equal([record.delivery_count for record in await drain(mailbox)], [4, 4], "delivery counts at last")
 
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS)
-async def check_neighbours_are_not_blamed(bench: Bench) -> None:
+async def check_neighbours_are_not_blamed(sandbox: Sandbox) -> None:
     """A death is no failed delivery for messages that were handed out together."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
-    await bench.die_after(_take, max_deliveries=1)
+    await sandbox.die_after(_take, max_deliveries=1)
     await recover_until(mailbox)
     expect_equal(await _counts(mailbox), (3, 0, 0), "queued, inflight and dead messages")
 
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS)
-async def check_rest_of_a_batch_is_not_blamed(bench: Bench) -> None:
+async def check_rest_of_a_batch_is_not_blamed(sandbox: Sandbox) -> None:
     """The last message of a batch that is not yet acked was not handed out alone."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
 
     async def ack_all_but_one(holder: Mailbox) -> None:
         for record in (await holder.dequeue())[:2]:
             await holder.ack(record.id)
 
-    await bench.die_after(ack_all_but_one, max_deliveries=1)
+    await sandbox.die_after(ack_all_but_one, max_deliveries=1)
     await recover_until(mailbox)
     expect_equal(await _counts(mailbox), (1, 0, 0), "queued, inflight and dead messages")
 
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS)
-async def check_death_is_a_failed_delivery_of_one_alone(bench: Bench) -> None:
+async def check_death_is_a_failed_delivery_of_one_alone(sandbox: Sandbox) -> None:
     """After ``max_deliveries`` deaths a message that was handed out alone is a dead letter that says why."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     # first together, for which neither is blamed, and then each time alone
     for number in range(1, 4):
         expect_equal(await _counts(mailbox), (2, 0, 0), "queued, inflight and dead messages")
-        taken = await bench.die_after(_take, max_deliveries=2)
+        taken = await sandbox.die_after(_take, max_deliveries=2)
         expect_equal(payloads_of(taken), numbered(2) if number == 1 else [b"m0"], "payloads of the batch")
         await recover_until(mailbox)
     expect_equal(await _counts(mailbox), (1, 0, 1), "queued, inflight and dead messages")
@@ -127,41 +128,41 @@ async def check_death_is_a_failed_delivery_of_one_alone(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS, Capability.NACK)
-async def check_deaths_and_nacks_add_up(bench: Bench) -> None:
+async def check_deaths_and_nacks_add_up(sandbox: Sandbox) -> None:
     """Solo deaths and nacks count together, and a dead letter of a death has the last ``error`` of a ``nack``."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     for number in range(3):
         [record] = await mailbox.dequeue()
         await mailbox.nack(record.id, error=f"error {number}")
-    await bench.die_after(_take, max_deliveries=5)
+    await sandbox.die_after(_take, max_deliveries=5)
     await recover_until(mailbox)
     expect_equal(await _counts(mailbox), (1, 0, 0), "queued, inflight and dead messages after 4 failures")
-    await bench.die_after(_take, max_deliveries=5)
+    await sandbox.die_after(_take, max_deliveries=5)
     await recover_until(mailbox)
     expect_equal(await _counts(mailbox), (0, 0, 1), "queued, inflight and dead messages after 5 failures")
     expect_equal((await mailbox.dead_letters())[0].error, "error 2", "error of the dead letter")
 
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS)
-async def check_max_deliveries_of_the_dead_holder_decides(bench: Bench) -> None:
+async def check_max_deliveries_of_the_dead_holder_decides(sandbox: Sandbox) -> None:
     """The option of the handle that died decides, not that of the one that recovers."""
-    strict = await bench.open(max_deliveries=1)
+    strict = await sandbox.open(max_deliveries=1)
     await strict.enqueue(b"sender", b"payload")
     for _ in range(3):
-        await bench.die_after(_take)
+        await sandbox.die_after(_take)
         await recover_until(strict)
         expect_equal(await _counts(strict), (1, 0, 0), "queued, inflight and dead messages, without a limit")
-    patient = await bench.open()
-    await bench.die_after(_take, max_deliveries=1)
+    patient = await sandbox.open()
+    await sandbox.die_after(_take, max_deliveries=1)
     await recover_until(patient)
     expect_equal(await _counts(strict), (0, 0, 1), "queued, inflight and dead messages, beyond the limit")
 
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS)
-async def check_message_alone_for_its_size_is_blamed(bench: Bench) -> None:
+async def check_message_alone_for_its_size_is_blamed(sandbox: Sandbox) -> None:
     """A message that was alone because the next did not fit into its batch was handed out in a batch of its own."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     large = bytes(33 * 1024 * 1024)
     for _ in range(2):
         await mailbox.enqueue(b"sender", large)
@@ -169,17 +170,17 @@ async def check_message_alone_for_its_size_is_blamed(bench: Bench) -> None:
     async def take(holder: Mailbox) -> int:
         return len(await holder.dequeue())
 
-    expect_equal(await bench.die_after(take, max_deliveries=1), 1, "messages of 33 MiB in one batch")
+    expect_equal(await sandbox.die_after(take, max_deliveries=1), 1, "messages of 33 MiB in one batch")
     await recover_until(mailbox)
     expect_equal(await _counts(mailbox), (1, 0, 1), "queued, inflight and dead messages")
 
 
 @check(Capability.RECOVER, Capability.NACK)
-async def check_nacked_message_is_no_suspect_any_more(bench: Bench) -> None:
+async def check_nacked_message_is_no_suspect_any_more(sandbox: Sandbox) -> None:
     """A recovered message that its next holder gave back alive is handed out with others again."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
-    await bench.die_after(_take)
+    await sandbox.die_after(_take)
     await recover_until(mailbox)
     for record in [*await mailbox.dequeue(), *await mailbox.dequeue()]:
         await mailbox.nack(record.id)
@@ -188,13 +189,13 @@ async def check_nacked_message_is_no_suspect_any_more(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER, Capability.RELEASE)
-async def check_released_suspect_is_a_suspect_still(bench: Bench) -> None:
+async def check_released_suspect_is_a_suspect_still(sandbox: Sandbox) -> None:
     """A recovered message that was only released counts as never handed out: it comes alone again."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
-    await bench.die_after(_take)
+    await sandbox.die_after(_take)
     await recover_until(mailbox)
-    holder = await bench.open()
+    holder = await sandbox.open()
     await drain(holder)
     await holder.close()
     await send(mailbox, numbered(1, "later"))
@@ -202,14 +203,14 @@ async def check_released_suspect_is_a_suspect_still(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER)
-async def check_recover_says_how_many(bench: Bench) -> None:
+async def check_recover_says_how_many(sandbox: Sandbox) -> None:
     """``recover`` returns how many messages it brought back: 0 if nobody has died, or if others were quicker."""
-    mailbox, living = await bench.open(), await bench.open()
+    mailbox, living = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(2, "living"))
     await drain(living)
     expect_equal(await mailbox.recover(), 0, "messages recovered before any death")
     await send(mailbox, numbered(5))
-    await bench.die_after(_take)
+    await sandbox.die_after(_take)
     # in one step; or none, if the mailbox has recovered by itself
     recovered = await recover_until(mailbox, inflight=2)
     expect(recovered in (0, 5), f"{recovered} of 5 messages were recovered")
@@ -217,24 +218,24 @@ async def check_recover_says_how_many(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER)
-async def check_recovery_when_a_handle_is_opened(bench: Bench) -> None:
+async def check_recovery_when_a_handle_is_opened(sandbox: Sandbox) -> None:
     """Opening a handle brings back what dead holders had, without a call of ``recover``."""
-    await send(await bench.open(), numbered(3))
-    await bench.die_after(_take)
+    await send(await sandbox.open(), numbered(3))
+    await sandbox.die_after(_take)
 
     async def queued() -> int:
-        handle = await bench.open()
+        handle = await sandbox.open()
         return (await handle.status()).queued_messages
 
     await eventually(queued, 3, "queued messages, seen by a handle that was opened after the death")
 
 
 @check(Capability.RECOVER)
-async def check_recovery_by_a_dequeue(bench: Bench) -> None:
+async def check_recovery_by_a_dequeue(sandbox: Sandbox) -> None:
     """A dequeue that finds too little brings back what dead holders had, without a call of ``recover``."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
-    await bench.die_after(_take)
+    await sandbox.die_after(_take)
     taken: list[bytes] = []
 
     async def look() -> list[bytes]:
@@ -245,11 +246,11 @@ async def check_recovery_by_a_dequeue(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER, needs_limit=True)
-async def check_recovery_while_the_queue_is_long(bench: Bench) -> None:
+async def check_recovery_while_the_queue_is_long(sandbox: Sandbox) -> None:
     """What a dead holder had comes back even if each dequeue finds all that it asks for."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"urgent", priority=HIGH)
-    await bench.die_after(_take)
+    await sandbox.die_after(_take)
     await send(mailbox, numbered(3))
     for _ in range(_LONG_QUEUE):
         [record] = await mailbox.dequeue(1)
@@ -264,9 +265,9 @@ async def check_recovery_while_the_queue_is_long(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER, Capability.WAIT)
-async def check_recovery_while_waiting(bench: Bench) -> None:
+async def check_recovery_while_waiting(sandbox: Sandbox) -> None:
     """A dequeue that waits returns when a holder dies and its messages come back."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     waiting: list[asyncio.Future[list[MessageRecord]]] = []
 
@@ -276,22 +277,22 @@ async def check_recovery_while_waiting(bench: Bench) -> None:
         await asyncio.sleep(0.05)
         expect(not waiting[0].done(), "the dequeue got what a live holder has")
 
-    await bench.die_after(take_while_another_waits)
+    await sandbox.die_after(take_while_another_waits)
     expect_equal(payloads_of(await waiting[0]), [b"m0"], "payloads of the one that waited")
     expect_equal(payloads_of(await mailbox.dequeue(wait=60)), [b"m1"], "payloads of its next dequeue")
 
 
 @check(Capability.RECOVER)
-async def check_live_holder_loses_nothing(bench: Bench) -> None:
+async def check_live_holder_loses_nothing(sandbox: Sandbox) -> None:
     """However many handles are opened, closed, die, recover and dequeue, what a live holder has stays with it."""
-    holder = await bench.open(lease=0.05)
+    holder = await sandbox.open(lease=0.05)
     await send(holder, numbered(5))
     held = await drain(holder)
     for _ in range(3):
-        other = await bench.open()
+        other = await sandbox.open()
         expect_equal(await other.recover(), 0, "messages recovered from a live holder")
         expect_equal(await other.dequeue(wait=0.05), [], "messages taken from a live holder")
-        await bench.die_after(_take)
+        await sandbox.die_after(_take)
         await other.close()
     expect_equal(await holder.recover(), 0, "messages that it recovered from itself")
     expect_equal((await holder.status()).inflight_messages, 5, "inflight messages")
@@ -300,12 +301,12 @@ async def check_live_holder_loses_nothing(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER)
-async def check_handles_race_to_recover(bench: Bench) -> None:
+async def check_handles_race_to_recover(sandbox: Sandbox) -> None:
     """Handles that recover and dequeue at once bring each message back once, and hand it out once."""
-    handles = [await bench.open() for _ in range(3)]
+    handles = [await sandbox.open() for _ in range(3)]
     for _ in range(3):
         await send(handles[0], numbered(20))
-        await bench.die_after(_take)
+        await sandbox.die_after(_take)
         payloads: list[bytes] = []
         recovered = 0
 
@@ -325,16 +326,16 @@ async def check_handles_race_to_recover(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER)
-async def check_acks_around_a_death(bench: Bench) -> None:
+async def check_acks_around_a_death(sandbox: Sandbox) -> None:
     """What was acked before its holder's death stays away; an ``ack`` after it counts, whether it came back or not."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(4)]
 
     async def take_and_ack_one(holder: Mailbox) -> None:
         await holder.dequeue()
         await holder.ack(ids[0])
 
-    await bench.die_after(take_and_ack_one)
+    await sandbox.die_after(take_and_ack_one)
     expect_equal(await mailbox.ack(ids[1]), True, "ack just after the death")
     await recover_until(mailbox)
     expect_equal(await mailbox.ack(ids[2]), True, "ack after the recovery")
@@ -343,11 +344,11 @@ async def check_acks_around_a_death(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER, Capability.NACK)
-async def check_new_handle_is_another_holder(bench: Bench) -> None:
+async def check_new_handle_is_another_holder(sandbox: Sandbox) -> None:
     """A handle that is opened after a death holds nothing of what the dead one had."""
-    await (await bench.open()).enqueue(b"sender", b"payload")
-    [record] = await bench.die_after(_take)
-    mailbox = await bench.open()
+    await (await sandbox.open()).enqueue(b"sender", b"payload")
+    [record] = await sandbox.die_after(_take)
+    mailbox = await sandbox.open()
     expect_equal(await mailbox.nack(record.id), False, "nack of what the dead handle had")
     await recover_until(mailbox)
     expect_equal(await mailbox.nack(record.id), False, "nack after the recovery")
@@ -355,12 +356,12 @@ async def check_new_handle_is_another_holder(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER, Capability.MESSAGE_ID)
-async def check_id_is_known_after_a_death(bench: Bench) -> None:
+async def check_id_is_known_after_a_death(sandbox: Sandbox) -> None:
     """The id of a message whose holder died stores nothing again, before and after the recovery."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     message_id = uuid4()
     await mailbox.enqueue(b"sender", b"payload", message_id=message_id)
-    await bench.die_after(_take)
+    await sandbox.die_after(_take)
     await mailbox.enqueue(b"sender", b"again", message_id=message_id)
     await recover_until(mailbox)
     await mailbox.enqueue(b"sender", b"again", message_id=message_id)
@@ -368,13 +369,13 @@ async def check_id_is_known_after_a_death(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER)
-async def check_deaths_in_other_mailboxes_do_not_matter(bench: Bench) -> None:
+async def check_deaths_in_other_mailboxes_do_not_matter(sandbox: Sandbox) -> None:
     """A death in one mailbox changes nothing in another of the same database."""
-    here, there = await bench.open("here"), await bench.open("there")
+    here, there = await sandbox.open("here"), await sandbox.open("there")
     await send(here, numbered(2, "here"))
     await send(there, numbered(2, "there"))
     held = await drain(there)
-    await bench.die_after(_take, "here")
+    await sandbox.die_after(_take, "here")
     await recover_until(here)
     expect_equal(await there.recover(), 0, "messages recovered in the other mailbox")
     expect_equal(await _counts(there), (0, 2, 0), "queued, inflight and dead messages of the other mailbox")
@@ -382,27 +383,27 @@ async def check_deaths_in_other_mailboxes_do_not_matter(bench: Bench) -> None:
 
 
 @check(Capability.RECOVER)
-async def check_many_messages_come_back_in_order(bench: Bench) -> None:
+async def check_many_messages_come_back_in_order(sandbox: Sandbox) -> None:
     """Hundreds of messages of several dead holders come back in their order, each once."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for first in range(0, 120, 40):
         await send(mailbox, numbered(120)[first : first + 40])
-        await bench.die_after(drain)
+        await sandbox.die_after(drain)
     await recover_until(mailbox)
     expect_equal(payloads_of(await drain(mailbox)), numbered(120), "payloads")
 
 
 @check(Capability.RECOVER)
-async def check_handle_of_a_closed_loop_is_gone(bench: Bench) -> None:
+async def check_handle_of_a_closed_loop_is_gone(sandbox: Sandbox) -> None:
     """What a handle held comes back after its event loop was closed, even if somebody still refers to the handle."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     if sys.platform == "emscripten":
         return  # one event loop is all there is, and it is never closed
     left: list[Mailbox] = []
 
     async def take() -> None:
-        left.append(await bench.open())
+        left.append(await sandbox.open())
         await left[0].dequeue()
 
     thread = threading.Thread(target=lambda: asyncio.run(take()))
@@ -410,4 +411,4 @@ async def check_handle_of_a_closed_loop_is_gone(bench: Bench) -> None:
     await asyncio.to_thread(thread.join)
     await recover_until(mailbox)
     expect_equal(payloads_of(await drain(mailbox)), numbered(2), "payloads")
-    await bench.let_die(left)
+    await sandbox.let_die(left)

@@ -8,11 +8,12 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from ..._errors import MailboxClosedError
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, MessageRecord, NewMessage
-from .._bench import Bench, drain, numbered, outcome_of, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.errors import MailboxClosedError
+from ...contract.mailbox import Mailbox
+from ...contract.values import MessagePriority, MessageRecord, NewMessage
 from .._expect import eventually, expect_equal, expect_error, expect_no_repeats
+from .._sandbox import Sandbox, drain, numbered, outcome_of, payloads_of, send
 from .._suite import check
 
 
@@ -21,9 +22,9 @@ async def _inflight(mailbox: Mailbox) -> int:
 
 
 @check(Capability.RELEASE)
-async def check_close_gives_back_what_is_held(bench: Bench) -> None:
+async def check_close_gives_back_what_is_held(sandbox: Sandbox) -> None:
     """After ``close`` what the handle held is queued again, at its old place and for others to take."""
-    holder, other = await bench.open(), await bench.open()
+    holder, other = await sandbox.open(), await sandbox.open()
     await send(holder, numbered(3))
     await send(holder, numbered(2, "high"), priority=MessagePriority.HIGH)
     held = await drain(holder)
@@ -39,12 +40,12 @@ async def check_close_gives_back_what_is_held(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE)
-async def check_release_takes_the_hand_out_back(bench: Bench) -> None:
+async def check_release_takes_the_hand_out_back(sandbox: Sandbox) -> None:
     """A message that was given back counts as never handed out: its delivery_count is 1 the next time."""
-    watcher = await bench.open()
+    watcher = await sandbox.open()
     ids = [await watcher.enqueue(b"sender", payload) for payload in numbered(3)]
     for _ in range(3):
-        mailbox = await bench.open()
+        mailbox = await sandbox.open()
         records = await drain(mailbox)
         expect_equal([record.id for record in records], ids, "ids")
         expect_equal([record.delivery_count for record in records], [1, 1, 1], "delivery counts")
@@ -55,24 +56,24 @@ async def check_release_takes_the_hand_out_back(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE, Capability.NACK)
-async def check_release_keeps_earlier_deliveries(bench: Bench) -> None:
+async def check_release_keeps_earlier_deliveries(sandbox: Sandbox) -> None:
     """A release takes its own hand-out back, and no other: what was delivered before still counts."""
-    watcher = await bench.open()
+    watcher = await sandbox.open()
     await watcher.enqueue(b"sender", b"payload")
     for _ in range(2):
         [record] = await watcher.dequeue()
         await watcher.nack(record.id)
     for _ in range(2):
-        holder = await bench.open()
+        holder = await sandbox.open()
         expect_equal([record.delivery_count for record in await drain(holder)], [3], "delivery counts")
         await holder.close()
     expect_equal([record.delivery_count for record in await drain(watcher)], [3], "delivery counts at last")
 
 
 @check(Capability.RELEASE)
-async def check_release_leaves_others_alone(bench: Bench) -> None:
+async def check_release_leaves_others_alone(sandbox: Sandbox) -> None:
     """Closing gives back only what this handle held."""
-    first, second = await bench.open(), await bench.open()
+    first, second = await sandbox.open(), await sandbox.open()
     await send(first, numbered(2, "first"))
     await drain(first)
     await send(second, numbered(3, "second"))
@@ -83,10 +84,10 @@ async def check_release_leaves_others_alone(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE)
-async def check_release_never_brings_back_an_acked_message(bench: Bench) -> None:
+async def check_release_never_brings_back_an_acked_message(sandbox: Sandbox) -> None:
     """A message that is acked before or while its holder closes stays away."""
     for _ in range(5):
-        holder, other = await bench.open(), await bench.open()
+        holder, other = await sandbox.open(), await sandbox.open()
         ids = [await holder.enqueue(b"sender", payload) for payload in numbered(4)]
         await drain(holder)
         await other.ack(ids[0])
@@ -99,9 +100,9 @@ async def check_release_never_brings_back_an_acked_message(bench: Bench) -> None
 
 
 @check(Capability.RELEASE)
-async def check_calls_before_close_see_what_is_held(bench: Bench) -> None:
+async def check_calls_before_close_see_what_is_held(sandbox: Sandbox) -> None:
     """Calls made before ``close`` come before the release: to them the handle still holds its messages."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(5))
     await drain(mailbox)
     # the enqueue gives a backend that shares commits a reason to let the close overtake the status
@@ -111,11 +112,11 @@ async def check_calls_before_close_see_what_is_held(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE)
-async def check_close_during_a_dequeue_strands_nothing(bench: Bench) -> None:
+async def check_close_during_a_dequeue_strands_nothing(sandbox: Sandbox) -> None:
     """What a dequeue takes while its handle is closed goes back."""
     for steps in range(5):
         label = f"-{steps}"
-        mailbox = await bench.open(label)
+        mailbox = await sandbox.open(label)
         await send(mailbox, numbered(5))
         call = asyncio.ensure_future(outcome_of(mailbox.dequeue()))
         for _ in range(steps):
@@ -124,15 +125,15 @@ async def check_close_during_a_dequeue_strands_nothing(bench: Bench) -> None:
         outcome = await call
         if isinstance(outcome, Exception) and not isinstance(outcome, MailboxClosedError):
             raise outcome
-        records = await drain(await bench.open(label))
+        records = await drain(await sandbox.open(label))
         expect_equal(payloads_of(records), numbered(5), "payloads")
         expect_equal([record.delivery_count for record in records], [1] * 5, "delivery counts")
 
 
 @check(Capability.RELEASE)
-async def check_cancelled_dequeue_hands_nothing_out(bench: Bench) -> None:
+async def check_cancelled_dequeue_hands_nothing_out(sandbox: Sandbox) -> None:
     """A dequeue that is cancelled at any moment leaves its messages queued, as if it had not been called."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for steps in range(8):
         await send(mailbox, numbered(5))
         call = asyncio.ensure_future(mailbox.dequeue())
@@ -153,9 +154,9 @@ async def check_cancelled_dequeue_hands_nothing_out(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE, Capability.ENQUEUE_MANY, needs_limit=True)
-async def check_cancelled_loop_of_dequeues_strands_nothing(bench: Bench) -> None:
+async def check_cancelled_loop_of_dequeues_strands_nothing(sandbox: Sandbox) -> None:
     """A loop of dequeues, cancelled as soon as it lets others run, keeps what it was given; the rest stays queued."""
-    mailbox = await bench.open(batch_size=2000)
+    mailbox = await sandbox.open(batch_size=2000)
     payloads = numbered(6000)
     await mailbox.enqueue_many([NewMessage(b"sender", payload) for payload in payloads])
     taken: list[bytes] = []
@@ -176,10 +177,10 @@ async def check_cancelled_loop_of_dequeues_strands_nothing(bench: Bench) -> None
 
 
 @check(Capability.RELEASE)
-async def check_cancelled_dequeue_beside_others(bench: Bench) -> None:
+async def check_cancelled_dequeue_beside_others(sandbox: Sandbox) -> None:
     """Of dequeues that run at once only the cancelled ones hand nothing out."""
     for steps in range(5):
-        mailbox = await bench.open(f"-{steps}")
+        mailbox = await sandbox.open(f"-{steps}")
         await send(mailbox, numbered(70))
         calls = [asyncio.ensure_future(mailbox.dequeue()) for _ in range(4)]
         for _ in range(steps):
@@ -243,10 +244,10 @@ async def _leave_by_aclose(mailbox: Mailbox) -> None:
 
 
 @check(Capability.RELEASE, needs_limit=True)
-async def check_messages_gives_back_what_it_did_not_yield(bench: Bench) -> None:
+async def check_messages_gives_back_what_it_did_not_yield(sandbox: Sandbox) -> None:
     """However a loop over ``messages()`` is left, what it had claimed and not yielded is queued again as before."""
     for number, leave in enumerate((_leave_by_break, _leave_by_an_error, _leave_by_cancelling, _leave_by_aclose)):
-        mailbox = await bench.open(f"-{number}")
+        mailbox = await sandbox.open(f"-{number}")
         await send(mailbox, numbered(6))
         await leave(mailbox)
         # the second message was yielded: it stays with the handle until that decides
@@ -257,9 +258,9 @@ async def check_messages_gives_back_what_it_did_not_yield(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE, needs_limit=True)
-async def check_close_inside_messages_gives_everything_back(bench: Bench) -> None:
+async def check_close_inside_messages_gives_everything_back(sandbox: Sandbox) -> None:
     """A handle that is closed inside a loop over ``messages()`` ends it, and what it had goes back, yielded or not."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(6))
     seen = []
     async for record in mailbox.messages():
@@ -273,9 +274,9 @@ async def check_close_inside_messages_gives_everything_back(bench: Bench) -> Non
 
 
 @check(Capability.RELEASE)
-async def check_cancelled_wait_strands_nothing(bench: Bench) -> None:
+async def check_cancelled_wait_strands_nothing(sandbox: Sandbox) -> None:
     """A dequeue that waits and is cancelled at any moment, just when messages come, leaves them to the next one."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     for steps in range(10):
         call = asyncio.ensure_future(mailbox.dequeue(wait=1e9))
         await asyncio.sleep(0.005)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from ..._mailbox import Mailbox
-from ..._values import MailboxStats, MessagePriority
-from .._bench import Bench, drain, numbered, send
+from ...contract.mailbox import Mailbox
+from ...contract.values import MailboxStats, MessagePriority
 from .._expect import expect, expect_equal
+from .._sandbox import Sandbox, drain, numbered, send
 from .._suite import check
 
 NORMAL, HIGH = MessagePriority.NORMAL, MessagePriority.HIGH
@@ -22,15 +22,15 @@ async def _expect_counts(mailbox: Mailbox, normal: int, high: int, inflight: int
 
 
 @check()
-async def check_empty_mailbox_has_zeros_for_every_priority(bench: Bench) -> None:
+async def check_empty_mailbox_has_zeros_for_every_priority(sandbox: Sandbox) -> None:
     """An empty mailbox has a zero for every priority."""
-    await _expect_counts(await bench.open(), 0, 0, 0, "in a new mailbox")
+    await _expect_counts(await sandbox.open(), 0, 0, 0, "in a new mailbox")
 
 
 @check()
-async def check_counts_follow_every_verb(bench: Bench) -> None:
+async def check_counts_follow_every_verb(sandbox: Sandbox) -> None:
     """Counts by priority and inflight are right after each step of a message's life."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     await _expect_counts(mailbox, 3, 0, 0, "after three NORMAL")
     await send(mailbox, numbered(2), priority=HIGH)
@@ -46,21 +46,21 @@ async def check_counts_follow_every_verb(bench: Bench) -> None:
 
 
 @check()
-async def check_handles_see_the_same_counts(bench: Bench) -> None:
+async def check_handles_see_the_same_counts(sandbox: Sandbox) -> None:
     """Counts cover all handles, also one that was opened just now."""
-    first, second = await bench.open(), await bench.open()
+    first, second = await sandbox.open(), await sandbox.open()
     await send(first, numbered(2))
     await send(second, numbered(3), priority=HIGH)
     await drain(first)
     await send(second, numbered(1))
-    for mailbox in (first, second, await bench.open()):
+    for mailbox in (first, second, await sandbox.open()):
         await _expect_counts(mailbox, 1, 0, 5, "over two handles")
 
 
 @check()
-async def check_counts_agree_while_others_work(bench: Bench) -> None:
+async def check_counts_agree_while_others_work(sandbox: Sandbox) -> None:
     """Each answer is one moment: its priorities add up, and no message is counted twice or missed."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(60))
     answers = await asyncio.gather(
         *(call for _ in range(3) for call in (mailbox.dequeue(), other.status(), mailbox.status(), other.dequeue()))

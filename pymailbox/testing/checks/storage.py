@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from ..._errors import UnsupportedError
-from ..._mailbox import Capability
-from ..._values import StorageReport
-from .._bench import Bench
+from ...contract.capabilities import Capability
+from ...contract.errors import UnsupportedError
+from ...contract.values import StorageReport
 from .._expect import expect, expect_equal
+from .._sandbox import Sandbox
 from .._suite import check
 
 _PATIENCE_OF_THE_USER = 0.5
@@ -21,17 +21,17 @@ def _is(value: object, *kinds: type) -> bool:
 
 
 @check(Capability.STORAGE_REPORT)
-async def check_report_says_what_was_asked_for(bench: Bench) -> None:
+async def check_report_says_what_was_asked_for(sandbox: Sandbox) -> None:
     """A report has the durability that its handle was opened with: strict by default."""
     for told in (None, "relaxed", "strict"):
-        mailbox = await bench.open(**({} if told is None else {"durability": told}))
+        mailbox = await sandbox.open(**({} if told is None else {"durability": told}))
         expect_equal((await mailbox.storage_report()).durability, told or "strict", f"durability when told {told}")
 
 
 @check(Capability.STORAGE_REPORT)
-async def check_report_is_plain_data(bench: Bench) -> None:
+async def check_report_is_plain_data(sandbox: Sandbox) -> None:
     """Each field of a report is of its type, or None where the platform does not say; all go to JSON and back."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     report = await mailbox.storage_report()
     expect(isinstance(report, StorageReport), f"storage_report returned {report!r}")
@@ -44,9 +44,9 @@ async def check_report_is_plain_data(bench: Bench) -> None:
 
 
 @check(Capability.STORAGE_REPORT)
-async def check_request_persistence_answers(bench: Bench) -> None:
+async def check_request_persistence_answers(sandbox: Sandbox) -> None:
     """``request_persistence`` is True or False, or an ``UnsupportedError`` where nobody can be asked."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     try:
         answer: object = await asyncio.wait_for(mailbox.request_persistence(), _PATIENCE_OF_THE_USER)
     except (UnsupportedError, TimeoutError):

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
-from ..._mailbox import Capability, Mailbox
-from ..._values import MessagePriority, MessageRecord, MessageStatus, NewMessage
+from ...contract.capabilities import Capability
+from ...contract.mailbox import Mailbox
+from ...contract.plain_archive import PlainArchive
+from ...contract.values import MessagePriority, MessageRecord, MessageStatus, NewMessage
 from ...transfer import export, import_
-from ...transfer.plain import PlainArchive
-from .._bench import Bench, drain, numbered, payloads_of, send
 from .._expect import expect, expect_equal
+from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 NORMAL, HIGH = MessagePriority.NORMAL, MessagePriority.HIGH
@@ -61,9 +62,9 @@ async def _fill(mailbox: Mailbox, other: Mailbox) -> dict[str, UUID]:
 
 
 @check(*_NEEDED)
-async def check_export_has_everything_and_changes_nothing(bench: Bench) -> None:
+async def check_export_has_everything_and_changes_nothing(sandbox: Sandbox) -> None:
     """Queued, delayed and inflight messages and dead letters are exported, once each, and stay as they were."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     ids = await _fill(mailbox, other)
     before = await mailbox.status(), await mailbox.peek(), await mailbox.dead_letters()
     lines = await _exported(mailbox)
@@ -74,9 +75,9 @@ async def check_export_has_everything_and_changes_nothing(bench: Bench) -> None:
 
 
 @check(*_NEEDED)
-async def check_import_keeps_messages_and_their_order(bench: Bench) -> None:
+async def check_import_keeps_messages_and_their_order(sandbox: Sandbox) -> None:
     """Ids, bytes and priorities come back, in the order of their priorities; what was inflight is queued."""
-    mailbox, target = await bench.open(), await bench.open("target")
+    mailbox, target = await sandbox.open(), await sandbox.open("target")
     await send(mailbox, [b"a", b"b"])
     await mailbox.dequeue(1)
     await send(mailbox, [b"x", b"y"], priority=HIGH)
@@ -97,9 +98,9 @@ def _told(record: MessageRecord) -> tuple[object, ...]:
 
 
 @check(*_NEEDED)
-async def check_import_can_be_repeated(bench: Bench) -> None:
+async def check_import_can_be_repeated(sandbox: Sandbox) -> None:
     """An import that was cut off and is repeated, or is done twice, stores every message once."""
-    mailbox, target = await bench.open(), await bench.open("target")
+    mailbox, target = await sandbox.open(), await sandbox.open("target")
     ids = [*await mailbox.enqueue_many(NewMessage(b"", payload) for payload in numbered(6))]
     lines = await _exported(mailbox)
 
@@ -116,9 +117,9 @@ async def check_import_can_be_repeated(bench: Bench) -> None:
 
 
 @check(*_NEEDED)
-async def check_broken_lines_are_refused(bench: Bench) -> None:
+async def check_broken_lines_are_refused(sandbox: Sandbox) -> None:
     """A line that is not a message is refused with its number, and the messages around it are stored."""
-    mailbox, target = await bench.open(), await bench.open("target")
+    mailbox, target = await sandbox.open(), await sandbox.open("target")
     await send(mailbox, numbered(3))
     head, *good, end = await _exported(mailbox)
     wrong = json.dumps(json.loads(good[1]) | {"payload": "no base64!"}).encode() + b"\n"
@@ -130,10 +131,10 @@ async def check_broken_lines_are_refused(bench: Bench) -> None:
 
 
 @check(*_NEEDED, needs_limit=True)
-async def check_nothing_is_lost_on_the_way(bench: Bench) -> None:
+async def check_nothing_is_lost_on_the_way(sandbox: Sandbox) -> None:
     """Times, counts, due times, failures and dead letters come back as they were, or a dead letter is refused."""
-    mailbox, other = await bench.open(), await bench.open()
-    target = await bench.open("target", max_deliveries=2)
+    mailbox, other = await sandbox.open(), await sandbox.open()
+    target = await sandbox.open("target", max_deliveries=2)
     ids = await _fill(mailbox, other)
     shown = {record.id: record for record in await mailbox.peek()}
     letters = await mailbox.dead_letters()
@@ -166,9 +167,9 @@ def _facts(lines: list[bytes]) -> list[str]:
 
 
 @check(*_NEEDED)
-async def check_export_goes_on_while_messages_move(bench: Bench) -> None:
+async def check_export_goes_on_while_messages_move(sandbox: Sandbox) -> None:
     """A mailbox of many pages is exported whole, in order, while others claim, bury and redrive its messages."""
-    mailbox, other = await bench.open(), await bench.open(max_deliveries=1)
+    mailbox, other = await sandbox.open(), await sandbox.open(max_deliveries=1)
     ids = [*await mailbox.enqueue_many(NewMessage(b"", payload) for payload in numbered(1200))]
     [dead] = await other.dequeue(1)
     await other.dead_letter(dead.id, "on purpose")

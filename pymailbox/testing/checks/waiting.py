@@ -8,25 +8,26 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from ..._errors import MailboxClosedError
-from ..._mailbox import Capability, Mailbox
-from .._bench import Bench, drain, numbered, outcome_of, payloads_of, send
+from ...contract.capabilities import Capability
+from ...contract.errors import MailboxClosedError
+from ...contract.mailbox import Mailbox
 from .._expect import expect, expect_equal, expect_error
+from .._sandbox import Sandbox, drain, numbered, outcome_of, payloads_of, send
 from .._suite import check
 
 
 @check()
-async def check_wait_ends_with_nothing(bench: Bench) -> None:
+async def check_wait_ends_with_nothing(sandbox: Sandbox) -> None:
     """An empty mailbox gives ``[]`` once the wait is over."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     for seconds in (0, 0.0, 0.03):
         expect_equal(await mailbox.dequeue(wait=seconds), [], f"dequeue(wait={seconds!r})")
 
 
 @check()
-async def check_wait_does_not_hold_back_messages(bench: Bench) -> None:
+async def check_wait_does_not_hold_back_messages(sandbox: Sandbox) -> None:
     """Messages that are there come at once, however long the wait."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     for _ in range(3):
         payloads = payloads_of(await mailbox.dequeue(wait=math.inf))
@@ -36,9 +37,9 @@ async def check_wait_does_not_hold_back_messages(bench: Bench) -> None:
 
 
 @check()
-async def check_wait_is_ended_by_an_enqueue(bench: Bench) -> None:
+async def check_wait_is_ended_by_an_enqueue(sandbox: Sandbox) -> None:
     """A dequeue that waits for ever returns when a message comes, from its own handle or another."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     for sender, payload in ((mailbox, b"own"), (other, b"other's")):
         waiting = asyncio.ensure_future(mailbox.dequeue(wait=math.inf))
         await asyncio.sleep(0.02)
@@ -47,9 +48,9 @@ async def check_wait_is_ended_by_an_enqueue(bench: Bench) -> None:
 
 
 @check()
-async def check_one_message_ends_one_wait(bench: Bench) -> None:
+async def check_one_message_ends_one_wait(sandbox: Sandbox) -> None:
     """Of several handles that wait for one message, exactly one gets it."""
-    handles = [await bench.open() for _ in range(3)]
+    handles = [await sandbox.open() for _ in range(3)]
 
     async def enqueue_later() -> None:
         await asyncio.sleep(0.02)
@@ -75,9 +76,9 @@ async def expect_one_to_get(handles: list[Mailbox], payload: bytes) -> None:
 
 
 @check()
-async def check_cancelled_wait_takes_nothing(bench: Bench) -> None:
+async def check_cancelled_wait_takes_nothing(sandbox: Sandbox) -> None:
     """A wait that was cancelled does not get the message that comes next."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     waiting = asyncio.ensure_future(mailbox.dequeue(wait=math.inf))
     await asyncio.sleep(0.02)
     waiting.cancel()
@@ -89,9 +90,9 @@ async def check_cancelled_wait_takes_nothing(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE)
-async def check_wait_is_cancelled_as_a_message_comes(bench: Bench) -> None:
+async def check_wait_is_cancelled_as_a_message_comes(sandbox: Sandbox) -> None:
     """A wait that is cancelled at any moment of an enqueue has the message, or the next dequeue gets it as new."""
-    mailbox, other = await bench.open(), await bench.open()
+    mailbox, other = await sandbox.open(), await sandbox.open()
     for steps in (0, 1, 2, 4, 8, 16):
         payload = b"after %d steps" % steps
         waiting = asyncio.ensure_future(mailbox.dequeue(wait=math.inf))
@@ -109,12 +110,12 @@ async def check_wait_is_cancelled_as_a_message_comes(bench: Bench) -> None:
 
 
 @check(Capability.RELEASE)
-async def check_waiting_handle_is_closed_as_a_message_comes(bench: Bench) -> None:
+async def check_waiting_handle_is_closed_as_a_message_comes(sandbox: Sandbox) -> None:
     """Whenever the handle of a wait is closed during an enqueue, the message is there afterwards, as new."""
-    other = await bench.open()
+    other = await sandbox.open()
     for steps in (0, 1, 2, 4, 8, 16):
         payload = b"after %d steps" % steps
-        mailbox = await bench.open()
+        mailbox = await sandbox.open()
         waiting = asyncio.ensure_future(outcome_of(mailbox.dequeue(wait=math.inf)))
         await asyncio.sleep(0.02)
         enqueueing = asyncio.ensure_future(other.enqueue(b"sender", payload))
@@ -131,9 +132,9 @@ async def check_waiting_handle_is_closed_as_a_message_comes(bench: Bench) -> Non
 
 
 @check()
-async def check_wait_ends_when_the_handle_is_closed(bench: Bench) -> None:
+async def check_wait_ends_when_the_handle_is_closed(sandbox: Sandbox) -> None:
     """A waiting dequeue ends with ``MailboxClosedError`` when its handle is closed."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     waiting = asyncio.ensure_future(outcome_of(mailbox.dequeue(wait=math.inf)))
     await asyncio.sleep(0.02)
     await mailbox.close()
@@ -142,9 +143,9 @@ async def check_wait_ends_when_the_handle_is_closed(bench: Bench) -> None:
 
 
 @check()
-async def check_messages_come_one_by_one_until_closed(bench: Bench) -> None:
+async def check_messages_come_one_by_one_until_closed(sandbox: Sandbox) -> None:
     """``messages()`` gives each message once, in order, as it comes, and ends when the handle is closed."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     seen: list[bytes] = []
     all_seen = asyncio.Event()
 
@@ -178,9 +179,9 @@ async def _wakes(waiter: Mailbox, by: Callable[[], Awaitable[object]], wanted: l
 
 
 @check(Capability.WAIT)
-async def check_wait_is_ended_by_what_comes_back(bench: Bench) -> None:
+async def check_wait_is_ended_by_what_comes_back(sandbox: Sandbox) -> None:
     """A dequeue that waits for ever returns when another handle gives messages back: by ``nack`` or ``close``."""
-    waiter, holder = await bench.open(), await bench.open()
+    waiter, holder = await sandbox.open(), await sandbox.open()
     if Capability.NACK in waiter.capabilities:
         message_id = await holder.enqueue(b"sender", b"nacked")
         await holder.dequeue()
@@ -192,9 +193,9 @@ async def check_wait_is_ended_by_what_comes_back(bench: Bench) -> None:
 
 
 @check(Capability.WAIT, Capability.DEAD_LETTERS)
-async def check_wait_is_ended_by_a_redrive(bench: Bench) -> None:
+async def check_wait_is_ended_by_a_redrive(sandbox: Sandbox) -> None:
     """A dequeue that waits for ever returns with a dead letter that is redriven, by its own handle or another."""
-    waiter, other = await bench.open(), await bench.open()
+    waiter, other = await sandbox.open(), await sandbox.open()
     for handle in (waiter, other):
         message_id = await handle.enqueue(b"sender", b"redriven")
         await handle.dequeue()
@@ -203,9 +204,9 @@ async def check_wait_is_ended_by_a_redrive(bench: Bench) -> None:
 
 
 @check(Capability.WAIT, Capability.RELEASE, needs_limit=True)
-async def check_wait_is_ended_by_a_loop_that_is_left(bench: Bench) -> None:
+async def check_wait_is_ended_by_a_loop_that_is_left(sandbox: Sandbox) -> None:
     """A dequeue that waits for ever returns with what a loop over ``messages()`` gives back when it is left."""
-    waiter, other = await bench.open(), await bench.open()
+    waiter, other = await sandbox.open(), await sandbox.open()
 
     await send(other, numbered(3))
     messages: Any = other.messages()
@@ -214,9 +215,9 @@ async def check_wait_is_ended_by_a_loop_that_is_left(bench: Bench) -> None:
 
 
 @check(Capability.WAIT, needs_limit=True)
-async def check_many_wait_and_each_message_comes_once(bench: Bench) -> None:
+async def check_many_wait_and_each_message_comes_once(sandbox: Sandbox) -> None:
     """Many dequeues of several handles wait at once; each message comes to one of them, and every waiter goes on."""
-    handles = [await bench.open() for _ in range(3)]
+    handles = [await sandbox.open() for _ in range(3)]
     waiting = [asyncio.ensure_future(handle.dequeue(1, wait=math.inf)) for handle in handles for _ in range(4)]
     await asyncio.sleep(0.02)
     payloads = numbered(12)
@@ -227,9 +228,9 @@ async def check_many_wait_and_each_message_comes_once(bench: Bench) -> None:
 
 
 @check(Capability.WAIT, Capability.DELAY, needs_limit=True)
-async def check_each_due_message_ends_a_wait(bench: Bench) -> None:
+async def check_each_due_message_ends_a_wait(sandbox: Sandbox) -> None:
     """Several dequeues wait as messages fall due one by one: each ends a wait, without any new call."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     waiting = [asyncio.ensure_future(mailbox.dequeue(1, wait=math.inf)) for _ in range(3)]
     await asyncio.sleep(0.02)
     for number in range(3):
@@ -239,9 +240,9 @@ async def check_each_due_message_ends_a_wait(bench: Bench) -> None:
 
 
 @check(Capability.WAIT)
-async def check_one_wait_is_cancelled_and_others_go_on(bench: Bench) -> None:
+async def check_one_wait_is_cancelled_and_others_go_on(sandbox: Sandbox) -> None:
     """Cancelling one of several waits of a handle leaves the others waiting; they get what comes."""
-    mailbox = await bench.open()
+    mailbox = await sandbox.open()
     waiting = [asyncio.ensure_future(mailbox.dequeue(wait=math.inf)) for _ in range(3)]
     await asyncio.sleep(0.02)
     waiting[0].cancel()
@@ -253,9 +254,9 @@ async def check_one_wait_is_cancelled_and_others_go_on(bench: Bench) -> None:
 
 
 @check()
-async def check_two_loops_share_the_messages(bench: Bench) -> None:
+async def check_two_loops_share_the_messages(sandbox: Sandbox) -> None:
     """Loops over ``messages()`` of two handles see each message once between them."""
-    handles = [await bench.open(), await bench.open()]
+    handles = [await sandbox.open(), await sandbox.open()]
     seen: list[bytes] = []
     all_seen = asyncio.Event()
 
@@ -267,7 +268,7 @@ async def check_two_loops_share_the_messages(bench: Bench) -> None:
                 all_seen.set()
 
     consumers = [asyncio.ensure_future(consume(handle)) for handle in handles]
-    sender = await bench.open()
+    sender = await sandbox.open()
     await send(sender, numbered(40))
     await all_seen.wait()
     for handle in handles:

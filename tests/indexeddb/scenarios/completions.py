@@ -14,9 +14,10 @@ import pyodide_js
 from pyodide.ffi import can_run_sync
 
 import pymailbox
-from pymailbox import Mailbox, NewMessage, UnsupportedError, _suspension, open_mailbox, set_suspendable
-from tests.indexeddb.scenarios.hands import script, script_in_force
+from pymailbox import Mailbox, NewMessage, UnsupportedError, open_mailbox, set_suspendable
+from pymailbox.runtime import suspension
 from tests.indexeddb.scenarios.serving import FAILING
+from tests.indexeddb.scenarios.support import script, script_in_force
 
 
 @asynccontextmanager
@@ -169,12 +170,12 @@ async def check_nack_tells_a_consumer_whether_it_made_a_dead_letter() -> None:
     async with await open_mailbox("told", max_deliveries=2) as mailbox:
         message_id = await mailbox.enqueue(b"", b"x")
         await mailbox.dequeue()
-        assert await mailbox._nack(message_id, error="first") is True
+        assert await mailbox._nack_with_reason(message_id, error="first") is True
         await mailbox.dequeue()
-        reason = await mailbox._nack(message_id, error="second")
+        reason = await mailbox._nack_with_reason(message_id, error="second")
         (letter,) = await mailbox.dead_letters()
         assert reason == letter.reason, reason
-        assert await mailbox._nack(message_id) is False
+        assert await mailbox._nack_with_reason(message_id) is False
 
 
 def _sleep() -> None:
@@ -201,10 +202,10 @@ async def _store_many(mailbox: Mailbox) -> str:
 @asynccontextmanager
 async def _unused_so_far() -> AsyncIterator[bool]:
     """As in a program that has never fetched ``run_sync``, though this one has."""
-    _suspension._seen_in_use, _suspension._references = False, 0
+    suspension._seen_in_use, suspension._references = False, 0
     # whoever fetches it again imports it anew
-    vars(pymailbox).pop("_run_sync", None)
-    sys.modules.pop("pymailbox._run_sync", None)
+    vars(pymailbox.runtime).pop("run_sync", None)
+    sys.modules.pop("pymailbox.runtime.run_sync", None)
     gc.collect()
     async with suspendable(None) as can:
         yield can

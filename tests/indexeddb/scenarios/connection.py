@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from pymailbox import ConnectionLostError, StorageUnavailableError
-from pymailbox.backends.indexeddb import engine
-from tests.indexeddb.scenarios.hands import (
+from pymailbox.backends.indexeddb import loader
+from tests.indexeddb.scenarios.support import (
     PATIENCE,
     Context,
     drain,
@@ -215,17 +215,17 @@ async def check_calls_that_share_a_lost_commit_all_come_through_once() -> None:
 
 async def check_mailboxes_that_are_opened_at_once_share_one_engine() -> None:
     """Two would be as two tabs to each other, for as long as the page lives."""
-    before, engine._loaded = engine._loaded, None
+    before, loader._loaded = loader._loaded, None
     try:
-        opened = [asyncio.ensure_future(engine.load_engine()) for _ in range(3)]
+        opened = [asyncio.ensure_future(loader.load_engine()) for _ in range(3)]
         await asyncio.sleep(0)
         opened[0].cancel()
         await asyncio.wait(opened)
         assert opened[0].cancelled()
         one, other = await opened[1], await opened[2]
-        assert one.js_id == other.js_id == (await engine.load_engine()).js_id
+        assert one.js_id == other.js_id == (await loader.load_engine()).js_id
     finally:
-        engine._loaded = before
+        loader._loaded = before
 
 
 async def check_site_data_cleared_is_told_once_to_each_handle() -> None:

@@ -8,7 +8,7 @@ from pymailbox import (
     NewMessage,
     StorageCorruptError,
 )
-from tests.indexeddb.scenarios.hands import (
+from tests.indexeddb.scenarios.support import (
     SEGMENTS_APART,
     Context,
     drain,

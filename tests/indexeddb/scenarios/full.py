@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from pymailbox import Mailbox, NewMessage, StorageFullError
-from tests.indexeddb.scenarios.hands import drain, foreign, new_context, payloads, raised, script
+from tests.indexeddb.scenarios.support import drain, foreign, new_context, payloads, raised, script
 
 _FILL = """
 async () => {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from pymailbox import Mailbox, MessagePriority, NewMessage, StorageCorruptError, StorageUnavailableError
-from tests.indexeddb.scenarios.hands import Context, drain, foreign, new_context, payloads, raised, script
+from tests.indexeddb.scenarios.support import Context, drain, foreign, new_context, payloads, raised, script
 from tests.indexeddb.scenarios.upgrades import IMPATIENT, VERSION
 
 _NAMED, _LATE = UUID(int=71), UUID(int=72)

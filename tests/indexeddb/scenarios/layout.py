@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from pymailbox import MessagePriority, NewMessage, StorageCorruptError
-from tests.indexeddb.scenarios.hands import drain, eventually, foreign, new_context, raised, script
+from tests.indexeddb.scenarios.support import drain, eventually, foreign, new_context, raised, script
 
 EXAMPLES = Path(__file__).parent.parent / "data"
 

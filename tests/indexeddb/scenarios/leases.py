@@ -7,7 +7,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from tests.indexeddb.scenarios.hands import (
+from tests.indexeddb.scenarios.support import (
     Settings,
     eventually,
     foreign,

@@ -6,7 +6,7 @@ from uuid import UUID
 from pyodide.ffi import create_once_callable
 
 from pymailbox import Mailbox
-from tests.indexeddb.scenarios.hands import (
+from tests.indexeddb.scenarios.support import (
     NO_SLOW_POLL,
     PATIENCE,
     busy_storage,

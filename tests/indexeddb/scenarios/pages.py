@@ -10,7 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from pymailbox import ConnectionLostError, Mailbox, MessagePriority, NewMessage
-from tests.indexeddb.scenarios.hands import (
+from tests.indexeddb.scenarios.refusals import _failing_put
+from tests.indexeddb.scenarios.support import (
     Context,
     drain,
     foreign,
@@ -21,7 +22,6 @@ from tests.indexeddb.scenarios.hands import (
     script,
     script_in_force,
 )
-from tests.indexeddb.scenarios.refusals import _failing_put
 
 _SMALL = 4
 """Messages of a page."""

@@ -15,8 +15,8 @@ from pymailbox import (
     StorageUnavailableError,
     UnsupportedError,
 )
-from pymailbox._archive import WholeMessage
-from tests.indexeddb.scenarios.hands import (
+from pymailbox.contract.archive import WholeMessage
+from tests.indexeddb.scenarios.support import (
     SEGMENTS_APART,
     drain,
     foreign,

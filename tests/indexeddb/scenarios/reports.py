@@ -1,7 +1,7 @@
 """What a mailbox tells of its storage."""
 
 from pymailbox import UnsupportedError
-from tests.indexeddb.scenarios.hands import foreign, new_context, raised
+from tests.indexeddb.scenarios.support import foreign, new_context, raised
 
 
 async def check_report_tells_what_there_is_to_tell() -> None:

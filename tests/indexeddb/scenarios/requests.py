@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from pymailbox import MessagePriority, MessageStatus, NewMessage
-from tests.indexeddb.scenarios.hands import foreign, new_context, payloads, script, script_in_force
+from tests.indexeddb.scenarios.support import foreign, new_context, payloads, script, script_in_force
 
 COUNTING = """() => {
   const asked = [];

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pymailbox import MessagePriority, NewMessage
-from tests.indexeddb.scenarios.hands import (
+from tests.indexeddb.scenarios.requests import COUNTING
+from tests.indexeddb.scenarios.support import (
     NO_SLOW_POLL,
     PATIENCE,
     SEGMENTS_APART,
@@ -19,7 +20,6 @@ from tests.indexeddb.scenarios.hands import (
     script,
     script_in_force,
 )
-from tests.indexeddb.scenarios.requests import COUNTING
 
 FAILING = """() => {
   const { commit } = IDBTransaction.prototype;

@@ -8,15 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from pymailbox import MailboxClosedError, MessagePriority, NewMessage
-from tests.indexeddb.scenarios.hands import (
-    Context,
-    drain,
-    eventually,
-    foreign,
-    new_context,
-    raised,
-    script_in_force,
-)
+from tests.indexeddb.scenarios.support import Context, drain, eventually, foreign, new_context, raised, script_in_force
 
 _COUNTING = """() => {
   const counts = (globalThis.countsOfTest = { timers: new Set(), channels: 0, connections: 0 });

@@ -12,7 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from pymailbox import ConnectionLostError, Mailbox, MessagePriority, MessageStatus, StorageUnavailableError, export
-from tests.indexeddb.scenarios.hands import (
+from tests.indexeddb.scenarios.pages import _with_small_pages
+from tests.indexeddb.scenarios.support import (
     NO_SLOW_POLL,
     SEGMENTS_APART,
     Context,
@@ -25,7 +26,6 @@ from tests.indexeddb.scenarios.hands import (
     raised,
     script,
 )
-from tests.indexeddb.scenarios.pages import _with_small_pages
 
 _NOTHING_IN_MEMORY: Settings = {"cacheBytes": 0}
 

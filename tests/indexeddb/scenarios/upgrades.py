@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from pymailbox import StorageUnavailableError
-from tests.indexeddb.scenarios.hands import (
+from tests.indexeddb.scenarios.support import (
     Settings,
     drain,
     foreign,

@@ -6,7 +6,7 @@ from typing import Any
 from pyodide.ffi import create_once_callable
 
 from pymailbox import NewMessage
-from tests.indexeddb.scenarios.hands import (
+from tests.indexeddb.scenarios.support import (
     NO_SLOW_POLL,
     PATIENCE,
     Settings,

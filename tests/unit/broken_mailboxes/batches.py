@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from pymailbox import NewMessage
-from pymailbox._arguments import PreparedMessage
+from pymailbox.contract.arguments import PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import SmallMailbox
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from uuid import UUID
 
 from pymailbox import Capability, DeadLetter, MessageRecord, StorageReport, UnsupportedError
-from pymailbox._arguments import LARGEST_MESSAGE, Options
+from pymailbox.contract.arguments import LARGEST_MESSAGE, Options
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import DEFAULTS, Database, SmallMailbox
 

@@ -12,8 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from pymailbox import Consumer, Context, MailboxClosedError, MailboxStats, MessageRecord, Reject, RetryPolicy
-from pymailbox._arguments import PreparedMessage
 from pymailbox.actors.holds import Hold
+from pymailbox.contract.arguments import PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Entry, SmallMailbox, stats_of
 
@@ -45,7 +45,7 @@ class _Wrapping(SmallMailbox):
     "consuming.cancelled_error_of_a_handler_is_a_failure",
 )
 class AcksNothingTogether(SmallMailbox):
-    async def _settle(self, ids: list[UUID]) -> int:
+    async def _ack_if_held(self, ids: list[UUID]) -> int:
         return len(ids)
 
 
@@ -264,7 +264,7 @@ class AcksWhateverWasHandled(SmallMailbox):
         consumer._holds.settling = lambda verb, ids: lambda answer: None  # type: ignore[method-assign]
         return consumer
 
-    async def _settle(self, ids: list[UUID]) -> int:
+    async def _ack_if_held(self, ids: list[UUID]) -> int:
         return await self.ack_many(ids)
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pymailbox import MessageRecord
-from pymailbox._arguments import Options
+from pymailbox.contract.arguments import Options
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Database, Entry, Holder, SmallMailbox
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from pymailbox import MessageRecord, MessageStatus
-from pymailbox._arguments import Options
+from pymailbox.contract.arguments import Options
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Database, Entry, SmallMailbox, by_priority, record_of
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from pymailbox._arguments import Options, PreparedMessage
+from pymailbox.contract.arguments import Options, PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Database, Entry, SmallMailbox
 

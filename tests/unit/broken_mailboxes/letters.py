@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from pymailbox import DeadLetter, MailboxStats
-from pymailbox._arguments import Options
+from pymailbox.contract.arguments import Options
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Database, Entry, Holder, Letter, SmallMailbox
 

@@ -6,7 +6,7 @@ import asyncio
 from uuid import UUID
 
 from pymailbox import MailboxDepthObserver
-from pymailbox._arguments import Options, PreparedMessage
+from pymailbox.contract.arguments import Options, PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Database, Entry, Holder, SmallMailbox
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Self
 
-from pymailbox._arguments import Options
+from pymailbox.contract.arguments import Options
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Database, SmallMailbox
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pymailbox import MessagePriority
-from pymailbox._arguments import PreparedMessage
+from pymailbox.contract.arguments import PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Entry, SmallMailbox, by_priority
 

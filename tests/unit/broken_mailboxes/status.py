@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from pymailbox import MailboxStats, MessagePriority
-from pymailbox._arguments import Options, PreparedMessage
+from pymailbox.contract.arguments import Options, PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Database, Entry, SmallMailbox
 

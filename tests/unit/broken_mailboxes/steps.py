@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 from uuid import UUID
 
-from pymailbox._arguments import PreparedMessage
+from pymailbox.contract.arguments import PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import SmallMailbox
 

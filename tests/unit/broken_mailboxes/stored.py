@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from pymailbox import NewMessage
-from pymailbox._arguments import PreparedMessage
+from pymailbox.contract.arguments import PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Entry, SmallMailbox
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pymailbox import MessagePriority, MessageStatus
-from pymailbox._archive import Adopted, Archive, Page, Section, WholeMessage
+from pymailbox.contract.archive import Adopted, Archive, Page, Section, WholeMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Entry, SmallArchive, SmallMailbox
 

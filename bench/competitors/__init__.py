@@ -1,0 +1,1 @@
+"""The competitors: modules that are called from Python, and those that are called from JavaScript."""

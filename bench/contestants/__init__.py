@@ -1,1 +1,0 @@
-"""The contestants: modules that are called from Python, and those that are called from JavaScript."""

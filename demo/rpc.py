@@ -1,0 +1,98 @@
+"""What the page asks of Python: it starts and stops the actor, and hears of what was handled."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from actor import PEER, Actor
+
+from pymailbox import MailboxError, MessageRecord
+
+STOP_SECONDS = 1.0
+"""For what the actor has in hand to be finished; then it goes back unfinished."""
+
+NEWS_LENGTH = 50
+NEWS_SECONDS = 0.1
+EXCERPT_LENGTH = 160
+
+
+class Rpc:
+    """Serves one page. Each request is a method; `answer` calls it by name."""
+
+    def __init__(self) -> None:
+        self._actor: Actor
+        self._tell: Callable[[str], None]
+        self._work: asyncio.Task[None] | None = None
+        self._changing_work = asyncio.Lock()
+        self._handled: deque[dict[str, str]] = deque(maxlen=NEWS_LENGTH)
+        self._telling: asyncio.TimerHandle | None = None
+
+    async def answer(self, request: str, *arguments: Any) -> str:
+        """Calls the method `request`; JSON with its `value`, or with the `failure` that the page is to explain."""
+        try:
+            return json.dumps({"value": await getattr(self, request)(*arguments)})
+        except MailboxError as error:
+            return json.dumps({"failure": _describe(error)})
+
+    async def open(self, mailbox: str, tell: Callable[[str], None]) -> None:
+        """Makes the actor of `mailbox`; `tell` gets the news as JSON."""
+        self._actor = Actor(mailbox, self._note)
+        self._tell = tell
+
+    async def set_working(self, working: bool) -> None:
+        """Starts or stops the actor; a stopped one has nothing in hand any more."""
+        async with self._changing_work:
+            if self._work is not None and (self._work.done() or self._work.cancelling() or not working):
+                self._work.cancel()
+                await asyncio.wait([self._work], timeout=STOP_SECONDS)
+                self._work.cancel()
+                await asyncio.wait([self._work])
+                self._work = None
+            if self._work is None and working:
+                self._work = asyncio.create_task(self._actor.run())
+                self._work.add_done_callback(self._ended)
+
+    async def set_mended(self, mended: bool) -> None:
+        """Whether the actor can handle poison."""
+        self._actor.mended = mended
+
+    def _note(self, message: MessageRecord, answer: str) -> None:
+        self._handled.append(
+            {
+                "sender": message.sender.hex()
+                if message.sender.startswith(PEER)
+                else message.sender.decode("utf-8", "replace"),
+                "priority": message.priority.name,
+                "text": _excerpt(message.payload),
+                "result": answer,
+            }
+        )
+        # Told from time to time, not for each of thousands.
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(NEWS_SECONDS, self._tell_handled)
+
+    def _tell_handled(self) -> None:
+        self._telling = None
+        self._tell(json.dumps({"handled": list(self._handled)}))
+        self._handled.clear()
+
+    def _ended(self, work: asyncio.Task[None]) -> None:
+        """Tells why the actor stopped if it did so by itself."""
+        error = None if work.cancelled() else work.exception()
+        if error is not None:
+            self._tell(json.dumps({"stopped": _describe(error)}))
+
+
+def _excerpt(payload: bytes) -> str:
+    # A character has at most four bytes; a cut through the last one leaves a replacement character, which goes.
+    text = payload[: 4 * EXCERPT_LENGTH].decode(errors="replace")
+    return text if len(payload) <= EXCERPT_LENGTH else text[: EXCERPT_LENGTH - 1] + "…"
+
+
+def _describe(error: BaseException) -> dict[str, str]:
+    return {"name": type(error).__name__, "message": str(error)}
+
+
+rpc = Rpc()

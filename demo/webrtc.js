@@ -1,0 +1,134 @@
+/** WebRTC data channels to the peers in other tabs. A BroadcastChannel takes the place of a signalling server. */
+
+import { keyOf } from "./peer.js";
+
+/** @import { OtherPeer, Peer, Signal } from "./types.js" */
+
+/** @typedef {{peer: OtherPeer, connection: RTCPeerConnection, attempt: string}} Link */
+
+/** Milliseconds until a lost connection is tried again. */
+const AGAIN = 1000;
+
+export class PeerConnections {
+  #me;
+  #signals = new BroadcastChannel("pymailbox-demo-signals");
+  /** @type {Map<string, Link>} */
+  #links = new Map();
+  /** Signals are taken one after the other: a candidate is of no use before its description. */
+  #before = Promise.resolve();
+  /** A channel is open. @type {(peer: OtherPeer, channel: RTCDataChannel) => void} */
+  onOpen = () => {};
+  /** It is closed. @type {(peer: OtherPeer) => void} */
+  onClosed = () => {};
+
+  /** @param {Peer} me */
+  constructor({ id, number }) {
+    this.#me = { id, number, key: keyOf(id) };
+    this.#signals.addEventListener("message", (/** @type {MessageEvent<Signal>} */ { data }) => {
+      this.#before = this.#before.then(() => this.#hear(data)).catch((error) => console.warn("A signal failed:", error));
+    });
+  }
+
+  /** Looks for the others. */
+  join() {
+    this.#send({ kind: "hello" });
+  }
+
+  /** Says goodbye: a page that ends is otherwise missed only after seconds. */
+  leave() {
+    this.#send({ kind: "bye" });
+    for (const key of [...this.#links.keys()]) this.#drop(key);
+  }
+
+  /** @param {Signal["what"]} what @param {string} [to] the key of a peer; all of them if it is not given */
+  #send(what, to) {
+    this.#signals.postMessage(/** @type {Signal} */ ({ from: { id: this.#me.id, number: this.#me.number }, to, what }));
+  }
+
+  /** @param {Signal} signal */
+  async #hear({ from, to, what }) {
+    if (to !== undefined && to !== this.#me.key) return;
+    const peer = { ...from, key: keyOf(from.id) };
+    const link = this.#links.get(peer.key);
+    switch (what.kind) {
+      case "hello":
+        // its page is new, or it has lost us
+        this.#drop(peer.key);
+        this.#send({ kind: "here" }, peer.key);
+        return this.#meet(peer);
+      case "here":
+        return this.#meet(peer);
+      case "bye":
+        return this.#drop(peer.key);
+      case "description": {
+        const { type } = what.description;
+        const described = type === "offer" ? this.#connect(peer, what.attempt) : link;
+        if (described?.attempt !== what.attempt) return;
+        await described.connection.setRemoteDescription(what.description);
+        if (type === "offer") await this.#describe(described);
+        return;
+      }
+      case "candidate":
+        if (link?.attempt === what.attempt) await link.connection.addIceCandidate(what.candidate);
+    }
+  }
+
+  /** One of two makes the offer. @param {OtherPeer} peer */
+  async #meet(peer) {
+    if (this.#me.key > peer.key) return;
+    const link = this.#connect(peer, crypto.randomUUID());
+    this.#adopt(link, link.connection.createDataChannel("frames"));
+    await this.#describe(link);
+  }
+
+  /** @param {OtherPeer} peer @param {string} attempt @returns {Link} */
+  #connect(peer, attempt) {
+    this.#drop(peer.key);
+    // All of it happens on this machine, so no server has to help.
+    const connection = new RTCPeerConnection({ iceServers: [] });
+    const link = { peer, connection, attempt };
+    this.#links.set(peer.key, link);
+    connection.addEventListener("icecandidate", ({ candidate }) => {
+      if (candidate?.candidate) this.#send({ kind: "candidate", attempt, candidate: candidate.toJSON() }, peer.key);
+    });
+    connection.addEventListener("datachannel", ({ channel }) => this.#adopt(link, channel));
+    connection.addEventListener("connectionstatechange", () => {
+      if (connection.connectionState === "failed") this.#lose(link);
+    });
+    return link;
+  }
+
+  /** @param {Link} link */
+  async #describe({ peer, connection, attempt }) {
+    await connection.setLocalDescription();
+    const { type, sdp } = /** @type {RTCSessionDescription} */ (connection.localDescription);
+    this.#send({ kind: "description", attempt, description: { type, sdp } }, peer.key);
+  }
+
+  /** @param {Link} link @param {RTCDataChannel} channel */
+  #adopt(link, channel) {
+    channel.binaryType = "arraybuffer";
+    const opened = () => this.onOpen(link.peer, channel);
+    if (channel.readyState === "open") opened();
+    else channel.addEventListener("open", opened);
+    channel.addEventListener("close", () => this.#lose(link));
+  }
+
+  /** @param {Link} link */
+  #lose(link) {
+    if (this.#links.get(link.peer.key) !== link) return;
+    this.#drop(link.peer.key);
+    setTimeout(() => {
+      if (!this.#links.has(link.peer.key)) this.#send({ kind: "hello" }, link.peer.key);
+    }, AGAIN);
+  }
+
+  /** @param {string} key */
+  #drop(key) {
+    const link = this.#links.get(key);
+    if (!link) return;
+    this.#links.delete(key);
+    link.connection.close();
+    this.onClosed(link.peer);
+  }
+}

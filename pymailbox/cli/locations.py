@@ -1,0 +1,158 @@
+"""Which mailbox is meant, and whether it exists: a command that only looks must not create a file."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from .._open import MailboxOpening, list_mailboxes, open_mailbox
+from ..backends.sqlite.read_only import Reader, ReadOnlyMailbox, may_write
+from ..contract.location import DEFAULT_SQLITE_FILE, check_name, parse_location, refuse_misleading
+from ..contract.mailbox import Mailbox
+from .errors import ProblemError, UsageError
+from .text import one_line
+
+
+class FileLocation(NamedTuple):
+    """A file, and the mailbox in it if one was named."""
+
+    file: str
+    name: str | None
+    is_url: bool = False
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return one_line(self.file if self.name is None else f"{self.file}#{self.name}")
+
+    def url(self, name: str | None = None) -> str:
+        return f"sqlite:///{quote(self.file)}#{quote(name or self.name or 'default', safe='')}"
+
+
+def location_of(text: str, mailbox: str | None) -> FileLocation:
+    """What was written on the command line: a location as in ``open_mailbox``, or a path with or without ``#NAME``.
+
+    A URL without a name leaves it open here; see ``opening``.
+
+    A plain word is a file if there is one of that name or if it looks like one, with a ``/`` or a ``.`` in it; else it
+    is the name of a mailbox in the default file, as everywhere.
+
+    Raises:
+        UsageError: it is not in a SQLite file, or names two mailboxes.
+    """
+    try:
+        location = _location_of(text)
+        if mailbox is not None:
+            if location.name is not None:
+                raise UsageError(f"{location.text} already names a mailbox; leave --mailbox out")
+            location = location._replace(name=check_name(mailbox))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return location
+
+
+def _location_of(text: str) -> FileLocation:
+    if "://" in text:
+        parsed = parse_location(text)
+        if parsed.scheme != "sqlite":
+            raise UsageError(f"{text}: the command line works on SQLite files, sqlite:///FILE#NAME or just FILE")
+        return FileLocation(parsed.database, parsed.name if "#" in text else None, is_url=True)
+    if "\0" in text or not text:
+        raise UsageError("LOCATION must be a file or the name of a mailbox")
+    refuse_misleading(text, text)
+    if _is_there(text) or text == DEFAULT_SQLITE_FILE:
+        return FileLocation(text, None)
+    file, sign, name = text.rpartition("#")
+    if sign and file:
+        return FileLocation(file, check_name(name))
+    if "/" in text or "\\" in text or "." in text:
+        return FileLocation(text, None)
+    return FileLocation(DEFAULT_SQLITE_FILE, check_name(text))
+
+
+async def names_in(location: FileLocation) -> list[str]:
+    """The mailboxes of the file, or the one that was named.
+
+    Raises:
+        ProblemError: there is no such file, or no such mailbox in it.
+    """
+    _require_file(location)
+    if may_write(location.file):
+        names = await list_mailboxes(location.url())
+    else:
+        with closing(Reader(location.file)) as reader:
+            names = reader.names()
+    if location.name is None:
+        return names
+    if location.name not in names:
+        named = f"there is no mailbox {one_line(location.name)} in {one_line(location.file)}"
+        raise ProblemError(f"{named}; {_there_are(names)}")
+    return [location.name]
+
+
+async def opening_to_read(location: FileLocation) -> MailboxOpening | Mailbox:
+    """Opens the mailbox that is meant, as ``opening`` does, for a command that only looks."""
+    return open_to_read(location, await _name_of(location, make=False))
+
+
+def open_to_read(location: FileLocation, name: str) -> MailboxOpening | Mailbox:
+    """That mailbox of the file, to be looked at; read-only where this process may not write."""
+    return open_mailbox(location.url(name)) if may_write(location.file) else ReadOnlyMailbox(location.file, name)
+
+
+async def opening(location: FileLocation, *, make: bool = False) -> MailboxOpening:
+    """Opens the mailbox that is meant: the one that was named, or the only one; ``default`` if a URL names none.
+
+    With ``make`` a mailbox that is not there is made, and its file too.
+
+    Raises:
+        ProblemError: it is not there, there are several and none was named, or this process may not write there.
+    """
+    # SQLite would create its files beside it all the same, and they would stand in the way of those who may write
+    if _is_there(location.file) and not may_write(location.file):
+        file = one_line(location.file)
+        raise ProblemError(f"{file} can't be written. Give yourself write permission for the file and its folder")
+    return open_mailbox(location.url(await _name_of(location, make=make)))
+
+
+async def _name_of(location: FileLocation, *, make: bool) -> str:
+    if location.is_url and location.name is None:
+        location = location._replace(name="default")
+    if make:
+        names = [location.name] if location.name else await list_mailboxes(location.url()) or ["default"]
+    else:
+        names = await names_in(location)
+    if len(names) != 1:
+        raise ProblemError(f"which mailbox of {location.text}? {_there_are(names)}. Write {location.text}#NAME")
+    return names[0]
+
+
+def _require_file(location: FileLocation) -> None:
+    file = one_line(location.file)
+    if not _is_there(location.file):
+        hint = ""
+        if location.file == DEFAULT_SQLITE_FILE:
+            hint = ". Name another with FILE, FILE#NAME or sqlite:///FILE#NAME"
+        raise ProblemError(f"there is no file {file}{hint}")
+    path = Path(location.file)
+    if path.is_file() and path.stat().st_size == 0:
+        raise ProblemError(f"the file {file} is empty, with no mailbox in it")
+
+
+def _is_there(file: str) -> bool:
+    try:
+        Path(file).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return "/" in file  # and opening it says what is wrong; a word may be too long for a file
+    return True
+
+
+def _there_are(names: list[str]) -> str:
+    if not names:
+        return "there is none"
+    shown = ", ".join(one_line(name) for name in names[:10])
+    return f"there are {shown}{', …' if len(names) > 10 else ''}" if len(names) > 1 else f"there is {shown}"

@@ -1,0 +1,95 @@
+"""How a mailbox is read out, and filled, with everything it knows of its messages: more than its verbs show or take.
+
+Messages are in sections, one for each priority and one for the dead letters, and have numbers there that only grow. A
+message changes its section when it becomes a dead letter and when it is redriven, and its number only then.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, TypeAlias
+from uuid import UUID
+
+from .values import MessagePriority, MessageStatus
+
+PAGE_MESSAGES = 500
+PAGE_BYTES = 4 * 1024 * 1024
+"""Of sender and payload, in one page or one transaction, unless it is a single message."""
+
+Section: TypeAlias = MessagePriority | None
+"""None for the dead letters."""
+
+
+class Death(NamedTuple):
+    """How a message became a dead letter."""
+
+    reason: str
+    died_at: int
+    """Milliseconds since 1970, UTC, as all times here."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeMessage:
+    """A message with everything that a mailbox knows of it."""
+
+    id: UUID
+    sender: bytes
+    payload: bytes
+    priority: MessagePriority
+    created_at: int
+    delivery_count: int
+    status: MessageStatus = MessageStatus.QUEUED
+    """Not kept by ``adopt``: what was inflight is queued."""
+    due: int | None = None
+    """When it becomes due, if it is delayed."""
+    failures: int = 0
+    """How many of the deliveries failed."""
+    suspect: bool = False
+    """A holder died with it, so it is handed out as a batch of its own."""
+    error: str | None = None
+    """What the last nack said."""
+    death: Death | None = None
+    """If it is a dead letter."""
+
+    @property
+    def size(self) -> int:
+        return len(self.sender) + len(self.payload)
+
+
+class Page(NamedTuple):
+    """Some neighbouring messages of a section."""
+
+    messages: list[WholeMessage]
+    after: int
+    """Where the next page begins."""
+    until: int
+    """The end of the section when its first page was read; ``after`` reaches it with the last page."""
+
+
+class Adopted(Enum):
+    """What became of a message that was to be adopted."""
+
+    STORED = "stored"
+    KNOWN = "known"
+    """Its id is already in the mailbox; nothing was stored."""
+    REFUSED = "refused"
+    """This backend cannot take dead letters."""
+
+
+class Archive(ABC):
+    """A mailbox as a whole."""
+
+    @abstractmethod
+    async def page(self, section: Section, after: int, until: int | None) -> Page:
+        """A page of a section, read all at one moment, in the order of its numbers: the oldest dead letters first.
+
+        The first page is asked for with 0 and None, the others with what the page before it says. At most
+        ``PAGE_MESSAGES`` and ``PAGE_BYTES``, unless the mailbox is in memory anyway.
+        """
+
+    @abstractmethod
+    async def adopt(self, messages: Sequence[WholeMessage]) -> list[Adopted]:
+        """Stores messages whose ids are new at the ends of their sections, all in one transaction."""

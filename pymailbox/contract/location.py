@@ -1,0 +1,144 @@
+"""Where a mailbox is: a plain name or a URL, taken apart and checked without touching any storage."""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, unquote_to_bytes
+
+from .errors import StorageUnavailableError, UnknownSchemeError
+
+LONGEST_NAME = 200
+"""Characters."""
+
+DEFAULT_SQLITE_FILE = "pymailbox.db"
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+_MISLEADING = re.compile(r":memory:|file:.*", re.DOTALL | re.IGNORECASE)
+"""What SQLite and others take for a database in memory, or for a URL of a file."""
+
+_FORMS = {
+    "indexeddb": "indexeddb://NAME",
+    "sqlite": "sqlite:///FILE#NAME",
+    "memory": "memory://NAME",
+}
+BACKENDS_TEXT = f"there are {', '.join(_FORMS.values())} and a plain NAME"
+
+IN_PYODIDE = sys.platform == "emscripten"
+
+
+class Location(NamedTuple):
+    """A checked location."""
+
+    scheme: str
+    """``indexeddb``, ``sqlite`` or ``memory``."""
+    database: str
+    """The file of a SQLite mailbox; else empty, since there is one database."""
+    name: str | None
+    """The mailbox; None where the location names a database only, or a fresh mailbox in memory."""
+
+
+def parse_location(location: Any) -> Location:
+    """Takes a location apart.
+
+    Raises:
+        TypeError, ValueError: it is no string, empty, or breaks a rule for names.
+        UnknownSchemeError: its scheme belongs to no backend.
+    """
+    if not isinstance(location, str):
+        raise TypeError(f"location must be a str, not {type(location).__name__}")
+    if not location:
+        raise ValueError(f"location must not be empty; {BACKENDS_TEXT}")
+    url = _SCHEME.fullmatch(location)
+    if url is None:
+        refuse_misleading(location, location)
+        name = check_name(location)
+        return Location("indexeddb", "", name) if IN_PYODIDE else Location("sqlite", DEFAULT_SQLITE_FILE, name)
+    scheme, rest = url[1].lower(), url[2]
+    if scheme not in _FORMS:
+        raise UnknownSchemeError(f"location {location!r} has an unknown scheme; {BACKENDS_TEXT}")
+    if scheme == "sqlite":
+        return _parse_sqlite(location, rest)
+    if any(character in rest for character in "/?#"):
+        raise ValueError(
+            f"location {location!r} must look like {_FORMS[scheme]}, with '/', '?' and '#' percent-encoded"
+        )
+    return Location(scheme, "", check_name(_decode(location, rest)) if rest else None)
+
+
+def resolved(location: Location) -> Location:
+    """With an absolute path where there is one: a relative path is of the folder that the process is in now.
+
+    Raises:
+        StorageUnavailableError: that folder is gone.
+    """
+    if location.scheme != "sqlite":
+        return location
+    try:
+        return location._replace(database=str(Path(location.database).absolute()))
+    except OSError as error:
+        raise StorageUnavailableError(
+            f"location has the relative path {location.database}, and the current folder is gone. Use an absolute path"
+        ) from error
+
+
+def check_name(name: str) -> str:
+    """The mailbox's name, unchanged; a ``ValueError`` that says which rule it breaks."""
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise ValueError(f"the mailbox's name in location must have 1 to {LONGEST_NAME} characters, not {len(name)}")
+    for character in name:
+        category = unicodedata.category(character)
+        if category == "Cc":
+            raise ValueError(f"the mailbox's name in location must not contain the control character {character!r}")
+        if category == "Cs":
+            raise ValueError(f"the mailbox's name in location must not contain the lone surrogate {character!r}")
+    return name
+
+
+def refuse_misleading(location: str, text: str) -> None:
+    """A ``ValueError`` for a plain name or a path that is likely not meant as one."""
+    if _MISLEADING.fullmatch(text):
+        raise ValueError(
+            f"location {location!r} means a database in memory or a URL of a file elsewhere, and would be a plain name "
+            "here. Use memory://NAME for a mailbox in memory, sqlite:///FILE#NAME for one in a file"
+        )
+
+
+def require_name(location: Location) -> str:
+    if location.name is None:
+        raise ValueError(f"location must name a mailbox, as in {_FORMS[location.scheme]}")
+    return location.name
+
+
+def _parse_sqlite(location: str, rest: str) -> Location:
+    path, fragment_sign, fragment = rest.partition("#")
+    refuse_misleading(location, unquote(path.removeprefix("/")))
+    if not path.startswith("/") or "?" in path or "#" in fragment or path == "/":
+        raise ValueError(
+            f"location {location!r} must look like sqlite:///relative.db#NAME or sqlite:////absolute.db#NAME, "
+            "with '?' and '#' percent-encoded. A mailbox in memory is memory://NAME"
+        )
+    file = _decode(location, path[1:])
+    if "\0" in file:
+        raise ValueError(f"location {location!r} has a NUL character in its path")
+    return Location("sqlite", file, check_name(_decode(location, fragment)) if fragment_sign else "default")
+
+
+def _decode(location: str, text: str) -> str:
+    """Percent-decodes once, and refuses what would decode to something else than it seems."""
+    if re.search("%(?![0-9A-Fa-f]{2})", text):
+        raise ValueError(f"location {location!r} has a '%' that is not a percent-encoding; write '%25' for '%'")
+    try:
+        return unquote_to_bytes(text).decode("utf-8")
+    except UnicodeError:
+        raise ValueError(f"location {location!r} does not decode to UTF-8") from None
+
+
+def missing_backend(
+    scheme: str, why: str, kind: type[StorageUnavailableError] = StorageUnavailableError
+) -> StorageUnavailableError:
+    return kind(f"{scheme}:// is not available here: {why}")

@@ -1,0 +1,131 @@
+"""The verbs, with random arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from ...contract.capabilities import Capability
+from ...contract.values import MessageStatus
+from .program import Call, Handle, Program
+
+
+class VerbKind(NamedTuple):
+    """A verb with random arguments."""
+
+    verb: str
+    weight: int
+    make: Callable[[Program, Handle], Call]
+    requires: frozenset[Capability] = frozenset()
+
+
+def enqueue(program: Program, handle: Handle) -> Call:
+    message = program.new_message(handle)
+    optional = {"message_id": message.message_id, "delay": message.delay}
+    keywords = {name: value for name, value in optional.items() if value is not None}
+    return Call(handle, "enqueue", (message.sender, message.payload, message.priority), keywords)
+
+
+def _enqueue_many(program: Program, handle: Handle) -> Call:
+    size = program.rng.choices([0, program.rng.randint(1, 10), program.rng.randint(30, 200)], [1, 12, 3])[0]
+    return Call(handle, "enqueue_many", ([program.new_message(handle) for _ in range(size)],))
+
+
+def dequeue(program: Program, handle: Handle) -> Call:
+    keywords = {}
+    if handle.mailbox._acks_with_claims and program.rng.random() < 0.2:
+        # a few: what others do with a message takes several steps
+        keywords["ack"] = [program.id_to_ack(handle) for _ in range(program.rng.randrange(5))]
+    return Call(handle, "dequeue", program.limit(handle), keywords)
+
+
+def _ack(program: Program, handle: Handle) -> Call:
+    return Call(handle, "ack", (program.id_to_ack(handle),))
+
+
+def _ack_many(program: Program, handle: Handle) -> Call:
+    size = program.rng.choices([0, 1, program.rng.randint(2, 60)], [1, 2, 10])[0]
+    return Call(handle, "ack_many", ([program.id_to_ack(handle) for _ in range(size)],))
+
+
+def _ack_and_send(program: Program, handle: Handle) -> Call:
+    sends = []
+    for _ in range(program.rng.randint(0, 3)):
+        target = program.rng.choice(program.handles or [handle])
+        message = program.new_message(target)
+        # the answer does not tell the ids, so each message brings its own
+        message_id = message.message_id or UUID(int=program.rng.getrandbits(128))
+        sends.append((target, replace(message, message_id=message_id)))
+    return Call(handle, "ack_and_send", (program.id_to_ack(handle), sends))
+
+
+def _nack(program: Program, handle: Handle) -> Call:
+    optional = {"delay": program.delay(handle), "error": program.rng.choice([None, "ValueError: 5", "é🙃"])}
+    keywords = {name: value for name, value in optional.items() if value is not None}
+    return Call(handle, "nack", (program.id_to_ack(handle),), keywords)
+
+
+def _dead_letter(program: Program, handle: Handle) -> Call:
+    return Call(handle, "dead_letter", (program.id_to_ack(handle), f"reason {program.rng.randrange(10)}"))
+
+
+def _dead_letters(program: Program, handle: Handle) -> Call:
+    return Call(handle, "dead_letters", program.limit(handle))
+
+
+def _redrive(program: Program, handle: Handle) -> Call:
+    return Call(handle, "redrive", (program.dead_id(handle),))
+
+
+def _discard(program: Program, handle: Handle) -> Call:
+    return Call(handle, "discard", (program.dead_id(handle),))
+
+
+def _recover(program: Program, handle: Handle) -> Call:
+    return Call(handle, "recover")
+
+
+def _status(program: Program, handle: Handle) -> Call:
+    return Call(handle, "status")
+
+
+def _peek(program: Program, handle: Handle) -> Call:
+    status = program.rng.choice([None, *MessageStatus])
+    return Call(handle, "peek", program.limit(handle), {} if status is None else {"status": status})
+
+
+def _purge(program: Program, handle: Handle) -> Call:
+    return Call(handle, "purge")
+
+
+def _set_depth_observer(program: Program, handle: Handle) -> Call:
+    handle.listening = program.rng.random() < 0.8
+    return Call(handle, "set_depth_observer", (handle if handle.listening else None,))
+
+
+VERBS: Final = (
+    VerbKind("enqueue", 20, enqueue),
+    VerbKind("enqueue_many", 14, _enqueue_many, frozenset({Capability.ENQUEUE_MANY})),
+    VerbKind("dequeue", 20, dequeue),
+    VerbKind("ack", 14, _ack),
+    VerbKind("ack_many", 8, _ack_many, frozenset({Capability.ACK_MANY})),
+    VerbKind("ack_and_send", 5, _ack_and_send, frozenset({Capability.ACK_AND_SEND, Capability.MESSAGE_ID})),
+    VerbKind("nack", 12, _nack, frozenset({Capability.NACK})),
+    VerbKind("dead_letter", 4, _dead_letter, frozenset({Capability.DEAD_LETTERS})),
+    VerbKind("dead_letters", 2, _dead_letters, frozenset({Capability.DEAD_LETTERS})),
+    VerbKind("redrive", 4, _redrive, frozenset({Capability.DEAD_LETTERS})),
+    VerbKind("discard", 2, _discard, frozenset({Capability.DEAD_LETTERS})),
+    VerbKind("recover", 1, _recover, frozenset({Capability.RECOVER})),
+    VerbKind("status", 6, _status),
+    VerbKind("peek", 5, _peek, frozenset({Capability.PEEK})),
+    VerbKind("purge", 1, _purge, frozenset({Capability.PURGE})),
+    VerbKind("set_depth_observer", 2, _set_depth_observer, frozenset({Capability.DEPTH_OBSERVER})),
+)
+
+
+def random_call(program: Program, handle: Handle, *, but: tuple[str, ...] = ()) -> Call:
+    kinds = [kind for kind in VERBS if handle.can(*kind.requires) and kind.verb not in but]
+    [kind] = program.rng.choices(kinds, [kind.weight for kind in kinds])
+    return kind.make(program, handle)
