@@ -86,6 +86,11 @@ format: $(DEV_VENV) ## Formats the Python code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+.PHONY: generated
+generated: $(DEV_VENV) $(NODE_MODULES) ## Writes again what is made from code: tables of docs/, traces and golden values of tests/
+	$(BIN)/python -m tools.lifecycle_page
+	$(BIN)/python -m tools.traces
+
 .PHONY: wheel
 wheel: $(WHEEL) ## Builds the wheel into build/wheels
 
