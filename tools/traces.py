@@ -3,10 +3,10 @@
 A trace is what callers did, what they were answered, and what `status()` counted after each step. Two tests replay it:
 tests/js/traces.test.js on the JavaScript model, tests/unit/test_traces.py on the Python core. Neither knows the model.
 
-A step is `[what, who, arguments, answer, counts]`. Messages have names; those that begin with `c` bring an id of their
-sender's. Mailboxes are `a` and `b`, and a consumer's name begins with its mailbox. Times are seconds; the clock stands
-still but for `let_time_pass`, a second each. The counts are of `a` and `b`: queued with NORMAL and with HIGH priority,
-inflight, dead letters.
+A step is `[what, who, arguments, answer, counts]`. Messages have names, which stand for their ids; one that comes in is
+`[name, priority, delay, whether the sender gives the id]`. Mailboxes are `a` and `b`, and a consumer's name begins with
+its mailbox. Times are seconds; the clock stands still but for `let_time_pass`, a second each. The counts are of `a` and
+`b`: queued with NORMAL and with HIGH priority, inflight, dead letters.
 
 Usage: python -m tools.traces
 """
@@ -26,8 +26,8 @@ from pymailbox.testing.model import Consumer, Model, ModelMessage
 
 PATH: Final = Path(__file__).parent.parent / "tests" / "traces.json"
 SEED: Final = 20
-TRACES: Final = 12
-STEPS: Final = 60
+TRACES: Final = 16
+STEPS: Final = 70
 MAILBOXES: Final = ("a", "b")
 
 _SOMETIME: Final = datetime.fromtimestamp(0, UTC)
@@ -75,7 +75,7 @@ class Trace:
         return NewMessage(b"", b"", priority, message_id, self.delay())
 
     def written(self, message: NewMessage, returned: UUID) -> list[Any]:
-        return [self.name(returned), int(message.priority), message.delay]
+        return [self.name(returned), int(message.priority), message.delay, message.message_id is not None]
 
     def record(self, message: ModelMessage, status: MessageStatus = MessageStatus.INFLIGHT) -> MessageRecord:
         return MessageRecord(
@@ -103,7 +103,7 @@ class Trace:
 
     def open(self, mailbox: str) -> None:
         self._opened += 1
-        most = self.rng.choice([None, 1, 2, 3])
+        most = self.rng.choice([None, 1, 2, 2, 3])
         consumer = Consumer(f"{mailbox}{self._opened}", mailbox, 32, most)
         self.consumers.append(consumer)
         self.steps.append(["open", consumer.name, most, None, [self._counts(mailbox) for mailbox in MAILBOXES]])
@@ -233,7 +233,7 @@ class Trace:
         """Mostly one that the caller holds; else one of its mailbox, or any."""
         mine = [message.id for message in self.model.held_by(caller)]
         there = list(self.model.of(caller.mailbox))
-        for ids, chance in (mine, 0.7), (there, 0.7):
+        for ids, chance in (mine, 0.85), (there, 0.7):
             if ids and self.rng.random() < chance:
                 return self.rng.choice(ids)
         return self.rng.choice(list(self._names) or [self.new_id("c")])
@@ -259,7 +259,7 @@ _WEIGHTS: Final = {
     "peek": 6,
     "purge": 1,
     "close": 2,
-    "die": 5,
+    "die": 6,
     "let_time_pass": 4,
     "open": 4,
 }
@@ -279,8 +279,12 @@ def traces() -> Iterator[list[list[Any]]]:
 
 def text() -> str:
     """The file: a line for each step."""
-    blocks = [",\n".join(f"  {json.dumps(step, ensure_ascii=False)}" for step in trace) for trace in traces()]
+    blocks = [",\n".join(map(_line, trace)) for trace in traces()]
     return "[\n" + ",\n".join(f" [\n{block}\n ]" for block in blocks) + "\n]\n"
+
+
+def _line(step: list[Any]) -> str:
+    return "  " + json.dumps(step, ensure_ascii=False, separators=(",", ":"))
 
 
 def main() -> None:
