@@ -74,12 +74,13 @@ bench-quick: bench-setup ## Measures a little, in under two minutes
 bench-setup: $(DEV_VENV) $(BROWSERS) $(DEMO_PYODIDE) $(WHEEL) $(BENCH_PACKAGES)
 
 .PHONY: check
-check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, and the engine's pure parts in Node
+check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, the engine's pure parts in Node, and what is made from code
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	npx tsc
 	node --test --test-reporter=dot tests/js/*.test.js
+	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden)
 
 .PHONY: format
 format: $(DEV_VENV) ## Formats the Python code
@@ -90,6 +91,7 @@ format: $(DEV_VENV) ## Formats the Python code
 generated: $(DEV_VENV) $(NODE_MODULES) ## Writes again what is made from code: tables of docs/, traces and golden values of tests/
 	$(BIN)/python -m tools.lifecycle_page
 	$(BIN)/python -m tools.traces
+	node tools/golden.mjs
 
 .PHONY: wheel
 wheel: $(WHEEL) ## Builds the wheel into build/wheels
