@@ -80,7 +80,7 @@ check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, the e
 	$(BIN)/mypy
 	npx tsc
 	node --test --test-reporter=dot tests/js/*.test.js
-	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden)
+	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden conformance_page)
 
 .PHONY: format
 format: $(DEV_VENV) ## Formats the Python code
@@ -90,6 +90,7 @@ format: $(DEV_VENV) ## Formats the Python code
 .PHONY: generated
 generated: $(DEV_VENV) $(NODE_MODULES) ## Writes again what is made from code: tables of docs/, traces and golden values of tests/
 	$(BIN)/python -m tools.lifecycle_page
+	$(BIN)/python -m tools.conformance_page
 	$(BIN)/python -m tools.traces
 	node tools/golden.mjs
 
