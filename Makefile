@@ -74,17 +74,25 @@ bench-quick: bench-setup ## Measures a little, in under two minutes
 bench-setup: $(DEV_VENV) $(BROWSERS) $(DEMO_PYODIDE) $(WHEEL) $(BENCH_PACKAGES)
 
 .PHONY: check
-check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, and the engine's pure parts in Node
+check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, the engine's pure parts in Node, and what is made from code
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	npx tsc
 	node --test --test-reporter=dot tests/js/*.test.js
+	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden conformance_page)
 
 .PHONY: format
 format: $(DEV_VENV) ## Formats the Python code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+.PHONY: generated
+generated: $(DEV_VENV) $(NODE_MODULES) ## Writes again what is made from code: tables of docs/, traces and golden values of tests/
+	$(BIN)/python -m tools.lifecycle_page
+	$(BIN)/python -m tools.conformance_page
+	$(BIN)/python -m tools.traces
+	node tools/golden.mjs
 
 .PHONY: wheel
 wheel: $(WHEEL) ## Builds the wheel into build/wheels

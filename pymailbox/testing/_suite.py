@@ -23,6 +23,9 @@ LONGEST_CHECK = 180.0
 LONGEST_CLOSE = 30.0
 """Seconds that closing what a check left open may take."""
 
+_LIMIT = "dequeue(limit)"
+_ACK_WITH_CLAIM = "dequeue(ack) in one transaction"
+
 
 @dataclass(frozen=True)
 class Check:
@@ -43,14 +46,24 @@ class Check:
         """What is promised, in one sentence."""
         return inspect.getdoc(self.run) or ""
 
+    @property
+    def needs(self) -> list[str]:
+        """What a mailbox has to claim for the check to apply."""
+        needs = sorted(map(str, self.requires))
+        if self.needs_limit:
+            needs.append(_LIMIT)
+        if self.acks_with_claims:
+            needs.append(_ACK_WITH_CLAIM)
+        return needs
+
     def lacking(self, mailbox: Mailbox) -> str:
         """What the check needs but the mailbox does not claim; empty if the check applies."""
-        lacking = sorted(str(capability) for capability in self.requires - mailbox.capabilities)
-        if self.needs_limit and not takes_limit(mailbox):
-            lacking.append("dequeue(limit)")
-        if self.acks_with_claims and not mailbox._acks_with_claims:
-            lacking.append("dequeue(ack) in one transaction")
-        return ", ".join(lacking)
+        claimed = set(map(str, mailbox.capabilities))
+        if takes_limit(mailbox):
+            claimed.add(_LIMIT)
+        if mailbox._acks_with_claims:
+            claimed.add(_ACK_WITH_CLAIM)
+        return ", ".join(need for need in self.needs if need not in claimed)
 
 
 def check(

@@ -2,7 +2,8 @@
 
 It keeps everything in dictionaries and sorts whenever it is asked, and it shares no code with any backend. Each verb of
 the contract is a method of ``Model`` that takes the consumer who called it, what the real mailbox answered, and the
-arguments; it raises ``DisagreementError`` if that answer was not allowed.
+arguments; it raises ``DisagreementError`` if that answer was not allowed. Which messages an event happens to is decided
+here; what it does to each, and who may, the table in ``lifecycle`` says.
 
 Calls that run at once may take effect in any order, and their answers do not always tell in which. So the ``Judge``
 keeps every model that explains all it has seen; when none is left, the mailbox was wrong.
@@ -10,6 +11,7 @@ keeps every model that explains all it has seen; when none is left, the mailbox 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import permutations
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from ..contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, NewMessage
+from .lifecycle import COUNTED, Event, ImpossibleTransitionError, State, Transition, Who, transition, who_may
 
 SOON = 1.0
 """Seconds. A program waits until a shorter delay is over; a longer one is never over while it runs."""
@@ -55,6 +58,13 @@ class ModelMessage(NamedTuple):
     """What the last nack said that said anything."""
     created_at: datetime | None = None
     """Unknown until the mailbox has shown it, and the same ever after."""
+
+    @property
+    def state(self) -> State:
+        """Unless it is a dead letter's."""
+        if self.holder is not None:
+            return State.INFLIGHT
+        return State.DELAYED if self.delay else State.QUEUED
 
 
 class ModelLetter(NamedTuple):
@@ -104,9 +114,15 @@ class Model:
     def dead(self, mailbox: str) -> dict[UUID, ModelLetter]:
         return self.letters.setdefault(mailbox, {})
 
+    def counts(self, mailbox: str) -> Counter[str | None]:
+        """What each field of ``MailboxStats`` that counts messages is to say."""
+        counts = Counter(COUNTED[message.state] for message in self.of(mailbox).values())
+        counts[COUNTED[State.DEAD]] += len(self.dead(mailbox))
+        return counts
+
     def ready(self, mailbox: str) -> list[ModelMessage]:
         """What can be handed out, in the order in which it is to be."""
-        return _by_priority(m for m in self.of(mailbox).values() if m.holder is None and not m.delay)
+        return _by_priority(m for m in self.of(mailbox).values() if m.state is State.QUEUED)
 
     def next_batch(self, mailbox: str, size: int) -> list[ModelMessage]:
         """A suspect comes alone, and nothing that is behind it comes before it."""
@@ -119,11 +135,11 @@ class Model:
 
     def queued(self, mailbox: str) -> list[ModelMessage]:
         """What can be handed out, and what is delayed, by due time."""
-        delayed = [m for m in self.of(mailbox).values() if m.holder is None and m.delay]
+        delayed = [m for m in self.of(mailbox).values() if m.state is State.DELAYED]
         return self.ready(mailbox) + sorted(delayed, key=lambda message: message.delay)
 
     def inflight(self, mailbox: str) -> list[ModelMessage]:
-        return _by_priority(message for message in self.of(mailbox).values() if message.holder is not None)
+        return _by_priority(m for m in self.of(mailbox).values() if m.state is State.INFLIGHT)
 
     def held_by(self, caller: Consumer) -> list[ModelMessage]:
         return [message for message in self.of(caller.mailbox).values() if message.holder == caller.name]
@@ -146,7 +162,7 @@ class Model:
     def enqueue_many(self, caller: Consumer, answer: list[UUID], messages: Sequence[NewMessage]) -> Depth:
         _agree(len(answer), len(messages), "number of ids")
         mailbox = self.of(caller.mailbox)
-        stored = False
+        observed = False
         for returned, message in zip(answer, messages, strict=True):
             if message.message_id is None:
                 if returned in mailbox or returned in self.dead(caller.mailbox) or returned in self.made_ids:
@@ -156,8 +172,8 @@ class Model:
                 self.made_ids.add(returned)
             else:
                 _agree(returned, message.message_id, "returned id")
-            stored |= self._store(caller.mailbox, returned, message)
-        return len(self.queued(caller.mailbox)) if stored else None
+            observed |= self._store(Event.ENQUEUE, caller.mailbox, returned, message)
+        return self._depth(caller.mailbox) if observed else None
 
     def dequeue(
         self,
@@ -168,35 +184,33 @@ class Model:
         wait: float | None = None,
         ack: Sequence[UUID] = (),
     ) -> None:
-        for message_id in ack:
-            self.of(caller.mailbox).pop(message_id, None)
+        self._remove(caller, Event.ACK, ack)
         batch = self.next_batch(caller.mailbox, limit or caller.batch_size or max(1, len(answer)))
-        self._agree_on_records(caller.mailbox, answer, _handed_out(batch, caller))
+        self._agree_on_records(caller.mailbox, answer, self._hand_out(caller, batch))
 
     def leave_messages(self, caller: Consumer, answer: list[MessageRecord]) -> None:
         """A loop that was left within its first batch: what it did not see has gone back as it was."""
         batch = self.next_batch(caller.mailbox, caller.batch_size or len(answer))
-        self._agree_on_records(caller.mailbox, answer, _handed_out(batch, caller)[: len(answer)])
+        handed_out = self._hand_out(caller, batch)
+        for message in handed_out[len(answer) :]:
+            self._move(Event.RELEASE, caller.mailbox, message, State.QUEUED, caller)
+        self._agree_on_records(caller.mailbox, answer, handed_out[: len(answer)])
 
     def ack(self, caller: Consumer, answer: bool, message_id: UUID) -> None:
-        removed = self.of(caller.mailbox).pop(message_id, None)
-        _agree(answer, removed is not None, f"answer about {message_id}")
+        _agree(answer, self._remove(caller, Event.ACK, [message_id]) == 1, f"answer about {message_id}")
 
     def ack_many(self, caller: Consumer, answer: int, ids: Sequence[UUID]) -> None:
-        mailbox = self.of(caller.mailbox)
-        removed = [message_id for message_id in set(ids) if mailbox.pop(message_id, None) is not None]
-        _agree(answer, len(removed), "number of messages removed")
+        _agree(answer, self._remove(caller, Event.ACK, ids), "number of messages removed")
 
     def ack_and_send(
         self, caller: Consumer, answer: bool, message_id: UUID, sends: Sequence[tuple[str, NewMessage]]
     ) -> None:
         """``sends`` names mailboxes, and each message has an id of its own."""
-        _agree(answer, self._held(caller, message_id) is not None, f"answer about {message_id}")
+        _agree(answer, self._remove(caller, Event.ACK_AND_SEND, [message_id]) == 1, f"answer about {message_id}")
         if answer:
-            del self.of(caller.mailbox)[message_id]
             for mailbox, message in sends:
                 if message.message_id is not None:
-                    self._store(mailbox, message.message_id, message)
+                    self._store(Event.SEND, mailbox, message.message_id, message)
 
     def nack(
         self,
@@ -207,18 +221,18 @@ class Model:
         delay: float | None = None,
         error: str | None = None,
     ) -> None:
-        message = self._held(caller, message_id)
+        message = self._subject(caller, Event.NACK, message_id)
         _agree(answer, message is not None, f"answer about {message_id}")
         if message is not None:
-            error = message.error if error is None else error
-            given_back = message._replace(suspect=False, error=error, delay=delay or 0.0)
-            self._fail(caller, given_back, self._next_death(caller.mailbox))
+            message = message._replace(error=message.error if error is None else error)
+            self._fail(caller, Event.NACK, message, self._next_death(caller.mailbox), delay or 0.0)
 
     def dead_letter(self, caller: Consumer, answer: bool, message_id: UUID, reason: str) -> None:
-        message = self._held(caller, message_id)
+        message = self._subject(caller, Event.DEAD_LETTER, message_id)
         _agree(answer, message is not None, f"answer about {message_id}")
         if message is not None:
-            self._bury(caller.mailbox, message, reason, self._next_death(caller.mailbox))
+            death = self._next_death(caller.mailbox)
+            self._move(Event.DEAD_LETTER, caller.mailbox, message, State.DEAD, caller, reason=reason, death=death)
 
     def dead_letters(self, caller: Consumer, answer: list[DeadLetter], limit: int | None = None) -> None:
         letters = self.dead(caller.mailbox)
@@ -239,18 +253,16 @@ class Model:
             letters[letter.record.id] = wanted._replace(message=wanted.message._replace(created_at=created_at))
 
     def redrive(self, caller: Consumer, answer: bool, message_id: UUID) -> Depth:
-        letter = self.dead(caller.mailbox).pop(message_id, None)
-        _agree(answer, letter is not None, f"answer about {message_id}")
-        if letter is None:
+        message = self._subject(caller, Event.REDRIVE, message_id)
+        _agree(answer, message is not None, f"answer about {message_id}")
+        if message is None:
             return None
-        old = letter.message
-        new = ModelMessage(old.id, old.sender, old.payload, old.priority, created_at=old.created_at)
-        self.of(caller.mailbox)[message_id] = new
-        return len(self.queued(caller.mailbox))
+        new = message._replace(error=None)
+        observed = self._move(Event.REDRIVE, caller.mailbox, new, State.QUEUED, caller).observed
+        return self._depth(caller.mailbox) if observed else None
 
     def discard(self, caller: Consumer, answer: bool, message_id: UUID) -> None:
-        letter = self.dead(caller.mailbox).pop(message_id, None)
-        _agree(answer, letter is not None, f"answer about {message_id}")
+        _agree(answer, self._remove(caller, Event.DISCARD, [message_id]) == 1, f"answer about {message_id}")
 
     def recover(self, caller: Consumer, answer: int) -> None:
         """Everybody who is gone has been found already, when its death was seen."""
@@ -262,9 +274,9 @@ class Model:
             priority: sum(1 for message in queued if message.priority is priority) for priority in MessagePriority
         }
         _agree(dict(answer.queued_by_priority), by_priority, "queued messages by priority")
-        _agree(answer.queued_messages, len(queued), "queued messages")
-        _agree(answer.inflight_messages, len(self.inflight(caller.mailbox)), "inflight messages")
-        _agree(answer.dead_letters, len(self.dead(caller.mailbox)), "dead letters")
+        counts = self.counts(caller.mailbox)
+        for field in sorted({field for field in COUNTED.values() if field is not None}):
+            _agree(getattr(answer, field), counts[field], field)
 
     def peek(
         self,
@@ -283,10 +295,7 @@ class Model:
         self._agree_on_records(caller.mailbox, answer, shown[:size])
 
     def purge(self, caller: Consumer, answer: int) -> None:
-        queued = self.queued(caller.mailbox)
-        for message in queued:
-            del self.of(caller.mailbox)[message.id]
-        _agree(answer, len(queued), "number of messages deleted")
+        _agree(answer, self._remove(caller, Event.PURGE, list(self.of(caller.mailbox))), "number of messages deleted")
 
     def set_depth_observer(self, caller: Consumer, answer: bool, observer: object) -> None:
         _agree(answer, True, "answer")
@@ -294,9 +303,7 @@ class Model:
     def close(self, caller: Consumer, answer: None) -> None:
         """What the consumer held is as if it had not been handed out."""
         for message in self.held_by(caller):
-            self.of(caller.mailbox)[message.id] = message._replace(
-                holder=None, delivery_count=message.delivery_count - 1
-            )
+            self._move(Event.RELEASE, caller.mailbox, message, State.QUEUED, caller)
 
     # -- what happens besides calls ------------------------------------------------------------------------------------
 
@@ -304,49 +311,114 @@ class Model:
         """The consumer is gone, and others have found that out."""
         death = self._next_death(caller.mailbox)
         for message in self.held_by(caller):
-            suspect = message._replace(suspect=True, holder=None)
             if message.alone:
-                self._fail(caller, suspect, death)
+                self._fail(caller, Event.SOLO_DEATH, message, death)
             else:
-                self.of(caller.mailbox)[message.id] = suspect
+                self._move(Event.DEATH, caller.mailbox, message, State.QUEUED)
 
     def let_time_pass(self, caller: Consumer, answer: None) -> None:
         """Short delays are over, in all mailboxes."""
-        for messages in self.messages.values():
+        for mailbox, messages in self.messages.items():
             for message in list(messages.values()):
-                if message.delay < SOON:
-                    messages[message.id] = message._replace(delay=0.0)
+                if message.state is State.DELAYED and message.delay < SOON:
+                    self._move(Event.DUE, mailbox, message, State.QUEUED)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _store(self, mailbox: str, message_id: UUID, message: NewMessage) -> bool:
-        """Stores a message, unless there is one of that id."""
-        if message_id in self.of(mailbox) or message_id in self.dead(mailbox):
+    def _look_up(self, mailbox: str, message_id: UUID) -> tuple[State, ModelMessage | None]:
+        if (message := self.of(mailbox).get(message_id)) is not None:
+            return message.state, message
+        if (letter := self.dead(mailbox).get(message_id)) is not None:
+            return State.DEAD, letter.message
+        return State.ABSENT, None
+
+    def _subject(self, caller: Consumer, event: Event, message_id: UUID) -> ModelMessage | None:
+        """The message, if a caller can make the event happen to it."""
+        state, message = self._look_up(caller.mailbox, message_id)
+        who = who_may(event, state)
+        if message is None or who is None or (who is Who.HOLDER and message.holder != caller.name):
+            return None
+        return message
+
+    def _move(
+        self,
+        event: Event,
+        mailbox: str,
+        message: ModelMessage,
+        to: State,
+        caller: Consumer | None = None,
+        *,
+        delay: float = 0.0,
+        alone: bool = False,
+        reason: str | None = None,
+        death: int = 0,
+    ) -> Transition:
+        """The one way in which messages move; as the table has it.
+
+        ``alone`` is for a message that is handed out, ``reason`` and ``death`` for one that becomes a dead letter.
+        """
+        messages, letters = self.of(mailbox), self.dead(mailbox)
+        before, _ = self._look_up(mailbox, message.id)
+        row = transition(event, before, to)
+        if row.who is Who.HOLDER and (caller is None or caller.name != message.holder):
+            raise ImpossibleTransitionError(f"{event} is for the holder of a message")
+        moved = message._replace(
+            holder=caller.name if caller is not None and to is State.INFLIGHT else None,
+            delay=delay,
+            alone=alone,
+            suspect=row.suspect.of(message.suspect),
+            delivery_count=row.deliveries.of(message.delivery_count),
+            failures=row.failures.of(message.failures),
+        )
+        if to in (State.ABSENT, State.DEAD):
+            messages.pop(message.id, None)
+        else:
+            messages[message.id] = moved
+        if to is State.DEAD:
+            letters[message.id] = ModelLetter(moved, reason, death)
+        else:
+            letters.pop(message.id, None)
+        after, _ = self._look_up(mailbox, message.id)
+        if after is not to:
+            raise ImpossibleTransitionError(f"{event} left a message {after} that should be {to}")
+        return row
+
+    def _store(self, event: Event, mailbox: str, message_id: UUID, message: NewMessage) -> bool:
+        """Stores a message, unless there is one of that id; whether the depth observer is told."""
+        state, _ = self._look_up(mailbox, message_id)
+        if who_may(event, state) is None:
             return False
         delay = message.delay.total_seconds() if isinstance(message.delay, timedelta) else message.delay or 0.0
-        self.of(mailbox)[message_id] = ModelMessage(
-            message_id, bytes(message.sender), bytes(message.payload), message.priority, delay
-        )
-        return True
+        new = ModelMessage(message_id, bytes(message.sender), bytes(message.payload), message.priority)
+        return self._move(event, mailbox, new, State.DELAYED if delay else State.QUEUED, delay=delay).observed
 
-    def _held(self, caller: Consumer, message_id: UUID) -> ModelMessage | None:
-        message = self.of(caller.mailbox).get(message_id)
-        return message if message is not None and message.holder == caller.name else None
+    def _remove(self, caller: Consumer, event: Event, ids: Sequence[UUID]) -> int:
+        """Removes those of the messages to which the event can happen; how many there were."""
+        removed = 0
+        for message_id in ids:
+            message = self._subject(caller, event, message_id)
+            if message is not None:
+                self._move(event, caller.mailbox, message, State.ABSENT, caller)
+                removed += 1
+        return removed
+
+    def _hand_out(self, caller: Consumer, batch: list[ModelMessage]) -> list[ModelMessage]:
+        for message in batch:
+            self._move(Event.DEQUEUE, caller.mailbox, message, State.INFLIGHT, caller, alone=len(batch) == 1)
+        return [self.of(caller.mailbox)[message.id] for message in batch]
 
     def _next_death(self, mailbox: str) -> int:
         return 1 + max((letter.death for letter in self.dead(mailbox).values()), default=0)
 
-    def _fail(self, holder: Consumer, message: ModelMessage, death: int) -> None:
+    def _fail(self, holder: Consumer, event: Event, message: ModelMessage, death: int, delay: float = 0.0) -> None:
         """A delivery failed; it is queued again, or dead if that was one too many for who held it."""
-        failed = message._replace(holder=None, failures=message.failures + 1)
-        if holder.max_deliveries is not None and failed.failures >= holder.max_deliveries:
-            self._bury(holder.mailbox, failed, None, death)
+        if holder.max_deliveries is not None and message.failures + 1 >= holder.max_deliveries:
+            self._move(event, holder.mailbox, message, State.DEAD, holder, death=death)
         else:
-            self.of(holder.mailbox)[message.id] = failed
+            self._move(event, holder.mailbox, message, State.DELAYED if delay else State.QUEUED, holder, delay=delay)
 
-    def _bury(self, mailbox: str, message: ModelMessage, reason: str | None, death: int) -> None:
-        del self.of(mailbox)[message.id]
-        self.dead(mailbox)[message.id] = ModelLetter(message, reason, death)
+    def _depth(self, mailbox: str) -> int:
+        return self.counts(mailbox)[COUNTED[State.QUEUED]]
 
     def _agree_on_records(self, name: str, answer: list[MessageRecord], wanted: list[ModelMessage]) -> None:
         """Compares what was shown with messages that are to be in the mailbox from now on."""
@@ -439,13 +511,6 @@ def _keeps_order(earlier: Seen, later: Seen) -> bool:
     if earlier.caller != later.caller:
         return False
     return later.verb == "close" or {earlier.verb, later.verb} <= {"enqueue", "enqueue_many"}
-
-
-def _handed_out(batch: list[ModelMessage], consumer: Consumer) -> list[ModelMessage]:
-    return [
-        message._replace(holder=consumer.name, alone=len(batch) == 1, delivery_count=message.delivery_count + 1)
-        for message in batch
-    ]
 
 
 def _by_priority(messages: Iterable[ModelMessage]) -> list[ModelMessage]:

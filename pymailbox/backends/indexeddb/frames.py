@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from struct import Struct
 from typing import Any, Final
 from uuid import UUID
@@ -16,7 +15,7 @@ from uuid import UUID
 from ...contract.archive import Death, WholeMessage
 from ...contract.arguments import PreparedMessage
 from ...contract.ids import id_of
-from ...contract.moments import milliseconds
+from ...contract.moments import milliseconds, moment
 from ...contract.values import DeadLetter, MessagePriority, MessageRecord, MessageStatus
 from ...core.records import record_of
 
@@ -29,7 +28,7 @@ _ENTRY: Final = Struct("<16sII")
 _DUE: Final = Struct("<d")
 _ID_BYTES: Final = 16
 
-_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+_EPOCH: Final = moment(0)
 
 _PRIORITIES: Final = tuple(MessagePriority)
 _STATUSES: Final = (MessageStatus.QUEUED, MessageStatus.INFLIGHT)
@@ -121,7 +120,7 @@ def unpack_batch(batch: bytes) -> list[MessageRecord]:
         payload_at = sender_at + sender_bytes
         at = payload_at + payload_bytes
         if created_at != created_last:
-            created_last, time_of_last = created_at, datetime.fromtimestamp(created_at / 1000, UTC)
+            created_last, time_of_last = created_at, moment(int(created_at))
         records.append(
             record_of(
                 id_of(int.from_bytes(id_bytes)),
@@ -139,10 +138,6 @@ def unpack_batch(batch: bytes) -> list[MessageRecord]:
 def unpack_dead_letters(batch: bytes, deaths: str) -> list[DeadLetter]:
     """Dead letters of their messages, and of JSON with ``[reason, error, died_at]`` of each."""
     return [
-        DeadLetter(record, reason, error, _time_of(died_at))
+        DeadLetter(record, reason, error, moment(int(died_at)))
         for record, (reason, error, died_at) in zip(unpack_batch(batch), json.loads(deaths), strict=True)
     ]
-
-
-def _time_of(milliseconds: float) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
