@@ -7,6 +7,7 @@
  * first key from the message's number on.
  */
 
+import { quickChecksum } from "./bytes.js";
 import { frameAt, viewOf } from "./frames.js";
 
 const HEADER_BYTES = 12;
@@ -25,6 +26,8 @@ const CACHE_BYTES = 8 * 1024 * 1024;
 export class Segment {
   #view;
   #offsets;
+  /** @type {number | undefined} */
+  #sum;
 
   /** @param {Uint8Array} bytes @param {number} first @param {number[]} offsets of its frames */
   constructor(bytes, first, offsets) {
@@ -58,6 +61,11 @@ export class Segment {
       // it was cut short, or overwritten from here on
     }
     return offsets.length > 0 ? new Segment(value, first, offsets) : undefined;
+  }
+
+  /** Its checksum, for as long as it travels with the head. */
+  get sum() {
+    return (this.#sum ??= quickChecksum(this.bytes, 0));
   }
 
   /** @param {number} sequence from `first` to `last` */

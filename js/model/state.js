@@ -26,6 +26,8 @@ const PAGE_NUMBERS = 1024;
 /** Bytes of pages that travel in the head. */
 const PAGES_IN_HEAD = 2048;
 
+const NO_BYTES = new Uint8Array();
+
 /** @typedef {import("./types.js").StoredHead} StoredHead */
 /** @typedef {import("./types.js").Place} Place */
 /** @typedef {import("./types.js").LaneRun} LaneRun */
@@ -57,7 +59,11 @@ export class MailboxState {
   /** The number of the next dead letter. */
   nextDeadLetter = 0;
   /** As it was last packed. @type {Uint8Array} */
-  head = new Uint8Array();
+  head = NO_BYTES;
+  /** The checksum of that. */
+  sum = 0;
+  /** The segments that travel with it. @type {Uint8Array[]} */
+  carried = [];
 
   /** @param {number} number the mailbox's own in its database @param {number} pageNumbers @param {number} pagesInHead bytes */
   constructor(number, pageNumbers, pagesInHead) {
@@ -81,8 +87,8 @@ export class MailboxState {
 
   /** As it was last packed. @returns {StoredHead} */
   toStored() {
-    const { number, base, leased, writer, commitId, head } = this;
-    return { number, base, right: leased, writer, commitId, head };
+    const { number, base, leased, writer, commitId, head, sum, carried } = this;
+    return { number, base, right: leased, writer, commitId, head, sum, carried };
   }
 
   /** Packs what has changed. @returns {import("./blocks.js").RowChange[]} what is to be done in the store `pages`, in this order */
@@ -95,11 +101,11 @@ export class MailboxState {
    * @param {any} stored @param {number} [version] that it is of @returns {MailboxState | undefined}
    */
   static from(stored, version = 0) {
-    const { number, base, right, writer, commitId, head } = stored ?? {};
-    if (!isCount(number) || !(head instanceof Uint8Array)) return undefined;
+    const { number, base, right, writer, commitId, head, sum, carried } = stored ?? {};
+    if (!isCount(number) || !(head instanceof Uint8Array) || !Array.isArray(carried)) return undefined;
     try {
-      const state = codec.unpackHead(number, head, (pageNumbers, pagesInHead) => new MailboxState(number, pageNumbers, pagesInHead));
-      state.head = head;
+      const state = codec.unpackHead({ number, head, sum, carried }, (pageNumbers, pagesInHead) => new MailboxState(number, pageNumbers, pagesInHead));
+      Object.assign(state, { head, sum, carried });
       state.version = version;
       // versions that somebody may need stay
       state.base = isCount(base) && base <= version + 1 ? base : version + 1;
