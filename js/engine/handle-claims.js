@@ -7,7 +7,7 @@ import { claimWithin } from "./claim-loop.js";
 import { strangersIn } from "./holder.js";
 import { groupCommit } from "./realm.js";
 import { flush } from "./stored-segments.js";
-import { claim, claimAtHand, countAtHand } from "./verbs/claim.js";
+import { claim, claimAtHand, findAtHand } from "./verbs/claim.js";
 import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
 
 /** @typedef {import("./operations.js").Operations} Operations */
@@ -63,9 +63,9 @@ function parkedClaim(operations, limit, cancelled) {
     atHand: (tx, state) => {
       if (cancelled.aborted || holder.isClosed || !holder.life.begun) return undefined;
       flush(tx);
-      if (!countAtHand(tx, state, limit)) return undefined;
-      const batch = claimAtHand(tx, state, holder.life.id, holder.terms, limit);
-      if (batch === undefined) return undefined;
+      const found = findAtHand(tx, state, limit);
+      if (found === undefined || found.entries.length === 0) return undefined;
+      const batch = claimAtHand(tx, state, holder.life.id, holder.terms, found);
       tx.changed(mailbox);
       tx.claimedByWaiting(mailbox, countOfBatch(batch));
       return { batch, life: holder.life, strangers: strangersIn(state), more: false, nextDue: state.nextDue, nextRetry: Infinity };
@@ -104,14 +104,13 @@ async function lookOnce(operations, limit, cancelled, first, onCommit) {
   if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
   const atHand = (/** @type {WriteTransaction} */ tx, /** @type {MailboxState} */ state) => {
     if (cancelled.aborted || !holder.life.begun) return undefined;
-    const count = countAtHand(tx, state, limit);
-    if (count === undefined || (count === 0 && first === undefined)) return undefined;
+    const found = findAtHand(tx, state, limit);
+    if (found === undefined || (found.entries.length === 0 && first === undefined)) return undefined;
     // with one that is queued goes what was there to be claimed
     if (first !== undefined && !first.heldOnly && !areHeld(state, holder.life.id, first.ids)) return undefined;
     const acked = first === undefined ? 0 : ackAtHandIn(operations, tx, state, first.ids, first.heldOnly);
     if (acked === undefined) return undefined;
-    const batch = count === 0 ? NO_BATCH : claimAtHand(tx, state, holder.life.id, holder.terms, limit);
-    if (batch === undefined) throw new Error("what was there to be claimed is not there any more");
+    const batch = claimAtHand(tx, state, holder.life.id, holder.terms, found);
     tx.changed(mailbox);
     return { batch, life: holder.life, strangers: strangersIn(state), more: state.isReady(Date.now()), nextDue: state.nextDue, nextRetry: tx.unavailable.nextRetryOf(state.number), acked };
   };

@@ -207,4 +207,9 @@ export class Holder {
 }
 
 /** Who holds something in other contexts. @param {MailboxState} state @returns {import("../coordination/liveness.js").Holders} */
-export const strangersIn = (state) => new Map([...state.claims].filter(([holder]) => isElsewhere(holder)));
+export function strangersIn(state) {
+  /** @type {import("../coordination/liveness.js").Holders} */
+  const strangers = new Map();
+  for (const claims of state.claims.values()) if (isElsewhere(claims.holder)) strangers.set(claims.holder, claims);
+  return strangers;
+}

@@ -142,7 +142,9 @@ export class MailboxState {
   }
 
   queuedCount() {
-    return sum(this.queuedByPriority());
+    let count = 0;
+    for (const { queued } of this.lanes) count += queued;
+    return count;
   }
 
   inflightCount() {
@@ -156,12 +158,16 @@ export class MailboxState {
 
   /** Bytes of the segments that travel in the head. */
   get carriedBytes() {
-    return sum(this.lanes.map(({ carriedBytes }) => carriedBytes));
+    let size = 0;
+    for (const lane of this.lanes) size += lane.carriedBytes;
+    return size;
   }
 
   /** When the first delayed message is due, milliseconds since 1970; Infinity for none. */
   get nextDue() {
-    return Math.min(...this.lanes.map(({ directory }) => directory.due));
+    let due = Infinity;
+    for (const { directory } of this.lanes) due = Math.min(due, directory.due);
+    return due;
   }
 
   /** Whether anything can be claimed. @param {number} now milliseconds since 1970 */
@@ -271,14 +277,15 @@ export class MailboxState {
    */
   *claim(holder, terms, limit, now, passedOver) {
     const { taken, promoted } = yield* firstToClaim(this.pages, limit, now, passedOver);
-    if (taken.length === 0) return { taken, changed: promoted };
-    const alone = taken.length === 1 && taken[0].to - taken[0].from === 1;
-    const claims = this.claims.get(holder) ?? this.pages.holders.add(holder, terms, PRIORITIES);
-    for (const run of taken) {
-      run.delivery = delivery.handedOut(run.delivery, alone);
-      this.pages.assign(run.priority, run.from, run.to, () => standing(HELD + claims.slot, run.delivery));
-    }
-    return { taken, changed: true };
+    this.handOut(holder, terms, taken);
+    return { taken, changed: promoted || taken.length > 0 };
+  }
+
+  /** Moves to a holder's claims what `firstToClaim` has found. @param {string} holder @param {HolderTerms} terms @param {LaneRun[]} taken */
+  handOut(holder, terms, taken) {
+    if (taken.length === 0) return;
+    const { slot } = this.claims.get(holder) ?? this.pages.holders.add(holder, terms, PRIORITIES);
+    for (const run of taken) this.pages.assign(run.priority, run.from, run.to, () => standing(HELD + slot, run.delivery));
   }
 
   /** Notes that a message that a holder has is the only one of its batch after all. @param {string} holder @param {Place} place */
