@@ -13,9 +13,9 @@ import {
   checkFailure,
   checkId,
   checkIds,
+  checkInPlace,
   checkLimit,
   checkMailboxOptions,
-  checkMessage,
   checkMessages,
   checkName,
   checkObserver,
@@ -130,7 +130,7 @@ export class Mailbox {
    */
   async enqueue(sender, payload, options) {
     const given = checkOptions(options, "options", MESSAGE_OPTIONS);
-    const [id] = await this.#enqueue([checkMessage(sender, payload, given)]);
+    const [id] = await this.#enqueue([checkInPlace(sender, payload, given)]);
     return id;
   }
 

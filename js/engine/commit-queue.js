@@ -46,8 +46,12 @@ export class CommitQueue {
   /** @returns {Group} */
   nextGroup() {
     /** @type {IDBTransactionDurability} */
-    const durability = this.#waiting.some(({ operation }) => operation.durability === "strict") ? "strict" : "relaxed";
-    const notes = this.#waiting.some(({ operation }) => operation.needsNotes());
+    let durability = "relaxed";
+    let notes = false;
+    for (const { operation } of this.#waiting) {
+      if (operation.durability === "strict") durability = "strict";
+      notes ||= operation.needsNotes();
+    }
     /** @type {Submitted[]} */
     const joined = [];
     const join = () => {
@@ -69,8 +73,9 @@ export class CommitQueue {
 
   /** Whether all that they need may be at hand. @param {import("./headroom.js").Headroom} headroom */
   mayBeAtHand(headroom) {
-    return this.#waiting.every(
-      ({ operation }) => operation.atHand !== undefined && !operation.needsNotes() && !(operation.stores && headroom.isToBeChecked),
-    );
+    for (const { operation } of this.#waiting) {
+      if (!operation.mayBeAtHand || operation.needsNotes() || (operation.stores && headroom.isToBeChecked)) return false;
+    }
+    return true;
   }
 }

@@ -12,8 +12,10 @@ import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
 
 /** @typedef {import("./operations.js").Operations} Operations */
 /** @typedef {import("./claim-loop.js").Found} Found */
+/** @typedef {import("./claim-loop.js").Claimant} Claimant */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
+/** @typedef {import("../coordination/cancellation.js").Cancellation} Cancellation */
 /**
  * What a claim acknowledges first: ids; whether only those that the handle holds; and a function that is called once that is
  * committed, with how many it removed and whether the claim goes on waiting.
@@ -23,24 +25,57 @@ import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
 /**
  * Takes the next batch; an empty one when the time is over.
  * @param {Operations} operations @param {import("./recovery.js").Recovery} recovery @param {unknown} owner by whom it may be woken
- * @param {number} limit @param {number} wait milliseconds @param {AbortSignal} cancelled @param {AckFirst} [ack]
+ * @param {number} limit @param {number} wait milliseconds @param {Cancellation} cancelled @param {AckFirst} [ack]
  */
 export function claimNext(operations, recovery, owner, limit, wait, cancelled, ack) {
-  const { mailbox, holder } = operations;
-  const isClosed = () => holder.isClosed;
-  const claimNow = async (/** @type {(found: Found) => void} */ onCommit) => {
+  return claimWithin(new HandleClaimant(operations, recovery, limit, cancelled, ack), owner, wait, cancelled);
+}
+
+/** One call that claims, of a handle. @implements {Claimant} */
+class HandleClaimant {
+  #operations;
+  #limit;
+  #cancelled;
+  #ack;
+  /** How it is served in commits of others, once it has waited. @type {import("../coordination/waiters.js").Claiming<Found> | undefined} */
+  #parked;
+
+  /** @param {Operations} operations @param {import("./recovery.js").Recovery} recovery @param {number} limit @param {Cancellation} cancelled @param {AckFirst} [ack] */
+  constructor(operations, recovery, limit, cancelled, ack) {
+    this.#operations = operations;
+    this.recovery = recovery;
+    this.#limit = limit;
+    this.#cancelled = cancelled;
+    this.#ack = ack;
+  }
+
+  get mailbox() {
+    return this.#operations.mailbox;
+  }
+
+  isClosed() {
+    return this.#operations.holder.isClosed;
+  }
+
+  /** @param {boolean} waits whether it goes on where it finds nothing @param {(found: Found) => void} onCommit */
+  async claimNow(waits, onCommit) {
     for (;;) {
-      const found = await lookOnce(operations, limit, cancelled, ack, onCommit);
+      const found = await lookOnce(this.#operations, this.#limit, this.#cancelled, this.#ack, onCommit);
       if (found.acked !== undefined) {
-        ack?.onCommit?.(found.acked, found.batch.length === NO_BATCH.length && wait > 0);
-        ack = undefined;
+        this.#ack?.onCommit?.(found.acked, found.batch.length === NO_BATCH.length && waits);
+        this.#ack = undefined;
       }
       if (!found.isCutShort || found.life.over) return found;
     }
-  };
-  const lookInMemory = () => (ack === undefined ? lookAtMemory(operations) : undefined);
-  const parked = parkedClaim(operations, limit, cancelled);
-  return claimWithin({ mailbox, recovery, isClosed, lookInMemory, claimNow, parked }, owner, wait, cancelled);
+  }
+
+  lookInMemory() {
+    return this.#ack === undefined ? lookAtMemory(this.#operations) : undefined;
+  }
+
+  parked() {
+    return (this.#parked ??= parkedClaim(this.#operations, this.#limit, this.#cancelled));
+  }
 }
 
 /** What a look would find, where that is nothing by what is in memory. @param {Operations} operations @returns {Found | undefined} */
@@ -54,14 +89,14 @@ function lookAtMemory(operations) {
 
 /**
  * What a call that waits claims in a commit of others, where nothing has to be read for it.
- * @param {Operations} operations @param {number} limit @param {AbortSignal} cancelled
+ * @param {Operations} operations @param {number} limit @param {Cancellation} cancelled
  * @returns {import("../coordination/waiters.js").Claiming<Found>}
  */
 function parkedClaim(operations, limit, cancelled) {
   const { holder, mailbox } = operations;
   const operation = operations.operation(() => Promise.reject(closed()), {
     atHand: (tx, state) => {
-      if (cancelled.aborted || holder.isClosed || !holder.life.begun) return undefined;
+      if (cancelled.isCancelled || holder.isClosed || !holder.life.begun) return undefined;
       flush(tx);
       const found = findAtHand(tx, state, limit);
       if (found === undefined || found.entries.length === 0) return undefined;
@@ -75,14 +110,14 @@ function parkedClaim(operations, limit, cancelled) {
   let done;
   return {
     claim: (/** @type {WriteTransaction} */ tx) => {
-      done = operation.atHand?.(tx);
+      done = operation.atHand(tx);
       if (done === undefined) return undefined;
       holder.underWay += 1;
       return done.value;
     },
     committed: () => {
       holder.underWay -= 1;
-      operation.onCommit?.(/** @type {import("./operations.js").Done<Found>} */ (done));
+      operation.onCommit(/** @type {import("./operations.js").Done<Found>} */ (done));
     },
     failed: (found, undone) => {
       holder.underWay -= 1;
@@ -92,7 +127,7 @@ function parkedClaim(operations, limit, cancelled) {
 }
 
 /**
- * @param {Operations} operations @param {number} limit @param {AbortSignal} cancelled @param {AckFirst | undefined} first what it
+ * @param {Operations} operations @param {number} limit @param {Cancellation} cancelled @param {AckFirst | undefined} first what it
  * acknowledges first
  * @param {(found: Found) => void} onCommit called as soon as it is committed
  * @returns {Promise<Found & {acked?: number, isCutShort?: boolean}>} without `acked` if nothing was done; cut short if it only
@@ -103,7 +138,7 @@ async function lookOnce(operations, limit, cancelled, first, onCommit) {
   if (!holder.life.begun) await holder.life.begin();
   if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
   const atHand = (/** @type {WriteTransaction} */ tx, /** @type {MailboxState} */ state) => {
-    if (cancelled.aborted || !holder.life.begun) return undefined;
+    if (cancelled.isCancelled || !holder.life.begun) return undefined;
     const found = findAtHand(tx, state, limit);
     if (found === undefined || (found.entries.length === 0 && first === undefined)) return undefined;
     // with one that is queued goes what was there to be claimed
@@ -117,7 +152,7 @@ async function lookOnce(operations, limit, cancelled, first, onCommit) {
   return operations.submit(async (tx, state) => {
     const found = { batch: NO_BATCH, life: holder.life, strangers: new Map(), more: true, nextDue: Infinity, nextRetry: Infinity };
     // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
-    if (cancelled.aborted || !holder.life.begun) return found;
+    if (cancelled.isCancelled || !holder.life.begun) return found;
     const acked = first === undefined ? 0 : await ackIn(operations, tx, state, first.ids, first.heldOnly);
     // meanwhile the page has been left, or a lock was taken away: the next life holds nothing before it has what the last one held
     if (holder.life !== found.life) return { ...found, acked, isCutShort: true };

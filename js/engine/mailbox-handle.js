@@ -4,6 +4,7 @@
  * Messages cross as bytes, see `frames.js`; ids as 16 bytes each, one after the other.
  */
 
+import { Cancellation } from "../coordination/cancellation.js";
 import { SECOND_LOOK } from "../coordination/liveness.js";
 import { knownNotes } from "../coordination/unload-notes.js";
 import { NO_BATCH, framesIn, idsOfBatch } from "../model/frames.js";
@@ -197,10 +198,10 @@ export class MailboxHandle {
    * way, and resolves when nothing of it is held any more
    */
   claim(limit, wait, ack) {
-    const cancelled = new AbortController();
-    const claimed = claimNext(this.#operations, this.recovery, this, limit, wait, cancelled.signal, ack);
+    const cancelled = new Cancellation();
+    const claimed = claimNext(this.#operations, this.recovery, this, limit, wait, cancelled, ack);
     const undo = async () => {
-      cancelled.abort();
+      cancelled.cancel();
       try {
         const { batch, life } = await claimed;
         if (!life.over) await this.release(idsOfBatch(batch));
@@ -256,7 +257,7 @@ export class MailboxHandle {
       tx.changed(this.mailbox);
       /** @type {Set<string>} */
       const grown = new Set();
-      for (const [i, frame] of [...framesIn(frames)].entries()) {
+      for (const [i, frame] of framesIn(frames).entries()) {
         const { mailbox } = targets[i];
         const sent = frames.subarray(frame.offset, frame.end);
         if ((await enqueue(tx, await tx.state(mailbox), sent)).enqueued > 0) grown.add(mailbox);

@@ -10,6 +10,7 @@ import { attempt } from "../model/errors.js";
 import { connection, groupCommit, handles, notifier } from "./realm.js";
 
 /** @typedef {import("../coordination/unload-notes.js").Note} Note */
+/** @typedef {import("../coordination/cancellation.js").Cancellation} Cancellation */
 
 /**
  * Milliseconds after which a page that was left, and has not said that it is back, counts as back. Until then its handles
@@ -22,17 +23,17 @@ let absence;
 
 /**
  * Resolves when the page is no longer being left, or when this is cancelled; undefined if there is nothing to wait for.
- * @param {AbortSignal} cancelled @returns {Promise<void> | undefined}
+ * @param {Cancellation} cancelled @returns {Promise<void> | undefined}
  */
 export const whenBack = (cancelled) => (absence === undefined ? undefined : untilBack(cancelled));
 
-/** @param {AbortSignal} cancelled */
+/** @param {Cancellation} cancelled */
 async function untilBack(cancelled) {
-  while (absence !== undefined && !cancelled.aborted) {
+  while (absence !== undefined && !cancelled.isCancelled) {
     const { over } = absence;
-    await new Promise((resolve) => {
-      cancelled.addEventListener("abort", resolve);
-      over.then(resolve).then(() => cancelled.removeEventListener("abort", resolve));
+    await new Promise((/** @type {(_: void) => void} */ resolve) => {
+      const unlisten = cancelled.listen(resolve);
+      over.then(resolve).then(unlisten);
     });
   }
 }

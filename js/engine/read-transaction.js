@@ -35,8 +35,8 @@ export class ReadTransaction {
   /** Where a value could not be read; then Chromium aborts the transaction when it would end. @type {IDBValidKey | undefined} */
   failedToRead;
 
-  /** Pages that were asked for, each with whether it can be read. @type {Map<PageEntry, Promise<boolean>>} */
-  #opening = new Map();
+  /** Pages that were asked for, each with whether it can be read. @type {Map<PageEntry, Promise<boolean>> | undefined} */
+  #opening;
 
   #begin;
   /** @type {IDBTransaction | undefined} */
@@ -103,10 +103,11 @@ export class ReadTransaction {
 
   /** @param {MailboxState} state @param {PageEntry} entry @returns {Promise<boolean>} whether it can be read */
   #open(state, entry) {
-    const before = this.#opening.get(entry);
+    const all = (this.#opening ??= new Map());
+    const before = all.get(entry);
     if (before !== undefined) return before;
     const opening = rowOf(this.store("pages"), state, entry).then((row) => state.pages.open(entry, row));
-    this.#opening.set(entry, opening);
+    all.set(entry, opening);
     return opening;
   }
 
@@ -202,7 +203,7 @@ export class ReadTransaction {
       const { priority, sequence } = own;
       const lacking = state.pages.lacking(priority, sequence, sequence + 1);
       if (lacking.length > 0) await this.open(state, lacking);
-      if (state.livingPlaceOf(id) !== undefined) return own;
+      if (state.livesByOwnId(own)) return own;
     }
     if (state.customIds + state.deadLetters === 0) return undefined;
     const found = placeIn(await result(this.store("ids").get([state.number, id])));

@@ -31,6 +31,8 @@ export interface Operation<Result> {
   run(tx: WriteTransaction): Promise<Result>;
   /** The mailbox that `atHand` is about. */
   mailbox?: string;
+  /** Whether `atHand` may do it. */
+  mayBeAtHand?: boolean;
   /** As `run`, where all that it needs is at hand and it changes something; undefined if not, and then nothing is done. */
   atHand?(tx: WriteTransaction): Result | undefined;
   /** Called when it is committed, before anybody else goes on. */

@@ -80,5 +80,5 @@ export function layOut(blocks, budget, rows, moved) {
   }
 }
 
-/** Blocks in the order of their last use, the latest first. @template {Block} B @param {B[]} blocks to be sorted */
-export const latestFirst = (blocks) => (blocks.length > 1 ? blocks.sort((a, b) => b.touched - a.touched) : blocks);
+/** Blocks in the order of their last use, the latest first. @template {Block} B @param {B[]} blocks */
+export const latestFirst = (blocks) => (blocks.length > 1 ? [...blocks].sort((a, b) => b.touched - a.touched) : blocks);

@@ -24,17 +24,23 @@ export class ByteWriter {
 
   /** @param {number} value a safe integer from 0 on */
   number(value) {
-    if (this.#length + 8 > this.#bytes.length) this.#makeRoom(8);
-    if (value < MORE && value >= 0 && Number.isInteger(value)) {
-      this.#bytes[this.#length++] = value;
-      return;
-    }
     if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} cannot be written`);
+    this.#makeRoom(8);
     while (value >= MORE) {
       this.#bytes[this.#length++] = (value % MORE) | MORE;
       value = Math.floor(value / MORE);
     }
     this.#bytes[this.#length++] = value;
+  }
+
+  /** @param {number[]} values safe integers from 0 on */
+  numbers(values) {
+    this.#makeRoom(8 * values.length);
+    for (const value of values) {
+      // most are small, and need no call
+      if (value < MORE && value >= 0 && Number.isInteger(value)) this.#bytes[this.#length++] = value;
+      else this.number(value);
+    }
   }
 
   /** @param {number} value of 8 bits */

@@ -80,10 +80,7 @@ export class Claims {
     const name = bytesOfName(this.holder);
     writer.clear();
     writer.raw(name);
-    writer.number(this.maxDeliveries);
-    writer.number(this.lease);
-    writer.number(2 * this.beat + (this.locked ? 1 : 0));
-    writer.number(this.count);
+    writer.numbers([this.maxDeliveries, this.lease, 2 * this.beat + (this.locked ? 1 : 0), this.count]);
     for (const pages of this.pages) {
       if (pages.size === 0) {
         writer.number(0);
@@ -219,7 +216,9 @@ export class Holders {
 export function runsOf(numbers) {
   /** @type {[number, number][]} */
   const runs = [];
-  for (const number of [...numbers].sort((a, b) => a - b)) {
+  const sorted = [...numbers];
+  if (sorted.length > 1) sorted.sort((a, b) => a - b);
+  for (const number of sorted) {
     const last = runs.at(-1);
     if (last !== undefined && last[1] === number) last[1] = number + 1;
     else runs.push([number, number + 1]);

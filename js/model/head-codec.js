@@ -51,12 +51,9 @@ export function pack(state) {
   const { pages: table, pagesInHead } = state;
   const { lanes, holders } = table;
   const changes = deletionsOf(table.takeRemoved());
-  const pages = latestFirst([...table.busy]);
-  for (const entry of pages) entry.bytes ??= pageIn(entry).encode(entry.first * table.pageNumbers);
   /** @type {RowChange[]} */
   const outside = [];
-  layOut(pages, pagesInHead, outside, (entry) => lanes[entry.priority].directory.note(entry));
-  for (const entry of pages) if (!entry.inHead) table.busy.delete(entry);
+  const pages = table.busy.size === 0 ? [] : layOutPages(table, pagesInHead, outside);
   /** @type {Block[]} */
   const blocks = [];
   for (let priority = 0; priority < PRIORITIES; priority++) {
@@ -69,11 +66,24 @@ export function pack(state) {
   }
   if (holders.blocks.size > 0) encodeBlocks(table, holders.blocks, holders, changes, blocks);
   if (outside.length > 0) changes.push(...outside);
-  layOut(latestFirst([...blocks]), REST_IN_HEAD, changes);
+  layOut(latestFirst(blocks), REST_IN_HEAD, changes);
   state.head = packHead(state, blocks, pages);
   state.sum = quickChecksum(state.head, state.number);
   state.carried = carriedIn(table);
   return changes;
+}
+
+/**
+ * Decides which of the busy pages the head holds, and encodes them.
+ * @param {PageTable} table @param {number} budget bytes @param {RowChange[]} rows gets those that are to be written
+ * @returns {PageEntry[]} the last one that was used first
+ */
+function layOutPages(table, budget, rows) {
+  const pages = latestFirst([...table.busy]);
+  for (const entry of pages) entry.bytes ??= pageIn(entry).encode(entry.first * table.pageNumbers);
+  layOut(pages, budget, rows, (entry) => table.lanes[entry.priority].directory.note(entry));
+  for (const entry of pages) if (!entry.inHead) table.busy.delete(entry);
+  return pages;
 }
 
 /** Deletions of the rows of pages that are no more, in order; neighbours together. @param {PageEntry[]} removed @returns {RowChange[]} */
@@ -112,38 +122,24 @@ function encodeBlocks(table, blocks, source, changes, into) {
 /** @param {Headed} state @param {Block[]} blocks @param {PageEntry[]} pages the last one that was used first @returns {Uint8Array<ArrayBuffer>} */
 function packHead({ pagesInHead, pages: table, idBase, mayCollide, deadLetters, nextDeadLetter }, blocks, pages) {
   writer.clear();
-  writer.number(table.pageNumbers);
-  writer.number(pagesInHead);
+  writer.numbers([table.pageNumbers, pagesInHead]);
   writer.raw(idBase);
-  writer.number(mayCollide ? 1 : 0);
-  writer.number(table.customIds);
-  writer.number(deadLetters);
-  writer.number(nextDeadLetter);
-  for (const lane of table.lanes) {
-    writer.number(lane.next);
-    writer.number(lane.frontier);
-    writer.number(lane.largestSegment);
-    writer.number(lane.queued);
-    writer.number(lane.inflight);
-  }
+  writer.numbers([mayCollide ? 1 : 0, table.customIds, deadLetters, nextDeadLetter]);
+  for (const { next, frontier, largestSegment, queued, inflight } of table.lanes) writer.numbers([next, frontier, largestSegment, queued, inflight]);
   writer.number(blocks.length);
   for (const block of blocks) {
-    writer.number(-block.kind);
-    writer.number(block.number);
-    writer.number((block.inHead ? 1 : 0) + (block.hasRow ? 2 : 0));
+    writer.numbers([-block.kind, block.number, (block.inHead ? 1 : 0) + (block.hasRow ? 2 : 0)]);
     if (block.inHead) writer.sized(/** @type {Uint8Array} */ (block.bytes));
     else writer.uint32(block.sum);
   }
   for (const entry of pages) {
     if (!entry.inHead) continue;
-    writer.number(entry.priority);
-    writer.number(entry.first);
+    writer.numbers([entry.priority, entry.first]);
     writer.sized(/** @type {Uint8Array} */ (entry.bytes));
   }
   for (let priority = 0; priority < PRIORITIES; priority++) {
     for (const segment of table.lanes[priority].carried) {
-      writer.number(PRIORITIES + priority);
-      writer.number(segment.first);
+      writer.numbers([PRIORITIES + priority, segment.first]);
       writer.uint32(segment.sum);
     }
   }

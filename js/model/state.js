@@ -197,8 +197,13 @@ export class MailboxState {
   /** The place of a living message that an own id names, unless it is known by another name. @param {Uint8Array} id */
   livingPlaceOf(id) {
     const place = this.ownPlaceOf(id);
-    const found = place && this.deliveryOf(place);
-    return found === undefined || delivery.hasCustomId(found) ? undefined : place;
+    return place !== undefined && this.livesByOwnId(place) ? place : undefined;
+  }
+
+  /** Whether a message lives and is known by the mailbox's own id. @param {Place} place */
+  livesByOwnId(place) {
+    const found = this.deliveryOf(place);
+    return found !== undefined && !delivery.hasCustomId(found);
   }
 
   // -- enqueueing -------------------------------------------------------------------------------------------------------
