@@ -16,6 +16,7 @@ const CHECK_AFTER = 3;
  * @property {import("../coordination/liveness.js").Holders} strangers who holds something in other contexts
  * @property {boolean} more whether there is something left to claim
  * @property {number} nextDue milliseconds since 1970
+ * @property {boolean} [isCutShort] whether it only acknowledged, and has yet to claim
  * @property {number} nextRetry when to look whether what could not be read can be, on the clock of `performance.now()`
  */
 
@@ -29,7 +30,7 @@ const CHECK_AFTER = 3;
  * @property {() => boolean} isClosed
  * @property {import("./recovery.js").Recovery} recovery
  * @property {() => Found | undefined} lookInMemory what a look would find, where that is nothing by what is in memory
- * @property {(waits: boolean, onCommit: (found: Found) => void) => Promise<Found>} claimNow `waits`: whether it goes on where it finds
+ * @property {(waits: boolean, onCommit: (found: Found) => void) => Promise<Found>} look `waits`: whether it goes on where it finds
  * nothing; `onCommit` is called as soon as it is committed
  * @property {() => import("../coordination/waiters.js").Claiming<Found>} parked how it is served in commits of others
  */
@@ -61,7 +62,8 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
           if (isEmpty(looked) && !looked.more && performance.now() < deadline) waiter.park(claimant.parked());
         };
         // parked as soon as a commit has found nothing, so that the very next commit can serve it
-        let found = inMemory ?? (await claimant.claimNow(wait > 0, parkIfEmpty));
+        let found = inMemory ?? (await claimant.look(wait > 0, parkIfEmpty));
+        while (found.isCutShort && !found.life.over) found = await claimant.look(wait > 0, parkIfEmpty);
         if (waiter.serving !== undefined) found = (await waiter.serving) ?? found;
         if (isEmpty(found) && isAlive(found) && !cancelled.isCancelled) {
           owesALook = wait > 0 && found.more;

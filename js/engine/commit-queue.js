@@ -4,7 +4,33 @@
 export const LARGEST_GROUP = 1000;
 
 /** @typedef {import("./types.js").Operation<unknown>} Operation */
-/** @typedef {{operation: Operation, resolve: (value: any) => void, reject: (reason: unknown) => void, refused?: boolean}} Submitted */
+
+/** An operation that waits for its commit, or is in one. */
+export class Submitted {
+  /** Whether it has refused, and is not to be tried again. */
+  refused = false;
+  #resolve;
+  #reject;
+
+  /** @param {Operation} operation @param {(value: any) => void} resolve @param {(reason: unknown) => void} reject */
+  constructor(operation, resolve, reject) {
+    this.operation = operation;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  /** @param {unknown} value */
+  resolve(value) {
+    this.operation.onSettled?.();
+    this.#resolve(value);
+  }
+
+  /** @param {unknown} reason */
+  reject(reason) {
+    this.operation.onSettled?.();
+    this.#reject(reason);
+  }
+}
 
 /**
  * What the next transaction will be like: `join` gives the next operation that shares it, and adds it to `joined`.

@@ -30,7 +30,7 @@ import { MailboxError, attempt, translate } from "../model/errors.js";
 import { SegmentCache } from "../model/segments.js";
 import { RECONNECTIONS, STORES, abort } from "../storage/database.js";
 import { isLastVersion, isNumberKnown, readState } from "../storage/stored-state.js";
-import { CommitQueue, LARGEST_GROUP } from "./commit-queue.js";
+import { CommitQueue, LARGEST_GROUP, Submitted } from "./commit-queue.js";
 import { Headroom } from "./headroom.js";
 import { ReadTransaction, Unreadable } from "./read-transaction.js";
 import { PartialCommitError, TransactionOutcome, isFenced } from "./transaction-outcome.js";
@@ -42,10 +42,12 @@ import { NotHeadOnly, WriteTransaction } from "./write-transaction.js";
 /** After so many transactions in a row that found another writer's version in their place, one both reads and writes. */
 const CONFLICTS = 3;
 
+/** One for all to await. */
+const NOTHING = Promise.resolve();
+
 /** How often room is made for an operation that stores nothing. */
 const TIDYINGS = 6;
 
-/** @typedef {import("./commit-queue.js").Submitted} Submitted */
 /**
  * Why a transaction failed, whether it is sure that nothing of it was committed, and whether calls that wait were served in it.
  * @typedef {{error: Error, undone: boolean, served?: boolean}} Failure
@@ -90,7 +92,7 @@ export class GroupCommit {
    */
   submit(operation) {
     return new Promise((resolve, reject) => {
-      this.#queue.add({ operation, resolve, reject });
+      this.#queue.add(new Submitted(operation, resolve, reject));
       if (!this.#running) this.#run();
     });
   }
@@ -188,7 +190,7 @@ export class GroupCommit {
   async #run() {
     this.#running = true;
     // calls that are made together share a transaction
-    await undefined;
+    await NOTHING;
     let conflicts = 0;
     while (!this.#queue.isEmpty) {
       let group = this.#queue.nextGroup();
@@ -212,7 +214,7 @@ export class GroupCommit {
         failure = await this.#commit(durability, notes, () => again.shift() ?? join(), true);
       }
       if (failure === undefined) continue;
-      if (joined.length === 0) for (const { reject } of this.#queue.takeAll()) reject(failure.error);
+      if (joined.length === 0) for (const submitted of this.#queue.takeAll()) submitted.reject(failure.error);
       for (const submitted of joined) {
         const wasAlone = joined.length === 1 && !failure.served;
         if (!submitted.refused) await this.#retryAlone(submitted, durability, failure, wasAlone);
@@ -325,12 +327,11 @@ export class GroupCommit {
         finished = true;
       } catch (error) {
         abort(transaction);
-        outcome.completion.catch(() => {});
         throw error instanceof DOMException ? (outcome.reason ?? error) : error;
       } finally {
         this.#filling = false;
       }
-      await outcome.completion;
+      await outcome.completed();
     } catch (cause) {
       const failure = await this.#failureOf(cause, tx, finished, results);
       if (failure !== undefined || tx === undefined) return failure;
@@ -381,10 +382,7 @@ export class GroupCommit {
       for (const { failed } of tx.served) failed(true);
       this.#forget();
       if (!(error instanceof DOMException)) console.error(error);
-      if (outcome !== undefined) {
-        abort(tx.transaction);
-        /** @type {TransactionOutcome} */ (outcome).completion.catch(() => {});
-      }
+      if (outcome !== undefined) abort(tx.transaction);
       return Promise.resolve({ error: new FencedError(), undone: true });
     }
   }
@@ -400,19 +398,25 @@ export class GroupCommit {
   }
 
   /** @param {WriteTransaction} tx that is asked to commit @param {TransactionOutcome} outcome @param {[Submitted, unknown][]} results @returns {Promise<Failure | undefined>} */
-  async #endOf(tx, outcome, results) {
-    try {
-      await outcome.completion;
-      if (!tx.isLast) {
-        this.#fenced = tx;
-        throw new FencedError();
-      }
-    } catch (cause) {
-      const failure = await this.#failureOf(cause, tx, true, results);
-      if (failure !== undefined) return failure;
-    }
-    this.#conclude(tx, results);
-    return undefined;
+  #endOf(tx, outcome, results) {
+    return new Promise((resolve) => {
+      outcome.whenOver((cause) => {
+        if (cause === undefined && tx.isLast) {
+          this.#conclude(tx, results);
+          resolve(undefined);
+          return;
+        }
+        if (cause === undefined) this.#fenced = tx;
+        resolve(this.#failed(cause ?? new FencedError(), tx, results));
+      });
+    });
+  }
+
+  /** What becomes of a transaction that seems to have failed. @param {unknown} cause @param {WriteTransaction} tx @param {[Submitted, unknown][]} results @returns {Promise<Failure | undefined>} */
+  async #failed(cause, tx, results) {
+    const failure = await this.#failureOf(cause, tx, true, results);
+    if (failure === undefined) this.#conclude(tx, results);
+    return failure;
   }
 
   /**
@@ -449,9 +453,9 @@ export class GroupCommit {
     // what a listener throws is its own affair: what was committed stays so, and the next calls come
     attempt(() => tx.completed());
     if (tx.keptReserve) this.#headroom.noteKept();
-    for (const [{ operation, resolve }, value] of results) {
-      attempt(() => operation.onCommit?.(value));
-      resolve(value);
+    for (const [submitted, value] of results) {
+      attempt(() => submitted.operation.onCommit?.(value));
+      submitted.resolve(value);
     }
     for (const { committed } of tx.served) attempt(committed);
     attempt(() => this.#announce(tx));
@@ -463,7 +467,7 @@ export class GroupCommit {
     this.#undoing = true;
     const run = (/** @type {WriteTransaction} */ tx) => undo(tx, broken);
     const operation = { durability: /** @type {const} */ ("strict"), stores: false, needsNotes: () => false, run };
-    const only = [{ operation, resolve: () => {}, reject: () => {} }];
+    const only = [new Submitted(operation, () => {}, () => {})];
     // if that fails too, what is not whole becomes a dead letter when it is read
     await this.#commit("strict", false, () => only.pop(), true);
     this.#undoing = false;

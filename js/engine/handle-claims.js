@@ -57,16 +57,22 @@ class HandleClaimant {
     return this.#operations.holder.isClosed;
   }
 
-  /** @param {boolean} waits whether it goes on where it finds nothing @param {(found: Found) => void} onCommit */
-  async claimNow(waits, onCommit) {
-    for (;;) {
-      const found = await lookOnce(this.#operations, this.#limit, this.#cancelled, this.#ack, onCommit);
-      if (found.acked !== undefined) {
-        this.#ack?.onCommit?.(found.acked, found.batch.length === NO_BATCH.length && waits);
-        this.#ack = undefined;
-      }
-      if (!found.isCutShort || found.life.over) return found;
-    }
+  /** @param {boolean} waits @param {(found: Found) => void} onCommit */
+  look(waits, onCommit) {
+    const { holder } = this.#operations;
+    const look = () =>
+      lookOnce(this.#operations, this.#limit, this.#cancelled, this.#ack, (found) => {
+        this.#noteAcked(found, waits);
+        onCommit(found);
+      });
+    return holder.life.begun && !groupCommit.isRetryDue ? look() : whenReady(holder).then(look);
+  }
+
+  /** @param {Look} found @param {boolean} waits */
+  #noteAcked({ acked, batch }, waits) {
+    if (acked === undefined) return;
+    this.#ack?.onCommit?.(acked, batch.length === NO_BATCH.length && waits);
+    this.#ack = undefined;
   }
 
   lookInMemory() {
@@ -76,6 +82,12 @@ class HandleClaimant {
   parked() {
     return (this.#parked ??= parkedClaim(this.#operations, this.#limit, this.#cancelled));
   }
+}
+
+/** Resolves when a handle may claim, and what could not be read was tried again if that is due. @param {import("./holder.js").Holder} holder */
+async function whenReady(holder) {
+  if (!holder.life.begun) await holder.life.begin();
+  if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
 }
 
 /** What a look would find, where that is nothing by what is in memory. @param {Operations} operations @returns {Found | undefined} */
@@ -106,18 +118,15 @@ function parkedClaim(operations, limit, cancelled) {
       return { batch, life: holder.life, strangers: strangersIn(state), more: false, nextDue: state.nextDue, nextRetry: Infinity };
     },
   });
-  /** @type {import("./operations.js").Done<Found> | undefined} */
-  let done;
   return {
     claim: (/** @type {WriteTransaction} */ tx) => {
-      done = operation.atHand(tx);
-      if (done === undefined) return undefined;
-      holder.underWay += 1;
-      return done.value;
+      const found = operation.atHand(tx);
+      if (found !== undefined) holder.underWay += 1;
+      return found;
     },
-    committed: () => {
+    committed: (found) => {
       holder.underWay -= 1;
-      operation.onCommit(/** @type {import("./operations.js").Done<Found>} */ (done));
+      operation.onCommit(found);
     },
     failed: (found, undone) => {
       holder.underWay -= 1;
@@ -126,17 +135,16 @@ function parkedClaim(operations, limit, cancelled) {
   };
 }
 
+/** Without `acked` if nothing was done. @typedef {Found & {acked?: number}} Look */
+
 /**
  * @param {Operations} operations @param {number} limit @param {Cancellation} cancelled @param {AckFirst | undefined} first what it
  * acknowledges first
- * @param {(found: Found) => void} onCommit called as soon as it is committed
- * @returns {Promise<Found & {acked?: number, isCutShort?: boolean}>} without `acked` if nothing was done; cut short if it only
- * acknowledged
+ * @param {(found: Look) => void} onCommit called as soon as it is committed
+ * @returns {Promise<Look>}
  */
-async function lookOnce(operations, limit, cancelled, first, onCommit) {
+function lookOnce(operations, limit, cancelled, first, onCommit) {
   const { holder, mailbox } = operations;
-  if (!holder.life.begun) await holder.life.begin();
-  if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
   const atHand = (/** @type {WriteTransaction} */ tx, /** @type {MailboxState} */ state) => {
     if (cancelled.isCancelled || !holder.life.begun) return undefined;
     const found = findAtHand(tx, state, limit);

@@ -194,7 +194,7 @@ export class MailboxHandle {
    * Marks up to `limit` messages inflight.
    * @param {number} limit @param {number} wait milliseconds that it waits for the first one
    * @param {AckFirst} [ack] what is acknowledged in the transaction in which it first looks
-   * @returns {{batch: Promise<Uint8Array>, undo: () => Promise<void>}} `undo` also undoes a claim that is still on its
+   * @returns {{claimed: Promise<{batch: Uint8Array}>, undo: () => Promise<void>}} `undo` also undoes a claim that is still on its
    * way, and resolves when nothing of it is held any more
    */
   claim(limit, wait, ack) {
@@ -209,7 +209,7 @@ export class MailboxHandle {
         // nothing was claimed, or it is tried again
       }
     };
-    return { batch: claimed.then(({ batch }) => batch), undo };
+    return { claimed, undo };
   }
 
   /** Releases messages that this handle holds, their hand-outs undone; where that fails, a later commit does it. @param {Uint8Array} ids */

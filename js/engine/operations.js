@@ -23,16 +23,18 @@ import { salvage } from "./salvage.js";
  * @template T
  * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, atHand?: RunAtHand<T>, onCommit?: (value: T) => void, onDoubt?: (value: T) => void}} Needs
  */
-/** What an operation comes to, in which life of the handle, and with what state. @template T @typedef {{value: T, life: Life, state: MailboxState}} Done */
-
 /** @type {Needs<any>} */
 const NO_NEEDS = {};
 
-/** One call of a handle. @template T @implements {Operation<Done<T>>} */
+/** One call of a handle. @template T @implements {Operation<T>} */
 class HandleOperation {
   #operations;
   #run;
   #needs;
+  /** Of the handle when it was done last. @type {Life | undefined} */
+  #life;
+  /** With which it was done last. @type {MailboxState | undefined} */
+  #state;
 
   /** @param {Operations} operations @param {Run<T>} run @param {Needs<T>} needs */
   constructor(operations, run, needs) {
@@ -49,35 +51,43 @@ class HandleOperation {
     return this.#operations.holder.pending.needsNotes();
   }
 
-  /** @param {WriteTransaction} tx @returns {Promise<Done<T>>} */
+  /** @param {WriteTransaction} tx @returns {Promise<T>} */
   async run(tx) {
     this.#operations.checkNotWiped();
     const { holder } = this.#operations;
     const state = await tx.state(this.mailbox);
     await holder.catchUp(tx, state);
     const value = await this.#run(tx, state);
-    return { value, life: holder.life, state };
+    this.#life = holder.life;
+    this.#state = state;
+    return value;
   }
 
-  /** @param {WriteTransaction} tx @returns {Done<T> | undefined} */
+  /** @param {WriteTransaction} tx @returns {T | undefined} */
   atHand(tx) {
     if (!this.#operations.isCaughtUp) return undefined;
     const { holder } = this.#operations;
     const state = tx.stateAtHand(this.mailbox);
     if (state === undefined || holder.hasLostAll(state)) return undefined;
     const value = this.#needs.atHand?.(tx, state);
-    return value === undefined ? undefined : { value, life: holder.life, state };
+    this.#life = holder.life;
+    this.#state = state;
+    return value;
   }
 
-  /** @param {Done<T>} done */
-  onCommit({ value, life, state }) {
-    this.#operations.holder.noteCommitted(life, state);
+  /** @param {T} value */
+  onCommit(value) {
+    if (this.#life !== undefined && this.#state !== undefined) this.#operations.holder.noteCommitted(this.#life, this.#state);
     this.#needs.onCommit?.(value);
   }
 
-  /** @param {Done<T>} done */
-  onDoubt({ value }) {
+  /** @param {T} value */
+  onDoubt(value) {
     this.#needs.onDoubt?.(value);
+  }
+
+  onSettled() {
+    this.#operations.holder.underWay -= 1;
   }
 }
 
@@ -112,14 +122,9 @@ export class Operations {
   }
 
   /** As `submit`, also while the handle is being closed. @template T @param {Run<T>} run @param {Needs<T>} [needs] @returns {Promise<T>} */
-  async commit(run, needs) {
-    const { holder } = this;
-    holder.underWay += 1;
-    try {
-      return (await groupCommit.submit(this.operation(run, needs))).value;
-    } finally {
-      holder.underWay -= 1;
-    }
+  commit(run, needs) {
+    this.holder.underWay += 1;
+    return groupCommit.submit(this.operation(run, needs));
   }
 
   /** @template T @param {Run<T>} run @param {Needs<T>} [needs] */

@@ -39,4 +39,6 @@ export interface Operation<Result> {
   onCommit?(result: Result): void;
   /** Called where it fails and nothing tells whether it was committed. */
   onDoubt?(result: Result): void;
+  /** Called when it is committed or has failed, just before its promise is settled. */
+  onSettled?(): void;
 }
