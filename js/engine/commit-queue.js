@@ -1,5 +1,7 @@
 /** The operations that wait for a transaction, and which of them share the next one. */
 
+import { MailboxError } from "../model/errors.js";
+
 /** The most operations in one transaction, so that no caller waits for ever while others keep coming. */
 export const LARGEST_GROUP = 1000;
 
@@ -17,6 +19,19 @@ export class Submitted {
     this.operation = operation;
     this.#resolve = resolve;
     this.#reject = reject;
+  }
+
+  /** Runs the operation; one that refuses fails at once, and is not tried again. @param {import("./write-transaction.js").WriteTransaction} tx */
+  async run(tx) {
+    try {
+      return await this.operation.run(tx);
+    } catch (error) {
+      if (error instanceof MailboxError && error.name !== "ConnectionLostError") {
+        this.refused = true;
+        this.reject(error);
+      }
+      throw error;
+    }
   }
 
   /** @param {unknown} value */

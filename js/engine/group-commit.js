@@ -48,10 +48,7 @@ const NOTHING = Promise.resolve();
 /** How often room is made for an operation that stores nothing. */
 const TIDYINGS = 6;
 
-/**
- * Why a transaction failed, whether it is sure that nothing of it was committed, and whether calls that wait were served in it.
- * @typedef {{error: Error, undone: boolean, served?: boolean}} Failure
- */
+/** Why a transaction failed, whether it is sure that nothing of it was committed, and whether calls that wait were served in it. @typedef {{error: Error, undone: boolean, served?: boolean}} Failure */
 
 export class GroupCommit {
   #queue = new CommitQueue();
@@ -187,40 +184,61 @@ export class GroupCommit {
     this.#writeLeases.renew();
   }
 
+  /** Commits what waits: of the plain case all is here. */
   async #run() {
     this.#running = true;
     // calls that are made together share a transaction
     await NOTHING;
-    let conflicts = 0;
-    while (!this.#queue.isEmpty) {
-      let group = this.#queue.nextGroup();
-      let now = this.#commitNow(group);
-      if (now === undefined && conflicts < CONFLICTS) {
-        const states = await this.#readState();
-        group = this.#queue.nextGroup();
-        now = states && this.#commitNow(group, states);
-        if (now === undefined) group = this.#queue.nextGroup();
-      }
-      const { durability, notes, joined, join } = group;
-      let failure = await (now ?? this.#commit(durability, notes, join));
-      if (now !== undefined && failure?.error instanceof FencedError) {
+    const group = this.#queue.nextGroup();
+    const isUnderWay = this.#commitNow(group, (failure) => {
+      if (failure === undefined) this.#runNext();
+      else this.#runOn(group, { failure });
+    });
+    if (!isUnderWay) await this.#runOn(group);
+  }
+
+  #runNext() {
+    if (this.#queue.isEmpty) this.#running = false;
+    else this.#run();
+  }
+
+  /**
+   * Goes on with operations of which a commit with what was at hand has failed, or was not possible.
+   * @param {import("./commit-queue.js").Group} group @param {{failure: Failure | undefined}} [ended] what that commit came to
+   */
+  async #runOn(group, ended) {
+    for (let conflicts = 0; ended?.failure?.error instanceof FencedError || ended === undefined; ) {
+      if (ended !== undefined) {
         conflicts += 1;
-        this.#queue.putBack(joined);
-        continue;
+        this.#queue.putBack(group.joined);
+        ended = undefined;
       }
-      conflicts = 0;
-      if (failure?.error instanceof FencedError || failure?.error instanceof ReadAgain) {
-        const again = [...joined];
-        failure = await this.#commit(durability, notes, () => again.shift() ?? join(), true);
+      const states = conflicts < CONFLICTS ? await this.#readState() : undefined;
+      group = this.#queue.nextGroup();
+      if (states === undefined) break;
+      const read = group;
+      ended = await new Promise((resolve) => {
+        if (!this.#commitNow(read, (failure) => resolve({ failure }), states)) resolve(undefined);
+      });
+      if (ended === undefined) {
+        group = this.#queue.nextGroup();
+        break;
       }
-      if (failure === undefined) continue;
+    }
+    const { durability, notes, joined, join } = group;
+    let failure = ended === undefined ? await this.#commit(durability, notes, join) : ended.failure;
+    if (failure?.error instanceof FencedError || failure?.error instanceof ReadAgain) {
+      const again = [...joined];
+      failure = await this.#commit(durability, notes, () => again.shift() ?? join(), true);
+    }
+    if (failure !== undefined) {
       if (joined.length === 0) for (const submitted of this.#queue.takeAll()) submitted.reject(failure.error);
       for (const submitted of joined) {
         const wasAlone = joined.length === 1 && !failure.served;
         if (!submitted.refused) await this.#retryAlone(submitted, durability, failure, wasAlone);
       }
     }
-    this.#running = false;
+    this.#runNext();
   }
 
   /**
@@ -315,7 +333,7 @@ export class GroupCommit {
       try {
         for (let next = join(); next !== undefined; next = join()) {
           if (next.operation.stores) tx.willStore(this.#headroom.isToBeChecked);
-          results.push([next, await runIn(tx, next)]);
+          results.push([next, await next.run(tx)]);
         }
         if (tx.failedToRead !== undefined) throw new ReadAgain(tx.failedToRead);
         const fenced = this.#fenced;
@@ -343,11 +361,12 @@ export class GroupCommit {
   /**
    * As `#commit`, for operations all of which are at hand: the transaction is begun, filled and ended before this returns.
    * @param {import("./commit-queue.js").Group} group
+   * @param {(failure: Failure | undefined) => void} ended called when it is over: with why it failed; then no promise has been resolved
    * @param {ReadonlyMap<string, import("../model/state.js").MailboxState>} [states] that were read for it
-   * @returns {Promise<Failure | undefined> | undefined} undefined if it cannot be done so; then nothing has joined
+   * @returns {boolean} false if it cannot be done so; then nothing has joined
    */
-  #commitNow({ durability, join }, states) {
-    if (!this.#mayBeAtHand()) return undefined;
+  #commitNow({ durability, join }, ended, states) {
+    if (!this.#mayBeAtHand()) return false;
     /** @type {TransactionOutcome | undefined} */
     let outcome;
     const begin = () => {
@@ -368,23 +387,26 @@ export class GroupCommit {
         join();
         results.push([next, value]);
       }
-      if (results.length === 0) return undefined;
+      if (results.length === 0) return false;
       this.#serveIn(tx);
       tx.finishAtHand();
-      return this.#endOf(tx, /** @type {TransactionOutcome} */ (/** @type {unknown} */ (outcome)), results);
+      const whole = /** @type {TransactionOutcome} */ (/** @type {unknown} */ (outcome));
+      whole.whenOver((cause) => this.#end(cause, tx, results, ended));
     } catch (error) {
       // they are done the other way, on what is read anew, and meet the error there if it is still one
       if (error instanceof NotHeadOnly && outcome === undefined) {
         this.#queue.putBack(results.map(([submitted]) => submitted));
         for (const { forgotten } of tx.served) forgotten();
-        return undefined;
+        return false;
       }
       for (const { failed } of tx.served) failed(true);
       this.#forget();
       if (!(error instanceof DOMException)) console.error(error);
       if (outcome !== undefined) abort(tx.transaction);
-      return Promise.resolve({ error: new FencedError(), undone: true });
+      // in a turn of its own, as if the transaction had ended
+      NOTHING.then(() => ended({ error: new FencedError(), undone: true }));
     }
+    return true;
   }
 
   /** Has calls that wait claim what a transaction leaves, where nothing has to be read for that. @param {WriteTransaction} tx */
@@ -397,26 +419,19 @@ export class GroupCommit {
     }
   }
 
-  /** @param {WriteTransaction} tx that is asked to commit @param {TransactionOutcome} outcome @param {[Submitted, unknown][]} results @returns {Promise<Failure | undefined>} */
-  #endOf(tx, outcome, results) {
-    return new Promise((resolve) => {
-      outcome.whenOver((cause) => {
-        if (cause === undefined && tx.isLast) {
-          this.#conclude(tx, results);
-          resolve(undefined);
-          return;
-        }
-        if (cause === undefined) this.#fenced = tx;
-        resolve(this.#failed(cause ?? new FencedError(), tx, results));
-      });
-    });
-  }
-
-  /** What becomes of a transaction that seems to have failed. @param {unknown} cause @param {WriteTransaction} tx @param {[Submitted, unknown][]} results @returns {Promise<Failure | undefined>} */
-  async #failed(cause, tx, results) {
-    const failure = await this.#failureOf(cause, tx, true, results);
-    if (failure === undefined) this.#conclude(tx, results);
-    return failure;
+  /**
+   * The end of a transaction that was asked to commit.
+   * @param {Error | undefined} cause why it seems to have failed @param {WriteTransaction} tx @param {[Submitted, unknown][]} results
+   * @param {(failure: Failure | undefined) => void} ended
+   */
+  #end(cause, tx, results, ended) {
+    const conclude = (/** @type {Failure | undefined} */ failure) => {
+      if (failure === undefined) this.#conclude(tx, results);
+      ended(failure);
+    };
+    if (cause === undefined && tx.isLast) return conclude(undefined);
+    if (cause === undefined) this.#fenced = tx;
+    this.#failureOf(cause ?? new FencedError(), tx, true, results).then(conclude);
   }
 
   /**
@@ -480,18 +495,5 @@ export class GroupCommit {
     } catch {
       return undefined;
     }
-  }
-}
-
-/** Runs an operation; one that refuses fails at once, and is not tried again. @param {WriteTransaction} tx @param {Submitted} submitted */
-async function runIn(tx, submitted) {
-  try {
-    return await submitted.operation.run(tx);
-  } catch (error) {
-    if (error instanceof MailboxError && error.name !== "ConnectionLostError") {
-      submitted.refused = true;
-      submitted.reject(error);
-    }
-    throw error;
   }
 }
