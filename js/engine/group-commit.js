@@ -367,12 +367,9 @@ export class GroupCommit {
    */
   #commitNow({ durability, join }, ended, states) {
     if (!this.#mayBeAtHand()) return false;
-    /** @type {TransactionOutcome | undefined} */
-    let outcome;
     const begin = () => {
       const transaction = this.#connection.beginNow("readwrite", durability);
       if (transaction === undefined) throw new Error("the connection is closing");
-      outcome = new TransactionOutcome(transaction);
       return transaction;
     };
     const tx = new WriteTransaction(begin, this.#cache, this.#unavailableNow(), this.#writeLeases, false);
@@ -390,11 +387,11 @@ export class GroupCommit {
       if (results.length === 0) return false;
       this.#serveIn(tx);
       tx.finishAtHand();
-      const whole = /** @type {TransactionOutcome} */ (/** @type {unknown} */ (outcome));
-      whole.whenOver((cause) => this.#end(cause, tx, results, ended));
+      // in this turn nothing of it can be over yet
+      new TransactionOutcome(tx.transaction).whenOver((cause) => this.#end(cause, tx, results, ended));
     } catch (error) {
       // they are done the other way, on what is read anew, and meet the error there if it is still one
-      if (error instanceof NotHeadOnly && outcome === undefined) {
+      if (error instanceof NotHeadOnly && !tx.hasBegun) {
         this.#queue.putBack(results.map(([submitted]) => submitted));
         for (const { forgotten } of tx.served) forgotten();
         return false;
@@ -402,7 +399,7 @@ export class GroupCommit {
       for (const { failed } of tx.served) failed(true);
       this.#forget();
       if (!(error instanceof DOMException)) console.error(error);
-      if (outcome !== undefined) abort(tx.transaction);
+      if (tx.hasBegun) abort(tx.transaction);
       // in a turn of its own, as if the transaction had ended
       NOTHING.then(() => ended({ error: new FencedError(), undone: true }));
     }

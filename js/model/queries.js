@@ -23,24 +23,12 @@ import { pageIn, standing } from "./page-table.js";
  * have been queued
  */
 export function* firstToClaim(pages, limit, now, passedOver) {
-  const { taken, promoted } = yield* firstToHandOut(pages, limit, now, passedOver);
-  const alone = taken.length === 1 && taken[0].to - taken[0].from === 1;
-  for (const run of taken) run.delivery = delivery.handedOut(run.delivery, alone);
-  return { taken, promoted };
-}
-
-/**
- * As `firstToClaim`, with the delivery state before the hand-out.
- * @param {PageTable} pages @param {number} limit @param {number} now @param {PassedOver} [passedOver]
- * @returns {Steps<{taken: LaneRun[], promoted: boolean}>}
- */
-function* firstToHandOut(pages, limit, now, passedOver) {
   const taken = new Collected(limit, passedOver);
   let promoted = false;
   for (const priority of HIGHEST_FIRST) {
     const { directory, frontier, next } = pages.lanes[priority];
     for (let at = 0; ; ) {
-      if (taken.isFull) return { taken: taken.runs, promoted };
+      if (taken.isFull) return { taken: handedOut(taken.runs), promoted };
       const ahead = directory.claimable(at, now, 1 + Math.floor(taken.left / pages.pageNumbers));
       if (ahead.length === 0) break;
       if (ahead.some(({ isLacking }) => isLacking)) {
@@ -65,7 +53,7 @@ function* firstToHandOut(pages, limit, now, passedOver) {
           const [next] = passedOver?.without({ ...run, priority }) ?? [{ ...run, priority }];
           if (next === undefined) continue;
           if (taken.runs.length === 0) taken.add({ ...next, to: next.from + 1 });
-          return { taken: taken.runs, promoted };
+          return { taken: handedOut(taken.runs), promoted };
         }
         taken.add({ priority, from: run.from, to: run.to, delivery: run.delivery });
       }
@@ -77,7 +65,14 @@ function* firstToHandOut(pages, limit, now, passedOver) {
       taken.add({ priority, from: frontier, to, delivery: 0 });
     }
   }
-  return { taken: taken.runs, promoted };
+  return { taken: handedOut(taken.runs), promoted };
+}
+
+/** Counts a hand-out in the delivery states of runs. @param {LaneRun[]} runs that nobody else has */
+function handedOut(runs) {
+  const alone = runs.length === 1 && runs[0].to - runs[0].from === 1;
+  for (const run of runs) run.delivery = delivery.handedOut(run.delivery, alone);
+  return runs;
 }
 
 /**
