@@ -169,8 +169,8 @@ export class Dispatcher {
         const ack = ids === undefined ? undefined : { ids: this.#taken(ids), heldOnly, onCommit };
         const claim = handle.claim(limit, wait, ack);
         this.#claims.set(callId, claim);
-        claim.batch.then(
-          (bytes) => this.#push({ callId, bytes, value: handle.livesOver, more: acked, handle }),
+        claim.claimed.then(
+          ({ batch }) => this.#push({ callId, bytes: batch, value: handle.livesOver, more: acked, handle }),
           (error) => this.#push({ callId, error }),
         );
       },

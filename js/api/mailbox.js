@@ -13,9 +13,9 @@ import {
   checkFailure,
   checkId,
   checkIds,
+  checkInPlace,
   checkLimit,
   checkMailboxOptions,
-  checkMessage,
   checkMessages,
   checkName,
   checkObserver,
@@ -33,6 +33,7 @@ import { MailboxClosedError, closed } from "../model/errors.js";
 import { packFrames } from "../model/frames.js";
 import { ID_BYTES } from "../model/ids.js";
 import { MailboxHandle } from "../engine/mailbox-handle.js";
+import { textOfId } from "../model/uuids.js";
 import { deadLettersOf, idsOf, recordsOf, statsOf } from "./records.js";
 
 /** @typedef {import("./values.js").Bytes} Bytes */
@@ -130,9 +131,11 @@ export class Mailbox {
    * @throws {import("../model/errors.js").StorageFullError} there is no room; nothing was stored
    */
   async enqueue(sender, payload, options) {
-    const given = checkOptions(options, "options", MESSAGE_OPTIONS);
-    const [id] = await this.#enqueue([checkMessage(sender, payload, given)]);
-    return id;
+    const message = checkInPlace(sender, payload, checkOptions(options, "options", MESSAGE_OPTIONS));
+    this.#checkOpen();
+    const [ids, depth] = await this.#handle.enqueue(pack([message]));
+    this.#observe(depth);
+    return textOfId(ids);
   }
 
   /**
@@ -143,7 +146,12 @@ export class Mailbox {
    * @returns {Promise<string[]>} their ids, in the same order
    */
   async enqueueMany(messages) {
-    return this.#enqueue(checkMessages(messages));
+    const checked = checkMessages(messages);
+    this.#checkOpen();
+    if (checked.length === 0) return [];
+    const [ids, depth] = await this.#handle.enqueue(pack(checked));
+    this.#observe(depth);
+    return idsOf(ids);
   }
 
   /**
@@ -170,7 +178,10 @@ export class Mailbox {
     const signal = checkSignal(given.signal);
     const acked = given.ack === undefined ? [] : checkIds(given.ack, "ack");
     this.#checkOpen();
-    return this.#claim(limit, wait, signal, acked);
+    const ack = acked.length === 0 ? undefined : { ids: joined(acked), heldOnly: false };
+    if (signal !== undefined) return this.#claimUntil(signal, limit, wait, ack);
+    const { batch } = await this.#handle.claim(limit, wait, ack).claimed;
+    return recordsOf(batch);
   }
 
   /**
@@ -405,7 +416,7 @@ export class Mailbox {
       const first = claimed.shift();
       if (first !== undefined) return { done: false, value: first };
       try {
-        const batch = await this.#claim(this.#options.batchSize, Infinity, left.signal);
+        const batch = await this.#claimUntil(left.signal, this.#options.batchSize, Infinity);
         dropWhatWentBack();
         claimed.push(...batch);
       } catch (error) {
@@ -462,25 +473,14 @@ export class Mailbox {
 
   // -- inside -----------------------------------------------------------------------------------------------------------
 
-  /** @param {import("../model/types.js").Packable[]} messages */
-  async #enqueue(messages) {
-    this.#checkOpen();
-    if (messages.length === 0) return [];
-    const [ids, depth] = await this.#handle.enqueue(pack(messages));
-    this.#observe(depth);
-    return idsOf(ids);
-  }
-
   /**
-   * @param {number} limit @param {number} wait @param {AbortSignal} [signal]
-   * @param {Uint8Array[]} [acked] the ids of what is acknowledged first
+   * @param {AbortSignal} signal @param {number} limit @param {number} wait
+   * @param {{ids: Uint8Array, heldOnly: boolean}} [ack] what is acknowledged first
    * @returns {Promise<MessageRecord[]>}
    */
-  async #claim(limit, wait, signal, acked = []) {
-    signal?.throwIfAborted();
-    const ack = acked.length === 0 ? undefined : { ids: joined(acked), heldOnly: false };
-    const { batch, undo } = this.#handle.claim(limit, wait, ack);
-    if (signal === undefined) return recordsOf(await batch);
+  async #claimUntil(signal, limit, wait, ack) {
+    signal.throwIfAborted();
+    const { claimed, undo } = this.#handle.claim(limit, wait, ack);
     return new Promise((resolve, reject) => {
       // whichever comes first decides, in one step: a batch is never both handed out and undone
       let stopped = false;
@@ -489,9 +489,9 @@ export class Mailbox {
         undo().then(() => reject(signal.reason));
       };
       signal.addEventListener("abort", stop, { once: true });
-      batch
+      claimed
         .finally(() => signal.removeEventListener("abort", stop))
-        .then((claimed) => stopped || resolve(recordsOf(claimed)))
+        .then(({ batch }) => stopped || resolve(recordsOf(batch)))
         .catch((error) => stopped || reject(error));
     });
   }

@@ -42,4 +42,9 @@ export function statsOf([everQueued, deadLetters, inflightMessages, normal, high
 }
 
 /** All ids of some bytes. @param {Uint8Array} bytes @returns {string[]} */
-export const idsOf = (bytes) => Array.from({ length: bytes.length / ID_BYTES }, (_, i) => textOfId(bytes, i * ID_BYTES));
+export function idsOf(bytes) {
+  /** @type {string[]} */
+  const ids = [];
+  for (let at = 0; at < bytes.length; at += ID_BYTES) ids.push(textOfId(bytes, at));
+  return ids;
+}

@@ -120,21 +120,28 @@ export function checkOptions(options, name, known) {
   return /** @type {Record<string, unknown>} */ (options);
 }
 
+/** The checked copy of a message; as `checkInPlace`. @param {Parameters<typeof checkInPlace>} given */
+export function checkMessage(...given) {
+  const checked = checkInPlace(...given);
+  checked.sender = checked.sender.slice();
+  checked.payload = checked.payload.slice();
+  return checked;
+}
+
 /**
- * The checked copy of a message.
+ * A checked message, its bytes where the caller has them: to be copied before any code of the caller's can run.
  * @param {unknown} sender @param {unknown} payload @param {Record<string, unknown>} options
  * @param {string} [where] is put before an argument's name, as in `messages[3].`
  * @returns {Packable}
  */
-export function checkMessage(sender, payload, { priority = "normal", messageId, delay }, where = "") {
+export function checkInPlace(sender, payload, { priority = "normal", messageId, delay }, where = "") {
   const bytes = { sender: bytesOf(`${where}sender`, sender), payload: bytesOf(`${where}payload`, payload) };
   const size = bytes.sender.length + bytes.payload.length;
   if (size > LARGEST_MESSAGE) {
     throw new RangeError(`${where}sender and payload must hold at most ${LARGEST_MESSAGE} bytes (64 MiB) together, not ${size}`);
   }
   return {
-    sender: bytes.sender.slice(),
-    payload: bytes.payload.slice(),
+    ...bytes,
     priority: PRIORITIES.indexOf(checkChoice(`${where}priority`, priority, PRIORITIES)),
     id: messageId === undefined ? undefined : checkId(messageId, `${where}messageId`),
     due: dueAfter(checkDelay(delay, `${where}delay`)),

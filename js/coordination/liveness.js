@@ -42,7 +42,10 @@ export class Liveness {
 
   /** Those of some holders that belong to another context, or are gone. @param {ReadonlyMap<string, Terms>} holders @returns {Holders} */
   elsewhereAmong(holders) {
-    return new Map([...holders].filter(([holder]) => !this.here.has(holder)));
+    /** @type {Holders} */
+    const elsewhere = new Map();
+    for (const [holder, terms] of holders) if (!this.here.has(holder)) elsewhere.set(holder, terms);
+    return elsewhere;
   }
 
   /** Those of the holders of other contexts in a mailbox that are gone. @param {string} mailbox @param {Holders} holders all of them @returns {Promise<Gone>} */

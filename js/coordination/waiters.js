@@ -9,6 +9,8 @@
  * certain time, one of them checks for all.
  */
 
+/** @typedef {import("./cancellation.js").Cancellation} Cancellation */
+
 /** The longest that a timer can wait, in milliseconds; with more it would end at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -41,30 +43,27 @@ class Waiter {
   serving;
   /** Once it is parked. @type {Claiming<T> | undefined} */
   #claiming;
-  #resolve = () => {};
-  #wakeUp = Promise.resolve();
-  #end;
+  /** While it is waited for. @type {(() => void) | undefined} */
+  #resolve;
+  #waiters;
 
-  /** @param {unknown} owner @param {() => void} end */
-  constructor(owner, end) {
+  /** @param {Waiters} waiters @param {string} mailbox @param {unknown} owner */
+  constructor(waiters, mailbox, owner) {
+    this.#waiters = waiters;
+    this.mailbox = mailbox;
     this.owner = owner;
-    this.#end = end;
-    this.listen();
   }
 
   /** Lets it be woken from now on. */
   listen() {
     this.woken = this.isOver = false;
     this.serving = this.#claiming = undefined;
-    this.#wakeUp = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
   }
 
-  wake = () => {
+  wake() {
     this.isOver = true;
-    this.#resolve();
-  };
+    this.#resolve?.();
+  }
 
   /** Lets commits serve it from now on. @param {Claiming<T>} claiming */
   park(claiming) {
@@ -108,21 +107,23 @@ class Waiter {
 
   /**
    * Resolves once it is woken, or when the time is over, in milliseconds; or with what it was served with.
-   * @param {number} time @param {AbortSignal} cancelled @returns {Promise<T | undefined>}
+   * @param {number} time @param {Cancellation} cancelled @returns {Promise<T | undefined>}
    */
   async within(time, cancelled) {
-    const timer = time === Infinity ? undefined : setTimeout(this.wake, Math.min(Math.max(0, time), LONGEST_TIMER));
-    cancelled.addEventListener("abort", this.wake);
-    if (cancelled.aborted) this.wake();
-    await this.#wakeUp;
+    const wake = () => this.wake();
+    const timer = time === Infinity ? undefined : setTimeout(wake, Math.min(Math.max(0, time), LONGEST_TIMER));
+    const unlisten = cancelled.listen(wake);
+    if (!this.isOver && !cancelled.isCancelled) await new Promise((/** @type {(_: void) => void} */ resolve) => (this.#resolve = resolve));
+    this.isOver = true;
+    this.#resolve = undefined;
     clearTimeout(timer);
-    cancelled.removeEventListener("abort", this.wake);
+    unlisten();
     return this.serving;
   }
 
   /** It no longer waits. */
   end() {
-    this.#end();
+    this.#waiters.end(this);
   }
 }
 
@@ -132,7 +133,7 @@ export class Waiters {
 
   /** Has a call woken from now on, until it ends that. @param {string} mailbox @param {unknown} owner */
   begin(mailbox, owner) {
-    const waiter = new Waiter(owner, () => this.#end(mailbox, waiter));
+    const waiter = new Waiter(this, mailbox, owner);
     this.#groupOf(mailbox).waiting.add(waiter);
     return waiter;
   }
@@ -196,9 +197,10 @@ export class Waiters {
     return group;
   }
 
-  /** @param {string} mailbox @param {Waiter<any>} waiter */
-  #end(mailbox, waiter) {
+  /** @param {Waiter<any>} waiter that no longer waits */
+  end(waiter) {
     waiter.wake();
+    const { mailbox } = waiter;
     const group = this.#groups.get(mailbox);
     group?.waiting.delete(waiter);
     if (group === undefined || group.waiting.size > 0) return;

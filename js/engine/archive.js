@@ -108,7 +108,7 @@ async function readDead(tx, state, from, until) {
  * @returns {Promise<{stored: Uint8Array, grown: boolean}>} a 1 for each that was stored, and whether the queue grew
  */
 export async function adopt(tx, state, frames, details) {
-  const incoming = [...framesIn(frames)];
+  const incoming = framesIn(frames);
   const known = await customIdsAlreadyThere(tx, state, frames, incoming);
   await openToEnqueue(tx, state);
   const stored = new Uint8Array(incoming.length);

@@ -13,11 +13,13 @@ const CHECK_AFTER = 3;
  * @property {import("../coordination/liveness.js").Holders} strangers who holds something in other contexts
  * @property {boolean} more whether there is something left to claim
  * @property {number} nextDue milliseconds since 1970
+ * @property {boolean} [isCutShort] whether it only acknowledged, and has yet to claim
  * @property {number} nextRetry when to look whether what could not be read can be, on the clock of `performance.now()`
  */
 
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {ReturnType<Engine["waiters"]["begin"]>} Waiter */
+/** @typedef {import("../coordination/cancellation.js").Cancellation} Cancellation */
 
 /**
  * Something that claims.
@@ -27,14 +29,15 @@ const CHECK_AFTER = 3;
  * @property {() => boolean} isClosed
  * @property {import("./recovery.js").Recovery} recovery
  * @property {() => Found | undefined} lookInMemory what a look would find, where that is nothing by what is in memory
- * @property {(onCommit: (found: Found) => void) => Promise<Found>} claimNow `onCommit` is called as soon as it is committed
- * @property {import("../coordination/waiters.js").Claiming<Found>} parked how it is served in commits of others
+ * @property {(waits: boolean, onCommit: (found: Found) => void) => Promise<Found>} look `waits`: whether it goes on where it finds
+ * nothing; `onCommit` is called as soon as it is committed
+ * @property {() => import("../coordination/waiters.js").Claiming<Found>} parked how it is served in commits of others
  */
 
 /**
  * Takes the next batch; an empty one when the time is over.
  * @param {Claimant} claimant @param {unknown} owner in whose name it may be woken @param {number} wait milliseconds
- * @param {AbortSignal} cancelled
+ * @param {Cancellation} cancelled
  * @returns {Promise<Found>} whose `life` is not over
  */
 export async function claimWithin(claimant, owner, wait, cancelled) {
@@ -56,12 +59,13 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
         const inMemory = isFirst && wait > 0 ? claimant.lookInMemory() : undefined;
         isFirst = false;
         const parkIfEmpty = (/** @type {Found} */ looked) => {
-          if (isEmpty(looked) && !looked.more && performance.now() < deadline) waiter.park(claimant.parked);
+          if (isEmpty(looked) && !looked.more && performance.now() < deadline) waiter.park(claimant.parked());
         };
         // parked as soon as a commit has found nothing, so that the very next commit can serve it
-        let found = inMemory ?? (await claimant.claimNow(parkIfEmpty));
+        let found = inMemory ?? (await claimant.look(wait > 0, parkIfEmpty));
+        while (found.isCutShort && !found.life.over) found = await claimant.look(wait > 0, parkIfEmpty);
         if (waiter.serving !== undefined) found = (await waiter.serving) ?? found;
-        if (isEmpty(found) && isAlive(found) && !cancelled.aborted) {
+        if (isEmpty(found) && isAlive(found) && !cancelled.isCancelled) {
           owesALook = wait > 0 && found.more;
           recovery.see(found.strangers);
           // a call that was under way when the handle was closed may finish; one that waits ends with an error
@@ -75,14 +79,14 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
           const isOver = deadline <= now && !waiter.isParked;
           if (!isOver || waiters.areMany(mailbox)) setAlarm(claimant, found);
           if (isOver) return found;
-          waiter.park(claimant.parked);
+          waiter.park(claimant.parked());
           const check = inMemory && setTimeout(wakeIfOld, CHECK_AFTER, claimant, waiter);
           const served = await waiter.within(deadline - now, cancelled);
           clearTimeout(check);
-          if (served === undefined && !cancelled.aborted) continue;
+          if (served === undefined && !cancelled.isCancelled) continue;
           found = served ?? found;
         }
-        if (cancelled.aborted) return found;
+        if (cancelled.isCancelled) return found;
         // what it held has been given back meanwhile
         if (!isAlive(found)) continue;
         owesALook = wait > 0 && found.more;

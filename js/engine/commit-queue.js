@@ -1,10 +1,51 @@
 /** The operations that wait for a transaction, and which of them share the next one. */
 
+import { MailboxError } from "../model/errors.js";
+
 /** The most operations in one transaction, so that no caller waits for ever while others keep coming. */
 export const LARGEST_GROUP = 1000;
 
 /** @typedef {import("./types.js").Operation<unknown>} Operation */
-/** @typedef {{operation: Operation, resolve: (value: any) => void, reject: (reason: unknown) => void, refused?: boolean}} Submitted */
+
+/** An operation that waits for its commit, or is in one. */
+export class Submitted {
+  /** Whether it has refused, and is not to be tried again. */
+  refused = false;
+  #resolve;
+  #reject;
+
+  /** @param {Operation} operation @param {(value: any) => void} resolve @param {(reason: unknown) => void} reject */
+  constructor(operation, resolve, reject) {
+    this.operation = operation;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  /** Runs the operation; one that refuses fails at once, and is not tried again. @param {import("./write-transaction.js").WriteTransaction} tx */
+  async run(tx) {
+    try {
+      return await this.operation.run(tx);
+    } catch (error) {
+      if (error instanceof MailboxError && error.name !== "ConnectionLostError") {
+        this.refused = true;
+        this.reject(error);
+      }
+      throw error;
+    }
+  }
+
+  /** @param {unknown} value */
+  resolve(value) {
+    this.operation.onSettled?.();
+    this.#resolve(value);
+  }
+
+  /** @param {unknown} reason */
+  reject(reason) {
+    this.operation.onSettled?.();
+    this.#reject(reason);
+  }
+}
 
 /**
  * What the next transaction will be like: `join` gives the next operation that shares it, and adds it to `joined`.
@@ -46,8 +87,12 @@ export class CommitQueue {
   /** @returns {Group} */
   nextGroup() {
     /** @type {IDBTransactionDurability} */
-    const durability = this.#waiting.some(({ operation }) => operation.durability === "strict") ? "strict" : "relaxed";
-    const notes = this.#waiting.some(({ operation }) => operation.needsNotes());
+    let durability = "relaxed";
+    let notes = false;
+    for (const { operation } of this.#waiting) {
+      if (operation.durability === "strict") durability = "strict";
+      notes ||= operation.needsNotes();
+    }
     /** @type {Submitted[]} */
     const joined = [];
     const join = () => {
@@ -69,8 +114,9 @@ export class CommitQueue {
 
   /** Whether all that they need may be at hand. @param {import("./headroom.js").Headroom} headroom */
   mayBeAtHand(headroom) {
-    return this.#waiting.every(
-      ({ operation }) => operation.atHand !== undefined && !operation.needsNotes() && !(operation.stores && headroom.isToBeChecked),
-    );
+    for (const { operation } of this.#waiting) {
+      if (!operation.mayBeAtHand || operation.needsNotes() || (operation.stores && headroom.isToBeChecked)) return false;
+    }
+    return true;
   }
 }

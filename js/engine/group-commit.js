@@ -30,7 +30,7 @@ import { MailboxError, attempt, translate } from "../model/errors.js";
 import { SegmentCache } from "../model/segments.js";
 import { RECONNECTIONS, STORES, abort } from "../storage/database.js";
 import { isLastVersion, isNumberKnown, readState } from "../storage/stored-state.js";
-import { CommitQueue, LARGEST_GROUP } from "./commit-queue.js";
+import { CommitQueue, LARGEST_GROUP, Submitted } from "./commit-queue.js";
 import { Headroom } from "./headroom.js";
 import { ReadTransaction, Unreadable } from "./read-transaction.js";
 import { PartialCommitError, TransactionOutcome, isFenced } from "./transaction-outcome.js";
@@ -42,14 +42,13 @@ import { NotHeadOnly, WriteTransaction } from "./write-transaction.js";
 /** After so many transactions in a row that found another writer's version in their place, one both reads and writes. */
 const CONFLICTS = 3;
 
+/** One for all to await. */
+const NOTHING = Promise.resolve();
+
 /** How often room is made for an operation that stores nothing. */
 const TIDYINGS = 6;
 
-/** @typedef {import("./commit-queue.js").Submitted} Submitted */
-/**
- * Why a transaction failed, whether it is sure that nothing of it was committed, and whether calls that wait were served in it.
- * @typedef {{error: Error, undone: boolean, served?: boolean}} Failure
- */
+/** Why a transaction failed, whether it is sure that nothing of it was committed, and whether calls that wait were served in it. @typedef {{error: Error, undone: boolean, served?: boolean}} Failure */
 
 export class GroupCommit {
   #queue = new CommitQueue();
@@ -95,7 +94,7 @@ export class GroupCommit {
    */
   submit(operation) {
     return new Promise((resolve, reject) => {
-      this.#queue.add({ operation, resolve, reject });
+      this.#queue.add(new Submitted(operation, resolve, reject));
       if (!this.#running) this.#run();
     });
   }
@@ -190,40 +189,61 @@ export class GroupCommit {
     this.#writeLeases.renew();
   }
 
+  /** Commits what waits: of the plain case all is here. */
   async #run() {
     this.#running = true;
     // calls that are made together share a transaction
-    await undefined;
-    let conflicts = 0;
-    while (!this.#queue.isEmpty) {
-      let group = this.#queue.nextGroup();
-      let now = this.#commitNow(group);
-      if (now === undefined && conflicts < CONFLICTS) {
-        const states = await this.#readState();
-        group = this.#queue.nextGroup();
-        now = states && this.#commitNow(group, states);
-        if (now === undefined) group = this.#queue.nextGroup();
-      }
-      const { durability, notes, joined, join } = group;
-      let failure = await (now ?? this.#commit(durability, notes, join));
-      if (now !== undefined && failure?.error instanceof FencedError) {
+    await NOTHING;
+    const group = this.#queue.nextGroup();
+    const isUnderWay = this.#commitNow(group, (failure) => {
+      if (failure === undefined) this.#runNext();
+      else this.#runOn(group, { failure });
+    });
+    if (!isUnderWay) await this.#runOn(group);
+  }
+
+  #runNext() {
+    if (this.#queue.isEmpty) this.#running = false;
+    else this.#run();
+  }
+
+  /**
+   * Goes on with operations of which a commit with what was at hand has failed, or was not possible.
+   * @param {import("./commit-queue.js").Group} group @param {{failure: Failure | undefined}} [ended] what that commit came to
+   */
+  async #runOn(group, ended) {
+    for (let conflicts = 0; ended?.failure?.error instanceof FencedError || ended === undefined; ) {
+      if (ended !== undefined) {
         conflicts += 1;
-        this.#queue.putBack(joined);
-        continue;
+        this.#queue.putBack(group.joined);
+        ended = undefined;
       }
-      conflicts = 0;
-      if (failure?.error instanceof FencedError || failure?.error instanceof ReadAgain) {
-        const again = [...joined];
-        failure = await this.#commit(durability, notes, () => again.shift() ?? join(), true);
+      const states = conflicts < CONFLICTS ? await this.#readState() : undefined;
+      group = this.#queue.nextGroup();
+      if (states === undefined) break;
+      const read = group;
+      ended = await new Promise((resolve) => {
+        if (!this.#commitNow(read, (failure) => resolve({ failure }), states)) resolve(undefined);
+      });
+      if (ended === undefined) {
+        group = this.#queue.nextGroup();
+        break;
       }
-      if (failure === undefined) continue;
-      if (joined.length === 0) for (const { reject } of this.#queue.takeAll()) reject(failure.error);
+    }
+    const { durability, notes, joined, join } = group;
+    let failure = ended === undefined ? await this.#commit(durability, notes, join) : ended.failure;
+    if (failure?.error instanceof FencedError || failure?.error instanceof ReadAgain) {
+      const again = [...joined];
+      failure = await this.#commit(durability, notes, () => again.shift() ?? join(), true);
+    }
+    if (failure !== undefined) {
+      if (joined.length === 0) for (const submitted of this.#queue.takeAll()) submitted.reject(failure.error);
       for (const submitted of joined) {
         const wasAlone = joined.length === 1 && !failure.served;
         if (!submitted.refused) await this.#retryAlone(submitted, durability, failure, wasAlone);
       }
     }
-    this.#running = false;
+    this.#runNext();
   }
 
   /**
@@ -318,7 +338,7 @@ export class GroupCommit {
       try {
         for (let next = join(); next !== undefined; next = join()) {
           if (next.operation.stores) tx.willStore(this.#headroom.isToBeChecked);
-          results.push([next, await runIn(tx, next)]);
+          results.push([next, await next.run(tx)]);
         }
         if (tx.failedToRead !== undefined) throw new ReadAgain(tx.failedToRead);
         const fenced = this.#fenced;
@@ -330,12 +350,11 @@ export class GroupCommit {
         finished = true;
       } catch (error) {
         abort(transaction);
-        outcome.completion.catch(() => {});
         throw error instanceof DOMException ? (outcome.reason ?? error) : error;
       } finally {
         this.#filling = false;
       }
-      await outcome.completion;
+      await outcome.completed();
     } catch (cause) {
       const failure = await this.#failureOf(cause, tx, finished, results);
       if (failure !== undefined || tx === undefined) return failure;
@@ -347,17 +366,15 @@ export class GroupCommit {
   /**
    * As `#commit`, for operations all of which are at hand: the transaction is begun, filled and ended before this returns.
    * @param {import("./commit-queue.js").Group} group
+   * @param {(failure: Failure | undefined) => void} ended called when it is over: with why it failed; then no promise has been resolved
    * @param {ReadonlyMap<string, import("../model/state.js").MailboxState>} [states] that were read for it
-   * @returns {Promise<Failure | undefined> | undefined} undefined if it cannot be done so; then nothing has joined
+   * @returns {boolean} false if it cannot be done so; then nothing has joined
    */
-  #commitNow({ durability, join }, states) {
-    if (!this.#mayBeAtHand()) return undefined;
-    /** @type {TransactionOutcome | undefined} */
-    let outcome;
+  #commitNow({ durability, join }, ended, states) {
+    if (!this.#mayBeAtHand()) return false;
     const begin = () => {
       const transaction = this.#connection.beginNow("readwrite", durability);
       if (transaction === undefined) throw new Error("the connection is closing");
-      outcome = new TransactionOutcome(transaction);
       return transaction;
     };
     const tx = new WriteTransaction(this.#engine, begin, this.#cache, this.#unavailableNow(), this.#writeLeases, false);
@@ -372,26 +389,26 @@ export class GroupCommit {
         join();
         results.push([next, value]);
       }
-      if (results.length === 0) return undefined;
+      if (results.length === 0) return false;
       this.#serveIn(tx);
       tx.finishAtHand();
-      return this.#endOf(tx, /** @type {TransactionOutcome} */ (/** @type {unknown} */ (outcome)), results);
+      // in this turn nothing of it can be over yet
+      new TransactionOutcome(tx.transaction).whenOver((cause) => this.#end(cause, tx, results, ended));
     } catch (error) {
       // they are done the other way, on what is read anew, and meet the error there if it is still one
-      if (error instanceof NotHeadOnly && outcome === undefined) {
+      if (error instanceof NotHeadOnly && !tx.hasBegun) {
         this.#queue.putBack(results.map(([submitted]) => submitted));
         for (const { forgotten } of tx.served) forgotten();
-        return undefined;
+        return false;
       }
       for (const { failed } of tx.served) failed(true);
       this.#forget();
       if (!(error instanceof DOMException)) console.error(error);
-      if (outcome !== undefined) {
-        abort(tx.transaction);
-        /** @type {TransactionOutcome} */ (outcome).completion.catch(() => {});
-      }
-      return Promise.resolve({ error: new FencedError(), undone: true });
+      if (tx.hasBegun) abort(tx.transaction);
+      // in a turn of its own, as if the transaction had ended
+      NOTHING.then(() => ended({ error: new FencedError(), undone: true }));
     }
+    return true;
   }
 
   /** Has calls that wait claim what a transaction leaves, where nothing has to be read for that. @param {WriteTransaction} tx */
@@ -404,20 +421,19 @@ export class GroupCommit {
     }
   }
 
-  /** @param {WriteTransaction} tx that is asked to commit @param {TransactionOutcome} outcome @param {[Submitted, unknown][]} results @returns {Promise<Failure | undefined>} */
-  async #endOf(tx, outcome, results) {
-    try {
-      await outcome.completion;
-      if (!tx.isLast) {
-        this.#fenced = tx;
-        throw new FencedError();
-      }
-    } catch (cause) {
-      const failure = await this.#failureOf(cause, tx, true, results);
-      if (failure !== undefined) return failure;
-    }
-    this.#conclude(tx, results);
-    return undefined;
+  /**
+   * The end of a transaction that was asked to commit.
+   * @param {Error | undefined} cause why it seems to have failed @param {WriteTransaction} tx @param {[Submitted, unknown][]} results
+   * @param {(failure: Failure | undefined) => void} ended
+   */
+  #end(cause, tx, results, ended) {
+    const conclude = (/** @type {Failure | undefined} */ failure) => {
+      if (failure === undefined) this.#conclude(tx, results);
+      ended(failure);
+    };
+    if (cause === undefined && tx.isLast) return conclude(undefined);
+    if (cause === undefined) this.#fenced = tx;
+    this.#failureOf(cause ?? new FencedError(), tx, true, results).then(conclude);
   }
 
   /**
@@ -454,9 +470,9 @@ export class GroupCommit {
     // what a listener throws is its own affair: what was committed stays so, and the next calls come
     attempt(() => tx.completed());
     if (tx.keptReserve) this.#headroom.noteKept();
-    for (const [{ operation, resolve }, value] of results) {
-      attempt(() => operation.onCommit?.(value));
-      resolve(value);
+    for (const [submitted, value] of results) {
+      attempt(() => submitted.operation.onCommit?.(value));
+      submitted.resolve(value);
     }
     for (const { committed } of tx.served) attempt(committed);
     attempt(() => this.#announce(tx));
@@ -468,7 +484,7 @@ export class GroupCommit {
     this.#undoing = true;
     const run = (/** @type {WriteTransaction} */ tx) => undo(tx, broken);
     const operation = { durability: /** @type {const} */ ("strict"), stores: false, needsNotes: () => false, run };
-    const only = [{ operation, resolve: () => {}, reject: () => {} }];
+    const only = [new Submitted(operation, () => {}, () => {})];
     // if that fails too, what is not whole becomes a dead letter when it is read
     await this.#commit("strict", false, () => only.pop(), true);
     this.#undoing = false;
@@ -481,18 +497,5 @@ export class GroupCommit {
     } catch {
       return undefined;
     }
-  }
-}
-
-/** Runs an operation; one that refuses fails at once, and is not tried again. @param {WriteTransaction} tx @param {Submitted} submitted */
-async function runIn(tx, submitted) {
-  try {
-    return await submitted.operation.run(tx);
-  } catch (error) {
-    if (error instanceof MailboxError && error.name !== "ConnectionLostError") {
-      submitted.refused = true;
-      submitted.reject(error);
-    }
-    throw error;
   }
 }

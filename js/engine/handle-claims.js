@@ -5,13 +5,15 @@ import { NO_BATCH, countOfBatch, idsOfBatch } from "../model/frames.js";
 import { eachId } from "../model/ids.js";
 import { claimWithin } from "./claim-loop.js";
 import { flush } from "./stored-segments.js";
-import { claim, claimAtHand, countAtHand } from "./verbs/claim.js";
+import { claim, claimAtHand, findAtHand } from "./verbs/claim.js";
 import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
 
 /** @typedef {import("./operations.js").Operations} Operations */
 /** @typedef {import("./claim-loop.js").Found} Found */
+/** @typedef {import("./claim-loop.js").Claimant} Claimant */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
+/** @typedef {import("../coordination/cancellation.js").Cancellation} Cancellation */
 /**
  * What a claim acknowledges first: ids; whether only those that the handle holds; and a function that is called once that is
  * committed, with how many it removed and whether the claim goes on waiting.
@@ -21,24 +23,74 @@ import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
 /**
  * Takes the next batch; an empty one when the time is over.
  * @param {Operations} operations @param {import("./recovery.js").Recovery} recovery @param {unknown} owner by whom it may be woken
- * @param {number} limit @param {number} wait milliseconds @param {AbortSignal} cancelled @param {AckFirst} [ack]
+ * @param {number} limit @param {number} wait milliseconds @param {Cancellation} cancelled @param {AckFirst} [ack]
  */
 export function claimNext(operations, recovery, owner, limit, wait, cancelled, ack) {
-  const { engine, mailbox, holder } = operations;
-  const isClosed = () => holder.isClosed;
-  const claimNow = async (/** @type {(found: Found) => void} */ onCommit) => {
-    for (;;) {
-      const found = await lookOnce(operations, limit, cancelled, ack, onCommit);
-      if (found.acked !== undefined) {
-        ack?.onCommit?.(found.acked, found.batch.length === NO_BATCH.length && wait > 0);
-        ack = undefined;
-      }
-      if (!found.isCutShort || found.life.over) return found;
-    }
-  };
-  const lookInMemory = () => (ack === undefined ? lookAtMemory(operations) : undefined);
-  const parked = parkedClaim(operations, limit, cancelled);
-  return claimWithin({ engine, mailbox, recovery, isClosed, lookInMemory, claimNow, parked }, owner, wait, cancelled);
+  return claimWithin(new HandleClaimant(operations, recovery, limit, cancelled, ack), owner, wait, cancelled);
+}
+
+/** One call that claims, of a handle. @implements {Claimant} */
+class HandleClaimant {
+  #operations;
+  #limit;
+  #cancelled;
+  #ack;
+  /** How it is served in commits of others, once it has waited. @type {import("../coordination/waiters.js").Claiming<Found> | undefined} */
+  #parked;
+
+  /** @param {Operations} operations @param {import("./recovery.js").Recovery} recovery @param {number} limit @param {Cancellation} cancelled @param {AckFirst} [ack] */
+  constructor(operations, recovery, limit, cancelled, ack) {
+    this.#operations = operations;
+    this.recovery = recovery;
+    this.#limit = limit;
+    this.#cancelled = cancelled;
+    this.#ack = ack;
+  }
+
+  get engine() {
+    return this.#operations.engine;
+  }
+
+  get mailbox() {
+    return this.#operations.mailbox;
+  }
+
+  isClosed() {
+    return this.#operations.holder.isClosed;
+  }
+
+  /** @param {boolean} waits @param {(found: Found) => void} onCommit */
+  look(waits, onCommit) {
+    const { engine, holder } = this.#operations;
+    const look = () =>
+      lookOnce(this.#operations, this.#limit, this.#cancelled, this.#ack, (found) => {
+        this.#noteAcked(found, waits);
+        onCommit(found);
+      });
+    return holder.life.begun && !engine.groupCommit.isRetryDue ? look() : whenReady(this.#operations).then(look);
+  }
+
+  /** @param {Look} found @param {boolean} waits */
+  #noteAcked({ acked, batch }, waits) {
+    if (acked === undefined) return;
+    this.#ack?.onCommit?.(acked, batch.length === NO_BATCH.length && waits);
+    this.#ack = undefined;
+  }
+
+  lookInMemory() {
+    return this.#ack === undefined ? lookAtMemory(this.#operations) : undefined;
+  }
+
+  parked() {
+    return (this.#parked ??= parkedClaim(this.#operations, this.#limit, this.#cancelled));
+  }
+}
+
+/** Resolves when a handle may claim, and what could not be read was tried again if that is due. @param {Operations} operations */
+async function whenReady(operations) {
+  const { life } = operations.holder;
+  if (!life.begun) await life.begin();
+  await operations.retryUnavailableIfDue();
 }
 
 /** What a look would find, where that is nothing by what is in memory. @param {Operations} operations @returns {Found | undefined} */
@@ -52,35 +104,32 @@ function lookAtMemory(operations) {
 
 /**
  * What a call that waits claims in a commit of others, where nothing has to be read for it.
- * @param {Operations} operations @param {number} limit @param {AbortSignal} cancelled
+ * @param {Operations} operations @param {number} limit @param {Cancellation} cancelled
  * @returns {import("../coordination/waiters.js").Claiming<Found>}
  */
 function parkedClaim(operations, limit, cancelled) {
   const { engine, holder, mailbox } = operations;
   const operation = operations.operation(() => Promise.reject(closed()), {
     atHand: (tx, state) => {
-      if (cancelled.aborted || holder.isClosed || !holder.life.begun) return undefined;
+      if (cancelled.isCancelled || holder.isClosed || !holder.life.begun) return undefined;
       flush(tx);
-      if (!countAtHand(tx, state, limit)) return undefined;
-      const batch = claimAtHand(tx, state, holder.life.id, holder.terms, limit);
-      if (batch === undefined) return undefined;
+      const found = findAtHand(tx, state, limit);
+      if (found === undefined || found.entries.length === 0) return undefined;
+      const batch = claimAtHand(tx, state, holder.life.id, holder.terms, found);
       tx.changed(mailbox);
       tx.claimedByWaiting(mailbox, countOfBatch(batch));
       return { batch, life: holder.life, strangers: engine.liveness.elsewhereAmong(state.claims), more: false, nextDue: state.nextDue, nextRetry: Infinity };
     },
   });
-  /** @type {import("./operations.js").Done<Found> | undefined} */
-  let done;
   return {
     claim: (/** @type {WriteTransaction} */ tx) => {
-      done = operation.atHand?.(tx);
-      if (done === undefined) return undefined;
-      holder.underWay += 1;
-      return done.value;
+      const found = operation.atHand(tx);
+      if (found !== undefined) holder.underWay += 1;
+      return found;
     },
-    committed: () => {
+    committed: (found) => {
       holder.underWay -= 1;
-      operation.onCommit?.(/** @type {import("./operations.js").Done<Found>} */ (done));
+      operation.onCommit(found);
     },
     failed: (found, undone) => {
       holder.underWay -= 1;
@@ -89,35 +138,32 @@ function parkedClaim(operations, limit, cancelled) {
   };
 }
 
+/** Without `acked` if nothing was done. @typedef {Found & {acked?: number}} Look */
+
 /**
- * @param {Operations} operations @param {number} limit @param {AbortSignal} cancelled @param {AckFirst | undefined} first what it
+ * @param {Operations} operations @param {number} limit @param {Cancellation} cancelled @param {AckFirst | undefined} first what it
  * acknowledges first
- * @param {(found: Found) => void} onCommit called as soon as it is committed
- * @returns {Promise<Found & {acked?: number, isCutShort?: boolean}>} without `acked` if nothing was done; cut short if it only
- * acknowledged
+ * @param {(found: Look) => void} onCommit called as soon as it is committed
+ * @returns {Promise<Look>}
  */
-async function lookOnce(operations, limit, cancelled, first, onCommit) {
+function lookOnce(operations, limit, cancelled, first, onCommit) {
   const { engine, holder, mailbox } = operations;
-  if (!holder.life.begun) await holder.life.begin();
-  const { groupCommit } = engine;
-  if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
   const atHand = (/** @type {WriteTransaction} */ tx, /** @type {MailboxState} */ state) => {
-    if (cancelled.aborted || !holder.life.begun) return undefined;
-    const count = countAtHand(tx, state, limit);
-    if (count === undefined || (count === 0 && first === undefined)) return undefined;
+    if (cancelled.isCancelled || !holder.life.begun) return undefined;
+    const found = findAtHand(tx, state, limit);
+    if (found === undefined || (found.entries.length === 0 && first === undefined)) return undefined;
     // with one that is queued goes what was there to be claimed
     if (first !== undefined && !first.heldOnly && !areHeld(state, holder.life.id, first.ids)) return undefined;
     const acked = first === undefined ? 0 : ackAtHandIn(operations, tx, state, first.ids, first.heldOnly);
     if (acked === undefined) return undefined;
-    const batch = count === 0 ? NO_BATCH : claimAtHand(tx, state, holder.life.id, holder.terms, limit);
-    if (batch === undefined) throw new Error("what was there to be claimed is not there any more");
+    const batch = claimAtHand(tx, state, holder.life.id, holder.terms, found);
     tx.changed(mailbox);
     return { batch, life: holder.life, strangers: engine.liveness.elsewhereAmong(state.claims), more: state.isReady(Date.now()), nextDue: state.nextDue, nextRetry: tx.unavailable.nextRetryOf(state.number), acked };
   };
   return operations.submit(async (tx, state) => {
     const found = { batch: NO_BATCH, life: holder.life, strangers: new Map(), more: true, nextDue: Infinity, nextRetry: Infinity };
     // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
-    if (cancelled.aborted || !holder.life.begun) return found;
+    if (cancelled.isCancelled || !holder.life.begun) return found;
     const acked = first === undefined ? 0 : await ackIn(operations, tx, state, first.ids, first.heldOnly);
     // meanwhile the page has been left, or a lock was taken away: the next life holds nothing before it has what the last one held
     if (holder.life !== found.life) return { ...found, acked, isCutShort: true };

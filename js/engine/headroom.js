@@ -48,7 +48,7 @@ export class Headroom {
       const outcome = new TransactionOutcome(transaction);
       transaction.objectStore("meta").delete("reserve");
       transaction.commit();
-      await outcome.completion;
+      await outcome.completed();
     } catch {
       // what needed it is tried again all the same, and meets the error itself
     }

@@ -4,6 +4,7 @@
  * Messages cross as bytes, see `frames.js`; ids as 16 bytes each, one after the other.
  */
 
+import { Cancellation } from "../coordination/cancellation.js";
 import { SECOND_LOOK } from "../coordination/liveness.js";
 import { NO_BATCH, framesIn, idsOfBatch } from "../model/frames.js";
 import { eachId } from "../model/ids.js";
@@ -186,14 +187,14 @@ export class MailboxHandle {
    * Marks up to `limit` messages inflight.
    * @param {number} limit @param {number} wait milliseconds that it waits for the first one
    * @param {AckFirst} [ack] what is acknowledged in the transaction in which it first looks
-   * @returns {{batch: Promise<Uint8Array>, undo: () => Promise<void>}} `undo` also undoes a claim that is still on its
+   * @returns {{claimed: Promise<{batch: Uint8Array}>, undo: () => Promise<void>}} `undo` also undoes a claim that is still on its
    * way, and resolves when nothing of it is held any more
    */
   claim(limit, wait, ack) {
-    const cancelled = new AbortController();
-    const claimed = claimNext(this.#operations, this.recovery, this, limit, wait, cancelled.signal, ack);
+    const cancelled = new Cancellation();
+    const claimed = claimNext(this.#operations, this.recovery, this, limit, wait, cancelled, ack);
     const undo = async () => {
-      cancelled.abort();
+      cancelled.cancel();
       try {
         const { batch, life } = await claimed;
         if (!life.over) await this.release(idsOfBatch(batch));
@@ -201,7 +202,7 @@ export class MailboxHandle {
         // nothing was claimed, or it is tried again
       }
     };
-    return { batch: claimed.then(({ batch }) => batch), undo };
+    return { claimed, undo };
   }
 
   /** Releases messages that this handle holds, their hand-outs undone; where that fails, a later commit does it. @param {Uint8Array} ids */
@@ -249,7 +250,7 @@ export class MailboxHandle {
       tx.changed(this.mailbox);
       /** @type {Set<string>} */
       const grown = new Set();
-      for (const [i, frame] of [...framesIn(frames)].entries()) {
+      for (const [i, frame] of framesIn(frames).entries()) {
         const { mailbox } = targets[i];
         const sent = frames.subarray(frame.offset, frame.end);
         if ((await enqueue(tx, await tx.state(mailbox), sent)).enqueued > 0) grown.add(mailbox);

@@ -9,6 +9,7 @@ import { Unreadable } from "./read-transaction.js";
 import { salvage } from "./salvage.js";
 
 /** @typedef {import("./types.js").Options} Options */
+/** @template T @typedef {import("./types.js").Operation<T>} Operation */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("./read-transaction.js").ReadTransaction} ReadTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
@@ -20,7 +21,73 @@ import { salvage } from "./salvage.js";
  * @template T
  * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, atHand?: RunAtHand<T>, onCommit?: (value: T) => void, onDoubt?: (value: T) => void}} Needs
  */
-/** What an operation comes to, in which life of the handle, and with what state. @template T @typedef {{value: T, life: Life, state: MailboxState}} Done */
+/** @type {Needs<any>} */
+const NO_NEEDS = {};
+
+/** One call of a handle. @template T @implements {Operation<T>} */
+class HandleOperation {
+  #operations;
+  #run;
+  #needs;
+  /** Of the handle when it was done last. @type {Life | undefined} */
+  #life;
+  /** With which it was done last. @type {MailboxState | undefined} */
+  #state;
+
+  /** @param {Operations} operations @param {Run<T>} run @param {Needs<T>} needs */
+  constructor(operations, run, needs) {
+    this.#operations = operations;
+    this.#run = run;
+    this.#needs = needs;
+    this.mailbox = operations.mailbox;
+    this.durability = needs.durability ?? "relaxed";
+    this.stores = needs.stores === true;
+    this.mayBeAtHand = needs.atHand !== undefined;
+  }
+
+  needsNotes() {
+    return this.#operations.holder.pending.needsNotes();
+  }
+
+  /** @param {WriteTransaction} tx @returns {Promise<T>} */
+  async run(tx) {
+    this.#operations.checkNotWiped();
+    const { holder } = this.#operations;
+    const state = await tx.state(this.mailbox);
+    await holder.catchUp(tx, state);
+    const value = await this.#run(tx, state);
+    this.#life = holder.life;
+    this.#state = state;
+    return value;
+  }
+
+  /** @param {WriteTransaction} tx @returns {T | undefined} */
+  atHand(tx) {
+    if (!this.#operations.isCaughtUp) return undefined;
+    const { holder } = this.#operations;
+    const state = tx.stateAtHand(this.mailbox);
+    if (state === undefined || holder.hasLostAll(state)) return undefined;
+    const value = this.#needs.atHand?.(tx, state);
+    this.#life = holder.life;
+    this.#state = state;
+    return value;
+  }
+
+  /** @param {T} value */
+  onCommit(value) {
+    if (this.#life !== undefined && this.#state !== undefined) this.#operations.holder.noteCommitted(this.#life, this.#state);
+    this.#needs.onCommit?.(value);
+  }
+
+  /** @param {T} value */
+  onDoubt(value) {
+    this.#needs.onDoubt?.(value);
+  }
+
+  onSettled() {
+    this.#operations.holder.underWay -= 1;
+  }
+}
 
 export class Operations {
   /** Reads under way; they do not queue with what writes. @type {Set<Promise<unknown>>} */
@@ -55,46 +122,14 @@ export class Operations {
   }
 
   /** As `submit`, also while the handle is being closed. @template T @param {Run<T>} run @param {Needs<T>} [needs] @returns {Promise<T>} */
-  async commit(run, needs) {
-    const { holder } = this;
-    holder.underWay += 1;
-    try {
-      return (await this.engine.groupCommit.submit(this.operation(run, needs))).value;
-    } finally {
-      holder.underWay -= 1;
-    }
+  commit(run, needs) {
+    this.holder.underWay += 1;
+    return this.engine.groupCommit.submit(this.operation(run, needs));
   }
 
-  /** @template T @param {Run<T>} run @param {Needs<T>} [needs] @returns {import("./types.js").Operation<Done<T>>} */
-  operation(run, { durability = "relaxed", stores = false, atHand, onCommit, onDoubt } = {}) {
-    const { holder } = this;
-    const done = (/** @type {T} */ value, /** @type {MailboxState} */ state) => ({ value, life: holder.life, state });
-    return {
-      durability,
-      stores,
-      needsNotes: () => holder.pending.needsNotes(),
-      run: async (tx) => {
-        this.#checkNotWiped();
-        const state = await tx.state(this.mailbox);
-        await holder.catchUp(tx, state);
-        return done(await run(tx, state), state);
-      },
-      mailbox: this.mailbox,
-      atHand:
-        atHand &&
-        ((tx) => {
-          if (!this.isCaughtUp) return undefined;
-          const state = tx.stateAtHand(this.mailbox);
-          if (state === undefined || holder.hasLostAll(state)) return undefined;
-          const value = atHand(tx, state);
-          return value === undefined ? undefined : done(value, state);
-        }),
-      onCommit: ({ value, life, state }) => {
-        holder.noteCommitted(life, state);
-        onCommit?.(value);
-      },
-      onDoubt: ({ value }) => onDoubt?.(value),
-    };
+  /** @template T @param {Run<T>} run @param {Needs<T>} [needs] */
+  operation(run, needs = NO_NEEDS) {
+    return new HandleOperation(this, run, needs);
   }
 
   /** Whether a commit of the handle has nothing else to do first. */
@@ -118,7 +153,7 @@ export class Operations {
   read(absent, read, inTransaction = (read) => this.engine.groupCommit.read(read)) {
     if (this.holder.isClosed) return Promise.reject(closed());
     const reading = inTransaction(async (tx) => {
-      this.#checkNotWiped();
+      this.checkNotWiped();
       const state = await tx.stored(this.mailbox);
       return state === undefined ? absent : read(tx, state);
     });
@@ -171,7 +206,7 @@ export class Operations {
   }
 
   /** Raised once: the messages are gone, and what comes next is a new mailbox. */
-  #checkNotWiped() {
+  checkNotWiped() {
     const { connection } = this.engine;
     if (this.#wipes === connection.wipes) return;
     this.#wipes = connection.wipes;

@@ -8,6 +8,7 @@
 import { attempt } from "../model/errors.js";
 
 /** @typedef {import("../coordination/unload-notes.js").Note} Note */
+/** @typedef {import("../coordination/cancellation.js").Cancellation} Cancellation */
 
 export class PageLifecycle {
   /** @type {{over: Promise<void>, end: () => void} | undefined} */
@@ -34,19 +35,19 @@ export class PageLifecycle {
 
   /**
    * Resolves when the page is no longer being left, or when this is cancelled; undefined if there is nothing to wait for.
-   * @param {AbortSignal} cancelled @returns {Promise<void> | undefined}
+   * @param {Cancellation} cancelled @returns {Promise<void> | undefined}
    */
   whenBack(cancelled) {
     return this.#absence === undefined ? undefined : this.#untilBack(cancelled);
   }
 
-  /** @param {AbortSignal} cancelled */
+  /** @param {Cancellation} cancelled */
   async #untilBack(cancelled) {
-    while (this.#absence !== undefined && !cancelled.aborted) {
+    while (this.#absence !== undefined && !cancelled.isCancelled) {
       const { over } = this.#absence;
-      await new Promise((resolve) => {
-        cancelled.addEventListener("abort", resolve);
-        over.then(resolve).then(() => cancelled.removeEventListener("abort", resolve));
+      await new Promise((/** @type {(_: void) => void} */ resolve) => {
+        const unlisten = cancelled.listen(resolve);
+        over.then(resolve).then(unlisten);
       });
     }
   }

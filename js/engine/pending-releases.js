@@ -53,7 +53,7 @@ export class PendingReleases {
 
   /** Whether unload notes have to be part of the transaction that releases it. */
   needsNotes() {
-    for (const { noted } of this.#past.values()) if (noted) return true;
+    if (this.#past.size > 0) for (const { noted } of this.#past.values()) if (noted) return true;
     return false;
   }
 

@@ -35,8 +35,8 @@ export class ReadTransaction {
   /** Where a value could not be read; then Chromium aborts the transaction when it would end. @type {IDBValidKey | undefined} */
   failedToRead;
 
-  /** Pages that were asked for, each with whether it can be read. @type {Map<PageEntry, Promise<boolean>>} */
-  #opening = new Map();
+  /** Pages that were asked for, each with whether it can be read. @type {Map<PageEntry, Promise<boolean>> | undefined} */
+  #opening;
 
   #begin;
   /** @type {IDBTransaction | undefined} */
@@ -54,6 +54,10 @@ export class ReadTransaction {
 
   get transaction() {
     return (this.#transaction ??= this.#begin());
+  }
+
+  get hasBegun() {
+    return this.#transaction !== undefined;
   }
 
   /** @param {string} name */
@@ -103,10 +107,11 @@ export class ReadTransaction {
 
   /** @param {MailboxState} state @param {PageEntry} entry @returns {Promise<boolean>} whether it can be read */
   #open(state, entry) {
-    const before = this.#opening.get(entry);
+    const all = (this.#opening ??= new Map());
+    const before = all.get(entry);
     if (before !== undefined) return before;
     const opening = rowOf(this.store("pages"), state, entry).then((row) => state.pages.open(entry, row));
-    this.#opening.set(entry, opening);
+    all.set(entry, opening);
     return opening;
   }
 
@@ -202,7 +207,7 @@ export class ReadTransaction {
       const { priority, sequence } = own;
       const lacking = state.pages.lacking(priority, sequence, sequence + 1);
       if (lacking.length > 0) await this.open(state, lacking);
-      if (state.livingPlaceOf(id) !== undefined) return own;
+      if (state.livesByOwnId(own)) return own;
     }
     if (state.customIds + state.deadLetters === 0) return undefined;
     const found = placeIn(await result(this.store("ids").get([state.number, id])));
@@ -219,10 +224,9 @@ export class ReadTransaction {
    * @throws {ValueUnavailable} one cannot be read at present, and is not to be passed over
    */
   async entries(state, runs, status, byteLimit = Infinity, passedOver) {
-    const collecting = this.#collect(state, runs, status, byteLimit);
-    for (let step = collecting.next([]); ; ) {
-      if (step.done) return step.value;
-      const { priority, sequence, to } = step.value;
+    const collecting = new Collecting(this, state, runs, status, byteLimit);
+    for (let lacking = collecting.goOn(); lacking !== undefined; ) {
+      const { priority, sequence, to } = lacking;
       /** @type {Segment[]} */
       let segments = [];
       try {
@@ -231,55 +235,20 @@ export class ReadTransaction {
         if (passedOver === undefined || !(error instanceof ValueUnavailable)) throw error;
         passedOver.add(priority, sequence, sequence + 1);
       }
-      step = collecting.next(segments);
+      lacking = collecting.goOn(segments);
     }
+    return collecting.entries;
   }
 
   /** As `entries`, where all of them are at hand; undefined if one is not. @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} byteLimit */
   entriesAtHand(state, runs, status, byteLimit) {
-    const step = this.#collect(state, runs, status, byteLimit).next([]);
-    return step.done ? step.value : undefined;
+    const collecting = new Collecting(this, state, runs, status, byteLimit);
+    return collecting.goOn() === undefined ? collecting.entries : undefined;
   }
 
   /** The segment of a message, if it need not be read. @param {MailboxState} state @param {number} priority @param {number} sequence */
   segmentAtHand(state, priority, sequence) {
     return state.lanes[priority]?.carriedSegment(sequence) ?? this.cache.find(state.number, priority, sequence);
-  }
-
-  /**
-   * Yields what has to be read, and takes the segments that were; none if the message is to be passed over.
-   * @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} byteLimit
-   * @returns {Generator<{priority: number, sequence: number, to: number}, Entry[], Segment[]>}
-   */
-  *#collect(state, runs, status, byteLimit) {
-    /** @type {Entry[]} */
-    const entries = [];
-    let payloadBytes = 0;
-    for (const { priority, from, to, delivery } of runs) {
-      /** @type {Segment[]} */
-      let segments = [];
-      for (let sequence = from; sequence < to; sequence++) {
-        while (segments.length > 0 && segments[0].last < sequence) segments.shift();
-        // the one that follows may have been deleted, or be in the head, and then the next begins too far on
-        if (segments.length === 0 || segments[0].first > sequence) {
-          const atHand = this.segmentAtHand(state, priority, sequence);
-          segments = atHand === undefined ? yield { priority, sequence, to } : [atHand];
-          if (segments.length === 0) continue;
-        }
-        const frame = segments[0].frameOf(sequence);
-        if (frame.priority !== priority || frame.hasCustomId !== hasCustomId(delivery)) throw new Unreadable({ priority, sequence });
-        payloadBytes += frame.payloadBytes;
-        if (payloadBytes > byteLimit && entries.length > 0) return entries;
-        entries.push({
-          bytes: segments[0].bytes,
-          frame,
-          writeIdTo: (view, offset) => writeId(view, offset, state.idBase, priority, sequence),
-          deliveryCount: handOuts(delivery),
-          status,
-        });
-      }
-    }
-    return entries;
   }
 
   /**
@@ -322,6 +291,86 @@ export class ReadTransaction {
       this.cache.add(state.number, priority, segment);
     }
     return segments;
+  }
+}
+
+/** Messages that are collected, from what is at hand and what is read for it. */
+class Collecting {
+  /** @type {Entry[]} */
+  entries = [];
+  #tx;
+  #state;
+  #runs;
+  #status;
+  #byteLimit;
+  #payloadBytes = 0;
+  /** Where it is in the runs. */
+  #run = 0;
+  #sequence;
+  /** From there on. @type {Segment[]} */
+  #segments = [];
+
+  /** @param {ReadTransaction} tx @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} byteLimit */
+  constructor(tx, state, runs, status, byteLimit) {
+    this.#tx = tx;
+    this.#state = state;
+    this.#runs = runs;
+    this.#status = status;
+    this.#byteLimit = byteLimit;
+    this.#sequence = runs[0]?.from ?? 0;
+  }
+
+  /**
+   * Collects as far as it can.
+   * @param {Segment[]} [read] from the message on that it lacked; none if that is to be passed over
+   * @returns {{priority: number, sequence: number, to: number} | undefined} what has to be read before it can go on; undefined at the end
+   */
+  goOn(read) {
+    if (read?.length === 0) this.#sequence += 1;
+    this.#segments = read ?? [];
+    for (; this.#run < this.#runs.length; this.#next()) {
+      const { priority, to, delivery } = this.#runs[this.#run];
+      for (; this.#sequence < to; this.#sequence++) {
+        const segment = this.#segmentOf(priority, this.#sequence);
+        if (segment === undefined) return { priority, sequence: this.#sequence, to };
+        if (!this.#add(segment, priority, this.#sequence, delivery)) return undefined;
+      }
+    }
+    return undefined;
+  }
+
+  #next() {
+    this.#run += 1;
+    this.#sequence = this.#runs[this.#run]?.from ?? 0;
+    this.#segments = [];
+  }
+
+  /** @param {number} priority @param {number} sequence */
+  #segmentOf(priority, sequence) {
+    const segments = this.#segments;
+    while (segments.length > 0 && segments[0].last < sequence) segments.shift();
+    // the one that follows may have been deleted, or be in the head, and then the next begins too far on
+    if (segments.length > 0 && segments[0].first <= sequence) return segments[0];
+    const atHand = this.#tx.segmentAtHand(this.#state, priority, sequence);
+    if (atHand !== undefined) this.#segments = [atHand];
+    return atHand;
+  }
+
+  /** @param {Segment} segment @param {number} priority @param {number} sequence @param {number} delivery @returns {boolean} false if it is too much */
+  #add(segment, priority, sequence, delivery) {
+    const frame = segment.frameOf(sequence);
+    if (frame.priority !== priority || frame.hasCustomId !== hasCustomId(delivery)) throw new Unreadable({ priority, sequence });
+    this.#payloadBytes += frame.payloadBytes;
+    if (this.#payloadBytes > this.#byteLimit && this.entries.length > 0) return false;
+    const { idBase } = this.#state;
+    this.entries.push({
+      bytes: segment.bytes,
+      frame,
+      writeIdTo: (view, offset) => writeId(view, offset, idBase, priority, sequence),
+      deliveryCount: handOuts(delivery),
+      status: this.#status,
+    });
+    return true;
   }
 }
 

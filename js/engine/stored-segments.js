@@ -36,6 +36,7 @@ export function segmentWritersOf(tx, state) {
 
 /** Makes segments of what was appended, so that it can be read. @param {WriteTransaction} tx */
 export function flush(tx) {
+  if (tx.segmentWriters.size === 0) return;
   for (const writers of tx.segmentWriters.values()) for (const writer of writers) writer.flush();
 }
 
@@ -62,7 +63,10 @@ export function unload(tx, state) {
 /** Flushes, and moves to the store what has become too much for the heads of states that have changed. @param {WriteTransaction} tx */
 export function unloadIfFull(tx) {
   flush(tx);
-  for (const [mailbox, state] of tx.states) if (tx.changedMailboxes.has(mailbox) && state.carriedBytes > CARRIED) unload(tx, state);
+  for (const mailbox of tx.changedMailboxes) {
+    const state = tx.states.get(mailbox);
+    if (state !== undefined && state.carriedBytes > CARRIED) unload(tx, state);
+  }
 }
 
 // -- deleted --------------------------------------------------------------------------------------------------------------

@@ -10,20 +10,39 @@ export class TransactionOutcome {
    */
   reason;
 
+  /** Once it is over: why it failed, undefined if it is complete. @type {{failure: Error | undefined} | undefined} */
+  #end;
+  /** @type {((failure: Error | undefined) => void) | undefined} */
+  #listener;
+
   /** @param {IDBTransaction} transaction */
   constructor(transaction) {
     transaction.onerror = ({ target }) => {
       this.#note(/** @type {IDBRequest} */ (target).error);
       abort(transaction);
     };
-    /** @type {Promise<void>} */
-    this.completion = new Promise((resolve, reject) => {
-      transaction.oncomplete = () => (this.reason === undefined ? resolve() : reject(new PartialCommitError(this.reason)));
-      transaction.onabort = () => {
-        this.#note(transaction.error);
-        reject(this.reason ?? new DOMException("The transaction was aborted.", "AbortError"));
-      };
-    });
+    transaction.oncomplete = () => this.#over(this.reason && new PartialCommitError(this.reason));
+    transaction.onabort = () => {
+      this.#note(transaction.error);
+      this.#over(this.reason ?? new DOMException("The transaction was aborted.", "AbortError"));
+    };
+  }
+
+  /** Calls a function, the only one, when it is over: with why it failed, or undefined if it is complete. @param {(failure: Error | undefined) => void} listener */
+  whenOver(listener) {
+    if (this.#end === undefined) this.#listener = listener;
+    else listener(this.#end.failure);
+  }
+
+  /** Resolves when it is complete, and rejects with why it failed. @returns {Promise<void>} */
+  completed() {
+    return new Promise((resolve, reject) => this.whenOver((failure) => (failure === undefined ? resolve() : reject(failure))));
+  }
+
+  /** @param {Error | undefined} failure */
+  #over(failure) {
+    this.#end = { failure };
+    this.#listener?.(failure);
   }
 
   /** @param {DOMException | null} error */

@@ -31,10 +31,14 @@ export interface Operation<Result> {
   run(tx: WriteTransaction): Promise<Result>;
   /** The mailbox that `atHand` is about. */
   mailbox?: string;
+  /** Whether `atHand` may do it. */
+  mayBeAtHand?: boolean;
   /** As `run`, where all that it needs is at hand and it changes something; undefined if not, and then nothing is done. */
   atHand?(tx: WriteTransaction): Result | undefined;
   /** Called when it is committed, before anybody else goes on. */
   onCommit?(result: Result): void;
   /** Called where it fails and nothing tells whether it was committed. */
   onDoubt?(result: Result): void;
+  /** Called when it is committed or has failed, just before its promise is settled. */
+  onSettled?(): void;
 }

@@ -27,6 +27,9 @@ import { FencedError, moment } from "./write-lease.js";
  */
 const LARGE_VALUE = 16 * 1024 * 1024;
 
+/** @type {ReadonlyMap<string, MailboxState>} */
+const NO_STATES = new Map();
+
 export class WriteTransaction extends ReadTransaction {
   /** What others are to be notified of once it is committed, by mailbox. @type {Map<string, {depth: number | undefined, excluded: Listener[], count: number}>} */
   notifications = new Map();
@@ -71,7 +74,7 @@ export class WriteTransaction extends ReadTransaction {
   /** Mailboxes that are not there; they are made if they are changed. @type {Set<string>} */
   #absent = new Set();
   /** States that were read in a transaction before. @type {ReadonlyMap<string, MailboxState>} */
-  #readBefore = new Map();
+  #readBefore = NO_STATES;
   #readFirst;
   #began = moment();
   /** How often a store was asked for: no fewer than the requests were. */
@@ -106,9 +109,13 @@ export class WriteTransaction extends ReadTransaction {
   /** @override @param {string} name */
   store(name) {
     this.#asked += 1;
-    // of a state that was read in a transaction before, which may be old, nothing but the head may be written
-    if ([...this.states].some(([mailbox, state]) => this.#readBefore.get(mailbox) === state)) throw new NotHeadOnly();
+    if (this.#readBefore !== NO_STATES) this.#checkNotReadBefore();
     return super.store(name);
+  }
+
+  /** Of a state that was read in a transaction before, which may be old, nothing but the head may be written. */
+  #checkNotReadBefore() {
+    for (const [mailbox, state] of this.states) if (this.#readBefore.get(mailbox) === state) throw new NotHeadOnly();
   }
 
   /** To be called before anything else: with states that were read in a transaction before. @param {ReadonlyMap<string, MailboxState>} states */
@@ -280,10 +287,11 @@ export class WriteTransaction extends ReadTransaction {
   finishAtHand() {
     unloadIfFull(this);
     // not those that an operation looked at which then did not join
-    const changed = [...this.states].filter(([mailbox]) => this.changedMailboxes.has(mailbox));
-    if (changed.length === 0) throw new Error("nothing would fail if the state is not the latest");
-    if (changed.some(([mailbox]) => !this.#leased.has(mailbox))) return this.#finishHead(changed);
-    for (const [mailbox, state] of changed) {
+    const { changedMailboxes, states } = this;
+    if (changedMailboxes.size === 0) throw new Error("nothing would fail if the state is not the latest");
+    for (const mailbox of changedMailboxes) if (!this.#leased.has(mailbox)) return this.#finishHead();
+    for (const mailbox of changedMailboxes) {
+      const state = /** @type {MailboxState} */ (states.get(mailbox));
       state.commitId = this.commitId;
       this.stateRows.set(mailbox, writeRows(() => this.store("pages"), state));
       writeHead(() => this.store("journal"), state);
@@ -293,10 +301,10 @@ export class WriteTransaction extends ReadTransaction {
     else this.engine.connection.commit(this.transaction);
   }
 
-  /** @param {[string, MailboxState][]} changed */
-  #finishHead(changed) {
-    const [[mailbox, state], another] = changed;
+  #finishHead() {
+    const [mailbox, another] = this.changedMailboxes;
     if (another !== undefined) throw new NotHeadOnly();
+    const state = /** @type {MailboxState} */ (this.states.get(mailbox));
     state.commitId = this.commitId;
     if (state.pack().length > 0 || this.#asked > 0) throw new NotHeadOnly();
     const added = this.writeLeases.writeUnsealed((name) => super.store(name), mailbox, state);

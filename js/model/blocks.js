@@ -53,14 +53,15 @@ export function blockIn(blocks, kind, number) {
 
 /**
  * Decides which of some blocks the head holds: those last used, as many as fit.
- * @param {Block[]} blocks their bytes known; the others stay where they are @param {number} budget bytes
- * @returns {RowChange[]} the rows that are to be written
+ * @template {Block} B @param {B[]} blocks their bytes known, in the order of their last use, the latest first; the others stay where
+ * they are
+ * @param {number} budget bytes @param {RowChange[]} rows gets those that are to be written
+ * @param {(block: B) => void} [moved] told of those that are elsewhere now, or of whose row the checksum is another
  */
-export function layOut(blocks, budget) {
-  /** @type {RowChange[]} */
-  const rows = [];
-  for (const block of [...blocks].sort((a, b) => b.touched - a.touched)) {
+export function layOut(blocks, budget, rows, moved) {
+  for (const block of blocks) {
     const bytes = /** @type {Uint8Array} */ (block.bytes);
+    const { inHead, hasRow, sum } = block;
     // an old row is of no use to anybody
     if (block.inHead) block.row = undefined;
     const fits = bytes.length <= budget;
@@ -74,6 +75,10 @@ export function layOut(blocks, budget) {
     }
     block.inHead = fits;
     block.changed = false;
+    const isWhereItWas = inHead === fits && hasRow === block.hasRow && (fits || sum === block.sum);
+    if (!isWhereItWas) moved?.(block);
   }
-  return rows;
 }
+
+/** Blocks in the order of their last use, the latest first. @template {Block} B @param {B[]} blocks */
+export const latestFirst = (blocks) => (blocks.length > 1 ? [...blocks].sort((a, b) => b.touched - a.touched) : blocks);

@@ -16,6 +16,27 @@ const LONGEST_LEASE = 2 ** 40;
 const LONGEST_NAME = 200;
 const RANDOM_NAME = /^[0-9a-f]{32}$/;
 
+const writer = new ByteWriter();
+const blockWriter = new ByteWriter();
+
+/** The name that was encoded last: with each message the same holder comes and goes. */
+const named = { name: "", bytes: new Uint8Array() };
+
+/** A name as it is stored: a random one without its length, as the bytes that it stands for. @param {string} name */
+function bytesOfName(name) {
+  if (name === named.name) return named.bytes;
+  writer.clear();
+  if (RANDOM_NAME.test(name)) {
+    writer.number(0);
+    for (let i = 0; i < ID_BYTES; i++) writer.uint8(Number.parseInt(name.slice(2 * i, 2 * i + 2), 16));
+  } else {
+    writer.sized(new TextEncoder().encode(name));
+  }
+  named.name = name;
+  named.bytes = writer.toBytes();
+  return named.bytes;
+}
+
 /** One holder. @implements {HolderTerms} */
 export class Claims {
   /** How many messages it holds. */
@@ -56,18 +77,15 @@ export class Claims {
 
   encode() {
     if (this.bytes !== undefined) return this.bytes;
-    const writer = new ByteWriter();
-    if (RANDOM_NAME.test(this.holder)) {
-      writer.number(0);
-      for (let i = 0; i < ID_BYTES; i++) writer.uint8(Number.parseInt(this.holder.slice(2 * i, 2 * i + 2), 16));
-    } else {
-      writer.sized(new TextEncoder().encode(this.holder));
-    }
-    writer.number(this.maxDeliveries);
-    writer.number(this.lease);
-    writer.number(2 * this.beat + (this.locked ? 1 : 0));
-    writer.number(this.count);
+    const name = bytesOfName(this.holder);
+    writer.clear();
+    writer.raw(name);
+    writer.numbers([this.maxDeliveries, this.lease, 2 * this.beat + (this.locked ? 1 : 0), this.count]);
     for (const pages of this.pages) {
+      if (pages.size === 0) {
+        writer.number(0);
+        continue;
+      }
       const runs = runsOf(pages);
       writer.number(runs.length);
       let end = 0;
@@ -168,14 +186,16 @@ export class Holders {
 
   /** A block's holders as bytes; undefined if there are none. @param {number} block */
   encode(block) {
-    const writer = new ByteWriter();
-    for (let slot = 0; slot < SLOTS_OF_BLOCK; slot++) {
-      const claims = this.#bySlot[block * SLOTS_OF_BLOCK + slot];
+    const first = block * SLOTS_OF_BLOCK;
+    const end = Math.min(first + SLOTS_OF_BLOCK, this.#bySlot.length);
+    blockWriter.clear();
+    for (let slot = first; slot < end; slot++) {
+      const claims = this.#bySlot[slot];
       if (claims === undefined) continue;
-      writer.number(slot);
-      writer.raw(claims.encode());
+      blockWriter.number(slot - first);
+      blockWriter.raw(claims.encode());
     }
-    return writer.length > 0 ? writer.toBytes() : undefined;
+    return blockWriter.length > 0 ? blockWriter.toBytes() : undefined;
   }
 
   /** Adds what `encode` wrote. @param {number} block @param {ByteReader} reader @param {number} lanes @param {number} limit @throws {RangeError} */
@@ -196,7 +216,9 @@ export class Holders {
 export function runsOf(numbers) {
   /** @type {[number, number][]} */
   const runs = [];
-  for (const number of [...numbers].sort((a, b) => a - b)) {
+  const sorted = [...numbers];
+  if (sorted.length > 1) sorted.sort((a, b) => a - b);
+  for (const number of sorted) {
     const last = runs.at(-1);
     if (last !== undefined && last[1] === number) last[1] = number + 1;
     else runs.push([number, number + 1]);

@@ -44,17 +44,18 @@ export const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, by
 
 /**
  * The frames in some bytes, one after the other.
- * @param {Uint8Array} bytes @param {number} [offset] where the first one begins
- * @returns {Generator<import("./types.js").Frame>}
+ * @param {Uint8Array} bytes @param {number} [offset] where the first one begins @param {DataView} [view] of the bytes
  * @throws {RangeError} if the bytes are no frames
  */
-export function* framesIn(bytes, offset = 0) {
-  const view = viewOf(bytes);
+export function framesIn(bytes, offset = 0, view = viewOf(bytes)) {
+  /** @type {import("./types.js").Frame[]} */
+  const frames = [];
   while (offset < bytes.length) {
     const frame = frameAt(view, offset);
-    yield frame;
+    frames.push(frame);
     offset = frame.end;
   }
+  return frames;
 }
 
 /**
@@ -190,7 +191,7 @@ export function unpackBatch(batch) {
   const view = viewOf(batch);
   const count = view.getUint32(0, true);
   let entryAt = COUNT_BYTES;
-  return Array.from(framesIn(batch, COUNT_BYTES + count * ENTRY_BYTES), (frame) => {
+  return framesIn(batch, COUNT_BYTES + count * ENTRY_BYTES, view).map((frame) => {
     const payloadAt = frame.end - frame.payloadBytes;
     const unpacked = {
       id: batch.slice(entryAt, entryAt + ID_BYTES),

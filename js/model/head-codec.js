@@ -1,12 +1,12 @@
 /**
  * A mailbox's state as bytes: its head, what of it lies in rows of their own, and how both are taken apart again.
  *
- * The head is a checksum, the counts, the blocks (of the holders and of the directories of pages), the pages that are busy,
- * and small segments. See `blocks.js` for what travels in it.
+ * The head is the counts, the blocks (of the holders and of the directories of pages), the pages that are busy, and where small
+ * segments belong that travel with it, each with its checksum. See `blocks.js` for what travels in it.
  */
 
-import { HOLDERS, blockIn, directoryOf, layOut } from "./blocks.js";
-import { ByteReader, ByteWriter, checksum } from "./bytes.js";
+import { HOLDERS, blockIn, directoryOf, latestFirst, layOut } from "./blocks.js";
+import { ByteReader, ByteWriter, quickChecksum } from "./bytes.js";
 import { ID_BYTES } from "./ids.js";
 import { PRIORITIES } from "./lane.js";
 import { pageIn } from "./page-table.js";
@@ -21,7 +21,7 @@ const MOST_NUMBERS = 2 ** 48;
 /** Bytes of the holders and of the directories that travel in the head; far below what Chromium would put into a file. */
 const REST_IN_HEAD = 4096;
 
-const SUM_BYTES = 4;
+const writer = new ByteWriter();
 
 /** @typedef {import("./blocks.js").Block} Block */
 /** @typedef {import("./blocks.js").RowChange} RowChange */
@@ -35,6 +35,8 @@ const SUM_BYTES = 4;
  * @property {number} pagesInHead
  * @property {PageTable} pages
  * @property {Uint8Array} head as it was last packed
+ * @property {number} sum its checksum
+ * @property {Uint8Array[]} carried the segments that travel with it
  * @property {Uint8Array} idBase
  * @property {boolean} mayCollide
  * @property {number} deadLetters
@@ -47,28 +49,41 @@ const SUM_BYTES = 4;
  */
 export function pack(state) {
   const { pages: table, pagesInHead } = state;
+  const { lanes, holders } = table;
   const changes = deletionsOf(table.takeRemoved());
-  const pages = [...table.busy];
-  for (const entry of pages) entry.bytes ??= pageIn(entry).encode(entry.first * table.pageNumbers);
-  const before = pages.map(({ inHead, hasRow, sum }) => ({ inHead, hasRow, sum }));
-  const outside = layOut(pages, pagesInHead);
-  for (const [i, entry] of pages.entries()) {
-    const { inHead, hasRow, sum } = before[i];
-    const isTold = entry.inHead === inHead && entry.hasRow === hasRow && (inHead || entry.sum === sum);
-    if (!isTold) table.lanes[entry.priority].directory.note(entry);
-    if (!entry.inHead) table.busy.delete(entry);
-  }
+  /** @type {RowChange[]} */
+  const outside = [];
+  const pages = table.busy.size === 0 ? [] : layOutPages(table, pagesInHead, outside);
   /** @type {Block[]} */
   const blocks = [];
-  for (const { directory, blocks: ofLane } of table.lanes) {
-    for (const number of directory.changed) blockIn(ofLane, directoryOf(directory.priority), number).changed = true;
-    directory.changed.clear();
-    encodeBlocks(table, ofLane, (number) => directory.encode(number), changes, blocks);
+  for (let priority = 0; priority < PRIORITIES; priority++) {
+    const { directory, blocks: ofLane } = lanes[priority];
+    if (directory.changed.size > 0) {
+      for (const number of directory.changed) blockIn(ofLane, directoryOf(priority), number).changed = true;
+      directory.changed.clear();
+    }
+    if (ofLane.size > 0) encodeBlocks(table, ofLane, directory, changes, blocks);
   }
-  encodeBlocks(table, table.holders.blocks, (number) => table.holders.encode(number), changes, blocks);
-  changes.push(...outside, ...layOut(blocks, REST_IN_HEAD));
-  state.head = packHead(state, blocks, pages.filter(({ inHead }) => inHead));
+  if (holders.blocks.size > 0) encodeBlocks(table, holders.blocks, holders, changes, blocks);
+  if (outside.length > 0) changes.push(...outside);
+  layOut(latestFirst(blocks), REST_IN_HEAD, changes);
+  state.head = packHead(state, blocks, pages);
+  state.sum = quickChecksum(state.head, state.number);
+  state.carried = carriedIn(table);
   return changes;
+}
+
+/**
+ * Decides which of the busy pages the head holds, and encodes them.
+ * @param {PageTable} table @param {number} budget bytes @param {RowChange[]} rows gets those that are to be written
+ * @returns {PageEntry[]} the last one that was used first
+ */
+function layOutPages(table, budget, rows) {
+  const pages = latestFirst([...table.busy]);
+  for (const entry of pages) entry.bytes ??= pageIn(entry).encode(entry.first * table.pageNumbers);
+  layOut(pages, budget, rows, (entry) => table.lanes[entry.priority].directory.note(entry));
+  for (const entry of pages) if (!entry.inHead) table.busy.delete(entry);
+  return pages;
 }
 
 /** Deletions of the rows of pages that are no more, in order; neighbours together. @param {PageEntry[]} removed @returns {RowChange[]} */
@@ -86,12 +101,14 @@ function deletionsOf(removed) {
 
 /**
  * Encodes the blocks that have changed.
- * @param {PageTable} table @param {Map<number, Block>} blocks @param {(number: number) => Uint8Array<ArrayBuffer> | undefined} encode
+ * @param {PageTable} table @param {Map<number, Block>} blocks
+ * @param {{encode(number: number): Uint8Array<ArrayBuffer> | undefined}} source what they are of
  * @param {RowChange[]} changes where deletions of rows are added that are no more @param {Block[]} into where the blocks are added
  */
-function encodeBlocks(table, blocks, encode, changes, into) {
-  for (const [number, block] of blocks) {
-    if (block.changed) block.bytes = encode(number);
+function encodeBlocks(table, blocks, source, changes, into) {
+  for (const block of blocks.values()) {
+    const { number } = block;
+    if (block.changed) block.bytes = source.encode(number);
     if (block.bytes !== undefined) {
       into.push(block);
       if (block.changed) block.touched = table.use();
@@ -102,58 +119,51 @@ function encodeBlocks(table, blocks, encode, changes, into) {
   }
 }
 
-/** @param {Headed} state @param {Block[]} blocks @param {PageEntry[]} pages in the head @returns {Uint8Array<ArrayBuffer>} */
-function packHead({ number, pagesInHead, pages: table, idBase, mayCollide, deadLetters, nextDeadLetter }, blocks, pages) {
-  const writer = new ByteWriter();
-  writer.number(table.pageNumbers);
-  writer.number(pagesInHead);
+/** @param {Headed} state @param {Block[]} blocks @param {PageEntry[]} pages the last one that was used first @returns {Uint8Array<ArrayBuffer>} */
+function packHead({ pagesInHead, pages: table, idBase, mayCollide, deadLetters, nextDeadLetter }, blocks, pages) {
+  writer.clear();
+  writer.numbers([table.pageNumbers, pagesInHead]);
   writer.raw(idBase);
-  writer.number(mayCollide ? 1 : 0);
-  writer.number(table.customIds);
-  writer.number(deadLetters);
-  writer.number(nextDeadLetter);
-  for (const { next, frontier, largestSegment, queued, inflight } of table.lanes) {
-    for (const count of [next, frontier, largestSegment, queued, inflight]) writer.number(count);
-  }
+  writer.numbers([mayCollide ? 1 : 0, table.customIds, deadLetters, nextDeadLetter]);
+  for (const { next, frontier, largestSegment, queued, inflight } of table.lanes) writer.numbers([next, frontier, largestSegment, queued, inflight]);
   writer.number(blocks.length);
   for (const block of blocks) {
-    writer.number(-block.kind);
-    writer.number(block.number);
-    writer.number((block.inHead ? 1 : 0) + (block.hasRow ? 2 : 0));
+    writer.numbers([-block.kind, block.number, (block.inHead ? 1 : 0) + (block.hasRow ? 2 : 0)]);
     if (block.inHead) writer.sized(/** @type {Uint8Array} */ (block.bytes));
     else writer.uint32(block.sum);
   }
-  // the last one that was used comes first
-  for (const { priority, first, bytes } of pages.sort((a, b) => b.touched - a.touched)) {
-    writer.number(priority);
-    writer.number(first);
-    writer.sized(/** @type {Uint8Array} */ (bytes));
+  for (const entry of pages) {
+    if (!entry.inHead) continue;
+    writer.numbers([entry.priority, entry.first]);
+    writer.sized(/** @type {Uint8Array} */ (entry.bytes));
   }
-  for (const [priority, { carried }] of table.lanes.entries()) {
-    for (const { first, bytes } of carried) {
-      writer.number(PRIORITIES + priority);
-      writer.number(first);
-      writer.sized(bytes);
+  for (let priority = 0; priority < PRIORITIES; priority++) {
+    for (const segment of table.lanes[priority].carried) {
+      writer.numbers([PRIORITIES + priority, segment.first]);
+      writer.uint32(segment.sum);
     }
   }
-  const packed = writer.toBytes();
-  const head = new Uint8Array(SUM_BYTES + packed.length);
-  new DataView(head.buffer).setUint32(0, checksum(packed, number), true);
-  head.set(packed, SUM_BYTES);
-  return head;
+  return writer.toBytes();
+}
+
+/** The segments that travel with the head, in the order in which it names them. @param {PageTable} table */
+function carriedIn({ lanes }) {
+  /** @type {Uint8Array[]} */
+  const carried = [];
+  for (const lane of lanes) for (const { bytes } of lane.carried) carried.push(bytes);
+  return carried;
 }
 
 /**
  * The state of a head; some of its blocks may have to be read yet, see `absentIn`.
- * @template {Headed} State @param {number} number @param {Uint8Array} head
+ * @template {Headed} State @param {{number: number, head: Uint8Array, sum: unknown, carried: unknown[]}} stored
  * @param {(pageNumbers: number, pagesInHead: number) => State} create makes an empty one
  * @returns {State}
  * @throws {RangeError} it is no head
  */
-export function unpackHead(number, head, create) {
-  const packed = head.subarray(SUM_BYTES);
-  if (head.length < SUM_BYTES || new ByteReader(head).uint32() !== checksum(packed, number)) throw new RangeError("this is no head");
-  const reader = new ByteReader(packed);
+export function unpackHead({ number, head, sum, carried }, create) {
+  if (sum !== quickChecksum(head, number)) throw new RangeError("this is no head");
+  const reader = new ByteReader(head);
   const state = create(reader.number(LARGEST_PAGE), reader.number(LARGEST_PAGE));
   const table = state.pages;
   if (table.pageNumbers === 0) throw new RangeError("a page is of no numbers");
@@ -180,11 +190,13 @@ export function unpackHead(number, head, create) {
     if (block.inHead) block.bytes = reader.sized();
     else block.sum = reader.uint32();
   }
+  let segments = 0;
   while (!reader.isAtEnd) {
-    const [priority, first, bytes] = [reader.number(), reader.number(), reader.sized()];
-    if (priority < PRIORITIES) table.unopened.push({ priority, first, bytes });
-    else laneIn(table, priority - PRIORITIES).carried.push(segmentIn(bytes, first));
+    const [priority, first] = [reader.number(), reader.number()];
+    if (priority < PRIORITIES) table.unopened.push({ priority, first, bytes: reader.sized() });
+    else laneIn(table, priority - PRIORITIES).carried.push(segmentIn(carried[segments++], first, reader.uint32()));
   }
+  if (segments !== carried.length) throw new RangeError("a segment is of no lane");
   return state;
 }
 
@@ -229,10 +241,10 @@ function laneIn({ lanes }, priority) {
   return lane;
 }
 
-/** @param {Uint8Array} bytes @param {number} first @throws {RangeError} they are no segment that begins with this number */
-function segmentIn(bytes, first) {
+/** @param {unknown} bytes @param {number} first @param {number} sum @throws {RangeError} they are not the segment that begins with this number */
+function segmentIn(bytes, first, sum) {
   const segment = Segment.from(bytes);
-  if (segment?.first !== first) throw new RangeError("a segment is not what it should be");
+  if (segment?.first !== first || segment.sum !== sum) throw new RangeError("a segment is not what it should be");
   return segment;
 }
 

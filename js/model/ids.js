@@ -33,8 +33,12 @@ export function randomId() {
 export const randomName = () => Array.from(randomId(), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /** Ids that follow one another. @param {Uint8Array} ids @returns {Uint8Array<ArrayBuffer>[]} */
-export const eachId = (ids) =>
-  Array.from({ length: ids.length / ID_BYTES }, (_, i) => ids.slice(i * ID_BYTES, (i + 1) * ID_BYTES));
+export function eachId(ids) {
+  /** @type {Uint8Array<ArrayBuffer>[]} */
+  const each = [];
+  for (let at = 0; at < ids.length; at += ID_BYTES) each.push(ids.slice(at, at + ID_BYTES));
+  return each;
+}
 
 /**
  * Writes the id of a place.

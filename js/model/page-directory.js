@@ -20,6 +20,8 @@ const HAS_DELAYED = 4;
 const IN_HEAD = 8;
 const HAS_ROW = 16;
 
+const writer = new ByteWriter();
+
 /** One page, or several fresh ones. */
 export class PageEntry extends Block {
   /** There while it is in memory. @type {Page | undefined} */
@@ -152,7 +154,7 @@ export class PageDirectory {
 
   /** A block's entries as bytes; undefined if there are none. @param {number} block @returns {Uint8Array<ArrayBuffer> | undefined} */
   encode(block) {
-    const writer = new ByteWriter();
+    writer.clear();
     let end = block * PAGES_OF_BLOCK;
     let due = 0;
     for (let i = this.#firstEndingAfter(end); i < this.entries.length; i++) {

@@ -209,9 +209,9 @@ export class PageTable {
 
   /** The pages that were removed since this was last called, and whose rows are still there; in order. */
   takeRemoved() {
-    const removed = this.#removed.sort((a, b) => a.priority - b.priority || a.first - b.first);
-    this.#removed = [];
-    return removed;
+    const removed = this.#removed;
+    if (removed.length > 0) this.#removed = [];
+    return removed.sort((a, b) => a.priority - b.priority || a.first - b.first);
   }
 
   /** Counts again; all pages must be in memory. */

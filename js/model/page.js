@@ -16,6 +16,8 @@ export const HELD = 2;
 
 const STRIDE = 5;
 
+const writer = new ByteWriter();
+
 /** `to` is exclusive; `due` is in milliseconds since 1970, 0 unless the run is delayed. @typedef {{from: number, to: number, where: number, delivery: number, due: number}} PageRun */
 
 export class Page {
@@ -125,7 +127,7 @@ export class Page {
   /** @param {number} first the page's first number @returns {Uint8Array<ArrayBuffer>} */
   encode(first) {
     const flat = this.#flat;
-    const writer = new ByteWriter();
+    writer.clear();
     const base = this.delayed > 0 ? this.due : 0;
     writer.number(base);
     for (let i = 0, end = first; i < flat.length; i += STRIDE) {

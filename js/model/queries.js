@@ -9,9 +9,9 @@ import * as delivery from "./delivery.js";
 import { HIGHEST_FIRST } from "./lane.js";
 import { DELAYED, HELD, QUEUED } from "./page.js";
 import { pageIn, standing } from "./page-table.js";
-import { PassedOver } from "./passed-over.js";
 
 /** @typedef {import("./types.js").LaneRun} LaneRun */
+/** @typedef {import("./passed-over.js").PassedOver} PassedOver */
 /** @typedef {import("./page-table.js").PageTable} PageTable */
 /** @template T @typedef {import("./page-table.js").Steps<T>} Steps */
 
@@ -19,20 +19,20 @@ import { PassedOver } from "./passed-over.js";
  * What `claim` would take. Nothing is taken yet, but the due ones of the pages that were looked at are queued.
  * @param {PageTable} pages @param {number} limit @param {number} now milliseconds since 1970
  * @param {PassedOver} [passedOver] what stays where it is
- * @returns {Steps<{taken: LaneRun[], promoted: boolean}>} and whether some that were due have been queued
+ * @returns {Steps<{taken: LaneRun[], promoted: boolean}>} with the delivery state after the hand-out; and whether some that were due
+ * have been queued
  */
-export function* firstToClaim(pages, limit, now, passedOver = new PassedOver()) {
+export function* firstToClaim(pages, limit, now, passedOver) {
   const taken = new Collected(limit, passedOver);
   let promoted = false;
   for (const priority of HIGHEST_FIRST) {
     const { directory, frontier, next } = pages.lanes[priority];
     for (let at = 0; ; ) {
-      if (taken.isFull) return { taken: taken.runs, promoted };
+      if (taken.isFull) return { taken: handedOut(taken.runs), promoted };
       const ahead = directory.claimable(at, now, 1 + Math.floor(taken.left / pages.pageNumbers));
       if (ahead.length === 0) break;
-      const lacking = ahead.filter(({ isLacking }) => isLacking);
-      if (lacking.length > 0) {
-        yield lacking;
+      if (ahead.some(({ isLacking }) => isLacking)) {
+        yield ahead.filter(({ isLacking }) => isLacking);
         // one that could not be read is there no more
         continue;
       }
@@ -50,21 +50,29 @@ export function* firstToClaim(pages, limit, now, passedOver = new PassedOver()) 
       for (const run of page) {
         if (run.where !== QUEUED || taken.isFull) continue;
         if (delivery.isSuspect(run.delivery)) {
-          const [next] = passedOver.without({ ...run, priority });
+          const [next] = passedOver?.without({ ...run, priority }) ?? [{ ...run, priority }];
           if (next === undefined) continue;
           if (taken.runs.length === 0) taken.add({ ...next, to: next.from + 1 });
-          return { taken: taken.runs, promoted };
+          return { taken: handedOut(taken.runs), promoted };
         }
         taken.add({ priority, from: run.from, to: run.to, delivery: run.delivery });
       }
     }
     if (frontier < next) {
-      const to = Math.min(next, frontier + taken.left + passedOver.countFrom(priority, frontier));
-      if (pages.lacking(priority, frontier, to).length > 0) yield pages.lacking(priority, frontier, to);
+      const to = Math.min(next, frontier + taken.left + (passedOver?.countFrom(priority, frontier) ?? 0));
+      const lacking = pages.lacking(priority, frontier, to);
+      if (lacking.length > 0) yield lacking;
       taken.add({ priority, from: frontier, to, delivery: 0 });
     }
   }
-  return { taken: taken.runs, promoted };
+  return { taken: handedOut(taken.runs), promoted };
+}
+
+/** Counts a hand-out in the delivery states of runs. @param {LaneRun[]} runs that nobody else has */
+function handedOut(runs) {
+  const alone = runs.length === 1 && runs[0].to - runs[0].from === 1;
+  for (const run of runs) run.delivery = delivery.handedOut(run.delivery, alone);
+  return runs;
 }
 
 /**
@@ -152,7 +160,11 @@ export function* livingBetween(pages, priority, from, until, limit) {
 }
 
 /** How many messages some runs are of. @param {{from: number, to: number}[]} runs */
-export const countOf = (runs) => runs.reduce((count, { from, to }) => count + to - from, 0);
+export function countOf(runs) {
+  let count = 0;
+  for (const { from, to } of runs) count += to - from;
+  return count;
+}
 
 /** Runs, up to a number of messages. */
 class Collected {
@@ -173,11 +185,15 @@ class Collected {
 
   /** @param {LaneRun} run none of whose messages is here */
   add(run) {
-    for (const part of this.#passedOver?.without(run) ?? [run]) {
-      const to = Math.min(part.to, part.from + this.left);
-      if (to <= part.from) return;
-      this.left -= to - part.from;
-      this.runs.push({ ...part, to });
-    }
+    if (this.#passedOver === undefined) this.#add(run);
+    else for (const part of this.#passedOver.without(run)) this.#add(part);
+  }
+
+  /** @param {LaneRun} run */
+  #add(run) {
+    const to = Math.min(run.to, run.from + this.left);
+    if (to <= run.from) return;
+    this.left -= to - run.from;
+    this.runs.push({ ...run, to });
   }
 }

@@ -7,6 +7,7 @@
  * first key from the message's number on.
  */
 
+import { quickChecksum } from "./bytes.js";
 import { frameAt, viewOf } from "./frames.js";
 
 const HEADER_BYTES = 12;
@@ -22,13 +23,15 @@ const KEY_PARTS = 4;
 export class Segment {
   #view;
   #offsets;
+  /** @type {number | undefined} */
+  #sum;
 
-  /** @param {Uint8Array} bytes @param {number} first @param {number[]} offsets of its frames */
-  constructor(bytes, first, offsets) {
+  /** @param {Uint8Array} bytes @param {DataView} view of them @param {number} first @param {number[]} offsets of its frames */
+  constructor(bytes, view, first, offsets) {
     this.bytes = bytes;
     this.first = first;
     this.last = first + offsets.length - 1;
-    this.#view = viewOf(bytes);
+    this.#view = view;
     this.#offsets = offsets;
   }
 
@@ -54,7 +57,12 @@ export class Segment {
       if (!(error instanceof RangeError)) throw error;
       // it was cut short, or overwritten from here on
     }
-    return offsets.length > 0 ? new Segment(value, first, offsets) : undefined;
+    return offsets.length > 0 ? new Segment(value, view, first, offsets) : undefined;
+  }
+
+  /** Its checksum, for as long as it travels with the head. */
+  get sum() {
+    return (this.#sum ??= quickChecksum(this.bytes, 0));
   }
 
   /** @param {number} sequence from `first` to `last` */
@@ -82,7 +90,7 @@ export class Segment {
       offsets.push(offset);
       offset += frame.length;
     }
-    return new Segment(bytes, first, offsets);
+    return new Segment(bytes, view, first, offsets);
   }
 
   /**

@@ -26,6 +26,8 @@ const PAGE_NUMBERS = 1024;
 /** Bytes of pages that travel in the head. */
 const PAGES_IN_HEAD = 2048;
 
+const NO_BYTES = new Uint8Array();
+
 /** @typedef {import("./types.js").StoredHead} StoredHead */
 /** @typedef {import("./types.js").Place} Place */
 /** @typedef {import("./types.js").LaneRun} LaneRun */
@@ -57,7 +59,11 @@ export class MailboxState {
   /** The number of the next dead letter. */
   nextDeadLetter = 0;
   /** As it was last packed. @type {Uint8Array} */
-  head = new Uint8Array();
+  head = NO_BYTES;
+  /** The checksum of that. */
+  sum = 0;
+  /** The segments that travel with it. @type {Uint8Array[]} */
+  carried = [];
 
   /** @param {number} number the mailbox's own in its database @param {number} pageNumbers @param {number} pagesInHead bytes */
   constructor(number, pageNumbers, pagesInHead) {
@@ -81,8 +87,8 @@ export class MailboxState {
 
   /** As it was last packed. @returns {StoredHead} */
   toStored() {
-    const { number, base, leased, writer, commitId, head } = this;
-    return { number, base, right: leased, writer, commitId, head };
+    const { number, base, leased, writer, commitId, head, sum, carried } = this;
+    return { number, base, right: leased, writer, commitId, head, sum, carried };
   }
 
   /** Packs what has changed. @returns {import("./blocks.js").RowChange[]} what is to be done in the store `pages`, in this order */
@@ -95,11 +101,11 @@ export class MailboxState {
    * @param {any} stored @param {number} [version] that it is of @returns {MailboxState | undefined}
    */
   static from(stored, version = 0) {
-    const { number, base, right, writer, commitId, head } = stored ?? {};
-    if (!isCount(number) || !(head instanceof Uint8Array)) return undefined;
+    const { number, base, right, writer, commitId, head, sum, carried } = stored ?? {};
+    if (!isCount(number) || !(head instanceof Uint8Array) || !Array.isArray(carried)) return undefined;
     try {
-      const state = codec.unpackHead(number, head, (pageNumbers, pagesInHead) => new MailboxState(number, pageNumbers, pagesInHead));
-      state.head = head;
+      const state = codec.unpackHead({ number, head, sum, carried }, (pageNumbers, pagesInHead) => new MailboxState(number, pageNumbers, pagesInHead));
+      Object.assign(state, { head, sum, carried });
       state.version = version;
       // versions that somebody may need stay
       state.base = isCount(base) && base <= version + 1 ? base : version + 1;
@@ -136,7 +142,9 @@ export class MailboxState {
   }
 
   queuedCount() {
-    return sum(this.queuedByPriority());
+    let count = 0;
+    for (const { queued } of this.lanes) count += queued;
+    return count;
   }
 
   inflightCount() {
@@ -150,12 +158,16 @@ export class MailboxState {
 
   /** Bytes of the segments that travel in the head. */
   get carriedBytes() {
-    return sum(this.lanes.map(({ carriedBytes }) => carriedBytes));
+    let size = 0;
+    for (const lane of this.lanes) size += lane.carriedBytes;
+    return size;
   }
 
   /** When the first delayed message is due, milliseconds since 1970; Infinity for none. */
   get nextDue() {
-    return Math.min(...this.lanes.map(({ directory }) => directory.due));
+    let due = Infinity;
+    for (const { directory } of this.lanes) due = Math.min(due, directory.due);
+    return due;
   }
 
   /** Whether anything can be claimed. @param {number} now milliseconds since 1970 */
@@ -185,8 +197,13 @@ export class MailboxState {
   /** The place of a living message that an own id names, unless it is known by another name. @param {Uint8Array} id */
   livingPlaceOf(id) {
     const place = this.ownPlaceOf(id);
-    const found = place && this.deliveryOf(place);
-    return found === undefined || delivery.hasCustomId(found) ? undefined : place;
+    return place !== undefined && this.livesByOwnId(place) ? place : undefined;
+  }
+
+  /** Whether a message lives and is known by the mailbox's own id. @param {Place} place */
+  livesByOwnId(place) {
+    const found = this.deliveryOf(place);
+    return found !== undefined && !delivery.hasCustomId(found);
   }
 
   // -- enqueueing -------------------------------------------------------------------------------------------------------
@@ -265,14 +282,15 @@ export class MailboxState {
    */
   *claim(holder, terms, limit, now, passedOver) {
     const { taken, promoted } = yield* firstToClaim(this.pages, limit, now, passedOver);
-    if (taken.length === 0) return { taken, changed: promoted };
-    const alone = taken.length === 1 && taken[0].to - taken[0].from === 1;
-    const claims = this.claims.get(holder) ?? this.pages.holders.add(holder, terms, PRIORITIES);
-    for (const run of taken) {
-      run.delivery = delivery.handedOut(run.delivery, alone);
-      this.pages.assign(run.priority, run.from, run.to, () => standing(HELD + claims.slot, run.delivery));
-    }
-    return { taken, changed: true };
+    this.handOut(holder, terms, taken);
+    return { taken, changed: promoted || taken.length > 0 };
+  }
+
+  /** Moves to a holder's claims what `firstToClaim` has found. @param {string} holder @param {HolderTerms} terms @param {LaneRun[]} taken */
+  handOut(holder, terms, taken) {
+    if (taken.length === 0) return;
+    const { slot } = this.claims.get(holder) ?? this.pages.holders.add(holder, terms, PRIORITIES);
+    for (const run of taken) this.pages.assign(run.priority, run.from, run.to, () => standing(HELD + slot, run.delivery));
   }
 
   /** Notes that a message that a holder has is the only one of its batch after all. @param {string} holder @param {Place} place */

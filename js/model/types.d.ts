@@ -81,6 +81,10 @@ export interface StoredHead {
   commitId: number;
   /** Everything else, packed, since a browser copies bytes without walking through them; see `model/head-codec.js`. */
   head: Uint8Array;
+  /** Checksum of the head. */
+  sum: number;
+  /** Small segments, in the order in which the head names them. */
+  carried: Uint8Array[];
 }
 
 /** A record of the store `dead`. */

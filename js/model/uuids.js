@@ -17,5 +17,8 @@ export function textOfId(bytes, offset = 0) {
 export function bytesOfId(text) {
   if (!CANONICAL.test(text)) return undefined;
   const digits = text.replaceAll("-", "");
-  return Uint8Array.from({ length: ID_BYTES }, (_, i) => Number.parseInt(digits.slice(2 * i, 2 * i + 2), 16));
+  const bytes = new Uint8Array(ID_BYTES);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < ID_BYTES; at += 4) view.setUint32(at, Number.parseInt(digits.slice(2 * at, 2 * at + 8), 16));
+  return bytes;
 }

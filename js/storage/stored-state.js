@@ -93,7 +93,7 @@ export function writeRows(store, state) {
 /** The most versions before the old ones that nobody needs are deleted. */
 const VERSIONS = 16;
 
-/** Bytes of a head above which they are deleted with each write. */
+/** Bytes of a head, with the segments that travel with it, above which they are deleted with each write. */
 const LARGE_HEAD = 6 * 1024;
 
 /**
@@ -106,7 +106,7 @@ export function writeHead(store, state) {
   const version = state.version + 1;
   const stored = state.toStored();
   const last = version - 2;
-  const sweeps = last - base >= VERSIONS || (last >= base && stored.head.length > LARGE_HEAD);
+  const sweeps = last - base >= VERSIONS || (last >= base && stored.head.length + state.carriedBytes > LARGE_HEAD);
   if (sweeps) stored.base = state.base = last + 1;
   const added = store().add(stored, [number, version]);
   if (sweeps) store().delete(versionsOf(number, base, last));

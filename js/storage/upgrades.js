@@ -2,7 +2,7 @@
 
 import { randomName } from "../model/ids.js";
 import { isDelivery } from "../model/delivery.js";
-import { isCount } from "../model/bytes.js";
+import { checksum, isCount, quickChecksum } from "../model/bytes.js";
 import { PRIORITIES } from "../model/lane.js";
 import { MailboxState } from "../model/state.js";
 import { result } from "./requests.js";
@@ -12,6 +12,9 @@ import { writeRows } from "./stored-state.js";
 
 /** The first is from layout 1. @type {((database: IDBDatabase, transaction: IDBTransaction) => Promise<void>)[]} */
 const STEPS = [toPages, toJournal];
+
+/** Bytes of the checksum at the beginning of a head of layout 2. */
+const SUM_BYTES = 4;
 
 /**
  * Brings the records of an older layout to this one, while the database is upgraded. Stores that it needs are made before.
@@ -45,14 +48,15 @@ async function toPages(database, transaction) {
     state.commitId = Math.random();
     writeRows(() => pages, state);
     const { number, writer, commitId, head } = state.toStored();
-    mailboxes.put({ number, writer, commitId, head }, name);
+    mailboxes.put({ number, writer, commitId, head: withSum(head, number) }, name);
   }
   if (dueTimes !== undefined) database.deleteObjectStore("delayed");
 }
 
 /**
  * Layout 3: heads are versions in a store of their own. Before, a head was in the row of its mailbox's name, and rows that
- * revoked the permission to write it without reading it were beside it, with an index of their tokens.
+ * revoked the permission to write it without reading it were beside it, with an index of their tokens. A head began with its
+ * checksum, and no segment travelled with it.
  * @param {IDBDatabase} _ @param {IDBTransaction} transaction
  */
 async function toJournal(_, transaction) {
@@ -63,13 +67,30 @@ async function toJournal(_, transaction) {
     const stored = await result(mailboxes.get(name));
     // what cannot be read stays, and says so when its mailbox is used
     if (!isCount(stored?.number) || !("head" in stored)) continue;
-    const { number, writer, commitId, head } = stored;
-    journal.put({ number, base: 1, right: false, writer, commitId, head }, [number, 1]);
+    const { number, writer, commitId } = stored;
+    const head = withoutSum(stored.head, number);
+    const sum = head && quickChecksum(head, number);
+    journal.put({ number, base: 1, right: false, writer, commitId, head, sum, carried: [] }, [number, 1]);
     mailboxes.put({ number }, name);
   }
   // an upgrade closes all connections, so nobody has such a lease any more
   mailboxes.delete(IDBKeyRange.lowerBound([]));
   if (mailboxes.indexNames.contains("token")) mailboxes.deleteIndex("token");
+}
+
+/** A head as layout 2 had it. @param {Uint8Array} packed @param {number} number */
+function withSum(packed, number) {
+  const head = new Uint8Array(SUM_BYTES + packed.length);
+  new DataView(head.buffer).setUint32(0, checksum(packed, number), true);
+  head.set(packed, SUM_BYTES);
+  return head;
+}
+
+/** What follows the checksum of a head of layout 2; undefined if that is wrong. @param {unknown} head @param {number} number */
+function withoutSum(head, number) {
+  if (!(head instanceof Uint8Array) || head.length < SUM_BYTES) return undefined;
+  const packed = head.slice(SUM_BYTES);
+  return new DataView(head.buffer, head.byteOffset).getUint32(0, true) === checksum(packed, number) ? packed : undefined;
 }
 
 /** @typedef {{next: number, widest: number, queued: number[], delayed: number[]}} LaneOfRuns */

@@ -222,7 +222,18 @@ test("segments travel in the head until they are dead or taken out of it", () =>
   const [left, none] = rows.load().lanes.map((lane) => lane.takeCarried());
   assert.deepEqual([left.map(({ first }) => first), none], [[0, 2], []]);
   assert.equal(state.carriedBytes, segments[0].bytes.length + segments[2].bytes.length);
-  const { head } = rows.head;
+  const { head, carried } = rows.head;
   rows.head.head = head.slice(0, -1);
   assert.equal(rows.tryToLoad(), undefined);
+  rows.head.head = head;
+  const [first, second] = carried;
+  const changed = first.map((/** @type {number} */ byte, /** @type {number} */ i) => (i === first.length - 1 ? byte ^ 1 : byte));
+  for (const other of [[first], [first, second, second], [second, first], [changed, second], [first, "x"], "x", undefined]) {
+    rows.head.carried = other;
+    assert.equal(rows.tryToLoad(), undefined, "a segment is missing, too many, in another's place, or not what it was");
+  }
+  const padded = new Uint8Array(first.length + 1);
+  padded.set(first, 1);
+  rows.head.carried = [padded.subarray(1), second];
+  assert.ok(rows.tryToLoad() !== undefined, "bytes lie where they lie");
 });

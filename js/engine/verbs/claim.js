@@ -1,6 +1,6 @@
 /** Claiming: what a transaction does to hand out the next batch. */
 
-import { INFLIGHT, packBatch } from "../../model/frames.js";
+import { INFLIGHT, NO_BATCH, packBatch } from "../../model/frames.js";
 import { countOf, firstToClaim } from "../../model/queries.js";
 import { Unreadable } from "../read-transaction.js";
 import { salvage } from "../salvage.js";
@@ -61,35 +61,37 @@ async function salvageOrPassOver(tx, state, place, passedOver) {
   }
 }
 
+/** What a claim is to hand out, all of it at hand. @typedef {{taken: LaneRun[], entries: import("../../model/types.js").Entry[]}} FoundAtHand */
+
 /**
- * As `claim`, where nothing has to be read for it and there is something to hand out; undefined if that is not so.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {HolderTerms} terms @param {number} limit
- * @returns {Uint8Array | undefined} a batch
+ * What `claim` would hand out, where nothing has to be read for it; undefined if that is not so. Nothing is handed out yet.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} limit @returns {FoundAtHand | undefined}
  */
-export function claimAtHand(tx, state, holder, terms, limit) {
-  const now = Date.now();
-  if (!countAtHand(tx, state, limit, now)) return undefined;
-  const claimed = state.claim(holder, terms, limit, now, tx.unavailable.messagesOf(state.number)).next();
-  if (!claimed.done) throw new Error("a page of the mailbox is not in memory");
-  const { taken } = claimed.value;
-  const entries = /** @type {import("../../model/types.js").Entry[]} */ (tx.entriesAtHand(state, taken, INFLIGHT, LARGEST_BATCH));
-  const places = placesIn(taken);
-  if (entries.length === 1) state.markSolo(holder, places[0]);
-  tx.handedOut.push({ from: state, holder, places });
+export function findAtHand(tx, state, limit) {
+  const passedOver = tx.unavailable.isEmpty ? undefined : tx.unavailable.messagesOf(state.number);
+  const first = firstToClaim(state.pages, limit, Date.now(), passedOver).next();
+  if (!first.done) return undefined;
+  const { taken } = first.value;
+  const entries = tx.entriesAtHand(state, taken, INFLIGHT, LARGEST_BATCH);
+  return entries?.length === countOf(taken) ? { taken, entries } : undefined;
+}
+
+/**
+ * Hands out what was found at hand, if there is anything.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {HolderTerms} terms @param {FoundAtHand} found
+ * @returns {Uint8Array} a batch
+ */
+export function claimAtHand(tx, state, holder, terms, { taken, entries }) {
+  if (entries.length === 0) return NO_BATCH;
+  state.handOut(holder, terms, taken);
+  tx.handedOut.push({ from: state, holder, places: placesIn(taken) });
   return packBatch(entries);
 }
 
-/**
- * How many messages could be claimed without reading any; undefined if some would have to be read.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {number} limit @param {number} [now] milliseconds since 1970
- */
-export function countAtHand(tx, state, limit, now = Date.now()) {
-  const first = firstToClaim(state.pages, limit, now, tx.unavailable.messagesOf(state.number)).next();
-  if (!first.done) return undefined;
-  const count = countOf(first.value.taken);
-  return tx.entriesAtHand(state, first.value.taken, INFLIGHT, LARGEST_BATCH)?.length === count ? count : undefined;
+/** @param {LaneRun[]} runs */
+function placesIn(runs) {
+  /** @type {Place[]} */
+  const places = [];
+  for (const { priority, from, to } of runs) for (let sequence = from; sequence < to; sequence++) places.push({ priority, sequence });
+  return places;
 }
-
-/** @param {LaneRun[]} runs @returns {Place[]} */
-const placesIn = (runs) =>
-  runs.flatMap(({ priority, from, to }) => Array.from({ length: to - from }, (_, i) => ({ priority, sequence: from + i })));

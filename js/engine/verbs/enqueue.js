@@ -15,7 +15,7 @@ import { segmentWritersOf } from "../stored-segments.js";
  * @returns {Promise<{ids: Uint8Array, enqueued: number}>}
  */
 export async function enqueue(tx, state, frames) {
-  const incoming = [...framesIn(frames)];
+  const incoming = framesIn(frames);
   const known = await customIdsAlreadyThere(tx, state, frames, incoming);
   if (state.mayCollide || incoming.some(({ hasCustomId, due }) => hasCustomId || due > 0)) await openToEnqueue(tx, state);
   const ids = new Uint8Array(incoming.length * ID_BYTES);
@@ -47,12 +47,14 @@ export async function enqueue(tx, state, frames) {
  */
 export function enqueueAtHand(tx, state, frames) {
   if (state.mayCollide) return undefined;
-  const incoming = [...framesIn(frames)];
-  if (incoming.length === 0 || incoming.some(({ hasCustomId, due }) => hasCustomId || due > 0)) return undefined;
+  const incoming = framesIn(frames);
+  if (incoming.length === 0) return undefined;
+  for (const { hasCustomId, due } of incoming) if (hasCustomId || due > 0) return undefined;
   const ids = new Uint8Array(incoming.length * ID_BYTES);
   const view = viewOf(ids);
-  for (const [i, frame] of incoming.entries()) {
-    writeId(view, i * ID_BYTES, state.idBase, frame.priority, enqueueFrame(tx, state, frames, frame));
+  for (let i = 0; i < incoming.length; i++) {
+    const sequence = enqueueFrame(tx, state, frames, incoming[i]);
+    writeId(view, i * ID_BYTES, state.idBase, incoming[i].priority, sequence);
   }
   return { ids, enqueued: incoming.length };
 }

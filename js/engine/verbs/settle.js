@@ -26,9 +26,7 @@ export async function ack(tx, state, ids) {
   let acked = 0;
   places.forEach((place, i) => {
     if (place === undefined || !ackOne(tx, state, place, ids[i])) return;
-    const lane = dead.get(place.priority) ?? [];
-    dead.set(place.priority, lane);
-    lane.push(place.sequence);
+    noteDead(dead, place);
     acked += 1;
   });
   for (const [priority, sequences] of dead) {
@@ -60,7 +58,7 @@ export function ackAtHand(tx, state, ids, holder) {
     const place = state.ownPlaceOf(id);
     const segment = place && tx.segmentAtHand(state, place.priority, place.sequence);
     if (place !== undefined && segment !== undefined && state.pages.lacking(place.priority, segment.first, segment.last + 1).length === 0) {
-      if (state.livingPlaceOf(id) !== undefined) {
+      if (state.livesByOwnId(place)) {
         if (holder === undefined || state.isHeldBy(holder, place)) living.push({ place, id });
         continue;
       }
@@ -75,7 +73,7 @@ export function ackAtHand(tx, state, ids, holder) {
   let acked = 0;
   for (const { place, id } of living) {
     if (!ackOne(tx, state, place, id)) continue;
-    dead.set(place.priority, [...(dead.get(place.priority) ?? []), place.sequence]);
+    noteDead(dead, place);
     acked += 1;
   }
   for (const [priority, sequences] of dead) {
@@ -85,6 +83,13 @@ export function ackAtHand(tx, state, ids, holder) {
     }
   }
   return acked;
+}
+
+/** @param {Map<number, number[]>} dead numbers by priority @param {Place} place */
+function noteDead(dead, { priority, sequence }) {
+  const lane = dead.get(priority);
+  if (lane === undefined) dead.set(priority, [sequence]);
+  else lane.push(sequence);
 }
 
 /**
