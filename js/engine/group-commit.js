@@ -42,7 +42,6 @@ import { NotHeadOnly, WriteTransaction } from "./write-transaction.js";
 /** After so many transactions in a row that found another writer's version in their place, one both reads and writes. */
 const CONFLICTS = 3;
 
-/** One for all to await. */
 const NOTHING = Promise.resolve();
 
 /** How often room is made for an operation that stores nothing. */
@@ -367,9 +366,12 @@ export class GroupCommit {
    */
   #commitNow({ durability, join }, ended, states) {
     if (!this.#mayBeAtHand()) return false;
+    /** @type {TransactionOutcome | undefined} */
+    let outcome;
     const begin = () => {
       const transaction = this.#connection.beginNow("readwrite", durability);
       if (transaction === undefined) throw new Error("the connection is closing");
+      outcome = new TransactionOutcome(transaction);
       return transaction;
     };
     const tx = new WriteTransaction(begin, this.#cache, this.#unavailableNow(), this.#writeLeases, false);
@@ -386,12 +388,13 @@ export class GroupCommit {
       }
       if (results.length === 0) return false;
       this.#serveIn(tx);
+      // by now, where the stack is shallow: Firefox may save it with each listener
+      if (states === undefined) tx.begin();
       tx.finishAtHand();
-      // in this turn nothing of it can be over yet
-      new TransactionOutcome(tx.transaction).whenOver((cause) => this.#end(cause, tx, results, ended));
+      /** @type {TransactionOutcome} */ (/** @type {unknown} */ (outcome)).whenOver((cause) => this.#end(cause, tx, results, ended));
     } catch (error) {
       // they are done the other way, on what is read anew, and meet the error there if it is still one
-      if (error instanceof NotHeadOnly && !tx.hasBegun) {
+      if (error instanceof NotHeadOnly && outcome === undefined) {
         this.#queue.putBack(results.map(([submitted]) => submitted));
         for (const { forgotten } of tx.served) forgotten();
         return false;
@@ -399,7 +402,7 @@ export class GroupCommit {
       for (const { failed } of tx.served) failed(true);
       this.#forget();
       if (!(error instanceof DOMException)) console.error(error);
-      if (tx.hasBegun) abort(tx.transaction);
+      if (outcome !== undefined) abort(tx.transaction);
       // in a turn of its own, as if the transaction had ended
       NOTHING.then(() => ended({ error: new FencedError(), undone: true }));
     }
@@ -477,8 +480,8 @@ export class GroupCommit {
   async #undo(broken) {
     if (this.#undoing) return;
     this.#undoing = true;
-    const run = (/** @type {WriteTransaction} */ tx) => undo(tx, broken);
-    const operation = { durability: /** @type {const} */ ("strict"), stores: false, needsNotes: () => false, run };
+    /** @type {import("./types.js").Operation<void>} */
+    const operation = { durability: "strict", stores: false, needsNotes: () => false, run: (tx) => undo(tx, broken) };
     const only = [new Submitted(operation, () => {}, () => {})];
     // if that fails too, what is not whole becomes a dead letter when it is read
     await this.#commit("strict", false, () => only.pop(), true);

@@ -56,8 +56,9 @@ export class ReadTransaction {
     return (this.#transaction ??= this.#begin());
   }
 
-  get hasBegun() {
-    return this.#transaction !== undefined;
+  /** Begins the transaction now. */
+  begin() {
+    this.#transaction ??= this.#begin();
   }
 
   /** @param {string} name */
