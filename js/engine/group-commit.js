@@ -183,18 +183,18 @@ export class GroupCommit {
     this.#writeLeases.renew();
   }
 
-  /** Commits what waits: of the plain case all is here. */
-  async #run() {
+  #run() {
     this.#running = true;
     // calls that are made together share a transaction
-    await NOTHING;
-    const group = this.#queue.nextGroup();
-    const isUnderWay = this.#commitNow(group, (failure) => {
-      if (failure === undefined) this.#runNext();
-      else this.#runOn(group, { failure });
-    });
-    if (!isUnderWay) await this.#runOn(group);
+    NOTHING.then(this.#commitWaiting);
   }
+
+  /** Commits what waits: of the plain case all is here. */
+  #commitWaiting = () => {
+    const group = this.#queue.nextGroup();
+    const ended = (/** @type {Failure | undefined} */ failure) => (failure === undefined ? this.#runNext() : this.#runOn(group, { failure }));
+    if (!this.#commitNow(group, ended)) this.#runOn(group);
+  };
 
   #runNext() {
     if (this.#queue.isEmpty) this.#running = false;
