@@ -42,7 +42,7 @@ import { NotHeadOnly, WriteTransaction } from "./write-transaction.js";
 /** After so many transactions in a row that found another writer's version in their place, one both reads and writes. */
 const CONFLICTS = 3;
 
-const NOTHING = Promise.resolve();
+const END_OF_TURN = Promise.resolve();
 
 /** How often room is made for an operation that stores nothing. */
 const TIDYINGS = 6;
@@ -186,7 +186,7 @@ export class GroupCommit {
   #run() {
     this.#running = true;
     // calls that are made together share a transaction
-    NOTHING.then(this.#commitWaiting);
+    END_OF_TURN.then(this.#commitWaiting);
   }
 
   /** Commits what waits: of the plain case all is here. */
@@ -404,7 +404,7 @@ export class GroupCommit {
       if (!(error instanceof DOMException)) console.error(error);
       if (outcome !== undefined) abort(tx.transaction);
       // in a turn of its own, as if the transaction had ended
-      NOTHING.then(() => ended({ error: new FencedError(), undone: true }));
+      END_OF_TURN.then(() => ended({ error: new FencedError(), undone: true }));
     }
     return true;
   }
