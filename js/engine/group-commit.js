@@ -42,8 +42,7 @@ import { NotHeadOnly, WriteTransaction } from "./write-transaction.js";
 /** After so many transactions in a row that found another writer's version in their place, one both reads and writes. */
 const CONFLICTS = 3;
 
-/** One for all to await. */
-const NOTHING = Promise.resolve();
+const END_OF_TURN = Promise.resolve();
 
 /** How often room is made for an operation that stores nothing. */
 const TIDYINGS = 6;
@@ -189,18 +188,18 @@ export class GroupCommit {
     this.#writeLeases.renew();
   }
 
-  /** Commits what waits: of the plain case all is here. */
-  async #run() {
+  #run() {
     this.#running = true;
     // calls that are made together share a transaction
-    await NOTHING;
-    const group = this.#queue.nextGroup();
-    const isUnderWay = this.#commitNow(group, (failure) => {
-      if (failure === undefined) this.#runNext();
-      else this.#runOn(group, { failure });
-    });
-    if (!isUnderWay) await this.#runOn(group);
+    END_OF_TURN.then(this.#commitWaiting);
   }
+
+  /** Commits what waits: of the plain case all is here. */
+  #commitWaiting = () => {
+    const group = this.#queue.nextGroup();
+    const ended = (/** @type {Failure | undefined} */ failure) => (failure === undefined ? this.#runNext() : this.#runOn(group, { failure }));
+    if (!this.#commitNow(group, ended)) this.#runOn(group);
+  };
 
   #runNext() {
     if (this.#queue.isEmpty) this.#running = false;
@@ -372,9 +371,12 @@ export class GroupCommit {
    */
   #commitNow({ durability, join }, ended, states) {
     if (!this.#mayBeAtHand()) return false;
+    /** @type {TransactionOutcome | undefined} */
+    let outcome;
     const begin = () => {
       const transaction = this.#connection.beginNow("readwrite", durability);
       if (transaction === undefined) throw new Error("the connection is closing");
+      outcome = new TransactionOutcome(transaction);
       return transaction;
     };
     const tx = new WriteTransaction(this.#engine, begin, this.#cache, this.#unavailableNow(), this.#writeLeases, false);
@@ -391,12 +393,13 @@ export class GroupCommit {
       }
       if (results.length === 0) return false;
       this.#serveIn(tx);
+      // by now, where the stack is shallow: Firefox may save it with each listener
+      if (states === undefined) tx.begin();
       tx.finishAtHand();
-      // in this turn nothing of it can be over yet
-      new TransactionOutcome(tx.transaction).whenOver((cause) => this.#end(cause, tx, results, ended));
+      /** @type {TransactionOutcome} */ (/** @type {unknown} */ (outcome)).whenOver((cause) => this.#end(cause, tx, results, ended));
     } catch (error) {
       // they are done the other way, on what is read anew, and meet the error there if it is still one
-      if (error instanceof NotHeadOnly && !tx.hasBegun) {
+      if (error instanceof NotHeadOnly && outcome === undefined) {
         this.#queue.putBack(results.map(([submitted]) => submitted));
         for (const { forgotten } of tx.served) forgotten();
         return false;
@@ -404,9 +407,9 @@ export class GroupCommit {
       for (const { failed } of tx.served) failed(true);
       this.#forget();
       if (!(error instanceof DOMException)) console.error(error);
-      if (tx.hasBegun) abort(tx.transaction);
+      if (outcome !== undefined) abort(tx.transaction);
       // in a turn of its own, as if the transaction had ended
-      NOTHING.then(() => ended({ error: new FencedError(), undone: true }));
+      END_OF_TURN.then(() => ended({ error: new FencedError(), undone: true }));
     }
     return true;
   }
@@ -482,8 +485,8 @@ export class GroupCommit {
   async #undo(broken) {
     if (this.#undoing) return;
     this.#undoing = true;
-    const run = (/** @type {WriteTransaction} */ tx) => undo(tx, broken);
-    const operation = { durability: /** @type {const} */ ("strict"), stores: false, needsNotes: () => false, run };
+    /** @type {import("./types.js").Operation<void>} */
+    const operation = { durability: "strict", stores: false, needsNotes: () => false, run: (tx) => undo(tx, broken) };
     const only = [new Submitted(operation, () => {}, () => {})];
     // if that fails too, what is not whole becomes a dead letter when it is read
     await this.#commit("strict", false, () => only.pop(), true);

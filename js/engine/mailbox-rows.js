@@ -37,7 +37,7 @@ export async function deleteMailbox(tx, mailbox) {
   }
   // no write follows that would fail where another context has written since
   await tx.checkStillLatest(mailbox);
-  tx.segmentWriters.delete(state);
+  tx.segmentWriters?.delete(state);
   tx.states.delete(mailbox);
   tx.changedMailboxes.delete(mailbox);
   await tx.writeLeases.delete((name) => tx.store(name), mailbox, state);

@@ -21,6 +21,7 @@ import { salvage } from "./salvage.js";
  * @template T
  * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, atHand?: RunAtHand<T>, onCommit?: (value: T) => void, onDoubt?: (value: T) => void}} Needs
  */
+
 /** @type {Needs<any>} */
 const NO_NEEDS = {};
 

@@ -56,8 +56,9 @@ export class ReadTransaction {
     return (this.#transaction ??= this.#begin());
   }
 
-  get hasBegun() {
-    return this.#transaction !== undefined;
+  /** Begins the transaction now. */
+  begin() {
+    this.#transaction ??= this.#begin();
   }
 
   /** @param {string} name */
@@ -349,7 +350,7 @@ class Collecting {
   #segmentOf(priority, sequence) {
     const segments = this.#segments;
     while (segments.length > 0 && segments[0].last < sequence) segments.shift();
-    // the one that follows may have been deleted, or be in the head, and then the next begins too far on
+    // the one that follows may have been deleted, or be beside the head, and then the next begins too far on
     if (segments.length > 0 && segments[0].first <= sequence) return segments[0];
     const atHand = this.#tx.segmentAtHand(this.#state, priority, sequence);
     if (atHand !== undefined) this.#segments = [atHand];

@@ -15,7 +15,7 @@ import { ABORTS_AFTER_COMMIT, DATABASE_VERSION } from "../storage/database.js";
  * @property {number} longestAbsence milliseconds after which a page that was left, and has not said that it is back, counts as
  * back. Until then its handles claim nothing: if it is really going away, its messages are for whoever comes next
  * @property {boolean} heartbeats whether holders without a lock show that they live
- * @property {number} carriedSegment bytes of the largest segment that travels in the head, and needs no request of its own
+ * @property {number} carriedSegment bytes of the largest segment that travels with the head, and needs no request of its own
  * @property {number} cacheBytes bytes of segments kept at hand, so that a page that consumes what it produced need not read it again
  * @property {number} firstWait milliseconds after which what could not be read is tried again at first; then twice as long each time
  * @property {number} longestWait the most of these

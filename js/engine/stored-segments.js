@@ -1,5 +1,5 @@
 /**
- * The segments of a transaction's mailboxes: what is enqueued is packed into new ones, small ones travel in the head until
+ * The segments of a transaction's mailboxes: what is enqueued is packed into new ones, small ones travel with the head until
  * there are too many of them, and each is deleted when the last of its messages is dead.
  */
 
@@ -8,7 +8,7 @@ import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "../model/segments.js";
 import { laneRange } from "./read-transaction.js";
 import { ValueUnavailable } from "./unavailable-values.js";
 
-/** From so many bytes of segments in the head on, they are written to rows, neighbours as one. */
+/** From so many bytes of segments beside the head on, they are written to rows, neighbours as one. */
 const CARRIED = 4096;
 
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
@@ -19,7 +19,8 @@ const CARRIED = 4096;
 
 /** Where a transaction appends messages, by priority. @param {WriteTransaction} tx @param {MailboxState} state @returns {SegmentWriter[]} */
 export function segmentWritersOf(tx, state) {
-  let writers = tx.segmentWriters.get(state);
+  const all = (tx.segmentWriters ??= new Map());
+  let writers = all.get(state);
   if (writers === undefined) {
     writers = state.lanes.map(
       (lane, priority) =>
@@ -29,14 +30,14 @@ export function segmentWritersOf(tx, state) {
           else putSegment(tx, state, priority, segment);
         }),
     );
-    tx.segmentWriters.set(state, writers);
+    all.set(state, writers);
   }
   return writers;
 }
 
 /** Makes segments of what was appended, so that it can be read. @param {WriteTransaction} tx */
 export function flush(tx) {
-  if (tx.segmentWriters.size === 0) return;
+  if (tx.segmentWriters === undefined) return;
   for (const writers of tx.segmentWriters.values()) for (const writer of writers) writer.flush();
 }
 
@@ -48,7 +49,7 @@ export function putSegment(tx, state, priority, segment) {
   tx.written.push([state.number, priority, segment]);
 }
 
-/** Moves the segments in the head to the store, neighbours as one. @param {WriteTransaction} tx @param {MailboxState} state */
+/** Moves the segments beside the head to the store, neighbours as one. @param {WriteTransaction} tx @param {MailboxState} state */
 export function unload(tx, state) {
   flush(tx);
   for (const [priority, lane] of state.lanes.entries()) {

@@ -62,13 +62,13 @@ export async function undo(tx, broken) {
     const isLast = wasWritten || commitId === broken.commitIdsBefore.get(mailbox);
     if (then === undefined || !isLast || then.number !== number) continue;
     // any of these may be what failed, and without them no state is known
-    for (const { key, bytes, before } of broken.stateRows.get(mailbox) ?? []) {
+    for (const { key, bytes, before } of broken.stateRows?.get(mailbox) ?? []) {
       const intact = wasWritten ? bytes : before;
       if (intact !== undefined) tx.store("pages").put(intact, [number, ...key]);
     }
     const state = await tx.state(mailbox);
     if (then.number !== state.number) continue;
-    // what was taken out of the head is in the store, or in the head as before
+    // what was beside the head is in the store, or beside the head as before
     for (const [number, priority, segment] of broken.written) {
       if (number !== state.number) continue;
       if (wasWritten) putSegment(tx, state, priority, segment);

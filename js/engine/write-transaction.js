@@ -50,12 +50,12 @@ export class WriteTransaction extends ReadTransaction {
   commitIdsBefore = new Map();
   /** Mailboxes whose state is to be written. @type {Set<string>} */
   changedMailboxes = new Set();
-  /** The rows of states that were written and deleted, by mailbox. @type {Map<string, import("../model/blocks.js").RowChange[]>} */
-  stateRows = new Map();
+  /** The rows of states that were written and deleted, by mailbox; as long as there are none, undefined. @type {Map<string, import("../model/blocks.js").RowChange[]> | undefined} */
+  stateRows;
   /** The mailbox that it deletes. @type {string | undefined} */
   deletedMailbox;
-  /** @type {Map<MailboxState, import("../model/segments.js").SegmentWriter[]>} */
-  segmentWriters = new Map();
+  /** While nothing was appended, undefined. @type {Map<MailboxState, import("../model/segments.js").SegmentWriter[]> | undefined} */
+  segmentWriters;
   /** Segments that were put into the store. @type {[number, number, Segment][]} */
   written = [];
   /** Segments of messages that are new. @type {[number, number, Segment][]} */
@@ -266,7 +266,7 @@ export class WriteTransaction extends ReadTransaction {
       const leased = this.#leased.has(mailbox);
       if (this.changedMailboxes.has(mailbox)) {
         state.commitId = this.commitId;
-        this.stateRows.set(mailbox, writeRows(() => this.store("pages"), state));
+        this.#writeRows(mailbox, state);
         if (this.#absent.has(mailbox)) this.store("mailboxes").put({ number: state.number }, mailbox);
         if (leased) writeHead(() => this.store("journal"), state);
         else await this.writeLeases.write((name) => this.store(name), mailbox, state);
@@ -293,12 +293,18 @@ export class WriteTransaction extends ReadTransaction {
     for (const mailbox of changedMailboxes) {
       const state = /** @type {MailboxState} */ (states.get(mailbox));
       state.commitId = this.commitId;
-      this.stateRows.set(mailbox, writeRows(() => this.store("pages"), state));
+      this.#writeRows(mailbox, state);
       writeHead(() => this.store("journal"), state);
     }
     // where only one can fail, which was made outside of another's handler, every browser knows what to do
     if (this.#asked === 1) this.transaction.commit();
     else this.engine.connection.commit(this.transaction);
+  }
+
+  /** @param {string} mailbox @param {MailboxState} state */
+  #writeRows(mailbox, state) {
+    const changes = writeRows(() => this.store("pages"), state);
+    if (changes.length > 0) (this.stateRows ??= new Map()).set(mailbox, changes);
   }
 
   #finishHead() {

@@ -1,4 +1,4 @@
-/** One priority of a mailbox: its numbers, its counts, and those of its segments that travel in the head. */
+/** One priority of a mailbox: its numbers, its counts, and those of its segments that travel with the head. */
 
 import { PageDirectory } from "./page-directory.js";
 
@@ -22,7 +22,7 @@ export class Lane {
   inflight = 0;
   /** @type {Map<number, Block>} */
   blocks = new Map();
-  /** Segments that travel in the head, in the order of their numbers. @type {Segment[]} */
+  /** Segments that travel with the head, in the order of their numbers. @type {Segment[]} */
   carried = [];
 
   /** @param {number} priority */
@@ -30,30 +30,30 @@ export class Lane {
     this.directory = new PageDirectory(priority);
   }
 
-  /** Bytes of the segments that travel in the head. */
+  /** Bytes of the segments that travel with the head. */
   get carriedBytes() {
     let size = 0;
     for (const { bytes } of this.carried) size += bytes.length;
     return size;
   }
 
-  /** The segment in the head that holds a message, dead or alive. @param {number} sequence */
+  /** The segment beside the head that holds a message, dead or alive. @param {number} sequence */
   carriedSegment(sequence) {
     return this.carried.find(({ first, last }) => first <= sequence && sequence <= last);
   }
 
-  /** The first number from a number on whose message is in no segment in the head. @param {number} from */
+  /** The first number from a number on whose message is in no segment beside the head. @param {number} from */
   firstNotCarried(from) {
     for (const { first, last } of this.carried) if (first <= from && from <= last) from = last + 1;
     return from;
   }
 
-  /** Drops the segments in the head whose last number is in `from` to `to` (exclusive). @param {number} from @param {number} to */
+  /** Drops the segments beside the head whose last number is in `from` to `to` (exclusive). @param {number} from @param {number} to */
   dropCarried(from, to) {
     if (this.carried.length > 0) this.carried = this.carried.filter(({ last }) => last < from || last >= to);
   }
 
-  /** Takes all segments out of the head. */
+  /** Takes all segments from beside the head. */
   takeCarried() {
     const { carried } = this;
     this.carried = [];

@@ -156,7 +156,7 @@ export class MailboxState {
     return this.pages.customIds;
   }
 
-  /** Bytes of the segments that travel in the head. */
+  /** Bytes of the segments that travel with the head. */
   get carriedBytes() {
     let size = 0;
     for (const lane of this.lanes) size += lane.carriedBytes;

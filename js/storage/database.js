@@ -5,8 +5,9 @@
  * |-------------|--------------------------------------|--------------------------------------------------|
  * | `mailboxes` | name                                 | its number, the first part of all keys below     |
  * |             | [name, context]                      | a seal, see `write-lease.js`                     |
- * | `journal`   | [mailbox, version]                   | its state's head, see `model/head-codec.js`: of  |
- * |             |                                      | the last version; the ones before it are debris  |
+ * | `journal`   | [mailbox, version]                   | its state's head, see `model/head-codec.js`, and |
+ * |             |                                      | small segments: of the last version; the ones    |
+ * |             |                                      | before it are debris                             |
  * | `pages`     | [mailbox, kind, number]              | the rest of its state, see `model/blocks.js`     |
  * | `segments`  | [mailbox, priority, last, first]     | messages, packed, see `segments.js`              |
  * | `ids`       | [mailbox, id]                        | [priority, sequence] of messages whose id does   |

@@ -68,9 +68,9 @@ async function toJournal(_, transaction) {
     // what cannot be read stays, and says so when its mailbox is used
     if (!isCount(stored?.number) || !("head" in stored)) continue;
     const { number, writer, commitId } = stored;
-    const head = withoutSum(stored.head, number);
-    const sum = head && quickChecksum(head, number);
-    journal.put({ number, base: 1, right: false, writer, commitId, head, sum, carried: [] }, [number, 1]);
+    const packed = withoutSum(stored.head, number);
+    const sum = packed && quickChecksum(packed, number);
+    journal.put({ number, base: 1, right: false, writer, commitId, head: packed ?? stored.head, sum, carried: [] }, [number, 1]);
     mailboxes.put({ number }, name);
   }
   // an upgrade closes all connections, so nobody has such a lease any more

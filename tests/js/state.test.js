@@ -199,7 +199,7 @@ test("a lane that only waits needs no page, however long it is", () => {
   assert.ok(state.toStored().head.length < 100);
 });
 
-test("segments travel in the head until they are dead or taken out of it", () => {
+test("segments travel with the head until they are dead or taken from it", () => {
   const rows = new Rows();
   const before = MailboxState.create(1);
   const segments = [0, 1, 2].map((i) => {
