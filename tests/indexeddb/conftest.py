@@ -30,7 +30,7 @@ def load_scenarios(python: PythonRuntime, server: Server) -> None:
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             Path(name).write_text(await response.string(), "utf-8")
         importlib.invalidate_caches()
-        from tests.indexeddb.scenarios import hands
+        from tests.indexeddb.scenarios import support
         """
     )
 

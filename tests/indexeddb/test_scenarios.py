@@ -29,4 +29,4 @@ def _scenarios() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("python", "scenario"), _scenarios(), indirect=["python"])
 def test_scenario(scenario: str, python: PythonRuntime) -> None:
-    python.run_async(f"await hands.run({scenario!r})")
+    python.run_async(f"await support.run({scenario!r})")

@@ -32,7 +32,7 @@ class Tab:
         self.driver.get(self._server.url + runtimes.harness_path(place))
         WebDriverWait(self.driver, 30).until(lambda page: page.execute_script("return 'runPython' in globalThis"))
         load_scenarios(self, self._server)
-        self.run_async("context = await hands.new_context()")
+        self.run_async("context = await support.new_context()")
 
     def run_async(self, code: str) -> Any:
         self.driver.switch_to.window(self._window)
@@ -161,7 +161,7 @@ def test_enqueue_wakes_who_waits_elsewhere(tabs: tuple[Tab, Tab, Tab], waiting: 
             def on_depth_change(self, queued_messages):
                 self.seen.append(queued_messages)
 
-        context = await hands.new_context(hands.NO_SLOW_POLL)
+        context = await support.new_context(support.NO_SLOW_POLL)
         mailbox, watched = await context.open({name!r}), await context.open("depth " + {name!r})
         Depths.seen.clear()
         watched.set_depth_observer(Depths())
@@ -178,11 +178,11 @@ def test_enqueue_wakes_who_waits_elsewhere(tabs: tuple[Tab, Tab, Tab], waiting: 
     )
     tabs[waiting].run_async(
         """
-        (message,) = await asyncio.wait_for(waiting, hands.PATIENCE)
+        (message,) = await asyncio.wait_for(waiting, support.PATIENCE)
         assert message.payload == b"hello"
         async def heard():
             return Depths.seen[-1:] == [2]
-        await hands.eventually(heard, f"the depth, {Depths.seen}")
+        await support.eventually(heard, f"the depth, {Depths.seen}")
         await mailbox.close()
         await watched.close()
         """
@@ -255,7 +255,7 @@ def test_site_data_cleared_while_it_is_open(tabs: tuple[Tab, Tab, Tab], server: 
     for tab in (page, worker):
         tab.run_async(
             """
-            error = await hands.raised(mailbox.enqueue(b"s", b"not stored"))
+            error = await support.raised(mailbox.enqueue(b"s", b"not stored"))
             assert isinstance(error, StorageUnavailableError), error
             assert "cleared" in str(error), error
             assert (await mailbox.status()).queued_messages == 0
