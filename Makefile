@@ -80,7 +80,7 @@ check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, the e
 	$(BIN)/mypy
 	npx tsc
 	node --test --test-reporter=dot tests/js/*.test.js
-	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden conformance_page)
+	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden conformance_page browsers_page)
 
 .PHONY: format
 format: $(DEV_VENV) ## Formats the Python code
