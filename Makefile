@@ -78,14 +78,16 @@ check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, the e
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	npx biome check --error-on-warnings
 	npx tsc
 	node --test --test-reporter=dot tests/js/*.test.js
 	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden conformance_page browsers_page)
 
 .PHONY: format
-format: $(DEV_VENV) ## Formats the Python code
+format: $(DEV_VENV) $(NODE_MODULES) ## Formats the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	npx biome check --write
 
 .PHONY: generated
 generated: $(DEV_VENV) $(NODE_MODULES) ## Writes again what is made from code: tables of docs/, traces and golden values of tests/

@@ -23,6 +23,7 @@ export interface Claimed {
 }
 
 /** What every competitor can do, whatever it is built on. A promise resolves once the work is committed. */
+// biome-ignore lint/suspicious/noExplicitAny: what a competitor hands out is its own affair
 export interface Queue<Message extends Claimed = any> {
   store(payload: Uint8Array): Promise<unknown>;
   /** Stores many, in as few commits as the competitor has a way for. */

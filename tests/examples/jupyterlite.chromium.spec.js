@@ -16,7 +16,7 @@ test("a notebook finds after a reload what it has left", async ({ page }) => {
   await runAllCells(page);
   await expect(left).toHaveText(/greetings from \d/);
   await expect(found).toHaveCount(0);
-  const text = (await left.innerText()).trim().replace("left: ", "");
+  const text = ((await left.textContent()) ?? "").trim().replace("left: ", "");
 
   await page.reload();
   await runAllCells(page);

@@ -14,7 +14,7 @@ import {
   type NewMessage,
   type StorageReport,
 } from "pymailbox";
-import { MailboxInspector } from "pymailbox/inspector";
+import type { MailboxInspector } from "pymailbox/inspector";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -62,8 +62,7 @@ try {
   await inbox.purge();
 } catch (error) {
   if (error instanceof StorageFullError || error instanceof MailboxError) {
-    const again: boolean = error.passing;
-    error.message.trim();
+    if (error.passing satisfies boolean) error.message.trim();
   }
 }
 

@@ -19,5 +19,3 @@ declare global {
     worker: Worker;
   };
 }
-
-export {};
