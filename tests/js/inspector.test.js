@@ -38,7 +38,7 @@ test("long payloads are cut, and it is said", () => {
     assert.ok(note.endsWith(`These are the first ${limit.toLocaleString("en")} of 1,000,000 bytes.`), note);
   }
   // cut in the middle of a character, it is text all the same
-  const cut = utf8("a" + "é".repeat(TEXT_BYTES));
+  const cut = utf8(`a${"é".repeat(TEXT_BYTES)}`);
   assert.equal(likelyMode(cut), "text");
   assert.ok(!shown(cut, "text").text.includes("\ufffd"));
 });

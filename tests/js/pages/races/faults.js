@@ -131,7 +131,7 @@ for (const [prototype, name, step] of /** @type {[any, string, Step][]} */ ([
       property.set?.call(
         this,
         handler &&
-          (/** @type {any} */ event) => {
+          ((/** @type {any} */ event) => {
             const transaction = event.target instanceof IDBTransaction ? event.target : undefined;
             if (pass(step, transaction) && transaction !== undefined) {
               endings.set(transaction, null);
@@ -139,7 +139,7 @@ for (const [prototype, name, step] of /** @type {[any, string, Step][]} */ ([
               return transaction.onabort?.(event);
             }
             return handler.call(event.currentTarget, event);
-          },
+          }),
       );
     },
   });
