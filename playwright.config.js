@@ -1,4 +1,5 @@
-// The demo, the JavaScript API and the examples in Chromium and Firefox: `npx playwright test`, after `make test-setup`.
+// The demo, the JavaScript API and the examples in Chromium and Firefox: `npx playwright test`, after `make
+// test-setup`.
 
 import { defineConfig } from "@playwright/test";
 
@@ -35,7 +36,10 @@ export default defineConfig({
   ],
 });
 
-/** @param {"chromium" | "firefox"} browser @param {string} folder of `tests` @param {string | undefined} port of its server */
+/**
+ * @param {"chromium" | "firefox"} browser @param {string} folder of `tests`
+ * @param {string | undefined} port of its server
+ */
 function project(browser, folder, port) {
   return {
     name: `${browser} ${folder}`,

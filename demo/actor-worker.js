@@ -120,7 +120,10 @@ export class ActorWorker {
   /** @param {News} news */
   #hear({ handled, stopped }) {
     if (handled) {
-      addToLog(page.log, handled.map((message) => this.#entry(message)));
+      addToLog(
+        page.log,
+        handled.map((message) => this.#entry(message)),
+      );
       page.logEmpty.hidden = true;
     }
     if (stopped) this.#showStopped(stopped);
@@ -158,7 +161,10 @@ export class ActorWorker {
   #state() {
     if (page.pause.disabled) return "The actor could not start.";
     if (this.#paused) return this.#changing > 0 ? "The actor finishes what it has in hand." : "The actor is paused.";
-    if (!this.#isLoaded) return this.#kills > 0 ? "Its worker was killed. Another one is loading Python." : "The actor starts when Python is there.";
+    if (!this.#isLoaded)
+      return this.#kills > 0
+        ? "Its worker was killed. Another one is loading Python."
+        : "The actor starts when Python is there.";
     return this.#hasWork ? "The actor is working." : "The actor waits for messages.";
   }
 }

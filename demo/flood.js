@@ -1,4 +1,6 @@
-/** Ten thousand messages. How far it got is in the account, so that a flood goes on where a page that ended had left it. */
+/**
+ * Ten thousand messages. How far it got is in the account, so that a flood goes on where a page that ended had left it.
+ */
 
 /** @import { Gateway } from "./gateway.js" */
 /** @import { Flood } from "./types.js" */

@@ -37,7 +37,8 @@ export const interruptedText = (file) =>
   `The page was left while ${file} was being read. The lines stored so far are in the mailbox, the rest of it is not.`;
 
 /** @param {Flood} flood */
-export const floodText = ({ next, total }) => `Storing a flood: ${wholeNumber.format(next)} of ${wholeNumber.format(total)} messages`;
+export const floodText = ({ next, total }) =>
+  `Storing a flood: ${wholeNumber.format(next)} of ${wholeNumber.format(total)} messages`;
 
 /** @param {number} total */
 export const floodedText = (total) => `The flood of ${wholeNumber.format(total)} messages is stored.`;
@@ -57,8 +58,7 @@ const deadText = (dead) => `${wholeNumber.format(dead)} dead ${dead === 1 ? "let
 
 /** @param {Audit} audit */
 export function auditText({ handled, doubled, again }) {
-  const twice =
-    doubled === 0 ? "none of them twice" : `${wholeNumber.format(doubled)} of them twice`;
+  const twice = doubled === 0 ? "none of them twice" : `${wholeNumber.format(doubled)} of them twice`;
   const times = again === 1 ? "once" : `${wholeNumber.format(again)} times`;
   const handedOut =
     again === 0
@@ -70,14 +70,19 @@ export function auditText({ handled, doubled, again }) {
 /** @param {PeerAccount} account @param {number} onTheWay */
 export function peerText({ sent, answered }, onTheWay) {
   if (sent === 0) return "nothing sent to it yet";
-  return `sent ${wholeNumber.format(sent)}, still in the outbox ${wholeNumber.format(onTheWay)}, answered ${wholeNumber.format(answered)}`;
+  return (
+    `sent ${wholeNumber.format(sent)}, still in the outbox ${wholeNumber.format(onTheWay)}, answered ` +
+    `${wholeNumber.format(answered)}`
+  );
 }
 
 /** What a visitor can do about a failure. @type {Record<string, {title: string, text: string}>} */
 const FAILURES = {
   StorageUnavailableError: {
     title: "There is nowhere to keep messages",
-    text: "This browser gives the page no storage. In a private window, or where site data is blocked, that is so: allow it for this address, or use an ordinary window, and load the page again.",
+    text:
+      "This browser gives the page no storage. In a private window, or where site data is blocked, that is so: " +
+      "allow it for this address, or use an ordinary window, and load the page again.",
   },
   StorageFullError: {
     title: "The storage is full",
@@ -85,7 +90,9 @@ const FAILURES = {
   },
   StorageCorruptError: {
     title: "The stored messages can't be read",
-    text: "Something else has written into this page's storage. Clear the data of this site in the browser's settings and load the page again.",
+    text:
+      "Something else has written into this page's storage. Clear the data of this site in the browser's " +
+      "settings and load the page again.",
   },
   ConnectionLostError: {
     title: "The connection to the storage was lost",
@@ -97,12 +104,17 @@ const FAILURES = {
 export const loadingFailure = ({ name }) =>
   FAILURES[name] ?? {
     title: "Python could not be loaded",
-    text: "A file is missing, or the network is gone. Whoever serves this page from a checkout starts it with “make demo”.",
+    text:
+      "A file is missing, or the network is gone. Whoever serves this page from a checkout starts it with “make " +
+      "demo”.",
   };
 
 /** @param {Failure} failure */
 export const openingFailure = ({ name }) =>
-  FAILURES[name] ?? { title: "The mailbox could not be opened", text: "What is stored is still there. Load the page again." };
+  FAILURES[name] ?? {
+    title: "The mailbox could not be opened",
+    text: "What is stored is still there. Load the page again.",
+  };
 
 /** @param {Failure} failure */
 export const workingFailure = ({ name }) =>

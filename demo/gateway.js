@@ -1,8 +1,9 @@
 /**
  * The way into the mailbox, in JavaScript: it stores messages whether Python is there or not.
  *
- * How many it has stored is a message too, the account: it is replaced in the transaction that stores the messages, so the
- * two never disagree, however the page ends. Without an account `inbox.enqueue(peer.id, frame.payload)` would be all.
+ * How many it has stored is a message too, the account: it is replaced in the transaction that stores the messages, so
+ * the two never disagree, however the page ends. Without an account `inbox.enqueue(peer.id, frame.payload)` would be
+ * all.
  */
 
 import { openMailbox } from "../js/index.js";
@@ -190,7 +191,9 @@ export class Gateway {
   }
 }
 
-/** @param {Account} account @param {string} key @param {(peer: PeerAccount) => PeerAccount} change @returns {Account} */
+/**
+ * @param {Account} account @param {string} key @param {(peer: PeerAccount) => PeerAccount} change @returns {Account}
+ */
 const withPeer = (account, key, change) => ({
   ...account,
   peers: { ...account.peers, [key]: change(account.peers[key] ?? NEVER_MET) },

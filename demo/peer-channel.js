@@ -1,9 +1,9 @@
 /**
  * Carries messages between this peer and one other, over one data channel.
  *
- * What is for the other waits in an outbox until the other has stored it. Each side begins by saying which frame it stored
- * last, and says so again after each transaction. So what was on its way when a connection broke or a page died is sent
- * again if it did not arrive, and not if it did.
+ * What is for the other waits in an outbox until the other has stored it. Each side begins by saying which frame it
+ * stored last, and says so again after each transaction. So what was on its way when a connection broke or a page died
+ * is sent again if it did not arrive, and not if it did.
  */
 
 import { frameOf, parseFrame } from "./frames.js";

@@ -2,8 +2,8 @@
  * Who this tab is. A peer is an actor with a mailbox of its own.
  *
  * All tabs of an origin share one storage, so each peer's mailboxes are named after it: those of peer 1 begin with
- * "demo", those of peer 2 with "demo-2". A tab becomes the first peer that no other tab is (a Web Lock tells), not a new
- * one each time: so who closes the tab and comes back finds the mailbox as it was, and at work again.
+ * "demo", those of peer 2 with "demo-2". A tab becomes the first peer that no other tab is (a Web Lock tells), not a
+ * new one each time: so who closes the tab and comes back finds the mailbox as it was, and at work again.
  */
 
 import { attempt } from "./web-storage.js";

@@ -100,7 +100,10 @@ export class Peers {
   /** @param {OtherPeer} peer @param {Frame[]} answers */
   #log(peer, answers) {
     const entries = answers.map(({ payload }) => ({ tag: "Answer", high: false, text: decoder.decode(payload) }));
-    addToLog(page.log, entries.map((entry) => ({ ...entry, from: nameOf(peer), result: "over WebRTC" })));
+    addToLog(
+      page.log,
+      entries.map((entry) => ({ ...entry, from: nameOf(peer), result: "over WebRTC" })),
+    );
     page.logEmpty.hidden = true;
   }
 }

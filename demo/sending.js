@@ -137,8 +137,8 @@ export class Sending {
   }
 
   /**
-   * Stores a file's lines, piece by piece, so that a large one neither fills the memory nor keeps others waiting. What was
-   * stored before a failure stays.
+   * Stores a file's lines, piece by piece, so that a large one neither fills the memory nor keeps others waiting. What
+   * was stored before a failure stays.
    * @param {File} file @param {string | null} to @param {"normal" | "high"} high
    */
   async #storeFile(file, to, high) {

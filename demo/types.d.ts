@@ -54,8 +54,9 @@ export interface Requests {
 
 export type RequestName = keyof Requests;
 
-export type ToWorker =
-  | { [Name in RequestName]: { id: number; request: Name; arguments: Parameters<Requests[Name]> } }[RequestName];
+export type ToWorker = {
+  [Name in RequestName]: { id: number; request: Name; arguments: Parameters<Requests[Name]> };
+}[RequestName];
 
 export type FromWorker =
   | { kind: "answer"; id: number; value: unknown }

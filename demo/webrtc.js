@@ -25,7 +25,9 @@ export class PeerConnections {
   constructor({ id, number }) {
     this.#me = { id, number, key: keyOf(id) };
     this.#signals.addEventListener("message", (/** @type {MessageEvent<Signal>} */ { data }) => {
-      this.#before = this.#before.then(() => this.#hear(data)).catch((error) => console.warn("A signal failed:", error));
+      this.#before = this.#before
+        .then(() => this.#hear(data))
+        .catch((error) => console.warn("A signal failed:", error));
     });
   }
 

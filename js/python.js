@@ -21,12 +21,20 @@ class PythonEngine {
 
   /**
    * Opens a mailbox for a caller who may stop waiting: `abandon` then lets the handle go once it is open.
-   * @param {string} mailbox @param {import("./engine/types.js").Durability} durability @param {number} maxDeliveries 0 for any number @param {number} lease milliseconds
+   * @param {string} mailbox @param {import("./engine/types.js").Durability} durability
+   * @param {number} maxDeliveries 0 for any number @param {number} lease milliseconds
    * @returns {{handle: Promise<MailboxHandle>, abandon: () => void}}
    */
   beginToOpen(mailbox, durability, maxDeliveries, lease) {
     const handle = MailboxHandle.open(this.#engine, mailbox, durability, maxDeliveries, lease);
-    return { handle, abandon: () => void handle.then((opened) => opened.abandon(), () => {}) };
+    return {
+      handle,
+      abandon: () =>
+        void handle.then(
+          (opened) => opened.abandon(),
+          () => {},
+        ),
+    };
   }
 
   listMailboxes = () => directory.listMailboxes(this.#engine);

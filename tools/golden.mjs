@@ -1,6 +1,6 @@
-// Writes tests/golden.json: bytes that cross between Python and JavaScript, or lie in IndexedDB, and what they mean. Both
-// languages are held to it: tests/js/golden.test.js and tests/unit/test_golden.py. Bytes are in hexadecimal; times are
-// milliseconds since 1970.
+// Writes tests/golden.json: bytes that cross between Python and JavaScript, or lie in IndexedDB, and what they mean.
+// Both languages are held to it: tests/js/golden.test.js and tests/unit/test_golden.py. Bytes are in hexadecimal; times
+// are milliseconds since 1970.
 //
 // Usage: node tools/golden.mjs
 
@@ -29,7 +29,9 @@ export function asJson(value) {
   if (value instanceof Uint8Array) return { hex: hex(value) };
   if (Array.isArray(value)) return value.map(asJson);
   if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).flatMap(([name, part]) => (part === undefined ? [] : [[name, asJson(part)]])));
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, part]) => (part === undefined ? [] : [[name, asJson(part)]])),
+  );
 }
 
 /** The reverse. @param {any} value @returns {any} */
@@ -40,7 +42,7 @@ export function fromJson(value) {
   return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, fromJson(part)]));
 }
 
-// -- ids ----------------------------------------------------------------------------------------------------------------
+// -- ids --------------------------------------------------------------------------------------------------------------
 
 const BASE = id("01234567-89ab-8def-8120-000000000000");
 
@@ -62,18 +64,31 @@ const PLACES = [
 
 const ids = () =>
   Object.fromEntries(
-    PLACES.map((place) => [`priority ${place.priority}, number ${place.sequence}`, { base: textOfId(BASE), ...place, id: textOfId(ownId(place.priority, place.sequence)) }]),
+    PLACES.map((place) => [
+      `priority ${place.priority}, number ${place.sequence}`,
+      { base: textOfId(BASE), ...place, id: textOfId(ownId(place.priority, place.sequence)) },
+    ]),
   );
 
-// -- messages that cross the border -------------------------------------------------------------------------------------
+// -- messages that cross the border -----------------------------------------------------------------------------------
 
 const GIVEN = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
 const MOMENT = 1_700_000_000_123;
 
-/** @typedef {{sender: string, payload: string, priority: number, id: string | null, due: number | null}} Incoming in hexadecimal */
+/**
+ * @typedef {{sender: string, payload: string, priority: number, id: string | null, due: number | null}} Incoming in
+ * hexadecimal
+ */
 
 /** @param {string} sender @param {string} payload @param {Partial<Incoming>} [more] @returns {Incoming} */
-const incoming = (sender, payload, more = {}) => ({ sender: hex(utf8(sender)), payload: hex(utf8(payload)), priority: 0, id: null, due: null, ...more });
+const incoming = (sender, payload, more = {}) => ({
+  sender: hex(utf8(sender)),
+  payload: hex(utf8(payload)),
+  priority: 0,
+  id: null,
+  due: null,
+  ...more,
+});
 
 /** Packs messages, as they are written here. @param {Incoming[]} messages @param {number} createdAt */
 export const framesOf = (messages, createdAt) =>
@@ -96,17 +111,26 @@ const MESSAGES = {
   "under an id of its sender's": [incoming("é🙃", "x", { id: GIVEN })],
   delayed: [incoming("alice", "later", { due: MOMENT + 1 })],
   "delayed, under an id": [incoming("a", "b", { priority: 1, id: GIVEN, due: MOMENT + 86_400_000 })],
-  several: [incoming("alice", "1"), incoming("", "2", { priority: 1, id: GIVEN }), incoming("carol", "3", { due: MOMENT + 5000 })],
+  several: [
+    incoming("alice", "1"),
+    incoming("", "2", { priority: 1, id: GIVEN }),
+    incoming("carol", "3", { due: MOMENT + 5000 }),
+  ],
 };
 
 const frames = () =>
   Object.fromEntries(
-    Object.entries(MESSAGES).map(([name, messages]) => [name, { createdAt: MOMENT, messages, frames: hex(framesOf(messages, MOMENT)) }]),
+    Object.entries(MESSAGES).map(([name, messages]) => [
+      name,
+      { createdAt: MOMENT, messages, frames: hex(framesOf(messages, MOMENT)) },
+    ]),
   );
 
 /**
- * @typedef {{id: string, sender: string, payload: string, priority: number, createdAt: number, deliveryCount: number, status: number,
- *   custom: boolean, due: number | null}} Outgoing
+ * @typedef
+ * {{id: string, sender: string, payload: string, priority: number, createdAt: number, deliveryCount: number, status:
+ *   number, custom: boolean, due: number | null}}
+ * Outgoing
  */
 
 /** @param {Partial<Outgoing>} more @returns {Outgoing} */
@@ -123,7 +147,10 @@ const outgoing = (more) => ({
   ...more,
 });
 
-/** Packs messages into a batch, as the engine does: ids that senders gave are in the frames. @param {Outgoing[]} messages */
+/**
+ * Packs messages into a batch, as the engine does: ids that senders gave are in the frames.
+ * @param {Outgoing[]} messages
+ */
 export const batchOf = (messages) =>
   packBatch(
     messages.map((message) => {
@@ -155,9 +182,12 @@ const BATCHES = {
   ],
 };
 
-const batches = () => Object.fromEntries(Object.entries(BATCHES).map(([name, messages]) => [name, { messages, batch: hex(batchOf(messages)) }]));
+const batches = () =>
+  Object.fromEntries(
+    Object.entries(BATCHES).map(([name, messages]) => [name, { messages, batch: hex(batchOf(messages)) }]),
+  );
 
-// -- dead letters -------------------------------------------------------------------------------------------------------
+// -- dead letters -----------------------------------------------------------------------------------------------------
 
 /** @type {import("../js/model/types.js").StoredDeadLetter[]} */
 const LETTERS = [
@@ -169,7 +199,14 @@ const LETTERS = [
     error: "ValueError: é🙃 \"'\\",
     diedAt: MOMENT + 1000,
   },
-  { id: id(GIVEN), frame: framesOf([incoming("", "", { priority: 1, id: GIVEN })], MOMENT), deliveries: 1, reason: "no", error: undefined, diedAt: MOMENT },
+  {
+    id: id(GIVEN),
+    frame: framesOf([incoming("", "", { priority: 1, id: GIVEN })], MOMENT),
+    deliveries: 1,
+    reason: "no",
+    error: undefined,
+    diedAt: MOMENT,
+  },
 ];
 
 /** A record of the store `dead`; and as the dead letters of a mailbox cross to Python. */
@@ -178,14 +215,24 @@ function deadLetters() {
   return { records: LETTERS.map(asJson), batch: hex(packBatch(LETTERS.map(entryOf))), deaths: JSON.stringify(deaths) };
 }
 
-// -- whole messages, for export and import ------------------------------------------------------------------------------
+// -- whole messages, for export and import ----------------------------------------------------------------------------
 
 /**
- * @typedef {Outgoing & {failures: number, suspect: boolean, error: string | null, reason: string | null, diedAt: number | null}} Whole
+ * @typedef
+ * {Outgoing & {failures: number, suspect: boolean, error: string | null, reason: string | null, diedAt: number | null}}
+ * Whole
  */
 
 /** @param {Partial<Whole>} more @returns {Whole} */
-const whole = (more) => ({ ...outgoing({ custom: true, id: GIVEN }), failures: 0, suspect: false, error: null, reason: null, diedAt: null, ...more });
+const whole = (more) => ({
+  ...outgoing({ custom: true, id: GIVEN }),
+  failures: 0,
+  suspect: false,
+  error: null,
+  reason: null,
+  diedAt: null,
+  ...more,
+});
 
 const LIVING = [
   whole({ custom: false, id: textOfId(ownId(0, 4)), status: QUEUED, deliveryCount: 0 }),
@@ -198,39 +245,57 @@ const DEAD = [whole({ failures: 0, error: "no", reason: "why", diedAt: MOMENT + 
 /** What `readSection` gives, and what `adopt` takes. */
 function archive() {
   return {
-    living: { messages: LIVING, batch: hex(batchOf(LIVING)), details: JSON.stringify(LIVING.map(({ due, failures, suspect, error }) => [due, failures, suspect, error])) },
+    living: {
+      messages: LIVING,
+      batch: hex(batchOf(LIVING)),
+      details: JSON.stringify(LIVING.map(({ due, failures, suspect, error }) => [due, failures, suspect, error])),
+    },
     dead: {
       messages: DEAD,
       batch: hex(batchOf(DEAD)),
-      details: JSON.stringify(DEAD.map(({ failures, suspect, error, reason, diedAt }) => [null, failures, suspect, error, reason, diedAt])),
+      details: JSON.stringify(
+        DEAD.map(({ failures, suspect, error, reason, diedAt }) => [null, failures, suspect, error, reason, diedAt]),
+      ),
     },
     adopted: {
       messages: [...LIVING, ...DEAD],
       frames: [...LIVING, ...DEAD].map((message) => hex(framesOf([message], message.createdAt))).join(""),
       details: JSON.stringify(
-        [...LIVING, ...DEAD].map(({ deliveryCount, failures, suspect, error, reason, diedAt }) => [deliveryCount, failures, suspect, error, reason, diedAt]),
+        [...LIVING, ...DEAD].map(({ deliveryCount, failures, suspect, error, reason, diedAt }) => [
+          deliveryCount,
+          failures,
+          suspect,
+          error,
+          reason,
+          diedAt,
+        ]),
       ),
     },
   };
 }
 
-// -- segments -----------------------------------------------------------------------------------------------------------
+// -- segments ---------------------------------------------------------------------------------------------------------
 
 /** Records of the store `segments`. */
 const segments = () =>
   Object.fromEntries(
-    Object.entries({ "of one message": [0, "plain"], "of several, far along its lane": [2 ** 40, "several"] }).map(([name, [first, messages]]) => {
-      const bytes = framesOf(MESSAGES[messages], MOMENT);
-      const parts = [...framesIn(bytes)].map(({ offset, end }) => bytes.subarray(offset, end));
-      return [name, { first, frames: parts.map(hex), segment: hex(Segment.pack(Number(first), parts).bytes) }];
-    }),
+    Object.entries({ "of one message": [0, "plain"], "of several, far along its lane": [2 ** 40, "several"] }).map(
+      ([name, [first, messages]]) => {
+        const bytes = framesOf(MESSAGES[messages], MOMENT);
+        const parts = [...framesIn(bytes)].map(({ offset, end }) => bytes.subarray(offset, end));
+        return [name, { first, frames: parts.map(hex), segment: hex(Segment.pack(Number(first), parts).bytes) }];
+      },
+    ),
   );
 
-// -- whole states -------------------------------------------------------------------------------------------------------
+// -- whole states -----------------------------------------------------------------------------------------------------
 
 const HOLDER = "0123456789abcdef0123456789abcdef";
 
-/** States that the head of a mailbox and its pages are golden for, by what is special about them. @type {Record<string, (rows: Rows) => MailboxState>} */
+/**
+ * States that the head of a mailbox and its pages are golden for, by what is special about them.
+ * @type {Record<string, (rows: Rows) => MailboxState>}
+ */
 export const STATES = {
   "of an empty mailbox": () => state(),
   "of one that only waits": () => {
@@ -305,7 +370,9 @@ export function says(read, rows) {
       queued,
       inflight,
       carried: carried.map(({ first, last }) => [first, last]),
-      runs: directory.entries.flatMap(({ page }) => [...(page ?? [])].map(({ from, to, where, delivery, due }) => [from, to, where, delivery, due])),
+      runs: directory.entries.flatMap(({ page }) =>
+        [...(page ?? [])].map(({ from, to, where, delivery, due }) => [from, to, where, delivery, due]),
+      ),
     })),
     holders: [...read.claims.values()].map(({ holder, slot, maxDeliveries, lease, locked, beat, count }) => ({
       holder,
@@ -322,7 +389,10 @@ export function says(read, rows) {
 /** A state as it is stored. @param {MailboxState} made @param {Rows} rows that are to hold it */
 export function stored(made, rows) {
   rows.save(made);
-  return { journal: asJson(rows.head), pages: Object.fromEntries([...rows.rows].map(([key, bytes]) => [key, hex(bytes)])) };
+  return {
+    journal: asJson(rows.head),
+    pages: Object.fromEntries([...rows.rows].map(([key, bytes]) => [key, hex(bytes)])),
+  };
 }
 
 const heads = () =>
@@ -334,7 +404,7 @@ const heads = () =>
     }),
   );
 
-// -- all of it ----------------------------------------------------------------------------------------------------------
+// -- all of it --------------------------------------------------------------------------------------------------------
 
 /** Everything; what a mailbox's state is stored as stands apart, since it changes most often. */
 export const golden = () => ({
@@ -351,4 +421,5 @@ export const golden = () => ({
 /** As the file has it now. */
 export const read = () => JSON.parse(readFileSync(FILE, "utf-8"));
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(FILE, `${JSON.stringify(golden(), undefined, 1)}\n`);
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  writeFileSync(FILE, `${JSON.stringify(golden(), undefined, 1)}\n`);

@@ -20,7 +20,10 @@ export function batchOf({ payload_bytes: size, batch }) {
   return Array.from({ length: batch }, () => payload);
 }
 
-/** Stores messages for a case that empties a store. @param {import("../types.js").Queue} queue @param {import("../types.js").Job} job @returns {Promise<number>} how many */
+/**
+ * Stores messages for a case that empties a store.
+ * @param {import("../types.js").Queue} queue @param {import("../types.js").Job} job @returns {Promise<number>} how many
+ */
 export async function fill(queue, { payload_bytes: size, batch }) {
   const most = batch === 1 ? ONE_BY_ONE : IN_BATCHES;
   const count = Math.min(most, Math.floor(FILL_BYTES / size));

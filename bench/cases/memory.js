@@ -1,5 +1,5 @@
-// A hundred thousand messages are stored, a thousand a call, and then drained; megabytes of JavaScript heap at most above
-// what there was. Chromium only: others do not tell.
+// A hundred thousand messages are stored, a thousand a call, and then drained; megabytes of JavaScript heap at most
+// above what there was. Chromium only: others do not tell.
 
 import { randomBytes } from "./common.js";
 

@@ -10,7 +10,10 @@ const PRIORITY = 0;
 const HOLDER = "holder";
 const TERMS = { maxDeliveries: 0, lease: 60_000, locked: true };
 
-/** @param {IDBDatabase} database @param {import("../types.js").Durability} durability @returns {import("../types.js").Queue} */
+/**
+ * @param {IDBDatabase} database @param {import("../types.js").Durability} durability
+ * @returns {import("../types.js").Queue}
+ */
 function records(database, durability) {
   const state = MailboxState.create(0);
   /** @type {{payload: Uint8Array, sequence: number}[]} */

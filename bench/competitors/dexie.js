@@ -26,7 +26,8 @@ class DexieQueue {
     this.#messages = database.table("messages");
   }
 
-  // Dexie has one durability for each database (`chromeTransactionDurability`); this gives it the same split as the others.
+  // Dexie has one durability for each database (`chromeTransactionDurability`); this gives it the same split as the
+  // others.
 
   /** @param {Uint8Array} payload */
   store(payload) {

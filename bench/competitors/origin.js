@@ -1,12 +1,15 @@
-// The algorithm of the browser backend of the Rust crate that the verbs come from, rewritten: ordered by clock, ties broken
-// by a random id; the whole store is read to find the next batch, which a second transaction marks. Under overlapping calls
-// it hands messages out twice, and brings acknowledged ones back; it is here only for its speed.
+// The algorithm of the browser backend of the Rust crate that the verbs come from, rewritten: ordered by clock, ties
+// broken by a random id; the whole store is read to find the next batch, which a second transaction marks. Under
+// overlapping calls it hands messages out twice, and brings acknowledged ones back; it is here only for its speed.
 
 import { committed, deleteDatabase, openDatabase, result } from "./indexeddb.js";
 
 /** @template {import("../types.js").Claimed} T @typedef {import("../types.js").Queue<T>} Queue */
 /** @typedef {import("../types.js").Durability} Durability */
-/** @typedef {{id: string, sender: string, payload: Uint8Array, priority: number, createdAt: number, status: number}} Message */
+/**
+ * @typedef {{id: string, sender: string, payload: Uint8Array, priority: number, createdAt: number, status: number}}
+ * Message
+ */
 
 const NAME = "bench-origin";
 const QUEUED = 0;
@@ -29,12 +32,22 @@ class OriginQueue {
   /** @param {Uint8Array} payload */
   store(payload) {
     const transaction = this.#begin(this.#durability);
-    const message = { id: crypto.randomUUID(), sender: "bench", payload, priority: 0, createdAt: Date.now(), status: QUEUED };
+    const message = {
+      id: crypto.randomUUID(),
+      sender: "bench",
+      payload,
+      priority: 0,
+      createdAt: Date.now(),
+      status: QUEUED,
+    };
     transaction.objectStore("messages").put(message);
     return committed(transaction);
   }
 
-  /** It has one `enqueue`, for one message; all at once is the fastest that its users have. @param {Uint8Array[]} payloads */
+  /**
+   * It has one `enqueue`, for one message; all at once is the fastest that its users have.
+   * @param {Uint8Array[]} payloads
+   */
   storeMany(payloads) {
     return Promise.all(payloads.map((payload) => this.store(payload)));
   }

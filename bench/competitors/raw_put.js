@@ -5,7 +5,10 @@ import { committed, deleteDatabase, openDatabase } from "./indexeddb.js";
 const NAME = "bench-put";
 const PUTS_PER_TRANSACTION = 100;
 
-/** @param {IDBDatabase} database @param {import("../types.js").Durability} durability @returns {import("../types.js").Queue} */
+/**
+ * @param {IDBDatabase} database @param {import("../types.js").Durability} durability
+ * @returns {import("../types.js").Queue}
+ */
 function putter(database, durability) {
   let next = 0;
   /** @param {Uint8Array[]} payloads */

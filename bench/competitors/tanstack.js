@@ -1,7 +1,7 @@
 // The outbox of @tanstack/offline-transactions, through the classes that it exports: OutboxManager on IndexedDBAdapter.
 //
-// Its executor, in the one leading tab, hands out from memory and removes what is done: so a claim costs nothing here, and
-// no other tab may consume. It stores JSON, so bytes become base64. Its adapter resolves before the commit.
+// Its executor, in the one leading tab, hands out from memory and removes what is done: so a claim costs nothing here,
+// and no other tab may consume. It stores JSON, so bytes become base64. Its adapter resolves before the commit.
 
 import { IndexedDBAdapter, OutboxManager } from "@tanstack/offline-transactions";
 import { createCollection, localOnlyCollectionOptions } from "@tanstack/db";
@@ -29,7 +29,14 @@ function base64(bytes) {
 function transactionOf(payload) {
   const id = crypto.randomUUID();
   const message = { id, payload: base64(payload) };
-  const mutation = { globalKey: `messages/${id}`, type: "insert", modified: message, original: {}, changes: message, collection: messages };
+  const mutation = {
+    globalKey: `messages/${id}`,
+    type: "insert",
+    modified: message,
+    original: {},
+    changes: message,
+    collection: messages,
+  };
   return {
     id,
     mutationFnName: "send",
@@ -66,7 +73,9 @@ class TanstackQueue {
   /** A transaction each: it has no batch; all at once. @param {Uint8Array[]} payloads */
   async storeMany(payloads) {
     const transactions = payloads.map(transactionOf);
-    await committedWith(this.#durability, () => Promise.all(transactions.map((transaction) => this.#outbox.add(transaction))));
+    await committedWith(this.#durability, () =>
+      Promise.all(transactions.map((transaction) => this.#outbox.add(transaction))),
+    );
     this.#scheduled.push(...transactions);
   }
 

@@ -1,5 +1,5 @@
-// The page that runs the benchmark: Pyodide with the wheel in it, and all competitors. `bench/environments.py` drives it: it calls
-// the methods of `globalThis.bench` and waits for their promises.
+// The page that runs the benchmark: Pyodide with the wheel in it, and all competitors. `bench/environments.py` drives
+// it: it calls the methods of `globalThis.bench` and waits for their promises.
 
 import * as durability from "../competitors/durability.js";
 import IDBMapSync from "@webreflection/idb-map/sync";

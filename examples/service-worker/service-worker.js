@@ -1,4 +1,5 @@
-// Stores what arrives, whether a page is open or not. It is ended when it has nothing to do, so each event opens the mailbox.
+// Stores what arrives, whether a page is open or not. It is ended when it has nothing to do, so each event opens the
+// mailbox.
 
 import { openMailbox } from "https://cdn.jsdelivr.net/npm/pymailbox@0.1.0/index.js";
 
@@ -18,7 +19,8 @@ addEventListener("push", (event) => {
 // what a push service would bring, for a page that has none: a POST to "events"
 addEventListener("fetch", (event) => {
   const { request } = event;
-  if (request.method === "POST" && new URL(request.url).pathname.endsWith("/events")) event.respondWith(accept(request));
+  if (request.method === "POST" && new URL(request.url).pathname.endsWith("/events"))
+    event.respondWith(accept(request));
 });
 
 async function accept(request) {

@@ -1,10 +1,11 @@
 /**
- * How Python learns what its calls of the engine came to: through one function of its own, handed over once, and once for
- * all that a commit completes. To await a promise, Python makes functions for it, and takes three turns of the event loop:
- * that costs more than many a verb.
+ * How Python learns what its calls of the engine came to: through one function of its own, handed over once, and once
+ * for all that a commit completes. To await a promise, Python makes functions for it, and takes three turns of the
+ * event loop: that costs more than many a verb.
  *
- * Python is called plainly, so that it goes on in the turn in which a transaction is complete. Where it wants to be able to
- * be suspended (by `run_sync`), it is called in the way of Pyodide's that allows it, which first waits for a turn of its own.
+ * Python is called plainly, so that it goes on in the turn in which a transaction is complete. Where it wants to be
+ * able to be suspended (by `run_sync`), it is called in the way of Pyodide's that allows it, which first waits for a
+ * turn of its own.
  */
 
 import { viewOf } from "../model/frames.js";
@@ -13,15 +14,17 @@ import { viewOf } from "../model/frames.js";
 
 /**
  * A function of Python's that is told what calls came to. For each call: its id, its error, and its value, as one of
- * `ONE, value`, `LONG, array`, or `n, …n values` for a short array. For several calls that were made together and none of
- * which failed: the id of the first, nothing, and `EACH, bytes, array`, an equal part of the bytes and an item of the array for
- * each. It returns true if it wants to be called in the other way instead, and has done nothing.
- * @typedef {((...completions: unknown[]) => boolean) & {callPromising: (...completions: unknown[]) => Promise<boolean>}} OnCompletions
+ * `ONE, value`, `LONG, array`, or `n, …n values` for a short array. For several calls that were made together and none
+ * of which failed: the id of the first, nothing, and `EACH, bytes, array`, an equal part of the bytes and an item of
+ * the array for each. It returns true if it wants to be called in the other way instead, and has done nothing.
+ * @typedef
+ * {((...completions: unknown[]) => boolean) & {callPromising: (...completions: unknown[]) => Promise<boolean>}}
+ * OnCompletions
  */
 
 /**
- * As `OnCompletions`, for one call that did not fail. Its value is `value` if `size` is `ONE`; else an array: as many bytes,
- * which lie in the shared memory, `value` and `more`.
+ * As `OnCompletions`, for one call that did not fail. Its value is `value` if `size` is `ONE`; else an array: as many
+ * bytes, which lie in the shared memory, `value` and `more`.
  * @typedef {(callId: number, size: number, value: unknown, more?: number) => boolean} OnCompletion
  */
 
@@ -31,8 +34,12 @@ import { viewOf } from "../model/frames.js";
  */
 
 /**
- * What a call came to. With `bytes`, `value` and `more` are what comes after them; with `depths`, these are calls made together.
- * @typedef {{callId: number, error?: unknown, value?: unknown, bytes?: Uint8Array, more?: number, handle?: MailboxHandle, depths?: (number | undefined)[]}} Completion
+ * What a call came to. With `bytes`, `value` and `more` are what comes after them; with `depths`, these are calls made
+ * together.
+ * @typedef
+ * {{callId: number, error?: unknown, value?: unknown, bytes?: Uint8Array, more?: number, handle?: MailboxHandle,
+ *   depths?: (number | undefined)[]}}
+ * Completion
  */
 
 /** What stands for the length of a value that is no array. */
@@ -60,7 +67,10 @@ export class Dispatcher {
   #lent;
   /** What is still to be delivered. @type {Completion[]} */
   #completions = [];
-  /** Claims that Python has not heard of yet, by the ids of their calls. @type {Map<number, {undo: () => Promise<void>}>} */
+  /**
+   * Claims that Python has not heard of yet, by the ids of their calls.
+   * @type {Map<number, {undo: () => Promise<void>}>}
+   */
   #claims = new Map();
 
   /** @param {OnCompletions} onCompletions @param {OnCompletion} onCompletion @param {Shared} shared */
@@ -80,7 +90,10 @@ export class Dispatcher {
     return this.#lent.data;
   }
 
-  /** @param {number | Uint8Array} bytes how many there are in the shared memory, or bytes of Python's that do not fit there */
+  /**
+   * @param {number | Uint8Array} bytes how many there are in the shared memory, or bytes of Python's that do not fit
+   * there
+   */
   #taken(bytes) {
     return typeof bytes === "number" ? this.#memory().slice(0, bytes) : bytes;
   }
@@ -93,13 +106,19 @@ export class Dispatcher {
     );
   }
 
-  /** Undoes a claim, also one that is still on its way, of which Python has not heard. @param {number} callId @param {number} claimId */
+  /**
+   * Undoes a claim, also one that is still on its way, of which Python has not heard.
+   * @param {number} callId @param {number} claimId
+   */
   undo(callId, claimId) {
     this.follow(callId, this.#claims.get(claimId)?.undo() ?? Promise.resolve());
     this.#claims.delete(claimId);
   }
 
-  /** Calls a function that promises something. @param {number} callId @param {(...args: unknown[]) => Promise<unknown>} call @param {unknown[]} args */
+  /**
+   * Calls a function that promises something.
+   * @param {number} callId @param {(...args: unknown[]) => Promise<unknown>} call @param {unknown[]} args
+   */
   run(callId, call, ...args) {
     this.follow(callId, call(...args));
   }
@@ -109,7 +128,8 @@ export class Dispatcher {
     return {
       /**
        * @param {number} callId @param {string} verb of those that promise something
-       * @param {number | Uint8Array | undefined} bytes its first argument, if that is bytes; see `#taken` @param {unknown[]} args
+       * @param {number | Uint8Array | undefined} bytes its first argument, if that is bytes; see `#taken`
+       * @param {unknown[]} args
        */
       call: (callId, verb, bytes, ...args) => {
         if (bytes !== undefined) args.unshift(this.#taken(bytes));
@@ -126,7 +146,8 @@ export class Dispatcher {
 
       /**
        * As so many calls of `enqueue`, of a message each.
-       * @param {number} firstId of the calls, the others follow it @param {Uint8Array} sizes 32 bits for each, little-endian
+       * @param {number} firstId of the calls, the others follow it
+       * @param {Uint8Array} sizes 32 bits for each, little-endian
        * @param {Uint8Array} frames of all of them
        */
       enqueueEach: (firstId, sizes, frames) => {
@@ -144,10 +165,22 @@ export class Dispatcher {
           // at once, before what the same commit completes of later calls
           const values = ends.flatMap(({ value }) => (value === undefined ? [] : [value]));
           if (values.length === ends.length) {
-            this.#push({ callId: firstId, bytes: joined(values.map(([id]) => id)), depths: values.map(([, depth]) => depth) });
-          } else ends.forEach(({ error, value }, i) => this.#push({ callId: firstId + i, error, bytes: value?.[0], value: value?.[1], more: 0 }));
+            this.#push({
+              callId: firstId,
+              bytes: joined(values.map(([id]) => id)),
+              depths: values.map(([, depth]) => depth),
+            });
+          } else
+            ends.forEach(({ error, value }, i) =>
+              this.#push({ callId: firstId + i, error, bytes: value?.[0], value: value?.[1], more: 0 }),
+            );
         };
-        calls.forEach((call, i) => call.then((value) => end(i, { value }), (error) => end(i, { error })));
+        calls.forEach((call, i) =>
+          call.then(
+            (value) => end(i, { value }),
+            (error) => end(i, { error }),
+          ),
+        );
       },
 
       /** @param {number} callId @param {number | Uint8Array} ids */
@@ -157,8 +190,8 @@ export class Dispatcher {
        * As the handle's `claim`. Its value is the batch, how many lives of the handle are over, and how many messages
        * were acknowledged first.
        * @param {number} callId @param {number} limit @param {number} wait
-       * @param {number | Uint8Array} [ids] @param {boolean} [heldOnly] @param {number} [earlyId] of a call that comes to how many
-       * were acknowledged, if this one then goes on waiting
+       * @param {number | Uint8Array} [ids] @param {boolean} [heldOnly]
+       * @param {number} [earlyId] of a call that comes to how many were acknowledged, if this one then goes on waiting
        */
       claim: (callId, limit, wait, ids, heldOnly = false, earlyId = undefined) => {
         let acked = 0;

@@ -69,16 +69,19 @@ export let abandon;
 
 /** Mailboxes that are no longer referenced and were never closed. @type {FinalizationRegistry<MailboxHandle>} */
 const forgotten = new FinalizationRegistry((handle) => {
-  console.warn(`The mailbox ${JSON.stringify(handle.mailbox)} was never closed: whatever it held comes back as after a crash.`);
+  console.warn(
+    `The mailbox ${JSON.stringify(handle.mailbox)} was never closed: whatever it held comes back as after a crash.`,
+  );
   handle.abandon();
 });
 
 /**
- * An open handle on a mailbox: one consumer, which belongs to the page or worker that opened it. `openMailbox` makes it.
+ * An open handle on a mailbox: one consumer, which belongs to the page or worker that opened it. `openMailbox` makes
+ * it.
  *
- * Every verb's promise resolves after the commit. A verb rejects with a `TypeError` or `RangeError` that names the argument if
- * one is invalid, before anything is written; with a `MailboxClosedError` if the mailbox is closed; and with another class of
- * `MailboxError` if the storage fails.
+ * Every verb's promise resolves after the commit. A verb rejects with a `TypeError` or `RangeError` that names the
+ * argument if one is invalid, before anything is written; with a `MailboxClosedError` if the mailbox is closed; and
+ * with another class of `MailboxError` if the storage fails.
  */
 export class Mailbox {
   #handle;
@@ -121,9 +124,9 @@ export class Mailbox {
   /**
    * Stores one message and gives its id, after the message is committed.
    *
-   * `sender` and `payload` are stored as they were at the call; they hold at most 64 MiB together. The order of calls on a
-   * mailbox is the order of its messages. While a message with `messageId` is still in the mailbox, nothing is stored again
-   * and that id is given.
+   * `sender` and `payload` are stored as they were at the call; they hold at most 64 MiB together. The order of calls
+   * on a mailbox is the order of its messages. While a message with `messageId` is still in the mailbox, nothing is
+   * stored again and that id is given.
    * @param {Bytes} sender who sends it, in your own encoding
    * @param {Bytes} payload
    * @param {EnqueueOptions} [options] `priority`, `messageId`, and `delay` in milliseconds
@@ -158,16 +161,16 @@ export class Mailbox {
    * Takes the next batch: up to `limit` messages, atomically marked inflight.
    *
    * Every "high" message comes before any "normal" one, the oldest first within a priority, in the order in which they
-   * were committed. A batch holds at most 64 MiB of payload unless it is a single message. No two calls, handles, tabs or
-   * workers ever get the same message at the same time. If the mailbox is empty the result is `[]`, at once or after up to
-   * `wait` milliseconds.
+   * were committed. A batch holds at most 64 MiB of payload unless it is a single message. No two calls, handles, tabs
+   * or workers ever get the same message at the same time. If the mailbox is empty the result is `[]`, at once or after
+   * up to `wait` milliseconds.
    *
-   * The messages in `ack` are acknowledged first, as `ackMany` would, in the same transaction, even if there is nothing to
-   * hand out; a call that then waits has committed them before. So a loop that acknowledges what it has handled when it asks
-   * for more needs one transaction instead of two.
+   * The messages in `ack` are acknowledged first, as `ackMany` would, in the same transaction, even if there is nothing
+   * to hand out; a call that then waits has committed them before. So a loop that acknowledges what it has handled when
+   * it asks for more needs one transaction instead of two.
    *
-   * If `signal` aborts it, it rejects with the signal's reason and hands nothing out; either all of its acknowledgements have
-   * happened or none has, and repeating them does no harm.
+   * If `signal` aborts it, it rejects with the signal's reason and hands nothing out; either all of its
+   * acknowledgements have happened or none has, and repeating them does no harm.
    * @param {DequeueOptions} [options] `limit`, `wait` in milliseconds, `signal`, `ack`
    * @returns {Promise<MessageRecord[]>}
    */
@@ -209,8 +212,8 @@ export class Mailbox {
   /**
    * Acknowledges a message that this mailbox holds and enqueues others, in one transaction: both or neither.
    *
-   * So a step from actor to actor happens exactly once. The acknowledgement comes first, so a message may be sent on under
-   * its own id. If a target already has a message of an id, it stores nothing, and the result is still true.
+   * So a step from actor to actor happens exactly once. The acknowledgement comes first, so a message may be sent on
+   * under its own id. If a target already has a message of an id, it stores nothing, and the result is still true.
    * @param {string} messageId
    * @param {Iterable<Send>} messages pairs of an open mailbox and what to enqueue there
    * @returns {Promise<boolean>} false if this mailbox no longer holds the message; then nothing was sent
@@ -229,7 +232,11 @@ export class Mailbox {
       return target;
     });
     const frames = pack(sends.map(({ message }) => message));
-    const depths = await this.#handle.ackAndSend(id, targets.map((target) => target.#handle), frames);
+    const depths = await this.#handle.ackAndSend(
+      id,
+      targets.map((target) => target.#handle),
+      frames,
+    );
     if (depths === undefined) return false;
     // a batch is one call: an observer is called once, however many messages its mailbox got
     for (const [target, depth] of new Map(targets.map((target, i) => [target, depths[i]]))) target.#observe(depth);
@@ -257,7 +264,8 @@ export class Mailbox {
    * Moves a message that this mailbox holds to the dead letters, in one transaction.
    * @param {string} messageId @param {string} reason why it is given up
    * @returns {Promise<boolean>} false, and nothing changes, if this mailbox no longer holds it
-   * @throws {import("../model/errors.js").StorageUnavailableError} it cannot be read at present, and is still held: try again
+   * @throws {import("../model/errors.js").StorageUnavailableError} it cannot be read at present, and is still held: try
+   * again
    */
   async deadLetter(messageId, reason) {
     const id = checkId(messageId);
@@ -281,8 +289,8 @@ export class Mailbox {
   }
 
   /**
-   * Puts a dead letter back at the end of its priority, as new. It keeps its id, bytes and `createdAt`, and counts as never
-   * handed out.
+   * Puts a dead letter back at the end of its priority, as new. It keeps its id, bytes and `createdAt`, and counts as
+   * never handed out.
    * @param {string} messageId
    * @returns {Promise<boolean>} false if there is none
    * @throws {import("../model/errors.js").StorageUnavailableError} it cannot be read at present, and stays: try again
@@ -317,7 +325,10 @@ export class Mailbox {
     return this.#handle.recover();
   }
 
-  /** How many messages there are: exact, all counted at the same moment, over all tabs. @returns {Promise<MailboxStats>} */
+  /**
+   * How many messages there are: exact, all counted at the same moment, over all tabs.
+   * @returns {Promise<MailboxStats>}
+   */
   async status() {
     this.#checkOpen();
     return statsOf(await this.#handle.count());
@@ -326,10 +337,10 @@ export class Mailbox {
   /**
    * Shows messages and changes nothing.
    *
-   * Queued ones come first, in the order in which they would be handed out, then those not yet due, by their due time; then
-   * those inflight, in the same order.
-   * @param {PeekOptions} [options] `limit`: how many at most, by default `batchSize`; `status`: only messages with this status;
-   * `offset`: how many of the first to skip, which costs nothing
+   * Queued ones come first, in the order in which they would be handed out, then those not yet due, by their due time;
+   * then those inflight, in the same order.
+   * @param {PeekOptions} [options] `limit`: how many at most, by default `batchSize`; `status`: only messages with this
+   * status; `offset`: how many of the first to skip, which costs nothing
    * @returns {Promise<MessageRecord[]>}
    */
   async peek(options) {
@@ -354,8 +365,9 @@ export class Mailbox {
    * Installs the observer of this mailbox; a new one replaces the old one, `null` removes it.
    *
    * It is called with the number of queued messages after each committed enqueue call, before that call's promise
-   * resolves; a batch is one call, a call that stored nothing does not count. It also learns of enqueues of other tabs and
-   * workers, a moment later, and several may be merged. If it throws, that is written to the console and does no harm.
+   * resolves; a batch is one call, a call that stored nothing does not count. It also learns of enqueues of other tabs
+   * and workers, a moment later, and several may be merged. If it throws, that is written to the console and does no
+   * harm.
    * @param {((queuedMessages: number) => void) | null} observer must be quick
    * @returns {boolean} true: every mailbox here supports one
    * @throws {MailboxClosedError}
@@ -370,8 +382,9 @@ export class Mailbox {
   /**
    * Records one after the other as they come, for `for await`; ends when the mailbox is closed.
    *
-   * It claims `batchSize` messages at a time, waiting without polling, and acknowledges nothing. However the loop is left,
-   * what was claimed but not yielded goes back, before the loop ends. If `signal` aborts it, it throws the signal's reason.
+   * It claims `batchSize` messages at a time, waiting without polling, and acknowledges nothing. However the loop is
+   * left, what was claimed but not yielded goes back, before the loop ends. If `signal` aborts it, it throws the
+   * signal's reason.
    * @param {{signal?: AbortSignal | undefined}} [options]
    * @returns {AsyncIterableIterator<MessageRecord>}
    */
@@ -446,7 +459,8 @@ export class Mailbox {
   /**
    * Asks the browser to keep this origin's storage when space gets scarce.
    * @returns {Promise<boolean>} whether it agrees
-   * @throws {import("../model/errors.js").UnsupportedError} this is a worker, for which a page has to ask, or an insecure context
+   * @throws {import("../model/errors.js").UnsupportedError} this is a worker, for which a page has to ask, or an
+   * insecure context
    */
   async requestPersistence() {
     this.#checkOpen();
@@ -456,8 +470,8 @@ export class Mailbox {
   /**
    * Lets calls under way finish, then gives back what this mailbox still holds, as if never handed out.
    *
-   * A `dequeue` that waits ends with a `MailboxClosedError`, `messages()` just ends, and every later verb rejects with a
-   * `MailboxClosedError`. Closing twice is fine. `await using` closes by itself.
+   * A `dequeue` that waits ends with a `MailboxClosedError`, `messages()` just ends, and every later verb rejects with
+   * a `MailboxClosedError`. Closing twice is fine. `await using` closes by itself.
    * @returns {Promise<void>}
    */
   async close() {
@@ -471,7 +485,7 @@ export class Mailbox {
     await this.close();
   }
 
-  // -- inside -----------------------------------------------------------------------------------------------------------
+  // -- inside ---------------------------------------------------------------------------------------------------------
 
   /**
    * @param {AbortSignal} signal @param {number} limit @param {number} wait
@@ -519,15 +533,17 @@ export class Mailbox {
 
 /** @returns {never} */
 function refuseCopies() {
-  throw new TypeError("A mailbox cannot be copied, sent or serialised: open it again, by its name, where it is needed.");
+  throw new TypeError(
+    "A mailbox cannot be copied, sent or serialised: open it again, by its name, where it is needed.",
+  );
 }
 
 // where the platform has no such symbol yet, the method is called "undefined"
 if (Symbol.asyncDispose === undefined) Reflect.deleteProperty(Mailbox.prototype, "undefined");
 
 /**
- * Opens a mailbox in this origin's IndexedDB, and creates it if it does not exist. Python's `open_mailbox(name)` opens the
- * same one.
+ * Opens a mailbox in this origin's IndexedDB, and creates it if it does not exist. Python's `open_mailbox(name)` opens
+ * the same one.
  *
  * Works in pages, workers and service workers. Each open handle is one consumer: what it dequeues is its own until it
  * acknowledges it, gives it back, closes, or its page or worker ends.
@@ -551,7 +567,8 @@ export async function listMailboxes() {
 }
 
 /**
- * Deletes a mailbox with everything in it, in one transaction. A handle that is open on it carries on with an empty one.
+ * Deletes a mailbox with everything in it, in one transaction. A handle that is open on it carries on with an empty
+ * one.
  * @param {string} name as for `openMailbox`
  * @returns {Promise<boolean>} false if there was none
  */

@@ -20,7 +20,10 @@ export function recordsOf(batch) {
   );
 }
 
-/** @param {Uint8Array} batch @param {string} deaths JSON: `[reason, error, diedAt]` of each @returns {import("./values.js").DeadLetter[]} */
+/**
+ * @param {Uint8Array} batch @param {string} deaths JSON: `[reason, error, diedAt]` of each
+ * @returns {import("./values.js").DeadLetter[]}
+ */
 export function deadLettersOf(batch, deaths) {
   /** @type {[string, string | null, number][]} */
   const told = JSON.parse(deaths);

@@ -63,10 +63,15 @@ export function checkName(name) {
     );
   }
   if (scheme.toLowerCase() !== "indexeddb") {
-    throw unavailable(`name ${described(name)} is not in IndexedDB, which is all that JavaScript reaches; use NAME or indexeddb://NAME.`);
+    throw unavailable(
+      `name ${described(name)} is not in IndexedDB, which is all that JavaScript reaches; use NAME or ` +
+        `indexeddb://NAME.`,
+    );
   }
   if (/[/?#]/.test(rest)) {
-    throw new RangeError(`name ${described(name)} must look like indexeddb://NAME, with '/', '?' and '#' percent-encoded`);
+    throw new RangeError(
+      `name ${described(name)} must look like indexeddb://NAME, with '/', '?' and '#' percent-encoded`,
+    );
   }
   if (/%(?![0-9A-Fa-f]{2})/.test(rest)) {
     throw new RangeError(`name ${described(name)} has a '%' that is not a percent-encoding; write '%25' for '%'`);
@@ -82,7 +87,8 @@ export function checkName(name) {
 /** @param {string} name */
 function checkPlainName(name) {
   const length = [...name].length;
-  if (length < 1 || length > LONGEST_NAME) throw new RangeError(`name must have 1 to ${LONGEST_NAME} characters, not ${length}`);
+  if (length < 1 || length > LONGEST_NAME)
+    throw new RangeError(`name must have 1 to ${LONGEST_NAME} characters, not ${length}`);
   const refused = /[\p{Cc}\p{Cs}]/u.exec(name);
   if (refused !== null) {
     throw new RangeError(`name must not contain the control character or lone surrogate ${JSON.stringify(refused[0])}`);
@@ -96,7 +102,9 @@ export function checkMailboxOptions(options) {
   const { batchSize = 32, maxDeliveries = Infinity, lease = 300_000, durability = "strict" } = given;
   if (typeof lease !== "number") throw new TypeError(`lease must be a number of milliseconds, not ${described(lease)}`);
   if (!(lease > 0 && lease <= LONGEST_DELAY)) {
-    throw new RangeError(`lease must be a positive number of milliseconds, at most ${LONGEST_DELAY} (100 years), not ${lease}`);
+    throw new RangeError(
+      `lease must be a positive number of milliseconds, at most ${LONGEST_DELAY} (100 years), not ${lease}`,
+    );
   }
   return {
     batchSize: checkCount("batchSize", batchSize),
@@ -138,7 +146,9 @@ export function checkInPlace(sender, payload, { priority = "normal", messageId, 
   const bytes = { sender: bytesOf(`${where}sender`, sender), payload: bytesOf(`${where}payload`, payload) };
   const size = bytes.sender.length + bytes.payload.length;
   if (size > LARGEST_MESSAGE) {
-    throw new RangeError(`${where}sender and payload must hold at most ${LARGEST_MESSAGE} bytes (64 MiB) together, not ${size}`);
+    throw new RangeError(
+      `${where}sender and payload must hold at most ${LARGEST_MESSAGE} bytes (64 MiB) together, not ${size}`,
+    );
   }
   return {
     ...bytes,
@@ -150,7 +160,9 @@ export function checkInPlace(sender, payload, { priority = "normal", messageId, 
 
 /** All of an iterable, checked; if it throws, its error reaches the caller. @param {unknown} messages */
 export function checkMessages(messages) {
-  return Array.from(checkIterable("messages", messages, "messages"), (message, i) => checkNewMessage(message, `messages[${i}]`));
+  return Array.from(checkIterable("messages", messages, "messages"), (message, i) =>
+    checkNewMessage(message, `messages[${i}]`),
+  );
 }
 
 /** @param {unknown} message @param {string} where */
@@ -201,7 +213,9 @@ export function checkOffset(offset) {
   if (offset === undefined) return 0;
   if (typeof offset !== "number") throw new TypeError(`offset must be a whole number, not ${described(offset)}`);
   if (!Number.isSafeInteger(offset) || offset < 0) {
-    throw new RangeError(`offset must be a whole number from 0 to ${Number.MAX_SAFE_INTEGER} (2 ** 53 - 1), not ${offset}`);
+    throw new RangeError(
+      `offset must be a whole number from 0 to ${Number.MAX_SAFE_INTEGER} (2 ** 53 - 1), not ${offset}`,
+    );
   }
   return offset;
 }
@@ -211,7 +225,9 @@ export function checkWait(wait) {
   if (wait === undefined) return 0;
   if (typeof wait !== "number") throw new TypeError(`wait must be a number of milliseconds, not ${described(wait)}`);
   if (!((wait >= 0 && wait <= LONGEST_DELAY) || wait === Infinity)) {
-    throw new RangeError(`wait must be between 0 and ${LONGEST_DELAY} milliseconds (100 years), or Infinity, not ${wait}`);
+    throw new RangeError(
+      `wait must be between 0 and ${LONGEST_DELAY} milliseconds (100 years), or Infinity, not ${wait}`,
+    );
   }
   return wait;
 }
@@ -219,7 +235,8 @@ export function checkWait(wait) {
 /** Whole milliseconds, rounded up so that nothing is due too early. @param {unknown} delay @param {string} [name] */
 export function checkDelay(delay, name = "delay") {
   if (delay === undefined) return 0;
-  if (typeof delay !== "number") throw new TypeError(`${name} must be a number of milliseconds, not ${described(delay)}`);
+  if (typeof delay !== "number")
+    throw new TypeError(`${name} must be a number of milliseconds, not ${described(delay)}`);
   if (!(delay >= 0 && delay <= LONGEST_DELAY)) {
     throw new RangeError(`${name} must be between 0 and ${LONGEST_DELAY} milliseconds (100 years), not ${delay}`);
   }
@@ -245,7 +262,10 @@ export function checkText(name, text) {
   return storable(text);
 }
 
-/** The text of a failure: a text as it is, or an error with its stack. @param {unknown} error @returns {string | undefined} */
+/**
+ * The text of a failure: a text as it is, or an error with its stack.
+ * @param {unknown} error @returns {string | undefined}
+ */
 export function checkFailure(error) {
   if (error === undefined) return undefined;
   if (typeof error === "string") return storable(error);
@@ -255,7 +275,10 @@ export function checkFailure(error) {
   return storable(stack.startsWith(String(error)) ? stack : `${error}\n${stack}`.trimEnd());
 }
 
-/** A text with its lone surrogates, which UTF-8 cannot hold, written as `\udcff`, as Python does. @param {string} text */
+/**
+ * A text with its lone surrogates, which UTF-8 cannot hold, written as `\udcff`, as Python does.
+ * @param {string} text
+ */
 const storable = (text) => text.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
 
 /** @param {unknown} observer @returns {((queuedMessages: number) => void) | null} */
@@ -274,7 +297,9 @@ function bytesOf(name, value) {
   const buffer = ArrayBuffer.isView(value) ? value.buffer : value;
   const isUnshared = succeeds(() => lengthOfUnshared(buffer));
   if (!isUnshared && isBuffer(buffer)) {
-    throw new TypeError(`${name} must not be shared with other threads; new Uint8Array(…).slice() makes a copy that is not`);
+    throw new TypeError(
+      `${name} must not be shared with other threads; new Uint8Array(…).slice() makes a copy that is not`,
+    );
   }
   if (!ArrayBuffer.isView(value)) {
     if (isUnshared) return reached(name, () => new Uint8Array(/** @type {ArrayBuffer} */ (value)));
@@ -286,7 +311,8 @@ function bytesOf(name, value) {
   const array = typedArrayName(value);
   if (array !== undefined && !BYTE_ARRAYS.includes(array)) {
     throw new TypeError(
-      `${name} must be a view of bytes, not ${described(value)}; new Uint8Array(it.buffer, it.byteOffset, it.byteLength) is one`,
+      `${name} must be a view of bytes, not ${described(value)}; new Uint8Array(it.buffer, it.byteOffset, ` +
+        `it.byteLength) is one`,
     );
   }
   return reached(name, () => {
@@ -305,7 +331,10 @@ function reached(name, take) {
   }
 }
 
-/** Whether it is a buffer of bytes, shared or not: `SharedArrayBuffer`, which knows, is not everywhere. @param {unknown} value */
+/**
+ * Whether it is a buffer of bytes, shared or not: `SharedArrayBuffer`, which knows, is not everywhere.
+ * @param {unknown} value
+ */
 const isBuffer = (value) => succeeds(() => new DataView(/** @type {ArrayBuffer} */ (value)));
 
 /** @param {() => unknown} call */
@@ -322,12 +351,17 @@ function succeeds(call) {
 function checkCount(name, value) {
   if (typeof value !== "number") throw new TypeError(`${name} must be a whole number, not ${described(value)}`);
   if (!Number.isSafeInteger(value) || value < 1) {
-    throw new RangeError(`${name} must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER} (2 ** 53 - 1), not ${value}`);
+    throw new RangeError(
+      `${name} must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER} (2 ** 53 - 1), not ${value}`,
+    );
   }
   return value;
 }
 
-/** @template {string} Choice @param {string} name @param {unknown} value @param {readonly Choice[]} choices @returns {Choice} */
+/**
+ * @template {string} Choice @param {string} name @param {unknown} value @param {readonly Choice[]} choices
+ * @returns {Choice}
+ */
 function checkChoice(name, value, choices) {
   if (choices.includes(/** @type {Choice} */ (value))) return /** @type {Choice} */ (value);
   const Kind = typeof value === "string" ? RangeError : TypeError;
@@ -337,7 +371,8 @@ function checkChoice(name, value, choices) {
 /** @param {string} name @param {unknown} value @param {string} what @returns {Iterable<unknown>} */
 function checkIterable(name, value, what) {
   // a string is one, but of characters
-  if (typeof value === "object" && value !== null && Symbol.iterator in value) return /** @type {Iterable<unknown>} */ (value);
+  if (typeof value === "object" && value !== null && Symbol.iterator in value)
+    return /** @type {Iterable<unknown>} */ (value);
   throw new TypeError(`${name} must be an iterable of ${what}, not ${described(value)}`);
 }
 

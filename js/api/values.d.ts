@@ -1,4 +1,7 @@
-/** The values that callers of the JavaScript API pass and get. Times are `Date`s, spans milliseconds, ids canonical UUIDs. */
+/**
+ * The values that callers of the JavaScript API pass and get. Times are `Date`s, spans milliseconds, ids canonical
+ * UUIDs.
+ */
 
 import type { Mailbox } from "./mailbox.js";
 
@@ -6,28 +9,37 @@ import type { Mailbox } from "./mailbox.js";
 export type MessagePriority = "normal" | "high";
 
 /**
- * Where a message stands: "queued" waits to be handed out, now or after its delay; "inflight" was handed out and neither
- * acknowledged nor given back.
+ * Where a message stands: "queued" waits to be handed out, now or after its delay; "inflight" was handed out and
+ * neither acknowledged nor given back.
  */
 export type MessageStatus = "queued" | "inflight";
 
 /** "strict" waits until what is stored has reached the disk; with "relaxed" a power cut may lose the last commits. */
 export type Durability = "strict" | "relaxed";
 
-/** Bytes that are handed out, with a buffer of their own: a `Uint8Array<ArrayBuffer>`, as TypeScript has called it since 5.7. */
+/**
+ * Bytes that are handed out, with a buffer of their own: a `Uint8Array<ArrayBuffer>`, as TypeScript has called it since
+ * 5.7.
+ */
 export type OwnBytes = ReturnType<Uint8Array["slice"]>;
 
 /**
- * What is accepted as bytes, unless its memory is shared with other threads. The bytes are copied at the call; the buffer may
- * be reused at once.
+ * What is accepted as bytes, unless its memory is shared with other threads. The bytes are copied at the call; the
+ * buffer may be reused at once.
  */
 export type Bytes = ArrayBuffer | Uint8Array | Uint8ClampedArray | Int8Array | DataView;
 
 /** What a handle is opened with. Two handles on one mailbox may differ. */
 export interface MailboxOptions {
-  /** Messages that `dequeue`, `peek` and `deadLetters` give without a `limit`, and that `messages()` claims at a time; 32. */
+  /**
+   * Messages that `dequeue`, `peek` and `deadLetters` give without a `limit`, and that `messages()` claims at a time;
+   * 32.
+   */
   batchSize?: number | undefined;
-  /** Failed deliveries after which a message becomes a dead letter: at most 2 ** 53 - 1, or `Infinity`, the default, for never. */
+  /**
+   * Failed deliveries after which a message becomes a dead letter: at most 2 ** 53 - 1, or `Infinity`, the default, for
+   * never.
+   */
   maxDeliveries?: number | undefined;
   /**
    * Milliseconds without a sign of life after which this handle counts as gone, where there are no Web Locks to tell (a
@@ -43,8 +55,8 @@ export interface EnqueueOptions {
   /** "normal" if it is not given. */
   priority?: MessagePriority | undefined;
   /**
-   * The message's id, a UUID. While a message with this id is in the mailbox (queued, inflight or a dead letter), nothing
-   * is stored again, so an enqueue whose answer was lost can be repeated.
+   * The message's id, a UUID. While a message with this id is in the mailbox (queued, inflight or a dead letter),
+   * nothing is stored again, so an enqueue whose answer was lost can be repeated.
    */
   messageId?: string | undefined;
   /** Milliseconds before which it is not handed out. */
@@ -121,8 +133,8 @@ export interface MailboxStats {
   /** Messages that were given up, and neither redriven nor discarded. */
   readonly deadLetters: number;
   /**
-   * Messages that have come into the queue since the mailbox was created: enqueued, sent, or redriven. It only grows, so
-   * two looks show how many came and went between them.
+   * Messages that have come into the queue since the mailbox was created: enqueued, sent, or redriven. It only grows,
+   * so two looks show how many came and went between them.
    */
   readonly everQueued: number;
 }

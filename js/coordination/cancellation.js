@@ -1,4 +1,7 @@
-/** Whether anybody still wants what a call is to give: an `AbortSignal` with its controller, for much less than the browser's own. */
+/**
+ * Whether anybody still wants what a call is to give: an `AbortSignal` with its controller, for much less than the
+ * browser's own.
+ */
 
 export class Cancellation {
   isCancelled = false;

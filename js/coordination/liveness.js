@@ -1,12 +1,12 @@
 /**
- * Liveness: which holders live. Each handle is a holder with an identity of its own, its life; one that goes on after a freeze,
- * from a cache or without its lock begins another life, under another identity. See docs/liveness.md.
+ * Liveness: which holders live. Each handle is a holder with an identity of its own, its life; one that goes on after a
+ * freeze, from a cache or without its lock begins another life, under another identity. See docs/liveness.md.
  *
- * Where there are Web Locks, a holder keeps one as long as it lives, and the lock alone decides: the browser releases it when the
- * tab or worker ends, however it ends, and a context that has asked for it learns of that at once. Elsewhere (an insecure context,
- * or where the browser refuses locks) a holder counts up a heartbeat in the mailbox's state while it holds something, and is gone
- * when the beat has stood still for the holder's lease, measured by the clock of whoever watches, so that a wall clock that jumps
- * does not matter.
+ * Where there are Web Locks, a holder keeps one as long as it lives, and the lock alone decides: the browser releases
+ * it when the tab or worker ends, however it ends, and a context that has asked for it learns of that at once.
+ * Elsewhere (an insecure context, or where the browser refuses locks) a holder counts up a heartbeat in the mailbox's
+ * state while it holds something, and is gone when the beat has stood still for the holder's lease, measured by the
+ * clock of whoever watches, so that a wall clock that jumps does not matter.
  */
 
 import { randomName } from "../model/ids.js";
@@ -25,7 +25,10 @@ export const SECOND_LOOK = 100;
  * @typedef {Map<string, number | undefined>} Gone
  */
 
-/** The last beat seen of each holder without a lock, and since when. @typedef {Map<string, {beat: number, since: number}>} Beats */
+/**
+ * The last beat seen of each holder without a lock, and since when.
+ * @typedef {Map<string, {beat: number, since: number}>} Beats
+ */
 
 /** What this context knows of who lives. */
 export class Liveness {
@@ -40,7 +43,10 @@ export class Liveness {
     this.locks = locks;
   }
 
-  /** Those of some holders that belong to another context, or are gone. @param {ReadonlyMap<string, Terms>} holders @returns {Holders} */
+  /**
+   * Those of some holders that belong to another context, or are gone.
+   * @param {ReadonlyMap<string, Terms>} holders @returns {Holders}
+   */
   elsewhereAmong(holders) {
     /** @type {Holders} */
     const elsewhere = new Map();
@@ -48,7 +54,10 @@ export class Liveness {
     return elsewhere;
   }
 
-  /** Those of the holders of other contexts in a mailbox that are gone. @param {string} mailbox @param {Holders} holders all of them @returns {Promise<Gone>} */
+  /**
+   * Those of the holders of other contexts in a mailbox that are gone.
+   * @param {string} mailbox @param {Holders} holders all of them @returns {Promise<Gone>}
+   */
   async goneAmong(mailbox, holders) {
     const keepingLocks = [...holders].filter(([, { locked }]) => locked).map(([holder]) => LOCK_PREFIX + holder);
     const unheld = await this.locks.unheldAmong(keepingLocks);
@@ -56,7 +65,9 @@ export class Liveness {
     /** @type {Beats} */
     const beats = new Map();
     const gone = [...holders].filter(([holder, terms]) =>
-      terms.locked ? unheld.has(LOCK_PREFIX + holder) : hasLeaseExpired(terms, before?.get(holder), (seen) => beats.set(holder, seen)),
+      terms.locked
+        ? unheld.has(LOCK_PREFIX + holder)
+        : hasLeaseExpired(terms, before?.get(holder), (seen) => beats.set(holder, seen)),
     );
     // nothing is kept of holders that are no longer there
     if (beats.size > 0) this.#beats.set(mailbox, beats);
@@ -64,7 +75,10 @@ export class Liveness {
     return new Map(gone.map(([holder, { locked, beat }]) => [holder, locked ? undefined : beat]));
   }
 
-  /** Resolves when a holder of another context dies; never, if no lock can show it. @param {string} holder @param {AbortSignal} signal */
+  /**
+   * Resolves when a holder of another context dies; never, if no lock can show it.
+   * @param {string} holder @param {AbortSignal} signal
+   */
   death(holder, signal) {
     return this.locks.onceReleased(LOCK_PREFIX + holder, signal);
   }
@@ -86,7 +100,9 @@ export class Life {
   #liveness;
   #onLost;
 
-  /** @param {Liveness} liveness of its context @param {(life: Life) => void} onLost called when its lock is taken away */
+  /**
+   * @param {Liveness} liveness of its context @param {(life: Life) => void} onLost called when its lock is taken away
+   */
   constructor(liveness, onLost) {
     this.#liveness = liveness;
     this.#onLost = onLost;
@@ -116,7 +132,11 @@ export class Life {
   }
 }
 
-/** @param {{beat: number, lease: number}} terms @param {{beat: number, since: number} | undefined} seen what was seen of it last @param {(seen: {beat: number, since: number}) => void} keep for the next look */
+/**
+ * @param {{beat: number, lease: number}} terms
+ * @param {{beat: number, since: number} | undefined} seen what was seen of it last
+ * @param {(seen: {beat: number, since: number}) => void} keep for the next look
+ */
 function hasLeaseExpired({ beat, lease }, seen, keep) {
   const now = performance.now();
   const last = seen?.beat === beat ? seen : { beat, since: now };

@@ -11,8 +11,8 @@ export class Locks {
   /**
    * Holds a lock until the function that it resolves with is called, or this context ends.
    * @param {string} name
-   * @param {() => void} [onLost] called if the lock is taken away: another script has stolen it, or the browser has put this page
-   * into its back/forward cache (WebKit)
+   * @param {() => void} [onLost] called if the lock is taken away: another script has stolen it, or the browser has put
+   * this page into its back/forward cache (WebKit)
    * @returns {Promise<() => void>}
    */
   keep(name, onLost = () => {}) {
@@ -41,7 +41,8 @@ export class Locks {
   /**
    * Resolves when a lock that another context holds exclusively is released; never, where no lock can tell.
    *
-   * Asked for in shared mode, so that all who wait for it learn of it at the same time, even if some are blocked or frozen.
+   * Asked for in shared mode, so that all who wait for it learn of it at the same time, even if some are blocked or
+   * frozen.
    * @param {string} name @param {AbortSignal} signal
    */
   async onceReleased(name, signal) {
@@ -50,8 +51,8 @@ export class Locks {
   }
 
   /**
-   * Those of some names whose locks nobody holds exclusively; none where nothing can tell. Who has one in shared mode waited
-   * for its holder's death.
+   * Those of some names whose locks nobody holds exclusively; none where nothing can tell. Who has one in shared mode
+   * waited for its holder's death.
    * @param {string[]} names @returns {Promise<Set<string>>}
    */
   async unheldAmong(names) {

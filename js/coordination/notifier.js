@@ -1,12 +1,13 @@
 /**
  * Notifications of mailboxes, between the handles of this context and to other tabs and workers.
  *
- * They are hints: a page in the back/forward cache misses them, a hidden one may get them late. The truth is in the database,
- * so a waiter looks there first, again when its page comes back, and now and then in any case.
+ * They are hints: a page in the back/forward cache misses them, a hidden one may get them late. The truth is in the
+ * database, so a waiter looks there first, again when its page comes back, and now and then in any case.
  *
- * Notifying others costs as much as a small transaction, so a context that has never heard of another one notifies nobody. It
- * greets when it begins to listen, and those who hear that answer; then each tells the other what it has not sent since the
- * greeting, and both look again. A context that stops listening before that sends anyway: it would not hear an answer.
+ * Notifying others costs as much as a small transaction, so a context that has never heard of another one notifies
+ * nobody. It greets when it begins to listen, and those who hear that answer; then each tells the other what it has not
+ * sent since the greeting, and both look again. A context that stops listening before that sends anyway: it would not
+ * hear an answer.
  */
 
 import { randomName } from "../model/ids.js";
@@ -23,12 +24,21 @@ export const CHANNEL = "pymailbox";
  * @property {import("./unload-notes.js").Note[]} [notes] of a page that is being left
  */
 
-/** Sent when a context begins to listen, and back to it by those who hear it; `at` is when. @typedef {{greeting: string, at: number}} Greeting */
+/**
+ * Sent when a context begins to listen, and back to it by those who hear it; `at` is when.
+ * @typedef {{greeting: string, at: number}} Greeting
+ */
 /** @typedef {{answered: string}} Answer */
 
-/** A worker asks pages for the notes that only they see, and one of them answers. @typedef {{asking: string, told: string, kept: import("./unload-notes.js").Note[]}} Question */
+/**
+ * A worker asks pages for the notes that only they see, and one of them answers.
+ * @typedef {{asking: string, told: string, kept: import("./unload-notes.js").Note[]}} Question
+ */
 
-/** Somebody who wants to be told the depth of a mailbox. @typedef {{mailbox: string, hear(depth: number): void}} Listener */
+/**
+ * Somebody who wants to be told the depth of a mailbox.
+ * @typedef {{mailbox: string, hear(depth: number): void}} Listener
+ */
 
 export class Notifier {
   /** Called when notifications may have been missed. */
@@ -46,7 +56,10 @@ export class Notifier {
   #channel;
   /** Whether there is, or was, somebody else. */
   #heard = false;
-  /** What was not sent to anybody: the last notification of each mailbox, and when it came. @type {Map<string, {notification: Notification, at: number}>} */
+  /**
+   * What was not sent to anybody: the last notification of each mailbox, and when it came.
+   * @type {Map<string, {notification: Notification, at: number}>}
+   */
   #unsent = new Map();
   #name = randomName();
   #greetedAt = 0;
@@ -116,7 +129,11 @@ export class Notifier {
     }
   }
 
-  /** Asks pages of other contexts for the notes that they see. @param {number} limit milliseconds to wait for the first answer @returns {Promise<import("./unload-notes.js").Note[]>} */
+  /**
+   * Asks pages of other contexts for the notes that they see.
+   * @param {number} limit milliseconds to wait for the first answer
+   * @returns {Promise<import("./unload-notes.js").Note[]>}
+   */
   ask(limit) {
     return new Promise((resolve) => {
       if (!this.#heard) return resolve([]);

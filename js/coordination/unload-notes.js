@@ -1,20 +1,24 @@
 /**
- * The notes that a page writes when it is left: the holders whose messages go back, the hand-outs undone. No single way is certain
- * to work, so a note goes all of them, and whoever finds it a second time does nothing:
+ * The notes that a page writes when it is left: the holders whose messages go back, the hand-outs undone. No single way
+ * is certain to work, so a note goes all of them, and whoever finds it a second time does nothing:
  *
- * - a row of the store `departed`, written at once and without a read, since nothing may run later. It is missing if the browser
- *   was busy with IndexedDB at that moment, and always in WebKit;
+ * - a row of the store `departed`, written at once and without a read, since nothing may run later. It is missing if
+ *   the browser was busy with IndexedDB at that moment, and always in WebKit;
  * - on a page, an entry of `localStorage`, which arrives in all browsers, but which only pages see;
  * - a notification to contexts that are open, workers included.
  *
- * Whoever takes back what gone holders held first puts the notes that it knows of into the store, in the same transaction.
+ * Whoever takes back what gone holders held first puts the notes that it knows of into the store, in the same
+ * transaction.
  */
 
 import { onPage } from "../storage/database-identity.js";
 
 const PREFIX = "pymailbox/left/";
 
-/** Whether what a page begins to write while it is left is never written: so it is in JavaScriptCore, recognised by its errors. */
+/**
+ * Whether what a page begins to write while it is left is never written: so it is in JavaScriptCore, recognised by its
+ * errors.
+ */
 export const LAST_WRITES_VANISH = "line" in new Error();
 
 /** A holder, and its mailbox. @typedef {[string, string]} Note */

@@ -1,12 +1,13 @@
 /**
  * Calls that wait for something to claim: which of them are served, and which are woken.
  *
- * A call that has looked and found nothing is parked: a commit of this context that leaves something to claim serves it, the
- * longest wait first, in its own transaction. What is left, or comes from elsewhere, wakes waiting calls, and they look.
+ * A call that has looked and found nothing is parked: a commit of this context that leaves something to claim serves
+ * it, the longest wait first, in its own transaction. What is left, or comes from elsewhere, wakes waiting calls, and
+ * they look.
  *
  * As many are woken as there are messages, those that have waited longest first; one that was woken and does not take
- * everything passes it on, see `claim-loop.js`. So a message costs the same however many wait. What has to be checked at a
- * certain time, one of them checks for all.
+ * everything passes it on, see `claim-loop.js`. So a message costs the same however many wait. What has to be checked
+ * at a certain time, one of them checks for all.
  */
 
 /** @typedef {import("./cancellation.js").Cancellation} Cancellation */
@@ -25,10 +26,12 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 /** A transaction that is about to commit. @typedef {{served: Served[]}} Committing */
 
 /**
- * What a parked call does in a commit of others. `claim` gives undefined if it is not possible, and then nothing is done;
- * `undone` says whether it is certain that nothing of it was committed.
+ * What a parked call does in a commit of others. `claim` gives undefined if it is not possible, and then nothing is
+ * done; `undone` says whether it is certain that nothing of it was committed.
  * @template T
- * @typedef {{claim(commit: Committing): T | undefined, committed(claimed: T): void, failed(claimed: T, undone: boolean): void}} Claiming
+ * @typedef
+ * {{claim(commit: Committing): T | undefined, committed(claimed: T): void, failed(claimed: T, undone: boolean): void}}
+ * Claiming
  */
 
 /** @typedef {{waiting: Set<Waiter<any>>, alarm: ReturnType<typeof setTimeout> | undefined, alarmAt: number}} Group */
@@ -39,7 +42,10 @@ class Waiter {
   woken = false;
   /** Whether it has been told to look, or what it was served with. */
   isOver = false;
-  /** What it is served with in a commit that is under way, or was; undefined if that fails. @type {Promise<T | undefined> | undefined} */
+  /**
+   * What it is served with in a commit that is under way, or was; undefined if that fails.
+   * @type {Promise<T | undefined> | undefined}
+   */
   serving;
   /** Once it is parked. @type {Claiming<T> | undefined} */
   #claiming;
@@ -113,7 +119,8 @@ class Waiter {
     const wake = () => this.wake();
     const timer = time === Infinity ? undefined : setTimeout(wake, Math.min(Math.max(0, time), LONGEST_TIMER));
     const unlisten = cancelled.listen(wake);
-    if (!this.isOver && !cancelled.isCancelled) await new Promise((/** @type {(_: void) => void} */ resolve) => (this.#resolve = resolve));
+    if (!this.isOver && !cancelled.isCancelled)
+      await new Promise((/** @type {(_: void) => void} */ resolve) => (this.#resolve = resolve));
     this.isOver = true;
     this.#resolve = undefined;
     clearTimeout(timer);
@@ -177,7 +184,10 @@ export class Waiters {
     return (this.#groups.get(mailbox)?.waiting.size ?? 0) > 1;
   }
 
-  /** Has one of those who wait woken at a time of `performance.now()`, unless that happens before. @param {string} mailbox @param {number} at */
+  /**
+   * Has one of those who wait woken at a time of `performance.now()`, unless that happens before.
+   * @param {string} mailbox @param {number} at
+   */
   setAlarm(mailbox, at) {
     const group = this.#groups.get(mailbox);
     if (group === undefined || group.alarmAt <= at) return;
@@ -193,7 +203,8 @@ export class Waiters {
   /** @param {string} mailbox @returns {Group} */
   #groupOf(mailbox) {
     let group = this.#groups.get(mailbox);
-    if (group === undefined) this.#groups.set(mailbox, (group = { waiting: new Set(), alarm: undefined, alarmAt: Infinity }));
+    if (group === undefined)
+      this.#groups.set(mailbox, (group = { waiting: new Set(), alarm: undefined, alarmAt: Infinity }));
     return group;
   }
 

@@ -25,7 +25,8 @@ const PAGE_BYTES = 4 * 1024 * 1024;
 /**
  * The messages of a section, in the order of their numbers.
  * @param {ReadTransaction} tx @param {MailboxState} state @param {number} section a priority, or `DEAD`
- * @param {number} from the first number @param {number | undefined} until exclusive; if it is undefined, all there are now
+ * @param {number} from the first number
+ * @param {number | undefined} until exclusive; if it is undefined, all there are now
  * @returns {Promise<Page>}
  * @throws {Unreadable}
  * @throws {ValueUnavailable} a message that belongs there cannot be read at present
@@ -43,7 +44,10 @@ export async function readSection(tx, state, section, from, until) {
   }
 }
 
-/** @param {ReadTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from @param {number} until @returns {Promise<Page>} */
+/**
+ * @param {ReadTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
+ * @param {number} until @returns {Promise<Page>}
+ */
 async function readLiving(tx, state, priority, from, until) {
   const runs = await tx.run(state, livingBetween(state.pages, priority, from, until, PAGE_MESSAGES));
   const places = runs.flatMap(({ from, to, delivery, where, due }) =>
@@ -69,15 +73,24 @@ async function readLiving(tx, state, priority, from, until) {
   return [packBatch(entries), JSON.stringify(details), isLast ? until : places[entries.length - 1].sequence + 1, until];
 }
 
-/** What nacks said of messages. @param {ReadTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from @param {number} last */
+/**
+ * What nacks said of messages.
+ * @param {ReadTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
+ * @param {number} last
+ */
 async function errorsBetween(tx, { number }, priority, from, last) {
   const range = IDBKeyRange.bound([number, priority, from], [number, priority, last]);
   const errors = tx.store("errors");
   const [keys, values] = await Promise.all([result(errors.getAllKeys(range)), result(errors.getAll(range))]);
-  return new Map(keys.map((key, i) => [/** @type {number[]} */ (key)[2], typeof values[i] === "string" ? values[i] : undefined]));
+  return new Map(
+    keys.map((key, i) => [/** @type {number[]} */ (key)[2], typeof values[i] === "string" ? values[i] : undefined]),
+  );
 }
 
-/** @param {ReadTransaction} tx @param {MailboxState} state @param {number} from @param {number} until @returns {Promise<Page>} */
+/**
+ * @param {ReadTransaction} tx @param {MailboxState} state @param {number} from @param {number} until
+ * @returns {Promise<Page>}
+ */
 async function readDead(tx, state, from, until) {
   const entries = [];
   const details = [];
@@ -103,8 +116,8 @@ async function readDead(tx, state, from, until) {
 /**
  * Stores messages that are not there yet, as they are; dead letters among the dead letters.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} frames each with an id
- * @param {string} details JSON: of each `[deliveries, failures, suspect, error, reason, diedAt]`, the last three null where
- * there is none
+ * @param {string} details JSON: of each `[deliveries, failures, suspect, error, reason, diedAt]`, the last three null
+ * where there is none
  * @returns {Promise<{stored: Uint8Array, grown: boolean}>} a 1 for each that was stored, and whether the queue grew
  */
 export async function adopt(tx, state, frames, details) {
@@ -123,7 +136,14 @@ export async function adopt(tx, state, frames, details) {
     if (reason !== null) {
       const bytes = frames.slice(frame.offset, frame.end);
       const past = restored(delivered, 0, false);
-      addDeadLetter(tx, state, { id, frame: bytes, deliveries: handOuts(past), reason, error: error ?? undefined, diedAt });
+      addDeadLetter(tx, state, {
+        id,
+        frame: bytes,
+        deliveries: handOuts(past),
+        reason,
+        error: error ?? undefined,
+        diedAt,
+      });
       continue;
     }
     const past = restored(delivered, failed, suspect);

@@ -2,7 +2,9 @@
 
 import { NO_BATCH } from "../model/frames.js";
 
-/** Milliseconds after which it is checked whether what a call has seen in memory is true, unless it is served before. */
+/**
+ * Milliseconds after which it is checked whether what a call has seen in memory is true, unless it is served before.
+ */
 const CHECK_AFTER = 3;
 
 /**
@@ -29,8 +31,8 @@ const CHECK_AFTER = 3;
  * @property {() => boolean} isClosed
  * @property {import("./recovery.js").Recovery} recovery
  * @property {() => Found | undefined} lookInMemory what a look would find, where that is nothing by what is in memory
- * @property {(waits: boolean, onCommit: (found: Found) => void) => Promise<Found>} look `waits`: whether it goes on where it finds
- * nothing; `onCommit` is called as soon as it is committed
+ * @property {(waits: boolean, onCommit: (found: Found) => void) => Promise<Found>} look `waits`: whether it goes on
+ * where it finds nothing; `onCommit` is called as soon as it is committed
  * @property {() => import("../coordination/waiters.js").Claiming<Found>} parked how it is served in commits of others
  */
 
@@ -105,14 +107,23 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
   }
 }
 
-/** Makes waiters look again when there may be something of which nobody notifies them. @param {Claimant} claimant @param {Found} found */
+/**
+ * Makes waiters look again when there may be something of which nobody notifies them.
+ * @param {Claimant} claimant @param {Found} found
+ */
 function setAlarm({ engine, mailbox, recovery }, { strangers, nextDue, nextRetry }) {
   const now = performance.now();
   const nextLook = strangers.size > 0 ? recovery.nextLook : Infinity;
-  engine.waiters.setAlarm(mailbox, Math.min(nextLook, now + engine.settings.slowPoll, now + nextDue - Date.now(), nextRetry));
+  engine.waiters.setAlarm(
+    mailbox,
+    Math.min(nextLook, now + engine.settings.slowPoll, now + nextDue - Date.now(), nextRetry),
+  );
 }
 
-/** Makes a call that has looked only in memory look again if that is not the latest state. @param {Claimant} claimant @param {Waiter} waiter */
+/**
+ * Makes a call that has looked only in memory look again if that is not the latest state.
+ * @param {Claimant} claimant @param {Waiter} waiter
+ */
 async function wakeIfOld({ engine, mailbox }, waiter) {
   if (waiter.serving === undefined && !(await engine.groupCommit.isLatest(mailbox))) waiter.wake();
 }
@@ -123,7 +134,10 @@ const isEmpty = ({ batch }) => batch.length === NO_BATCH.length;
 /** Whether what it found is still the handle's. @param {Found} found */
 const isAlive = ({ life }) => life.begun && !life.over;
 
-/** @param {Claimant} claimant @param {Waiter} waiter that may be served meanwhile @returns {Promise<number>} how many messages came back */
+/**
+ * @param {Claimant} claimant @param {Waiter} waiter that may be served meanwhile
+ * @returns {Promise<number>} how many messages came back
+ */
 async function recoverFor({ recovery, isClosed }, waiter) {
   try {
     return (await recovery.recover()).recovered;

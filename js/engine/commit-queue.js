@@ -21,7 +21,10 @@ export class Submitted {
     this.#reject = reject;
   }
 
-  /** Runs the operation; one that refuses fails at once, and is not tried again. @param {import("./write-transaction.js").WriteTransaction} tx */
+  /**
+   * Runs the operation; one that refuses fails at once, and is not tried again.
+   * @param {import("./write-transaction.js").WriteTransaction} tx
+   */
   async run(tx) {
     try {
       return await this.operation.run(tx);
@@ -115,7 +118,8 @@ export class CommitQueue {
   /** Whether all that they need may be at hand. @param {import("./headroom.js").Headroom} headroom */
   mayBeAtHand(headroom) {
     for (const { operation } of this.#waiting) {
-      if (!operation.mayBeAtHand || operation.needsNotes() || (operation.stores && headroom.isToBeChecked)) return false;
+      if (!operation.mayBeAtHand || operation.needsNotes() || (operation.stores && headroom.isToBeChecked))
+        return false;
     }
     return true;
   }

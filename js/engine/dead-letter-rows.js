@@ -9,7 +9,10 @@ import { bytesOfText, forgetDeadIds } from "./message-rows.js";
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 /** @typedef {import("../model/types.js").StoredDeadLetter & {id: Uint8Array<ArrayBuffer>}} DeadLetter */
 
-/** Adds a dead letter, the newest. @param {WriteTransaction} tx @param {MailboxState} state @param {DeadLetter} letter */
+/**
+ * Adds a dead letter, the newest.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {DeadLetter} letter
+ */
 export function addDeadLetter(tx, state, letter) {
   putDeadLetter(tx, state, state.addDeadLetter(), letter);
 }
@@ -39,7 +42,10 @@ export async function deleteDeadLetter(tx, state, number, id) {
   return true;
 }
 
-/** Puts the count of dead letters right, and forgets the ids of those that something else deleted. @param {WriteTransaction} tx @param {MailboxState} state */
+/**
+ * Puts the count of dead letters right, and forgets the ids of those that something else deleted.
+ * @param {WriteTransaction} tx @param {MailboxState} state
+ */
 export async function recountDeadLetters(tx, state) {
   const keys = await result(tx.store("dead").getAllKeys(keysOf(state)));
   const numbers = keys.flatMap((key) => numberOfDeadLetter(key) ?? []);

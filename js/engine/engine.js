@@ -50,5 +50,8 @@ export class Engine {
 /** @type {Engine | undefined} */
 let own;
 
-/** The one of this page or worker; made when it is first needed, since a program may import this library and never use it. */
+/**
+ * The one of this page or worker; made when it is first needed, since a program may import this library and never use
+ * it.
+ */
 export const ownEngine = () => (own ??= new Engine());

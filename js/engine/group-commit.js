@@ -4,26 +4,29 @@
  * Obligations:
  * - An operation's promise resolves after its transaction is complete, never before, and rejects if it is not.
  * - Operations run in the order in which they were submitted, over all mailboxes of the connection.
- * - A single caller waits for nobody: if everything is at hand, its transaction is begun, filled and ended in the turn of the
- *   call, with whatever else is called in that turn. (To begin it inside the call would be no quicker, and calls made together
- *   would need two transactions.) If something has to be read, operations that come meanwhile still join it.
- * - An operation that needs only the state makes no other context wait for this one, which may compute for long: the state is
- *   read in a transaction that ends by itself, and another that waits for nothing then writes. Operations that read more do
- *   keep their transaction open while this context computes.
- * - Calls that wait, and have looked, claim in the transaction that leaves something for them, after all its operations. They
- *   add no request that it would wait for, and are never the reason why another call fails.
- * - A transaction is strict if one of its operations is; a strict operation never joins a relaxed transaction. It covers the
- *   unload notes if one of its operations needs them, and only then.
- * - A transaction with a failed request has failed, even if the browser says that it is complete: what it did is then undone as
- *   far as possible, and it is not tried again.
- * - If a shared transaction fails, each of its operations is tried alone, so that only those fail that would fail alone.
- * - That a value cannot be read at present is known only once a transaction has tried, and so has failed: it is tried again
- *   without that value, see `unavailable-values.js`.
+ * - A single caller waits for nobody: if everything is at hand, its transaction is begun, filled and ended in the turn
+ *   of the call, with whatever else is called in that turn. (To begin it inside the call would be no quicker, and calls
+ *   made together would need two transactions.) If something has to be read, operations that come meanwhile still join
+ *   it.
+ * - An operation that needs only the state makes no other context wait for this one, which may compute for long: the
+ *   state is read in a transaction that ends by itself, and another that waits for nothing then writes. Operations that
+ *   read more do keep their transaction open while this context computes.
+ * - Calls that wait, and have looked, claim in the transaction that leaves something for them, after all its
+ *   operations. They add no request that it would wait for, and are never the reason why another call fails.
+ * - A transaction is strict if one of its operations is; a strict operation never joins a relaxed transaction. It
+ *   covers the unload notes if one of its operations needs them, and only then.
+ * - A transaction with a failed request has failed, even if the browser says that it is complete: what it did is then
+ *   undone as far as possible, and it is not tried again.
+ * - If a shared transaction fails, each of its operations is tried alone, so that only those fail that would fail
+ *   alone.
+ * - That a value cannot be read at present is known only once a transaction has tried, and so has failed: it is tried
+ *   again without that value, see `unavailable-values.js`.
  * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only where
  *   the database shows that it was not committed.
- * - On a full storage an operation that stores nothing is tried again with the reserve given up, and then after the browser
- *   was made to tidy up. An operation that stores messages puts the reserve back in the same transaction if it is known to be
- *   gone, so as not to use up its room; now and then it checks, since other contexts give the reserve up too.
+ * - On a full storage an operation that stores nothing is tried again with the reserve given up, and then after the
+ *   browser was made to tidy up. An operation that stores messages puts the reserve back in the same transaction if it
+ *   is known to be gone, so as not to use up its room; now and then it checks, since other contexts give the reserve up
+ *   too.
  */
 
 import { MailboxError, attempt, translate } from "../model/errors.js";
@@ -39,7 +42,9 @@ import { deleteFencedHead, undo, wasCommitted } from "./undo.js";
 import { FencedError, WriteLeases, isTrusted, moment } from "./write-lease.js";
 import { NotHeadOnly, WriteTransaction } from "./write-transaction.js";
 
-/** After so many transactions in a row that found another writer's version in their place, one both reads and writes. */
+/**
+ * After so many transactions in a row that found another writer's version in their place, one both reads and writes.
+ */
 const CONFLICTS = 3;
 
 const END_OF_TURN = Promise.resolve();
@@ -47,7 +52,11 @@ const END_OF_TURN = Promise.resolve();
 /** How often room is made for an operation that stores nothing. */
 const TIDYINGS = 6;
 
-/** Why a transaction failed, whether it is sure that nothing of it was committed, and whether calls that wait were served in it. @typedef {{error: Error, undone: boolean, served?: boolean}} Failure */
+/**
+ * Why a transaction failed, whether it is sure that nothing of it was committed, and whether calls that wait were
+ * served in it.
+ * @typedef {{error: Error, undone: boolean, served?: boolean}} Failure
+ */
 
 export class GroupCommit {
   #queue = new CommitQueue();
@@ -55,7 +64,10 @@ export class GroupCommit {
   /** Whether a transaction is being filled by operations that wait for what they read. */
   #filling = false;
   #headroom = new Headroom();
-  /** The last transaction that wrote a version which is not the last and means nothing. @type {WriteTransaction | undefined} */
+  /**
+   * The last transaction that wrote a version which is not the last and means nothing.
+   * @type {WriteTransaction | undefined}
+   */
   #fenced;
   #cache;
   #writeLeases;
@@ -74,7 +86,8 @@ export class GroupCommit {
   #serve;
 
   /**
-   * @param {import("./engine.js").Engine} engine @param {(tx: WriteTransaction) => void} announce called after each commit
+   * @param {import("./engine.js").Engine} engine
+   * @param {(tx: WriteTransaction) => void} announce called after each commit
    * @param {(tx: WriteTransaction) => void} serve has calls that wait claim in a transaction what it leaves
    */
   constructor(engine, announce, serve) {
@@ -119,12 +132,15 @@ export class GroupCommit {
   }
 
   /**
-   * As `read`, where all that is needed can be asked for at once: the transaction then ends without this context, which may
-   * compute for long. Where that was not enough, it is read again, the other way.
+   * As `read`, where all that is needed can be asked for at once: the transaction then ends without this context, which
+   * may compute for long. Where that was not enough, it is read again, the other way.
    * @template T @param {(tx: ReadTransaction) => Promise<T>} read @param {string[]} [stores] @returns {Promise<T>}
    */
   async readAtOnce(read, stores) {
-    const transaction = this.#connection.openings === this.#opening ? this.#connection.beginNow("readonly", "default", stores) : undefined;
+    const transaction =
+      this.#connection.openings === this.#opening
+        ? this.#connection.beginNow("readonly", "default", stores)
+        : undefined;
     if (transaction !== undefined) {
       try {
         const reading = read(new ReadTransaction(() => transaction, this.#cache, this.#unavailableNow()));
@@ -157,7 +173,11 @@ export class GroupCommit {
     await (this.#retrying ??= retry());
   }
 
-  /** The state of a mailbox that this context may write without reading it, as it will be when what is under way is committed. @param {string} mailbox */
+  /**
+   * The state of a mailbox that this context may write without reading it, as it will be when what is under way is
+   * committed.
+   * @param {string} mailbox
+   */
   stateInMemory(mailbox) {
     return this.#filling || this.#connection.openings !== this.#opening ? undefined : this.#writeLeases.get(mailbox);
   }
@@ -178,7 +198,10 @@ export class GroupCommit {
     }
   }
 
-  /** Has every mailbox read before it is written: this context may be away for long, and lose what its write leases rest on. */
+  /**
+   * Has every mailbox read before it is written: this context may be away for long, and lose what its write leases rest
+   * on.
+   */
   suspendWriteLeases() {
     this.#writeLeases.suspend();
   }
@@ -197,7 +220,8 @@ export class GroupCommit {
   /** Commits what waits: of the plain case all is here. */
   #commitWaiting = () => {
     const group = this.#queue.nextGroup();
-    const ended = (/** @type {Failure | undefined} */ failure) => (failure === undefined ? this.#runNext() : this.#runOn(group, { failure }));
+    const ended = (/** @type {Failure | undefined} */ failure) =>
+      failure === undefined ? this.#runNext() : this.#runOn(group, { failure });
     if (!this.#commitNow(group, ended)) this.#runOn(group);
   };
 
@@ -208,7 +232,8 @@ export class GroupCommit {
 
   /**
    * Goes on with operations of which a commit with what was at hand has failed, or was not possible.
-   * @param {import("./commit-queue.js").Group} group @param {{failure: Failure | undefined}} [ended] what that commit came to
+   * @param {import("./commit-queue.js").Group} group
+   * @param {{failure: Failure | undefined}} [ended] what that commit came to
    */
   async #runOn(group, ended) {
     for (let conflicts = 0; ended?.failure?.error instanceof FencedError || ended === undefined; ) {
@@ -246,13 +271,15 @@ export class GroupCommit {
   }
 
   /**
-   * Reads the state that the waiting operations need, all the same one, in a transaction that ends without this context.
-   * @returns {Promise<ReadonlyMap<string, import("../model/state.js").MailboxState> | undefined>} by mailbox; undefined where that
-   * is not enough
+   * Reads the state that the waiting operations need, all the same one, in a transaction that ends without this
+   * context.
+   * @returns {Promise<ReadonlyMap<string, import("../model/state.js").MailboxState> | undefined>} by mailbox; undefined
+   * where that is not enough
    */
   async #readState() {
     const mailbox = this.#queue.soleMailbox;
-    if (mailbox === undefined || !this.#mayBeAtHand() || !isNumberKnown(mailbox) || this.#writeLeases.get(mailbox)) return undefined;
+    if (mailbox === undefined || !this.#mayBeAtHand() || !isNumberKnown(mailbox) || this.#writeLeases.get(mailbox))
+      return undefined;
     const transaction = this.#connection.beginNow("readonly", "default");
     if (transaction === undefined) return undefined;
     const began = moment();
@@ -332,7 +359,14 @@ export class GroupCommit {
       const outcome = new TransactionOutcome(transaction);
       if (opening !== this.#opening) this.#forget();
       this.#opening = opening;
-      tx = new WriteTransaction(this.#engine, () => transaction, this.#cache, this.#unavailableNow(), this.#writeLeases, readFirst);
+      tx = new WriteTransaction(
+        this.#engine,
+        () => transaction,
+        this.#cache,
+        this.#unavailableNow(),
+        this.#writeLeases,
+        readFirst,
+      );
       this.#filling = true;
       try {
         for (let next = join(); next !== undefined; next = join()) {
@@ -363,9 +397,11 @@ export class GroupCommit {
   }
 
   /**
-   * As `#commit`, for operations all of which are at hand: the transaction is begun, filled and ended before this returns.
+   * As `#commit`, for operations all of which are at hand: the transaction is begun, filled and ended before this
+   * returns.
    * @param {import("./commit-queue.js").Group} group
-   * @param {(failure: Failure | undefined) => void} ended called when it is over: with why it failed; then no promise has been resolved
+   * @param {(failure: Failure | undefined) => void} ended called when it is over: with why it failed; then no promise
+   * has been resolved
    * @param {ReadonlyMap<string, import("../model/state.js").MailboxState>} [states] that were read for it
    * @returns {boolean} false if it cannot be done so; then nothing has joined
    */
@@ -384,7 +420,11 @@ export class GroupCommit {
     /** @type {[Submitted, unknown][]} */
     const results = [];
     try {
-      for (let next = this.#queue.first; next !== undefined && results.length < LARGEST_GROUP; next = this.#queue.first) {
+      for (
+        let next = this.#queue.first;
+        next !== undefined && results.length < LARGEST_GROUP;
+        next = this.#queue.first
+      ) {
         if (states?.has(next.operation.mailbox ?? "") === false) break;
         const value = next.operation.atHand?.(tx);
         if (value === undefined) break;
@@ -396,7 +436,9 @@ export class GroupCommit {
       // by now, where the stack is shallow: Firefox may save it with each listener
       if (states === undefined) tx.begin();
       tx.finishAtHand();
-      /** @type {TransactionOutcome} */ (/** @type {unknown} */ (outcome)).whenOver((cause) => this.#end(cause, tx, results, ended));
+      /** @type {TransactionOutcome} */ (/** @type {unknown} */ (outcome)).whenOver((cause) =>
+        this.#end(cause, tx, results, ended),
+      );
     } catch (error) {
       // they are done the other way, on what is read anew, and meet the error there if it is still one
       if (error instanceof NotHeadOnly && outcome === undefined) {
@@ -414,7 +456,10 @@ export class GroupCommit {
     return true;
   }
 
-  /** Has calls that wait claim what a transaction leaves, where nothing has to be read for that. @param {WriteTransaction} tx */
+  /**
+   * Has calls that wait claim what a transaction leaves, where nothing has to be read for that.
+   * @param {WriteTransaction} tx
+   */
   #serveIn(tx) {
     try {
       this.#serve(tx);
@@ -426,7 +471,8 @@ export class GroupCommit {
 
   /**
    * The end of a transaction that was asked to commit.
-   * @param {Error | undefined} cause why it seems to have failed @param {WriteTransaction} tx @param {[Submitted, unknown][]} results
+   * @param {Error | undefined} cause why it seems to have failed @param {WriteTransaction} tx
+   * @param {[Submitted, unknown][]} results
    * @param {(failure: Failure | undefined) => void} ended
    */
   #end(cause, tx, results, ended) {
@@ -441,7 +487,8 @@ export class GroupCommit {
 
   /**
    * Why a transaction failed; undefined if it has not, after all.
-   * @param {unknown} cause @param {WriteTransaction | undefined} tx @param {boolean} finished whether it was asked to commit
+   * @param {unknown} cause @param {WriteTransaction | undefined} tx
+   * @param {boolean} finished whether it was asked to commit
    * @param {[Submitted, unknown][]} results @returns {Promise<Failure | undefined>}
    */
   async #failureOf(cause, tx, finished, results) {
@@ -452,11 +499,15 @@ export class GroupCommit {
     return { ...failure, served: tx.served.length > 0 };
   }
 
-  /** @param {unknown} cause @param {WriteTransaction | undefined} tx @param {boolean} finished @returns {Promise<Failure | undefined>} */
+  /**
+   * @param {unknown} cause @param {WriteTransaction | undefined} tx @param {boolean} finished
+   * @returns {Promise<Failure | undefined>}
+   */
   async #examine(cause, tx, finished) {
     this.#forget();
     if (cause instanceof PartialCommitError && tx !== undefined) {
-      if (tx.failedWhole) return { error: isFenced(cause.reason) ? new FencedError() : translate(cause.reason), undone: true };
+      if (tx.failedWhole)
+        return { error: isFenced(cause.reason) ? new FencedError() : translate(cause.reason), undone: true };
       await this.#undo(tx);
       return { error: translate(cause.reason), undone: false };
     }
@@ -468,7 +519,10 @@ export class GroupCommit {
     return committed === true ? undefined : { error, undone: committed === false };
   }
 
-  /** Tells what a transaction came to that is complete. @param {WriteTransaction} tx @param {[Submitted, unknown][]} results */
+  /**
+   * Tells what a transaction came to that is complete.
+   * @param {WriteTransaction} tx @param {[Submitted, unknown][]} results
+   */
   #conclude(tx, results) {
     // what a listener throws is its own affair: what was committed stays so, and the next calls come
     attempt(() => tx.completed());
@@ -487,13 +541,22 @@ export class GroupCommit {
     this.#undoing = true;
     /** @type {import("./types.js").Operation<void>} */
     const operation = { durability: "strict", stores: false, needsNotes: () => false, run: (tx) => undo(tx, broken) };
-    const only = [new Submitted(operation, () => {}, () => {})];
+    const only = [
+      new Submitted(
+        operation,
+        () => {},
+        () => {},
+      ),
+    ];
     // if that fails too, what is not whole becomes a dead letter when it is read
     await this.#commit("strict", false, () => only.pop(), true);
     this.#undoing = false;
   }
 
-  /** Whether a transaction whose connection was lost with it was committed; undefined if nothing tells. @param {WriteTransaction} done */
+  /**
+   * Whether a transaction whose connection was lost with it was committed; undefined if nothing tells.
+   * @param {WriteTransaction} done
+   */
   async #wasCommitted(done) {
     try {
       return await this.read((tx) => wasCommitted(tx, done));

@@ -15,14 +15,15 @@ import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 /** @typedef {import("../coordination/cancellation.js").Cancellation} Cancellation */
 /**
- * What a claim acknowledges first: ids; whether only those that the handle holds; and a function that is called once that is
- * committed, with how many it removed and whether the claim goes on waiting.
+ * What a claim acknowledges first: ids; whether only those that the handle holds; and a function that is called once
+ * that is committed, with how many it removed and whether the claim goes on waiting.
  * @typedef {{ids: Uint8Array, heldOnly: boolean, onCommit?: (acked: number, waits: boolean) => void}} AckFirst
  */
 
 /**
  * Takes the next batch; an empty one when the time is over.
- * @param {Operations} operations @param {import("./recovery.js").Recovery} recovery @param {unknown} owner by whom it may be woken
+ * @param {Operations} operations @param {import("./recovery.js").Recovery} recovery
+ * @param {unknown} owner by whom it may be woken
  * @param {number} limit @param {number} wait milliseconds @param {Cancellation} cancelled @param {AckFirst} [ack]
  */
 export function claimNext(operations, recovery, owner, limit, wait, cancelled, ack) {
@@ -35,10 +36,16 @@ class HandleClaimant {
   #limit;
   #cancelled;
   #ack;
-  /** How it is served in commits of others, once it has waited. @type {import("../coordination/waiters.js").Claiming<Found> | undefined} */
+  /**
+   * How it is served in commits of others, once it has waited.
+   * @type {import("../coordination/waiters.js").Claiming<Found> | undefined}
+   */
   #parked;
 
-  /** @param {Operations} operations @param {import("./recovery.js").Recovery} recovery @param {number} limit @param {Cancellation} cancelled @param {AckFirst} [ack] */
+  /**
+   * @param {Operations} operations @param {import("./recovery.js").Recovery} recovery @param {number} limit
+   * @param {Cancellation} cancelled @param {AckFirst} [ack]
+   */
   constructor(operations, recovery, limit, cancelled, ack) {
     this.#operations = operations;
     this.recovery = recovery;
@@ -86,20 +93,33 @@ class HandleClaimant {
   }
 }
 
-/** Resolves when a handle may claim, and what could not be read was tried again if that is due. @param {Operations} operations */
+/**
+ * Resolves when a handle may claim, and what could not be read was tried again if that is due.
+ * @param {Operations} operations
+ */
 async function whenReady(operations) {
   const { life } = operations.holder;
   if (!life.begun) await life.begin();
   await operations.retryUnavailableIfDue();
 }
 
-/** What a look would find, where that is nothing by what is in memory. @param {Operations} operations @returns {Found | undefined} */
+/**
+ * What a look would find, where that is nothing by what is in memory.
+ * @param {Operations} operations @returns {Found | undefined}
+ */
 function lookAtMemory(operations) {
   const { engine, holder, mailbox } = operations;
   if (holder.isClosed || !holder.life.begun || !operations.isCaughtUp) return undefined;
   const state = engine.groupCommit.stateInMemory(mailbox);
   if (state === undefined || holder.hasLostAll(state) || state.isReady(Date.now())) return undefined;
-  return { batch: NO_BATCH, life: holder.life, strangers: engine.liveness.elsewhereAmong(state.claims), more: false, nextDue: state.nextDue, nextRetry: Infinity };
+  return {
+    batch: NO_BATCH,
+    life: holder.life,
+    strangers: engine.liveness.elsewhereAmong(state.claims),
+    more: false,
+    nextDue: state.nextDue,
+    nextRetry: Infinity,
+  };
 }
 
 /**
@@ -118,7 +138,14 @@ function parkedClaim(operations, limit, cancelled) {
       const batch = claimAtHand(tx, state, holder.life.id, holder.terms, found);
       tx.changed(mailbox);
       tx.claimedByWaiting(mailbox, countOfBatch(batch));
-      return { batch, life: holder.life, strangers: engine.liveness.elsewhereAmong(state.claims), more: false, nextDue: state.nextDue, nextRetry: Infinity };
+      return {
+        batch,
+        life: holder.life,
+        strangers: engine.liveness.elsewhereAmong(state.claims),
+        more: false,
+        nextDue: state.nextDue,
+        nextRetry: Infinity,
+      };
     },
   });
   return {
@@ -141,8 +168,8 @@ function parkedClaim(operations, limit, cancelled) {
 /** Without `acked` if nothing was done. @typedef {Found & {acked?: number}} Look */
 
 /**
- * @param {Operations} operations @param {number} limit @param {Cancellation} cancelled @param {AckFirst | undefined} first what it
- * acknowledges first
+ * @param {Operations} operations @param {number} limit @param {Cancellation} cancelled
+ * @param {AckFirst | undefined} first what it acknowledges first
  * @param {(found: Look) => void} onCommit called as soon as it is committed
  * @returns {Promise<Look>}
  */
@@ -158,45 +185,86 @@ function lookOnce(operations, limit, cancelled, first, onCommit) {
     if (acked === undefined) return undefined;
     const batch = claimAtHand(tx, state, holder.life.id, holder.terms, found);
     tx.changed(mailbox);
-    return { batch, life: holder.life, strangers: engine.liveness.elsewhereAmong(state.claims), more: state.isReady(Date.now()), nextDue: state.nextDue, nextRetry: tx.unavailable.nextRetryOf(state.number), acked };
+    return {
+      batch,
+      life: holder.life,
+      strangers: engine.liveness.elsewhereAmong(state.claims),
+      more: state.isReady(Date.now()),
+      nextDue: state.nextDue,
+      nextRetry: tx.unavailable.nextRetryOf(state.number),
+      acked,
+    };
   };
-  return operations.submit(async (tx, state) => {
-    const found = { batch: NO_BATCH, life: holder.life, strangers: new Map(), more: true, nextDue: Infinity, nextRetry: Infinity };
-    // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
-    if (cancelled.isCancelled || !holder.life.begun) return found;
-    const acked = first === undefined ? 0 : await ackIn(operations, tx, state, first.ids, first.heldOnly);
-    // meanwhile the page has been left, or a lock was taken away: the next life holds nothing before it has what the last one held
-    if (holder.life !== found.life) return { ...found, acked, isCutShort: true };
-    const claimed = await claim(tx, state, holder.life.id, holder.terms, limit);
-    if (claimed.changed) tx.changed(mailbox);
-    const strangers = engine.liveness.elsewhereAmong(state.claims);
-    const nextRetry = tx.unavailable.nextRetryOf(state.number);
-    return { ...found, batch: claimed.batch, strangers, more: state.isReady(Date.now()), nextDue: state.nextDue, nextRetry, acked };
-  }, { atHand, onCommit, onDoubt: (found) => owe(operations, found) });
+  return operations.submit(
+    async (tx, state) => {
+      const found = {
+        batch: NO_BATCH,
+        life: holder.life,
+        strangers: new Map(),
+        more: true,
+        nextDue: Infinity,
+        nextRetry: Infinity,
+      };
+      // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
+      if (cancelled.isCancelled || !holder.life.begun) return found;
+      const acked = first === undefined ? 0 : await ackIn(operations, tx, state, first.ids, first.heldOnly);
+      // meanwhile the page has been left, or a lock was taken away: the next life holds nothing before it has what the
+      // last one held
+      if (holder.life !== found.life) return { ...found, acked, isCutShort: true };
+      const claimed = await claim(tx, state, holder.life.id, holder.terms, limit);
+      if (claimed.changed) tx.changed(mailbox);
+      const strangers = engine.liveness.elsewhereAmong(state.claims);
+      const nextRetry = tx.unavailable.nextRetryOf(state.number);
+      return {
+        ...found,
+        batch: claimed.batch,
+        strangers,
+        more: state.isReady(Date.now()),
+        nextDue: state.nextDue,
+        nextRetry,
+        acked,
+      };
+    },
+    { atHand, onCommit, onDoubt: (found) => owe(operations, found) },
+  );
 }
 
-/** Whether a holder has all of the messages that live, and whose pages are in memory. @param {MailboxState} state @param {string} holder @param {Uint8Array} ids */
+/**
+ * Whether a holder has all of the messages that live, and whose pages are in memory.
+ * @param {MailboxState} state @param {string} holder @param {Uint8Array} ids
+ */
 const areHeld = (state, holder, ids) =>
   eachId(ids).every((id) => {
     const place = state.livingPlaceOf(id);
     return place === undefined || state.isHeldBy(holder, place);
   });
 
-/** Acknowledges messages. @param {Operations} operations @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly only those that the handle holds */
+/**
+ * Acknowledges messages.
+ * @param {Operations} operations @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} ids
+ * @param {boolean} heldOnly only those that the handle holds
+ */
 export async function ackIn({ holder, mailbox }, tx, state, ids, heldOnly) {
   const acked = heldOnly ? await ackHeld(tx, state, holder.life.id, eachId(ids)) : await ack(tx, state, eachId(ids));
   if (acked > 0) tx.changed(mailbox);
   return acked;
 }
 
-/** As `ackIn`, where nothing has to be read for it. @param {Operations} operations @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} ids @param {boolean} heldOnly */
+/**
+ * As `ackIn`, where nothing has to be read for it.
+ * @param {Operations} operations @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} ids
+ * @param {boolean} heldOnly
+ */
 export function ackAtHandIn({ holder, mailbox }, tx, state, ids, heldOnly) {
   const acked = ackAtHand(tx, state, eachId(ids), heldOnly ? holder.life.id : undefined);
   if (acked !== undefined) tx.changed(mailbox);
   return acked;
 }
 
-/** Releases what the handle may hold and nobody got: nothing tells whether it was claimed. @param {Operations} operations @param {Found} found */
+/**
+ * Releases what the handle may hold and nobody got: nothing tells whether it was claimed.
+ * @param {Operations} operations @param {Found} found
+ */
 function owe({ holder }, { batch, life }) {
   if (!life.over && !holder.isClosed) holder.owe(eachId(idsOfBatch(batch)));
 }

@@ -1,6 +1,6 @@
 /**
- * Headroom on a full storage: a reserve of bytes that is given up so that claims, acknowledgements and nacks still find room,
- * and put back by what stores messages.
+ * Headroom on a full storage: a reserve of bytes that is given up so that claims, acknowledgements and nacks still find
+ * room, and put back by what stores messages.
  */
 
 import { newReserve, tidyUp } from "../storage/database.js";
@@ -10,7 +10,10 @@ import { TransactionOutcome } from "./transaction-outcome.js";
 /** Milliseconds after which it is checked again whether the reserve is there. */
 const RESERVE_INTERVAL = 60_000;
 
-/** Milliseconds that the browser gets to tidy up, the second time that it has to; each further time it gets so much more. */
+/**
+ * Milliseconds that the browser gets to tidy up, the second time that it has to; each further time it gets so much
+ * more.
+ */
 const TIDYING_TIME = 200;
 
 /** What this context knows of the reserve. */
@@ -33,7 +36,8 @@ export class Headroom {
 
   /**
    * Makes room for what stores nothing: on a full storage a transaction of deletes alone still commits.
-   * @param {import("../storage/database.js").Connection} connection @param {number} attempt how often this was not enough
+   * @param {import("../storage/database.js").Connection} connection
+   * @param {number} attempt how often this was not enough
    */
   async makeRoom(connection, attempt) {
     if (this.#spent) {

@@ -1,13 +1,15 @@
 /**
- * The identity under which a handle holds messages: its present life, the heartbeat that shows that it lives where no lock does,
- * and what becomes of a life that is over.
+ * The identity under which a handle holds messages: its present life, the heartbeat that shows that it lives where no
+ * lock does, and what becomes of a life that is over.
  */
 
 import { Life } from "../coordination/liveness.js";
 import { attempt } from "../model/errors.js";
 import { PendingReleases } from "./pending-releases.js";
 
-/** Milliseconds after which a failed release is first tried again; then twice as long each time, up to the slow poll. */
+/**
+ * Milliseconds after which a failed release is first tried again; then twice as long each time, up to the slow poll.
+ */
 const FIRST_RETRY = 100;
 
 /** The most milliseconds between two beats, whatever the lease: a timer cannot wait for ever. */
@@ -16,7 +18,10 @@ const LONGEST_BEAT = 3_600_000;
 /** @typedef {import("./types.js").Options} Options */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
-/** Commits an operation of the handle, or at least what each of its commits does first. @typedef {(run: (tx: WriteTransaction, state: MailboxState) => Promise<void>) => Promise<void>} Commit */
+/**
+ * Commits an operation of the handle, or at least what each of its commits does first.
+ * @typedef {(run: (tx: WriteTransaction, state: MailboxState) => Promise<void>) => Promise<void>} Commit
+ */
 
 export class Holder {
   /** Whether the handle takes no calls any more. */
@@ -46,7 +51,10 @@ export class Holder {
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #heartbeat;
 
-  /** @param {import("./engine.js").Engine} engine @param {string} mailbox @param {Options} options @param {Commit} commit */
+  /**
+   * @param {import("./engine.js").Engine} engine @param {string} mailbox @param {Options} options
+   * @param {Commit} commit
+   */
   constructor(engine, mailbox, options, commit) {
     this.#engine = engine;
     this.#mailbox = mailbox;
@@ -67,11 +75,11 @@ export class Holder {
     return this.#isHolding && !this.life.locked && !state.claims.has(this.life.id);
   }
 
-  // -- in its commits ---------------------------------------------------------------------------------------------------
+  // -- in its commits -------------------------------------------------------------------------------------------------
 
   /**
-   * Does what has to be done before any operation of the handle's: what is pending is released, and a life is over whose
-   * messages others have taken.
+   * Does what has to be done before any operation of the handle's: what is pending is released, and a life is over
+   * whose messages others have taken.
    * @param {WriteTransaction} tx @param {MailboxState} state
    */
   async catchUp(tx, state) {
@@ -93,7 +101,10 @@ export class Holder {
     if (released > 0) tx.announce(this.#mailbox, undefined, [], released);
   }
 
-  /** To be called for each of its operations that is committed, as all that shares the commit has left the state. @param {Life} life that it was done in @param {MailboxState} state */
+  /**
+   * To be called for each of its operations that is committed, as all that shares the commit has left the state.
+   * @param {Life} life that it was done in @param {MailboxState} state
+   */
   noteCommitted(life, state) {
     if (life === this.life) this.#beatIf((this.#isHolding = state.claims.has(life.id)) && !this.#isGone);
   }
@@ -113,9 +124,12 @@ export class Holder {
     this.#heartbeat = setInterval(beat, Math.min(this.#options.lease / 3, LONGEST_BEAT));
   }
 
-  // -- what is to be released -------------------------------------------------------------------------------------------
+  // -- what is to be released -----------------------------------------------------------------------------------------
 
-  /** Has messages released in the next commit, that it holds, or may hold. @param {Iterable<Uint8Array<ArrayBuffer>>} ids */
+  /**
+   * Has messages released in the next commit, that it holds, or may hold.
+   * @param {Iterable<Uint8Array<ArrayBuffer>>} ids
+   */
   owe(ids) {
     this.pending.addMessages(ids);
     this.retryPending();
@@ -143,7 +157,7 @@ export class Holder {
     this.#retryAfter = Math.min(2 * this.#retryAfter, this.#engine.settings.slowPoll);
   }
 
-  // -- lives ------------------------------------------------------------------------------------------------------------
+  // -- lives ----------------------------------------------------------------------------------------------------------
 
   #newLife() {
     return new Life(this.#engine.liveness, (lost) => this.#renew(lost));

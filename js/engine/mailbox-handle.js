@@ -47,9 +47,12 @@ export class MailboxHandle {
     this.recovery = engine.recoveries.enter(mailbox);
   }
 
-  // -- its life ---------------------------------------------------------------------------------------------------------
+  // -- its life -------------------------------------------------------------------------------------------------------
 
-  /** @param {Engine} engine @param {string} mailbox @param {import("./types.js").Durability} durability @param {number} maxDeliveries 0 for any number @param {number} lease milliseconds */
+  /**
+   * @param {Engine} engine @param {string} mailbox @param {import("./types.js").Durability} durability
+   * @param {number} maxDeliveries 0 for any number @param {number} lease milliseconds
+   */
   static async open(engine, mailbox, durability, maxDeliveries, lease) {
     engine.connection.enter();
     const handle = new MailboxHandle(engine, mailbox, { durability, maxDeliveries, lease });
@@ -66,7 +69,10 @@ export class MailboxHandle {
     return handle;
   }
 
-  /** Makes the mailbox if it is not there, takes back what is to be had, and clears away what contexts left who are gone. */
+  /**
+   * Makes the mailbox if it is not there, takes back what is to be had, and clears away what contexts left who are
+   * gone.
+   */
   async #begin() {
     const { groupCommit, liveness, locks, notes: known } = this.#engine;
     const [[stored, sealed], notes] = await Promise.all([
@@ -91,7 +97,10 @@ export class MailboxHandle {
     return this.#holder.livesOver;
   }
 
-  /** Told that a life of this handle is over: what it held has been given back, or taken. @returns {(() => void) | undefined} */
+  /**
+   * Told that a life of this handle is over: what it held has been given back, or taken.
+   * @returns {(() => void) | undefined}
+   */
   get onLifeOver() {
     return this.#holder.onLifeOver;
   }
@@ -130,7 +139,8 @@ export class MailboxHandle {
 
   /**
    * Ends this life while the page is being left or frozen.
-   * @returns {[string, string][]} the holders, with the mailbox, of which a note has to say that what they hold goes back
+   * @returns {[string, string][]} the holders, with the mailbox, of which a note has to say that what they hold goes
+   * back
    */
   releaseOnUnload() {
     return this.#holder.releaseOnUnload().map((holder) => [holder, this.mailbox]);
@@ -161,7 +171,7 @@ export class MailboxHandle {
     if (!this.isClosed) this.onDepth?.(depth);
   }
 
-  // -- the verbs of a queue ---------------------------------------------------------------------------------------------
+  // -- the verbs of a queue -------------------------------------------------------------------------------------------
 
   /**
    * Enqueues messages, all or none.
@@ -170,25 +180,28 @@ export class MailboxHandle {
    * undefined if none was enqueued
    */
   enqueue(frames) {
-    return this.#operations.submitStoring(async (tx, state) => {
-      const { ids, enqueued } = await enqueue(tx, state, frames);
-      if (enqueued === 0) return [ids, undefined];
-      tx.changed(this.mailbox);
-      return [ids, this.#announceDepth(tx, state, enqueued)];
-    }, (tx, state) => {
-      const done = enqueueAtHand(tx, state, frames);
-      if (done === undefined) return undefined;
-      tx.changed(this.mailbox);
-      return [done.ids, this.#announceDepth(tx, state, done.enqueued)];
-    });
+    return this.#operations.submitStoring(
+      async (tx, state) => {
+        const { ids, enqueued } = await enqueue(tx, state, frames);
+        if (enqueued === 0) return [ids, undefined];
+        tx.changed(this.mailbox);
+        return [ids, this.#announceDepth(tx, state, enqueued)];
+      },
+      (tx, state) => {
+        const done = enqueueAtHand(tx, state, frames);
+        if (done === undefined) return undefined;
+        tx.changed(this.mailbox);
+        return [done.ids, this.#announceDepth(tx, state, done.enqueued)];
+      },
+    );
   }
 
   /**
    * Marks up to `limit` messages inflight.
    * @param {number} limit @param {number} wait milliseconds that it waits for the first one
    * @param {AckFirst} [ack] what is acknowledged in the transaction in which it first looks
-   * @returns {{claimed: Promise<{batch: Uint8Array}>, undo: () => Promise<void>}} `undo` also undoes a claim that is still on its
-   * way, and resolves when nothing of it is held any more
+   * @returns {{claimed: Promise<{batch: Uint8Array}>, undo: () => Promise<void>}} `undo` also undoes a claim that is
+   * still on its way, and resolves when nothing of it is held any more
    */
   claim(limit, wait, ack) {
     const cancelled = new Cancellation();
@@ -205,7 +218,10 @@ export class MailboxHandle {
     return { claimed, undo };
   }
 
-  /** Releases messages that this handle holds, their hand-outs undone; where that fails, a later commit does it. @param {Uint8Array} ids */
+  /**
+   * Releases messages that this handle holds, their hand-outs undone; where that fails, a later commit does it.
+   * @param {Uint8Array} ids
+   */
   async release(ids) {
     if (ids.length === 0 || this.isClosed) return;
     this.#holder.pending.addMessages(eachId(ids));
@@ -221,7 +237,10 @@ export class MailboxHandle {
     return this.#ack(ids, false);
   }
 
-  /** Deletes those of the messages that this handle holds. @param {Uint8Array} ids @returns {Promise<number>} how many it held */
+  /**
+   * Deletes those of the messages that this handle holds.
+   * @param {Uint8Array} ids @returns {Promise<number>} how many it held
+   */
   ackHeld(ids) {
     return this.#ack(ids, true);
   }
@@ -236,8 +255,8 @@ export class MailboxHandle {
   /**
    * Deletes a message that this handle holds, and enqueues others, in mailboxes of the same database.
    * @param {Uint8Array} id @param {MailboxHandle[]} targets one for each frame @param {Uint8Array} frames
-   * @returns {Promise<(number | undefined)[] | undefined>} for each target the queued count of its mailbox, undefined if it
-   * got nothing; undefined if this handle does not hold the message, and nothing was done
+   * @returns {Promise<(number | undefined)[] | undefined>} for each target the queued count of its mailbox, undefined
+   * if it got nothing; undefined if this handle does not hold the message, and nothing was done
    */
   ackAndSend(id, targets, frames) {
     return this.#operations.submitStoring(async (tx, state) => {
@@ -275,7 +294,15 @@ export class MailboxHandle {
   nack(id, delay, error) {
     return this.#operations.submit(async (tx, state) => {
       const due = delay > 0 ? Date.now() + delay : 0;
-      const nacked = await nack(tx, state, this.#holder.life.id, this.#options.maxDeliveries, eachId(id)[0], due, error);
+      const nacked = await nack(
+        tx,
+        state,
+        this.#holder.life.id,
+        this.#options.maxDeliveries,
+        eachId(id)[0],
+        due,
+        error,
+      );
       if (nacked) this.#operations.announce(tx);
       return nacked;
     });
@@ -299,9 +326,12 @@ export class MailboxHandle {
     return this.isClosed ? recovered : recovered + (await this.recovery.recover()).recovered;
   }
 
-  // -- dead letters -----------------------------------------------------------------------------------------------------
+  // -- dead letters ---------------------------------------------------------------------------------------------------
 
-  /** Moves a message that this handle holds to the dead letters. @param {Uint8Array} id @param {string} reason @returns {Promise<boolean>} false if this handle does not hold it */
+  /**
+   * Moves a message that this handle holds to the dead letters.
+   * @param {Uint8Array} id @param {string} reason @returns {Promise<boolean>} false if this handle does not hold it
+   */
   async bury(id, reason) {
     await this.#operations.retryUnavailableIfDue();
     return this.#operations.submitStoring(async (tx, state) => {
@@ -338,12 +368,17 @@ export class MailboxHandle {
    * @returns {Promise<[Uint8Array, string]>} a batch, newest first, and JSON: `[reason, error, diedAt]` of each
    */
   listDeadLetters(limit, offset = 0) {
-    return this.#operations.readWhole([NO_BATCH, "[]"], (tx, state) => deadLetters.listDeadLetters(tx, state, limit, offset));
+    return this.#operations.readWhole([NO_BATCH, "[]"], (tx, state) =>
+      deadLetters.listDeadLetters(tx, state, limit, offset),
+    );
   }
 
-  // -- what changes nothing ---------------------------------------------------------------------------------------------
+  // -- what changes nothing -------------------------------------------------------------------------------------------
 
-  /** @returns {Promise<number[]>} how many were ever queued; dead letters, inflight messages, then queued ones by priority; at one moment */
+  /**
+   * @returns {Promise<number[]>} how many were ever queued; dead letters, inflight messages, then queued ones by
+   * priority; at one moment
+   */
   count() {
     const counts = async (/** @type {unknown} */ _, /** @type {MailboxState} */ state) => [
       state.everQueued(),
@@ -356,7 +391,8 @@ export class MailboxHandle {
 
   /**
    * Shows messages, queued ones first.
-   * @param {number} limit @param {number | undefined} status only these @param {number} [offset] how many are passed over
+   * @param {number} limit @param {number | undefined} status only these
+   * @param {number} [offset] how many are passed over
    * @returns {Promise<Uint8Array>} a batch
    */
   peek(limit, status, offset = 0) {
@@ -365,9 +401,9 @@ export class MailboxHandle {
 
   /**
    * How safe the storage is, and how full.
-   * @returns {Promise<[boolean | undefined, number | undefined, number | undefined, boolean]>} whether it is persistent,
-   * bytes in use, bytes that may be, and whether the site's data was cleared since this mailbox was last seen, where that
-   * can be told: under this handle, before it in this context, and on a page also before that
+   * @returns {Promise<[boolean | undefined, number | undefined, number | undefined, boolean]>} whether it is
+   * persistent, bytes in use, bytes that may be, and whether the site's data was cleared since this mailbox was last
+   * seen, where that can be told: under this handle, before it in this context, and on a page also before that
    */
   async storageReport() {
     // opens the connection again where it was lost, and so sees whether the database is still the same
@@ -381,12 +417,13 @@ export class MailboxHandle {
     return requestPersistence();
   }
 
-  // -- a mailbox as a whole ---------------------------------------------------------------------------------------------
+  // -- a mailbox as a whole -------------------------------------------------------------------------------------------
 
   /**
    * Some messages of a section with all that is known of them.
    * @param {number} section a priority, or `DEAD` @param {number} from the first number
-   * @param {number | undefined} until exclusive; undefined for all there are now @returns {Promise<import("./types.js").Page>}
+   * @param {number | undefined} until exclusive; undefined for all there are now
+   * @returns {Promise<import("./types.js").Page>}
    */
   readSection(section, from, until) {
     return this.#operations.readWhole(/** @type {import("./types.js").Page} */ ([NO_BATCH, "[]", 0, 0]), (tx, state) =>
@@ -407,7 +444,10 @@ export class MailboxHandle {
     });
   }
 
-  /** Others may find something to claim, and observers hear of it. @param {WriteTransaction} tx @param {MailboxState} state @param {number} [count] how many messages */
+  /**
+   * Others may find something to claim, and observers hear of it.
+   * @param {WriteTransaction} tx @param {MailboxState} state @param {number} [count] how many messages
+   */
   #announceDepth(tx, state, count) {
     const depth = state.queuedCount();
     tx.announce(this.mailbox, depth, [this], count);

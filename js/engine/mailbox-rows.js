@@ -23,7 +23,10 @@ export async function readNextNumber(tx) {
   return Math.max(0, ...used) + 1;
 }
 
-/** Deletes a mailbox with all that is in it. @param {WriteTransaction} tx @param {string} mailbox @throws {import("./write-lease.js").FencedError} */
+/**
+ * Deletes a mailbox with all that is in it.
+ * @param {WriteTransaction} tx @param {string} mailbox @throws {import("./write-lease.js").FencedError}
+ */
 export async function deleteMailbox(tx, mailbox) {
   tx.deletedMailbox = mailbox;
   /** @type {MailboxState} */

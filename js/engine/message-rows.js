@@ -14,7 +14,10 @@ const FEW_IDS = 100;
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 /** @typedef {import("../model/types.js").Place} Place */
 
-/** Passes over places whose ids are in use, given by senders. @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority */
+/**
+ * Passes over places whose ids are in use, given by senders.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority
+ */
 export async function skipCustomIds(tx, state, priority) {
   const id = new Uint8Array(ID_BYTES);
   for (;;) {
@@ -24,18 +27,29 @@ export async function skipCustomIds(tx, state, priority) {
   }
 }
 
-/** Deletes what is kept of a message that is dead now. @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {Uint8Array<ArrayBuffer>} id @param {number} delivery its delivery state */
+/**
+ * Deletes what is kept of a message that is dead now.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {Uint8Array<ArrayBuffer>} id
+ * @param {number} delivery its delivery state
+ */
 export function deleteRowsOf(tx, state, { priority, sequence }, id, delivery) {
   if (hasCustomId(delivery)) tx.store("ids").delete([state.number, id]);
   if (failures(delivery) > 0) forgetErrors(tx, state, priority, sequence, sequence + 1);
 }
 
-/** Keeps what a nack said. @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {string} error */
+/**
+ * Keeps what a nack said.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {string} error
+ */
 export function keepError(tx, state, { priority, sequence }, error) {
   tx.put("errors", error, [state.number, priority, sequence], bytesOfText(error));
 }
 
-/** Deletes what nacks said of messages of a lane. @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from @param {number} to exclusive */
+/**
+ * Deletes what nacks said of messages of a lane.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
+ * @param {number} to exclusive
+ */
 export function forgetErrors(tx, { number }, priority, from, to) {
   if (from >= to) return;
   tx.store("errors").delete(IDBKeyRange.bound([number, priority, from], [number, priority, to], false, true));

@@ -1,6 +1,6 @@
 /**
- * How a handle's calls get into transactions: calls that write become operations that may share one, calls that read get one of
- * their own; and what each of them checks first.
+ * How a handle's calls get into transactions: calls that write become operations that may share one, calls that read
+ * get one of their own; and what each of them checks first.
  */
 
 import { closed, unavailable } from "../model/errors.js";
@@ -14,12 +14,21 @@ import { salvage } from "./salvage.js";
 /** @typedef {import("./read-transaction.js").ReadTransaction} ReadTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 /** @typedef {import("../coordination/liveness.js").Life} Life */
-/** What a call does with the mailbox's state in a transaction. @template T @typedef {(tx: WriteTransaction, state: MailboxState) => Promise<T>} Run */
-/** As `Run`, if everything that it needs is at hand; undefined if not. @template T @typedef {(tx: WriteTransaction, state: MailboxState) => T | undefined} RunAtHand */
+/**
+ * What a call does with the mailbox's state in a transaction.
+ * @template T @typedef {(tx: WriteTransaction, state: MailboxState) => Promise<T>} Run
+ */
+/**
+ * As `Run`, if everything that it needs is at hand; undefined if not.
+ * @template T @typedef {(tx: WriteTransaction, state: MailboxState) => T | undefined} RunAtHand
+ */
 /**
  * See `Operation`.
  * @template T
- * @typedef {{durability?: import("./types.js").Durability, stores?: boolean, atHand?: RunAtHand<T>, onCommit?: (value: T) => void, onDoubt?: (value: T) => void}} Needs
+ * @typedef
+ * {{durability?: import("./types.js").Durability, stores?: boolean, atHand?: RunAtHand<T>, onCommit?: (value: T) =>
+ *   void, onDoubt?: (value: T) => void}}
+ * Needs
  */
 
 /** @type {Needs<any>} */
@@ -76,7 +85,8 @@ class HandleOperation {
 
   /** @param {T} value */
   onCommit(value) {
-    if (this.#life !== undefined && this.#state !== undefined) this.#operations.holder.noteCommitted(this.#life, this.#state);
+    if (this.#life !== undefined && this.#state !== undefined)
+      this.#operations.holder.noteCommitted(this.#life, this.#state);
     this.#needs.onCommit?.(value);
   }
 
@@ -110,7 +120,7 @@ export class Operations {
     this.holder = new Holder(engine, mailbox, options, (run) => this.commit(run));
   }
 
-  // -- writing ----------------------------------------------------------------------------------------------------------
+  // -- writing --------------------------------------------------------------------------------------------------------
 
   /** @template T @param {Run<T>} run @param {Needs<T>} [needs] @returns {Promise<T>} */
   submit(run, needs) {
@@ -122,7 +132,10 @@ export class Operations {
     return this.submit(run, { durability: this.#options.durability, stores: true, atHand });
   }
 
-  /** As `submit`, also while the handle is being closed. @template T @param {Run<T>} run @param {Needs<T>} [needs] @returns {Promise<T>} */
+  /**
+   * As `submit`, also while the handle is being closed.
+   * @template T @param {Run<T>} run @param {Needs<T>} [needs] @returns {Promise<T>}
+   */
   commit(run, needs) {
     this.holder.underWay += 1;
     return this.engine.groupCommit.submit(this.operation(run, needs));
@@ -144,7 +157,7 @@ export class Operations {
     tx.announce(this.mailbox, undefined, [], count);
   }
 
-  // -- reading ----------------------------------------------------------------------------------------------------------
+  // -- reading --------------------------------------------------------------------------------------------------------
 
   /**
    * @template T @param {T} absent the answer where there is no such mailbox any more
@@ -172,7 +185,8 @@ export class Operations {
 
   /**
    * Reads what may turn out to be unreadable: that becomes a dead letter, and it is read again.
-   * @template T @param {T} absent @param {(tx: ReadTransaction, state: MailboxState) => Promise<T>} read @returns {Promise<T>}
+   * @template T @param {T} absent @param {(tx: ReadTransaction, state: MailboxState) => Promise<T>} read
+   * @returns {Promise<T>}
    */
   async readWhole(absent, read) {
     await this.retryUnavailableIfDue();
@@ -190,7 +204,7 @@ export class Operations {
     }
   }
 
-  // -- the database itself ----------------------------------------------------------------------------------------------
+  // -- the database itself --------------------------------------------------------------------------------------------
 
   /** To be called once the handle is open: clearing the data before that does not concern its calls. */
   noteOpened() {

@@ -1,6 +1,6 @@
 /**
- * A page that is left or frozen: what its handles hold is released at once, since nothing may run later. If the page goes on after
- * all, each handle begins a new life. See docs/liveness.md.
+ * A page that is left or frozen: what its handles hold is released at once, since nothing may run later. If the page
+ * goes on after all, each handle begins a new life. See docs/liveness.md.
  *
  * If one handle throws, the others are released, or go on, all the same.
  */
@@ -34,7 +34,8 @@ export class PageLifecycle {
   }
 
   /**
-   * Resolves when the page is no longer being left, or when this is cancelled; undefined if there is nothing to wait for.
+   * Resolves when the page is no longer being left, or when this is cancelled; undefined if there is nothing to wait
+   * for.
    * @param {Cancellation} cancelled @returns {Promise<void> | undefined}
    */
   whenBack(cancelled) {

@@ -1,6 +1,6 @@
 /**
- * What a handle still has to release: messages of a claim that nobody received, and everything that its past lives held. Each of
- * its commits does that first.
+ * What a handle still has to release: messages of a claim that nobody received, and everything that its past lives
+ * held. Each of its commits does that first.
  */
 
 import { countOf } from "../model/queries.js";
@@ -12,13 +12,16 @@ import { release as releaseIn } from "./verbs/settle.js";
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 
 /**
- * What becomes of a life that is past: whether an unload note tells of it, and after how many unloads it was left; whether the
- * present life inherits what it holds, since only its lock was taken away; whether it may hold anything; and the transaction
- * that has seen to it.
+ * What becomes of a life that is past: whether an unload note tells of it, and after how many unloads it was left;
+ * whether the present life inherits what it holds, since only its lock was taken away; whether it may hold anything;
+ * and the transaction that has seen to it.
  * @typedef {{noted: boolean, unload?: number, inherited: boolean, held: boolean, doneIn?: WriteTransaction}} Past
  */
 
-/** A message that the present life holds, and the transaction that has seen to it. @typedef {{id: Uint8Array<ArrayBuffer>, doneIn?: WriteTransaction}} Owed */
+/**
+ * A message that the present life holds, and the transaction that has seen to it.
+ * @typedef {{id: Uint8Array<ArrayBuffer>, doneIn?: WriteTransaction}} Owed
+ */
 
 export class PendingReleases {
   /** @type {Map<Life, Past>} */
@@ -76,8 +79,8 @@ export class PendingReleases {
   }
 
   /**
-   * A note is left of all lives that are past: what they hold goes back, and is inherited by nobody. Transactions that have
-   * begun cannot delete the notes, which are written after them.
+   * A note is left of all lives that are past: what they hold goes back, and is inherited by nobody. Transactions that
+   * have begun cannot delete the notes, which are written after them.
    */
   noteLives() {
     for (const [life, past] of this.#past) {
@@ -91,7 +94,8 @@ export class PendingReleases {
    * @param {WriteTransaction} tx @param {MailboxState} state
    * @param {string} heir the present life @param {import("../model/types.js").HolderTerms} terms
    * @param {(lives: Life[]) => void} onTaken told, once that is committed, of lives whose messages others have taken
-   * @returns {Promise<{released: number, inherited: boolean}>} how many messages it released, and whether the heir got any
+   * @returns {Promise<{released: number, inherited: boolean}>} how many messages it released, and whether the heir got
+   * any
    */
   async release(tx, state, heir, terms, onTaken) {
     // a lock may be taken away while a transaction is filled: then there is more to do in it than at first
@@ -112,7 +116,12 @@ export class PendingReleases {
     }
     for (const [, one] of owed) one.doneIn = tx;
     // after that, since what is owed may be what a past life held
-    released += await releaseIn(tx, state, heir, owed.map(([, { id }]) => id));
+    released += await releaseIn(
+      tx,
+      state,
+      heir,
+      owed.map(([, { id }]) => id),
+    );
     tx.afterCommit.push(() => {
       for (const [life, { noted, doneIn }] of lives) {
         // it was noted once more since

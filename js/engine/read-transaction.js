@@ -32,10 +32,16 @@ export class Unreadable extends Error {
 }
 
 export class ReadTransaction {
-  /** Where a value could not be read; then Chromium aborts the transaction when it would end. @type {IDBValidKey | undefined} */
+  /**
+   * Where a value could not be read; then Chromium aborts the transaction when it would end.
+   * @type {IDBValidKey | undefined}
+   */
   failedToRead;
 
-  /** Pages that were asked for, each with whether it can be read. @type {Map<PageEntry, Promise<boolean>> | undefined} */
+  /**
+   * Pages that were asked for, each with whether it can be read.
+   * @type {Map<PageEntry, Promise<boolean>> | undefined}
+   */
   #opening;
 
   #begin;
@@ -44,7 +50,8 @@ export class ReadTransaction {
 
   /**
    * @param {() => IDBTransaction} begin begins the transaction, when it is first needed
-   * @param {import("../model/segments.js").SegmentCache} cache @param {import("./unavailable-values.js").UnavailableValues} unavailable
+   * @param {import("../model/segments.js").SegmentCache} cache
+   * @param {import("./unavailable-values.js").UnavailableValues} unavailable
    */
   constructor(begin, cache, unavailable) {
     this.#begin = begin;
@@ -86,13 +93,20 @@ export class ReadTransaction {
     if (lost.length > 0) await this.losePages(state, lost);
   }
 
-  /** Opens what has to be before messages of a lane from `from` to `to` (exclusive) can be looked at or changed. @param {MailboxState} state @param {number} priority @param {number} from @param {number} to */
+  /**
+   * Opens what has to be before messages of a lane from `from` to `to` (exclusive) can be looked at or changed.
+   * @param {MailboxState} state @param {number} priority @param {number} from @param {number} to
+   */
   async openBetween(state, priority, from, to) {
     const lacking = state.pages.lacking(priority, from, to);
     if (lacking.length > 0) await this.open(state, lacking);
   }
 
-  /** Lets the state do something, and opens the pages that it asks for. @template T @param {MailboxState} state @param {import("../model/page-table.js").Steps<T>} steps @returns {Promise<T>} */
+  /**
+   * Lets the state do something, and opens the pages that it asks for.
+   * @template T @param {MailboxState} state @param {import("../model/page-table.js").Steps<T>} steps
+   * @returns {Promise<T>}
+   */
   async run(state, steps) {
     for (;;) {
       const step = steps.next();
@@ -101,7 +115,10 @@ export class ReadTransaction {
     }
   }
 
-  /** What is to be done about pages that cannot be read. @param {MailboxState} state @param {PageEntry[]} lost @returns {Promise<void>} @throws {Unreadable} */
+  /**
+   * What is to be done about pages that cannot be read.
+   * @param {MailboxState} state @param {PageEntry[]} lost @returns {Promise<void>} @throws {Unreadable}
+   */
   async losePages(state, [lost]) {
     throw new Unreadable({ priority: lost.priority, sequence: state.pages.numbersOf(lost).from });
   }
@@ -136,7 +153,10 @@ export class ReadTransaction {
     }
   }
 
-  /** Makes sure that it is the value which cannot be read: a lost connection says the same, but answers nothing more. @template T @param {unknown} error @param {() => IDBRequest<T>} ask @returns {Promise<T>} */
+  /**
+   * Makes sure that it is the value which cannot be read: a lost connection says the same, but answers nothing more.
+   * @template T @param {unknown} error @param {() => IDBRequest<T>} ask @returns {Promise<T>}
+   */
   async #confirm(error, ask) {
     if (!isReadFailure(error)) throw error;
     try {
@@ -146,7 +166,10 @@ export class ReadTransaction {
     }
   }
 
-  /** Values that were asked for together, of which one cannot be read; as `values`. @param {string} store @param {IDBValidKey[]} keys */
+  /**
+   * Values that were asked for together, of which one cannot be read; as `values`.
+   * @param {string} store @param {IDBValidKey[]} keys
+   */
   async #oneByOne(store, keys) {
     this.failedToRead ??= keys[0];
     const unavailable = (/** @type {IDBValidKey} */ key) => {
@@ -188,7 +211,10 @@ export class ReadTransaction {
     }
     if (!ids.includes(undefined)) return ids;
     const rows = IDBKeyRange.bound([state.number], [state.number, []]);
-    const [keys, values] = await Promise.all([result(this.store("ids").getAllKeys(rows)), result(this.store("ids").getAll(rows))]);
+    const [keys, values] = await Promise.all([
+      result(this.store("ids").getAllKeys(rows)),
+      result(this.store("ids").getAll(rows)),
+    ]);
     /** @type {Map<string, Uint8Array>} */
     const given = new Map();
     for (const [i, key] of keys.entries()) {
@@ -241,13 +267,19 @@ export class ReadTransaction {
     return collecting.entries;
   }
 
-  /** As `entries`, where all of them are at hand; undefined if one is not. @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} byteLimit */
+  /**
+   * As `entries`, where all of them are at hand; undefined if one is not.
+   * @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} byteLimit
+   */
   entriesAtHand(state, runs, status, byteLimit) {
     const collecting = new Collecting(this, state, runs, status, byteLimit);
     return collecting.goOn() === undefined ? collecting.entries : undefined;
   }
 
-  /** The segment of a message, if it need not be read. @param {MailboxState} state @param {number} priority @param {number} sequence */
+  /**
+   * The segment of a message, if it need not be read.
+   * @param {MailboxState} state @param {number} priority @param {number} sequence
+   */
   segmentAtHand(state, priority, sequence) {
     return state.lanes[priority]?.carriedSegment(sequence) ?? this.cache.find(state.number, priority, sequence);
   }
@@ -311,7 +343,10 @@ class Collecting {
   /** From there on. @type {Segment[]} */
   #segments = [];
 
-  /** @param {ReadTransaction} tx @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} byteLimit */
+  /**
+   * @param {ReadTransaction} tx @param {MailboxState} state @param {LaneRun[]} runs @param {number} status
+   * @param {number} byteLimit
+   */
   constructor(tx, state, runs, status, byteLimit) {
     this.#tx = tx;
     this.#state = state;
@@ -324,7 +359,8 @@ class Collecting {
   /**
    * Collects as far as it can.
    * @param {Segment[]} [read] from the message on that it lacked; none if that is to be passed over
-   * @returns {{priority: number, sequence: number, to: number} | undefined} what has to be read before it can go on; undefined at the end
+   * @returns {{priority: number, sequence: number, to: number} | undefined} what has to be read before it can go on;
+   * undefined at the end
    */
   goOn(read) {
     if (read?.length === 0) this.#sequence += 1;
@@ -357,10 +393,14 @@ class Collecting {
     return atHand;
   }
 
-  /** @param {Segment} segment @param {number} priority @param {number} sequence @param {number} delivery @returns {boolean} false if it is too much */
+  /**
+   * @param {Segment} segment @param {number} priority @param {number} sequence @param {number} delivery
+   * @returns {boolean} false if it is too much
+   */
   #add(segment, priority, sequence, delivery) {
     const frame = segment.frameOf(sequence);
-    if (frame.priority !== priority || frame.hasCustomId !== hasCustomId(delivery)) throw new Unreadable({ priority, sequence });
+    if (frame.priority !== priority || frame.hasCustomId !== hasCustomId(delivery))
+      throw new Unreadable({ priority, sequence });
     this.#payloadBytes += frame.payloadBytes;
     if (this.#payloadBytes > this.#byteLimit && this.entries.length > 0) return false;
     const { idBase } = this.#state;
@@ -375,7 +415,10 @@ class Collecting {
   }
 }
 
-/** The segments of a lane from a message's on. @param {MailboxState} state @param {number} priority @param {number} sequence */
+/**
+ * The segments of a lane from a message's on.
+ * @param {MailboxState} state @param {number} priority @param {number} sequence
+ */
 export function laneRange(state, priority, sequence) {
   return IDBKeyRange.bound([state.number, priority, sequence], [state.number, priority, Infinity, Infinity]);
 }

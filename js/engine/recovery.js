@@ -1,8 +1,8 @@
 /**
  * Takes back what gone holders of other contexts held: one for each mailbox that is open here, for all its handles.
  *
- * It listens for the death of every holder that it has seen, and checks which holders live: when it sees one for the first time,
- * once more a moment later, and now and then in any case.
+ * It listens for the death of every holder that it has seen, and checks which holders live: when it sees one for the
+ * first time, once more a moment later, and now and then in any case.
  */
 
 import { SECOND_LOOK } from "../coordination/liveness.js";
@@ -19,7 +19,10 @@ const ANSWER_LIMIT = 300;
 /** @typedef {import("../coordination/liveness.js").Holders} Holders */
 /** @typedef {import("../coordination/liveness.js").Gone} Gone */
 
-/** What a look found: how many messages came back, and which holders elsewhere seem to live. @typedef {{recovered: number, living: Holders}} Look */
+/**
+ * What a look found: how many messages came back, and which holders elsewhere seem to live.
+ * @typedef {{recovered: number, living: Holders}} Look
+ */
 
 /** Those of an engine, by mailbox. */
 export class Recoveries {
@@ -63,13 +66,19 @@ export class Recovery {
   /** When to look next though nothing was heard, on the clock of `performance.now()`. */
   nextLook = -Infinity;
 
-  /** Holders whose death is listened for, and when they were last seen. @type {Map<string, {unwatched: AbortController, seenAt: number}>} */
+  /**
+   * Holders whose death is listened for, and when they were last seen.
+   * @type {Map<string, {unwatched: AbortController, seenAt: number}>}
+   */
   #watched = new Map();
   #users = 0;
   #engine;
   #onUnused;
 
-  /** @param {import("./engine.js").Engine} engine @param {string} mailbox @param {() => void} onUnused called when its last user has left */
+  /**
+   * @param {import("./engine.js").Engine} engine @param {string} mailbox
+   * @param {() => void} onUnused called when its last user has left
+   */
   constructor(engine, mailbox, onUnused) {
     this.mailbox = mailbox;
     this.#engine = engine;
@@ -138,7 +147,10 @@ export class Recovery {
     });
   }
 
-  /** Takes back what some had who are gone, and what notes give back. @param {Gone} gone @returns {Promise<number>} how many messages */
+  /**
+   * Takes back what some had who are gone, and what notes give back.
+   * @param {Gone} gone @returns {Promise<number>} how many messages
+   */
   async recoverFrom(gone) {
     if (LAST_WRITES_VANISH && [...gone.values()].includes(undefined)) await this.#notesOfOthers();
     const { groupCommit, notes } = this.#engine;
@@ -171,7 +183,8 @@ export class Recovery {
       await this.#engine.liveness.death(holder, unwatched.signal);
       if (this.#users > 0) await this.recoverFrom(new Map([[holder, undefined]]));
     } catch {
-      // it is no longer watched; or storage failed, and the next call of a handle meets the same error and can report it
+      // it is no longer watched; or storage failed, and the next call of a handle meets the same error and can report
+      // it
     } finally {
       if (this.#watched.get(holder)?.unwatched === unwatched) this.#watched.delete(holder);
     }
@@ -181,13 +194,16 @@ export class Recovery {
   async #countNotes() {
     const { groupCommit, notes } = this.#engine;
     const stored = await groupCommit.readAtOnce((tx) => result(tx.store("departed").getAll()), ["departed"]);
-    return [...stored, ...notes.known().map(([, mailbox]) => mailbox)].filter((mailbox) => mailbox === this.mailbox).length;
+    return [...stored, ...notes.known().map(([, mailbox]) => mailbox)].filter((mailbox) => mailbox === this.mailbox)
+      .length;
   }
 
   /** Who holds something elsewhere. @returns {Promise<Holders>} */
   #holders() {
     const { groupCommit, liveness } = this.#engine;
-    return groupCommit.readAtOnce(async (tx) => liveness.elsewhereAmong((await tx.stored(this.mailbox))?.claims ?? new Map()));
+    return groupCommit.readAtOnce(async (tx) =>
+      liveness.elsewhereAmong((await tx.stored(this.mailbox))?.claims ?? new Map()),
+    );
   }
 
   /** Waits for notes of others that may be on their way, before a death is believed. */

@@ -1,6 +1,6 @@
 /**
- * Damaged rows: what something else deleted, or wrote in place of messages, pages or dead letters, becomes dead letters, so that
- * everything intact goes on and nothing is thrown away unseen.
+ * Damaged rows: what something else deleted, or wrote in place of messages, pages or dead letters, becomes dead
+ * letters, so that everything intact goes on and nothing is thrown away unseen.
  */
 
 import { result } from "../storage/requests.js";
@@ -18,8 +18,8 @@ import { deleteSegment, flush, openedHasLiving, segmentKeysOf, segmentsOf, unloa
 /** @typedef {import("../model/types.js").Place} Place */
 
 /**
- * Makes a dead letter of what cannot be read: the messages of a segment from a certain one on, whatever lies where their segment
- * should be, or what was a dead letter. What is intact stays as it was.
+ * Makes a dead letter of what cannot be read: the messages of a segment from a certain one on, whatever lies where
+ * their segment should be, or what was a dead letter. What is intact stays as it was.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place
  * @throws {import("./unavailable-values.js").ValueUnavailable} nothing was deleted
  */
@@ -46,7 +46,13 @@ export async function salvage(tx, state, { priority, sequence }) {
     const [value] = await tx.values("segments", own.key);
     const lost = await tx.run(state, state.removeBetween(priority, sequence, Math.min(own.last + 1, next)));
     forgetErrors(tx, state, priority, sequence, own.last + 1);
-    addSalvaged(tx, state, priority, value, `${lost} message(s) could not be read: something else wrote into the store`);
+    addSalvaged(
+      tx,
+      state,
+      priority,
+      value,
+      `${lost} message(s) could not be read: something else wrote into the store`,
+    );
     if (!(await openedHasLiving(tx, state, priority, own))) segments.delete(own.key);
   } else {
     // the numbers up to the next segment are gone too
@@ -58,12 +64,19 @@ export async function salvage(tx, state, { priority, sequence }) {
   return forgetDeadIds(tx, state);
 }
 
-/** Makes a dead letter of what cannot be read. @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {unknown} value @param {string} reason */
+/**
+ * Makes a dead letter of what cannot be read.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {unknown} value
+ * @param {string} reason
+ */
 function addSalvaged(tx, state, priority, value, reason) {
   addDeadLetter(tx, state, salvagedDeadLetter(priority, value, reason));
 }
 
-/** Makes a dead letter, in its place, of what was one. @param {WriteTransaction} tx @param {MailboxState} state @param {number} number */
+/**
+ * Makes a dead letter, in its place, of what was one.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} number
+ */
 async function salvageDeadLetter(tx, state, number) {
   const key = [state.number, number];
   const dead = tx.store("dead");
@@ -73,13 +86,19 @@ async function salvageDeadLetter(tx, state, number) {
   await recountDeadLetters(tx, state);
   if (!isThere) return;
   state.deadLetters += 1;
-  putDeadLetter(tx, state, number, salvagedDeadLetter(0, value, "a dead letter that could not be read: something else wrote into the store"));
+  putDeadLetter(
+    tx,
+    state,
+    number,
+    salvagedDeadLetter(0, value, "a dead letter that could not be read: something else wrote into the store"),
+  );
 }
 
 /**
  * Pages of a state that cannot be read, though they should be there: their messages become dead letters, and the counts
  * are put right.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {import("../model/page-directory.js").PageEntry[]} lost
+ * @param {WriteTransaction} tx @param {MailboxState} state
+ * @param {import("../model/page-directory.js").PageEntry[]} lost
  */
 export async function salvagePages(tx, state, lost) {
   const mailbox = [...tx.states].find(([, known]) => known === state)?.[0];
@@ -98,13 +117,16 @@ export async function salvagePages(tx, state, lost) {
 }
 
 /**
- * Makes dead letters of the messages of a page that cannot be read: of all that are still there, since nothing tells which
- * of them were done with.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {{from: number, to: number}} numbers
+ * Makes dead letters of the messages of a page that cannot be read: of all that are still there, since nothing tells
+ * which of them were done with.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority
+ * @param {{from: number, to: number}} numbers
  */
 async function buryAllOf(tx, state, priority, { from, to }) {
   flush(tx);
-  const reason = "The record of where it stood could not be read: something else wrote into the store. It may have been handled before.";
+  const reason =
+    "The record of where it stood could not be read: something else wrote into the store. It may have been handled " +
+    "before.";
   for (const { key, first, last } of await segmentsOf(tx, state, priority, from, to)) {
     if (key === undefined) continue;
     const [value] = await tx.values("segments", key);
@@ -113,7 +135,11 @@ async function buryAllOf(tx, state, priority, { from, to }) {
     if (segment === undefined && !living) {
       addSalvaged(tx, state, priority, value, `0 message(s) could not be read: something else wrote into the store`);
     }
-    for (let sequence = Math.max(from, first); segment !== undefined && sequence < to && sequence <= segment.last; sequence++) {
+    for (
+      let sequence = Math.max(from, first);
+      segment !== undefined && sequence < to && sequence <= segment.last;
+      sequence++
+    ) {
       const frame = segment.frameOf(sequence);
       const id = new Uint8Array(ID_BYTES);
       if (frame.hasCustomId) id.set(idIn(segment.bytes, frame));

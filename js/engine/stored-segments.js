@@ -1,6 +1,6 @@
 /**
- * The segments of a transaction's mailboxes: what is enqueued is packed into new ones, small ones travel with the head until
- * there are too many of them, and each is deleted when the last of its messages is dead.
+ * The segments of a transaction's mailboxes: what is enqueued is packed into new ones, small ones travel with the head
+ * until there are too many of them, and each is deleted when the last of its messages is dead.
  */
 
 import { result } from "../storage/requests.js";
@@ -13,11 +13,17 @@ const CARRIED = 4096;
 
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
-/** First and last number of a segment, and its key where that is known. @typedef {{key?: IDBValidKey | undefined, first: number, last: number}} Bounds */
+/**
+ * First and last number of a segment, and its key where that is known.
+ * @typedef {{key?: IDBValidKey | undefined, first: number, last: number}} Bounds
+ */
 
-// -- written --------------------------------------------------------------------------------------------------------------
+// -- written ----------------------------------------------------------------------------------------------------------
 
-/** Where a transaction appends messages, by priority. @param {WriteTransaction} tx @param {MailboxState} state @returns {SegmentWriter[]} */
+/**
+ * Where a transaction appends messages, by priority.
+ * @param {WriteTransaction} tx @param {MailboxState} state @returns {SegmentWriter[]}
+ */
 export function segmentWritersOf(tx, state) {
   const all = (tx.segmentWriters ??= new Map());
   let writers = all.get(state);
@@ -49,19 +55,26 @@ export function putSegment(tx, state, priority, segment) {
   tx.written.push([state.number, priority, segment]);
 }
 
-/** Moves the segments beside the head to the store, neighbours as one. @param {WriteTransaction} tx @param {MailboxState} state */
+/**
+ * Moves the segments beside the head to the store, neighbours as one.
+ * @param {WriteTransaction} tx @param {MailboxState} state
+ */
 export function unload(tx, state) {
   flush(tx);
   for (const [priority, lane] of state.lanes.entries()) {
     const writer = new SegmentWriter((segment) => putSegment(tx, state, priority, segment));
     for (const segment of lane.takeCarried()) {
-      for (let sequence = segment.first; sequence <= segment.last; sequence++) writer.append(sequence, segment.bytesOf(sequence));
+      for (let sequence = segment.first; sequence <= segment.last; sequence++)
+        writer.append(sequence, segment.bytesOf(sequence));
     }
     writer.flush();
   }
 }
 
-/** Flushes, and moves to the store what has become too much for the heads of states that have changed. @param {WriteTransaction} tx */
+/**
+ * Flushes, and moves to the store what has become too much for the heads of states that have changed.
+ * @param {WriteTransaction} tx
+ */
 export function unloadIfFull(tx) {
   flush(tx);
   for (const mailbox of tx.changedMailboxes) {
@@ -70,11 +83,12 @@ export function unloadIfFull(tx) {
   }
 }
 
-// -- deleted --------------------------------------------------------------------------------------------------------------
+// -- deleted ----------------------------------------------------------------------------------------------------------
 
 /**
  * Deletes the segments that have no living message any more, where `from` to `to` (exclusive) just died.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from @param {number} to
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
+ * @param {number} to
  * @returns {Promise<number>} up to where (exclusive) there is no such segment any more
  */
 export async function deleteDead(tx, state, priority, from, to) {
@@ -88,7 +102,8 @@ export async function deleteDead(tx, state, priority, from, to) {
 
 /**
  * As `deleteDead`, where all that it has to look at is at hand.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from @param {number} to @returns {number}
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
+ * @param {number} to @returns {number}
  */
 export function deleteDeadAtHand(tx, state, priority, from, to) {
   const step = deletingDead(tx, state, priority, from, to).next();
@@ -98,7 +113,8 @@ export function deleteDeadAtHand(tx, state, priority, from, to) {
 
 /**
  * Yields what has to be waited for.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from @param {number} to
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
+ * @param {number} to
  * @returns {Generator<() => Promise<any>, number, any>}
  */
 function* deletingDead(tx, state, priority, from, to) {
@@ -133,7 +149,11 @@ function* deletingDead(tx, state, priority, from, to) {
   return seenTo;
 }
 
-/** Deletes all segments of a lane whose last number is in `from` to `to` (exclusive). @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from @param {number} to */
+/**
+ * Deletes all segments of a lane whose last number is in `from` to `to` (exclusive).
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
+ * @param {number} to
+ */
 export function deleteSegments(tx, state, priority, from, to) {
   if (from >= to) return;
   const { number } = state;
@@ -158,7 +178,8 @@ export function deleteSegment(tx, state, priority, { key, first, last }) {
 
 /**
  * Deletes the segments of some numbers that have no living message any more.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {{from: number, to: number}} numbers
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority
+ * @param {{from: number, to: number}} numbers
  * @returns {Promise<number>} the number after the last of these segments
  */
 export async function deleteDeadAmong(tx, state, priority, { from, to }) {
@@ -170,25 +191,37 @@ export async function deleteDeadAmong(tx, state, priority, { from, to }) {
   return end;
 }
 
-// -- found ----------------------------------------------------------------------------------------------------------------
+// -- found ------------------------------------------------------------------------------------------------------------
 
-/** The segments that reach into some numbers; those in the store by their keys. @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from @param {number} to @returns {Promise<Bounds[]>} */
+/**
+ * The segments that reach into some numbers; those in the store by their keys.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
+ * @param {number} to @returns {Promise<Bounds[]>}
+ */
 export async function segmentsOf(tx, { number, lanes }, priority, from, to) {
   const range = IDBKeyRange.bound([number, priority, from], [number, priority, to - 1 + SEGMENT_MESSAGES, Infinity]);
   const keys = await result(tx.store("segments").getAllKeys(range));
   const bounds = keys.map((key) => ({ key, ...(Segment.boundsIn(key) ?? { first: Infinity, last: Infinity }) }));
   const carried = lanes[priority].carried.filter(({ last }) => last >= from);
-  return [...bounds, ...carried.map(({ first, last }) => ({ key: undefined, first, last }))].filter(({ first }) => first < to);
+  return [...bounds, ...carried.map(({ first, last }) => ({ key: undefined, first, last }))].filter(
+    ({ first }) => first < to,
+  );
 }
 
-/** Whether any message of a segment lives; its pages are opened for that. @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {Bounds} segment */
+/**
+ * Whether any message of a segment lives; its pages are opened for that.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {Bounds} segment
+ */
 export async function openedHasLiving(tx, state, priority, { first, last }) {
   const lacking = state.pages.lacking(priority, first, last + 1);
   if (lacking.length > 0) await tx.open(state, lacking);
   return state.pages.hasLiving(priority, first, last + 1);
 }
 
-/** First and last number of the segment in the store that holds a message, dead or alive. @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} sequence */
+/**
+ * First and last number of the segment in the store that holds a message, dead or alive.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} sequence
+ */
 async function readBounds(tx, state, priority, sequence) {
   const key = await result(tx.store("segments").getKey(laneRange(state, priority, sequence)));
   if (key === undefined) return undefined;
@@ -199,8 +232,8 @@ async function readBounds(tx, state, priority, sequence) {
 /**
  * What lies where a message's segment should be.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} sequence
- * @returns {Promise<{own: {key: IDBValidKey | undefined, first: number, last: number}, others: IDBValidKey[]}>} `own`, its segment, or
- * without a key the bounds of the next one; `others`, keys before it that are in the way
+ * @returns {Promise<{own: {key: IDBValidKey | undefined, first: number, last: number}, others: IDBValidKey[]}>} `own`,
+ * its segment, or without a key the bounds of the next one; `others`, keys before it that are in the way
  */
 export async function segmentKeysOf(tx, state, priority, sequence) {
   const keys = await result(tx.store("segments").getAllKeys(laneRange(state, priority, sequence), SEGMENT_MESSAGES));
@@ -218,8 +251,12 @@ export async function segmentKeysOf(tx, state, priority, sequence) {
       return { own, others };
     }
     const segment = Segment.from(value);
-    if (segment !== undefined && segment.first <= sequence && segment.last >= sequence && own !== all[0]) return { own, others };
+    if (segment !== undefined && segment.first <= sequence && segment.last >= sequence && own !== all[0])
+      return { own, others };
   }
-  const own = candidates[0] ?? { ...(all.find(({ first }) => first > sequence) ?? { first: Infinity, last: Infinity }), key: undefined };
+  const own = candidates[0] ?? {
+    ...(all.find(({ first }) => first > sequence) ?? { first: Infinity, last: Infinity }),
+    key: undefined,
+  };
   return { own, others: all.filter(({ first }) => Number.isNaN(first)).map(({ key }) => key) };
 }

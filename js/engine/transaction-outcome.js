@@ -5,8 +5,9 @@ import { FencedError } from "./write-lease.js";
 
 export class TransactionOutcome {
   /**
-   * Why it failed, once that is known: the error of the request that failed first; never an AbortError, which says only that
-   * it failed. @type {DOMException | undefined}
+   * Why it failed, once that is known: the error of the request that failed first; never an AbortError, which says only
+   * that it failed.
+   * @type {DOMException | undefined}
    */
   reason;
 
@@ -28,7 +29,10 @@ export class TransactionOutcome {
     };
   }
 
-  /** Calls a function, the only one, when it is over: with why it failed, or undefined if it is complete. @param {(failure: Error | undefined) => void} listener */
+  /**
+   * Calls a function, the only one, when it is over: with why it failed, or undefined if it is complete.
+   * @param {(failure: Error | undefined) => void} listener
+   */
   whenOver(listener) {
     if (this.#end === undefined) this.#listener = listener;
     else listener(this.#end.failure);
@@ -36,7 +40,9 @@ export class TransactionOutcome {
 
   /** Resolves when it is complete, and rejects with why it failed. @returns {Promise<void>} */
   completed() {
-    return new Promise((resolve, reject) => this.whenOver((failure) => (failure === undefined ? resolve() : reject(failure))));
+    return new Promise((resolve, reject) =>
+      this.whenOver((failure) => (failure === undefined ? resolve() : reject(failure))),
+    );
   }
 
   /** @param {Error | undefined} failure */
@@ -61,4 +67,5 @@ export class PartialCommitError extends Error {
 }
 
 /** Whether somebody else has written the version that was to be written: its key is taken. @param {unknown} error */
-export const isFenced = (error) => error instanceof FencedError || (error instanceof DOMException && error.name === "ConstraintError");
+export const isFenced = (error) =>
+  error instanceof FencedError || (error instanceof DOMException && error.name === "ConstraintError");

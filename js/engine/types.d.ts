@@ -16,8 +16,9 @@ export interface Options {
 }
 
 /**
- * Some neighbouring messages of a section: a batch; JSON, of each `[due, failures, suspect, error]`, of a dead letter with
- * `reason, diedAt` after them, and null for what there is not; the number that the next page begins with; and the end.
+ * Some neighbouring messages of a section: a batch; JSON, of each `[due, failures, suspect, error]`, of a dead letter
+ * with `reason, diedAt` after them, and null for what there is not; the number that the next page begins with; and the
+ * end.
  */
 export type Page = [batch: Uint8Array, details: string, from: number, until: number];
 
@@ -33,7 +34,9 @@ export interface Operation<Result> {
   mailbox?: string;
   /** Whether `atHand` may do it. */
   mayBeAtHand?: boolean;
-  /** As `run`, where all that it needs is at hand and it changes something; undefined if not, and then nothing is done. */
+  /**
+   * As `run`, where all that it needs is at hand and it changes something; undefined if not, and then nothing is done.
+   */
   atHand?(tx: WriteTransaction): Result | undefined;
   /** Called when it is committed, before anybody else goes on. */
   onCommit?(result: Result): void;

@@ -1,9 +1,9 @@
 /**
- * Values that cannot be read at present. Browsers keep a large value in a file of its own (Chromium above 64 KiB, Firefox
- * above 1 MiB), which a virus scanner, a network drive or too many open files may make unreadable for a while.
+ * Values that cannot be read at present. Browsers keep a large value in a file of its own (Chromium above 64 KiB,
+ * Firefox above 1 MiB), which a virus scanner, a network drive or too many open files may make unreadable for a while.
  *
- * What is known of them is in the memory of this context and nowhere else: nothing is written for it, and nothing is ever
- * deleted because of it. Each is tried again after a while, until it can be read.
+ * What is known of them is in the memory of this context and nowhere else: nothing is written for it, and nothing is
+ * ever deleted because of it. Each is tried again after a while, until it can be read.
  */
 
 import { StorageUnavailableError } from "../model/errors.js";
@@ -31,7 +31,8 @@ export class ValueUnavailable extends StorageUnavailableError {
   /** @param {IDBValidKey} key of its record @param {string} [what] it is */
   constructor(key, what = "A record of messages") {
     super(
-      `${what} cannot be read at present: the browser cannot read the file that it keeps it in. Another program may be using that ` +
+      `${what} cannot be read at present: the browser cannot read the file that it keeps it in. Another program may ` +
+        `be using that ` +
         "file, or its drive may be away. Nothing was changed, and nothing is lost: try again in a moment.",
       { passing: true },
     );
@@ -40,7 +41,8 @@ export class ValueUnavailable extends StorageUnavailableError {
 }
 
 /** The error for a message or dead letter. @param {ValueUnavailable} error @param {Uint8Array | undefined} id */
-export const withId = (error, id) => (id === undefined ? error : new ValueUnavailable(error.key, `The message ${textOfId(id)}`));
+export const withId = (error, id) =>
+  id === undefined ? error : new ValueUnavailable(error.key, `The message ${textOfId(id)}`);
 
 /** Thrown where a transaction has failed to read something, and has to be done again without it. */
 export class ReadAgain extends ValueUnavailable {}
@@ -57,7 +59,10 @@ export class UnavailableValues {
   #firstWait;
   #longestWait;
 
-  /** @param {{firstWait: number, longestWait: number}} waits milliseconds after which a value is tried again, at first and at most; in between twice as long each time */
+  /**
+   * @param {{firstWait: number, longestWait: number}} waits milliseconds after which a value is tried again, at first
+   * and at most; in between twice as long each time
+   */
   constructor({ firstWait, longestWait }) {
     this.#firstWait = firstWait;
     this.#longestWait = longestWait;
@@ -79,7 +84,12 @@ export class UnavailableValues {
 
   /** @param {string} store @param {IDBValidKey} key of numbers */
   add(store, key) {
-    this.#values.set(nameOf(store, key), { store, key, wait: this.#firstWait, retryAt: performance.now() + this.#firstWait });
+    this.#values.set(nameOf(store, key), {
+      store,
+      key,
+      wait: this.#firstWait,
+      retryAt: performance.now() + this.#firstWait,
+    });
   }
 
   /** The messages of a mailbox that cannot be read. @param {number} mailbox */
@@ -93,12 +103,20 @@ export class UnavailableValues {
     return messages;
   }
 
-  /** When one of a mailbox's messages is tried next, on the clock of `performance.now()`; Infinity for none. @param {number} mailbox */
+  /**
+   * When one of a mailbox's messages is tried next, on the clock of `performance.now()`; Infinity for none.
+   * @param {number} mailbox
+   */
   nextRetryOf(mailbox) {
-    return this.isEmpty ? Infinity : this.#nextRetry(({ store, key }) => store === "segments" && /** @type {number[]} */ (key)[0] === mailbox);
+    return this.isEmpty
+      ? Infinity
+      : this.#nextRetry(({ store, key }) => store === "segments" && /** @type {number[]} */ (key)[0] === mailbox);
   }
 
-  /** The keys of a mailbox in a store that were not reported yet; from now on they count as reported. @param {string} store @param {number} mailbox @returns {number[][]} */
+  /**
+   * The keys of a mailbox in a store that were not reported yet; from now on they count as reported.
+   * @param {string} store @param {number} mailbox @returns {number[][]}
+   */
   takeUntold(store, mailbox) {
     /** @type {number[][]} */
     const untold = [];
@@ -157,7 +175,8 @@ export class UnavailableValues {
 
 /**
  * Tells the user, once, of messages or dead letters that cannot be read at present.
- * @param {import("./read-transaction.js").ReadTransaction} reading @param {import("../model/state.js").MailboxState} state @param {"segments" | "dead"} store
+ * @param {import("./read-transaction.js").ReadTransaction} reading
+ * @param {import("../model/state.js").MailboxState} state @param {"segments" | "dead"} store
  */
 export async function tellOfUnavailable(reading, state, store) {
   const untold = reading.unavailable.takeUntold(store, state.number);
@@ -176,7 +195,8 @@ export async function tellOfUnavailable(reading, state, store) {
     console.warn(
       store === "dead"
         ? `The dead letter ${text} ${why} It stays, and is tried again; discard("${text}") gives it up.`
-        : `The message ${text} ${why} It stays in its place, and is tried again; ack("${text}") gives it up, and so does purge() while it is queued.`,
+        : `The message ${text} ${why} It stays in its place, and is tried again; ack("${text}") gives it up, and so ` +
+            `does purge() while it is queued.`,
     );
   }
 }

@@ -1,6 +1,6 @@
 /**
- * After a transaction whose outcome is in doubt, or that is complete only in part: whether it was committed, and how to undo what
- * it did.
+ * After a transaction whose outcome is in doubt, or that is complete only in part: whether it was committed, and how to
+ * undo what it did.
  */
 
 import { result } from "../storage/requests.js";
@@ -23,7 +23,10 @@ export async function wasCommitted(reading, done) {
   const [mailbox] = done.changedMailboxes;
   if (mailbox === undefined) {
     // deleted is deleted, whoever did it
-    return done.deletedMailbox !== undefined && (await result(reading.store("mailboxes").getKey(done.deletedMailbox))) === undefined;
+    return (
+      done.deletedMailbox !== undefined &&
+      (await result(reading.store("mailboxes").getKey(done.deletedMailbox))) === undefined
+    );
   }
   const { number, version } = /** @type {MailboxState} */ (done.states.get(mailbox));
   const journal = reading.store("journal");
@@ -48,9 +51,9 @@ export async function deleteFencedHead(tx, { soleHead, commitId }) {
 }
 
 /**
- * Undoes what another transaction did, which is complete although one of its requests failed: what it enqueued is not there,
- * and what it handed out goes back. A mailbox that somebody else has written to since is left as it is: what is not whole
- * there becomes a dead letter when it is read.
+ * Undoes what another transaction did, which is complete although one of its requests failed: what it enqueued is not
+ * there, and what it handed out goes back. A mailbox that somebody else has written to since is left as it is: what is
+ * not whole there becomes a dead letter when it is read.
  * @param {WriteTransaction} tx @param {WriteTransaction} broken
  */
 export async function undo(tx, broken) {
@@ -90,7 +93,10 @@ export async function undo(tx, broken) {
   }
 }
 
-/** Removes all messages of a segment, and itself, as far as they are there. @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {Segment} segment */
+/**
+ * Removes all messages of a segment, and itself, as far as they are there.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {Segment} segment
+ */
 async function removeSegment(tx, state, priority, segment) {
   await tx.openBetween(state, priority, segment.first, segment.last + 1);
   for (let sequence = segment.first; sequence <= segment.last; sequence++) {

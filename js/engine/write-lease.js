@@ -1,19 +1,23 @@
 /**
- * Write leases: who may write a mailbox's state without reading it first, which is half of what a small transaction costs.
+ * Write leases: who may write a mailbox's state without reading it first, which is half of what a small transaction
+ * costs.
  *
- * Each write of a state adds a version of it under a key of its own, one above the last: that key is the fencing token. A
- * context that has had a mailbox to itself for a while gets the lease: it may keep the state in memory and add the next version
- * without a read. Any other writer reads the last version and adds the next, which ends the lease: the next write without a read
- * meets a key that is taken and fails, with everything in its transaction. Its context then reads, and tries again.
+ * Each write of a state adds a version of it under a key of its own, one above the last: that key is the fencing token.
+ * A context that has had a mailbox to itself for a while gets the lease: it may keep the state in memory and add the
+ * next version without a read. Any other writer reads the last version and adds the next, which ends the lease: the
+ * next write without a read meets a key that is taken and fails, with everything in its transaction. Its context then
+ * reads, and tries again.
  *
- * For that the key must stay taken, although versions before the last one are deleted. So the version that ended somebody's
- * lease is a seal: the deletions that go with later writes do not reach it (`base`), and a row beside the mailbox's name records
- * it, one for each context. Whoever ends the lease of a context once more deletes the earlier seal: the context has noticed that
- * one, because it has written since. When a mailbox is deleted its versions go, but seals stay, empty.
+ * For that the key must stay taken, although versions before the last one are deleted. So the version that ended
+ * somebody's lease is a seal: the deletions that go with later writes do not reach it (`base`), and a row beside the
+ * mailbox's name records it, one for each context. Whoever ends the lease of a context once more deletes the earlier
+ * seal: the context has noticed that one, because it has written since. When a mailbox is deleted its versions go, but
+ * seals stay, empty.
  *
- * A seal must outlive what its context remembers. A Web Lock shows when a context is gone, but not for certain: another script
- * can steal a lock, and a browser may take it from a page that it caches. So a context writes without a read only for a while
- * after its last commit, and a seal stays much longer than that, whatever the locks say. Without locks nobody gets a lease.
+ * A seal must outlive what its context remembers. A Web Lock shows when a context is gone, but not for certain: another
+ * script can steal a lock, and a browser may take it from a page that it caches. So a context writes without a read
+ * only for a while after its last commit, and a seal stays much longer than that, whatever the locks say. Without locks
+ * nobody gets a lease.
  */
 
 import { isCount } from "../model/bytes.js";
@@ -47,7 +51,10 @@ export class WriteLeases {
   /** This context, in the states that it writes. */
   #context = randomName();
   #living = false;
-  /** States that may be written without a read, and when their transactions began. @type {Map<string, {state: MailboxState, at: Moment}>} */
+  /**
+   * States that may be written without a read, and when their transactions began.
+   * @type {Map<string, {state: MailboxState, at: Moment}>}
+   */
   #states = new Map();
   /** Transactions in a row that found no other writer, by mailbox. @type {Map<string, number>} */
   #uncontended = new Map();
@@ -110,7 +117,10 @@ export class WriteLeases {
     this.writeUnsealed(store, mailbox, state);
   }
 
-  /** As `write`, where nobody else's lease is ended. @param {Stores} store @param {string} mailbox @param {MailboxState} state */
+  /**
+   * As `write`, where nobody else's lease is ended.
+   * @param {Stores} store @param {string} mailbox @param {MailboxState} state
+   */
   writeUnsealed(store, mailbox, state) {
     const others = state.writer !== this.#context;
     const uncontended = others ? 0 : (this.#uncontended.get(mailbox) ?? 0) + 1;
@@ -126,7 +136,10 @@ export class WriteLeases {
     return leased && writer !== this.#context;
   }
 
-  /** Deletes a mailbox whose state was read in this transaction. @param {Stores} store @param {string} mailbox @param {MailboxState} state */
+  /**
+   * Deletes a mailbox whose state was read in this transaction.
+   * @param {Stores} store @param {string} mailbox @param {MailboxState} state
+   */
   async delete(store, mailbox, { number, version, leased, writer }) {
     this.#states.delete(mailbox);
     this.#uncontended.delete(mailbox);
@@ -141,20 +154,24 @@ export class WriteLeases {
     mailboxes.put(last, key);
     seals.push(last);
     store("journal").delete(versionsOf(number));
-    for (const one of seals) if (one?.number === number && isCount(one.version)) store("journal").put(null, [number, one.version]);
+    for (const one of seals)
+      if (one?.number === number && isCount(one.version)) store("journal").put(null, [number, one.version]);
   }
 
   /**
    * To be called when a state has been committed.
-   * @param {string} mailbox @param {MailboxState} state @param {Moment} at when its transaction began: what is heard of its end may
-   * be heard long after it
+   * @param {string} mailbox @param {MailboxState} state
+   * @param {Moment} at when its transaction began: what is heard of its end may be heard long after it
    */
   committed(mailbox, state, at) {
     // where this context was renewed amid the transaction, its writer is another, and it has no lease
     if (state.leased && state.writer === this.#context) this.#states.set(mailbox, { state, at });
   }
 
-  /** Has nobody write a state that cannot be read, whose mailbox is deleted. @param {Stores} store @param {string} mailbox @param {number} number */
+  /**
+   * Has nobody write a state that cannot be read, whose mailbox is deleted.
+   * @param {Stores} store @param {string} mailbox @param {number} number
+   */
   async sealUnreadable(store, mailbox, number) {
     const last = await lastVersion(store("journal"), number);
     if (last === undefined || !isCount(last.version)) return;
@@ -229,7 +246,10 @@ async function seal(store, mailbox, writer, state) {
   state.base = version + 2;
 }
 
-/** Those of some contexts that are gone, where locks can tell. @param {import("../coordination/locks.js").Locks} locks @param {string[]} contexts */
+/**
+ * Those of some contexts that are gone, where locks can tell.
+ * @param {import("../coordination/locks.js").Locks} locks @param {string[]} contexts
+ */
 export async function goneAmongContexts(locks, contexts) {
   const unheld = await locks.unheldAmong(contexts.map((context) => LOCK_PREFIX + context));
   return new Set(contexts.filter((context) => unheld.has(LOCK_PREFIX + context)));

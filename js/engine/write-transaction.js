@@ -1,9 +1,9 @@
 /**
- * One readwrite transaction, as the operations that share it see it: the states that it reads, keeps and writes, what it did,
- * and how it ends.
+ * One readwrite transaction, as the operations that share it see it: the states that it reads, keeps and writes, what
+ * it did, and how it ends.
  *
- * Operations run one after the other, each on what the ones before it left, and may await this class's methods and what is
- * built on them, but nothing else. What they did is true once the transaction is complete.
+ * Operations run one after the other, each on what the ones before it left, and may await this class's methods and what
+ * is built on them, but nothing else. What they did is true once the transaction is complete.
  */
 
 import { result } from "../storage/requests.js";
@@ -22,8 +22,8 @@ import { FencedError, moment } from "./write-lease.js";
 /** @typedef {import("../coordination/waiters.js").Served} Served */
 
 /**
- * A value of so many bytes or more is awaited before the transaction is asked to commit. Chromium refuses values above 127 MiB in
- * the page itself; the database never learns of such a request, and would commit all the others.
+ * A value of so many bytes or more is awaited before the transaction is asked to commit. Chromium refuses values above
+ * 127 MiB in the page itself; the database never learns of such a request, and would commit all the others.
  */
 const LARGE_VALUE = 16 * 1024 * 1024;
 
@@ -31,7 +31,10 @@ const LARGE_VALUE = 16 * 1024 * 1024;
 const NO_STATES = new Map();
 
 export class WriteTransaction extends ReadTransaction {
-  /** What others are to be notified of once it is committed, by mailbox. @type {Map<string, {depth: number | undefined, excluded: Listener[], count: number}>} */
+  /**
+   * What others are to be notified of once it is committed, by mailbox.
+   * @type {Map<string, {depth: number | undefined, excluded: Listener[], count: number}>}
+   */
   notifications = new Map();
   /** Calls that were parked, and have claimed in it. @type {Served[]} */
   served = [];
@@ -50,11 +53,17 @@ export class WriteTransaction extends ReadTransaction {
   commitIdsBefore = new Map();
   /** Mailboxes whose state is to be written. @type {Set<string>} */
   changedMailboxes = new Set();
-  /** The rows of states that were written and deleted, by mailbox; as long as there are none, undefined. @type {Map<string, import("../model/blocks.js").RowChange[]> | undefined} */
+  /**
+   * The rows of states that were written and deleted, by mailbox; as long as there are none, undefined.
+   * @type {Map<string, import("../model/blocks.js").RowChange[]> | undefined}
+   */
   stateRows;
   /** The mailbox that it deletes. @type {string | undefined} */
   deletedMailbox;
-  /** While nothing was appended, undefined. @type {Map<MailboxState, import("../model/segments.js").SegmentWriter[]> | undefined} */
+  /**
+   * While nothing was appended, undefined.
+   * @type {Map<MailboxState, import("../model/segments.js").SegmentWriter[]> | undefined}
+   */
   segmentWriters;
   /** Segments that were put into the store. @type {[number, number, Segment][]} */
   written = [];
@@ -93,7 +102,8 @@ export class WriteTransaction extends ReadTransaction {
    * @param {import("./engine.js").Engine} engine
    * @param {() => IDBTransaction} begin begins the transaction, when it is first needed
    * @param {import("../model/segments.js").SegmentCache} cache
-   * @param {import("./unavailable-values.js").UnavailableValues} unavailable @param {import("./write-lease.js").WriteLeases} writeLeases
+   * @param {import("./unavailable-values.js").UnavailableValues} unavailable
+   * @param {import("./write-lease.js").WriteLeases} writeLeases
    * @param {boolean} readFirst whether no state may come from memory
    */
   constructor(engine, begin, cache, unavailable, writeLeases, readFirst) {
@@ -104,7 +114,7 @@ export class WriteTransaction extends ReadTransaction {
     this.#readFirst = readFirst;
   }
 
-  // -- states, read in --------------------------------------------------------------------------------------------------
+  // -- states, read in ------------------------------------------------------------------------------------------------
 
   /** @override @param {string} name */
   store(name) {
@@ -118,7 +128,10 @@ export class WriteTransaction extends ReadTransaction {
     for (const [mailbox, state] of this.states) if (this.#readBefore.get(mailbox) === state) throw new NotHeadOnly();
   }
 
-  /** To be called before anything else: with states that were read in a transaction before. @param {ReadonlyMap<string, MailboxState>} states */
+  /**
+   * To be called before anything else: with states that were read in a transaction before.
+   * @param {ReadonlyMap<string, MailboxState>} states
+   */
   startFrom(states) {
     this.#readBefore = states;
   }
@@ -136,7 +149,10 @@ export class WriteTransaction extends ReadTransaction {
     return state;
   }
 
-  /** The state of a mailbox; one that is not there has an empty one, and is made if that is changed. @param {string} mailbox */
+  /**
+   * The state of a mailbox; one that is not there has an empty one, and is made if that is changed.
+   * @param {string} mailbox
+   */
   async state(mailbox) {
     const atHand = this.stateAtHand(mailbox);
     if (atHand !== undefined) return atHand;
@@ -167,15 +183,22 @@ export class WriteTransaction extends ReadTransaction {
     if (!(await isLastVersion(this.store("journal"), state))) throw new FencedError();
   }
 
-  /** The segment of a message, if it need not be read. @override @param {MailboxState} state @param {number} priority @param {number} sequence */
+  /**
+   * The segment of a message, if it need not be read.
+   * @override @param {MailboxState} state @param {number} priority @param {number} sequence
+   */
   segmentAtHand(state, priority, sequence) {
     return super.segmentAtHand(state, priority, sequence) ?? this.#segmentWritten(state, priority, sequence);
   }
 
-  /** One that this transaction has put into the store. @param {MailboxState} state @param {number} priority @param {number} sequence */
+  /**
+   * One that this transaction has put into the store.
+   * @param {MailboxState} state @param {number} priority @param {number} sequence
+   */
   #segmentWritten({ number }, priority, sequence) {
     const written = this.written.find(
-      ([mailbox, lane, { first, last }]) => mailbox === number && lane === priority && first <= sequence && sequence <= last,
+      ([mailbox, lane, { first, last }]) =>
+        mailbox === number && lane === priority && first <= sequence && sequence <= last,
     );
     return written?.[2];
   }
@@ -190,7 +213,7 @@ export class WriteTransaction extends ReadTransaction {
     return this.transaction.objectStoreNames.contains("departed");
   }
 
-  // -- what operations tell it ------------------------------------------------------------------------------------------
+  // -- what operations tell it ----------------------------------------------------------------------------------------
 
   /** To be called by whoever changes a state. @param {string} mailbox */
   changed(mailbox) {
@@ -202,7 +225,10 @@ export class WriteTransaction extends ReadTransaction {
     this.#moves = true;
   }
 
-  /** Stores what may be large. @param {string} store @param {unknown} value @param {IDBValidKey} key @param {number} bytes its size, about */
+  /**
+   * Stores what may be large.
+   * @param {string} store @param {unknown} value @param {IDBValidKey} key @param {number} bytes its size, about
+   */
   put(store, value, key, bytes) {
     const request = this.store(store).put(value, key);
     if (bytes >= LARGE_VALUE || this.#moves) this.#awaited = request;
@@ -234,7 +260,8 @@ export class WriteTransaction extends ReadTransaction {
   }
 
   /**
-   * To be called before messages are stored: puts the reserve back if it is known to be gone, or if it costs little to look.
+   * To be called before messages are stored: puts the reserve back if it is known to be gone, or if it costs little to
+   * look.
    * @param {boolean} isReserveDue whether it is known to be gone, or has not been looked at for long
    */
   willStore(isReserveDue) {
@@ -254,14 +281,15 @@ export class WriteTransaction extends ReadTransaction {
     return this.#reserve !== undefined;
   }
 
-  // -- states, written out ----------------------------------------------------------------------------------------------
+  // -- states, written out --------------------------------------------------------------------------------------------
 
   /** Writes what is still to be written, and lets the browser commit. @throws {FencedError} */
   async finish() {
     await this.#reserve;
     unloadIfFull(this);
     if (this.#awaited !== undefined) await result(this.#awaited);
-    if ([...this.#absent].some((mailbox) => this.changedMailboxes.has(mailbox))) this.store("meta").put(this.#nextNumber, "nextMailbox");
+    if ([...this.#absent].some((mailbox) => this.changedMailboxes.has(mailbox)))
+      this.store("meta").put(this.#nextNumber, "nextMailbox");
     for (const [mailbox, state] of this.states) {
       const leased = this.#leased.has(mailbox);
       if (this.changedMailboxes.has(mailbox)) {
@@ -281,8 +309,9 @@ export class WriteTransaction extends ReadTransaction {
   /**
    * As `finish`, where every operation has changed its mailbox, whose state was at hand.
    *
-   * Of what was read in a transaction before, only the head is written: the key of its version could be free again although
-   * others have written many since. Then this version is not the last, so it means nothing, and nothing else was done.
+   * Of what was read in a transaction before, only the head is written: the key of its version could be free again
+   * although others have written many since. Then this version is not the last, so it means nothing, and nothing else
+   * was done.
    */
   finishAtHand() {
     unloadIfFull(this);
@@ -322,7 +351,9 @@ export class WriteTransaction extends ReadTransaction {
 
   /** Whether the head that was written is the last version of its state, once the transaction is complete. */
   get isLast() {
-    return this.soleHead === undefined || /** @type {any} */ (this.soleHead.last.result?.key)?.[1] === this.soleHead.key[1];
+    return (
+      this.soleHead === undefined || /** @type {any} */ (this.soleHead.last.result?.key)?.[1] === this.soleHead.key[1]
+    );
   }
 
   /** Whether a head was all that was to be written, and that failed. */

@@ -23,7 +23,10 @@ export class Chart {
   #values = [];
   #spokenAt = -Infinity;
 
-  /** @param {string} title @param {string[]} labels of the lines, two at most @param {(value: number) => string} format of a value */
+  /**
+   * @param {string} title @param {string[]} labels of the lines, two at most
+   * @param {(value: number) => string} format of a value
+   */
   constructor(title, labels, format) {
     this.#title = title;
     this.#labels = labels;
@@ -69,7 +72,10 @@ export class Chart {
   }
 }
 
-/** @param {Point[]} points @param {number} i which line @param {(at: number) => number} x @param {(value: number) => number} y */
+/**
+ * @param {Point[]} points @param {number} i which line @param {(at: number) => number} x
+ * @param {(value: number) => number} y
+ */
 function pathOf(points, i, x, y) {
   let path = "";
   let begun = false;
@@ -80,7 +86,10 @@ function pathOf(points, i, x, y) {
   return path;
 }
 
-/** What is under the first line. @param {Point[]} points @param {(at: number) => number} x @param {(value: number) => number} y */
+/**
+ * What is under the first line.
+ * @param {Point[]} points @param {(at: number) => number} x @param {(value: number) => number} y
+ */
 function areaOf(points, x, y) {
   let path = "";
   /** @type {number | undefined} */

@@ -9,11 +9,20 @@ export class ConfirmDialog {
   #no = button("Cancel", () => this.element.close("no"), { autofocus: true });
 
   constructor() {
-    const form = html("form", { method: "dialog" }, this.#title, this.#text, html("div", { class: "buttons" }, this.#no, this.#yes));
+    const form = html(
+      "form",
+      { method: "dialog" },
+      this.#title,
+      this.#text,
+      html("div", { class: "buttons" }, this.#no, this.#yes),
+    );
     this.element = html("dialog", { "aria-labelledby": "question-title", "aria-describedby": "question-text" }, form);
   }
 
-  /** @param {string} title @param {string} text @param {string} yes what the button says that does it @returns {Promise<boolean>} */
+  /**
+   * @param {string} title @param {string} text @param {string} yes what the button says that does it
+   * @returns {Promise<boolean>}
+   */
   async ask(title, text, yes) {
     if (this.element.open) return false;
     setText(this.#title, title);

@@ -83,7 +83,9 @@ export class Detail {
     const facts = factsOf(item);
     // what stays is left alone: somebody may be selecting it
     if (!this.#has("facts", facts)) {
-      this.#facts.replaceChildren(...facts.flatMap(([term, value]) => [html("dt", {}, term), html("dd", {}, html("bdi", {}, value))]));
+      this.#facts.replaceChildren(
+        ...facts.flatMap(([term, value]) => [html("dt", {}, term), html("dd", {}, html("bdi", {}, value))]),
+      );
     }
     if (this.#has("message", [record.id, letter?.diedAt])) return;
     this.#death.replaceChildren(...(letter === undefined ? [] : deathOf(letter.reason, letter.error)));
@@ -115,7 +117,10 @@ export class Detail {
     this.#title.focus();
   }
 
-  /** Whether a part of the view was made of these very values; it is now. @param {string} part @param {unknown} values */
+  /**
+   * Whether a part of the view was made of these very values; it is now.
+   * @param {string} part @param {unknown} values
+   */
   #has(part, values) {
     const text = JSON.stringify(values);
     const same = this.#drawn.get(part) === text;
@@ -160,4 +165,6 @@ function deathOf(reason, error) {
 
 /** @param {string} text */
 const short = (text) =>
-  visible(text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}\n… (${format.count(text.length, "character")})` : text);
+  visible(
+    text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}\n… (${format.count(text.length, "character")})` : text,
+  );

@@ -2,7 +2,10 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** @typedef {Record<string, string | number | boolean | undefined>} Attributes `true` for one without a value, `false` for none */
+/**
+ * @typedef {Record<string, string | number | boolean | undefined>} Attributes `true` for one without a value, `false`
+ * for none
+ */
 
 /**
  * @template {keyof HTMLElementTagNameMap} Tag
@@ -39,7 +42,10 @@ export function setAttributes(element, attributes) {
   }
 }
 
-/** Writes only what changes, so that nothing is laid out or read aloud in vain. @param {Node} node @param {string} text */
+/**
+ * Writes only what changes, so that nothing is laid out or read aloud in vain.
+ * @param {Node} node @param {string} text
+ */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

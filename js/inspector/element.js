@@ -42,8 +42,8 @@ const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class 
  * The element `<mailbox-inspector name="inbox">`: live counts of a mailbox, charts of its depth and throughput, its
  * messages by status, and its dead letters, with redrive, discard and purge.
  *
- * It never creates a mailbox and never claims a message. It looks only while it can be seen, and lets everything go when
- * it is taken out of its document.
+ * It never creates a mailbox and never claims a message. It looks only while it can be seen, and lets everything go
+ * when it is taken out of its document.
  */
 export class MailboxInspector extends Base {
   static observedAttributes = ["name"];
@@ -109,17 +109,28 @@ export class MailboxInspector extends Base {
 
   constructor() {
     super();
-    const bar = html("header", { class: "bar" }, this.#title, this.#state, html("div", { class: "buttons" }, this.#pause, this.#purge));
-    this.#panel.append(
-      html("div", { class: "bar" }, this.#range, this.#turns, this.#letters),
-      this.#split,
+    const bar = html(
+      "header",
+      { class: "bar" },
+      this.#title,
+      this.#state,
+      html("div", { class: "buttons" }, this.#pause, this.#purge),
     );
+    this.#panel.append(html("div", { class: "bar" }, this.#range, this.#turns, this.#letters), this.#split);
     this.#body.append(
       html("div", { class: "charts" }, this.#depth.element, this.#throughput.element),
       this.#tabs.element,
       this.#panel,
     );
-    this.#region.append(bar, this.#problem, this.#absent, this.#outcome, this.#announcement, this.#body, this.#confirm.element);
+    this.#region.append(
+      bar,
+      this.#problem,
+      this.#absent,
+      this.#outcome,
+      this.#announcement,
+      this.#body,
+      this.#confirm.element,
+    );
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [styleSheet()];
     root.append(this.#region);
@@ -166,20 +177,23 @@ export class MailboxInspector extends Base {
     this.#begin();
   }
 
-  // -- looking ----------------------------------------------------------------------------------------------------------
+  // -- looking --------------------------------------------------------------------------------------------------------
 
   #begin() {
     const { name } = this;
     setText(this.#title, name || "Mailbox");
     setAttributes(this.#region, { "aria-label": name === "" ? "Mailbox inspector" : `Mailbox ${name}` });
     if (name === "") {
-      this.#tellAbsent('This inspector has no mailbox to look at: give it the name of one, as in <mailbox-inspector name="inbox">.');
+      this.#tellAbsent(
+        'This inspector has no mailbox to look at: give it the name of one, as in <mailbox-inspector name="inbox">.',
+      );
       return;
     }
     setText(this.#state, "Opening");
     this.#poller = new Poller(name, {
       seen: (mailbox, stats) => this.#seen(mailbox, stats),
-      absent: () => this.#tellAbsent("There is no mailbox of this name here yet. It will appear as soon as somebody opens it."),
+      absent: () =>
+        this.#tellAbsent("There is no mailbox of this name here yet. It will appear as soon as somebody opens it."),
       failed: (error) => this.#fail(error),
     });
     this.#wake();
@@ -233,7 +247,11 @@ export class MailboxInspector extends Base {
     this.#body.hidden = false;
     setText(this.#state, this.#paused ? "Paused" : "Live");
     const { queuedMessages, queuedByPriority, inflightMessages, deadLetters } = stats;
-    this.#tabs.count("queued", queuedMessages, queuedByPriority.high > 0 ? `${format.number(queuedByPriority.high)} high` : "");
+    this.#tabs.count(
+      "queued",
+      queuedMessages,
+      queuedByPriority.high > 0 ? `${format.number(queuedByPriority.high)} high` : "",
+    );
     this.#tabs.count("inflight", inflightMessages);
     this.#tabs.count("dead", deadLetters);
     const now = performance.now();
@@ -269,9 +287,16 @@ export class MailboxInspector extends Base {
   #showPage(items, total) {
     const { chosen } = this.#tabs;
     const [title, none] = KINDS[chosen];
-    const range = total === 0 ? "" : `${format.number(this.#offset + 1)}–${format.number(this.#offset + items.length)} of ${format.number(total)}`;
+    const range =
+      total === 0
+        ? ""
+        : `${format.number(this.#offset + 1)}–${format.number(this.#offset + items.length)} of ${format.number(total)}`;
     setText(this.#range, range);
-    this.#list.show(items, `${title}${range && `, ${range}`}. Up and down arrows move among them, Enter shows one.`, chosen === "dead");
+    this.#list.show(
+      items,
+      `${title}${range && `, ${range}`}. Up and down arrows move among them, Enter shows one.`,
+      chosen === "dead",
+    );
     this.#list.element.hidden = items.length === 0;
     setText(this.#empty, items.length === 0 ? none : "");
     setAttributes(this.#panel, { "aria-labelledby": this.#tabs.chosenId });
@@ -295,7 +320,7 @@ export class MailboxInspector extends Base {
     this.#poller?.now();
   }
 
-  // -- one message --------------------------------------------------------------------------------------------------------
+  // -- one message ----------------------------------------------------------------------------------------------------
 
   /** @param {Item} item @param {boolean} byKeyboard */
   #open(item, byKeyboard) {
@@ -316,9 +341,12 @@ export class MailboxInspector extends Base {
     if (hadFocus && item !== undefined && !this.#list.focus(item.record.id)) this.#panel.focus();
   }
 
-  // -- doing ----------------------------------------------------------------------------------------------------------------
+  // -- doing ----------------------------------------------------------------------------------------------------------
 
-  /** Redrives or discards a dead letter, and shows the next one. @param {Item} item @param {"redrive" | "discard"} verb */
+  /**
+   * Redrives or discards a dead letter, and shows the next one.
+   * @param {Item} item @param {"redrive" | "discard"} verb
+   */
   async #settle(item, verb) {
     if (this.#busy) return;
     const { id } = item.record;
@@ -362,13 +390,17 @@ export class MailboxInspector extends Base {
   async #askToPurge() {
     const queued = format.count(this.#stats?.queuedMessages ?? 0, "queued message");
     const text =
-      `All that is queued in the mailbox “${this.name}” is deleted for good, ${queued} just now, delayed ones included. ` +
+      `All that is queued in the mailbox “${this.name}” is deleted for good, ${queued} just now, delayed ones ` +
+      `included. ` +
       "Messages in flight stay, and so do the dead letters. This cannot be undone.";
     if (!(await this.#confirm.ask("Purge this mailbox?", text, "Delete all queued messages"))) return;
     await this.#do(async (mailbox) => `Deleted ${format.count(await mailbox.purge(), "queued message")}.`);
   }
 
-  /** Does something to the mailbox, says how it went, and looks again. @param {(mailbox: Mailbox) => Promise<string>} act */
+  /**
+   * Does something to the mailbox, says how it went, and looks again.
+   * @param {(mailbox: Mailbox) => Promise<string>} act
+   */
   async #do(act) {
     const mailbox = this.#mailbox;
     if (mailbox === undefined || this.#busy) return;
@@ -398,7 +430,7 @@ export class MailboxInspector extends Base {
     this.#letters.hidden = this.#tabs.chosen !== "dead";
   }
 
-  // -- telling --------------------------------------------------------------------------------------------------------------
+  // -- telling --------------------------------------------------------------------------------------------------------
 
   /** @param {string} text */
   #tellAbsent(text) {
@@ -424,7 +456,8 @@ export class MailboxInspector extends Base {
     this.#announcedAt = performance.now();
     setText(
       this.#announcement,
-      `Queued ${format.number(queuedMessages)}, in flight ${format.number(inflightMessages)}, dead letters ${format.number(deadLetters)}`,
+      `Queued ${format.number(queuedMessages)}, in flight ${format.number(inflightMessages)}, dead letters ` +
+        `${format.number(deadLetters)}`,
     );
   }
 }

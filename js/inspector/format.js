@@ -15,9 +15,12 @@ const AGES = [
 /** What to do next about an error, by its class. @type {Record<string, string>} */
 const ADVICE = {
   StorageFullError: "Free some space for this site, or purge or discard what is not needed, and try again.",
-  StorageUnavailableError: "If this site's data was cleared, look again. Otherwise allow the site to store data, or leave private browsing, and reload the page.",
+  StorageUnavailableError:
+    "If this site's data was cleared, look again. Otherwise allow the site to store data, or leave private browsing, " +
+    "and reload the page.",
   StorageCorruptError: "What cannot be read will not repair itself. Deleting the mailbox makes its name usable again.",
-  ConnectionLostError: "This is retried automatically. If it persists, close other tabs of this site and reload the page.",
+  ConnectionLostError:
+    "This is retried automatically. If it persists, close other tabs of this site and reload the page.",
   MailboxClosedError: "Look again, and the mailbox is opened once more.",
   TypeError: "Correct the name of this inspector's mailbox.",
   RangeError: "Correct the name of this inspector's mailbox.",
@@ -30,12 +33,16 @@ export const number = (value) => NUMBERS.format(value);
 export const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
 
 /** A number a second. @param {number} value */
-export const rate = (value) => (value >= 9.95 || Number.isInteger(value) ? number(Math.round(value)) : value.toFixed(1));
+export const rate = (value) =>
+  value >= 9.95 || Number.isInteger(value) ? number(Math.round(value)) : value.toFixed(1);
 
 /** A date and time, in full. @param {Date} moment */
 export const moment = (moment) => (Number.isNaN(moment.getTime()) ? "unknown" : MOMENTS.format(moment));
 
-/** How long ago something was; of the future, by a clock that goes wrong, as if it were now. @param {Date} then @param {number} now milliseconds since 1970 */
+/**
+ * How long ago something was; of the future, by a clock that goes wrong, as if it were now.
+ * @param {Date} then @param {number} now milliseconds since 1970
+ */
 export function age(then, now) {
   const milliseconds = Math.max(0, now - then.getTime());
   const [, length, unit] = AGES.find(([end]) => milliseconds < end) ?? AGES[AGES.length - 1];

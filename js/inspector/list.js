@@ -1,4 +1,6 @@
-/** A page of messages as a table: one row each, kept while its message is there, so that the focus stays where it is. */
+/**
+ * A page of messages as a table: one row each, kept while its message is there, so that the focus stays where it is.
+ */
 
 import { html, setAttributes, setText } from "./dom.js";
 import { line } from "./preview.js";
@@ -9,7 +11,12 @@ import * as format from "./format.js";
 
 /** A message as it is listed. @typedef {{record: MessageRecord, letter: DeadLetter | undefined}} Item */
 
-/** @typedef {{row: HTMLTableRowElement, opener: HTMLButtonElement, age: HTMLElement, reason: HTMLElement, deliveries: HTMLElement, item: Item}} Row */
+/**
+ * @typedef
+ * {{row: HTMLTableRowElement, opener: HTMLButtonElement, age: HTMLElement, reason: HTMLElement, deliveries:
+ *   HTMLElement, item: Item}}
+ * Row
+ */
 
 export class MessageList {
   #caption = html("caption");
@@ -105,7 +112,10 @@ export class MessageList {
   #mark() {
     for (const { row, opener, item } of this.#rows) {
       const { id } = item.record;
-      setAttributes(opener, { tabindex: id === this.#reachable ? 0 : -1, "aria-expanded": String(id === this.#selected) });
+      setAttributes(opener, {
+        tabindex: id === this.#reachable ? 0 : -1,
+        "aria-expanded": String(id === this.#selected),
+      });
       row.classList.toggle("selected", id === this.#selected);
     }
   }

@@ -1,4 +1,6 @@
-/** Bytes of strangers, as text to look at: as text, as JSON, in hexadecimal. Pure, and bounded whatever their length. */
+/**
+ * Bytes of strangers, as text to look at: as text, as JSON, in hexadecimal. Pure, and bounded whatever their length.
+ */
 
 /** Bytes that are shown as text or JSON at most. */
 export const TEXT_BYTES = 64 * 1024;
@@ -15,7 +17,8 @@ const HEX_COLUMNS = 16;
 const CONTROL = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/;
 
 /** What cannot be seen, or changes the order of what stands around it. */
-const UNSEEN = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]/g;
+const UNSEEN =
+  /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]/g;
 
 /** @typedef {"text" | "json" | "hex"} Mode */
 
@@ -35,11 +38,17 @@ export function shown(bytes, mode) {
   const text = decoded(bytes, TEXT_BYTES);
   if (text === undefined) {
     const loose = new TextDecoder().decode(bytes.subarray(0, TEXT_BYTES));
-    return { text: visible(loose), note: joined("This is not UTF-8: � stands for what is not text.", cut(bytes, TEXT_BYTES)) };
+    return {
+      text: visible(loose),
+      note: joined("This is not UTF-8: � stands for what is not text.", cut(bytes, TEXT_BYTES)),
+    };
   }
   if (mode === "text") return { text: visible(text), note: cut(bytes, TEXT_BYTES) };
   if (bytes.length > TEXT_BYTES) {
-    return { text: visible(text), note: joined("Too long to be shown as JSON, so it is shown as text.", cut(bytes, TEXT_BYTES)) };
+    return {
+      text: visible(text),
+      note: joined("Too long to be shown as JSON, so it is shown as text.", cut(bytes, TEXT_BYTES)),
+    };
   }
   return isJson(text)
     ? { text: visible(indented(text)), note: "" }
@@ -60,14 +69,19 @@ export function line(bytes) {
 
 /** Text with what cannot be seen written out. @param {string} text */
 export const visible = (text) =>
-  text.replace(/\r\n/g, "\n").replace(UNSEEN, (unseen) => `⟨U+${unseen.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+  text
+    .replace(/\r\n/g, "\n")
+    .replace(UNSEEN, (unseen) => `⟨U+${unseen.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
 
 /** Lines of an offset, bytes in hexadecimal, and the ASCII among them. @param {Uint8Array} bytes */
 function hex(bytes) {
   const lines = [];
   for (let at = 0; at < bytes.length; at += HEX_COLUMNS) {
     const row = [...bytes.subarray(at, at + HEX_COLUMNS)];
-    const digits = row.map(hexByte).join(" ").padEnd(HEX_COLUMNS * 3 - 1);
+    const digits = row
+      .map(hexByte)
+      .join(" ")
+      .padEnd(HEX_COLUMNS * 3 - 1);
     const ascii = row.map((byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : ".")).join("");
     lines.push(`${at.toString(16).padStart(6, "0")}  ${digits}  ${ascii}`);
   }
@@ -81,7 +95,9 @@ const hexByte = (byte) => byte.toString(16).padStart(2, "0");
 function decoded(bytes, limit) {
   try {
     // a character that is cut at the end is no error
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, limit), { stream: bytes.length > limit });
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, limit), {
+      stream: bytes.length > limit,
+    });
   } catch {
     return undefined;
   }
@@ -98,7 +114,8 @@ function isJson(text) {
 }
 
 /**
- * JSON with line breaks. Its tokens stay as they are: parsing and writing would round long numbers and drop repeated keys.
+ * JSON with line breaks. Its tokens stay as they are: parsing and writing would round long numbers and drop repeated
+ * keys.
  * @param {string} json valid
  */
 function indented(json) {
@@ -128,7 +145,9 @@ const isEnd = (token) => token === "]" || token === "}";
 
 /** @param {Uint8Array} bytes @param {number} limit */
 const cut = (bytes, limit) =>
-  bytes.length > limit ? `These are the first ${limit.toLocaleString("en")} of ${bytes.length.toLocaleString("en")} bytes.` : "";
+  bytes.length > limit
+    ? `These are the first ${limit.toLocaleString("en")} of ${bytes.length.toLocaleString("en")} bytes.`
+    : "";
 
 /** @param {string[]} notes */
 const joined = (...notes) => notes.filter((note) => note !== "").join(" ");

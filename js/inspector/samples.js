@@ -9,14 +9,20 @@ const RATE_SPAN = 2000;
 /** Milliseconds without a look after which nothing is said of the time between. */
 const GAP = 5000;
 
-/** @typedef {{at: number, queued: number, inflight: number, ever: number, fresh: boolean}} Sample `fresh`: the one before tells nothing */
+/**
+ * @typedef {{at: number, queued: number, inflight: number, ever: number, fresh: boolean}} Sample `fresh`: the one
+ * before tells nothing
+ */
 /** @typedef {{at: number, values: number[] | undefined}} Point undefined where nothing is known */
 
 export class Samples {
   /** @type {Sample[]} */
   #samples = [];
 
-  /** @param {number} at milliseconds of a clock that never goes back @param {import("../api/values.js").MailboxStats} stats */
+  /**
+   * @param {number} at milliseconds of a clock that never goes back
+   * @param {import("../api/values.js").MailboxStats} stats
+   */
   add(at, { queuedMessages: queued, inflightMessages: inflight, everQueued: ever }) {
     const last = this.#samples.at(-1);
     // a mailbox that counts from the start again is another one

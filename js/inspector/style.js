@@ -1,4 +1,6 @@
-/** How the inspector looks. A constructed style sheet: a page whose policy forbids inline styles shows it all the same. */
+/**
+ * How the inspector looks. A constructed style sheet: a page whose policy forbids inline styles shows it all the same.
+ */
 
 const CSS = `
 :host {

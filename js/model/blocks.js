@@ -11,9 +11,11 @@ export const HOLDERS = -1;
 export const directoryOf = (priority) => -2 - priority;
 
 /**
- * A change of rows: the bytes to write, or undefined to delete all rows of a kind from a number to another (inclusive); and what
- * was there before, as far as that is known and was valid.
- * @typedef {{key: [kind: number, number: number], to: number, bytes: Uint8Array | undefined, before: Uint8Array | undefined}} RowChange
+ * A change of rows: the bytes to write, or undefined to delete all rows of a kind from a number to another (inclusive);
+ * and what was there before, as far as that is known and was valid.
+ * @typedef
+ * {{key: [kind: number, number: number], to: number, bytes: Uint8Array | undefined, before: Uint8Array | undefined}}
+ * RowChange
  */
 
 export class Block {
@@ -44,7 +46,10 @@ export class Block {
   }
 }
 
-/** The block of a number, a new one if there is none. @param {Map<number, Block>} blocks @param {number} kind @param {number} number */
+/**
+ * The block of a number, a new one if there is none.
+ * @param {Map<number, Block>} blocks @param {number} kind @param {number} number
+ */
 export function blockIn(blocks, kind, number) {
   let block = blocks.get(number);
   if (block === undefined) blocks.set(number, (block = new Block(kind, number)));
@@ -53,8 +58,9 @@ export function blockIn(blocks, kind, number) {
 
 /**
  * Decides which of some blocks the head holds: those last used, as many as fit.
- * @template {Block} B @param {B[]} blocks their bytes known, in the order of their last use, the latest first; the others stay where
- * they are
+ * @template {Block} B
+ * @param {B[]} blocks their bytes known, in the order of their last use, the latest first; the others stay where they
+ * are
  * @param {number} budget bytes @param {RowChange[]} rows gets those that are to be written
  * @param {(block: B) => void} [moved] told of those that are elsewhere now, or of whose row the checksum is another
  */

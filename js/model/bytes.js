@@ -157,7 +157,10 @@ export class ByteReader {
 const FNV_PRIME = 0x01000193;
 const FNV_BASIS = 0x811c9dc5;
 
-/** FNV-1a of 32 bits: any single byte that was changed shows. Rows have had it since layout 2. @param {Uint8Array} bytes @param {number[]} names what the bytes are of */
+/**
+ * FNV-1a of 32 bits: any single byte that was changed shows. Rows have had it since layout 2.
+ * @param {Uint8Array} bytes @param {number[]} names what the bytes are of
+ */
 export function checksum(bytes, ...names) {
   let sum = FNV_BASIS;
   for (const name of [...names, bytes.length]) {
@@ -168,7 +171,10 @@ export function checksum(bytes, ...names) {
   return sum >>> 0;
 }
 
-/** As `checksum`, of four bytes at a time, since heads are written all the time. @param {Uint8Array} bytes @param {number} name what the bytes are of */
+/**
+ * As `checksum`, of four bytes at a time, since heads are written all the time.
+ * @param {Uint8Array} bytes @param {number} name what the bytes are of
+ */
 export function quickChecksum(bytes, name) {
   const { imul } = Math;
   const { length } = bytes;

@@ -51,7 +51,10 @@ export class Claims {
   /** As it was last encoded, until it changes. @type {Uint8Array | undefined} */
   bytes;
 
-  /** @param {string} holder @param {number} slot by which pages know it @param {HolderTerms} terms @param {number} lanes how many there are */
+  /**
+   * @param {string} holder @param {number} slot by which pages know it @param {HolderTerms} terms
+   * @param {number} lanes how many there are
+   */
   constructor(holder, slot, { maxDeliveries, lease, locked }, lanes) {
     this.slot = slot;
     this.holder = holder;
@@ -98,14 +101,14 @@ export class Claims {
     return (this.bytes = writer.toBytes());
   }
 
-  /** @param {ByteReader} reader @param {number} slot @param {number} lanes @param {number} limit the first page that there is not @throws {RangeError} */
+  /**
+   * @param {ByteReader} reader @param {number} slot @param {number} lanes
+   * @param {number} limit the first page that there is not @throws {RangeError}
+   */
   static decode(reader, slot, lanes, limit) {
     const { position } = reader;
     const nameBytes = reader.number(LONGEST_NAME);
-    const holder =
-      nameBytes === 0
-        ? reader.hex(ID_BYTES)
-        : new TextDecoder().decode(reader.raw(nameBytes));
+    const holder = nameBytes === 0 ? reader.hex(ID_BYTES) : new TextDecoder().decode(reader.raw(nameBytes));
     const maxDeliveries = reader.number(MOST_DELIVERIES);
     const lease = reader.number(LONGEST_LEASE);
     const beat = reader.number();
@@ -198,7 +201,10 @@ export class Holders {
     return blockWriter.length > 0 ? blockWriter.toBytes() : undefined;
   }
 
-  /** Adds what `encode` wrote. @param {number} block @param {ByteReader} reader @param {number} lanes @param {number} limit @throws {RangeError} */
+  /**
+   * Adds what `encode` wrote.
+   * @param {number} block @param {ByteReader} reader @param {number} lanes @param {number} limit @throws {RangeError}
+   */
   decode(block, reader, lanes, limit) {
     for (let before = -1; !reader.isAtEnd; ) {
       const slot = reader.number(SLOTS_OF_BLOCK - 1);
@@ -212,7 +218,10 @@ export class Holders {
   }
 }
 
-/** Numbers as runs of neighbours. @param {Iterable<number>} numbers @returns {[number, number][]} from and to (exclusive) */
+/**
+ * Numbers as runs of neighbours.
+ * @param {Iterable<number>} numbers @returns {[number, number][]} from and to (exclusive)
+ */
 export function runsOf(numbers) {
   /** @type {[number, number][]} */
   const runs = [];

@@ -51,10 +51,12 @@ export const solo = (delivery) => without(SOLO, delivery) + SOLO;
 export const undelivered = (delivery) => without(SOLO, delivery) - (handOuts(delivery) > 0 ? HAND_OUT : 0);
 
 /** Its holder gave it back as failed; so it did not kill its holder. @param {number} delivery */
-export const failed = (delivery) => without(SUSPECT, without(SOLO, delivery)) + (failures(delivery) < MOST ? FAILURE : 0);
+export const failed = (delivery) =>
+  without(SUSPECT, without(SOLO, delivery)) + (failures(delivery) < MOST ? FAILURE : 0);
 
 /** Its holder died. Only a message that was alone is to blame. @param {number} delivery */
-export const abandoned = (delivery) => ((delivery & SOLO) !== 0 ? failed(delivery) : without(SUSPECT, delivery)) + SUSPECT;
+export const abandoned = (delivery) =>
+  ((delivery & SOLO) !== 0 ? failed(delivery) : without(SUSPECT, delivery)) + SUSPECT;
 
 /** Whether a number can be one. @param {number} delivery */
 export const isDelivery = (delivery) => Number.isSafeInteger(delivery) && delivery >= 0 && failures(delivery) <= MOST;

@@ -1,5 +1,6 @@
 /**
- * Errors: one root, and one class for each thing that a caller can do next; the Python side has classes of the same names.
+ * Errors: one root, and one class for each thing that a caller can do next; the Python side has classes of the same
+ * names.
  *
  * `name` is written out in each, since a minifier may rename a class.
  */
@@ -13,8 +14,8 @@ export class MailboxError extends Error {
   static passes = false;
 
   /**
-   * Whether the obstacle may be gone a moment later, so that the same call is worth another try: a lost connection, a full
-   * storage, another tab that keeps an old version open. The class decides unless the error itself says so.
+   * Whether the obstacle may be gone a moment later, so that the same call is worth another try: a lost connection, a
+   * full storage, another tab that keeps an old version open. The class decides unless the error itself says so.
    * @readonly @type {boolean}
    */
   passing;
@@ -39,8 +40,8 @@ export class UnsupportedError extends MailboxError {
 }
 
 /**
- * There is no storage here to keep messages in, it does not open now, or something that is needed cannot be read at present:
- * its message says why and what to do.
+ * There is no storage here to keep messages in, it does not open now, or something that is needed cannot be read at
+ * present: its message says why and what to do.
  */
 export class StorageUnavailableError extends MailboxError {
   /** @override */
@@ -79,7 +80,10 @@ export const corrupt = (message, cause) => new StorageCorruptError(message, { ca
 
 export const closed = () => new MailboxClosedError("This mailbox is closed. Open it again.");
 
-/** What each DOMException that ends a transaction means to a caller. @type {Record<string, [typeof MailboxError, string]>} */
+/**
+ * What each DOMException that ends a transaction means to a caller.
+ * @type {Record<string, [typeof MailboxError, string]>}
+ */
 const MEANING_OF = {
   QuotaExceededError: [
     StorageFullError,
@@ -87,9 +91,13 @@ const MEANING_OF = {
   ],
   InvalidStateError: [
     ConnectionLostError,
-    "The connection to IndexedDB was lost and could not be restored. Try again; if that does not help, reload the page.",
+    "The connection to IndexedDB was lost and could not be restored. Try again; if that does not help, reload the " +
+      "page.",
   ],
-  NotFoundError: [StorageCorruptError, "The IndexedDB database here lacks what a mailbox needs; something else made or changed it."],
+  NotFoundError: [
+    StorageCorruptError,
+    "The IndexedDB database here lacks what a mailbox needs; something else made or changed it.",
+  ],
   NotReadableError: [
     ConnectionLostError,
     "The browser cannot read a file of this site's IndexedDB. Another program may be using it: try again.",
@@ -98,12 +106,14 @@ const MEANING_OF = {
   AbortError: [ConnectionLostError, "The browser ended a transaction, and could not repeat it. Try again."],
   SecurityError: [
     StorageUnavailableError,
-    "This page may not store anything. Blocked cookies, private browsing, and frames that are sandboxed or of another site do " +
+    "This page may not store anything. Blocked cookies, private browsing, and frames that are sandboxed or of " +
+      "another site do " +
       "that: let this site store data, or open the page outside the frame.",
   ],
   UnknownError: [
     ConnectionLostError,
-    "IndexedDB failed again and again, for a reason that the browser does not give. Try again; if that does not help, check " +
+    "IndexedDB failed again and again, for a reason that the browser does not give. Try again; if that does not " +
+      "help, check " +
       "that the disk has room, and restart the browser.",
   ],
 };
@@ -114,35 +124,46 @@ const DENIED = "denied permission";
 /** What it means that a value is refused. */
 const TOO_LARGE = /** @type {const} */ ([
   UnsupportedError,
-  "This browser cannot store a value as large as this, and nothing was changed: a message that you hold is still held. Send " +
+  "This browser cannot store a value as large as this, and nothing was changed: a message that you hold is still " +
+    "held. Send " +
     "several smaller messages, or give a shorter text.",
 ]);
 
 /** For readers who might think that it is lost. */
 const STAYS = "What is stored stays";
 
-/** What each DOMException means with which the database did not open. @type {Record<string, [typeof MailboxError, string]>} */
+/**
+ * What each DOMException means with which the database did not open.
+ * @type {Record<string, [typeof MailboxError, string]>}
+ */
 const MEANING_AT_OPENING_OF = {
   SecurityError: MEANING_OF.SecurityError,
   QuotaExceededError: [
     StorageFullError,
-    `There is no room to open the mailboxes. ${STAYS}: free some space on the disk, or of this site, and open it again.`,
+    `There is no room to open the mailboxes. ${STAYS}: free some space on the disk, or of this site, and open it ` +
+      `again.`,
   ],
   UnknownError: [
     StorageUnavailableError,
-    `The browser cannot open the files of this site's IndexedDB, and does not say why: the disk may be full or failing, the ` +
-      `files may be damaged, or another program may be using them. ${STAYS} until it is deleted: check that the disk has room, ` +
-      "restart the browser and open it again. If it never opens, clearing this site's data helps, and loses all messages here.",
+    `The browser cannot open the files of this site's IndexedDB, and does not say why: the disk may be full or ` +
+      `failing, the ` +
+      `files may be damaged, or another program may be using them. ${STAYS} until it is deleted: check that the disk ` +
+      `has room, ` +
+      "restart the browser and open it again. If it never opens, clearing this site's data helps, and loses all " +
+      "messages here.",
   ],
   InvalidStateError: [
     StorageUnavailableError,
-    `The browser does not allow its IndexedDB to be opened now: the page may be closing, or the browser's profile cannot be ` +
-      `written, is damaged, or belongs to a newer browser. ${STAYS}: reload the page; if that does not help, restart or ` +
+    `The browser does not allow its IndexedDB to be opened now: the page may be closing, or the browser's profile ` +
+      `cannot be ` +
+      `written, is damaged, or belongs to a newer browser. ${STAYS}: reload the page; if that does not help, restart ` +
+      `or ` +
       "update the browser.",
   ],
   AbortError: [
     StorageUnavailableError,
-    `The browser gave up opening the mailboxes. ${STAYS}: open it again; if that does not help, check that the disk has room, ` +
+    `The browser gave up opening the mailboxes. ${STAYS}: open it again; if that does not help, check that the disk ` +
+      `has room, ` +
       "and close or reload the other tabs of this site.",
   ],
 };
@@ -156,11 +177,15 @@ export function translate(error) {
   ]);
 }
 
-/** The mailbox's error for one of the platform's with which the database did not open. @param {unknown} error @returns {MailboxError} */
+/**
+ * The mailbox's error for one of the platform's with which the database did not open.
+ * @param {unknown} error @returns {MailboxError}
+ */
 export const translateOpening = (error) =>
   told(error, MEANING_AT_OPENING_OF[named(error).message.includes(DENIED) ? "SecurityError" : named(error).name], [
     StorageUnavailableError,
-    `IndexedDB would not open, for an unknown reason. ${STAYS}: reload the page; if that does not help, restart the browser.`,
+    `IndexedDB would not open, for an unknown reason. ${STAYS}: reload the page; if that does not help, restart the ` +
+      `browser.`,
   ]);
 
 /**
@@ -178,7 +203,10 @@ function told(error, meaning, otherwise) {
 const named = (error) =>
   error instanceof Error || error instanceof DOMException ? error : { name: "", message: String(error) };
 
-/** Calls a function that may throw; the caller goes on in any case, and the error is written to the console. @param {() => void} call */
+/**
+ * Calls a function that may throw; the caller goes on in any case, and the error is written to the console.
+ * @param {() => void} call
+ */
 export function attempt(call) {
   try {
     call();

@@ -83,7 +83,8 @@ export function frameAt(view, offset) {
 }
 
 /** Whether a number is a time that crosses the border. @param {unknown} milliseconds since 1970 */
-export const isTime = (milliseconds) => typeof milliseconds === "number" && milliseconds >= EARLIEST && milliseconds <= LATEST;
+export const isTime = (milliseconds) =>
+  typeof milliseconds === "number" && milliseconds >= EARLIEST && milliseconds <= LATEST;
 
 /**
  * The frames of messages.
@@ -92,7 +93,8 @@ export const isTime = (milliseconds) => typeof milliseconds === "number" && mill
 export function packFrames(messages, createdAt) {
   let size = 0;
   for (const { id, due, sender, payload } of messages) {
-    size += HEADER_BYTES + (id === undefined ? 0 : ID_BYTES) + (due > 0 ? DUE_BYTES : 0) + sender.length + payload.length;
+    size +=
+      HEADER_BYTES + (id === undefined ? 0 : ID_BYTES) + (due > 0 ? DUE_BYTES : 0) + sender.length + payload.length;
   }
   const frames = new Uint8Array(size);
   const view = viewOf(frames);

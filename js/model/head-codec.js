@@ -1,8 +1,8 @@
 /**
  * A mailbox's state as bytes: its head, what of it lies in rows of their own, and how both are taken apart again.
  *
- * The head is the counts, the blocks (of the holders and of the directories of pages), the pages that are busy, and where small
- * segments belong that travel with it, each with its checksum. See `blocks.js` for what travels in it.
+ * The head is the counts, the blocks (of the holders and of the directories of pages), the pages that are busy, and
+ * where small segments belong that travel with it, each with its checksum. See `blocks.js` for what travels in it.
  */
 
 import { HOLDERS, blockIn, directoryOf, latestFirst, layOut } from "./blocks.js";
@@ -18,7 +18,9 @@ const LARGEST_PAGE = 2 ** 16;
 /** As many as an id can tell apart. */
 const MOST_NUMBERS = 2 ** 48;
 
-/** Bytes of the holders and of the directories that travel in the head; far below what Chromium would put into a file. */
+/**
+ * Bytes of the holders and of the directories that travel in the head; far below what Chromium would put into a file.
+ */
 const REST_IN_HEAD = 4096;
 
 const writer = new ByteWriter();
@@ -86,7 +88,10 @@ function layOutPages(table, budget, rows) {
   return pages;
 }
 
-/** Deletions of the rows of pages that are no more, in order; neighbours together. @param {PageEntry[]} removed @returns {RowChange[]} */
+/**
+ * Deletions of the rows of pages that are no more, in order; neighbours together.
+ * @param {PageEntry[]} removed @returns {RowChange[]}
+ */
 function deletionsOf(removed) {
   /** @type {RowChange[]} */
   const changes = [];
@@ -103,7 +108,8 @@ function deletionsOf(removed) {
  * Encodes the blocks that have changed.
  * @param {PageTable} table @param {Map<number, Block>} blocks
  * @param {{encode(number: number): Uint8Array<ArrayBuffer> | undefined}} source what they are of
- * @param {RowChange[]} changes where deletions of rows are added that are no more @param {Block[]} into where the blocks are added
+ * @param {RowChange[]} changes where deletions of rows are added that are no more
+ * @param {Block[]} into where the blocks are added
  */
 function encodeBlocks(table, blocks, source, changes, into) {
   for (const block of blocks.values()) {
@@ -119,13 +125,17 @@ function encodeBlocks(table, blocks, source, changes, into) {
   }
 }
 
-/** @param {Headed} state @param {Block[]} blocks @param {PageEntry[]} pages the last one that was used first @returns {Uint8Array<ArrayBuffer>} */
+/**
+ * @param {Headed} state @param {Block[]} blocks @param {PageEntry[]} pages the last one that was used first
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
 function packHead({ pagesInHead, pages: table, idBase, mayCollide, deadLetters, nextDeadLetter }, blocks, pages) {
   writer.clear();
   writer.numbers([table.pageNumbers, pagesInHead]);
   writer.raw(idBase);
   writer.numbers([mayCollide ? 1 : 0, table.customIds, deadLetters, nextDeadLetter]);
-  for (const { next, frontier, largestSegment, queued, inflight } of table.lanes) writer.numbers([next, frontier, largestSegment, queued, inflight]);
+  for (const { next, frontier, largestSegment, queued, inflight } of table.lanes)
+    writer.numbers([next, frontier, largestSegment, queued, inflight]);
   writer.number(blocks.length);
   for (const block of blocks) {
     writer.numbers([-block.kind, block.number, (block.inHead ? 1 : 0) + (block.hasRow ? 2 : 0)]);
@@ -200,11 +210,19 @@ export function unpackHead({ number, head, sum, carried }, create) {
   return state;
 }
 
-/** Blocks without which nothing can be done, and that lie in rows of their own. @param {PageTable} table @returns {Block[]} */
+/**
+ * Blocks without which nothing can be done, and that lie in rows of their own.
+ * @param {PageTable} table @returns {Block[]}
+ */
 export const absentIn = (table) =>
-  [...table.lanes.flatMap(({ blocks }) => [...blocks.values()]), ...table.holders.blocks.values()].filter(({ bytes }) => bytes === undefined);
+  [...table.lanes.flatMap(({ blocks }) => [...blocks.values()]), ...table.holders.blocks.values()].filter(
+    ({ bytes }) => bytes === undefined,
+  );
 
-/** Takes the rows of the blocks that are absent. @param {PageTable} table @param {unknown[]} rows in their order @returns {boolean} false if they are none */
+/**
+ * Takes the rows of the blocks that are absent.
+ * @param {PageTable} table @param {unknown[]} rows in their order @returns {boolean} false if they are none
+ */
 export function fill(table, rows) {
   for (const [i, block] of absentIn(table).entries()) {
     const bytes = rows[i];
@@ -214,7 +232,10 @@ export function fill(table, rows) {
   return complete(table);
 }
 
-/** Takes apart what the blocks say, once all are here. @param {PageTable} table @returns {boolean} false if they are none */
+/**
+ * Takes apart what the blocks say, once all are here.
+ * @param {PageTable} table @returns {boolean} false if they are none
+ */
 export function complete(table) {
   try {
     const limit = Math.max(...table.lanes.map(({ frontier }) => Math.ceil(frontier / table.pageNumbers)));
@@ -223,9 +244,11 @@ export function complete(table) {
     }
     for (const { directory, blocks, frontier } of table.lanes) {
       const pages = Math.ceil(frontier / table.pageNumbers);
-      for (const [number, { bytes }] of sorted(blocks)) directory.decode(number, new ByteReader(/** @type {Uint8Array} */ (bytes)), pages);
+      for (const [number, { bytes }] of sorted(blocks))
+        directory.decode(number, new ByteReader(/** @type {Uint8Array} */ (bytes)), pages);
       const last = directory.entries.at(-1);
-      if (last?.isFresh && last.last * table.pageNumbers > frontier) throw new RangeError("what is fresh is beyond the frontier");
+      if (last?.isFresh && last.last * table.pageNumbers > frontier)
+        throw new RangeError("what is fresh is beyond the frontier");
     }
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
@@ -241,7 +264,10 @@ function laneIn({ lanes }, priority) {
   return lane;
 }
 
-/** @param {unknown} bytes @param {number} first @param {number} sum @throws {RangeError} they are not the segment that begins with this number */
+/**
+ * @param {unknown} bytes @param {number} first @param {number} sum
+ * @throws {RangeError} they are not the segment that begins with this number
+ */
 function segmentIn(bytes, first, sum) {
   const segment = Segment.from(bytes);
   if (segment?.first !== first || segment.sum !== sum) throw new RangeError("a segment is not what it should be");

@@ -60,6 +60,10 @@ export function placeOf(id, base) {
   for (let i = 0; i < PRIORITY_AT; i++) if (id[i] !== base[i]) return undefined;
   if ((id[PRIORITY_AT] & 0xf0) !== base[PRIORITY_AT]) return undefined;
   const high = (id[SEQUENCE_HIGH_AT] << 8) | id[SEQUENCE_HIGH_AT + 1];
-  const low = (id[SEQUENCE_LOW_AT] << 24) | (id[SEQUENCE_LOW_AT + 1] << 16) | (id[SEQUENCE_LOW_AT + 2] << 8) | id[SEQUENCE_LOW_AT + 3];
+  const low =
+    (id[SEQUENCE_LOW_AT] << 24) |
+    (id[SEQUENCE_LOW_AT + 1] << 16) |
+    (id[SEQUENCE_LOW_AT + 2] << 8) |
+    id[SEQUENCE_LOW_AT + 3];
   return { priority: id[PRIORITY_AT] & 0x0f, sequence: high * 2 ** 32 + (low >>> 0) };
 }

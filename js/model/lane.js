@@ -48,7 +48,10 @@ export class Lane {
     return from;
   }
 
-  /** Drops the segments beside the head whose last number is in `from` to `to` (exclusive). @param {number} from @param {number} to */
+  /**
+   * Drops the segments beside the head whose last number is in `from` to `to` (exclusive).
+   * @param {number} from @param {number} to
+   */
   dropCarried(from, to) {
     if (this.carried.length > 0) this.carried = this.carried.filter(({ last }) => last < from || last >= to);
   }

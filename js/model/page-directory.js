@@ -1,8 +1,8 @@
 /**
  * Which pages a lane has, and which of them have what a claim looks for.
  *
- * Its entries are in the order of their numbers. One is of a page, or of several in a row that are *fresh*: all of their
- * messages are queued and were never handed out, so they need no page.
+ * Its entries are in the order of their numbers. One is of a page, or of several in a row that are *fresh*: all of
+ * their messages are queued and were never handed out, so they need no page.
  */
 
 import { Block } from "./blocks.js";
@@ -30,7 +30,10 @@ export class PageEntry extends Block {
   queued = false;
   /** When the first of its delayed messages is due; Infinity for none. */
   due = Infinity;
-  /** @param {number} priority @param {number} first the number of the first page @param {number} last exclusive @param {boolean} isFresh */
+  /**
+   * @param {number} priority @param {number} first the number of the first page @param {number} last exclusive
+   * @param {boolean} isFresh
+   */
   constructor(priority, first, last, isFresh) {
     super(priority, first);
     this.first = first;
@@ -70,7 +73,8 @@ export class PageDirectory {
   between(from, to) {
     /** @type {PageEntry[]} */
     const found = [];
-    for (let i = this.#firstEndingAfter(from); i < this.entries.length && this.entries[i].first <= to; i++) found.push(this.entries[i]);
+    for (let i = this.#firstEndingAfter(from); i < this.entries.length && this.entries[i].first <= to; i++)
+      found.push(this.entries[i]);
     return found;
   }
 
@@ -114,7 +118,10 @@ export class PageDirectory {
     return entry;
   }
 
-  /** Makes an entry of its own for one of several fresh pages. @param {number} number @param {Page} page what it is from now on */
+  /**
+   * Makes an entry of its own for one of several fresh pages.
+   * @param {number} number @param {Page} page what it is from now on
+   */
   take(number, page) {
     const i = this.#firstEndingAfter(number);
     const before = this.entries[i];
@@ -152,7 +159,10 @@ export class PageDirectory {
     this.note(entry);
   }
 
-  /** A block's entries as bytes; undefined if there are none. @param {number} block @returns {Uint8Array<ArrayBuffer> | undefined} */
+  /**
+   * A block's entries as bytes; undefined if there are none.
+   * @param {number} block @returns {Uint8Array<ArrayBuffer> | undefined}
+   */
   encode(block) {
     writer.clear();
     let end = block * PAGES_OF_BLOCK;
@@ -186,7 +196,8 @@ export class PageDirectory {
 
   /**
    * Adds what `encode` wrote; blocks in their order.
-   * @param {number} block @param {ByteReader} reader @param {number} limit the first number (exclusive) that no page may reach
+   * @param {number} block @param {ByteReader} reader
+   * @param {number} limit the first number (exclusive) that no page may reach
    * @throws {RangeError}
    */
   decode(block, reader, limit) {
@@ -199,7 +210,8 @@ export class PageDirectory {
       const first = at + reader.number(limit);
       const isFresh = (flags & FRESH) !== 0;
       const last = first + (isFresh ? reader.number(limit) : 1);
-      if (first < end || last <= first || last > limit || first >= (block + 1) * PAGES_OF_BLOCK) throw new RangeError("pages are in disorder");
+      if (first < end || last <= first || last > limit || first >= (block + 1) * PAGES_OF_BLOCK)
+        throw new RangeError("pages are in disorder");
       if (isFresh && flags !== (FRESH | HAS_QUEUED)) throw new RangeError("a fresh page has what it cannot have");
       const entry = new PageEntry(this.priority, first, last, isFresh);
       entry.queued = (flags & HAS_QUEUED) !== 0;

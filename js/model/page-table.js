@@ -1,8 +1,8 @@
 /**
  * Where each message stands: the lanes with their pages, who holds what, and the one way in which messages move.
  *
- * Nothing here can wait for a page that is not in memory. Callers that look or move ask `lacking` first, and have the pages
- * opened that it gives.
+ * Nothing here can wait for a page that is not in memory. Callers that look or move ask `lacking` first, and have the
+ * pages opened that it gives.
  */
 
 import { Holders } from "./claims.js";
@@ -21,7 +21,10 @@ const LATEST = 253_402_300_799_999;
 /** @typedef {import("./page.js").PageRun} PageRun */
 /** @typedef {import("./claims.js").Claims} Claims */
 
-/** Yields pages that have to be opened before it can go on. @template T @typedef {Generator<PageEntry[], T, void>} Steps */
+/**
+ * Yields pages that have to be opened before it can go on.
+ * @template T @typedef {Generator<PageEntry[], T, void>} Steps
+ */
 
 export class PageTable {
   lanes = Array.from({ length: PRIORITIES }, (_, priority) => new Lane(priority));
@@ -30,7 +33,10 @@ export class PageTable {
   customIds = 0;
   /** Pages that the head holds, or that have changed. @type {Set<PageEntry>} */
   busy = new Set();
-  /** Pages that came with the head, until they are opened. @type {{priority: number, first: number, bytes: Uint8Array<ArrayBuffer>}[]} */
+  /**
+   * Pages that came with the head, until they are opened.
+   * @type {{priority: number, first: number, bytes: Uint8Array<ArrayBuffer>}[]}
+   */
   unopened = [];
 
   /** Removed pages whose rows are still there. @type {PageEntry[]} */
@@ -45,14 +51,17 @@ export class PageTable {
     this.pageNumbers = pageNumbers;
   }
 
-  // -- looking ----------------------------------------------------------------------------------------------------------
+  // -- looking --------------------------------------------------------------------------------------------------------
 
   /** The page of a number. @param {number} sequence */
   pageOf(sequence) {
     return Math.floor(sequence / this.pageNumbers);
   }
 
-  /** What a message's page says of it; undefined if it is dead or never was. @param {Place} place @returns {PageRun | undefined} */
+  /**
+   * What a message's page says of it; undefined if it is dead or never was.
+   * @param {Place} place @returns {PageRun | undefined}
+   */
   runOf({ priority, sequence }) {
     const lane = this.lanes[priority];
     if (lane === undefined || !(sequence < lane.next)) return undefined;
@@ -63,7 +72,10 @@ export class PageTable {
     return pageIn(entry).runOf(sequence);
   }
 
-  /** Whether any message of a lane from `from` to `to` (exclusive) lives. @param {number} priority @param {number} from @param {number} to */
+  /**
+   * Whether any message of a lane from `from` to `to` (exclusive) lives.
+   * @param {number} priority @param {number} from @param {number} to
+   */
   hasLiving(priority, from, to) {
     const { next, frontier, directory } = this.lanes[priority];
     if (from >= to) return false;
@@ -74,7 +86,8 @@ export class PageTable {
   }
 
   /**
-   * The pages that have to be opened before the messages of a lane from `from` to `to` (exclusive) can be looked at or changed.
+   * The pages that have to be opened before the messages of a lane from `from` to `to` (exclusive) can be looked at or
+   * changed.
    * @param {number} priority @param {number} from @param {number} to @returns {PageEntry[]}
    */
   lacking(priority, from, to) {
@@ -83,7 +96,10 @@ export class PageTable {
     const last = this.pageOf(to - 1);
     const found = lane.directory.between(this.pageOf(from), last).filter(({ isLacking }) => isLacking);
     // what is beyond the frontier takes it along, and with it the page that the frontier is in
-    const border = to > lane.frontier && last !== this.pageOf(lane.frontier) ? lane.directory.find(this.pageOf(lane.frontier)) : undefined;
+    const border =
+      to > lane.frontier && last !== this.pageOf(lane.frontier)
+        ? lane.directory.find(this.pageOf(lane.frontier))
+        : undefined;
     if (border?.isLacking && !found.includes(border)) found.push(border);
     return found;
   }
@@ -105,7 +121,10 @@ export class PageTable {
 
   /** The numbers of a page, as far as any of them may live by it. @param {PageEntry} entry */
   numbersOf({ priority, first }) {
-    return { from: first * this.pageNumbers, to: Math.min((first + 1) * this.pageNumbers, this.lanes[priority].frontier) };
+    return {
+      from: first * this.pageNumbers,
+      to: Math.min((first + 1) * this.pageNumbers, this.lanes[priority].frontier),
+    };
   }
 
   /** The messages of fresh pages, as a run. @param {PageEntry} entry */
@@ -131,9 +150,12 @@ export class PageTable {
     return [...numbers].sort((a, b) => a - b).flatMap((number) => directory.find(number) ?? []);
   }
 
-  // -- pages in memory --------------------------------------------------------------------------------------------------
+  // -- pages in memory ------------------------------------------------------------------------------------------------
 
-  /** Opens a page with what its row says. @param {PageEntry} entry @param {unknown} row @returns {boolean} false if it is not what was written */
+  /**
+   * Opens a page with what its row says.
+   * @param {PageEntry} entry @param {unknown} row @returns {boolean} false if it is not what was written
+   */
   open(entry, row) {
     if (!entry.isLacking) return true;
     if (!(row instanceof Uint8Array) || !entry.isRow(row) || !this.#decode(entry, row)) return false;
@@ -173,7 +195,9 @@ export class PageTable {
   /** Drops pages from memory, except those last used. */
   trim() {
     if (this.#opened <= 2 * PAGES_IN_MEMORY) return;
-    const kept = this.lanes.flatMap(({ directory }) => directory.entries.filter((entry) => entry.page !== undefined && !this.busy.has(entry)));
+    const kept = this.lanes.flatMap(({ directory }) =>
+      directory.entries.filter((entry) => entry.page !== undefined && !this.busy.has(entry)),
+    );
     kept.sort((a, b) => b.touched - a.touched);
     for (const entry of kept.slice(PAGES_IN_MEMORY)) entry.page = entry.bytes = entry.row = undefined;
     this.#opened = PAGES_IN_MEMORY;
@@ -198,7 +222,8 @@ export class PageTable {
   }
 
   /**
-   * Removes a page with all that it says, and not from the counts: of one that cannot be read, `recount` puts them right.
+   * Removes a page with all that it says, and not from the counts: of one that cannot be read, `recount` puts them
+   * right.
    * @param {PageEntry} entry
    */
   remove(entry) {
@@ -235,12 +260,14 @@ export class PageTable {
     for (const claims of claimsOfAll) if (claims.count === 0) this.holders.remove(claims);
   }
 
-  // -- moving -----------------------------------------------------------------------------------------------------------
+  // -- moving ---------------------------------------------------------------------------------------------------------
 
   /**
-   * The one way in which messages move: those of a lane from `from` to `to` (exclusive) that live, to where they are to be.
+   * The one way in which messages move: those of a lane from `from` to `to` (exclusive) that live, to where they are to
+   * be.
    * @param {number} priority @param {number} from @param {number} to
-   * @param {(run: PageRun) => ({where: number, delivery: number, due: number} | undefined)} change undefined to remove them
+   * @param {(run: PageRun) => ({where: number, delivery: number, due: number} | undefined)} change undefined to remove
+   * them
    */
   assign(priority, from, to, change) {
     const lane = this.lanes[priority];
@@ -251,7 +278,10 @@ export class PageTable {
       const page = pageIn(entry);
       /** @type {Set<number>} */
       const slots = new Set();
-      for (const run of page.cut(Math.max(from, number * this.pageNumbers), Math.min(to, (number + 1) * this.pageNumbers))) {
+      for (const run of page.cut(
+        Math.max(from, number * this.pageNumbers),
+        Math.min(to, (number + 1) * this.pageNumbers),
+      )) {
         this.#count(priority, run, -1);
         if (run.where >= HELD) slots.add(run.where - HELD);
         const changed = change(run);
@@ -266,7 +296,10 @@ export class PageTable {
     }
   }
 
-  /** Moves a lane's frontier on: what was fresh beyond it is in pages from now on. @param {number} priority @param {number} to at most the lane's next number */
+  /**
+   * Moves a lane's frontier on: what was fresh beyond it is in pages from now on.
+   * @param {number} priority @param {number} to at most the lane's next number
+   */
   advance(priority, to) {
     const lane = this.lanes[priority];
     const size = this.pageNumbers;
@@ -287,7 +320,10 @@ export class PageTable {
     lane.frontier = Math.max(lane.frontier, to);
   }
 
-  /** Removes the fresh messages of a lane from `from` to `to` (exclusive). @param {number} priority @param {number} from @param {number} to */
+  /**
+   * Removes the fresh messages of a lane from `from` to `to` (exclusive).
+   * @param {number} priority @param {number} from @param {number} to
+   */
   removeFresh(priority, from, to) {
     for (let number = this.pageOf(from); number <= this.pageOf(to - 1); number++) {
       const first = Math.max(from, number * this.pageNumbers);
@@ -295,7 +331,10 @@ export class PageTable {
     }
   }
 
-  /** The entry of a page, one of its own if it was fresh; undefined if there is none. @param {number} priority @param {number} number */
+  /**
+   * The entry of a page, one of its own if it was fresh; undefined if there is none.
+   * @param {number} priority @param {number} number
+   */
   #ownPage(priority, number) {
     const { directory } = this.lanes[priority];
     const entry = directory.find(number);
@@ -307,7 +346,10 @@ export class PageTable {
     return own;
   }
 
-  /** Takes note of whether a holder has something in a page. @param {number} priority @param {number} number @param {number} slot @param {boolean} isHeld */
+  /**
+   * Takes note of whether a holder has something in a page.
+   * @param {number} priority @param {number} number @param {number} slot @param {boolean} isHeld
+   */
   #noteHeld(priority, number, slot, isHeld) {
     const claims = /** @type {Claims} */ (this.holders.at(slot));
     if (isHeld) claims.pages[priority].add(number);
@@ -333,8 +375,15 @@ export class PageTable {
 /** Where messages stand that are not delayed. @param {number} where @param {number} past their delivery state */
 export const standing = (where, past) => ({ where, delivery: past, due: 0 });
 
-/** Where delayed messages stand. @param {number} past their delivery state @param {number} due milliseconds since 1970 */
-export const delayed = (past, due) => ({ where: DELAYED, delivery: past, due: Math.min(Math.max(0, Math.ceil(due)), LATEST) });
+/**
+ * Where delayed messages stand.
+ * @param {number} past their delivery state @param {number} due milliseconds since 1970
+ */
+export const delayed = (past, due) => ({
+  where: DELAYED,
+  delivery: past,
+  due: Math.min(Math.max(0, Math.ceil(due)), LATEST),
+});
 
 /** The page of an entry, which must be in memory. @param {PageEntry} entry @returns {Page} */
 export function pageIn({ page }) {

@@ -1,9 +1,9 @@
 /**
  * One page of a lane: where each of its living messages stands.
  *
- * A page is of a fixed number of neighbouring sequence numbers, and is one sorted list of runs of them. The messages of a
- * run share where they stand, their delivery state, and, while they are delayed, when they are due. A number in no run is
- * dead. The runs live in one flat array, so that a batch moves as a whole whatever its size.
+ * A page is of a fixed number of neighbouring sequence numbers, and is one sorted list of runs of them. The messages of
+ * a run share where they stand, their delivery state, and, while they are delayed, when they are due. A number in no
+ * run is dead. The runs live in one flat array, so that a batch moves as a whole whatever its size.
  */
 
 import { ByteReader, ByteWriter } from "./bytes.js";
@@ -18,7 +18,10 @@ const STRIDE = 5;
 
 const writer = new ByteWriter();
 
-/** `to` is exclusive; `due` is in milliseconds since 1970, 0 unless the run is delayed. @typedef {{from: number, to: number, where: number, delivery: number, due: number}} PageRun */
+/**
+ * `to` is exclusive; `due` is in milliseconds since 1970, 0 unless the run is delayed.
+ * @typedef {{from: number, to: number, where: number, delivery: number, due: number}} PageRun
+ */
 
 export class Page {
   /** From, to, where, delivery, due, from, … @type {number[]} */
@@ -77,7 +80,10 @@ export class Page {
     return found;
   }
 
-  /** Takes out all numbers from `from` to `to` (exclusive). @param {number} from @param {number} to @returns {PageRun[]} what they were */
+  /**
+   * Takes out all numbers from `from` to `to` (exclusive).
+   * @param {number} from @param {number} to @returns {PageRun[]} what they were
+   */
   cut(from, to) {
     const start = this.#firstEndingAfter(from);
     const removed = this.between(from, to);
@@ -158,7 +164,8 @@ export class Page {
       const where = reader.number();
       const delivery = reader.number();
       const due = where === DELAYED ? base + reader.number() : 0;
-      if (to <= from || to > end || !isDelivery(delivery) || !Number.isSafeInteger(due)) throw new RangeError("this is no page");
+      if (to <= from || to > end || !isDelivery(delivery) || !Number.isSafeInteger(due))
+        throw new RangeError("this is no page");
       if (where >= HELD && !isSlot(where - HELD)) throw new RangeError("a page names a holder that there is not");
       page.#flat.push(from, to, where, delivery, due);
       page.#count({ from, to, where, delivery, due }, 1);

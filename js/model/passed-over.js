@@ -26,10 +26,16 @@ export class PassedOver {
 
   /** How many numbers of a lane are passed over from a number on. @param {number} priority @param {number} from */
   countFrom(priority, from) {
-    return (this.#lanes.get(priority) ?? []).reduce((count, numbers) => count + Math.max(0, numbers.to - Math.max(from, numbers.from)), 0);
+    return (this.#lanes.get(priority) ?? []).reduce(
+      (count, numbers) => count + Math.max(0, numbers.to - Math.max(from, numbers.from)),
+      0,
+    );
   }
 
-  /** What is left of a run without them. @template {Numbers & {priority: number}} Run @param {Run} run @returns {Run[]} */
+  /**
+   * What is left of a run without them.
+   * @template {Numbers & {priority: number}} Run @param {Run} run @returns {Run[]}
+   */
   without(run) {
     const lane = this.#lanes.get(run.priority);
     if (lane === undefined) return [run];

@@ -1,8 +1,9 @@
 /**
- * What a mailbox is asked: what is the first to claim, and which messages a peek, a listing of those inflight or an export
- * shows.
+ * What a mailbox is asked: what is the first to claim, and which messages a peek, a listing of those inflight or an
+ * export shows.
  *
- * Each query is made in steps: it yields the entries of the pages that it lacks, and goes on when they have been opened.
+ * Each query is made in steps: it yields the entries of the pages that it lacks, and goes on when they have been
+ * opened.
  */
 
 import * as delivery from "./delivery.js";
@@ -19,8 +20,8 @@ import { pageIn, standing } from "./page-table.js";
  * What `claim` would take. Nothing is taken yet, but the due ones of the pages that were looked at are queued.
  * @param {PageTable} pages @param {number} limit @param {number} now milliseconds since 1970
  * @param {PassedOver} [passedOver] what stays where it is
- * @returns {Steps<{taken: LaneRun[], promoted: boolean}>} with the delivery state after the hand-out; and whether some that were due
- * have been queued
+ * @returns {Steps<{taken: LaneRun[], promoted: boolean}>} with the delivery state after the hand-out; and whether some
+ * that were due have been queued
  */
 export function* firstToClaim(pages, limit, now, passedOver) {
   const taken = new Collected(limit, passedOver);
@@ -77,7 +78,8 @@ function handedOut(runs) {
 
 /**
  * Up to `limit` queued messages in the order in which they would be handed out; of delayed ones those that are due.
- * @param {PageTable} pages @param {number} limit @param {number} now @param {PassedOver} [passedOver] @returns {Steps<LaneRun[]>}
+ * @param {PageTable} pages @param {number} limit @param {number} now @param {PassedOver} [passedOver]
+ * @returns {Steps<LaneRun[]>}
  */
 export function* firstQueued(pages, limit, now, passedOver) {
   const first = new Collected(limit, passedOver);
@@ -99,7 +101,8 @@ export function* firstQueued(pages, limit, now, passedOver) {
 
 /**
  * Up to `limit` delayed messages that are not yet due, by their due times.
- * @param {PageTable} pages @param {number} limit @param {number} now @param {PassedOver} [passedOver] @returns {Steps<LaneRun[]>}
+ * @param {PageTable} pages @param {number} limit @param {number} now @param {PassedOver} [passedOver]
+ * @returns {Steps<LaneRun[]>}
  */
 export function* firstDelayed(pages, limit, now, passedOver) {
   const first = new Collected(limit, passedOver);
@@ -113,7 +116,8 @@ export function* firstDelayed(pages, limit, now, passedOver) {
     for (; i < entries.length && entries[i].due === due; i++) {
       const { priority } = entries[i];
       if (entries[i].isLacking) yield [entries[i]];
-      for (const run of entries[i].page ?? []) if (run.where === DELAYED && run.due > now) found.push({ ...run, priority });
+      for (const run of entries[i].page ?? [])
+        if (run.where === DELAYED && run.due > now) found.push({ ...run, priority });
     }
     const until = entries[i]?.due ?? Infinity;
     const sure = found.filter((run) => run.due < until);
@@ -153,7 +157,8 @@ export function* livingBetween(pages, priority, from, until, limit) {
     if (first.isFull) break;
     if (entry.isLacking) yield [entry];
     const runs = entry.isFresh ? [{ ...pages.freshRun(entry), ...standing(QUEUED, 0) }] : (entry.page ?? []);
-    for (const run of runs) first.add({ ...run, priority, from: Math.max(run.from, from), to: Math.min(run.to, until) });
+    for (const run of runs)
+      first.add({ ...run, priority, from: Math.max(run.from, from), to: Math.min(run.to, until) });
   }
   first.add({ priority, from: Math.max(from, frontier), to: Math.min(until, next), ...standing(QUEUED, 0) });
   return /** @type {(LaneRun & {where: number, due: number})[]} */ (first.runs);

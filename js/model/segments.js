@@ -12,7 +12,9 @@ import { frameAt, viewOf } from "./frames.js";
 
 const HEADER_BYTES = 12;
 
-/** Values above 64 KiB lie in a file each in Chromium's LevelDB store, three times slower; a larger message goes alone. */
+/**
+ * Values above 64 KiB lie in a file each in Chromium's LevelDB store, three times slower; a larger message goes alone.
+ */
 const SEGMENT_BYTES = 48 * 1024;
 export const SEGMENT_MESSAGES = 128;
 
@@ -26,7 +28,10 @@ export class Segment {
   /** @type {number | undefined} */
   #sum;
 
-  /** @param {Uint8Array} bytes @param {DataView} view of them @param {number} first @param {number[]} offsets of its frames */
+  /**
+   * @param {Uint8Array} bytes @param {DataView} view of them @param {number} first
+   * @param {number[]} offsets of its frames
+   */
   constructor(bytes, view, first, offsets) {
     this.bytes = bytes;
     this.first = first;
@@ -169,7 +174,10 @@ export class SegmentCache {
     this.#size += segment.bytes.length;
   }
 
-  /** Forgets the segments whose last number is in `from` to `to` (exclusive). @param {number} mailbox @param {number} priority @param {number} from @param {number} to */
+  /**
+   * Forgets the segments whose last number is in `from` to `to` (exclusive).
+   * @param {number} mailbox @param {number} priority @param {number} from @param {number} to
+   */
   drop(mailbox, priority, from, to) {
     const lane = this.#lanes.get(`${mailbox}/${priority}`);
     if (lane === undefined) return;

@@ -1,14 +1,16 @@
 /**
- * A mailbox's state: which messages wait, who holds which, and what each verb changes in that. Pure data and arithmetic; no
- * storage, no waiting.
+ * A mailbox's state: which messages wait, who holds which, and what each verb changes in that. Pure data and
+ * arithmetic; no storage, no waiting.
  *
- * Each priority is a lane of sequence numbers, given out in commit order. From a lane's frontier on all messages are fresh:
- * queued, never handed out, not delayed, and with an id of the mailbox's own. Before it, a message lives only if its page
- * says so. So the state has two levels: a small head (`head-codec.js`), which is written with every change, and pages
- * (`page-table.js`), of which only those are written that were touched; the few that are busy travel inside the head.
+ * Each priority is a lane of sequence numbers, given out in commit order. From a lane's frontier on all messages are
+ * fresh: queued, never handed out, not delayed, and with an id of the mailbox's own. Before it, a message lives only if
+ * its page says so. So the state has two levels: a small head (`head-codec.js`), which is written with every change,
+ * and pages (`page-table.js`), of which only those are written that were touched; the few that are busy travel inside
+ * the head.
  *
- * Nothing here can wait for a page that is not in memory. A method that may need some is a generator: it yields the entries of
- * the pages that it lacks, and goes on when they have been opened. For the others, callers use `pages.lacking`.
+ * Nothing here can wait for a page that is not in memory. A method that may need some is a generator: it yields the
+ * entries of the pages that it lacks, and goes on when they have been opened. For the others, callers use
+ * `pages.lacking`.
  */
 
 import { isCount } from "./bytes.js";
@@ -38,7 +40,8 @@ const NO_BYTES = new Uint8Array();
 
 /**
  * A run of messages as an older layout had it; with who holds it, and on which terms, if somebody does.
- * @typedef {{from: number, to: number, delivery: number, due: number, holder?: string, terms?: HolderTerms}} RestoredRun
+ * @typedef {{from: number, to: number, delivery: number, due: number, holder?: string, terms?: HolderTerms}}
+ * RestoredRun
  */
 
 export class MailboxState {
@@ -65,7 +68,10 @@ export class MailboxState {
   /** The segments that travel with it. @type {Uint8Array[]} */
   carried = [];
 
-  /** @param {number} number the mailbox's own in its database @param {number} pageNumbers @param {number} pagesInHead bytes */
+  /**
+   * @param {number} number the mailbox's own in its database @param {number} pageNumbers
+   * @param {number} pagesInHead bytes
+   */
   constructor(number, pageNumbers, pagesInHead) {
     this.number = number;
     this.pagesInHead = pagesInHead;
@@ -75,7 +81,8 @@ export class MailboxState {
 
   /**
    * @param {number} number the mailbox's own in its database
-   * @param {{pageNumbers?: number, pagesInHead?: number}} [sizes] how many numbers a page is of, and bytes of pages in the head
+   * @param {{pageNumbers?: number, pagesInHead?: number}} [sizes] how many numbers a page is of, and bytes of pages in
+   * the head
    */
   static create(number, { pageNumbers = PAGE_NUMBERS, pagesInHead = PAGES_IN_HEAD } = {}) {
     const state = new MailboxState(number, pageNumbers, pagesInHead);
@@ -83,7 +90,7 @@ export class MailboxState {
     return state;
   }
 
-  // -- as it is stored --------------------------------------------------------------------------------------------------
+  // -- as it is stored ------------------------------------------------------------------------------------------------
 
   /** As it was last packed. @returns {StoredHead} */
   toStored() {
@@ -91,7 +98,10 @@ export class MailboxState {
     return { number, base, right: leased, writer, commitId, head, sum, carried };
   }
 
-  /** Packs what has changed. @returns {import("./blocks.js").RowChange[]} what is to be done in the store `pages`, in this order */
+  /**
+   * Packs what has changed.
+   * @returns {import("./blocks.js").RowChange[]} what is to be done in the store `pages`, in this order
+   */
   pack() {
     return codec.pack(this);
   }
@@ -104,7 +114,10 @@ export class MailboxState {
     const { number, base, right, writer, commitId, head, sum, carried } = stored ?? {};
     if (!isCount(number) || !(head instanceof Uint8Array) || !Array.isArray(carried)) return undefined;
     try {
-      const state = codec.unpackHead({ number, head, sum, carried }, (pageNumbers, pagesInHead) => new MailboxState(number, pageNumbers, pagesInHead));
+      const state = codec.unpackHead(
+        { number, head, sum, carried },
+        (pageNumbers, pagesInHead) => new MailboxState(number, pageNumbers, pagesInHead),
+      );
       Object.assign(state, { head, sum, carried });
       state.version = version;
       // versions that somebody may need stay
@@ -124,12 +137,15 @@ export class MailboxState {
     return codec.absentIn(this.pages);
   }
 
-  /** Takes the rows of the blocks that are absent. @param {unknown[]} rows in their order @returns {boolean} false if they are none */
+  /**
+   * Takes the rows of the blocks that are absent.
+   * @param {unknown[]} rows in their order @returns {boolean} false if they are none
+   */
   fill(rows) {
     return codec.fill(this.pages, rows);
   }
 
-  // -- counting ---------------------------------------------------------------------------------------------------------
+  // -- counting -------------------------------------------------------------------------------------------------------
 
   /** Queued messages by priority, delayed ones included. */
   queuedByPriority() {
@@ -172,10 +188,12 @@ export class MailboxState {
 
   /** Whether anything can be claimed. @param {number} now milliseconds since 1970 */
   isReady(now) {
-    return this.lanes.some(({ next, frontier, directory }) => frontier < next || directory.claimable(0, now, 1).length > 0);
+    return this.lanes.some(
+      ({ next, frontier, directory }) => frontier < next || directory.claimable(0, now, 1).length > 0,
+    );
   }
 
-  // -- single messages --------------------------------------------------------------------------------------------------
+  // -- single messages ------------------------------------------------------------------------------------------------
 
   /** A message's delivery state wherever it is; undefined if it is dead or never was. @param {Place} place */
   deliveryOf(place) {
@@ -206,11 +224,12 @@ export class MailboxState {
     return found !== undefined && !delivery.hasCustomId(found);
   }
 
-  // -- enqueueing -------------------------------------------------------------------------------------------------------
+  // -- enqueueing -----------------------------------------------------------------------------------------------------
 
   /**
    * Enqueues a message; see `lackingToEnqueue` unless it is a fresh one.
-   * @param {number} priority @param {boolean} custom whether its sender gave its id @param {number} due milliseconds since 1970, 0 for at once
+   * @param {number} priority @param {boolean} custom whether its sender gave its id
+   * @param {number} due milliseconds since 1970, 0 for at once
    * @param {number} [past] its delivery state
    * @returns {number} its sequence number
    */
@@ -249,7 +268,8 @@ export class MailboxState {
     Object.assign(lane, { next, largestSegment, queued: next });
     let end = 0;
     const discard = (/** @type {number} */ to) => {
-      for (const step of this.removeBetween(priority, end, to)) throw new Error(`${step.length} pages are not in memory`);
+      for (const step of this.removeBetween(priority, end, to))
+        throw new Error(`${step.length} pages are not in memory`);
     };
     for (const { from, to, delivery: past, due, holder, terms } of runs) {
       if (from > end) discard(from);
@@ -266,7 +286,7 @@ export class MailboxState {
     discard(next);
   }
 
-  // -- claiming ---------------------------------------------------------------------------------------------------------
+  // -- claiming -------------------------------------------------------------------------------------------------------
 
   /** Who holds something. @returns {ReadonlyMap<string, Claims>} */
   get claims() {
@@ -274,8 +294,8 @@ export class MailboxState {
   }
 
   /**
-   * Moves up to `limit` queued messages to a holder's claims, in the order in which they are to be handed out. A suspect
-   * comes alone, and nothing that is behind it comes before it.
+   * Moves up to `limit` queued messages to a holder's claims, in the order in which they are to be handed out. A
+   * suspect comes alone, and nothing that is behind it comes before it.
    * @param {string} holder @param {HolderTerms} terms @param {number} limit @param {number} now milliseconds since 1970
    * @param {PassedOver} [passedOver] what stays where it is
    * @returns {Steps<{taken: LaneRun[], changed: boolean}>} with the delivery state after this hand-out
@@ -286,20 +306,30 @@ export class MailboxState {
     return { taken, changed: promoted || taken.length > 0 };
   }
 
-  /** Moves to a holder's claims what `firstToClaim` has found. @param {string} holder @param {HolderTerms} terms @param {LaneRun[]} taken */
+  /**
+   * Moves to a holder's claims what `firstToClaim` has found.
+   * @param {string} holder @param {HolderTerms} terms @param {LaneRun[]} taken
+   */
   handOut(holder, terms, taken) {
     if (taken.length === 0) return;
     const { slot } = this.claims.get(holder) ?? this.pages.holders.add(holder, terms, PRIORITIES);
-    for (const run of taken) this.pages.assign(run.priority, run.from, run.to, () => standing(HELD + slot, run.delivery));
+    for (const run of taken)
+      this.pages.assign(run.priority, run.from, run.to, () => standing(HELD + slot, run.delivery));
   }
 
-  /** Notes that a message that a holder has is the only one of its batch after all. @param {string} holder @param {Place} place */
+  /**
+   * Notes that a message that a holder has is the only one of its batch after all.
+   * @param {string} holder @param {Place} place
+   */
   markSolo(holder, { priority, sequence }) {
     if (!this.isHeldBy(holder, { priority, sequence })) return;
     this.pages.assign(priority, sequence, sequence + 1, (run) => standing(run.where, delivery.solo(run.delivery)));
   }
 
-  /** Transfers everything that a holder has to another, which has nothing yet; false if it has nothing. @param {string} holder @param {string} heir @param {HolderTerms} terms */
+  /**
+   * Transfers everything that a holder has to another, which has nothing yet; false if it has nothing.
+   * @param {string} holder @param {string} heir @param {HolderTerms} terms
+   */
   bequeath(holder, heir, terms) {
     const claims = this.claims.get(holder);
     if (claims === undefined || this.claims.has(heir)) return false;
@@ -316,7 +346,7 @@ export class MailboxState {
     return true;
   }
 
-  // -- settling ---------------------------------------------------------------------------------------------------------
+  // -- settling -------------------------------------------------------------------------------------------------------
 
   /** Gives back one message that a holder has, its hand-out undone. @param {string} holder @param {Place} place */
   release(holder, place) {
@@ -395,8 +425,8 @@ export class MailboxState {
 
   /**
    * Removes all queued messages, delayed ones too. What holders have stays.
-   * @returns {Steps<{count: number, failed: LaneRun[], kept: {priority: number, from: number, to: number}[]}>} how many there were;
-   * those whose deliveries had failed, in pages that stay; and the numbers of these pages, in order
+   * @returns {Steps<{count: number, failed: LaneRun[], kept: {priority: number, from: number, to: number}[]}>} how many
+   * there were; those whose deliveries had failed, in pages that stay; and the numbers of these pages, in order
    */
   *purge() {
     const { pages } = this;
@@ -433,7 +463,10 @@ export class MailboxState {
     return { count, failed, kept: numbers.map((entry) => ({ priority: entry.priority, ...pages.numbersOf(entry) })) };
   }
 
-  /** @param {string} holder @param {Place} place @param {(past: number) => number} change @returns {number | undefined} its delivery state; undefined if the holder has it not */
+  /**
+   * @param {string} holder @param {Place} place @param {(past: number) => number} change
+   * @returns {number | undefined} its delivery state; undefined if the holder has it not
+   */
   #giveBack(holder, place, change) {
     if (!this.isHeldBy(holder, place)) return undefined;
     const { priority, sequence } = place;
@@ -442,7 +475,10 @@ export class MailboxState {
     return past;
   }
 
-  /** @param {string} holder @param {(past: number) => number} change @returns {Steps<(LaneRun & {before: number})[]>} as they are queued now, and their delivery states before */
+  /**
+   * @param {string} holder @param {(past: number) => number} change
+   * @returns {Steps<(LaneRun & {before: number})[]>} as they are queued now, and their delivery states before
+   */
   *#giveAllBack(holder, change) {
     /** @type {(LaneRun & {before: number})[]} */
     const returned = [];

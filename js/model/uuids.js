@@ -9,7 +9,8 @@ const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(
 /** @param {Uint8Array} bytes @param {number} [offset] where it begins @returns {string} */
 export function textOfId(bytes, offset = 0) {
   let text = "";
-  for (let i = 0; i < ID_BYTES; i++) text += (i === 4 || i === 6 || i === 8 || i === 10 ? "-" : "") + HEX[bytes[offset + i]];
+  for (let i = 0; i < ID_BYTES; i++)
+    text += (i === 4 || i === 6 || i === 8 || i === 10 ? "-" : "") + HEX[bytes[offset + i]];
   return text;
 }
 

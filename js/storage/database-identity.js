@@ -1,8 +1,8 @@
 /**
  * In which database a mailbox was last seen; if it is now in another one, this site's data has been cleared since.
  *
- * This context remembers it, and on a page so does `localStorage`, which outlives a database that the browser evicted or
- * another script deleted. A worker has no such storage; and if a browser clears all of a site's data, this goes too.
+ * This context remembers it, and on a page so does `localStorage`, which outlives a database that the browser evicted
+ * or another script deleted. A worker has no such storage; and if a browser clears all of a site's data, this goes too.
  */
 
 const PREFIX = "pymailbox/seen/";
@@ -11,7 +11,10 @@ export class SeenMailboxes {
   /** By mailbox. @type {Map<string, string>} */
   #seen = new Map();
 
-  /** The database, by its random `birth`, in which a mailbox was last seen; undefined if unknown. @param {string} mailbox */
+  /**
+   * The database, by its random `birth`, in which a mailbox was last seen; undefined if unknown.
+   * @param {string} mailbox
+   */
   lastIn(mailbox) {
     return this.#seen.get(mailbox) ?? onPage((storage) => storage.getItem(PREFIX + mailbox)) ?? undefined;
   }
@@ -30,7 +33,11 @@ export class SeenMailboxes {
   }
 }
 
-/** Uses `localStorage`. @template T @param {(storage: Storage) => T} use @returns {T | undefined} undefined where there is none, or it is full */
+/**
+ * Uses `localStorage`.
+ * @template T @param {(storage: Storage) => T} use
+ * @returns {T | undefined} undefined where there is none, or it is full
+ */
 export function onPage(use) {
   try {
     return globalThis.localStorage && use(globalThis.localStorage);

@@ -21,9 +21,9 @@
  * |             |                                      | `reserve`: bytes to delete when storage is full; |
  * |             |                                      | `layout`: which of these tables it is after      |
  *
- * What an older library wrote is brought to this layout when it is opened, see `storage/upgrades.js`. A store that something
- * else deleted is made anew where it can be, see `mending.js`. Both take a version of their own, so the version may be
- * above the layout.
+ * What an older library wrote is brought to this layout when it is opened, see `storage/upgrades.js`. A store that
+ * something else deleted is made anew where it can be, see `mending.js`. Both take a version of their own, so the
+ * version may be above the layout.
  */
 
 import { closed, corrupt, translate, translateOpening, unavailable } from "../model/errors.js";
@@ -40,8 +40,8 @@ export const DATABASE_VERSION = 3;
 export const STORES = ["mailboxes", "journal", "pages", "segments", "ids", "errors", "dead", "departed", "meta"];
 
 /**
- * The stores of ordinary transactions. An unload note is the last thing that a page writes, and must not wait for them: a
- * transaction that waits is aborted when its page goes.
+ * The stores of ordinary transactions. An unload note is the last thing that a page writes, and must not wait for them:
+ * a transaction that waits is aborted when its page goes.
  */
 export const ORDINARY_STORES = STORES.filter((store) => store !== "departed");
 
@@ -59,9 +59,9 @@ const ANSWER_LIMIT = 20_000;
 const OPENINGS = 5;
 
 /**
- * Bytes kept to be deleted when the storage is full, so that claims, acknowledgements and nacks still find room. Chromium
- * keeps a value above 64 KiB in a file of its own, and only such a file makes room the moment that it is deleted; each
- * small write then takes some of it until the browser next tidies up.
+ * Bytes kept to be deleted when the storage is full, so that claims, acknowledgements and nacks still find room.
+ * Chromium keeps a value above 64 KiB in a file of its own, and only such a file makes room the moment that it is
+ * deleted; each small write then takes some of it until the browser next tidies up.
  */
 const RESERVE_BYTES = 1024 * 1024;
 
@@ -75,8 +75,8 @@ const LONGEST_TIDYING = 5000;
 const SHORT_LIVED = "pymailbox-tidy-up";
 
 /**
- * Makes the browser tidy up its files of this origin. Chromium appends what is written, deletes too, to a log of up to some
- * MiB, which counts as used until it is brought into the files; it does that when a database is deleted.
+ * Makes the browser tidy up its files of this origin. Chromium appends what is written, deletes too, to a log of up to
+ * some MiB, which counts as used until it is brought into the files; it does that when a database is deleted.
  */
 export async function tidyUp() {
   try {
@@ -94,13 +94,15 @@ export async function tidyUp() {
 /** What cannot be compressed away. */
 export function newReserve() {
   const reserve = new Uint8Array(RESERVE_BYTES);
-  for (let at = 0; at < RESERVE_BYTES; at += RANDOM_BYTES) crypto.getRandomValues(reserve.subarray(at, at + RANDOM_BYTES));
+  for (let at = 0; at < RESERVE_BYTES; at += RANDOM_BYTES)
+    crypto.getRandomValues(reserve.subarray(at, at + RANDOM_BYTES));
   return reserve;
 }
 
 /**
- * Firefox completes a transaction whose request fails once it was asked to commit, with all that did not fail; only a last
- * request that was made outside of another's handler aborts it (Firefox 153). Its engine is known by an error of its own.
+ * Firefox completes a transaction whose request fails once it was asked to commit, with all that did not fail; only a
+ * last request that was made outside of another's handler aborts it (Firefox 153). Its engine is known by an error of
+ * its own.
  */
 export const ABORTS_AFTER_COMMIT = !("InternalError" in globalThis);
 
@@ -151,15 +153,18 @@ export class Connection {
   leave() {
     this.#users -= 1;
     if (this.#users > 0) return;
-    this.#opening?.then((database) => database.close(), () => {});
+    this.#opening?.then(
+      (database) => database.close(),
+      () => {},
+    );
     this.#forget();
   }
 
   /**
    * Begins a transaction.
    * @param {IDBTransactionMode} mode @param {IDBTransactionDurability} durability @param {string[]} [stores]
-   * @returns {Promise<{transaction: IDBTransaction, opening: number}>} boxed, so that it is still active when it arrives;
-   * `opening` counts how often the database has been opened
+   * @returns {Promise<{transaction: IDBTransaction, opening: number}>} boxed, so that it is still active when it
+   * arrives; `opening` counts how often the database has been opened
    */
   async begin(mode, durability, stores = ORDINARY_STORES) {
     for (let attempt = 1; ; attempt++) {
@@ -192,7 +197,10 @@ export class Connection {
     }
   }
 
-  /** Ends a transaction, to which nothing is added any more, as soon as may be: whole, or not at all. @param {IDBTransaction} transaction */
+  /**
+   * Ends a transaction, to which nothing is added any more, as soon as may be: whole, or not at all.
+   * @param {IDBTransaction} transaction
+   */
   commit(transaction) {
     if (this.#settings.asksToCommit) transaction.commit();
   }
@@ -254,13 +262,14 @@ export class Connection {
 
 /**
  * Opens the database in this layout, with all its stores.
- * @param {ConnectionSettings} settings @param {SeenMailboxes} seen @param {string | undefined} birth what this context knows of it
+ * @param {ConnectionSettings} settings @param {SeenMailboxes} seen
+ * @param {string | undefined} birth what this context knows of it
  * @returns {Promise<{database: IDBDatabase, birth: string}>}
  */
 async function openWhole(settings, seen, birth) {
   const { layout } = settings;
-  // what this context has opened before it takes as it is now: after a version that is refused, amid the upgrade that closed
-  // its connection, Firefox (153) may take 12 s to open the next
+  // what this context has opened before it takes as it is now: after a version that is refused, amid the upgrade that
+  // closed its connection, Firefox (153) may take 12 s to open the next
   /** @type {number | undefined} */
   let version = birth === undefined ? layout : undefined;
   /** @type {unknown} */
@@ -291,17 +300,23 @@ async function openWhole(settings, seen, birth) {
         versionError,
       );
     }
-    if (attempt >= OPENINGS) throw unavailable("Other tabs keep changing the database of the mailboxes. Close or reload them and try again.");
+    if (attempt >= OPENINGS)
+      throw unavailable("Other tabs keep changing the database of the mailboxes. Close or reload them and try again.");
     version = database.version + 1;
   }
 }
 
-/** What a database is like. @param {IDBDatabase} database @param {number} ours the layout that this library writes @returns {Promise<{layout: number, isWhole: boolean, birth: string}>} */
+/**
+ * What a database is like.
+ * @param {IDBDatabase} database @param {number} ours the layout that this library writes
+ * @returns {Promise<{layout: number, isWhole: boolean, birth: string}>}
+ */
 async function look(database, ours) {
   const lacking = storesLackingIn(database);
   // without any, it holds nothing of any layout
   if (lacking.length === STORES.length) return { layout: 0, isWhole: false, birth: "" };
-  // each deletion takes a version of its own, which says nothing of the layout; a newer layout lacks nothing of this one
+  // each deletion takes a version of its own, which says nothing of the layout; a newer layout lacks nothing of this
+  // one
   if (lacking.includes("meta")) return { layout: ours, isWhole: false, birth: "" };
   const meta = database.transaction("meta").objectStore("meta");
   const [layout, birth] = await Promise.all([result(meta.get("layout")), result(meta.get("birth"))]);
@@ -313,7 +328,8 @@ function storesLackingIn({ objectStoreNames }) {
   const lacking = STORES.filter((store) => !objectStoreNames.contains(store));
   if (lacking.length < STORES.length || objectStoreNames.length === 0) return lacking;
   throw corrupt(
-    `The IndexedDB database "${DATABASE_NAME}" of this site is another program's: it has none of the stores of a mailbox. ` +
+    `The IndexedDB database "${DATABASE_NAME}" of this site is another program's: it has none of the stores of a ` +
+      `mailbox. ` +
       "Let that program take another name, or delete its database if it is not needed.",
   );
 }
@@ -327,7 +343,11 @@ function open(settings, seen, version, birth) {
   return new Promise((resolve, reject) => {
     const { indexedDB } = globalThis;
     if (!indexedDB) {
-      reject(unavailable("There is no IndexedDB here. Mailboxes live in a browser: in its pages, workers and service workers."));
+      reject(
+        unavailable(
+          "There is no IndexedDB here. Mailboxes live in a browser: in its pages, workers and service workers.",
+        ),
+      );
       return;
     }
     const request = indexedDB.open(DATABASE_NAME, version);
@@ -388,7 +408,8 @@ async function upgrade(database, transaction, ours, seen, birth) {
   for (const name of lacking) database.createObjectStore(name);
   const told = await result(transaction.objectStore("meta").get("layout"));
   // the first layout did not say so, and had no pages; nor does one whose `meta` is gone
-  const layout = typeof told === "number" ? told : lacking.includes("pages") ? 1 : lacking.includes("journal") ? 2 : ours;
+  const layout =
+    typeof told === "number" ? told : lacking.includes("pages") ? 1 : lacking.includes("journal") ? 2 : ours;
   if (!isNew) await upgradeFrom(layout, database, transaction);
   await mend(transaction, lacking);
   const mailboxes = transaction.objectStore("mailboxes");

@@ -1,9 +1,10 @@
 /**
- * Stores that a database lacks because something else made or changed it: they are rebuilt if nothing that they held is lost.
+ * Stores that a database lacks because something else made or changed it: they are rebuilt if nothing that they held is
+ * lost.
  *
- * What `ids` says is in the messages, too; a mailbox can do without what `errors`, `departed` and `meta` hold. The messages of a
- * page that was in `pages` become dead letters when the page is needed. States, messages and dead letters cannot be recovered from
- * elsewhere, so their stores are rebuilt only if there were none of them.
+ * What `ids` says is in the messages, too; a mailbox can do without what `errors`, `departed` and `meta` hold. The
+ * messages of a page that was in `pages` become dead letters when the page is needed. States, messages and dead letters
+ * cannot be recovered from elsewhere, so their stores are rebuilt only if there were none of them.
  */
 
 import { corrupt } from "../model/errors.js";
@@ -27,7 +28,8 @@ export async function mend(transaction, lacking) {
   const pages = transaction.objectStore("pages");
   const journal = transaction.objectStore("journal");
   const rows = await result(mailboxes.getAll(IDBKeyRange.upperBound([], true)));
-  // one of another shape has never had its state there: it is of an older layout, and cannot be read, or another script's
+  // one of another shape has never had its state there: it is of an older layout, and cannot be read, or another
+  // script's
   const numbers = rows.flatMap((row) => (isCount(row?.number) && Object.keys(row).length === 1 ? [row.number] : []));
   /** @type {MailboxState[]} */
   const states = [];
@@ -39,7 +41,9 @@ export async function mend(transaction, lacking) {
     else if (last === undefined) headless += 1;
   }
   const hasMessages = states.some((state) => state.queuedCount() + state.inflightCount() > 0);
-  const [segments, letters] = await Promise.all(["segments", "dead"].map((name) => result(transaction.objectStore(name).count())));
+  const [segments, letters] = await Promise.all(
+    ["segments", "dead"].map((name) => result(transaction.objectStore(name).count())),
+  );
   const lost = lacking.find(
     (name) =>
       (name === "mailboxes" && (segments + letters > 0 || hasMessages)) ||
@@ -48,8 +52,8 @@ export async function mend(transaction, lacking) {
       (name === "dead" && states.some(({ deadLetters }) => deadLetters > 0)),
   );
   if (lost !== undefined) throw lostStore(lost);
-  // states that belong to no name would stay for good; of who may write one without reading it nobody may any more, since an
-  // upgrade closes all connections
+  // states that belong to no name would stay for good; of who may write one without reading it nobody may any more,
+  // since an upgrade closes all connections
   if (lacking.includes("mailboxes")) journal.clear();
   if (!lacking.includes("ids")) return;
   for (const state of states) await index(transaction, state);
@@ -74,10 +78,12 @@ async function index(transaction, state) {
       // of a page that cannot be read all may live
       const isUnknown = state.pages.lacking(priority, sequence, sequence + 1).length > 0;
       const delivery = isUnknown ? undefined : state.deliveryOf({ priority, sequence });
-      if (isUnknown || (delivery !== undefined && hasCustomId(delivery))) ids.put([priority, sequence], [number, idIn(segment.bytes, frame)]);
+      if (isUnknown || (delivery !== undefined && hasCustomId(delivery)))
+        ids.put([priority, sequence], [number, idIn(segment.bytes, frame)]);
     }
   };
-  for (const [priority, { carried }] of state.lanes.entries()) for (const segment of carried) indexSegment(priority, segment);
+  for (const [priority, { carried }] of state.lanes.entries())
+    for (const segment of carried) indexSegment(priority, segment);
   for await (const { key, value } of rowsOf(transaction, "segments", number)) {
     const [, priority] = /** @type {number[]} */ (key);
     const segment = Segment.from(value);
@@ -89,7 +95,10 @@ async function index(transaction, state) {
   }
 }
 
-/** The rows of a mailbox, one at a time: all of them may be more than there is memory. @param {IDBTransaction} transaction @param {string} store @param {number} number */
+/**
+ * The rows of a mailbox, one at a time: all of them may be more than there is memory.
+ * @param {IDBTransaction} transaction @param {string} store @param {number} number
+ */
 async function* rowsOf(transaction, store, number) {
   const request = transaction.objectStore(store).openCursor(IDBKeyRange.bound([number], [number, []]));
   for (let cursor = await result(request); cursor !== null; cursor = await result(request)) {
@@ -101,7 +110,8 @@ async function* rowsOf(transaction, store, number) {
 /** @param {string} name */
 const lostStore = (name) =>
   corrupt(
-    `The IndexedDB database of the mailboxes lacks its store "${name}", which held what cannot be made anew: something else ` +
+    `The IndexedDB database of the mailboxes lacks its store "${name}", which held what cannot be made anew: ` +
+      `something else ` +
       "deleted it. To begin anew, without what is left, delete the database: clear this site's data, or call " +
       'indexedDB.deleteDatabase("pymailbox").',
   );

@@ -1,6 +1,9 @@
 /** Requests of IndexedDB. */
 
-/** A request as a promise. Inside a transaction it may be awaited, as long as nothing else is. @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
+/**
+ * A request as a promise. Inside a transaction it may be awaited, as long as nothing else is.
+ * @template T @param {IDBRequest<T>} request @returns {Promise<T>}
+ */
 export function result(request) {
   return new Promise((resolve, reject) => {
     const done = () => (request.error === null ? resolve(request.result) : reject(request.error));
@@ -10,7 +13,10 @@ export function result(request) {
   });
 }
 
-/** As `result`; but if it fails, its transaction goes on. @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
+/**
+ * As `result`; but if it fails, its transaction goes on.
+ * @template T @param {IDBRequest<T>} request @returns {Promise<T>}
+ */
 export function forgiven(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);

@@ -1,6 +1,6 @@
 /**
- * What the rows of the small stores may hold, and what to do with a row that is not ours: other scripts of the origin can write
- * there too.
+ * What the rows of the small stores may hold, and what to do with a row that is not ours: other scripts of the origin
+ * can write there too.
  */
 
 import { LARGEST_MESSAGE, frameAt, frameOf, isTime, viewOf } from "../model/frames.js";
@@ -26,9 +26,13 @@ export function numberOfDeadLetter(key) {
   return isCount(number) && more.length === 0 ? number : undefined;
 }
 
-/** Whether a stored value is a dead letter. @param {any} value @returns {value is import("../model/types.js").StoredDeadLetter} */
+/**
+ * Whether a stored value is a dead letter.
+ * @param {any} value @returns {value is import("../model/types.js").StoredDeadLetter}
+ */
 export function isDeadLetter(value) {
-  if (!(value?.frame instanceof Uint8Array) || !(value.id instanceof Uint8Array) || value.id.length !== ID_BYTES) return false;
+  if (!(value?.frame instanceof Uint8Array) || !(value.id instanceof Uint8Array) || value.id.length !== ID_BYTES)
+    return false;
   if (!isCount(value.deliveries) || !isTime(value.diedAt) || typeof value.reason !== "string") return false;
   if (value.error !== undefined && typeof value.error !== "string") return false;
   try {
@@ -46,7 +50,14 @@ export function isDeadLetter(value) {
 export function salvagedDeadLetter(priority, value, reason) {
   const id = randomId();
   const now = Date.now();
-  return { id, frame: frameOf(priority, id, bytesOf(value).subarray(0, LARGEST_MESSAGE), now), deliveries: 0, reason, error: undefined, diedAt: now };
+  return {
+    id,
+    frame: frameOf(priority, id, bytesOf(value).subarray(0, LARGEST_MESSAGE), now),
+    deliveries: 0,
+    reason,
+    error: undefined,
+    diedAt: now,
+  };
 }
 
 /** What somebody else wrote, as bytes; none if it is not there. @param {unknown} value */

@@ -4,12 +4,21 @@ import { isCount } from "../model/bytes.js";
 import { MailboxState } from "../model/state.js";
 import { result } from "./requests.js";
 
-/** The last version of a state, whatever something else may have made of it. @typedef {{version: number, stored: unknown}} Version */
+/**
+ * The last version of a state, whatever something else may have made of it.
+ * @typedef {{version: number, stored: unknown}} Version
+ */
 
-/** The number that a mailbox had when its row was last read, so that its state can be asked for together with the row. @type {Map<string, number>} */
+/**
+ * The number that a mailbox had when its row was last read, so that its state can be asked for together with the row.
+ * @type {Map<string, number>}
+ */
 const numbers = new Map();
 
-/** The last version of a mailbox's state; undefined if there is none. @param {IDBObjectStore} journal @param {number} number @returns {Promise<Version | undefined>} */
+/**
+ * The last version of a mailbox's state; undefined if there is none.
+ * @param {IDBObjectStore} journal @param {number} number @returns {Promise<Version | undefined>}
+ */
 export async function lastVersion(journal, number) {
   const cursor = await result(journal.openCursor(versionsOf(number), "prev"));
   if (cursor === null) return undefined;
@@ -17,7 +26,10 @@ export async function lastVersion(journal, number) {
   return { version: isCount(version) ? version : NaN, stored: cursor.value };
 }
 
-/** Whether a version of a mailbox's state is the last one. @param {IDBObjectStore} journal @param {{number: number, version: number}} state */
+/**
+ * Whether a version of a mailbox's state is the last one.
+ * @param {IDBObjectStore} journal @param {{number: number, version: number}} state
+ */
 export async function isLastVersion(journal, { number, version }) {
   const keys = await result(journal.getAllKeys(versionsOf(number, version, version + 1)));
   return keys.length === 1 && /** @type {number[]} */ (keys[0])[1] === version;
@@ -36,7 +48,8 @@ export const forgetNumber = (mailbox) => numbers.delete(mailbox);
 export const keysOf = ({ number }) => IDBKeyRange.bound([number], [number, []]);
 
 /** The keys of a mailbox's versions. @param {number} number @param {number} [first] @param {number} [last] */
-export const versionsOf = (number, first = 0, last = Number.MAX_SAFE_INTEGER) => IDBKeyRange.bound([number, first], [number, last]);
+export const versionsOf = (number, first = 0, last = Number.MAX_SAFE_INTEGER) =>
+  IDBKeyRange.bound([number, first], [number, last]);
 
 /**
  * The state of a mailbox.
@@ -63,7 +76,8 @@ export async function readState(mailbox, store) {
 
 /**
  * The state that a version tells, with the rows that belong to it; undefined if it cannot be read.
- * @param {number} number @param {Version | undefined} last @param {IDBObjectStore} pages @returns {Promise<MailboxState | undefined>}
+ * @param {number} number @param {Version | undefined} last @param {IDBObjectStore} pages
+ * @returns {Promise<MailboxState | undefined>}
  */
 export async function stateOf(number, last, pages) {
   const state = last && isCount(last.version) ? MailboxState.from(last.stored, last.version) : undefined;
@@ -74,10 +88,17 @@ export async function stateOf(number, last, pages) {
   return state.fill(rows) ? state : undefined;
 }
 
-/** The row of a block. @param {IDBObjectStore} pages @param {MailboxState} state @param {{kind: number, number: number}} block @returns {Promise<unknown>} */
+/**
+ * The row of a block.
+ * @param {IDBObjectStore} pages @param {MailboxState} state @param {{kind: number, number: number}} block
+ * @returns {Promise<unknown>}
+ */
 export const rowOf = (pages, { number }, block) => result(pages.get([number, block.kind, block.number]));
 
-/** Writes what has changed of a state, but for its head. @param {() => IDBObjectStore} store gives `pages` @param {MailboxState} state */
+/**
+ * Writes what has changed of a state, but for its head.
+ * @param {() => IDBObjectStore} store gives `pages` @param {MailboxState} state
+ */
 export function writeRows(store, state) {
   const changes = state.pack();
   for (const { key, to, bytes } of changes) {
@@ -97,8 +118,8 @@ const VERSIONS = 16;
 const LARGE_HEAD = 6 * 1024;
 
 /**
- * Writes the next version of a state; fails if somebody else has. The version before it stays, in case a browser commits the rest
- * of a transaction without the new one.
+ * Writes the next version of a state; fails if somebody else has. The version before it stays, in case a browser
+ * commits the rest of a transaction without the new one.
  * @param {() => IDBObjectStore} store gives `journal` @param {MailboxState} state
  */
 export function writeHead(store, state) {

@@ -17,8 +17,10 @@ const STEPS = [toPages, toJournal];
 const SUM_BYTES = 4;
 
 /**
- * Brings the records of an older layout to this one, while the database is upgraded. Stores that it needs are made before.
- * @param {IDBDatabase} database @param {IDBTransaction} transaction of the upgrade @param {number} layout the one that it is in
+ * Brings the records of an older layout to this one, while the database is upgraded. Stores that it needs are made
+ * before.
+ * @param {IDBDatabase} database @param {IDBTransaction} transaction of the upgrade
+ * @param {number} layout the one that it is in
  */
 export async function upgradeFrom(layout, database, transaction) {
   for (const step of STEPS.slice(layout - 1)) await step(database, transaction);
@@ -40,7 +42,12 @@ async function toPages(database, transaction) {
     if (!isStateOfRuns(stored)) continue;
     const state = MailboxState.create(stored.number);
     const { idBase, guessed, dead, nextDead } = stored;
-    Object.assign(state, { idBase: idBase.slice(), mayCollide: guessed === true, deadLetters: dead, nextDeadLetter: nextDead });
+    Object.assign(state, {
+      idBase: idBase.slice(),
+      mayCollide: guessed === true,
+      deadLetters: dead,
+      nextDeadLetter: nextDead,
+    });
     const dues = await dueTimesOf(stored, dueTimes);
     for (const [priority, { next, widest }] of stored.lanes.entries()) {
       state.restore(priority, next, widest, runsOf(stored, priority, dues));
@@ -54,9 +61,9 @@ async function toPages(database, transaction) {
 }
 
 /**
- * Layout 3: heads are versions in a store of their own. Before, a head was in the row of its mailbox's name, and rows that
- * revoked the permission to write it without reading it were beside it, with an index of their tokens. A head began with its
- * checksum, and no segment travelled with it.
+ * Layout 3: heads are versions in a store of their own. Before, a head was in the row of its mailbox's name, and rows
+ * that revoked the permission to write it without reading it were beside it, with an index of their tokens. A head
+ * began with its checksum, and no segment travelled with it.
  * @param {IDBDatabase} _ @param {IDBTransaction} transaction
  */
 async function toJournal(_, transaction) {
@@ -70,7 +77,10 @@ async function toJournal(_, transaction) {
     const { number, writer, commitId } = stored;
     const packed = withoutSum(stored.head, number);
     const sum = packed && quickChecksum(packed, number);
-    journal.put({ number, base: 1, right: false, writer, commitId, head: packed ?? stored.head, sum, carried: [] }, [number, 1]);
+    journal.put({ number, base: 1, right: false, writer, commitId, head: packed ?? stored.head, sum, carried: [] }, [
+      number,
+      1,
+    ]);
     mailboxes.put({ number }, name);
   }
   // an upgrade closes all connections, so nobody has such a lease any more
@@ -86,31 +96,55 @@ function withSum(packed, number) {
   return head;
 }
 
-/** What follows the checksum of a head of layout 2; undefined if that is wrong. @param {unknown} head @param {number} number */
+/**
+ * What follows the checksum of a head of layout 2; undefined if that is wrong.
+ * @param {unknown} head @param {number} number
+ */
 function withoutSum(head, number) {
   if (!(head instanceof Uint8Array) || head.length < SUM_BYTES) return undefined;
   const packed = head.slice(SUM_BYTES);
-  return new DataView(head.buffer, head.byteOffset).getUint32(0, true) === checksum(packed, number) ? packed : undefined;
+  return new DataView(head.buffer, head.byteOffset).getUint32(0, true) === checksum(packed, number)
+    ? packed
+    : undefined;
 }
 
 /** @typedef {{next: number, widest: number, queued: number[], delayed: number[]}} LaneOfRuns */
-/** @typedef {{holder: string, maxDeliveries: number, lease: number, locked: boolean, lanes: number[][]}} ClaimsOfRuns */
-/** @typedef {{number: number, idBase: Uint8Array, guessed: boolean, dead: number, nextDead: number, nextDue: number, lanes: LaneOfRuns[], claims: ClaimsOfRuns[]}} StateOfRuns */
+/**
+ * @typedef {{holder: string, maxDeliveries: number, lease: number, locked: boolean, lanes: number[][]}} ClaimsOfRuns
+ */
+/**
+ * @typedef
+ * {{number: number, idBase: Uint8Array, guessed: boolean, dead: number, nextDead: number, nextDue: number, lanes:
+ *   LaneOfRuns[], claims: ClaimsOfRuns[]}}
+ * StateOfRuns
+ */
 
-/** All living messages of a lane, in order. @param {StateOfRuns} stored @param {number} priority @param {(priority: number, sequence: number) => number} dueOf @returns {RestoredRun[]} */
+/**
+ * All living messages of a lane, in order.
+ * @param {StateOfRuns} stored @param {number} priority @param {(priority: number, sequence: number) => number} dueOf
+ * @returns {RestoredRun[]}
+ */
 function runsOf({ lanes, claims }, priority, dueOf) {
   const { queued, delayed } = lanes[priority];
   /** @type {RestoredRun[]} */
   const runs = eachRun(queued);
   for (const { from, to, delivery } of eachRun(delayed)) {
-    for (let sequence = from; sequence < to; sequence++) runs.push({ from: sequence, to: sequence + 1, delivery, due: dueOf(priority, sequence) });
+    for (let sequence = from; sequence < to; sequence++)
+      runs.push({ from: sequence, to: sequence + 1, delivery, due: dueOf(priority, sequence) });
   }
-  for (const { lanes: held, ...terms } of claims) runs.push(...eachRun(held[priority]).map((run) => ({ ...run, holder: nameOf(terms.holder), terms })));
+  for (const { lanes: held, ...terms } of claims)
+    runs.push(...eachRun(held[priority]).map((run) => ({ ...run, holder: nameOf(terms.holder), terms })));
   return runs.sort((a, b) => a.from - b.from);
 }
 
 /** @param {number[]} flat */
-const eachRun = (flat) => Array.from({ length: flat.length / 3 }, (_, i) => ({ from: flat[3 * i], to: flat[3 * i + 1], delivery: flat[3 * i + 2], due: 0 }));
+const eachRun = (flat) =>
+  Array.from({ length: flat.length / 3 }, (_, i) => ({
+    from: flat[3 * i],
+    to: flat[3 * i + 1],
+    delivery: flat[3 * i + 2],
+    due: 0,
+  }));
 
 /** Names that this context gives to holders whose own ones are too long. @type {Map<string, string>} */
 const renamed = new Map();
@@ -124,8 +158,10 @@ function nameOf(holder) {
 }
 
 /**
- * When a delayed message is due: at once if something else deleted what tells; if that is so of all, when the first of them is.
- * @param {StateOfRuns} stored @param {IDBObjectStore | undefined} store @returns {Promise<(priority: number, sequence: number) => number>}
+ * When a delayed message is due: at once if something else deleted what tells; if that is so of all, when the first of
+ * them is.
+ * @param {StateOfRuns} stored @param {IDBObjectStore | undefined} store
+ * @returns {Promise<(priority: number, sequence: number) => number>}
  */
 async function dueTimesOf({ number, nextDue }, store) {
   if (store === undefined) return () => (Number.isFinite(nextDue) ? nextDue : 0);
@@ -147,14 +183,20 @@ function isStateOfRuns(value) {
     value.idBase.length === 16 &&
     areLanes(value.lanes) &&
     value.lanes.every(
-      (/** @type {any} */ lane) => isCount(lane?.next) && isCount(lane.widest) && areRuns(lane.queued, lane.next) && areRuns(lane.delayed, lane.next),
+      (/** @type {any} */ lane) =>
+        isCount(lane?.next) &&
+        isCount(lane.widest) &&
+        areRuns(lane.queued, lane.next) &&
+        areRuns(lane.delayed, lane.next),
     ) &&
     Array.isArray(value.claims) &&
     value.claims.every(
       (/** @type {any} */ claims) =>
         typeof claims?.holder === "string" &&
         areLanes(claims.lanes) &&
-        claims.lanes.every((/** @type {unknown} */ flat, /** @type {number} */ i) => areRuns(flat, value.lanes[i].next)),
+        claims.lanes.every((/** @type {unknown} */ flat, /** @type {number} */ i) =>
+          areRuns(flat, value.lanes[i].next),
+        ),
     )
   );
 }

@@ -9,7 +9,8 @@ const parameters = new URLSearchParams(location.search);
 async function startWorker() {
   const worker = new Worker(`worker.mjs${location.search}`, { type: "module" });
   Object.assign(globalThis, { endWorker: () => worker.terminate() });
-  for (const event of ["pagehide", "freeze"]) addEventListener(event, () => worker.postMessage({ pymailbox: "release" }), true);
+  for (const event of ["pagehide", "freeze"])
+    addEventListener(event, () => worker.postMessage({ pymailbox: "release" }), true);
   /** @type {Map<number, { resolve: (value: unknown) => void, reject: (error: Error) => void }>} */
   const calls = new Map();
   let lastId = 0;

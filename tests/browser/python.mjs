@@ -4,8 +4,8 @@
  * Loads Pyodide and gives a function that runs asynchronous Python in it.
  * @param {string | URL} pyodideUrl  folder of the Pyodide distribution, ending in a slash
  * @param {URL} [engineUrl]  the IndexedDB engine, for a page whose policy keeps Python from loading it
- * @returns {Promise<(code: string) => Promise<unknown>>}  resolves with the value of the last expression, which has to be
- *   a string, a number, a boolean or None; rejects with the Python traceback as its message
+ * @returns {Promise<(code: string) => Promise<unknown>>} resolves with the value of the last expression, which has to
+ * be a string, a number, a boolean or None; rejects with the Python traceback as its message
  */
 export async function startPython(pyodideUrl, engineUrl) {
   const { loadPyodide } = await import(new URL("pyodide.mjs", pyodideUrl).href);

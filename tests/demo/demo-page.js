@@ -19,7 +19,10 @@ export const test = base.extend(
         });
         context.on("weberror", (error) => errors.push(String(error.error())));
         await use(errors);
-        expect(errors.filter((error) => !KILLED.test(error)), "errors in the console").toEqual([]);
+        expect(
+          errors.filter((error) => !KILLED.test(error)),
+          "errors in the console",
+        ).toEqual([]);
       },
       { auto: true },
     ],

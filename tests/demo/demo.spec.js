@@ -99,7 +99,7 @@ test("what is typed, dropped or chosen is handled", async ({ page }) => {
     await expect(demo.audit).toContainText("Messages were handed out again 2 times");
   });
 
-  await test.step("poison is a dead letter with its traceback, until the actor is mended and it is redriven", async () => {
+  await test.step("poison is a dead letter with its traceback, until it is redriven to a mended actor", async () => {
     await page.getByRole("button", { name: "Send poison" }).click();
     await demo.counts({ queued: 0, inflight: 0, done: 2, dead: 1 });
     await demo.inspector.getByRole("tab", { name: "Dead letters" }).click();

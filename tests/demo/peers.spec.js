@@ -58,5 +58,4 @@ const senders = (page, name) =>
   }, name);
 
 /** The bytes of a peer's id, in hex. @param {Page} page @param {number} number */
-const idOf = (page, number) =>
-  page.evaluate((number) => localStorage.getItem(`pymailbox-demo-peer-${number}`), number);
+const idOf = (page, number) => page.evaluate((number) => localStorage.getItem(`pymailbox-demo-peer-${number}`), number);

@@ -10,7 +10,9 @@ async function runAllCells(page) {
 }
 
 test("a notebook finds after a reload what it has left", async ({ page }) => {
-  const [found, left, waiting] = ["found: ", "left: ", "waiting: "].map((word) => page.locator(".jp-OutputArea-output", { hasText: word }));
+  const [found, left, waiting] = ["found: ", "left: ", "waiting: "].map((word) =>
+    page.locator(".jp-OutputArea-output", { hasText: word }),
+  );
 
   await page.goto("/jupyterlite/notebooks/index.html?path=mailbox.ipynb");
   await runAllCells(page);

@@ -31,8 +31,14 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["TypeError payload", () => any.enqueue(none, beyond)],
       ["TypeError payload", () => any.enqueue(none, new Float64Array(1))],
       ["RangeError sender", () => any.enqueue(one, new ArrayBuffer(largest))],
-      ["RangeError messages[1].sender", () => any.enqueueMany([message, { sender: one, payload: new ArrayBuffer(largest) }])],
-      ["RangeError messages[0][1].sender", () => any.ackAndSend(id, [[mailbox, { sender: one, payload: new ArrayBuffer(largest) }]])],
+      [
+        "RangeError messages[1].sender",
+        () => any.enqueueMany([message, { sender: one, payload: new ArrayBuffer(largest) }]),
+      ],
+      [
+        "RangeError messages[0][1].sender",
+        () => any.ackAndSend(id, [[mailbox, { sender: one, payload: new ArrayBuffer(largest) }]]),
+      ],
       ["TypeError options", () => any.enqueue(none, none, "high")],
       ["TypeError options", () => any.enqueue(none, none, null)],
       ["TypeError options", () => any.enqueue(none, none, { message_id: id })],
@@ -55,7 +61,16 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["TypeError messages[0]", () => any.enqueueMany([{ ...message, id }])],
       ["TypeError messages[1].payload", () => any.enqueueMany([message, { sender: none, payload: "text" }])],
       ["RangeError messages[0].priority", () => any.enqueueMany([{ ...message, priority: "" }])],
-      ["SyntaxError thrown", () => any.enqueueMany((function* () { yield message; throw new SyntaxError("thrown inside"); })())],
+      [
+        "SyntaxError thrown",
+        () =>
+          any.enqueueMany(
+            (function* () {
+              yield message;
+              throw new SyntaxError("thrown inside");
+            })(),
+          ),
+      ],
       ["RangeError limit", () => any.dequeue({ limit: 0 })],
       ["RangeError limit", () => any.dequeue({ limit: 1.5 })],
       ["TypeError limit", () => any.dequeue({ limit: "3" })],
@@ -72,7 +87,16 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["TypeError ack", () => any.dequeue({ ack: null })],
       ["RangeError ack[1]", () => any.dequeue({ ack: [id, "not a UUID"] })],
       ["TypeError ack[0]", () => any.dequeue({ ack: new Set([5]) })],
-      ["SyntaxError thrown", () => any.dequeue({ ack: (function* () { yield id; throw new SyntaxError("thrown inside"); })() })],
+      [
+        "SyntaxError thrown",
+        () =>
+          any.dequeue({
+            ack: (function* () {
+              yield id;
+              throw new SyntaxError("thrown inside");
+            })(),
+          }),
+      ],
       ["TypeError messageId", () => any.ack()],
       ["RangeError messageId", () => any.ack("")],
       ["TypeError ids", () => any.ackMany(id)],
@@ -180,7 +204,8 @@ test("a mailbox is not copied", async ({ page }) => {
     worker.terminate();
     return outcomes;
   });
-  const refused = "TypeError: A mailbox cannot be copied, sent or serialised: open it again, by its name, where it is needed.";
+  const refused =
+    "TypeError: A mailbox cannot be copied, sent or serialised: open it again, by its name, where it is needed.";
   expect(outcomes).toEqual([...Array(12).fill(refused), "DataCloneError", 1, "[object Object]"]);
 });
 
@@ -200,7 +225,11 @@ test("bytes are taken from any buffer or view, as they are at the call", async (
     all.fill(9);
     await stored;
     const reused = new Uint8Array(1);
-    await mailbox.enqueueMany((function* () { for (reused[0] = 7; reused[0] < 9; reused[0]++) yield { sender, payload: reused }; })());
+    await mailbox.enqueueMany(
+      (function* () {
+        for (reused[0] = 7; reused[0] < 9; reused[0]++) yield { sender, payload: reused };
+      })(),
+    );
     return (await mailbox.dequeue()).map(({ payload }) => [...payload]);
   });
   expect(payloads).toEqual([[0, 1, 2, 3, 4, 5], [1, 2], [4, 5], [2, 3], [0], [0, 1, 2, 3, 4, 5], [7], [8]]);
@@ -238,7 +267,11 @@ test("an aborted dequeue rejects with the signal's reason and hands nothing out"
     const mailbox = await pymailbox.openMailbox("abort");
     const one = new Uint8Array([1]);
     /** @param {Promise<unknown>} call */
-    const reason = (call) => call.then(() => "no error", (error) => error);
+    const reason = (call) =>
+      call.then(
+        () => "no error",
+        (error) => error,
+      );
     const tooLate = AbortSignal.abort("before");
     const before = await reason(mailbox.dequeue({ signal: tooLate, wait: Infinity }));
     const controller = new AbortController();
@@ -251,8 +284,12 @@ test("an aborted dequeue rejects with the signal's reason and hands nothing out"
     for (let steps = 0; steps < 12; steps++) {
       await mailbox.enqueue(one, one);
       const race = new AbortController();
-      const call = mailbox.dequeue({ signal: race.signal }).then(([record]) => record, () => undefined);
-      for (let step = 0; step < steps; step++) await (step % 3 === 2 ? new Promise((done) => setTimeout(done)) : undefined);
+      const call = mailbox.dequeue({ signal: race.signal }).then(
+        ([record]) => record,
+        () => undefined,
+      );
+      for (let step = 0; step < steps; step++)
+        await (step % 3 === 2 ? new Promise((done) => setTimeout(done)) : undefined);
       race.abort();
       const record = (await call) ?? (await mailbox.dequeue({ wait: Infinity }))[0];
       races.push([record.deliveryCount, await mailbox.ack(record.id), (await mailbox.dequeue()).length].join());
@@ -262,19 +299,25 @@ test("an aborted dequeue rejects with the signal's reason and hands nothing out"
   expect(seen).toEqual({ before: "before", during: "AbortError", timeout: "TimeoutError", races: ["1,true,0"] });
 });
 
-test("a dequeue acknowledges first: with messages, without, before it waits, and if it is aborted all or nothing", async ({ page }) => {
+test("a dequeue acknowledges first: with messages, without, before it waits, all or nothing if aborted", async ({
+  page,
+}) => {
   const seen = await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("ack along");
     const store = (/** @type {number[]} */ ...numbers) =>
       mailbox.enqueueMany(numbers.map((number) => ({ sender: new Uint8Array(), payload: Uint8Array.of(number) })));
-    const payloads = (/** @type {import("../../js/api/values.js").MessageRecord[]} */ records) => records.map(({ payload }) => payload[0]);
+    const payloads = (/** @type {import("../../js/api/values.js").MessageRecord[]} */ records) =>
+      records.map(({ payload }) => payload[0]);
     const left = async () => {
       const { queuedMessages, inflightMessages } = await mailbox.status();
       return [queuedMessages, inflightMessages];
     };
     await store(1, 2, 3);
     const [first] = await mailbox.dequeue({ limit: 1 });
-    const [second, ...more] = await mailbox.dequeue({ limit: 1, ack: [first.id, first.id.toUpperCase(), crypto.randomUUID()] });
+    const [second, ...more] = await mailbox.dequeue({
+      limit: 1,
+      ack: [first.id, first.id.toUpperCase(), crypto.randomUUID()],
+    });
     const withMessages = [...payloads([second, ...more]), ...(await left())];
     const [third] = await mailbox.dequeue({ ack: new Set([second.id]) });
     const without = [...payloads(await mailbox.dequeue({ ack: [third.id] })), ...(await left())];
@@ -288,7 +331,8 @@ test("a dequeue acknowledges first: with messages, without, before it waits, and
     const [fifth] = await waiting;
     await mailbox.ack(fifth.id);
 
-    // at any moment: its messages were handed out or are queued as before, and all acknowledgements have happened or none has
+    // at any moment: its messages were handed out or are queued as before, and all acknowledgements have happened or
+    // none has
     const races = new Set();
     for (let steps = 0; steps < 12; steps++) {
       const ids = await store(6, 7);
@@ -296,18 +340,28 @@ test("a dequeue acknowledges first: with messages, without, before it waits, and
       await store(8);
       const race = new AbortController();
       const call = mailbox.dequeue({ signal: race.signal, ack: ids }).catch(() => undefined);
-      for (let step = 0; step < steps; step++) await (step % 3 === 2 ? new Promise((done) => setTimeout(done)) : undefined);
+      for (let step = 0; step < steps; step++)
+        await (step % 3 === 2 ? new Promise((done) => setTimeout(done)) : undefined);
       race.abort();
       const records = await call;
       const removed = await mailbox.ackMany(ids);
       const [record, ...others] = records ?? (await mailbox.dequeue());
-      races.add([removed === 0 || removed === ids.length, record.payload[0], record.deliveryCount, others.length].join());
+      races.add(
+        [removed === 0 || removed === ids.length, record.payload[0], record.deliveryCount, others.length].join(),
+      );
       await mailbox.ack(record.id);
     }
     return { withMessages, without, during, fifth: fifth.payload[0], races: [...races], left: await left() };
   });
   const during = [0, 0];
-  expect(seen).toEqual({ withMessages: [2, 1, 1], without: [0, 0], during, fifth: 5, races: ["true,8,1,0"], left: [0, 0] });
+  expect(seen).toEqual({
+    withMessages: [2, 1, 1],
+    without: [0, 0],
+    during,
+    fifth: 5,
+    races: ["true,8,1,0"],
+    left: [0, 0],
+  });
 });
 
 test("a loop over messages gives back what it did not yield, however it is left", async ({ page }) => {
@@ -351,10 +405,18 @@ test("a loop over messages gives back what it did not yield, however it is left"
     return seen;
   });
   expect(seen).toEqual([
-    1, "0 queued 4 inflight", "broken", "3 queued 0 inflight",
-    2, "on purpose", "2 queued 0 inflight",
-    true, true, "0 queued 2 inflight",
-    true, "2 queued 0 inflight",
+    1,
+    "0 queued 4 inflight",
+    "broken",
+    "3 queued 0 inflight",
+    2,
+    "on purpose",
+    "2 queued 0 inflight",
+    true,
+    true,
+    "0 queued 2 inflight",
+    true,
+    "2 queued 0 inflight",
   ]);
 });
 
@@ -392,7 +454,11 @@ test("a dead letter shows the error that was thrown", async ({ page }) => {
   });
   const reason = "1 of at most 1 deliveries failed";
   const withStack = expect.stringMatching(/^RangeError: too much\n.*evaluate/s);
-  expect(letters).toEqual([[null, reason, true], ["a text", reason, true], [withStack, reason, true]]);
+  expect(letters).toEqual([
+    [null, reason, true],
+    ["a text", reason, true],
+    [withStack, reason, true],
+  ]);
 });
 
 test("peek and deadLetters pass over as many as asked, across priorities, delays and statuses", async ({ page }) => {
@@ -426,8 +492,13 @@ test("peek and deadLetters pass over as many as asked, across priorities, delays
     }
     for (const { id } of await mailbox.dequeue({ limit: 2 })) await mailbox.deadLetter(id, "later");
     /** @param {number} offset */
-    const letters = async (offset) => bytesOf((await mailbox.deadLetters({ limit: 2, offset })).map(({ record }) => record));
-    return { all, pages: [...new Set(pages)], letters: [await letters(0), await letters(1), await letters(2), await letters(3)] };
+    const letters = async (offset) =>
+      bytesOf((await mailbox.deadLetters({ limit: 2, offset })).map(({ record }) => record));
+    return {
+      all,
+      pages: [...new Set(pages)],
+      letters: [await letters(0), await letters(1), await letters(2), await letters(3)],
+    };
   });
   expect(seen).toEqual({ all: [20, 21, 5, 40, 30, 31, 1, 3], pages: [true], letters: [[21, 20], [20, 4], [4], []] });
 });
@@ -440,7 +511,10 @@ test("status says how many ever came into the queue", async ({ page }) => {
     const ever = [];
     const look = async () => ever.push((await mailbox.status()).everQueued);
     await look();
-    await mailbox.enqueueMany([{ sender: bytes, payload: bytes }, { sender: bytes, payload: bytes, priority: "high" }]);
+    await mailbox.enqueueMany([
+      { sender: bytes, payload: bytes },
+      { sender: bytes, payload: bytes, priority: "high" },
+    ]);
     await look();
     const [first, second] = await mailbox.dequeue();
     await mailbox.ack(first.id);
@@ -476,7 +550,10 @@ test("an observer that throws is written to the console and harms nothing", asyn
   });
   expect(depths).toEqual([true, [1, 2]]);
   const message = await written;
-  expect([message.type(), message.text()]).toEqual(["error", expect.stringContaining('observer of the mailbox "observer" threw')]);
+  expect([message.type(), message.text()]).toEqual([
+    "error",
+    expect.stringContaining('observer of the mailbox "observer" threw'),
+  ]);
 });
 
 test("a closed mailbox observes nothing any more", async ({ page }) => {

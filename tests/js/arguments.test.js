@@ -74,7 +74,10 @@ test("what is no bytes, or none any more, is a TypeError that names the argument
     [new Float64Array(1), /must be a view of bytes, not a Float64Array; /],
     [new BigInt64Array(1), /must be a view of bytes, not a BigInt64Array; /],
     [runInNewContext("new Uint32Array(1)"), /must be a view of bytes, not a Uint32Array; /],
-    [Object.defineProperty(new Uint16Array(1), Symbol.toStringTag, { value: "Uint8Array" }), /must be a view of bytes, /],
+    [
+      Object.defineProperty(new Uint16Array(1), Symbol.toStringTag, { value: "Uint8Array" }),
+      /must be a view of bytes, /,
+    ],
     [new SharedArrayBuffer(1), /must not be shared with other threads; /],
     [new Uint8Array(new SharedArrayBuffer(1)), /must not be shared with other threads; /],
     [renamed(new SharedArrayBuffer(1)), /must not be shared with other threads; /],
@@ -90,8 +93,14 @@ test("what is no bytes, or none any more, is a TypeError that names the argument
   ])) {
     assert.throws(() => messageOf(value, NONE), new RegExp(`^TypeError: sender ${words.source}`));
     assert.throws(() => messageOf(NONE, value), new RegExp(`^TypeError: payload ${words.source}`));
-    const second = [{ sender: NONE, payload: NONE }, { sender: NONE, payload: value }];
-    assert.throws(() => checks.checkMessages(second), new RegExp(`^TypeError: messages\\[1\\]\\.payload ${words.source}`));
+    const second = [
+      { sender: NONE, payload: NONE },
+      { sender: NONE, payload: value },
+    ];
+    assert.throws(
+      () => checks.checkMessages(second),
+      new RegExp(`^TypeError: messages\\[1\\]\\.payload ${words.source}`),
+    );
   }
 });
 
@@ -120,15 +129,27 @@ test("numbers end where they are no longer exact, and spans of time after 100 ye
   assert.equal(checks.checkOffset(most), most);
   assert.equal(checks.checkMailboxOptions({ maxDeliveries: most }).maxDeliveries, most);
   assert.equal(checks.checkMailboxOptions({ lease: checks.LONGEST_DELAY }).lease, checks.LONGEST_DELAY);
-  assert.deepEqual([checks.checkWait(checks.LONGEST_DELAY), checks.checkWait(Infinity)], [checks.LONGEST_DELAY, Infinity]);
+  assert.deepEqual(
+    [checks.checkWait(checks.LONGEST_DELAY), checks.checkWait(Infinity)],
+    [checks.LONGEST_DELAY, Infinity],
+  );
   const after = checks.LONGEST_DELAY + 1;
   for (const [call, words] of /** @type {[() => unknown, RegExp][]} */ ([
     [() => checks.checkLimit(2 ** 53, 1), /^RangeError: limit must be a whole number from 1 to 9007199254740991 /],
     [() => checks.checkLimit(1n, 1), /^TypeError: limit must be a whole number, not 1n$/],
     [() => checks.checkOffset(2 ** 53), /^RangeError: offset must be a whole number from 0 to 9007199254740991 /],
-    [() => checks.checkMailboxOptions({ batchSize: 2 ** 53 }), /^RangeError: batchSize must be a whole number from 1 to /],
-    [() => checks.checkMailboxOptions({ maxDeliveries: 2 ** 53 }), /^RangeError: maxDeliveries must be a whole number /],
-    [() => checks.checkMailboxOptions({ lease: after }), /^RangeError: lease must be a positive number of milliseconds, /],
+    [
+      () => checks.checkMailboxOptions({ batchSize: 2 ** 53 }),
+      /^RangeError: batchSize must be a whole number from 1 to /,
+    ],
+    [
+      () => checks.checkMailboxOptions({ maxDeliveries: 2 ** 53 }),
+      /^RangeError: maxDeliveries must be a whole number /,
+    ],
+    [
+      () => checks.checkMailboxOptions({ lease: after }),
+      /^RangeError: lease must be a positive number of milliseconds, /,
+    ],
     [() => checks.checkWait(after), /^RangeError: wait must be between 0 and /],
     [() => checks.checkDelay(after), /^RangeError: delay must be between 0 and /],
   ])) {

@@ -18,7 +18,12 @@ import type { MailboxInspector } from "pymailbox/inspector";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-await using inbox = await openMailbox("inbox", { batchSize: 10, maxDeliveries: 3, lease: 60_000, durability: "relaxed" });
+await using inbox = await openMailbox("inbox", {
+  batchSize: 10,
+  maxDeliveries: 3,
+  lease: 60_000,
+  durability: "relaxed",
+});
 const outbox: Mailbox = await openMailbox("outbox");
 
 const urgent: MessagePriority = MessagePriority.HIGH;
@@ -46,7 +51,10 @@ for await (const { payload, createdAt, status } of inbox.messages()) {
   if (status === "inflight") break;
 }
 const removed: number = await inbox.ackMany(new Set(ids));
-const sent: boolean = await inbox.ackAndSend(batch[0].id, [[outbox, messages[0]], [inbox, messages[0]]]);
+const sent: boolean = await inbox.ackAndSend(batch[0].id, [
+  [outbox, messages[0]],
+  [inbox, messages[0]],
+]);
 await inbox.nack(id, { error: new Error("no"), delay: 10 });
 const dead: DeadLetter[] = await inbox.deadLetters({ limit: 1 });
 const told: string | null = dead[0].error;

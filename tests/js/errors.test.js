@@ -24,12 +24,15 @@ test("the class decides unless the error says", () => {
 test("the platform's errors are told apart", () => {
   /** @param {string} name */
   const passing = (name) => errors.translate(new DOMException("on purpose", name)).passing;
-  for (const name of ["QuotaExceededError", "InvalidStateError", "NotReadableError", "AbortError", "UnknownError"]) assert.ok(passing(name), name);
+  for (const name of ["QuotaExceededError", "InvalidStateError", "NotReadableError", "AbortError", "UnknownError"])
+    assert.ok(passing(name), name);
   for (const name of ["NotFoundError", "DataError", "SecurityError", "SomethingElse"]) assert.ok(!passing(name), name);
 });
 
 test("what is too large is told in words that are also true of a nack", () => {
-  const error = errors.translate(new DOMException("The serialized value is too large (size=1, max=0).", "UnknownError"));
+  const error = errors.translate(
+    new DOMException("The serialized value is too large (size=1, max=0).", "UnknownError"),
+  );
   assert.equal(error.name, "UnsupportedError");
   assert.match(error.message, /nothing was changed.* still held/);
   assert.doesNotMatch(error.message, /nothing was stored/);

@@ -1,4 +1,5 @@
-// The floors of js/: a module imports from its own and from those below, so that each can be read without those above it.
+// The floors of js/: a module imports from its own and from those below, so that each can be read without those above
+// it.
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
@@ -19,12 +20,17 @@ const floorOf = (module) => FLOORS.indexOf(module.split("/")[0] ?? "");
 const modules = readdirSync(ROOT, { recursive: true, encoding: "utf-8" }).filter((path) => /\.(js|ts)$/.test(path));
 
 test("each module is on a floor", () => {
-  assert.deepEqual(modules.filter((module) => floorOf(module) === -1), []);
+  assert.deepEqual(
+    modules.filter((module) => floorOf(module) === -1),
+    [],
+  );
 });
 
 test("no module imports from above, not even types", () => {
   const upward = modules.flatMap((module) => {
-    const imported = [...readFileSync(join(ROOT, module), "utf-8").matchAll(IMPORT)].map(([, path = ""]) => normalize(join(dirname(module), path)));
+    const imported = [...readFileSync(join(ROOT, module), "utf-8").matchAll(IMPORT)].map(([, path = ""]) =>
+      normalize(join(dirname(module), path)),
+    );
     return imported.filter((other) => floorOf(other) > floorOf(module)).map((other) => `${module} imports ${other}`);
   });
   assert.deepEqual(upward, []);
@@ -35,7 +41,10 @@ test("no module imports itself by way of others", () => {
   const imports = new Map();
   for (const module of modules) {
     const statements = readFileSync(join(ROOT, module), "utf-8").matchAll(/^(?:import|export)\b[^;]*?"(\.[^"]+)";$/gm);
-    imports.set(module, [...statements].map(([, path = ""]) => normalize(join(dirname(module), path))));
+    imports.set(
+      module,
+      [...statements].map(([, path = ""]) => normalize(join(dirname(module), path))),
+    );
   }
   /** @type {Set<string>} */
   const seen = new Set();
@@ -48,7 +57,17 @@ test("no module imports itself by way of others", () => {
   for (const module of modules) visit(module, []);
 });
 
+test("no line is longer than 120 characters, which the formatter does not see to in comments and texts", () => {
+  const long = modules.flatMap((module) => {
+    const lines = readFileSync(join(ROOT, module), "utf-8").split("\n");
+    return lines.flatMap((line, i) => (line.length > 120 ? [`${module}:${i + 1}`] : []));
+  });
+  assert.deepEqual(long, []);
+});
+
 test("each module begins by saying what is in it", () => {
-  const silent = modules.filter((module) => !/^(?:\/\/\/ .*\n\n)?\/\*\*/.test(readFileSync(join(ROOT, module), "utf-8")));
+  const silent = modules.filter(
+    (module) => !/^(?:\/\/\/ .*\n\n)?\/\*\*/.test(readFileSync(join(ROOT, module), "utf-8")),
+  );
   assert.deepEqual(silent, []);
 });

@@ -15,7 +15,10 @@ const FILE = read();
 
 const bytesOf = (/** @type {string} */ text) => /** @type {Uint8Array} */ (bytesOfId(text));
 
-/** A message as the frames of it say. @param {Uint8Array} bytes @param {import("../../js/model/types.js").Frame} frame */
+/**
+ * A message as the frames of it say.
+ * @param {Uint8Array} bytes @param {import("../../js/model/types.js").Frame} frame
+ */
 function messageIn(bytes, frame) {
   const payloadAt = frame.end - frame.payloadBytes;
   const senderBytes = viewOf(bytes).getUint32(frame.offset + 4, true);
@@ -35,7 +38,11 @@ test("whatever is written is written as the file has it, heads apart", () => {
 });
 
 test("heads are written as the file has them", () => {
-  assert.deepEqual(golden().heads, FILE.heads, "the layout of heads has changed; if that is meant, run: make generated");
+  assert.deepEqual(
+    golden().heads,
+    FILE.heads,
+    "the layout of heads has changed; if that is meant, run: make generated",
+  );
 });
 
 test("ids say the places that they were made of", () => {
@@ -49,7 +56,11 @@ test("frames say the messages that they were made of", () => {
   for (const [name, { createdAt, messages, frames }] of Object.entries(FILE.frames)) {
     const bytes = unhex(frames);
     assert.equal(hex(framesOf(messages, createdAt)), frames, name);
-    assert.deepEqual([...framesIn(bytes)].map((frame) => messageIn(bytes, frame)), messages, name);
+    assert.deepEqual(
+      [...framesIn(bytes)].map((frame) => messageIn(bytes, frame)),
+      messages,
+      name,
+    );
     assert.equal(viewOf(bytes).getFloat64(12, true), createdAt, name);
   }
 });
@@ -58,7 +69,12 @@ test("batches say the messages that were handed out", () => {
   const archives = { living: FILE.archive.living, dead: FILE.archive.dead };
   for (const [name, { messages, batch }] of Object.entries({ ...FILE.batches, ...archives })) {
     assert.equal(hex(batchOf(messages)), batch, name);
-    const unpacked = unpackBatch(unhex(batch)).map(({ id, sender, payload, ...more }) => ({ id: textOfId(id), sender: hex(sender), payload: hex(payload), ...more }));
+    const unpacked = unpackBatch(unhex(batch)).map(({ id, sender, payload, ...more }) => ({
+      id: textOfId(id),
+      sender: hex(sender),
+      payload: hex(payload),
+      ...more,
+    }));
     assert.deepEqual(
       unpacked,
       messages.map((/** @type {any} */ { id, sender, payload, priority, createdAt, deliveryCount, status }) => ({
@@ -93,7 +109,13 @@ test("what is imported has an id in each frame, and its details", () => {
   const found = [...framesIn(bytes)].map((frame) => messageIn(bytes, frame));
   assert.deepEqual(
     found,
-    messages.map((/** @type {any} */ { sender, payload, priority, id, due }) => ({ sender, payload, priority, id, due })),
+    messages.map((/** @type {any} */ { sender, payload, priority, id, due }) => ({
+      sender,
+      payload,
+      priority,
+      id,
+      due,
+    })),
   );
   assert.equal(JSON.parse(details).length, messages.length);
 });
@@ -103,7 +125,11 @@ test("segments say which messages they are of", () => {
     const found = Segment.from(unhex(segment));
     assert.ok(found, name);
     assert.deepEqual([found.first, found.last], [first, first + frames.length - 1], name);
-    assert.deepEqual(frames.map((/** @type {string} */ _, /** @type {number} */ i) => hex(found.bytesOf(first + i))), frames, name);
+    assert.deepEqual(
+      frames.map((/** @type {string} */ _, /** @type {number} */ i) => hex(found.bytesOf(first + i))),
+      frames,
+      name,
+    );
   }
 });
 

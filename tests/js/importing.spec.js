@@ -31,5 +31,11 @@ test("importing the library does nothing; its first use begins", async ({ page }
     return [imported, [...done]];
   });
   expect(imported).toEqual([]);
-  expect(used).toEqual(expect.arrayContaining(["addEventListener(pagehide)", "open(pymailbox)", expect.stringMatching(/^request\(pymailbox/)]));
+  expect(used).toEqual(
+    expect.arrayContaining([
+      "addEventListener(pagehide)",
+      "open(pymailbox)",
+      expect.stringMatching(/^request\(pymailbox/),
+    ]),
+  );
 });

@@ -61,14 +61,17 @@ export class Inspector {
 
 /**
  * Enqueues texts from one sender.
- * @param {import("@playwright/test").Page} page @param {string} name @param {string[]} payloads @param {string} [sender]
+ * @param {import("@playwright/test").Page} page @param {string} name @param {string[]} payloads
+ * @param {string} [sender]
  */
 export async function enqueue(page, name, payloads, sender = "somebody") {
   await page.evaluate(
     async ([name, sender, ...payloads]) => {
       const utf8 = new TextEncoder();
       const mailbox = await pymailbox.openMailbox(name);
-      await mailbox.enqueueMany(payloads.map((payload) => ({ sender: utf8.encode(sender), payload: utf8.encode(payload) })));
+      await mailbox.enqueueMany(
+        payloads.map((payload) => ({ sender: utf8.encode(sender), payload: utf8.encode(payload) })),
+      );
       await mailbox.close();
     },
     [name, sender, ...payloads],

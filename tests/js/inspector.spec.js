@@ -6,7 +6,10 @@ const MARKUP = '<img src="x" onerror="globalThis.hacked=1"><script>globalThis.ha
 
 /** How many handles live, by the locks that show it. @param {import("@playwright/test").Page} page */
 const holders = (page) =>
-  page.evaluate(async () => (await navigator.locks.query()).held?.filter(({ name }) => name?.startsWith("pymailbox/holder/")).length);
+  page.evaluate(
+    async () =>
+      (await navigator.locks.query()).held?.filter(({ name }) => name?.startsWith("pymailbox/holder/")).length,
+  );
 
 test("looking creates no mailbox, claims nothing, and finds one that is opened later", async ({ page }) => {
   const inspector = new Inspector(page, "later");
@@ -54,8 +57,12 @@ test("the charts say in words what they draw", async ({ page }) => {
   await enqueue(page, "charts", ["a", "b", "c"]);
   const inspector = new Inspector(page, "charts");
   await inspector.show();
-  await expect(inspector.region.getByRole("img", { name: /^Depth over the last 2 minutes\. queued: now 3, at most 3\./ })).toBeVisible();
-  await expect(inspector.region.getByRole("img", { name: /^Throughput per second over the last 2 minutes\./ })).toBeVisible();
+  await expect(
+    inspector.region.getByRole("img", { name: /^Depth over the last 2 minutes\. queued: now 3, at most 3\./ }),
+  ).toBeVisible();
+  await expect(
+    inspector.region.getByRole("img", { name: /^Throughput per second over the last 2 minutes\./ }),
+  ).toBeVisible();
 });
 
 test("nothing in a message is markup", async ({ page }) => {
@@ -87,7 +94,11 @@ test("nothing in a message is markup", async ({ page }) => {
 
 test("dead letters are redriven and discarded, one by one and all together", async ({ page }) => {
   const error = "Traceback (most recent call last):\nValueError: poison";
-  await enqueue(page, "letters", Array.from({ length: 130 }, (_, i) => `message ${i}`));
+  await enqueue(
+    page,
+    "letters",
+    Array.from({ length: 130 }, (_, i) => `message ${i}`),
+  );
   await bury(page, "letters", error);
   const inspector = new Inspector(page, "letters");
   await inspector.show();
@@ -190,7 +201,11 @@ test("the keyboard alone reaches everything", async ({ page }) => {
 });
 
 test("everything has a name and a role, and what refers to something finds it", async ({ page }) => {
-  await enqueue(page, "roles", Array.from({ length: 30 }, (_, i) => `${i}`));
+  await enqueue(
+    page,
+    "roles",
+    Array.from({ length: 30 }, (_, i) => `${i}`),
+  );
   const inspector = new Inspector(page, "roles");
   await inspector.show();
   await expect(inspector.rows).toHaveCount(25);
@@ -202,11 +217,14 @@ test("everything has a name and a role, and what refers to something finds it", 
   await expect(inspector.region.getByRole("region", { name: "Message", exact: true })).toBeVisible();
   await expect(inspector.region.getByRole("group", { name: "Payload as" }).getByRole("radio")).toHaveCount(3);
   await expect(inspector.region.getByRole("navigation", { name: "Pages" })).toBeVisible();
-  for (const button of await inspector.region.getByRole("button").all()) await expect(button).toHaveAccessibleName(/\w/);
+  for (const button of await inspector.region.getByRole("button").all())
+    await expect(button).toHaveAccessibleName(/\w/);
   const dangling = await inspector.element.evaluate(({ shadowRoot }) =>
     ["aria-controls", "aria-labelledby", "aria-describedby"].flatMap((name) =>
       [...(shadowRoot?.querySelectorAll(`[${name}]`) ?? [])].flatMap((element) =>
-        (element.getAttribute(name) ?? "").split(" ").filter((id) => shadowRoot?.querySelectorAll(`[id="${id}"]`).length !== 1),
+        (element.getAttribute(name) ?? "")
+          .split(" ")
+          .filter((id) => shadowRoot?.querySelectorAll(`[id="${id}"]`).length !== 1),
       ),
     ),
   );
@@ -240,7 +258,9 @@ test("a backlog of 100,000 is paged through, a page at a time", async ({ page })
     const mailbox = await pymailbox.openMailbox("backlog", { durability: "relaxed" });
     const sender = utf8.encode("flood");
     for (let from = 0; from < 100_000; from += 10_000) {
-      await mailbox.enqueueMany(Array.from({ length: 10_000 }, (_, i) => ({ sender, payload: utf8.encode(`number ${from + i}`) })));
+      await mailbox.enqueueMany(
+        Array.from({ length: 10_000 }, (_, i) => ({ sender, payload: utf8.encode(`number ${from + i}`) })),
+      );
     }
   });
   const inspector = new Inspector(page, "backlog");
@@ -256,7 +276,9 @@ test("a backlog of 100,000 is paged through, a page at a time", async ({ page })
   await inspector.button("First page").click();
   await expect(inspector.rows.first()).toContainText("number 0");
   // what is there is little, however long the backlog
-  expect(await inspector.element.evaluate(({ shadowRoot }) => shadowRoot?.querySelectorAll("*").length)).toBeLessThan(500);
+  expect(await inspector.element.evaluate(({ shadowRoot }) => shadowRoot?.querySelectorAll("*").length)).toBeLessThan(
+    500,
+  );
   await inspector.button("Purge…").click();
   await inspector.dialog.getByRole("button", { name: "Delete all queued messages" }).click();
   await inspector.counts({ queued: 0, inflight: 0, dead: 0 });

@@ -32,7 +32,11 @@ test("JSON gets line breaks and keeps every token", () => {
 
 test("long payloads are cut, and it is said", () => {
   const long = new Uint8Array(1_000_000).fill(0x61);
-  for (const [mode, limit] of /** @type {const} */ ([["text", TEXT_BYTES], ["json", TEXT_BYTES], ["hex", HEX_BYTES]])) {
+  for (const [mode, limit] of /** @type {const} */ ([
+    ["text", TEXT_BYTES],
+    ["json", TEXT_BYTES],
+    ["hex", HEX_BYTES],
+  ])) {
     const { text, note } = shown(long, mode);
     assert.ok(text.length <= TEXT_BYTES);
     assert.ok(note.endsWith(`These are the first ${limit.toLocaleString("en")} of 1,000,000 bytes.`), note);

@@ -1,6 +1,11 @@
 // A mailbox's state as anybody would write it: every message by itself, in one map. The state is tested against it.
 
-/** @typedef {{where: "queued" | "delayed" | string, handOuts: number, failures: number, suspect: boolean, solo: boolean, custom: boolean, due: number}} Message */
+/**
+ * @typedef
+ * {{where: "queued" | "delayed" | string, handOuts: number, failures: number, suspect: boolean, solo: boolean, custom:
+ *   boolean, due: number}}
+ * Message
+ */
 
 const HIGHEST_FIRST = [1, 0];
 
@@ -12,13 +17,22 @@ export class NaiveMailbox {
   /** @param {number} priority @param {boolean} custom @param {number} due */
   append(priority, custom, due) {
     const number = this.next[priority]++;
-    this.lanes[priority].set(number, { where: due > 0 ? "delayed" : "queued", handOuts: 0, failures: 0, suspect: false, solo: false, custom, due });
+    this.lanes[priority].set(number, {
+      where: due > 0 ? "delayed" : "queued",
+      handOuts: 0,
+      failures: 0,
+      suspect: false,
+      solo: false,
+      custom,
+      due,
+    });
     return number;
   }
 
   /** @param {number} now */
   promote(now) {
-    for (const message of this.#all()) if (message.where === "delayed" && message.due <= now) Object.assign(message, { where: "queued", due: 0 });
+    for (const message of this.#all())
+      if (message.where === "delayed" && message.due <= now) Object.assign(message, { where: "queued", due: 0 });
   }
 
   /** @param {string} holder @param {number} limit @param {number} now @returns {[number, number][]} */
@@ -45,7 +59,11 @@ export class NaiveMailbox {
   /** @param {Message} message @param {"release" | "fail" | "die"} how */
   giveBack(message, how) {
     const { solo } = message;
-    Object.assign(message, { where: "queued", solo: false, suspect: how === "release" ? message.suspect : how === "die" });
+    Object.assign(message, {
+      where: "queued",
+      solo: false,
+      suspect: how === "release" ? message.suspect : how === "die",
+    });
     if (how === "release") message.handOuts -= 1;
     if (how === "fail" || (how === "die" && solo)) message.failures += 1;
   }
@@ -108,7 +126,11 @@ export class NaiveMailbox {
   }
 
   holders() {
-    return [...new Set(this.inflight().map(([priority, number]) => /** @type {Message} */ (this.lanes[priority].get(number)).where))].sort();
+    return [
+      ...new Set(
+        this.inflight().map(([priority, number]) => /** @type {Message} */ (this.lanes[priority].get(number)).where),
+      ),
+    ].sort();
   }
 
   /** @param {[number, number][]} taken @param {string} holder */
@@ -123,7 +145,9 @@ export class NaiveMailbox {
   /** @param {(message: Message) => boolean} is @returns {[number, number][]} */
   #places(is) {
     return HIGHEST_FIRST.flatMap((priority) =>
-      this.#sorted(priority).flatMap(([number, message]) => (is(message) ? [/** @type {[number, number]} */ ([priority, number])] : [])),
+      this.#sorted(priority).flatMap(([number, message]) =>
+        is(message) ? [/** @type {[number, number]} */ ([priority, number])] : [],
+      ),
     );
   }
 

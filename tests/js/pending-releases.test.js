@@ -48,7 +48,15 @@ function transaction({ seesNotes = false } = {}) {
 }
 
 /** @param {string} id */
-const life = (id) => /** @type {any} */ ({ id, over: false, ended: false, end() { this.ended = true; } });
+const life = (id) =>
+  /** @type {any} */ ({
+    id,
+    over: false,
+    ended: false,
+    end() {
+      this.ended = true;
+    },
+  });
 
 const nobody = () => assert.fail("nothing was taken");
 
@@ -73,7 +81,10 @@ test("what was seen to in a transaction that failed is seen to in the next", asy
   pending.addLife(old, { noted: false, inherited: true, held: true });
   const failed = stateOf(["old", "new"]);
   pending.addMessages([idOf(failed, 1)]);
-  assert.deepEqual(await pending.release(transaction().tx, failed, "heir", TERMS, nobody), { released: 0, inherited: true });
+  assert.deepEqual(await pending.release(transaction().tx, failed, "heir", TERMS, nobody), {
+    released: 0,
+    inherited: true,
+  });
   const state = stateOf(["old"]);
   const { tx, complete } = transaction();
   assert.deepEqual(await pending.release(tx, state, "heir", TERMS, nobody), { released: 0, inherited: true });
@@ -99,12 +110,20 @@ test("a life whose note is left again while its release is committed is seen to 
   const left = life("left");
   pending.addLife(left, { noted: true, inherited: false, held: true });
   assert.ok(pending.needsNotes());
-  assert.deepEqual(await pending.release(transaction().tx, state, "next", TERMS, nobody), { released: 0, inherited: false }, "not without the notes");
+  assert.deepEqual(
+    await pending.release(transaction().tx, state, "next", TERMS, nobody),
+    { released: 0, inherited: false },
+    "not without the notes",
+  );
   const first = transaction({ seesNotes: true });
   assert.deepEqual(await pending.release(first.tx, state, "next", TERMS, nobody), { released: 1, inherited: false });
   notes.countUnload();
   pending.noteLives();
-  assert.deepEqual(await pending.release(first.tx, state, "next", TERMS, nobody), { released: 0, inherited: false }, "not before the note");
+  assert.deepEqual(
+    await pending.release(first.tx, state, "next", TERMS, nobody),
+    { released: 0, inherited: false },
+    "not before the note",
+  );
   first.complete();
   assert.ok(!left.ended && pending.needsNotes(), "its second note is in the store");
   const second = transaction({ seesNotes: true });

@@ -48,7 +48,9 @@ test("an inspector shows what a page has stored", async ({ page }) => {
     await mailbox.enqueue(new Uint8Array(), new TextEncoder().encode("look at me"));
   });
   const { example } = await runExample(page, "inspect");
-  await expect(example.getByRole("region", { name: "Mailbox inbox" }).getByRole("button", { name: "look at me" })).toBeVisible();
+  await expect(
+    example.getByRole("region", { name: "Mailbox inbox" }).getByRole("button", { name: "look at me" }),
+  ).toBeVisible();
 });
 
 test("a worker answers", async ({ page }) => {
@@ -56,7 +58,9 @@ test("a worker answers", async ({ page }) => {
   await runExample(page, "page");
   expect((await take(page, "outbox", 2)).sort()).toEqual(["worker: FIRE!", "worker: HELLO"]);
   // an answer that is there is of a message that is done
-  const { queuedMessages, inflightMessages } = await page.evaluate(async () => (await pymailbox.openMailbox("inbox")).status());
+  const { queuedMessages, inflightMessages } = await page.evaluate(async () =>
+    (await pymailbox.openMailbox("inbox")).status(),
+  );
   expect([queuedMessages, inflightMessages]).toEqual([0, 0]);
   await example.close();
 });
@@ -88,7 +92,10 @@ test("a service worker stores what arrives while Python is not loaded and nobody
     });
     await devtools.send("ServiceWorker.enable");
     await expect.poll(() => registrationId).toBeDefined();
-    const registration = { origin: new URL(page.url()).origin, registrationId: /** @type {string} */ (/** @type {unknown} */ (registrationId)) };
+    const registration = {
+      origin: new URL(page.url()).origin,
+      registrationId: /** @type {string} */ (/** @type {unknown} */ (registrationId)),
+    };
     await devtools.send("ServiceWorker.deliverPushMessage", { ...registration, data: "pushed" });
     await devtools.send("ServiceWorker.dispatchSyncEvent", { ...registration, tag: "synced", lastChance: false });
     stored.push("push: pushed", "sync: synced");

@@ -1,11 +1,14 @@
-// Random programs over three contexts in which things go wrong. RACES is how many, and SEED the first; alone, the only one.
+// Random programs over three contexts in which things go wrong. RACES is how many, and SEED the first; alone, the only
+// one.
 
 import { expect, test } from "@playwright/test";
 
 /** Programs between two answers of the page. */
 const TURN = 50;
 
-test("whatever goes wrong at whatever step, nothing is lost, and nothing run twice while its holder lives", async ({ page }) => {
+test("whatever goes wrong at whatever step, nothing is lost, and nothing run twice while its holder lives", async ({
+  page,
+}) => {
   const { RACES, SEED } = process.env;
   const [first, count] = [Number(SEED ?? 0), Number(RACES ?? (SEED === undefined ? 100 : 1))];
   test.setTimeout(60_000 + count * 10_000);

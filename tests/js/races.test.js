@@ -11,7 +11,12 @@ import { Judge, Wrong } from "./pages/races/judge.js";
 function begin(max = Infinity) {
   const judge = new Judge();
   const [a, b] = [judge.handle("a", max), judge.handle("b", max)];
-  const call = (/** @type {Handle} */ handle, /** @type {string} */ verb, /** @type {any} */ given, /** @type {any} */ value) => {
+  const call = (
+    /** @type {Handle} */ handle,
+    /** @type {string} */ verb,
+    /** @type {any} */ given,
+    /** @type {any} */ value,
+  ) => {
     const begun = judge.begin(handle, verb, given);
     judge.end(begun, value);
     return begun;
@@ -25,7 +30,8 @@ function begin(max = Infinity) {
       call(a, "enqueue", { messages: [{ label, ...more }] }, [`id of ${label}`]),
     dequeue: (/** @type {Handle} */ by, /** @type {string[]} */ labels, count = 1, given = {}) =>
       call(by, "dequeue", given, records(labels, count)),
-    drain: (/** @type {string[]} */ labels) => call(judge.handle("the last", Infinity), "dequeue", {}, records(labels, 1)),
+    drain: (/** @type {string[]} */ labels) =>
+      call(judge.handle("the last", Infinity), "dequeue", {}, records(labels, 1)),
   };
 }
 
@@ -82,7 +88,14 @@ const RIGHT = {
     judge.end(claim, []);
     assert.equal(judge.heldBy(a).length, 0);
   },
-  "a message that is stored while the mailbox is deleted is there or not": ({ judge, b, call, enqueue, dequeue, drain }) => {
+  "a message that is stored while the mailbox is deleted is there or not": ({
+    judge,
+    b,
+    call,
+    enqueue,
+    dequeue,
+    drain,
+  }) => {
     enqueue("gone");
     dequeue(b, ["gone"]);
     const deletion = judge.begin(b, "delete", {});

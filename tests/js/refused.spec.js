@@ -10,7 +10,11 @@ test("several large messages in one call are all stored, whole", async ({ page }
     const payloads = [1, 2, 3].map((first) => new Uint8Array(size).fill(first));
     await mailbox.enqueueMany(payloads.map((payload) => ({ sender: new Uint8Array(), payload })));
     const seen = [];
-    for (let [message] = await mailbox.dequeue({ limit: 1 }); message; [message] = await mailbox.dequeue({ limit: 1 })) {
+    for (
+      let [message] = await mailbox.dequeue({ limit: 1 });
+      message;
+      [message] = await mailbox.dequeue({ limit: 1 })
+    ) {
       const { payload } = message;
       seen.push([payload.length, payload[0], payload.every((byte) => byte === payload[0])]);
       await mailbox.ack(message.id);
@@ -54,7 +58,9 @@ test("a text that the browser does not store is refused, with nothing done", asy
   ]);
 });
 
-test("a claim that shares a commit with a request that fails hands nothing out, and keeps nothing", async ({ page }) => {
+test("a claim that shares a commit with a request that fails hands nothing out, and keeps nothing", async ({
+  page,
+}) => {
   const seen = await page.evaluate(async () => {
     const { MailboxError, openMailbox } = pymailbox;
     const bytes = new Uint8Array([1]);
@@ -65,7 +71,10 @@ test("a claim that shares a commit with a request that fails hands nothing out, 
       if (this.name !== "segments") return put.call(this, value, key);
       IDBObjectStore.prototype.put = put;
       const { transaction } = this;
-      const request = Object.assign(new EventTarget(), { error: new DOMException("refused", "UnknownError"), readyState: "done" });
+      const request = Object.assign(new EventTarget(), {
+        error: new DOMException("refused", "UnknownError"),
+        readyState: "done",
+      });
       const { oncomplete } = transaction;
       transaction.oncomplete = (event) => {
         transaction.onerror?.(/** @type {any} */ ({ target: request }));
@@ -75,14 +84,26 @@ test("a claim that shares a commit with a request that fails hands nothing out, 
     };
     // in one turn, so in one transaction; too large to lie beside the state
     const large = new Uint8Array(5000);
-    const outcomes = await Promise.allSettled([mailbox.dequeue({ limit: 2 }), mailbox.enqueue(bytes, large), mailbox.nack(crypto.randomUUID())]);
+    const outcomes = await Promise.allSettled([
+      mailbox.dequeue({ limit: 2 }),
+      mailbox.enqueue(bytes, large),
+      mailbox.nack(crypto.randomUUID()),
+    ]);
     const failures = outcomes.map((outcome) => outcome.status === "rejected" && outcome.reason instanceof MailboxError);
     const { queuedMessages, inflightMessages, deadLetters } = await mailbox.status();
     const taken = (await mailbox.dequeue()).map(({ payload, deliveryCount }) => [payload[0], deliveryCount]);
     await mailbox.close();
     return { failures, counts: [queuedMessages, inflightMessages, deadLetters], taken };
   });
-  expect(seen).toEqual({ failures: [true, true, true], counts: [3, 0, 0], taken: [[1, 1], [2, 1], [3, 1]] });
+  expect(seen).toEqual({
+    failures: [true, true, true],
+    counts: [3, 0, 0],
+    taken: [
+      [1, 1],
+      [2, 1],
+      [3, 1],
+    ],
+  });
 });
 
 test("what cannot be read and is too large to be kept whole keeps nobody from the rest", async ({ page }) => {
@@ -130,7 +151,10 @@ test("a frame that may store nothing is told so by class", async ({ page }) => {
   expect(told).toEqual(Array(3).fill("StorageUnavailableError"));
 });
 
-test("a frame of another site has mailboxes, or is told why not; messages come back after a reload", async ({ page, browserName }) => {
+test("a frame of another site has mailboxes, or is told why not; messages come back after a reload", async ({
+  page,
+  browserName,
+}) => {
   const { port } = new URL(page.url());
   const url = `http://localhost:${port}/`;
   const [frame, other] = [await open(page, url), await open(page, url)];

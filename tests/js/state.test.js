@@ -17,7 +17,8 @@ const HOLDERS = ["a".repeat(32), "b".repeat(32), "0123456789abcdef".repeat(2), "
 const TERMS = { maxDeliveries: 3, lease: 300_000, locked: true };
 
 /** @param {import("../../js/model/types.js").LaneRun[]} runs */
-const places = (runs) => runs.flatMap(({ priority, from, to }) => Array.from({ length: to - from }, (_, i) => [priority, from + i]));
+const places = (runs) =>
+  runs.flatMap(({ priority, from, to }) => Array.from({ length: to - from }, (_, i) => [priority, from + i]));
 
 /** @param {MailboxState} state @param {NaiveMailbox} naive @param {Rows} rows @param {number} now */
 function assertSame(state, naive, rows, now) {
@@ -35,7 +36,10 @@ function assertSame(state, naive, rows, now) {
   assert.deepEqual(places(rows.run(state, firstInflight(state.pages, Infinity))), naive.inflight());
   for (const [priority, lane] of naive.lanes.entries()) {
     const living = rows.run(state, livingBetween(state.pages, priority, 0, naive.next[priority], Infinity));
-    assert.deepEqual(places(living).map(([, number]) => number), [...lane.keys()].sort((a, b) => a - b));
+    assert.deepEqual(
+      places(living).map(([, number]) => number),
+      [...lane.keys()].sort((a, b) => a - b),
+    );
     for (const { from, to, where, delivery, due } of living) {
       for (let number = from; number < to; number++) {
         const message = naive.lanes[priority].get(number);
@@ -87,11 +91,22 @@ test("a state is what a naive one is, through every change, stored and loaded ag
           for (let number = sequence; number < to; number++) names.add(`${priority}/${number}`);
         }
         assert.equal(passedOver.count, names.size);
-        const isPassedOver = (/** @type {number} */ priority, /** @type {number} */ number) => names.has(`${priority}/${number}`);
-        const others = (/** @type {number[][]} */ all) => all.filter(([priority, number]) => !isPassedOver(priority, number));
-        assert.deepEqual(places(rows.run(state, firstQueued(state.pages, Infinity, now, passedOver))), others(naive.queued(now)));
-        assert.deepEqual(places(rows.run(state, firstDelayed(state.pages, Infinity, now, passedOver))), others(naive.delayed(now)));
-        assert.deepEqual(places(rows.run(state, firstInflight(state.pages, Infinity, passedOver))), others(naive.inflight()));
+        const isPassedOver = (/** @type {number} */ priority, /** @type {number} */ number) =>
+          names.has(`${priority}/${number}`);
+        const others = (/** @type {number[][]} */ all) =>
+          all.filter(([priority, number]) => !isPassedOver(priority, number));
+        assert.deepEqual(
+          places(rows.run(state, firstQueued(state.pages, Infinity, now, passedOver))),
+          others(naive.queued(now)),
+        );
+        assert.deepEqual(
+          places(rows.run(state, firstDelayed(state.pages, Infinity, now, passedOver))),
+          others(naive.delayed(now)),
+        );
+        assert.deepEqual(
+          places(rows.run(state, firstInflight(state.pages, Infinity, passedOver))),
+          others(naive.inflight()),
+        );
         const { taken } = rows.run(state, state.claim(holder, TERMS, limit, now, passedOver));
         assert.deepEqual(places(taken), naive.claim(holder, limit, now, isPassedOver), `seed ${seed}`);
       } else if (action <= 8) {
@@ -101,7 +116,11 @@ test("a state is what a naive one is, through every change, stored and loaded ag
           const message = naive.lanes[priority].get(sequence);
           const isHeld = naive.isHeld(holder, priority, sequence);
           if (action === 6) {
-            assert.equal(state.ack({ priority, sequence }) !== undefined, naive.lanes[priority].delete(sequence), `seed ${seed}`);
+            assert.equal(
+              state.ack({ priority, sequence }) !== undefined,
+              naive.lanes[priority].delete(sequence),
+              `seed ${seed}`,
+            );
           } else if (action === 7) {
             assert.equal(state.release(holder, { priority, sequence }) !== undefined, isHeld);
             if (message !== undefined && isHeld) naive.giveBack(message, "release");
@@ -181,12 +200,22 @@ test("a lane that an older layout had comes out as it was", () => {
         due,
         ...(HOLDERS.includes(where) ? { holder: where, terms: TERMS } : {}),
       }));
-      before.restore(priority, naive.next[priority], 0, runs.flatMap((run) => (below(9) === 0 ? [run, run] : [run])));
+      before.restore(
+        priority,
+        naive.next[priority],
+        0,
+        runs.flatMap((run) => (below(9) === 0 ? [run, run] : [run])),
+      );
     }
     rows.save(before);
     const state = rows.load();
     assertSame(state, naive, rows, 1000);
-    for (const holder of HOLDERS) assert.equal(places(rows.run(state, state.releaseAll(holder))).length, naive.giveAllBack(holder, "release"), `seed ${seed}`);
+    for (const holder of HOLDERS)
+      assert.equal(
+        places(rows.run(state, state.releaseAll(holder))).length,
+        naive.giveAllBack(holder, "release"),
+        `seed ${seed}`,
+      );
     assertSame(state, naive, rows, 1000);
   }
 });
@@ -215,9 +244,15 @@ test("segments travel with the head until they are dead or taken from it", () =>
     [...segments.map(({ bytes }) => bytes), undefined],
   );
   assert.equal(state.lanes[1]?.carriedSegment(0), undefined);
-  assert.deepEqual([0, 1, 3].map((sequence) => state.lanes[0].firstNotCarried(sequence)), [3, 3, 3]);
+  assert.deepEqual(
+    [0, 1, 3].map((sequence) => state.lanes[0].firstNotCarried(sequence)),
+    [3, 3, 3],
+  );
   state.lanes[0].dropCarried(1, 2);
-  assert.deepEqual([0, 1, 2].map((sequence) => state.lanes[0].firstNotCarried(sequence)), [1, 1, 3]);
+  assert.deepEqual(
+    [0, 1, 2].map((sequence) => state.lanes[0].firstNotCarried(sequence)),
+    [1, 1, 3],
+  );
   rows.save(state);
   const [left, none] = rows.load().lanes.map((lane) => lane.takeCarried());
   assert.deepEqual([left.map(({ first }) => first), none], [[0, 2], []]);
@@ -227,8 +262,18 @@ test("segments travel with the head until they are dead or taken from it", () =>
   assert.equal(rows.tryToLoad(), undefined);
   rows.head.head = head;
   const [first, second] = carried;
-  const changed = first.map((/** @type {number} */ byte, /** @type {number} */ i) => (i === first.length - 1 ? byte ^ 1 : byte));
-  for (const other of [[first], [first, second, second], [second, first], [changed, second], [first, "x"], "x", undefined]) {
+  const changed = first.map((/** @type {number} */ byte, /** @type {number} */ i) =>
+    i === first.length - 1 ? byte ^ 1 : byte,
+  );
+  for (const other of [
+    [first],
+    [first, second, second],
+    [second, first],
+    [changed, second],
+    [first, "x"],
+    "x",
+    undefined,
+  ]) {
     rows.head.carried = other;
     assert.equal(rows.tryToLoad(), undefined, "a segment is missing, too many, in another's place, or not what it was");
   }

@@ -1,4 +1,5 @@
-// The model replays what callers did in tests/traces.json, and comes to the same answers and counts; tools/traces.py wrote it.
+// The model replays what callers did in tests/traces.json, and comes to the same answers and counts; tools/traces.py
+// wrote it.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -14,7 +15,10 @@ import { Rows } from "./rows.js";
 /** @typedef {import("../../js/model/types.js").LaneRun} LaneRun */
 /** @typedef {[name: string, priority: number, delay: number | null, custom: boolean]} Written */
 /** @typedef {[what: string, who: string, given: any, answer: any, counts: number[][]]} Step */
-/** @typedef {{name: string, priority: number, deliveries: number, error: string | null, reason: string | null}} DeadLetter */
+/**
+ * @typedef {{name: string, priority: number, deliveries: number, error: string | null, reason: string | null}}
+ * DeadLetter
+ */
 
 /** @type {Step[][]} */
 const TRACES = JSON.parse(readFileSync(new URL("../traces.json", import.meta.url), "utf-8"));
@@ -117,7 +121,10 @@ class Mailbox {
     return places.filter((place) => place !== undefined && this.state.ack(place) !== undefined).length;
   }
 
-  /** @param {Consumer} consumer @param {string} name @param {number | null} delay @param {string | null} error @param {number} now */
+  /**
+   * @param {Consumer} consumer @param {string} name @param {number | null} delay @param {string | null} error
+   * @param {number} now
+   */
   nack({ holder, maxDeliveries }, name, delay, error, now) {
     const place = this.find(name);
     const delivery = place && this.state.nack(holder, place);
@@ -172,7 +179,11 @@ class Mailbox {
   /** @param {number} now */
   peek(now) {
     const { pages } = this.state;
-    const queries = [firstQueued(pages, Infinity, now), firstDelayed(pages, Infinity, now), firstInflight(pages, Infinity)];
+    const queries = [
+      firstQueued(pages, Infinity, now),
+      firstDelayed(pages, Infinity, now),
+      firstInflight(pages, Infinity),
+    ];
     return queries.flatMap((query) => this.#shown(this.rows.run(this.state, query)));
   }
 
@@ -188,7 +199,8 @@ class Mailbox {
   /** @param {Consumer} consumer */
   recover({ holder, maxDeliveries }) {
     for (const { priority, from, to, delivery, before } of this.rows.run(this.state, this.state.recover(holder))) {
-      if (maxDeliveries === 0 || failures(delivery) === failures(before) || failures(delivery) < maxDeliveries) continue;
+      if (maxDeliveries === 0 || failures(delivery) === failures(before) || failures(delivery) < maxDeliveries)
+        continue;
       for (let sequence = from; sequence < to; sequence++) this.#bury({ priority, sequence }, delivery, null);
     }
   }
@@ -273,7 +285,11 @@ class Database {
   }
 }
 
-/** Dead letters as a trace has them: those that died together in the order of their names, without a mailbox's own words. @param {any[]} actual @param {any[][]} groups */
+/**
+ * Dead letters as a trace has them: those that died together in the order of their names, without a mailbox's own
+ * words.
+ * @param {any[]} actual @param {any[][]} groups
+ */
 function grouped(actual, groups) {
   let at = 0;
   const found = groups.map(({ length }) => {
@@ -302,7 +318,11 @@ for (const sizes of SIZES) {
         const where = `trace ${number}, step ${i}: ${what} of ${who}`;
         const actual = /** @type {any} */ (database.answer(what, who, given));
         assert.deepEqual(what === "dead_letters" ? grouped(actual, answer) : actual, answer, where);
-        assert.deepEqual(database.mailboxes.map((mailbox) => mailbox.counts()), counts, where);
+        assert.deepEqual(
+          database.mailboxes.map((mailbox) => mailbox.counts()),
+          counts,
+          where,
+        );
         for (const mailbox of database.mailboxes) mailbox.restart();
       }
     }

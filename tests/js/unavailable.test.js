@@ -18,7 +18,12 @@ class Store {
   get(key) {
     const name = String(key);
     this.asked.push(name);
-    const request = { result: this.readable.get(name), error: this.error, onsuccess() {}, onerror(/** @type {unknown} */ _) {} };
+    const request = {
+      result: this.readable.get(name),
+      error: this.error,
+      onsuccess() {},
+      onerror(/** @type {unknown} */ _) {},
+    };
     const event = { preventDefault() {}, stopPropagation() {} };
     queueMicrotask(() => (this.readable.has(name) ? request.onsuccess() : request.onerror(event)));
     return request;
@@ -141,7 +146,10 @@ test("the error says what to do, and names the message", () => {
   const error = withId(new ValueUnavailable(keyOf(0)), new Uint8Array(16).fill(1));
   assert.equal(error.name, "StorageUnavailableError");
   assert.equal(error.passing, true);
-  assert.match(error.message, /^The message 01010101-0101-0101-0101-010101010101 cannot be read at present: .*try again/);
+  assert.match(
+    error.message,
+    /^The message 01010101-0101-0101-0101-010101010101 cannot be read at present: .*try again/,
+  );
   assert.ok(isReadFailure(new DOMException("", "UnknownError")));
   assert.ok(!isReadFailure(new DOMException("", "AbortError")));
 });

@@ -1,4 +1,5 @@
-// Large messages whose files cannot be read for a while: browsers keep each in a file of its own, which is moved away here.
+// Large messages whose files cannot be read for a while: browsers keep each in a file of its own, which is moved away
+// here.
 
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +13,10 @@ import { launchOptions } from "../../tools/browsers.mjs";
 const LARGE = 1_200_000;
 const VERY_LARGE = 9_000_000;
 
-/** The files of a profile's large messages, by the text with which each payload begins: a long one, since the rest is random. */
+/**
+ * The files of a profile's large messages, by the text with which each payload begins: a long one, since the rest is
+ * random.
+ */
 class Files {
   /** @type {[string, string][]} */
   #moved = [];
@@ -53,11 +57,21 @@ class Files {
 
 /** @typedef {import("@playwright/test").Page} Page */
 
-/** @typedef {import("@playwright/test").PlaywrightTestArgs & import("@playwright/test").PlaywrightTestOptions} TestArgs */
-/** @typedef {import("@playwright/test").PlaywrightWorkerArgs & import("@playwright/test").PlaywrightWorkerOptions} WorkerArgs */
+/**
+ * @typedef {import("@playwright/test").PlaywrightTestArgs & import("@playwright/test").PlaywrightTestOptions} TestArgs
+ */
+/**
+ * @typedef {import("@playwright/test").PlaywrightWorkerArgs & import("@playwright/test").PlaywrightWorkerOptions}
+ * WorkerArgs
+ */
 /** @typedef {{context: import("@playwright/test").BrowserContext, files: Files}} Browser */
 
-/** `files` of one browser for all tests; `open` gives a page, which is a context of its own. @type {import("@playwright/test").Fixtures<{open: () => Promise<Page>, files: Files}, {ownBrowser: Browser}, TestArgs, WorkerArgs>} */
+/**
+ * `files` of one browser for all tests; `open` gives a page, which is a context of its own.
+ * @type
+ * {import("@playwright/test").Fixtures<{open: () => Promise<Page>, files: Files}, {ownBrowser: Browser}, TestArgs,
+ *   WorkerArgs>}
+ */
 const fixtures = {
   ownBrowser: [
     async ({ playwright, browserName }, use, info) => {
@@ -91,7 +105,8 @@ const test = base.extend(fixtures);
 
 /** What the pages here have besides. */
 function prepare() {
-  const textOf = (/** @type {{payload: Uint8Array}} */ { payload }) => /<message (.*?)>/.exec(new TextDecoder("latin1").decode(payload.subarray(0, 100)))?.[1];
+  const textOf = (/** @type {{payload: Uint8Array}} */ { payload }) =>
+    /<message (.*?)>/.exec(new TextDecoder("latin1").decode(payload.subarray(0, 100)))?.[1];
   const payloadOf = (/** @type {string} */ text, size = 0) => {
     const begin = new TextEncoder().encode(`<message ${text}>`);
     const payload = new Uint8Array(Math.max(size, begin.length));
@@ -106,14 +121,22 @@ function prepare() {
   Object.assign(globalThis, { here: { textOf, payloadOf, eventually } });
 }
 
-/** Stores messages, in a page that is closed then. @param {() => Promise<Page>} open @param {string} name @param {[text: string, size?: number, options?: object][]} messages @returns {Promise<string[]>} their ids */
+/**
+ * Stores messages, in a page that is closed then.
+ * @param {() => Promise<Page>} open @param {string} name
+ * @param {[text: string, size?: number, options?: object][]} messages @returns {Promise<string[]>} their ids
+ */
 async function stored(open, name, messages) {
   const page = await open();
   const ids = await page.evaluate(
     async ([name, messages]) => {
       const mailbox = await pymailbox.openMailbox(name);
       const ids = await mailbox.enqueueMany(
-        messages.map(([text, size, options]) => ({ sender: new Uint8Array(), payload: here.payloadOf(text, size), ...options })),
+        messages.map(([text, size, options]) => ({
+          sender: new Uint8Array(),
+          payload: here.payloadOf(text, size),
+          ...options,
+        })),
       );
       await mailbox.close();
       return ids;
@@ -132,7 +155,10 @@ function warningsOf(page) {
   return warnings;
 }
 
-test("what cannot be read is passed over, stays in its place, and comes when it can be read again", async ({ files, open }) => {
+test("what cannot be read is passed over, stays in its place, and comes when it can be read again", async ({
+  files,
+  open,
+}) => {
   const ids = await stored(open, "box", [["a", LARGE], ["b", LARGE], ["c"], ["d", LARGE]]);
   files.takeAway("b", "d");
   const page = await open();
@@ -144,7 +170,12 @@ test("what cannot be read is passed over, stays in its place, and comes when it 
     const none = await mailbox.dequeue();
     const { queuedMessages, inflightMessages, deadLetters } = await mailbox.status();
     await mailbox.close();
-    return { shown: shown.map(here.textOf), first: first.map(here.textOf), none: none.length, counts: [queuedMessages, inflightMessages, deadLetters] };
+    return {
+      shown: shown.map(here.textOf),
+      first: first.map(here.textOf),
+      none: none.length,
+      counts: [queuedMessages, inflightMessages, deadLetters],
+    };
   });
   expect(seen).toEqual({ shown: ["a", "c"], first: ["a", "c"], none: 0, counts: [2, 2, 0] });
   // another context learns of it by itself
@@ -164,9 +195,16 @@ test("what cannot be read is passed over, stays in its place, and comes when it 
     await mailbox.close();
     return batch.map((record) => [here.textOf(record), record.payload.length, record.deliveryCount]);
   });
-  expect(back).toEqual([["a", LARGE, 1], ["b", LARGE, 1], ["c", "<message c>".length, 1], ["d", LARGE, 1]]);
+  expect(back).toEqual([
+    ["a", LARGE, 1],
+    ["b", LARGE, 1],
+    ["c", "<message c>".length, 1],
+    ["d", LARGE, 1],
+  ]);
   const fresh = await open();
-  const atOnce = await fresh.evaluate(async () => (await (await pymailbox.openMailbox("box")).dequeue()).map(here.textOf));
+  const atOnce = await fresh.evaluate(async () =>
+    (await (await pymailbox.openMailbox("box")).dequeue()).map(here.textOf),
+  );
   expect(atOnce).toEqual(["a", "b", "c", "d"]);
   expect(warnings.length).toBe(2);
   for (const id of [ids[1], ids[3]]) expect(warnings.filter((text) => text.includes(`ack("${id}")`)).length).toBe(1);
@@ -190,11 +228,19 @@ test("a call that waits gets what can be read again, and what comes meanwhile", 
   expect(await page.evaluate(async () => here.textOf((await here.next).value))).toBe("late");
 });
 
-test("however many there are, a claim costs few transactions, and all come in their order", async ({ files, open, browserName }) => {
+test("however many there are, a claim costs few transactions, and all come in their order", async ({
+  files,
+  open,
+  browserName,
+}) => {
   // Firefox keeps only values above 1 MiB in files
   const [count, size] = browserName === "chromium" ? [300, 70_000] : [40, LARGE];
   const texts = Array.from({ length: count }, (_, i) => String(i));
-  await stored(open, "many", texts.flatMap((text) => /** @type {[string, number?][]} */ ([[text, size], [`small ${text}`]])));
+  await stored(
+    open,
+    "many",
+    texts.flatMap((text) => /** @type {[string, number?][]} */ ([[text, size], [`small ${text}`]])),
+  );
   files.takeAway(...texts);
   const page = await open();
   const seen = await page.evaluate(async () => {
@@ -306,7 +352,11 @@ test("what needs no bytes is done without them, and what does says so", async ({
 
 test("what is inflight is given back and acknowledged without its bytes", async ({ files, open }) => {
   const texts = ["acked", "nacked", "worn out", "buried", "closed"];
-  await stored(open, "inflight", texts.map((text) => [text, VERY_LARGE]));
+  await stored(
+    open,
+    "inflight",
+    texts.map((text) => [text, VERY_LARGE]),
+  );
   const page = await open();
   await page.evaluate(async () => {
     const mailbox = (here.mailbox = await pymailbox.openMailbox("inflight", { maxDeliveries: 1 }));
@@ -319,8 +369,15 @@ test("what is inflight is given back and acknowledged without its bytes", async 
   const seen = await page.evaluate(async () => {
     const { mailbox, patient } = here;
     const [acked, nacked, wornOut, buried] = here.held.map(({ id }) => id);
-    const error = await mailbox.deadLetter(buried, "bad").then(() => new Error("none"), (error) => error);
-    const answers = [await mailbox.ack(acked), await patient.nack(nacked), await mailbox.nack(wornOut, { error: "failed" })];
+    const error = await mailbox.deadLetter(buried, "bad").then(
+      () => new Error("none"),
+      (error) => error,
+    );
+    const answers = [
+      await mailbox.ack(acked),
+      await patient.nack(nacked),
+      await mailbox.nack(wornOut, { error: "failed" }),
+    ];
     const { queuedMessages, inflightMessages, deadLetters } = await mailbox.status();
     await mailbox.close();
     const after = await patient.status();
@@ -345,7 +402,12 @@ test("what is inflight is given back and acknowledged without its bytes", async 
     for (let i = 0; i < 4; i++) batch.push(...(await patient.dequeue({ limit: 1 })));
     return batch.map((record) => [here.textOf(record), record.deliveryCount]);
   });
-  expect(back).toEqual([["nacked", 2], ["worn out", 2], ["buried", 1], ["closed", 1]]);
+  expect(back).toEqual([
+    ["nacked", 2],
+    ["worn out", 2],
+    ["buried", 1],
+    ["closed", 1],
+  ]);
 });
 
 test("what a dead holder held comes back without its bytes", async ({ files, open }) => {
@@ -372,6 +434,8 @@ test("what a dead holder held comes back without its bytes", async ({ files, ope
   });
   expect(counts).toEqual([0, 1, 0, 0]);
   files.putBack();
-  const back = await page.evaluate(async () => (await here.mailbox.dequeue({ wait: Infinity })).map((record) => [here.textOf(record), record.deliveryCount]));
+  const back = await page.evaluate(async () =>
+    (await here.mailbox.dequeue({ wait: Infinity })).map((record) => [here.textOf(record), record.deliveryCount]),
+  );
   expect(back).toEqual([["held", 2]]);
 });

@@ -19,7 +19,8 @@ const LARGEST_BATCH = 64 * 1024 * 1024;
 
 /**
  * Hands out the next batch. What cannot be read at present is passed over, and stays as it is.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {HolderTerms} terms @param {number} limit
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {HolderTerms} terms
+ * @param {number} limit
  * @returns {Promise<{batch: Uint8Array, changed: boolean}>}
  */
 export async function claim(tx, state, holder, terms, limit) {
@@ -27,7 +28,10 @@ export async function claim(tx, state, holder, terms, limit) {
   flush(tx);
   const passedOver = tx.unavailable.messagesOf(state.number);
   for (;;) {
-    const { taken: claimed, changed: moved } = await tx.run(state, state.claim(holder, terms, limit, Date.now(), passedOver));
+    const { taken: claimed, changed: moved } = await tx.run(
+      state,
+      state.claim(holder, terms, limit, Date.now(), passedOver),
+    );
     changed ||= moved;
     const places = placesIn(claimed);
     const before = passedOver.count;
@@ -49,7 +53,10 @@ export async function claim(tx, state, holder, terms, limit) {
   }
 }
 
-/** @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {PassedOver} passedOver @returns {Promise<boolean>} whether it was salvaged */
+/**
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {PassedOver} passedOver
+ * @returns {Promise<boolean>} whether it was salvaged
+ */
 async function salvageOrPassOver(tx, state, place, passedOver) {
   try {
     await salvage(tx, state, place);
@@ -61,10 +68,14 @@ async function salvageOrPassOver(tx, state, place, passedOver) {
   }
 }
 
-/** What a claim is to hand out, all of it at hand. @typedef {{taken: LaneRun[], entries: import("../../model/types.js").Entry[]}} FoundAtHand */
+/**
+ * What a claim is to hand out, all of it at hand.
+ * @typedef {{taken: LaneRun[], entries: import("../../model/types.js").Entry[]}} FoundAtHand
+ */
 
 /**
- * What `claim` would hand out, where nothing has to be read for it; undefined if that is not so. Nothing is handed out yet.
+ * What `claim` would hand out, where nothing has to be read for it; undefined if that is not so. Nothing is handed out
+ * yet.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} limit @returns {FoundAtHand | undefined}
  */
 export function findAtHand(tx, state, limit) {
@@ -78,7 +89,8 @@ export function findAtHand(tx, state, limit) {
 
 /**
  * Hands out what was found at hand, if there is anything.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {HolderTerms} terms @param {FoundAtHand} found
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {HolderTerms} terms
+ * @param {FoundAtHand} found
  * @returns {Uint8Array} a batch
  */
 export function claimAtHand(tx, state, holder, terms, { taken, entries }) {
@@ -92,6 +104,7 @@ export function claimAtHand(tx, state, holder, terms, { taken, entries }) {
 function placesIn(runs) {
   /** @type {Place[]} */
   const places = [];
-  for (const { priority, from, to } of runs) for (let sequence = from; sequence < to; sequence++) places.push({ priority, sequence });
+  for (const { priority, from, to } of runs)
+    for (let sequence = from; sequence < to; sequence++) places.push({ priority, sequence });
   return places;
 }

@@ -19,7 +19,11 @@ import { enqueueFrame, openToEnqueue } from "./enqueue.js";
 /** @typedef {import("../../model/types.js").Place} Place */
 /** @typedef {Uint8Array<ArrayBuffer>} Id */
 
-/** Moves a message of a holder's to the dead letters. @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id} id @param {string} reason @throws {ValueUnavailable} */
+/**
+ * Moves a message of a holder's to the dead letters.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id} id @param {string} reason
+ * @throws {ValueUnavailable}
+ */
 export async function bury(tx, state, holder, id, reason) {
   const place = await tx.find(state, id);
   if (place === undefined || !state.isHeldBy(holder, place)) return false;
@@ -27,7 +31,11 @@ export async function bury(tx, state, holder, id, reason) {
   return true;
 }
 
-/** As `buryOrSalvage`; what cannot be read at present stays where it is. @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {number} delivery @param {string} reason @returns {Promise<boolean>} whether it could be read */
+/**
+ * As `buryOrSalvage`; what cannot be read at present stays where it is.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {number} delivery
+ * @param {string} reason @returns {Promise<boolean>} whether it could be read
+ */
 export async function buryIfReadable(tx, state, place, delivery, reason) {
   try {
     await buryOrSalvage(tx, state, place, delivery, reason);
@@ -38,7 +46,10 @@ export async function buryIfReadable(tx, state, place, delivery, reason) {
   }
 }
 
-/** @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {number} delivery @param {string} reason */
+/**
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {number} delivery
+ * @param {string} reason
+ */
 async function buryOrSalvage(tx, state, place, delivery, reason) {
   while (state.deliveryOf(place) !== undefined) {
     try {
@@ -52,7 +63,8 @@ async function buryOrSalvage(tx, state, place, delivery, reason) {
 
 /**
  * Moves a living message to the dead letters.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {number} delivery @param {string} reason
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {number} delivery
+ * @param {string} reason
  * @throws {ValueUnavailable} nothing was changed
  */
 async function buryLiving(tx, state, place, delivery, reason) {
@@ -79,7 +91,8 @@ async function buryLiving(tx, state, place, delivery, reason) {
 }
 
 /** Why a message is a dead letter that failed too often. @param {number} delivery @param {number} maxDeliveries */
-export const failedReason = (delivery, maxDeliveries) => `${failures(delivery)} of at most ${maxDeliveries} deliveries failed`;
+export const failedReason = (delivery, maxDeliveries) =>
+  `${failures(delivery)} of at most ${maxDeliveries} deliveries failed`;
 
 /**
  * Puts a dead letter at the end of its priority, as new.
@@ -100,7 +113,10 @@ export async function redrive(tx, state, id) {
   }
 }
 
-/** @param {WriteTransaction} tx @param {MailboxState} state @param {number} number @param {Id} id @throws {Unreadable} @throws {ValueUnavailable} */
+/**
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {number} number @param {Id} id @throws {Unreadable}
+ * @throws {ValueUnavailable}
+ */
 async function redriveReadable(tx, state, number, id) {
   const [letter] = await tx.values("dead", [state.number, number]);
   tx.moves();
@@ -124,7 +140,8 @@ export async function discard(tx, state, id) {
 
 /**
  * The newest dead letters. Those that cannot be read at present are passed over.
- * @param {ReadTransaction} tx @param {MailboxState} state @param {number} limit @param {number} offset how many are passed over
+ * @param {ReadTransaction} tx @param {MailboxState} state @param {number} limit
+ * @param {number} offset how many are passed over
  * @returns {Promise<[Uint8Array, string]>} a batch, and JSON: `[reason, error, diedAt]` of each
  * @throws {Unreadable}
  */
@@ -154,7 +171,8 @@ export async function listDeadLetters(tx, state, limit, offset) {
     }
     // something else deleted or added some: there is none of this number, and looking for it puts the count right
     const isAll = cursor === null && offset === 0;
-    if (isAll && numbers.length + passedOver !== state.deadLetters) throw new Unreadable({ priority: DEAD, sequence: state.nextDeadLetter });
+    if (isAll && numbers.length + passedOver !== state.deadLetters)
+      throw new Unreadable({ priority: DEAD, sequence: state.nextDeadLetter });
     letters = await Promise.all(
       numbers.map(async (number) => {
         try {
@@ -174,7 +192,10 @@ export async function listDeadLetters(tx, state, limit, offset) {
   return [packBatch(readable.map(entryOf)), JSON.stringify(deaths)];
 }
 
-/** A dead letter as an entry of a batch. @param {import("../../model/types.js").StoredDeadLetter} letter @returns {import("../../model/types.js").Entry} */
+/**
+ * A dead letter as an entry of a batch.
+ * @param {import("../../model/types.js").StoredDeadLetter} letter @returns {import("../../model/types.js").Entry}
+ */
 export const entryOf = ({ id, frame, deliveries }) => ({
   bytes: frame,
   frame: frameAt(viewOf(frame), 0),

@@ -17,7 +17,8 @@ import { segmentWritersOf } from "../stored-segments.js";
 export async function enqueue(tx, state, frames) {
   const incoming = framesIn(frames);
   const known = await customIdsAlreadyThere(tx, state, frames, incoming);
-  if (state.mayCollide || incoming.some(({ hasCustomId, due }) => hasCustomId || due > 0)) await openToEnqueue(tx, state);
+  if (state.mayCollide || incoming.some(({ hasCustomId, due }) => hasCustomId || due > 0))
+    await openToEnqueue(tx, state);
   const ids = new Uint8Array(incoming.length * ID_BYTES);
   const view = viewOf(ids);
   let enqueued = 0;
@@ -59,7 +60,10 @@ export function enqueueAtHand(tx, state, frames) {
   return { ids, enqueued: incoming.length };
 }
 
-/** To be called before messages are enqueued that are not fresh, see `model/state.js`. @param {WriteTransaction} tx @param {MailboxState} state */
+/**
+ * To be called before messages are enqueued that are not fresh, see `model/state.js`.
+ * @param {WriteTransaction} tx @param {MailboxState} state
+ */
 export async function openToEnqueue(tx, state) {
   const lacking = state.pages.lackingToEnqueue();
   if (lacking.length > 0) await tx.open(state, lacking);

@@ -7,10 +7,12 @@ import { tellOfUnavailable } from "../unavailable-values.js";
 /** @typedef {import("../../model/types.js").LaneRun} LaneRun */
 
 /**
- * Shows messages: queued ones in the order in which they would be handed out, then those not yet due, then inflight ones. What
- * cannot be read at present is passed over.
- * @param {import("../read-transaction.js").ReadTransaction} tx @param {import("../../model/state.js").MailboxState} state
- * @param {number} limit @param {number | undefined} status @param {number} offset how many are passed over; they are not read
+ * Shows messages: queued ones in the order in which they would be handed out, then those not yet due, then inflight
+ * ones. What cannot be read at present is passed over.
+ * @param {import("../read-transaction.js").ReadTransaction} tx
+ * @param {import("../../model/state.js").MailboxState} state
+ * @param {number} limit @param {number | undefined} status
+ * @param {number} offset how many are passed over; they are not read
  * @returns {Promise<Uint8Array>} a batch
  * @throws {import("../read-transaction.js").Unreadable}
  */

@@ -6,10 +6,11 @@ import { result } from "../../storage/requests.js";
 import { buryIfReadable, failedReason } from "./dead-letters.js";
 
 /**
- * Takes back what holders held that are gone, or whose page was left according to an unload note. A note releases: the hand-outs
- * are undone. A death makes suspects, and counts as a failure for a message that was solo.
+ * Takes back what holders held that are gone, or whose page was left according to an unload note. A note releases: the
+ * hand-outs are undone. A death makes suspects, and counts as a failure for a message that was solo.
  * @param {import("../write-transaction.js").WriteTransaction} tx @param {string} mailbox
- * @param {import("../../model/state.js").MailboxState} state @param {import("../../coordination/liveness.js").Gone} gone
+ * @param {import("../../model/state.js").MailboxState} state
+ * @param {import("../../coordination/liveness.js").Gone} gone
  * @returns {Promise<number>} how many messages came back
  */
 export async function recover(tx, mailbox, state, gone) {
@@ -29,7 +30,8 @@ export async function recover(tx, mailbox, state, gone) {
     const { maxDeliveries } = claims;
     for (const { priority, from, to, delivery, before } of await tx.run(state, state.recover(holder))) {
       count += to - from;
-      if (maxDeliveries === 0 || failures(delivery) === failures(before) || failures(delivery) < maxDeliveries) continue;
+      if (maxDeliveries === 0 || failures(delivery) === failures(before) || failures(delivery) < maxDeliveries)
+        continue;
       const reason = `its holder died; ${failedReason(delivery, maxDeliveries)}`;
       for (let sequence = from; sequence < to; sequence++) {
         await buryIfReadable(tx, state, { priority, sequence }, delivery, reason);

@@ -1,6 +1,6 @@
 /**
- * Settling: what a transaction does to acknowledge messages, to give them back, as failed or as if they had not been handed out,
- * and to purge the queue.
+ * Settling: what a transaction does to acknowledge messages, to give them back, as failed or as if they had not been
+ * handed out, and to purge the queue.
  */
 
 import { runsOf } from "../../model/claims.js";
@@ -39,16 +39,24 @@ export async function ack(tx, state, ids) {
   return acked;
 }
 
-/** Deletes those of the messages that are a holder's. @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id[]} ids */
+/**
+ * Deletes those of the messages that are a holder's.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id[]} ids
+ */
 export async function ackHeld(tx, state, holder, ids) {
   const places = await Promise.all(ids.map((id) => tx.find(state, id)));
   const held = places.map((place) => place !== undefined && state.isHeldBy(holder, place));
-  return ack(tx, state, ids.filter((_, i) => held[i]));
+  return ack(
+    tx,
+    state,
+    ids.filter((_, i) => held[i]),
+  );
 }
 
 /**
  * As `ack`, where nothing has to be read for it and one of them is there; undefined if that is not so.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {Id[]} ids @param {string} [holder] only what it holds
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Id[]} ids
+ * @param {string} [holder] only what it holds
  * @returns {number | undefined} how many there were
  */
 export function ackAtHand(tx, state, ids, holder) {
@@ -57,7 +65,11 @@ export function ackAtHand(tx, state, ids, holder) {
   for (const id of ids) {
     const place = state.ownPlaceOf(id);
     const segment = place && tx.segmentAtHand(state, place.priority, place.sequence);
-    if (place !== undefined && segment !== undefined && state.pages.lacking(place.priority, segment.first, segment.last + 1).length === 0) {
+    if (
+      place !== undefined &&
+      segment !== undefined &&
+      state.pages.lacking(place.priority, segment.first, segment.last + 1).length === 0
+    ) {
       if (state.livesByOwnId(place)) {
         if (holder === undefined || state.isHeldBy(holder, place)) living.push({ place, id });
         continue;
@@ -93,7 +105,8 @@ function noteDead(dead, { priority, sequence }) {
 }
 
 /**
- * Removes a message, wherever it is, with all that is known of it but its bytes; see `deleteDead`. Its page must be open.
+ * Removes a message, wherever it is, with all that is known of it but its bytes; see `deleteDead`. Its page must be
+ * open.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {Id} id
  * @returns {boolean} false if there is no such message
  */
@@ -105,8 +118,10 @@ function ackOne(tx, state, place, id) {
 }
 
 /**
- * Gives back a message that a holder has, as failed; after too many failures it becomes a dead letter, if it can be read.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {number} maxDeliveries @param {Id} id
+ * Gives back a message that a holder has, as failed; after too many failures it becomes a dead letter, if it can be
+ * read.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {number} maxDeliveries
+ * @param {Id} id
  * @param {number} due 0 for at once @param {string | undefined} error
  * @returns {Promise<boolean | string>} false if it is not the holder's; the reason if it is a dead letter
  */
@@ -123,7 +138,11 @@ export async function nack(tx, state, holder, maxDeliveries, id, due, error) {
   return true;
 }
 
-/** Gives back messages that a holder has, their hand-outs undone. @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id[]} ids @returns {Promise<number>} how many it held */
+/**
+ * Gives back messages that a holder has, their hand-outs undone.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id[]} ids
+ * @returns {Promise<number>} how many it held
+ */
 export async function release(tx, state, holder, ids) {
   let released = 0;
   for (const id of ids) {

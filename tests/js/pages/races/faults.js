@@ -1,9 +1,9 @@
 /**
- * What goes wrong in a context of the races: at one of its steps, counted from when the fault is planned, it is blocked,
- * left, robbed of its locks, or its storage fails. It is to be imported before the engine.
+ * What goes wrong in a context of the races: at one of its steps, counted from when the fault is planned, it is
+ * blocked, left, robbed of its locks, or its storage fails. It is to be imported before the engine.
  *
- * A step is the beginning of a transaction or of a request, and the moment in which the context would hear what became of
- * one. While a context is blocked nothing of it runs, and what it has begun stays as it is.
+ * A step is the beginning of a transaction or of a request, and the moment in which the context would hear what became
+ * of one. While a context is blocked nothing of it runs, and what it has begun stays as it is.
  */
 
 /** @typedef {"block" | "die" | "leave" | "rob" | "abort" | "lose" | "fill"} Fault */
@@ -93,7 +93,10 @@ IDBDatabase.prototype.transaction = function (...args) {
 };
 
 for (const [prototype, methods] of /** @type {[any, string[]][]} */ ([
-  [IDBObjectStore.prototype, ["add", "put", "delete", "get", "getKey", "getAll", "getAllKeys", "count", "openCursor", "openKeyCursor"]],
+  [
+    IDBObjectStore.prototype,
+    ["add", "put", "delete", "get", "getKey", "getAll", "getAllKeys", "count", "openCursor", "openKeyCursor"],
+  ],
   [IDBIndex.prototype, ["get", "getKey", "getAll", "getAllKeys", "count", "openCursor", "openKeyCursor"]],
 ])) {
   for (const method of methods) {
@@ -145,7 +148,9 @@ for (const [prototype, name, step] of /** @type {[any, string, Step][]} */ ([
   });
 }
 
-const { get: errorOf } = /** @type {PropertyDescriptor} */ (Object.getOwnPropertyDescriptor(IDBTransaction.prototype, "error"));
+const { get: errorOf } = /** @type {PropertyDescriptor} */ (
+  Object.getOwnPropertyDescriptor(IDBTransaction.prototype, "error")
+);
 Object.defineProperty(IDBTransaction.prototype, "error", {
   get() {
     return endings.has(this) ? endings.get(this) : errorOf?.call(this);

@@ -1,14 +1,17 @@
 /**
  * Decides whether what a mailbox did was right, from what was asked of it and what it answered, whatever went wrong
- * meanwhile. It knows nothing of engines: only when each call began, when and how it ended if it did, and when the life of
- * a handle may have been over.
+ * meanwhile. It knows nothing of engines: only when each call began, when and how it ended if it did, and when the life
+ * of a handle may have been over.
  *
  * A call took effect at some moment between its beginning and its end; one that failed or was never heard of again took
  * effect then, later, or never. So only what no such moment explains is wrong.
  */
 
 /** @typedef {{name: string, max: number, livesOver: {at: number, counts: boolean}[], isAbsent: boolean}} Handle */
-/** @typedef {{handle: Handle, verb: string, given: any, called: number, returned: number, failed: boolean, value?: any}} Call */
+/**
+ * @typedef {{handle: Handle, verb: string, given: any, called: number, returned: number, failed: boolean, value?: any}}
+ * Call
+ */
 /** @typedef {{call: Call, count: number, endedAt: number}} Delivery */
 /**
  * @typedef {object} Message
@@ -42,7 +45,10 @@ export class Judge {
   /** What was seen, for people. @type {string[]} */
   log = [];
 
-  /** @param {string} name @param {number} max failed deliveries, after which a message becomes a dead letter @returns {Handle} */
+  /**
+   * @param {string} name @param {number} max failed deliveries, after which a message becomes a dead letter
+   * @returns {Handle}
+   */
   handle(name, max) {
     const handle = { name, max, livesOver: [], isAbsent: false };
     this.#handles.push(handle);
@@ -54,14 +60,18 @@ export class Judge {
     this.log.push(`${this.#now} ${what}`);
   }
 
-  /** What a handle holds may be others' from now on. @param {Handle} handle @param {string} why @param {boolean} counts whether its hand-outs count as failed */
+  /**
+   * What a handle holds may be others' from now on.
+   * @param {Handle} handle @param {string} why @param {boolean} counts whether its hand-outs count as failed
+   */
   lifeOver(handle, why, counts) {
     const at = ++this.#now;
     this.note(`${handle.name} ${why}`);
     handle.livesOver.push({ at, counts });
     if (counts) this.#deaths.push(at);
     for (const { deliveries } of this.#messages.values()) {
-      for (const delivery of deliveries) if (delivery.call.handle === handle) delivery.endedAt = Math.min(delivery.endedAt, at);
+      for (const delivery of deliveries)
+        if (delivery.call.handle === handle) delivery.endedAt = Math.min(delivery.endedAt, at);
     }
   }
 
@@ -87,7 +97,8 @@ export class Judge {
     if (verb === "dequeue") this.#claims.push(call);
     if (verb === "purge" || verb === "delete") this.#sweeps.push(call);
     if (verb === "delete") {
-      for (const { deliveries } of this.#messages.values()) for (const delivery of deliveries) delivery.endedAt = Math.min(delivery.endedAt, called);
+      for (const { deliveries } of this.#messages.values())
+        for (const delivery of deliveries) delivery.endedAt = Math.min(delivery.endedAt, called);
     }
     for (const id of removedBy(call)) {
       const message = this.#find(id);
@@ -110,7 +121,10 @@ export class Judge {
     return call;
   }
 
-  /** A call failed, or nothing was heard of it any more, and then it has no end. @param {Call} call @param {string} why */
+  /**
+   * A call failed, or nothing was heard of it any more, and then it has no end.
+   * @param {Call} call @param {string} why
+   */
   fail(call, why) {
     const now = ++this.#now;
     if (!why.startsWith("Killed")) call.returned = now;
@@ -166,7 +180,8 @@ export class Judge {
     if (new Set(letters).size !== letters.length) throw new Wrong("a message is a dead letter twice");
     for (const message of this.#messages.values()) {
       const { label, stored, removed, deliveries } = message;
-      if (letters.includes(label) && removed !== undefined && !message.redriven) throw new Wrong(`${label} was removed, and is a dead letter`);
+      if (letters.includes(label) && removed !== undefined && !message.redriven)
+        throw new Wrong(`${label} was removed, and is a dead letter`);
       if (!stored || letters.includes(label)) continue;
       const isThere = deliveries.some(({ call }) => call.handle.name === "the last");
       if (!isThere && !this.#mayBeGone(message)) throw new Wrong(`${label} is lost`);
@@ -224,15 +239,20 @@ export class Judge {
       const own = { call, count, endedAt: over?.at ?? Infinity };
       for (const other of message.deliveries) {
         const letGo = other.endedAt < call.returned || own.endedAt < other.call.returned;
-        if (!letGo) throw new Wrong(`${label} is handed out to ${call.handle.name} while ${other.call.handle.name} has it`);
+        if (!letGo)
+          throw new Wrong(`${label} is handed out to ${call.handle.name} while ${other.call.handle.name} has it`);
         if (!message.redriven && other.call.returned < call.called && count < other.count) {
           throw new Wrong(`${label} is handed out for the ${count}th time after the ${other.count}th`);
         }
       }
       message.deliveries.push(own);
     }
-    if (new Set(records.map(({ label }) => label)).size !== records.length) throw new Wrong("a message is in a batch twice");
-    this.#checkOrder(call, records.map(({ label }) => this.#get(label)));
+    if (new Set(records.map(({ label }) => label)).size !== records.length)
+      throw new Wrong("a message is in a batch twice");
+    this.#checkOrder(
+      call,
+      records.map(({ label }) => this.#get(label)),
+    );
   }
 
   /** @param {Call} call @param {Message[]} batch */
@@ -252,7 +272,10 @@ export class Judge {
     }
   }
 
-  /** Whether a message was to be had for a claim from its beginning to its end. @param {Message} message @param {Call} call @param {Message[]} batch */
+  /**
+   * Whether a message was to be had for a claim from its beginning to its end.
+   * @param {Message} message @param {Call} call @param {Message[]} batch
+   */
   #waitedThroughout(message, call, batch) {
     if (!message.stored || message.delayed || message.storing.returned > call.called) return false;
     const before = message.deliveries.filter((delivery) => delivery.call !== call);
@@ -274,7 +297,8 @@ export class Judge {
     for (const label of labels) {
       const message = this.#messages.get(label);
       if (message === undefined) throw new Wrong(`${label} is shown, and nobody sent it`);
-      if (message.removed !== undefined && message.removed.returned < call.called) throw new Wrong(`${label} is shown after it was removed`);
+      if (message.removed !== undefined && message.removed.returned < call.called)
+        throw new Wrong(`${label} is shown after it was removed`);
     }
     for (const message of this.#messages.values()) {
       const { label, stored, storing } = message;
@@ -286,18 +310,22 @@ export class Judge {
   /** @param {Call} call @param {Message} message @param {boolean} removed */
   #endRemoval(call, message, removed) {
     if (removed) {
-      if (message.removed !== undefined && message.removed.returned < call.called) throw new Wrong(`${message.label} is removed twice`);
+      if (message.removed !== undefined && message.removed.returned < call.called)
+        throw new Wrong(`${message.label} is removed twice`);
       message.removed ??= call;
       return;
     }
     message.removals.splice(message.removals.indexOf(call), 1);
     if (call.verb !== "ack") return;
-    if (!this.#mayBeGone(message) && !this.#mayBeDead(message)) throw new Wrong(`${message.label} is not there to be acknowledged`);
+    if (!this.#mayBeGone(message) && !this.#mayBeDead(message))
+      throw new Wrong(`${message.label} is not there to be acknowledged`);
   }
 
   /** @param {Message} message */
   #mayBeGone({ storing, removals, removed }) {
-    return removed !== undefined || removals.length > 0 || this.#sweeps.some((sweep) => sweep.returned > storing.called);
+    return (
+      removed !== undefined || removals.length > 0 || this.#sweeps.some((sweep) => sweep.returned > storing.called)
+    );
   }
 
   /** @param {Message} message */

@@ -7,7 +7,10 @@ export const SALVAGED = "could not be read";
 
 const VALUES = ["litter", null, 42, new Uint8Array(), new Uint8Array([1, 2, 3]), { number: 1 }];
 
-/** Keys of rows, by store: beside one that is there, and elsewhere. @type {[string, (number: number, name: string, there: number[]) => IDBValidKey][]} */
+/**
+ * Keys of rows, by store: beside one that is there, and elsewhere.
+ * @type {[string, (number: number, name: string, there: number[]) => IDBValidKey][]}
+ */
 const KEYS = [
   ["segments", (number, _, [, lane = 0, last = 1]) => [number, lane, last - 0.5]],
   ["segments", (number, _, [, lane = 0, last = 1]) => [number, lane, last, "litter"]],

@@ -1,6 +1,7 @@
 /**
  * Random programs over three contexts that share a mailbox, in which things go wrong at random steps; a judge decides
- * whether it did right. Each context is a worker, since only a thread of its own can be blocked in the middle of a call.
+ * whether it did right. Each context is a worker, since only a thread of its own can be blocked in the middle of a
+ * call.
  */
 
 import { deleteMailbox, openMailbox } from "/pymailbox/index.js";
@@ -82,7 +83,8 @@ class Context {
   kill() {
     this.isDead = true;
     this.#worker.terminate();
-    // Chromium gives a thread that is blocked 2 s to end by itself, and keeps its transactions open; this one has its task left
+    // Chromium gives a thread that is blocked 2 s to end by itself, and keeps its transactions open; this one has its
+    // task left
     this.release();
     for (const { reject } of this.calls.values()) reject({ name: "Killed", message: "" });
     this.calls.clear();
@@ -167,16 +169,25 @@ class Race {
     this.#open.push({ context, number, handle });
   }
 
-  /** Calls that wait while there is nothing, until one of their context stores something. @param {Context | undefined} context */
+  /**
+   * Calls that wait while there is nothing, until one of their context stores something.
+   * @param {Context | undefined} context
+   */
   async #serve(context) {
     const { below, once, pick } = this.#random;
     const there = () => pick(this.#open.filter((at) => at.context === context));
     this.#callOne(there(), ["dequeue", { limit: 100 }]);
     for (let calls = 1 + below(2); calls > 0; calls--) {
-      this.#callOne(there(), ["dequeue", { limit: 1 + below(3), wait: 80 + below(80), ...(once(8) ? { abortAfter: below(100) } : {}) }]);
+      this.#callOne(there(), [
+        "dequeue",
+        { limit: 1 + below(3), wait: 80 + below(80), ...(once(8) ? { abortAfter: below(100) } : {}) },
+      ]);
     }
     await sleep(20 + below(60));
-    this.#callOne(there(), ["enqueue", { messages: Array.from({ length: 1 + below(3) }, () => ({ label: `m${this.#labels++}` })) }]);
+    this.#callOne(there(), [
+      "enqueue",
+      { messages: Array.from({ length: 1 + below(3) }, () => ({ label: `m${this.#labels++}` })) },
+    ]);
   }
 
   /**
@@ -192,7 +203,10 @@ class Race {
     if (verb === "close") this.#track(this.#addHandle(at.context));
   }
 
-  /** The mailbox is deleted, with all that is in it, under those who have it open. @param {{context: Context, number: number, handle: Handle} | undefined} at */
+  /**
+   * The mailbox is deleted, with all that is in it, under those who have it open.
+   * @param {{context: Context, number: number, handle: Handle} | undefined} at
+   */
   #deleteBy(at) {
     if (at === undefined || at.context.isDead) return;
     this.#track(this.#make(at, this.judge.begin(at.handle, "delete", { name: this.#name })));
@@ -203,7 +217,10 @@ class Race {
     /** @type {any} */
     let value;
     try {
-      value = await this.#within(context.call(number, call.verb, call.given), `${call.handle.name} ${call.verb} of ${call.called}`);
+      value = await this.#within(
+        context.call(number, call.verb, call.given),
+        `${call.handle.name} ${call.verb} of ${call.called}`,
+      );
     } catch (error) {
       this.judge.fail(call, this.#checkError(error, `${call.handle.name} ${call.verb} of ${call.called}`));
       return;
@@ -348,14 +365,18 @@ class Race {
     for (;;) {
       const call = this.judge.begin(handle, "dequeue", {});
       const batch = await mailbox.dequeue({ limit: 100, wait: 20 });
-      this.judge.end(call, batch.map(({ id, payload, deliveryCount }) => ({ id, label: labelOf(payload), count: deliveryCount })));
+      this.judge.end(
+        call,
+        batch.map(({ id, payload, deliveryCount }) => ({ id, label: labelOf(payload), count: deliveryCount })),
+      );
       const ids = batch.map(({ id }) => id);
       const removed = this.judge.begin(handle, "ackMany", { ids });
       this.judge.end(removed, await mailbox.ackMany(ids));
       if (batch.length > 0) continue;
       const { queuedMessages, inflightMessages } = await mailbox.status();
       if (queuedMessages + inflightMessages === 0) break;
-      if (performance.now() > deadline) throw new Wrong(`${queuedMessages} queued and ${inflightMessages} inflight never come`);
+      if (performance.now() > deadline)
+        throw new Wrong(`${queuedMessages} queued and ${inflightMessages} inflight never come`);
       await mailbox.recover();
     }
     const letters = await mailbox.deadLetters({ limit: 1000 });
@@ -382,9 +403,7 @@ class Race {
 
   /** @param {Promise<void>} doing */
   #track(doing) {
-    const tracked = doing
-      .catch((error) => (this.#wrong ??= error))
-      .finally(() => this.#underWay.delete(tracked));
+    const tracked = doing.catch((error) => (this.#wrong ??= error)).finally(() => this.#underWay.delete(tracked));
     this.#underWay.add(tracked);
   }
 
