@@ -65,7 +65,9 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
         };
         // parked as soon as a commit has found nothing, so that the very next commit can serve it
         let found = inMemory ?? (await claimant.look(wait > 0, parkIfEmpty));
-        while (found.isCutShort && !found.life.over) found = await claimant.look(wait > 0, parkIfEmpty);
+        while (found.isCutShort && !found.life.over && !(claimant.isClosed() && wait === 0)) {
+          found = await claimant.look(wait > 0, parkIfEmpty);
+        }
         if (waiter.serving !== undefined) found = (await waiter.serving) ?? found;
         if (isEmpty(found) && isAlive(found) && !cancelled.isCancelled) {
           owesALook = wait > 0 && found.more;

@@ -13,11 +13,12 @@ import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
 /** @typedef {import("./claim-loop.js").Claimant} Claimant */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
+/** @typedef {import("../coordination/liveness.js").Life} Life */
 /** @typedef {import("../coordination/cancellation.js").Cancellation} Cancellation */
 /**
- * What a claim acknowledges first: ids; whether only those that the handle holds; and a function that is called once
- * that is committed, with how many it removed and whether the claim goes on waiting.
- * @typedef {{ids: Uint8Array, heldOnly: boolean, onCommit?: (acked: number, waits: boolean) => void}} AckFirst
+ * What a claim acknowledges first: ids; the life in which they have to be held, if that matters; and a function that is
+ * called once that is committed, with how many it removed and whether the claim goes on waiting.
+ * @typedef {{ids: Uint8Array, heldIn?: Life, onCommit?: (acked: number, waits: boolean) => void}} AckFirst
  */
 
 /**
@@ -180,8 +181,9 @@ function lookOnce(operations, limit, cancelled, first, onCommit) {
     const found = findAtHand(tx, state, limit);
     if (found === undefined || (found.entries.length === 0 && first === undefined)) return undefined;
     // with one that is queued goes what was there to be claimed
-    if (first !== undefined && !first.heldOnly && !areHeld(state, holder.life.id, first.ids)) return undefined;
-    const acked = first === undefined ? 0 : ackAtHandIn(operations, tx, state, first.ids, first.heldOnly);
+    if (first !== undefined && first.heldIn === undefined && !areHeld(state, holder.life.id, first.ids))
+      return undefined;
+    const acked = first === undefined ? 0 : ackAtHandIn(operations, tx, state, first.ids, first.heldIn);
     if (acked === undefined) return undefined;
     const batch = claimAtHand(tx, state, holder.life.id, holder.terms, found);
     tx.changed(mailbox);
@@ -207,7 +209,7 @@ function lookOnce(operations, limit, cancelled, first, onCommit) {
       };
       // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
       if (cancelled.isCancelled || !holder.life.begun) return found;
-      const acked = first === undefined ? 0 : await ackIn(operations, tx, state, first.ids, first.heldOnly);
+      const acked = first === undefined ? 0 : await ackIn(operations, tx, state, first.ids, first.heldIn);
       // meanwhile the page has been left, or a lock was taken away: the next life holds nothing before it has what the
       // last one held
       if (holder.life !== found.life) return { ...found, acked, isCutShort: true };
@@ -230,11 +232,13 @@ function lookOnce(operations, limit, cancelled, first, onCommit) {
 }
 
 /**
- * Whether a holder has all of the messages that live, and whose pages are in memory.
+ * Whether a holder has all of the messages that live; false also if that takes a page that is not in memory.
  * @param {MailboxState} state @param {string} holder @param {Uint8Array} ids
  */
 const areHeld = (state, holder, ids) =>
   eachId(ids).every((id) => {
+    const own = state.ownPlaceOf(id);
+    if (own !== undefined && state.pages.lacking(own.priority, own.sequence, own.sequence + 1).length > 0) return false;
     const place = state.livingPlaceOf(id);
     return place === undefined || state.isHeldBy(holder, place);
   });
@@ -242,10 +246,12 @@ const areHeld = (state, holder, ids) =>
 /**
  * Acknowledges messages.
  * @param {Operations} operations @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} ids
- * @param {boolean} heldOnly only those that the handle holds
+ * @param {Life} [heldIn] only those that the handle has held since this life
  */
-export async function ackIn({ holder, mailbox }, tx, state, ids, heldOnly) {
-  const acked = heldOnly ? await ackHeld(tx, state, holder.life.id, eachId(ids)) : await ack(tx, state, eachId(ids));
+export async function ackIn({ holder, mailbox }, tx, state, ids, heldIn) {
+  // a life that another has inherited from is not over
+  if (heldIn?.over) return 0;
+  const acked = heldIn ? await ackHeld(tx, state, holder.life.id, eachId(ids)) : await ack(tx, state, eachId(ids));
   if (acked > 0) tx.changed(mailbox);
   return acked;
 }
@@ -253,10 +259,11 @@ export async function ackIn({ holder, mailbox }, tx, state, ids, heldOnly) {
 /**
  * As `ackIn`, where nothing has to be read for it.
  * @param {Operations} operations @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} ids
- * @param {boolean} heldOnly
+ * @param {Life} [heldIn]
  */
-export function ackAtHandIn({ holder, mailbox }, tx, state, ids, heldOnly) {
-  const acked = ackAtHand(tx, state, eachId(ids), heldOnly ? holder.life.id : undefined);
+export function ackAtHandIn({ holder, mailbox }, tx, state, ids, heldIn) {
+  if (heldIn?.over) return undefined;
+  const acked = ackAtHand(tx, state, eachId(ids), heldIn && holder.life.id);
   if (acked !== undefined) tx.changed(mailbox);
   return acked;
 }

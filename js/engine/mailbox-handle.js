@@ -199,13 +199,16 @@ export class MailboxHandle {
   /**
    * Marks up to `limit` messages inflight.
    * @param {number} limit @param {number} wait milliseconds that it waits for the first one
-   * @param {AckFirst} [ack] what is acknowledged in the transaction in which it first looks
+   * @param {{ids: Uint8Array, heldOnly: boolean, onCommit?: AckFirst["onCommit"]}} [ack] what is acknowledged in the
+   * transaction in which it first looks
    * @returns {{claimed: Promise<{batch: Uint8Array}>, undo: () => Promise<void>}} `undo` also undoes a claim that is
    * still on its way, and resolves when nothing of it is held any more
    */
   claim(limit, wait, ack) {
     const cancelled = new Cancellation();
-    const claimed = claimNext(this.#operations, this.recovery, this, limit, wait, cancelled, ack);
+    const heldIn = ack?.heldOnly ? this.#holder.life : undefined;
+    const first = ack && { ids: ack.ids, heldIn, onCommit: ack.onCommit };
+    const claimed = claimNext(this.#operations, this.recovery, this, limit, wait, cancelled, first);
     const undo = async () => {
       cancelled.cancel();
       try {
@@ -234,7 +237,7 @@ export class MailboxHandle {
 
   /** Deletes messages, wherever they are. @param {Uint8Array} ids @returns {Promise<number>} how many there were */
   ack(ids) {
-    return this.#ack(ids, false);
+    return this.#ack(ids);
   }
 
   /**
@@ -242,13 +245,13 @@ export class MailboxHandle {
    * @param {Uint8Array} ids @returns {Promise<number>} how many it held
    */
   ackHeld(ids) {
-    return this.#ack(ids, true);
+    return this.#ack(ids, this.#holder.life);
   }
 
-  /** @param {Uint8Array} ids @param {boolean} heldOnly */
-  #ack(ids, heldOnly) {
-    return this.#operations.submit((tx, state) => ackIn(this.#operations, tx, state, ids, heldOnly), {
-      atHand: (tx, state) => ackAtHandIn(this.#operations, tx, state, ids, heldOnly),
+  /** @param {Uint8Array} ids @param {import("../coordination/liveness.js").Life} [heldIn] */
+  #ack(ids, heldIn) {
+    return this.#operations.submit((tx, state) => ackIn(this.#operations, tx, state, ids, heldIn), {
+      atHand: (tx, state) => ackAtHandIn(this.#operations, tx, state, ids, heldIn),
     });
   }
 
@@ -259,11 +262,12 @@ export class MailboxHandle {
    * if it got nothing; undefined if this handle does not hold the message, and nothing was done
    */
   ackAndSend(id, targets, frames) {
+    const { life: since } = this.#holder;
     return this.#operations.submitStoring(async (tx, state) => {
       const [one] = eachId(id);
       const { life } = this.#holder;
       const place = await tx.find(state, one);
-      if (place === undefined || !state.isHeldBy(life.id, place)) return undefined;
+      if (since.over || place === undefined || !state.isHeldBy(life.id, place)) return undefined;
       tx.moves();
       await ack(tx, state, [one]);
       tx.changed(this.mailbox);
@@ -292,7 +296,10 @@ export class MailboxHandle {
    * @returns {Promise<boolean | string>} false if this handle does not hold it; the reason if it is a dead letter now
    */
   nack(id, delay, error) {
+    const { life: since } = this.#holder;
     return this.#operations.submit(async (tx, state) => {
+      // what it was held for has been given back, and it may have been handed out anew
+      if (since.over) return false;
       const due = delay > 0 ? Date.now() + delay : 0;
       const nacked = await nack(
         tx,
@@ -333,8 +340,10 @@ export class MailboxHandle {
    * @param {Uint8Array} id @param {string} reason @returns {Promise<boolean>} false if this handle does not hold it
    */
   async bury(id, reason) {
+    const { life: since } = this.#holder;
     await this.#operations.retryUnavailableIfDue();
     return this.#operations.submitStoring(async (tx, state) => {
+      if (since.over) return false;
       const buried = await deadLetters.bury(tx, state, this.#holder.life.id, eachId(id)[0], reason);
       if (buried) tx.changed(this.mailbox);
       return buried;

@@ -42,5 +42,6 @@ export const defaultSettings = () => ({
   longestWait: 1000,
   locks: globalThis.navigator?.locks,
   openChannel: () => (typeof BroadcastChannel === "undefined" ? undefined : new BroadcastChannel(CHANNEL)),
-  events: globalThis,
+  // Node has none
+  events: "addEventListener" in globalThis ? globalThis : new EventTarget(),
 });

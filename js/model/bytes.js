@@ -172,7 +172,8 @@ export function checksum(bytes, ...names) {
 }
 
 /**
- * As `checksum`, of four bytes at a time, since heads are written all the time.
+ * As `checksum`, of four bytes at a time, since heads are written all the time. What changes in the highest bits comes
+ * down to the lowest, as a multiplication alone would not have it.
  * @param {Uint8Array} bytes @param {number} name what the bytes are of
  */
 export function quickChecksum(bytes, name) {
@@ -182,7 +183,10 @@ export function quickChecksum(bytes, name) {
   const words = new Int32Array(buffer, byteOffset, length >> 2);
   const count = words.length;
   let sum = imul(imul(FNV_BASIS ^ (name | 0), FNV_PRIME) ^ length, FNV_PRIME);
-  for (let i = 0; i < count; i++) sum = imul(sum ^ words[i], FNV_PRIME);
+  for (let i = 0; i < count; i++) {
+    sum = imul(sum ^ words[i], FNV_PRIME);
+    sum ^= sum >>> 15;
+  }
   for (let i = 4 * count; i < length; i++) sum = imul(sum ^ bytes[i], FNV_PRIME);
   return sum >>> 0;
 }

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pyodide.ffi import create_once_callable
 
-from pymailbox import Mailbox
+from pymailbox import Mailbox, NewMessage
 from tests.indexeddb.scenarios.support import (
     NO_SLOW_POLL,
     PATIENCE,
@@ -171,6 +171,34 @@ async def check_nothing_is_claimed_while_the_page_is_left() -> None:
         assert payloads(await other.dequeue(wait=5)) == [b"a"]
         assert not waiting.done()
         waiting.cancel()
+
+
+async def check_what_was_to_be_settled_before_the_page_was_left_is_not_settled_after() -> None:
+    """It went back, and the same handle has it again: for whoever has it now the earlier call means nothing."""
+    here = await new_context()
+    async with await here.open("settled before", max_deliveries=1) as mailbox:
+        await mailbox.enqueue(b"s", b"a")
+        (held,) = await mailbox.dequeue()
+        for settle in (
+            lambda id_: mailbox.nack(id_),
+            lambda id_: mailbox.dead_letter(id_, "of an earlier life"),
+            lambda id_: mailbox.ack_and_send(id_, [(mailbox, NewMessage(b"s", b"sent"))]),
+        ):
+            async with busy_storage():
+                claims = [asyncio.ensure_future(mailbox.dequeue())]
+                settling = asyncio.ensure_future(settle(held.id))
+                await asyncio.sleep(0.1)
+                leave_page()
+                come_back()
+                # begins the next life before any of these gets into a transaction
+                claims.append(asyncio.ensure_future(mailbox.dequeue()))
+                await asyncio.sleep(0.1)
+            assert not await settling
+            ((held,),) = [batch for batch in await asyncio.gather(*claims) if batch]
+            assert (held.payload, held.delivery_count) == (b"a", 1)
+            stats = await mailbox.status()
+            assert (stats.queued_messages, stats.inflight_messages) == (0, 1)
+            assert await mailbox.dead_letters() == []
 
 
 async def check_leaving_while_a_handle_is_being_closed() -> None:
