@@ -106,6 +106,28 @@ async def check_commit_writes_little_however_many_holes_there_are() -> None:
                 assert max(puts) < 8192, (priority, puts)
 
 
+async def check_claim_that_acknowledges_what_is_in_a_page_that_is_not_in_memory() -> None:
+    """The page is read, and nothing else has to be done anew."""
+    here, there = await new_context(), await new_context()
+    async with await here.open("acknowledged there") as mailbox, await there.open("acknowledged there") as other:
+        await mailbox.enqueue_many([NewMessage(b"s", b"p") for _ in range(1024)])
+        held = [record.id for record in await mailbox.dequeue(1024)]
+        assert await mailbox.ack_many(held[1::2]) == 512
+        # so that the state is read anew, without the page
+        await other.enqueue(b"s", b"new")
+        async with script_in_force(
+            """() => {
+              const { error } = console;
+              globalThis.errorsOfTest = [];
+              console.error = (...given) => errorsOfTest.push(given.join(" "));
+              return () => { console.error = error; };
+            }"""
+        ):
+            assert payloads(await mailbox.dequeue(1, ack=held[:1])) == [b"new"]
+            assert list(script("errorsOfTest")) == []
+        assert (await mailbox.status()).inflight_messages == 512
+
+
 async def check_purge_leaves_what_is_held() -> None:
     here = await new_context()
     await _with_small_pages(here, "purged")
