@@ -1,6 +1,7 @@
 """A page that is left or frozen gives back what it holds, the hand-out undone; one that goes on works again."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from pyodide.ffi import create_once_callable
@@ -179,11 +180,12 @@ async def check_what_was_to_be_settled_before_the_page_was_left_is_not_settled_a
     async with await here.open("settled before", max_deliveries=1) as mailbox:
         await mailbox.enqueue(b"s", b"a")
         (held,) = await mailbox.dequeue()
-        for settle in (
-            lambda id_: mailbox.nack(id_),
+        verbs: list[Callable[[UUID], Awaitable[bool]]] = [
+            mailbox.nack,
             lambda id_: mailbox.dead_letter(id_, "of an earlier life"),
             lambda id_: mailbox.ack_and_send(id_, [(mailbox, NewMessage(b"s", b"sent"))]),
-        ):
+        ]
+        for settle in verbs:
             async with busy_storage():
                 claims = [asyncio.ensure_future(mailbox.dequeue())]
                 settling = asyncio.ensure_future(settle(held.id))
