@@ -1,4 +1,4 @@
-// Writes tests/golden.json: bytes that cross between Python and JavaScript, or lie in IndexedDB, and what they mean.
+// Writes tests/golden.json: limits and texts, bytes that cross between Python and JavaScript, or lie in IndexedDB, and what they mean.
 // Both languages are held to it: tests/js/golden.test.js and tests/unit/test_golden.py. Bytes are in hexadecimal; times
 // are milliseconds since 1970.
 //
@@ -10,6 +10,8 @@ import { entryOf } from "../js/engine/verbs/dead-letters.js";
 import { restored } from "../js/model/delivery.js";
 import { INFLIGHT, QUEUED, frameAt, framesIn, packBatch, packFrames, viewOf } from "../js/model/frames.js";
 import { ID_BYTES, writeId } from "../js/model/ids.js";
+import * as limits from "../js/model/limits.js";
+import * as reasons from "../js/model/reasons.js";
 import { Segment } from "../js/model/segments.js";
 import { MailboxState } from "../js/model/state.js";
 import { bytesOfId, textOfId } from "../js/model/uuids.js";
@@ -409,6 +411,12 @@ const heads = () =>
 /** Everything; what a mailbox's state is stored as stands apart, since it changes most often. */
 export const golden = () => ({
   "made by": MADE_BY,
+  limits: { ...limits },
+  reasons: {
+    unreadable: reasons.unreadableReason(1),
+    failed: reasons.failedReason(2, 3),
+    died: reasons.diedReason(2, 3),
+  },
   ids: ids(),
   frames: frames(),
   batches: batches(),

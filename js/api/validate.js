@@ -6,14 +6,8 @@
  */
 
 import { unavailable } from "../model/errors.js";
-import { LARGEST_MESSAGE } from "../model/frames.js";
+import { LARGEST_MESSAGE, LONGEST_DELAY, LONGEST_NAME } from "../model/limits.js";
 import { bytesOfId } from "../model/uuids.js";
-
-/** Characters of a mailbox's name. */
-const LONGEST_NAME = 200;
-
-/** Milliseconds: 100 years. A due time stays an exact number, far below 2 ** 53. */
-export const LONGEST_DELAY = 100 * 365.25 * 86_400_000;
 
 /** By the number that a priority has in a frame. */
 export const PRIORITIES = /** @type {const} */ (["normal", "high"]);

@@ -9,13 +9,10 @@ import { addDeadLetter } from "./dead-letter-rows.js";
 import { keepError } from "./message-rows.js";
 import { entryOf } from "./verbs/dead-letters.js";
 import { customIdsAlreadyThere, enqueueFrame, keyOf, openToEnqueue } from "./verbs/enqueue.js";
+import { PAGE_BYTES, PAGE_MESSAGES } from "../model/limits.js";
 import { Unreadable } from "./read-transaction.js";
 import { ValueUnavailable, withId } from "./unavailable-values.js";
 import { DEAD, isDeadLetter, numberOfDeadLetter } from "../storage/rows.js";
-
-/** As in `pymailbox/contract/archive.py`. */
-const PAGE_MESSAGES = 500;
-const PAGE_BYTES = 4 * 1024 * 1024;
 
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("./read-transaction.js").ReadTransaction} ReadTransaction */

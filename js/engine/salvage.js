@@ -7,6 +7,7 @@ import { result } from "../storage/requests.js";
 import { DEAD, placeIn, salvagedDeadLetter } from "../storage/rows.js";
 import { idIn, viewOf } from "../model/frames.js";
 import { ID_BYTES, writeId } from "../model/ids.js";
+import { unreadableReason } from "../model/reasons.js";
 import { Segment } from "../model/segments.js";
 import { addDeadLetter, putDeadLetter, recountDeadLetters } from "./dead-letter-rows.js";
 import { forgetDeadIds, forgetErrors } from "./message-rows.js";
@@ -46,13 +47,7 @@ export async function salvage(tx, state, { priority, sequence }) {
     const [value] = await tx.values("segments", own.key);
     const lost = await tx.run(state, state.removeBetween(priority, sequence, Math.min(own.last + 1, next)));
     forgetErrors(tx, state, priority, sequence, own.last + 1);
-    addSalvaged(
-      tx,
-      state,
-      priority,
-      value,
-      `${lost} message(s) could not be read: something else wrote into the store`,
-    );
+    addSalvaged(tx, state, priority, value, unreadableReason(lost));
     if (!(await openedHasLiving(tx, state, priority, own))) segments.delete(own.key);
   } else {
     // the numbers up to the next segment are gone too
@@ -133,7 +128,7 @@ async function buryAllOf(tx, state, priority, { from, to }) {
     const segment = Segment.from(value);
     const living = await openedHasLiving(tx, state, priority, { first, last });
     if (segment === undefined && !living) {
-      addSalvaged(tx, state, priority, value, `0 message(s) could not be read: something else wrote into the store`);
+      addSalvaged(tx, state, priority, value, unreadableReason(0));
     }
     for (
       let sequence = Math.max(from, first);

@@ -3,16 +3,14 @@
 import { HOLDERS, blockIn } from "./blocks.js";
 import { ByteReader, ByteWriter } from "./bytes.js";
 import { ID_BYTES } from "./ids.js";
+import { LONGEST_LEASE, MOST_DELIVERIES } from "./limits.js";
 
 /** @typedef {import("./types.js").HolderTerms} HolderTerms */
 
 /** Holders of neighbouring slots whose records are written together. */
 const SLOTS_OF_BLOCK = 64;
 
-/** No number that a handle was opened with makes a state that cannot be read. */
-const MOST_DELIVERIES = 2 ** 31;
-const LONGEST_LEASE = 2 ** 40;
-
+/** Bytes of a holder's name. */
 const LONGEST_NAME = 200;
 const RANDOM_NAME = /^[0-9a-f]{32}$/;
 

@@ -5,6 +5,8 @@
  * Three flags, how often it has been handed out, and how often that failed.
  */
 
+import { MOST_COUNTED } from "./limits.js";
+
 /** Its id was given by its sender, and stands in the store `ids`. */
 const CUSTOM_ID = 1;
 /** A holder died with it: it is handed out in a batch of its own, so that one that kills its consumer is found out. */
@@ -15,9 +17,6 @@ const SOLO = 4;
 const HAND_OUT = 8;
 const FAILURE = HAND_OUT * 2 ** 20;
 
-/** Hand-outs are counted up to here, and failures too, so that a delivery state stays a safe integer. */
-const MOST = 2 ** 20 - 1;
-
 /** Of a message that was never handed out. @param {boolean} custom whether its id was given by its sender */
 export const fresh = (custom) => (custom ? CUSTOM_ID : 0);
 
@@ -26,7 +25,10 @@ export const fresh = (custom) => (custom ? CUSTOM_ID : 0);
  * @param {number} handOuts @param {number} failures @param {boolean} suspect
  */
 export const restored = (handOuts, failures, suspect) =>
-  CUSTOM_ID + (suspect ? SUSPECT : 0) + Math.min(handOuts, MOST) * HAND_OUT + Math.min(failures, MOST) * FAILURE;
+  CUSTOM_ID +
+  (suspect ? SUSPECT : 0) +
+  Math.min(handOuts, MOST_COUNTED) * HAND_OUT +
+  Math.min(failures, MOST_COUNTED) * FAILURE;
 
 /** @param {number} delivery */
 export const hasCustomId = (delivery) => (delivery & CUSTOM_ID) !== 0;
@@ -42,7 +44,7 @@ export const failures = (delivery) => Math.floor(delivery / FAILURE);
 
 /** @param {number} delivery @param {boolean} alone whether it is the only one of its batch */
 export const handedOut = (delivery, alone) =>
-  without(SOLO, delivery) + (handOuts(delivery) < MOST ? HAND_OUT : 0) + (alone ? SOLO : 0);
+  without(SOLO, delivery) + (handOuts(delivery) < MOST_COUNTED ? HAND_OUT : 0) + (alone ? SOLO : 0);
 
 /** What turned out to be the only one of its batch. @param {number} delivery */
 export const solo = (delivery) => without(SOLO, delivery) + SOLO;
@@ -52,14 +54,15 @@ export const undelivered = (delivery) => without(SOLO, delivery) - (handOuts(del
 
 /** Its holder gave it back as failed; so it did not kill its holder. @param {number} delivery */
 export const failed = (delivery) =>
-  without(SUSPECT, without(SOLO, delivery)) + (failures(delivery) < MOST ? FAILURE : 0);
+  without(SUSPECT, without(SOLO, delivery)) + (failures(delivery) < MOST_COUNTED ? FAILURE : 0);
 
 /** Its holder died. Only a message that was alone is to blame. @param {number} delivery */
 export const abandoned = (delivery) =>
   ((delivery & SOLO) !== 0 ? failed(delivery) : without(SUSPECT, delivery)) + SUSPECT;
 
 /** Whether a number can be one. @param {number} delivery */
-export const isDelivery = (delivery) => Number.isSafeInteger(delivery) && delivery >= 0 && failures(delivery) <= MOST;
+export const isDelivery = (delivery) =>
+  Number.isSafeInteger(delivery) && delivery >= 0 && failures(delivery) <= MOST_COUNTED;
 
 /** @param {number} flag @param {number} delivery */
 const without = (flag, delivery) => ((delivery & flag) !== 0 ? delivery - flag : delivery);

@@ -21,9 +21,7 @@
  */
 
 import { ID_BYTES } from "./ids.js";
-
-/** Bytes of sender and payload together; Python has the same limit. Every browser stores that much as one value. */
-export const LARGEST_MESSAGE = 64 * 1024 * 1024;
+import { EARLIEST, LATEST } from "./limits.js";
 
 const HEADER_BYTES = 20;
 const HAS_ID = 1;
@@ -31,10 +29,6 @@ const HAS_DUE = 2;
 const DUE_BYTES = 8;
 const COUNT_BYTES = 4;
 const ENTRY_BYTES = ID_BYTES + 8;
-
-/** What Python's clock can tell: the years 1 to 9999, in milliseconds since 1970. */
-const EARLIEST = -62_135_596_800_000;
-const LATEST = 253_402_300_799_999;
 
 export const QUEUED = 0;
 export const INFLIGHT = 1;

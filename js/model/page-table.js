@@ -8,13 +8,11 @@
 import { Holders } from "./claims.js";
 import * as delivery from "./delivery.js";
 import { Lane, PRIORITIES } from "./lane.js";
+import { LATEST } from "./limits.js";
 import { DELAYED, HELD, Page, QUEUED } from "./page.js";
 
 /** The most pages that are kept in memory between two transactions. */
 const PAGES_IN_MEMORY = 256;
-
-/** The last moment that Python's clock can tell. */
-const LATEST = 253_402_300_799_999;
 
 /** @typedef {import("./types.js").Place} Place */
 /** @typedef {import("./page-directory.js").PageEntry} PageEntry */

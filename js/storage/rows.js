@@ -3,7 +3,8 @@
  * can write there too.
  */
 
-import { LARGEST_MESSAGE, frameAt, frameOf, isTime, viewOf } from "../model/frames.js";
+import { frameAt, frameOf, isTime, viewOf } from "../model/frames.js";
+import { LARGEST_MESSAGE } from "../model/limits.js";
 import { ID_BYTES, randomId } from "../model/ids.js";
 import { isCount } from "../model/bytes.js";
 import { PRIORITIES } from "../model/lane.js";

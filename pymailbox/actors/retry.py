@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from random import random as between_0_and_1
 from typing import Any
 
-from ..contract.arguments import LONGEST_DELAY, check_count, check_seconds, shown
+from ..contract.arguments import check_count, check_seconds, shown
+from ..contract.limits import LONGEST_DELAY
 
 
 @dataclass(frozen=True, slots=True)

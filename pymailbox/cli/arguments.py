@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from .. import __version__
-from ..contract.arguments import LONGEST_DELAY
+from ..contract.limits import LONGEST_DELAY
 from ..contract.location import DEFAULT_SQLITE_FILE
 
 _LOCATION: Final = f"""\

@@ -15,10 +15,6 @@ from uuid import UUID
 
 from .values import MessagePriority, MessageStatus
 
-PAGE_MESSAGES = 500
-PAGE_BYTES = 4 * 1024 * 1024
-"""Of sender and payload, in one page or one transaction, unless it is a single message."""
-
 Section: TypeAlias = MessagePriority | None
 """None for the dead letters."""
 

@@ -13,21 +13,13 @@ from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from .buffers import copy_of, size_of
+from .limits import LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY
 from .values import MessagePriority, MessageStatus, NewMessage
 
 Durability = Literal["strict", "relaxed"]
 
-LARGEST_MESSAGE = 64 * 1024 * 1024
-"""Bytes of sender and payload together. Every browser stores that much as one value; as in `js/model/frames.js`."""
-
-LARGEST_COUNT = 2**53 - 1
-"""The largest whole number that is exact in every store and in JavaScript."""
-
 _CERTAIN_LENGTH = 2**31 - 1
 """How many items a list can hold anywhere."""
-
-LONGEST_DELAY = 100 * 365.25 * 86400.0
-"""Seconds. A due time in milliseconds stays an exact integer in every store, far below 2**53."""
 
 
 class PreparedMessage(NamedTuple):

@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
 
 from .errors import StorageUnavailableError, UnknownSchemeError
-
-LONGEST_NAME = 200
-"""Characters."""
+from .limits import LONGEST_NAME
 
 DEFAULT_SQLITE_FILE = "pymailbox.db"
 

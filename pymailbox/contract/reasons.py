@@ -1,8 +1,10 @@
-"""Why a message was given up, in words: the same in every backend."""
+"""Why a message was given up, in words: the same in every backend, and in ``js/model/reasons.js``."""
 
 from __future__ import annotations
 
-UNREADABLE = "1 message(s) could not be read: something else wrote into the store"
+
+def unreadable_reason(count: int) -> str:
+    return f"{count} message(s) could not be read: something else wrote into the store"
 
 
 def failed_reason(failures: int, max_deliveries: int) -> str:

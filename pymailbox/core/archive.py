@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..contract.archive import PAGE_BYTES, PAGE_MESSAGES, Death, Page, Section, WholeMessage
+from ..contract.archive import Death, Page, Section, WholeMessage
+from ..contract.limits import PAGE_BYTES, PAGE_MESSAGES
 from ..contract.values import MessagePriority, MessageStatus
 from . import dead_letters, verbs
 from . import delivery as deliveries

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 from uuid import UUID
 
+from ..contract.limits import LARGEST_BATCH
 from ..contract.reasons import died_reason, failed_reason
 from ..contract.values import MessageRecord, MessageStatus
 from . import dead_letters
@@ -14,9 +14,6 @@ from .claims import Terms
 from .page import QUEUED
 from .state import LaneRun
 from .store import Holder, Store, find_held
-
-LARGEST_BATCH: Final = 64 * 1024 * 1024
-"""The most bytes of payload that one ``dequeue`` hands out, unless it hands out a single message."""
 
 
 def claim(store: Store, holder: Holder, limit: int, now: int) -> list[MessageRecord]:

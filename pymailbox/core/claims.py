@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
+from ..contract.limits import LONGEST_LEASE, MOST_DELIVERIES
 from .page import DamagedError, pack
-
-MOST_DELIVERIES: Final = 1 << 31
-LONGEST_LEASE: Final = 1 << 40
 
 _FIXED: Final = 6
 """Numbers of a holder before those of its pages."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..contract.limits import MOST_COUNTED
+
 CUSTOM_ID: Final = 1
 """Its id was given by its sender."""
 
@@ -23,10 +25,7 @@ _HAND_OUT: Final = 16
 _COUNT_BITS: Final = 20
 _FAILURE: Final = _HAND_OUT << _COUNT_BITS
 
-MOST: Final = (1 << _COUNT_BITS) - 1
-"""Hand-outs are counted up to here, and failures too."""
-
-LARGEST: Final = _FAILURE * (MOST + 1) - 1
+LARGEST: Final = _FAILURE * (MOST_COUNTED + 1) - 1
 
 NEVER: Final = 0
 """Of a message that was never handed out and has no id of its sender's."""
@@ -35,7 +34,7 @@ NEVER: Final = 0
 def restored(hand_outs: int, failures: int, *, suspect: bool, has_error: bool) -> int:
     """Of a message that was in a mailbox before; its id counts as its sender's."""
     flags = CUSTOM_ID | (SUSPECT if suspect else 0) | (HAS_ERROR if has_error else 0)
-    return flags + min(hand_outs, MOST) * _HAND_OUT + min(failures, MOST) * _FAILURE
+    return flags + min(hand_outs, MOST_COUNTED) * _HAND_OUT + min(failures, MOST_COUNTED) * _FAILURE
 
 
 def hand_outs(delivery: int) -> int:
@@ -53,7 +52,7 @@ def handed_out(delivery: int, alone: bool) -> int:
     if not delivery:  # the usual case
         return _HAND_OUT | SOLO if alone else _HAND_OUT
     handed = delivery & ~SOLO | (SOLO if alone else 0)
-    return handed + _HAND_OUT if hand_outs(delivery) < MOST else handed
+    return handed + _HAND_OUT if hand_outs(delivery) < MOST_COUNTED else handed
 
 
 def undelivered(delivery: int) -> int:
@@ -63,7 +62,7 @@ def undelivered(delivery: int) -> int:
 
 def failed(delivery: int) -> int:
     """Its holder gave it back as failed; so it did not kill its holder."""
-    return (delivery & ~(SOLO | SUSPECT)) + (_FAILURE if failures(delivery) < MOST else 0)
+    return (delivery & ~(SOLO | SUSPECT)) + (_FAILURE if failures(delivery) < MOST_COUNTED else 0)
 
 
 def abandoned(delivery: int) -> int:

@@ -15,6 +15,7 @@ from itertools import chain
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
+from ..contract.limits import LATEST
 from . import delivery as deliveries
 
 QUEUED: Final = 0
@@ -23,9 +24,6 @@ BURIED: Final = 2
 """It is a dead letter."""
 HELD: Final = 3
 """From here on: held by the holder of a slot."""
-
-LATEST: Final = 253_402_300_799_999
-"""The last moment that a ``datetime`` can hold, in milliseconds since 1970."""
 
 State: TypeAlias = tuple[int, int, int]
 """Where messages stand, their delivery state, and when they are due (0 unless they are delayed)."""

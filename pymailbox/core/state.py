@@ -10,10 +10,11 @@ from struct import Struct
 from typing import Final, NamedTuple
 from zlib import crc32
 
+from ..contract.limits import LATEST
 from . import delivery as deliveries
 from .claims import Claims, Holders, Terms
 from .directory import MOST_FRESH, Directory, NoRows, Rows
-from .page import DELAYED, HELD, LATEST, QUEUED, Change, DamagedError, Page, State, pack, unpack
+from .page import DELAYED, HELD, QUEUED, Change, DamagedError, Page, State, pack, unpack
 
 PRIORITIES: Final = 2
 

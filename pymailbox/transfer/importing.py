@@ -6,8 +6,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from ..contract.archive import PAGE_BYTES, PAGE_MESSAGES, Adopted, Archive, WholeMessage
+from ..contract.archive import Adopted, Archive, WholeMessage
 from ..contract.buffers import copy_of
+from ..contract.limits import PAGE_BYTES, PAGE_MESSAGES
 from ..contract.mailbox import Mailbox
 from ..contract.values import BytesLike
 from ..runtime.turns import take_turn_if_due

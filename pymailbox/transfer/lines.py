@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from ..contract.archive import Death, WholeMessage
-from ..contract.arguments import LARGEST_COUNT, LARGEST_MESSAGE, storable
+from ..contract.arguments import storable
+from ..contract.limits import LARGEST_COUNT, LARGEST_MESSAGE
 from ..contract.moments import milliseconds, moment
 from ..contract.values import MessagePriority, MessageStatus
 

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { runInNewContext } from "node:vm";
 
 import * as checks from "../../js/api/validate.js";
-import { LARGEST_MESSAGE } from "../../js/model/frames.js";
+import { LARGEST_MESSAGE, LONGEST_DELAY } from "../../js/model/limits.js";
 
 const NONE = new Uint8Array();
 
@@ -128,12 +128,9 @@ test("numbers end where they are no longer exact, and spans of time after 100 ye
   assert.equal(checks.checkLimit(most, 1), most);
   assert.equal(checks.checkOffset(most), most);
   assert.equal(checks.checkMailboxOptions({ maxDeliveries: most }).maxDeliveries, most);
-  assert.equal(checks.checkMailboxOptions({ lease: checks.LONGEST_DELAY }).lease, checks.LONGEST_DELAY);
-  assert.deepEqual(
-    [checks.checkWait(checks.LONGEST_DELAY), checks.checkWait(Infinity)],
-    [checks.LONGEST_DELAY, Infinity],
-  );
-  const after = checks.LONGEST_DELAY + 1;
+  assert.equal(checks.checkMailboxOptions({ lease: LONGEST_DELAY }).lease, LONGEST_DELAY);
+  assert.deepEqual([checks.checkWait(LONGEST_DELAY), checks.checkWait(Infinity)], [LONGEST_DELAY, Infinity]);
+  const after = LONGEST_DELAY + 1;
   for (const [call, words] of /** @type {[() => unknown, RegExp][]} */ ([
     [() => checks.checkLimit(2 ** 53, 1), /^RangeError: limit must be a whole number from 1 to 9007199254740991 /],
     [() => checks.checkLimit(1n, 1), /^TypeError: limit must be a whole number, not 1n$/],

@@ -13,9 +13,11 @@ import pytest
 
 from pymailbox import MessagePriority, MessageRecord, MessageStatus
 from pymailbox.backends.indexeddb import frames
+from pymailbox.contract import limits
 from pymailbox.contract.archive import Death, WholeMessage
 from pymailbox.contract.arguments import PreparedMessage
 from pymailbox.contract.ids import id_at, location_of
+from pymailbox.contract.reasons import died_reason, failed_reason, unreadable_reason
 
 GOLDEN: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden.json").read_text("utf-8"))
 
@@ -63,6 +65,19 @@ def whole(message: dict[str, Any]) -> WholeMessage:
         message["error"],
         None if message["reason"] is None else Death(message["reason"], message["diedAt"]),
     )
+
+
+def test_limits_are_the_same() -> None:
+    ours = {name: value for name, value in vars(limits).items() if name.isupper()}
+    assert ours | {"LONGEST_DELAY": limits.LONGEST_DELAY * 1000} == GOLDEN["limits"]
+
+
+def test_reasons_are_the_same() -> None:
+    assert GOLDEN["reasons"] == {
+        "unreadable": unreadable_reason(1),
+        "failed": failed_reason(2, 3),
+        "died": died_reason(2, 3),
+    }
 
 
 @pytest.mark.parametrize("name", GOLDEN["ids"])

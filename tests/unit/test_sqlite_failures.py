@@ -26,7 +26,7 @@ from pymailbox import (
     open_mailbox,
 )
 from pymailbox.backends.sqlite import engine, headroom, rows, verbs
-from pymailbox.contract.reasons import UNREADABLE
+from pymailbox.contract.reasons import unreadable_reason
 from pymailbox.core import state
 from tests.unit.sqlite_support import MIB, content, limit_connections, query, run_script, run_with_mounts
 
@@ -371,7 +371,7 @@ def damage_third(file: Path, damage: str) -> bytes:
 
 async def expect_salvaged(mailbox: Mailbox, payload: bytes, left: list[bytes]) -> None:
     (letter,) = await mailbox.dead_letters()
-    assert (letter.record.sender, letter.record.payload, letter.reason) == (b"", payload, UNREADABLE)
+    assert (letter.record.sender, letter.record.payload, letter.reason) == (b"", payload, unreadable_reason(1))
     stats = await mailbox.status()
     assert (stats.queued_messages + stats.inflight_messages, stats.dead_letters) == (len(left), 1)
     assert sum(stats.queued_by_priority.values()) == stats.queued_messages
@@ -466,7 +466,7 @@ async def test_letters_that_cannot_be_read(file: Path, location: str, damage: st
         await mailbox.dead_letter(record.id, "mine")
         run_on(file, LETTER_DAMAGES[damage])
         (letter,) = await mailbox.dead_letters()
-        assert letter.reason == UNREADABLE
+        assert letter.reason == unreadable_reason(1)
         assert letter.record.payload == b"2"
         assert (await mailbox.status()).dead_letters == 1
         assert await mailbox.discard(letter.record.id)
@@ -531,8 +531,8 @@ async def test_a_mailbox_opens_though_what_the_dead_held_cannot_be_read(file: Pa
     run_on(file, "UPDATE pages SET body = x'00'")
     async with open_mailbox(location) as mailbox:
         assert {(letter.record.payload, letter.reason) for letter in await mailbox.dead_letters()} == {
-            (b"0", UNREADABLE),
-            (b"1", UNREADABLE),
+            (b"0", unreadable_reason(1)),
+            (b"1", unreadable_reason(1)),
         }
 
 
@@ -566,7 +566,7 @@ async def test_numbers_that_nobody_ever_got_cost_nothing(file: Path, location: s
             await mailbox.enqueue(b"", b"newer")
             run_on(file, "UPDATE segments SET last = 1 << 41, body = x'00' WHERE last > 1")
             assert await mailbox.dequeue() == []
-            assert [letter.reason for letter in await mailbox.dead_letters()] == [UNREADABLE, "mine"]
+            assert [letter.reason for letter in await mailbox.dead_letters()] == [unreadable_reason(1), "mine"]
 
 
 PAGE_DAMAGES = {
@@ -592,7 +592,7 @@ async def test_where_a_page_cannot_be_read_its_messages_become_dead_letters(
         assert (stats.queued_messages, stats.inflight_messages) == (3, 0)
         lost = await mailbox.dead_letters()
         assert held[0].id in {letter.record.id for letter in lost}
-        assert {letter.reason for letter in lost} == {UNREADABLE}
+        assert {letter.reason for letter in lost} == {unreadable_reason(1)}
         assert stats.dead_letters == len(lost)
         assert [record.payload for record in await mailbox.dequeue()] == [b"2", b"3", b"4"]
 

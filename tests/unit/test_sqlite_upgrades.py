@@ -20,7 +20,7 @@ from pymailbox import (
 from pymailbox.backends.sqlite import schema, upgrades
 from pymailbox.backends.sqlite.read_only import Reader
 from pymailbox.contract.ids import id_at, new_id_base
-from pymailbox.contract.reasons import UNREADABLE
+from pymailbox.contract.reasons import unreadable_reason
 from pymailbox.core import dead_letters
 from tests.unit.sqlite_support import query
 
@@ -96,7 +96,7 @@ async def test_a_row_that_cannot_be_read_becomes_a_dead_letter(file: Path) -> No
     async with open_mailbox(f"sqlite:///{file}#other") as mailbox:
         assert await mailbox.dequeue() == []
         (letter,) = await mailbox.dead_letters()
-        assert (letter.record.payload, letter.reason) == (b"text", UNREADABLE)
+        assert (letter.record.payload, letter.reason) == (b"text", unreadable_reason(1))
 
 
 async def test_what_another_program_wrote_keeps_nobody_from_the_rest(file: Path, location: str) -> None:
@@ -113,7 +113,7 @@ async def test_what_another_program_wrote_keeps_nobody_from_the_rest(file: Path,
     connection.close()
     async with open_mailbox(location) as mailbox:
         dead = await mailbox.dead_letters()
-        assert {letter.record.payload for letter in dead if letter.reason == UNREADABLE} == {
+        assert {letter.record.payload for letter in dead if letter.reason == unreadable_reason(1)} == {
             b"-4",
             b"0",
             b"%d" % ((1 << 63) - 1),

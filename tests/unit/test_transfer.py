@@ -27,7 +27,7 @@ from pymailbox import (
     import_,
     open_mailbox,
 )
-from pymailbox.contract.archive import PAGE_BYTES
+from pymailbox.contract.limits import PAGE_BYTES
 from pymailbox.contract.plain_archive import PlainArchive
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox, run_checks
 from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox

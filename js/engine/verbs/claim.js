@@ -1,14 +1,12 @@
 /** Claiming: what a transaction does to hand out the next batch. */
 
 import { INFLIGHT, NO_BATCH, packBatch } from "../../model/frames.js";
+import { LARGEST_BATCH } from "../../model/limits.js";
 import { countOf, firstToClaim } from "../../model/queries.js";
 import { Unreadable } from "../read-transaction.js";
 import { salvage } from "../salvage.js";
 import { flush } from "../stored-segments.js";
 import { ValueUnavailable, tellOfUnavailable } from "../unavailable-values.js";
-
-/** Bytes of payload that one claim hands out at most, unless it hands out a single message. */
-const LARGEST_BATCH = 64 * 1024 * 1024;
 
 /** @typedef {import("../write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../../model/state.js").MailboxState} MailboxState */

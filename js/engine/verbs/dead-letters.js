@@ -1,6 +1,6 @@
 /** Dead letters: what a transaction does to bury a message, to redrive or discard a dead letter, and to list them. */
 
-import { handOuts, failures } from "../../model/delivery.js";
+import { handOuts } from "../../model/delivery.js";
 import { INFLIGHT, frameAt, idIn, packBatch, viewOf, withCustomId } from "../../model/frames.js";
 import { ID_BYTES } from "../../model/ids.js";
 import { result } from "../../storage/requests.js";
@@ -89,10 +89,6 @@ async function buryLiving(tx, state, place, delivery, reason) {
   });
   await deleteDead(tx, state, priority, sequence, sequence + 1);
 }
-
-/** Why a message is a dead letter that failed too often. @param {number} delivery @param {number} maxDeliveries */
-export const failedReason = (delivery, maxDeliveries) =>
-  `${failures(delivery)} of at most ${maxDeliveries} deliveries failed`;
 
 /**
  * Puts a dead letter at the end of its priority, as new.

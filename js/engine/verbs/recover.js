@@ -2,8 +2,9 @@
 
 import { failures } from "../../model/delivery.js";
 import { countOf } from "../../model/queries.js";
+import { diedReason } from "../../model/reasons.js";
 import { result } from "../../storage/requests.js";
-import { buryIfReadable, failedReason } from "./dead-letters.js";
+import { buryIfReadable } from "./dead-letters.js";
 
 /**
  * Takes back what holders held that are gone, or whose page was left according to an unload note. A note releases: the
@@ -32,7 +33,7 @@ export async function recover(tx, mailbox, state, gone) {
       count += to - from;
       if (maxDeliveries === 0 || failures(delivery) === failures(before) || failures(delivery) < maxDeliveries)
         continue;
-      const reason = `its holder died; ${failedReason(delivery, maxDeliveries)}`;
+      const reason = diedReason(failures(delivery), maxDeliveries);
       for (let sequence = from; sequence < to; sequence++) {
         await buryIfReadable(tx, state, { priority, sequence }, delivery, reason);
       }

@@ -5,9 +5,10 @@
 
 import { runsOf } from "../../model/claims.js";
 import { failures } from "../../model/delivery.js";
+import { failedReason } from "../../model/reasons.js";
 import { deleteRowsOf, forgetDeadIds, forgetErrors, keepError } from "../message-rows.js";
 import { deleteDead, deleteDeadAmong, deleteDeadAtHand, deleteSegments, flush } from "../stored-segments.js";
-import { buryIfReadable, failedReason } from "./dead-letters.js";
+import { buryIfReadable } from "./dead-letters.js";
 
 /** @typedef {import("../write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../../model/state.js").MailboxState} MailboxState */
@@ -131,7 +132,7 @@ export async function nack(tx, state, holder, maxDeliveries, id, due, error) {
   if (place === undefined || delivery === undefined) return false;
   if (error !== undefined) keepError(tx, state, place, error);
   if (maxDeliveries > 0 && failures(delivery) >= maxDeliveries) {
-    const reason = failedReason(delivery, maxDeliveries);
+    const reason = failedReason(failures(delivery), maxDeliveries);
     if (await buryIfReadable(tx, state, place, delivery, reason)) return reason;
   }
   if (due > Date.now()) state.delay(place, due);

@@ -19,13 +19,11 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
+from ...contract.limits import EARLIEST, LATEST
+
 _HEADER: Final = Struct("<BBHIId")
 _HAS_ID: Final = 1
 _ID_BYTES: Final = 16
-
-EARLIEST: Final = -62_135_596_800_000.0
-LATEST: Final = 253_402_300_799_999.0
-"""The first and last moment that a ``datetime`` can hold."""
 
 
 class Frame(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ...contract.ids import id_at
 from ...contract.moments import now_in_ms
-from ...contract.reasons import UNREADABLE
+from ...contract.reasons import unreadable_reason
 from ...contract.values import MessagePriority
 from ...core import dead_letters, verbs
 from ...core import delivery as deliveries
@@ -86,7 +86,7 @@ def _salvage_letter(mailbox: OpenMailbox, letter: object) -> None:
         return
     if type(letter) is int and mailbox.buried(*row) is not None:
         mailbox.execute(DELETE_UNREADABLE_ERROR, (mailbox.key, *row))
-        mailbox.execute(MEND_LETTER, (UNREADABLE, now_in_ms(), mailbox.key, letter))
+        mailbox.execute(MEND_LETTER, (unreadable_reason(1), now_in_ms(), mailbox.key, letter))
     else:  # the message that it was about is found to be missing, and gets another one
         mailbox.execute(DELETE_LETTER, (mailbox.key, letter))
 
@@ -100,7 +100,7 @@ def _note_missing_letters(mailbox: OpenMailbox) -> None:
             if run.where == BURIED:
                 for number in range(run.first, run.end):
                     if (lane.priority, number) not in known:
-                        dead_letters.note(mailbox, lane.priority, number, UNREADABLE, now_in_ms())
+                        dead_letters.note(mailbox, lane.priority, number, unreadable_reason(1), now_in_ms())
     recount(mailbox)
 
 
@@ -149,7 +149,7 @@ def _give_up_page(mailbox: OpenMailbox, priority: int, number: int) -> None:
             frame = segment.frame(at)
             delivery = deliveries.CUSTOM_ID if frame is not None and frame.id is not None else deliveries.NEVER
             state.revive(priority, at, BURIED, delivery)
-            dead_letters.note(mailbox, priority, at, UNREADABLE, now_in_ms())
+            dead_letters.note(mailbox, priority, at, unreadable_reason(1), now_in_ms())
 
 
 def bury_remains(mailbox: OpenMailbox, remains: bytes) -> None:
@@ -159,7 +159,7 @@ def bury_remains(mailbox: OpenMailbox, remains: bytes) -> None:
     now = now_in_ms()
     message = Message(id_at(mailbox.id_base, priority, number), b"", remains, now)
     verbs.append(mailbox, priority, message, deliveries.NEVER, where=BURIED)
-    dead_letters.note(mailbox, priority, number, UNREADABLE, now)
+    dead_letters.note(mailbox, priority, number, unreadable_reason(1), now)
 
 
 def recount(mailbox: OpenMailbox) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from ...contract.limits import EARLIEST, LATEST
 from ...core import delivery as deliveries
 from ...core.page import BURIED
 from ...core.state import LaneRun, MailboxState
 from ...core.store import Letter
-from . import frames, pages, rows
+from . import pages, rows
 from .bodies import SEGMENT_MESSAGES, Bodies, Kept
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class OpenMailbox:
         run = self.buried(lane, number)
         if run is None or type(letter) is not int or type(reason) is not str or not isinstance(error, str | None):
             raise rows.UnreadableLetterError(letter)
-        if type(died_at) is not int or not frames.EARLIEST <= died_at <= frames.LATEST:
+        if type(died_at) is not int or not EARLIEST <= died_at <= LATEST:
             raise rows.UnreadableLetterError(letter)
         return Letter(letter, run, reason, error, died_at)
 

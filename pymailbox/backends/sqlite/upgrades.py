@@ -16,7 +16,7 @@ from typing import Any, Final
 from ...contract.errors import StorageCorruptError
 from ...contract.ids import id_at, id_of
 from ...contract.moments import now_in_ms
-from ...contract.reasons import UNREADABLE
+from ...contract.reasons import unreadable_reason
 from ...contract.values import MessagePriority
 from ...core import dead_letters, verbs
 from ...core import delivery as deliveries
@@ -233,7 +233,7 @@ class _Filling:
                 self._strays.append(remains)
                 return
             self._append(0, number, None, deliveries.NEVER, BURIED, (b"", remains, now_in_ms()))
-            dead_letters.note(mailbox, 0, number, UNREADABLE, now_in_ms())
+            dead_letters.note(mailbox, 0, number, unreadable_reason(1), now_in_ms())
             return
         where, alone = QUEUED, 0
         holder = self._holders.get(hand >> 1) if hand > _DELAYED else None
@@ -258,7 +258,7 @@ class _Filling:
                 mailbox,
                 priority,
                 number,
-                reason if isinstance(reason, str) else UNREADABLE,
+                reason if isinstance(reason, str) else unreadable_reason(1),
                 died_at if isinstance(died_at, int) else now_in_ms(),
             )
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from ...contract.arguments import LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY
 from ...contract.capabilities import Capability
+from ...contract.limits import LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY
 from ...contract.mailbox import Mailbox
 from ...contract.values import NewMessage
 from .._expect import expect_equal, expect_error

@@ -11,7 +11,8 @@ from urllib.parse import unquote
 from uuid import UUID
 
 from pymailbox import Capability, DeadLetter, MessageRecord, StorageReport, UnsupportedError
-from pymailbox.contract.arguments import LARGEST_MESSAGE, Options
+from pymailbox.contract.arguments import Options
+from pymailbox.contract.limits import LARGEST_MESSAGE
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import DEFAULTS, Database, SmallMailbox
 
