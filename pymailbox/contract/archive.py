@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 from uuid import UUID
 
-from .values import MessagePriority, MessageStatus
+from .moments import milliseconds
+from .values import MessagePriority, MessageRecord, MessageStatus
 
 Section: TypeAlias = MessagePriority | None
 """None for the dead letters."""
@@ -49,6 +50,33 @@ class WholeMessage:
     """What the last nack said."""
     death: Death | None = None
     """If it is a dead letter."""
+
+    @classmethod
+    def of(
+        cls,
+        record: MessageRecord,
+        *,
+        due: int | None = None,
+        failures: int = 0,
+        suspect: bool = False,
+        error: str | None = None,
+        death: Death | None = None,
+    ) -> Self:
+        """What a record says, with what it does not."""
+        return cls(
+            record.id,
+            record.sender,
+            record.payload,
+            record.priority,
+            milliseconds(record.created_at),
+            record.delivery_count,
+            record.status,
+            due,
+            failures,
+            suspect,
+            error,
+            death,
+        )
 
     @property
     def size(self) -> int:

@@ -80,14 +80,8 @@ class PlainArchive(Archive):
 
 
 def _whole(record: MessageRecord, letter: DeadLetter | None = None) -> WholeMessage:
-    return WholeMessage(
-        record.id,
-        record.sender,
-        record.payload,
-        record.priority,
-        milliseconds(record.created_at),
-        record.delivery_count,
-        record.status,
+    return WholeMessage.of(
+        record,
         error=None if letter is None else letter.error,
         death=None if letter is None else Death(letter.reason, milliseconds(letter.died_at)),
     )

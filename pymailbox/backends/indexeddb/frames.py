@@ -15,7 +15,7 @@ from uuid import UUID
 from ...contract.archive import Death, WholeMessage
 from ...contract.arguments import PreparedMessage
 from ...contract.ids import id_of
-from ...contract.moments import milliseconds, moment
+from ...contract.moments import moment
 from ...contract.values import DeadLetter, MessagePriority, MessageRecord, MessageStatus
 from ...core.records import record_of
 
@@ -79,19 +79,13 @@ def pack_whole(messages: Iterable[WholeMessage]) -> tuple[bytes, str]:
 def unpack_whole(batch: bytes, details: str) -> list[WholeMessage]:
     """The messages of a page; see ``Page`` in ``js/model/types.d.ts``."""
     return [
-        WholeMessage(
-            record.id,
-            record.sender,
-            record.payload,
-            record.priority,
-            milliseconds(record.created_at),
-            record.delivery_count,
-            record.status,
-            None if due is None else int(due),
-            failures,
-            suspect,
-            error,
-            Death(death[0], int(death[1])) if death else None,
+        WholeMessage.of(
+            record,
+            due=None if due is None else int(due),
+            failures=failures,
+            suspect=suspect,
+            error=error,
+            death=Death(death[0], int(death[1])) if death else None,
         )
         for record, (due, failures, suspect, error, *death) in zip(
             unpack_batch(batch), json.loads(details), strict=True
