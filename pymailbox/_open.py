@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
-from .contract.location import Location, parse_location, resolved
+from .contract.location import Location, resolved
 from .contract.mailbox import Mailbox
-
-if TYPE_CHECKING:
-    from .backends.base import EmbeddedMailbox
 
 
 class MailboxOpening:
@@ -23,7 +21,7 @@ class MailboxOpening:
         self._mailbox: Mailbox | None = None
 
     def __await__(self) -> Generator[object, object, Mailbox]:
-        return _backend(self._location).open_at(self._location, self._options).__await__()
+        return backend_of(self._location).open_at(self._location, self._options).__await__()
 
     async def __aenter__(self) -> Mailbox:
         self._mailbox = await self
@@ -80,7 +78,7 @@ def list_mailboxes(location: str) -> Coroutine[Any, Any, list[str]]:
 
 
 async def _list(location: Location) -> list[str]:
-    return await _backend(location).list_at(location)
+    return await backend_of(location).list_at(location)
 
 
 def delete_mailbox(location: str) -> Coroutine[Any, Any, bool]:
@@ -95,21 +93,4 @@ def delete_mailbox(location: str) -> Coroutine[Any, Any, bool]:
 
 
 async def _delete(location: Location) -> bool:
-    return await _backend(location).delete_at(location)
-
-
-def _backend(location: Location) -> type[EmbeddedMailbox]:
-    # imported when asked for, so that importing pymailbox costs nothing that is not used
-    match location.scheme:
-        case "memory":
-            from .backends.memory import MemoryMailbox
-
-            return MemoryMailbox
-        case "sqlite":
-            from .backends.sqlite import SqliteMailbox
-
-            return SqliteMailbox
-        case _:
-            from .backends.indexeddb import IndexedDbMailbox
-
-            return IndexedDbMailbox
+    return await backend_of(location).delete_at(location)

@@ -3,7 +3,8 @@
 A backend subclasses ``EmbeddedMailbox`` and fills in the hooks, which get checked arguments only. Each hook is one
 transaction of its store, and is awaited at once. One that suspends must have taken its place in the store's order
 before it does, so that calls are stored in the order in which they were made, and ``close`` comes after all of them.
-Where hooks never suspend (``_keeps_loop``), verbs let the event loop have its turn when all that they do is done.
+Other packages may subclass it as well, see ``registry.py``: the hooks are private to callers, not to backends, and keep
+their names. Where hooks never suspend (``_keeps_loop``), verbs let the event loop have its turn when all that they do is done.
 
 Verbs that are called for each message take one coroutine, and one check that tells whether all is well: what is wrong
 is found out when something is.
@@ -44,7 +45,7 @@ from ..contract.arguments import (
 )
 from ..contract.capabilities import Capability
 from ..contract.errors import MailboxClosedError, MailboxError, WrongThreadError
-from ..contract.location import Location
+from ..contract.location import Location, parse_name
 from ..contract.mailbox import Mailbox
 from ..contract.values import (
     BytesLike,
@@ -123,6 +124,15 @@ class EmbeddedMailbox(Mailbox):
         return f"<{type(self).__name__} {self.name!r}{' closed' if self._closing else ''}>"
 
     # -- hooks: opening ------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def parse(cls, location: str, scheme: str, rest: str) -> Location:
+        """Takes a URL of this backend's apart; ``rest`` is what comes after ``://``. This one takes ``SCHEME://NAME``.
+
+        Raises:
+            ValueError: it breaks a rule; the message begins with "location" and shows the right form.
+        """
+        return parse_name(location, scheme, rest)
 
     @classmethod
     @abstractmethod

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from .._open import MailboxOpening, list_mailboxes, open_mailbox
+from ..backends.registry import parse_location
 from ..backends.sqlite.read_only import Reader, ReadOnlyMailbox, may_write
-from ..contract.location import DEFAULT_SQLITE_FILE, check_name, parse_location, refuse_misleading
+from ..contract.location import DEFAULT_SQLITE_FILE, check_name, refuse_misleading
 from ..contract.mailbox import Mailbox
 from .errors import ProblemError, UsageError
 from .text import one_line

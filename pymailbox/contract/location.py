@@ -6,10 +6,10 @@ import re
 import sys
 import unicodedata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
 
-from .errors import StorageUnavailableError, UnknownSchemeError
+from .errors import StorageUnavailableError
 from .limits import LONGEST_NAME
 
 DEFAULT_SQLITE_FILE = "pymailbox.db"
@@ -19,13 +19,6 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _MISLEADING = re.compile(r":memory:|file:.*", re.DOTALL | re.IGNORECASE)
 """What SQLite and others take for a database in memory, or for a URL of a file."""
 
-_FORMS = {
-    "indexeddb": "indexeddb://NAME",
-    "sqlite": "sqlite:///FILE#NAME",
-    "memory": "memory://NAME",
-}
-BACKENDS_TEXT = f"there are {', '.join(_FORMS.values())} and a plain NAME"
-
 IN_PYODIDE = sys.platform == "emscripten"
 
 
@@ -33,38 +26,30 @@ class Location(NamedTuple):
     """A checked location."""
 
     scheme: str
-    """``indexeddb``, ``sqlite`` or ``memory``."""
+    """Of its backend, see ``backends/registry.py``."""
     database: str
-    """The file of a SQLite mailbox; else empty, since there is one database."""
+    """What names it there: the file of a SQLite mailbox; empty where there is one database."""
     name: str | None
     """The mailbox; None where the location names a database only, or a fresh mailbox in memory."""
 
 
-def parse_location(location: Any) -> Location:
-    """Takes a location apart.
-
-    Raises:
-        TypeError, ValueError: it is no string, empty, or breaks a rule for names.
-        UnknownSchemeError: its scheme belongs to no backend.
-    """
-    if not isinstance(location, str):
-        raise TypeError(f"location must be a str, not {type(location).__name__}")
-    if not location:
-        raise ValueError(f"location must not be empty; {BACKENDS_TEXT}")
+def split_url(location: str) -> tuple[str, str] | None:
+    """The scheme of a URL, in small letters, and what comes after its ``://``; None for a plain name."""
     url = _SCHEME.fullmatch(location)
-    if url is None:
-        refuse_misleading(location, location)
-        name = check_name(location)
-        return Location("indexeddb", "", name) if IN_PYODIDE else Location("sqlite", DEFAULT_SQLITE_FILE, name)
-    scheme, rest = url[1].lower(), url[2]
-    if scheme not in _FORMS:
-        raise UnknownSchemeError(f"location {location!r} has an unknown scheme; {BACKENDS_TEXT}")
-    if scheme == "sqlite":
-        return _parse_sqlite(location, rest)
+    return None if url is None else (url[1].lower(), url[2])
+
+
+def parse_plain_name(location: str) -> Location:
+    """A plain name: the embedded default of this platform."""
+    refuse_misleading(location, location)
+    name = check_name(location)
+    return Location("indexeddb", "", name) if IN_PYODIDE else Location("sqlite", DEFAULT_SQLITE_FILE, name)
+
+
+def parse_name(location: str, scheme: str, rest: str) -> Location:
+    """``SCHEME://NAME``, where there is one database."""
     if any(character in rest for character in "/?#"):
-        raise ValueError(
-            f"location {location!r} must look like {_FORMS[scheme]}, with '/', '?' and '#' percent-encoded"
-        )
+        raise ValueError(f"location {location!r} must look like {scheme}://NAME, with '/', '?' and '#' percent-encoded")
     return Location(scheme, "", check_name(_decode(location, rest)) if rest else None)
 
 
@@ -108,11 +93,12 @@ def refuse_misleading(location: str, text: str) -> None:
 
 def require_name(location: Location) -> str:
     if location.name is None:
-        raise ValueError(f"location must name a mailbox, as in {_FORMS[location.scheme]}")
+        raise ValueError(f"location must name a mailbox, as in {location.scheme}://NAME")
     return location.name
 
 
-def _parse_sqlite(location: str, rest: str) -> Location:
+def parse_sqlite(location: str, scheme: str, rest: str) -> Location:
+    """``sqlite:///FILE#NAME``."""
     path, fragment_sign, fragment = rest.partition("#")
     refuse_misleading(location, unquote(path.removeprefix("/")))
     if not path.startswith("/") or "?" in path or "#" in fragment or path == "/":
@@ -123,7 +109,7 @@ def _parse_sqlite(location: str, rest: str) -> Location:
     file = _decode(location, path[1:])
     if "\0" in file:
         raise ValueError(f"location {location!r} has a NUL character in its path")
-    return Location("sqlite", file, check_name(_decode(location, fragment)) if fragment_sign else "default")
+    return Location(scheme, file, check_name(_decode(location, fragment)) if fragment_sign else "default")
 
 
 def _decode(location: str, text: str) -> str:

@@ -88,7 +88,7 @@ def test_each_module_is_on_one_floor() -> None:
 
 def test_imports_are_found() -> None:
     assert "core.verbs" in imports_of("backends.sqlite.mending", types=False), "as a name of its package"
-    assert "backends.memory" in imports_of("_open", types=False), "inside a function"
+    assert "backends.memory" in imports_of("backends.registry", types=False), "inside a function"
     assert "contract.errors" in imports_of("__init__", types=False)
     assert "__init__" in imports_of("cli.arguments", types=False)
     assert "actors" in imports_of("contract.mailbox", types=True)

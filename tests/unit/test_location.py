@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymailbox import StorageUnavailableError
+from pymailbox.backends.registry import parse_location
 from pymailbox.contract import location as location_module
-from pymailbox.contract.location import Location, parse_location
+from pymailbox.contract.location import Location
 
 
 @pytest.mark.parametrize(
