@@ -3,8 +3,10 @@
 A backend subclasses ``EmbeddedMailbox`` and fills in the hooks, which get checked arguments only. Each hook is one
 transaction of its store, and is awaited at once. One that suspends must have taken its place in the store's order
 before it does, so that calls are stored in the order in which they were made, and ``close`` comes after all of them.
-Other packages may subclass it as well, see ``registry.py``: the hooks are private to callers, not to backends, and keep
-their names. Where hooks never suspend (``_keeps_loop``), verbs let the event loop have its turn when all that they do is done.
+Where hooks never suspend (``_keeps_loop``), verbs let the event loop have its turn when all that they do is done.
+
+Other packages may subclass it as well, see ``registry.py``: the hooks are private to callers, not to backends, and
+keep their names.
 
 Verbs that are called for each message take one coroutine, and one check that tells whether all is well: what is wrong
 is found out when something is.
