@@ -37,27 +37,14 @@ from ..contract.values import (
     StorageReport,
 )
 from ._death import let_die
+from ._verbs import VERBS as VERBS_OF_A_MAILBOX
 
 _T = TypeVar("_T")
 
-STORING_VERBS: Final = frozenset({"enqueue", "enqueue_many", "ack_and_send", "redrive", "dead_letter"})
+STORING_VERBS: Final = frozenset(name for name, verb in VERBS_OF_A_MAILBOX.items() if verb.stores)
 """What needs room; everything else still works when the storage is full."""
 
-VERBS: Final = STORING_VERBS | {
-    "dequeue",
-    "ack",
-    "ack_many",
-    "nack",
-    "dead_letters",
-    "discard",
-    "recover",
-    "status",
-    "peek",
-    "purge",
-    "storage_report",
-    "request_persistence",
-    "messages",
-}
+VERBS: Final = frozenset(name for name, verb in VERBS_OF_A_MAILBOX.items() if verb.touches_storage) | {"messages"}
 """What a fault can strike. A call of ``messages`` is one turn of its loop; a ``dequeue`` that acknowledges is also a
 call of ``ack_many``, in one transaction: a fault of either strikes all of it.
 """

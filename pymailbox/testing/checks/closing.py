@@ -9,7 +9,7 @@ from ...contract.mailbox import Mailbox
 from .._expect import expect, expect_equal, expect_error
 from .._sandbox import Sandbox, drain, numbered, outcome_of, payloads_of, send
 from .._suite import check
-from ._verbs import VerbCall, verbs_of
+from .._verbs import VerbCall, verbs_of
 
 
 @check()

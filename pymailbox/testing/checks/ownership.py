@@ -14,7 +14,7 @@ from ...contract.mailbox import Mailbox
 from .._expect import expect, expect_equal, expect_error
 from .._sandbox import Sandbox, drain, payloads_of
 from .._suite import check
-from ._verbs import VerbCall, verbs_of
+from .._verbs import VerbCall, verbs_of
 
 
 def _verbs_and_close(mailbox: Mailbox) -> dict[str, VerbCall]:

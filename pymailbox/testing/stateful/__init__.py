@@ -1,7 +1,7 @@
 """Stateful tests: random programs, seeded, run on a real mailbox, judged step by step by the model.
 
 A program opens several handles on two mailboxes of one database and makes random calls, some of them at once. The same
-seed gives the same program again. A new verb needs a row in ``verbs.VERBS`` and a method of that name in ``Model``; a
+seed gives the same program again. A new verb needs a row in ``verbs.KINDS`` and a method of that name in ``Model``; a
 new kind of event, such as a holder that dies, a row in ``steps.STEPS``.
 """
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from ...contract.capabilities import Capability
 from ...contract.values import MessageStatus
+from .._verbs import VERBS
 from .program import Call, Handle, Program
 
 
@@ -18,7 +19,12 @@ class VerbKind(NamedTuple):
     verb: str
     weight: int
     make: Callable[[Program, Handle], Call]
-    requires: frozenset[Capability] = frozenset()
+    also_requires: Capability | None = None
+    """Besides what the verb itself does."""
+
+    def can_be_used_by(self, handle: Handle) -> bool:
+        required = (VERBS[self.verb].capability, self.also_requires)
+        return handle.can(*(capability for capability in required if capability is not None))
 
 
 def enqueue(program: Program, handle: Handle) -> Call:
@@ -105,27 +111,27 @@ def _set_depth_observer(program: Program, handle: Handle) -> Call:
     return Call(handle, "set_depth_observer", (handle if handle.listening else None,))
 
 
-VERBS: Final = (
+KINDS: Final = (
     VerbKind("enqueue", 20, enqueue),
-    VerbKind("enqueue_many", 14, _enqueue_many, frozenset({Capability.ENQUEUE_MANY})),
+    VerbKind("enqueue_many", 14, _enqueue_many),
     VerbKind("dequeue", 20, dequeue),
     VerbKind("ack", 14, _ack),
-    VerbKind("ack_many", 8, _ack_many, frozenset({Capability.ACK_MANY})),
-    VerbKind("ack_and_send", 5, _ack_and_send, frozenset({Capability.ACK_AND_SEND, Capability.MESSAGE_ID})),
-    VerbKind("nack", 12, _nack, frozenset({Capability.NACK})),
-    VerbKind("dead_letter", 4, _dead_letter, frozenset({Capability.DEAD_LETTERS})),
-    VerbKind("dead_letters", 2, _dead_letters, frozenset({Capability.DEAD_LETTERS})),
-    VerbKind("redrive", 4, _redrive, frozenset({Capability.DEAD_LETTERS})),
-    VerbKind("discard", 2, _discard, frozenset({Capability.DEAD_LETTERS})),
-    VerbKind("recover", 1, _recover, frozenset({Capability.RECOVER})),
+    VerbKind("ack_many", 8, _ack_many),
+    VerbKind("ack_and_send", 5, _ack_and_send, Capability.MESSAGE_ID),
+    VerbKind("nack", 12, _nack),
+    VerbKind("dead_letter", 4, _dead_letter),
+    VerbKind("dead_letters", 2, _dead_letters),
+    VerbKind("redrive", 4, _redrive),
+    VerbKind("discard", 2, _discard),
+    VerbKind("recover", 1, _recover),
     VerbKind("status", 6, _status),
-    VerbKind("peek", 5, _peek, frozenset({Capability.PEEK})),
-    VerbKind("purge", 1, _purge, frozenset({Capability.PURGE})),
-    VerbKind("set_depth_observer", 2, _set_depth_observer, frozenset({Capability.DEPTH_OBSERVER})),
+    VerbKind("peek", 5, _peek),
+    VerbKind("purge", 1, _purge),
+    VerbKind("set_depth_observer", 2, _set_depth_observer),
 )
 
 
 def random_call(program: Program, handle: Handle, *, but: tuple[str, ...] = ()) -> Call:
-    kinds = [kind for kind in VERBS if handle.can(*kind.requires) and kind.verb not in but]
+    kinds = [kind for kind in KINDS if kind.can_be_used_by(handle) and kind.verb not in but]
     [kind] = program.rng.choices(kinds, [kind.weight for kind in kinds])
     return kind.make(program, handle)

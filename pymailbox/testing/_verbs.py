@@ -1,0 +1,94 @@
+"""The verbs: what each needs a mailbox to claim, whether it takes room, and a call of it that does no harm.
+
+One table, for the promises that hold for all verbs, the mailbox that fails on demand, the random programs, and the
+tests of the tables in the docs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple, TypeAlias
+from uuid import UUID
+
+from ..contract.capabilities import Capability
+from ..contract.mailbox import Mailbox
+from ..contract.values import NewMessage
+
+VerbCall: TypeAlias = Callable[[Mailbox], Awaitable[object]]
+
+_UNKNOWN_ID: Final = UUID("5eed5eed-5eed-4eed-8eed-5eed5eed5eed")
+
+
+class VerbUse(NamedTuple):
+    """A verb, or a use of one."""
+
+    call: VerbCall
+    """One that does no harm."""
+    capability: Capability | None = None
+    """A mailbox has it only if it claims this; None for what every mailbox has."""
+    stores: bool = False
+    """It needs room; everything else still works when the storage is full."""
+    touches_storage: bool = True
+    asks_the_user: bool = False
+    """It may wait for an answer that no test gives, and it may be unsupported in this very place."""
+
+
+async def _install_observer(mailbox: Mailbox) -> bool:
+    return mailbox.set_depth_observer(None)
+
+
+USES: Final[dict[str, VerbUse]] = {
+    "enqueue": VerbUse(lambda mailbox: mailbox.enqueue(b"sender", b"payload"), stores=True),
+    "enqueue(message_id=...)": VerbUse(
+        lambda mailbox: mailbox.enqueue(b"sender", b"payload", message_id=_UNKNOWN_ID),
+        Capability.MESSAGE_ID,
+        stores=True,
+    ),
+    "enqueue(delay=...)": VerbUse(
+        lambda mailbox: mailbox.enqueue(b"sender", b"payload", delay=0.001), Capability.DELAY, stores=True
+    ),
+    "enqueue_many": VerbUse(
+        lambda mailbox: mailbox.enqueue_many([NewMessage(b"sender", b"payload")]),
+        Capability.ENQUEUE_MANY,
+        stores=True,
+    ),
+    "dequeue": VerbUse(lambda mailbox: mailbox.dequeue()),
+    "dequeue(wait=...)": VerbUse(lambda mailbox: mailbox.dequeue(wait=0.001)),
+    "dequeue(ack=...)": VerbUse(lambda mailbox: mailbox.dequeue(ack=[_UNKNOWN_ID])),
+    "ack": VerbUse(lambda mailbox: mailbox.ack(_UNKNOWN_ID)),
+    "ack_many": VerbUse(lambda mailbox: mailbox.ack_many([_UNKNOWN_ID]), Capability.ACK_MANY),
+    "ack_and_send": VerbUse(
+        lambda mailbox: mailbox.ack_and_send(_UNKNOWN_ID, [(mailbox, NewMessage(b"sender", b"payload"))]),
+        Capability.ACK_AND_SEND,
+        stores=True,
+    ),
+    "nack": VerbUse(lambda mailbox: mailbox.nack(_UNKNOWN_ID), Capability.NACK),
+    "dead_letter": VerbUse(
+        lambda mailbox: mailbox.dead_letter(_UNKNOWN_ID, "reason"), Capability.DEAD_LETTERS, stores=True
+    ),
+    "dead_letters": VerbUse(lambda mailbox: mailbox.dead_letters(), Capability.DEAD_LETTERS),
+    "redrive": VerbUse(lambda mailbox: mailbox.redrive(_UNKNOWN_ID), Capability.DEAD_LETTERS, stores=True),
+    "discard": VerbUse(lambda mailbox: mailbox.discard(_UNKNOWN_ID), Capability.DEAD_LETTERS),
+    "recover": VerbUse(lambda mailbox: mailbox.recover(), Capability.RECOVER),
+    "status": VerbUse(lambda mailbox: mailbox.status()),
+    "peek": VerbUse(lambda mailbox: mailbox.peek(), Capability.PEEK),
+    "purge": VerbUse(lambda mailbox: mailbox.purge(), Capability.PURGE),
+    "set_depth_observer": VerbUse(_install_observer, Capability.DEPTH_OBSERVER, touches_storage=False),
+    "storage_report": VerbUse(lambda mailbox: mailbox.storage_report(), Capability.STORAGE_REPORT),
+    "request_persistence": VerbUse(
+        lambda mailbox: mailbox.request_persistence(), Capability.STORAGE_REPORT, asks_the_user=True
+    ),
+}
+"""Of the verbs of a mailbox but ``close`` and its loops, by a name that begins with the verb's."""
+
+VERBS: Final = {use.partition("(")[0]: USES[use.partition("(")[0]] for use in USES}
+"""Each verb as it is used without what it may lack."""
+
+
+def verbs_of(mailbox: Mailbox, *, to_the_end: bool = False) -> dict[str, VerbCall]:
+    """Every use that the mailbox claims, by name. With ``to_the_end`` only those that surely end."""
+    return {
+        name: use.call
+        for name, use in USES.items()
+        if use.capability in (None, *mailbox.capabilities) and not (to_the_end and use.asks_the_user)
+    }

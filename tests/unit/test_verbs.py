@@ -1,0 +1,52 @@
+"""The table of verbs is whole, and so is what is written about them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from pymailbox import Capability, Mailbox
+from pymailbox.testing import FaultyMailbox
+from pymailbox.testing._verbs import USES, VERBS
+from pymailbox.testing.model import Model
+
+ROOT: Final = Path(__file__).parents[2]
+
+LOOPS: Final = {"messages", "consume", "close"}
+"""Public methods of a mailbox that are no single call."""
+
+
+def test_it_has_each_verb_of_a_mailbox() -> None:
+    methods = {
+        name for name, method in vars(Mailbox).items() if inspect.isfunction(method) and not name.startswith("_")
+    }
+    assert set(VERBS) == methods - LOOPS
+
+
+def test_each_capability_belongs_to_a_use() -> None:
+    assert set(Capability) - {use.capability for use in USES.values()} == {Capability.WAIT, Capability.RELEASE}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_it_can_be_made_to_fail(verb: str) -> None:
+    assert verb in vars(FaultyMailbox)
+
+
+def test_the_model_has_each_that_says_something_of_messages() -> None:
+    assert {verb for verb in VERBS if not hasattr(Model, verb)} == {"storage_report", "request_persistence"}
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *LOOPS])
+def test_the_readme_has_it_in_its_table(verb: str) -> None:
+    assert re.search(rf"^\|.*`(?:await )?{verb}\(", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *LOOPS - {"consume"}])
+def test_the_page_on_javascript_has_it_in_its_table(verb: str) -> None:
+    first, *others = verb.split("_")
+    name = first + "".join(map(str.capitalize, others))
+    assert re.search(rf"^\|.*`{name}\(", (ROOT / "docs/javascript.md").read_text("utf-8"), re.MULTILINE)
