@@ -1,8 +1,9 @@
 """The JavaScript engine: found, loaded once, and its errors turned into ours.
 
-The engine is a handful of ES modules in ``pymailbox/js``. They are imported from where the wheel was unpacked, as blob
-URLs, which takes a page whose Content-Security-Policy lets code be evaluated and blobs be scripts. Any other page (or
-worker) imports ``index.js`` itself and hands it over as the module ``pymailbox_js``; then nothing is evaluated here.
+The engine is an ES module, ``pymailbox/js/index.js``; in a wheel that was built without esbuild, a few dozen. They are
+imported from where the wheel was unpacked, as blob URLs, which takes a page whose Content-Security-Policy lets code be
+evaluated and blobs be scripts. Any other page (or worker) imports ``index.js`` itself and hands it over as the module
+``pymailbox_js``; then nothing is evaluated here.
 """
 
 from __future__ import annotations

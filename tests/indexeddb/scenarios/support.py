@@ -127,7 +127,8 @@ async def load_model() -> None:
     """Lets ``foreign`` take states apart: with ``MailboxState``, and ``run`` for what that does in steps."""
     if script("globalThis.MailboxState !== undefined"):
         return
-    js_model = await loader._load_from_wheel("model/state.js")
+    # in the wheel the engine is one file
+    js_model = await script("import(new URL('/js/model/state.js', location.href))")
     script(
         """(model) => {
           globalThis.MailboxState = model.MailboxState;
