@@ -20,7 +20,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from bench import session
 from bench.queues import Job
 from tools import browsers
-from tools.build_wheel import wheel_name
+from tools.build_wheel import page_wheel_name
 from tools.serve import DEMO_ROUTES, ROOT, Server
 
 BENCH = Path(__file__).parent
@@ -112,7 +112,7 @@ class Browser:
 
     def _open(self) -> int:
         tab = self._tabs.open(f"{self._url}/bench/page/index.html")
-        wheels = [f"{self._url}/wheels/{wheel_name()}"]
+        wheels = [f"{self._url}/wheels/{page_wheel_name()}"]
         wheels += [
             f"{self._url}/bench-wheels/{wheel.name}" for name in IN_PYODIDE for wheel in WHEELS.glob(f"{name}-*")
         ]

@@ -64,7 +64,7 @@ async function load(mailbox) {
   const micropip = ["micropip", ...lock.packages.micropip.depends].map((name) => lock.packages[name].file_name);
   const core = ["pyodide.asm.wasm", "pyodide.asm.mjs", "python_stdlib.zip"];
   await startDownloads(
-    [...[...core, ...micropip].map((name) => PYODIDE + name), WHEELS + wheel.file],
+    [...[...core, ...micropip].map((name) => PYODIDE + name), WHEELS + wheel.page],
     // The last byte is not the last step: from there on it is Python that takes its time.
     (loaded, total) => report(loaded < total ? { loaded, total } : { loaded, total, step: "start" }),
   );
@@ -74,7 +74,7 @@ async function load(mailbox) {
   const pyodide = await loadPyodide({ indexURL: PYODIDE, lockFileContents: lock, packageBaseUrl: PYODIDE });
   report({ step: "install" });
   await pyodide.loadPackage("micropip", { messageCallback: () => {} });
-  await pyodide.pyimport("micropip").install(WHEELS + wheel.file);
+  await pyodide.pyimport("micropip").install(WHEELS + wheel.page);
   await Promise.all(["actor.py", "rpc.py"].map((name) => addModule(pyodide, name)));
 
   report({ step: "open" });

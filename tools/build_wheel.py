@@ -1,33 +1,90 @@
-"""Builds the wheel into build/wheels, alone there, and beside it wheel.json, which tells pages the wheel's file name.
+"""Builds the wheels into build/wheels, and beside them wheel.json, which tells pages their file names.
+
+There are two of each version. The whole one is for everybody. The one for pages, in `page/`, leaves out what a page
+does not need (SQLite, the command line, the test suite), and is half as long; its tags say that it is for Pyodide, so
+that an installer prefers it there and takes it nowhere else (PEP 783).
 
 Usage: python -m tools.build_wheel
 """
 
+import base64
+import csv
+import hashlib
+import io
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 ROOT = Path(__file__).parent.parent
 WHEELS = ROOT / "build" / "wheels"
-NAME_FILE = WHEELS / "wheel.json"
+NAMES_FILE = WHEELS / "wheel.json"
+
+PAGE_TAG = "py3-none-pyemscripten_2025_0_wasm32.pyemscripten_2026_0_wasm32"
+"""Of the Pyodides that there are; a later one takes the whole wheel until its tag is here."""
+
+NOT_IN_PAGES = ("pymailbox/backends/sqlite/", "pymailbox/cli/", "pymailbox/testing/", "pymailbox/__main__.py")
+BUT = "pymailbox/backends/sqlite/__init__.py"
+"""It says how to get the rest."""
 
 
 def wheel_name() -> str:
-    """The file name of the wheel that was built last."""
-    name: str = json.loads(NAME_FILE.read_text(encoding="utf-8"))["file"]
-    return name
+    """The file name of the whole wheel that was built last."""
+    return _names()["file"]
+
+
+def page_wheel_name() -> str:
+    """The path in build/wheels of the one for pages."""
+    return _names()["page"]
+
+
+def _names() -> dict[str, str]:
+    names: dict[str, str] = json.loads(NAMES_FILE.read_text(encoding="utf-8"))
+    return names
 
 
 def main() -> None:
-    """Build the wheel anew."""
+    """Build the wheels anew."""
     shutil.rmtree(WHEELS, ignore_errors=True)
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(WHEELS)]
     subprocess.run(command, check=True, cwd=ROOT)
-    (wheel,) = WHEELS.glob("*.whl")
+    (whole,) = WHEELS.glob("*.whl")
+    page = build_page_wheel(whole, WHEELS / "page")
     # The file name has to reach micropip as it is, since that reads name, version and tags from it.
-    NAME_FILE.write_text(json.dumps({"file": wheel.name}), encoding="utf-8")
+    names = {"file": whole.name, "page": page.relative_to(WHEELS).as_posix()}
+    NAMES_FILE.write_text(json.dumps(names), encoding="utf-8")
+
+
+def build_page_wheel(whole: Path, folder: Path) -> Path:
+    """The wheel for pages, made of the whole one."""
+    folder.mkdir()
+    page = folder / whole.name.replace("py3-none-any", PAGE_TAG)
+    records: list[tuple[str, str, str]] = []
+    with ZipFile(whole) as source, ZipFile(page, "w", ZIP_DEFLATED, compresslevel=9) as target:
+        for info in source.infolist():
+            is_left_out = info.filename.startswith(NOT_IN_PAGES) and info.filename != BUT
+            if is_left_out or info.filename.endswith("/entry_points.txt"):
+                continue
+            content = source.read(info)
+            match info.filename.rpartition("/")[2]:
+                case "RECORD":
+                    content = _record_of(records, info.filename)
+                case "WHEEL":
+                    tags = "\n".join(f"Tag: py3-none-{platform}" for platform in PAGE_TAG.split("-")[2].split("."))
+                    content = content.replace(b"Tag: py3-none-any", tags.encode())
+            target.writestr(info, content, ZIP_DEFLATED, 9)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            records.append((info.filename, f"sha256={digest}", str(len(content))))
+    return page
+
+
+def _record_of(files: list[tuple[str, str, str]], own_name: str) -> bytes:
+    """RECORD, which is the last file of a wheel."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([*files, (own_name, "", "")])
+    return text.getvalue().encode()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     /             demo/
     /pyodide/     build/pyodide/, the Pyodide distribution
-    /wheels/      build/wheels/, the wheel; wheel.json there has its name: {"file": "pymailbox-0.1.0-py3-none-any.whl"}
+    /wheels/      build/wheels/, the wheels; wheel.json there has the names: {"file": …, "page": …}
     /js/          js/, the IndexedDB engine
 
 Usage: python -m tools.serve [--port PORT] [--csp POLICY]

@@ -12,8 +12,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-# names stay as they are, so that a stack says where it was
-OPTIONS = ("--bundle", "--format=esm", "--target=es2022", "--minify-whitespace", "--minify-syntax")
+OPTIONS = ("--bundle", "--format=esm", "--target=es2022", "--minify")
 
 
 class EngineHook(BuildHookInterface):  # type: ignore[type-arg]

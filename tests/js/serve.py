@@ -3,7 +3,7 @@
 /             tests/js/pages/, and the examples of docs/javascript.md by the names that they begin with
 /pymailbox/   build/npm/package/, the npm package
 /pyodide/     build/pyodide/, the Pyodide distribution
-/wheels/      build/wheels/, the wheel
+/wheels/      build/wheels/, the wheels
 """
 
 import re

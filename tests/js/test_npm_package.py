@@ -3,18 +3,14 @@
 import json
 import subprocess
 import tarfile
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pymailbox import __version__
 from tests.js.serve import examples
 from tools.build_npm import TARBALL
-from tools.build_wheel import WHEELS, wheel_name
 from tools.serve import ROOT
-from tools.wheel_hook import EngineHook
 
 CONSUMER = Path(__file__).parent / "consumer.ts"
 
@@ -87,29 +83,6 @@ def test_package_is_the_modules_as_they_are_with_types_and_licence() -> None:
     manifest = json.loads(packed["package.json"])
     assert manifest["version"] == __version__
     assert "dependencies" not in manifest
-
-
-def test_the_wheel_has_them_as_one_file_without_comments(tmp_path: Path) -> None:
-    with zipfile.ZipFile(WHEELS / wheel_name()) as wheel:
-        assert [name for name in wheel.namelist() if name.startswith("pymailbox/js/")] == ["pymailbox/js/index.js"]
-        bundle = tmp_path / "index.mjs"
-        bundle.write_bytes(wheel.read("pymailbox/js/index.js"))
-    assert "/**" not in bundle.read_text("utf-8")
-    script = f"""
-        const [ours, bundled] = await Promise.all([import("{ROOT}/js/index.js"), import("{bundle}")]);
-        const names = (module) => [Object.keys(module), Object.keys(module.python)];
-        console.log(JSON.stringify([names(ours), names(bundled)]));
-    """
-    ours, bundled = json.loads(run(tmp_path, "node", "--input-type=module", "--eval", script))
-    assert bundled == ours
-
-
-def test_a_wheel_that_is_built_without_esbuild_has_them_as_they_are(tmp_path: Path) -> None:
-    config: Any = None
-    hook = EngineHook(str(tmp_path), {}, config, config, str(tmp_path), "wheel")
-    build_data: dict[str, Any] = {"force_include": {}}
-    hook.initialize("standard", build_data)
-    assert build_data == {"force_include": {str(tmp_path / "js"): "pymailbox/js"}}
 
 
 def test_examples_are_found() -> None:

@@ -12,8 +12,14 @@ opens the file, with ``mounts`` (whether it may be where it is), ``restored`` (t
 what can go wrong.
 """
 
+from importlib.util import find_spec
+
 from ...contract.errors import MissingImportError
 from ...contract.location import IN_PYODIDE, missing_backend
+
+if find_spec(f"{__name__}.mailbox") is None:
+    why = "the wheel for pages leaves it out. Install the one whose name ends in py3-none-any.whl"
+    raise missing_backend("sqlite", why, MissingImportError)
 
 try:
     import sqlite3  # noqa: F401
