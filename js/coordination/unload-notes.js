@@ -2,7 +2,7 @@
  * The notes that a page writes when it is left: the holders whose messages go back, the hand-outs undone. No single way
  * is certain to work, so a note goes all of them, and whoever finds it a second time does nothing:
  *
- * - a row of the store `departed`, written at once and without a read, since nothing may run later. It is missing if
+ * - a row of the store `notes`, written at once and without a read, since nothing may run later. It is missing if
  *   the browser was busy with IndexedDB at that moment, and always in WebKit;
  * - on a page, an entry of `localStorage`, which arrives in all browsers, but which only pages see;
  * - a notification to contexts that are open, workers included.

@@ -77,7 +77,7 @@ export class MailboxHandle {
     const { groupCommit, liveness, locks, notes: known } = this.#engine;
     const [[stored, sealed], notes] = await Promise.all([
       groupCommit.read(async (tx) => Promise.all([tx.stored(this.mailbox), sealedContexts(tx.store("mailboxes"))])),
-      groupCommit.read((tx) => result(tx.store("departed").count()), ["departed"]),
+      groupCommit.read((tx) => result(tx.store("notes").count()), ["notes"]),
     ]);
     this.#operations.noteOpened();
     if (stored === undefined) await this.#operations.submit(async (tx) => tx.changed(this.mailbox));

@@ -60,7 +60,7 @@ export class PageLifecycle {
     /** @type {Note[]} */
     const left = [];
     for (const handle of handles) attempt(() => left.push(...handle.releaseOnUnload()));
-    connection.writeAtOnce("departed", left);
+    connection.writeAtOnce("notes", left);
     notes.keep(left);
     // it asks for no other lock before it is back: a page that does is not kept in Chromium's back/forward cache
     groupCommit.suspendWriteLeases();

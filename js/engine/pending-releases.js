@@ -109,7 +109,7 @@ export class PendingReleases {
       if (past.noted && !canDeleteNote(tx, past)) continue;
       past.doneIn = tx;
       const { noted, inherited, held } = past;
-      if (noted) tx.store("departed").delete(life.id);
+      if (noted) tx.store("notes").delete(life.id);
       if (!inherited) released += countOf(await tx.run(state, state.releaseAll(life.id)));
       else if (state.bequeath(life.id, heir, terms)) anyInherited = true;
       else if (held) taken.push(life);

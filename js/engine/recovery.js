@@ -164,7 +164,7 @@ export class Recovery {
         const state = await tx.state(this.mailbox);
         // not before: a note may come in while others keep the storage busy
         known = notes.known();
-        for (const [holder, mailbox] of known) tx.store("departed").put(mailbox, holder);
+        for (const [holder, mailbox] of known) tx.store("notes").put(mailbox, holder);
         const recovered = await recoverIn(tx, this.mailbox, state, gone);
         if (recovered > 0) {
           tx.changed(this.mailbox);
@@ -193,7 +193,7 @@ export class Recovery {
   /** How many notes there are for this mailbox of pages that were left. @returns {Promise<number>} */
   async #countNotes() {
     const { groupCommit, notes } = this.#engine;
-    const stored = await groupCommit.readAtOnce((tx) => result(tx.store("departed").getAll()), ["departed"]);
+    const stored = await groupCommit.readAtOnce((tx) => result(tx.store("notes").getAll()), ["notes"]);
     return [...stored, ...notes.known().map(([, mailbox]) => mailbox)].filter((mailbox) => mailbox === this.mailbox)
       .length;
   }

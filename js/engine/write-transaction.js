@@ -210,7 +210,7 @@ export class WriteTransaction extends ReadTransaction {
 
   /** Whether the unload notes are part of the transaction. */
   get seesNotes() {
-    return this.transaction.objectStoreNames.contains("departed");
+    return this.transaction.objectStoreNames.contains("notes");
   }
 
   // -- what operations tell it ----------------------------------------------------------------------------------------

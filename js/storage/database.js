@@ -14,7 +14,7 @@
  * |             |                                      | not tell where they are; dead letters too        |
  * | `errors`    | [mailbox, priority, sequence]        | what the last nack of a living message said      |
  * | `dead`      | [mailbox, number]                    | a dead letter, numbered in the order of death    |
- * | `departed`  | holder                               | an unload note: the mailbox where what it held   |
+ * | `notes`     | holder                               | an unload note: the mailbox where what it held   |
  * |             |                                      | is to be released                                |
  * | `meta`      | what                                 | `nextMailbox`: the number of the next mailbox;   |
  * |             |                                      | `birth`: random, drawn with the database;        |
@@ -37,13 +37,13 @@ export { result } from "./requests.js";
 
 export const DATABASE_NAME = "pymailbox";
 export const DATABASE_VERSION = 3;
-export const STORES = ["mailboxes", "journal", "pages", "segments", "ids", "errors", "dead", "departed", "meta"];
+export const STORES = ["mailboxes", "journal", "pages", "segments", "ids", "errors", "dead", "notes", "meta"];
 
 /**
  * The stores of ordinary transactions. An unload note is the last thing that a page writes, and must not wait for them:
  * a transaction that waits is aborted when its page goes.
  */
-export const ORDINARY_STORES = STORES.filter((store) => store !== "departed");
+export const ORDINARY_STORES = STORES.filter((store) => store !== "notes");
 
 /** The stores whose keys begin with a mailbox's number, and those whose rows go with it. */
 export const ROWS_BY_MAILBOX = ["pages", "segments", "ids", "errors", "dead"];

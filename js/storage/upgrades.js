@@ -63,10 +63,10 @@ async function toPages(database, transaction) {
 /**
  * Layout 3: heads are versions in a store of their own. Before, a head was in the row of its mailbox's name, and rows
  * that revoked the permission to write it without reading it were beside it, with an index of their tokens. A head
- * began with its checksum, and no segment travelled with it.
- * @param {IDBDatabase} _ @param {IDBTransaction} transaction
+ * began with its checksum, and no segment travelled with it. Unload notes were in a store of another name.
+ * @param {IDBDatabase} database @param {IDBTransaction} transaction
  */
-async function toJournal(_, transaction) {
+async function toJournal(database, transaction) {
   const mailboxes = transaction.objectStore("mailboxes");
   const journal = transaction.objectStore("journal");
   const names = await result(mailboxes.getAllKeys(IDBKeyRange.upperBound([], true)));
@@ -86,6 +86,11 @@ async function toJournal(_, transaction) {
   // an upgrade closes all connections, so nobody has such a lease any more
   mailboxes.delete(IDBKeyRange.lowerBound([]));
   if (mailboxes.indexNames.contains("token")) mailboxes.deleteIndex("token");
+  if (!database.objectStoreNames.contains("departed")) return;
+  const departed = transaction.objectStore("departed");
+  const [holders, of] = await Promise.all([result(departed.getAllKeys()), result(departed.getAll())]);
+  for (const [i, holder] of holders.entries()) transaction.objectStore("notes").put(of[i], holder);
+  database.deleteObjectStore("departed");
 }
 
 /** A head as layout 2 had it. @param {Uint8Array} packed @param {number} number */

@@ -15,7 +15,7 @@ import { buryIfReadable } from "./dead-letters.js";
  * @returns {Promise<number>} how many messages came back
  */
 export async function recover(tx, mailbox, state, gone) {
-  const notes = tx.store("departed");
+  const notes = tx.store("notes");
   const [holders, mailboxes] = await Promise.all([result(notes.getAllKeys()), result(notes.getAll())]);
   let count = 0;
   for (const [i, holder] of holders.entries()) {

@@ -399,8 +399,8 @@ async def check_damaged_indexes() -> None:
         "junk among pages": "for (const key of [[id, 'a'], [id, 0, 0], [id, -1, 0], [id, -2, 0], [id, 0, 'x']]) "
         "await done(store('pages').put('junk', key));",
         "junk for an error": "for (const { key } of await rows('errors')) await done(store('errors').put({}, key));",
-        "junk among departures": "await done(store('departed').put({}, 'junk')); "
-        "await done(store('departed').put(5, 7));",
+        "junk among notes": "await done(store('notes').put({}, 'junk')); "
+        "await done(store('notes').put(5, 7));",
     }.items():
         async with await here.open(title, max_deliveries=2) as mailbox:
             await mailbox.enqueue(b"s", b"named", message_id=UUID(int=1))
@@ -420,7 +420,7 @@ async def check_damaged_indexes() -> None:
             assert await mailbox.recover() == 0, title
             await mailbox.enqueue(b"s", b"named", message_id=UUID(int=1))
             assert await mailbox.purge() == 1, title
-        await foreign("await done(store('departed').clear())")
+        await foreign("await done(store('notes').clear())")
 
 
 async def check_forgotten_mailbox_numbers() -> None:

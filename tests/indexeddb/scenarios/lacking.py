@@ -63,10 +63,10 @@ async def check_store_that_can_be_had_from_elsewhere() -> None:
         ["ids"],
         ["pages"],
         ["errors"],
-        ["departed"],
+        ["notes"],
         ["meta"],
         ["meta", "ids"],
-        ["ids", "errors", "departed", "meta"],
+        ["ids", "errors", "notes", "meta"],
     ):
         for lose in (_delete_stores, _remake_without):
             await _replace_database()

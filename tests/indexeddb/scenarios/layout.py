@@ -207,16 +207,16 @@ async def _comes_out_whole(example: dict[str, Any]) -> None:
     left = await foreign(
         """
         const left = {};
-        for (const name of ["ids", "errors", "dead", "departed", "pages"]) left[name] = (await rows(name)).length;
+        for (const name of ["ids", "errors", "dead", "notes", "pages"]) left[name] = (await rows(name)).length;
         return left;
         """
     )
-    assert left == {"ids": 0, "errors": 0, "dead": 0, "departed": 0, "pages": 0}, left
+    assert left == {"ids": 0, "errors": 0, "dead": 0, "notes": 0, "pages": 0}, left
     assert await foreign("return [...db.objectStoreNames].includes('delayed')") is False
 
 
 async def _is_noted() -> bool:
-    return bool(await foreign("return done(store('departed').count())"))
+    return bool(await foreign("return done(store('notes').count())"))
 
 
 async def _shown(mailbox: Any) -> dict[str, Any]:

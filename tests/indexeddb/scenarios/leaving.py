@@ -213,7 +213,7 @@ async def check_leaving_while_a_handle_is_being_closed() -> None:
       const { put } = IDBObjectStore.prototype;
       globalThis.notesOfTest = [];
       IDBObjectStore.prototype.put = function (value, ...key) {
-        if (this.name === "departed") notesOfTest.push(value);
+        if (this.name === "notes") notesOfTest.push(value);
         return put.call(this, value, ...key);
       };
       return () => { IDBObjectStore.prototype.put = put; };
@@ -239,7 +239,7 @@ async def check_note_that_only_a_page_kept() -> None:
     never_lands = """() => {
       const { put } = IDBObjectStore.prototype;
       IDBObjectStore.prototype.put = function (...given) {
-        if (this.name !== "departed") return put.apply(this, given);
+        if (this.name !== "notes") return put.apply(this, given);
       };
       return () => { IDBObjectStore.prototype.put = put; };
     }"""
@@ -379,5 +379,5 @@ async def check_frozen_page_gives_back_too() -> None:
 
 
 async def _notes() -> int:
-    count: int = await foreign("return done(store('departed').count())")
+    count: int = await foreign("return done(store('notes').count())")
     return count

@@ -193,7 +193,7 @@ async def busy_storage() -> AsyncIterator[None]:
           const opening = indexedDB.open("pymailbox");
           opening.onsuccess = () => {
             const database = opening.result;
-            const stores = [...database.objectStoreNames].filter((name) => name !== "departed");
+            const stores = [...database.objectStoreNames].filter((name) => name !== "notes");
             const transaction = database.transaction(stores, "readwrite");
             const store = transaction.objectStore("meta");
             const again = () => { if (busy) store.get("birth").onsuccess = again; };

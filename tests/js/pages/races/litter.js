@@ -24,7 +24,7 @@ const KEYS = [
   ["pages", (number) => [number, 0, "litter"]],
   ["journal", (number) => [number, "litter"]],
   ["mailboxes", (_, name) => [name, "litter"]],
-  ["departed", () => "litter"],
+  ["notes", () => "litter"],
   ["meta", () => "litter"],
 ];
 
