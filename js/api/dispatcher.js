@@ -8,6 +8,7 @@
  * turn of its own.
  */
 
+import { joined } from "../model/bytes.js";
 import { viewOf } from "../model/frames.js";
 
 /** @typedef {import("../engine/mailbox-handle.js").MailboxHandle} MailboxHandle */
@@ -257,11 +258,4 @@ function flattened({ callId, error, value, bytes, more, depths }) {
   if (bytes !== undefined) return [callId, error, 3, bytes, value, more];
   if (!Array.isArray(value)) return [callId, error, ONE, value];
   return value.length < FEW ? [callId, error, value.length, ...value] : [callId, error, LONG, value];
-}
-
-/** @param {Uint8Array[]} parts of the same length */
-function joined(parts) {
-  const bytes = new Uint8Array(parts.length * parts[0].length);
-  parts.forEach((part, i) => bytes.set(part, i * part.length));
-  return bytes;
 }

@@ -29,9 +29,9 @@ import {
 } from "./validate.js";
 import * as directory from "../engine/directory.js";
 import { ownEngine } from "../engine/engine.js";
+import { joined } from "../model/bytes.js";
 import { MailboxClosedError, closed } from "../model/errors.js";
 import { packFrames } from "../model/frames.js";
-import { ID_BYTES } from "../model/ids.js";
 import { MailboxHandle } from "../engine/mailbox-handle.js";
 import { textOfId } from "../model/uuids.js";
 import { deadLettersOf, idsOf, recordsOf, statsOf } from "./records.js";
@@ -578,10 +578,3 @@ export async function deleteMailbox(name) {
 
 /** @param {import("../model/types.js").Packable[]} messages */
 const pack = (messages) => packFrames(messages, Date.now());
-
-/** @param {Uint8Array[]} ids */
-function joined(ids) {
-  const bytes = new Uint8Array(ids.length * ID_BYTES);
-  ids.forEach((id, i) => bytes.set(id, i * ID_BYTES));
-  return bytes;
-}

@@ -113,15 +113,23 @@ function lookAtMemory(operations) {
   if (holder.isClosed || !holder.life.begun || !operations.isCaughtUp) return undefined;
   const state = engine.groupCommit.stateInMemory(mailbox);
   if (state === undefined || holder.hasLostAll(state) || state.isReady(Date.now())) return undefined;
-  return {
-    batch: NO_BATCH,
-    life: holder.life,
-    strangers: engine.liveness.elsewhereAmong(state.claims),
-    more: false,
-    nextDue: state.nextDue,
-    nextRetry: Infinity,
-  };
+  return foundIn(operations, state, NO_BATCH, false, Infinity);
 }
+
+/**
+ * What a look found, of a state as it leaves it.
+ * @param {Operations} operations @param {MailboxState} state @param {Uint8Array} batch @param {boolean} more
+ * @param {number} nextRetry @param {number} [acked] @returns {Look}
+ */
+const foundIn = ({ engine, holder }, state, batch, more, nextRetry, acked) => ({
+  batch,
+  life: holder.life,
+  strangers: engine.liveness.elsewhereAmong(state.claims),
+  more,
+  nextDue: state.nextDue,
+  nextRetry,
+  acked,
+});
 
 /**
  * What a call that waits claims in a commit of others, where nothing has to be read for it.
@@ -129,7 +137,7 @@ function lookAtMemory(operations) {
  * @returns {import("../coordination/waiters.js").Claiming<Found>}
  */
 function parkedClaim(operations, limit, cancelled) {
-  const { engine, holder, mailbox } = operations;
+  const { holder, mailbox } = operations;
   const operation = operations.operation(() => Promise.reject(closed()), {
     atHand: (tx, state) => {
       if (cancelled.isCancelled || holder.isClosed || !holder.life.begun) return undefined;
@@ -139,14 +147,7 @@ function parkedClaim(operations, limit, cancelled) {
       const batch = claimAtHand(tx, state, holder.life.id, holder.terms, found);
       tx.changed(mailbox);
       tx.claimedByWaiting(mailbox, countOfBatch(batch));
-      return {
-        batch,
-        life: holder.life,
-        strangers: engine.liveness.elsewhereAmong(state.claims),
-        more: false,
-        nextDue: state.nextDue,
-        nextRetry: Infinity,
-      };
+      return foundIn(operations, state, batch, false, Infinity);
     },
   });
   return {
@@ -175,7 +176,7 @@ function parkedClaim(operations, limit, cancelled) {
  * @returns {Promise<Look>}
  */
 function lookOnce(operations, limit, cancelled, first, onCommit) {
-  const { engine, holder, mailbox } = operations;
+  const { holder, mailbox } = operations;
   const atHand = (/** @type {WriteTransaction} */ tx, /** @type {MailboxState} */ state) => {
     if (cancelled.isCancelled || !holder.life.begun) return undefined;
     const found = findAtHand(tx, state, limit);
@@ -187,15 +188,8 @@ function lookOnce(operations, limit, cancelled, first, onCommit) {
     if (acked === undefined) return undefined;
     const batch = claimAtHand(tx, state, holder.life.id, holder.terms, found);
     tx.changed(mailbox);
-    return {
-      batch,
-      life: holder.life,
-      strangers: engine.liveness.elsewhereAmong(state.claims),
-      more: state.isReady(Date.now()),
-      nextDue: state.nextDue,
-      nextRetry: tx.unavailable.nextRetryOf(state.number),
-      acked,
-    };
+    const nextRetry = tx.unavailable.nextRetryOf(state.number);
+    return foundIn(operations, state, batch, state.isReady(Date.now()), nextRetry, acked);
   };
   return operations.submit(
     async (tx, state) => {
@@ -215,17 +209,10 @@ function lookOnce(operations, limit, cancelled, first, onCommit) {
       if (holder.life !== found.life) return { ...found, acked, isCutShort: true };
       const claimed = await claim(tx, state, holder.life.id, holder.terms, limit);
       if (claimed.changed) tx.changed(mailbox);
-      const strangers = engine.liveness.elsewhereAmong(state.claims);
       const nextRetry = tx.unavailable.nextRetryOf(state.number);
-      return {
-        ...found,
-        batch: claimed.batch,
-        strangers,
-        more: state.isReady(Date.now()),
-        nextDue: state.nextDue,
-        nextRetry,
-        acked,
-      };
+      const all = foundIn(operations, state, claimed.batch, state.isReady(Date.now()), nextRetry, acked);
+      // the page may have been left meanwhile: the batch belongs to the life in which the claim began
+      return { ...all, life: found.life };
     },
     { atHand, onCommit, onDoubt: (found) => owe(operations, found) },
   );

@@ -154,6 +154,14 @@ export class ByteReader {
   }
 }
 
+/** Parts of the same length, one after the other. @param {Uint8Array[]} parts */
+export function joined(parts) {
+  const length = parts[0]?.length ?? 0;
+  const bytes = new Uint8Array(parts.length * length);
+  for (const [i, part] of parts.entries()) bytes.set(part, i * length);
+  return bytes;
+}
+
 const FNV_PRIME = 0x01000193;
 const FNV_BASIS = 0x811c9dc5;
 

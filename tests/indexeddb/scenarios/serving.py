@@ -183,7 +183,7 @@ async def check_commit_that_fails_does_not_end_the_wait() -> None:
 
 async def check_page_that_is_left_is_not_served() -> None:
     context = await new_context(NO_SLOW_POLL, {"longestAbsence": 60_000})
-    async with await context.open("left") as mailbox:
+    async with await context.open("left and not served") as mailbox:
         waiting = asyncio.ensure_future(mailbox.dequeue(wait=600))
         await asyncio.sleep(0.1)
         leave_page()
