@@ -399,8 +399,7 @@ async def check_damaged_indexes() -> None:
         "junk among pages": "for (const key of [[id, 'a'], [id, 0, 0], [id, -1, 0], [id, -2, 0], [id, 0, 'x']]) "
         "await done(store('pages').put('junk', key));",
         "junk for an error": "for (const { key } of await rows('errors')) await done(store('errors').put({}, key));",
-        "junk among notes": "await done(store('notes').put({}, 'junk')); "
-        "await done(store('notes').put(5, 7));",
+        "junk among notes": "await done(store('notes').put({}, 'junk')); await done(store('notes').put(5, 7));",
     }.items():
         async with await here.open(title, max_deliveries=2) as mailbox:
             await mailbox.enqueue(b"s", b"named", message_id=UUID(int=1))
