@@ -67,6 +67,14 @@ let mailboxOf;
  */
 export let abandon;
 
+/**
+ * Where those are who hold some messages, by the ids of these; undefined of a message that nobody holds. For the
+ * inspector.
+ * @internal
+ * @type {(mailbox: Mailbox, ids: string[]) => ReturnType<MailboxHandle["whereHeld"]>}
+ */
+export let whereHeld;
+
 /** Mailboxes that are no longer referenced and were never closed. @type {FinalizationRegistry<MailboxHandle>} */
 const forgotten = new FinalizationRegistry((handle) => {
   console.warn(
@@ -94,6 +102,7 @@ export class Mailbox {
   static {
     mailboxOf = (handle, options) => new Mailbox(handle, options);
     abandon = (mailbox) => mailbox.#abandon();
+    whereHeld = (mailbox, ids) => mailbox.#handle.whereHeld(joined(ids.map((id) => checkId(id))));
   }
 
   /** @private @param {MailboxHandle} handle @param {Required<MailboxOptions>} options */

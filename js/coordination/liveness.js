@@ -30,6 +30,11 @@ export const SECOND_LOOK = 100;
  * @typedef {Map<string, {beat: number, since: number}>} Beats
  */
 
+/**
+ * Where a holder is: in this page or worker, whichever engine of it made it; in another; or nowhere any more.
+ * @typedef {"here" | "elsewhere" | "gone"} Whereabouts
+ */
+
 /** What this context knows of who lives. */
 export class Liveness {
   /** The lives of this context, which need no lock to be known. @type {Set<string>} */
@@ -59,20 +64,49 @@ export class Liveness {
    * @param {string} mailbox @param {Holders} holders all of them @returns {Promise<Gone>}
    */
   async goneAmong(mailbox, holders) {
-    const keepingLocks = [...holders].filter(([, { locked }]) => locked).map(([holder]) => LOCK_PREFIX + holder);
-    const unheld = await this.locks.unheldAmong(keepingLocks);
-    const before = this.#beats.get(mailbox);
     /** @type {Beats} */
     const beats = new Map();
-    const gone = [...holders].filter(([holder, terms]) =>
-      terms.locked
-        ? unheld.has(LOCK_PREFIX + holder)
-        : hasLeaseExpired(terms, before?.get(holder), (seen) => beats.set(holder, seen)),
-    );
+    const gone = await this.#deadAmong(mailbox, holders, (holder, seen) => beats.set(holder, seen));
     // nothing is kept of holders that are no longer there
     if (beats.size > 0) this.#beats.set(mailbox, beats);
     else this.#beats.delete(mailbox);
     return new Map(gone.map(([holder, { locked, beat }]) => [holder, locked ? undefined : beat]));
+  }
+
+  /**
+   * Where some holders of a mailbox are, as far as is known without waiting. Unlike `goneAmong` it takes note of
+   * nothing, so it may be asked at any time, and nothing comes of it.
+   * @param {string} mailbox @param {ReadonlyMap<string, Terms>} holders @returns {Promise<Map<string, Whereabouts>>}
+   */
+  async whereabouts(mailbox, holders) {
+    const [gone, clients] = await Promise.all([
+      this.#deadAmong(mailbox, this.elsewhereAmong(holders), () => {}),
+      this.locks.clients(),
+    ]);
+    const dead = new Set(gone.map(([holder]) => holder));
+    const own = new Set([...this.here].map((holder) => clients.get(LOCK_PREFIX + holder)));
+    return new Map(
+      [...holders.keys()].map((holder) => {
+        const client = clients.get(LOCK_PREFIX + holder);
+        const isHere = this.here.has(holder) || (client !== undefined && own.has(client));
+        return [holder, isHere ? "here" : dead.has(holder) ? "gone" : "elsewhere"];
+      }),
+    );
+  }
+
+  /**
+   * @param {string} mailbox @param {Holders} holders of other contexts
+   * @param {(holder: string, seen: {beat: number, since: number}) => void} keep what was seen of one that may live
+   */
+  async #deadAmong(mailbox, holders, keep) {
+    const keepingLocks = [...holders].filter(([, { locked }]) => locked).map(([holder]) => LOCK_PREFIX + holder);
+    const unheld = await this.locks.unheldAmong(keepingLocks);
+    const before = this.#beats.get(mailbox);
+    return [...holders].filter(([holder, terms]) =>
+      terms.locked
+        ? unheld.has(LOCK_PREFIX + holder)
+        : hasLeaseExpired(terms, before?.get(holder), (seen) => keep(holder, seen)),
+    );
   }
 
   /**

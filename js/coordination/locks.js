@@ -68,6 +68,22 @@ export class Locks {
     }
   }
 
+  /**
+   * The page or worker that holds a lock exclusively, by an id of the browser's; of none where it does not tell.
+   * @returns {Promise<Map<string, string>>} by the names of the locks
+   */
+  async clients() {
+    /** @type {Map<string, string>} */
+    const clients = new Map();
+    try {
+      for (const { name, mode, clientId } of (await this.#manager?.query())?.held ?? [])
+        if (mode === "exclusive" && name !== undefined && clientId !== undefined) clients.set(name, clientId);
+    } catch {
+      // as above
+    }
+    return clients;
+  }
+
   /** Whether nobody holds a lock exclusively, as the lock itself tells. @param {string} name */
   async #isUnheld(name) {
     try {

@@ -409,6 +409,27 @@ export class MailboxHandle {
   }
 
   /**
+   * Where those are who hold some messages; undefined of a message that nobody holds. Takes nothing back.
+   * @param {Uint8Array} ids
+   * @returns {Promise<(import("../coordination/liveness.js").Whereabouts | undefined)[]>}
+   */
+  async whereHeld(ids) {
+    /** @type {(import("../model/claims.js").Claims | undefined)[]} */
+    const none = [];
+    const claims = await this.#operations.readWhole(none, async (tx, state) => {
+      const found = [];
+      for (const id of eachId(ids)) {
+        const place = await tx.find(state, id);
+        found.push(place && state.claimsOn(place));
+      }
+      return found;
+    });
+    const holders = new Map(claims.flatMap((one) => (one === undefined ? [] : [[one.holder, one]])));
+    const whereabouts = await this.#engine.liveness.whereabouts(this.mailbox, holders);
+    return claims.map((one) => one && whereabouts.get(one.holder));
+  }
+
+  /**
    * How safe the storage is, and how full.
    * @returns {Promise<[boolean | undefined, number | undefined, number | undefined, boolean]>} whether it is
    * persistent, bytes in use, bytes that may be, and whether the site's data was cleared since this mailbox was last

@@ -1,6 +1,6 @@
 /** Asks before something is deleted for good. */
 
-import { button, html, setText } from "./dom.js";
+import { button, html, setChildren, setText } from "./dom.js";
 
 export class ConfirmDialog {
   #title = html("h2", { id: "question-title" });
@@ -20,13 +20,13 @@ export class ConfirmDialog {
   }
 
   /**
-   * @param {string} title @param {string} text @param {string} yes what the button says that does it
+   * @param {string} title @param {(Node | string)[]} text @param {string} yes what the button says that does it
    * @returns {Promise<boolean>}
    */
   async ask(title, text, yes) {
     if (this.element.open) return false;
     setText(this.#title, title);
-    setText(this.#text, text);
+    setChildren(this.#text, ...text);
     setText(this.#yes, yes);
     this.element.returnValue = "";
     this.element.showModal();

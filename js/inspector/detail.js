@@ -1,10 +1,11 @@
 /** One message in full: what is known of it, its payload in three ways, and why it died. */
 
-import { button, html, setText } from "./dom.js";
-import { likelyMode, line, shown, visible } from "./preview.js";
-import * as format from "./format.js";
+import { button, html, isolated, setChildren, setText } from "./dom.js";
+import { factsOf, headersOf } from "./facts.js";
+import { likelyMode, shown, whole } from "./preview.js";
 
-/** @typedef {import("./list.js").Item} Item */
+/** @typedef {import("./facts.js").Fact} Fact */
+/** @typedef {import("./facts.js").Item} Item */
 /** @typedef {import("./preview.js").Mode} Mode */
 
 /** @type {[Mode, string][]} */
@@ -13,9 +14,6 @@ const MODES = [
   ["json", "JSON"],
   ["hex", "Hex"],
 ];
-
-/** Characters of a reason or a traceback that are shown at most. */
-const LONGEST_TEXT = 64 * 1024;
 
 /**
  * @typedef {object} Actions
@@ -29,6 +27,8 @@ export class Detail {
   #title = html("h3", { tabindex: -1, id: "detail-title" }, "Message");
   #notice = html("p", { class: "note", role: "status" });
   #facts = html("dl", { class: "facts" });
+  #headers = html("dl", { class: "facts headers" });
+  #headersPart = html("section", { "aria-labelledby": "headers-title" });
   #death = html("div", { class: "death" });
   #payload = html("pre", { tabindex: 0, role: "group", "aria-label": "Payload", dir: "auto" });
   #note = html("p", { class: "note" });
@@ -49,6 +49,7 @@ export class Detail {
       this.#modes.set(mode, input);
       return html("label", {}, input, html("span", {}, label));
     });
+    setChildren(this.#headersPart, html("h4", { id: "headers-title" }, "Headers"), this.#headers);
     this.element = html(
       "section",
       { class: "detail", "aria-labelledby": "detail-title", hidden: true },
@@ -59,6 +60,7 @@ export class Detail {
       html("fieldset", { class: "modes" }, html("legend", {}, "Payload as"), ...modes),
       this.#payload,
       this.#note,
+      this.#headersPart,
       this.#facts,
     );
     this.element.addEventListener("keydown", (event) => {
@@ -80,16 +82,14 @@ export class Detail {
     this.element.hidden = false;
     setText(this.#title, letter === undefined ? "Message" : "Dead letter");
     setText(this.#notice, "");
-    const facts = factsOf(item);
-    // what stays is left alone: somebody may be selecting it
-    if (!this.#has("facts", facts)) {
-      this.#facts.replaceChildren(
-        ...facts.flatMap(([term, value]) => [html("dt", {}, term), html("dd", {}, html("bdi", {}, value))]),
-      );
-    }
+    this.#tell(this.#facts, "facts", factsOf(item));
     if (this.#has("message", [record.id, letter?.diedAt])) return;
-    this.#death.replaceChildren(...(letter === undefined ? [] : deathOf(letter.reason, letter.error)));
-    this.#buttons.replaceChildren(
+    const headers = headersOf(record);
+    this.#tell(this.#headers, "headers", headers);
+    this.#headersPart.hidden = headers.length === 0;
+    setChildren(this.#death, ...(letter === undefined ? [] : deathOf(letter.reason, letter.error)));
+    setChildren(
+      this.#buttons,
       ...(letter === undefined
         ? []
         : [
@@ -118,6 +118,18 @@ export class Detail {
   }
 
   /**
+   * Shows facts, and leaves alone what stays: somebody may be selecting it.
+   * @param {Element} list @param {string} part its name @param {Fact[]} facts
+   */
+  #tell(list, part, facts) {
+    if (this.#has(part, facts)) return;
+    setChildren(
+      list,
+      ...facts.flatMap(([term, value]) => [html("dt", {}, isolated(term)), html("dd", {}, isolated(value))]),
+    );
+  }
+
+  /**
    * Whether a part of the view was made of these very values; it is now.
    * @param {string} part @param {unknown} values
    */
@@ -138,33 +150,12 @@ export class Detail {
   }
 }
 
-/** @param {Item} item @returns {[string, string][]} */
-function factsOf({ record, letter }) {
-  const { id, sender, payload, priority, createdAt, status, deliveryCount } = record;
-  return [
-    ["Sender", line(sender)],
-    ["Priority", priority],
-    ["Status", letter === undefined ? { queued: "queued", inflight: "in flight" }[status] : "dead letter"],
-    ["Enqueued", format.moment(createdAt)],
-    ...(letter === undefined ? [] : [/** @type {[string, string]} */ (["Died", format.moment(letter.diedAt)])]),
-    ["Handed out", format.count(deliveryCount, "time")],
-    ["Size", format.count(payload.length, "byte")],
-    ["Id", id],
-  ];
-}
-
 /** @param {string} reason @param {string | null} error */
 function deathOf(reason, error) {
-  const why = html("p", { class: "why" }, html("b", {}, "Reason: "), html("bdi", {}, short(reason)));
+  const why = html("p", { class: "why" }, html("b", {}, "Reason: "), isolated(whole(reason)));
   if (error === null) return [why];
   return [
     why,
-    html("pre", { class: "traceback", tabindex: 0, role: "group", "aria-label": "Error and traceback" }, short(error)),
+    html("pre", { class: "traceback", tabindex: 0, role: "group", "aria-label": "Error and traceback" }, whole(error)),
   ];
 }
-
-/** @param {string} text */
-const short = (text) =>
-  visible(
-    text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}\n… (${format.count(text.length, "character")})` : text,
-  );

@@ -1,4 +1,9 @@
-/** Elements, made without any markup: what is given as text stays text. */
+/**
+ * Elements, made without any markup: what is given as text stays text, and what cannot be seen in it is written out.
+ * Whatever the inspector shows goes through here, so no text of strangers can act on the page.
+ */
+
+import { visible } from "./escape.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -15,7 +20,7 @@ const SVG = "http://www.w3.org/2000/svg";
 export function html(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   setAttributes(made, attributes);
-  made.append(...children);
+  setChildren(made, ...children);
   return made;
 }
 
@@ -36,7 +41,7 @@ export function setAttributes(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === undefined || value === false) element.removeAttribute(name);
     else {
-      const text = value === true ? "" : String(value);
+      const text = value === true ? "" : visible(String(value));
       if (element.getAttribute(name) !== text) element.setAttribute(name, text);
     }
   }
@@ -47,8 +52,17 @@ export function setAttributes(element, attributes) {
  * @param {Node} node @param {string} text
  */
 export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const seen = visible(text);
+  if (node.textContent !== seen) node.textContent = seen;
 }
+
+/** @param {Element} element @param {(Node | string)[]} children in place of those that it has */
+export function setChildren(element, ...children) {
+  element.replaceChildren(...children.map((child) => (typeof child === "string" ? visible(child) : child)));
+}
+
+/** Text of strangers, which leaves the order of what stands around it alone. @param {string} text */
+export const isolated = (text) => html("bdi", {}, text);
 
 /** A button. @param {string} text @param {() => void} pressed @param {Attributes} [attributes] */
 export function button(text, pressed, attributes = {}) {

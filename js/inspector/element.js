@@ -2,13 +2,14 @@
 
 import { Chart } from "./chart.js";
 import { Detail } from "./detail.js";
-import { button, html, setAttributes, setText } from "./dom.js";
+import { button, html, isolated, setAttributes, setChildren, setText } from "./dom.js";
 import { MessageList } from "./list.js";
 import { ConfirmDialog } from "./confirm-dialog.js";
 import { Samples } from "./samples.js";
 import { styleSheet } from "./style.js";
 import { Tabs } from "./tabs.js";
 import { Poller } from "./poller.js";
+import { whereHeld } from "../api/mailbox.js";
 import * as format from "./format.js";
 
 /** Messages on a page of the list. */
@@ -25,7 +26,7 @@ const BATCH = 100;
 
 /** @import { Mailbox } from "../api/mailbox.js" */
 /** @import { MailboxStats } from "../api/values.js" */
-/** @import { Item } from "./list.js" */
+/** @import { Item } from "./facts.js" */
 /** @import { Kind } from "./tabs.js" */
 
 /** @type {Record<Kind, [one: string, none: string]>} */
@@ -61,7 +62,10 @@ export class MailboxInspector extends Base {
   #listedAt = -Infinity;
   #announcedAt = -Infinity;
   #paused = false;
-  #inView = false;
+  /** Undefined until the browser has told it. @type {boolean | undefined} */
+  #inView;
+  /** What the last look has found, in a word. */
+  #found = "";
   /** Whether something is being done to the mailbox. */
   #busy = false;
   /** @type {IntersectionObserver | undefined} */
@@ -166,7 +170,7 @@ export class MailboxInspector extends Base {
   disconnectedCallback() {
     document.removeEventListener("visibilitychange", this.#wake);
     this.#intersections?.disconnect();
-    this.#inView = false;
+    this.#inView = undefined;
     this.#end();
   }
 
@@ -189,13 +193,13 @@ export class MailboxInspector extends Base {
       );
       return;
     }
-    setText(this.#state, "Opening");
     this.#poller = new Poller(name, {
       seen: (mailbox, stats) => this.#seen(mailbox, stats),
       absent: () =>
         this.#tellAbsent("There is no mailbox of this name here yet. It will appear as soon as somebody opens it."),
       failed: (error) => this.#fail(error),
     });
+    this.#tell("Opening");
     this.#wake();
   }
 
@@ -224,15 +228,21 @@ export class MailboxInspector extends Base {
     this.#enable();
   }
 
+  /** Whether it looks at the mailbox again and again. */
+  get #isLooking() {
+    return this.#inView === true && !this.#paused && document.visibilityState === "visible";
+  }
+
   #wake = () => {
-    this.#poller?.wake(this.#inView && !this.#paused && document.visibilityState === "visible");
+    this.#poller?.wake(this.#isLooking);
+    // one that looks again says so when it has seen what there is now
+    if (!this.#isLooking) this.#tell(this.#found);
   };
 
   /** @param {boolean} paused */
   #setPaused(paused) {
     this.#paused = paused;
     setAttributes(this.#pause, { "aria-pressed": String(paused) });
-    if (this.#stats !== undefined) setText(this.#state, paused ? "Paused" : "Live");
     this.#wake();
   }
 
@@ -245,7 +255,7 @@ export class MailboxInspector extends Base {
     this.#absent.hidden = true;
     this.#problem.hidden = true;
     this.#body.hidden = false;
-    setText(this.#state, this.#paused ? "Paused" : "Live");
+    this.#tell("Live");
     const { queuedMessages, queuedByPriority, inflightMessages, deadLetters } = stats;
     this.#tabs.count(
       "queued",
@@ -295,7 +305,7 @@ export class MailboxInspector extends Base {
     this.#list.show(
       items,
       `${title}${range && `, ${range}`}. Up and down arrows move among them, Enter shows one.`,
-      chosen === "dead",
+      chosen,
     );
     this.#list.element.hidden = items.length === 0;
     setText(this.#empty, items.length === 0 ? none : "");
@@ -382,17 +392,24 @@ export class MailboxInspector extends Base {
   }
 
   async #askToDiscardAll() {
-    const letters = format.count(this.#stats?.deadLetters ?? 0, "dead letter");
-    const text = `${letters} of the mailbox “${this.name}” are deleted for good. This cannot be undone.`;
+    const dead = this.#stats?.deadLetters ?? 0;
+    const letters = format.count(dead, "dead letter");
+    const text = [
+      `${letters} of the mailbox “`,
+      isolated(this.name),
+      `” ${dead === 1 ? "is" : "are"} deleted for good. This cannot be undone.`,
+    ];
     if (await this.#confirm.ask("Discard all dead letters?", text, "Discard all")) await this.#settleAll("discard");
   }
 
   async #askToPurge() {
     const queued = format.count(this.#stats?.queuedMessages ?? 0, "queued message");
-    const text =
-      `All that is queued in the mailbox “${this.name}” is deleted for good, ${queued} just now, delayed ones ` +
-      `included. ` +
-      "Messages in flight stay, and so do the dead letters. This cannot be undone.";
+    const text = [
+      "All that is queued in the mailbox “",
+      isolated(this.name),
+      `” is deleted for good, ${queued} just now, delayed ones included. `,
+      "Messages in flight stay, and so do the dead letters. This cannot be undone.",
+    ];
     if (!(await this.#confirm.ask("Purge this mailbox?", text, "Delete all queued messages"))) return;
     await this.#do(async (mailbox) => `Deleted ${format.count(await mailbox.purge(), "queued message")}.`);
   }
@@ -432,22 +449,33 @@ export class MailboxInspector extends Base {
 
   // -- telling --------------------------------------------------------------------------------------------------------
 
+  /**
+   * Says what the last look has found; or that there is no next one for now, if there would be one.
+   * @param {string} found
+   */
+  #tell(found) {
+    this.#found = found;
+    const rests = this.#inView !== undefined && !this.#isLooking;
+    const wouldGoOn = this.#poller !== undefined && found !== "Stopped";
+    setText(this.#state, rests && wouldGoOn ? "Paused" : found);
+  }
+
   /** @param {string} text */
   #tellAbsent(text) {
     this.#forget();
     this.#problem.hidden = true;
     this.#absent.hidden = false;
     setText(this.#absent, text);
-    setText(this.#state, "Not there");
+    this.#tell("Not there");
   }
 
   /** @param {unknown} error */
   #fail(error) {
     const { what, next } = format.explained(error);
     const again = button("Look again", () => this.#poller?.now());
-    this.#problem.replaceChildren(html("p", {}, html("b", {}, what)), html("p", {}, next), again);
+    setChildren(this.#problem, html("p", {}, html("b", {}, what)), html("p", {}, next), again);
     this.#problem.hidden = false;
-    setText(this.#state, "Stopped");
+    this.#tell("Stopped");
   }
 
   /** Tells screen readers the counts, at a calm rate. @param {MailboxStats} stats */
@@ -473,5 +501,11 @@ async function itemsOf(mailbox, kind, offset) {
   if (kind === "dead") {
     return (await mailbox.deadLetters({ limit: PAGE, offset })).map((letter) => ({ record: letter.record, letter }));
   }
-  return (await mailbox.peek({ limit: PAGE, offset, status: kind })).map((record) => ({ record, letter: undefined }));
+  const records = await mailbox.peek({ limit: PAGE, offset, status: kind });
+  if (kind === "queued") return records.map((record) => ({ record }));
+  const holders = await whereHeld(
+    mailbox,
+    records.map(({ id }) => id),
+  );
+  return records.map((record, i) => ({ record, held: holders[i] ?? "none" }));
 }

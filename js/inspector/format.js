@@ -2,9 +2,11 @@
 
 const NUMBERS = new Intl.NumberFormat("en");
 
+const TENTHS = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
 const MOMENTS = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
 
-/** How long each unit of an age is used, and its length, in milliseconds. @type {[number, number, string][]} */
+/** How long each unit of a span of time is used, and its length, in milliseconds. @type {[number, number, string][]} */
 const AGES = [
   [60_000, 1000, "s"],
   [3_600_000, 60_000, "min"],
@@ -45,14 +47,31 @@ export const moment = (moment) => (Number.isNaN(moment.getTime()) ? "unknown" : 
  */
 export function age(then, now) {
   const milliseconds = Math.max(0, now - then.getTime());
-  const [, length, unit] = AGES.find(([end]) => milliseconds < end) ?? AGES[AGES.length - 1];
+  const { length, unit } = unitOf(milliseconds);
   return `${number(Math.floor(milliseconds / length))} ${unit}`;
+}
+
+/**
+ * How long it is until a moment; "" if it is over.
+ * @param {Date} moment @param {number} now milliseconds since 1970
+ */
+export function until(moment, now) {
+  const milliseconds = moment.getTime() - now;
+  if (!(milliseconds > 0)) return "";
+  const { length, unit } = unitOf(milliseconds);
+  return `in ${number(Math.ceil(milliseconds / length))} ${unit}`;
+}
+
+/** The unit in which a span of time is told. @param {number} milliseconds */
+function unitOf(milliseconds) {
+  const [, length, unit] = AGES.find(([end]) => milliseconds < end) ?? AGES[AGES.length - 1];
+  return { length, unit };
 }
 
 /** @param {number} bytes */
 export function size(bytes) {
   if (bytes < 1000) return `${bytes} B`;
-  return bytes < 1_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+  return bytes < 999_950 ? `${TENTHS.format(bytes / 1000)} kB` : `${TENTHS.format(bytes / 1_000_000)} MB`;
 }
 
 /** @param {unknown} error @returns {{what: string, next: string}} what went wrong, and what to do about it */

@@ -2,19 +2,18 @@
  * A page of messages as a table: one row each, kept while its message is there, so that the focus stays where it is.
  */
 
-import { html, setAttributes, setText } from "./dom.js";
-import { line } from "./preview.js";
+import { html, isolated, setAttributes, setText } from "./dom.js";
+import { HOLDERS } from "./facts.js";
+import { line, lineOf } from "./preview.js";
 import * as format from "./format.js";
 
-/** @typedef {import("../api/values.js").MessageRecord} MessageRecord */
-/** @typedef {import("../api/values.js").DeadLetter} DeadLetter */
-
-/** A message as it is listed. @typedef {{record: MessageRecord, letter: DeadLetter | undefined}} Item */
+/** @typedef {import("./facts.js").Item} Item */
+/** @typedef {import("./tabs.js").Kind} Kind */
 
 /**
  * @typedef
- * {{row: HTMLTableRowElement, opener: HTMLButtonElement, age: HTMLElement, reason: HTMLElement, deliveries:
- *   HTMLElement, item: Item}}
+ * {{row: HTMLTableRowElement, opener: HTMLButtonElement, age: HTMLElement, due: HTMLElement, reason: HTMLElement,
+ *   holder: HTMLElement, deliveries: HTMLElement, item: Item}}
  * Row
  */
 
@@ -42,6 +41,7 @@ export class MessageList {
       html("th", { scope: "col", class: "sender" }, "Sender"),
       html("th", { scope: "col", class: "preview" }, "Message"),
       this.#heads.reason,
+      html("th", { scope: "col", class: "holder" }, "Held by"),
       html("th", { scope: "col", class: "size" }, "Size"),
       html("th", { scope: "col", class: "deliveries" }, "Handed out"),
     );
@@ -63,17 +63,18 @@ export class MessageList {
     return this.#rows.findIndex(({ item }) => item.record.id === id);
   }
 
-  /** @param {Item[]} items @param {string} caption @param {boolean} dead whether they are dead letters */
-  show(items, caption, dead) {
+  /** @param {Item[]} items @param {string} caption @param {Kind} kind */
+  show(items, caption, kind) {
     setText(this.#caption, caption);
-    setText(this.#heads.age, dead ? "Died" : "Age");
-    this.element.classList.toggle("dead", dead);
+    setText(this.#heads.age, kind === "dead" ? "Died" : "Age");
+    setAttributes(this.element, { class: kind });
     const focused = this.#rows.findIndex(({ opener }) => opener.matches(":focus"));
     const before = new Map(this.#rows.map((row) => [row.item.record.id, row]));
     this.#rows = items.map((item) => {
       const row = before.get(item.record.id) ?? this.#made(item);
       row.item = item;
-      setText(row.reason, item.letter?.reason ?? "");
+      setText(row.reason, item.letter === undefined ? "" : lineOf(item.letter.reason));
+      setText(row.holder, item.held === undefined ? "" : HOLDERS[item.held]);
       setText(row.deliveries, `${format.number(item.record.deliveryCount)}×`);
       return row;
     });
@@ -89,10 +90,15 @@ export class MessageList {
     this.tick();
   }
 
-  /** Brings the ages up to date. */
+  /** Brings up to date what changes as time goes by. */
   tick() {
     const now = Date.now();
-    for (const { age, item } of this.#rows) setText(age, format.age(bornOf(item), now));
+    for (const { age, due, item } of this.#rows) {
+      const { dueAt } = item.record;
+      setText(age, format.age(bornOf(item), now));
+      setText(due, dueAt === undefined ? "" : format.until(dueAt, now));
+      setAttributes(due, { title: dueAt && `Not handed out before ${format.moment(dueAt)}` });
+    }
   }
 
   /** @param {string} id of the message that is shown in full; "" for none */
@@ -123,22 +129,25 @@ export class MessageList {
   /** @param {Item} item @returns {Row} */
   #made(item) {
     const { sender, payload, priority } = item.record;
-    const opener = html("button", { type: "button", class: "open" }, line(payload));
-    const urgent = priority === "high" ? [html("span", { class: "high" }, "high"), " "] : [];
+    const opener = html("button", { type: "button", class: "open" }, isolated(line(payload)));
+    const urgent = priority === "high" ? [html("span", { class: "tag high" }, "high")] : [];
+    const due = html("span", { class: "tag due" });
     const age = html("time", { datetime: isoOf(bornOf(item)), title: format.moment(bornOf(item)) });
-    const reason = html("td", { class: "reason" });
+    const reason = isolated("");
+    const holder = html("td", { class: "holder" });
     const deliveries = html("td", { class: "deliveries" });
     const row = html(
       "tr",
       {},
       html("td", { class: "age" }, age),
-      html("td", { class: "sender" }, html("bdi", {}, line(sender))),
-      html("td", { class: urgent.length > 0 ? "preview urgent" : "preview" }, ...urgent, opener),
-      reason,
+      html("td", { class: "sender" }, isolated(line(sender))),
+      html("td", { class: "preview" }, html("div", {}, ...urgent, due, opener)),
+      html("td", { class: "reason" }, reason),
+      holder,
       html("td", { class: "size" }, format.size(payload.length)),
       deliveries,
     );
-    const made = { row, opener, age, reason, deliveries, item };
+    const made = { row, opener, age, due, reason, holder, deliveries, item };
     row.addEventListener("click", (event) => {
       // a click that the keyboard makes has no count
       const byKeyboard = event.detail === 0;

@@ -2,23 +2,25 @@
  * Bytes of strangers, as text to look at: as text, as JSON, in hexadecimal. Pure, and bounded whatever their length.
  */
 
+import { visible } from "./escape.js";
+import { number } from "./format.js";
+
 /** Bytes that are shown as text or JSON at most. */
 export const TEXT_BYTES = 64 * 1024;
 
 /** Bytes that are shown in hexadecimal at most. */
 export const HEX_BYTES = 8 * 1024;
 
-/** Bytes that a line of a list is made of at most. */
-const LINE_BYTES = 240;
+/** Bytes, or characters, that a line of a list is made of at most. */
+const LONGEST_LINE = 240;
+
+/** Characters of a text that are shown at most. */
+const LONGEST_TEXT = 64 * 1024;
 
 const HEX_COLUMNS = 16;
 
 /** Control characters but tab and line ends: who sends them sends no text. */
 const CONTROL = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/;
-
-/** What cannot be seen, or changes the order of what stands around it. */
-const UNSEEN =
-  /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060\u2066-\u2069\ufeff]/g;
 
 /** @typedef {"text" | "json" | "hex"} Mode */
 
@@ -57,21 +59,28 @@ export function shown(bytes, mode) {
 
 /** Bytes in one short line. @param {Uint8Array} bytes */
 export function line(bytes) {
-  if (bytes.length === 0) return "(empty)";
-  const text = decoded(bytes, LINE_BYTES);
+  const text = decoded(bytes, LONGEST_LINE);
   if (text === undefined || CONTROL.test(text)) {
     const first = [...bytes.subarray(0, HEX_COLUMNS)].map(hexByte).join(" ");
     return `hex ${first}${bytes.length > HEX_COLUMNS ? " …" : ""}`;
   }
-  const flat = visible(text.replace(/\s+/g, " ").trim());
-  return (flat || "(blank)") + (bytes.length > LINE_BYTES ? "…" : "");
+  return bytes.length > LONGEST_LINE ? `${flat(text)}…` : flat(text);
 }
 
-/** Text with what cannot be seen written out. @param {string} text */
-export const visible = (text) =>
-  text
-    .replace(/\r\n/g, "\n")
-    .replace(UNSEEN, (unseen) => `⟨U+${unseen.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+/** A text in one short line. @param {string} text */
+export const lineOf = (text) => (text.length > LONGEST_LINE ? `${flat(begin(text, LONGEST_LINE))}…` : flat(text));
+
+/** A text with its line breaks; if it is very long its beginning, and how long it is. @param {string} text */
+export const whole = (text) =>
+  text.length > LONGEST_TEXT
+    ? `${visible(begin(text, LONGEST_TEXT))}\n… (${number(text.length)} characters)`
+    : visible(text);
+
+/** @param {string} text */
+const flat = (text) => (text === "" ? "(empty)" : visible(text).replace(/\s+/g, " ").trim() || "(blank)");
+
+/** The first characters of a text, none of them cut in half. @param {string} text @param {number} limit */
+const begin = (text, limit) => text.slice(0, limit).replace(/[\ud800-\udbff]$/, "");
 
 /** Lines of an offset, bytes in hexadecimal, and the ASCII among them. @param {Uint8Array} bytes */
 function hex(bytes) {
@@ -145,9 +154,7 @@ const isEnd = (token) => token === "]" || token === "}";
 
 /** @param {Uint8Array} bytes @param {number} limit */
 const cut = (bytes, limit) =>
-  bytes.length > limit
-    ? `These are the first ${limit.toLocaleString("en")} of ${bytes.length.toLocaleString("en")} bytes.`
-    : "";
+  bytes.length > limit ? `These are the first ${number(limit)} of ${number(bytes.length)} bytes.` : "";
 
 /** @param {string[]} notes */
 const joined = (...notes) => notes.filter((note) => note !== "").join(" ");

@@ -39,6 +39,7 @@ const CSS = `
 
 h2,
 h3,
+h4,
 p,
 dl,
 dd,
@@ -57,6 +58,10 @@ h2 {
 
 h3 {
   font-size: 1rem;
+}
+
+h4 {
+  font-size: 0.875rem;
 }
 
 .inspector {
@@ -208,7 +213,8 @@ figcaption {
 
 .legend {
   display: flex;
-  gap: 0.875rem;
+  flex-wrap: wrap;
+  gap: 0 0.875rem;
   color: var(--_soft);
 }
 
@@ -238,6 +244,7 @@ figcaption {
   display: block;
   inline-size: 100%;
   block-size: 5.5rem;
+  overflow: visible;
   border-radius: 0.25rem;
   background: var(--_raised);
 }
@@ -306,10 +313,11 @@ figcaption {
 [role="tab"] {
   display: flex;
   flex-wrap: wrap;
+  container-type: inline-size;
   align-items: baseline;
   align-content: start;
   gap: 0 0.5rem;
-  padding: 0.5rem 0.75rem;
+  padding: 0.5rem;
   border-color: var(--_line);
   border-block-end-width: 3px;
   background: var(--_raised);
@@ -326,10 +334,12 @@ figcaption {
   font-size: 0.8125rem;
 }
 
+/* as large as fits, bold digits being at most that wide */
 [role="tab"] .count {
-  font-size: 1.375rem;
-  line-height: 1.2;
+  font-size: clamp(0.6875rem, 100cqi / (0.65 * var(--_characters, 1)), 1.375rem);
+  line-height: 1.75rem;
   font-variant-numeric: tabular-nums;
+  overflow-wrap: anywhere;
 }
 
 [role="tab"].dead.some .count {
@@ -409,13 +419,22 @@ tbody tr.selected {
 .size,
 .deliveries {
   display: none;
-  inline-size: 6.25rem;
+  inline-size: 5.25rem;
   text-align: end;
   font-variant-numeric: tabular-nums;
 }
 
-.reason {
+.deliveries {
+  inline-size: 6.25rem;
+}
+
+.reason,
+.holder {
   display: none;
+}
+
+.holder {
+  inline-size: 11rem;
 }
 
 .dead .reason {
@@ -426,10 +445,16 @@ tbody tr.selected {
   display: none;
 }
 
+.preview div {
+  display: flex;
+  align-items: center;
+  gap: 0.375rem;
+}
+
 .open {
-  display: inline;
-  max-inline-size: 100%;
+  min-inline-size: 0;
   min-block-size: 0;
+  margin-inline-start: -0.125rem;
   padding: 0.0625rem 0.125rem;
   overflow: hidden;
   border: 0;
@@ -447,19 +472,26 @@ tbody tr.selected {
   outline-offset: -2px;
 }
 
-td.urgent {
-  display: flex;
-  align-items: center;
-  gap: 0.375rem;
+.tag {
+  flex: none;
+  padding: 0 0.375rem;
+  border: 1px solid var(--_edge);
+  border-radius: 1rem;
+  color: var(--_soft);
+  font-size: 0.75rem;
+}
+
+.tag:empty {
+  display: none;
 }
 
 .high {
-  flex: none;
-  padding: 0 0.375rem;
-  border: 1px solid var(--_second);
-  border-radius: 1rem;
+  border-color: var(--_second);
   color: var(--_second);
-  font-size: 0.75rem;
+}
+
+.due {
+  font-variant-numeric: tabular-nums;
 }
 
 /* -- one message -- */
@@ -507,6 +539,7 @@ pre.empty {
   padding-inline-start: 0.625rem;
   border-inline-start: 3px solid var(--_bad);
   overflow-wrap: anywhere;
+  white-space: pre-wrap;
 }
 
 .modes {
@@ -537,17 +570,26 @@ pre.empty {
 
 .facts {
   display: grid;
-  grid-template-columns: max-content minmax(0, 1fr);
+  grid-template-columns: fit-content(40%) minmax(0, 1fr);
   gap: 0.125rem 0.875rem;
   font-size: 0.875rem;
 }
 
 .facts dt {
   color: var(--_soft);
+  overflow-wrap: anywhere;
 }
 
 .facts dd {
   overflow-wrap: anywhere;
+}
+
+.headers {
+  margin-block-start: 0.25rem;
+}
+
+.headers dd {
+  white-space: pre-wrap;
 }
 
 dialog {
@@ -584,8 +626,13 @@ dialog .buttons {
   }
 
   .size,
-  .dead .sender {
+  .dead .sender,
+  .inflight .holder {
     display: table-cell;
+  }
+
+  [role="tab"] {
+    padding-inline: 0.75rem;
   }
 }
 
@@ -615,6 +662,7 @@ dialog .buttons {
   }
 }
 
+/* the system's colours alone: backgrounds and shadows are not there, so borders, outlines and lines tell */
 @media (forced-colors: active) {
   [role="tab"][aria-selected="true"],
   tbody tr.selected {
@@ -622,8 +670,56 @@ dialog .buttons {
     outline-offset: -2px;
   }
 
+  tbody tr:hover:not(.selected) {
+    outline: 1px dashed CanvasText;
+    outline-offset: -1px;
+  }
+
+  button:hover:not(:disabled) {
+    border-color: Highlight;
+  }
+
+  button[aria-pressed="true"] {
+    border-color: Highlight;
+    background: Highlight;
+    color: HighlightText;
+    forced-color-adjust: none;
+  }
+
+  button:disabled {
+    border-color: GrayText;
+    color: GrayText;
+    opacity: 1;
+  }
+
+  pre,
+  .plot svg {
+    border: 1px solid CanvasText;
+  }
+
+  .plot svg {
+    background: Canvas;
+  }
+
+  .grid {
+    stroke: GrayText;
+  }
+
   .line {
     stroke: CanvasText;
+  }
+
+  .area {
+    fill: CanvasText;
+  }
+
+  .why,
+  .problem {
+    border-color: CanvasText;
+  }
+
+  .modes input {
+    accent-color: auto;
   }
 }
 `;

@@ -63,6 +63,9 @@ export class Tabs {
     setText(tab.count, count === undefined ? "–" : format.number(count));
     setText(tab.more, more);
     tab.tab.classList.toggle("some", count !== undefined && count > 0);
+    // all are as large as the longest one can be
+    const lengths = [...this.#tabs.values()].map(({ count }) => count.textContent.length);
+    this.element.style.setProperty("--_characters", String(Math.max(...lengths)));
   }
 
   #mark() {

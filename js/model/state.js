@@ -206,6 +206,12 @@ export class MailboxState {
     return claims !== undefined && this.pages.runOf(place)?.where === HELD + claims.slot;
   }
 
+  /** Who has a message, and on which terms; undefined if nobody has it. @param {Place} place */
+  claimsOn(place) {
+    const { where = QUEUED } = this.pages.runOf(place) ?? {};
+    return where >= HELD ? this.pages.holders.at(where - HELD) : undefined;
+  }
+
   /** The place that an own id names; undefined if there never was a message. @param {Uint8Array} id */
   ownPlaceOf(id) {
     const place = placeOf(id, this.idBase);

@@ -4,7 +4,13 @@ import "../../js/inspector/tags.js";
 
 type MessageRecord = import("../../js/api/values.js").MessageRecord;
 
+/** As far as a page needs it to name a script, where there is such a thing. */
+interface TrustedScripts {
+  createScriptURL(url: string): string;
+}
+
 declare global {
+  var trustedTypes: { createPolicy(name: string, rules: TrustedScripts): TrustedScripts } | undefined;
   var pymailbox: typeof import("../../js/index.js");
   /** Of the pages of unreadable.spec.js. */
   var here: {

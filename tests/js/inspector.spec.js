@@ -53,6 +53,47 @@ test("counts and messages follow what happens", async ({ page }) => {
   await expect(inspector.region).toContainText("Nothing is in flight.");
 });
 
+test("it says who holds a message: this tab, another one, or nobody any more", async ({ page }) => {
+  await enqueue(page, "held", ["a", "b", "c"]);
+  const inspector = new Inspector(page, "held");
+  await inspector.show();
+  await inspector.counts({ queued: 3, inflight: 0, dead: 0 });
+  await inspector.tab("In flight").click();
+  await page.evaluate(async () => {
+    // of the inspector's own engine, and of another one in this page, as Python may have loaded
+    const other = /** @type {typeof pymailbox} */ (await import(/** @type {string} */ ("/js/index.js")));
+    const handles = [await pymailbox.openMailbox("held"), await other.openMailbox("held")];
+    for (const handle of handles) await handle.dequeue({ limit: 1 });
+    Object.assign(globalThis, { handles });
+  });
+  const worker = await page.evaluateHandle(async () => {
+    // the page's policy takes no plain text for the address of a script
+    const policy = globalThis.trustedTypes?.createPolicy("tests", { createScriptURL: (url) => url });
+    const worker = new Worker(policy?.createScriptURL("/holder.js") ?? "/holder.js", { type: "module" });
+    await new Promise((resolve) => {
+      worker.onmessage = resolve;
+      worker.postMessage("held");
+    });
+    return worker;
+  });
+  await inspector.counts({ queued: 0, inflight: 3, dead: 0 });
+  await expect(inspector.rows.locator(".holder")).toHaveText(["this tab", "this tab", "another tab or worker"]);
+  await inspector.rows.nth(2).click();
+  const heldBy = inspector.detail.locator("dt", { hasText: "Held by" }).locator("+ dd");
+  await expect(heldBy).toHaveText("another tab or worker");
+  // it gives nothing back, and nobody here listens for its death
+  await worker.evaluate((worker) => worker.terminate());
+  await expect(inspector.rows.locator(".holder")).toHaveText(["this tab", "this tab", "nobody: gone"]);
+  await expect(heldBy).toHaveText(/^nobody: gone\. It goes back to the queue/);
+  await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("held");
+    await mailbox.recover();
+    await mailbox.close();
+  });
+  await inspector.counts({ queued: 1, inflight: 2, dead: 0 });
+  await expect(inspector.rows.locator(".holder")).toHaveText(["this tab", "this tab"]);
+});
+
 test("the charts say in words what they draw", async ({ page }) => {
   await enqueue(page, "charts", ["a", "b", "c"]);
   const inspector = new Inspector(page, "charts");
@@ -90,6 +131,63 @@ test("nothing in a message is markup", async ({ page }) => {
   await expect(inspector.detail.locator(".traceback")).toHaveText(MARKUP);
   await expect(inspector.element.locator("img, script")).toHaveCount(0);
   expect(await page.evaluate(() => "hacked" in globalThis)).toBe(false);
+});
+
+test("what cannot be seen, or turns text around, is written out wherever text of others is shown", async ({ page }) => {
+  // of an override, a zero-width space and a control character, whatever else is around them
+  const tricky = "a\u202ecba\u200b\u0007";
+  const name = "tricky \u202eliam";
+  await page.evaluate(
+    async ([name, tricky]) => {
+      const bytes = new TextEncoder().encode(tricky.replace("\u0007", ""));
+      const mailbox = await pymailbox.openMailbox(name);
+      await mailbox.enqueueMany([1, 2, 3].map(() => ({ sender: bytes, payload: bytes })));
+      const [{ id }] = await mailbox.dequeue({ limit: 1 });
+      await mailbox.nack(id, { error: tricky });
+      const [again] = await mailbox.dequeue({ limit: 2 });
+      await mailbox.deadLetter(again.id, tricky);
+      Object.assign(globalThis, { mailbox });
+    },
+    [name, tricky],
+  );
+  const inspector = new Inspector(page, name);
+  await inspector.show();
+  const region = page.getByRole("region", { name: "Mailbox tricky ⟨U+202E⟩liam" });
+  await expect(region.locator(".count")).toHaveText(["1", "1", "1"]);
+  /** All texts and attributes in the element that have such a character. */
+  const acting = () =>
+    inspector.element.evaluate(({ shadowRoot }) => {
+      const found = [];
+      const walker = document.createTreeWalker(/** @type {ShadowRoot} */ (shadowRoot));
+      for (let node = walker.nextNode(); node !== null; node = walker.nextNode()) {
+        const texts = node instanceof Element ? [...node.attributes].map(({ value }) => value) : [node.nodeValue ?? ""];
+        found.push(...texts.filter((text) => /[\u202e\u200b\u0007]/.test(text)).map((text) => JSON.stringify(text)));
+      }
+      return found;
+    });
+  const rows = region.locator("tbody tr");
+  const detail = region.locator(".detail");
+  for (const label of /** @type {const} */ (["Queued", "In flight", "Dead letters"])) {
+    await region.getByRole("tab", { name: label }).click();
+    await expect(region.getByRole("table", { name: new RegExp(label.toLowerCase(), "i") })).toBeVisible();
+    await rows.first().click();
+    for (const mode of ["JSON", "Hex", "Text"]) {
+      await detail.getByRole("radio", { name: mode }).check();
+      expect(await acting()).toEqual([]);
+    }
+  }
+  await expect(rows.locator(".reason")).toHaveText("a⟨U+202E⟩cba⟨U+200B⟩⟨U+0007⟩");
+  await expect(detail.locator(".why")).toHaveText("Reason: a⟨U+202E⟩cba⟨U+200B⟩⟨U+0007⟩");
+  for (const button of ["Purge…", "Discard all…"]) {
+    await region.getByRole("button", { name: button }).click();
+    await expect(region.getByRole("dialog")).toContainText("“tricky ⟨U+202E⟩liam”");
+    expect(await acting()).toEqual([]);
+    await page.keyboard.press("Escape");
+    await expect(region.getByRole("dialog")).toBeHidden();
+  }
+  await inspector.element.evaluate((element) => element.setAttribute("name", "sqlite:///\u202e"));
+  await expect(page.getByRole("alert")).toContainText("⟨U+202E⟩");
+  expect(await acting()).toEqual([]);
 });
 
 test("dead letters are redriven and discarded, one by one and all together", async ({ page }) => {
@@ -135,6 +233,30 @@ test("dead letters are redriven and discarded, one by one and all together", asy
   await inspector.dialog.getByRole("button", { name: "Discard all" }).click();
   await inspector.counts({ queued: 0, inflight: 0, dead: 0 });
   await expect(inspector.region).toContainText("There are no dead letters.");
+});
+
+test("one is told as one", async ({ page }) => {
+  await enqueue(page, "single", ["a"]);
+  await bury(page, "single", "on purpose");
+  await enqueue(page, "single", ["b"]);
+  const inspector = new Inspector(page, "single");
+  await inspector.show();
+  await inspector.counts({ queued: 1, inflight: 0, dead: 1 });
+  await inspector.button("Purge…").click();
+  await expect(inspector.dialog).toContainText("1 queued message just now");
+  await inspector.dialog.getByRole("button", { name: "Delete all queued messages" }).click();
+  await expect(inspector.outcome).toHaveText("Deleted 1 queued message.");
+  await inspector.tab("Dead letters").click();
+  await inspector.button("Discard all…").click();
+  await expect(inspector.dialog).toContainText("1 dead letter of the mailbox “single” is deleted for good.");
+  await inspector.dialog.getByRole("button", { name: "Discard all" }).click();
+  await expect(inspector.outcome).toHaveText("Discarded: 1 dead letter.");
+  await enqueue(page, "single", ["c", "d"]);
+  await bury(page, "single", "on purpose");
+  await inspector.counts({ queued: 0, inflight: 0, dead: 2 });
+  await inspector.button("Discard all…").click();
+  await expect(inspector.dialog).toContainText("2 dead letters of the mailbox “single” are deleted for good.");
+  await inspector.dialog.getByRole("button", { name: "Cancel" }).click();
 });
 
 test("purge deletes what is queued, after a question", async ({ page }) => {
@@ -338,6 +460,42 @@ test("it looks only while it can be seen", async ({ page }) => {
     await inspector.counts({ queued, inflight: 0, dead: 0 }, 1);
   }
   await expect(inspector.region.first().locator(".count").first()).toHaveText(/^[23]$/);
+  await expect(inspector.region.first().locator(".state")).toHaveText("Paused");
+  await expect(inspector.region.nth(1).locator(".state")).toHaveText("Live");
+  // back in view it catches up, and says that it is live only then
+  await inspector.element.first().scrollIntoViewIfNeeded();
+  await inspector.counts({ queued: 4, inflight: 0, dead: 0 }, 0);
+  await expect(inspector.region.first().locator(".state")).toHaveText("Live");
+  await expect(inspector.region.nth(1).locator(".state")).toHaveText("Paused");
+});
+
+test("it is paused while its document is hidden, and catches up when that is shown again", async ({ page }) => {
+  await enqueue(page, "hidden", ["a"]);
+  const inspector = new Inspector(page, "hidden");
+  await inspector.show();
+  await inspector.counts({ queued: 1, inflight: 0, dead: 0 });
+  const state = inspector.region.locator(".state");
+  await expect(state).toHaveText("Live");
+  // Playwright hides no page, so the page says that it is
+  const become = (/** @type {string} */ visibility) =>
+    page.evaluate((visibility) => {
+      Object.defineProperty(document, "visibilityState", { value: visibility, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, visibility);
+  await become("hidden");
+  await expect(state).toHaveText("Paused");
+  await expect(inspector.button("Pause")).toHaveAttribute("aria-pressed", "false");
+  await enqueue(page, "hidden", ["b"]);
+  await become("visible");
+  await inspector.counts({ queued: 2, inflight: 0, dead: 0 });
+  await expect(state).toHaveText("Live");
+  // who has paused it finds it paused
+  await inspector.button("Pause").click();
+  await become("hidden");
+  await become("visible");
+  await expect(state).toHaveText("Paused");
+  await inspector.button("Pause").click();
+  await expect(state).toHaveText("Live");
 });
 
 test("long words make nothing wider than a narrow screen", async ({ page }) => {
@@ -360,6 +518,65 @@ test("long words make nothing wider than a narrow screen", async ({ page }) => {
       expect(scrollWidth).toBeLessThanOrEqual(clientWidth);
     }
   }
+});
+
+test("seven digits fit into a tab of a narrow screen", async ({ page }) => {
+  await enqueue(page, "digits", ["a"]);
+  const inspector = new Inspector(page, "digits");
+  await inspector.show();
+  await inspector.counts({ queued: 1, inflight: 0, dead: 0 });
+  await inspector.element.evaluate(async ({ shadowRoot }) => {
+    const { Tabs } = await import("/pymailbox/inspector/tabs.js");
+    const tabs = new Tabs(() => {});
+    tabs.count("queued", 8_888_888, "8,888,888 high");
+    tabs.count("inflight", 8_888_888);
+    tabs.count("dead", 8_888_888);
+    shadowRoot?.querySelector("[role=tablist]")?.replaceWith(tabs.element);
+  });
+  for (const width of [1280, 390, 320]) {
+    await page.setViewportSize({ width, height: 800 });
+    const broken = await inspector.element.evaluate(({ shadowRoot }) =>
+      [...(shadowRoot?.querySelectorAll("[role=tab] > *") ?? [])].flatMap((part) => {
+        const range = document.createRange();
+        range.selectNodeContents(part);
+        const lines = [...range.getClientRects()];
+        const tab = /** @type {HTMLElement} */ (part.parentElement).getBoundingClientRect();
+        const isInside = lines.every(({ left, right }) => left >= tab.left && right <= tab.right);
+        return isInside && (part.localName !== "b" || lines.length === 1) ? [] : [part.textContent];
+      }),
+    );
+    expect(broken).toEqual([]);
+  }
+});
+
+test("where colours are forced, all that is drawn can be told from what is around it", async ({ page }) => {
+  await page.emulateMedia({ forcedColors: "active", colorScheme: "dark" });
+  await enqueue(page, "forced", ["a", "b"]);
+  const inspector = new Inspector(page, "forced");
+  await inspector.show();
+  await expect(inspector.rows).toHaveCount(2);
+  await inspector.rows.first().click();
+  /** The computed style of what is found. @param {string} selector @param {string[]} properties */
+  const style = (selector, ...properties) =>
+    inspector.element.evaluate(
+      ({ shadowRoot }, [selector, ...properties]) => {
+        const style = getComputedStyle(/** @type {Element} */ (shadowRoot?.querySelector(selector)));
+        return properties.map((property) => style.getPropertyValue(property));
+      },
+      [selector, ...properties],
+    );
+  const [canvas] = await style(".inspector", "background-color");
+  for (const line of [".line-0", ".line-1", ".grid"]) expect(await style(line, "stroke")).not.toEqual([canvas]);
+  expect(await style(".area", "fill")).not.toEqual([canvas]);
+  for (const box of [".plot svg", ".detail pre"]) {
+    expect(await style(box, "border-top-style", "border-left-style")).toEqual(["solid", "solid"]);
+  }
+  // what is chosen, or pressed, is not told by a background that is not there
+  expect(await style("tbody tr.selected", "outline-style")).toEqual(["solid"]);
+  expect(await style("[role=tab][aria-selected=true]", "outline-style")).toEqual(["solid"]);
+  const [released] = await style("button[aria-pressed]", "background-color");
+  await inspector.button("Pause").click();
+  expect(await style("button[aria-pressed]", "background-color")).not.toEqual([released]);
 });
 
 test("another name is another mailbox, and a bad one is told with what to do", async ({ page }) => {

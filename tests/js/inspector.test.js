@@ -3,9 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { HEX_BYTES, TEXT_BYTES, likelyMode, line, shown } from "../../js/inspector/preview.js";
+import { visible } from "../../js/inspector/escape.js";
+import { factsOf, headersOf } from "../../js/inspector/facts.js";
+import { HEX_BYTES, TEXT_BYTES, likelyMode, line, lineOf, shown, whole } from "../../js/inspector/preview.js";
 import { Samples, WINDOW } from "../../js/inspector/samples.js";
-import { age, rate, size } from "../../js/inspector/format.js";
+import { age, count, moment, rate, size, until } from "../../js/inspector/format.js";
 
 /** @param {string} text */
 const utf8 = (text) => new TextEncoder().encode(text);
@@ -67,6 +69,108 @@ test("what cannot be seen, or turns text around, is written out", () => {
   assert.equal(line(utf8("  two\n\n lines\u200f ")), "two lines⟨U+200F⟩");
 });
 
+test("nothing that is not drawn stays as it is", () => {
+  const invisible = [
+    ...["\0", "\x1b", "\x85", "\xad", "\u034f", "\u061c", "\u115f", "\u180e", "\u200b", "\u2028", "\u2029", "\u202a"],
+    ...[
+      "\u202e",
+      "\u2060",
+      "\u2064",
+      "\u2066",
+      "\u2069",
+      "\u206f",
+      "\u3164",
+      "\ufeff",
+      "\uffa0",
+      "\ufff9",
+      "\u{e0041}",
+    ],
+    ...["\u200c", "\u200d", "\ufe0f", "\ud800", "\udc00"],
+  ];
+  for (const character of invisible) {
+    const code = character.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0");
+    assert.equal(visible(`a${character}b`), `a⟨U+${code}⟩b`);
+    assert.equal(visible(visible(`a${character}b`)), visible(`a${character}b`));
+  }
+  assert.equal(visible("a\tb\nc\rd"), "a\tb\nc\rd");
+});
+
+test("what is seen by what it does to its neighbours stays with them", () => {
+  // emoji of several parts, a keycap, a word of Persian, one of Hindi, and plain text in all directions
+  for (const text of ["👩🏽‍🚀", "🏳️‍🌈", "❤️", "3️⃣", "می‌خواهم", "क्‍ष", "שלום, العربية, naïve 漢字"]) {
+    assert.equal(visible(text), text);
+  }
+  assert.equal(visible("ab\u200dcd"), "ab⟨U+200D⟩cd");
+  assert.equal(visible("👩\u200d"), "👩⟨U+200D⟩");
+});
+
+test("texts fit into a line, and very long ones are cut, no character in half", () => {
+  assert.equal(lineOf(" one\n\ttwo\u202e "), "one two⟨U+202E⟩");
+  assert.equal(lineOf(""), "(empty)");
+  const long = lineOf(`${"x".repeat(239)}😀${"y".repeat(1_000_000)}`);
+  assert.equal(long, `${"x".repeat(239)}…`);
+  assert.ok(whole("z".repeat(1_234_567)).endsWith("z\n… (1,234,567 characters)"));
+  assert.equal(whole("a\nb\u2066"), "a\nb⟨U+2066⟩");
+});
+
+/** A record that was never handed out, unless something else is said. @param {object} [more] */
+const record = (more) => ({
+  id: "0b1f6a1e-4d0c-8a52-9d3e-6f5a3c2b1a09",
+  sender: utf8("alice"),
+  payload: utf8("hello"),
+  priority: /** @type {const} */ ("normal"),
+  createdAt: new Date(0),
+  status: /** @type {const} */ ("queued"),
+  deliveryCount: 0,
+  ...more,
+});
+
+test("what is known of a message is told, and nothing of what it has not", () => {
+  assert.deepEqual(factsOf({ record: record() }), [
+    ["Sender", "alice"],
+    ["Priority", "normal"],
+    ["Status", "queued"],
+    ["Enqueued", moment(new Date(0))],
+    ["Handed out", "0 times"],
+    ["Size", "5 bytes"],
+    ["Id", "0b1f6a1e-4d0c-8a52-9d3e-6f5a3c2b1a09"],
+  ]);
+  const dueAt = new Date(2_000_000_000_000);
+  const delayed = factsOf({ record: record({ dueAt, sender: utf8("bob\u202e"), deliveryCount: 1234 }) });
+  assert.deepEqual(Object.fromEntries(delayed).Due, moment(dueAt));
+  assert.deepEqual(Object.fromEntries(delayed).Sender, "bob⟨U+202E⟩");
+  assert.deepEqual(Object.fromEntries(delayed)["Handed out"], "1,234 times");
+  assert.equal(
+    factsOf({ record: record({ dueAt: undefined }) }).some(([term]) => term === "Due"),
+    false,
+  );
+  const diedAt = new Date(1_000_000);
+  const letter = { record: record(), reason: "why", error: null, diedAt };
+  const dead = Object.fromEntries(factsOf({ record: record(), letter }));
+  assert.deepEqual([dead.Status, dead.Died], ["dead letter", moment(diedAt)]);
+});
+
+test("it is told who holds a message", () => {
+  const heldBy = (/** @type {import("../../js/inspector/facts.js").Held | undefined} */ held) =>
+    Object.fromEntries(factsOf({ record: record({ status: "inflight" }), held }))["Held by"];
+  assert.equal(heldBy("here"), "this tab");
+  assert.equal(heldBy("elsewhere"), "another tab or worker");
+  assert.equal(heldBy("gone"), "nobody: gone. It goes back to the queue as soon as a consumer looks for messages");
+  assert.equal(heldBy("none"), "nobody");
+  assert.equal(heldBy(undefined), undefined);
+});
+
+test("headers are shown in their order, and cannot act", () => {
+  assert.deepEqual(headersOf(record()), []);
+  assert.deepEqual(headersOf(record({ headers: {} })), []);
+  const headers = { "content-type": "application/json", "\u202ename": "a\nb\u2066", none: "" };
+  assert.deepEqual(headersOf(record({ headers })), [
+    ["content-type", "application/json"],
+    ["⟨U+202E⟩name", "a\nb⟨U+2066⟩"],
+    ["none", "(empty)"],
+  ]);
+});
+
 test("a line says what there is when there is no text", () => {
   assert.equal(line(new Uint8Array()), "(empty)");
   assert.equal(line(utf8(" \n ")), "(blank)");
@@ -117,5 +221,21 @@ test("numbers are in words that fit", () => {
     ["0 s", "0 s", "59 s", "1 min", "1 h", "2 d"],
   );
   assert.deepEqual([0, 5, 0.25, 9.96, 1234.5].map(rate), ["0", "5", "0.3", "10", "1,235"]);
-  assert.deepEqual([999, 1000, 2_500_000].map(size), ["999 B", "1.0 kB", "2.5 MB"]);
+  assert.deepEqual([999, 1000, 999_949, 999_950, 2_500_000, 1_234_500_000].map(size), [
+    "999 B",
+    "1.0 kB",
+    "999.9 kB",
+    "1.0 MB",
+    "2.5 MB",
+    "1,234.5 MB",
+  ]);
+  assert.deepEqual(
+    [-1, 0, 1, 59_999, 90_000, 1e12].map((ahead) => until(new Date(now + ahead), now)),
+    ["", "", "in 1 s", "in 60 s", "in 2 min", "in 11,575 d"],
+  );
+  assert.equal(until(new Date(Number.NaN), now), "");
+  assert.deepEqual(
+    [0, 1, 2, 1_234_567].map((value) => count(value, "letter")),
+    ["0 letters", "1 letter", "2 letters", "1,234,567 letters"],
+  );
 });

@@ -1,0 +1,10 @@
+// A worker that takes one message of the mailbox that it is told, says so, and keeps it.
+
+import { openMailbox } from "/pymailbox/index.js";
+
+addEventListener("message", async ({ data }) => {
+  const mailbox = await openMailbox(data);
+  Object.assign(globalThis, { mailbox });
+  await mailbox.dequeue({ limit: 1 });
+  postMessage("taken");
+});
