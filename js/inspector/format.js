@@ -7,7 +7,7 @@ const TENTHS = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFr
 const MOMENTS = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
 
 /** How long each unit of a span of time is used, and its length, in milliseconds. @type {[number, number, string][]} */
-const AGES = [
+const SPANS = [
   [60_000, 1000, "s"],
   [3_600_000, 60_000, "min"],
   [172_800_000, 3_600_000, "h"],
@@ -45,27 +45,22 @@ export const moment = (moment) => (Number.isNaN(moment.getTime()) ? "unknown" : 
  * How long ago something was; of the future, by a clock that goes wrong, as if it were now.
  * @param {Date} then @param {number} now milliseconds since 1970
  */
-export function age(then, now) {
-  const milliseconds = Math.max(0, now - then.getTime());
-  const { length, unit } = unitOf(milliseconds);
-  return `${number(Math.floor(milliseconds / length))} ${unit}`;
-}
+export const age = (then, now) => span(Math.max(0, now - then.getTime()), Math.floor);
 
 /**
  * How long it is until a moment; "" if it is over.
  * @param {Date} moment @param {number} now milliseconds since 1970
  */
 export function until(moment, now) {
-  const milliseconds = moment.getTime() - now;
-  if (!(milliseconds > 0)) return "";
-  const { length, unit } = unitOf(milliseconds);
-  return `in ${number(Math.ceil(milliseconds / length))} ${unit}`;
+  const ahead = moment.getTime() - now;
+  return ahead > 0 ? `in ${span(Math.max(1000, ahead), Math.round)}` : "";
 }
 
-/** The unit in which a span of time is told. @param {number} milliseconds */
-function unitOf(milliseconds) {
-  const [, length, unit] = AGES.find(([end]) => milliseconds < end) ?? AGES[AGES.length - 1];
-  return { length, unit };
+/** A span of time in one unit. @param {number} milliseconds @param {(value: number) => number} rounded */
+function span(milliseconds, rounded) {
+  const fitting = SPANS.find(([end, length]) => rounded(milliseconds / length) * length < end);
+  const [, length, unit] = fitting ?? SPANS[SPANS.length - 1];
+  return `${number(rounded(milliseconds / length))} ${unit}`;
 }
 
 /** @param {number} bytes */

@@ -649,6 +649,10 @@ dialog .buttons {
     display: table-cell;
   }
 
+  .split.with-detail .size {
+    display: none;
+  }
+
   .detail {
     position: sticky;
     inset-block-start: 0.5rem;
@@ -702,7 +706,8 @@ dialog .buttons {
   }
 
   .grid {
-    stroke: GrayText;
+    stroke: CanvasText;
+    opacity: 0.4;
   }
 
   .line {

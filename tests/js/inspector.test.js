@@ -230,8 +230,8 @@ test("numbers are in words that fit", () => {
     "1,234.5 MB",
   ]);
   assert.deepEqual(
-    [-1, 0, 1, 59_999, 90_000, 1e12].map((ahead) => until(new Date(now + ahead), now)),
-    ["", "", "in 1 s", "in 60 s", "in 2 min", "in 11,575 d"],
+    [-1, 0, 1, 1600, 59_400, 59_999, 90_000, 3_599_000, 1e12].map((ahead) => until(new Date(now + ahead), now)),
+    ["", "", "in 1 s", "in 2 s", "in 59 s", "in 1 min", "in 2 min", "in 1 h", "in 11,574 d"],
   );
   assert.equal(until(new Date(Number.NaN), now), "");
   assert.deepEqual(
