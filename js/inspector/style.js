@@ -327,6 +327,7 @@ figcaption {
 [role="tab"] span {
   inline-size: 100%;
   color: var(--_soft);
+  font-size: 0.8125rem;
 }
 
 [role="tab"] small {
@@ -633,6 +634,10 @@ dialog .buttons {
 
   [role="tab"] {
     padding-inline: 0.75rem;
+  }
+
+  [role="tab"] span {
+    font-size: 0.875rem;
   }
 }
 
