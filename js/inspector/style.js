@@ -654,7 +654,7 @@ dialog .buttons {
     display: table-cell;
   }
 
-  .split.with-detail .size {
+  .split.with-detail :is(.inflight, .dead) .size {
     display: none;
   }
 
