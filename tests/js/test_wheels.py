@@ -101,21 +101,35 @@ def test_the_one_for_pages_says_where_the_rest_is(tmp_path: Path) -> None:
     with ZipFile(WHEELS / page_wheel_name()) as wheel:
         wheel.extractall(tmp_path)
     code = """
-import asyncio, pymailbox
+import asyncio, importlib, pymailbox
 
 async def main():
     async with pymailbox.open_mailbox("memory://inbox") as mailbox:
         await mailbox.enqueue(b"me", b"hello")
-    for use in (lambda: pymailbox.list_mailboxes("sqlite:///a.db"), lambda: pymailbox.SqliteMailbox):
+    for use in (
+        lambda: pymailbox.list_mailboxes("sqlite:///a.db"),
+        lambda: pymailbox.SqliteMailbox,
+        lambda: pymailbox.open_mailbox("indexeddb://inbox"),
+        lambda: importlib.import_module("pymailbox.testing"),
+        lambda: importlib.import_module("pymailbox.cli"),
+    ):
         try:
             await use()
-        except pymailbox.StorageUnavailableError as error:
+        except (pymailbox.StorageUnavailableError, ImportError) as error:
             print(error)
 
 asyncio.run(main())
 """
     said = _run(tmp_path, sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}")
-    assert said.splitlines() == 2 * [
-        "sqlite:// is not available here: the wheel for pages leaves it out. "
-        "Install the one whose name ends in py3-none-any.whl"
+    how = (
+        "the wheel for pages leaves it out. Install the whole one, by its URL: "
+        'micropip.install("https://.../pymailbox-VERSION-py3-none-any.whl")'
+    )
+    assert said.splitlines() == [
+        f"sqlite:// is not available here: {how}",
+        f"sqlite:// is not available here: {how}",
+        "indexeddb:// is not available here: IndexedDB is in browsers only; here there is memory://NAME. "
+        f"There is sqlite:///FILE#NAME, too, but {how}",
+        f"pymailbox.testing is not available here: {how}",
+        f"pymailbox.cli is not available here: {how}",
     ]

@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any
 
 from ...contract import errors
-from ...contract.errors import MailboxError, StorageUnavailableError
+from ...contract.errors import NOT_IN_PAGES, MailboxError, StorageUnavailableError
 from ...contract.location import IN_PYODIDE, missing_backend
 
 HANDED_OVER = "pymailbox_js"
@@ -37,9 +37,7 @@ async def load_engine() -> Any:
     global _loaded
     if _loaded is None:
         if not _has_indexeddb():
-            raise missing_backend(
-                "indexeddb", "IndexedDB is in browsers only; here there are sqlite:///FILE#NAME and memory://NAME"
-            )
+            raise missing_backend("indexeddb", f"IndexedDB is in browsers only; {_what_is_here()}")
         js_module = _handed_over() or await _load_once()
         if _loaded is None:  # somebody else may have made it meanwhile
             _loaded = js_module.python.ownEngineForPython()
@@ -76,6 +74,12 @@ def _has_indexeddb() -> bool:
     import js
 
     return hasattr(js, "indexedDB")
+
+
+def _what_is_here() -> str:
+    if files("pymailbox").joinpath("backends", "sqlite", "mailbox.py").is_file():
+        return "here there are sqlite:///FILE#NAME and memory://NAME"
+    return f"here there is memory://NAME. There is sqlite:///FILE#NAME, too, but {NOT_IN_PAGES}"
 
 
 def _handed_over() -> Any:
