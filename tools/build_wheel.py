@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def main() -> None:
     """Build the wheels anew."""
     shutil.rmtree(WHEELS, ignore_errors=True)
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(WHEELS)]
-    subprocess.run(command, check=True, cwd=ROOT)
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYMAILBOX_BUNDLE": "required"})
     (whole,) = WHEELS.glob("*.whl")
     page = build_page_wheel(whole, WHEELS / "page")
     # The file name has to reach micropip as it is, since that reads name, version and tags from it.

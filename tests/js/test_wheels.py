@@ -48,12 +48,50 @@ def test_the_engine_is_one_file_without_comments(tmp_path: Path) -> None:
     assert bundled == ours
 
 
-def test_a_wheel_that_is_built_without_esbuild_has_the_modules_as_they_are(tmp_path: Path) -> None:
+def _hook(root: Path) -> EngineHook:
     config: Any = None
-    hook = EngineHook(str(tmp_path), {}, config, config, str(tmp_path), "wheel")
+    return EngineHook(str(root), {}, config, config, str(root), "wheel")
+
+
+UNUSABLE = {
+    "absent": None,
+    "fails": "#!/bin/sh\nexit 1\n",
+    "does not run": "#!/no/such/interpreter\n",
+    "of another system": "\x7fELF\0",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="scripts are of another kind there")
+@pytest.mark.parametrize("script", UNUSABLE.values(), ids=UNUSABLE.keys())
+def test_without_an_esbuild_that_runs_the_modules_go_in_as_they_are(
+    script: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if script is not None:
+        esbuild = tmp_path / "node_modules" / ".bin" / "esbuild"
+        esbuild.parent.mkdir(parents=True)
+        esbuild.write_text(script)
+        esbuild.chmod(0o755)
+    build_data: dict[str, Any] = {"force_include": {}}
+    _hook(tmp_path).initialize("standard", build_data)
+    assert build_data == {"force_include": {str(tmp_path / "js"): "pymailbox/js"}}
+    assert "The wheel works the same, and is larger." in capsys.readouterr().err
+    monkeypatch.setenv("PYMAILBOX_BUNDLE", "required")
+    with pytest.raises((OSError, subprocess.CalledProcessError)):
+        _hook(tmp_path).initialize("standard", build_data)
+
+
+def test_a_build_writes_nothing_into_the_checkout(tmp_path: Path) -> None:
+    for folder in ("js", "node_modules"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    hook = _hook(tmp_path)
     build_data: dict[str, Any] = {"force_include": {}}
     hook.initialize("standard", build_data)
-    assert build_data == {"force_include": {str(tmp_path / "js"): "pymailbox/js"}}
+    ((bundle, name),) = build_data["force_include"].items()
+    assert name == "pymailbox/js/index.js"
+    assert Path(bundle).is_file()
+    assert {path.name for path in tmp_path.iterdir()} == {"js", "node_modules"}
+    hook.finalize("standard", build_data, "")
+    assert not Path(bundle).exists()
 
 
 def test_the_one_for_pages_is_small() -> None:
