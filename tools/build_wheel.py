@@ -21,6 +21,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 ROOT = Path(__file__).parent.parent
 WHEELS = ROOT / "build" / "wheels"
+PAGE_WHEELS = WHEELS / "page"
 NAMES_FILE = WHEELS / "wheel.json"
 
 PAGE_TAG = "py3-none-pyemscripten_2025_0_wasm32.pyemscripten_2026_0_wasm32"
@@ -52,7 +53,7 @@ def main() -> None:
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(WHEELS)]
     subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYMAILBOX_BUNDLE": "required"})
     (whole,) = WHEELS.glob("*.whl")
-    page = build_page_wheel(whole, WHEELS / "page")
+    page = build_page_wheel(whole, PAGE_WHEELS)
     # The file name has to reach micropip as it is, since that reads name, version and tags from it.
     names = {"file": whole.name, "page": page.relative_to(WHEELS).as_posix()}
     NAMES_FILE.write_text(json.dumps(names), encoding="utf-8")

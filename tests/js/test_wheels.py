@@ -5,8 +5,10 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -14,6 +16,9 @@ from zipfile import ZipFile
 import pytest
 from packaging.utils import parse_wheel_filename
 
+from tests.conftest import TEST_ROUTES, serve
+from tests.lanes import runtimes
+from tests.lanes.in_pyodide import install_wheel
 from tools.build_wheel import WHEELS, page_wheel_name, wheel_name
 from tools.serve import ROOT
 from tools.wheel_hook import EngineHook
@@ -94,6 +99,35 @@ def test_a_build_writes_nothing_into_the_checkout(tmp_path: Path) -> None:
     assert not Path(bundle).exists()
 
 
+@pytest.mark.browser
+def test_the_modules_as_they_are_work_in_a_page(tmp_path: Path) -> None:
+    """They are linked one by one; so is what pip builds of the source distribution."""
+    source, wheels = tmp_path / "source", tmp_path / "wheels"
+    source.mkdir()
+    for name in ("pymailbox", "js", "tools/wheel_hook.py", "pyproject.toml", "README.md", "LICENSE"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (source / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, source / name)
+    _run(source, sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels))
+    (wheel,) = wheels.iterdir()
+    served = contextmanager(serve)(routes=TEST_ROUTES | {"/wheels/": wheels})
+    with served as server, runtimes.chromium(server.url + runtimes.harness_path("page")) as python:
+        install_wheel(python, server, wheel.name)
+        said = python.run_async(
+            """
+            from importlib.resources import files
+            from pymailbox import open_mailbox
+
+            async with open_mailbox("modules") as mailbox:
+                await mailbox.enqueue(b"me", b"hello")
+                (message,) = await mailbox.dequeue()
+                await mailbox.ack(message.id)
+            f"{message.payload.decode()}, {files('pymailbox').joinpath('js', 'model', 'state.js').is_file()}"
+            """
+        )
+    assert said == "hello, True"
+
+
 def test_the_one_for_pages_is_small() -> None:
     assert (WHEELS / page_wheel_name()).stat().st_size <= LARGEST_PAGE_WHEEL
 
@@ -121,6 +155,28 @@ def test_the_one_for_pages_leaves_out_nothing_else() -> None:
         f"{info}/entry_points.txt",
     }
     assert _files(page_wheel_name()) < _files(wheel_name())
+
+
+def test_pyodide_takes_the_one_for_pages_and_the_whole_one_by_its_url(tmp_path: Path) -> None:
+    """In Node, but micropip knows no difference."""
+    index = tmp_path / "pymailbox"
+    index.mkdir()
+    links = (f'<a href="/wheels/{name}">{Path(name).name}</a>' for name in (wheel_name(), page_wheel_name()))
+    (index / "index.html").write_text(f"<!DOCTYPE html><title>pymailbox</title>{' '.join(links)}", "utf-8")
+    taken = """
+        import importlib
+        from importlib.resources import files
+
+        importlib.invalidate_caches()
+        "whole" if files("pymailbox").joinpath("testing", "_suite.py").is_file() else "for pages"
+    """
+    served = contextmanager(serve)(routes={"/": WHEELS, "/wheels/": WHEELS, "/simple/": tmp_path})
+    with served as server, runtimes.node() as python:
+        python.run_async(f"import micropip; await micropip.install('pymailbox', index_urls='{server.url}/simple')")
+        assert python.run_async(taken) == "for pages"
+        install_wheel(python, server)
+        assert python.run_async(taken) == "whole"
+        assert python.run_async("import pymailbox; pymailbox.SqliteMailbox.__name__") == "SqliteMailbox"
 
 
 @pytest.mark.parametrize("name_of", [wheel_name, page_wheel_name])
