@@ -89,7 +89,7 @@ def _handed_over() -> Any:
         return None
 
 
-async def _load_from_wheel(entry: str = "index.js") -> Any:
+async def _load_from_wheel() -> Any:
     from pyodide.code import run_js
     from pyodide.ffi import JsException, to_js
 
@@ -110,7 +110,7 @@ async def _load_from_wheel(entry: str = "index.js") -> Any:
         return urls[name]
 
     try:
-        return await run_js("(url) => import(url)")(url_of(entry))
+        return await run_js("(url) => import(url)")(url_of("index.js"))
     except JsException as error:
         raise StorageUnavailableError(
             "this page's Content-Security-Policy does not let pymailbox load its engine; import pymailbox/js/index.js "
