@@ -1,6 +1,6 @@
 /**
- * Why a message was given up, in words: as in `pymailbox/contract/reasons.py`, with which a test compares them; and those
- * that only IndexedDB has, where any script can write.
+ * Why a message was given up, in words: as in `pymailbox/contract/reasons.py`, with which a test compares them; and
+ * those that only IndexedDB has, where any script can write.
  */
 
 /** @param {number} count of messages that were lost with a record */
