@@ -97,7 +97,7 @@ generated: $(DEV_VENV) $(NODE_MODULES) ## Writes again what is made from code: t
 	node tools/golden.mjs
 
 .PHONY: wheel
-wheel: $(WHEEL) ## Builds the wheel into build/wheels
+wheel: $(WHEEL) ## Builds the wheels into build/wheels
 
 .PHONY: npm
 npm: $(NPM_PACKAGE) ## Builds the npm package into build/npm

@@ -1,7 +1,7 @@
 """What all tests share: the server of the built wheel and of Pyodide, and the browsers' settings."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -36,9 +36,9 @@ def pytest_configure() -> None:
     SeleniumChromeRunner.script_timeout = 300
 
 
-def serve(csp: str | None = None) -> Iterator[Server]:
-    """Serve the tests' routes in the background; the body of a fixture."""
-    with Server(0, TEST_ROUTES, csp) as server:
+def serve(csp: str | None = None, routes: Mapping[str, Path] = TEST_ROUTES) -> Iterator[Server]:
+    """Serve the routes in the background; the body of a fixture."""
+    with Server(0, routes, csp) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server

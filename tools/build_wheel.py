@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,14 +21,15 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 ROOT = Path(__file__).parent.parent
 WHEELS = ROOT / "build" / "wheels"
+PAGE_WHEELS = WHEELS / "page"
 NAMES_FILE = WHEELS / "wheel.json"
 
 PAGE_TAG = "py3-none-pyemscripten_2025_0_wasm32.pyemscripten_2026_0_wasm32"
 """Of the Pyodides that there are; a later one takes the whole wheel until its tag is here."""
 
 NOT_IN_PAGES = ("pymailbox/backends/sqlite/", "pymailbox/cli/", "pymailbox/testing/", "pymailbox/__main__.py")
-BUT = "pymailbox/backends/sqlite/__init__.py"
-"""It says how to get the rest."""
+BUT = tuple(f"{folder}__init__.py" for folder in NOT_IN_PAGES if folder.endswith("/"))
+"""They say how to get the rest."""
 
 
 def wheel_name() -> str:
@@ -49,9 +51,9 @@ def main() -> None:
     """Build the wheels anew."""
     shutil.rmtree(WHEELS, ignore_errors=True)
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(WHEELS)]
-    subprocess.run(command, check=True, cwd=ROOT)
+    subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYMAILBOX_BUNDLE": "required"})
     (whole,) = WHEELS.glob("*.whl")
-    page = build_page_wheel(whole, WHEELS / "page")
+    page = build_page_wheel(whole, PAGE_WHEELS)
     # The file name has to reach micropip as it is, since that reads name, version and tags from it.
     names = {"file": whole.name, "page": page.relative_to(WHEELS).as_posix()}
     NAMES_FILE.write_text(json.dumps(names), encoding="utf-8")
@@ -64,7 +66,7 @@ def build_page_wheel(whole: Path, folder: Path) -> Path:
     records: list[tuple[str, str, str]] = []
     with ZipFile(whole) as source, ZipFile(page, "w", ZIP_DEFLATED, compresslevel=9) as target:
         for info in source.infolist():
-            is_left_out = info.filename.startswith(NOT_IN_PAGES) and info.filename != BUT
+            is_left_out = info.filename.startswith(NOT_IN_PAGES) and info.filename not in BUT
             if is_left_out or info.filename.endswith("/entry_points.txt"):
                 continue
             content = source.read(info)

@@ -413,7 +413,7 @@ export const golden = () => ({
   "made by": MADE_BY,
   limits: { ...limits },
   reasons: {
-    unreadable: reasons.unreadableReason(1),
+    unreadable: [0, 1, 2].map(reasons.unreadableReason),
     failed: reasons.failedReason(2, 3),
     died: reasons.diedReason(2, 3),
   },

@@ -3,7 +3,7 @@
     /                 examples/, where the addresses of the CDN are those of the folders below
     /jupyterlite/     build/jupyterlite/, the site of the JupyterLite example
     /cdn/pyodide/     build/pyodide-examples/, a Pyodide distribution; its lock file, which micropip reads first, has
-                      pymailbox too
+                      pymailbox too, in the wheel for pages
     /cdn/pymailbox/   build/npm/package/, the npm package
     /cdn/pyscript/    PyScript, from npm
 
@@ -20,11 +20,12 @@ from pathlib import Path
 
 from pymailbox import __version__
 from tools.build_npm import PACKAGE
+from tools.build_wheel import PAGE_TAG, PAGE_WHEELS
 from tools.pyodide_dist import LOCK, lock_entry, python_version_of
 from tools.serve import DEFAULT_PORT, ROOT, run
 
 EXAMPLES = ROOT / "examples"
-WHEEL = ROOT / "build" / "wheels" / f"pymailbox-{__version__}-py3-none-any.whl"
+WHEEL = PAGE_WHEELS / f"pymailbox-{__version__}-{PAGE_TAG}.whl"
 DIST = ROOT / "build" / "pyodide-examples"
 JUPYTERLITE = ROOT / "build" / "jupyterlite"
 CDN = "https://cdn.jsdelivr.net"
@@ -56,7 +57,7 @@ def localized(text: str) -> str:
 
 
 def lock_with_pymailbox() -> str:
-    """The lock file of the Pyodide distribution, with the wheel in it as if Pyodide came with it."""
+    """The lock file of the Pyodide distribution, with the wheel for pages in it as if Pyodide came with it."""
     lock = json.loads((DIST / LOCK).read_text(encoding="utf-8"))
     lock["packages"]["pymailbox"] = lock_entry(WHEEL, lock, python_version_of(lock))
     return json.dumps(lock)

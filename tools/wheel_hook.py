@@ -1,13 +1,16 @@
 """Puts the engine into the wheel, as one file without comments: a page then downloads a third, and loads one module.
 
-Where there is no esbuild (`npm ci` brings it), as for a wheel that pip builds of the sources, the engine goes in as it
-is, and works the same.
+Where there is no esbuild that runs (`npm ci` brings one), as for a wheel that pip builds of the sources, the engine
+goes in as it is, and works the same; with PYMAILBOX_BUNDLE=required in the environment that is an error.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -18,16 +21,42 @@ OPTIONS = ("--bundle", "--format=esm", "--target=es2022", "--minify")
 class EngineHook(BuildHookInterface):  # type: ignore[type-arg]
     """For hatchling; pyproject.toml names this file."""
 
+    _folder: TemporaryDirectory[str] | None = None
+    """Not in the checkout, which may be read-only."""
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before the wheel is built."""
         if version == "editable":
             return
+        try:
+            engine, name = self._bundle(), "pymailbox/js/index.js"
+        except (OSError, subprocess.CalledProcessError) as error:
+            self._clear()
+            if os.environ.get("PYMAILBOX_BUNDLE") == "required":
+                raise
+            self.app.display_warning(
+                f"The engine goes into the wheel as it is, since esbuild cannot make one file of it ({error}). The "
+                "wheel works the same, and is larger. For one to publish, run `make wheel`"
+            )
+            engine, name = Path(self.root) / "js", "pymailbox/js"
+        build_data["force_include"][str(engine)] = name
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Called after that."""
+        self._clear()
+
+    def _clear(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _bundle(self) -> Path:
         root = Path(self.root)
-        esbuild = root / "node_modules" / ".bin" / "esbuild"
-        if not esbuild.exists():
-            build_data["force_include"][str(root / "js")] = "pymailbox/js"
-            return
-        bundle = root / "build" / "engine" / "index.js"
-        command = [str(esbuild), str(root / "js" / "index.js"), *OPTIONS, f"--outfile={bundle}", "--log-level=warning"]
+        scripts = root / "node_modules" / ".bin"
+        esbuild = shutil.which("esbuild", path=str(scripts))
+        if esbuild is None:
+            raise FileNotFoundError(f"there is none in {scripts}; `npm ci` gets it")
+        self._folder = TemporaryDirectory()
+        bundle = Path(self._folder.name) / "index.js"
+        command = [esbuild, str(root / "js" / "index.js"), *OPTIONS, f"--outfile={bundle}", "--log-level=warning"]
         subprocess.run(command, check=True)
-        build_data["force_include"][str(bundle)] = "pymailbox/js/index.js"
+        return bundle

@@ -6,7 +6,7 @@
  */
 
 import { unavailable } from "../model/errors.js";
-import { LARGEST_MESSAGE, LONGEST_DELAY, LONGEST_NAME } from "../model/limits.js";
+import { LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY, LONGEST_NAME } from "../model/limits.js";
 import { bytesOfId } from "../model/uuids.js";
 
 /** By the number that a priority has in a frame. */
@@ -207,9 +207,7 @@ export function checkOffset(offset) {
   if (offset === undefined) return 0;
   if (typeof offset !== "number") throw new TypeError(`offset must be a whole number, not ${described(offset)}`);
   if (!Number.isSafeInteger(offset) || offset < 0) {
-    throw new RangeError(
-      `offset must be a whole number from 0 to ${Number.MAX_SAFE_INTEGER} (2 ** 53 - 1), not ${offset}`,
-    );
+    throw new RangeError(`offset must be a whole number from 0 to ${LARGEST_COUNT} (2 ** 53 - 1), not ${offset}`);
   }
   return offset;
 }
@@ -345,9 +343,7 @@ function succeeds(call) {
 function checkCount(name, value) {
   if (typeof value !== "number") throw new TypeError(`${name} must be a whole number, not ${described(value)}`);
   if (!Number.isSafeInteger(value) || value < 1) {
-    throw new RangeError(
-      `${name} must be a whole number from 1 to ${Number.MAX_SAFE_INTEGER} (2 ** 53 - 1), not ${value}`,
-    );
+    throw new RangeError(`${name} must be a whole number from 1 to ${LARGEST_COUNT} (2 ** 53 - 1), not ${value}`);
   }
   return value;
 }

@@ -7,7 +7,13 @@ import { result } from "../storage/requests.js";
 import { DEAD, placeIn, salvagedDeadLetter } from "../storage/rows.js";
 import { idIn, viewOf } from "../model/frames.js";
 import { ID_BYTES, writeId } from "../model/ids.js";
-import { unreadableReason } from "../model/reasons.js";
+import {
+  STRAY_ROW,
+  UNREADABLE_DEAD_LETTER,
+  UNREADABLE_PAGE,
+  deletedReason,
+  unreadableReason,
+} from "../model/reasons.js";
 import { Segment } from "../model/segments.js";
 import { addDeadLetter, putDeadLetter, recountDeadLetters } from "./dead-letter-rows.js";
 import { forgetDeadIds, forgetErrors } from "./message-rows.js";
@@ -37,7 +43,7 @@ export async function salvage(tx, state, { priority, sequence }) {
     // with these out of the way the message may well be there
     for (const key of others) {
       const [value] = await tx.values("segments", key);
-      addSalvaged(tx, state, priority, value, "0 message(s) could not be read: something else is in the store");
+      addSalvaged(tx, state, priority, value, STRAY_ROW);
       segments.delete(key);
     }
     return undefined;
@@ -54,7 +60,7 @@ export async function salvage(tx, state, { priority, sequence }) {
     const to = Math.min(own.first, next);
     const lost = await tx.run(state, state.removeBetween(priority, sequence, to));
     forgetErrors(tx, state, priority, sequence, to);
-    addSalvaged(tx, state, priority, undefined, `${lost} message(s) could not be read: something else deleted them`);
+    addSalvaged(tx, state, priority, undefined, deletedReason(lost));
   }
   return forgetDeadIds(tx, state);
 }
@@ -81,12 +87,7 @@ async function salvageDeadLetter(tx, state, number) {
   await recountDeadLetters(tx, state);
   if (!isThere) return;
   state.deadLetters += 1;
-  putDeadLetter(
-    tx,
-    state,
-    number,
-    salvagedDeadLetter(0, value, "a dead letter that could not be read: something else wrote into the store"),
-  );
+  putDeadLetter(tx, state, number, salvagedDeadLetter(0, value, UNREADABLE_DEAD_LETTER));
 }
 
 /**
@@ -119,9 +120,6 @@ export async function salvagePages(tx, state, lost) {
  */
 async function buryAllOf(tx, state, priority, { from, to }) {
   flush(tx);
-  const reason =
-    "The record of where it stood could not be read: something else wrote into the store. It may have been handled " +
-    "before.";
   for (const { key, first, last } of await segmentsOf(tx, state, priority, from, to)) {
     if (key === undefined) continue;
     const [value] = await tx.values("segments", key);
@@ -150,7 +148,7 @@ async function buryAllOf(tx, state, priority, { from, to }) {
         id,
         frame: segment.bytes.slice(frame.offset, frame.end),
         deliveries: 0,
-        reason,
+        reason: UNREADABLE_PAGE,
         error: typeof error === "string" ? error : undefined,
         diedAt: Date.now(),
       });

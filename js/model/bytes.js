@@ -1,5 +1,7 @@
 /** Numbers as bytes, as short as they are small. */
 
+import { LARGEST_COUNT } from "./limits.js";
+
 const VARINT_BITS = 7;
 const MORE = 0x80;
 
@@ -97,7 +99,7 @@ export class ByteReader {
   }
 
   /** @param {number} [limit] the largest that it may be */
-  number(limit = Number.MAX_SAFE_INTEGER) {
+  number(limit = LARGEST_COUNT) {
     const short = this.#bytes[this.#at];
     if (short < MORE && short <= limit) {
       this.#at += 1;

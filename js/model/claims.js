@@ -11,7 +11,7 @@ import { LONGEST_LEASE, MOST_DELIVERIES } from "./limits.js";
 const SLOTS_OF_BLOCK = 64;
 
 /** Bytes of a holder's name. */
-const LONGEST_NAME = 200;
+const LONGEST_HOLDER_NAME = 200;
 const RANDOM_NAME = /^[0-9a-f]{32}$/;
 
 const writer = new ByteWriter();
@@ -105,7 +105,7 @@ export class Claims {
    */
   static decode(reader, slot, lanes, limit) {
     const { position } = reader;
-    const nameBytes = reader.number(LONGEST_NAME);
+    const nameBytes = reader.number(LONGEST_HOLDER_NAME);
     const holder = nameBytes === 0 ? reader.hex(ID_BYTES) : new TextDecoder().decode(reader.raw(nameBytes));
     const maxDeliveries = reader.number(MOST_DELIVERIES);
     const lease = reader.number(LONGEST_LEASE);

@@ -15,7 +15,7 @@ const SUSPECT = 2;
 const SOLO = 4;
 
 const HAND_OUT = 8;
-const FAILURE = HAND_OUT * 2 ** 20;
+const FAILURE = HAND_OUT * (MOST_COUNTED + 1);
 
 /** Of a message that was never handed out. @param {boolean} custom whether its id was given by its sender */
 export const fresh = (custom) => (custom ? CUSTOM_ID : 0);

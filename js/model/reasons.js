@@ -1,4 +1,7 @@
-/** Why a message was given up, in words: as in `pymailbox/contract/reasons.py`, with which a test compares them. */
+/**
+ * Why a message was given up, in words: as in `pymailbox/contract/reasons.py`, with which a test compares them; and
+ * those that only IndexedDB has, where any script can write.
+ */
 
 /** @param {number} count of messages that were lost with a record */
 export const unreadableReason = (count) => `${count} message(s) could not be read: something else wrote into the store`;
@@ -8,3 +11,17 @@ export const failedReason = (failures, maxDeliveries) => `${failures} of at most
 
 /** @param {number} failures @param {number} maxDeliveries */
 export const diedReason = (failures, maxDeliveries) => `its holder died; ${failedReason(failures, maxDeliveries)}`;
+
+/** @param {number} count of messages whose record is gone */
+export const deletedReason = (count) => `${count} message(s) could not be read: something else deleted them`;
+
+/** Of what lies where no record of messages belongs. */
+export const STRAY_ROW = "0 message(s) could not be read: something else is in the store";
+
+/** Of what lies where a dead letter was. */
+export const UNREADABLE_DEAD_LETTER = "a dead letter that could not be read: something else wrote into the store";
+
+/** Of each message of a page of the state. */
+export const UNREADABLE_PAGE =
+  "The record of where it stood could not be read: something else wrote into the store. It may have been handled " +
+  "before.";

@@ -1,6 +1,7 @@
 /** A mailbox's state as the stores `mailboxes`, `journal` and `pages` have it. */
 
 import { isCount } from "../model/bytes.js";
+import { LARGEST_COUNT } from "../model/limits.js";
 import { MailboxState } from "../model/state.js";
 import { result } from "./requests.js";
 
@@ -48,7 +49,7 @@ export const forgetNumber = (mailbox) => numbers.delete(mailbox);
 export const keysOf = ({ number }) => IDBKeyRange.bound([number], [number, []]);
 
 /** The keys of a mailbox's versions. @param {number} number @param {number} [first] @param {number} [last] */
-export const versionsOf = (number, first = 0, last = Number.MAX_SAFE_INTEGER) =>
+export const versionsOf = (number, first = 0, last = LARGEST_COUNT) =>
   IDBKeyRange.bound([number, first], [number, last]);
 
 /**

@@ -130,6 +130,7 @@ class EmbeddedMailbox(Mailbox):
     @classmethod
     def parse(cls, location: str, scheme: str, rest: str) -> Location:
         """Takes a URL of this backend's apart; ``rest`` is what comes after ``://``. This one takes ``SCHEME://NAME``.
+        The location that it gives has that scheme.
 
         Raises:
             ValueError: it breaks a rule; the message begins with "location" and shows the right form.

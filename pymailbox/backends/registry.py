@@ -6,16 +6,16 @@ A package adds one by an entry point whose name is the scheme and whose object i
     [project.entry-points."pymailbox.backends"]
     redis = "pymailbox_redis:RedisMailbox"
 
-It is imported when a location with that scheme is met, and not before.
+It is imported when a location with that scheme is met, and not before. A scheme belongs to one package only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..contract.errors import UnknownSchemeError
-from ..contract.location import Location, parse_name, parse_plain_name, parse_sqlite, split_url
+from ..contract.errors import MissingImportError, StorageUnavailableError, UnknownSchemeError
+from ..contract.location import Location, missing_backend, parse_name, parse_plain_name, parse_sqlite, split_url
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -60,12 +60,17 @@ _BUILT_IN: Final = {
 }
 
 
+_added: Final[dict[str, type[EmbeddedMailbox]]] = {}
+"""Those of other packages that have been met: to look for them takes milliseconds."""
+
+
 def parse_location(location: Any) -> Location:
     """Takes a location apart, without touching any storage.
 
     Raises:
         TypeError, ValueError: it is no string, empty, or breaks a rule for names.
         UnknownSchemeError: its scheme belongs to no backend.
+        StorageUnavailableError: the package that adds the scheme cannot be used.
     """
     if not isinstance(location, str):
         raise TypeError(f"location must be a str, not {type(location).__name__}")
@@ -78,33 +83,80 @@ def parse_location(location: Any) -> Location:
     built_in = _BUILT_IN.get(scheme)
     if built_in is not None:
         return built_in.parse(location, scheme, rest)
-    added = _added().get(scheme)
-    if added is None:
+    backend = _added_backend(scheme)
+    if backend is None:
         raise UnknownSchemeError(f"location {location!r} has an unknown scheme; {_forms()}")
-    return _class_of(added).parse(location, scheme, rest)
+    parsed = backend.parse(location, scheme, rest)
+    if not isinstance(parsed, Location) or parsed.scheme != scheme:
+        by = f"{backend.__module__}.{backend.__qualname__}"
+        raise missing_backend(scheme, f"{by}.parse gave {parsed!r}, which is no location of that scheme")
+    return parsed
 
 
 def backend_of(location: Location) -> type[EmbeddedMailbox]:
-    """The class whose mailboxes are at such a location."""
+    """The class whose mailboxes are at a location that was taken apart here."""
     built_in = _BUILT_IN.get(location.scheme)
-    return _class_of(_added()[location.scheme]) if built_in is None else built_in.load()
+    return _added[location.scheme] if built_in is None else built_in.load()
 
 
-def _added() -> dict[str, EntryPoint]:
-    from importlib.metadata import entry_points
+def _added_backend(scheme: str) -> type[EmbeddedMailbox] | None:
+    """The backend that another package adds for a scheme."""
+    if scheme not in _added:
+        entry_point = _entry_point(scheme)
+        if entry_point is None:
+            return None
+        _added[scheme] = _load(entry_point, scheme)
+    return _added[scheme]
 
-    return {entry_point.name.lower(): entry_point for entry_point in entry_points(group=ENTRY_POINTS)}
+
+def _entry_point(scheme: str) -> EntryPoint | None:
+    found = None
+    for entry_point in _entry_points():
+        name = entry_point.name.lower()
+        if name in _BUILT_IN:
+            raise _claimed_twice(name, "pymailbox", _package_of(entry_point))
+        if name == scheme:
+            if found is not None:
+                raise _claimed_twice(name, _package_of(found), _package_of(entry_point))
+            found = entry_point
+    return found
 
 
-def _class_of(entry_point: EntryPoint) -> type[EmbeddedMailbox]:
+def _load(entry_point: EntryPoint, scheme: str) -> type[EmbeddedMailbox]:
     from .base import EmbeddedMailbox
 
-    backend = entry_point.load()
+    told = f"the package {_package_of(entry_point)} adds it as {entry_point.value}, "
+    try:
+        backend = entry_point.load()
+    except StorageUnavailableError:
+        raise  # which says what to do
+    except Exception as error:
+        why = f"{told}which cannot be imported ({type(error).__name__}: {error}). Install what it lacks, or update it"
+        raise missing_backend(scheme, why, MissingImportError) from error
     if not (isinstance(backend, type) and issubclass(backend, EmbeddedMailbox)):
-        raise TypeError(f"the entry point {entry_point.name} = {entry_point.value} is no subclass of EmbeddedMailbox")
+        raise missing_backend(
+            scheme, f"{told}which is no subclass of EmbeddedMailbox. Update or uninstall that package"
+        )
     return backend
 
 
+def _claimed_twice(scheme: str, one: str, other: str) -> StorageUnavailableError:
+    return StorageUnavailableError(
+        f"{scheme}:// belongs to two packages, {one} and {other}. Uninstall the one that you do not need"
+    )
+
+
+def _package_of(entry_point: EntryPoint) -> str:
+    return entry_point.value if entry_point.dist is None else entry_point.dist.name
+
+
+def _entry_points() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return entry_points(group=ENTRY_POINTS)
+
+
 def _forms() -> str:
-    added = [f"{scheme}://" for scheme in sorted(_added()) if scheme not in _BUILT_IN]
-    return f"there are {', '.join([*(backend.form for backend in _BUILT_IN.values()), *added])} and a plain NAME"
+    added = sorted({entry_point.name.lower() for entry_point in _entry_points()} - _BUILT_IN.keys())
+    forms = [*(backend.form for backend in _BUILT_IN.values()), *(f"{scheme}://" for scheme in added)]
+    return f"there are {', '.join(forms)} and a plain NAME"

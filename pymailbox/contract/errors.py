@@ -6,6 +6,14 @@ argument is not a ``MailboxError`` but a ``TypeError`` or ``ValueError`` that na
 
 from __future__ import annotations
 
+from typing import Final
+
+NOT_IN_PAGES: Final = (
+    "the wheel for pages leaves it out. Install the whole one, by its URL: "
+    'micropip.install("https://.../pymailbox-VERSION-py3-none-any.whl")'
+)
+"""Why something is missing in Pyodide, and what to do."""
+
 
 class MailboxError(Exception):
     """The mailbox could not do what was asked."""

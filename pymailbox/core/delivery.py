@@ -22,8 +22,7 @@ HAS_ERROR: Final = 8
 """A nack said what went wrong."""
 
 _HAND_OUT: Final = 16
-_COUNT_BITS: Final = 20
-_FAILURE: Final = _HAND_OUT << _COUNT_BITS
+_FAILURE: Final = _HAND_OUT << MOST_COUNTED.bit_length()
 
 LARGEST: Final = _FAILURE * (MOST_COUNTED + 1) - 1
 

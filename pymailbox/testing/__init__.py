@@ -15,6 +15,12 @@ To test your own actors there is ``FaultyMailbox``, which fails as it is told to
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib.util import find_spec
+
+from ..contract.errors import NOT_IN_PAGES
+
+if find_spec(f"{__name__}._suite") is None:
+    raise ImportError(f"{__name__} is not available here: {NOT_IN_PAGES}", name=__name__)
 
 from ._sandbox import MailboxFactory, Sandbox, factory_at
 from ._suite import Check, CheckResult, run_all

@@ -27,6 +27,8 @@ await serveRequests({
   runPython: (number, code) =>
     tabs[number].evaluate((source) => /** @type {any} */ (globalThis).runPython(source), code),
   /** @param {number} number */
+  bringToFront: (number) => tabs[number].bringToFront(),
+  /** @param {number} number */
   endWorker: (number) => tabs[number].evaluate(() => /** @type {any} */ (globalThis).endWorker()),
   /** @param {number} number */
   close: (number) => tabs[number].close(),

@@ -60,7 +60,7 @@ def test_crowd(
     recorder.note(killed, "killed", told=killed == OTHER_TAB)
     (tabs[WORKER].end_worker if killed == WORKER else tabs[OTHER_TAB].close_tab)()
     # one of those who go on is in front, as where a user looks: WebKit lets tabs that nobody sees do little
-    browser.run_async("None")
+    browser.come_to_front()
     wait_for_mark(recorder, "done", tabs.keys() - {killed})
     start(AUDITOR, on=browser)
     wait_for_mark(recorder, "done", {AUDITOR})

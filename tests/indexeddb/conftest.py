@@ -9,6 +9,7 @@ import pytest
 from tests.lanes import runtimes
 from tests.lanes.in_pyodide import install_wheel
 from tests.lanes.runtimes import PythonRuntime
+from tools.build_wheel import page_wheel_name
 from tools.serve import ROOT, Server
 
 FOLDER = Path(__file__).parent
@@ -16,8 +17,8 @@ SCENARIOS = FOLDER / "scenarios"
 
 
 def load_scenarios(python: PythonRuntime, server: Server) -> None:
-    """Install the wheel and put the scenarios beside it."""
-    install_wheel(python, server)
+    """Install the wheel for pages and put the scenarios beside it."""
+    install_wheel(python, server, page_wheel_name())
     files = [*FOLDER.glob("scenarios/*.py"), *FOLDER.glob("data/*.json")]
     python.run_async(
         f"""

@@ -11,9 +11,9 @@ from tools.build_wheel import wheel_name
 from tools.serve import Server
 
 
-def install_wheel(python: PythonRuntime, server: Server) -> None:
-    """Install the built wheel with micropip."""
-    python.run_async(f"import micropip; await micropip.install('{server.url}/wheels/{wheel_name()}')")
+def install_wheel(python: PythonRuntime, server: Server, name: str | None = None) -> None:
+    """Install the whole wheel that was built, or another that is served beside it, with micropip."""
+    python.run_async(f"import micropip; await micropip.install('{server.url}/wheels/{name or wheel_name()}')")
 
 
 def run_cell_in_pyodide(python: PythonRuntime, server: Server, table: Table, runtime: str, backend: str) -> None:

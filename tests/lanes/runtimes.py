@@ -47,6 +47,9 @@ class HarnessTab(PythonRuntime, Protocol):
     def open_tab(self, url: str) -> HarnessTab:
         """Another tab of the same browser, with the harness at `url`."""
 
+    def come_to_front(self) -> None:
+        """Put it where a user looks."""
+
     def end_worker(self) -> None:
         """End its worker, whatever that is doing."""
 
@@ -111,6 +114,10 @@ class PlaywrightHarness:
         """Another tab of the same browser, with the harness at `url`."""
         return PlaywrightHarness(self._process, url)
 
+    def come_to_front(self) -> None:
+        """Put it where a user looks."""
+        self._process.request("bringToFront", self._number)
+
     def end_worker(self) -> None:
         """End its worker, whatever that is doing."""
         self._process.request("endWorker", self._number)
@@ -134,7 +141,7 @@ class WebDriverHarness:
 
     def run_async(self, code: str) -> Any:
         """Run Python there."""
-        self._come_to_front()
+        self.come_to_front()
         result, error = self.driver.execute_async_script(
             """
             const [code, done] = arguments;
@@ -149,7 +156,7 @@ class WebDriverHarness:
     def open_tab(self, url: str) -> WebDriverHarness:
         """Another tab of the same browser, with the harness at `url`."""
         self._window = self._window or self.driver.current_window_handle
-        self._come_to_front()  # another one may be gone
+        self.come_to_front()  # another one may be gone
         self.driver.switch_to.new_window("tab")
         tab = WebDriverHarness(self.driver, url)
         tab._window = self.driver.current_window_handle
@@ -157,19 +164,20 @@ class WebDriverHarness:
 
     def end_worker(self) -> None:
         """End its worker, whatever that is doing."""
-        self._come_to_front()
+        self.come_to_front()
         self.driver.execute_script("endWorker()")
 
     def close_tab(self) -> None:
         """Close it."""
-        self._come_to_front()
+        self.come_to_front()
         self.driver.close()
 
     def devtools(self, command: str, **parameters: Any) -> Any:
         """Run a command of Chromium's DevTools protocol."""
         return self.driver.execute_cdp_cmd(command, parameters)
 
-    def _come_to_front(self) -> None:
+    def come_to_front(self) -> None:
+        """Put it where a user looks."""
         if self._window is not None:
             self.driver.switch_to.window(self._window)
 

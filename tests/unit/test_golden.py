@@ -74,7 +74,7 @@ def test_limits_are_the_same() -> None:
 
 def test_reasons_are_the_same() -> None:
     assert GOLDEN["reasons"] == {
-        "unreadable": unreadable_reason(1),
+        "unreadable": [unreadable_reason(count) for count in range(3)],
         "failed": failed_reason(2, 3),
         "died": died_reason(2, 3),
     }

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from pymailbox import MemoryMailbox, StorageUnavailableError, delete_mailbox, list_mailboxes, open_mailbox
+from pymailbox.backends import registry
+from pymailbox.cli import main
 
 PACKAGE = '''
 from pymailbox.backends.memory import MemoryMailbox
@@ -16,25 +19,41 @@ from pymailbox.backends.memory import MemoryMailbox
 class ShelfMailbox(MemoryMailbox):
     """One of another package."""
 
+class ElsewhereMailbox(MemoryMailbox):
+    """Its locations are another backend's."""
+
+    @classmethod
+    def parse(cls, location, scheme, rest):
+        return super().parse(location, "memory", rest)
+
 no_backend = str
 '''
 
 ENTRY_POINTS = """[pymailbox.backends]
 Shelf = shelf_of_test:ShelfMailbox
 broken = shelf_of_test:no_backend
+elsewhere = shelf_of_test:ElsewhereMailbox
+absent = absent_of_test:Mailbox
+nameless = shelf_of_test:Nameless
 """
 
 
 @pytest.fixture(autouse=True)
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "shelf_of_test.py").write_text(PACKAGE, "utf-8")
-    info = tmp_path / "shelf_of_test-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf-of-test\nVersion: 1\n", "utf-8")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS, "utf-8")
+    install(tmp_path, "shelf-of-test", ENTRY_POINTS)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_added", {})
     yield
     sys.modules.pop("shelf_of_test", None)
+
+
+def install(folder: Path, name: str, entry_points: str) -> None:
+    """What an installer writes of a package."""
+    info = folder / f"{name.replace('-', '_')}-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n", "utf-8")
+    (info / "entry_points.txt").write_text(entry_points, "utf-8")
 
 
 async def test_its_mailboxes_are_opened_listed_and_deleted() -> None:
@@ -55,7 +74,7 @@ def test_it_is_imported_when_it_is_needed() -> None:
 
 
 def test_an_unknown_scheme_says_that_it_is_there() -> None:
-    with pytest.raises(StorageUnavailableError, match=r"memory://NAME, broken://, shelf:// and a plain NAME"):
+    with pytest.raises(StorageUnavailableError, match=r"memory://NAME, absent://, broken://, .* and a plain NAME"):
         open_mailbox("redis://host")
 
 
@@ -64,6 +83,48 @@ def test_its_rules_for_names_are_those_of_all() -> None:
         open_mailbox("shelf://a/b")
 
 
-def test_what_is_no_backend_is_a_clear_error() -> None:
-    with pytest.raises(TypeError, match="broken = shelf_of_test:no_backend is no subclass of EmbeddedMailbox"):
-        open_mailbox("broken://name")
+UNUSABLE = {
+    "broken": r"the package shelf-of-test adds it as shelf_of_test:no_backend, which is no subclass of EmbeddedMailbox",
+    "absent": r"shelf-of-test adds it as absent_of_test:Mailbox, .* imported \(ModuleNotFoundError: .*absent_of_test",
+    "nameless": r"shelf-of-test adds it as shelf_of_test:Nameless, .* imported \(AttributeError: .*Nameless",
+    "elsewhere": r"shelf_of_test.ElsewhereMailbox.parse gave .*memory.*, which is no location of that scheme",
+}
+
+
+@pytest.mark.parametrize("scheme", UNUSABLE)
+def test_what_cannot_be_used_says_whose_it_is(scheme: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(StorageUnavailableError, match=f"^{scheme}:// is not available here: .*{UNUSABLE[scheme]}"):
+        open_mailbox(f"{scheme}://name")
+    assert main(["stats", f"{scheme}://name"]) == 1
+    assert capsys.readouterr().err.startswith(f"pymailbox: {scheme}:// is not available here: ")
+
+
+def test_a_package_may_say_itself_what_it_lacks(tmp_path: Path) -> None:
+    why = "redis:// needs a server"
+    text = f"import pymailbox\nraise pymailbox.StorageUnavailableError({why!r})\n"
+    (tmp_path / "absent_of_test.py").write_text(text, "utf-8")
+    with pytest.raises(StorageUnavailableError, match=f"^{why}$"):
+        open_mailbox("absent://name")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "owner", "met"), [("shelf", "shelf-of-test", "shelf"), ("SQLite", "pymailbox", "shelf")]
+)
+def test_a_scheme_belongs_to_one_package(tmp_path: Path, scheme: str, owner: str, met: str) -> None:
+    install(tmp_path, "rival-of-test", f"[pymailbox.backends]\n{scheme} = rival_of_test:Mailbox\n")
+    with pytest.raises(StorageUnavailableError) as raised:
+        open_mailbox(f"{met}://name")
+    assert str(raised.value).startswith(f"{scheme.lower()}:// belongs to two packages, ")
+    assert owner in str(raised.value)
+    assert "rival-of-test" in str(raised.value)
+    with pytest.raises(ValueError, match="location must not be empty; there are"):
+        open_mailbox("")
+
+
+async def test_the_installation_is_looked_through_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Mock(wraps=registry._entry_points)
+    monkeypatch.setattr(registry, "_entry_points", look)
+    for _ in range(2):
+        async with open_mailbox("shelf://books"):
+            pass
+    assert look.call_count == 1

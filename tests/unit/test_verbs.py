@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-from pymailbox import Capability, Mailbox
-from pymailbox.testing import FaultyMailbox
+from pymailbox import Capability, ConnectionLostError, Mailbox, open_mailbox
+from pymailbox.testing import Fault, FaultKind, FaultyMailbox
 from pymailbox.testing._verbs import USES, VERBS
 from pymailbox.testing.model import Model
 
@@ -31,8 +31,17 @@ def test_each_capability_belongs_to_a_use() -> None:
     assert set(Capability) - {use.capability for use in USES.values()} == {Capability.WAIT, Capability.RELEASE}
 
 
+@pytest.mark.parametrize("verb", [verb for verb, use in VERBS.items() if use.touches_storage])
+async def test_it_can_be_made_to_fail(verb: str) -> None:
+    async with FaultyMailbox(await open_mailbox("memory://"), [Fault(FaultKind.LOST_BEFORE, verb)]) as mailbox:
+        with pytest.raises(ConnectionLostError, match=f"^{verb}: .* as planned"):
+            await USES[verb].call(mailbox)
+        await USES[verb].call(mailbox)
+        assert mailbox.struck == [(verb, FaultKind.LOST_BEFORE)]
+
+
 @pytest.mark.parametrize("verb", VERBS)
-def test_it_can_be_made_to_fail(verb: str) -> None:
+def test_the_mailbox_that_fails_passes_it_on(verb: str) -> None:
     assert verb in vars(FaultyMailbox)
 
 

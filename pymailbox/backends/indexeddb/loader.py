@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any
 
 from ...contract import errors
-from ...contract.errors import MailboxError, StorageUnavailableError
+from ...contract.errors import NOT_IN_PAGES, MailboxError, StorageUnavailableError
 from ...contract.location import IN_PYODIDE, missing_backend
 
 HANDED_OVER = "pymailbox_js"
@@ -37,9 +37,7 @@ async def load_engine() -> Any:
     global _loaded
     if _loaded is None:
         if not _has_indexeddb():
-            raise missing_backend(
-                "indexeddb", "IndexedDB is in browsers only; here there are sqlite:///FILE#NAME and memory://NAME"
-            )
+            raise missing_backend("indexeddb", f"IndexedDB is in browsers only; {_what_is_here()}")
         js_module = _handed_over() or await _load_once()
         if _loaded is None:  # somebody else may have made it meanwhile
             _loaded = js_module.python.ownEngineForPython()
@@ -78,6 +76,12 @@ def _has_indexeddb() -> bool:
     return hasattr(js, "indexedDB")
 
 
+def _what_is_here() -> str:
+    if files("pymailbox").joinpath("backends", "sqlite", "mailbox.py").is_file():
+        return "here there are sqlite:///FILE#NAME and memory://NAME"
+    return f"here there is memory://NAME. There is sqlite:///FILE#NAME, too, but {NOT_IN_PAGES}"
+
+
 def _handed_over() -> Any:
     try:
         return importlib.import_module(HANDED_OVER)
@@ -85,7 +89,7 @@ def _handed_over() -> Any:
         return None
 
 
-async def _load_from_wheel(entry: str = "index.js") -> Any:
+async def _load_from_wheel() -> Any:
     from pyodide.code import run_js
     from pyodide.ffi import JsException, to_js
 
@@ -106,7 +110,7 @@ async def _load_from_wheel(entry: str = "index.js") -> Any:
         return urls[name]
 
     try:
-        return await run_js("(url) => import(url)")(url_of(entry))
+        return await run_js("(url) => import(url)")(url_of("index.js"))
     except JsException as error:
         raise StorageUnavailableError(
             "this page's Content-Security-Policy does not let pymailbox load its engine; import pymailbox/js/index.js "

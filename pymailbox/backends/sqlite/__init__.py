@@ -14,12 +14,11 @@ what can go wrong.
 
 from importlib.util import find_spec
 
-from ...contract.errors import MissingImportError
+from ...contract.errors import NOT_IN_PAGES, MissingImportError
 from ...contract.location import IN_PYODIDE, missing_backend
 
 if find_spec(f"{__name__}.mailbox") is None:
-    why = "the wheel for pages leaves it out. Install the one whose name ends in py3-none-any.whl"
-    raise missing_backend("sqlite", why, MissingImportError)
+    raise missing_backend("sqlite", NOT_IN_PAGES, MissingImportError)
 
 try:
     import sqlite3  # noqa: F401
