@@ -29,6 +29,7 @@ from pymailbox.backends.sqlite import (
     database,
     engine,
     frames,
+    layout,
     mending,
     pages,
     schema,
@@ -95,7 +96,7 @@ async def test_nothing_is_left_of_what_was_acknowledged(file: Path, location: st
         await mailbox.purge()
         await mailbox.enqueue(b"", b"", message_id=UUID(int=0))
         assert await mailbox.ack(UUID(int=0))
-    for table in schema.OF_MAILBOX[:-1]:
+    for table in layout.OF_MAILBOX[:-1]:
         assert query(file, f"SELECT * FROM {table}") == []
 
 
