@@ -1,7 +1,7 @@
 """A mailbox as its verbs show it: for backends that have no archive of their own.
 
-What no verb returns or accepts is lost here: due times, counts of failures, and on the way in ``created_at``, delivery
-counts and dead letters.
+What no verb returns or accepts is lost here: counts of failures, ids that stay known, and on the way in
+``created_at``, delivery counts and dead letters.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from .archive import Adopted, Archive, Death, Page, Section, WholeMessage
 from .capabilities import Capability
+from .headers import unpack_headers
 from .moments import milliseconds, now_in_ms
 from .values import DeadLetter, MessagePriority, MessageRecord, MessageStatus, NewMessage
 
@@ -48,6 +49,7 @@ class PlainArchive(Archive):
                 message.priority,
                 message.id,
                 (message.due - now) / 1000 if message.due is not None and message.due > now else None,
+                unpack_headers(message.headers) if message.headers else None,
             )
             for message, outcome in zip(messages, outcomes, strict=True)
             if outcome is Adopted.STORED
@@ -61,6 +63,8 @@ class PlainArchive(Archive):
         if message.id in self._known:
             return Adopted.KNOWN
         if message.death is not None:
+            return Adopted.REFUSED
+        if message.headers and Capability.HEADERS not in self._mailbox.capabilities:
             return Adopted.REFUSED
         self._known.add(message.id)
         return Adopted.STORED
@@ -82,6 +86,7 @@ class PlainArchive(Archive):
 def _whole(record: MessageRecord, letter: DeadLetter | None = None) -> WholeMessage:
     return WholeMessage.of(
         record,
+        due=None if record.due_at is None else milliseconds(record.due_at),
         error=None if letter is None else letter.error,
         death=None if letter is None else Death(letter.reason, milliseconds(letter.died_at)),
     )
