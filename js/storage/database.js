@@ -36,7 +36,7 @@ import { upgradeFrom } from "./upgrades.js";
 export { result } from "./requests.js";
 
 export const DATABASE_NAME = "pymailbox";
-export const DATABASE_VERSION = 3;
+export const DATABASE_VERSION = 4;
 export const STORES = ["mailboxes", "journal", "pages", "segments", "ids", "errors", "dead", "notes", "meta"];
 
 /**
@@ -407,9 +407,7 @@ async function upgrade(database, transaction, ours, seen, birth) {
   const isNew = lacking.length === STORES.length;
   for (const name of lacking) database.createObjectStore(name);
   const told = await result(transaction.objectStore("meta").get("layout"));
-  // the first layout did not say so, and had no pages; nor does one whose `meta` is gone
-  const layout =
-    typeof told === "number" ? told : lacking.includes("pages") ? 1 : lacking.includes("journal") ? 2 : ours;
+  const layout = typeof told === "number" ? told : (layoutBy(lacking, database) ?? ours);
   if (!isNew) await upgradeFrom(layout, database, transaction);
   await mend(transaction, lacking);
   const mailboxes = transaction.objectStore("mailboxes");
@@ -422,6 +420,17 @@ async function upgrade(database, transaction, ours, seen, birth) {
     meta.put(newReserve(), "reserve");
   }
   meta.put(ours, "layout");
+}
+
+/**
+ * The older layout that a database shows by its stores: the first layout did not say which it is, and neither does one
+ * whose `meta` is gone.
+ * @param {string[]} lacking @param {IDBDatabase} database @returns {number | undefined}
+ */
+function layoutBy(lacking, { objectStoreNames }) {
+  if (lacking.includes("pages")) return 1;
+  if (lacking.includes("journal")) return 2;
+  return objectStoreNames.contains("departed") ? 3 : undefined;
 }
 
 /** Undoes a transaction, unless it is over. @param {IDBTransaction} transaction */

@@ -11,7 +11,7 @@ import { writeRows } from "./stored-state.js";
 /** @typedef {import("../model/state.js").RestoredRun} RestoredRun */
 
 /** The first is from layout 1. @type {((database: IDBDatabase, transaction: IDBTransaction) => Promise<void>)[]} */
-const STEPS = [toPages, toJournal];
+const STEPS = [toPages, toJournal, toNotes];
 
 /** Bytes of the checksum at the beginning of a head of layout 2. */
 const SUM_BYTES = 4;
@@ -63,10 +63,10 @@ async function toPages(database, transaction) {
 /**
  * Layout 3: heads are versions in a store of their own. Before, a head was in the row of its mailbox's name, and rows
  * that revoked the permission to write it without reading it were beside it, with an index of their tokens. A head
- * began with its checksum, and no segment travelled with it. Unload notes were in a store of another name.
- * @param {IDBDatabase} database @param {IDBTransaction} transaction
+ * began with its checksum, and no segment travelled with it.
+ * @param {IDBDatabase} _ @param {IDBTransaction} transaction
  */
-async function toJournal(database, transaction) {
+async function toJournal(_, transaction) {
   const mailboxes = transaction.objectStore("mailboxes");
   const journal = transaction.objectStore("journal");
   const names = await result(mailboxes.getAllKeys(IDBKeyRange.upperBound([], true)));
@@ -86,6 +86,13 @@ async function toJournal(database, transaction) {
   // an upgrade closes all connections, so nobody has such a lease any more
   mailboxes.delete(IDBKeyRange.lowerBound([]));
   if (mailboxes.indexNames.contains("token")) mailboxes.deleteIndex("token");
+}
+
+/**
+ * Layout 4: unload notes are in the store `notes`. Before, they were in one of another name.
+ * @param {IDBDatabase} database @param {IDBTransaction} transaction
+ */
+async function toNotes(database, transaction) {
   if (!database.objectStoreNames.contains("departed")) return;
   const departed = transaction.objectStore("departed");
   const [holders, of] = await Promise.all([result(departed.getAllKeys()), result(departed.getAll())]);
