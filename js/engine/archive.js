@@ -132,7 +132,7 @@ export async function adopt(tx, state, frames, details) {
     stored[i] = 1;
     if (reason !== null) {
       const bytes = frames.slice(frame.offset, frame.end);
-      const past = restored(delivered, 0, false);
+      const past = restored(delivered, 0, false, false);
       addDeadLetter(tx, state, {
         id,
         frame: bytes,
@@ -143,9 +143,9 @@ export async function adopt(tx, state, frames, details) {
       });
       continue;
     }
-    const past = restored(delivered, failed, suspect);
+    const past = restored(delivered, failed, suspect, error !== null);
     const sequence = enqueueFrame(tx, state, frames, frame, past);
-    if (error !== null && failures(past) > 0) keepError(tx, state, { priority: frame.priority, sequence }, error);
+    if (error !== null) keepError(tx, state, { priority: frame.priority, sequence }, error);
     grown = true;
   }
   return { stored, grown };

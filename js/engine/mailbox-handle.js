@@ -17,8 +17,11 @@ import { sleep } from "./recovery.js";
 import { estimateStorage, requestPersistence } from "./storage-report.js";
 import * as deadLetters from "./verbs/dead-letters.js";
 import { enqueue, enqueueAtHand } from "./verbs/enqueue.js";
+import { get } from "./verbs/get.js";
 import { peek } from "./verbs/peek.js";
+import { promote } from "./verbs/promote.js";
 import { ack, nack, purge } from "./verbs/settle.js";
+import { nextDue, status } from "./verbs/status.js";
 import { goneAmongContexts, pruneSeals, sealedContexts } from "./write-lease.js";
 
 /** @typedef {import("./engine.js").Engine} Engine */
@@ -291,11 +294,12 @@ export class MailboxHandle {
   }
 
   /**
-   * Gives a message back that this handle holds, as failed.
+   * Gives a message back that this handle holds, as failed or with its hand-out undone.
    * @param {Uint8Array} id @param {number} delay milliseconds @param {string | undefined} error
+   * @param {boolean} [failed]
    * @returns {Promise<boolean | string>} false if this handle does not hold it; the reason if it is a dead letter now
    */
-  nack(id, delay, error) {
+  nack(id, delay, error, failed = true) {
     const { life: since } = this.#holder;
     return this.#operations.submit(async (tx, state) => {
       // what it was held for has been given back, and it may have been handed out anew
@@ -309,9 +313,23 @@ export class MailboxHandle {
         eachId(id)[0],
         due,
         error,
+        failed,
       );
       if (nacked) this.#operations.announce(tx);
       return nacked;
+    });
+  }
+
+  /**
+   * Ends delays.
+   * @param {Uint8Array} [ids] of messages; all if it is left out
+   * @returns {Promise<number>} how many delays still ran
+   */
+  promote(ids) {
+    return this.#operations.submit(async (tx, state) => {
+      const { running, queued } = await promote(tx, state, ids && eachId(ids));
+      if (queued > 0) this.#operations.announce(tx, queued);
+      return running;
     });
   }
 
@@ -384,18 +402,34 @@ export class MailboxHandle {
 
   // -- what changes nothing -------------------------------------------------------------------------------------------
 
+  /** How many messages there are, at one moment. @returns {Promise<import("./types.js").Counts>} */
+  status() {
+    const none = { queued: [0, 0], inflight: 0, deadLetters: 0, delayed: 0, oldest: undefined, everQueued: 0 };
+    return this.#operations.read(none, status, (read) => this.#engine.groupCommit.readAtOnce(read));
+  }
+
   /**
-   * @returns {Promise<number[]>} how many were ever queued; dead letters, inflight messages, then queued ones by
-   * priority; at one moment
+   * As `status`, as numbers.
+   * @returns {Promise<(number | undefined)[]>} how many delays run, when the oldest queued message was made, how many
+   * were ever queued, dead letters, inflight messages, then queued ones by priority
    */
-  count() {
-    const counts = async (/** @type {unknown} */ _, /** @type {MailboxState} */ state) => [
-      state.everQueued(),
-      state.deadLetters,
-      state.inflightCount(),
-      ...state.queuedByPriority(),
-    ];
-    return this.#operations.read([0, 0, 0, 0, 0], counts, (read) => this.#engine.groupCommit.readAtOnce(read));
+  async count() {
+    const { queued, inflight, deadLetters, delayed, oldest, everQueued } = await this.status();
+    return [delayed, oldest, everQueued, deadLetters, inflight, ...queued];
+  }
+
+  /** When the next message is due, milliseconds since 1970. @returns {Promise<number | undefined>} */
+  nextDue() {
+    return this.#operations.read(undefined, nextDue);
+  }
+
+  /**
+   * What there is of a message.
+   * @param {Uint8Array} id
+   * @returns {Promise<[Uint8Array, string]>} a batch of one at most; and JSON: of a dead letter `[reason, error, diedAt]`
+   */
+  get(id) {
+    return this.#operations.readWhole([NO_BATCH, "[]"], (tx, state) => get(tx, state, eachId(id)[0]));
   }
 
   /**

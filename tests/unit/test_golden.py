@@ -16,12 +16,14 @@ from pymailbox.backends.indexeddb import frames
 from pymailbox.contract import limits
 from pymailbox.contract.archive import Death, WholeMessage
 from pymailbox.contract.arguments import PreparedMessage
+from pymailbox.contract.headers import pack_headers
 from pymailbox.contract.ids import id_at, location_of
 from pymailbox.contract.reasons import died_reason, failed_reason, unreadable_reason
 
 GOLDEN: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden.json").read_text("utf-8"))
 
-STATUSES: Final = (MessageStatus.QUEUED, MessageStatus.INFLIGHT)
+DELAYED: Final = 2
+STATUSES: Final = (MessageStatus.QUEUED, MessageStatus.INFLIGHT, MessageStatus.QUEUED)
 
 
 def moment(milliseconds: int) -> datetime:
@@ -35,6 +37,8 @@ def prepared(message: dict[str, Any], created_at: int) -> PreparedMessage:
         MessagePriority(message["priority"]),
         None if message["id"] is None else UUID(message["id"]),
         0 if message["due"] is None else message["due"] - created_at,
+        pack_headers(dict(message["headers"])),
+        0 if message["until"] is None else message["until"] - created_at,
     )
 
 
@@ -47,6 +51,8 @@ def record(message: dict[str, Any]) -> MessageRecord:
         moment(message["createdAt"]),
         STATUSES[message["status"]],
         message["deliveryCount"],
+        dict(message["headers"]),
+        moment(message["due"]) if message["status"] == DELAYED else None,
     )
 
 

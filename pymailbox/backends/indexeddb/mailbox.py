@@ -19,6 +19,7 @@ from ...contract.arguments import Options, PreparedMessage
 from ...contract.errors import MailboxError
 from ...contract.ids import id_of
 from ...contract.location import Location, require_name
+from ...contract.moments import moment
 from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from .completions import CallFuture, Completions, completions_of, held_by_claim
@@ -199,14 +200,14 @@ class IndexedDbMailbox(EmbeddedMailbox):
         depths = await self._call("ackAndSend", self._to_js(js_targets), js_frames, data=message_id.bytes)
         return None if depths is None else list(depths)
 
-    def _nack(self, message_id: UUID, delay_ms: int, error: str | None) -> CallFuture:
-        return self._call("nack", delay_ms, error, data=message_id.bytes)
+    def _nack(self, message_id: UUID, delay_ms: int, error: str | None, failed: bool) -> CallFuture:
+        return self._call("nack", delay_ms, error, failed, data=message_id.bytes)
 
     def _bury(self, message_id: UUID, reason: str) -> CallFuture:
         return self._call("bury", reason, data=message_id.bytes)
 
-    async def _list_dead_letters(self, limit: int) -> list[DeadLetter]:
-        js_batch, deaths = await self._call("listDeadLetters", limit)
+    async def _list_dead_letters(self, limit: int, offset: int) -> list[DeadLetter]:
+        js_batch, deaths = await self._call("listDeadLetters", limit, float(offset))
         return unpack_dead_letters(js_batch.to_bytes(), deaths)
 
     def _redrive(self, message_id: UUID) -> CallFuture:
@@ -219,11 +220,36 @@ class IndexedDbMailbox(EmbeddedMailbox):
         return self._call("recover")
 
     async def _count(self) -> MailboxStats:
-        _, dead, inflight, *queued = await self._call("count")
-        return MailboxStats(sum(queued), inflight, dict(zip(MessagePriority, queued, strict=True)), dead)
+        delayed, oldest, ever_queued, dead, inflight, *queued = await self._call("count")
+        return MailboxStats(
+            sum(queued),
+            inflight,
+            dict(zip(MessagePriority, queued, strict=True)),
+            dead,
+            delayed,
+            None if oldest is None else moment(int(oldest)),
+            int(ever_queued),
+        )
 
-    def _peek(self, limit: int, status: MessageStatus | None) -> CallFuture:
-        return self._call("peek", limit, _STATUS_CODES[status], convert=_unpack_batch)
+    async def _next_due(self) -> int | None:
+        due = await self._call("nextDue")
+        return None if due is None else int(due)
+
+    def _peek(self, limit: int, status: MessageStatus | None, offset: int) -> CallFuture:
+        # a float, since a large int would become a BigInt
+        return self._call("peek", limit, _STATUS_CODES[status], float(offset), convert=_unpack_batch)
+
+    async def _get(self, message_id: UUID) -> MessageRecord | DeadLetter | None:
+        js_batch, deaths = await self._call("get", data=message_id.bytes)
+        batch = js_batch.to_bytes()
+        if deaths != "[]":
+            (letter,) = unpack_dead_letters(batch, deaths)
+            return letter
+        records = unpack_batch(batch)
+        return records[0] if records else None
+
+    def _promote(self, ids: list[UUID] | None) -> CallFuture:
+        return self._call("promote", data=None if ids is None else pack_ids(ids), convert=int)
 
     def _purge(self) -> CallFuture:
         return self._call("purge", convert=int)

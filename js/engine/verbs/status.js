@@ -1,0 +1,53 @@
+/** Looking at a mailbox as a whole: what a transaction does to count, and to tell when something is due. */
+
+import { timeIn } from "../../model/frames.js";
+import { delays, firstWaiting } from "../../model/queries.js";
+import { Unreadable } from "../read-transaction.js";
+import { ValueUnavailable } from "../unavailable-values.js";
+
+/** @typedef {import("../read-transaction.js").ReadTransaction} ReadTransaction */
+/** @typedef {import("../../model/state.js").MailboxState} MailboxState */
+
+/**
+ * Counts what there is, at a cost that does not grow with the backlog.
+ * @param {ReadTransaction} tx @param {MailboxState} state @returns {Promise<import("../types.js").Counts>}
+ */
+export async function status(tx, state) {
+  const due = state.delayedCount === 0 ? 0 : (await tx.run(state, delays(state.pages, Date.now()))).due;
+  let oldest = Infinity;
+  for (const [priority, { queued }] of state.lanes.entries())
+    if (queued > 0) oldest = Math.min(oldest, (await oldestOf(tx, state, priority)) ?? Infinity);
+  return {
+    queued: state.queuedByPriority(),
+    inflight: state.inflightCount(),
+    deadLetters: state.deadLetters,
+    delayed: state.delayedCount - due,
+    oldest: oldest === Infinity ? undefined : oldest,
+    everQueued: state.everQueued(),
+  };
+}
+
+/**
+ * When the first queued message of a lane was made; undefined if it cannot be read, which whoever claims it sees to.
+ * @param {ReadTransaction} tx @param {MailboxState} state @param {number} priority
+ */
+async function oldestOf(tx, state, priority) {
+  try {
+    const first = await tx.run(state, firstWaiting(state.pages, priority));
+    if (first === undefined) return undefined;
+    const [{ bytes, frame }] = await tx.entries(state, [first], 0);
+    return timeIn(bytes, frame);
+  } catch (error) {
+    if (error instanceof Unreadable || error instanceof ValueUnavailable) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * When the next message is due whose delay still runs, milliseconds since 1970; undefined if there is none.
+ * @param {ReadTransaction} tx @param {MailboxState} state
+ */
+export async function nextDue(tx, state) {
+  const { next } = await tx.run(state, delays(state.pages, Date.now()));
+  return next === Infinity ? undefined : next;
+}
