@@ -426,7 +426,8 @@ export class MailboxHandle {
   /**
    * What there is of a message.
    * @param {Uint8Array} id
-   * @returns {Promise<[Uint8Array, string]>} a batch of one at most; and JSON: of a dead letter `[reason, error, diedAt]`
+   * @returns {Promise<[Uint8Array, string]>} a batch of one at most; and JSON, of a dead letter
+   * `[reason, error, diedAt]`
    */
   get(id) {
     return this.#operations.readWhole([NO_BATCH, "[]"], (tx, state) => get(tx, state, eachId(id)[0]));

@@ -30,7 +30,7 @@ export interface Counts {
   deadLetters: number;
   /** Queued messages whose delay still runs. */
   delayed: number;
-  /** When the queued message was made that was committed first, milliseconds since 1970; undefined if none is queued. */
+  /** When the first of the queued messages was made, milliseconds since 1970; undefined if none is queued. */
   oldest: number | undefined;
   /** Messages that ever came into the queue. */
   everQueued: number;

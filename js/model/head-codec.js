@@ -23,10 +23,12 @@ const MOST_NUMBERS = 2 ** 48;
  */
 const REST_IN_HEAD = 4096;
 
-/** Flags of a head; it has two of its numbers, those of remembered ids and of delayed messages, only where they are. */
+/** Flags of a head: it has the counts of remembered ids and of delayed messages only where they are not 0. */
 const MAY_COLLIDE = 1;
 const HAS_REMEMBERED = 2;
 const HAS_DELAYED = 4;
+const SINCE_LAYOUT_5 = 8;
+const ALL_FLAGS = 15;
 
 const writer = new ByteWriter();
 
@@ -49,6 +51,7 @@ const writer = new ByteWriter();
  * @property {number} deadLetters
  * @property {number} nextDeadLetter
  * @property {number} remembered
+ * @property {boolean} isBeforeLayout5
  */
 
 /**
@@ -136,7 +139,7 @@ function encodeBlocks(table, blocks, source, changes, into) {
  * @returns {Uint8Array<ArrayBuffer>}
  */
 function packHead(
-  { pagesInHead, pages: table, idBase, mayCollide, deadLetters, nextDeadLetter, remembered },
+  { pagesInHead, pages: table, idBase, mayCollide, deadLetters, nextDeadLetter, remembered, isBeforeLayout5 },
   blocks,
   pages,
 ) {
@@ -144,7 +147,11 @@ function packHead(
   writer.numbers([table.pageNumbers, pagesInHead]);
   writer.raw(idBase);
   const hasDelayed = table.lanes.some(({ delayed }) => delayed > 0);
-  const flags = (mayCollide ? MAY_COLLIDE : 0) + (remembered > 0 ? HAS_REMEMBERED : 0) + (hasDelayed ? HAS_DELAYED : 0);
+  const flags =
+    (mayCollide ? MAY_COLLIDE : 0) +
+    (remembered > 0 ? HAS_REMEMBERED : 0) +
+    (hasDelayed ? HAS_DELAYED : 0) +
+    (isBeforeLayout5 ? 0 : SINCE_LAYOUT_5);
   writer.numbers([flags, table.customIds, deadLetters, nextDeadLetter]);
   for (const { next, frontier, largestSegment, queued, inflight } of table.lanes)
     writer.numbers([next, frontier, largestSegment, queued, inflight]);
@@ -192,7 +199,8 @@ export function unpackHead({ number, head, sum, carried }, create) {
   const table = state.pages;
   if (table.pageNumbers === 0) throw new RangeError("a page is of no numbers");
   state.idBase = reader.raw(ID_BYTES);
-  const flags = reader.number(MAY_COLLIDE | HAS_REMEMBERED | HAS_DELAYED);
+  const flags = reader.number(ALL_FLAGS);
+  state.isBeforeLayout5 = (flags & SINCE_LAYOUT_5) === 0;
   state.mayCollide = (flags & MAY_COLLIDE) !== 0;
   table.customIds = reader.number();
   state.deadLetters = reader.number();

@@ -63,6 +63,8 @@ export class MailboxState {
   nextDeadLetter = 0;
   /** Ids that are remembered for a while, whatever becomes of their messages; see `engine/remembered-ids.js`. */
   remembered = 0;
+  /** Whether its delivery states are numbers of another meaning, and delayed messages are not counted. */
+  isBeforeLayout5 = false;
   /** As it was last packed. @type {Uint8Array} */
   head = NO_BYTES;
   /** The checksum of that. */
@@ -469,8 +471,8 @@ export class MailboxState {
 
   /**
    * Removes all queued messages, delayed ones too. What holders have stays.
-   * @returns {Steps<{count: number, withErrors: LaneRun[], kept: {priority: number, from: number, to: number}[]}>} how many
-   * there were; those of which a nack said what went wrong, in pages that stay; and the numbers of these pages, in
+   * @returns {Steps<{count: number, withErrors: LaneRun[], kept: {priority: number, from: number, to: number}[]}>} how
+   * many there were; those of which a nack said what went wrong, in pages that stay; and the numbers of these pages, in
    * order
    */
   *purge() {

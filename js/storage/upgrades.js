@@ -3,6 +3,7 @@
 import { randomName } from "../model/ids.js";
 import { isDelivery, withError } from "../model/delivery.js";
 import { checksum, isCount, quickChecksum } from "../model/bytes.js";
+import { countOf } from "../model/queries.js";
 import { PRIORITIES } from "../model/lane.js";
 import { MailboxState } from "../model/state.js";
 import { DELAYED } from "../model/page.js";
@@ -42,6 +43,7 @@ async function toPages(database, transaction) {
     // what cannot be read stays, and says so when its mailbox is used
     if (!isStateOfRuns(stored)) continue;
     const state = MailboxState.create(stored.number);
+    state.isBeforeLayout5 = true;
     const { idBase, guessed, dead, nextDead } = stored;
     Object.assign(state, {
       idBase: idBase.slice(),
@@ -116,14 +118,14 @@ async function toCommonDeliveries(_, transaction) {
     const last = await lastVersion(journal, row.number);
     const state = await stateOf(row.number, last, pages);
     // what cannot be read stays, and says so when its mailbox is used
-    if (last === undefined || state === undefined) continue;
+    if (last === undefined || !state?.isBeforeLayout5) continue;
+    state.isBeforeLayout5 = false;
     for (const entry of state.pages.allLacking()) state.pages.open(entry, await rowOf(pages, state, entry));
     for (const [priority, lane] of state.lanes.entries()) {
       const runs = lane.directory.entries.flatMap(({ page }) => [...(page ?? [])]);
-      for (const { from, to, where } of runs) {
-        if (where === DELAYED) lane.delayed += to - from;
+      lane.delayed = countOf(runs.filter(({ where }) => where === DELAYED));
+      for (const { from, to } of runs)
         state.pages.assign(priority, from, to, (run) => ({ ...run, delivery: inCommon(run.delivery) }));
-      }
     }
     for (const key of await result(transaction.objectStore("errors").getAllKeys(keysOf(state)))) {
       const [, priority, sequence] = /** @type {number[]} */ (key);

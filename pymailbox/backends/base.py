@@ -28,7 +28,7 @@ from threading import get_ident
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from uuid import UUID
 
-from ..contract.archive import Adopted, Archive, Page, Section, WholeMessage
+from ..contract.archive import Adopted, Archive, Page, Remembered, Section, WholeMessage
 from ..contract.arguments import (
     Options,
     PreparedMessage,
@@ -262,6 +262,14 @@ class EmbeddedMailbox(Mailbox):
 
     def _adopt(self, messages: Sequence[WholeMessage]) -> Awaitable[tuple[list[bool], int | None]]:
         """As ``Archive.adopt``: which were stored; and the queued count after it, None if the queue did not grow."""
+        raise NotImplementedError
+
+    def _read_remembered(self, after: UUID | None) -> Awaitable[list[Remembered]]:
+        """As ``Archive.remembered``."""
+        raise NotImplementedError
+
+    def _remember(self, ids: Sequence[Remembered]) -> Awaitable[None]:
+        """As ``Archive.remember``."""
         raise NotImplementedError
 
     @abstractmethod
@@ -617,6 +625,15 @@ class _EmbeddedArchive(Archive):
         if depth is not None:
             self._mailbox._observe(depth)
         return await self._mailbox._leave([Adopted.STORED if new else Adopted.KNOWN for new in stored])
+
+    async def remembered(self, after: UUID | None) -> list[Remembered]:
+        self._mailbox._enter()
+        return await self._mailbox._leave(await self._mailbox._read_remembered(after))
+
+    async def remember(self, ids: Sequence[Remembered]) -> bool:
+        self._mailbox._enter()
+        await self._mailbox._remember(ids)
+        return await self._mailbox._leave(True)
 
 
 class _Messages:

@@ -83,12 +83,12 @@ def pack_whole(messages: Iterable[WholeMessage]) -> tuple[bytes, str]:
     details: list[list[Any]] = []
     for message in messages:
         flags = _HAS_ID | (0 if message.due is None else _HAS_DUE)
-        lengths = len(message.sender), len(message.payload)
-        parts.append(_HEADER.pack(flags, message.priority, 0, *lengths, float(message.created_at)))
+        lengths = len(message.headers), len(message.sender), len(message.payload)
+        parts.append(_HEADER.pack(flags, message.priority, *lengths, float(message.created_at)))
         parts.append(message.id.bytes)
         if message.due is not None:
             parts.append(_TIME.pack(float(message.due)))
-        parts += message.sender, message.payload
+        parts += message.headers, message.sender, message.payload
         death = (None, None) if message.death is None else message.death
         details.append([message.delivery_count, message.failures, message.suspect, message.error, *death])
     return b"".join(parts), json.dumps(details)
