@@ -37,6 +37,7 @@ import { MailboxClosedError, closed } from "../model/errors.js";
 import { packFrames } from "../model/frames.js";
 import { MailboxHandle } from "../engine/mailbox-handle.js";
 import { textOfId } from "../model/uuids.js";
+import { Changes } from "./changes.js";
 import { deadLettersOf, foundIn, idsOf, recordsOf, statsOf } from "./records.js";
 
 /** @typedef {import("./values.js").Bytes} Bytes */
@@ -489,6 +490,21 @@ export class Mailbox {
         return this;
       },
     };
+  }
+
+  /**
+   * The counts now, and again after anything has changed them, for `for await`; ends when the mailbox is closed.
+   *
+   * Whoever changes them: other tabs and workers, and the clock, by which delayed messages become due. Changes are
+   * merged to at most 20 a second, and the last state is never left out. If `signal` aborts it, it throws the signal's
+   * reason. It costs others nothing while nobody listens.
+   * @param {{signal?: AbortSignal | undefined}} [options]
+   * @returns {AsyncIterableIterator<MailboxStats>}
+   */
+  changes(options) {
+    const signal = checkSignal(checkOptions(options, "options", ["signal"]).signal);
+    this.#checkOpen();
+    return new Changes(this.#handle, signal);
   }
 
   /** How safe the storage under this mailbox is, and how full. @returns {Promise<StorageReport>} */

@@ -3,12 +3,13 @@
 import { result } from "../storage/requests.js";
 import { INFLIGHT, QUEUED, framesIn, idIn, packBatch } from "../model/frames.js";
 import { failures, handOuts, isSuspect, restored } from "../model/delivery.js";
+import { keyOf } from "../model/ids.js";
 import { DELAYED, HELD } from "../model/page.js";
 import { livingBetween } from "../model/queries.js";
 import { addDeadLetter } from "./dead-letter-rows.js";
 import { keepError } from "./message-rows.js";
 import { entryOf } from "./verbs/dead-letters.js";
-import { customIdsAlreadyThere, enqueueFrame, keyOf, openToEnqueue } from "./verbs/enqueue.js";
+import { customIdsAlreadyThere, enqueueFrame, openToEnqueue } from "./verbs/enqueue.js";
 import { PAGE_BYTES, PAGE_MESSAGES } from "../model/limits.js";
 import { Unreadable } from "./read-transaction.js";
 import { ValueUnavailable, withId } from "./unavailable-values.js";

@@ -8,12 +8,14 @@ import { Cancellation } from "../coordination/cancellation.js";
 import { SECOND_LOOK } from "../coordination/liveness.js";
 import { NO_BATCH, framesIn, idsOfBatch } from "../model/frames.js";
 import { eachId } from "../model/ids.js";
+import { PRIORITIES } from "../model/lane.js";
 import { countOf } from "../model/queries.js";
 import { result } from "../storage/requests.js";
 import * as archive from "./archive.js";
 import { ackAtHandIn, ackIn, claimNext } from "./handle-claims.js";
 import { Operations } from "./operations.js";
 import { sleep } from "./recovery.js";
+import { adoptRemembered, readRemembered } from "./remembered-ids.js";
 import { estimateStorage, requestPersistence } from "./storage-report.js";
 import * as deadLetters from "./verbs/dead-letters.js";
 import { enqueue, enqueueAtHand } from "./verbs/enqueue.js";
@@ -21,7 +23,7 @@ import { get } from "./verbs/get.js";
 import { peek } from "./verbs/peek.js";
 import { promote } from "./verbs/promote.js";
 import { ack, nack, purge } from "./verbs/settle.js";
-import { nextDue, status } from "./verbs/status.js";
+import { status } from "./verbs/status.js";
 import { goneAmongContexts, pruneSeals, sealedContexts } from "./write-lease.js";
 
 /** @typedef {import("./engine.js").Engine} Engine */
@@ -29,6 +31,17 @@ import { goneAmongContexts, pruneSeals, sealedContexts } from "./write-lease.js"
 /** @typedef {import("./handle-claims.js").AckFirst} AckFirst */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
+
+/** Of a mailbox that is no more. @type {import("./types.js").Counts} */
+const NO_COUNTS = {
+  queued: Array.from({ length: PRIORITIES }, () => 0),
+  inflight: 0,
+  deadLetters: 0,
+  delayed: 0,
+  nextDue: undefined,
+  oldest: undefined,
+  everQueued: 0,
+};
 
 export class MailboxHandle {
   /** Told the queued count when somebody else has enqueued. @type {((depth: number) => void) | undefined} */
@@ -39,6 +52,8 @@ export class MailboxHandle {
   #options;
   #operations;
   #holder;
+  /** Functions that are told of changes, each with what ends that. @type {Map<() => void, () => void>} */
+  #listeners = new Map();
 
   /** @param {Engine} engine @param {string} mailbox its name @param {Options} options */
   constructor(engine, mailbox, options) {
@@ -157,6 +172,10 @@ export class MailboxHandle {
   #stop() {
     this.#holder.stop();
     this.#engine.waiters.wakeAll(this);
+    for (const [onChange, stop] of [...this.#listeners]) {
+      stop();
+      onChange();
+    }
   }
 
   /** The end, when others have been told what was released. */
@@ -172,6 +191,21 @@ export class MailboxHandle {
   /** The depth of the mailbox after somebody else has enqueued. @param {number} depth */
   hear(depth) {
     if (!this.isClosed) this.onDepth?.(depth);
+  }
+
+  /**
+   * Calls a function after each commit that may have changed a count of the mailbox, whoever made it, or after several;
+   * and when this handle is closed.
+   * @param {() => void} onChange must be quick @returns {() => void} ends that
+   */
+  listenToChanges(onChange) {
+    const ending = this.#engine.changes.listen(this.mailbox, onChange);
+    const stop = () => {
+      ending();
+      this.#listeners.delete(onChange);
+    };
+    this.#listeners.set(onChange, stop);
+    return stop;
   }
 
   // -- the verbs of a queue -------------------------------------------------------------------------------------------
@@ -404,8 +438,7 @@ export class MailboxHandle {
 
   /** How many messages there are, at one moment. @returns {Promise<import("./types.js").Counts>} */
   status() {
-    const none = { queued: [0, 0], inflight: 0, deadLetters: 0, delayed: 0, oldest: undefined, everQueued: 0 };
-    return this.#operations.read(none, status, (read) => this.#engine.groupCommit.readAtOnce(read));
+    return this.#operations.read(NO_COUNTS, status, (read) => this.#engine.groupCommit.readAtOnce(read));
   }
 
   /**
@@ -419,8 +452,8 @@ export class MailboxHandle {
   }
 
   /** When the next message is due, milliseconds since 1970. @returns {Promise<number | undefined>} */
-  nextDue() {
-    return this.#operations.read(undefined, nextDue);
+  async nextDue() {
+    return (await this.status()).nextDue;
   }
 
   /**
@@ -485,6 +518,22 @@ export class MailboxHandle {
       const { stored, grown } = await archive.adopt(tx, state, frames, details);
       if (stored.includes(1)) tx.changed(this.mailbox);
       return [stored, grown ? this.#announceDepth(tx, state) : undefined];
+    });
+  }
+
+  /**
+   * Ids that are known though their messages may be gone, in their order; see `remembered-ids.js`.
+   * @param {Uint8Array} [after] the last id that was read
+   * @returns {Promise<Uint8Array>} none where there are no more
+   */
+  readRemembered(after) {
+    return this.#operations.read(new Uint8Array(), (tx, state) => readRemembered(tx, state, after && eachId(after)[0]));
+  }
+
+  /** Keeps ids known. @param {Uint8Array} known as `readRemembered` gives them */
+  remember(known) {
+    return this.#operations.submitStoring(async (tx, state) => {
+      if (await adoptRemembered(tx, state, known)) tx.changed(this.mailbox);
     });
   }
 

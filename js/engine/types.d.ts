@@ -30,6 +30,8 @@ export interface Counts {
   deadLetters: number;
   /** Queued messages whose delay still runs. */
   delayed: number;
+  /** When the next of these is due, milliseconds since 1970; undefined if there is none. */
+  nextDue: number | undefined;
   /** When the first of the queued messages was made, milliseconds since 1970; undefined if none is queued. */
   oldest: number | undefined;
   /** Messages that ever came into the queue. */

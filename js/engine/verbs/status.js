@@ -1,4 +1,4 @@
-/** Looking at a mailbox as a whole: what a transaction does to count, and to tell when something is due. */
+/** Counting: what a transaction does to tell how many messages there are, and since when and until when they wait. */
 
 import { timeIn } from "../../model/frames.js";
 import { delays, firstWaiting } from "../../model/queries.js";
@@ -8,12 +8,14 @@ import { ValueUnavailable } from "../unavailable-values.js";
 /** @typedef {import("../read-transaction.js").ReadTransaction} ReadTransaction */
 /** @typedef {import("../../model/state.js").MailboxState} MailboxState */
 
+const NO_DELAYS = { due: 0, next: Infinity };
+
 /**
  * Counts what there is, at a cost that does not grow with the backlog.
  * @param {ReadTransaction} tx @param {MailboxState} state @returns {Promise<import("../types.js").Counts>}
  */
 export async function status(tx, state) {
-  const due = state.delayedCount === 0 ? 0 : (await tx.run(state, delays(state.pages, Date.now()))).due;
+  const { due, next } = state.delayedCount === 0 ? NO_DELAYS : await tx.run(state, delays(state.pages, Date.now()));
   let oldest = Infinity;
   for (const [priority, { queued }] of state.lanes.entries())
     if (queued > 0) oldest = Math.min(oldest, (await oldestOf(tx, state, priority)) ?? Infinity);
@@ -22,6 +24,7 @@ export async function status(tx, state) {
     inflight: state.inflightCount(),
     deadLetters: state.deadLetters,
     delayed: state.delayedCount - due,
+    nextDue: next === Infinity ? undefined : next,
     oldest: oldest === Infinity ? undefined : oldest,
     everQueued: state.everQueued(),
   };
@@ -41,13 +44,4 @@ async function oldestOf(tx, state, priority) {
     if (error instanceof Unreadable || error instanceof ValueUnavailable) return undefined;
     throw error;
   }
-}
-
-/**
- * When the next message is due whose delay still runs, milliseconds since 1970; undefined if there is none.
- * @param {ReadTransaction} tx @param {MailboxState} state
- */
-export async function nextDue(tx, state) {
-  const { next } = await tx.run(state, delays(state.pages, Date.now()));
-  return next === Infinity ? undefined : next;
 }

@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Any, Final
 from uuid import UUID
 
-from ...contract.archive import Death, WholeMessage
+from ...contract.archive import Death, Remembered, WholeMessage
 from ...contract.arguments import PreparedMessage
 from ...contract.headers import NO_HEADERS, unpack_headers
 from ...contract.ids import id_of
@@ -29,6 +29,7 @@ _HAS_UNTIL: Final = 4
 _COUNT: Final = Struct("<I")
 _ENTRY: Final = Struct("<16sII")
 _TIME: Final = Struct("<d")
+_REMEMBERED: Final = Struct("<16sd")
 _ID_BYTES: Final = 16
 
 _FLAGGED_BYTES: Final = tuple(
@@ -109,6 +110,15 @@ def unpack_whole(batch: bytes, details: str) -> list[WholeMessage]:
             unpack_batch(batch), json.loads(details), strict=True
         )
     ]
+
+
+def pack_remembered(ids: Iterable[Remembered]) -> bytes:
+    """Ids that stay known, for ``js/engine/remembered-ids.js``."""
+    return b"".join(_REMEMBERED.pack(known.id.bytes, float(known.until)) for known in ids)
+
+
+def unpack_remembered(data: bytes) -> list[Remembered]:
+    return [Remembered(UUID(bytes=id_bytes), int(until)) for id_bytes, until in _REMEMBERED.iter_unpack(data)]
 
 
 def unpack_ids(data: bytes) -> list[UUID]:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
-from ...contract.archive import Page, Section, WholeMessage
+from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import Options, PreparedMessage
 from ...contract.errors import MailboxError
 from ...contract.ids import id_of
@@ -27,10 +27,12 @@ from .frames import (
     pack_ids,
     pack_message,
     pack_messages,
+    pack_remembered,
     pack_whole,
     unpack_batch,
     unpack_dead_letters,
     unpack_ids,
+    unpack_remembered,
     unpack_whole,
 )
 from .loader import load_engine
@@ -56,6 +58,8 @@ class IndexedDbMailbox(EmbeddedMailbox):
         self._js_enqueue, self._js_ack = js_verbs.enqueue, js_verbs.ack
         self._js_enqueue_each = js_verbs.enqueueEach
         self._js_observer: Any = None
+        self._js_change_listener: Any = None
+        self._js_stop_listening: Any = None
         self._js_on_life_over: Any = None
         self._life_over_callbacks: list[Callable[[], None]] = []
         self._to_js = to_js
@@ -264,6 +268,13 @@ class IndexedDbMailbox(EmbeddedMailbox):
         js_stored, depth = await self._call("adopt", details, data=frames)
         return [bool(stored) for stored in js_stored.to_bytes()], depth
 
+    async def _read_remembered(self, after: UUID | None) -> list[Remembered]:
+        js_known = await self._call("readRemembered", data=None if after is None else after.bytes)
+        return unpack_remembered(js_known.to_bytes())
+
+    async def _remember(self, ids: Sequence[Remembered]) -> None:
+        await self._call("remember", data=pack_remembered(ids))
+
     async def _storage_report(self) -> StorageReport:
         persistent, usage, quota, wiped = await self._call("storageReport")
         return StorageReport(self._options.durability, persistent, usage, quota, wiped)
@@ -273,10 +284,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
 
     async def _release_and_close(self) -> None:
         self._stop_listening()
+        self._stop_listening_to_changes()
         await self._call("close")
 
     def _abandon(self) -> None:
         self._stop_listening()
+        self._stop_listening_to_changes()
         self._js_handle.abandon()
 
     def _observing(self) -> None:
@@ -284,6 +297,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
         if self._observer is not None:
             self._js_observer = _proxy_of(weakref.WeakMethod(self._observe))
             self._js_handle.onDepth = self._js_observer
+
+    def _observing_changes(self) -> None:
+        self._stop_listening_to_changes()
+        if self._change_listeners:
+            self._js_change_listener = _proxy_of(weakref.WeakMethod(self._on_change))
+            self._js_stop_listening = self._js_handle.listenToChanges(self._js_change_listener)
 
     def _on_life_over(self, callback: Callable[[], None]) -> Callable[[], None]:
         from pyodide.ffi import create_proxy
@@ -309,6 +328,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
             self._js_observer.destroy()
             self._js_observer = None
 
+    def _stop_listening_to_changes(self) -> None:
+        if self._js_change_listener is not None:
+            self._js_stop_listening()
+            self._js_change_listener.destroy()
+            self._js_stop_listening = self._js_change_listener = None
+
 
 def _call_all(functions: list[Callable[[], None]]) -> None:
     for function in list(functions):
@@ -328,13 +353,13 @@ def _unpack_batch(js_batch: Any) -> list[MessageRecord]:
     return unpack_batch(js_batch.to_bytes())
 
 
-def _proxy_of(observe: weakref.WeakMethod[Callable[[int], None]]) -> Any:
+def _proxy_of(method: weakref.WeakMethod[Callable[..., None]]) -> Any:
     """A function for JavaScript that does not keep the mailbox alive."""
     from pyodide.ffi import create_proxy
 
-    def on_depth(depth: int) -> None:
-        target = observe()
+    def call(*given: Any) -> None:
+        target = method()
         if target is not None:
-            target(depth)
+            target(*given)
 
-    return create_proxy(on_depth)
+    return create_proxy(call)
