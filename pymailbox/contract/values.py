@@ -147,9 +147,7 @@ class NewMessage:
         Raises:
             TypeError, ValueError: JSON cannot hold the value.
         """
-        return cls(
-            sender, json_payload(value), priority, message_id, delay, json_headers(headers), dedupe_for
-        )
+        return cls(sender, json_payload(value), priority, message_id, delay, json_headers(headers), dedupe_for)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -192,9 +190,13 @@ class MailboxStats:
     delayed_messages: int = 0
     """Those of the queued messages whose delay still runs."""
     oldest_queued_at: datetime | None = None
-    """``created_at`` of the queued message that was committed first; None if none is queued."""
+    """``created_at`` of the queued message that was committed first; None if none is queued. Of the two that were first
+    in their priorities, the earlier one.
+    """
     ever_queued: int = field(default=0, compare=False)
-    """How many messages ever came into the queue: enqueued, sent or redriven; it only grows."""
+    """A number that grows by one with each message that is enqueued, sent or redriven, and never falls: two looks show
+    how many came between them. (It may grow by more where ids that senders gave are in the way of the mailbox's own.)
+    """
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""

@@ -112,7 +112,7 @@ class Store(Protocol):
     def find_id(self, message_id: UUID) -> tuple[int, int] | None:
         """Where the message with an id is, by lane and number; it may be dead by now."""
 
-    # -- ids that stay known ---------------------------------------------------------------------------------------------
+    # -- ids that stay known -------------------------------------------------------------------------------------------
 
     def remember(self, message_id: UUID, until: int) -> None:
         """Records that an id is known until then, in place of an earlier record; ``state.remembered`` is the caller's.

@@ -91,7 +91,7 @@ def next_number(store: Store, priority: int, given: Collection[UUID] = ()) -> in
     return state.lanes[priority].next
 
 
-# -- ids that stay known -------------------------------------------------------------------------------------------------
+# -- ids that stay known -----------------------------------------------------------------------------------------------
 
 
 def is_remembered(store: Store, message_id: UUID, now: int) -> bool:

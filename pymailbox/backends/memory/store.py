@@ -6,8 +6,8 @@ import asyncio
 from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from heapq import heappop, heappush, nsmallest
 from functools import partial
+from heapq import heappop, heappush, nsmallest
 from itertools import islice
 from math import inf
 from typing import NamedTuple, TypeAlias
@@ -62,7 +62,10 @@ class Bodies:
             priority, number, _, delivery, where, due = runs[0]
             message_id, sender, payload, created_at, headers = self.lanes[priority][number]
             time, count = moment(created_at), deliveries.hand_outs(delivery) + hand_outs
-            texts, due_at = unpack_headers(headers) if headers else NO_HEADERS, moment(due) if where == DELAYED else None
+            texts, due_at = (
+                unpack_headers(headers) if headers else NO_HEADERS,
+                moment(due) if where == DELAYED else None,
+            )
             return [
                 record_of(message_id, sender, payload, LANE_PRIORITIES[priority], time, status, count, texts, due_at)
             ]
