@@ -67,6 +67,13 @@ export const MessageStatus = Object.freeze({ QUEUED: "queued", INFLIGHT: "inflig
 let mailboxOf;
 
 /**
+ * A mailbox as a whole, for export and import.
+ * @internal
+ * @type {(mailbox: unknown) => import("../engine/types.js").Archive}
+ */
+export let archiveOf;
+
+/**
  * Gives a mailbox up as a death would: what it held comes back as after a crash. For one that is no longer referenced.
  * @internal
  * @type {(mailbox: Mailbox) => void}
@@ -100,6 +107,11 @@ export class Mailbox {
   static {
     mailboxOf = (handle, options) => new Mailbox(handle, options);
     abandon = (mailbox) => mailbox.#abandon();
+    archiveOf = (mailbox) => {
+      if (typeof mailbox !== "object" || mailbox === null || !(#handle in mailbox))
+        throw new TypeError("mailbox must be one that openMailbox of this module has opened");
+      return mailbox.#archive();
+    };
   }
 
   /** @private @param {MailboxHandle} handle @param {Required<MailboxOptions>} options */
@@ -574,6 +586,22 @@ export class Mailbox {
         .then(({ batch }) => stopped || resolve(recordsOf(batch)))
         .catch((error) => stopped || reject(error));
     });
+  }
+
+  /** @returns {import("../engine/types.js").Archive} */
+  #archive() {
+    this.#checkOpen();
+    const handle = this.#handle;
+    return {
+      readSection: (...given) => handle.readSection(...given),
+      readRemembered: (after) => handle.readRemembered(after),
+      remember: (known) => handle.remember(known),
+      adopt: async (frames, details) => {
+        const [stored, depth] = await handle.adopt(frames, details);
+        this.#observe(depth);
+        return stored;
+      },
+    };
   }
 
   #checkOpen() {
