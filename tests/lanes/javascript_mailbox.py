@@ -11,7 +11,7 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any, Generic, Self, TypeVar
@@ -38,6 +38,9 @@ from pymailbox import (
     WrongThreadError,
     open_mailbox,
 )
+from pymailbox.backends.indexeddb.frames import pack_remembered, pack_whole, unpack_remembered, unpack_whole
+from pymailbox.contract.archive import Adopted, Archive, Page, Remembered, Section, WholeMessage
+from pymailbox.contract.headers import Headers
 
 _T = TypeVar("_T")
 
@@ -240,6 +243,10 @@ class JavaScriptMailbox(Mailbox):
     async def request_persistence(self) -> bool:
         return bool(await self._call("requestPersistence"))
 
+    def _archive(self) -> Archive:
+        with _python_errors():
+            return _JavaScriptArchive(self._js_api.archiveOf(self._js_mailbox))
+
     async def close(self) -> None:
         self._check_loop()
         self._closing = True
@@ -259,6 +266,31 @@ class JavaScriptMailbox(Mailbox):
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
             raise WrongThreadError
+
+
+class _JavaScriptArchive(Archive):
+    """What JavaScript's export and import are made of."""
+
+    def __init__(self, js_archive: Any) -> None:
+        self._js_archive = js_archive
+
+    async def page(self, section: Section, after: int, until: int | None) -> Page:
+        code = -1 if section is None else int(section)
+        js_batch, details, next_one, end = await self._js_archive.readSection(code, after, until)
+        return Page(unpack_whole(js_batch.to_bytes(), details), int(next_one), int(end))
+
+    async def adopt(self, messages: Sequence[WholeMessage]) -> list[Adopted]:
+        frames, details = pack_whole(messages)
+        js_stored = await self._js_archive.adopt(to_js(frames), details)
+        return [Adopted.STORED if new else Adopted.KNOWN for new in js_stored.to_bytes()]
+
+    async def remembered(self, after: UUID | None) -> list[Remembered]:
+        js_known = await self._js_archive.readRemembered(None if after is None else to_js(after.bytes))
+        return unpack_remembered(js_known.to_bytes())
+
+    async def remember(self, ids: Sequence[Remembered]) -> bool:
+        await self._js_archive.remember(to_js(pack_remembered(ids)))
+        return True
 
 
 class _Iterator(Generic[_T]):
@@ -414,7 +446,8 @@ def _js_headers(headers: Any) -> Any:
     """Pairs: the keys of an object would all be texts."""
     if isinstance(headers, Mapping):
         return to_js([to_js([_js(name), _js(text)]) for name, text in headers.items()])
-    return None if headers is None else _js_unlike_text(headers)
+    # pairs are headers to JavaScript, and not to Python
+    return None if headers is None else to_js(["no headers"])
 
 
 def _js_id(value: Any) -> Any:
@@ -428,8 +461,10 @@ def _js_unlike_text(value: Any) -> Any:
 
 def _js_all(values: Any, js_of: Callable[[Any], Any]) -> Any:
     """All of an iterable, or what stands where one is expected."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        return _js_unlike_text(values)
+    if isinstance(values, str):
+        return values
+    if isinstance(values, bytes) or not isinstance(values, Iterable):
+        return _js(values)
     return to_js([js_of(value) for value in values])
 
 
@@ -469,7 +504,7 @@ def _record(js_record: Any) -> MessageRecord:
         _time(js_record.createdAt),
         MessageStatus(js_record.status),
         js_record.deliveryCount,
-        dict(Object.entries(js_record.headers).to_py()),
+        Headers(dict(Object.entries(js_record.headers).to_py())),
         _time(js_record.dueAt) if hasattr(js_record, "dueAt") else None,
     )
 
@@ -554,4 +589,5 @@ def _python_errors() -> Any:
             raise ours from error
         name, space, text = error.message.partition(" ")
         python_name = re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", name)
-        raise arguments[error.name](python_name + space + text) from error
+        python_text = text.replace("messageId", "message_id")
+        raise arguments[error.name](python_name + space + python_text) from error
