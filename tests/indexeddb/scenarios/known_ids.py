@@ -105,7 +105,7 @@ async def check_a_mailbox_without_known_ids_is_not_asked_for_any() -> None:
     here = await new_context()
     async with await here.open("spared") as mailbox, script_in_force(COUNTING):
         for _ in range(3):
-            await mailbox.ack(await mailbox.enqueue(b"s", b"p", message_id=uuid4()))
+            await mailbox.enqueue(b"s", b"p", message_id=uuid4())
         script("requests.take()")
         await mailbox.enqueue(b"s", b"p", message_id=uuid4())
         plain = script("requests.take()")

@@ -57,7 +57,7 @@ async def check_each_language_reads_what_the_other_writes() -> None:
         for number in range(600):
             await mailbox.enqueue(bytes([number % 256]), b"x" * number, MessagePriority(number % 2))
         known = uuid4()
-        await mailbox.enqueue(b"", b"", message_id=known, dedupe_for=600, headers={"b": "\u00e9", "1": "\U0001f643"})
+        await mailbox.enqueue(b"", b"", message_id=known, dedupe_for=600, headers={"b": "\u00e9", "a": "\U0001f643"})
         await mailbox.enqueue(b"", b"later", delay=timedelta(days=1))
         [dead, failed, held, *_] = await mailbox.dequeue(5)
         await mailbox.dead_letter(dead.id, "on purpose \x7f")
