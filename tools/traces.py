@@ -6,7 +6,7 @@ tests/js/traces.test.js on the JavaScript model, tests/unit/test_traces.py on th
 A step is `[what, who, arguments, answer, counts]`. Messages have names, which stand for their ids; one that comes in is
 `[name, priority, delay, whether the sender gives the id]`. Mailboxes are `a` and `b`, and a consumer's name begins with
 its mailbox. Times are seconds; the clock stands still but for `let_time_pass`, a second each. The counts are of `a` and
-`b`: queued with NORMAL and with HIGH priority, inflight, dead letters.
+`b`: queued with NORMAL and with HIGH priority, inflight, dead letters, delayed.
 
 Usage: python -m tools.traces
 """
@@ -79,7 +79,14 @@ class Trace:
 
     def record(self, message: ModelMessage, status: MessageStatus = MessageStatus.INFLIGHT) -> MessageRecord:
         return MessageRecord(
-            message.id, b"", b"", message.priority, message.created_at or _SOMETIME, status, message.delivery_count
+            message.id,
+            b"",
+            b"",
+            message.priority,
+            message.created_at or _SOMETIME,
+            status,
+            message.delivery_count,
+            due_at=_SOMETIME if message.delay else None,
         )
 
     # -- steps ---------------------------------------------------------------------------------------------------------
@@ -97,9 +104,12 @@ class Trace:
             for priority in MessagePriority
         }
         inflight, dead = len(self.model.inflight(mailbox)), len(self.model.dead(mailbox))
-        stats = MailboxStats(sum(by_priority.values()), inflight, by_priority, dead)
+        delayed = sum(message.delay > 0 for message in self.model.queued(mailbox))
+        oldest = _SOMETIME if sum(by_priority.values()) else None
+        ever = self.model.ever_queued[mailbox]
+        stats = MailboxStats(sum(by_priority.values()), inflight, by_priority, dead, delayed, oldest, ever)
         self.model.status(Consumer("", mailbox, None), stats)
-        return [*by_priority.values(), inflight, dead]
+        return [*by_priority.values(), inflight, dead, delayed]
 
     def open(self, mailbox: str) -> None:
         self._opened += 1
@@ -164,9 +174,9 @@ class Trace:
         message_id, delay = self.some(caller), self.delay()
         error = self.rng.choice([None, None, "no", "é🙃"])
         held = self.holds(caller, message_id)
-        self.see(
-            "nack", caller, [self.name(message_id), delay, error], (held, held), message_id, delay=delay, error=error
-        )
+        failed = self.rng.random() < 0.8
+        arguments = [self.name(message_id), delay, error, failed]
+        self.see("nack", caller, arguments, (held, held), message_id, delay=delay, error=error, failed=failed)
 
     def _dead_letter(self, caller: Consumer) -> None:
         message_id, reason = self.some(caller), f"reason {self.rng.randrange(10)}"
@@ -209,6 +219,13 @@ class Trace:
         records = waiting + [self.record(m) for m in self.model.inflight(caller.mailbox)]
         shown = [[self.name(record.id), record.delivery_count] for record in records]
         self.see("peek", caller, None, (shown, records), _EVERYTHING)
+
+    def _promote(self, caller: Consumer) -> None:
+        delayed = [message.id for message in self.model.queued(caller.mailbox) if message.delay]
+        ids = None if self.rng.random() < 0.3 else [*self.rng.sample(delayed, len(delayed) // 2), self.some(caller)]
+        count = len(delayed) if ids is None else len(set(ids) & set(delayed))
+        names = None if ids is None else [self.name(message_id) for message_id in ids]
+        self.see("promote", caller, names, (count, count), ids)
 
     def _purge(self, caller: Consumer) -> None:
         count = len(self.model.queued(caller.mailbox))
@@ -257,6 +274,7 @@ _WEIGHTS: Final = {
     "redrive": 4,
     "discard": 2,
     "peek": 6,
+    "promote": 2,
     "purge": 1,
     "close": 2,
     "die": 6,

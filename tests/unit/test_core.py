@@ -14,6 +14,7 @@ from pymailbox import MessagePriority, MessageStatus, core
 from pymailbox.backends.memory.store import Store
 from pymailbox.contract.archive import Death, WholeMessage
 from pymailbox.contract.arguments import PreparedMessage
+from pymailbox.contract.headers import pack_headers
 from pymailbox.core import archive, claiming, dead_letters, verbs
 from pymailbox.core.state import MailboxState
 from pymailbox.core.store import Holder
@@ -46,7 +47,7 @@ class Replica:
             record.id
             for record in store.bodies.records(store.state.first_inflight(50), store.id_base, MessageStatus.INFLIGHT)
         ]
-        dead = [letter.record.id for letter in dead_letters.list_dead_letters(store, 50)]
+        dead = [letter.record.id for letter in dead_letters.list_dead_letters(store, 50, 0)]
         some = chance.choice([*held, UUID(int=chance.randrange(20))])
         other = chance.choice([*dead, some])
         messages = [
@@ -56,6 +57,8 @@ class Replica:
                 chance.choice(list(MessagePriority)),
                 chance.choice([None, None, UUID(int=chance.randrange(20)), UUID(int=store.id_base + 3)]),
                 chance.choice([0, 0, 30]),
+                chance.choice([b"", b"", pack_headers({"name": "text"})]),
+                chance.choice([0, 40]),
             )
             for _ in range(chance.choice([1, 3, 20]))
         ]
@@ -69,7 +72,10 @@ class Replica:
             lambda: claiming.claim(store, holder, chance.choice([1, 2, 30]), now),
             lambda: verbs.ack(store, chance.sample(held, len(held) // 2)),
             lambda: verbs.ack_held(store, holder.number, [some]),
-            lambda: claiming.nack(store, holder, some, chance.choice([0, 20]), chance.choice([None, "no"]), now),
+            lambda: claiming.nack(
+                store, holder, some, chance.choice([0, 20]), chance.choice([None, "no"]), chance.random() < 0.7, now
+            ),
+            lambda: verbs.promote(store, chance.choice([None, [some, other]]), now),
             lambda: claiming.bury_held(store, holder.number, some, "why", now),
             lambda: claiming.release(store, holder.number, held[:3]),
             lambda: claiming.release_all(store, holder.number),
@@ -83,9 +89,10 @@ class Replica:
     def seen(self, now: int) -> object:
         """All that callers can see."""
         return (
-            verbs.count(self.store),
-            verbs.peek(self.store, 1000, None, now),
-            dead_letters.list_dead_letters(self.store, 1000),
+            verbs.count(self.store, now),
+            verbs.peek(self.store, 1000, None, 0, now),
+            dead_letters.list_dead_letters(self.store, 1000, 0),
+            archive.read_remembered(self.store, None),
             [archive.read_section(self.store, section, 0, None) for section in (*MessagePriority, None)],
             self.store.state.next_due,
         )

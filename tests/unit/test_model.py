@@ -45,6 +45,10 @@ class Rows:
         rows = ((number, self._stored[self._priority, number]) for number in self.numbers() if number >= at)
         return next((number for number, row in rows if row.queued or (row.due is not None and row.due <= now)), None)
 
+    def waiting(self, at: int) -> int | None:
+        rows = ((number, self._stored[self._priority, number]) for number in self.numbers() if number >= at)
+        return next((number for number, row in rows if row.queued or row.due is not None), None)
+
     def dues(self) -> Iterator[tuple[int, int]]:
         rows = ((self._stored[self._priority, number].due, number) for number in self.numbers())
         return iter(sorted((due, number) for due, number in rows if due is not None))

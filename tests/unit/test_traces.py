@@ -39,9 +39,14 @@ class Database:
             store.state = MailboxState.unpack(store.state.snapshot())
 
     def counts(self) -> list[list[int | None]]:
-        both = [verbs.count(self.stores[mailbox]) for mailbox in traces.MAILBOXES]
+        both = [verbs.count(self.stores[mailbox], self.now) for mailbox in traces.MAILBOXES]
         return [
-            [*map(stats.queued_by_priority.get, MessagePriority), stats.inflight_messages, stats.dead_letters]
+            [
+                *map(stats.queued_by_priority.get, MessagePriority),
+                stats.inflight_messages,
+                stats.dead_letters,
+                stats.delayed_messages,
+            ]
             for stats in both
         ]
 
@@ -98,23 +103,25 @@ class Database:
                     self.enqueue(self.stores[target], [message])
                 return True
             case "nack":
-                name, delay, error = given
+                name, delay, error, failed = given
                 delay_ms = round((delay or 0) * 1000)
-                return bool(claiming.nack(store, holder, self.id(name), delay_ms, error, self.now))
+                return bool(claiming.nack(store, holder, self.id(name), delay_ms, error, failed, self.now))
             case "dead_letter":
                 name, reason = given
                 return claiming.bury_held(store, holder.number, self.id(name), reason, self.now)
             case "dead_letters":
                 return [
                     [self.names[letter.record.id], letter.record.delivery_count, letter.error, letter.reason]
-                    for letter in dead_letters.list_dead_letters(store, EVERYTHING)
+                    for letter in dead_letters.list_dead_letters(store, EVERYTHING, 0)
                 ]
             case "redrive":
                 return dead_letters.redrive(store, self.id(given))
             case "discard":
                 return dead_letters.discard(store, self.id(given))
             case "peek":
-                return self.shown(verbs.peek(store, EVERYTHING, None, self.now))
+                return self.shown(verbs.peek(store, EVERYTHING, None, 0, self.now))
+            case "promote":
+                return verbs.promote(store, None if given is None else [self.id(name) for name in given], self.now)
             case "purge":
                 return verbs.purge(store)
             case "close":
