@@ -7,6 +7,7 @@
  */
 
 export { Mailbox, MessagePriority, MessageStatus, deleteMailbox, listMailboxes, openMailbox } from "./api/mailbox.js";
+export { exportMailbox, importMailbox } from "./api/transfer.js";
 export {
   ConnectionLostError,
   MailboxClosedError,
@@ -22,14 +23,21 @@ export * as python from "./python.js";
 
 /** @typedef {import("./api/values.js").Bytes} Bytes */
 /** @typedef {import("./api/values.js").DeadLetter} DeadLetter */
+/** @typedef {import("./api/values.js").DeadLettersOptions} DeadLettersOptions */
 /** @typedef {import("./api/values.js").DequeueOptions} DequeueOptions */
 /** @typedef {import("./api/values.js").Durability} Durability */
+/** @typedef {import("./api/values.js").EnqueueJsonOptions} EnqueueJsonOptions */
 /** @typedef {import("./api/values.js").EnqueueOptions} EnqueueOptions */
+/** @typedef {import("./api/values.js").HeadersGiven} HeadersGiven */
+/** @typedef {import("./api/values.js").ImportOptions} ImportOptions */
+/** @typedef {import("./api/values.js").ImportReport} ImportReport */
+/** @typedef {import("./api/values.js").ImportSource} ImportSource */
 /** @typedef {import("./api/values.js").MailboxOptions} MailboxOptions */
 /** @typedef {import("./api/values.js").MailboxStats} MailboxStats */
 /** @typedef {import("./api/values.js").MessageRecord} MessageRecord */
 /** @typedef {import("./api/values.js").NackOptions} NackOptions */
 /** @typedef {import("./api/values.js").NewMessage} NewMessage */
 /** @typedef {import("./api/values.js").PeekOptions} PeekOptions */
+/** @typedef {import("./api/values.js").RefusedLine} RefusedLine */
 /** @typedef {import("./api/values.js").Send} Send */
 /** @typedef {import("./api/values.js").StorageReport} StorageReport */

@@ -22,6 +22,31 @@ export interface Options {
  */
 export type Page = [batch: Uint8Array, details: string, from: number, until: number];
 
+/** What a mailbox has, at one moment. */
+export interface Counts {
+  /** By priority, delayed ones included. */
+  queued: number[];
+  inflight: number;
+  deadLetters: number;
+  /** Queued messages whose delay still runs. */
+  delayed: number;
+  /** When the next of these is due, milliseconds since 1970; undefined if there is none. */
+  nextDue: number | undefined;
+  /** When the first of the queued messages was made, milliseconds since 1970; undefined if none is queued. */
+  oldest: number | undefined;
+  /** Messages that ever came into the queue. */
+  everQueued: number;
+}
+
+/** A mailbox as a whole; see the handle's methods of these names. */
+export interface Archive {
+  readSection(section: number, from: number, until: number | undefined): Promise<Page>;
+  readRemembered(after: Uint8Array | undefined): Promise<Uint8Array>;
+  /** A 1 for each that was stored. */
+  adopt(frames: Uint8Array, details: string): Promise<Uint8Array>;
+  remember(known: Uint8Array): Promise<void>;
+}
+
 /** One verb's work in a transaction that it may share with others. */
 export interface Operation<Result> {
   durability: Durability;

@@ -30,13 +30,13 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["TypeError payload", () => any.enqueue(none, moved.buffer)],
       ["TypeError payload", () => any.enqueue(none, beyond)],
       ["TypeError payload", () => any.enqueue(none, new Float64Array(1))],
-      ["RangeError sender", () => any.enqueue(one, new ArrayBuffer(largest))],
+      ["RangeError sender,", () => any.enqueue(one, new ArrayBuffer(largest))],
       [
-        "RangeError messages[1].sender",
+        "RangeError messages[1].sender,",
         () => any.enqueueMany([message, { sender: one, payload: new ArrayBuffer(largest) }]),
       ],
       [
-        "RangeError messages[0][1].sender",
+        "RangeError messages[0][1].sender,",
         () => any.ackAndSend(id, [[mailbox, { sender: one, payload: new ArrayBuffer(largest) }]]),
       ],
       ["TypeError options", () => any.enqueue(none, none, "high")],
@@ -54,6 +54,19 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["RangeError delay", () => any.enqueue(none, none, { delay: -1 })],
       ["RangeError delay", () => any.enqueue(none, none, { delay: NaN })],
       ["RangeError delay", () => any.enqueue(none, none, { delay: Infinity })],
+      ["TypeError headers", () => any.enqueue(none, none, { headers: "a: b" })],
+      ["TypeError headers", () => any.enqueue(none, none, { headers: null })],
+      ['TypeError headers["a"]', () => any.enqueue(none, none, { headers: { a: 1 } })],
+      ["TypeError headers", () => any.enqueue(none, none, { headers: ["ab"] })],
+      ["TypeError messages[0].headers", () => any.enqueueMany([{ ...message, headers: [[1, "a"]] }])],
+      ["RangeError dedupeFor", () => any.enqueue(none, none, { dedupeFor: 1 })],
+      ["TypeError dedupeFor", () => any.enqueue(none, none, { messageId: id, dedupeFor: "1" })],
+      ["RangeError dedupeFor", () => any.enqueue(none, none, { messageId: id, dedupeFor: -1 })],
+      ["TypeError value", () => any.enqueueJson()],
+      ["RangeError value", () => any.enqueueJson({ a: [NaN] })],
+      ["TypeError value", () => any.enqueueJson(5n)],
+      ["TypeError sender", () => any.enqueueJson(5, { sender: "me" })],
+      ["TypeError options", () => any.enqueueJson(5, { payload: none })],
       ["TypeError messages", () => any.enqueueMany()],
       ["TypeError messages", () => any.enqueueMany("text")],
       ["TypeError messages", () => any.enqueueMany(message)],
@@ -108,6 +121,17 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["TypeError messages[0][1]", () => any.ackAndSend(id, [[mailbox, 5]])],
       ["TypeError error", () => any.nack(id, { error: 5 })],
       ["RangeError delay", () => any.nack(id, { delay: -1 })],
+      ["TypeError failed", () => any.nack(id, { failed: 0 })],
+      ["TypeError messageId", () => any.get()],
+      ["TypeError ids", () => any.promote(id)],
+      ["RangeError ids[0]", () => any.promote(["x"])],
+      ["TypeError signal", async () => any.changes({ signal: 1 })],
+      ["TypeError mailbox", async () => pymailbox.exportMailbox(/** @type {any} */ ("arguments"))],
+      ["TypeError mailbox", () => pymailbox.importMailbox(/** @type {any} */ ({}), "")],
+      ["TypeError source", () => pymailbox.importMailbox(mailbox, /** @type {any} */ (5))],
+      ["RangeError source", () => pymailbox.importMailbox(mailbox, "")],
+      ["RangeError line", () => pymailbox.importMailbox(mailbox, "sender,payload")],
+      ["TypeError onRefused", () => pymailbox.importMailbox(mailbox, "", { onRefused: /** @type {any} */ (1) })],
       ["TypeError reason", () => any.deadLetter(id)],
       ["RangeError limit", () => any.deadLetters({ limit: -1 })],
       ["TypeError offset", () => any.deadLetters({ offset: "1" })],
@@ -258,7 +282,7 @@ test("a record is frozen, with a date, a canonical id, and bytes that can be tra
       rest: { ...rest, id: undefined },
     };
   });
-  const rest = { id: undefined, priority: "high", status: "inflight", deliveryCount: 1 };
+  const rest = { id: undefined, priority: "high", status: "inflight", deliveryCount: 1, headers: {} };
   expect(seen).toEqual({ ids: true, more: 0, frozen: true, isDate: true, sender: "sender", rest });
 });
 
@@ -588,4 +612,234 @@ test("a loop over messages yields nothing that went back when its page was froze
     return [first.value, ...theirs, (await next).value].map((record) => record?.payload[0]);
   });
   expect(taken).toEqual([0, 0, 1, 2, 9]);
+});
+
+test("headers are taken in any form, and handed out frozen, in an object without a prototype", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("headers");
+    const none = new Uint8Array();
+    const given = [{ b: "1", a: "é🙃" }, new Map([["__proto__", "x"]]), new Headers({ Accept: "*/*" }), [], undefined];
+    for (const headers of given) await mailbox.enqueue(none, none, { headers });
+    const records = await mailbox.dequeue();
+    return {
+      headers: records.map(({ headers }) => Object.entries(headers)),
+      frozen: records.every(({ headers }) => Object.isFrozen(headers) && Object.getPrototypeOf(headers) === null),
+      // as to a worker
+      copied: Object.entries(structuredClone(records[0]).headers),
+    };
+  });
+  const first = [
+    ["b", "1"],
+    ["a", "é🙃"],
+  ];
+  expect(seen).toEqual({
+    headers: [first, [["__proto__", "x"]], [["accept", "*/*"]], [], []],
+    frozen: true,
+    copied: first,
+  });
+});
+
+test("JSON goes in and comes out, and what is none names its message", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("json");
+    const value = { list: [1, "é", null, { deep: true }], left: undefined };
+    const sender = new TextEncoder().encode("me");
+    const ids = [
+      await mailbox.enqueueJson(value, { sender, priority: "high" }),
+      await mailbox.enqueueJson("text", { headers: { "content-type": "application/x", other: "y" } }),
+      await mailbox.enqueue(sender, new TextEncoder().encode("{")),
+      await mailbox.enqueue(sender, new Uint8Array([0x22, 0xff, 0x22])),
+    ];
+    const records = await mailbox.dequeue();
+    const outcomes = records.map((record) => {
+      try {
+        return record.json();
+      } catch (error) {
+        const { name, message } = /** @type {Error} */ (error);
+        return `${name} ${message.replace(record.id, "ID")}`;
+      }
+    });
+    return {
+      order: records.every(({ id }, i) => id === ids[i]),
+      outcomes,
+      headers: records.map(({ headers }) => headers),
+    };
+  });
+  expect(seen.order).toBe(true);
+  expect(seen.outcomes).toEqual([
+    { list: [1, "é", null, { deep: true }] },
+    "text",
+    expect.stringMatching(/^SyntaxError the payload of message ID is no JSON: /),
+    "SyntaxError the payload of message ID is no JSON: it is not UTF-8",
+  ]);
+  const named = { "content-type": "application/x", other: "y" };
+  expect(seen.headers).toEqual([{ "content-type": "application/json" }, named, {}, {}]);
+});
+
+test("get shows a message wherever it is, and promote ends delays", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("get");
+    const none = new Uint8Array();
+    const before = Date.now();
+    const id = await mailbox.enqueue(none, none, { delay: 60_000 });
+    const other = await mailbox.enqueue(none, none, { delay: 60_000, messageId: crypto.randomUUID() });
+    const look = async () => /** @type {any} */ (await mailbox.get(id));
+    const delayed = await look();
+    const counts = await mailbox.status();
+    const promoted = [await mailbox.promote([id, id]), await mailbox.promote([id]), await mailbox.promote([])];
+    const due = await look();
+    await mailbox.dequeue();
+    const held = await look();
+    await mailbox.nack(id, { failed: false, error: "not now" });
+    const back = await look();
+    await mailbox.dequeue();
+    await mailbox.deadLetter(id, "why");
+    const letter = await look();
+    await mailbox.discard(id);
+    return {
+      delayed: [delayed.status, delayed.dueAt - before >= 60_000, counts.delayedMessages, counts.queuedMessages],
+      oldest: +(/** @type {Date} */ (counts.oldestQueuedAt)) === +delayed.createdAt,
+      promoted: [...promoted, await mailbox.promote(), (await mailbox.peek({ limit: 1 }))[0].id === other],
+      due: [due.status, "dueAt" in due],
+      held: [held.status, held.deliveryCount],
+      back: [back.status, back.deliveryCount],
+      letter: [letter.reason, letter.error, letter.record.id === id],
+      gone: [await look(), await mailbox.get(crypto.randomUUID())],
+    };
+  });
+  expect(seen).toEqual({
+    delayed: ["queued", true, 2, 2],
+    oldest: true,
+    promoted: [1, 0, 0, 1, true],
+    due: ["queued", false],
+    held: ["inflight", 1],
+    back: ["queued", 0],
+    letter: ["why", "not now", true],
+    gone: [null, null],
+  });
+});
+
+test("an id stays known for as long as was said", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("known");
+    const none = new Uint8Array();
+    const messageId = crypto.randomUUID();
+    const store = async () => {
+      const ids = await mailbox.enqueueMany([{ sender: none, payload: none, messageId, dedupeFor: 60_000 }]);
+      return ids.join() === messageId && (await mailbox.ack(messageId));
+    };
+    const stored = [await store(), await store()];
+    const { now } = Date;
+    Date.now = () => now() + 60_001;
+    stored.push(await store(), await store());
+    Date.now = now;
+    return stored;
+  });
+  expect(seen).toEqual([true, false, true, false]);
+});
+
+test("changes tells of other tabs, and ends as it is asked to", async ({ page, context }) => {
+  const other = await context.newPage();
+  for (const each of [page, other]) {
+    if (each === other) await each.goto("/");
+    await each.waitForFunction(() => "pymailbox" in globalThis);
+    await each.evaluate(async () => {
+      const globals = /** @type {any} */ (globalThis);
+      globals.mailbox = await pymailbox.openMailbox("changes");
+    });
+  }
+  await page.evaluate(() => {
+    const globals = /** @type {any} */ (globalThis);
+    globals.states = [];
+    globals.ends = {};
+    const watch = async (/** @type {string} */ name, /** @type {any} */ options) => {
+      try {
+        for await (const { queuedMessages, inflightMessages } of globals.mailbox.changes(options)) {
+          globals.states.push([queuedMessages, inflightMessages]);
+          if (name === "left" && queuedMessages === 1) break;
+        }
+        globals.ends[name] = "ended";
+      } catch (error) {
+        globals.ends[name] = String(error);
+      }
+    };
+    globals.abort = new AbortController();
+    for (const name of ["closed", "left"]) void watch(name, undefined);
+    void watch("aborted", { signal: globals.abort.signal });
+  });
+  const last = (/** @type {number} */ count) =>
+    page.waitForFunction((count) => /** @type {any} */ (globalThis).states.at(-1)?.[0] === count, count);
+  const ends = () => page.evaluate(() => /** @type {any} */ (globalThis).ends);
+  await last(0);
+  await other.evaluate(() => /** @type {any} */ (globalThis).mailbox.enqueue(new Uint8Array(), new Uint8Array()));
+  await last(1);
+  await expect.poll(ends).toEqual({ left: "ended" });
+  await page.evaluate(() => /** @type {any} */ (globalThis).abort.abort(new Error("enough")));
+  await expect.poll(ends).toEqual({ left: "ended", aborted: "Error: enough" });
+  await other.evaluate(() => /** @type {any} */ (globalThis).mailbox.purge());
+  await last(0);
+  await page.evaluate(() => /** @type {any} */ (globalThis).mailbox.close());
+  await expect.poll(ends).toEqual({ left: "ended", aborted: "Error: enough", closed: "ended" });
+  expect(
+    await page.evaluate(async () => {
+      const error = await Promise.resolve()
+        .then(() => /** @type {any} */ (globalThis).mailbox.changes())
+        .catch((error) => error);
+      return error.name;
+    }),
+  ).toBe("MailboxClosedError");
+  await other.close();
+});
+
+test("a mailbox goes through a file", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const { exportMailbox, importMailbox, openMailbox } = pymailbox;
+    const [source, target] = [await openMailbox("from"), await openMailbox("to")];
+    const text = new TextEncoder();
+    // more than one page of an export
+    const many = Array.from({ length: 700 }, (_, i) => ({ sender: text.encode("s"), payload: text.encode(`${i}`) }));
+    await source.enqueueMany(many);
+    await source.enqueue(text.encode("é"), text.encode("x"), { delay: 60_000, priority: "high", headers: { a: "b" } });
+    const [dead] = await source.dequeue({ limit: 1 });
+    await source.deadLetter(dead.id, "why");
+    const file = await new Response(exportMailbox(source)).text();
+    /** @type {number[]} */
+    const refused = [];
+    const broken = new File([file.replace("\n", "\n{}\n")], "mailbox.ndjson");
+    const report = await importMailbox(target, broken, { onRefused: ({ line }) => refused.push(line) });
+    const again = await importMailbox(target, exportMailbox(source));
+    const cut = await importMailbox(target, file.slice(0, -20));
+    const stats = await target.status();
+    const [high] = await target.peek({ limit: 1, offset: 699 });
+    const letters = await target.deadLetters();
+    const same = file === (await new Response(exportMailbox(target)).text());
+    // a reader that stops has it stop
+    const reader = exportMailbox(source).getReader();
+    await reader.read();
+    await reader.cancel();
+    const aborted = await importMailbox(target, file, { signal: AbortSignal.abort("enough") }).catch((error) => error);
+    await Promise.all([source.close(), target.close()]);
+    return {
+      reports: [report, again, cut].map(({ stored, alreadyThere, complete }) => [stored, alreadyThere, complete]),
+      refused,
+      counts: [stats.queuedMessages, stats.deadLetters, stats.delayedMessages],
+      high: [high.headers, high.priority],
+      letters: letters.map(({ record, reason }) => [record.id === dead.id, reason]),
+      same,
+      aborted,
+    };
+  });
+  expect(seen).toEqual({
+    reports: [
+      [701, 0, false],
+      [0, 701, true],
+      [0, 701, false],
+    ],
+    refused: [2],
+    counts: [700, 1, 1],
+    high: [{ a: "b" }, "high"],
+    letters: [[true, "why"]],
+    same: true,
+    aborted: "enough",
+  });
 });

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { runInNewContext } from "node:vm";
 
 import * as checks from "../../js/api/validate.js";
+import { unpackHeaders } from "../../js/model/headers.js";
 import { LARGEST_MESSAGE, LONGEST_DELAY } from "../../js/model/limits.js";
 
 const NONE = new Uint8Array();
@@ -107,7 +108,8 @@ test("what is no bytes, or none any more, is a TypeError that names the argument
 test("a message holds 64 MiB at most, and what is too large is not copied", () => {
   const largest = new Uint8Array(LARGEST_MESSAGE);
   assert.equal(messageOf(NONE, largest).payload.length, LARGEST_MESSAGE);
-  const words = /^RangeError: sender and payload must hold at most 67108864 bytes \(64 MiB\) together, not 67108865$/;
+  const words =
+    /^RangeError: sender, payload and headers must hold at most 67108864 bytes \(64 MiB\) together, not 67108865$/;
   assert.throws(() => messageOf(Uint8Array.of(1), largest), words);
   assert.throws(() => messageOf(largest, Uint8Array.of(1)), words);
   const before = process.memoryUsage().arrayBuffers;
@@ -160,4 +162,81 @@ test("a plain name that means a database in memory or a file elsewhere is refuse
     assert.equal(checks.checkName(`indexeddb://${encodeURIComponent(name)}`), name);
   }
   for (const name of ["memory", "a:memory:", "profile:x"]) assert.equal(checks.checkName(name), name);
+});
+
+test("headers are an object, a Map or pairs of texts that UTF-8 can hold, and the last of a name counts", () => {
+  const headersOf = (/** @type {unknown} */ headers) =>
+    unpackHeaders(checks.checkMessage(NONE, NONE, { headers }).headers);
+  const pairs = [
+    ["a", "1"],
+    ["é", "🙃"],
+  ];
+  for (const headers of [Object.fromEntries(pairs), new Map(/** @type {any} */ (pairs)), pairs, new Set(pairs)])
+    assert.deepEqual(headersOf(headers), pairs);
+  assert.deepEqual(headersOf([...pairs, ["a", "2"]]), [["a", "2"], pairs[1]]);
+  for (const none of [{}, [], new Map(), undefined]) assert.deepEqual(headersOf(none), []);
+  const most = Array.from({ length: 64 }, (_, i) => [`${i}`, ""]);
+  assert.equal(headersOf(most).length, 64);
+  const largest = "é".repeat(4095);
+  assert.deepEqual(headersOf([["ab", largest]]), [["ab", largest]]);
+  for (const [headers, words] of /** @type {[unknown, RegExp][]} */ ([
+    ["a", /^TypeError: headers must be an object of texts, a Map or another iterable of pairs, not "a"$/],
+    [null, /^TypeError: headers must be an object of texts, .*, not null$/],
+    [["ab"], /^TypeError: headers must be pairs of a name and a text, not "ab"$/],
+    [[["a"]], /^TypeError: headers must be pairs of a name and a text, not an Array$/],
+    [[[1, "a"]], /^TypeError: headers must have strings as names, not 1$/],
+    [{ a: undefined }, /^TypeError: headers\["a"\] must be a string, not undefined$/],
+    [{ a: "\ud800" }, /^RangeError: headers\["a"\] must be a text that UTF-8 can hold: /],
+    [{ "\udfff": "" }, /^RangeError: headers\[.*\] must be a text that UTF-8 can hold: /],
+    [[...most, ["x", ""]], /^RangeError: headers must be at most 64, not 65$/],
+    [[["abc", largest]], /^RangeError: headers must hold at most 8192 bytes of UTF-8 in all, not 8193$/],
+  ]))
+    assert.throws(() => headersOf(headers), words);
+});
+
+test("headers are walked through before bytes are looked at, which code of the caller's might take away", () => {
+  const payload = Uint8Array.of(1);
+  const headers = {
+    *[Symbol.iterator]() {
+      transferred(payload);
+      yield ["a", "b"];
+    },
+  };
+  assert.throws(() => checks.checkInPlace(NONE, payload, { headers }), /^TypeError: payload has no bytes any more/);
+});
+
+test("what JSON cannot hold is refused, and what it can hold says what it is", () => {
+  const textOf = (/** @type {Uint8Array} */ bytes) => new TextDecoder().decode(bytes);
+  const { sender, payload, headers } = checks.checkJson({ a: [1, "é", undefined], b: undefined }, {});
+  assert.deepEqual([sender.length, textOf(payload)], [0, '{"a":[1,"é",null]}']);
+  assert.deepEqual(unpackHeaders(headers), [["content-type", "application/json"]]);
+  const named = checks.checkJson("\ud800", { headers: { "content-type": "x" }, sender: Uint8Array.of(1) });
+  assert.deepEqual([textOf(named.payload), [...named.sender]], ['"\\ud800"', [1]]);
+  assert.deepEqual(unpackHeaders(named.headers), [["content-type", "x"]]);
+  /** @type {unknown[]} */
+  const itself = [];
+  itself.push(itself);
+  for (const [value, words] of /** @type {[unknown, RegExp][]} */ ([
+    [undefined, /^TypeError: value cannot be written as JSON: it is undefined$/],
+    [() => 1, /^TypeError: value cannot be written as JSON: it is a function$/],
+    [{ deep: [NaN] }, /^RangeError: value cannot be written as JSON: JSON has no NaN$/],
+    [-Infinity, /^RangeError: value cannot be written as JSON: JSON has no -Infinity$/],
+    [1n, /^TypeError: value cannot be written as JSON: /],
+    [itself, /^TypeError: value cannot be written as JSON: /],
+  ]))
+    assert.throws(() => checks.checkJson(value, {}), words);
+});
+
+test("an id is to be known for some time only if there is one", () => {
+  const messageId = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+  const before = Date.now();
+  const { until } = checks.checkMessage(NONE, NONE, { messageId, dedupeFor: 1000.2 });
+  assert.ok(until >= before + 1001 && until <= Date.now() + 1001);
+  assert.equal(checks.checkMessage(NONE, NONE, { messageId, dedupeFor: 0 }).until, 0);
+  assert.throws(() => checks.checkMessage(NONE, NONE, { dedupeFor: 0 }), /^RangeError: dedupeFor needs a messageId/);
+  const after = { messageId, dedupeFor: LONGEST_DELAY + 1 };
+  assert.throws(
+    () => checks.checkMessage(NONE, NONE, after, "messages[0]."),
+    /^RangeError: messages\[0\]\.dedupeFor must/,
+  );
 });

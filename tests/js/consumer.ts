@@ -6,9 +6,12 @@ import {
   MessagePriority,
   StorageFullError,
   deleteMailbox,
+  exportMailbox,
+  importMailbox,
   listMailboxes,
   openMailbox,
   type DeadLetter,
+  type ImportReport,
   type MailboxStats,
   type MessageRecord,
   type NewMessage,
@@ -55,7 +58,24 @@ const sent: boolean = await inbox.ackAndSend(batch[0].id, [
   [outbox, messages[0]],
   [inbox, messages[0]],
 ]);
-await inbox.nack(id, { error: new Error("no"), delay: 10 });
+await inbox.nack(id, { error: new Error("no"), delay: 10, failed: false });
+await inbox.enqueue(bytes("me"), bytes("text"), { headers: { a: "b" }, messageId: key, dedupeFor: undefined });
+await inbox.enqueue(bytes("me"), bytes("text"), { headers: new Map([["a", "b"]]), messageId: id, dedupeFor: 1000 });
+await inbox.enqueueJson({ any: ["value"] }, { sender: bytes("me"), headers: new Headers({ a: "b" }) });
+const found: MessageRecord | DeadLetter | null = await inbox.get(id);
+if (found !== null && !("reason" in found)) {
+  const header: string | undefined = found.headers.a;
+  const later: number | undefined = found.dueAt?.getTime();
+  found.json().any.map(String);
+  void [header, later];
+}
+const promoted: number = await inbox.promote([id]);
+for await (const { delayedMessages, oldestQueuedAt } of inbox.changes({ signal: undefined })) {
+  if (delayedMessages > promoted && oldestQueuedAt !== null) break;
+}
+const file: Blob = await new Response(exportMailbox(inbox)).blob();
+const imported: ImportReport = await importMailbox(outbox, file, { onRefused: ({ line, reason }) => [line, reason] });
+await importMailbox(outbox, ["a text", bytes("and bytes")]);
 const dead: DeadLetter[] = await inbox.deadLetters({ limit: 1 });
 const told: string | null = dead[0].error;
 const stats: MailboxStats = await inbox.status();
@@ -90,4 +110,4 @@ new Mailbox();
 // @ts-expect-error a record is not changed
 batch[0].deliveryCount = 0;
 
-export { gone, high, removed, report, sent, told };
+export { gone, high, imported, removed, report, sent, told };

@@ -2,12 +2,25 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { frameAt, framesIn, idIn, unpackBatch, viewOf } from "../../js/model/frames.js";
+import { checkHead, readLine } from "../../js/api/lines.js";
+import { DELAYED, frameAt, framesIn, idIn, unpackBatch, viewOf } from "../../js/model/frames.js";
+import { unpackHeaders } from "../../js/model/headers.js";
 import { placeOf } from "../../js/model/ids.js";
 import { Segment } from "../../js/model/segments.js";
 import { bytesOfId, textOfId } from "../../js/model/uuids.js";
 import { isDeadLetter } from "../../js/storage/rows.js";
-import { batchOf, framesOf, fromJson, golden, hex, ownId, read, says, unhex } from "../../tools/golden.mjs";
+import {
+  batchOf,
+  framesOf,
+  fromJson,
+  golden,
+  hex,
+  ownId,
+  read,
+  says,
+  unhex,
+  wholeMessage,
+} from "../../tools/golden.mjs";
 import { Rows } from "./rows.js";
 
 /** @type {Record<string, any>} */
@@ -28,6 +41,8 @@ function messageIn(bytes, frame) {
     priority: frame.priority,
     id: frame.hasCustomId ? textOfId(idIn(bytes, frame)) : null,
     due: frame.due === 0 ? null : frame.due,
+    headers: unpackHeaders(bytes.subarray(payloadAt - senderBytes - frame.headersBytes, payloadAt - senderBytes)),
+    until: frame.until === 0 ? null : frame.until,
   };
 }
 
@@ -69,22 +84,18 @@ test("batches say the messages that were handed out", () => {
   const archives = { living: FILE.archive.living, dead: FILE.archive.dead };
   for (const [name, { messages, batch }] of Object.entries({ ...FILE.batches, ...archives })) {
     assert.equal(hex(batchOf(messages)), batch, name);
-    const unpacked = unpackBatch(unhex(batch)).map(({ id, sender, payload, ...more }) => ({
+    const unpacked = unpackBatch(unhex(batch)).map(({ id, headers, sender, payload, ...more }) => ({
       id: textOfId(id),
+      headers: unpackHeaders(headers),
       sender: hex(sender),
       payload: hex(payload),
       ...more,
     }));
     assert.deepEqual(
       unpacked,
-      messages.map((/** @type {any} */ { id, sender, payload, priority, createdAt, deliveryCount, status }) => ({
-        id,
-        sender,
-        payload,
-        priority,
-        createdAt,
-        deliveryCount,
-        status,
+      messages.map((/** @type {any} */ { custom, until, due, failures, suspect, error, reason, diedAt, ...shown }) => ({
+        ...shown,
+        due: shown.status === DELAYED ? due : 0,
       })),
       name,
     );
@@ -103,18 +114,38 @@ test("records of dead letters are ours", () => {
   }
 });
 
+test("lines of an export say what they were made of", () => {
+  const read = (/** @type {string} */ line) => readLine(new TextEncoder().encode(line));
+  const { head, messages, known, end } = FILE.exported;
+  checkHead(new TextEncoder().encode(head));
+  for (const { message, line } of messages) {
+    const whole = wholeMessage(message);
+    const { custom, until, ...told } = /** @type {any} */ (whole);
+    // numbers come first in an object, and half of a pair is written as text
+    told.headers.sort();
+    const got = /** @type {any} */ (read(line)).message;
+    got.headers.sort();
+    if (told.error !== null) told.error = told.error.replace("\ud800", "\\ud800");
+    assert.deepEqual(got, told);
+  }
+  for (const { id, until, line } of known) assert.deepEqual(read(line), { kind: "known id", known: { id, until } });
+  assert.deepEqual(read(end), { kind: "end", end: { messages: messages.length, deadLetters: 1, knownIds: 2 } });
+});
+
 test("what is imported has an id in each frame, and its details", () => {
   const { messages, frames, details } = FILE.archive.adopted;
   const bytes = unhex(frames);
   const found = [...framesIn(bytes)].map((frame) => messageIn(bytes, frame));
   assert.deepEqual(
     found,
-    messages.map((/** @type {any} */ { sender, payload, priority, id, due }) => ({
+    messages.map((/** @type {any} */ { sender, payload, priority, id, due, headers, until }) => ({
       sender,
       payload,
       priority,
       id,
       due,
+      headers,
+      until,
     })),
   );
   assert.equal(JSON.parse(details).length, messages.length);

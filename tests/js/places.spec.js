@@ -42,6 +42,26 @@ test("a page stores messages", async ({ page }) => {
   expect(await take(page, "inbox", 2)).toEqual(["bob: fire!", "alice: hello"]);
 });
 
+test("JSON is stored once, with its headers", async ({ page }) => {
+  const { lines } = await runExample(page, "json");
+  expect(lines).toEqual(["4bf92f35 tea"]);
+});
+
+test("a page watches a mailbox", async ({ page }) => {
+  const watching = await page.context().newPage();
+  await watching.goto("/example.html?name=watch");
+  await expect(watching).toHaveTitle("0 waiting, 0 of them delayed, the oldest for 0 s");
+  await runExample(page, "page");
+  await expect(watching).toHaveTitle(/^2 waiting, 0 of them delayed, the oldest for /);
+  await watching.close();
+});
+
+test("a mailbox becomes a file, and a file a mailbox", async ({ page }) => {
+  await runExample(page, "page");
+  const { lines } = await runExample(page, "files");
+  expect(lines).toEqual(["2 0 0 true"]);
+});
+
 test("an inspector shows what a page has stored", async ({ page }) => {
   await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("inbox");

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import { failures, handOuts, hasCustomId } from "../../js/model/delivery.js";
 import { viewOf } from "../../js/model/frames.js";
 import { ID_BYTES, writeId } from "../../js/model/ids.js";
-import { firstDelayed, firstInflight, firstQueued } from "../../js/model/queries.js";
+import { delays, firstDelayed, firstInflight, firstQueued } from "../../js/model/queries.js";
 import { MailboxState } from "../../js/model/state.js";
 import { Rows } from "./rows.js";
 
@@ -49,8 +49,11 @@ class Mailbox {
     this.state = this.rows.load();
   }
 
-  counts() {
-    return [...this.state.queuedByPriority(), this.state.inflightCount(), this.state.deadLetters];
+  /** @param {number} now */
+  counts(now) {
+    const { due } = this.rows.run(this.state, delays(this.state.pages, now));
+    const { state } = this;
+    return [...state.queuedByPriority(), state.inflightCount(), state.deadLetters, state.delayedCount - due];
   }
 
   /** Where a living message is; its page is open then. @param {string} name @returns {Place | undefined} */
@@ -122,15 +125,15 @@ class Mailbox {
   }
 
   /**
-   * @param {Consumer} consumer @param {string} name @param {number | null} delay @param {string | null} error
+   * @param {Consumer} consumer @param {[name: string, delay: number | null, error: string | null, failed: boolean]} how
    * @param {number} now
    */
-  nack({ holder, maxDeliveries }, name, delay, error, now) {
+  nack({ holder, maxDeliveries }, [name, delay, error, failed], now) {
     const place = this.find(name);
-    const delivery = place && this.state.nack(holder, place);
+    const delivery = place && this.state.nack(holder, place, failed, error !== null);
     if (place === undefined || delivery === undefined) return false;
     if (error !== null) this.#errors.set(`${place.priority}/${place.sequence}`, error);
-    if (maxDeliveries > 0 && failures(delivery) >= maxDeliveries) this.#bury(place, delivery, null);
+    if (failed && maxDeliveries > 0 && failures(delivery) >= maxDeliveries) this.#bury(place, delivery, null);
     else if (delay !== null) this.state.delay(place, now + Math.round(delay * 1000));
     return true;
   }
@@ -185,6 +188,12 @@ class Mailbox {
       firstInflight(pages, Infinity),
     ];
     return queries.flatMap((query) => this.#shown(this.rows.run(this.state, query)));
+  }
+
+  /** @param {string[] | null} names @param {number} now */
+  promote(names, now) {
+    const places = names?.map((name) => this.find(name)).filter((place) => place !== undefined);
+    return this.rows.run(this.state, this.state.promote(places, now)).running;
   }
 
   purge() {
@@ -243,7 +252,7 @@ class Database {
       case "ack_and_send":
         return this.#ackAndSend(mailbox, consumer, given);
       case "nack":
-        return mailbox.nack(consumer, given[0], given[1], given[2], this.now);
+        return mailbox.nack(consumer, given, this.now);
       case "dead_letter":
         return mailbox.deadLetter(consumer, given[0], given[1]);
       case "dead_letters":
@@ -254,6 +263,8 @@ class Database {
         return mailbox.discard(given);
       case "peek":
         return mailbox.peek(this.now);
+      case "promote":
+        return mailbox.promote(given, this.now);
       case "purge":
         return mailbox.purge();
       case "close":
@@ -319,7 +330,7 @@ for (const sizes of SIZES) {
         const actual = /** @type {any} */ (database.answer(what, who, given));
         assert.deepEqual(what === "dead_letters" ? grouped(actual, answer) : actual, answer, where);
         assert.deepEqual(
-          database.mailboxes.map((mailbox) => mailbox.counts()),
+          database.mailboxes.map((mailbox) => mailbox.counts(database.now)),
           counts,
           where,
         );

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -14,14 +15,40 @@ import pytest
 from pymailbox import MessagePriority, MessageRecord, MessageStatus
 from pymailbox.backends.indexeddb import frames
 from pymailbox.contract import limits
-from pymailbox.contract.archive import Death, WholeMessage
-from pymailbox.contract.arguments import PreparedMessage
+from pymailbox.contract.archive import Death, Remembered, WholeMessage
+from pymailbox.contract.arguments import PreparedMessage, storable
+from pymailbox.contract.headers import pack_headers
 from pymailbox.contract.ids import id_at, location_of
 from pymailbox.contract.reasons import died_reason, failed_reason, unreadable_reason
+from pymailbox.core import delivery
+from pymailbox.transfer.lines import End, end_line, head_line, message_line, read_line, remembered_line
+from pymailbox.transfer.lines import End, end_line, head_line, message_line, read_line, remembered_line
 
 GOLDEN: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden.json").read_text("utf-8"))
 
-STATUSES: Final = (MessageStatus.QUEUED, MessageStatus.INFLIGHT)
+DELAYED: Final = 2
+STATUSES: Final = (MessageStatus.QUEUED, MessageStatus.INFLIGHT, MessageStatus.QUEUED)
+
+
+ALONE: Final = delivery.handed_out(delivery.NEVER, True)
+FAILED: Final = delivery.failed(delivery.handed_out(delivery.CUSTOM_ID, True)) | delivery.HAS_ERROR
+
+DELIVERIES: Final = {
+    "fresh": delivery.NEVER,
+    "custom": delivery.CUSTOM_ID,
+    "handed out": delivery.handed_out(delivery.NEVER, False),
+    "handed out alone": delivery.handed_out(delivery.CUSTOM_ID, True),
+    "released": delivery.undelivered(delivery.handed_out(delivery.HAS_ERROR, True)),
+    "failed": delivery.failed(ALONE) | delivery.HAS_ERROR,
+    "failed twice": delivery.failed(delivery.handed_out(FAILED, True)),
+    "abandoned": delivery.abandoned(delivery.handed_out(delivery.CUSTOM_ID | delivery.HAS_ERROR, False)),
+    "abandoned alone": delivery.abandoned(ALONE),
+    "restored": delivery.restored(7, 3, suspect=True, has_error=True),
+    "restored with the most": delivery.restored(
+        limits.MOST_COUNTED + 5, limits.MOST_COUNTED, suspect=False, has_error=False
+    ),
+}
+"""What messages have been through; the names are those of the golden values."""
 
 
 def moment(milliseconds: int) -> datetime:
@@ -35,6 +62,8 @@ def prepared(message: dict[str, Any], created_at: int) -> PreparedMessage:
         MessagePriority(message["priority"]),
         None if message["id"] is None else UUID(message["id"]),
         0 if message["due"] is None else message["due"] - created_at,
+        pack_headers(dict(message["headers"])),
+        0 if message["until"] is None else message["until"] - created_at,
     )
 
 
@@ -47,6 +76,8 @@ def record(message: dict[str, Any]) -> MessageRecord:
         moment(message["createdAt"]),
         STATUSES[message["status"]],
         message["deliveryCount"],
+        dict(message["headers"]),
+        moment(message["due"]) if message["status"] == DELAYED else None,
     )
 
 
@@ -64,6 +95,7 @@ def whole(message: dict[str, Any]) -> WholeMessage:
         message["suspect"],
         message["error"],
         None if message["reason"] is None else Death(message["reason"], message["diedAt"]),
+        pack_headers(dict(message["headers"])),
     )
 
 
@@ -103,6 +135,14 @@ def test_batches_say_the_messages_that_were_handed_out(name: str) -> None:
     assert frames.unpack_batch(bytes.fromhex(golden["batch"])) == [record(message) for message in golden["messages"]]
 
 
+@pytest.mark.parametrize("name", GOLDEN["deliveries"])
+def test_delivery_states_are_the_same(name: str) -> None:
+    golden = GOLDEN["deliveries"][name]
+    number = golden["number"]
+    assert DELIVERIES[name] == number
+    assert (delivery.hand_outs(number), delivery.failures(number)) == (golden["handOuts"], golden["failures"])
+
+
 def test_ids_cross_one_after_the_other() -> None:
     ids = [UUID(golden["id"]) for golden in GOLDEN["ids"].values()]
     packed = bytes.fromhex("".join(golden["id"].replace("-", "") for golden in GOLDEN["ids"].values()))
@@ -122,6 +162,38 @@ def test_dead_letters_say_why() -> None:
         {name: stored["hex"] if name == "id" else stored for name, stored in kept.items() if name != "frame"}
         for kept in golden["records"]
     ]
+
+
+def test_lines_of_an_export_are_the_same() -> None:
+    golden = GOLDEN["exported"]
+    assert head_line().decode() == golden["head"]
+    for each in golden["messages"]:
+        message = whole(each["message"])
+        assert message_line(message).decode() == each["line"]
+        assert read_line(each["line"].encode()) == replace(message, error=message.error and storable(message.error))
+    for each in golden["known"]:
+        known = Remembered(UUID(each["id"]), each["until"])
+        assert remembered_line(known).decode() == each["line"]
+        assert read_line(each["line"].encode()) == known
+    end = End(len(golden["messages"]), 1, len(golden["known"]))
+    assert end_line(end).decode() == golden["end"]
+    assert read_line(golden["end"].encode()) == end
+
+
+def test_lines_of_an_export_are_the_same() -> None:
+    golden = GOLDEN["exported"]
+    assert head_line().decode() == golden["head"]
+    for each in golden["messages"]:
+        message = whole(each["message"])
+        assert message_line(message).decode() == each["line"]
+        assert read_line(each["line"].encode()) == replace(message, error=message.error and storable(message.error))
+    for each in golden["known"]:
+        known = Remembered(UUID(each["id"]), each["until"])
+        assert remembered_line(known).decode() == each["line"]
+        assert read_line(each["line"].encode()) == known
+    end = End(len(golden["messages"]), 1, len(golden["known"]))
+    assert end_line(end).decode() == golden["end"]
+    assert read_line(golden["end"].encode()) == end
 
 
 @pytest.mark.parametrize("section", ["living", "dead"])

@@ -60,6 +60,34 @@ async def check_rows_overwritten_with_anything() -> None:
             await here.delete(name)
 
 
+async def check_headers_overwritten_with_anything() -> None:
+    """What are no headers to one language must not get to the other: the message becomes a dead letter."""
+    here = await new_context(SEGMENTS_APART)
+    for number, headers in enumerate(
+        (b"nothing!", b"[1,2]   ", b'["a"]   ', b'{"a":1} ', b'["\xff",""]'[:8], b'["","-"[', bytes(8))
+    ):
+        name = f"headers {number}"
+        async with await here.open(name) as mailbox:
+            for text in (b"0", b"1", b"2", b"3", b"4"):
+                await mailbox.enqueue(b"s", text, headers={"": "-"} if text == b"2" else None)
+            await foreign(
+                """
+                const id = await number(name);
+                for (const { key, value } of await rows("segments")) {
+                  const at = value.findIndex((_, i) => [91, 34, 34, 44].every((byte, j) => value[i + j] === byte));
+                  if (key[0] !== id || at < 0) continue;
+                  value.set(headers, at);
+                  await done(store("segments").put(value, key));
+                }
+                """,
+                name=name,
+                headers=headers,
+            )
+        async with await (await new_context(SEGMENTS_APART)).open(name) as mailbox:
+            assert payloads(await drain(mailbox)) == [b"0", b"1", b"3", b"4"], headers
+            await _one_dead(mailbox, name, None)
+
+
 async def check_row_cut_short_keeps_what_is_whole() -> None:
     here = await new_context(SEGMENTS_APART)
     async with await here.open("cut short") as mailbox:

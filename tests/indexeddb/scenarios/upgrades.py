@@ -15,7 +15,7 @@ from tests.indexeddb.scenarios.support import (
     script,
 )
 
-VERSION = 4
+VERSION = 5
 """As in js/storage/database.js."""
 
 NEWER: Settings = {"layout": VERSION + 1}
