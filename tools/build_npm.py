@@ -18,7 +18,14 @@ NPM = ROOT / "build" / "npm"
 PACKAGE = NPM / "package"
 TARBALL = NPM / f"pymailbox-{__version__}.tgz"
 
-PUBLIC_DECLARATIONS = ("index.d.ts", "api/mailbox.d.ts", "model/errors.d.ts", "inspector/element.d.ts")
+PUBLIC_DECLARATIONS = (
+    "index.d.ts",
+    "api/mailbox.d.ts",
+    "api/actors/backpressure.d.ts",
+    "api/actors/retry.d.ts",
+    "model/errors.d.ts",
+    "inspector/element.d.ts",
+)
 """The declarations that the public ones are made of; the engine's stay out."""
 
 

@@ -94,18 +94,43 @@ function checkPlainName(name) {
 export function checkMailboxOptions(options) {
   const given = checkOptions(options, "options", ["batchSize", "maxDeliveries", "lease", "durability"]);
   const { batchSize = 32, maxDeliveries = Infinity, lease = 300_000, durability = "strict" } = given;
-  if (typeof lease !== "number") throw new TypeError(`lease must be a number of milliseconds, not ${described(lease)}`);
-  if (!(lease > 0 && lease <= LONGEST_DELAY)) {
-    throw new RangeError(
-      `lease must be a positive number of milliseconds, at most ${LONGEST_DELAY} (100 years), not ${lease}`,
-    );
-  }
   return {
     batchSize: checkCount("batchSize", batchSize),
     maxDeliveries: maxDeliveries === Infinity ? Infinity : checkCount("maxDeliveries", maxDeliveries),
-    lease,
+    lease: checkPeriod("lease", lease),
     durability: checkChoice("durability", durability, DURABILITIES),
   };
+}
+
+/** Milliseconds, more than none. @param {string} name @param {unknown} period @returns {number} */
+export function checkPeriod(name, period) {
+  if (typeof period !== "number")
+    throw new TypeError(`${name} must be a number of milliseconds, not ${described(period)}`);
+  if (period > 0 && period <= LONGEST_DELAY) return period;
+  throw new RangeError(
+    `${name} must be a positive number of milliseconds, at most ${LONGEST_DELAY} (100 years), not ${period}`,
+  );
+}
+
+/** @param {string} name @param {unknown} value @param {number} least @param {number} most @returns {number} */
+export function checkBetween(name, value, least, most) {
+  if (typeof value !== "number") throw new TypeError(`${name} must be a number, not ${described(value)}`);
+  if (value >= least && value <= most) return value;
+  const limits = most === Number.MAX_VALUE ? `${least} or more, and finite` : `between ${least} and ${most}`;
+  throw new RangeError(`${name} must be ${limits}, not ${value}`);
+}
+
+/** @param {string} name @param {unknown} value @param {boolean} otherwise where none is given */
+export function checkFlag(name, value, otherwise) {
+  if (value === undefined) return otherwise;
+  if (typeof value === "boolean") return value;
+  throw new TypeError(`${name} must be true or false, not ${described(value)}`);
+}
+
+/** @param {string} name @param {unknown} value @returns {Function} */
+export function checkFunction(name, value) {
+  if (typeof value === "function") return value;
+  throw new TypeError(`${name} must be a function, not ${described(value)}`);
 }
 
 /**
@@ -181,6 +206,15 @@ export function checkSends(messages) {
     }
     return { target: pair[0], message: checkNewMessage(pair[1], `messages[${i}][1]`) };
   });
+}
+
+/**
+ * A message that is sent later: its bytes are copied now.
+ * @param {unknown} message @returns {import("./values.js").NewMessage}
+ */
+export function checkSend(message) {
+  const { sender, payload } = checkNewMessage(message, "message");
+  return { .../** @type {import("./values.js").NewMessage} */ (message), sender, payload };
 }
 
 /** The 16 bytes of an id. @param {unknown} id @param {string} [name] */
@@ -342,7 +376,7 @@ function succeeds(call) {
 }
 
 /** @param {string} name @param {unknown} value */
-function checkCount(name, value) {
+export function checkCount(name, value) {
   if (typeof value !== "number") throw new TypeError(`${name} must be a whole number, not ${described(value)}`);
   if (!Number.isSafeInteger(value) || value < 1) {
     throw new RangeError(

@@ -6,6 +6,8 @@ type MessageRecord = import("../../js/api/values.js").MessageRecord;
 
 declare global {
   var pymailbox: typeof import("../../js/index.js");
+  /** Of the tests of `consume`. */
+  var consuming: typeof import("./pages/consuming.js").consuming;
   /** Of the pages of unreadable.spec.js. */
   var here: {
     textOf(record: { payload: Uint8Array }): string | undefined;
