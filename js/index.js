@@ -28,10 +28,13 @@ export * as python from "./python.js";
 /** @typedef {import("./api/values.js").Consumer} Consumer */
 /** @typedef {import("./api/values.js").Context} Context */
 /** @typedef {import("./api/values.js").DeadLetter} DeadLetter */
+/** @typedef {import("./api/values.js").DeadLettersOptions} DeadLettersOptions */
 /** @typedef {import("./api/values.js").DequeueOptions} DequeueOptions */
 /** @typedef {import("./api/values.js").Durability} Durability */
+/** @typedef {import("./api/values.js").EnqueueJsonOptions} EnqueueJsonOptions */
 /** @typedef {import("./api/values.js").EnqueueOptions} EnqueueOptions */
 /** @typedef {import("./api/values.js").Handler} Handler */
+/** @typedef {import("./api/values.js").HeadersGiven} HeadersGiven */
 /** @typedef {import("./api/values.js").MailboxOptions} MailboxOptions */
 /** @typedef {import("./api/values.js").MailboxStats} MailboxStats */
 /** @typedef {import("./api/values.js").MessageRecord} MessageRecord */

@@ -7,8 +7,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { entryOf } from "../js/engine/verbs/dead-letters.js";
-import { restored } from "../js/model/delivery.js";
-import { INFLIGHT, QUEUED, frameAt, framesIn, packBatch, packFrames, viewOf } from "../js/model/frames.js";
+import * as delivery from "../js/model/delivery.js";
+import { DELAYED, INFLIGHT, QUEUED, frameAt, framesIn, packBatch, packFrames, viewOf } from "../js/model/frames.js";
+import { packHeaders } from "../js/model/headers.js";
 import { ID_BYTES, writeId } from "../js/model/ids.js";
 import * as limits from "../js/model/limits.js";
 import * as reasons from "../js/model/reasons.js";
@@ -78,8 +79,11 @@ const GIVEN = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
 const MOMENT = 1_700_000_000_123;
 
 /**
- * @typedef {{sender: string, payload: string, priority: number, id: string | null, due: number | null}} Incoming in
- * hexadecimal
+ * In hexadecimal, but for headers.
+ * @typedef
+ * {{sender: string, payload: string, priority: number, id: string | null, due: number | null, headers: Header[], until:
+ *   number | null}}
+ * Incoming
  */
 
 /** @param {string} sender @param {string} payload @param {Partial<Incoming>} [more] @returns {Incoming} */
@@ -89,13 +93,17 @@ const incoming = (sender, payload, more = {}) => ({
   priority: 0,
   id: null,
   due: null,
+  headers: [],
+  until: null,
   ...more,
 });
 
 /** Packs messages, as they are written here. @param {Incoming[]} messages @param {number} createdAt */
 export const framesOf = (messages, createdAt) =>
   packFrames(
-    messages.map(({ sender, payload, priority, id: given, due }) => ({
+    messages.map(({ sender, payload, priority, id: given, due, headers, until }) => ({
+      headers: packHeaders(headers),
+      until: until ?? 0,
       sender: unhex(sender),
       payload: unhex(payload),
       priority,
@@ -105,6 +113,14 @@ export const framesOf = (messages, createdAt) =>
     createdAt,
   );
 
+/** @typedef {import("../js/model/headers.js").Header} Header */
+
+/** With all that JSON writes in a way of its own. @type {Header[]} */
+const HEADERS = [
+  ["content-type", "application/json"],
+  ["", '\u0000\u001f\u007f \b\f\n\r\t "\\/ \u2028 é🙃'],
+];
+
 /** @type {Record<string, Incoming[]>} */
 const MESSAGES = {
   plain: [incoming("alice", "hello")],
@@ -113,6 +129,10 @@ const MESSAGES = {
   "under an id of its sender's": [incoming("é🙃", "x", { id: GIVEN })],
   delayed: [incoming("alice", "later", { due: MOMENT + 1 })],
   "delayed, under an id": [incoming("a", "b", { priority: 1, id: GIVEN, due: MOMENT + 86_400_000 })],
+  "with headers": [incoming("alice", "hello", { headers: HEADERS })],
+  "with an id that is to be remembered": [
+    incoming("a", "b", { id: GIVEN, until: MOMENT + 60_000, due: MOMENT + 5, headers: HEADERS.slice(0, 1) }),
+  ],
   several: [
     incoming("alice", "1"),
     incoming("", "2", { priority: 1, id: GIVEN }),
@@ -131,7 +151,7 @@ const frames = () =>
 /**
  * @typedef
  * {{id: string, sender: string, payload: string, priority: number, createdAt: number, deliveryCount: number, status:
- *   number, custom: boolean, due: number | null}}
+ *   number, custom: boolean, due: number | null, headers: Header[], until: number | null}}
  * Outgoing
  */
 
@@ -146,6 +166,8 @@ const outgoing = (more) => ({
   status: INFLIGHT,
   custom: false,
   due: null,
+  headers: [],
+  until: null,
   ...more,
 });
 
@@ -164,6 +186,7 @@ export const batchOf = (messages) =>
         writeIdTo: (view, offset) => id(message.id).forEach((byte, i) => view.setUint8(offset + i, byte)),
         deliveryCount: message.deliveryCount,
         status: message.status,
+        due: message.due ?? 0,
       };
     }),
   );
@@ -177,6 +200,11 @@ const BATCHES = {
     outgoing({ id: GIVEN, custom: true, createdAt: 0, payload: "" }),
     outgoing({ id: textOfId(ownId(0, 9)), status: QUEUED, deliveryCount: 0, createdAt: MOMENT + 1 }),
     outgoing({ id: GIVEN, custom: true, status: QUEUED, due: MOMENT + 9, deliveryCount: 2 ** 20 - 1 }),
+  ],
+  "with headers, of which two are delayed": [
+    outgoing({ status: DELAYED, due: MOMENT + 9, deliveryCount: 0 }),
+    outgoing({ headers: HEADERS }),
+    outgoing({ id: GIVEN, custom: true, status: DELAYED, due: MOMENT + 2, until: MOMENT + 3, headers: HEADERS }),
   ],
   "of the first and the last moment that Python can tell": [
     outgoing({ createdAt: -62_135_596_800_000 }),
@@ -237,6 +265,7 @@ const whole = (more) => ({
 });
 
 const LIVING = [
+  whole({ custom: false, id: textOfId(ownId(0, 2)), headers: HEADERS }),
   whole({ custom: false, id: textOfId(ownId(0, 4)), status: QUEUED, deliveryCount: 0 }),
   whole({ status: QUEUED, due: MOMENT + 60_000, failures: 1, error: "TimeoutError" }),
   whole({ deliveryCount: 2, suspect: true }),
@@ -311,6 +340,12 @@ export const STATES = {
     large.enqueue(0, false, MOMENT + 3);
     return large;
   },
+  "with ids that are remembered": () => {
+    const remembering = state();
+    remembering.remembered = 300;
+    remembering.enqueue(1, true, 0);
+    return remembering;
+  },
   "with segments that travel in it": () => {
     const carrying = state();
     for (const [i, name] of ["plain", "delayed"].entries()) {
@@ -342,19 +377,20 @@ function lived(rows, sizes) {
   rows.run(made, made.claim("dead", terms, 2, MOMENT));
   rows.run(made, made.recover("dead"));
   made.beat("told by another name: ü");
-  made.nack(HOLDER, { priority: 1, sequence: 0 });
+  made.nack(HOLDER, { priority: 1, sequence: 0 }, true, true);
   made.delay({ priority: 1, sequence: 0 }, MOMENT + 9000);
   made.bury({ priority: 1, sequence: 1 });
   made.ack({ priority: 0, sequence: 6 });
   made.skip(0);
-  made.enqueue(0, true, 0, restored(2, 1, true));
+  made.enqueue(0, true, 0, delivery.restored(2, 1, true, false));
   return made;
 }
 
 /** What is said of a state by what is stored of it. @param {MailboxState} read @param {Rows} rows */
 export function says(read, rows) {
   rows.open(read, read.pages.allLacking());
-  const { number, base, leased, writer, commitId, mayCollide, deadLetters, nextDeadLetter, customIds } = read;
+  const { number, base, leased, writer, commitId, mayCollide, deadLetters, nextDeadLetter, remembered, customIds } =
+    read;
   return {
     number,
     base,
@@ -365,15 +401,17 @@ export function says(read, rows) {
     mayCollide,
     deadLetters,
     nextDeadLetter,
+    remembered,
     customIds,
-    lanes: read.lanes.map(({ next, frontier, queued, inflight, carried, directory }) => ({
+    lanes: read.lanes.map(({ next, frontier, queued, delayed, inflight, carried, directory }) => ({
       next,
       frontier,
       queued,
+      delayed,
       inflight,
       carried: carried.map(({ first, last }) => [first, last]),
       runs: directory.entries.flatMap(({ page }) =>
-        [...(page ?? [])].map(({ from, to, where, delivery, due }) => [from, to, where, delivery, due]),
+        [...(page ?? [])].map(({ from, to, where, delivery: past, due }) => [from, to, where, past, due]),
       ),
     })),
     holders: [...read.claims.values()].map(({ holder, slot, maxDeliveries, lease, locked, beat, count }) => ({
@@ -395,6 +433,33 @@ export function stored(made, rows) {
     journal: asJson(rows.head),
     pages: Object.fromEntries([...rows.rows].map(([key, bytes]) => [key, hex(bytes)])),
   };
+}
+
+// -- delivery states --------------------------------------------------------------------------------------------------
+
+/** What messages have been through, as one number: by what happened, one after the other. */
+function deliveries() {
+  const { abandoned, failed, fresh, handedOut, restored, undelivered, withError } = delivery;
+  /** @type {Record<string, number>} */
+  const numbers = {
+    fresh: fresh(false),
+    custom: fresh(true),
+    "handed out": handedOut(fresh(false), false),
+    "handed out alone": handedOut(fresh(true), true),
+    released: undelivered(handedOut(withError(fresh(false)), true)),
+    failed: withError(failed(handedOut(fresh(false), true))),
+    "failed twice": failed(handedOut(withError(failed(handedOut(fresh(true), false))), true)),
+    abandoned: abandoned(handedOut(withError(fresh(true)), false)),
+    "abandoned alone": abandoned(handedOut(fresh(false), true)),
+    restored: restored(7, 3, true, true),
+    "restored with the most": restored(limits.MOST_COUNTED + 5, limits.MOST_COUNTED, false, false),
+  };
+  return Object.fromEntries(
+    Object.entries(numbers).map(([name, number]) => [
+      name,
+      { number, handOuts: delivery.handOuts(number), failures: delivery.failures(number) },
+    ]),
+  );
 }
 
 const heads = () =>
@@ -423,6 +488,7 @@ export const golden = () => ({
   "dead letters": deadLetters(),
   archive: archive(),
   segments: segments(),
+  deliveries: deliveries(),
   heads: heads(),
 });
 

@@ -8,12 +8,15 @@
  */
 
 import {
+  JSON_OPTIONS,
   MESSAGE_OPTIONS,
   checkDelay,
   checkFailure,
+  checkFlag,
   checkId,
   checkIds,
   checkInPlace,
+  checkJson,
   checkLimit,
   checkMailboxOptions,
   checkMessages,
@@ -36,14 +39,17 @@ import { MailboxHandle } from "../engine/mailbox-handle.js";
 import { textOfId } from "../model/uuids.js";
 import { checkConsumeOptions } from "./actors/options.js";
 import { RunningConsumer } from "./actors/consumer.js";
-import { deadLettersOf, idsOf, recordsOf, statsOf } from "./records.js";
+import { Changes } from "./changes.js";
+import { deadLettersOf, foundIn, idsOf, recordsOf, statsOf } from "./records.js";
 
 /** @typedef {import("./values.js").Bytes} Bytes */
 /** @typedef {import("./values.js").MailboxOptions} MailboxOptions */
 /** @typedef {import("./values.js").EnqueueOptions} EnqueueOptions */
+/** @typedef {import("./values.js").EnqueueJsonOptions} EnqueueJsonOptions */
 /** @typedef {import("./values.js").NewMessage} NewMessage */
 /** @typedef {import("./values.js").DequeueOptions} DequeueOptions */
 /** @typedef {import("./values.js").PeekOptions} PeekOptions */
+/** @typedef {import("./values.js").DeadLettersOptions} DeadLettersOptions */
 /** @typedef {import("./values.js").NackOptions} NackOptions */
 /** @typedef {import("./values.js").MessagePriority} MessagePriority */
 /** @typedef {import("./values.js").MessageStatus} MessageStatus */
@@ -138,21 +144,32 @@ export class Mailbox {
   /**
    * Stores one message and gives its id, after the message is committed.
    *
-   * `sender` and `payload` are stored as they were at the call; they hold at most 64 MiB together. The order of calls
-   * on a mailbox is the order of its messages. While a message with `messageId` is still in the mailbox, nothing is
-   * stored again and that id is given.
+   * `sender` and `payload` are stored as they were at the call; with the headers they hold at most 64 MiB together. The
+   * order of calls on a mailbox is the order of its messages. While a message with `messageId` is still in the mailbox,
+   * and for `dedupeFor` after the enqueue that stored it, nothing is stored again and that id is given.
    * @param {Bytes} sender who sends it, in your own encoding
    * @param {Bytes} payload
-   * @param {EnqueueOptions} [options] `priority`, `messageId`, and `delay` in milliseconds
+   * @param {EnqueueOptions} [options] `priority`, `messageId`, `headers`, and `delay` and `dedupeFor` in milliseconds
    * @returns {Promise<string>} a canonical UUID
    * @throws {import("../model/errors.js").StorageFullError} there is no room; nothing was stored
    */
   async enqueue(sender, payload, options) {
-    const message = checkInPlace(sender, payload, checkOptions(options, "options", MESSAGE_OPTIONS));
-    this.#checkOpen();
-    const [ids, depth] = await this.#handle.enqueue(pack([message]));
-    this.#observe(depth);
-    return textOfId(ids);
+    return this.#enqueue(checkInPlace(sender, payload, checkOptions(options, "options", MESSAGE_OPTIONS)));
+  }
+
+  /**
+   * As `enqueue`, of a value as JSON in UTF-8; `json()` of its record gives it back.
+   *
+   * The header `content-type: application/json` says so, unless `headers` name another type.
+   * @param {unknown} value what JSON can hold; `undefined` in an object is left out, as `JSON.stringify` does
+   * @param {EnqueueJsonOptions} [options] as for `enqueue`, and `sender`, by default of no bytes
+   * @returns {Promise<string>} a canonical UUID
+   * @throws {TypeError | RangeError} JSON cannot hold the value (a function, a BigInt, NaN, or what holds itself), or
+   * an option is invalid; nothing was stored
+   * @throws {import("../model/errors.js").StorageFullError} there is no room; nothing was stored
+   */
+  async enqueueJson(value, options) {
+    return this.#enqueue(checkJson(value, checkOptions(options, "options", JSON_OPTIONS)));
   }
 
   /**
@@ -264,21 +281,23 @@ export class Mailbox {
   /**
    * Gives back a message that this mailbox holds, to its old place in its priority, as a failed delivery.
    *
-   * After `maxDeliveries` failed deliveries it becomes a dead letter instead, with the last `error`.
+   * After `maxDeliveries` failed deliveries it becomes a dead letter instead, with the last `error`. With
+   * `failed: false` ("not now") it is no failed delivery: the hand-out is taken back instead.
    * @param {string} messageId
-   * @param {NackOptions} [options] `delay` in milliseconds before which it is not handed out again; `error`
+   * @param {NackOptions} [options] `delay` in milliseconds before which it is not handed out again; `error`; `failed`
    * @returns {Promise<boolean>} false, and nothing changes, if this mailbox no longer holds it
    */
   async nack(messageId, options) {
     const id = checkId(messageId);
-    const given = checkOptions(options, "options", ["delay", "error"]);
+    const given = checkOptions(options, "options", ["delay", "error", "failed"]);
     const delay = checkDelay(given.delay);
     const error = checkFailure(given.error);
+    const failed = checkFlag("failed", given.failed, true);
     this.#checkOpen();
     return this.#settling(
       "nack",
       [id],
-      this.#handle.nack(id, delay, error).then((nacked) => nacked !== false),
+      this.#handle.nack(id, delay, error, failed).then((nacked) => nacked !== false),
     );
   }
 
@@ -298,8 +317,8 @@ export class Mailbox {
 
   /**
    * The newest dead letters, the newest first.
-   * @param {{limit?: number | undefined, offset?: number | undefined}} [options] `limit`: how many at most, by
-   * default `batchSize`; `offset`: how many of the newest to skip
+   * @param {DeadLettersOptions} [options] `limit`: how many at most, by default `batchSize`; `offset`: how many of the
+   * newest to skip
    * @returns {Promise<DeadLetter[]>}
    */
   async deadLetters(options) {
@@ -353,7 +372,7 @@ export class Mailbox {
    */
   async status() {
     this.#checkOpen();
-    return statsOf(await this.#handle.count());
+    return statsOf(await this.#handle.status());
   }
 
   /**
@@ -372,6 +391,30 @@ export class Mailbox {
     const offset = checkOffset(given.offset);
     this.#checkOpen();
     return recordsOf(await this.#handle.peek(limit, status, offset));
+  }
+
+  /**
+   * What there is of a message, wherever it is; changes nothing.
+   * @param {string} messageId
+   * @returns {Promise<MessageRecord | DeadLetter | null>} its record if it is queued or inflight; if it was given up,
+   * its dead letter, which has a `reason`; null if there is no such message
+   * @throws {import("../model/errors.js").StorageUnavailableError} it cannot be read at present: try again
+   */
+  async get(messageId) {
+    const id = checkId(messageId);
+    this.#checkOpen();
+    return foundIn(...(await this.#handle.get(id)));
+  }
+
+  /**
+   * Makes delayed messages due now, in one transaction; each then has its old place in its priority.
+   * @param {Iterable<string>} [ids] which ones; all if it is left out
+   * @returns {Promise<number>} how many there were whose delay still ran
+   */
+  async promote(ids) {
+    const distinct = ids === undefined ? undefined : checkIds(ids);
+    this.#checkOpen();
+    return distinct?.length === 0 ? 0 : this.#handle.promote(distinct && joined(distinct));
   }
 
   /**
@@ -507,6 +550,21 @@ export class Mailbox {
     return new RunningConsumer(this.#asSource(), checked);
   }
 
+  /**
+   * The counts now, and again after anything has changed them, for `for await`; ends when the mailbox is closed.
+   *
+   * Whoever changes them: other tabs and workers, and the clock, by which delayed messages become due. Changes are
+   * merged to at most 20 a second, and the last state is never left out. If `signal` aborts it, it throws the signal's
+   * reason. It costs others nothing while nobody listens.
+   * @param {{signal?: AbortSignal | undefined}} [options]
+   * @returns {AsyncIterableIterator<MailboxStats>}
+   */
+  changes(options) {
+    const signal = checkSignal(checkOptions(options, "options", ["signal"]).signal);
+    this.#checkOpen();
+    return new Changes(this.#handle, signal);
+  }
+
   /** How safe the storage under this mailbox is, and how full. @returns {Promise<StorageReport>} */
   async storageReport() {
     this.#checkOpen();
@@ -544,6 +602,14 @@ export class Mailbox {
   }
 
   // -- inside ---------------------------------------------------------------------------------------------------------
+
+  /** @param {import("../model/types.js").Packable} message whose bytes are copied now */
+  async #enqueue(message) {
+    this.#checkOpen();
+    const [ids, depth] = await this.#handle.enqueue(pack([message]));
+    this.#observe(depth);
+    return textOfId(ids);
+  }
 
   /**
    * @param {AbortSignal} signal @param {number} limit @param {number} wait
@@ -626,9 +692,9 @@ export class Mailbox {
         this.#checkOpen();
         return this.#handle.release(bytesOf(ids));
       },
-      nack: async (id, delay, error) => {
+      nack: async (id, delay, error, failed) => {
         this.#checkOpen();
-        return this.#handle.nack(checkId(id), checkDelay(delay), checkFailure(error));
+        return this.#handle.nack(checkId(id), checkDelay(delay), checkFailure(error), failed);
       },
       checkMailbox: (mailbox) => {
         checkMailbox(mailbox, "mailbox");

@@ -6,7 +6,8 @@
  */
 
 import { unavailable } from "../model/errors.js";
-import { LARGEST_MESSAGE, LONGEST_DELAY, LONGEST_NAME } from "../model/limits.js";
+import { packHeaders } from "../model/headers.js";
+import { LARGEST_HEADERS, LARGEST_MESSAGE, LONGEST_DELAY, LONGEST_NAME, MOST_HEADERS } from "../model/limits.js";
 import { bytesOfId } from "../model/uuids.js";
 
 /** By the number that a priority has in a frame. */
@@ -18,7 +19,17 @@ export const STATUSES = /** @type {const} */ (["queued", "inflight"]);
 const DURABILITIES = /** @type {const} */ (["strict", "relaxed"]);
 
 /** Of an `enqueue`. */
-export const MESSAGE_OPTIONS = ["priority", "messageId", "delay"];
+export const MESSAGE_OPTIONS = ["priority", "messageId", "delay", "headers", "dedupeFor"];
+
+/** Of an `enqueueJson`. */
+export const JSON_OPTIONS = ["sender", ...MESSAGE_OPTIONS];
+
+const CONTENT_TYPE = "content-type";
+const JSON_TYPE = "application/json";
+
+const NO_BYTES = new Uint8Array();
+
+const encoder = new TextEncoder();
 
 /** Plain names that other libraries understand as a database in memory or a file. */
 const MISLEADING_NAME = /^(:memory:$|file:)/i;
@@ -161,20 +172,96 @@ export function checkMessage(...given) {
  * @param {string} [where] is put before an argument's name, as in `messages[3].`
  * @returns {Packable}
  */
-export function checkInPlace(sender, payload, { priority = "normal", messageId, delay }, where = "") {
+export function checkInPlace(sender, payload, options, where = "") {
+  const { priority = "normal", messageId, delay, headers, dedupeFor } = options;
+  // first, since to walk through them may run code of the caller's
+  const packed = headers === undefined ? NO_BYTES : packHeaders(checkHeaders(headers, where));
   const bytes = { sender: bytesOf(`${where}sender`, sender), payload: bytesOf(`${where}payload`, payload) };
-  const size = bytes.sender.length + bytes.payload.length;
+  const size = bytes.sender.length + bytes.payload.length + packed.length;
   if (size > LARGEST_MESSAGE) {
     throw new RangeError(
-      `${where}sender and payload must hold at most ${LARGEST_MESSAGE} bytes (64 MiB) together, not ${size}`,
+      `${where}sender, payload and headers must hold at most ${LARGEST_MESSAGE} bytes (64 MiB) together, not ${size}`,
     );
+  }
+  if (dedupeFor !== undefined && messageId === undefined) {
+    throw new RangeError(`${where}dedupeFor needs a messageId: without one, every message gets a new id`);
   }
   return {
     ...bytes,
+    headers: packed,
     priority: PRIORITIES.indexOf(checkChoice(`${where}priority`, priority, PRIORITIES)),
     id: messageId === undefined ? undefined : checkId(messageId, `${where}messageId`),
-    due: dueAfter(checkDelay(delay, `${where}delay`)),
+    due: timeAfter(checkDelay(delay, `${where}delay`)),
+    until: timeAfter(checkDelay(dedupeFor, `${where}dedupeFor`)),
   };
+}
+
+/**
+ * A checked message whose payload is a value as JSON; its headers say so, unless they name another type.
+ * @param {unknown} value @param {Record<string, unknown>} options @returns {Packable}
+ */
+export function checkJson(value, { sender = NO_BYTES, headers, ...options }) {
+  const given = headers === undefined ? [] : checkHeaders(headers, "");
+  const all = given.some(([name]) => name === CONTENT_TYPE) ? given : [[CONTENT_TYPE, JSON_TYPE], ...given];
+  return checkInPlace(sender, encoder.encode(jsonOf(value)), { ...options, headers: all });
+}
+
+/** @param {unknown} value @returns {string} */
+function jsonOf(value) {
+  /** @type {string | undefined} */
+  let text;
+  try {
+    text = JSON.stringify(value, (_, part) => {
+      if (typeof part === "number" && !Number.isFinite(part)) throw new RangeError(`JSON has no ${part}`);
+      return part;
+    });
+  } catch (cause) {
+    const Kind = cause instanceof RangeError ? RangeError : TypeError;
+    throw new Kind(`value cannot be written as JSON: ${messageOf(cause)}`, { cause });
+  }
+  if (text === undefined) throw new TypeError(`value cannot be written as JSON: it is ${described(value)}`);
+  return text;
+}
+
+/** @param {unknown} error */
+const messageOf = (error) => (error instanceof Error ? error.message : String(error));
+
+/**
+ * Headers, of which the last of a name counts.
+ * @param {unknown} headers @param {string} where @returns {[string, string][]}
+ */
+function checkHeaders(headers, where) {
+  if (typeof headers !== "object" || headers === null) {
+    throw new TypeError(
+      `${where}headers must be an object of texts, a Map or another iterable of pairs, not ${described(headers)}`,
+    );
+  }
+  const pairs = Symbol.iterator in headers ? Array.from(/** @type {Iterable<unknown>} */ (headers)) : undefined;
+  /** @type {Map<string, string>} */
+  const checked = new Map();
+  let size = 0;
+  for (const pair of pairs ?? Object.entries(headers)) {
+    if (!Array.isArray(pair) || pair.length !== 2)
+      throw new TypeError(`${where}headers must be pairs of a name and a text, not ${described(pair)}`);
+    const [name, text] = /** @type {unknown[]} */ (pair);
+    if (typeof name !== "string")
+      throw new TypeError(`${where}headers must have strings as names, not ${described(name)}`);
+    if (typeof text !== "string")
+      throw new TypeError(`${where}headers[${described(name)}] must be a string, not ${described(text)}`);
+    if ([name, text].some((part) => /\p{Surrogate}/u.test(part))) {
+      throw new RangeError(
+        `${where}headers[${described(name)}] must be a text that UTF-8 can hold: it has half of a surrogate pair`,
+      );
+    }
+    checked.set(name, text);
+  }
+  if (checked.size > MOST_HEADERS)
+    throw new RangeError(`${where}headers must be at most ${MOST_HEADERS}, not ${checked.size}`);
+  for (const header of checked) for (const text of header) size += encoder.encode(text).length;
+  if (size > LARGEST_HEADERS) {
+    throw new RangeError(`${where}headers must hold at most ${LARGEST_HEADERS} bytes of UTF-8 in all, not ${size}`);
+  }
+  return [...checked];
 }
 
 /** All of an iterable, checked; if it throws, its error reaches the caller. @param {unknown} messages */
@@ -209,12 +296,15 @@ export function checkSends(messages) {
 }
 
 /**
- * A message that is sent later: its bytes are copied now.
+ * A message that is sent later: its bytes and headers are copied now.
  * @param {unknown} message @returns {import("./values.js").NewMessage}
  */
 export function checkSend(message) {
-  const { sender, payload } = checkNewMessage(message, "message");
-  return { .../** @type {import("./values.js").NewMessage} */ (message), sender, payload };
+  /** @type {any} */
+  const given = typeof message === "object" && message !== null ? { ...message } : message;
+  if (given?.headers !== undefined) given.headers = checkHeaders(given.headers, "message.");
+  const { sender, payload } = checkNewMessage(given, "message");
+  return { ...given, sender, payload };
 }
 
 /** The 16 bytes of an id. @param {unknown} id @param {string} [name] */
@@ -317,8 +407,8 @@ export function checkObserver(observer) {
   return /** @type {((queuedMessages: number) => void) | null} */ (observer);
 }
 
-/** @param {number} delay milliseconds @returns {number} when that is, as frames have it */
-const dueAfter = (delay) => (delay > 0 ? Date.now() + delay : 0);
+/** @param {number} span milliseconds @returns {number} when that is over, as frames have it */
+const timeAfter = (span) => (span > 0 ? Date.now() + span : 0);
 
 /** The caller's bytes, where they are. @param {string} name @param {unknown} value @returns {Uint8Array} */
 function bytesOf(name, value) {

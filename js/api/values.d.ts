@@ -61,6 +61,22 @@ export interface EnqueueOptions {
   messageId?: string | undefined;
   /** Milliseconds before which it is not handed out. */
   delay?: number | undefined;
+  /** Texts by name that travel with the message: at most 64, and 8 KiB of UTF-8 in all. */
+  headers?: HeadersGiven | undefined;
+  /**
+   * Milliseconds for which `messageId` stays known from now on, whatever becomes of the message: until then an enqueue
+   * with that id stores nothing, and does not extend the time either. Needs a `messageId`.
+   */
+  dedupeFor?: number | undefined;
+}
+
+/** Headers as they may be given: an object, a `Map`, or another iterable of pairs; the last of a name counts. */
+export type HeadersGiven = Readonly<Record<string, string>> | Iterable<readonly [name: string, text: string]>;
+
+/** How a value is enqueued as JSON. */
+export interface EnqueueJsonOptions extends EnqueueOptions {
+  /** Who sends it; no bytes if it is not given. */
+  sender?: Bytes | undefined;
 }
 
 /** A message to be enqueued. */
@@ -90,11 +106,23 @@ export interface PeekOptions {
   offset?: number | undefined;
 }
 
+export interface DeadLettersOptions {
+  /** The largest number of dead letters; by default the handle's `batchSize`. */
+  limit?: number | undefined;
+  /** How many of the newest to skip; by default 0. */
+  offset?: number | undefined;
+}
+
 export interface NackOptions {
   /** Milliseconds before which the message is not handed out again. */
   delay?: number | undefined;
   /** What went wrong: a text, or an error, which is kept as its text and stack. A dead letter shows the last one. */
   error?: string | Error | undefined;
+  /**
+   * Whether that was a failed delivery, as by default. If not ("not now"), the hand-out is taken back instead:
+   * `deliveryCount` falls by one.
+   */
+  failed?: boolean | undefined;
 }
 
 /** A message as a mailbox hands it out or shows it. */
@@ -110,6 +138,17 @@ export interface MessageRecord {
   readonly status: MessageStatus;
   /** How often it has been handed out, this time included; 0 if never. */
   readonly deliveryCount: number;
+  /** What its sender gave besides the payload: texts by name, in an object without a prototype. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** When its delay ends; there only while that runs. */
+  readonly dueAt?: Date;
+  /**
+   * The payload as a value, if it is JSON in UTF-8. A copy of a record, by `structuredClone` or `postMessage`, lacks
+   * this method.
+   * @throws {SyntaxError} it is not
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: as the `json()` of a `Response`
+  json(): any;
 }
 
 /** A message that was given up: it failed too often, was rejected, or could not be read. */
@@ -132,6 +171,10 @@ export interface MailboxStats {
   readonly queuedByPriority: Readonly<Record<MessagePriority, number>>;
   /** Messages that were given up, and neither redriven nor discarded. */
   readonly deadLetters: number;
+  /** Those of the queued messages whose delay still runs. */
+  readonly delayedMessages: number;
+  /** `createdAt` of the queued message that was committed first; null if none is queued. */
+  readonly oldestQueuedAt: Date | null;
   /**
    * Messages that have come into the queue since the mailbox was created: enqueued, sent, or redriven. It only grows,
    * so two looks show how many came and went between them.

@@ -43,6 +43,10 @@ export const CHANNEL = "pymailbox";
 export class Notifier {
   /** Called when notifications may have been missed. */
   onMissed = () => {};
+  /** Takes what is news to those who listen to changes. @type {(news: import("./changes.js").News) => void} */
+  onNews = () => {};
+  /** Called before this context stops to talk to others. */
+  onLeaving = () => {};
   /** Answers a worker's question. @type {(() => Promise<import("./unload-notes.js").Note[]>) | undefined} */
   onAsked;
 
@@ -107,6 +111,7 @@ export class Notifier {
   remove(listener) {
     this.#listeners.delete(listener);
     if (this.#listeners.size > 0) return;
+    this.onLeaving();
     // an answer to the greeting may be on its way, and nobody will be here for it
     this.#tellSince(this.#greetedAt);
     this.#channel?.close();
@@ -127,6 +132,17 @@ export class Notifier {
       const count = countOf(this.#unsent.get(notification.mailbox)?.notification) + countOf(notification);
       this.#unsent.set(notification.mailbox, { notification: { ...notification, count }, at: now() });
     }
+  }
+
+  /** Whether this context can talk to others. */
+  get hasChannel() {
+    return this.#channel !== undefined;
+  }
+
+  /** Tells others of changes, or that this context listens to them. @param {import("./changes.js").News} news */
+  tellNews(news) {
+    // whoever has not been heard of yet greets
+    if (this.#heard) this.#channel?.postMessage({ news });
   }
 
   /**
@@ -159,10 +175,12 @@ export class Notifier {
     if (this.onAsked !== undefined) this.#channel?.postMessage({ told: asking, kept: await this.onAsked() });
   }
 
-  /** @param {Notification & Partial<Greeting & Answer & Question>} data */
+  /** @param {Notification & Partial<Greeting & Answer & Question & {news: import("./changes.js").News}>} data */
   #receive(data) {
     this.#heard = true;
-    if (data.asking !== undefined) {
+    if (data.news !== undefined) {
+      this.onNews(data.news);
+    } else if (data.asking !== undefined) {
       this.#answer(data.asking);
     } else if (data.told !== undefined) {
       this.#questions.get(data.told)?.(data.kept ?? []);

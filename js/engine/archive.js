@@ -3,12 +3,13 @@
 import { result } from "../storage/requests.js";
 import { INFLIGHT, QUEUED, framesIn, idIn, packBatch } from "../model/frames.js";
 import { failures, handOuts, isSuspect, restored } from "../model/delivery.js";
+import { keyOf } from "../model/ids.js";
 import { DELAYED, HELD } from "../model/page.js";
 import { livingBetween } from "../model/queries.js";
 import { addDeadLetter } from "./dead-letter-rows.js";
 import { keepError } from "./message-rows.js";
 import { entryOf } from "./verbs/dead-letters.js";
-import { customIdsAlreadyThere, enqueueFrame, keyOf, openToEnqueue } from "./verbs/enqueue.js";
+import { customIdsAlreadyThere, enqueueFrame, openToEnqueue } from "./verbs/enqueue.js";
 import { PAGE_BYTES, PAGE_MESSAGES } from "../model/limits.js";
 import { Unreadable } from "./read-transaction.js";
 import { ValueUnavailable, withId } from "./unavailable-values.js";
@@ -132,7 +133,7 @@ export async function adopt(tx, state, frames, details) {
     stored[i] = 1;
     if (reason !== null) {
       const bytes = frames.slice(frame.offset, frame.end);
-      const past = restored(delivered, 0, false);
+      const past = restored(delivered, 0, false, false);
       addDeadLetter(tx, state, {
         id,
         frame: bytes,
@@ -143,9 +144,9 @@ export async function adopt(tx, state, frames, details) {
       });
       continue;
     }
-    const past = restored(delivered, failed, suspect);
+    const past = restored(delivered, failed, suspect, error !== null);
     const sequence = enqueueFrame(tx, state, frames, frame, past);
-    if (error !== null && failures(past) > 0) keepError(tx, state, { priority: frame.priority, sequence }, error);
+    if (error !== null) keepError(tx, state, { priority: frame.priority, sequence }, error);
     grown = true;
   }
   return { stored, grown };

@@ -1,11 +1,13 @@
 /** What a page or a worker has one of: its connection, group commit, notifier, waiters and open handles. */
 
+import { Changes } from "../coordination/changes.js";
 import { Liveness } from "../coordination/liveness.js";
 import { Locks } from "../coordination/locks.js";
 import { Notifier } from "../coordination/notifier.js";
 import { UnloadNotes } from "../coordination/unload-notes.js";
 import { Waiters } from "../coordination/waiters.js";
 import { Connection } from "../storage/database.js";
+import { lastCommitOf } from "../storage/stored-state.js";
 import { GroupCommit } from "./group-commit.js";
 import { PageLifecycle } from "./page-lifecycle.js";
 import { Recoveries } from "./recovery.js";
@@ -27,9 +29,16 @@ export class Engine {
     this.locks = new Locks(settings.locks);
     this.liveness = new Liveness(this.locks);
     this.notifier = new Notifier(settings.openChannel, settings.events);
+    this.changes = new Changes(
+      this.notifier,
+      (mailbox) => this.groupCommit.readAtOnce((tx) => lastCommitOf(mailbox, (name) => tx.store(name))),
+      settings.slowPoll,
+    );
     this.groupCommit = new GroupCommit(
       this,
-      ({ notifications }) => {
+      ({ notifications, changedMailboxes, deletedMailbox }) => {
+        this.changes.committed(changedMailboxes);
+        if (deletedMailbox !== undefined) this.changes.committed([deletedMailbox]);
         for (const [mailbox, { depth, excluded, count }] of notifications) {
           if (depth !== undefined || count > 0) this.notifier.publish({ mailbox, depth, count }, excluded);
         }
@@ -39,8 +48,16 @@ export class Engine {
       },
     );
     // whoever waits finds out why
-    this.connection.onLost = () => this.waiters.wakeAll();
-    this.notifier.onMissed = () => this.waiters.wakeOneEach();
+    this.connection.onLost = () => {
+      this.waiters.wakeAll();
+      this.changes.missed();
+    };
+    this.notifier.onMissed = () => {
+      this.waiters.wakeOneEach();
+      this.changes.missed();
+    };
+    this.notifier.onNews = (news) => this.changes.receive(news);
+    this.notifier.onLeaving = () => this.changes.hurry();
     this.notifier.listen(({ mailbox, count = 1 }) => this.waiters.wake(mailbox, count));
     this.recoveries = new Recoveries(this);
     this.lifecycle = new PageLifecycle(this);

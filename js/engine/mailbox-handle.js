@@ -8,17 +8,22 @@ import { Cancellation } from "../coordination/cancellation.js";
 import { SECOND_LOOK } from "../coordination/liveness.js";
 import { NO_BATCH, framesIn, idsOfBatch } from "../model/frames.js";
 import { eachId } from "../model/ids.js";
+import { PRIORITIES } from "../model/lane.js";
 import { countOf } from "../model/queries.js";
 import { result } from "../storage/requests.js";
 import * as archive from "./archive.js";
 import { ackAtHandIn, ackIn, claimNext } from "./handle-claims.js";
 import { Operations } from "./operations.js";
 import { sleep } from "./recovery.js";
+import { adoptRemembered, readRemembered } from "./remembered-ids.js";
 import { estimateStorage, requestPersistence } from "./storage-report.js";
 import * as deadLetters from "./verbs/dead-letters.js";
 import { enqueue, enqueueAtHand } from "./verbs/enqueue.js";
+import { get } from "./verbs/get.js";
 import { peek } from "./verbs/peek.js";
+import { promote } from "./verbs/promote.js";
 import { ack, nack, purge } from "./verbs/settle.js";
+import { status } from "./verbs/status.js";
 import { goneAmongContexts, pruneSeals, sealedContexts } from "./write-lease.js";
 
 /** @typedef {import("./engine.js").Engine} Engine */
@@ -26,6 +31,17 @@ import { goneAmongContexts, pruneSeals, sealedContexts } from "./write-lease.js"
 /** @typedef {import("./handle-claims.js").AckFirst} AckFirst */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
+
+/** Of a mailbox that is no more. @type {import("./types.js").Counts} */
+const NO_COUNTS = {
+  queued: Array.from({ length: PRIORITIES }, () => 0),
+  inflight: 0,
+  deadLetters: 0,
+  delayed: 0,
+  nextDue: undefined,
+  oldest: undefined,
+  everQueued: 0,
+};
 
 export class MailboxHandle {
   /** Told the queued count when somebody else has enqueued. @type {((depth: number) => void) | undefined} */
@@ -36,6 +52,8 @@ export class MailboxHandle {
   #options;
   #operations;
   #holder;
+  /** Functions that are told of changes, each with what ends that. @type {Map<() => void, () => void>} */
+  #listeners = new Map();
 
   /** @param {Engine} engine @param {string} mailbox its name @param {Options} options */
   constructor(engine, mailbox, options) {
@@ -154,6 +172,10 @@ export class MailboxHandle {
   #stop() {
     this.#holder.stop();
     this.#engine.waiters.wakeAll(this);
+    for (const [onChange, stop] of [...this.#listeners]) {
+      stop();
+      onChange();
+    }
   }
 
   /** The end, when others have been told what was released. */
@@ -169,6 +191,21 @@ export class MailboxHandle {
   /** The depth of the mailbox after somebody else has enqueued. @param {number} depth */
   hear(depth) {
     if (!this.isClosed) this.onDepth?.(depth);
+  }
+
+  /**
+   * Calls a function after each commit that may have changed a count of the mailbox, whoever made it, or after several;
+   * and when this handle is closed.
+   * @param {() => void} onChange must be quick @returns {() => void} ends that
+   */
+  listenToChanges(onChange) {
+    const ending = this.#engine.changes.listen(this.mailbox, onChange);
+    const stop = () => {
+      ending();
+      this.#listeners.delete(onChange);
+    };
+    this.#listeners.set(onChange, stop);
+    return stop;
   }
 
   // -- the verbs of a queue -------------------------------------------------------------------------------------------
@@ -291,11 +328,12 @@ export class MailboxHandle {
   }
 
   /**
-   * Gives a message back that this handle holds, as failed.
+   * Gives a message back that this handle holds, as failed or with its hand-out undone.
    * @param {Uint8Array} id @param {number} delay milliseconds @param {string | undefined} error
+   * @param {boolean} [failed]
    * @returns {Promise<boolean | string>} false if this handle does not hold it; the reason if it is a dead letter now
    */
-  nack(id, delay, error) {
+  nack(id, delay, error, failed = true) {
     const { life: since } = this.#holder;
     return this.#operations.submit(async (tx, state) => {
       // what it was held for has been given back, and it may have been handed out anew
@@ -309,9 +347,23 @@ export class MailboxHandle {
         eachId(id)[0],
         due,
         error,
+        failed,
       );
       if (nacked) this.#operations.announce(tx);
       return nacked;
+    });
+  }
+
+  /**
+   * Ends delays.
+   * @param {Uint8Array} [ids] of messages; all if it is left out
+   * @returns {Promise<number>} how many delays still ran
+   */
+  promote(ids) {
+    return this.#operations.submit(async (tx, state) => {
+      const { running, queued } = await promote(tx, state, ids && eachId(ids));
+      if (queued > 0) this.#operations.announce(tx, queued);
+      return running;
     });
   }
 
@@ -384,18 +436,34 @@ export class MailboxHandle {
 
   // -- what changes nothing -------------------------------------------------------------------------------------------
 
+  /** How many messages there are, at one moment. @returns {Promise<import("./types.js").Counts>} */
+  status() {
+    return this.#operations.read(NO_COUNTS, status, (read) => this.#engine.groupCommit.readAtOnce(read));
+  }
+
   /**
-   * @returns {Promise<number[]>} how many were ever queued; dead letters, inflight messages, then queued ones by
-   * priority; at one moment
+   * As `status`, as numbers.
+   * @returns {Promise<(number | undefined)[]>} how many delays run, when the oldest queued message was made, how many
+   * were ever queued, dead letters, inflight messages, then queued ones by priority
    */
-  count() {
-    const counts = async (/** @type {unknown} */ _, /** @type {MailboxState} */ state) => [
-      state.everQueued(),
-      state.deadLetters,
-      state.inflightCount(),
-      ...state.queuedByPriority(),
-    ];
-    return this.#operations.read([0, 0, 0, 0, 0], counts, (read) => this.#engine.groupCommit.readAtOnce(read));
+  async count() {
+    const { queued, inflight, deadLetters, delayed, oldest, everQueued } = await this.status();
+    return [delayed, oldest, everQueued, deadLetters, inflight, ...queued];
+  }
+
+  /** When the next message is due, milliseconds since 1970. @returns {Promise<number | undefined>} */
+  async nextDue() {
+    return (await this.status()).nextDue;
+  }
+
+  /**
+   * What there is of a message.
+   * @param {Uint8Array} id
+   * @returns {Promise<[Uint8Array, string]>} a batch of one at most; and JSON, of a dead letter
+   * `[reason, error, diedAt]`
+   */
+  get(id) {
+    return this.#operations.readWhole([NO_BATCH, "[]"], (tx, state) => get(tx, state, eachId(id)[0]));
   }
 
   /**
@@ -450,6 +518,22 @@ export class MailboxHandle {
       const { stored, grown } = await archive.adopt(tx, state, frames, details);
       if (stored.includes(1)) tx.changed(this.mailbox);
       return [stored, grown ? this.#announceDepth(tx, state) : undefined];
+    });
+  }
+
+  /**
+   * Ids that are known though their messages may be gone, in their order; see `remembered-ids.js`.
+   * @param {Uint8Array} [after] the last id that was read
+   * @returns {Promise<Uint8Array>} none where there are no more
+   */
+  readRemembered(after) {
+    return this.#operations.read(new Uint8Array(), (tx, state) => readRemembered(tx, state, after && eachId(after)[0]));
+  }
+
+  /** Keeps ids known. @param {Uint8Array} known as `readRemembered` gives them */
+  remember(known) {
+    return this.#operations.submitStoring(async (tx, state) => {
+      if (await adoptRemembered(tx, state, known)) tx.changed(this.mailbox);
     });
   }
 

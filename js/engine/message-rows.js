@@ -3,7 +3,7 @@
 import { result } from "../storage/requests.js";
 import { keysOf } from "../storage/stored-state.js";
 import { DEAD, placeIn } from "../storage/rows.js";
-import { failures, hasCustomId } from "../model/delivery.js";
+import { hasCustomId, hasError } from "../model/delivery.js";
 import { viewOf } from "../model/frames.js";
 import { ID_BYTES, writeId } from "../model/ids.js";
 
@@ -34,7 +34,7 @@ export async function skipCustomIds(tx, state, priority) {
  */
 export function deleteRowsOf(tx, state, { priority, sequence }, id, delivery) {
   if (hasCustomId(delivery)) tx.store("ids").delete([state.number, id]);
-  if (failures(delivery) > 0) forgetErrors(tx, state, priority, sequence, sequence + 1);
+  if (hasError(delivery)) forgetErrors(tx, state, priority, sequence, sequence + 1);
 }
 
 /**

@@ -3,8 +3,8 @@
  * held. Each of its commits does that first.
  */
 
+import { keyOf } from "../model/ids.js";
 import { countOf } from "../model/queries.js";
-import { keyOf } from "./verbs/enqueue.js";
 import { release as releaseIn } from "./verbs/settle.js";
 
 /** @typedef {import("../coordination/liveness.js").Life} Life */

@@ -366,11 +366,11 @@ class Collecting {
     if (read?.length === 0) this.#sequence += 1;
     this.#segments = read ?? [];
     for (; this.#run < this.#runs.length; this.#next()) {
-      const { priority, to, delivery } = this.#runs[this.#run];
+      const { priority, to, delivery, due } = this.#runs[this.#run];
       for (; this.#sequence < to; this.#sequence++) {
         const segment = this.#segmentOf(priority, this.#sequence);
         if (segment === undefined) return { priority, sequence: this.#sequence, to };
-        if (!this.#add(segment, priority, this.#sequence, delivery)) return undefined;
+        if (!this.#add(segment, priority, this.#sequence, delivery, due)) return undefined;
       }
     }
     return undefined;
@@ -395,9 +395,9 @@ class Collecting {
 
   /**
    * @param {Segment} segment @param {number} priority @param {number} sequence @param {number} delivery
-   * @returns {boolean} false if it is too much
+   * @param {number | undefined} due @returns {boolean} false if it is too much
    */
-  #add(segment, priority, sequence, delivery) {
+  #add(segment, priority, sequence, delivery, due) {
     const frame = segment.frameOf(sequence);
     if (frame.priority !== priority || frame.hasCustomId !== hasCustomId(delivery))
       throw new Unreadable({ priority, sequence });
@@ -410,6 +410,7 @@ class Collecting {
       writeIdTo: (view, offset) => writeId(view, offset, idBase, priority, sequence),
       deliveryCount: handOuts(delivery),
       status: this.#status,
+      due,
     });
     return true;
   }

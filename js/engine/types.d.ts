@@ -22,6 +22,22 @@ export interface Options {
  */
 export type Page = [batch: Uint8Array, details: string, from: number, until: number];
 
+/** What a mailbox has, at one moment. */
+export interface Counts {
+  /** By priority, delayed ones included. */
+  queued: number[];
+  inflight: number;
+  deadLetters: number;
+  /** Queued messages whose delay still runs. */
+  delayed: number;
+  /** When the next of these is due, milliseconds since 1970; undefined if there is none. */
+  nextDue: number | undefined;
+  /** When the first of the queued messages was made, milliseconds since 1970; undefined if none is queued. */
+  oldest: number | undefined;
+  /** Messages that ever came into the queue. */
+  everQueued: number;
+}
+
 /** One verb's work in a transaction that it may share with others. */
 export interface Operation<Result> {
   durability: Durability;

@@ -8,6 +8,7 @@ import { lastVersion } from "../storage/stored-state.js";
 import { idIn } from "../model/frames.js";
 import { recountDeadLetters } from "./dead-letter-rows.js";
 import { deleteRowsOf } from "./message-rows.js";
+import { forget } from "./remembered-ids.js";
 import { deleteDead, putSegment } from "./stored-segments.js";
 
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
@@ -105,6 +106,7 @@ async function removeSegment(tx, state, priority, segment) {
     const delivery = state.ack({ priority, sequence });
     if (delivery !== undefined) deleteRowsOf(tx, state, { priority, sequence }, id, delivery);
     if (frame.hasCustomId) tx.store("ids").delete([state.number, id]);
+    if (frame.until > 0) await forget(tx, state, { id, until: frame.until });
   }
   await deleteDead(tx, state, priority, segment.first, segment.last + 1);
 }

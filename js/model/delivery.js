@@ -2,7 +2,8 @@
  * The delivery state of a message: what it has been through, in one number, so that a run of messages shares it and the
  * database stores it plain.
  *
- * Three flags, how often it has been handed out, and how often that failed.
+ * Four flags, how often it has been handed out, and how often that failed. `pymailbox/core/delivery.py` has the same
+ * numbers.
  */
 
 import { MOST_COUNTED } from "./limits.js";
@@ -13,8 +14,10 @@ const CUSTOM_ID = 1;
 const SUSPECT = 2;
 /** Its last hand-out was a batch of its own. */
 const SOLO = 4;
+/** A nack said what went wrong: that is in the store `errors`. */
+const HAS_ERROR = 8;
 
-const HAND_OUT = 8;
+const HAND_OUT = 16;
 const FAILURE = HAND_OUT * 2 ** 20;
 
 /** Of a message that was never handed out. @param {boolean} custom whether its id was given by its sender */
@@ -22,11 +25,12 @@ export const fresh = (custom) => (custom ? CUSTOM_ID : 0);
 
 /**
  * Of a message that was in a mailbox before, under an id that stands in the store `ids`.
- * @param {number} handOuts @param {number} failures @param {boolean} suspect
+ * @param {number} handOuts @param {number} failures @param {boolean} suspect @param {boolean} hasError
  */
-export const restored = (handOuts, failures, suspect) =>
+export const restored = (handOuts, failures, suspect, hasError) =>
   CUSTOM_ID +
   (suspect ? SUSPECT : 0) +
+  (hasError ? HAS_ERROR : 0) +
   Math.min(handOuts, MOST_COUNTED) * HAND_OUT +
   Math.min(failures, MOST_COUNTED) * FAILURE;
 
@@ -35,6 +39,9 @@ export const hasCustomId = (delivery) => (delivery & CUSTOM_ID) !== 0;
 
 /** @param {number} delivery */
 export const isSuspect = (delivery) => (delivery & SUSPECT) !== 0;
+
+/** Whether the store `errors` may have a row of it. @param {number} delivery */
+export const hasError = (delivery) => (delivery & HAS_ERROR) !== 0;
 
 /** How often it has been handed out. @param {number} delivery */
 export const handOuts = (delivery) => Math.floor((delivery % FAILURE) / HAND_OUT);
@@ -59,6 +66,9 @@ export const failed = (delivery) =>
 /** Its holder died. Only a message that was alone is to blame. @param {number} delivery */
 export const abandoned = (delivery) =>
   ((delivery & SOLO) !== 0 ? failed(delivery) : without(SUSPECT, delivery)) + SUSPECT;
+
+/** A nack said what went wrong with it. @param {number} delivery */
+export const withError = (delivery) => without(HAS_ERROR, delivery) + HAS_ERROR;
 
 /** Whether a number can be one. @param {number} delivery */
 export const isDelivery = (delivery) =>

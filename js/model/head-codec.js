@@ -23,6 +23,13 @@ const MOST_NUMBERS = 2 ** 48;
  */
 const REST_IN_HEAD = 4096;
 
+/** Flags of a head: it has the counts of remembered ids and of delayed messages only where they are not 0. */
+const MAY_COLLIDE = 1;
+const HAS_REMEMBERED = 2;
+const HAS_DELAYED = 4;
+const SINCE_LAYOUT_5 = 8;
+const ALL_FLAGS = 15;
+
 const writer = new ByteWriter();
 
 /** @typedef {import("./blocks.js").Block} Block */
@@ -43,6 +50,8 @@ const writer = new ByteWriter();
  * @property {boolean} mayCollide
  * @property {number} deadLetters
  * @property {number} nextDeadLetter
+ * @property {number} remembered
+ * @property {boolean} isBeforeLayout5
  */
 
 /**
@@ -129,13 +138,25 @@ function encodeBlocks(table, blocks, source, changes, into) {
  * @param {Headed} state @param {Block[]} blocks @param {PageEntry[]} pages the last one that was used first
  * @returns {Uint8Array<ArrayBuffer>}
  */
-function packHead({ pagesInHead, pages: table, idBase, mayCollide, deadLetters, nextDeadLetter }, blocks, pages) {
+function packHead(
+  { pagesInHead, pages: table, idBase, mayCollide, deadLetters, nextDeadLetter, remembered, isBeforeLayout5 },
+  blocks,
+  pages,
+) {
   writer.clear();
   writer.numbers([table.pageNumbers, pagesInHead]);
   writer.raw(idBase);
-  writer.numbers([mayCollide ? 1 : 0, table.customIds, deadLetters, nextDeadLetter]);
+  const hasDelayed = table.lanes.some(({ delayed }) => delayed > 0);
+  const flags =
+    (mayCollide ? MAY_COLLIDE : 0) +
+    (remembered > 0 ? HAS_REMEMBERED : 0) +
+    (hasDelayed ? HAS_DELAYED : 0) +
+    (isBeforeLayout5 ? 0 : SINCE_LAYOUT_5);
+  writer.numbers([flags, table.customIds, deadLetters, nextDeadLetter]);
   for (const { next, frontier, largestSegment, queued, inflight } of table.lanes)
     writer.numbers([next, frontier, largestSegment, queued, inflight]);
+  if (remembered > 0) writer.number(remembered);
+  if (hasDelayed) for (const { delayed } of table.lanes) writer.number(delayed);
   writer.number(blocks.length);
   for (const block of blocks) {
     writer.numbers([-block.kind, block.number, (block.inHead ? 1 : 0) + (block.hasRow ? 2 : 0)]);
@@ -178,7 +199,9 @@ export function unpackHead({ number, head, sum, carried }, create) {
   const table = state.pages;
   if (table.pageNumbers === 0) throw new RangeError("a page is of no numbers");
   state.idBase = reader.raw(ID_BYTES);
-  state.mayCollide = reader.number(1) === 1;
+  const flags = reader.number(ALL_FLAGS);
+  state.isBeforeLayout5 = (flags & SINCE_LAYOUT_5) === 0;
+  state.mayCollide = (flags & MAY_COLLIDE) !== 0;
   table.customIds = reader.number();
   state.deadLetters = reader.number();
   state.nextDeadLetter = reader.number();
@@ -189,6 +212,8 @@ export function unpackHead({ number, head, sum, carried }, create) {
     lane.queued = reader.number();
     lane.inflight = reader.number();
   }
+  if ((flags & HAS_REMEMBERED) !== 0) state.remembered = reader.number();
+  if ((flags & HAS_DELAYED) !== 0) for (const lane of table.lanes) lane.delayed = reader.number(lane.queued);
   for (let count = reader.number(); count > 0; count--) {
     const kind = -reader.number();
     const at = reader.number();

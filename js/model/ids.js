@@ -32,6 +32,9 @@ export function randomId() {
 /** A random name; `crypto.randomUUID` is there in secure contexts only. */
 export const randomName = () => Array.from(randomId(), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
+/** An id as a key of a Set. @param {Uint8Array} id */
+export const keyOf = (id) => String.fromCharCode(...id);
+
 /** Ids that follow one another. @param {Uint8Array} ids @returns {Uint8Array<ArrayBuffer>[]} */
 export function eachId(ids) {
   /** @type {Uint8Array<ArrayBuffer>[]} */

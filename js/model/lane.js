@@ -19,6 +19,8 @@ export class Lane {
   largestSegment = 0;
   /** Queued messages, delayed ones included. */
   queued = 0;
+  /** Those of them that are put off, also if they are due by now. */
+  delayed = 0;
   inflight = 0;
   /** @type {Map<number, Block>} */
   blocks = new Map();

@@ -6,8 +6,14 @@
 /** Characters of a mailbox's name. */
 export const LONGEST_NAME = 200;
 
-/** Bytes of sender and payload together. Every browser stores that much as one value. */
+/** Bytes of sender, payload and headers together. Every browser stores that much as one value. */
 export const LARGEST_MESSAGE = 64 * 1024 * 1024;
+
+/** Headers of a message. */
+export const MOST_HEADERS = 64;
+
+/** Bytes of UTF-8 of all names and texts of a message's headers. */
+export const LARGEST_HEADERS = 8 * 1024;
 
 /** Bytes of payload that one `dequeue` hands out at most, unless it hands out a single message. */
 export const LARGEST_BATCH = 64 * 1024 * 1024;

@@ -248,7 +248,7 @@ export class PageTable {
     }
     for (const [priority, lane] of this.lanes.entries()) {
       lane.queued = lane.next - lane.frontier;
-      lane.inflight = 0;
+      lane.delayed = lane.inflight = 0;
       for (const { page, first, last } of lane.directory.entries) {
         if (page === undefined) lane.queued += (last - first) * this.pageNumbers;
         for (const run of page ?? []) this.#count(priority, run, 1);
@@ -292,6 +292,19 @@ export class PageTable {
       for (const slot of slots) this.#noteHeld(priority, number, slot, page.held.has(slot));
       this.touch(entry);
     }
+  }
+
+  /**
+   * Queues what is delayed in a page up to some moment.
+   * @param {PageEntry} entry whose page is in memory @param {number} now milliseconds since 1970
+   * @returns {number} how many messages
+   */
+  promoteDue(entry, now) {
+    const promoted = pageIn(entry).promoteDue(now);
+    if (promoted === 0) return 0;
+    this.lanes[entry.priority].delayed -= promoted;
+    this.touch(entry);
+    return promoted;
   }
 
   /**
@@ -363,6 +376,7 @@ export class PageTable {
     if (delivery.hasCustomId(run.delivery)) this.customIds += count;
     if (run.where < HELD) {
       lane.queued += count;
+      if (run.where === DELAYED) lane.delayed += count;
       return;
     }
     lane.inflight += count;

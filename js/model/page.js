@@ -118,16 +118,17 @@ export class Page {
     this.#count(run, 1);
   }
 
-  /** Queues the delayed ones that are due. @param {number} now @returns {boolean} whether there were any */
+  /** Queues the delayed ones that are due. @param {number} now @returns {number} how many there were */
   promoteDue(now) {
-    if (this.due > now) return false;
+    if (this.due > now) return 0;
+    const before = this.delayed;
     const runs = [...this];
     this.#flat = [];
     this.queued = this.delayed = 0;
     this.held.clear();
     this.#due = Infinity;
     for (const run of runs) this.put(run.where === DELAYED && run.due <= now ? { ...run, where: QUEUED, due: 0 } : run);
-    return true;
+    return before - this.delayed;
   }
 
   /** @param {number} first the page's first number @returns {Uint8Array<ArrayBuffer>} */

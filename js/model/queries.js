@@ -43,12 +43,8 @@ export function* firstToClaim(pages, limit, now, passedOver) {
         taken.add({ priority, ...pages.freshRun(entry) });
         continue;
       }
-      const page = pageIn(entry);
-      if (page.promoteDue(now)) {
-        promoted = true;
-        pages.touch(entry);
-      }
-      for (const run of page) {
+      if (pages.promoteDue(entry, now) > 0) promoted = true;
+      for (const run of pageIn(entry)) {
         if (run.where !== QUEUED || taken.isFull) continue;
         if (delivery.isSuspect(run.delivery)) {
           const [next] = passedOver?.without({ ...run, priority }) ?? [{ ...run, priority }];
@@ -162,6 +158,52 @@ export function* livingBetween(pages, priority, from, until, limit) {
   }
   first.add({ priority, from: Math.max(from, frontier), to: Math.min(until, next), ...standing(QUEUED, 0) });
   return /** @type {(LaneRun & {where: number, due: number})[]} */ (first.runs);
+}
+
+/**
+ * The first message of a lane that is queued, delayed or not; undefined if none is.
+ * @param {PageTable} pages @param {number} priority @returns {Steps<LaneRun | undefined>}
+ */
+export function* firstWaiting(pages, priority) {
+  const { directory, frontier, next } = pages.lanes[priority];
+  const one = (/** @type {number} */ from, /** @type {number} */ past) => ({
+    priority,
+    from,
+    to: from + 1,
+    delivery: past,
+  });
+  for (const entry of directory.entries) {
+    if (entry.isFresh) return one(entry.first * pages.pageNumbers, 0);
+    if (!entry.queued && entry.due === Infinity) continue;
+    if (entry.isLacking) yield [entry];
+    for (const run of entry.page ?? []) if (run.where < HELD) return one(run.from, run.delivery);
+  }
+  return frontier < next ? one(frontier, 0) : undefined;
+}
+
+/**
+ * How many of the delayed messages are due, though nobody has queued them yet, and when the next of the others is;
+ * Infinity if there is none.
+ * @param {PageTable} pages @param {number} now milliseconds since 1970 @returns {Steps<{due: number, next: number}>}
+ */
+export function* delays(pages, now) {
+  let due = 0;
+  let next = Infinity;
+  for (const { directory } of pages.lanes) {
+    for (const entry of directory.entries) {
+      if (entry.due > now) {
+        next = Math.min(next, entry.due);
+        continue;
+      }
+      if (entry.isLacking) yield [entry];
+      for (const run of entry.page ?? []) {
+        if (run.where !== DELAYED) continue;
+        if (run.due <= now) due += run.to - run.from;
+        else next = Math.min(next, run.due);
+      }
+    }
+  }
+  return { due, next };
 }
 
 /** How many messages some runs are of. @param {{from: number, to: number}[]} runs */

@@ -72,7 +72,7 @@ export class Segment {
 
   /** @param {number} sequence from `first` to `last` */
   frameOf(sequence) {
-    return frameAt(this.#view, this.#offsets[sequence - this.first]);
+    return frameAt(this.#view, this.#offsets[sequence - this.first], true);
   }
 
   /** The frame of a message. @param {number} sequence from `first` to `last` */

@@ -18,7 +18,7 @@ import * as delivery from "./delivery.js";
 import * as codec from "./head-codec.js";
 import { ID_BYTES, newIdBase, placeOf } from "./ids.js";
 import { PRIORITIES } from "./lane.js";
-import { HELD, QUEUED } from "./page.js";
+import { DELAYED, HELD, QUEUED } from "./page.js";
 import { PageTable, delayed, standing } from "./page-table.js";
 import { firstToClaim } from "./queries.js";
 
@@ -61,6 +61,10 @@ export class MailboxState {
   deadLetters = 0;
   /** The number of the next dead letter. */
   nextDeadLetter = 0;
+  /** Ids that are remembered for a while, whatever becomes of their messages; see `engine/remembered-ids.js`. */
+  remembered = 0;
+  /** Whether its delivery states are numbers of another meaning, and delayed messages are not counted. */
+  isBeforeLayout5 = false;
   /** As it was last packed. @type {Uint8Array} */
   head = NO_BYTES;
   /** The checksum of that. */
@@ -161,6 +165,11 @@ export class MailboxState {
     let count = 0;
     for (const { queued } of this.lanes) count += queued;
     return count;
+  }
+
+  /** Delayed messages, also those that are due by now. */
+  get delayedCount() {
+    return sum(this.lanes.map(({ delayed }) => delayed));
   }
 
   inflightCount() {
@@ -353,9 +362,14 @@ export class MailboxState {
     return this.#giveBack(holder, place, delivery.undelivered);
   }
 
-  /** Gives back one message that a holder has, as failed. @param {string} holder @param {Place} place */
-  nack(holder, place) {
-    return this.#giveBack(holder, place, delivery.failed);
+  /**
+   * Gives back one message that a holder has, as failed or, if it has not failed, with its hand-out undone.
+   * @param {string} holder @param {Place} place @param {boolean} failed
+   * @param {boolean} hasError whether it is said what went wrong
+   */
+  nack(holder, place, failed, hasError) {
+    const change = failed ? delivery.failed : delivery.undelivered;
+    return this.#giveBack(holder, place, hasError ? (past) => delivery.withError(change(past)) : change);
   }
 
   /** Gives back all that a holder has, the hand-outs undone. @param {string} holder */
@@ -366,6 +380,38 @@ export class MailboxState {
   /** Gives back all that a dead holder had. @param {string} holder */
   recover(holder) {
     return this.#giveAllBack(holder, delivery.abandoned);
+  }
+
+  /**
+   * Queues delayed messages at their old places.
+   * @param {Place[] | undefined} places whose pages are open; undefined for all
+   * @param {number} now milliseconds since 1970
+   * @returns {Steps<{running: number, queued: number}>} how many delays still ran, and how many messages are queued
+   */
+  *promote(places, now) {
+    const { pages } = this;
+    if (places === undefined) {
+      const entries = this.lanes.flatMap(({ directory }) => directory.entries.filter(({ due }) => due !== Infinity));
+      const lacking = entries.filter(({ isLacking }) => isLacking);
+      if (lacking.length > 0) yield lacking;
+      let queued = 0;
+      let due = 0;
+      for (const entry of entries.filter((each) => pages.has(each))) {
+        due += pages.promoteDue(entry, now);
+        queued += pages.promoteDue(entry, Infinity);
+      }
+      return { running: queued, queued: queued + due };
+    }
+    let running = 0;
+    let queued = 0;
+    for (const { priority, sequence } of places) {
+      const run = pages.runOf({ priority, sequence });
+      if (run?.where !== DELAYED) continue;
+      pages.assign(priority, sequence, sequence + 1, () => standing(QUEUED, run.delivery));
+      queued += 1;
+      if (run.due > now) running += 1;
+    }
+    return { running, queued };
   }
 
   /** Delays a queued message. @param {Place} place @param {number} due milliseconds since 1970 */
@@ -425,8 +471,9 @@ export class MailboxState {
 
   /**
    * Removes all queued messages, delayed ones too. What holders have stays.
-   * @returns {Steps<{count: number, failed: LaneRun[], kept: {priority: number, from: number, to: number}[]}>} how many
-   * there were; those whose deliveries had failed, in pages that stay; and the numbers of these pages, in order
+   * @returns {Steps<{count: number, withErrors: LaneRun[], kept: {priority: number, from: number, to: number}[]}>} how
+   * many there were; those of which a nack said what went wrong, in pages that stay; and the numbers of these pages, in
+   * order
    */
   *purge() {
     const { pages } = this;
@@ -435,7 +482,7 @@ export class MailboxState {
     if (lacking.length > 0) yield lacking;
     const count = this.queuedCount();
     /** @type {LaneRun[]} */
-    const failed = [];
+    const withErrors = [];
     let customIds = 0;
     for (const [priority, lane] of this.lanes.entries()) {
       const staying = new Set(kept[priority].filter((entry) => pages.has(entry)));
@@ -451,16 +498,20 @@ export class MailboxState {
             continue;
           }
           page.cut(run.from, run.to);
-          if (delivery.failures(run.delivery) > 0) failed.push({ ...run, priority });
+          if (delivery.hasError(run.delivery)) withErrors.push({ ...run, priority });
         }
         pages.touch(entry);
       }
       lane.frontier = lane.next;
-      lane.queued = 0;
+      lane.queued = lane.delayed = 0;
     }
     pages.customIds = customIds;
     const numbers = kept.flat().filter((entry) => pages.has(entry));
-    return { count, failed, kept: numbers.map((entry) => ({ priority: entry.priority, ...pages.numbersOf(entry) })) };
+    return {
+      count,
+      withErrors,
+      kept: numbers.map((entry) => ({ priority: entry.priority, ...pages.numbersOf(entry) })),
+    };
   }
 
   /**

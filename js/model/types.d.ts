@@ -12,6 +12,8 @@ export interface LaneRun {
   from: number;
   to: number;
   delivery: number;
+  /** While they are delayed, when they are due: milliseconds since 1970. */
+  due?: number;
 }
 
 /** One message in a buffer; see `frames.js`. */
@@ -23,6 +25,9 @@ export interface Frame {
   hasCustomId: boolean;
   /** Milliseconds since 1970 before which it is not to be handed out; 0 for at once. */
   due: number;
+  /** Milliseconds since 1970 until which an enqueue has its id remembered; 0 for not at all. */
+  until: number;
+  headersBytes: number;
   payloadBytes: number;
 }
 
@@ -34,6 +39,8 @@ export interface Entry {
   writeIdTo: (view: DataView, offset: number) => void;
   deliveryCount: number;
   status: number;
+  /** If it is `DELAYED`: milliseconds since 1970. */
+  due?: number;
 }
 
 /** A message to be packed into a frame. */
@@ -43,13 +50,21 @@ export interface Packable {
   id: Uint8Array | undefined;
   /** Milliseconds since 1970 before which it is not to be handed out; 0 for at once. */
   due: number;
+  /** Milliseconds since 1970 until which its id is to be remembered; 0 for not at all. */
+  until: number;
+  /** As they are stored; see `headers.js`. */
+  headers: Uint8Array;
   sender: Uint8Array;
   payload: Uint8Array;
+  /** Milliseconds since 1970, if that is not the same for all. */
+  created?: number;
 }
 
 /** A message out of a batch. */
 export interface Unpacked {
   id: Uint8Array;
+  /** As they are stored; not a copy. */
+  headers: Uint8Array;
   sender: Uint8Array<ArrayBuffer>;
   payload: Uint8Array<ArrayBuffer>;
   priority: number;
@@ -57,6 +72,8 @@ export interface Unpacked {
   createdAt: number;
   deliveryCount: number;
   status: number;
+  /** Milliseconds since 1970 if it is `DELAYED`, 0 if not. */
+  due: number;
 }
 
 /** What others need to know of a holder. */

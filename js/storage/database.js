@@ -12,6 +12,9 @@
  * | `segments`  | [mailbox, priority, last, first]     | messages, packed, see `segments.js`              |
  * | `ids`       | [mailbox, id]                        | [priority, sequence] of messages whose id does   |
  * |             |                                      | not tell where they are; dead letters too        |
+ * | `remembered`| [mailbox, id]                        | until when an id is known, whatever became of    |
+ * |             |                                      | its message: milliseconds since 1970             |
+ * |             | [mailbox, until, id]                 | 0; so that those whose time is over are found    |
  * | `errors`    | [mailbox, priority, sequence]        | what the last nack of a living message said      |
  * | `dead`      | [mailbox, number]                    | a dead letter, numbered in the order of death    |
  * | `notes`     | holder                               | an unload note: the mailbox where what it held   |
@@ -36,8 +39,19 @@ import { upgradeFrom } from "./upgrades.js";
 export { result } from "./requests.js";
 
 export const DATABASE_NAME = "pymailbox";
-export const DATABASE_VERSION = 3;
-export const STORES = ["mailboxes", "journal", "pages", "segments", "ids", "errors", "dead", "notes", "meta"];
+export const DATABASE_VERSION = 5;
+export const STORES = [
+  "mailboxes",
+  "journal",
+  "pages",
+  "segments",
+  "ids",
+  "remembered",
+  "errors",
+  "dead",
+  "notes",
+  "meta",
+];
 
 /**
  * The stores of ordinary transactions. An unload note is the last thing that a page writes, and must not wait for them:
@@ -46,7 +60,7 @@ export const STORES = ["mailboxes", "journal", "pages", "segments", "ids", "erro
 export const ORDINARY_STORES = STORES.filter((store) => store !== "notes");
 
 /** The stores whose keys begin with a mailbox's number, and those whose rows go with it. */
-export const ROWS_BY_MAILBOX = ["pages", "segments", "ids", "errors", "dead"];
+export const ROWS_BY_MAILBOX = ["pages", "segments", "ids", "remembered", "errors", "dead"];
 export const STORES_BY_MAILBOX = ["journal", ...ROWS_BY_MAILBOX];
 
 /** How often a lost connection is restored before a call fails. */
@@ -407,9 +421,7 @@ async function upgrade(database, transaction, ours, seen, birth) {
   const isNew = lacking.length === STORES.length;
   for (const name of lacking) database.createObjectStore(name);
   const told = await result(transaction.objectStore("meta").get("layout"));
-  // the first layout did not say so, and had no pages; nor does one whose `meta` is gone
-  const layout =
-    typeof told === "number" ? told : lacking.includes("pages") ? 1 : lacking.includes("journal") ? 2 : ours;
+  const layout = typeof told === "number" ? told : (layoutBy(lacking, database) ?? ours);
   if (!isNew) await upgradeFrom(layout, database, transaction);
   await mend(transaction, lacking);
   const mailboxes = transaction.objectStore("mailboxes");
@@ -422,6 +434,18 @@ async function upgrade(database, transaction, ours, seen, birth) {
     meta.put(newReserve(), "reserve");
   }
   meta.put(ours, "layout");
+}
+
+/**
+ * The older layout that a database shows by its stores: the first layout did not say which it is, and neither does one
+ * whose `meta` is gone.
+ * @param {string[]} lacking @param {IDBDatabase} database @returns {number | undefined}
+ */
+function layoutBy(lacking, { objectStoreNames }) {
+  if (lacking.includes("pages")) return 1;
+  if (lacking.includes("journal")) return 2;
+  if (objectStoreNames.contains("departed")) return 3;
+  return lacking.includes("remembered") ? 4 : undefined;
 }
 
 /** Undoes a transaction, unless it is over. @param {IDBTransaction} transaction */

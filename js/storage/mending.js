@@ -2,9 +2,9 @@
  * Stores that a database lacks because something else made or changed it: they are rebuilt if nothing that they held is
  * lost.
  *
- * What `ids` says is in the messages, too; a mailbox can do without what `errors`, `notes` and `meta` hold. The
- * messages of a page that was in `pages` become dead letters when the page is needed. States, messages and dead letters
- * cannot be recovered from elsewhere, so their stores are rebuilt only if there were none of them.
+ * What `ids` says is in the messages, too; a mailbox can do without what `remembered`, `errors`, `notes` and `meta`
+ * hold. The messages of a page that was in `pages` become dead letters when the page is needed. States, messages and
+ * dead letters cannot be recovered from elsewhere, so their stores are rebuilt only if there were none of them.
  */
 
 import { corrupt } from "../model/errors.js";

@@ -35,6 +35,26 @@ export async function isLastVersion(journal, { number, version }) {
   return keys.length === 1 && /** @type {number[]} */ (keys[0])[1] === version;
 }
 
+/**
+ * A text that is another after each commit to a mailbox.
+ * @param {string} mailbox @param {(name: string) => IDBObjectStore} store
+ */
+export async function lastCommitOf(mailbox, store) {
+  const guess = numbers.get(mailbox);
+  const [row, key] = await Promise.all([
+    result(store("mailboxes").get(mailbox)),
+    guess === undefined ? undefined : lastKeyOf(store("journal"), guess),
+  ]);
+  if (row === undefined) return "none";
+  return String(row.number === guess ? key : await lastKeyOf(store("journal"), row.number));
+}
+
+/** @param {IDBObjectStore} journal @param {number} number */
+async function lastKeyOf(journal, number) {
+  const cursor = await result(journal.openKeyCursor(versionsOf(number), "prev"));
+  return cursor?.key;
+}
+
 /** Whether one request can ask for a mailbox's state together with its row. @param {string} mailbox */
 export const isNumberKnown = (mailbox) => numbers.has(mailbox);
 

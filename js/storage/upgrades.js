@@ -1,17 +1,19 @@
 /** From each layout of the database to the next, in order; each step reads what the library wrote at that time. */
 
 import { randomName } from "../model/ids.js";
-import { isDelivery } from "../model/delivery.js";
+import { isDelivery, withError } from "../model/delivery.js";
 import { checksum, isCount, quickChecksum } from "../model/bytes.js";
+import { countOf } from "../model/queries.js";
 import { PRIORITIES } from "../model/lane.js";
 import { MailboxState } from "../model/state.js";
+import { DELAYED } from "../model/page.js";
 import { result } from "./requests.js";
-import { writeRows } from "./stored-state.js";
+import { keysOf, lastVersion, rowOf, stateOf, writeRows } from "./stored-state.js";
 
 /** @typedef {import("../model/state.js").RestoredRun} RestoredRun */
 
 /** The first is from layout 1. @type {((database: IDBDatabase, transaction: IDBTransaction) => Promise<void>)[]} */
-const STEPS = [toPages, toJournal];
+const STEPS = [toPages, toJournal, toNotes, toCommonDeliveries];
 
 /** Bytes of the checksum at the beginning of a head of layout 2. */
 const SUM_BYTES = 4;
@@ -41,6 +43,7 @@ async function toPages(database, transaction) {
     // what cannot be read stays, and says so when its mailbox is used
     if (!isStateOfRuns(stored)) continue;
     const state = MailboxState.create(stored.number);
+    state.isBeforeLayout5 = true;
     const { idBase, guessed, dead, nextDead } = stored;
     Object.assign(state, {
       idBase: idBase.slice(),
@@ -63,10 +66,10 @@ async function toPages(database, transaction) {
 /**
  * Layout 3: heads are versions in a store of their own. Before, a head was in the row of its mailbox's name, and rows
  * that revoked the permission to write it without reading it were beside it, with an index of their tokens. A head
- * began with its checksum, and no segment travelled with it. Unload notes were in a store of another name.
- * @param {IDBDatabase} database @param {IDBTransaction} transaction
+ * began with its checksum, and no segment travelled with it.
+ * @param {IDBDatabase} _ @param {IDBTransaction} transaction
  */
-async function toJournal(database, transaction) {
+async function toJournal(_, transaction) {
   const mailboxes = transaction.objectStore("mailboxes");
   const journal = transaction.objectStore("journal");
   const names = await result(mailboxes.getAllKeys(IDBKeyRange.upperBound([], true)));
@@ -86,12 +89,59 @@ async function toJournal(database, transaction) {
   // an upgrade closes all connections, so nobody has such a lease any more
   mailboxes.delete(IDBKeyRange.lowerBound([]));
   if (mailboxes.indexNames.contains("token")) mailboxes.deleteIndex("token");
+}
+
+/**
+ * Layout 4: unload notes are in the store `notes`. Before, they were in one of another name.
+ * @param {IDBDatabase} database @param {IDBTransaction} transaction
+ */
+async function toNotes(database, transaction) {
   if (!database.objectStoreNames.contains("departed")) return;
   const departed = transaction.objectStore("departed");
   const [holders, of] = await Promise.all([result(departed.getAllKeys()), result(departed.getAll())]);
   for (const [i, holder] of holders.entries()) transaction.objectStore("notes").put(of[i], holder);
   database.deleteObjectStore("departed");
 }
+
+/**
+ * Layout 5: delivery states are the numbers that they are in Python, with a flag for what has a row in `errors`, and a
+ * head counts the delayed messages. Before, there were three flags.
+ * @param {IDBDatabase} _ @param {IDBTransaction} transaction
+ */
+async function toCommonDeliveries(_, transaction) {
+  const mailboxes = transaction.objectStore("mailboxes");
+  const journal = transaction.objectStore("journal");
+  const pages = transaction.objectStore("pages");
+  const rows = await result(mailboxes.getAll(IDBKeyRange.upperBound([], true)));
+  for (const row of rows) {
+    if (!isCount(row?.number)) continue;
+    const last = await lastVersion(journal, row.number);
+    const state = await stateOf(row.number, last, pages);
+    // what cannot be read stays, and says so when its mailbox is used
+    if (last === undefined || !state?.isBeforeLayout5) continue;
+    state.isBeforeLayout5 = false;
+    for (const entry of state.pages.allLacking()) state.pages.open(entry, await rowOf(pages, state, entry));
+    for (const [priority, lane] of state.lanes.entries()) {
+      const runs = lane.directory.entries.flatMap(({ page }) => [...(page ?? [])]);
+      lane.delayed = countOf(runs.filter(({ where }) => where === DELAYED));
+      for (const { from, to } of runs)
+        state.pages.assign(priority, from, to, (run) => ({ ...run, delivery: inCommon(run.delivery) }));
+    }
+    for (const key of await result(transaction.objectStore("errors").getAllKeys(keysOf(state)))) {
+      const [, priority, sequence] = /** @type {number[]} */ (key);
+      if (!(priority in state.lanes) || !isCount(sequence)) continue;
+      // of a page that cannot be read all become dead letters
+      if (state.pages.lacking(priority, sequence, sequence + 1).length > 0) continue;
+      if (state.deliveryOf({ priority, sequence }) === undefined) continue;
+      state.pages.assign(priority, sequence, sequence + 1, (run) => ({ ...run, delivery: withError(run.delivery) }));
+    }
+    writeRows(() => pages, state);
+    journal.put(state.toStored(), [row.number, last.version]);
+  }
+}
+
+/** A delivery state of a layout before 5. @param {number} delivery */
+const inCommon = (delivery) => (delivery % 8) + Math.floor(delivery / 8) * 16;
 
 /** A head as layout 2 had it. @param {Uint8Array} packed @param {number} number */
 function withSum(packed, number) {

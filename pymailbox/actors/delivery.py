@@ -163,9 +163,12 @@ class Deliveries:
             await self.retrying.call(lambda: mailbox.enqueue_many(messages))
             return
         for one in messages:
+            # a backend that lacks an option may lack its keyword
+            names = ("message_id", "delay", "headers", "dedupe_for")
+            given = {name: value for name in names if (value := getattr(one, name)) is not None}
             await self.retrying.call(
-                lambda one=one: mailbox.enqueue(  # type: ignore[misc]
-                    one.sender, one.payload, one.priority, message_id=one.message_id, delay=one.delay
+                lambda one=one, given=given: mailbox.enqueue(  # type: ignore[misc]
+                    one.sender, one.payload, one.priority, **given
                 )
             )
 

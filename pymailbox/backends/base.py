@@ -22,21 +22,23 @@ import warnings
 from abc import abstractmethod
 from asyncio import _get_running_loop
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from threading import get_ident
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from uuid import UUID
 
-from ..contract.archive import Adopted, Archive, Page, Section, WholeMessage
+from ..contract.archive import Adopted, Archive, Page, Remembered, Section, WholeMessage
 from ..contract.arguments import (
     Options,
     PreparedMessage,
     check_delay,
+    check_flag,
     check_id,
     check_ids,
     check_limit,
     check_observer,
+    check_offset,
     check_status,
     check_text,
     check_wait,
@@ -61,6 +63,7 @@ from ..contract.values import (
     StorageReport,
 )
 from ..runtime.turns import take_turn, take_turn_if_due, turn_is_due
+from .changes import Changes
 
 _T = TypeVar("_T")
 
@@ -121,6 +124,7 @@ class EmbeddedMailbox(Mailbox):
         self._loop = asyncio.get_running_loop()
         self._observer: MailboxDepthObserver | None = None
         self._closing: asyncio.Future[None] | None = None
+        self._change_listeners: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}{' closed' if self._closing else ''}>"
@@ -188,7 +192,7 @@ class EmbeddedMailbox(Mailbox):
         """As ``ack_and_send``; the queued count of each target's mailbox, None where it got nothing; None for False."""
         self._lacks(Capability.ACK_AND_SEND)
 
-    def _nack(self, message_id: UUID, delay_ms: int, error: str | None) -> Awaitable[bool | str]:
+    def _nack(self, message_id: UUID, delay_ms: int, error: str | None, failed: bool) -> Awaitable[bool | str]:
         """As ``nack``; the reason if it made a dead letter."""
         self._lacks(Capability.NACK)
 
@@ -196,7 +200,7 @@ class EmbeddedMailbox(Mailbox):
         """As ``dead_letter``."""
         self._lacks(Capability.DEAD_LETTERS)
 
-    def _list_dead_letters(self, limit: int) -> Awaitable[list[DeadLetter]]:
+    def _list_dead_letters(self, limit: int, offset: int) -> Awaitable[list[DeadLetter]]:
         """As ``dead_letters``."""
         self._lacks(Capability.DEAD_LETTERS)
 
@@ -216,9 +220,29 @@ class EmbeddedMailbox(Mailbox):
     def _count(self) -> Awaitable[MailboxStats]:
         """Exact counts, at a cost that does not grow with the backlog."""
 
+    def _next_due(self) -> Awaitable[int | None]:
+        """When the next delayed message is due, milliseconds since 1970; None if none is delayed."""
+        self._lacks(Capability.CHANGES)
+
+    def _observing_changes(self) -> None:
+        """Called when somebody begins to listen to changes (``_change_listeners``), and when nobody does any more.
+
+        While somebody does, the backend calls ``_on_change`` in the handle's event loop after each commit that may have
+        changed a count of the mailbox, whoever made it; several may share a call. It must not keep the handle alive.
+        """
+        self._lacks(Capability.CHANGES)
+
     @abstractmethod
-    def _peek(self, limit: int, status: MessageStatus | None) -> Awaitable[list[MessageRecord]]:
+    def _peek(self, limit: int, status: MessageStatus | None, offset: int) -> Awaitable[list[MessageRecord]]:
         """As ``peek``."""
+
+    def _get(self, message_id: UUID) -> Awaitable[MessageRecord | DeadLetter | None]:
+        """As ``get``."""
+        self._lacks(Capability.GET)
+
+    def _promote(self, ids: list[UUID] | None) -> Awaitable[int]:
+        """As ``promote``."""
+        self._lacks(Capability.PROMOTE)
 
     @abstractmethod
     def _purge(self) -> Awaitable[int]:
@@ -238,6 +262,14 @@ class EmbeddedMailbox(Mailbox):
 
     def _adopt(self, messages: Sequence[WholeMessage]) -> Awaitable[tuple[list[bool], int | None]]:
         """As ``Archive.adopt``: which were stored; and the queued count after it, None if the queue did not grow."""
+        raise NotImplementedError
+
+    def _read_remembered(self, after: UUID | None) -> Awaitable[list[Remembered]]:
+        """As ``Archive.remembered``."""
+        raise NotImplementedError
+
+    def _remember(self, ids: Sequence[Remembered]) -> Awaitable[None]:
+        """As ``Archive.remember``."""
         raise NotImplementedError
 
     @abstractmethod
@@ -266,14 +298,16 @@ class EmbeddedMailbox(Mailbox):
         *,
         message_id: UUID | None = None,
         delay: float | timedelta | None = None,
+        headers: Mapping[str, str] | None = None,
+        dedupe_for: float | timedelta | None = None,
     ) -> Coroutine[Any, Any, UUID]:
         # not ``async``: the bytes are copied now, not when the coroutine first runs
-        return self._enqueue_one(prepare_message(sender, payload, priority, message_id, delay))
+        return self._enqueue_one(prepare_message(sender, payload, priority, message_id, delay, headers, dedupe_for))
 
     async def _enqueue_one(self, message: PreparedMessage) -> UUID:
         self._enter()
-        if message.delay_ms:
-            self._check_delays()
+        if not message.is_plain:
+            self._check_capabilities([message])
         ids, depth = await self._enqueue([message])
         if depth is not None and self._observer is not None:
             self._observe(depth)
@@ -286,8 +320,7 @@ class EmbeddedMailbox(Mailbox):
 
     async def _enqueue_prepared(self, messages: list[PreparedMessage]) -> list[UUID]:
         self._enter()
-        if any(message.delay_ms for message in messages):
-            self._check_delays()
+        self._check_capabilities(messages)
         if not messages:
             await take_turn_if_due()
             return []
@@ -358,12 +391,13 @@ class EmbeddedMailbox(Mailbox):
 
     async def _ack_and_send_prepared(self, message_id: UUID, sends: list[tuple[Any, PreparedMessage]]) -> bool:
         self._enter()
-        for index, (target, _) in enumerate(sends):
+        for index, (target, message) in enumerate(sends):
             if not isinstance(target, Mailbox):
                 raise TypeError(f"messages[{index}][0] must be a mailbox, not {type(target).__name__}")
             if not isinstance(target, EmbeddedMailbox) or target._database != self._database:
                 raise ValueError(f"messages[{index}][0], {target!r}, is in another database than {self!r}")
             target._enter()
+            target._check_capabilities([message])
         depths = await self._ack_and_send(message_id, sends)
         if depths is None:
             return await self._leave(False)
@@ -373,27 +407,36 @@ class EmbeddedMailbox(Mailbox):
                 target._observe(depth)
         return await self._leave(True)
 
-    async def nack(self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None) -> bool:
-        return bool(await self._nack_with_reason(message_id, delay=delay, error=error))
+    async def nack(
+        self,
+        message_id: UUID,
+        *,
+        delay: float | timedelta | None = None,
+        error: str | None = None,
+        failed: bool = True,
+    ) -> bool:
+        return bool(await self._nack_with_reason(message_id, delay=delay, error=error, failed=failed))
 
     async def _nack_with_reason(
-        self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None
+        self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None, failed: bool = True
     ) -> bool | str:
         checked = check_id(message_id)
         delay_ms = 0 if delay is None else check_delay(delay)
         text = None if error is None else check_text("error", error)
+        check_flag("failed", failed)
         self._enter()
-        return await self._leave(await self._nack(checked, delay_ms, text))
+        return await self._leave(await self._nack(checked, delay_ms, text, failed))
 
     async def dead_letter(self, message_id: UUID, reason: str) -> bool:
         checked, text = check_id(message_id), check_text("reason", reason)
         self._enter()
         return await self._leave(await self._bury(checked, text))
 
-    async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
+    async def dead_letters(self, limit: int | None = None, *, offset: int = 0) -> list[DeadLetter]:
         size = check_limit(limit) or self._options.batch_size
+        passed_over = check_offset(offset)
         self._enter()
-        return await self._leave(await self._list_dead_letters(size))
+        return await self._leave(await self._list_dead_letters(size, passed_over))
 
     async def redrive(self, message_id: UUID) -> bool:
         checked = check_id(message_id)
@@ -424,11 +467,28 @@ class EmbeddedMailbox(Mailbox):
         self._enter()
         return await self._leave(await self._count())
 
-    async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
+    async def peek(
+        self, limit: int | None = None, *, status: MessageStatus | None = None, offset: int = 0
+    ) -> list[MessageRecord]:
         size = check_limit(limit) or self._options.batch_size
-        checked = check_status(status)
+        checked, passed_over = check_status(status), check_offset(offset)
         self._enter()
-        return await self._leave(await self._peek(size, checked))
+        return await self._leave(await self._peek(size, checked, passed_over))
+
+    async def get(self, message_id: UUID) -> MessageRecord | DeadLetter | None:
+        checked = check_id(message_id)
+        self._enter()
+        return await self._leave(await self._get(checked))
+
+    async def promote(self, ids: Iterable[UUID] | None = None) -> int:
+        distinct = None if ids is None else distinct_ids(check_ids(ids))
+        self._enter()
+        promoted = 0 if distinct == [] else await self._promote(distinct)
+        return await self._leave(promoted)
+
+    def changes(self) -> AsyncIterator[MailboxStats]:
+        self._enter()
+        return Changes(self)
 
     async def purge(self) -> int:
         self._enter()
@@ -454,6 +514,7 @@ class EmbeddedMailbox(Mailbox):
         self._check_loop()
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._release_and_close())
+            self._on_change()
         await asyncio.shield(self._closing)
 
     def __del__(self) -> None:
@@ -479,9 +540,33 @@ class EmbeddedMailbox(Mailbox):
             self._check_loop()
             self._check_open()
 
-    def _check_delays(self) -> None:
-        if Capability.DELAY not in self.capabilities:
+    def _listen_to_changes(self, on_change: Callable[[], None]) -> Callable[[], None]:
+        """Calls ``on_change`` after each change from now on, and when the handle is closed, until the function that
+        this returns is called.
+        """
+        self._change_listeners.append(on_change)
+        if len(self._change_listeners) == 1:
+            self._observing_changes()
+
+        def stop() -> None:
+            self._change_listeners.remove(on_change)
+            if not self._change_listeners and self._closing is None:
+                self._observing_changes()
+
+        return stop
+
+    def _on_change(self) -> None:
+        for on_change in list(self._change_listeners):
+            on_change()
+
+    def _check_capabilities(self, messages: Iterable[PreparedMessage]) -> None:
+        """Whether this backend can store what is special about messages."""
+        if Capability.DELAY not in self.capabilities and any(message.delay_ms for message in messages):
             self._lacks(Capability.DELAY)
+        if Capability.HEADERS not in self.capabilities and any(message.headers for message in messages):
+            self._lacks(Capability.HEADERS)
+        if Capability.DEDUPE not in self.capabilities and any(message.dedupe_ms for message in messages):
+            self._lacks(Capability.DEDUPE)
 
     async def _leave(self, result: _T) -> _T:
         """Every verb's last step; cancelled here, the verb has been done."""
@@ -540,6 +625,15 @@ class _EmbeddedArchive(Archive):
         if depth is not None:
             self._mailbox._observe(depth)
         return await self._mailbox._leave([Adopted.STORED if new else Adopted.KNOWN for new in stored])
+
+    async def remembered(self, after: UUID | None) -> list[Remembered]:
+        self._mailbox._enter()
+        return await self._mailbox._leave(await self._mailbox._read_remembered(after))
+
+    async def remember(self, ids: Sequence[Remembered]) -> bool:
+        self._mailbox._enter()
+        await self._mailbox._remember(ids)
+        return await self._mailbox._leave(True)
 
 
 class _Messages:

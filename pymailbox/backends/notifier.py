@@ -12,7 +12,7 @@ import asyncio
 import math
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -37,6 +37,9 @@ class Listener:
         """The handle was abandoned: nobody listens any more."""
         self._waiting: set[asyncio.Future[None]] = set()
         self._observe: weakref.WeakMethod[Callable[[int], None]] | None = None
+        self._on_change: weakref.WeakMethod[Callable[[], None]] | None = None
+        self._is_to_tell = False
+        """Whether the change that was notified last is still to be told."""
 
     @property
     def is_gone(self) -> bool:
@@ -52,10 +55,27 @@ class Listener:
             with suppress(RuntimeError):  # nobody listens in a closed loop
                 self.loop.call_soon_threadsafe(self._on_depth, depth)
 
+    def listen_to_changes(self, on_change: Callable[[], None] | None) -> None:
+        """As ``observe``, for changes of whatever kind."""
+        self._on_change = None if on_change is None else weakref.WeakMethod(on_change)
+
+    def notify_of_change(self) -> None:
+        """The counts may have changed."""
+        if self._on_change is not None and not self._is_to_tell:
+            self._is_to_tell = True
+            with suppress(RuntimeError):  # nobody listens in a closed loop
+                self.loop.call_soon_threadsafe(self._tell_of_change)
+
+    def _tell_of_change(self) -> None:
+        self._is_to_tell = False  # first: what changes from now on is another change
+        on_change = self._on_change and self._on_change()
+        if on_change:
+            on_change()
+
     def close(self) -> None:
         """Ends all waiting, with ``MailboxClosedError``."""
         self.closed = True
-        self._observe = None
+        self._observe = self._on_change = None
         for wakeup in self._waiting:
             _finish(wakeup)
 
@@ -85,6 +105,8 @@ class Notifier:
         self._lock = threading.Lock()
         # names without a listener are in none of these
         self._observing: dict[str, tuple[Listener, ...]] = {}
+        self._of_changes: dict[str, tuple[Listener, ...]] = {}
+        """Those that are told of every change."""
         self._waiting: dict[str, dict[asyncio.Future[None], Listener]] = {}
         """Sleeping waiters, the longest wait first. Code that takes one out has to wake it."""
         self._alarms: dict[tuple[str, asyncio.AbstractEventLoop], tuple[float, asyncio.Future[None]]] = {}
@@ -93,7 +115,7 @@ class Notifier:
     @property
     def listening(self) -> bool:
         """Whether anybody waits or observes; a listener that is gone may still be among them."""
-        return bool(self._waiting or self._observing)
+        return bool(self._waiting or self._observing or self._of_changes)
 
     @property
     def watched(self) -> list[str]:
@@ -108,10 +130,18 @@ class Notifier:
     def observe(self, name: str, listener: Listener, observe: Callable[[int], None] | None) -> None:
         """Makes a listener call the method with each new depth from now on, or no longer."""
         listener.observe(observe)
+        self._list(self._observing, name, listener, observe is not None)
+
+    def listen_to_changes(self, name: str, listener: Listener, on_change: Callable[[], None] | None) -> None:
+        """Makes a listener call the method after each change from now on, or no longer."""
+        listener.listen_to_changes(on_change)
+        self._list(self._of_changes, name, listener, on_change is not None)
+
+    def _list(self, listeners: dict[str, tuple[Listener, ...]], name: str, listener: Listener, listens: bool) -> None:
         with self._lock:
-            _take_out(self._observing, name, lambda other: other is listener)
-            if observe is not None:
-                self._observing[name] = (*self._observing.get(name, ()), listener)
+            _take_out(listeners, name, lambda other: other is listener)
+            if listens:
+                listeners[name] = (*listeners.get(name, ()), listener)
 
     def is_observed(self, name: str) -> bool:
         return name in self._observing
@@ -119,8 +149,9 @@ class Notifier:
     def forget_gone(self) -> None:
         """Removes listeners that are gone."""
         with self._lock:
-            for name in list(self._observing):
-                _take_out(self._observing, name, lambda listener: listener.is_gone)
+            for listeners in self._observing, self._of_changes:
+                for name in list(listeners):
+                    _take_out(listeners, name, lambda listener: listener.is_gone)
             for name, waiting in list(self._waiting.items()):
                 for wakeup, listener in list(waiting.items()):
                     if listener.is_gone:
@@ -141,6 +172,17 @@ class Notifier:
                     listener.notify(depth)
         if name in self._waiting:
             self.wake(name, count)
+
+    def changed(self, names: Iterable[str]) -> None:
+        """Something of these mailboxes may have changed; costs next to nothing where nobody listens to that."""
+        if self._of_changes:
+            for name in names:
+                for listener in self._of_changes.get(name, ()):
+                    listener.notify_of_change()
+
+    def all_changed(self) -> None:
+        """As ``changed``, of all mailboxes."""
+        self.changed(list(self._of_changes))
 
     def wake(self, name: str, count: int = 1) -> None:
         """Wakes ``count`` waiters in each event loop, since any single loop may be busy for a long time."""

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import NamedTuple, Self, TypeAlias
 from uuid import UUID
 
+from .headers import pack_headers
 from .moments import milliseconds
 from .values import MessagePriority, MessageRecord, MessageStatus
 
@@ -50,6 +51,8 @@ class WholeMessage:
     """What the last nack said."""
     death: Death | None = None
     """If it is a dead letter."""
+    headers: bytes = b""
+    """As ``pack_headers`` makes them."""
 
     @classmethod
     def of(
@@ -76,11 +79,12 @@ class WholeMessage:
             suspect,
             error,
             death,
+            pack_headers(record.headers),
         )
 
     @property
     def size(self) -> int:
-        return len(self.sender) + len(self.payload)
+        return len(self.sender) + len(self.payload) + len(self.headers)
 
 
 class Page(NamedTuple):
@@ -93,6 +97,13 @@ class Page(NamedTuple):
     """The end of the section when its first page was read; ``after`` reaches it with the last page."""
 
 
+class Remembered(NamedTuple):
+    """An id that stays known whatever becomes of its message."""
+
+    id: UUID
+    until: int
+
+
 class Adopted(Enum):
     """What became of a message that was to be adopted."""
 
@@ -100,7 +111,7 @@ class Adopted(Enum):
     KNOWN = "known"
     """Its id is already in the mailbox; nothing was stored."""
     REFUSED = "refused"
-    """This backend cannot take dead letters."""
+    """This backend cannot take dead letters, or messages with headers."""
 
 
 class Archive(ABC):
@@ -117,3 +128,13 @@ class Archive(ABC):
     @abstractmethod
     async def adopt(self, messages: Sequence[WholeMessage]) -> list[Adopted]:
         """Stores messages whose ids are new at the ends of their sections, all in one transaction."""
+
+    async def remembered(self, after: UUID | None) -> list[Remembered]:
+        """Ids that stay known, in their order, from behind one on: at most ``PAGE_MESSAGES``; none where there are no
+        more.
+        """
+        return []
+
+    async def remember(self, ids: Sequence[Remembered]) -> bool:
+        """Keeps ids known, in one transaction; False if this backend cannot."""
+        return False

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from .buffers import copy_of, size_of
+from .headers import pack_headers
 from .limits import LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY
 from .values import MessagePriority, MessageStatus, NewMessage
 
@@ -31,6 +32,15 @@ class PreparedMessage(NamedTuple):
     message_id: UUID | None
     delay_ms: int
     """Milliseconds, 0 for none."""
+    headers: bytes = b""
+    """As ``pack_headers`` makes them."""
+    dedupe_ms: int = 0
+    """Milliseconds for which the id stays known; 0 for as long as the message is in the mailbox."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has nothing but what every message has."""
+        return self.message_id is None and not self.delay_ms and not self.headers
 
 
 # a named tuple is made by a function of Python's, which its own kind need not ask
@@ -57,7 +67,14 @@ def check_options(batch_size: Any, max_deliveries: Any, lease: Any, durability: 
 
 
 def prepare_message(
-    sender: Any, payload: Any, priority: Any, message_id: Any, delay: Any, where: str = ""
+    sender: Any,
+    payload: Any,
+    priority: Any,
+    message_id: Any,
+    delay: Any,
+    headers: Any = None,
+    dedupe_for: Any = None,
+    where: str = "",
 ) -> PreparedMessage:
     """The checked copy of a message; ``where`` goes before an argument's name, as in ``messages[3].``."""
     if (
@@ -66,19 +83,26 @@ def prepare_message(
         and type(priority) is MessagePriority
         and message_id is None
         and delay is None
+        and headers is None
+        and dedupe_for is None
         and len(sender) + len(payload) <= LARGEST_MESSAGE
     ):  # the usual message: there is nothing more to check
-        return _new_tuple(PreparedMessage, (sender, payload, priority, None, 0))
+        return _new_tuple(PreparedMessage, (sender, payload, priority, None, 0, b"", 0))
     if type(priority) is not MessagePriority:
         raise TypeError(f"{where}priority must be a MessagePriority, not {priority!r}")
-    _check_size(size_of(f"{where}sender", sender) + size_of(f"{where}payload", payload), where)
+    packed = pack_headers(headers, where)
+    _check_size(size_of(f"{where}sender", sender) + size_of(f"{where}payload", payload) + len(packed), where)
     sender, payload = copy_of(f"{where}sender", sender), copy_of(f"{where}payload", payload)
+    if dedupe_for is not None and message_id is None:
+        raise ValueError(f"{where}dedupe_for needs a message_id: without one, every message gets a new id")
     return PreparedMessage(
         sender,
         payload,
         priority,
         None if message_id is None else check_id(message_id, f"{where}message_id"),
         0 if delay is None else check_delay(delay, f"{where}delay"),
+        packed,
+        0 if dedupe_for is None else check_delay(dedupe_for, f"{where}dedupe_for"),
     )
 
 
@@ -89,13 +113,13 @@ def prepare_messages(messages: Any) -> list[PreparedMessage]:
     return [
         # the usual message needs none of the checks, and a thousand of them may come at once
         PreparedMessage(message.sender, message.payload, message.priority, None, 0)
-        if _is_plain(message)
+        if _needs_no_check(message)
         else _prepare_new_message(message, f"messages[{index}]")
         for index, message in enumerate(messages)
     ]
 
 
-def _is_plain(message: Any) -> bool:
+def _needs_no_check(message: Any) -> bool:
     return (
         type(message) is NewMessage
         and type(message.sender) is bytes
@@ -104,6 +128,8 @@ def _is_plain(message: Any) -> bool:
         and len(message.sender) + len(message.payload) <= LARGEST_MESSAGE
         and message.message_id is None
         and message.delay is None
+        and message.headers is None
+        and message.dedupe_for is None
     )
 
 
@@ -111,7 +137,14 @@ def _prepare_new_message(message: Any, where: str) -> PreparedMessage:
     if not isinstance(message, NewMessage):
         raise TypeError(f"{where} must be a NewMessage, not {_kind(message)}")
     return prepare_message(
-        message.sender, message.payload, message.priority, message.message_id, message.delay, f"{where}."
+        message.sender,
+        message.payload,
+        message.priority,
+        message.message_id,
+        message.delay,
+        message.headers,
+        message.dedupe_for,
+        f"{where}.",
     )
 
 
@@ -198,6 +231,21 @@ def _prepare_send(pair: Any, where: str) -> tuple[Any, PreparedMessage]:
     return pair[0], _prepare_new_message(pair[1], f"{where}[1]")
 
 
+def check_offset(offset: Any) -> int:
+    """How many are passed over."""
+    if not isinstance(offset, int) or isinstance(offset, bool):
+        raise TypeError(f"offset must be an int, not {_kind(offset)}")
+    if not 0 <= offset <= LARGEST_COUNT:
+        raise ValueError(f"offset must be between 0 and {LARGEST_COUNT} (2**53 - 1), not {shown(offset)}")
+    return min(offset, sys.maxsize)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {_kind(value)}")
+    return value
+
+
 def check_status(status: Any) -> MessageStatus | None:
     if status is not None and not isinstance(status, MessageStatus):
         raise TypeError(f"status must be a MessageStatus or None, not {status!r}")
@@ -232,7 +280,8 @@ def check_count(name: str, value: Any) -> int:
 def _check_size(size: int, where: str) -> None:
     if size > LARGEST_MESSAGE:
         raise ValueError(
-            f"{where}sender and payload must hold at most {LARGEST_MESSAGE} bytes (64 MiB) together, not {size}"
+            f"{where}sender, payload and headers must hold at most {LARGEST_MESSAGE} bytes (64 MiB) together, "
+            f"not {size}"
         )
 
 

@@ -8,7 +8,12 @@ LONGEST_NAME: Final = 200
 """Characters of a mailbox's name."""
 
 LARGEST_MESSAGE: Final = 64 * 1024 * 1024
-"""Bytes of sender and payload together. Every browser stores that much as one value."""
+"""Bytes of sender, payload and headers together. Every browser stores that much as one value."""
+
+MOST_HEADERS: Final = 64
+
+LARGEST_HEADERS: Final = 8 * 1024
+"""Bytes of UTF-8 of all names and texts of a message's headers."""
 
 LARGEST_BATCH: Final = 64 * 1024 * 1024
 """Bytes of payload that one ``dequeue`` hands out at most, unless it hands out a single message."""

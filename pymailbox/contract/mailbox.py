@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
@@ -20,6 +20,7 @@ from uuid import UUID
 from .archive import Archive
 from .capabilities import Capability
 from .errors import MailboxClosedError, UnsupportedError
+from .json_payloads import json_headers, json_payload
 from .plain_archive import PlainArchive
 from .polling import with_wait_and_ack
 from .settling import SETTLING_VERBS, SettlingListener, notifying, notifying_dequeue
@@ -77,14 +78,27 @@ class Mailbox(ABC):
         *,
         message_id: UUID | None = None,
         delay: float | timedelta | None = None,
+        headers: Mapping[str, str] | None = None,
+        dedupe_for: float | timedelta | None = None,
     ) -> Coroutine[Any, Any, UUID]:
         """Stores one message and returns its id, after the message is committed.
 
         ``sender`` and ``payload``, any buffers of bytes, are stored as they were at the call; a buffer may be reused at
-        once. They hold at most 64 MiB together. The order of calls on a handle is the order of its messages. While a
-        message with ``message_id`` is still in the mailbox, nothing is stored again and the id is returned. With
-        ``delay`` (seconds or a ``timedelta``) the message is not handed out before then. If the call is cancelled, the
-        message may or may not have been stored; repeat it with the same ``message_id``.
+        once. With the headers they hold at most 64 MiB together. The order of calls on a handle is the order of its
+        messages. If the call is cancelled, the message may or may not have been stored; repeat it with the same
+        ``message_id``.
+
+        Args:
+            sender: who sent it, in the caller's own encoding.
+            payload: what it says.
+            priority: ``HIGH`` messages are handed out before any ``NORMAL`` one.
+            message_id: the message's id. While a message with it is still in the mailbox (queued, inflight or dead), a
+                call stores nothing and returns the id.
+            delay: seconds, or a ``timedelta``, before which the message is not handed out.
+            headers: texts by name that travel with the message: at most 64, and 8 KiB of UTF-8 in all.
+            dedupe_for: seconds, or a ``timedelta``, for which the id stays known from now on, whatever becomes of the
+                message: until then a call with this id stores nothing and returns it. Such a repeat changes nothing
+                else either: the time is not extended. Needs a ``message_id``.
 
         Raises:
             TypeError, ValueError: an argument is invalid; nothing was stored.
@@ -137,6 +151,33 @@ class Mailbox(ABC):
         Every later verb raises ``MailboxClosedError``. Closing twice is fine.
         """
 
+    def enqueue_json(
+        self,
+        value: Any,
+        *,
+        sender: BytesLike = b"",
+        priority: MessagePriority = MessagePriority.NORMAL,
+        message_id: UUID | None = None,
+        delay: float | timedelta | None = None,
+        headers: Mapping[str, str] | None = None,
+        dedupe_for: float | timedelta | None = None,
+    ) -> Coroutine[Any, Any, UUID]:
+        """As ``enqueue``, of a value as JSON in UTF-8; ``MessageRecord.json`` gives it back.
+
+        The header ``content-type: application/json`` says so, unless ``headers`` name another type.
+
+        Raises:
+            TypeError, ValueError: JSON cannot hold the value (a NaN, bytes, something that holds itself), or another
+                argument is invalid; nothing was stored.
+            UnsupportedError: this backend has no headers.
+        """
+        if Capability.HEADERS not in self.capabilities:
+            self._lacks(Capability.HEADERS)
+        payload, headers = json_payload(value), json_headers(headers)
+        optional = {"message_id": message_id, "delay": delay, "dedupe_for": dedupe_for}
+        given = {name: argument for name, argument in optional.items() if argument is not None}
+        return self.enqueue(sender, payload, priority, headers=headers, **given)  # type: ignore[arg-type]
+
     async def enqueue_many(self, messages: Iterable[NewMessage]) -> list[UUID]:
         """Stores messages in their order, all or none of them, and returns their ids in the same order.
 
@@ -168,13 +209,26 @@ class Mailbox(ABC):
         """
         self._lacks(Capability.ACK_AND_SEND)
 
-    async def nack(self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None) -> bool:
-        """Gives back a message that this handle holds, to its old place in its priority, as a failed delivery.
+    async def nack(
+        self,
+        message_id: UUID,
+        *,
+        delay: float | timedelta | None = None,
+        error: str | None = None,
+        failed: bool = True,
+    ) -> bool:
+        """Gives back a message that this handle holds, to its old place in its priority.
 
-        With ``delay`` (seconds or a ``timedelta``) it is not handed out before then. After ``max_deliveries`` failed
-        deliveries it becomes a dead letter instead, with the last ``error``; lone surrogates in that, which UTF-8
-        cannot hold, are stored as text such as ``\\udcff``. False, and nothing changes, if this handle no longer holds
-        it.
+        Args:
+            message_id: the message.
+            delay: seconds, or a ``timedelta``, before which it is not handed out.
+            error: what went wrong. Lone surrogates, which UTF-8 cannot hold, are stored as text such as ``\\udcff``.
+            failed: whether that was a failed delivery. After ``max_deliveries`` of them the message becomes a dead
+                letter instead, with the last ``error``. If not ("not now"), the hand-out is taken back, as in a
+                release: ``delivery_count`` falls by one.
+
+        Returns:
+            False, and nothing changes, if this handle no longer holds it.
         """
         self._lacks(Capability.NACK)
 
@@ -182,8 +236,8 @@ class Mailbox(ABC):
         """Moves a message to the dead letters, in one transaction; False if this handle does not hold it."""
         self._lacks(Capability.DEAD_LETTERS)
 
-    async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
-        """The newest ``limit`` (else ``batch_size``) dead letters, the newest first."""
+    async def dead_letters(self, limit: int | None = None, *, offset: int = 0) -> list[DeadLetter]:
+        """The newest ``limit`` (else ``batch_size``) dead letters, the newest first; ``offset`` are passed over."""
         self._lacks(Capability.DEAD_LETTERS)
 
     async def redrive(self, message_id: UUID) -> bool:
@@ -216,13 +270,34 @@ class Mailbox(ABC):
         """
         self._lacks(Capability.STORAGE_REPORT)
 
-    async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
-        """Shows up to ``limit`` (else ``batch_size``) messages and changes nothing.
+    async def peek(
+        self, limit: int | None = None, *, status: MessageStatus | None = None, offset: int = 0
+    ) -> list[MessageRecord]:
+        """Shows up to ``limit`` (else ``batch_size``) messages, passing over ``offset`` of them, and changes nothing.
 
         Queued ones come first, in the order in which they would be handed out, then those not yet due, by their due
         time; then those inflight, in the same order. With ``status``, only messages with that status.
         """
         self._lacks(Capability.PEEK)
+
+    async def get(self, message_id: UUID) -> MessageRecord | DeadLetter | None:
+        """What there is of a message, wherever it is: queued, inflight or dead; None if nothing. Changes nothing."""
+        self._lacks(Capability.GET)
+
+    async def promote(self, ids: Iterable[UUID] | None = None) -> int:
+        """Makes delayed messages due now, in one transaction: those of ``ids``, or all; how many there were.
+
+        Each has its old place in its priority then.
+        """
+        self._lacks(Capability.PROMOTE)
+
+    def changes(self) -> AsyncIterator[MailboxStats]:
+        """The counts, now and again after anything has changed them, whoever did it, for ``async for``.
+
+        That includes other tabs, workers and processes, and messages that have become due. Changes are merged to at
+        most 20 a second, and the last state is never left out. It ends when the mailbox is closed.
+        """
+        self._lacks(Capability.CHANGES)
 
     async def purge(self) -> int:
         """Deletes all queued messages, delayed ones included, and returns how many. Those inflight stay."""
@@ -384,11 +459,13 @@ class Mailbox(ABC):
         return 32
 
     async def _nack_with_reason(
-        self, message_id: UUID, *, delay: float | None = None, error: str | None = None
+        self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None, failed: bool = True
     ) -> bool | str:
         """As ``nack``; if that made a dead letter, its reason, where the backend can tell."""
-        how = {} if delay is None else {"delay": delay}
-        return await self.nack(message_id, error=error, **how)
+        optional: dict[str, Any] = {} if delay is None else {"delay": delay}
+        if not failed:
+            optional["failed"] = False
+        return await self.nack(message_id, error=error, **optional)
 
     @property
     def _tells_of_dead_letters(self) -> bool:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from .archive import Adopted, Archive, Death, Page, Section, WholeMessage
 from .capabilities import Capability
+from .headers import unpack_headers
 from .moments import milliseconds, now_in_ms
 from .values import DeadLetter, MessagePriority, MessageRecord, MessageStatus, NewMessage
 
@@ -48,6 +49,7 @@ class PlainArchive(Archive):
                 message.priority,
                 message.id,
                 (message.due - now) / 1000 if message.due is not None and message.due > now else None,
+                unpack_headers(message.headers) if message.headers else None,
             )
             for message, outcome in zip(messages, outcomes, strict=True)
             if outcome is Adopted.STORED
@@ -61,6 +63,8 @@ class PlainArchive(Archive):
         if message.id in self._known:
             return Adopted.KNOWN
         if message.death is not None:
+            return Adopted.REFUSED
+        if message.headers and Capability.HEADERS not in self._mailbox.capabilities:
             return Adopted.REFUSED
         self._known.add(message.id)
         return Adopted.STORED

@@ -15,6 +15,8 @@ from typing import Any, Protocol, Self, runtime_checkable
 from uuid import UUID
 
 from .buffers import copy_of
+from .headers import NO_HEADERS, Headers
+from .json_payloads import json_headers, json_payload, parsed
 
 BytesLike = bytes | bytearray | memoryview
 """What the verbs accept as bytes: these, and any other buffer whose items are single bytes."""
@@ -67,6 +69,21 @@ class MessageRecord:
     status: MessageStatus
     delivery_count: int
     """How often it has been handed out, this time included; 0 if never."""
+    headers: Mapping[str, str] = field(default=NO_HEADERS, hash=False)
+    """What its sender gave besides the payload; read-only."""
+    due_at: datetime | None = None
+    """When its delay ends, while that runs: aware, UTC, whole milliseconds."""
+
+    def json(self) -> Any:
+        """The payload, which is JSON in UTF-8, as Python's values.
+
+        Raises:
+            ValueError: it is not.
+        """
+        try:
+            return parsed(self.payload)
+        except ValueError as error:
+            raise ValueError(f"the payload of message {self.id} is no JSON: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -78,6 +95,8 @@ class MessageRecord:
             "created_at": self.created_at.isoformat(),
             "status": self.status.to_dict(),
             "delivery_count": self.delivery_count,
+            "headers": dict(self.headers),
+            "due_at": _iso(self.due_at),
         }
 
     @classmethod
@@ -91,6 +110,8 @@ class MessageRecord:
             created_at=datetime.fromisoformat(data["created_at"]),
             status=MessageStatus.from_dict(data["status"]),
             delivery_count=data["delivery_count"],
+            headers=Headers(data["headers"]) if data["headers"] else NO_HEADERS,
+            due_at=_moment_of(data["due_at"]),
         )
 
 
@@ -104,16 +125,40 @@ class NewMessage:
     message_id: UUID | None = None
     delay: float | timedelta | None = None
     """Seconds (or a ``timedelta``) before which the message is not handed out."""
+    headers: Mapping[str, str] | None = field(default=None, hash=False)
+    """Texts by name: at most 64 of them, and 8 KiB of UTF-8 in all."""
+    dedupe_for: float | timedelta | None = None
+    """Seconds (or a ``timedelta``) for which ``message_id`` stays known, whatever becomes of the message."""
+
+    @classmethod
+    def of_json(
+        cls,
+        value: Any,
+        *,
+        sender: BytesLike = b"",
+        priority: MessagePriority = MessagePriority.NORMAL,
+        message_id: UUID | None = None,
+        delay: float | timedelta | None = None,
+        headers: Mapping[str, str] | None = None,
+        dedupe_for: float | timedelta | None = None,
+    ) -> Self:
+        """A message whose payload is ``value`` as JSON in UTF-8; its headers say so, unless they name another type.
+
+        Raises:
+            TypeError, ValueError: JSON cannot hold the value.
+        """
+        return cls(sender, json_payload(value), priority, message_id, delay, json_headers(headers), dedupe_for)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
-        delay = self.delay.total_seconds() if isinstance(self.delay, timedelta) else self.delay
         return {
             "sender": _text_of(copy_of("sender", self.sender)),
             "payload": _text_of(copy_of("payload", self.payload)),
             "priority": self.priority.to_dict(),
             "message_id": None if self.message_id is None else str(self.message_id),
-            "delay": delay,
+            "delay": _seconds(self.delay),
+            "headers": None if self.headers is None else dict(self.headers),
+            "dedupe_for": _seconds(self.dedupe_for),
         }
 
     @classmethod
@@ -125,6 +170,8 @@ class NewMessage:
             priority=MessagePriority.from_dict(data["priority"]),
             message_id=None if data["message_id"] is None else UUID(data["message_id"]),
             delay=data["delay"],
+            headers=data["headers"],
+            dedupe_for=data["dedupe_for"],
         )
 
 
@@ -140,6 +187,16 @@ class MailboxStats:
     """The queued messages by priority; has a key for every priority."""
     dead_letters: int = 0
     """Messages that were given up, and neither redriven nor discarded."""
+    delayed_messages: int = 0
+    """Those of the queued messages whose delay still runs."""
+    oldest_queued_at: datetime | None = None
+    """``created_at`` of the queued message that was committed first; None if none is queued. Of the two that were first
+    in their priorities, the earlier one.
+    """
+    ever_queued: int = field(default=0, compare=False)
+    """A number that grows by one with each message that is enqueued, sent or redriven, and never falls: two looks show
+    how many came between them. (It may grow by more where ids that senders gave are in the way of the mailbox's own.)
+    """
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""
@@ -148,6 +205,9 @@ class MailboxStats:
             "inflight_messages": self.inflight_messages,
             "queued_by_priority": {p.to_dict(): count for p, count in self.queued_by_priority.items()},
             "dead_letters": self.dead_letters,
+            "delayed_messages": self.delayed_messages,
+            "oldest_queued_at": _iso(self.oldest_queued_at),
+            "ever_queued": self.ever_queued,
         }
 
     @classmethod
@@ -158,6 +218,9 @@ class MailboxStats:
             inflight_messages=data["inflight_messages"],
             queued_by_priority={MessagePriority.from_dict(p): n for p, n in data["queued_by_priority"].items()},
             dead_letters=data["dead_letters"],
+            delayed_messages=data["delayed_messages"],
+            oldest_queued_at=_moment_of(data["oldest_queued_at"]),
+            ever_queued=data["ever_queued"],
         )
 
 
@@ -244,3 +307,15 @@ def _text_of(data: bytes) -> str:
 
 def _bytes_of(text: str) -> bytes:
     return b64decode(text, validate=True)
+
+
+def _seconds(span: float | timedelta | None) -> float | None:
+    return span.total_seconds() if isinstance(span, timedelta) else span
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _moment_of(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

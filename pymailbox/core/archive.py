@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
-from ..contract.archive import Death, Page, Section, WholeMessage
+from ..contract.archive import Death, Page, Remembered, Section, WholeMessage
 from ..contract.limits import PAGE_BYTES, PAGE_MESSAGES
 from ..contract.values import MessagePriority, MessageStatus
 from . import dead_letters, verbs
@@ -29,7 +30,7 @@ def _read_living(store: Store, priority: MessagePriority, first: int, until: int
             continue
         errors = store.errors(run) if run.delivery & deliveries.HAS_ERROR else {}
         for number, message in enumerate(store.bodies.messages(run, store.id_base), run.first):
-            size += len(message.sender) + len(message.payload)
+            size += message.size
             if messages and (size > PAGE_BYTES or len(messages) == PAGE_MESSAGES):
                 return Page(messages, number, until)
             messages.append(_whole(priority, message, run, errors.get(number), None))
@@ -41,7 +42,7 @@ def _read_dead(store: Store, first: int, until: int) -> Page:
     size = 0
     for letter in store.letters(first, until, PAGE_MESSAGES):
         (message,) = store.bodies.messages(letter.run, store.id_base)
-        size += len(message.sender) + len(message.payload)
+        size += message.size
         if messages and size > PAGE_BYTES:
             return Page(messages, letter.number, until)
         death = Death(letter.reason, letter.died_at)
@@ -67,6 +68,7 @@ def _whole(
         bool(run.delivery & deliveries.SUSPECT),
         error,
         death,
+        message.headers,
     )
 
 
@@ -82,7 +84,7 @@ def adopt(store: Store, messages: Sequence[WholeMessage], now: int) -> tuple[lis
         size += whole.size
         has_error = whole.error is not None
         delivery = deliveries.restored(whole.delivery_count, whole.failures, suspect=whole.suspect, has_error=has_error)
-        message = Message(whole.id, whole.sender, whole.payload, whole.created_at)
+        message = Message(whole.id, whole.sender, whole.payload, whole.created_at, whole.headers)
         if whole.death is not None:
             number = verbs.append(store, whole.priority, message, delivery, where=BURIED)
             dead_letters.note(store, whole.priority, number, whole.death.reason, whole.death.died_at)
@@ -94,3 +96,18 @@ def adopt(store: Store, messages: Sequence[WholeMessage], now: int) -> tuple[lis
             store.note_error(whole.priority, number, whole.error)
     store.reserve(size)
     return stored, store.state.queued if grown else None
+
+
+def read_remembered(store: Store, after: UUID | None) -> list[Remembered]:
+    """As ``Archive.remembered``."""
+    if not store.state.remembered:
+        return []
+    return [Remembered(*known) for known in store.remembered(after, PAGE_MESSAGES)]
+
+
+def remember(store: Store, ids: Sequence[Remembered], now: int) -> None:
+    """Keeps ids known, for as long as they are or are to be, whichever is longer."""
+    for message_id, until in ids:
+        known = store.remembered_until(message_id) if store.state.remembered else None
+        if until > max(now, known or 0):
+            verbs.remember(store, message_id, until, now)

@@ -78,18 +78,22 @@ def recover_from(store: Store, holder: int, now: int) -> int:
     return _count(taken)
 
 
-def nack(store: Store, holder: Holder, message_id: UUID, delay_ms: int, error: str | None, now: int) -> bool | str:
-    """Gives back a message that a holder has, as a failed delivery; if that made it a dead letter, the reason."""
+def nack(
+    store: Store, holder: Holder, message_id: UUID, delay_ms: int, error: str | None, failed: bool, now: int
+) -> bool | str:
+    """Gives back a message that a holder has, as a failed delivery or as not handed out; if that made it a dead letter,
+    the reason.
+    """
     place = find_held(store, holder.number, message_id)
     if place is None:
         return False
     priority, number, _, delivery, _ = place
-    delivery = deliveries.failed(delivery)
+    delivery = deliveries.failed(delivery) if failed else deliveries.undelivered(delivery)
     if error is not None:
         store.note_error(priority, number, error)
         delivery |= deliveries.HAS_ERROR
     failures, most = deliveries.failures(delivery), holder.max_deliveries
-    if most is not None and failures >= most:
+    if failed and most is not None and failures >= most:
         reason = failed_reason(failures, most)
         dead_letters.bury(store, priority, number, delivery, reason, now)
         return reason

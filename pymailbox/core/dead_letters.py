@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from ..contract.moments import moment
-from ..contract.values import DeadLetter, MessageStatus
+from ..contract.values import DeadLetter
 from . import delivery as deliveries
 from . import verbs
 from .page import BURIED
@@ -30,13 +29,10 @@ def note(store: Store, priority: int, number: int, reason: str, died_at: int) ->
     state.changed = True
 
 
-def list_dead_letters(store: Store, limit: int) -> list[DeadLetter]:
-    """The newest first."""
-    found: list[DeadLetter] = []
-    for letter in store.newest_letters(limit) if store.state.dead_letters else ():
-        (record,) = store.bodies.records([letter.run], store.id_base, MessageStatus.INFLIGHT)
-        found.append(DeadLetter(record, letter.reason, letter.error, moment(letter.died_at)))
-    return found
+def list_dead_letters(store: Store, limit: int, offset: int) -> list[DeadLetter]:
+    """The newest first; ``offset`` are passed over."""
+    letters = store.newest_letters(limit, offset) if store.state.dead_letters > offset else ()
+    return [verbs.dead_letter_of(store, letter) for letter in letters]
 
 
 def redrive(store: Store, message_id: UUID) -> int | None:
@@ -46,7 +42,7 @@ def redrive(store: Store, message_id: UUID) -> int | None:
         return None
     run = LaneRun(place.priority, place.number, place.number + 1, place.delivery)
     (message,) = store.bodies.messages(run, store.id_base)
-    store.reserve(len(message.sender) + len(message.payload))
+    store.reserve(message.size)
     _remove(store, place)
     verbs.append(store, place.priority, message, deliveries.CUSTOM_ID)
     return store.state.queued

@@ -26,6 +26,9 @@ class Rows(Protocol):
     def ready(self, at: int, now: int) -> int | None:
         """The first page from a number on that has queued messages, or delayed ones that are due."""
 
+    def waiting(self, at: int) -> int | None:
+        """The first page from a number on that has queued messages, delayed or not."""
+
     def dues(self) -> Iterator[tuple[int, int]]:
         """When the first delayed message of a page is due, and the page's number; the earliest first."""
 
@@ -43,6 +46,9 @@ class NoRows:
         return None
 
     def ready(self, at: int, now: int) -> int | None:
+        return None
+
+    def waiting(self, at: int) -> int | None:
         return None
 
     def dues(self) -> Iterator[tuple[int, int]]:
@@ -160,6 +166,19 @@ class Directory:
             insort(fallen, dues.pop(0)[1])
         index = bisect_left(fallen, at)
         return fallen[index] if index < len(fallen) else None  # it may not be due yet if the clock was set back
+
+    def first_waiting(self) -> int | None:
+        """The first page that has queued messages, delayed or not; it may be fresh."""
+        candidates = [*self._ready[:1], *self._fallen[:1], *(first for first, _ in self.fresh[:1])]
+        if self._dues:
+            candidates.append(min(number for _, number in self._dues))
+        if self.rows_count:
+            found = self._rows.waiting(0)
+            while found is not None and not self._is_outside(found):
+                found = self._rows.waiting(found + 1)
+            if found is not None:
+                candidates.append(found)
+        return min(candidates, default=None)
 
     @property
     def next_due(self) -> int | None:

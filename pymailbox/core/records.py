@@ -7,9 +7,11 @@ from dataclasses import fields, make_dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from ..contract.headers import NO_HEADERS, unpack_headers
 from ..contract.moments import moment
 from ..contract.values import MessagePriority, MessageRecord, MessageStatus
 from . import delivery as deliveries
+from .page import DELAYED
 
 if TYPE_CHECKING:
     from .state import LaneRun
@@ -23,7 +25,7 @@ _Thawed: Final[Any] = make_dataclass("_Thawed", _FIELDS, slots=True)
 
 
 def record_of(*values: Any) -> MessageRecord:
-    """``MessageRecord(*values)``, in a third of the time."""
+    """``MessageRecord(*values)``, with all of its fields, in a third of the time."""
     record = _Thawed(*values)
     record.__class__ = MessageRecord
     made: MessageRecord = record
@@ -45,9 +47,11 @@ def records_of(
     for run in runs:
         priority = LANE_PRIORITIES[run.priority]
         count = deliveries.hand_outs(run.delivery) + hand_outs
-        for message_id, sender, payload, created_at in messages(run):
+        due_at = moment(run.due) if run.where == DELAYED else None
+        for message_id, sender, payload, created_at, headers in messages(run):
             left -= len(payload)
             if left < 0 and records:
                 return records
-            records.append(record_of(message_id, sender, payload, priority, moment(created_at), status, count))
+            time, texts = moment(created_at), unpack_headers(headers) if headers else NO_HEADERS
+            records.append(record_of(message_id, sender, payload, priority, time, status, count, texts, due_at))
     return records

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush, merge
 from itertools import islice
 from math import inf
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 from ..contract.limits import LATEST
@@ -29,7 +29,7 @@ _PAGES_IN_MEMORY: Final = 64
 
 _LARGEST_NUMBER: Final = (1 << 48) - 1
 
-_FIXED: Final = Struct(f"<{7 + 9 * PRIORITIES}q")
+_FIXED: Final = Struct(f"<{8 + 9 * PRIORITIES}q")
 _PAGE: Final = Struct("<3q")
 _SUM: Final = Struct("<Q")
 
@@ -87,6 +87,8 @@ class MailboxState:
         self.dead_letters = 0
         self.next_letter = 1
         """The number of the next dead letter."""
+        self.remembered = 0
+        """Records of ids that stay known whatever becomes of their messages; some may be over."""
         self.changed = False
         """Whether it has changed since it was last packed; messages that were only appended do not count."""
         self._touched: dict[tuple[int, int], Page] = {}
@@ -109,6 +111,32 @@ class MailboxState:
     def ever_queued(self) -> int:
         """A number that grows with each message that comes into the queue."""
         return self.lanes[0].next + self.lanes[1].next
+
+    def delayed(self, now: int) -> int:
+        """How many messages are delayed and not due yet."""
+        count = sum(lane.delayed for lane in self.lanes)
+        for lane in self.lanes if count else ():
+            for due, number in lane.directory.dues():
+                if due > now:
+                    break
+                page = lane.directory.find(number)
+                for first, end, where, _, due_at in [] if page is None else page.rows:
+                    if where == DELAYED and due_at <= now:
+                        count -= end - first
+        return count
+
+    def heads_of_queue(self) -> list[LaneRun]:
+        """The first queued message of each lane that has one, delayed or not."""
+        return [run for lane in self.lanes if lane.queued and (run := self._head_of_queue(lane)) is not None]
+
+    def _head_of_queue(self, lane: Lane) -> LaneRun | None:
+        number = None if lane.is_fresh else lane.directory.first_waiting()
+        if number is None:
+            return LaneRun(lane.priority, lane.frontier, lane.next, 0) if lane.frontier < lane.next else None
+        page = lane.directory.find(number)
+        if page is None:
+            return LaneRun(lane.priority, number * self.page_numbers, (number + 1) * self.page_numbers, 0)
+        return next(LaneRun(lane.priority, row[0], row[1], row[3]) for row in page.rows if row[2] <= DELAYED)
 
     @property
     def next_due(self) -> int | None:
@@ -246,6 +274,19 @@ class MailboxState:
             given += [LaneRun(priority, row[0], row[1], row[3]) for row, _ in moved]
         return given
 
+    def promote_all(self, now: int) -> int:
+        """Queues all delayed messages; how many of them were not due yet."""
+        promoted = self.delayed(now)
+        for lane in self.lanes:
+            for _, number in list(lane.directory.dues()):
+                page = lane.directory.find(number)
+                if page is not None:
+                    delayed = page.delayed
+                    page.promote_due(LATEST)
+                    lane.delayed += page.delayed - delayed
+                    self._touch(lane, page)
+        return promoted
+
     def heartbeat(self, holder: int, heartbeats: int) -> bool:
         """A sign of life of a holder's; False if it has nothing."""
         claims = self.holders.by_number.get(holder)
@@ -364,7 +405,7 @@ class MailboxState:
                     continue
                 for first, end, where, delivery, due in page.rows:
                     if where == QUEUED or (where == DELAYED and due <= now):
-                        yield LaneRun(lane.priority, first, end, delivery, where, due)
+                        yield LaneRun(lane.priority, first, end, delivery)
         if lane.frontier < lane.next:
             yield LaneRun(lane.priority, lane.frontier, lane.next, 0)
 
@@ -582,6 +623,7 @@ class MailboxState:
             self.custom_ids,
             self.dead_letters,
             self.next_letter,
+            self.remembered,
             len(self.holders.by_number),
             len(self._in_head),
         ]
@@ -618,7 +660,7 @@ class MailboxState:
                 page.in_head_as = _PAGE.pack(priority, number, len(encoded) // 8) + encoded
             body += page.in_head_as
         self.changed = False
-        return _SUM.pack(crc32(body)) + body, written, deleted
+        return _with_sum(body), written, deleted
 
     def _lay_out(self, most: float) -> list[tuple[int, Page]]:
         """Decides which pages the head holds: the small ones last used, as many as fit into that many bytes."""
@@ -678,11 +720,11 @@ class MailboxState:
         Raises:
             DamagedError: it is no head.
         """
-        body = head[_SUM.size :]
-        if len(head) < _SUM.size + _FIXED.size or _SUM.unpack_from(head)[0] != crc32(body):
+        numbers = numbers_in(head)
+        if len(numbers) < _FIXED.size // 8:
             raise DamagedError("this is no head of a mailbox")
         try:
-            return cls._unpack(unpack(body), rows)
+            return cls._unpack(numbers, rows)
         except DamagedError:
             raise
         except (StopIteration, ValueError):
@@ -694,7 +736,8 @@ class MailboxState:
         state = cls(page_numbers=next(numbers))
         if not 0 < state.page_numbers <= 1 << 20:
             raise DamagedError("pages are of no size")
-        may_collide, state.custom_ids, state.dead_letters, state.next_letter, holders, pages = islice(numbers, 6)
+        may_collide, state.custom_ids, state.dead_letters, state.next_letter = islice(numbers, 4)
+        state.remembered, holders, pages = islice(numbers, 3)
         state.may_collide = bool(may_collide)
         size = state.page_numbers
         counts = []
@@ -709,7 +752,7 @@ class MailboxState:
         for lane, (fresh, debris) in zip(state.lanes, counts, strict=True):
             lane.directory.fresh = _ranges(numbers, fresh, lane.frontier // size)
             lane.debris = _ranges(numbers, debris, lane.next, in_order=False)
-        if state.next_letter < 1 or min(state.custom_ids, state.dead_letters, holders, pages) < 0:
+        if state.next_letter < 1 or min(state.custom_ids, state.dead_letters, state.remembered, holders, pages) < 0:
             raise DamagedError("a head counts what there cannot be")
         for _ in range(holders):
             state.holders.add(Claims.decode(numbers, PRIORITIES))
@@ -733,6 +776,26 @@ class MailboxState:
         self._uses += 1
         page.used = self._uses
         return page
+
+
+def numbers_in(head: Any) -> list[int]:
+    """The numbers of a head.
+
+    Raises:
+        DamagedError: it is none.
+    """
+    if not isinstance(head, bytes) or len(head) < _SUM.size or _SUM.unpack_from(head)[0] != crc32(head[_SUM.size :]):
+        raise DamagedError("this is no head of a mailbox")
+    return unpack(head[_SUM.size :])
+
+
+def head_of(numbers: Sequence[int]) -> bytes:
+    """A head of numbers."""
+    return _with_sum(pack(numbers))
+
+
+def _with_sum(body: bytes) -> bytes:
+    return _SUM.pack(crc32(body)) + body
 
 
 def _ranges(numbers: Iterator[int], count: int, limit: int, *, in_order: bool = True) -> list[tuple[int, int]]:

@@ -21,6 +21,13 @@ class Message(NamedTuple):
     payload: bytes
     created_at: int
     """Milliseconds since 1970."""
+    headers: bytes = b""
+    """As ``pack_headers`` makes them."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that its sender gave."""
+        return len(self.sender) + len(self.payload) + len(self.headers)
 
 
 class Letter(NamedTuple):
@@ -105,6 +112,23 @@ class Store(Protocol):
     def find_id(self, message_id: UUID) -> tuple[int, int] | None:
         """Where the message with an id is, by lane and number; it may be dead by now."""
 
+    # -- ids that stay known -------------------------------------------------------------------------------------------
+
+    def remember(self, message_id: UUID, until: int) -> None:
+        """Records that an id is known until then, in place of an earlier record; ``state.remembered`` is the caller's.
+
+        Milliseconds since 1970, as all times here.
+        """
+
+    def remembered_until(self, message_id: UUID) -> int | None:
+        """Until when an id is known, by its record."""
+
+    def forget_remembered(self, until: int, most: int) -> int:
+        """Deletes up to ``most`` records of ids that were known until then or less; how many."""
+
+    def remembered(self, after: UUID | None, most: int) -> list[tuple[UUID, int]]:
+        """Up to ``most`` ids that are known, with until when, in the order of the ids, from behind one on."""
+
     # -- what nacks said -----------------------------------------------------------------------------------------------
 
     def note_error(self, priority: int, number: int, error: str) -> None:
@@ -121,8 +145,11 @@ class Store(Protocol):
     def forget_letter(self, priority: int, number: int) -> None:
         """Deletes that record."""
 
-    def newest_letters(self, limit: int) -> Iterable[Letter]:
-        """At most ``limit``, the newest first."""
+    def newest_letters(self, limit: int, offset: int) -> Iterable[Letter]:
+        """At most ``limit``, the newest first; ``offset`` are passed over."""
+
+    def letter_of(self, priority: int, number: int) -> Letter | None:
+        """The dead letter of a message."""
 
     def letters(self, first: int, until: int, limit: int) -> Iterable[Letter]:
         """At most ``limit`` of those with numbers from ``first`` to before ``until``, in order."""

@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Final
 from uuid import UUID
 
 from ..contract.arguments import PreparedMessage
 from ..contract.ids import id_at, location_of
-from ..contract.values import MailboxStats, MessagePriority, MessageRecord, MessageStatus
+from ..contract.limits import LATEST
+from ..contract.moments import moment
+from ..contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from . import delivery as deliveries
-from .page import BURIED, HELD, QUEUED
+from .page import BURIED, DELAYED, HELD, QUEUED
 from .state import LaneRun
-from .store import Message, Store, find
+from .store import Letter, Message, Store, find
+
+_FORGOTTEN_AT_ONCE: Final = 100
+"""The most ids that are forgotten with one that is remembered, so that each call stays quick."""
 
 # -- in ----------------------------------------------------------------------------------------------------------------
 
 
 def enqueue(store: Store, messages: Sequence[PreparedMessage], now: int) -> tuple[list[UUID], int | None]:
     """Appends messages, except those whose id is in the mailbox; all ids, in order, and the depth if it grew."""
-    if len(messages) == 1 and messages[0].message_id is None and not messages[0].delay_ms:
-        sender, payload, priority, _, _ = messages[0]
+    if len(messages) == 1 and messages[0].is_plain:
+        sender, payload, priority, *_ = messages[0]
         ids = [enqueue_plain(store, sender, payload, priority, now)]
         store.reserve(len(sender) + len(payload))
         return ids, store.state.queued
     given = {message.message_id for message in messages if message.message_id} if len(messages) > 1 else ()
     ids = []
     size = stored = 0
-    for sender, payload, priority, message_id, delay_ms in messages:
+    for sender, payload, priority, message_id, delay_ms, headers, dedupe_ms in messages:
         if message_id is None:
             number = next_number(store, priority, given)
             message_id = id_at(store.id_base, priority, number)
             delivery = deliveries.NEVER
-        elif find(store, message_id):
+        elif find(store, message_id) or is_remembered(store, message_id, now):
             ids.append(message_id)
             continue
         else:
             delivery = deliveries.CUSTOM_ID
-        append(store, priority, Message(message_id, sender, payload, now), delivery, now + delay_ms if delay_ms else 0)
-        size += len(sender) + len(payload)
+            if dedupe_ms:
+                remember(store, message_id, now + dedupe_ms, now)
+        message = Message(message_id, sender, payload, now, headers)
+        append(store, priority, message, delivery, now + delay_ms if delay_ms else 0)
+        size += message.size
         stored += 1
         ids.append(message_id)
     if not stored:
@@ -47,7 +56,7 @@ def enqueue(store: Store, messages: Sequence[PreparedMessage], now: int) -> tupl
 
 
 def enqueue_plain(store: Store, sender: bytes, payload: bytes, priority: int, now: int) -> UUID:
-    """As ``enqueue``, but quicker, for one message without an id or a delay; ``reserve`` is left to the caller."""
+    """As ``enqueue``, but quicker, for one plain message; ``reserve`` is left to the caller."""
     state = store.state
     if state.may_collide:
         next_number(store, priority)
@@ -80,6 +89,29 @@ def next_number(store: Store, priority: int, given: Collection[UUID] = ()) -> in
             break
         state.skip(priority)
     return state.lanes[priority].next
+
+
+# -- ids that stay known -----------------------------------------------------------------------------------------------
+
+
+def is_remembered(store: Store, message_id: UUID, now: int) -> bool:
+    """Whether an id is known, although its message may be gone."""
+    if not store.state.remembered:
+        return False
+    until = store.remembered_until(message_id)
+    return until is not None and until > now
+
+
+def remember(store: Store, message_id: UUID, until: int, now: int) -> None:
+    """Keeps an id known until then, whatever becomes of its message; forgets some for which it is over."""
+    state = store.state
+    if state.remembered:
+        state.remembered = max(0, state.remembered - store.forget_remembered(now, _FORGOTTEN_AT_ONCE))
+        if store.remembered_until(message_id) is not None:
+            state.remembered -= 1
+    store.remember(message_id, min(until, LATEST))
+    state.remembered += 1
+    state.changed = True
 
 
 # -- out ---------------------------------------------------------------------------------------------------------------
@@ -150,6 +182,20 @@ def _neighbours(numbers: list[int]) -> list[tuple[int, int]]:
     return ranges
 
 
+def promote(store: Store, ids: Sequence[UUID] | None, now: int) -> int:
+    """Queues delayed messages, those of ``ids`` or all; how many of them were not due yet."""
+    state = store.state
+    if ids is None:
+        return state.promote_all(now)
+    promoted = 0
+    for message_id in ids:
+        place = find(store, message_id)
+        if place is not None and place.where == DELAYED:
+            state.move(place.priority, place.number, QUEUED, place.delivery)
+            promoted += place.due > now
+    return promoted
+
+
 def purge(store: Store) -> int:
     """Deletes everything queued; how many messages there were."""
     count, special = store.state.remove_queued()
@@ -161,23 +207,80 @@ def purge(store: Store) -> int:
 # -- looking -----------------------------------------------------------------------------------------------------------
 
 
-def count(store: Store) -> MailboxStats:
+def count(store: Store, now: int) -> MailboxStats:
     state = store.state
     queued = {priority: state.lanes[priority].queued for priority in MessagePriority}
-    return MailboxStats(state.queued, state.inflight, queued, state.dead_letters)
+    oldest = min((_created_at(store, run) for run in state.heads_of_queue()), default=None)
+    return MailboxStats(
+        state.queued,
+        state.inflight,
+        queued,
+        state.dead_letters,
+        state.delayed(now),
+        None if oldest is None else moment(oldest),
+        state.ever_queued,
+    )
 
 
-def peek(store: Store, limit: int, status: MessageStatus | None, now: int) -> list[MessageRecord]:
+def _created_at(store: Store, run: LaneRun) -> int:
+    """Of the first message of a run."""
+    return next(iter(store.bodies.messages(run._replace(end=run.first + 1), store.id_base))).created_at
+
+
+def peek(store: Store, limit: int, status: MessageStatus | None, offset: int, now: int) -> list[MessageRecord]:
     """Changes nothing."""
     state = store.state
-    shown: list[MessageRecord] = []
+    limit += offset
+    queued: list[LaneRun] = []
+    inflight: list[LaneRun] = []
     if status is not MessageStatus.INFLIGHT:
-        runs = state.first_queued(limit, now)
-        left = limit - sum(run.end - run.first for run in runs)
+        queued = state.first_queued(limit, now)
+        left = limit - _count(queued)
         if left and any(lane.delayed for lane in state.lanes):
-            runs += state.first_delayed(left, now)
-        shown += store.bodies.records(runs, store.id_base, MessageStatus.QUEUED)
-    if status is not MessageStatus.QUEUED and len(shown) < limit and state.inflight:
-        runs = state.first_inflight(limit - len(shown))
-        shown += store.bodies.records(runs, store.id_base, MessageStatus.INFLIGHT)
+            queued += state.first_delayed(left, now)
+    if status is not MessageStatus.QUEUED and _count(queued) < limit and state.inflight:
+        inflight = state.first_inflight(limit - _count(queued))
+    if offset:
+        inflight = _after(inflight, max(0, offset - _count(queued)))
+        queued = _after(queued, offset)
+    shown = store.bodies.records(queued, store.id_base, MessageStatus.QUEUED)
+    if inflight:
+        shown += store.bodies.records(inflight, store.id_base, MessageStatus.INFLIGHT)
     return shown
+
+
+def get(store: Store, message_id: UUID, now: int) -> MessageRecord | DeadLetter | None:
+    """Changes nothing."""
+    place = find(store, message_id)
+    if place is None:
+        return None
+    priority, number, where, delivery, due = place
+    if where == BURIED:
+        letter = store.letter_of(priority, number)
+        return None if letter is None else dead_letter_of(store, letter)
+    run = LaneRun(priority, number, number + 1, delivery, where, due)
+    status = MessageStatus.INFLIGHT if where >= HELD else MessageStatus.QUEUED
+    if where == DELAYED and due <= now:
+        run = run._replace(where=QUEUED, due=0)
+    (record,) = store.bodies.records([run], store.id_base, status)
+    return record
+
+
+def dead_letter_of(store: Store, letter: Letter) -> DeadLetter:
+    (record,) = store.bodies.records([letter.run], store.id_base, MessageStatus.INFLIGHT)
+    return DeadLetter(record, letter.reason, letter.error, moment(letter.died_at))
+
+
+def _count(runs: Sequence[LaneRun]) -> int:
+    return sum(run.end - run.first for run in runs)
+
+
+def _after(runs: Sequence[LaneRun], count: int) -> list[LaneRun]:
+    """Runs without their first ``count`` messages."""
+    rest = []
+    for run in runs:
+        passed_over = min(count, run.end - run.first)
+        count -= passed_over
+        if run.first + passed_over < run.end:
+            rest.append(run._replace(first=run.first + passed_over))
+    return rest

@@ -47,6 +47,17 @@ USES: Final[dict[str, VerbUse]] = {
     "enqueue(delay=...)": VerbUse(
         lambda mailbox: mailbox.enqueue(b"sender", b"payload", delay=0.001), Capability.DELAY, stores=True
     ),
+    "enqueue(headers=...)": VerbUse(
+        lambda mailbox: mailbox.enqueue(b"sender", b"payload", headers={"name": "text"}),
+        Capability.HEADERS,
+        stores=True,
+    ),
+    "enqueue(dedupe_for=...)": VerbUse(
+        lambda mailbox: mailbox.enqueue(b"sender", b"payload", message_id=_UNKNOWN_ID, dedupe_for=0.001),
+        Capability.DEDUPE,
+        stores=True,
+    ),
+    "enqueue_json": VerbUse(lambda mailbox: mailbox.enqueue_json({"key": 1}), Capability.HEADERS, stores=True),
     "enqueue_many": VerbUse(
         lambda mailbox: mailbox.enqueue_many([NewMessage(b"sender", b"payload")]),
         Capability.ENQUEUE_MANY,
@@ -63,6 +74,7 @@ USES: Final[dict[str, VerbUse]] = {
         stores=True,
     ),
     "nack": VerbUse(lambda mailbox: mailbox.nack(_UNKNOWN_ID), Capability.NACK),
+    "nack(failed=...)": VerbUse(lambda mailbox: mailbox.nack(_UNKNOWN_ID, failed=False), Capability.NACK),
     "dead_letter": VerbUse(
         lambda mailbox: mailbox.dead_letter(_UNKNOWN_ID, "reason"), Capability.DEAD_LETTERS, stores=True
     ),
@@ -72,6 +84,8 @@ USES: Final[dict[str, VerbUse]] = {
     "recover": VerbUse(lambda mailbox: mailbox.recover(), Capability.RECOVER),
     "status": VerbUse(lambda mailbox: mailbox.status()),
     "peek": VerbUse(lambda mailbox: mailbox.peek(), Capability.PEEK),
+    "get": VerbUse(lambda mailbox: mailbox.get(_UNKNOWN_ID), Capability.GET),
+    "promote": VerbUse(lambda mailbox: mailbox.promote(), Capability.PROMOTE),
     "purge": VerbUse(lambda mailbox: mailbox.purge(), Capability.PURGE),
     "set_depth_observer": VerbUse(_install_observer, Capability.DEPTH_OBSERVER, touches_storage=False),
     "storage_report": VerbUse(lambda mailbox: mailbox.storage_report(), Capability.STORAGE_REPORT),

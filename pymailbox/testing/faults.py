@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import random
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -44,9 +44,11 @@ _T = TypeVar("_T")
 STORING_VERBS: Final = frozenset(name for name, verb in VERBS_OF_A_MAILBOX.items() if verb.stores)
 """What needs room; everything else still works when the storage is full."""
 
-VERBS: Final = frozenset(name for name, verb in VERBS_OF_A_MAILBOX.items() if verb.touches_storage) | {"messages"}
-"""What a fault can strike. A call of ``messages`` is one turn of its loop; a ``dequeue`` that acknowledges is also a
-call of ``ack_many``, in one transaction: a fault of either strikes all of it.
+LOOPS: Final = frozenset({"messages", "changes"})
+
+VERBS: Final = LOOPS.union(name for name, verb in VERBS_OF_A_MAILBOX.items() if verb.touches_storage)
+"""What a fault can strike. A call of one of the loops is one turn of it; a ``dequeue`` that acknowledges is also a call
+of ``ack_many``, in one transaction: a fault of either strikes all of it.
 """
 
 
@@ -162,7 +164,7 @@ class FaultyMailbox(Mailbox):
         self._plans: list[_Plan] = []
         self._rng = random.Random(seed)
         self._under_way: set[asyncio.Task[Any] | None] = set()
-        self._loops: weakref.WeakSet[_FaultyMessages] = weakref.WeakSet()
+        self._loops: weakref.WeakSet[_FaultyLoop[Any]] = weakref.WeakSet()
         self._dying = False
         self._killers: set[asyncio.Task[Any] | None] = set()
         """The task in which the holder dies; its call may be under way."""
@@ -225,9 +227,14 @@ class FaultyMailbox(Mailbox):
         *,
         message_id: UUID | None = None,
         delay: float | timedelta | None = None,
+        headers: Mapping[str, str] | None = None,
+        dedupe_for: float | timedelta | None = None,
     ) -> Coroutine[Any, Any, UUID]:
-        keywords: dict[str, Any] = _given(message_id=message_id, delay=delay)
+        keywords: dict[str, Any] = _given(message_id=message_id, delay=delay, headers=headers, dedupe_for=dedupe_for)
         return self._call("enqueue", self._living.enqueue(sender, payload, priority, **keywords))
+
+    def enqueue_json(self, value: Any, **keywords: Any) -> Coroutine[Any, Any, UUID]:
+        return self._call("enqueue_json", self._living.enqueue_json(value, **keywords))
 
     def enqueue_many(self, messages: Iterable[NewMessage]) -> Coroutine[Any, Any, list[UUID]]:
         return self._call("enqueue_many", self._living.enqueue_many(messages))
@@ -254,15 +261,21 @@ class FaultyMailbox(Mailbox):
         return self._call("ack_and_send", self._living.ack_and_send(message_id, sends))
 
     def nack(
-        self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None
+        self,
+        message_id: UUID,
+        *,
+        delay: float | timedelta | None = None,
+        error: str | None = None,
+        failed: bool = True,
     ) -> Coroutine[Any, Any, bool]:
-        return self._call("nack", self._living.nack(message_id, delay=delay, error=error))
+        how: dict[str, Any] = {} if failed is True else {"failed": failed}
+        return self._call("nack", self._living.nack(message_id, delay=delay, error=error, **how))
 
     def dead_letter(self, message_id: UUID, reason: str) -> Coroutine[Any, Any, bool]:
         return self._call("dead_letter", self._living.dead_letter(message_id, reason))
 
-    def dead_letters(self, limit: int | None = None) -> Coroutine[Any, Any, list[DeadLetter]]:
-        return self._call("dead_letters", self._living.dead_letters(limit))
+    def dead_letters(self, limit: int | None = None, *, offset: int = 0) -> Coroutine[Any, Any, list[DeadLetter]]:
+        return self._call("dead_letters", self._living.dead_letters(limit, offset=offset))
 
     def redrive(self, message_id: UUID) -> Coroutine[Any, Any, bool]:
         return self._call("redrive", self._living.redrive(message_id))
@@ -283,9 +296,20 @@ class FaultyMailbox(Mailbox):
         return self._call("status", self._living.status())
 
     def peek(
-        self, limit: int | None = None, *, status: MessageStatus | None = None
+        self, limit: int | None = None, *, status: MessageStatus | None = None, offset: int = 0
     ) -> Coroutine[Any, Any, list[MessageRecord]]:
-        return self._call("peek", self._living.peek(limit, status=status))
+        return self._call("peek", self._living.peek(limit, status=status, offset=offset))
+
+    def get(self, message_id: UUID) -> Coroutine[Any, Any, MessageRecord | DeadLetter | None]:
+        return self._call("get", self._living.get(message_id))
+
+    def promote(self, ids: Iterable[UUID] | None = None) -> Coroutine[Any, Any, int]:
+        return self._call("promote", self._living.promote(ids))
+
+    def changes(self) -> AsyncIterator[MailboxStats]:
+        loop = _FaultyLoop(self, "changes", self._living.changes())
+        self._loops.add(loop)
+        return loop
 
     def purge(self) -> Coroutine[Any, Any, int]:
         return self._call("purge", self._living.purge())
@@ -294,7 +318,7 @@ class FaultyMailbox(Mailbox):
         return self._living.set_depth_observer(observer)
 
     def messages(self) -> AsyncIterator[MessageRecord]:
-        loop = _FaultyMessages(self, self._living.messages())
+        loop = _FaultyLoop(self, "messages", self._living.messages())
         self._loops.add(loop)
         return loop
 
@@ -332,9 +356,10 @@ class FaultyMailbox(Mailbox):
         return self._living._most_at_once
 
     def _nack_with_reason(
-        self, message_id: UUID, *, delay: float | None = None, error: str | None = None
+        self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None, failed: bool = True
     ) -> Coroutine[Any, Any, bool | str]:
-        return self._call("nack", self._living._nack_with_reason(message_id, delay=delay, error=error))
+        call = self._living._nack_with_reason(message_id, delay=delay, error=error, failed=failed)
+        return self._call("nack", call)
 
     @property
     def _tells_of_dead_letters(self) -> bool:
@@ -412,25 +437,26 @@ class FaultyMailbox(Mailbox):
         raise HolderDied("the holder died during this call")
 
 
-class _FaultyMessages:
-    """A loop over the messages of a mailbox, each turn of which may fail."""
+class _FaultyLoop(Generic[_T]):
+    """A loop over the messages of a mailbox, or over its changes, each turn of which may fail."""
 
-    def __init__(self, mailbox: FaultyMailbox, messages: AsyncIterator[MessageRecord]) -> None:
+    def __init__(self, mailbox: FaultyMailbox, verb: str, values: AsyncIterator[_T]) -> None:
         self._mailbox = mailbox
-        self._messages: AsyncIterator[MessageRecord] | None = messages
+        self._verb = verb
+        self._values: AsyncIterator[_T] | None = values
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> MessageRecord:
-        if self._messages is None:
+    async def __anext__(self) -> _T:
+        if self._values is None:
             self._mailbox._living  # noqa: B018  which raises if the holder has died
             raise StopAsyncIteration
-        return await self._mailbox._call("messages", anext(self._messages))
+        return await self._mailbox._call(self._verb, anext(self._values))
 
     async def aclose(self) -> None:
-        messages, self._messages = self._messages, None
-        aclose = getattr(messages, "aclose", None)
+        values, self._values = self._values, None
+        aclose = getattr(values, "aclose", None)
         if aclose is not None:
             await aclose()
 

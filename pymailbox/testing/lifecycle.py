@@ -49,7 +49,9 @@ class Event(StrEnum):
     DEQUEUE = "dequeue"
     ACK = "ack"
     ACK_AND_SEND = "ack_and_send"
+    PROMOTE = "promote"
     NACK = "nack"
+    DEFER = "nack(failed=False)"
     DEAD_LETTER = "dead_letter"
     RELEASE = "release"
     DEATH = "death"
@@ -68,7 +70,9 @@ MADE_BY: Final[Mapping[Event, str]] = {
     Event.DEQUEUE: "`dequeue`, `messages()`",
     Event.ACK: "`ack`, `ack_many`, `dequeue(ack=…)`",
     Event.ACK_AND_SEND: "`ack_and_send`: the message that it acknowledges",
+    Event.PROMOTE: "`promote`",
     Event.NACK: "`nack`",
+    Event.DEFER: "`nack(failed=False)`: not now",
     Event.DEAD_LETTER: "`dead_letter`",
     Event.RELEASE: "`close`, a cancelled `dequeue`, a loop over `messages()` or a page that is left",
     Event.DEATH: "the end of its holder's tab, worker or process, when it had been handed out together with others",
@@ -156,6 +160,7 @@ TRANSITIONS: Final = (
     Transition(Event.IMPORT, State.ABSENT, State.DELAYED, Who.ANYBODY, "it was delayed", observed=True),
     Transition(Event.IMPORT, State.ABSENT, State.DEAD, Who.ANYBODY, "it was a dead letter"),
     Transition(Event.DUE, State.DELAYED, State.QUEUED, Who.MAILBOX),
+    Transition(Event.PROMOTE, State.DELAYED, State.QUEUED, Who.ANYBODY),
     Transition(Event.DEQUEUE, State.QUEUED, State.INFLIGHT, Who.ANYBODY, deliveries=Count.UP),
     Transition(Event.ACK, State.QUEUED, State.ABSENT, Who.ANYBODY),
     Transition(Event.ACK, State.DELAYED, State.ABSENT, Who.ANYBODY),
@@ -166,6 +171,8 @@ TRANSITIONS: Final = (
         Event.NACK, State.INFLIGHT, State.DELAYED, Who.HOLDER, _DELAY, failures=Count.UP, suspect=Suspicion.CLEARED
     ),
     Transition(Event.NACK, State.INFLIGHT, State.DEAD, Who.HOLDER, _LAST, failures=Count.UP, suspect=Suspicion.CLEARED),
+    Transition(Event.DEFER, State.INFLIGHT, State.QUEUED, Who.HOLDER, deliveries=Count.DOWN),
+    Transition(Event.DEFER, State.INFLIGHT, State.DELAYED, Who.HOLDER, _DELAY, deliveries=Count.DOWN),
     Transition(Event.DEAD_LETTER, State.INFLIGHT, State.DEAD, Who.HOLDER),
     Transition(Event.RELEASE, State.INFLIGHT, State.QUEUED, Who.HOLDER, deliveries=Count.DOWN),
     Transition(Event.DEATH, State.INFLIGHT, State.QUEUED, Who.MAILBOX, suspect=Suspicion.RAISED),

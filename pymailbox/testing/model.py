@@ -12,12 +12,13 @@ keeps every model that explains all it has seen; when none is left, the mailbox 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import permutations
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
+from ..contract.headers import NO_HEADERS, Headers
 from ..contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, NewMessage
 from .lifecycle import COUNTED, Event, ImpossibleTransitionError, State, Transition, Who, transition, who_may
 
@@ -58,6 +59,7 @@ class ModelMessage(NamedTuple):
     """What the last nack said that said anything."""
     created_at: datetime | None = None
     """Unknown until the mailbox has shown it, and the same ever after."""
+    headers: Headers = NO_HEADERS
 
     @property
     def state(self) -> State:
@@ -91,6 +93,10 @@ class Model:
         """By mailbox."""
         self.made_ids: set[UUID] = set()
         """Ids that a mailbox made; it must not make one again."""
+        self.remembered: dict[str, set[UUID]] = {}
+        """Ids that stay known whatever becomes of their messages, by mailbox; for longer than any program runs."""
+        self.ever_queued: Counter[str] = Counter()
+        """By mailbox."""
 
     def copy(self) -> Model:
         """Another model in the same state."""
@@ -98,13 +104,16 @@ class Model:
         copy.messages = {mailbox: dict(messages) for mailbox, messages in self.messages.items()}
         copy.letters = {mailbox: dict(letters) for mailbox, letters in self.letters.items()}
         copy.made_ids = set(self.made_ids)
+        copy.remembered = {mailbox: set(ids) for mailbox, ids in self.remembered.items()}
+        copy.ever_queued = Counter(self.ever_queued)
         return copy
 
     def fingerprint(self) -> Hashable:
         """Equal for two models that will agree about everything from now on."""
         living = tuple(sorted((mailbox, tuple(messages.values())) for mailbox, messages in self.messages.items()))
         dead = tuple(sorted((mailbox, frozenset(letters.values())) for mailbox, letters in self.letters.items()))
-        return living, dead
+        remembered = frozenset((mailbox, known) for mailbox, ids in self.remembered.items() for known in ids)
+        return living, dead, remembered
 
     # -- looking -------------------------------------------------------------------------------------------------------
 
@@ -156,8 +165,11 @@ class Model:
         *,
         message_id: UUID | None = None,
         delay: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        dedupe_for: float | None = None,
     ) -> Depth:
-        return self.enqueue_many(caller, [answer], [NewMessage(sender, payload, priority, message_id, delay)])
+        message = NewMessage(sender, payload, priority, message_id, delay, headers, dedupe_for)
+        return self.enqueue_many(caller, [answer], [message])
 
     def enqueue_many(self, caller: Consumer, answer: list[UUID], messages: Sequence[NewMessage]) -> Depth:
         _agree(len(answer), len(messages), "number of ids")
@@ -220,11 +232,16 @@ class Model:
         *,
         delay: float | None = None,
         error: str | None = None,
+        failed: bool = True,
     ) -> None:
         message = self._subject(caller, Event.NACK, message_id)
         _agree(answer, message is not None, f"answer about {message_id}")
         if message is not None:
             message = message._replace(error=message.error if error is None else error)
+            if not failed:
+                state = State.DELAYED if delay else State.QUEUED
+                self._move(Event.DEFER, caller.mailbox, message, state, caller, delay=delay or 0.0)
+                return
             self._fail(caller, Event.NACK, message, self._next_death(caller.mailbox), delay or 0.0)
 
     def dead_letter(self, caller: Consumer, answer: bool, message_id: UUID, reason: str) -> None:
@@ -234,23 +251,28 @@ class Model:
             death = self._next_death(caller.mailbox)
             self._move(Event.DEAD_LETTER, caller.mailbox, message, State.DEAD, caller, reason=reason, death=death)
 
-    def dead_letters(self, caller: Consumer, answer: list[DeadLetter], limit: int | None = None) -> None:
+    def dead_letters(
+        self, caller: Consumer, answer: list[DeadLetter], limit: int | None = None, *, offset: int = 0
+    ) -> None:
         letters = self.dead(caller.mailbox)
         newest_first = sorted(letters.values(), key=lambda letter: -letter.death)
-        shown = newest_first[: limit or caller.batch_size or len(answer)]
+        shown = newest_first[offset:][: limit or caller.batch_size or len(answer)]
         _agree(len(answer), len(shown), "number of dead letters")
         _agree(len({letter.record.id for letter in answer}), len(shown), "number of dead letters that differ")
         for letter, in_its_place in zip(answer, shown, strict=True):
             wanted = letters.get(letter.record.id)
             if wanted is None or wanted.death != in_its_place.death:
                 raise DisagreementError(f"dead letter {letter.record.id} is shown in another's place")
-            created_at = self._agree_on_record(letter.record, wanted.message, MessageStatus.INFLIGHT)
-            _agree(letter.error, wanted.message.error, f"error of {letter.record.id}")
-            if wanted.reason is not None:
-                _agree(letter.reason, wanted.reason, f"reason of {letter.record.id}")
-            elif not letter.reason:
-                raise DisagreementError(f"dead letter {letter.record.id} has no reason")
-            letters[letter.record.id] = wanted._replace(message=wanted.message._replace(created_at=created_at))
+            self._agree_on_letter(caller.mailbox, letter, wanted)
+
+    def _agree_on_letter(self, mailbox: str, letter: DeadLetter, wanted: ModelLetter) -> None:
+        created_at = self._agree_on_record(letter.record, wanted.message, MessageStatus.INFLIGHT)
+        _agree(letter.error, wanted.message.error, f"error of {letter.record.id}")
+        if wanted.reason is not None:
+            _agree(letter.reason, wanted.reason, f"reason of {letter.record.id}")
+        elif not letter.reason:
+            raise DisagreementError(f"dead letter {letter.record.id} has no reason")
+        self.dead(mailbox)[letter.record.id] = wanted._replace(message=wanted.message._replace(created_at=created_at))
 
     def redrive(self, caller: Consumer, answer: bool, message_id: UUID) -> Depth:
         message = self._subject(caller, Event.REDRIVE, message_id)
@@ -277,6 +299,30 @@ class Model:
         counts = self.counts(caller.mailbox)
         for field in sorted({field for field in COUNTED.values() if field is not None}):
             _agree(getattr(answer, field), counts[field], field)
+        delayed = [message.delay for message in queued if message.delay]
+        sure = sum(delay >= SOON for delay in delayed)
+        if not sure <= answer.delayed_messages <= len(delayed):
+            raise DisagreementError(f"delayed messages: {answer.delayed_messages}, not {sure} to {len(delayed)}")
+        if answer.ever_queued < self.ever_queued[caller.mailbox]:
+            raise DisagreementError(
+                f"ever queued: {answer.ever_queued}, not {self.ever_queued[caller.mailbox]} or more"
+            )
+        self._agree_on_oldest(caller.mailbox, answer.oldest_queued_at)
+
+    def _agree_on_oldest(self, mailbox: str, oldest: datetime | None) -> None:
+        """Of each priority the message that was committed first; of these the one with the earlier ``created_at``."""
+        first: dict[MessagePriority, ModelMessage] = {}
+        for message in self.of(mailbox).values():
+            if message.holder is None:
+                first.setdefault(message.priority, message)
+        if not first or oldest is None:
+            _agree(oldest is None, not first, "whether no message is the oldest")
+            return
+        known = [message.created_at for message in first.values() if message.created_at is not None]
+        if len(known) == len(first):
+            _agree(oldest, min(known), "oldest_queued_at")
+        elif known and oldest > min(known):
+            raise DisagreementError(f"oldest_queued_at: {oldest}, although one is of {min(known)}")
 
     def peek(
         self,
@@ -285,6 +331,7 @@ class Model:
         limit: int | None = None,
         *,
         status: MessageStatus | None = None,
+        offset: int = 0,
     ) -> None:
         shown = []
         if status is not MessageStatus.INFLIGHT:
@@ -292,7 +339,24 @@ class Model:
         if status is not MessageStatus.QUEUED:
             shown += self.inflight(caller.mailbox)
         size = limit or caller.batch_size or len(answer)
-        self._agree_on_records(caller.mailbox, answer, shown[:size])
+        self._agree_on_records(caller.mailbox, answer, shown[offset:][:size])
+
+    def get(self, caller: Consumer, answer: MessageRecord | DeadLetter | None, message_id: UUID) -> None:
+        state, message = self._look_up(caller.mailbox, message_id)
+        _agree(_kind_of(answer), _KINDS[state], f"what there is of {message_id}")
+        if isinstance(answer, DeadLetter):
+            self._agree_on_letter(caller.mailbox, answer, self.dead(caller.mailbox)[message_id])
+        elif answer is not None and message is not None:
+            self._agree_on_records(caller.mailbox, [answer], [message])
+
+    def promote(self, caller: Consumer, answer: int, ids: Sequence[UUID] | None = None) -> None:
+        promoted = 0
+        for message_id in list(self.of(caller.mailbox)) if ids is None else ids:
+            message = self._subject(caller, Event.PROMOTE, message_id)
+            if message is not None:
+                self._move(Event.PROMOTE, caller.mailbox, message, State.QUEUED, caller)
+                promoted += 1
+        _agree(answer, promoted, "number of messages promoted")
 
     def purge(self, caller: Consumer, answer: int) -> None:
         _agree(answer, self._remove(caller, Event.PURGE, list(self.of(caller.mailbox))), "number of messages deleted")
@@ -378,6 +442,7 @@ class Model:
             letters[message.id] = ModelLetter(moved, reason, death)
         else:
             letters.pop(message.id, None)
+        self.ever_queued[mailbox] += row.observed
         after, _ = self._look_up(mailbox, message.id)
         if after is not to:
             raise ImpossibleTransitionError(f"{event} left a message {after} that should be {to}")
@@ -386,10 +451,18 @@ class Model:
     def _store(self, event: Event, mailbox: str, message_id: UUID, message: NewMessage) -> bool:
         """Stores a message, unless there is one of that id; whether the depth observer is told."""
         state, _ = self._look_up(mailbox, message_id)
-        if who_may(event, state) is None:
+        if who_may(event, state) is None or message_id in self.remembered.get(mailbox, ()):
             return False
+        if message.dedupe_for:
+            self.remembered.setdefault(mailbox, set()).add(message_id)
         delay = message.delay.total_seconds() if isinstance(message.delay, timedelta) else message.delay or 0.0
-        new = ModelMessage(message_id, bytes(message.sender), bytes(message.payload), message.priority)
+        new = ModelMessage(
+            message_id,
+            bytes(message.sender),
+            bytes(message.payload),
+            message.priority,
+            headers=Headers(message.headers) if message.headers else NO_HEADERS,
+        )
         return self._move(event, mailbox, new, State.DELAYED if delay else State.QUEUED, delay=delay).observed
 
     def _remove(self, caller: Consumer, event: Event, ids: Sequence[UUID]) -> int:
@@ -429,6 +502,8 @@ class Model:
         for record, message in zip(answer, wanted, strict=True):
             status = MessageStatus.QUEUED if message.holder is None else MessageStatus.INFLIGHT
             created_at = self._agree_on_record(record, message, status)
+            if message.delay == 0 or message.delay >= SOON:
+                _agree(record.due_at is not None, message.delay >= SOON, f"whether {message.id} has a due time")
             self.of(name)[message.id] = message._replace(created_at=created_at)
 
     def _agree_on_record(self, record: MessageRecord, message: ModelMessage, status: MessageStatus) -> datetime:
@@ -441,6 +516,7 @@ class Model:
         _agree(record.created_at, created_at, f"created_at of {message.id}")
         _agree(record.status, status, f"status of {message.id}")
         _agree(record.delivery_count, message.delivery_count, f"delivery_count of {message.id}")
+        _agree(dict(record.headers), dict(message.headers), f"headers of {message.id}")
         return created_at
 
 
@@ -521,6 +597,21 @@ def _by_priority(messages: Iterable[ModelMessage]) -> list[ModelMessage]:
 def _label(payload: bytes) -> bytes:
     """What random programs begin a payload with."""
     return payload[:30].rstrip(b"\0")
+
+
+_KINDS = {
+    State.ABSENT: "nothing",
+    State.QUEUED: "a message",
+    State.DELAYED: "a message",
+    State.INFLIGHT: "a message",
+    State.DEAD: "a dead letter",
+}
+
+
+def _kind_of(answer: MessageRecord | DeadLetter | None) -> str:
+    if answer is None:
+        return "nothing"
+    return "a dead letter" if isinstance(answer, DeadLetter) else "a message"
 
 
 def _agree(actual: object, wanted: object, what: str) -> None:

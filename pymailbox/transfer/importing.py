@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from ..contract.archive import Adopted, Archive, WholeMessage
+from ..contract.archive import Adopted, Archive, Remembered, WholeMessage
 from ..contract.buffers import copy_of
 from ..contract.limits import PAGE_BYTES, PAGE_MESSAGES
 from ..contract.mailbox import Mailbox
@@ -132,10 +132,12 @@ class _Intake:
         self._on_refused = on_refused
         self._met: dict[bytes, int] = {}
         """The line of each id."""
-        self._messages = 0
-        """Lines that are, or should be, messages."""
+        self._messages = self._known = self._broken = 0
+        """Lines that are messages, known ids, and neither, though they should be."""
         self._end: End | None = None
         self._waiting: list[WholeMessage] = []
+        self._known_waiting: list[tuple[int, Remembered]] = []
+        """With their lines."""
         self._size = 0
 
     async def take(self, number: int, line: bytes) -> None:
@@ -143,17 +145,24 @@ class _Intake:
             if self._end is not None:
                 raise LineError("it comes after the end line")
             read = read_line(line)
-            if not isinstance(read, End):
+            if isinstance(read, WholeMessage):
                 first = self._met.setdefault(read.id.bytes, number)
                 if first != number:
                     raise LineError(f"the id {read.id} is already on line {first}")
         except LineError as error:
-            self._messages += self._end is None
+            self._broken += self._end is None
             self._refuse(number, str(error))
             return
         if isinstance(read, End):
             self._end = read
-            self.report.complete = read.messages == self._messages
+            missing = read.messages + read.known_ids - self._messages - self._known
+            self.report.complete = missing == self._broken
+            return
+        if isinstance(read, Remembered):
+            self._known += 1
+            self._known_waiting.append((number, read))
+            if len(self._known_waiting) >= PAGE_MESSAGES:
+                await self.store()
             return
         self._messages += 1
         self._waiting.append(read)
@@ -163,16 +172,20 @@ class _Intake:
 
     async def store(self) -> None:
         messages, self._waiting, self._size = self._waiting, [], 0
-        if not messages:
-            return
-        for message, outcome in zip(messages, await self._archive.adopt(messages), strict=True):
+        outcomes = await self._archive.adopt(messages) if messages else []
+        for message, outcome in zip(messages, outcomes, strict=True):
             if outcome is Adopted.STORED:
                 self.report.stored += 1
             elif outcome is Adopted.KNOWN:
                 self.report.already_there += 1
             else:
                 number = self._met[message.id.bytes]
-                self._refuse(number, "it is a dead letter, and the backend of this mailbox cannot take one")
+                what = "is a dead letter" if message.death is not None else "has headers"
+                self._refuse(number, f"it {what}, which the backend of this mailbox cannot take")
+        known, self._known_waiting = self._known_waiting, []
+        if known and not await self._archive.remember([each for _, each in known]):
+            for number, _ in known:
+                self._refuse(number, "it is a known id, and the backend of this mailbox cannot keep one")
 
     def _refuse(self, number: int, reason: str) -> None:
         refused = RefusedLine(number, reason)

@@ -1,7 +1,8 @@
 """The lines of an export: a head that names the format, one line a message, and an end that counts them.
 
-Each is a JSON object. A message's is that of ``MessageRecord.to_dict()``, with whatever else is known of it: ``due``,
-``failures``, ``suspect``, ``error`` and, for a dead letter, ``dead`` with ``reason`` and ``died_at``.
+Each is a JSON object. A message's has its id, bytes, priority and counts, and whatever else is known of it:
+``headers``, ``due``, ``failures``, ``suspect``, ``error`` and, for a dead letter, ``dead`` with ``reason`` and
+``died_at``. Behind the messages come the ids that stay known, with ``known_id`` and ``until``.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from ..contract.archive import Death, WholeMessage
+from ..contract.archive import Death, Remembered, WholeMessage
 from ..contract.arguments import storable
+from ..contract.headers import pack_headers, unpack_headers
 from ..contract.limits import LARGEST_COUNT, LARGEST_MESSAGE
 from ..contract.moments import milliseconds, moment
 from ..contract.values import MessagePriority, MessageStatus
@@ -25,7 +27,7 @@ FORMAT: Final = "pymailbox-export"
 VERSION: Final = 1
 
 _REQUIRED: Final = ("id", "sender", "payload", "priority", "created_at", "delivery_count")
-_OPTIONAL: Final = ("status", "due", "failures", "suspect", "error", "dead")
+_OPTIONAL: Final = ("status", "headers", "due", "failures", "suspect", "error", "dead")
 _MISSING: Final = object()
 
 _short = reprlib.Repr()
@@ -37,10 +39,11 @@ class LineError(ValueError):
 
 
 class End(NamedTuple):
-    """The last line: how many messages came before it, and how many of them are dead letters."""
+    """The last line: how many messages came before it, how many of them are dead letters, and how many known ids."""
 
     messages: int
     dead_letters: int
+    known_ids: int = 0
 
 
 # -- out ---------------------------------------------------------------------------------------------------------------
@@ -60,6 +63,8 @@ def message_line(message: WholeMessage) -> bytes:
         "status": message.status.name,
         "delivery_count": message.delivery_count,
     }
+    if message.headers:
+        data["headers"] = dict(unpack_headers(message.headers))
     if message.due is not None:
         data["due"] = moment(message.due).isoformat()
     if message.failures:
@@ -71,6 +76,10 @@ def message_line(message: WholeMessage) -> bytes:
     if message.death is not None:
         data["dead"] = {"reason": message.death.reason, "died_at": moment(message.death.died_at).isoformat()}
     return _line(data)
+
+
+def remembered_line(known: Remembered) -> bytes:
+    return _line({"known_id": str(known.id), "until": moment(known.until).isoformat()})
 
 
 def end_line(end: End) -> bytes:
@@ -103,7 +112,7 @@ def check_head(line: bytes) -> None:
         raise LineError(f"the export's version is {_short.repr(version)}; this pymailbox knows version {VERSION}")
 
 
-def read_line(line: bytes) -> WholeMessage | End:
+def read_line(line: bytes) -> WholeMessage | Remembered | End:
     """A line after the head.
 
     Raises:
@@ -112,6 +121,8 @@ def read_line(line: bytes) -> WholeMessage | End:
     data = _object(line)
     if "end" in data:
         return _read_end(data)
+    if "known_id" in data:
+        return _read_remembered(data)
     missing = [name for name in _REQUIRED if name not in data]
     if missing:
         raise LineError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
@@ -121,8 +132,9 @@ def read_line(line: bytes) -> WholeMessage | End:
     field = _Fields(data)
     dead = data.get("dead")
     sender, payload = field.read("sender", _read_bytes), field.read("payload", _read_bytes)
-    if len(sender) + len(payload) > LARGEST_MESSAGE:
-        raise LineError(f"sender and payload hold more than {LARGEST_MESSAGE} bytes (64 MiB) together")
+    headers = field.read("headers", pack_headers, b"")
+    if len(sender) + len(payload) + len(headers) > LARGEST_MESSAGE:
+        raise LineError(f"sender, payload and headers hold more than {LARGEST_MESSAGE} bytes (64 MiB) together")
     return WholeMessage(
         field.read("id", _read_id),
         sender,
@@ -136,6 +148,7 @@ def read_line(line: bytes) -> WholeMessage | End:
         field.read("suspect", _read_flag, default=False),
         field.read("error", _read_text, None),
         None if dead is None else _read_death(dead),
+        headers,
     )
 
 
@@ -179,7 +192,18 @@ def _read_end(data: Mapping[str, Any]) -> End:
     if not isinstance(counts, dict) or len(data) > 1:
         raise LineError("end must be an object with messages and dead_letters, and nothing else")
     field = _Fields(counts, "end.")
-    return End(field.read("messages", _read_count), field.read("dead_letters", _read_count))
+    return End(
+        field.read("messages", _read_count),
+        field.read("dead_letters", _read_count),
+        field.read("known_ids", _read_count, 0),
+    )
+
+
+def _read_remembered(data: Mapping[str, Any]) -> Remembered:
+    if data.keys() != {"known_id", "until"}:
+        raise LineError("a known id must have known_id and until, and nothing else")
+    field = _Fields(data)
+    return Remembered(field.read("known_id", _read_id), field.read("until", _read_time))
 
 
 def _read_death(dead: Any) -> Death:

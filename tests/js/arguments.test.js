@@ -107,7 +107,8 @@ test("what is no bytes, or none any more, is a TypeError that names the argument
 test("a message holds 64 MiB at most, and what is too large is not copied", () => {
   const largest = new Uint8Array(LARGEST_MESSAGE);
   assert.equal(messageOf(NONE, largest).payload.length, LARGEST_MESSAGE);
-  const words = /^RangeError: sender and payload must hold at most 67108864 bytes \(64 MiB\) together, not 67108865$/;
+  const words =
+    /^RangeError: sender, payload and headers must hold at most 67108864 bytes \(64 MiB\) together, not 67108865$/;
   assert.throws(() => messageOf(Uint8Array.of(1), largest), words);
   assert.throws(() => messageOf(largest, Uint8Array.of(1)), words);
   const before = process.memoryUsage().arrayBuffers;

@@ -233,6 +233,28 @@ test("failures end with a dead letter; the policy has a limit of its own; a reje
   expect(lines.map((line) => line.replace(new RegExp(UUID), "ID")).sort()).toEqual([...retries, ...deaths]);
 });
 
+test("retry waits in the queue, and sends have the headers that they had at the call", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const { bytes, eventually, left, rest, send, textOf } = consuming;
+    const [mailbox, outbox] = [await pymailbox.openMailbox("later"), await pymailbox.openMailbox("headers")];
+    await send(mailbox, ["not now", "good"]);
+    const consumer = mailbox.consume((message, context) => {
+      if (textOf(message) === "not now") throw new pymailbox.Retry(1_000_000, { failed: false });
+      const headers = new Map([["trace", "1"]]);
+      const answer = { sender: bytes(""), payload: bytes("answer") };
+      context.send(outbox, { ...answer, headers });
+      context.send(outbox, { ...answer, headers: headers.entries() }); // which can be read only once
+      headers.set("trace", "2");
+    });
+    await eventually(async () => (await left(mailbox)).join() === "1,0");
+    await consumer.stop();
+    const sent = (await outbox.dequeue()).map(({ headers }) => headers);
+    const [waiting] = await mailbox.peek();
+    return { sent, ready: await rest(mailbox), waiting: [textOf(waiting), waiting.deliveryCount] };
+  });
+  expect(seen).toEqual({ sent: [{ trace: "1" }, { trace: "1" }], ready: [], waiting: ["not now", 0] });
+});
+
 test("retry comes again after its delay, and may take the hand-out back", async ({ page }) => {
   const lines = consoleOf(page);
   const seen = await page.evaluate(async () => {

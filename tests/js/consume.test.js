@@ -23,7 +23,8 @@ function recordOf(sender, priority = "normal") {
   const text = new TextEncoder();
   const id = `${lastId++}`;
   const bytes = { sender: text.encode(sender), payload: text.encode(id) };
-  return { id, ...bytes, priority, createdAt: new Date(), status: "inflight", deliveryCount: 1 };
+  const values = { headers: {}, createdAt: new Date(), status: /** @type {const} */ ("inflight"), deliveryCount: 1 };
+  return { id, ...bytes, priority, ...values, json: () => undefined };
 }
 
 // -- pauses -----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { frameAt, framesIn, idIn, unpackBatch, viewOf } from "../../js/model/frames.js";
+import { DELAYED, frameAt, framesIn, idIn, unpackBatch, viewOf } from "../../js/model/frames.js";
+import { unpackHeaders } from "../../js/model/headers.js";
 import { placeOf } from "../../js/model/ids.js";
 import { Segment } from "../../js/model/segments.js";
 import { bytesOfId, textOfId } from "../../js/model/uuids.js";
@@ -28,6 +29,8 @@ function messageIn(bytes, frame) {
     priority: frame.priority,
     id: frame.hasCustomId ? textOfId(idIn(bytes, frame)) : null,
     due: frame.due === 0 ? null : frame.due,
+    headers: unpackHeaders(bytes.subarray(payloadAt - senderBytes - frame.headersBytes, payloadAt - senderBytes)),
+    until: frame.until === 0 ? null : frame.until,
   };
 }
 
@@ -69,22 +72,18 @@ test("batches say the messages that were handed out", () => {
   const archives = { living: FILE.archive.living, dead: FILE.archive.dead };
   for (const [name, { messages, batch }] of Object.entries({ ...FILE.batches, ...archives })) {
     assert.equal(hex(batchOf(messages)), batch, name);
-    const unpacked = unpackBatch(unhex(batch)).map(({ id, sender, payload, ...more }) => ({
+    const unpacked = unpackBatch(unhex(batch)).map(({ id, headers, sender, payload, ...more }) => ({
       id: textOfId(id),
+      headers: unpackHeaders(headers),
       sender: hex(sender),
       payload: hex(payload),
       ...more,
     }));
     assert.deepEqual(
       unpacked,
-      messages.map((/** @type {any} */ { id, sender, payload, priority, createdAt, deliveryCount, status }) => ({
-        id,
-        sender,
-        payload,
-        priority,
-        createdAt,
-        deliveryCount,
-        status,
+      messages.map((/** @type {any} */ { custom, until, due, failures, suspect, error, reason, diedAt, ...shown }) => ({
+        ...shown,
+        due: shown.status === DELAYED ? due : 0,
       })),
       name,
     );
@@ -109,12 +108,14 @@ test("what is imported has an id in each frame, and its details", () => {
   const found = [...framesIn(bytes)].map((frame) => messageIn(bytes, frame));
   assert.deepEqual(
     found,
-    messages.map((/** @type {any} */ { sender, payload, priority, id, due }) => ({
+    messages.map((/** @type {any} */ { sender, payload, priority, id, due, headers, until }) => ({
       sender,
       payload,
       priority,
       id,
       due,
+      headers,
+      until,
     })),
   );
   assert.equal(JSON.parse(details).length, messages.length);

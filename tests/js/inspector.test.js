@@ -82,6 +82,8 @@ const stats = (queued, inflight, everQueued) => ({
   everQueued,
   queuedByPriority: { normal: queued, high: 0 },
   deadLetters: 0,
+  delayedMessages: 0,
+  oldestQueuedAt: null,
 });
 
 test("rates tell what came and went, also where the counts stay the same", () => {

@@ -2,8 +2,8 @@
 
 /**
  * @typedef
- * {{where: "queued" | "delayed" | string, handOuts: number, failures: number, suspect: boolean, solo: boolean, custom:
- *   boolean, due: number}}
+ * {{where: "queued" | "delayed" | string, handOuts: number, failures: number, suspect: boolean, solo: boolean, hasError:
+ *   boolean, custom: boolean, due: number}}
  * Message
  */
 
@@ -23,6 +23,7 @@ export class NaiveMailbox {
       failures: 0,
       suspect: false,
       solo: false,
+      hasError: false,
       custom,
       due,
     });
@@ -33,6 +34,22 @@ export class NaiveMailbox {
   promote(now) {
     for (const message of this.#all())
       if (message.where === "delayed" && message.due <= now) Object.assign(message, { where: "queued", due: 0 });
+  }
+
+  /**
+   * @param {{priority: number, sequence: number}[] | undefined} places all if it is left out @param {number} now
+   * @returns {number} how many delays still ran
+   */
+  promoteEarly(places, now) {
+    this.promote(now);
+    const all = places?.map(({ priority, sequence }) => this.lanes[priority].get(sequence)) ?? this.#all();
+    let count = 0;
+    for (const message of all) {
+      if (message?.where !== "delayed") continue;
+      Object.assign(message, { where: "queued", due: 0 });
+      count += 1;
+    }
+    return count;
   }
 
   /** @param {string} holder @param {number} limit @param {number} now @returns {[number, number][]} */

@@ -3,10 +3,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { frameOf } from "../../js/model/frames.js";
-import { failures, handOuts, hasCustomId, isSuspect } from "../../js/model/delivery.js";
+import { failures, handOuts, hasCustomId, hasError, isSuspect } from "../../js/model/delivery.js";
 import { DELAYED, HELD } from "../../js/model/page.js";
 import { PassedOver } from "../../js/model/passed-over.js";
-import { firstDelayed, firstInflight, firstQueued, livingBetween } from "../../js/model/queries.js";
+import {
+  delays,
+  firstDelayed,
+  firstInflight,
+  firstQueued,
+  firstWaiting,
+  livingBetween,
+} from "../../js/model/queries.js";
 import { MailboxState } from "../../js/model/state.js";
 import { Segment } from "../../js/model/segments.js";
 import { NaiveMailbox } from "./naive.js";
@@ -24,6 +31,14 @@ const places = (runs) =>
 function assertSame(state, naive, rows, now) {
   naive.promote(now);
   const { queued, inflight, customIds, nextDue } = naive.counts();
+  const { due, next } = rows.run(state, delays(state.pages, now));
+  assert.deepEqual([state.delayedCount - due, next], [naive.delayed(now).length, nextDue]);
+  for (const [priority, lane] of naive.lanes.entries()) {
+    const first = rows.run(state, firstWaiting(state.pages, priority));
+    const waiting = [...lane].filter(([, { where }]) => !HOLDERS.includes(where)).map(([number]) => number);
+    assert.equal(first?.from ?? Infinity, Math.min(...waiting));
+    if (first !== undefined) assert.equal(first.delivery, state.deliveryOf({ priority, sequence: first.from }));
+  }
   assert.deepEqual(state.queuedByPriority(), queued);
   assert.equal(state.inflightCount(), inflight);
   assert.equal(state.customIds, customIds);
@@ -45,9 +60,10 @@ function assertSame(state, naive, rows, now) {
         const message = naive.lanes[priority].get(number);
         assert.ok(message);
         assert.deepEqual(
-          [handOuts(delivery), failures(delivery), isSuspect(delivery), hasCustomId(delivery), due > now ? due : 0],
-          [message.handOuts, message.failures, message.suspect, message.custom, message.due],
+          [handOuts(delivery), failures(delivery), isSuspect(delivery), hasError(delivery), hasCustomId(delivery)],
+          [message.handOuts, message.failures, message.suspect, message.hasError, message.custom],
         );
+        assert.equal(due > now ? due : 0, message.due);
         assert.equal(where === DELAYED && due > now, message.where === "delayed");
         assert.equal(where >= HELD, HOLDERS.includes(message.where));
         assert.equal(state.isHeldBy(message.where, { priority, sequence: number }), where >= HELD);
@@ -69,7 +85,7 @@ test("a state is what a naive one is, through every change, stored and loaded ag
     };
     for (let step = 0; step < 160; step++) {
       const holder = HOLDERS[below(HOLDERS.length)];
-      const action = below(15);
+      const action = below(16);
       if (action <= 2) {
         const priority = below(2);
         for (let count = 1 + below(3 * pageNumbers); count > 0; count--) {
@@ -125,9 +141,11 @@ test("a state is what a naive one is, through every change, stored and loaded ag
             assert.equal(state.release(holder, { priority, sequence }) !== undefined, isHeld);
             if (message !== undefined && isHeld) naive.giveBack(message, "release");
           } else {
-            assert.equal(state.nack(holder, { priority, sequence }) !== undefined, isHeld);
+            const [isFailed, isSaid] = [below(3) > 0, below(2) === 0];
+            assert.equal(state.nack(holder, { priority, sequence }, isFailed, isSaid) !== undefined, isHeld);
             if (message !== undefined && isHeld) {
-              naive.giveBack(message, "fail");
+              naive.giveBack(message, isFailed ? "fail" : "release");
+              message.hasError ||= isSaid;
               const due = now + below(20);
               if (due > now) {
                 state.delay({ priority, sequence }, due);
@@ -156,6 +174,14 @@ test("a state is what a naive one is, through every change, stored and loaded ag
         assert.equal(state.bequeath(holder, heir, { ...TERMS, lease: step }), passes, `seed ${seed}`);
         if (passes) naive.bequeath(holder, heir);
         if (passes) assert.equal(state.claims.get(heir)?.lease, step);
+      } else if (action === 14) {
+        const chosen = below(2) === 0 ? undefined : [place(), place(), place()];
+        for (const { priority, sequence } of chosen ?? [])
+          rows.open(state, state.pages.lacking(priority, sequence, sequence + 1));
+        const { running, queued } = rows.run(state, state.promote(chosen, now));
+        assert.equal(running, naive.promoteEarly(chosen, now), `seed ${seed}`);
+        assert.ok(queued >= running);
+        if (chosen === undefined) assert.equal(state.delayedCount, 0);
       } else if (action === 12 && below(4) === 0) {
         const priority = below(2);
         rows.open(state, state.pages.lackingToEnqueue());
@@ -196,7 +222,7 @@ test("a lane that an older layout had comes out as it was", () => {
       const runs = [...lane].map(([number, { where, handOuts, custom, due, solo }]) => ({
         from: number,
         to: number + 1,
-        delivery: (custom ? 1 : 0) + (solo ? 4 : 0) + 8 * handOuts,
+        delivery: (custom ? 1 : 0) + (solo ? 4 : 0) + 16 * handOuts,
         due,
         ...(HOLDERS.includes(where) ? { holder: where, terms: TERMS } : {}),
       }));

@@ -127,7 +127,7 @@ class Mailbox {
    */
   nack({ holder, maxDeliveries }, name, delay, error, now) {
     const place = this.find(name);
-    const delivery = place && this.state.nack(holder, place);
+    const delivery = place && this.state.nack(holder, place, true, error !== null);
     if (place === undefined || delivery === undefined) return false;
     if (error !== null) this.#errors.set(`${place.priority}/${place.sequence}`, error);
     if (maxDeliveries > 0 && failures(delivery) >= maxDeliveries) this.#bury(place, delivery, null);

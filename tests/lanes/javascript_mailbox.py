@@ -11,10 +11,10 @@ import logging
 import math
 import re
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
@@ -39,15 +39,19 @@ from pymailbox import (
     open_mailbox,
 )
 
+_T = TypeVar("_T")
+
 _js_new_string = run_js("(text) => new String(text)")
 # One crossing for a message. What Python passes as None is undefined there, that is not given.
 _js_message = run_js(
     """
-    (sender, payload, priority, messageId, delay) => ({
+    (sender, payload, priority, messageId, delay, headers, dedupeFor) => ({
       ...(sender === undefined ? {} : { sender, payload }),
       priority,
       ...(messageId === undefined ? {} : { messageId }),
       ...(delay === undefined ? {} : { delay }),
+      ...(headers === undefined ? {} : { headers }),
+      ...(dedupeFor === undefined ? {} : { dedupeFor }),
     })
     """
 )
@@ -122,8 +126,11 @@ class JavaScriptMailbox(Mailbox):
         *,
         message_id: Any = None,
         delay: Any = None,
+        headers: Any = None,
+        dedupe_for: Any = None,
     ) -> Any:
-        return self._enqueue(_js(sender), _js(payload), _js_message(None, None, *_js_how(priority, message_id, delay)))
+        how = _js_how(priority, message_id, delay, headers, dedupe_for)
+        return self._enqueue(_js(sender), _js(payload), _js_message(None, None, *how))
 
     async def _enqueue(self, *js_arguments: Any) -> UUID:
         return UUID(await self._call("enqueue", *js_arguments))
@@ -165,19 +172,16 @@ class JavaScriptMailbox(Mailbox):
             raise ValueError(f"messages[{index}][0], {target!r}, is in another database")
         return _js(target)
 
-    async def nack(self, message_id: Any, *, delay: Any = None, error: Any = None) -> bool:
-        options = _given(delay=_milliseconds(delay), error=_js_given(error))
+    async def nack(self, message_id: Any, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:
+        options = _given(delay=_milliseconds(delay), error=_js_given(error)) | {"failed": _js(failed)}
         return bool(await self._call("nack", _js_id(message_id), _js(options)))
 
     async def dead_letter(self, message_id: Any, reason: Any) -> bool:
         return bool(await self._call("deadLetter", _js_id(message_id), _js(reason)))
 
-    async def dead_letters(self, limit: Any = None) -> list[DeadLetter]:
-        js_letters = await self._call("deadLetters", _js(_given(limit=_js_given(limit))))
-        return [
-            DeadLetter(_record(js_letter.record), js_letter.reason, _python(js_letter.error), _time(js_letter.diedAt))
-            for js_letter in js_letters
-        ]
+    async def dead_letters(self, limit: Any = None, *, offset: Any = 0) -> list[DeadLetter]:
+        options = _given(limit=_js_given(limit)) | {"offset": _js(offset)}
+        return [_letter(js_letter) for js_letter in await self._call("deadLetters", _js(options))]
 
     async def redrive(self, message_id: Any) -> bool:
         return bool(await self._call("redrive", _js_id(message_id)))
@@ -189,14 +193,26 @@ class JavaScriptMailbox(Mailbox):
         return int(await self._call("recover"))
 
     async def status(self) -> MailboxStats:
-        js_stats = await self._call("status")
-        by_priority = {priority: getattr(js_stats.queuedByPriority, _text(priority)) for priority in MessagePriority}
-        return MailboxStats(js_stats.queuedMessages, js_stats.inflightMessages, by_priority, js_stats.deadLetters)
+        return _stats(await self._call("status"))
 
-    async def peek(self, limit: Any = None, *, status: Any = None) -> list[MessageRecord]:
+    async def peek(self, limit: Any = None, *, status: Any = None, offset: Any = 0) -> list[MessageRecord]:
         js_status = status.value if isinstance(status, MessageStatus) else _js_unlike_text(status)
         options = _given(limit=_js_given(limit), status=None if status is None else js_status)
-        return [_record(js_record) for js_record in await self._call("peek", _js(options))]
+        return [_record(js_record) for js_record in await self._call("peek", _js(options | {"offset": _js(offset)}))]
+
+    async def get(self, message_id: Any) -> MessageRecord | DeadLetter | None:
+        js_found = await self._call("get", _js_id(message_id))
+        if js_found is jsnull:
+            return None
+        return _letter(js_found) if hasattr(js_found, "reason") else _record(js_found)
+
+    async def promote(self, ids: Any = None) -> int:
+        return int(await self._call("promote", *(() if ids is None else (_js_all(ids, _js_id),))))
+
+    def changes(self) -> AsyncIterator[MailboxStats]:
+        self._check_loop()
+        with _python_errors():
+            return _Iterator(self, self._js_mailbox.changes(), _stats)
 
     async def purge(self) -> int:
         return int(await self._call("purge"))
@@ -214,7 +230,7 @@ class JavaScriptMailbox(Mailbox):
     def messages(self) -> AsyncIterator[MessageRecord]:
         self._check_loop()
         with _python_errors():
-            return _Messages(self, self._js_mailbox.messages())
+            return _Iterator(self, self._js_mailbox.messages(), _record)
 
     async def storage_report(self) -> StorageReport:
         js_report = await self._call("storageReport")
@@ -245,22 +261,23 @@ class JavaScriptMailbox(Mailbox):
             raise WrongThreadError
 
 
-class _Messages:
-    """The records of a JavaScript iterator. To be left is to be collected, as for the native ones."""
+class _Iterator(Generic[_T]):
+    """The values of a JavaScript iterator. To be left is to be collected, as for the native ones."""
 
-    def __init__(self, mailbox: JavaScriptMailbox, js_iterator: Any) -> None:
+    def __init__(self, mailbox: JavaScriptMailbox, js_iterator: Any, convert: Callable[[Any], _T]) -> None:
         self._mailbox = mailbox
         self._js_iterator = js_iterator
+        self._convert = convert
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> MessageRecord:
+    async def __anext__(self) -> _T:
         self._mailbox._check_loop()
         js_result = await _unless_cancelled(asyncio.ensure_future(self._next()), self._js_iterator.return_)
         if js_result.done:
             raise StopAsyncIteration
-        return _record(js_result.value)
+        return self._convert(js_result.value)
 
     async def _next(self) -> Any:
         with _python_errors():
@@ -371,7 +388,7 @@ def _js(value: Any) -> Any:
         case bool() | int() | float() | str():
             return value
         case NewMessage():
-            how = _js_how(value.priority, value.message_id, value.delay)
+            how = _js_how(value.priority, value.message_id, value.delay, value.headers, value.dedupe_for)
             return _js_message(_js(value.sender), _js(value.payload), *how)
         case dict():
             return Object.fromEntries(to_js([[key, item] for key, item in value.items()]))
@@ -386,10 +403,18 @@ def _js(value: Any) -> Any:
     return to_js(bytes(view)) if view.itemsize == 1 else _js_numbers()
 
 
-def _js_how(priority: Any, message_id: Any, delay: Any) -> tuple[Any, Any, Any]:
+def _js_how(priority: Any, message_id: Any, delay: Any, headers: Any, dedupe_for: Any) -> tuple[Any, ...]:
     """How a message is enqueued, as `_js_message` takes it."""
     js_priority = _text(priority) if isinstance(priority, MessagePriority) else _js_unlike_text(priority)
-    return js_priority, None if message_id is None else _js_id(message_id), _milliseconds(delay)
+    js_id = None if message_id is None else _js_id(message_id)
+    return js_priority, js_id, _milliseconds(delay), _js_headers(headers), _milliseconds(dedupe_for)
+
+
+def _js_headers(headers: Any) -> Any:
+    """Pairs: the keys of an object would all be texts."""
+    if isinstance(headers, Mapping):
+        return to_js([to_js([_js(name), _js(text)]) for name, text in headers.items()])
+    return None if headers is None else _js_unlike_text(headers)
 
 
 def _js_id(value: Any) -> Any:
@@ -444,6 +469,25 @@ def _record(js_record: Any) -> MessageRecord:
         _time(js_record.createdAt),
         MessageStatus(js_record.status),
         js_record.deliveryCount,
+        dict(Object.entries(js_record.headers).to_py()),
+        _time(js_record.dueAt) if hasattr(js_record, "dueAt") else None,
+    )
+
+
+def _letter(js_letter: Any) -> DeadLetter:
+    return DeadLetter(_record(js_letter.record), js_letter.reason, _python(js_letter.error), _time(js_letter.diedAt))
+
+
+def _stats(js_stats: Any) -> MailboxStats:
+    oldest = _python(js_stats.oldestQueuedAt)
+    return MailboxStats(
+        js_stats.queuedMessages,
+        js_stats.inflightMessages,
+        {priority: getattr(js_stats.queuedByPriority, _text(priority)) for priority in MessagePriority},
+        js_stats.deadLetters,
+        js_stats.delayedMessages,
+        None if oldest is None else _time(oldest),
+        js_stats.everQueued,
     )
 
 

@@ -11,7 +11,8 @@ import time
 import uuid
 import warnings
 import weakref
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,15 +34,17 @@ from pymailbox import (
     StorageReport,
     WrongThreadError,
 )
-from pymailbox.contract.archive import Adopted, Archive, Death, Page, Section, WholeMessage
+from pymailbox.contract.archive import Adopted, Archive, Death, Page, Remembered, Section, WholeMessage
 from pymailbox.contract.arguments import (
     Options,
     PreparedMessage,
     check_delay,
+    check_flag,
     check_id,
     check_ids,
     check_limit,
     check_observer,
+    check_offset,
     check_options,
     check_status,
     check_text,
@@ -50,6 +53,7 @@ from pymailbox.contract.arguments import (
     prepare_messages,
     prepare_sends,
 )
+from pymailbox.contract.headers import unpack_headers
 from pymailbox.contract.polling import poll
 from pymailbox.contract.values import BytesLike
 
@@ -90,6 +94,7 @@ class Entry:
     suspect: bool = False
     """A holder died with it."""
     error: str | None = None
+    headers: bytes = b""
 
 
 class Letter(NamedTuple):
@@ -112,6 +117,10 @@ class Database:
         self.stores: dict[str, Store] = {}
         self.graveyards: dict[str, dict[UUID, Letter]] = {}
         """Dead letters by mailbox, the newest last."""
+        self.memories: dict[str, dict[UUID, float]] = {}
+        """Ids that stay known, with until when, by mailbox."""
+        self.counters: Counter[str] = Counter()
+        """How many messages ever came into each queue."""
         self.handles: weakref.WeakSet[SmallMailbox] = weakref.WeakSet()
 
     async def open(self, name: str, **options: Any) -> Mailbox:
@@ -192,6 +201,7 @@ class SmallMailbox(_Stored):
     def __init__(self, database: Database, name: str, options: Options) -> None:
         super().__init__(database, name, options)
         self.dead = database.graveyards.setdefault(name, {})
+        self.memory = database.memories.setdefault(name, {})
         self.holder = Holder(self._loop, options.max_deliveries)
         self._calls = 0
         self._observer: MailboxDepthObserver | None = None
@@ -217,15 +227,21 @@ class SmallMailbox(_Stored):
         return uuid.uuid4()
 
     def due_after(self, delay_ms: int) -> float:
-        return time.time() + delay_ms / 1000 if delay_ms else 0.0
+        return (time.time_ns() // 1_000_000 + delay_ms) / 1000 if delay_ms else 0.0
 
     def put(self, message: PreparedMessage) -> tuple[UUID, bool]:
-        if message.message_id is not None and self.knows(message.message_id):
+        if message.message_id is not None and (self.knows(message.message_id) or self.remembers(message.message_id)):
             return message.message_id, False
         message_id = message.message_id if message.message_id is not None else self.make_id()
         due = self.due_after(message.delay_ms)
-        self.store[message_id] = Entry(message_id, *message[:3], now_in_whole_ms(), due)
+        self.store[message_id] = Entry(message_id, *message[:3], now_in_whole_ms(), due, headers=message.headers)
+        self.database.counters[self.name] += 1
+        if message.dedupe_ms:
+            self.memory[message_id] = self.due_after(message.dedupe_ms)
         return message_id, True
+
+    def remembers(self, message_id: UUID) -> bool:
+        return self.memory.get(message_id, 0.0) > time.time()
 
     def knows(self, message_id: UUID) -> bool:
         return message_id in self.store or message_id in self.dead
@@ -324,8 +340,10 @@ class SmallMailbox(_Stored):
         *,
         message_id: UUID | None = None,
         delay: float | timedelta | None = None,
+        headers: Mapping[str, str] | None = None,
+        dedupe_for: float | timedelta | None = None,
     ) -> Coroutine[Any, Any, UUID]:
-        return self.enqueue_one(prepare_message(sender, payload, priority, message_id, delay))
+        return self.enqueue_one(prepare_message(sender, payload, priority, message_id, delay, headers, dedupe_for))
 
     async def enqueue_one(self, message: PreparedMessage) -> UUID:
         return (await self.store_all([message]))[0]
@@ -420,8 +438,16 @@ class SmallMailbox(_Stored):
             target.observe(len(target.waiting()))
         targets[0].tell_others()
 
-    async def nack(self, message_id: UUID, *, delay: float | timedelta | None = None, error: str | None = None) -> bool:
+    async def nack(
+        self,
+        message_id: UUID,
+        *,
+        delay: float | timedelta | None = None,
+        error: str | None = None,
+        failed: bool = True,
+    ) -> bool:
         check_id(message_id)
+        check_flag("failed", failed)
         delay_ms = 0 if delay is None else check_delay(delay)
         text = None if error is None else check_text("error", error)
         with self.call():
@@ -430,9 +456,12 @@ class SmallMailbox(_Stored):
             if entry is None:
                 return False
             entry.error = text or entry.error
-            entry.suspect = False
             entry.due = self.due_after(delay_ms)
-            self.fail(entry, self.holder, "")
+            if failed:
+                entry.suspect = False
+                self.fail(entry, self.holder, "")
+            else:
+                self.give_back(entry)
             return True
 
     async def dead_letter(self, message_id: UUID, reason: str) -> bool:
@@ -445,11 +474,12 @@ class SmallMailbox(_Stored):
                 self.bury(entry, text)
             return entry is not None
 
-    async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
+    async def dead_letters(self, limit: int | None = None, *, offset: int = 0) -> list[DeadLetter]:
         size = check_limit(limit) or self.options.batch_size
+        first = check_offset(offset)
         with self.call():
             await self.turn()
-            return [letter_of(letter) for letter in list(reversed(self.dead.values()))[:size]]
+            return [letter_of(letter) for letter in list(reversed(self.dead.values()))[first : first + size]]
 
     async def redrive(self, message_id: UUID) -> bool:
         check_id(message_id)
@@ -465,7 +495,10 @@ class SmallMailbox(_Stored):
 
     def revive(self, entry: Entry) -> None:
         """At the end, as new."""
-        self.store[entry.id] = Entry(entry.id, entry.sender, entry.payload, entry.priority, entry.created_at)
+        self.store[entry.id] = Entry(
+            entry.id, entry.sender, entry.payload, entry.priority, entry.created_at, headers=entry.headers
+        )
+        self.database.counters[self.name] += 1
 
     async def discard(self, message_id: UUID) -> bool:
         check_id(message_id)
@@ -481,16 +514,55 @@ class SmallMailbox(_Stored):
     async def status(self) -> MailboxStats:
         with self.call():
             await self.turn()
-            return stats_of(self.store, self.dead)
+            return stats_of(self.store, self.dead, self.database.counters[self.name])
 
-    async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
+    async def peek(
+        self, limit: int | None = None, *, status: MessageStatus | None = None, offset: int = 0
+    ) -> list[MessageRecord]:
         size = check_limit(limit) or self.options.batch_size
         check_status(status)
+        first = check_offset(offset)
         with self.call():
             await self.turn()
             entries = [] if status is MessageStatus.INFLIGHT else self.waiting()
             entries += [] if status is MessageStatus.QUEUED else self.inflight()
-            return [record_of(entry) for entry in entries[:size]]
+            return [record_of(entry) for entry in entries[first : first + size]]
+
+    async def get(self, message_id: UUID) -> MessageRecord | DeadLetter | None:
+        check_id(message_id)
+        with self.call():
+            await self.turn()
+            return self.find(message_id)
+
+    def find(self, message_id: UUID) -> MessageRecord | DeadLetter | None:
+        if message_id in self.dead:
+            return letter_of(self.dead[message_id])
+        return record_of(self.store[message_id]) if message_id in self.store else None
+
+    async def promote(self, ids: Iterable[UUID] | None = None) -> int:
+        chosen = None if ids is None else check_ids(ids)
+        with self.call():
+            await self.turn()
+            return self.promote_now([entry for entry in self.store.values() if chosen is None or entry.id in chosen])
+
+    def promote_now(self, entries: list[Entry]) -> int:
+        delayed = [entry for entry in entries if entry.holder is None and not self.is_due(entry)]
+        for entry in delayed:
+            entry.due = 0.0
+        return len(delayed)
+
+    def changes(self) -> AsyncIterator[MailboxStats]:
+        self.enter()
+        return self.look_for_changes()
+
+    async def look_for_changes(self) -> AsyncIterator[MailboxStats]:
+        last = None
+        while not self._is_closed:
+            stats = await self.status()
+            if stats != last:
+                last = stats
+                yield stats
+            await asyncio.sleep(0.05)
 
     async def purge(self) -> int:
         with self.call():
@@ -576,7 +648,18 @@ class SmallArchive(Archive):
             entry.suspect,
             entry.error,
             None if died_at is None else Death(reason, in_ms(died_at.timestamp())),
+            entry.headers,
         )
+
+    async def remembered(self, after: UUID | None) -> list[Remembered]:
+        with self.mailbox.call():
+            known = [Remembered(message_id, in_ms(until)) for message_id, until in self.mailbox.memory.items()]
+            return [] if after is not None else sorted(known)
+
+    async def remember(self, ids: Sequence[Remembered]) -> bool:
+        with self.mailbox.call():
+            self.mailbox.memory |= {message_id: until / 1000 for message_id, until in ids}
+            return True
 
     async def adopt(self, messages: Sequence[WholeMessage]) -> list[Adopted]:
         with self.mailbox.call():
@@ -606,6 +689,7 @@ class SmallArchive(Archive):
             failures=message.failures,
             suspect=message.suspect,
             error=message.error,
+            headers=message.headers,
         )
 
 
@@ -667,8 +751,17 @@ def by_priority(entries: Iterable[Entry]) -> list[Entry]:
 
 def record_of(entry: Entry) -> MessageRecord:
     status = MessageStatus.QUEUED if entry.holder is None else MessageStatus.INFLIGHT
+    delayed = entry.holder is None and entry.due > time.time()
     return MessageRecord(
-        entry.id, entry.sender, entry.payload, entry.priority, entry.created_at, status, entry.delivery_count
+        entry.id,
+        entry.sender,
+        entry.payload,
+        entry.priority,
+        entry.created_at,
+        status,
+        entry.delivery_count,
+        unpack_headers(entry.headers),
+        datetime.fromtimestamp(entry.due, UTC) if delayed else None,
     )
 
 
@@ -682,11 +775,21 @@ def letter_of(letter: Letter) -> DeadLetter:
         entry.created_at,
         MessageStatus.INFLIGHT,
         entry.delivery_count,
+        unpack_headers(entry.headers),
     )
     return DeadLetter(record, reason, entry.error, died_at)
 
 
-def stats_of(store: Store, dead: dict[UUID, Letter] | None = None) -> MailboxStats:
+def stats_of(store: Store, dead: dict[UUID, Letter] | None = None, ever_queued: int = 0) -> MailboxStats:
     queued = [entry for entry in store.values() if entry.holder is None]
     by_priority = {priority: sum(entry.priority is priority for entry in queued) for priority in MessagePriority}
-    return MailboxStats(len(queued), len(store) - len(queued), by_priority, len(dead or ()))
+    first = {entry.priority: entry.created_at for entry in reversed(queued)}
+    return MailboxStats(
+        len(queued),
+        len(store) - len(queued),
+        by_priority,
+        len(dead or ()),
+        sum(entry.due > time.time() for entry in queued),
+        min(first.values(), default=None),
+        ever_queued,
+    )

@@ -101,8 +101,8 @@ class StagedMailbox(MemoryMailbox):
         depths: list[int | None] | None = await self._play("ack_and_send", super()._ack_and_send(message_id, sends))
         return depths
 
-    async def _nack(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
-        nacked: bool | str = await self._play("nack", super()._nack(message_id, delay_ms, error))
+    async def _nack(self, message_id: UUID, delay_ms: int, error: str | None, failed: bool) -> bool | str:
+        nacked: bool | str = await self._play("nack", super()._nack(message_id, delay_ms, error, failed))
         return nacked
 
     async def _bury(self, message_id: UUID, reason: str) -> bool:

@@ -119,7 +119,7 @@ def test_delay_becomes_milliseconds_rounded_up(delay: Any, milliseconds: int) ->
         (
             lambda: prepare(sender=b"x", payload=too_large(0)),
             ValueError,
-            "sender and payload must hold at most 67108864",
+            "sender, payload and headers must hold at most 67108864",
         ),
         (lambda: prepare(payload=too_large(1)), ValueError, r"payload must .* \(64 MiB\) together, not 67108866"),
         (lambda: prepare(sender=memoryview(too_large(1))), ValueError, "sender and payload must hold at most"),

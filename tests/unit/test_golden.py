@@ -16,12 +16,36 @@ from pymailbox.backends.indexeddb import frames
 from pymailbox.contract import limits
 from pymailbox.contract.archive import Death, WholeMessage
 from pymailbox.contract.arguments import PreparedMessage
+from pymailbox.contract.headers import pack_headers
 from pymailbox.contract.ids import id_at, location_of
 from pymailbox.contract.reasons import died_reason, failed_reason, unreadable_reason
+from pymailbox.core import delivery
 
 GOLDEN: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden.json").read_text("utf-8"))
 
-STATUSES: Final = (MessageStatus.QUEUED, MessageStatus.INFLIGHT)
+DELAYED: Final = 2
+STATUSES: Final = (MessageStatus.QUEUED, MessageStatus.INFLIGHT, MessageStatus.QUEUED)
+
+
+ALONE: Final = delivery.handed_out(delivery.NEVER, True)
+FAILED: Final = delivery.failed(delivery.handed_out(delivery.CUSTOM_ID, True)) | delivery.HAS_ERROR
+
+DELIVERIES: Final = {
+    "fresh": delivery.NEVER,
+    "custom": delivery.CUSTOM_ID,
+    "handed out": delivery.handed_out(delivery.NEVER, False),
+    "handed out alone": delivery.handed_out(delivery.CUSTOM_ID, True),
+    "released": delivery.undelivered(delivery.handed_out(delivery.HAS_ERROR, True)),
+    "failed": delivery.failed(ALONE) | delivery.HAS_ERROR,
+    "failed twice": delivery.failed(delivery.handed_out(FAILED, True)),
+    "abandoned": delivery.abandoned(delivery.handed_out(delivery.CUSTOM_ID | delivery.HAS_ERROR, False)),
+    "abandoned alone": delivery.abandoned(ALONE),
+    "restored": delivery.restored(7, 3, suspect=True, has_error=True),
+    "restored with the most": delivery.restored(
+        limits.MOST_COUNTED + 5, limits.MOST_COUNTED, suspect=False, has_error=False
+    ),
+}
+"""What messages have been through; the names are those of the golden values."""
 
 
 def moment(milliseconds: int) -> datetime:
@@ -35,6 +59,8 @@ def prepared(message: dict[str, Any], created_at: int) -> PreparedMessage:
         MessagePriority(message["priority"]),
         None if message["id"] is None else UUID(message["id"]),
         0 if message["due"] is None else message["due"] - created_at,
+        pack_headers(dict(message["headers"])),
+        0 if message["until"] is None else message["until"] - created_at,
     )
 
 
@@ -47,6 +73,8 @@ def record(message: dict[str, Any]) -> MessageRecord:
         moment(message["createdAt"]),
         STATUSES[message["status"]],
         message["deliveryCount"],
+        dict(message["headers"]),
+        moment(message["due"]) if message["status"] == DELAYED else None,
     )
 
 
@@ -64,6 +92,7 @@ def whole(message: dict[str, Any]) -> WholeMessage:
         message["suspect"],
         message["error"],
         None if message["reason"] is None else Death(message["reason"], message["diedAt"]),
+        pack_headers(dict(message["headers"])),
     )
 
 
@@ -101,6 +130,14 @@ def test_messages_are_packed_into_these_frames(name: str, monkeypatch: pytest.Mo
 def test_batches_say_the_messages_that_were_handed_out(name: str) -> None:
     golden = GOLDEN["batches"][name]
     assert frames.unpack_batch(bytes.fromhex(golden["batch"])) == [record(message) for message in golden["messages"]]
+
+
+@pytest.mark.parametrize("name", GOLDEN["deliveries"])
+def test_delivery_states_are_the_same(name: str) -> None:
+    golden = GOLDEN["deliveries"][name]
+    number = golden["number"]
+    assert DELIVERIES[name] == number
+    assert (delivery.hand_outs(number), delivery.failures(number)) == (golden["handOuts"], golden["failures"])
 
 
 def test_ids_cross_one_after_the_other() -> None:

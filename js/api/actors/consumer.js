@@ -31,8 +31,8 @@ import { Stop, setTimer } from "./stop.js";
  * soon as there is one, and acknowledges what is still held of `acked` first; `onAcked` is told when that is committed
  * @property {(ids: string[]) => Promise<number>} ackHeld acknowledges what is still held; how many
  * @property {(ids: string[]) => Promise<void>} release gives back what is still held, as if never handed out
- * @property {(id: string, delay: number, error: string) => Promise<boolean | string>} nack as the verb; the reason if
- * it made a dead letter
+ * @property {(id: string, delay: number, error: string, failed: boolean) => Promise<boolean | string>} nack as the
+ * verb; the reason if it made a dead letter
  * @property {(mailbox: unknown) => void} checkMailbox throws unless it is one to which messages can be sent
  * @property {(watcher: Watcher) => () => void} watch tells of what happens to the messages; returns what ends that
  */
@@ -52,9 +52,6 @@ import { Stop, setTimer } from "./stop.js";
 
 /** Milliseconds without a claim after the page was left: if it is really going away, its messages are for others. */
 const PAUSE_AFTER_UNLOAD = 1000;
-
-/** The most messages that wait in memory for their next attempt; beyond that, nothing is claimed. */
-const MOST_WAITING = 256;
 
 /** A running consumer. @implements {Consumer} */
 export class RunningConsumer {
@@ -230,8 +227,7 @@ export class RunningConsumer {
       this.#claiming !== undefined ||
       this.#pauses > 0 ||
       this.#retrying.waiting > 0 ||
-      this.#handling >= this.#options.concurrency ||
-      (this.#waiting >= MOST_WAITING && !this.#options.orderedBySender)
+      this.#handling >= this.#options.concurrency
     );
   }
 

@@ -161,47 +161,34 @@ export class Deliveries {
       return;
     }
     const delay = wish?.delay ?? delayAfter(retry, record.deliveryCount);
-    if (hasFailed && !orderedBySender) {
-      await this.#nack(hold, failure, delay, delay);
+    if (!orderedBySender) {
+      await this.#giveBack(hold, failure, hasFailed, delay, delay);
       return;
     }
     freePlace();
     await stop.pause(delay);
     await withoutClaims(async () => {
-      await (hasFailed ? this.#nack(hold, failure, 0, delay) : this.#takeBack(hold, failure, delay));
+      await this.#giveBack(hold, failure, hasFailed, 0, delay);
       await this.#giveBackSuccessors(record);
     });
   }
 
   /**
-   * @param {Hold} hold @param {Failure} failure @param {number} delay from now
-   * @param {number} pause since the failure
+   * @param {Hold} hold @param {Failure} failure
+   * @param {boolean} hasFailed whether that is a failed delivery, or the hand-out is undone
+   * @param {number} delay from now @param {number} pause since the failure
    */
-  async #nack(hold, failure, delay, pause) {
+  async #giveBack(hold, failure, hasFailed, delay, pause) {
     const { retrying } = this.#surroundings;
     const { record } = hold;
     const error = textOf(failure.thrown);
     const nacked = await this.#withLastWord(
       hold,
-      async (isOpen) => isOpen && retrying.call(() => retrying.source.nack(record.id, delay, error)),
+      async (isOpen) => isOpen && retrying.call(() => retrying.source.nack(record.id, delay, error, hasFailed)),
     );
     if (nacked === false) log("info", failure, `message ${record.id} had already been taken back when it failed`);
     else if (nacked === true) logRetry(record, failure, pause);
     else logDeath(record, nacked, failure);
-  }
-
-  /**
-   * Gives a message back whose delivery has not failed: its hand-out is undone.
-   * @param {Hold} hold @param {Failure} failure @param {number} pause
-   */
-  async #takeBack(hold, failure, pause) {
-    const { retrying } = this.#surroundings;
-    const { record } = hold;
-    const isOpen = await this.#withLastWord(hold, async (isOpen) => {
-      if (isOpen) await retrying.call(() => retrying.source.release([record.id]));
-      return isOpen;
-    });
-    if (isOpen) logRetry(record, failure, pause);
   }
 
   /** @param {Hold} hold @param {string} reason @param {Failure} failure */

@@ -184,9 +184,17 @@ export async function listDeadLetters(tx, state, limit, offset) {
   } while (letters.includes(undefined));
   await tellOfUnavailable(tx, state, "dead");
   const readable = letters.filter((letter) => letter !== undefined);
-  const deaths = readable.map(({ reason, error, diedAt }) => [reason, error ?? null, diedAt]);
-  return [packBatch(readable.map(entryOf)), JSON.stringify(deaths)];
+  return batchOf(readable);
 }
+
+/**
+ * @param {import("../../model/types.js").StoredDeadLetter[]} letters
+ * @returns {[Uint8Array, string]} a batch, and JSON: `[reason, error, diedAt]` of each
+ */
+export const batchOf = (letters) => [
+  packBatch(letters.map(entryOf)),
+  JSON.stringify(letters.map(({ reason, error, diedAt }) => [reason, error ?? null, diedAt])),
+];
 
 /**
  * A dead letter as an entry of a batch.

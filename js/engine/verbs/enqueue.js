@@ -1,8 +1,10 @@
 /** Enqueueing: what a transaction does to put messages into a mailbox. */
 
 import { framesIn, idIn, viewOf } from "../../model/frames.js";
-import { ID_BYTES, writeId } from "../../model/ids.js";
+import { ID_BYTES, keyOf, writeId } from "../../model/ids.js";
+import { LATEST } from "../../model/limits.js";
 import { skipCustomIds } from "../message-rows.js";
+import { remember, rememberedUntil } from "../remembered-ids.js";
 import { segmentWritersOf } from "../stored-segments.js";
 
 /** @typedef {import("../write-transaction.js").WriteTransaction} WriteTransaction */
@@ -10,18 +12,21 @@ import { segmentWritersOf } from "../stored-segments.js";
 /** @typedef {import("../../model/types.js").Frame} Frame */
 
 /**
- * Enqueues messages that are not there yet.
+ * Enqueues messages whose ids are new: neither in the mailbox nor remembered.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} frames
  * @returns {Promise<{ids: Uint8Array, enqueued: number}>}
  */
 export async function enqueue(tx, state, frames) {
   const incoming = framesIn(frames);
   const known = await customIdsAlreadyThere(tx, state, frames, incoming);
+  if (state.remembered > 0) await addRemembered(tx, state, frames, incoming, known);
   if (state.mayCollide || incoming.some(({ hasCustomId, due }) => hasCustomId || due > 0))
     await openToEnqueue(tx, state);
   const ids = new Uint8Array(incoming.length * ID_BYTES);
   const view = viewOf(ids);
   let enqueued = 0;
+  /** @type {import("../remembered-ids.js").Known[]} */
+  const remembered = [];
   for (const [i, frame] of incoming.entries()) {
     if (frame.hasCustomId) {
       const id = idIn(frames, frame);
@@ -30,6 +35,7 @@ export async function enqueue(tx, state, frames) {
       if (known.has(keyOf(id)) || state.livingPlaceOf(id) !== undefined) continue;
       known.add(keyOf(id));
       state.noteCustomId(id);
+      if (frame.until > Date.now()) remembered.push({ id, until: Math.min(frame.until, LATEST) });
       if (state.mayCollide) await openToEnqueue(tx, state);
     } else if (state.mayCollide) {
       await skipCustomIds(tx, state, frame.priority);
@@ -38,7 +44,20 @@ export async function enqueue(tx, state, frames) {
     if (!frame.hasCustomId) writeId(view, i * ID_BYTES, state.idBase, frame.priority, sequence);
     enqueued += 1;
   }
+  if (remembered.length > 0) await remember(tx, state, remembered);
   return { ids, enqueued };
+}
+
+/**
+ * Adds those of the ids that senders gave which are known though their messages may be gone.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} bytes @param {Frame[]} frames in `bytes`
+ * @param {Set<string>} known
+ */
+async function addRemembered(tx, state, bytes, frames, known) {
+  const given = frames.filter(({ hasCustomId }) => hasCustomId).map((frame) => idIn(bytes, frame));
+  const untils = await rememberedUntil(tx, state, given);
+  const now = Date.now();
+  for (const [i, id] of given.entries()) if ((untils[i] ?? 0) > now) known.add(keyOf(id));
 }
 
 /**
@@ -92,6 +111,3 @@ export async function customIdsAlreadyThere(tx, state, bytes, frames) {
   const places = await Promise.all(given.map((id) => tx.find(state, id)));
   return new Set(given.filter((_, i) => places[i] !== undefined).map(keyOf));
 }
-
-/** An id as a key of a Set. @param {Uint8Array} id */
-export const keyOf = (id) => String.fromCharCode(...id);

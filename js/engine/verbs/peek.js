@@ -1,6 +1,6 @@
 /** Peeking: what a transaction does to show messages, and change nothing. */
 
-import { INFLIGHT, QUEUED, packBatch } from "../../model/frames.js";
+import { DELAYED, INFLIGHT, QUEUED, packBatch } from "../../model/frames.js";
 import { countOf, firstDelayed, firstInflight, firstQueued } from "../../model/queries.js";
 import { tellOfUnavailable } from "../unavailable-values.js";
 
@@ -27,9 +27,11 @@ export async function peek(tx, state, limit, status, offset) {
     if (status !== INFLIGHT) {
       const first = await tx.run(state, firstQueued(state.pages, end, now, passedOver));
       const later = await tx.run(state, firstDelayed(state.pages, end - countOf(first), now, passedOver));
-      const runs = [...first, ...later];
-      queued = countOf(runs);
-      shown.push(...(await tx.entries(state, beyond(runs, offset), QUEUED, Infinity, passedOver)));
+      const due = countOf(first);
+      queued = due + countOf(later);
+      shown.push(...(await tx.entries(state, beyond(first, offset), QUEUED, Infinity, passedOver)));
+      const delayed = beyond(later, Math.max(0, offset - due));
+      shown.push(...(await tx.entries(state, delayed, DELAYED, Infinity, passedOver)));
     }
     if (status !== QUEUED) {
       const inflight = await tx.run(state, firstInflight(state.pages, end - queued, passedOver));

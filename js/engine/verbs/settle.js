@@ -119,19 +119,19 @@ function ackOne(tx, state, place, id) {
 }
 
 /**
- * Gives back a message that a holder has, as failed; after too many failures it becomes a dead letter, if it can be
- * read.
+ * Gives back a message that a holder has. As failed, it becomes a dead letter after too many failures, if it can be
+ * read; otherwise its hand-out is undone.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {number} maxDeliveries
  * @param {Id} id
- * @param {number} due 0 for at once @param {string | undefined} error
+ * @param {number} due 0 for at once @param {string | undefined} error @param {boolean} failed
  * @returns {Promise<boolean | string>} false if it is not the holder's; the reason if it is a dead letter
  */
-export async function nack(tx, state, holder, maxDeliveries, id, due, error) {
+export async function nack(tx, state, holder, maxDeliveries, id, due, error, failed) {
   const place = await tx.find(state, id);
-  const delivery = place && state.nack(holder, place);
+  const delivery = place && state.nack(holder, place, failed, error !== undefined);
   if (place === undefined || delivery === undefined) return false;
   if (error !== undefined) keepError(tx, state, place, error);
-  if (maxDeliveries > 0 && failures(delivery) >= maxDeliveries) {
+  if (failed && maxDeliveries > 0 && failures(delivery) >= maxDeliveries) {
     const reason = failedReason(failures(delivery), maxDeliveries);
     if (await buryIfReadable(tx, state, place, delivery, reason)) return reason;
   }
@@ -160,7 +160,7 @@ export async function release(tx, state, holder, ids) {
  */
 export async function purge(tx, state) {
   const { customIds } = state;
-  const { count, failed, kept } = await tx.run(state, state.purge());
+  const { count, withErrors, kept } = await tx.run(state, state.purge());
   if (count === 0) return 0;
   flush(tx);
   for (const priority of state.lanes.keys()) {
@@ -173,7 +173,7 @@ export async function purge(tx, state) {
       from = staying.to;
     }
   }
-  for (const { priority, from, to } of failed) forgetErrors(tx, state, priority, from, to);
+  for (const { priority, from, to } of withErrors) forgetErrors(tx, state, priority, from, to);
   if (state.customIds < customIds) await forgetDeadIds(tx, state);
   return count;
 }

@@ -14,11 +14,12 @@ from functools import partial
 from typing import Any, Self
 from uuid import UUID
 
-from ...contract.archive import Page, Section, WholeMessage
+from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import Options, PreparedMessage
 from ...contract.errors import MailboxError
 from ...contract.ids import id_of
 from ...contract.location import Location, require_name
+from ...contract.moments import moment
 from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from .completions import CallFuture, Completions, completions_of, held_by_claim
@@ -26,10 +27,12 @@ from .frames import (
     pack_ids,
     pack_message,
     pack_messages,
+    pack_remembered,
     pack_whole,
     unpack_batch,
     unpack_dead_letters,
     unpack_ids,
+    unpack_remembered,
     unpack_whole,
 )
 from .loader import load_engine
@@ -55,6 +58,8 @@ class IndexedDbMailbox(EmbeddedMailbox):
         self._js_enqueue, self._js_ack = js_verbs.enqueue, js_verbs.ack
         self._js_enqueue_each = js_verbs.enqueueEach
         self._js_observer: Any = None
+        self._js_change_listener: Any = None
+        self._js_stop_listening: Any = None
         self._js_on_life_over: Any = None
         self._life_over_callbacks: list[Callable[[], None]] = []
         self._to_js = to_js
@@ -199,14 +204,14 @@ class IndexedDbMailbox(EmbeddedMailbox):
         depths = await self._call("ackAndSend", self._to_js(js_targets), js_frames, data=message_id.bytes)
         return None if depths is None else list(depths)
 
-    def _nack(self, message_id: UUID, delay_ms: int, error: str | None) -> CallFuture:
-        return self._call("nack", delay_ms, error, data=message_id.bytes)
+    def _nack(self, message_id: UUID, delay_ms: int, error: str | None, failed: bool) -> CallFuture:
+        return self._call("nack", delay_ms, error, failed, data=message_id.bytes)
 
     def _bury(self, message_id: UUID, reason: str) -> CallFuture:
         return self._call("bury", reason, data=message_id.bytes)
 
-    async def _list_dead_letters(self, limit: int) -> list[DeadLetter]:
-        js_batch, deaths = await self._call("listDeadLetters", limit)
+    async def _list_dead_letters(self, limit: int, offset: int) -> list[DeadLetter]:
+        js_batch, deaths = await self._call("listDeadLetters", limit, float(offset))
         return unpack_dead_letters(js_batch.to_bytes(), deaths)
 
     def _redrive(self, message_id: UUID) -> CallFuture:
@@ -219,11 +224,36 @@ class IndexedDbMailbox(EmbeddedMailbox):
         return self._call("recover")
 
     async def _count(self) -> MailboxStats:
-        _, dead, inflight, *queued = await self._call("count")
-        return MailboxStats(sum(queued), inflight, dict(zip(MessagePriority, queued, strict=True)), dead)
+        delayed, oldest, ever_queued, dead, inflight, *queued = await self._call("count")
+        return MailboxStats(
+            sum(queued),
+            inflight,
+            dict(zip(MessagePriority, queued, strict=True)),
+            dead,
+            delayed,
+            None if oldest is None else moment(int(oldest)),
+            int(ever_queued),
+        )
 
-    def _peek(self, limit: int, status: MessageStatus | None) -> CallFuture:
-        return self._call("peek", limit, _STATUS_CODES[status], convert=_unpack_batch)
+    async def _next_due(self) -> int | None:
+        due = await self._call("nextDue")
+        return None if due is None else int(due)
+
+    def _peek(self, limit: int, status: MessageStatus | None, offset: int) -> CallFuture:
+        # a float, since a large int would become a BigInt
+        return self._call("peek", limit, _STATUS_CODES[status], float(offset), convert=_unpack_batch)
+
+    async def _get(self, message_id: UUID) -> MessageRecord | DeadLetter | None:
+        js_batch, deaths = await self._call("get", data=message_id.bytes)
+        batch = js_batch.to_bytes()
+        if deaths != "[]":
+            (letter,) = unpack_dead_letters(batch, deaths)
+            return letter
+        records = unpack_batch(batch)
+        return records[0] if records else None
+
+    def _promote(self, ids: list[UUID] | None) -> CallFuture:
+        return self._call("promote", data=None if ids is None else pack_ids(ids), convert=int)
 
     def _purge(self) -> CallFuture:
         return self._call("purge", convert=int)
@@ -238,6 +268,13 @@ class IndexedDbMailbox(EmbeddedMailbox):
         js_stored, depth = await self._call("adopt", details, data=frames)
         return [bool(stored) for stored in js_stored.to_bytes()], depth
 
+    async def _read_remembered(self, after: UUID | None) -> list[Remembered]:
+        js_known = await self._call("readRemembered", data=None if after is None else after.bytes)
+        return unpack_remembered(js_known.to_bytes())
+
+    async def _remember(self, ids: Sequence[Remembered]) -> None:
+        await self._call("remember", data=pack_remembered(ids))
+
     async def _storage_report(self) -> StorageReport:
         persistent, usage, quota, wiped = await self._call("storageReport")
         return StorageReport(self._options.durability, persistent, usage, quota, wiped)
@@ -247,10 +284,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
 
     async def _release_and_close(self) -> None:
         self._stop_listening()
+        self._stop_listening_to_changes()
         await self._call("close")
 
     def _abandon(self) -> None:
         self._stop_listening()
+        self._stop_listening_to_changes()
         self._js_handle.abandon()
 
     def _observing(self) -> None:
@@ -258,6 +297,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
         if self._observer is not None:
             self._js_observer = _proxy_of(weakref.WeakMethod(self._observe))
             self._js_handle.onDepth = self._js_observer
+
+    def _observing_changes(self) -> None:
+        self._stop_listening_to_changes()
+        if self._change_listeners:
+            self._js_change_listener = _proxy_of(weakref.WeakMethod(self._on_change))
+            self._js_stop_listening = self._js_handle.listenToChanges(self._js_change_listener)
 
     def _on_life_over(self, callback: Callable[[], None]) -> Callable[[], None]:
         from pyodide.ffi import create_proxy
@@ -283,6 +328,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
             self._js_observer.destroy()
             self._js_observer = None
 
+    def _stop_listening_to_changes(self) -> None:
+        if self._js_change_listener is not None:
+            self._js_stop_listening()
+            self._js_change_listener.destroy()
+            self._js_stop_listening = self._js_change_listener = None
+
 
 def _call_all(functions: list[Callable[[], None]]) -> None:
     for function in list(functions):
@@ -302,13 +353,13 @@ def _unpack_batch(js_batch: Any) -> list[MessageRecord]:
     return unpack_batch(js_batch.to_bytes())
 
 
-def _proxy_of(observe: weakref.WeakMethod[Callable[[int], None]]) -> Any:
+def _proxy_of(method: weakref.WeakMethod[Callable[..., None]]) -> Any:
     """A function for JavaScript that does not keep the mailbox alive."""
     from pyodide.ffi import create_proxy
 
-    def on_depth(depth: int) -> None:
-        target = observe()
+    def call(*given: Any) -> None:
+        target = method()
         if target is not None:
-            target(depth)
+            target(*given)
 
-    return create_proxy(on_depth)
+    return create_proxy(call)

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from typing import Self
 from uuid import UUID
 
-from ...contract.archive import Page, Section, WholeMessage
+from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import Options, PreparedMessage
 from ...contract.location import Location, require_name
 from ...contract.moments import now_in_ms
@@ -100,6 +100,7 @@ class MemoryMailbox(EmbeddedMailbox):
         database = _database()
         with database.lock:
             deleted = database.named.stores.pop(require_name(location), None) is not None
+        database.named.notifier.changed((require_name(location),))
         await take_turn_if_due()
         return deleted
 
@@ -110,6 +111,7 @@ class MemoryMailbox(EmbeddedMailbox):
     async def _enqueue(self, messages: list[PreparedMessage]) -> Enqueued:
         with self._memory.lock:
             ids, depth = verbs.enqueue(self._namespace.store_to_fill(self.name), messages, now_in_ms())
+        self._changed()
         if depth is not None:
             self._namespace.notifier.notify(self.name, depth, [self._listener], len(messages))
         return Enqueued(ids, depth)
@@ -138,6 +140,7 @@ class MemoryMailbox(EmbeddedMailbox):
             if ack is not None and ack.on_commit is not None:
                 ack.on_commit(acked)
             ack = None
+            self._changed()
             self._announce(recovered)
             return result
 
@@ -151,15 +154,20 @@ class MemoryMailbox(EmbeddedMailbox):
     async def _release(self, ids: list[UUID]) -> None:
         with self._memory.lock:
             released = claiming.release(self._namespace.store(self.name), self._holder.number, ids)
+        self._changed()
         self._announce(released > 0)
 
     async def _ack(self, ids: list[UUID]) -> int:
-        with self._memory.lock:
-            return verbs.ack(self._namespace.store(self.name), ids)
+        return self._ack_now(ids, held_only=False)
 
     async def _ack_held(self, ids: list[UUID]) -> int:
+        return self._ack_now(ids, held_only=True)
+
+    def _ack_now(self, ids: list[UUID], held_only: bool) -> int:
         with self._memory.lock:
-            return verbs.ack_held(self._namespace.store(self.name), self._holder.number, ids)
+            acked = self._ack_from(self._namespace.store(self.name), ids, held_only)
+        self._changed()
+        return acked
 
     def _ack_from(self, store: Store, ids: list[UUID], held_only: bool) -> int:
         return verbs.ack_held(store, self._holder.number, ids) if held_only else verbs.ack(store, ids)
@@ -181,56 +189,82 @@ class MemoryMailbox(EmbeddedMailbox):
                 (namespace, name): verbs.enqueue(namespace.store_to_fill(name), sent, now)[1]
                 for (namespace, name), sent in messages.items()
             }
+        self._changed()
         excluded = [target._listener for target in targets]
         for (namespace, name), depth in depths.items():
             if depth is not None:
+                namespace.notifier.changed((name,))
                 namespace.notifier.notify(name, depth, excluded)
         return [depths[target._namespace, target.name] for target in targets]
 
-    async def _nack(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
+    async def _nack(self, message_id: UUID, delay_ms: int, error: str | None, failed: bool) -> bool | str:
         with self._memory.lock:
             store = self._namespace.store(self.name)
-            nacked = claiming.nack(store, self._holder, message_id, delay_ms, error, now_in_ms())
+            nacked = claiming.nack(store, self._holder, message_id, delay_ms, error, failed, now_in_ms())
+        self._changed()
         self._announce(nacked is True)
         return nacked
 
     async def _bury(self, message_id: UUID, reason: str) -> bool:
         with self._memory.lock:
             store = self._namespace.store(self.name)
-            return claiming.bury_held(store, self._holder.number, message_id, reason, now_in_ms())
+            buried = claiming.bury_held(store, self._holder.number, message_id, reason, now_in_ms())
+        self._changed()
+        return buried
 
-    async def _list_dead_letters(self, limit: int) -> list[DeadLetter]:
+    async def _list_dead_letters(self, limit: int, offset: int) -> list[DeadLetter]:
         with self._memory.lock:
-            return dead_letters.list_dead_letters(self._namespace.store(self.name), limit)
+            return dead_letters.list_dead_letters(self._namespace.store(self.name), limit, offset)
 
     async def _redrive(self, message_id: UUID) -> int | None:
         with self._memory.lock:
             depth = dead_letters.redrive(self._namespace.store(self.name), message_id)
+        self._changed()
         if depth is not None:
             self._namespace.notifier.notify(self.name, depth, excluded=[self._listener])
         return depth
 
     async def _discard(self, message_id: UUID) -> bool:
         with self._memory.lock:
-            return dead_letters.discard(self._namespace.store(self.name), message_id)
+            discarded = dead_letters.discard(self._namespace.store(self.name), message_id)
+        self._changed()
+        return discarded
 
     async def _recover(self) -> int:
         with self._memory.lock:
             recovered = self._namespace.store(self.name).recover(self._holder, now_in_ms())
+        self._changed()
         self._announce(recovered > 0)
         return recovered
 
     async def _count(self) -> MailboxStats:
         with self._memory.lock:
-            return verbs.count(self._namespace.store(self.name))
+            return verbs.count(self._namespace.store(self.name), now_in_ms())
 
-    async def _peek(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
+    async def _next_due(self) -> int | None:
         with self._memory.lock:
-            return verbs.peek(self._namespace.store(self.name), limit, status, now_in_ms())
+            return self._namespace.store(self.name).state.next_due
+
+    async def _peek(self, limit: int, status: MessageStatus | None, offset: int) -> list[MessageRecord]:
+        with self._memory.lock:
+            return verbs.peek(self._namespace.store(self.name), limit, status, offset, now_in_ms())
+
+    async def _get(self, message_id: UUID) -> MessageRecord | DeadLetter | None:
+        with self._memory.lock:
+            return verbs.get(self._namespace.store(self.name), message_id, now_in_ms())
+
+    async def _promote(self, ids: list[UUID] | None) -> int:
+        with self._memory.lock:
+            promoted = verbs.promote(self._namespace.store(self.name), ids, now_in_ms())
+        self._changed()
+        self._announce(promoted > 0)
+        return promoted
 
     async def _purge(self) -> int:
         with self._memory.lock:
-            return verbs.purge(self._namespace.store(self.name))
+            purged = verbs.purge(self._namespace.store(self.name))
+        self._changed()
+        return purged
 
     async def _storage_report(self) -> StorageReport:
         return StorageReport(self._options.durability, persistent=False, usage=None, quota=None, wiped=None)
@@ -241,8 +275,10 @@ class MemoryMailbox(EmbeddedMailbox):
     async def _release_and_close(self) -> None:
         self._listener.close()
         self._namespace.notifier.observe(self.name, self._listener, None)
+        self._namespace.notifier.listen_to_changes(self.name, self._listener, None)
         with self._memory.lock:
             released = self._namespace.store(self.name).release_all(self._holder)
+        self._changed()
         self._announce(released > 0)
 
     def _abandon(self) -> None:
@@ -260,12 +296,31 @@ class MemoryMailbox(EmbeddedMailbox):
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         with self._memory.lock:
             stored, depth = archive.adopt(self._namespace.store_to_fill(self.name), messages, now_in_ms())
+        self._changed()
         if depth is not None:
             self._namespace.notifier.notify(self.name, depth, [self._listener], len(messages))
         return stored, depth
 
+    async def _read_remembered(self, after: UUID | None) -> list[Remembered]:
+        with self._memory.lock:
+            return archive.read_remembered(self._namespace.store(self.name), after)
+
+    async def _remember(self, ids: Sequence[Remembered]) -> None:
+        with self._memory.lock:
+            archive.remember(self._namespace.store_to_fill(self.name), ids, now_in_ms())
+
+    # -- listening -----------------------------------------------------------------------------------------------------
+
     def _observing(self) -> None:
         self._namespace.notifier.observe(self.name, self._listener, None if self._observer is None else self._observe)
+
+    def _observing_changes(self) -> None:
+        on_change = self._on_change if self._change_listeners else None
+        self._namespace.notifier.listen_to_changes(self.name, self._listener, on_change)
+
+    def _changed(self) -> None:
+        """To be called after each step that may have changed a count."""
+        self._namespace.notifier.changed((self.name,))
 
     def _announce(self, returned: bool) -> None:
         """Wakes waiters, if something came back to the queue."""

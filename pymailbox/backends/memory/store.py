@@ -7,16 +7,19 @@ from bisect import bisect_left
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from functools import partial
+from heapq import heappop, heappush, nsmallest
 from itertools import islice
 from math import inf
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
+from ...contract.headers import NO_HEADERS, unpack_headers
 from ...contract.ids import new_id_base
 from ...contract.moments import moment
 from ...contract.values import MessageRecord, MessageStatus
 from ...core import claiming, store
 from ...core import delivery as deliveries
+from ...core.page import DELAYED
 from ...core.records import LANE_PRIORITIES, record_of, records_of
 from ...core.state import PRIORITIES, LaneRun, MailboxState
 from ...core.store import Letter, Message
@@ -56,10 +59,16 @@ class Bodies:
         self, runs: list[LaneRun], id_base: int, status: MessageStatus, hand_outs: int = 0, largest: float = inf
     ) -> list[MessageRecord]:
         if len(runs) == 1 and runs[0].end - runs[0].first == 1:  # which is quicker
-            priority, number, _, delivery, _, _ = runs[0]
-            message_id, sender, payload, created_at = self.lanes[priority][number]
+            priority, number, _, delivery, where, due = runs[0]
+            message_id, sender, payload, created_at, headers = self.lanes[priority][number]
             time, count = moment(created_at), deliveries.hand_outs(delivery) + hand_outs
-            return [record_of(message_id, sender, payload, LANE_PRIORITIES[priority], time, status, count)]
+            texts, due_at = (
+                unpack_headers(headers) if headers else NO_HEADERS,
+                moment(due) if where == DELAYED else None,
+            )
+            return [
+                record_of(message_id, sender, payload, LANE_PRIORITIES[priority], time, status, count, texts, due_at)
+            ]
         return records_of(runs, partial(self.messages, id_base=id_base), status, hand_outs, largest)
 
 
@@ -79,6 +88,9 @@ class Store:
         self.known_live: set[int] = set()
         self._ids: dict[UUID, _Place] = {}
         self._errors: dict[_Place, str] = {}
+        self._remembered: dict[UUID, int] = {}
+        self._remembered_until: list[tuple[int, UUID]] = []
+        """The same by their times, some of them outdated: a heap."""
         self._deaths: OrderedDict[int, _Death] = OrderedDict()
         """By the numbers of the dead letters; a plain dict would have to walk over the slots of those removed last."""
         self._letters: dict[_Place, int] = {}
@@ -122,6 +134,26 @@ class Store:
     def find_id(self, message_id: UUID) -> tuple[int, int] | None:
         return self._ids.get(message_id)
 
+    def remember(self, message_id: UUID, until: int) -> None:
+        self._remembered[message_id] = until
+        heappush(self._remembered_until, (until, message_id))
+
+    def remembered_until(self, message_id: UUID) -> int | None:
+        return self._remembered.get(message_id)
+
+    def forget_remembered(self, until: int, most: int) -> int:
+        forgotten = 0
+        while forgotten < most and self._remembered_until and self._remembered_until[0][0] <= until:
+            recorded, message_id = heappop(self._remembered_until)
+            if self._remembered.get(message_id) == recorded:  # else there is a later record
+                del self._remembered[message_id]
+                forgotten += 1
+        return forgotten
+
+    def remembered(self, after: UUID | None, most: int) -> list[tuple[UUID, int]]:
+        behind = (known for known in self._remembered.items() if after is None or known[0] > after)
+        return nsmallest(most, behind)
+
     def note_error(self, priority: int, number: int, error: str) -> None:
         self._errors[priority, number] = error
 
@@ -138,8 +170,11 @@ class Store:
     def forget_letter(self, priority: int, number: int) -> None:
         del self._deaths[self._letters.pop((priority, number))]
 
-    def newest_letters(self, limit: int) -> Iterator[Letter]:
-        return map(self._letter, islice(reversed(self._deaths), limit))
+    def newest_letters(self, limit: int, offset: int) -> Iterator[Letter]:
+        return map(self._letter, islice(reversed(self._deaths), offset, offset + limit))
+
+    def letter_of(self, priority: int, number: int) -> Letter:
+        return self._letter(self._letters[priority, number])
 
     def letters(self, first: int, until: int, limit: int) -> Iterator[Letter]:
         numbers = list(self._deaths)

@@ -9,6 +9,7 @@ from functools import partial
 from math import inf
 from typing import Final
 
+from ...contract.headers import NO_HEADERS, unpack_headers
 from ...contract.ids import id_at, id_of
 from ...contract.moments import moment
 from ...contract.values import MessageRecord, MessageStatus
@@ -46,12 +47,12 @@ class Kept:
 
     def add(self, place: tuple[int, int, int], message: Message) -> None:
         self.messages[place] = message
-        self._bytes += frames.size(message.sender, message.payload)
+        self._bytes += frames.size(message)
 
     def pop(self, place: tuple[int, int, int]) -> Message | None:
         message = self.messages.pop(place, None)
         if message is not None:
-            self._bytes -= frames.size(message.sender, message.payload)
+            self._bytes -= frames.size(message)
         return message
 
     @property
@@ -82,8 +83,8 @@ class Bodies:
         self._segments: deque[Segment] = deque(maxlen=_KEPT_SEGMENTS)
 
     def append(self, priority: int, number: int, message: Message, custom: bool) -> None:
-        message_id, sender, payload, created_at = message
-        frame = frames.pack(priority, message_id.bytes if custom else None, sender, payload, created_at)
+        message_id, sender, payload, created_at, headers = message
+        frame = frames.pack(priority, message_id.bytes if custom else None, sender, payload, created_at, headers)
         self.appended.append((priority, number, frame))
         self._kept.add((self._key, priority, number), message)
 
@@ -123,7 +124,7 @@ class Bodies:
             if frame is None or (frame.id is not None) is not custom:
                 raise UnreadableMessageError(priority, number)
             own_id = id_at(id_base, priority, number) if frame.id is None else id_of(int.from_bytes(frame.id, "big"))
-            yield Message(own_id, frame.sender, frame.payload, frame.created_at)
+            yield Message(own_id, frame.sender, frame.payload, frame.created_at, frame.headers)
             number += 1
 
     def segment(self, priority: int, number: int) -> Segment | None:
@@ -165,7 +166,8 @@ class Bodies:
             message = self._kept.pop((self._key, run.priority, run.first))
             if message is not None:
                 time, count = moment(message.created_at), deliveries.hand_outs(run.delivery) + hand_outs
-                return [record_of(*message[:3], LANE_PRIORITIES[run.priority], time, status, count)]
+                headers = unpack_headers(message.headers) if message.headers else NO_HEADERS
+                return [record_of(*message[:3], LANE_PRIORITIES[run.priority], time, status, count, headers, None)]
         messages = partial(self.messages, id_base=id_base, last_use=hand_outs > 0)
         return records_of(runs, messages, status, hand_outs, largest)
 

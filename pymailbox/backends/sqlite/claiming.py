@@ -96,10 +96,14 @@ def recover_from(session: Session, name: str, holder: int) -> int:
     return 0 if mailbox is None else claiming.recover_from(mailbox, holder, now_in_ms())
 
 
-def nack(session: Session, name: str, holder: Holder, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
-    """Gives a message of a holder's back as a failed delivery; the reason if it has become a dead letter after that."""
+def nack(
+    session: Session, name: str, holder: Holder, message_id: UUID, delay_ms: int, error: str | None, failed: bool
+) -> bool | str:
+    """Gives a message of a holder's back, as a failed delivery or as not handed out; the reason if it has become a dead
+    letter after that.
+    """
     mailbox = session.mailbox(name)
-    return mailbox is not None and claiming.nack(mailbox, holder, message_id, delay_ms, error, now_in_ms())
+    return mailbox is not None and claiming.nack(mailbox, holder, message_id, delay_ms, error, failed, now_in_ms())
 
 
 def bury(session: Session, name: str, holder: int, message_id: UUID, reason: str) -> bool:

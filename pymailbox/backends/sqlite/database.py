@@ -88,6 +88,7 @@ class Database:
         self.notifier = Notifier()
         self.liveness = Liveness(file)
         self.engine = Engine(file, self.liveness.locks)
+        self.engine.on_changed = self.notifier.changed
         self._users = 0
         watcher = Watcher(self.engine, self.notifier, self.liveness, self._on_gone)
         self._worker: _Worker = (_InlineWorker if IN_PYODIDE else _ThreadWorker)(self.engine, watcher, self.liveness)
@@ -149,6 +150,10 @@ class Database:
     def start(self, operation: Callable[[Session], _T], access: Access, on_commit: Callable[[_T], None]) -> None:
         """As ``run``, for a caller that does not wait."""
         self._worker.put(Call(operation, access, None, on_commit))
+
+    def watch(self) -> None:
+        """To be called when somebody has begun to listen."""
+        self._worker.wake()
 
     async def release(self, holder: Holder | None = None) -> None:
         """Gives up one ``acquire``; after the last one, and after all calls, the file is closed."""

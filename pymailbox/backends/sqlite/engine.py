@@ -126,6 +126,8 @@ class Engine:
         """The number of the message that was stored last, by mailbox, as far as this process has stored or seen it."""
         self.unannounced = False
         """Whether others may have committed something of which no listener in this process has been notified."""
+        self.on_changed: Callable[[list[str]], None] = lambda names: None
+        """Called with the mailboxes that a transaction has changed, after its commit."""
         self.file = file
         self._locks = locks
         self._connection: sqlite3.Connection | None = None
@@ -374,6 +376,9 @@ class Engine:
         if session.stored:
             self.last_stored |= session.stored
             session.stored.clear()
+        if session.changed:
+            changed, session.changed = session.changed, []
+            self.on_changed(changed)
         total = connection.total_changes
         changes, self._changes = total - self._changes, total
         if changes:

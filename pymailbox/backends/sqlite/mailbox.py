@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 from uuid import UUID
 
-from ...contract.archive import Page, Section, WholeMessage
+from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import Options, PreparedMessage
 from ...contract.errors import MailboxError, StorageCorruptError
 from ...contract.location import IN_PYODIDE, Location, require_name
@@ -127,7 +127,7 @@ class SqliteMailbox(EmbeddedMailbox):
             return verbs.enqueue(session, self.name, messages)
 
         if len(messages) == 1:
-            inline_ok = len(messages[0].sender) + len(messages[0].payload) <= _SMALL
+            inline_ok = len(messages[0].sender) + len(messages[0].payload) <= _SMALL and not messages[0].dedupe_ms
         else:
             size = sum(len(sender) + len(payload) for sender, payload, *_ in messages[:_FEW])
             inline_ok = len(messages) <= _FEW and size <= _SMALL
@@ -245,10 +245,9 @@ class SqliteMailbox(EmbeddedMailbox):
             return verbs.ack_held(session, self.name, self._holder.number, ids)
         return verbs.ack(session, self.name, ids)
 
-    async def _nack(self, message_id: UUID, delay_ms: int, error: str | None) -> bool | str:
-        nack = partial(
-            claiming.nack, name=self.name, holder=self._holder, message_id=message_id, delay_ms=delay_ms, error=error
-        )
+    async def _nack(self, message_id: UUID, delay_ms: int, error: str | None, failed: bool) -> bool | str:
+        def nack(session: Session) -> bool | str:
+            return claiming.nack(session, self.name, self._holder, message_id, delay_ms, error, failed)
 
         def on_commit(nacked: bool | str) -> None:
             self._announce(nacked is True)
@@ -273,11 +272,20 @@ class SqliteMailbox(EmbeddedMailbox):
     async def _count(self) -> MailboxStats:
         return await self._run(partial(verbs.count, name=self.name), Access.READ, inline_ok=True)
 
-    async def _peek(self, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
-        return await self._run(partial(verbs.peek, name=self.name, limit=limit, status=status), Access.READ)
+    async def _next_due(self) -> int | None:
+        return await self._run(partial(verbs.next_due, name=self.name), Access.READ, inline_ok=True)
 
-    async def _list_dead_letters(self, limit: int) -> list[DeadLetter]:
-        return await self._run(partial(verbs.list_dead_letters, name=self.name, limit=limit), Access.READ)
+    async def _peek(self, limit: int, status: MessageStatus | None, offset: int) -> list[MessageRecord]:
+        peek = partial(verbs.peek, name=self.name, limit=limit, status=status, offset=offset)
+        return await self._run(peek, Access.READ)
+
+    async def _get(self, message_id: UUID) -> MessageRecord | DeadLetter | None:
+        get = partial(verbs.get, name=self.name, message_id=message_id)
+        return await self._run(get, Access.READ, inline_ok=True)
+
+    async def _list_dead_letters(self, limit: int, offset: int) -> list[DeadLetter]:
+        list_dead_letters = partial(verbs.list_dead_letters, name=self.name, limit=limit, offset=offset)
+        return await self._run(list_dead_letters, Access.READ)
 
     async def _discard(self, message_id: UUID) -> bool:
         return await self._run(partial(verbs.discard, name=self.name, message_id=message_id), Access.WRITE)
@@ -289,6 +297,10 @@ class SqliteMailbox(EmbeddedMailbox):
             return [verbs.discard(session, self.name, message_id) for message_id in ids]
 
         return await self._run(discard, Access.WRITE)
+
+    async def _promote(self, ids: list[UUID] | None) -> int:
+        promote = partial(verbs.promote, name=self.name, ids=ids)
+        return await self._run(promote, Access.WRITE, on_commit=self._announce)
 
     async def _purge(self) -> int:
         return await self._run(partial(verbs.purge, name=self.name), Access.WRITE)
@@ -303,6 +315,12 @@ class SqliteMailbox(EmbeddedMailbox):
 
         adopt = partial(verbs.adopt, name=self.name, messages=messages)
         return await self._run(adopt, self._storing, on_commit)
+
+    async def _read_remembered(self, after: UUID | None) -> list[Remembered]:
+        return await self._run(partial(verbs.read_remembered, name=self.name, after=after), Access.READ)
+
+    async def _remember(self, ids: Sequence[Remembered]) -> None:
+        await self._run(partial(verbs.remember, name=self.name, ids=ids), self._storing)
 
     # -- the storage ---------------------------------------------------------------------------------------------------
 
@@ -330,6 +348,7 @@ class SqliteMailbox(EmbeddedMailbox):
 
         self._listener.close()
         self._file.notifier.observe(self.name, self._listener, None)
+        self._file.notifier.listen_to_changes(self.name, self._listener, None)
         try:
             try:
                 await self._file.run(release, Access.WRITE, on_commit=self._announce)
@@ -361,6 +380,12 @@ class SqliteMailbox(EmbeddedMailbox):
             engine.last_stored[name] = max(number, engine.last_stored.get(name, 0))
 
         self._file.start(partial(verbs.last_stored, name=name), Access.READ, note)
+
+    def _observing_changes(self) -> None:
+        on_change = self._on_change if self._change_listeners else None
+        self._file.notifier.listen_to_changes(self.name, self._listener, on_change)
+        if on_change is not None:
+            self._file.watch()
 
     async def _run(
         self,

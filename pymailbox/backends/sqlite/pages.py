@@ -22,6 +22,10 @@ FIRST_QUEUED: Final = """
 FIRST_DUE: Final = """
     SELECT min(page) FROM pages INDEXED BY pages_due WHERE mailbox = ? AND lane = ? AND due <= ? AND page >= ?
 """
+FIRST_WAITING: Final = """
+    SELECT page FROM pages WHERE mailbox = ? AND lane = ? AND page >= ? AND (queued = 1 OR due IS NOT NULL)
+    ORDER BY page LIMIT 1
+"""
 DUES: Final = """
     SELECT due, page FROM pages INDEXED BY pages_due
     WHERE mailbox = ? AND lane = ? AND due IS NOT NULL AND (due, page) > (?, ?) ORDER BY due, page LIMIT ?
@@ -90,6 +94,10 @@ class PageRows:
             if due is not None and (first is None or self._number(due) < first):
                 return self._number(due)
         return first
+
+    def waiting(self, at: int) -> int | None:
+        row = self._execute(FIRST_WAITING, (*self._lane, at)).fetchone()
+        return None if row is None else self._number(row[0])
 
     def dues(self) -> Iterator[tuple[int, int]]:
         limit, after = _DUES_AT_FIRST, (-1, -1)

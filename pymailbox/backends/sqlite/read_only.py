@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn, TypeVar
 from uuid import UUID
 
-from ...contract.archive import Adopted, Archive, Page, Section
+from ...contract.archive import Adopted, Archive, Page, Remembered, Section
 from ...contract.capabilities import Capability
 from ...contract.errors import StorageCorruptError, StorageUnavailableError
 from ...contract.mailbox import Mailbox
@@ -151,7 +151,7 @@ class Reader:
 class ReadOnlyMailbox(Mailbox):
     """A mailbox that is only looked at. What its dead holders held stays inflight: taking it back would be a write."""
 
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PEEK})
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PEEK, Capability.GET})
 
     def __init__(self, file: str, name: str) -> None:
         self.name = name
@@ -177,11 +177,16 @@ class ReadOnlyMailbox(Mailbox):
     async def status(self) -> MailboxStats:
         return self._reader.read(lambda session: verbs.count(session, self.name))
 
-    async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
-        return self._reader.read(lambda session: verbs.peek(session, self.name, limit or _SHOWN, status))
+    async def peek(
+        self, limit: int | None = None, *, status: MessageStatus | None = None, offset: int = 0
+    ) -> list[MessageRecord]:
+        return self._reader.read(lambda session: verbs.peek(session, self.name, limit or _SHOWN, status, offset))
 
-    async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
-        return self._reader.read(lambda session: verbs.list_dead_letters(session, self.name, limit or _SHOWN))
+    async def get(self, message_id: UUID) -> MessageRecord | DeadLetter | None:
+        return self._reader.read(lambda session: verbs.get(session, self.name, message_id))
+
+    async def dead_letters(self, limit: int | None = None, *, offset: int = 0) -> list[DeadLetter]:
+        return self._reader.read(lambda session: verbs.list_dead_letters(session, self.name, limit or _SHOWN, offset))
 
     def _archive(self) -> Archive:
         return _ReadOnlyArchive(self._reader, self.name)
@@ -200,6 +205,9 @@ class _ReadOnlyArchive(Archive):
 
     async def adopt(self, messages: Any) -> list[Adopted]:
         raise NotImplementedError
+
+    async def remembered(self, after: UUID | None) -> list[Remembered]:
+        return self._reader.read(lambda session: verbs.read_remembered(session, self._name, after))
 
 
 def _reserves_nothing(size: int) -> None:

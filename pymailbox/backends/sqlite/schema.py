@@ -24,7 +24,7 @@ _T = TypeVar("_T")
 APPLICATION_ID: Final = 0x706D6278
 """``pmbx``: in the file's header, to identify it."""
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 BUSY_TIMEOUT = 10.0
 """Seconds to wait while another program keeps the file locked."""
@@ -35,7 +35,7 @@ _LONGEST_PAUSE: Final = 0.02
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 """Bytes to which a large write-ahead log is cut once it is in the file."""
 
-_TABLES: Final = (
+TABLES: Final = (
     """
     CREATE TABLE mailboxes (
         mailbox INTEGER PRIMARY KEY,
@@ -103,9 +103,19 @@ _TABLES: Final = (
     ) WITHOUT ROWID
     """,
     "CREATE INDEX dead_letters_by_number ON dead_letters (mailbox, lane, number)",
+    # ids that stay known, whatever becomes of their messages
+    """
+    CREATE TABLE remembered (
+        mailbox INTEGER NOT NULL,
+        id BLOB NOT NULL, -- 16 bytes
+        until INTEGER NOT NULL, -- milliseconds since 1970, UTC
+        PRIMARY KEY (mailbox, id)
+    ) WITHOUT ROWID
+    """,
+    "CREATE INDEX remembered_until ON remembered (mailbox, until)",
 )
 
-OF_MAILBOX: Final = ("segments", "pages", "ids", "errors", "dead_letters", "mailboxes")
+OF_MAILBOX: Final = ("segments", "pages", "ids", "errors", "dead_letters", "remembered", "mailboxes")
 """The tables in which a mailbox has rows."""
 
 
@@ -175,7 +185,7 @@ def _upgrade(connection: sqlite3.Connection, file: str) -> None:
                 header = f"{_HEADER[0]}; PRAGMA user_version = N"
                 restored.require_same(found, tables_of(layout), file, header)
             connection.text_factory = as_it_is
-            upgrade(connection, layout, _TABLES)
+            upgrade(connection, layout)
             for statement in _HEADER:
                 connection.execute(statement)
         connection.execute("COMMIT")
@@ -195,16 +205,16 @@ def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]
     if not in_transaction:
         connection.execute("COMMIT")
     if not (application_id or version or found):
-        return [*_TABLES, *_HEADER]
-    if not (application_id == APPLICATION_ID or (application_id == 0 and restored.is_ours(found, _TABLES))):
+        return [*TABLES, *_HEADER]
+    if not (application_id == APPLICATION_ID or (application_id == 0 and restored.is_ours(found, TABLES))):
         raise StorageCorruptError(
             f"{file} is a SQLite database of another program, not a mailbox file. Choose another path"
         )
     _require_known(version, file)
-    missing = restored.missing(found, _TABLES, file)
+    missing = restored.missing(found, TABLES, file)
     if application_id == APPLICATION_ID:
         return missing
-    restored.require_same(found, _TABLES, file, f"{_HEADER[0]}; PRAGMA user_version = N")
+    restored.require_same(found, TABLES, file, f"{_HEADER[0]}; PRAGMA user_version = N")
     return [*missing, *_HEADER]
 
 
@@ -228,7 +238,7 @@ def is_empty(connection: sqlite3.Connection, file: str) -> bool:
             f"the mailbox file {file} was written by an older pymailbox, and has to be upgraded before it "
             "can be read. Open it once where you may write it, or look at it with the version that wrote it"
         )
-    return list(_what_is_missing(connection, file)) == [*_TABLES, *_HEADER]
+    return list(_what_is_missing(connection, file)) == [*TABLES, *_HEADER]
 
 
 def as_it_is(data: bytes) -> str:

@@ -54,6 +54,8 @@ class Session:
         """Begins the transaction, if that is left to the first statement that needs one."""
         self.wrote = False
         """Whether the file is sure to be another one after this transaction."""
+        self.changed: list[str] = []
+        """The mailboxes that this transaction has changed."""
         self.stored: dict[str, int] = {}
         """The mailboxes that got messages in this transaction, with how many they had ever got after it."""
         self._kept = Kept()
@@ -149,6 +151,7 @@ class Session:
         """After its rows were deleted: what is known of it is written nowhere."""
         self._mailboxes.pop(name, None)
         self._used.pop(name, None)
+        self.changed.append(name)
         self._kept.clear()  # another mailbox may get its key
 
     def knows_process(self, process: int) -> bool:

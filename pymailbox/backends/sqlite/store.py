@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from ...contract.ids import id_of
 from ...contract.limits import EARLIEST, LATEST
 from ...core import delivery as deliveries
 from ...core.page import BURIED
@@ -47,10 +48,18 @@ _SELECT_LETTERS: Final = """
     SELECT letter, lane, number, reason, error, died_at FROM dead_letters LEFT JOIN errors USING (mailbox, lane, number)
     WHERE mailbox = ?
 """
-NEWEST_LETTERS: Final = f"{_SELECT_LETTERS} ORDER BY letter DESC LIMIT ?"
+NEWEST_LETTERS: Final = f"{_SELECT_LETTERS} ORDER BY letter DESC LIMIT ? OFFSET ?"
+SELECT_LETTER_OF: Final = f"{_SELECT_LETTERS} AND lane = ? AND number = ?"
 SELECT_LETTERS: Final = f"{_SELECT_LETTERS} AND letter >= ? AND letter < ? ORDER BY letter LIMIT ?"
 INSERT_LETTER: Final = "INSERT OR REPLACE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?)"
 DELETE_LETTER: Final = "DELETE FROM dead_letters WHERE mailbox = ? AND lane = ? AND number = ?"
+INSERT_REMEMBERED: Final = "INSERT OR REPLACE INTO remembered VALUES (?, ?, ?)"
+SELECT_REMEMBERED: Final = "SELECT until FROM remembered WHERE mailbox = ? AND id = ?"
+DELETE_REMEMBERED: Final = """
+    DELETE FROM remembered WHERE (mailbox, id) IN
+    (SELECT mailbox, id FROM remembered INDEXED BY remembered_until WHERE mailbox = ? AND until <= ? LIMIT ?)
+"""
+REMEMBERED_FROM: Final = "SELECT id, until FROM remembered WHERE mailbox = ? AND id > ? ORDER BY id LIMIT ?"
 
 
 class OpenMailbox:
@@ -87,6 +96,25 @@ class OpenMailbox:
             return None
         return found[0], found[1]
 
+    def remember(self, message_id: UUID, until: int) -> None:
+        self.execute(INSERT_REMEMBERED, (self.key, message_id.bytes, until))
+
+    def remembered_until(self, message_id: UUID) -> int | None:
+        found = self.execute(SELECT_REMEMBERED, (self.key, message_id.bytes)).fetchone()
+        return found[0] if found is not None and isinstance(found[0], int) else None
+
+    def forget_remembered(self, until: int, most: int) -> int:
+        return self.execute(DELETE_REMEMBERED, (self.key, until, most)).rowcount
+
+    def remembered(self, after: UUID | None, most: int) -> list[tuple[UUID, int]]:
+        behind = b"" if after is None else after.bytes
+        found = self.execute(REMEMBERED_FROM, (self.key, behind, most)).fetchall()
+        return [
+            (id_of(int.from_bytes(id_bytes, "big")), until)
+            for id_bytes, until in found
+            if isinstance(id_bytes, bytes) and len(id_bytes) == 16 and isinstance(until, int)
+        ]
+
     def note_error(self, priority: int, number: int, error: str) -> None:
         self.execute(INSERT_ERROR, (self.key, priority, number, error))
 
@@ -100,13 +128,20 @@ class OpenMailbox:
     def forget_letter(self, priority: int, number: int) -> None:
         self.execute(DELETE_LETTER, (self.key, priority, number))
 
-    def newest_letters(self, limit: int) -> Iterator[Letter]:
+    def newest_letters(self, limit: int, offset: int) -> Iterator[Letter]:
         """Raises ``UnreadableError`` where there is a row that is no dead letter, or too few of them."""
-        found = self.execute(NEWEST_LETTERS, (self.key, limit)).fetchall()
+        found = self.execute(NEWEST_LETTERS, (self.key, limit, offset)).fetchall()
         for row in found:
             yield self._checked(*row)
-        if len(found) != min(limit, self.state.dead_letters):
+        if len(found) != min(limit, max(0, self.state.dead_letters - offset)):
             raise rows.MissingLettersError
+
+    def letter_of(self, priority: int, number: int) -> Letter:
+        """Raises ``UnreadableError`` where its row is missing, or is no dead letter."""
+        found = self.execute(SELECT_LETTER_OF, (self.key, priority, number)).fetchone()
+        if found is None:
+            raise rows.MissingLettersError
+        return self._checked(*found)
 
     def letters(self, first: int, until: int, limit: int) -> Iterator[Letter]:
         """Raises ``UnreadableError`` where there is a row that is no dead letter."""
@@ -209,6 +244,8 @@ class OpenMailbox:
     def flush(self) -> None:
         """Writes what has changed."""
         state, bodies = self.state, self.bodies
+        if state.changed or bodies.appended or bodies.written:
+            self._session.changed.append(self.name)
         if bodies.appended or bodies.written:
             is_loose = len(bodies.appended) == 1 and not bodies.written
             bodies.write_appended()

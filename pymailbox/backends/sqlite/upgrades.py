@@ -1,4 +1,6 @@
-"""How files of older layouts become files of the present one: a step for each layout, in one transaction for all.
+"""How files of older layouts become files of the present one: for each layout one way, in one transaction.
+
+Layout 2 knew no ids that stay known, and its heads had no count of them.
 
 Layout 1 had a row for each message, in ``messages``, which changed hands, and one for its bytes, in ``bodies``. A
 message said in whose hand it was; a holder had two hands, one for batches of several messages and one for messages that
@@ -9,7 +11,7 @@ numbers that no message ever had.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -21,13 +23,14 @@ from ...contract.values import MessagePriority
 from ...core import dead_letters, verbs
 from ...core import delivery as deliveries
 from ...core.claims import Terms
-from ...core.page import BURIED, HELD, QUEUED
-from ...core.state import MailboxState
+from ...core.page import BURIED, HELD, QUEUED, DamagedError
+from ...core.state import MailboxState, head_of, numbers_in
 from ...core.store import Message
 from . import mending, restored
 from .bodies import Kept
 from .pages import PageRows
-from .session import INSERT_MAILBOX, TOO_LARGE, Session
+from .schema import SCHEMA_VERSION, TABLES
+from .session import INSERT_MAILBOX, TOO_LARGE, UPDATE_HEAD, Session
 from .store import OpenMailbox
 
 _LAYOUT_1: Final = (
@@ -122,31 +125,56 @@ _SELECT_MESSAGES: Final = """
 """
 
 
+_NEW_IN_3: Final = tuple(statement for statement in TABLES if "remembered" in statement)
+_LAYOUT_2: Final = tuple(statement for statement in TABLES if statement not in _NEW_IN_3)
+
+_NUMBERS_BEFORE_REMEMBERED: Final = 5
+"""Of a head, before the count of ids that stay known."""
+
+
 def layout_of(version: int, found: dict[str, str]) -> int | None:
     """The older layout of the tables, as the file's header says or, in a dump without one, the tables themselves."""
-    if version == 1 or (version == 0 and restored.is_ours(found, _LAYOUT_1) and "segments" not in found):
+    if 0 < version < SCHEMA_VERSION:
+        return version
+    if version == 0 and restored.is_ours(found, _LAYOUT_1) and "segments" not in found:
         return 1
+    if version == 0 and restored.is_ours(found, _LAYOUT_2) and "remembered" not in found:
+        return 2
     return None
 
 
 def tables_of(layout: int) -> Iterable[str]:
-    return {1: _LAYOUT_1}[layout]
+    return {1: _LAYOUT_1, 2: _LAYOUT_2}[layout]
 
 
-def upgrade(connection: sqlite3.Connection, layout: int, make: Iterable[str]) -> None:
-    """Runs inside a transaction; ``make`` has the statements that make the present layout."""
-    for step in _STEPS[layout - 1 :]:
-        step(connection, make)
+def upgrade(connection: sqlite3.Connection, layout: int) -> None:
+    """Runs inside a transaction."""
+    {1: _from_1, 2: _from_2}[layout](connection)
 
 
-# -- from 1 to 2 -------------------------------------------------------------------------------------------------------
+# -- from 2 ------------------------------------------------------------------------------------------------------------
 
 
-def _from_1_to_2(connection: sqlite3.Connection, make: Iterable[str]) -> None:
+def _from_2(connection: sqlite3.Connection) -> None:
+    for statement in _NEW_IN_3:
+        connection.execute(statement)
+    for key, head in connection.execute("SELECT mailbox, head FROM mailboxes").fetchall():
+        try:
+            numbers = numbers_in(head)
+        except DamagedError:
+            continue  # it says so when the mailbox is used
+        numbers.insert(_NUMBERS_BEFORE_REMEMBERED, 0)
+        connection.execute(UPDATE_HEAD, (head_of(numbers), key))
+
+
+# -- from 1 ------------------------------------------------------------------------------------------------------------
+
+
+def _from_1(connection: sqlite3.Connection) -> None:
     execute = connection.execute
     execute("ALTER TABLE mailboxes RENAME TO mailboxes_1")
     execute("ALTER TABLE holders RENAME TO holders_1")
-    for statement in make:
+    for statement in TABLES:
         execute(statement)
     session, end = Session(connection, lambda _: None), 1
     for select in "SELECT number FROM last_number", "SELECT number FROM messages":
@@ -297,7 +325,3 @@ class _Filling:
         mailbox.execute("DELETE FROM dead_letters WHERE mailbox = ?", (mailbox.key,))
         for row in found:
             dead_letters.note(mailbox, *row)
-
-
-_STEPS: Final[tuple[Callable[[sqlite3.Connection, Iterable[str]], None], ...]] = (_from_1_to_2,)
-"""The first step is from layout 1."""

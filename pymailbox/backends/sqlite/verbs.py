@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from ...contract.archive import Page, Section, WholeMessage
+from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import PreparedMessage
 from ...contract.moments import now_in_ms
 from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
@@ -23,8 +23,8 @@ from .session import Session
 def enqueue(session: Session, name: str, messages: Sequence[PreparedMessage]) -> Enqueued:
     """Appends messages, except those whose id is in the mailbox."""
     mailbox = session.mailbox_to_fill(name)
-    if len(messages) == 1 and messages[0].message_id is None and not messages[0].delay_ms:
-        sender, payload, priority, _, _ = messages[0]
+    if len(messages) == 1 and messages[0].is_plain:
+        sender, payload, priority, *_ = messages[0]
         message_id = verbs.enqueue_plain(mailbox, sender, payload, priority, now_in_ms())
         session.reserve(len(sender) + len(payload))
         session.stored[name] = mailbox.state.ever_queued
@@ -53,6 +53,11 @@ def adopt(session: Session, name: str, messages: Sequence[WholeMessage]) -> tupl
     return stored, depth
 
 
+def remember(session: Session, name: str, ids: Sequence[Remembered]) -> None:
+    """Keeps ids known."""
+    archive.remember(session.mailbox_to_fill(name), ids, now_in_ms())
+
+
 # -- out ---------------------------------------------------------------------------------------------------------------
 
 
@@ -71,6 +76,12 @@ def ack_held(session: Session, name: str, holder: int, ids: Sequence[UUID]) -> i
 def discard(session: Session, name: str, message_id: UUID) -> bool:
     mailbox = session.mailbox(name)
     return mailbox is not None and dead_letters.discard(mailbox, message_id)
+
+
+def promote(session: Session, name: str, ids: Sequence[UUID] | None) -> int:
+    """Queues delayed messages; how many were not due yet."""
+    mailbox = session.mailbox(name)
+    return 0 if mailbox is None else verbs.promote(mailbox, ids, now_in_ms())
 
 
 def purge(session: Session, name: str) -> int:
@@ -93,22 +104,39 @@ def delete_mailbox(session: Session, name: str) -> bool:
 
 def count(session: Session, name: str) -> MailboxStats:
     mailbox = session.mailbox(name)
-    return MailboxStats(0, 0, dict.fromkeys(MessagePriority, 0)) if mailbox is None else verbs.count(mailbox)
+    if mailbox is None:
+        return MailboxStats(0, 0, dict.fromkeys(MessagePriority, 0))
+    return verbs.count(mailbox, now_in_ms())
 
 
-def peek(session: Session, name: str, limit: int, status: MessageStatus | None) -> list[MessageRecord]:
+def next_due(session: Session, name: str) -> int | None:
     mailbox = session.mailbox(name)
-    return [] if mailbox is None else verbs.peek(mailbox, limit, status, now_in_ms())
+    return None if mailbox is None else mailbox.state.next_due
 
 
-def list_dead_letters(session: Session, name: str, limit: int) -> list[DeadLetter]:
+def peek(session: Session, name: str, limit: int, status: MessageStatus | None, offset: int) -> list[MessageRecord]:
     mailbox = session.mailbox(name)
-    return [] if mailbox is None else dead_letters.list_dead_letters(mailbox, limit)
+    return [] if mailbox is None else verbs.peek(mailbox, limit, status, offset, now_in_ms())
+
+
+def get(session: Session, name: str, message_id: UUID) -> MessageRecord | DeadLetter | None:
+    mailbox = session.mailbox(name)
+    return None if mailbox is None else verbs.get(mailbox, message_id, now_in_ms())
+
+
+def list_dead_letters(session: Session, name: str, limit: int, offset: int) -> list[DeadLetter]:
+    mailbox = session.mailbox(name)
+    return [] if mailbox is None else dead_letters.list_dead_letters(mailbox, limit, offset)
 
 
 def read_section(session: Session, name: str, section: Section, after: int, until: int | None) -> Page:
     mailbox = session.mailbox(name)
     return Page([], 0, 0) if mailbox is None else archive.read_section(mailbox, section, after, until)
+
+
+def read_remembered(session: Session, name: str, after: UUID | None) -> list[Remembered]:
+    mailbox = session.mailbox(name)
+    return [] if mailbox is None else archive.read_remembered(mailbox, after)
 
 
 def last_stored(session: Session, name: str) -> int:

@@ -123,6 +123,7 @@ class Watcher:
             self._wake_all()
             return
         self._engine.unannounced = False
+        self._notifier.all_changed()
         last_seen, self._last_seen = self._last_seen, {}
         for name, seen in call.result:
             # what was there before anybody here knew the mailbox is not new
@@ -136,6 +137,7 @@ class Watcher:
     def _wake_all(self) -> None:
         for name in self._notifier.awaited:
             self._notifier.notify(name, None)
+        self._notifier.all_changed()
 
     def _check_handles(self, now: float) -> None:
         self._liveness.keep_lock_file()

@@ -208,6 +208,23 @@ async def check_sends_commit_with_the_ack(sandbox: Sandbox) -> None:
     expect({record.sender for record in sent} == {b"actor"}, "a sender is not the one that was given")
 
 
+@check(Capability.ACK_AND_SEND, Capability.HEADERS)
+async def check_sends_have_headers(sandbox: Sandbox) -> None:
+    """What a handler sends has the headers that it was given, as they were at the call."""
+    inbox, outbox = await sandbox.open("-in"), await sandbox.open("-out")
+    await send(inbox, [b"work"])
+
+    def handler(message: MessageRecord, context: Context) -> None:
+        headers = {"trace": "1"}
+        context.send(outbox, b"actor", b"answer", headers=headers)
+        headers["trace"] = "2"
+
+    async with _consuming(inbox, handler):
+        await _all_handled(inbox)
+    [sent] = await drain(outbox)
+    expect_equal(dict(sent.headers), {"trace": "1"}, "headers")
+
+
 @check(Capability.ACK_AND_SEND, Capability.NACK)
 async def check_failed_handler_sends_nothing(sandbox: Sandbox) -> None:
     """What a handler sent before it failed is not sent; the next attempt's sends are."""
@@ -398,6 +415,24 @@ async def check_retry_may_take_the_hand_out_back(sandbox: Sandbox) -> None:
     expect_equal(sorted(seen), [(b"good", 1)] + 5 * [(b"not now", 1)], "deliveries")
     if Capability.DEAD_LETTERS in mailbox.capabilities:
         expect_equal(await mailbox.dead_letters(), [], "dead letters")
+
+
+@check(Capability.NACK, Capability.DELAY)
+async def check_retry_waits_in_the_queue(sandbox: Sandbox) -> None:
+    """Until a message that was put off comes again it is queued, held by nobody, and not handed out."""
+    mailbox = await sandbox.open()
+    await send(mailbox, [b"not now", *numbered(4)])
+    seen: list[bytes] = []
+
+    def handler(message: MessageRecord) -> None:
+        seen.append(message.payload)
+        if message.payload == b"not now":
+            raise Retry(1000.0, failed=False)
+
+    async with _consuming(mailbox, handler):
+        await eventually(partial(_left, mailbox), (1, 0), "queued and inflight messages")
+    expect_equal(seen, [b"not now", *numbered(4)], "payloads")
+    expect_equal(await drain(mailbox), [], "what may be handed out")
 
 
 @check()

@@ -333,3 +333,20 @@ async def check_stats_with_dead_letters_cross_as_json(sandbox: Sandbox) -> None:
     stats = await mailbox.status()
     expect_equal(stats.to_dict()["dead_letters"], 1, "dead letters in to_dict()")
     expect_equal(MailboxStats.from_dict(stats.to_dict()), stats, "the stats, there and back")
+
+
+@check(Capability.DEAD_LETTERS)
+async def check_offset_passes_over_the_newest(sandbox: Sandbox) -> None:
+    """``offset`` passes over so many of the newest."""
+    mailbox = await sandbox.open()
+    await send(mailbox, numbered(5))
+    for record in await drain(mailbox):
+        await mailbox.dead_letter(record.id, "reason")
+    newest_first = numbered(5)[::-1]
+    for offset in range(7):
+        letters = await mailbox.dead_letters(offset=offset)
+        expect_equal(payloads_of(letter.record for letter in letters), newest_first[offset:], f"from {offset} on")
+        two = await mailbox.dead_letters(2, offset=offset)
+        expect_equal(
+            payloads_of(letter.record for letter in two), newest_first[offset : offset + 2], f"two from {offset} on"
+        )

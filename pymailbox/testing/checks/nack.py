@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from ...contract.capabilities import Capability
 from ...contract.mailbox import Mailbox
 from ...contract.values import MessagePriority
-from .._expect import expect, expect_equal
+from .._expect import expect, expect_equal, expect_error
 from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
@@ -139,3 +141,64 @@ async def check_cancelled_nack_can_be_repeated(sandbox: Sandbox) -> None:
         await asyncio.gather(call, return_exceptions=True)
         await mailbox.nack(record.id)
         expect_equal(await _counts(mailbox), (1, 0), f"queued and inflight messages, cancelled after {steps} steps")
+
+
+@check(Capability.NACK)
+async def check_nack_that_is_no_failure(sandbox: Sandbox) -> None:
+    """With ``failed=False`` the hand-out is taken back, as in a release, and the message is at its old place."""
+    mailbox = await sandbox.open()
+    await send(mailbox, numbered(3))
+    first, second, _ = await drain(mailbox)
+    expect_equal(await mailbox.nack(second.id, failed=False), True, "nack")
+    expect_equal(await mailbox.nack(first.id, failed=False), True, "nack")
+    expect_equal(await mailbox.nack(first.id, failed=False), False, "a second nack")
+    again = await drain(mailbox)
+    expect_equal([(r.payload, r.delivery_count) for r in again], [(b"m0", 1), (b"m1", 1)], "what is handed out again")
+    await mailbox.nack(first.id)
+    await mailbox.nack(second.id, failed=True)
+    expect_equal([r.delivery_count for r in await drain(mailbox)], [2, 2], "delivery counts after failures")
+
+
+@check(Capability.NACK, Capability.DEAD_LETTERS)
+async def check_nack_that_is_no_failure_gives_nothing_up(sandbox: Sandbox) -> None:
+    """However often a message goes back with ``failed=False``, it is no dead letter; its last error is kept."""
+    mailbox = await sandbox.open(max_deliveries=1)
+    await mailbox.enqueue(b"sender", b"payload")
+    for number in range(3):
+        [record] = await mailbox.dequeue()
+        expect_equal(record.delivery_count, 1, "delivery_count")
+        await mailbox.nack(record.id, failed=False, error=f"not now {number}")
+    [record] = await mailbox.dequeue()
+    expect_equal(await mailbox.nack(record.id), True, "the first failure")
+    [letter] = await mailbox.dead_letters()
+    expect_equal((letter.record.delivery_count, letter.error), (1, "not now 2"), "delivery_count and error")
+
+
+@check(Capability.NACK, Capability.DELAY)
+async def check_nack_that_is_no_failure_with_a_delay(sandbox: Sandbox) -> None:
+    """The delay holds with ``failed=False`` too."""
+    mailbox = await sandbox.open()
+    await mailbox.enqueue(b"sender", b"payload")
+    [record] = await mailbox.dequeue()
+    await mailbox.nack(record.id, delay=LONG, failed=False)
+    expect_equal(await mailbox.dequeue(), [], "what is handed out before the delay is over")
+    await mailbox.enqueue(b"sender", b"other")
+    [record] = await mailbox.dequeue()
+    start = time.time()
+    await mailbox.nack(record.id, delay=0.08, failed=False)
+    [again] = await mailbox.dequeue(wait=60)
+    expect(time.time() - start >= 0.08 - CLOCK_SLACK, "it was handed out too early")
+    expect_equal((again.payload, again.delivery_count), (b"other", 1), "what is handed out when it is due")
+
+
+@check(Capability.NACK)
+async def check_failed_must_be_a_bool(sandbox: Sandbox) -> None:
+    """A ``failed`` that is not True or False is refused by name, and the message stays inflight."""
+    mailbox = await sandbox.open()
+    await mailbox.enqueue(b"sender", b"payload")
+    [record] = await mailbox.dequeue()
+    bad: list[Any] = [None, 0, 1, "no"]
+    for value in bad:
+        call = partial(mailbox.nack, record.id, failed=value)
+        await expect_error(TypeError, call, naming="failed", what=f"failed={value!r}")
+    expect_equal(await _counts(mailbox), (0, 1), "queued and inflight messages")

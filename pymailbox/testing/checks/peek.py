@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from ...contract.capabilities import Capability
 from ...contract.values import MessagePriority, MessageStatus
-from .._expect import expect_equal
+from .._expect import eventually, expect_equal, expect_error
 from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
@@ -71,3 +74,52 @@ async def check_peek_without_limit_shows_a_batch(sandbox: Sandbox) -> None:
     await send(mailbox, numbered(70))
     sizes = [len(await mailbox.peek()), len(await small.peek()), len(await small.peek(50)), len(await small.peek(1000))]
     expect_equal(sizes, [32, 3, 50, 70], "messages shown")
+
+
+@check(Capability.PEEK, Capability.DELAY, needs_limit=True)
+async def check_offset_passes_over(sandbox: Sandbox) -> None:
+    """``offset`` passes over so many of what would be shown: queued, delayed and inflight alike."""
+    mailbox = await sandbox.open()
+    await send(mailbox, numbered(2, "held"))
+    await drain(mailbox)
+    await send(mailbox, numbered(3))
+    await send(mailbox, [b"later"], delay=600)
+    shown = payloads_of(await mailbox.peek())
+    expect_equal(shown, [b"m0", b"m1", b"m2", b"later", b"held0", b"held1"], "what is shown without an offset")
+    for offset in range(8):
+        expect_equal(payloads_of(await mailbox.peek(offset=offset)), shown[offset:], f"what is shown from {offset} on")
+        two = payloads_of(await mailbox.peek(2, offset=offset))
+        expect_equal(two, shown[offset : offset + 2], f"two from {offset} on")
+    inflight = await mailbox.peek(status=MessageStatus.INFLIGHT, offset=1)
+    expect_equal(payloads_of(inflight), [b"held1"], "what is shown of those inflight")
+
+
+@check(Capability.PEEK, Capability.DEAD_LETTERS)
+async def check_offset_must_be_a_count(sandbox: Sandbox) -> None:
+    """An ``offset`` below 0, above 2**53 - 1, or that is no int is refused by name, by ``dead_letters`` too."""
+    mailbox = await sandbox.open()
+    bad: list[Any] = [-1, 1.5, "1", None, True, 2**53]
+    for value in bad:
+        for verb in (mailbox.peek, mailbox.dead_letters):
+            call = partial(verb, offset=value)
+            await expect_error((TypeError, ValueError), call, naming="offset", what=f"offset={value!r}")
+
+
+@check(Capability.PEEK, Capability.DELAY)
+async def check_due_time_is_shown(sandbox: Sandbox) -> None:
+    """``due_at`` is there while a delay runs, and only then."""
+    mailbox = await sandbox.open()
+    await mailbox.enqueue(b"", b"now")
+    await mailbox.enqueue(b"", b"soon", delay=0.05)
+    await mailbox.enqueue(b"", b"later", delay=600)
+    dues = {record.payload: record.due_at for record in await mailbox.peek()}
+    expect_equal((dues[b"now"], dues[b"later"] is None), (None, False), "due_at of what is due, and of what is not")
+    later = next(record for record in await mailbox.peek() if record.payload == b"later")
+    if later.due_at is not None:
+        expect_equal(round((later.due_at - later.created_at).total_seconds()), 600, "seconds to its due time")
+
+    async def due_of_soon() -> object:
+        return next(record.due_at for record in await mailbox.peek() if record.payload == b"soon")
+
+    await eventually(due_of_soon, None, "due_at when the delay is over")
+    expect_equal([record.due_at for record in await drain(mailbox)], [None, None], "due_at of what is handed out")

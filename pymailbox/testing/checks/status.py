@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from ...contract.capabilities import Capability
 from ...contract.mailbox import Mailbox
 from ...contract.values import MailboxStats, MessagePriority
-from .._expect import expect, expect_equal
+from .._expect import eventually, expect, expect_equal
 from .._sandbox import Sandbox, drain, numbered, send
 from .._suite import check
 
@@ -69,3 +70,66 @@ async def check_counts_agree_while_others_work(sandbox: Sandbox) -> None:
         if isinstance(stats, MailboxStats):
             expect_equal(sum(stats.queued_by_priority.values()), stats.queued_messages, "sum of the priorities")
             expect_equal(stats.queued_messages + stats.inflight_messages, 60, "queued and inflight messages")
+
+
+@check(Capability.DELAY)
+async def check_delayed_messages_are_counted(sandbox: Sandbox) -> None:
+    """``delayed_messages`` counts those of the queued ones whose delay still runs, and no longer."""
+    mailbox = await sandbox.open()
+    await send(mailbox, numbered(2))
+    await send(mailbox, numbered(3), delay=600)
+    await send(mailbox, numbered(1), priority=HIGH, delay=0.05)
+    stats = await mailbox.status()
+    expect_equal(stats.queued_messages, 6, "queued messages")
+    expect(3 <= stats.delayed_messages <= 4, f"delayed messages: {stats.delayed_messages}, not 3 or 4")
+
+    async def delayed() -> int:
+        return (await mailbox.status()).delayed_messages
+
+    await eventually(delayed, 3, "delayed messages when one is due")
+    expect_equal((await mailbox.status()).queued_messages, 6, "queued messages when one is due")
+
+
+@check(Capability.PEEK, Capability.NACK)
+async def check_oldest_is_told(sandbox: Sandbox) -> None:
+    """``oldest_queued_at`` is ``created_at`` of the queued message that was committed first; None if there is none."""
+    mailbox = await sandbox.open()
+    expect_equal((await mailbox.status()).oldest_queued_at, None, "the oldest of no messages")
+    for payload in numbered(3):
+        await mailbox.enqueue(b"", payload)
+        await asyncio.sleep(0.002)
+    await mailbox.enqueue(b"", b"high", HIGH)
+    created = {record.payload: record.created_at for record in await mailbox.peek()}
+    expect_equal((await mailbox.status()).oldest_queued_at, created[b"m0"], "the oldest of four")
+    held = {record.payload: record for record in await drain(mailbox)}
+    expect_equal((await mailbox.status()).oldest_queued_at, None, "the oldest when all are inflight")
+    await mailbox.nack(held[b"high"].id)
+    await mailbox.nack(held[b"m1"].id)
+    expect_equal((await mailbox.status()).oldest_queued_at, created[b"m1"], "the oldest of what was given back")
+    await mailbox.enqueue(b"", b"new")
+    expect_equal((await mailbox.status()).oldest_queued_at, created[b"m1"], "the oldest beside a new one")
+
+
+@check(Capability.PEEK, Capability.DELAY)
+async def check_delayed_message_can_be_the_oldest(sandbox: Sandbox) -> None:
+    """A delayed message is queued, and so may be the oldest."""
+    mailbox = await sandbox.open()
+    await mailbox.enqueue(b"", b"first", delay=600)
+    await asyncio.sleep(0.002)
+    await mailbox.enqueue(b"", b"second")
+    created = {record.payload: record.created_at for record in await mailbox.peek()}
+    expect_equal((await mailbox.status()).oldest_queued_at, created[b"first"], "the oldest")
+
+
+@check(Capability.DEAD_LETTERS)
+async def check_ever_queued_only_grows(sandbox: Sandbox) -> None:
+    """``ever_queued`` grows with each message that is enqueued or redriven, and never falls."""
+    mailbox = await sandbox.open()
+    before = (await mailbox.status()).ever_queued
+    await send(mailbox, numbered(3))
+    records = await drain(mailbox)
+    await mailbox.ack(records[0].id)
+    await mailbox.dead_letter(records[1].id, "reason")
+    expect_equal((await mailbox.status()).ever_queued - before, 3, "messages that came since the first look")
+    await mailbox.redrive(records[1].id)
+    expect_equal((await mailbox.status()).ever_queued - before, 4, "messages that came, with one redriven")

@@ -186,3 +186,26 @@ async def check_export_goes_on_while_messages_move(sandbox: Sandbox) -> None:
     expect_equal(sorted(found), sorted(ids), "ids in the export")
     in_order = [message_id for message_id in found if message_id in set(ids[10:])]
     expect_equal(in_order, ids[10:], "ids of what did not move")
+
+
+@check(*_NEEDED, Capability.HEADERS, Capability.DEDUPE)
+async def check_headers_and_known_ids_travel(sandbox: Sandbox) -> None:
+    """Headers of living and dead messages, and ids that stay known, are in the export and come out of the import."""
+    mailbox, target = await sandbox.open(), await sandbox.open("target")
+    known = UUID(int=77)
+    await mailbox.enqueue(b"", b"known", message_id=known, dedupe_for=600)
+    await mailbox.ack(known)
+    for payload in (b"dead", b"alive"):
+        await mailbox.enqueue(b"", payload, headers={"name": payload.decode(), "é": ""})
+    [dead, _] = await mailbox.dequeue()
+    await mailbox.dead_letter(dead.id, "reason")
+    lines = await _exported(mailbox)
+    report = await import_(target, lines)
+    expect_equal((report.stored, report.refused, report.complete), (2, [], True), "the report")
+    [record] = await target.dequeue()
+    [letter] = await target.dead_letters()
+    headers = [dict(record.headers), dict(letter.record.headers)]
+    expect_equal(headers, [{"name": "alive", "é": ""}, {"name": "dead", "é": ""}], "headers")
+    await target.enqueue(b"", b"again", message_id=known)
+    expect_equal(await target.dequeue(), [], "what a known id stored again")
+    expect_equal((await import_(target, lines)).complete, True, "whether a repeated import is complete")

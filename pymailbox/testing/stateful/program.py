@@ -230,7 +230,22 @@ class Program:
 
     def new_message(self, handle: Handle) -> NewMessage:
         sender = b"from %d" % self._serial
-        return NewMessage(sender, self.payload(), self.priority(), self.message_id(handle), self.delay(handle))
+        payload, priority, message_id = self.payload(), self.priority(), self.message_id(handle)
+        delay, headers = self.delay(handle), self.headers(handle)
+        remembers = message_id is not None and handle.can(Capability.DEDUPE) and self.rng.random() < 0.4
+        dedupe_for = LONG_DELAY * 1000 if remembers else None
+        return NewMessage(sender, payload, priority, message_id, delay, headers, dedupe_for)
+
+    def headers(self, handle: Handle) -> dict[str, str] | None:
+        """Mostly none."""
+        if not handle.can(Capability.HEADERS) or self.rng.random() < 0.85:
+            return None
+        texts = ["", "text", "é🙃", '"[\\', "x" * 300]
+        return {self.rng.choice(texts): self.rng.choice(texts) for _ in range(self.rng.randint(0, 3))}
+
+    def offset(self) -> dict[str, int]:
+        """The keyword of a ``peek``, mostly none."""
+        return {"offset": self.rng.randint(0, 20)} if self.rng.random() < 0.3 else {}
 
     def dead_id(self, handle: Handle) -> UUID:
         """Mostly a dead letter's; else any that was seen."""

@@ -20,7 +20,9 @@ def brief(value: object) -> str:
         case NewMessage():
             own_id = "" if value.message_id is None else f" as {brief(value.message_id)}"
             delay = "" if value.delay is None else f" in {value.delay} s"
-            return f"{brief(bytes(value.payload))} {value.priority.name}{own_id}{delay}"
+            headers = f" with {value.headers}" if value.headers else ""
+            remembered = "" if value.dedupe_for is None else ", remembered"
+            return f"{brief(bytes(value.payload))} {value.priority.name}{own_id}{delay}{headers}{remembered}"
         case MessageRecord():
             return f"{brief(value.payload)} x{value.delivery_count}"
         case DeadLetter():

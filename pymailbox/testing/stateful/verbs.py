@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from ...contract.capabilities import Capability
@@ -29,7 +29,12 @@ class VerbKind(NamedTuple):
 
 def enqueue(program: Program, handle: Handle) -> Call:
     message = program.new_message(handle)
-    optional = {"message_id": message.message_id, "delay": message.delay}
+    optional = {
+        "message_id": message.message_id,
+        "delay": message.delay,
+        "headers": message.headers,
+        "dedupe_for": message.dedupe_for,
+    }
     keywords = {name: value for name, value in optional.items() if value is not None}
     return Call(handle, "enqueue", (message.sender, message.payload, message.priority), keywords)
 
@@ -68,7 +73,11 @@ def _ack_and_send(program: Program, handle: Handle) -> Call:
 
 
 def _nack(program: Program, handle: Handle) -> Call:
-    optional = {"delay": program.delay(handle), "error": program.rng.choice([None, "ValueError: 5", "é🙃"])}
+    optional: dict[str, Any] = {
+        "delay": program.delay(handle),
+        "error": program.rng.choice([None, "ValueError: 5", "é🙃"]),
+        "failed": program.rng.choice([None, None, None, False, True]),
+    }
     keywords = {name: value for name, value in optional.items() if value is not None}
     return Call(handle, "nack", (program.id_to_ack(handle),), keywords)
 
@@ -78,7 +87,7 @@ def _dead_letter(program: Program, handle: Handle) -> Call:
 
 
 def _dead_letters(program: Program, handle: Handle) -> Call:
-    return Call(handle, "dead_letters", program.limit(handle))
+    return Call(handle, "dead_letters", program.limit(handle), program.offset())
 
 
 def _redrive(program: Program, handle: Handle) -> Call:
@@ -99,7 +108,21 @@ def _status(program: Program, handle: Handle) -> Call:
 
 def _peek(program: Program, handle: Handle) -> Call:
     status = program.rng.choice([None, *MessageStatus])
-    return Call(handle, "peek", program.limit(handle), {} if status is None else {"status": status})
+    keywords: dict[str, Any] = {} if status is None else {"status": status}
+    return Call(handle, "peek", program.limit(handle), keywords | program.offset())
+
+
+def _get(program: Program, handle: Handle) -> Call:
+    some_id = program.dead_id(handle) if program.rng.random() < 0.2 else program.id_to_ack(handle)
+    return Call(handle, "get", (some_id,))
+
+
+def _promote(program: Program, handle: Handle) -> Call:
+    if program.rng.random() < 0.3:
+        return Call(handle, "promote")
+    delayed = [message.id for message in program.judge.model.queued(handle.consumer.mailbox) if message.delay]
+    ids = program.rng.sample(delayed, min(len(delayed), program.rng.randint(0, 3)))
+    return Call(handle, "promote", ([*ids, program.id_to_ack(handle)],))
 
 
 def _purge(program: Program, handle: Handle) -> Call:
@@ -126,6 +149,8 @@ KINDS: Final = (
     VerbKind("recover", 1, _recover),
     VerbKind("status", 6, _status),
     VerbKind("peek", 5, _peek),
+    VerbKind("get", 5, _get),
+    VerbKind("promote", 3, _promote),
     VerbKind("purge", 1, _purge),
     VerbKind("set_depth_observer", 2, _set_depth_observer),
 )

@@ -15,8 +15,8 @@ from tests.indexeddb.scenarios.support import (
     script,
 )
 
-VERSION = 3
-"""As in js/database.js."""
+VERSION = 5
+"""As in js/storage/database.js."""
 
 NEWER: Settings = {"layout": VERSION + 1}
 IMPATIENT: Settings = {"layout": VERSION + 1, "blockedLimit": 300}

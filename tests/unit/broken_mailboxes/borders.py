@@ -106,17 +106,17 @@ class ErrorsNameNothing(SmallMailbox):
     async def ack_many(self, ids: Any) -> int:
         return await _unnamed(super().ack_many, ids)
 
-    async def peek(self, limit: Any = None, *, status: Any = None) -> list[MessageRecord]:
-        return await _unnamed(super().peek, limit, status=status)
+    async def peek(self, limit: Any = None, *, status: Any = None, offset: Any = 0) -> list[MessageRecord]:
+        return await _unnamed(super().peek, limit, status=status, offset=offset)
 
-    async def nack(self, message_id: Any, *, delay: Any = None, error: Any = None) -> bool:
-        return await _unnamed(super().nack, message_id, delay=delay, error=error)
+    async def nack(self, message_id: Any, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:
+        return await _unnamed(super().nack, message_id, delay=delay, error=error, failed=failed)
 
     async def dead_letter(self, message_id: Any, reason: Any) -> bool:
         return await _unnamed(super().dead_letter, message_id, reason)
 
-    async def dead_letters(self, limit: Any = None) -> list[DeadLetter]:
-        return await _unnamed(super().dead_letters, limit)
+    async def dead_letters(self, limit: Any = None, *, offset: Any = 0) -> list[DeadLetter]:
+        return await _unnamed(super().dead_letters, limit, offset=offset)
 
     def ack_and_send(self, message_id: Any, messages: Any) -> Coroutine[Any, Any, bool]:
         return _unnamed(super().ack_and_send, message_id, messages)
@@ -157,8 +157,10 @@ class CutsWhatIsTooLarge(SmallMailbox):
 
 @breaks("arguments.lone_surrogates_are_stored_escaped")
 class ReplacesLoneSurrogates(SmallMailbox):
-    async def nack(self, message_id: Any, *, delay: Any = None, error: Any = None) -> bool:
-        return await super().nack(message_id, delay=delay, error=error.encode("utf-8", "replace").decode())
+    async def nack(self, message_id: Any, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:
+        return await super().nack(
+            message_id, delay=delay, error=error.encode("utf-8", "replace").decode(), failed=failed
+        )
 
 
 @breaks("arguments.largest_limit_takes_all")
@@ -176,7 +178,7 @@ class CountsDeliveriesIn32Bits(SmallMailbox):
 
 @breaks("manifest.what_is_claimed_works", "peek.peek_changes_nothing")
 class ClaimsTooMuch(SmallMailbox):
-    async def peek(self, limit: Any = None, *, status: Any = None) -> list[MessageRecord]:
+    async def peek(self, limit: Any = None, *, status: Any = None, offset: Any = 0) -> list[MessageRecord]:
         raise UnsupportedError
 
 

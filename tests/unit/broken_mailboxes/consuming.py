@@ -124,14 +124,14 @@ class SendsAtOnce(_Wrapping):
     "consuming.failure_during_a_stop_counts",
 )
 class DropsWhatFailed(SmallMailbox):
-    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None) -> bool:
+    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:
         return await self.ack(message_id)
 
 
 @breaks("consuming.failed_message_waits_in_the_queue")
 class TriesAgainAtOnce(SmallMailbox):
-    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None) -> bool:
-        return await super().nack(message_id, error=error)
+    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:
+        return await super().nack(message_id, error=error, failed=failed)
 
 
 @breaks("consuming.cancelled_error_of_a_handler_is_a_failure")
@@ -146,8 +146,8 @@ class TakesEveryCancellationForItsOwn(_Wrapping):
 
 @breaks("consuming.failures_end_with_a_dead_letter")
 class TellsNoError(SmallMailbox):
-    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None) -> bool:
-        return await super().nack(message_id, delay=delay)
+    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:
+        return await super().nack(message_id, delay=delay, failed=failed)
 
 
 @breaks("consuming.policy_has_a_limit_of_its_own")
@@ -167,6 +167,27 @@ class RetriesAsThePolicySays(_Wrapping):
             if retry.failed:
                 raise RuntimeError("retry") from None
             raise
+
+
+@breaks("consuming.retry_waits_in_the_queue")
+class PutsOffNothing(_Wrapping):
+    """What is put off comes again at once."""
+
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        try:
+            await _call(handler, message, context)
+        except Retry as retry:
+            raise Retry(0, failed=retry.failed) from retry
+
+
+@breaks("consuming.sends_have_headers")
+class SendsBodiesOnly(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        class Forgetful(Context):
+            def send(self, mailbox: Any, *arguments: Any, headers: Any = None, **keywords: Any) -> None:
+                context.send(mailbox, *arguments, **keywords)
+
+        await _call(handler, message, Forgetful(self, message, context))
 
 
 @breaks("consuming.retry_may_take_the_hand_out_back")

@@ -129,10 +129,10 @@ class AloneByLimitOnly(SmallMailbox):
 
 @breaks("recover.nacked_message_is_no_suspect_any_more", found_by_programs=True)
 class SuspectForGood(SmallMailbox):
-    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None) -> bool:
+    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:
         entry = self.store.get(message_id)
         suspect = entry is not None and entry.suspect
-        nacked = await super().nack(message_id, delay=delay, error=error)
+        nacked = await super().nack(message_id, delay=delay, error=error, failed=failed)
         if nacked and entry is not None:
             entry.suspect = suspect
         return nacked

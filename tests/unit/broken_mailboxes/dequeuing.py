@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
-from pymailbox import MessageRecord, MessageStatus
+from pymailbox import MessageRecord
 from pymailbox.contract.arguments import Options
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Database, Entry, SmallMailbox, by_priority, record_of
@@ -74,8 +75,8 @@ class IgnoresLimits(SmallMailbox):
     async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
         return await super().take(ack=ack)
 
-    async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
-        return await super().peek(status=status)
+    async def peek(self, limit: Any = None, *, status: Any = None, offset: Any = 0) -> list[MessageRecord]:
+        return await super().peek(status=status, offset=offset)
 
 
 @breaks("dequeue.batch_size_is_32_unless_told", "peek.peek_without_limit_shows_a_batch")

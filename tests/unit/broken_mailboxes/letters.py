@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from pymailbox import DeadLetter, MailboxStats
@@ -12,8 +13,8 @@ from tests.unit.example_mailboxes import Database, Entry, Holder, Letter, SmallM
 
 @breaks("dead_letters.no_dead_letters_in_a_new_mailbox", "dead_letters.dead_letters_survive_reopening")
 class NoLettersIsAnError(SmallMailbox):
-    async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
-        letters = await super().dead_letters(limit)
+    async def dead_letters(self, limit: Any = None, *, offset: Any = 0) -> list[DeadLetter]:
+        letters = await super().dead_letters(limit, offset=offset)
         if not letters:
             raise LookupError
         return letters
@@ -51,15 +52,15 @@ class LettersStayInflight(SmallMailbox):
 
 @breaks("dead_letters.newest_dead_letter_comes_first", found_by_programs=True)
 class OldestLetterFirst(SmallMailbox):
-    async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
+    async def dead_letters(self, limit: Any = None, *, offset: Any = 0) -> list[DeadLetter]:
         letters = await super().dead_letters(1_000_000)
         return letters[::-1][: limit or self.options.batch_size]
 
 
 @breaks("dead_letters.newest_dead_letter_comes_first")
 class ShowsAllLetters(SmallMailbox):
-    async def dead_letters(self, limit: int | None = None) -> list[DeadLetter]:
-        await super().dead_letters(limit)
+    async def dead_letters(self, limit: Any = None, *, offset: Any = 0) -> list[DeadLetter]:
+        await super().dead_letters(limit, offset=offset)
         return await super().dead_letters(1_000_000)
 
 

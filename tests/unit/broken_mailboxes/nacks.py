@@ -44,7 +44,7 @@ class DecidesOverWhatOthersHold(SmallMailbox):
 class NackInTwoTransactions(SmallMailbox):
     """Reads in one transaction, and puts what it read back in a second, acked or not."""
 
-    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None) -> bool:
+    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:
         entry = self.held_as(message_id)
         await self.turn()
         await self.turn()
@@ -57,18 +57,18 @@ class NackInTwoTransactions(SmallMailbox):
 
 @breaks("nack.nack_with_a_delay", found_by_programs=True)
 class NackWithoutDelay(SmallMailbox):
-    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None) -> bool:
-        return await super().nack(message_id, error=error)
+    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:
+        return await super().nack(message_id, error=error, failed=failed)
 
 
 @breaks("nack.cancelled_nack_can_be_repeated")
 class CancelledNackStrands(SmallMailbox):
     """Takes a message out of what the handle holds, and queues it a moment later."""
 
-    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None) -> bool:
+    async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:
         entry = self.held_as(message_id)
         if entry is not None:
             entry.holder = "on its way"
             await asyncio.sleep(0)
             entry.holder = self.holder
-        return await super().nack(message_id, delay=delay, error=error)
+        return await super().nack(message_id, delay=delay, error=error, failed=failed)

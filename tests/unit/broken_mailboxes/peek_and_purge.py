@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pymailbox import MessageRecord, MessageStatus
+from typing import Any
+
+from pymailbox import MessageRecord
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import SmallMailbox, record_of
 
@@ -14,17 +16,17 @@ from tests.unit.example_mailboxes import SmallMailbox, record_of
     found_by_programs=True,
 )
 class PeekCountsAsDelivery(SmallMailbox):
-    async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
+    async def peek(self, limit: Any = None, *, status: Any = None, offset: Any = 0) -> list[MessageRecord]:
         for entry in self.queue():
             entry.delivery_count += 1
-        return await super().peek(limit, status=status)
+        return await super().peek(limit, status=status, offset=offset)
 
 
 @breaks("peek.peek_order", "peek.peek_of_an_empty_mailbox")
 class PeekShowsTheStore(SmallMailbox):
     """Everything in the order of the store, and an error where there is nothing."""
 
-    async def peek(self, limit: int | None = None, *, status: MessageStatus | None = None) -> list[MessageRecord]:
+    async def peek(self, limit: Any = None, *, status: Any = None, offset: Any = 0) -> list[MessageRecord]:
         shown = [record_of(entry) for entry in list(self.store.values())[: limit or self.options.batch_size]]
         if not shown:
             raise LookupError("nothing to see")

@@ -1,0 +1,47 @@
+/** Counting: what a transaction does to tell how many messages there are, and since when and until when they wait. */
+
+import { timeIn } from "../../model/frames.js";
+import { delays, firstWaiting } from "../../model/queries.js";
+import { Unreadable } from "../read-transaction.js";
+import { ValueUnavailable } from "../unavailable-values.js";
+
+/** @typedef {import("../read-transaction.js").ReadTransaction} ReadTransaction */
+/** @typedef {import("../../model/state.js").MailboxState} MailboxState */
+
+const NO_DELAYS = { due: 0, next: Infinity };
+
+/**
+ * Counts what there is, at a cost that does not grow with the backlog.
+ * @param {ReadTransaction} tx @param {MailboxState} state @returns {Promise<import("../types.js").Counts>}
+ */
+export async function status(tx, state) {
+  const { due, next } = state.delayedCount === 0 ? NO_DELAYS : await tx.run(state, delays(state.pages, Date.now()));
+  let oldest = Infinity;
+  for (const [priority, { queued }] of state.lanes.entries())
+    if (queued > 0) oldest = Math.min(oldest, (await oldestOf(tx, state, priority)) ?? Infinity);
+  return {
+    queued: state.queuedByPriority(),
+    inflight: state.inflightCount(),
+    deadLetters: state.deadLetters,
+    delayed: state.delayedCount - due,
+    nextDue: next === Infinity ? undefined : next,
+    oldest: oldest === Infinity ? undefined : oldest,
+    everQueued: state.everQueued(),
+  };
+}
+
+/**
+ * When the first queued message of a lane was made; undefined if it cannot be read, which whoever claims it sees to.
+ * @param {ReadTransaction} tx @param {MailboxState} state @param {number} priority
+ */
+async function oldestOf(tx, state, priority) {
+  try {
+    const first = await tx.run(state, firstWaiting(state.pages, priority));
+    if (first === undefined) return undefined;
+    const [{ bytes, frame }] = await tx.entries(state, [first], 0);
+    return timeIn(bytes, frame);
+  } catch (error) {
+    if (error instanceof Unreadable || error instanceof ValueUnavailable) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * Headers: texts by name that travel with a message, and how they are stored: a JSON array of names and texts by turns,
+ * in UTF-8, or nothing for none. `pymailbox/contract/headers.py` has the same.
+ */
+
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const encoder = new TextEncoder();
+
+/** What a header is. @typedef {readonly [name: string, text: string]} Header */
+
+/** Headers as they are stored. @param {Header[]} headers */
+export const packHeaders = (headers) => encoder.encode(headers.length === 0 ? "" : JSON.stringify(headers.flat()));
+
+/** Makes sure that bytes are stored headers. @param {Uint8Array} stored @throws {RangeError} */
+export function checkHeaders(stored) {
+  flatIn(stored);
+}
+
+/** Stored headers. @param {Uint8Array} stored @returns {Header[]} @throws {RangeError} these bytes are none */
+export function unpackHeaders(stored) {
+  if (stored.length === 0) return [];
+  const flat = flatIn(stored);
+  return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
+}
+
+/** @param {Uint8Array} stored @returns {string[]} names and texts by turns @throws {RangeError} */
+function flatIn(stored) {
+  /** @type {unknown} */
+  let flat;
+  try {
+    flat = JSON.parse(decoder.decode(stored));
+  } catch (cause) {
+    throw new RangeError("these bytes are no headers", { cause });
+  }
+  if (!Array.isArray(flat) || flat.length % 2 !== 0 || !flat.every((text) => typeof text === "string"))
+    throw new RangeError("these bytes are no headers");
+  return flat;
+}
