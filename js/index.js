@@ -9,6 +9,7 @@
 export { Mailbox, MessagePriority, MessageStatus, deleteMailbox, listMailboxes, openMailbox } from "./api/mailbox.js";
 export { Backpressure } from "./api/actors/backpressure.js";
 export { Reject, Retry } from "./api/actors/retry.js";
+export { exportMailbox, importMailbox } from "./api/transfer.js";
 export {
   ConnectionLostError,
   MailboxClosedError,
@@ -35,6 +36,9 @@ export * as python from "./python.js";
 /** @typedef {import("./api/values.js").EnqueueOptions} EnqueueOptions */
 /** @typedef {import("./api/values.js").Handler} Handler */
 /** @typedef {import("./api/values.js").HeadersGiven} HeadersGiven */
+/** @typedef {import("./api/values.js").ImportOptions} ImportOptions */
+/** @typedef {import("./api/values.js").ImportReport} ImportReport */
+/** @typedef {import("./api/values.js").ImportSource} ImportSource */
 /** @typedef {import("./api/values.js").MailboxOptions} MailboxOptions */
 /** @typedef {import("./api/values.js").MailboxStats} MailboxStats */
 /** @typedef {import("./api/values.js").MessageRecord} MessageRecord */
@@ -42,5 +46,6 @@ export * as python from "./python.js";
 /** @typedef {import("./api/values.js").NewMessage} NewMessage */
 /** @typedef {import("./api/values.js").PeekOptions} PeekOptions */
 /** @typedef {import("./api/values.js").RetryPolicy} RetryPolicy */
+/** @typedef {import("./api/values.js").RefusedLine} RefusedLine */
 /** @typedef {import("./api/values.js").Send} Send */
 /** @typedef {import("./api/values.js").StorageReport} StorageReport */

@@ -23,6 +23,7 @@ PUBLIC_DECLARATIONS = (
     "api/mailbox.d.ts",
     "api/actors/backpressure.d.ts",
     "api/actors/retry.d.ts",
+    "api/transfer.d.ts",
     "model/errors.d.ts",
     "inspector/element.d.ts",
 )

@@ -6,6 +6,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { endLine, headLine, knownIdLine, messageLine } from "../js/api/lines.js";
 import { entryOf } from "../js/engine/verbs/dead-letters.js";
 import * as delivery from "../js/model/delivery.js";
 import { DELAYED, INFLIGHT, QUEUED, frameAt, framesIn, packBatch, packFrames, viewOf } from "../js/model/frames.js";
@@ -305,6 +306,45 @@ function archive() {
   };
 }
 
+// -- lines of an export -----------------------------------------------------------------------------------------------
+
+/** @param {Whole} message @returns {import("../js/api/lines.js").WholeMessage} */
+export const wholeMessage = ({ reason, diedAt, ...message }) => ({
+  ...message,
+  sender: unhex(message.sender),
+  payload: unhex(message.payload),
+  dead: reason === null || diedAt === null ? null : { reason, diedAt },
+});
+
+const EXPORTED = [
+  ...LIVING,
+  ...DEAD,
+  whole({
+    priority: 1,
+    headers: [
+      ["b", "first"],
+      ["1", "second"],
+    ],
+    createdAt: -62_135_596_800_000,
+    due: 253_402_300_799_999,
+    error: '\u0000\u007f\u0080é🙃\ud800"\\/\n',
+    suspect: true,
+  }),
+  whole({ createdAt: -1, sender: "00ff", payload: "fbff" }),
+];
+
+const KNOWN = [
+  { id: GIVEN, until: MOMENT },
+  { id: textOfId(ownId(1, 3)), until: 1_700_000_001_000 },
+];
+
+const exported = () => ({
+  head: headLine(),
+  messages: EXPORTED.map((message) => ({ message, line: messageLine(wholeMessage(message)) })),
+  known: KNOWN.map((known) => ({ ...known, line: knownIdLine(known) })),
+  end: endLine({ messages: EXPORTED.length, deadLetters: 1, knownIds: KNOWN.length }),
+});
+
 // -- segments ---------------------------------------------------------------------------------------------------------
 
 /** Records of the store `segments`. */
@@ -487,6 +527,7 @@ export const golden = () => ({
   batches: batches(),
   "dead letters": deadLetters(),
   archive: archive(),
+  exported: exported(),
   segments: segments(),
   deliveries: deliveries(),
   heads: heads(),

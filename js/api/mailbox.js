@@ -75,6 +75,13 @@ let mailboxOf;
 let checkMailbox;
 
 /**
+ * A mailbox as a whole, for export and import.
+ * @internal
+ * @type {(mailbox: unknown) => import("../engine/types.js").Archive}
+ */
+export let archiveOf;
+
+/**
  * Gives a mailbox up as a death would: what it held comes back as after a crash. For one that is no longer referenced.
  * @internal
  * @type {(mailbox: Mailbox) => void}
@@ -114,6 +121,7 @@ export class Mailbox {
       if (typeof value === "object" && value !== null && #handle in value) return value;
       throw new TypeError(`${name} must be a mailbox that openMailbox of this module has opened`);
     };
+    archiveOf = (mailbox) => checkMailbox(mailbox, "mailbox").#archive();
   }
 
   /** @private @param {MailboxHandle} handle @param {Required<MailboxOptions>} options */
@@ -709,6 +717,22 @@ export class Mailbox {
           watchers.delete(watcher);
           if (watchers.size === 0) this.#handle.onLifeOver = undefined;
         };
+      },
+    };
+  }
+
+  /** @returns {import("../engine/types.js").Archive} */
+  #archive() {
+    this.#checkOpen();
+    const handle = this.#handle;
+    return {
+      readSection: (...given) => handle.readSection(...given),
+      readRemembered: (after) => handle.readRemembered(after),
+      remember: (known) => handle.remember(known),
+      adopt: async (frames, details) => {
+        const [stored, depth] = await handle.adopt(frames, details);
+        this.#observe(depth);
+        return stored;
       },
     };
   }

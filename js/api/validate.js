@@ -230,7 +230,7 @@ const messageOf = (error) => (error instanceof Error ? error.message : String(er
  * Headers, of which the last of a name counts.
  * @param {unknown} headers @param {string} where @returns {[string, string][]}
  */
-function checkHeaders(headers, where) {
+export function checkHeaders(headers, where) {
   if (typeof headers !== "object" || headers === null) {
     throw new TypeError(
       `${where}headers must be an object of texts, a Map or another iterable of pairs, not ${described(headers)}`,
@@ -397,7 +397,7 @@ export function checkFailure(error) {
  * A text with its lone surrogates, which UTF-8 cannot hold, written as `\udcff`, as Python does.
  * @param {string} text
  */
-const storable = (text) => text.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
+export const storable = (text) => text.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
 
 /** @param {unknown} observer @returns {((queuedMessages: number) => void) | null} */
 export function checkObserver(observer) {
@@ -495,7 +495,7 @@ function checkIterable(name, value, what) {
 }
 
 /** A value in the text of an error. @param {unknown} value */
-function described(value) {
+export function described(value) {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
   if (typeof value === "function") return "a function";
   if (typeof value === "bigint") return `${value}n`;

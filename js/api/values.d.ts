@@ -196,6 +196,41 @@ export interface StorageReport {
   readonly wiped: boolean;
 }
 
+/** The content of a file, as a whole or in pieces of any size. */
+export type ImportSource =
+  | Blob
+  | Response
+  | ReadableStream<Uint8Array | string>
+  | Bytes
+  | string
+  | Iterable<Bytes | string>
+  | AsyncIterable<Bytes | string>;
+
+export interface ImportOptions {
+  /** Called with each refused line as it is met. */
+  onRefused?: ((refused: RefusedLine) => void) | undefined;
+  /** Cancels the import, which then rejects with the signal's reason; what was stored before stays. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A line of an import that was not stored. */
+export interface RefusedLine {
+  /** Its number; the first is 1. */
+  readonly line: number;
+  readonly reason: string;
+}
+
+/** What an import did. */
+export interface ImportReport {
+  /** Messages, dead letters included. */
+  readonly stored: number;
+  /** Messages whose id was already in the mailbox; they were not stored. */
+  readonly alreadyThere: number;
+  readonly refused: readonly RefusedLine[];
+  /** Whether the file has its end line, and as many messages before it as that says. */
+  readonly complete: boolean;
+}
+
 /** A mailbox to send to, and what to enqueue there. */
 export type Send = readonly [mailbox: Mailbox, message: NewMessage];
 

@@ -38,6 +38,15 @@ export interface Counts {
   everQueued: number;
 }
 
+/** A mailbox as a whole; see the handle's methods of these names. */
+export interface Archive {
+  readSection(section: number, from: number, until: number | undefined): Promise<Page>;
+  readRemembered(after: Uint8Array | undefined): Promise<Uint8Array>;
+  /** A 1 for each that was stored. */
+  adopt(frames: Uint8Array, details: string): Promise<Uint8Array>;
+  remember(known: Uint8Array): Promise<void>;
+}
+
 /** One verb's work in a transaction that it may share with others. */
 export interface Operation<Result> {
   durability: Durability;

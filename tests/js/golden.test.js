@@ -2,13 +2,25 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { checkHead, readLine } from "../../js/api/lines.js";
 import { DELAYED, frameAt, framesIn, idIn, unpackBatch, viewOf } from "../../js/model/frames.js";
 import { unpackHeaders } from "../../js/model/headers.js";
 import { placeOf } from "../../js/model/ids.js";
 import { Segment } from "../../js/model/segments.js";
 import { bytesOfId, textOfId } from "../../js/model/uuids.js";
 import { isDeadLetter } from "../../js/storage/rows.js";
-import { batchOf, framesOf, fromJson, golden, hex, ownId, read, says, unhex } from "../../tools/golden.mjs";
+import {
+  batchOf,
+  framesOf,
+  fromJson,
+  golden,
+  hex,
+  ownId,
+  read,
+  says,
+  unhex,
+  wholeMessage,
+} from "../../tools/golden.mjs";
 import { Rows } from "./rows.js";
 
 /** @type {Record<string, any>} */
@@ -100,6 +112,24 @@ test("records of dead letters are ours", () => {
     assert.equal(hex(letter.id), hex(unpacked[i]?.id ?? new Uint8Array()));
     assert.deepEqual(JSON.parse(deaths)[i], [letter.reason, letter.error ?? null, letter.diedAt]);
   }
+});
+
+test("lines of an export say what they were made of", () => {
+  const read = (/** @type {string} */ line) => readLine(new TextEncoder().encode(line));
+  const { head, messages, known, end } = FILE.exported;
+  checkHead(new TextEncoder().encode(head));
+  for (const { message, line } of messages) {
+    const whole = wholeMessage(message);
+    const { custom, until, ...told } = /** @type {any} */ (whole);
+    // numbers come first in an object, and half of a pair is written as text
+    told.headers.sort();
+    const got = /** @type {any} */ (read(line)).message;
+    got.headers.sort();
+    if (told.error !== null) told.error = told.error.replace("\ud800", "\\ud800");
+    assert.deepEqual(got, told);
+  }
+  for (const { id, until, line } of known) assert.deepEqual(read(line), { kind: "known id", known: { id, until } });
+  assert.deepEqual(read(end), { kind: "end", end: { messages: messages.length, deadLetters: 1, knownIds: 2 } });
 });
 
 test("what is imported has an id in each frame, and its details", () => {

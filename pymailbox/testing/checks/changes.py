@@ -92,8 +92,10 @@ async def check_changes_show_a_death(sandbox: Sandbox) -> None:
     mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     async with _watching(mailbox) as watch:
-        await sandbox.die_after(lambda handle: handle.dequeue())
-        await watch.until(lambda stats: stats.inflight_messages == 2 or stats.queued_messages == 2, "the hand-out")
+        dying = [await sandbox.open()]
+        await dying[0].dequeue()
+        await watch.until(lambda stats: stats.inflight_messages == 2, "the hand-out")
+        await sandbox.let_die(dying)
         await mailbox.recover()
         while (await mailbox.status()).inflight_messages:
             await asyncio.sleep(0.01)

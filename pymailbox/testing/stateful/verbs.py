@@ -79,7 +79,9 @@ def _nack(program: Program, handle: Handle) -> Call:
         "failed": program.rng.choice([None, None, None, False, True]),
     }
     keywords = {name: value for name, value in optional.items() if value is not None}
-    return Call(handle, "nack", (program.id_to_ack(handle),), keywords)
+    # what makes a suspect and clears one takes many steps
+    suspects = [message.id for message in program.judge.model.held_by(handle.consumer) if message.suspect]
+    return Call(handle, "nack", (suspects[0] if suspects else program.id_to_ack(handle),), keywords)
 
 
 def _dead_letter(program: Program, handle: Handle) -> Call:
