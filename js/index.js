@@ -7,6 +7,8 @@
  */
 
 export { Mailbox, MessagePriority, MessageStatus, deleteMailbox, listMailboxes, openMailbox } from "./api/mailbox.js";
+export { Backpressure } from "./api/actors/backpressure.js";
+export { Reject, Retry } from "./api/actors/retry.js";
 export { exportMailbox, importMailbox } from "./api/transfer.js";
 export {
   ConnectionLostError,
@@ -21,13 +23,18 @@ export {
 /** For Python only. @internal */
 export * as python from "./python.js";
 
+/** @typedef {import("./api/values.js").BackpressureOptions} BackpressureOptions */
 /** @typedef {import("./api/values.js").Bytes} Bytes */
+/** @typedef {import("./api/values.js").ConsumeOptions} ConsumeOptions */
+/** @typedef {import("./api/values.js").Consumer} Consumer */
+/** @typedef {import("./api/values.js").Context} Context */
 /** @typedef {import("./api/values.js").DeadLetter} DeadLetter */
 /** @typedef {import("./api/values.js").DeadLettersOptions} DeadLettersOptions */
 /** @typedef {import("./api/values.js").DequeueOptions} DequeueOptions */
 /** @typedef {import("./api/values.js").Durability} Durability */
 /** @typedef {import("./api/values.js").EnqueueJsonOptions} EnqueueJsonOptions */
 /** @typedef {import("./api/values.js").EnqueueOptions} EnqueueOptions */
+/** @typedef {import("./api/values.js").Handler} Handler */
 /** @typedef {import("./api/values.js").HeadersGiven} HeadersGiven */
 /** @typedef {import("./api/values.js").ImportOptions} ImportOptions */
 /** @typedef {import("./api/values.js").ImportReport} ImportReport */
@@ -38,6 +45,7 @@ export * as python from "./python.js";
 /** @typedef {import("./api/values.js").NackOptions} NackOptions */
 /** @typedef {import("./api/values.js").NewMessage} NewMessage */
 /** @typedef {import("./api/values.js").PeekOptions} PeekOptions */
+/** @typedef {import("./api/values.js").RetryPolicy} RetryPolicy */
 /** @typedef {import("./api/values.js").RefusedLine} RefusedLine */
 /** @typedef {import("./api/values.js").Send} Send */
 /** @typedef {import("./api/values.js").StorageReport} StorageReport */

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ._open import MailboxOpening, delete_mailbox, list_mailboxes, open_mailbox
-from .actors import Backpressure, Consumer, Context, Handler, RetryPolicy
+from .actors import Backpressure, Consumer, Context, Handler, Retry, RetryPolicy
 from .contract.arguments import Durability
 from .contract.capabilities import Capability
 from .contract.errors import (
@@ -75,6 +75,7 @@ __all__ = [
     "NewMessage",
     "RefusedLine",
     "Reject",
+    "Retry",
     "RetryPolicy",
     "SqliteMailbox",
     "StorageCorruptError",

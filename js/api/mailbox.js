@@ -37,6 +37,8 @@ import { MailboxClosedError, closed } from "../model/errors.js";
 import { packFrames } from "../model/frames.js";
 import { MailboxHandle } from "../engine/mailbox-handle.js";
 import { textOfId } from "../model/uuids.js";
+import { checkConsumeOptions } from "./actors/options.js";
+import { RunningConsumer } from "./actors/consumer.js";
 import { Changes } from "./changes.js";
 import { deadLettersOf, foundIn, idsOf, recordsOf, statsOf } from "./records.js";
 
@@ -56,6 +58,9 @@ import { deadLettersOf, foundIn, idsOf, recordsOf, statsOf } from "./records.js"
 /** @typedef {import("./values.js").MailboxStats} MailboxStats */
 /** @typedef {import("./values.js").StorageReport} StorageReport */
 /** @typedef {import("./values.js").Send} Send */
+/** @typedef {import("./values.js").Handler} Handler */
+/** @typedef {import("./values.js").ConsumeOptions} ConsumeOptions */
+/** @typedef {import("./values.js").Consumer} Consumer */
 
 /** Constants for those who prefer them to "normal" and "high". */
 export const MessagePriority = Object.freeze({ NORMAL: "normal", HIGH: "high" });
@@ -65,6 +70,9 @@ export const MessageStatus = Object.freeze({ QUEUED: "queued", INFLIGHT: "inflig
 
 /** @type {(handle: MailboxHandle, options: Required<MailboxOptions>) => Mailbox} */
 let mailboxOf;
+
+/** @type {(value: unknown, name: string) => Mailbox} */
+let checkMailbox;
 
 /**
  * A mailbox as a whole, for export and import.
@@ -111,16 +119,18 @@ export class Mailbox {
   #observer = null;
   /** @type {Promise<void> | undefined} */
   #closing;
+  /** The consumers of this mailbox. @type {Set<import("./actors/consumer.js").Watcher>} */
+  #watchers = new Set();
 
   static {
     mailboxOf = (handle, options) => new Mailbox(handle, options);
     abandon = (mailbox) => mailbox.#abandon();
     whereHeld = (mailbox, ids) => mailbox.#handle.whereHeld(joined(ids.map((id) => checkId(id))));
-    archiveOf = (mailbox) => {
-      if (typeof mailbox !== "object" || mailbox === null || !(#handle in mailbox))
-        throw new TypeError("mailbox must be one that openMailbox of this module has opened");
-      return mailbox.#archive();
+    checkMailbox = (value, name) => {
+      if (typeof value === "object" && value !== null && #handle in value) return value;
+      throw new TypeError(`${name} must be a mailbox that openMailbox of this module has opened`);
     };
+    archiveOf = (mailbox) => checkMailbox(mailbox, "mailbox").#archive();
   }
 
   /** @private @param {MailboxHandle} handle @param {Required<MailboxOptions>} options */
@@ -220,6 +230,7 @@ export class Mailbox {
     const acked = given.ack === undefined ? [] : checkIds(given.ack, "ack");
     this.#checkOpen();
     const ack = acked.length === 0 ? undefined : { ids: joined(acked), heldOnly: false };
+    if (ack !== undefined && this.#watchers.size > 0) return this.#ackAndClaim(acked, signal, limit, wait);
     if (signal !== undefined) return this.#claimUntil(signal, limit, wait, ack);
     const { batch } = await this.#handle.claim(limit, wait, ack).claimed;
     return recordsOf(batch);
@@ -233,7 +244,11 @@ export class Mailbox {
   async ack(messageId) {
     const id = checkId(messageId);
     this.#checkOpen();
-    return (await this.#handle.ack(id)) === 1;
+    return this.#settling(
+      "ack",
+      [id],
+      this.#handle.ack(id).then((acked) => acked === 1),
+    );
   }
 
   /**
@@ -244,7 +259,7 @@ export class Mailbox {
   async ackMany(ids) {
     const distinct = checkIds(ids);
     this.#checkOpen();
-    return distinct.length === 0 ? 0 : this.#handle.ack(joined(distinct));
+    return distinct.length === 0 ? 0 : this.#settling("ackMany", distinct, this.#handle.ack(joined(distinct)));
   }
 
   /**
@@ -263,19 +278,18 @@ export class Mailbox {
     const sends = checkSends(messages);
     this.#checkOpen();
     const targets = sends.map(({ target }, i) => {
-      if (typeof target !== "object" || target === null || !(#handle in target)) {
-        throw new TypeError(`messages[${i}][0] must be a mailbox that openMailbox of this module has opened`);
-      }
-      target.#checkOpen();
-      return target;
+      const mailbox = checkMailbox(target, `messages[${i}][0]`);
+      mailbox.#checkOpen();
+      return mailbox;
     });
     const frames = pack(sends.map(({ message }) => message));
-    const depths = await this.#handle.ackAndSend(
-      id,
-      targets.map((target) => target.#handle),
-      frames,
+    const handles = targets.map((target) => target.#handle);
+    const depths = await this.#settling(
+      "ackAndSend",
+      [id],
+      this.#handle.ackAndSend(id, handles, frames).then((depths) => depths ?? false),
     );
-    if (depths === undefined) return false;
+    if (depths === false) return false;
     // a batch is one call: an observer is called once, however many messages its mailbox got
     for (const [target, depth] of new Map(targets.map((target, i) => [target, depths[i]]))) target.#observe(depth);
     return true;
@@ -297,7 +311,11 @@ export class Mailbox {
     const error = checkFailure(given.error);
     const failed = checkFlag("failed", given.failed, true);
     this.#checkOpen();
-    return (await this.#handle.nack(id, delay, error, failed)) !== false;
+    return this.#settling(
+      "nack",
+      [id],
+      this.#handle.nack(id, delay, error, failed).then((nacked) => nacked !== false),
+    );
   }
 
   /**
@@ -311,7 +329,7 @@ export class Mailbox {
     const id = checkId(messageId);
     const text = checkText("reason", reason);
     this.#checkOpen();
-    return this.#handle.bury(id, text);
+    return this.#settling("deadLetter", [id], this.#handle.bury(id, text));
   }
 
   /**
@@ -514,6 +532,42 @@ export class Mailbox {
   }
 
   /**
+   * Hands every message to a handler, as they come, until it is stopped: the loop of an actor. It begins at once.
+   *
+   *     const consumer = mailbox.consume(async (message, context) => {
+   *       context.send(outbox, { sender: me, payload: answerTo(message.payload) });
+   *     });
+   *     await consumer.finished;
+   *
+   * How the handler ends decides:
+   *
+   * - It returns, or what it returns resolves: the message is acknowledged. What it sent with `context.send` commits
+   *   together with that.
+   * - It throws: the message is given back with `nack`, what was thrown as the error, and comes again after a pause
+   *   (`retry`); after `maxDeliveries`, the policy's or the mailbox's, it is a dead letter.
+   * - It throws a `Reject`: the message is a dead letter at once.
+   * - It throws a `Retry`: the message comes again after the delay that it names, as a failed delivery or as none.
+   * - It takes longer than `timeout`: `context.signal` is aborted, and it has failed.
+   * - It has settled its message itself (`ack`, `nack`, `deadLetter`, `ackAndSend`, on this mailbox): that is the last
+   *   word. What it sent is stored if the message was acknowledged, and not if it went back.
+   *
+   * A claim takes as many messages as have lately been handled in 50 ms, at least one for each free handler and at most
+   * `batchSize`; what then does not begin goes back. When the page is left or frozen, what has not begun goes back, and
+   * the loop goes on if the page comes back. Closing the mailbox ends the loop, and then nothing more is acknowledged.
+   * A passing error (`error.passing`) does not end it: it tries again until it works, and says so in the console.
+   * @param {Handler} handler may be called more than once with the same message ("at least once")
+   * @param {ConsumeOptions} [options] `concurrency`, `orderedBySender`, `retry`, `timeout` in milliseconds, `signal`
+   * @returns {Consumer} which is stopped with its `stop()`, with that of a handler's context, or by `signal`
+   * @throws {TypeError | RangeError} an argument is invalid
+   * @throws {MailboxClosedError} the mailbox is closed
+   */
+  consume(handler, options) {
+    const checked = checkConsumeOptions(handler, options);
+    this.#checkOpen();
+    return new RunningConsumer(this.#asSource(), checked);
+  }
+
+  /**
    * The counts now, and again after anything has changed them, for `for await`; ends when the mailbox is closed.
    *
    * Whoever changes them: other tabs and workers, and the clock, by which delayed messages become due. Changes are
@@ -595,6 +649,85 @@ export class Mailbox {
         .then(({ batch }) => stopped || resolve(recordsOf(batch)))
         .catch((error) => stopped || reject(error));
     });
+  }
+
+  /**
+   * As a `dequeue` with acknowledgements, for a mailbox with consumers: these learn at once what was acknowledged, and
+   * not only when there are more messages.
+   * @param {Uint8Array[]} acked @param {AbortSignal | undefined} signal @param {number} limit @param {number} wait
+   */
+  async #ackAndClaim(acked, signal, limit, wait) {
+    const ack = { ids: joined(acked), heldOnly: false };
+    const unaborted = signal ?? new AbortController().signal;
+    const claim = this.#claimUntil(unaborted, limit, 0, ack);
+    // how many there were is not known, and need not be
+    const [records] = await this.#settling(
+      "ackMany",
+      acked,
+      claim.then((records) => /** @type {const} */ ([records])),
+    );
+    return records.length > 0 || wait === 0 ? records : this.#claimUntil(unaborted, limit, wait);
+  }
+
+  /**
+   * Tells the consumers of this mailbox that messages are being settled.
+   * @template T @param {import("./actors/holds.js").SettlingVerb} verb @param {Uint8Array[]} ids
+   * @param {Promise<T>} call @returns {Promise<T>}
+   */
+  async #settling(verb, ids, call) {
+    if (this.#watchers.size === 0) return call;
+    const texts = ids.map((id) => textOfId(id));
+    const ends = [...this.#watchers].map((watcher) => watcher.settling(verb, texts));
+    /** @type {T | undefined} */
+    let answer;
+    try {
+      answer = await call;
+      return answer;
+    } finally {
+      for (const end of ends) end(answer === undefined ? undefined : Boolean(answer));
+    }
+  }
+
+  /** This mailbox as its consumers use it. @returns {import("./actors/consumer.js").Source} */
+  #asSource() {
+    const bytesOf = (/** @type {string[]} */ ids) => joined(ids.map((id) => checkId(id)));
+    return {
+      mailbox: this,
+      label: `Mailbox ${JSON.stringify(this.name)}`,
+      batchSize: this.#options.batchSize,
+      claim: (limit, acked, onAcked) => {
+        this.#checkOpen();
+        const ack = acked.length === 0 ? undefined : { ids: bytesOf(acked), heldOnly: true, onCommit: onAcked };
+        const { claimed, undo } = this.#handle.claim(limit, Infinity, ack);
+        return { claimed: claimed.then(({ batch }) => recordsOf(batch)), undo };
+      },
+      ackHeld: async (ids) => {
+        this.#checkOpen();
+        return this.#handle.ackHeld(bytesOf(ids));
+      },
+      release: async (ids) => {
+        this.#checkOpen();
+        return this.#handle.release(bytesOf(ids));
+      },
+      nack: async (id, delay, error, failed) => {
+        this.#checkOpen();
+        return this.#handle.nack(checkId(id), checkDelay(delay), checkFailure(error), failed);
+      },
+      checkMailbox: (mailbox) => {
+        checkMailbox(mailbox, "mailbox");
+      },
+      watch: (watcher) => {
+        this.#watchers.add(watcher);
+        const watchers = this.#watchers;
+        this.#handle.onLifeOver = () => {
+          for (const { lifeOver } of watchers) lifeOver();
+        };
+        return () => {
+          watchers.delete(watcher);
+          if (watchers.size === 0) this.#handle.onLifeOver = undefined;
+        };
+      },
+    };
   }
 
   /** @returns {import("../engine/types.js").Archive} */

@@ -112,18 +112,43 @@ function checkPlainName(name) {
 export function checkMailboxOptions(options) {
   const given = checkOptions(options, "options", ["batchSize", "maxDeliveries", "lease", "durability"]);
   const { batchSize = 32, maxDeliveries = Infinity, lease = 300_000, durability = "strict" } = given;
-  if (typeof lease !== "number") throw new TypeError(`lease must be a number of milliseconds, not ${described(lease)}`);
-  if (!(lease > 0 && lease <= LONGEST_DELAY)) {
-    throw new RangeError(
-      `lease must be a positive number of milliseconds, at most ${LONGEST_DELAY} (100 years), not ${lease}`,
-    );
-  }
   return {
     batchSize: checkCount("batchSize", batchSize),
     maxDeliveries: maxDeliveries === Infinity ? Infinity : checkCount("maxDeliveries", maxDeliveries),
-    lease,
+    lease: checkPeriod("lease", lease),
     durability: checkChoice("durability", durability, DURABILITIES),
   };
+}
+
+/** Milliseconds, more than none. @param {string} name @param {unknown} period @returns {number} */
+export function checkPeriod(name, period) {
+  if (typeof period !== "number")
+    throw new TypeError(`${name} must be a number of milliseconds, not ${described(period)}`);
+  if (period > 0 && period <= LONGEST_DELAY) return period;
+  throw new RangeError(
+    `${name} must be a positive number of milliseconds, at most ${LONGEST_DELAY} (100 years), not ${period}`,
+  );
+}
+
+/** @param {string} name @param {unknown} value @param {number} least @param {number} most @returns {number} */
+export function checkBetween(name, value, least, most) {
+  if (typeof value !== "number") throw new TypeError(`${name} must be a number, not ${described(value)}`);
+  if (value >= least && value <= most) return value;
+  const limits = most === Number.MAX_VALUE ? `${least} or more, and finite` : `between ${least} and ${most}`;
+  throw new RangeError(`${name} must be ${limits}, not ${value}`);
+}
+
+/** @param {string} name @param {unknown} value @param {boolean} otherwise where none is given */
+export function checkFlag(name, value, otherwise) {
+  if (value === undefined) return otherwise;
+  if (typeof value === "boolean") return value;
+  throw new TypeError(`${name} must be true or false, not ${described(value)}`);
+}
+
+/** @param {string} name @param {unknown} value @returns {Function} */
+export function checkFunction(name, value) {
+  if (typeof value === "function") return value;
+  throw new TypeError(`${name} must be a function, not ${described(value)}`);
 }
 
 /**
@@ -277,6 +302,18 @@ export function checkSends(messages) {
   });
 }
 
+/**
+ * A message that is sent later: its bytes and headers are copied now.
+ * @param {unknown} message @returns {import("./values.js").NewMessage}
+ */
+export function checkSend(message) {
+  /** @type {any} */
+  const given = typeof message === "object" && message !== null ? { ...message } : message;
+  if (given?.headers !== undefined) given.headers = checkHeaders(given.headers, "message.");
+  const { sender, payload } = checkNewMessage(given, "message");
+  return { ...given, sender, payload };
+}
+
 /** The 16 bytes of an id. @param {unknown} id @param {string} [name] */
 export function checkId(id, name = "messageId") {
   if (typeof id !== "string") throw new TypeError(`${name} must be a string, a UUID, not ${described(id)}`);
@@ -316,13 +353,6 @@ export function checkWait(wait) {
     );
   }
   return wait;
-}
-
-/** @param {string} name @param {unknown} value @param {boolean} otherwise where none is given */
-export function checkFlag(name, value, otherwise) {
-  if (value === undefined) return otherwise;
-  if (typeof value !== "boolean") throw new TypeError(`${name} must be true or false, not ${described(value)}`);
-  return value;
 }
 
 /** Whole milliseconds, rounded up so that nothing is due too early. @param {unknown} delay @param {string} [name] */
@@ -441,7 +471,7 @@ function succeeds(call) {
 }
 
 /** @param {string} name @param {unknown} value */
-function checkCount(name, value) {
+export function checkCount(name, value) {
   if (typeof value !== "number") throw new TypeError(`${name} must be a whole number, not ${described(value)}`);
   if (!Number.isSafeInteger(value) || value < 1) {
     throw new RangeError(`${name} must be a whole number from 1 to ${LARGEST_COUNT} (2 ** 53 - 1), not ${value}`);

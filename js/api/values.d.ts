@@ -233,3 +233,97 @@ export interface ImportReport {
 
 /** A mailbox to send to, and what to enqueue there. */
 export type Send = readonly [mailbox: Mailbox, message: NewMessage];
+
+/**
+ * What `consume` calls with each message. It may be asynchronous or not; its result is ignored. What it throws decides
+ * what becomes of the message, as `Reject` and `Retry` do.
+ */
+export type Handler = (message: MessageRecord, context: Context) => unknown;
+
+/** When a message is tried again whose handler failed, and when it is given up. */
+export interface RetryPolicy {
+  /** Milliseconds after the first delivery; 1,000. */
+  firstDelay?: number | undefined;
+  /** How much longer the pause is after each further delivery; 2, at least 1. */
+  factor?: number | undefined;
+  /** Milliseconds; 300,000. */
+  longestDelay?: number | undefined;
+  /** How much of the pause is random: 0 for none of it, 1 for all of it. It only ever shortens the pause; 0.5. */
+  jitter?: number | undefined;
+  /**
+   * After this many deliveries, by `deliveryCount`, a message that fails becomes a dead letter; `Infinity`, the
+   * default, leaves it to the `maxDeliveries` with which the mailbox was opened.
+   */
+  maxDeliveries?: number | undefined;
+  /** A source of numbers from 0 to 1, `Math.random`; another one makes the pauses repeatable. */
+  random?: (() => number) | undefined;
+}
+
+/** How a mailbox is consumed. */
+export interface ConsumeOptions {
+  /** How many handlers may run at the same time; 1. */
+  concurrency?: number | undefined;
+  /**
+   * Whether messages with the same sender are handled one after the other, in their order; false. If one fails, the
+   * later ones wait until it is handled or given up. Other consumers of the same mailbox keep an order of their own.
+   */
+  orderedBySender?: boolean | undefined;
+  /** Pauses and limits. */
+  retry?: RetryPolicy | undefined;
+  /**
+   * Milliseconds that a handler may take; by default any time. Then its `context.signal` is aborted with a
+   * `TimeoutError`, and that is a failed delivery, however the handler ends, unless it settles its message or throws
+   * `Reject` or `Retry`. A handler that has not ended 100 ms later is left behind: another one may then begin with the
+   * same message.
+   */
+  timeout?: number | undefined;
+  /** Stops the consumer when it aborts, as `stop()` does. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A running `consume`. */
+export interface Consumer {
+  /**
+   * Resolves when it has come to its end: it was stopped, or its mailbox was closed. Rejects with the error of the
+   * mailbox that ended it.
+   */
+  readonly finished: Promise<void>;
+  /** Whether a stop has been asked for, or has come about. */
+  readonly stopping: boolean;
+  /**
+   * Asks for a clean stop: running handlers finish and their messages are settled, and what else was claimed goes back
+   * to the queue as if never handed out. Gives `finished`. Stopping twice is fine.
+   */
+  stop(): Promise<void>;
+}
+
+/** What a handler has besides its message: one delivery of it. */
+export interface Context {
+  readonly message: MessageRecord;
+  /** Where it came from. */
+  readonly mailbox: Mailbox;
+  /** Aborted when the handler's time is over (`timeout`). Pass it to whatever the handler waits for. */
+  readonly signal: AbortSignal;
+  /** Whether the consumer has been asked to stop: a long handler should then come to an end. */
+  readonly stopping: boolean;
+  /**
+   * Sends a message once the handler has ended well, in one transaction with the acknowledgement of its own: both,
+   * exactly once, or neither. A handler that throws has sent nothing. The bytes are copied now. A closed mailbox is
+   * noticed only when the handler has ended, and is a failed delivery.
+   */
+  send(mailbox: Mailbox, message: NewMessage): void;
+  /** Asks the consumer to stop once the handlers that run now have ended. */
+  stop(): void;
+}
+
+/** When a producer has to pause. */
+export interface BackpressureOptions {
+  /** Number of queued messages from which producers should wait. */
+  pauseAt: number;
+  /** Number of queued messages at which they may go on; half of `pauseAt` if not given. */
+  resumeAt?: number | undefined;
+  /** Milliseconds between two looks at the mailbox while it is too full; 100. */
+  interval?: number | undefined;
+  /** Called with `paused` when it has changed, for example to tell a peer; must be quick. */
+  onChange?: ((paused: boolean) => void) | undefined;
+}

@@ -3,14 +3,14 @@
 From the outside in: ``consumer`` is the loop itself; ``delivery`` hands one message to the handler and settles it;
 ``prefetch`` keeps what was claimed and waits for a handler; ``holds`` knows what somebody has already settled; ``pace``
 says how much to claim; ``retrying`` calls the mailbox, and repeats the call where that helps; ``context``,
-``handlers``, ``retry`` and ``tracebacks`` are about the handler and its failures. ``backpressure`` is for those who
-fill a mailbox.
+``handlers``, ``time_limit``, ``retry`` and ``tracebacks`` are about the handler and its failures. ``backpressure`` is
+for those who fill a mailbox.
 """
 
 from .backpressure import Backpressure
 from .consumer import Consumer
 from .context import Context
 from .handlers import Handler
-from .retry import RetryPolicy
+from .retry import Retry, RetryPolicy
 
-__all__ = ["Backpressure", "Consumer", "Context", "Handler", "RetryPolicy"]
+__all__ = ["Backpressure", "Consumer", "Context", "Handler", "Retry", "RetryPolicy"]

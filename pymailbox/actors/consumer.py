@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from ..contract.arguments import check_count
+from ..contract.arguments import check_count, check_period
 from ..contract.errors import MailboxClosedError
 from ..contract.mailbox import Mailbox
 from .context import Context
@@ -55,8 +55,16 @@ class Consumer(Coroutine[Any, Any, None]):
     """A running ``Mailbox.consume``: await it, or make it a task; ``stop`` ends it."""
 
     def __init__(
-        self, mailbox: Mailbox, handler: Handler, concurrency: int, ordered_by_sender: bool, retry: RetryPolicy | None
+        self,
+        mailbox: Mailbox,
+        handler: Handler,
+        concurrency: int,
+        ordered_by_sender: bool,
+        retry: RetryPolicy | None,
+        timeout: float | None,
     ) -> None:
+        if timeout is not None:
+            check_period("timeout", timeout)
         if retry is not None and not isinstance(retry, RetryPolicy):
             raise TypeError(f"retry must be a RetryPolicy, not {type(retry).__name__}")
         self._mailbox = mailbox
@@ -67,7 +75,7 @@ class Consumer(Coroutine[Any, Any, None]):
         self._holds = Holds()
         self._retrying = RetryingMailbox(mailbox, self._stop)
         self._deliveries = Deliveries(
-            to_call(handler),
+            to_call(handler, timeout),
             retry or RetryPolicy(),
             ordered_by_sender,
             self._buffer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
@@ -48,6 +49,8 @@ class Context:
         *,
         message_id: UUID | None = None,
         delay: float | timedelta | None = None,
+        headers: Mapping[str, str] | None = None,
+        dedupe_for: float | timedelta | None = None,
     ) -> None:
         """Sends a message once the handler has returned, in one transaction with the acknowledgement of its own.
 
@@ -69,8 +72,9 @@ class Context:
             )
         if not isinstance(mailbox, Mailbox):
             raise TypeError(f"mailbox must be an open mailbox, not {type(mailbox).__name__}")
-        checked = prepare_message(sender, payload, priority, message_id, delay)
-        self._sends.append((mailbox, NewMessage(*checked[:4], delay)))
+        checked = prepare_message(sender, payload, priority, message_id, delay, headers, dedupe_for)
+        copied = None if headers is None else dict(headers)
+        self._sends.append((mailbox, NewMessage(*checked[:4], delay, copied, dedupe_for)))
 
     @property
     def stopping(self) -> bool:

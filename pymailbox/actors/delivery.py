@@ -18,7 +18,7 @@ from ..contract.values import MessageRecord, NewMessage
 from .context import Context
 from .holds import Hold, Holds
 from .prefetch import PrefetchBuffer
-from .retry import RetryPolicy
+from .retry import Retry, RetryPolicy
 from .retrying import RetryingMailbox
 from .stopping import Stop
 from .tracebacks import shortened, traceback_of
@@ -163,9 +163,12 @@ class Deliveries:
             await self.retrying.call(lambda: mailbox.enqueue_many(messages))
             return
         for one in messages:
+            # a backend that lacks an option may lack its keyword
+            names = ("message_id", "delay", "headers", "dedupe_for")
+            given = {name: value for name in names if (value := getattr(one, name)) is not None}
             await self.retrying.call(
-                lambda one=one: mailbox.enqueue(  # type: ignore[misc]
-                    one.sender, one.payload, one.priority, message_id=one.message_id, delay=one.delay
+                lambda one=one, given=given: mailbox.enqueue(  # type: ignore[misc]
+                    one.sender, one.payload, one.priority, **given
                 )
             )
 
@@ -178,33 +181,36 @@ class Deliveries:
     async def _fail(self, hold: Hold, failure: Exception, free_place: Callable[[], None]) -> None:
         record = hold.record
         count, most = record.delivery_count, self.retry.max_deliveries
-        error = traceback_of(failure)
-        if most is not None and count >= most:
-            await self._bury(hold, f"{failed_reason(count, most)}\n\n{error}", failure)
+        wish = failure if isinstance(failure, Retry) else Retry()
+        if wish.failed and most is not None and count >= most:
+            await self._bury(hold, f"{failed_reason(count, most)}\n\n{traceback_of(failure)}", failure)
             return
-        delay = self.retry.delay_after(count)
-        mailbox = self.retrying.mailbox
-        if {Capability.NACK, Capability.DELAY} <= mailbox.capabilities and not self.in_order:
-            await self._nack(hold, failure, error, delay)
+        delay = self.retry.delay_after(count) if wish.delay is None else wish.delay
+        can, retrying = self.retrying.mailbox.capabilities, self.retrying
+        can_nack = Capability.NACK in can if wish.failed else retrying.nacks_unfailed
+        give_back = self._nack if wish.failed else self._take_back
+        if can_nack and Capability.DELAY in can and not self.in_order:
+            await give_back(hold, failure, delay)
             return
         free_place()
-        if Capability.NACK in mailbox.capabilities:
+        if can_nack or (not wish.failed and retrying.undoes_hand_outs):
             await self.stop.pause(delay)
             async with self.without_claims():
-                await self._nack(hold, failure, error, 0.0, waited=delay)
+                await give_back(hold, failure, 0.0, waited=delay)
                 await self._give_back_successors(record)
             return
         _log_retry(record, failure, delay)
         await self.stop.pause(delay)
-        # neither can the failure be recorded, nor the message given to others: it is handed out again from here, or
-        # stays with the mailbox's handle if a stop has to finish what was prefetched
+        # what became of it cannot be recorded, nor can others get it: it is handed out again from here, or stays with
+        # the mailbox's handle if a stop has to finish what was prefetched
         if not hold.over and (not self.stop.asked or self.retrying.can_give_back):
-            again = replace(record, delivery_count=count + 1)
+            again = replace(record, delivery_count=count + wish.failed)
             self.holds.add([again])
             self.buffer.put_back(again)
 
-    async def _nack(self, hold: Hold, failure: Exception, error: str, delay: float, waited: float = 0.0) -> None:
+    async def _nack(self, hold: Hold, failure: Exception, delay: float, waited: float = 0.0) -> None:
         record, mailbox = hold.record, self.retrying.mailbox
+        error = traceback_of(failure)
         how = {"delay": delay} if delay else {}
         nacked: bool | str = False
         async with self._last_word(hold) as open_yet:
@@ -218,6 +224,15 @@ class Deliveries:
             _log_retry(record, failure, delay or waited)
         else:  # it may be a dead letter
             log(logging.INFO, failure, "message %s failed at delivery %d", record.id, record.delivery_count)
+
+    async def _take_back(self, hold: Hold, failure: Exception, delay: float, waited: float = 0.0) -> None:
+        """Gives a message back whose delivery has not failed: its hand-out is undone."""
+        async with self._last_word(hold) as open_yet:
+            taken_back = open_yet and await self.retrying.take_back(hold.record.id, delay)
+        if taken_back:
+            _log_retry(hold.record, failure, delay or waited)
+        else:
+            log(logging.INFO, failure, "message %s had already been taken back by others", hold.record.id)
 
     async def _bury(self, hold: Hold, reason: str, failure: Exception) -> None:
         record, mailbox = hold.record, self.retrying.mailbox
@@ -279,14 +294,15 @@ def _log_death(record: MessageRecord, reason: str, failure: Exception) -> None:
 
 
 def _log_retry(record: MessageRecord, failure: Exception, delay: float) -> None:
-    log(
-        logging.INFO,
-        failure,
-        "message %s failed at delivery %d, again after %.1f s",
-        record.id,
-        record.delivery_count,
-        delay,
-    )
+    is_put_off = isinstance(failure, Retry) and not failure.failed
+    text = f"message %s {'was put off' if is_put_off else 'failed'} at delivery %d, again after %.1f s"
+    values = (record.id, record.delivery_count, delay)
+    if not isinstance(failure, Retry):
+        log(logging.INFO, failure, text, *values)
+    elif failure.__cause__ is not None:
+        _log(logging.INFO, failure, f"{text}: %s", *values, _in_short(failure.__cause__))
+    else:  # it says no more than that
+        _log(logging.INFO, failure, text, *values)
 
 
 def _is_passing_unless_full(error: MailboxError) -> bool:

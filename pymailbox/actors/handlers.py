@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from ..contract.values import MessageRecord
 from .context import Context
+from .time_limit import limited
 
 Handler: TypeAlias = Callable[[MessageRecord], object] | Callable[[MessageRecord, Context], object]
 """``handler(message)`` or ``handler(message, context)``, ``async`` or not. Its result is ignored."""
 
 
-def to_call(handler: Any) -> Callable[[MessageRecord, Context], Awaitable[None]]:
-    """The handler as an asynchronous function of two arguments.
+def to_call(handler: Any, timeout: float | None = None) -> Callable[[MessageRecord, Context], Awaitable[None]]:
+    """The handler as an asynchronous function of two arguments, which takes no longer than ``timeout`` seconds.
 
     Raises:
-        TypeError: it cannot be called with a message.
+        TypeError: it cannot be called with a message, or is not asynchronous and so cannot be cancelled.
     """
     if not callable(handler):
         raise TypeError(f"handler must be a function, not {type(handler).__name__}")
@@ -30,7 +32,20 @@ def to_call(handler: Any) -> Callable[[MessageRecord, Context], Awaitable[None]]
         if inspect.isawaitable(result):
             await result
 
-    return call
+    if timeout is None:
+        return call
+    if not _is_asynchronous(handler):
+        raise TypeError(
+            f"timeout needs a handler that is an async function, since a synchronous one cannot be cancelled; "
+            f"{handler!r} is not"
+        )
+    return limited(call, timeout)
+
+
+def _is_asynchronous(handler: Any) -> bool:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
 
 
 def _takes_context(handler: Callable[..., object]) -> bool:

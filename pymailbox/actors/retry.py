@@ -1,14 +1,15 @@
-"""When a message whose handler failed is tried again."""
+"""When a message whose handler failed, or asked for it, is tried again."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from random import random as between_0_and_1
 from typing import Any
 
-from ..contract.arguments import check_count, check_seconds, shown
+from ..contract.arguments import check_count, check_delay, check_seconds, shown
 from ..contract.limits import LONGEST_DELAY
 
 
@@ -56,6 +57,34 @@ class RetryPolicy:
             grown = math.inf if self.first_delay else 0.0
         longest = min(grown, self.longest_delay)
         return longest - longest * self.jitter * self.random()
+
+
+class Retry(Exception):  # noqa: N818  raised by handlers, as a verb
+    """Raised by a handler: its message comes again, ``delay`` (seconds or a ``timedelta``) from now.
+
+    Without a ``delay`` it comes when the retry policy says. That is a failed delivery, unless ``failed`` is False
+    ("not now", as for a server that says "come again in 30 s"): then the hand-out is taken back, ``delivery_count``
+    stays as it is, and the message never becomes a dead letter for it.
+
+    Raises:
+        TypeError, ValueError: an argument is invalid; the message names it.
+    """
+
+    delay: float | None
+    """Seconds; None for what the policy says."""
+    failed: bool
+    """Whether it is a failed delivery."""
+
+    def __init__(self, delay: float | timedelta | None = None, *, failed: bool = True) -> None:
+        super().__init__(delay)  # by which it is pickled, as when it comes out of a pool of processes
+        self.delay = None if delay is None else check_delay(delay) / 1000
+        if not isinstance(failed, bool):
+            raise TypeError(f"failed must be True or False, not {failed!r}")
+        self.failed = failed
+
+    def __str__(self) -> str:
+        when = "when its policy says" if self.delay is None else f"in {self.delay:g} s"
+        return f"again {when}" + ("" if self.failed else "; this delivery does not count")
 
 
 def _check_between(name: str, value: Any, least: float, most: float) -> None:

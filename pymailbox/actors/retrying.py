@@ -8,6 +8,7 @@ and end the consumer. When a stop is asked for, a call that fails is made once m
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine
@@ -66,6 +67,10 @@ class RetryingMailbox:
         self.can_cancel_claims = Capability.RELEASE in mailbox.capabilities
         self.can_give_back = mailbox._can_release
         self.undoes_hand_outs = mailbox._undoes_hand_outs
+        self.nacks_unfailed = (
+            Capability.NACK in mailbox.capabilities and "failed" in inspect.signature(mailbox.nack).parameters
+        )
+        """Whether ``nack`` can take a hand-out back."""
         self.most_at_once = mailbox._most_at_once
         self.acks_with_claims = mailbox._acks_if_held_with_claims
         self._takes_limit = mailbox._takes_limit
@@ -177,6 +182,18 @@ class RetryingMailbox:
             await self.call(lambda: self.mailbox.ack_many(ids))
         else:
             await asyncio.gather(*(self.call(partial(self.mailbox.ack, one)) for one in ids))
+
+    async def take_back(self, message_id: UUID, delay: float) -> bool:
+        """Gives back a message that is still held, as if never handed out; after ``delay`` if ``nacks_unfailed``.
+
+        False if it is known that it was not held.
+        """
+        if self.nacks_unfailed:
+            nack: Callable[..., Awaitable[bool]] = self.mailbox.nack  # a small backend's may lack some
+            how = {"delay": delay} if delay else {}
+            return await self.call(lambda: nack(message_id, failed=False, **how))
+        await self.give_back([message_id])
+        return True
 
     async def give_back(self, ids: list[UUID]) -> None:
         """Gives back those of these that are still held, as if never handed out."""

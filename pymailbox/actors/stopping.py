@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-_LONGEST_PAUSE = 86400.0
+LONGEST_TIMER = 86400.0
 """Seconds. A browser's timer of 25 days or more goes off at once."""
 
 
@@ -22,9 +22,12 @@ class Stop:
         self._asked.set()
 
     async def pause(self, seconds: float) -> None:
-        """Waits that many seconds, or until a stop is asked for; at most a day."""
-        try:
-            async with asyncio.timeout(min(seconds, _LONGEST_PAUSE)):
-                await self._asked.wait()
-        except TimeoutError:
-            pass
+        """Waits that many seconds, or until a stop is asked for."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not self.asked:
+            try:
+                async with asyncio.timeout(min(seconds, LONGEST_TIMER)):
+                    await self._asked.wait()
+            except TimeoutError:
+                if (seconds := deadline - asyncio.get_running_loop().time()) <= 0:
+                    return

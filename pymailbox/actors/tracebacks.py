@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from types import TracebackType
 
 from ..contract.arguments import storable
 
@@ -14,10 +15,15 @@ _LEFT_OUT = "\n… {} characters left out …\n"
 
 def traceback_of(error: BaseException) -> str:
     """The traceback, from the handler's own frame on, at most ``LONGEST_TEXT`` characters: the middle is cut out."""
-    own = error.__traceback__
-    while own is not None and own.tb_frame.f_globals.get("__package__") == __package__:
-        own = own.tb_next
-    return shortened("".join(traceback.format_exception(type(error), error, own or error.__traceback__)).rstrip())
+    own = from_handler(error.__traceback__)
+    return shortened("".join(traceback.format_exception(type(error), error, own)).rstrip())
+
+
+def from_handler(frames: TracebackType | None) -> TracebackType | None:
+    """A traceback from the handler's own frame on."""
+    while frames is not None and frames.tb_frame.f_globals.get("__package__") == __package__:
+        frames = frames.tb_next
+    return frames
 
 
 def shortened(text: str) -> str:

@@ -327,6 +327,7 @@ class Mailbox(ABC):
         concurrency: int = 1,
         ordered_by_sender: bool = False,
         retry: RetryPolicy | None = None,
+        timeout: float | None = None,
     ) -> Consumer:
         """Hands every message to a handler, as they come, until it is stopped: the loop of an actor.
 
@@ -342,6 +343,8 @@ class Mailbox(ABC):
         - It raises: the message is given back with ``nack``, its traceback as the error, and comes again after a pause
           (``retry``); after ``max_deliveries``, the policy's or the mailbox's, it is a dead letter.
         - It raises ``Reject``: the message is a dead letter at once.
+        - It raises ``Retry``: the message comes again after the delay that it names, as a failed delivery or as none.
+        - It takes longer than ``timeout``: it is cancelled, and has failed.
         - It has settled its message itself (``ack``, ``nack``, ``dead_letter``, ``ack_and_send``, on this handle): that
           is the last word. What it sent is stored if the message was acknowledged, and not if it went back.
 
@@ -365,19 +368,23 @@ class Mailbox(ABC):
                 order. If one fails, the later ones wait until it is handled or given up. Other consumers of the same
                 mailbox keep an order of their own.
             retry: pauses and limits; None for ``RetryPolicy()``.
+            timeout: seconds that a handler may take, None for any time. Then it is cancelled, once, and that is a
+                failed delivery, however the handler ends, unless it settles its message or raises ``Reject`` or
+                ``Retry``. Until it has ended it keeps its place and its message.
 
         Returns:
             A coroutine that ends after a clean stop, and has a method ``stop``.
 
         Raises:
-            TypeError, ValueError: an argument is invalid; raised at the call.
+            TypeError, ValueError: an argument is invalid, or ``timeout`` was given with a synchronous handler, which
+                cannot be cancelled; raised at the call.
             MailboxClosedError: the mailbox was closed before. If it is closed later, the loop just ends.
             MailboxError: the mailbox cannot go on. A passing error (``error.passing``: a lost connection, a full
                 storage, a file that another program keeps locked) does not end the loop: it tries again until it works,
                 and logs that it does.
             BaseException: a handler raised ``KeyboardInterrupt`` or ``SystemExit``; its message goes back.
         """
-        return self._consumer_type(self, handler, concurrency, ordered_by_sender, retry)
+        return self._consumer_type(self, handler, concurrency, ordered_by_sender, retry, timeout)
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,20 +1,28 @@
 // Somebody's TypeScript: compiled against the installed package by test_npm_package.py, never run.
 
 import {
+  Backpressure,
   Mailbox,
   MailboxError,
   MessagePriority,
+  Reject,
+  Retry,
   StorageFullError,
   deleteMailbox,
   exportMailbox,
   importMailbox,
   listMailboxes,
   openMailbox,
+  type ConsumeOptions,
+  type Consumer,
+  type Context,
   type DeadLetter,
+  type Handler,
   type ImportReport,
   type MailboxStats,
   type MessageRecord,
   type NewMessage,
+  type RetryPolicy,
   type StorageReport,
 } from "pymailbox";
 import type { MailboxInspector } from "pymailbox/inspector";
@@ -83,6 +91,28 @@ const high: number = stats.queuedByPriority.high;
 const report: StorageReport = await inbox.storageReport();
 inbox.setDepthObserver((depth) => depth.toFixed());
 inbox.setDepthObserver(null);
+const retry: RetryPolicy = { firstDelay: 100, factor: 2, longestDelay: 1000, jitter: 0, maxDeliveries: 3 };
+const howToConsume: ConsumeOptions = { concurrency: 2, orderedBySender: true, retry, timeout: 1000 };
+const handler: Handler = async (message: MessageRecord, context: Context) => {
+  const response = await fetch("/", { signal: context.signal });
+  if (response.status === 503) throw new Retry(30_000, { failed: false });
+  if (!response.ok) throw new Reject("refused", { cause: new Error(response.statusText) });
+  context.send(outbox, { sender: message.sender, payload: message.payload, delay: 5 });
+  if (context.stopping) context.stop();
+};
+const consumer: Consumer = inbox.consume(handler, howToConsume);
+inbox.consume(({ payload }) => console.log(payload), { signal: AbortSignal.timeout(1000), timeout: undefined });
+await consumer.stop();
+await consumer.finished;
+const retried: number | undefined = new Retry().delay;
+using pressure = new Backpressure(outbox, { pauseAt: 1000, onChange: (paused: boolean) => paused });
+await pressure.room();
+// @ts-expect-error a spell of time is a number
+inbox.consume(handler, { timeout: "1 s" });
+// @ts-expect-error where to pause must be said
+new Backpressure(outbox, {});
+// @ts-expect-error a message has its payload
+inbox.consume((_, context) => context.send(outbox, { sender: bytes("me") }));
 const names: string[] = await listMailboxes();
 const gone: boolean = await deleteMailbox(names[0]);
 
@@ -110,4 +140,4 @@ new Mailbox();
 // @ts-expect-error a record is not changed
 batch[0].deliveryCount = 0;
 
-export { gone, high, imported, removed, report, sent, told };
+export { gone, high, imported, removed, report, retried, sent, told };

@@ -12,6 +12,8 @@ interface TrustedScripts {
 declare global {
   var trustedTypes: { createPolicy(name: string, rules: TrustedScripts): TrustedScripts } | undefined;
   var pymailbox: typeof import("../../js/index.js");
+  /** Of the tests of `consume`. */
+  var consuming: typeof import("./pages/consuming.js").consuming;
   /** Of the pages of unreadable.spec.js. */
   var here: {
     textOf(record: { payload: Uint8Array }): string | undefined;

@@ -85,6 +85,39 @@ test("a worker answers", async ({ page }) => {
   await example.close();
 });
 
+test("an actor asks a server, and answers", async ({ page }) => {
+  let asked = 0;
+  await page.context().route(/\/price\?/, async (route) => {
+    asked += 1;
+    const item = new URL(route.request().url()).searchParams.get("item");
+    if (item === "gone") await route.fulfill({ status: 503 });
+    else await route.fulfill({ body: `${item}: 5 EUR` });
+  });
+  const { example } = await runExample(page, "actor");
+  await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("orders");
+    const text = new TextEncoder();
+    for (const order of ['{"item":"tea"}', "tea", '{"item":"gone"}'])
+      await mailbox.enqueue(text.encode("page"), text.encode(order));
+    await mailbox.close();
+  });
+  expect(await take(page, "invoices", 1)).toEqual(["actor: tea: 5 EUR"]);
+  await expect.poll(() => asked).toBe(2);
+  // what was put off goes back when the actor stops, as if it had never been handed out
+  await example.evaluate(() => window.postMessage("stop"));
+  const left = () =>
+    page.evaluate(async () => {
+      const mailbox = await pymailbox.openMailbox("orders");
+      const { queuedMessages, inflightMessages } = await mailbox.status();
+      const [queued] = await mailbox.peek();
+      const reasons = (await mailbox.deadLetters()).map(({ reason }) => reason.split("\n")[0]);
+      await mailbox.close();
+      return [queuedMessages, inflightMessages, queued?.deliveryCount, reasons];
+    });
+  await expect.poll(left).toEqual([1, 0, 0, ["this is not JSON"]]);
+  await example.close();
+});
+
 test("a service worker stores what arrives while Python is not loaded and nobody has opened a mailbox", async ({
   page,
   browserName,

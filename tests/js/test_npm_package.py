@@ -88,6 +88,7 @@ def test_package_is_the_modules_as_they_are_with_types_and_licence() -> None:
 def test_examples_are_found() -> None:
     assert set(examples()) == {
         "page.js",
+        "actor.js",
         "worker.js",
         "start-worker.js",
         "service-worker.js",

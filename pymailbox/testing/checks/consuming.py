@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from ...actors import Consumer, Context, RetryPolicy
+from ...actors import Consumer, Context, Retry, RetryPolicy
 from ...contract.capabilities import Capability
 from ...contract.errors import MailboxClosedError, Reject
 from ...contract.mailbox import Mailbox
@@ -208,6 +208,23 @@ async def check_sends_commit_with_the_ack(sandbox: Sandbox) -> None:
     expect({record.sender for record in sent} == {b"actor"}, "a sender is not the one that was given")
 
 
+@check(Capability.ACK_AND_SEND, Capability.HEADERS)
+async def check_sends_have_headers(sandbox: Sandbox) -> None:
+    """What a handler sends has the headers that it was given, as they were at the call."""
+    inbox, outbox = await sandbox.open("-in"), await sandbox.open("-out")
+    await send(inbox, [b"work"])
+
+    def handler(message: MessageRecord, context: Context) -> None:
+        headers = {"trace": "1"}
+        context.send(outbox, b"actor", b"answer", headers=headers)
+        headers["trace"] = "2"
+
+    async with _consuming(inbox, handler):
+        await _all_handled(inbox)
+    [sent] = await drain(outbox)
+    expect_equal(dict(sent.headers), {"trace": "1"}, "headers")
+
+
 @check(Capability.ACK_AND_SEND, Capability.NACK)
 async def check_failed_handler_sends_nothing(sandbox: Sandbox) -> None:
     """What a handler sent before it failed is not sent; the next attempt's sends are."""
@@ -339,6 +356,181 @@ async def check_rejected_message_is_a_dead_letter_at_once(sandbox: Sandbox) -> N
     expect_equal(seen, [b"bad", b"good"], "payloads")
     [letter] = await mailbox.dead_letters()
     expect_equal((letter.record.payload, letter.reason), (b"bad", "no such command"), "the dead letter")
+
+
+@check()
+async def check_retry_comes_again_after_its_delay(sandbox: Sandbox) -> None:
+    """A message whose handler raises ``Retry`` comes again after the delay that it names, else as the policy says."""
+    counts: dict[bytes, list[int]] = {b"soon": [], b"later": [], b"by policy": []}
+    delays = {b"soon": 0.0, b"later": 1000.0, b"by policy": None}
+
+    async def handler(message: MessageRecord) -> None:
+        counts[message.payload].append(message.delivery_count)
+        if message.delivery_count < 3:
+            raise Retry(delays[message.payload])
+
+    mailbox = await sandbox.open()
+    await send(mailbox, [b"soon", b"later", b"by policy"])
+    async with _consuming(mailbox, handler, retry=MUCH_LATER):
+        await eventually(partial(_length, counts[b"soon"]), 3, "deliveries")
+        await eventually(partial(_length, counts[b"by policy"]), 1, "deliveries")
+        await asyncio.sleep(0.02)  # time for one that should not come yet
+    expect_equal(counts, {b"soon": [1, 2, 3], b"later": [1], b"by policy": [1]}, "delivery counts")
+
+
+@check(Capability.NACK, Capability.DEAD_LETTERS)
+async def check_retry_is_a_failed_delivery(sandbox: Sandbox) -> None:
+    """``Retry`` counts towards ``max_deliveries``; the dead letter's error tells what had gone wrong."""
+    mailbox = await sandbox.open(max_deliveries=3)
+    await send(mailbox, [b"bad"])
+    counts: list[int] = []
+
+    def handler(message: MessageRecord) -> None:
+        counts.append(message.delivery_count)
+        raise Retry(0.0) from OnPurposeError("busy")
+
+    async with _consuming(mailbox, handler, retry=MUCH_LATER):
+        await _all_handled(mailbox)
+    expect_equal(counts, [1, 2, 3], "delivery counts")
+    [letter] = await mailbox.dead_letters()
+    expect("OnPurposeError: busy" in (letter.error or ""), f"the dead letter's error does not tell why: {letter.error}")
+
+
+@check()
+async def check_retry_may_take_the_hand_out_back(sandbox: Sandbox) -> None:
+    """``Retry(failed=False)`` is no failed delivery: the delivery count stays, and no ``max_deliveries`` is reached."""
+    mailbox = await sandbox.open()
+    if Capability.DEAD_LETTERS in mailbox.capabilities:
+        mailbox = await sandbox.open(max_deliveries=2)
+    await send(mailbox, [b"not now", b"good"])
+    seen: list[tuple[bytes, int]] = []
+
+    async def handler(message: MessageRecord) -> None:
+        seen.append((message.payload, message.delivery_count))
+        if message.payload == b"not now" and len(seen) < 6:
+            raise Retry(0.0, failed=False)
+
+    async with _consuming(mailbox, handler, retry=RetryPolicy(first_delay=0.0, max_deliveries=2)):
+        await _all_handled(mailbox)
+    expect_equal(sorted(seen), [(b"good", 1)] + 5 * [(b"not now", 1)], "deliveries")
+    if Capability.DEAD_LETTERS in mailbox.capabilities:
+        expect_equal(await mailbox.dead_letters(), [], "dead letters")
+
+
+@check(Capability.NACK, Capability.DELAY)
+async def check_retry_waits_in_the_queue(sandbox: Sandbox) -> None:
+    """Until a message that was put off comes again it is queued, held by nobody, and not handed out."""
+    mailbox = await sandbox.open()
+    await send(mailbox, [b"not now", *numbered(4)])
+    seen: list[bytes] = []
+
+    def handler(message: MessageRecord) -> None:
+        seen.append(message.payload)
+        if message.payload == b"not now":
+            raise Retry(1000.0, failed=False)
+
+    async with _consuming(mailbox, handler):
+        await eventually(partial(_left, mailbox), (1, 0), "queued and inflight messages")
+    expect_equal(seen, [b"not now", *numbered(4)], "payloads")
+    expect_equal(await drain(mailbox), [], "what may be handed out")
+
+
+@check()
+async def check_retry_holds_back_its_sender(sandbox: Sandbox) -> None:
+    """With ``ordered_by_sender`` a message that was put off by ``Retry`` comes before later ones of its sender."""
+    mailbox = await sandbox.open()
+    for number in range(3):
+        await mailbox.enqueue(b"anna", b"a%d" % number)
+        await mailbox.enqueue(b"ben", b"b%d" % number)
+    seen: list[bytes] = []
+    put_off = {b"a0": 2, b"b1": 1}
+
+    async def handler(message: MessageRecord) -> None:
+        if put_off.get(message.payload):
+            put_off[message.payload] -= 1
+            raise Retry(0.001, failed=False)
+        await asyncio.sleep(0)
+        seen.append(message.payload)
+
+    async with _consuming(mailbox, handler, concurrency=2, ordered_by_sender=True):
+        await _all_handled(mailbox)
+    for name in (b"a", b"b"):
+        own = [payload for payload in seen if payload.startswith(name)]
+        expect_equal(own, [b"%b%d" % (name, number) for number in range(3)], f"payloads of {name!r}")
+
+
+# -- handlers that take too long ---------------------------------------------------------------------------------------
+
+
+@check(Capability.NACK, Capability.DEAD_LETTERS)
+async def check_timeout_is_a_failed_delivery(sandbox: Sandbox) -> None:
+    """A handler that takes longer than ``timeout`` is cancelled: a failed delivery whose error says so."""
+    mailbox = await sandbox.open(max_deliveries=2)
+    await send(mailbox, [b"hangs", b"good"])
+    cancelled: list[int] = []
+
+    async def hangs_on_purpose(message: MessageRecord) -> None:
+        if message.payload == b"hangs":
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                cancelled.append(message.delivery_count)
+                raise
+
+    async with _consuming(mailbox, hangs_on_purpose, retry=AT_ONCE, timeout=0.02):
+        await _all_handled(mailbox)
+    expect_equal(cancelled, [1, 2], "delivery counts of handlers that were cancelled")
+    [letter] = await mailbox.dead_letters()
+    for part in ("TimeoutError: the handler took longer than 0.02 s", "hangs_on_purpose"):
+        expect(part in (letter.error or ""), f"the dead letter's error does not tell {part!r}: {letter.error}")
+
+
+@check(Capability.NACK, Capability.DEAD_LETTERS)
+async def check_timeout_of_the_handlers_own(sandbox: Sandbox) -> None:
+    """A handler that raises a ``TimeoutError`` of its own has failed with that, and not taken too long."""
+    mailbox = await sandbox.open(max_deliveries=1)
+    await send(mailbox, [b"raises", b"waits"])
+
+    async def handler(message: MessageRecord) -> None:
+        if message.payload == b"raises":
+            raise TimeoutError("the server is slow")
+        async with asyncio.timeout(0.01):
+            await asyncio.get_running_loop().create_future()
+
+    async with _consuming(mailbox, handler, retry=AT_ONCE, timeout=1000.0):
+        await _all_handled(mailbox)
+    letters = {letter.record.payload: letter.error or "" for letter in await mailbox.dead_letters()}
+    expect_equal(sorted(letters), [b"raises", b"waits"], "dead letters")
+    expect("the server is slow" in letters[b"raises"], f"the error is not the handler's: {letters[b'raises']}")
+    for error in letters.values():
+        expect("took longer than" not in error, f"the handler did not take too long: {error}")
+
+
+@check(Capability.NACK)
+async def check_timeout_waits_for_the_handlers_end(sandbox: Sandbox) -> None:
+    """A handler that ends late, or as if nothing had happened, has failed, and its message comes only after that."""
+    mailbox, other = await sandbox.open(), await sandbox.open()
+    await send(mailbox, [b"work"])
+    log: list[str] = []
+    cancelled, may_end = asyncio.Event(), asyncio.Event()
+
+    async def handler(message: MessageRecord) -> None:
+        log.append(f"begins {message.delivery_count}")
+        if message.delivery_count == 1:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                cancelled.set()
+            await may_end.wait()
+            log.append("ends")
+
+    async with _consuming(mailbox, handler, concurrency=2, retry=AT_ONCE, timeout=0.02):
+        await asyncio.wait_for(cancelled.wait(), PATIENCE)
+        await asyncio.sleep(0.05)  # time for a second one
+        expect_equal(await _left(other), (0, 1), "queued and inflight messages until the handler has ended")
+        may_end.set()
+        await _all_handled(mailbox)
+    expect_equal(log, ["begins 1", "ends", "begins 2"], "what the handlers did")
 
 
 # -- handlers that settle their message themselves ---------------------------------------------------------------------
@@ -790,6 +982,13 @@ async def check_arguments_are_checked(sandbox: Sandbox) -> None:
     """A bad argument is named when ``consume`` is called, before anything is claimed."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
+
+    async def asynchronous(message: MessageRecord) -> None:
+        pass
+
+    def synchronous(message: MessageRecord, *, flag: bool) -> None:
+        pass
+
     bad: list[tuple[type[Exception], str, Any, dict[str, Any]]] = [
         (TypeError, "handler", None, {}),
         (TypeError, "handler", lambda: None, {}),
@@ -797,6 +996,13 @@ async def check_arguments_are_checked(sandbox: Sandbox) -> None:
         (TypeError, "concurrency", print, {"concurrency": "2"}),
         (ValueError, "concurrency", print, {"concurrency": 0}),
         (TypeError, "retry", print, {"retry": 3}),
+        (ValueError, "timeout", asynchronous, {"timeout": 0}),
+        (ValueError, "timeout", asynchronous, {"timeout": -1.0}),
+        (ValueError, "timeout", asynchronous, {"timeout": math.nan}),
+        (ValueError, "timeout", asynchronous, {"timeout": math.inf}),
+        (TypeError, "timeout", asynchronous, {"timeout": "1"}),
+        (TypeError, "timeout", lambda message: None, {"timeout": 1.0}),
+        (TypeError, "timeout", partial(synchronous, flag=True), {"timeout": 1.0}),
     ]
     for kind, name, handler, options in bad:
 

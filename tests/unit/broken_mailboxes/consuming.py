@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from pymailbox import Consumer, Context, MailboxClosedError, MailboxStats, MessageRecord, Reject, RetryPolicy
+from pymailbox import Consumer, Context, MailboxClosedError, MailboxStats, MessageRecord, Reject, Retry, RetryPolicy
 from pymailbox.actors.holds import Hold
 from pymailbox.contract.arguments import PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
@@ -154,6 +154,94 @@ class TellsNoError(SmallMailbox):
 class KnowsItsOwnLimitOnly(SmallMailbox):
     def consume(self, handler: Any, *, retry: Any = None, **options: Any) -> Consumer:
         return super().consume(handler, retry=replace(retry or RetryPolicy(), max_deliveries=None), **options)
+
+
+@breaks("consuming.retry_comes_again_after_its_delay", "consuming.retry_is_a_failed_delivery")
+class RetriesAsThePolicySays(_Wrapping):
+    """It does not know ``Retry``."""
+
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        try:
+            await _call(handler, message, context)
+        except Retry as retry:
+            if retry.failed:
+                raise RuntimeError("retry") from None
+            raise
+
+
+@breaks("consuming.retry_waits_in_the_queue")
+class PutsOffNothing(_Wrapping):
+    """What is put off comes again at once."""
+
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        try:
+            await _call(handler, message, context)
+        except Retry as retry:
+            raise Retry(0, failed=retry.failed) from retry
+
+
+@breaks("consuming.sends_have_headers")
+class SendsBodiesOnly(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        class Forgetful(Context):
+            def send(self, mailbox: Any, *arguments: Any, headers: Any = None, **keywords: Any) -> None:
+                context.send(mailbox, *arguments, **keywords)
+
+        await _call(handler, message, Forgetful(self, message, context))
+
+
+@breaks("consuming.retry_may_take_the_hand_out_back")
+class CountsEveryRetry(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        try:
+            await _call(handler, message, context)
+        except Retry as retry:
+            raise Retry(retry.delay) from retry
+
+
+@breaks("consuming.retry_holds_back_its_sender")
+class PutsOffAtTheEnd(_Wrapping):
+    """What is put off comes last."""
+
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        try:
+            await _call(handler, message, context)
+        except Retry:
+            entry = self.store.pop(message.id)
+            entry.holder = None
+            self.store[message.id] = entry
+
+
+@breaks("consuming.timeout_is_a_failed_delivery")
+class ToleratesHandlersThatAreCancelled(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        try:
+            await _call(handler, message, context)
+        except asyncio.CancelledError:
+            await self.ack(message.id)
+            raise
+
+
+@breaks("consuming.timeout_of_the_handlers_own")
+class TakesEveryTimeoutForItsOwn(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        try:
+            await _call(handler, message, context)
+        except TimeoutError:
+            raise TimeoutError("the handler took longer than 1000 s") from None
+
+
+@breaks("consuming.timeout_waits_for_the_handlers_end", "consuming.timeout_is_a_failed_delivery")
+class LeavesHandlersBehind(_Wrapping):
+    """Does not wait for a handler that it has cancelled."""
+
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        running = asyncio.ensure_future(_call(handler, message, context))
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            running.cancel()
+            raise
 
 
 @breaks("consuming.rejected_message_is_a_dead_letter_at_once")

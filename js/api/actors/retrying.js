@@ -1,0 +1,106 @@
+/**
+ * The mailbox as a consumer calls it: passing errors are waited out.
+ *
+ * A passing error (`error.passing`: a lost connection, a full storage) is no reason for an actor to end: the call is
+ * repeated, with pauses, until it works. All other errors of a mailbox end the consumer. When a stop is asked for, a
+ * call that fails is made once more.
+ */
+
+import { MailboxClosedError, MailboxError } from "../../model/errors.js";
+import { checkRetryPolicy, delayAfter } from "./retry.js";
+
+/** Between two attempts at the same call. */
+const PAUSES = checkRetryPolicy({ firstDelay: 100, longestDelay: 10_000 });
+
+/** Whether the same call may work a moment later. @param {unknown} error */
+export const isPassing = (error) => error instanceof MailboxError && error.passing;
+
+/** A mailbox whose calls are retried. */
+export class RetryingMailbox {
+  #stop;
+  /** Calls that wait for their next attempt. */
+  waiting = 0;
+  /**
+   * Messages whose acknowledgement is under way, and which will not be acknowledged late as well.
+   * @type {Set<string>}
+   */
+  acknowledging = new Set();
+
+  /** @param {import("./consumer.js").Source} source @param {import("./stop.js").Stop} stop */
+  constructor(source, stop) {
+    this.source = source;
+    this.#stop = stop;
+  }
+
+  /**
+   * Calls until it works, or fails with an error for which `retries` is false.
+   * @template T @param {() => Promise<T>} call @param {(error: unknown) => boolean} [retries] @returns {Promise<T>}
+   */
+  async call(call, retries = isPassing) {
+    for (let attempt = 1; ; attempt++) {
+      const isLast = this.#stop.asked;
+      try {
+        return await call();
+      } catch (error) {
+        if (isLast || !retries(error)) throw error;
+        await this.pause(attempt, error);
+      }
+    }
+  }
+
+  /** Waits before a call is made again, and says so. @param {number} attempt that failed @param {unknown} error */
+  async pause(attempt, error) {
+    const pause = delayAfter(PAUSES, attempt);
+    console.warn(
+      `${this.source.label}: tried again in ${inSeconds(pause)}, attempt ${attempt + 1}: ` +
+        /** @type {Error} */ (error).message,
+    );
+    this.waiting += 1;
+    try {
+      await this.#stop.pause(pause);
+    } finally {
+      this.waiting -= 1;
+    }
+  }
+
+  /**
+   * Acknowledges those of these messages that are still held.
+   * @param {string[]} ids @param {boolean} [inDoubt] whether a handler may have given them back itself: then they are
+   * never acknowledged late
+   */
+  async ack(ids, inDoubt = false) {
+    if (!inDoubt) for (const id of ids) this.acknowledging.add(id);
+    let attempts = 0;
+    let settled = 0;
+    let late = false;
+    try {
+      settled = await this.call(() => {
+        attempts += 1;
+        return this.source.ackHeld(ids);
+      });
+      late = !inDoubt && ids.some((id) => !this.acknowledging.has(id));
+    } catch (error) {
+      if (error instanceof MailboxClosedError)
+        console.warn(`${this.source.label} was closed before ${counted(ids)} could be acknowledged`);
+      throw error;
+    } finally {
+      for (const id of ids) this.acknowledging.delete(id);
+    }
+    // after a failed attempt nobody knows whether they were taken back or acknowledged
+    if (!late && attempts < 2) this.reportAcked(ids, settled);
+  }
+
+  /** Says how many had been taken back. @param {string[]} ids @param {number} settled */
+  reportAcked(ids, settled) {
+    if (settled >= ids.length) return;
+    console.info(
+      `${this.source.label}: ${ids.length - settled} of ${counted(ids)} had been taken back, and may be handled again`,
+    );
+  }
+}
+
+/** @param {number} milliseconds */
+export const inSeconds = (milliseconds) => `${(milliseconds / 1000).toFixed(1)} s`;
+
+/** @param {string[]} ids */
+const counted = (ids) => `${ids.length} handled ${ids.length === 1 ? "message" : "messages"}`;
