@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
 from .contract.location import Location, resolved
 from .contract.mailbox import Mailbox
+
+MailboxLocation: TypeAlias = str | os.PathLike[str]
+"""A plain name, a URL, or the path of a SQLite file, whose mailbox ``default`` is meant."""
 
 
 class MailboxOpening:
@@ -35,7 +39,7 @@ class MailboxOpening:
 
 
 def open_mailbox(
-    location: str,
+    location: MailboxLocation,
     *,
     batch_size: int = 32,
     max_deliveries: int | None = None,
@@ -49,7 +53,9 @@ def open_mailbox(
     Args:
         location: a plain name (IndexedDB in a browser, the file ``pymailbox.db`` on CPython) or a URL:
             ``indexeddb://NAME``, ``sqlite:///relative.db#NAME``, ``sqlite:////absolute.db#NAME``, ``memory://NAME``,
-            ``memory://``. In a URL a name is percent-encoded. A relative path is resolved at the call.
+            ``memory://``. In a URL a name is percent-encoded. A ``pathlib.Path`` is a SQLite file, and its mailbox
+            ``default``. A relative path is resolved at the call. On CPython a plain name that looks like a file
+            (``app.db``, or one with a slash) is a ``ValueError``.
         batch_size: messages that ``dequeue`` and ``peek`` give when called without a limit; like all counts, at most
             2**53 - 1.
         max_deliveries: failed deliveries after which a message becomes a dead letter; None for never, else at most
@@ -72,7 +78,7 @@ def open_mailbox(
 # The next two are not ``async`` either: what a relative path means is decided at the call.
 
 
-def list_mailboxes(location: str) -> Coroutine[Any, Any, list[str]]:
+def list_mailboxes(location: MailboxLocation) -> Coroutine[Any, Any, list[str]]:
     """The names of all mailboxes in the database that ``location`` is in, sorted. Creates nothing."""
     return _list(resolved(parse_location(location)))
 
@@ -81,7 +87,7 @@ async def _list(location: Location) -> list[str]:
     return await backend_of(location).list_at(location)
 
 
-def delete_mailbox(location: str) -> Coroutine[Any, Any, bool]:
+def delete_mailbox(location: MailboxLocation) -> Coroutine[Any, Any, bool]:
     """Deletes a mailbox with everything in it, in one transaction; False if there was none.
 
     A handle that is open on it carries on with an empty mailbox.
