@@ -10,7 +10,7 @@ async with open_mailbox("inbox") as mailbox:
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ._open import MailboxOpening, delete_mailbox, list_mailboxes, open_mailbox
+from ._open import MailboxOpening, backup, compact, delete_mailbox, list_mailboxes, open_mailbox
 from .actors import Backpressure, Consumer, Context, Handler, RetryPolicy
 from .contract.arguments import Durability
 from .contract.capabilities import Capability
@@ -84,6 +84,8 @@ __all__ = [
     "UnsupportedError",
     "WrongThreadError",
     "__version__",
+    "backup",
+    "compact",
     "delete_mailbox",
     "export",
     "import_",

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
-from .contract.location import Location, resolved
+from .contract.location import Location, check_path, resolved
 from .contract.mailbox import Mailbox
 
 MailboxLocation: TypeAlias = str | os.PathLike[str]
@@ -100,3 +100,49 @@ def delete_mailbox(location: MailboxLocation) -> Coroutine[Any, Any, bool]:
 
 async def _delete(location: Location) -> bool:
     return await backend_of(location).delete_at(location)
+
+
+def backup(location: MailboxLocation, path: str | os.PathLike[str]) -> Coroutine[Any, Any, None]:
+    """Copies a SQLite file with all its mailboxes while others use it, as it is at one moment.
+
+    The copy is a mailbox file: open it as one, or put it in the place of the original when nobody has that open. What
+    was inflight is queued in the copy, as if it had never been handed out. The copy appears at ``path`` when all of it
+    is on the disk; if the call fails or is cancelled, nothing is there. Other calls do not wait for it.
+
+    Args:
+        location: any mailbox of the file.
+        path: where the copy is to be. Nothing may be there yet.
+
+    Raises:
+        TypeError, ValueError: an argument is invalid; ``path`` is the file itself, or there is something already.
+        UnsupportedError: the location is in no SQLite file; ``export`` works everywhere.
+        StorageUnavailableError: there is no such file, the folder of ``path`` is missing, or something may not be
+            read or written.
+        StorageFullError: there is no room for the copy.
+        StorageCorruptError: the file is damaged, or is no mailbox file.
+    """
+    return _backup(resolved(parse_location(location)), check_path("path", path))
+
+
+async def _backup(location: Location, path: str) -> None:
+    await backend_of(location).backup_at(location, path)
+
+
+def compact(location: MailboxLocation) -> Coroutine[Any, Any, int]:
+    """Gives what is free in a SQLite file back to the disk, and returns by how many bytes the files became smaller.
+
+    Others may use the file meanwhile; their calls run in between. pymailbox does the same by itself where more than
+    half of the file is free. A file of an early version, or a restored dump, is written anew, for which there has to
+    be as much room again, and others cannot write meanwhile. If the call is cancelled, it has done a part of it.
+
+    Raises:
+        TypeError, ValueError: the location is invalid.
+        UnsupportedError: it is in no SQLite file.
+        StorageUnavailableError: there is no such file, or it may not be written.
+        StorageFullError: the file has to be written anew, and there is no room for that.
+    """
+    return _compact(resolved(parse_location(location)))
+
+
+async def _compact(location: Location) -> int:
+    return await backend_of(location).compact_at(location)

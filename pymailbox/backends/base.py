@@ -46,7 +46,7 @@ from ..contract.arguments import (
     prepare_sends,
 )
 from ..contract.capabilities import Capability
-from ..contract.errors import MailboxClosedError, MailboxError, WrongThreadError
+from ..contract.errors import MailboxClosedError, MailboxError, UnsupportedError, WrongThreadError
 from ..contract.location import Location, parse_name
 from ..contract.mailbox import Mailbox
 from ..contract.values import (
@@ -150,6 +150,19 @@ class EmbeddedMailbox(Mailbox):
     @abstractmethod
     async def delete_at(cls, location: Location) -> bool:
         """Deletes the location's mailbox with all its messages; False if there was none."""
+
+    @classmethod
+    async def backup_at(cls, location: Location, path: str) -> None:
+        """Copies the location's database to a path where nothing is, all of it as it is at one moment."""
+        raise UnsupportedError(
+            f"{location.scheme}:// keeps no file that backup() could copy. export() writes a mailbox as lines, which "
+            "import_() reads"
+        )
+
+    @classmethod
+    async def compact_at(cls, location: Location) -> int:
+        """Gives what is free in the location's database back to the disk; how many bytes."""
+        raise UnsupportedError(f"{location.scheme}:// keeps no file that compact() could make smaller")
 
     # -- hooks: verbs --------------------------------------------------------------------------------------------------
 

@@ -102,6 +102,23 @@ def resolved(location: Location) -> Location:
         ) from error
 
 
+def check_path(name: str, path: str | os.PathLike[str]) -> str:
+    """The absolute path of a file; a ``TypeError`` or ``ValueError`` that names the argument."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, as str or pathlib.Path, not {type(path).__name__}")
+    text = os.fsdecode(path)
+    if not text or "\0" in text:
+        raise ValueError(f"{name} must not be empty, nor have a NUL character in it")
+    if split_url(text) is not None or _URL_IN_PATH.match(text):
+        raise ValueError(f"{name} must be the path of a file, not a URL: {text}")
+    try:
+        return str(Path(text).absolute())
+    except OSError as error:
+        raise StorageUnavailableError(
+            f"{name} is the relative path {text}, and the current folder is gone. Use an absolute path"
+        ) from error
+
+
 def check_name(name: str) -> str:
     """The mailbox's name, unchanged; a ``ValueError`` that says which rule it breaks."""
     if not 1 <= len(name) <= LONGEST_NAME:

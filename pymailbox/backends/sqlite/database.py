@@ -30,7 +30,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ...contract.errors import StorageUnavailableError
 from ...contract.location import IN_PYODIDE
@@ -140,6 +140,11 @@ class Database:
             future = call.future = loop.create_future()
             self._worker.put(call)
         return await future
+
+    def work_between_calls(self, work: Callable[[Engine], _T]) -> _T:
+        """Has the engine to itself, between two calls, for a short while. Not for threads that run event loops."""
+        with self._worker.works():
+            return work(self.engine)
 
     @property
     def keeps_loop(self) -> bool:
@@ -518,6 +523,27 @@ def _finish(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+class _Pausable(Protocol):
+    """What may have a connection, and has none while a process is forked."""
+
+    def pause(self) -> None:
+        """Closes it, and keeps it closed until ``go_on``. If interrupted, it can be called again."""
+
+    def go_on(self) -> None: ...
+
+
+@contextmanager
+def closed_in_forks(pausable: _Pausable) -> Iterator[None]:
+    """Has it paused while this process is forked. Not to be entered by who keeps a pause waiting."""
+    with _registry.lock:
+        _registry.workers.add(pausable)
+    try:
+        yield
+    finally:
+        with _registry.lock:
+            _registry.workers.discard(pausable)
+
+
 class _Registry:
     """What this process has open."""
 
@@ -525,7 +551,7 @@ class _Registry:
         self.lock = threading.Lock()
         self.databases: dict[str, Database] = {}
         """By resolved path."""
-        self.workers: set[_Worker] = set()
+        self.workers: set[_Pausable] = set()
         """Those that may have a connection."""
 
 
