@@ -117,6 +117,10 @@ if not TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         return [public for public in _NAMES if public not in _LAZY or _is_there(public)]
+    if name == "sync":  # a module, which a program that has only imported this one may mention
+        from importlib import import_module
+
+        return import_module(f"{__name__}.sync")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

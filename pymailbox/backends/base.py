@@ -110,6 +110,9 @@ class EmbeddedMailbox(Mailbox):
     _keeps_loop = False
     """Whether the hooks never suspend, or hardly ever."""
 
+    _any_thread = False
+    """Whether any thread may run its event loop; whoever sets it sees to it that one does at a time."""
+
     def __init__(self, name: str, options: Options) -> None:
         if options.max_deliveries is not None and Capability.DEAD_LETTERS not in self.capabilities:
             self._lacks(Capability.DEAD_LETTERS)
@@ -517,7 +520,7 @@ class EmbeddedMailbox(Mailbox):
     def _check_thread(self) -> None:
         if os.getpid() != self._process:
             raise WrongThreadError(f"{self!r} was opened before this process was forked; open another one here")
-        if get_ident() != self._thread:
+        if get_ident() != self._thread and not self._any_thread:
             raise WrongThreadError(f"{self!r} belongs to the thread that opened it; open another one in this thread")
 
     def _check_loop(self) -> None:

@@ -1,0 +1,243 @@
+"""Synchronous handlers: an actor's loop runs in the event loop, and its handlers in threads, where they may block."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
+
+from ..actors import Consumer, Context, RetryPolicy
+from ..actors.handlers import _takes_context, to_call
+from ..contract.mailbox import Mailbox
+from ..contract.values import MessageRecord
+from .loop import Caller
+
+if TYPE_CHECKING:
+    from .mailbox import SyncMailbox
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_POLL: Final = 0.2
+"""Seconds after which a wait on Windows looks for Ctrl-C, which does not end it there."""
+
+_CUT_OFF: Final = 5.0
+"""Seconds to wait until the messages of handlers that were cut off have gone back."""
+
+
+def _sending(
+    method: Callable[Concatenate[Context, Mailbox, _P], _T],
+) -> Callable[Concatenate[SyncContext, SyncMailbox, _P], _T]:
+    """A method of ``Context`` whose first argument is a mailbox."""
+
+    def call(self: SyncContext, mailbox: SyncMailbox, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
+        from .mailbox import target_of  # which is written in terms of this module
+
+        return method(self._context, target_of(mailbox), *arguments, **options)
+
+    call.__name__, call.__doc__ = method.__name__, method.__doc__
+    call.__qualname__ = f"SyncContext.{method.__name__}"
+    return call
+
+
+class SyncContext:
+    """One delivery of one message, for the synchronous handler that works on it."""
+
+    message: MessageRecord
+    """The message itself."""
+    mailbox: SyncMailbox
+    """Where it came from."""
+
+    def __init__(self, context: Context, mailbox: SyncMailbox, caller: Caller) -> None:
+        self.message = context.message
+        self.mailbox = mailbox
+        self._context = context
+        self._caller = caller
+
+    send = _sending(Context.send)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the consumer has been asked to stop: a long handler should then come to an end."""
+        return self._context.stopping
+
+    def stop(self) -> None:
+        """Asks the consumer to stop once the handlers that run now have ended."""
+        self._caller.call_soon(self._context.stop)
+
+
+SyncHandler: TypeAlias = Callable[[MessageRecord], object] | Callable[[MessageRecord, SyncContext], object]
+"""``handler(message)`` or ``handler(message, context)``, not ``async``. Its result is ignored."""
+
+
+class _Job(NamedTuple):
+    """One call of a handler."""
+
+    function: Callable[[], object]
+    future: asyncio.Future[None]
+
+    def run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self.function()
+        except StopIteration as stop:  # which no future takes
+            error = RuntimeError("the handler raised StopIteration")
+            error.__cause__ = stop
+        except BaseException as raised:
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed
+            self.future.get_loop().call_soon_threadsafe(_settle, self.future, error)
+
+
+def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
+    if future.done():
+        return  # cut off
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+class HandlerThreads:
+    """Threads that run handlers; a handler that is cut off keeps its thread until it ends by itself."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, count: int) -> None:
+        for number in range(count):
+            # a daemon: what was cut off must not keep the interpreter from exiting
+            thread = threading.Thread(target=self.serve, name=f"pymailbox handler {number + 1}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def handler(self, function: SyncHandler, mailbox: SyncMailbox, caller: Caller) -> Callable[..., Any]:
+        """An asynchronous handler that has the threads call a synchronous one.
+
+        Raises:
+            TypeError: it is no synchronous handler.
+        """
+        to_call(function)  # which checks it
+        if is_async(function):
+            raise TypeError("handler must not be async here: consume() of a mailbox that is awaited takes those")
+        takes_context = _takes_context(function)
+
+        async def call(message: MessageRecord, context: Context) -> None:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            arguments = (message, SyncContext(context, mailbox, caller)) if takes_context else (message,)
+            self._jobs.put(_Job(lambda: function(*arguments), future))
+            await future
+
+        return call
+
+    def serve(self) -> None:
+        """Runs handlers in this thread, until the end."""
+        while (job := self._next()) is not None:
+            job.run()
+
+    def _next(self) -> _Job | None:
+        if sys.platform == "win32":
+            while True:
+                with suppress(queue.Empty):
+                    return self._jobs.get(timeout=_POLL)
+        return self._jobs.get()
+
+    def end(self) -> None:
+        """Ends all that serve."""
+        for _ in range(max(1, len(self._threads))):
+            self._jobs.put(None)
+
+
+def is_async(handler: Any) -> bool:
+    """Whether it is a function, or an object whose call is one, that has to be awaited."""
+    while hasattr(handler, "func") and hasattr(handler, "keywords"):  # functools.partial
+        handler = handler.func
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
+
+
+def consume(
+    owner: SyncMailbox,
+    caller: Caller,
+    mailbox: Mailbox,
+    stops: set[Callable[[], None]],
+    handler: SyncHandler,
+    concurrency: int,
+    ordered_by_sender: bool,
+    retry: RetryPolicy | None,
+) -> None:
+    """As ``SyncMailbox.consume``."""
+    threads = HandlerThreads()
+    consumer: Consumer | None = None
+    ending: asyncio.Task[BaseException | None] | None = None
+    over = threading.Event()
+    call = threads.handler(handler, owner, caller)
+
+    def end(_: object) -> None:
+        over.set()
+        threads.end()
+
+    async def begin() -> None:
+        nonlocal consumer, ending
+        consumer = mailbox.consume(call, concurrency=concurrency, ordered_by_sender=ordered_by_sender, retry=retry)
+        ending = asyncio.ensure_future(_end_of(consumer))
+        ending.add_done_callback(end)
+
+    def stop() -> None:
+        if consumer is not None:
+            caller.call_soon(consumer.stop)
+
+    def cut_off() -> None:
+        if ending is not None:
+            caller.call_soon(ending.cancel)
+
+    caller.run(begin)
+    stops.add(stop)
+    interruption: BaseException | None = None
+    try:
+        if concurrency > 1:
+            threads.start(concurrency)
+        while not over.is_set():
+            try:
+                if concurrency == 1:
+                    threads.serve()
+                else:
+                    _wait_for(over)
+            except BaseException as error:
+                if interruption is not None:
+                    cut_off()
+                    over.wait(_CUT_OFF)
+                    raise
+                interruption = error
+                stop()
+    finally:
+        stops.discard(stop)
+    reason = ending.result() if ending is not None and not ending.cancelled() else None
+    if interruption is not None:
+        raise interruption
+    if reason is not None:
+        raise reason
+
+
+async def _end_of(consumer: Consumer) -> BaseException | None:
+    """The exception that it ends with; in the event loop, a ``KeyboardInterrupt`` would end that."""
+    try:
+        await consumer
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return error
+    return None
+
+
+def _wait_for(event: threading.Event) -> None:
+    if sys.platform == "win32":
+        while not event.wait(_POLL):
+            pass
+    else:
+        event.wait()
