@@ -185,7 +185,7 @@ def consume(
     async def begin() -> None:
         nonlocal consumer, ending
         consumer = mailbox.consume(call, concurrency=concurrency, ordered_by_sender=ordered_by_sender, retry=retry)
-        ending = asyncio.ensure_future(_end_of(consumer))
+        ending = asyncio.ensure_future(end_of(consumer))
         ending.add_done_callback(end)
 
     def stop() -> None:
@@ -224,7 +224,7 @@ def consume(
         raise reason
 
 
-async def _end_of(consumer: Consumer) -> BaseException | None:
+async def end_of(consumer: Consumer) -> BaseException | None:
     """The exception that it ends with; in the event loop, a ``KeyboardInterrupt`` would end that."""
     try:
         await consumer

@@ -165,7 +165,7 @@ async def test_nothing_is_written_over(file: Path, location: str, tmp_path: Path
             await backup(location, path)
     for bad in (5, None, b"copy.db"):
         with pytest.raises(TypeError, match="path must be a path"):
-            backup(location, bad)  # type: ignore[arg-type]
+            await backup(location, bad)  # type: ignore[arg-type]
     assert names_in(tmp_path) == names
     assert (content(file), content(there)) == (before, b"something")
 

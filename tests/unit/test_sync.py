@@ -180,7 +180,7 @@ def test_handle_that_is_dropped_says_so_and_gives_back(location: str) -> None:
     mailbox = sync.open_mailbox(location)
     mailbox.enqueue(b"alice", b"hello")
     mailbox.dequeue()
-    with pytest.warns(ResourceWarning, match="was never closed"):
+    with pytest.warns(ResourceWarning, match="was never closed"):  # noqa: PT031
         del mailbox
         gc.collect()
     with sync.open_mailbox(location) as other:
