@@ -80,16 +80,17 @@ class Worker:
         def ignore() -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pymailbox", "work", *arguments],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=(folder / "stderr").open("w"),
-            text=True,
-            preexec_fn=ignore if ignoring_sigint else None,
-        )
         self._folder = folder
+        with (folder / "stderr").open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pymailbox", "work", *arguments],
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                preexec_fn=ignore if ignoring_sigint else None,
+            )
 
     def expect(self, line: str) -> None:
         assert self.process.stdout is not None
