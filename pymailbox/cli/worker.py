@@ -99,12 +99,19 @@ class _Stop:
             yield
             return
         threading.Thread(target=self._watch, name="pymailbox grace", daemon=True).start()
-        before = [signal.signal(number, self._on_signal) for number in _SIGNALS]
+        before = [signal.getsignal(number) for number in _SIGNALS]
+        for number in _SIGNALS:
+            with suppress(NotImplementedError):  # on Windows
+                # only for its wake-up: one that comes just before the loop begins to wait must not be slept through
+                self._loop.add_signal_handler(number, _nothing)
+            signal.signal(number, self._on_signal)
         try:
             yield
         finally:
             self._heard.put(0)
             for number, handler in zip(_SIGNALS, before, strict=True):
+                with suppress(NotImplementedError):
+                    self._loop.remove_signal_handler(number)
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: Any) -> None:
@@ -143,6 +150,9 @@ class _Stop:
             except queue.Empty:
                 warn("a handler blocks the event loop: ending without it; its messages come back as after a crash")
                 os._exit(code)
+
+
+def _nothing() -> None: ...
 
 
 def _awaitable(handler: Any, mailbox: Mailbox, concurrency: int) -> _Call:

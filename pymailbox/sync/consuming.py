@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import queue
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,16 +14,13 @@ from ..actors import Consumer, Context, RetryPolicy
 from ..actors.handlers import _takes_context, to_call
 from ..contract.mailbox import Mailbox
 from ..contract.values import MessageRecord
-from .loop import Caller
+from .loop import SIGNAL_CHECK, Caller
 
 if TYPE_CHECKING:
     from .mailbox import SyncMailbox
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-_POLL: Final = 0.2
-"""Seconds after which a wait on Windows looks for Ctrl-C, which does not end it there."""
 
 _CUT_OFF: Final = 5.0
 """Seconds to wait until the messages of handlers that were cut off have gone back."""
@@ -36,9 +32,7 @@ def _sending(
     """A method of ``Context`` whose first argument is a mailbox."""
 
     def call(self: SyncContext, mailbox: SyncMailbox, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
-        from .mailbox import target_of  # which is written in terms of this module
-
-        return method(self._context, target_of(mailbox), *arguments, **options)
+        return method(self._context, self.mailbox._target(mailbox), *arguments, **options)
 
     call.__name__, call.__doc__ = method.__name__, method.__doc__
     call.__qualname__ = f"SyncContext.{method.__name__}"
@@ -142,10 +136,9 @@ class HandlerThreads:
             job.run()
 
     def _next(self) -> _Job | None:
-        if sys.platform == "win32":
-            while True:
-                with suppress(queue.Empty):
-                    return self._jobs.get(timeout=_POLL)
+        while threading.current_thread() is threading.main_thread():
+            with suppress(queue.Empty):
+                return self._jobs.get(timeout=SIGNAL_CHECK)
         return self._jobs.get()
 
     def end(self) -> None:
@@ -207,7 +200,8 @@ def consume(
                 if concurrency == 1:
                     threads.serve()
                 else:
-                    _wait_for(over)
+                    while not over.wait(SIGNAL_CHECK):
+                        pass
             except BaseException as error:
                 if interruption is not None:
                     cut_off()
@@ -233,11 +227,3 @@ async def end_of(consumer: Consumer) -> BaseException | None:
     except BaseException as error:
         return error
     return None
-
-
-def _wait_for(event: threading.Event) -> None:
-    if sys.platform == "win32":
-        while not event.wait(_POLL):
-            pass
-    else:
-        event.wait()

@@ -16,7 +16,6 @@ import inspect
 import logging
 import os
 import selectors
-import sys
 import threading
 from asyncio import _get_running_loop, _set_running_loop
 from collections import deque
@@ -39,8 +38,9 @@ _OnLost = Callable[[_T], Coroutine[Any, Any, object]]
 _END: Final = 5.0
 """Seconds that a call which was interrupted, or the end of the process, waits for what is still under way."""
 
-_POLL: Final = 0.2
-"""Seconds after which a wait on Windows looks for Ctrl-C, which does not end it there."""
+SIGNAL_CHECK: Final = 0.2
+"""Seconds after which the main thread looks for signals while it waits: one that came just before does not wake it, and
+on Windows none does."""
 
 _NOT_BEGUN: Final = (inspect.CORO_CREATED, inspect.CORO_CLOSED)
 
@@ -119,8 +119,8 @@ class Call(Generic[_T]):
         """Waits for the outcome; an exception from a signal handler ends this."""
         if self.done or self._finished is None:
             return
-        if sys.platform == "win32" and timeout < 0:
-            while not self._finished.acquire(timeout=_POLL):
+        if timeout < 0 and get_ident() == threading.main_thread().ident:
+            while not self._finished.acquire(timeout=SIGNAL_CHECK):
                 pass
         else:
             self._finished.acquire(timeout=timeout)

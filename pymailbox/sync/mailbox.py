@@ -145,7 +145,7 @@ class SyncMailbox:
         As ``Mailbox.ack_and_send``, with pairs of a ``SyncMailbox`` of the same database and what to enqueue there.
         """
         caller, mailbox = self._handle()
-        sends = [(target_of(target), message) for target, message in messages]
+        sends = [(self._target(target), message) for target, message in messages]
         return caller.run(lambda: mailbox.ack_and_send(message_id, sends))
 
     def set_depth_observer(self, observer: MailboxDepthObserver | None) -> bool:
@@ -226,6 +226,13 @@ class SyncMailbox:
         if self._caller.is_inherited:
             self._open_in_child()
         return self._caller, self._mailbox
+
+    @staticmethod
+    def _target(mailbox: SyncMailbox) -> Mailbox:
+        """The mailbox to send to."""
+        if not isinstance(mailbox, SyncMailbox):
+            raise TypeError(f"mailbox must be an open SyncMailbox, not {type(mailbox).__name__}")
+        return mailbox._handle()[1]
 
     def _open_in_child(self) -> None:
         if self._closed:
@@ -309,13 +316,6 @@ async def _close(iterator: AsyncIterator[Any]) -> None:
     close = getattr(iterator, "aclose", None)
     if close is not None:
         await close()
-
-
-def target_of(target: SyncMailbox) -> Mailbox:
-    """The mailbox to send to."""
-    if not isinstance(target, SyncMailbox):
-        raise TypeError(f"mailbox must be an open SyncMailbox, not {type(target).__name__}")
-    return target._handle()[1]
 
 
 _reopening = threading.Lock()

@@ -24,7 +24,8 @@ TASKS = """
 import asyncio, sys, time
 
 def say(text):
-    print(text, flush=True)
+    sys.stdout.write(f"{text}\\n")  # in one piece: several threads write
+    sys.stdout.flush()
 
 async def handle(message, context):
     say(f"begins {message.payload.decode()}")
@@ -92,9 +93,10 @@ class Worker:
                 preexec_fn=ignore if ignoring_sigint else None,
             )
 
-    def expect(self, line: str) -> None:
+    def expect(self, *lines: str) -> None:
+        """Waits for lines, which may come in any order."""
         assert self.process.stdout is not None
-        assert self.process.stdout.readline().strip() == line, self.errors
+        assert {self.process.stdout.readline().strip() for _ in lines} == set(lines), self.errors
 
     def end(self) -> tuple[int, str]:
         """Its exit code, and what it had still printed."""
@@ -209,8 +211,7 @@ def test_what_does_not_finish_within_the_grace_goes_back_unblamed(
     workers.append(
         worker := Worker(folder, handler, "jobs.db", "--concurrency", "2", "--grace", "0.2", "--max-deliveries", "1")
     )
-    worker.expect("begins 50")
-    worker.expect("begins 51")
+    worker.expect("begins 50", "begins 51")
     worker.signal(signal.SIGTERM)
     assert worker.end() == (1, "")
     stats, messages = left(folder)

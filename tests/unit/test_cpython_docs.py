@@ -52,7 +52,7 @@ def test_web_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             return lambda view: view
 
     request = types.SimpleNamespace(get_data=lambda: b"an order")
-    monkeypatch.setitem(sys.modules, "flask", types.SimpleNamespace(Flask=Flask, request=request))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "flask", types.SimpleNamespace(Flask=Flask, request=request))
     assert "/var/lib/shop" in WEB
     namespace: dict[str, Any] = {"__name__": "app"}
     exec(WEB.replace("/var/lib/shop", str(tmp_path)), namespace)

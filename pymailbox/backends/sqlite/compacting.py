@@ -9,11 +9,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from ...contract.errors import MailboxError
+from ...contract.errors import MailboxError, StorageUnavailableError
 from . import rows, verbs
 from .copying import in_thread, require_file
 from .database import Database
 from .engine import Access, Engine
+from .read_only import may_write
 from .session import Session
 
 _PATIENCE: Final = 5.0
@@ -31,6 +32,10 @@ async def compact(file: str) -> int:
         StorageFullError: an older version made it, and there is no room to write it anew.
     """
     require_file(file)
+    if not may_write(file):  # SQLite would make files beside it all the same, which would stand in the way of others
+        raise StorageUnavailableError(
+            f"the mailbox file {file} can't be written. Give yourself write permission for the file and its folder"
+        )
     before = _size(file)
     database = Database.acquire(file)
     try:

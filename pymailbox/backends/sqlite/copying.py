@@ -159,7 +159,7 @@ class _Copying:
         """An empty file beside the path, with the permissions of the original; whatever happens, it is gone then."""
         part = str(Path(self._path).parent / f".pymailbox-{secrets.token_hex(8)}.part")
         try:
-            permissions = os.stat(self._file).st_mode & 0o777  # noqa: PTH116
+            permissions = os.stat(self._file).st_mode & 0o777 | 0o600  # noqa: PTH116
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, permissions))
         except OSError as error:
             raise self._unwritable(error) from error
