@@ -184,6 +184,30 @@ async def test_file_that_appears_meanwhile_is_not_written_over(
     assert names_in(tmp_path) == ["copy.db", "mail.db"]
 
 
+@pytest.mark.parametrize("links", ["refused", "missing"])
+async def test_copy_is_made_where_there_are_no_links(
+    location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: str
+) -> None:
+    async with open_mailbox(location):
+        pass
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    if links == "refused":
+        monkeypatch.setattr(os, "link", refuse)
+    else:
+        monkeypatch.delattr(os, "link")
+    await backup(location, tmp_path / "copy.db")
+    assert names_in(tmp_path) == ["copy.db", "mail.db"]
+    sync = copying._sync
+    other = tmp_path / "other.db"
+    monkeypatch.setattr(copying, "_sync", lambda path: (other.write_bytes(b"quicker"), sync(path)))
+    with pytest.raises(ValueError, match="is there already"):
+        await backup(location, other)
+    assert content(other) == b"quicker"
+
+
 async def test_what_is_missing(file: Path, location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for nothing in (location, "inbox", tmp_path / "folder" / "mail.db"):

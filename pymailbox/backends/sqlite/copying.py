@@ -197,7 +197,7 @@ class _Copying:
                 os.link(part, self._path)  # unlike a rename, it never replaces anything
             except FileExistsError:
                 self._refuse_to_overwrite()
-            except OSError:  # there are no links on this file system
+            except (AttributeError, OSError):  # there are no links in Pyodide, or on this file system
                 if os.path.lexists(self._path):
                     self._refuse_to_overwrite()
                 os.rename(part, self._path)  # noqa: PTH104

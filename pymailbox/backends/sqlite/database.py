@@ -536,12 +536,12 @@ class _Pausable(Protocol):
 def closed_in_forks(pausable: _Pausable) -> Iterator[None]:
     """Has it paused while this process is forked. Not to be entered by who keeps a pause waiting."""
     with _registry.lock:
-        _registry.workers.add(pausable)
+        _registry.others.add(pausable)
     try:
         yield
     finally:
         with _registry.lock:
-            _registry.workers.discard(pausable)
+            _registry.others.discard(pausable)
 
 
 class _Registry:
@@ -551,8 +551,10 @@ class _Registry:
         self.lock = threading.Lock()
         self.databases: dict[str, Database] = {}
         """By resolved path."""
-        self.workers: set[_Pausable] = set()
+        self.workers: set[_Worker] = set()
         """Those that may have a connection."""
+        self.others: set[_Pausable] = set()
+        """What else may have one."""
 
 
 _registry = _Registry()
@@ -563,7 +565,7 @@ def _before_fork() -> None:
     takes the parent's locks for its own, and commits can be lost.
     """
     _registry.lock.acquire()
-    for worker in _registry.workers:
+    for worker in (*_registry.workers, *_registry.others):
         paused = False
         while not paused:
             with suppress(BaseException):  # from a signal handler; the fork would happen anyway
@@ -572,7 +574,7 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
-    for worker in _registry.workers:
+    for worker in (*_registry.workers, *_registry.others):
         worker.go_on()
     _registry.lock.release()
 
