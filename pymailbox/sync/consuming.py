@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, NamedTuple, ParamSpec
 
 from ..actors import Consumer, Context, RetryPolicy
 from ..actors.handlers import _takes_context, to_call
+from ..contract.arguments import check_count
 from ..contract.mailbox import Mailbox
 from ..contract.values import MessageRecord
 from .loop import SIGNAL_CHECK, Caller
@@ -166,56 +167,82 @@ def consume(
 ) -> None:
     """As ``SyncMailbox.consume``."""
     threads = HandlerThreads()
-    consumer: Consumer | None = None
-    ending: asyncio.Task[BaseException | None] | None = None
-    over = threading.Event()
     call = threads.handler(handler, owner, caller)
-
-    def end(_: object) -> None:
-        over.set()
-        threads.end()
-
-    async def begin() -> None:
-        nonlocal consumer, ending
-        consumer = mailbox.consume(call, concurrency=concurrency, ordered_by_sender=ordered_by_sender, retry=retry)
-        ending = asyncio.ensure_future(end_of(consumer))
-        ending.add_done_callback(end)
-
-    def stop() -> None:
-        if consumer is not None:
-            caller.call_soon(consumer.stop)
-
-    def cut_off() -> None:
-        if ending is not None:
-            caller.call_soon(ending.cancel)
-
-    caller.run(begin)
-    stops.add(stop)
+    count = check_count("concurrency", concurrency)
+    running = _Running(
+        caller,
+        threads,
+        lambda: mailbox.consume(call, concurrency=count, ordered_by_sender=ordered_by_sender, retry=retry),
+    )
     interruption: BaseException | None = None
     try:
-        if concurrency > 1:
-            threads.start(concurrency)
-        while not over.is_set():
-            try:
-                if concurrency == 1:
-                    threads.serve()
-                else:
-                    while not over.wait(SIGNAL_CHECK):
-                        pass
-            except BaseException as error:
-                if interruption is not None:
-                    cut_off()
-                    over.wait(_CUT_OFF)
-                    raise
-                interruption = error
-                stop()
-    finally:
-        stops.discard(stop)
-    reason = ending.result() if ending is not None and not ending.cancelled() else None
+        if count > 1:
+            threads.start(count)
+        caller.run(running.begin)
+        stops.add(running.stop)
+    except BaseException as error:  # an argument is invalid; or it comes out of a signal handler
+        if not running.begun:
+            threads.end()
+            raise
+        interruption = error
+        running.stop()
+    while not running.over.is_set():
+        try:
+            if count == 1:
+                threads.serve()
+            else:
+                running.over.wait(SIGNAL_CHECK)
+        except BaseException as error:
+            if interruption is not None:
+                running.cut_off()
+                running.over.wait(_CUT_OFF)
+                break
+            interruption = error
+            running.stop()
+    stops.discard(running.stop)
     if interruption is not None:
         raise interruption
-    if reason is not None:
-        raise reason
+    running.raise_its_error()
+
+
+class _Running:
+    """A consumer, for the thread that waits for it."""
+
+    def __init__(self, caller: Caller, threads: HandlerThreads, make: Callable[[], Consumer]) -> None:
+        self._caller = caller
+        self._threads = threads
+        self._make = make
+        self._consumer: Consumer | None = None
+        self._ending: asyncio.Task[BaseException | None] | None = None
+        self.over = threading.Event()
+
+    @property
+    def begun(self) -> bool:
+        return self._ending is not None
+
+    async def begin(self) -> None:
+        self._consumer = self._make()
+        self._ending = asyncio.ensure_future(end_of(self._consumer))
+        self._ending.add_done_callback(self._end)
+
+    def _end(self, _: object) -> None:
+        self.over.set()
+        self._threads.end()
+
+    def stop(self) -> None:
+        """Asks for a clean stop."""
+        if self._consumer is not None:
+            self._caller.call_soon(self._consumer.stop)
+
+    def cut_off(self) -> None:
+        """After that, ends the handlers that still run, as far as the consumer is concerned."""
+        if self._ending is not None:
+            self._caller.call_soon(self._ending.cancel)
+
+    def raise_its_error(self) -> None:
+        """Raises what ended it, if it was an error."""
+        if self._ending is not None and not self._ending.cancelled() and (error := self._ending.result()) is not None:
+            raise error
 
 
 async def end_of(consumer: Consumer) -> BaseException | None:

@@ -168,8 +168,10 @@ def _keep(task: asyncio.Task[None]) -> None:
 async def _logged(work: Coroutine[Any, Any, object]) -> None:
     try:
         await work
+    except MailboxClosedError:
+        pass  # which has given everything back
     except Exception:
-        _logger.exception("what a call that was interrupted had taken could not be given back")
+        _logger.exception("what a call or an iterator had taken, and nobody got, could not be given back")
 
 
 class Caller:
@@ -279,7 +281,7 @@ class SharedLoop(asyncio.SelectorEventLoop):
         """A task whose first step is left to ``run_captured``."""
         self._captured, self.captures = None, True
         task = asyncio.Task(coroutine, loop=self, context=context)
-        self.captures = False  # a task factory of Python's own may have begun it
+        self.captures = False
         return task
 
     def run_captured(self) -> None:
