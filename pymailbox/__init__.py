@@ -10,7 +10,7 @@ async with open_mailbox("inbox") as mailbox:
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ._open import MailboxOpening, delete_mailbox, list_mailboxes, open_mailbox
+from ._open import MailboxOpening, backup, compact, delete_mailbox, list_mailboxes, open_mailbox
 from .actors import Backpressure, Consumer, Context, Handler, Retry, RetryPolicy
 from .contract.arguments import Durability
 from .contract.capabilities import Capability
@@ -85,6 +85,8 @@ __all__ = [
     "UnsupportedError",
     "WrongThreadError",
     "__version__",
+    "backup",
+    "compact",
     "delete_mailbox",
     "export",
     "import_",
@@ -116,6 +118,10 @@ if not TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         return [public for public in _NAMES if public not in _LAZY or _is_there(public)]
+    if name == "sync":  # a module, which a program that has only imported this one may mention
+        from importlib import import_module
+
+        return import_module(f"{__name__}.sync")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
-from .contract.location import Location, resolved
+from .contract.location import Location, check_path, resolved
 from .contract.mailbox import Mailbox
+
+MailboxLocation: TypeAlias = str | os.PathLike[str]
+"""A plain name, a URL, or the path of a SQLite file, whose mailbox ``default`` is meant."""
 
 
 class MailboxOpening:
@@ -35,7 +39,7 @@ class MailboxOpening:
 
 
 def open_mailbox(
-    location: str,
+    location: MailboxLocation,
     *,
     batch_size: int = 32,
     max_deliveries: int | None = None,
@@ -49,7 +53,9 @@ def open_mailbox(
     Args:
         location: a plain name (IndexedDB in a browser, the file ``pymailbox.db`` on CPython) or a URL:
             ``indexeddb://NAME``, ``sqlite:///relative.db#NAME``, ``sqlite:////absolute.db#NAME``, ``memory://NAME``,
-            ``memory://``. In a URL a name is percent-encoded. A relative path is resolved at the call.
+            ``memory://``. In a URL a name is percent-encoded. A ``pathlib.Path`` is a SQLite file, and its mailbox
+            ``default``. A relative path is resolved at the call. On CPython a plain name that looks like a file
+            (``app.db``, or one with a slash) is a ``ValueError``.
         batch_size: messages that ``dequeue`` and ``peek`` give when called without a limit; like all counts, at most
             2**53 - 1.
         max_deliveries: failed deliveries after which a message becomes a dead letter; None for never, else at most
@@ -72,7 +78,7 @@ def open_mailbox(
 # The next two are not ``async`` either: what a relative path means is decided at the call.
 
 
-def list_mailboxes(location: str) -> Coroutine[Any, Any, list[str]]:
+def list_mailboxes(location: MailboxLocation) -> Coroutine[Any, Any, list[str]]:
     """The names of all mailboxes in the database that ``location`` is in, sorted. Creates nothing."""
     return _list(resolved(parse_location(location)))
 
@@ -81,7 +87,7 @@ async def _list(location: Location) -> list[str]:
     return await backend_of(location).list_at(location)
 
 
-def delete_mailbox(location: str) -> Coroutine[Any, Any, bool]:
+def delete_mailbox(location: MailboxLocation) -> Coroutine[Any, Any, bool]:
     """Deletes a mailbox with everything in it, in one transaction; False if there was none.
 
     A handle that is open on it carries on with an empty mailbox.
@@ -94,3 +100,49 @@ def delete_mailbox(location: str) -> Coroutine[Any, Any, bool]:
 
 async def _delete(location: Location) -> bool:
     return await backend_of(location).delete_at(location)
+
+
+def backup(location: MailboxLocation, path: str | os.PathLike[str]) -> Coroutine[Any, Any, None]:
+    """Copies a SQLite file with all its mailboxes while others use it, as it is at one moment.
+
+    The copy is a mailbox file: open it as one, or put it in the place of the original when nobody has that open. What
+    was inflight is queued in the copy, as if it had never been handed out. The copy appears at ``path`` when all of it
+    is on the disk; if the call fails or is cancelled, nothing is there. Other calls do not wait for it.
+
+    Args:
+        location: any mailbox of the file.
+        path: where the copy is to be. Nothing may be there yet.
+
+    Raises:
+        TypeError, ValueError: an argument is invalid; ``path`` is the file itself, or there is something already.
+        UnsupportedError: the location is in no SQLite file; ``export`` works everywhere.
+        StorageUnavailableError: there is no such file, the folder of ``path`` is missing, or something may not be
+            read or written.
+        StorageFullError: there is no room for the copy.
+        StorageCorruptError: the file is damaged, or is no mailbox file.
+    """
+    return _backup(resolved(parse_location(location)), check_path("path", path))
+
+
+async def _backup(location: Location, path: str) -> None:
+    await backend_of(location).backup_at(location, path)
+
+
+def compact(location: MailboxLocation) -> Coroutine[Any, Any, int]:
+    """Gives what is free in a SQLite file back to the disk, and returns by how many bytes the files became smaller.
+
+    Others may use the file meanwhile; their calls run in between. pymailbox does the same by itself where more than
+    half of the file is free. A file of an early version, or a restored dump, is written anew, for which there has to
+    be as much room again, and others cannot write meanwhile. If the call is cancelled, it has done a part of it.
+
+    Raises:
+        TypeError, ValueError: the location is invalid.
+        UnsupportedError: it is in no SQLite file.
+        StorageUnavailableError: there is no such file, or it may not be written.
+        StorageFullError: the file has to be written anew, and there is no room for that.
+    """
+    return _compact(resolved(parse_location(location)))
+
+
+async def _compact(location: Location) -> int:
+    return await backend_of(location).compact_at(location)

@@ -48,7 +48,7 @@ from ..contract.arguments import (
     prepare_sends,
 )
 from ..contract.capabilities import Capability
-from ..contract.errors import MailboxClosedError, MailboxError, WrongThreadError
+from ..contract.errors import MailboxClosedError, MailboxError, UnsupportedError, WrongThreadError
 from ..contract.location import Location, parse_name
 from ..contract.mailbox import Mailbox
 from ..contract.values import (
@@ -113,6 +113,9 @@ class EmbeddedMailbox(Mailbox):
     _keeps_loop = False
     """Whether the hooks never suspend, or hardly ever."""
 
+    _any_thread = False
+    """Whether any thread may run its event loop; whoever sets it sees to it that one does at a time."""
+
     def __init__(self, name: str, options: Options) -> None:
         if options.max_deliveries is not None and Capability.DEAD_LETTERS not in self.capabilities:
             self._lacks(Capability.DEAD_LETTERS)
@@ -155,6 +158,19 @@ class EmbeddedMailbox(Mailbox):
     @abstractmethod
     async def delete_at(cls, location: Location) -> bool:
         """Deletes the location's mailbox with all its messages; False if there was none."""
+
+    @classmethod
+    async def backup_at(cls, location: Location, path: str) -> None:
+        """Copies the location's database to a path where nothing is, all of it as it is at one moment."""
+        raise UnsupportedError(
+            f"{location.scheme}:// keeps no file that backup() could copy. export() writes a mailbox as lines, which "
+            "import_() reads"
+        )
+
+    @classmethod
+    async def compact_at(cls, location: Location) -> int:
+        """Gives what is free in the location's database back to the disk; how many bytes."""
+        raise UnsupportedError(f"{location.scheme}:// keeps no file that compact() could make smaller")
 
     # -- hooks: verbs --------------------------------------------------------------------------------------------------
 
@@ -590,7 +606,7 @@ class EmbeddedMailbox(Mailbox):
     def _check_thread(self) -> None:
         if os.getpid() != self._process:
             raise WrongThreadError(f"{self!r} was opened before this process was forked; open another one here")
-        if get_ident() != self._thread:
+        if get_ident() != self._thread and not self._any_thread:
             raise WrongThreadError(f"{self!r} belongs to the thread that opened it; open another one in this thread")
 
     def _check_loop(self) -> None:

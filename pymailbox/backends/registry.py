@@ -11,11 +11,20 @@ It is imported when a location with that scheme is met, and not before. A scheme
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..contract.errors import MissingImportError, StorageUnavailableError, UnknownSchemeError
-from ..contract.location import Location, missing_backend, parse_name, parse_plain_name, parse_sqlite, split_url
+from ..contract.location import (
+    Location,
+    missing_backend,
+    parse_name,
+    parse_path,
+    parse_plain_name,
+    parse_sqlite,
+    split_url,
+)
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -68,12 +77,14 @@ def parse_location(location: Any) -> Location:
     """Takes a location apart, without touching any storage.
 
     Raises:
-        TypeError, ValueError: it is no string, empty, or breaks a rule for names.
+        TypeError, ValueError: it is neither a string nor a path, is empty, or breaks a rule for names.
         UnknownSchemeError: its scheme belongs to no backend.
         StorageUnavailableError: the package that adds the scheme cannot be used.
     """
+    if isinstance(location, os.PathLike):
+        return parse_path(location)
     if not isinstance(location, str):
-        raise TypeError(f"location must be a str, not {type(location).__name__}")
+        raise TypeError(f"location must be a str or a path, not {type(location).__name__}")
     if not location:
         raise ValueError(f"location must not be empty; {_forms()}")
     url = split_url(location)

@@ -15,10 +15,15 @@ LOCATION is FILE, FILE#NAME or sqlite:///FILE#NAME, or just the NAME of a
 mailbox in {DEFAULT_SQLITE_FILE}. Without a NAME it is the only mailbox in the file.
 """
 
+_GRACE: Final = 8
+"""Seconds; Docker kills what has not stopped after 10."""
+
 _EXITS: Final = """\
 exit codes: 0 done; 1 not done, or not completely, and the standard error says
 why; 2 the command is not valid, and nothing was done; 130 ended by Ctrl-C;
-141 the reader of its output has gone away
+141 the reader of its output has gone away. work: 0 stopped, and all that ran
+has finished; 1 some of it was cut off; 128 and its number ended by a second
+signal
 """
 
 
@@ -33,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"pymailbox {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, about: str, *, location_needed: bool = True) -> argparse.ArgumentParser:
+    def command(
+        name: str, about: str, *, location_needed: bool = True, name_needed: bool = True, handler_needed: bool = False
+    ) -> argparse.ArgumentParser:
         one = commands.add_parser(
             name,
             help=about,
@@ -41,11 +48,18 @@ def parser() -> argparse.ArgumentParser:
             epilog=_LOCATION,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        if handler_needed:
+            one.add_argument(
+                "handler", metavar="MODULE:HANDLER", help="a function in a module that can be imported from here"
+            )
         if location_needed:
             one.add_argument("location", metavar="LOCATION")
         else:
             one.add_argument("location", metavar="LOCATION", nargs="?", default=DEFAULT_SQLITE_FILE)
-        one.add_argument("-m", "--mailbox", metavar="NAME", help="the name of the mailbox in the file, taken literally")
+        if name_needed:
+            one.add_argument(
+                "-m", "--mailbox", metavar="NAME", help="the name of the mailbox in the file, taken literally"
+            )
         return one
 
     def json_option(one: argparse.ArgumentParser) -> None:
@@ -98,6 +112,34 @@ def parser() -> argparse.ArgumentParser:
     import_ = command("import", "stores the messages of an export; those already there are left alone")
     import_.add_argument("file", metavar="FILE", nargs="?", default="-", help="default: the standard input")
     json_option(import_)
+
+    backup = command("backup", "copies a file with all its mailboxes, while others use it", name_needed=False)
+    backup.add_argument("path", metavar="PATH", help="where the copy is to be; nothing may be there yet")
+    json_option(backup)
+
+    compact = command(
+        "compact", "gives what is free in a file back to the disk, while others use it", name_needed=False
+    )
+    json_option(compact)
+
+    work = command("work", "calls a function with each message, as they come, until it is stopped", handler_needed=True)
+    work.add_argument(
+        "-c", "--concurrency", type=_count, default=1, metavar="N", help="up to N calls at the same time (default: 1)"
+    )
+    work.add_argument("--ordered-by-sender", action="store_true", help="messages of one sender one after the other")
+    work.add_argument(
+        "--max-deliveries",
+        type=_count,
+        metavar="N",
+        help="after N failures it is a dead letter (default: never)",
+    )
+    work.add_argument(
+        "--grace",
+        type=_seconds,
+        default=_GRACE,
+        metavar="SECONDS",
+        help=f"how long running calls have to finish after SIGTERM or Ctrl-C (default: {_GRACE})",
+    )
     return top
 
 

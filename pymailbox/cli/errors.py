@@ -9,6 +9,8 @@ PROBLEM: Final = 1
 """Something of what was asked for was not done; the standard error says what."""
 USAGE: Final = 2
 """The command makes no sense as it was written; nothing was done."""
+SIGNALLED: Final = 128
+"""And the signal's number: what a shell reports for a death by one."""
 INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
 """The reader of the output has gone away: what a shell reports for a death by SIGPIPE."""

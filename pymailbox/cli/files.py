@@ -1,14 +1,16 @@
-"""Commands that move whole mailboxes through files."""
+"""Commands on whole mailboxes and whole files."""
 
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
+from .._open import backup, compact
 from ..transfer import RefusedLine, export, import_
 from .errors import OK, PROBLEM, ProblemError
 from .locations import location_of, opening, opening_to_read
 from .streams import print_json, print_lines, reading, standard_output, warn, whole_file
-from .text import counted, one_line
+from .text import byte_count, counted, one_line
 
 
 async def export_mailbox(arguments: Namespace) -> int:
@@ -48,3 +50,24 @@ async def import_mailbox(arguments: Namespace) -> int:
     if not report.complete:
         warn("the export is incomplete: its last line, which counts the others, is missing or wrong")
     return OK if report.complete and not report.refused else PROBLEM
+
+
+async def backup_file(arguments: Namespace) -> int:
+    location = location_of(arguments.location, None)
+    await backup(Path(location.file), arguments.path)
+    size = Path(arguments.path).stat().st_size  # noqa: ASYNC240 (nothing else runs)
+    if arguments.json:
+        print_json({"file": location.file, "copy": arguments.path, "bytes": size})
+    else:
+        print_lines([f"{one_line(location.file)} copied to {one_line(arguments.path)} ({byte_count(size)})."])
+    return OK
+
+
+async def compact_file(arguments: Namespace) -> int:
+    location = location_of(arguments.location, None)
+    freed = await compact(Path(location.file))
+    if arguments.json:
+        print_json({"file": location.file, "freed_bytes": freed})
+    else:
+        print_lines([f"{byte_count(freed)} given back by {one_line(location.file)}."])
+    return OK

@@ -103,7 +103,7 @@ def open_to_read(location: FileLocation, name: str) -> MailboxOpening | Mailbox:
     return open_mailbox(location.url(name)) if may_write(location.file) else ReadOnlyMailbox(location.file, name)
 
 
-async def opening(location: FileLocation, *, make: bool = False) -> MailboxOpening:
+async def opening(location: FileLocation, *, make: bool = False, max_deliveries: int | None = None) -> MailboxOpening:
     """Opens the mailbox that is meant: the one that was named, or the only one; ``default`` if a URL names none.
 
     With ``make`` a mailbox that is not there is made, and its file too.
@@ -115,7 +115,7 @@ async def opening(location: FileLocation, *, make: bool = False) -> MailboxOpeni
     if _is_there(location.file) and not may_write(location.file):
         file = one_line(location.file)
         raise ProblemError(f"{file} can't be written. Give yourself write permission for the file and its folder")
-    return open_mailbox(location.url(await _name_of(location, make=make)))
+    return open_mailbox(location.url(await _name_of(location, make=make)), max_deliveries=max_deliveries)
 
 
 async def _name_of(location: FileLocation, *, make: bool) -> str:

@@ -14,10 +14,11 @@ from typing import Any, Final, NoReturn
 from ..contract.errors import MailboxError
 from .arguments import parser
 from .errors import INTERRUPTED, PIPE_CLOSED, PROBLEM, USAGE, ProblemError, UsageError
-from .files import export_mailbox, import_mailbox
+from .files import backup_file, compact_file, export_mailbox, import_mailbox
 from .read_commands import dead, peek, stats
 from .streams import leave_closed_pipe, warn
 from .text import one_line
+from .worker import work
 from .write_commands import discard, drain, enqueue, purge, redrive
 
 _COMMANDS: Final[dict[str, Callable[[Namespace], Coroutine[Any, Any, int]]]] = {
@@ -31,6 +32,9 @@ _COMMANDS: Final[dict[str, Callable[[Namespace], Coroutine[Any, Any, int]]]] = {
     "purge": purge,
     "export": export_mailbox,
     "import": import_mailbox,
+    "backup": backup_file,
+    "compact": compact_file,
+    "work": work,
 }
 
 
@@ -41,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: what comes after the program's name; None for the command line of this process.
 
     Returns:
-        The exit code: 0 done, 1 a problem, 2 a command that makes no sense, 130 interrupted, 141 a closed pipe.
+        The exit code: 0 done, 1 a problem, 2 a command that makes no sense, 130 interrupted, 141 a closed pipe, 128 and
+        its number for a signal that ended ``work`` at once.
     """
     try:
         arguments = parser().parse_args(argv)

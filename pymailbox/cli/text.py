@@ -71,6 +71,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def byte_count(number: int) -> str:
+    """``812 B``, ``1.2 MB``."""
+    size, units = float(number), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:,.0f} {units[0]}" if units[0] == "B" else f"{size:,.1f} {units[0]}"
+
+
 def wrapped(text: str, width: int) -> Iterable[str]:
     """The text in pieces of a width, cut wherever they are full."""
     piece: list[str] = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .errors import StorageUnavailableError
 from .limits import LONGEST_NAME
@@ -18,6 +19,14 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
 _MISLEADING = re.compile(r":memory:|file:.*", re.DOTALL | re.IGNORECASE)
 """What SQLite and others take for a database in memory, or for a URL of a file."""
+
+_LIKE_A_FILE = re.compile(
+    r"(?P<file>.*?\.(?:db3?|sqlite3?)(?=#|$)|.*[/\\][^#]*)(?:#(?P<name>.*))?", re.DOTALL | re.IGNORECASE
+)
+"""What is meant as a file with mailboxes, maybe with the name of one."""
+
+_URL_IN_PATH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]")
+"""What a ``Path`` makes of a URL. A drive has one letter."""
 
 IN_PYODIDE = sys.platform == "emscripten"
 
@@ -43,7 +52,31 @@ def parse_plain_name(location: str) -> Location:
     """A plain name: the embedded default of this platform."""
     refuse_misleading(location, location)
     name = check_name(location)
-    return Location("indexeddb", "", name) if IN_PYODIDE else Location("sqlite", DEFAULT_SQLITE_FILE, name)
+    if IN_PYODIDE:
+        return Location("indexeddb", "", name)
+    if looks := _LIKE_A_FILE.fullmatch(location):
+        raise ValueError(
+            f"location {location!r} looks like a file, and would be the name of a mailbox in {DEFAULT_SQLITE_FILE}. "
+            f"For the file write {sqlite_url(looks['file'].replace(chr(92), '/'), looks['name'])!r}, or give a "
+            f"pathlib.Path; for a mailbox of that name, {sqlite_url(DEFAULT_SQLITE_FILE, name)!r}"
+        )
+    return Location("sqlite", DEFAULT_SQLITE_FILE, name)
+
+
+def parse_path(location: os.PathLike[str] | os.PathLike[bytes]) -> Location:
+    """A path: the mailbox ``default`` in that SQLite file."""
+    file = os.fsdecode(location)
+    refuse_misleading(file, file)
+    if _URL_IN_PATH.match(file):
+        raise ValueError(f"location {location!r} is a path made of a URL. Give the URL itself, as a str")
+    if not file or "\0" in file:
+        raise ValueError(f"location {location!r} is empty, or has a NUL character in it")
+    return Location("sqlite", file, "default")
+
+
+def sqlite_url(file: str, name: str | None = None) -> str:
+    """The location of a mailbox in a file."""
+    return f"sqlite:///{quote(file, safe='/:')}{'' if name is None else '#' + quote(name, safe='')}"
 
 
 def parse_name(location: str, scheme: str, rest: str) -> Location:
@@ -66,6 +99,23 @@ def resolved(location: Location) -> Location:
     except OSError as error:
         raise StorageUnavailableError(
             f"location has the relative path {location.database}, and the current folder is gone. Use an absolute path"
+        ) from error
+
+
+def check_path(name: str, path: str | os.PathLike[str]) -> str:
+    """The absolute path of a file; a ``TypeError`` or ``ValueError`` that names the argument."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, as str or pathlib.Path, not {type(path).__name__}")
+    text = os.fsdecode(path)
+    if not text or "\0" in text:
+        raise ValueError(f"{name} must not be empty, nor have a NUL character in it")
+    if split_url(text) is not None or _URL_IN_PATH.match(text):
+        raise ValueError(f"{name} must be the path of a file, not a URL: {text}")
+    try:
+        return str(Path(text).absolute())
+    except OSError as error:
+        raise StorageUnavailableError(
+            f"{name} is the relative path {text}, and the current folder is gone. Use an absolute path"
         ) from error
 
 

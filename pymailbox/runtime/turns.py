@@ -42,6 +42,11 @@ def turn_is_due() -> bool:
     return time.monotonic() >= _thread.next_turn
 
 
+def begin_turn() -> None:
+    """The event loop of this thread has just had its turn."""
+    _thread.next_turn = time.monotonic() + TURN
+
+
 async def take_turn() -> None:
     """Gives the event loop of this thread a turn."""
     now = time.monotonic()
@@ -52,7 +57,7 @@ async def take_turn() -> None:
     else:
         await asyncio.sleep(0)
     await asyncio.sleep(0)  # for tasks that the first round has woken, as a timer does
-    _thread.next_turn = time.monotonic() + TURN
+    begin_turn()
 
 
 def _is_hidden() -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -267,9 +268,36 @@ def test_help_and_version(run: Run) -> None:
     assert run("--version").out.startswith("pymailbox ")
     code, out, _ = run("--help")
     assert code == 0
-    for command in (*READING, "enqueue", "redrive", "discard", "import"):
+    for command in (*READING, "enqueue", "redrive", "discard", "import", "backup", "compact", "work"):
         assert command in out
         assert "LOCATION is FILE" in run(command, "--help").out
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def test_backup_and_compact(run: Run, tmp_path: Path) -> None:
+    fill("sqlite:///app.db#inbox")
+    fill("sqlite:///app.db#out")
+    code, out, err = run("backup", "app.db", "copy.db")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"app\.db copied to copy\.db \([0-9.]+ [kM]B\)\.\n", out)
+    assert [one["name"] for one in run("stats", "copy.db", "--json").json["mailboxes"]] == ["inbox", "out"]
+    again = run("backup", "app.db#inbox", "copy.db")
+    assert (again.code, again.out) == (1, "")
+    assert "copy.db is there already" in again.err
+    other = run("backup", "sqlite:///app.db", str(tmp_path / "other.db"), "--json").json
+    assert (other["file"], other["bytes"]) == ("app.db", (tmp_path / "other.db").stat().st_size)
+    assert re.fullmatch(r"[0-9.]+ k?B given back by app\.db\.\n", run("compact", "app.db").out)
+    assert run("compact", "app.db", "--json").json["freed_bytes"] >= 0
+
+
+@pytest.mark.parametrize("argv", [["backup", "app.db", "copy.db"], ["compact", "app.db"], ["compact", "inbox"]])
+def test_file_that_is_not_there(run: Run, tmp_path: Path, argv: list[str]) -> None:
+    code, out, err = run(*argv)
+    assert (code, out) == (1, "")
+    assert "there is no mailbox file" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- storing and taking ------------------------------------------------------------------------------------------------

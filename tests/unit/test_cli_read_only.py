@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures.thread  # noqa: F401  (nobody cannot import it later)
 import contextlib
 import io
 import json
@@ -184,7 +185,9 @@ def test_a_log_that_cannot_be_read_is_not_left_out(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [("enqueue",), ("drain",), ("redrive", "--all"), ("discard", "--all", "-y"), ("purge", "-y")], ids=" ".join
+    "argv",
+    [("enqueue",), ("drain",), ("redrive", "--all"), ("discard", "--all", "-y"), ("purge", "-y"), ("compact",)],
+    ids=" ".join,
 )
 def test_what_writes_says_that_it_may_not(file: Path, argv: tuple[str, ...]) -> None:
     command, *options = argv
@@ -193,6 +196,18 @@ def test_what_writes_says_that_it_may_not(file: Path, argv: tuple[str, ...]) -> 
     assert (code, out) == (1, "")
     assert "can't be written" in err
     assert names_in(file.parent) == there
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+def test_copy_is_made_by_whoever_may_read(file: Path, in_use: bool) -> None:
+    with tempfile.TemporaryDirectory() as name, writer(file) if in_use else contextlib.nullcontext():
+        Path(name).chmod(0o777)
+        there = protect(file, 0o555)
+        code, _, err = run("backup", str(file), f"{name}/copy.db")
+        assert (code, err) == (0, "")
+        assert names_in(file.parent) == there
+        copied = run("peek", f"{name}/copy.db", "--json")
+        assert len(json.loads(copied.out)) == (3 if in_use else 2)
 
 
 def test_which_mailbox_is_asked_as_always(file: Path) -> None:

@@ -16,6 +16,7 @@ FLOORS: Final = (
     {"core", "runtime"},
     {"actors", "backends", "transfer"},
     {"_open"},
+    {"sync"},
     {"__init__"},
     {"cli", "testing"},
     {"__main__"},

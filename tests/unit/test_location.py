@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
+from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import quote
 
@@ -20,9 +22,12 @@ from pymailbox.contract.location import Location
     ("text", "location"),
     [
         ("inbox", Location("sqlite", "pymailbox.db", "inbox")),
-        ("a/b c%20?#ü", Location("sqlite", "pymailbox.db", "a/b c%20?#ü")),
+        ("a b c%20?#ü", Location("sqlite", "pymailbox.db", "a b c%20?#ü")),
+        ("v1.0", Location("sqlite", "pymailbox.db", "v1.0")),
+        ("my.database", Location("sqlite", "pymailbox.db", "my.database")),
+        ("app.db.old", Location("sqlite", "pymailbox.db", "app.db.old")),
+        ("sqlite:///pymailbox.db#app.db", Location("sqlite", "pymailbox.db", "app.db")),
         ("x" * 200, Location("sqlite", "pymailbox.db", "x" * 200)),
-        ("C:\\inbox", Location("sqlite", "pymailbox.db", "C:\\inbox")),
         ("memory:inbox", Location("sqlite", "pymailbox.db", "memory:inbox")),
         ("profile:x", Location("sqlite", "pymailbox.db", "profile:x")),
         ("memory://:memory:", Location("memory", "", ":memory:")),
@@ -55,8 +60,23 @@ def test_good_locations(text: str, location: Location) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
-        (None, TypeError, "location must be a str, not NoneType"),
-        (b"inbox", TypeError, "location must be a str, not bytes"),
+        (None, TypeError, "location must be a str or a path, not NoneType"),
+        (b"inbox", TypeError, "location must be a str or a path, not bytes"),
+        ("app.db", ValueError, r"looks like a file, .* 'sqlite:///app\.db', .* 'sqlite:///pymailbox\.db#app\.db'"),
+        ("app.db#in box", ValueError, r"For the file write 'sqlite:///app\.db#in%20box'"),
+        ("App.SQLite3", ValueError, r"'sqlite:///App\.SQLite3'"),
+        ("app.sqlite", ValueError, r"'sqlite:///app\.sqlite'"),
+        ("app.db3", ValueError, r"'sqlite:///app\.db3'"),
+        (".db", ValueError, r"'sqlite:///\.db'"),
+        ("a/b", ValueError, r"'sqlite:///a/b', .* 'sqlite:///pymailbox\.db#a%2Fb'"),
+        ("/tmp/app", ValueError, r"'sqlite:////tmp/app'"),
+        ("./app.db#inbox", ValueError, r"'sqlite:///\./app\.db#inbox'"),
+        ("C:\\data\\inbox", ValueError, r"'sqlite:///C:/data/inbox'"),
+        ("a#b/c.db", ValueError, r"'sqlite:///a%23b/c\.db'"),
+        (Path("sqlite:///app.db"), ValueError, "a path made of a URL"),
+        (Path("memory://inbox"), ValueError, "a path made of a URL"),
+        (Path(":memory:"), ValueError, "memory://NAME"),
+        (Path("a\0b"), ValueError, "NUL"),
         ("", ValueError, "location must not be empty; there are indexeddb://NAME"),
         ("x" * 201, ValueError, "1 to 200 characters, not 201"),
         ("a\nb", ValueError, r"control character '\\n'"),
@@ -100,6 +120,33 @@ def test_bad_locations(text: Any, error: type[Exception], words: str) -> None:
     assert "location" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("path", "file"),
+    [
+        (Path("app.db"), "app.db"),
+        (Path("/tmp/inbox"), "/tmp/inbox"),
+        (Path("a b?#%20.db"), "a b?#%20.db"),
+        (PureWindowsPath("C:/data/app.db"), "C:\\data\\app.db"),
+    ],
+)
+def test_path_is_a_sqlite_file(path: Any, file: str) -> None:
+    assert parse_location(path) == Location("sqlite", file, "default")
+
+
+def test_url_in_the_error_is_the_file_that_was_meant() -> None:
+    for meant, location in {
+        "app.db": Location("sqlite", "app.db", "default"),
+        "a b/ü?%.db#x y": Location("sqlite", "a b/ü?%.db", "x y"),
+        "app.db#rooms/1": Location("sqlite", "app.db", "rooms/1"),
+        "a/b#c": Location("sqlite", "a/b", "c"),
+    }.items():
+        with pytest.raises(ValueError, match="looks like a file") as caught:
+            parse_location(meant)
+        for_file, for_name = re.findall(r"'(sqlite:///[^']*)'", str(caught.value))
+        assert parse_location(for_file) == location
+        assert parse_location(for_name) == Location("sqlite", "pymailbox.db", meant)
+
+
 def test_unknown_scheme_is_also_a_missing_backend() -> None:
     with pytest.raises(StorageUnavailableError, match="sqlite:///FILE#NAME, memory://NAME"):
         parse_location("redis://host/inbox")
@@ -107,7 +154,8 @@ def test_unknown_scheme_is_also_a_missing_backend() -> None:
 
 def test_plain_name_in_pyodide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(location_module, "IN_PYODIDE", True)
-    assert parse_location("inbox") == Location("indexeddb", "", "inbox")
+    for name in ("inbox", "app.db", "rooms/1"):
+        assert parse_location(name) == Location("indexeddb", "", name)
 
 
 names = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=200)

@@ -131,6 +131,29 @@ async def test_plain_name_is_a_sqlite_file(in_tmp_path: Path) -> None:
         assert (await same.status()).queued_messages == 1
 
 
+@pytest.mark.skipif(sys.platform == "emscripten", reason="there, plain names are IndexedDB's")
+@pytest.mark.parametrize("name", ["app.db", "./app", "rooms/1"])
+@pytest.mark.parametrize("function", [open_mailbox, list_mailboxes, delete_mailbox])
+def test_name_that_looks_like_a_file_is_refused(
+    in_tmp_path: Path, function: Callable[[str], object], name: str
+) -> None:
+    with pytest.raises(ValueError, match=f"location '{name}' looks like a file, .* 'sqlite:///{name}'"):
+        function(name)
+    assert list(in_tmp_path.iterdir()) == []
+
+
+async def test_path_is_the_default_mailbox_of_a_sqlite_file(in_tmp_path: Path) -> None:
+    file = in_tmp_path / "a b#c.db"
+    async with open_mailbox(file) as mailbox:
+        assert isinstance(mailbox, SqliteMailbox)
+        await mailbox.enqueue(b"sender", b"payload")
+    assert await list_mailboxes(Path(file.name)) == ["default"]
+    async with open_mailbox("sqlite:///a%20b%23c.db") as same:
+        assert (await same.status()).queued_messages == 1
+    assert await delete_mailbox(file)
+    assert await list_mailboxes(file) == []
+
+
 async def test_relative_path_is_resolved_at_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
     here.mkdir()

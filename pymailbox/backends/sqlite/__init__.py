@@ -8,8 +8,8 @@ when the file is no longer there; ``headroom`` keeps enqueues from filling the d
 ``bodies`` (which are ``frames``) and ``pages`` (what of a state has rows of its own); ``mending`` is for ``rows`` that
 cannot be read. ``liveness`` tells which holders live, by the ``locks`` that they have. ``schema`` is the layout, and
 opens the file, with ``mounts`` (whether it may be where it is), ``restored`` (tables of ours without our header) and
-``upgrades`` (from older layouts); ``read_only`` is for a file that may not be written. ``errors`` is the one table of
-what can go wrong.
+``upgrades`` (from older layouts); ``copying`` and ``compacting`` are about files as a whole; ``read_only`` is for a
+file that may not be written. ``errors`` is the one table of what can go wrong.
 """
 
 from importlib.util import find_spec

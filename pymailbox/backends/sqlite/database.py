@@ -30,7 +30,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ...contract.errors import StorageUnavailableError
 from ...contract.location import IN_PYODIDE
@@ -141,6 +141,11 @@ class Database:
             future = call.future = loop.create_future()
             self._worker.put(call)
         return await future
+
+    def work_between_calls(self, work: Callable[[Engine], _T]) -> _T:
+        """Has the engine to itself, between two calls, for a short while. Not for threads that run event loops."""
+        with self._worker.works():
+            return work(self.engine)
 
     @property
     def keeps_loop(self) -> bool:
@@ -523,6 +528,27 @@ def _finish(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+class _Pausable(Protocol):
+    """What may have a connection, and has none while a process is forked."""
+
+    def pause(self) -> None:
+        """Closes it, and keeps it closed until ``go_on``. If interrupted, it can be called again."""
+
+    def go_on(self) -> None: ...
+
+
+@contextmanager
+def closed_in_forks(pausable: _Pausable) -> Iterator[None]:
+    """Has it paused while this process is forked. Not to be entered by who keeps a pause waiting."""
+    with _registry.lock:
+        _registry.others.add(pausable)
+    try:
+        yield
+    finally:
+        with _registry.lock:
+            _registry.others.discard(pausable)
+
+
 class _Registry:
     """What this process has open."""
 
@@ -532,6 +558,8 @@ class _Registry:
         """By resolved path."""
         self.workers: set[_Worker] = set()
         """Those that may have a connection."""
+        self.others: set[_Pausable] = set()
+        """What else may have one."""
 
 
 _registry = _Registry()
@@ -542,7 +570,7 @@ def _before_fork() -> None:
     takes the parent's locks for its own, and commits can be lost.
     """
     _registry.lock.acquire()
-    for worker in _registry.workers:
+    for worker in (*_registry.workers, *_registry.others):
         paused = False
         while not paused:
             with suppress(BaseException):  # from a signal handler; the fork would happen anyway
@@ -551,7 +579,7 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
-    for worker in _registry.workers:
+    for worker in (*_registry.workers, *_registry.others):
         worker.go_on()
     _registry.lock.release()
 

@@ -16,7 +16,7 @@ from functools import partial
 from struct import Struct
 from typing import Any, Final
 
-from ...contract.errors import MailboxError, StorageCorruptError, StorageUnavailableError
+from ...contract.errors import MailboxError, StorageCorruptError, StorageFullError, StorageUnavailableError
 from .errors import is_full, mailbox_error
 from .headroom import Headroom
 from .locks import FileLocks
@@ -413,6 +413,62 @@ class Engine:
             self._shortens_log = may
 
     # -- room ----------------------------------------------------------------------------------------------------------
+
+    def shrink(self) -> bool:
+        """Gives some of the file's free pages back to the disk; whether there may be more.
+
+        Raises:
+            MailboxError: it could not. Nothing was changed by that.
+        """
+        if self.has_prepared:
+            return True  # its commit comes first
+        try:
+            connection = self._open()
+            if not self._shrinks:
+                return self._rebuild(connection)
+            self._let_shorten_log(connection, True)
+            until = time.monotonic() + _SHRINK_FOR
+            while free := self._ask("freelist_count"):
+                until_unlocked(partial(self._shrink, connection))
+                if self._ask("freelist_count") >= free:
+                    return False
+                if time.monotonic() > until:
+                    return True
+        except sqlite3.Error as error:
+            raise self._typed(error) from error
+        return False
+
+    def _rebuild(self, connection: sqlite3.Connection) -> bool:
+        """Makes a file anew that cannot give pages back; after that it can. Others cannot write meanwhile."""
+        self._roll_back(connection)
+        try:
+            connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            until_unlocked(partial(connection.execute, "VACUUM"))
+        except sqlite3.Error as error:
+            if is_full(error):
+                raise StorageFullError(
+                    f"the mailbox file {self.file} has to be written anew to become smaller, and its disk has too "
+                    "little room left for that. Free some space and try again"
+                ) from error
+            raise
+        self._shrinks = self._has_log and self._ask("auto_vacuum") == _INCREMENTAL
+        return False
+
+    def empty_log(self) -> bool:
+        """Brings the log into the file, which then has its real size; False if others are in the way just now.
+
+        Raises:
+            MailboxError: it could not be done at all.
+        """
+        if self.has_prepared:
+            return False
+        try:
+            emptied = self._empty_log(self._open())
+        except sqlite3.Error as error:
+            raise self._typed(error) from error
+        self._header = None
+        self._log_begins, self._log_pages = self._log_begins or emptied, 0 if emptied else self._log_pages
+        return emptied
 
     def _make_room(self) -> bool:
         """Moves the log into the file, after which it can be written from its start, and gives free pages back to the

@@ -20,7 +20,7 @@ from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageS
 from ...runtime.turns import take_turn_if_due
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, claim_or_wait
-from . import claiming, mending, rows, verbs
+from . import claiming, compacting, copying, mending, rows, verbs
 from .database import Database
 from .engine import Access, FileReplacedError
 from .liveness import Holder
@@ -99,6 +99,14 @@ class SqliteMailbox(EmbeddedMailbox):
         if not _holds_something(location.database):
             return False
         return await cls._run_once(location, partial(verbs.delete_mailbox, name=name), Access.DURABLE_WRITE)
+
+    @classmethod
+    async def backup_at(cls, location: Location, path: str) -> None:
+        await copying.copy(location.database, path)
+
+    @classmethod
+    async def compact_at(cls, location: Location) -> int:
+        return await compacting.compact(location.database)
 
     @staticmethod
     async def _run_once(location: Location, operation: Callable[[Session], _T], access: Access) -> _T:

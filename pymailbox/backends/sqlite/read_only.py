@@ -68,13 +68,13 @@ class Reader:
         self.file = os.path.realpath(file)
         self._seen: _Identity | None = None
         """The file as it was when it was opened, if it is read as one that nobody changes."""
-        self._connection = self._open()
+        self.connection = self._open()
         try:
-            self._connection.execute("PRAGMA query_only = ON")
-            self._connection.text_factory = as_it_is
-            self._is_empty = self._within(lambda: is_empty(self._connection, self.file))
+            self.connection.execute("PRAGMA query_only = ON")
+            self.connection.text_factory = as_it_is
+            self._is_empty = self._within(lambda: is_empty(self.connection, self.file))
         except BaseException:
-            self._connection.close()
+            self.connection.close()
             raise
 
     def names(self) -> list[str]:
@@ -85,17 +85,29 @@ class Reader:
         """Runs an operation that only reads, all of it at one moment."""
 
         def run() -> _T:
-            self._connection.execute("BEGIN")
+            self.connection.execute("BEGIN")
             try:
-                return operation(Session(self._connection, _reserves_nothing))
+                return operation(Session(self.connection, _reserves_nothing))
             finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
 
         return self._within(run)
 
+    def copy_into(self, path: str) -> None:
+        """Copies the database to a path where there is nothing, or an empty file.
+
+        Raises:
+            sqlite3.Error: reading or writing failed.
+        """
+        self.connection.execute("PRAGMA query_only = OFF")  # which concerns the copy too
+        try:
+            self.connection.execute("VACUUM INTO ?", (path,))
+        finally:
+            self._check_unchanged()
+
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()
 
     def _within(self, run: Callable[[], _T]) -> _T:
         try:

@@ -46,7 +46,7 @@ def connect(file: str) -> sqlite3.Connection:
     # a forking thread closes the connection of the thread that works with it
     connection = sqlite3.connect(file, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
-        if _older_layout(connection) is not None:
+        if has_older_layout(connection):
             _use_write_ahead_log(connection)
             until_unlocked(lambda: connection.execute("BEGIN IMMEDIATE"))
             _upgrade(connection, file)
@@ -64,6 +64,11 @@ def connect(file: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def has_older_layout(connection: sqlite3.Connection) -> bool:
+    """Whether an older version wrote the mailbox file; false for whatever is no mailbox file."""
+    return _older_layout(connection) is not None
 
 
 def _older_layout(connection: sqlite3.Connection) -> int | None:
@@ -138,7 +143,7 @@ def require_known_layout(connection: sqlite3.Connection, file: str) -> None:
 
 def is_empty(connection: sqlite3.Connection, file: str) -> bool:
     """Whether the file has no tables yet; raises if it is no mailbox file, or one that this version cannot use."""
-    if _older_layout(connection) is not None:
+    if has_older_layout(connection):
         raise StorageUnavailableError(
             f"the mailbox file {file} was written by an older pymailbox, and has to be upgraded before it "
             "can be read. Open it once where you may write it, or look at it with the version that wrote it"

@@ -1,0 +1,68 @@
+"""A mailbox file made smaller while others use it: in small steps, between which calls run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from ...contract.errors import MailboxError, StorageUnavailableError
+from . import rows, verbs
+from .copying import in_thread, require_file
+from .database import Database
+from .engine import Access, Engine
+from .read_only import may_write
+from .session import Session
+
+_PATIENCE: Final = 5.0
+"""Seconds for which others may keep the log from being brought into the file; somebody's commit does it later."""
+
+_PAUSE: Final = 0.005
+"""Seconds between two steps, so that those who wait for the file get it."""
+
+
+async def compact(file: str) -> int:
+    """Gives what is free in the file back to the disk; by how many bytes file and log became smaller.
+
+    Raises:
+        StorageUnavailableError: there is no such file, or it cannot be written.
+        StorageFullError: an older version made it, and there is no room to write it anew.
+    """
+    require_file(file)
+    if not may_write(file):  # SQLite would make files beside it all the same, which would stand in the way of others
+        raise StorageUnavailableError(
+            f"the mailbox file {file} can't be written. Give yourself write permission for the file and its folder"
+        )
+    before = _size(file)
+    database = Database.acquire(file)
+    try:
+        for name in await database.run(verbs.mailbox_names, Access.READ):
+            # what is damaged is for those who use it
+            with suppress(rows.UnreadableError, MailboxError):
+                await database.run(partial(_sweep, name=name), Access.WRITE)
+        while await in_thread(partial(database.work_between_calls, Engine.shrink)):  # noqa: ASYNC110 (it does a step)
+            await asyncio.sleep(_PAUSE)
+        until = time.monotonic() + _PATIENCE
+        while not await in_thread(partial(database.work_between_calls, Engine.empty_log)):
+            if time.monotonic() > until:
+                break
+            await asyncio.sleep(_PAUSE)
+    except BaseException:
+        database.release_soon()
+        raise
+    after = _size(file)
+    await database.release()
+    return max(0, before - after)
+
+
+def _sweep(session: Session, name: str) -> None:
+    """Deletes the bytes of what was acknowledged."""
+    if (mailbox := session.mailbox(name)) is not None:
+        mailbox.sweep(everything=True)
+
+
+def _size(file: str) -> int:
+    return sum(os.stat(path).st_size for path in (file, f"{file}-wal") if os.path.exists(path))  # noqa: PTH110, PTH116

@@ -1,0 +1,256 @@
+"""Synchronous handlers: an actor's loop runs in the event loop, and its handlers in threads, where they may block."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
+
+from ..actors import Consumer, Context, RetryPolicy
+from ..actors.handlers import _takes_context, to_call
+from ..contract.arguments import check_count
+from ..contract.mailbox import Mailbox
+from ..contract.values import MessageRecord
+from .loop import SIGNAL_CHECK, Caller
+
+if TYPE_CHECKING:
+    from .mailbox import SyncMailbox
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_CUT_OFF: Final = 5.0
+"""Seconds to wait until the messages of handlers that were cut off have gone back."""
+
+
+def _sending(
+    method: Callable[Concatenate[Context, Mailbox, _P], _T],
+) -> Callable[Concatenate[SyncContext, SyncMailbox, _P], _T]:
+    """A method of ``Context`` whose first argument is a mailbox."""
+
+    def call(self: SyncContext, mailbox: SyncMailbox, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
+        return method(self._context, self.mailbox._target(mailbox), *arguments, **options)
+
+    call.__name__, call.__doc__ = method.__name__, method.__doc__
+    call.__qualname__ = f"SyncContext.{method.__name__}"
+    return call
+
+
+class SyncContext:
+    """One delivery of one message, for the synchronous handler that works on it."""
+
+    message: MessageRecord
+    """The message itself."""
+    mailbox: SyncMailbox
+    """Where it came from."""
+
+    def __init__(self, context: Context, mailbox: SyncMailbox, caller: Caller) -> None:
+        self.message = context.message
+        self.mailbox = mailbox
+        self._context = context
+        self._caller = caller
+
+    send = _sending(Context.send)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the consumer has been asked to stop: a long handler should then come to an end."""
+        return self._context.stopping
+
+    def stop(self) -> None:
+        """Asks the consumer to stop once the handlers that run now have ended."""
+        self._caller.call_soon(self._context.stop)
+
+
+SyncHandler: TypeAlias = Callable[[MessageRecord], object] | Callable[[MessageRecord, SyncContext], object]
+"""``handler(message)`` or ``handler(message, context)``, not ``async``. Its result is ignored."""
+
+
+class _Job(NamedTuple):
+    """One call of a handler."""
+
+    function: Callable[[], object]
+    future: asyncio.Future[None]
+
+    def run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self.function()
+        except StopIteration as stop:  # which no future takes
+            error = RuntimeError("the handler raised StopIteration")
+            error.__cause__ = stop
+        except BaseException as raised:
+            error = raised
+        with suppress(RuntimeError):  # the loop is closed
+            self.future.get_loop().call_soon_threadsafe(_settle, self.future, error)
+
+
+def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
+    if future.done():
+        return  # cut off
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)
+
+
+class HandlerThreads:
+    """Threads that run handlers; a handler that is cut off keeps its thread until it ends by itself."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, count: int) -> None:
+        for number in range(count):
+            # a daemon: what was cut off must not keep the interpreter from exiting
+            thread = threading.Thread(target=self.serve, name=f"pymailbox handler {number + 1}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def handler(self, function: SyncHandler, mailbox: SyncMailbox, caller: Caller) -> Callable[..., Any]:
+        """An asynchronous handler that has the threads call a synchronous one.
+
+        Raises:
+            TypeError: it is no synchronous handler.
+        """
+        to_call(function)  # which checks it
+        if is_async(function):
+            raise TypeError("handler must not be async here: consume() of a mailbox that is awaited takes those")
+        takes_context = _takes_context(function)
+
+        async def call(message: MessageRecord, context: Context) -> None:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            arguments = (message, SyncContext(context, mailbox, caller)) if takes_context else (message,)
+            self._jobs.put(_Job(lambda: function(*arguments), future))
+            await future
+
+        return call
+
+    def serve(self) -> None:
+        """Runs handlers in this thread, until the end."""
+        while (job := self._next()) is not None:
+            job.run()
+
+    def _next(self) -> _Job | None:
+        while threading.current_thread() is threading.main_thread():
+            with suppress(queue.Empty):
+                return self._jobs.get(timeout=SIGNAL_CHECK)
+        return self._jobs.get()
+
+    def end(self) -> None:
+        """Ends all that serve."""
+        for _ in range(max(1, len(self._threads))):
+            self._jobs.put(None)
+
+
+def is_async(handler: Any) -> bool:
+    """Whether it is a function, or an object whose call is one, that has to be awaited."""
+    while hasattr(handler, "func") and hasattr(handler, "keywords"):  # functools.partial
+        handler = handler.func
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
+
+
+def consume(
+    owner: SyncMailbox,
+    caller: Caller,
+    mailbox: Mailbox,
+    stops: set[Callable[[], None]],
+    handler: SyncHandler,
+    concurrency: int,
+    ordered_by_sender: bool,
+    retry: RetryPolicy | None,
+) -> None:
+    """As ``SyncMailbox.consume``."""
+    threads = HandlerThreads()
+    call = threads.handler(handler, owner, caller)
+    count = check_count("concurrency", concurrency)
+    running = _Running(
+        caller,
+        threads,
+        lambda: mailbox.consume(call, concurrency=count, ordered_by_sender=ordered_by_sender, retry=retry),
+    )
+    interruption: BaseException | None = None
+    try:
+        if count > 1:
+            threads.start(count)
+        caller.run(running.begin)
+        stops.add(running.stop)
+    except BaseException as error:  # an argument is invalid; or it comes out of a signal handler
+        if not running.begun:
+            threads.end()
+            raise
+        interruption = error
+        running.stop()
+    while not running.over.is_set():
+        try:
+            if count == 1:
+                threads.serve()
+            else:
+                running.over.wait(SIGNAL_CHECK)
+        except BaseException as error:
+            if interruption is not None:
+                running.cut_off()
+                running.over.wait(_CUT_OFF)
+                break
+            interruption = error
+            running.stop()
+    stops.discard(running.stop)
+    if interruption is not None:
+        raise interruption
+    running.raise_its_error()
+
+
+class _Running:
+    """A consumer, for the thread that waits for it."""
+
+    def __init__(self, caller: Caller, threads: HandlerThreads, make: Callable[[], Consumer]) -> None:
+        self._caller = caller
+        self._threads = threads
+        self._make = make
+        self._consumer: Consumer | None = None
+        self._ending: asyncio.Task[BaseException | None] | None = None
+        self.over = threading.Event()
+
+    @property
+    def begun(self) -> bool:
+        return self._ending is not None
+
+    async def begin(self) -> None:
+        self._consumer = self._make()
+        self._ending = asyncio.ensure_future(end_of(self._consumer))
+        self._ending.add_done_callback(self._end)
+
+    def _end(self, _: object) -> None:
+        self.over.set()
+        self._threads.end()
+
+    def stop(self) -> None:
+        """Asks for a clean stop."""
+        if self._consumer is not None:
+            self._caller.call_soon(self._consumer.stop)
+
+    def cut_off(self) -> None:
+        """After that, ends the handlers that still run, as far as the consumer is concerned."""
+        if self._ending is not None:
+            self._caller.call_soon(self._ending.cancel)
+
+    def raise_its_error(self) -> None:
+        """Raises what ended it, if it was an error."""
+        if self._ending is not None and not self._ending.cancelled() and (error := self._ending.result()) is not None:
+            raise error
+
+
+async def end_of(consumer: Consumer) -> BaseException | None:
+    """The exception that it ends with; in the event loop, a ``KeyboardInterrupt`` would end that."""
+    try:
+        await consumer
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return error
+    return None
