@@ -12,13 +12,8 @@ import * as format from "./format.js";
  */
 
 /**
- * A record, with what only some have.
- * @typedef {MessageRecord & {headers?: Readonly<Record<string, string>>, dueAt?: Date | undefined}} ShownRecord
- */
-
-/**
  * A message as it is listed; `held` of one in flight only.
- * @typedef {{record: ShownRecord, letter?: DeadLetter | undefined, held?: Held | undefined}} Item
+ * @typedef {{record: MessageRecord, letter?: DeadLetter | undefined, held?: Held | undefined}} Item
  */
 
 /** @typedef {[term: string, value: string]} Fact */
@@ -43,8 +38,8 @@ export function factsOf({ record, letter, held }) {
   ];
 }
 
-/** What its sender has said of a message. @param {ShownRecord} record @returns {Fact[]} */
-export const headersOf = ({ headers = {} }) =>
+/** What its sender has said of a message. @param {MessageRecord} record @returns {Fact[]} */
+export const headersOf = ({ headers }) =>
   Object.entries(headers).map(([name, value]) => [lineOf(name), value === "" ? "(empty)" : whole(value)]);
 
 /** @param {string} term @param {string | undefined} value @returns {Fact[]} */

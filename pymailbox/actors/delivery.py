@@ -211,7 +211,7 @@ class Deliveries:
     async def _nack(self, hold: Hold, failure: Exception, delay: float, waited: float = 0.0) -> None:
         record, mailbox = hold.record, self.retrying.mailbox
         error = traceback_of(failure)
-        how = {"delay": delay} if delay else {}
+        how: dict[str, Any] = {"delay": delay} if delay else {}
         nacked: bool | str = False
         async with self._last_word(hold) as open_yet:
             if open_yet:

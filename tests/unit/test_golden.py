@@ -22,7 +22,6 @@ from pymailbox.contract.ids import id_at, location_of
 from pymailbox.contract.reasons import died_reason, failed_reason, unreadable_reason
 from pymailbox.core import delivery
 from pymailbox.transfer.lines import End, end_line, head_line, message_line, read_line, remembered_line
-from pymailbox.transfer.lines import End, end_line, head_line, message_line, read_line, remembered_line
 
 GOLDEN: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden.json").read_text("utf-8"))
 
@@ -162,22 +161,6 @@ def test_dead_letters_say_why() -> None:
         {name: stored["hex"] if name == "id" else stored for name, stored in kept.items() if name != "frame"}
         for kept in golden["records"]
     ]
-
-
-def test_lines_of_an_export_are_the_same() -> None:
-    golden = GOLDEN["exported"]
-    assert head_line().decode() == golden["head"]
-    for each in golden["messages"]:
-        message = whole(each["message"])
-        assert message_line(message).decode() == each["line"]
-        assert read_line(each["line"].encode()) == replace(message, error=message.error and storable(message.error))
-    for each in golden["known"]:
-        known = Remembered(UUID(each["id"]), each["until"])
-        assert remembered_line(known).decode() == each["line"]
-        assert read_line(each["line"].encode()) == known
-    end = End(len(golden["messages"]), 1, len(golden["known"]))
-    assert end_line(end).decode() == golden["end"]
-    assert read_line(golden["end"].encode()) == end
 
 
 def test_lines_of_an_export_are_the_same() -> None:

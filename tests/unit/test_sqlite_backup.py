@@ -26,7 +26,7 @@ from pymailbox import (
     list_mailboxes,
     open_mailbox,
 )
-from pymailbox.backends.sqlite import copying, schema
+from pymailbox.backends.sqlite import copying, layout
 from tests.unit.sqlite_support import MIB, content, names_in, query, run_script, run_with_mounts
 
 TIMEOUT = 30
@@ -266,14 +266,14 @@ async def test_copy_is_for_the_eyes_of_the_same_people(file: Path, location: str
 async def test_file_of_an_older_version_is_copied_as_it_is(file: Path, tmp_path: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript((Path(__file__).parent / "data" / "sqlite_layout_1.sql").read_text("utf-8"))
-        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA application_id = {layout.APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
     copy = tmp_path / "copy.db"
     await backup(file, copy)
     assert query(copy, "PRAGMA user_version") == query(file, "PRAGMA user_version") == [(1,)]
     names = await list_mailboxes(copy)
     assert names
-    assert query(copy, "PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
+    assert query(copy, "PRAGMA user_version") == [(layout.SCHEMA_VERSION,)]
 
 
 async def blocked(copy: Path, location: str, monkeypatch: pytest.MonkeyPatch) -> tuple[asyncio.Task[None], Any, Any]:
