@@ -97,9 +97,13 @@ test("it says who holds a message: this tab, another one, or nobody any more", a
 test("headers and the due time are shown of a message that has them", async ({ page }) => {
   await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("told");
+    const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text);
     const headers = { "content-type": "text/plain", "\u202ex": "two\nlines" };
-    await mailbox.enqueue("me", "without");
-    await mailbox.enqueue("me", "with", { headers, delay: new Date("2099-01-02T03:04:05Z").getTime() - Date.now() });
+    await mailbox.enqueue(bytes("me"), bytes("without"));
+    await mailbox.enqueue(bytes("me"), bytes("with"), {
+      headers,
+      delay: new Date("2099-01-02T03:04:05Z").getTime() - Date.now(),
+    });
     await mailbox.close();
   });
   const inspector = new Inspector(page, "told");

@@ -26,7 +26,7 @@ from pymailbox import (
     list_mailboxes,
     open_mailbox,
 )
-from pymailbox.backends.sqlite import copying, layout
+from pymailbox.backends.sqlite import copying, layout, schema
 from tests.unit.sqlite_support import MIB, content, names_in, query, run_script, run_with_mounts
 
 TIMEOUT = 30
