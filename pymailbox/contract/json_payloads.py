@@ -1,13 +1,24 @@
-"""Payloads that are JSON."""
+"""Payloads that are JSON.
+
+Both ways there is a limit to how deep a value may be: on WebAssembly, Python's own encoder and parser end the whole
+interpreter where they run out of stack.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 CONTENT_TYPE: Final = "content-type"
 JSON_TYPE: Final = "application/json"
+
+DEEPEST_JSON: Final = 500
+"""Levels of lists and objects in each other."""
+
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def json_payload(value: Any, name: str = "value") -> bytes:
@@ -17,12 +28,12 @@ def json_payload(value: Any, name: str = "value") -> bytes:
         TypeError: it holds something that JSON cannot hold.
         ValueError: so it does, a NaN or an infinity, or it holds itself, or it is too deep.
     """
+    if _is_deep(value):
+        raise ValueError(f"{name} cannot be written as JSON: it holds itself, or has more than {DEEPEST_JSON} levels")
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name} cannot be written as JSON: {error}") from None
-    except RecursionError:
-        raise ValueError(f"{name} cannot be written as JSON: it is too deep") from None
     # a lone surrogate, which UTF-8 cannot hold, becomes the escape that JSON has for it
     return text.encode("utf-8", "backslashreplace")
 
@@ -40,12 +51,37 @@ def parsed(payload: bytes) -> Any:
     """What a payload says.
 
     Raises:
-        ValueError: it is no JSON in UTF-8.
+        ValueError: it is no JSON in UTF-8, or too deep.
     """
-    try:
-        return json.loads(payload.decode("utf-8-sig"), parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("it is too deep") from None
+    if payload.count(b"[") + payload.count(b"{") > DEEPEST_JSON and _seems_deep(payload):
+        raise ValueError(f"it has more than {DEEPEST_JSON} levels")
+    return json.loads(payload.decode("utf-8-sig"), parse_constant=_refuse)
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether containers lie too deep in a value, or one of them in itself."""
+    level = [value] if isinstance(value, (dict, list, tuple)) else []
+    for _ in range(DEEPEST_JSON):
+        if not level:
+            return False
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list, tuple))
+        ]
+    return bool(level)
+
+
+def _seems_deep(payload: bytes) -> bool:
+    """Whether its brackets, but for those in strings, lie too deep in each other."""
+    brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
+    for _ in range(DEEPEST_JSON):
+        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")  # which takes away the innermost level
+        if len(inner) == len(brackets):
+            break
+        brackets = inner
+    return len(brackets) > DEEPEST_JSON  # or what is left cannot be deep, if it is JSON at all
 
 
 def _refuse(constant: str) -> NoReturn:
