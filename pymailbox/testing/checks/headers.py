@@ -170,7 +170,7 @@ async def check_what_is_no_json(sandbox: Sandbox) -> None:
     itself: list[Any] = []
     itself.append(itself)
     deep: Any = None
-    for _ in range(100_000):
+    for _ in range(1000):
         deep = [deep]
     for value in (float("nan"), float("inf"), b"bytes", {"a": {1, 2}}, itself, {(1, 2): 3}, deep, {"a": deep}):
         await expect_error((TypeError, ValueError), mailbox.enqueue_json, value, naming="value", what="what is no JSON")
