@@ -180,22 +180,6 @@ def test_lines_of_an_export_are_the_same() -> None:
     assert read_line(golden["end"].encode()) == end
 
 
-def test_lines_of_an_export_are_the_same() -> None:
-    golden = GOLDEN["exported"]
-    assert head_line().decode() == golden["head"]
-    for each in golden["messages"]:
-        message = whole(each["message"])
-        assert message_line(message).decode() == each["line"]
-        assert read_line(each["line"].encode()) == replace(message, error=message.error and storable(message.error))
-    for each in golden["known"]:
-        known = Remembered(UUID(each["id"]), each["until"])
-        assert remembered_line(known).decode() == each["line"]
-        assert read_line(each["line"].encode()) == known
-    end = End(len(golden["messages"]), 1, len(golden["known"]))
-    assert end_line(end).decode() == golden["end"]
-    assert read_line(golden["end"].encode()) == end
-
-
 @pytest.mark.parametrize("section", ["living", "dead"])
 def test_pages_of_an_archive_say_all_that_is_known(section: str) -> None:
     golden = GOLDEN["archive"][section]

@@ -258,9 +258,6 @@ async def _shown(mailbox: Any) -> dict[str, Any]:
 _SINCE_LAYOUT_5: dict[str, Any] = {"headers": {}, "due_at": None}
 """What a record is shown with that was stored by an older library."""
 
-_SINCE_LAYOUT_5: dict[str, Any] = {"headers": {}, "due_at": None}
-"""What a record is shown with that was stored by an older library."""
-
 _ORDER = [b"redriven", b"in flight", b"high", b"many", bytes(range(256)), b"", b"failed once", b"soon", b"out"]
 
 
