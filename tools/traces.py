@@ -174,7 +174,7 @@ class Trace:
         message_id, delay = self.some(caller), self.delay()
         error = self.rng.choice([None, None, "no", "é🙃"])
         held = self.holds(caller, message_id)
-        failed = self.rng.random() < 0.8
+        failed = self.rng.random() < 0.6
         arguments = [self.name(message_id), delay, error, failed]
         self.see("nack", caller, arguments, (held, held), message_id, delay=delay, error=error, failed=failed)
 

@@ -1,7 +1,7 @@
 """A mailbox as its verbs show it: for backends that have no archive of their own.
 
-What no verb returns or accepts is lost here: due times, counts of failures, and on the way in ``created_at``, delivery
-counts and dead letters.
+What no verb returns or accepts is lost here: counts of failures, ids that stay known, and on the way in
+``created_at``, delivery counts and dead letters.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class PlainArchive(Archive):
 def _whole(record: MessageRecord, letter: DeadLetter | None = None) -> WholeMessage:
     return WholeMessage.of(
         record,
+        due=None if record.due_at is None else milliseconds(record.due_at),
         error=None if letter is None else letter.error,
         death=None if letter is None else Death(letter.reason, milliseconds(letter.died_at)),
     )

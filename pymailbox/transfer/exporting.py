@@ -29,7 +29,7 @@ async def export(mailbox: Mailbox) -> AsyncIterator[bytes]:
                 file.write(line)
 
     Args:
-        mailbox: an open mailbox. A backend of your own needs ``peek``, and its messages come without due times.
+        mailbox: an open mailbox. A backend of your own needs ``peek``, and its ids that stay known do not come.
 
     Yields:
         ASCII with a newline at the end: a head, a line for each message and each known id, and an end line. A file

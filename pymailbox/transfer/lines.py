@@ -83,7 +83,10 @@ def remembered_line(known: Remembered) -> bytes:
 
 
 def end_line(end: End) -> bytes:
-    return _line({"end": end._asdict()})
+    counts = end._asdict()
+    if not end.known_ids:  # in most mailboxes there are none
+        del counts["known_ids"]
+    return _line({"end": counts})
 
 
 def _line(data: Mapping[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ from pymailbox import (
     list_mailboxes,
     open_mailbox,
 )
-from pymailbox.backends.sqlite import schema
+from pymailbox.backends.sqlite import layout, schema
 from pymailbox.backends.sqlite.errors import mailbox_error
 from pymailbox.backends.sqlite.locks import FileLocks
 from tests.unit.sqlite_support import MIB, content, limit_connections, names_in, open_sqlite, query, run_script
@@ -49,8 +49,8 @@ async def test_a_file_says_what_it_is_and_is_closed_with_its_last_handle(file: P
         if str(file) in thread.name:
             thread.join(timeout=30)
             assert not thread.is_alive()
-    assert query(file, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
-    assert query(file, "PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
+    assert query(file, "PRAGMA application_id") == [(layout.APPLICATION_ID,)]
+    assert query(file, "PRAGMA user_version") == [(layout.SCHEMA_VERSION,)]
     assert query(file, "PRAGMA journal_mode") == [("wal",)]
 
 
@@ -68,10 +68,10 @@ async def test_who_has_a_file_open_that_a_newer_version_takes_over_is_told(file:
         await mailbox.enqueue(b"", b"")
         connection = sqlite3.connect(file)
         connection.execute("ALTER TABLE segments RENAME TO other_segments")
-        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {layout.SCHEMA_VERSION + 1}")
         with pytest.raises(StorageUnavailableError, match="newer pymailbox"):
             await mailbox.enqueue(b"", b"")
-        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA user_version = {layout.SCHEMA_VERSION}")
         connection.execute("ALTER TABLE other_segments RENAME TO segments")
         connection.close()
         assert (await mailbox.status()).queued_messages == 1
@@ -79,11 +79,11 @@ async def test_who_has_a_file_open_that_a_newer_version_takes_over_is_told(file:
 
 async def test_a_newer_schema_is_refused(file: Path, location: str) -> None:
     await (await open_sqlite(location)).close()
-    query(file, f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+    query(file, f"PRAGMA user_version = {layout.SCHEMA_VERSION + 1}")
     before = content(file)
     with pytest.raises(StorageUnavailableError) as refusal:
         await open_mailbox(location)
-    for named in str(file), f"version {schema.SCHEMA_VERSION}.", f"version {schema.SCHEMA_VERSION + 1},":
+    for named in str(file), f"version {layout.SCHEMA_VERSION}.", f"version {layout.SCHEMA_VERSION + 1},":
         assert named in str(refusal.value)
     assert content(file) == before
 
@@ -152,7 +152,7 @@ def with_lost_rows(dump: str) -> str:
 
 
 def with_the_version_alone(dump: str) -> str:
-    return f"{dump}\nPRAGMA user_version = {schema.SCHEMA_VERSION};"
+    return f"{dump}\nPRAGMA user_version = {layout.SCHEMA_VERSION};"
 
 
 def with_statistics(dump: str) -> str:
@@ -169,8 +169,8 @@ async def test_a_restored_dump_opens(file: Path, location: str, change: Callable
     for _ in range(2):
         async with open_mailbox(f"sqlite:///{copy}#inbox") as mailbox:
             assert [record.payload for record in await mailbox.dequeue()] == [b"%d" % number for number in range(20)]
-    assert query(copy, "PRAGMA application_id") == [(schema.APPLICATION_ID,)]
-    assert query(copy, "PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
+    assert query(copy, "PRAGMA application_id") == [(layout.APPLICATION_ID,)]
+    assert query(copy, "PRAGMA user_version") == [(layout.SCHEMA_VERSION,)]
 
 
 async def test_a_restored_dump_opens_for_listing_and_deleting(file: Path, location: str) -> None:
@@ -194,7 +194,7 @@ def without_some_tables(dump: str) -> str:
 
 
 def of_a_newer_version(dump: str) -> str:
-    return f"{dump}\nPRAGMA user_version = {schema.SCHEMA_VERSION + 1};"
+    return f"{dump}\nPRAGMA user_version = {layout.SCHEMA_VERSION + 1};"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def of_a_newer_version(dump: str) -> str:
         ),
         (beside_another_programs, StorageCorruptError, r"beside others \(bookmarks\).*file of its own"),
         (without_some_tables, StorageCorruptError, "no table pages, dead_letters"),
-        (of_a_newer_version, StorageUnavailableError, f"version {schema.SCHEMA_VERSION + 1}.*newer pymailbox"),
+        (of_a_newer_version, StorageUnavailableError, f"version {layout.SCHEMA_VERSION + 1}.*newer pymailbox"),
     ],
 )
 async def test_a_restored_dump_that_cannot_be_used(

@@ -9,14 +9,14 @@ from uuid import UUID
 import pytest
 
 from pymailbox import MessagePriority, MessageStatus, open_mailbox
-from pymailbox.backends.sqlite import schema
+from pymailbox.backends.sqlite import layout
 from tests.unit.sqlite_support import query
 
 DUMPS = sorted((Path(__file__).parent / "data").glob("sqlite_layout_*.sql"))
 
 
 def test_there_is_an_example_of_every_layout() -> None:
-    assert [path.stem for path in DUMPS] == [f"sqlite_layout_{n + 1}" for n in range(schema.SCHEMA_VERSION)]
+    assert [path.stem for path in DUMPS] == [f"sqlite_layout_{n + 1}" for n in range(layout.SCHEMA_VERSION)]
 
 
 def restore(dump: Path, file: Path) -> None:
@@ -52,4 +52,4 @@ async def test_every_message_of_an_older_file_comes_out(file: Path, dump: Path) 
         assert [letter.error for letter in await mailbox.dead_letters()] == ["no", None]
         assert await mailbox.redrive(letter.record.id)
         assert await mailbox.ack_many(record.id for batch in received for record in batch) == 8
-    assert query(file, "PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
+    assert query(file, "PRAGMA user_version") == [(layout.SCHEMA_VERSION,)]

@@ -17,7 +17,7 @@ from pymailbox import (
     list_mailboxes,
     open_mailbox,
 )
-from pymailbox.backends.sqlite import schema, upgrades
+from pymailbox.backends.sqlite import layout, upgrades
 from pymailbox.backends.sqlite.read_only import Reader
 from pymailbox.contract.ids import id_at, new_id_base
 from pymailbox.contract.reasons import unreadable_reason
@@ -38,7 +38,7 @@ def make(file: Path) -> None:
     with connection:
         for statement in upgrades.tables_of(1):
             connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA application_id = {layout.APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
         base = BASE.to_bytes(16, "big")
         connection.execute("INSERT INTO mailboxes (mailbox, name, id_base) VALUES (5, 'other', ?)", (base,))
@@ -85,10 +85,10 @@ async def test_everything_is_kept_in_its_order(file: Path, location: str) -> Non
         assert new == id_at(BASE, NORMAL, 2001)
         stats = await mailbox.status()
         assert (stats.queued_messages, stats.inflight_messages) == (500 - 3 - 3 + 1, 1)
-    assert query(file, "PRAGMA user_version") == [(schema.SCHEMA_VERSION,)]
+    assert query(file, "PRAGMA user_version") == [(layout.SCHEMA_VERSION,)]
     assert query(file, "PRAGMA integrity_check") == [("ok",)]
     tables = {name for (name,) in query(file, "SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert tables == set(schema.OF_MAILBOX)
+    assert tables == set(layout.OF_MAILBOX)
 
 
 async def test_a_row_that_cannot_be_read_becomes_a_dead_letter(file: Path) -> None:

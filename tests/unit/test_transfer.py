@@ -159,6 +159,8 @@ async def test_pieces_may_end_anywhere() -> None:
                 "created_at": "2026-01-31T12:00:00.125000+00:00",
                 "status": "INFLIGHT",
                 "delivery_count": 3,
+                "headers": {},
+                "due_at": None,
             }
 
 
@@ -203,7 +205,7 @@ async def test_line_with_a_message_that_is_too_large_is_refused(monkeypatch: pyt
     async with open_mailbox("memory://") as mailbox:
         report = await import_(mailbox, [HEAD, *lines])
         assert (report.stored, [refused.line for refused in report.refused]) == (2, [3, 4])
-        assert "sender and payload hold more than 6 bytes" in str(report.refused[0])
+        assert "sender, payload and headers hold more than 6 bytes" in str(report.refused[0])
 
 
 @pytest.mark.parametrize("piece", [array.array("d", [1.0]), memoryview(bytes(8)).cast("I"), 5, None])

@@ -22,6 +22,7 @@ from pymailbox import (
     MessageStatus,
     NewMessage,
 )
+from pymailbox.contract.headers import Headers
 
 priorities = st.sampled_from(MessagePriority)
 counts = st.integers(0, 2**53)
@@ -77,6 +78,8 @@ def test_record_as_dict() -> None:
         "created_at": "2026-01-02T03:04:05.006000+00:00",
         "status": "INFLIGHT",
         "delivery_count": 2,
+        "headers": {},
+        "due_at": None,
     }
 
 
@@ -87,7 +90,19 @@ def test_stats_as_dict() -> None:
         "inflight_messages": 1,
         "queued_by_priority": {"NORMAL": 1, "HIGH": 2},
         "dead_letters": 0,
+        "delayed_messages": 0,
+        "oldest_queued_at": None,
+        "ever_queued": 0,
     }
+
+
+def test_headers_are_a_value() -> None:
+    headers = Headers({"a": "1"})
+    assert headers == {"a": "1"}
+    assert hash(headers) == hash(Headers({"a": "1"}))
+    assert pickle.loads(pickle.dumps(headers)) == headers
+    assert copy.deepcopy(headers) == headers
+    assert repr(headers) == "Headers({'a': '1'})"
 
 
 def test_new_message_from_other_bytes_and_a_timedelta() -> None:
@@ -117,12 +132,13 @@ VALUES = [
     MessageRecord(UUID(int=1), b"", b"", MessagePriority.HIGH, datetime.now(UTC), MessageStatus.QUEUED, 0),
     NewMessage(b"", b""),
     MailboxStats(0, 0, {MessagePriority.NORMAL: 0, MessagePriority.HIGH: 0}),
+    Headers({"a": "1"}),
 ]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_values_are_immutable(value: Any) -> None:
-    for field in dataclasses.fields(value):
+    for field in dataclasses.fields(value) if dataclasses.is_dataclass(value) else ():
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(value, field.name, None)
     # a class with slots says AttributeError, one without would take it

@@ -1,11 +1,4 @@
-"""How messages lie in the file, and how the file is opened.
-
-All mailboxes of a file share its tables, so that one transaction can touch several. Messages are written once, several
-to a segment where they were committed together, and deleted once. Where each of them stands is in its mailbox's
-state (``pymailbox.core``): the head is one row, and pages that do not fit into it have rows of their own. A number
-that the state does not mention is dead, and its segment is about to be deleted; a segment beyond everything that the
-head knows of is *loose*: its messages are queued, and the next commit that writes the head counts them in.
-"""
+"""How a file is opened, and made what it should be."""
 
 from __future__ import annotations
 
@@ -18,13 +11,9 @@ from typing import Final, TypeVar
 from ...contract.errors import StorageCorruptError, StorageUnavailableError
 from . import mounts, restored
 from .errors import PRIMARY_CODE_MASK
+from .layout import APPLICATION_ID, SCHEMA_VERSION, TABLES
 
 _T = TypeVar("_T")
-
-APPLICATION_ID: Final = 0x706D6278
-"""``pmbx``: in the file's header, to identify it."""
-
-SCHEMA_VERSION: Final = 3
 
 BUSY_TIMEOUT = 10.0
 """Seconds to wait while another program keeps the file locked."""
@@ -34,90 +23,6 @@ _LONGEST_PAUSE: Final = 0.02
 
 _WAL_LIMIT: Final = 16 * 1024 * 1024
 """Bytes to which a large write-ahead log is cut once it is in the file."""
-
-TABLES: Final = (
-    """
-    CREATE TABLE mailboxes (
-        mailbox INTEGER PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
-        id_base BLOB NOT NULL, -- 16 bytes; with a priority and a number it makes a message's id
-        head BLOB NOT NULL -- counts, who holds what, and the pages that were used last
-    )
-    """,
-    # neighbouring messages that were committed together; a lane is a priority
-    """
-    CREATE TABLE segments (
-        mailbox INTEGER NOT NULL,
-        lane INTEGER NOT NULL,
-        last INTEGER NOT NULL, -- the number of its last message
-        first INTEGER NOT NULL,
-        body BLOB NOT NULL, -- its messages, one after the other
-        PRIMARY KEY (mailbox, lane, last)
-    )
-    """,
-    # where the messages of some neighbouring numbers stand, unless the head says so
-    """
-    CREATE TABLE pages (
-        mailbox INTEGER NOT NULL,
-        lane INTEGER NOT NULL,
-        page INTEGER NOT NULL,
-        queued INTEGER NOT NULL, -- 1 if some of them can be handed out
-        due INTEGER, -- when the first delayed one is due; milliseconds since 1970, UTC
-        body BLOB NOT NULL,
-        PRIMARY KEY (mailbox, lane, page)
-    ) WITHOUT ROWID
-    """,
-    "CREATE INDEX pages_queued ON pages (mailbox, lane, page) WHERE queued = 1",
-    "CREATE INDEX pages_due ON pages (mailbox, lane, due, page) WHERE due IS NOT NULL",
-    # the ids that senders gave; the others are made of the numbers
-    """
-    CREATE TABLE ids (
-        mailbox INTEGER NOT NULL,
-        id BLOB NOT NULL, -- 16 bytes
-        lane INTEGER NOT NULL,
-        number INTEGER NOT NULL,
-        PRIMARY KEY (mailbox, id)
-    ) WITHOUT ROWID
-    """,
-    "CREATE INDEX ids_by_number ON ids (mailbox, lane, number)",
-    # what the last nack of a message said
-    """
-    CREATE TABLE errors (
-        mailbox INTEGER NOT NULL,
-        lane INTEGER NOT NULL,
-        number INTEGER NOT NULL,
-        error TEXT NOT NULL,
-        PRIMARY KEY (mailbox, lane, number)
-    ) WITHOUT ROWID
-    """,
-    # why a message is a dead letter; its bytes stay where they are
-    """
-    CREATE TABLE dead_letters (
-        mailbox INTEGER NOT NULL,
-        letter INTEGER NOT NULL, -- the newest has the largest
-        lane INTEGER NOT NULL,
-        number INTEGER NOT NULL,
-        reason TEXT NOT NULL,
-        died_at INTEGER NOT NULL, -- milliseconds since 1970, UTC
-        PRIMARY KEY (mailbox, letter)
-    ) WITHOUT ROWID
-    """,
-    "CREATE INDEX dead_letters_by_number ON dead_letters (mailbox, lane, number)",
-    # ids that stay known, whatever becomes of their messages
-    """
-    CREATE TABLE remembered (
-        mailbox INTEGER NOT NULL,
-        id BLOB NOT NULL, -- 16 bytes
-        until INTEGER NOT NULL, -- milliseconds since 1970, UTC
-        PRIMARY KEY (mailbox, id)
-    ) WITHOUT ROWID
-    """,
-    "CREATE INDEX remembered_until ON remembered (mailbox, until)",
-)
-
-OF_MAILBOX: Final = ("segments", "pages", "ids", "errors", "dead_letters", "remembered", "mailboxes")
-"""The tables in which a mailbox has rows."""
-
 
 _HEADER: Final = (
     f"PRAGMA application_id = {APPLICATION_ID}",

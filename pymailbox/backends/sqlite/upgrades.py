@@ -28,8 +28,8 @@ from ...core.state import MailboxState, head_of, numbers_in
 from ...core.store import Message
 from . import mending, restored
 from .bodies import Kept
+from .layout import SCHEMA_VERSION, TABLES
 from .pages import PageRows
-from .schema import SCHEMA_VERSION, TABLES
 from .session import INSERT_MAILBOX, TOO_LARGE, UPDATE_HEAD, Session
 from .store import OpenMailbox
 

@@ -14,7 +14,7 @@ from ...contract.moments import now_in_ms
 from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from ...core import archive, dead_letters, verbs
 from ..base import Enqueued
-from .schema import OF_MAILBOX
+from .layout import OF_MAILBOX
 from .session import Session
 
 # -- in ----------------------------------------------------------------------------------------------------------------

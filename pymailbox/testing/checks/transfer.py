@@ -201,6 +201,9 @@ async def check_headers_and_known_ids_travel(sandbox: Sandbox) -> None:
     await mailbox.dead_letter(dead.id, "reason")
     lines = await _exported(mailbox)
     report = await import_(target, lines)
+    if isinstance(target._archive(), PlainArchive):
+        expect_equal((report.stored, len(report.refused)), (1, 1), "stored and refused, where verbs alone can be used")
+        return
     expect_equal((report.stored, report.refused, report.complete), (2, [], True), "the report")
     [record] = await target.dequeue()
     [letter] = await target.dead_letters()

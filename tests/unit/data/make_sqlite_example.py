@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pymailbox import MessagePriority, NewMessage, open_mailbox
 from pymailbox.backends.sqlite import SqliteMailbox
-from pymailbox.backends.sqlite.schema import APPLICATION_ID, SCHEMA_VERSION
+from pymailbox.backends.sqlite.layout import APPLICATION_ID, SCHEMA_VERSION
 
 DUMP = Path(__file__).parent / f"sqlite_layout_{SCHEMA_VERSION}.sql"
 FOREVER = 50 * 365 * 86400
