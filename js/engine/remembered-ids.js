@@ -71,14 +71,15 @@ export async function remember(tx, state, known) {
 }
 
 /**
- * Forgets an id, if it is known until then.
+ * Forgets an id, if it is known until then; any of its rows, and the count of them, may be missing.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Known} known
  */
 export async function forget(tx, state, { id, until }) {
-  const [found] = await rememberedUntil(tx, state, [id]);
+  const rows = tx.store("remembered");
+  const found = await result(rows.get([state.number, id]));
+  rows.delete([state.number, until, id]);
   if (found !== until) return;
-  tx.store("remembered").delete([state.number, id]);
-  tx.store("remembered").delete([state.number, until, id]);
+  rows.delete([state.number, id]);
   state.remembered = Math.max(0, state.remembered - 1);
 }
 

@@ -93,5 +93,8 @@ def test_examples_are_found() -> None:
         "start-worker.js",
         "service-worker.js",
         "with-python.js",
+        "json.js",
+        "watch.js",
+        "files.js",
         "inspect.js",
     }

@@ -134,9 +134,9 @@ def unpack_batch(batch: bytes) -> list[MessageRecord]:
     at = _COUNT.size + count * _ENTRY.size
     records: list[MessageRecord] = []
     created_last, time_of_last = 0.0, _EPOCH
-    delayed: list[int] = []
     headers: Mapping[str, str] = NO_HEADERS
-    for id_bytes, delivery_count, status in _ENTRY.iter_unpack(batch[_COUNT.size : at]):
+    entries = batch[_COUNT.size : at]
+    for id_bytes, delivery_count, status in _ENTRY.iter_unpack(entries):
         flags, priority, headers_bytes, sender_bytes, payload_bytes, created_at = _HEADER.unpack_from(batch, at)
         sender_at = at + _HEADER.size
         if flags:
@@ -144,6 +144,8 @@ def unpack_batch(batch: bytes) -> list[MessageRecord]:
         if headers_bytes:
             sender_at += headers_bytes
             headers = unpack_headers(batch[sender_at - headers_bytes : sender_at])
+        elif headers is not NO_HEADERS:
+            headers = NO_HEADERS
         payload_at = sender_at + sender_bytes
         at = payload_at + payload_bytes
         if created_at != created_last:
@@ -161,14 +163,10 @@ def unpack_batch(batch: bytes) -> list[MessageRecord]:
                 None,
             )
         )
-        if headers_bytes:
-            headers = NO_HEADERS
-        if status == _DELAYED:
-            delayed.append(len(records) - 1)
-    for i in delayed:
-        (due,) = _TIME.unpack_from(batch, at)
-        at += _TIME.size
-        records[i] = replace(records[i], due_at=moment(int(due)))
+    if at < len(batch):  # by when the delayed ones are due
+        delayed = [i for i, (_, _, status) in enumerate(_ENTRY.iter_unpack(entries)) if status == _DELAYED]
+        for i, (due,) in zip(delayed, _TIME.iter_unpack(batch[at:]), strict=True):
+            records[i] = replace(records[i], due_at=moment(int(due)))
     return records
 
 

@@ -96,6 +96,7 @@ async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
         "enqueue": lambda mailbox: mailbox.enqueue(b"s", b"lost"),
         "named": lambda mailbox: mailbox.enqueue(b"s", b"lost", message_id=_ID),
         "batch": lambda mailbox: mailbox.enqueue_many(batch),
+        "known": lambda mailbox: mailbox.enqueue(b"s", b"lost", message_id=_ID, dedupe_for=60),
         "delayed": lambda mailbox: mailbox.enqueue(b"s", b"lost", delay=1000),
         "import": lambda mailbox: mailbox._adopt(whole),  # type: ignore[attr-defined]
     }
@@ -105,6 +106,10 @@ async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
         ("named", "segments", 0),
         ("named", "ids", 0),
         ("named", "journal", 0),
+        ("known", "segments", 0),
+        ("known", "remembered", 0),
+        ("known", "remembered", 1),
+        ("known", "journal", 0),
         ("batch", "segments", 0),
         ("batch", "segments", 2),
         ("batch", "ids", 3),
