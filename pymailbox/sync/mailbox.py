@@ -41,7 +41,7 @@ def _verb(
     def verb(self: SyncMailbox, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
         caller, mailbox = self._handle()
         lost = None if on_lost is None else functools.partial(on_lost, mailbox)
-        positional = [_run_through(argument) for argument in arguments]
+        positional = [_run_through(argument) for argument in arguments] if arguments else arguments
         named = {key: _run_through(argument) for key, argument in options.items()} if options else options
         result: _T = caller.run(lambda: getattr(mailbox, name)(*positional, **named), lost)
         return result
