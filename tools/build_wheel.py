@@ -25,9 +25,15 @@ NAMES_FILE = WHEELS / "wheel.json"
 PAGE_TAG = "py3-none-pyemscripten_2025_0_wasm32.pyemscripten_2026_0_wasm32"
 """Of the Pyodides that there are; a later one takes the whole wheel until its tag is here."""
 
-NOT_IN_PAGES = ("pymailbox/backends/sqlite/", "pymailbox/cli/", "pymailbox/testing/", "pymailbox/__main__.py")
-BUT = "pymailbox/backends/sqlite/__init__.py"
-"""It says how to get the rest."""
+NOT_IN_PAGES = (
+    "pymailbox/backends/sqlite/",
+    "pymailbox/cli/",
+    "pymailbox/sync/",
+    "pymailbox/testing/",
+    "pymailbox/__main__.py",
+)
+BUT = ("pymailbox/backends/sqlite/__init__.py", "pymailbox/sync/__init__.py")
+"""They say what to do instead."""
 
 
 def wheel_name() -> str:
@@ -64,7 +70,7 @@ def build_page_wheel(whole: Path, folder: Path) -> Path:
     records: list[tuple[str, str, str]] = []
     with ZipFile(whole) as source, ZipFile(page, "w", ZIP_DEFLATED, compresslevel=9) as target:
         for info in source.infolist():
-            is_left_out = info.filename.startswith(NOT_IN_PAGES) and info.filename != BUT
+            is_left_out = info.filename.startswith(NOT_IN_PAGES) and info.filename not in BUT
             if is_left_out or info.filename.endswith("/entry_points.txt"):
                 continue
             content = source.read(info)

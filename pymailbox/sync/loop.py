@@ -25,7 +25,6 @@ from threading import get_ident
 from typing import Any, Final, Generic, TypeVar
 
 from ..contract.errors import MailboxClosedError, StorageUnavailableError, WrongThreadError
-from ..contract.location import IN_PYODIDE
 from ..runtime.turns import begin_turn
 
 _T = TypeVar("_T")
@@ -442,11 +441,6 @@ _closing: Work[object] | None = None
 def shared_caller(closing: Work[object]) -> SharedCaller:
     """The one of this process; ``closing`` is what is left to do when the process ends."""
     global _current, _closing
-    if IN_PYODIDE:
-        raise StorageUnavailableError(
-            "pymailbox.sync needs a thread, which Pyodide has none of. Use pymailbox.run_sync(), as in "
-            "run_sync(open_mailbox(...)), where the browser can suspend Python, or await"
-        )
     with _lock:
         if _current is None:
             _current = SharedCaller()

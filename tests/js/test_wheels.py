@@ -79,6 +79,7 @@ def test_the_one_for_pages_leaves_out_nothing_else() -> None:
         "pymailbox/__main__.py",
         "pymailbox/backends/sqlite",
         "pymailbox/cli",
+        "pymailbox/sync",
         "pymailbox/testing",
         f"{info}/entry_points.txt",
     }
