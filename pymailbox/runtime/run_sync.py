@@ -35,8 +35,8 @@ def run_sync(awaitable: Awaitable[T]) -> T:
     if not IN_PYODIDE:
         _refuse(
             awaitable,
-            "run_sync is for Pyodide in a browser. Here, pymailbox.sync has the verbs without await; or asyncio.run() an "
-            "async function",
+            "run_sync is for Pyodide in a browser. Here, pymailbox.sync has the verbs without await; or "
+            "asyncio.run() an async function",
         )
     if not can_run_sync():
         _refuse(
