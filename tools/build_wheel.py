@@ -1,8 +1,8 @@
 """Builds the wheels into build/wheels, and beside them wheel.json, which tells pages their file names.
 
 There are two of each version. The whole one is for everybody. The one for pages, in `page/`, leaves out what a page
-does not need (SQLite, the command line, the test suite), and is half as long; its tags say that it is for Pyodide, so
-that an installer prefers it there and takes it nowhere else (PEP 783).
+does not need (SQLite, the command line, the test suite, the JavaScript API), and is half as long; its tags say that it
+is for Pyodide, so that an installer prefers it there and takes it nowhere else (PEP 783).
 
 Usage: python -m tools.build_wheel
 """
@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
+from .wheel_hook import ENGINE, ENGINE_FOR_PYTHON, bundle
+
 ROOT = Path(__file__).parent.parent
 WHEELS = ROOT / "build" / "wheels"
 PAGE_WHEELS = WHEELS / "page"
@@ -27,9 +29,15 @@ NAMES_FILE = WHEELS / "wheel.json"
 PAGE_TAG = "py3-none-pyemscripten_2025_0_wasm32.pyemscripten_2026_0_wasm32"
 """Of the Pyodides that there are; a later one takes the whole wheel until its tag is here."""
 
-NOT_IN_PAGES = ("pymailbox/backends/sqlite/", "pymailbox/cli/", "pymailbox/testing/", "pymailbox/__main__.py")
+NOT_IN_PAGES = (
+    "pymailbox/backends/sqlite/",
+    "pymailbox/cli/",
+    "pymailbox/sync/",
+    "pymailbox/testing/",
+    "pymailbox/__main__.py",
+)
 BUT = tuple(f"{folder}__init__.py" for folder in NOT_IN_PAGES if folder.endswith("/"))
-"""They say how to get the rest."""
+"""They say what to do instead."""
 
 
 def wheel_name() -> str:
@@ -69,7 +77,7 @@ def build_page_wheel(whole: Path, folder: Path) -> Path:
             is_left_out = info.filename.startswith(NOT_IN_PAGES) and info.filename not in BUT
             if is_left_out or info.filename.endswith("/entry_points.txt"):
                 continue
-            content = source.read(info)
+            content = bundle(ENGINE_FOR_PYTHON, ROOT) if info.filename == ENGINE else source.read(info)
             match info.filename.rpartition("/")[2]:
                 case "RECORD":
                     content = _record_of(records, info.filename)

@@ -15,7 +15,14 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-OPTIONS = ("--bundle", "--format=esm", "--target=es2022", "--minify")
+ENGINE = "pymailbox/js/index.js"
+"""In a wheel."""
+
+WHOLE_ENGINE = 'export * from "./index.js";'
+ENGINE_FOR_PYTHON = 'export * as python from "./python.js";'
+"""Without the JavaScript API."""
+
+OPTIONS = ("--bundle", "--format=esm", "--target=es2022", "--minify", "--log-level=warning")
 
 
 class EngineHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -29,7 +36,7 @@ class EngineHook(BuildHookInterface):  # type: ignore[type-arg]
         if version == "editable":
             return
         try:
-            engine, name = self._bundle(), "pymailbox/js/index.js"
+            engine, name = self._bundle(), ENGINE
         except (OSError, subprocess.CalledProcessError) as error:
             self._clear()
             if os.environ.get("PYMAILBOX_BUNDLE") == "required":
@@ -50,13 +57,22 @@ class EngineHook(BuildHookInterface):  # type: ignore[type-arg]
             self._folder.cleanup()
 
     def _bundle(self) -> Path:
-        root = Path(self.root)
-        scripts = root / "node_modules" / ".bin"
-        esbuild = shutil.which("esbuild", path=str(scripts))
-        if esbuild is None:
-            raise FileNotFoundError(f"there is none in {scripts}; `npm ci` gets it")
+        engine = bundle(WHOLE_ENGINE, Path(self.root))
         self._folder = TemporaryDirectory()
-        bundle = Path(self._folder.name) / "index.js"
-        command = [esbuild, str(root / "js" / "index.js"), *OPTIONS, f"--outfile={bundle}", "--log-level=warning"]
-        subprocess.run(command, check=True)
-        return bundle
+        path = Path(self._folder.name) / "index.js"
+        path.write_bytes(engine)
+        return path
+
+
+def bundle(entry: str, root: Path) -> bytes:
+    """One module of what an entry in js/ of a checkout gives.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: there is no esbuild that runs.
+    """
+    scripts = root / "node_modules" / ".bin"
+    esbuild = shutil.which("esbuild", path=str(scripts))
+    if esbuild is None:
+        raise FileNotFoundError(f"there is none in {scripts}; `npm ci` gets it")
+    command, folder = [esbuild, *OPTIONS], root / "js"
+    return subprocess.run(command, input=entry.encode(), stdout=subprocess.PIPE, cwd=folder, check=True).stdout

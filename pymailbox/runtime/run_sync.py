@@ -33,7 +33,11 @@ def run_sync(awaitable: Awaitable[T]) -> T:
         UnsupportedError: one of these is missing, or this is not Pyodide; no part of the awaitable has run.
     """
     if not IN_PYODIDE:
-        _refuse(awaitable, "run_sync is for Pyodide in a browser; here, write an async function and asyncio.run() it")
+        _refuse(
+            awaitable,
+            "run_sync is for Pyodide in a browser. Here, pymailbox.sync has the verbs without await; or "
+            "asyncio.run() an async function",
+        )
     if not can_run_sync():
         _refuse(
             awaitable,

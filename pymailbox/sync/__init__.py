@@ -9,11 +9,33 @@
             mailbox.ack(message.id)
 
 From the outside in: ``mailbox`` makes the verbs out of those of ``Mailbox``; ``consuming`` runs handlers in threads;
-``loop`` is the one event loop behind all of it, and how threads get their calls into it.
+``loop`` is the one event loop behind all of it, and how threads get their calls into it. Pyodide has no threads; the
+wheel for pages leaves those modules out.
 """
 
-from .consuming import SyncContext, SyncHandler
-from .mailbox import SyncIterator, SyncMailbox, backup, compact, delete_mailbox, list_mailboxes, open_mailbox
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..contract.errors import MissingNameError, StorageUnavailableError
+from ..contract.location import IN_PYODIDE
+
+if TYPE_CHECKING or not IN_PYODIDE:
+    from .consuming import SyncContext, SyncHandler
+    from .mailbox import SyncIterator, SyncMailbox, backup, compact, delete_mailbox, list_mailboxes, open_mailbox
+else:
+    _WHY = (
+        "pymailbox.sync needs a thread, and Pyodide has none. Use pymailbox.run_sync(), as in "
+        "run_sync(open_mailbox(...)), where the browser can suspend Python; otherwise await"
+    )
+
+    def open_mailbox(*arguments: Any, **options: Any) -> NoReturn:
+        """Raises ``StorageUnavailableError``: there are no threads here."""
+        raise StorageUnavailableError(_WHY)
+
+    list_mailboxes = delete_mailbox = backup = compact = open_mailbox
+
+    def __getattr__(name: str) -> NoReturn:
+        raise MissingNameError(_WHY if name in __all__ else f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "SyncContext",

@@ -25,7 +25,6 @@ from threading import get_ident
 from typing import Any, Final, Generic, TypeVar
 
 from ..contract.errors import MailboxClosedError, StorageUnavailableError, WrongThreadError
-from ..contract.location import IN_PYODIDE
 from ..runtime.turns import begin_turn
 
 _T = TypeVar("_T")
@@ -62,7 +61,8 @@ class Call(Generic[_T]):
     def __init__(self, work: Work[_T]) -> None:
         self._work: Work[_T] | None = work
         self._on_lost: _OnLost[_T] | None = None
-        self._context = contextvars.copy_context()
+        self._context: contextvars.Context | None = None
+        """The calling thread's, where another one begins it."""
         self._coroutine: Coroutine[Any, Any, _T] | None = None
         self._task: asyncio.Task[_T] | None = None
         self._error: BaseException | None = None
@@ -73,16 +73,21 @@ class Call(Generic[_T]):
         """Whether its outcome is there."""
 
     def expect(self) -> None:
-        """Prepares for somebody who waits."""
+        """Prepares for somebody who waits, in the calling thread."""
         self._finished = threading.Lock()
         self._finished.acquire()
+
+    def take_context(self) -> None:
+        """Notes the calling thread's, for whoever begins it."""
+        self._context = contextvars.copy_context()
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Makes it a task of the loop."""
         if self._abandoned:
             return
         try:
-            self._task = loop.create_task(self._make(), context=self._context)
+            assert self._context is not None
+            self._task = loop.create_task(self._context.run(self._make), context=self._context)
         except BaseException as error:  # an argument is invalid
             self._error = error
             self._finish()
@@ -91,7 +96,7 @@ class Call(Generic[_T]):
 
     def begin_now(self, loop: SharedLoop) -> None:
         """The same, and takes its first step."""
-        task = self._task = loop.captured_task(self._make(), self._context)
+        task = self._task = loop.captured_task(self._make())
         loop.run_captured()
         if task.done():
             self.done = True
@@ -102,7 +107,7 @@ class Call(Generic[_T]):
     def _make(self) -> Coroutine[Any, Any, _T]:
         work, self._work = self._work, None  # nothing that it refers to is kept alive by a call that is over
         assert work is not None
-        coroutine = self._coroutine = self._context.run(work)
+        coroutine = self._coroutine = work()
         return coroutine
 
     def _on_done(self, task: asyncio.Task[_T]) -> None:
@@ -228,6 +233,7 @@ class Caller:
 
     def _hand_over(self, call: Call[Any]) -> None:
         call.expect()
+        call.take_context()
         try:
             self.loop.call_soon_threadsafe(call.begin, self.loop)
         except RuntimeError as error:
@@ -271,16 +277,17 @@ class SharedLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
         self.selector = selector
         self._process = os.getpid()
+        self._nobodys = asyncio.Handle(_nothing, (), self)
         self.captures = False
         """Whether the next thing that is scheduled is kept for ``run_captured``."""
         self._captured: tuple[Callable[..., object], tuple[Any, ...], contextvars.Context | None] | None = None
         self.has_work = False
         """Whether something was scheduled since it was last set to False."""
 
-    def captured_task(self, coroutine: Coroutine[Any, Any, _T], context: contextvars.Context) -> asyncio.Task[_T]:
+    def captured_task(self, coroutine: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """A task whose first step is left to ``run_captured``."""
         self._captured, self.captures = None, True
-        task = asyncio.Task(coroutine, loop=self, context=context)
+        task = asyncio.Task(coroutine, loop=self)
         self.captures = False
         return task
 
@@ -299,7 +306,7 @@ class SharedLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Handle:
         if self.captures:
             self.captures, self._captured = False, (callback, args, context)
-            return asyncio.Handle(callback, args, self, context)
+            return self._nobodys  # tasks do not look at it
         self.has_work = True
         return super().call_soon(callback, *args, context=context)
 
@@ -359,7 +366,7 @@ class SharedCaller(Caller):
     def _begin_what_was_started(self) -> None:
         while self._starts:
             try:
-                _keep(self.loop.captured_task(_logged(self._starts[0]()), contextvars.copy_context()))
+                _keep(self.loop.captured_task(_logged(self._starts[0]())))
                 self.loop.run_captured()
             finally:
                 self._starts.popleft()
@@ -434,11 +441,6 @@ _closing: Work[object] | None = None
 def shared_caller(closing: Work[object]) -> SharedCaller:
     """The one of this process; ``closing`` is what is left to do when the process ends."""
     global _current, _closing
-    if IN_PYODIDE:
-        raise StorageUnavailableError(
-            "pymailbox.sync needs a thread, which Pyodide has none of. Use pymailbox.run_sync(), as in "
-            "run_sync(open_mailbox(...)), where the browser can suspend Python, or await"
-        )
     with _lock:
         if _current is None:
             _current = SharedCaller()

@@ -41,7 +41,7 @@ def _verb(
     def verb(self: SyncMailbox, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
         caller, mailbox = self._handle()
         lost = None if on_lost is None else functools.partial(on_lost, mailbox)
-        positional = [_run_through(argument) for argument in arguments]
+        positional = [_run_through(argument) for argument in arguments] if arguments else arguments
         named = {key: _run_through(argument) for key, argument in options.items()} if options else options
         result: _T = caller.run(lambda: getattr(mailbox, name)(*positional, **named), lost)
         return result
@@ -357,10 +357,8 @@ def open_mailbox(
     """Opens a mailbox, and creates it if it does not exist. Arguments and errors are as for ``pymailbox.open_mailbox``.
 
     Use it as ``with open_mailbox("inbox") as mailbox:``, or keep it open as long as the program runs.
-
-    Raises:
-        StorageUnavailableError: also in Pyodide, which has no threads; ``pymailbox.run_sync`` is for synchronous code
-            there.
+    In Pyodide, which has no threads, it raises ``StorageUnavailableError``; ``pymailbox.run_sync`` is for synchronous
+    code there.
     """
     opening = _open.open_mailbox(
         location, batch_size=batch_size, max_deliveries=max_deliveries, lease=lease, durability=durability

@@ -23,7 +23,7 @@ from tools.build_wheel import WHEELS, page_wheel_name, wheel_name
 from tools.serve import ROOT
 from tools.wheel_hook import EngineHook
 
-LARGEST_PAGE_WHEEL = 190_000
+LARGEST_PAGE_WHEEL = 205_000
 """Bytes that a page downloads for it."""
 
 
@@ -151,6 +151,7 @@ def test_the_one_for_pages_leaves_out_nothing_else() -> None:
         "pymailbox/__main__.py",
         "pymailbox/backends/sqlite",
         "pymailbox/cli",
+        "pymailbox/sync",
         "pymailbox/testing",
         f"{info}/entry_points.txt",
     }

@@ -13,7 +13,7 @@ def test_cpython_is_a_clear_error() -> None:
     async def main() -> None:
         raise AssertionError("it must not run")
 
-    with pytest.raises(UnsupportedError, match=r"asyncio\.run"):
+    with pytest.raises(UnsupportedError, match=r"pymailbox\.sync .* asyncio\.run"):
         run_sync(main())
     with pytest.raises(MailboxError, match="Pyodide"):
         run_sync(open_mailbox("memory://"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import gc
+import importlib
 import inspect
 import math
 import os
@@ -36,6 +37,7 @@ from pymailbox import (
     sync,
 )
 from pymailbox.actors import Context
+from pymailbox.contract import location as location_module
 from pymailbox.sync import SyncContext, SyncIterator, SyncMailbox, loop
 from tests.unit.sqlite_support import run_script
 
@@ -214,11 +216,20 @@ async def test_inside_an_event_loop_it_blocks_that_and_works(mailbox: SyncMailbo
 
 
 def test_in_pyodide_it_names_run_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "IN_PYODIDE", True)
+    monkeypatch.setattr(location_module, "IN_PYODIDE", True)
+    for name in [name for name in sys.modules if name.startswith("pymailbox.sync")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(pymailbox, "sync")
+    there = importlib.import_module("pymailbox.sync")
+    assert not [name for name in sys.modules if name.startswith("pymailbox.sync.")], "they are not in the pages' wheel"
+    for name in ("open_mailbox", "list_mailboxes", "delete_mailbox", "backup", "compact"):
+        with pytest.raises(StorageUnavailableError, match=r"pymailbox\.run_sync\(\)"):
+            getattr(there, name)("memory://")
+    assert not hasattr(there, "SyncMailbox")
     with pytest.raises(StorageUnavailableError, match=r"pymailbox\.run_sync\(\)"):
-        sync.open_mailbox("memory://")
-    with pytest.raises(StorageUnavailableError, match=r"pymailbox\.run_sync\(\)"):
-        sync.list_mailboxes("memory://")
+        there.SyncMailbox  # noqa: B018
+    monkeypatch.undo()
+    assert sys.modules["pymailbox.sync"] is sync
 
 
 def test_module_is_there_without_an_import_of_its_own() -> None:
