@@ -117,6 +117,7 @@ class SyncMailbox:
         """What stops the consumers that run."""
 
     enqueue = _verb(Mailbox.enqueue)
+    enqueue_json = _verb(Mailbox.enqueue_json)
     enqueue_many = _verb(Mailbox.enqueue_many)
     dequeue = _verb(Mailbox.dequeue, _give_back)
     ack = _verb(Mailbox.ack)
@@ -129,10 +130,13 @@ class SyncMailbox:
     recover = _verb(Mailbox.recover)
     status = _verb(Mailbox.status)
     peek = _verb(Mailbox.peek)
+    get = _verb(Mailbox.get)
+    promote = _verb(Mailbox.promote)
     purge = _verb(Mailbox.purge)
     storage_report = _verb(Mailbox.storage_report)
     request_persistence = _verb(Mailbox.request_persistence)
     messages = _stream(Mailbox.messages, _give_one_back)
+    changes = _stream(Mailbox.changes)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
