@@ -128,6 +128,12 @@ def parser() -> argparse.ArgumentParser:
     )
     work.add_argument("--ordered-by-sender", action="store_true", help="messages of one sender one after the other")
     work.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long a call may take (default: for ever); for async handlers, since no thread can be ended",
+    )
+    work.add_argument(
         "--max-deliveries",
         type=_count,
         metavar="N",

@@ -41,12 +41,16 @@ _Call = Callable[[MessageRecord, Context], Awaitable[object]]
 async def work(arguments: Namespace) -> int:
     location = location_of(arguments.location, arguments.mailbox)
     handler = load_handler(arguments.handler)
+    _check_timeout(arguments.timeout, arguments.handler, handler)
     # unless the module has set it up: else nobody hears of a handler that fails
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     async with await opening(location, make=True, max_deliveries=arguments.max_deliveries) as mailbox:
         running = _Running(_awaitable(handler, mailbox, arguments.concurrency))
         consumer = mailbox.consume(
-            running, concurrency=arguments.concurrency, ordered_by_sender=arguments.ordered_by_sender
+            running,
+            concurrency=arguments.concurrency,
+            ordered_by_sender=arguments.ordered_by_sender,
+            timeout=arguments.timeout,
         )
         ending = asyncio.ensure_future(end_of(consumer))
         stop = _Stop(ending, consumer.stop, running, arguments.grace)
@@ -57,6 +61,15 @@ async def work(arguments: Namespace) -> int:
             if not ending.cancelled() and (error := ending.result()) is not None:
                 raise error
     return stop.exit_code
+
+
+def _check_timeout(timeout: float | None, name: str, handler: Any) -> None:
+    if timeout is None:
+        return
+    if not timeout:
+        raise UsageError("--timeout must be more than 0 seconds")
+    if not is_async(handler):
+        raise UsageError(f"--timeout is for async handlers: {name} is a function that no timeout can end")
 
 
 class _Running:

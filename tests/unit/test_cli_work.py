@@ -180,6 +180,30 @@ def test_failures_are_logged_and_become_dead_letters(folder: Path, workers: list
     assert "it fails" in worker.errors
 
 
+def test_call_that_takes_too_long_has_failed(folder: Path, workers: list[Worker]) -> None:
+    fill(folder, b"50", b"last")
+    options = ("--timeout", "0.2", "--max-deliveries", "1")
+    workers.append(worker := Worker(folder, "tasks:handle", "jobs.db", *options))
+    assert worker.end() == (0, "begins 50\nbegins last\nends last\n")
+    assert left(folder)[0].dead_letters == 1
+
+
+@pytest.mark.parametrize(
+    ("handler", "seconds", "words"),
+    [
+        ("tasks:blocks", "5", "--timeout is for async handlers: tasks:blocks"),
+        ("tasks:handle", "0", "--timeout must be more than 0 seconds"),
+        ("tasks:handle", "soon", "--timeout"),
+    ],
+)
+def test_bad_timeout_is_named(folder: Path, workers: list[Worker], handler: str, seconds: str, words: str) -> None:
+    fill(folder, b"x")
+    workers.append(worker := Worker(folder, handler, "jobs.db", "--timeout", seconds))
+    assert worker.end() == (2, "")
+    assert words in worker.errors
+    assert left(folder)[1] == [(b"x", 0)]
+
+
 def test_exit_of_a_handler_is_the_exit_code(folder: Path, workers: list[Worker]) -> None:
     fill(folder, b"exit")
     workers.append(worker := Worker(folder, "tasks:blocks", "jobs.db"))
