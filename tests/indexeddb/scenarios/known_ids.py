@@ -126,6 +126,6 @@ async def check_headers_cost_no_request() -> None:
             for headers in (None, {"name": "text"}):
                 script("requests.take()")
                 await mailbox.enqueue(b"s", b"p", headers=headers)
-                asked.append(script("requests.take()").removesuffix(" delete commit").removesuffix(" commit"))
+                asked.append(script("requests.take()").removesuffix(" commit").removesuffix(" delete"))
                 await asyncio.sleep(0)
             assert asked == ["begin write"] * 2, asked
