@@ -249,7 +249,7 @@ export function unpackBatch(batch) {
     const status = statusAt(view, i);
     messages.push({
       id: batch.slice(entryAt, entryAt + ID_BYTES),
-      headers: batch.subarray(senderAt - frame.headersBytes, senderAt),
+      headers: frame.headersBytes === 0 ? NO_BYTES : batch.subarray(senderAt - frame.headersBytes, senderAt),
       sender: batch.slice(senderAt, payloadAt),
       payload: batch.slice(payloadAt, frame.end),
       priority: frame.priority,

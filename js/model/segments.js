@@ -143,6 +143,11 @@ export class SegmentWriter {
 
 /** Segments at hand. They never change, so one that is here is right for as long as any of its messages lives. */
 export class SegmentCache {
+  /**
+   * When messages were made: by mailbox and priority, the last of each lane of which that was asked.
+   * @type {Map<string, {sequence: number, time: number}>}
+   */
+  #times = new Map();
   /** By mailbox and priority, in the order of their numbers. @type {Map<string, Segment[]>} */
   #lanes = new Map();
   #size = 0;
@@ -161,9 +166,23 @@ export class SegmentCache {
     return segment !== undefined && segment.first <= sequence ? segment : undefined;
   }
 
+  /**
+   * When a message was made, if it was the last of its lane of which that was noted.
+   * @param {number} mailbox @param {number} priority @param {number} sequence
+   */
+  timeOf(mailbox, priority, sequence) {
+    const noted = this.#times.get(`${mailbox}/${priority}`);
+    return noted?.sequence === sequence ? noted.time : undefined;
+  }
+
+  /** @param {number} mailbox @param {number} priority @param {number} sequence @param {number} time */
+  noteTime(mailbox, priority, sequence, time) {
+    this.#times.set(`${mailbox}/${priority}`, { sequence, time });
+  }
+
   /** @param {number} mailbox @param {number} priority @param {Segment} segment */
   add(mailbox, priority, segment) {
-    if (this.#size + segment.bytes.length > this.#limit) this.clear();
+    if (this.#size + segment.bytes.length > this.#limit) this.#dropAll();
     if (segment.bytes.length > this.#limit) return;
     const key = `${mailbox}/${priority}`;
     let lane = this.#lanes.get(key);
@@ -189,6 +208,11 @@ export class SegmentCache {
   }
 
   clear() {
+    this.#times.clear();
+    this.#dropAll();
+  }
+
+  #dropAll() {
     this.#lanes.clear();
     this.#size = 0;
   }

@@ -1,6 +1,6 @@
 /** Counting: what a transaction does to tell how many messages there are, and since when and until when they wait. */
 
-import { timeIn } from "../../model/frames.js";
+import { QUEUED, timeIn } from "../../model/frames.js";
 import { delays, firstWaiting } from "../../model/queries.js";
 import { Unreadable } from "../read-transaction.js";
 import { ValueUnavailable } from "../unavailable-values.js";
@@ -38,8 +38,13 @@ async function oldestOf(tx, state, priority) {
   try {
     const first = await tx.run(state, firstWaiting(state.pages, priority));
     if (first === undefined) return undefined;
-    const [{ bytes, frame }] = await tx.entries(state, [first], 0);
-    return timeIn(bytes, frame);
+    // it may be large, and is the first for long where nobody takes it
+    const noted = tx.cache.timeOf(state.number, priority, first.from);
+    if (noted !== undefined) return noted;
+    const [{ bytes, frame }] = await tx.entries(state, [first], QUEUED);
+    const time = timeIn(bytes, frame);
+    tx.cache.noteTime(state.number, priority, first.from, time);
+    return time;
   } catch (error) {
     if (error instanceof Unreadable || error instanceof ValueUnavailable) return undefined;
     throw error;

@@ -74,7 +74,7 @@ async def check_commits_of_another_context_are_heard() -> None:
 
 async def check_the_last_of_many_changes_is_never_left_out() -> None:
     here, there = await new_context(NO_SLOW_POLL), await new_context()
-    async with await here.open("many") as mailbox, await there.open("many") as other:
+    async with await here.open("many changes") as mailbox, await there.open("many changes") as other:
         seen = Seen(mailbox)
         await seen.until(queued_messages=0)
         for _ in range(5):
@@ -146,16 +146,16 @@ async def check_changes_where_contexts_cannot_talk() -> None:
     """Without BroadcastChannel a listener looks all the time, at one key."""
     no_channel: Settings = {"openChannel": script("() => undefined")}
     here, there = await new_context(no_channel, NO_SLOW_POLL), await new_context(no_channel)
-    async with await here.open("no channel") as mailbox:
+    async with await here.open("changes without a channel") as mailbox:
         seen = Seen(mailbox)
         await seen.until(queued_messages=0)
-        async with await there.open("no channel") as other:
+        async with await there.open("changes without a channel") as other:
             message_id = await other.enqueue(b"s", b"p")
             await seen.until(queued_messages=1)
             await other.ack(message_id)
             await seen.until(queued_messages=0)
             await other.enqueue(b"s", b"p")
-        await there.delete("no channel")
+        await there.delete("changes without a channel")
         await seen.until(queued_messages=0, ever_queued=0)
         await seen.leave()
 

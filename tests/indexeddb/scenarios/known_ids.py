@@ -46,7 +46,7 @@ async def check_known_ids_are_known_to_all_contexts() -> None:
 async def check_ids_that_are_over_are_forgotten_by_and_by() -> None:
     """Up to a hundred with each that is remembered, so that none of these calls takes long."""
     here = await new_context()
-    async with await here.open("forgotten") as mailbox:
+    async with await here.open("ids that are over") as mailbox:
         await _send_and_ack(mailbox, [uuid4() for _ in range(250)], 1)
         assert len(await _rows()) == 500
         async with wall_clock_forward(2):
@@ -56,14 +56,14 @@ async def check_ids_that_are_over_are_forgotten_by_and_by() -> None:
             for left in (151, 52, 3, 4):
                 await _send_and_ack(mailbox, [uuid4()], 60)
                 assert len(await _rows()) == 2 * left, (left, await _rows())
-    assert await here.delete("forgotten")
+    assert await here.delete("ids that are over")
     assert await _rows() == []
 
 
 async def check_what_was_stored_in_part_is_not_known() -> None:
     """An enqueue that fails is repeated, and must not be taken for one that was stored."""
     here = await new_context()
-    async with await here.open("in part") as mailbox:
+    async with await here.open("known in part") as mailbox:
         message_id = uuid4()
         async with script_in_force(
             """() => {
@@ -126,6 +126,6 @@ async def check_headers_cost_no_request() -> None:
             for headers in (None, {"name": "text"}):
                 script("requests.take()")
                 await mailbox.enqueue(b"s", b"p", headers=headers)
-                asked.append(script("requests.take()").removesuffix(" delete commit").removesuffix(" commit"))
+                asked.append(script("requests.take()").removesuffix(" commit").removesuffix(" delete"))
                 await asyncio.sleep(0)
             assert asked == ["begin write"] * 2, asked

@@ -108,6 +108,21 @@ async def check_looking_keeps_nobody_waiting() -> None:
             assert asked.count("begin") == asked.count("commit") + 1, asked
 
 
+async def check_counting_reads_no_message_twice() -> None:
+    """Since when the first message waits is in the message, which may be large, and stays the first for long."""
+    here, there = await new_context({"cacheBytes": 1000}), await new_context()
+    async with await here.open("counted") as mailbox, await there.open("counted") as other:
+        await other.enqueue(b"s", bytes(100_000))
+        await other.enqueue(b"s", bytes(100_000), MessagePriority.HIGH)
+        first = await mailbox.status()
+        async with script_in_force(COUNTING):
+            asked = await _asked(mailbox.status())
+            assert asked == "begin get openCursor commit", asked
+            await other.dequeue(2)
+            assert (await mailbox.status()).oldest_queued_at is None
+        assert first.oldest_queued_at is not None
+
+
 async def check_a_context_that_computes_keeps_nobody_waiting() -> None:
     """Two that write by turns read first, in a transaction that ends by itself; the one that writes ends so, too."""
     here, there = await new_context(), await new_context()
