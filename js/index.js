@@ -6,7 +6,15 @@
  * `pyodide.registerJsModule("pymailbox_js", await import(".../pymailbox/js/index.js"))`.
  */
 
-export { Mailbox, MessagePriority, MessageStatus, deleteMailbox, listMailboxes, openMailbox } from "./api/mailbox.js";
+export {
+  Mailbox,
+  MessagePriority,
+  MessageStatus,
+  deleteMailbox,
+  jsonMessage,
+  listMailboxes,
+  openMailbox,
+} from "./api/mailbox.js";
 export { Backpressure } from "./api/actors/backpressure.js";
 export { Reject, Retry } from "./api/actors/retry.js";
 export { exportMailbox, importMailbox } from "./api/transfer.js";

@@ -29,6 +29,7 @@ import {
   checkStatus,
   checkText,
   checkWait,
+  messageOfJson,
 } from "./validate.js";
 import * as directory from "../engine/directory.js";
 import { ownEngine } from "../engine/engine.js";
@@ -795,6 +796,16 @@ export async function openMailbox(name, options) {
   const { durability, maxDeliveries, lease } = checked;
   const most = maxDeliveries === Infinity ? 0 : maxDeliveries;
   return mailboxOf(await MailboxHandle.open(ownEngine(), mailbox, durability, most, lease), checked);
+}
+
+/**
+ * A message for `enqueueMany` and `ackAndSend` of a value as JSON; as for `enqueueJson`.
+ * @param {unknown} value @param {EnqueueJsonOptions} [options]
+ * @returns {NewMessage}
+ * @throws {TypeError | RangeError} JSON cannot hold the value
+ */
+export function jsonMessage(value, options) {
+  return /** @type {NewMessage} */ (messageOfJson(value, checkOptions(options, "options", JSON_OPTIONS)));
 }
 
 /** The names of all mailboxes of this origin, sorted. Creates none. @returns {Promise<string[]>} */

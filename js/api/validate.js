@@ -203,14 +203,21 @@ export function checkInPlace(sender, payload, options, where = "") {
   };
 }
 
+/** As `checkInPlace`, of a value as JSON. @param {unknown} value @param {Record<string, unknown>} options */
+export function checkJson(value, options) {
+  const { sender, payload, ...how } = messageOfJson(value, options);
+  return checkInPlace(sender, payload, how);
+}
+
 /**
- * A checked message whose payload is a value as JSON; its headers say so, unless they name another type.
- * @param {unknown} value @param {Record<string, unknown>} options @returns {Packable}
+ * A message whose payload is a value as JSON; its headers say so, unless they name another type.
+ * @param {unknown} value @param {Record<string, unknown>} options which are not checked, headers apart
  */
-export function checkJson(value, { sender = NO_BYTES, headers, ...options }) {
+export function messageOfJson(value, { sender = NO_BYTES, headers, ...options }) {
   const given = headers === undefined ? [] : checkHeaders(headers, "");
+  /** @type {[string, string][]} */
   const all = given.some(([name]) => name === CONTENT_TYPE) ? given : [[CONTENT_TYPE, JSON_TYPE], ...given];
-  return checkInPlace(sender, encoder.encode(jsonOf(value)), { ...options, headers: all });
+  return { ...options, sender, payload: encoder.encode(jsonOf(value)), headers: all };
 }
 
 /** @param {unknown} value @returns {string} */

@@ -646,7 +646,9 @@ test("JSON goes in and comes out, and what is none names its message", async ({ 
     const sender = new TextEncoder().encode("me");
     const ids = [
       await mailbox.enqueueJson(value, { sender, priority: "high" }),
-      await mailbox.enqueueJson("text", { headers: { "content-type": "application/x", other: "y" } }),
+      ...(await mailbox.enqueueMany([
+        pymailbox.jsonMessage("text", { headers: { "content-type": "application/x", other: "y" } }),
+      ])),
       await mailbox.enqueue(sender, new TextEncoder().encode("{")),
       await mailbox.enqueue(sender, new Uint8Array([0x22, 0xff, 0x22])),
     ];

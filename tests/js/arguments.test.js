@@ -213,6 +213,9 @@ test("what JSON cannot hold is refused, and what it can hold says what it is", (
   const named = checks.checkJson("\ud800", { headers: { "content-type": "x" }, sender: Uint8Array.of(1) });
   assert.deepEqual([textOf(named.payload), [...named.sender]], ['"\\ud800"', [1]]);
   assert.deepEqual(unpackHeaders(named.headers), [["content-type", "x"]]);
+  const message = checks.messageOfJson(1, { priority: "high", sender: NONE });
+  const [packable] = checks.checkMessages([message]);
+  assert.deepEqual([packable.priority, textOf(packable.payload)], [1, "1"]);
   /** @type {unknown[]} */
   const itself = [];
   itself.push(itself);

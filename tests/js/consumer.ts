@@ -11,6 +11,7 @@ import {
   deleteMailbox,
   exportMailbox,
   importMailbox,
+  jsonMessage,
   listMailboxes,
   openMailbox,
   type ConsumeOptions,
@@ -69,6 +70,7 @@ const sent: boolean = await inbox.ackAndSend(batch[0].id, [
 await inbox.nack(id, { error: new Error("no"), delay: 10, failed: false });
 await inbox.enqueue(bytes("me"), bytes("text"), { headers: { a: "b" }, messageId: key, dedupeFor: undefined });
 await inbox.enqueue(bytes("me"), bytes("text"), { headers: new Map([["a", "b"]]), messageId: id, dedupeFor: 1000 });
+await inbox.enqueueMany([jsonMessage({ any: ["value"] }, { sender: bytes("me"), delay: 5 }), jsonMessage(null)]);
 await inbox.enqueueJson({ any: ["value"] }, { sender: bytes("me"), headers: new Headers({ a: "b" }) });
 const found: MessageRecord | DeadLetter | null = await inbox.get(id);
 if (found !== null && !("reason" in found)) {

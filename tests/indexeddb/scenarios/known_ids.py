@@ -22,6 +22,11 @@ async def _rows() -> list[Any]:
     return lengths
 
 
+async def _forget_others() -> None:
+    """What other scenarios left there."""
+    await foreign("await done(store('remembered').clear())")
+
+
 async def _send_and_ack(mailbox: Mailbox, ids: list[UUID], seconds: float) -> int:
     """How many of these were stored."""
     await mailbox.enqueue_many(NewMessage(b"s", b"p", message_id=each, dedupe_for=seconds) for each in ids)
@@ -31,6 +36,7 @@ async def _send_and_ack(mailbox: Mailbox, ids: list[UUID], seconds: float) -> in
 async def check_known_ids_are_known_to_all_contexts() -> None:
     here, there = await new_context(), await new_context()
     async with await here.open("known") as mailbox, await there.open("known") as other:
+        await _forget_others()
         ids = [uuid4() for _ in range(5)]
         assert await _send_and_ack(mailbox, ids, 60) == 5
         assert await _send_and_ack(other, ids, 60) == 0
@@ -47,6 +53,7 @@ async def check_ids_that_are_over_are_forgotten_by_and_by() -> None:
     """Up to a hundred with each that is remembered, so that none of these calls takes long."""
     here = await new_context()
     async with await here.open("ids that are over") as mailbox:
+        await _forget_others()
         await _send_and_ack(mailbox, [uuid4() for _ in range(250)], 1)
         assert len(await _rows()) == 500
         async with wall_clock_forward(2):
