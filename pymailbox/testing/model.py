@@ -451,7 +451,9 @@ class Model:
     def _store(self, event: Event, mailbox: str, message_id: UUID, message: NewMessage) -> bool:
         """Stores a message, unless there is one of that id; whether the depth observer is told."""
         state, _ = self._look_up(mailbox, message_id)
-        if who_may(event, state) is None or message_id in self.remembered.get(mailbox, ()):
+        # one that the mailbox makes itself is new, even if a sender gave it once
+        is_known = message.message_id is not None and message_id in self.remembered.get(mailbox, ())
+        if is_known or who_may(event, state) is None:
             return False
         if message.dedupe_for:
             self.remembered.setdefault(mailbox, set()).add(message_id)
