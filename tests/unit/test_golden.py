@@ -22,7 +22,6 @@ from pymailbox.contract.ids import id_at, location_of
 from pymailbox.contract.reasons import died_reason, failed_reason, unreadable_reason
 from pymailbox.core import delivery
 from pymailbox.transfer.lines import End, end_line, head_line, message_line, read_line, remembered_line
-from pymailbox.transfer.lines import End, end_line, head_line, message_line, read_line, remembered_line
 
 GOLDEN: Final[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden.json").read_text("utf-8"))
 
