@@ -32,10 +32,13 @@ class HandedOut {
 
   /** @returns {any} */
   json() {
+    let why = "it is not UTF-8";
     try {
-      return JSON.parse(decoder.decode(this.payload));
+      const text = decoder.decode(this.payload);
+      why = "";
+      return JSON.parse(text);
     } catch (cause) {
-      const why = cause instanceof SyntaxError ? cause.message : "it is not UTF-8";
+      why ||= cause instanceof Error ? cause.message : String(cause);
       throw new SyntaxError(`the payload of message ${this.id} is no JSON: ${why}`, { cause });
     }
   }

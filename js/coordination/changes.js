@@ -58,8 +58,11 @@ class Merged {
 export class Changes {
   /** Functions of this context, by mailbox. @type {Map<string, Set<Merged>>} */
   #listeners = new Map();
-  /** Mailboxes to which others listen: until when that is believed, and what tells them. */
-  #elsewhere = new Map(/** @type {[string, {until: number, telling: Merged}][]} */ ([]));
+  /**
+   * Mailboxes to which others listen: until when that is believed, and what tells them.
+   * @type {Map<string, {until: number, telling: Merged}>}
+   */
+  #elsewhere = new Map();
   /** The last versions that were seen of the mailboxes to which this context listens. @type {Map<string, string>} */
   #versions = new Map();
   /** @type {ReturnType<typeof setInterval> | undefined} */

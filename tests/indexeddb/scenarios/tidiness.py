@@ -134,6 +134,39 @@ async def check_close_under_a_waiting_dequeue_leaves_no_timer() -> None:
             assert (await _left())["timers"] == 0, await _left()
 
 
+async def check_listening_to_changes_leaves_nothing() -> None:
+    """However it ends: left, cancelled, closed with the mailbox, or forgotten with it."""
+    references: list[weakref.ref[Any]] = []
+    async with script_in_force(_COUNTING):
+        here, there = await new_context(), await new_context()
+        async with await there.open("listened to") as other:
+            for way in ("left", "cancelled", "closed", "forgotten"):
+                mailbox = await here.open("listened to")
+                references.append(weakref.ref(mailbox))
+                states = mailbox.changes()
+                await anext(states)
+                waiting = asyncio.ensure_future(anext(states, None))
+                await other.enqueue(b"s", b"p")
+                assert await waiting is not None
+                await other.enqueue(b"s", b"p")
+                if way == "left":
+                    await states.aclose()  # type: ignore[attr-defined]
+                elif way == "cancelled":
+                    waiting = asyncio.ensure_future(anext(states, None))
+                    await asyncio.sleep(0)
+                    waiting.cancel()
+                    await asyncio.wait([waiting])
+                del states, waiting
+                if way != "forgotten":
+                    await mailbox.close()
+                del mailbox
+        gc.collect()
+        await asyncio.sleep(0)
+        gc.collect()
+        assert [reference for reference in references if reference() is not None] == []
+        await eventually(lambda: _is_clean(), f"a clean house: {await _left()}")
+
+
 async def check_wake_ups_pile_up_no_timers() -> None:
     """A consumer that is woken a thousand times has one timer, not a thousand that have yet to run out."""
     async with script_in_force(_COUNTING):
