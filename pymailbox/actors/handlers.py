@@ -34,7 +34,7 @@ def to_call(handler: Any, timeout: float | None = None) -> Callable[[MessageReco
 
     if timeout is None:
         return call
-    if not _is_asynchronous(handler):
+    if not is_async(handler):
         raise TypeError(
             f"timeout needs a handler that is an async function, since a synchronous one cannot be cancelled; "
             f"{handler!r} is not"
@@ -42,7 +42,8 @@ def to_call(handler: Any, timeout: float | None = None) -> Callable[[MessageReco
     return limited(call, timeout)
 
 
-def _is_asynchronous(handler: Any) -> bool:
+def is_async(handler: Any) -> bool:
+    """Whether it is a function, or an object whose call is one, that has to be awaited."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)

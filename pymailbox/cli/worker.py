@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..actors import Context
-from ..actors.handlers import to_call
+from ..actors.handlers import is_async, to_call
 from ..contract.mailbox import Mailbox
 from ..contract.values import MessageRecord
-from ..sync.consuming import HandlerThreads, end_of, is_async
+from ..sync.consuming import HandlerThreads, end_of
 from ..sync.loop import Caller
 from ..sync.mailbox import SyncMailbox
 from .errors import OK, PROBLEM, SIGNALLED, UsageError
@@ -174,7 +174,7 @@ def _awaitable(handler: Any, mailbox: Mailbox, concurrency: int) -> _Call:
         return to_call(handler)
     threads = HandlerThreads()
     caller = Caller(asyncio.get_running_loop())
-    call = threads.handler(handler, SyncMailbox(caller, mailbox, None), caller)
+    call = threads.handler(handler, SyncMailbox(caller, mailbox, None), caller, awaits=True)
     threads.start(concurrency)
     return call
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from ..actors import Consumer, Context, RetryPolicy
-from ..actors.handlers import _takes_context, to_call
+from ..actors.handlers import _takes_context, is_async, to_call
 from ..contract.arguments import check_count
 from ..contract.mailbox import Mailbox
 from ..contract.values import MessageRecord
@@ -74,26 +74,27 @@ class _Job(NamedTuple):
     """One call of a handler."""
 
     function: Callable[[], object]
-    future: asyncio.Future[None]
+    future: asyncio.Future[object]
 
     def run(self) -> None:
+        result: object = None
         error: BaseException | None = None
         try:
-            self.function()
+            result = self.function()
         except StopIteration as stop:  # which no future takes
             error = RuntimeError("the handler raised StopIteration")
             error.__cause__ = stop
         except BaseException as raised:
             error = raised
         with suppress(RuntimeError):  # the loop is closed
-            self.future.get_loop().call_soon_threadsafe(_settle, self.future, error)
+            self.future.get_loop().call_soon_threadsafe(_settle, self.future, result, error)
 
 
-def _settle(future: asyncio.Future[None], error: BaseException | None) -> None:
+def _settle(future: asyncio.Future[object], result: object, error: BaseException | None) -> None:
     if future.done():
         return  # cut off
     if error is None:
-        future.set_result(None)
+        future.set_result(result)
     else:
         future.set_exception(error)
 
@@ -112,8 +113,13 @@ class HandlerThreads:
             self._threads.append(thread)
             thread.start()
 
-    def handler(self, function: SyncHandler, mailbox: SyncMailbox, caller: Caller) -> Callable[..., Any]:
+    def handler(
+        self, function: SyncHandler, mailbox: SyncMailbox, caller: Caller, *, awaits: bool = False
+    ) -> Callable[..., Any]:
         """An asynchronous handler that has the threads call a synchronous one.
+
+        Where that gives something to await all the same, as an async function behind a plain decorator does, it is
+        awaited in the event loop, or, unless ``awaits``, the handler has failed: its work is not done.
 
         Raises:
             TypeError: it is no synchronous handler.
@@ -124,10 +130,18 @@ class HandlerThreads:
         takes_context = _takes_context(function)
 
         async def call(message: MessageRecord, context: Context) -> None:
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
             arguments = (message, SyncContext(context, mailbox, caller)) if takes_context else (message,)
             self._jobs.put(_Job(lambda: function(*arguments), future))
-            await future
+            result = await future
+            if not inspect.isawaitable(result):
+                return
+            if awaits:
+                await result
+                return
+            if inspect.iscoroutine(result):
+                result.close()
+            raise TypeError("the handler returned an awaitable, which is awaited only where consume() is")
 
         return call
 
@@ -146,13 +160,6 @@ class HandlerThreads:
         """Ends all that serve."""
         for _ in range(max(1, len(self._threads))):
             self._jobs.put(None)
-
-
-def is_async(handler: Any) -> bool:
-    """Whether it is a function, or an object whose call is one, that has to be awaited."""
-    while hasattr(handler, "func") and hasattr(handler, "keywords"):  # functools.partial
-        handler = handler.func
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
 
 
 def consume(

@@ -46,6 +46,8 @@ def blocks(message, context):
     time.sleep(float(message.payload) if message.payload[:1].isdigit() else 0)
     say(f"ends {message.payload.decode()}")
 
+behind_a_decorator = lambda message, context: handle(message, context)
+
 async def blocks_the_loop(message):
     say("begins")
     time.sleep(60)
@@ -140,7 +142,7 @@ def left(folder: Path) -> tuple[MailboxStats, list[tuple[bytes, int]]]:
     return asyncio.run(main())
 
 
-@pytest.mark.parametrize("handler", ["tasks:handle", "tasks:blocks"])
+@pytest.mark.parametrize("handler", ["tasks:handle", "tasks:blocks", "tasks:behind_a_decorator"])
 @pytest.mark.parametrize("concurrency", ["1", "3"])
 def test_messages_are_handled_until_a_handler_stops_it(
     folder: Path, workers: list[Worker], handler: str, concurrency: str

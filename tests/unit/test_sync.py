@@ -653,6 +653,18 @@ def test_bad_handler(mailbox: SyncMailbox, handler: Any, words: str) -> None:
         mailbox.consume(handler)
 
 
+def test_handler_that_gives_something_to_await_has_failed(mailbox: SyncMailbox) -> None:
+    mailbox.enqueue(b"alice", b"hello")
+
+    def behind_a_decorator(message: MessageRecord, context: SyncContext) -> object:
+        context.stop()
+        return _async(message)
+
+    mailbox.consume(behind_a_decorator, retry=RetryPolicy(max_deliveries=1))
+    (letter,) = mailbox.dead_letters()
+    assert "TypeError: the handler returned an awaitable" in letter.reason
+
+
 def test_exit_out_of_a_handler_ends_it_and_the_message_goes_back(mailbox: SyncMailbox) -> None:
     mailbox.enqueue(b"alice", b"hello")
     for concurrency in (1, 2):
