@@ -224,6 +224,17 @@ async def test_a_restored_dump_that_cannot_be_used(
     assert content(copy) == before
 
 
+async def test_a_restored_dump_without_the_newest_table_is_not_taken_for_an_older_layout(
+    file: Path, location: str
+) -> None:
+    await some_messages(location)
+    copy = file.with_name("copy.db")
+    dump_into(file, copy, lambda dump: f"{dump}\nDROP TABLE remembered;")
+    with pytest.raises(StorageCorruptError, match=r"copy\.db has no table remembered.*backup"):
+        await open_mailbox(f"sqlite:///{copy}#inbox")
+    assert query(copy, "SELECT head FROM mailboxes") == query(file, "SELECT head FROM mailboxes")
+
+
 async def test_a_missing_table_is_named(file: Path, location: str) -> None:
     await some_messages(location)
     query(file, "DROP TABLE segments")

@@ -95,7 +95,7 @@ def _upgrade(connection: sqlite3.Connection, file: str) -> None:
                 header = f"{_HEADER[0]}; PRAGMA user_version = N"
                 restored.require_same(found, tables_of(layout), file, header)
             connection.text_factory = as_it_is
-            upgrade(connection, layout)
+            upgrade(connection, layout, file)
             for statement in _HEADER:
                 connection.execute(statement)
         connection.execute("COMMIT")

@@ -147,15 +147,19 @@ def tables_of(layout: int) -> Iterable[str]:
     return {1: _LAYOUT_1, 2: _LAYOUT_2}[layout]
 
 
-def upgrade(connection: sqlite3.Connection, layout: int) -> None:
+def upgrade(connection: sqlite3.Connection, layout: int, file: str) -> None:
     """Runs inside a transaction."""
-    {1: _from_1, 2: _from_2}[layout](connection)
+    if layout == 1:
+        _from_1(connection)
+    else:
+        _from_2(connection, file)
 
 
 # -- from 2 ------------------------------------------------------------------------------------------------------------
 
 
-def _from_2(connection: sqlite3.Connection) -> None:
+def _from_2(connection: sqlite3.Connection, file: str) -> None:
+    found = restored.definitions(connection)
     for statement in _NEW_IN_3:
         connection.execute(statement)
     for key, head in connection.execute("SELECT mailbox, head FROM mailboxes").fetchall():
@@ -164,7 +168,19 @@ def _from_2(connection: sqlite3.Connection) -> None:
         except DamagedError:
             continue  # it says so when the mailbox is used
         numbers.insert(_NUMBERS_BEFORE_REMEMBERED, 0)
-        connection.execute(UPDATE_HEAD, (head_of(numbers), key))
+        new_head = head_of(numbers)
+        if not _is_sound(new_head) and _is_sound(head):  # a dump of layout 3 without one of its tables
+            restored.missing(found, TABLES, file)
+        connection.execute(UPDATE_HEAD, (new_head, key))
+
+
+def _is_sound(head: bytes) -> bool:
+    """Whether it is a head of the present layout."""
+    try:
+        MailboxState.unpack(head)
+    except DamagedError:
+        return False
+    return True
 
 
 # -- from 1 ------------------------------------------------------------------------------------------------------------
