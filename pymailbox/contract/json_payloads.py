@@ -60,16 +60,17 @@ def parsed(payload: bytes) -> Any:
 
 def _is_deep(value: Any) -> bool:
     """Whether containers lie too deep in a value, or one of them in itself."""
-    level = [value] if isinstance(value, (dict, list, tuple)) else []
+    level = [value] if isinstance(value, (dict, list, tuple)) else []  # each once, however often it is there
     for _ in range(DEEPEST_JSON):
         if not level:
             return False
-        level = [
-            inner
+        below = {
+            id(inner): inner
             for outer in level
             for inner in (outer.values() if isinstance(outer, dict) else outer)
             if isinstance(inner, (dict, list, tuple))
-        ]
+        }
+        level = list(below.values())
     return bool(level)
 
 

@@ -169,10 +169,12 @@ async def check_what_is_no_json(sandbox: Sandbox) -> None:
     mailbox = await sandbox.open()
     itself: list[Any] = []
     itself.append(itself)
+    tree: dict[str, Any] = {}  # which holds itself in more and more places, level by level
+    tree["children"] = [{"parent": tree}, {"parent": tree}]
     deep: Any = None
     for _ in range(1000):
         deep = [deep]
-    for value in (float("nan"), float("inf"), b"bytes", {"a": {1, 2}}, itself, {(1, 2): 3}, deep, {"a": deep}):
+    for value in (float("nan"), float("inf"), b"bytes", {"a": {1, 2}}, itself, tree, {(1, 2): 3}, deep, {"a": deep}):
         await expect_error((TypeError, ValueError), mailbox.enqueue_json, value, naming="value", what="what is no JSON")
     expect_equal((await mailbox.status()).queued_messages, 0, "queued messages")
     for payload in (b"", b"{", b"\xff", b"NaN", b"[" * 100_000, b'["]"' * 501):
