@@ -238,7 +238,7 @@ class Program:
 
     def headers(self, handle: Handle) -> dict[str, str] | None:
         """Mostly none."""
-        if not handle.can(Capability.HEADERS) or self.rng.random() < 0.85:
+        if not handle.can(Capability.HEADERS) or self.rng.random() < 0.7:
             return None
         texts = ["", "text", "é🙃", '"[\\', "x" * 300]
         return {self.rng.choice(texts): self.rng.choice(texts) for _ in range(self.rng.randint(0, 3))}

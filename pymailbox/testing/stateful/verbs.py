@@ -39,6 +39,14 @@ def enqueue(program: Program, handle: Handle) -> Call:
     return Call(handle, "enqueue", (message.sender, message.payload, message.priority), keywords)
 
 
+def _enqueue_json(program: Program, handle: Handle) -> Call:
+    message = program.new_message(handle)
+    optional = {"message_id": message.message_id, "delay": message.delay, "headers": message.headers}
+    keywords = {name: value for name, value in optional.items() if value is not None}
+    value = {"sender": list(bytes(message.sender)), "é🙃": None}
+    return Call(handle, "enqueue_json", (value,), keywords)
+
+
 def _enqueue_many(program: Program, handle: Handle) -> Call:
     size = program.rng.choices([0, program.rng.randint(1, 10), program.rng.randint(30, 200)], [1, 12, 3])[0]
     return Call(handle, "enqueue_many", ([program.new_message(handle) for _ in range(size)],))
@@ -138,6 +146,7 @@ def _set_depth_observer(program: Program, handle: Handle) -> Call:
 
 KINDS: Final = (
     VerbKind("enqueue", 20, enqueue),
+    VerbKind("enqueue_json", 4, _enqueue_json),
     VerbKind("enqueue_many", 14, _enqueue_many),
     VerbKind("dequeue", 20, dequeue),
     VerbKind("ack", 14, _ack),
