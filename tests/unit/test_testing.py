@@ -550,7 +550,7 @@ def test_error_of_a_verb_is_a_failure() -> None:
 
     with pytest.raises(ProgramFailure, match="OSError: on purpose") as caught:
         asyncio.run(run_program(Database(Failing).open, 1))
-    assert any("raised OSError('on purpose')" in line for line in caught.value.lines)
+    assert any("OSError('on purpose')" in line for line in caught.value.lines)
 
 
 def test_program_that_hangs_fails(monkeypatch: pytest.MonkeyPatch) -> None:

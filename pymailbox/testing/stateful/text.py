@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from reprlib import Repr
 from uuid import UUID
 
 from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, NewMessage
+
+_HEADERS = Repr()
+_HEADERS.maxstring = 20
 
 
 def brief(value: object) -> str:
@@ -20,7 +24,7 @@ def brief(value: object) -> str:
         case NewMessage():
             own_id = "" if value.message_id is None else f" as {brief(value.message_id)}"
             delay = "" if value.delay is None else f" in {value.delay} s"
-            headers = f" with {value.headers}" if value.headers else ""
+            headers = f" with {_HEADERS.repr(dict(value.headers))}" if value.headers else ""
             remembered = "" if value.dedupe_for is None else ", remembered"
             return f"{brief(bytes(value.payload))} {value.priority.name}{own_id}{delay}{headers}{remembered}"
         case MessageRecord():
