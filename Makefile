@@ -73,6 +73,10 @@ bench-quick: bench-setup ## Measures a little, in under two minutes
 .PHONY: bench-setup
 bench-setup: $(DEV_VENV) $(BROWSERS) $(DEMO_PYODIDE) $(WHEEL) $(BENCH_PACKAGES)
 
+.PHONY: coverage
+coverage: test-setup ## Lists the lines that no test runs, of both languages, from CPython, Node and Chromium
+	tools/measure_coverage.sh
+
 .PHONY: check
 check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, the engine's pure parts in Node, and what is made from code
 	$(BIN)/ruff check

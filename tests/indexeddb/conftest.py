@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import coverage_of_pages
 from tests.lanes import runtimes
 from tests.lanes.in_pyodide import install_wheel
 from tests.lanes.runtimes import PythonRuntime
@@ -50,8 +51,14 @@ class Places:
         if place != self._place:
             self.close()
             browser, where = place.split()
-            url = self._server.url + runtimes.harness_path(where)
-            self._python = self._open.enter_context(runtimes.browser(browser, url))
+            # handed over, the engine's modules have addresses
+            is_measured = coverage_of_pages.is_measured(place)
+            url = self._server.url + runtimes.harness_path(where, engine=is_measured)
+            page = self._open.enter_context(runtimes.browser(browser, url))
+            if is_measured:
+                coverage_of_pages.begin(page, url, lambda: install_wheel(page, self._server, page_wheel_name()))
+                self._open.callback(coverage_of_pages.end, page)
+            self._python = page
             load_scenarios(self._python, self._server)
             self._place = place
         return self._python

@@ -135,9 +135,13 @@ class WebDriverHarness:
         self._window: str | None = None
         """Its window, once there are others; until then whoever drives chooses."""
         driver.set_script_timeout(CALL_SECONDS)
-        driver.get(url)
+        self.load(url)
+
+    def load(self, url: str) -> None:
+        """Load the harness."""
+        self.driver.get(url)
         # WebKitGTK says that it is there before the page's modules have run.
-        WebDriverWait(driver, 30).until(lambda page: page.execute_script("return 'runPython' in globalThis"))
+        WebDriverWait(self.driver, 30).until(lambda page: page.execute_script("return 'runPython' in globalThis"))
 
     def run_async(self, code: str) -> Any:
         """Run Python there."""

@@ -100,7 +100,7 @@ async def new_context(*settings: Settings) -> Context:
     from js import Object
 
     given = {name: value for some in settings for name, value in some.items()}
-    js_module = await loader._load_from_wheel()
+    js_module = loader._handed_over() or await loader._load_from_wheel()
     return Context(js_module.python.newEngineForPython(to_js(given, dict_converter=Object.fromEntries)))
 
 
