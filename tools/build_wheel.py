@@ -81,6 +81,8 @@ def build_page_wheel(whole: Path, folder: Path) -> Path:
             match info.filename.rpartition("/")[2]:
                 case "RECORD":
                     content = _record_of(records, info.filename)
+                case "METADATA":
+                    content = content.partition(b"\n\n")[0] + b"\n"  # without the README
                 case "WHEEL":
                     tags = "\n".join(f"Tag: py3-none-{platform}" for platform in PAGE_TAG.split("-")[2].split("."))
                     content = content.replace(b"Tag: py3-none-any", tags.encode())
