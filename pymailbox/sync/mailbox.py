@@ -16,7 +16,6 @@ from uuid import UUID
 from .. import _open
 from .._open import MailboxLocation, MailboxOpening
 from ..actors import RetryPolicy
-from ..backends.base import EmbeddedMailbox
 from ..contract.arguments import Durability
 from ..contract.capabilities import Capability
 from ..contract.errors import MailboxClosedError, WrongThreadError
@@ -338,10 +337,8 @@ _open_handles: Final[weakref.WeakSet[SyncMailbox]] = weakref.WeakSet()
 
 
 async def _opened(opening: MailboxOpening) -> Mailbox:
-    mailbox = await opening
-    if isinstance(mailbox, EmbeddedMailbox):
-        mailbox._any_thread = True  # only one at a time runs the loop
-    return mailbox
+    opening._any_thread = True  # only one at a time runs the loop
+    return await opening
 
 
 async def _close_all() -> None:
