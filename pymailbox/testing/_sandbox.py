@@ -45,6 +45,13 @@ class Sandbox:
         self._handles.append(handle)
         return handle
 
+    async def beside(self, mailbox: Mailbox, name: str) -> Mailbox:
+        """Opens a handle on another mailbox of the same database, by its real name."""
+        assert mailbox._nearby is not None
+        handle = await mailbox._nearby.open(name)
+        self._handles.append(handle)
+        return handle
+
     async def let_die(self, handles: list[Mailbox]) -> None:
         """Lets handles of this sandbox die as if their process had ended. Empties the list, which must hold the only
         references to them besides the sandbox's own. Others may learn of it a moment later.
