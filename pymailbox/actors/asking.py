@@ -12,7 +12,7 @@ import logging
 import math
 import weakref
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -97,7 +97,7 @@ async def _ask(mailbox: Mailbox, question: NewMessage, correlation_id: str, seco
     with asker.waiting(correlation_id) as answer:
         try:
             async with asyncio.timeout(min(seconds, LONGEST_TIMER)) as limit:
-                await asker.opened()
+                await asker.ready()
                 await _store(mailbox, question, correlation_id, asker)
         except TimeoutError:
             if not limit.expired():
@@ -106,7 +106,6 @@ async def _ask(mailbox: Mailbox, question: NewMessage, correlation_id: str, seco
             await asyncio.wait([answer], timeout=min(left, LONGEST_TIMER))
         if answer.done():
             return answer.result()
-    asker.mark_again()
     raise TimeoutError(f"no answer came from {mailbox!r} within {seconds:g} s; one that comes later is dropped")
 
 
@@ -152,10 +151,9 @@ class Asker:
         self._waiting: dict[str, set[asyncio.Future[MessageRecord]]] = {}
         """By correlation id."""
         self._stop = Stop()
-        self._mailbox: Mailbox | None = None
         self._loop = asyncio.get_running_loop()
-        self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._marking: asyncio.Future[None] | None = None
+        self._opened: asyncio.Future[Mailbox] = self._loop.create_future()
+        """The reply mailbox, once it is marked."""
         self._serving = asyncio.ensure_future(self._serve())
         self._ending: asyncio.Future[None] | None = None
 
@@ -169,9 +167,12 @@ class Asker:
         """Whether it belongs to this event loop."""
         return self._loop is asyncio.get_running_loop()
 
-    async def opened(self) -> None:
-        """Waits until there is a mailbox for answers, and raises if there cannot be one."""
-        await asyncio.shield(self._opened)
+    async def ready(self) -> None:
+        """Sees to it that there is a mailbox for answers, and raises if there cannot be one."""
+        mailbox = await asyncio.shield(self._opened)
+        if await mailbox.get(self._marker) is None:
+            # somebody has deleted it: its asker seemed to be dead, as it does while its page is frozen
+            await mailbox.enqueue(b"", b"", message_id=self._marker)
 
     @contextmanager
     def waiting(self, correlation_id: str) -> Iterator[asyncio.Future[MessageRecord]]:
@@ -200,11 +201,6 @@ class Asker:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.end)
 
-    def mark_again(self) -> None:
-        """Sees to it that the reply mailbox is there: somebody may have taken its asker for dead, and deleted it."""
-        if self._mailbox is not None and not self.over and (self._marking is None or self._marking.done()):
-            self._marking = asyncio.ensure_future(self._mark(self._mailbox))
-
     # -- inside --------------------------------------------------------------------------------------------------------
 
     async def _ended(self) -> None:
@@ -221,20 +217,23 @@ class Asker:
                     answer.set_exception(error)
 
     async def _serve(self) -> None:
+        mailbox: Mailbox | None = None
         tidying: asyncio.Task[None] | None = None
         try:
-            self._mailbox = mailbox = await self._nearby.open(self.name)
+            mailbox = await self._nearby.open(self.name)
             await mailbox.enqueue(b"", b"", message_id=self._marker)
             await mailbox.dequeue()
-            mailbox._on_life_over(self.mark_again)
-            self._opened.set_result(None)
+            self._opened.set_result(mailbox)
             tidying = asyncio.create_task(_delete_left_overs(self._nearby))
             await self._read(mailbox)
         except Exception as error:
             self._fail(error)
         finally:
             self._fail(MailboxClosedError("the event loop ended before the answer came"))
-            await self._leave(*filter(None, (tidying, self._marking)))
+            leaving = asyncio.ensure_future(self._leave(mailbox, tidying))
+            while not leaving.done():
+                with suppress(asyncio.CancelledError):  # it is ending already
+                    await asyncio.wait([leaving])
 
     async def _read(self, mailbox: Mailbox) -> None:
         retrying = RetryingMailbox(mailbox, self._stop)
@@ -255,20 +254,14 @@ class Asker:
             if not answer.done():
                 answer.set_result(record)
 
-    async def _mark(self, mailbox: Mailbox) -> None:
-        try:
-            await mailbox.enqueue(b"", b"", message_id=self._marker)
-        except MailboxError as error:
-            _logger.info("%r could not be marked as in use: %s", mailbox, error)
-
-    async def _leave(self, *tasks: asyncio.Future[None]) -> None:
+    async def _leave(self, mailbox: Mailbox | None, tidying: asyncio.Task[None] | None) -> None:
         """Closes the reply mailbox and deletes it."""
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tidying is not None:
+            tidying.cancel()
+            await asyncio.wait([tidying])
         try:
-            if self._mailbox is not None:
-                await self._mailbox.close()
+            if mailbox is not None:
+                await mailbox.close()
             await self._nearby.delete(self.name)
         except MailboxError as error:
             _logger.info("the mailbox %s is left over until somebody else asks: %s", self.name, error)
