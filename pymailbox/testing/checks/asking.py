@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 from ...actors import Context, ask
@@ -21,6 +22,8 @@ from .._suite import check
 from .consuming import AT_ONCE, OnPurposeError, all_handled, consuming
 
 _NEEDS = (Capability.ASK, Capability.HEADERS, Capability.ACK_AND_SEND)
+_Waiting: TypeAlias = asyncio.Task[MessageRecord | Exception]
+
 _SOON = 0.05
 """Seconds in which nobody answers on purpose."""
 
@@ -37,23 +40,21 @@ def _nearby(mailbox: Mailbox) -> Nearby:
 
 
 @asynccontextmanager
-async def _asking(mailbox: Mailbox, payload: bytes, **options: Any) -> AsyncIterator[asyncio.Task[MessageRecord]]:
-    """A question that waits."""
-    task = asyncio.ensure_future(ask(mailbox, payload, timeout=PATIENCE, **options))
+async def _asking(mailbox: Mailbox, payload: bytes, **options: Any) -> AsyncIterator[_Waiting]:
+    """A question that waits; its outcome is the answer or an exception."""
+    task = asyncio.ensure_future(outcome_of(ask(mailbox, payload, timeout=PATIENCE, **options)))
     try:
         yield task
     finally:
         task.cancel()
         await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
 
 
-async def _question(mailbox: Mailbox) -> MessageRecord:
-    """The one question that a mailbox gets next."""
-    async with asyncio.timeout(PATIENCE):
-        [record] = await mailbox.dequeue(wait=PATIENCE)
-    return record
+async def _answer(question: _Waiting) -> MessageRecord:
+    outcome = await question
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 @check(*_NEEDS)
@@ -133,7 +134,7 @@ async def check_reply_commits_with_the_ack(sandbox: Sandbox) -> None:
             raise OnPurposeError
 
     async with consuming(inbox, handler, retry=AT_ONCE), _asking(asker, b"work") as question:
-        answer = await question
+        answer = await _answer(question)
         stats = await asker.status()
     expect_equal(waiting, [True, True], "whether the question still waited while a handler ran")
     expect_equal(answer.payload, b"attempt 2", "the answer")
@@ -144,15 +145,21 @@ async def check_reply_commits_with_the_ack(sandbox: Sandbox) -> None:
 async def check_no_answer_in_time(sandbox: Sandbox) -> None:
     """Without an answer in time ``ask`` raises ``TimeoutError``; one that comes later is dropped, and kept nowhere."""
     asker, inbox = await sandbox.open(), await sandbox.open()
-    await expect_error(TimeoutError, lambda: ask(asker, b"late", timeout=_SOON))
-    expect_equal((await asker.status()).queued_messages, 1, "queued messages after nobody answered")
     names: list[str] = []
+    too_late = asyncio.Event()
 
-    def handler(message: MessageRecord, context: Context) -> None:
+    async def handler(message: MessageRecord, context: Context) -> None:
         names.append(message.headers["reply-to"])
+        if message.payload == b"late":
+            await too_late.wait()
         _echo(message, context)
 
     async with consuming(inbox, handler):
+        seconds = _SOON
+        while not names:  # in so short a time the question may not even be stored
+            await expect_error(TimeoutError, partial(ask, asker, b"late", timeout=seconds))
+            seconds *= 2
+        too_late.set()
         await all_handled(inbox)
         answer = await ask(asker, b"in time", timeout=PATIENCE)
         expect_equal(answer.payload, b"re: in time", "the answer to the next question")
@@ -184,7 +191,7 @@ async def check_cancelled_ask(sandbox: Sandbox) -> None:
         await eventually(lambda: _queued(inbox), 2, "queued messages")
         async with consuming(inbox, _echo):
             await all_handled(inbox)
-            answer = await question
+            answer = await _answer(question)
     expect_equal(answer.payload, b"re: another", "the answer to the next question")
 
 
@@ -205,7 +212,7 @@ async def check_closing_ends_questions(sandbox: Sandbox) -> None:
         await asyncio.wait([one, two], timeout=PATIENCE)
         for question in (one, two):
             expect(question.done(), "a question still waits after its handle was closed")
-            error = await outcome_of(question)
+            error = await question
             expect(isinstance(error, MailboxClosedError), f"a question ended with {error!r}")
     expect(name not in await _nearby(inbox).names(), f"the mailbox {name!r} is there after its asker was closed")
     await expect_error(MailboxClosedError, lambda: ask(asker, b"three", timeout=PATIENCE))
@@ -229,7 +236,7 @@ async def check_answer_to_nobody(sandbox: Sandbox) -> None:
         await ask(asker, b"first", timeout=PATIENCE)  # so that the mailbox is known where it is answered
         async with _asking(asker, b"closes") as question:
             await asyncio.wait([question], timeout=PATIENCE)
-            expect(isinstance(await outcome_of(question), MailboxClosedError), "a question of a closed handle")
+            expect(isinstance(await question, MailboxClosedError), "a question of a closed handle")
             await all_handled(inbox)
     late = await sandbox.open()
     async with _asking(late, b"later") as question:
@@ -253,7 +260,7 @@ async def check_same_question_again(sandbox: Sandbox) -> None:
     ):
         await eventually(lambda: _queued(inbox), 1, "queued messages")
         async with consuming(inbox, _echo):
-            answers = [await one, await again]
+            answers = [await _answer(one), await _answer(again)]
     expect_equal(payloads_of(answers), [b"re: one"] * 2, "answers")
     expect_equal((await inbox.status()).ever_queued, 1, "questions that were stored")
 
