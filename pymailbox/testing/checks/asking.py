@@ -269,9 +269,7 @@ async def check_same_question_again(sandbox: Sandbox) -> None:
 async def check_reply_to_any_mailbox(sandbox: Sandbox) -> None:
     """A reply goes to whatever mailbox ``reply-to`` names, with the question's ``correlation-id``; none is made."""
     inbox, answers = await sandbox.open("-in"), await sandbox.open("-answers")
-    await answers.status()
-    answers_name = next(name for name in await _nearby(inbox).names() if name.endswith("-answers"))
-    missing = answers_name + "-missing"
+    answers_name, missing = sandbox.name_of("-answers"), sandbox.name_of("-answers-missing")
     for number, name in enumerate((answers_name, missing)):
         await send(inbox, numbered(1), headers={"reply-to": name, "correlation-id": f"id {number}"})
     await send(inbox, [b"m1"], headers={"reply-to": answers_name})
