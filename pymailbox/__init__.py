@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ._open import MailboxOpening, backup, compact, delete_mailbox, list_mailboxes, open_mailbox
-from .actors import Backpressure, Consumer, Context, Handler, Retry, RetryPolicy
+from .actors import Backpressure, Consumer, Context, Handler, Retry, RetryPolicy, ask
 from .contract.arguments import Durability
 from .contract.capabilities import Capability
 from .contract.errors import (
@@ -85,6 +85,7 @@ __all__ = [
     "UnsupportedError",
     "WrongThreadError",
     "__version__",
+    "ask",
     "backup",
     "compact",
     "delete_mailbox",

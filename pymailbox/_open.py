@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
-from .contract.location import Location, check_path, resolved
+from .contract.location import Location, check_name, check_path, resolved
 from .contract.mailbox import Mailbox
 
 MailboxLocation: TypeAlias = str | os.PathLike[str]
@@ -22,10 +22,18 @@ class MailboxOpening:
     def __init__(self, location: Location, options: Options) -> None:
         self._location = location
         self._options = options
+        self._any_thread = False
+        """Whether any thread may run the event loop, one at a time."""
         self._mailbox: Mailbox | None = None
 
     def __await__(self) -> Generator[object, object, Mailbox]:
-        return backend_of(self._location).open_at(self._location, self._options).__await__()
+        return self._open().__await__()
+
+    async def _open(self) -> Mailbox:
+        mailbox = await backend_of(self._location).open_at(self._location, self._options)
+        mailbox._any_thread = self._any_thread
+        mailbox._nearby = _SameDatabase(self._location, self._options, self._any_thread)
+        return mailbox
 
     async def __aenter__(self) -> Mailbox:
         self._mailbox = await self
@@ -36,6 +44,29 @@ class MailboxOpening:
     ) -> None:
         if self._mailbox is not None:
             await self._mailbox.close()
+
+
+class _SameDatabase:
+    """The mailboxes of the database that a location is in, for what a handle opens beside itself."""
+
+    def __init__(self, location: Location, options: Options, any_thread: bool) -> None:
+        self._location = location
+        self._options = Options(lease=options.lease, durability="relaxed")
+        self._any_thread = any_thread
+
+    async def open(self, name: str) -> Mailbox:
+        opening = MailboxOpening(self._at(name), self._options)
+        opening._any_thread = self._any_thread
+        return await opening
+
+    async def names(self) -> list[str]:
+        return await _list(self._location)
+
+    async def delete(self, name: str) -> bool:
+        return await _delete(self._at(name))
+
+    def _at(self, name: str) -> Location:
+        return self._location._replace(name=check_name(name))
 
 
 def open_mailbox(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from ..contract.capabilities import Capability
 from ..contract.errors import MailboxError, Reject, StorageFullError
@@ -18,13 +18,13 @@ from ..contract.values import MessageRecord, NewMessage
 from .context import Context
 from .holds import Hold, Holds
 from .prefetch import PrefetchBuffer
+from .replying import Sends, resolved
 from .retry import Retry, RetryPolicy
 from .retrying import RetryingMailbox
 from .stopping import Stop
 from .tracebacks import shortened, traceback_of
 
 Call: TypeAlias = Callable[[MessageRecord, Context], Awaitable[None]]
-Sends: TypeAlias = list[tuple[Mailbox, NewMessage]]
 
 _logger = logging.getLogger("pymailbox")
 
@@ -101,14 +101,17 @@ class Deliveries:
                 await self.retrying.ack([record.id], in_doubt=True)
                 return None
             try:
-                held = await self.retrying.call(
-                    lambda: self.retrying.mailbox.ack_and_send(record.id, sends), _is_passing_unless_full
-                )
+                held = await self.retrying.call(lambda: self._ack_and_send(record.id, sends), _is_passing_unless_full)
             except Exception as error:
                 return error
             if not held:
                 _logger.warning("message %s was taken back while it was handled; nothing was sent", record.id)
             return None
+
+    async def _ack_and_send(self, message_id: UUID, sends: Sends) -> bool:
+        mailbox = self.retrying.mailbox
+        async with resolved(mailbox, sends) as messages:
+            return await mailbox.ack_and_send(message_id, messages)
 
     async def _respect(self, hold: Hold, sends: Sends, failure: Exception | None = None) -> None:
         """Leaves a message as its handler has settled it; that also decides what becomes of what was sent."""
@@ -130,10 +133,18 @@ class Deliveries:
     async def _send_apart(self, record: MessageRecord, sends: Sends) -> None:
         """Sends what was sent by a handler that has acknowledged its message itself."""
         _logger.info("message %s was acknowledged by its handler; what it sent is stored separately", record.id)
-        by_mailbox: dict[Mailbox, list[NewMessage]] = {}
-        for mailbox, message in sends:
-            by_mailbox.setdefault(mailbox, []).append(_repeatable(mailbox, message))
-        await self.write(self._enqueue_apart(record, by_mailbox))
+        await self.write(self._send_all(record, sends))
+
+    async def _send_all(self, record: MessageRecord, sends: Sends) -> None:
+        try:
+            async with resolved(self.retrying.mailbox, sends) as messages:
+                by_mailbox: dict[Mailbox, list[NewMessage]] = {}
+                for mailbox, message in messages:
+                    by_mailbox.setdefault(mailbox, []).append(_repeatable(mailbox, message))
+                await self._enqueue_apart(record, by_mailbox)
+        except MailboxError as error:  # an asker's mailbox could not be opened
+            text = "%d messages are lost; the handler that sent them had acknowledged message %s itself"
+            log(logging.ERROR, error, text, len(sends), record.id)
 
     async def _enqueue_apart(self, record: MessageRecord, by_mailbox: dict[Mailbox, list[NewMessage]]) -> None:
         cancelled: asyncio.CancelledError | None = None

@@ -33,5 +33,7 @@ class Capability(StrEnum):
     RECOVER = "recover"
     """What a dead holder held goes back to the queue."""
     ACK_AND_SEND = "ack_and_send"
+    ASK = "ask"
+    """A handle can make other mailboxes in its database, so that ``ask`` works; it needs ``HEADERS`` as well."""
     STORAGE_REPORT = "storage_report"
     """``storage_report`` and ``request_persistence``."""

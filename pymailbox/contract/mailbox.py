@@ -19,6 +19,7 @@ from uuid import UUID
 
 from .archive import Archive
 from .capabilities import Capability
+from .companions import Companion, Nearby, ending_companions
 from .errors import MailboxClosedError, UnsupportedError
 from .json_payloads import json_headers, json_payload
 from .plain_archive import PlainArchive
@@ -53,6 +54,12 @@ class Mailbox(ABC):
     _settling_listeners: tuple[SettlingListener, ...] = ()
     """The consumers of this handle, which do not settle what a handler has settled itself."""
 
+    _companions: tuple[Companion, ...] = ()
+    """What was opened for this handle, and ends with it."""
+
+    _nearby: Nearby | None = None
+    """The mailboxes of the same database, if this handle can open them."""
+
     _consumer_type: ClassVar[type[Consumer]]
     """What ``consume`` starts. It is written in terms of this class, so ``pymailbox`` puts the two together."""
 
@@ -61,6 +68,8 @@ class Mailbox(ABC):
         for name in (*SETTLING_VERBS, "_nack_with_reason"):
             if inspect.isfunction(call := cls.__dict__.get(name)):
                 setattr(cls, name, notifying("nack" if name == "_nack_with_reason" else name, call))
+        if inspect.isfunction(close := cls.__dict__.get("close")):
+            cls.close = ending_companions(close)  # type: ignore[assignment, method-assign]
         dequeue = cls.__dict__.get("dequeue")
         if dequeue is not None:
             known = inspect.signature(dequeue).parameters
@@ -495,6 +504,18 @@ class Mailbox(ABC):
         raise UnsupportedError(
             f"{type(self).__name__} does not support {capability}; Mailbox.capabilities lists what it can"
         )
+
+
+def check_mailbox(name: str, value: Any) -> None:
+    """Sees to it that an argument is an open mailbox; a ``TypeError`` that names it."""
+    if not isinstance(value, Mailbox):
+        raise TypeError(f"{name} must be an open mailbox, not {type(value).__name__}{_hint(value)}")
+
+
+def _hint(value: Any) -> str:
+    if hasattr(value, "__await__"):
+        return ": await it, or use it with 'async with'"
+    return ", which pymailbox.sync has functions for" if type(value).__name__ == "SyncMailbox" else ""
 
 
 async def _messages_of(mailbox: Mailbox) -> AsyncIterator[MessageRecord]:

@@ -20,7 +20,7 @@ from ..contract.location import IN_PYODIDE
 
 if TYPE_CHECKING or not IN_PYODIDE:
     from .consuming import SyncContext, SyncHandler
-    from .mailbox import SyncIterator, SyncMailbox, backup, compact, delete_mailbox, list_mailboxes, open_mailbox
+    from .mailbox import SyncIterator, SyncMailbox, ask, backup, compact, delete_mailbox, list_mailboxes, open_mailbox
 else:
     _WHY = (
         "pymailbox.sync needs a thread, and Pyodide has none. Use pymailbox.run_sync(), as in "
@@ -31,7 +31,7 @@ else:
         """Raises ``StorageUnavailableError``: there are no threads here."""
         raise StorageUnavailableError(_WHY)
 
-    list_mailboxes = delete_mailbox = backup = compact = open_mailbox
+    ask = list_mailboxes = delete_mailbox = backup = compact = open_mailbox
 
     def __getattr__(name: str) -> NoReturn:
         raise MissingNameError(_WHY if name in __all__ else f"module {__name__!r} has no attribute {name!r}")
@@ -42,6 +42,7 @@ __all__ = [
     "SyncHandler",
     "SyncIterator",
     "SyncMailbox",
+    "ask",
     "backup",
     "compact",
     "delete_mailbox",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import queue
 import threading
@@ -40,6 +41,16 @@ def _sending(
     return call
 
 
+def _replying(method: Callable[Concatenate[Context, _P], _T]) -> Callable[Concatenate[SyncContext, _P], _T]:
+    """A method of ``Context`` that takes no mailbox."""
+
+    @functools.wraps(method)
+    def call(self: SyncContext, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
+        return method(self._context, *arguments, **options)
+
+    return call
+
+
 class SyncContext:
     """One delivery of one message, for the synchronous handler that works on it."""
 
@@ -55,6 +66,7 @@ class SyncContext:
         self._caller = caller
 
     send = _sending(Context.send)
+    reply = _replying(Context.reply)
 
     @property
     def stopping(self) -> bool:

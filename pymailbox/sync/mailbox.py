@@ -16,7 +16,7 @@ from uuid import UUID
 from .. import _open
 from .._open import MailboxLocation, MailboxOpening
 from ..actors import RetryPolicy
-from ..backends.base import EmbeddedMailbox
+from ..actors import ask as _ask
 from ..contract.arguments import Durability
 from ..contract.capabilities import Capability
 from ..contract.errors import MailboxClosedError, WrongThreadError
@@ -338,10 +338,8 @@ _open_handles: Final[weakref.WeakSet[SyncMailbox]] = weakref.WeakSet()
 
 
 async def _opened(opening: MailboxOpening) -> Mailbox:
-    mailbox = await opening
-    if isinstance(mailbox, EmbeddedMailbox):
-        mailbox._any_thread = True  # only one at a time runs the loop
-    return mailbox
+    opening._any_thread = True  # only one at a time runs the loop
+    return await opening
 
 
 async def _close_all() -> None:
@@ -390,6 +388,22 @@ def _blocking(function: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, _
     return call
 
 
+def _asking(
+    function: Callable[Concatenate[Mailbox, _P], Coroutine[Any, Any, _T]],
+) -> Callable[Concatenate[SyncMailbox, _P], _T]:
+    """A function of ``pymailbox`` whose first argument is a mailbox, without ``await``."""
+
+    def call(mailbox: SyncMailbox, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
+        SyncMailbox._target(mailbox)  # which checks it
+        caller, handle = mailbox._handle()
+        return caller.run(lambda: function(handle, *arguments, **options))
+
+    _documented(call, function, "Coroutine[Any, Any, ")
+    call.__qualname__ = call.__name__
+    return call
+
+
+ask = _asking(_ask)
 list_mailboxes = _blocking(_open.list_mailboxes)
 delete_mailbox = _blocking(_open.delete_mailbox)
 backup = _blocking(_open.backup)

@@ -41,7 +41,18 @@ class Sandbox:
 
     async def open(self, label: str = "", **options: Any) -> Mailbox:
         """Opens one more handle on the mailbox that this sandbox calls ``label``."""
-        handle = await self._factory(self._prefix + label, **options)
+        handle = await self._factory(self.name_of(label), **options)
+        self._handles.append(handle)
+        return handle
+
+    def name_of(self, label: str) -> str:
+        """The real name of the mailbox that this sandbox calls ``label``."""
+        return self._prefix + label
+
+    async def beside(self, mailbox: Mailbox, name: str) -> Mailbox:
+        """Opens a handle on another mailbox of the same database, by its real name."""
+        assert mailbox._nearby is not None
+        handle = await mailbox._nearby.open(name)
         self._handles.append(handle)
         return handle
 

@@ -23,6 +23,7 @@ from enum import StrEnum
 from typing import Any, Final, Generic, Self, TypeVar
 from uuid import UUID
 
+from ..contract.companions import Nearby
 from ..contract.errors import ConnectionLostError, StorageFullError
 from ..contract.mailbox import Mailbox
 from ..contract.values import (
@@ -371,6 +372,10 @@ class FaultyMailbox(Mailbox):
 
     def _on_life_over(self, callback: Callable[[], None]) -> Callable[[], None]:
         return self._living._on_life_over(callback)
+
+    @property
+    def _nearby(self) -> Nearby | None:  # type: ignore[override]
+        return self._living._nearby
 
     async def close(self) -> None:
         """Closes the mailbox; for a dead one there is nothing to do."""

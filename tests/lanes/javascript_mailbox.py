@@ -94,6 +94,22 @@ async def _js_api() -> Any:
     return await _js_import(f"{location.origin}/js/api/mailbox.js")
 
 
+class _Neighbours:
+    """The mailboxes of the origin, as a handle opens them beside itself."""
+
+    def __init__(self, js_api: Any) -> None:
+        self._js_api = js_api
+
+    async def open(self, name: str) -> Mailbox:
+        return await JavaScriptMailbox.open(name)
+
+    async def names(self) -> list[str]:
+        return list(await self._js_api.listMailboxes())
+
+    async def delete(self, name: str) -> bool:
+        return bool(await self._js_api.deleteMailbox(f"indexeddb://{quote(name, safe='')}"))
+
+
 class JavaScriptMailbox(Mailbox):
     """A mailbox that JavaScript opened."""
 
@@ -103,6 +119,7 @@ class JavaScriptMailbox(Mailbox):
         self.name = name
         self._js_api = js_api
         self._js_mailbox = js_mailbox
+        self._nearby = _Neighbours(js_api)
         self._js_observer: Any = None
         self._loop = asyncio.get_running_loop()
         self._closing = False

@@ -130,6 +130,27 @@ class Database:
         return self.stores.setdefault(name, {})
 
 
+class Neighbours:
+    """The mailboxes of a database, as a handle opens them beside itself."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def open(self, name: str) -> Mailbox:
+        return await self.database.open(name)
+
+    async def names(self) -> list[str]:
+        return sorted(self.database.stores)
+
+    async def delete(self, name: str) -> bool:
+        self.database.graveyards.pop(name, None)
+        self.database.memories.pop(name, None)
+        store = self.database.stores.pop(name, None)
+        if store is not None:
+            store.clear()
+        return store is not None
+
+
 class _Stored(Mailbox):
     """A handle on a store, bound to its event loop and hence to its thread."""
 
@@ -203,6 +224,7 @@ class SmallMailbox(_Stored):
         self.dead = database.graveyards.setdefault(name, {})
         self.memory = database.memories.setdefault(name, {})
         self.holder = Holder(self._loop, options.max_deliveries)
+        self._nearby = Neighbours(database)
         self._calls = 0
         self._observer: MailboxDepthObserver | None = None
         database.handles.add(self)

@@ -20,6 +20,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "inbox": {"seen": None, "printed": ""},
     "jobs": {"seen": None, "printed": "b'nonsense' this is not JSON None\n"},
     "webhooks": {"seen": None, "printed": ""},
+    "prices": {"seen": None, "printed": "b'4.20 EUR' b'we have none'\n"},
     "slow": {"seen": None, "printed": "TimeoutError: the handler took longer than 0.1 s and was cancelled\n"},
     "later": {"seen": None, "printed": ""},
     "chat": {"seen": [(b"alice", b"1"), (b"bob", b"1"), (b"alice", b"2"), (b"bob", b"2")], "printed": ""},

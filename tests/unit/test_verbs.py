@@ -28,7 +28,7 @@ def test_it_has_each_verb_of_a_mailbox() -> None:
 
 
 def test_each_capability_belongs_to_a_use() -> None:
-    without = {Capability.WAIT, Capability.RELEASE, Capability.CHANGES}
+    without = {Capability.WAIT, Capability.RELEASE, Capability.CHANGES, Capability.ASK}
     assert set(Capability) - {use.capability for use in USES.values()} == without
 
 

@@ -28,7 +28,7 @@ class OnPurposeError(Exception):
 
 
 @asynccontextmanager
-async def _consuming(mailbox: Mailbox, handler: Any, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
+async def consuming(mailbox: Mailbox, handler: Any, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
     """A consumer at work; it is stopped at the end, and has to come to its own. Failures on purpose are not logged."""
     logger = logging.getLogger("pymailbox")
     was_disabled, logger.disabled = logger.disabled, True
@@ -86,7 +86,7 @@ async def _left(mailbox: Mailbox) -> tuple[int, int]:
     return stats.queued_messages, stats.inflight_messages
 
 
-async def _all_handled(mailbox: Mailbox) -> None:
+async def all_handled(mailbox: Mailbox) -> None:
     await eventually(partial(_left, mailbox), (0, 0), "queued and inflight messages")
 
 
@@ -108,11 +108,11 @@ async def check_handled_messages_are_acked(sandbox: Sandbox) -> None:
         await asyncio.sleep(0)
         seen.append(message)
 
-    async with _consuming(mailbox, handler):
-        await _all_handled(sender)
+    async with consuming(mailbox, handler):
+        await all_handled(sender)
         await send(sender, numbered(5, "later"))
         await eventually(partial(_length, seen), 45, "handled messages")
-        await _all_handled(sender)
+        await all_handled(sender)
     expect_equal(payloads_of(seen), numbered(40) + numbered(5, "later"), "payloads")
     expect({record.delivery_count for record in seen} == {1}, "a delivery count is not 1")
 
@@ -135,8 +135,8 @@ async def check_handlers_of_every_kind(sandbox: Sandbox) -> None:
     for number, handler in enumerate(handlers):
         mailbox = await sandbox.open(f"-{number}")
         await send(mailbox, numbered(3))
-        async with _consuming(mailbox, handler):
-            await _all_handled(mailbox)
+        async with consuming(mailbox, handler):
+            await all_handled(mailbox)
         expect_equal(seen, numbered(3), f"payloads that handler {number} got")
         seen.clear()
 
@@ -148,8 +148,8 @@ async def check_high_priority_is_handled_first(sandbox: Sandbox) -> None:
     await send(mailbox, numbered(3))
     await send(mailbox, numbered(3, "high"), priority=MessagePriority.HIGH)
     seen: list[bytes] = []
-    async with _consuming(mailbox, lambda message: seen.append(message.payload)):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, lambda message: seen.append(message.payload)):
+        await all_handled(mailbox)
     expect_equal(seen, numbered(3, "high") + numbered(3), "payloads")
 
 
@@ -159,12 +159,12 @@ async def check_concurrency_is_kept(sandbox: Sandbox) -> None:
     mailbox = await sandbox.open()
     await send(mailbox, numbered(8))
     work = _Work()
-    async with _consuming(mailbox, work, concurrency=3):
+    async with consuming(mailbox, work, concurrency=3):
         await work.has_begun(3)
         await asyncio.sleep(0.05)  # time for one too many
         expect_equal(work.begun, numbered(3), "handlers that have begun")
         work.let_end()
-        await _all_handled(mailbox)
+        await all_handled(mailbox)
     expect_equal(work.most_at_once, 3, "handlers at once")
 
 
@@ -179,8 +179,8 @@ async def check_consumers_share_a_mailbox(sandbox: Sandbox) -> None:
         await asyncio.sleep(0)
         seen.append(message.payload)
 
-    async with _consuming(mailboxes[0], handler), _consuming(mailboxes[1], handler), _consuming(mailboxes[2], handler):
-        await _all_handled(mailboxes[0])
+    async with consuming(mailboxes[0], handler), consuming(mailboxes[1], handler), consuming(mailboxes[2], handler):
+        await all_handled(mailboxes[0])
     expect_equal(sorted(seen), sorted(numbered(60)), "payloads")
 
 
@@ -199,8 +199,8 @@ async def check_sends_commit_with_the_ack(sandbox: Sandbox) -> None:
         await inbox.status()  # time for a send that does not wait for the handler
         depths.append((await outbox.status()).queued_messages)
 
-    async with _consuming(inbox, handler):
-        await _all_handled(inbox)
+    async with consuming(inbox, handler):
+        await all_handled(inbox)
     expect_equal(depths, list(range(0, 20, 2)), "what had been sent while a handler ran")
     sent = await drain(outbox)
     wanted = [b"high " + payload for payload in numbered(10)] + numbered(10)
@@ -219,8 +219,8 @@ async def check_sends_have_headers(sandbox: Sandbox) -> None:
         context.send(outbox, b"actor", b"answer", headers=headers)
         headers["trace"] = "2"
 
-    async with _consuming(inbox, handler):
-        await _all_handled(inbox)
+    async with consuming(inbox, handler):
+        await all_handled(inbox)
     [sent] = await drain(outbox)
     expect_equal(dict(sent.headers), {"trace": "1"}, "headers")
 
@@ -236,8 +236,8 @@ async def check_failed_handler_sends_nothing(sandbox: Sandbox) -> None:
         if message.delivery_count < 3:
             raise OnPurposeError
 
-    async with _consuming(inbox, handler, retry=AT_ONCE):
-        await _all_handled(inbox)
+    async with consuming(inbox, handler, retry=AT_ONCE):
+        await all_handled(inbox)
     expect_equal(payloads_of(await drain(outbox)), [b"attempt 3"], "what was sent")
 
 
@@ -256,8 +256,8 @@ async def check_failed_message_comes_again(sandbox: Sandbox) -> None:
         if message.payload == b"bad" and message.delivery_count < 4:
             raise OnPurposeError
 
-    async with _consuming(mailbox, handler, retry=AT_ONCE):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, handler, retry=AT_ONCE):
+        await all_handled(mailbox)
     expect_equal([count for payload, count in seen if payload == b"bad"], [1, 2, 3, 4], "deliveries of the bad one")
     expect_equal([one for one in seen if one[0] != b"bad"], [(b"good", 1), (b"better", 1)], "deliveries of the others")
 
@@ -274,7 +274,7 @@ async def check_failed_message_waits_in_the_queue(sandbox: Sandbox) -> None:
         if message.payload == b"bad":
             raise OnPurposeError
 
-    async with _consuming(mailbox, handler, retry=MUCH_LATER):
+    async with consuming(mailbox, handler, retry=MUCH_LATER):
         await eventually(partial(_left, mailbox), (1, 0), "queued and inflight messages")
     expect_equal(seen, [b"bad", *numbered(4)], "payloads")
     expect_equal(await drain(mailbox), [], "what may be handed out")
@@ -294,8 +294,8 @@ async def check_cancelled_error_of_a_handler_is_a_failure(sandbox: Sandbox) -> N
             given_up.cancel()
             await given_up
 
-    async with _consuming(mailbox, handler, retry=AT_ONCE):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, handler, retry=AT_ONCE):
+        await all_handled(mailbox)
     expect_equal(sorted(counts), [1, 1, 2, 2], "delivery counts")
 
 
@@ -311,8 +311,8 @@ async def check_failures_end_with_a_dead_letter(sandbox: Sandbox) -> None:
             counts.append(message.delivery_count)
             raise OnPurposeError(f"number {message.delivery_count}")
 
-    async with _consuming(mailbox, fails_on_purpose, retry=AT_ONCE):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, fails_on_purpose, retry=AT_ONCE):
+        await all_handled(mailbox)
     expect_equal(counts, [1, 2, 3], "delivery counts")
     [letter] = await mailbox.dead_letters()
     expect_equal((letter.record.payload, letter.record.delivery_count), (b"bad", 3), "the dead letter")
@@ -331,8 +331,8 @@ async def check_policy_has_a_limit_of_its_own(sandbox: Sandbox) -> None:
         counts.append(message.delivery_count)
         raise OnPurposeError(f"number {message.delivery_count}")
 
-    async with _consuming(mailbox, fails_on_purpose, retry=RetryPolicy(first_delay=0.0, max_deliveries=2)):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, fails_on_purpose, retry=RetryPolicy(first_delay=0.0, max_deliveries=2)):
+        await all_handled(mailbox)
     expect_equal(counts, [1, 2], "delivery counts")
     [letter] = await mailbox.dead_letters()
     for part in ("2 of at most 2 deliveries failed", "fails_on_purpose", "OnPurposeError: number 2"):
@@ -351,8 +351,8 @@ async def check_rejected_message_is_a_dead_letter_at_once(sandbox: Sandbox) -> N
         if message.payload == b"bad":
             raise Reject("no such command")
 
-    async with _consuming(mailbox, handler):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, handler):
+        await all_handled(mailbox)
     expect_equal(seen, [b"bad", b"good"], "payloads")
     [letter] = await mailbox.dead_letters()
     expect_equal((letter.record.payload, letter.reason), (b"bad", "no such command"), "the dead letter")
@@ -371,7 +371,7 @@ async def check_retry_comes_again_after_its_delay(sandbox: Sandbox) -> None:
 
     mailbox = await sandbox.open()
     await send(mailbox, [b"soon", b"later", b"by policy"])
-    async with _consuming(mailbox, handler, retry=MUCH_LATER):
+    async with consuming(mailbox, handler, retry=MUCH_LATER):
         await eventually(partial(_length, counts[b"soon"]), 3, "deliveries")
         await eventually(partial(_length, counts[b"by policy"]), 1, "deliveries")
         await asyncio.sleep(0.02)  # time for one that should not come yet
@@ -389,8 +389,8 @@ async def check_retry_is_a_failed_delivery(sandbox: Sandbox) -> None:
         counts.append(message.delivery_count)
         raise Retry(0.0) from OnPurposeError("busy")
 
-    async with _consuming(mailbox, handler, retry=MUCH_LATER):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, handler, retry=MUCH_LATER):
+        await all_handled(mailbox)
     expect_equal(counts, [1, 2, 3], "delivery counts")
     [letter] = await mailbox.dead_letters()
     expect("OnPurposeError: busy" in (letter.error or ""), f"the dead letter's error does not tell why: {letter.error}")
@@ -410,8 +410,8 @@ async def check_retry_may_take_the_hand_out_back(sandbox: Sandbox) -> None:
         if message.payload == b"not now" and len(seen) < 6:
             raise Retry(0.0, failed=False)
 
-    async with _consuming(mailbox, handler, retry=RetryPolicy(first_delay=0.0, max_deliveries=2)):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, handler, retry=RetryPolicy(first_delay=0.0, max_deliveries=2)):
+        await all_handled(mailbox)
     expect_equal(sorted(seen), [(b"good", 1)] + 5 * [(b"not now", 1)], "deliveries")
     if Capability.DEAD_LETTERS in mailbox.capabilities:
         expect_equal(await mailbox.dead_letters(), [], "dead letters")
@@ -429,7 +429,7 @@ async def check_retry_waits_in_the_queue(sandbox: Sandbox) -> None:
         if message.payload == b"not now":
             raise Retry(1000.0, failed=False)
 
-    async with _consuming(mailbox, handler):
+    async with consuming(mailbox, handler):
         await eventually(partial(_left, mailbox), (1, 0), "queued and inflight messages")
     expect_equal(seen, [b"not now", *numbered(4)], "payloads")
     expect_equal(await drain(mailbox), [], "what may be handed out")
@@ -452,8 +452,8 @@ async def check_retry_holds_back_its_sender(sandbox: Sandbox) -> None:
         await asyncio.sleep(0)
         seen.append(message.payload)
 
-    async with _consuming(mailbox, handler, concurrency=2, ordered_by_sender=True):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, handler, concurrency=2, ordered_by_sender=True):
+        await all_handled(mailbox)
     for name in (b"a", b"b"):
         own = [payload for payload in seen if payload.startswith(name)]
         expect_equal(own, [b"%b%d" % (name, number) for number in range(3)], f"payloads of {name!r}")
@@ -477,8 +477,8 @@ async def check_timeout_is_a_failed_delivery(sandbox: Sandbox) -> None:
                 cancelled.append(message.delivery_count)
                 raise
 
-    async with _consuming(mailbox, hangs_on_purpose, retry=AT_ONCE, timeout=0.02):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, hangs_on_purpose, retry=AT_ONCE, timeout=0.02):
+        await all_handled(mailbox)
     expect_equal(cancelled, [1, 2], "delivery counts of handlers that were cancelled")
     [letter] = await mailbox.dead_letters()
     for part in ("TimeoutError: the handler took longer than 0.02 s", "hangs_on_purpose"):
@@ -497,8 +497,8 @@ async def check_timeout_of_the_handlers_own(sandbox: Sandbox) -> None:
         async with asyncio.timeout(0.01):
             await asyncio.get_running_loop().create_future()
 
-    async with _consuming(mailbox, handler, retry=AT_ONCE, timeout=1000.0):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, handler, retry=AT_ONCE, timeout=1000.0):
+        await all_handled(mailbox)
     letters = {letter.record.payload: letter.error or "" for letter in await mailbox.dead_letters()}
     expect_equal(sorted(letters), [b"raises", b"waits"], "dead letters")
     expect("the server is slow" in letters[b"raises"], f"the error is not the handler's: {letters[b'raises']}")
@@ -524,12 +524,12 @@ async def check_timeout_waits_for_the_handlers_end(sandbox: Sandbox) -> None:
             await may_end.wait()
             log.append("ends")
 
-    async with _consuming(mailbox, handler, concurrency=2, retry=AT_ONCE, timeout=0.02):
+    async with consuming(mailbox, handler, concurrency=2, retry=AT_ONCE, timeout=0.02):
         await asyncio.wait_for(cancelled.wait(), PATIENCE)
         await asyncio.sleep(0.05)  # time for a second one
         expect_equal(await _left(other), (0, 1), "queued and inflight messages until the handler has ended")
         may_end.set()
-        await _all_handled(mailbox)
+        await all_handled(mailbox)
     expect_equal(log, ["begins 1", "ends", "begins 2"], "what the handlers did")
 
 
@@ -551,9 +551,9 @@ async def check_nack_by_hand_is_the_last_word(sandbox: Sandbox) -> None:
             if message.payload == b"raises":
                 raise OnPurposeError
 
-    async with _consuming(mailbox, handler, retry=MUCH_LATER):
+    async with consuming(mailbox, handler, retry=MUCH_LATER):
         await eventually(partial(_length, seen), 6, "handled messages")
-        await _all_handled(mailbox)
+        await all_handled(mailbox)
     wanted = [(payload, count) for payload in (b"by the context", b"raises", b"returns") for count in (1, 2)]
     expect_equal(sorted(seen), wanted, "deliveries")
 
@@ -580,13 +580,13 @@ async def check_second_hand_out_is_settled_on_its_own(sandbox: Sandbox) -> None:
             await asyncio.sleep(0.05)  # time for the first to settle what is no longer its own
             nacked.append(await mailbox.nack(message.id))
 
-    async with _consuming(mailbox, handler, concurrency=2):
+    async with consuming(mailbox, handler, concurrency=2):
 
         async def count() -> int:
             return runs
 
         await eventually(count, 3, "hand-outs")
-        await _all_handled(mailbox)
+        await all_handled(mailbox)
     expect_equal(nacked, [True, True], "whether a handler still held its message")
 
 
@@ -605,9 +605,9 @@ async def check_dead_letter_by_hand_is_the_last_word(sandbox: Sandbox) -> None:
         if message.payload == b"rejects":
             raise Reject("by the loop")
 
-    async with _consuming(mailbox, handler, retry=AT_ONCE):
+    async with consuming(mailbox, handler, retry=AT_ONCE):
         await eventually(partial(_length, seen), 3, "handled messages")
-        await _all_handled(mailbox)
+        await all_handled(mailbox)
     letters = [(letter.record.payload, letter.reason) for letter in await mailbox.dead_letters()]
     expect_equal(sorted(letters), [(payload, "by hand") for payload in sorted(seen)], "dead letters")
 
@@ -625,9 +625,9 @@ async def check_ack_by_hand_is_the_last_word(sandbox: Sandbox) -> None:
             expect(await mailbox.ack(message.id), "a handler could not acknowledge its message")
             await mailbox.enqueue(b"handler", b"new", message_id=message.id)
 
-    async with _consuming(mailbox, handler):
+    async with consuming(mailbox, handler):
         await eventually(partial(_length, seen), 2, "handled messages")
-        await _all_handled(mailbox)
+        await all_handled(mailbox)
     expect_equal(seen, [b"old", b"new"], "payloads")
 
 
@@ -646,8 +646,8 @@ async def check_sends_follow_what_a_handler_settled(sandbox: Sandbox) -> None:
         elif message.delivery_count == 1:
             await inbox.nack(message.id)
 
-    async with _consuming(inbox, handler):
-        await _all_handled(inbox)
+    async with consuming(inbox, handler):
+        await all_handled(inbox)
         await eventually(partial(_left, outbox), (4, 0), "queued and inflight messages that were sent")
     sent = sorted(payloads_of(await drain(outbox)))
     expect_equal(sent, [b"acks 1", b"acks and sends 1", b"by hand", b"nacks 2"], "what was sent")
@@ -689,7 +689,7 @@ async def check_what_cannot_begin_is_for_others(sandbox: Sandbox) -> None:
     quick = numbered(20, "quick") if mailbox._undoes_hand_outs else []
     await send(mailbox, quick + numbered(10))
     work = _Work(quick)
-    async with _consuming(mailbox, work, concurrency=2):
+    async with consuming(mailbox, work, concurrency=2):
         await work.has_begun(2)
         await eventually(partial(_left, other), (8, 2), "queued and inflight messages while handlers run")
         taken = await other.dequeue(3)
@@ -714,7 +714,7 @@ async def check_however_many_wait_for_a_sender(sandbox: Sandbox) -> None:
             raise OnPurposeError
         seen.append(message.payload)
 
-    async with _consuming(mailbox, handler, concurrency=2, ordered_by_sender=True, retry=MUCH_LATER):
+    async with consuming(mailbox, handler, concurrency=2, ordered_by_sender=True, retry=MUCH_LATER):
         await eventually(partial(_length, seen), 5, "handled messages of another sender")
     expect_equal(seen, numbered(5), "payloads of another sender")
     expect_equal(await _left(mailbox), (400, 0), "queued and inflight messages in the end")
@@ -743,8 +743,8 @@ async def check_senders_stay_in_order(sandbox: Sandbox) -> None:
         seen[message.sender].append(message.payload)
         running.remove(message.sender)
 
-    async with _consuming(mailbox, handler, concurrency=4, ordered_by_sender=True):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, handler, concurrency=4, ordered_by_sender=True):
+        await all_handled(mailbox)
     for sender, payloads in seen.items():
         expect_equal(payloads, [b"%d" % number for number in range(6)], f"payloads of {sender!r}")
     for together in at_once:
@@ -768,8 +768,8 @@ async def check_failed_message_holds_back_its_sender(sandbox: Sandbox) -> None:
         seen.append(message.payload)
 
     quickly = RetryPolicy(first_delay=0.005, jitter=0.0)
-    async with _consuming(mailbox, handler, concurrency=3, ordered_by_sender=True, retry=quickly):
-        await _all_handled(mailbox)
+    async with consuming(mailbox, handler, concurrency=3, ordered_by_sender=True, retry=quickly):
+        await all_handled(mailbox)
     for name in (b"a", b"b"):
         own = [payload for payload in seen if payload.startswith(name)]
         expect_equal(own, [b"%b%d" % (name, number) for number in range(6)], f"payloads of {name!r}")
@@ -790,7 +790,7 @@ async def check_sender_that_waits_is_in_nobodys_way(sandbox: Sandbox) -> None:
         if message.payload == b"bad":
             raise OnPurposeError
 
-    async with _consuming(mailbox, handler, ordered_by_sender=True, retry=MUCH_LATER):
+    async with consuming(mailbox, handler, ordered_by_sender=True, retry=MUCH_LATER):
         await eventually(partial(_length, seen), 6, "handled messages")
     expect_equal(seen, [b"bad", *numbered(5)], "payloads")
     expect_equal(payloads_of(await drain(mailbox)), [b"bad", b"held back", b"held back too"], "what is left, in order")
@@ -938,7 +938,7 @@ async def check_failure_during_a_stop_counts(sandbox: Sandbox) -> None:
         await asked.wait()
         raise OnPurposeError
 
-    async with _consuming(mailbox, handler, retry=AT_ONCE) as task:
+    async with consuming(mailbox, handler, retry=AT_ONCE) as task:
         await begun.wait()
         task.cancel()
         await asyncio.sleep(0)
@@ -950,14 +950,14 @@ async def check_failure_during_a_stop_counts(sandbox: Sandbox) -> None:
 async def check_closing_the_mailbox_ends_it(sandbox: Sandbox) -> None:
     """A consumer whose mailbox is closed ends without an error, waiting or working; what it held goes back."""
     waiting, other = await sandbox.open(), await sandbox.open()
-    async with _consuming(waiting, lambda message: None) as task:
+    async with consuming(waiting, lambda message: None) as task:
         await asyncio.sleep(0.02)
         await waiting.close()
         await asyncio.wait([task])
     working = await sandbox.open()
     await send(other, numbered(3))
     work = _Work()
-    async with _consuming(working, work) as task:
+    async with consuming(working, work) as task:
         await work.has_begun(1)
         await working.close()
         work.let_end()

@@ -7,6 +7,7 @@ an inflight message that a crash strands for good.
 
 from tests.unit.broken_mailboxes import (
     acks,
+    asking,
     batches,
     borders,
     consuming,
@@ -37,6 +38,7 @@ __all__ = [
     "BROKEN",
     "FOUND_BY_PROGRAMS",
     "acks",
+    "asking",
     "batches",
     "borders",
     "consuming",

@@ -81,7 +81,7 @@ class ClaimsForItselfAlone(SmallMailbox):
         return [entry for entry in self.store.values() if entry.holder is not self.holder]
 
 
-@breaks("consuming.sends_commit_with_the_ack")
+@breaks("consuming.sends_commit_with_the_ack", "asking.reply_commits_with_the_ack")
 class SendsAndKeeps(SmallMailbox):
     async def send_on(self, message_id: UUID, sends: list[tuple[Any, PreparedMessage]]) -> bool:
         for target, message in sends:

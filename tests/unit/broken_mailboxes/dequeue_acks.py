@@ -17,6 +17,7 @@ from tests.unit.example_mailboxes import SmallMailbox
     "dequeue_ack.acks_do_not_wait_for_messages",
     "dequeue_ack.acks_and_claim_are_seen_together",
     "consuming.ack_with_a_dequeue_is_the_last_word",
+    "asking.no_answer_in_time",
     found_by_programs=True,
 )
 class AcksNothingAlong(SmallMailbox):

@@ -26,6 +26,7 @@ from tests.unit.example_mailboxes import Entry, SmallArchive, SmallMailbox
     "headers.json_there_and_back",
     "headers.json_in_a_batch",
     "transfer.headers_and_known_ids_travel",
+    "asking.answer_is_the_reply",
     found_by_programs=True,
 )
 class DropsHeaders(SmallMailbox):

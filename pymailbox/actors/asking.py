@@ -1,0 +1,283 @@
+"""A question and its answer: how ``ask`` waits for what a handler replies.
+
+A handle that asks has one reply mailbox, which is made for the first question and deleted when the handle is closed. It
+is read by one task, which hands each answer to the question with its ``correlation-id`` and drops what nobody waits
+for. Neither that task nor anything else here refers to the asking handle, which may still be collected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import weakref
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from ..contract.arguments import check_period, prepare_message
+from ..contract.capabilities import Capability
+from ..contract.companions import Nearby
+from ..contract.errors import MailboxClosedError, MailboxError, UnsupportedError
+from ..contract.mailbox import Mailbox, check_mailbox
+from ..contract.values import BytesLike, MessagePriority, MessageRecord, NewMessage
+from .reply_mailboxes import CORRELATION_ID, REPLY_TO, may_be_left_over, name_of, new_marker
+from .retrying import RetryingMailbox
+from .stopping import LONGEST_TIMER, Stop
+
+_OWN_HEADERS: Final = (REPLY_TO, CORRELATION_ID)
+
+_logger = logging.getLogger("pymailbox")
+
+
+def ask(
+    mailbox: Mailbox,
+    payload: BytesLike,
+    *,
+    timeout: float,
+    sender: BytesLike = b"",
+    priority: MessagePriority = MessagePriority.NORMAL,
+    headers: Mapping[str, str] | None = None,
+    message_id: UUID | None = None,
+) -> Coroutine[Any, Any, MessageRecord]:
+    """Sends a message to whoever consumes ``mailbox``, and returns what that answers with ``Context.reply``.
+
+        answer = await ask(prices, b"tea", timeout=5.0)
+        print(answer.payload)
+
+    The question is stored like any other message, with two headers more: ``reply-to``, the name of a mailbox of the
+    same database that this handle has for its answers, and ``correlation-id``. That mailbox is made for the first
+    question, shared by all questions of the handle, and deleted when the handle is closed. The answer has been
+    acknowledged when this returns.
+
+    Questions that wait are in memory: they end with the program, and what is answered then is dropped. If the call is
+    cancelled, or nobody answers in time, the question stays where it is and may still be handled; its answer is
+    dropped.
+
+    Args:
+        mailbox: where the question goes, an open handle; that handle is the asker.
+        payload: what it says; copied at the call, as in ``enqueue``.
+        timeout: seconds to wait for the answer, from when this is awaited, storing the question included;
+            ``math.inf`` for ever.
+        sender: who asks, in the caller's own encoding.
+        priority: of the question.
+        headers: more headers of the question.
+        message_id: the question's id. The same question asked again, by the same handle and while the first one is in
+            the mailbox, is not stored again, and gets the same answer.
+
+    Raises:
+        TimeoutError: there was no answer in time.
+        TypeError, ValueError: an argument is invalid, or ``headers`` have one of those two; nothing was stored.
+        MailboxClosedError: the handle is closed, or was closed while this waited.
+        UnsupportedError: the backend has no headers, or no way to make a mailbox beside this one.
+        StorageFullError: there is no room; nothing was stored.
+    """
+    check_mailbox("mailbox", mailbox)
+    if timeout != math.inf:
+        check_period("timeout", timeout)
+    checked = prepare_message(sender, payload, priority, message_id, None, headers)
+    correlation_id = str(message_id or uuid4())
+    texts = {} if headers is None else dict(headers)
+    for name in _OWN_HEADERS:
+        if name in texts:
+            raise ValueError(f"headers must not have {name!r}, which ask() gives a question")
+    lacking = {Capability.ASK, Capability.HEADERS}.difference(mailbox.capabilities)
+    if lacking:
+        mailbox._lacks(min(lacking))
+    question = NewMessage(checked.sender, checked.payload, checked.priority, message_id, None, texts)
+    return _ask(mailbox, question, correlation_id, float(timeout))
+
+
+async def _ask(mailbox: Mailbox, question: NewMessage, correlation_id: str, seconds: float) -> MessageRecord:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    asker = await _asker_of(mailbox)
+    with asker.waiting(correlation_id) as answer:
+        try:
+            async with asyncio.timeout(min(seconds, LONGEST_TIMER)) as limit:
+                await asker.ready()
+                await _store(mailbox, question, correlation_id, asker)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+        while not answer.done() and (left := deadline - loop.time()) > 0:
+            await asyncio.wait([answer], timeout=min(left, LONGEST_TIMER))
+        if answer.done():
+            return answer.result()
+    raise TimeoutError(f"no answer came from {mailbox!r} within {seconds:g} s; one that comes later is dropped")
+
+
+async def _store(mailbox: Mailbox, question: NewMessage, correlation_id: str, asker: Asker) -> None:
+    headers = {**(question.headers or {}), REPLY_TO: asker.name, CORRELATION_ID: correlation_id}
+    given: dict[str, Any] = {} if question.message_id is None else {"message_id": question.message_id}
+    try:
+        await mailbox.enqueue(question.sender, question.payload, question.priority, headers=headers, **given)
+    except MailboxClosedError:
+        asker.end()  # it may have begun too late to be ended by the close
+        raise
+
+
+async def _asker_of(mailbox: Mailbox) -> Asker:
+    """The asker of a handle, which is in use here: begun if there is none."""
+    asker = _present_asker(mailbox)
+    if asker is None or not asker.is_here:
+        await mailbox.status()  # which raises if the mailbox is closed, or belongs to another loop
+        asker = _present_asker(mailbox)
+    if asker is None:
+        nearby = mailbox._nearby
+        if nearby is None:
+            raise UnsupportedError(f"{mailbox!r} cannot make a mailbox beside itself; open it with open_mailbox()")
+        asker = Asker(nearby)
+        mailbox._companions = (*(one for one in mailbox._companions if not isinstance(one, Asker)), asker)
+        finalizer = weakref.finalize(mailbox, asker.end_from_anywhere)
+        finalizer.atexit = False
+    return asker
+
+
+def _present_asker(mailbox: Mailbox) -> Asker | None:
+    return next((one for one in mailbox._companions if isinstance(one, Asker) and not one.over), None)
+
+
+class Asker:
+    """The reply mailbox of one handle, and the questions that wait."""
+
+    def __init__(self, nearby: Nearby) -> None:
+        self._nearby = nearby
+        self._marker = new_marker()
+        self.name = name_of(self._marker)
+        """The reply mailbox's."""
+        self._waiting: dict[str, set[asyncio.Future[MessageRecord]]] = {}
+        """By correlation id."""
+        self._stop = Stop()
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[Mailbox] = self._loop.create_future()
+        """The reply mailbox, once it is marked."""
+        self._serving = asyncio.ensure_future(self._serve())
+        self._ending: asyncio.Future[None] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it takes no more questions."""
+        return self._stop.asked
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it belongs to this event loop."""
+        return self._loop is asyncio.get_running_loop()
+
+    async def ready(self) -> None:
+        """Sees to it that there is a mailbox for answers, and raises if there cannot be one."""
+        mailbox = await asyncio.shield(self._opened)
+        if await mailbox.get(self._marker) is None:
+            # somebody has deleted it: its asker seemed to be dead, as it does while its page is frozen
+            await mailbox.enqueue(b"", b"", message_id=self._marker)
+
+    @contextmanager
+    def waiting(self, correlation_id: str) -> Iterator[asyncio.Future[MessageRecord]]:
+        """Within this, an answer with that id is awaited."""
+        answer: asyncio.Future[MessageRecord] = self._loop.create_future()
+        together = self._waiting.setdefault(correlation_id, set())
+        together.add(answer)
+        try:
+            yield answer
+        finally:
+            together.discard(answer)
+            if not together and self._waiting.get(correlation_id) is together:
+                del self._waiting[correlation_id]
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # which nobody may have fetched
+
+    def end(self) -> asyncio.Future[None]:
+        if self._ending is None:
+            self._fail(MailboxClosedError("the mailbox was closed before the answer came"))
+            self._serving.cancel()
+            self._ending = asyncio.ensure_future(self._ended())
+        return self._ending
+
+    def end_from_anywhere(self) -> None:
+        """Ends it, from any thread; for when its handle is collected."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.end)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    async def _ended(self) -> None:
+        await asyncio.wait([self._serving])
+
+    def _fail(self, error: BaseException) -> None:
+        self._stop.ask()
+        if not self._opened.done():
+            self._opened.set_exception(error)
+            self._opened.exception()  # which nobody may fetch
+        for answers in self._waiting.values():
+            for answer in answers:
+                if not answer.done():
+                    answer.set_exception(error)
+
+    async def _serve(self) -> None:
+        mailbox: Mailbox | None = None
+        tidying: asyncio.Task[None] | None = None
+        try:
+            mailbox = await self._nearby.open(self.name)
+            await mailbox.enqueue(b"", b"", message_id=self._marker)
+            await mailbox.dequeue()
+            self._opened.set_result(mailbox)
+            tidying = asyncio.create_task(_delete_left_overs(self._nearby))
+            await self._read(mailbox)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._fail(MailboxClosedError("the event loop ended before the answer came"))
+            leaving = asyncio.ensure_future(self._leave(mailbox, tidying))
+            while not leaving.done():
+                with suppress(asyncio.CancelledError):  # it is ending already
+                    await asyncio.wait([leaving])
+
+    async def _read(self, mailbox: Mailbox) -> None:
+        retrying = RetryingMailbox(mailbox, self._stop)
+        handled: list[UUID] = []
+        while True:
+            records = await retrying.call(partial(mailbox.dequeue, wait=math.inf, ack=handled))
+            # the marker comes again after a page was frozen, and is held again
+            answers = [record for record in records if record.id != self._marker]
+            handled = [record.id for record in answers]
+            for record in answers:
+                self._deliver(record)
+
+    def _deliver(self, record: MessageRecord) -> None:
+        waiting = self._waiting.get(record.headers.get(CORRELATION_ID, ""), ())
+        if not waiting:
+            _logger.info("an answer to a question that nobody waits for any more was dropped")
+        for answer in waiting:
+            if not answer.done():
+                answer.set_result(record)
+
+    async def _leave(self, mailbox: Mailbox | None, tidying: asyncio.Task[None] | None) -> None:
+        """Closes the reply mailbox and deletes it."""
+        if tidying is not None:
+            tidying.cancel()
+            await asyncio.wait([tidying])
+        try:
+            if mailbox is not None:
+                await mailbox.close()
+            await self._nearby.delete(self.name)
+        except MailboxError as error:
+            _logger.info("the mailbox %s is left over until somebody else asks: %s", self.name, error)
+
+
+async def _delete_left_overs(nearby: Nearby) -> None:
+    """Deletes the reply mailboxes of askers that have died."""
+    try:
+        for name in filter(may_be_left_over, await nearby.names()):
+            mailbox = await nearby.open(name)
+            try:
+                is_held = (await mailbox.status()).inflight_messages > 0
+            finally:
+                await mailbox.close()
+            if not is_held:
+                await nearby.delete(name)
+                _logger.info("deleted %s, whose asker is gone", name)
+    except MailboxError as error:
+        _logger.info("reply mailboxes that are left over could not be deleted: %s", error)

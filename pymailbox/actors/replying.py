@@ -1,0 +1,145 @@
+"""Where answers go: the mailboxes that the messages of a handle name in ``reply-to``.
+
+An answer is sent in the transaction that acknowledges the question. Whether its asker is still there cannot be seen
+within it, so that is looked at before, where nobody has opened the mailbox yet, and after: a mailbox whose asker has
+left meanwhile would be made anew by the answer, and is deleted again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, NamedTuple, TypeAlias
+
+from ..contract.companions import Nearby
+from ..contract.errors import MailboxError
+from ..contract.mailbox import Mailbox
+from ..contract.values import NewMessage
+from .reply_mailboxes import marker_of
+
+MOST_IDLE: Final = 16
+"""Reply mailboxes that stay open, for the next answer to the same asker."""
+
+_logger = logging.getLogger("pymailbox")
+
+
+class ReplyTo(NamedTuple):
+    """The mailbox of an asker, in the database of the message that is answered."""
+
+    name: str
+
+
+Sends: TypeAlias = list[tuple[Mailbox | ReplyTo, NewMessage]]
+
+
+@asynccontextmanager
+async def resolved(mailbox: Mailbox, sends: Sends) -> AsyncIterator[list[tuple[Mailbox, NewMessage]]]:
+    """What a handler of ``mailbox`` has sent, with open mailboxes; an answer to an asker that is gone is left out.
+
+    To be left when it was sent, or was not.
+    """
+    names = {target.name for target, _ in sends if isinstance(target, ReplyTo)}
+    if not names:
+        yield [(target, message) for target, message in sends if isinstance(target, Mailbox)]
+        return
+    replies = _replies_of(mailbox)
+    targets = await replies.borrow(names)
+    try:
+        open_ones = [
+            (targets.get(target.name) if isinstance(target, ReplyTo) else target, one) for target, one in sends
+        ]
+        yield [(target, message) for target, message in open_ones if target is not None]
+    finally:
+        await replies.give_back(targets)
+
+
+def _replies_of(mailbox: Mailbox) -> _Replies:
+    for companion in mailbox._companions:
+        if isinstance(companion, _Replies):
+            return companion
+    assert mailbox._nearby is not None  # else nothing could be replied
+    replies = _Replies(mailbox._nearby)
+    mailbox._companions += (replies,)
+    finalizer = weakref.finalize(mailbox, replies.end_from_anywhere)
+    finalizer.atexit = False
+    return replies
+
+
+class _Replies:
+    """The mailboxes that the handlers of one handle answer to."""
+
+    def __init__(self, nearby: Nearby) -> None:
+        self._nearby = nearby
+        self._loop = asyncio.get_running_loop()
+        self._open: dict[str, Mailbox] = {}
+        """The one used last is the last."""
+        self._users: dict[str, int] = {}
+        """How many use each at present."""
+        self._lock = asyncio.Lock()
+        self._ending: asyncio.Future[None] | None = None
+
+    async def borrow(self, names: set[str]) -> dict[str, Mailbox]:
+        """The open mailboxes of these names, without those that there are not any more."""
+        async with self._lock:
+            there = set(await self._nearby.names()) if names - self._open.keys() else set()
+            for name in names:
+                if name in self._open:
+                    self._open[name] = self._open.pop(name)
+                elif name in there:
+                    self._open[name] = await self._nearby.open(name)
+                else:
+                    _log_drop(name)
+            borrowed = {name: self._open[name] for name in names & self._open.keys()}
+            for name in borrowed:
+                self._users[name] = self._users.get(name, 0) + 1
+            return borrowed
+
+    async def give_back(self, borrowed: dict[str, Mailbox]) -> None:
+        """After an answer was sent, or was not."""
+        for name in borrowed:
+            self._users[name] -= 1
+            if not self._users[name]:
+                del self._users[name]
+        async with self._lock:
+            try:
+                for name, mailbox in borrowed.items():
+                    await self._delete_if_gone(name, mailbox)
+                idle = [name for name in self._open if name not in self._users]
+                for name in idle[:-MOST_IDLE]:
+                    await self._open.pop(name).close()
+            except MailboxError as error:
+                _logger.info("the mailbox of an asker could not be looked after: %s", error)
+
+    async def _delete_if_gone(self, name: str, mailbox: Mailbox) -> None:
+        marker = marker_of(name)
+        if marker is None or name not in self._open or name in self._users or await mailbox.get(marker) is not None:
+            return
+        await self._open.pop(name).close()
+        await self._nearby.delete(name)
+        _log_drop(name)
+
+    def end(self) -> asyncio.Future[None]:
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._close_all())
+        return self._ending
+
+    def end_from_anywhere(self) -> None:
+        """Ends it, from any thread; for when its handle is collected."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.end)
+
+    async def _close_all(self) -> None:
+        async with self._lock:
+            while self._open:
+                _, mailbox = self._open.popitem()
+                try:
+                    await mailbox.close()
+                except MailboxError as error:
+                    _logger.info("%r could not be closed: %s", mailbox, error)
+
+
+def _log_drop(name: str) -> None:
+    _logger.info("an answer was dropped, since its asker is gone: there is no mailbox %s", name)

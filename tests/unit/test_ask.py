@@ -1,0 +1,393 @@
+"""``ask`` and ``Context.reply`` beyond what the suite checks: arguments, deaths, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from pymailbox import (
+    Context,
+    Mailbox,
+    MailboxClosedError,
+    MessageRecord,
+    UnsupportedError,
+    WrongThreadError,
+    ask,
+    delete_mailbox,
+    list_mailboxes,
+    open_mailbox,
+    sync,
+)
+from pymailbox.actors import reply_mailboxes, replying
+from pymailbox.testing import Fault, FaultKind, FaultyMailbox
+from pymailbox.testing._death import let_die
+from tests.unit.example_mailboxes import Database, SeedMailbox
+from tests.unit.sqlite_support import run_script
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the mailboxes of a test are."""
+    return f"memory://{uuid4()}" if request.param == "memory" else f"sqlite:///{tmp_path}/mail.db#inbox"
+
+
+def echo(message: MessageRecord, context: Context) -> None:
+    context.reply(b"re: " + message.payload)
+
+
+@asynccontextmanager
+async def answering(mailbox: Mailbox, handler: Any = echo) -> AsyncIterator[None]:
+    consumer = mailbox.consume(handler)
+    task: asyncio.Task[None] = asyncio.ensure_future(consumer)
+    try:
+        yield
+    finally:
+        consumer.stop()
+        await task
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def reply_mailboxes_at(location: str) -> list[str]:
+    return [name for name in await list_mailboxes(location) if reply_mailboxes.marker_of(name)]
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "arguments"),
+    [
+        (TypeError, r"payload must be bytes .* not str; text\.encode\(\)", {"payload": "text"}),
+        (TypeError, "sender must be bytes", {"sender": None}),
+        (TypeError, "priority must be", {"priority": 1}),
+        (TypeError, "message_id must be", {"message_id": "x"}),
+        (TypeError, "timeout must be a number of seconds, not None", {"timeout": None}),
+        (TypeError, "timeout must be a number of seconds, not bool", {"timeout": True}),
+        (ValueError, "timeout must be a positive number", {"timeout": 0}),
+        (ValueError, "timeout must be a positive number", {"timeout": float("nan")}),
+        (TypeError, r"headers\['a'\] must be a str", {"headers": {"a": 1}}),
+        (ValueError, "headers must not have 'reply-to'", {"headers": {"reply-to": "x"}}),
+        (ValueError, "headers must not have 'correlation-id'", {"headers": {"correlation-id": "x"}}),
+    ],
+)
+async def test_bad_questions(where: str, error: type[Exception], words: str, arguments: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"payload": b"", "timeout": 1, **arguments}
+    async with open_mailbox(where) as mailbox:
+        with pytest.raises(error, match=words):
+            await ask(mailbox, given.pop("payload"), **given)
+        assert (await mailbox.status()).ever_queued == 0
+    assert await reply_mailboxes_at(where) == []
+
+
+async def test_not_a_mailbox(where: str) -> None:
+    with pytest.raises(TypeError, match="mailbox must be an open mailbox, not str"):
+        await ask("inbox", b"", timeout=1)  # type: ignore[arg-type]
+    opening = open_mailbox(where)
+    with pytest.raises(TypeError, match="not MailboxOpening: await it, or use it with 'async with'"):
+        await ask(opening, b"", timeout=1)  # type: ignore[arg-type]
+    await (await opening).close()
+    with (
+        sync.open_mailbox(where) as mailbox,
+        pytest.raises(TypeError, match=r"not SyncMailbox, which pymailbox\.sync has functions for"),
+    ):
+        await ask(mailbox, b"", timeout=1)  # type: ignore[arg-type]
+
+
+async def test_headers_that_become_too_many(where: str) -> None:
+    async with open_mailbox(where) as mailbox:
+        with pytest.raises(ValueError, match="headers must be at most 64, not 66"):
+            await ask(mailbox, b"", timeout=1, headers={str(number): "" for number in range(64)})
+        assert (await mailbox.status()).ever_queued == 0
+
+
+async def test_backend_without_headers() -> None:
+    mailbox = await Database(SeedMailbox).open("inbox")
+    with pytest.raises(UnsupportedError, match="SeedMailbox does not support ask"):
+        await ask(mailbox, b"", timeout=1)
+    await mailbox.close()
+
+
+async def test_closed_mailbox(where: str) -> None:
+    async with open_mailbox(where) as mailbox:
+        pass
+    with pytest.raises(MailboxClosedError):
+        await ask(mailbox, b"", timeout=1)
+    assert await reply_mailboxes_at(where) == []
+
+
+async def test_another_event_loop(where: str) -> None:
+    async with open_mailbox(where) as mailbox, open_mailbox(where) as inbox, answering(inbox):
+        await ask(mailbox, b"", timeout=20)
+        with pytest.raises(WrongThreadError):
+            await asyncio.to_thread(asyncio.run, ask(mailbox, b"", timeout=1))
+
+
+async def test_bad_replies(where: str) -> None:
+    problems: list[tuple[str, str]] = []
+    contexts: list[Context] = []
+
+    def handler(message: MessageRecord, context: Context) -> None:
+        bad: list[dict[str, Any]] = [
+            {"payload": "text"},
+            {"sender": 1},
+            {"headers": {"correlation-id": "mine"}},
+            {"message_id": 1},
+        ]
+        for arguments in bad if "reply-to" in message.headers else [{}]:
+            try:
+                context.reply(**{"payload": b"", **arguments})
+            except (TypeError, ValueError) as error:
+                problems.append((type(error).__name__, str(error).replace(str(message.id), "ID")))
+        if "reply-to" in message.headers:
+            context.reply(b"good")
+        contexts.append(context)
+
+    async with open_mailbox(where) as mailbox, open_mailbox(where) as inbox:
+        await mailbox.enqueue(b"", b"")
+        async with answering(inbox, handler):
+            assert (await ask(mailbox, b"", timeout=20)).payload == b"good"
+    wanted = "must be bytes or another bytes-like value"
+    assert problems == [
+        ("ValueError", "message ID has no header 'reply-to', so nobody waits for an answer; ask() sends one"),
+        ("TypeError", f"payload {wanted}, not str; text.encode() turns text into bytes"),
+        ("TypeError", f"sender {wanted}, not int"),
+        ("ValueError", "headers must not have 'correlation-id', which an answer has from its question"),
+        ("TypeError", "message_id must be a uuid.UUID, not int"),
+    ]
+    with pytest.raises(RuntimeError, match="before it returns"):
+        contexts[-1].reply(b"too late")
+
+
+# -- answers -----------------------------------------------------------------------------------------------------------
+
+
+async def test_question_is_copied_at_the_call(where: str) -> None:
+    async with open_mailbox(where) as mailbox, open_mailbox(where) as inbox, answering(inbox):
+        payload, headers = bytearray(b"tea"), {"trace": "1"}
+        question = ask(mailbox, payload, timeout=20, headers=headers)
+        payload[:] = b"???"
+        headers["trace"] = "\0" * 9000
+        assert (await question).payload == b"re: tea"
+
+
+async def test_first_of_several_answers_counts(where: str) -> None:
+    def handler(message: MessageRecord, context: Context) -> None:
+        for payload in (b"first", b"second"):
+            context.reply(payload)
+
+    async with open_mailbox(where) as mailbox, open_mailbox(where) as inbox, answering(inbox, handler):
+        assert [(await ask(mailbox, b"", timeout=20)).payload for _ in range(3)] == [b"first"] * 3
+
+
+async def test_handler_that_acknowledges_itself(where: str) -> None:
+    async def handler(message: MessageRecord, context: Context) -> None:
+        context.reply(b"done")
+        await context.mailbox.ack(message.id)
+
+    async with open_mailbox(where) as mailbox, open_mailbox(where) as inbox, answering(inbox, handler):
+        assert (await ask(mailbox, b"", timeout=20)).payload == b"done"
+
+
+async def test_actor_that_asks_another(where: str) -> None:
+    async with (
+        open_mailbox(where) as asker,
+        open_mailbox(where) as front,
+        open_mailbox(where + "-back") as back,
+        open_mailbox(where + "-back") as worker,
+    ):
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            context.reply(b"front " + (await ask(back, message.payload, timeout=20)).payload)
+
+        async with answering(front, handler), answering(worker):
+            assert (await ask(asker, b"tea", timeout=20)).payload == b"front re: tea"
+
+
+async def test_many_askers_in_turn(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replying, "MOST_IDLE", 2)
+    async with open_mailbox(where) as inbox, answering(inbox):
+        for _ in range(2):
+            askers = [await open_mailbox(where) for _ in range(5)]
+            for asker in askers * 2:
+                assert (await ask(asker, b"", timeout=20)).payload == b"re: "
+            [replies] = inbox._companions
+            assert isinstance(replies, replying._Replies)
+            await until(partial(_has_open, replies, 2))
+            for asker in askers:
+                await asker.close()
+    assert await reply_mailboxes_at(where) == []
+
+
+async def _has_open(replies: replying._Replies, count: int) -> bool:
+    return len(replies._open) == count
+
+
+async def test_lost_connections_lose_no_answer(where: str) -> None:
+    async with open_mailbox(where) as mailbox:
+        inbox = FaultyMailbox(await open_mailbox(where), [Fault(FaultKind.LOST_BEFORE, "ack_and_send", times=2)])
+        async with inbox, answering(inbox):
+            assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+        assert inbox.struck == [("ack_and_send", FaultKind.LOST_BEFORE)] * 2
+
+
+async def test_timeout_of_the_mailbox_itself_is_no_missing_answer(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_mailbox(where) as mailbox:
+
+        async def enqueue(*_: Any, **__: Any) -> None:
+            raise TimeoutError("the storage is slow")
+
+        monkeypatch.setattr(mailbox, "enqueue", enqueue)
+        with pytest.raises(TimeoutError, match="the storage is slow"):
+            await ask(mailbox, b"", timeout=20)
+
+
+async def test_reply_mailbox_that_cannot_be_made(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_mailbox(where) as mailbox, open_mailbox(where) as inbox, answering(inbox):
+        nearby = mailbox._nearby
+
+        class Refusing:
+            async def open(self, name: str) -> Mailbox:
+                raise MailboxClosedError("refused")
+
+            async def delete(self, name: str) -> bool:
+                return False
+
+        monkeypatch.setattr(mailbox, "_nearby", Refusing())
+        with pytest.raises(MailboxClosedError, match="refused"):
+            await ask(mailbox, b"", timeout=20)
+        monkeypatch.setattr(mailbox, "_nearby", nearby)
+        assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+
+
+# -- what is left behind -----------------------------------------------------------------------------------------------
+
+
+async def test_answer_to_nobody_is_logged(where: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pymailbox")
+    async with open_mailbox(where) as inbox:
+        async with open_mailbox(where) as mailbox:
+            with pytest.raises(TimeoutError, match=r"no answer came from .* within 0\.05 s; one that comes later is"):
+                await ask(mailbox, b"late", timeout=0.05)
+        async with answering(inbox):
+            await until(lambda: _is_empty(inbox))
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("an answer was dropped, since its asker is gone: there is no mailbox pymailbox-replies-")
+
+
+async def _is_empty(mailbox: Mailbox) -> bool:
+    stats = await mailbox.status()
+    return stats.queued_messages + stats.inflight_messages == 0
+
+
+async def test_asker_that_is_collected(where: str) -> None:
+    async with open_mailbox(where) as inbox, answering(inbox):
+        mailbox = await open_mailbox(where)
+        await ask(mailbox, b"", timeout=20)
+        assert len(await reply_mailboxes_at(where)) == 1
+        handles = [mailbox]
+        del mailbox
+        await let_die(handles)
+
+        async def is_gone() -> bool:
+            return not await reply_mailboxes_at(where)
+
+        await until(is_gone)
+
+
+async def test_reply_mailbox_that_somebody_deleted(where: str) -> None:
+    async with open_mailbox(where) as mailbox, open_mailbox(where) as inbox:
+        async with answering(inbox):
+            await ask(mailbox, b"", timeout=20)
+        [name] = await reply_mailboxes_at(where)
+        beside = where.partition("#")[0] + "#" + name if "#" in where else f"memory://{name}"
+        assert await delete_mailbox(beside)
+        async with answering(inbox):
+            assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+            assert await reply_mailboxes_at(where) == [name]
+    assert await reply_mailboxes_at(where) == []
+
+
+async def test_program_that_ends_without_closing(tmp_path: Path) -> None:
+    script = """
+import asyncio, sys, warnings
+from pymailbox import ask, open_mailbox
+
+warnings.simplefilter("ignore")
+
+async def main():
+    mailbox = await open_mailbox(sys.argv[1])
+    try:
+        await ask(mailbox, b"", timeout=0.05)
+    except TimeoutError:
+        print("nobody")
+
+asyncio.run(main())
+"""
+    location = f"sqlite:///{tmp_path}/mail.db#inbox"
+    async with open_mailbox(location) as inbox:
+        assert await asyncio.to_thread(run_script, script, location) == "nobody\n"
+        assert (await inbox.status()).queued_messages == 1
+    assert await reply_mailboxes_at(location) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
+async def test_asker_that_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = """
+import asyncio, sys
+from pymailbox import ask, open_mailbox
+
+async def main():
+    async with open_mailbox(sys.argv[1]) as mailbox:
+        question = asyncio.ensure_future(ask(mailbox, b"from the dead", timeout=60))
+        while not (await mailbox.status()).queued_messages:
+            await asyncio.sleep(0.01)
+        print("asked", flush=True)
+        await question
+
+asyncio.run(main())
+"""
+    location = f"sqlite:///{tmp_path}/mail.db#inbox"
+    with subprocess.Popen([sys.executable, "-c", script, location], stdout=subprocess.PIPE) as process:  # noqa: ASYNC220
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == b"asked\n"
+        [left] = await reply_mailboxes_at(location)
+        async with open_mailbox(location) as mailbox, open_mailbox(location) as inbox:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            async with answering(inbox):
+                monkeypatch.setattr(reply_mailboxes, "_NEW", -1)
+                assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+
+                async def is_deleted() -> bool:
+                    return left not in await reply_mailboxes_at(location)
+
+                await until(is_deleted)
+    assert await reply_mailboxes_at(location) == []
+
+
+def test_names_of_reply_mailboxes() -> None:
+    marker = reply_mailboxes.new_marker()
+    name = reply_mailboxes.name_of(marker)
+    assert (marker.version, marker.variant) == (7, "specified in RFC 4122")
+    assert reply_mailboxes.marker_of(name) == marker
+    assert not reply_mailboxes.may_be_left_over(name)
+    old = reply_mailboxes.name_of(type(marker)(int=marker.int - (61_000 << 80)))
+    assert reply_mailboxes.may_be_left_over(old)
+    for other in ("inbox", f"{name}x", f"x{name}", name.replace("-7", "-4"), name.upper()):
+        assert reply_mailboxes.marker_of(other) is None
