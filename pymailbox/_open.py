@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
@@ -16,6 +17,9 @@ MailboxLocation: TypeAlias = str | os.PathLike[str]
 """A plain name, a URL, or the path of a SQLite file, whose mailbox ``default`` is meant."""
 
 
+_SYNC: Final = "pymailbox.sync."
+
+
 class MailboxOpening:
     """What ``open_mailbox`` gives: ``await`` it, or use it with ``async with``."""
 
@@ -23,9 +27,15 @@ class MailboxOpening:
         self._location = location
         self._options = options
         self._mailbox: Mailbox | None = None
+        self._called_at = _line_of_caller()
 
     def __await__(self) -> Generator[object, object, Mailbox]:
-        return backend_of(self._location).open_at(self._location, self._options).__await__()
+        return self._open().__await__()
+
+    async def _open(self) -> Mailbox:
+        mailbox = await backend_of(self._location).open_at(self._location, self._options)
+        mailbox._opened_at = self._called_at
+        return mailbox
 
     async def __aenter__(self) -> Mailbox:
         self._mailbox = await self
@@ -36,6 +46,14 @@ class MailboxOpening:
     ) -> None:
         if self._mailbox is not None:
             await self._mailbox.close()
+
+
+def _line_of_caller() -> str:
+    """Who called ``open_mailbox``, of this module or of ``pymailbox.sync``, as file and line."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith((__name__, _SYNC)):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def open_mailbox(

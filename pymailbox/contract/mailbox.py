@@ -485,6 +485,15 @@ class Mailbox(ABC):
         """
         return lambda: None
 
+    # -- hook of ``pymailbox.testing`` ---------------------------------------------------------------------------------
+
+    def _die(self) -> None:
+        """Ends this handle as the end of its process would: what it holds comes back as after a death.
+
+        Every later verb raises ``MailboxClosedError``. A backend with ``Capability.RECOVER`` fills it in.
+        """
+        raise NotImplementedError(f"{type(self).__name__}._die(), by which pymailbox.testing lets a handle die")
+
     # -- hook of ``export`` and ``import_`` ----------------------------------------------------------------------------
 
     def _archive(self) -> Archive:

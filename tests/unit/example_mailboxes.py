@@ -69,6 +69,7 @@ class Holder:
     loop: asyncio.AbstractEventLoop
     max_deliveries: int | None
     abandoned: bool = False
+    died: bool = False
 
     @property
     def gone(self) -> bool:
@@ -307,7 +308,10 @@ class SmallMailbox(_Stored):
             if isinstance(entry.holder, Holder) and self.is_gone(entry.holder)
         ]
         for entry, holder in orphans:
-            self.orphan(entry, holder)
+            if holder.died:
+                self.orphan(entry, holder)
+            else:
+                self.give_back(entry)
         return len(orphans)
 
     def held(self) -> list[Entry]:
@@ -609,6 +613,9 @@ class SmallMailbox(_Stored):
             await self.turn()
         for entry in self.held():
             self.give_back(entry)
+
+    def _die(self) -> None:
+        self.holder.died = self.holder.abandoned = self._is_closed = True
 
     def __del__(self) -> None:
         if not getattr(self, "_is_closed", True):

@@ -287,6 +287,11 @@ class MemoryMailbox(EmbeddedMailbox):
         self._listener.gone = True
         self._announce(True)
 
+    def _leave_as_dead(self) -> None:
+        self._holder.died = True
+        self._listener.close()
+        self._abandon()
+
     # -- export and import ---------------------------------------------------------------------------------------------
 
     async def _read_section(self, section: Section, after: int, until: int | None) -> Page:

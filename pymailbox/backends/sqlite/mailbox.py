@@ -376,6 +376,11 @@ class SqliteMailbox(EmbeddedMailbox):
         self._listener.gone = True
         self._file.abandon(self._holder)
 
+    def _leave_as_dead(self) -> None:
+        self._file.liveness.note_death(self._holder)
+        self._listener.close()
+        self._abandon()
+
     def _observing(self) -> None:
         engine, name = self._file.engine, self.name
         others_observe = self._file.notifier.is_observed(name)
