@@ -320,7 +320,8 @@ export class MailboxHandle {
       for (const [i, frame] of framesIn(frames).entries()) {
         const { mailbox } = targets[i];
         const sent = frames.subarray(frame.offset, frame.end);
-        if ((await enqueue(tx, await tx.state(mailbox), sent)).enqueued > 0) grown.add(mailbox);
+        const sentOn = mailbox === this.mailbox ? one : undefined;
+        if ((await enqueue(tx, await tx.state(mailbox), sent, sentOn)).enqueued > 0) grown.add(mailbox);
       }
       /** @type {Map<string, number>} */
       const depths = new Map();

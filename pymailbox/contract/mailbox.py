@@ -193,7 +193,8 @@ class Mailbox(ABC):
         """Acknowledges a message that this handle holds and enqueues others, in one transaction: both or neither.
 
         So a step from actor to actor happens exactly once. The acknowledgement comes first, so a message may be sent on
-        under its own id. If a target already has a message of an id, it stores nothing, and the result is still True.
+        under its own id, also to its own mailbox while ``dedupe_for`` keeps the id known. If a target already has a
+        message of an id, or knows the id, it stores nothing, and the result is still True.
 
         Args:
             message_id: the message to acknowledge.

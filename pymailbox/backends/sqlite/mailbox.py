@@ -152,7 +152,10 @@ class SqliteMailbox(EmbeddedMailbox):
         def ack_and_send(session: Session) -> dict[str, int | None] | None:
             if not verbs.ack_held(session, self.name, self._holder.number, [message_id]):
                 return None
-            return {name: verbs.enqueue(session, name, sent).depth for name, sent in messages.items()}
+            return {
+                name: verbs.enqueue(session, name, sent, message_id if name == self.name else None).depth
+                for name, sent in messages.items()
+            }
 
         def on_commit(depths: dict[str, int | None] | None) -> None:
             excluded = [target._listener for target in targets]
