@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
@@ -14,6 +15,9 @@ from .contract.mailbox import Mailbox
 
 MailboxLocation: TypeAlias = str | os.PathLike[str]
 """A plain name, a URL, or the path of a SQLite file, whose mailbox ``default`` is meant."""
+
+
+_SYNC: Final = "pymailbox.sync."
 
 
 class MailboxOpening:
@@ -25,6 +29,7 @@ class MailboxOpening:
         self._any_thread = False
         """Whether any thread may run the event loop, one at a time."""
         self._mailbox: Mailbox | None = None
+        self._called_at = _line_of_caller()
 
     def __await__(self) -> Generator[object, object, Mailbox]:
         return self._open().__await__()
@@ -33,6 +38,7 @@ class MailboxOpening:
         mailbox = await backend_of(self._location).open_at(self._location, self._options)
         mailbox._any_thread = self._any_thread
         mailbox._nearby = _SameDatabase(self._location, self._options, self._any_thread)
+        mailbox._opened_at = self._called_at
         return mailbox
 
     async def __aenter__(self) -> Mailbox:
@@ -67,6 +73,14 @@ class _SameDatabase:
 
     def _at(self, name: str) -> Location:
         return self._location._replace(name=check_name(name))
+
+
+def _line_of_caller() -> str:
+    """Who called ``open_mailbox``, of this module or of ``pymailbox.sync``, as file and line."""
+    frame = sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith((__name__, _SYNC)):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def open_mailbox(

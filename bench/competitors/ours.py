@@ -51,8 +51,7 @@ class MailboxQueue:
         return (await self._mailbox.status()).queued_messages
 
     async def crash(self) -> None:
-        # what the finaliser of a handle does that nobody refers to any more; a later close has nothing to do
-        self._mailbox._abandon()  # type: ignore[attr-defined]
+        self._mailbox._die()  # a later close has nothing to do
 
     def recover(self) -> Awaitable[int]:
         return self._mailbox.recover()

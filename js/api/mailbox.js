@@ -83,11 +83,11 @@ let checkMailbox;
 export let archiveOf;
 
 /**
- * Gives a mailbox up as a death would: what it held comes back as after a crash. For one that is no longer referenced.
+ * Ends a mailbox as the end of its page or worker would: what it held comes back as after a crash. For the checks.
  * @internal
  * @type {(mailbox: Mailbox) => void}
  */
-export let abandon;
+export let letDie;
 
 /**
  * Where those are who hold some messages, by the ids of these; undefined of a message that nobody holds. For the
@@ -99,9 +99,7 @@ export let whereHeld;
 
 /** Mailboxes that are no longer referenced and were never closed. @type {FinalizationRegistry<MailboxHandle>} */
 const forgotten = new FinalizationRegistry((handle) => {
-  console.warn(
-    `The mailbox ${JSON.stringify(handle.mailbox)} was never closed: whatever it held comes back as after a crash.`,
-  );
+  console.warn(`The mailbox ${JSON.stringify(handle.mailbox)} was never closed. What it held goes back to the queue.`);
   handle.abandon();
 });
 
@@ -125,7 +123,7 @@ export class Mailbox {
 
   static {
     mailboxOf = (handle, options) => new Mailbox(handle, options);
-    abandon = (mailbox) => mailbox.#abandon();
+    letDie = (mailbox) => mailbox.#die();
     whereHeld = (mailbox, ids) => mailbox.#handle.whereHeld(joined(ids.map((id) => checkId(id))));
     checkMailbox = (value, name) => {
       if (typeof value === "object" && value !== null && #handle in value) return value;
@@ -761,10 +759,10 @@ export class Mailbox {
     }
   }
 
-  #abandon() {
+  #die() {
     this.#closing ??= Promise.resolve();
     forgotten.unregister(this.#handle);
-    this.#handle.abandon();
+    this.#handle.die();
   }
 }
 

@@ -146,8 +146,15 @@ export class MailboxHandle {
     }
   }
 
-  /** Leaves everything as a death would; for a handle that nobody refers to any more. */
+  /** Closes a handle that nobody refers to any more. */
   abandon() {
+    this.close().catch(() => {
+      // nobody is told; whoever looks next takes back what it held
+    });
+  }
+
+  /** Leaves everything as the end of its page or worker would; for the checks. */
+  die() {
     if (this.isClosed) return;
     this.#stop();
     // for other handles of this context, which do not ask whether it lives
@@ -313,7 +320,8 @@ export class MailboxHandle {
       for (const [i, frame] of framesIn(frames).entries()) {
         const { mailbox } = targets[i];
         const sent = frames.subarray(frame.offset, frame.end);
-        if ((await enqueue(tx, await tx.state(mailbox), sent)).enqueued > 0) grown.add(mailbox);
+        const sentOn = mailbox === this.mailbox ? one : undefined;
+        if ((await enqueue(tx, await tx.state(mailbox), sent, sentOn)).enqueued > 0) grown.add(mailbox);
       }
       /** @type {Map<string, number>} */
       const depths = new Map();

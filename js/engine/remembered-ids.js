@@ -37,7 +37,7 @@ export async function rememberedUntil(tx, { number, remembered }, ids) {
 }
 
 /**
- * Keeps ids known, in place of what was known of them; forgets some whose time is over.
+ * Keeps ids known until then, or for as long as they are already; forgets some whose time is over.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Known[]} known each id once
  */
 export async function remember(tx, state, known) {
@@ -64,8 +64,9 @@ export async function remember(tx, state, known) {
     const old = before[i];
     if (old === undefined || forgotten.has(keyOf(id))) count += 1;
     else rows.delete([number, old, id]);
-    rows.put(until, [number, id]);
-    rows.put(0, [number, until, id]);
+    const longer = Math.max(until, old ?? 0);
+    rows.put(longer, [number, id]);
+    rows.put(0, [number, longer, id]);
   }
   state.remembered = Math.max(count, known.length);
 }

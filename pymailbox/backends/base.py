@@ -110,6 +110,9 @@ class EmbeddedMailbox(Mailbox):
     name: str
     """The mailbox's name in its database."""
 
+    _opened_at = "an unknown place"
+    """The line that called ``open_mailbox``."""
+
     _keeps_loop = False
     """Whether the hooks never suspend, or hardly ever."""
 
@@ -295,7 +298,13 @@ class EmbeddedMailbox(Mailbox):
 
     @abstractmethod
     def _abandon(self) -> None:
-        """Releases the store as the handle's death would; for a handle that was never closed. May run on any thread."""
+        """As ``_release_and_close``, for a handle that was collected unclosed: returns at once, and what it held goes
+        back soon. May run on any thread, in a finaliser.
+        """
+
+    def _leave_as_dead(self) -> None:
+        """Releases the store, and leaves what the handle holds as the end of its process would; for the checks."""
+        super()._die()
 
     def _observing(self) -> None:
         """Called when the observer has changed: a backend may start or stop to listen for what others enqueue."""
@@ -534,9 +543,17 @@ class EmbeddedMailbox(Mailbox):
             self._on_change()
         await asyncio.shield(self._closing)
 
+    def _die(self) -> None:
+        self._check_thread()
+        if self._closing is None:
+            self._leave_as_dead()
+            self._closing = self._loop.create_future()
+            self._closing.set_result(None)
+            self._on_change()
+
     def __del__(self) -> None:
         if getattr(self, "_closing", self) is None:
-            message = f"{self!r} was never closed: whatever it held comes back as after a crash"
+            message = f"{self!r}, opened at {self._opened_at}, was never closed: what it held goes back to the queue"
             try:
                 warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
             finally:  # where warnings are errors too

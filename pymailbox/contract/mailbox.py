@@ -202,7 +202,8 @@ class Mailbox(ABC):
         """Acknowledges a message that this handle holds and enqueues others, in one transaction: both or neither.
 
         So a step from actor to actor happens exactly once. The acknowledgement comes first, so a message may be sent on
-        under its own id. If a target already has a message of an id, it stores nothing, and the result is still True.
+        under its own id, also to its own mailbox while ``dedupe_for`` keeps the id known. If a target already has a
+        message of an id, or knows the id, it stores nothing, and the result is still True.
 
         Args:
             message_id: the message to acknowledge.
@@ -493,6 +494,15 @@ class Mailbox(ABC):
         Returns a function that ends this.
         """
         return lambda: None
+
+    # -- hook of ``pymailbox.testing`` ---------------------------------------------------------------------------------
+
+    def _die(self) -> None:
+        """Ends this handle as the end of its process would: what it holds comes back as after a death.
+
+        Every later verb raises ``MailboxClosedError``. A backend with ``Capability.RECOVER`` fills it in.
+        """
+        raise NotImplementedError(f"{type(self).__name__}._die(), by which pymailbox.testing lets a handle die")
 
     # -- hook of ``export`` and ``import_`` ----------------------------------------------------------------------------
 

@@ -22,8 +22,15 @@ _FORGOTTEN_AT_ONCE: Final = 100
 # -- in ----------------------------------------------------------------------------------------------------------------
 
 
-def enqueue(store: Store, messages: Sequence[PreparedMessage], now: int) -> tuple[list[UUID], int | None]:
-    """Appends messages, except those whose id is in the mailbox; all ids, in order, and the depth if it grew."""
+def enqueue(
+    store: Store, messages: Sequence[PreparedMessage], now: int, sent_on: UUID | None = None
+) -> tuple[list[UUID], int | None]:
+    """Appends messages, except those whose id is in the mailbox or remembered; all ids, in order, and the depth if it
+    grew.
+
+    ``sent_on`` is the id of a message of this mailbox that has just been acknowledged in order to go on: that it is
+    remembered keeps nothing out.
+    """
     if len(messages) == 1 and messages[0].is_plain:
         sender, payload, priority, *_ = messages[0]
         ids = [enqueue_plain(store, sender, payload, priority, now)]
@@ -37,7 +44,7 @@ def enqueue(store: Store, messages: Sequence[PreparedMessage], now: int) -> tupl
             number = next_number(store, priority, given)
             message_id = id_at(store.id_base, priority, number)
             delivery = deliveries.NEVER
-        elif find(store, message_id) or is_remembered(store, message_id, now):
+        elif find(store, message_id) or (message_id != sent_on and is_remembered(store, message_id, now)):
             ids.append(message_id)
             continue
         else:
@@ -103,12 +110,16 @@ def is_remembered(store: Store, message_id: UUID, now: int) -> bool:
 
 
 def remember(store: Store, message_id: UUID, until: int, now: int) -> None:
-    """Keeps an id known until then, whatever becomes of its message; forgets some for which it is over."""
+    """Keeps an id known until then, or for as long as it is already, whatever becomes of its message; forgets some for
+    which it is over.
+    """
     state = store.state
     if state.remembered:
         state.remembered = max(0, state.remembered - store.forget_remembered(now, _FORGOTTEN_AT_ONCE))
-        if store.remembered_until(message_id) is not None:
+        known_until = store.remembered_until(message_id)
+        if known_until is not None:
             state.remembered -= 1
+            until = max(until, known_until)
     store.remember(message_id, min(until, LATEST))
     state.remembered += 1
     state.changed = True

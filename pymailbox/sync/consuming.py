@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Concatenate, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
 from ..actors import Consumer, Context, RetryPolicy
 from ..actors.handlers import _takes_context, is_async, to_call
@@ -82,24 +82,41 @@ SyncHandler: TypeAlias = Callable[[MessageRecord], object] | Callable[[MessageRe
 """``handler(message)`` or ``handler(message, context)``, not ``async``. Its result is ignored."""
 
 
-class _Job(NamedTuple):
-    """One call of a handler."""
+class _Job:
+    """One call of a handler, and its outcome."""
 
-    function: Callable[[], object]
-    future: asyncio.Future[object]
+    __slots__ = ("_error", "_function", "_result", "ended", "future")
+
+    def __init__(self, function: Callable[[], object], future: asyncio.Future[object]) -> None:
+        self._function = function
+        self._result: object = None
+        self._error: BaseException | None = None
+        self.future = future
+        self.ended = False
+        """Whether its outcome is there; then it is not run any more."""
 
     def run(self) -> None:
-        result: object = None
-        error: BaseException | None = None
-        try:
-            result = self.function()
-        except StopIteration as stop:  # which no future takes
-            error = RuntimeError("the handler raised StopIteration")
-            error.__cause__ = stop
-        except BaseException as raised:
-            error = raised
+        if not self.ended:
+            try:
+                self._result = self._function()
+            except StopIteration as stop:  # which no future takes
+                self._error = RuntimeError("the handler raised StopIteration")
+                self._error.__cause__ = stop
+            except BaseException as raised:
+                self._error = raised
+            self.ended = True
+        self.deliver()
+
+    def give_up(self, error: BaseException) -> None:
+        """Ends it with an error, unless it has ended."""
+        if not self.ended:
+            self._result, self._error, self.ended = None, error, True
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Gives its outcome to whoever awaits it; to do so again changes nothing."""
         with suppress(RuntimeError):  # the loop is closed
-            self.future.get_loop().call_soon_threadsafe(_settle, self.future, result, error)
+            self.future.get_loop().call_soon_threadsafe(_settle, self.future, self._result, self._error)
 
 
 def _settle(future: asyncio.Future[object], result: object, error: BaseException | None) -> None:
@@ -116,6 +133,8 @@ class HandlerThreads:
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._under_way: set[_Job] = set()
+        """Those whose outcome has not arrived."""
         self._threads: list[threading.Thread] = []
 
     def start(self, count: int) -> None:
@@ -144,8 +163,13 @@ class HandlerThreads:
         async def call(message: MessageRecord, context: Context) -> None:
             future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
             arguments = (message, SyncContext(context, mailbox, caller)) if takes_context else (message,)
-            self._jobs.put(_Job(lambda: function(*arguments), future))
-            result = await future
+            job = _Job(lambda: function(*arguments), future)
+            self._under_way.add(job)
+            self._jobs.put(job)
+            try:
+                result = await future
+            finally:
+                self._under_way.discard(job)
             if not inspect.isawaitable(result):
                 return
             if awaits:
@@ -167,6 +191,13 @@ class HandlerThreads:
             with suppress(queue.Empty):
                 return self._jobs.get(timeout=SIGNAL_CHECK)
         return self._jobs.get()
+
+    def give_up(self, error: BaseException) -> None:
+        """To be called where ``serve`` raised, if no other thread serves: a signal handler may raise between any two
+        steps, also when a job was taken and nobody knows of it yet.
+        """
+        for job in list(self._under_way):
+            job.give_up(error)
 
     def end(self) -> None:
         """Ends all that serve."""
@@ -193,35 +224,46 @@ def consume(
         threads,
         lambda: mailbox.consume(call, concurrency=count, ordered_by_sender=ordered_by_sender, retry=retry),
     )
-    interruption: BaseException | None = None
+    interruptions: list[BaseException] = []
+    """Exceptions from signal handlers, which may come between any two steps."""
     try:
-        if count > 1:
-            threads.start(count)
-        caller.run(running.begin)
-        stops.add(running.stop)
-    except BaseException as error:  # an argument is invalid; or it comes out of a signal handler
-        if not running.begun:
-            threads.end()
-            raise
-        interruption = error
-        running.stop()
-    while not running.over.is_set():
         try:
-            if count == 1:
-                threads.serve()
-            else:
-                running.over.wait(SIGNAL_CHECK)
-        except BaseException as error:
-            if interruption is not None:
-                running.cut_off()
-                running.over.wait(_CUT_OFF)
-                break
-            interruption = error
-            running.stop()
-    stops.discard(running.stop)
-    if interruption is not None:
-        raise interruption
+            if count > 1:
+                threads.start(count)
+            caller.run(running.begin)
+            stops.add(running.stop)
+        except BaseException as error:  # an argument is invalid; or it comes out of a signal handler
+            if not running.begun:
+                threads.end()
+                raise
+            interruptions.append(error)
+        while not running.over.is_set():
+            try:
+                if len(interruptions) > 1:
+                    break
+                if interruptions:
+                    running.stop()
+                    if count == 1:
+                        threads.give_up(_as_no_failure(interruptions[0]))
+                if count == 1:
+                    threads.serve()
+                else:
+                    running.over.wait(SIGNAL_CHECK)
+            except BaseException as error:
+                interruptions.append(error)
+    finally:
+        stops.discard(running.stop)
+        if running.begun and not running.over.is_set():
+            running.cut_off()
+            running.over.wait(_CUT_OFF)
+    if interruptions:
+        raise interruptions[0]
     running.raise_its_error()
+
+
+def _as_no_failure(error: BaseException) -> BaseException:
+    """What ends a handler so that its message goes back as if it had not been handed out."""
+    return KeyboardInterrupt() if isinstance(error, Exception) else error
 
 
 class _Running:

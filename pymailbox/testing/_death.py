@@ -1,4 +1,4 @@
-"""How a handle is made to die as if its process had ended: it is collected unclosed."""
+"""How handles end unclosed: with their process, or because nobody refers to them any more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ _TICKS = 3
 """Turns of the event loop after which it has forgotten the calls that have ended."""
 
 
-async def let_die(handles: list[Mailbox]) -> None:
+def let_die(handles: list[Mailbox]) -> None:
+    """Lets handles die as if their process had ended, and empties the list. Whoever refers to one has a closed one."""
+    while handles:
+        handles.pop()._die()
+
+
+async def let_be_collected(handles: list[Mailbox]) -> None:
     """Empties the list, which must have the last references to the handles, so that they are gone without a ``close``.
 
     A backend's own thread may refer to them a moment longer.
@@ -41,7 +47,7 @@ async def let_die(handles: list[Mailbox]) -> None:
         warnings.simplefilter("always")
         warnings.showwarning = note
         handles.clear()
-        await eventually(alive, [], "handles that something still refers to, so that they cannot die")
+        await eventually(alive, [], "handles that something still refers to, so that they cannot be collected")
     warned = sum(issubclass(category, ResourceWarning) for category in categories)
     if warned < len(watched):
         raise AssertionError(f"{len(watched)} handles were collected unclosed, with {warned} ResourceWarnings")

@@ -10,7 +10,7 @@ from uuid import uuid4
 from .._open import open_mailbox
 from ..contract.mailbox import Mailbox
 from ..contract.values import MessageRecord
-from ._death import let_die
+from ._death import let_be_collected, let_die
 from ._expect import eventually
 
 T = TypeVar("T")
@@ -57,11 +57,21 @@ class Sandbox:
         return handle
 
     async def let_die(self, handles: list[Mailbox]) -> None:
-        """Lets handles of this sandbox die as if their process had ended. Empties the list, which must hold the only
-        references to them besides the sandbox's own. Others may learn of it a moment later.
+        """Lets handles of this sandbox die as if their process had ended, and empties the list. Others may learn of it
+        a moment later.
         """
+        self._forget(handles)
+        let_die(handles)
+
+    async def let_be_collected(self, handles: list[Mailbox]) -> None:
+        """Lets handles of this sandbox go unclosed, and empties the list, which must hold the only references to them
+        besides the sandbox's own. Others may learn of it a moment later.
+        """
+        self._forget(handles)
+        await let_be_collected(handles)
+
+    def _forget(self, handles: list[Mailbox]) -> None:
         self._handles = [kept for kept in self._handles if not any(kept is handle for handle in handles)]
-        await let_die(handles)
 
     async def die_after(self, use: Callable[[Mailbox], Awaitable[T]], label: str = "", **options: Any) -> T:
         """Opens a handle, lets ``use`` work with it, and then lets it die; returns what ``use`` returned."""

@@ -37,7 +37,6 @@ from ..contract.values import (
     NewMessage,
     StorageReport,
 )
-from ._death import let_die
 from ._verbs import VERBS as VERBS_OF_A_MAILBOX
 
 _T = TypeVar("_T")
@@ -147,9 +146,8 @@ class _EarlyAnswer:
 class FaultyMailbox(Mailbox):
     """Any mailbox, with faults. Without faults it behaves like the mailbox that it was given.
 
-    The mailbox is handed over: for it to die, nothing else may refer to it. ``ack_and_send`` accepts as targets other
-    faulty mailboxes and plain ones of the same database; the faults of a target do not strike there. For a mailbox that
-    is not faulty, a faulty one belongs to another database.
+    ``ack_and_send`` accepts as targets other faulty mailboxes and plain ones of the same database; the faults of a
+    target do not strike there. For a mailbox that is not faulty, a faulty one belongs to another database.
 
     Args:
         mailbox: an open mailbox, which belongs to this one from now on.
@@ -190,10 +188,8 @@ class FaultyMailbox(Mailbox):
         """The holder dies as if its process had ended: whatever it held comes back as after a crash.
 
         Calls under way in other tasks end with ``HolderDied``; what they did may have happened or not. What a loop over
-        ``messages()`` had claimed and not yielded goes back as released.
-
-        Raises:
-            RuntimeError: somebody else refers to the mailbox that was handed over.
+        ``messages()`` had claimed and not yielded goes back as released. Whoever refers to the mailbox itself has a
+        closed one.
         """
         if self._mailbox is None or self._dying:
             return
@@ -211,12 +207,12 @@ class FaultyMailbox(Mailbox):
         for loop in list(self._loops):
             await loop.aclose()
         assert self._mailbox is not None
-        dying = [self._mailbox]
-        self._mailbox = None
-        try:
-            await let_die(dying)
-        except AssertionError as error:
-            raise RuntimeError("keep no reference to a mailbox that is handed over to a FaultyMailbox") from error
+        dying, self._mailbox = self._mailbox, None
+        dying._die()
+
+    def _die(self) -> None:
+        if self._mailbox is not None:
+            self._mailbox._die()
 
     # -- verbs ---------------------------------------------------------------------------------------------------------
 
@@ -397,15 +393,13 @@ class FaultyMailbox(Mailbox):
         """Makes a call, or lets it fail."""
         verb = verbs[0]
         if self._dying:
-            # nothing ends a call that begins now, and one that waits would keep the mailbox alive
-            del prepared
+            del prepared  # which closes a call that was never begun
             raise HolderDied(f"{verb}: the holder has died")
         kind = self._next_fault(verbs)
         if early is not None:
             early.is_lost = kind is not None
         if kind not in (FaultKind.LOST_BEFORE, FaultKind.FULL, FaultKind.DEATH_BEFORE):
             answer = await self._made(prepared.call)
-        del prepared  # which refers to the mailbox
         match kind:
             case None:
                 return answer

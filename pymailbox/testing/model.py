@@ -225,7 +225,8 @@ class Model:
         if answer:
             for mailbox, message in sends:
                 if message.message_id is not None:
-                    self._store(Event.SEND, mailbox, message.message_id, message)
+                    sent_on = mailbox == caller.mailbox and message.message_id == message_id
+                    self._store(Event.SEND, mailbox, message.message_id, message, sent_on)
 
     def nack(
         self,
@@ -452,11 +453,14 @@ class Model:
             raise ImpossibleTransitionError(f"{event} left a message {after} that should be {to}")
         return row
 
-    def _store(self, event: Event, mailbox: str, message_id: UUID, message: NewMessage) -> bool:
-        """Stores a message, unless there is one of that id; whether the depth observer is told."""
+    def _store(self, event: Event, mailbox: str, message_id: UUID, message: NewMessage, sent_on: bool = False) -> bool:
+        """Stores a message, unless there is one of that id; whether the depth observer is told.
+
+        That an id is remembered keeps out no message that is sent on under its own.
+        """
         state, _ = self._look_up(mailbox, message_id)
         # one that the mailbox makes itself is new, even if a sender gave it once
-        is_known = message.message_id is not None and message_id in self.remembered.get(mailbox, ())
+        is_known = message.message_id is not None and message_id in self.remembered.get(mailbox, ()) and not sent_on
         if is_known or who_may(event, state) is None:
             return False
         if message.dedupe_for:

@@ -269,11 +269,15 @@ class JavaScriptMailbox(Mailbox):
         self._closing = True
         await asyncio.shield(self._call("close"))
 
+    def _die(self) -> None:
+        self._closing = True
+        self._js_api.letDie(self._js_mailbox)
+
     def __del__(self) -> None:
         if not self._closing:
             warnings.warn(f"{self!r} was never closed", ResourceWarning, stacklevel=1, source=self)
             # in JavaScript this follows the collection of the mailbox, which nobody can ask for
-            self._js_api.abandon(self._js_mailbox)
+            self._js_mailbox.close()
 
     async def _call(self, verb: str, *js_arguments: Any) -> Any:
         self._check_loop()
@@ -364,6 +368,10 @@ class JavaScriptBesidePython(JavaScriptMailbox):
         await super().close()
         await self.twin.close()
 
+    def _die(self) -> None:
+        super()._die()
+        self.twin._die()
+
 
 class PythonBesideJavaScript(IndexedDbMailbox):
     """A mailbox that Python opened, and JavaScript as well."""
@@ -392,6 +400,10 @@ class PythonBesideJavaScript(IndexedDbMailbox):
     async def close(self) -> None:
         await super().close()
         await self.twin.close()
+
+    def _die(self) -> None:
+        super()._die()
+        self.twin._die()
 
 
 def _twin_of(mailbox: JavaScriptBesidePython | PythonBesideJavaScript) -> Mailbox:

@@ -69,6 +69,7 @@ class Holder:
     loop: asyncio.AbstractEventLoop
     max_deliveries: int | None
     abandoned: bool = False
+    died: bool = False
 
     @property
     def gone(self) -> bool:
@@ -161,6 +162,8 @@ class _Stored(Mailbox):
         self.options = options
         self._loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._is_closed = False
+        self.sent_on: UUID | None = None
+        """The id under which what is being put may go on though it is remembered."""
 
     @classmethod
     def checked(cls, options: dict[str, Any]) -> Options:
@@ -251,15 +254,24 @@ class SmallMailbox(_Stored):
     def due_after(self, delay_ms: int) -> float:
         return (time.time_ns() // 1_000_000 + delay_ms) / 1000 if delay_ms else 0.0
 
+    def put_sent(self, message: PreparedMessage, source: str, message_id: UUID) -> bool:
+        """Puts what is sent with the ack of a message of a mailbox; whether it was stored."""
+        self.sent_on = message_id if source == self.name else None
+        try:
+            return self.put(message)[1]
+        finally:
+            self.sent_on = None
+
     def put(self, message: PreparedMessage) -> tuple[UUID, bool]:
-        if message.message_id is not None and (self.knows(message.message_id) or self.remembers(message.message_id)):
-            return message.message_id, False
+        given = message.message_id
+        if given is not None and (self.knows(given) or (given != self.sent_on and self.remembers(given))):
+            return given, False
         message_id = message.message_id if message.message_id is not None else self.make_id()
         due = self.due_after(message.delay_ms)
         self.store[message_id] = Entry(message_id, *message[:3], now_in_whole_ms(), due, headers=message.headers)
         self.database.counters[self.name] += 1
         if message.dedupe_ms:
-            self.memory[message_id] = self.due_after(message.dedupe_ms)
+            self.memory[message_id] = max(self.due_after(message.dedupe_ms), self.memory.get(message_id, 0.0))
         return message_id, True
 
     def remembers(self, message_id: UUID) -> bool:
@@ -329,7 +341,10 @@ class SmallMailbox(_Stored):
             if isinstance(entry.holder, Holder) and self.is_gone(entry.holder)
         ]
         for entry, holder in orphans:
-            self.orphan(entry, holder)
+            if holder.died:
+                self.orphan(entry, holder)
+            else:
+                self.give_back(entry)
         return len(orphans)
 
     def held(self) -> list[Entry]:
@@ -441,7 +456,7 @@ class SmallMailbox(_Stored):
             if self.held_as(message_id) is None:
                 return False
             del self.store[message_id]
-            grown = {target for target, message in sends if target.put(message)[1]}
+            grown = {target for target, message in sends if target.put_sent(message, self.name, message_id)}
             for name in {target.name for target in grown}:
                 self.tell_target([target for target, _ in sends if target.name == name])
             return True
@@ -631,6 +646,9 @@ class SmallMailbox(_Stored):
             await self.turn()
         for entry in self.held():
             self.give_back(entry)
+
+    def _die(self) -> None:
+        self.holder.died = self.holder.abandoned = self._is_closed = True
 
     def __del__(self) -> None:
         if not getattr(self, "_is_closed", True):

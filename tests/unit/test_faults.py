@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from pymailbox import ConnectionLostError, Mailbox, NewMessage, StorageFullError, open_mailbox
+from pymailbox import ConnectionLostError, Mailbox, MailboxClosedError, NewMessage, StorageFullError, open_mailbox
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox, HolderDied, factory_at, run_checks, run_program
 from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
 
@@ -198,11 +198,11 @@ async def test_death_inside_a_loop_over_messages(location: str) -> None:
     assert await queued(location) == [b"1", b"2", b"3"]
 
 
-async def test_mailbox_that_others_refer_to_cannot_die(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pymailbox.testing._expect.PATIENCE", 0.05)
+async def test_mailbox_that_others_refer_to_dies_for_them_too(location: str) -> None:
     kept = await open_mailbox(location)
-    with pytest.raises(RuntimeError, match="keep no reference"):
-        await FaultyMailbox(kept).die()
+    await FaultyMailbox(kept).die()
+    with pytest.raises(MailboxClosedError):
+        await kept.dequeue()
     await kept.close()
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from pymailbox import Mailbox, MessagePriority, MessageStatus, NewMessage, delete_mailbox, list_mailboxes, open_mailbox
 from pymailbox.backends.memory import mailbox as memory
 from pymailbox.contract.ids import id_at
-from pymailbox.testing._death import let_die
+from pymailbox.testing._death import let_be_collected
 
 FORK = """
 import asyncio, os
@@ -169,7 +169,7 @@ async def test_a_handle_that_held_nothing_or_was_closed_is_forgotten() -> None:
             async with open_mailbox("memory://holders") as other:
                 await other.dequeue()
         left = [await _open_and_take("memory://holders") for _ in range(5)]
-        await let_die(left)
+        await let_be_collected(left)
         await mailbox.dequeue()
         assert [len(holders) for holders in store._holders.values()] == [1]
         assert store.known_live == {mailbox._holder.number}  # type: ignore[attr-defined]
@@ -181,4 +181,4 @@ async def test_what_was_in_a_closed_event_loop_comes_back_though_the_queue_is_lo
         await mailbox.enqueue_many([NewMessage(b"", b"")] * 3)
         left = [await asyncio.to_thread(asyncio.run, _open_and_take("memory://loop-closed"))]
         assert [record.payload for record in await mailbox.dequeue(1)] == [b"urgent"]
-        await let_die(left)
+        await let_be_collected(left)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,6 +18,7 @@ from uuid import uuid4
 import pytest
 
 from pymailbox import (
+    Mailbox,
     MailboxClosedError,
     MemoryMailbox,
     SqliteMailbox,
@@ -23,6 +26,7 @@ from pymailbox import (
     delete_mailbox,
     list_mailboxes,
     open_mailbox,
+    sync,
 )
 
 
@@ -332,3 +336,36 @@ def test_importing_loads_no_backend() -> None:
     )
     # but for the table of which there are
     assert run.stdout.split() == ["pymailbox.backends", "pymailbox.backends.registry"]
+
+
+# -- handles that are left unclosed ------------------------------------------------------------------------------------
+
+
+async def _leave_open(location: str) -> None:
+    await open_mailbox(location)
+
+
+async def _leave_open_in_two_steps(location: str) -> None:
+    opening = open_mailbox(location)
+    await _awaited_elsewhere(opening)
+
+
+async def _awaited_elsewhere(opening: Awaitable[Mailbox]) -> None:
+    await opening
+
+
+async def _leave_open_without_await(location: str) -> None:
+    sync.open_mailbox(location)
+
+
+@pytest.mark.parametrize("leave", [_leave_open, _leave_open_in_two_steps, _leave_open_without_await])
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+async def test_warning_says_where_a_handle_was_opened(
+    scheme: str, leave: Callable[[str], Awaitable[None]], tmp_path: Path
+) -> None:
+    place = f"{__file__}:{leave.__code__.co_firstlineno + 1}"
+    with pytest.warns(ResourceWarning, match=re.escape(f"opened at {place}, was never closed")):  # noqa: PT031
+        await leave("memory://" if scheme == "memory" else f"sqlite:///{tmp_path}/mail.db")
+        gc.collect()
+        await asyncio.sleep(0.05)  # the thread of the file may have it in its hands
+        gc.collect()

@@ -234,7 +234,7 @@ async def test_a_collected_handle_gives_its_messages_back_by_itself(location: st
         waiting = asyncio.create_task(mailbox.dequeue(wait=30))
         await mailbox.status()
         lose(lost)
-        assert [payloads(batch) for batch in (await waiting, await mailbox.dequeue())] == [[0], [1]]
+        assert [(payloads([record]), record.delivery_count) for record in await waiting] == [([0], 1), ([1], 1)]
 
 
 async def test_the_last_handle_that_is_collected_lets_the_file_go(file: Path, location: str) -> None:
@@ -287,6 +287,33 @@ async def test_a_handle_whose_loop_was_closed_is_gone_for_other_processes(locati
     with running(LOOP_CLOSED, location):
         async with open_mailbox(location) as mailbox:
             assert payloads(await mailbox.dequeue(wait=30)) == [0]
+
+
+NEVER_CLOSED = """
+import asyncio, sys, warnings
+from pymailbox import open_mailbox
+
+warnings.simplefilter("ignore", ResourceWarning)
+kept = []
+
+async def main():
+    mailbox = await open_mailbox(sys.argv[1], max_deliveries=1)
+    assert len(await mailbox.dequeue()) == 1
+    if sys.argv[2] == "kept":
+        kept.append(mailbox)
+    if sys.argv[2] == "raises":
+        raise SystemExit
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["kept", "collected", "raises"])
+async def test_a_program_that_closed_its_loop_and_ends_has_blamed_nothing(location: str, how: str) -> None:
+    await fill(location, 1)
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", NEVER_CLOSED, location, how], check=True)
+    async with open_mailbox(location) as mailbox:
+        assert [record.delivery_count for record in await mailbox.dequeue()] == [1]
 
 
 async def test_a_handle_that_holds_nothing_has_no_lock(file: Path, location: str) -> None:
@@ -362,6 +389,7 @@ class Changes:
 def die(mailbox: SqliteMailbox) -> None:
     """Looks to others as if its process had ended."""
     liveness, holder = mailbox._file.liveness, mailbox._holder
+    liveness.note_death(holder)
     del liveness._mine[holder.number]
     holder.number = liveness.new_number()
     liveness._mine[holder.number] = holder

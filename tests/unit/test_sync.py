@@ -726,3 +726,105 @@ print(stats.queued_messages, stats.inflight_messages, sum(record.delivery_count 
 def test_keyboard_interrupt_ends_a_consumer(tmp_path: Path, concurrency: int, times: int, left: str) -> None:
     location = f"sqlite:///{tmp_path}/mail.db#inbox"
     assert run_script(INTERRUPTED_CONSUMER, location, concurrency, times) == f"interrupted\n{left}\n"
+
+
+INTERRUPTED_BETWEEN_STEPS = """
+import faulthandler, queue, sys
+from pymailbox import sync
+from pymailbox.sync import consuming
+
+faulthandler.dump_traceback_later(20, exit=True)
+mailbox = sync.open_mailbox(sys.argv[1], max_deliveries=1)
+mailbox.enqueue(b"alice", b"hello")
+where, times, handled = sys.argv[2], int(sys.argv[3]), []
+
+def once(when):
+    global times
+    if when == where and times:
+        times -= 1
+        raise KeyboardInterrupt
+
+class Jobs(queue.SimpleQueue):
+    def get(self, *arguments, **options):
+        job = super().get(*arguments, **options)
+        if job is not None:
+            once("taken")
+        return job
+
+consuming.queue.SimpleQueue = Jobs
+deliver = consuming._Job.deliver
+
+def deliver_late(job):
+    once("handled")
+    deliver(job)
+
+consuming._Job.deliver = deliver_late
+
+def handler(message):
+    handled.append(message.payload)
+
+try:
+    mailbox.consume(handler)
+except KeyboardInterrupt:
+    print("interrupted")
+stats = mailbox.status()
+print(len(handled), stats.queued_messages, stats.inflight_messages, sum(r.delivery_count for r in mailbox.peek()))
+"""
+
+
+@needs_signals
+@pytest.mark.parametrize(
+    ("where", "times", "left"),
+    [
+        pytest.param("taken", 1, "0 1 0 0", id="a job was taken, and nobody knows of it yet"),
+        pytest.param("handled", 1, "1 0 0 0", id="the handler has returned, and nobody knows of it yet"),
+    ],
+)
+def test_keyboard_interrupt_between_two_steps_loses_no_job(tmp_path: Path, where: str, times: int, left: str) -> None:
+    location = f"sqlite:///{tmp_path}/mail.db#inbox"
+    assert run_script(INTERRUPTED_BETWEEN_STEPS, location, where, times) == f"interrupted\n{left}\n"
+
+
+SIGNALS_AT_ANY_TIME = """
+import faulthandler, random, signal, sys, time
+from pymailbox import NewMessage, sync
+
+class Interrupted(BaseException):
+    pass
+
+def interrupt(number, frame):
+    if "/pymailbox/" in frame.f_code.co_filename:
+        signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.0001, 0.01) if rng.random() < 0.3 else 0)
+        raise Interrupted
+    signal.setitimer(signal.ITIMER_REAL, 0.00002)
+
+faulthandler.dump_traceback_later(50, exit=True)
+rng = random.Random(int(sys.argv[2]))
+mailbox = sync.open_mailbox(sys.argv[1], max_deliveries=1)
+sent = 40
+for _ in range(30):
+    mailbox.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(sent)])
+    handled = []
+    signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.001, 0.02))
+        mailbox.consume(lambda message: handled.append(message.payload))
+    except Interrupted:
+        pass
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    deadline = time.monotonic() + 10
+    while mailbox.status().inflight_messages and time.monotonic() < deadline:
+        time.sleep(0.01)  # the consumer was cut off
+    stats, queued = mailbox.status(), [record.payload for record in mailbox.peek(1000)]
+    assert (stats.inflight_messages, stats.dead_letters) == (0, 0), stats
+    assert set(handled) | set(queued) == {b"%d" % number for number in range(sent)}
+    assert mailbox.purge() == len(queued)
+print("ok")
+"""
+
+
+@needs_signals
+@pytest.mark.parametrize("seed", range(2))
+def test_signals_at_any_time_strand_nothing_of_a_consumer(location: str, seed: int) -> None:
+    assert run_script(SIGNALS_AT_ANY_TIME, location, seed) == "ok\n"

@@ -167,14 +167,14 @@ def test_failures_come_as_one_group(impatient: None, monkeypatch: pytest.MonkeyP
     ]
 
 
-# -- deaths ------------------------------------------------------------------------------------------------------------
+# -- ends --------------------------------------------------------------------------------------------------------------
 
 
-def test_handle_that_somebody_refers_to_cannot_die(impatient: None) -> None:
+def test_handle_that_somebody_refers_to_cannot_be_collected(impatient: None) -> None:
     async def check_something(sandbox: Sandbox) -> None:
         kept = await sandbox.open()
         try:
-            await sandbox.let_die([kept])
+            await sandbox.let_be_collected([kept])
         finally:
             await kept.close()
 
@@ -183,13 +183,13 @@ def test_handle_that_somebody_refers_to_cannot_die(impatient: None) -> None:
     assert "something still refers to" in str(failure)
 
 
-def test_death_without_a_warning_is_a_failure() -> None:
+def test_collection_without_a_warning_is_a_failure() -> None:
     class Silent(SmallMailbox):
         def __del__(self) -> None:
             self.holder.abandoned = True
 
     async def check_something(sandbox: Sandbox) -> None:
-        await sandbox.die_after(lambda handle: handle.status())
+        await sandbox.let_be_collected([await sandbox.open()])
 
     result, failure = _run(check_something, Database(Silent).open)
     assert result.outcome == "failed"

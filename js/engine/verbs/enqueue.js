@@ -14,12 +14,14 @@ import { segmentWritersOf } from "../stored-segments.js";
 /**
  * Enqueues messages whose ids are new: neither in the mailbox nor remembered.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} frames
+ * @param {Uint8Array} [sentOn] the id of a message of this mailbox that has just been acknowledged in order to go on: that
+ * it is remembered keeps nothing out
  * @returns {Promise<{ids: Uint8Array, enqueued: number}>}
  */
-export async function enqueue(tx, state, frames) {
+export async function enqueue(tx, state, frames, sentOn) {
   const incoming = framesIn(frames);
   const known = await customIdsAlreadyThere(tx, state, frames, incoming);
-  if (state.remembered > 0) await addRemembered(tx, state, frames, incoming, known);
+  if (state.remembered > 0) await addRemembered(tx, state, frames, incoming, known, sentOn);
   if (state.mayCollide || incoming.some(({ hasCustomId, due }) => hasCustomId || due > 0))
     await openToEnqueue(tx, state);
   const ids = new Uint8Array(incoming.length * ID_BYTES);
@@ -51,13 +53,16 @@ export async function enqueue(tx, state, frames) {
 /**
  * Adds those of the ids that senders gave which are known though their messages may be gone.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} bytes @param {Frame[]} frames in `bytes`
- * @param {Set<string>} known
+ * @param {Set<string>} known @param {Uint8Array} [sentOn] one that is passed over
  */
-async function addRemembered(tx, state, bytes, frames, known) {
+async function addRemembered(tx, state, bytes, frames, known, sentOn) {
   const given = frames.filter(({ hasCustomId }) => hasCustomId).map((frame) => idIn(bytes, frame));
   const untils = await rememberedUntil(tx, state, given);
   const now = Date.now();
-  for (const [i, id] of given.entries()) if ((untils[i] ?? 0) > now) known.add(keyOf(id));
+  const passedOver = sentOn && keyOf(sentOn);
+  for (const [i, id] of given.entries()) {
+    if ((untils[i] ?? 0) > now && keyOf(id) !== passedOver) known.add(keyOf(id));
+  }
 }
 
 /**

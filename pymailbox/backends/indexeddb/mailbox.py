@@ -292,6 +292,11 @@ class IndexedDbMailbox(EmbeddedMailbox):
         self._stop_listening_to_changes()
         self._js_handle.abandon()
 
+    def _leave_as_dead(self) -> None:
+        self._stop_listening()
+        self._stop_listening_to_changes()
+        self._js_handle.die()
+
     def _observing(self) -> None:
         self._stop_listening()
         if self._observer is not None:

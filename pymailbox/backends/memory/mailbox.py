@@ -184,9 +184,11 @@ class MemoryMailbox(EmbeddedMailbox):
         with self._memory.lock:
             if not verbs.ack_held(self._namespace.store(self.name), self._holder.number, [message_id]):
                 return None
-            now = now_in_ms()
+            now, here = now_in_ms(), (self._namespace, self.name)
             depths = {
-                (namespace, name): verbs.enqueue(namespace.store_to_fill(name), sent, now)[1]
+                (namespace, name): verbs.enqueue(
+                    namespace.store_to_fill(name), sent, now, message_id if (namespace, name) == here else None
+                )[1]
                 for (namespace, name), sent in messages.items()
             }
         self._changed()
@@ -286,6 +288,11 @@ class MemoryMailbox(EmbeddedMailbox):
         self._holder.abandon()
         self._listener.gone = True
         self._announce(True)
+
+    def _leave_as_dead(self) -> None:
+        self._holder.died = True
+        self._listener.close()
+        self._abandon()
 
     # -- export and import ---------------------------------------------------------------------------------------------
 

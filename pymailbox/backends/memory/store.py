@@ -34,6 +34,8 @@ class Holder(store.Holder):
     def __init__(self, number: int, max_deliveries: int | None, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(number, max_deliveries)
         self.loop = loop
+        self.died = False
+        """Whether it went as its process would have; otherwise what it held counts as released."""
         self.abandoned: deque[Holder] = deque()
         """Where it adds itself when it is gone: a list of its mailbox, once it has claimed something."""
 
@@ -208,7 +210,13 @@ class Store:
                 gone += holders.values()
         if not gone:
             return 0
-        return sum(claiming.recover_from(self, holder.number, now) for holder in gone if self._dismiss(holder))
+        return sum(
+            claiming.recover_from(self, holder.number, now)
+            if holder.died
+            else claiming.release_all(self, holder.number)
+            for holder in gone
+            if self._dismiss(holder)
+        )
 
     def release_all(self, holder: Holder) -> int:
         """Takes back everything from a holder that will claim nothing more; how many messages there were."""

@@ -86,14 +86,19 @@ def recover(session: Session, name: str, me: int | None, liveness: Liveness) -> 
 def _recover(mailbox: OpenMailbox, me: int | None, liveness: Liveness) -> int:
     if not mailbox.state.others_hold(me if me is not None else -1):
         return 0
-    now = now_in_ms()
-    return sum(claiming.recover_from(mailbox, number, now) for number in liveness.gone_from(mailbox.state.holders, me))
+    return sum(_take_back(mailbox, number, liveness) for number in liveness.gone_from(mailbox.state.holders, me))
 
 
-def recover_from(session: Session, name: str, holder: int) -> int:
+def take_back(session: Session, name: str, holder: int, liveness: Liveness) -> int:
     """Takes back what one holder had who is gone."""
     mailbox = session.mailbox(name)
-    return 0 if mailbox is None else claiming.recover_from(mailbox, holder, now_in_ms())
+    return 0 if mailbox is None else _take_back(mailbox, holder, liveness)
+
+
+def _take_back(mailbox: OpenMailbox, holder: int, liveness: Liveness) -> int:
+    if liveness.has_died(holder):
+        return claiming.recover_from(mailbox, holder, now_in_ms())
+    return claiming.release_all(mailbox, holder)
 
 
 def nack(

@@ -19,6 +19,7 @@ than waking an event loop.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import math
 import os
@@ -261,6 +262,13 @@ class _Worker(ABC):
         if self._paused:
             self._paused = False
             self.lock.release()
+
+    def reap(self) -> None:
+        """Takes back what handles of this process held that are gone, if there are any, when the process ends."""
+        if self.liveness.gone():
+            with self.works():
+                self.watcher.find_gone()
+            self.watcher.report_gone()
 
     def _close(self) -> None:
         with self.works():
@@ -589,6 +597,17 @@ def _after_fork_in_child() -> None:
     _registry = _Registry()
     locks.forget_all()
 
+
+def _reap_all() -> None:
+    """When the process ends: a handle whose event loop was closed just before has released what it held."""
+    for worker in list(_registry.workers):
+        try:
+            worker.reap()
+        except Exception:
+            _logger.exception("what some handles on %s held comes back as after a crash", worker.engine.file)
+
+
+atexit.register(_reap_all)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

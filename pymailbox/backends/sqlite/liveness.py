@@ -1,8 +1,9 @@
 """Who holds messages, and whether they live.
 
-A handle of this process lives until it is abandoned or its event loop is closed. For another process's handles only the
-locks of that process decide. Where there can be none, a holder shows life by a number that it changes while it has
-something; it is gone when that number has stayed the same for its lease, by the clock of the process that watches.
+A handle of this process lives until it is abandoned or its event loop is closed; what it held is released then. For
+another process's handles only the locks of that process decide, and what they held comes back as after a death. Where
+there can be none, a holder shows life by a number that it changes while it has something; it is gone when that number
+has stayed the same for its lease, by the clock of the process that watches.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ class Liveness:
         self._by_loop: dict[asyncio.AbstractEventLoop, set[Holder]] = {}
         self._abandoned: list[Holder] = []
         """Those that were collected and never closed."""
+        self._died: set[int] = set()
+        """The numbers of those that went as their process would have."""
         self._serials = itertools.count(1)
         self._observations: dict[int, _LeaseObservation] = {}
 
@@ -93,6 +96,14 @@ class Liveness:
     def abandon(self, holder: Holder) -> None:
         """Notes that a handle was collected; takes no lock, for a finaliser."""
         self._abandoned.append(holder)
+
+    def note_death(self, holder: Holder) -> None:
+        """Notes that a handle goes as the end of this process would let it go; ``abandon`` comes after it."""
+        self._died.add(holder.number)
+
+    def has_died(self, number: int) -> bool:
+        """Whether one that is gone died; if not, it had the chance to release what it held."""
+        return number >> HANDLE_BITS != self.process or number in self._died
 
     def remove(self, holder: Holder) -> bool:
         """Whether it was still there: a handle is given up once, be it closed, collected or found in a closed loop."""

@@ -152,7 +152,10 @@ class SqliteMailbox(EmbeddedMailbox):
         def ack_and_send(session: Session) -> dict[str, int | None] | None:
             if not verbs.ack_held(session, self.name, self._holder.number, [message_id]):
                 return None
-            return {name: verbs.enqueue(session, name, sent).depth for name, sent in messages.items()}
+            return {
+                name: verbs.enqueue(session, name, sent, message_id if name == self.name else None).depth
+                for name, sent in messages.items()
+            }
 
         def on_commit(depths: dict[str, int | None] | None) -> None:
             excluded = [target._listener for target in targets]
@@ -375,6 +378,11 @@ class SqliteMailbox(EmbeddedMailbox):
             return  # a forked child has no part in it
         self._listener.gone = True
         self._file.abandon(self._holder)
+
+    def _leave_as_dead(self) -> None:
+        self._file.liveness.note_death(self._holder)
+        self._listener.close()
+        self._abandon()
 
     def _observing(self) -> None:
         engine, name = self._file.engine, self.name

@@ -20,8 +20,8 @@ from .session import Session
 # -- in ----------------------------------------------------------------------------------------------------------------
 
 
-def enqueue(session: Session, name: str, messages: Sequence[PreparedMessage]) -> Enqueued:
-    """Appends messages, except those whose id is in the mailbox."""
+def enqueue(session: Session, name: str, messages: Sequence[PreparedMessage], sent_on: UUID | None = None) -> Enqueued:
+    """Appends messages, except those whose id is in the mailbox or remembered; ``sent_on`` as in the core."""
     mailbox = session.mailbox_to_fill(name)
     if len(messages) == 1 and messages[0].is_plain:
         sender, payload, priority, *_ = messages[0]
@@ -29,7 +29,7 @@ def enqueue(session: Session, name: str, messages: Sequence[PreparedMessage]) ->
         session.reserve(len(sender) + len(payload))
         session.stored[name] = mailbox.state.ever_queued
         return Enqueued([message_id], mailbox.state.queued)
-    ids, depth = verbs.enqueue(mailbox, messages, now_in_ms())
+    ids, depth = verbs.enqueue(mailbox, messages, now_in_ms(), sent_on)
     if depth is not None:
         session.stored[name] = mailbox.state.ever_queued
     return Enqueued(ids, depth)

@@ -89,11 +89,11 @@ class Watcher:
         if checks_handles:
             self._check_handles(now)
         elif self._liveness.some_abandoned:
-            self._find_gone()
+            self.find_gone()
 
     def reap(self) -> None:
         """Takes back what handles of this process held that are gone."""
-        self._find_gone()
+        self.find_gone()
         self.report_gone()
 
     def report_gone(self) -> None:
@@ -141,7 +141,7 @@ class Watcher:
 
     def _check_handles(self, now: float) -> None:
         self._liveness.keep_lock_file()
-        self._find_gone()
+        self.find_gone()
         soonest = HANDLES_INTERVAL
         for holder in list(self._liveness.active):
             if holder.lease is None:
@@ -154,11 +154,12 @@ class Watcher:
                 self._engine.run([call])
         self._next_handles_check = now + soonest
 
-    def _find_gone(self) -> None:
+    def find_gone(self) -> None:
+        """Takes back what handles of this process held that are gone; ``report_gone`` comes after it."""
         for holder in self._liveness.gone():
             if holder.has_held:
-                recover = partial(claiming.recover_from, name=holder.name, holder=holder.number)
-                call = Call(recover, Access.WRITE, None)
+                take_back = partial(claiming.take_back, name=holder.name, holder=holder.number, liveness=self._liveness)
+                call = Call(take_back, Access.WRITE, None)
                 self._engine.run([call])
                 if call.error is not None:
                     # it is no longer anybody's, so the next poll takes back what it held

@@ -135,6 +135,26 @@ async def check_known_ids_of_sends(sandbox: Sandbox) -> None:
     expect_equal((await target.status()).ever_queued, 1, "messages that ever came into the target")
 
 
+@check(Capability.DEDUPE, Capability.ACK_AND_SEND)
+async def check_message_with_a_known_id_may_go_on_under_it(sandbox: Sandbox) -> None:
+    """Who holds a message can send it on to its own mailbox while its id is known, which it stays for all others."""
+    mailbox = await sandbox.open()
+    message_id = uuid4()
+    await mailbox.enqueue(b"", b"step 0", message_id=message_id, dedupe_for=LONG)
+    for step in range(1, 4):
+        [record] = await mailbox.dequeue()
+        expect_equal(record.payload, b"step %d" % (step - 1), "payload")
+        # the second one is a repeat; and a shorter time does not make the id free earlier
+        again = [NewMessage(b"", b"step %d" % n, message_id=message_id, dedupe_for=0.001) for n in (step, 9)]
+        sent = await mailbox.ack_and_send(message_id, [(mailbox, message) for message in again])
+        expect_equal(sent, True, "ack_and_send")
+    await asyncio.sleep(0.01)
+    expect_equal(payloads_of(await mailbox.dequeue()), [b"step 3"], "payloads at last")
+    await mailbox.ack(message_id)
+    await _repeat(mailbox, message_id, "after its ack")
+    expect_equal((await mailbox.status()).ever_queued, 4, "messages that ever came")
+
+
 @check(Capability.DEDUPE, Capability.DEPTH_OBSERVER)
 async def check_repeat_tells_no_observer(sandbox: Sandbox) -> None:
     """A call that stores nothing, since its id is known, is no news to the observer."""

@@ -6,6 +6,7 @@ import asyncio
 import math
 import sys
 import threading
+from typing import Any
 from uuid import uuid4
 
 from ...contract.capabilities import Capability
@@ -400,15 +401,67 @@ async def check_handle_of_a_closed_loop_is_gone(sandbox: Sandbox) -> None:
     await send(mailbox, numbered(2))
     if sys.platform == "emscripten":
         return  # one event loop is all there is, and it is never closed
+    left = [await _take_in_another_loop(sandbox)]
+    await recover_until(mailbox)
+    expect_equal(payloads_of(await drain(mailbox)), numbered(2), "payloads")
+    await sandbox.let_be_collected(left)
+
+
+@check(Capability.RECOVER, Capability.RELEASE)
+async def check_handle_of_a_closed_loop_has_released(sandbox: Sandbox) -> None:
+    """The end of an event loop is no death of its handles: what they held is as if it had not been handed out."""
+    mailbox = await sandbox.open()
+    await mailbox.enqueue(b"sender", b"payload")
+    if sys.platform == "emscripten":
+        return  # one event loop is all there is, and it is never closed
+    limited: dict[str, Any] = {"max_deliveries": 1} if Capability.DEAD_LETTERS in mailbox.capabilities else {}
+    left = [await _take_in_another_loop(sandbox, **limited)]
+    await recover_until(mailbox)
+    await _expect_released(mailbox)
+    await sandbox.let_be_collected(left)
+
+
+@check(Capability.RECOVER, Capability.RELEASE)
+async def check_collected_handle_has_released(sandbox: Sandbox) -> None:
+    """A handle that is collected unclosed gives back what it held as ``close`` does, with a ``ResourceWarning``."""
+    mailbox = await sandbox.open()
+    await mailbox.enqueue(b"sender", b"payload")
+    limited: dict[str, Any] = {"max_deliveries": 1} if Capability.DEAD_LETTERS in mailbox.capabilities else {}
+    left = [await sandbox.open(**limited)]
+    expect_equal(len(await left[0].dequeue()), 1, "messages in the batch")
+    await sandbox.let_be_collected(left)
+    await recover_until(mailbox)
+    await _expect_released(mailbox)
+
+
+@check(Capability.RECOVER, Capability.RELEASE)
+async def check_collected_handle_blames_no_batch(sandbox: Sandbox) -> None:
+    """What a collected handle held in a batch is handed out in a batch again, at its old place."""
+    mailbox = await sandbox.open()
+    await send(mailbox, numbered(3))
+    left = [await sandbox.open()]
+    await left[0].dequeue()
+    await send(mailbox, numbered(1, "later"))
+    await sandbox.let_be_collected(left)
+    await recover_until(mailbox)
+    expect_equal(await _batches(mailbox), [[*numbered(3), b"later0"]], "batches")
+
+
+async def _expect_released(mailbox: Mailbox) -> None:
+    """Of one message."""
+    expect_equal(await _counts(mailbox), (1, 0, 0), "queued, inflight and dead messages")
+    expect_equal([record.delivery_count for record in await mailbox.dequeue()], [1], "delivery counts")
+
+
+async def _take_in_another_loop(sandbox: Sandbox, **options: Any) -> Mailbox:
+    """A handle that has taken a batch in an event loop that was closed after that."""
     left: list[Mailbox] = []
 
     async def take() -> None:
-        left.append(await sandbox.open())
+        left.append(await sandbox.open(**options))
         await left[0].dequeue()
 
     thread = threading.Thread(target=lambda: asyncio.run(take()))
     thread.start()
     await asyncio.to_thread(thread.join)
-    await recover_until(mailbox)
-    expect_equal(payloads_of(await drain(mailbox)), numbered(2), "payloads")
-    await sandbox.let_die(left)
+    return left.pop()

@@ -133,8 +133,11 @@ async def _until_inflight_are(program: Program, handle: Handle, wanted: int, *, 
 
 
 async def _death(program: Program) -> None:
-    """A handle dies, and what it held comes back: when somebody recovers, opens a handle, or waits for it."""
+    """A handle dies, or is collected unclosed, and what it held comes back: when somebody recovers, opens a handle, or
+    waits for it.
+    """
     dying = program.handle()
+    collected = dying.can(Capability.RELEASE) and program.rng.random() < 0.3
     mailbox = dying.consumer.mailbox
     held = program.judge.model.held_by(dying.consumer)
     others = [other for other in program.handles if other is not dying and other.consumer.mailbox == mailbox]
@@ -146,9 +149,11 @@ async def _death(program: Program) -> None:
     program.handles.remove(dying)
     mailboxes = [dying.mailbox]
     del dying.mailbox
-    await program.sandbox.let_die(mailboxes)
-    program.write(f"{dying} died with {brief([message.payload for message in held])}")
-    program.judge.see(Seen(dying.consumer, "die", (), {}, None))
+    end = program.sandbox.let_be_collected if collected else program.sandbox.let_die
+    await end(mailboxes)
+    how = "was collected" if collected else "died"
+    program.write(f"{dying} {how} with {brief([message.payload for message in held])}")
+    program.judge.see(Seen(dying.consumer, "close" if collected else "die", (), {}, None))
     if waiting is not None:
         if not program.judge.model.ready(mailbox):
             # nothing came back that could be handed out
@@ -163,7 +168,7 @@ async def _death(program: Program) -> None:
         watcher = await program.open(mailbox)
     recovered = await _until_inflight_are(program, watcher, wanted, recover=True)
     if recovered > len(held):
-        raise DisagreementError(f"{recovered} messages were recovered, but the dead holder had {len(held)}")
+        raise DisagreementError(f"{recovered} messages were recovered, but the holder that is gone had {len(held)}")
     await program.call(Call(watcher, "status"))
 
 

@@ -246,7 +246,7 @@ async def check_note_that_only_a_page_kept() -> None:
     async with script_in_force(never_lands):
         leave_page()
     assert await _notes() == 0
-    mailbox._abandon()  # type: ignore[attr-defined]
+    mailbox._die()
     async with await there.open("kept") as other:
         (message,) = await other.dequeue(wait=5)
         assert message.delivery_count == 1

@@ -52,7 +52,7 @@ async def _holder_of(name: str) -> str:
 
 def _die(mailbox: Mailbox) -> None:
     """Its lock is given up, and nothing else is done."""
-    mailbox._abandon()  # type: ignore[attr-defined]
+    mailbox._die()
 
 
 async def check_holder_whose_lock_was_stolen_lives_on_under_another_identity() -> None:

@@ -24,6 +24,9 @@ from tests.unit.example_mailboxes import Database, Entry, Holder, SmallMailbox
     "recover.handles_race_to_recover",
     "recover.many_messages_come_back_in_order",
     "recover.handle_of_a_closed_loop_is_gone",
+    "recover.handle_of_a_closed_loop_has_released",
+    "recover.collected_handle_has_released",
+    "recover.collected_handle_blames_no_batch",
     "ack_and_send.step_before_a_death_is_done",
     found_by_programs=True,
 )
@@ -60,7 +63,7 @@ class RecoversWhenItFindsTooLittle(SmallMailbox):
         return 0 if self.finds_enough else super().recover_now()
 
 
-@breaks("recover.handle_of_a_closed_loop_is_gone")
+@breaks("recover.handle_of_a_closed_loop_is_gone", "recover.handle_of_a_closed_loop_has_released")
 class HearsOfCollectedHandlesOnly(SmallMailbox):
     def is_gone(self, holder: Holder) -> bool:
         return holder.abandoned
@@ -97,6 +100,22 @@ class SuspectsNobody(SmallMailbox):
 class DeathIsARelease(SmallMailbox):
     def orphan(self, entry: Entry, holder: Holder) -> None:
         self.give_back(entry)
+
+
+@breaks(
+    "recover.handle_of_a_closed_loop_has_released",
+    "recover.collected_handle_has_released",
+    "recover.collected_handle_blames_no_batch",
+    found_by_programs=True,
+)
+class EveryEndIsADeath(SmallMailbox):
+    """Being collected, and the end of an event loop, count as the end of the process."""
+
+    def recover_now(self) -> int:
+        for entry in self.inflight():
+            if isinstance(entry.holder, Holder) and self.is_gone(entry.holder):
+                entry.holder.died = True
+        return super().recover_now()
 
 
 @breaks("recover.neighbours_are_not_blamed", "recover.rest_of_a_batch_is_not_blamed", found_by_programs=True)

@@ -77,6 +77,21 @@ class OneMemoryForAllMailboxes(SmallMailbox):
         self.memory = self.database.memories.setdefault("", {})
 
 
+@breaks("dedupe.message_with_a_known_id_may_go_on_under_it")
+class LosesWhatIsSentOnUnderAKnownId(SmallMailbox):
+    def put_sent(self, message: PreparedMessage, source: str, message_id: UUID) -> bool:
+        return super().put_sent(message, "", message_id)
+
+
+@breaks("dedupe.message_with_a_known_id_may_go_on_under_it")
+class RemembersWhatWasSentOnForItsOwnTime(SmallMailbox):
+    def put(self, message: PreparedMessage) -> tuple[UUID, bool]:
+        message_id, stored = super().put(message)
+        if stored and message.dedupe_ms:
+            self.memory[message_id] = self.due_after(message.dedupe_ms)
+        return message_id, stored
+
+
 @breaks("dedupe.many_ids_run_out")
 class RemembersAHundred(SmallMailbox):
     def remembers(self, message_id: UUID) -> bool:
