@@ -580,7 +580,7 @@ export class Mailbox {
   changes(options) {
     const signal = checkSignal(checkOptions(options, "options", ["signal"]).signal);
     this.#checkOpen();
-    return new Changes(this.#handle, signal);
+    return new Changes(this, this.#handle, signal);
   }
 
   /** How safe the storage under this mailbox is, and how full. @returns {Promise<StorageReport>} */
