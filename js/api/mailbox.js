@@ -706,6 +706,11 @@ export class Mailbox {
         this.#checkOpen();
         return this.#handle.ackHeld(bytesOf(ids));
       },
+      ackLate: async (records) => {
+        this.#checkOpen();
+        const created = records.map(({ createdAt }) => createdAt.getTime());
+        return this.#handle.ackLate(bytesOf(records.map(({ id }) => id)), created);
+      },
       release: async (ids) => {
         this.#checkOpen();
         return this.#handle.release(bytesOf(ids));
