@@ -10,10 +10,19 @@ const INTERVAL = 50;
 const CLOCK_CHECK = 5000;
 
 /** @typedef {import("../engine/mailbox-handle.js").MailboxHandle} MailboxHandle */
+/** @typedef {import("./mailbox.js").Mailbox} Mailbox */
 /** @typedef {import("./values.js").MailboxStats} MailboxStats */
 
-/** It listens from its first state on, until it is left or forgotten, or its mailbox is closed. */
+/**
+ * Those whose next state is waited for, and their mailboxes: a loop that waits may be referred to by nothing else, and
+ * is not to be forgotten then.
+ * @type {Map<Changes, Mailbox>}
+ */
+const waitedFor = new Map();
+
+/** It listens from its first state on, until it is left, fails or is forgotten, or its mailbox is closed. */
 export class Changes {
+  #mailbox;
   #handle;
   #signal;
   /** Ends the listening; undefined while it does not listen. @type {(() => void) | undefined} */
@@ -32,8 +41,9 @@ export class Changes {
   /** What was asked for last: one state is read at a time. @type {Promise<unknown>} */
   #asked = Promise.resolve();
 
-  /** @param {MailboxHandle} handle @param {AbortSignal | undefined} signal */
-  constructor(handle, signal) {
+  /** @param {Mailbox} mailbox @param {MailboxHandle} handle the mailbox's @param {AbortSignal | undefined} signal */
+  constructor(mailbox, handle, signal) {
+    this.#mailbox = mailbox;
     this.#handle = handle;
     this.#signal = signal;
   }
@@ -59,6 +69,7 @@ export class Changes {
   async #next() {
     const abort = () => this.#leave();
     this.#signal?.addEventListener("abort", abort);
+    waitedFor.set(this, this.#mailbox);
     try {
       while (!this.#isOver) {
         if (this.#stop === undefined) this.#stop = listen(this.#handle, new WeakRef(this));
@@ -77,10 +88,12 @@ export class Changes {
       }
     } catch (error) {
       if (!(error instanceof MailboxClosedError)) {
-        this.#mayHaveChanged = true;
+        // a loop ends with an error, and tells nobody
+        this.#stopListening();
         throw error;
       }
     } finally {
+      waitedFor.delete(this);
       this.#signal?.removeEventListener("abort", abort);
     }
     this.#leave();
@@ -120,8 +133,13 @@ export class Changes {
 
   #leave() {
     this.#isLeft = true;
-    this.#stop?.();
+    this.#stopListening();
     this.#wake();
+  }
+
+  #stopListening() {
+    this.#stop?.();
+    this.#stop = undefined;
   }
 }
 

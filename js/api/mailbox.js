@@ -578,7 +578,7 @@ export class Mailbox {
   changes(options) {
     const signal = checkSignal(checkOptions(options, "options", ["signal"]).signal);
     this.#checkOpen();
-    return new Changes(this.#handle, signal);
+    return new Changes(this, this.#handle, signal);
   }
 
   /** How safe the storage under this mailbox is, and how full. @returns {Promise<StorageReport>} */
@@ -703,6 +703,11 @@ export class Mailbox {
       ackHeld: async (ids) => {
         this.#checkOpen();
         return this.#handle.ackHeld(bytesOf(ids));
+      },
+      ackLate: async (records) => {
+        this.#checkOpen();
+        const created = records.map(({ createdAt }) => createdAt.getTime());
+        return this.#handle.ackLate(bytesOf(records.map(({ id }) => id)), created);
       },
       release: async (ids) => {
         this.#checkOpen();

@@ -22,7 +22,7 @@ import { enqueue, enqueueAtHand } from "./verbs/enqueue.js";
 import { get } from "./verbs/get.js";
 import { peek } from "./verbs/peek.js";
 import { promote } from "./verbs/promote.js";
-import { ack, nack, purge } from "./verbs/settle.js";
+import { ack, ackLate, nack, purge } from "./verbs/settle.js";
 import { status } from "./verbs/status.js";
 import { goneAmongContexts, pruneSeals, sealedContexts } from "./write-lease.js";
 
@@ -290,6 +290,20 @@ export class MailboxHandle {
    */
   ackHeld(ids) {
     return this.#ack(ids, this.#holder.life);
+  }
+
+  /**
+   * Deletes messages that this handle held, whoever has them now, but none that has only got the id of one since.
+   * @param {Uint8Array} ids @param {Iterable<number>} created when each was made, milliseconds since 1970
+   * @returns {Promise<number>} how many there were
+   */
+  ackLate(ids, created) {
+    const times = [...created];
+    return this.#operations.submit(async (tx, state) => {
+      const acked = await ackLate(tx, state, eachId(ids), times);
+      if (acked > 0) tx.changed(this.mailbox);
+      return acked;
+    });
   }
 
   /** @param {Uint8Array} ids @param {import("../coordination/liveness.js").Life} [heldIn] */

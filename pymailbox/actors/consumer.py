@@ -25,6 +25,7 @@ from uuid import UUID
 from ..contract.arguments import check_count, check_period
 from ..contract.errors import MailboxClosedError
 from ..contract.mailbox import Mailbox
+from ..contract.values import MessageRecord
 from .context import Context
 from .delivery import Deliveries
 from .handlers import Handler, to_call
@@ -94,9 +95,9 @@ class Consumer(Coroutine[Any, Any, None]):
         self._claims: set[Task] = set()
         self._writes: set[Task] = set()
         """Acknowledgements, releases and separate sends under way: they outlive a handler that is cancelled."""
-        self._handled: list[UUID] = []
+        self._handled: list[MessageRecord] = []
         """To be acknowledged."""
-        self._handled_late: list[UUID] = []
+        self._handled_late: list[MessageRecord] = []
         """To be acknowledged, whoever holds them: they went back while they were handled."""
         self._unhandled: list[UUID] = []
         """To be given back."""
@@ -173,15 +174,15 @@ class Consumer(Coroutine[Any, Any, None]):
             if not self._closed:
                 self._begin(self._retrying.give_back(ids), self._writes)
         if self._handled_late:
-            ids, self._handled_late = self._handled_late, []
-            self._begin(self._retrying.ack_late(ids), self._writes)
+            records, self._handled_late = self._handled_late, []
+            self._begin(self._retrying.ack_late(records), self._writes)
         piggybacked: PiggybackedAcks | None = None
         if self._handled and (claims or not self._writes):
-            ids, self._handled = self._handled, []
+            records, self._handled = self._handled, []
             if claims and self._retrying.acks_with_claims:
-                piggybacked = self._retrying.ack_with_claim(ids)
+                piggybacked = self._retrying.ack_with_claim(records)
             else:
-                self._begin(self._retrying.ack(ids), self._writes)
+                self._begin(self._retrying.ack(records), self._writes)
         if claims:
             self._begin_claim(piggybacked)
         under_way = self._handling or self._waiting or self._claims or self._writes
@@ -260,7 +261,7 @@ class Consumer(Coroutine[Any, Any, None]):
 
         try:
             if await self._deliveries.deliver(hold, Context(self._mailbox, record, self), free_place):
-                (self._handled_late if hold.given_back else self._handled).append(record.id)
+                (self._handled_late if hold.given_back else self._handled).append(record)
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -333,7 +334,7 @@ class Consumer(Coroutine[Any, Any, None]):
         for hold in self._holds:
             hold.given_back = True
         # an acknowledgement under way may come too late: it settles only what is still held
-        self._handled_late += [*self._handled, *self._retrying.acknowledging]
+        self._handled_late += [*self._handled, *self._retrying.acknowledging.values()]
         self._handled.clear()
         self._retrying.acknowledging.clear()
         self._end_claims()

@@ -69,11 +69,15 @@ class Holds:
         self._holds: dict[UUID, Hold] = {}
 
     def add(self, records: Iterable[MessageRecord]) -> list[MessageRecord]:
-        """Records what was claimed, and returns what has to be handled: all except what is already being handled."""
+        """Records what was claimed, and returns what has to be handled: all except what is already being handled.
+
+        A message that was made at another time has only got the id of an earlier one.
+        """
         to_handle = []
         for record in records:
             if earlier := self._holds.get(record.id):
-                if earlier.given_back and not earlier.over:
+                same = earlier.record.created_at == record.created_at
+                if earlier.given_back and not earlier.over and same:
                     earlier.given_back = False
                     continue
                 earlier.handed_out_again = True

@@ -12,7 +12,6 @@ import inspect
 import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -37,11 +36,15 @@ def is_passing(error: MailboxError) -> bool:
     return error.passing
 
 
+def ids_of(records: list[MessageRecord]) -> list[UUID]:
+    return [record.id for record in records]
+
+
 class PiggybackedAcks:
     """Acknowledgements that a claim makes first, in its transaction."""
 
-    def __init__(self, ids: list[UUID]) -> None:
-        self.ids = ids
+    def __init__(self, records: list[MessageRecord]) -> None:
+        self.records = records
         self.settled: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         """How many were still held, once that is committed; None if the claim ended and nobody knows."""
 
@@ -61,7 +64,7 @@ class RetryingMailbox:
         self.mailbox = mailbox
         self.waiting_retries = 0
         """Calls that wait for their next attempt."""
-        self.acknowledging: set[UUID] = set()
+        self.acknowledging: dict[UUID, MessageRecord] = {}
         """Messages whose acknowledgement is under way, and which will not be acknowledged late as well."""
         self._stop = stop
         self.can_cancel_claims = Capability.RELEASE in mailbox.capabilities
@@ -105,7 +108,9 @@ class RetryingMailbox:
 
         def take() -> Awaitable[list[MessageRecord]]:
             if piggybacked is not None and not piggybacked.settled.done():
-                return self.mailbox._ack_if_held_and_claim(piggybacked.ids, limit, wait, piggybacked.resolve)
+                return self.mailbox._ack_if_held_and_claim(
+                    ids_of(piggybacked.records), limit, wait, piggybacked.resolve
+                )
             return self.mailbox.dequeue(limit, wait=wait) if self._takes_limit else self.mailbox.dequeue(wait=wait)
 
         def may_try_again(error: MailboxError) -> bool:
@@ -122,29 +127,32 @@ class RetryingMailbox:
             await self._stop.pause(POLL_INTERVAL)
         return records
 
-    def ack_with_claim(self, ids: list[UUID]) -> PiggybackedAcks:
+    def ack_with_claim(self, records: list[MessageRecord]) -> PiggybackedAcks:
         """Acknowledgements that are piggybacked on a claim; once that has begun, ``finish`` takes care of them."""
-        self.acknowledging.update(ids)
-        return PiggybackedAcks(ids)
+        self._note(records)
+        return PiggybackedAcks(records)
 
     def finish(self, piggybacked: PiggybackedAcks) -> Coroutine[Any, Any, None] | None:
         """Completes acknowledgements that were piggybacked on a claim; None if there is nothing left to do."""
         settled = piggybacked.settled
-        if settled.done() and settled.exception() is None and settled.result() == len(piggybacked.ids):
-            self.acknowledging.difference_update(piggybacked.ids)
+        if settled.done() and settled.exception() is None and settled.result() == len(piggybacked.records):
+            self._forget(piggybacked.records)
             return None
-        return self._ack(piggybacked.ids, False, piggybacked)
+        return self._ack(piggybacked.records, False, piggybacked)
 
-    def ack(self, ids: list[UUID], *, in_doubt: bool = False) -> Coroutine[Any, Any, None]:
+    def ack(self, records: list[MessageRecord], *, in_doubt: bool = False) -> Coroutine[Any, Any, None]:
         """Acknowledges those of these messages that are still held, together if the backend can.
 
         With ``in_doubt`` a handler may have given them back itself: then they are never acknowledged late.
         """
         if not in_doubt:
-            self.acknowledging.update(ids)  # from now on, not only once a task begins with it
-        return self._ack(ids, in_doubt)
+            self._note(records)  # from now on, not only once a task begins with it
+        return self._ack(records, in_doubt)
 
-    async def _ack(self, ids: list[UUID], in_doubt: bool, piggybacked: PiggybackedAcks | None = None) -> None:
+    async def _ack(
+        self, records: list[MessageRecord], in_doubt: bool, piggybacked: PiggybackedAcks | None = None
+    ) -> None:
+        ids = ids_of(records)
         late = False
         attempts = 0
 
@@ -161,12 +169,12 @@ class RetryingMailbox:
 
         try:
             settled = await self.call(settle)
-            late = not in_doubt and not self.acknowledging.issuperset(ids)
+            late = not in_doubt and not self.acknowledging.keys() >= set(ids)
         except MailboxClosedError:
             _logger.warning("%r was closed before %d handled messages could be acknowledged", self.mailbox, len(ids))
             raise
         finally:
-            self.acknowledging.difference_update(ids)
+            self._forget(records)
         # after a failed attempt nobody knows whether they were taken back or acknowledged
         if settled < len(ids) and not late and attempts < 2:
             _logger.info(
@@ -176,12 +184,17 @@ class RetryingMailbox:
                 self.mailbox,
             )
 
-    async def ack_late(self, ids: list[UUID]) -> None:
+    def _note(self, records: list[MessageRecord]) -> None:
+        for record in records:
+            self.acknowledging[record.id] = record
+
+    def _forget(self, records: list[MessageRecord]) -> None:
+        for record in records:
+            self.acknowledging.pop(record.id, None)
+
+    async def ack_late(self, records: list[MessageRecord]) -> None:
         """Acknowledges messages that went back while they were handled: their work is done."""
-        if Capability.ACK_MANY in self.mailbox.capabilities:
-            await self.call(lambda: self.mailbox.ack_many(ids))
-        else:
-            await asyncio.gather(*(self.call(partial(self.mailbox.ack, one)) for one in ids))
+        await self.call(lambda: self.mailbox._ack_late(records))
 
     async def take_back(self, message_id: UUID, delay: float) -> bool:
         """Gives back a message that is still held, as if never handed out; after ``delay`` if ``nacks_unfailed``.

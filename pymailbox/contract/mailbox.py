@@ -442,6 +442,17 @@ class Mailbox(ABC):
             return await self.ack_many(ids)
         return sum(await asyncio.gather(*map(self.ack, ids)))
 
+    async def _ack_late(self, records: list[MessageRecord]) -> None:
+        """Acknowledges messages that this handle held, whoever has them now, but none that has only got the id of one
+        since.
+
+        One transaction in a backend whose handles have several lives, see ``_on_life_over``.
+        """
+        found = await asyncio.gather(*(self.get(record.id) for record in records))
+        for record, one in zip(records, found, strict=True):
+            if isinstance(one, MessageRecord) and one.created_at == record.created_at:
+                await self.ack(record.id)
+
     async def _ack_if_held_and_claim(
         self, ids: list[UUID], limit: int, wait: float | None, on_acked: Callable[[int], None]
     ) -> list[MessageRecord]:

@@ -333,6 +333,9 @@ class FaultyMailbox(Mailbox):
     def _ack_if_held(self, ids: list[UUID]) -> Coroutine[Any, Any, int]:
         return self._call("ack_many", self._living._ack_if_held(ids))
 
+    def _ack_late(self, records: list[MessageRecord]) -> Coroutine[Any, Any, None]:
+        return self._call("ack_many", self._living._ack_late(records))
+
     def _ack_if_held_and_claim(
         self, ids: list[UUID], limit: int, wait: float | None, on_acked: Callable[[int], None]
     ) -> Coroutine[Any, Any, list[MessageRecord]]:

@@ -675,6 +675,44 @@ test("when the page is frozen what has not begun goes back, and what runs is ack
   expect(seen).toEqual({ theirs: ["m0:1", "m1:1"], meanwhile: ["m0"], seen: ["m0", "m2"] });
 });
 
+test("a late acknowledgement takes no other message that has got the id meanwhile", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const { bytes, door, eventually, rest, send, sleep, textOf } = consuming;
+    const mailbox = await pymailbox.openMailbox("late");
+    const [messageId, kept] = [crypto.randomUUID(), crypto.randomUUID()];
+    await mailbox.enqueue(bytes("sender"), bytes("first"), { messageId });
+    await mailbox.enqueue(bytes("sender"), bytes("kept"), { messageId: kept });
+    await send(mailbox, ["own"]);
+    const { opened, open } = door();
+    /** @type {string[]} */
+    const seen = [];
+    const consumer = mailbox.consume(
+      async (message) => {
+        seen.push(textOf(message));
+        await opened;
+      },
+      { concurrency: 3 },
+    );
+    await eventually(() => seen.length === 3);
+    dispatchEvent(new Event("freeze"));
+    const other = await pymailbox.openMailbox("late");
+    dispatchEvent(new Event("resume"));
+    await other.ack(messageId);
+    await sleep(5);
+    await other.enqueue(bytes("sender"), bytes("second"), { messageId });
+    open();
+    // those that were handled are gone, whoever made their ids
+    await eventually(async () => (await other.peek()).length === 1);
+    await sleep(100);
+    const left = (await other.peek()).map(textOf);
+    // after a pause the loop goes on
+    await eventually(() => seen.length === 4);
+    await consumer.stop();
+    return { left, seen, rest: await rest(other) };
+  });
+  expect(seen).toEqual({ left: ["second"], seen: ["first", "kept", "own", "second"], rest: [] });
+});
+
 test("arguments are checked at the call, before anything is claimed", async ({ page }) => {
   const outcomes = await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("bad");

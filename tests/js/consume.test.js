@@ -206,6 +206,8 @@ class FakeMailbox {
   calls = [];
   /** By call, what it fails with next. @type {Record<string, Error[]>} */
   failures = {};
+  /** @type {import("../../js/api/actors/consumer.js").Watcher | undefined} */
+  watcher;
   /** @type {(() => void) | undefined} */
   #wake;
 
@@ -219,6 +221,12 @@ class FakeMailbox {
     this.calls.push([call, ...ids].join(" "));
     const failure = this.failures[call]?.shift();
     if (failure !== undefined) throw failure;
+  }
+
+  /** @param {MessageRecord} record */
+  enqueue(record) {
+    this.queue.push(record);
+    this.#wake?.();
   }
 
   /** @param {string[]} ids */
@@ -258,19 +266,30 @@ class FakeMailbox {
         this.#begin("ackHeld", ids);
         return this.#ack(ids);
       },
+      ackLate: async (records) => {
+        const ids = records.map(({ id }) => id);
+        this.#begin("ackLate", ids);
+        return this.#ack(ids);
+      },
       release: async (ids) => this.#begin("release", ids),
       nack: async (id) => {
         this.#begin("nack", [id]);
         return this.held.delete(id);
       },
       checkMailbox: () => {},
-      watch: () => () => {},
+      watch: (watcher) => {
+        this.watcher = watcher;
+        return () => {};
+      },
     };
   }
 }
 
-/** @param {FakeMailbox} fake @param {import("../../js/index.js").Handler} handler */
-const consume = (fake, handler) => new RunningConsumer(fake.source(), checkConsumeOptions(handler, undefined));
+/**
+ * @param {FakeMailbox} fake @param {import("../../js/index.js").Handler} handler
+ * @param {import("../../js/index.js").ConsumeOptions} [options]
+ */
+const consume = (fake, handler, options) => new RunningConsumer(fake.source(), checkConsumeOptions(handler, options));
 
 /** The console, kept from view. @param {import("node:test").TestContext} t */
 function consoleOf(t) {
@@ -348,3 +367,35 @@ test("a mailbox that was closed ends it without an error, and the console says w
   await consumer.finished;
   assert.match(lines.join("\n"), /warn: Mailbox was closed before 1 handled message could be acknowledged/);
 });
+
+test("a message that comes back to its handler is not begun again, and another of the same id is", async (t) => {
+  consoleOf(t);
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const first = recordOf("sender");
+  for (const [createdAt, expected] of /** @type {const} */ ([
+    [first.createdAt, 1],
+    [new Date(0), 2],
+  ])) {
+    const fake = new FakeMailbox(0);
+    fake.queue = [first];
+    /** @type {(() => void)[]} */
+    const ends = [];
+    const handler = () => new Promise((/** @type {(_: void) => void} */ resolve) => ends.push(resolve));
+    const consumer = consume(fake, handler, { concurrency: 2 });
+    await turns();
+    fake.watcher?.lifeOver();
+    fake.enqueue({ ...first, createdAt });
+    await turns();
+    t.mock.timers.tick(1000);
+    await turns();
+    assert.equal(ends.length, expected);
+    for (const end of ends) end();
+    await consumer.stop();
+    assert.equal(fake.held.size, 0);
+  }
+});
+
+/** Time for all that goes on by itself. */
+async function turns() {
+  for (let i = 0; i < 50; i++) await Promise.resolve();
+}

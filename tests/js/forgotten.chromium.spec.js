@@ -20,3 +20,44 @@ test("a mailbox that was forgotten is closed, and what it held was never handed 
   });
   expect(deliveryCount).toBe(1);
 });
+
+test("a loop over changes goes on though nothing else refers to it, nor to its mailbox", async ({ page }) => {
+  const seen = await page.evaluateHandle(() => /** @type {number[]} */ ([]));
+  await page.evaluate(async (seen) => {
+    const watch = async () => {
+      const watched = await pymailbox.openMailbox("watched");
+      for await (const { queuedMessages } of watched.changes()) seen.push(queuedMessages);
+    };
+    watch();
+  }, seen);
+  await expect.poll(() => seen.jsonValue()).toEqual([0]);
+  const devtools = await page.context().newCDPSession(page);
+  for (let i = 0; i < 3; i++) await devtools.send("HeapProfiler.collectGarbage");
+  await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("watched");
+    await mailbox.enqueue(new Uint8Array(), new Uint8Array());
+    await mailbox.close();
+  });
+  await expect.poll(() => seen.jsonValue()).toEqual([0, 1]);
+});
+
+test("changes between whose states nobody refers to them are let go, and those of a forgotten mailbox go on", async ({
+  page,
+}) => {
+  const kept = await page.evaluateHandle(async () => {
+    const mailbox = await pymailbox.openMailbox("left");
+    const left = mailbox.changes();
+    await left.next();
+    const changes = (await pymailbox.openMailbox("left")).changes();
+    await changes.next();
+    return { mailbox, left: new WeakRef(left), changes };
+  });
+  const devtools = await page.context().newCDPSession(page);
+  for (let i = 0; i < 3; i++) await devtools.send("HeapProfiler.collectGarbage");
+  const [isLeft, next] = await kept.evaluate(async ({ mailbox, left, changes }) => {
+    await mailbox.enqueue(new Uint8Array(), new Uint8Array());
+    const { done, value } = await changes.next();
+    return /** @type {const} */ ([left.deref() === undefined, done || value.queuedMessages]);
+  });
+  expect([isLeft, next]).toEqual([true, 1]);
+});

@@ -594,6 +594,38 @@ async def test_no_second_handler_of_a_message_that_went_back_and_came_again(monk
         assert len(seen) == 2
 
 
+@pytest.mark.parametrize("how", ["never claimed", "claimed by the same consumer"])
+async def test_late_ack_takes_no_other_message_that_has_got_the_id(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setattr(consumer_module, "PAUSE_AFTER_UNLOAD", 1000.0)
+    message_id = uuid4()
+    async with StagedMailbox(how) as mailbox, StagedMailbox(how) as other:
+        await mailbox.enqueue(b"", b"first", message_id=message_id)
+        seen: list[bytes] = []
+        may_end = asyncio.Event()
+
+        async def handler(message: MessageRecord) -> None:
+            seen.append(message.payload)
+            await may_end.wait()
+
+        consumer = mailbox.consume(handler, concurrency=2)
+        task = asyncio.ensure_future(consumer)
+        await until(lambda: seen)
+        mailbox.leave_page()
+        assert await other.ack(message_id)
+        await asyncio.sleep(0.002)
+        await other.enqueue(b"", b"second", message_id=message_id)
+        if how == "claimed by the same consumer":
+            consumer._resume()
+            await until(lambda: len(seen) == 2)
+        may_end.set()
+        await until(lambda: not (consumer._handling or consumer._handled_late or consumer._writes))
+        consumer.stop()
+        await task
+        assert (seen, await left(mailbox)) == (
+            ([b"first"], (1, 0)) if how == "never claimed" else ([b"first", b"second"], (0, 0))
+        )
+
+
 async def test_page_that_is_left_while_a_message_is_acknowledged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

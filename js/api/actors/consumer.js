@@ -30,6 +30,8 @@ import { Stop, setTimer } from "./stop.js";
  * @property {(limit: number, acked: string[], onAcked: (count: number) => void) => Claim} claim takes the next batch as
  * soon as there is one, and acknowledges what is still held of `acked` first; `onAcked` is told when that is committed
  * @property {(ids: string[]) => Promise<number>} ackHeld acknowledges what is still held; how many
+ * @property {(records: MessageRecord[]) => Promise<number>} ackLate acknowledges these very messages, whoever holds
+ * them; how many
  * @property {(ids: string[]) => Promise<void>} release gives back what is still held, as if never handed out
  * @property {(id: string, delay: number, error: string, failed: boolean) => Promise<boolean | string>} nack as the
  * verb; the reason if it made a dead letter
@@ -76,9 +78,9 @@ export class RunningConsumer {
   #claiming;
   /** Acknowledgements and releases under way. */
   #writes = 0;
-  /** To be acknowledged. @type {string[]} */
+  /** To be acknowledged. @type {MessageRecord[]} */
   #handled = [];
-  /** To be acknowledged, whoever holds them: they went back while they were handled. @type {string[]} */
+  /** To be acknowledged, whoever holds them: they went back while they were handled. @type {MessageRecord[]} */
   #handledLate = [];
   /** To be given back. @type {string[]} */
   #unhandled = [];
@@ -161,8 +163,8 @@ export class RunningConsumer {
       if (!this.#isClosed) this.#write(this.#retrying.call(() => this.#source.release(ids)));
     }
     if (this.#handledLate.length > 0) {
-      const ids = this.#handledLate.splice(0);
-      this.#write(this.#retrying.call(() => this.#source.mailbox.ackMany(ids)));
+      const records = this.#handledLate.splice(0);
+      this.#write(this.#retrying.call(() => this.#source.ackLate(records)));
     }
     if (claims) this.#claiming = this.#beginClaim(this.#need(), this.#handled.splice(0));
     else if (this.#handled.length > 0 && this.#writes === 0) this.#write(this.#retrying.ack(this.#handled.splice(0)));
@@ -238,7 +240,7 @@ export class RunningConsumer {
     return Math.min(Math.max(this.#options.concurrency - this.#handling, this.#pace.soon(), this.#reach), most);
   }
 
-  /** @param {number} limit @param {string[]} acked */
+  /** @param {number} limit @param {MessageRecord[]} acked */
   #beginClaim(limit, acked) {
     const claiming = /** @type {Claiming & {ended: Promise<void>}} */ ({ isUndone: false });
     claiming.ended = this.#claim(claiming, limit, acked).then(
@@ -257,22 +259,23 @@ export class RunningConsumer {
 
   /**
    * @param {Claiming} claiming @param {number} limit
-   * @param {string[]} acked messages that are acknowledged first, in the same transaction
+   * @param {MessageRecord[]} acked messages that are acknowledged first, in the same transaction
    */
   async #claim(claiming, limit, acked) {
+    const ids = acked.map(({ id }) => id);
     let isAcked = acked.length === 0;
-    for (const id of acked) this.#retrying.acknowledging.add(id);
+    for (const record of acked) this.#retrying.acknowledging.add(record);
     const onAcked = (/** @type {number} */ count) => {
       isAcked = true;
       // those that went back meanwhile are acknowledged late
-      const isLate = acked.some((id) => !this.#retrying.acknowledging.has(id));
-      for (const id of acked) this.#retrying.acknowledging.delete(id);
+      const isLate = acked.some((record) => !this.#retrying.acknowledging.has(record));
+      for (const record of acked) this.#retrying.acknowledging.delete(record);
       if (!isLate) this.#retrying.reportAcked(acked, count);
     };
     try {
       for (let attempt = 1; !claiming.isUndone; attempt++) {
         try {
-          claiming.claim = this.#source.claim(limit, isAcked ? [] : acked, onAcked);
+          claiming.claim = this.#source.claim(limit, isAcked ? [] : ids, onAcked);
           const records = await claiming.claim.claimed;
           // what came too late is given back by whoever has undone the claim
           if (!claiming.isUndone) {
@@ -291,7 +294,7 @@ export class RunningConsumer {
     } finally {
       await claiming.undone;
       // nobody knows whether they were acknowledged; those that are missing will be late
-      const open = isAcked ? [] : acked.filter((id) => this.#retrying.acknowledging.has(id));
+      const open = isAcked ? [] : acked.filter((record) => this.#retrying.acknowledging.has(record));
       if (open.length > 0) this.#write(this.#retrying.ack(open));
     }
   }
@@ -313,7 +316,7 @@ export class RunningConsumer {
     try {
       const context = new DeliveryContext(record, this.#source, this);
       if (await this.#deliveries.deliver(hold, context, freePlace))
-        (hold.givenBack ? this.#handledLate : this.#handled).push(record.id);
+        (hold.givenBack ? this.#handledLate : this.#handled).push(record);
     } catch (error) {
       if (!hold.over) this.#unhandled.push(record.id);
       this.#fail(error);

@@ -73,7 +73,7 @@ export class Holds {
   #holds = new Map();
 
   /**
-   * Records what was claimed.
+   * Records what was claimed. A message that was made at another time has only got the id of an earlier one.
    * @param {readonly MessageRecord[]} records
    * @returns {MessageRecord[]} what has to be handled: all except what is already being handled
    */
@@ -82,7 +82,8 @@ export class Holds {
     for (const record of records) {
       const earlier = this.#holds.get(record.id);
       if (earlier !== undefined) {
-        if (earlier.givenBack && !earlier.over) {
+        const isSame = earlier.record.createdAt.getTime() === record.createdAt.getTime();
+        if (earlier.givenBack && !earlier.over && isSame) {
           earlier.givenBack = false;
           continue;
         }

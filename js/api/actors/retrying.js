@@ -9,6 +9,8 @@
 import { MailboxClosedError, MailboxError } from "../../model/errors.js";
 import { checkRetryPolicy, delayAfter } from "./retry.js";
 
+/** @typedef {import("../values.js").MessageRecord} MessageRecord */
+
 /** Between two attempts at the same call. */
 const PAUSES = checkRetryPolicy({ firstDelay: 100, longestDelay: 10_000 });
 
@@ -22,7 +24,7 @@ export class RetryingMailbox {
   waiting = 0;
   /**
    * Messages whose acknowledgement is under way, and which will not be acknowledged late as well.
-   * @type {Set<string>}
+   * @type {Set<MessageRecord>}
    */
   acknowledging = new Set();
 
@@ -65,11 +67,12 @@ export class RetryingMailbox {
 
   /**
    * Acknowledges those of these messages that are still held.
-   * @param {string[]} ids @param {boolean} [inDoubt] whether a handler may have given them back itself: then they are
-   * never acknowledged late
+   * @param {MessageRecord[]} records @param {boolean} [inDoubt] whether a handler may have given them back itself: then
+   * they are never acknowledged late
    */
-  async ack(ids, inDoubt = false) {
-    if (!inDoubt) for (const id of ids) this.acknowledging.add(id);
+  async ack(records, inDoubt = false) {
+    const ids = records.map(({ id }) => id);
+    if (!inDoubt) for (const record of records) this.acknowledging.add(record);
     let attempts = 0;
     let settled = 0;
     let late = false;
@@ -78,23 +81,23 @@ export class RetryingMailbox {
         attempts += 1;
         return this.source.ackHeld(ids);
       });
-      late = !inDoubt && ids.some((id) => !this.acknowledging.has(id));
+      late = !inDoubt && records.some((record) => !this.acknowledging.has(record));
     } catch (error) {
       if (error instanceof MailboxClosedError)
-        console.warn(`${this.source.label} was closed before ${counted(ids)} could be acknowledged`);
+        console.warn(`${this.source.label} was closed before ${counted(records)} could be acknowledged`);
       throw error;
     } finally {
-      for (const id of ids) this.acknowledging.delete(id);
+      for (const record of records) this.acknowledging.delete(record);
     }
     // after a failed attempt nobody knows whether they were taken back or acknowledged
-    if (!late && attempts < 2) this.reportAcked(ids, settled);
+    if (!late && attempts < 2) this.reportAcked(records, settled);
   }
 
-  /** Says how many had been taken back. @param {string[]} ids @param {number} settled */
-  reportAcked(ids, settled) {
-    if (settled >= ids.length) return;
+  /** Says how many had been taken back. @param {MessageRecord[]} records @param {number} settled */
+  reportAcked(records, settled) {
+    if (settled >= records.length) return;
     console.info(
-      `${this.source.label}: ${ids.length - settled} of ${counted(ids)} had been taken back, and may be handled again`,
+      `${this.source.label}: ${records.length - settled} of ${counted(records)} had been taken back, and may be handled again`,
     );
   }
 }
@@ -102,5 +105,5 @@ export class RetryingMailbox {
 /** @param {number} milliseconds */
 export const inSeconds = (milliseconds) => `${(milliseconds / 1000).toFixed(1)} s`;
 
-/** @param {string[]} ids */
-const counted = (ids) => `${ids.length} handled ${ids.length === 1 ? "message" : "messages"}`;
+/** @param {MessageRecord[]} records */
+const counted = ({ length }) => `${length} handled ${length === 1 ? "message" : "messages"}`;

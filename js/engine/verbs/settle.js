@@ -4,10 +4,13 @@
  */
 
 import { runsOf } from "../../model/claims.js";
-import { failures } from "../../model/delivery.js";
+import { failures, hasCustomId } from "../../model/delivery.js";
+import { INFLIGHT, timeIn } from "../../model/frames.js";
 import { failedReason } from "../../model/reasons.js";
 import { deleteRowsOf, forgetDeadIds, forgetErrors, keepError } from "../message-rows.js";
+import { Unreadable } from "../read-transaction.js";
 import { deleteDead, deleteDeadAmong, deleteDeadAtHand, deleteSegments, flush } from "../stored-segments.js";
+import { ValueUnavailable } from "../unavailable-values.js";
 import { buryIfReadable } from "./dead-letters.js";
 
 /** @typedef {import("../write-transaction.js").WriteTransaction} WriteTransaction */
@@ -52,6 +55,43 @@ export async function ackHeld(tx, state, holder, ids) {
     state,
     ids.filter((_, i) => held[i]),
   );
+}
+
+/**
+ * Deletes messages whoever has them, but none that has only got the id of one of them since.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Id[]} ids
+ * @param {number[]} created when each was made, milliseconds since 1970
+ */
+export async function ackLate(tx, state, ids, created) {
+  /** @type {Id[]} */
+  const same = [];
+  for (const [i, id] of ids.entries()) if (await isStill(tx, state, id, created[i])) same.push(id);
+  return ack(tx, state, same);
+}
+
+/**
+ * Whether the message of an id, if it lives, is the one that was made then; one that cannot be read is not.
+ * @param {WriteTransaction} tx @param {MailboxState} state @param {Id} id @param {number} created
+ */
+async function isStill(tx, state, id, created) {
+  const place = await tx.find(state, id);
+  const delivery = place && state.deliveryOf(place);
+  if (place === undefined || delivery === undefined) return false;
+  // an id that the mailbox made is never made again
+  if (!hasCustomId(delivery)) return true;
+  flush(tx);
+  const { priority, sequence } = place;
+  try {
+    const [{ bytes, frame }] = await tx.entries(
+      state,
+      [{ priority, from: sequence, to: sequence + 1, delivery }],
+      INFLIGHT,
+    );
+    return timeIn(bytes, frame) === created;
+  } catch (error) {
+    if (error instanceof Unreadable || error instanceof ValueUnavailable) return false;
+    throw error;
+  }
 }
 
 /**

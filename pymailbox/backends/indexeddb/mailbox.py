@@ -19,7 +19,7 @@ from ...contract.arguments import Options, PreparedMessage
 from ...contract.errors import MailboxError
 from ...contract.ids import id_of
 from ...contract.location import Location, require_name
-from ...contract.moments import moment
+from ...contract.moments import milliseconds, moment
 from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus, StorageReport
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from .completions import CallFuture, Completions, completions_of, held_by_claim
@@ -195,6 +195,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
 
     def _ack_held(self, ids: list[UUID]) -> CallFuture:
         return self._call("ackHeld", data=pack_ids(ids), convert=int)
+
+    async def _ack_late(self, records: list[MessageRecord]) -> None:
+        self._enter()
+        # floats, since large ints would become BigInts
+        created = [float(milliseconds(record.created_at)) for record in records]
+        await self._call("ackLate", self._to_js(created), data=pack_ids([record.id for record in records]))
 
     async def _ack_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]

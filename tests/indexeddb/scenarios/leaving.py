@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pyodide.ffi import create_once_callable
 
-from pymailbox import Mailbox, NewMessage
+from pymailbox import Mailbox, MessageRecord, NewMessage
 from tests.indexeddb.scenarios.support import (
     NO_SLOW_POLL,
     PATIENCE,
@@ -72,6 +72,40 @@ async def check_late_ack_of_a_page_that_goes_on_counts() -> None:
         leave_page()
         assert await mailbox.ack(held.id)
         assert (await mailbox.status()).queued_messages == 0
+
+
+async def check_late_ack_of_a_consumer_takes_no_other_message_that_has_got_the_id() -> None:
+    here, there = await new_context(), await new_context()
+    ids = [UUID(int=number) for number in range(1, 3)]
+    async with await here.open("late consumer") as mailbox, await there.open("late consumer") as other:
+        own = await mailbox.enqueue(b"s", b"own")
+        await mailbox.enqueue_many([NewMessage(b"s", b"%d" % one.int, message_id=one) for one in ids])
+        seen: list[bytes] = []
+        may_end = asyncio.Event()
+
+        async def handler(message: MessageRecord) -> None:
+            seen.append(message.payload)
+            await may_end.wait()
+
+        consumer = mailbox.consume(handler, concurrency=3)
+        task = asyncio.ensure_future(consumer)
+
+        async def all_run() -> bool:
+            return len(seen) == 3
+
+        async def is_left() -> bool:
+            return [record.payload for record in await other.peek()] == [b"another"]
+
+        await eventually(all_run, "three handlers run")
+        leave_page()
+        assert await other.ack(ids[0])
+        await asyncio.sleep(0.01)
+        await other.enqueue(b"s", b"another", message_id=ids[0])
+        consumer.stop()
+        may_end.set()
+        await task
+        await eventually(is_left, f"{own} and {ids[1]} are acknowledged late, and nothing else")
+        come_back()
 
 
 async def check_leaving_while_a_claim_is_on_its_way() -> None:
