@@ -81,7 +81,7 @@ check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, the e
 	npx biome check --error-on-warnings
 	npx tsc
 	node --test --test-reporter=dot tests/js/*.test.js
-	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden conformance_page browsers_page languages_page)
+	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden conformance_page browsers_page languages_page reference_page)
 
 .PHONY: format
 format: $(DEV_VENV) $(NODE_MODULES) ## Formats the code
@@ -94,6 +94,7 @@ generated: $(DEV_VENV) $(NODE_MODULES) ## Writes again what is made from code: t
 	$(BIN)/python -m tools.lifecycle_page
 	$(BIN)/python -m tools.conformance_page
 	$(BIN)/python -m tools.languages_page
+	$(BIN)/python -m tools.reference_page
 	$(BIN)/python -m tools.traces
 	node tools/golden.mjs
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,13 +11,8 @@ from .pairs import Pairs
 
 WHERE: Final = "tools/public_api/pairs.py"
 
-FUNCTIONS: Final = "Functions"
-VERBS: Final = "The verbs of a mailbox"
-ACTORS: Final = "Actors"
-VALUES: Final = "Values and types"
-ERRORS: Final = "Errors"
 REST: Final = "Only in JavaScript"
-GROUPS: Final = (FUNCTIONS, VERBS, ACTORS, VALUES, ERRORS, REST)
+GROUPS: Final = (*python.GROUPS, REST)
 
 _BLOCKS: Final = {"[Symbol.asyncDispose]": "`await using`", "[Symbol.dispose]": "`using`"}
 """What has which member, in JavaScript."""
@@ -66,11 +60,11 @@ class _Matching:
     problems: list[str] = field(default_factory=list)
 
     def rows(self, python_names: Iterable[python.PublicName]) -> list[Row]:
-        listed = sorted(python_names, key=lambda name: (name.module, name.line))
+        listed = python.in_order(python_names)
         known = {name.value for name in listed if name.is_class}
         found = [row for name in listed for row in self._rows_of(name, known)]
         for why, members in self.everywhere.items():
-            found.append(Row(VALUES, f"{', '.join(members)} of every value", "", why))
+            found.append(Row(python.VALUES, f"{', '.join(members)} of every value", "", why))
         found += self._rest()
         self._look_for_useless_keys()
         if self.problems:
@@ -81,7 +75,7 @@ class _Matching:
 
     def _rows_of(self, name: python.PublicName, known: set[type]) -> list[Row]:
         other = self.names.get(self._renamed(name.name, "") or camel(name.name))
-        group = _group_of(name)
+        group = python.group_of(name)
         if other is None:
             shown = f"`{name.name}{_python_call(name.call) if not name.is_class else ''}`"
             return [Row(group, shown, "", self._why_only_python(name.name, ""))]
@@ -231,16 +225,6 @@ class _Matching:
 
 
 # -- how things are shown ----------------------------------------------------------------------------------------------
-
-
-def _group_of(name: python.PublicName) -> str:
-    if name.name == "Mailbox":
-        return VERBS
-    if name.module.startswith("pymailbox.actors"):
-        return ACTORS
-    if name.is_error:
-        return ERRORS
-    return FUNCTIONS if inspect.isfunction(name.value) else VALUES
 
 
 def _shown(owner: python.PublicName | javascript.PublicName, member: python.Member | javascript.Member) -> str:

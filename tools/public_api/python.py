@@ -11,16 +11,24 @@ import dataclasses
 import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Final, ParamSpec, TypeVar
 
-PACKAGE = "pymailbox"
+PACKAGE: Final = "pymailbox"
 
-_AWAITED = re.compile(r"^Coroutine\[Any, Any, (.*)\]$", re.DOTALL)
+FUNCTIONS: Final = "Functions"
+VERBS: Final = "The verbs of a mailbox"
+"""``Mailbox`` itself."""
+ACTORS: Final = "Actors"
+VALUES: Final = "Values and types"
+ERRORS: Final = "Errors"
+GROUPS: Final = (FUNCTIONS, VERBS, ACTORS, VALUES, ERRORS)
+
+_AWAITED: Final = re.compile(r"^Coroutine\[Any, Any, (.*)\]$", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,22 @@ def public_names(module_name: str) -> tuple[PublicName, ...]:
     return tuple(_named(module, name) for name in module.__all__)
 
 
+def group_of(name: PublicName) -> str:
+    """Under which of ``GROUPS`` pages show a name."""
+    if name.name == "Mailbox":
+        return VERBS
+    if name.module.startswith(f"{PACKAGE}.actors"):
+        return ACTORS
+    if name.is_error:
+        return ERRORS
+    return FUNCTIONS if inspect.isfunction(name.value) else VALUES
+
+
+def in_order(names: Iterable[PublicName]) -> list[PublicName]:
+    """By groups, and in each as the sources have them."""
+    return sorted(names, key=lambda name: (GROUPS.index(group_of(name)), name.module, name.line))
+
+
 def _named(module: ModuleType, name: str) -> PublicName:
     value = getattr(module, name)
     where, statement = _origin(module.__name__, name)
@@ -100,10 +124,42 @@ def _named(module: ModuleType, name: str) -> PublicName:
         )
     if inspect.isfunction(value):
         return PublicName(name, where, line, value, inspect.getdoc(value) or "", call_of(value))
-    text = ""
-    if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
-        text = ast.unparse(statement.value)
-    return PublicName(name, where, line, value, _texts(_parsed(where)).get(name, ""), text=text)
+    return PublicName(name, where, line, value, _texts(_parsed(where)).get(name, ""), text=_text_of(statement, value))
+
+
+def _text_of(statement: ast.stmt, value: Any) -> str:
+    """What an alias stands for, or the type of a constant."""
+    if isinstance(statement, ast.AnnAssign) and not ast.unparse(statement.annotation).endswith("TypeAlias"):
+        return re.sub(r"^Final\[(.*)\]$", r"\1", ast.unparse(statement.annotation))
+    if isinstance(value, str) or not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+        return type(value).__name__
+    return ast.unparse(statement.value)
+
+
+def aliases_in(names: Iterable[PublicName]) -> list[PublicName]:
+    """What signatures and attributes of these names mention, and is an alias of this package but not public itself."""
+    listed = list(names)
+    public = {name.name for name in listed}
+    found: dict[str, PublicName] = {}
+    for name in listed:
+        mentioned = [str(one) for one in (name.call, *(member.call for member in name.members)) if one is not None]
+        mentioned += [member.type for member in name.members]
+        for word in sorted(set(re.findall(r"\b[A-Z]\w+", " ".join(mentioned))) - public - found.keys()):
+            alias = _alias(name.module, word)
+            if alias is not None:
+                found[word] = alias
+    return [found[word] for word in sorted(found)]
+
+
+def _alias(module_name: str, name: str) -> PublicName | None:
+    try:
+        where, statement = _origin(module_name, name)
+    except LookupError:  # not of this package
+        return None
+    if name not in _targets(statement):
+        return None
+    alias = _named(importlib.import_module(where), name)
+    return None if isinstance(alias.value, TypeVar | ParamSpec) else alias
 
 
 def call_of(function: Callable[..., Any], *, bound: bool = False) -> Call:
@@ -213,8 +269,14 @@ def _texts(owner: ast.Module | ast.ClassDef) -> dict[str, str]:
 
 
 def _origin(module_name: str, name: str) -> tuple[str, ast.stmt]:
-    """The module where a name is written, and the statement that writes it, through any number of imports."""
-    for node in ast.walk(_parsed(module_name)):
+    """The module where a name is written, and the statement that writes it, through any number of imports.
+
+    Raises:
+        LookupError: it is not of this package.
+    """
+    if module_name.partition(".")[0] != PACKAGE:
+        raise LookupError(f"{name} is not of {PACKAGE}")
+    for node in _top_level(_parsed(module_name).body):
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
@@ -226,6 +288,14 @@ def _origin(module_name: str, name: str) -> tuple[str, ast.stmt]:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
             return module_name, node
     raise LookupError(f"{module_name} does not say where it has {name} from")
+
+
+def _top_level(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Also those that depend on a condition."""
+    for statement in statements:
+        yield statement
+        if isinstance(statement, ast.If):
+            yield from _top_level([*statement.body, *statement.orelse])
 
 
 def _is_package(module_name: str) -> bool:
