@@ -93,10 +93,10 @@ format: $(DEV_VENV) $(NODE_MODULES) ## Formats the code
 generated: $(DEV_VENV) $(NODE_MODULES) ## Writes again what is made from code: tables of docs/, traces and golden values of tests/
 	$(BIN)/python -m tools.lifecycle_page
 	$(BIN)/python -m tools.conformance_page
-	$(BIN)/python -m tools.languages_page
 	$(BIN)/python -m tools.reference_page
 	$(BIN)/python -m tools.traces
 	node tools/golden.mjs
+	$(BIN)/python -m tools.languages_page
 
 .PHONY: wheel
 wheel: $(WHEEL) ## Builds the wheels into build/wheels

@@ -5,11 +5,12 @@ Usage: python -m tools.languages_page
 
 from __future__ import annotations
 
+import sys
 from itertools import groupby
 
 from tools.generated import rewrite, table
 from tools.public_api import javascript, python
-from tools.public_api.languages import rows
+from tools.public_api.languages import UnpairedError, rows
 from tools.public_api.pairs import PAIRS
 
 PAGE = "languages.md"
@@ -27,7 +28,10 @@ def text() -> str:
 
 
 def main() -> None:
-    rewrite(PAGE, TOOL, text())
+    try:
+        rewrite(PAGE, TOOL, text())
+    except UnpairedError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -155,9 +155,12 @@ function declared(name, path) {
       return { name, kind: "function", parameters: parametersOf(statement.parameters), members: [] };
     if (ts.isClassDeclaration(statement) && statement.name?.text === name) return classNamed(name, statement);
     if (ts.isVariableStatement(statement))
-      for (const { name: declaredName, initializer } of statement.declarationList.declarations)
-        if (declaredName.getText() === name)
-          return { name, kind: "constant", parameters: null, members: membersOfConstant(initializer) };
+      for (const { name: declaredName, initializer } of statement.declarationList.declarations) {
+        if (declaredName.getText() !== name) continue;
+        if (initializer !== undefined && (ts.isArrowFunction(initializer) || ts.isFunctionExpression(initializer)))
+          return { name, kind: "function", parameters: parametersOf(initializer.parameters), members: [] };
+        return { name, kind: "constant", parameters: null, members: membersOfConstant(initializer) };
+      }
     if (ts.isImportDeclaration(statement) && importsName(statement, name))
       return declared(name, join(dirname(path), /** @type {ts.StringLiteral} */ (statement.moduleSpecifier).text));
   }
