@@ -85,7 +85,7 @@ check: $(DEV_VENV) $(NODE_MODULES) ## Linter, formatter and type checkers, the e
 	npx biome check --error-on-warnings
 	npx tsc
 	node --test --test-reporter=dot tests/js/*.test.js
-	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden conformance_page browsers_page)
+	$(BIN)/pytest --quiet $(patsubst %,tests/unit/test_%.py,lifecycle traces golden conformance_page browsers_page languages_page reference_page)
 
 .PHONY: format
 format: $(DEV_VENV) $(NODE_MODULES) ## Formats the code
@@ -97,8 +97,10 @@ format: $(DEV_VENV) $(NODE_MODULES) ## Formats the code
 generated: $(DEV_VENV) $(NODE_MODULES) ## Writes again what is made from code: tables of docs/, traces and golden values of tests/
 	$(BIN)/python -m tools.lifecycle_page
 	$(BIN)/python -m tools.conformance_page
+	$(BIN)/python -m tools.reference_page
 	$(BIN)/python -m tools.traces
 	node tools/golden.mjs
+	$(BIN)/python -m tools.languages_page
 
 .PHONY: wheel
 wheel: $(WHEEL) ## Builds the wheels into build/wheels

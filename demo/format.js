@@ -7,6 +7,9 @@ const wholeNumber = new Intl.NumberFormat(LANGUAGE);
 const megabytes = new Intl.NumberFormat(LANGUAGE, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 /** @param {number} count */
+export const numberText = (count) => wholeNumber.format(count);
+
+/** @param {number} count */
 export const lineCount = (count) => `${wholeNumber.format(count)} ${count === 1 ? "line" : "lines"}`;
 
 /** @param {Loading} loading */

@@ -2,7 +2,7 @@
 
 import { audit, balanceOf } from "./ledger.js";
 import { page } from "./page.js";
-import { auditText, balanceText } from "./format.js";
+import { auditText, balanceText, numberText } from "./format.js";
 
 /** @import { Gateway } from "./gateway.js" */
 /** @import { Audit, Balance } from "./types.js" */
@@ -48,10 +48,10 @@ export class LedgerView {
   /** @param {Balance} balance */
   async #show(balance) {
     const { stored, handled, queued, inflight, dead, missing } = balance;
-    page.queued.textContent = String(queued);
-    page.inflight.textContent = String(inflight);
-    page.done.textContent = String(handled);
-    page.dead.textContent = String(dead);
+    page.queued.textContent = numberText(queued);
+    page.inflight.textContent = numberText(inflight);
+    page.done.textContent = numberText(handled);
+    page.dead.textContent = numberText(dead);
     page.dead.classList.toggle("some", dead > 0);
     page.shareDone.style.flexGrow = String(handled);
     page.shareDead.style.flexGrow = String(dead);

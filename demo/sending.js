@@ -59,24 +59,28 @@ export class Sending {
 
   /** A message whose handler fails twice and then succeeds. @param {string | null} [to] */
   crash(to = target()) {
-    return this.send("crash! the network is down, twice", to);
+    return this.send("crash! the network is down, twice", to, "Its handler fails twice, and then handles it.");
   }
 
   /** A message whose handler never comes to an end, unless it has died of it before. @param {string | null} [to] */
   hang(to = target()) {
-    return this.send("hang! only killing the worker helps", to);
+    return this.send("hang! only killing the worker helps", to, "Its handler hangs until its worker is killed.");
   }
 
   /** A message that the actor cannot handle. @param {string | null} [to] */
   poison(to = target()) {
-    return this.send("poison! the handler has a mistake that this finds", to);
+    const what = "Unless the actor is mended, it fails three times, and is a dead letter then.";
+    return this.send("poison! the handler has a mistake that this finds", to, what);
   }
 
-  /** @param {string} text @param {string | null} [to] the key of a peer; null for this one */
-  async send(text, to = target()) {
+  /**
+   * @param {string} text @param {string | null} [to] the key of a peer; null for this one
+   * @param {string} [what] is going to happen
+   */
+  async send(text, to = target(), what = "") {
     try {
       await this.#gateway.store(to, "you", [encoder.encode(text)], priority());
-      say("Your message is stored.");
+      say(`Your message is stored. ${what}`.trim());
       return true;
     } catch (error) {
       complain(sendingFailure(failureOf(error)));

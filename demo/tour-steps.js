@@ -37,7 +37,7 @@ export function tourSteps({ gateway, sending, actor, until, openDeadLetter, open
       title: "Ten thousand at once, and a death in the middle",
       text:
         "The actor is flooded with 10,000 messages. When some of them are done its worker is killed without " +
-        "warning. What it had in hand goes back to the queue, and a new worker takes over.",
+        "warning. A new worker takes over, and what the dead one had in hand is handed out again.",
       act: async (say) => {
         const { handled } = await until(() => true);
         const flooded = sending.flood(null);

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 Mailbox._consumer_type = Consumer  # which is written in terms of a mailbox
 
 __version__ = "0.1.0"
+"""Of the package, as ``pip`` knows it."""
 
 __all__ = [
     "Backpressure",

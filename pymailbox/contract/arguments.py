@@ -18,6 +18,7 @@ from .limits import LARGEST_COUNT, LARGEST_MESSAGE, LONGEST_DELAY
 from .values import MessagePriority, MessageStatus, NewMessage
 
 Durability = Literal["strict", "relaxed"]
+"""Whether a commit that stores messages waits for the disk; see ``open_mailbox``."""
 
 _CERTAIN_LENGTH = 2**31 - 1
 """How many items a list can hold anywhere."""

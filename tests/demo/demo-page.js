@@ -124,7 +124,7 @@ export class DemoPage {
   /** Waits for the numbers. @param {{queued?: number, inflight?: number, done?: number, dead?: number}} expected */
   async counts(expected) {
     for (const [id, count] of Object.entries(expected)) {
-      await expect(this.page.locator(`#${id}`)).toHaveText(String(count));
+      await expect(this.page.locator(`#${id}`)).toHaveText(count.toLocaleString("en"));
     }
   }
 
@@ -146,8 +146,8 @@ export class DemoPage {
   async number(id) {
     const element = this.page.locator(`#${id}`);
     // Empty until it is known.
-    await expect(element).toHaveText(/^\d+$/);
-    return Number(await element.textContent());
+    await expect(element).toHaveText(/^[\d,]+$/);
+    return Number((await element.textContent())?.replaceAll(",", ""));
   }
 }
 

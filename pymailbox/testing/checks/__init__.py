@@ -80,3 +80,4 @@ _SUBJECTS = (
 CHECKS: Final[tuple[Check, ...]] = tuple(
     value for subject in _SUBJECTS for value in vars(subject).values() if isinstance(value, Check)
 )
+"""Every check of the conformance suite, in the order in which they run."""
