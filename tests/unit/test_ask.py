@@ -31,7 +31,7 @@ from pymailbox import (
 )
 from pymailbox.actors import reply_mailboxes, replying
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
-from pymailbox.testing._death import let_die
+from pymailbox.testing._death import let_be_collected
 from tests.unit.example_mailboxes import Database, SeedMailbox
 from tests.unit.sqlite_support import run_script
 
@@ -302,7 +302,7 @@ async def test_asker_that_is_collected(where: str) -> None:
         assert len(await reply_mailboxes_at(where)) == 1
         handles = [mailbox]
         del mailbox
-        await let_die(handles)
+        await let_be_collected(handles)
 
         async def is_gone() -> bool:
             return not await reply_mailboxes_at(where)
