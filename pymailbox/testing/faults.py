@@ -403,6 +403,7 @@ class FaultyMailbox(Mailbox):
             early.is_lost = kind is not None
         if kind not in (FaultKind.LOST_BEFORE, FaultKind.FULL, FaultKind.DEATH_BEFORE):
             answer = await self._made(prepared.call)
+        del prepared  # closed now, and not whenever a cycle that an error makes is collected
         match kind:
             case None:
                 return answer
