@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
 from .contract.location import Location, check_name, check_path, resolved
 from .contract.mailbox import Mailbox
 
+_NOT_OPEN: Final = (
+    "await it, as in 'mailbox = await open_mailbox(...)', or use 'async with open_mailbox(...) as mailbox'"
+)
+
 MailboxLocation: TypeAlias = str | os.PathLike[str]
 """A plain name, a URL, or the path of a SQLite file, whose mailbox ``default`` is meant."""
 
 
 class MailboxOpening:
-    """What ``open_mailbox`` gives: ``await`` it, or use it with ``async with``."""
+    """What ``open_mailbox`` gives: ``await`` it, or use it with ``async with``. By itself it is no mailbox yet."""
 
-    def __init__(self, location: Location, options: Options) -> None:
+    def __init__(self, location: Location, options: Options, made_at: tuple[str, int] | None = None) -> None:
         self._location = location
         self._options = options
+        self._made_at = made_at
+        """File and line; None once it is used, or if nobody has to be told."""
         self._any_thread = False
         """Whether any thread may run the event loop, one at a time."""
         self._mailbox: Mailbox | None = None
 
     def __await__(self) -> Generator[object, object, Mailbox]:
+        self._made_at = None
         return self._open().__await__()
 
     async def _open(self) -> Mailbox:
@@ -44,6 +53,23 @@ class MailboxOpening:
     ) -> None:
         if self._mailbox is not None:
             await self._mailbox.close()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}: {_NOT_OPEN}")
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(f"'with' needs 'async' here: {_NOT_OPEN}. pymailbox.sync.open_mailbox() is for a plain 'with'")
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __del__(self) -> None:
+        made_at: tuple[str, int] | None = self.__dict__.get("_made_at")
+        if made_at is None:
+            return
+        file, line = made_at
+        scheme, database, name = self._location
+        url = f"{scheme}://{database}{'#' if database else ''}{name or ''}"
+        warnings.warn_explicit(f"open_mailbox() of {url} was never awaited: {_NOT_OPEN}", RuntimeWarning, file, line)
 
 
 class _SameDatabase:
@@ -101,9 +127,9 @@ def open_mailbox(
         StorageUnavailableError: this platform lacks the backend, or its storage cannot be opened.
         StorageCorruptError: what is stored there is not a mailbox.
     """
-    return MailboxOpening(
-        resolved(parse_location(location)), check_options(batch_size, max_deliveries, lease, durability)
-    )
+    options = check_options(batch_size, max_deliveries, lease, durability)
+    caller = sys._getframe(1)
+    return MailboxOpening(resolved(parse_location(location)), options, (caller.f_code.co_filename, caller.f_lineno))
 
 
 # The next two are not ``async`` either: what a relative path means is decided at the call.

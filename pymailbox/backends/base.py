@@ -50,7 +50,7 @@ from ..contract.arguments import (
 from ..contract.capabilities import Capability
 from ..contract.errors import MailboxClosedError, MailboxError, UnsupportedError, WrongThreadError
 from ..contract.location import Location, parse_name
-from ..contract.mailbox import Mailbox
+from ..contract.mailbox import Mailbox, check_mailbox
 from ..contract.values import (
     BytesLike,
     DeadLetter,
@@ -409,8 +409,7 @@ class EmbeddedMailbox(Mailbox):
     async def _ack_and_send_prepared(self, message_id: UUID, sends: list[tuple[Any, PreparedMessage]]) -> bool:
         self._enter()
         for index, (target, message) in enumerate(sends):
-            if not isinstance(target, Mailbox):
-                raise TypeError(f"messages[{index}][0] must be a mailbox, not {type(target).__name__}")
+            check_mailbox(f"messages[{index}][0]", target)
             if not isinstance(target, EmbeddedMailbox) or target._database != self._database:
                 raise ValueError(f"messages[{index}][0], {target!r}, is in another database than {self!r}")
             target._enter()
