@@ -30,6 +30,7 @@ from pymailbox import (
     sync,
 )
 from pymailbox.actors import reply_mailboxes, replying
+from pymailbox.cli import main
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
 from pymailbox.testing._death import let_die
 from tests.unit.example_mailboxes import Database, SeedMailbox
@@ -391,3 +392,12 @@ def test_names_of_reply_mailboxes() -> None:
     assert reply_mailboxes.may_be_left_over(old)
     for other in ("inbox", f"{name}x", f"x{name}", name.replace("-7", "-4"), name.upper()):
         assert reply_mailboxes.marker_of(other) is None
+
+
+async def test_command_line_means_no_mailbox_for_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    location = f"sqlite:///{tmp_path}/mail.db#inbox"
+    async with open_mailbox(location) as mailbox, open_mailbox(location) as inbox, answering(inbox):
+        await ask(mailbox, b"", timeout=20)
+        await mailbox.enqueue(b"alice", b"still here", delay=60)
+        assert await asyncio.to_thread(main, ["peek", str(tmp_path / "mail.db")]) == 0
+        assert "still here" in capsys.readouterr().out
