@@ -187,6 +187,13 @@ async def test_question_is_copied_at_the_call(where: str) -> None:
         assert (await question).payload == b"re: tea"
 
 
+async def test_handle_that_asks_itself(where: str) -> None:
+    for location in (where, "memory://"):
+        async with open_mailbox(location) as mailbox, answering(mailbox):
+            assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+    assert await reply_mailboxes_at(where) == []
+
+
 async def test_first_of_several_answers_counts(where: str) -> None:
     def handler(message: MessageRecord, context: Context) -> None:
         for payload in (b"first", b"second"):
