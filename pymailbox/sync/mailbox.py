@@ -400,6 +400,10 @@ def _asking(
         return caller.run(lambda: function(handle, *arguments, **options))
 
     _documented(call, function, "Coroutine[Any, Any, ")
+    signature = inspect.signature(call)
+    mailbox, *others = signature.parameters.values()
+    parameters = [mailbox.replace(annotation="SyncMailbox"), *others]
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__qualname__ = call.__name__
     return call
 
