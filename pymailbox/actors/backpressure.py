@@ -11,7 +11,7 @@ from typing import Self
 
 from ..contract.arguments import check_count, check_period
 from ..contract.errors import MailboxClosedError, MailboxError
-from ..contract.mailbox import Mailbox
+from ..contract.mailbox import Mailbox, check_mailbox
 
 _logger = logging.getLogger("pymailbox")
 
@@ -55,6 +55,7 @@ class Backpressure:
         Raises:
             TypeError, ValueError: an argument is invalid.
         """
+        check_mailbox("mailbox", mailbox)
         self._pause_at = check_count("pause_at", pause_at)
         self._resume_at = pause_at // 2 if resume_at is None else resume_at
         if not isinstance(self._resume_at, int) or not 0 <= self._resume_at < pause_at:

@@ -122,7 +122,8 @@ async def test_async_with_passes_the_error_of_opening_on(in_tmp_path: Path) -> N
 
 
 def test_nothing_is_opened_before_it_is_awaited(in_tmp_path: Path) -> None:
-    open_mailbox("sqlite:///never.db#inbox")
+    with pytest.warns(RuntimeWarning, match="was never awaited"):
+        open_mailbox("sqlite:///never.db#inbox")
     assert list(in_tmp_path.iterdir()) == []
 
 

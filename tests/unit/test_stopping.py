@@ -22,14 +22,14 @@ class StrictLoop(asyncio.SelectorEventLoop):
         self._looks += 1
         return super().time() + self._looks * 0.0001
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         if delay < 0:
             raise ValueError("Can't schedule in the past")
         return super().call_at(super().time() + delay, callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_later(when - self.time(), callback, *args, context=context)
