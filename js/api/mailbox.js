@@ -265,7 +265,8 @@ export class Mailbox {
    * Acknowledges a message that this mailbox holds and enqueues others, in one transaction: both or neither.
    *
    * So a step from actor to actor happens exactly once. The acknowledgement comes first, so a message may be sent on
-   * under its own id. If a target already has a message of an id, it stores nothing, and the result is still true.
+   * under its own id, also to its own mailbox while `dedupeFor` keeps the id known. If a target already has a message
+   * of an id, or knows the id, it stores nothing, and the result is still true.
    * @param {string} messageId
    * @param {Iterable<Send>} messages pairs of an open mailbox and what to enqueue there
    * @returns {Promise<boolean>} false if this mailbox no longer holds the message; then nothing was sent

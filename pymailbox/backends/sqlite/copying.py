@@ -86,6 +86,12 @@ def require_file(file: str) -> None:
         raise StorageUnavailableError(f"the mailbox file {file} is empty: no mailbox was ever made in it")
 
 
+def belongs_to(path: str, file: str) -> bool:
+    """Whether a path is that of a mailbox file, or of what SQLite keeps beside it."""
+    file = os.path.realpath(file)
+    return os.path.realpath(path) in (file, *(f"{file}{end}" for end in _BESIDE)) or _is_same(path, file)
+
+
 class _Copying:
     """One copy of a file. ``run`` is for a thread of its own; ``pause`` and ``go_on`` are for forks."""
 
@@ -143,8 +149,7 @@ class _Copying:
 
     def _check_path(self) -> None:
         path = self._path
-        target = os.path.realpath(path)
-        if target in (self._file, *(f"{self._file}{end}" for end in _BESIDE)) or _is_same(path, self._file):
+        if belongs_to(path, self._file):
             raise ValueError(f"path {path} is the mailbox file itself, or belongs to it. Name another one")
         if os.path.isdir(path):  # noqa: PTH112
             raise ValueError(f"path {path} is a folder. Name the file that the copy is to be")
