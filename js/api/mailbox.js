@@ -72,8 +72,8 @@ export const MessageStatus = Object.freeze({ QUEUED: "queued", INFLIGHT: "inflig
 /** @type {(handle: MailboxHandle, options: Required<MailboxOptions>) => Mailbox} */
 let mailboxOf;
 
-/** @type {(value: unknown, name: string) => Mailbox} */
-let checkMailbox;
+/** @internal @type {(value: unknown, name: string) => Mailbox} */
+export let checkMailbox;
 
 /**
  * A mailbox as a whole, for export and import.
@@ -498,8 +498,6 @@ export class Mailbox {
         // what could not be given back now goes back when the mailbox is closed
       });
     };
-    if (signal?.aborted) abort();
-    else signal?.addEventListener("abort", abort);
     /** @returns {Promise<IteratorResult<MessageRecord, undefined>>} */
     const next = async () => {
       if (signal?.aborted) {
@@ -511,12 +509,17 @@ export class Mailbox {
       dropWhatWentBack();
       const first = claimed.shift();
       if (first !== undefined) return { done: false, value: first };
+      // until it is left, or fails: then nobody need tell it, and it holds nothing
+      signal?.addEventListener("abort", abort);
       try {
         const batch = await this.#claimUntil(left.signal, this.#options.batchSize, Infinity);
         dropWhatWentBack();
         claimed.push(...batch);
       } catch (error) {
-        if (!left.signal.aborted && !(error instanceof MailboxClosedError)) throw error;
+        if (!left.signal.aborted && !(error instanceof MailboxClosedError)) {
+          signal?.removeEventListener("abort", abort);
+          throw error;
+        }
       }
       return next();
     };

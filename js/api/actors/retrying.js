@@ -67,8 +67,8 @@ export class RetryingMailbox {
 
   /**
    * Acknowledges those of these messages that are still held.
-   * @param {MessageRecord[]} records @param {boolean} [inDoubt] whether a handler may have given them back itself: then
-   * they are never acknowledged late
+   * @param {MessageRecord[]} records
+   * @param {boolean} [inDoubt] whether a handler may have given them back itself: then they are never acknowledged late
    */
   async ack(records, inDoubt = false) {
     const ids = records.map(({ id }) => id);
@@ -96,9 +96,8 @@ export class RetryingMailbox {
   /** Says how many had been taken back. @param {MessageRecord[]} records @param {number} settled */
   reportAcked(records, settled) {
     if (settled >= records.length) return;
-    console.info(
-      `${this.source.label}: ${records.length - settled} of ${counted(records)} had been taken back, and may be handled again`,
-    );
+    const few = `${records.length - settled} of ${counted(records)}`;
+    console.info(`${this.source.label}: ${few} had been taken back, and may be handled again`);
   }
 }
 
