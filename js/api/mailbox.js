@@ -182,8 +182,8 @@ export class Mailbox {
    * @param {unknown} value what JSON can hold; `undefined` in an object is left out, as `JSON.stringify` does
    * @param {EnqueueJsonOptions} [options] as for `enqueue`, and `sender`, by default of no bytes
    * @returns {Promise<string>} a canonical UUID
-   * @throws {TypeError | RangeError} JSON cannot hold the value (a function, a BigInt, NaN, or what holds itself), or
-   * an option is invalid; nothing was stored
+   * @throws {TypeError | RangeError} JSON cannot hold the value (a function, a BigInt, NaN, bytes, a Map, a Set, or
+   * what holds itself), or an option is invalid; nothing was stored
    * @throws {import("../model/errors.js").StorageFullError} there is no room; nothing was stored
    */
   async enqueueJson(value, options) {

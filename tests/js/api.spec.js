@@ -65,6 +65,7 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["TypeError value", () => any.enqueueJson()],
       ["RangeError value", () => any.enqueueJson({ a: [NaN] })],
       ["TypeError value", () => any.enqueueJson(5n)],
+      ["TypeError value", () => any.enqueueJson({ picture: none })],
       ["TypeError sender", () => any.enqueueJson(5, { sender: "me" })],
       ["TypeError options", () => any.enqueueJson(5, { payload: none })],
       ["TypeError messages", () => any.enqueueMany()],
