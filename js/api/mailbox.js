@@ -709,10 +709,9 @@ export class Mailbox {
         this.#checkOpen();
         return this.#handle.ackHeld(bytesOf(ids));
       },
-      ackLate: async (records) => {
+      ackLate: async (ids, madeAt) => {
         this.#checkOpen();
-        const created = records.map(({ createdAt }) => createdAt.getTime());
-        return this.#handle.ackLate(bytesOf(records.map(({ id }) => id)), created);
+        return this.#handle.ackLate(bytesOf(ids), madeAt);
       },
       release: async (ids) => {
         this.#checkOpen();
