@@ -46,7 +46,9 @@ class TimeLimit:
         return self._task is not None and self._task.cancelling() > 0
 
     def _set_timer(self) -> None:
-        self._timer = self._loop.call_later(min(self._deadline - self._loop.time(), LONGEST_TIMER), self._on_timer)
+        # the time may be over by now, and Pyodide's loop refuses what is in the past
+        left = max(0.0, self._deadline - self._loop.time())
+        self._timer = self._loop.call_later(min(left, LONGEST_TIMER), self._on_timer)
 
     def _on_timer(self) -> None:
         if self._loop.time() < self._deadline:
