@@ -239,3 +239,20 @@ async def test_time_that_no_timer_can_wait_is_waited_in_parts(monkeypatch: pytes
 
         await asyncio.wait_for(mailbox.consume(handler, timeout=30.0), 10)
         assert (await mailbox.status()).dead_letters == 0
+
+
+async def test_time_that_is_over_when_the_timer_is_set_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer may fire a moment early, and the rest pass before it is set again."""
+    loop = asyncio.get_running_loop()
+    call_later = loop.call_later
+
+    def call_later_as_in_pyodide(delay: float, *arguments: Any) -> asyncio.TimerHandle:
+        if delay < 0:
+            raise ValueError("Can't schedule in the past")
+        return call_later(delay, *arguments)
+
+    monkeypatch.setattr(loop, "call_later", call_later_as_in_pyodide)
+    limit = time_limit.TimeLimit(-0.001, lambda: None)
+    with pytest.raises(asyncio.CancelledError), limit:
+        await asyncio.sleep(10)
+    assert limit.expired
