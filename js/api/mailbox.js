@@ -617,8 +617,8 @@ export class Mailbox {
   /**
    * Lets calls under way finish, then gives back what this mailbox still holds, as if never handed out.
    *
-   * A `dequeue` or an `ask` that waits ends with a `MailboxClosedError`, `messages()` just ends, and every later verb rejects with
-   * a `MailboxClosedError`. Closing twice is fine. `await using` closes by itself.
+   * A `dequeue` or an `ask` that waits ends with a `MailboxClosedError`, `messages()` just ends, and every later verb
+   * rejects with a `MailboxClosedError`. Closing twice is fine. `await using` closes by itself.
    * @returns {Promise<void>}
    */
   async close() {

@@ -246,32 +246,42 @@ test("left over mailboxes are deleted", async ({ page }) => {
   expect(seen).toEqual({ there: [true] });
 });
 
-test("a page that was frozen, and seemed to be gone, gets its answers again", async ({ page }) => {
-  const seen = await page.evaluate(async () => {
-    const { bytes, eventually, left, textOf } = consuming;
-    const [asker, inbox] = [await pymailbox.openMailbox("frozen"), await pymailbox.openMailbox("frozen")];
-    const open = pymailbox.ask(asker, bytes("open"), { timeout: 60_000 });
-    await eventually(async () => (await left(inbox))[0] === 1);
-    const [question] = await inbox.peek();
-    dispatchEvent(new Event("freeze"));
-    dispatchEvent(new Event("resume"));
-    const name = question.headers["reply-to"];
-    const replies = await pymailbox.openMailbox(name);
-    // its marker is held again
-    await eventually(async () => (await left(replies)).join() === "0,1");
-    const consumer = inbox.consume((message, context) => context.reply(bytes(`re: ${textOf(message)}`)));
-    const answers = [textOf(await open)];
-    await consumer.stop();
-    // and now somebody deletes it meanwhile
-    dispatchEvent(new Event("freeze"));
-    await pymailbox.deleteMailbox(name);
-    dispatchEvent(new Event("resume"));
-    inbox.consume((message, context) => context.reply(bytes(`re: ${textOf(message)}`)));
-    answers.push(textOf(await pymailbox.ask(asker, bytes("next"), { timeout: 60_000 })));
-    return answers;
+for (const [leave, comeBack] of [
+  ["freeze", "resume"],
+  ["pagehide", "pageshow"],
+]) {
+  test(`after ${leave} and ${comeBack} an asker gets its answers again, though it seemed to be gone`, async ({
+    page,
+  }) => {
+    const seen = await page.evaluate(
+      async ([leave, comeBack]) => {
+        const { bytes, eventually, left, textOf } = consuming;
+        const [asker, inbox] = [await pymailbox.openMailbox("frozen"), await pymailbox.openMailbox("frozen")];
+        const open = pymailbox.ask(asker, bytes("open"), { timeout: 60_000 });
+        await eventually(async () => (await left(inbox))[0] === 1);
+        const [question] = await inbox.peek();
+        dispatchEvent(new Event(leave));
+        dispatchEvent(new Event(comeBack));
+        const name = question.headers["reply-to"];
+        const replies = await pymailbox.openMailbox(name);
+        // its marker is held again
+        await eventually(async () => (await left(replies)).join() === "0,1");
+        const consumer = inbox.consume((message, context) => context.reply(bytes(`re: ${textOf(message)}`)));
+        const answers = [textOf(await open)];
+        await consumer.stop();
+        // and now somebody deletes it meanwhile
+        dispatchEvent(new Event(leave));
+        await pymailbox.deleteMailbox(name);
+        dispatchEvent(new Event(comeBack));
+        inbox.consume((message, context) => context.reply(bytes(`re: ${textOf(message)}`)));
+        answers.push(textOf(await pymailbox.ask(asker, bytes("next"), { timeout: 60_000 })));
+        return answers;
+      },
+      [leave, comeBack],
+    );
+    expect(seen).toEqual(["re: open", "re: next"]);
   });
-  expect(seen).toEqual(["re: open", "re: next"]);
-});
+}
 
 test("when a page that asks is left, its mailbox for answers is free to be deleted", async ({ page, context }) => {
   const asking = await context.newPage();

@@ -29,7 +29,7 @@ const OPTIONS = ["timeout", "sender", "priority", "headers", "messageId", "signa
  * @param {import("../values.js").Bytes} payload what it says, copied at the call
  * @param {import("../values.js").AskOptions} options `timeout` in milliseconds, `Infinity` for ever; `sender`,
  * `priority`, `headers`, `messageId`, `signal`
- * @returns {Promise<MessageRecord>} the answer, which its handler sent in the transaction that acknowledged the question
+ * @returns {Promise<MessageRecord>} the answer, sent in the transaction that acknowledged the question
  * @throws {DOMException} there was no answer in time, a "TimeoutError"; or the signal's reason
  * @throws {TypeError | RangeError} an argument is invalid, or `headers` have one of those two; nothing was stored
  * @throws {import("../../model/errors.js").MailboxClosedError} the handle is closed, or was closed while this waited

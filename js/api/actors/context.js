@@ -1,6 +1,6 @@
 /** What a handler has besides its message. */
 
-import { checkHeaders, checkOptions, checkSend } from "../validate.js";
+import { checkOptions, checkSend } from "../validate.js";
 import { CORRELATION_ID, REPLY_TO, checkLetter } from "./reply-mailboxes.js";
 import { ReplyTo } from "./replying.js";
 
@@ -61,11 +61,9 @@ export class DeliveryContext {
       );
     }
     const how = checkOptions(options, "options", REPLY_OPTIONS);
-    const answer = checkLetter(payload, how, [CORRELATION_ID], "which an answer has from its question");
-    const correlation = asked[CORRELATION_ID];
-    if (correlation !== undefined) answer.headers.push([CORRELATION_ID, correlation]);
-    checkHeaders(answer.headers, "");
-    this.#sends.push([new ReplyTo(target), answer]);
+    const why = "which an answer has from its question";
+    const correlation = Object.entries(asked).filter(([name]) => name === CORRELATION_ID);
+    this.#sends.push([new ReplyTo(target), checkLetter(payload, how, [CORRELATION_ID], why, correlation)]);
   }
 
   #checkSending() {

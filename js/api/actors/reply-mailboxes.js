@@ -46,19 +46,21 @@ export function mayBeLeftOver(name) {
 /**
  * A question or an answer, checked, its bytes and headers copied now.
  * @param {unknown} payload @param {Record<string, unknown>} options which are checked
- * @param {string[]} own headers that it gets by itself @param {string} why none may be given
+ * @param {string[]} own names of headers that it gets by itself @param {string} why none may be given
+ * @param {[string, string][]} [more] headers that it gets now
  * @returns {import("../values.js").NewMessage & {headers: [string, string][]}}
  */
-export function checkLetter(payload, { sender = new Uint8Array(), priority, messageId, headers }, own, why) {
+export function checkLetter(payload, { sender = new Uint8Array(), priority, messageId, headers }, own, why, more = []) {
   const texts = headers === undefined ? [] : checkHeaders(headers, "");
   const taken = texts.find(([name]) => own.includes(name));
   if (taken !== undefined) throw new RangeError(`headers must not have ${JSON.stringify(taken[0])}, ${why}`);
-  const checked = checkMessage(sender, payload, { priority, messageId, headers: texts });
+  const all = [...texts, ...more];
+  const checked = checkMessage(sender, payload, { priority, messageId, headers: all });
   return {
     sender: checked.sender,
     payload: checked.payload,
     priority: /** @type {import("../values.js").MessagePriority | undefined} */ (priority),
     messageId: checked.id && textOfId(checked.id),
-    headers: texts,
+    headers: all,
   };
 }

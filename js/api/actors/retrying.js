@@ -107,9 +107,8 @@ export class RetryingMailbox extends Retrying {
   /** Says how many had been taken back. @param {MessageRecord[]} records @param {number} settled */
   reportAcked(records, settled) {
     if (settled >= records.length) return;
-    console.info(
-      `${this.source.label}: ${records.length - settled} of ${counted(records)} had been taken back, and may be handled again`,
-    );
+    const some = `${records.length - settled} of ${counted(records)}`;
+    console.info(`${this.source.label}: ${some} had been taken back, and may be handled again`);
   }
 }
 

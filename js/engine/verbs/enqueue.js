@@ -14,8 +14,8 @@ import { segmentWritersOf } from "../stored-segments.js";
 /**
  * Enqueues messages whose ids are new: neither in the mailbox nor remembered.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} frames
- * @param {Uint8Array} [sentOn] the id of a message of this mailbox that has just been acknowledged in order to go on: that
- * it is remembered keeps nothing out
+ * @param {Uint8Array} [sentOn] the id of a message of this mailbox that has just been acknowledged in order to go on:
+ * that it is remembered keeps nothing out
  * @returns {Promise<{ids: Uint8Array, enqueued: number}>}
  */
 export async function enqueue(tx, state, frames, sentOn) {
