@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
 from .contract.location import Location, check_name, check_path, resolved
 from .contract.mailbox import Mailbox
+
+_NOT_OPEN: Final = (
+    "await it, as in 'mailbox = await open_mailbox(...)', or use 'async with open_mailbox(...) as mailbox'"
+)
 
 MailboxLocation: TypeAlias = str | os.PathLike[str]
 """A plain name, a URL, or the path of a SQLite file, whose mailbox ``default`` is meant."""
@@ -21,23 +26,27 @@ _SYNC: Final = "pymailbox.sync."
 
 
 class MailboxOpening:
-    """What ``open_mailbox`` gives: ``await`` it, or use it with ``async with``."""
+    """What ``open_mailbox`` gives: ``await`` it, or use it with ``async with``. By itself it is no mailbox yet."""
 
-    def __init__(self, location: Location, options: Options) -> None:
+    def __init__(self, location: Location, options: Options, called_at: tuple[str, int]) -> None:
         self._location = location
         self._options = options
+        self._called_at = called_at
+        """File and line."""
+        self._is_used = False
+        """Whether it is awaited, or nobody has to be told that it is not."""
         self._any_thread = False
         """Whether any thread may run the event loop, one at a time."""
         self._mailbox: Mailbox | None = None
-        self._called_at = _line_of_caller()
 
     def __await__(self) -> Generator[object, object, Mailbox]:
+        self._is_used = True
         return self._open().__await__()
 
     async def _open(self) -> Mailbox:
         mailbox = await backend_of(self._location).open_at(self._location, self._options)
         mailbox._any_thread = self._any_thread
-        mailbox._nearby = _SameDatabase(self._location, self._options, self._any_thread)
+        mailbox._nearby = _SameDatabase(self._location, self._options, self._called_at, self._any_thread)
         mailbox._opened_at = self._called_at
         return mailbox
 
@@ -51,17 +60,34 @@ class MailboxOpening:
         if self._mailbox is not None:
             await self._mailbox.close()
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}: {_NOT_OPEN}")
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(f"'with' needs 'async' here: {_NOT_OPEN}. pymailbox.sync.open_mailbox() is for a plain 'with'")
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __del__(self) -> None:
+        if self.__dict__.get("_is_used", True):
+            return
+        file, line = self._called_at
+        scheme, database, name = self._location
+        url = f"{scheme}://{database}{'#' if database else ''}{name or ''}"
+        warnings.warn_explicit(f"open_mailbox() of {url} was never awaited: {_NOT_OPEN}", RuntimeWarning, file, line)
+
 
 class _SameDatabase:
     """The mailboxes of the database that a location is in, for what a handle opens beside itself."""
 
-    def __init__(self, location: Location, options: Options, any_thread: bool) -> None:
+    def __init__(self, location: Location, options: Options, called_at: tuple[str, int], any_thread: bool) -> None:
         self._location = location
         self._options = Options(lease=options.lease, durability="relaxed")
+        self._called_at = called_at
         self._any_thread = any_thread
 
     async def open(self, name: str) -> Mailbox:
-        opening = MailboxOpening(self._at(name), self._options)
+        opening = MailboxOpening(self._at(name), self._options, self._called_at)
         opening._any_thread = self._any_thread
         return await opening
 
@@ -75,12 +101,12 @@ class _SameDatabase:
         return self._location._replace(name=check_name(name))
 
 
-def _line_of_caller() -> str:
-    """Who called ``open_mailbox``, of this module or of ``pymailbox.sync``, as file and line."""
+def _line_of_caller() -> tuple[str, int]:
+    """File and line of who called ``open_mailbox``, of this module or of ``pymailbox.sync``."""
     frame = sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith((__name__, _SYNC)):
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 def open_mailbox(
@@ -115,9 +141,8 @@ def open_mailbox(
         StorageUnavailableError: this platform lacks the backend, or its storage cannot be opened.
         StorageCorruptError: what is stored there is not a mailbox.
     """
-    return MailboxOpening(
-        resolved(parse_location(location)), check_options(batch_size, max_deliveries, lease, durability)
-    )
+    options = check_options(batch_size, max_deliveries, lease, durability)
+    return MailboxOpening(resolved(parse_location(location)), options, _line_of_caller())
 
 
 # The next two are not ``async`` either: what a relative path means is decided at the call.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Which lines the tests run, of both languages: the unit tests and the lanes on CPython, the tests in Node, and in
+# Which lines the tests run, of both languages: the lanes and the unit tests on CPython, the tests in Node, and in
 # Chromium the scenarios and the JavaScript API. Tests that fail are told, and count with what they ran.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -8,7 +8,7 @@ export PYMAILBOX_COVERAGE=$PWD/build/coverage
 rm -rf "$PYMAILBOX_COVERAGE"
 mkdir -p "$PYMAILBOX_COVERAGE"
 
-.venv/bin/coverage run -m pytest -q tests/unit tests/lanes/test_cpython.py
+.venv/bin/coverage run -m pytest -q tests/lanes/test_cpython.py tests/unit
 .venv/bin/python -m pytest -q tests/indexeddb/test_scenarios.py -k "chromium and page"
 NODE_V8_COVERAGE=$PYMAILBOX_COVERAGE/node node --test --test-reporter=dot tests/js/*.test.js
 npx playwright test --project="chromium js" --reporter=line

@@ -73,8 +73,8 @@ export const MessageStatus = Object.freeze({ QUEUED: "queued", INFLIGHT: "inflig
 /** @type {(handle: MailboxHandle, options: Required<MailboxOptions>) => Mailbox} */
 let mailboxOf;
 
-/** @type {(value: unknown, name: string) => Mailbox} */
-let checkMailbox;
+/** @internal @type {(value: unknown, name: string) => Mailbox} */
+export let checkMailbox;
 
 /**
  * A mailbox as a whole, for export and import.
@@ -195,8 +195,8 @@ export class Mailbox {
    * @param {unknown} value what JSON can hold; `undefined` in an object is left out, as `JSON.stringify` does
    * @param {EnqueueJsonOptions} [options] as for `enqueue`, and `sender`, by default of no bytes
    * @returns {Promise<string>} a canonical UUID
-   * @throws {TypeError | RangeError} JSON cannot hold the value (a function, a BigInt, NaN, or what holds itself), or
-   * an option is invalid; nothing was stored
+   * @throws {TypeError | RangeError} JSON cannot hold the value (a function, a BigInt, NaN, bytes, a Map, a Set, or
+   * what holds itself), or an option is invalid; nothing was stored
    * @throws {import("../model/errors.js").StorageFullError} there is no room; nothing was stored
    */
   async enqueueJson(value, options) {
@@ -280,7 +280,8 @@ export class Mailbox {
    * Acknowledges a message that this mailbox holds and enqueues others, in one transaction: both or neither.
    *
    * So a step from actor to actor happens exactly once. The acknowledgement comes first, so a message may be sent on
-   * under its own id. If a target already has a message of an id, it stores nothing, and the result is still true.
+   * under its own id, also to its own mailbox while `dedupeFor` keeps the id known. If a target already has a message
+   * of an id, or knows the id, it stores nothing, and the result is still true.
    * @param {string} messageId
    * @param {Iterable<Send>} messages pairs of an open mailbox and what to enqueue there
    * @returns {Promise<boolean>} false if this mailbox no longer holds the message; then nothing was sent
@@ -511,8 +512,6 @@ export class Mailbox {
         // what could not be given back now goes back when the mailbox is closed
       });
     };
-    if (signal?.aborted) abort();
-    else signal?.addEventListener("abort", abort);
     /** @returns {Promise<IteratorResult<MessageRecord, undefined>>} */
     const next = async () => {
       if (signal?.aborted) {
@@ -524,12 +523,17 @@ export class Mailbox {
       dropWhatWentBack();
       const first = claimed.shift();
       if (first !== undefined) return { done: false, value: first };
+      // until it is left, or fails: then nobody need tell it, and it holds nothing
+      signal?.addEventListener("abort", abort);
       try {
         const batch = await this.#claimUntil(left.signal, this.#options.batchSize, Infinity);
         dropWhatWentBack();
         claimed.push(...batch);
       } catch (error) {
-        if (!left.signal.aborted && !(error instanceof MailboxClosedError)) throw error;
+        if (!left.signal.aborted && !(error instanceof MailboxClosedError)) {
+          signal?.removeEventListener("abort", abort);
+          throw error;
+        }
       }
       return next();
     };
@@ -719,10 +723,9 @@ export class Mailbox {
         this.#checkOpen();
         return this.#handle.ackHeld(bytesOf(ids));
       },
-      ackLate: async (records) => {
+      ackLate: async (ids, madeAt) => {
         this.#checkOpen();
-        const created = records.map(({ createdAt }) => createdAt.getTime());
-        return this.#handle.ackLate(bytesOf(records.map(({ id }) => id)), created);
+        return this.#handle.ackLate(bytesOf(ids), madeAt);
       },
       release: async (ids) => {
         this.#checkOpen();

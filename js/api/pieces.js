@@ -41,16 +41,54 @@ function concatenated(parts) {
   return whole;
 }
 
-/** @param {unknown} source @returns {AsyncGenerator<Uint8Array>} */
-export async function* piecesOf(source) {
+/**
+ * The pieces of a file; no more once the signal is aborted, also while one is waited for.
+ * @param {unknown} source @param {AbortSignal} [signal] @returns {AsyncGenerator<Uint8Array>}
+ */
+export async function* piecesOf(source, signal) {
+  const pieces = givenBy(source, signal);
+  try {
+    for (;;) {
+      const next = await unlessAborted(pieces.next(), signal);
+      if (next === undefined || next.done) return;
+      yield next.value;
+    }
+  } finally {
+    // what never gives its next piece never ends either
+    await unlessAborted(pieces.return(undefined), signal);
+  }
+}
+
+/**
+ * What a promise comes to; undefined if the signal is aborted first.
+ * @template T @param {Promise<T>} promise @param {AbortSignal} [signal]
+ */
+async function unlessAborted(promise, signal) {
+  if (signal === undefined) return promise;
+  let abort = () => {};
+  const aborted = new Promise((/** @type {(_: undefined) => void} */ resolve) => {
+    abort = () => resolve(undefined);
+  });
+  signal.addEventListener("abort", abort);
+  if (signal.aborted) abort();
+  try {
+    return await Promise.race([aborted, promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+/** @param {unknown} source @param {AbortSignal} [signal] @returns {AsyncGenerator<Uint8Array>} */
+async function* givenBy(source, signal) {
   if (typeof source === "string" || source instanceof ArrayBuffer || ArrayBuffer.isView(source)) {
     yield bytesOfPiece(source);
     return;
   }
   const kind = Object.prototype.toString.call(source);
-  if (kind === "[object Blob]" || kind === "[object File]") yield* streamed(/** @type {Blob} */ (source).stream());
-  else if (kind === "[object Response]") yield* streamed(/** @type {Response} */ (source).body);
-  else if (kind === "[object ReadableStream]") yield* streamed(/** @type {ReadableStream} */ (source));
+  if (kind === "[object Blob]" || kind === "[object File]")
+    yield* streamed(/** @type {Blob} */ (source).stream(), signal);
+  else if (kind === "[object Response]") yield* streamed(/** @type {Response} */ (source).body, signal);
+  else if (kind === "[object ReadableStream]") yield* streamed(/** @type {ReadableStream} */ (source), signal);
   else if (isIterable(source)) for await (const piece of source) yield bytesOfPiece(piece);
   else {
     throw new TypeError(
@@ -63,10 +101,16 @@ export async function* piecesOf(source) {
 const isIterable = (source) =>
   typeof source === "object" && source !== null && (Symbol.asyncIterator in source || Symbol.iterator in source);
 
-/** Not every browser can iterate over a stream. @param {ReadableStream | null} stream */
-async function* streamed(stream) {
+/**
+ * Not every browser can iterate over a stream.
+ * @param {ReadableStream | null} stream @param {AbortSignal} [signal] cancels it
+ */
+async function* streamed(stream, signal) {
   if (stream === null) return;
   const reader = stream.getReader();
+  const cancel = () => reader.cancel(signal?.reason).catch(() => {});
+  if (signal?.aborted) cancel();
+  else signal?.addEventListener("abort", cancel);
   let isAtEnd = false;
   try {
     for (;;) {
@@ -76,6 +120,7 @@ async function* streamed(stream) {
       yield bytesOfPiece(value);
     }
   } finally {
+    signal?.removeEventListener("abort", cancel);
     if (!isAtEnd) await reader.cancel().catch(() => {});
     reader.releaseLock();
   }

@@ -73,14 +73,14 @@ export async function importMailbox(mailbox, source, options) {
     throw new TypeError(`onRefused must be a function, not ${described(onRefused)}`);
   const intake = new Intake(archiveOf(mailbox), /** @type {ImportOptions["onRefused"]} */ (onRefused));
   let number = 0;
-  for await (const line of linesIn(piecesOf(source))) {
+  for await (const line of linesIn(piecesOf(source, signal))) {
     signal?.throwIfAborted();
     number += 1;
     if (number === 1) checkFirst(line);
     else if (!isBlank(line)) await intake.take(number, line);
   }
-  if (number === 0) throw new RangeError("source is empty; an export has a head line at least");
   signal?.throwIfAborted();
+  if (number === 0) throw new RangeError("source is empty; an export has a head line at least");
   await intake.store();
   return intake.report();
 }

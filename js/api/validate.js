@@ -227,6 +227,7 @@ function jsonOf(value) {
   try {
     text = JSON.stringify(value, (_, part) => {
       if (typeof part === "number" && !Number.isFinite(part)) throw new RangeError(`JSON has no ${part}`);
+      if (isLostInJson(part)) throw new TypeError(`it holds ${described(part)}, which JSON has not`);
       return part;
     });
   } catch (cause) {
@@ -236,6 +237,12 @@ function jsonOf(value) {
   if (text === undefined) throw new TypeError(`value cannot be written as JSON: it is ${described(value)}`);
   return text;
 }
+
+/** Whether a value is bytes, a Map or a Set, of which JSON would be an object that says little or nothing. */
+const isLostInJson = (/** @type {unknown} */ part) =>
+  typeof part === "object" &&
+  (ArrayBuffer.isView(part) ||
+    /^\[object ((Shared)?ArrayBuffer|Map|Set)\]$/.test(Object.prototype.toString.call(part)));
 
 /** @param {unknown} error */
 const messageOf = (error) => (error instanceof Error ? error.message : String(error));

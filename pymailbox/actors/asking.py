@@ -26,6 +26,7 @@ from ..contract.values import BytesLike, MessagePriority, MessageRecord, NewMess
 from .reply_mailboxes import CORRELATION_ID, REPLY_TO, may_be_left_over, name_of, new_marker
 from .retrying import RetryingMailbox
 from .stopping import LONGEST_TIMER, Stop
+from .time_limit import TimeLimit
 
 _OWN_HEADERS: Final = (REPLY_TO, CORRELATION_ID)
 
@@ -95,12 +96,13 @@ async def _ask(mailbox: Mailbox, question: NewMessage, correlation_id: str, seco
     deadline = loop.time() + seconds
     asker = await _asker_of(mailbox)
     with asker.waiting(correlation_id) as answer:
+        limit = TimeLimit(seconds)
         try:
-            async with asyncio.timeout(min(seconds, LONGEST_TIMER)) as limit:
+            with limit:
                 await asker.ready()
                 await _store(mailbox, question, correlation_id, asker)
-        except TimeoutError:
-            if not limit.expired():
+        except asyncio.CancelledError:
+            if not limit.expired or limit.cancelled_by_others:
                 raise
         while not answer.done() and (left := deadline - loop.time()) > 0:
             await asyncio.wait([answer], timeout=min(left, LONGEST_TIMER))

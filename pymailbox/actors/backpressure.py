@@ -11,7 +11,7 @@ from typing import Self
 
 from ..contract.arguments import check_count, check_period
 from ..contract.errors import MailboxClosedError, MailboxError
-from ..contract.mailbox import Mailbox
+from ..contract.mailbox import Mailbox, check_mailbox
 
 _logger = logging.getLogger("pymailbox")
 
@@ -55,11 +55,16 @@ class Backpressure:
         Raises:
             TypeError, ValueError: an argument is invalid.
         """
+        check_mailbox("mailbox", mailbox)
         self._pause_at = check_count("pause_at", pause_at)
         self._resume_at = pause_at // 2 if resume_at is None else resume_at
-        if not isinstance(self._resume_at, int) or not 0 <= self._resume_at < pause_at:
+        if not isinstance(self._resume_at, int) or isinstance(self._resume_at, bool):
+            raise TypeError(f"resume_at must be an int, not {type(resume_at).__name__}")
+        if not 0 <= self._resume_at < pause_at:
             raise ValueError(f"resume_at must be an int from 0 to less than pause_at, not {resume_at!r}")
         check_period("interval", interval)
+        if on_change is not None and not callable(on_change):
+            raise TypeError(f"on_change must be a function, not {type(on_change).__name__}")
         self._mailbox = mailbox
         self._interval = interval
         self._on_change = on_change
@@ -70,7 +75,7 @@ class Backpressure:
         self._low.set()
 
     async def room(self) -> None:
-        """Waits until producers may go on; returns at once while they may.
+        """Waits until producers may go on; returns at once while they may, and when the block has been left.
 
         Raises:
             MailboxError: what ``status()`` raised last; while an error is passing (``error.passing``), this waits.
@@ -85,7 +90,7 @@ class Backpressure:
                 await asyncio.wait((low, self._watching), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 low.cancel()
-        if self._watching.done():
+        if self._watching.done() and not self._watching.cancelled():
             self._watching.result()
 
     async def __aenter__(self) -> Self:

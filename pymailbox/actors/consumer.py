@@ -262,11 +262,11 @@ class Consumer(Coroutine[Any, Any, None]):
         try:
             if await self._deliveries.deliver(hold, Context(self._mailbox, record, self), free_place):
                 (self._handled_late if hold.given_back else self._handled).append(record)
-        except GeneratorExit:
-            raise
         except BaseException as error:
             if not hold.over:
                 self._unhandled.append(record.id)
+            if isinstance(error, GeneratorExit):  # unless its handler raised it, this coroutine is being closed
+                raise
             # a KeyboardInterrupt must not get out of this task: it would tear down the loop with all that is under way
             if not isinstance(error, asyncio.CancelledError):
                 self._end(error)

@@ -23,11 +23,13 @@ class Stop:
 
     async def pause(self, seconds: float) -> None:
         """Waits that many seconds, or until a stop is asked for."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while not self.asked:
-            try:
-                async with asyncio.timeout(min(seconds, LONGEST_TIMER)):
-                    await self._asked.wait()
-            except TimeoutError:
-                if (seconds := deadline - asyncio.get_running_loop().time()) <= 0:
-                    return
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        asked = asyncio.ensure_future(self._asked.wait())
+        try:
+            # not ``asyncio.timeout``, which sets its timer to a time: Pyodide's loop refuses one that has just passed
+            while not asked.done() and seconds > 0:
+                await asyncio.wait([asked], timeout=min(seconds, LONGEST_TIMER))
+                seconds = deadline - loop.time()
+        finally:
+            asked.cancel()

@@ -25,7 +25,7 @@ class TimeLimit:
 
     expired = False
 
-    def __init__(self, seconds: float, on_overdue: Callable[[], None]) -> None:
+    def __init__(self, seconds: float, on_overdue: Callable[[], None] | None = None) -> None:
         self._on_overdue = on_overdue
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + seconds
@@ -46,7 +46,8 @@ class TimeLimit:
         return self._task is not None and self._task.cancelling() > 0
 
     def _set_timer(self) -> None:
-        self._timer = self._loop.call_later(min(self._deadline - self._loop.time(), LONGEST_TIMER), self._on_timer)
+        left = max(0.0, self._deadline - self._loop.time())  # Pyodide's loop refuses a time that has passed
+        self._timer = self._loop.call_later(min(left, LONGEST_TIMER), self._on_timer)
 
     def _on_timer(self) -> None:
         if self._loop.time() < self._deadline:
@@ -54,7 +55,8 @@ class TimeLimit:
         elif self._task is not None:
             self.expired = True
             self._task.cancel()
-            self._timer = self._loop.call_later(OVERDUE, self._on_overdue)
+            if self._on_overdue is not None:
+                self._timer = self._loop.call_later(OVERDUE, self._on_overdue)
 
 
 def limited(

@@ -50,7 +50,7 @@ from ..contract.arguments import (
 from ..contract.capabilities import Capability
 from ..contract.errors import MailboxClosedError, MailboxError, UnsupportedError, WrongThreadError
 from ..contract.location import Location, parse_name
-from ..contract.mailbox import Mailbox
+from ..contract.mailbox import Mailbox, check_mailbox
 from ..contract.values import (
     BytesLike,
     DeadLetter,
@@ -110,8 +110,8 @@ class EmbeddedMailbox(Mailbox):
     name: str
     """The mailbox's name in its database."""
 
-    _opened_at = "an unknown place"
-    """The line that called ``open_mailbox``."""
+    _opened_at = ("an unknown place", 0)
+    """File and line of the call of ``open_mailbox``."""
 
     _keeps_loop = False
     """Whether the hooks never suspend, or hardly ever."""
@@ -418,8 +418,7 @@ class EmbeddedMailbox(Mailbox):
     async def _ack_and_send_prepared(self, message_id: UUID, sends: list[tuple[Any, PreparedMessage]]) -> bool:
         self._enter()
         for index, (target, message) in enumerate(sends):
-            if not isinstance(target, Mailbox):
-                raise TypeError(f"messages[{index}][0] must be a mailbox, not {type(target).__name__}")
+            check_mailbox(f"messages[{index}][0]", target)
             if not isinstance(target, EmbeddedMailbox) or target._database != self._database:
                 raise ValueError(f"messages[{index}][0], {target!r}, is in another database than {self!r}")
             target._enter()
@@ -553,7 +552,8 @@ class EmbeddedMailbox(Mailbox):
 
     def __del__(self) -> None:
         if getattr(self, "_closing", self) is None:
-            message = f"{self!r}, opened at {self._opened_at}, was never closed: what it held goes back to the queue"
+            file, line = self._opened_at
+            message = f"{self!r}, opened at {file}:{line}, was never closed: what it held goes back to the queue"
             try:
                 warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
             finally:  # where warnings are errors too

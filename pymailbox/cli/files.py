@@ -6,8 +6,9 @@ from argparse import Namespace
 from pathlib import Path
 
 from .._open import backup, compact
+from ..backends.sqlite.copying import belongs_to
 from ..transfer import RefusedLine, export, import_
-from .errors import OK, PROBLEM, ProblemError
+from .errors import OK, PROBLEM, ProblemError, UsageError
 from .locations import location_of, opening, opening_to_read
 from .streams import print_json, print_lines, reading, standard_output, warn, whole_file
 from .text import byte_count, counted, one_line
@@ -15,7 +16,10 @@ from .text import byte_count, counted, one_line
 
 async def export_mailbox(arguments: Namespace) -> int:
     lines = 0
-    async with await opening_to_read(location_of(arguments.location, arguments.mailbox)) as mailbox:
+    location = location_of(arguments.location, arguments.mailbox)
+    if arguments.output and belongs_to(arguments.output, location.file):
+        raise UsageError(f"--output {arguments.output} is the mailbox file itself, or belongs to it. Name another file")
+    async with await opening_to_read(location) as mailbox:
         with whole_file(arguments.output) if arguments.output else standard_output() as out:
             async for line in export(mailbox):
                 out.write(line)

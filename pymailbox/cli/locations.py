@@ -8,6 +8,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from .._open import MailboxOpening, list_mailboxes, open_mailbox
+from ..actors.reply_mailboxes import marker_of
 from ..backends.registry import parse_location
 from ..backends.sqlite.read_only import Reader, ReadOnlyMailbox, may_write
 from ..contract.location import DEFAULT_SQLITE_FILE, check_name, refuse_misleading
@@ -125,6 +126,8 @@ async def _name_of(location: FileLocation, *, make: bool) -> str:
         names = [location.name] if location.name else await list_mailboxes(location.url()) or ["default"]
     else:
         names = await names_in(location)
+    if location.name is None:  # those for answers come and go, and are not meant
+        names = [name for name in names if marker_of(name) is None] or names[:1]
     if len(names) != 1:
         raise ProblemError(f"which mailbox of {location.text}? {_there_are(names)}. Write {location.text}#NAME")
     return names[0]

@@ -59,7 +59,7 @@ def pack_headers(headers: Any, where: str = "") -> bytes:
     if len(flat) > 2 * MOST_HEADERS:
         raise ValueError(f"{where}headers must be at most {MOST_HEADERS}, not {len(flat) // 2}")
     try:
-        size = sum(len(text.encode()) for text in flat)
+        size = sum(len(str.encode(text)) for text in flat)  # a subclass may have an ``encode`` of its own
     except UnicodeEncodeError as error:
         raise ValueError(f"{where}headers must be texts that UTF-8 can hold: {error}") from None
     if size > LARGEST_HEADERS:

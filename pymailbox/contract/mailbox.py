@@ -325,8 +325,10 @@ class Mailbox(ABC):
     def messages(self) -> AsyncIterator[MessageRecord]:
         """Records one after the other as they come, for ``async for``; ends when the mailbox is closed.
 
-        It takes a batch at a time and acknowledges nothing. However the loop is left, what was taken but not yielded
-        goes back, if the backend can give it back (``Capability.RELEASE``).
+        It takes a batch at a time and acknowledges nothing, nor does it give back what the body of the loop failed
+        with: that stays with the handle until it is acknowledged, or given back by ``nack`` or ``close``. However the
+        loop is left, what was taken but not yielded goes back, if the backend can give it back
+        (``Capability.RELEASE``).
         """
         return _messages_of(self)
 

@@ -7,7 +7,7 @@ suspendable.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine, Generator
 from typing import NoReturn, TypeVar
 
 from ..contract.errors import UnsupportedError
@@ -54,6 +54,7 @@ async def _wait_for(awaitable: Awaitable[T]) -> T:
 
 
 def _refuse(awaitable: Awaitable[object], why: str) -> NoReturn:
-    if inspect.iscoroutine(awaitable):
-        awaitable.close()  # it would be reported as never awaited
+    waiting = awaitable if inspect.iscoroutine(awaitable) else awaitable.__await__()
+    if isinstance(waiting, Coroutine | Generator):
+        waiting.close()  # it would be reported as never awaited
     raise UnsupportedError(why)

@@ -338,7 +338,6 @@ _open_handles: Final[weakref.WeakSet[SyncMailbox]] = weakref.WeakSet()
 
 
 async def _opened(opening: MailboxOpening) -> Mailbox:
-    opening._any_thread = True  # only one at a time runs the loop
     return await opening
 
 
@@ -365,6 +364,8 @@ def open_mailbox(
     opening = _open.open_mailbox(
         location, batch_size=batch_size, max_deliveries=max_deliveries, lease=lease, durability=durability
     )
+    opening._any_thread = True  # only one at a time runs the loop
+    opening._is_used = True  # it is no mistake of the caller's if it is interrupted before this is awaited
     caller = shared_caller(_close_all)
     mailbox = caller.run(lambda: _opened(opening), lambda lost: lost.close())
     handle = SyncMailbox(caller, mailbox, None if opening._location.scheme == "memory" else opening)
@@ -399,6 +400,10 @@ def _asking(
         return caller.run(lambda: function(handle, *arguments, **options))
 
     _documented(call, function, "Coroutine[Any, Any, ")
+    signature = inspect.signature(call)
+    mailbox, *others = signature.parameters.values()
+    parameters = [mailbox.replace(annotation="SyncMailbox"), *others]
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     call.__qualname__ = call.__name__
     return call
 

@@ -396,13 +396,14 @@ class FaultyMailbox(Mailbox):
         """Makes a call, or lets it fail."""
         verb = verbs[0]
         if self._dying:
-            del prepared  # which closes a call that was never begun
+            del prepared
             raise HolderDied(f"{verb}: the holder has died")
         kind = self._next_fault(verbs)
         if early is not None:
             early.is_lost = kind is not None
         if kind not in (FaultKind.LOST_BEFORE, FaultKind.FULL, FaultKind.DEATH_BEFORE):
             answer = await self._made(prepared.call)
+        del prepared  # which closes a call that was never begun; an error's traceback would keep it
         match kind:
             case None:
                 return answer

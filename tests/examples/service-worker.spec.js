@@ -43,12 +43,22 @@ test("a service worker stores events, and Python handles them later", async ({ p
     await expect(waiting).toHaveText("2");
   }
 
+  // a request that is repeated: its key may be any text
+  const repeat = () =>
+    page.evaluate(async () => {
+      const request = { method: "POST", body: "once", headers: { "Idempotency-Key": "order 4711" } };
+      return (await (await fetch("events", request)).json()).id;
+    });
+  expect(await repeat()).toBe(await repeat());
+  stored.push("post: once");
+
   await page.reload();
   await expect(waiting).toHaveText(String(stored.length));
   expect(ofPyodide).toEqual([]);
   await load.click();
   await expect(handled).toHaveText(stored);
   expect(ofPyodide).not.toEqual([]);
+  await repeat();
   await post("while Python runs");
   await expect(handled).toHaveText([...stored, "post: while Python runs"]);
   await expect(waiting).toHaveText("0");

@@ -65,6 +65,7 @@ test("a bad argument is an error that names it, and nothing is written", async (
       ["TypeError value", () => any.enqueueJson()],
       ["RangeError value", () => any.enqueueJson({ a: [NaN] })],
       ["TypeError value", () => any.enqueueJson(5n)],
+      ["TypeError value", () => any.enqueueJson({ picture: none })],
       ["TypeError sender", () => any.enqueueJson(5, { sender: "me" })],
       ["TypeError options", () => any.enqueueJson(5, { payload: none })],
       ["TypeError messages", () => any.enqueueMany()],
@@ -597,6 +598,41 @@ test("a closed mailbox observes nothing any more", async ({ page }) => {
   expect(depths).toEqual([1]);
 });
 
+test("a loop over messages listens to its signal while it is under way, and not after an error", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const { signal } = new AbortController();
+    const listeners = new Set();
+    signal.addEventListener = (/** @type {string} */ _, /** @type {unknown} */ one) => void listeners.add(one);
+    signal.removeEventListener = (/** @type {string} */ _, /** @type {unknown} */ one) => void listeners.delete(one);
+    const mailbox = await pymailbox.openMailbox("listening");
+    for (let i = 0; i < 2; i++) await mailbox.enqueue(new Uint8Array(), new Uint8Array([i]));
+    mailbox.messages({ signal });
+    const counts = [listeners.size];
+    for await (const _ of mailbox.messages({ signal })) {
+      counts.push(listeners.size);
+      break;
+    }
+    counts.push(listeners.size);
+    const { transaction } = IDBDatabase.prototype;
+    IDBDatabase.prototype.transaction = () => {
+      throw new TypeError("on purpose");
+    };
+    const error = await mailbox
+      .messages({ signal })
+      .next()
+      .catch((error) => error);
+    IDBDatabase.prototype.transaction = transaction;
+    counts.push(listeners.size);
+    const waiting = mailbox.messages({ signal });
+    const [first, second] = [waiting.next(), waiting.next()];
+    await first;
+    await mailbox.close();
+    await second;
+    return { counts: [...counts, listeners.size], error: `${error}` };
+  });
+  expect(seen).toEqual({ counts: [0, 1, 0, 0, 0], error: expect.stringContaining("on purpose") });
+});
+
 test("a loop over messages yields nothing that went back when its page was frozen", async ({ page }) => {
   const taken = await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("frozen");
@@ -819,7 +855,11 @@ test("a mailbox goes through a file", async ({ page }) => {
     const reader = exportMailbox(source).getReader();
     await reader.read();
     await reader.cancel();
-    const aborted = await importMailbox(target, file, { signal: AbortSignal.abort("enough") }).catch((error) => error);
+    const aborted = await importMailbox(target, "", { signal: AbortSignal.abort("enough") }).catch((error) => error);
+    const controller = new AbortController();
+    const stalled = new ReadableStream({ start: (stream) => stream.enqueue(file.slice(0, 100)) });
+    const stalling = importMailbox(target, stalled, { signal: controller.signal }).catch((error) => error);
+    controller.abort("stalled");
     await Promise.all([source.close(), target.close()]);
     return {
       reports: [report, again, cut].map(({ stored, alreadyThere, complete }) => [stored, alreadyThere, complete]),
@@ -828,7 +868,7 @@ test("a mailbox goes through a file", async ({ page }) => {
       high: [high.headers, high.priority],
       letters: letters.map(({ record, reason }) => [record.id === dead.id, reason]),
       same,
-      aborted,
+      aborted: [aborted, await stalling],
     };
   });
   expect(seen).toEqual({
@@ -842,6 +882,6 @@ test("a mailbox goes through a file", async ({ page }) => {
     high: [{ a: "b" }, "high"],
     letters: [[true, "why"]],
     same: true,
-    aborted: "enough",
+    aborted: ["enough", "stalled"],
   });
 });

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
+import { Changes as Counts } from "../../js/api/changes.js";
 import { Changes } from "../../js/coordination/changes.js";
 
 const INTERVAL = 50;
@@ -223,4 +224,27 @@ testIn("a look that fails is news, too: whoever listens finds out why", async (w
   stop();
   await world.pass(5 * INTERVAL);
   assert.equal(told, 1);
+});
+
+test("counts that cannot be read end a loop over them, which leaves no listener behind", async () => {
+  const { signal } = new AbortController();
+  const told = new Set();
+  const listening = new Set();
+  mock.method(signal, "addEventListener", (/** @type {string} */ _, /** @type {unknown} */ one) => told.add(one));
+  mock.method(signal, "removeEventListener", (/** @type {string} */ _, /** @type {unknown} */ one) => told.delete(one));
+  const handle = {
+    isClosed: false,
+    status: () => Promise.reject(new Error("on purpose")),
+    listenToChanges: (/** @type {unknown} */ onChange) => {
+      listening.add(onChange);
+      return () => listening.delete(onChange);
+    },
+  };
+  const counts = new Counts(/** @type {any} */ (undefined), /** @type {any} */ (handle), signal);
+  const loop = async () => {
+    for await (const _ of counts) assert.fail("there are no counts");
+  };
+  await assert.rejects(loop(), /on purpose/);
+  assert.deepEqual([told.size, listening.size], [0, 0]);
+  mock.restoreAll();
 });

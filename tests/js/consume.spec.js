@@ -689,6 +689,7 @@ test("a late acknowledgement takes no other message that has got the id meanwhil
     const consumer = mailbox.consume(
       async (message) => {
         seen.push(textOf(message));
+        message.createdAt.setTime(0); // its own to change
         await opened;
       },
       { concurrency: 3 },
@@ -752,6 +753,10 @@ test("arguments are checked at the call, before anything is claimed", async ({ p
       ["TypeError options", () => new Retry(1, { fail: false })],
       ["TypeError pauseAt", () => new Backpressure(mailbox, {})],
       ["RangeError pauseAt", () => new Backpressure(mailbox, { pauseAt: 0 })],
+      ["TypeError mailbox", () => new Backpressure({ name: "bad" }, { pauseAt: 5 })],
+      ["TypeError options", () => new Backpressure(mailbox, { pauseAt: 5, resume: 1 })],
+      ["TypeError resumeAt", () => new Backpressure(mailbox, { pauseAt: 5, resumeAt: "2" })],
+      ["TypeError resumeAt", () => new Backpressure(mailbox, { pauseAt: 5, resumeAt: null })],
       ["RangeError resumeAt", () => new Backpressure(mailbox, { pauseAt: 5, resumeAt: 5 })],
       ["RangeError interval", () => new Backpressure(mailbox, { pauseAt: 5, interval: 0 })],
       ["TypeError onChange", () => new Backpressure(mailbox, { pauseAt: 5, onChange: 1 })],
@@ -786,7 +791,7 @@ test("arguments are checked at the call, before anything is claimed", async ({ p
       context.stop();
     });
     await consumer.finished;
-    outcomes.push(["36", String(outcomes.length)]);
+    outcomes.push(["40", String(outcomes.length)]);
     return outcomes;
   });
   expect(outcomes.map(([, outcome]) => outcome)).toEqual(outcomes.map(([expected]) => expected));
@@ -840,9 +845,16 @@ test("backpressure does not let go on between its limits, and ends with its mail
     await mailbox.dequeue({ limit: 3 });
     await eventually(() => pressure.queuedMessages === 3);
     const between = pressure.paused;
-    const waiting = pressure.room().catch((error) => error.name);
+    const room = () =>
+      pressure.room().then(
+        () => "room",
+        (error) => error.name,
+      );
+    const waiting = room();
     await mailbox.close();
-    return [between, await waiting];
+    const open = [await waiting, await room()];
+    pressure.close();
+    return [between, ...open, await room()];
   });
-  expect(seen).toEqual([true, "MailboxClosedError"]);
+  expect(seen).toEqual([true, "MailboxClosedError", "MailboxClosedError", "room"]);
 });

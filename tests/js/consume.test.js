@@ -266,8 +266,7 @@ class FakeMailbox {
         this.#begin("ackHeld", ids);
         return this.#ack(ids);
       },
-      ackLate: async (records) => {
-        const ids = records.map(({ id }) => id);
+      ackLate: async (ids) => {
         this.#begin("ackLate", ids);
         return this.#ack(ids);
       },
@@ -378,10 +377,13 @@ test("a message that comes back to its handler is not begun again, and another o
     [new Date(0), 2],
   ])) {
     const fake = new FakeMailbox(0);
-    fake.queue = [first];
+    fake.queue = [{ ...first, createdAt: new Date(first.createdAt) }];
     /** @type {(() => void)[]} */
     const ends = [];
-    const handler = () => new Promise((/** @type {(_: void) => void} */ resolve) => ends.push(resolve));
+    const handler = (/** @type {MessageRecord} */ message) => {
+      message.createdAt.setFullYear(1999); // its own to change
+      return new Promise((/** @type {(_: void) => void} */ resolve) => ends.push(resolve));
+    };
     const consumer = consume(fake, handler, { concurrency: 2 });
     await turns();
     fake.watcher?.lifeOver();

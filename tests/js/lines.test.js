@@ -122,6 +122,73 @@ test("a file is cut into lines, in whatever pieces it comes", async () => {
   });
 });
 
+test("what gives nothing is left when the signal aborts, and a stream is cancelled", async () => {
+  const forever = new Promise(() => {});
+  async function* stuck() {
+    yield "a\nb";
+    await forever;
+  }
+  /** @type {unknown} */
+  let cancelled;
+  const stream = new ReadableStream({
+    start: (controller) => controller.enqueue(utf8("a\nb")),
+    cancel: (reason) => {
+      cancelled = reason;
+      return forever;
+    },
+  });
+  for (const source of [stuck(), stream]) {
+    const controller = new AbortController();
+    const { signal } = controller;
+    const listeners = listenersOf(signal);
+    const pieces = piecesOf(source, signal);
+    assert.equal(textOf((await pieces.next()).value), "a\nb");
+    const next = pieces.next();
+    await null;
+    controller.abort("enough");
+    assert.deepEqual(await next, { done: true, value: undefined });
+    assert.equal(listeners.size, 0);
+  }
+  assert.equal(cancelled, "enough");
+  const all = piecesOf(["a"], AbortSignal.abort());
+  assert.equal((await all.next()).done, true);
+});
+
+test("reading to the end, and an error, leave no listener behind", async () => {
+  const { signal } = new AbortController();
+  const listeners = listenersOf(signal);
+  async function* failing() {
+    yield "a";
+    throw new Error("on purpose");
+  }
+  for (const source of [["a", "b"], new Blob(["a"]), new Response("a")])
+    for await (const piece of piecesOf(source, signal)) assert.ok(piece.length > 0);
+  const failed = piecesOf(failing(), signal);
+  await failed.next();
+  await assert.rejects(failed.next(), /on purpose/);
+  assert.equal(listeners.size, 0);
+});
+
+/** Those that listen to a signal. @param {AbortSignal} signal */
+function listenersOf(signal) {
+  /** @type {Set<unknown>} */
+  const listeners = new Set();
+  const { addEventListener: add, removeEventListener: remove } = signal;
+  Object.assign(signal, {
+    /** @param {[string, any]} given */
+    addEventListener: (...given) => {
+      listeners.add(given[1]);
+      add.apply(signal, given);
+    },
+    /** @param {[string, any]} given */
+    removeEventListener: (...given) => {
+      listeners.delete(given[1]);
+      remove.apply(signal, given);
+    },
+  });
+  return listeners;
+}
+
 test("a stream that is not read to its end is cancelled", async () => {
   let reason = false;
   const stream = new ReadableStream({

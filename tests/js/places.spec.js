@@ -128,13 +128,37 @@ test("a service worker stores what arrives while Python is not loaded and nobody
     await navigator.serviceWorker.ready;
   });
   await page.reload();
-  const statuses = await page.evaluate(async () => {
-    const headers = { "Idempotency-Key": crypto.randomUUID() };
-    const send = () => fetch("/messages", { method: "POST", body: "posted", headers });
-    return [(await send()).status, (await send()).status];
+  const { statuses, ids, counts } = await page.evaluate(async () => {
+    /** @type {number[]} */
+    const statuses = [];
+    /** @param {string | undefined} key @returns {Promise<string>} the message's id */
+    const send = async (key) => {
+      const headers = new Headers(key === undefined ? [] : [["Idempotency-Key", key]]);
+      const response = await fetch("/messages", { method: "POST", body: `posted ${key}`, headers });
+      statuses.push(response.status);
+      return (await response.json()).id;
+    };
+    const module = "/pymailbox/index.js";
+    const inbox = await (await import(module)).openMailbox("inbox");
+    /** @type {number[]} */
+    const counts = [];
+    const count = async () => counts.push((await inbox.status()).queuedMessages);
+    const ids = [await send("order 4711"), await send("order 4711")];
+    await count();
+    const [message] = await inbox.dequeue();
+    await inbox.ack(message.id);
+    ids.push(message.id, await send("order 4711"));
+    await count();
+    ids.push(await send("order 4712"), await send(undefined), await send(undefined));
+    await count();
+    await inbox.close();
+    return { statuses, ids, counts };
   });
-  expect(statuses).toEqual([202, 202]);
-  const stored = ["fetch: posted"];
+  expect(statuses).toEqual(Array(6).fill(202));
+  expect(counts).toEqual([1, 0, 3]);
+  expect(new Set(ids.slice(0, 4)).size).toBe(1);
+  expect(new Set(ids).size).toBe(4);
+  const stored = ["fetch: posted order 4712", "fetch: posted undefined", "fetch: posted undefined"];
   if (browserName === "chromium") {
     // events that only the browser itself can bring about
     const devtools = await page.context().newCDPSession(page);

@@ -283,3 +283,12 @@ def test_error_of_an_iterable_passes_through() -> None:
 
     with pytest.raises(ZeroDivisionError):
         prepare_messages(torn())
+
+
+def test_headers_are_measured_as_they_are_stored() -> None:
+    class Small(str):
+        def encode(self, *_: Any, **__: Any) -> bytes:
+            return b""
+
+    with pytest.raises(ValueError, match="headers must hold at most 8192 bytes of UTF-8 in all, not 9001"):
+        prepare(headers={"a": Small("x" * 9000)})

@@ -30,6 +30,7 @@ from pymailbox import (
     sync,
 )
 from pymailbox.actors import reply_mailboxes, replying
+from pymailbox.cli import main
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
 from pymailbox.testing._death import let_be_collected
 from tests.unit.example_mailboxes import Database, SeedMailbox
@@ -184,6 +185,13 @@ async def test_question_is_copied_at_the_call(where: str) -> None:
         payload[:] = b"???"
         headers["trace"] = "\0" * 9000
         assert (await question).payload == b"re: tea"
+
+
+async def test_handle_that_asks_itself(where: str) -> None:
+    for location in (where, "memory://"):
+        async with open_mailbox(location) as mailbox, answering(mailbox):
+            assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+    assert await reply_mailboxes_at(where) == []
 
 
 async def test_first_of_several_answers_counts(where: str) -> None:
@@ -391,3 +399,12 @@ def test_names_of_reply_mailboxes() -> None:
     assert reply_mailboxes.may_be_left_over(old)
     for other in ("inbox", f"{name}x", f"x{name}", name.replace("-7", "-4"), name.upper()):
         assert reply_mailboxes.marker_of(other) is None
+
+
+async def test_command_line_means_no_mailbox_for_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    location = f"sqlite:///{tmp_path}/mail.db#inbox"
+    async with open_mailbox(location) as mailbox, open_mailbox(location) as inbox, answering(inbox):
+        await ask(mailbox, b"", timeout=20)
+        await mailbox.enqueue(b"alice", b"still here", delay=60)
+        assert await asyncio.to_thread(main, ["peek", str(tmp_path / "mail.db")]) == 0
+        assert "still here" in capsys.readouterr().out

@@ -491,6 +491,18 @@ def test_export_that_fails_leaves_the_old_file(run: Run, tmp_path: Path, monkeyp
     assert run("export", "inbox", "-o", "nowhere/x").err == "pymailbox: nowhere/x: No such file or directory\n"
 
 
+@pytest.mark.parametrize("output", ["pymailbox.db", "./pymailbox.db", "link", "pymailbox.db-wal", "pymailbox.db-shm"])
+def test_export_never_overwrites_its_mailbox(run: Run, tmp_path: Path, output: str) -> None:
+    fill("inbox")
+    (tmp_path / "link").symlink_to("pymailbox.db")
+    ran = run("export", "inbox", "-o", output)
+    assert (ran.code, ran.err) == (
+        2,
+        f"pymailbox: --output {output} is the mailbox file itself, or belongs to it. Name another file\n",
+    )
+    assert run("stats", "inbox").code == 0
+
+
 # -- processes ---------------------------------------------------------------------------------------------------------
 
 

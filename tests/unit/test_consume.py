@@ -394,7 +394,7 @@ async def test_target_that_cannot_be_sent_to_is_a_failure(closed: bool) -> None:
 # -- how it ends -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
 @pytest.mark.parametrize("asynchronous", [True, False])
 async def test_interrupt_in_a_handler_ends_it(kind: type[BaseException], asynchronous: bool) -> None:
     async with StagedMailbox(f"{kind.__name__}-{asynchronous}") as mailbox:

@@ -112,6 +112,18 @@ async def test_closed_mailbox_ends_the_waiting(kind: Any) -> None:
             await asyncio.wait_for(waiting, 10)
 
 
+@pytest.mark.parametrize("kind", [Observed, Polled])
+async def test_end_lets_all_producers_go_on(kind: Any) -> None:
+    mailbox = await kind.open()
+    await mailbox.enqueue(b"", b"")
+    async with Backpressure(mailbox, pause_at=1) as pressure:
+        waiting = asyncio.ensure_future(pressure.room())
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(pressure.room(), 10)
+    await mailbox.close()
+
+
 @pytest.mark.parametrize("error", [ConnectionLostError(), StorageUnavailableError("it is locked", passing=True)])
 async def test_obstacle_that_passes_is_waited_for(error: MailboxError) -> None:
     class Losing(SeedMailbox):
@@ -177,6 +189,10 @@ async def test_room_outside_is_an_error() -> None:
         ({"pause_at": 1.5}, TypeError, "pause_at"),
         ({"pause_at": 2, "resume_at": 2}, ValueError, "resume_at"),
         ({"pause_at": 2, "resume_at": -1}, ValueError, "resume_at"),
+        ({"pause_at": 2, "resume_at": "1"}, TypeError, "resume_at"),
+        ({"pause_at": 2, "resume_at": True}, TypeError, "resume_at"),
+        ({"pause_at": 2, "on_change": 1}, TypeError, "on_change"),
+        ({"pause_at": 2, "mailbox": "inbox"}, TypeError, "mailbox"),
         ({"pause_at": 2, "interval": 0}, ValueError, "interval"),
         ({"pause_at": 2, "interval": math.inf}, ValueError, "interval"),
         ({"pause_at": 2, "interval": "1"}, TypeError, "interval"),
@@ -186,4 +202,4 @@ async def test_room_outside_is_an_error() -> None:
 async def test_bad_argument_is_named(options: Any, error: type[Exception], name: str) -> None:
     mailbox = await Polled.open()
     with pytest.raises(error, match=f"{name} must be"):
-        Backpressure(mailbox, **options)
+        Backpressure(**{"mailbox": mailbox, **options})

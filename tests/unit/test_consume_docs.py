@@ -24,6 +24,11 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "slow": {"seen": None, "printed": "TimeoutError: the handler took longer than 0.1 s and was cancelled\n"},
     "later": {"seen": None, "printed": ""},
     "chat": {"seen": [(b"alice", b"1"), (b"bob", b"1"), (b"alice", b"2"), (b"bob", b"2")], "printed": ""},
+    "numbers": {
+        "seen": [1, 2],
+        "printed": "b'poison' 3 of at most 3 deliveries failed\n"
+        "ValueError: invalid literal for int() with base 10: b'poison'\n",
+    },
     "work": {"seen": None, "printed": "b'hello'"},
     "frames": {"seen": None, "printed": ""},
 }

@@ -24,7 +24,7 @@ def examples(page: str, language: str = "python") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "docs" / page).read_text("utf-8"), re.M | re.S)
 
 
-FIRST, WEB, WORKER = examples("cpython.md")
+FIRST, WEB, WORKER, QUESTION = examples("cpython.md")
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +40,11 @@ def test_first_example(capsys: pytest.CaptureFixture[str]) -> None:
 def test_worker(capsys: pytest.CaptureFixture[str]) -> None:
     exec(WORKER, {})
     assert capsys.readouterr().out == "b'bye'\n"
+
+
+def test_question(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(QUESTION, {})
+    assert capsys.readouterr().out == "b'HELLO'\n"
 
 
 def test_web_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from pymailbox import (
     open_mailbox,
     sync,
 )
+from pymailbox.testing._death import let_be_collected
 
 
 @pytest.fixture
@@ -121,7 +122,8 @@ async def test_async_with_passes_the_error_of_opening_on(in_tmp_path: Path) -> N
 
 
 def test_nothing_is_opened_before_it_is_awaited(in_tmp_path: Path) -> None:
-    open_mailbox("sqlite:///never.db#inbox")
+    with pytest.warns(RuntimeWarning, match="was never awaited"):
+        open_mailbox("sqlite:///never.db#inbox")
     assert list(in_tmp_path.iterdir()) == []
 
 
@@ -369,3 +371,19 @@ async def test_warning_says_where_a_handle_was_opened(
         gc.collect()
         await asyncio.sleep(0.05)  # the thread of the file may have it in its hands
         gc.collect()
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+async def test_what_a_collected_handle_held_is_queued_though_nobody_asks_for_it(scheme: str, tmp_path: Path) -> None:
+    location = f"memory://{uuid4()}" if scheme == "memory" else f"sqlite:///{tmp_path}/mail.db"
+    async with open_mailbox(location) as mailbox:
+        await mailbox.enqueue(b"", b"")
+        states = mailbox.changes()
+        left = [await open_mailbox(location)]
+        await left[0].dequeue()
+        assert (await anext(states)).inflight_messages == 1
+        await let_be_collected(left)
+        async with asyncio.timeout(10):
+            while (await anext(states)).inflight_messages:
+                pass
+        assert (await mailbox.peek())[0].delivery_count == 0

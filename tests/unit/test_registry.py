@@ -66,10 +66,11 @@ async def test_its_mailboxes_are_opened_listed_and_deleted() -> None:
     assert await delete_mailbox("shelf://books%20and%20more")
 
 
-def test_it_is_imported_when_it_is_needed() -> None:
-    open_mailbox("memory://")
-    assert "shelf_of_test" not in sys.modules
-    open_mailbox("shelf://books")
+async def test_it_is_imported_when_it_is_needed() -> None:
+    async with open_mailbox("memory://"):
+        assert "shelf_of_test" not in sys.modules
+    async with open_mailbox("shelf://books"):
+        pass
     assert "shelf_of_test" in sys.modules
 
 

@@ -52,6 +52,19 @@ def make_empty(file: Path) -> None:
 # -- backup ------------------------------------------------------------------------------------------------------------
 
 
+async def test_copy_removes_what_killed_ones_left_long_ago(location: str, tmp_path: Path) -> None:
+    async with open_mailbox(location):
+        folder = tmp_path / "copies"
+        folder.mkdir()
+        names = (".pymailbox-1.part", ".pymailbox-1.part-journal", ".pymailbox-2.part", "mine.part")
+        for name in names:
+            (folder / name).touch()
+            if "2" not in name:
+                os.utime(folder / name, (0, 0))
+        await backup(location, folder / "copy.db")
+        assert names_in(folder) == [".pymailbox-2.part", "copy.db", "mine.part"]
+
+
 async def test_copy_has_every_mailbox_and_opens_as_a_file(file: Path, location: str, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     async with open_mailbox(location) as inbox, open_mailbox(f"sqlite:///{file}#outbox") as outbox:

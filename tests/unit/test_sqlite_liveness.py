@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from pymailbox import Mailbox, MessagePriority, MessageRecord, NewMessage, open_mailbox
+from pymailbox import Mailbox, MessagePriority, MessageRecord, NewMessage, StorageFullError, open_mailbox
 from pymailbox.backends.sqlite import SqliteMailbox, liveness, locks
 from pymailbox.backends.sqlite.liveness import _LeaseObservation, lock_folder
 from pymailbox.backends.sqlite.locks import FileLocks, LockFile, is_held
@@ -314,6 +314,23 @@ async def test_a_program_that_closed_its_loop_and_ends_has_blamed_nothing(locati
     await asyncio.to_thread(subprocess.run, [sys.executable, "-c", NEVER_CLOSED, location, how], check=True)
     async with open_mailbox(location) as mailbox:
         assert [record.delivery_count for record in await mailbox.dequeue()] == [1]
+
+
+async def test_what_a_close_could_not_give_back_is_not_blamed(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(location, 1)
+    async with open_mailbox(location) as other:
+        mailbox = await open_mailbox(location, max_deliveries=1)
+        await mailbox.dequeue()
+
+        def fail(*arguments: object) -> int:
+            raise StorageFullError("no room")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("pymailbox.backends.sqlite.claiming.release_all", fail)
+            with pytest.raises(StorageFullError):
+                await mailbox.close()
+        assert await other.recover() == 1
+        assert [record.delivery_count for record in await other.dequeue()] == [1]
 
 
 async def test_a_handle_that_holds_nothing_has_no_lock(file: Path, location: str) -> None:

@@ -3,7 +3,8 @@
 /** When a producer has to pause, so that a mailbox does not grow without end. */
 
 import { MailboxClosedError } from "../../model/errors.js";
-import { checkCount, checkFunction, checkOptions, checkPeriod } from "../validate.js";
+import { checkMailbox } from "../mailbox.js";
+import { checkCount, checkFunction, checkOptions, checkPeriod, described } from "../validate.js";
 import { isPassing } from "./retrying.js";
 
 /** @typedef {import("../mailbox.js").Mailbox} Mailbox */
@@ -47,13 +48,13 @@ export class Backpressure {
    * @throws {MailboxClosedError} the mailbox is closed
    */
   constructor(mailbox, options) {
+    this.#mailbox = checkMailbox(mailbox, "mailbox");
     const names = ["pauseAt", "resumeAt", "interval", "onChange"];
     const { pauseAt, resumeAt, interval = 100, onChange } = checkOptions(options, "options", names);
     this.#pauseAt = checkCount("pauseAt", pauseAt);
     this.#resumeAt = resumeAt === undefined ? Math.floor(this.#pauseAt / 2) : checkResumeAt(resumeAt, this.#pauseAt);
     this.#interval = checkPeriod("interval", interval);
     this.#onChange = onChange === undefined ? undefined : checkFunction("onChange", onChange);
-    this.#mailbox = mailbox;
     mailbox.setDepthObserver((depth) => this.#onDepth(depth));
     this.#known = this.#look();
   }
@@ -75,10 +76,10 @@ export class Backpressure {
    * passing (`error.passing`), this waits
    */
   async room() {
-    await this.#known;
+    if (!this.#isClosed) await this.#known;
     while (this.#paused && !this.#isClosed && this.#failure === undefined)
       await new Promise((resolve) => this.#waiting.add(() => resolve(undefined)));
-    if (this.#failure !== undefined) throw this.#failure.error;
+    if (this.#failure !== undefined && !this.#isClosed) throw this.#failure.error;
   }
 
   /** Lets all producers go on, and observes the mailbox no more. */
@@ -149,6 +150,7 @@ if (Symbol.dispose === undefined) Reflect.deleteProperty(Backpressure.prototype,
 
 /** @param {unknown} resumeAt @param {number} pauseAt */
 function checkResumeAt(resumeAt, pauseAt) {
-  if (Number.isSafeInteger(resumeAt) && Number(resumeAt) >= 0 && Number(resumeAt) < pauseAt) return Number(resumeAt);
-  throw new RangeError(`resumeAt must be a whole number from 0 to less than pauseAt, not ${String(resumeAt)}`);
+  if (typeof resumeAt !== "number") throw new TypeError(`resumeAt must be a whole number, not ${described(resumeAt)}`);
+  if (Number.isSafeInteger(resumeAt) && resumeAt >= 0 && resumeAt < pauseAt) return resumeAt;
+  throw new RangeError(`resumeAt must be a whole number from 0 to less than pauseAt, not ${resumeAt}`);
 }

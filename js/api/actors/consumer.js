@@ -13,7 +13,7 @@ import { Deliveries } from "./delivery.js";
 import { Holds } from "./holds.js";
 import { Pace, SOON } from "./pace.js";
 import { PrefetchBuffer, SenderOrderedBuffer } from "./prefetch.js";
-import { RetryingMailbox, isPassing } from "./retrying.js";
+import { RetryingMailbox, idsOf, isPassing } from "./retrying.js";
 import { Stop, setTimer } from "./stop.js";
 
 /** @typedef {import("../values.js").MessageRecord} MessageRecord */
@@ -30,8 +30,8 @@ import { Stop, setTimer } from "./stop.js";
  * @property {(limit: number, acked: string[], onAcked: (count: number) => void) => Claim} claim takes the next batch as
  * soon as there is one, and acknowledges what is still held of `acked` first; `onAcked` is told when that is committed
  * @property {(ids: string[]) => Promise<number>} ackHeld acknowledges what is still held; how many
- * @property {(records: MessageRecord[]) => Promise<number>} ackLate acknowledges these very messages, whoever holds
- * them; how many
+ * @property {(ids: string[], madeAt: number[]) => Promise<number>} ackLate acknowledges messages, whoever holds them,
+ * and none that was made at another time and has only got the id of one; how many
  * @property {(ids: string[]) => Promise<void>} release gives back what is still held, as if never handed out
  * @property {(id: string, delay: number, error: string, failed: boolean) => Promise<boolean | string>} nack as the
  * verb; the reason if it made a dead letter
@@ -79,9 +79,9 @@ export class RunningConsumer {
   #claiming;
   /** Acknowledgements and releases under way. */
   #writes = 0;
-  /** To be acknowledged. @type {MessageRecord[]} */
+  /** To be acknowledged. @type {Hold[]} */
   #handled = [];
-  /** To be acknowledged, whoever holds them: they went back while they were handled. @type {MessageRecord[]} */
+  /** To be acknowledged, whoever holds them: they went back while they were handled. @type {Hold[]} */
   #handledLate = [];
   /** To be given back. @type {string[]} */
   #unhandled = [];
@@ -164,8 +164,9 @@ export class RunningConsumer {
       if (!this.#isClosed) this.#write(this.#retrying.call(() => this.#source.release(ids)));
     }
     if (this.#handledLate.length > 0) {
-      const records = this.#handledLate.splice(0);
-      this.#write(this.#retrying.call(() => this.#source.ackLate(records)));
+      const late = this.#handledLate.splice(0);
+      const times = late.map(({ madeAt }) => madeAt);
+      this.#write(this.#retrying.call(() => this.#source.ackLate(idsOf(late), times)));
     }
     if (claims) this.#claiming = this.#beginClaim(this.#need(), this.#handled.splice(0));
     else if (this.#handled.length > 0 && this.#writes === 0) this.#write(this.#retrying.ack(this.#handled.splice(0)));
@@ -241,7 +242,7 @@ export class RunningConsumer {
     return Math.min(Math.max(this.#options.concurrency - this.#handling, this.#pace.soon(), this.#reach), most);
   }
 
-  /** @param {number} limit @param {MessageRecord[]} acked */
+  /** @param {number} limit @param {Hold[]} acked */
   #beginClaim(limit, acked) {
     const claiming = /** @type {Claiming & {ended: Promise<void>}} */ ({ isUndone: false });
     claiming.ended = this.#claim(claiming, limit, acked).then(
@@ -260,17 +261,17 @@ export class RunningConsumer {
 
   /**
    * @param {Claiming} claiming @param {number} limit
-   * @param {MessageRecord[]} acked messages that are acknowledged first, in the same transaction
+   * @param {Hold[]} acked messages that are acknowledged first, in the same transaction
    */
   async #claim(claiming, limit, acked) {
-    const ids = acked.map(({ id }) => id);
+    const ids = idsOf(acked);
     let isAcked = acked.length === 0;
-    for (const record of acked) this.#retrying.acknowledging.add(record);
+    for (const hold of acked) this.#retrying.acknowledging.add(hold);
     const onAcked = (/** @type {number} */ count) => {
       isAcked = true;
       // those that went back meanwhile are acknowledged late
-      const isLate = acked.some((record) => !this.#retrying.acknowledging.has(record));
-      for (const record of acked) this.#retrying.acknowledging.delete(record);
+      const isLate = acked.some((hold) => !this.#retrying.acknowledging.has(hold));
+      for (const hold of acked) this.#retrying.acknowledging.delete(hold);
       if (!isLate) this.#retrying.reportAcked(acked, count);
     };
     try {
@@ -295,7 +296,7 @@ export class RunningConsumer {
     } finally {
       await claiming.undone;
       // nobody knows whether they were acknowledged; those that are missing will be late
-      const open = isAcked ? [] : acked.filter((record) => this.#retrying.acknowledging.has(record));
+      const open = isAcked ? [] : acked.filter((hold) => this.#retrying.acknowledging.has(hold));
       if (open.length > 0) this.#write(this.#retrying.ack(open));
     }
   }
@@ -317,7 +318,7 @@ export class RunningConsumer {
     try {
       const context = new DeliveryContext(record, this.#source, this);
       if (await this.#deliveries.deliver(hold, context, freePlace))
-        (hold.givenBack ? this.#handledLate : this.#handled).push(record);
+        (hold.givenBack ? this.#handledLate : this.#handled).push(hold);
     } catch (error) {
       if (!hold.over) this.#unhandled.push(record.id);
       this.#fail(error);

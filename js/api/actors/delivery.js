@@ -95,7 +95,7 @@ export class Deliveries {
         return undefined;
       }
       if (sends.length === 0) {
-        await retrying.ack([hold.record], true);
+        await retrying.ack([hold], true);
         return undefined;
       }
       try {

@@ -28,6 +28,8 @@ export class Hold {
   /** @param {MessageRecord} record */
   constructor(record) {
     this.record = record;
+    // now: a handler may set the record's date
+    this.madeAt = record.createdAt.getTime();
   }
 
   /** Whether there is nothing left to settle. */
@@ -82,8 +84,7 @@ export class Holds {
     for (const record of records) {
       const earlier = this.#holds.get(record.id);
       if (earlier !== undefined) {
-        const isSame = earlier.record.createdAt.getTime() === record.createdAt.getTime();
-        if (earlier.givenBack && !earlier.over && isSame) {
+        if (earlier.givenBack && !earlier.over && earlier.madeAt === record.createdAt.getTime()) {
           earlier.givenBack = false;
           continue;
         }

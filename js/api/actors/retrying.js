@@ -9,7 +9,7 @@
 import { MailboxClosedError, MailboxError } from "../../model/errors.js";
 import { checkRetryPolicy, delayAfter } from "./retry.js";
 
-/** @typedef {import("../values.js").MessageRecord} MessageRecord */
+/** @typedef {import("./holds.js").Hold} Hold */
 
 /** Between two attempts at the same call. */
 const PAUSES = checkRetryPolicy({ firstDelay: 100, longestDelay: 10_000 });
@@ -66,7 +66,7 @@ export class Retrying {
 export class RetryingMailbox extends Retrying {
   /**
    * Messages whose acknowledgement is under way, and which will not be acknowledged late as well.
-   * @type {Set<MessageRecord>}
+   * @type {Set<Hold>}
    */
   acknowledging = new Set();
 
@@ -78,12 +78,12 @@ export class RetryingMailbox extends Retrying {
 
   /**
    * Acknowledges those of these messages that are still held.
-   * @param {MessageRecord[]} records @param {boolean} [inDoubt] whether a handler may have given them back itself: then
-   * they are never acknowledged late
+   * @param {Hold[]} holds
+   * @param {boolean} [inDoubt] whether a handler may have given them back itself: then they are never acknowledged late
    */
-  async ack(records, inDoubt = false) {
-    const ids = records.map(({ id }) => id);
-    if (!inDoubt) for (const record of records) this.acknowledging.add(record);
+  async ack(holds, inDoubt = false) {
+    const ids = idsOf(holds);
+    if (!inDoubt) for (const hold of holds) this.acknowledging.add(hold);
     let attempts = 0;
     let settled = 0;
     let late = false;
@@ -92,28 +92,31 @@ export class RetryingMailbox extends Retrying {
         attempts += 1;
         return this.source.ackHeld(ids);
       });
-      late = !inDoubt && records.some((record) => !this.acknowledging.has(record));
+      late = !inDoubt && holds.some((hold) => !this.acknowledging.has(hold));
     } catch (error) {
       if (error instanceof MailboxClosedError)
-        console.warn(`${this.source.label} was closed before ${counted(records)} could be acknowledged`);
+        console.warn(`${this.source.label} was closed before ${counted(holds)} could be acknowledged`);
       throw error;
     } finally {
-      for (const record of records) this.acknowledging.delete(record);
+      for (const hold of holds) this.acknowledging.delete(hold);
     }
     // after a failed attempt nobody knows whether they were taken back or acknowledged
-    if (!late && attempts < 2) this.reportAcked(records, settled);
+    if (!late && attempts < 2) this.reportAcked(holds, settled);
   }
 
-  /** Says how many had been taken back. @param {MessageRecord[]} records @param {number} settled */
-  reportAcked(records, settled) {
-    if (settled >= records.length) return;
-    const some = `${records.length - settled} of ${counted(records)}`;
-    console.info(`${this.source.label}: ${some} had been taken back, and may be handled again`);
+  /** Says how many had been taken back. @param {Hold[]} holds @param {number} settled */
+  reportAcked(holds, settled) {
+    if (settled >= holds.length) return;
+    const missing = `${holds.length - settled} of ${counted(holds)}`;
+    console.info(`${this.source.label}: ${missing} had been taken back, and may be handled again`);
   }
 }
 
 /** @param {number} milliseconds */
 export const inSeconds = (milliseconds) => `${(milliseconds / 1000).toFixed(1)} s`;
 
-/** @param {MessageRecord[]} records */
+/** @param {readonly Hold[]} holds */
+export const idsOf = (holds) => holds.map(({ record }) => record.id);
+
+/** @param {Hold[]} holds */
 const counted = ({ length }) => `${length} handled ${length === 1 ? "message" : "messages"}`;

@@ -1,7 +1,8 @@
 """The handle on a mailbox in memory.
 
-A handle is alive until it is closed or collected, or its event loop is closed. The first two wake waiters; a loop that
-is closed notifies nobody, so a waiter for what others hold checks their loops every ``HOLDER_CHECK`` seconds.
+A handle is alive until it is closed or collected, or its event loop is closed. What a collected one held goes back in
+its loop's next turn. A loop that is closed notifies nobody, so a waiter for what others hold checks their loops every
+``HOLDER_CHECK`` seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import itertools
 import os
 import threading
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from typing import Self
 from uuid import UUID
 
@@ -284,9 +286,13 @@ class MemoryMailbox(EmbeddedMailbox):
         self._announce(released > 0)
 
     def _abandon(self) -> None:
+        if os.getpid() != self._process:
+            return  # a forked child has no part in it
         # takes no lock: a finaliser may run while this thread has it
         self._holder.abandon()
         self._listener.gone = True
+        with suppress(RuntimeError):  # its loop is closed; whoever looks next finds out
+            self._loop.call_soon_threadsafe(_take_back, self._memory, self._namespace, self.name)
         self._announce(True)
 
     def _leave_as_dead(self) -> None:
@@ -333,3 +339,12 @@ class MemoryMailbox(EmbeddedMailbox):
         """Wakes waiters, if something came back to the queue."""
         if returned:
             self._namespace.notifier.notify(self.name, None)
+
+
+def _take_back(memory: _Database, namespace: Namespace, name: str) -> None:
+    """Takes back what handles on a mailbox held that are gone."""
+    with memory.lock:
+        recovered = namespace.store(name).recover(None, now_in_ms())
+    if recovered:
+        namespace.notifier.changed((name,))
+        namespace.notifier.notify(name, None, count=recovered)

@@ -197,8 +197,8 @@ class Store:
             self._holders.setdefault(holder.loop, {})[holder.number] = holder
         return claiming.claim(self, holder, limit, now)
 
-    def recover(self, me: Holder, now: int) -> int:
-        """Takes back what other holders had that are gone; how many messages there were.
+    def recover(self, me: Holder | None, now: int) -> int:
+        """Takes back what holders had that are gone, other ones than ``me``; how many messages there were.
 
         Its cost depends on how many event loops there are, not on how many holders.
         """
@@ -206,7 +206,7 @@ class Store:
         while self._abandoned:
             gone.append(self._abandoned.popleft())
         for loop, holders in self._holders.items():
-            if loop is not me.loop and loop.is_closed():
+            if (me is None or loop is not me.loop) and loop.is_closed():
                 gone += holders.values()
         if not gone:
             return 0

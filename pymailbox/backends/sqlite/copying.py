@@ -37,6 +37,12 @@ _BESIDE: Final = ("-wal", "-shm", "-journal")
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
+_PART: Final = (".pymailbox-", ".part")
+"""How the name of an unfinished copy begins and ends."""
+
+_LEFT_BEHIND: Final = 24 * 3600.0
+"""Seconds after which an unfinished copy that nothing was written to is nobody's: its process was killed."""
+
 _INTERRUPT_INTERVAL: Final = 0.001
 """Seconds between two attempts to interrupt a statement that may not have begun yet."""
 
@@ -78,6 +84,12 @@ def require_file(file: str) -> None:
         ) from error
     if not size:
         raise StorageUnavailableError(f"the mailbox file {file} is empty: no mailbox was ever made in it")
+
+
+def belongs_to(path: str, file: str) -> bool:
+    """Whether a path is that of a mailbox file, or of what SQLite keeps beside it."""
+    file = os.path.realpath(file)
+    return os.path.realpath(path) in (file, *(f"{file}{end}" for end in _BESIDE)) or _is_same(path, file)
 
 
 class _Copying:
@@ -137,8 +149,7 @@ class _Copying:
 
     def _check_path(self) -> None:
         path = self._path
-        target = os.path.realpath(path)
-        if target in (self._file, *(f"{self._file}{end}" for end in _BESIDE)) or _is_same(path, self._file):
+        if belongs_to(path, self._file):
             raise ValueError(f"path {path} is the mailbox file itself, or belongs to it. Name another one")
         if os.path.isdir(path):  # noqa: PTH112
             raise ValueError(f"path {path} is a folder. Name the file that the copy is to be")
@@ -157,7 +168,9 @@ class _Copying:
     @contextmanager
     def _part(self) -> Iterator[str]:
         """An empty file beside the path, with the permissions of the original; whatever happens, it is gone then."""
-        part = str(Path(self._path).parent / f".pymailbox-{secrets.token_hex(8)}.part")
+        folder = Path(self._path).parent
+        _remove_left_behind(folder)
+        part = str(folder / secrets.token_hex(8).join(_PART))
         try:
             permissions = os.stat(self._file).st_mode & 0o777 | 0o600  # noqa: PTH116
             os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, permissions))
@@ -227,6 +240,16 @@ class _Copying:
             f"path {self._path}: its disk has too little room for the copy, and nothing is left there. Free some space "
             "and try again, or name a path on another disk"
         )
+
+
+def _remove_left_behind(folder: Path) -> None:
+    """Removes what copies have left in a folder whose processes were killed."""
+    begin, end = _PART
+    with suppress(OSError):
+        for file in folder.glob(f"{begin}*{end}*"):
+            with suppress(OSError):
+                if file.stat().st_mtime < time.time() - _LEFT_BEHIND:
+                    file.unlink()
 
 
 def _release_everything(part: str) -> None:
