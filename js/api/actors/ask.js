@@ -2,7 +2,7 @@
 
 import { randomId } from "../../model/ids.js";
 import { textOfId } from "../../model/uuids.js";
-import { companionsOf } from "../mailbox.js";
+import { checkMailbox, companionsOf } from "../mailbox.js";
 import { checkOptions, checkPeriod, checkSignal } from "../validate.js";
 import { Asker } from "./asker.js";
 import { CORRELATION_ID, REPLY_TO, checkLetter } from "./reply-mailboxes.js";
@@ -36,6 +36,7 @@ const OPTIONS = ["timeout", "sender", "priority", "headers", "messageId", "signa
  * @throws {import("../../model/errors.js").StorageFullError} there is no room; nothing was stored
  */
 export async function ask(mailbox, payload, options) {
+  checkMailbox(mailbox, "mailbox");
   const { timeout, signal, ...how } = checkOptions(options, "options", OPTIONS);
   const milliseconds = timeout === Infinity ? Infinity : checkPeriod("timeout", timeout);
   const aborting = checkSignal(signal);
