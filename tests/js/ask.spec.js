@@ -264,16 +264,18 @@ for (const [leave, comeBack] of [
         dispatchEvent(new Event(comeBack));
         const name = question.headers["reply-to"];
         const replies = await pymailbox.openMailbox(name);
-        // its marker is held again
-        await eventually(async () => (await left(replies)).join() === "0,1");
         const consumer = inbox.consume((message, context) => context.reply(bytes(`re: ${textOf(message)}`)));
         const answers = [textOf(await open)];
         await consumer.stop();
+        // its marker is held again, and that is all
+        await eventually(async () => (await left(replies)).join() === "0,1");
         // and now somebody deletes it meanwhile
         dispatchEvent(new Event(leave));
         await pymailbox.deleteMailbox(name);
         dispatchEvent(new Event(comeBack));
-        inbox.consume((message, context) => context.reply(bytes(`re: ${textOf(message)}`)));
+        // where nobody knows that mailbox
+        const other = await pymailbox.openMailbox("frozen");
+        other.consume((message, context) => context.reply(bytes(`re: ${textOf(message)}`)));
         answers.push(textOf(await pymailbox.ask(asker, bytes("next"), { timeout: 60_000 })));
         return answers;
       },
