@@ -1,8 +1,9 @@
 """Builds the wheels into build/wheels, and beside them wheel.json, which tells pages their file names.
 
 There are two of each version. The whole one is for everybody. The one for pages, in `page/`, leaves out what a page
-does not need (SQLite, the command line, the test suite, the JavaScript API), and is half as long; its tags say that it
-is for Pyodide, so that an installer prefers it there and takes it nowhere else (PEP 783).
+does not need (SQLite, the command line, the test suite, the JavaScript API, remarks in the sources), and is less than
+half as long; its tags say that it is for Pyodide, so that an installer prefers it there and takes it nowhere else
+(PEP 783).
 
 Usage: python -m tools.build_wheel
 """
@@ -19,6 +20,7 @@ import sys
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
+from .lean_source import lean
 from .wheel_hook import ENGINE, ENGINE_FOR_PYTHON, bundle
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +38,8 @@ NOT_IN_PAGES = (
     "pymailbox/testing/",
     "pymailbox/__main__.py",
 )
+_WITHOUT_DOCSTRINGS = ("pymailbox/backends/", "pymailbox/core/", "pymailbox/runtime/turns.py")
+"""What a verb does is said where the contract is."""
 BUT = tuple(f"{folder}__init__.py" for folder in NOT_IN_PAGES if folder.endswith("/"))
 """They say what to do instead."""
 
@@ -78,6 +82,9 @@ def build_page_wheel(whole: Path, folder: Path) -> Path:
             if is_left_out or info.filename.endswith("/entry_points.txt"):
                 continue
             content = bundle(ENGINE_FOR_PYTHON, ROOT) if info.filename == ENGINE else source.read(info)
+            if info.filename.endswith(".py"):
+                keeps_docstrings = not info.filename.startswith(_WITHOUT_DOCSTRINGS)
+                content = lean(content.decode(), keeps_docstrings=keeps_docstrings).encode()
             match info.filename.rpartition("/")[2]:
                 case "RECORD":
                     content = _record_of(records, info.filename)

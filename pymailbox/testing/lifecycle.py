@@ -74,7 +74,8 @@ MADE_BY: Final[Mapping[Event, str]] = {
     Event.NACK: "`nack`",
     Event.DEFER: "`nack(failed=False)`: not now",
     Event.DEAD_LETTER: "`dead_letter`",
-    Event.RELEASE: "`close`, a cancelled `dequeue`, a loop over `messages()` or a page that is left",
+    Event.RELEASE: "`close`, a cancelled `dequeue`, a loop over `messages()` or a page that is left, a handle that is "
+    "collected or whose event loop was closed",
     Event.DEATH: "the end of its holder's tab, worker or process, when it had been handed out together with others",
     Event.SOLO_DEATH: "the same, when it had been handed out in a batch of its own",
     Event.REDRIVE: "`redrive`: to the end of its priority",

@@ -79,6 +79,12 @@ test("anything that is thrown has a text", () => {
       throw new Error("on purpose");
     },
   };
+  class Speechless extends Error {
+    /** @override @returns {unknown} */
+    get cause() {
+      throw new Error("on purpose");
+    }
+  }
   const circular = new Error("outer");
   circular.cause = new Error("inner", { cause: circular });
   assert.match(
@@ -91,6 +97,7 @@ test("anything that is thrown has a text", () => {
     [undefined, "undefined"],
     [speechless, "something without a text"],
     [Object.create(null), "something without a text"],
+    [new Speechless("why"), "Error: why"],
     [new Error("first\nsecond"), "Error: first"],
   ]) {
     assert.equal(inShort(thrown), text);

@@ -33,7 +33,13 @@ export function inShort(thrown) {
 }
 
 /** @param {unknown} thrown */
-const causeOf = (thrown) => (thrown instanceof Error ? thrown.cause : undefined);
+function causeOf(thrown) {
+  try {
+    return thrown instanceof Error ? thrown.cause : undefined;
+  } catch {
+    return undefined; // it has code of its own to tell it
+  }
+}
 
 /** @param {unknown} thrown @returns {string} */
 function textOfOne(thrown) {
