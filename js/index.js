@@ -15,6 +15,7 @@ export {
   listMailboxes,
   openMailbox,
 } from "./api/mailbox.js";
+export { ask } from "./api/actors/ask.js";
 export { Backpressure } from "./api/actors/backpressure.js";
 export { Reject, Retry } from "./api/actors/retry.js";
 export { exportMailbox, importMailbox } from "./api/transfer.js";
@@ -31,6 +32,7 @@ export {
 /** For Python only. @internal */
 export * as python from "./python.js";
 
+/** @typedef {import("./api/values.js").AskOptions} AskOptions */
 /** @typedef {import("./api/values.js").BackpressureOptions} BackpressureOptions */
 /** @typedef {import("./api/values.js").Bytes} Bytes */
 /** @typedef {import("./api/values.js").ConsumeOptions} ConsumeOptions */
@@ -53,6 +55,7 @@ export * as python from "./python.js";
 /** @typedef {import("./api/values.js").NackOptions} NackOptions */
 /** @typedef {import("./api/values.js").NewMessage} NewMessage */
 /** @typedef {import("./api/values.js").PeekOptions} PeekOptions */
+/** @typedef {import("./api/values.js").ReplyOptions} ReplyOptions */
 /** @typedef {import("./api/values.js").RetryPolicy} RetryPolicy */
 /** @typedef {import("./api/values.js").RefusedLine} RefusedLine */
 /** @typedef {import("./api/values.js").Send} Send */

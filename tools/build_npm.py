@@ -21,6 +21,7 @@ TARBALL = NPM / f"pymailbox-{__version__}.tgz"
 PUBLIC_DECLARATIONS = (
     "index.d.ts",
     "api/mailbox.d.ts",
+    "api/actors/ask.d.ts",
     "api/actors/backpressure.d.ts",
     "api/actors/retry.d.ts",
     "api/transfer.d.ts",

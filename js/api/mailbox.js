@@ -38,6 +38,7 @@ import { MailboxClosedError, closed } from "../model/errors.js";
 import { packFrames } from "../model/frames.js";
 import { MailboxHandle } from "../engine/mailbox-handle.js";
 import { textOfId } from "../model/uuids.js";
+import { Companions } from "./actors/companions.js";
 import { checkConsumeOptions } from "./actors/options.js";
 import { RunningConsumer } from "./actors/consumer.js";
 import { Changes } from "./changes.js";
@@ -83,6 +84,13 @@ export let checkMailbox;
 export let archiveOf;
 
 /**
+ * What was opened for a mailbox.
+ * @internal
+ * @type {(mailbox: Mailbox) => Companions}
+ */
+export let companionsOf;
+
+/**
  * Ends a mailbox as the end of its page or worker would: what it held comes back as after a crash. For the checks.
  * @internal
  * @type {(mailbox: Mailbox) => void}
@@ -97,10 +105,14 @@ export let letDie;
  */
 export let whereHeld;
 
-/** Mailboxes that are no longer referenced and were never closed. @type {FinalizationRegistry<MailboxHandle>} */
-const forgotten = new FinalizationRegistry((handle) => {
+/**
+ * Mailboxes that are no longer referenced and were never closed.
+ * @type {FinalizationRegistry<{handle: MailboxHandle, companions: Companions}>}
+ */
+const forgotten = new FinalizationRegistry(({ handle, companions }) => {
   console.warn(`The mailbox ${JSON.stringify(handle.mailbox)} was never closed. What it held goes back to the queue.`);
   handle.abandon();
+  companions.end();
 });
 
 /**
@@ -120,6 +132,7 @@ export class Mailbox {
   #closing;
   /** The consumers of this mailbox. @type {Set<import("./actors/consumer.js").Watcher>} */
   #watchers = new Set();
+  #companions;
 
   static {
     mailboxOf = (handle, options) => new Mailbox(handle, options);
@@ -129,6 +142,7 @@ export class Mailbox {
       if (typeof value === "object" && value !== null && #handle in value) return value;
       throw new TypeError(`${name} must be a mailbox that openMailbox of this module has opened`);
     };
+    companionsOf = (mailbox) => checkMailbox(mailbox, "mailbox").#openCompanions();
     archiveOf = (mailbox) => checkMailbox(mailbox, "mailbox").#archive();
   }
 
@@ -140,7 +154,8 @@ export class Mailbox {
     // a copy reads it, by structuredClone, postMessage or spreading, and JSON reads it too
     Object.defineProperty(this, "noCopies", { enumerable: true, get: refuseCopies });
     // neither of them may keep the mailbox alive
-    forgotten.register(this, handle, handle);
+    this.#companions = new Companions(besideOne(options));
+    forgotten.register(this, { handle, companions: this.#companions }, handle);
     Mailbox.#listen(new WeakRef(this), handle);
   }
 
@@ -606,13 +621,13 @@ export class Mailbox {
   /**
    * Lets calls under way finish, then gives back what this mailbox still holds, as if never handed out.
    *
-   * A `dequeue` that waits ends with a `MailboxClosedError`, `messages()` just ends, and every later verb rejects with
-   * a `MailboxClosedError`. Closing twice is fine. `await using` closes by itself.
+   * A `dequeue` or an `ask` that waits ends with a `MailboxClosedError`, `messages()` just ends, and every later verb
+   * rejects with a `MailboxClosedError`. Closing twice is fine. `await using` closes by itself.
    * @returns {Promise<void>}
    */
   async close() {
     forgotten.unregister(this.#handle);
-    this.#closing ??= this.#handle.close();
+    this.#closing ??= this.#handle.close().finally(() => this.#companions.end());
     await this.#closing;
   }
 
@@ -723,6 +738,7 @@ export class Mailbox {
       checkMailbox: (mailbox) => {
         checkMailbox(mailbox, "mailbox");
       },
+      companions: () => this.#openCompanions(),
       watch: (watcher) => {
         this.#watchers.add(watcher);
         const watchers = this.#watchers;
@@ -751,6 +767,11 @@ export class Mailbox {
         return stored;
       },
     };
+  }
+
+  #openCompanions() {
+    this.#checkOpen();
+    return this.#companions;
   }
 
   #checkOpen() {
@@ -803,6 +824,16 @@ export async function openMailbox(name, options) {
   const most = maxDeliveries === Infinity ? 0 : maxDeliveries;
   return mailboxOf(await MailboxHandle.open(ownEngine(), mailbox, durability, most, lease), checked);
 }
+
+/**
+ * The mailboxes of the origin, for what a handle opens beside its own.
+ * @param {Required<MailboxOptions>} options of that handle @returns {import("./actors/companions.js").Nearby}
+ */
+const besideOne = ({ lease }) => ({
+  open: (name) => openMailbox(`indexeddb://${encodeURIComponent(name)}`, { lease, durability: "relaxed" }),
+  names: listMailboxes,
+  delete: (name) => directory.deleteMailbox(ownEngine(), name),
+});
 
 /**
  * A message for `enqueueMany` and `ackAndSend` of a value as JSON; as for `enqueueJson`.

@@ -297,6 +297,26 @@ export interface Consumer {
   stop(): Promise<void>;
 }
 
+/** How a question is asked. */
+export interface AskOptions extends ReplyOptions {
+  /** Milliseconds to wait for the answer, storing the question included; `Infinity` for ever. */
+  timeout: number;
+  /** Ends the wait when it aborts, with the signal's reason; the question stays. */
+  signal?: AbortSignal | undefined;
+}
+
+/** How a handler answers. */
+export interface ReplyOptions {
+  /** Who sends it; no bytes if it is not given. */
+  sender?: Bytes | undefined;
+  /** "normal" if it is not given. */
+  priority?: MessagePriority | undefined;
+  /** More headers of the message. */
+  headers?: HeadersGiven | undefined;
+  /** The message's id, a UUID. */
+  messageId?: string | undefined;
+}
+
 /** What a handler has besides its message: one delivery of it. */
 export interface Context {
   readonly message: MessageRecord;
@@ -312,6 +332,13 @@ export interface Context {
    * noticed only when the handler has ended, and is a failed delivery.
    */
   send(mailbox: Mailbox, message: NewMessage): void;
+  /**
+   * Answers a message that was sent with `ask`, in the transaction that acknowledges it; as `send` in all else. The
+   * answer goes to the mailbox that the message's header `reply-to` names, with its `correlation-id`. If there is no
+   * such mailbox any more (the asker has closed its handle) it is dropped, and the console says so. Of several answers
+   * to one question, the asker gets the first. A message without `reply-to` is a `RangeError`.
+   */
+  reply(payload: Bytes, options?: ReplyOptions): void;
   /** Asks the consumer to stop once the handlers that run now have ended. */
   stop(): void;
 }

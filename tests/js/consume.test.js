@@ -283,6 +283,7 @@ class FakeMailbox {
         return this.held.delete(id);
       },
       checkMailbox: () => {},
+      companions: () => assert.fail("nothing is answered"),
       watch: (watcher) => {
         this.watcher = watcher;
         return () => {};

@@ -8,12 +8,14 @@ import {
   Reject,
   Retry,
   StorageFullError,
+  ask,
   deleteMailbox,
   exportMailbox,
   importMailbox,
   jsonMessage,
   listMailboxes,
   openMailbox,
+  type AskOptions,
   type ConsumeOptions,
   type Consumer,
   type Context,
@@ -23,6 +25,7 @@ import {
   type MailboxStats,
   type MessageRecord,
   type NewMessage,
+  type ReplyOptions,
   type RetryPolicy,
   type StorageReport,
 } from "pymailbox";
@@ -100,12 +103,20 @@ const handler: Handler = async (message: MessageRecord, context: Context) => {
   if (response.status === 503) throw new Retry(30_000, { failed: false });
   if (!response.ok) throw new Reject("refused", { cause: new Error(response.statusText) });
   context.send(outbox, { sender: message.sender, payload: message.payload, delay: 5 });
+  const how: ReplyOptions = { sender: bytes("me"), priority: "high", headers: { a: "b" }, messageId: undefined };
+  if ("reply-to" in message.headers) context.reply(bytes("yes"), how);
+  context.reply(new ArrayBuffer(1));
   if (context.stopping) context.stop();
 };
 const consumer: Consumer = inbox.consume(handler, howToConsume);
 inbox.consume(({ payload }) => console.log(payload), { signal: AbortSignal.timeout(1000), timeout: undefined });
 await consumer.stop();
 await consumer.finished;
+const howToAsk: AskOptions = { timeout: Infinity, signal: AbortSignal.timeout(1000), headers: [["a", "b"]] };
+const answer: MessageRecord = await ask(inbox, bytes("?"), howToAsk);
+await ask(inbox, answer.payload, { timeout: 1000, sender: undefined, messageId: key, signal: undefined });
+// @ts-expect-error how long to wait must be said
+await ask(inbox, bytes("?"), {});
 const retried: number | undefined = new Retry().delay;
 using pressure = new Backpressure(outbox, { pauseAt: 1000, onChange: (paused: boolean) => paused });
 await pressure.room();

@@ -21,6 +21,41 @@ test("a mailbox that was forgotten is closed, and what it held was never handed 
   expect(deliveryCount).toBe(1);
 });
 
+test("an asker that was forgotten takes its mailbox for answers with it, but not while it waits", async ({ page }) => {
+  const kept = await page.evaluateHandle(async () => {
+    const inbox = await pymailbox.openMailbox("asked");
+    /** @type {(() => void)[]} */
+    const ends = [];
+    inbox.consume(
+      async ({ payload }, context) => {
+        // the second one is answered when it is let go
+        if (payload.length > 0) await new Promise((resolve) => ends.push(() => resolve(undefined)));
+        context.reply(payload);
+      },
+      { concurrency: 2 },
+    );
+    await pymailbox.ask(await pymailbox.openMailbox("asked"), new Uint8Array(), { timeout: 60_000 });
+    const waiting = (async () =>
+      pymailbox.ask(await pymailbox.openMailbox("asked"), new Uint8Array(1), { timeout: Infinity }))();
+    while (ends.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    return { inbox, waiting, ends };
+  });
+  const replies = () =>
+    page.evaluate(async () => (await pymailbox.listMailboxes()).filter((name) => name.includes("replies")).length);
+  const devtools = await page.context().newCDPSession(page);
+  expect(await replies()).toBe(2);
+  await devtools.send("HeapProfiler.collectGarbage");
+  await expect.poll(replies).toBe(1);
+  for (let i = 0; i < 3; i++) await devtools.send("HeapProfiler.collectGarbage");
+  const length = await kept.evaluate(async ({ waiting, ends }) => {
+    ends[0]();
+    return (await waiting).payload.length;
+  });
+  expect(length).toBe(1);
+  await devtools.send("HeapProfiler.collectGarbage");
+  await expect.poll(replies).toBe(0);
+});
+
 test("a loop over changes goes on though nothing else refers to it, nor to its mailbox", async ({ page }) => {
   const seen = await page.evaluateHandle(() => /** @type {number[]} */ ([]));
   await page.evaluate(async (seen) => {

@@ -182,6 +182,55 @@ test("a service worker stores what arrives while Python is not loaded and nobody
   expect((await take(page, "inbox", stored.length)).sort()).toEqual(stored.sort());
 });
 
+test("an asker is answered", async ({ page }) => {
+  const { lines } = await runExample(page, "ask");
+  expect(lines).toEqual(["4.20 EUR", "TimeoutError"]);
+});
+
+test("Python answers JavaScript, and JavaScript Python", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const { loadPyodide } = await import(`${location.origin}/pyodide/pyodide.mjs`);
+    const pyodide = await loadPyodide();
+    await pyodide.loadPackage("micropip");
+    const { page } = await (await fetch("/wheels/wheel.json")).json();
+    await pyodide.pyimport("micropip").install(new URL(`/wheels/${page}`, location.href).href);
+    pyodide.registerJsModule("pymailbox_js", pymailbox);
+    await pyodide.runPythonAsync(`
+      from pymailbox import MessagePriority, ask, open_mailbox
+
+      python = await open_mailbox("python")
+      javascript = await open_mailbox("javascript")
+
+      def handler(message, context):
+          context.reply(b"Python: " + message.payload, priority=MessagePriority.HIGH, headers={"by": "python"})
+
+      import asyncio
+      consuming = asyncio.ensure_future(python.consume(handler))
+    `);
+    const [python, javascript] = [await pymailbox.openMailbox("python"), await pymailbox.openMailbox("javascript")];
+    const [encoder, decoder] = [new TextEncoder(), new TextDecoder()];
+    javascript.consume(({ payload }, context) =>
+      context.reply(encoder.encode(`JavaScript: ${decoder.decode(payload)}`), { headers: { by: "javascript" } }),
+    );
+    const ours = await pymailbox.ask(python, encoder.encode("tea"), { timeout: 60_000 });
+    const theirs = await pyodide.runPythonAsync(`
+      answer = await ask(javascript, b"coffee", timeout=60.0)
+      await javascript.close()
+      await python.close()
+      await consuming
+      f"{answer.payload.decode()}, by {answer.headers['by']}"
+    `);
+    await python.close();
+    await javascript.close();
+    const ourAnswer = `${decoder.decode(ours.payload)}, by ${ours.headers.by}, ${ours.priority}`;
+    return { answers: [ourAnswer, theirs], names: await pymailbox.listMailboxes() };
+  });
+  expect(seen).toEqual({
+    answers: ["Python: tea, by python, high", "JavaScript: coffee, by javascript"],
+    names: ["javascript", "python"],
+  });
+});
+
 test("Python, loaded later, takes what JavaScript stored, over the same module", async ({ page }) => {
   const { lines } = await runExample(page, "with-python");
   expect(lines.filter((line) => line.includes("says"))).toEqual(["page says hello from JavaScript"]);

@@ -89,6 +89,7 @@ def test_examples_are_found() -> None:
     assert set(examples()) == {
         "page.js",
         "actor.js",
+        "ask.js",
         "worker.js",
         "start-worker.js",
         "service-worker.js",

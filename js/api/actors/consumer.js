@@ -36,6 +36,7 @@ import { Stop, setTimer } from "./stop.js";
  * @property {(id: string, delay: number, error: string, failed: boolean) => Promise<boolean | string>} nack as the
  * verb; the reason if it made a dead letter
  * @property {(mailbox: unknown) => void} checkMailbox throws unless it is one to which messages can be sent
+ * @property {() => import("./companions.js").Companions} companions
  * @property {(watcher: Watcher) => () => void} watch tells of what happens to the messages; returns what ends that
  */
 

@@ -5,6 +5,7 @@ import { randomId } from "../../model/ids.js";
 import { failedReason } from "../../model/reasons.js";
 import { textOfId } from "../../model/uuids.js";
 import { inShort, shortened, textOf } from "./failures.js";
+import { resolved } from "./replying.js";
 import { Reject, Retry, delayAfter } from "./retry.js";
 import { inSeconds, isPassing } from "./retrying.js";
 import { within } from "./time-limit.js";
@@ -12,6 +13,7 @@ import { within } from "./time-limit.js";
 /** @typedef {import("../values.js").MessageRecord} MessageRecord */
 /** @typedef {import("../values.js").NewMessage} NewMessage */
 /** @typedef {import("../values.js").Send} Send */
+/** @typedef {import("./replying.js").Sending} Sending */
 /** @typedef {import("../mailbox.js").Mailbox} Mailbox */
 /** @typedef {import("./context.js").DeliveryContext} DeliveryContext */
 /** @typedef {import("./failures.js").Failure} Failure */
@@ -82,7 +84,7 @@ export class Deliveries {
 
   /**
    * Acknowledges a handled message and sends what its handler sent.
-   * @param {Hold} hold @param {Send[]} sends @returns {Promise<Failure | undefined>} what went wrong
+   * @param {Hold} hold @param {Sending[]} sends @returns {Promise<Failure | undefined>} what went wrong
    */
   #finish(hold, sends) {
     const { retrying } = this.#surroundings;
@@ -97,7 +99,8 @@ export class Deliveries {
         return undefined;
       }
       try {
-        const held = await retrying.call(() => this.#mailbox.ackAndSend(id, sends), isPassingUnlessFull);
+        const send = () => this.#toOpen(sends, (messages) => this.#mailbox.ackAndSend(id, messages));
+        const held = await retrying.call(send, isPassingUnlessFull);
         if (!held) console.warn(`Message ${id} was taken back while it was handled; nothing was sent.`);
         return undefined;
       } catch (thrown) {
@@ -108,7 +111,7 @@ export class Deliveries {
 
   /**
    * Leaves a message as its handler has settled it; that also decides what becomes of what was sent.
-   * @param {Hold} hold @param {Send[]} sends @param {Failure} [failure]
+   * @param {Hold} hold @param {Sending[]} sends @param {Failure} [failure]
    */
   async #respect(hold, sends, failure) {
     const { record } = hold;
@@ -127,10 +130,20 @@ export class Deliveries {
 
   /**
    * Sends what was sent by a handler that has acknowledged its message itself.
-   * @param {MessageRecord} record @param {Send[]} sends
+   * @param {MessageRecord} record @param {Sending[]} sends
    */
   async #sendApart(record, sends) {
     console.info(`Message ${record.id} was acknowledged by its handler; what it sent is stored separately.`);
+    try {
+      await this.#toOpen(sends, (messages) => this.#enqueueApart(record, messages));
+    } catch (thrown) {
+      // an asker's mailbox could not be opened
+      logLost(thrown, record, `${sends.length} messages`);
+    }
+  }
+
+  /** @param {MessageRecord} record @param {Send[]} sends */
+  async #enqueueApart(record, sends) {
     /** @type {Map<Mailbox, NewMessage[]>} */
     const byMailbox = new Map();
     for (const [mailbox, message] of sends) {
@@ -142,10 +155,17 @@ export class Deliveries {
       try {
         await this.#surroundings.retrying.call(() => mailbox.enqueueMany(messages));
       } catch (thrown) {
-        const what = `${messages.length} messages to the mailbox ${JSON.stringify(mailbox.name)} are lost`;
-        log("error", { thrown }, `${what}; the handler that sent them had acknowledged message ${record.id} itself`);
+        logLost(thrown, record, `${messages.length} messages to the mailbox ${JSON.stringify(mailbox.name)}`);
       }
     }
+  }
+
+  /**
+   * Does work with what was sent, to open mailboxes.
+   * @template T @param {Sending[]} sends @param {(sends: Send[]) => Promise<T>} work
+   */
+  #toOpen(sends, work) {
+    return resolved(this.#surroundings.retrying.source.companions, sends, work);
   }
 
   /** @param {Hold} hold @param {Failure} failure @param {() => void} freePlace */
@@ -254,6 +274,11 @@ const textOfRejection = ({ message, cause }) => (cause === undefined ? message :
 function log(level, { thrown }, text, what = inShort(thrown)) {
   console[level](what === "" ? text : `${text}: ${what}`);
   console.debug(thrown);
+}
+
+/** @param {unknown} thrown @param {MessageRecord} record @param {string} what */
+function logLost(thrown, record, what) {
+  log("error", { thrown }, `${what} are lost; the handler that sent them had acknowledged message ${record.id} itself`);
 }
 
 /** @param {MessageRecord} record @param {string} reason @param {Failure} failure */

@@ -17,20 +17,16 @@ const PAUSES = checkRetryPolicy({ firstDelay: 100, longestDelay: 10_000 });
 /** Whether the same call may work a moment later. @param {unknown} error */
 export const isPassing = (error) => error instanceof MailboxError && error.passing;
 
-/** A mailbox whose calls are retried. */
-export class RetryingMailbox {
+/** Calls that are retried. */
+export class Retrying {
+  #label;
   #stop;
   /** Calls that wait for their next attempt. */
   waiting = 0;
-  /**
-   * Messages whose acknowledgement is under way, and which will not be acknowledged late as well.
-   * @type {Set<Hold>}
-   */
-  acknowledging = new Set();
 
-  /** @param {import("./consumer.js").Source} source @param {import("./stop.js").Stop} stop */
-  constructor(source, stop) {
-    this.source = source;
+  /** @param {string} label of the mailbox, for the console @param {import("./stop.js").Stop} stop */
+  constructor(label, stop) {
+    this.#label = label;
     this.#stop = stop;
   }
 
@@ -54,7 +50,7 @@ export class RetryingMailbox {
   async pause(attempt, error) {
     const pause = delayAfter(PAUSES, attempt);
     console.warn(
-      `${this.source.label}: tried again in ${inSeconds(pause)}, attempt ${attempt + 1}: ` +
+      `${this.#label}: tried again in ${inSeconds(pause)}, attempt ${attempt + 1}: ` +
         /** @type {Error} */ (error).message,
     );
     this.waiting += 1;
@@ -63,6 +59,21 @@ export class RetryingMailbox {
     } finally {
       this.waiting -= 1;
     }
+  }
+}
+
+/** A mailbox whose calls are retried. */
+export class RetryingMailbox extends Retrying {
+  /**
+   * Messages whose acknowledgement is under way, and which will not be acknowledged late as well.
+   * @type {Set<Hold>}
+   */
+  acknowledging = new Set();
+
+  /** @param {import("./consumer.js").Source} source @param {import("./stop.js").Stop} stop */
+  constructor(source, stop) {
+    super(source.label, stop);
+    this.source = source;
   }
 
   /**

@@ -1,0 +1,155 @@
+// `ask` without a browser: the names of reply mailboxes, what an asker does when it fails, and what stays open.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Asker } from "../../js/api/actors/asker.js";
+import { Companions } from "../../js/api/actors/companions.js";
+import { checkLetter, markerOf, mayBeLeftOver, nameOf, newMarker } from "../../js/api/actors/reply-mailboxes.js";
+import { ReplyTo, resolved } from "../../js/api/actors/replying.js";
+import { ConnectionLostError, MailboxClosedError, StorageUnavailableError } from "../../js/model/errors.js";
+
+/** @typedef {import("../../js/index.js").Mailbox} Mailbox */
+
+/** As Python's `uuid.UUID(...)` of the time 2024-01-01 and no random bits. */
+const OLD = "018cc251-f400-7000-8000-000000000000";
+
+test("a reply mailbox is named by its marker, which begins with the time", () => {
+  const [before, marker, other, after] = [Date.now(), newMarker(), newMarker(), Date.now()];
+  const time = Number.parseInt(marker.replace("-", "").slice(0, 12), 16);
+  assert.ok(before <= time && time <= after);
+  assert.notEqual(marker, other);
+  assert.equal(nameOf(OLD), `pymailbox-replies-${OLD}`);
+  for (const one of [marker, OLD]) assert.equal(markerOf(nameOf(one)), one);
+  const others = ["inbox", OLD, `${nameOf(OLD)}0`, `x${nameOf(OLD)}`, nameOf(OLD.toUpperCase())];
+  others.push(nameOf("018cc251-f400-4000-8000-000000000000"), `${nameOf(OLD)}\n`);
+  assert.deepEqual(
+    others.map(markerOf),
+    others.map(() => undefined),
+  );
+  assert.deepEqual([...others, nameOf(marker), nameOf(OLD)].map(mayBeLeftOver), [
+    ...others.map(() => false),
+    false,
+    true,
+  ]);
+});
+
+test("a letter is a copy, and its id is canonical", () => {
+  const payload = new Uint8Array([1, 2]);
+  const headers = { a: "b" };
+  const letter = checkLetter(payload, { headers, messageId: OLD.toUpperCase() }, ["own"], "which is mine");
+  payload.fill(0);
+  headers.a = "c";
+  assert.deepEqual([letter.payload, letter.headers, letter.messageId], [new Uint8Array([1, 2]), [["a", "b"]], OLD]);
+  assert.throws(() => checkLetter(payload, { headers: { own: "" } }, ["own"], "which is mine"), {
+    name: "RangeError",
+    message: 'headers must not have "own", which is mine',
+  });
+});
+
+/** The mailboxes of an origin, of which each does what it is told. */
+class FakeOrigin {
+  /** @type {string[]} */
+  log = [];
+  /** @type {string[]} */
+  there = [];
+  isMarked = true;
+
+  /** @param {(name: string) => object} [verbs] */
+  constructor(verbs = () => ({})) {
+    this.verbs = verbs;
+  }
+
+  names = async () => this.there;
+
+  delete = async (/** @type {string} */ name) => {
+    this.log.push(`delete ${name}`);
+    return true;
+  };
+
+  open = async (/** @type {string} */ name) => {
+    this.log.push(`open ${name}`);
+    const close = async () => void this.log.push(`close ${name}`);
+    const get = async () => (this.isMarked ? {} : null);
+    return /** @type {Mailbox} */ (/** @type {unknown} */ ({ name, get, close, ...this.verbs(name) }));
+  };
+}
+
+test("an asker that has no mailbox for answers fails its questions, and the next question makes another", async () => {
+  const error = new StorageUnavailableError("on purpose");
+  const origin = new FakeOrigin(() => ({ enqueue: () => Promise.reject(error) }));
+  const companions = new Companions(origin);
+  const asker = companions.of(Asker);
+  const asked = new Promise((resolve, reject) => {
+    asker.wait("id", { mailbox: /** @type {any} */ (undefined), resolve, reject });
+  });
+  await assert.rejects(asker.ready(), error);
+  await assert.rejects(asked, error);
+  await asker.end();
+  assert.deepEqual([...new Set(origin.log)], [`open ${asker.name}`, `close ${asker.name}`, `delete ${asker.name}`]);
+  const next = companions.of(Asker);
+  assert.notEqual(next, asker);
+  await next.end();
+});
+
+test("an asker waits out a passing error, and its answers are acknowledged once they are handed over", async () => {
+  const answer = /** @type {any} */ ({ id: "answer", headers: { "correlation-id": "id" } });
+  /** @type {((error: Error) => void) | undefined} */
+  let close;
+  /** @type {unknown[]} */
+  const acked = [];
+  const steps = [
+    () => [], // the marker
+    () => {
+      throw new ConnectionLostError("on purpose");
+    },
+    () => [answer, { id: "late", headers: {} }],
+    () => new Promise((_, reject) => (close = reject)),
+  ];
+  const origin = new FakeOrigin(() => ({
+    enqueue: async () => "",
+    dequeue: async (/** @type {{ack?: string[]}} */ options) => {
+      acked.push(options?.ack);
+      return steps.shift()?.();
+    },
+    close: async () => close?.(new MailboxClosedError("closed")),
+  }));
+  const asker = new Asker(origin);
+  const got = await new Promise((resolve, reject) => {
+    asker.wait("id", { mailbox: /** @type {any} */ (undefined), resolve, reject });
+  });
+  assert.equal(got, answer);
+  await asker.end();
+  assert.deepEqual(acked, [undefined, [], [], ["answer", "late"]]);
+});
+
+test("mailboxes of askers stay open for the next answer, up to 16, and are deleted if their asker has left", async () => {
+  const origin = new FakeOrigin();
+  const names = Array.from({ length: 18 }, (_, i) => nameOf(OLD.replace(/00$/, String(10 + i))));
+  origin.there = names;
+  const companions = new Companions(origin);
+  const message = { sender: new Uint8Array(), payload: new Uint8Array() };
+  const answer = (/** @type {string[]} */ ...names) =>
+    resolved(
+      () => companions,
+      names.map((name) => [new ReplyTo(name), message]),
+      async (sends) => sends.map(([mailbox]) => mailbox.name),
+    );
+  for (const name of names) await answer(name);
+  assert.deepEqual(
+    origin.log.filter((line) => line.startsWith("close")),
+    names.slice(0, 2).map((name) => `close ${name}`),
+  );
+  origin.log = [];
+  origin.there = [];
+  // one that is open, one that is gone
+  assert.deepEqual(await answer(names[5], names[0]), [names[5]]);
+  assert.deepEqual(origin.log, []);
+  origin.isMarked = false;
+  await answer(names[5]);
+  assert.deepEqual(origin.log, [`close ${names[5]}`, `delete ${names[5]}`]);
+  origin.log = [];
+  await companions.end();
+  assert.equal(origin.log.length, 15);
+  await assert.doesNotReject(answer());
+});
