@@ -22,14 +22,15 @@ class Stop:
         self._asked.set()
 
     async def pause(self, seconds: float) -> None:
-        """Waits that many seconds, or until a stop is asked for."""
+        """Waits that many seconds, or until a stop is asked for; others have their turn at least."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         asked = asyncio.ensure_future(self._asked.wait())
         try:
             # not ``asyncio.timeout``, which sets its timer to a time: Pyodide's loop refuses one that has just passed
-            while not asked.done() and seconds > 0:
-                await asyncio.wait([asked], timeout=min(seconds, LONGEST_TIMER))
-                seconds = deadline - loop.time()
+            while not asked.done():
+                await asyncio.wait([asked], timeout=max(0.0, min(seconds, LONGEST_TIMER)))
+                if (seconds := deadline - loop.time()) <= 0:
+                    return
         finally:
             asked.cancel()
