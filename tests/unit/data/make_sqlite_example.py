@@ -1,11 +1,12 @@
 """Writes a mailbox file of the present layout, with a message in every state there is, as ``sqlite_layout_N.sql``.
 
-``python -m tests.unit.data.make_sqlite_example`` makes it for the present layout. Once that is released its dump must
-not be made again: it stands for the files that are out there.
+``python -m tests.unit.data.make_sqlite_example`` makes it for the present layout, unless it is there: once a layout is
+released its dump stands for the files that are out there.
 """
 
 import asyncio
 import sqlite3
+import sys
 import tempfile
 from pathlib import Path
 from uuid import UUID
@@ -47,5 +48,7 @@ def dump(file: Path) -> None:
 
 
 if __name__ == "__main__":
+    if DUMP.exists():
+        sys.exit(f"{DUMP.name} is there; delete it first if its layout was never released")
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(fill(Path(folder, "example.db")))
