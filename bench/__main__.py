@@ -64,6 +64,10 @@ def main() -> int:
 
     measured = results.read(path)
     chosen = [_with_its_competitors(row, arguments) for row in full_plan() if _is_chosen(row, arguments)]
+    if not chosen:
+        engines = arguments.engine or ENGINES
+        names = sorted({row.key[0] for row in full_plan() if row.engine in engines})
+        parser.error(f"no row is of all that; the rows there are: {', '.join(names)}")
     if not arguments.report:
         start = time.monotonic()
         for engine in ENGINES:

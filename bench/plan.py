@@ -120,6 +120,8 @@ def _elsewhere(engine: str) -> Iterator[Row]:
     yield Row(engine, _repeated("enqueue_many", 1000), (OURS, PUTS, RAW, "dexie"))
     for batch in (1, 10, 100):
         yield Row(engine, _repeated("whole_life", batch), _in_a_life(batch))
+    for case in ("claim", "ack"):
+        yield Row(engine, Job(case=case, payload_bytes=BYTES, batch=1), DATABASES)
     yield from _one_by_one(engine)
     yield from _two_handles(engine)
     yield from _backlogs(engine, (BACKLOGS[0], BACKLOGS[-1]))
