@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Coroutine, Generator
 from types import TracebackType
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
@@ -60,13 +60,17 @@ class MailboxOpening:
         if self._mailbox is not None:
             await self._mailbox.close()
 
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}: {_NOT_OPEN}")
+    if not TYPE_CHECKING:  # which finds these mistakes by itself
 
-    def __enter__(self) -> NoReturn:
-        raise TypeError(f"'with' needs 'async' here: {_NOT_OPEN}. pymailbox.sync.open_mailbox() is for a plain 'with'")
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}: {_NOT_OPEN}")
 
-    def __exit__(self, *_: object) -> None: ...
+        def __enter__(self) -> NoReturn:
+            raise TypeError(
+                f"'with' needs 'async' here: {_NOT_OPEN}. pymailbox.sync.open_mailbox() is for a plain 'with'"
+            )
+
+        def __exit__(self, *_: object) -> None: ...
 
     def __del__(self) -> None:
         if self.__dict__.get("_is_used", True):

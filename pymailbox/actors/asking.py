@@ -12,7 +12,7 @@ import logging
 import math
 import weakref
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -50,8 +50,8 @@ def ask(
 
     The question is stored like any other message, with two headers more: ``reply-to``, the name of a mailbox of the
     same database that this handle has for its answers, and ``correlation-id``. That mailbox is made for the first
-    question, shared by all questions of the handle, and deleted when the handle is closed. The answer has been
-    acknowledged when this returns.
+    question, shared by all questions of the handle, and deleted when the handle is closed. Nobody has to acknowledge
+    answers.
 
     Questions that wait are in memory: they end with the program, and what is answered then is dropped. If the call is
     cancelled, or nobody answers in time, the question stays where it is and may still be handled; its answer is
@@ -94,20 +94,22 @@ def ask(
 async def _ask(mailbox: Mailbox, question: NewMessage, correlation_id: str, seconds: float) -> MessageRecord:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    asker = await _asker_of(mailbox)
-    with asker.waiting(correlation_id) as answer:
-        limit = TimeLimit(seconds)
+    limit = TimeLimit(seconds)
+    with ExitStack() as waiting:
         try:
             with limit:
+                asker = await _asker_of(mailbox)
+                answer = waiting.enter_context(asker.waiting(correlation_id))
                 await asker.ready()
                 await _store(mailbox, question, correlation_id, asker)
         except asyncio.CancelledError:
             if not limit.expired or limit.cancelled_by_others:
                 raise
-        while not answer.done() and (left := deadline - loop.time()) > 0:
-            await asyncio.wait([answer], timeout=min(left, LONGEST_TIMER))
-        if answer.done():
-            return answer.result()
+        else:
+            while not answer.done() and (left := deadline - loop.time()) > 0:
+                await asyncio.wait([answer], timeout=min(left, LONGEST_TIMER))
+            if answer.done():
+                return answer.result()
     raise TimeoutError(f"no answer came from {mailbox!r} within {seconds:g} s; one that comes later is dropped")
 
 

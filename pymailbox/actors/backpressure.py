@@ -69,6 +69,7 @@ class Backpressure:
         self._interval = interval
         self._on_change = on_change
         self._observing = False
+        self._left = False
         self._watching: asyncio.Task[None] | None = None
         self._high = asyncio.Event()
         self._low = asyncio.Event()
@@ -90,7 +91,7 @@ class Backpressure:
                 await asyncio.wait((low, self._watching), return_when=asyncio.FIRST_COMPLETED)
             finally:
                 low.cancel()
-        if self._watching.done() and not self._watching.cancelled():
+        if self._watching.done() and not self._left:
             self._watching.result()
 
     async def __aenter__(self) -> Self:
@@ -106,6 +107,7 @@ class Backpressure:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._left = True
         self._stop_observing()
         if self._watching is not None:
             self._watching.cancel()

@@ -107,6 +107,7 @@ class Context:
             )
         if self.mailbox._nearby is None:
             self.mailbox._lacks(Capability.ASK)
+        prepare_message(sender, payload, priority, message_id, None, headers)  # whose errors name the argument
         texts = {} if headers is None else dict(headers)
         if CORRELATION_ID in texts:
             raise ValueError(f"headers must not have {CORRELATION_ID!r}, which an answer has from its question")

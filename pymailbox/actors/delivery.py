@@ -137,16 +137,19 @@ class Deliveries:
 
     async def _send_all(self, record: MessageRecord, sends: Sends) -> None:
         try:
-            async with resolved(self.retrying.mailbox, sends) as messages:
-                by_mailbox: dict[Mailbox, list[NewMessage]] = {}
-                for mailbox, message in messages:
-                    by_mailbox.setdefault(mailbox, []).append(_repeatable(mailbox, message))
-                await self._enqueue_apart(record, by_mailbox)
+            async with resolved(self.retrying.mailbox, sends, self.retrying.call) as messages:
+                await self._enqueue_apart(record, messages)
+                return
         except MailboxError as error:  # an asker's mailbox could not be opened
-            text = "%d messages are lost; the handler that sent them had acknowledged message %s itself"
-            log(logging.ERROR, error, text, len(sends), record.id)
+            others = [(target, message) for target, message in sends if isinstance(target, Mailbox)]
+            text = "%d answers are lost; the handler that sent them had acknowledged message %s itself"
+            log(logging.ERROR, error, text, len(sends) - len(others), record.id)
+        await self._enqueue_apart(record, others)
 
-    async def _enqueue_apart(self, record: MessageRecord, by_mailbox: dict[Mailbox, list[NewMessage]]) -> None:
+    async def _enqueue_apart(self, record: MessageRecord, sends: list[tuple[Mailbox, NewMessage]]) -> None:
+        by_mailbox: dict[Mailbox, list[NewMessage]] = {}
+        for mailbox, message in sends:
+            by_mailbox.setdefault(mailbox, []).append(_repeatable(mailbox, message))
         cancelled: asyncio.CancelledError | None = None
         for mailbox, messages in by_mailbox.items():
             try:

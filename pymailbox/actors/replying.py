@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple, TypeAlias
 
 from ..contract.companions import Nearby
-from ..contract.errors import MailboxError
+from ..contract.errors import MailboxClosedError, MailboxError
 from ..contract.mailbox import Mailbox
 from ..contract.values import NewMessage
 from .reply_mailboxes import marker_of
@@ -33,20 +33,27 @@ class ReplyTo(NamedTuple):
 
 
 Sends: TypeAlias = list[tuple[Mailbox | ReplyTo, NewMessage]]
+_Opened: TypeAlias = dict[str, Mailbox]
+
+
+async def _once(borrow: Callable[[], Awaitable[_Opened]]) -> _Opened:
+    return await borrow()
 
 
 @asynccontextmanager
-async def resolved(mailbox: Mailbox, sends: Sends) -> AsyncIterator[list[tuple[Mailbox, NewMessage]]]:
+async def resolved(
+    mailbox: Mailbox, sends: Sends, borrowing: Callable[[Callable[[], Awaitable[_Opened]]], Awaitable[_Opened]] = _once
+) -> AsyncIterator[list[tuple[Mailbox, NewMessage]]]:
     """What a handler of ``mailbox`` has sent, with open mailboxes; an answer to an asker that is gone is left out.
 
-    To be left when it was sent, or was not.
+    To be left when it was sent, or was not. ``borrowing`` may try several times to open the mailboxes of answers.
     """
     names = {target.name for target, _ in sends if isinstance(target, ReplyTo)}
     if not names:
         yield [(target, message) for target, message in sends if isinstance(target, Mailbox)]
         return
-    replies = _replies_of(mailbox)
-    targets = await replies.borrow(names)
+    replies = await _replies_of(mailbox)
+    targets = await borrowing(lambda: replies.borrow(names))
     try:
         open_ones = [
             (targets.get(target.name) if isinstance(target, ReplyTo) else target, one) for target, one in sends
@@ -56,16 +63,23 @@ async def resolved(mailbox: Mailbox, sends: Sends) -> AsyncIterator[list[tuple[M
         await replies.give_back(targets)
 
 
-def _replies_of(mailbox: Mailbox) -> _Replies:
-    for companion in mailbox._companions:
-        if isinstance(companion, _Replies):
-            return companion
+async def _replies_of(mailbox: Mailbox) -> _Replies:
+    replies = _present_replies(mailbox)
+    if replies is None:
+        await mailbox.status()  # which raises if the mailbox is closed, and would not close them any more
+        replies = _present_replies(mailbox)
+    if replies is not None:
+        return replies
     assert mailbox._nearby is not None  # else nothing could be replied
     replies = _Replies(mailbox._nearby)
     mailbox._companions += (replies,)
     finalizer = weakref.finalize(mailbox, replies.end_from_anywhere)
     finalizer.atexit = False
     return replies
+
+
+def _present_replies(mailbox: Mailbox) -> _Replies | None:
+    return next((one for one in mailbox._companions if isinstance(one, _Replies)), None)
 
 
 class _Replies:
@@ -81,9 +95,11 @@ class _Replies:
         self._lock = asyncio.Lock()
         self._ending: asyncio.Future[None] | None = None
 
-    async def borrow(self, names: set[str]) -> dict[str, Mailbox]:
+    async def borrow(self, names: set[str]) -> _Opened:
         """The open mailboxes of these names, without those that there are not any more."""
         async with self._lock:
+            if self._ending is not None:
+                raise MailboxClosedError("the mailbox was closed before its answers were sent")
             there = set(await self._nearby.names()) if names - self._open.keys() else set()
             for name in names:
                 if name in self._open:
@@ -97,7 +113,7 @@ class _Replies:
                 self._users[name] = self._users.get(name, 0) + 1
             return borrowed
 
-    async def give_back(self, borrowed: dict[str, Mailbox]) -> None:
+    async def give_back(self, borrowed: _Opened) -> None:
         """After an answer was sent, or was not."""
         for name in borrowed:
             self._users[name] -= 1

@@ -123,11 +123,13 @@ async def _name_of(location: FileLocation, *, make: bool) -> str:
     if location.is_url and location.name is None:
         location = location._replace(name="default")
     if make:
-        names = [location.name] if location.name else await list_mailboxes(location.url()) or ["default"]
+        names = [location.name] if location.name else await list_mailboxes(location.url())
     else:
         names = await names_in(location)
     if location.name is None:  # those for answers come and go, and are not meant
-        names = [name for name in names if marker_of(name) is None] or names[:1]
+        names = [name for name in names if marker_of(name) is None]
+    if make and not names:
+        names = ["default"]
     if len(names) != 1:
         raise ProblemError(f"which mailbox of {location.text}? {_there_are(names)}. Write {location.text}#NAME")
     return names[0]

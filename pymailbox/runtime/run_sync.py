@@ -54,7 +54,7 @@ async def _wait_for(awaitable: Awaitable[T]) -> T:
 
 
 def _refuse(awaitable: Awaitable[object], why: str) -> NoReturn:
-    waiting = awaitable if inspect.iscoroutine(awaitable) else awaitable.__await__()
+    waiting = awaitable if inspect.iscoroutine(awaitable) else getattr(awaitable, "__await__", lambda: None)()
     if isinstance(waiting, Coroutine | Generator):
         waiting.close()  # it would be reported as never awaited
     raise UnsupportedError(why)

@@ -1,5 +1,5 @@
 // `ask` and `context.reply` in JavaScript. What is the same in Python has the name of the check there, see
-// pymailbox/testing/checks/ask.py.
+// pymailbox/testing/checks/asking.py.
 
 import { expect, test as base } from "./page.js";
 

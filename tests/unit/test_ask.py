@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -20,7 +21,10 @@ from pymailbox import (
     Context,
     Mailbox,
     MailboxClosedError,
+    MailboxError,
+    MailboxStats,
     MessageRecord,
+    RetryPolicy,
     UnsupportedError,
     WrongThreadError,
     ask,
@@ -281,6 +285,106 @@ async def test_reply_mailbox_that_cannot_be_made(where: str, monkeypatch: pytest
             await ask(mailbox, b"", timeout=20)
         monkeypatch.setattr(mailbox, "_nearby", nearby)
         assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+
+
+# -- obstacles ---------------------------------------------------------------------------------------------------------
+
+
+class Unsteady:
+    """The mailboxes nearby, of which nothing can be learnt for a while."""
+
+    def __init__(self, nearby: Any, *errors: MailboxError) -> None:
+        self.open, self.delete, self._names = nearby.open, nearby.delete, nearby.names
+        self._errors = list(errors)
+
+    async def names(self) -> list[str]:
+        if self._errors:
+            raise self._errors.pop()
+        names: list[str] = await self._names()
+        return names
+
+
+@pytest.mark.parametrize("passing", [True, False])
+async def test_what_else_was_sent_is_not_lost_with_an_answer(
+    passing: bool, where: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pymailbox.actors.retrying._PAUSES", RetryPolicy(first_delay=0.01))
+
+    async def send_and_reply(message: MessageRecord, context: Context) -> None:
+        context.send(inbox, b"", b"important", delay=3600)
+        context.reply(b"answer")
+        await inbox.ack(message.id)
+
+    async with open_mailbox(where) as inbox, open_mailbox(where) as asker:
+        inbox._nearby = Unsteady(inbox._nearby, MailboxError("a hiccup", passing=passing))
+        async with answering(inbox, send_and_reply):
+            if passing:
+                assert (await ask(asker, b"", timeout=20)).payload == b"answer"
+            else:
+                with pytest.raises(TimeoutError):
+                    await ask(asker, b"", timeout=0.2)
+        assert [record.payload for record in await inbox.peek()] == [b"important"]
+    lost = [record.getMessage() for record in caplog.records if "lost" in record.getMessage()]
+    assert [line.split(";")[0] for line in lost] == ([] if passing else ["1 answers are lost"])
+
+
+async def test_handler_that_closes_its_mailbox_leaves_no_other_open(where: str) -> None:
+    async def reply_and_close(_: MessageRecord, context: Context) -> None:
+        context.reply(b"answer")
+        await context.mailbox.close()
+
+    async with open_mailbox(where) as asker:
+        inbox = await open_mailbox(where)
+        question = asyncio.ensure_future(ask(asker, b"", timeout=0.5))
+        await inbox.consume(reply_and_close)
+        with pytest.raises(TimeoutError):
+            await question
+        assert inbox._companions == ()
+
+
+async def test_time_is_counted_from_the_first_step(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_mailbox(where) as mailbox:
+        status = mailbox.status
+
+        async def slow_status() -> MailboxStats:
+            await asyncio.sleep(20)
+            return await status()
+
+        monkeypatch.setattr(mailbox, "status", slow_status)
+        async with asyncio.timeout(10):
+            with pytest.raises(TimeoutError, match=r"within 0\.05 s"):
+                await ask(mailbox, b"", timeout=0.05)
+        assert (await status()).ever_queued == 0
+
+
+async def test_headers_of_an_answer_that_are_none_are_named(where: str) -> None:
+    failures: list[str] = []
+
+    def reply_badly(_: MessageRecord, context: Context) -> None:
+        for headers in (5, "ab"):
+            with pytest.raises(TypeError) as caught:
+                context.reply(b"", headers=headers)  # type: ignore[arg-type]
+            failures.append(str(caught.value))
+
+    async with open_mailbox(where) as inbox, open_mailbox(where) as asker, answering(inbox, reply_badly):
+        with pytest.raises(TimeoutError):
+            await ask(asker, b"", timeout=0.2)
+    assert [text.split()[0] for text in failures] == ["headers", "headers"]
+
+
+def test_command_line_never_takes_a_mailbox_for_answers(tmp_path: Path) -> None:
+    file = tmp_path / "app.db"
+    name = reply_mailboxes.name_of(reply_mailboxes.new_marker())
+
+    async def leave_it() -> None:
+        async with open_mailbox(f"sqlite:///{file}#{name}") as mailbox:
+            await mailbox.enqueue(b"", b"")
+
+    asyncio.run(leave_it())
+    command = [sys.executable, "-m", "pymailbox", "enqueue", str(file)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run(command, input=b"text", env=environment, capture_output=True, check=True)
+    assert sorted(asyncio.run(list_mailboxes(f"sqlite:///{file}"))) == ["default", name]
 
 
 # -- what is left behind -----------------------------------------------------------------------------------------------

@@ -160,6 +160,7 @@ async def test_other_errors_are_for_who_asks_for_room() -> None:
         await asyncio.wait([pressure._watching or pytest.fail("it does not watch")])
         with pytest.raises(StorageUnavailableError, match="gone for good"):
             await pressure.room()
+    await asyncio.wait_for(pressure.room(), 10)  # the block was left
 
 
 async def test_callback_that_raises_harms_nothing() -> None:

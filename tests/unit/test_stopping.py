@@ -42,6 +42,17 @@ def test_pause_however_short_ends(seconds: float) -> None:
             runner.run(Stop().pause(seconds))
 
 
+def test_others_have_their_turn_in_pauses_of_no_length() -> None:
+    async def pause_until_another_task_has_run() -> None:
+        stop = Stop()
+        other = asyncio.ensure_future(asyncio.sleep(0))
+        for _ in range(10):
+            await stop.pause(0.0)
+        assert other.done()
+
+    asyncio.run(pause_until_another_task_has_run())
+
+
 def test_pause_ends_when_a_stop_is_asked_for() -> None:
     async def stop_in_a_pause() -> None:
         stop = Stop()

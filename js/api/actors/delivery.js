@@ -5,7 +5,7 @@ import { randomId } from "../../model/ids.js";
 import { failedReason } from "../../model/reasons.js";
 import { textOfId } from "../../model/uuids.js";
 import { inShort, shortened, textOf } from "./failures.js";
-import { resolved } from "./replying.js";
+import { ReplyTo, resolved } from "./replying.js";
 import { Reject, Retry, delayAfter } from "./retry.js";
 import { inSeconds, isPassing } from "./retrying.js";
 import { within } from "./time-limit.js";
@@ -134,11 +134,15 @@ export class Deliveries {
    */
   async #sendApart(record, sends) {
     console.info(`Message ${record.id} was acknowledged by its handler; what it sent is stored separately.`);
+    const { retrying } = this.#surroundings;
     try {
-      await this.#toOpen(sends, (messages) => this.#enqueueApart(record, messages));
+      const enqueue = (/** @type {Send[]} */ messages) => this.#enqueueApart(record, messages);
+      await this.#toOpen(sends, enqueue, (borrow) => retrying.call(borrow));
     } catch (thrown) {
       // an asker's mailbox could not be opened
-      logLost(thrown, record, `${sends.length} messages`);
+      const others = sends.filter(/** @returns {send is Send} */ (send) => !(send[0] instanceof ReplyTo));
+      logLost(thrown, record, `${sends.length - others.length} answers`);
+      await this.#enqueueApart(record, others);
     }
   }
 
@@ -163,9 +167,10 @@ export class Deliveries {
   /**
    * Does work with what was sent, to open mailboxes.
    * @template T @param {Sending[]} sends @param {(sends: Send[]) => Promise<T>} work
+   * @param {Parameters<typeof resolved>[3]} [borrowing]
    */
-  #toOpen(sends, work) {
-    return resolved(this.#surroundings.retrying.source.companions, sends, work);
+  #toOpen(sends, work, borrowing) {
+    return resolved(this.#surroundings.retrying.source.companions, sends, work, borrowing);
   }
 
   /** @param {Hold} hold @param {Failure} failure @param {() => void} freePlace */

@@ -32,13 +32,16 @@ export class ReplyTo {
 /**
  * Does work with what a handler has sent, to open mailboxes; an answer to an asker that is gone is left out.
  * @template T @param {() => Companions} companions of the handler's mailbox; throws if that is closed
- * @param {Sending[]} sends @param {(sends: Send[]) => Promise<T>} work @returns {Promise<T>}
+ * @param {Sending[]} sends @param {(sends: Send[]) => Promise<T>} work
+ * @param {(borrow: () => Promise<Map<string, Mailbox>>) => Promise<Map<string, Mailbox>>} borrowing may try several
+ * times to open the mailboxes of answers
+ * @returns {Promise<T>}
  */
-export async function resolved(companions, sends, work) {
+export async function resolved(companions, sends, work, borrowing = (borrow) => borrow()) {
   const names = new Set(sends.flatMap(([target]) => (target instanceof ReplyTo ? [target.name] : [])));
   if (names.size === 0) return work(/** @type {Send[]} */ (sends));
   const replies = companions().of(Replies);
-  const borrowed = await replies.borrow(names);
+  const borrowed = await borrowing(() => replies.borrow(names));
   try {
     return await work(
       sends.flatMap(([target, message]) => {
