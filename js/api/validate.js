@@ -227,7 +227,7 @@ function jsonOf(value) {
   try {
     text = JSON.stringify(value, (_, part) => {
       if (typeof part === "number" && !Number.isFinite(part)) throw new RangeError(`JSON has no ${part}`);
-      if (isLostInJson(part)) throw new TypeError(`it holds ${described(part)}, which JSON has not`);
+      if (isLostInJson(part)) throw new TypeError(`it holds ${described(part)}, which JSON does not have`);
       return part;
     });
   } catch (cause) {

@@ -8,7 +8,7 @@ import inspect
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Concatenate, Final, NoReturn, ParamSpec, Self, TypeVar
 from uuid import UUID
@@ -21,7 +21,7 @@ from ..contract.arguments import Durability
 from ..contract.capabilities import Capability
 from ..contract.errors import MailboxClosedError, WrongThreadError
 from ..contract.mailbox import Mailbox
-from ..contract.values import MailboxDepthObserver, MessageRecord, NewMessage
+from ..contract.values import BytesLike, MailboxDepthObserver, MessagePriority, MessageRecord, NewMessage
 from .consuming import SyncHandler, consume
 from .loop import Caller, _inherited, shared_caller
 
@@ -389,26 +389,37 @@ def _blocking(function: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, _
     return call
 
 
-def _asking(
-    function: Callable[Concatenate[Mailbox, _P], Coroutine[Any, Any, _T]],
-) -> Callable[Concatenate[SyncMailbox, _P], _T]:
-    """A function of ``pymailbox`` whose first argument is a mailbox, without ``await``."""
+def ask(
+    mailbox: SyncMailbox,
+    payload: BytesLike,
+    *,
+    timeout: float,
+    sender: BytesLike = b"",
+    priority: MessagePriority = MessagePriority.NORMAL,
+    headers: Mapping[str, str] | None = None,
+    message_id: UUID | None = None,
+) -> MessageRecord:
+    """``pymailbox.ask`` without ``await``, for any number of threads at once: it has the same arguments and errors.
 
-    def call(mailbox: SyncMailbox, /, *arguments: _P.args, **options: _P.kwargs) -> _T:
-        SyncMailbox._target(mailbox)  # which checks it
-        caller, handle = mailbox._handle()
-        return caller.run(lambda: function(handle, *arguments, **options))
+        answer = ask(prices, b"tea", timeout=5.0)
 
-    _documented(call, function, "Coroutine[Any, Any, ")
-    signature = inspect.signature(call)
-    mailbox, *others = signature.parameters.values()
-    parameters = [mailbox.replace(annotation="SyncMailbox"), *others]
-    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    call.__qualname__ = call.__name__
-    return call
+    ``timeout`` counts from the call. If that is interrupted, the question may still be handled; its answer is dropped.
+    """
+    SyncMailbox._target(mailbox)  # which checks it
+    caller, handle = mailbox._handle()
+    return caller.run(
+        lambda: _ask(
+            handle,
+            payload,
+            timeout=timeout,
+            sender=sender,
+            priority=priority,
+            headers=headers,
+            message_id=message_id,
+        )
+    )
 
 
-ask = _asking(_ask)
 list_mailboxes = _blocking(_open.list_mailboxes)
 delete_mailbox = _blocking(_open.delete_mailbox)
 backup = _blocking(_open.backup)

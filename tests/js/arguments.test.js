@@ -226,10 +226,10 @@ test("what JSON cannot hold is refused, and what it can hold says what it is", (
     [-Infinity, /^RangeError: value cannot be written as JSON: JSON has no -Infinity$/],
     [1n, /^TypeError: value cannot be written as JSON: /],
     [itself, /^TypeError: value cannot be written as JSON: /],
-    [Uint8Array.of(1), /^TypeError: value cannot be written as JSON: it holds a Uint8Array, which JSON has not$/],
-    [{ deep: [new ArrayBuffer(1)] }, /^TypeError: value .* it holds an ArrayBuffer, which JSON has not$/],
-    [[new Map([["a", 1]])], /^TypeError: value .* it holds a Map, which JSON has not$/],
-    [new Set(), /^TypeError: value .* it holds a Set, which JSON has not$/],
+    [Uint8Array.of(1), /^TypeError: value cannot be written as JSON: it holds a Uint8Array, which JSON does not have$/],
+    [{ deep: [new ArrayBuffer(1)] }, /^TypeError: value .* it holds an ArrayBuffer, which JSON does not have$/],
+    [[new Map([["a", 1]])], /^TypeError: value .* it holds a Map, which JSON does not have$/],
+    [new Set(), /^TypeError: value .* it holds a Set, which JSON does not have$/],
   ]))
     assert.throws(() => checks.checkJson(value, {}), words);
 });

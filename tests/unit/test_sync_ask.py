@@ -59,7 +59,7 @@ def test_nobody_answers(location: str) -> None:
     with answering(location, 1), sync.open_mailbox(location) as mailbox:
         with pytest.raises(TimeoutError, match="no answer came"):
             sync.ask(mailbox, b"quiet", timeout=0.05)
-        assert sync.ask(mailbox, b"loud", timeout=20).payload == b"re: loud"
+        assert sync.ask(mailbox=mailbox, payload=b"loud", timeout=20).payload == b"re: loud"
 
 
 def test_bad_arguments(location: str) -> None:
