@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Companions } from "../../js/api/actors/companions.js";
 import { RunningConsumer } from "../../js/api/actors/consumer.js";
 import { LONGEST_TEXT, inShort, shortened, textOf } from "../../js/api/actors/failures.js";
 import { checkConsumeOptions } from "../../js/api/actors/options.js";
@@ -403,6 +404,44 @@ test("a message that comes back to its handler is not begun again, and another o
     await consumer.stop();
     assert.equal(fake.held.size, 0);
   }
+});
+
+test("what else was sent is not lost with an answer whose mailbox cannot be opened", async (t) => {
+  const lines = consoleOf(t);
+  for (const isPassing of [true, false]) {
+    const fake = new FakeMailbox(0);
+    fake.queue = [{ ...recordOf("sender"), headers: { "reply-to": "replies" } }];
+    const errors = [isPassing ? new ConnectionLostError("on purpose") : new StorageCorruptError("on purpose")];
+    /** @type {string[]} */
+    const stored = [];
+    const mailboxOf = (/** @type {string} */ name) => ({
+      name,
+      enqueueMany: async (/** @type {object[]} */ messages) => stored.push(`${messages.length} to ${name}`),
+      close: async () => {},
+    });
+    const nearby = {
+      names: async () => {
+        const error = errors.pop();
+        if (error !== undefined) throw error;
+        return ["replies"];
+      },
+      open: async (/** @type {string} */ name) => /** @type {any} */ (mailboxOf(name)),
+      delete: async () => true,
+    };
+    const companions = new Companions(nearby);
+    const source = { ...fake.source(), companions: () => companions };
+    const handler = (/** @type {MessageRecord} */ _, /** @type {import("../../js/index.js").Context} */ context) => {
+      context.send(/** @type {any} */ (mailboxOf("other")), { sender: new Uint8Array(), payload: new Uint8Array() });
+      context.reply(new Uint8Array());
+      fake.watcher?.settling("ack", [context.message.id])(true);
+    };
+    const expected = isPassing ? ["1 to other", "1 to replies"] : ["1 to other"];
+    const consumer = new RunningConsumer(source, checkConsumeOptions(handler, {}));
+    while (stored.length < expected.length) await new Promise((resolve) => setTimeout(resolve, 5));
+    await consumer.stop();
+    assert.deepEqual(stored, expected);
+  }
+  assert.equal(lines.filter((line) => /^error: .*1 answers/.test(line)).length, 1);
 });
 
 /** Time for all that goes on by itself. */

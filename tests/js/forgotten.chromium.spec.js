@@ -34,16 +34,20 @@ test("an asker that was forgotten takes its mailbox for answers with it, but not
       },
       { concurrency: 2 },
     );
-    await pymailbox.ask(await pymailbox.openMailbox("asked"), new Uint8Array(), { timeout: 60_000 });
+    const asker = await pymailbox.openMailbox("asked");
+    await pymailbox.ask(asker, new Uint8Array(), { timeout: 60_000 });
     const waiting = (async () =>
       pymailbox.ask(await pymailbox.openMailbox("asked"), new Uint8Array(1), { timeout: Infinity }))();
     while (ends.length === 0) await new Promise((resolve) => setTimeout(resolve, 2));
-    return { inbox, waiting, ends };
+    return { inbox, waiting, ends, asker: /** @type {typeof asker | undefined} */ (asker) };
   });
   const replies = () =>
     page.evaluate(async () => (await pymailbox.listMailboxes()).filter((name) => name.includes("replies")).length);
   const devtools = await page.context().newCDPSession(page);
   expect(await replies()).toBe(2);
+  await kept.evaluate((all) => {
+    all.asker = undefined;
+  });
   await devtools.send("HeapProfiler.collectGarbage");
   await expect.poll(replies).toBe(1);
   for (let i = 0; i < 3; i++) await devtools.send("HeapProfiler.collectGarbage");
