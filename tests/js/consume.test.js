@@ -437,7 +437,8 @@ test("what else was sent is not lost with an answer whose mailbox cannot be open
     };
     const expected = isPassing ? ["1 to other", "1 to replies"] : ["1 to other"];
     const consumer = new RunningConsumer(source, checkConsumeOptions(handler, {}));
-    while (stored.length < expected.length) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (let i = 0; i < 1000 && stored.length < expected.length; i++)
+      await new Promise((resolve) => setTimeout(resolve, 5));
     await consumer.stop();
     assert.deepEqual(stored, expected);
   }
