@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 import weakref
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ from pymailbox.testing import _suite as suite_module
 from pymailbox.testing._expect import eventually, expect, expect_equal, expect_error, expect_no_repeats
 from pymailbox.testing._suite import check, run_all
 from pymailbox.testing._verbs import VERBS
+from pymailbox.testing.checks.consuming import consuming
 from pymailbox.testing.model import Consumer, DisagreementError, Judge, Seen
 from pymailbox.testing.stateful.steps import STEPS
 from pymailbox.testing.stateful.verbs import KINDS
@@ -528,6 +530,27 @@ def test_bug_is_found_by_programs(
 
     with pytest.raises(ProgramFailure):
         asyncio.run(run_some())
+
+
+def test_check_that_is_cancelled_leaves_the_log_as_it_was() -> None:
+    async def cancel_at_the_end() -> None:
+        mailbox = await open_mailbox("memory://")
+        await mailbox.enqueue(b"", b"")
+
+        async def use_it() -> None:
+            async with consuming(mailbox, lambda _: asyncio.sleep(0.2)):
+                await asyncio.sleep(0.05)  # so that it is at work when this is left
+
+        using = asyncio.ensure_future(use_it())
+        await asyncio.sleep(0.1)
+        using.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await using
+        await asyncio.sleep(0.2)
+        await mailbox.close()
+
+    asyncio.run(cancel_at_the_end())
+    assert not logging.getLogger("pymailbox").disabled
 
 
 def test_failure_can_be_repeated() -> None:

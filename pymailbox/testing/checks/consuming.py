@@ -37,12 +37,14 @@ async def consuming(mailbox: Mailbox, handler: Any, **options: Any) -> AsyncIter
     try:
         yield task
     finally:
-        consumer.stop()
-        await asyncio.wait([task], timeout=PATIENCE)
-        ended = task.done()
-        task.cancel()
-        await asyncio.wait([task], timeout=PATIENCE)
-        logger.disabled = was_disabled
+        try:
+            consumer.stop()
+            await asyncio.wait([task], timeout=PATIENCE)
+            ended = task.done()
+            task.cancel()
+            await asyncio.wait([task], timeout=PATIENCE)
+        finally:  # a check that takes too long is cancelled here
+            logger.disabled = was_disabled
     expect(ended, f"the consumer had not ended {PATIENCE:.0f} seconds after it was stopped")
     if not task.cancelled():
         task.result()
