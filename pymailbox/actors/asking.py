@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import weakref
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -19,8 +18,8 @@ from uuid import UUID, uuid4
 
 from ..contract.arguments import check_period, prepare_message
 from ..contract.capabilities import Capability
-from ..contract.companions import Nearby
-from ..contract.errors import MailboxClosedError, MailboxError, UnsupportedError
+from ..contract.companions import Companion, Nearby, companion_of
+from ..contract.errors import MailboxClosedError, MailboxError
 from ..contract.mailbox import Mailbox, check_mailbox
 from ..contract.values import BytesLike, MessagePriority, MessageRecord, NewMessage
 from .reply_mailboxes import CORRELATION_ID, REPLY_TO, may_be_left_over, name_of, new_marker
@@ -66,7 +65,8 @@ def ask(
         priority: of the question.
         headers: more headers of the question.
         message_id: the question's id. The same question asked again, by the same handle and while the first one is in
-            the mailbox, is not stored again, and gets the same answer.
+            the mailbox, is not stored again, and gets the same answer; where the first one is another handle's, or a
+            dead letter, it gets none.
 
     Raises:
         TimeoutError: there was no answer in time.
@@ -98,7 +98,7 @@ async def _ask(mailbox: Mailbox, question: NewMessage, correlation_id: str, seco
     with ExitStack() as waiting:
         try:
             with limit:
-                asker = await _asker_of(mailbox)
+                asker = await companion_of(mailbox, Asker)
                 answer = waiting.enter_context(asker.waiting(correlation_id))
                 await asker.ready()
                 await _store(mailbox, question, correlation_id, asker)
@@ -123,53 +123,28 @@ async def _store(mailbox: Mailbox, question: NewMessage, correlation_id: str, as
         raise
 
 
-async def _asker_of(mailbox: Mailbox) -> Asker:
-    """The asker of a handle, which is in use here: begun if there is none."""
-    asker = _present_asker(mailbox)
-    if asker is None or not asker.is_here:
-        await mailbox.status()  # which raises if the mailbox is closed, or belongs to another loop
-        asker = _present_asker(mailbox)
-    if asker is None:
-        nearby = mailbox._nearby
-        if nearby is None:
-            raise UnsupportedError(f"{mailbox!r} cannot make a mailbox beside itself; open it with open_mailbox()")
-        asker = Asker(nearby)
-        mailbox._companions = (*(one for one in mailbox._companions if not isinstance(one, Asker)), asker)
-        finalizer = weakref.finalize(mailbox, asker.end_from_anywhere)
-        finalizer.atexit = False
-    return asker
-
-
-def _present_asker(mailbox: Mailbox) -> Asker | None:
-    return next((one for one in mailbox._companions if isinstance(one, Asker) and not one.over), None)
-
-
-class Asker:
+class Asker(Companion):
     """The reply mailbox of one handle, and the questions that wait."""
 
     def __init__(self, nearby: Nearby) -> None:
-        self._nearby = nearby
+        super().__init__(nearby)
         self._marker = new_marker()
         self.name = name_of(self._marker)
         """The reply mailbox's."""
         self._waiting: dict[str, set[asyncio.Future[MessageRecord]]] = {}
         """By correlation id."""
         self._stop = Stop()
-        self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[Mailbox] = self._loop.create_future()
         """The reply mailbox, once it is marked."""
         self._serving = asyncio.ensure_future(self._serve())
-        self._ending: asyncio.Future[None] | None = None
 
     @property
     def over(self) -> bool:
-        """Whether it takes no more questions."""
         return self._stop.asked
 
     @property
-    def is_here(self) -> bool:
-        """Whether it belongs to this event loop."""
-        return self._loop is asyncio.get_running_loop()
+    def has_ended(self) -> bool:
+        return self._serving.done()
 
     async def ready(self) -> None:
         """Sees to it that there is a mailbox for answers, and raises if there cannot be one."""
@@ -197,17 +172,11 @@ class Asker:
         if self._ending is None:
             self._fail(MailboxClosedError("the mailbox was closed before the answer came"))
             self._serving.cancel()
-            self._ending = asyncio.ensure_future(self._ended())
-        return self._ending
-
-    def end_from_anywhere(self) -> None:
-        """Ends it, from any thread; for when its handle is collected."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.end)
+        return super().end()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    async def _ended(self) -> None:
+    async def _end(self) -> None:
         await asyncio.wait([self._serving])
 
     def _fail(self, error: BaseException) -> None:

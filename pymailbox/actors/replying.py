@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple, TypeAlias
 
-from ..contract.companions import Nearby
+from ..contract.companions import Companion, Nearby, companion_of
 from ..contract.errors import MailboxClosedError, MailboxError
 from ..contract.mailbox import Mailbox
 from ..contract.values import NewMessage
@@ -52,7 +51,7 @@ async def resolved(
     if not names:
         yield [(target, message) for target, message in sends if isinstance(target, Mailbox)]
         return
-    replies = await _replies_of(mailbox)
+    replies = await companion_of(mailbox, _Replies)
     targets = await borrowing(lambda: replies.borrow(names))
     try:
         open_ones = [
@@ -63,42 +62,21 @@ async def resolved(
         await replies.give_back(targets)
 
 
-async def _replies_of(mailbox: Mailbox) -> _Replies:
-    replies = _present_replies(mailbox)
-    if replies is None:
-        await mailbox.status()  # which raises if the mailbox is closed, and would not close them any more
-        replies = _present_replies(mailbox)
-    if replies is not None:
-        return replies
-    assert mailbox._nearby is not None  # else nothing could be replied
-    replies = _Replies(mailbox._nearby)
-    mailbox._companions += (replies,)
-    finalizer = weakref.finalize(mailbox, replies.end_from_anywhere)
-    finalizer.atexit = False
-    return replies
-
-
-def _present_replies(mailbox: Mailbox) -> _Replies | None:
-    return next((one for one in mailbox._companions if isinstance(one, _Replies)), None)
-
-
-class _Replies:
+class _Replies(Companion):
     """The mailboxes that the handlers of one handle answer to."""
 
     def __init__(self, nearby: Nearby) -> None:
-        self._nearby = nearby
-        self._loop = asyncio.get_running_loop()
+        super().__init__(nearby)
         self._open: dict[str, Mailbox] = {}
         """The one used last is the last."""
         self._users: dict[str, int] = {}
         """How many use each at present."""
         self._lock = asyncio.Lock()
-        self._ending: asyncio.Future[None] | None = None
 
     async def borrow(self, names: set[str]) -> _Opened:
         """The open mailboxes of these names, without those that there are not any more."""
         async with self._lock:
-            if self._ending is not None:
+            if self.over:
                 raise MailboxClosedError("the mailbox was closed before its answers were sent")
             there = set(await self._nearby.names()) if names - self._open.keys() else set()
             for name in names:
@@ -137,17 +115,7 @@ class _Replies:
         await self._nearby.delete(name)
         _log_drop(name)
 
-    def end(self) -> asyncio.Future[None]:
-        if self._ending is None:
-            self._ending = asyncio.ensure_future(self._close_all())
-        return self._ending
-
-    def end_from_anywhere(self) -> None:
-        """Ends it, from any thread; for when its handle is collected."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.end)
-
-    async def _close_all(self) -> None:
+    async def _end(self) -> None:
         async with self._lock:
             while self._open:
                 _, mailbox = self._open.popitem()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
+import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .errors import WrongThreadError
+from .capabilities import Capability
+from .errors import UnsupportedError, WrongThreadError
 
 if TYPE_CHECKING:
     from .mailbox import Mailbox
@@ -26,11 +30,70 @@ class Nearby(Protocol):
         """Deletes the mailbox of that name; False if there was none."""
 
 
-class Companion(Protocol):
-    """Something that was opened for a handle, and ends with it."""
+class Companion(ABC):
+    """Something that was opened for a handle, and ends when that is closed or collected. It does not refer to it."""
+
+    def __init__(self, nearby: Nearby) -> None:
+        self._nearby = nearby
+        self._loop = asyncio.get_running_loop()
+        self._process = os.getpid()
+        self._ending: asyncio.Future[None] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it is of no use any more."""
+        return self._ending is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it is left."""
+        return self._ending is not None and self._ending.done()
 
     def end(self) -> asyncio.Future[None]:
         """Ends it, and gives what is done when it has ended: always the same, which does not fail."""
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._end())
+        return self._ending
+
+    @abstractmethod
+    async def _end(self) -> None:
+        """Ends it; does not fail."""
+
+    def end_from_anywhere(self) -> None:
+        """Ends it, from any thread, in a finaliser; in a forked child it has no part."""
+        if os.getpid() == self._process and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.end)
+
+
+_C = TypeVar("_C", bound=Companion)
+
+
+async def companion_of(mailbox: Mailbox, kind: type[_C]) -> _C:
+    """The companion of a handle that is of a kind; made if there is none.
+
+    Raises:
+        MailboxClosedError, WrongThreadError: the handle is closed, or of another event loop.
+        UnsupportedError: it cannot open the mailboxes of its database.
+    """
+    found = _present(mailbox, kind)
+    if found is None or found._loop is not asyncio.get_running_loop():
+        await mailbox.status()  # which raises if the handle cannot be used here, and would never end a companion
+        found = _present(mailbox, kind)
+    if found is not None:
+        return found
+    if mailbox._nearby is None:
+        raise UnsupportedError(
+            f"{mailbox!r} cannot make a mailbox beside itself, which {Capability.ASK} needs; open it with "
+            "open_mailbox()"
+        )
+    made = kind(mailbox._nearby)
+    mailbox._companions = (*(one for one in mailbox._companions if not one.has_ended), made)
+    weakref.finalize(mailbox, made.end_from_anywhere).atexit = False
+    return made
+
+
+def _present(mailbox: Mailbox, kind: type[_C]) -> _C | None:
+    return next((one for one in mailbox._companions if type(one) is kind and not one.over), None)
 
 
 def ending_companions(close: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], Coroutine[Any, Any, None]]:

@@ -25,6 +25,7 @@ from pymailbox import (
     MailboxStats,
     MessageRecord,
     RetryPolicy,
+    StorageFullError,
     UnsupportedError,
     WrongThreadError,
     ask,
@@ -370,6 +371,33 @@ async def test_headers_of_an_answer_that_are_none_are_named(where: str) -> None:
         with pytest.raises(TimeoutError):
             await ask(asker, b"", timeout=0.2)
     assert [text.split()[0] for text in failures] == ["headers", "headers"]
+
+
+async def test_forked_child_does_not_end_what_its_parent_has(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_mailbox(where) as inbox, open_mailbox(where) as mailbox, answering(inbox):
+        await ask(mailbox, b"", timeout=20)
+        [asker] = mailbox._companions
+        with monkeypatch.context() as patch:
+            patch.setattr("os.getpid", lambda: -1)
+            asker.end_from_anywhere()
+        await asyncio.sleep(0.01)
+        assert not asker.over
+
+
+async def test_asker_that_failed_is_forgotten(where: str) -> None:
+    async with open_mailbox(where) as mailbox:
+        nearby = Unsteady(mailbox._nearby)
+
+        async def fail(_: str) -> Mailbox:
+            raise StorageFullError("on purpose")
+
+        nearby.open = fail
+        mailbox._nearby = nearby
+        for _ in range(3):
+            with pytest.raises(StorageFullError):
+                await ask(mailbox, b"", timeout=20)
+            await asyncio.sleep(0.05)
+        assert len(mailbox._companions) == 1
 
 
 def test_command_line_never_takes_a_mailbox_for_answers(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ const OPTIONS = ["timeout", "sender", "priority", "headers", "messageId", "signa
  * Questions that wait are in memory: they end with the page or worker, and what is answered then is dropped. If nobody
  * answers in time, or `signal` aborts the call, the question stays where it is and may still be handled; its answer is
  * dropped. Asking the same question again under its `messageId`, by the same handle and while the first one is in the
- * mailbox, stores nothing, and gets the same answer.
+ * mailbox, stores nothing, and gets the same answer; where the first one is another handle's, or a dead letter, it gets
+ * none.
  * @param {import("../mailbox.js").Mailbox} mailbox where the question goes, an open handle; that handle is the asker
  * @param {import("../values.js").Bytes} payload what it says, copied at the call
  * @param {import("../values.js").AskOptions} options `timeout` in milliseconds, `Infinity` for ever; `sender`,
