@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -130,11 +129,9 @@ for code in (
 
 @pytest.mark.parametrize("module", ["sqlite3", "_sqlite3"])
 @pytest.mark.parametrize("script", [LOOKING, ASKING], ids=["looking", "asking"])
-def test_without_sqlite(module: str, script: str, tmp_path: Path) -> None:
+def test_without_sqlite(module: str, script: str, tmp_path: Path, unmeasured: dict[str, str]) -> None:
     code = HIDING.format(module=module) + script
-    # coverage needs sqlite3 itself
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    environment = unmeasured | {"PYTHONPATH": str(Path(__file__).parents[2])}
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []

@@ -328,14 +328,12 @@ async def test_mailbox_opens_once_there_is_a_thread_for_it(in_tmp_path: Path, mo
         await mailbox.enqueue(b"sender", b"payload")
 
 
-def test_importing_loads_no_backend() -> None:
+def test_importing_loads_no_backend(unmeasured: dict[str, str]) -> None:
     script = (
         "import sys, pymailbox; pymailbox.open_mailbox('memory://')\n"
         "print(*(name for name in sys.modules if name.startswith('pymailbox.backends') or name in ('sqlite3', 'js')))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=dict(os.environ)
-    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=unmeasured)
     # but for the table of which there are
     assert run.stdout.split() == ["pymailbox.backends", "pymailbox.backends.registry"]
 
