@@ -68,21 +68,28 @@ async def test_opening_in_place_of_a_mailbox(use: Callable[[Mailbox, Any], Any])
     await opened(opening)
 
 
-async def test_send_to_an_opening() -> None:
-    opening: Any = open_mailbox("memory://")
+async def refusals(*sends: tuple[Any, ...]) -> list[str]:
+    """What a handler is told that sends these; None stands for its own mailbox."""
     texts: list[str] = []
 
     def handler(message: MessageRecord, context: Context) -> None:
-        try:
-            context.send(opening, b"", b"")
-        except TypeError as error:
-            texts.append(str(error))
+        for mailbox, *arguments in sends:
+            with pytest.raises(TypeError) as caught:
+                context.send(mailbox or context.mailbox, *arguments)
+            texts.append(str(caught.value))
         context.stop()
 
     async with open_mailbox("memory://") as mailbox:
         await mailbox.enqueue(b"", b"")
         await mailbox.consume(handler)
-    assert texts == ["mailbox must be an open mailbox, not MailboxOpening: await it, or use it with 'async with'"]
+    return texts
+
+
+async def test_send_to_an_opening() -> None:
+    opening: Any = open_mailbox("memory://")
+    assert await refusals((opening, b"", b"")) == [
+        "mailbox must be an open mailbox, not MailboxOpening: await it, or use it with 'async with'"
+    ]
     await opened(opening)
 
 
@@ -135,17 +142,5 @@ async def test_text_for_bytes(name: str, call: Callable[[Mailbox | sync.SyncMail
 
 
 async def test_text_for_bytes_in_a_handler() -> None:
-    texts: list[str] = []
-
-    def handler(message: MessageRecord, context: Context) -> None:
-        for arguments in ((TEXT, b""), (b"", TEXT)):
-            try:
-                context.send(context.mailbox, *arguments)
-            except TypeError as error:
-                texts.append(str(error))
-        context.stop()
-
-    async with open_mailbox("memory://") as mailbox:
-        await mailbox.enqueue(b"", b"")
-        await mailbox.consume(handler)
+    texts = await refusals((None, TEXT, b""), (None, b"", TEXT))
     assert [".encode()" in text for text in texts] == [True, True]
