@@ -63,6 +63,19 @@ def lock_with_pymailbox() -> str:
     return json.dumps(lock)
 
 
+def copies(folder: Path) -> dict[str, Path]:
+    """Where what the examples load from the CDN is found, by the address here; `folder` gets the lock file."""
+    lock = folder / LOCK
+    lock.write_text(lock_with_pymailbox(), encoding="utf-8")
+    return {
+        "/cdn/pyodide/": DIST,
+        f"/cdn/pyodide/{LOCK}": lock,
+        f"/cdn/pyodide/{WHEEL.name}": WHEEL,
+        "/cdn/pymailbox/": PACKAGE,
+        "/cdn/pyscript/": PYSCRIPT,
+    }
+
+
 def copy_localized(source: str, destination: str) -> None:
     """Copy one file, for `shutil.copytree`."""
     try:
@@ -78,21 +91,11 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         site = Path(temporary) / "site"
-        lock = Path(temporary) / LOCK
         shutil.copytree(EXAMPLES, site, copy_function=copy_localized, ignore=IGNORED)
         # browsers ask for it
         (site / "favicon.ico").touch()
-        lock.write_text(lock_with_pymailbox(), encoding="utf-8")
-        routes = {
-            "/": site,
-            "/jupyterlite/": JUPYTERLITE,
-            "/cdn/pyodide/": DIST,
-            f"/cdn/pyodide/{LOCK}": lock,
-            f"/cdn/pyodide/{WHEEL.name}": WHEEL,
-            "/cdn/pymailbox/": PACKAGE,
-            "/cdn/pyscript/": PYSCRIPT,
-        }
-        return run("examples", arguments.port, routes)
+        routes = {"/": site, "/jupyterlite/": JUPYTERLITE}
+        return run("examples", arguments.port, routes | copies(Path(temporary)))
 
 
 if __name__ == "__main__":

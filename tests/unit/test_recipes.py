@@ -1,4 +1,4 @@
-"""The recipes of ``docs/recipes`` run as they stand there, against a server of this machine."""
+"""The recipe of webhooks runs as it stands there, against a server of this machine; each other one has a test, too."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import email.utils
 import http.server
 import importlib
+import itertools
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -24,16 +24,34 @@ from typing import Any, Final
 import pytest
 
 from pymailbox import MailboxStats, open_mailbox, sync
+from tests.unit.recipes import RECIPES, ROOT, commands_of, count_blocks, files_of
 
-ROOT = Path(__file__).parents[2]
-WEBHOOKS = (ROOT / "docs" / "recipes" / "webhooks.md").read_text("utf-8")
-FILES = dict(re.findall(r"^```python\n# (\w+)\.py\n(.*?)^```$", WEBHOOKS, re.M | re.S))
-COMMANDS = re.findall(r"^```\n\$ (.*?)\n(.*?)\n```$", WEBHOOKS, re.M | re.S)
+FILES = {name.removesuffix(".py"): code for name, code in files_of("webhooks").items()}
+COMMANDS = commands_of("webhooks")
+
+TESTS = {
+    "notebook": ["unit/test_recipe_notebook.py", "js/recipe-notebook.chromium.spec.js"],
+    "outbox": ["js/recipe-outbox.chromium.spec.js"],
+    "pyscript-pipeline": ["js/recipe-pyscript-pipeline.chromium.spec.js"],
+    "service": ["unit/test_recipe_service.py"],
+    "service-worker": ["js/recipe-service-worker.chromium.spec.js"],
+    "webhooks": ["unit/test_recipes.py"],
+}
 
 
-def test_every_block_is_known() -> None:
+def test_every_recipe_has_its_tests() -> None:
+    assert {page.stem for page in RECIPES.glob("*.md")} == {*TESTS, "README"}
+    for test in itertools.chain(*TESTS.values()):
+        assert (ROOT / "tests" / test).is_file()
+
+
+@pytest.mark.parametrize("recipe", TESTS)
+def test_every_block_of_a_recipe_is_run(recipe: str) -> None:
+    assert count_blocks(recipe) == len(files_of(recipe)) + len(commands_of(recipe)) > 0
+
+
+def test_webhooks_has_these_blocks() -> None:
     assert (list(FILES), len(COMMANDS)) == (["hooks", "deliver", "dead"], 1)
-    assert WEBHOOKS.count("\n```") == 2 * (len(FILES) + len(COMMANDS))
 
 
 ANSWERS: Final[dict[str, list[tuple[int, Callable[[], str] | None]]]] = {
@@ -193,7 +211,7 @@ def test_command_for_webhooks(folder: Path, server: CustomersServer) -> None:
         [sys.executable, "-m", "pymailbox", *argv], env=environment, stderr=subprocess.PIPE, text=True
     ) as worker:
         assert worker.stderr is not None
-        assert worker.stderr.readline() == f"{first_line}\n"
+        assert worker.stderr.readline() == first_line
         with sync.open_mailbox(hooks.HOOKS) as mailbox:
             for stats in mailbox.changes():
                 if stats.queued_messages == stats.inflight_messages == 0:
