@@ -1,4 +1,8 @@
-"""The programs of ``docs/recipes``, as a reader copies them."""
+"""The programs of ``docs/recipes``, as a reader copies them.
+
+Each block of code is a file, named by its first line in a comment, a cell of a notebook, a command with what it writes,
+or what a cell prints.
+"""
 
 import re
 from pathlib import Path
@@ -6,25 +10,36 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "docs" / "recipes"
 
-_FILE = re.compile(r"^```\w+\n((?:#|//|<!--) ([\w.-]+\.\w+)\b.*?)^```$", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"^```\n\$ (.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_NAME = re.compile(r"(?:#|//|<!--) ([\w-]+\.\w+)\b")
+
+
+def _blocks_of(recipe: str) -> list[tuple[str, str]]:
+    """The language and the text of each block."""
+    return _BLOCK.findall((RECIPES / f"{recipe}.md").read_text(encoding="utf-8"))
 
 
 def files_of(recipe: str) -> dict[str, str]:
-    """The files of a recipe, by the names in their first lines, which are comments."""
-    return {name: code for code, name in _FILE.findall(text_of(recipe))}
+    """The files of a recipe by their names."""
+    return {name[1]: code for _, code in _blocks_of(recipe) if (name := _NAME.match(code))}
+
+
+def cells_of(recipe: str) -> list[str]:
+    """The cells of a notebook."""
+    return [code for language, code in _blocks_of(recipe) if language == "python" and code.startswith("# cell ")]
 
 
 def commands_of(recipe: str) -> list[tuple[str, str]]:
-    """The commands that a recipe shows, and what each writes."""
-    return _COMMAND.findall(text_of(recipe))
+    """The commands, and what each writes."""
+    texts = [text for language, text in _blocks_of(recipe) if not language and text.startswith("$ ")]
+    return [(command.removeprefix("$ "), written) for command, _, written in (text.partition("\n") for text in texts)]
 
 
-def text_of(recipe: str) -> str:
-    """The whole page."""
-    return (RECIPES / f"{recipe}.md").read_text(encoding="utf-8")
+def outputs_of(recipe: str) -> list[str]:
+    """What cells print."""
+    return [text for language, text in _blocks_of(recipe) if not language and not text.startswith("$ ")]
 
 
 def count_blocks(recipe: str) -> int:
-    """How many blocks of code the page has, whatever they are."""
-    return len(re.findall(r"^```", text_of(recipe), re.MULTILINE)) // 2
+    """How many blocks there are, whatever they are."""
+    return len(_blocks_of(recipe))

@@ -150,8 +150,8 @@ def test_service(folder: Path, unmeasured: dict[str, str]) -> None:
         assert (status, said["state"], said["reason"][:11]) == (200, "given up", "no receipt:")
         assert request(f"{address}/orders/{wrong}/again", method="POST") == (200, None)
         assert request(f"{address}/orders/{bobs_last}/again", method="POST")[0] == 404
-        for key in (None, "4711"):
-            assert request(f"{address}/orders", {"customer": "carol", "total": 1}, key, "POST")[0] == 422
+        for bad in (None, "4711"):
+            assert request(f"{address}/orders", {"customer": "carol", "total": 1}, bad, "POST")[0] == 422
         wait(0, 0)
 
         # stopped in the middle: what runs is finished, and the rest goes back

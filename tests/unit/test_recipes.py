@@ -24,7 +24,7 @@ from typing import Any, Final
 import pytest
 
 from pymailbox import MailboxStats, open_mailbox, sync
-from tests.unit.recipes import RECIPES, ROOT, commands_of, count_blocks, files_of
+from tests.unit.recipes import RECIPES, ROOT, cells_of, commands_of, count_blocks, files_of, outputs_of
 
 FILES = {name.removesuffix(".py"): code for name, code in files_of("webhooks").items()}
 COMMANDS = commands_of("webhooks")
@@ -47,7 +47,8 @@ def test_every_recipe_has_its_tests() -> None:
 
 @pytest.mark.parametrize("recipe", TESTS)
 def test_every_block_of_a_recipe_is_run(recipe: str) -> None:
-    assert count_blocks(recipe) == len(files_of(recipe)) + len(commands_of(recipe)) > 0
+    kinds = (files_of, commands_of, cells_of, outputs_of)
+    assert count_blocks(recipe) == sum(len(blocks_of(recipe)) for blocks_of in kinds) > 0
 
 
 def test_webhooks_has_these_blocks() -> None:
