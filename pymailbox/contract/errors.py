@@ -73,4 +73,7 @@ class ConnectionLostError(MailboxError):
 
 
 class Reject(MailboxError):  # noqa: N818  raised by handlers, as a verb
-    """The handler rejected the message: it becomes a dead letter at once, with this text as its reason."""
+    """The handler rejected the message: it becomes a dead letter at once, with this text as its reason.
+
+    With ``raise Reject(...) from error``, the traceback of that error follows the text after an empty line.
+    """

@@ -4,7 +4,10 @@ import { checkBetween, checkCount, checkDelay, checkFlag, checkFunction, checkOp
 
 /** @typedef {import("../values.js").RetryPolicy} RetryPolicy */
 
-/** Thrown by a handler: its message is a dead letter at once, with this text as its reason. */
+/**
+ * Thrown by a handler: its message is a dead letter at once, with this text as its reason. If it has a `cause`, that
+ * follows with its stack, after an empty line.
+ */
 export class Reject extends Error {
   /** @override */
   name = "Reject";
