@@ -46,6 +46,8 @@ def main() -> None:
         shutil.copytree(PAGES, folder)
         for name, code in examples().items():
             (folder / name).write_text(code, encoding="utf-8")
+        # browsers ask for it
+        (folder / "favicon.ico").touch()
         for page in RECIPES.glob("*.md"):
             recipe = folder / "recipes" / page.stem
             recipe.mkdir(parents=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pymailbox import MailboxStats
+from pymailbox import Mailbox, MailboxStats
 from tests.unit.recipes import ROOT, cells_of, outputs_of
 
 OPEN, WORK, ENQUEUE, LOOK, AGAIN = cells_of("notebook")
@@ -51,7 +51,8 @@ class Kernel:
 
     async def until_idle(self) -> MailboxStats:
         async with asyncio.timeout(60):
-            async for stats in self.names["jobs"].changes():
+            jobs: Mailbox = self.names["jobs"]
+            async for stats in jobs.changes():
                 if stats.queued_messages == stats.inflight_messages == 0:
                     return stats
         raise AssertionError
