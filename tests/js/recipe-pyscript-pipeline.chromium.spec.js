@@ -3,7 +3,7 @@
 import { expect, test } from "@playwright/test";
 
 test("each line is priced once, though the page is left in the middle", async ({ page }) => {
-  const articles = Array.from({ length: 60 }, (_, i) => `article ${i}`);
+  const articles = Array.from({ length: 40 }, (_, i) => `article ${i}`);
   const items = page.getByRole("listitem");
   await page.goto("/recipes/pyscript-pipeline/index.html");
   await page.getByRole("textbox").fill(articles.map((article) => `${article};3.50`).join("\n"));
