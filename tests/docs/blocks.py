@@ -16,12 +16,12 @@ from tools.serve import ROOT
 
 LANES: Final = {
     "console": "shell",  # commands behind `$ `, and what they print
-    "html": "page",
-    "js": "page",
+    "html": "pyodide",
+    "js": "page",  # a file, named in its first line
     "python": "cpython",
     "sh": "shell",
 }
-"""By language; without another word."""
+"""By language, unless something below says otherwise."""
 
 IN_PYODIDE: Final = {
     "README.md#install 3",
@@ -29,7 +29,7 @@ IN_PYODIDE: Final = {
     "docs/in-a-page.md",
     "docs/transfer.md#in-a-page",
 }
-"""Pages, headings and blocks whose Python is for a page."""
+"""Pages, headings and blocks that are run beside Python in a web page, by tests/js/docs.chromium.spec.js."""
 
 ELSEWHERE: Final = {
     "docs/recipes/": "tests/unit/test_recipes.py runs each recipe as a whole",
@@ -60,7 +60,7 @@ class Block:
         """Where it is run: "cpython", "pyodide", "page", "shell", or "" for nowhere; None if others see to it."""
         if any(self.name.startswith(prefix) for prefix in ELSEWHERE):
             return None
-        if self.language == "python" and not IN_PYODIDE.isdisjoint((self.name, self.heading, self.page)):
+        if self.language in {"python", "js"} and not IN_PYODIDE.isdisjoint((self.name, self.heading, self.page)):
             return "pyodide"
         return LANES.get(self.language, "")
 

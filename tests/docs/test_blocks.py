@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.docs.blocks import BLOCKS, ELSEWHERE, IN_PYODIDE, LANES, PAGES
+from tests.docs.blocks import BLOCKS, ELSEWHERE, IN_PYODIDE, LANES, PAGES, blocks_in
 from tools.serve import ROOT
 
 _LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
@@ -17,8 +17,14 @@ def test_each_block_is_run_somewhere() -> None:
     assert [(block.name, block.language) for block in BLOCKS if block.lane == ""] == []
 
 
+def test_each_block_of_javascript_names_its_file() -> None:
+    blocks = [block for blocks in blocks_in("page").values() for block in blocks]
+    files = [match[1] if (match := re.match(r"// ([\w-]+\.js)\n", block.code)) else block.name for block in blocks]
+    assert [name for name in files if not name.endswith(".js") or files.count(name) > 1] == []
+
+
 def test_what_is_named_is_there() -> None:
-    assert {language for language in LANES if all(block.language != language for block in BLOCKS)} <= {"html"}
+    assert {block.language for block in BLOCKS} >= LANES.keys()
     places = {place for block in BLOCKS for place in (block.name, block.heading, block.page)}
     assert places >= IN_PYODIDE
     assert [prefix for prefix in ELSEWHERE if not any(place.startswith(prefix) for place in places)] == []

@@ -104,7 +104,8 @@ def _run_with_prompts(folder: Path, session: str) -> None:
             assert process.stdout is not None
             printed = "".join(process.stdout.readline() for _ in wanted.splitlines())
             if command.startswith("pymailbox work"):
-                process.send_signal(signal.SIGINT)  # Ctrl-C
+                process.send_signal(signal.SIGINT)  # Ctrl-C, of which the page does not show what it prints
+                process.stdout.read()
             printed += process.stdout.read()
             assert process.wait(60) == 0, (command, printed)
         for pattern, name in _CHANGING.items():

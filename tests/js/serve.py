@@ -1,22 +1,25 @@
-"""Serves what the tests of the JavaScript API load, on 127.0.0.1 and any free port, which it prints.
+"""Serves what the tests of the JavaScript API and of the documentation load, on 127.0.0.1 and any free port, which it
+prints.
 
-/             tests/js/pages/, and the examples of docs/javascript.md by the names that they begin with
+/             tests/js/pages/; the documentation's examples by the names that they begin with; docs.json, which examples
+              there are, and which blocks go into a page with Python; the whole wheel by its name
 /pymailbox/   build/npm/package/, the npm package
 /pyodide/     build/pyodide/, the Pyodide distribution
 /wheels/      build/wheels/, the wheels
 """
 
-import re
+import json
 import shutil
 import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from tests.docs.blocks import BLOCKS, Block, blocks_in
 from tools.build_npm import PACKAGE
-from tools.serve import DEMO_ROUTES, ROOT, Handler, Server
+from tools.build_wheel import WHEELS, wheel_name
+from tools.serve import DEMO_ROUTES, Handler, Server
 
 PAGES = Path(__file__).parent / "pages"
-DOCUMENT = ROOT / "docs" / "javascript.md"
-_EXAMPLE = re.compile(r"^```js\n// ([\w-]+\.js)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class IsolatingHandler(Handler):
@@ -31,8 +34,17 @@ class IsolatingHandler(Handler):
 
 
 def examples() -> dict[str, str]:
-    """The document's examples, by the file names in their first lines."""
-    return dict(_EXAMPLE.findall(DOCUMENT.read_text(encoding="utf-8")))
+    """The examples by the file names in their first lines."""
+    codes = [block.code for blocks in blocks_in("page").values() for block in blocks]
+    return {code.partition("\n")[0].removeprefix("// "): code for code in codes}
+
+
+def in_pyodide() -> list[Block]:
+    """The blocks for a page with Python, and README's actor with the last line that it is to have there."""
+    (actor,) = (block for block in BLOCKS if block.name == "README.md#an-actor")
+    changed = replace(actor, code=actor.code.replace("asyncio.run(main())", "await main()"))
+    assert changed != actor
+    return [*(block for blocks in blocks_in("pyodide").values() for block in blocks), changed]
 
 
 def main() -> None:
@@ -42,6 +54,9 @@ def main() -> None:
         shutil.copytree(PAGES, folder, dirs_exist_ok=True)
         for name, code in examples().items():
             (folder / name).write_text(code, encoding="utf-8")
+        known = {"examples": list(examples()), "inPyodide": [asdict(block) for block in in_pyodide()]}
+        (folder / "docs.json").write_text(json.dumps(known), encoding="utf-8")
+        shutil.copy(WHEELS / wheel_name(), folder)
         with Server(0, DEMO_ROUTES | {"/": folder, "/pymailbox/": PACKAGE}) as server:
             server.RequestHandlerClass = IsolatingHandler
             print(f"The JavaScript API's pages are at {server.url}/", flush=True)  # noqa: T201 - for whoever started it
