@@ -32,7 +32,7 @@ IN_PYODIDE: Final = {
 """Pages, headings and blocks that are run beside Python in a web page, by tests/js/docs.chromium.spec.js."""
 
 ELSEWHERE: Final = {
-    "docs/recipes/": "tests/unit/test_recipes.py runs each recipe as a whole",
+    "docs/recipes/": "whole programs; tests/unit/test_recipes.py knows them",
     "docs/reference.md": "signatures; tests/unit/test_reference_page.py compares them with the code",
     "docs/message-lifecycle.md#the-picture": "a picture; tests/unit/test_lifecycle.py compares it with the table",
 }
