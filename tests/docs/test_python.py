@@ -104,7 +104,7 @@ def test_page(page: str, tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert run.returncode == 0, run.stderr
     for name, printed in json.loads(run.stdout).items():

@@ -83,7 +83,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _run(folder: Path, command: str) -> None:
-    run = subprocess.run(["bash", "-ec", command], cwd=folder, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(["bash", "-ec", command], cwd=folder, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, (command, run.stdout, run.stderr)
 
 
