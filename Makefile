@@ -164,8 +164,8 @@ $(BENCH_PACKAGES): $(DEV_VENV) requirements/bench.txt
 		--dest build/bench-wheels --requirement requirements/bench.txt
 	touch $@
 
-$(WHEEL): $(BUILD_VENV) $(NODE_MODULES) $(SOURCES) tools/build_wheel.py tools/wheel_hook.py
+$(WHEEL): $(BUILD_VENV) $(NODE_MODULES) $(SOURCES) tools/build_wheel.py tools/readme_hook.py tools/wheel_hook.py
 	$(BIN)/python -m tools.build_wheel
 
-$(NPM_PACKAGE): $(BUILD_VENV) $(NODE_MODULES) $(SOURCES) docs/javascript.md tsconfig.npm.json tools/build_npm.py
+$(NPM_PACKAGE): $(BUILD_VENV) $(NODE_MODULES) $(SOURCES) docs/javascript.md tsconfig.npm.json tools/build_npm.py tools/readme_hook.py
 	$(BIN)/python -m tools.build_npm

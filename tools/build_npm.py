@@ -13,6 +13,8 @@ from pathlib import Path
 
 from pymailbox import __version__
 
+from .readme_hook import standing_alone
+
 ROOT = Path(__file__).parent.parent
 NPM = ROOT / "build" / "npm"
 PACKAGE = NPM / "package"
@@ -42,7 +44,8 @@ def main() -> None:
         shutil.move(declarations / name, PACKAGE / name)
     shutil.rmtree(declarations)
     shutil.copy(ROOT / "LICENSE", PACKAGE)
-    shutil.copy(ROOT / "docs" / "javascript.md", PACKAGE / "README.md")
+    readme = (ROOT / "docs" / "javascript.md").read_text(encoding="utf-8")
+    (PACKAGE / "README.md").write_text(standing_alone(readme), encoding="utf-8")
     manifest = PACKAGE / "package.json"
     described = json.loads(manifest.read_text(encoding="utf-8"))
     manifest.write_text(json.dumps({**described, "version": __version__}, indent=2) + "\n", encoding="utf-8")

@@ -1,8 +1,17 @@
-// The examples of docs/javascript.md, each where it belongs: page, worker, service worker, beside Python.
+// The documentation's examples of JavaScript, each where it belongs: page, worker, service worker, beside Python.
 
 import { expect, test } from "./page.js";
 
 /** @import { Page } from "@playwright/test" */
+
+/** What the last test compares with the examples that there are. */
+const driven = ["worker.js", "service-worker.js"];
+
+/** @param {string} name @param {string} title @param {Parameters<typeof test>[2]} body */
+function testExample(name, title, body) {
+  driven.push(`${name}.js`);
+  test(title, body);
+}
 
 /** Runs an example on a page of its own. @param {Page} page @param {string} name */
 async function runExample(page, name) {
@@ -35,19 +44,19 @@ function take(page, name, count) {
   );
 }
 
-test("a page stores messages", async ({ page }) => {
+testExample("page", "a page stores messages", async ({ page }) => {
   const { example, lines } = await runExample(page, "page");
   expect(lines).toEqual([expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12} is stored$/)]);
   await example.close();
   expect(await take(page, "inbox", 2)).toEqual(["bob: fire!", "alice: hello"]);
 });
 
-test("JSON is stored once, with its headers", async ({ page }) => {
+testExample("json", "JSON is stored once, with its headers", async ({ page }) => {
   const { lines } = await runExample(page, "json");
   expect(lines).toEqual(["4bf92f35 tea"]);
 });
 
-test("a page watches a mailbox", async ({ page }) => {
+testExample("watch", "a page watches a mailbox", async ({ page }) => {
   const watching = await page.context().newPage();
   await watching.goto("/example.html?name=watch");
   await expect(watching).toHaveTitle("0 waiting, 0 of them delayed, the oldest for 0 s");
@@ -56,13 +65,13 @@ test("a page watches a mailbox", async ({ page }) => {
   await watching.close();
 });
 
-test("a mailbox becomes a file, and a file a mailbox", async ({ page }) => {
+testExample("files", "a mailbox becomes a file, and a file a mailbox", async ({ page }) => {
   await runExample(page, "page");
   const { lines } = await runExample(page, "files");
   expect(lines).toEqual(["2 0 0 true"]);
 });
 
-test("an inspector shows what a page has stored", async ({ page }) => {
+testExample("inspect", "an inspector shows what a page has stored", async ({ page }) => {
   await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("inbox");
     await mailbox.enqueue(new Uint8Array(), new TextEncoder().encode("look at me"));
@@ -73,7 +82,7 @@ test("an inspector shows what a page has stored", async ({ page }) => {
   ).toBeVisible();
 });
 
-test("a worker answers", async ({ page }) => {
+testExample("start-worker", "a worker answers", async ({ page }) => {
   const { example } = await runExample(page, "start-worker");
   await runExample(page, "page");
   expect((await take(page, "outbox", 2)).sort()).toEqual(["worker: FIRE!", "worker: HELLO"]);
@@ -85,7 +94,7 @@ test("a worker answers", async ({ page }) => {
   await example.close();
 });
 
-test("an actor asks a server, and answers", async ({ page }) => {
+testExample("actor", "an actor asks a server, and answers", async ({ page }) => {
   let asked = 0;
   await page.context().route(/\/price\?/, async (route) => {
     asked += 1;
@@ -182,7 +191,7 @@ test("a service worker stores what arrives while Python is not loaded and nobody
   expect((await take(page, "inbox", stored.length)).sort()).toEqual(stored.sort());
 });
 
-test("an asker is answered", async ({ page }) => {
+testExample("ask", "an asker is answered", async ({ page }) => {
   const { lines } = await runExample(page, "ask");
   expect(lines).toEqual(["4.20 EUR", "TimeoutError"]);
 });
@@ -231,7 +240,47 @@ test("Python answers JavaScript, and JavaScript Python", async ({ page }) => {
   });
 });
 
-test("Python, loaded later, takes what JavaScript stored, over the same module", async ({ page }) => {
-  const { lines } = await runExample(page, "with-python");
-  expect(lines.filter((line) => line.includes("says"))).toEqual(["page says hello from JavaScript"]);
+testExample(
+  "with-python",
+  "Python, loaded later, takes what JavaScript stored, over the same module",
+  async ({ page }) => {
+    const { lines } = await runExample(page, "with-python");
+    expect(lines.filter((line) => line.includes("says"))).toEqual(["page says hello from JavaScript"]);
+  },
+);
+
+testExample("backpressure", "a producer is held back", async ({ page }) => {
+  await runExample(page, "backpressure");
+  expect(await take(page, "frames", 10)).toEqual(
+    Array.from({ length: 10 }, (_, number) => `camera: ${String.fromCharCode(number)}`),
+  );
+});
+
+testExample("one-by-one", "a loop acknowledges with its next dequeue", async ({ page }) => {
+  const example = await page.context().newPage();
+  /** @type {string[]} */
+  const lines = [];
+  example.on("console", (message) => lines.push(message.text()));
+  await example.goto("/example.html?name=one-by-one");
+  await page.evaluate(async () => {
+    const mailbox = await pymailbox.openMailbox("tasks");
+    await mailbox.enqueueJson("wash");
+    await mailbox.enqueueJson("dry");
+    for await (const { queuedMessages, inflightMessages } of mailbox.changes())
+      if (queuedMessages + inflightMessages === 0) break;
+  });
+  expect(lines).toEqual(["wash", "dry"]);
+  await example.close();
+});
+
+testExample("tell-worker", "a page tells its worker that it is left", async ({ page }) => {
+  const { example } = await runExample(page, "tell-worker");
+  await runExample(page, "page");
+  expect((await take(page, "outbox", 2)).sort()).toEqual(["worker: FIRE!", "worker: HELLO"]);
+  await example.close();
+});
+
+test("each example of the documentation is driven", async ({ request }) => {
+  const { examples } = await (await request.get("/docs.json")).json();
+  expect(driven.sort()).toEqual(examples.sort());
 });

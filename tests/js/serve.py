@@ -1,6 +1,8 @@
-"""Serves what the tests of the JavaScript API load, on 127.0.0.1 and any free port, which it prints.
+"""Serves what the tests of the JavaScript API and of the documentation load, on 127.0.0.1 and any free port, which it
+prints.
 
-/             tests/js/pages/, and the examples of docs/javascript.md by the names that they begin with
+/             tests/js/pages/; the documentation's examples by the names that they begin with; docs.json, which examples
+              there are, and which blocks go into a page with Python; the whole wheel by its name
 /recipes/     the programs of docs/recipes/, each in a folder of its own
 /cdn/         what these load from elsewhere, as tools.serve_examples has it
 /pymailbox/   build/npm/package/, the npm package
@@ -8,19 +10,20 @@
 /wheels/      build/wheels/, the wheels
 """
 
-import re
+import json
 import shutil
 import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from tests.docs.blocks import BLOCKS, Block, blocks_in
 from tests.unit.recipes import RECIPES, files_of
 from tools.build_npm import PACKAGE
-from tools.serve import DEMO_ROUTES, ROOT, Handler, Server
+from tools.build_wheel import WHEELS, wheel_name
+from tools.serve import DEMO_ROUTES, Handler, Server
 from tools.serve_examples import copies, localized
 
 PAGES = Path(__file__).parent / "pages"
-DOCUMENT = ROOT / "docs" / "javascript.md"
-_EXAMPLE = re.compile(r"^```js\n// ([\w-]+\.js)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class IsolatingHandler(Handler):
@@ -35,8 +38,17 @@ class IsolatingHandler(Handler):
 
 
 def examples() -> dict[str, str]:
-    """The document's examples, by the file names in their first lines."""
-    return dict(_EXAMPLE.findall(DOCUMENT.read_text(encoding="utf-8")))
+    """The examples by the file names in their first lines."""
+    codes = [block.code for blocks in blocks_in("page").values() for block in blocks]
+    return {code.partition("\n")[0].removeprefix("// "): code for code in codes}
+
+
+def in_pyodide() -> list[Block]:
+    """The blocks for a page with Python, and README's actor with the last line that it is to have there."""
+    (actor,) = (block for block in BLOCKS if block.name == "README.md#an-actor")
+    changed = replace(actor, code=actor.code.replace("asyncio.run(main())", "await main()"))
+    assert changed != actor
+    return [*(block for blocks in blocks_in("pyodide").values() for block in blocks), changed]
 
 
 def main() -> None:
@@ -46,6 +58,9 @@ def main() -> None:
         shutil.copytree(PAGES, folder)
         for name, code in examples().items():
             (folder / name).write_text(code, encoding="utf-8")
+        known = {"examples": list(examples()), "inPyodide": [asdict(block) for block in in_pyodide()]}
+        (folder / "docs.json").write_text(json.dumps(known), encoding="utf-8")
+        shutil.copy(WHEELS / wheel_name(), folder)
         # browsers ask for it
         (folder / "favicon.ico").touch()
         for page in RECIPES.glob("*.md"):

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from pymailbox import __version__
-from tests.js.serve import examples
 from tools.build_npm import TARBALL
 from tools.serve import ROOT
 
@@ -83,19 +82,3 @@ def test_package_is_the_modules_as_they_are_with_types_and_licence() -> None:
     manifest = json.loads(packed["package.json"])
     assert manifest["version"] == __version__
     assert "dependencies" not in manifest
-
-
-def test_examples_are_found() -> None:
-    assert set(examples()) == {
-        "page.js",
-        "actor.js",
-        "ask.js",
-        "worker.js",
-        "start-worker.js",
-        "service-worker.js",
-        "with-python.js",
-        "json.js",
-        "watch.js",
-        "files.js",
-        "inspect.js",
-    }

@@ -20,6 +20,7 @@ from tests.conftest import TEST_ROUTES, serve
 from tests.lanes import runtimes
 from tests.lanes.in_pyodide import install_wheel
 from tools.build_wheel import WHEELS, page_wheel_name, wheel_name
+from tools.readme_hook import standing_alone
 from tools.serve import ROOT
 from tools.wheel_hook import EngineHook
 
@@ -104,7 +105,15 @@ def test_the_modules_as_they_are_work_in_a_page(tmp_path: Path) -> None:
     """They are linked one by one; so is what pip builds of the source distribution."""
     source, wheels = tmp_path / "source", tmp_path / "wheels"
     source.mkdir()
-    for name in ("pymailbox", "js", "tools/wheel_hook.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in (
+        "pymailbox",
+        "js",
+        "tools/readme_hook.py",
+        "tools/wheel_hook.py",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+    ):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         (source / name).parent.mkdir(exist_ok=True)
         copy(ROOT / name, source / name)
@@ -178,6 +187,17 @@ def test_pyodide_takes_the_one_for_pages_and_the_whole_one_by_its_url(tmp_path: 
         install_wheel(python, server)
         assert python.run_async(taken) == "whole"
         assert python.run_async("import pymailbox; pymailbox.SqliteMailbox.__name__") == "SqliteMailbox"
+
+
+def test_the_whole_one_has_a_readme_that_stands_alone() -> None:
+    with ZipFile(WHEELS / wheel_name()) as wheel:
+        (name,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+        readme = wheel.read(name).decode().partition("\n\n")[2]
+        assert not [name for name in wheel.namelist() if name.endswith(".png")]
+    assert readme.startswith("# pymailbox\n")
+    assert "](" not in readme
+    kept = "[text](https://example.org) [anchor](#status)"
+    assert standing_alone(f"![a picture](docs/images/a.png)\n\n[a](b.md) {kept}") == f"a {kept}"
 
 
 @pytest.mark.parametrize("name_of", [wheel_name, page_wheel_name])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import array
-import ast
 import json
-import re
 import sqlite3
 import tracemalloc
 from base64 import b64encode
@@ -288,17 +286,6 @@ async def test_observer_hears_of_an_import() -> None:
 
 
 _DEAD = {"reason": "why", "died_at": "2026-01-31T12:00:00+00:00"}
-
-
-async def test_example_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    page = Path(__file__).parents[2] / "docs" / "transfer.md"
-    example, *_ = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
-    monkeypatch.chdir(tmp_path)
-    async with open_mailbox("inbox") as mailbox:
-        await mailbox.enqueue(b"alice", b"hello")
-    code = compile(example, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    await eval(code, {})
-    assert capsys.readouterr().out == "1 0 [] True\n"
 
 
 # -- backends without an archive of their own --------------------------------------------------------------------------

@@ -51,8 +51,8 @@ def test_the_model_has_each_that_says_something_of_messages() -> None:
 
 
 @pytest.mark.parametrize("verb", [*VERBS, *LOOPS])
-def test_the_readme_has_it_in_its_table(verb: str) -> None:
-    assert re.search(rf"^\|.*`(?:await )?{verb}\(", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+def test_the_page_on_verbs_has_it_in_its_table(verb: str) -> None:
+    assert re.search(rf"^\|.*`(?:await )?{verb}\(", (ROOT / "docs/verbs.md").read_text("utf-8"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("verb", [*VERBS, *LOOPS - {"consume"}])
