@@ -79,6 +79,22 @@ export function peerText({ sent, answered }, onTheWay) {
   );
 }
 
+/** @param {number} milliseconds */
+export const paceText = (milliseconds) =>
+  milliseconds === 0 ? "no time at all" : `${wholeNumber.format(milliseconds)} ms a message`;
+
+/** @param {number} count @param {string} names of what a killed worker had in hand */
+export const heldText = (count, names) =>
+  count === 0
+    ? "It was killed with nothing in hand."
+    : `Killed with ${wholeNumber.format(count)} in hand: ${names}. ${count === 1 ? "It comes" : "They come"} back.`;
+
+/** @param {number} back @param {number} count @param {string} names */
+export const comesBackText = (back, count, names) =>
+  back < count
+    ? `${wholeNumber.format(back)} of ${wholeNumber.format(count)} came back and are done: ${names}.`
+    : `Came back and done, ${count === 1 ? "the one" : `all ${wholeNumber.format(count)}`} it had in hand: ${names}.`;
+
 /** What a visitor can do about a failure. @type {Record<string, {title: string, text: string}>} */
 const FAILURES = {
   StorageUnavailableError: {
