@@ -28,34 +28,41 @@ export class Returned {
 
   /** Looks at what the worker had that was killed just now. */
   async look() {
-    const records = await this.#gateway.inbox.peek({ limit: MOST, status: "inflight" });
+    const { inbox } = this.#gateway;
+    const inHand = await inbox.peek({ limit: MOST, status: "inflight" });
+    // Some of it may be in the queue again already, in front; what waits for another try has a time when it is due.
+    const queued = await inbox.peek({ limit: MOST, status: "queued" });
+    const back = queued.filter(({ deliveryCount, dueAt }) => deliveryCount > 0 && dueAt === undefined);
+    const records = [...back, ...inHand];
     this.#held = new Map(records.map(({ id, payload }) => [id, nameOf(decoder.decode(payload))]));
-    this.#count = records.length;
+    this.#count = this.#held.size;
     this.#names = namesOf([...this.#held.values()]);
     this.#say(heldText(this.#count, this.#names));
   }
 
   /** Before another worker begins: what the killed one had just got done does not come back. */
   async settle() {
-    for (const id of [...this.#held.keys()])
-      if ((await this.#gateway.inbox.get(id)) === undefined) {
-        this.#held.delete(id);
-        this.#count--;
-      }
-    if (this.#count > 0) this.#say(heldText(this.#count, (this.#names = namesOf([...this.#held.values()]))));
+    for (const id of [...this.#held.keys()]) if ((await this.#gateway.inbox.get(id)) === null) this.#held.delete(id);
+    if (this.#held.size === this.#count) return;
+    this.#count = this.#held.size;
+    this.#names = namesOf([...this.#held.values()]);
+    this.#say(heldText(this.#count, this.#names));
   }
 
   /** @param {string[]} ids of messages that are done now, and had been handed out before */
   done(ids) {
     const before = this.#held.size;
     for (const id of ids) this.#held.delete(id);
-    if (this.#held.size < before) this.#say(comesBackText(this.#count - this.#held.size, this.#count, this.#names));
+    const left = this.#held.size;
+    if (left < before) this.#say(comesBackText(this.#count - left, this.#count, this.#names), left === 0);
   }
 
-  /** @param {string} text */
-  #say(text) {
-    this.#view.returned.hidden = false;
-    this.#view.returned.textContent = text;
+  /** @param {string} text @param {boolean} [aloud] whether a screen reader is to read it */
+  #say(text, aloud = true) {
+    const { returned } = this.#view;
+    returned.ariaLive = aloud ? "polite" : "off";
+    returned.hidden = false;
+    returned.textContent = text;
   }
 }
 
