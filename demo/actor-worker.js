@@ -80,6 +80,7 @@ export class ActorWorker {
       if (this.#worker === worker) this.#showUnloadable(failureOf(error));
       return;
     }
+    if (this.#worker !== worker) return;
     this.#isLoaded = true;
     view.loading.hidden = true;
     await this.takeHandler(this.#editor.text).catch((error) => {

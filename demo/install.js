@@ -6,8 +6,9 @@ const line = element("install", HTMLElement);
 const copy = element("copy-install", HTMLButtonElement);
 
 export async function showInstallLine() {
+  copy.hidden = !navigator.clipboard;
   copy.addEventListener("click", async () => {
-    await navigator.clipboard?.writeText(line.textContent ?? "");
+    await navigator.clipboard.writeText(line.textContent ?? "");
     copy.textContent = "Copied";
   });
   try {

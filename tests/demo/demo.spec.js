@@ -84,6 +84,15 @@ test("what is typed, dropped or chosen is handled", async ({ page }) => {
     await expect(demo.texts()).toHaveText(["b2", "b1", "a2", "a1", "more urgent", "urgent"]);
   });
 
+  await test.step("work takes as long as the visitor has chosen", async () => {
+    await demo.setPace(500);
+    const before = Date.now();
+    await demo.type("slowly");
+    await demo.finished(7);
+    expect(Date.now() - before).toBeGreaterThan(500);
+    await demo.setPace(0);
+  });
+
   await test.step("starting over leaves nothing behind", async () => {
     await demo.pauseActor();
     await demo.type("never done");
@@ -176,17 +185,18 @@ test("the handler can be edited: a kill and a mistake lose no message", async ()
   await test.step("what a killed worker had in hand waits until there is a handler again, and is named", async () => {
     await demo.page.locator("#reset").click();
     await expect(demo.handler).toHaveValue(original);
-    await demo.setPace(500);
-    await demo.choose("lines.txt", lines(3));
+    await demo.choose("lines.txt", "hang! 1\nhang! 2\nhang! 3\n");
     await demo.counts({ inflight: 3 });
     await demo.handler.fill("async def handle(message):");
     await demo.kill.click();
-    await expect(demo.returned).toHaveText("Killed with 3 in hand: “line 0”, “line 1” and 1 more. They come back.");
+    await expect(demo.returned).toHaveText("Killed with 3 in hand: “hang! 1”, “hang! 2” and 1 more. They come back.");
     await expect(demo.state).toHaveText("Waits for a handler that runs");
     await expect(demo.handlerStatus).toContainText("Peer 1: IndentationError");
     await demo.handler.fill("async def handle(message):\n    return 'by the new one'");
     await demo.apply.click();
-    await expect(demo.returned).toHaveText("Came back and done, all 3 it had in hand: “line 0”, “line 1” and 1 more.");
+    await expect(demo.returned).toHaveText(
+      "Came back and done, all 3 it had in hand: “hang! 1”, “hang! 2” and 1 more.",
+    );
     await expect(demo.log.first()).toContainText(/Came back.*by the new one/s);
   });
 
