@@ -89,11 +89,12 @@ export const heldText = (count, names) =>
     ? "It was killed with nothing in hand."
     : `Killed with ${wholeNumber.format(count)} in hand: ${names}. ${count === 1 ? "It comes" : "They come"} back.`;
 
-/** @param {number} back @param {number} count @param {string} names */
-export const comesBackText = (back, count, names) =>
-  back < count
-    ? `${wholeNumber.format(back)} of ${wholeNumber.format(count)} came back and are done: ${names}.`
-    : `Came back and done, ${count === 1 ? "the one" : `all ${wholeNumber.format(count)}`} it had in hand: ${names}.`;
+/** @param {number} back of it @param {number} count @param {string} names */
+export function comesBackText(back, count, names) {
+  const all = count === 1 ? "what" : `all ${wholeNumber.format(count)}`;
+  const some = `${wholeNumber.format(back)} of the ${wholeNumber.format(count)}`;
+  return `Back and done: ${back < count ? some : all} it had in hand, ${names}.`;
+}
 
 /** What a visitor can do about a failure. @type {Record<string, {title: string, text: string}>} */
 const FAILURES = {

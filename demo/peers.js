@@ -118,7 +118,7 @@ export class Peers {
   #nameOption(key) {
     const met = this.#met.get(key);
     const option = [...this.#view.to.options].find(({ value }) => value === key);
-    if (met && option) option.textContent = nameOf(met.peer) + (met.peerChannel ? "" : ", when it is back");
+    if (met && option) option.textContent = nameOf(met.peer) + (met.peerChannel ? "" : ", once back");
   }
 
   /** @param {OtherPeer} peer @param {Frame[]} answers */

@@ -194,9 +194,7 @@ test("the handler can be edited: a kill and a mistake lose no message", async ()
     await expect(demo.handlerStatus).toContainText("Peer 1: IndentationError");
     await demo.handler.fill("async def handle(message):\n    return 'by the new one'");
     await demo.apply.click();
-    await expect(demo.returned).toHaveText(
-      "Came back and done, all 3 it had in hand: “hang! 1”, “hang! 2” and 1 more.",
-    );
+    await expect(demo.returned).toHaveText("Back and done: all 3 it had in hand, “hang! 1”, “hang! 2” and 1 more.");
     await expect(demo.log.first()).toContainText(/Came back.*by the new one/s);
   });
 

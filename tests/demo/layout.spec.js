@@ -41,7 +41,7 @@ test("on a phone sending shows its effect without scrolling", async ({ page }) =
   for (const part of [demo.part("queued"), demo.part("done"), demo.balance, demo.notice])
     await expect(part).toBeInViewport({ ratio: 1 });
   await expect(demo.part("log-panel"), "its newest line").toBeInViewport({ ratio: 0.4 });
-  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
 });
 
 /** The parts of the code that are wider than their place. @param {Element} code */
