@@ -1,34 +1,59 @@
 /** The actor in its worker: starts it, pauses it, kills it and starts another one. */
 
 import { addToLog } from "./log.js";
-import { failureOf, hideProblem, page, showProblem } from "./page.js";
+import { failureOf } from "./page.js";
 import { isMended, isPaused, rememberMended, rememberPaused } from "./web-storage.js";
 import { WorkerClient } from "./worker-client.js";
 import { loadingFailure, loadingText, workingFailure } from "./format.js";
 
-/** @import { Failure, Handled, News, Entry } from "./types.js" */
+/** @import { Editor } from "./editor.js" */
+/** @import { Pace } from "./pace.js" */
+/** @import { PeerView } from "./peer-view.js" */
+/** @import { Returned } from "./returned.js" */
+/** @import { Failure, Handled, News, Entry, Peer } from "./types.js" */
 
 export class ActorWorker {
+  /** For people. */
+  name;
+  #view;
   #mailbox;
+  #editor;
+  #pace;
+  #returned;
   #nameOf;
   /** @type {WorkerClient | undefined} */
   #worker;
   #isLoaded = false;
+  /** Whether the handler's text was none when this life began. */
+  #lacksHandler = false;
   #hasWork = false;
   #kills = 0;
   /** Pauses and their ends that are on their way. */
   #changing = 0;
   #paused;
 
-  /** @param {string} mailbox @param {(sender: string) => string} nameOf a sender for people */
-  constructor(mailbox, nameOf) {
-    this.#mailbox = mailbox;
+  /**
+   * @param {PeerView} view
+   * @param {Peer} me
+   * @param {object} tools
+   * @param {Editor} tools.editor
+   * @param {Pace} tools.pace
+   * @param {Returned} tools.returned
+   * @param {(sender: string) => string} tools.nameOf a sender for people
+   */
+  constructor(view, me, { editor, pace, returned, nameOf }) {
+    this.name = `Peer ${me.number}`;
+    this.#view = view;
+    this.#mailbox = me.mailbox;
+    this.#editor = editor;
+    this.#pace = pace;
+    this.#returned = returned;
     this.#nameOf = nameOf;
-    this.#paused = isPaused(mailbox);
-    page.mended.checked = isMended(mailbox);
-    page.pause.addEventListener("click", () => void this.#pause(!this.#paused));
-    page.kill.addEventListener("click", () => void this.kill());
-    page.mended.addEventListener("change", () => void this.mend(page.mended.checked));
+    this.#paused = isPaused(me.mailbox);
+    view.mended.checked = isMended(me.mailbox);
+    view.pause.addEventListener("click", () => void this.#pause(!this.#paused));
+    view.kill.addEventListener("click", () => void this.kill());
+    view.mended.addEventListener("change", () => void this.mend(view.mended.checked));
     // What is in hand goes back to the queue when the page is left; what that misses comes back as after a crash.
     for (const event of ["pagehide", "freeze"]) addEventListener(event, () => this.#worker?.release(), true);
     this.#show();
@@ -36,26 +61,34 @@ export class ActorWorker {
 
   /** Loads Python in a new worker and lets the actor work. */
   async start() {
+    const view = this.#view;
     const worker = (this.#worker = new WorkerClient(new URL("./worker.js", import.meta.url)));
     worker.onNews = (news) => this.#hear(news);
     worker.onLoading = (loading) => {
-      page.loadingText.textContent = loadingText(loading);
-      page.loadingProgress.max = loading.total || 1;
-      page.loadingProgress.value = loading.loaded;
+      view.loadingText.textContent = loadingText(loading);
+      view.loadingProgress.max = loading.total || 1;
+      view.loadingProgress.value = loading.loaded;
     };
-    page.kill.disabled = false;
-    page.loading.hidden = false;
+    view.kill.disabled = false;
+    view.loading.hidden = false;
     try {
       await worker.ask("load", this.#mailbox);
-      await worker.ask("setMended", page.mended.checked);
+      await worker.ask("setMended", view.mended.checked);
+      await worker.ask("setPace", this.#pace.milliseconds);
+      await this.#returned.settle();
     } catch (error) {
       if (this.#worker === worker) this.#showUnloadable(failureOf(error));
       return;
     }
+    if (this.#worker !== worker) return;
     this.#isLoaded = true;
-    page.loading.hidden = true;
+    view.loading.hidden = true;
+    await this.takeHandler(this.#editor.text).catch((error) => {
+      if (this.#worker !== worker) return;
+      this.#lacksHandler = true;
+      this.#editor.complain(this.name, failureOf(error).message);
+    });
     this.#show();
-    if (!this.#paused) await this.#setWorking(true);
   }
 
   /** Ends the worker in the middle of whatever it does, and starts another one. */
@@ -64,11 +97,33 @@ export class ActorWorker {
     if (killed === undefined) return;
     this.#worker = undefined;
     this.#isLoaded = false;
+    this.#lacksHandler = false;
     this.#kills++;
     killed.kill();
-    hideProblem();
+    this.#view.hideProblem();
     this.#show();
+    await this.#returned.look().catch(() => {});
     await this.start();
+  }
+
+  /**
+   * Handles what comes next by another handler; an actor that is still loading takes it then.
+   * @param {string} source
+   * @throws {Error} a `HandlerError`: the text is none, and the handler stays
+   */
+  async takeHandler(source) {
+    const worker = this.#worker;
+    if (!this.#isLoaded) return;
+    await worker?.ask("setHandler", source);
+    if (this.#worker !== worker) return;
+    this.#lacksHandler = false;
+    this.#show();
+    if (!this.#paused) await this.#setWorking(true);
+  }
+
+  /** Works as fast as the visitor has chosen. */
+  async takePace() {
+    if (this.#isLoaded) await this.#worker?.ask("setPace", this.#pace.milliseconds).catch(() => {});
   }
 
   /** Has the actor finish what it has in hand and stop, while something is done. @param {() => Promise<void>} task */
@@ -85,7 +140,7 @@ export class ActorWorker {
 
   /** @param {boolean} mended whether the actor can take poison */
   async mend(mended) {
-    page.mended.checked = mended;
+    this.#view.mended.checked = mended;
     rememberMended(this.#mailbox, mended);
     if (this.#isLoaded) await this.#worker?.ask("setMended", mended).catch(() => {});
   }
@@ -109,6 +164,7 @@ export class ActorWorker {
 
   /** @param {boolean} working */
   async #setWorking(working) {
+    if (working && this.#lacksHandler) return;
     const worker = this.#worker;
     try {
       await worker?.ask("setWorking", working);
@@ -118,53 +174,54 @@ export class ActorWorker {
   }
 
   /** @param {News} news */
-  #hear({ handled, stopped }) {
+  #hear({ handled, back, stopped }) {
     if (handled) {
       addToLog(
-        page.log,
+        this.#view.log,
         handled.map((message) => this.#entry(message)),
       );
-      page.logEmpty.hidden = true;
+      this.#view.logEmpty.hidden = true;
+      const broken = handled.findLast(({ how }) => how === "broken");
+      if (broken) this.#editor.complain(this.name, `${broken.result}. Its message went back.`);
     }
+    if (back && back.length > 0) this.#returned.done(back);
     if (stopped) this.#showStopped(stopped);
   }
 
   /** @param {Handled} handled @returns {Entry} */
-  #entry({ sender, priority, text, result }) {
-    const high = priority === "HIGH";
-    return { from: this.#nameOf(sender), tag: high ? "High" : "Normal", high, text, result };
+  #entry({ how, sender, priority, delivery, text, result }) {
+    const kind = how !== "answered" ? "failed" : delivery > 1 ? "back" : priority === "HIGH" ? "high" : "normal";
+    return { from: this.#nameOf(sender), kind, text, result };
   }
 
   /** @param {Failure} failure */
   #showStopped(failure) {
-    showProblem(workingFailure(failure), failure, "Start it again", () => {
-      hideProblem();
+    this.#view.showProblem(workingFailure(failure), failure, "Start it again", () => {
+      this.#view.hideProblem();
       if (!this.#paused) void this.#setWorking(true);
     });
   }
 
   /** @param {Failure} failure */
   #showUnloadable(failure) {
-    page.loading.hidden = true;
-    page.actorState.textContent = "The actor could not start.";
-    page.pause.disabled = true;
-    page.kill.disabled = true;
-    showProblem(loadingFailure(failure), failure, "Load again", () => location.reload());
+    this.#view.loading.hidden = true;
+    this.#view.state.textContent = "The actor could not start.";
+    this.#view.pause.disabled = true;
+    this.#view.kill.disabled = true;
+    this.#view.showProblem(loadingFailure(failure), failure, "Load again", () => location.reload());
   }
 
   #show() {
-    page.pause.setAttribute("aria-pressed", String(this.#paused));
-    page.pause.textContent = this.#paused ? "Paused – resume" : "Pause the actor";
-    page.actorState.textContent = this.#state();
+    this.#view.pause.setAttribute("aria-pressed", String(this.#paused));
+    this.#view.pause.textContent = this.#paused ? "Resume" : "Pause";
+    this.#view.state.textContent = this.#state();
   }
 
   #state() {
-    if (page.pause.disabled) return "The actor could not start.";
-    if (this.#paused) return this.#changing > 0 ? "The actor finishes what it has in hand." : "The actor is paused.";
-    if (!this.#isLoaded)
-      return this.#kills > 0
-        ? "Its worker was killed. Another one is loading Python."
-        : "The actor starts when Python is there.";
-    return this.#hasWork ? "The actor is working." : "The actor waits for messages.";
+    if (this.#view.pause.disabled) return "The actor could not start.";
+    if (this.#paused) return this.#changing > 0 ? "Finishes what it has in hand" : "Paused";
+    if (this.#lacksHandler) return "Waits for a handler that runs";
+    if (!this.#isLoaded) return this.#kills > 0 ? "Killed; another worker is loading" : "Loading";
+    return this.#hasWork ? "Working" : "Waits for messages";
   }
 }

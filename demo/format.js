@@ -79,6 +79,23 @@ export function peerText({ sent, answered }, onTheWay) {
   );
 }
 
+/** @param {number} milliseconds */
+export const paceText = (milliseconds) =>
+  milliseconds === 0 ? "no time at all" : `${wholeNumber.format(milliseconds)} ms a message`;
+
+/** @param {number} count @param {string} names of what a killed worker had in hand */
+export const heldText = (count, names) =>
+  count === 0
+    ? "It was killed with nothing in hand."
+    : `Killed with ${wholeNumber.format(count)} in hand: ${names}. ${count === 1 ? "It comes" : "They come"} back.`;
+
+/** @param {number} back of it @param {number} count @param {string} names */
+export function comesBackText(back, count, names) {
+  const all = count === 1 ? "what" : `all ${wholeNumber.format(count)}`;
+  const some = `${wholeNumber.format(back)} of the ${wholeNumber.format(count)}`;
+  return `Back and done: ${back < count ? some : all} it had in hand, ${names}.`;
+}
+
 /** What a visitor can do about a failure. @type {Record<string, {title: string, text: string}>} */
 const FAILURES = {
   StorageUnavailableError: {

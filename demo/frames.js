@@ -1,5 +1,7 @@
 /** What crosses a data channel: the sixteen bytes of an id, a byte for its kind, and the message itself. */
 
+import { numberText } from "./format.js";
+
 /** @import { FrameKind, Frame } from "./types.js" */
 
 const ID_BYTES = 16;
@@ -19,7 +21,8 @@ export const LONGEST_FRAME = 200_000;
  */
 export function packed(kind, payload) {
   if (payload.length > LONGEST_FRAME) {
-    throw new Error(`A message to another peer has at most ${LONGEST_FRAME} bytes; this one has ${payload.length}.`);
+    const [most, length] = [LONGEST_FRAME, payload.length].map(numberText);
+    throw new Error(`A message to another peer has at most ${most} bytes; this one has ${length}.`);
   }
   const bytes = new Uint8Array(1 + payload.length);
   bytes[0] = KINDS[kind];

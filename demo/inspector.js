@@ -1,18 +1,33 @@
-/** The inspector of the actor's mailbox, which comes with pymailbox. */
+/** The inspector of the actors' mailboxes, which comes with pymailbox. */
 
 import "../js/inspector/index.js";
-import { page } from "./page.js";
+import { element } from "./page.js";
 
-/** @param {string} name of the mailbox */
-export function openInspector(name) {
+/** @import { Peer } from "./types.js" */
+
+const place = element("inspector-place", HTMLElement);
+const choice = element("inspected", HTMLSelectElement);
+
+/** @param {Peer[]} peers one of which is looked at */
+export function openInspector(peers) {
   const inspector = document.createElement("mailbox-inspector");
-  inspector.name = name;
-  page.inspectorPlace.append(inspector);
+  choice.append(...peers.map(({ number, mailbox }) => new Option(`Peer ${number}`, mailbox)));
+  choice.addEventListener("change", () => void (inspector.name = choice.value));
+  inspector.name = choice.value;
+  place.append(inspector);
 }
 
-/** Does what a visitor would do to see the newest dead letter in full. @returns {boolean} whether it is listed yet */
-export function openDeadLetter() {
-  const inside = page.inspectorPlace.querySelector("mailbox-inspector")?.shadowRoot;
+/**
+ * Does what a visitor would do to see a mailbox's newest dead letter in full.
+ * @param {Peer} peer
+ * @returns {boolean} whether it is listed yet
+ */
+export function openDeadLetter({ mailbox }) {
+  if (choice.value !== mailbox) {
+    choice.value = mailbox;
+    choice.dispatchEvent(new Event("change"));
+  }
+  const inside = place.querySelector("mailbox-inspector")?.shadowRoot;
   /** @type {HTMLElement | null | undefined} */
   const tab = inside?.querySelector("#tab-dead");
   tab?.click();

@@ -1,10 +1,10 @@
 /** Shows the ledger, and looks again and again. */
 
 import { audit, balanceOf } from "./ledger.js";
-import { page } from "./page.js";
 import { auditText, balanceText, numberText } from "./format.js";
 
 /** @import { Gateway } from "./gateway.js" */
+/** @import { PeerView } from "./peer-view.js" */
 /** @import { Audit, Balance } from "./types.js" */
 
 // Milliseconds between two looks at the mailbox.
@@ -13,6 +13,7 @@ const WHILE_QUIET = 400;
 const WHILE_HIDDEN = 2000;
 
 export class LedgerView {
+  #view;
   #gateway;
   /** @type {Audit | undefined} */
   #audit;
@@ -21,8 +22,9 @@ export class LedgerView {
   /** Called when a look has failed; there will be others. @type {(error: unknown) => void} */
   onFailure = () => {};
 
-  /** @param {Gateway} gateway */
-  constructor(gateway) {
+  /** @param {PeerView} view @param {Gateway} gateway */
+  constructor(view, gateway) {
+    this.#view = view;
     this.#gateway = gateway;
   }
 
@@ -48,22 +50,24 @@ export class LedgerView {
   /** @param {Balance} balance */
   async #show(balance) {
     const { stored, handled, queued, inflight, dead, missing } = balance;
-    page.queued.textContent = numberText(queued);
-    page.inflight.textContent = numberText(inflight);
-    page.done.textContent = numberText(handled);
-    page.dead.textContent = numberText(dead);
-    page.dead.classList.toggle("some", dead > 0);
-    page.shareDone.style.flexGrow = String(handled);
-    page.shareDead.style.flexGrow = String(dead);
-    page.shareWaiting.style.flexGrow = String(queued + inflight);
-    page.balance.textContent = stored === 0 && missing === 0 ? "Nothing is stored yet." : balanceText(balance);
-    page.balance.classList.toggle("bad", missing !== 0);
+    const view = this.#view;
+    view.queued.textContent = numberText(queued);
+    view.inflight.textContent = numberText(inflight);
+    view.done.textContent = numberText(handled);
+    view.dead.textContent = numberText(dead);
+    view.dead.classList.toggle("some", dead > 0);
+    view.redrive.hidden = dead === 0;
+    view.shareDone.style.flexGrow = String(handled);
+    view.shareDead.style.flexGrow = String(dead);
+    view.shareWaiting.style.flexGrow = String(queued + inflight);
+    view.balance.textContent = stored === 0 && missing === 0 ? "Nothing is stored yet." : balanceText(balance);
+    view.balance.classList.toggle("bad", missing !== 0);
     // All that was done is gone through only when there is nothing else to do.
-    if (queued + inflight > 0) page.audit.textContent = "When all is done, all of it is checked one by one.";
+    if (queued + inflight > 0) view.audit.textContent = "When all is done, all of it is checked one by one.";
     else if (this.#audit?.handled !== handled) this.#audit = await audit(this.#gateway);
     if (queued + inflight === 0 && this.#audit) {
-      page.audit.textContent = handled === 0 ? "" : auditText(this.#audit);
-      page.audit.classList.toggle("bad", this.#audit.doubled > 0);
+      view.audit.textContent = handled === 0 ? "" : auditText(this.#audit);
+      view.audit.classList.toggle("bad", this.#audit.doubled > 0);
     }
   }
 }

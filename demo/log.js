@@ -4,6 +4,9 @@
 
 const LENGTH = 50;
 
+/** @type {Record<Entry["kind"], string>} */
+const TAGS = { normal: "Normal", high: "High", back: "Came back", failed: "Failed", answer: "Answer" };
+
 /**
  * Puts messages on top of the list and lets the oldest go.
  * @param {HTMLElement} list
@@ -15,14 +18,14 @@ export function addToLog(list, entries) {
 }
 
 /** @param {Entry} entry */
-function entry({ from, tag, high, text, result }) {
+function entry({ from, kind, text, result }) {
   const item = document.createElement("li");
   const isBlank = text.trim() === "";
   const about = part("div", "about", "");
   about.append(part("span", "sender", `from ${from}`), part("span", "result", result));
   item.append(
     part("span", isBlank ? "text blank" : "text", isBlank ? "(a blank line)" : text),
-    part("span", high ? "priority high" : "priority", tag),
+    part("span", `tag ${kind}`, TAGS[kind]),
     about,
   );
   return item;

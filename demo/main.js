@@ -1,68 +1,82 @@
 /** The page: puts its parts together. */
 
-import { ActorWorker } from "./actor-worker.js";
+import { Editor } from "./editor.js";
 import { Gateway } from "./gateway.js";
 import { openDeadLetter, openInspector } from "./inspector.js";
-import { LedgerView } from "./ledger-view.js";
-import { Peers } from "./peers.js";
-import { complain, element, failureOf, hideProblem, page, say, showProblem } from "./page.js";
+import { showInstallLine } from "./install.js";
+import { LocalPeer, showUnusable } from "./local-peer.js";
+import { Network } from "./network.js";
+import { Pace } from "./pace.js";
+import { element, failureOf } from "./page.js";
 import { becomePeer } from "./peer.js";
+import { PeerView } from "./peer-view.js";
+import { acceptDrops } from "./drops.js";
 import { takeInterrupted, takeTourStep } from "./web-storage.js";
-import { Sending } from "./sending.js";
 import { Tour } from "./tour.js";
 import { tourSteps } from "./tour-steps.js";
-import { interruptedText, openingFailure } from "./format.js";
+import { interruptedText } from "./format.js";
 
-/** @import { Balance, Failure } from "./types.js" */
+/** Of a page; "?peers=1" makes it a tab of one. */
+const PEERS = new URLSearchParams(location.search).get("peers") === "1" ? 1 : 2;
 
 async function start() {
-  const me = await becomePeer();
-  /** @type {Gateway} */
-  let gateway;
+  const place = element("peers", HTMLElement);
+  const views = Array.from({ length: PEERS }, () => new PeerView(place));
+  place.classList.toggle("alone", PEERS === 1);
+  const [editor, pace, network] = [new Editor(), new Pace(), new Network()];
+  /** @type {import("./types.js").Peer[]} */
+  const us = [];
+  for (const place of views.keys()) us.push(await becomePeer(place));
+  await network.open();
+  void showInstallLine();
+  const opening = editor
+    .open()
+    .catch((error) => editor.complain("The handler can't be shown", failureOf(error).message));
+
+  /** @type {Gateway[]} */
+  let gateways;
   try {
-    gateway = await Gateway.open(me);
+    gateways = await Promise.all(us.map((me) => Gateway.open(me)));
   } catch (error) {
-    showUnusable(failureOf(error));
+    for (const view of views) showUnusable(view, failureOf(error));
     return;
   }
-  const sending = new Sending(gateway);
-  const peers = new Peers(me, gateway);
-  const actor = new ActorWorker(me.mailbox, (sender) => peers.nameOf(sender));
-  const ledger = new LedgerView(gateway);
-  openInspector(me.mailbox);
+  const peers = views.map((view, index) => {
+    const tools = { editor, pace, network, sibling: us[1 - index] };
+    return new LocalPeer(view, us[index], gateways[index], tools);
+  });
+  for (const { actor } of peers) editor.add(actor);
+  pace.onChange = () => peers.forEach(({ actor }) => void actor.takePace());
+  openInspector(us);
+  acceptDrops(peers);
 
-  /** @type {Set<(balance: Balance) => void>} */
-  const watchers = new Set();
-  ledger.onFailure = (error) => showUnusable(failureOf(error));
-  ledger.onLook = (balance) => {
-    if (page.controls.disabled) {
-      page.controls.disabled = false;
-      hideProblem();
-    }
-    actor.show(balance.queued + balance.inflight > 0);
-    void peers.show(balance.peers);
-    for (const watcher of [...watchers]) watcher(balance);
-  };
-  /** @param {(balance: Balance) => boolean} holds @returns {Promise<Balance>} */
-  const until = (holds) =>
-    new Promise((resolve) => {
-      /** @param {Balance} balance */
-      const watcher = (balance) => {
-        if (!holds(balance)) return;
-        watchers.delete(watcher);
-        resolve(balance);
-      };
-      watchers.add(watcher);
-    });
+  const startOver = element("start-over", HTMLButtonElement);
+  startOver.addEventListener("click", async () => {
+    if (!confirm("Delete all messages that wait, and count from 0 again?")) return;
+    await Promise.all(peers.map((peer) => peer.startOver()));
+  });
+  startOver.disabled = false;
 
+  const interrupted = takeInterrupted();
+  if (interrupted) views[0].say(interruptedText(interrupted));
+  addEventListener("pageshow", ({ persisted }) => {
+    if (persisted) takeInterrupted();
+  });
+  beginTour(peers);
+
+  await opening;
+  // One after the other: the first one is sooner there, and the second one finds what that has loaded.
+  for (const { actor } of peers) await actor.start();
+}
+
+/** @param {LocalPeer[]} peers */
+function beginTour([first, second]) {
   const tour = new Tour(
     tourSteps({
-      gateway,
-      sending,
-      actor,
-      until,
-      openDeadLetter,
-      openPeer: () => element("second-peer", HTMLAnchorElement).click(),
+      first,
+      second,
+      openDeadLetter: () => openDeadLetter(first.me),
+      openPeer: () => element("another-peer", HTMLAnchorElement).click(),
       reload: () => {
         tour.goOnAfterReload();
         location.reload();
@@ -70,39 +84,8 @@ async function start() {
     }),
   );
   element("tour-start", HTMLButtonElement).addEventListener("click", () => tour.begin());
-
-  page.startOver.addEventListener("click", async () => {
-    if (!confirm("Delete all messages that wait, and count from 0 again?")) return;
-    try {
-      await actor.without(() => gateway.startOver());
-      page.log.replaceChildren();
-      page.logEmpty.hidden = false;
-      say("The mailbox is empty.");
-    } catch (error) {
-      complain(failureOf(error).message);
-    }
-  });
-
-  page.controls.disabled = false;
-  page.startOver.disabled = false;
-  const interrupted = takeInterrupted();
-  if (interrupted) say(interruptedText(interrupted));
-  addEventListener("pageshow", ({ persisted }) => {
-    if (persisted) takeInterrupted();
-  });
   const step = takeTourStep();
   if (step !== undefined) tour.begin(step);
-
-  void sending.goOn();
-  void actor.start();
-  await ledger.watch();
-}
-
-/** @param {Failure} failure */
-function showUnusable(failure) {
-  page.loading.hidden = true;
-  page.controls.disabled = true;
-  showProblem(openingFailure(failure), failure, "Load again", () => location.reload());
 }
 
 void start();

@@ -1,9 +1,9 @@
 /**
- * Who this tab is. A peer is an actor with a mailbox of its own.
+ * Which peers a page is. A peer is an actor with a mailbox of its own.
  *
- * All tabs of an origin share one storage, so each peer's mailboxes are named after it: those of peer 1 begin with
- * "demo", those of peer 2 with "demo-2". A tab becomes the first peer that no other tab is (a Web Lock tells), not a
- * new one each time: so who closes the tab and comes back finds the mailbox as it was, and at work again.
+ * All pages of an origin share one storage, so each peer's mailboxes are named after it: those of peer 1 begin with
+ * "demo", those of peer 2 with "demo-2". A page becomes the first peers that no other page is (a Web Lock tells), not
+ * new ones each time: so who closes the tab and comes back finds the mailboxes as they were, and at work again.
  */
 
 import { attempt } from "./web-storage.js";
@@ -19,15 +19,16 @@ const RANDOM_BYTES = 16;
 /** Milliseconds that a reloaded page waits for its lock, which the page before it may not have let go yet. */
 const RELOADING = 2000;
 
-/** @returns {Promise<Peer>} */
-export async function becomePeer() {
-  const before = Number(attempt(() => sessionStorage.getItem(NUMBER)));
+/** @param {number} place of the page's first peer: 0, of its second one: 1 @returns {Promise<Peer>} */
+export async function becomePeer(place) {
+  const key = place === 0 ? NUMBER : `${NUMBER}-at-${place}`;
+  const before = Number(attempt(() => sessionStorage.getItem(key)));
   let number = before;
   if (!(before > 0 && (await hold(before, { signal: AbortSignal.timeout(RELOADING) })))) {
     number = 1;
     while (!(await hold(number, { ifAvailable: true }))) number++;
   }
-  attempt(() => sessionStorage.setItem(NUMBER, String(number)));
+  attempt(() => sessionStorage.setItem(key, String(number)));
   const id = idOf(number);
   return { number, id, key: keyOf(id), mailbox: number === 1 ? "demo" : `demo-${number}` };
 }

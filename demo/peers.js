@@ -1,33 +1,44 @@
-/** The peers in other tabs: connects with them, carries messages, and lists them. */
+/** The other peers, of this page and of other tabs: connects with them, carries messages, and lists them. */
 
 import { PeerChannel } from "./peer-channel.js";
 import { PeerConnections } from "./webrtc.js";
 import { addToLog } from "./log.js";
-import { page } from "./page.js";
 import { shortKey } from "./peer.js";
 import { peerText } from "./format.js";
 
 /** @import { Gateway } from "./gateway.js" */
+/** @import { Network } from "./network.js" */
+/** @import { PeerView } from "./peer-view.js" */
 /** @import { Frame, OtherPeer, Peer, PeerAccount } from "./types.js" */
 
 const decoder = new TextDecoder();
 
-/** One that was met since the page was loaded. @typedef {{peer: OtherPeer, peerChannel: PeerChannel | null}} Met */
+/** One that was met since the page was loaded. @typedef {{peer: OtherPeer, peerChannel: PeerChannel | null, item: HTMLElement}} Met */
 
 export class Peers {
+  #view;
   #gateway;
+  #network;
   /** By key. @type {Map<string, Met>} */
   #met = new Map();
   /** @type {Record<string, PeerAccount>} */
   #accounts = {};
 
-  /** @param {Peer} me @param {Gateway} gateway */
-  constructor(me, gateway) {
+  /**
+   * @param {PeerView} view
+   * @param {Peer} me
+   * @param {Gateway} gateway
+   * @param {Network} network
+   * @param {Peer | undefined} sibling the page's other peer, to whom messages go if nobody else is chosen
+   */
+  constructor(view, me, gateway, network, sibling) {
+    this.#view = view;
     this.#gateway = gateway;
-    page.me.textContent = `This tab is peer ${me.number} (${shortKey(me.key)})`;
-    page.to.append(new Option("This tab's actor", ""));
+    this.#network = network;
+    view.name(`Peer ${me.number}`);
+    view.to.append(new Option("its own actor", ""));
     if (!("RTCPeerConnection" in globalThis)) {
-      page.otherText.textContent = "This browser has no WebRTC, so its tabs work each for itself.";
+      view.others.textContent = "This browser has no WebRTC, so peers work each for itself.";
       return;
     }
     const connections = new PeerConnections(me);
@@ -35,9 +46,13 @@ export class Peers {
     connections.onClosed = ({ key }) => this.#close(key);
     addEventListener("pagehide", () => connections.leave());
     addEventListener("pageshow", ({ persisted }) => {
-      if (persisted) connections.join();
+      if (persisted && !network.offline) connections.join();
     });
-    connections.join();
+    network.listen((offline) => (offline ? connections.leave() : connections.join()));
+    if (!network.offline) connections.join();
+    if (!sibling) return;
+    this.#meet(sibling);
+    view.to.value = sibling.key;
   }
 
   /** A sender for people. @param {string} sender text, or a peer's key */
@@ -50,12 +65,12 @@ export class Peers {
   /** @param {Record<string, PeerAccount>} accounts by key */
   async show(accounts) {
     this.#accounts = accounts;
-    for (const { peer, peerChannel } of this.#met.values()) {
+    for (const { peer, peerChannel, item } of this.#met.values()) {
       const account = accounts[peer.key] ?? { sent: 0, answered: 0 };
       const waiting = account.sent > 0 ? (await (await this.#gateway.outbox(peer.key)).status()).queuedMessages : 0;
-      const text = `${nameOf(peer)} is ${peerChannel ? "connected" : "gone"}: ${peerText(account, waiting)}`;
-      const item = document.getElementById(`other-${peer.key}`);
-      if (item && item.textContent !== text) item.textContent = text;
+      const is = peerChannel ? "connected" : this.#network.offline ? "cut off" : "gone";
+      const text = `${nameOf(peer)} is ${is}: ${peerText(account, waiting)}`;
+      if (item.textContent !== text) item.textContent = text;
     }
   }
 
@@ -63,14 +78,9 @@ export class Peers {
   async #carry(peer, channel) {
     const peerChannel = new PeerChannel(peer, channel, this.#gateway);
     peerChannel.onAnswers = (answers) => this.#log(peer, answers);
-    if (!this.#met.has(peer.key)) {
-      const item = document.createElement("li");
-      item.id = `other-${peer.key}`;
-      page.others.append(item);
-      page.to.append(new Option("", peer.key));
-    }
-    this.#met.get(peer.key)?.peerChannel?.close();
-    this.#met.set(peer.key, { peer, peerChannel });
+    const met = this.#meet(peer);
+    met.peerChannel?.close();
+    met.peerChannel = peerChannel;
     this.#nameOption(peer.key);
     try {
       await peerChannel.run();
@@ -79,6 +89,20 @@ export class Peers {
       console.warn(`The channel to peer ${peer.number} has failed:`, error);
       channel.close();
     }
+  }
+
+  /** @param {OtherPeer} peer @returns {Met} */
+  #meet(peer) {
+    const known = this.#met.get(peer.key);
+    if (known) return known;
+    const item = document.createElement("li");
+    this.#view.others.append(item);
+    this.#view.to.append(new Option("", peer.key));
+    /** @type {Met} */
+    const met = { peer, peerChannel: null, item };
+    this.#met.set(peer.key, met);
+    this.#nameOption(peer.key);
+    return met;
   }
 
   /** @param {string} key */
@@ -93,20 +117,24 @@ export class Peers {
   /** What is sent to a peer that is gone waits for it. @param {string} key */
   #nameOption(key) {
     const met = this.#met.get(key);
-    const option = [...page.to.options].find(({ value }) => value === key);
-    if (met && option) option.textContent = nameOf(met.peer) + (met.peerChannel ? "" : ", when it is back");
+    const option = [...this.#view.to.options].find(({ value }) => value === key);
+    if (met && option) option.textContent = nameOf(met.peer) + (met.peerChannel ? "" : ", once back");
   }
 
   /** @param {OtherPeer} peer @param {Frame[]} answers */
   #log(peer, answers) {
-    const entries = answers.map(({ payload }) => ({ tag: "Answer", high: false, text: decoder.decode(payload) }));
     addToLog(
-      page.log,
-      entries.map((entry) => ({ ...entry, from: nameOf(peer), result: "over WebRTC" })),
+      this.#view.log,
+      answers.map(({ payload }) => ({
+        from: nameOf(peer),
+        kind: "answer",
+        text: decoder.decode(payload),
+        result: "over WebRTC",
+      })),
     );
-    page.logEmpty.hidden = true;
+    this.#view.logEmpty.hidden = true;
   }
 }
 
 /** @param {OtherPeer} peer */
-const nameOf = ({ number, key }) => `peer ${number} (${shortKey(key)})`;
+const nameOf = ({ number }) => `peer ${number}`;

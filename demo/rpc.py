@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actor import PEER, Actor
+from handler import DemoHandler, HandlerError
 
 from pymailbox import MailboxError, MessageRecord
 
@@ -23,22 +24,24 @@ class Rpc:
 
     def __init__(self) -> None:
         self._actor: Actor
+        self._handler = DemoHandler(self._note_failure)
         self._tell: Callable[[str], None]
         self._work: asyncio.Task[None] | None = None
         self._changing_work = asyncio.Lock()
-        self._handled: deque[dict[str, str]] = deque(maxlen=NEWS_LENGTH)
+        self._handled: deque[dict[str, str | int]] = deque(maxlen=NEWS_LENGTH)
+        self._back: list[str] = []
         self._telling: asyncio.TimerHandle | None = None
 
     async def answer(self, request: str, *arguments: Any) -> str:
         """Calls the method `request`; JSON with its `value`, or with the `failure` that the page is to explain."""
         try:
             return json.dumps({"value": await getattr(self, request)(*arguments)})
-        except MailboxError as error:
+        except (MailboxError, HandlerError) as error:
             return json.dumps({"failure": _describe(error)})
 
     async def open(self, mailbox: str, tell: Callable[[str], None]) -> None:
         """Makes the actor of `mailbox`; `tell` gets the news as JSON."""
-        self._actor = Actor(mailbox, self._note)
+        self._actor = Actor(mailbox, self._note_answer, self._handler)
         self._tell = tell
 
     async def set_working(self, working: bool) -> None:
@@ -56,17 +59,35 @@ class Rpc:
 
     async def set_mended(self, mended: bool) -> None:
         """Whether the actor can handle poison."""
-        self._actor.mended = mended
+        self._handler.mended = mended
 
-    def _note(self, message: MessageRecord, answer: str) -> None:
+    async def set_pace(self, milliseconds: int) -> None:
+        """How long the work on a message takes."""
+        self._handler.seconds = milliseconds / 1000
+
+    async def set_handler(self, source: str) -> None:
+        """Takes another handler; what is in hand is finished by the one before."""
+        self._handler.replace(source)
+
+    def _note_answer(self, message: MessageRecord, answer: str) -> None:
+        if message.delivery_count > 1:
+            self._back.append(str(message.id))
+        self._note(message, "answered", answer)
+
+    def _note_failure(self, message: MessageRecord, error: str, by_text: bool) -> None:
+        self._note(message, "broken" if by_text else "failed", error)
+
+    def _note(self, message: MessageRecord, how: str, result: str) -> None:
         self._handled.append(
             {
+                "how": how,
                 "sender": message.sender.hex()
                 if message.sender.startswith(PEER)
                 else message.sender.decode("utf-8", "replace"),
                 "priority": message.priority.name,
+                "delivery": message.delivery_count,
                 "text": _excerpt(message.payload),
-                "result": answer,
+                "result": result,
             }
         )
         # Told from time to time, not for each of thousands.
@@ -75,8 +96,9 @@ class Rpc:
 
     def _tell_handled(self) -> None:
         self._telling = None
-        self._tell(json.dumps({"handled": list(self._handled)}))
+        self._tell(json.dumps({"handled": list(self._handled), "back": self._back}))
         self._handled.clear()
+        self._back = []
 
     def _ended(self, work: asyncio.Task[None]) -> None:
         """Tells why the actor stopped if it did so by itself."""

@@ -1,25 +1,27 @@
 /** What the tour shows. Each step does what the visitor could do with the page's own buttons. */
 
-/** @import { ActorWorker } from "./actor-worker.js" */
-/** @import { Gateway } from "./gateway.js" */
-/** @import { Sending } from "./sending.js" */
-/** @import { Balance, TourStep } from "./types.js" */
+/** @import { LocalPeer } from "./local-peer.js" */
+/** @import { TourStep } from "./types.js" */
+
+import { element } from "./page.js";
+import { numberText } from "./format.js";
 
 /**
  * @param {object} tools
- * @param {Gateway} tools.gateway
- * @param {Sending} tools.sending
- * @param {ActorWorker} tools.actor
- * @param {(holds: (balance: Balance) => boolean) => Promise<Balance>} tools.until waits for how things stand
+ * @param {LocalPeer} tools.first with which it does everything
+ * @param {LocalPeer | undefined} tools.second the other one of this page
  * @param {() => boolean} tools.openDeadLetter shows it in the inspector; whether it could
  * @param {() => void} tools.openPeer
  * @param {() => void} tools.reload
  * @returns {TourStep[]}
  */
-export function tourSteps({ gateway, sending, actor, until, openDeadLetter, openPeer, reload }) {
+export function tourSteps({ first, second, openDeadLetter, openPeer, reload }) {
+  const { view, sending, actor } = first;
+  /** @type {LocalPeer["until"]} */
+  const until = (holds) => first.until(holds);
   return [
     {
-      part: "counters",
+      part: view.counters,
       title: "A message's way",
       text:
         "A message has just been sent to the Python actor: queued is stored in your browser, in flight is in the " +
@@ -33,7 +35,7 @@ export function tourSteps({ gateway, sending, actor, until, openDeadLetter, open
       },
     },
     {
-      part: "counters",
+      part: view.counters,
       title: "Ten thousand at once, and a death in the middle",
       text:
         "The actor is flooded with 10,000 messages. When some of them are done its worker is killed without " +
@@ -44,7 +46,7 @@ export function tourSteps({ gateway, sending, actor, until, openDeadLetter, open
         await until((now) => now.handled > handled + 200);
         const { inflight } = await until((now) => now.inflight > 0 || now.queued === 0);
         void actor.kill();
-        say(`The worker was killed with ${inflight} messages in hand. Another one is loading Python.`);
+        say(`The worker was killed with ${numberText(inflight)} messages in hand. Another one is loading Python.`);
         const killed = await until(() => true);
         await flooded;
         await until((now) => now.handled > killed.handled);
@@ -54,7 +56,7 @@ export function tourSteps({ gateway, sending, actor, until, openDeadLetter, open
       },
     },
     {
-      part: "ledger",
+      part: view.ledger,
       title: "The ledger",
       text:
         "Messages are counted in the transaction that stores them, so the sum has to come out, always. When " +
@@ -66,7 +68,7 @@ export function tourSteps({ gateway, sending, actor, until, openDeadLetter, open
       },
     },
     {
-      part: "log-panel",
+      part: view.logPanel,
       title: "A handler that crashes",
       text:
         "Its handler raises an exception, twice. Each time the message goes back with the traceback, and comes " +
@@ -79,7 +81,7 @@ export function tourSteps({ gateway, sending, actor, until, openDeadLetter, open
       },
     },
     {
-      part: "inspector",
+      part: element("inspector", HTMLElement),
       atEnd: true,
       title: "Poison",
       text:
@@ -96,7 +98,7 @@ export function tourSteps({ gateway, sending, actor, until, openDeadLetter, open
       },
     },
     {
-      part: "inspector",
+      part: element("inspector", HTMLElement),
       atEnd: true,
       title: "Mended, and once more",
       text:
@@ -106,30 +108,44 @@ export function tourSteps({ gateway, sending, actor, until, openDeadLetter, open
         await actor.mend(true);
         // the one of the step before may still be on its way there
         await until((now) => now.queued + now.inflight === 0);
-        for (const { record } of await gateway.inbox.deadLetters({ limit: 1000 }))
-          await gateway.inbox.redrive(record.id);
+        await sending.redrive();
         await until((now) => now.dead === 0 && now.queued + now.inflight === 0);
         say("Handled. Nothing is dead any more.");
       },
     },
     {
-      part: "peers",
-      title: "A second peer",
+      part: (second ?? first).view.counters,
+      title: "Two peers",
       text:
-        "Open one in another tab and choose it under “To”. What you send goes over a WebRTC data channel " +
-        "straight into its mailbox, and its actor answers. Close it in between: what you send waits until it is back.",
-      extra: { label: "Open a second peer", perform: openPeer },
+        "Each peer has an actor and a mailbox of its own. What one sends to the other goes over a WebRTC data channel " +
+        "straight into its mailbox, and the answer comes back. Offline, it waits in an outbox until they meet again.",
+      act: async (say) => {
+        if (second === undefined) return;
+        second.actor.resume();
+        const answered = await until(() => true).then(({ peers }) => peers[second.me.key]?.answered ?? 0);
+        await sending.send("hello from the tour, peer to peer", second.me.key);
+        await until(({ peers }) => (peers[second.me.key]?.answered ?? 0) > answered);
+        say(`Peer ${second.me.number} has answered.`);
+      },
+      extra: { label: "Open another peer", perform: openPeer },
     },
     {
-      part: "counters",
+      part: element("code", HTMLElement),
+      title: "Your own handler",
+      text:
+        "Change the handler and apply it, or kill an actor: its next life takes what you wrote, and the messages are " +
+        "still there. A mistake is shown here. It costs no message: what fails goes back, and at last is a dead letter.",
+    },
+    {
+      part: view.counters,
       title: "Leave and come back",
       text:
-        "Reload this page, or close the tab and open it again, in the middle of a flood too. The tour goes on " +
-        "after a reload from here.",
+        "Reload this page, or close the tab and open it again, in the middle of a flood too, and with the switch " +
+        "“Offline” on: then it comes from a cache. The tour goes on after a reload from here.",
       extra: { label: "Reload now", perform: reload },
     },
     {
-      part: "ledger",
+      part: view.ledger,
       title: "Everything is where it was",
       text:
         "All that you see here comes from the storage, not from the page's memory. Now it is your turn: flood " +

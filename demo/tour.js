@@ -17,8 +17,10 @@ const card = {
   end: element("tour-end", HTMLButtonElement),
 };
 
-/** Pixels between what is shown and the card. */
-const MARGIN = 32;
+/** Pixels around what is shown. */
+const MARGIN = 16;
+/** Pixels of it that are to be seen on the smallest screen. */
+const LEAST = 80;
 
 export class Tour {
   #steps;
@@ -115,25 +117,30 @@ export class Tour {
 
   /** @param {TourStep | undefined} step */
   #highlight(step) {
-    this.#shown?.classList.remove("shown");
-    this.#shown = step ? document.getElementById(step.part) : null;
+    if (this.#shown !== null) {
+      this.#shown.classList.remove("shown");
+      this.#shown.style.maxHeight = "";
+    }
+    this.#shown = step?.part ?? null;
     if (this.#shown === null) return;
     this.#shown.classList.add("shown");
     this.#scrollTo(this.#shown);
   }
 
-  /** @param {HTMLElement} part */
+  /** Brings a part into the room above the card; one that is higher than that is scrolled inside. @param {HTMLElement} part */
   #scrollTo(part) {
-    part.style.scrollMarginBottom = `${card.root.offsetHeight + MARGIN}px`;
+    const room = Math.max(LEAST, card.root.getBoundingClientRect().top - 2 * MARGIN);
+    part.style.maxHeight = "";
+    if (part.offsetHeight > room) part.style.maxHeight = `${room}px`;
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const block = this.#steps[this.#step]?.atEnd ? "end" : "start";
-    part.scrollIntoView({ block, behavior: calm ? "instant" : "smooth" });
+    part.scrollIntoView({ block: "start", behavior: calm ? "instant" : "smooth" });
+    if (this.#steps[this.#step]?.atEnd) part.scrollTop = part.scrollHeight;
   }
 
-  /** What is above a part may grow after it came into view, and push it out. */
+  /** What is above a part may grow after it came into view, and push it out; and so may the part itself. */
   #keepInSight() {
     if (this.#shown === null) return;
     const { top, bottom } = this.#shown.getBoundingClientRect();
-    if (bottom <= 0 || top >= card.root.getBoundingClientRect().top) this.#scrollTo(this.#shown);
+    if (top < 0 || bottom > card.root.getBoundingClientRect().top) this.#scrollTo(this.#shown);
   }
 }

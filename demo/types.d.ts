@@ -8,20 +8,24 @@ export interface Failure {
   message: string;
 }
 
-/** A message that the actor has handled. */
+/** A delivery that the actor is through with. */
 export interface Handled {
+  /** "broken" if the visitor's handler is to blame. */
+  how: "answered" | "failed" | "broken";
   /** Text, or a peer's key. */
   sender: string;
   priority: "NORMAL" | "HIGH";
+  /** From 1. */
+  delivery: number;
   text: string;
+  /** The answer, or the error. */
   result: string;
 }
 
 /** A line of the log. */
 export interface Entry {
   from: string;
-  tag: string;
-  high: boolean;
+  kind: "normal" | "high" | "back" | "failed" | "answer";
   text: string;
   result: string;
 }
@@ -30,6 +34,8 @@ export interface Entry {
 export interface News {
   /** The last ones since the last news, oldest first. */
   handled?: Handled[];
+  /** The ids of all messages handled since then that had been handed out before. */
+  back?: string[];
   /** Why the actor stopped by itself. */
   stopped?: Failure;
 }
@@ -50,6 +56,10 @@ export interface Requests {
   setWorking: (working: boolean) => void;
   /** Whether the actor can handle poison. */
   setMended: (mended: boolean) => void;
+  /** How many milliseconds the work on a message takes. */
+  setPace: (milliseconds: number) => void;
+  /** Has the actor take another handler; a `HandlerError` if the text is none, and then the handler stays. */
+  setHandler: (source: string) => void;
 }
 
 export type RequestName = keyof Requests;
@@ -152,8 +162,8 @@ export interface Audit {
 // -- the tour ---------------------------------------------------------------------------------------------------------
 
 export interface TourStep {
-  /** The id of the part of the page that it is about. */
-  part: string;
+  /** What it is about. */
+  part: HTMLElement;
   /** Whether its end is what has to be seen, where there is no room for all of it. */
   atEnd?: boolean;
   title: string;
@@ -162,4 +172,20 @@ export interface TourStep {
   act?: (say: (text: string) => void) => Promise<void>;
   /** A button of its own. */
   extra?: { label: string; perform: () => void };
+}
+
+// -- the service worker, whose types TypeScript keeps apart from a page's ----------------------------------------------
+
+export interface ServiceWorkerScope extends EventTarget {
+  skipWaiting(): Promise<void>;
+  clients: { claim(): Promise<void> };
+}
+
+export interface ExtendableEvent extends Event {
+  waitUntil(promise: Promise<unknown>): void;
+}
+
+export interface FetchEvent extends ExtendableEvent {
+  request: Request;
+  respondWith(response: Promise<Response>): void;
 }

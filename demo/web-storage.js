@@ -2,6 +2,8 @@
 
 const PAUSED = "pymailbox-demo-paused-";
 const MENDED = "pymailbox-demo-mended-";
+const HANDLER = "pymailbox-demo-handler";
+const PACE = "pymailbox-demo-pace";
 const TOUR = "pymailbox-demo-tour";
 const INTERRUPTED = "pymailbox-demo-interrupted";
 
@@ -19,6 +21,25 @@ export const isMended = (mailbox) => attempt(() => localStorage.getItem(MENDED +
 /** @param {string} mailbox @param {boolean} mended */
 export function rememberMended(mailbox, mended) {
   attempt(() => localStorage.setItem(MENDED + mailbox, mended ? "yes" : "no"));
+}
+
+/** The handler as the visitor has left it; nothing if it is the original. */
+export const editedHandler = () => attempt(() => localStorage.getItem(HANDLER)) ?? null;
+
+/** @param {string | null} source null for the original */
+export function rememberHandler(source) {
+  attempt(() => (source === null ? localStorage.removeItem(HANDLER) : localStorage.setItem(HANDLER, source)));
+}
+
+/** Milliseconds, if the visitor has chosen how long work takes. */
+export function chosenPace() {
+  const pace = attempt(() => localStorage.getItem(PACE)) ?? null;
+  return pace === null ? undefined : Number(pace);
+}
+
+/** @param {number} milliseconds */
+export function rememberPace(milliseconds) {
+  attempt(() => localStorage.setItem(PACE, String(milliseconds)));
 }
 
 /** The step at which the tour goes on after a reload; told once. */

@@ -1,4 +1,4 @@
-/** WebRTC data channels to the peers in other tabs. A BroadcastChannel takes the place of a signalling server. */
+/** WebRTC data channels to the other peers, of this page and of other tabs. A BroadcastChannel takes the place of a signalling server. */
 
 import { keyOf } from "./peer.js";
 
@@ -11,6 +11,7 @@ const AGAIN = 1000;
 
 export class PeerConnections {
   #me;
+  #joined = false;
   #signals = new BroadcastChannel("pymailbox-demo-signals");
   /** @type {Map<string, Link>} */
   #links = new Map();
@@ -33,11 +34,13 @@ export class PeerConnections {
 
   /** Looks for the others. */
   join() {
+    this.#joined = true;
     this.#send({ kind: "hello" });
   }
 
   /** Says goodbye: a page that ends is otherwise missed only after seconds. */
   leave() {
+    this.#joined = false;
     this.#send({ kind: "bye" });
     for (const key of [...this.#links.keys()]) this.#drop(key);
   }
@@ -49,7 +52,7 @@ export class PeerConnections {
 
   /** @param {Signal} signal */
   async #hear({ from, to, what }) {
-    if (to !== undefined && to !== this.#me.key) return;
+    if (!this.#joined || (to !== undefined && to !== this.#me.key)) return;
     const peer = { ...from, key: keyOf(from.id) };
     const link = this.#links.get(peer.key);
     switch (what.kind) {
@@ -121,7 +124,7 @@ export class PeerConnections {
     if (this.#links.get(link.peer.key) !== link) return;
     this.#drop(link.peer.key);
     setTimeout(() => {
-      if (!this.#links.has(link.peer.key)) this.#send({ kind: "hello" }, link.peer.key);
+      if (this.#joined && !this.#links.has(link.peer.key)) this.#send({ kind: "hello" }, link.peer.key);
     }, AGAIN);
   }
 

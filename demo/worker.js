@@ -50,6 +50,10 @@ async function perform(asked) {
       return ask("set_working", ...asked.arguments);
     case "setMended":
       return ask("set_mended", ...asked.arguments);
+    case "setPace":
+      return ask("set_pace", ...asked.arguments);
+    case "setHandler":
+      return ask("set_handler", ...asked.arguments);
   }
 }
 
@@ -75,7 +79,7 @@ async function load(mailbox) {
   report({ step: "install" });
   await pyodide.loadPackage("micropip", { messageCallback: () => {} });
   await pyodide.pyimport("micropip").install(WHEELS + wheel.page);
-  await Promise.all(["actor.py", "rpc.py"].map((name) => addModule(pyodide, name)));
+  await Promise.all(["actor.py", "handler.py", "rpc.py"].map((name) => addModule(pyodide, name)));
 
   report({ step: "open" });
   rpc = /** @type {Rpc} */ (pyodide.pyimport("rpc").rpc);

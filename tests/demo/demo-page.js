@@ -34,35 +34,51 @@ export { expect };
 /** For what is over soon: milliseconds between two looks. */
 export const OFTEN = { intervals: [50] };
 
+/** A tab with one peer, which has half as much to load. */
+const ALONE = "/?peers=1";
+
+/** A peer of a page, by itself the only one. */
 export class DemoPage {
-  /** @param {Page} page */
-  constructor(page) {
+  /** @param {Page} page @param {number} [index] of the peer on it */
+  constructor(page, index = 0) {
     this.page = page;
-    this.to = page.locator("#to");
-    this.message = page.locator("#message");
-    this.high = page.locator("#high");
-    this.send = page.locator("#send");
-    this.flood = page.locator("#flood");
-    this.pause = page.locator("#pause");
-    this.kill = page.locator("#kill");
-    this.balance = page.locator("#balance");
-    this.audit = page.locator("#audit");
-    this.notice = page.locator("#notice");
-    this.log = page.locator("#log li");
-    this.others = page.locator("#others li");
-    this.problem = page.locator("#problem");
+    this.peer = page.locator(".peer").nth(index);
+    this.state = this.part("state");
+    this.to = this.part("to");
+    this.message = this.part("message");
+    this.high = this.part("high");
+    this.send = this.part("send");
+    this.flood = this.part("flood");
+    this.pause = this.part("pause");
+    this.kill = this.part("kill");
+    this.balance = this.part("balance");
+    this.audit = this.part("audit");
+    this.notice = this.part("notice");
+    this.returned = this.part("returned");
+    this.log = this.part("log").locator("li");
+    this.others = this.part("others").locator("li");
+    this.problem = this.part("problem");
+    this.handler = page.locator("#handler");
+    this.apply = page.locator("#apply");
+    this.handlerStatus = page.locator("#handler-status");
     this.inspector = page.locator("mailbox-inspector");
   }
 
-  /** Opens the demo and waits until Python is there. */
-  async open() {
-    await this.page.goto("/");
+  /** @param {string} name */
+  part(name) {
+    return this.peer.locator(`[data-part="${name}"]`);
+  }
+
+  /** Opens the demo and waits until Python is there, with work that takes no time. */
+  async open(path = ALONE) {
+    await this.page.goto(path);
+    await this.setPace(0);
     await this.loaded();
   }
 
   async loaded() {
     await this.usable();
-    await expect(this.page.locator("#loading")).toBeHidden();
+    await expect(this.part("loading")).toBeHidden();
   }
 
   /** The mailbox is there, Python need not be. */
@@ -71,17 +87,23 @@ export class DemoPage {
   }
 
   /** Opens the demo with its actor paused, and does not wait for Python. */
-  async openPaused() {
-    await this.page.goto("/");
+  async openPaused(path = ALONE) {
+    await this.page.goto(path);
+    await this.setPace(0);
     await this.usable();
     await this.pause.click();
     await expect(this.pause).toHaveAttribute("aria-pressed", "true");
   }
 
+  /** How long work takes. @param {number} milliseconds */
+  async setPace(milliseconds) {
+    await this.page.locator("#pace").fill(String(milliseconds));
+  }
+
   /** Pauses the actor, and waits until it has nothing in hand. */
   async pauseActor() {
     await this.pause.click();
-    await expect(this.page.locator("#actor-state")).toHaveText("The actor is paused.");
+    await expect(this.state).toHaveText("Paused");
   }
 
   /** @param {string} text @param {{high?: boolean}} [options] */
@@ -96,7 +118,7 @@ export class DemoPage {
 
   /** Chooses a file. @param {string} name @param {string | Buffer} content */
   async choose(name, content) {
-    await this.page.setInputFiles("#file", { name, mimeType: "text/plain", buffer: Buffer.from(content) });
+    await this.part("file").setInputFiles({ name, mimeType: "text/plain", buffer: Buffer.from(content) });
   }
 
   /** Drops a file on the page. @param {string} name @param {string} content */
@@ -125,7 +147,7 @@ export class DemoPage {
   /** Waits for the numbers. @param {{queued?: number, inflight?: number, done?: number, dead?: number}} expected */
   async counts(expected) {
     for (const [id, count] of Object.entries(expected)) {
-      await expect(this.page.locator(`#${id}`)).toHaveText(count.toLocaleString("en"));
+      await expect(this.part(id)).toHaveText(count.toLocaleString("en"));
     }
   }
 
@@ -145,7 +167,7 @@ export class DemoPage {
 
   /** @param {"queued" | "inflight" | "done" | "dead"} id */
   async number(id) {
-    const element = this.page.locator(`#${id}`);
+    const element = this.part(id);
     // Empty until it is known.
     await expect(element).toHaveText(/^[\d,]+$/);
     return Number((await element.textContent())?.replaceAll(",", ""));

@@ -1,4 +1,4 @@
-// Two tabs of the demo, and a WebRTC data channel between them.
+// Two peers of the demo, in two tabs and in one page, and a WebRTC data channel between them; the network that is lost.
 
 import { DemoPage, OFTEN, expect, lines, test } from "./demo-page.js";
 
@@ -8,14 +8,14 @@ test("two tabs talk over WebRTC, and what is sent to one that is closed waits fo
   const first = new DemoPage(page);
   await first.open();
   const opened = context.waitForEvent("page");
-  await page.getByRole("link", { name: "Open a second peer" }).click();
+  await page.getByRole("link", { name: "Open another peer" }).click();
   const second = new DemoPage(await opened);
   await second.usable();
   await second.pause.click();
   await expect(first.others).toContainText("is connected");
   await expect(second.others).toContainText("is connected");
 
-  await first.to.selectOption({ label: (await first.others.textContent())?.replace(/ is connected.*/, "") });
+  await first.to.selectOption({ label: "peer 2" });
   await first.type("three short words", { high: true });
   await second.counts({ queued: 1 });
   expect(await senders(second.page, "demo-2")).toEqual([await idOf(page, 1)]);
@@ -39,6 +39,66 @@ test("two tabs talk over WebRTC, and what is sent to one that is closed waits fo
   await expect(first.log.first()).toContainText(/words: 2, characters: 9.*Answer.*from peer 2/s);
   // Its own actor had nothing to do.
   await first.counts({ queued: 0, inflight: 0, done: 0 });
+});
+
+test("two peers of one page answer each other, and offline the page outlives a reload", async ({
+  page,
+  context,
+  browserName,
+}) => {
+  const [first, second] = [new DemoPage(page, 0), new DemoPage(page, 1)];
+  await first.open("/");
+  await first.type("are you there?");
+  await expect(first.log).toContainText(/words: 3, characters: 14.*Answer.*from peer 2/s);
+  await second.type("and you?");
+  await expect(second.log.first()).toContainText(/words: 2, characters: 8.*Answer.*from peer 1/s);
+
+  const offline = page.getByRole("switch", { name: "Offline" });
+  await offline.check();
+  await expect(first.others).toContainText("is cut off");
+  if (browserName === "chromium") await context.setOffline(true);
+  await first.type("for later");
+  await expect(first.others).toContainText("sent 2, still in the outbox 1, answered 1");
+  await page.reload();
+  await second.loaded();
+  await expect(offline).toBeChecked();
+  await expect(first.others).toContainText("peer 2 is cut off: sent 2, still in the outbox 1, answered 1");
+  await second.counts({ queued: 0, done: 1 });
+
+  if (browserName === "chromium") await context.setOffline(false);
+  await offline.uncheck();
+  await expect(first.others).toContainText("is connected: sent 2, still in the outbox 0, answered 2");
+  await second.finished(2);
+});
+
+test("offline nothing is asked of the server, and online it has the word", async ({ page, consoleErrors }) => {
+  const demo = new DemoPage(page);
+  await demo.openPaused();
+  // As a build before this one has left it.
+  await page.evaluate(async () => {
+    const cache = await caches.open("pymailbox-demo");
+    await cache.put("/main.js", new Response("", { headers: { "Content-Type": "text/javascript" } }));
+  });
+  await page.reload();
+  await demo.usable();
+  await expect
+    .poll(() => page.evaluate(async () => (await (await caches.match("/main.js"))?.text())?.length))
+    .toBeGreaterThan(0);
+
+  await page.getByRole("switch", { name: "Offline" }).check();
+  const status = (/** @type {string} */ path) =>
+    page.evaluate(
+      (path) =>
+        fetch(path).then(
+          ({ status }) => status,
+          () => "cut off",
+        ),
+      path,
+    );
+  expect(await status("/main.js")).toBe(200);
+  expect(await status("/wheels/not-loaded.whl")).toBe("cut off");
+  // The browser's own words for that.
+  await expect.poll(() => consoleErrors.splice(0).length).toBeLessThanOrEqual(1);
 });
 
 /** Who has sent what waits in a mailbox, in hex. @param {Page} page @param {string} name */

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.lanes.runtimes import webkit_gtk
@@ -26,9 +27,13 @@ class Demo:
     def __init__(self, driver: WebDriver) -> None:
         self.driver = driver
 
-    def text(self, element_id: str) -> str:
-        """What an element says, seen or not."""
-        text = self.driver.find_element(By.ID, element_id).get_property("textContent")
+    def part(self, name: str) -> WebElement:
+        """A part of the only peer."""
+        return self.driver.find_element(By.CSS_SELECTOR, f'[data-part="{name}"]')
+
+    def text(self, part: str) -> str:
+        """What a part says, seen or not."""
+        text = self.part(part).get_property("textContent")
         assert isinstance(text, str)
         return text
 
@@ -36,26 +41,26 @@ class Demo:
         """Waits until it holds."""
         WebDriverWait(self.driver, SECONDS).until(lambda _: holds(), f"{what}; {self.text('balance')}")
 
-    def until_says(self, element_id: str, part: str) -> None:
-        """Waits until the text of an element has `part` in it."""
-        self.until(lambda: part in self.text(element_id), f"{element_id} never said {part!r}")
+    def until_says(self, part: str, words: str) -> None:
+        """Waits until the text of a part has `words` in it."""
+        self.until(lambda: words in self.text(part), f"{part} never said {words!r}")
 
     def until_usable(self) -> None:
         """Waits for the mailbox; Python may still be loading."""
-        self.until(lambda: self.driver.find_element(By.ID, "message").is_enabled(), "the mailbox was never open")
+        self.until(lambda: self.part("message").is_enabled(), "the mailbox was never open")
 
     def send(self, text: str) -> None:
         """Types a message and sends it."""
-        message = self.driver.find_element(By.ID, "message")
+        message = self.part("message")
         message.send_keys(text)
         # what it says of the message before must not be taken for an answer
-        self.driver.execute_script("document.getElementById('notice').textContent = ''")
+        self.driver.execute_script("arguments[0].textContent = ''", self.part("notice"))
         self.click("send")
         self.until_says("notice", "Your message is stored.")
 
-    def click(self, element_id: str) -> None:
+    def click(self, part: str) -> None:
         """Presses a button, wherever the page is scrolled to."""
-        self.driver.execute_script("document.getElementById(arguments[0]).click()", element_id)
+        self.driver.execute_script("arguments[0].click()", self.part(part))
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ def demo_url() -> Iterator[str]:
     with Server(0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"{server.url}/"
+        yield f"{server.url}/?peers=1"
         server.shutdown()
         thread.join()
 
@@ -93,7 +98,7 @@ def test_a_message_outlives_the_worker_that_had_it_and_the_page(demo: Demo) -> N
     demo.until_says("audit", "2 done, none of them twice. Messages were handed out again once")
 
     demo.click("pause")
-    demo.until_says("actor-state", "The actor is paused.")
+    demo.until_says("state", "Paused")
     demo.send("after the reload")
     demo.driver.refresh()
     demo.until_usable()
@@ -109,11 +114,11 @@ def test_a_second_tab_is_a_peer_of_its_own(demo: Demo, demo_url: str) -> None:
     demo.driver.switch_to.new_window("tab")
     demo.driver.get(demo_url)
     demo.until_usable()
-    assert demo.text("me").startswith("This tab is peer 2 (")
+    assert demo.text("title") == "Peer 2"
     if not demo.driver.execute_script("return 'RTCPeerConnection' in globalThis"):
-        assert "This browser has no WebRTC" in demo.text("other-text")
+        assert "This browser has no WebRTC" in demo.text("others")
         return
     demo.until_says("others", "peer 1")
-    demo.driver.execute_script("document.getElementById('to').selectedIndex = 1")
+    demo.driver.execute_script("arguments[0].selectedIndex = 1", demo.part("to"))
     demo.send("over there")
     demo.until_says("others", "sent 1, still in the outbox 0, answered 0")

@@ -12,7 +12,7 @@ test.beforeEach(({ page }) => {
 });
 
 test("the tour shows everything, and nothing is lost or doubled on the way", async ({ page, context }) => {
-  await demo.open();
+  await demo.open("/");
   const tour = new TourCard(page);
   await page.getByRole("button", { name: "Take the tour" }).click();
 
@@ -23,7 +23,7 @@ test("the tour shows everything, and nothing is lost or doubled on the way", asy
 
   await tour.next();
   await tour.at(2, "a death in the middle", "counters");
-  await expect(page.locator("#reading-text")).toHaveText(/Storing a flood: [\d,]+ of 10,000 messages/);
+  await expect(demo.part("reading-text")).toHaveText(/Storing a flood: [\d,]+ of 10,000 messages/);
   await expect(tour.news).toHaveText("All of it is done.");
   await demo.finished(10_001);
 
@@ -52,17 +52,21 @@ test("the tour shows everything, and nothing is lost or doubled on the way", asy
   await demo.finished(10_003);
 
   await tour.next();
-  await tour.at(7, "A second peer", "peers");
+  await tour.at(7, "Two peers", "counters");
+  await expect(tour.news).toHaveText("Peer 2 has answered.");
   const opened = context.waitForEvent("page");
   await tour.extra.click();
-  await expect(demo.others).toContainText("peer 2");
+  await expect(demo.others.nth(1)).toContainText("peer 3");
   await (await opened).close();
 
   await tour.next();
-  await tour.at(8, "Leave and come back", "counters");
+  await tour.at(8, "Your own handler", "code");
+
+  await tour.next();
+  await tour.at(9, "Leave and come back", "counters");
   await tour.extra.click();
 
-  await tour.at(9, "Everything is where it was", "ledger");
+  await tour.at(10, "Everything is where it was", "ledger");
   await demo.finished(10_003);
   await tour.next();
   await expect(tour.card).toBeHidden();
@@ -71,7 +75,7 @@ test("the tour shows everything, and nothing is lost or doubled on the way", asy
 test("the tour goes by the keyboard, back too, and keeps out of the way", async ({ page }) => {
   await page.emulateMedia({ reducedMotion: "reduce" });
   await page.setViewportSize({ width: 320, height: 700 });
-  await demo.openPaused();
+  await demo.openPaused("/");
   await demo.type(`a line without end ${"x".repeat(300)}`);
   const tour = new TourCard(page);
   await page.locator("#tour-start").press("Enter");
@@ -79,13 +83,20 @@ test("the tour goes by the keyboard, back too, and keeps out of the way", async 
   await expect(tour.nextButton).toBeFocused();
   expect(await sticksOut(page)).toEqual([]);
 
-  for (let step = 2; step <= 9; step++) {
+  for (let step = 2; step <= 10; step++) {
     await page.keyboard.press(step % 2 === 0 ? "Enter" : "ArrowRight");
     await tour.at(step, "", null);
     await expect.poll(() => tour.room(), `step ${step} can be seen above the card, which fits in`).toBeGreaterThan(40);
+    expect(await tour.covered(), `step ${step} is not covered`).toBe(0);
   }
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await expect.poll(() => tour.covered()).toBe(0);
   await page.keyboard.press("ArrowLeft");
-  await tour.at(8, "Leave and come back", "counters");
+  await tour.at(9, "Leave and come back", "counters");
+  await page.keyboard.press("ArrowLeft");
+  await tour.at(8, "Your own handler", "code");
+  await expect.poll(() => tour.covered()).toBe(0);
+  await page.setViewportSize({ width: 320, height: 700 });
   await page.keyboard.press("Escape");
   await expect(tour.card).toBeHidden();
   await expect(page.locator(".shown")).toHaveCount(0);
@@ -105,10 +116,10 @@ class TourCard {
 
   /** @param {number} step @param {string} title a part of it @param {string | null} part the id of what is shown */
   async at(step, title, part) {
-    await expect(this.page.locator("#tour-count")).toHaveText(`${step} of 9`);
+    await expect(this.page.locator("#tour-count")).toHaveText(`${step} of 10`);
     await expect(this.page.locator("#tour-title")).toContainText(title);
     await expect(this.page.locator(".shown")).toHaveCount(1);
-    if (part !== null) await expect(this.page.locator(`#${part}`)).toHaveClass(/\bshown\b/);
+    if (part !== null) await expect(this.page.locator(`.shown:is(#${part}, [data-part="${part}"])`)).toBeVisible();
   }
 
   /** Pixels of what is shown that can be seen above the card; 0 if the card is not all there. */
@@ -117,6 +128,12 @@ class TourCard {
     const height = this.page.viewportSize()?.height ?? 0;
     if (!part || !card || card.y < 0 || card.y + card.height > height) return 0;
     return Math.min(card.y, part.y + part.height) - Math.max(0, part.y);
+  }
+
+  /** Pixels of what is shown that the card is in front of. */
+  async covered() {
+    const [part, card] = await Promise.all([this.page.locator(".shown").boundingBox(), this.card.boundingBox()]);
+    return part && card ? Math.max(0, part.y + part.height - card.y) : 0;
   }
 
   next() {

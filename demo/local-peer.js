@@ -1,0 +1,95 @@
+/** One peer of the page: puts its parts together. */
+
+import { ActorWorker } from "./actor-worker.js";
+import { Gateway } from "./gateway.js";
+import { LedgerView } from "./ledger-view.js";
+import { Peers } from "./peers.js";
+import { Returned } from "./returned.js";
+import { Sending } from "./sending.js";
+import { failureOf } from "./page.js";
+import { openingFailure } from "./format.js";
+
+/** @import { Editor } from "./editor.js" */
+/** @import { Network } from "./network.js" */
+/** @import { Pace } from "./pace.js" */
+/** @import { PeerView } from "./peer-view.js" */
+/** @import { Balance, Failure, Peer } from "./types.js" */
+
+export class LocalPeer {
+  me;
+  view;
+  gateway;
+  sending;
+  actor;
+  #ledger;
+  /** @type {Set<(balance: Balance) => void>} */
+  #watchers = new Set();
+
+  /**
+   * @param {PeerView} view
+   * @param {Peer} me
+   * @param {Gateway} gateway
+   * @param {{editor: Editor, pace: Pace, network: Network, sibling: Peer | undefined}} page
+   */
+  constructor(view, me, gateway, { editor, pace, network, sibling }) {
+    this.me = me;
+    this.view = view;
+    this.gateway = gateway;
+    this.sending = new Sending(view, gateway);
+    const peers = new Peers(view, me, gateway, network, sibling);
+    const returned = new Returned(view, gateway);
+    this.actor = new ActorWorker(view, me, { editor, pace, returned, nameOf: (sender) => peers.nameOf(sender) });
+    this.#ledger = new LedgerView(view, gateway);
+    this.#ledger.onFailure = (error) => showUnusable(view, failureOf(error));
+    this.#ledger.onLook = (balance) => {
+      if (view.controls.disabled) {
+        view.controls.disabled = false;
+        view.hideProblem();
+      }
+      this.actor.show(balance.queued + balance.inflight > 0);
+      void peers.show(balance.peers);
+      for (const watcher of [...this.#watchers]) watcher(balance);
+    };
+    view.controls.disabled = false;
+    void this.sending.goOn();
+    void this.#ledger.watch();
+  }
+
+  /**
+   * Waits for how things stand.
+   * @param {(balance: Balance) => boolean} holds
+   * @returns {Promise<Balance>}
+   */
+  until(holds) {
+    return new Promise((resolve) => {
+      /** @param {Balance} balance */
+      const watcher = (balance) => {
+        if (!holds(balance)) return;
+        this.#watchers.delete(watcher);
+        resolve(balance);
+      };
+      this.#watchers.add(watcher);
+    });
+  }
+
+  /** Deletes what there is, and counts from 0. */
+  async startOver() {
+    const { view } = this;
+    try {
+      await this.actor.without(() => this.gateway.startOver());
+      view.log.replaceChildren();
+      view.logEmpty.hidden = false;
+      view.returned.hidden = true;
+      view.say("The mailbox is empty.");
+    } catch (error) {
+      view.complain(failureOf(error).message);
+    }
+  }
+}
+
+/** @param {PeerView} view @param {Failure} failure */
+export function showUnusable(view, failure) {
+  view.loading.hidden = true;
+  view.controls.disabled = true;
+  view.showProblem(openingFailure(failure), failure, "Load again", () => location.reload());
+}

@@ -1,0 +1,51 @@
+// What is seen without scrolling.
+
+import { DemoPage, expect, test } from "./demo-page.js";
+
+test("the first screen says what this is, and has the code, both peers, and how to get it", async ({ page }) => {
+  await page.setViewportSize({ width: 1280, height: 800 });
+  const [first, second] = [new DemoPage(page, 0), new DemoPage(page, 1)];
+  await page.goto("/");
+  await second.usable();
+  await expect(first.handler).toBeEnabled();
+  await expect(page.locator("#pace-text")).toHaveText("50 ms a message");
+  const install = page.locator("#install");
+  for (const part of [
+    page.locator(".lead"),
+    install,
+    first.handler,
+    page.locator("#code-after"),
+    page.locator("#pace"),
+    first.apply,
+  ])
+    await expect(part).toBeInViewport({ ratio: 1 });
+  for (const peer of [first, second])
+    for (const part of [peer.message, peer.kill, peer.flood, peer.part("log-panel")])
+      await expect(part).toBeInViewport({ ratio: 1 });
+  expect(await page.locator("#code").evaluate(cutOff), "lines of code that are cut off").toEqual([]);
+
+  const line = /^pip install (?<url>http:\S+-py3-none-any\.whl)$/;
+  await expect(install).toHaveText(line);
+  const wheel = await page.request.get(line.exec((await install.textContent()) ?? "")?.groups?.url ?? "");
+  expect((await wheel.body()).subarray(0, 2).toString(), "the beginning of a wheel").toBe("PK");
+});
+
+test("on a phone sending shows its effect without scrolling", async ({ page }) => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  const demo = new DemoPage(page);
+  await demo.openPaused("/");
+  await demo.to.selectOption("");
+  await demo.message.evaluate((message) => message.scrollIntoView({ block: "center" }));
+  await demo.type("where did it go?");
+  await demo.counts({ queued: 1 });
+  for (const part of [demo.part("queued"), demo.part("done"), demo.balance, demo.notice])
+    await expect(part).toBeInViewport({ ratio: 1 });
+  await expect(demo.part("log-panel"), "its newest line").toBeInViewport({ ratio: 0.4 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+});
+
+/** The parts of the code that are wider than their place. @param {Element} code */
+const cutOff = (code) =>
+  Array.from(code.querySelectorAll("pre, textarea"), (part) =>
+    part.scrollWidth > part.clientWidth ? part.id : "",
+  ).filter((id) => id !== "");

@@ -1,0 +1,58 @@
+"""The code that the demo shows: what is around the editor, with the handler of actor.py in it."""
+
+import ast
+import asyncio
+import inspect
+import re
+from html import unescape
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+
+from pymailbox import open_mailbox
+from tools.serve import ROOT
+
+DEMO = ROOT / "demo"
+
+
+def shown_code() -> str:
+    """As a visitor reads it, from top to bottom."""
+    page = (DEMO / "index.html").read_text(encoding="utf-8")
+    before, after = (
+        unescape(re.search(rf'<pre id="{name}">(.*?)</pre>', page, re.DOTALL)[1])  # type: ignore[index]
+        for name in ("code-before", "code-after")
+    )
+    actor = (DEMO / "actor.py").read_text(encoding="utf-8")
+    (handler,) = (
+        ast.get_source_segment(actor, part)
+        for part in ast.parse(actor).body
+        if isinstance(part, ast.AsyncFunctionDef) and part.name == "handle"
+    )
+    return f"{before}\n\n{handler}\n\n{after}\n"
+
+
+async def test_the_code_that_is_shown_is_an_actor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with open_mailbox("inbox") as inbox, open_mailbox("outbox") as outbox:
+        await inbox.enqueue(b"alice", b"three short words")
+        actor = asyncio.create_task(run(shown_code()))
+        (answer,) = await outbox.dequeue(wait=30)
+        assert answer.payload == b"words: 3, characters: 17"
+        await outbox.ack(answer.id)
+        actor.cancel()
+        await asyncio.wait([actor])
+        assert (await inbox.status()).queued_messages == 0
+
+
+async def run(source: str) -> None:
+    """As a notebook does, where `await` needs no function around it."""
+    code: CodeType = compile(source, "shown", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    made: Any = eval(code, {})
+    assert inspect.iscoroutine(made)
+    await made
+
+
+def test_there_are_about_ten_lines_of_it() -> None:
+    assert sum(line.strip() != "" for line in shown_code().splitlines()) <= 13
