@@ -31,7 +31,7 @@ QUEUES = tuple(name for name in STORES if name != PUTS)
 DATABASES = (OURS, RAW, "dexie")
 """Those that hand out to several tabs, and do not read or rewrite all that they have."""
 
-LOOPS = (OURS, "two calls", "one call")
+LOOPS = (OURS, "dequeue, ack", "dequeue(ack=…)")
 """``consume``, and the loops over ``dequeue`` that a user may write instead."""
 
 HEADERS = (OURS, "with headers")

@@ -23,10 +23,10 @@ MODULES = {
     "pymailbox, on memory": "ours:ON_MEMORY",
     "with headers": "ours:HEADERS",
     "with headers, on memory": "ours:HEADERS_ON_MEMORY",
-    "two calls": "ours:TWO_CALLS",
-    "two calls, on memory": "ours:TWO_CALLS_ON_MEMORY",
-    "one call": "ours:ONE_CALL",
-    "one call, on memory": "ours:ONE_CALL_ON_MEMORY",
+    "dequeue, ack": "ours:TWO_CALLS",
+    "dequeue, ack, on memory": "ours:TWO_CALLS_ON_MEMORY",
+    "dequeue(ack=…)": "ours:ONE_CALL",
+    "dequeue(ack=…), on memory": "ours:ONE_CALL_ON_MEMORY",
     "pyscript": "pyscript_storage",
 }
 """Modules of `bench.competitors`, or what is in one, by the names that the plan uses."""

@@ -87,18 +87,17 @@ class MailboxQueue:
 
 
 class WithTwoCalls(MailboxQueue):
-    """Whose loop is written by hand: one call claims a batch, and one acknowledges it."""
+    """Whose loop is written by hand: one call claims a batch, and one acknowledges each message."""
 
     async def consume(self, handle: Handle) -> None:
         while True:
-            messages = await self._mailbox.dequeue(wait=math.inf)
-            for message in messages:
+            for message in await self._mailbox.dequeue(wait=math.inf):
                 await handle(message)
-            await self._mailbox.ack_many([message.id for message in messages])
+                await self._mailbox.ack(message.id)
 
 
 class WithOneCall(MailboxQueue):
-    """The same, but the call that claims a batch acknowledges the one before."""
+    """Whose loop is written by hand, for speed alone: one call claims a batch and acknowledges the one before."""
 
     async def consume(self, handle: Handle) -> None:
         messages: list[MessageRecord] = []

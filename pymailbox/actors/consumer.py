@@ -3,10 +3,10 @@
 One task supervises. Whatever takes time is a task of its own that reports back: a claim, a handler with its message, an
 acknowledgement. So cancelling the supervisor interrupts none of them, and it decides what becomes of each.
 
-Acknowledgements are collected: while one is being committed, those that come in wait for the next. A new batch is
-claimed when a handler has nothing to do, together with the acknowledgements that are due: one transaction acknowledges
-and claims. If a backend cannot do that, both are begun in the same step, so that a backend with shared commits makes a
-single one. A claim takes what can begin soon, and what then does not begin goes back: a prefetched message can neither
+Acknowledgements are collected: while one is being committed, those that come in wait for the next, and while quick
+handlers work through a batch they wait for the end of it, but not for long. A new batch is claimed when a handler has
+nothing to do, together with the acknowledgements that are due: one transaction acknowledges and claims. If a backend
+cannot do that, both are begun in the same step, so that a backend with shared commits makes a single one. A claim takes what can begin soon, and what then does not begin goes back: a prefetched message can neither
 be overtaken by a more urgent one nor be handled by another consumer.
 """
 
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 MOST_WAITING = 256
 """The most failed messages that wait in memory for their next attempt, where the mailbox cannot keep them meanwhile;
 beyond that, nothing is claimed."""
+
+LINGER = 0.01
+"""Seconds that an acknowledgement waits at most for the next claim, to be made in its transaction."""
 
 STILL = 3
 """After this many turns of the event loop without a cancellation, the next one counts as a new one."""
@@ -97,6 +100,9 @@ class Consumer(Coroutine[Any, Any, None]):
         """Acknowledgements, releases and separate sends under way: they outlive a handler that is cancelled."""
         self._handled: list[MessageRecord] = []
         """To be acknowledged."""
+        self._linger: asyncio.TimerHandle | None = None
+        """Runs while some of them wait for the next claim."""
+        self._acks_are_due = False
         self._handled_late: list[MessageRecord] = []
         """To be acknowledged, whoever holds them: they went back while they were handled."""
         self._unhandled: list[UUID] = []
@@ -155,8 +161,9 @@ class Consumer(Coroutine[Any, Any, None]):
             forget()
             listeners = self._mailbox._settling_listeners
             self._mailbox._settling_listeners = tuple(one for one in listeners if one is not self._holds)
-            if self._buffer_timer is not None:
-                self._buffer_timer.cancel()
+            for timer in (self._buffer_timer, self._linger):
+                if timer is not None:
+                    timer.cancel()
         if self._error is not None:
             raise self._error
         if cancelled is not None:
@@ -177,8 +184,9 @@ class Consumer(Coroutine[Any, Any, None]):
             records, self._handled_late = self._handled_late, []
             self._begin(self._retrying.ack_late(records), self._writes)
         piggybacked: PiggybackedAcks | None = None
-        if self._handled and (claims or not self._writes):
+        if self._handled and (claims or not (self._writes or self._acks_can_wait())):
             records, self._handled = self._handled, []
+            self._end_linger()
             if claims and self._retrying.acks_with_claims:
                 piggybacked = self._retrying.ack_with_claim(records)
             else:
@@ -228,6 +236,24 @@ class Consumer(Coroutine[Any, Any, None]):
             or len(self._handling) >= self._concurrency
             or (len(self._waiting) >= MOST_WAITING and not self._ordered)
         )
+
+    def _acks_can_wait(self) -> bool:
+        """Whether the next claim comes soon, and takes the acknowledgements along."""
+        if self._stop.asked or self._claims or self._acks_are_due or not self._buffer:
+            return False
+        if self._linger is None and self._retrying.acks_with_claims:
+            self._linger = self._loop.call_later(LINGER, self._on_lingered)
+        return self._linger is not None
+
+    def _on_lingered(self) -> None:
+        self._acks_are_due = True
+        self._wakeup.set()
+
+    def _end_linger(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        self._acks_are_due = False
 
     def _need(self) -> int:
         """How many messages can begin soon; more where all that was prefetched waits for its senders."""
