@@ -6,8 +6,9 @@ acknowledgement. So cancelling the supervisor interrupts none of them, and it de
 Acknowledgements are collected: while one is being committed, those that come in wait for the next, and while quick
 handlers work through a batch they wait for the end of it, but not for long. A new batch is claimed when a handler has
 nothing to do, together with the acknowledgements that are due: one transaction acknowledges and claims. If a backend
-cannot do that, both are begun in the same step, so that a backend with shared commits makes a single one. A claim takes what can begin soon, and what then does not begin goes back: a prefetched message can neither
-be overtaken by a more urgent one nor be handled by another consumer.
+cannot do that, both are begun in the same step, so that a backend with shared commits makes a single one. A claim takes
+what can begin soon, and what then does not begin goes back: a prefetched message can neither be overtaken by a more
+urgent one nor be handled by another consumer.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ beyond that, nothing is claimed."""
 
 LINGER = 0.01
 """Seconds that an acknowledgement waits at most for the next claim, to be made in its transaction."""
+
+AT_ONCE = 0.002
+"""Seconds for which handlers that do not suspend follow each other; then other tasks have a turn."""
 
 STILL = 3
 """After this many turns of the event loop without a cancellation, the next one counts as a new one."""
@@ -91,6 +95,9 @@ class Consumer(Coroutine[Any, Any, None]):
         )
         self._wakeup = asyncio.Event()
         """Set when the supervisor may have something to do."""
+        self._is_starting = False
+        self._until = 0.0
+        """When it is the turn of other tasks."""
         self._handling: set[Task] = set()
         """Messages that occupy one of the ``concurrency`` places."""
         self._waiting: set[Task] = set()
@@ -149,12 +156,16 @@ class Consumer(Coroutine[Any, Any, None]):
         try:
             while self._go_on():
                 try:
-                    await self._wakeup.wait()
+                    if self._wakeup.is_set():
+                        await asyncio.sleep(0)  # others have a turn too
+                    else:
+                        await self._wakeup.wait()
                 except asyncio.CancelledError as error:
                     cancelled = error
                     self._interrupt()
                 self._wakeup.clear()
         except BaseException:
+            self._buffer.take_all()  # a handler that ends in spite of its cancellation begins no other
             self._cancel(self._handling, self._waiting, self._claims, self._writes)
             raise
         finally:
@@ -171,7 +182,8 @@ class Consumer(Coroutine[Any, Any, None]):
 
     def _go_on(self) -> bool:
         """Begins what can be begun; False if all has come to its end."""
-        if self._stop.asked and (self._retrying.can_give_back or self._interruptions > 1 or self._closed):
+        self._until = self._loop.time() + AT_ONCE
+        if self._gives_back:
             self._unhandled += self._holds.drop(self._buffer.take_all())
         else:
             self._start_handlers()
@@ -196,15 +208,24 @@ class Consumer(Coroutine[Any, Any, None]):
         under_way = self._handling or self._waiting or self._claims or self._writes
         return bool(under_way or self._handled or self._buffer) or not self._stop.asked
 
+    @property
+    def _gives_back(self) -> bool:
+        """Whether what has not begun goes back."""
+        return self._stop.asked and (self._retrying.can_give_back or self._interruptions > 1 or self._closed)
+
     def _start_handlers(self) -> None:
-        while len(self._handling) < self._concurrency and (record := self._buffer.take()):
+        if self._is_starting:  # the handler that has ended was begun here
+            return
+        self._is_starting = True
+        while len(self._handling) < self._concurrency and not self._gives_back and (record := self._buffer.take()):
             hold = self._holds.of(record)
             if hold is None:  # it has been settled already
                 self._holds.drop([record])
                 self._buffer.finished(record)
                 continue
             self._pace.begins()
-            self._begin(self._handle(hold), self._handling, at_once=False)
+            self._begin_handler(hold, at_once=self._loop.time() < self._until)
+        self._is_starting = False
         if self._buffer and self._buffer_timer is None and self._retrying.undoes_hand_outs:
             self._buffer_timer = self._loop.call_later(SOON, self._return_stale)
 
@@ -273,10 +294,19 @@ class Consumer(Coroutine[Any, Any, None]):
         records = await self._retrying.claim(limit, piggybacked)
         self._claimed_at = self._loop.time()
         self._buffer.add(self._holds.add(records))
+        task = asyncio.current_task()
+        if records and task in self._claims:  # otherwise it is in its first step, and the supervisor goes on
+            # what these handlers leave to be acknowledged goes along with the next claim
+            self._claims.discard(task)
+            self._until = self._claimed_at + AT_ONCE
+            self._start_handlers()
 
     async def _handle(self, hold: Hold) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self._handling.add(task)
+        if not self._is_starting:
+            self._until = self._loop.time() + AT_ONCE
         record = hold.record
 
         def free_place() -> None:
@@ -302,17 +332,28 @@ class Consumer(Coroutine[Any, Any, None]):
         if task in self._handling:
             # in the step in which the message is to be acknowledged, so that the next claim can do that
             free_place()
+        self._start_handlers()
 
     async def _write(self, work: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(self._begin(work, self._writes))
 
-    def _begin(self, work: Coroutine[Any, Any, None], among: set[Task], *, at_once: bool = True) -> Task:
-        # a handler never begins at once, whatever the loop's task factory does: it would run before it is counted,
-        # and one that does not suspend would keep all other tasks from running
-        task = start(work) if at_once else asyncio.Task(work, loop=self._loop)
+    def _begin(self, work: Coroutine[Any, Any, None], among: set[Task]) -> Task:
+        task = start(work)
         among.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def _begin_handler(self, hold: Hold, *, at_once: bool) -> None:
+        # a turn of the event loop costs a page more than all else that is done for a message
+        if at_once and sys.version_info >= (3, 12):
+            task: Task = asyncio.Task(self._handle(hold), loop=self._loop, eager_start=True)
+        else:  # whatever the loop's task factory does
+            task = asyncio.Task(self._handle(hold), loop=self._loop)
+            self._handling.add(task)
+        if task.done():
+            self._ended(task)
+        else:
+            task.add_done_callback(self._ended)
 
     def _ended(self, task: Task) -> None:
         if task in self._handling:
