@@ -31,8 +31,11 @@ QUEUES = tuple(name for name in STORES if name != PUTS)
 DATABASES = (OURS, RAW, "dexie")
 """Those that hand out to several tabs, and do not read or rewrite all that they have."""
 
-LOOPS = (OURS, "dequeue, ack", "dequeue(ack=…)")
-"""``consume``, and the loops over ``dequeue`` that a user may write instead."""
+BY_HAND = "dequeue, ack"
+"""A loop over ``dequeue`` with an ``ack`` for each message: what a user writes instead of ``consume``."""
+
+LOOPS = (OURS, BY_HAND, "dequeue(ack=…)")
+"""``consume``, and loops over ``dequeue``; the last one is the limit."""
 
 HEADERS = (OURS, "with headers")
 """Messages without headers, and with one."""

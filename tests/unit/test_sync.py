@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, assert_type, cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -160,7 +160,7 @@ _ITSELF.append(_ITSELF)
         (lambda one: one.consume(print, timeout=1), TypeError, "timeout"),
         (lambda one: one.consume(print, concurrency=0), ValueError, "concurrency"),
         (lambda one: sync.ask(one, b"", timeout=0), ValueError, "timeout must be a positive number"),
-        (lambda one: sync.ask(one, "text", timeout=1), TypeError, "payload"),
+        (lambda one: sync.ask(one, cast("bytes", "text"), timeout=1), TypeError, "payload"),
         (lambda _: sync.open_mailbox("app.db"), ValueError, "looks like a file"),
     ],
 )
@@ -181,7 +181,7 @@ def test_closed_mailbox_is_not_asked(location: str) -> None:
 
 def test_file_is_not_copied_onto_itself(tmp_path: Path) -> None:
     file = tmp_path / "mail.db"
-    with sync.open_mailbox(file), pytest.raises(ValueError, match="path .* is the mailbox file itself"):
+    with sync.open_mailbox(file), pytest.raises(ValueError, match="is the mailbox file itself"):
         sync.backup(file, file)
 
 
