@@ -14,6 +14,7 @@ urgent one nor be handled by another consumer.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import sys
 import time
@@ -151,6 +152,7 @@ class Consumer(Coroutine[Any, Any, None]):
         await self._retrying.call(self._mailbox.status)
         cancelled: asyncio.CancelledError | None = None
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         forget = self._mailbox._on_life_over(self._on_life_over)
         self._mailbox._settling_listeners += (self._holds,)
         try:
@@ -345,10 +347,11 @@ class Consumer(Coroutine[Any, Any, None]):
 
     def _begin_handler(self, hold: Hold, *, at_once: bool) -> None:
         # a turn of the event loop costs a page more than all else that is done for a message
+        context = self._context.copy()  # not that of another handler, whose end may begin this one
         if at_once and sys.version_info >= (3, 12):
-            task: Task = asyncio.Task(self._handle(hold), loop=self._loop, eager_start=True)
+            task: Task = asyncio.Task(self._handle(hold), loop=self._loop, context=context, eager_start=True)
         else:  # whatever the loop's task factory does
-            task = asyncio.Task(self._handle(hold), loop=self._loop)
+            task = asyncio.Task(self._handle(hold), loop=self._loop, context=context)
             self._handling.add(task)
         if task.done():
             self._ended(task)

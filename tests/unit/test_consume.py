@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import time
 import warnings
@@ -38,6 +39,8 @@ from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
 from tests.unit.staged_mailboxes import StagedMailbox
 
 AT_ONCE = RetryPolicy(first_delay=0.0)
+
+variable = contextvars.ContextVar("variable", default="")
 
 
 @pytest.fixture(autouse=True)
@@ -715,6 +718,25 @@ async def test_synchronous_handlers_let_other_tasks_run() -> None:
 
         await asyncio.gather(mailbox.consume(handler), look())
         assert len(set(handled_at)) >= 50
+
+
+@pytest.mark.parametrize("pause", [None, 0, 0.001])
+async def test_context_variables_of_a_handler_are_its_own(pause: float | None) -> None:
+    async with await open_mailbox("memory://") as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(5)])
+        seen: list[str] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            seen.append(variable.get())
+            variable.set("of another handler")
+            if pause is not None:
+                await asyncio.sleep(pause)
+            if len(seen) == 5:
+                context.stop()
+
+        variable.set("of the consumer")
+        await mailbox.consume(handler)
+        assert seen == ["of the consumer"] * 5
 
 
 @pytest.mark.parametrize("fails", [True, False])
