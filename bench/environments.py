@@ -126,17 +126,19 @@ class Browser:
 class CPython:
     """This process."""
 
-    def __init__(self, runner: asyncio.Runner) -> None:
+    def __init__(self, runner: asyncio.Runner, suffix: str = "") -> None:
         self._runner = runner
+        self._suffix = suffix
+        """Of the names of those who take part."""
 
     def prepare(self, competitor: str, job: Job) -> None:
-        self._runner.run(session.prepare(competitor, json.dumps(asdict(job))))
+        self._runner.run(session.prepare(competitor + self._suffix, json.dumps(asdict(job))))
 
     def measure(self, competitor: str) -> float:
-        return self._runner.run(session.measure(competitor))
+        return self._runner.run(session.measure(competitor + self._suffix))
 
     def finish(self, competitor: str) -> None:
-        self._runner.run(session.finish(competitor))
+        self._runner.run(session.finish(competitor + self._suffix))
 
     def wake_up(self, job: Job, count: int) -> float:
         raise NotImplementedError("a case of browsers")
@@ -219,10 +221,10 @@ class FirefoxTabs:
 
 @contextlib.contextmanager
 def environment_of(engine: str) -> Iterator[Environment]:
-    """Where an engine's cases run: ``"cpython"``, ``"chromium"``, ``"chromium-sqlite"`` or ``"firefox"``."""
-    if engine == "cpython":
+    """Where the cases of one of ``bench.plan.ENGINES`` run."""
+    if engine in ("cpython", "memory"):
         with asyncio.Runner() as runner:
-            yield CPython(runner)
+            yield CPython(runner, ", on memory" if engine == "memory" else "")
         return
     with _server() as server, _tabs(engine) as tabs:
         yield Browser(tabs, server.url)

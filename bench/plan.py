@@ -31,6 +31,15 @@ QUEUES = tuple(name for name in STORES if name != PUTS)
 DATABASES = (OURS, RAW, "dexie")
 """Those that hand out to several tabs, and do not read or rewrite all that they have."""
 
+BY_HAND = "dequeue, ack"
+"""A loop over ``dequeue`` with an ``ack`` for each message: what a user writes instead of ``consume``."""
+
+LOOPS = (OURS, BY_HAND, "dequeue(ack=…)")
+"""``consume``, and loops over ``dequeue``; the last one is the limit."""
+
+HEADERS = (OURS, "with headers")
+"""Messages without headers, and with one."""
+
 ON_CPYTHON = (OURS, "persist-queue", "litequeue", "huey")
 
 BYTES = 1024
@@ -40,7 +49,8 @@ ONE_BATCH = 32
 BACKLOGS = (1_000, 10_000, 100_000)
 
 BROWSERS = ("chromium", "chromium-sqlite", "firefox")
-ENGINES = (*BROWSERS, "cpython")
+ENGINES = (*BROWSERS, "cpython", "memory")
+"""The last one is a mailbox in memory, on CPython."""
 
 QUICK_BROWSERS = ("chromium", "firefox")
 """Browsers that a quick run has; of the second one a little."""
@@ -81,6 +91,7 @@ class Row:
 def full_plan() -> list[Row]:
     """All rows."""
     rows = [*_chromium(), *_elsewhere("chromium-sqlite"), *_elsewhere("firefox"), *_cpython()]
+    rows += _consumers("memory")
     doubles = {row.key for row in rows if sum(row.key == other.key for other in rows) > 1}
     assert not doubles, doubles
     return rows
@@ -107,6 +118,8 @@ def _chromium() -> Iterator[Row]:
     yield from _recoveries(engine)
     yield from _beside_the_queue(engine)
     yield Row(engine, Job(case="memory", payload_bytes=BYTES, batch=100), (OURS, RAW, "dexie"), most_rounds=1)
+    yield from _consumers(engine)
+    yield from _headers(engine)
     # other sizes, and what is not on the disk when a call returns
     yield from _sizes(engine, 100, "strict", QUEUES)
     yield from _sizes(engine, 64 * 1024, "strict", DATABASES)
@@ -127,6 +140,9 @@ def _elsewhere(engine: str) -> Iterator[Row]:
     yield from _backlogs(engine, (BACKLOGS[0], BACKLOGS[-1]))
     yield from _recoveries(engine)
     yield from _beside_the_queue(engine)
+    if engine == "firefox":
+        yield from _consumers(engine)
+        yield from _headers(engine)
 
 
 def _cpython() -> Iterator[Row]:
@@ -150,6 +166,8 @@ def _cpython() -> Iterator[Row]:
         yield Row(engine, claim, ON_CPYTHON, _at("dequeue", backlog), keeps_store=True)
     yield Row(engine, Job(case="opening", payload_bytes=BYTES, batch=1, backlog=1000), ON_CPYTHON)
     yield Row(engine, Job(case="importing", payload_bytes=BYTES, batch=1), ON_CPYTHON)
+    yield from _consumers(engine)
+    yield from _headers(engine)
 
 
 def _one_by_one(engine: str) -> Iterator[Row]:
@@ -157,6 +175,22 @@ def _one_by_one(engine: str) -> Iterator[Row]:
     others = ("persist-queue", "litequeue") if engine == "cpython" else (RAW, "dexie")
     yield Row(engine, Job(case="ack_and_claim", payload_bytes=BYTES, batch=1), (OURS, *others))
     yield Row(engine, _repeated("lock_step", 1), (OURS,))
+
+
+def _consumers(engine: str) -> Iterator[Row]:
+    """The actor's loop: with an empty handler, at so many messages waiting; and with slow handlers."""
+    for waiting in (1, 10, 1000):
+        yield Row(engine, _repeated("consume", waiting), LOOPS, quick=waiting == 1 and engine != "memory")
+    for case in ("urgent", "overtaking"):
+        yield Row(engine, Job(case=case, payload_bytes=BYTES, batch=1), LOOPS, most_rounds=3)
+    yield Row(engine, Job(case="sharing", payload_bytes=BYTES, batch=1, handles=2), LOOPS, most_rounds=3)
+
+
+def _headers(engine: str) -> Iterator[Row]:
+    """What is not used costs nothing."""
+    for case, batch in (("enqueue", 1), ("enqueue_many", 1000), ("whole_life", 100)):
+        yield Row(engine, _repeated(case, batch), HEADERS, f"{case}_headers")
+    yield Row(engine, Job(case="size", payload_bytes=BYTES, batch=1), HEADERS, most_rounds=1)
 
 
 def _two_handles(engine: str) -> Iterator[Row]:

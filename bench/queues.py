@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 Durability = Literal["strict", "relaxed"]
 """How durable commits that store messages are; claims and acknowledgements are always relaxed."""
+
+Handle: TypeAlias = Callable[[Any], Awaitable[None]]
+"""What is done with a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,23 @@ class Waiting(Queue, Protocol):
 
     def wait(self) -> Awaitable[Any]:
         """Takes the next message, as soon as there is one."""
+
+
+class Consuming(Queue, Protocol):
+    """A queue with a loop over its messages, one after the other, or whose users write one."""
+
+    def consume(self, handle: Handle) -> Awaitable[None]:
+        """Handles and acknowledges messages until its task is cancelled."""
+
+    def store_urgent(self, payload: bytes) -> Awaitable[object]:
+        """Stores a message that goes before the others."""
+
+
+class Sized(Queue, Protocol):
+    """A queue that tells what it takes."""
+
+    def stored_bytes(self) -> Awaitable[int]:
+        """Closes the queue, and says how many bytes its store has."""
 
 
 class Mortal(Queue, Protocol):

@@ -9,7 +9,7 @@ import dataclasses
 import gc
 import importlib
 import json
-from typing import cast
+from typing import Any, cast
 
 from bench.cases.common import random_payload
 from bench.queues import Case, Competitor, Job, Queue
@@ -20,9 +20,16 @@ MODULES = {
     "persist-queue": "persist_queue",
     "persist-queue, batched": "persist_queue_batched",
     "pymailbox": "ours",
+    "pymailbox, on memory": "ours:ON_MEMORY",
+    "with headers": "ours:HEADERS",
+    "with headers, on memory": "ours:HEADERS_ON_MEMORY",
+    "dequeue, ack": "ours:TWO_CALLS",
+    "dequeue, ack, on memory": "ours:TWO_CALLS_ON_MEMORY",
+    "dequeue(ack=…)": "ours:ONE_CALL",
+    "dequeue(ack=…), on memory": "ours:ONE_CALL_ON_MEMORY",
     "pyscript": "pyscript_storage",
 }
-"""Modules of `bench.competitors` by the names that the plan uses."""
+"""Modules of `bench.competitors`, or what is in one, by the names that the plan uses."""
 
 FILLING = 1000
 """Messages of the backlog that are stored at once."""
@@ -66,4 +73,6 @@ def case_named(name: str) -> Case:
 
 
 def _competitor(name: str) -> Competitor:
-    return cast(Competitor, importlib.import_module(f"bench.competitors.{MODULES[name]}"))
+    module, _, inside = MODULES[name].partition(":")
+    found: Any = importlib.import_module(f"bench.competitors.{module}")
+    return cast(Competitor, getattr(found, inside) if inside else found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.plan import BYTES, ON_CPYTHON, OURS, PUTS, RAW
+from bench.plan import BY_HAND, BYTES, ENGINES, ON_CPYTHON, OURS, PUTS, RAW
 from bench.results import Key, Result
 
 Results = dict[Key, Result]
@@ -83,7 +83,7 @@ def addition(case: str, small: int, large: int, batch: int) -> Callable[[Results
     return difference
 
 
-def _time(case: str, batch: int) -> Callable[[Results, str], float | None]:
+def _figure(case: str, batch: int) -> Callable[[Results, str], float | None]:
     return lambda results, engine: _median(results, case, engine, batch, OURS)
 
 
@@ -122,9 +122,26 @@ def _in_browsers() -> list[Target]:
         ]
     woken = "a message of another tab is handed to a waiting `dequeue`"
     targets += [
-        Target(woken, engine, _time("wake_up", 1), limit, at_most=True, unit=" ms")
+        Target(woken, engine, _figure("wake_up", 1), limit, at_most=True, unit=" ms")
         for engine, limit in (("chromium", 10.0), ("firefox", 15.0))
     ]
+    return targets
+
+
+def _consumers() -> list[Target]:
+    figures = [
+        (f"`consume` at {waiting:,} waiting, against `dequeue` and `ack`", against("consume", waiting, BY_HAND), 1.5)
+        for waiting in (1, 10, 1000)
+    ]
+    others = [
+        ("a `HIGH` message among handlers of 100 ms begins", "urgent", 110.0, " ms"),
+        ("others that begin before it", "overtaking", 0.0, ""),
+        ("the busier one of two consumers of 16 slow messages", "sharing", 10.0, ""),
+    ]
+    engines = [engine for engine in ENGINES if engine != "chromium-sqlite"]
+    targets = [Target(text, engine, reached, least) for text, reached, least in figures for engine in engines]
+    for text, case, most, unit in others:
+        targets += [Target(text, engine, _figure(case, 1), most, at_most=True, unit=unit) for engine in engines]
     return targets
 
 
@@ -133,6 +150,7 @@ _that_acknowledge = ("persist-queue", "litequeue")
 
 TARGETS = [
     *_in_browsers(),
+    *_consumers(),
     Target(
         "whole life, batch 1, against the best other that acknowledges",
         "cpython",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import bench_indexeddb
 from pyodide.ffi import create_once_callable
 
 import js
@@ -19,6 +20,11 @@ async def delete_database(name: str) -> None:
         lambda _event: deleted.set_exception(RuntimeError(f"{name} is still open: it cannot be deleted"))
     )
     await deleted
+
+
+async def stored_bytes(name: str) -> int:
+    """How many bytes the rows of a database hold."""
+    return int(await bench_indexeddb.storedBytes(name))
 
 
 class IdbfsFolder:

@@ -29,3 +29,24 @@ export const deleteDatabase = (name) =>
     request.onerror = () => reject(request.error);
     request.onblocked = () => reject(new Error(`${name} is still open: it cannot be deleted`));
   });
+
+/** How many bytes the values in all stores of a database hold. @param {string} name @returns {Promise<number>} */
+export async function storedBytes(name) {
+  const database = await result(indexedDB.open(name));
+  let bytes = 0;
+  for (const store of database.objectStoreNames) {
+    const values = await result(database.transaction(store).objectStore(store).getAll());
+    bytes += bytesIn(values);
+  }
+  database.close();
+  return bytes;
+}
+
+/** @param {unknown} value @returns {number} */
+function bytesIn(value) {
+  if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return value.byteLength;
+  if (typeof value === "string") return value.length;
+  if (typeof value === "number") return 8;
+  if (typeof value !== "object" || value === null) return 1;
+  return Object.values(value).reduce((sum, inside) => sum + bytesIn(inside), 0);
+}

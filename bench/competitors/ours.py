@@ -1,21 +1,29 @@
-"""pymailbox: in IndexedDB in a browser, in a SQLite file on CPython."""
+"""pymailbox: in IndexedDB in a browser, in a SQLite file on CPython; and in other ways to use it."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from bench.queues import Durability
-from pymailbox import Mailbox, MessageRecord, NewMessage, open_mailbox
+from bench.queues import Durability, Handle
+from pymailbox import Mailbox, MessagePriority, MessageRecord, NewMessage, delete_mailbox, open_mailbox
 
 if sys.platform == "emscripten":
-    from bench.competitors.browser import delete_database
+    from bench.competitors.browser import delete_database, stored_bytes
 
     LOCATION = "indexeddb://bench"
 else:
     from bench.competitors.files import delete_folder, folder_of
 
-    LOCATION = f"sqlite:///{folder_of('pymailbox')}/mailbox.db#bench"
+    _FILE = folder_of("pymailbox") / "mailbox.db"
+    LOCATION = f"sqlite:///{_FILE}#bench"
+
+IN_MEMORY = "memory://bench"
+
+HEADER: Final = {"content-type": "application/json"}
 
 SENDER = b"bench"
 
@@ -31,6 +39,9 @@ class MailboxQueue:
 
     def store(self, payload: bytes) -> Awaitable[object]:
         return self._mailbox.enqueue(SENDER, payload)
+
+    def store_urgent(self, payload: bytes) -> Awaitable[object]:
+        return self._mailbox.enqueue(SENDER, payload, MessagePriority.HIGH)
 
     def store_many(self, payloads: Sequence[bytes]) -> Awaitable[object]:
         return self._mailbox.enqueue_many([NewMessage(SENDER, payload) for payload in payloads])
@@ -58,19 +69,82 @@ class MailboxQueue:
 
     async def wait(self) -> MessageRecord:
         """The next message, as soon as there is one."""
-        (message,) = await self._mailbox.dequeue(1, wait=float("inf"))
+        (message,) = await self._mailbox.dequeue(1, wait=math.inf)
         return message
+
+    async def consume(self, handle: Handle) -> None:
+        await self._mailbox.consume(handle)
+
+    async def stored_bytes(self) -> int:
+        await self._mailbox.close()  # which puts all of SQLite's log into the file
+        if sys.platform == "emscripten":
+            return await stored_bytes("pymailbox")
+        else:  # noqa: RET505 - mypy knows by it where it is
+            return _FILE.stat().st_size
 
     def close(self) -> Awaitable[object]:
         return self._mailbox.close()
 
 
-async def open(durability: Durability) -> MailboxQueue:  # noqa: A001 - the competitors' common interface
-    return MailboxQueue(await open_mailbox(LOCATION, durability=durability))
+class WithTwoCalls(MailboxQueue):
+    """Whose loop is written by hand: one call claims a batch, and one acknowledges each message."""
+
+    async def consume(self, handle: Handle) -> None:
+        while True:
+            for message in await self._mailbox.dequeue(wait=math.inf):
+                await handle(message)
+                await self._mailbox.ack(message.id)
 
 
-async def destroy() -> None:
-    if sys.platform == "emscripten":
-        await delete_database("pymailbox")
-    else:
-        delete_folder("pymailbox")
+class WithOneCall(MailboxQueue):
+    """Whose loop is written by hand, for speed alone: one call claims a batch and acknowledges the one before."""
+
+    async def consume(self, handle: Handle) -> None:
+        messages: list[MessageRecord] = []
+        while True:
+            messages = await self._mailbox.dequeue(wait=math.inf, ack=[message.id for message in messages])
+            for message in messages:
+                await handle(message)
+
+
+class WithHeaders(MailboxQueue):
+    """Whose messages have a header."""
+
+    def store(self, payload: bytes) -> Awaitable[object]:
+        return self._mailbox.enqueue(SENDER, payload, headers=HEADER)
+
+    def store_many(self, payloads: Sequence[bytes]) -> Awaitable[object]:
+        return self._mailbox.enqueue_many([NewMessage(SENDER, payload, headers=HEADER) for payload in payloads])
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Another way to use it."""
+
+    queue: type[MailboxQueue] = MailboxQueue
+    location: str = LOCATION
+    PACKAGE: str = PACKAGE
+
+    async def open(self, durability: Durability) -> MailboxQueue:
+        return self.queue(await open_mailbox(self.location, durability=durability))
+
+    async def destroy(self) -> None:
+        if self.location == IN_MEMORY:
+            await delete_mailbox(self.location)
+        elif sys.platform == "emscripten":
+            await delete_database("pymailbox")
+        else:
+            delete_folder("pymailbox")
+
+
+TWO_CALLS = Ours(WithTwoCalls)
+ONE_CALL = Ours(WithOneCall)
+HEADERS = Ours(WithHeaders)
+ON_MEMORY = Ours(location=IN_MEMORY)
+TWO_CALLS_ON_MEMORY = Ours(WithTwoCalls, IN_MEMORY)
+ONE_CALL_ON_MEMORY = Ours(WithOneCall, IN_MEMORY)
+HEADERS_ON_MEMORY = Ours(WithHeaders, IN_MEMORY)
+
+_usual: Final = Ours()
+open = _usual.open  # noqa: A001 - the competitors' common interface
+destroy = _usual.destroy

@@ -2,6 +2,7 @@
 // it: it calls the methods of `globalThis.bench` and waits for their promises.
 
 import * as durability from "../competitors/durability.js";
+import { storedBytes } from "../competitors/indexeddb.js";
 import IDBMapSync from "@webreflection/idb-map/sync";
 import * as session from "./session.js";
 
@@ -36,6 +37,7 @@ const bench = {
     pyodide = await loadPyodide();
     pyodide.registerJsModule("polyscript", polyscript);
     pyodide.registerJsModule("bench_durability", { ...durability });
+    pyodide.registerJsModule("bench_indexeddb", { storedBytes });
     await pyodide.loadPackage("micropip", { messageCallback: () => {} });
     await pyodide.pyimport("micropip").install(wheels.split(" "));
     for (const [path, source] of Object.entries(files)) {

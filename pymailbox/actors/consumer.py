@@ -3,16 +3,18 @@
 One task supervises. Whatever takes time is a task of its own that reports back: a claim, a handler with its message, an
 acknowledgement. So cancelling the supervisor interrupts none of them, and it decides what becomes of each.
 
-Acknowledgements are collected: while one is being committed, those that come in wait for the next. A new batch is
-claimed when a handler has nothing to do, together with the acknowledgements that are due: one transaction acknowledges
-and claims. If a backend cannot do that, both are begun in the same step, so that a backend with shared commits makes a
-single one. A claim takes what can begin soon, and what then does not begin goes back: a prefetched message can neither
-be overtaken by a more urgent one nor be handled by another consumer.
+Acknowledgements are collected: while one is being committed, those that come in wait for the next, and while quick
+handlers work through a batch they wait for the end of it, but not for long. A new batch is claimed when a handler has
+nothing to do, together with the acknowledgements that are due: one transaction acknowledges and claims. If a backend
+cannot do that, both are begun in the same step, so that a backend with shared commits makes a single one. A claim takes
+what can begin soon, and what then does not begin goes back: a prefetched message can neither be overtaken by a more
+urgent one nor be handled by another consumer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import sys
 import time
@@ -42,6 +44,12 @@ if TYPE_CHECKING:
 MOST_WAITING = 256
 """The most failed messages that wait in memory for their next attempt, where the mailbox cannot keep them meanwhile;
 beyond that, nothing is claimed."""
+
+LINGER = 0.01
+"""Seconds that an acknowledgement waits at most for the next claim, to be made in its transaction."""
+
+AT_ONCE = 0.002
+"""Seconds for which handlers that do not suspend follow each other; then other tasks have a turn."""
 
 STILL = 3
 """After this many turns of the event loop without a cancellation, the next one counts as a new one."""
@@ -88,6 +96,9 @@ class Consumer(Coroutine[Any, Any, None]):
         )
         self._wakeup = asyncio.Event()
         """Set when the supervisor may have something to do."""
+        self._is_starting = False
+        self._until = 0.0
+        """When it is the turn of other tasks."""
         self._handling: set[Task] = set()
         """Messages that occupy one of the ``concurrency`` places."""
         self._waiting: set[Task] = set()
@@ -97,6 +108,9 @@ class Consumer(Coroutine[Any, Any, None]):
         """Acknowledgements, releases and separate sends under way: they outlive a handler that is cancelled."""
         self._handled: list[MessageRecord] = []
         """To be acknowledged."""
+        self._linger: asyncio.TimerHandle | None = None
+        """Runs while some of them wait for the next claim."""
+        self._acks_are_due = False
         self._handled_late: list[MessageRecord] = []
         """To be acknowledged, whoever holds them: they went back while they were handled."""
         self._unhandled: list[UUID] = []
@@ -138,25 +152,31 @@ class Consumer(Coroutine[Any, Any, None]):
         await self._retrying.call(self._mailbox.status)
         cancelled: asyncio.CancelledError | None = None
         self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
         forget = self._mailbox._on_life_over(self._on_life_over)
         self._mailbox._settling_listeners += (self._holds,)
         try:
             while self._go_on():
                 try:
-                    await self._wakeup.wait()
+                    if self._wakeup.is_set():
+                        await asyncio.sleep(0)  # others have a turn too
+                    else:
+                        await self._wakeup.wait()
                 except asyncio.CancelledError as error:
                     cancelled = error
                     self._interrupt()
                 self._wakeup.clear()
         except BaseException:
+            self._buffer.take_all()  # a handler that ends in spite of its cancellation begins no other
             self._cancel(self._handling, self._waiting, self._claims, self._writes)
             raise
         finally:
             forget()
             listeners = self._mailbox._settling_listeners
             self._mailbox._settling_listeners = tuple(one for one in listeners if one is not self._holds)
-            if self._buffer_timer is not None:
-                self._buffer_timer.cancel()
+            for timer in (self._buffer_timer, self._linger):
+                if timer is not None:
+                    timer.cancel()
         if self._error is not None:
             raise self._error
         if cancelled is not None:
@@ -164,7 +184,8 @@ class Consumer(Coroutine[Any, Any, None]):
 
     def _go_on(self) -> bool:
         """Begins what can be begun; False if all has come to its end."""
-        if self._stop.asked and (self._retrying.can_give_back or self._interruptions > 1 or self._closed):
+        self._until = self._loop.time() + AT_ONCE
+        if self._gives_back:
             self._unhandled += self._holds.drop(self._buffer.take_all())
         else:
             self._start_handlers()
@@ -177,8 +198,9 @@ class Consumer(Coroutine[Any, Any, None]):
             records, self._handled_late = self._handled_late, []
             self._begin(self._retrying.ack_late(records), self._writes)
         piggybacked: PiggybackedAcks | None = None
-        if self._handled and (claims or not self._writes):
+        if self._handled and (claims or not (self._writes or self._acks_can_wait())):
             records, self._handled = self._handled, []
+            self._end_linger()
             if claims and self._retrying.acks_with_claims:
                 piggybacked = self._retrying.ack_with_claim(records)
             else:
@@ -188,15 +210,24 @@ class Consumer(Coroutine[Any, Any, None]):
         under_way = self._handling or self._waiting or self._claims or self._writes
         return bool(under_way or self._handled or self._buffer) or not self._stop.asked
 
+    @property
+    def _gives_back(self) -> bool:
+        """Whether what has not begun goes back."""
+        return self._stop.asked and (self._retrying.can_give_back or self._interruptions > 1 or self._closed)
+
     def _start_handlers(self) -> None:
-        while len(self._handling) < self._concurrency and (record := self._buffer.take()):
+        if self._is_starting:  # the handler that has ended was begun here
+            return
+        self._is_starting = True
+        while len(self._handling) < self._concurrency and not self._gives_back and (record := self._buffer.take()):
             hold = self._holds.of(record)
             if hold is None:  # it has been settled already
                 self._holds.drop([record])
                 self._buffer.finished(record)
                 continue
             self._pace.begins()
-            self._begin(self._handle(hold), self._handling, at_once=False)
+            self._begin_handler(hold, at_once=self._loop.time() < self._until)
+        self._is_starting = False
         if self._buffer and self._buffer_timer is None and self._retrying.undoes_hand_outs:
             self._buffer_timer = self._loop.call_later(SOON, self._return_stale)
 
@@ -229,6 +260,24 @@ class Consumer(Coroutine[Any, Any, None]):
             or (len(self._waiting) >= MOST_WAITING and not self._ordered)
         )
 
+    def _acks_can_wait(self) -> bool:
+        """Whether the next claim comes soon, and takes the acknowledgements along."""
+        if self._stop.asked or self._claims or self._acks_are_due or not self._buffer:
+            return False
+        if self._linger is None and self._retrying.acks_with_claims:
+            self._linger = self._loop.call_later(LINGER, self._on_lingered)
+        return self._linger is not None
+
+    def _on_lingered(self) -> None:
+        self._acks_are_due = True
+        self._wakeup.set()
+
+    def _end_linger(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        self._acks_are_due = False
+
     def _need(self) -> int:
         """How many messages can begin soon; more where all that was prefetched waits for its senders."""
         self._reach = min(2 * self._reach, self._retrying.most_at_once) if self._buffer else 1
@@ -247,10 +296,19 @@ class Consumer(Coroutine[Any, Any, None]):
         records = await self._retrying.claim(limit, piggybacked)
         self._claimed_at = self._loop.time()
         self._buffer.add(self._holds.add(records))
+        task = asyncio.current_task()
+        if records and task in self._claims:  # otherwise it is in its first step, and the supervisor goes on
+            # what these handlers leave to be acknowledged goes along with the next claim
+            self._claims.discard(task)
+            self._until = self._claimed_at + AT_ONCE
+            self._start_handlers()
 
     async def _handle(self, hold: Hold) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self._handling.add(task)
+        if not self._is_starting:
+            self._until = self._loop.time() + AT_ONCE
         record = hold.record
 
         def free_place() -> None:
@@ -276,17 +334,29 @@ class Consumer(Coroutine[Any, Any, None]):
         if task in self._handling:
             # in the step in which the message is to be acknowledged, so that the next claim can do that
             free_place()
+        self._start_handlers()
 
     async def _write(self, work: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(self._begin(work, self._writes))
 
-    def _begin(self, work: Coroutine[Any, Any, None], among: set[Task], *, at_once: bool = True) -> Task:
-        # a handler never begins at once, whatever the loop's task factory does: it would run before it is counted,
-        # and one that does not suspend would keep all other tasks from running
-        task = start(work) if at_once else asyncio.Task(work, loop=self._loop)
+    def _begin(self, work: Coroutine[Any, Any, None], among: set[Task]) -> Task:
+        task = start(work)
         among.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def _begin_handler(self, hold: Hold, *, at_once: bool) -> None:
+        # a turn of the event loop costs a page more than all else that is done for a message
+        context = self._context.copy()  # not that of another handler, whose end may begin this one
+        if at_once and sys.version_info >= (3, 12):
+            task: Task = asyncio.Task(self._handle(hold), loop=self._loop, context=context, eager_start=True)
+        else:  # whatever the loop's task factory does
+            task = asyncio.Task(self._handle(hold), loop=self._loop, context=context)
+            self._handling.add(task)
+        if task.done():
+            self._ended(task)
+        else:
+            task.add_done_callback(self._ended)
 
     def _ended(self, task: Task) -> None:
         if task in self._handling:

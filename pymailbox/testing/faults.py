@@ -14,6 +14,7 @@ Everything that happens is decided by the planned faults and by a seed, so that 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
@@ -28,14 +29,11 @@ from ..contract.errors import ConnectionLostError, StorageFullError
 from ..contract.mailbox import Mailbox
 from ..contract.values import (
     BytesLike,
-    DeadLetter,
     MailboxDepthObserver,
     MailboxStats,
     MessagePriority,
     MessageRecord,
-    MessageStatus,
     NewMessage,
-    StorageReport,
 )
 from ._verbs import VERBS as VERBS_OF_A_MAILBOX
 
@@ -143,6 +141,18 @@ class _EarlyAnswer:
             self._hear(answer)
 
 
+def _passed_on(verb: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """A verb of a ``FaultyMailbox`` that takes what the mailbox's own takes."""
+
+    def call(self: FaultyMailbox, *arguments: Any, **keywords: Any) -> Coroutine[Any, Any, Any]:
+        return self._call(verb, getattr(self._living, verb)(*arguments, **keywords))
+
+    method = getattr(Mailbox, verb)
+    call.__name__, call.__qualname__, call.__doc__ = verb, f"FaultyMailbox.{verb}", method.__doc__
+    call.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    return call
+
+
 class FaultyMailbox(Mailbox):
     """Any mailbox, with faults. Without faults it behaves like the mailbox that it was given.
 
@@ -216,6 +226,8 @@ class FaultyMailbox(Mailbox):
 
     # -- verbs ---------------------------------------------------------------------------------------------------------
 
+    locals().update({verb: _passed_on(verb) for verb in VERBS_OF_A_MAILBOX})  # all of them, but for those below
+
     def enqueue(
         self,
         sender: BytesLike,
@@ -233,9 +245,6 @@ class FaultyMailbox(Mailbox):
     def enqueue_json(self, value: Any, **keywords: Any) -> Coroutine[Any, Any, UUID]:
         return self._call("enqueue_json", self._living.enqueue_json(value, **keywords))
 
-    def enqueue_many(self, messages: Iterable[NewMessage]) -> Coroutine[Any, Any, list[UUID]]:
-        return self._call("enqueue_many", self._living.enqueue_many(messages))
-
     def dequeue(
         self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
     ) -> Coroutine[Any, Any, list[MessageRecord]]:
@@ -246,9 +255,6 @@ class FaultyMailbox(Mailbox):
 
     def ack(self, message_id: UUID) -> Coroutine[Any, Any, bool]:
         return self._call("ack", self._living.ack(message_id))
-
-    def ack_many(self, ids: Iterable[UUID]) -> Coroutine[Any, Any, int]:
-        return self._call("ack_many", self._living.ack_many(ids))
 
     def ack_and_send(
         self, message_id: UUID, messages: Iterable[tuple[Mailbox, NewMessage]]
@@ -268,48 +274,13 @@ class FaultyMailbox(Mailbox):
         how: dict[str, Any] = {} if failed is True else {"failed": failed}
         return self._call("nack", self._living.nack(message_id, delay=delay, error=error, **how))
 
-    def dead_letter(self, message_id: UUID, reason: str) -> Coroutine[Any, Any, bool]:
-        return self._call("dead_letter", self._living.dead_letter(message_id, reason))
-
-    def dead_letters(self, limit: int | None = None, *, offset: int = 0) -> Coroutine[Any, Any, list[DeadLetter]]:
-        return self._call("dead_letters", self._living.dead_letters(limit, offset=offset))
-
-    def redrive(self, message_id: UUID) -> Coroutine[Any, Any, bool]:
-        return self._call("redrive", self._living.redrive(message_id))
-
-    def discard(self, message_id: UUID) -> Coroutine[Any, Any, bool]:
-        return self._call("discard", self._living.discard(message_id))
-
-    def recover(self) -> Coroutine[Any, Any, int]:
-        return self._call("recover", self._living.recover())
-
-    def storage_report(self) -> Coroutine[Any, Any, StorageReport]:
-        return self._call("storage_report", self._living.storage_report())
-
-    def request_persistence(self) -> Coroutine[Any, Any, bool]:
-        return self._call("request_persistence", self._living.request_persistence())
-
     def status(self) -> Coroutine[Any, Any, MailboxStats]:
         return self._call("status", self._living.status())
-
-    def peek(
-        self, limit: int | None = None, *, status: MessageStatus | None = None, offset: int = 0
-    ) -> Coroutine[Any, Any, list[MessageRecord]]:
-        return self._call("peek", self._living.peek(limit, status=status, offset=offset))
-
-    def get(self, message_id: UUID) -> Coroutine[Any, Any, MessageRecord | DeadLetter | None]:
-        return self._call("get", self._living.get(message_id))
-
-    def promote(self, ids: Iterable[UUID] | None = None) -> Coroutine[Any, Any, int]:
-        return self._call("promote", self._living.promote(ids))
 
     def changes(self) -> AsyncIterator[MailboxStats]:
         loop = _FaultyLoop(self, "changes", self._living.changes())
         self._loops.add(loop)
         return loop
-
-    def purge(self) -> Coroutine[Any, Any, int]:
-        return self._call("purge", self._living.purge())
 
     def set_depth_observer(self, observer: MailboxDepthObserver | None) -> bool:
         return self._living.set_depth_observer(observer)

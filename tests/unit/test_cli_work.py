@@ -72,6 +72,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "tasks.py").write_text(TASKS, "utf-8")
     (tmp_path / "broken.py").write_text("import tasks\nraise RuntimeError('out of order')", "utf-8")
     (tmp_path / "needs.py").write_text("import what_nobody_has", "utf-8")
+    (tmp_path / "unfinished.py").write_text("def handle(message", "utf-8")
     (tmp_path / "exits.py").write_text("import sys; sys.exit(3)", "utf-8")
     return tmp_path
 
@@ -297,6 +298,7 @@ def test_idle_worker_stops_at_a_signal(folder: Path, workers: list[Worker]) -> N
         (("tasks:takes_nothing", "jobs.db"), "handler must take a message"),
         (("broken:handle", "jobs.db"), "broken cannot be imported (RuntimeError: out of order)"),
         (("needs:handle", "jobs.db"), "needs cannot be imported (ModuleNotFoundError: No module named"),
+        (("unfinished:handle", "jobs.db"), "unfinished cannot be imported (SyntaxError: "),
         (("exits:handle", "jobs.db"), "exits cannot be imported (SystemExit: 3)"),
         (("tasks:handle", "memory://x"), "the command line works on SQLite files"),
         (("tasks:handle", "jobs.db", "--concurrency", "0"), "--concurrency: must be a whole number"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
+import time
 import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -37,6 +39,8 @@ from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
 from tests.unit.staged_mailboxes import StagedMailbox
 
 AT_ONCE = RetryPolicy(first_delay=0.0)
+
+variable = contextvars.ContextVar("variable", default="")
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +82,7 @@ async def test_next_batch_is_claimed_with_the_last_acks() -> None:
         await fill(mailbox, 4)
         consumer = mailbox.consume(lambda message: None)
         task = asyncio.ensure_future(consumer)
-        await until(lambda: mailbox.events.count("ack ends") >= 3)
+        await until(lambda: mailbox.events.count("ack begins") >= 3)
         consumer.stop()
         await task
         first_claim = mailbox.events.index("claim ends")
@@ -89,11 +93,17 @@ async def test_next_batch_is_claimed_with_the_last_acks() -> None:
 
 async def test_acks_that_come_during_a_commit_share_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pace, "soon", lambda pace: 100)
+    monkeypatch.setattr(consumer_module, "LINGER", 0.0)
     async with StagedMailbox("shared-acks") as mailbox:
         await fill(mailbox, 10)
         mailbox.held_up["ack"] = asyncio.Event()
         seen: list[bytes] = []
-        consumer = mailbox.consume(lambda message: seen.append(message.payload))
+
+        async def handler(message: MessageRecord) -> None:
+            await asyncio.sleep(0.001)
+            seen.append(message.payload)
+
+        consumer = mailbox.consume(handler)
         task = asyncio.ensure_future(consumer)
         await until(lambda: len(seen) == 10)
         mailbox.held_up["ack"].set()
@@ -697,6 +707,7 @@ async def test_synchronous_handlers_let_other_tasks_run() -> None:
         def handler(message: MessageRecord, context: Context) -> None:
             nonlocal handled
             handled += 1
+            time.sleep(1.5 * consumer_module.AT_ONCE)  # quicker ones may follow each other at once
             if handled == 50:
                 context.stop()
 
@@ -707,6 +718,25 @@ async def test_synchronous_handlers_let_other_tasks_run() -> None:
 
         await asyncio.gather(mailbox.consume(handler), look())
         assert len(set(handled_at)) >= 50
+
+
+@pytest.mark.parametrize("pause", [None, 0, 0.001])
+async def test_context_variables_of_a_handler_are_its_own(pause: float | None) -> None:
+    async with await open_mailbox("memory://") as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(5)])
+        seen: list[str] = []
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            seen.append(variable.get())
+            variable.set("of another handler")
+            if pause is not None:
+                await asyncio.sleep(pause)
+            if len(seen) == 5:
+                context.stop()
+
+        variable.set("of the consumer")
+        await mailbox.consume(handler)
+        assert seen == ["of the consumer"] * 5
 
 
 @pytest.mark.parametrize("fails", [True, False])

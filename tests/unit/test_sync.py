@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, assert_type, cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -138,14 +138,51 @@ def test_ack_and_send(location: str) -> None:
             inbox.ack_and_send(record.id, [("out", NewMessage(b"", b""))])  # type: ignore[list-item]
 
 
-def test_bad_arguments_are_named(mailbox: SyncMailbox) -> None:
-    with pytest.raises(TypeError, match="payload"):
-        mailbox.enqueue(b"alice", "text")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="limit"):
-        mailbox.dequeue(0)
-    with pytest.raises(ValueError, match="looks like a file"):
-        sync.open_mailbox("app.db")
+_ITSELF: list[Any] = []
+_ITSELF.append(_ITSELF)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda one: one.enqueue(b"alice", "text"), TypeError, "payload"),
+        (lambda one: one.enqueue(b"", b"", headers={"a": bytearray(b"b")}), TypeError, r"headers\['a'\] must be a str"),
+        (lambda one: one.enqueue(b"", b"", headers={"a": "\ud800"}), ValueError, "headers must be texts"),
+        (lambda one: one.enqueue(b"", b"", headers={str(n): "" for n in range(65)}), ValueError, "headers .* not 65"),
+        (lambda one: one.enqueue(b"", b"", headers={"n": 8192 * "a"}), ValueError, "headers .* not 8193"),
+        (lambda one: one.enqueue(b"", b"", dedupe_for=0), ValueError, "dedupe_for needs a message_id"),
+        (lambda one: one.enqueue_many([NewMessage(b"", b"", dedupe_for=1)]), ValueError, r"messages\[0\].dedupe_for"),
+        (lambda one: one.enqueue_json(float("nan")), ValueError, "value cannot be written as JSON"),
+        (lambda one: one.enqueue_json({"a": b"bytes"}), TypeError, "value cannot be written as JSON"),
+        (lambda one: one.enqueue_json(_ITSELF), ValueError, "value cannot be written as JSON"),
+        (lambda one: one.dequeue(0), ValueError, "limit"),
+        (lambda one: one.nack(uuid4(), delay=-1), ValueError, "delay must be between"),
+        (lambda one: one.consume(print, timeout=1), TypeError, "timeout"),
+        (lambda one: one.consume(print, concurrency=0), ValueError, "concurrency"),
+        (lambda one: sync.ask(one, b"", timeout=0), ValueError, "timeout must be a positive number"),
+        (lambda one: sync.ask(one, cast("bytes", "text"), timeout=1), TypeError, "payload"),
+        (lambda _: sync.open_mailbox("app.db"), ValueError, "looks like a file"),
+    ],
+)
+def test_bad_arguments_are_named(
+    mailbox: SyncMailbox, call: Callable[[SyncMailbox], object], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        call(mailbox)
     assert mailbox.status().queued_messages == 0
+
+
+def test_closed_mailbox_is_not_asked(location: str) -> None:
+    with sync.open_mailbox(location) as mailbox:
+        pass
+    with pytest.raises(MailboxClosedError):
+        sync.ask(mailbox, b"", timeout=1)
+
+
+def test_file_is_not_copied_onto_itself(tmp_path: Path) -> None:
+    file = tmp_path / "mail.db"
+    with sync.open_mailbox(file), pytest.raises(ValueError, match="is the mailbox file itself"):
+        sync.backup(file, file)
 
 
 def test_functions_on_files(tmp_path: Path) -> None:

@@ -41,11 +41,6 @@ async def test_it_can_be_made_to_fail(verb: str) -> None:
         assert mailbox.struck == [(verb, FaultKind.LOST_BEFORE)]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_mailbox_that_fails_passes_it_on(verb: str) -> None:
-    assert verb in vars(FaultyMailbox)
-
-
 def test_the_model_has_each_that_says_something_of_messages() -> None:
     assert {verb for verb in VERBS if not hasattr(Model, verb)} == {"storage_report", "request_persistence"}
 

@@ -6,6 +6,8 @@ import array
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -168,7 +170,10 @@ async def check_messages_must_be_new_messages(sandbox: Sandbox) -> None:
 _ENORMOUS: Final = (4e9, 1e300, 10**400)
 """Seconds: more than 100 years, and more than a float can hold."""
 
-_BAD_DELAYS: Final = (-1, -0.001, math.nan, math.inf, "1", timedelta(seconds=-1), timedelta.max, True, *_ENORMOUS)
+_BAD_DELAYS: Final = (
+    *(-1, -0.001, math.nan, math.inf, "1", timedelta(seconds=-1), timedelta.max, True, Decimal(1), Fraction(1, 2)),
+    *_ENORMOUS,
+)
 
 
 @check(Capability.ENQUEUE_MANY)

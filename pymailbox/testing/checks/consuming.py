@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -701,6 +701,25 @@ async def check_what_cannot_begin_is_for_others(sandbox: Sandbox) -> None:
         work.let_end()
         await eventually(partial(_left, other), (0, 3), "queued and inflight messages")
     expect_equal(work.begun[2:], [b"urgent", *numbered(10)[5:]], "what began after that")
+
+
+@check(needs_limit=True)
+async def check_slow_work_is_shared(sandbox: Sandbox) -> None:
+    """Of two handles that consume, each handles half of what is slow, give or take an eighth."""
+    mailboxes = [await sandbox.open(), await sandbox.open()]
+    await send(mailboxes[0], numbered(16))
+    handled = [0, 0]
+
+    def handler_of(number: int) -> Callable[[MessageRecord], Awaitable[None]]:
+        async def handler(message: MessageRecord) -> None:
+            handled[number] += 1
+            await asyncio.sleep(0.06)
+
+        return handler
+
+    async with consuming(mailboxes[0], handler_of(0)), consuming(mailboxes[1], handler_of(1)):
+        await all_handled(mailboxes[0])
+    expect(sum(handled) == 16 and min(handled) >= 6, f"the two handled {handled} messages")
 
 
 @check(Capability.NACK, Capability.RELEASE)

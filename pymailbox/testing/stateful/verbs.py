@@ -10,6 +10,7 @@ from uuid import UUID
 from ...contract.capabilities import Capability
 from ...contract.values import MessageStatus
 from .._verbs import VERBS
+from ..model import Model
 from .program import Call, Handle, Program
 
 
@@ -108,10 +109,6 @@ def _discard(program: Program, handle: Handle) -> Call:
     return Call(handle, "discard", (program.dead_id(handle),))
 
 
-def _recover(program: Program, handle: Handle) -> Call:
-    return Call(handle, "recover")
-
-
 def _status(program: Program, handle: Handle) -> Call:
     return Call(handle, "status")
 
@@ -135,16 +132,12 @@ def _promote(program: Program, handle: Handle) -> Call:
     return Call(handle, "promote", ([*ids, program.id_to_ack(handle)],))
 
 
-def _purge(program: Program, handle: Handle) -> Call:
-    return Call(handle, "purge")
-
-
 def _set_depth_observer(program: Program, handle: Handle) -> Call:
     handle.listening = program.rng.random() < 0.8
     return Call(handle, "set_depth_observer", (handle if handle.listening else None,))
 
 
-KINDS: Final = (
+_WITH_ARGUMENTS: Final = (
     VerbKind("enqueue", 20, enqueue),
     VerbKind("enqueue_json", 4, _enqueue_json),
     VerbKind("enqueue_many", 14, _enqueue_many),
@@ -157,14 +150,23 @@ KINDS: Final = (
     VerbKind("dead_letters", 2, _dead_letters),
     VerbKind("redrive", 4, _redrive),
     VerbKind("discard", 2, _discard),
-    VerbKind("recover", 1, _recover),
     VerbKind("status", 6, _status),
     VerbKind("peek", 5, _peek),
     VerbKind("get", 5, _get),
     VerbKind("promote", 3, _promote),
-    VerbKind("purge", 1, _purge),
     VerbKind("set_depth_observer", 2, _set_depth_observer),
 )
+
+
+def _plain(verb: str) -> VerbKind:
+    return VerbKind(verb, 1, lambda _, handle: Call(handle, verb))
+
+
+KINDS: Final = (
+    *_WITH_ARGUMENTS,
+    *(_plain(verb) for verb in VERBS if hasattr(Model, verb) and verb not in {kind.verb for kind in _WITH_ARGUMENTS}),
+)
+"""Those of which the model says something; without an entry of its own, a verb is called now and then as it is."""
 
 
 def random_call(program: Program, handle: Handle, *, but: tuple[str, ...] = ()) -> Call:

@@ -284,6 +284,16 @@ class GivesNothingBack(SmallMailbox):
         pass
 
 
+@breaks("consuming.slow_work_is_shared")
+class Hoards(GivesNothingBack):
+    """Takes all there is, whatever was asked for."""
+
+    async def dequeue(
+        self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
+    ) -> list[MessageRecord]:
+        return await super().dequeue(wait=wait, ack=ack)
+
+
 @breaks("consuming.handler_can_stop_its_consumer")
 class CannotBeStopped(_Wrapping):
     async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
