@@ -94,6 +94,7 @@ async def test_next_batch_is_claimed_with_the_last_acks() -> None:
 async def test_acks_that_come_during_a_commit_share_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pace, "soon", lambda pace: 100)
     monkeypatch.setattr(consumer_module, "LINGER", 0.0)
+    monkeypatch.setattr(consumer_module, "SOON", 60.0)
     async with StagedMailbox("shared-acks") as mailbox:
         await fill(mailbox, 10)
         mailbox.held_up["ack"] = asyncio.Event()
