@@ -1,7 +1,7 @@
 """Every error that a mailbox raises: one root, and one class for each thing that a caller can do next.
 
-A class's docstring is its default message. The platform's own error, if there is one, is the ``__cause__``. A bad
-argument is not a ``MailboxError`` but a ``TypeError`` or ``ValueError`` that names the argument.
+The first line of a class's docstring is its default message. The platform's own error, if there is one, is the
+``__cause__``. A bad argument is not a ``MailboxError`` but a ``TypeError`` or ``ValueError`` that names the argument.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class MailboxError(Exception):
     full storage, a file that another program keeps locked. The class decides unless the error itself says so."""
 
     def __init__(self, message: str | None = None, *, passing: bool | None = None) -> None:
-        super().__init__(message or type(self).__doc__)
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
         if passing is not None:
             self.passing = passing
 
