@@ -91,6 +91,14 @@ export let archiveOf;
 export let companionsOf;
 
 /**
+ * As `enqueueMany`, of what a handler sent that had acknowledged the message of that id, of this mailbox, itself: that
+ * the id is still known keeps nothing out.
+ * @internal
+ * @type {(mailbox: Mailbox, id: string, messages: Iterable<NewMessage>) => Promise<string[]>}
+ */
+export let enqueueSentOn;
+
+/**
  * Ends a mailbox as the end of its page or worker would: what it held comes back as after a crash. For the checks.
  * @internal
  * @type {(mailbox: Mailbox) => void}
@@ -136,6 +144,7 @@ export class Mailbox {
 
   static {
     mailboxOf = (handle, options) => new Mailbox(handle, options);
+    enqueueSentOn = (mailbox, id, messages) => mailbox.#enqueueMany(checkMessages(messages), checkId(id));
     letDie = (mailbox) => mailbox.#die();
     whereHeld = (mailbox, ids) => mailbox.#handle.whereHeld(joined(ids.map((id) => checkId(id))));
     checkMailbox = (value, name) => {
@@ -211,12 +220,7 @@ export class Mailbox {
    * @returns {Promise<string[]>} their ids, in the same order
    */
   async enqueueMany(messages) {
-    const checked = checkMessages(messages);
-    this.#checkOpen();
-    if (checked.length === 0) return [];
-    const [ids, depth] = await this.#handle.enqueue(pack(checked));
-    this.#observe(depth);
-    return idsOf(ids);
+    return this.#enqueueMany(checkMessages(messages));
   }
 
   /**
@@ -638,6 +642,18 @@ export class Mailbox {
 
   // -- inside ---------------------------------------------------------------------------------------------------------
 
+  /**
+   * @param {import("../model/types.js").Packable[]} messages whose bytes are copied now
+   * @param {Uint8Array} [sentOn] an id that may be known though no message has it
+   */
+  async #enqueueMany(messages, sentOn) {
+    this.#checkOpen();
+    if (messages.length === 0) return [];
+    const [ids, depth] = await this.#handle.enqueue(pack(messages), sentOn);
+    this.#observe(depth);
+    return idsOf(ids);
+  }
+
   /** @param {import("../model/types.js").Packable} message whose bytes are copied now */
   async #enqueue(message) {
     this.#checkOpen();
@@ -735,6 +751,8 @@ export class Mailbox {
         this.#checkOpen();
         return this.#handle.nack(checkId(id), checkDelay(delay), checkFailure(error), failed);
       },
+      enqueueApart: (id, mailbox, messages) =>
+        mailbox.name === this.name ? enqueueSentOn(mailbox, id, messages) : mailbox.enqueueMany(messages),
       checkMailbox: (mailbox) => {
         checkMailbox(mailbox, "mailbox");
       },

@@ -220,13 +220,15 @@ export class MailboxHandle {
   /**
    * Enqueues messages, all or none.
    * @param {Uint8Array} frames
+   * @param {Uint8Array} [sentOn] the id of a message that has been acknowledged in order to go on, as for the
+   * transaction's `enqueue`
    * @returns {Promise<[Uint8Array, number | undefined]>} each message's id; and how many were queued just after these,
    * undefined if none was enqueued
    */
-  enqueue(frames) {
+  enqueue(frames, sentOn) {
     return this.#operations.submitStoring(
       async (tx, state) => {
-        const { ids, enqueued } = await enqueue(tx, state, frames);
+        const { ids, enqueued } = await enqueue(tx, state, frames, sentOn);
         if (enqueued === 0) return [ids, undefined];
         tx.changed(this.mailbox);
         return [ids, this.#announceDepth(tx, state, enqueued)];

@@ -183,8 +183,11 @@ class EmbeddedMailbox(Mailbox):
         """Equal for mailboxes that can commit together."""
 
     @abstractmethod
-    def _enqueue(self, messages: list[PreparedMessage]) -> Awaitable[Enqueued]:
-        """Commits all messages (at least one) or none."""
+    def _enqueue(self, messages: list[PreparedMessage], sent_on: UUID | None = None) -> Awaitable[Enqueued]:
+        """Commits all messages (at least one) or none.
+
+        ``sent_on``, given only where a backend has ``dedupe_for``, is an id that may be known though no message has it.
+        """
 
     @abstractmethod
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
@@ -344,13 +347,21 @@ class EmbeddedMailbox(Mailbox):
     def enqueue_many(self, messages: Iterable[NewMessage]) -> Coroutine[Any, Any, list[UUID]]:
         return self._enqueue_prepared(prepare_messages(messages))
 
-    async def _enqueue_prepared(self, messages: list[PreparedMessage]) -> list[UUID]:
+    def _enqueue_sent_on(self, message_id: UUID, messages: list[NewMessage]) -> Coroutine[Any, Any, list[UUID]]:
+        sent_on = message_id if Capability.DEDUPE in self.capabilities else None
+        return self._enqueue_prepared(prepare_messages(messages), sent_on)
+
+    @property
+    def _place(self) -> Hashable:
+        return (self._database, self.name) if self.name else self
+
+    async def _enqueue_prepared(self, messages: list[PreparedMessage], sent_on: UUID | None = None) -> list[UUID]:
         self._enter()
         self._check_capabilities(messages)
         if not messages:
             await take_turn_if_due()
             return []
-        ids, depth = await self._enqueue(messages)
+        ids, depth = await (self._enqueue(messages) if sent_on is None else self._enqueue(messages, sent_on))
         if depth is not None:
             self._observe(depth)
         if self._keeps_loop and turn_is_due():

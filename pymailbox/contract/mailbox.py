@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
@@ -443,6 +443,17 @@ class Mailbox(ABC):
         if Capability.ACK_MANY in self.capabilities:
             return await self.ack_many(ids)
         return sum(await asyncio.gather(*map(self.ack, ids)))
+
+    @property
+    def _place(self) -> Hashable:
+        """Equal for handles on one mailbox, where the backend can tell."""
+        return self
+
+    def _enqueue_sent_on(self, message_id: UUID, messages: list[NewMessage]) -> Awaitable[object]:
+        """As ``enqueue_many``, of what a handler sent that had acknowledged the message of that id, of this mailbox,
+        itself: that the id is still known keeps nothing out.
+        """
+        return self.enqueue_many(messages)
 
     async def _ack_late(self, records: list[MessageRecord]) -> None:
         """Acknowledges messages that this handle held, whoever has them now, but none that has only got the id of one

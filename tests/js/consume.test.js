@@ -283,6 +283,7 @@ class FakeMailbox {
         this.#begin("nack", [id]);
         return this.held.delete(id);
       },
+      enqueueApart: (_, mailbox, messages) => mailbox.enqueueMany(messages),
       checkMailbox: () => {},
       companions: () => assert.fail("nothing is answered"),
       watch: (watcher) => {

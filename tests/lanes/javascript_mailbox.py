@@ -161,6 +161,14 @@ class JavaScriptMailbox(Mailbox):
     async def _enqueue_many(self, js_messages: Any) -> list[UUID]:
         return [UUID(text) for text in await self._call("enqueueMany", js_messages)]
 
+    @property
+    def _place(self) -> Any:
+        return IndexedDbMailbox, self.name
+
+    def _enqueue_sent_on(self, message_id: UUID, messages: Any) -> Any:
+        js_messages = _js_all(messages, _js)
+        return self._call_api("enqueueSentOn", self._js_mailbox, str(message_id), js_messages)
+
     async def dequeue(self, limit: Any = None, *, wait: Any = None, ack: Any = ()) -> list[MessageRecord]:
         self._check_loop()
         js_abort = AbortController.new()
@@ -284,6 +292,10 @@ class JavaScriptMailbox(Mailbox):
         with _python_errors():
             return await getattr(self._js_mailbox, verb)(*js_arguments)
 
+    async def _call_api(self, name: str, *js_arguments: Any) -> Any:
+        with _python_errors():
+            return await getattr(self._js_api, name)(*js_arguments)
+
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
             raise WrongThreadError
@@ -378,8 +390,8 @@ class PythonBesideJavaScript(IndexedDbMailbox):
 
     twin: Mailbox
 
-    async def _enqueue_prepared(self, messages: list[Any]) -> list[UUID]:
-        ids = await super()._enqueue_prepared(messages)
+    async def _enqueue_prepared(self, messages: list[Any], sent_on: UUID | None = None) -> list[UUID]:
+        ids = await super()._enqueue_prepared(messages, sent_on)
         await _js_after_news()
         return ids
 

@@ -35,6 +35,9 @@ import { Stop, setTimer } from "./stop.js";
  * @property {(ids: string[]) => Promise<void>} release gives back what is still held, as if never handed out
  * @property {(id: string, delay: number, error: string, failed: boolean) => Promise<boolean | string>} nack as the
  * verb; the reason if it made a dead letter
+ * @property {(id: string, mailbox: import("../mailbox.js").Mailbox, messages: import("../values.js").NewMessage[]) =>
+ * Promise<unknown>} enqueueApart enqueues what was sent with a message of this mailbox that is acknowledged already,
+ * which may be sent on under its id
  * @property {(mailbox: unknown) => void} checkMailbox throws unless it is one to which messages can be sent
  * @property {() => import("./companions.js").Companions} companions
  * @property {(watcher: Watcher) => () => void} watch tells of what happens to the messages; returns what ends that

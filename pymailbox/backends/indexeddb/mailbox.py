@@ -123,9 +123,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
             self._observe(depth)
         return id_of(int.from_bytes(message_id if type(message_id) is bytes else message_id.to_bytes()))
 
-    def _enqueue(self, messages: list[PreparedMessage]) -> CallFuture:
+    def _enqueue(self, messages: list[PreparedMessage], sent_on: UUID | None = None) -> CallFuture:
         call_id, future, js_frames = self._completions.begin_with(pack_messages(messages), _enqueued)
-        self._js_enqueue(call_id, js_frames)
+        if sent_on is None:
+            self._js_enqueue(call_id, js_frames)
+        else:
+            self._js_enqueue(call_id, js_frames, self._to_js(sent_on.bytes))
         return future
 
     def _enqueue_each(self, first_id: int, frames: list[bytes]) -> None:

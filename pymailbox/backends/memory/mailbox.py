@@ -110,9 +110,9 @@ class MemoryMailbox(EmbeddedMailbox):
     def _database(self) -> Hashable:
         return self._memory
 
-    async def _enqueue(self, messages: list[PreparedMessage]) -> Enqueued:
+    async def _enqueue(self, messages: list[PreparedMessage], sent_on: UUID | None = None) -> Enqueued:
         with self._memory.lock:
-            ids, depth = verbs.enqueue(self._namespace.store_to_fill(self.name), messages, now_in_ms())
+            ids, depth = verbs.enqueue(self._namespace.store_to_fill(self.name), messages, now_in_ms(), sent_on)
         self._changed()
         if depth is not None:
             self._namespace.notifier.notify(self.name, depth, [self._listener], len(messages))

@@ -127,12 +127,12 @@ class SqliteMailbox(EmbeddedMailbox):
 
     # -- storing -------------------------------------------------------------------------------------------------------
 
-    def _enqueue(self, messages: list[PreparedMessage]) -> Awaitable[Enqueued]:
+    def _enqueue(self, messages: list[PreparedMessage], sent_on: UUID | None = None) -> Awaitable[Enqueued]:
         def on_commit(enqueued: Enqueued) -> None:
             self._notify(enqueued.depth, [self._listener], len(messages))
 
         def enqueue(session: Session) -> Enqueued:
-            return verbs.enqueue(session, self.name, messages)
+            return verbs.enqueue(session, self.name, messages, sent_on)
 
         if len(messages) == 1:
             inline_ok = len(messages[0].sender) + len(messages[0].payload) <= _SMALL and not messages[0].dedupe_ms
