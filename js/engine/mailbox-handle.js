@@ -297,14 +297,12 @@ export class MailboxHandle {
   /**
    * Deletes messages that this handle held, whoever has them now, but none that has only got the id of one since.
    * @param {Uint8Array} ids @param {Iterable<number>} created when each was made, milliseconds since 1970
-   * @returns {Promise<number>} how many there were
+   * @returns {Promise<void>}
    */
   ackLate(ids, created) {
     const times = [...created];
     return this.#operations.submit(async (tx, state) => {
-      const acked = await ackLate(tx, state, eachId(ids), times);
-      if (acked > 0) tx.changed(this.mailbox);
-      return acked;
+      if ((await ackLate(tx, state, eachId(ids), times)) > 0) tx.changed(this.mailbox);
     });
   }
 

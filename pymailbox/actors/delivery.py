@@ -99,7 +99,7 @@ class Deliveries:
                 return None
             record = hold.record
             if not sends:
-                await self.retrying.ack([record], in_doubt=True)
+                await self.retrying.ack([hold], in_doubt=True)
                 return None
             try:
                 held = await self.retrying.call(lambda: self._ack_and_send(record.id, sends), _is_passing_unless_full)

@@ -276,7 +276,7 @@ class FakeMailbox {
       },
       ackLate: async (ids) => {
         this.#begin("ackLate", ids);
-        return this.#ack(ids);
+        this.#ack(ids);
       },
       release: async (ids) => this.#begin("release", ids),
       nack: async (id) => {
