@@ -845,12 +845,15 @@ export async function openMailbox(name, options) {
 
 /**
  * The mailboxes of the origin, for what a handle opens beside its own.
+ * @internal
  * @param {Required<MailboxOptions>} options of that handle @returns {import("./actors/companions.js").Nearby}
  */
-const besideOne = ({ lease }) => ({
-  open: (name) => openMailbox(`indexeddb://${encodeURIComponent(name)}`, { lease, durability: "relaxed" }),
+export const besideOne = ({ lease, durability }) => ({
+  open: (name, isRelaxed) =>
+    openMailbox(`indexeddb://${encodeURIComponent(name)}`, { lease, durability: isRelaxed ? "relaxed" : durability }),
   names: listMailboxes,
-  delete: (name) => directory.deleteMailbox(ownEngine(), name),
+  delete: (name, unless, heldOnly) =>
+    directory.deleteMailbox(ownEngine(), name, unless === undefined ? undefined : checkId(unless), heldOnly),
 });
 
 /**

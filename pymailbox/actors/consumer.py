@@ -25,7 +25,6 @@ from uuid import UUID
 from ..contract.arguments import check_count, check_period
 from ..contract.errors import MailboxClosedError
 from ..contract.mailbox import Mailbox
-from ..contract.values import MessageRecord
 from .context import Context
 from .delivery import Deliveries
 from .handlers import Handler, to_call

@@ -48,6 +48,7 @@ from ..contract.arguments import (
     prepare_sends,
 )
 from ..contract.capabilities import Capability
+from ..contract.companions import Unless
 from ..contract.errors import MailboxClosedError, MailboxError, UnsupportedError, WrongThreadError
 from ..contract.location import Location, parse_name
 from ..contract.mailbox import Mailbox, check_mailbox
@@ -159,8 +160,8 @@ class EmbeddedMailbox(Mailbox):
 
     @classmethod
     @abstractmethod
-    async def delete_at(cls, location: Location) -> bool:
-        """Deletes the location's mailbox with all its messages; False if there was none."""
+    async def delete_at(cls, location: Location, unless: Unless | None = None) -> bool:
+        """Deletes the location's mailbox with all its messages; False if there was none, or ``unless`` held then."""
 
     @classmethod
     async def backup_at(cls, location: Location, path: str) -> None:
@@ -566,7 +567,8 @@ class EmbeddedMailbox(Mailbox):
             file, line = self._opened_at
             message = f"{self!r}, opened at {file}:{line}, was never closed: what it held goes back to the queue"
             try:
-                warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
+                if not self._is_beside_another:
+                    warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
             finally:  # where warnings are errors too
                 self._abandon()
 

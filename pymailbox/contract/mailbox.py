@@ -57,6 +57,9 @@ class Mailbox(ABC):
     _companions: tuple[Companion, ...] = ()
     """What was opened for this handle, and ends with it."""
 
+    _is_beside_another = False
+    """Whether it was opened for another handle, which says itself that it was never closed."""
+
     _nearby: Nearby | None = None
     """The mailboxes of the same database, if this handle can open them."""
 

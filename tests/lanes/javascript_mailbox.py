@@ -40,6 +40,7 @@ from pymailbox import (
 )
 from pymailbox.backends.indexeddb.frames import pack_remembered, pack_whole, unpack_remembered, unpack_whole
 from pymailbox.contract.archive import Adopted, Archive, Page, Remembered, Section, WholeMessage
+from pymailbox.contract.companions import Unless
 from pymailbox.contract.headers import Headers
 
 _T = TypeVar("_T")
@@ -100,14 +101,15 @@ class _Neighbours:
     def __init__(self, js_api: Any) -> None:
         self._js_api = js_api
 
-    async def open(self, name: str) -> Mailbox:
+    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
         return await JavaScriptMailbox.open(name)
 
     async def names(self) -> list[str]:
         return list(await self._js_api.listMailboxes())
 
-    async def delete(self, name: str) -> bool:
-        return bool(await self._js_api.deleteMailbox(f"indexeddb://{quote(name, safe='')}"))
+    async def delete(self, name: str, unless: Unless | None = None) -> bool:
+        kept_by = () if unless is None else (str(unless.message_id), unless.held_only)
+        return bool(await self._js_api.besideOne(Object.new()).delete(name, *kept_by))
 
 
 class JavaScriptMailbox(Mailbox):

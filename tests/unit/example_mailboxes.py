@@ -53,6 +53,7 @@ from pymailbox.contract.arguments import (
     prepare_messages,
     prepare_sends,
 )
+from pymailbox.contract.companions import Unless
 from pymailbox.contract.headers import unpack_headers
 from pymailbox.contract.polling import poll
 from pymailbox.contract.values import BytesLike
@@ -137,13 +138,22 @@ class Neighbours:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def open(self, name: str) -> Mailbox:
+    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
         return await self.database.open(name)
 
     async def names(self) -> list[str]:
         return sorted(self.database.stores)
 
-    async def delete(self, name: str) -> bool:
+    async def delete(self, name: str, unless: Unless | None = None) -> bool:
+        if self.is_kept(name, unless):
+            return False
+        return self.delete_now(name)
+
+    def is_kept(self, name: str, unless: Unless | None) -> bool:
+        entry = self.database.stores.get(name, {}).get(unless.message_id) if unless is not None else None
+        return entry is not None and not (unless is not None and unless.held_only and entry.holder is None)
+
+    def delete_now(self, name: str) -> bool:
         self.database.graveyards.pop(name, None)
         self.database.memories.pop(name, None)
         store = self.database.stores.pop(name, None)

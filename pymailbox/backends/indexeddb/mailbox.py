@@ -16,6 +16,7 @@ from uuid import UUID
 
 from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import Options, PreparedMessage
+from ...contract.companions import Unless
 from ...contract.errors import MailboxError
 from ...contract.ids import id_of
 from ...contract.location import Location, require_name
@@ -89,9 +90,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
         return sorted(await completions_of(js_engine).run(js_engine.listMailboxes))
 
     @classmethod
-    async def delete_at(cls, location: Location) -> bool:
+    async def delete_at(cls, location: Location, unless: Unless | None = None) -> bool:
         js_engine = await load_engine()
-        return bool(await completions_of(js_engine).run(js_engine.deleteMailbox, require_name(location)))
+        from pyodide.ffi import to_js
+
+        kept_by = () if unless is None else (to_js(unless.message_id.bytes), unless.held_only)
+        return bool(await completions_of(js_engine).run(js_engine.deleteMailbox, require_name(location), *kept_by))
 
     @property
     def _database(self) -> Hashable:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import Options, PreparedMessage
+from ...contract.companions import Unless
 from ...contract.errors import MailboxError, StorageCorruptError
 from ...contract.location import IN_PYODIDE, Location, require_name
 from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
@@ -94,11 +95,13 @@ class SqliteMailbox(EmbeddedMailbox):
         return await cls._run_once(location, verbs.mailbox_names, Access.READ)
 
     @classmethod
-    async def delete_at(cls, location: Location) -> bool:
+    async def delete_at(cls, location: Location, unless: Unless | None = None) -> bool:
         name = require_name(location)
         if not _holds_something(location.database):
             return False
-        return await cls._run_once(location, partial(verbs.delete_mailbox, name=name), Access.DURABLE_WRITE)
+        return await cls._run_once(
+            location, partial(verbs.delete_mailbox, name=name, unless=unless), Access.DURABLE_WRITE
+        )
 
     @classmethod
     async def backup_at(cls, location: Location, path: str) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from ...actors import Context, ask
 from ...actors.reply_mailboxes import name_of
 from ...contract.capabilities import Capability
-from ...contract.companions import Nearby
+from ...contract.companions import Nearby, Unless
 from ...contract.errors import MailboxClosedError
 from ...contract.mailbox import Mailbox
 from ...contract.values import MessagePriority, MessageRecord
@@ -307,3 +307,24 @@ async def check_left_over_mailboxes_are_deleted(sandbox: Sandbox) -> None:
         expect_equal(await there(), {living}, "reply mailboxes of others, a moment later")
     await held.close()
     await nearby.delete(living)
+
+
+@check(*_NEEDS, Capability.MESSAGE_ID, Capability.RELEASE)
+async def check_marker_keeps_a_mailbox(sandbox: Sandbox) -> None:
+    """A reply mailbox whose asker marks it as its own, or holds the mark, is not deleted by others at that moment."""
+    inbox = await sandbox.open()
+    nearby, marker = _nearby(inbox), uuid4()
+    name = name_of(marker)
+    mine = await sandbox.beside(inbox, name)
+    for _ in range(10):
+        await asyncio.gather(mine.enqueue(b"", b"", message_id=marker), nearby.delete(name, Unless(marker)))
+        expect(await mine.get(marker) is not None, "a mailbox was deleted that had its marker")
+        await mine.ack(marker)
+    mine = await sandbox.beside(inbox, name)  # the first handle may be that of a mailbox that is no more
+    await mine.enqueue(b"", b"", message_id=marker)
+    expect_equal(await nearby.delete(name, Unless(marker)), False, "whether it was deleted with its marker")
+    await mine.dequeue()
+    kept = await nearby.delete(name, Unless(marker, held_only=True))
+    expect_equal((kept, await mine.get(marker) is None), (False, False), "whether it was deleted while that was held")
+    await mine._release([marker])
+    expect_equal(await nearby.delete(name, Unless(marker, held_only=True)), True, "whether it was deleted at last")
