@@ -39,6 +39,9 @@ from .time_limit import TimeLimit
 _LOOK_AGAIN: Final = 0.005
 """Seconds after which an asker looks again whether it holds its marker."""
 
+_LOOK_EVERY: Final = 30.0
+"""Seconds after which an asker that got nothing looks whether its mailbox is still there."""
+
 _LOOKED_LATELY: Final = 60.0
 """Seconds for which an asker that lived counts as alive: otherwise each asker would open those of all others."""
 
@@ -117,8 +120,8 @@ async def _ask(mailbox: Mailbox, question: NewMessage, correlation_id: str, seco
         try:
             with limit:
                 asker = await companion_of(mailbox, Asker)
-                answer = waiting.enter_context(asker.waiting(correlation_id))
                 await asker.ready()
+                answer = waiting.enter_context(asker.waiting(correlation_id))
                 await _store(mailbox, question, correlation_id, asker)
         except asyncio.CancelledError:
             if not limit.expired or limit.cancelled_by_others:
@@ -171,6 +174,8 @@ class Asker(Companion):
             # somebody has deleted it: its asker seemed to be dead, as it does while its page is frozen
             await mailbox.enqueue(b"", b"", message_id=self._marker)
             await asyncio.sleep(_LOOK_AGAIN)  # the loop takes it
+        if self.over:
+            raise MailboxClosedError("the mailbox was closed before the question was stored")
 
     @contextmanager
     def waiting(self, correlation_id: str) -> Iterator[asyncio.Future[MessageRecord]]:
@@ -196,8 +201,12 @@ class Asker(Companion):
     # -- inside --------------------------------------------------------------------------------------------------------
 
     async def _is_marked(self, mailbox: Mailbox) -> bool:
-        """Whether the marker is held: then nobody deletes the reply mailbox."""
+        """Whether the marker is held: then nobody deletes the reply mailbox. If that has been deleted, so may have been
+        the answers to all that wait.
+        """
         marker = await mailbox.get(self._marker)
+        if marker is None:
+            self._answer_all(TimeoutError(f"no answer can come any more: somebody has deleted the mailbox {self.name}"))
         return isinstance(marker, MessageRecord) and marker.status is MessageStatus.INFLIGHT
 
     async def _end(self) -> None:
@@ -208,6 +217,9 @@ class Asker(Companion):
         if not self._opened.done():
             self._opened.set_exception(error)
             self._opened.exception()  # which nobody may fetch
+        self._answer_all(error)
+
+    def _answer_all(self, error: BaseException) -> None:
         for answers in self._waiting.values():
             for answer in answers:
                 if not answer.done():
@@ -239,7 +251,9 @@ class Asker(Companion):
         retrying = RetryingMailbox(mailbox, self._stop)
         handled: list[UUID] = []
         while True:
-            records = await retrying.call(partial(mailbox.dequeue, wait=math.inf, ack=handled))
+            records = await retrying.call(partial(mailbox.dequeue, wait=_LOOK_EVERY, ack=handled))
+            if not records and self._waiting and not await retrying.call(partial(self._is_marked, mailbox)):
+                await retrying.call(partial(mailbox.enqueue, b"", b"", message_id=self._marker))
             # the marker comes again after a page was frozen, and is held again
             answers = [record for record in records if record.id != self._marker]
             handled = [record.id for record in answers]

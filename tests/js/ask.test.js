@@ -186,18 +186,66 @@ test("one slow opening holds up no other answer", async () => {
 
 /** An asker whose marker is held once it has put it there. @param {FakeOrigin} origin */
 function holdsItsMarker(origin) {
-  /** @type {(error: Error) => void} */
-  let close;
   let isHeld = false;
-  origin.verbs = () => ({
-    get: async () => (isHeld ? { status: "inflight" } : null),
-    enqueue: async () => {
-      origin.log.push("mark");
-      setTimeout(() => (isHeld = true), 20);
-    },
-    dequeue: (/** @type {object | undefined} */ options) =>
-      options === undefined ? [] : new Promise((_, reject) => (close = reject)),
-    close: async () => close?.(new MailboxClosedError("closed")),
+  origin.verbs = () => {
+    /** @type {((error: Error) => void) | undefined} */
+    let close;
+    return {
+      get: async () => (isHeld ? { status: "inflight" } : null),
+      enqueue: async () => {
+        origin.log.push("mark");
+        setTimeout(() => (isHeld = true), 20);
+      },
+      dequeue: (/** @type {object | undefined} */ options) =>
+        options === undefined ? [] : new Promise((_, reject) => (close = reject)),
+      close: async () => close?.(new MailboxClosedError("closed")),
+    };
+  };
+}
+
+for (const foundOutBy of ["a look", "the next question"]) {
+  test(`a question whose answer was deleted ends with ${foundOutBy}`, async () => {
+    const origin = new FakeOrigin();
+    let isHeld = true;
+    /** @type {Set<(records: object[]) => void>} */
+    const looks = new Set();
+    /** @type {((error: Error) => void) | undefined} */
+    let close;
+    origin.verbs = () => ({
+      get: async () => (isHeld ? { status: "inflight" } : null),
+      enqueue: async () => (isHeld = true),
+      dequeue: (/** @type {object | undefined} */ options) =>
+        options === undefined
+          ? []
+          : new Promise((resolve, reject) => {
+              looks.add(resolve);
+              close = reject;
+            }),
+      close: async () => close?.(new MailboxClosedError("closed")),
+    });
+    const asker = new Asker(origin);
+    await asker.ready();
+    /** @type {DOMException[]} */
+    const ends = [];
+    asker.wait("id", {
+      mailbox: /** @type {any} */ (undefined),
+      resolve: () => {},
+      reject: (error) => ends.push(/** @type {DOMException} */ (error)),
+    });
+    const look = async () => {
+      for (const end of looks) end([]);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    await look();
+    assert.deepEqual(ends, []);
+    isHeld = false;
+    await (foundOutBy === "a look" ? look() : asker.ready());
+    assert.ok(isHeld);
+    assert.deepEqual(
+      ends.map(({ name }) => name),
+      ["TimeoutError"],
+    );
+    await asker.end();
   });
 }
 

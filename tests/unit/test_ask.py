@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -38,7 +39,7 @@ from pymailbox import (
     open_mailbox,
     sync,
 )
-from pymailbox.actors import reply_mailboxes, replying
+from pymailbox.actors import asking, reply_mailboxes, replying
 from pymailbox.cli import main
 from pymailbox.contract.arguments import Durability
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
@@ -617,6 +618,32 @@ async def test_reply_mailbox_that_somebody_deleted(where: str) -> None:
             assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
             assert await reply_mailboxes_at(where) == [name]
     assert await reply_mailboxes_at(where) == []
+
+
+@pytest.mark.parametrize("found_out_by", ["a look", "the next question"])
+async def test_question_whose_answer_was_deleted_ends(
+    where: str, found_out_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_LOOK_EVERY", 0.05 if found_out_by == "a look" else 1000.0)
+    async with open_mailbox(where) as mailbox, open_mailbox(where) as inbox:
+        question = asyncio.ensure_future(ask(mailbox, b"open", timeout=math.inf))
+        await until(lambda: _has_message(inbox))
+        await asyncio.sleep(0.2)
+        assert not question.done(), "while its mailbox is there"
+        [name] = await reply_mailboxes_at(where)
+        assert await delete_mailbox(beside(where, name))
+        async with answering(inbox):
+            await until(lambda: _is_empty(inbox))
+            if found_out_by == "the next question":
+                assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+            with pytest.raises(TimeoutError, match="no answer can come any more"):
+                await asyncio.wait_for(asyncio.shield(question), 10)
+            assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+    assert await reply_mailboxes_at(where) == []
+
+
+async def _has_message(mailbox: Mailbox) -> bool:
+    return not await _is_empty(mailbox)
 
 
 async def test_program_that_ends_without_closing(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ const NOTHING = new Uint8Array();
 /** Milliseconds after which an asker looks again whether it holds its marker. */
 const LOOK_AGAIN = 5;
 
+/** Milliseconds after which an asker that got nothing looks whether its mailbox is still there. */
+const LOOK_EVERY = 30_000;
+
 /** Milliseconds for which an asker that lived counts as alive: otherwise each asker would open those of all others. */
 const LOOKED_LATELY = 60_000;
 
@@ -66,6 +69,7 @@ export class Asker {
       // the loop takes it
       await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
     }
+    if (this.over) throw new MailboxClosedError("The mailbox was closed before the question was stored.");
   }
 
   /** From now on an answer with that id is awaited. @param {string} id @param {Question} question */
@@ -86,15 +90,28 @@ export class Asker {
 
   // -- inside ---------------------------------------------------------------------------------------------------------
 
-  /** Whether the marker is held: then nobody deletes the reply mailbox. @param {Mailbox} mailbox */
+  /**
+   * Whether the marker is held: then nobody deletes the reply mailbox. If that has been deleted, so may have been the
+   * answers to all that wait.
+   * @param {Mailbox} mailbox
+   */
   async #isMarked(mailbox) {
     const marker = await mailbox.get(this.#marker);
+    if (marker === null) {
+      const text = `no answer can come any more: somebody has deleted the mailbox ${this.name}`;
+      this.#answerAll(new DOMException(text, "TimeoutError"));
+    }
     return marker !== null && "status" in marker && marker.status === "inflight";
   }
 
   /** @param {unknown} error */
   #fail(error) {
     this.#stop.ask();
+    this.#answerAll(error);
+  }
+
+  /** @param {unknown} error */
+  #answerAll(error) {
     for (const together of this.#waiting.values()) for (const { reject } of together) reject(error);
   }
 
@@ -132,7 +149,9 @@ export class Asker {
     let handled = [];
     for (;;) {
       const ack = handled;
-      const records = await retrying.call(() => mailbox.dequeue({ wait: Infinity, ack }));
+      const records = await retrying.call(() => mailbox.dequeue({ wait: LOOK_EVERY, ack }));
+      if (records.length === 0 && this.#waiting.size > 0 && !(await retrying.call(() => this.#isMarked(mailbox))))
+        await retrying.call(() => mailbox.enqueue(NOTHING, NOTHING, { messageId: this.#marker }));
       // the marker comes again after a page was frozen, and is held again
       const answers = records.filter(({ id }) => id !== this.#marker);
       handled = answers.map(({ id }) => id);
