@@ -155,6 +155,7 @@ class Asker(Companion):
         self._waiting: dict[str, set[asyncio.Future[MessageRecord]]] = {}
         """By correlation id."""
         self._stop = Stop()
+        self._has_died = False
         self._opened: asyncio.Future[Mailbox] = self._loop.create_future()
         """The reply mailbox, once it is marked."""
         self._serving = _unmissed(self._serve())
@@ -198,6 +199,11 @@ class Asker(Companion):
             self._serving.cancel()
         return super().end()
 
+    def die(self) -> None:
+        self._has_died = True
+        self._fail(MailboxClosedError("the mailbox died before the answer came"))
+        self._serving.cancel()
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     async def _is_marked(self, mailbox: Mailbox) -> bool:
@@ -238,6 +244,11 @@ class Asker(Companion):
         except BaseException as error:
             if isinstance(error, GeneratorExit) or self._loop.is_closed():
                 return  # and nothing can be waited for
+            if self._has_died and mailbox is not None:
+                mailbox._die()
+                if tidying is not None:
+                    tidying.cancel()
+                return
             ended = MailboxClosedError("the event loop ended before the answer came")
             self._fail(error if isinstance(error, Exception) else ended)
             leaving = _unmissed(self._leave(mailbox, tidying))

@@ -139,6 +139,15 @@ class _Replies(Companion):
         if await self._nearby.delete(name, Unless(marker)):
             _log_drop(name)
 
+    def die(self) -> None:
+        if self._ending is None:
+            self._ending = self._loop.create_future()
+            self._ending.set_result(None)
+        while self._targets:
+            _, target = self._targets.popitem()
+            if target.mailbox is not None:
+                target.mailbox._die()
+
     async def _end(self) -> None:
         while self._targets:
             _, target = self._targets.popitem()

@@ -69,6 +69,10 @@ class Companion(ABC):
     async def _end(self) -> None:
         """Ends it; does not fail."""
 
+    @abstractmethod
+    def die(self) -> None:
+        """Ends it as the end of its process would; for ``pymailbox.testing``. Dying twice is fine."""
+
     def end_from_anywhere(self) -> None:
         """Ends it, from any thread, in a finaliser; in a forked child it has no part."""
         if os.getpid() == self._process and not self._loop.is_closed():
@@ -122,6 +126,18 @@ def ending_companions(close: Callable[[Any], Coroutine[Any, Any, None]]) -> Call
             await asyncio.shield(ending)
 
     return close_all
+
+
+def killing_companions(die: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A ``_die`` with which the companions of the handle die too."""
+
+    @functools.wraps(die)
+    def die_all(self: Mailbox) -> None:
+        die(self)
+        for companion in self._companions:
+            companion.die()
+
+    return die_all
 
 
 def _end(mailbox: Mailbox) -> list[asyncio.Future[None]]:

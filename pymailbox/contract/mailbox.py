@@ -19,7 +19,7 @@ from uuid import UUID
 
 from .archive import Archive
 from .capabilities import Capability
-from .companions import Companion, Nearby, ending_companions
+from .companions import Companion, Nearby, ending_companions, killing_companions
 from .errors import MailboxClosedError, UnsupportedError
 from .json_payloads import json_headers, json_payload
 from .plain_archive import PlainArchive
@@ -73,6 +73,8 @@ class Mailbox(ABC):
                 setattr(cls, name, notifying("nack" if name == "_nack_with_reason" else name, call))
         if inspect.isfunction(close := cls.__dict__.get("close")):
             cls.close = ending_companions(close)  # type: ignore[assignment, method-assign]
+        if inspect.isfunction(die := cls.__dict__.get("_die")):
+            cls._die = killing_companions(die)  # type: ignore[assignment, method-assign]
         dequeue = cls.__dict__.get("dequeue")
         if dequeue is not None:
             known = inspect.signature(dequeue).parameters

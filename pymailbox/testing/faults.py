@@ -207,8 +207,8 @@ class FaultyMailbox(Mailbox):
         for loop in list(self._loops):
             await loop.aclose()
         assert self._mailbox is not None
-        dying, self._mailbox = self._mailbox, None
-        dying._die()
+        self._die()
+        self._mailbox = None
 
     def _die(self) -> None:
         if self._mailbox is not None:

@@ -620,6 +620,22 @@ async def test_reply_mailbox_that_somebody_deleted(where: str) -> None:
     assert await reply_mailboxes_at(where) == []
 
 
+async def test_asker_of_a_faulty_mailbox_dies_with_it(where: str) -> None:
+    async with open_mailbox(where) as inbox:
+        asker = FaultyMailbox(await open_mailbox(where))
+        question = asyncio.ensure_future(ask(asker, b"last", timeout=math.inf))
+        await until(lambda: _has_message(inbox))
+        await asker.die()
+        with pytest.raises(MailboxClosedError, match="died"):
+            await question
+        [left] = await reply_mailboxes_at(where)
+        async with open_mailbox(beside(where, left)) as answers:
+            await answers.recover()
+            stats = await answers.status()
+            assert (stats.queued_messages, stats.inflight_messages) == (1, 0)
+        assert await delete_mailbox(beside(where, left))
+
+
 @pytest.mark.parametrize("found_out_by", ["a look", "the next question"])
 async def test_question_whose_answer_was_deleted_ends(
     where: str, found_out_by: str, monkeypatch: pytest.MonkeyPatch

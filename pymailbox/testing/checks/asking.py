@@ -218,6 +218,32 @@ async def check_closing_ends_questions(sandbox: Sandbox) -> None:
     await expect_error(MailboxClosedError, lambda: ask(asker, b"three", timeout=PATIENCE))
 
 
+@check(*_NEEDS, Capability.RECOVER)
+async def check_death_of_an_asker(sandbox: Sandbox) -> None:
+    """When a handle dies, its questions end, and its reply mailbox is left over, held by nobody."""
+    asker, inbox = await sandbox.open(), await sandbox.open()
+    async with _asking(asker, b"last") as question:
+        await eventually(lambda: _queued(inbox), 1, "queued messages")
+        name = (await inbox.peek())[0].headers["reply-to"]
+        dying = [asker]
+        del asker
+        await sandbox.let_die(dying)
+        await asyncio.wait([question], timeout=PATIENCE)
+        expect(question.done(), "a question still waits after its handle died")
+        error = await question
+        expect(isinstance(error, MailboxClosedError), f"the question ended with {error!r}")
+    nearby = _nearby(inbox)
+    expect(name in await nearby.names(), f"the mailbox {name!r} is not there after its asker died")
+    left = await sandbox.beside(inbox, name)
+
+    async def held() -> int:
+        await left.recover()
+        return (await left.status()).inflight_messages
+
+    await eventually(held, 0, "messages that the dead asker holds")
+    await nearby.delete(name)
+
+
 @check(*_NEEDS)
 async def check_answer_to_nobody(sandbox: Sandbox) -> None:
     """An answer to an asker that has been closed is dropped: its message is acknowledged, and no mailbox is made."""

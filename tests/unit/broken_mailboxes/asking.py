@@ -21,7 +21,11 @@ class SendsOnInItsOwnName(SmallMailbox):
         return await super().send_on(message_id, [(to, one._replace(sender=b"mailbox")) for to, one in sends])
 
 
-@breaks("asking.many_questions_share_a_mailbox", "asking.closing_ends_questions")
+@breaks(
+    "asking.many_questions_share_a_mailbox",
+    "asking.closing_ends_questions",
+    "asking.death_of_an_asker",
+)
 class ForgetsWhatItOpened(SmallMailbox):
     """Knows nothing of what was opened beside it."""
 
