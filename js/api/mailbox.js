@@ -70,7 +70,7 @@ export const MessagePriority = Object.freeze({ NORMAL: "normal", HIGH: "high" })
 /** Constants for those who prefer them to "queued" and "inflight". */
 export const MessageStatus = Object.freeze({ QUEUED: "queued", INFLIGHT: "inflight" });
 
-/** @type {(handle: MailboxHandle, options: Required<MailboxOptions>) => Mailbox} */
+/** @type {(handle: MailboxHandle, options: Required<MailboxOptions>, openedAt: string | undefined) => Mailbox} */
 let mailboxOf;
 
 /** @internal @type {(value: unknown, name: string) => Mailbox} */
@@ -115,10 +115,11 @@ export let whereHeld;
 
 /**
  * Mailboxes that are no longer referenced and were never closed.
- * @type {FinalizationRegistry<{handle: MailboxHandle, companions: Companions}>}
+ * @type {FinalizationRegistry<{handle: MailboxHandle, companions: Companions, openedAt: string | undefined}>}
  */
-const forgotten = new FinalizationRegistry(({ handle, companions }) => {
-  console.warn(`The mailbox ${JSON.stringify(handle.mailbox)} was never closed. What it held goes back to the queue.`);
+const forgotten = new FinalizationRegistry(({ handle, companions, openedAt }) => {
+  const text = `The mailbox ${JSON.stringify(handle.mailbox)} was never closed. What it held goes back to the queue.`;
+  console.warn(`${text} It was opened at\n${openedAt}`);
   handle.abandon();
   companions.end();
 });
@@ -143,7 +144,7 @@ export class Mailbox {
   #companions;
 
   static {
-    mailboxOf = (handle, options) => new Mailbox(handle, options);
+    mailboxOf = (handle, options, openedAt) => new Mailbox(handle, options, openedAt);
     enqueueSentOn = (mailbox, id, messages) => mailbox.#enqueueMany(checkMessages(messages), checkId(id));
     letDie = (mailbox) => mailbox.#die();
     whereHeld = (mailbox, ids) => mailbox.#handle.whereHeld(joined(ids.map((id) => checkId(id))));
@@ -155,8 +156,11 @@ export class Mailbox {
     archiveOf = (mailbox) => checkMailbox(mailbox, "mailbox").#archive();
   }
 
-  /** @private @param {MailboxHandle} handle @param {Required<MailboxOptions>} options */
-  constructor(handle, options) {
+  /**
+   * @private @param {MailboxHandle} handle @param {Required<MailboxOptions>} options
+   * @param {string | undefined} openedAt
+   */
+  constructor(handle, options, openedAt) {
     if (!(handle instanceof MailboxHandle)) throw new TypeError("A mailbox is opened with openMailbox(name).");
     this.#handle = handle;
     this.#options = options;
@@ -164,7 +168,7 @@ export class Mailbox {
     Object.defineProperty(this, "noCopies", { enumerable: true, get: refuseCopies });
     // neither of them may keep the mailbox alive
     this.#companions = new Companions(besideOne(options));
-    forgotten.register(this, { handle, companions: this.#companions }, handle);
+    forgotten.register(this, { handle, companions: this.#companions, openedAt }, handle);
     Mailbox.#listen(new WeakRef(this), handle);
   }
 
@@ -838,9 +842,11 @@ if (Symbol.asyncDispose === undefined) Reflect.deleteProperty(Mailbox.prototype,
 export async function openMailbox(name, options) {
   const mailbox = checkName(name);
   const checked = checkMailboxOptions(options);
+  // now, while the caller is there to be seen
+  const openedAt = new Error().stack;
   const { durability, maxDeliveries, lease } = checked;
   const most = maxDeliveries === Infinity ? 0 : maxDeliveries;
-  return mailboxOf(await MailboxHandle.open(ownEngine(), mailbox, durability, most, lease), checked);
+  return mailboxOf(await MailboxHandle.open(ownEngine(), mailbox, durability, most, lease), checked, openedAt);
 }
 
 /**
