@@ -449,6 +449,21 @@ async def test_slow_opening_holds_up_no_other_answer(where: str) -> None:
             assert (await slow).payload == b"re: slow"
 
 
+async def test_mailbox_for_answers_that_another_handler_uses_stays_open(where: str) -> None:
+    async with open_mailbox(where) as inbox:
+        assert inbox._nearby is not None
+        name = reply_mailboxes.name_of(reply_mailboxes.new_marker())
+        await (await inbox._nearby.open(name)).close()
+        replies = replying._Replies(inbox._nearby)
+        first, second = await replies.borrow({name}), await replies.borrow({name})
+        await replies.give_back(first)
+        assert (await second[name].status()).queued_messages == 0
+        assert await reply_mailboxes_at(where) == [name]
+        await replies.give_back(second)
+        assert await reply_mailboxes_at(where) == []
+        await replies.end()
+
+
 @pytest.mark.parametrize("durability", ["strict", "relaxed"])
 async def test_answers_are_as_durable_as_the_handle_unless_an_asker_waits(where: str, durability: Durability) -> None:
     opened: dict[bool, str] = {}
