@@ -658,9 +658,7 @@ async def check_sends_follow_what_a_handler_settled(sandbox: Sandbox) -> None:
 
 @check(Capability.DEDUPE, Capability.ENQUEUE_MANY)
 async def check_sent_on_after_an_ack_by_hand(sandbox: Sandbox) -> None:
-    """A handler that has acknowledged its message itself may send it on under its id, though that is still known; not
-    to another mailbox that knows it.
-    """
+    """A handler that acked its message itself may send it on under its known id, except to another that knows it."""
     mailbox, beside, other = await sandbox.open(), await sandbox.open(), await sandbox.open("-other")
     message_id = uuid4()
     await other.enqueue(b"", b"", message_id=message_id, dedupe_for=60.0)
