@@ -39,7 +39,8 @@ class PythonEngine {
 
   listMailboxes = () => directory.listMailboxes(this.#engine);
 
-  deleteMailbox = (/** @type {string} */ mailbox) => directory.deleteMailbox(this.#engine, mailbox);
+  /** @param {string} mailbox @param {[Uint8Array<ArrayBuffer>?, boolean?]} unless */
+  deleteMailbox = (mailbox, ...unless) => directory.deleteMailbox(this.#engine, mailbox, ...unless);
 }
 
 /** The engine of this page or worker, which its JavaScript uses too. */

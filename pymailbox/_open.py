@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
+from .contract.companions import Unless
 from .contract.location import Location, check_name, check_path, resolved
 from .contract.mailbox import Mailbox
 
@@ -86,20 +87,23 @@ class _SameDatabase:
 
     def __init__(self, location: Location, options: Options, called_at: tuple[str, int], any_thread: bool) -> None:
         self._location = location
-        self._options = Options(lease=options.lease, durability="relaxed")
+        self._options = options
         self._called_at = called_at
         self._any_thread = any_thread
 
-    async def open(self, name: str) -> Mailbox:
-        opening = MailboxOpening(self._at(name), self._options, self._called_at)
+    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
+        options = Options(lease=self._options.lease, durability="relaxed" if relaxed else self._options.durability)
+        opening = MailboxOpening(self._at(name), options, self._called_at)
         opening._any_thread = self._any_thread
-        return await opening
+        mailbox = await opening
+        mailbox._is_beside_another = True
+        return mailbox
 
     async def names(self) -> list[str]:
         return await _list(self._location)
 
-    async def delete(self, name: str) -> bool:
-        return await _delete(self._at(name))
+    async def delete(self, name: str, unless: Unless | None = None) -> bool:
+        return await backend_of(self._location).delete_at(self._at(name), unless)
 
     def _at(self, name: str) -> Location:
         return self._location._replace(name=check_name(name))

@@ -137,9 +137,9 @@ export class Dispatcher {
         this.follow(callId, /** @type {any} */ (handle)[verb](...args));
       },
 
-      /** @param {number} callId @param {number | Uint8Array} frames */
-      enqueue: (callId, frames) => {
-        handle.enqueue(this.#taken(frames)).then(
+      /** @param {number} callId @param {number | Uint8Array} frames @param {Uint8Array} [sentOn] */
+      enqueue: (callId, frames, sentOn) => {
+        handle.enqueue(this.#taken(frames), sentOn).then(
           ([bytes, value]) => this.#push({ callId, bytes, value, more: 0 }),
           (error) => this.#push({ callId, error }),
         );

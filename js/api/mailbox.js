@@ -70,7 +70,7 @@ export const MessagePriority = Object.freeze({ NORMAL: "normal", HIGH: "high" })
 /** Constants for those who prefer them to "queued" and "inflight". */
 export const MessageStatus = Object.freeze({ QUEUED: "queued", INFLIGHT: "inflight" });
 
-/** @type {(handle: MailboxHandle, options: Required<MailboxOptions>) => Mailbox} */
+/** @type {(handle: MailboxHandle, options: Required<MailboxOptions>, openedAt: string | undefined) => Mailbox} */
 let mailboxOf;
 
 /** @internal @type {(value: unknown, name: string) => Mailbox} */
@@ -91,6 +91,14 @@ export let archiveOf;
 export let companionsOf;
 
 /**
+ * As `enqueueMany`, of what a handler sent that had acknowledged the message of that id, of this mailbox, itself: that
+ * the id is still known keeps nothing out.
+ * @internal
+ * @type {(mailbox: Mailbox, id: string, messages: Iterable<NewMessage>) => Promise<string[]>}
+ */
+export let enqueueSentOn;
+
+/**
  * Ends a mailbox as the end of its page or worker would: what it held comes back as after a crash. For the checks.
  * @internal
  * @type {(mailbox: Mailbox) => void}
@@ -107,10 +115,11 @@ export let whereHeld;
 
 /**
  * Mailboxes that are no longer referenced and were never closed.
- * @type {FinalizationRegistry<{handle: MailboxHandle, companions: Companions}>}
+ * @type {FinalizationRegistry<{handle: MailboxHandle, companions: Companions, openedAt: string | undefined}>}
  */
-const forgotten = new FinalizationRegistry(({ handle, companions }) => {
-  console.warn(`The mailbox ${JSON.stringify(handle.mailbox)} was never closed. What it held goes back to the queue.`);
+const forgotten = new FinalizationRegistry(({ handle, companions, openedAt }) => {
+  const text = `The mailbox ${JSON.stringify(handle.mailbox)} was never closed. What it held goes back to the queue.`;
+  console.warn(`${text} It was opened at\n${openedAt}`);
   handle.abandon();
   companions.end();
 });
@@ -135,7 +144,8 @@ export class Mailbox {
   #companions;
 
   static {
-    mailboxOf = (handle, options) => new Mailbox(handle, options);
+    mailboxOf = (handle, options, openedAt) => new Mailbox(handle, options, openedAt);
+    enqueueSentOn = (mailbox, id, messages) => mailbox.#enqueueMany(checkMessages(messages), checkId(id));
     letDie = (mailbox) => mailbox.#die();
     whereHeld = (mailbox, ids) => mailbox.#handle.whereHeld(joined(ids.map((id) => checkId(id))));
     checkMailbox = (value, name) => {
@@ -146,8 +156,11 @@ export class Mailbox {
     archiveOf = (mailbox) => checkMailbox(mailbox, "mailbox").#archive();
   }
 
-  /** @private @param {MailboxHandle} handle @param {Required<MailboxOptions>} options */
-  constructor(handle, options) {
+  /**
+   * @private @param {MailboxHandle} handle @param {Required<MailboxOptions>} options
+   * @param {string | undefined} openedAt
+   */
+  constructor(handle, options, openedAt) {
     if (!(handle instanceof MailboxHandle)) throw new TypeError("A mailbox is opened with openMailbox(name).");
     this.#handle = handle;
     this.#options = options;
@@ -155,7 +168,7 @@ export class Mailbox {
     Object.defineProperty(this, "noCopies", { enumerable: true, get: refuseCopies });
     // neither of them may keep the mailbox alive
     this.#companions = new Companions(besideOne(options));
-    forgotten.register(this, { handle, companions: this.#companions }, handle);
+    forgotten.register(this, { handle, companions: this.#companions, openedAt }, handle);
     Mailbox.#listen(new WeakRef(this), handle);
   }
 
@@ -211,12 +224,7 @@ export class Mailbox {
    * @returns {Promise<string[]>} their ids, in the same order
    */
   async enqueueMany(messages) {
-    const checked = checkMessages(messages);
-    this.#checkOpen();
-    if (checked.length === 0) return [];
-    const [ids, depth] = await this.#handle.enqueue(pack(checked));
-    this.#observe(depth);
-    return idsOf(ids);
+    return this.#enqueueMany(checkMessages(messages));
   }
 
   /**
@@ -638,6 +646,18 @@ export class Mailbox {
 
   // -- inside ---------------------------------------------------------------------------------------------------------
 
+  /**
+   * @param {import("../model/types.js").Packable[]} messages whose bytes are copied now
+   * @param {Uint8Array} [sentOn] an id that may be known though no message has it
+   */
+  async #enqueueMany(messages, sentOn) {
+    this.#checkOpen();
+    if (messages.length === 0) return [];
+    const [ids, depth] = await this.#handle.enqueue(pack(messages), sentOn);
+    this.#observe(depth);
+    return idsOf(ids);
+  }
+
   /** @param {import("../model/types.js").Packable} message whose bytes are copied now */
   async #enqueue(message) {
     this.#checkOpen();
@@ -735,6 +755,8 @@ export class Mailbox {
         this.#checkOpen();
         return this.#handle.nack(checkId(id), checkDelay(delay), checkFailure(error), failed);
       },
+      enqueueApart: (id, mailbox, messages) =>
+        mailbox.name === this.name ? enqueueSentOn(mailbox, id, messages) : mailbox.enqueueMany(messages),
       checkMailbox: (mailbox) => {
         checkMailbox(mailbox, "mailbox");
       },
@@ -820,19 +842,24 @@ if (Symbol.asyncDispose === undefined) Reflect.deleteProperty(Mailbox.prototype,
 export async function openMailbox(name, options) {
   const mailbox = checkName(name);
   const checked = checkMailboxOptions(options);
+  // now, while the caller is there to be seen
+  const openedAt = new Error().stack;
   const { durability, maxDeliveries, lease } = checked;
   const most = maxDeliveries === Infinity ? 0 : maxDeliveries;
-  return mailboxOf(await MailboxHandle.open(ownEngine(), mailbox, durability, most, lease), checked);
+  return mailboxOf(await MailboxHandle.open(ownEngine(), mailbox, durability, most, lease), checked, openedAt);
 }
 
 /**
  * The mailboxes of the origin, for what a handle opens beside its own.
+ * @internal
  * @param {Required<MailboxOptions>} options of that handle @returns {import("./actors/companions.js").Nearby}
  */
-const besideOne = ({ lease }) => ({
-  open: (name) => openMailbox(`indexeddb://${encodeURIComponent(name)}`, { lease, durability: "relaxed" }),
+export const besideOne = ({ lease, durability }) => ({
+  open: (name, isRelaxed) =>
+    openMailbox(`indexeddb://${encodeURIComponent(name)}`, { lease, durability: isRelaxed ? "relaxed" : durability }),
   names: listMailboxes,
-  delete: (name) => directory.deleteMailbox(ownEngine(), name),
+  delete: (name, unless, heldOnly) =>
+    directory.deleteMailbox(ownEngine(), name, unless === undefined ? undefined : checkId(unless), heldOnly),
 });
 
 /**

@@ -15,21 +15,32 @@ export function listMailboxes(engine) {
   );
 }
 
-/** @param {Engine} engine @param {string} mailbox @returns {Promise<boolean>} false if there was none */
-export function deleteMailbox(engine, mailbox) {
+/**
+ * Deletes a mailbox, in one transaction.
+ * @param {Engine} engine @param {string} mailbox
+ * @param {Uint8Array<ArrayBuffer>} [unless] a message of this id keeps it from that
+ * @param {boolean} [heldOnly] only if it is inflight
+ * @returns {Promise<boolean>} false if there was none, or it was kept
+ */
+export function deleteMailbox(engine, mailbox, unless, heldOnly = false) {
   return briefly(engine, async () => {
-    const found = await engine.groupCommit.submit({
+    const deleted = await engine.groupCommit.submit({
       durability: "strict",
       stores: false,
       needsNotes: () => false,
       run: async (tx) => {
-        const found = await tx.exists(mailbox);
-        if (found) await deleteMailboxIn(tx, mailbox);
-        return found;
+        if (!(await tx.exists(mailbox))) return false;
+        if (unless !== undefined) {
+          const state = await tx.state(mailbox);
+          const place = await tx.find(state, unless);
+          if (place !== undefined && (!heldOnly || state.claimsOn(place) !== undefined)) return false;
+        }
+        await deleteMailboxIn(tx, mailbox);
+        return true;
       },
     });
-    engine.connection.seen.forget(mailbox);
-    return found;
+    if (deleted) engine.connection.seen.forget(mailbox);
+    return deleted;
   });
 }
 

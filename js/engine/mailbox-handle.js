@@ -220,13 +220,15 @@ export class MailboxHandle {
   /**
    * Enqueues messages, all or none.
    * @param {Uint8Array} frames
+   * @param {Uint8Array} [sentOn] the id of a message that has been acknowledged in order to go on, as for the
+   * transaction's `enqueue`
    * @returns {Promise<[Uint8Array, number | undefined]>} each message's id; and how many were queued just after these,
    * undefined if none was enqueued
    */
-  enqueue(frames) {
+  enqueue(frames, sentOn) {
     return this.#operations.submitStoring(
       async (tx, state) => {
-        const { ids, enqueued } = await enqueue(tx, state, frames);
+        const { ids, enqueued } = await enqueue(tx, state, frames, sentOn);
         if (enqueued === 0) return [ids, undefined];
         tx.changed(this.mailbox);
         return [ids, this.#announceDepth(tx, state, enqueued)];
@@ -295,14 +297,12 @@ export class MailboxHandle {
   /**
    * Deletes messages that this handle held, whoever has them now, but none that has only got the id of one since.
    * @param {Uint8Array} ids @param {Iterable<number>} created when each was made, milliseconds since 1970
-   * @returns {Promise<number>} how many there were
+   * @returns {Promise<void>}
    */
   ackLate(ids, created) {
     const times = [...created];
     return this.#operations.submit(async (tx, state) => {
-      const acked = await ackLate(tx, state, eachId(ids), times);
-      if (acked > 0) tx.changed(this.mailbox);
-      return acked;
+      if ((await ackLate(tx, state, eachId(ids), times)) > 0) tx.changed(this.mailbox);
     });
   }
 

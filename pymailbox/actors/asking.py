@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -18,14 +19,34 @@ from uuid import UUID, uuid4
 
 from ..contract.arguments import check_period, prepare_message
 from ..contract.capabilities import Capability
-from ..contract.companions import Companion, Nearby, companion_of
-from ..contract.errors import MailboxClosedError, MailboxError
+from ..contract.companions import Companion, Nearby, Unless, companion_of
+from ..contract.errors import MailboxClosedError
 from ..contract.mailbox import Mailbox, check_mailbox
-from ..contract.values import BytesLike, MessagePriority, MessageRecord, NewMessage
-from .reply_mailboxes import CORRELATION_ID, REPLY_TO, may_be_left_over, name_of, new_marker
+from ..contract.values import BytesLike, MessagePriority, MessageRecord, MessageStatus, NewMessage
+from .reply_mailboxes import (
+    CORRELATION_ID,
+    REPLY_TO,
+    logged,
+    marker_of,
+    may_be_left_over,
+    name_of,
+    new_marker,
+)
 from .retrying import RetryingMailbox
 from .stopping import LONGEST_TIMER, Stop
 from .time_limit import TimeLimit
+
+_LOOK_AGAIN: Final = 0.005
+"""Seconds after which an asker looks again whether it holds its marker."""
+
+_LOOK_EVERY: Final = 30.0
+"""Seconds after which an asker that got nothing looks whether its mailbox is still there."""
+
+_LOOKED_LATELY: Final = 60.0
+"""Seconds for which an asker that lived counts as alive: otherwise each asker would open those of all others."""
+
+_looked_at: Final[dict[str, float]] = {}
+"""When this process looked at a reply mailbox of others, by its name."""
 
 _OWN_HEADERS: Final = (REPLY_TO, CORRELATION_ID)
 
@@ -99,8 +120,8 @@ async def _ask(mailbox: Mailbox, question: NewMessage, correlation_id: str, seco
         try:
             with limit:
                 asker = await companion_of(mailbox, Asker)
-                answer = waiting.enter_context(asker.waiting(correlation_id))
                 await asker.ready()
+                answer = waiting.enter_context(asker.waiting(correlation_id))
                 await _store(mailbox, question, correlation_id, asker)
         except asyncio.CancelledError:
             if not limit.expired or limit.cancelled_by_others:
@@ -134,9 +155,10 @@ class Asker(Companion):
         self._waiting: dict[str, set[asyncio.Future[MessageRecord]]] = {}
         """By correlation id."""
         self._stop = Stop()
+        self._has_died = False
         self._opened: asyncio.Future[Mailbox] = self._loop.create_future()
         """The reply mailbox, once it is marked."""
-        self._serving = asyncio.ensure_future(self._serve())
+        self._serving = _unmissed(self._serve())
 
     @property
     def over(self) -> bool:
@@ -149,9 +171,12 @@ class Asker(Companion):
     async def ready(self) -> None:
         """Sees to it that there is a mailbox for answers, and raises if there cannot be one."""
         mailbox = await asyncio.shield(self._opened)
-        if await mailbox.get(self._marker) is None:
+        while not await self._is_marked(mailbox):
             # somebody has deleted it: its asker seemed to be dead, as it does while its page is frozen
             await mailbox.enqueue(b"", b"", message_id=self._marker)
+            await asyncio.sleep(_LOOK_AGAIN)  # the loop takes it
+        if self.over:
+            raise MailboxClosedError("the mailbox was closed before the question was stored")
 
     @contextmanager
     def waiting(self, correlation_id: str) -> Iterator[asyncio.Future[MessageRecord]]:
@@ -174,7 +199,21 @@ class Asker(Companion):
             self._serving.cancel()
         return super().end()
 
+    def die(self) -> None:
+        self._has_died = True
+        self._fail(MailboxClosedError("the mailbox died before the answer came"))
+        self._serving.cancel()
+
     # -- inside --------------------------------------------------------------------------------------------------------
+
+    async def _is_marked(self, mailbox: Mailbox) -> bool:
+        """Whether the marker is held: then nobody deletes the reply mailbox. If that has been deleted, so may have been
+        the answers to all that wait.
+        """
+        marker = await mailbox.get(self._marker)
+        if marker is None:
+            self._answer_all(TimeoutError(f"no answer can come any more: somebody has deleted the mailbox {self.name}"))
+        return isinstance(marker, MessageRecord) and marker.status is MessageStatus.INFLIGHT
 
     async def _end(self) -> None:
         await asyncio.wait([self._serving])
@@ -184,6 +223,9 @@ class Asker(Companion):
         if not self._opened.done():
             self._opened.set_exception(error)
             self._opened.exception()  # which nobody may fetch
+        self._answer_all(error)
+
+    def _answer_all(self, error: BaseException) -> None:
         for answers in self._waiting.values():
             for answer in answers:
                 if not answer.done():
@@ -193,26 +235,36 @@ class Asker(Companion):
         mailbox: Mailbox | None = None
         tidying: asyncio.Task[None] | None = None
         try:
-            mailbox = await self._nearby.open(self.name)
+            mailbox = await self._nearby.open(self.name, relaxed=True)
             await mailbox.enqueue(b"", b"", message_id=self._marker)
             await mailbox.dequeue()
             self._opened.set_result(mailbox)
-            tidying = asyncio.create_task(_delete_left_overs(self._nearby))
+            tidying = _unmissed(_delete_left_overs(self._nearby))
             await self._read(mailbox)
-        except Exception as error:
-            self._fail(error)
-        finally:
-            self._fail(MailboxClosedError("the event loop ended before the answer came"))
-            leaving = asyncio.ensure_future(self._leave(mailbox, tidying))
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) or self._loop.is_closed():
+                return  # and nothing can be waited for
+            if self._has_died and mailbox is not None:
+                mailbox._die()
+                if tidying is not None:
+                    tidying.cancel()
+                return
+            ended = MailboxClosedError("the event loop ended before the answer came")
+            self._fail(error if isinstance(error, Exception) else ended)
+            leaving = _unmissed(self._leave(mailbox, tidying))
             while not leaving.done():
                 with suppress(asyncio.CancelledError):  # it is ending already
                     await asyncio.wait([leaving])
+            if not isinstance(error, Exception):
+                raise
 
     async def _read(self, mailbox: Mailbox) -> None:
         retrying = RetryingMailbox(mailbox, self._stop)
         handled: list[UUID] = []
         while True:
-            records = await retrying.call(partial(mailbox.dequeue, wait=math.inf, ack=handled))
+            records = await retrying.call(partial(mailbox.dequeue, wait=_LOOK_EVERY, ack=handled))
+            if not records and self._waiting and not await retrying.call(partial(self._is_marked, mailbox)):
+                await retrying.call(partial(mailbox.enqueue, b"", b"", message_id=self._marker))
             # the marker comes again after a page was frozen, and is held again
             answers = [record for record in records if record.id != self._marker]
             handled = [record.id for record in answers]
@@ -232,25 +284,30 @@ class Asker(Companion):
         if tidying is not None:
             tidying.cancel()
             await asyncio.wait([tidying])
-        try:
+        with logged("the mailbox %s is left over until somebody else asks", self.name):
             if mailbox is not None:
                 await mailbox.close()
             await self._nearby.delete(self.name)
-        except MailboxError as error:
-            _logger.info("the mailbox %s is left over until somebody else asks: %s", self.name, error)
+
+
+def _unmissed(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """A task of which nothing is said if its event loop is closed before it has ended: the handle says so itself."""
+    task = asyncio.ensure_future(work)
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    return task
 
 
 async def _delete_left_overs(nearby: Nearby) -> None:
-    """Deletes the reply mailboxes of askers that have died."""
-    try:
-        for name in filter(may_be_left_over, await nearby.names()):
-            mailbox = await nearby.open(name)
-            try:
-                is_held = (await mailbox.status()).inflight_messages > 0
-            finally:
-                await mailbox.close()
-            if not is_held:
-                await nearby.delete(name)
+    """Deletes the reply mailboxes of askers that have died, except for those that were looked at lately."""
+    now = time.monotonic()
+    for name in [name for name, looked in _looked_at.items() if now - looked >= _LOOKED_LATELY]:
+        del _looked_at[name]
+    with logged("reply mailboxes that are left over could not be deleted"):
+        for name in await nearby.names():
+            marker = marker_of(name)
+            if marker is None or name in _looked_at or not may_be_left_over(name):
+                continue
+            _looked_at[name] = now
+            await (await nearby.open(name, relaxed=True)).close()  # which takes back what the dead had
+            if await nearby.delete(name, Unless(marker, held_only=True)):
                 _logger.info("deleted %s, whose asker is gone", name)
-    except MailboxError as error:
-        _logger.info("reply mailboxes that are left over could not be deleted: %s", error)

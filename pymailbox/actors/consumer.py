@@ -27,7 +27,6 @@ from uuid import UUID
 from ..contract.arguments import check_count, check_period
 from ..contract.errors import MailboxClosedError
 from ..contract.mailbox import Mailbox
-from ..contract.values import MessageRecord
 from .context import Context
 from .delivery import Deliveries
 from .handlers import Handler, to_call
@@ -106,12 +105,12 @@ class Consumer(Coroutine[Any, Any, None]):
         self._claims: set[Task] = set()
         self._writes: set[Task] = set()
         """Acknowledgements, releases and separate sends under way: they outlive a handler that is cancelled."""
-        self._handled: list[MessageRecord] = []
+        self._handled: list[Hold] = []
         """To be acknowledged."""
         self._linger: asyncio.TimerHandle | None = None
         """Runs while some of them wait for the next claim."""
         self._acks_are_due = False
-        self._handled_late: list[MessageRecord] = []
+        self._handled_late: list[Hold] = []
         """To be acknowledged, whoever holds them: they went back while they were handled."""
         self._unhandled: list[UUID] = []
         """To be given back."""
@@ -195,16 +194,16 @@ class Consumer(Coroutine[Any, Any, None]):
             if not self._closed:
                 self._begin(self._retrying.give_back(ids), self._writes)
         if self._handled_late:
-            records, self._handled_late = self._handled_late, []
-            self._begin(self._retrying.ack_late(records), self._writes)
+            holds, self._handled_late = self._handled_late, []
+            self._begin(self._retrying.ack_late(holds), self._writes)
         piggybacked: PiggybackedAcks | None = None
         if self._handled and (claims or not (self._writes or self._acks_can_wait())):
-            records, self._handled = self._handled, []
+            holds, self._handled = self._handled, []
             self._end_linger()
             if claims and self._retrying.acks_with_claims:
-                piggybacked = self._retrying.ack_with_claim(records)
+                piggybacked = self._retrying.ack_with_claim(holds)
             else:
-                self._begin(self._retrying.ack(records), self._writes)
+                self._begin(self._retrying.ack(holds), self._writes)
         if claims:
             self._begin_claim(piggybacked)
         under_way = self._handling or self._waiting or self._claims or self._writes
@@ -319,7 +318,7 @@ class Consumer(Coroutine[Any, Any, None]):
 
         try:
             if await self._deliveries.deliver(hold, Context(self._mailbox, record, self), free_place):
-                (self._handled_late if hold.given_back else self._handled).append(record)
+                (self._handled_late if hold.given_back else self._handled).append(hold)
         except BaseException as error:
             if not hold.over:
                 self._unhandled.append(record.id)
@@ -404,7 +403,7 @@ class Consumer(Coroutine[Any, Any, None]):
         for hold in self._holds:
             hold.given_back = True
         # an acknowledgement under way may come too late: it settles only what is still held
-        self._handled_late += [*self._handled, *self._retrying.acknowledging.values()]
+        self._handled_late += [*self._handled, *self._retrying.acknowledging]
         self._handled.clear()
         self._retrying.acknowledging.clear()
         self._end_claims()

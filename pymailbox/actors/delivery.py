@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
@@ -98,7 +99,7 @@ class Deliveries:
                 return None
             record = hold.record
             if not sends:
-                await self.retrying.ack([record], in_doubt=True)
+                await self.retrying.ack([hold], in_doubt=True)
                 return None
             try:
                 held = await self.retrying.call(lambda: self._ack_and_send(record.id, sends), _is_passing_unless_full)
@@ -154,7 +155,7 @@ class Deliveries:
         for mailbox, messages in by_mailbox.items():
             try:
                 if cancelled is None:
-                    await self._enqueue(mailbox, messages)
+                    await self._enqueue(record, mailbox, messages)
                     continue
                 error: BaseException = cancelled
             except asyncio.CancelledError as failure:  # from now on nothing is waited for
@@ -172,9 +173,11 @@ class Deliveries:
         if cancelled is not None:
             raise cancelled
 
-    async def _enqueue(self, mailbox: Mailbox, messages: list[NewMessage]) -> None:
+    async def _enqueue(self, record: MessageRecord, mailbox: Mailbox, messages: list[NewMessage]) -> None:
         if Capability.ENQUEUE_MANY in mailbox.capabilities:
-            await self.retrying.call(lambda: mailbox.enqueue_many(messages))
+            comes_back = mailbox._place == self.retrying.mailbox._place
+            enqueue = partial(mailbox._enqueue_sent_on, record.id) if comes_back else mailbox.enqueue_many
+            await self.retrying.call(lambda: enqueue(messages))
             return
         for one in messages:
             # a backend that lacks an option may lack its keyword

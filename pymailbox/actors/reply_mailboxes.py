@@ -8,11 +8,15 @@ there yet; the id therefore begins with the time.
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from uuid import UUID
 
+from ..contract.errors import MailboxError
 from ..contract.moments import now_in_ms
 
 REPLY_TO: Final = "reply-to"
@@ -23,6 +27,8 @@ CORRELATION_ID: Final = "correlation-id"
 
 _PREFIX: Final = "pymailbox-replies-"
 _NAME: Final = re.compile(f"{_PREFIX}([0-9a-f]{{8}}-[0-9a-f]{{4}}-7[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}})")
+
+_logger = logging.getLogger("pymailbox")
 
 _NEW: Final = 60_000
 """Milliseconds for which a reply mailbox may be without a marker that is held."""
@@ -49,3 +55,14 @@ def may_be_left_over(name: str) -> bool:
     """Whether this is a reply mailbox, and not a new one."""
     marker = marker_of(name)
     return marker is not None and now_in_ms() - (marker.int >> 80) > _NEW
+
+
+@contextmanager
+def logged(text: str, *values: object) -> Iterator[None]:
+    """What may fail without harm within this is written to the log."""
+    try:
+        yield
+    except MailboxError as error:
+        _logger.info(f"{text}: %s", *values, error)
+    except Exception:
+        _logger.exception(text, *values)

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple, TypeAlias
 
-from ..contract.companions import Companion, Nearby, companion_of
-from ..contract.errors import MailboxClosedError, MailboxError
+from ..contract.companions import Companion, Nearby, Unless, companion_of
+from ..contract.errors import MailboxClosedError
 from ..contract.mailbox import Mailbox
 from ..contract.values import NewMessage
-from .reply_mailboxes import marker_of
+from .reply_mailboxes import logged, marker_of
 
 MOST_IDLE: Final = 16
 """Reply mailboxes that stay open, for the next answer to the same asker."""
@@ -62,67 +62,104 @@ async def resolved(
         await replies.give_back(targets)
 
 
+class _Target:
+    """The mailbox of one asker, as one handle answers to it."""
+
+    def __init__(self) -> None:
+        self.mailbox: Mailbox | None = None
+        self.users = 0
+        """How many use it at present, or are about to."""
+        self.lock = asyncio.Lock()
+        """For whoever opens or closes it."""
+
+
 class _Replies(Companion):
     """The mailboxes that the handlers of one handle answer to."""
 
     def __init__(self, nearby: Nearby) -> None:
         super().__init__(nearby)
-        self._open: dict[str, Mailbox] = {}
+        self._targets: dict[str, _Target] = {}
         """The one used last is the last."""
-        self._users: dict[str, int] = {}
-        """How many use each at present."""
-        self._lock = asyncio.Lock()
 
     async def borrow(self, names: set[str]) -> _Opened:
         """The open mailboxes of these names, without those that there are not any more."""
-        async with self._lock:
-            if self.over:
-                raise MailboxClosedError("the mailbox was closed before its answers were sent")
-            there = set(await self._nearby.names()) if names - self._open.keys() else set()
+        borrowed: _Opened = {}
+        try:
             for name in names:
-                if name in self._open:
-                    self._open[name] = self._open.pop(name)
-                elif name in there:
-                    self._open[name] = await self._nearby.open(name)
-                else:
+                if mailbox := await self._borrow(name):
+                    borrowed[name] = mailbox
+        except BaseException:
+            await self.give_back(borrowed)
+            raise
+        return borrowed
+
+    async def _borrow(self, name: str) -> Mailbox | None:
+        target = self._targets.pop(name) if name in self._targets else _Target()
+        self._targets[name] = target
+        target.users += 1
+        try:
+            async with target.lock:
+                if self.over:
+                    raise MailboxClosedError("the mailbox was closed before its answers were sent")
+                if target.mailbox is None and name in await self._nearby.names():
+                    target.mailbox = await self._nearby.open(name, relaxed=marker_of(name) is not None)
+                if target.mailbox is None:
                     _log_drop(name)
-            borrowed = {name: self._open[name] for name in names & self._open.keys()}
-            for name in borrowed:
-                self._users[name] = self._users.get(name, 0) + 1
-            return borrowed
+                return target.mailbox
+        finally:
+            if target.mailbox is None:
+                target.users -= 1
+                self._forget(name, target)
 
     async def give_back(self, borrowed: _Opened) -> None:
         """After an answer was sent, or was not."""
-        for name in borrowed:
-            self._users[name] -= 1
-            if not self._users[name]:
-                del self._users[name]
-        async with self._lock:
-            try:
-                for name, mailbox in borrowed.items():
-                    await self._delete_if_gone(name, mailbox)
-                idle = [name for name in self._open if name not in self._users]
-                for name in idle[:-MOST_IDLE]:
-                    await self._open.pop(name).close()
-            except MailboxError as error:
-                _logger.info("the mailbox of an asker could not be looked after: %s", error)
+        targets = {name: target for name in borrowed if (target := self._targets.get(name))}
+        for target in targets.values():
+            target.users -= 1
+        for name, target in targets.items():
+            with logged("the mailbox of an asker could not be looked after"):
+                async with target.lock:
+                    await self._delete_if_gone(name, target)
+            self._forget(name, target)
+        idle = [name for name, target in self._targets.items() if not target.users]
+        for name in idle[:-MOST_IDLE]:
+            await _close(self._targets.pop(name))
 
-    async def _delete_if_gone(self, name: str, mailbox: Mailbox) -> None:
+    def _forget(self, name: str, target: _Target) -> None:
+        """Forgets a target that nobody uses, if it has no mailbox."""
+        if not target.users and target.mailbox is None and self._targets.get(name) is target:
+            del self._targets[name]
+
+    async def _delete_if_gone(self, name: str, target: _Target) -> None:
         marker = marker_of(name)
-        if marker is None or name not in self._open or name in self._users or await mailbox.get(marker) is not None:
+        if marker is None or target.mailbox is None or target.users or await target.mailbox.get(marker) is not None:
             return
-        await self._open.pop(name).close()
-        await self._nearby.delete(name)
-        _log_drop(name)
+        mailbox, target.mailbox = target.mailbox, None
+        await mailbox.close()
+        if await self._nearby.delete(name, Unless(marker)):
+            _log_drop(name)
+
+    def die(self) -> None:
+        if self._ending is None:
+            self._ending = self._loop.create_future()
+            self._ending.set_result(None)
+        while self._targets:
+            _, target = self._targets.popitem()
+            if target.mailbox is not None:
+                target.mailbox._die()
 
     async def _end(self) -> None:
-        async with self._lock:
-            while self._open:
-                _, mailbox = self._open.popitem()
-                try:
-                    await mailbox.close()
-                except MailboxError as error:
-                    _logger.info("%r could not be closed: %s", mailbox, error)
+        while self._targets:
+            _, target = self._targets.popitem()
+            await _close(target)
+
+
+async def _close(target: _Target) -> None:
+    async with target.lock:
+        mailbox, target.mailbox = target.mailbox, None
+        with logged("%r could not be closed", mailbox):
+            if mailbox is not None:
+                await mailbox.close()
 
 
 def _log_drop(name: str) -> None:

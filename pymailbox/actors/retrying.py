@@ -20,6 +20,7 @@ from ..contract.errors import MailboxClosedError, MailboxError
 from ..contract.mailbox import Mailbox
 from ..contract.polling import POLL_INTERVAL
 from ..contract.values import MessageRecord
+from .holds import Hold
 from .retry import RetryPolicy
 from .stopping import Stop
 
@@ -36,15 +37,15 @@ def is_passing(error: MailboxError) -> bool:
     return error.passing
 
 
-def ids_of(records: list[MessageRecord]) -> list[UUID]:
-    return [record.id for record in records]
+def _ids_of(holds: list[Hold]) -> list[UUID]:
+    return [hold.record.id for hold in holds]
 
 
 class PiggybackedAcks:
     """Acknowledgements that a claim makes first, in its transaction."""
 
-    def __init__(self, records: list[MessageRecord]) -> None:
-        self.records = records
+    def __init__(self, holds: list[Hold]) -> None:
+        self.holds = holds
         self.settled: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         """How many were still held, once that is committed; None if the claim ended and nobody knows."""
 
@@ -64,7 +65,7 @@ class RetryingMailbox:
         self.mailbox = mailbox
         self.waiting_retries = 0
         """Calls that wait for their next attempt."""
-        self.acknowledging: dict[UUID, MessageRecord] = {}
+        self.acknowledging: set[Hold] = set()
         """Messages whose acknowledgement is under way, and which will not be acknowledged late as well."""
         self._stop = stop
         self.can_cancel_claims = Capability.RELEASE in mailbox.capabilities
@@ -108,9 +109,7 @@ class RetryingMailbox:
 
         def take() -> Awaitable[list[MessageRecord]]:
             if piggybacked is not None and not piggybacked.settled.done():
-                return self.mailbox._ack_if_held_and_claim(
-                    ids_of(piggybacked.records), limit, wait, piggybacked.resolve
-                )
+                return self.mailbox._ack_if_held_and_claim(_ids_of(piggybacked.holds), limit, wait, piggybacked.resolve)
             return self.mailbox.dequeue(limit, wait=wait) if self._takes_limit else self.mailbox.dequeue(wait=wait)
 
         def may_try_again(error: MailboxError) -> bool:
@@ -127,32 +126,30 @@ class RetryingMailbox:
             await self._stop.pause(POLL_INTERVAL)
         return records
 
-    def ack_with_claim(self, records: list[MessageRecord]) -> PiggybackedAcks:
+    def ack_with_claim(self, holds: list[Hold]) -> PiggybackedAcks:
         """Acknowledgements that are piggybacked on a claim; once that has begun, ``finish`` takes care of them."""
-        self._note(records)
-        return PiggybackedAcks(records)
+        self.acknowledging.update(holds)
+        return PiggybackedAcks(holds)
 
     def finish(self, piggybacked: PiggybackedAcks) -> Coroutine[Any, Any, None] | None:
         """Completes acknowledgements that were piggybacked on a claim; None if there is nothing left to do."""
         settled = piggybacked.settled
-        if settled.done() and settled.exception() is None and settled.result() == len(piggybacked.records):
-            self._forget(piggybacked.records)
+        if settled.done() and settled.exception() is None and settled.result() == len(piggybacked.holds):
+            self.acknowledging.difference_update(piggybacked.holds)
             return None
-        return self._ack(piggybacked.records, False, piggybacked)
+        return self._ack(piggybacked.holds, False, piggybacked)
 
-    def ack(self, records: list[MessageRecord], *, in_doubt: bool = False) -> Coroutine[Any, Any, None]:
+    def ack(self, holds: list[Hold], *, in_doubt: bool = False) -> Coroutine[Any, Any, None]:
         """Acknowledges those of these messages that are still held, together if the backend can.
 
         With ``in_doubt`` a handler may have given them back itself: then they are never acknowledged late.
         """
         if not in_doubt:
-            self._note(records)  # from now on, not only once a task begins with it
-        return self._ack(records, in_doubt)
+            self.acknowledging.update(holds)  # from now on, not only once a task begins with it
+        return self._ack(holds, in_doubt)
 
-    async def _ack(
-        self, records: list[MessageRecord], in_doubt: bool, piggybacked: PiggybackedAcks | None = None
-    ) -> None:
-        ids = ids_of(records)
+    async def _ack(self, holds: list[Hold], in_doubt: bool, piggybacked: PiggybackedAcks | None = None) -> None:
+        ids = _ids_of(holds)
         late = False
         attempts = 0
 
@@ -169,12 +166,12 @@ class RetryingMailbox:
 
         try:
             settled = await self.call(settle)
-            late = not in_doubt and not self.acknowledging.keys() >= set(ids)
+            late = not in_doubt and not self.acknowledging.issuperset(holds)
         except MailboxClosedError:
             _logger.warning("%r was closed before %d handled messages could be acknowledged", self.mailbox, len(ids))
             raise
         finally:
-            self._forget(records)
+            self.acknowledging.difference_update(holds)
         # after a failed attempt nobody knows whether they were taken back or acknowledged
         if settled < len(ids) and not late and attempts < 2:
             _logger.info(
@@ -184,16 +181,9 @@ class RetryingMailbox:
                 self.mailbox,
             )
 
-    def _note(self, records: list[MessageRecord]) -> None:
-        for record in records:
-            self.acknowledging[record.id] = record
-
-    def _forget(self, records: list[MessageRecord]) -> None:
-        for record in records:
-            self.acknowledging.pop(record.id, None)
-
-    async def ack_late(self, records: list[MessageRecord]) -> None:
+    async def ack_late(self, holds: list[Hold]) -> None:
         """Acknowledges messages that went back while they were handled: their work is done."""
+        records = [hold.record for hold in holds]
         await self.call(lambda: self.mailbox._ack_late(records))
 
     async def take_back(self, message_id: UUID, delay: float) -> bool:

@@ -48,6 +48,7 @@ from ..contract.arguments import (
     prepare_sends,
 )
 from ..contract.capabilities import Capability
+from ..contract.companions import Unless
 from ..contract.errors import MailboxClosedError, MailboxError, UnsupportedError, WrongThreadError
 from ..contract.location import Location, parse_name
 from ..contract.mailbox import Mailbox, check_mailbox
@@ -159,8 +160,8 @@ class EmbeddedMailbox(Mailbox):
 
     @classmethod
     @abstractmethod
-    async def delete_at(cls, location: Location) -> bool:
-        """Deletes the location's mailbox with all its messages; False if there was none."""
+    async def delete_at(cls, location: Location, unless: Unless | None = None) -> bool:
+        """Deletes the location's mailbox with all its messages; False if there was none, or ``unless`` held then."""
 
     @classmethod
     async def backup_at(cls, location: Location, path: str) -> None:
@@ -183,8 +184,11 @@ class EmbeddedMailbox(Mailbox):
         """Equal for mailboxes that can commit together."""
 
     @abstractmethod
-    def _enqueue(self, messages: list[PreparedMessage]) -> Awaitable[Enqueued]:
-        """Commits all messages (at least one) or none."""
+    def _enqueue(self, messages: list[PreparedMessage], sent_on: UUID | None = None) -> Awaitable[Enqueued]:
+        """Commits all messages (at least one) or none.
+
+        ``sent_on``, given only where a backend has ``dedupe_for``, is an id that may be known though no message has it.
+        """
 
     @abstractmethod
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
@@ -344,13 +348,21 @@ class EmbeddedMailbox(Mailbox):
     def enqueue_many(self, messages: Iterable[NewMessage]) -> Coroutine[Any, Any, list[UUID]]:
         return self._enqueue_prepared(prepare_messages(messages))
 
-    async def _enqueue_prepared(self, messages: list[PreparedMessage]) -> list[UUID]:
+    def _enqueue_sent_on(self, message_id: UUID, messages: list[NewMessage]) -> Coroutine[Any, Any, list[UUID]]:
+        sent_on = message_id if Capability.DEDUPE in self.capabilities else None
+        return self._enqueue_prepared(prepare_messages(messages), sent_on)
+
+    @property
+    def _place(self) -> Hashable:
+        return (self._database, self.name) if self.name else self
+
+    async def _enqueue_prepared(self, messages: list[PreparedMessage], sent_on: UUID | None = None) -> list[UUID]:
         self._enter()
         self._check_capabilities(messages)
         if not messages:
             await take_turn_if_due()
             return []
-        ids, depth = await self._enqueue(messages)
+        ids, depth = await (self._enqueue(messages) if sent_on is None else self._enqueue(messages, sent_on))
         if depth is not None:
             self._observe(depth)
         if self._keeps_loop and turn_is_due():
@@ -555,7 +567,8 @@ class EmbeddedMailbox(Mailbox):
             file, line = self._opened_at
             message = f"{self!r}, opened at {file}:{line}, was never closed: what it held goes back to the queue"
             try:
-                warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
+                if not self._is_beside_another:
+                    warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
             finally:  # where warnings are errors too
                 self._abandon()
 

@@ -8,7 +8,8 @@ import os
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from uuid import UUID
 
 from .capabilities import Capability
 from .errors import UnsupportedError, WrongThreadError
@@ -17,17 +18,26 @@ if TYPE_CHECKING:
     from .mailbox import Mailbox
 
 
+class Unless(NamedTuple):
+    """What keeps a mailbox from being deleted: a message of this id."""
+
+    message_id: UUID
+    held_only: bool = False
+    """Whether only if it is inflight."""
+
+
 class Nearby(Protocol):
     """The mailboxes of one database. It refers to no handle."""
 
-    async def open(self, name: str) -> Mailbox:
-        """Opens the mailbox of that name, and makes it if there is none."""
+    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
+        """Opens the mailbox of that name, and makes it if there is none; its durability is the handle's own, unless it
+        is to be relaxed."""
 
     async def names(self) -> list[str]:
         """The names of all mailboxes."""
 
-    async def delete(self, name: str) -> bool:
-        """Deletes the mailbox of that name; False if there was none."""
+    async def delete(self, name: str, unless: Unless | None = None) -> bool:
+        """Deletes the mailbox of that name, in one transaction; False if there was none, or ``unless`` held."""
 
 
 class Companion(ABC):
@@ -58,6 +68,10 @@ class Companion(ABC):
     @abstractmethod
     async def _end(self) -> None:
         """Ends it; does not fail."""
+
+    @abstractmethod
+    def die(self) -> None:
+        """Ends it as the end of its process would; for ``pymailbox.testing``. Dying twice is fine."""
 
     def end_from_anywhere(self) -> None:
         """Ends it, from any thread, in a finaliser; in a forked child it has no part."""
@@ -112,6 +126,18 @@ def ending_companions(close: Callable[[Any], Coroutine[Any, Any, None]]) -> Call
             await asyncio.shield(ending)
 
     return close_all
+
+
+def killing_companions(die: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A ``_die`` with which the companions of the handle die too."""
+
+    @functools.wraps(die)
+    def die_all(self: Mailbox) -> None:
+        die(self)
+        for companion in self._companions:
+            companion.die()
+
+    return die_all
 
 
 def _end(mailbox: Mailbox) -> list[asyncio.Future[None]]:

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
@@ -19,7 +19,7 @@ from uuid import UUID
 
 from .archive import Archive
 from .capabilities import Capability
-from .companions import Companion, Nearby, ending_companions
+from .companions import Companion, Nearby, ending_companions, killing_companions
 from .errors import MailboxClosedError, UnsupportedError
 from .json_payloads import json_headers, json_payload
 from .plain_archive import PlainArchive
@@ -57,6 +57,9 @@ class Mailbox(ABC):
     _companions: tuple[Companion, ...] = ()
     """What was opened for this handle, and ends with it."""
 
+    _is_beside_another = False
+    """Whether it was opened for another handle, which says itself that it was never closed."""
+
     _nearby: Nearby | None = None
     """The mailboxes of the same database, if this handle can open them."""
 
@@ -70,6 +73,8 @@ class Mailbox(ABC):
                 setattr(cls, name, notifying("nack" if name == "_nack_with_reason" else name, call))
         if inspect.isfunction(close := cls.__dict__.get("close")):
             cls.close = ending_companions(close)  # type: ignore[assignment, method-assign]
+        if inspect.isfunction(die := cls.__dict__.get("_die")):
+            cls._die = killing_companions(die)  # type: ignore[assignment, method-assign]
         dequeue = cls.__dict__.get("dequeue")
         if dequeue is not None:
             known = inspect.signature(dequeue).parameters
@@ -443,6 +448,17 @@ class Mailbox(ABC):
         if Capability.ACK_MANY in self.capabilities:
             return await self.ack_many(ids)
         return sum(await asyncio.gather(*map(self.ack, ids)))
+
+    @property
+    def _place(self) -> Hashable:
+        """Equal for handles on one mailbox, where the backend can tell."""
+        return self
+
+    def _enqueue_sent_on(self, message_id: UUID, messages: list[NewMessage]) -> Awaitable[object]:
+        """As ``enqueue_many``, of what a handler sent that had acknowledged the message of that id, of this mailbox,
+        itself: that the id is still known keeps nothing out.
+        """
+        return self.enqueue_many(messages)
 
     async def _ack_late(self, records: list[MessageRecord]) -> None:
         """Acknowledges messages that this handle held, whoever has them now, but none that has only got the id of one

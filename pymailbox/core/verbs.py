@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from ..contract.arguments import PreparedMessage
+from ..contract.companions import Unless
 from ..contract.ids import id_at, location_of
 from ..contract.limits import LATEST
 from ..contract.moments import moment
@@ -96,6 +97,14 @@ def next_number(store: Store, priority: int, given: Collection[UUID] = ()) -> in
             break
         state.skip(priority)
     return state.lanes[priority].next
+
+
+def is_kept(store: Store, unless: Unless | None) -> bool:
+    """Whether a message keeps a mailbox from being deleted."""
+    if unless is None:
+        return False
+    place = find(store, unless.message_id)
+    return place is not None and (place.where >= HELD or not unless.held_only)
 
 
 # -- ids that stay known -----------------------------------------------------------------------------------------------

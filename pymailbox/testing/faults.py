@@ -17,7 +17,7 @@ import asyncio
 import inspect
 import random
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -217,8 +217,8 @@ class FaultyMailbox(Mailbox):
         for loop in list(self._loops):
             await loop.aclose()
         assert self._mailbox is not None
-        dying, self._mailbox = self._mailbox, None
-        dying._die()
+        self._die()
+        self._mailbox = None
 
     def _die(self) -> None:
         if self._mailbox is not None:
@@ -303,6 +303,13 @@ class FaultyMailbox(Mailbox):
 
     def _ack_if_held(self, ids: list[UUID]) -> Coroutine[Any, Any, int]:
         return self._call("ack_many", self._living._ack_if_held(ids))
+
+    @property
+    def _place(self) -> Hashable:
+        return self._living._place
+
+    def _enqueue_sent_on(self, message_id: UUID, messages: list[NewMessage]) -> Coroutine[Any, Any, object]:
+        return self._call("enqueue_many", self._living._enqueue_sent_on(message_id, messages))
 
     def _ack_late(self, records: list[MessageRecord]) -> Coroutine[Any, Any, None]:
         return self._call("ack_many", self._living._ack_late(records))

@@ -269,7 +269,10 @@ for (const [leave, comeBack] of [
         await consumer.stop();
         // its marker is held again, and that is all
         await eventually(async () => (await left(replies)).join() === "0,1");
-        // and now somebody deletes it meanwhile
+        // and now somebody deletes it meanwhile, which a question that waits is told
+        await inbox.close();
+        const lost = pymailbox.ask(asker, bytes("lost"), { timeout: Infinity }).catch((error) => error.name);
+        await eventually(async () => (await left(asker))[0] === 1);
         dispatchEvent(new Event(leave));
         await pymailbox.deleteMailbox(name);
         dispatchEvent(new Event(comeBack));
@@ -277,11 +280,12 @@ for (const [leave, comeBack] of [
         const other = await pymailbox.openMailbox("frozen");
         other.consume((message, context) => context.reply(bytes(`re: ${textOf(message)}`)));
         answers.push(textOf(await pymailbox.ask(asker, bytes("next"), { timeout: 60_000 })));
+        answers.push(await lost);
         return answers;
       },
       [leave, comeBack],
     );
-    expect(seen).toEqual(["re: open", "re: next"]);
+    expect(seen).toEqual(["re: open", "re: next", "TimeoutError"]);
   });
 }
 

@@ -153,3 +153,131 @@ test("mailboxes of askers stay open for the next answer, up to 16, and are delet
   assert.equal(origin.log.length, 15);
   await assert.doesNotReject(answer());
 });
+
+test("one slow opening holds up no other answer", async () => {
+  const origin = new FakeOrigin();
+  const [slow, quick] = ["slow", "quick"];
+  origin.there = [slow, quick];
+  const { open } = origin;
+  /** @type {(value?: unknown) => void} */
+  let mayOpen = () => {};
+  const opening = new Promise((resolve) => (mayOpen = resolve));
+  origin.open = async (name) => {
+    if (name === slow) await opening;
+    return open(name);
+  };
+  const companions = new Companions(origin);
+  /** @type {string[]} */
+  const answered = [];
+  const answer = (/** @type {string} */ name) =>
+    resolved(
+      () => companions,
+      [[new ReplyTo(name), { sender: new Uint8Array(), payload: new Uint8Array() }]],
+      async (sends) => answered.push(...sends.map(([mailbox]) => mailbox.name)),
+    );
+  const waiting = answer(slow);
+  await answer(quick);
+  assert.deepEqual(answered, [quick]);
+  mayOpen();
+  await waiting;
+  assert.deepEqual(answered, [quick, slow]);
+  await companions.end();
+});
+
+/** An asker whose marker is held once it has put it there. @param {FakeOrigin} origin */
+function holdsItsMarker(origin) {
+  let isHeld = false;
+  origin.verbs = () => {
+    /** @type {((error: Error) => void) | undefined} */
+    let close;
+    return {
+      get: async () => (isHeld ? { status: "inflight" } : null),
+      enqueue: async () => {
+        origin.log.push("mark");
+        setTimeout(() => (isHeld = true), 20);
+      },
+      dequeue: (/** @type {object | undefined} */ options) =>
+        options === undefined ? [] : new Promise((_, reject) => (close = reject)),
+      close: async () => close?.(new MailboxClosedError("closed")),
+    };
+  };
+}
+
+for (const foundOutBy of ["a look", "the next question"]) {
+  test(`a question whose answer was deleted ends with ${foundOutBy}`, async () => {
+    const origin = new FakeOrigin();
+    let isHeld = true;
+    /** @type {Set<(records: object[]) => void>} */
+    const looks = new Set();
+    /** @type {((error: Error) => void) | undefined} */
+    let close;
+    origin.verbs = () => ({
+      get: async () => (isHeld ? { status: "inflight" } : null),
+      enqueue: async () => (isHeld = true),
+      dequeue: (/** @type {object | undefined} */ options) =>
+        options === undefined
+          ? []
+          : new Promise((resolve, reject) => {
+              looks.add(resolve);
+              close = reject;
+            }),
+      close: async () => close?.(new MailboxClosedError("closed")),
+    });
+    const asker = new Asker(origin);
+    await asker.ready();
+    /** @type {DOMException[]} */
+    const ends = [];
+    asker.wait("id", {
+      mailbox: /** @type {any} */ (undefined),
+      resolve: () => {},
+      reject: (error) => ends.push(/** @type {DOMException} */ (error)),
+    });
+    const look = async () => {
+      for (const end of looks) end([]);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    await look();
+    assert.deepEqual(ends, []);
+    isHeld = false;
+    await (foundOutBy === "a look" ? look() : asker.ready());
+    assert.ok(isHeld);
+    assert.deepEqual(
+      ends.map(({ name }) => name),
+      ["TimeoutError"],
+    );
+    await asker.end();
+  });
+}
+
+test("a question waits until the marker is held, and any error while an asker leaves is said", async (t) => {
+  const origin = new FakeOrigin();
+  holdsItsMarker(origin);
+  /** @type {unknown[]} */
+  const said = [];
+  t.mock.method(console, "error", (/** @type {unknown[]} */ ...values) => said.push(String(values[1])));
+  origin.names = () => Promise.reject(new Error("no names"));
+  origin.delete = () => Promise.reject(new Error("not deleted"));
+  const asker = new Asker(origin);
+  await asker.ready();
+  assert.ok(origin.log.filter((line) => line === "mark").length > 1);
+  await asker.end();
+  assert.deepEqual(said, ["Error: no names", "Error: not deleted"]);
+});
+
+test("askers that live are seldom looked at", async () => {
+  const origin = new FakeOrigin();
+  const living = nameOf(OLD.replace(/00$/, "77"));
+  origin.there = [living];
+  /** @type {unknown[]} */
+  const deleted = [];
+  origin.delete = async (...given) => deleted.push(given) === 0;
+  for (let i = 0; i < 3; i++) {
+    holdsItsMarker(origin);
+    const asker = new Asker(origin);
+    await asker.ready();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await asker.end();
+  }
+  assert.equal(origin.log.filter((line) => line === `open ${living}`).length, 1);
+  assert.deepEqual(deleted[0], [living, markerOf(living), true]);
+});

@@ -274,15 +274,19 @@ class FakeMailbox {
         this.#begin("ackHeld", ids);
         return this.#ack(ids);
       },
-      ackLate: async (ids) => {
-        this.#begin("ackLate", ids);
-        return this.#ack(ids);
+      ackLate: async (ids, madeAt) => {
+        this.#begin(
+          "ackLate",
+          ids.map((id, i) => `${id} of ${madeAt[i]}`),
+        );
+        this.#ack(ids);
       },
       release: async (ids) => this.#begin("release", ids),
       nack: async (id) => {
         this.#begin("nack", [id]);
         return this.held.delete(id);
       },
+      enqueueApart: (_, mailbox, messages) => mailbox.enqueueMany(messages),
       checkMailbox: () => {},
       companions: () => assert.fail("nothing is answered"),
       watch: (watcher) => {
@@ -404,6 +408,19 @@ test("a message that comes back to its handler is not begun again, and another o
     await consumer.stop();
     assert.equal(fake.held.size, 0);
   }
+});
+
+test("a late acknowledgement says when its message was made, so that no other with its id is taken", async () => {
+  const fake = new FakeMailbox(1);
+  const [{ id, createdAt }] = fake.queue;
+  const madeAt = createdAt.getTime();
+  const consumer = consume(fake, (message) => {
+    message.createdAt.setTime(0);
+    fake.watcher?.lifeOver();
+  });
+  while (!fake.calls.some((call) => call.startsWith("ackLate"))) await new Promise((resolve) => setTimeout(resolve, 2));
+  await consumer.stop();
+  assert.ok(fake.calls.includes(`ackLate ${id} of ${madeAt}`), fake.calls.join());
 });
 
 test("what else was sent is not lost with an answer whose mailbox cannot be opened", async (t) => {

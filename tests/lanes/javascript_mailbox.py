@@ -40,6 +40,7 @@ from pymailbox import (
 )
 from pymailbox.backends.indexeddb.frames import pack_remembered, pack_whole, unpack_remembered, unpack_whole
 from pymailbox.contract.archive import Adopted, Archive, Page, Remembered, Section, WholeMessage
+from pymailbox.contract.companions import Unless
 from pymailbox.contract.headers import Headers
 
 _T = TypeVar("_T")
@@ -100,14 +101,15 @@ class _Neighbours:
     def __init__(self, js_api: Any) -> None:
         self._js_api = js_api
 
-    async def open(self, name: str) -> Mailbox:
+    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
         return await JavaScriptMailbox.open(name)
 
     async def names(self) -> list[str]:
         return list(await self._js_api.listMailboxes())
 
-    async def delete(self, name: str) -> bool:
-        return bool(await self._js_api.deleteMailbox(f"indexeddb://{quote(name, safe='')}"))
+    async def delete(self, name: str, unless: Unless | None = None) -> bool:
+        kept_by = () if unless is None else (str(unless.message_id), unless.held_only)
+        return bool(await self._js_api.besideOne(Object.new()).delete(name, *kept_by))
 
 
 class JavaScriptMailbox(Mailbox):
@@ -160,6 +162,14 @@ class JavaScriptMailbox(Mailbox):
 
     async def _enqueue_many(self, js_messages: Any) -> list[UUID]:
         return [UUID(text) for text in await self._call("enqueueMany", js_messages)]
+
+    @property
+    def _place(self) -> Any:
+        return IndexedDbMailbox, self.name
+
+    def _enqueue_sent_on(self, message_id: UUID, messages: Any) -> Any:
+        js_messages = _js_all(messages, _js)
+        return self._call_api("enqueueSentOn", self._js_mailbox, str(message_id), js_messages)
 
     async def dequeue(self, limit: Any = None, *, wait: Any = None, ack: Any = ()) -> list[MessageRecord]:
         self._check_loop()
@@ -284,6 +294,10 @@ class JavaScriptMailbox(Mailbox):
         with _python_errors():
             return await getattr(self._js_mailbox, verb)(*js_arguments)
 
+    async def _call_api(self, name: str, *js_arguments: Any) -> Any:
+        with _python_errors():
+            return await getattr(self._js_api, name)(*js_arguments)
+
     def _check_loop(self) -> None:
         if asyncio.get_running_loop() is not self._loop:
             raise WrongThreadError
@@ -378,8 +392,8 @@ class PythonBesideJavaScript(IndexedDbMailbox):
 
     twin: Mailbox
 
-    async def _enqueue_prepared(self, messages: list[Any]) -> list[UUID]:
-        ids = await super()._enqueue_prepared(messages)
+    async def _enqueue_prepared(self, messages: list[Any], sent_on: UUID | None = None) -> list[UUID]:
+        ids = await super()._enqueue_prepared(messages, sent_on)
         await _js_after_news()
         return ids
 

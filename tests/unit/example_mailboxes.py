@@ -12,7 +12,7 @@ import uuid
 import warnings
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -53,6 +53,7 @@ from pymailbox.contract.arguments import (
     prepare_messages,
     prepare_sends,
 )
+from pymailbox.contract.companions import Unless
 from pymailbox.contract.headers import unpack_headers
 from pymailbox.contract.polling import poll
 from pymailbox.contract.values import BytesLike
@@ -137,13 +138,22 @@ class Neighbours:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def open(self, name: str) -> Mailbox:
+    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
         return await self.database.open(name)
 
     async def names(self) -> list[str]:
         return sorted(self.database.stores)
 
-    async def delete(self, name: str) -> bool:
+    async def delete(self, name: str, unless: Unless | None = None) -> bool:
+        if self.is_kept(name, unless):
+            return False
+        return self.delete_now(name)
+
+    def is_kept(self, name: str, unless: Unless | None) -> bool:
+        entry = self.database.stores.get(name, {}).get(unless.message_id) if unless is not None else None
+        return entry is not None and not (unless is not None and unless.held_only and entry.holder is None)
+
+    def delete_now(self, name: str) -> bool:
         self.database.graveyards.pop(name, None)
         self.database.memories.pop(name, None)
         store = self.database.stores.pop(name, None)
@@ -254,9 +264,9 @@ class SmallMailbox(_Stored):
     def due_after(self, delay_ms: int) -> float:
         return (time.time_ns() // 1_000_000 + delay_ms) / 1000 if delay_ms else 0.0
 
-    def put_sent(self, message: PreparedMessage, source: str, message_id: UUID) -> bool:
-        """Puts what is sent with the ack of a message of a mailbox; whether it was stored."""
-        self.sent_on = message_id if source == self.name else None
+    def put_sent(self, message: PreparedMessage, sent_on: UUID | None) -> bool:
+        """Puts a message that may be the one of that id, which has been acknowledged; whether it was stored."""
+        self.sent_on = sent_on
         try:
             return self.put(message)[1]
         finally:
@@ -388,6 +398,17 @@ class SmallMailbox(_Stored):
     def enqueue_many(self, messages: Iterable[NewMessage]) -> Coroutine[Any, Any, list[UUID]]:
         return self.store_all(prepare_messages(messages))
 
+    @property
+    def _place(self) -> Hashable:
+        return id(self.database), self.name
+
+    async def _enqueue_sent_on(self, message_id: UUID, messages: list[NewMessage]) -> None:
+        with self.call():
+            for message in prepare_messages(messages):
+                self.put_sent(message, message_id)
+            self.observe(len(self.waiting()))
+            self.tell_others()
+
     async def store_all(self, messages: list[PreparedMessage]) -> list[UUID]:
         with self.call():
             await self.turn()
@@ -456,7 +477,11 @@ class SmallMailbox(_Stored):
             if self.held_as(message_id) is None:
                 return False
             del self.store[message_id]
-            grown = {target for target, message in sends if target.put_sent(message, self.name, message_id)}
+            grown = {
+                target
+                for target, message in sends
+                if target.put_sent(message, message_id if target.name == self.name else None)
+            }
             for name in {target.name for target in grown}:
                 self.tell_target([target for target, _ in sends if target.name == name])
             return True

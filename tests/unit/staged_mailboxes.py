@@ -76,13 +76,13 @@ class StagedMailbox(MemoryMailbox):
                 raise
         return records
 
-    async def _enqueue(self, messages: list[PreparedMessage]) -> Enqueued:
+    async def _enqueue(self, messages: list[PreparedMessage], sent_on: UUID | None = None) -> Enqueued:
         if "enqueue" in self.held_up:
-            enqueued: Enqueued = await self._play("enqueue", super()._enqueue(messages))
+            enqueued: Enqueued = await self._play("enqueue", super()._enqueue(messages, sent_on))
             return enqueued
         if self.faults.get("enqueue"):
             raise self.faults["enqueue"].pop(0)
-        return await super()._enqueue(messages)
+        return await super()._enqueue(messages, sent_on)
 
     async def _release(self, ids: list[UUID]) -> None:
         await self._play("release", super()._release(ids))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import math
 import os
 import signal
 import subprocess
 import sys
+import warnings
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,7 @@ from pymailbox import (
     MailboxError,
     MailboxStats,
     MessageRecord,
+    MessageStatus,
     RetryPolicy,
     StorageFullError,
     UnsupportedError,
@@ -34,8 +39,9 @@ from pymailbox import (
     open_mailbox,
     sync,
 )
-from pymailbox.actors import reply_mailboxes, replying
+from pymailbox.actors import asking, reply_mailboxes, replying
 from pymailbox.cli import main
+from pymailbox.contract.arguments import Durability
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
 from pymailbox.testing._death import let_be_collected
 from tests.unit.example_mailboxes import Database, SeedMailbox
@@ -53,8 +59,8 @@ def echo(message: MessageRecord, context: Context) -> None:
 
 
 @asynccontextmanager
-async def answering(mailbox: Mailbox, handler: Any = echo) -> AsyncIterator[None]:
-    consumer = mailbox.consume(handler)
+async def answering(mailbox: Mailbox, handler: Any = echo, **options: Any) -> AsyncIterator[None]:
+    consumer = mailbox.consume(handler, **options)
     task: asyncio.Task[None] = asyncio.ensure_future(consumer)
     try:
         yield
@@ -71,6 +77,10 @@ async def until(condition: Callable[[], Any]) -> None:
 
 async def reply_mailboxes_at(location: str) -> list[str]:
     return [name for name in await list_mailboxes(location) if reply_mailboxes.marker_of(name)]
+
+
+def beside(location: str, name: str) -> str:
+    return location.partition("#")[0] + "#" + name if "#" in location else f"memory://{name}"
 
 
 # -- arguments ---------------------------------------------------------------------------------------------------------
@@ -248,7 +258,7 @@ async def test_many_askers_in_turn(where: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def _has_open(replies: replying._Replies, count: int) -> bool:
-    return len(replies._open) == count
+    return len(replies._targets) == count
 
 
 async def test_lost_connections_lose_no_answer(where: str) -> None:
@@ -275,10 +285,10 @@ async def test_reply_mailbox_that_cannot_be_made(where: str, monkeypatch: pytest
         nearby = mailbox._nearby
 
         class Refusing:
-            async def open(self, name: str) -> Mailbox:
+            async def open(self, name: str, **_: Any) -> Mailbox:
                 raise MailboxClosedError("refused")
 
-            async def delete(self, name: str) -> bool:
+            async def delete(self, name: str, unless: object = None) -> bool:
                 return False
 
         monkeypatch.setattr(mailbox, "_nearby", Refusing())
@@ -294,7 +304,9 @@ async def test_reply_mailbox_that_cannot_be_made(where: str, monkeypatch: pytest
 class Unsteady:
     """The mailboxes nearby, of which nothing can be learnt for a while."""
 
-    def __init__(self, nearby: Any, *errors: MailboxError) -> None:
+    really_open: Any
+
+    def __init__(self, nearby: Any, *errors: Exception) -> None:
         self.open, self.delete, self._names = nearby.open, nearby.delete, nearby.names
         self._errors = list(errors)
 
@@ -388,7 +400,7 @@ async def test_asker_that_failed_is_forgotten(where: str) -> None:
     async with open_mailbox(where) as mailbox:
         nearby = Unsteady(mailbox._nearby)
 
-        async def fail(_: str) -> Mailbox:
+        async def fail(_: str, **__: Any) -> Mailbox:
             raise StorageFullError("on purpose")
 
         nearby.open = fail
@@ -413,6 +425,167 @@ def test_command_line_never_takes_a_mailbox_for_answers(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run(command, input=b"text", env=environment, capture_output=True, check=True)
     assert sorted(asyncio.run(list_mailboxes(f"sqlite:///{file}"))) == ["default", name]
+
+
+async def test_slow_opening_holds_up_no_other_answer(where: str) -> None:
+    async with open_mailbox(where) as inbox, open_mailbox(where) as one, open_mailbox(where) as two:
+        nearby = Unsteady(inbox._nearby)
+        is_opening, may_open = asyncio.Event(), asyncio.Event()
+
+        async def open_slowly(name: str, **how: Any) -> Mailbox:
+            if not is_opening.is_set():
+                is_opening.set()
+                await may_open.wait()
+            mailbox: Mailbox = await nearby.really_open(name, **how)
+            return mailbox
+
+        nearby.really_open, nearby.open = nearby.open, open_slowly
+        inbox._nearby = nearby
+        async with answering(inbox, concurrency=2):
+            slow = asyncio.ensure_future(ask(one, b"slow", timeout=20))
+            await is_opening.wait()
+            assert (await ask(two, b"quick", timeout=20)).payload == b"re: quick"
+            may_open.set()
+            assert (await slow).payload == b"re: slow"
+
+
+async def test_mailbox_for_answers_that_another_handler_uses_stays_open(where: str) -> None:
+    async with open_mailbox(where) as inbox:
+        assert inbox._nearby is not None
+        name = reply_mailboxes.name_of(reply_mailboxes.new_marker())
+        await (await inbox._nearby.open(name)).close()
+        replies = replying._Replies(inbox._nearby)
+        first, second = await replies.borrow({name}), await replies.borrow({name})
+        await replies.give_back(first)
+        assert (await second[name].status()).queued_messages == 0
+        assert await reply_mailboxes_at(where) == [name]
+        await replies.give_back(second)
+        assert await reply_mailboxes_at(where) == []
+        await replies.end()
+
+
+@pytest.mark.parametrize("durability", ["strict", "relaxed"])
+async def test_answers_are_as_durable_as_the_handle_unless_an_asker_waits(where: str, durability: Durability) -> None:
+    opened: dict[bool, str] = {}
+    async with (
+        open_mailbox(where, durability=durability) as inbox,
+        open_mailbox(beside(where, f"answers {uuid4()}")) as answers,
+        open_mailbox(where) as asker,
+    ):
+        nearby = Unsteady(inbox._nearby)
+
+        async def note(name: str, really_open: Any = nearby.open, **how: Any) -> Mailbox:
+            mailbox: Mailbox = await really_open(name, **how)
+            opened[reply_mailboxes.marker_of(name) is not None] = (await mailbox.storage_report()).durability
+            return mailbox
+
+        nearby.open = note
+        inbox._nearby = nearby
+        async with answering(inbox):
+            await asker.enqueue(b"", b"", headers={"reply-to": answers.name})  # type: ignore[attr-defined]
+            await ask(asker, b"", timeout=20)
+    assert opened == {False: durability, True: "relaxed"}
+
+
+async def test_living_askers_are_seldom_looked_at(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reply_mailboxes, "_NEW", -1)
+    opened: list[str] = []
+    async with AsyncExitStack() as handles:
+        inbox = await handles.enter_async_context(open_mailbox(where))
+        await handles.enter_async_context(answering(inbox))
+        for _ in range(8):
+            asker = await handles.enter_async_context(open_mailbox(where))
+            nearby = Unsteady(asker._nearby)
+
+            async def note(name: str, really_open: Any = nearby.open, **how: Any) -> Mailbox:
+                opened.append(name)
+                mailbox: Mailbox = await really_open(name, **how)
+                return mailbox
+
+            nearby.open = note
+            asker._nearby = nearby
+            await ask(asker, b"", timeout=20)
+        await asyncio.sleep(0.05)
+        assert max(Counter(opened).values()) <= 2, "its asker's opening, and one look"
+
+
+async def test_any_error_while_an_asker_leaves_is_logged(where: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_mailbox(where) as inbox, answering(inbox):
+        mailbox = await open_mailbox(where)
+        nearby = Unsteady(mailbox._nearby, RuntimeError("no names"))
+
+        async def fail(*_: Any) -> bool:
+            raise RuntimeError("not deleted")
+
+        nearby.delete = fail
+        mailbox._nearby = nearby
+        await ask(mailbox, b"", timeout=20)
+        await asyncio.sleep(0.05)
+        await mailbox.close()
+    errors = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert errors == ["no names", "not deleted"]
+    for name in await reply_mailboxes_at(where):
+        await delete_mailbox(beside(where, name))
+
+
+async def test_question_is_stored_when_its_mailbox_for_answers_is_held(where: str) -> None:
+    async with open_mailbox(where) as mailbox, open_mailbox(where) as inbox, answering(inbox):
+        await ask(mailbox, b"", timeout=20)
+        [name] = await reply_mailboxes_at(where)
+        marker = reply_mailboxes.marker_of(name)
+        assert mailbox._nearby is not None
+        assert marker is not None
+        enqueue = mailbox.enqueue
+        held: list[object] = []
+
+        async def note(*given: Any, **how: Any) -> Any:
+            found = await answers.get(marker)
+            held.append(isinstance(found, MessageRecord) and found.status)
+            return await enqueue(*given, **how)
+
+        async with await mailbox._nearby.open(name) as answers:
+            mailbox.enqueue = note  # type: ignore[method-assign]
+            assert await mailbox._nearby.delete(name)
+            assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+        assert held == [MessageStatus.INFLIGHT]
+
+
+@pytest.mark.parametrize("another_runs", [False, True])
+def test_event_loop_that_is_closed_with_an_asker(
+    where: str, another_runs: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> Mailbox:
+        mailbox = await open_mailbox(where)
+        async with open_mailbox(where) as inbox, answering(inbox):
+            await ask(mailbox, b"", timeout=20)
+        return mailbox
+
+    async def collect() -> None:
+        handles.clear()
+        for _ in range(3):
+            gc.collect()
+            await asyncio.sleep(0.01)
+
+    loop = asyncio.new_event_loop()
+    handles = [loop.run_until_complete(work())]
+    loop.close()
+    unraisable: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda one: unraisable.append(str(one.exc_value)))
+    warned: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", lambda message, *_: warned.append(str(message)))
+        if another_runs:
+            asyncio.run(collect())
+        else:
+            handles.clear()
+            gc.collect()
+    assert [text.partition(", opened at ")[0] for text in warned] == [
+        "<MemoryMailbox " + repr(where.partition("//")[2]) + ">" if "memory" in where else "<SqliteMailbox 'inbox'>"
+    ]
+    assert (unraisable, [record.getMessage() for record in caplog.records]) == ([], [])
+    [left] = asyncio.run(reply_mailboxes_at(where))
+    assert asyncio.run(delete_mailbox(beside(where, left)))
 
 
 # -- what is left behind -----------------------------------------------------------------------------------------------
@@ -455,12 +628,53 @@ async def test_reply_mailbox_that_somebody_deleted(where: str) -> None:
         async with answering(inbox):
             await ask(mailbox, b"", timeout=20)
         [name] = await reply_mailboxes_at(where)
-        beside = where.partition("#")[0] + "#" + name if "#" in where else f"memory://{name}"
-        assert await delete_mailbox(beside)
+        assert await delete_mailbox(beside(where, name))
         async with answering(inbox):
             assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
             assert await reply_mailboxes_at(where) == [name]
     assert await reply_mailboxes_at(where) == []
+
+
+async def test_asker_of_a_faulty_mailbox_dies_with_it(where: str) -> None:
+    async with open_mailbox(where) as inbox:
+        asker = FaultyMailbox(await open_mailbox(where))
+        question = asyncio.ensure_future(ask(asker, b"last", timeout=math.inf))
+        await until(lambda: _has_message(inbox))
+        await asker.die()
+        with pytest.raises(MailboxClosedError, match="died"):
+            await question
+        [left] = await reply_mailboxes_at(where)
+        async with open_mailbox(beside(where, left)) as answers:
+            await answers.recover()
+            stats = await answers.status()
+            assert (stats.queued_messages, stats.inflight_messages) == (1, 0)
+        assert await delete_mailbox(beside(where, left))
+
+
+@pytest.mark.parametrize("found_out_by", ["a look", "the next question"])
+async def test_question_whose_answer_was_deleted_ends(
+    where: str, found_out_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_LOOK_EVERY", 0.05 if found_out_by == "a look" else 1000.0)
+    async with open_mailbox(where) as mailbox, open_mailbox(where) as inbox:
+        question = asyncio.ensure_future(ask(mailbox, b"open", timeout=math.inf))
+        await until(lambda: _has_message(inbox))
+        await asyncio.sleep(0.2)
+        assert not question.done(), "while its mailbox is there"
+        [name] = await reply_mailboxes_at(where)
+        assert await delete_mailbox(beside(where, name))
+        async with answering(inbox):
+            await until(lambda: _is_empty(inbox))
+            if found_out_by == "the next question":
+                assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+            with pytest.raises(TimeoutError, match="no answer can come any more"):
+                await asyncio.wait_for(asyncio.shield(question), 10)
+            assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+    assert await reply_mailboxes_at(where) == []
+
+
+async def _has_message(mailbox: Mailbox) -> bool:
+    return not await _is_empty(mailbox)
 
 
 async def test_program_that_ends_without_closing(tmp_path: Path) -> None:

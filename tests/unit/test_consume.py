@@ -8,6 +8,8 @@ import gc
 import time
 import warnings
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -33,7 +35,10 @@ from pymailbox import (
 )
 from pymailbox.actors import consumer as consumer_module
 from pymailbox.actors import retrying as storage_module
+from pymailbox.actors.holds import Hold
 from pymailbox.actors.pace import Pace
+from pymailbox.actors.retrying import RetryingMailbox
+from pymailbox.actors.stopping import Stop
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
 from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
 from tests.unit.staged_mailboxes import StagedMailbox
@@ -635,6 +640,26 @@ async def test_late_ack_takes_no_other_message_that_has_got_the_id(monkeypatch: 
         assert (seen, await left(mailbox)) == (
             ([b"first"], (1, 0)) if how == "never claimed" else ([b"first", b"second"], (0, 0))
         )
+
+
+async def test_acknowledgements_of_two_messages_with_one_id_are_told_apart() -> None:
+    async with StagedMailbox("ids-again") as mailbox:
+        first, second = asyncio.Event(), asyncio.Event()
+        message_id = await mailbox.enqueue(b"", b"")
+        [record] = await mailbox.dequeue()
+        holds = [Hold(record), Hold(replace(record, created_at=record.created_at + timedelta(seconds=1)))]
+        retrying = RetryingMailbox(mailbox, Stop())
+        mailbox.held_up["ack"] = first
+        acks = [asyncio.ensure_future(retrying.ack([holds[0]]))]
+        await until(lambda: mailbox.events.count("ack begins") == 1)
+        mailbox.held_up["ack"] = second
+        acks.append(asyncio.ensure_future(retrying.ack([holds[1]])))
+        first.set()
+        await acks[0]
+        assert (await mailbox.get(message_id), retrying.acknowledging) == (None, {holds[1]})
+        second.set()
+        await acks[1]
+        assert not retrying.acknowledging
 
 
 async def test_page_that_is_left_while_a_message_is_acknowledged(

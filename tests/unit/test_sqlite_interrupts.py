@@ -14,7 +14,7 @@ import pytest
 
 from pymailbox import open_mailbox
 from pymailbox.backends.sqlite import database
-from tests.unit.sqlite_support import run_script
+from tests.unit.sqlite_support import open_sqlite, run_script
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGALRM")
 
@@ -171,3 +171,36 @@ async def test_a_caller_is_told_once_more_if_its_loop_forgot_it(location: str, m
         async with asyncio.timeout(30):
             await mailbox.enqueue(b"", b"")
         assert forgotten == 3
+
+
+class _Interrupted:
+    """A lock; a signal handler raises in the main thread when that has taken it with ``acquire``; a plain ``with``
+    is one step."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self.locked = lock.locked
+        self.release = lock.release
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return True
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+async def test_second_interrupt_at_the_end_leaves_no_lock_held(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with await open_sqlite(location) as mailbox:
+        worker = mailbox._file._worker
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, "liveness", SimpleNamespace(gone=lambda: ["a handle"]))
+            patch.setattr(worker.watcher, "find_gone", lambda: None)
+            patch.setattr(worker, "lock", _Interrupted(worker.lock))
+            worker.reap()
+        assert not worker.lock.locked()

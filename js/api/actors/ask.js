@@ -50,20 +50,21 @@ export async function ask(mailbox, payload, options) {
   const own = { [REPLY_TO]: asker.name, [CORRELATION_ID]: id };
   const headers = [...question.headers, ...Object.entries(own)];
   let isOver = false;
-  const store = async () => {
-    await asker.ready();
-    if (!isOver) await mailbox.enqueue(sender, text, { ...more, headers });
-  };
   /** @type {(() => void)[]} */
   const ends = [];
+  const store = async (/** @type {import("./asker.js").Question} */ question) => {
+    await asker.ready();
+    if (isOver) return;
+    ends.push(asker.wait(id, question));
+    await mailbox.enqueue(sender, text, { ...more, headers });
+  };
   try {
     return await new Promise((resolve, reject) => {
-      ends.push(asker.wait(id, { mailbox, resolve, reject }));
       if (milliseconds !== Infinity) ends.push(setTimer(milliseconds, () => reject(tooLate(mailbox, milliseconds))));
       const abort = () => reject(aborting?.reason);
       aborting?.addEventListener("abort", abort);
       ends.push(() => aborting?.removeEventListener("abort", abort));
-      store().catch(reject);
+      store({ mailbox, resolve, reject }).catch(reject);
     });
   } finally {
     isOver = true;

@@ -5,7 +5,7 @@
  */
 
 import { MailboxClosedError, MailboxError } from "../../model/errors.js";
-import { CORRELATION_ID, mayBeLeftOver, nameOf, newMarker } from "./reply-mailboxes.js";
+import { CORRELATION_ID, markerOf, mayBeLeftOver, nameOf, newMarker } from "./reply-mailboxes.js";
 import { Retrying } from "./retrying.js";
 import { Stop } from "./stop.js";
 
@@ -20,6 +20,18 @@ import { Stop } from "./stop.js";
  */
 
 const NOTHING = new Uint8Array();
+
+/** Milliseconds after which an asker looks again whether it holds its marker. */
+const LOOK_AGAIN = 5;
+
+/** Milliseconds after which an asker that got nothing looks whether its mailbox is still there. */
+const LOOK_EVERY = 30_000;
+
+/** Milliseconds for which an asker that lived counts as alive: otherwise each asker would open those of all others. */
+const LOOKED_LATELY = 60_000;
+
+/** When this context looked at a reply mailbox of others, by its name. @type {Map<string, number>} */
+const lookedAt = new Map();
 
 /** The reply mailbox of one handle, and the questions that wait. @implements {Companion} */
 export class Asker {
@@ -51,9 +63,13 @@ export class Asker {
   /** Sees to it that there is a mailbox for answers, and rejects if there cannot be one. */
   async ready() {
     const mailbox = await this.#marked;
-    // somebody has deleted it: its asker seemed to be dead, as it does while its page is frozen
-    if ((await mailbox.get(this.#marker)) === null)
+    while (!(await this.#isMarked(mailbox))) {
+      // somebody has deleted it: its asker seemed to be dead, as it does while its page is frozen
       await mailbox.enqueue(NOTHING, NOTHING, { messageId: this.#marker });
+      // the loop takes it
+      await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN));
+    }
+    if (this.over) throw new MailboxClosedError("The mailbox was closed before the question was stored.");
   }
 
   /** From now on an answer with that id is awaited. @param {string} id @param {Question} question */
@@ -74,14 +90,33 @@ export class Asker {
 
   // -- inside ---------------------------------------------------------------------------------------------------------
 
+  /**
+   * Whether the marker is held: then nobody deletes the reply mailbox. If that has been deleted, so may have been the
+   * answers to all that wait.
+   * @param {Mailbox} mailbox
+   */
+  async #isMarked(mailbox) {
+    const marker = await mailbox.get(this.#marker);
+    if (marker === null) {
+      const text = `no answer can come any more: somebody has deleted the mailbox ${this.name}`;
+      this.#answerAll(new DOMException(text, "TimeoutError"));
+    }
+    return marker !== null && "status" in marker && marker.status === "inflight";
+  }
+
   /** @param {unknown} error */
   #fail(error) {
     this.#stop.ask();
+    this.#answerAll(error);
+  }
+
+  /** @param {unknown} error */
+  #answerAll(error) {
     for (const together of this.#waiting.values()) for (const { reject } of together) reject(error);
   }
 
   async #mark() {
-    const mailbox = await this.#nearby.open(this.name);
+    const mailbox = await this.#nearby.open(this.name, true);
     this.#mailbox = mailbox;
     if (this.over) throw new MailboxClosedError("The mailbox was closed before the question was stored.");
     await mailbox.enqueue(NOTHING, NOTHING, { messageId: this.#marker });
@@ -114,7 +149,9 @@ export class Asker {
     let handled = [];
     for (;;) {
       const ack = handled;
-      const records = await retrying.call(() => mailbox.dequeue({ wait: Infinity, ack }));
+      const records = await retrying.call(() => mailbox.dequeue({ wait: LOOK_EVERY, ack }));
+      if (records.length === 0 && this.#waiting.size > 0 && !(await retrying.call(() => this.#isMarked(mailbox))))
+        await retrying.call(() => mailbox.enqueue(NOTHING, NOTHING, { messageId: this.#marker }));
       // the marker comes again after a page was frozen, and is held again
       const answers = records.filter(({ id }) => id !== this.#marker);
       handled = answers.map(({ id }) => id);
@@ -130,26 +167,32 @@ export class Asker {
   }
 }
 
-/** Deletes the reply mailboxes of askers that have died. @param {Nearby} nearby @param {Stop} stop */
+/**
+ * Deletes the reply mailboxes of askers that have died, except for those that were looked at lately.
+ * @param {Nearby} nearby @param {Stop} stop
+ */
 function deleteLeftOvers(nearby, stop) {
+  const now = performance.now();
+  for (const [name, looked] of lookedAt) if (now - looked >= LOOKED_LATELY) lookedAt.delete(name);
   return logged("Reply mailboxes that are left over could not be deleted", async () => {
-    for (const name of (await nearby.names()).filter(mayBeLeftOver)) {
+    for (const name of await nearby.names()) {
       if (stop.asked) return;
-      const mailbox = await nearby.open(name);
-      const { inflightMessages } = await mailbox.status().finally(() => mailbox.close());
-      if (inflightMessages > 0) continue;
-      await nearby.delete(name);
-      console.info(`Deleted the mailbox ${name}, whose asker is gone.`);
+      if (lookedAt.has(name) || !mayBeLeftOver(name)) continue;
+      lookedAt.set(name, now);
+      // which takes back what the dead had
+      await (await nearby.open(name, true)).close();
+      if (await nearby.delete(name, markerOf(name), true))
+        console.info(`Deleted the mailbox ${name}, whose asker is gone.`);
     }
   });
 }
 
-/** Does what may fail without harm. @param {string} failed @param {() => Promise<void>} work */
+/** Does what may fail without harm; never rejects. @param {string} failed @param {() => Promise<void>} work */
 export async function logged(failed, work) {
   try {
     await work();
   } catch (error) {
-    if (!(error instanceof MailboxError)) throw error;
-    console.info(`${failed}: ${error.message}`);
+    if (error instanceof MailboxError) console.info(`${failed}: ${error.message}`);
+    else console.error(`${failed}:`, error);
   }
 }

@@ -3,9 +3,11 @@
 /**
  * The mailboxes of the origin. It refers to no handle.
  * @typedef {object} Nearby
- * @property {(name: string) => Promise<import("../mailbox.js").Mailbox>} open makes it if there is none
+ * @property {(name: string, isRelaxed?: boolean) => Promise<import("../mailbox.js").Mailbox>} open makes it if there is
+ * none; its durability is the handle's, unless it is to be relaxed
  * @property {() => Promise<string[]>} names of all
- * @property {(name: string) => Promise<boolean>} delete false if there was none
+ * @property {(name: string, unless?: string, heldOnly?: boolean) => Promise<boolean>} delete deletes one, in one
+ * transaction; false if there was none, or if it has a message of the id `unless`, with `heldOnly` one that is inflight
  */
 
 /**

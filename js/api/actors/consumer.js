@@ -30,11 +30,14 @@ import { Stop, setTimer } from "./stop.js";
  * @property {(limit: number, acked: string[], onAcked: (count: number) => void) => Claim} claim takes the next batch as
  * soon as there is one, and acknowledges what is still held of `acked` first; `onAcked` is told when that is committed
  * @property {(ids: string[]) => Promise<number>} ackHeld acknowledges what is still held; how many
- * @property {(ids: string[], madeAt: number[]) => Promise<number>} ackLate acknowledges messages, whoever holds them,
- * and none that was made at another time and has only got the id of one; how many
+ * @property {(ids: string[], madeAt: number[]) => Promise<void>} ackLate acknowledges messages, whoever holds them, and
+ * none that was made at another time and has only got the id of one
  * @property {(ids: string[]) => Promise<void>} release gives back what is still held, as if never handed out
  * @property {(id: string, delay: number, error: string, failed: boolean) => Promise<boolean | string>} nack as the
  * verb; the reason if it made a dead letter
+ * @property {(id: string, mailbox: import("../mailbox.js").Mailbox, messages: import("../values.js").NewMessage[]) =>
+ * Promise<unknown>} enqueueApart enqueues what was sent with a message of this mailbox that is acknowledged already,
+ * which may be sent on under its id
  * @property {(mailbox: unknown) => void} checkMailbox throws unless it is one to which messages can be sent
  * @property {() => import("./companions.js").Companions} companions
  * @property {(watcher: Watcher) => () => void} watch tells of what happens to the messages; returns what ends that

@@ -148,6 +148,7 @@ export class Deliveries {
 
   /** @param {MessageRecord} record @param {Send[]} sends */
   async #enqueueApart(record, sends) {
+    const { retrying } = this.#surroundings;
     /** @type {Map<Mailbox, NewMessage[]>} */
     const byMailbox = new Map();
     for (const [mailbox, message] of sends) {
@@ -157,7 +158,7 @@ export class Deliveries {
     }
     for (const [mailbox, messages] of byMailbox) {
       try {
-        await this.#surroundings.retrying.call(() => mailbox.enqueueMany(messages));
+        await retrying.call(() => retrying.source.enqueueApart(record.id, mailbox, messages));
       } catch (thrown) {
         logLost(thrown, record, `${messages.length} messages to the mailbox ${JSON.stringify(mailbox.name)}`);
       }

@@ -54,16 +54,40 @@ export async function resolved(companions, sends, work, borrowing = (borrow) => 
   }
 }
 
+/** The mailbox of one asker, as one handle answers to it. */
+class Target {
+  /** @type {Mailbox | undefined} */
+  mailbox;
+  /** How many use it at present, or are about to. */
+  users = 0;
+  /** Resolves when what was begun is done. @type {Promise<unknown>} */
+  #last = Promise.resolve();
+
+  /** Opens or closes it, one after the other. @template T @param {() => Promise<T>} work @returns {Promise<T>} */
+  alone(work) {
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  /** @param {string} name */
+  close(name) {
+    return this.alone(() =>
+      logged(`The mailbox ${name} could not be closed`, async () => {
+        const { mailbox } = this;
+        this.mailbox = undefined;
+        await mailbox?.close();
+      }),
+    );
+  }
+}
+
 /** The mailboxes that the handlers of one handle answer to. @implements {Companion} */
 export class Replies {
   over = false;
   #nearby;
-  /** The one used last is the last. @type {Map<string, Mailbox>} */
-  #open = new Map();
-  /** How many use each at present. @type {Map<string, number>} */
-  #users = new Map();
-  /** Resolves when what was begun is done. @type {Promise<unknown>} */
-  #last = Promise.resolve();
+  /** The one used last is the last. @type {Map<string, Target>} */
+  #targets = new Map();
 
   /** @param {import("./companions.js").Nearby} nearby */
   constructor(nearby) {
@@ -71,74 +95,82 @@ export class Replies {
   }
 
   /** The open mailboxes of these names, without those that there are not any more. @param {Set<string>} names */
-  borrow(names) {
-    return this.#alone(async () => {
-      if (this.over) throw closed();
-      const isKnown = [...names].every((name) => this.#open.has(name));
-      const there = new Set(isKnown ? [] : await this.#nearby.names());
-      /** @type {Map<string, Mailbox>} */
-      const borrowed = new Map();
+  async borrow(names) {
+    /** @type {Map<string, Mailbox>} */
+    const borrowed = new Map();
+    try {
       for (const name of names) {
-        const mailbox = this.#open.get(name) ?? (there.has(name) ? await this.#nearby.open(name) : undefined);
-        if (mailbox === undefined) {
-          logDrop(name);
-          continue;
-        }
-        this.#open.delete(name);
-        this.#open.set(name, mailbox);
-        borrowed.set(name, mailbox);
+        const mailbox = await this.#borrow(name);
+        if (mailbox !== undefined) borrowed.set(name, mailbox);
       }
-      for (const name of borrowed.keys()) this.#users.set(name, (this.#users.get(name) ?? 0) + 1);
-      return borrowed;
-    });
-  }
-
-  /** After an answer was sent, or was not. @param {Map<string, Mailbox>} borrowed */
-  giveBack(borrowed) {
-    for (const name of borrowed.keys()) {
-      const users = Number(this.#users.get(name)) - 1;
-      if (users === 0) this.#users.delete(name);
-      else this.#users.set(name, users);
+    } catch (error) {
+      await this.giveBack(borrowed);
+      throw error;
     }
-    return this.#alone(() =>
-      logged("The mailbox of an asker could not be looked after", async () => {
-        for (const [name, mailbox] of borrowed) await this.#deleteIfGone(name, mailbox);
-        const idle = [...this.#open.keys()].filter((name) => !this.#users.has(name));
-        for (const name of idle.slice(0, -MOST_IDLE)) await this.#close(name);
-      }),
-    );
-  }
-
-  end() {
-    this.over = true;
-    return this.#alone(async () => {
-      for (const name of [...this.#open.keys()])
-        await logged(`The mailbox ${name} could not be closed`, () => this.#close(name));
-    });
-  }
-
-  /** @param {string} name @param {Mailbox} mailbox */
-  async #deleteIfGone(name, mailbox) {
-    const marker = markerOf(name);
-    if (marker === undefined || !this.#open.has(name) || this.#users.has(name)) return;
-    if ((await mailbox.get(marker)) !== null) return;
-    await this.#close(name);
-    await this.#nearby.delete(name);
-    logDrop(name);
+    return borrowed;
   }
 
   /** @param {string} name */
-  async #close(name) {
-    const mailbox = this.#open.get(name);
-    this.#open.delete(name);
-    await mailbox?.close();
+  async #borrow(name) {
+    const target = this.#targets.get(name) ?? new Target();
+    this.#targets.delete(name);
+    this.#targets.set(name, target);
+    target.users += 1;
+    try {
+      return await target.alone(async () => {
+        if (this.over) throw closed();
+        if (target.mailbox === undefined && (await this.#nearby.names()).includes(name))
+          target.mailbox = await this.#nearby.open(name, markerOf(name) !== undefined);
+        if (target.mailbox === undefined) logDrop(name);
+        return target.mailbox;
+      });
+    } finally {
+      if (target.mailbox === undefined) {
+        target.users -= 1;
+        this.#forget(name, target);
+      }
+    }
   }
 
-  /** One after the other. @template T @param {() => Promise<T>} work @returns {Promise<T>} */
-  #alone(work) {
-    const done = this.#last.then(work);
-    this.#last = done.catch(() => {});
-    return done;
+  /** After an answer was sent, or was not. @param {Map<string, Mailbox>} borrowed */
+  async giveBack(borrowed) {
+    const targets = [...this.#targets].filter(([name]) => borrowed.has(name));
+    for (const [, target] of targets) target.users -= 1;
+    for (const [name, target] of targets) {
+      await logged("The mailbox of an asker could not be looked after", () =>
+        target.alone(() => this.#deleteIfGone(name, target)),
+      );
+      this.#forget(name, target);
+    }
+    const idle = [...this.#targets].filter(([, { users }]) => users === 0);
+    for (const [name, target] of idle.slice(0, -MOST_IDLE)) {
+      this.#targets.delete(name);
+      await target.close(name);
+    }
+  }
+
+  async end() {
+    this.over = true;
+    const targets = [...this.#targets];
+    this.#targets.clear();
+    for (const [name, target] of targets) await target.close(name);
+  }
+
+  /** Forgets a target that nobody uses, if it has no mailbox. @param {string} name @param {Target} target */
+  #forget(name, target) {
+    if (target.users === 0 && target.mailbox === undefined && this.#targets.get(name) === target)
+      this.#targets.delete(name);
+  }
+
+  /** @param {string} name @param {Target} target */
+  async #deleteIfGone(name, target) {
+    const marker = markerOf(name);
+    const { mailbox } = target;
+    if (marker === undefined || mailbox === undefined || target.users > 0) return;
+    if ((await mailbox.get(marker)) !== null) return;
+    target.mailbox = undefined;
+    await mailbox.close();
+    if (await this.#nearby.delete(name, marker)) logDrop(name);
   }
 }
 

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import Options, PreparedMessage
+from ...contract.companions import Unless
 from ...contract.errors import MailboxError
 from ...contract.ids import id_of
 from ...contract.location import Location, require_name
@@ -89,9 +90,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
         return sorted(await completions_of(js_engine).run(js_engine.listMailboxes))
 
     @classmethod
-    async def delete_at(cls, location: Location) -> bool:
+    async def delete_at(cls, location: Location, unless: Unless | None = None) -> bool:
         js_engine = await load_engine()
-        return bool(await completions_of(js_engine).run(js_engine.deleteMailbox, require_name(location)))
+        from pyodide.ffi import to_js
+
+        kept_by = () if unless is None else (to_js(unless.message_id.bytes), unless.held_only)
+        return bool(await completions_of(js_engine).run(js_engine.deleteMailbox, require_name(location), *kept_by))
 
     @property
     def _database(self) -> Hashable:
@@ -123,9 +127,12 @@ class IndexedDbMailbox(EmbeddedMailbox):
             self._observe(depth)
         return id_of(int.from_bytes(message_id if type(message_id) is bytes else message_id.to_bytes()))
 
-    def _enqueue(self, messages: list[PreparedMessage]) -> CallFuture:
+    def _enqueue(self, messages: list[PreparedMessage], sent_on: UUID | None = None) -> CallFuture:
         call_id, future, js_frames = self._completions.begin_with(pack_messages(messages), _enqueued)
-        self._js_enqueue(call_id, js_frames)
+        if sent_on is None:
+            self._js_enqueue(call_id, js_frames)
+        else:
+            self._js_enqueue(call_id, js_frames, self._to_js(sent_on.bytes))
         return future
 
     def _enqueue_each(self, first_id: int, frames: list[bytes]) -> None:

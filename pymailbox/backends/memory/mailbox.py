@@ -17,6 +17,7 @@ from uuid import UUID
 
 from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import Options, PreparedMessage
+from ...contract.companions import Unless
 from ...contract.location import Location, require_name
 from ...contract.moments import now_in_ms
 from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
@@ -98,11 +99,13 @@ class MemoryMailbox(EmbeddedMailbox):
             return sorted(database.named.stores)
 
     @classmethod
-    async def delete_at(cls, location: Location) -> bool:
-        database = _database()
+    async def delete_at(cls, location: Location, unless: Unless | None = None) -> bool:
+        name, database = require_name(location), _database()
         with database.lock:
-            deleted = database.named.stores.pop(require_name(location), None) is not None
-        database.named.notifier.changed((require_name(location),))
+            deleted = name in database.named.stores and not verbs.is_kept(database.named.stores[name], unless)
+            if deleted:
+                del database.named.stores[name]
+        database.named.notifier.changed((name,))
         await take_turn_if_due()
         return deleted
 
@@ -110,9 +113,9 @@ class MemoryMailbox(EmbeddedMailbox):
     def _database(self) -> Hashable:
         return self._memory
 
-    async def _enqueue(self, messages: list[PreparedMessage]) -> Enqueued:
+    async def _enqueue(self, messages: list[PreparedMessage], sent_on: UUID | None = None) -> Enqueued:
         with self._memory.lock:
-            ids, depth = verbs.enqueue(self._namespace.store_to_fill(self.name), messages, now_in_ms())
+            ids, depth = verbs.enqueue(self._namespace.store_to_fill(self.name), messages, now_in_ms(), sent_on)
         self._changed()
         if depth is not None:
             self._namespace.notifier.notify(self.name, depth, [self._listener], len(messages))

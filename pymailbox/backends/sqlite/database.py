@@ -266,7 +266,7 @@ class _Worker(ABC):
     def reap(self) -> None:
         """Takes back what handles of this process held that are gone, if there are any, when the process ends."""
         if self.liveness.gone():
-            with self.works():
+            with self._counting, self.lock:  # as ``works``, where a signal handler may raise
                 self.watcher.find_gone()
             self.watcher.report_gone()
 

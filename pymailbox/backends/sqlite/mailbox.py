@@ -14,6 +14,7 @@ from uuid import UUID
 
 from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import Options, PreparedMessage
+from ...contract.companions import Unless
 from ...contract.errors import MailboxError, StorageCorruptError
 from ...contract.location import IN_PYODIDE, Location, require_name
 from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
@@ -94,11 +95,13 @@ class SqliteMailbox(EmbeddedMailbox):
         return await cls._run_once(location, verbs.mailbox_names, Access.READ)
 
     @classmethod
-    async def delete_at(cls, location: Location) -> bool:
+    async def delete_at(cls, location: Location, unless: Unless | None = None) -> bool:
         name = require_name(location)
         if not _holds_something(location.database):
             return False
-        return await cls._run_once(location, partial(verbs.delete_mailbox, name=name), Access.DURABLE_WRITE)
+        return await cls._run_once(
+            location, partial(verbs.delete_mailbox, name=name, unless=unless), Access.DURABLE_WRITE
+        )
 
     @classmethod
     async def backup_at(cls, location: Location, path: str) -> None:
@@ -127,12 +130,12 @@ class SqliteMailbox(EmbeddedMailbox):
 
     # -- storing -------------------------------------------------------------------------------------------------------
 
-    def _enqueue(self, messages: list[PreparedMessage]) -> Awaitable[Enqueued]:
+    def _enqueue(self, messages: list[PreparedMessage], sent_on: UUID | None = None) -> Awaitable[Enqueued]:
         def on_commit(enqueued: Enqueued) -> None:
             self._notify(enqueued.depth, [self._listener], len(messages))
 
         def enqueue(session: Session) -> Enqueued:
-            return verbs.enqueue(session, self.name, messages)
+            return verbs.enqueue(session, self.name, messages, sent_on)
 
         if len(messages) == 1:
             inline_ok = len(messages[0].sender) + len(messages[0].payload) <= _SMALL and not messages[0].dedupe_ms

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import PreparedMessage
+from ...contract.companions import Unless
 from ...contract.moments import now_in_ms
 from ...contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from ...core import archive, dead_letters, verbs
@@ -89,9 +90,11 @@ def purge(session: Session, name: str) -> int:
     return 0 if mailbox is None else verbs.purge(mailbox)
 
 
-def delete_mailbox(session: Session, name: str) -> bool:
+def delete_mailbox(session: Session, name: str, unless: Unless | None = None) -> bool:
     row = session.execute("SELECT mailbox FROM mailboxes WHERE name = ?", (name,)).fetchone()
     if row is None:
+        return False
+    if unless is not None and (mailbox := session.mailbox(name)) and verbs.is_kept(mailbox, unless):
         return False
     for table in OF_MAILBOX:
         session.execute(f"DELETE FROM {table} WHERE mailbox = ?", row)

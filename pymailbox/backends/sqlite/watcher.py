@@ -98,8 +98,11 @@ class Watcher:
 
     def report_gone(self) -> None:
         """Calls ``on_gone`` for the handles that are gone; without the worker's lock."""
-        reaped, self._reaped = self._reaped, []
-        for holder in reaped:
+        while self._reaped:
+            try:
+                holder = self._reaped.pop(0)
+            except IndexError:  # another thread has it: at the end of the process there may be two
+                return
             self._on_gone(holder)
 
     def _poll_file(self, thoroughly: bool) -> None:

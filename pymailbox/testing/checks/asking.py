@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from ...actors import Context, ask
 from ...actors.reply_mailboxes import name_of
 from ...contract.capabilities import Capability
-from ...contract.companions import Nearby
+from ...contract.companions import Nearby, Unless
 from ...contract.errors import MailboxClosedError
 from ...contract.mailbox import Mailbox
 from ...contract.values import MessagePriority, MessageRecord
@@ -218,6 +218,32 @@ async def check_closing_ends_questions(sandbox: Sandbox) -> None:
     await expect_error(MailboxClosedError, lambda: ask(asker, b"three", timeout=PATIENCE))
 
 
+@check(*_NEEDS, Capability.RECOVER)
+async def check_death_of_an_asker(sandbox: Sandbox) -> None:
+    """When a handle dies, its questions end, and its reply mailbox is left over, held by nobody."""
+    asker, inbox = await sandbox.open(), await sandbox.open()
+    async with _asking(asker, b"last") as question:
+        await eventually(lambda: _queued(inbox), 1, "queued messages")
+        name = (await inbox.peek())[0].headers["reply-to"]
+        dying = [asker]
+        del asker
+        await sandbox.let_die(dying)
+        await asyncio.wait([question], timeout=PATIENCE)
+        expect(question.done(), "a question still waits after its handle died")
+        error = await question
+        expect(isinstance(error, MailboxClosedError), f"the question ended with {error!r}")
+    nearby = _nearby(inbox)
+    expect(name in await nearby.names(), f"the mailbox {name!r} is not there after its asker died")
+    left = await sandbox.beside(inbox, name)
+
+    async def held() -> int:
+        await left.recover()
+        return (await left.status()).inflight_messages
+
+    await eventually(held, 0, "messages that the dead asker holds")
+    await nearby.delete(name)
+
+
 @check(*_NEEDS)
 async def check_answer_to_nobody(sandbox: Sandbox) -> None:
     """An answer to an asker that has been closed is dropped: its message is acknowledged, and no mailbox is made."""
@@ -307,3 +333,24 @@ async def check_left_over_mailboxes_are_deleted(sandbox: Sandbox) -> None:
         expect_equal(await there(), {living}, "reply mailboxes of others, a moment later")
     await held.close()
     await nearby.delete(living)
+
+
+@check(*_NEEDS, Capability.MESSAGE_ID, Capability.RELEASE)
+async def check_marker_keeps_a_mailbox(sandbox: Sandbox) -> None:
+    """A reply mailbox whose asker marks it as its own, or holds the mark, is not deleted by others at that moment."""
+    inbox = await sandbox.open()
+    nearby, marker = _nearby(inbox), uuid4()
+    name = name_of(marker)
+    mine = await sandbox.beside(inbox, name)
+    for _ in range(10):
+        await asyncio.gather(mine.enqueue(b"", b"", message_id=marker), nearby.delete(name, Unless(marker)))
+        expect(await mine.get(marker) is not None, "a mailbox was deleted that had its marker")
+        await mine.ack(marker)
+    mine = await sandbox.beside(inbox, name)  # the first handle may be that of a mailbox that is no more
+    await mine.enqueue(b"", b"", message_id=marker)
+    expect_equal(await nearby.delete(name, Unless(marker)), False, "whether it was deleted with its marker")
+    await mine.dequeue()
+    kept = await nearby.delete(name, Unless(marker, held_only=True))
+    expect_equal((kept, await mine.get(marker) is None), (False, False), "whether it was deleted while that was held")
+    await mine._release([marker])
+    expect_equal(await nearby.delete(name, Unless(marker, held_only=True)), True, "whether it was deleted at last")

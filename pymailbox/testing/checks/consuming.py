@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from ...actors import Consumer, Context, Retry, RetryPolicy
 from ...contract.capabilities import Capability
@@ -653,6 +654,31 @@ async def check_sends_follow_what_a_handler_settled(sandbox: Sandbox) -> None:
         await eventually(partial(_left, outbox), (4, 0), "queued and inflight messages that were sent")
     sent = sorted(payloads_of(await drain(outbox)))
     expect_equal(sent, [b"acks 1", b"acks and sends 1", b"by hand", b"nacks 2"], "what was sent")
+
+
+@check(Capability.DEDUPE, Capability.ENQUEUE_MANY)
+async def check_sent_on_after_an_ack_by_hand(sandbox: Sandbox) -> None:
+    """A handler that acked its message itself may send it on under its known id, except to another that knows it."""
+    mailbox, beside, other = await sandbox.open(), await sandbox.open(), await sandbox.open("-other")
+    message_id = uuid4()
+    await other.enqueue(b"", b"", message_id=message_id, dedupe_for=60.0)
+    await other.ack(message_id)
+    await mailbox.enqueue(b"", b"step 0", message_id=message_id, dedupe_for=60.0)
+    seen: list[bytes] = []
+
+    async def handler(message: MessageRecord, context: Context) -> None:
+        seen.append(message.payload)
+        target = {b"step 0": mailbox, b"step 1": beside, b"step 2": other}[message.payload]
+        context.send(target, b"", b"step %d" % len(seen), message_id=message.id)
+        await mailbox.ack(message.id)
+
+    async with consuming(mailbox, handler):
+        await eventually(partial(_length, seen), 3, "handled messages")
+        await all_handled(mailbox)
+    expect_equal(seen, [b"step 0", b"step 1", b"step 2"], "payloads")
+    expect_equal(await _left(other), (0, 0), "queued and inflight messages where the id is known")
+    await mailbox.enqueue(b"", b"again", message_id=message_id)
+    expect_equal(await _left(mailbox), (0, 0), "queued and inflight messages after a repeat")
 
 
 @check(Capability.ACK_AND_SEND)

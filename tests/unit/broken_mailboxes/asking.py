@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from pymailbox import Consumer, Context, Mailbox, MailboxStats
+from pymailbox import Consumer, Context, Mailbox
 from pymailbox.actors.reply_mailboxes import marker_of
 from pymailbox.contract.arguments import PreparedMessage
-from pymailbox.contract.companions import Companion
+from pymailbox.contract.companions import Companion, Unless
 from pymailbox.contract.headers import pack_headers, unpack_headers
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Database, Neighbours, SmallMailbox
@@ -22,7 +21,11 @@ class SendsOnInItsOwnName(SmallMailbox):
         return await super().send_on(message_id, [(to, one._replace(sender=b"mailbox")) for to, one in sends])
 
 
-@breaks("asking.many_questions_share_a_mailbox", "asking.closing_ends_questions")
+@breaks(
+    "asking.many_questions_share_a_mailbox",
+    "asking.closing_ends_questions",
+    "asking.death_of_an_asker",
+)
 class ForgetsWhatItOpened(SmallMailbox):
     """Knows nothing of what was opened beside it."""
 
@@ -60,7 +63,7 @@ class _WithNeighbours(SmallMailbox):
 @breaks("asking.askers_get_their_own_answers")
 class OneMailboxForAllAskers(_WithNeighbours):
     class neighbours(Neighbours):  # noqa: N801
-        async def open(self, name: str) -> Mailbox:
+        async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
             return await super().open(name if marker_of(name) is None else name[:20])
 
         async def names(self) -> list[str]:
@@ -70,8 +73,17 @@ class OneMailboxForAllAskers(_WithNeighbours):
 @breaks("asking.closing_ends_questions", "asking.answer_to_nobody", "asking.left_over_mailboxes_are_deleted")
 class DeletesNothing(_WithNeighbours):
     class neighbours(Neighbours):  # noqa: N801
-        async def delete(self, name: str) -> bool:
+        async def delete(self, name: str, unless: Unless | None = None) -> bool:
             return True
+
+
+@breaks("asking.marker_keeps_a_mailbox")
+class LooksAndThenDeletes(_WithNeighbours):
+    class neighbours(Neighbours):  # noqa: N801
+        async def delete(self, name: str, unless: Unless | None = None) -> bool:
+            kept = self.is_kept(name, unless)
+            await asyncio.sleep(0)
+            return not kept and self.delete_now(name)
 
 
 @breaks("asking.reply_to_any_mailbox")
@@ -122,10 +134,10 @@ class StoresEveryQuestion(SmallMailbox):
         return super().put(message._replace(message_id=None) if message.headers else message)
 
 
-@breaks("asking.left_over_mailboxes_are_deleted")
-class TakesAllForLeftOver(SmallMailbox):
+@breaks("asking.left_over_mailboxes_are_deleted", "asking.marker_keeps_a_mailbox")
+class TakesAllForLeftOver(_WithNeighbours):
     """Nobody seems to hold anything in a mailbox for answers."""
 
-    async def status(self) -> MailboxStats:
-        stats = await super().status()
-        return stats if marker_of(self.name) is None else replace(stats, inflight_messages=0)
+    class neighbours(Neighbours):  # noqa: N801
+        def is_kept(self, name: str, unless: Unless | None) -> bool:
+            return unless is not None and not unless.held_only and super().is_kept(name, unless)

@@ -77,10 +77,10 @@ class OneMemoryForAllMailboxes(SmallMailbox):
         self.memory = self.database.memories.setdefault("", {})
 
 
-@breaks("dedupe.message_with_a_known_id_may_go_on_under_it")
+@breaks("dedupe.message_with_a_known_id_may_go_on_under_it", "consuming.sent_on_after_an_ack_by_hand")
 class LosesWhatIsSentOnUnderAKnownId(SmallMailbox):
-    def put_sent(self, message: PreparedMessage, source: str, message_id: UUID) -> bool:
-        return super().put_sent(message, "", message_id)
+    def put_sent(self, message: PreparedMessage, sent_on: UUID | None) -> bool:
+        return super().put_sent(message, None)
 
 
 @breaks("dedupe.message_with_a_known_id_may_go_on_under_it")
