@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
@@ -39,7 +40,10 @@ class Demo:
 
     def until(self, holds: Callable[[], Any], what: str) -> None:
         """Waits until it holds."""
-        WebDriverWait(self.driver, SECONDS).until(lambda _: holds(), f"{what}; {self.text('balance')}")
+        try:
+            WebDriverWait(self.driver, SECONDS).until(lambda _: holds())
+        except TimeoutException:
+            pytest.fail(f"{what}; the page says: {self.driver.find_element(By.TAG_NAME, 'body').text}")
 
     def until_says(self, part: str, words: str) -> None:
         """Waits until the text of a part has `words` in it."""
