@@ -70,6 +70,10 @@ bench: bench-setup ## Measures everything, against others; BENCH="--engine firef
 bench-quick: bench-setup ## Measures a little, in under two minutes
 	$(BIN)/python -m bench --quick $(BENCH)
 
+.PHONY: bench-nats
+bench-nats: $(DEV_VENV) ## Measures JetStream, one server and three, against nats-py used directly
+	$(BIN)/python -m bench $(addprefix --engine ,nats nats-always nats-cluster nats-cluster-always) $(BENCH)
+
 .PHONY: bench-setup
 bench-setup: $(DEV_VENV) $(BROWSERS) $(DEMO_PYODIDE) $(WHEEL) $(BENCH_PACKAGES)
 
