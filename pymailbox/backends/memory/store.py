@@ -74,7 +74,9 @@ class Bodies:
         return records_of(runs, partial(self.messages, id_base=id_base), status, hand_outs, largest)
 
 
-class _Death(NamedTuple):
+class Burial(NamedTuple):
+    """Why a message is a dead letter."""
+
     place: _Place
     reason: str
     died_at: int
@@ -93,7 +95,7 @@ class Store:
         self._remembered: dict[UUID, int] = {}
         self._remembered_until: list[tuple[int, UUID]] = []
         """The same by their times, some of them outdated: a heap."""
-        self._deaths: OrderedDict[int, _Death] = OrderedDict()
+        self._deaths: OrderedDict[int, Burial] = OrderedDict()
         """By the numbers of the dead letters; a plain dict would have to walk over the slots of those removed last."""
         self._letters: dict[_Place, int] = {}
         self._holders: dict[asyncio.AbstractEventLoop, dict[int, Holder]] = {}
@@ -166,7 +168,7 @@ class Store:
         }
 
     def note_letter(self, letter: int, priority: int, number: int, reason: str, died_at: int) -> None:
-        self._deaths[letter] = _Death((priority, number), reason, died_at)
+        self._deaths[letter] = Burial((priority, number), reason, died_at)
         self._letters[priority, number] = letter
 
     def forget_letter(self, priority: int, number: int) -> None:

@@ -1,0 +1,352 @@
+"""A mailbox as its log has it: the core's rules, applied to one commit after the other, at the log's time.
+
+Nothing here waits, reads a clock or draws a random number: whoever applies the same commits has the same state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, cast
+from uuid import UUID
+
+from ...contract.archive import Remembered
+from ...contract.arguments import PreparedMessage
+from ...contract.values import MessagePriority, MessageRecord
+from ...core import archive, claiming, dead_letters, verbs
+from ...core import delivery as deliveries
+from ...core.page import BURIED, HELD
+from ...core.store import Holder, Message, find
+from ..memory import store as memory
+from . import codec
+from .codec import Command, Commit, Fields, Op, Reference
+
+REPEATED_FOR: Final = 600_000
+"""Milliseconds for which it is known who committed what: nobody sends a commit again after a minute."""
+
+CHECKPOINT_COMMITS: Final = 1000
+CHECKPOINT_BYTES: Final = 1024 * 1024
+"""After so much a checkpoint is due, or after four times what the last one was long."""
+
+_NOT_OURS: Final = -1
+"""An id base that no id has: all ids are made by clients."""
+
+
+EXPIRED: Final = 0
+DIED: Final = 1
+RELEASED: Final = 2
+"""How a holder went."""
+
+
+class Claimed(NamedTuple):
+    records: list[MessageRecord]
+    """With references for payloads."""
+    acked: int
+    elsewhere: list[UUID]
+    """Ids of what others hold, which only a commit on their holder's subject may acknowledge."""
+
+
+class Acked(NamedTuple):
+    acked: int
+    elsewhere: list[UUID]
+
+
+class Stored(NamedTuple):
+    ids: list[UUID]
+    depth: int | None
+
+
+class NotAdmitted(NamedTuple):
+    """A claim of a holder that the mailbox does not know: it has to be made on the holder's subject."""
+
+
+class Effects:
+    """What commands have done that others want to hear of."""
+
+    def __init__(self) -> None:
+        self.depths: list[tuple[int, int, int]] = []
+        """Queued messages after a call that stored some, how many these were, and which command it was."""
+        self.returned = 0
+        """How many messages came back to the queue, or may have."""
+        self.checkpoint = False
+        self.reset = False
+
+
+class Store(memory.Store):
+    """The core's ``Store``, with references in the place of bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.id_base = _NOT_OURS
+
+    def messages(self) -> list[tuple[int, int, Message]]:
+        """All of them, by lane and number."""
+        lanes = self.bodies.lanes
+        return [
+            (lane, number, message) for lane, of_lane in enumerate(lanes) for number, message in sorted(of_lane.items())
+        ]
+
+
+class LogState:
+    """All that follows from a mailbox's log up to some place in it."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.now = 0
+        """The log's time, milliseconds since 1970: it never goes back."""
+        self.seq = 0
+        """Of the last commit."""
+        self.applied: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
+        """The last commit of each nonce, and when; the one that was longest ago first."""
+        self.fences: dict[int, int] = {}
+        """The last commit on the subject of each holder that was admitted."""
+        self.checkpoint = 0
+        """How many there were."""
+        self.commits = 0
+        """Since the last one."""
+        self.bytes = 0
+        self.size = 0
+        """Of the last one."""
+        self.touched = False
+        """Whether anything was ever committed, or since the mailbox was deleted."""
+
+    # -- applying ------------------------------------------------------------------------------------------------------
+
+    def is_new(self, commit: Commit) -> bool:
+        """Whether it is no second copy."""
+        last = self.applied.get(commit.nonce)
+        return last is None or commit.number > last[0]
+
+    def advance(self, seq: int, time: int, size: int) -> None:
+        """Goes on to the next commit, or to what is none."""
+        self.seq = seq
+        self.now = max(self.now, time)
+        self.commits += 1
+        self.bytes += size
+
+    def apply(self, commit: Commit, seq: int, holder: int | None, target: bool, effects: Effects) -> list[Any]:
+        """What each command gives that is for this mailbox; ``holder`` is the one whose subject it came on."""
+        self.applied[commit.nonce] = commit.number, self.now
+        self.applied.move_to_end(commit.nonce)
+        while next(iter(self.applied.values()))[1] < self.now - REPEATED_FOR:
+            self.applied.popitem(last=False)
+        if holder is not None:
+            self.fences[holder] = seq
+        results: list[Any] = []
+        for command in commit.commands:
+            if command.for_target is target:
+                results.append(self._perform(command, seq, holder, effects, len(results)))
+        return results
+
+    def enqueue_plain(self, message: PreparedMessage, effects: Effects) -> None:
+        """Stores what another program has sent."""
+        self.touched = True
+        _, depth = verbs.enqueue(self.store, [message], self.now)
+        if depth is not None:
+            effects.depths.append((depth, 1, 0))
+
+    def bury_foreign(self, message_id: UUID, reference: Reference, reason: str) -> None:
+        """Makes a dead letter of what somebody else has published."""
+        message = Message(message_id, b"", cast(bytes, reference), self.now)
+        number = verbs.append(self.store, MessagePriority.NORMAL, message, deliveries.CUSTOM_ID, where=BURIED)
+        dead_letters.note(self.store, MessagePriority.NORMAL, number, reason, self.now)
+        self.touched = True
+
+    @property
+    def checkpoint_is_due(self) -> bool:
+        return self.commits >= CHECKPOINT_COMMITS or self.bytes >= max(CHECKPOINT_BYTES, 4 * self.size)
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    def _perform(self, command: Command, seq: int, subject: int | None, effects: Effects, index: int) -> Any:
+        store, now = self.store, self.now
+        fields = Fields(command.body)
+        match command.op:
+            case Op.ENQUEUE:
+                messages, sent_on = codec.decode_messages(command, seq)
+                self.touched = True
+                before = store.state.queued
+                ids, depth = verbs.enqueue(store, messages, now, sent_on)
+                if depth is not None:
+                    effects.depths.append((depth, depth - before, index))
+                return Stored(ids, depth)
+            case Op.CLAIM:
+                return self._claim(fields, subject)
+            case Op.ACK:
+                holder, held_only = fields.number(), fields.number()
+                self._beat(holder)
+                return self._ack(holder, bool(held_only), fields.ids(), subject)
+            case Op.SETTLE:
+                holder = fields.number()
+                self._beat(holder)
+                return verbs.ack_held(store, holder, fields.ids()) > 0
+            case Op.RELEASE:
+                holder = fields.number()
+                self._beat(holder)
+                released = claiming.release(store, holder, fields.ids())
+                effects.returned += released
+                return released
+            case Op.RELEASE_ALL:
+                released = claiming.release_all(store, fields.number())
+                effects.returned += released
+                return released
+            case Op.NACK:
+                holder, most, delay, failed = (fields.number() for _ in range(4))
+                self._beat(holder)
+                nacking = Holder(holder, most or None)
+                nacked = claiming.nack(store, nacking, fields.id(), delay, fields.text(), bool(failed), now)
+                effects.returned += nacked is True
+                return nacked
+            case Op.BURY:
+                holder = fields.number()
+                self._beat(holder)
+                return claiming.bury_held(store, holder, fields.id(), fields.text() or "", now)
+            case Op.REDRIVE:
+                depth = dead_letters.redrive(store, fields.id())
+                if depth is not None:
+                    effects.depths.append((depth, 1, index))
+                return depth
+            case Op.DISCARD:
+                return dead_letters.discard(store, fields.id())
+            case Op.PROMOTE:
+                promoted = verbs.promote(store, None if fields.number() else fields.ids(), now)
+                effects.returned += promoted
+                return promoted
+            case Op.PURGE:
+                return verbs.purge(store)
+            case Op.BEAT:
+                return self._beat(fields.number())
+            case Op.GONE:
+                return self._gone(fields, subject, effects)
+            case Op.RESET:
+                return self._reset(effects)
+            case Op.ADOPT:
+                self.touched = True
+                whole = codec.decode_whole(command, seq)
+                before = store.state.queued
+                stored, depth = archive.adopt(store, whole, now)
+                if depth is not None:
+                    effects.depths.append((depth, depth - before, index))
+                return stored, depth
+            case Op.REMEMBER:
+                self.touched = True
+                known = [Remembered(fields.id(), fields.number()) for _ in range(len(command.body) // 24)]
+                archive.remember(store, known, now)
+                return None
+            case Op.CHECKPOINT:
+                return self._check_point(effects)
+            case _:  # a mark
+                return None
+
+    def _claim(self, fields: Fields, subject: int | None) -> Claimed | NotAdmitted:
+        number, limit, most, lease, ack = (fields.number() for _ in range(5))
+        acked = Acked(0, [])
+        if number not in self.fences:
+            return NotAdmitted()
+        self._beat(number)
+        if ack:
+            acked = self._ack(number, ack == 2, fields.ids(), subject)
+        holder = Holder(number, most or None)
+        holder.lease, holder.heartbeats = lease, self.now
+        return Claimed(claiming.claim(self.store, holder, limit, self.now), *acked)
+
+    def _ack(self, holder: int, held_only: bool, ids: list[UUID], subject: int | None) -> Acked:
+        if held_only:
+            return Acked(verbs.ack_held(self.store, holder, ids), [])
+        holders = self.store.state.holders
+        allowed = {claims.slot for number in (holder, subject) if number and (claims := holders.by_number.get(number))}
+        if len(holders.by_number) == len(allowed):
+            return Acked(verbs.ack(self.store, ids), [])
+        elsewhere = [
+            message_id
+            for message_id in ids
+            if (place := self._place_of(message_id)) is not None and place >= HELD and place - HELD not in allowed
+        ]
+        others = set(elsewhere)
+        return Acked(verbs.ack(self.store, [each for each in ids if each not in others]), elsewhere)
+
+    def _place_of(self, message_id: UUID) -> int | None:
+        place = find(self.store, message_id)
+        return None if place is None else place.where
+
+    def _beat(self, holder: int) -> bool:
+        return self.store.state.heartbeat(holder, self.now)
+
+    def _gone(self, fields: Fields, subject: int | None, effects: Effects) -> int:
+        """What a holder had comes back: it has said nothing for too long, it has died, or it is done."""
+        number, how = fields.number(), fields.number()
+        claims = self.store.state.holders.by_number.get(number)
+        if claims is None:
+            return 0
+        if how == EXPIRED and claims.heartbeats + (claims.lease or 0) >= self.now:
+            return 0
+        if how == RELEASED:
+            returned = claiming.release_all(self.store, number)
+        else:
+            returned = claiming.recover_from(self.store, number, self.now)
+        effects.returned += returned
+        return returned
+
+    def _reset(self, effects: Effects) -> bool:
+        """Deletes everything; whether there was anything. Nothing happens while somebody holds something."""
+        there = self.touched
+        if not self.store.state.holders.by_number:
+            self.store = Store()
+            self.touched = False
+            effects.reset = True
+        return there
+
+    def _check_point(self, effects: Effects) -> int | None:
+        """Its number; None if there was another one just before."""
+        if self.commits < 2:
+            return None
+        self.checkpoint += 1
+        self.commits = self.bytes = 0
+        held = self.store.state.holders.by_number
+        self.fences = {number: seq for number, seq in self.fences.items() if number in held}
+        effects.checkpoint = True
+        return self.checkpoint
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def expired(self, now: int, is_gone: Callable[[int], bool]) -> list[tuple[int, int]]:
+        """Holders that should be gone by now, and how; the log decides."""
+        found = []
+        for number, claims in self.store.state.holders.by_number.items():
+            if is_gone(number):
+                found.append((number, RELEASED))
+            elif claims.heartbeats + (claims.lease or 0) < now:
+                found.append((number, EXPIRED))
+        return found
+
+    def holds(self, holder: int, message_id: UUID) -> bool:
+        claims = self.store.state.holders.by_number.get(holder)
+        return claims is not None and self._place_of(message_id) == HELD + claims.slot
+
+    def holder_of(self, message_id: UUID) -> int | None:
+        where = self._place_of(message_id)
+        if where is None or where < HELD:
+            return None
+        return self.store.state.holders.by_slot[where - HELD].number
+
+    def held_by(self, holder: int) -> set[UUID]:
+        claims = self.store.state.holders.by_number.get(holder)
+        if claims is None:
+            return set()
+        where, size, state = HELD + claims.slot, self.store.state.page_numbers, self.store.state
+        return {
+            self.store.bodies.lanes[lane][number].id
+            for lane, page in claims.pages
+            for run in state.living(lane, page * size, (page + 1) * size)
+            if run.where == where
+            for number in range(run.first, run.end)
+        }
+
+
+def foreign_id(stream: str, seq: int, time: int) -> UUID:
+    """The id of a message that came without one: the same for everybody who follows the log."""
+    made = bytearray(hashlib.sha256(f"{stream} {seq} {time}".encode()).digest()[:16])
+    made[6] = made[6] & 0x0F | 0x80
+    made[8] = made[8] & 0x3F | 0x80
+    return UUID(bytes=bytes(made))

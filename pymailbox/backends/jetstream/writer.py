@@ -1,0 +1,479 @@
+"""What is committed to one mailbox: one commit is under way at a time, and calls made meanwhile share the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from ...contract.errors import MailboxClosedError, MailboxError
+from ..notifier import Listener
+from . import codec
+from .codec import Commit, Op
+from .errors import CHANGED, CutOffError, NotThereError, RefusedError, TimedOutError
+from .link import PATIENCE, Link, failed
+
+if TYPE_CHECKING:
+    from .replica import Replica
+
+_MOST_CALLS: Final = 1000
+"""Calls that share a commit at most."""
+
+_ATTEMPT: Final = 3.0
+"""Seconds after which a commit whose outcome is unknown is sent again."""
+
+_MOST_PIECES: Final = 1000
+"""Of an atomic batch: what the server takes."""
+
+
+class Call:
+    """A call that changes a mailbox."""
+
+    def __init__(
+        self,
+        command: bytes = b"",
+        *,
+        claims_for: int | None = None,
+        via: int | None = None,
+        stores: bool = False,
+        prepare: Callable[[], Awaitable[list[bytes]]] | None = None,
+        informed: list[Listener] | None = None,
+        on_orphan: Callable[[Any], None] | None = None,
+        on_done: Callable[[Any], None] | None = None,
+    ) -> None:
+        self.pieces = [command]
+        """What it asks for: several commands if it is too large for one stream message."""
+        self.vias: list[int | None] | None = None
+        """The holders on whose subjects its pieces have to be, if they differ."""
+        self.claims_for = claims_for
+        """The holder that it claims for, which has to be admitted."""
+        self.via = via
+        """The holder on whose subject it has to be."""
+        self.stores = stores
+        """Whether it brings messages."""
+        self.prepare = prepare
+        """Makes the pieces when it is its turn."""
+        self.informed = informed or []
+        """Those who learn of the depth otherwise."""
+        self.on_orphan = on_orphan
+        """Called with what it gave, if nobody waits for that any more."""
+        self.on_done = on_done
+        self.answer: Callable[[], Any] | None = None
+        """What it gives if nobody follows the log."""
+        self.future: asyncio.Future[Any]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def finish(self, result: Any) -> None:
+        if self.on_done is not None:
+            self.on_done(result)
+        if not self.future.done():
+            self.future.set_result(result)
+        elif self.on_orphan is not None:
+            self.on_orphan(result)
+
+    def fail(self, error: BaseException) -> None:
+        if self.on_done is not None:
+            self.on_done(None)
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Step(Call):
+    """An acknowledgement with what is sent in its commit."""
+
+    def __init__(
+        self,
+        holder: int,
+        message_id: UUID,
+        own: bytes,
+        sends: dict[str, bytes],
+        informed: dict[str, list[Listener]],
+        parts: Callable[[], Awaitable[tuple[bytes, dict[str, bytes]]]] | None = None,
+    ) -> None:
+        settle = codec.encode_command(Op.SETTLE, codec.pack_fields(holder) + message_id.bytes)
+        super().__init__(settle)
+        self.holder = holder
+        self.message_id = message_id
+        self.own = own
+        """The command that stores what is for the same mailbox; empty if nothing is."""
+        self.sends = sends
+        """Those for other mailboxes, by their tokens."""
+        self.informed_in = informed
+        """By the tokens of all mailboxes."""
+        self.parts = parts
+        """Stores what is too large beforehand; gives ``own`` and ``sends``."""
+
+    @property
+    def size(self) -> int:
+        return len(self.pieces[0]) + len(self.own) + sum(map(len, self.sends.values()))
+
+
+class Sent:
+    """A commit that is under way."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, nonce: bytes) -> None:
+        self.nonce = nonce
+        self.awaited: set[tuple[int, str]] = set()
+        """Numbers of its pieces, with the mailboxes where they are to be heard."""
+        self.results: dict[tuple[int, str], list[Any]] = {}
+        self._informed: dict[tuple[int, str], list[list[Listener]]] = {}
+        self.done: asyncio.Future[None] = loop.create_future()
+
+    def expect(self, number: int, token: str, informed: list[list[Listener]]) -> None:
+        self.awaited.add((number, token))
+        self._informed[number, token] = informed
+
+    def heard(self, number: int, token: str, results: list[Any]) -> None:
+        if (number, token) not in self.awaited:
+            return
+        self.awaited.discard((number, token))
+        self.results[number, token] = results
+        if not self.awaited and not self.done.done():
+            self.done.set_result(None)
+
+    def informed(self, number: int, token: str) -> list[list[Listener]] | None:
+        return self._informed.get((number, token))
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+            self.done.exception()
+
+
+class Writer:
+    """The calls of one mailbox's handles in an event loop."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._link: Link = replica.link
+        self._nonce = secrets.token_bytes(8)
+        self._number = 0
+        self._queue: deque[Call] = deque()
+        self._pumping: asyncio.Task[None] | None = None
+        self.sent: dict[int, Sent] = {}
+        """By the numbers of their pieces."""
+        self.holders: set[int] = set()
+        """Of this event loop's handles."""
+        self.is_checking = False
+        self._stopped = False
+
+    def submit(self, call: Call) -> asyncio.Future[Any]:
+        """Its place is behind all calls before it."""
+        call.future = self._link.loop.create_future()
+        if self._stopped:
+            call.fail(MailboxClosedError())
+            return call.future
+        self._queue.append(call)
+        if self._pumping is None or self._pumping.done():
+            self._pumping = self._link.loop.create_task(self._pump())
+        return call.future
+
+    async def stop(self) -> None:
+        """Ends what is under way."""
+        self._stopped = True
+        if self._pumping is not None:
+            self._pumping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._pumping
+        while self._queue:
+            self._queue.popleft().fail(MailboxClosedError())
+
+    def sent_by(self, commit: Commit) -> Sent | None:
+        """The commit of this event loop's that was heard."""
+        for writer in _writers_of(self._link):
+            if writer._nonce == commit.nonce:
+                return writer.sent.get(commit.number)
+        return None
+
+    def refused(self, subject: str, error: MailboxError) -> None:
+        for sent in list(self.sent.values()):
+            sent.fail(error)
+
+    # -- the pump ------------------------------------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        while self._queue:
+            calls = self._take()
+            try:
+                if isinstance(calls[0], Step):
+                    await self._commit_steps([call for call in calls if isinstance(call, Step)])
+                else:
+                    await self._commit(calls)
+            except asyncio.CancelledError:
+                for call in calls:
+                    call.fail(MailboxClosedError())
+                raise
+            except Exception as error:
+                meant = (
+                    failed(self._link, f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
+                )
+                for call in calls:
+                    call.fail(meant)
+
+    def _take(self) -> list[Call]:
+        """The calls of the next commit."""
+        queue = self._queue
+        first = queue.popleft()
+        calls = [first]
+        if first.prepare is not None or len(first.pieces) > 1 or (isinstance(first, Step) and first.parts is not None):
+            return calls
+        size, via = first.size, self._via(first)
+        while queue and len(calls) < _MOST_CALLS:
+            call = queue[0]
+            size += call.size + codec.COMMAND_SIZE
+            if size > self._link.largest or type(call) is not type(first) or call.prepare is not None:
+                break
+            if len(call.pieces) > 1:
+                break
+            if isinstance(first, Step) and isinstance(call, Step):
+                if call.parts is not None or call.holder != first.holder or call.sends.keys() != first.sends.keys():
+                    break
+            elif call.stores is not first.stores:
+                break
+            else:
+                other = self._via(call)
+                if via is not None and other is not None and other != via:
+                    break
+                via = via or other
+            calls.append(queue.popleft())
+        return calls
+
+    def _via(self, call: Call) -> int | None:
+        if call.claims_for is not None and call.claims_for not in self._replica.log.fences:
+            return call.claims_for
+        return call.via
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    async def _commit(self, calls: list[Call]) -> None:
+        first = calls[0]
+        if first.prepare is not None:
+            first.pieces = await first.prepare()
+        via = next((via for via in map(self._via, calls) if via is not None), None)
+        token = self._replica.token
+        pieces = [[piece] for piece in first.pieces] if len(calls) == 1 else [[call.pieces[0] for call in calls]]
+        vias = first.vias or [via] * len(pieces)
+        if len(pieces) > _MOST_PIECES:
+            raise ValueError(f"this is too much for one commit of {_MOST_PIECES} messages of the stream")
+        sent = Sent(self._link.loop, self._nonce)
+        messages = []
+        numbers = []
+        for commands, via in zip(pieces, vias, strict=True):
+            number = self._next()
+            numbers.append(number)
+            messages.append((self._subject(first, via), codec.encode(self._nonce, number, commands)))
+            if self._replica.following:
+                sent.expect(number, token, [call.informed for call in calls])
+        await self._store(sent, messages, numbers)
+        if not sent.results:
+            for call in calls:
+                call.finish(None if call.answer is None else call.answer())
+            return
+        results = [sent.results[number, token] for number in numbers]
+        if len(calls) == 1:
+            calls[0].finish(results[0][0] if len(results) == 1 else [result[0] for result in results])
+            return
+        for call, result in zip(calls, results[0], strict=True):
+            call.finish(result)
+
+    def _subject(self, call: Call, via: int | None) -> str:
+        if call.stores:
+            return f"{self._replica.base}.in"
+        return f"{self._replica.base}.c" if via is None else f"{self._replica.base}.h.{via:x}"
+
+    async def _commit_steps(self, steps: list[Step]) -> None:
+        replica, link = self._replica, self._link
+        first = steps[0]
+        if first.parts is not None:
+            first.own, first.sends = await first.parts()
+        deadline = link.loop.time() + PATIENCE
+        while True:
+            held = []
+            for step in steps:
+                if replica.log.holds(step.holder, step.message_id):
+                    held.append(step)
+                else:
+                    step.finish(None)
+            steps = held
+            if not steps:
+                return
+            fence = replica.log.fences.get(first.holder)
+            if fence is None:
+                await self._admit(first.holder)
+                continue
+            sent, messages, numbers = self._steps(steps)
+            headers = {
+                "Nats-Expected-Last-Subject-Sequence": str(fence),
+                "Nats-Expected-Last-Subject-Sequence-Subject": f"{replica.base}.h.{first.holder:x}",
+            }
+            try:
+                await self._store(sent, messages, numbers, headers)
+            except RefusedError as error:
+                if error.code not in CHANGED or link.loop.time() > deadline:
+                    raise
+                self.sent.update(dict.fromkeys(numbers, sent))  # an attempt before that may have been stored
+                try:
+                    await self._admit(first.holder)
+                    if (numbers[0], replica.token) not in sent.results:
+                        continue
+                    await asyncio.wait_for(sent.done, PATIENCE)
+                finally:
+                    for number in numbers:
+                        del self.sent[number]
+            break
+        own = sent.results[numbers[0], replica.token]
+        at = 0
+        depths: list[dict[str, int | None]] = []
+        for step in steps:
+            result = own[at]
+            at += 1
+            depths.append({})
+            if step.own:
+                depths[-1][replica.token] = own[at].depth
+                at += 1
+            if not result:
+                raise AssertionError("a step was stored whose message was not held")
+        for position, token in enumerate(first.sends):
+            stored = sent.results.get((numbers[position], token))
+            for index, _ in enumerate(steps):
+                depths[index][token] = None if stored is None else stored[index].depth
+        for step, of_step in zip(steps, depths, strict=True):
+            step.finish(of_step)
+
+    def _steps(self, steps: Sequence[Step]) -> tuple[Sent, list[tuple[str, bytes]], list[int]]:
+        """One stream message for each other mailbox; the first has what is for this one."""
+        replica, link = self._replica, self._link
+        sent = Sent(link.loop, self._nonce)
+        commands: list[bytes] = []
+        informed: list[list[Listener]] = []
+        for step in steps:
+            commands.append(step.pieces[0])
+            informed.append([])
+            if step.own:
+                commands.append(step.own)
+                informed.append(step.informed_in.get(replica.token, []))
+        messages: list[tuple[str, bytes]] = []
+        numbers: list[int] = []
+        for token in list(steps[0].sends) or [replica.token]:
+            number = self._next()
+            numbers.append(number)
+            if not messages:
+                sent.expect(number, replica.token, informed)
+            if token != replica.token:
+                commands += [step.sends[token] for step in steps]
+                other = next((each for each in link.replicas.values() if each.token == token), None)
+                if other is not None and other.following:
+                    sent.expect(number, token, [step.informed_in.get(token, []) for step in steps])
+            subject = f"{link.stream}.x.{replica.token}.{token}"
+            messages.append((subject, codec.encode(self._nonce, number, commands)))
+            commands = []
+        return sent, messages, numbers
+
+    async def _admit(self, holder: int) -> None:
+        """A mark on a holder's subject: all that others have said of it is in the state when it is heard."""
+        sent = Sent(self._link.loop, self._nonce)
+        number = self._next()
+        sent.expect(number, self._replica.token, [[]])
+        mark = codec.encode(self._nonce, number, [codec.encode_command(Op.MARK)])
+        await self._store(sent, [(f"{self._replica.base}.h.{holder:x}", mark)], [number])
+
+    # -- storing -------------------------------------------------------------------------------------------------------
+
+    async def _store(
+        self,
+        sent: Sent,
+        messages: list[tuple[str, bytes]],
+        numbers: list[int],
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Returns when all is known to be stored once and, where it is followed, heard.
+
+        Raises:
+            RefusedError: the server refuses it.
+            ConnectionLostError: its outcome is unknown after a minute.
+        """
+        for number in numbers:
+            self.sent[number] = sent
+        try:
+            await self._send_until_known(sent, messages, headers)
+        finally:
+            for number in numbers:
+                del self.sent[number]
+
+    async def _send_until_known(
+        self, sent: Sent, messages: list[tuple[str, bytes]], headers: dict[str, str] | None
+    ) -> None:
+        link = self._link
+        deadline = link.loop.time() + PATIENCE
+        cause: Exception
+        while True:
+            sending = link.loop.create_task(self._send(messages, headers))
+            try:
+                if sent.awaited:
+                    await asyncio.wait({sending, sent.done}, timeout=_ATTEMPT, return_when=asyncio.FIRST_COMPLETED)
+                if not sent.done.done():
+                    await sending
+                    if sent.awaited:
+                        await asyncio.wait({sent.done}, timeout=max(0.1, deadline - link.loop.time()))
+                if sent.done.done():
+                    sent.done.result()
+                    return
+                if not sent.awaited:
+                    return
+                cause = TimedOutError()
+            except RefusedError as error:
+                if not error.passing:
+                    raise
+                cause = error
+            except NotThereError as error:
+                cause = error
+                await link.ensure_stream()
+            except (TimedOutError, CutOffError) as error:
+                cause = error
+            finally:
+                if not sending.done():
+                    sending.cancel()
+                sending.add_done_callback(_retrieve)
+            if link.loop.time() > deadline:
+                link.lost(f"the mailbox {self._replica.name!r}", cause)
+            await asyncio.sleep(0.05)
+            if sent.done.done():
+                sent.done.result()
+                return
+
+    async def _send(self, messages: list[tuple[str, bytes]], headers: dict[str, str] | None) -> None:
+        link = self._link
+        if len(messages) == 1:
+            await link.publish(*messages[0], headers, _ATTEMPT)
+            return
+        batch = secrets.token_hex(8)
+        for sequence, (subject, data) in enumerate(messages, 1):
+            of_batch = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(sequence)}
+            if sequence == 1:
+                of_batch |= headers or {}
+            if sequence < len(messages):
+                await link.tell(subject, data, of_batch)
+            else:
+                await link.publish(subject, data, of_batch | {"Nats-Batch-Commit": "1"}, _ATTEMPT)
+
+
+def _writers_of(link: Link) -> list[Writer]:
+    return [replica.writer for replica in link.replicas.values()]
+
+
+def _is_expected(error: Exception) -> bool:
+    return isinstance(error, (MailboxError, RefusedError, NotThereError, TimedOutError, CutOffError))
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()
