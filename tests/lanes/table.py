@@ -33,12 +33,18 @@ class Programs(NamedTuple):
 
     cpython: int
     indexeddb: int
+    jetstream: int
+    """On one server; none on three, which differ in nothing that a program sees."""
     elsewhere: int
     """On the other backends in Pyodide: they run on CPython too, or cross the border several times a call."""
 
+    def on_cpython(self, backend: str) -> int:
+        """How many a backend has there."""
+        return {"jetstream": self.jetstream, "jetstream-3": 0}.get(backend, self.cpython)
 
-PROGRAMS = Programs(cpython=200, indexeddb=40, elsewhere=3)
-FEW_PROGRAMS = Programs(cpython=20, indexeddb=3, elsewhere=3)
+
+PROGRAMS = Programs(cpython=200, indexeddb=40, jetstream=30, elsewhere=3)
+FEW_PROGRAMS = Programs(cpython=20, indexeddb=3, jetstream=3, elsewhere=3)
 """For daily work, with the option ``--few-programs``."""
 
 CELL_SECONDS = 600

@@ -1,6 +1,6 @@
-"""Servers that the tests of JetStream share: each test has a stream of its own there."""
+"""What the tests on NATS servers share: each test has a stream of its own there."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import nats
@@ -8,20 +8,6 @@ import pytest
 from nats.aio.client import Client
 
 from tools.nats_servers import Servers
-
-
-@pytest.fixture(scope="session")
-def one() -> Iterator[Servers]:
-    """One server."""
-    with Servers(1) as servers:
-        yield servers
-
-
-@pytest.fixture(scope="session")
-def three() -> Iterator[Servers]:
-    """A cluster of three."""
-    with Servers(3) as servers:
-        yield servers
 
 
 @pytest.fixture(params=["one", "three"])
