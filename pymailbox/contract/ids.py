@@ -37,6 +37,11 @@ def id_of(value: int) -> UUID:
     return made
 
 
+def new_id() -> UUID:
+    """An id that nobody can guess, of a message whose place is not known yet."""
+    return id_of(secrets.randbits(128) & ~(0xF << 76 | 0b11 << 62) | 0x8 << 76 | 0b10 << 62)
+
+
 def id_at(base: int, priority: int, sequence: int) -> UUID:
     return id_of(base | priority << SEQUENCE_BITS | sequence)
 

@@ -105,10 +105,12 @@ class Link:
             self._closing = asyncio.ensure_future(self._close())
         await asyncio.shield(self._closing)
 
-    def release_soon(self) -> None:
-        """As ``release``, from any thread and without waiting."""
-        with suppress(RuntimeError):  # its loop is closed, and the connection with it
-            self.loop.call_soon_threadsafe(lambda: self.loop.create_task(self.release()))
+    def drop(self) -> None:
+        """Closes the connection of an event loop that was closed, which its transport can no longer do itself."""
+        with suppress(AttributeError):
+            transport = self._nc._transport._io_writer.transport  # type: ignore[union-attr]
+            transport._closing, socket, transport._sock = True, transport._sock, None
+            socket.close()
 
     async def _close(self) -> None:
         if self._opening is not None:

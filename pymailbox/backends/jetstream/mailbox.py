@@ -14,14 +14,14 @@ from uuid import UUID
 from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import Options, PreparedMessage
 from ...contract.errors import MailboxError, StorageUnavailableError
-from ...contract.ids import id_at, new_id_base
+from ...contract.ids import new_id
 from ...contract.location import Location, require_name
 from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
 from ...core import archive, dead_letters, verbs
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, claim_or_wait
 from . import codec
-from .cleaning import store_parts, subjects
+from .cleaning import purge_deleted, store_parts, subjects
 from .codec import Op
 from .errors import CHANGED, NoStreamError, RefusedError
 from .link import Link
@@ -52,8 +52,6 @@ class JetStreamMailbox(EmbeddedMailbox):
         self._listener = Listener(self._loop)
         self._number = secrets.randbits(_HOLDER_BITS) | 1 << _HOLDER_BITS - 1
         """Its identity as a holder."""
-        self._id_base = new_id_base()
-        self._ids = 0
         self._has_claimed = False
         self._beat: asyncio.TimerHandle | None = None
         self._calls = 0
@@ -155,8 +153,7 @@ class JetStreamMailbox(EmbeddedMailbox):
     def _with_id(self, message: PreparedMessage) -> PreparedMessage:
         if message.message_id is not None:
             return message
-        self._ids += 1
-        return message._replace(message_id=id_at(self._id_base, message.priority, self._ids))
+        return message._replace(message_id=new_id())
 
     async def _enqueue(self, messages: list[PreparedMessage]) -> Enqueued:
         self._check_wiped()
@@ -273,7 +270,11 @@ class JetStreamMailbox(EmbeddedMailbox):
             while isinstance(result, NotAdmitted):
                 command = codec.encode_command(Op.CLAIM, body)
                 call = Call(command, claims_for=self._number, on_orphan=self._give_back_orphans)
-                result = await replica.submit(call)
+                try:
+                    result = await replica.submit(call)
+                except BaseException:
+                    call.give_back()
+                    raise
             first = False
             claimed[:] = [record.id for record in result.records]
             if result.records:
@@ -512,7 +513,10 @@ class JetStreamMailbox(EmbeddedMailbox):
         if os.getpid() != self._process:
             return  # a forked child has no part in it
         self._listener.gone = True
-        with suppress(RuntimeError):  # its loop is closed: others of this process find that out
+        if self._loop.is_closed():  # others of this process find that out
+            self._link.drop()
+            return
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(_say_gone, self._link, self._replica, self._number, how, self._has_claimed)
 
     # -- listening -----------------------------------------------------------------------------------------------------
@@ -520,6 +524,7 @@ class JetStreamMailbox(EmbeddedMailbox):
     def _observing(self) -> None:
         self._link.notifier.observe(self.name, self._listener, None if self._observer is None else self._observe)
         if self._observer is not None:
+            self._replica.listen()
             self._replica.spawn(_follow(self._replica))
 
     def _observing_changes(self) -> None:
@@ -603,4 +608,5 @@ async def _delete(link: Link, replica: Replica) -> bool:
         if not replica.log.store.state.holders.by_number:
             break
     await link.api(f"STREAM.PURGE.{link.stream}", {"filter": subject})
+    await purge_deleted(replica)
     return there

@@ -67,6 +67,8 @@ class Replica:
         self._checkpoints: deque[tuple[int, int]] = deque()
         """When the last checkpoints were, and at which message of the stream."""
         self._live = False
+        self._live_from: int | None = None
+        """The number of our own commit with which it becomes so."""
         """Whether what is heard is news."""
         self._ahead: float | None = None
         """By how many milliseconds the log's clock is ahead of ours, at least."""
@@ -130,11 +132,16 @@ class Replica:
         except RefusedError as error:
             raise error.meaning(f"following the mailbox {self.name!r}") from error
         self.following = True
-        # what came before is history, for those who listen
-        self.submit_quietly(Call(codec.encode_command(Op.MARK), on_done=self._go_live))
+        self.listen()
 
-    def _go_live(self, _: Any) -> None:
-        self._live = True
+    def listen(self) -> None:
+        """What is committed from now on is news for those who listen; what came before is history."""
+        if self._live_from is None:
+            self._live_from = 1 << 62
+            self.submit_quietly(Call(codec.encode_command(Op.MARK), on_numbered=self._go_live_at))
+
+    def _go_live_at(self, number: int) -> None:
+        self._live_from = number
 
     def check(self) -> None:
         """Raises what keeps it from going on."""
@@ -175,6 +182,8 @@ class Replica:
         before = self.log
         self._replace(snapshots.decode(encoded, snapshot.seq))
         self._snapshot_at = at
+        if self._live_from is not None:
+            self._live |= self.log.applied.get(self.writer.nonce, (-1, 0))[0] >= self._live_from
         self._digests[snapshot.checkpoint] = snapshot.digest
         if before.seq:
             self._after_a_gap(before)
@@ -267,6 +276,8 @@ class Replica:
                 self._on_foreign(entry, plain=kind == "in")
             return
         self._check_rules(commit.rules)
+        if not self._live and commit.nonce == self.writer.nonce:
+            self._live = self._live_from is not None and commit.number >= self._live_from
         if not log.is_new(commit):
             return
         if kind in ("in", "x"):
@@ -353,8 +364,8 @@ class Replica:
         if digest is not None and digest != snapshot.digest:
             raise StorageCorruptError(
                 f"the snapshot of the mailbox {self.name!r} at checkpoint {snapshot.checkpoint} (message {entry.seq} "
-                f"of the stream {self.link.stream!r}, of its state at message {snapshot.seq}) differs from what its log "
-                "says. Somebody has changed the stream, or a version of pymailbox has an error"
+                f"of the stream {self.link.stream!r}, of its state at message {snapshot.seq}) differs from what its "
+                "log says. Somebody has changed the stream, or a version of pymailbox has an error"
             )
 
     def settled_parts(self, seq: int, now: int, kept_for: int) -> int:

@@ -44,6 +44,7 @@ class Call:
         informed: list[Listener] | None = None,
         on_orphan: Callable[[Any], None] | None = None,
         on_done: Callable[[Any], None] | None = None,
+        on_numbered: Callable[[int], None] | None = None,
     ) -> None:
         self.pieces = [command]
         """What it asks for: several commands if it is too large for one stream message."""
@@ -62,6 +63,8 @@ class Call:
         self.on_orphan = on_orphan
         """Called with what it gave, if nobody waits for that any more."""
         self.on_done = on_done
+        self.on_numbered = on_numbered
+        """Called with the number of its commit, before that is sent."""
         self.answer: Callable[[], Any] | None = None
         """What it gives if nobody follows the log."""
         self.future: asyncio.Future[Any]
@@ -77,6 +80,14 @@ class Call:
             self.future.set_result(result)
         elif self.on_orphan is not None:
             self.on_orphan(result)
+
+    def give_back(self) -> None:
+        """To be called by who was cancelled in the moment in which it was done."""
+        future = getattr(self, "future", None)
+        if future is None or not future.done() or future.cancelled() or future.exception() is not None:
+            return
+        if self.on_orphan is not None:
+            self.on_orphan(future.result())
 
     def fail(self, error: BaseException) -> None:
         if self.on_done is not None:
@@ -153,7 +164,7 @@ class Writer:
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
         self._link: Link = replica.link
-        self._nonce = secrets.token_bytes(8)
+        self.nonce = secrets.token_bytes(8)
         self._number = 0
         self._queue: deque[Call] = deque()
         self._pumping: asyncio.Task[None] | None = None
@@ -188,7 +199,7 @@ class Writer:
     def sent_by(self, commit: Commit) -> Sent | None:
         """The commit of this event loop's that was heard."""
         for writer in _writers_of(self._link):
-            if writer._nonce == commit.nonce:
+            if writer.nonce == commit.nonce:
                 return writer.sent.get(commit.number)
         return None
 
@@ -264,13 +275,16 @@ class Writer:
         vias = first.vias or [via] * len(pieces)
         if len(pieces) > _MOST_PIECES:
             raise ValueError(f"this is too much for one commit of {_MOST_PIECES} messages of the stream")
-        sent = Sent(self._link.loop, self._nonce)
+        sent = Sent(self._link.loop, self.nonce)
         messages = []
         numbers = []
         for commands, via in zip(pieces, vias, strict=True):
             number = self._next()
+            for call in calls:
+                if call.on_numbered is not None:
+                    call.on_numbered(number)
             numbers.append(number)
-            messages.append((self._subject(first, via), codec.encode(self._nonce, number, commands)))
+            messages.append((self._subject(first, via), codec.encode(self.nonce, number, commands)))
             if self._replica.following:
                 sent.expect(number, token, [call.informed for call in calls])
         await self._store(sent, messages, numbers)
@@ -297,18 +311,20 @@ class Writer:
             first.own, first.sends = await first.parts()
         deadline = link.loop.time() + PATIENCE
         while True:
-            held = []
+            held: dict[UUID, Step] = {}
+            late: list[Step] = []
             for step in steps:
-                if replica.log.holds(step.holder, step.message_id):
-                    held.append(step)
-                else:
+                if not replica.log.holds(step.holder, step.message_id):
                     step.finish(None)
-            steps = held
-            if not steps:
+                elif held.setdefault(step.message_id, step) is not step:
+                    late.append(step)
+            if not held:
                 return
+            steps = list(held.values())
             fence = replica.log.fences.get(first.holder)
             if fence is None:
                 await self._admit(first.holder)
+                steps += late
                 continue
             sent, messages, numbers = self._steps(steps)
             headers = {
@@ -324,6 +340,7 @@ class Writer:
                 try:
                     await self._admit(first.holder)
                     if (numbers[0], replica.token) not in sent.results:
+                        steps += late
                         continue
                     await asyncio.wait_for(sent.done, PATIENCE)
                 finally:
@@ -348,11 +365,13 @@ class Writer:
                 depths[index][token] = None if stored is None else stored[index].depth
         for step, of_step in zip(steps, depths, strict=True):
             step.finish(of_step)
+        for step in late:
+            step.finish(None)
 
     def _steps(self, steps: Sequence[Step]) -> tuple[Sent, list[tuple[str, bytes]], list[int]]:
         """One stream message for each other mailbox; the first has what is for this one."""
         replica, link = self._replica, self._link
-        sent = Sent(link.loop, self._nonce)
+        sent = Sent(link.loop, self.nonce)
         commands: list[bytes] = []
         informed: list[list[Listener]] = []
         for step in steps:
@@ -374,16 +393,16 @@ class Writer:
                 if other is not None and other.following:
                     sent.expect(number, token, [step.informed_in.get(token, []) for step in steps])
             subject = f"{link.stream}.x.{replica.token}.{token}"
-            messages.append((subject, codec.encode(self._nonce, number, commands)))
+            messages.append((subject, codec.encode(self.nonce, number, commands)))
             commands = []
         return sent, messages, numbers
 
     async def _admit(self, holder: int) -> None:
         """A mark on a holder's subject: all that others have said of it is in the state when it is heard."""
-        sent = Sent(self._link.loop, self._nonce)
+        sent = Sent(self._link.loop, self.nonce)
         number = self._next()
         sent.expect(number, self._replica.token, [[]])
-        mark = codec.encode(self._nonce, number, [codec.encode_command(Op.MARK)])
+        mark = codec.encode(self.nonce, number, [codec.encode_command(Op.MARK)])
         await self._store(sent, [(f"{self._replica.base}.h.{holder:x}", mark)], [number])
 
     # -- storing -------------------------------------------------------------------------------------------------------
