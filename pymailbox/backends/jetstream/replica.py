@@ -12,7 +12,6 @@ from collections.abc import Coroutine
 from typing import Any, Final
 from uuid import UUID
 
-from ...contract.arguments import PreparedMessage
 from ...contract.errors import ConnectionLostError, MailboxError, StorageCorruptError, StorageUnavailableError
 from ...contract.values import MessagePriority
 from ..notifier import Listener
@@ -322,9 +321,8 @@ class Replica:
             except (KeyError, ValueError) as error:
                 reason = f"another program sent this with a header that means nothing here ({error!r})"
             else:
-                message = PreparedMessage(b"", reference, priority, message_id, 0)  # type: ignore[arg-type]
                 effects = Effects()
-                log.enqueue_plain(message, effects)
+                log.enqueue_plain(codec.Sent(message_id, priority, 0, 0, reference), effects)
                 self._notify(effects, None)
                 return
         log.bury_foreign(own, reference, reason)
