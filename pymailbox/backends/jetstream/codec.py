@@ -56,6 +56,7 @@ class Op(IntEnum):
     REMEMBER = 17
     CHECKPOINT = 18
     SETTLE = 19
+    MOVE = 20
 
 
 class Reference:
@@ -175,6 +176,13 @@ def bytes_of(messages: Iterable[PreparedMessage]) -> bytes:
 def size_of(message: PreparedMessage) -> int:
     """Bytes that a message takes in a commit."""
     return _MESSAGE.size + len(message.sender) + len(message.payload) + len(message.headers)
+
+
+def encode_moved(messages: Iterable[tuple[UUID, int, Sequence[bytes]]]) -> bytes:
+    """Ids, the stream messages that their bytes came with, and the bytes anew: sender, payload and headers."""
+    moved = list(messages)
+    heads = [_MESSAGE.pack(message_id.bytes, 0, seq, 0, *map(len, body)) for message_id, seq, body in moved]
+    return b"".join([b"\0" * 20, _COUNT.pack(len(moved)), *heads, *(part for _, _, body in moved for part in body)])
 
 
 class Sent(NamedTuple):

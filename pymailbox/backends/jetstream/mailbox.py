@@ -21,7 +21,7 @@ from ...core import archive, dead_letters, verbs
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, claim_or_wait
 from . import codec
-from .cleaning import purge_deleted, store_parts, subjects
+from .cleaning import counts, purge_deleted, store_parts
 from .codec import Op
 from .errors import CHANGED, NoStreamError, RefusedError
 from .link import Link
@@ -82,8 +82,8 @@ class JetStreamMailbox(EmbeddedMailbox):
         except NoStreamError:
             return []
         try:
-            names = {subject.rpartition(".")[2] for subject in await subjects(link, f"{link.stream}.n.*")}
-            names |= {subject.split(".")[-2] for subject in await subjects(link, f"{link.stream}.m.*.in")}
+            names = {subject.rpartition(".")[2] for subject in await counts(link, f"{link.stream}.n.*")}
+            names |= {subject.split(".")[-2] for subject in await counts(link, f"{link.stream}.m.*.in")}
         finally:
             await link.release()
         return sorted(name for token in names if (name := name_of(token)) is not None)
@@ -621,7 +621,7 @@ async def _note_name(link: Link, name: str) -> None:
 
 async def _delete(link: Link, replica: Replica) -> bool:
     subject = f"{link.stream}.n.{replica.token}"
-    there: bool = bool(await subjects(link, subject))
+    there: bool = bool(await counts(link, subject))
     await replica.barrier()
     while True:
         holders = list(replica.log.store.state.holders.by_number)

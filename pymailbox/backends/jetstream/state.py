@@ -250,6 +250,10 @@ class LogState:
                 known = [Remembered(fields.id(), fields.number()) for _ in range(len(command.body) // 24)]
                 archive.remember(store, known, now)
                 return None
+            case Op.MOVE:
+                for message_id, _, from_seq, _, reference in codec.decode_messages(command, seq)[0]:
+                    self._move(message_id, from_seq, reference)
+                return None
             case Op.CHECKPOINT:
                 return self._check_point(effects)
             case _:  # a mark
@@ -290,6 +294,17 @@ class LogState:
             if elsewhere:
                 return Acked(0, elsewhere)
         return Acked(verbs.ack(self.store, ids), [])
+
+    def _move(self, message_id: UUID, from_seq: int, reference: Reference) -> None:
+        """The bytes of a message have been stored anew."""
+        place = find(self.store, message_id)
+        if place is None:
+            return
+        lane = self.store.bodies.lanes[place.priority]
+        message = lane[place.number]
+        old = cast(Reference, message.payload)
+        if old.seq == from_seq and not old.parts:
+            lane[place.number] = message._replace(payload=cast(bytes, reference))
 
     def _place_of(self, message_id: UUID) -> int | None:
         place = find(self.store, message_id)
