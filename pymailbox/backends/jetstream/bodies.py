@@ -74,7 +74,7 @@ class Bodies:
 
     async def records(self, records: Sequence[MessageRecord]) -> tuple[list[MessageRecord], list[MessageRecord]]:
         """Records with references for payloads as callers see them, and those whose bytes are gone."""
-        bodies = await self._bodies([cast(Reference, record.payload) for record in records])
+        bodies = await self.of([cast(Reference, record.payload) for record in records])
         filled, lost = [], []
         for record, body in zip(records, bodies, strict=True):
             if body is None:
@@ -98,7 +98,7 @@ class Bodies:
 
     async def letters(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
         """One whose bytes are gone has none."""
-        bodies = await self._bodies([cast(Reference, letter.record.payload) for letter in letters])
+        bodies = await self.of([cast(Reference, letter.record.payload) for letter in letters])
         return [
             replace(
                 letter,
@@ -114,7 +114,7 @@ class Bodies:
 
     async def whole(self, messages: Sequence[WholeMessage]) -> list[WholeMessage]:
         """Without those whose bytes are gone."""
-        bodies = await self._bodies([cast(Reference, whole.payload) for whole in messages])
+        bodies = await self.of([cast(Reference, whole.payload) for whole in messages])
         return [
             replace(whole, sender=body.sender, payload=body.payload, headers=body.headers)
             for whole, body in zip(messages, bodies, strict=True)
@@ -123,7 +123,8 @@ class Bodies:
 
     # -- fetching ------------------------------------------------------------------------------------------------------
 
-    async def _bodies(self, references: Sequence[Reference]) -> list[Body | None]:
+    async def of(self, references: Sequence[Reference]) -> list[Body | None]:
+        """The bytes of messages; None where they are gone."""
         missing = {
             seq for reference in references for seq in reference.parts or (reference.seq,) if seq not in self._kept
         }

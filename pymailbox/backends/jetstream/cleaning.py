@@ -8,6 +8,7 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ...contract.errors import MailboxError
+from ...core.store import Message
 from . import snapshots
 from .codec import Reference
 from .errors import NO_MESSAGE, CutOffError, NotThereError, RefusedError, TimedOutError
@@ -20,6 +21,13 @@ _logger = logging.getLogger("pymailbox")
 
 PARTS_KEPT_FOR: Final = 120_000
 """Milliseconds after which a part that belongs to nothing is cleared away: its rest never came."""
+
+_MOST_SETTLED: Final = 4
+_FEW: Final = 8
+"""Stream messages that may be kept for each that is needed, and in all."""
+
+MOVED_HEAD: Final = 64
+"""Bytes of a moved message beside its own."""
 
 _ROLLUP: Final = {"Nats-Rollup": "sub"}
 
@@ -39,15 +47,15 @@ async def store_parts(link: Link, token: str, data: bytes) -> tuple[int, ...]:
 
 async def publish_snapshot(replica: Replica, checkpoint: int, seq: int, digest: bytes, encoded: bytes) -> None:
     """Publishes the state at a checkpoint, and purges what nobody needs any more. If it fails, the next one does it."""
-    references = [cast(Reference, message.payload) for _, _, message in replica.log.store.messages()]
+    messages = [message for _, _, message in replica.log.store.messages()]
     try:
-        await _publish(replica, checkpoint, seq, digest, encoded, references)
+        await _publish(replica, checkpoint, seq, digest, encoded, messages)
     except (MailboxError, RefusedError, NotThereError, TimedOutError, CutOffError) as error:
         _logger.debug("the mailbox %r could not write a snapshot: %r", replica.name, error)
 
 
 async def _publish(
-    replica: Replica, checkpoint: int, seq: int, digest: bytes, encoded: bytes, references: list[Reference]
+    replica: Replica, checkpoint: int, seq: int, digest: bytes, encoded: bytes, messages: list[Message]
 ) -> None:
     link, token = replica.link, replica.token
     now = replica.log.now
@@ -62,6 +70,7 @@ async def _publish(
     heard = await _heard_by_all(link, replica.base)
     if heard is not None:
         end = min(end, heard + 1)
+    references = [cast(Reference, message.payload) for message in messages]
     first_body = min((reference.seq for reference in references if not reference.parts), default=end)
     first_part = min((reference.first for reference in references if reference.parts), default=end)
     await _purge(link, f"{replica.base}.c", end)
@@ -71,6 +80,24 @@ async def _publish(
     if settled:
         await _purge(link, f"{link.stream}.p.{token}", min(settled, first_part, *parts[:1]))
     await _purge_steps(replica, min(end, first_body))
+    await _move_stragglers(replica, [message for message in messages if not cast(Reference, message.payload).parts])
+
+
+async def _move_stragglers(replica: Replica, messages: list[Message]) -> None:
+    """Stores the oldest messages anew, if most of what came after them is settled: it can be purged then."""
+    link = replica.link
+    there = sum((await counts(link, f"{replica.base}.in")).values())
+    needed = len({cast(Reference, message.payload).seq for message in messages})
+    if not needed or there <= _MOST_SETTLED * needed + _FEW:
+        return
+    room = link.largest // 2
+    oldest = []
+    for message in sorted(messages, key=lambda message: cast(Reference, message.payload).seq):
+        room -= cast(Reference, message.payload).size + MOVED_HEAD
+        if room < 0:
+            break
+        oldest.append(message)
+    await replica.move(oldest)
 
 
 async def purge_deleted(replica: Replica) -> None:
@@ -90,21 +117,21 @@ async def _purge_fences(replica: Replica, end: int) -> None:
     """Of holders that hold nothing any more; they are admitted anew when they claim again."""
     link = replica.link
     prefix = f"{replica.base}.h."
-    kept = {f"{prefix}{holder:x}" for holder in replica.log.fences}
+    kept = {f"{prefix}{holder:x}": fence for holder, fence in replica.log.fences.items()}
     if not kept:
         await _purge(link, f"{prefix}*", end)
         return
-    for subject in await subjects(link, f"{prefix}*"):
-        if subject not in kept:
-            await _purge(link, subject, end)
+    for subject, count in (await counts(link, f"{prefix}*")).items():
+        if subject not in kept or count > 1:  # a later one has to stay, for the steps of its holder
+            await _purge(link, subject, min(end, kept.get(subject, end)))
 
 
 async def _purge_steps(replica: Replica, end: int) -> None:
     """Of steps to and from other mailboxes, as far as both need them no more."""
     link, token = replica.link, replica.token
     steps = {
-        *await subjects(link, f"{link.stream}.x.{token}.*"),
-        *await subjects(link, f"{link.stream}.x.*.{token}"),
+        *await counts(link, f"{link.stream}.x.{token}.*"),
+        *await counts(link, f"{link.stream}.x.*.{token}"),
     }
     if not steps:
         return
@@ -136,13 +163,13 @@ async def _last(link: Link, subject: str) -> Any:
     return answer["message"]
 
 
-async def subjects(link: Link, pattern: str) -> list[str]:
-    """The subjects of a pattern that have messages."""
-    found: list[str] = []
+async def counts(link: Link, pattern: str) -> dict[str, int]:
+    """The subjects of a pattern that have messages, and how many."""
+    found: dict[str, int] = {}
     while True:
         info = await link.api(f"STREAM.INFO.{link.stream}", {"subjects_filter": pattern, "offset": len(found)})
-        page = list(info["state"].get("subjects") or {})
-        found += page
+        page = info["state"].get("subjects") or {}
+        found |= page
         if not page or len(found) >= info.get("total", 0):
             return found
 

@@ -56,6 +56,7 @@ class Op(IntEnum):
     REMEMBER = 17
     CHECKPOINT = 18
     SETTLE = 19
+    MOVE = 20
 
 
 class Reference:
@@ -177,8 +178,25 @@ def size_of(message: PreparedMessage) -> int:
     return _MESSAGE.size + len(message.sender) + len(message.payload) + len(message.headers)
 
 
-def decode_messages(command: Command, seq: int) -> tuple[list[PreparedMessage], UUID | None]:
-    """Messages with references for payloads, and the id that is sent on."""
+def encode_moved(messages: Iterable[tuple[UUID, int, Sequence[bytes]]]) -> bytes:
+    """Ids, the stream messages that their bytes came with, and the bytes anew: sender, payload and headers."""
+    moved = list(messages)
+    heads = [_MESSAGE.pack(message_id.bytes, 0, seq, 0, *map(len, body)) for message_id, seq, body in moved]
+    return b"".join([b"\0" * 20, _COUNT.pack(len(moved)), *heads, *(part for _, _, body in moved for part in body)])
+
+
+class Sent(NamedTuple):
+    """A message as a commit has it."""
+
+    id: UUID
+    priority: int
+    delay_ms: int
+    dedupe_ms: int
+    reference: Reference
+
+
+def decode_messages(command: Command, seq: int) -> tuple[list[Sent], UUID | None]:
+    """Messages, and the id that is sent on."""
     body = command.body
     sent_on = body[:16]
     (count,) = _COUNT.unpack_from(body, 16)
@@ -186,24 +204,14 @@ def decode_messages(command: Command, seq: int) -> tuple[list[PreparedMessage], 
     at = 20 + 8 * count
     (messages,) = _COUNT.unpack_from(body, at)
     at += 4
-    start = 0 if parts else command.at + at + messages * _MESSAGE.size
+    end = at + messages * _MESSAGE.size
+    start = 0 if parts else command.at + end
     decoded = []
-    for _ in range(messages):
-        message_id, priority, delay, dedupe, sender, payload, headers = _MESSAGE.unpack_from(body, at)
-        at += _MESSAGE.size
+    from_bytes = int.from_bytes
+    for message_id, priority, delay, dedupe, sender, payload, headers in _MESSAGE.iter_unpack(memoryview(body)[at:end]):
         reference = Reference(seq, start, sender, payload, headers, parts)
         start += sender + payload + headers
-        decoded.append(
-            PreparedMessage(
-                b"",
-                cast(bytes, reference),
-                MessagePriority(priority),
-                id_of(int.from_bytes(message_id, "big")),
-                delay,
-                b"",
-                dedupe,
-            )
-        )
+        decoded.append(Sent(id_of(from_bytes(message_id, "big")), priority, delay, dedupe, reference))
     return decoded, UUID(bytes=sent_on) if any(sent_on) else None
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import weakref
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, Self, cast
 from uuid import UUID
@@ -21,7 +21,7 @@ from ...core import archive, dead_letters, verbs
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, claim_or_wait
 from . import codec
-from .cleaning import purge_deleted, store_parts, subjects
+from .cleaning import counts, purge_deleted, store_parts
 from .codec import Op
 from .errors import CHANGED, NoStreamError, RefusedError
 from .link import Link
@@ -82,8 +82,8 @@ class JetStreamMailbox(EmbeddedMailbox):
         except NoStreamError:
             return []
         try:
-            names = {subject.rpartition(".")[2] for subject in await subjects(link, f"{link.stream}.n.*")}
-            names |= {subject.split(".")[-2] for subject in await subjects(link, f"{link.stream}.m.*.in")}
+            names = {subject.rpartition(".")[2] for subject in await counts(link, f"{link.stream}.n.*")}
+            names |= {subject.split(".")[-2] for subject in await counts(link, f"{link.stream}.m.*.in")}
         finally:
             await link.release()
         return sorted(name for token in names if (name := name_of(token)) is not None)
@@ -264,27 +264,30 @@ class JetStreamMailbox(EmbeddedMailbox):
             how = 0 if ack is None else 2 if ack.held_only else 1
             most = min(self._options.max_deliveries or 0, 1 << 31)
             lease = min(int(self._options.lease * 1000) or 1, 1 << 40)
-            fields = codec.pack_fields(self._number, min(limit, 1 << 31), most, lease, how)
-            body = fields + (b"" if ack is None else codec.encode_ids(ack.ids))
+            ids = b"" if ack is None else codec.encode_ids(ack.ids)
+
+            def command(witnesses: int) -> bytes:
+                fields = codec.pack_fields(self._number, min(limit, 1 << 31), most, lease, how, witnesses)
+                return codec.encode_command(Op.CLAIM, fields + ids)
+
             result: Claimed | NotAdmitted = NotAdmitted()
-            while isinstance(result, NotAdmitted):
-                command = codec.encode_command(Op.CLAIM, body)
-                call = Call(command, claims_for=self._number, on_orphan=self._give_back_orphans)
+            elsewhere: list[UUID] = []
+            while isinstance(result, NotAdmitted) or elsewhere:
+                call = self._call_with_marks(command, elsewhere)
+                call.claims_for, call.on_orphan = self._number, self._give_back_orphans
                 try:
-                    result = await replica.submit(call)
+                    result = _last(await replica.submit(call))
                 except BaseException:
                     call.give_back()
                     raise
+                elsewhere = [] if isinstance(result, NotAdmitted) else result.elsewhere
             first = False
             claimed[:] = [record.id for record in result.records]
             if result.records:
                 self._hold()
             if ack is not None:
-                acked = result.acked
-                if result.elsewhere:
-                    acked += await self._ack_elsewhere(result.elsewhere)
                 if ack.on_commit is not None:
-                    ack.on_commit(acked)
+                    ack.on_commit(result.acked)
                 ack = None
             records, lost = await replica.bodies.records(result.records)
             for record in lost:
@@ -314,7 +317,20 @@ class JetStreamMailbox(EmbeddedMailbox):
         finally:
             self._leave_call()
 
-    def _give_back_orphans(self, result: Claimed | NotAdmitted) -> None:
+    def _call_with_marks(self, command: Callable[[int], bytes], elsewhere: list[UUID]) -> Call:
+        """A call that acknowledges; with marks on the subjects of the others who hold something of that."""
+        log = self._replica.log
+        others = {holder for message_id in elsewhere if (holder := log.holder_of(message_id)) is not None}
+        others.discard(self._number)
+        if not others:
+            return Call(command(0))
+        call = Call()
+        call.pieces = [*[codec.encode_command(Op.MARK)] * len(others), command(len(others))]
+        call.vias = [*others, None if self._number in log.fences else self._number]
+        return call
+
+    def _give_back_orphans(self, results: Any) -> None:
+        result: Claimed | NotAdmitted = _last(results)
         if isinstance(result, Claimed) and result.records:
             self._replica.submit_quietly(self._release_call([record.id for record in result.records]))
 
@@ -331,31 +347,37 @@ class JetStreamMailbox(EmbeddedMailbox):
         return await self._ack_in(ids, held_only=True)
 
     async def _ack_in(self, ids: list[UUID], held_only: bool) -> int:
-        fields = codec.pack_fields(self._number, held_only)
         in_piece = self._room // 16
-        pieces = [
-            codec.encode_command(Op.ACK, fields + codec.encode_ids(ids[at : at + in_piece]))
-            for at in range(0, len(ids), in_piece)
-        ]
-        call = Call()
-        call.pieces = pieces
-        results = _each(await self._submit(call))
-        elsewhere = [message_id for result in results for message_id in result.elsewhere]
-        acked: int = sum(result.acked for result in results)
-        return acked + await self._ack_elsewhere(elsewhere) if elsewhere else acked
+        if len(ids) > in_piece:
+            return await self._ack_many_pieces(
+                [ids[at : at + in_piece] for at in range(0, len(ids), in_piece)], held_only
+            )
 
-    async def _ack_elsewhere(self, ids: list[UUID]) -> int:
-        """Acknowledges what others hold, each on its holder's subject."""
-        acked = 0
-        while ids:
-            holder = self._replica.log.holder_of(ids[0])
-            same = [message_id for message_id in ids if self._replica.log.holder_of(message_id) == holder]
-            rest = [message_id for message_id in ids if message_id not in set(same)]
-            command = codec.encode_command(Op.ACK, codec.pack_fields(self._number, 0) + codec.encode_ids(same))
-            result: Acked = await self._replica.submit(Call(command, via=holder))
-            acked += result.acked
-            ids = rest + result.elsewhere
+        def command(witnesses: int) -> bytes:
+            return self._ack_command(ids, held_only, witnesses)
+
+        elsewhere: list[UUID] = []
+        while True:
+            result: Acked = _last(await self._submit(self._call_with_marks(command, elsewhere)))
+            elsewhere = result.elsewhere
+            if not elsewhere:
+                return result.acked
+
+    async def _ack_many_pieces(self, pieces: list[list[UUID]], held_only: bool) -> int:
+        """More ids than one message of the stream has room for."""
+        call = Call()
+        call.pieces = [self._ack_command(ids, held_only, 0) for ids in pieces]
+        results: list[Acked] = await self._submit(call)
+        acked = sum(result.acked for result in results)
+        for ids, result in zip(pieces, results, strict=True):
+            if result.elsewhere:
+                acked += await self._ack_in(ids, held_only)
         return acked
+
+    def _ack_command(self, ids: list[UUID], held_only: bool, witnesses: int) -> bytes:
+        return codec.encode_command(
+            Op.ACK, codec.pack_fields(self._number, held_only, witnesses) + codec.encode_ids(ids)
+        )
 
     async def _nack(self, message_id: UUID, delay_ms: int, error: str | None, failed: bool) -> bool | str:
         most = min(self._options.max_deliveries or 0, 1 << 31)
@@ -571,6 +593,11 @@ _leaving: set[asyncio.Task[None]] = set()
 """Handles that say that they are gone."""
 
 
+def _last(result: Any) -> Any:
+    """Of the last piece of a call."""
+    return result[-1] if isinstance(result, list) else result
+
+
 def _each(result: Any) -> list[Any]:
     return result if isinstance(result, list) else [result]
 
@@ -594,7 +621,7 @@ async def _note_name(link: Link, name: str) -> None:
 
 async def _delete(link: Link, replica: Replica) -> bool:
     subject = f"{link.stream}.n.{replica.token}"
-    there: bool = bool(await subjects(link, subject))
+    there: bool = bool(await counts(link, subject))
     await replica.barrier()
     while True:
         holders = list(replica.log.store.state.holders.by_number)
@@ -604,7 +631,7 @@ async def _delete(link: Link, replica: Replica) -> bool:
             codec.encode_command(Op.RESET),
         ]
         reset.vias = [*holders, None]
-        there |= _each(await replica.submit(reset))[-1]
+        there |= _last(await replica.submit(reset))
         if not replica.log.store.state.holders.by_number:
             break
     await link.api(f"STREAM.PURGE.{link.stream}", {"filter": subject})

@@ -9,12 +9,12 @@ import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
 from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
-from ...contract.arguments import PreparedMessage
 from ...contract.errors import ConnectionLostError, MailboxError, StorageCorruptError, StorageUnavailableError
 from ...contract.values import MessagePriority
+from ...core.store import Message
 from ..notifier import Listener
 from . import codec, snapshots
 from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies
@@ -322,9 +322,8 @@ class Replica:
             except (KeyError, ValueError) as error:
                 reason = f"another program sent this with a header that means nothing here ({error!r})"
             else:
-                message = PreparedMessage(b"", reference, priority, message_id, 0)  # type: ignore[arg-type]
                 effects = Effects()
-                log.enqueue_plain(message, effects)
+                log.enqueue_plain(codec.Sent(message_id, priority, 0, 0, reference), effects)
                 self._notify(effects, None)
                 return
         log.bury_foreign(own, reference, reason)
@@ -402,6 +401,17 @@ class Replica:
         """As ``submit``, with nobody waiting."""
         if self.broken is None:
             self.writer.submit(call).add_done_callback(_retrieve)
+
+    async def move(self, messages: list[Message]) -> None:
+        """Stores the bytes of messages anew."""
+        bodies = await self.bodies.of([cast(Reference, message.payload) for message in messages])
+        moved = [
+            (message.id, cast(Reference, message.payload).seq, body)
+            for message, body in zip(messages, bodies, strict=True)
+            if body is not None
+        ]
+        if moved:
+            await self.submit(Call(codec.encode_command(Op.MOVE, codec.encode_moved(moved)), stores=True))
 
     async def barrier(self) -> None:
         """Returns when all that was committed before the call is in the state."""

@@ -20,7 +20,7 @@ from ...core.page import BURIED, HELD
 from ...core.store import Holder, Message, find
 from ..memory import store as memory
 from . import codec
-from .codec import Command, Commit, Fields, Op, Reference
+from .codec import Command, Commit, Fields, Op, Reference, Sent
 
 REPEATED_FOR: Final = 600_000
 """Milliseconds for which it is known who committed what: nobody sends a commit again after a minute."""
@@ -44,7 +44,7 @@ class Claimed(NamedTuple):
     """With references for payloads."""
     acked: int
     elsewhere: list[UUID]
-    """Ids of what others hold, which only a commit on their holder's subject may acknowledge."""
+    """Ids of what others hold: nothing was done, as only a batch with a mark on their subjects may acknowledge them."""
 
 
 class Acked(NamedTuple):
@@ -136,15 +136,37 @@ class LogState:
         results: list[Any] = []
         for command in commit.commands:
             if command.for_target is target:
-                results.append(self._perform(command, seq, holder, effects, len(results)))
+                results.append(self._perform(command, seq, effects, len(results)))
         return results
 
-    def enqueue_plain(self, message: PreparedMessage, effects: Effects) -> None:
+    def enqueue_plain(self, message: Sent, effects: Effects) -> None:
         """Stores what another program has sent."""
-        self.touched = True
-        _, depth = verbs.enqueue(self.store, [message], self.now)
+        self._enqueue([message], None, effects, 0)
+
+    def _enqueue(self, messages: list[Sent], sent_on: UUID | None, effects: Effects, index: int) -> Stored:
+        """Those that are neither known nor delayed go to the end of the queue in one step."""
+        store, now = self.store, self.now
+        before, self.touched = store.state.queued, True
+        stored = False
+        run: dict[UUID, Message] = {}
+        lane = 0
+        for message in messages:
+            message_id, priority, delay, dedupe, reference = message
+            if run and (priority != lane or delay or dedupe or message_id in run):
+                verbs.append_all(store, lane, list(run.values()))
+                run.clear()
+            if delay or dedupe or store.state.remembered or find(store, message_id):
+                prepared = _prepared(message)
+                stored |= verbs.enqueue(store, [prepared], now, sent_on)[1] is not None
+            else:
+                lane, stored = priority, True
+                run[message_id] = Message(message_id, b"", cast(bytes, reference), now)
+        if run:
+            verbs.append_all(store, lane, list(run.values()))
+        depth = store.state.queued if stored else None
         if depth is not None:
-            effects.depths.append((depth, 1, 0))
+            effects.depths.append((depth, depth - before, index))
+        return Stored([message.id for message in messages], depth)
 
     def bury_foreign(self, message_id: UUID, reference: Reference, reason: str) -> None:
         """Makes a dead letter of what somebody else has published."""
@@ -159,24 +181,18 @@ class LogState:
 
     # -- commands ------------------------------------------------------------------------------------------------------
 
-    def _perform(self, command: Command, seq: int, subject: int | None, effects: Effects, index: int) -> Any:
+    def _perform(self, command: Command, seq: int, effects: Effects, index: int) -> Any:
         store, now = self.store, self.now
         fields = Fields(command.body)
         match command.op:
             case Op.ENQUEUE:
-                messages, sent_on = codec.decode_messages(command, seq)
-                self.touched = True
-                before = store.state.queued
-                ids, depth = verbs.enqueue(store, messages, now, sent_on)
-                if depth is not None:
-                    effects.depths.append((depth, depth - before, index))
-                return Stored(ids, depth)
+                return self._enqueue(*codec.decode_messages(command, seq), effects, index)
             case Op.CLAIM:
-                return self._claim(fields, subject)
+                return self._claim(fields, seq)
             case Op.ACK:
-                holder, held_only = fields.number(), fields.number()
+                holder, held_only, witnesses = (fields.number() for _ in range(3))
                 self._beat(holder)
-                return self._ack(holder, bool(held_only), fields.ids(), subject)
+                return self._ack(holder, bool(held_only), witnesses, fields.ids(), seq)
             case Op.SETTLE:
                 holder = fields.number()
                 self._beat(holder)
@@ -218,7 +234,7 @@ class LogState:
             case Op.BEAT:
                 return self._beat(fields.number())
             case Op.GONE:
-                return self._gone(fields, subject, effects)
+                return self._gone(fields, effects)
             case Op.RESET:
                 return self._reset(effects)
             case Op.ADOPT:
@@ -234,37 +250,61 @@ class LogState:
                 known = [Remembered(fields.id(), fields.number()) for _ in range(len(command.body) // 24)]
                 archive.remember(store, known, now)
                 return None
+            case Op.MOVE:
+                for message_id, _, from_seq, _, reference in codec.decode_messages(command, seq)[0]:
+                    self._move(message_id, from_seq, reference)
+                return None
             case Op.CHECKPOINT:
                 return self._check_point(effects)
             case _:  # a mark
                 return None
 
-    def _claim(self, fields: Fields, subject: int | None) -> Claimed | NotAdmitted:
-        number, limit, most, lease, ack = (fields.number() for _ in range(5))
+    def _claim(self, fields: Fields, seq: int) -> Claimed | NotAdmitted:
+        number, limit, most, lease, ack, witnesses = (fields.number() for _ in range(6))
         acked = Acked(0, [])
         if number not in self.fences:
             return NotAdmitted()
         self._beat(number)
         if ack:
-            acked = self._ack(number, ack == 2, fields.ids(), subject)
+            acked = self._ack(number, ack == 2, witnesses, fields.ids(), seq)
+            if acked.elsewhere:
+                return Claimed([], *acked)
         holder = Holder(number, most or None)
         holder.lease, holder.heartbeats = lease, self.now
         return Claimed(claiming.claim(self.store, holder, limit, self.now), *acked)
 
-    def _ack(self, holder: int, held_only: bool, ids: list[UUID], subject: int | None) -> Acked:
+    def _ack(self, holder: int, held_only: bool, witnesses: int, ids: list[UUID], seq: int) -> Acked:
+        """Nothing is acknowledged if others hold something of it, unless this batch has marks on their subjects too:
+        steps of theirs must know of it.
+        """
         if held_only:
             return Acked(verbs.ack_held(self.store, holder, ids), [])
         holders = self.store.state.holders
-        allowed = {claims.slot for number in (holder, subject) if number and (claims := holders.by_number.get(number))}
-        if len(holders.by_number) == len(allowed):
-            return Acked(verbs.ack(self.store, ids), [])
-        elsewhere = [
-            message_id
-            for message_id in ids
-            if (place := self._place_of(message_id)) is not None and place >= HELD and place - HELD not in allowed
-        ]
-        others = set(elsewhere)
-        return Acked(verbs.ack(self.store, [each for each in ids if each not in others]), elsewhere)
+        others = {
+            claims.slot
+            for number, claims in holders.by_number.items()
+            if number != holder and not (witnesses and self.fences.get(number, 0) >= seq - witnesses)
+        }
+        if others:
+            elsewhere = [
+                message_id
+                for message_id in ids
+                if (where := self._place_of(message_id)) is not None and where - HELD in others
+            ]
+            if elsewhere:
+                return Acked(0, elsewhere)
+        return Acked(verbs.ack(self.store, ids), [])
+
+    def _move(self, message_id: UUID, from_seq: int, reference: Reference) -> None:
+        """The bytes of a message have been stored anew."""
+        place = find(self.store, message_id)
+        if place is None:
+            return
+        lane = self.store.bodies.lanes[place.priority]
+        message = lane[place.number]
+        old = cast(Reference, message.payload)
+        if old.seq == from_seq and not old.parts:
+            lane[place.number] = message._replace(payload=cast(bytes, reference))
 
     def _place_of(self, message_id: UUID) -> int | None:
         place = find(self.store, message_id)
@@ -273,7 +313,7 @@ class LogState:
     def _beat(self, holder: int) -> bool:
         return self.store.state.heartbeat(holder, self.now)
 
-    def _gone(self, fields: Fields, subject: int | None, effects: Effects) -> int:
+    def _gone(self, fields: Fields, effects: Effects) -> int:
         """What a holder had comes back: it has said nothing for too long, it has died, or it is done."""
         number, how = fields.number(), fields.number()
         claims = self.store.state.holders.by_number.get(number)
@@ -342,6 +382,12 @@ class LogState:
             if run.where == where
             for number in range(run.first, run.end)
         }
+
+
+def _prepared(message: Sent) -> PreparedMessage:
+    payload = cast(bytes, message.reference)
+    priority = MessagePriority(message.priority)
+    return PreparedMessage(b"", payload, priority, message.id, message.delay_ms, b"", message.dedupe_ms)
 
 
 def foreign_id(stream: str, seq: int, time: int) -> UUID:
