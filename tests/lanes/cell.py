@@ -15,14 +15,13 @@ from urllib.parse import quote
 from pymailbox import Mailbox, open_mailbox
 from pymailbox.testing import CHECKS, MailboxFactory, run_checks, run_program
 
-
 ON_SERVERS = {"jetstream": 1, "jetstream-3": 3}
 """Backends on so many servers."""
 
 
 def location(backend: str, name: str, place: str) -> str:
-    """Where the mailbox `name` of `backend` is. SQLite puts its file into `place`, an absolute path; JetStream's servers
-    are at `place`, HOST:PORT of each.
+    """Where the mailbox `name` of `backend` is. SQLite puts its file into `place`, an absolute path; for JetStream it
+    is HOST:PORT of each server.
     """
     name = quote(name, safe="")
     if backend == "sqlite":
