@@ -49,6 +49,16 @@ class NoStreamError(StorageUnavailableError):
     """There is no such stream, and none is to be made."""
 
 
+class WipedError(StorageUnavailableError):
+    """The stream was deleted under a live handle."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"the stream {stream!r} was deleted while this mailbox was open, and its messages with it. Nothing was "
+            "stored; the mailbox goes on with an empty stream"
+        )
+
+
 class NotThereError(Exception):
     """Nobody answers for a subject: the stream is not there, or has no leader."""
 

@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from ...contract.errors import ConnectionLostError, MailboxError, StorageUnavailableError
+from ...contract.errors import ConnectionLostError, MailboxError, StorageFullError, StorageUnavailableError
 from ...contract.location import Connect
 from ..notifier import Notifier
 from . import settings
@@ -42,6 +42,16 @@ _LARGEST_MESSAGE: Final = 1024 * 1024
 _HEADROOM: Final = 2048
 """Bytes of one message that are kept for headers."""
 
+_LEAST_RESERVE: Final = 64 * 1024
+_LARGEST_RESERVE: Final = 16 * 1024 * 1024
+"""Bytes that what stores leaves free, where the stream has a limit."""
+
+_COUNTED_FOR: Final = 0.5
+"""Seconds after which the bytes of a stream with a limit are counted again."""
+
+_LIMIT_KNOWN_FOR: Final = 10.0
+"""Seconds after which it is asked again whether a stream has one."""
+
 _links: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Link]] = weakref.WeakKeyDictionary()
 
 
@@ -56,6 +66,11 @@ class Link:
         self.replicas: dict[str, Any] = {}
         """Of the mailboxes in use, by name."""
         self.on_reconnect: set[Callable[[], None]] = set()
+        self._most: int | None = None
+        """Bytes that the stream may hold."""
+        self._used = 0
+        """Bytes that it held when they were last counted, and what we have stored since."""
+        self._counted_at = 0.0
         self.wipes = 0
         """How often the stream was found to be another one."""
         self.created = ""
@@ -238,6 +253,7 @@ class Link:
                     ) from None
                 raise
         settings.check_stream(there["config"], self.stream, self.address.replicas)
+        self._note_size(there)
         return str(there["created"])
 
     async def ensure_stream(self) -> None:
@@ -245,6 +261,46 @@ class Link:
         if self._ensuring is None or self._ensuring.done():
             self._ensuring = asyncio.create_task(self._find_stream(create=True))
         await asyncio.shield(self._ensuring)
+
+    async def check_room(self, size: int) -> None:
+        """Keeps what stores from filling the stream, so that claims and acknowledgements go on.
+
+        Raises:
+            StorageFullError: there is no room but the reserve.
+        """
+        self._used += size
+        age = self.loop.time() - self._counted_at
+        if age > (_LIMIT_KNOWN_FOR if self._most is None else _COUNTED_FOR) or (
+            self._most and self._left < self._reserve
+        ):
+
+            async def count() -> Any:
+                return await self.api(f"STREAM.INFO.{self.stream}")
+
+            self._note_size(await self.patiently(count, "the size of the stream"))
+            self._used += size
+        if self._most is None:
+            return
+        if self._left < 0:
+            raise StorageFullError(
+                f"the stream {self.stream!r} may hold {self._most} bytes, of which {self._reserve} are "
+                "kept for acknowledgements, and nothing was stored. Acknowledge messages, or raise its max_bytes, and "
+                "try again"
+            )
+
+    @property
+    def _reserve(self) -> int:
+        return min(max((self._most or 0) // 16, _LEAST_RESERVE), _LARGEST_RESERVE)
+
+    @property
+    def _left(self) -> int:
+        return (self._most or 0) - self._reserve - self._used
+
+    def _note_size(self, there: Mapping[str, Any]) -> None:
+        most = there["config"].get("max_bytes", -1)
+        self._most = most if most > 0 else None
+        self._used = there["state"]["bytes"]
+        self._counted_at = self.loop.time()
 
     # -- asking --------------------------------------------------------------------------------------------------------
 

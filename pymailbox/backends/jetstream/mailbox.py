@@ -13,7 +13,7 @@ from uuid import UUID
 
 from ...contract.archive import Page, Remembered, Section, WholeMessage
 from ...contract.arguments import Options, PreparedMessage
-from ...contract.errors import MailboxError, StorageUnavailableError
+from ...contract.errors import MailboxError, StorageFullError
 from ...contract.ids import new_id
 from ...contract.location import Location, require_name
 from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageStatus, StorageReport
@@ -23,7 +23,7 @@ from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, claim_or_wait
 from . import codec
 from .cleaning import counts, purge_deleted, store_parts
 from .codec import Op
-from .errors import CHANGED, NoStreamError, RefusedError
+from .errors import CHANGED, NoStreamError, RefusedError, WipedError
 from .link import Link
 from .location import address_of, name_of, parse, token_of
 from .replica import Replica, add_holder, gone_call, remove_holder
@@ -117,6 +117,9 @@ class JetStreamMailbox(EmbeddedMailbox):
             if follow:
                 await self._follow()
             return await self._replica.submit(call)
+        except WipedError:
+            self._wipes = self._link.wipes
+            raise
         finally:
             self._leave_call()
 
@@ -135,10 +138,7 @@ class JetStreamMailbox(EmbeddedMailbox):
     def _check_wiped(self) -> None:
         if self._wipes != self._link.wipes:
             self._wipes = self._link.wipes
-            raise StorageUnavailableError(
-                f"the stream {self._link.stream!r} was deleted while {self!r} was open, and its messages with it. It "
-                "goes on with an empty one"
-            )
+            raise WipedError(self._link.stream)
 
     def _enter_call(self) -> None:
         self._calls += 1
@@ -162,7 +162,11 @@ class JetStreamMailbox(EmbeddedMailbox):
         call = Call(stores=True, informed=[self._listener])
         call.answer = lambda: Stored(ids, None)
         self._set_messages(call, stored)
-        result = await self._submit(call, follow=self._observer is not None)
+        try:
+            result = await self._submit(call, follow=self._observer is not None)
+        except StorageFullError:
+            self._replica.make_room()
+            raise
         depth = max((each.depth for each in _each(result) if each.depth is not None), default=None)
         return Enqueued(ids, depth)
 
@@ -243,6 +247,9 @@ class JetStreamMailbox(EmbeddedMailbox):
                 others = {token: b"" for token in messages if token != mine}
             step = Step(self._number, message_id, own, others, informed, store if large else None)
             depths = await self._replica.submit(step)
+        except WipedError:
+            self._wipes = self._link.wipes
+            raise
         finally:
             self._leave_call()
         return None if depths is None else [depths[target._replica.token] for target in targets]
@@ -310,8 +317,10 @@ class JetStreamMailbox(EmbeddedMailbox):
         add_holder(self._number, self._loop)
         try:
             return await claim_or_wait(self._link.notifier, self.name, self._listener, attempt, wait)
-        except BaseException:
-            if claimed:
+        except BaseException as error:
+            if isinstance(error, WipedError):
+                self._wipes = self._link.wipes
+            elif claimed:
                 replica.submit_quietly(self._release_call(claimed))
             raise
         finally:

@@ -336,6 +336,15 @@ class Replica:
             self.writer.is_checking = True
             self.submit_quietly(Call(codec.encode_command(Op.CHECKPOINT), on_done=self._checked))
 
+    def make_room(self) -> None:
+        """Writes a snapshot, so that what is settled can be purged."""
+        if not self.writer.is_checking:
+            self.spawn(self._make_room())
+
+    async def _make_room(self) -> None:
+        await self.barrier()
+        self._check_point()
+
     def _checked(self, _: Any) -> None:
         self.writer.is_checking = False
 

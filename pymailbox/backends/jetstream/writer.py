@@ -14,7 +14,7 @@ from ...contract.errors import MailboxClosedError, MailboxError
 from ..notifier import Listener
 from . import codec
 from .codec import Commit, Op
-from .errors import CHANGED, CutOffError, NotThereError, RefusedError, TimedOutError
+from .errors import CHANGED, CutOffError, NotThereError, RefusedError, TimedOutError, WipedError
 from .link import PATIENCE, Link, failed
 
 if TYPE_CHECKING:
@@ -287,6 +287,8 @@ class Writer:
             messages.append((self._subject(first, via), codec.encode(self.nonce, number, commands)))
             if self._replica.following:
                 sent.expect(number, token, [call.informed for call in calls])
+        if first.stores:
+            await self._link.check_room(sum(len(data) for _, data in messages))
         await self._store(sent, messages, numbers)
         if not sent.results:
             for call in calls:
@@ -327,6 +329,8 @@ class Writer:
                 steps += late
                 continue
             sent, messages, numbers = self._steps(steps)
+            if first.own or first.sends:
+                await link.check_room(sum(len(data) for _, data in messages))
             headers = {
                 "Nats-Expected-Last-Subject-Sequence": str(fence),
                 "Nats-Expected-Last-Subject-Sequence-Subject": f"{replica.base}.h.{first.holder:x}",
@@ -433,6 +437,7 @@ class Writer:
     ) -> None:
         link = self._link
         deadline = link.loop.time() + PATIENCE
+        wipes = link.wipes
         cause: Exception
         while True:
             sending = link.loop.create_task(self._send(messages, headers))
@@ -462,6 +467,8 @@ class Writer:
                 if not sending.done():
                     sending.cancel()
                 sending.add_done_callback(_retrieve)
+            if link.wipes != wipes and not sent.done.done():
+                raise WipedError(link.stream)
             if link.loop.time() > deadline:
                 link.lost(f"the mailbox {self._replica.name!r}", cause)
             await asyncio.sleep(0.05)
