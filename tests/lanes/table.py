@@ -11,10 +11,12 @@ EVERYWHERE = ("memory", "sqlite")
 IN_BROWSERS = (*EVERYWHERE, "indexeddb")
 JAVASCRIPT = ("javascript", "mixed")
 """Other ways to IndexedDB: the JavaScript API, and handles of both languages by turns on the same mailboxes."""
-COLUMNS = (*IN_BROWSERS, *JAVASCRIPT)
+ON_SERVERS = ("jetstream", "jetstream-3")
+"""On one NATS server, and on three."""
+COLUMNS = (*IN_BROWSERS, *JAVASCRIPT, *ON_SERVERS)
 
 PLAN: Mapping[str, tuple[str, ...]] = {
-    "CPython": EVERYWHERE,
+    "CPython": (*EVERYWHERE, *ON_SERVERS),
     "CPython eager": EVERYWHERE,
     "CPython uvloop": EVERYWHERE,
     "Chromium page": (*IN_BROWSERS, "javascript"),
