@@ -183,5 +183,5 @@ def _entry_points() -> Iterable[EntryPoint]:
 
 def _forms() -> str:
     added = sorted({entry_point.name.lower() for entry_point in _entry_points()} - _BUILT_IN.keys())
-    forms = [*(backend.form for backend in _BUILT_IN.values()), *(f"{scheme}://" for scheme in added)]
+    forms = [*dict.fromkeys(backend.form for backend in _BUILT_IN.values()), *(f"{scheme}://" for scheme in added)]
     return f"there are {', '.join(forms)} and a plain NAME"

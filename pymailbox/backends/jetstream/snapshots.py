@@ -17,7 +17,6 @@ from ...contract.ids import id_of
 from ...core.page import DamagedError
 from ...core.state import PRIORITIES, MailboxState
 from ...core.store import Message
-from ..memory.store import Burial
 from .codec import RULES, Reference
 from .state import LogState
 
@@ -70,9 +69,9 @@ def encode(log: LogState) -> bytes:
             "touched": log.touched,
             "applied": [[nonce.hex(), *last] for nonce, last in log.applied.items()],
             "fences": sorted(log.fences.items()),
-            "errors": sorted([*place, error] for place, error in store._errors.items()),
-            "remembered": sorted([known.hex, until] for known, until in store._remembered.items()),
-            "deaths": [[letter, *death.place, death.reason, death.died_at] for letter, death in store._deaths.items()],
+            "errors": sorted([*place, error] for place, error in store.error_texts.items()),
+            "remembered": sorted([known.hex, until] for known, until in store.known_ids.items()),
+            "deaths": [[letter, *death.place, death.reason, death.died_at] for letter, death in store.deaths.items()],
         },
         separators=(",", ":"),
     ).encode()
@@ -108,12 +107,12 @@ def _decode(data: bytes, seq: int) -> LogState:
     for nonce, number, time in rest["applied"]:
         log.applied[bytes.fromhex(nonce)] = number, time
     log.fences = dict(rest["fences"])
-    store._errors = {(lane, number): error for lane, number, error in rest["errors"]}
+    for lane, number, error in rest["errors"]:
+        store.note_error(lane, number, error)
     for known, until in rest["remembered"]:
         store.remember(UUID(hex=known), until)
     for letter, lane, number, reason, died_at in rest["deaths"]:
-        store._deaths[letter] = Burial((lane, number), reason, died_at)
-        store._letters[lane, number] = letter
+        store.note_letter(letter, lane, number, reason, died_at)
     for lane, section in enumerate(sections[2:]):
         _decode_lane(store.bodies.lanes[lane], section)
         for number, message in store.bodies.lanes[lane].items():

@@ -16,9 +16,9 @@ from ...contract.arguments import PreparedMessage
 from ...contract.values import MessagePriority, MessageRecord
 from ...core import archive, claiming, dead_letters, verbs
 from ...core import delivery as deliveries
+from ...core.dictionaries import DictionaryStore
 from ...core.page import BURIED, HELD
 from ...core.store import Holder, Message, find
-from ..memory import store as memory
 from . import codec
 from .codec import Command, Commit, Fields, Op, Reference, Sent
 
@@ -73,7 +73,7 @@ class Effects:
         self.reset = False
 
 
-class Store(memory.Store):
+class Store(DictionaryStore):
     """The core's ``Store``, with references in the place of bytes."""
 
     def __init__(self) -> None:
