@@ -140,7 +140,7 @@ class Follower:
 
     async def _look_for_stream(self) -> None:
         try:
-            await self._link.ensure_stream()
+            await self._link.look_for_stream()
         except Exception as error:
             _logger.debug("the stream is not there: %s", error)
 

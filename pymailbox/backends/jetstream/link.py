@@ -219,9 +219,11 @@ class Link:
                 if not error.passing or self.loop.time() > deadline:
                     raise error.meaning(f"the stream {self.stream!r}") from None
             except NotThereError:
-                raise StorageUnavailableError(
-                    f"the server at {self._where} has no JetStream, which mailboxes need. Start it with -js"
-                ) from None
+                if not self.created or self.loop.time() > deadline:  # else it has just been started
+                    raise StorageUnavailableError(
+                        f"the server at {self._where} has no JetStream, which mailboxes need. Start it with -js",
+                        passing=bool(self.created),
+                    ) from None
             except (TimedOutError, CutOffError):
                 if self.loop.time() > deadline:
                     raise StorageUnavailableError(
@@ -256,8 +258,15 @@ class Link:
         self._note_size(there)
         return str(there["created"])
 
-    async def ensure_stream(self) -> None:
-        """Looks whether the stream is still there, and makes it again if it is not."""
+    async def look_for_stream(self) -> None:
+        """Looks whether the stream is still there, and makes it again if it is not; an obstacle may pass."""
+        try:
+            await self._ensure_stream()
+        except StorageUnavailableError as error:
+            if not error.passing:
+                raise
+
+    async def _ensure_stream(self) -> None:
         if self._ensuring is None or self._ensuring.done():
             self._ensuring = asyncio.create_task(self._find_stream(create=True))
         await asyncio.shield(self._ensuring)
@@ -386,10 +395,10 @@ class Link:
                     raise
                 cause: Exception = error
                 if error.code == NO_STREAM:
-                    await self.ensure_stream()
+                    await self.look_for_stream()
             except NotThereError as error:
                 cause = error
-                await self.ensure_stream()
+                await self.look_for_stream()
             except (TimedOutError, CutOffError) as error:
                 cause = error
             if self.loop.time() > deadline or self._nc.is_closed:

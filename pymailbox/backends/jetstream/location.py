@@ -111,4 +111,4 @@ def name_of(token: str) -> str | None:
         name = base64.urlsafe_b64decode(token[1:] + "=" * (-len(token[1:]) % 4)).decode()
     except ValueError:
         return None
-    return name if token_of(name) == token else None
+    return name if name and token_of(name) == token else None

@@ -460,7 +460,7 @@ class Writer:
                 cause = error
             except NotThereError as error:
                 cause = error
-                await link.ensure_stream()
+                await link.look_for_stream()
             except (TimedOutError, CutOffError) as error:
                 cause = error
             finally:
