@@ -175,7 +175,7 @@ def _on_servers() -> Iterator[Row]:
         yield Row(engine, Job(case="wake", payload_bytes=BYTES, batch=1, handles=2), both)
     for backlog in (0, 10_000, 100_000):
         job = Job(case="first_use", payload_bytes=BYTES, batch=1, backlog=backlog)
-        yield Row("nats", job, both, _at("first_use", backlog), keeps_store=True)
+        yield Row("nats", job, both, _at("first_use", backlog), keeps_store=True, most_rounds=3)
 
 
 def _one_by_one(engine: str) -> Iterator[Row]:

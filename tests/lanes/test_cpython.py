@@ -24,7 +24,10 @@ def where(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
     return servers.addresses
 
 
-@pytest.mark.parametrize("backend", PLAN["CPython"])
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param(backend, marks=pytest.mark.slow if backend == "jetstream-3" else ()) for backend in PLAN["CPython"]],
+)
 async def test_cpython(backend: str, table: Table, where: str) -> None:
     run = Run(backend, where, table.programs.on_cpython(backend))
     await run.finish()
