@@ -322,20 +322,38 @@ class Link:
             NotThereError, TimedOutError, CutOffError: there is none.
             StorageUnavailableError: the server does not allow the subject.
         """
+        number, answer = await self.start(subject, data, headers)
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError:
+            raise TimedOutError from None
+        finally:
+            self.forget(number)
+
+    async def start(self, subject: str, data: bytes, headers: dict[str, str] | None) -> tuple[str, asyncio.Future[Msg]]:
+        """Sends a message: the answer to it, and a number by which to ``forget`` that.
+
+        Raises:
+            CutOffError: there is no connection.
+        """
         self._asks += 1
         number = str(self._asks)
         answer: asyncio.Future[Msg] = self.loop.create_future()
         self._asked[number] = subject, answer
         try:
-            async with asyncio.timeout(seconds):
-                await self._nc.publish(subject, data, reply=f"{self._inbox}.{number}", headers=headers)
-                return await answer
-        except TimeoutError:
-            raise TimedOutError from None
+            await self._nc.publish(subject, data, reply=f"{self._inbox}.{number}", headers=headers)
         except (NatsError, OSError) as error:
+            self.forget(number)
             raise CutOffError from error
-        finally:
-            self._asked.pop(number, None)
+        except BaseException:
+            self.forget(number)
+            raise
+        return number, answer
+
+    def forget(self, number: str) -> None:
+        """No answer is waited for any more."""
+        self._asked.pop(number, None)
 
     async def tell(self, subject: str, data: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """Sends a message to which there is no answer."""
