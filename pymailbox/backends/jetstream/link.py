@@ -441,18 +441,19 @@ class Link:
         else:
             _logger.debug("the NATS client says: %s", text)
 
-    def _refuse(self, subject: str, text: str) -> None:
+    def _refuse(self, told: str, text: str) -> None:
+        """The client tells the subject in small letters."""
+        subjects = {asked for asked, _ in self._asked.values() if asked.lower() == told.lower()}
+        subject = next(iter(subjects), told)
         error = StorageUnavailableError(
             f"the user of this connection may not touch the subject {subject!r} ({text}). Give it the permission, or "
             "use another mailbox"
         )
         for number, (asked, answer) in list(self._asked.items()):
-            if asked == subject and not answer.done():
+            if asked in subjects and not answer.done():
                 answer.set_exception(error)
                 answer.exception()
                 del self._asked[number]
-        for replica in list(self.replicas.values()):
-            replica.refused(subject, error)
 
     async def _on_reconnected(self) -> None:
         self._fail_all(CutOffError())

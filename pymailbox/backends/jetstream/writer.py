@@ -260,10 +260,6 @@ class Writer:
                 return writer.sent.get(commit.number)
         return None
 
-    def refused(self, subject: str, error: MailboxError) -> None:
-        for sent in list(self.sent.values()):
-            sent.fail(error)
-
     # -- the pump ------------------------------------------------------------------------------------------------------
 
     async def _pump(self) -> None:
