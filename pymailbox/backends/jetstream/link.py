@@ -322,20 +322,38 @@ class Link:
             NotThereError, TimedOutError, CutOffError: there is none.
             StorageUnavailableError: the server does not allow the subject.
         """
+        number, answer = await self.start(subject, data, headers)
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError:
+            raise TimedOutError from None
+        finally:
+            self.forget(number)
+
+    async def start(self, subject: str, data: bytes, headers: dict[str, str] | None) -> tuple[str, asyncio.Future[Msg]]:
+        """Sends a message: the answer to it, and a number by which to ``forget`` that.
+
+        Raises:
+            CutOffError: there is no connection.
+        """
         self._asks += 1
         number = str(self._asks)
         answer: asyncio.Future[Msg] = self.loop.create_future()
         self._asked[number] = subject, answer
         try:
-            async with asyncio.timeout(seconds):
-                await self._nc.publish(subject, data, reply=f"{self._inbox}.{number}", headers=headers)
-                return await answer
-        except TimeoutError:
-            raise TimedOutError from None
+            await self._nc.publish(subject, data, reply=f"{self._inbox}.{number}", headers=headers)
         except (NatsError, OSError) as error:
+            self.forget(number)
             raise CutOffError from error
-        finally:
-            self._asked.pop(number, None)
+        except BaseException:
+            self.forget(number)
+            raise
+        return number, answer
+
+    def forget(self, number: str) -> None:
+        """No answer is waited for any more."""
+        self._asked.pop(number, None)
 
     async def tell(self, subject: str, data: bytes = b"", headers: dict[str, str] | None = None) -> None:
         """Sends a message to which there is no answer."""
@@ -423,18 +441,19 @@ class Link:
         else:
             _logger.debug("the NATS client says: %s", text)
 
-    def _refuse(self, subject: str, text: str) -> None:
+    def _refuse(self, told: str, text: str) -> None:
+        """The client tells the subject in small letters."""
+        subjects = {asked for asked, _ in self._asked.values() if asked.lower() == told.lower()}
+        subject = next(iter(subjects), told)
         error = StorageUnavailableError(
             f"the user of this connection may not touch the subject {subject!r} ({text}). Give it the permission, or "
             "use another mailbox"
         )
         for number, (asked, answer) in list(self._asked.items()):
-            if asked == subject and not answer.done():
+            if asked in subjects and not answer.done():
                 answer.set_exception(error)
                 answer.exception()
                 del self._asked[number]
-        for replica in list(self.replicas.values()):
-            replica.refused(subject, error)
 
     async def _on_reconnected(self) -> None:
         self._fail_all(CutOffError())

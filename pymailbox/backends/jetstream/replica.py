@@ -148,11 +148,6 @@ class Replica:
         if self.broken is not None:
             raise self.broken
 
-    def refused(self, subject: str, error: MailboxError) -> None:
-        """The server does not allow a subject."""
-        if subject.startswith((f"{self.base}.", f"$JS.API.CONSUMER.CREATE.{self.link.stream}")):
-            self.writer.refused(subject, error)
-
     def start_afresh(self) -> None:
         """The stream is another one."""
         self._replace(LogState())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
+
+from nats.aio.msg import Msg
 
 from ...contract.errors import MailboxClosedError, MailboxError
 from ..notifier import Listener
@@ -25,6 +28,9 @@ _MOST_CALLS: Final = 1000
 
 _ATTEMPT: Final = 3.0
 """Seconds after which a commit whose outcome is unknown is sent again."""
+
+_PAUSE: Final = 0.05
+"""Seconds between two attempts."""
 
 _MOST_PIECES: Final = 1000
 """Of an atomic batch: what the server takes."""
@@ -134,28 +140,79 @@ class Sent:
         self.awaited: set[tuple[int, str]] = set()
         """Numbers of its pieces, with the mailboxes where they are to be heard."""
         self.results: dict[tuple[int, str], list[Any]] = {}
+        self.on_known: Callable[[], None] | None = None
+        """Called when it is known to be stored and, where it is followed, heard."""
+        self.is_known = False
+        self.error: BaseException | None = None
+        """Why that will never be known."""
+        self._loop = loop
         self._informed: dict[tuple[int, str], list[list[Listener]]] = {}
-        self.done: asyncio.Future[None] = loop.create_future()
+        self._attempt: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def expect(self, number: int, token: str, informed: list[list[Listener]]) -> None:
         self.awaited.add((number, token))
         self._informed[number, token] = informed
 
     def heard(self, number: int, token: str, results: list[Any]) -> None:
-        if (number, token) not in self.awaited:
-            return
-        self.awaited.discard((number, token))
-        self.results[number, token] = results
-        if not self.awaited and not self.done.done():
-            self.done.set_result(None)
+        if (number, token) in self.awaited:
+            self.awaited.discard((number, token))
+            self.results[number, token] = results
+            if not self.awaited:
+                self._know()
 
     def informed(self, number: int, token: str) -> list[list[Listener]] | None:
         return self._informed.get((number, token))
 
     def fail(self, error: BaseException) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
-            self.done.exception()
+        self.error = error
+        self._end(error)
+
+    async def attempt(self, answer: asyncio.Future[Msg]) -> None:
+        """Returns when it is known; raises the server's refusal, or ``TimedOutError`` after a while."""
+        if self.error is not None:
+            raise self.error
+        if self.is_known:
+            return
+        self._attempt = attempt = self._loop.create_future()
+        self._timer = self._loop.call_later(_ATTEMPT, self._end, TimedOutError())
+        answer.add_done_callback(self._on_answer)
+        try:
+            await attempt
+        finally:
+            self._attempt = None
+            self._timer.cancel()
+
+    def _on_answer(self, answer: asyncio.Future[Msg]) -> None:
+        if answer.cancelled() or self._attempt is None:
+            return
+        error = answer.exception()
+        if error is None:
+            told = json.loads(answer.result().data)
+            error = RefusedError(told["error"]) if "error" in told else None
+        if error is not None:
+            self._end(error)
+        elif not self.awaited:
+            self._know()
+        elif self._timer is not None:  # it is stored, and only to be heard
+            self._timer.cancel()
+            self._timer = self._loop.call_later(PATIENCE, self._end, TimedOutError())
+
+    def _know(self) -> None:
+        if self.is_known or self.error is not None:
+            return
+        self.is_known = True
+        if self.on_known is not None:
+            self.on_known()
+        self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._attempt is None or self._attempt.done():
+            return
+        if error is None:
+            self._attempt.set_result(None)
+        else:
+            self._attempt.set_exception(error)
 
 
 class Writer:
@@ -202,10 +259,6 @@ class Writer:
             if writer.nonce == commit.nonce:
                 return writer.sent.get(commit.number)
         return None
-
-    def refused(self, subject: str, error: MailboxError) -> None:
-        for sent in list(self.sent.values()):
-            sent.fail(error)
 
     # -- the pump ------------------------------------------------------------------------------------------------------
 
@@ -289,17 +342,21 @@ class Writer:
                 sent.expect(number, token, [call.informed for call in calls])
         if first.stores:
             await self._link.check_room(sum(len(data) for _, data in messages))
+
+        def finish() -> None:
+            if not sent.results:
+                for call in calls:
+                    call.finish(None if call.answer is None else call.answer())
+                return
+            results = [sent.results[number, token] for number in numbers]
+            if len(calls) == 1:
+                calls[0].finish(results[0][0] if len(results) == 1 else [result[0] for result in results])
+                return
+            for call, result in zip(calls, results[0], strict=True):
+                call.finish(result)
+
+        sent.on_known = finish
         await self._store(sent, messages, numbers)
-        if not sent.results:
-            for call in calls:
-                call.finish(None if call.answer is None else call.answer())
-            return
-        results = [sent.results[number, token] for number in numbers]
-        if len(calls) == 1:
-            calls[0].finish(results[0][0] if len(results) == 1 else [result[0] for result in results])
-            return
-        for call, result in zip(calls, results[0], strict=True):
-            call.finish(result)
 
     def _subject(self, call: Call, via: int | None) -> str:
         if call.stores:
@@ -346,7 +403,7 @@ class Writer:
                     if (numbers[0], replica.token) not in sent.results:
                         steps += late
                         continue
-                    await asyncio.wait_for(sent.done, PATIENCE)
+                    await self._until_heard(sent)
                 finally:
                     for number in numbers:
                         del self.sent[number]
@@ -371,6 +428,14 @@ class Writer:
             step.finish(of_step)
         for step in late:
             step.finish(None)
+
+    async def _until_heard(self, sent: Sent) -> None:
+        """Of a commit that is known to be stored."""
+        async with asyncio.timeout(PATIENCE):
+            while not sent.is_known:
+                if sent.error is not None:
+                    raise sent.error
+                await asyncio.sleep(_PAUSE)
 
     def _steps(self, steps: Sequence[Step]) -> tuple[Sent, list[tuple[str, bytes]], list[int]]:
         """One stream message for each other mailbox; the first has what is for this one."""
@@ -438,22 +503,13 @@ class Writer:
         link = self._link
         deadline = link.loop.time() + PATIENCE
         wipes = link.wipes
-        cause: Exception
+        cause: BaseException
         while True:
-            sending = link.loop.create_task(self._send(messages, headers))
+            number = ""
             try:
-                if sent.awaited:
-                    await asyncio.wait({sending, sent.done}, timeout=_ATTEMPT, return_when=asyncio.FIRST_COMPLETED)
-                if not sent.done.done():
-                    await sending
-                    if sent.awaited:
-                        await asyncio.wait({sent.done}, timeout=max(0.1, deadline - link.loop.time()))
-                if sent.done.done():
-                    sent.done.result()
-                    return
-                if not sent.awaited:
-                    return
-                cause = TimedOutError()
+                number, answer = await self._send(messages, headers)
+                await sent.attempt(answer)
+                return
             except RefusedError as error:
                 if not error.passing:
                     raise
@@ -464,23 +520,21 @@ class Writer:
             except (TimedOutError, CutOffError) as error:
                 cause = error
             finally:
-                if not sending.done():
-                    sending.cancel()
-                sending.add_done_callback(_retrieve)
-            if link.wipes != wipes and not sent.done.done():
+                link.forget(number)
+            if link.wipes != wipes and not sent.is_known:
                 raise WipedError(link.stream)
             if link.loop.time() > deadline:
                 link.lost(f"the mailbox {self._replica.name!r}", cause)
-            await asyncio.sleep(0.05)
-            if sent.done.done():
-                sent.done.result()
+            await asyncio.sleep(_PAUSE)
+            if sent.is_known:
                 return
 
-    async def _send(self, messages: list[tuple[str, bytes]], headers: dict[str, str] | None) -> None:
+    async def _send(
+        self, messages: list[tuple[str, bytes]], headers: dict[str, str] | None
+    ) -> tuple[str, asyncio.Future[Msg]]:
         link = self._link
         if len(messages) == 1:
-            await link.publish(*messages[0], headers, _ATTEMPT)
-            return
+            return await link.start(*messages[0], headers)
         batch = secrets.token_hex(8)
         for sequence, (subject, data) in enumerate(messages, 1):
             of_batch = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(sequence)}
@@ -488,8 +542,7 @@ class Writer:
                 of_batch |= headers or {}
             if sequence < len(messages):
                 await link.tell(subject, data, of_batch)
-            else:
-                await link.publish(subject, data, of_batch | {"Nats-Batch-Commit": "1"}, _ATTEMPT)
+        return await link.start(*messages[-1], of_batch | {"Nats-Batch-Commit": "1"})
 
 
 def _writers_of(link: Link) -> list[Writer]:
@@ -498,8 +551,3 @@ def _writers_of(link: Link) -> list[Writer]:
 
 def _is_expected(error: Exception) -> bool:
     return isinstance(error, (MailboxError, RefusedError, NotThereError, TimedOutError, CutOffError))
-
-
-def _retrieve(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        task.exception()
