@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -95,22 +94,3 @@ async def test_what_was_sent_before_anybody_opened_it_waits(send: Send, servers:
     await send(servers, f"{stream}.m.inbox.in", [(b"early", {})])
     async with open_mailbox(servers.location("inbox", stream)) as mailbox:
         assert [record.payload for record in await mailbox.dequeue()] == [b"early"]
-
-
-async def test_the_command_line_works_on_servers(servers: Servers, stream: str) -> None:
-    location = servers.location("inbox", stream)
-    assert await pymailbox("enqueue", location, given=b"hello") == b""
-    assert b"1" in await pymailbox("stats", location)
-    async with open_mailbox(location) as mailbox:
-        assert [record.payload for record in await mailbox.dequeue()] == [b"hello"]
-
-
-async def pymailbox(*arguments: str, given: bytes = b"") -> bytes:
-    """What a command says that succeeds."""
-    command = [sys.executable, "-m", "pymailbox", *arguments]
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-    async with asyncio.timeout(SECONDS):
-        said, _ = await process.communicate(given)
-    assert process.returncode == 0
-    return said
