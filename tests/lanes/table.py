@@ -45,7 +45,7 @@ class Programs(NamedTuple):
         return {"jetstream": self.jetstream, "jetstream-3": 0}.get(backend, self.cpython)
 
 
-PROGRAMS = Programs(cpython=200, indexeddb=40, jetstream=30, elsewhere=3)
+PROGRAMS = Programs(cpython=200, indexeddb=40, jetstream=20, elsewhere=3)
 FEW_PROGRAMS = Programs(cpython=20, indexeddb=3, jetstream=3, elsewhere=3)
 """For daily work, with the option ``--few-programs``."""
 
