@@ -100,13 +100,6 @@ async def _move_stragglers(replica: Replica, messages: list[Message]) -> None:
     await replica.move(oldest)
 
 
-async def purge_deleted(replica: Replica) -> None:
-    """Purges what came into a mailbox before it was deleted."""
-    end = replica.log.seq + 1
-    heard = await _heard_by_all(replica.link, replica.base)
-    await _purge(replica.link, f"{replica.base}.in", end if heard is None else min(end, heard + 1))
-
-
 async def _purge(link: Link, subject: str, end: int) -> None:
     """Purges the messages of a subject that come before one."""
     if end > 1:
