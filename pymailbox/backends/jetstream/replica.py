@@ -336,7 +336,10 @@ class Replica:
     async def write_snapshot(self) -> None:
         """Writes one now, unless somebody else has just done so; purges what is settled."""
         await self.barrier()
-        if await self.submit(Call(codec.encode_command(Op.CHECKPOINT))) is not None and self._publishing is not None:
+        if (
+            await self.submit(Call(codec.encode_command(Op.CHECKPOINT, b"now"))) is not None
+            and self._publishing is not None
+        ):
             await asyncio.wait({self._publishing})
 
     def make_room(self) -> None:
@@ -363,7 +366,9 @@ class Replica:
         while len(self._digests) > _DIGESTS_KEPT:
             self._digests.popitem(last=False)
         if own:
-            self._publishing = self.spawn(publish_snapshot(self, log.checkpoint, seq, digest, encoded))
+            self._publishing = self.spawn(
+                publish_snapshot(self, log.checkpoint, seq, digest, encoded, self._snapshot_at)
+            )
 
     def _on_snapshot(self, entry: Entry) -> None:
         snapshot = snapshots.decode_snapshot(entry.data)
