@@ -20,6 +20,7 @@ _SEQUENCE_MASK: Final = (1 << SEQUENCE_BITS) - 1
 _new: Final = object.__new__
 _set_int: Final = vars(UUID)["int"].__set__
 _set_is_safe: Final = vars(UUID)["is_safe"].__set__
+_UNKNOWN: Final = SafeUUID.unknown
 
 
 def new_id_base() -> int:
@@ -33,7 +34,7 @@ def id_of(value: int) -> UUID:
     """``UUID(int=value)``, but in half the time: its own initialiser takes six kinds of arguments."""
     made = _new(UUID)
     _set_int(made, value)
-    _set_is_safe(made, SafeUUID.unknown)
+    _set_is_safe(made, _UNKNOWN)
     return made
 
 

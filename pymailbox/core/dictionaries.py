@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from heapq import heappop, heappush, nsmallest
 from itertools import islice
@@ -113,6 +113,10 @@ class DictionaryStore:
 
     def note_id(self, message_id: UUID, priority: int, number: int) -> None:
         self._ids[message_id] = priority, number
+
+    def note_ids(self, priority: int, messages: Mapping[int, Message]) -> None:
+        """As ``note_id``, of messages of a lane by their numbers."""
+        self._ids.update((message.id, (priority, number)) for number, message in messages.items())
 
     def find_id(self, message_id: UUID) -> tuple[int, int] | None:
         return self._ids.get(message_id)

@@ -295,7 +295,7 @@ def busy_log() -> Log:
     nack = codec.pack_fields(ALICE, 0, 0, True, failing.message_id, "it failed")
     log.commit(codec.encode_command(Op.NACK, nack), time=3 * SECOND)
     log.commit(codec.encode_command(Op.BURY, codec.pack_fields(ALICE, dead.message_id, "no good")), time=3 * SECOND)
-    log.commit(codec.encode_command(Op.CHECKPOINT), time=4 * SECOND)
+    log.commit(codec.encode_command(Op.CHECKPOINT, b"now"), time=4 * SECOND)
     return log
 
 

@@ -45,17 +45,23 @@ async def store_parts(link: Link, token: str, data: bytes) -> tuple[int, ...]:
     return tuple(parts)
 
 
-async def publish_snapshot(replica: Replica, checkpoint: int, seq: int, digest: bytes, encoded: bytes) -> None:
-    """Publishes the state at a checkpoint, and purges what nobody needs any more. If it fails, the next one does it."""
+async def publish_snapshot(
+    replica: Replica, checkpoint: int, seq: int, digest: bytes, encoded: bytes, last: int
+) -> None:
+    """Publishes the state at a checkpoint, and purges what nobody needs any more. If it fails, the next one does it.
+
+    ``last`` is the snapshot before it. If that is not the last one any more, this one would come out of order: whoever
+    began with it would miss what the other one's publisher has purged.
+    """
     messages = [message for _, _, message in replica.log.store.messages()]
     try:
-        await _publish(replica, checkpoint, seq, digest, encoded, messages)
+        await _publish(replica, checkpoint, seq, digest, encoded, last, messages)
     except (MailboxError, RefusedError, NotThereError, TimedOutError, CutOffError) as error:
         _logger.debug("the mailbox %r could not write a snapshot: %r", replica.name, error)
 
 
 async def _publish(
-    replica: Replica, checkpoint: int, seq: int, digest: bytes, encoded: bytes, messages: list[Message]
+    replica: Replica, checkpoint: int, seq: int, digest: bytes, encoded: bytes, last: int, messages: list[Message]
 ) -> None:
     link, token = replica.link, replica.token
     now = replica.log.now
@@ -65,7 +71,7 @@ async def _publish(
     if len(data) > link.largest:
         parts = await store_parts(link, token, packed)
         data = snapshots.encode_snapshot(checkpoint, seq, digest, b"", parts)
-    await link.publish(f"{replica.base}.s", data, _ROLLUP)
+    await link.publish(f"{replica.base}.s", data, _ROLLUP | {"Nats-Expected-Last-Subject-Sequence": str(last)})
     end = seq + 1
     heard = await _heard_by_all(link, replica.base)
     if heard is not None:
@@ -98,13 +104,6 @@ async def _move_stragglers(replica: Replica, messages: list[Message]) -> None:
             break
         oldest.append(message)
     await replica.move(oldest)
-
-
-async def purge_deleted(replica: Replica) -> None:
-    """Purges what came into a mailbox before it was deleted."""
-    end = replica.log.seq + 1
-    heard = await _heard_by_all(replica.link, replica.base)
-    await _purge(replica.link, f"{replica.base}.in", end if heard is None else min(end, heard + 1))
 
 
 async def _purge(link: Link, subject: str, end: int) -> None:

@@ -93,7 +93,7 @@ class Link:
     async def acquire(cls, address: Address, connect: Connect | None, *, create: bool = True) -> Link:
         """A link that works; ``release`` comes after it."""
         options = connect or Connect({})
-        key = (address, tuple(sorted((name, id(value)) for name, value in options.items())), create)
+        key = (address, tuple(sorted((name, _identity(value)) for name, value in options.items())), create)
         links = _links.setdefault(asyncio.get_running_loop(), {})
         link = links.get(key)
         if link is None or (link._nc.is_closed and link._opening is not None and link._opening.done()):
@@ -466,6 +466,11 @@ class Link:
                 answer.set_exception(error)
                 answer.exception()
         self._asked.clear()
+
+
+def _identity(value: Any) -> str:
+    """Of an option: equal texts are the same."""
+    return repr(value) if isinstance(value, str | bytes | int | float | None) else f"{type(value)} {id(value)}"
 
 
 def _text(error: BaseException) -> str:

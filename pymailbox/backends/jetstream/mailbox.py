@@ -21,7 +21,7 @@ from ...core import archive, dead_letters, verbs
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, claim_or_wait
 from . import codec
-from .cleaning import counts, purge_deleted, store_parts
+from .cleaning import counts, store_parts
 from .codec import Op
 from .errors import CHANGED, NoStreamError, RefusedError, WipedError
 from .link import Link
@@ -644,5 +644,6 @@ async def _delete(link: Link, replica: Replica) -> bool:
         if not replica.log.store.state.holders.by_number:
             break
     await link.api(f"STREAM.PURGE.{link.stream}", {"filter": subject})
-    await purge_deleted(replica)
+    # whoever follows from now on begins behind it, and has the same state as who has followed all along
+    await replica.write_snapshot()
     return there

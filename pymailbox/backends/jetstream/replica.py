@@ -73,6 +73,7 @@ class Replica:
         self._ahead: float | None = None
         """By how many milliseconds the log's clock is ahead of ours, at least."""
         self.tasks: set[asyncio.Task[Any]] = set()
+        self._publishing: asyncio.Task[Any] | None = None
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
@@ -106,11 +107,12 @@ class Replica:
         self.following = False
         await self._follower.stop()
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Does something beside; it ends with this."""
         task = self.link.loop.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self._on_done)
+        return task
 
     def _on_done(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
@@ -331,14 +333,26 @@ class Replica:
             self.writer.is_checking = True
             self.submit_quietly(Call(codec.encode_command(Op.CHECKPOINT), on_done=self._checked))
 
+    async def write_snapshot(self) -> None:
+        """Writes one now, unless somebody else has just done so; purges what is settled."""
+        await self.barrier()
+        if (
+            await self.submit(Call(codec.encode_command(Op.CHECKPOINT, b"now"))) is not None
+            and self._publishing is not None
+        ):
+            await asyncio.wait({self._publishing})
+
     def make_room(self) -> None:
         """Writes a snapshot, so that what is settled can be purged."""
         if not self.writer.is_checking:
             self.spawn(self._make_room())
 
     async def _make_room(self) -> None:
-        await self.barrier()
-        self._check_point()
+        self.writer.is_checking = True
+        try:
+            await self.write_snapshot()
+        finally:
+            self.writer.is_checking = False
 
     def _checked(self, _: Any) -> None:
         self.writer.is_checking = False
@@ -352,7 +366,9 @@ class Replica:
         while len(self._digests) > _DIGESTS_KEPT:
             self._digests.popitem(last=False)
         if own:
-            self.spawn(publish_snapshot(self, log.checkpoint, seq, digest, encoded))
+            self._publishing = self.spawn(
+                publish_snapshot(self, log.checkpoint, seq, digest, encoded, self._snapshot_at)
+            )
 
     def _on_snapshot(self, entry: Entry) -> None:
         snapshot = snapshots.decode_snapshot(entry.data)

@@ -5,11 +5,12 @@ No payload is in it, only where each is.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import struct
 import zlib
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
 from ...contract.errors import StorageCorruptError
@@ -85,10 +86,15 @@ def decode(data: bytes, seq: int) -> LogState:
     Raises:
         StorageCorruptError: it did not make this.
     """
+    collects = gc.isenabled()
+    gc.disable()  # which would go again and again over all that is made here, and find nothing
     try:
         return _decode(data, seq)
     except (DamagedError, ValueError, KeyError, TypeError, struct.error) as error:
         raise StorageCorruptError(f"a snapshot of a mailbox cannot be read ({error})") from error
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _decode(data: bytes, seq: int) -> LogState:
@@ -114,23 +120,25 @@ def _decode(data: bytes, seq: int) -> LogState:
     for letter, lane, number, reason, died_at in rest["deaths"]:
         store.note_letter(letter, lane, number, reason, died_at)
     for lane, section in enumerate(sections[2:]):
-        _decode_lane(store.bodies.lanes[lane], section)
-        for number, message in store.bodies.lanes[lane].items():
-            store.note_id(message.id, lane, number)
+        store.bodies.lanes[lane] = messages = _decode_lane(section)
+        store.note_ids(lane, messages)
     return log
 
 
-def _decode_lane(lane: dict[int, Message], section: bytes) -> None:
+def _decode_lane(section: bytes) -> dict[int, Message]:
+    lane: dict[int, Message] = {}
     at, end, size, new = 0, len(section), _MESSAGE.size, int.from_bytes
+    unpack_from = _MESSAGE.unpack_from
     while at < end:
-        number, message_id, created, seq, start, sender, payload, headers, count = _MESSAGE.unpack_from(section, at)
+        number, message_id, created, seq, start, sender, payload, headers, count = unpack_from(section, at)
         at += size
         parts: tuple[int, ...] = ()
         if count:
             parts = struct.unpack_from(f"<{count}Q", section, at)
             at += 8 * count
-        reference = Reference(seq, start, sender, payload, headers, parts)
-        lane[number] = Message(id_of(new(message_id, "big")), b"", cast(bytes, reference), created)
+        reference: Any = Reference(seq, start, sender, payload, headers, parts)
+        lane[number] = Message(id_of(new(message_id, "big")), b"", reference, created)
+    return lane
 
 
 def digest_of(encoded: bytes) -> bytes:

@@ -255,7 +255,7 @@ class LogState:
                     self._move(message_id, from_seq, reference)
                 return None
             case Op.CHECKPOINT:
-                return self._check_point(effects)
+                return self._check_point(effects, asked_for=bool(command.body))
             case _:  # a mark
                 return None
 
@@ -337,9 +337,9 @@ class LogState:
             effects.reset = True
         return there
 
-    def _check_point(self, effects: Effects) -> int | None:
-        """Its number; None if there was another one just before."""
-        if self.commits < 2:
+    def _check_point(self, effects: Effects, asked_for: bool) -> int | None:
+        """Its number; None if there was another one just before: others follow too, and see at once that it is due."""
+        if self.commits < 2 or not (asked_for or self.checkpoint_is_due):
             return None
         self.checkpoint += 1
         self.commits = self.bytes = 0
