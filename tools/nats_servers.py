@@ -180,35 +180,22 @@ class Servers:
         most: str | None = None,
     ) -> None:
         self.count = count
-        self._folder = Path(tempfile.mkdtemp(prefix="pymailbox-nats-"))
-        routes = free_ports(count)
-        ports = free_ports(3 * count)
         self.servers: list[Server] = []
-        for number in range(count):
-            name = f"server-{number + 1}"
-            its_ports = ports[3 * number : 3 * number + 3]
-            folder = self._folder / name
-            changes = {
-                "server_name: mailboxes": f"server_name: {name}",
-                "listen: 127.0.0.1:4222": f"listen: {HOST}:{its_ports[0]}",
-                "listen: 127.0.0.1:8080": f"listen: {HOST}:{its_ports[1]}",
-                '"/var/lib/nats"': json.dumps(str(folder / "store")),
-            }
-            if sync == "default":
-                changes["sync_interval: always"] = ""
-            if origin is not None:
-                changes['"https://app.example"'] = json.dumps(origin)
-            if most is not None:
-                changes["max_file_store: 10GB"] = f"max_file_store: {most}"
-            settings = _changed(EXAMPLE.read_text("utf-8"), changes)
-            if anonymous:
-                settings += "\nno_auth_user: mailboxes\n"
-            if count > 1:
-                settings += _cluster(routes, number)
-            self.servers.append(Server(name, folder, settings, its_ports))
+        changes = {}
+        if sync == "default":
+            changes["sync_interval: always"] = ""
+        if origin is not None:
+            changes['"https://app.example"'] = json.dumps(origin)
+        if most is not None:
+            changes["max_file_store: 10GB"] = f"max_file_store: {most}"
+        self._settings = _changed(EXAMPLE.read_text("utf-8"), changes)
+        if anonymous:
+            self._settings += "\nno_auth_user: mailboxes\n"
 
     def __enter__(self) -> Servers:
+        self._folder = Path(tempfile.mkdtemp(prefix="pymailbox-nats-"))
         try:
+            self._make()
             self.start()
         except BaseException:
             self.__exit__()
@@ -219,6 +206,26 @@ class Servers:
         for server in self.servers:
             server.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _make(self) -> None:
+        routes = free_ports(self.count)
+        ports = free_ports(3 * self.count)
+        for number in range(self.count):
+            name = f"server-{number + 1}"
+            folder = self._folder / name
+            its_ports = ports[3 * number : 3 * number + 3]
+            settings = _changed(
+                self._settings,
+                {
+                    "server_name: mailboxes": f"server_name: {name}",
+                    "listen: 127.0.0.1:4222": f"listen: {HOST}:{its_ports[0]}",
+                    "listen: 127.0.0.1:8080": f"listen: {HOST}:{its_ports[1]}",
+                    '"/var/lib/nats"': json.dumps(str(folder / "store")),
+                },
+            )
+            if self.count > 1:
+                settings += _cluster(routes, number)
+            self.servers.append(Server(name, folder, settings, its_ports))
 
     @property
     def addresses(self) -> str:

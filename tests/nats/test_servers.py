@@ -57,9 +57,10 @@ with Servers(1) as servers:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing ends them with a parent that is killed")
-def test_no_server_outlives_a_parent_that_is_killed() -> None:
+def test_no_server_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", STARTED]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as parent:
+    environment = os.environ | {"TMPDIR": str(tmp_path)}  # nobody is left who would empty it
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment) as parent:
         assert parent.stdout
         server = int(parent.stdout.readline())
         os.kill(server, 0)
