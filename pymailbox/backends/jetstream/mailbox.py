@@ -160,7 +160,8 @@ class JetStreamMailbox(EmbeddedMailbox):
         stored = [self._with_id(message) for message in messages]
         ids = [cast(UUID, message.message_id) for message in stored]
         call = Call(stores=True, informed=[self._listener])
-        call.answer = lambda: Stored(ids, None)
+        if self._observer is None:
+            call.answer = lambda: Stored(ids, None)
         self._set_messages(call, stored)
         try:
             result = await self._submit(call, follow=self._observer is not None)

@@ -29,6 +29,9 @@ _MOST_CALLS: Final = 1000
 _ATTEMPT: Final = 3.0
 """Seconds after which a commit whose outcome is unknown is sent again."""
 
+_QUIET_ATTEMPT: Final = 0.5
+"""Seconds after which a commit that was not heard is sent again, to be answered."""
+
 _PAUSE: Final = 0.05
 """Seconds between two attempts."""
 
@@ -72,7 +75,7 @@ class Call:
         self.on_numbered = on_numbered
         """Called with the number of its commit, before that is sent."""
         self.answer: Callable[[], Any] | None = None
-        """What it gives if nobody follows the log."""
+        """What it gives, if it need not be heard in the log."""
         self.future: asyncio.Future[Any]
 
     @property
@@ -149,6 +152,7 @@ class Sent:
         self._informed: dict[tuple[int, str], list[list[Listener]]] = {}
         self._attempt: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._is_stored = False
 
     def expect(self, number: int, token: str, informed: list[list[Listener]]) -> None:
         self.awaited.add((number, token))
@@ -168,15 +172,20 @@ class Sent:
         self.error = error
         self._end(error)
 
-    async def attempt(self, answer: asyncio.Future[Msg]) -> None:
-        """Returns when it is known; raises the server's refusal, or ``TimedOutError`` after a while."""
+    async def attempt(self, answer: asyncio.Future[Msg] | None) -> None:
+        """Returns when it is known; raises the server's refusal, or ``TimedOutError`` after a while.
+
+        Without an answer it can only be heard.
+        """
         if self.error is not None:
             raise self.error
         if self.is_known:
             return
         self._attempt = attempt = self._loop.create_future()
-        self._timer = self._loop.call_later(_ATTEMPT, self._end, TimedOutError())
-        answer.add_done_callback(self._on_answer)
+        self._timer = self._loop.call_later(_QUIET_ATTEMPT if answer is None else _ATTEMPT, self._on_time)
+        self._is_stored = False
+        if answer is not None:
+            answer.add_done_callback(self._on_answer)
         try:
             await attempt
         finally:
@@ -187,16 +196,21 @@ class Sent:
         if answer.cancelled() or self._attempt is None:
             return
         error = answer.exception()
-        if error is None:
-            told = json.loads(answer.result().data)
-            error = RefusedError(told["error"]) if "error" in told else None
+        if error is None and b'"error"' in (told := answer.result().data):
+            error = RefusedError(json.loads(told)["error"])
         if error is not None:
             self._end(error)
         elif not self.awaited:
             self._know()
-        elif self._timer is not None:  # it is stored, and only to be heard
-            self._timer.cancel()
-            self._timer = self._loop.call_later(PATIENCE, self._end, TimedOutError())
+        else:
+            self._is_stored = True
+
+    def _on_time(self) -> None:
+        if self._is_stored:  # and only to be heard
+            self._is_stored = False
+            self._timer = self._loop.call_later(PATIENCE, self._on_time)
+        else:
+            self._end(TimedOutError())
 
     def _know(self) -> None:
         if self.is_known or self.error is not None:
@@ -338,7 +352,7 @@ class Writer:
                     call.on_numbered(number)
             numbers.append(number)
             messages.append((self._subject(first, via), codec.encode(self.nonce, number, commands)))
-            if self._replica.following:
+            if self._replica.following and any(call.answer is None for call in calls):
                 sent.expect(number, token, [call.informed for call in calls])
         if first.stores:
             await self._link.check_room(sum(len(data) for _, data in messages))
@@ -504,6 +518,12 @@ class Writer:
         deadline = link.loop.time() + PATIENCE
         wipes = link.wipes
         cause: BaseException
+        if sent.awaited and len(messages) == 1 and headers is None:
+            # what is heard needs no answer besides: it would cost as much again
+            await link.tell(*messages[0])
+            with suppress(TimedOutError):
+                await sent.attempt(None)
+                return
         while True:
             number = ""
             try:
