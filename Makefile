@@ -42,7 +42,7 @@ test: check test-setup ## Runs everything, in every browser
 	tools/run_tests.sh
 
 .PHONY: chaos
-chaos: test-setup ## Kills browsers, tabs, workers or processes amid their calls; KILLS=40 BACKEND=indexeddb|sqlite SEED=… FIRST=0 KIND=…
+chaos: test-setup ## Kills browsers, tabs, workers or processes amid their calls; KILLS=40 BACKEND=indexeddb|sqlite|jetstream SEED=… FIRST=0 KIND=…
 	$(BIN)/python -m tests.chaos $(if $(BACKEND),--backend $(BACKEND)) $(if $(KILLS),--kills $(KILLS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) $(if $(KIND),--kind "$(KIND)")
 
@@ -69,6 +69,10 @@ bench: bench-setup ## Measures everything, against others; BENCH="--engine firef
 .PHONY: bench-quick
 bench-quick: bench-setup ## Measures a little, in under two minutes
 	$(BIN)/python -m bench --quick $(BENCH)
+
+.PHONY: bench-nats
+bench-nats: $(DEV_VENV) ## Measures JetStream, one server and three, against nats-py used directly
+	$(BIN)/python -m bench $(addprefix --engine ,nats nats-always nats-cluster nats-cluster-always) $(BENCH)
 
 .PHONY: bench-setup
 bench-setup: $(DEV_VENV) $(BROWSERS) $(DEMO_PYODIDE) $(WHEEL) $(BENCH_PACKAGES)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench import charts, report, results
 from bench.environments import Environment, environment_of
-from bench.plan import BROWSERS, ENGINES, NOT_IN_QUICK, OURS, SECONDS, Row, full_plan
+from bench.plan import BROWSERS, ENGINES, NOT_IN_QUICK, ON_SERVERS, OURS, SECONDS, Row, full_plan
 from bench.queues import Job
 from bench.results import Result
 from bench.session import case_named
@@ -54,7 +54,8 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="a file for the results, with the charts beside it")
     parser.add_argument("--report", action="store_true", help="only show tables and charts of the last run")
     arguments = parser.parse_args()
-    if not arguments.report and not PACKAGES.exists():
+    without = arguments.report or set(arguments.engine or ENGINES) <= ON_SERVERS.keys()
+    if not without and not PACKAGES.exists():
         parser.error("the packages to compare with are missing: `make bench` gets them")
     path: Path = arguments.results or (QUICK_RESULTS if arguments.quick else RESULTS)
     is_documented = path.resolve() == RESULTS

@@ -18,9 +18,12 @@ from selenium import webdriver
 from selenium.webdriver.support.wait import WebDriverWait
 
 from bench import session
+from bench.competitors.servers import PLACE
+from bench.plan import ON_SERVERS, OURS
 from bench.queues import Job
 from tools import browsers
 from tools.build_wheel import page_wheel_name
+from tools.nats_servers import Servers
 from tools.serve import DEMO_ROUTES, ROOT, Server
 
 BENCH = Path(__file__).parent
@@ -147,6 +150,18 @@ class CPython:
         return f"CPython {sys.version.split()[0]}"
 
 
+class OnServers(CPython):
+    """This process, and NATS servers."""
+
+    def __init__(self, runner: asyncio.Runner, servers: Servers) -> None:
+        super().__init__(runner)
+        PLACE.addresses, PLACE.replicas = servers.addresses, servers.count
+        self._server = servers.servers[0]
+
+    def version(self) -> str:
+        return f"{super().version()}, nats-server {self._server.told('/varz')['version']}"
+
+
 class ChromiumTabs:
     """Chromium, which selenium drives."""
 
@@ -221,10 +236,19 @@ class FirefoxTabs:
 
 @contextlib.contextmanager
 def environment_of(engine: str) -> Iterator[Environment]:
-    """Where the cases of one of ``bench.plan.ENGINES`` run."""
+    """Where the cases of an engine, one of ``bench.plan.ENGINES``, run."""
     if engine in ("cpython", "memory"):
         with asyncio.Runner() as runner:
             yield CPython(runner, ", on memory" if engine == "memory" else "")
+        return
+    if engine in ON_SERVERS:
+        count, sync = ON_SERVERS[engine]
+        with (
+            Servers(count, sync=sync) as servers,
+            asyncio.Runner() as runner,
+            session.replaced(OURS, "ours_on_servers"),
+        ):
+            yield OnServers(runner, servers)
         return
     with _server() as server, _tabs(engine) as tabs:
         yield Browser(tabs, server.url)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from bench.queues import Durability, Job
+from tools.nats_servers import Sync
 
 OURS = "pymailbox"
 """Called from Python, as its users do."""
@@ -48,9 +49,20 @@ ONE_BATCH = 32
 
 BACKLOGS = (1_000, 10_000, 100_000)
 
+DIRECT = "nats-py"
+"""What JetStream offers by itself, in Python."""
+
 BROWSERS = ("chromium", "chromium-sqlite", "firefox")
-ENGINES = (*BROWSERS, "cpython", "memory")
-"""The last one is a mailbox in memory, on CPython."""
+ON_SERVERS: dict[str, tuple[int, Sync]] = {
+    "nats": (1, "default"),
+    "nats-always": (1, "always"),
+    "nats-cluster": (3, "default"),
+    "nats-cluster-always": (3, "always"),
+}
+"""CPython on so many NATS servers, and when they sync what they store: as they come, or before they acknowledge it."""
+
+ENGINES = (*BROWSERS, "cpython", "memory", *ON_SERVERS)
+"""``memory`` is a mailbox in memory, on CPython."""
 
 QUICK_BROWSERS = ("chromium", "firefox")
 """Browsers that a quick run has; of the second one a little."""
@@ -91,7 +103,7 @@ class Row:
 def full_plan() -> list[Row]:
     """All rows."""
     rows = [*_chromium(), *_elsewhere("chromium-sqlite"), *_elsewhere("firefox"), *_cpython()]
-    rows += _consumers("memory")
+    rows += [*_consumers("memory"), *_on_servers()]
     doubles = {row.key for row in rows if sum(row.key == other.key for other in rows) > 1}
     assert not doubles, doubles
     return rows
@@ -168,6 +180,20 @@ def _cpython() -> Iterator[Row]:
     yield Row(engine, Job(case="importing", payload_bytes=BYTES, batch=1), ON_CPYTHON)
     yield from _consumers(engine)
     yield from _headers(engine)
+
+
+def _on_servers() -> Iterator[Row]:
+    both = (OURS, DIRECT)
+    for engine in ON_SERVERS:
+        for batch in (1, 100):
+            yield Row(engine, _repeated("whole_life", batch), both)
+    for engine in ("nats", "nats-cluster"):
+        for handles in (1, 4, 16):
+            yield Row(engine, _repeated("consumers", 10, handles=handles), both, f"consumers_{handles}")
+        yield Row(engine, Job(case="wake", payload_bytes=BYTES, batch=1, handles=2), both)
+    for backlog in (0, 10_000, 100_000):
+        job = Job(case="first_use", payload_bytes=BYTES, batch=1, backlog=backlog)
+        yield Row("nats", job, both, _at("first_use", backlog), keeps_store=True, most_rounds=3)
 
 
 def _one_by_one(engine: str) -> Iterator[Row]:

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import importlib
 import json
+from collections.abc import Iterator
 from typing import Any, cast
 
 from bench.cases.common import random_payload
@@ -17,6 +19,7 @@ from bench.queues import Case, Competitor, Job, Queue
 MODULES = {
     "huey": "huey_storage",
     "litequeue": "lite_queue",
+    "nats-py": "nats_direct",
     "persist-queue": "persist_queue",
     "persist-queue, batched": "persist_queue_batched",
     "pymailbox": "ours",
@@ -38,6 +41,16 @@ WARM_UP = 0.05
 """Seconds that a case runs before it counts."""
 
 _prepared: dict[str, tuple[list[Queue], Job]] = {}
+
+
+@contextlib.contextmanager
+def replaced(name: str, module: str) -> Iterator[None]:
+    """Meanwhile another module is what the plan calls so."""
+    before, MODULES[name] = MODULES[name], module
+    try:
+        yield
+    finally:
+        MODULES[name] = before
 
 
 async def prepare(name: str, text: str) -> None:

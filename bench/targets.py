@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.plan import BY_HAND, BYTES, ENGINES, ON_CPYTHON, OURS, PUTS, RAW
+from bench.plan import BY_HAND, BYTES, DIRECT, ENGINES, ON_CPYTHON, ON_SERVERS, OURS, PUTS, RAW
 from bench.results import Key, Result
 
 Results = dict[Key, Result]
@@ -138,11 +138,31 @@ def _consumers() -> list[Target]:
         ("others that begin before it", "overtaking", 0.0, ""),
         ("the busier one of two consumers of 16 slow messages", "sharing", 10.0, ""),
     ]
-    engines = [engine for engine in ENGINES if engine != "chromium-sqlite"]
+    engines = [engine for engine in ENGINES if engine != "chromium-sqlite" and engine not in ON_SERVERS]
     targets = [Target(text, engine, reached, least) for text, reached, least in figures for engine in engines]
     for text, case, most, unit in others:
         targets += [Target(text, engine, _figure(case, 1), most, at_most=True, unit=unit) for engine in engines]
     return targets
+
+
+def _on_servers() -> Iterator[Target]:
+    # engine, at batch 1 at least and aim for, at batch 100 the same
+    ratios: list[tuple[str, float, float | None, float, float | None]] = [
+        ("nats", 0.8, 1.0, 2.0, 4.0),
+        ("nats-cluster", 1.0, 1.3, 2.5, 4.0),
+        ("nats-always", 0.8, None, 10.0, None),
+        ("nats-cluster-always", 0.8, None, 3.0, None),
+    ]
+    for engine, least, aim, least_of_100, aim_of_100 in ratios:
+        for batch, limit, wish in ((1, least, aim), (100, least_of_100, aim_of_100)):
+            text = f"whole life, batch {batch}, against nats-py used directly"
+            yield Target(text, engine, against("whole_life", batch, DIRECT), limit, wish)
+    for backlog, most in ((0, 50.0), (100_000, 1000.0)):
+        text = f"opened and used, with {backlog:,} waiting"
+        yield Target(text, "nats", _figure(f"first_use_at_{backlog}", 1), most, at_most=True, unit=" ms")
+    woken = "a message is handed to a waiting `dequeue` of another handle"
+    for engine in ("nats", "nats-cluster"):
+        yield Target(woken, engine, _figure("wake", 1), 10.0, at_most=True, unit=" ms")
 
 
 _others = tuple(name for name in ON_CPYTHON if name != OURS)
@@ -159,4 +179,5 @@ TARGETS = [
         1.1,
     ),
     Target("whole life, batch 100, against the best other", "cpython", against("whole_life", 100, *_others), 3.0),
+    *_on_servers(),
 ]

@@ -42,6 +42,7 @@ from .runtime.suspension import set_suspendable
 
 if TYPE_CHECKING:
     from .backends.indexeddb import IndexedDbMailbox
+    from .backends.jetstream import JetStreamMailbox
     from .backends.memory import MemoryMailbox
     from .backends.sqlite import SqliteMailbox
     from .runtime.run_sync import run_sync
@@ -63,6 +64,7 @@ __all__ = [
     "Handler",
     "ImportReport",
     "IndexedDbMailbox",
+    "JetStreamMailbox",
     "Mailbox",
     "MailboxClosedError",
     "MailboxDepthObserver",
@@ -101,6 +103,7 @@ __all__ = [
 _LAZY = {
     "ImportReport": "transfer",
     "IndexedDbMailbox": "backends.indexeddb",
+    "JetStreamMailbox": "backends.jetstream",
     "MemoryMailbox": "backends.memory",
     "RefusedLine": "transfer",
     "SqliteMailbox": "backends.sqlite",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from .backends.registry import backend_of, parse_location
 from .contract.arguments import Durability, Options, check_options
 from .contract.companions import Unless
-from .contract.location import Location, check_name, check_path, resolved
+from .contract.location import Location, check_connect, check_name, check_path, resolved
 from .contract.mailbox import Mailbox
 
 _NOT_OPEN: Final = (
@@ -77,7 +77,7 @@ class MailboxOpening:
         if self.__dict__.get("_is_used", True):
             return
         file, line = self._called_at
-        scheme, database, name = self._location
+        scheme, database, name, _ = self._location
         url = f"{scheme}://{database}{'#' if database else ''}{name or ''}"
         warnings.warn_explicit(f"open_mailbox() of {url} was never awaited: {_NOT_OPEN}", RuntimeWarning, file, line)
 
@@ -124,6 +124,7 @@ def open_mailbox(
     max_deliveries: int | None = None,
     lease: float = 300.0,
     durability: Durability = "strict",
+    connect: Mapping[str, Any] | None = None,
 ) -> MailboxOpening:
     """Opens a mailbox, and creates it if it does not exist.
 
@@ -132,9 +133,10 @@ def open_mailbox(
     Args:
         location: a plain name (IndexedDB in a browser, the file ``pymailbox.db`` on CPython) or a URL:
             ``indexeddb://NAME``, ``sqlite:///relative.db#NAME``, ``sqlite:////absolute.db#NAME``, ``memory://NAME``,
-            ``memory://``. In a URL a name is percent-encoded. A ``pathlib.Path`` is a SQLite file, and its mailbox
-            ``default``. A relative path is resolved at the call. On CPython a plain name that looks like a file
-            (``app.db``, or one with a slash) is a ``ValueError``.
+            ``memory://``, ``nats://HOST:PORT/NAME`` (also ``tls://``, ``ws://``, ``wss://``, and
+            ``?stream=STREAM&replicas=3``). In a URL a name is percent-encoded. A ``pathlib.Path`` is a SQLite file, and
+            its mailbox ``default``. A relative path is resolved at the call. On CPython a plain name that looks like a
+            file (``app.db``, or one with a slash) is a ``ValueError``.
         batch_size: messages that ``dequeue`` and ``peek`` give when called without a limit; like all counts, at most
             2**53 - 1.
         max_deliveries: failed deliveries after which a message becomes a dead letter; None for never, else at most
@@ -143,6 +145,9 @@ def open_mailbox(
             to tell; at most 100 years.
         durability: ``"strict"`` waits until what is stored has reached the disk; ``"relaxed"`` leaves that to the
             system, and a power cut (not a crash of the program) may lose the last commits.
+        connect: for ``nats://`` and its kin, what nats-py's ``connect`` takes, such as ``{"user": ..., "password":
+            ...}``, ``{"token": ...}``, ``{"user_credentials": FILE}`` or ``{"tls": CONTEXT}``. It is in no ``repr``,
+            log or error.
 
     Raises:
         TypeError, ValueError: an argument is invalid.
@@ -150,30 +155,39 @@ def open_mailbox(
         StorageCorruptError: what is stored there is not a mailbox.
     """
     options = check_options(batch_size, max_deliveries, lease, durability)
-    return MailboxOpening(resolved(parse_location(location)), options, _line_of_caller())
+    return MailboxOpening(_location_with(location, connect), options, _line_of_caller())
+
+
+def _location_with(location: MailboxLocation, connect: Mapping[str, Any] | None) -> Location:
+    parsed = resolved(parse_location(location))
+    return parsed if connect is None else parsed._replace(connect=check_connect(connect, parsed.scheme))
 
 
 # The next two are not ``async`` either: what a relative path means is decided at the call.
 
 
-def list_mailboxes(location: MailboxLocation) -> Coroutine[Any, Any, list[str]]:
-    """The names of all mailboxes in the database that ``location`` is in, sorted. Creates nothing."""
-    return _list(resolved(parse_location(location)))
+def list_mailboxes(
+    location: MailboxLocation, *, connect: Mapping[str, Any] | None = None
+) -> Coroutine[Any, Any, list[str]]:
+    """The names of all mailboxes in the database that ``location`` is in, sorted. Creates nothing.
+
+    ``connect`` is as in ``open_mailbox``.
+    """
+    return _list(_location_with(location, connect))
 
 
 async def _list(location: Location) -> list[str]:
     return await backend_of(location).list_at(location)
 
 
-def delete_mailbox(location: MailboxLocation) -> Coroutine[Any, Any, bool]:
+def delete_mailbox(location: MailboxLocation, *, connect: Mapping[str, Any] | None = None) -> Coroutine[Any, Any, bool]:
     """Deletes a mailbox with everything in it, in one transaction; False if there was none.
 
-    A handle that is open on it carries on with an empty mailbox.
+    A handle that is open on it carries on with an empty mailbox. ``connect`` is as in ``open_mailbox``.
     """
-    parsed = parse_location(location)
-    if parsed.name is None:
+    if parse_location(location).name is None:
         raise ValueError("location must name the mailbox to delete")
-    return _delete(resolved(parsed))
+    return _delete(_location_with(location, connect))
 
 
 async def _delete(location: Location) -> bool:

@@ -1,4 +1,4 @@
-"""What all tests share: the server of the built wheel and of Pyodide, and the browsers' settings."""
+"""What all tests share: the server of the built wheel and of Pyodide, NATS servers, and the browsers' settings."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -10,6 +10,7 @@ from pytest_pyodide import get_global_config
 from pytest_pyodide.runner import SeleniumChromeRunner
 
 from tools import browsers
+from tools.nats_servers import Servers
 from tools.serve import DEMO_ROUTES, HOST, ROOT, Server
 
 PYTEST_PYODIDE_PAGES = Path(pytest_pyodide.__file__).parent / "_templates"
@@ -56,3 +57,17 @@ def server() -> Iterator[Server]:
 def web_server_main(server: Server) -> tuple[str, int, None]:
     """Where pytest-pyodide finds its pages, in place of its own server: host, port, log file."""
     return HOST, server.server_port, None
+
+
+@pytest.fixture(scope="session")
+def one() -> Iterator[Servers]:
+    """One NATS server."""
+    with Servers(1) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def three() -> Iterator[Servers]:
+    """A cluster of three NATS servers."""
+    with Servers(3) as servers:
+        yield servers

@@ -32,6 +32,7 @@ PAGE_TAG = "py3-none-pyemscripten_2025_0_wasm32.pyemscripten_2026_0_wasm32"
 """Of the Pyodides that there are; a later one takes the whole wheel until its tag is here."""
 
 NOT_IN_PAGES = (
+    "pymailbox/backends/jetstream/",
     "pymailbox/backends/sqlite/",
     "pymailbox/cli/",
     "pymailbox/sync/",

@@ -9,7 +9,7 @@ import inspect
 import sys
 from itertools import groupby
 
-from pymailbox import Capability, IndexedDbMailbox, Mailbox, MemoryMailbox, SqliteMailbox
+from pymailbox import Capability, IndexedDbMailbox, JetStreamMailbox, Mailbox, MemoryMailbox, SqliteMailbox
 from pymailbox.testing.checks import CHECKS
 from tests.lanes.table import COLUMNS, PLAN
 from tools.generated import rewrite, table
@@ -21,6 +21,7 @@ BACKENDS: dict[str, type[Mailbox]] = {
     "memory": MemoryMailbox,
     "sqlite": SqliteMailbox,
     "indexeddb": IndexedDbMailbox,
+    "jetstream": JetStreamMailbox,
 }
 
 

@@ -14,8 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from pymailbox.testing import ProgramFailure, factory_at, run_program
+from pymailbox import Mailbox, open_mailbox
+from pymailbox.testing import MailboxFactory, ProgramFailure, factory_at, run_program
+from tools.nats_servers import Servers
 
 PROGRAMS_IN_A_CALL = 10
 """How many programs a browser runs before it is asked again."""
@@ -54,7 +57,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backend", default="memory", choices=["memory", "sqlite", "indexeddb"])
+    parser.add_argument("--backend", default="memory", choices=["memory", "sqlite", "indexeddb", "jetstream"])
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="run the one program of this seed")
     parser.add_argument("--browser", choices=["chromium", "firefox", "webkit"])
@@ -69,15 +72,32 @@ def _runner(arguments: argparse.Namespace) -> Iterator[Callable[[range], None]]:
         with _browser(arguments.browser, arguments.place, arguments.backend) as run:
             yield run
         return
+    with _factory(arguments.backend) as factory:
+        yield lambda seeds: asyncio.run(_run_here(factory, seeds))
+
+
+@contextmanager
+def _factory(backend: str) -> Iterator[MailboxFactory]:
+    """What opens mailboxes on CPython."""
+    if backend == "jetstream":
+        with Servers(1) as servers:
+            yield _factory_on(servers)
+        return
     with tempfile.TemporaryDirectory() as directory:
-        location = _location(arguments.backend, directory)
-        yield lambda seeds: asyncio.run(_run_here(location, seeds))
+        yield factory_at(_location(backend, directory))
 
 
-async def _run_here(location: str, seeds: range) -> None:
+def _factory_on(servers: Servers) -> MailboxFactory:
+    async def open_named(name: str, **options: Any) -> Mailbox:
+        return await open_mailbox(servers.location(name), **options)
+
+    return open_named
+
+
+async def _run_here(factory: MailboxFactory, seeds: range) -> None:
     for seed in seeds:
         try:
-            await run_program(factory_at(location), seed)
+            await run_program(factory, seed)
         except ProgramFailure as failure:
             raise FailedError(str(failure)) from failure
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..contract.errors import MissingImportError, StorageUnavailableError, UnknownSchemeError
 from ..contract.location import (
+    WITH_SERVERS,
     Location,
     missing_backend,
     parse_name,
@@ -54,6 +55,18 @@ def _memory() -> type[EmbeddedMailbox]:
     return MemoryMailbox
 
 
+def _jetstream() -> type[EmbeddedMailbox]:
+    from .jetstream import JetStreamMailbox
+
+    return JetStreamMailbox
+
+
+def _parse_nats(location: str, scheme: str, rest: str) -> Location:
+    from .jetstream.location import parse
+
+    return parse(location, scheme, rest)
+
+
 class _BuiltIn(NamedTuple):
     """A backend of this package."""
 
@@ -66,6 +79,7 @@ _BUILT_IN: Final = {
     "indexeddb": _BuiltIn("indexeddb://NAME", parse_name, _indexeddb),
     "sqlite": _BuiltIn("sqlite:///FILE#NAME", parse_sqlite, _sqlite),
     "memory": _BuiltIn("memory://NAME", parse_name, _memory),
+    **{scheme: _BuiltIn(f"{scheme}://HOST:PORT/NAME", _parse_nats, _jetstream) for scheme in WITH_SERVERS},
 }
 
 
@@ -169,5 +183,5 @@ def _entry_points() -> Iterable[EntryPoint]:
 
 def _forms() -> str:
     added = sorted({entry_point.name.lower() for entry_point in _entry_points()} - _BUILT_IN.keys())
-    forms = [*(backend.form for backend in _BUILT_IN.values()), *(f"{scheme}://" for scheme in added)]
+    forms = [*dict.fromkeys(backend.form for backend in _BUILT_IN.values()), *(f"{scheme}://" for scheme in added)]
     return f"there are {', '.join(forms)} and a plain NAME"

@@ -20,6 +20,7 @@ _SEQUENCE_MASK: Final = (1 << SEQUENCE_BITS) - 1
 _new: Final = object.__new__
 _set_int: Final = vars(UUID)["int"].__set__
 _set_is_safe: Final = vars(UUID)["is_safe"].__set__
+_UNKNOWN: Final = SafeUUID.unknown
 
 
 def new_id_base() -> int:
@@ -33,8 +34,13 @@ def id_of(value: int) -> UUID:
     """``UUID(int=value)``, but in half the time: its own initialiser takes six kinds of arguments."""
     made = _new(UUID)
     _set_int(made, value)
-    _set_is_safe(made, SafeUUID.unknown)
+    _set_is_safe(made, _UNKNOWN)
     return made
+
+
+def new_id() -> UUID:
+    """An id that nobody can guess, of a message whose place is not known yet."""
+    return id_of(secrets.randbits(128) & ~(0xF << 76 | 0b11 << 62) | 0x8 << 76 | 0b10 << 62)
 
 
 def id_at(base: int, priority: int, sequence: int) -> UUID:

@@ -6,8 +6,9 @@ import os
 import re
 import sys
 import unicodedata
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from .errors import StorageUnavailableError
@@ -28,7 +29,31 @@ _LIKE_A_FILE = re.compile(
 _URL_IN_PATH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]")
 """What a ``Path`` makes of a URL. A drive has one letter."""
 
+WITH_SERVERS = ("nats", "tls", "ws", "wss")
+"""Schemes of locations on a server."""
+
 IN_PYODIDE = sys.platform == "emscripten"
+
+
+class Connect(Mapping[str, Any]):
+    """How a client is to connect: what ``open_mailbox`` was given as ``connect``. It shows none of its values."""
+
+    __slots__ = ("_options",)
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = dict(options)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._options[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._options)
+
+    def __len__(self) -> int:
+        return len(self._options)
+
+    def __repr__(self) -> str:
+        return f"<options {', '.join(map(repr, self._options))}>"
 
 
 class Location(NamedTuple):
@@ -40,6 +65,8 @@ class Location(NamedTuple):
     """What names it there: the file of a SQLite mailbox; empty where there is one database."""
     name: str | None
     """The mailbox; None where the location names a database only, or a fresh mailbox in memory."""
+    connect: Connect | None = None
+    """For a backend with a server; not a part of where it is."""
 
 
 def split_url(location: str) -> tuple[str, str] | None:
@@ -83,7 +110,7 @@ def parse_name(location: str, scheme: str, rest: str) -> Location:
     """``SCHEME://NAME``, where there is one database."""
     if any(character in rest for character in "/?#"):
         raise ValueError(f"location {location!r} must look like {scheme}://NAME, with '/', '?' and '#' percent-encoded")
-    return Location(scheme, "", check_name(_decode(location, rest)) if rest else None)
+    return Location(scheme, "", check_name(decode(location, rest)) if rest else None)
 
 
 def resolved(location: Location) -> Location:
@@ -141,6 +168,15 @@ def refuse_misleading(location: str, text: str) -> None:
         )
 
 
+def check_connect(connect: Any, scheme: str) -> Connect:
+    """A ``TypeError`` or ``ValueError`` that names the argument, and shows none of its values."""
+    if not isinstance(connect, Mapping) or not all(isinstance(name, str) for name in connect):
+        raise TypeError(f"connect must be a mapping of str to what the client takes, not {type(connect).__name__}")
+    if scheme not in WITH_SERVERS:
+        raise ValueError(f"connect is for {', '.join(f'{each}://' for each in WITH_SERVERS)}, not for {scheme}://")
+    return Connect(connect)
+
+
 def require_name(location: Location) -> str:
     if location.name is None:
         raise ValueError(f"location must name a mailbox, as in {location.scheme}://NAME")
@@ -156,13 +192,13 @@ def parse_sqlite(location: str, scheme: str, rest: str) -> Location:
             f"location {location!r} must look like sqlite:///relative.db#NAME or sqlite:////absolute.db#NAME, "
             "with '?' and '#' percent-encoded. A mailbox in memory is memory://NAME"
         )
-    file = _decode(location, path[1:])
+    file = decode(location, path[1:])
     if "\0" in file:
         raise ValueError(f"location {location!r} has a NUL character in its path")
-    return Location(scheme, file, check_name(_decode(location, fragment)) if fragment_sign else "default")
+    return Location(scheme, file, check_name(decode(location, fragment)) if fragment_sign else "default")
 
 
-def _decode(location: str, text: str) -> str:
+def decode(location: str, text: str) -> str:
     """Percent-decodes once, and refuses what would decode to something else than it seems."""
     if re.search("%(?![0-9A-Fa-f]{2})", text):
         raise ValueError(f"location {location!r} has a '%' that is not a percent-encoding; write '%25' for '%'")

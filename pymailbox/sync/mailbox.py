@@ -354,6 +354,7 @@ def open_mailbox(
     max_deliveries: int | None = None,
     lease: float = 300.0,
     durability: Durability = "strict",
+    connect: Mapping[str, Any] | None = None,
 ) -> SyncMailbox:
     """Opens a mailbox, and creates it if it does not exist. Arguments and errors are as for ``pymailbox.open_mailbox``.
 
@@ -362,7 +363,12 @@ def open_mailbox(
     code there.
     """
     opening = _open.open_mailbox(
-        location, batch_size=batch_size, max_deliveries=max_deliveries, lease=lease, durability=durability
+        location,
+        batch_size=batch_size,
+        max_deliveries=max_deliveries,
+        lease=lease,
+        durability=durability,
+        connect=connect,
     )
     opening._any_thread = True  # only one at a time runs the loop
     opening._is_used = True  # it is no mistake of the caller's if it is interrupted before this is awaited

@@ -1,6 +1,6 @@
 """Plays as many rounds as asked for, a line for each and a table at the end.
 
-Usage: python -m tests.chaos [--backend indexeddb|sqlite] [--kills 40] [--seed SEED] [--first 0] [--kind NAME]
+Usage: python -m tests.chaos [--backend indexeddb|sqlite|jetstream] [--kills 40] [--seed SEED] [--first 0] [--kind NAME]
 
 A campaign is replayed by its seed, and one of its rounds by `--first NUMBER --kills 1` with it. It ends with 1 if there
 were faults.
@@ -16,11 +16,16 @@ from collections.abc import Callable
 
 from tests.chaos import summary
 from tests.chaos.in_chromium import ChromiumStage
-from tests.chaos.in_processes import ProcessStage
+from tests.chaos.in_processes import SqliteStage
+from tests.chaos.on_servers import ServerStage
 from tests.chaos.plans import draw
 from tests.chaos.rounds import Outcome, Stage, play
 
-STAGES: dict[str, Callable[[], Stage]] = {"indexeddb": ChromiumStage, "sqlite": ProcessStage}
+STAGES: dict[str, Callable[[], Stage]] = {
+    "indexeddb": ChromiumStage,
+    "sqlite": SqliteStage,
+    "jetstream": ServerStage,
+}
 
 
 def main() -> int:

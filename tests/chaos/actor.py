@@ -62,7 +62,7 @@ class Journal:
             body = {"who": self.who, "number": self._number, "events": [event for event, _ in reports]}
             enough = json.loads(await self._post(json.dumps(body)))["enough"]
             for _, arrived in reports:
-                if arrived is not None:
+                if arrived is not None and not arrived.done():  # whoever waited may have been told to end
                     arrived.set_result(enough)
         self._posting = None
 
@@ -158,8 +158,8 @@ class Victim:
     async def work(self) -> None:
         """Never returns."""
         plan = self._plan
-        self._box = await open_mailbox(plan["box"], durability=plan["durability"])
-        self._target = await open_mailbox(plan["target"], durability=plan["durability"])
+        self._box = await self._opened(plan["box"])
+        self._target = await self._opened(plan["target"])
         for _ in range(8):
             await self._send(25)
         phase = plan["phase"]
@@ -169,6 +169,21 @@ class Victim:
         producers = [self._produce(0.0) for _ in range(3)] if phase == "enqueues" else [self._produce(0.02)]
         consumers = [] if phase == "enqueues" else [self._consume(phase)]
         await asyncio.gather(*producers, *consumers)
+
+    async def end(self) -> None:
+        """Stop all work, report what became of it, and give back what is held."""
+        tasks = _running - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._journal.note("ending")
+        for box in (self._box, self._target):
+            if box is not None:
+                await box.close()
+
+    async def _opened(self, location: str) -> Mailbox:
+        instead = self._plan.get("instead", ("", ""))
+        return await open_mailbox(location.replace(*instead), **self._plan["options"])
 
     async def _produce(self, pause: float) -> None:
         while True:
@@ -262,7 +277,11 @@ class Victim:
 
 
 async def _be_victim(plan: dict[str, Any], journal: Journal) -> None:
-    await Victim(plan, journal).work()
+    victim = Victim(plan, journal)
+    try:
+        await victim.work()
+    except asyncio.CancelledError:
+        await victim.end()
 
 
 async def _rescue(plan: dict[str, Any], journal: Journal) -> None:

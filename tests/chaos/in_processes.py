@@ -1,4 +1,4 @@
-"""Rounds of processes that share a SQLite file, and are killed."""
+"""Rounds of processes that are killed, on a SQLite file that they share, or on what else there is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asyncio
 import http.client
 import multiprocessing
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 from tests.chaos import actor
@@ -23,25 +24,27 @@ _END_SECONDS = 10.0
 
 
 class ProcessStage:
-    """One SQLite file. Actors are forked from a server that has imported all that they need."""
+    """Actors are forked from a server that has imported all that they need."""
 
     kinds: Sequence[Kind] = PROCESSES
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="pymailbox-chaos-"))
         self.server = JournalServer()
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["__main__", __name__])
 
-    def __enter__(self) -> ProcessStage:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.server.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def renew(self) -> None:
         """There is nothing that would have to be."""
+
+    def location(self, name: str, plan: Plan) -> str:
+        """Where the mailbox `name` of a round is."""
+        raise NotImplementedError
 
     @contextmanager
     def round(self, plan: Plan) -> Iterator[ProcessScene]:
@@ -53,6 +56,22 @@ class ProcessStage:
             scene.end()
 
 
+class SqliteStage(ProcessStage):
+    """One SQLite file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = Path(tempfile.mkdtemp(prefix="pymailbox-chaos-"))
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def location(self, name: str, plan: Plan) -> str:
+        """In the file."""
+        return f"sqlite:///{quote(str(self._folder / 'chaos.db'))}#{name}"
+
+
 class ProcessScene:
     """The actors of one round, a process each."""
 
@@ -60,16 +79,20 @@ class ProcessScene:
         self._stage = stage
         name = f"{plan.number}-{plan.seed}"
         self.recorder, self._path = stage.server.next_round(name)
-        file = quote(str(stage.folder / "chaos.db"))
-        self._plan = plan.for_actors((f"sqlite:///{file}#box-{name}", f"sqlite:///{file}#target-{name}"))
+        locations = stage.location(f"box-{name}", plan), stage.location(f"target-{name}", plan)
+        self._plan = plan.for_actors(locations)
         self._processes: dict[str, BaseProcess] = {}
 
     def start(self, role: str) -> None:
         """Begin the work of an actor."""
-        arguments = (role, self._plan, self._stage.server.server_port, self._path)
+        arguments = (role, self._plan | self._more_for(role), self._stage.server.server_port, self._path)
         process = self._stage.context.Process(target=_act, args=arguments)
         process.start()
         self._processes[role] = process
+
+    def _more_for(self, role: str) -> dict[str, Any]:
+        """What else an actor needs to know."""
+        return {}
 
     def kill(self) -> None:
         """SIGKILL the victim."""
@@ -80,7 +103,12 @@ class ProcessScene:
         return False
 
     def end_victim(self) -> None:
-        """Nothing is left of it."""
+        """Tell it to end, by SIGTERM. Raises `TimeoutError` if it does not."""
+        victim = self._processes[VICTIM]
+        victim.terminate()
+        victim.join(_END_SECONDS)
+        if victim.is_alive():
+            raise TimeoutError(f"the victim did not end within {_END_SECONDS} s of being told to")
 
     def check(self) -> None:
         """A process does not stand still by itself."""
@@ -107,6 +135,8 @@ def _act(role: str, plan: dict[str, Any], port: int, path: str) -> None:
         return connection.getresponse().read().decode()
 
     async def work() -> None:
-        await actor.start(role, plan, post)
+        task = actor.start(role, plan, post)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await task
 
     asyncio.run(work())

@@ -42,6 +42,7 @@ class Event:
     - `removed`: that returned; `done` says for each of `keys` what it returned.
     - `failed`: a call raised `text`; `keys` may have been sent or removed, or not.
     - `closing`: its handle on `box` is about to be closed.
+    - `struck`: what it works on is about to be away for a while.
     - `killed`: it is about to be killed, or to be left or frozen; `told` if its page hears of that.
     - `revived`: it is about to go on.
     - `audited`: when all was still, `peek` showed `entries`, `inflight` of them held by somebody, and then dequeues
@@ -84,12 +85,19 @@ STRANGE = "strange"
 FAILED = "failed"
 
 
-def judge(history: Iterable[Event]) -> list[Fault]:
+LONGEST_OUTAGE = 20.0
+"""Seconds that a call may wait for what has been struck; electing another leader takes 6 to 10."""
+
+
+def judge(history: Sequence[Event]) -> list[Fault]:
     """All faults of a round that ended with an audit of each of its mailboxes."""
     trial = _Trial()
     for event in history:
         trial.see(event)
     trial.conclude()
+    waited = outage(history)
+    if waited is not None and waited > LONGEST_OUTAGE:
+        trial.faults.append(Fault(STUCK, f"nothing went on for {waited:.1f} s"))
     return trial.faults
 
 
@@ -110,7 +118,7 @@ class _Trial:
         self._left: dict[str, Counter[str]] = {}
 
     def see(self, event: Event) -> None:
-        if event.what == "calling":
+        if event.what in ("calling", "struck"):
             return
         handlers = {
             "sent": self._see_sent,
@@ -296,13 +304,30 @@ def redelivery(history: Iterable[Event]) -> float | None:
     return None
 
 
-def held_by(who: str, history: Iterable[Event]) -> set[Spot]:
-    """What somebody had been handed out before the first kill and had not begun to acknowledge."""
-    held: set[Spot] = set()
+def outage(history: Iterable[Event]) -> float | None:
+    """The longest time in which nothing came back from what was struck, in seconds; None if nothing was struck."""
+    last: float | None = None
+    longest = 0.0
     for event in history:
         if event.what == "killed":
             break
-        if event.who == who and event.what == "claimed":
+        if event.what == "struck":
+            last = event.at
+        elif last is not None and event.what in ("sent", "claimed", "removed"):
+            longest = max(longest, event.at - last)
+            last = event.at
+    return None if last is None else longest
+
+
+def held_by(who: str, history: Iterable[Event]) -> set[Spot]:
+    """What somebody had been handed out before the first kill and had not begun to acknowledge, nor has since."""
+    held: set[Spot] = set()
+    killed = False
+    for event in history:
+        if event.what == "revived":
+            break
+        killed = killed or event.what == "killed"
+        if event.who == who and event.what == "claimed" and not killed:
             held |= {Spot(event.box, entry.key) for entry in event.entries}
         elif event.who == who and event.what == "removing":
             held -= _spots(event)
@@ -310,10 +335,12 @@ def held_by(who: str, history: Iterable[Event]) -> set[Spot]:
 
 
 def under_way(who: str, history: Iterable[Event]) -> int:
-    """How many calls of somebody had not been seen to return by the first kill: kills that hit nothing show nothing."""
+    """How many calls of somebody had not been seen to return by the first kill or strike: one that hits nothing shows
+    nothing.
+    """
     calls = 0
     for event in history:
-        if event.what == "killed":
+        if event.what in ("struck", "killed"):
             break
         if event.who == who:
             calls += (event.what == "calling") - (event.what in ("sent", "claimed", "removed", "failed"))

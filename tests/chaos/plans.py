@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 PHASES = ("enqueues", "claims", "acks", "sends")
@@ -27,6 +27,10 @@ class Kind:
     """Whether the victim may go on afterwards."""
     takes_all: bool = False
     """Whether it ends the others too, so that they have to be started anew."""
+    strikes: bool = False
+    """Whether it is not the victim that ends, but for a while what it works on: the victim is told to end later."""
+    lease: float | None = None
+    """The victim's, in seconds, where nothing but that tells that it is gone."""
 
 
 IN_CHROMIUM = (
@@ -42,6 +46,13 @@ IN_CHROMIUM = (
     Kind("frozen", told=True, lives=True),
 )
 PROCESSES = (Kind("process killed", place="process"), Kind("process killed, in a loop", place="process", spins=True))
+
+LEASE = 2.0
+SERVER_KILLED = Kind("server killed", place="process", strikes=True)
+LEADER_KILLED = Kind("leader of three killed", place="process", strikes=True)
+CUT_OFF = Kind("client cut off", place="process", strikes=True)
+STALLED = Kind("connection stalled", place="process", strikes=True)
+ON_SERVERS = (*(replace(kind, lease=LEASE) for kind in PROCESSES), SERVER_KILLED, LEADER_KILLED, CUT_OFF, STALLED)
 
 
 class Return(enum.StrEnum):
@@ -78,7 +89,7 @@ class Plan:
             "target": target,
             "seed": self.seed,
             "phase": self.phase,
-            "durability": self.durability,
+            "options": {"durability": self.durability} | ({"lease": self.kind.lease} if self.kind.lease else {}),
             "spin_after": self.reports if self.kind.spins else None,
         }
 

@@ -16,7 +16,7 @@ VICTIM = "victim"
 RESCUER = "rescuer"
 AUDITOR = "auditor"
 
-MARKS = ("ready", "spinning", "done")
+MARKS = ("ready", "spinning", "ending", "done")
 """What actors say that is no event of the history."""
 
 KILL_SECONDS = 60.0
@@ -80,8 +80,12 @@ class Recorder:
         """How many events of an actor there are."""
         return sum(event.who == who for event in self.history)
 
+    def answers_to(self, who: str) -> int:
+        """How many calls of an actor are known to have returned."""
+        return sum(event.who == who and event.what in ("sent", "claimed", "removed") for event in self.history)
+
     def has_said(self, who: str, mark: str) -> bool:
-        """Whether an actor has said it is "ready", "spinning" or "done"."""
+        """Whether an actor has said one of the `MARKS`."""
         return (who, mark) in self._marks
 
     def _enter(self, event: dict[str, Any], at: float) -> None:

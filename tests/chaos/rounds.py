@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from tests.chaos.judge import STUCK, Event, Fault, judge, redelivery, under_way
+from tests.chaos.judge import STUCK, Event, Fault, judge, outage, redelivery, under_way
 from tests.chaos.plans import Kind, Plan, Return
 from tests.chaos.recorder import AUDITOR, RESCUER, VICTIM, Recorder
 
@@ -16,6 +16,8 @@ WORK_SECONDS = 240.0
 """Chromium ends a transaction that a page was frozen in only after 60 s, and until then all others wait."""
 
 REPORTS_AFTER_RETURN = 10
+
+ANSWERS_AFTER_STRIKE = 20
 
 
 STANDSTILLS = 4
@@ -51,13 +53,13 @@ class Scene(Protocol):
         """Begin the work of an actor."""
 
     def kill(self) -> None:
-        """End the victim, or make it seem so, in the way of the plan."""
+        """End the victim, or make it seem so, or strike what it works on, in the way of the plan."""
 
     def bring_back(self) -> bool:
-        """Let a victim that lives go on; False if it is gone after all."""
+        """Let a victim that lives go on, or mend what was struck; False if the victim is gone after all."""
 
     def end_victim(self) -> None:
-        """End a victim that lives, for good."""
+        """End a victim that lives, for good, and so that it gives back what it holds."""
 
     def check(self) -> None:
         """Look whether the actors can run. Raises `StandstillError` if they can not."""
@@ -135,8 +137,11 @@ def _act(scene: Scene, plan: Plan) -> str:
         _wait_for_reports(scene, plan.reports)
         _wait(scene, lambda: under_way(VICTIM, recorder.history) > 0, "the victim called nothing")
     time.sleep(plan.jitter)
-    recorder.note(VICTIM, "killed", told=plan.kind.told)
-    scene.kill()
+    if plan.kind.strikes:
+        note = _strike(scene)
+    else:
+        recorder.note(VICTIM, "killed", told=plan.kind.told)
+        scene.kill()
     if plan.returns is Return.UNSEEN:
         note = _bring_back(scene)
     if not plan.early:
@@ -157,6 +162,19 @@ def _wait_for_reports(scene: Scene, count: int) -> None:
     before = scene.recorder.reports_of(VICTIM)
     enough = before + count
     _wait(scene, lambda: scene.recorder.reports_of(VICTIM) >= enough, f"the victim did not make {count} reports")
+
+
+def _strike(scene: Scene) -> str:
+    """Strike what the victim works on, let the victim go on for a while, and then end it; how long it waited."""
+    recorder = scene.recorder
+    recorder.note(VICTIM, "struck")
+    enough = recorder.answers_to(VICTIM) + ANSWERS_AFTER_STRIKE
+    scene.kill()
+    _wait(scene, lambda: recorder.answers_to(VICTIM) >= enough, "the victim did not go on")
+    scene.bring_back()
+    recorder.note(VICTIM, "killed", told=True)
+    scene.end_victim()
+    return f"waited {outage(recorder.history) or 0.0:.1f} s"
 
 
 def _bring_back(scene: Scene) -> str:

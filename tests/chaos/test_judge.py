@@ -225,9 +225,48 @@ def test_redelivery_is_the_time_from_the_kill_to_what_the_dead_one_held() -> Non
     assert judge.redelivery(history[:-1]) is None
 
 
+def test_what_is_acknowledged_while_it_ends_is_not_waited_for() -> None:
+    history = [sent("v-0", "v-1"), claimed("victim", "v-0", "v-1"), killed()]
+    assert {spot.key for spot in judge.held_by("victim", history)} == {"v-0", "v-1"}
+    assert {spot.key for spot in judge.held_by("victim", [*history, removing("victim", "v-0")])} == {"v-1"}
+    revived = Event("victim", "revived")
+    assert {spot.key for spot in judge.held_by("victim", [*history, revived, removing("victim", "v-0")])} == {
+        "v-0",
+        "v-1",
+    }
+
+
 def test_calls_under_way_are_those_that_were_not_seen_to_return() -> None:
     calling = Event("victim", "calling")
     history = [calling, sent("v-0"), calling, claimed("victim", "v-0"), calling, calling]
     assert under_way("victim", history) == 2
     assert under_way("victim", [*history, killed(), sent("v-1")]) == 2
     assert kinds(sent("v-0"), calling, killed(), left("v-0")) == []
+    assert under_way("victim", [calling, struck(at=0.0), calling, killed()]) == 1
+
+
+def struck(at: float) -> Event:
+    return Event("victim", "struck", at=at)
+
+
+def answered(at: float) -> Event:
+    return Event("victim", "claimed", box=BOX, at=at)
+
+
+def test_outage_is_the_longest_time_without_an_answer_after_a_strike() -> None:
+    history = [answered(0.0), struck(10.0), Event("victim", "calling", at=12.0), answered(13.0), answered(18.0)]
+    assert judge.outage(history) == 5.0
+    assert judge.outage([*history, killed(at=30.0), answered(60.0)]) == 5.0
+    assert judge.outage([answered(0.0), killed(at=10.0)]) is None
+
+
+def test_what_was_struck_has_to_be_back_in_time() -> None:
+    struck_and_back = [sent("v-0"), struck(10.0), answered(10.0 + judge.LONGEST_OUTAGE)]
+    assert kinds(*struck_and_back, killed(at=99.0), left("v-0")) == []
+    assert kinds(*struck_and_back, answered(99.0), killed(at=99.0), left("v-0")) == [judge.STUCK]
+
+
+def test_a_strike_takes_nothing_from_its_holder() -> None:
+    history = [sent("v-0"), claimed("victim", "v-0"), struck(0.0)]
+    assert kinds(*history, claimed("rescuer", "v-0"), killed(), left("v-0")) == [judge.DOUBLED]
+    assert kinds(*history, killed(), claimed("rescuer", "v-0"), left("v-0")) == []

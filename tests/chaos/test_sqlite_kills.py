@@ -1,6 +1,6 @@
 """Processes that share a SQLite file and are killed; `make chaos BACKEND=sqlite` plays as many rounds as asked for."""
 
-from tests.chaos.in_processes import ProcessStage
+from tests.chaos.in_processes import SqliteStage
 from tests.chaos.plans import PHASES, PROCESSES, draw
 from tests.chaos.rounds import play
 
@@ -10,7 +10,7 @@ ROUNDS = [draw(SEED, number, PROCESSES) for number in range(32)]
 
 def test_kills() -> None:
     assert {(plan.kind, plan.phase) for plan in ROUNDS} == {(kind, phase) for kind in PROCESSES for phase in PHASES}
-    with ProcessStage() as stage:
+    with SqliteStage() as stage:
         outcomes = [play(stage, plan) for plan in ROUNDS]
     assert {str(outcome.plan): outcome.faults for outcome in outcomes if outcome.faults} == {}
     assert any(outcome.under_way for outcome in outcomes)

@@ -1,7 +1,7 @@
 """Runs one cell of the table: a backend on the runtime that this is running in, CPython or Pyodide, which fetches it.
 
 It imports nothing of the tests but `javascript_mailbox`, which is fetched with it, since they are alone there. As a
-program it needs nothing installed, and can run on another Python: cell.py BACKEND DIRECTORY PROGRAMS LOOP SECONDS
+program it needs nothing installed, and can run on another Python: cell.py BACKEND PLACE PROGRAMS LOOP SECONDS
 """
 
 import asyncio
@@ -15,16 +15,23 @@ from urllib.parse import quote
 from pymailbox import Mailbox, open_mailbox
 from pymailbox.testing import CHECKS, MailboxFactory, run_checks, run_program
 
+ON_SERVERS = {"jetstream": 1, "jetstream-3": 3}
+"""Backends on so many servers."""
 
-def location(backend: str, name: str, directory: str) -> str:
-    """Where the mailbox `name` of `backend` is; SQLite puts its file into `directory`, an absolute path."""
+
+def location(backend: str, name: str, place: str) -> str:
+    """Where the mailbox `name` of `backend` is. SQLite puts its file into `place`, an absolute path; for JetStream it
+    is HOST:PORT of each server.
+    """
     name = quote(name, safe="")
     if backend == "sqlite":
-        return f"sqlite:///{quote(directory)}/lanes.db#{name}"
+        return f"sqlite:///{quote(place)}/lanes.db#{name}"
+    if backend in ON_SERVERS:
+        return f"nats://{place}/{name}?stream=lanes&replicas={ON_SERVERS[backend]}"
     return f"{backend}://{name}"
 
 
-def factory(backend: str, directory: str) -> MailboxFactory:
+def factory(backend: str, place: str) -> MailboxFactory:
     """What opens a backend's mailboxes. Two are ways to IndexedDB: JavaScript's, and its and Python's by turns."""
     if backend in ("javascript", "mixed"):
         from javascript_mailbox import JavaScriptMailbox, alternating
@@ -33,7 +40,7 @@ def factory(backend: str, directory: str) -> MailboxFactory:
         return by_backend[backend]
 
     async def open_one(name: str, **options: Any) -> Mailbox:
-        return await open_mailbox(location(backend, name, directory), **options)
+        return await open_mailbox(location(backend, name, place), **options)
 
     return open_one
 
@@ -41,13 +48,13 @@ def factory(backend: str, directory: str) -> MailboxFactory:
 class Run:
     """All checks and a number of random programs on one backend, and how far they are."""
 
-    def __init__(self, backend: str, directory: str, seeds: int) -> None:
+    def __init__(self, backend: str, place: str, seeds: int) -> None:
         self._seeds = seeds
         self._checks: list[dict[str, Any]] = []
         self._programs: list[dict[str, Any]] = []
         self._running: str | None = "nothing yet"
         self._task: asyncio.Task[None] | None = None
-        self._factory = factory(backend, directory)
+        self._factory = factory(backend, place)
 
     def start(self) -> None:
         """Let it run in the background of this event loop."""
@@ -90,12 +97,12 @@ class Run:
         return None
 
 
-async def _main(backend: str, directory: str, programs: int, loop: str, seconds: float) -> None:
+async def _main(backend: str, place: str, programs: int, loop: str, seconds: float) -> None:
     if loop == "eager":
         from tests.lanes.eager_tasks import eager_task_factory
 
         asyncio.get_running_loop().set_task_factory(eager_task_factory)
-    run = Run(backend, directory, programs)
+    run = Run(backend, place, programs)
     run.start()
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(run.ended(), seconds)
@@ -103,7 +110,7 @@ async def _main(backend: str, directory: str, programs: int, loop: str, seconds:
 
 
 if __name__ == "__main__":
-    _, _backend, _directory, _programs, _loop, _seconds = sys.argv
+    _, _backend, _place, _programs, _loop, _seconds = sys.argv
     if _loop == "uvloop":
         import uvloop
 
@@ -111,4 +118,4 @@ if __name__ == "__main__":
     else:
         _factory = asyncio.new_event_loop
     with asyncio.Runner(loop_factory=_factory) as _runner:
-        _runner.run(_main(_backend, _directory, int(_programs), _loop, float(_seconds)))
+        _runner.run(_main(_backend, _place, int(_programs), _loop, float(_seconds)))

@@ -11,10 +11,12 @@ EVERYWHERE = ("memory", "sqlite")
 IN_BROWSERS = (*EVERYWHERE, "indexeddb")
 JAVASCRIPT = ("javascript", "mixed")
 """Other ways to IndexedDB: the JavaScript API, and handles of both languages by turns on the same mailboxes."""
-COLUMNS = (*IN_BROWSERS, *JAVASCRIPT)
+ON_SERVERS = ("jetstream", "jetstream-3")
+"""On one NATS server, and on three."""
+COLUMNS = (*IN_BROWSERS, *JAVASCRIPT, *ON_SERVERS)
 
 PLAN: Mapping[str, tuple[str, ...]] = {
-    "CPython": EVERYWHERE,
+    "CPython": (*EVERYWHERE, *ON_SERVERS),
     "CPython eager": EVERYWHERE,
     "CPython uvloop": EVERYWHERE,
     "Chromium page": (*IN_BROWSERS, "javascript"),
@@ -33,12 +35,18 @@ class Programs(NamedTuple):
 
     cpython: int
     indexeddb: int
+    jetstream: int
+    """On one server; none on three, which differ in nothing that a program sees."""
     elsewhere: int
     """On the other backends in Pyodide: they run on CPython too, or cross the border several times a call."""
 
+    def on_cpython(self, backend: str) -> int:
+        """How many a backend has there."""
+        return {"jetstream": self.jetstream, "jetstream-3": 0}.get(backend, self.cpython)
 
-PROGRAMS = Programs(cpython=200, indexeddb=40, elsewhere=3)
-FEW_PROGRAMS = Programs(cpython=20, indexeddb=3, elsewhere=3)
+
+PROGRAMS = Programs(cpython=200, indexeddb=40, jetstream=20, elsewhere=3)
+FEW_PROGRAMS = Programs(cpython=20, indexeddb=3, jetstream=3, elsewhere=3)
 """For daily work, with the option ``--few-programs``."""
 
 CELL_SECONDS = 600

@@ -9,14 +9,27 @@ from pathlib import Path
 import pytest
 
 from tests.lanes import cell
-from tests.lanes.cell import Run
+from tests.lanes.cell import ON_SERVERS, Run
 from tests.lanes.table import CELL_SECONDS, PLAN, Cell, Table
+from tools.nats_servers import Servers
 from tools.serve import ROOT
 
 
-@pytest.mark.parametrize("backend", PLAN["CPython"])
-async def test_cpython(backend: str, table: Table, tmp_path: Path) -> None:
-    run = Run(backend, str(tmp_path), table.programs.cpython)
+@pytest.fixture
+def where(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """What a backend works on: a folder, or servers."""
+    if backend not in ON_SERVERS:
+        return str(tmp_path)
+    servers: Servers = request.getfixturevalue("one" if ON_SERVERS[backend] == 1 else "three")
+    return servers.addresses
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param(backend, marks=pytest.mark.slow if backend == "jetstream-3" else ()) for backend in PLAN["CPython"]],
+)
+async def test_cpython(backend: str, table: Table, where: str) -> None:
+    run = Run(backend, where, table.programs.on_cpython(backend))
     await run.finish()
     table.enter("CPython", backend, Cell(**json.loads(run.report())))
 

@@ -12,6 +12,7 @@ FOLDERS: Final = {
     "actors": "pymailbox/actors",
     "core": "pymailbox/core",
     "indexeddb": "pymailbox/backends/indexeddb",
+    "jetstream": "pymailbox/backends/jetstream",
     "memory": "pymailbox/backends/memory",
     "sqlite": "pymailbox/backends/sqlite",
 }

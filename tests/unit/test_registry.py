@@ -75,7 +75,7 @@ async def test_it_is_imported_when_it_is_needed() -> None:
 
 
 def test_an_unknown_scheme_says_that_it_is_there() -> None:
-    with pytest.raises(StorageUnavailableError, match=r"memory://NAME, absent://, broken://, .* and a plain NAME"):
+    with pytest.raises(StorageUnavailableError, match=r"nats://.*, absent://, broken://, .* and a plain NAME"):
         open_mailbox("redis://host")
 
 

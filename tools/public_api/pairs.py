@@ -34,9 +34,11 @@ PAIRS: Final = Pairs(
     only_python={
         "*.from_dict": "a value in JavaScript is plain data, which `structuredClone` and `postMessage` copy",
         "*.to_dict": "a value in JavaScript is plain data, which `structuredClone` and `postMessage` copy",
+        "*.connect": "for mailboxes on a NATS server",
         "Backpressure.on_depth_change": "the observer is a function in JavaScript, and private here",
         "Capability": "JavaScript has one backend, which can do everything",
         "IndexedDbMailbox": "`Mailbox` is that in JavaScript",
+        "JetStreamMailbox": "JavaScript keeps its messages in IndexedDB",
         "Mailbox.capabilities": "JavaScript has one backend, which can do everything",
         "MailboxDepthObserver": "a function in JavaScript",
         "MailboxOpening": "`openMailbox` gives a promise",

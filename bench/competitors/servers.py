@@ -1,0 +1,17 @@
+"""Where the NATS servers are that an environment has started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Place:
+    """Set by `bench.environments.OnServers`."""
+
+    addresses: str = ""
+    """HOST:PORT of each, with commas between them."""
+    replicas: int = 1
+
+
+PLACE = Place()

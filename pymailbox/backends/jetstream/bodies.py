@@ -1,0 +1,193 @@
+"""The bytes of messages: those that came lately, and those that are fetched from the stream."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64decode
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple, cast
+
+from ...contract.archive import WholeMessage
+from ...contract.headers import NO_HEADERS, unpack_headers
+from ...contract.values import DeadLetter, MessageRecord
+from ...core.records import record_of
+from .codec import Reference
+from .errors import NO_MESSAGE, RefusedError, TimedOutError
+from .link import Link
+
+_KEPT: Final = 8 * 1024 * 1024
+"""Bytes of stream messages that a follower keeps."""
+
+_AT_ONCE: Final = 64
+"""Stream messages that are fetched at the same time."""
+
+PLAIN: Final = -1
+"""Where the bytes of a message begin that any client has published: it is the stream message as it is."""
+
+SENDER_HEADER: Final = "Pymailbox-Sender"
+PRIORITY_HEADER: Final = "Pymailbox-Priority"
+ID_HEADER: Final = "Pymailbox-Id"
+
+
+class Body(NamedTuple):
+    sender: bytes
+    payload: bytes
+    headers: bytes
+
+
+class Raw(NamedTuple):
+    """A stream message."""
+
+    data: bytes
+    headers: Mapping[str, str]
+
+
+class Bodies:
+    """The bytes of one mailbox's messages."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._kept: OrderedDict[int, Raw] = OrderedDict()
+        self._size = 0
+
+    def keep(self, seq: int, data: bytes, headers: Mapping[str, str] | None) -> None:
+        """Keeps what was just heard, for whoever claims it soon."""
+        if len(data) > _KEPT // 4 or seq in self._kept:
+            return
+        self._kept[seq] = Raw(data, headers or {})
+        self._size += len(data)
+        while self._size > _KEPT:
+            _, raw = self._kept.popitem(last=False)
+            self._size -= len(raw.data)
+
+    async def joined(self, parts: tuple[int, ...]) -> bytes | None:
+        """What parts hold together; None if one is gone."""
+        fetched = await self._fetch(parts)
+        raws = [fetched[seq] for seq in parts]
+        return None if None in raws else b"".join(raw.data for raw in raws if raw is not None)
+
+    def forget(self) -> None:
+        self._kept.clear()
+        self._size = 0
+
+    async def records(self, records: Sequence[MessageRecord]) -> tuple[list[MessageRecord], list[MessageRecord]]:
+        """Records with references for payloads as callers see them, and those whose bytes are gone."""
+        bodies = await self.of([cast(Reference, record.payload) for record in records])
+        filled, lost = [], []
+        for record, body in zip(records, bodies, strict=True):
+            if body is None:
+                lost.append(record)
+                continue
+            sender, payload, headers = body
+            filled.append(
+                record_of(
+                    record.id,
+                    sender,
+                    payload,
+                    record.priority,
+                    record.created_at,
+                    record.status,
+                    record.delivery_count,
+                    unpack_headers(headers) if headers else NO_HEADERS,
+                    record.due_at,
+                )
+            )
+        return filled, lost
+
+    async def letters(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+        """One whose bytes are gone has none."""
+        bodies = await self.of([cast(Reference, letter.record.payload) for letter in letters])
+        return [
+            replace(
+                letter,
+                record=replace(
+                    letter.record,
+                    sender=body.sender,
+                    payload=body.payload,
+                    headers=unpack_headers(body.headers) if body.headers else NO_HEADERS,
+                ),
+            )
+            for letter, body in zip(letters, (body or Body(b"", b"", b"") for body in bodies), strict=True)
+        ]
+
+    async def whole(self, messages: Sequence[WholeMessage]) -> list[WholeMessage]:
+        """Without those whose bytes are gone."""
+        bodies = await self.of([cast(Reference, whole.payload) for whole in messages])
+        return [
+            replace(whole, sender=body.sender, payload=body.payload, headers=body.headers)
+            for whole, body in zip(messages, bodies, strict=True)
+            if body is not None
+        ]
+
+    # -- fetching ------------------------------------------------------------------------------------------------------
+
+    async def of(self, references: Sequence[Reference]) -> list[Body | None]:
+        """The bytes of messages; None where they are gone."""
+        missing = {
+            seq for reference in references for seq in reference.parts or (reference.seq,) if seq not in self._kept
+        }
+        fetched = await self._fetch(missing) if missing else {}
+        return [self._body(reference, fetched) for reference in references]
+
+    def _body(self, reference: Reference, fetched: Mapping[int, Raw | None]) -> Body | None:
+        raws = [self._kept.get(seq) or fetched.get(seq) for seq in reference.parts or (reference.seq,)]
+        if any(raw is None for raw in raws):
+            return None
+        data = raws[0].data if len(raws) == 1 and raws[0] else b"".join(raw.data for raw in raws if raw)
+        if reference.at == PLAIN:
+            sender = (raws[0].headers if raws[0] else {}).get(SENDER_HEADER, "")
+            return Body(sender.encode(), data, b"")
+        at = reference.at
+        middle, end = at + reference.sender, at + reference.sender + reference.payload
+        return Body(data[at:middle], data[middle:end], data[end : end + reference.headers])
+
+    async def _fetch(self, seqs: Iterable[int]) -> dict[int, Raw | None]:
+        fetched: dict[int, Raw | None] = {}
+        waiting = iter(sorted(seqs))
+
+        async def fetch() -> None:
+            for seq in waiting:
+                fetched[seq] = await self._get(seq)
+
+        await asyncio.gather(*(fetch() for _ in range(_AT_ONCE)))
+        return fetched
+
+    async def _get(self, seq: int) -> Raw | None:
+        async def get() -> Raw | None:
+            answer = await self._link.ask(f"$JS.API.DIRECT.GET.{self._link.stream}", b'{"seq":%d}' % seq)
+            headers = answer.headers or {}
+            status = headers.get("Status")
+            if status is None:
+                return Raw(answer.data, headers)
+            if status != "404":
+                raise TimedOutError
+            # a server that is behind may not have it yet: its leader knows
+            return await self._get_from_leader(seq)
+
+        try:
+            raw: Raw | None = await self._link.patiently(get, f"message {seq} of the stream {self._link.stream!r}")
+        except RefusedError as error:
+            raise error.meaning("reading a message") from error
+        return raw
+
+    async def _get_from_leader(self, seq: int) -> Raw | None:
+        try:
+            answer = await self._link.api(f"STREAM.MSG.GET.{self._link.stream}", {"seq": seq})
+        except RefusedError as error:
+            if error.code == NO_MESSAGE:
+                return None
+            raise
+        message = answer["message"]
+        return Raw(b64decode(message.get("data", "")), parse_headers(b64decode(message.get("hdrs", ""))))
+
+
+def parse_headers(raw: bytes) -> dict[str, str]:
+    """Headers as a stream keeps them."""
+    headers = {}
+    for line in raw.decode("utf-8", "replace").split("\r\n")[1:]:
+        name, colon, text = line.partition(":")
+        if colon:
+            headers[name.strip()] = text.strip()
+    return headers

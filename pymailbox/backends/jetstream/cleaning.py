@@ -1,0 +1,192 @@
+"""Keeps a mailbox's part of the stream small: a snapshot of its state, and then a purge of what is settled."""
+
+from __future__ import annotations
+
+import json
+import logging
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from ...contract.errors import MailboxError
+from ...core.store import Message
+from . import snapshots
+from .codec import Reference
+from .errors import NO_MESSAGE, CutOffError, NotThereError, RefusedError, TimedOutError
+
+if TYPE_CHECKING:
+    from .link import Link
+    from .replica import Replica
+
+_logger = logging.getLogger("pymailbox")
+
+PARTS_KEPT_FOR: Final = 120_000
+"""Milliseconds after which a part that belongs to nothing is cleared away: its rest never came."""
+
+_MOST_SETTLED: Final = 4
+_FEW: Final = 8
+"""Stream messages that may be kept for each that is needed, and in all."""
+
+MOVED_HEAD: Final = 64
+"""Bytes of a moved message beside its own."""
+
+_ROLLUP: Final = {"Nats-Rollup": "sub"}
+
+
+async def store_parts(link: Link, token: str, data: bytes) -> tuple[int, ...]:
+    """Stores bytes that are too many for one stream message; the sequence numbers of those that hold them."""
+    parts = []
+    for at in range(0, len(data), link.largest):
+        piece = data[at : at + link.largest]
+
+        async def store(piece: bytes = piece) -> int:
+            return await link.publish(f"{link.stream}.p.{token}", piece)
+
+        parts.append(await link.patiently(store, "storing a part of a message"))
+    return tuple(parts)
+
+
+async def publish_snapshot(
+    replica: Replica, checkpoint: int, seq: int, digest: bytes, encoded: bytes, last: int
+) -> None:
+    """Publishes the state at a checkpoint, and purges what nobody needs any more. If it fails, the next one does it.
+
+    ``last`` is the snapshot before it. If that is not the last one any more, this one would come out of order: whoever
+    began with it would miss what the other one's publisher has purged.
+    """
+    messages = [message for _, _, message in replica.log.store.messages()]
+    try:
+        await _publish(replica, checkpoint, seq, digest, encoded, last, messages)
+    except (MailboxError, RefusedError, NotThereError, TimedOutError, CutOffError) as error:
+        _logger.debug("the mailbox %r could not write a snapshot: %r", replica.name, error)
+
+
+async def _publish(
+    replica: Replica, checkpoint: int, seq: int, digest: bytes, encoded: bytes, last: int, messages: list[Message]
+) -> None:
+    link, token = replica.link, replica.token
+    now = replica.log.now
+    packed = snapshots.pack(encoded)
+    parts: tuple[int, ...] = ()
+    data = snapshots.encode_snapshot(checkpoint, seq, digest, packed)
+    if len(data) > link.largest:
+        parts = await store_parts(link, token, packed)
+        data = snapshots.encode_snapshot(checkpoint, seq, digest, b"", parts)
+    await link.publish(f"{replica.base}.s", data, _ROLLUP | {"Nats-Expected-Last-Subject-Sequence": str(last)})
+    end = seq + 1
+    heard = await _heard_by_all(link, replica.base)
+    if heard is not None:
+        end = min(end, heard + 1)
+    references = [cast(Reference, message.payload) for message in messages]
+    first_body = min((reference.seq for reference in references if not reference.parts), default=end)
+    first_part = min((reference.first for reference in references if reference.parts), default=end)
+    await _purge(link, f"{replica.base}.c", end)
+    await _purge(link, f"{replica.base}.in", min(end, first_body))
+    await _purge_fences(replica, end)
+    settled = replica.settled_parts(seq, now, PARTS_KEPT_FOR)
+    if settled:
+        await _purge(link, f"{link.stream}.p.{token}", min(settled, first_part, *parts[:1]))
+    await _purge_steps(replica, min(end, first_body))
+    await _move_stragglers(replica, [message for message in messages if not cast(Reference, message.payload).parts])
+
+
+async def _move_stragglers(replica: Replica, messages: list[Message]) -> None:
+    """Stores the oldest messages anew, if most of what came after them is settled: it can be purged then."""
+    link = replica.link
+    there = sum((await counts(link, f"{replica.base}.in")).values())
+    needed = len({cast(Reference, message.payload).seq for message in messages})
+    if not needed or there <= _MOST_SETTLED * needed + _FEW:
+        return
+    room = link.largest // 2
+    oldest = []
+    for message in sorted(messages, key=lambda message: cast(Reference, message.payload).seq):
+        room -= cast(Reference, message.payload).size + MOVED_HEAD
+        if room < 0:
+            break
+        oldest.append(message)
+    await replica.move(oldest)
+
+
+async def _purge(link: Link, subject: str, end: int) -> None:
+    """Purges the messages of a subject that come before one."""
+    if end > 1:
+        await link.api(f"STREAM.PURGE.{link.stream}", {"filter": subject, "seq": end})
+
+
+async def _purge_fences(replica: Replica, end: int) -> None:
+    """Of holders that hold nothing any more; they are admitted anew when they claim again."""
+    link = replica.link
+    prefix = f"{replica.base}.h."
+    kept = {f"{prefix}{holder:x}": fence for holder, fence in replica.log.fences.items()}
+    if not kept:
+        await _purge(link, f"{prefix}*", end)
+        return
+    for subject, count in (await counts(link, f"{prefix}*")).items():
+        if subject not in kept or count > 1:  # a later one has to stay, for the steps of its holder
+            await _purge(link, subject, min(end, kept.get(subject, end)))
+
+
+async def _purge_steps(replica: Replica, end: int) -> None:
+    """Of steps to and from other mailboxes, as far as both need them no more."""
+    link, token = replica.link, replica.token
+    steps = {
+        *await counts(link, f"{link.stream}.x.{token}.*"),
+        *await counts(link, f"{link.stream}.x.*.{token}"),
+    }
+    if not steps:
+        return
+    await link.publish(f"{link.stream}.k.{token}", json.dumps(end).encode(), _ROLLUP)
+    for subject in steps:
+        owner, target = subject.split(".")[-2:]
+        other = target if owner == token else owner
+        needed = end if other == token else await _needed_from(link, other)
+        if needed is not None:
+            await _purge(link, subject, min(end, needed))
+
+
+async def _needed_from(link: Link, token: str) -> int | None:
+    """From where on another mailbox needs its steps; None if that is not known."""
+    answer = await _last(link, f"{link.stream}.k.{token}")
+    if answer is None:
+        return None
+    needed: int = json.loads(b64decode(answer["data"]))
+    return needed
+
+
+async def _last(link: Link, subject: str) -> Any:
+    try:
+        answer = await link.api(f"STREAM.MSG.GET.{link.stream}", {"last_by_subj": subject})
+    except RefusedError as error:
+        if error.code == NO_MESSAGE:
+            return None
+        raise
+    return answer["message"]
+
+
+async def counts(link: Link, pattern: str) -> dict[str, int]:
+    """The subjects of a pattern that have messages, and how many."""
+    found: dict[str, int] = {}
+    while True:
+        info = await link.api(f"STREAM.INFO.{link.stream}", {"subjects_filter": pattern, "offset": len(found)})
+        page = info["state"].get("subjects") or {}
+        found |= page
+        if not page or len(found) >= info.get("total", 0):
+            return found
+
+
+async def _heard_by_all(link: Link, base: str) -> int | None:
+    """Up to where everybody who follows a mailbox has been told; None if nobody does."""
+    least: int | None = None
+    offset = 0
+    while True:
+        answer = await link.api(f"CONSUMER.LIST.{link.stream}", {"offset": offset})
+        consumers = answer.get("consumers") or []
+        for consumer in consumers:
+            if f"{base}.>" not in (consumer["config"].get("filter_subjects") or ()):
+                continue
+            delivered = max(consumer["delivered"]["stream_seq"], consumer["config"].get("opt_start_seq", 1) - 1)
+            if consumer["num_pending"] == 0:
+                continue
+            least = delivered if least is None else min(least, delivered)
+        offset += len(consumers)
+        if not consumers or offset >= answer.get("total", 0):
+            return least

@@ -1,0 +1,201 @@
+"""Hears what is committed to a mailbox, in order and without a gap."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from nats.aio.msg import Msg
+
+from .errors import NO_STREAM, CutOffError, NotThereError, RefusedError, TimedOutError
+from .link import Link
+
+_logger = logging.getLogger("pymailbox")
+
+_HEARTBEAT: Final = 1.0
+"""Seconds after which the server says that it is there, if there is nothing else to say."""
+
+_SILENCE: Final = 2.5
+"""Seconds after which a consumer that says nothing counts as lost."""
+
+_INACTIVE: Final = 30.0
+"""Seconds after which the server forgets a consumer to which nobody listens."""
+
+_SECOND: Final = 1_000_000_000
+
+
+class Entry(NamedTuple):
+    """A stream message as it was heard."""
+
+    subject: str
+    data: bytes
+    headers: Mapping[str, str] | None
+    seq: int
+    time: int
+    """Milliseconds since 1970, by the server's clock."""
+
+
+class Follower:
+    """An ordered consumer of some subjects: made again wherever it was when it is lost."""
+
+    def __init__(
+        self,
+        link: Link,
+        filters: list[str],
+        on_entry: Callable[[Entry], None],
+        place: Callable[[bool], Any],
+    ) -> None:
+        self._link = link
+        self._filters = filters
+        self._on_entry = on_entry
+        self._place = place
+        """A coroutine that says where to begin; called with whether the consumer is there already: then None is no
+        reason to begin elsewhere."""
+        self._generation = 0
+        self._subscription: Any = None
+        self._consumer = ""
+        self._expected = 1
+        self._heard = 0.0
+        self._restarting: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Returns when it hears."""
+        await self._begin()
+        self._watching = asyncio.create_task(self._watch())
+        self._link.on_reconnect.add(self.restart)
+
+    async def stop(self) -> None:
+        self._link.on_reconnect.discard(self.restart)
+        for task in (self._watching, self._restarting):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await task
+        await self._end()
+
+    def restart(self) -> None:
+        """Begins anew at its place."""
+        if self._restarting is None or self._restarting.done():
+            self._expected = -1
+            self._restarting = asyncio.create_task(self._begin_again())
+
+    async def _begin(self) -> None:
+        link = self._link
+        while True:
+            start = await self._place(False)
+            self._generation += 1
+            deliver = link.new_inbox()
+            self._expected, self._heard = 1, link.loop.time()
+            self._subscription = await link.subscribe(deliver, self._listener(self._generation))
+            config: dict[str, Any] = {
+                "deliver_subject": deliver,
+                "ack_policy": "none",
+                "deliver_policy": "by_start_sequence",
+                "opt_start_seq": start,
+                "filter_subjects": self._filters,
+                "max_deliver": 1,
+                "mem_storage": True,
+                "num_replicas": 1,
+                "replay_policy": "instant",
+                "flow_control": True,
+                "idle_heartbeat": int(_HEARTBEAT * _SECOND),
+                "inactive_threshold": int(_INACTIVE * _SECOND),
+            }
+            try:
+                made = await link.api(f"CONSUMER.CREATE.{link.stream}", {"stream_name": link.stream, "config": config})
+            except BaseException:
+                self._generation += 1
+                await self._unsubscribe()
+                raise
+            self._consumer = made["name"]
+            # what lies before a snapshot is purged; from now on only what this consumer has had
+            if await self._place(True) is None:
+                return
+            self._generation += 1
+            await self._end()
+
+    async def _begin_again(self) -> None:
+        while True:
+            self._generation += 1
+            await self._end()
+            try:
+                await self._begin()
+                return
+            except RefusedError as error:
+                if error.code == NO_STREAM:
+                    await self._look_for_stream()
+                elif not error.passing:
+                    _logger.warning("a mailbox cannot be followed at the moment: %s", error)
+            except NotThereError:
+                await self._look_for_stream()
+            except (TimedOutError, CutOffError):
+                pass
+            except Exception:
+                _logger.exception("a mailbox cannot be followed at the moment")
+            await asyncio.sleep(0.1)
+
+    async def _look_for_stream(self) -> None:
+        try:
+            await self._link.look_for_stream()
+        except Exception as error:
+            _logger.debug("the stream is not there: %s", error)
+
+    async def _end(self) -> None:
+        await self._unsubscribe()
+        if self._consumer:
+            await self._link.tell(f"$JS.API.CONSUMER.DELETE.{self._link.stream}.{self._consumer}")
+            self._consumer = ""
+
+    async def _unsubscribe(self) -> None:
+        if self._subscription is not None:
+            subscription, self._subscription = self._subscription, None
+            with suppress(Exception):  # of a connection that is lost
+                await subscription.unsubscribe()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT / 2)
+            if self._link.loop.time() - self._heard > _SILENCE:
+                self._heard = self._link.loop.time()
+                self.restart()
+
+    def _listener(self, generation: int) -> Any:
+        async def listen(message: Msg) -> None:
+            if generation != self._generation:
+                return
+            self._heard = self._link.loop.time()
+            reply = message.reply
+            if not reply.startswith("$JS.ACK."):
+                await self._on_status(message)
+                return
+            tokens = reply.split(".")
+            at = 5 if len(tokens) < 11 else 7
+            if int(tokens[at + 1]) != self._expected:
+                self.restart()
+                return
+            self._expected += 1
+            entry = Entry(
+                message.subject, message.data, message.headers, int(tokens[at]), int(tokens[at + 2]) // 1_000_000
+            )
+            try:
+                self._on_entry(entry)
+            except Exception:
+                _logger.exception("message %d of the stream %r could not be applied", entry.seq, self._link.stream)
+
+        return listen
+
+    async def _on_status(self, message: Msg) -> None:
+        headers = message.headers or {}
+        if headers.get("Status") == "100":
+            reply = message.reply or headers.get("Nats-Consumer-Stalled")
+            if reply:  # flow control
+                await self._link.tell(reply)
+            last = headers.get("Nats-Last-Consumer")
+            if last is not None and int(last) >= self._expected > 0:
+                self.restart()
+        elif headers.get("Status") == "409":  # the consumer was deleted
+            self.restart()

@@ -1,0 +1,486 @@
+"""The connection to a stream's servers, one for all mailboxes of the stream in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import secrets
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, NoReturn
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from ...contract.errors import ConnectionLostError, MailboxError, StorageFullError, StorageUnavailableError
+from ...contract.location import Connect
+from ..notifier import Notifier
+from . import settings
+from .errors import NO_STREAM, CutOffError, NoStreamError, NotThereError, RefusedError, TimedOutError
+from .location import Address
+
+_logger = logging.getLogger("pymailbox")
+
+CONNECT_TIMEOUT: Final = 10.0
+"""Seconds within which a server has to be there."""
+
+PATIENCE: Final = 60.0
+"""Seconds for which a commit is sent again while its outcome is unknown."""
+
+_ANSWER_TIMEOUT: Final = 5.0
+_CLOSE_TIMEOUT: Final = 2.0
+
+_REFUSED_SUBJECT: Final = re.compile(r'permissions violation for \w+ to "([^"]+)"', re.IGNORECASE)
+
+_LARGEST_MESSAGE: Final = 1024 * 1024
+"""Bytes of one stream message, whatever the server takes."""
+
+_HEADROOM: Final = 2048
+"""Bytes of one message that are kept for headers."""
+
+_LEAST_RESERVE: Final = 64 * 1024
+_LARGEST_RESERVE: Final = 16 * 1024 * 1024
+"""Bytes that what stores leaves free, where the stream has a limit."""
+
+_COUNTED_FOR: Final = 0.5
+"""Seconds after which the bytes of a stream with a limit are counted again."""
+
+_LIMIT_KNOWN_FOR: Final = 10.0
+"""Seconds after which it is asked again whether a stream has one."""
+
+_links: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Link]] = weakref.WeakKeyDictionary()
+
+
+class Link:
+    """A connection, and the stream behind it."""
+
+    def __init__(self, address: Address, connect: Connect, key: Any) -> None:
+        self.address = address
+        self.stream = address.stream
+        self.loop = asyncio.get_running_loop()
+        self.notifier = Notifier()
+        self.replicas: dict[str, Any] = {}
+        """Of the mailboxes in use, by name."""
+        self.on_reconnect: set[Callable[[], None]] = set()
+        self._most: int | None = None
+        """Bytes that the stream may hold."""
+        self._used = 0
+        """Bytes that it held when they were last counted, and what we have stored since."""
+        self._counted_at = 0.0
+        self.wipes = 0
+        """How often the stream was found to be another one."""
+        self.created = ""
+        self.largest = _LARGEST_MESSAGE
+        self._connect_options = connect
+        self._key = key
+        self._users = 0
+        self._nc: Client = Client()
+        self._inbox = ""
+        self._asked: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        self._asks = 0
+        self._closing: asyncio.Future[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._refused: asyncio.Future[NatsError] = self.loop.create_future()
+        self._ensuring: asyncio.Task[None] | None = None
+
+    # -- coming and going ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def acquire(cls, address: Address, connect: Connect | None, *, create: bool = True) -> Link:
+        """A link that works; ``release`` comes after it."""
+        options = connect or Connect({})
+        key = (address, tuple(sorted((name, _identity(value)) for name, value in options.items())), create)
+        links = _links.setdefault(asyncio.get_running_loop(), {})
+        link = links.get(key)
+        if link is None or (link._nc.is_closed and link._opening is not None and link._opening.done()):
+            link = links[key] = cls(address, options, key)
+            link._opening = asyncio.create_task(link._open(create))
+        link._users += 1
+        assert link._opening is not None
+        try:
+            await asyncio.shield(link._opening)
+        except BaseException:
+            await link.release()
+            raise
+        return link
+
+    async def release(self) -> None:
+        """To be called once for each ``acquire``; the last one closes the connection."""
+        self._users -= 1
+        if self._users:
+            return
+        links = _links.get(self.loop, {})
+        if links.get(self._key) is self:
+            del links[self._key]
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
+
+    def drop(self) -> None:
+        """Closes the connection of an event loop that was closed, which its transport can no longer do itself."""
+        with suppress(AttributeError):
+            transport = self._nc._transport._io_writer.transport  # type: ignore[union-attr]
+            transport._closing, socket, transport._sock = True, transport._sock, None
+            socket.close()
+
+    async def _close(self) -> None:
+        if self._opening is not None:
+            if not self._opening.done():
+                self._opening.cancel()
+            with suppress(BaseException):
+                await self._opening
+        for replica in list(self.replicas.values()):
+            await replica.stop()
+        if self._ensuring is not None:
+            self._ensuring.cancel()
+        with suppress(Exception):
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._nc.close()
+        self._fail_all(CutOffError())
+
+    async def _open(self, create: bool) -> None:
+        connecting = asyncio.create_task(self._connect())
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                waited: set[asyncio.Future[Any]] = {connecting, self._refused}
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            await self._give_up(connecting)
+            raise StorageUnavailableError(
+                f"no NATS server answers at {self._where} within {CONNECT_TIMEOUT:.0f} seconds. Start one, or check "
+                "the address",
+                passing=True,
+            ) from None
+        except BaseException:
+            await self._give_up(connecting)
+            raise
+        if self._refused.done():
+            await self._give_up(connecting)
+            raise StorageUnavailableError(
+                f"the NATS server at {self._where} refuses to let us in ({_text(self._refused.result())}). Check what "
+                "connect={...} says"
+            ) from None
+        try:
+            connecting.result()
+        except (NatsError, OSError, ValueError, TypeError) as error:
+            raise StorageUnavailableError(f"cannot connect to {self._where} ({_text(error)})") from error
+        try:
+            settings.check_version(str(self._nc._server_info["version"]))
+            self.largest = min(_LARGEST_MESSAGE, self._nc.max_payload) - _HEADROOM
+            self._inbox = self._nc.new_inbox()
+            await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+            await self._find_stream(create)
+        except BaseException:
+            with suppress(Exception):
+                await self._nc.close()
+            raise
+
+    async def _connect(self) -> None:
+        options: dict[str, Any] = {
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.1,
+            "name": "pymailbox",
+            "connect_timeout": 3,
+            **self._connect_options,
+        }
+        for name in ("error_cb", "reconnected_cb", "servers", "allow_reconnect"):
+            if name in self._connect_options:
+                raise TypeError(f"connect must not have {name!r}, which is the mailbox's own")
+        await self._nc.connect(
+            list(self.address.servers), error_cb=self._on_error, reconnected_cb=self._on_reconnected, **options
+        )
+
+    async def _give_up(self, connecting: asyncio.Task[None]) -> None:
+        connecting.cancel()
+        with suppress(BaseException):
+            await connecting
+        with suppress(Exception):
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._nc.close()
+
+    @property
+    def _where(self) -> str:
+        return ", ".join(self.address.servers)
+
+    # -- the stream ----------------------------------------------------------------------------------------------------
+
+    async def _find_stream(self, create: bool) -> None:
+        """Finds the stream, or makes it; notes whether it is another one than before."""
+        deadline = self.loop.time() + CONNECT_TIMEOUT
+        while True:
+            try:
+                found = await self._look_for_stream(create)
+                break
+            except RefusedError as error:
+                if not error.passing or self.loop.time() > deadline:
+                    raise error.meaning(f"the stream {self.stream!r}") from None
+            except NotThereError:
+                if not self.created or self.loop.time() > deadline:  # else it has just been started
+                    raise StorageUnavailableError(
+                        f"the server at {self._where} has no JetStream, which mailboxes need. Start it with -js",
+                        passing=bool(self.created),
+                    ) from None
+            except (TimedOutError, CutOffError):
+                if self.loop.time() > deadline:
+                    raise StorageUnavailableError(
+                        f"JetStream does not answer at {self._where}. A cluster needs most of its servers", passing=True
+                    ) from None
+            await asyncio.sleep(0.1)
+        if self.created and found != self.created:
+            self.wipes += 1
+            for replica in list(self.replicas.values()):
+                replica.start_afresh()
+        self.created = found
+
+    async def _look_for_stream(self, create: bool) -> str:
+        try:
+            there = await self.api(f"STREAM.INFO.{self.stream}")
+        except RefusedError as error:
+            if error.code != NO_STREAM:
+                raise
+            if not create:
+                raise NoStreamError(f"there is no stream {self.stream!r} at {self._where}") from None
+            wanted = settings.wanted(self.stream, self.address.replicas)
+            try:
+                there = await self.api(f"STREAM.CREATE.{self.stream}", wanted)
+            except RefusedError as refused:
+                if refused.code in (10074, 10005) and (self.address.replicas or 1) > 1:  # no suitable peers
+                    raise ValueError(
+                        f"replicas={self.address.replicas} in location: the server has not so many servers beside it "
+                        f"({refused})"
+                    ) from None
+                raise
+        settings.check_stream(there["config"], self.stream, self.address.replicas)
+        self._note_size(there)
+        return str(there["created"])
+
+    async def look_for_stream(self) -> None:
+        """Looks whether the stream is still there, and makes it again if it is not; an obstacle may pass."""
+        try:
+            await self._ensure_stream()
+        except StorageUnavailableError as error:
+            if not error.passing:
+                raise
+
+    async def _ensure_stream(self) -> None:
+        if self._ensuring is None or self._ensuring.done():
+            self._ensuring = asyncio.create_task(self._find_stream(create=True))
+        await asyncio.shield(self._ensuring)
+
+    async def check_room(self, size: int) -> None:
+        """Keeps what stores from filling the stream, so that claims and acknowledgements go on.
+
+        Raises:
+            StorageFullError: there is no room but the reserve.
+        """
+        self._used += size
+        age = self.loop.time() - self._counted_at
+        if age > (_LIMIT_KNOWN_FOR if self._most is None else _COUNTED_FOR) or (
+            self._most and self._left < self._reserve
+        ):
+
+            async def count() -> Any:
+                return await self.api(f"STREAM.INFO.{self.stream}")
+
+            self._note_size(await self.patiently(count, "the size of the stream"))
+            self._used += size
+        if self._most is None:
+            return
+        if self._left < 0:
+            raise StorageFullError(
+                f"the stream {self.stream!r} may hold {self._most} bytes, of which {self._reserve} are "
+                "kept for acknowledgements, and nothing was stored. Acknowledge messages, or raise its max_bytes, and "
+                "try again"
+            )
+
+    @property
+    def _reserve(self) -> int:
+        return min(max((self._most or 0) // 16, _LEAST_RESERVE), _LARGEST_RESERVE)
+
+    @property
+    def _left(self) -> int:
+        return (self._most or 0) - self._reserve - self._used
+
+    def _note_size(self, there: Mapping[str, Any]) -> None:
+        most = there["config"].get("max_bytes", -1)
+        self._most = most if most > 0 else None
+        self._used = there["state"]["bytes"]
+        self._counted_at = self.loop.time()
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    async def ask(
+        self, subject: str, data: bytes = b"", headers: dict[str, str] | None = None, seconds: float = _ANSWER_TIMEOUT
+    ) -> Msg:
+        """Sends a message and waits for the answer to it.
+
+        Raises:
+            NotThereError, TimedOutError, CutOffError: there is none.
+            StorageUnavailableError: the server does not allow the subject.
+        """
+        number, answer = await self.start(subject, data, headers)
+        try:
+            async with asyncio.timeout(seconds):
+                return await answer
+        except TimeoutError:
+            raise TimedOutError from None
+        finally:
+            self.forget(number)
+
+    async def start(self, subject: str, data: bytes, headers: dict[str, str] | None) -> tuple[str, asyncio.Future[Msg]]:
+        """Sends a message: the answer to it, and a number by which to ``forget`` that.
+
+        Raises:
+            CutOffError: there is no connection.
+        """
+        self._asks += 1
+        number = str(self._asks)
+        answer: asyncio.Future[Msg] = self.loop.create_future()
+        self._asked[number] = subject, answer
+        try:
+            await self._nc.publish(subject, data, reply=f"{self._inbox}.{number}", headers=headers)
+        except (NatsError, OSError) as error:
+            self.forget(number)
+            raise CutOffError from error
+        except BaseException:
+            self.forget(number)
+            raise
+        return number, answer
+
+    def forget(self, number: str) -> None:
+        """No answer is waited for any more."""
+        self._asked.pop(number, None)
+
+    async def tell(self, subject: str, data: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        """Sends a message to which there is no answer."""
+        with suppress(NatsError, OSError):
+            await self._nc.publish(subject, data, headers=headers)
+
+    async def _on_answer(self, message: Msg) -> None:
+        _, answer = self._asked.pop(message.subject.rpartition(".")[2], ("", None))
+        if answer is None or answer.done():
+            return
+        if not message.data and message.headers and message.headers.get("Status") == "503":
+            answer.set_exception(NotThereError())
+            answer.exception()
+        else:
+            answer.set_result(message)
+
+    async def api(self, subject: str, body: Mapping[str, Any] | None = None, seconds: float = _ANSWER_TIMEOUT) -> Any:
+        """An answer of JetStream's own.
+
+        Raises:
+            RefusedError: it is an error.
+        """
+        data = b"" if body is None else json.dumps(body).encode()
+        answer = json.loads((await self.ask(f"$JS.API.{subject}", data, seconds=seconds)).data)
+        if "error" in answer:
+            raise RefusedError(answer["error"])
+        return answer
+
+    async def publish(
+        self, subject: str, data: bytes, headers: dict[str, str] | None = None, seconds: float = _ANSWER_TIMEOUT
+    ) -> int:
+        """Stores a message in the stream, once asked; its sequence number."""
+        answer = json.loads((await self.ask(subject, data, headers, seconds)).data)
+        if "error" in answer:
+            raise RefusedError(answer["error"])
+        sequence: int = answer["seq"]
+        return sequence
+
+    async def subscribe(self, subject: str, on_message: Callable[[Msg], Awaitable[None]]) -> Any:
+        return await self._nc.subscribe(subject, cb=on_message, pending_msgs_limit=-1, pending_bytes_limit=-1)
+
+    def new_inbox(self) -> str:
+        return f"{self._inbox}-{secrets.token_hex(8)}"
+
+    async def patiently(self, call: Callable[[], Awaitable[Any]], what: str) -> Any:
+        """Repeats a call that may be repeated, until there is an answer.
+
+        Raises:
+            ConnectionLostError: there is none for a minute.
+        """
+        deadline = self.loop.time() + PATIENCE
+        while True:
+            try:
+                return await call()
+            except RefusedError as error:
+                if not error.passing and error.code != NO_STREAM:
+                    raise
+                cause: Exception = error
+                if error.code == NO_STREAM:
+                    await self.look_for_stream()
+            except NotThereError as error:
+                cause = error
+                await self.look_for_stream()
+            except (TimedOutError, CutOffError) as error:
+                cause = error
+            if self.loop.time() > deadline or self._nc.is_closed:
+                self.lost(what, cause)
+            await asyncio.sleep(0.1)
+
+    def lost(self, what: str, cause: BaseException) -> NoReturn:
+        raise ConnectionLostError(
+            f"{what}: no answer from {self._where} for {PATIENCE:.0f} seconds, and the outcome is unknown"
+        ) from cause
+
+    # -- what the client tells -----------------------------------------------------------------------------------------
+
+    async def _on_error(self, error: Exception) -> None:
+        text = str(error)
+        refused = _REFUSED_SUBJECT.search(text)
+        if refused:
+            self._refuse(refused[1], text)
+        elif not self._inbox and re.search("authorization|authentication|expired|credentials", text, re.IGNORECASE):
+            if not self._refused.done():
+                self._refused.set_result(error)  # type: ignore[arg-type]
+        else:
+            _logger.debug("the NATS client says: %s", text)
+
+    def _refuse(self, told: str, text: str) -> None:
+        """The client tells the subject in small letters."""
+        subjects = {asked for asked, _ in self._asked.values() if asked.lower() == told.lower()}
+        subject = next(iter(subjects), told)
+        error = StorageUnavailableError(
+            f"the user of this connection may not touch the subject {subject!r} ({text}). Give it the permission, or "
+            "use another mailbox"
+        )
+        for number, (asked, answer) in list(self._asked.items()):
+            if asked in subjects and not answer.done():
+                answer.set_exception(error)
+                answer.exception()
+                del self._asked[number]
+
+    async def _on_reconnected(self) -> None:
+        self._fail_all(CutOffError())
+        for call in list(self.on_reconnect):
+            call()
+
+    def _fail_all(self, error: Exception) -> None:
+        for _, answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(error)
+                answer.exception()
+        self._asked.clear()
+
+
+def _identity(value: Any) -> str:
+    """Of an option: equal texts are the same."""
+    return repr(value) if isinstance(value, str | bytes | int | float | None) else f"{type(value)} {id(value)}"
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def failed(link: Link, what: str, error: Exception) -> MailboxError:
+    """An error of the server's or the connection's as callers see it."""
+    if isinstance(error, MailboxError):
+        return error
+    if isinstance(error, RefusedError):
+        return error.meaning(what)
+    return ConnectionLostError(f"{what}: the connection to the server was lost")

@@ -1,0 +1,481 @@
+"""What this event loop knows of one mailbox: its state, followed in the log, and what is under way to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import weakref
+from base64 import b64decode
+from collections import OrderedDict, deque
+from collections.abc import Coroutine
+from typing import Any, Final, cast
+from uuid import UUID
+
+from ...contract.errors import ConnectionLostError, MailboxError, StorageCorruptError, StorageUnavailableError
+from ...contract.values import MessagePriority
+from ...core.store import Message
+from ..notifier import Listener
+from . import codec, snapshots
+from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies
+from .cleaning import publish_snapshot
+from .codec import RULES, Op, Reference, UnreadableError
+from .errors import NO_MESSAGE, RefusedError
+from .follower import Entry, Follower
+from .link import Link
+from .location import token_of
+from .snapshots import Snapshot
+from .state import RELEASED, Effects, LogState, foreign_id
+from .writer import Call, Writer
+
+_logger = logging.getLogger("pymailbox")
+
+_DIGESTS_KEPT: Final = 8
+
+_holders: dict[int, weakref.ref[asyncio.AbstractEventLoop]] = {}
+"""The event loops of this process's holders: nobody else can tell that one was closed."""
+
+
+class Replica:
+    """One mailbox."""
+
+    def __init__(self, link: Link, name: str) -> None:
+        self.link = link
+        self.name = name
+        self.token = token_of(name)
+        stream = link.stream
+        self.base = f"{stream}.m.{self.token}"
+        self._target_prefix = f"{stream}.x."
+        self.log = LogState()
+        self.bodies = Bodies(link)
+        self.writer = Writer(self)
+        self.following = False
+        self.broken: MailboxError | None = None
+        """Why it cannot go on."""
+        self._users = 0
+        self._starting: asyncio.Task[None] | None = None
+        self._follower = Follower(
+            link,
+            [f"{self.base}.>", f"{stream}.x.{self.token}.*", f"{stream}.x.*.{self.token}"],
+            self._on_entry,
+            self._place,
+        )
+        self._snapshot_at = 0
+        """The stream message of the snapshot that was read or heard last."""
+        self._digests: OrderedDict[int, bytes] = OrderedDict()
+        """Of the states at the last checkpoints."""
+        self._checkpoints: deque[tuple[int, int]] = deque()
+        """When the last checkpoints were, and at which message of the stream."""
+        self._live = False
+        self._live_from: int | None = None
+        """The number of our own commit with which it becomes so."""
+        """Whether what is heard is news."""
+        self._ahead: float | None = None
+        """By how many milliseconds the log's clock is ahead of ours, at least."""
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._publishing: asyncio.Task[Any] | None = None
+
+    # -- coming and going ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def acquire(cls, link: Link, name: str) -> Replica:
+        """``release`` comes after it."""
+        replica: Replica | None = link.replicas.get(name)
+        if replica is None:
+            replica = link.replicas[name] = cls(link, name)
+        replica._users += 1
+        return replica
+
+    async def release(self) -> None:
+        self._users -= 1
+        if not self._users:
+            if self.link.replicas.get(self.name) is self:
+                del self.link.replicas[self.name]
+            await self.stop()
+
+    async def stop(self) -> None:
+        await self.writer.stop()
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait({self._starting})
+            if not self._starting.cancelled():
+                self._starting.exception()
+        for task in list(self.tasks):
+            task.cancel()
+        if self.tasks:
+            await asyncio.wait(self.tasks)
+        self.following = False
+        await self._follower.stop()
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Does something beside; it ends with this."""
+        task = self.link.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._on_done)
+        return task
+
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.debug("the mailbox %r: %r", self.name, error)
+
+    async def follow(self) -> None:
+        """Follows the log from now on."""
+        self.check()
+        if self.following:
+            return
+        if self._starting is None or (self._starting.done() and not self.following):
+            self._starting = self.link.loop.create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        try:
+            await self.link.patiently(self._follower.start, f"following the mailbox {self.name!r}")
+        except RefusedError as error:
+            raise error.meaning(f"following the mailbox {self.name!r}") from error
+        self.following = True
+        self.listen()
+
+    def listen(self) -> None:
+        """What is committed from now on is news for those who listen; what came before is history."""
+        if self._live_from is None:
+            self._live_from = 1 << 62
+            self.submit_quietly(Call(codec.encode_command(Op.MARK), on_numbered=self._go_live_at))
+
+    def _go_live_at(self, number: int) -> None:
+        self._live_from = number
+
+    def check(self) -> None:
+        """Raises what keeps it from going on."""
+        if self.broken is not None:
+            raise self.broken
+
+    def start_afresh(self) -> None:
+        """The stream is another one."""
+        self._replace(LogState())
+        self._snapshot_at = 0
+        if self.following:
+            self._follower.restart()
+
+    def _replace(self, log: LogState) -> None:
+        self.log = log
+        self._digests.clear()
+        self.bodies.forget()
+        self.link.notifier.changed((self.name,))
+        self.link.notifier.wake(self.name)
+
+    # -- where the log begins ------------------------------------------------------------------------------------------
+
+    async def _place(self, there: bool) -> int | None:
+        """As ``Follower`` wants it."""
+        found = await self._last_snapshot()
+        if found is None:
+            return None if there else self.log.seq + 1
+        at, snapshot = found
+        if snapshot.seq <= self.log.seq or (there and at == self._snapshot_at):
+            return None if there else self.log.seq + 1
+        self._check_rules(snapshot.rules)
+        encoded = snapshots.unpack(await self._packed(snapshot), snapshot)
+        before = self.log
+        self._replace(snapshots.decode(encoded, snapshot.seq))
+        self._snapshot_at = at
+        if self._live_from is not None:
+            self._live |= self.log.applied.get(self.writer.nonce, (-1, 0))[0] >= self._live_from
+        self._digests[snapshot.checkpoint] = snapshot.digest
+        if before.seq:
+            self._after_a_gap(before)
+        return snapshot.seq + 1
+
+    async def _last_snapshot(self) -> tuple[int, Snapshot] | None:
+        try:
+            answer = await self.link.api(f"STREAM.MSG.GET.{self.link.stream}", {"last_by_subj": f"{self.base}.s"})
+        except RefusedError as error:
+            if error.code == NO_MESSAGE:
+                return None
+            raise
+        message = answer["message"]
+        snapshot = snapshots.decode_snapshot(b64decode(message.get("data", "")))
+        return None if snapshot is None else (message["seq"], snapshot)
+
+    async def _packed(self, snapshot: Snapshot) -> bytes:
+        if not snapshot.parts:
+            return snapshot.packed
+        data = await self.bodies.joined(snapshot.parts)
+        if data is None:
+            raise StorageCorruptError(f"the snapshot of the mailbox {self.name!r} has lost a part of itself")
+        return data
+
+    def _after_a_gap(self, before: LogState) -> None:
+        """A part of the log was purged before it was heard: what came of some commits cannot be known."""
+        for sent in list(self.writer.sent.values()):
+            for number, token in list(sent.awaited):
+                last = self.log.applied.get(sent.nonce)
+                if token == self.token and last is not None and last[0] >= number:
+                    sent.fail(
+                        ConnectionLostError(
+                            f"the mailbox {self.name!r} was away for too long to learn what came of its last call"
+                        )
+                    )
+        for holder in self.writer.holders:
+            lost = self.log.held_by(holder) - before.held_by(holder)
+            if lost:  # nobody knows of these
+                self.submit_quietly(
+                    Call(codec.encode_command(Op.RELEASE, codec.pack_fields(holder) + codec.encode_ids(lost)))
+                )
+
+    # -- following -----------------------------------------------------------------------------------------------------
+
+    def _on_entry(self, entry: Entry) -> None:
+        if self.broken is not None or entry.seq <= self.log.seq:
+            return
+        try:
+            self._apply(entry)
+        except MailboxError as error:
+            self._break(error)
+
+    def _break(self, error: MailboxError) -> None:
+        self.broken = error
+        _logger.error("the mailbox %r cannot go on: %s", self.name, error)
+        for sent in list(self.writer.sent.values()):
+            if any(token == self.token for _, token in sent.awaited):
+                sent.fail(error)
+        self.link.notifier.wake(self.name, 1 << 30)
+
+    def _check_rules(self, rules: int) -> None:
+        if rules > RULES:
+            raise StorageUnavailableError(
+                f"the mailbox {self.name!r} was written by rules of version {rules}, and this pymailbox knows version "
+                f"{RULES}. Update pymailbox"
+            )
+
+    def _apply(self, entry: Entry) -> None:
+        subject = entry.subject
+        target, holder = False, None
+        kind = ""
+        if subject.startswith(self._target_prefix):
+            owner, _, _ = subject[len(self._target_prefix) :].partition(".")
+            target, kind = owner != self.token, "x"
+        else:
+            kind = subject[len(self.base) + 1 :]
+            if kind == "s":
+                self._on_snapshot(entry)
+                return
+            if kind.startswith("h."):
+                kind, holder = "h", _number(kind[2:])
+        log = self.log
+        now = time.time() * 1000
+        log.advance(entry.seq, entry.time, len(entry.data))
+        self._ahead = entry.time - now if self._ahead is None else max(entry.time - now, self._ahead - 0.01)
+        try:
+            commit = codec.decode(entry.data)
+        except UnreadableError:
+            if not target:
+                self._on_foreign(entry, plain=kind == "in")
+            return
+        self._check_rules(commit.rules)
+        if not self._live and commit.nonce == self.writer.nonce:
+            self._live = self._live_from is not None and commit.number >= self._live_from
+        if not log.is_new(commit):
+            return
+        if kind in ("in", "x"):
+            self.bodies.keep(entry.seq, entry.data, None)
+        effects = Effects()
+        results = log.apply(commit, entry.seq, holder, target, effects)
+        if effects.reset:
+            self.bodies.forget()
+        sent = self.writer.sent_by(commit)
+        if effects.checkpoint:
+            self._on_checkpoint(entry.seq, sent is not None)
+        if sent is not None:
+            sent.heard(commit.number, self.token, results)
+        self._notify(effects, None if sent is None else sent.informed(commit.number, self.token))
+        if self._live and log.checkpoint_is_due:
+            self._check_point()
+
+    def _notify(self, effects: Effects, informed: list[list[Listener]] | None) -> None:
+        notifier = self.link.notifier
+        if self._live:
+            for depth, count, index in effects.depths:
+                notifier.notify(self.name, depth, () if informed is None else informed[index], count)
+        elif effects.depths:
+            notifier.wake(self.name, sum(count for _, count, _ in effects.depths))
+        if effects.returned:
+            notifier.notify(self.name, None, count=effects.returned)
+        notifier.changed((self.name,))
+
+    def _on_foreign(self, entry: Entry, plain: bool) -> None:
+        """What another program has published: an enqueue, or a dead letter."""
+        headers = {name.lower(): text for name, text in (entry.headers or {}).items()}
+        own = foreign_id(self.link.stream, entry.seq, entry.time)
+        reference = Reference(entry.seq, PLAIN, 0, len(entry.data), 0)
+        self.bodies.keep(entry.seq, entry.data, entry.headers)
+        log = self.log
+        reason = "another program wrote this into the stream, and it is no part of a mailbox"
+        if plain and not entry.data.startswith(codec.MAGIC):
+            try:
+                priority = MessagePriority[headers.get(PRIORITY_HEADER.lower(), "NORMAL")]
+                given = headers.get(ID_HEADER.lower())
+                message_id = own if given is None else UUID(given)
+            except (KeyError, ValueError) as error:
+                reason = f"another program sent this with a header that means nothing here ({error!r})"
+            else:
+                effects = Effects()
+                log.enqueue_plain(codec.Sent(message_id, priority, 0, 0, reference), effects)
+                self._notify(effects, None)
+                return
+        log.bury_foreign(own, reference, reason)
+        self.link.notifier.changed((self.name,))
+
+    # -- snapshots -----------------------------------------------------------------------------------------------------
+
+    def _check_point(self) -> None:
+        if not self.writer.is_checking:
+            self.writer.is_checking = True
+            self.submit_quietly(Call(codec.encode_command(Op.CHECKPOINT), on_done=self._checked))
+
+    async def write_snapshot(self) -> None:
+        """Writes one now, unless somebody else has just done so; purges what is settled."""
+        await self.barrier()
+        if (
+            await self.submit(Call(codec.encode_command(Op.CHECKPOINT, b"now"))) is not None
+            and self._publishing is not None
+        ):
+            await asyncio.wait({self._publishing})
+
+    def make_room(self) -> None:
+        """Writes a snapshot, so that what is settled can be purged."""
+        if not self.writer.is_checking:
+            self.spawn(self._make_room())
+
+    async def _make_room(self) -> None:
+        self.writer.is_checking = True
+        try:
+            await self.write_snapshot()
+        finally:
+            self.writer.is_checking = False
+
+    def _checked(self, _: Any) -> None:
+        self.writer.is_checking = False
+
+    def _on_checkpoint(self, seq: int, own: bool) -> None:
+        log = self.log
+        encoded = snapshots.encode(log)
+        log.size = len(encoded)
+        digest = snapshots.digest_of(encoded)
+        self._digests[log.checkpoint] = digest
+        while len(self._digests) > _DIGESTS_KEPT:
+            self._digests.popitem(last=False)
+        if own:
+            self._publishing = self.spawn(
+                publish_snapshot(self, log.checkpoint, seq, digest, encoded, self._snapshot_at)
+            )
+
+    def _on_snapshot(self, entry: Entry) -> None:
+        snapshot = snapshots.decode_snapshot(entry.data)
+        if snapshot is None:
+            return
+        self._check_rules(snapshot.rules)
+        self._snapshot_at = entry.seq
+        if snapshot.seq > self.log.seq:
+            self._follower.restart()  # something before it is gone
+            return
+        digest = self._digests.get(snapshot.checkpoint)
+        if digest is not None and digest != snapshot.digest:
+            raise StorageCorruptError(
+                f"the snapshot of the mailbox {self.name!r} at checkpoint {snapshot.checkpoint} (message {entry.seq} "
+                f"of the stream {self.link.stream!r}, of its state at message {snapshot.seq}) differs from what its "
+                "log says. Somebody has changed the stream, or a version of pymailbox has an error"
+            )
+
+    def settled_parts(self, seq: int, now: int, kept_for: int) -> int:
+        """Before which message of the stream all parts belong to something, or never will."""
+        settled = 0
+        while self._checkpoints and self._checkpoints[0][0] <= now - kept_for:
+            settled = self._checkpoints.popleft()[1]
+        self._checkpoints.append((now, seq))
+        if settled:
+            self._checkpoints.appendleft((0, settled))
+        return settled
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        """The log's time now, or a little less."""
+        if self._ahead is None:
+            return self.log.now
+        return max(self.log.now, int(time.time() * 1000 + self._ahead))
+
+    def local(self, moment: int) -> int:
+        """A moment of the log's time by our clock, or a little later."""
+        return moment - int(self._ahead or 0) + 1
+
+    # -- committing ----------------------------------------------------------------------------------------------------
+
+    async def submit(self, call: Call) -> Any:
+        """What a call gives; it takes its place at once."""
+        self.check()
+        return await self.writer.submit(call)
+
+    def submit_quietly(self, call: Call) -> None:
+        """As ``submit``, with nobody waiting."""
+        if self.broken is None:
+            self.writer.submit(call).add_done_callback(_retrieve)
+
+    async def move(self, messages: list[Message]) -> None:
+        """Stores the bytes of messages anew."""
+        bodies = await self.bodies.of([cast(Reference, message.payload) for message in messages])
+        moved = [
+            (message.id, cast(Reference, message.payload).seq, body)
+            for message, body in zip(messages, bodies, strict=True)
+            if body is not None
+        ]
+        if moved:
+            await self.submit(Call(codec.encode_command(Op.MOVE, codec.encode_moved(moved)), stores=True))
+
+    async def barrier(self) -> None:
+        """Returns when all that was committed before the call is in the state."""
+        await self.follow()
+        await self.submit(Call(codec.encode_command(Op.MARK)))
+
+    def gone(self, holder: int) -> bool:
+        """Whether a holder's event loop, of this process, was closed."""
+        loop = _holders.get(holder)
+        if loop is None:
+            return False
+        running = loop()
+        return running is None or running.is_closed()
+
+    async def recover(self, me: int) -> int:
+        """Lets the log take back what those had who are gone; how many messages there were."""
+        found = [
+            (holder, how) for holder, how in self.log.expired(self.now, self.gone) if holder != me or how == RELEASED
+        ]
+        if not found:
+            return 0
+        return sum(await asyncio.gather(*(self.submit(gone_call(holder, how, via=holder)) for holder, how in found)))
+
+
+def gone_call(holder: int, how: int, via: int | None = None) -> Call:
+    """That a holder is gone; by way of its own subject where others say so."""
+    return Call(codec.encode_command(Op.GONE, codec.pack_fields(holder, how)), via=via)
+
+
+def add_holder(number: int, loop: asyncio.AbstractEventLoop) -> None:
+    _holders[number] = weakref.ref(loop)
+
+
+def remove_holder(number: int) -> None:
+    _holders.pop(number, None)
+
+
+def _number(text: str) -> int | None:
+    try:
+        return int(text, 16)
+    except ValueError:
+        return None
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

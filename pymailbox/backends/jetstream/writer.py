@@ -1,0 +1,573 @@
+"""What is committed to one mailbox: one commit is under way at a time, and calls made meanwhile share the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from nats.aio.msg import Msg
+
+from ...contract.errors import MailboxClosedError, MailboxError
+from ..notifier import Listener
+from . import codec
+from .codec import Commit, Op
+from .errors import CHANGED, CutOffError, NotThereError, RefusedError, TimedOutError, WipedError
+from .link import PATIENCE, Link, failed
+
+if TYPE_CHECKING:
+    from .replica import Replica
+
+_MOST_CALLS: Final = 1000
+"""Calls that share a commit at most."""
+
+_ATTEMPT: Final = 3.0
+"""Seconds after which a commit whose outcome is unknown is sent again."""
+
+_QUIET_ATTEMPT: Final = 0.5
+"""Seconds after which a commit that was not heard is sent again, to be answered."""
+
+_PAUSE: Final = 0.05
+"""Seconds between two attempts."""
+
+_MOST_PIECES: Final = 1000
+"""Of an atomic batch: what the server takes."""
+
+
+class Call:
+    """A call that changes a mailbox."""
+
+    def __init__(
+        self,
+        command: bytes = b"",
+        *,
+        claims_for: int | None = None,
+        via: int | None = None,
+        stores: bool = False,
+        prepare: Callable[[], Awaitable[list[bytes]]] | None = None,
+        informed: list[Listener] | None = None,
+        on_orphan: Callable[[Any], None] | None = None,
+        on_done: Callable[[Any], None] | None = None,
+        on_numbered: Callable[[int], None] | None = None,
+    ) -> None:
+        self.pieces = [command]
+        """What it asks for: several commands if it is too large for one stream message."""
+        self.vias: list[int | None] | None = None
+        """The holders on whose subjects its pieces have to be, if they differ."""
+        self.claims_for = claims_for
+        """The holder that it claims for, which has to be admitted."""
+        self.via = via
+        """The holder on whose subject it has to be."""
+        self.stores = stores
+        """Whether it brings messages."""
+        self.prepare = prepare
+        """Makes the pieces when it is its turn."""
+        self.informed = informed or []
+        """Those who learn of the depth otherwise."""
+        self.on_orphan = on_orphan
+        """Called with what it gave, if nobody waits for that any more."""
+        self.on_done = on_done
+        self.on_numbered = on_numbered
+        """Called with the number of its commit, before that is sent."""
+        self.answer: Callable[[], Any] | None = None
+        """What it gives, if it need not be heard in the log."""
+        self.future: asyncio.Future[Any]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.pieces))
+
+    def finish(self, result: Any) -> None:
+        if self.on_done is not None:
+            self.on_done(result)
+        if not self.future.done():
+            self.future.set_result(result)
+        elif self.on_orphan is not None:
+            self.on_orphan(result)
+
+    def give_back(self) -> None:
+        """To be called by who was cancelled in the moment in which it was done."""
+        future = getattr(self, "future", None)
+        if future is None or not future.done() or future.cancelled() or future.exception() is not None:
+            return
+        if self.on_orphan is not None:
+            self.on_orphan(future.result())
+
+    def fail(self, error: BaseException) -> None:
+        if self.on_done is not None:
+            self.on_done(None)
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Step(Call):
+    """An acknowledgement with what is sent in its commit."""
+
+    def __init__(
+        self,
+        holder: int,
+        message_id: UUID,
+        own: bytes,
+        sends: dict[str, bytes],
+        informed: dict[str, list[Listener]],
+        parts: Callable[[], Awaitable[tuple[bytes, dict[str, bytes]]]] | None = None,
+    ) -> None:
+        settle = codec.encode_command(Op.SETTLE, codec.pack_fields(holder) + message_id.bytes)
+        super().__init__(settle)
+        self.holder = holder
+        self.message_id = message_id
+        self.own = own
+        """The command that stores what is for the same mailbox; empty if nothing is."""
+        self.sends = sends
+        """Those for other mailboxes, by their tokens."""
+        self.informed_in = informed
+        """By the tokens of all mailboxes."""
+        self.parts = parts
+        """Stores what is too large beforehand; gives ``own`` and ``sends``."""
+
+    @property
+    def size(self) -> int:
+        return len(self.pieces[0]) + len(self.own) + sum(map(len, self.sends.values()))
+
+
+class Sent:
+    """A commit that is under way."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, nonce: bytes) -> None:
+        self.nonce = nonce
+        self.awaited: set[tuple[int, str]] = set()
+        """Numbers of its pieces, with the mailboxes where they are to be heard."""
+        self.results: dict[tuple[int, str], list[Any]] = {}
+        self.on_known: Callable[[], None] | None = None
+        """Called when it is known to be stored and, where it is followed, heard."""
+        self.is_known = False
+        self.error: BaseException | None = None
+        """Why that will never be known."""
+        self._loop = loop
+        self._informed: dict[tuple[int, str], list[list[Listener]]] = {}
+        self._attempt: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_stored = False
+
+    def expect(self, number: int, token: str, informed: list[list[Listener]]) -> None:
+        self.awaited.add((number, token))
+        self._informed[number, token] = informed
+
+    def heard(self, number: int, token: str, results: list[Any]) -> None:
+        if (number, token) in self.awaited:
+            self.awaited.discard((number, token))
+            self.results[number, token] = results
+            if not self.awaited:
+                self._know()
+
+    def informed(self, number: int, token: str) -> list[list[Listener]] | None:
+        return self._informed.get((number, token))
+
+    def fail(self, error: BaseException) -> None:
+        self.error = error
+        self._end(error)
+
+    async def attempt(self, answer: asyncio.Future[Msg] | None) -> None:
+        """Returns when it is known; raises the server's refusal, or ``TimedOutError`` after a while.
+
+        Without an answer it can only be heard.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.is_known:
+            return
+        self._attempt = attempt = self._loop.create_future()
+        self._timer = self._loop.call_later(_QUIET_ATTEMPT if answer is None else _ATTEMPT, self._on_time)
+        self._is_stored = False
+        if answer is not None:
+            answer.add_done_callback(self._on_answer)
+        try:
+            await attempt
+        finally:
+            self._attempt = None
+            self._timer.cancel()
+
+    def _on_answer(self, answer: asyncio.Future[Msg]) -> None:
+        if answer.cancelled() or self._attempt is None:
+            return
+        error = answer.exception()
+        if error is None and b'"error"' in (told := answer.result().data):
+            error = RefusedError(json.loads(told)["error"])
+        if error is not None:
+            self._end(error)
+        elif not self.awaited:
+            self._know()
+        else:
+            self._is_stored = True
+
+    def _on_time(self) -> None:
+        if self._is_stored:  # and only to be heard
+            self._is_stored = False
+            self._timer = self._loop.call_later(PATIENCE, self._on_time)
+        else:
+            self._end(TimedOutError())
+
+    def _know(self) -> None:
+        if self.is_known or self.error is not None:
+            return
+        self.is_known = True
+        if self.on_known is not None:
+            self.on_known()
+        self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._attempt is None or self._attempt.done():
+            return
+        if error is None:
+            self._attempt.set_result(None)
+        else:
+            self._attempt.set_exception(error)
+
+
+class Writer:
+    """The calls of one mailbox's handles in an event loop."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._link: Link = replica.link
+        self.nonce = secrets.token_bytes(8)
+        self._number = 0
+        self._queue: deque[Call] = deque()
+        self._pumping: asyncio.Task[None] | None = None
+        self.sent: dict[int, Sent] = {}
+        """By the numbers of their pieces."""
+        self.holders: set[int] = set()
+        """Of this event loop's handles."""
+        self.is_checking = False
+        self._stopped = False
+
+    def submit(self, call: Call) -> asyncio.Future[Any]:
+        """Its place is behind all calls before it."""
+        call.future = self._link.loop.create_future()
+        if self._stopped:
+            call.fail(MailboxClosedError())
+            return call.future
+        self._queue.append(call)
+        if self._pumping is None or self._pumping.done():
+            self._pumping = self._link.loop.create_task(self._pump())
+        return call.future
+
+    async def stop(self) -> None:
+        """Ends what is under way."""
+        self._stopped = True
+        if self._pumping is not None:
+            self._pumping.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._pumping
+        while self._queue:
+            self._queue.popleft().fail(MailboxClosedError())
+
+    def sent_by(self, commit: Commit) -> Sent | None:
+        """The commit of this event loop's that was heard."""
+        for writer in _writers_of(self._link):
+            if writer.nonce == commit.nonce:
+                return writer.sent.get(commit.number)
+        return None
+
+    # -- the pump ------------------------------------------------------------------------------------------------------
+
+    async def _pump(self) -> None:
+        while self._queue:
+            calls = self._take()
+            try:
+                if isinstance(calls[0], Step):
+                    await self._commit_steps([call for call in calls if isinstance(call, Step)])
+                else:
+                    await self._commit(calls)
+            except asyncio.CancelledError:
+                for call in calls:
+                    call.fail(MailboxClosedError())
+                raise
+            except Exception as error:
+                meant = (
+                    failed(self._link, f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
+                )
+                for call in calls:
+                    call.fail(meant)
+
+    def _take(self) -> list[Call]:
+        """The calls of the next commit."""
+        queue = self._queue
+        first = queue.popleft()
+        calls = [first]
+        if first.prepare is not None or len(first.pieces) > 1 or (isinstance(first, Step) and first.parts is not None):
+            return calls
+        size, via = first.size, self._via(first)
+        while queue and len(calls) < _MOST_CALLS:
+            call = queue[0]
+            size += call.size + codec.COMMAND_SIZE
+            if size > self._link.largest or type(call) is not type(first) or call.prepare is not None:
+                break
+            if len(call.pieces) > 1:
+                break
+            if isinstance(first, Step) and isinstance(call, Step):
+                if call.parts is not None or call.holder != first.holder or call.sends.keys() != first.sends.keys():
+                    break
+            elif call.stores is not first.stores:
+                break
+            else:
+                other = self._via(call)
+                if via is not None and other is not None and other != via:
+                    break
+                via = via or other
+            calls.append(queue.popleft())
+        return calls
+
+    def _via(self, call: Call) -> int | None:
+        if call.claims_for is not None and call.claims_for not in self._replica.log.fences:
+            return call.claims_for
+        return call.via
+
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    async def _commit(self, calls: list[Call]) -> None:
+        first = calls[0]
+        if first.prepare is not None:
+            first.pieces = await first.prepare()
+        via = next((via for via in map(self._via, calls) if via is not None), None)
+        token = self._replica.token
+        pieces = [[piece] for piece in first.pieces] if len(calls) == 1 else [[call.pieces[0] for call in calls]]
+        vias = first.vias or [via] * len(pieces)
+        if len(pieces) > _MOST_PIECES:
+            raise ValueError(f"this is too much for one commit of {_MOST_PIECES} messages of the stream")
+        sent = Sent(self._link.loop, self.nonce)
+        messages = []
+        numbers = []
+        for commands, via in zip(pieces, vias, strict=True):
+            number = self._next()
+            for call in calls:
+                if call.on_numbered is not None:
+                    call.on_numbered(number)
+            numbers.append(number)
+            messages.append((self._subject(first, via), codec.encode(self.nonce, number, commands)))
+            if self._replica.following and any(call.answer is None for call in calls):
+                sent.expect(number, token, [call.informed for call in calls])
+        if first.stores:
+            await self._link.check_room(sum(len(data) for _, data in messages))
+
+        def finish() -> None:
+            if not sent.results:
+                for call in calls:
+                    call.finish(None if call.answer is None else call.answer())
+                return
+            results = [sent.results[number, token] for number in numbers]
+            if len(calls) == 1:
+                calls[0].finish(results[0][0] if len(results) == 1 else [result[0] for result in results])
+                return
+            for call, result in zip(calls, results[0], strict=True):
+                call.finish(result)
+
+        sent.on_known = finish
+        await self._store(sent, messages, numbers)
+
+    def _subject(self, call: Call, via: int | None) -> str:
+        if call.stores:
+            return f"{self._replica.base}.in"
+        return f"{self._replica.base}.c" if via is None else f"{self._replica.base}.h.{via:x}"
+
+    async def _commit_steps(self, steps: list[Step]) -> None:
+        replica, link = self._replica, self._link
+        first = steps[0]
+        if first.parts is not None:
+            first.own, first.sends = await first.parts()
+        deadline = link.loop.time() + PATIENCE
+        while True:
+            held: dict[UUID, Step] = {}
+            late: list[Step] = []
+            for step in steps:
+                if not replica.log.holds(step.holder, step.message_id):
+                    step.finish(None)
+                elif held.setdefault(step.message_id, step) is not step:
+                    late.append(step)
+            if not held:
+                return
+            steps = list(held.values())
+            fence = replica.log.fences.get(first.holder)
+            if fence is None:
+                await self._admit(first.holder)
+                steps += late
+                continue
+            sent, messages, numbers = self._steps(steps)
+            if first.own or first.sends:
+                await link.check_room(sum(len(data) for _, data in messages))
+            headers = {
+                "Nats-Expected-Last-Subject-Sequence": str(fence),
+                "Nats-Expected-Last-Subject-Sequence-Subject": f"{replica.base}.h.{first.holder:x}",
+            }
+            try:
+                await self._store(sent, messages, numbers, headers)
+            except RefusedError as error:
+                if error.code not in CHANGED or link.loop.time() > deadline:
+                    raise
+                self.sent.update(dict.fromkeys(numbers, sent))  # an attempt before that may have been stored
+                try:
+                    await self._admit(first.holder)
+                    if (numbers[0], replica.token) not in sent.results:
+                        steps += late
+                        continue
+                    await self._until_heard(sent)
+                finally:
+                    for number in numbers:
+                        del self.sent[number]
+            break
+        own = sent.results[numbers[0], replica.token]
+        at = 0
+        depths: list[dict[str, int | None]] = []
+        for step in steps:
+            result = own[at]
+            at += 1
+            depths.append({})
+            if step.own:
+                depths[-1][replica.token] = own[at].depth
+                at += 1
+            if not result:
+                raise AssertionError("a step was stored whose message was not held")
+        for position, token in enumerate(first.sends):
+            stored = sent.results.get((numbers[position], token))
+            for index, _ in enumerate(steps):
+                depths[index][token] = None if stored is None else stored[index].depth
+        for step, of_step in zip(steps, depths, strict=True):
+            step.finish(of_step)
+        for step in late:
+            step.finish(None)
+
+    async def _until_heard(self, sent: Sent) -> None:
+        """Of a commit that is known to be stored."""
+        async with asyncio.timeout(PATIENCE):
+            while not sent.is_known:
+                if sent.error is not None:
+                    raise sent.error
+                await asyncio.sleep(_PAUSE)
+
+    def _steps(self, steps: Sequence[Step]) -> tuple[Sent, list[tuple[str, bytes]], list[int]]:
+        """One stream message for each other mailbox; the first has what is for this one."""
+        replica, link = self._replica, self._link
+        sent = Sent(link.loop, self.nonce)
+        commands: list[bytes] = []
+        informed: list[list[Listener]] = []
+        for step in steps:
+            commands.append(step.pieces[0])
+            informed.append([])
+            if step.own:
+                commands.append(step.own)
+                informed.append(step.informed_in.get(replica.token, []))
+        messages: list[tuple[str, bytes]] = []
+        numbers: list[int] = []
+        for token in list(steps[0].sends) or [replica.token]:
+            number = self._next()
+            numbers.append(number)
+            if not messages:
+                sent.expect(number, replica.token, informed)
+            if token != replica.token:
+                commands += [step.sends[token] for step in steps]
+                other = next((each for each in link.replicas.values() if each.token == token), None)
+                if other is not None and other.following:
+                    sent.expect(number, token, [step.informed_in.get(token, []) for step in steps])
+            subject = f"{link.stream}.x.{replica.token}.{token}"
+            messages.append((subject, codec.encode(self.nonce, number, commands)))
+            commands = []
+        return sent, messages, numbers
+
+    async def _admit(self, holder: int) -> None:
+        """A mark on a holder's subject: all that others have said of it is in the state when it is heard."""
+        sent = Sent(self._link.loop, self.nonce)
+        number = self._next()
+        sent.expect(number, self._replica.token, [[]])
+        mark = codec.encode(self.nonce, number, [codec.encode_command(Op.MARK)])
+        await self._store(sent, [(f"{self._replica.base}.h.{holder:x}", mark)], [number])
+
+    # -- storing -------------------------------------------------------------------------------------------------------
+
+    async def _store(
+        self,
+        sent: Sent,
+        messages: list[tuple[str, bytes]],
+        numbers: list[int],
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Returns when all is known to be stored once and, where it is followed, heard.
+
+        Raises:
+            RefusedError: the server refuses it.
+            ConnectionLostError: its outcome is unknown after a minute.
+        """
+        for number in numbers:
+            self.sent[number] = sent
+        try:
+            await self._send_until_known(sent, messages, headers)
+        finally:
+            for number in numbers:
+                del self.sent[number]
+
+    async def _send_until_known(
+        self, sent: Sent, messages: list[tuple[str, bytes]], headers: dict[str, str] | None
+    ) -> None:
+        link = self._link
+        deadline = link.loop.time() + PATIENCE
+        wipes = link.wipes
+        cause: BaseException
+        if sent.awaited and len(messages) == 1 and headers is None:
+            # what is heard needs no answer besides: it would cost as much again
+            await link.tell(*messages[0])
+            with suppress(TimedOutError):
+                await sent.attempt(None)
+                return
+        while True:
+            number = ""
+            try:
+                number, answer = await self._send(messages, headers)
+                await sent.attempt(answer)
+                return
+            except RefusedError as error:
+                if not error.passing:
+                    raise
+                cause = error
+            except NotThereError as error:
+                cause = error
+                await link.look_for_stream()
+            except (TimedOutError, CutOffError) as error:
+                cause = error
+            finally:
+                link.forget(number)
+            if link.wipes != wipes and not sent.is_known:
+                raise WipedError(link.stream)
+            if link.loop.time() > deadline:
+                link.lost(f"the mailbox {self._replica.name!r}", cause)
+            await asyncio.sleep(_PAUSE)
+            if sent.is_known:
+                return
+
+    async def _send(
+        self, messages: list[tuple[str, bytes]], headers: dict[str, str] | None
+    ) -> tuple[str, asyncio.Future[Msg]]:
+        link = self._link
+        if len(messages) == 1:
+            return await link.start(*messages[0], headers)
+        batch = secrets.token_hex(8)
+        for sequence, (subject, data) in enumerate(messages, 1):
+            of_batch = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(sequence)}
+            if sequence == 1:
+                of_batch |= headers or {}
+            if sequence < len(messages):
+                await link.tell(subject, data, of_batch)
+        return await link.start(*messages[-1], of_batch | {"Nats-Batch-Commit": "1"})
+
+
+def _writers_of(link: Link) -> list[Writer]:
+    return [replica.writer for replica in link.replicas.values()]
+
+
+def _is_expected(error: Exception) -> bool:
+    return isinstance(error, (MailboxError, RefusedError, NotThereError, TimedOutError, CutOffError))

@@ -1,0 +1,32 @@
+"""What the tests on NATS servers share: each test has a stream of its own there."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import nats
+import pytest
+from nats.aio.client import Client
+
+from tools.nats_servers import Servers
+
+
+@pytest.fixture(params=["one", "three"])
+def servers(request: pytest.FixtureRequest) -> Servers:
+    """Either of them, ready."""
+    servers: Servers = request.getfixturevalue(request.param)
+    servers.start()  # what an earlier test has ended
+    return servers
+
+
+@pytest.fixture
+def stream() -> str:
+    """A name that no stream has."""
+    return f"test-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def client(servers: Servers) -> AsyncIterator[Client]:
+    """nats-py's client, used directly."""
+    client = await nats.connect([f"nats://{server.address}" for server in servers.servers])
+    yield client
+    await client.close()

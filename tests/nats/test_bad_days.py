@@ -1,0 +1,482 @@
+"""What goes wrong around a mailbox on JetStream: each is a typed error that says what to do, and nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from nats.aio.client import Client
+
+from pymailbox import (
+    ConnectionLostError,
+    Mailbox,
+    MessagePriority,
+    NewMessage,
+    StorageFullError,
+    StorageUnavailableError,
+    list_mailboxes,
+    open_mailbox,
+)
+from pymailbox.backends.jetstream import codec, link, writer
+from tests.nats.fake_server import fake_server
+from tests.nats.proxy import Proxy
+from tools.nats_servers import PASSWORDS, Server, Servers, free_ports
+from tools.serve import HOST
+
+SECONDS = 10.0
+
+
+@pytest.fixture
+def servers(one: Servers) -> Servers:
+    """One server, also for the fixture `client`."""
+    one.start()
+    return one
+
+
+# -- locations --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("location", "named"),
+    [
+        ("nats:///inbox", "HOST"),
+        ("nats://127.0.0.1", "NAME"),
+        ("nats://127.0.0.1/", "NAME"),
+        ("nats://127.0.0.1:0/inbox", "port"),
+        ("nats://127.0.0.1:70000/inbox", "port"),
+        ("nats://127.0.0.1/inbox?streem=other", "streem"),
+        ("nats://127.0.0.1/inbox?stream=a.b", "stream"),
+        ("nats://127.0.0.1/inbox?stream=", "stream"),
+        ("nats://127.0.0.1/inbox?replicas=none", "replicas"),
+        ("nats://127.0.0.1/inbox?replicas=0", "replicas"),
+        ("nats://alice:secret@127.0.0.1/inbox", "password"),
+    ],
+)
+async def test_a_location_that_breaks_a_rule(location: str, named: str) -> None:
+    with pytest.raises(ValueError, match=named) as refused:
+        await open_mailbox(location)
+    assert "secret" not in str(refused.value)
+
+
+async def test_an_unknown_key_is_told_before_anything_is_created(servers: Servers, client: Client, stream: str) -> None:
+    with pytest.raises(ValueError, match="durable"):
+        await open_mailbox(f"nats://{servers.addresses}/inbox?stream={stream}&durable=yes")
+    assert not await exists(client, stream)
+
+
+async def test_more_replicas_than_servers(servers: Servers, client: Client, stream: str) -> None:
+    with pytest.raises(ValueError, match="replicas=3"):
+        await open_mailbox(f"nats://{servers.addresses}/inbox?stream={stream}&replicas=3")
+    assert not await exists(client, stream)
+
+
+async def exists(client: Client, stream: str) -> bool:
+    return "error" not in await api(client, f"STREAM.INFO.{stream}")
+
+
+async def api(client: Client, subject: str, body: object = None) -> Any:
+    """JetStream's own answer."""
+    data = b"" if body is None else json.dumps(body).encode()
+    return json.loads((await client.request(f"$JS.API.{subject}", data, timeout=SECONDS)).data)
+
+
+@pytest.mark.parametrize("connect", ["user", {1: 2}, [("user", "alice")]])
+async def test_connect_is_a_mapping_of_names(connect: Any) -> None:
+    with pytest.raises(TypeError, match="connect"):
+        await open_mailbox("nats://127.0.0.1/inbox", connect=connect)
+
+
+async def test_connect_is_for_servers() -> None:
+    with pytest.raises(ValueError, match="connect"):
+        await open_mailbox("memory://inbox", connect={"user": "alice"})
+
+
+# -- servers ----------------------------------------------------------------------------------------------------------
+
+
+async def test_no_server_there() -> None:
+    (port,) = free_ports(1)
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailableError, match=f"{HOST}:{port}") as error:
+        await open_mailbox(f"nats://{HOST}:{port}/inbox")
+    assert time.monotonic() - began < 15
+    assert error.value.passing
+
+
+@pytest.fixture
+def without_jetstream(tmp_path: Path) -> Iterator[Server]:
+    """A server as it comes, without JetStream."""
+    ports = free_ports(3)
+    server = Server("plain", tmp_path / "plain", f"listen: {HOST}:{ports[0]}", ports)
+    server.start()
+    while not server.is_ready():
+        time.sleep(0.01)
+    yield server
+    server.kill()
+
+
+async def test_a_server_without_jetstream(without_jetstream: Server) -> None:
+    with pytest.raises(StorageUnavailableError, match="JetStream"):
+        await open_mailbox(f"nats://{without_jetstream.address}/inbox")
+
+
+@pytest.mark.parametrize("version", ["2.9.10", "2.11.9"])
+async def test_a_server_that_is_too_old(version: str) -> None:
+    async with fake_server(version=version) as address:
+        with pytest.raises(StorageUnavailableError, match=rf"{version}.*2\.12"):
+            await open_mailbox(f"nats://{address}/inbox")
+
+
+async def test_a_wrong_password(servers: Servers, stream: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    began = time.monotonic()
+    connect = {"user": "mailboxes", "password": "not-the-one"}
+    with pytest.raises(StorageUnavailableError, match=r"(?i)authorization") as error:
+        await open_mailbox(servers.location("inbox", stream), connect=connect)
+    assert time.monotonic() - began < 3
+    seen: BaseException | None = error.value
+    while seen is not None:
+        assert "not-the-one" not in f"{seen!r} {seen}"
+        seen = seen.__cause__ or seen.__context__
+    assert "not-the-one" not in caplog.text
+
+
+async def test_a_password_is_not_shown(servers: Servers, stream: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    password = PASSWORDS["MAILBOXES_PASSWORD"]
+    connect = {"user": "mailboxes", "password": password}
+    async with open_mailbox(servers.location("inbox", stream), connect=connect) as mailbox:
+        await mailbox.enqueue(b"", b"hello")
+        assert password not in repr(mailbox) + repr(vars(mailbox))
+    assert password not in caplog.text
+
+
+# -- users ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Servers]:
+    """A server that lets in nobody without a name."""
+    with Servers(1, anonymous=False) as servers:
+        yield servers
+
+
+MAILBOXES = {"user": "mailboxes", "password": PASSWORDS["MAILBOXES_PASSWORD"]}
+ALICE = {"user": "alice", "password": PASSWORDS["ALICE_PASSWORD"], "inbox_prefix": b"_INBOX_alice"}
+
+
+async def test_a_page_works_on_its_own_mailboxes(guarded: Servers) -> None:
+    location = guarded.location("inbox", "alice")
+    async with open_mailbox(location, connect=MAILBOXES) as program:
+        await program.enqueue(b"program", b"one")
+    async with (
+        open_mailbox(location, connect=ALICE) as inbox,
+        open_mailbox(guarded.location("outbox", "alice"), connect=ALICE) as outbox,
+    ):
+        await inbox.enqueue(b"alice", b"two")
+        first, second = await inbox.dequeue()
+        assert await inbox.ack_and_send(first.id, [(outbox, NewMessage(b"", b"three"))])
+        assert await inbox.nack(second.id)
+        assert [record.payload for record in await outbox.dequeue()] == [b"three"]
+        assert (await inbox.status()).queued_messages == 1
+    assert await list_mailboxes(location, connect=ALICE) == ["inbox", "outbox"]
+
+
+async def test_a_subject_that_a_user_may_not_touch_is_named(guarded: Servers) -> None:
+    async with open_mailbox(guarded.location("inbox", "bob"), connect=MAILBOXES):
+        pass
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailableError, match=r"\$JS\.API\.STREAM\.INFO\.bob"):
+        await open_mailbox(guarded.location("inbox", "bob"), connect=ALICE)
+    assert time.monotonic() - began < 3
+
+
+# -- the stream -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stream_in_another_shape_is_left_as_it_is(servers: Servers, client: Client, stream: str) -> None:
+    theirs = {
+        "name": stream,
+        "subjects": [f"{stream}.*"],
+        "storage": "memory",
+        "max_age": 10**12,
+        "retention": "workqueue",
+    }
+    before = (await api(client, f"STREAM.CREATE.{stream}", theirs))["config"]
+    with pytest.raises(StorageUnavailableError) as error:
+        await open_mailbox(servers.location("inbox", stream))
+    text = str(error.value)
+    for setting in ("subjects", "storage", "max_age", "retention", "'workqueue'", "'limits'", "'memory'", "'file'"):
+        assert setting in text
+    assert (await api(client, f"STREAM.INFO.{stream}"))["config"] == before
+
+
+async def test_a_stream_with_fewer_replicas(three: Servers, stream: str) -> None:
+    three.start()
+    async with open_mailbox(f"nats://{three.addresses}/inbox?stream={stream}&replicas=1"):
+        pass
+    with pytest.raises(StorageUnavailableError, match=r"num_replicas.*1.*3"):
+        await open_mailbox(three.location("inbox", stream))
+
+
+async def test_a_full_stream_takes_claims_and_acknowledgements(servers: Servers, client: Client, stream: str) -> None:
+    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
+        config = (await api(client, f"STREAM.INFO.{stream}"))["config"]
+        assert "error" not in await api(client, f"STREAM.UPDATE.{stream}", config | {"max_bytes": 8 * 1024 * 1024})
+        stored, full = await fill(mailbox)
+        assert full.passing
+        assert stored > 10
+        assert (await mailbox.status()).queued_messages == stored
+        held = await mailbox.dequeue(3)
+        assert await mailbox.nack(held[0].id)
+        assert await mailbox.dead_letter(held[1].id, "as a test")
+        assert await mailbox.ack(held[2].id)
+        await take_all(mailbox, stored - 2)
+        until = time.monotonic() + SECONDS
+        while not await takes(mailbox):
+            assert time.monotonic() < until
+
+
+async def takes(mailbox: Mailbox) -> bool:
+    """Whether it stores a message."""
+    try:
+        await mailbox.enqueue(b"", PAYLOAD)
+    except StorageFullError:
+        return False
+    return True
+
+
+async def test_a_full_server_goes_on_when_there_is_room_again(stream: str) -> None:
+    """What the server's own limit leaves free nobody can see, so there it is not only enqueues that have to wait."""
+    with Servers(1, most="8MB") as small:
+        async with (
+            await nats.connect(f"nats://{small.addresses}") as client,
+            open_mailbox(small.location("inbox", stream)) as mailbox,
+        ):
+            await client.jetstream().add_stream(name="other", subjects=["other"])
+            for _ in range(32):
+                await client.jetstream().publish("other", PAYLOAD)
+            stored, full = await fill(mailbox)
+            assert full.passing
+            assert await client.jetstream().delete_stream("other")
+            assert (await mailbox.status()).queued_messages == stored
+            await take_all(mailbox, stored)
+
+
+PAYLOAD = bytes(64 * 1024)
+
+
+async def fill(mailbox: Mailbox) -> tuple[int, StorageFullError]:
+    """Stores until nothing fits; how many messages did, and what was said then."""
+    stored = 0
+    while stored < 1000:
+        try:
+            await mailbox.enqueue(b"", PAYLOAD)
+        except StorageFullError as error:
+            return stored, error
+        stored += 1
+    raise AssertionError("it does not get full")
+
+
+async def take_all(mailbox: Mailbox, count: int) -> None:
+    """Takes so many messages out."""
+    taken = 0
+    while records := await mailbox.dequeue(10):
+        taken += await mailbox.ack_many(record.id for record in records)
+    assert taken == count
+
+
+async def test_a_stream_that_is_deleted_is_told_once(servers: Servers, client: Client, stream: str) -> None:
+    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
+        await mailbox.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(3)])
+        (record,) = await mailbox.dequeue(1)
+        assert (await api(client, f"STREAM.DELETE.{stream}"))["success"]
+        with pytest.raises(StorageUnavailableError, match=stream):
+            await mailbox.enqueue(b"", b"lost")
+        assert (await mailbox.status()).queued_messages == 0
+        assert not await mailbox.ack(record.id)
+        await mailbox.enqueue(b"", b"new")
+        assert [record.payload for record in await mailbox.dequeue()] == [b"new"]
+
+
+async def test_newer_rules_are_not_guessed_at(servers: Servers, client: Client, stream: str) -> None:
+    location = servers.location("inbox", stream)
+    known = codec.RULES
+    async with open_mailbox(location):
+        pass
+    await client.jetstream().publish(f"{stream}.m.inbox.c", codec.encode(bytes(8), 1, [], rules=known + 1))
+    before = (await api(client, f"STREAM.INFO.{stream}"))["state"]["messages"]
+    async with open_mailbox(location) as mailbox:
+        with pytest.raises(StorageUnavailableError, match=rf"\b{known + 1}\b.*\b{known}\b"):
+            await mailbox.dequeue()
+        with pytest.raises(StorageUnavailableError):
+            await mailbox.status()
+    assert (await api(client, f"STREAM.INFO.{stream}"))["state"]["messages"] == before
+
+
+# -- others -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["c", "h.1f", "h.not-a-holder", "nothing.of.ours", "in"])
+async def test_what_others_publish_is_a_dead_letter_and_stops_nothing(
+    kind: str, servers: Servers, client: Client, stream: str
+) -> None:
+    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
+        await mailbox.enqueue(b"", b"before")
+        # what begins like a commit and is none is no plain message
+        noise = [codec.MAGIC + b"and then noise", *([] if kind == "in" else [b"", b"\xff" * 100, b"hello"])]
+        for data in noise:
+            await client.jetstream().publish(f"{stream}.m.inbox.{kind}", data)
+        await mailbox.enqueue(b"", b"after")
+        letters = await mailbox.dead_letters()
+        assert sorted(letter.record.payload for letter in letters) == sorted(noise)
+        assert {letter.record.sender for letter in letters} == {b""}
+        assert len({letter.record.id for letter in letters}) == len(noise)
+        assert (await mailbox.status()).dead_letters == len(noise)
+        assert [record.payload for record in await mailbox.dequeue()] == [b"before", b"after"]
+
+
+@pytest.mark.parametrize("header", [{"Pymailbox-Priority": "URGENT"}, {"Pymailbox-Id": "no id"}])
+async def test_a_header_that_means_nothing_is_a_dead_letter(
+    header: dict[str, str], servers: Servers, client: Client, stream: str
+) -> None:
+    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
+        await client.jetstream().publish(f"{stream}.m.inbox.in", b"hello", headers=header)
+        (letter,) = await mailbox.dead_letters()
+        assert letter.record.payload == b"hello"
+        assert await mailbox.dequeue() == []
+
+
+# -- connections ------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def behind_a_proxy(servers: Servers, stream: str) -> AsyncIterator[tuple[Proxy, Mailbox, Mailbox]]:
+    """A handle that comes by a proxy, with a message in its hands, and one that does not."""
+    with Proxy(servers.addresses) as proxy:
+        async with (
+            open_mailbox(servers.location("inbox", stream)) as direct,
+            open_mailbox(servers.location("inbox", stream, at=proxy.address)) as mailbox,
+        ):
+            await direct.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(3)])
+            assert [record.payload for record in await mailbox.dequeue(1)] == [b"0"]
+            yield proxy, mailbox, direct
+
+
+LOSSES = pytest.mark.parametrize("loses", ["request", "answer"])
+
+
+def lose(proxy: Proxy, loses: str, stream: str) -> Any:
+    """Lose the next commit on its way there, or what comes back."""
+    text = b"PUB %s." % stream.encode()
+    return proxy.lose_request(text) if loses == "request" else proxy.lose_answer(text)
+
+
+@LOSSES
+async def test_an_enqueue_that_is_cut_off_stores_once(loses: str, servers: Servers, stream: str) -> None:
+    async with behind_a_proxy(servers, stream) as (proxy, mailbox, direct):
+        sprung = lose(proxy, loses, stream)
+        await mailbox.enqueue(b"", b"cut off", MessagePriority.HIGH)
+        assert sprung.is_set()
+        assert [record.payload for record in await direct.dequeue()] == [b"cut off", b"1", b"2"]
+
+
+@LOSSES
+async def test_a_claim_that_is_cut_off_hands_out_once(loses: str, servers: Servers, stream: str) -> None:
+    async with behind_a_proxy(servers, stream) as (proxy, mailbox, direct):
+        sprung = lose(proxy, loses, stream)
+        assert [(record.payload, record.delivery_count) for record in await mailbox.dequeue(1)] == [(b"1", 1)]
+        assert sprung.is_set()
+        assert [record.payload for record in await direct.dequeue()] == [b"2"]
+        assert (await direct.status()).inflight_messages == 3
+
+
+@LOSSES
+async def test_an_acknowledgement_that_is_cut_off_is_true(loses: str, servers: Servers, stream: str) -> None:
+    async with behind_a_proxy(servers, stream) as (proxy, mailbox, direct):
+        (record, *_) = await direct.peek(status=None)
+        records = await mailbox.dequeue(1)
+        sprung = lose(proxy, loses, stream)
+        assert await mailbox.ack(records[0].id)
+        assert sprung.is_set()
+        assert not await direct.ack(records[0].id)
+        assert record.payload == b"1"
+
+
+@LOSSES
+async def test_a_step_that_is_cut_off_happens_once(loses: str, servers: Servers, stream: str) -> None:
+    async with behind_a_proxy(servers, stream) as (proxy, mailbox, direct):
+        location = servers.location("outbox", stream, at=proxy.address)
+        async with open_mailbox(location) as outbox, open_mailbox(servers.location("outbox", stream)) as receiver:
+            (record,) = await mailbox.dequeue(1)
+            sprung = lose(proxy, loses, stream)
+            assert await mailbox.ack_and_send(record.id, [(outbox, NewMessage(b"", b"sent on"))])
+            assert sprung.is_set()
+            assert [record.payload for record in await receiver.dequeue()] == [b"sent on"]
+            assert (await direct.status()).inflight_messages == 1
+
+
+async def test_what_is_stalled_and_sent_again_is_stored_once(servers: Servers, stream: str) -> None:
+    async with behind_a_proxy(servers, stream) as (proxy, mailbox, direct):
+        proxy.stall()
+        enqueue = asyncio.create_task(mailbox.enqueue(b"", b"stalled"))
+        await asyncio.sleep(4)  # it is sent again meanwhile
+        proxy.mend()
+        await enqueue
+        await mailbox.enqueue(b"", b"after")
+        assert [record.payload for record in await direct.dequeue()] == [b"1", b"2", b"stalled", b"after"]
+
+
+async def test_an_outcome_that_stays_unknown(servers: Servers, stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with behind_a_proxy(servers, stream) as (proxy, mailbox, direct):
+        monkeypatch.setattr(link, "PATIENCE", 2.0)
+        monkeypatch.setattr(writer, "PATIENCE", 2.0)
+        proxy.stall()
+        with pytest.raises(ConnectionLostError, match="unknown") as error:
+            await mailbox.enqueue(b"", b"unknown")
+        assert error.value.passing
+        monkeypatch.undo()
+        proxy.mend()
+        await mailbox.enqueue(b"", b"known")
+        assert [record.payload for record in await direct.dequeue()][-1] == b"known"
+
+
+async def test_a_waiting_claim_outlives_the_server(servers: Servers, stream: str) -> None:
+    location = servers.location("inbox", stream)
+    async with open_mailbox(location) as mailbox, open_mailbox(location) as sender:
+        claim = asyncio.create_task(mailbox.dequeue(1, wait=60))
+        await asyncio.sleep(0.2)
+        servers.servers[0].kill()
+        servers.start()
+        await sender.enqueue(b"", b"hello")
+        async with asyncio.timeout(SECONDS):
+            assert [record.payload for record in await claim] == [b"hello"]
+
+
+# -- the log ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_does_not_grow_with_what_went_through(servers: Servers, client: Client, stream: str) -> None:
+    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
+        for _ in range(100):
+            await mailbox.enqueue_many([NewMessage(b"", bytes(1024))] * 100)
+            await mailbox.ack_many([record.id for record in await mailbox.dequeue(100)])
+        until = time.monotonic() + SECONDS
+        while (bytes_there := (await api(client, f"STREAM.INFO.{stream}"))["state"]["bytes"]) > 2 * 1024 * 1024:
+            assert time.monotonic() < until, f"{bytes_there} bytes"
+
+
+async def test_a_message_larger_than_the_server_takes_at_once(servers: Servers, stream: str) -> None:
+    payload = bytes(range(256)) * 4 * 5000
+    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
+        await mailbox.enqueue(b"", payload)
+    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
+        (record,) = await mailbox.dequeue()
+        assert record.payload == payload

@@ -1,0 +1,361 @@
+"""The parts of the JetStream backend that need no server: locations, settings, commits, states and their snapshots."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+pytest.importorskip("nats")
+
+from pymailbox import StorageCorruptError, StorageFullError, StorageUnavailableError, open_mailbox
+from pymailbox.backends.jetstream import codec, settings, snapshots
+from pymailbox.backends.jetstream.codec import Op
+from pymailbox.backends.jetstream.errors import RefusedError
+from pymailbox.backends.jetstream.location import Address, address_of, name_of, token_of
+from pymailbox.backends.jetstream.state import EXPIRED, RELEASED, Claimed, Effects, LogState, NotAdmitted
+from pymailbox.backends.registry import parse_location
+from pymailbox.contract.arguments import PreparedMessage
+from pymailbox.contract.ids import new_id
+from pymailbox.contract.values import MessagePriority
+from pymailbox.testing.checks.names import ODD_NAMES
+
+ALICE, BOB = 1 << 40, 2 << 40
+NONCE, OTHER = b"nonce  1", b"nonce  2"
+SECOND = 1000
+
+
+# -- locations ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "name"),
+    [
+        ("nats://localhost/inbox", Address(("nats://localhost:4222",), "pymailbox", None), "inbox"),
+        (
+            "NATS://a:1,b:2,[::1]:3/a%2Fb?stream=orders&replicas=3",
+            Address(("nats://a:1", "nats://b:2", "nats://[::1]:3"), "orders", 3),
+            "a/b",
+        ),
+        ("tls://host:4443/", Address(("tls://host:4443",), "pymailbox", None), None),
+        ("ws://host/x", Address(("ws://host:80",), "pymailbox", None), "x"),
+        ("wss://host/x", Address(("wss://host:443",), "pymailbox", None), "x"),
+    ],
+)
+def test_good_locations(text: str, address: Address, name: str | None) -> None:
+    location = parse_location(text)
+    assert address_of(location) == address
+    assert location.name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("nats:///inbox", "HOST:PORT"),
+        ("nats://host:0/inbox", "port 0"),
+        ("nats://host:99999/inbox", "port 99999"),
+        ("nats://host/a/b", "percent-encoded"),
+        ("nats://host/a#b", "percent-encoded"),
+        ("nats://host/a?replica=3", "'replica'"),
+        ("nats://host/a?replicas=six", "replicas='six'"),
+        ("nats://host/a?replicas=6", "replicas='6'"),
+        ("nats://host/a?stream=a.b", "'a.b'"),
+        ("nats://host/a?stream=a&stream=b", "twice"),
+    ],
+)
+def test_bad_locations(text: str, what: str) -> None:
+    with pytest.raises(ValueError, match=r"^location ") as raised:
+        open_mailbox(text)
+    assert what in str(raised.value)
+
+
+def test_a_password_is_shown_nowhere() -> None:
+    with pytest.raises(ValueError, match="connect=") as raised:
+        open_mailbox("nats://me:secret@host/inbox")
+    assert "secret" not in str(raised.value)
+    location = parse_location("nats://host/inbox")
+    with pytest.raises(ValueError, match="connect is for nats://"):
+        open_mailbox("memory://inbox", connect={"password": "secret"})
+    with pytest.raises(TypeError, match="connect must be a mapping"):
+        open_mailbox("nats://host/inbox", connect="secret")  # type: ignore[arg-type]
+    opening = open_mailbox("nats://host/inbox", connect={"password": "secret"})
+    opening._is_used = True
+    assert opening._location == location._replace(connect=opening._location.connect)
+    assert "secret" not in repr(opening._location)
+
+
+def test_names_are_tokens_of_subjects_and_back() -> None:
+    tokens = [token_of(name) for name in ODD_NAMES]
+    assert len(set(tokens)) == len(ODD_NAMES)
+    assert [name_of(token) for token in tokens] == list(ODD_NAMES)
+    assert not any(character in token for token in tokens for character in ". *>\t\r\n")
+    assert token_of("inbox_2-A") == "inbox_2-A"
+    assert [name_of(token) for token in ("=", "=YQ", "a.b", "=_")] == [None] * 4
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+def test_our_own_stream_is_as_it_has_to_be() -> None:
+    ours = settings.wanted("s", 3)
+    assert settings.differences(ours | {"max_bytes": 5, "description": "theirs", "sealed": False}, "s", 3) == []
+    assert settings.differences({key: value for key, value in ours.items() if key != "max_age"}, "s", None) == []
+
+
+def test_each_setting_of_another_shape_is_told() -> None:
+    theirs = settings.wanted("s", 1) | {
+        "retention": "workqueue",
+        "max_age": 7,
+        "allow_atomic": None,
+        "deny_purge": True,
+    }
+    with pytest.raises(StorageUnavailableError) as raised:
+        settings.check_stream(theirs, "s", 3)
+    for told in (
+        "retention is 'workqueue' there and has to be 'limits'",
+        "max_age is 7 there and has to be 0",
+        "allow_atomic is None there and has to be True",
+        "num_replicas is 1 there and has to be 3",
+        "deny_purge is True there and has to be off",
+    ):
+        assert told in str(raised.value)
+
+
+@pytest.mark.parametrize("version", ["2.9.10", "2.11.99", "1.0.0", "?"])
+def test_an_old_server_is_told_what_is_needed(version: str) -> None:
+    with pytest.raises(StorageUnavailableError) as raised:
+        settings.check_version(version)
+    assert version in str(raised.value)
+    assert "2.12.0" in str(raised.value)
+    settings.check_version("2.12.0")
+    settings.check_version("2.15.1-RC.1")
+
+
+def test_what_the_server_says_has_a_meaning() -> None:
+    assert isinstance(RefusedError({"err_code": 10077, "description": "full"}).meaning("x"), StorageFullError)
+    assert "-js" in str(RefusedError({"err_code": 10039, "description": "no"}).meaning("x"))
+    assert isinstance(RefusedError({"code": 400}).meaning("x"), StorageUnavailableError)
+
+
+# -- commits -----------------------------------------------------------------------------------------------------------
+
+
+def message(payload: bytes = b"payload", message_id: UUID | None = None, delay: int = 0) -> PreparedMessage:
+    return PreparedMessage(b"me", payload, MessagePriority.NORMAL, message_id or new_id(), delay, b"[]", 0)
+
+
+def test_a_commit_is_read_as_it_was_written() -> None:
+    messages = [message(b"one"), message(b"", delay=5)]
+    enqueue = codec.encode_command(Op.ENQUEUE, codec.encode_messages(messages))
+    data = codec.encode(NONCE, 7, [enqueue, codec.encode_command(Op.MARK, for_target=True)])
+    commit = codec.decode(data)
+    assert (commit.rules, commit.nonce, commit.number) == (codec.RULES, NONCE, 7)
+    assert [(command.op, command.for_target) for command in commit.commands] == [(Op.ENQUEUE, False), (Op.MARK, True)]
+    sent, sent_on = codec.decode_messages(commit.commands[0], 3)
+    assert sent_on is None
+    assert [(each.id, each.delay_ms) for each in sent] == [(messages[0].message_id, 0), (messages[1].message_id, 5)]
+    reference = sent[0].reference
+    assert data[reference.at : reference.at + reference.size] == b"meone[]"
+    assert (reference.seq, reference.first, len(reference)) == (3, 3, 3)
+
+
+@pytest.mark.parametrize("damage", [b"", b"hello", b"\x93pmb" + bytes(60)])
+def test_what_is_no_commit_is_not_read(damage: bytes) -> None:
+    with pytest.raises(codec.UnreadableError):
+        codec.decode(damage)
+    whole = codec.encode(NONCE, 1, [codec.encode_command(Op.MARK)])
+    with pytest.raises(codec.UnreadableError):
+        codec.decode(whole[:-1])
+
+
+# -- states ------------------------------------------------------------------------------------------------------------
+
+
+class Log:
+    """A log, and a state that follows it."""
+
+    def __init__(self) -> None:
+        self.state = LogState()
+        self.entries: list[tuple[bytes, int, int | None]] = []
+        self.number = 0
+
+    def commit(self, *commands: bytes, time: int = 0, subject: int | None = None, nonce: bytes = NONCE) -> list[Any]:
+        self.number += 1
+        return self.add(codec.encode(nonce, self.number, commands), time, subject)
+
+    def add(self, data: bytes, time: int, subject: int | None) -> list[Any]:
+        self.entries.append((data, time, subject))
+        return follow(self.state, len(self.entries), data, time, subject)
+
+    def followed_anew(self) -> LogState:
+        state = LogState()
+        for seq, (data, time, subject) in enumerate(self.entries, 1):
+            follow(state, seq, data, time, subject)
+        return state
+
+
+def follow(state: LogState, seq: int, data: bytes, time: int, subject: int | None) -> list[Any]:
+    state.advance(seq, time, len(data))
+    commit = codec.decode(data)
+    return state.apply(commit, seq, subject, False, Effects()) if state.is_new(commit) else []
+
+
+def enqueue(*messages: PreparedMessage) -> bytes:
+    return codec.encode_command(Op.ENQUEUE, codec.encode_messages(messages))
+
+
+def claim(holder: int, limit: int = 10, lease: int = 10 * SECOND) -> bytes:
+    return codec.encode_command(Op.CLAIM, codec.pack_fields(holder, limit, 0, lease, 0, 0))
+
+
+def ack(holder: int, *ids: UUID, witnesses: int = 0) -> bytes:
+    return codec.encode_command(Op.ACK, codec.pack_fields(holder, 0, witnesses) + codec.encode_ids(ids))
+
+
+def gone(holder: int, how: int = EXPIRED) -> bytes:
+    return codec.encode_command(Op.GONE, codec.pack_fields(holder, how))
+
+
+def ids_of(claimed: Any) -> list[UUID]:
+    assert isinstance(claimed, Claimed)
+    return [record.id for record in claimed.records]
+
+
+def test_a_second_copy_of_a_commit_is_void() -> None:
+    log = Log()
+    log.commit(enqueue(message()))
+    assert log.add(log.entries[0][0], 5, None) == []
+    assert log.state.store.state.queued == 1
+    assert log.state.now == 5
+
+
+def test_the_log_s_time_never_goes_back() -> None:
+    log = Log()
+    log.commit(enqueue(message()), time=50)
+    log.commit(enqueue(message()), time=20)
+    assert log.state.now == 50
+
+
+def test_a_holder_is_admitted_on_its_own_subject() -> None:
+    log, one = Log(), message()
+    log.commit(enqueue(one))
+    assert isinstance(log.commit(claim(ALICE))[0], NotAdmitted)
+    assert ids_of(log.commit(claim(ALICE), subject=ALICE)[0]) == [one.message_id]
+    assert ids_of(log.commit(claim(ALICE))[0]) == []
+
+
+def test_the_log_decides_who_is_gone() -> None:
+    log, one = Log(), message()
+    log.commit(enqueue(one))
+    log.commit(claim(ALICE), subject=ALICE)
+    log.commit(codec.encode_command(Op.BEAT, codec.pack_fields(ALICE)), time=8 * SECOND)
+    assert log.commit(gone(ALICE), time=17 * SECOND, subject=ALICE) == [0]
+    assert log.state.expired(19 * SECOND, lambda _: False) == [(ALICE, EXPIRED)]
+    assert log.state.expired(0, lambda _: True) == [(ALICE, RELEASED)]
+    assert log.commit(gone(ALICE), time=19 * SECOND, subject=ALICE) == [1]
+    assert log.commit(gone(ALICE), time=19 * SECOND, subject=ALICE) == [0]
+    assert ids_of(log.commit(claim(BOB), subject=BOB)[0]) == [one.message_id]
+
+
+def test_what_others_hold_is_acknowledged_with_a_mark_on_their_subjects_only() -> None:
+    log, one, two = Log(), message(), message()
+    assert one.message_id is not None
+    assert two.message_id is not None
+    log.commit(enqueue(one, two))
+    log.commit(claim(ALICE, 1), subject=ALICE)
+    (refused,) = log.commit(ack(BOB, one.message_id, two.message_id))
+    assert (refused.acked, refused.elsewhere) == (0, [one.message_id])
+    log.commit(codec.encode_command(Op.MARK), subject=ALICE)
+    (acked,) = log.commit(ack(BOB, one.message_id, two.message_id, witnesses=1))
+    assert (acked.acked, acked.elsewhere) == (2, [])
+
+
+def test_nothing_is_deleted_while_somebody_holds_something() -> None:
+    log, reset = Log(), codec.encode_command(Op.RESET)
+    assert log.commit(reset) == [False]
+    log.commit(enqueue(message(), message()))
+    log.commit(claim(ALICE, 1), subject=ALICE)
+    log.commit(reset)
+    assert log.state.store.state.queued == 1
+    log.commit(gone(ALICE, RELEASED), subject=ALICE)
+    assert log.commit(reset) == [True]
+    assert (log.state.store.state.queued, log.state.touched) == (0, False)
+
+
+def busy_log() -> Log:
+    """One with everything in it that a state has."""
+    log = Log()
+    kept, failing, dead = message(b"kept"), message(b"failing"), message(b"dead")
+    assert failing.message_id is not None
+    assert dead.message_id is not None
+    log.commit(enqueue(kept, failing, dead, message(delay=9 * SECOND)), time=SECOND)
+    log.commit(enqueue(message()._replace(dedupe_ms=60 * SECOND)), time=SECOND, nonce=OTHER)
+    log.commit(claim(ALICE, 3), time=2 * SECOND, subject=ALICE)
+    nack = codec.pack_fields(ALICE, 0, 0, True, failing.message_id, "it failed")
+    log.commit(codec.encode_command(Op.NACK, nack), time=3 * SECOND)
+    log.commit(codec.encode_command(Op.BURY, codec.pack_fields(ALICE, dead.message_id, "no good")), time=3 * SECOND)
+    log.commit(codec.encode_command(Op.CHECKPOINT, b"now"), time=4 * SECOND)
+    return log
+
+
+def test_followers_have_the_same_state_byte_by_byte() -> None:
+    log = busy_log()
+    encoded = snapshots.encode(log.state)
+    assert snapshots.encode(log.followed_anew()) == encoded
+
+
+def test_a_state_goes_on_from_its_snapshot() -> None:
+    log = busy_log()
+    encoded = snapshots.encode(log.state)
+    again = snapshots.decode(encoded, log.state.seq)
+    again.commits, again.bytes = log.state.commits, log.state.bytes
+    assert snapshots.encode(again) == encoded
+    log.commit(claim(BOB), time=12 * SECOND, subject=BOB)
+    log.commit(enqueue(message()), time=12 * SECOND)
+    for seq, (data, time, subject) in list(enumerate(log.entries, 1))[-2:]:
+        follow(again, seq, data, time, subject)
+    assert snapshots.encode(again) == snapshots.encode(log.state)
+
+
+def test_a_snapshot_holds_no_payload() -> None:
+    assert b"kept" not in snapshots.encode(busy_log().state)
+
+
+def test_a_snapshot_travels_whole_or_in_parts() -> None:
+    encoded = snapshots.encode(busy_log().state)
+    packed, digest = snapshots.pack(encoded), snapshots.digest_of(encoded)
+    whole = snapshots.decode_snapshot(snapshots.encode_snapshot(1, 9, digest, packed))
+    assert whole is not None
+    assert (whole.checkpoint, whole.seq, whole.parts) == (1, 9, ())
+    assert snapshots.unpack(whole.packed, whole) == encoded
+    in_parts = snapshots.decode_snapshot(snapshots.encode_snapshot(1, 9, digest, b"", (3, 4)))
+    assert in_parts is not None
+    assert (in_parts.parts, in_parts.packed) == ((3, 4), b"")
+    assert snapshots.decode_snapshot(b"hello") is None
+
+
+def test_a_damaged_snapshot_is_told() -> None:
+    encoded = snapshots.encode(busy_log().state)
+    snapshot = snapshots.Snapshot(1, 1, 9, snapshots.digest_of(encoded), (), b"")
+    with pytest.raises(StorageCorruptError, match="damaged"):
+        snapshots.unpack(b"no zlib", snapshot)
+    with pytest.raises(StorageCorruptError, match="checksum"):
+        snapshots.unpack(snapshots.pack(encoded + b"x"), snapshot)
+    with pytest.raises(StorageCorruptError, match="cannot be read"):
+        snapshots.decode(encoded[:50], 9)
+
+
+def test_a_message_that_was_stored_anew_is_where_it_was() -> None:
+    log, one = Log(), message(b"old place")
+    assert one.message_id is not None
+    log.commit(enqueue(one))
+    moved = codec.encode_command(Op.MOVE, codec.encode_moved([(one.message_id, 1, (b"me", b"old place", b"[]"))]))
+    log.commit(moved)
+    (record,) = log.commit(claim(ALICE), subject=ALICE)[0].records
+    reference: Any = record.payload
+    assert reference.seq == 2
+    log.commit(moved)
+    assert reference.seq == 2
+    data = log.entries[1][0]
+    assert data[reference.at :][: reference.size] == b"meold place[]"
