@@ -91,16 +91,21 @@ async def _publish(
 
 async def _move_stragglers(replica: Replica, messages: list[Message]) -> None:
     """Stores the oldest messages anew, if most of what came after them is settled: it can be purged then."""
-    link = replica.link
+    link, token = replica.link, replica.token
+    before = replica.stragglers_before
+    if not any(cast(Reference, message.payload).seq < before for message in messages):
+        return
     there = sum((await counts(link, f"{replica.base}.in")).values())
+    there += sum((await counts(link, f"{link.stream}.x.*.{token}")).values())
     needed = len({cast(Reference, message.payload).seq for message in messages})
-    if not needed or there <= _MOST_SETTLED * needed + _FEW:
+    if there <= _MOST_SETTLED * needed + _FEW:
         return
     room = link.largest // 2
     oldest = []
     for message in sorted(messages, key=lambda message: cast(Reference, message.payload).seq):
-        room -= cast(Reference, message.payload).size + MOVED_HEAD
-        if room < 0:
+        reference = cast(Reference, message.payload)
+        room -= reference.size + MOVED_HEAD
+        if room < 0 or reference.seq >= before:
             break
         oldest.append(message)
     await replica.move(oldest)

@@ -32,6 +32,9 @@ _logger = logging.getLogger("pymailbox")
 
 _DIGESTS_KEPT: Final = 8
 
+_CHECKPOINTS_OF_STRAGGLERS: Final = 3
+"""Checkpoints that a message has seen before it may be stored anew."""
+
 _holders: dict[int, weakref.ref[asyncio.AbstractEventLoop]] = {}
 """The event loops of this process's holders: nobody else can tell that one was closed."""
 
@@ -59,6 +62,7 @@ class Replica:
             [f"{self.base}.>", f"{stream}.x.{self.token}.*", f"{stream}.x.*.{self.token}"],
             self._on_entry,
             self._place,
+            self._break,
         )
         self._snapshot_at = 0
         """The stream message of the snapshot that was read or heard last."""
@@ -73,6 +77,8 @@ class Replica:
         self._ahead: float | None = None
         """By how many milliseconds the log's clock is ahead of ours, at least."""
         self.tasks: set[asyncio.Task[Any]] = set()
+        self._checkpoint_seqs: deque[int] = deque(maxlen=_CHECKPOINTS_OF_STRAGGLERS)
+        """Where the last checkpoints were."""
         self._publishing: asyncio.Task[Any] | None = None
 
     # -- coming and going ----------------------------------------------------------------------------------------------
@@ -232,6 +238,12 @@ class Replica:
             self._apply(entry)
         except MailboxError as error:
             self._break(error)
+        except Exception as error:
+            # to pass over it would be to have another state than others
+            told = f"message {entry.seq} of the stream {self.link.stream!r} cannot be applied ({error!r})"
+            broken = StorageCorruptError(f"{told}: it is damaged, or pymailbox has an error")
+            broken.__cause__ = error
+            self._break(broken)
 
     def _break(self, error: MailboxError) -> None:
         self.broken = error
@@ -363,6 +375,7 @@ class Replica:
         log.size = len(encoded)
         digest = snapshots.digest_of(encoded)
         self._digests[log.checkpoint] = digest
+        self._checkpoint_seqs.append(seq)
         while len(self._digests) > _DIGESTS_KEPT:
             self._digests.popitem(last=False)
         if own:
@@ -421,6 +434,12 @@ class Replica:
         """As ``submit``, with nobody waiting."""
         if self.broken is None:
             self.writer.submit(call).add_done_callback(_retrieve)
+
+    @property
+    def stragglers_before(self) -> int:
+        """Messages that came before this one of the stream have waited for long."""
+        seqs = self._checkpoint_seqs
+        return seqs[0] if len(seqs) == _CHECKPOINTS_OF_STRAGGLERS else 0
 
     async def move(self, messages: list[Message]) -> None:
         """Stores the bytes of messages anew."""
