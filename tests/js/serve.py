@@ -2,6 +2,7 @@
 
 /             tests/js/pages/, and the examples of docs/javascript.md by the names that they begin with
 /pymailbox/   build/npm/package/, the npm package
+/pymailbox.js the same in one file, as in a wheel, for the races, whose many workers all load it
 /pyodide/     build/pyodide/, the Pyodide distribution
 /wheels/      build/wheels/, the wheels
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tools.build_npm import PACKAGE
 from tools.serve import DEMO_ROUTES, ROOT, Handler, Server
+from tools.wheel_hook import WHOLE_ENGINE, bundle
 
 PAGES = Path(__file__).parent / "pages"
 DOCUMENT = ROOT / "docs" / "javascript.md"
@@ -42,6 +44,7 @@ def main() -> None:
         shutil.copytree(PAGES, folder, dirs_exist_ok=True)
         for name, code in examples().items():
             (folder / name).write_text(code, encoding="utf-8")
+        (folder / "pymailbox.js").write_bytes(bundle(WHOLE_ENGINE, ROOT))
         with Server(0, DEMO_ROUTES | {"/": folder, "/pymailbox/": PACKAGE}) as server:
             server.RequestHandlerClass = IsolatingHandler
             print(f"The JavaScript API's pages are at {server.url}/", flush=True)  # noqa: T201 - for whoever started it
