@@ -285,9 +285,13 @@ for (const [leave, comeBack] of [
   });
 }
 
-test("when a page that asks is left, its mailbox for answers is free to be deleted", async ({ page, context }) => {
+test("when a page that asks is left, its mailbox for answers is free to be deleted", async ({
+  page,
+  context,
+  baseURL,
+}) => {
   const asking = await context.newPage();
-  await asking.goto("/");
+  await asking.goto(`${baseURL}/`);
   await asking.waitForFunction(() => "pymailbox" in globalThis);
   await asking.evaluate(async () => {
     const asker = await pymailbox.openMailbox("left");
