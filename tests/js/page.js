@@ -38,7 +38,7 @@ const fixtures = {
   context: async ({ window }, use) => {
     const [page] = window.pages();
     await use(window);
-    await window.unrouteAll();
+    await Promise.all([window.unrouteAll(), page.unrouteAll()]);
     await Promise.all(window.pages().map((other) => other === page || other.close()));
     await page.removeAllListeners("console");
     await page.removeAllListeners("pageerror");
