@@ -23,7 +23,7 @@ if find_spec(f"{__name__}._suite") is None:
     raise ImportError(f"{__name__} is not available here: {NOT_IN_PAGES}", name=__name__)
 
 from ._sandbox import MailboxFactory, Sandbox, factory_at
-from ._suite import Check, CheckResult, run_all
+from ._suite import Check, CheckResult, run_each
 from .checks import CHECKS
 from .faults import Fault, FaultKind, FaultyMailbox, HolderDied
 from .stateful import ProgramFailure, run_program
@@ -51,12 +51,12 @@ async def run_checks(factory: MailboxFactory, *, only: Collection[str] | None = 
 
     A check of something that the mailbox does not claim in its ``capabilities`` is ``"unsupported"``.
     """
-    return [result for result, _ in await run_all(CHECKS, factory, only)]
+    return [result async for result, _ in run_each(CHECKS, factory, only)]
 
 
 async def check_mailbox(factory: MailboxFactory) -> None:
     """Runs every check; if any fail, raises them as an ``ExceptionGroup``, each with the promise that was broken."""
-    outcomes = await run_all(CHECKS, factory)
+    outcomes = [outcome async for outcome in run_each(CHECKS, factory)]
     failures = [failure for _, failure in outcomes if failure is not None]
     if failures:
         raise ExceptionGroup(f"{len(failures)} of {len(outcomes)} checks failed", failures)

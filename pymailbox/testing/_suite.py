@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -99,9 +99,9 @@ class CheckResult:
         return asdict(self)
 
 
-async def run_all(
+async def run_each(
     checks: Sequence[Check], factory: MailboxFactory, only: Collection[str] | None = None
-) -> list[tuple[CheckResult, Exception | None]]:
+) -> AsyncIterator[tuple[CheckResult, Exception | None]]:
     """Runs the checks, or those named in ``only``, one after the other; with each result the failure itself."""
     if only is not None:
         unknown = sorted(set(only) - {check.name for check in checks})
@@ -112,7 +112,9 @@ async def run_all(
         claims = await manifest.open()
     finally:
         await manifest.close_all()
-    return [await _run_one(check, factory, claims) for check in checks if only is None or check.name in only]
+    for check in checks:
+        if only is None or check.name in only:
+            yield await _run_one(check, factory, claims)
 
 
 async def _run_one(check: Check, factory: MailboxFactory, claims: Mailbox) -> tuple[CheckResult, Exception | None]:

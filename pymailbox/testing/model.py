@@ -11,7 +11,7 @@ keeps every model that explains all it has seen; when none is left, the mailbox 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import permutations
@@ -95,7 +95,7 @@ class Model:
         """Ids that a mailbox made; it must not make one again."""
         self.remembered: dict[str, set[UUID]] = {}
         """Ids that stay known whatever becomes of their messages, by mailbox; for longer than any program runs."""
-        self.ever_queued: Counter[str] = Counter()
+        self.ever_queued: defaultdict[str, int] = defaultdict(int)
         """By mailbox."""
 
     def copy(self) -> Model:
@@ -105,7 +105,7 @@ class Model:
         copy.letters = {mailbox: dict(letters) for mailbox, letters in self.letters.items()}
         copy.made_ids = set(self.made_ids)
         copy.remembered = {mailbox: set(ids) for mailbox, ids in self.remembered.items()}
-        copy.ever_queued = Counter(self.ever_queued)
+        copy.ever_queued = self.ever_queued.copy()
         return copy
 
     def fingerprint(self) -> Hashable:
@@ -513,20 +513,25 @@ class Model:
             status = MessageStatus.QUEUED if message.holder is None else MessageStatus.INFLIGHT
             created_at = self._agree_on_record(record, message, status)
             if message.delay == 0 or message.delay >= SOON:
-                _agree(record.due_at is not None, message.delay >= SOON, f"whether {message.id} has a due time")
+                _agree(record.due_at is not None, message.delay >= SOON, "whether a message has a due time")
             self.of(name)[message.id] = message._replace(created_at=created_at)
 
     def _agree_on_record(self, record: MessageRecord, message: ModelMessage, status: MessageStatus) -> datetime:
         """Compares a record with the model's; returns its ``created_at``, which is known from now on."""
         created_at = message.created_at or record.created_at
-        _agree(record.id, message.id, "id")
-        _agree(record.sender, message.sender, f"sender of {message.id}")
-        _agree(record.payload, message.payload, f"payload of {message.id}")
-        _agree(record.priority, message.priority, f"priority of {message.id}")
-        _agree(record.created_at, created_at, f"created_at of {message.id}")
-        _agree(record.status, status, f"status of {message.id}")
-        _agree(record.delivery_count, message.delivery_count, f"delivery_count of {message.id}")
-        _agree(dict(record.headers), dict(message.headers), f"headers of {message.id}")
+        shown = (
+            ("id", record.id, message.id),
+            ("sender", record.sender, message.sender),
+            ("payload", record.payload, message.payload),
+            ("priority", record.priority, message.priority),
+            ("created_at", record.created_at, created_at),
+            ("status", record.status, status),
+            ("delivery_count", record.delivery_count, message.delivery_count),
+            ("headers", dict(record.headers), dict(message.headers)),
+        )
+        for what, actual, wanted in shown:
+            if actual != wanted:
+                _agree(actual, wanted, f"{what} of {message.id}")
         return created_at
 
 
@@ -561,7 +566,7 @@ class Judge:
         Raises:
             DisagreementError: no order of them explains the answers.
         """
-        explained: dict[Hashable, Model] = {}
+        explained: list[Model] = []
         first_doubt: DisagreementError | None = None
         depth: Depth = None
         for model in self._models:
@@ -572,11 +577,13 @@ class Judge:
                 except DisagreementError as doubt:
                     first_doubt = first_doubt or doubt
                 else:
-                    explained[after.fingerprint()] = after
+                    explained.append(after)
                     depth = depths[-1]
         if not explained:
             raise first_doubt or DisagreementError("nothing explains this")
-        self._models = list(explained.values())
+        if len(explained) > 1:
+            explained = list({model.fingerprint(): model for model in explained}.values())
+        self._models = explained
         return depth
 
 

@@ -776,10 +776,10 @@ test("an id stays known for as long as was said", async ({ page }) => {
   expect(seen).toEqual([true, false, true, false]);
 });
 
-test("changes tells of other tabs, and ends as it is asked to", async ({ page, context }) => {
+test("changes tells of other tabs, and ends as it is asked to", async ({ page, context, baseURL }) => {
   const other = await context.newPage();
   for (const each of [page, other]) {
-    if (each === other) await each.goto("/");
+    if (each === other) await each.goto(`${baseURL}/`);
     await each.waitForFunction(() => "pymailbox" in globalThis);
     await each.evaluate(async () => {
       const globals = /** @type {any} */ (globalThis);

@@ -1,19 +1,21 @@
 // The page that <mailbox-inspector> is tried in, under a policy that forbids inline styles and text taken for markup.
 
-import { test as base, expect } from "@playwright/test";
+import { expect, testInSharedWindow } from "./page.js";
 
 export { expect };
 
 /** Tests whose page has both modules loaded; an error in its console fails them. */
-export const test = base.extend({
-  page: async ({ page }, use) => {
+export const test = testInSharedWindow.extend({
+  page: async ({ page, baseURL }, use) => {
     /** @type {string[]} */
     const errors = [];
     page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
     page.on("pageerror", (error) => errors.push(String(error)));
-    await page.goto("/inspector.html");
+    await page.goto(`${baseURL}/inspector.html`);
     await expect(page.locator("body")).toHaveAttribute("data-ready", "yes");
+    const size = page.viewportSize();
     await use(page);
+    if (size) await page.setViewportSize(size);
     expect(errors).toEqual([]);
   },
 });

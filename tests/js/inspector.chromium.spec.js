@@ -30,4 +30,5 @@ test("where colours are forced, all that is drawn can be told from what is aroun
   const [released] = await style("button[aria-pressed]", "background-color");
   await inspector.button("Pause").click();
   expect(await style("button[aria-pressed]", "background-color")).not.toEqual([released]);
+  await page.emulateMedia({ forcedColors: null, colorScheme: null });
 });

@@ -19,7 +19,7 @@ async function runExample(page, name) {
   /** @type {string[]} */
   const lines = [];
   example.on("console", (message) => lines.push(message.text()));
-  await example.goto(`/example.html?name=${name}`);
+  await example.goto(new URL(`/example.html?name=${name}`, page.url()).href);
   await expect(example).toHaveTitle("done");
   return { example, lines };
 }
@@ -58,7 +58,7 @@ testExample("json", "JSON is stored once, with its headers", async ({ page }) =>
 
 testExample("watch", "a page watches a mailbox", async ({ page }) => {
   const watching = await page.context().newPage();
-  await watching.goto("/example.html?name=watch");
+  await watching.goto(new URL("/example.html?name=watch", page.url()).href);
   await expect(watching).toHaveTitle("0 waiting, 0 of them delayed, the oldest for 0 s");
   await runExample(page, "page");
   await expect(watching).toHaveTitle(/^2 waiting, 0 of them delayed, the oldest for /);
@@ -129,9 +129,10 @@ testExample("actor", "an actor asks a server, and answers", async ({ page }) => 
 
 test("a service worker stores what arrives while Python is not loaded and nobody has opened a mailbox", async ({
   page,
+  baseURL,
   browserName,
 }) => {
-  await page.goto("/blank.html");
+  await page.goto(`${baseURL}/blank.html`);
   await page.evaluate(async () => {
     await navigator.serviceWorker.register("/service-worker.js", { type: "module" });
     await navigator.serviceWorker.ready;
@@ -186,7 +187,7 @@ test("a service worker stores what arrives while Python is not loaded and nobody
     await devtools.send("ServiceWorker.dispatchSyncEvent", { ...registration, tag: "synced", lastChance: false });
     stored.push("push: pushed", "sync: synced");
   }
-  await page.goto("/");
+  await page.goto(`${baseURL}/`);
   await page.waitForFunction(() => "pymailbox" in globalThis);
   expect((await take(page, "inbox", stored.length)).sort()).toEqual(stored.sort());
 });

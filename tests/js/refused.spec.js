@@ -136,8 +136,9 @@ test("what cannot be read and is too large to be kept whole keeps nobody from th
 
 test("a frame that may store nothing is told so by class", async ({ page }) => {
   // its origin is no other's, so that it may load nothing by default
-  await page.route("**/pymailbox/**", async (route) => {
-    const response = await route.fetch();
+  await page.route("**/pymailbox.js", async (route) => {
+    // not every system but every browser knows the page's host
+    const response = await route.fetch({ url: `http://127.0.0.1:${new URL(page.url()).port}/pymailbox.js` });
     await route.fulfill({ response, headers: { ...response.headers(), "access-control-allow-origin": "*" } });
   });
   const frame = await open(page, "/", "allow-scripts");
@@ -156,7 +157,7 @@ test("a frame of another site has mailboxes, or is told why not; messages come b
   browserName,
 }) => {
   const { port } = new URL(page.url());
-  const url = `http://localhost:${port}/`;
+  const url = `http://127.0.0.1:${port}/`;
   const [frame, other] = [await open(page, url), await open(page, url)];
   const opened = await frame.evaluate(async () => {
     try {

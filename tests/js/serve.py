@@ -6,11 +6,13 @@ prints.
 /recipes/     the programs of docs/recipes/, each in a folder of its own
 /cdn/         what these load from elsewhere, as tools.serve_examples has it
 /pymailbox/   build/npm/package/, the npm package
+/pymailbox.js the same in one file, as in a wheel, for pages and workers that are loaded again and again
 /pyodide/     build/pyodide/, the Pyodide distribution
 /wheels/      build/wheels/, the wheels
 """
 
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import asdict, replace
@@ -20,8 +22,9 @@ from tests.docs.blocks import BLOCKS, Block, blocks_in
 from tests.unit.recipes import RECIPES, files_of
 from tools.build_npm import PACKAGE
 from tools.build_wheel import WHEELS, wheel_name
-from tools.serve import DEMO_ROUTES, Handler, Server
+from tools.serve import DEMO_ROUTES, ROOT, Handler, Server
 from tools.serve_examples import copies, localized
+from tools.wheel_hook import WHOLE_ENGINE, bundle
 
 PAGES = Path(__file__).parent / "pages"
 
@@ -58,6 +61,10 @@ def main() -> None:
         shutil.copytree(PAGES, folder)
         for name, code in examples().items():
             (folder / name).write_text(code, encoding="utf-8")
+        # what is measured has to be in its own files
+        is_measured = "PYMAILBOX_COVERAGE" in os.environ
+        engine = b'export * from "/pymailbox/index.js";' if is_measured else bundle(WHOLE_ENGINE, ROOT)
+        (folder / "pymailbox.js").write_bytes(engine)
         known = {"examples": list(examples()), "inPyodide": [asdict(block) for block in in_pyodide()]}
         (folder / "docs.json").write_text(json.dumps(known), encoding="utf-8")
         shutil.copy(WHEELS / wheel_name(), folder)

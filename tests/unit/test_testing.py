@@ -38,7 +38,7 @@ from pymailbox.testing import (
 from pymailbox.testing import _expect as expect_module
 from pymailbox.testing import _suite as suite_module
 from pymailbox.testing._expect import eventually, expect, expect_equal, expect_error, expect_no_repeats
-from pymailbox.testing._suite import check, run_all
+from pymailbox.testing._suite import check, run_each
 from pymailbox.testing._verbs import VERBS
 from pymailbox.testing.checks.consuming import consuming
 from pymailbox.testing.model import Consumer, DisagreementError, Judge, Seen
@@ -202,8 +202,11 @@ def test_collection_without_a_warning_is_a_failure() -> None:
 
 
 def _run(run: Any, factory: Any = None) -> Any:
-    [(result, failure)] = asyncio.run(run_all([check()(run)], factory or Database(SmallMailbox).open))
-    return result, failure
+    async def outcome() -> Any:
+        [(result, failure)] = [each async for each in run_each([check()(run)], factory or Database(SmallMailbox).open)]
+        return result, failure
+
+    return asyncio.run(outcome())
 
 
 def test_result_is_json_ready() -> None:
@@ -280,7 +283,8 @@ def test_cancelled_run_ends() -> None:
         await asyncio.sleep(60)
 
     async def cancel_it() -> None:
-        run = asyncio.ensure_future(run_all([check()(check_something)], Database(SmallMailbox).open))
+        outcomes = run_each([check()(check_something)], Database(SmallMailbox).open)
+        run = asyncio.ensure_future(anext(outcomes))
         await asyncio.sleep(0.01)
         run.cancel()
         await run

@@ -2,7 +2,7 @@
 
 import { beginFaults, locksOf, planFault, setLate } from "./faults.js";
 import { labelOf, payloadOf } from "./payload.js";
-import { deleteMailbox, openMailbox } from "/pymailbox/index.js";
+import { deleteMailbox, openMailbox } from "/pymailbox.js";
 
 /** @type {Map<number, import("../../../../js/index.js").Mailbox>} */
 const mailboxes = new Map();

@@ -4,7 +4,7 @@
  * call.
  */
 
-import { deleteMailbox, openMailbox } from "/pymailbox/index.js";
+import { deleteMailbox, openMailbox } from "/pymailbox.js";
 import { Judge, Wrong } from "./judge.js";
 import { SALVAGED, litter } from "./litter.js";
 import { labelOf } from "./payload.js";
