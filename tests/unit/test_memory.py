@@ -156,7 +156,7 @@ async def test_nothing_is_kept_of_messages_that_are_gone() -> None:
         store = memory._database().named.stores["tidy"]
         assert sum(map(len, store.bodies.lanes)) == 10
         assert await mailbox.ack_many([record.id for record in await mailbox.peek(status=MessageStatus.INFLIGHT)]) == 10
-        kept = (*store.bodies.lanes, store._ids, store._errors, store._deaths, store._letters)
+        kept = (*store.bodies.lanes, store._ids, store.error_texts, store.deaths, store._letters)
         assert not any(kept)
         assert not any(lane.directory.pages for lane in store.state.lanes)
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from nats.aio.msg import Msg
 
+from ...contract.errors import MailboxError
 from .errors import NO_STREAM, CutOffError, NotThereError, RefusedError, TimedOutError
 from .link import Link
 
@@ -47,10 +48,13 @@ class Follower:
         filters: list[str],
         on_entry: Callable[[Entry], None],
         place: Callable[[bool], Any],
+        on_error: Callable[[MailboxError], None],
     ) -> None:
         self._link = link
         self._filters = filters
         self._on_entry = on_entry
+        self._on_error = on_error
+        """Called with what keeps it from going on."""
         self._place = place
         """A coroutine that says where to begin; called with whether the consumer is there already: then None is no
         reason to begin elsewhere."""
@@ -134,8 +138,10 @@ class Follower:
                 await self._look_for_stream()
             except (TimedOutError, CutOffError):
                 pass
-            except Exception:
-                _logger.exception("a mailbox cannot be followed at the moment")
+            except MailboxError as error:
+                if not error.passing:
+                    self._on_error(error)
+                    return
             await asyncio.sleep(0.1)
 
     async def _look_for_stream(self) -> None:
@@ -181,10 +187,7 @@ class Follower:
             entry = Entry(
                 message.subject, message.data, message.headers, int(tokens[at]), int(tokens[at + 2]) // 1_000_000
             )
-            try:
-                self._on_entry(entry)
-            except Exception:
-                _logger.exception("message %d of the stream %r could not be applied", entry.seq, self._link.stream)
+            self._on_entry(entry)
 
         return listen
 

@@ -59,6 +59,7 @@ class Replica:
             [f"{self.base}.>", f"{stream}.x.{self.token}.*", f"{stream}.x.*.{self.token}"],
             self._on_entry,
             self._place,
+            self._break,
         )
         self._snapshot_at = 0
         """The stream message of the snapshot that was read or heard last."""
@@ -232,6 +233,12 @@ class Replica:
             self._apply(entry)
         except MailboxError as error:
             self._break(error)
+        except Exception as error:
+            # to pass over it would be to have another state than others
+            told = f"message {entry.seq} of the stream {self.link.stream!r} cannot be applied ({error!r})"
+            broken = StorageCorruptError(f"{told}: it is damaged, or pymailbox has an error")
+            broken.__cause__ = error
+            self._break(broken)
 
     def _break(self, error: MailboxError) -> None:
         self.broken = error
