@@ -15,7 +15,7 @@ def _soak(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     soak.main()
 
 
-@pytest.mark.parametrize("backend", ["memory", "sqlite"])
+@pytest.mark.parametrize("backend", ["memory", "sqlite", "jetstream"])
 def test_one_program_of_a_seed(
     backend: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
