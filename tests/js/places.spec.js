@@ -262,7 +262,7 @@ testExample("one-by-one", "a loop acknowledges with its next dequeue", async ({ 
   /** @type {string[]} */
   const lines = [];
   example.on("console", (message) => lines.push(message.text()));
-  await example.goto("/example.html?name=one-by-one");
+  await example.goto(new URL("/example.html?name=one-by-one", page.url()).href);
   await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("tasks");
     await mailbox.enqueueJson("wash");
