@@ -281,7 +281,7 @@ testExample("tell-worker", "a page tells its worker that it is left", async ({ p
   await example.close();
 });
 
-test("each example of the documentation is driven", async ({ request }) => {
-  const { examples } = await (await request.get("/docs.json")).json();
+test("each example of the documentation is driven", async ({ page }) => {
+  const { examples } = await page.evaluate(async () => (await fetch("/docs.json")).json());
   expect(driven.sort()).toEqual(examples.sort());
 });
