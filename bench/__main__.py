@@ -108,7 +108,7 @@ def _with_its_competitors(row: Row, arguments: argparse.Namespace) -> Row:
 
 
 class UnfinishedError(Exception):
-    """Somebody else than us could not do what a row asks for."""
+    """Somebody other than us could not do what a row asks for."""
 
     def __init__(self, competitor: str) -> None:
         super().__init__(competitor)

@@ -37,7 +37,7 @@ export async function* pieces(file) {
  */
 async function textStart(file) {
   const head = new Uint8Array(await file.slice(0, PIECE).arrayBuffer());
-  if (head.includes(0)) throw new Error("There are zero bytes in it, so it is no text in UTF-8.");
+  if (head.includes(0)) throw new Error("There are zero bytes in it, so it is not UTF-8 text.");
   return BYTE_ORDER_MARK.every((byte, index) => head[index] === byte) ? BYTE_ORDER_MARK.length : 0;
 }
 

@@ -27,7 +27,7 @@ _SYNC: Final = "pymailbox.sync."
 
 
 class MailboxOpening:
-    """What ``open_mailbox`` gives: ``await`` it, or use it with ``async with``. By itself it is no mailbox yet."""
+    """What ``open_mailbox`` gives: ``await`` it, or use it with ``async with``. By itself it is not a mailbox yet."""
 
     def __init__(self, location: Location, options: Options, called_at: tuple[str, int]) -> None:
         self._location = location
@@ -203,7 +203,7 @@ def backup(location: MailboxLocation, path: str | os.PathLike[str]) -> Coroutine
 
     Args:
         location: any mailbox of the file.
-        path: where the copy is to be. Nothing may be there yet.
+        path: where to put the copy. Nothing may be there yet.
 
     Raises:
         TypeError, ValueError: an argument is invalid; ``path`` is the file itself, or there is something already.
@@ -211,7 +211,7 @@ def backup(location: MailboxLocation, path: str | os.PathLike[str]) -> Coroutine
         StorageUnavailableError: there is no such file, the folder of ``path`` is missing, or something may not be
             read or written.
         StorageFullError: there is no room for the copy.
-        StorageCorruptError: the file is damaged, or is no mailbox file.
+        StorageCorruptError: the file is damaged, or is not a mailbox file.
     """
     return _backup(resolved(parse_location(location)), check_path("path", path))
 
@@ -221,7 +221,7 @@ async def _backup(location: Location, path: str) -> None:
 
 
 def compact(location: MailboxLocation) -> Coroutine[Any, Any, int]:
-    """Gives what is free in a SQLite file back to the disk, and returns by how many bytes the files became smaller.
+    """Returns unused space in a SQLite file to the disk; the result is how many bytes smaller the files became.
 
     Others may use the file meanwhile; their calls run in between. pymailbox does the same by itself where more than
     half of the file is free. A file of an early version, or a restored dump, is written anew, for which there has to

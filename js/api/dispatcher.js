@@ -43,7 +43,7 @@ import { viewOf } from "../model/frames.js";
  * Completion
  */
 
-/** What stands for the length of a value that is no array. */
+/** What stands for the length of a value that is not an array. */
 const ONE = -1;
 
 /** What stands for the length of an array that is handed over whole. */

@@ -209,7 +209,7 @@ export class Mailbox {
    * @param {EnqueueJsonOptions} [options] as for `enqueue`, and `sender`, by default of no bytes
    * @returns {Promise<string>} a canonical UUID
    * @throws {TypeError | RangeError} JSON cannot hold the value (a function, a BigInt, NaN, bytes, a Map, a Set, or
-   * what holds itself), or an option is invalid; nothing was stored
+   * what contains itself), or an option is invalid; nothing was stored
    * @throws {import("../model/errors.js").StorageFullError} there is no room; nothing was stored
    */
   async enqueueJson(value, options) {

@@ -39,7 +39,7 @@ class HandedOut {
       return JSON.parse(text);
     } catch (cause) {
       why ||= cause instanceof Error ? cause.message : String(cause);
-      throw new SyntaxError(`the payload of message ${this.id} is no JSON: ${why}`, { cause });
+      throw new SyntaxError(`the payload of message ${this.id} is not JSON: ${why}`, { cause });
     }
   }
 }

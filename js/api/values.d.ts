@@ -284,7 +284,7 @@ export interface ConsumeOptions {
 /** A running `consume`. */
 export interface Consumer {
   /**
-   * Resolves when it has come to its end: it was stopped, or its mailbox was closed. Rejects with the error of the
+   * Resolves when it has ended: it was stopped, or its mailbox was closed. Rejects with the error of the
    * mailbox that ended it.
    */
   readonly finished: Promise<void>;

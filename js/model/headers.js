@@ -1,5 +1,5 @@
 /**
- * Headers: texts by name that travel with a message, and how they are stored: a JSON array of names and texts by turns,
+ * Headers: texts by name that travel with a message, and how they are stored: a JSON array of names and texts alternating,
  * in UTF-8, or nothing for none. `pymailbox/contract/headers.py` has the same.
  */
 
@@ -23,7 +23,7 @@ export function unpackHeaders(stored) {
   return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]]);
 }
 
-/** @param {Uint8Array} stored @returns {string[]} names and texts by turns @throws {RangeError} */
+/** @param {Uint8Array} stored @returns {string[]} names and texts alternating @throws {RangeError} */
 function flatIn(stored) {
   /** @type {unknown} */
   let flat;

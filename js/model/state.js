@@ -22,7 +22,7 @@ import { DELAYED, HELD, QUEUED } from "./page.js";
 import { PageTable, delayed, standing } from "./page-table.js";
 import { firstToClaim } from "./queries.js";
 
-/** How many numbers a page is of. */
+/** How many numbers a page covers. */
 const PAGE_NUMBERS = 1024;
 
 /** Bytes of pages that travel in the head. */

@@ -14,7 +14,7 @@ export function textOfId(bytes, offset = 0) {
   return text;
 }
 
-/** @param {string} text in either case @returns {Uint8Array<ArrayBuffer> | undefined} undefined if it is no UUID */
+/** @param {string} text in either case @returns {Uint8Array<ArrayBuffer> | undefined} undefined if it is not a UUID */
 export function bytesOfId(text) {
   if (!CANONICAL.test(text)) return undefined;
   const digits = text.replaceAll("-", "");

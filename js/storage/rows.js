@@ -74,6 +74,6 @@ function asText(value) {
   try {
     return JSON.stringify(value) ?? String(value);
   } catch {
-    return String(value); // it holds itself, or a number that JSON does not have
+    return String(value); // it contains itself, or a number that JSON does not have
   }
 }

@@ -274,7 +274,7 @@ class Asker(Companion):
     def _deliver(self, record: MessageRecord) -> None:
         waiting = self._waiting.get(record.headers.get(CORRELATION_ID, ""), ())
         if not waiting:
-            _logger.info("an answer to a question that nobody waits for any more was dropped")
+            _logger.info("an answer to a question that nobody is waiting for any longer was dropped")
         for answer in waiting:
             if not answer.done():
                 answer.set_result(record)

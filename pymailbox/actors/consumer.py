@@ -182,7 +182,7 @@ class Consumer(Coroutine[Any, Any, None]):
             raise cancelled
 
     def _go_on(self) -> bool:
-        """Begins what can be begun; False if all has come to its end."""
+        """Begins what can be begun; False if all has ended."""
         self._until = self._loop.time() + AT_ONCE
         if self._gives_back:
             self._unhandled += self._holds.drop(self._buffer.take_all())

@@ -114,12 +114,10 @@ def parser() -> argparse.ArgumentParser:
     json_option(import_)
 
     backup = command("backup", "copies a file with all its mailboxes, while others use it", name_needed=False)
-    backup.add_argument("path", metavar="PATH", help="where the copy is to be; nothing may be there yet")
+    backup.add_argument("path", metavar="PATH", help="where to put the copy; nothing may be there yet")
     json_option(backup)
 
-    compact = command(
-        "compact", "gives what is free in a file back to the disk, while others use it", name_needed=False
-    )
+    compact = command("compact", "returns unused space in a file to the disk, while others use it", name_needed=False)
     json_option(compact)
 
     work = command("work", "calls a function with each message, as they come, until it is stopped", handler_needed=True)

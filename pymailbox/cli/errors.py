@@ -8,7 +8,7 @@ OK: Final = 0
 PROBLEM: Final = 1
 """Something of what was asked for was not done; the standard error says what."""
 USAGE: Final = 2
-"""The command makes no sense as it was written; nothing was done."""
+"""The command is not valid as written; nothing was done."""
 SIGNALLED: Final = 128
 """And the signal's number: what a shell reports for a death by one."""
 INTERRUPTED: Final = 130
@@ -21,4 +21,4 @@ class ProblemError(Exception):
 
 
 class UsageError(Exception):
-    """The command makes no sense; its text is for the user."""
+    """The command is not valid; its text is for the user."""

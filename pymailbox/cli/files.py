@@ -39,7 +39,7 @@ async def import_mailbox(arguments: Namespace) -> int:
         async with await opening(location, make=True) as mailbox:
             try:
                 report = await import_(mailbox, file, on_refused=tell)
-            except ValueError as error:  # it is no export
+            except ValueError as error:  # it is not an export
                 name = "the standard input" if arguments.file == "-" else arguments.file
                 raise ProblemError(one_line(str(error).replace("source", name, 1))) from error
     if arguments.json:
@@ -73,5 +73,5 @@ async def compact_file(arguments: Namespace) -> int:
     if arguments.json:
         print_json({"file": location.file, "freed_bytes": freed})
     else:
-        print_lines([f"{byte_count(freed)} given back by {one_line(location.file)}."])
+        print_lines([f"{byte_count(freed)} freed in {one_line(location.file)}."])
     return OK

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: what comes after the program's name; None for the command line of this process.
 
     Returns:
-        The exit code: 0 done, 1 a problem, 2 a command that makes no sense, 130 interrupted, 141 a closed pipe, 128 and
+        The exit code: 0 done, 1 a problem, 2 an invalid command, 130 interrupted, 141 a closed pipe, 128 and
         its number for a signal that ended ``work`` at once.
     """
     try:

@@ -19,7 +19,7 @@ class Column(NamedTuple):
 
     title: str
     right: bool = False
-    """Numbers stand at the right."""
+    """Numbers are aligned right."""
     least: int = 0
     """Columns that it can be cut to; 0 for a column that is never cut."""
 
@@ -54,7 +54,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
 
 
 def _squeeze(columns: Sequence[Column], widths: list[int], room: int) -> None:
-    """Takes from the widest of the columns that can be cut until they fit, or none has anything to give."""
+    """Narrows the widest of the columns that can be cut until all fit, or none can be narrowed further."""
     while sum(widths) > room:
         givers = [i for i, column in enumerate(columns) if column.least and widths[i] > column.least]
         if not givers:

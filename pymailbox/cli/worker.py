@@ -33,7 +33,7 @@ from .text import counted, one_line
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 _LATE: Final = 2.0
-"""Seconds that handlers which were cut off, and the mailbox, have to come to their end."""
+"""Seconds that handlers which were cut off, and the mailbox, have to finish."""
 
 _Call = Callable[[MessageRecord, Context], Awaitable[object]]
 
@@ -90,7 +90,7 @@ class _Running:
 class _Stop:
     """What signals ask for. The first one stops cleanly, for a while; then, and with the second one, all is cut off.
 
-    A handler that blocks the event loop can be neither finished nor cut off: then the process exits without more ado,
+    A handler that blocks the event loop can be neither finished nor cut off: then the process exits at once,
     and what it held comes back as after a crash.
     """
 

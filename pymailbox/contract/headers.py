@@ -37,12 +37,12 @@ NO_HEADERS: Final = Headers()
 
 
 def pack_headers(headers: Any, where: str = "") -> bytes:
-    """Headers as they are stored: a JSON list of names and texts by turns; nothing for none.
+    """Headers as they are stored: a JSON list of names and texts alternating; nothing for none.
 
     ``where`` goes before the argument's name in errors, as in ``messages[3].``.
 
     Raises:
-        TypeError: they are no mapping of texts to texts.
+        TypeError: they are not a mapping of texts to texts.
         ValueError: there are too many, they are too long, or UTF-8 cannot hold one of them.
     """
     if headers is None:

@@ -15,7 +15,7 @@ CONTENT_TYPE: Final = "content-type"
 JSON_TYPE: Final = "application/json"
 
 DEEPEST_JSON: Final = 500
-"""Levels of lists and objects in each other."""
+"""How deep lists and objects may be nested."""
 
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -26,10 +26,12 @@ def json_payload(value: Any, name: str = "value") -> bytes:
 
     Raises:
         TypeError: it holds something that JSON cannot hold.
-        ValueError: so it does, a NaN or an infinity, or it holds itself, or it is too deep.
+        ValueError: it holds a NaN or an infinity, contains itself, or is nested too deeply.
     """
     if _is_deep(value):
-        raise ValueError(f"{name} cannot be written as JSON: it holds itself, or has more than {DEEPEST_JSON} levels")
+        raise ValueError(
+            f"{name} cannot be written as JSON: it contains itself, or has more than {DEEPEST_JSON} levels"
+        )
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
@@ -51,7 +53,7 @@ def parsed(payload: bytes) -> Any:
     """What a payload says.
 
     Raises:
-        ValueError: it is no JSON in UTF-8, or too deep.
+        ValueError: it is not JSON in UTF-8, or too deep.
     """
     if payload.count(b"[") + payload.count(b"{") > DEEPEST_JSON and _seems_deep(payload):
         raise ValueError(f"it has more than {DEEPEST_JSON} levels")
@@ -59,7 +61,7 @@ def parsed(payload: bytes) -> Any:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether containers lie too deep in a value, or one of them in itself."""
+    """Whether a value is nested too deeply, or contains itself."""
     level = [value] if isinstance(value, (dict, list, tuple)) else []  # each once, however often it is there
     for _ in range(DEEPEST_JSON):
         if not level:
@@ -75,7 +77,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def _seems_deep(payload: bytes) -> bool:
-    """Whether its brackets, but for those in strings, lie too deep in each other."""
+    """Whether its brackets, except those in strings, are nested too deeply."""
     brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
     for _ in range(DEEPEST_JSON):
         inner = brackets.replace(b"[]", b"").replace(b"{}", b"")  # which takes away the innermost level
@@ -86,4 +88,4 @@ def _seems_deep(payload: bytes) -> bool:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

@@ -70,7 +70,7 @@ class Location(NamedTuple):
 
 
 def split_url(location: str) -> tuple[str, str] | None:
-    """The scheme of a URL, in small letters, and what comes after its ``://``; None for a plain name."""
+    """The scheme of a URL, in lower case, and what comes after its ``://``; None for a plain name."""
     url = _SCHEME.fullmatch(location)
     return None if url is None else (url[1].lower(), url[2])
 
@@ -199,7 +199,7 @@ def parse_sqlite(location: str, scheme: str, rest: str) -> Location:
 
 
 def decode(location: str, text: str) -> str:
-    """Percent-decodes once, and refuses what would decode to something else than it seems."""
+    """Percent-decodes once, and refuses what would decode to something other than it seems."""
     if re.search("%(?![0-9A-Fa-f]{2})", text):
         raise ValueError(f"location {location!r} has a '%' that is not a percent-encoding; write '%25' for '%'")
     try:

@@ -104,7 +104,7 @@ class Mailbox(ABC):
 
         Args:
             sender: who sent it, in the caller's own encoding.
-            payload: what it says.
+            payload: its content.
             priority: ``HIGH`` messages are handed out before any ``NORMAL`` one.
             message_id: the message's id. While a message with it is still in the mailbox (queued, inflight or dead), a
                 call stores nothing and returns the id.
@@ -181,7 +181,7 @@ class Mailbox(ABC):
         The header ``content-type: application/json`` says so, unless ``headers`` name another type.
 
         Raises:
-            TypeError, ValueError: JSON cannot hold the value (a NaN, bytes, something that holds itself), or another
+            TypeError, ValueError: JSON cannot hold the value (a NaN, bytes, something that contains itself), or another
                 argument is invalid; nothing was stored.
             UnsupportedError: this backend has no headers.
         """

@@ -83,7 +83,7 @@ class MessageRecord:
         try:
             return parsed(self.payload)
         except ValueError as error:
-            raise ValueError(f"the payload of message {self.id} is no JSON: {error}") from error
+            raise ValueError(f"the payload of message {self.id} is not JSON: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready data."""

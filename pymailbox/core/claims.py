@@ -58,7 +58,7 @@ class Claims:
 
     @classmethod
     def decode(cls, numbers: Iterator[int], lanes: int) -> Claims:
-        """Raises ``DamagedError`` if the numbers are no claims."""
+        """Raises ``DamagedError`` if the numbers are not claims."""
         slot, number, most, lease, heartbeats, pages = islice(numbers, _FIXED)
         if slot < 0 or number < 0 or not 0 <= most <= MOST_DELIVERIES or not 0 <= lease <= LONGEST_LEASE or pages < 1:
             raise DamagedError("a holder's numbers are not valid")

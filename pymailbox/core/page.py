@@ -1,6 +1,6 @@
 """One page of a lane: where each of its living messages stands.
 
-A page is of a fixed number of neighbouring sequence numbers, and is one sorted list of runs of them. The messages of a
+A page covers a fixed number of neighbouring sequence numbers, and is one sorted list of runs of them. The messages of a
 run share where they stand, their delivery state and, while they are delayed, when they are due. A number in no run is
 dead.
 """
@@ -226,7 +226,7 @@ class Page:
         """What ``encode`` wrote, as numbers; its messages' numbers are from ``first`` to ``end`` (exclusive).
 
         Raises:
-            DamagedError: it is no page.
+            DamagedError: it is not a page.
         """
         if not values or len(values) % _WIDTH:
             raise DamagedError("this is no page")

@@ -19,7 +19,7 @@ from .page import DELAYED, HELD, QUEUED, Change, DamagedError, Page, State, pack
 PRIORITIES: Final = 2
 
 PAGE_NUMBERS: Final = 128
-"""How many numbers a page is of."""
+"""How many numbers a page covers."""
 
 PAGES_IN_HEAD: Final = 2048
 """Bytes of pages that travel in the head."""
@@ -718,7 +718,7 @@ class MailboxState:
         """What ``pack`` or ``snapshot`` gave.
 
         Raises:
-            DamagedError: it is no head.
+            DamagedError: it is not a head.
         """
         numbers = numbers_in(head)
         if len(numbers) < _FIXED.size // 8:
@@ -769,7 +769,7 @@ class MailboxState:
         return state
 
     def decode_page(self, priority: int, number: int, values: list[int]) -> Page:
-        """Raises ``DamagedError`` if it is no page of this mailbox."""
+        """Raises ``DamagedError`` if it is not a page of this mailbox."""
         first = number * self.page_numbers
         end = min(first + self.page_numbers, self.lanes[priority].frontier)
         page = Page.decode(number, values, first, end, self.holders.by_slot)
@@ -782,7 +782,7 @@ def numbers_in(head: Any) -> list[int]:
     """The numbers of a head.
 
     Raises:
-        DamagedError: it is none.
+        DamagedError: they are not.
     """
     if not isinstance(head, bytes) or len(head) < _SUM.size or _SUM.unpack_from(head)[0] != crc32(head[_SUM.size :]):
         raise DamagedError("this is no head of a mailbox")
@@ -799,7 +799,7 @@ def _with_sum(body: bytes) -> bytes:
 
 
 def _ranges(numbers: Iterator[int], count: int, limit: int, *, in_order: bool = True) -> list[tuple[int, int]]:
-    """Raises ``DamagedError`` where they are none."""
+    """Raises ``DamagedError`` where they are not."""
     if count < 0:
         raise DamagedError("there are less than no ranges")
     ranges = []

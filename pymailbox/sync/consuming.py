@@ -153,7 +153,7 @@ class HandlerThreads:
         awaited in the event loop, or, unless ``awaits``, the handler has failed: its work is not done.
 
         Raises:
-            TypeError: it is no synchronous handler.
+            TypeError: it is not a synchronous handler.
         """
         to_call(function)  # which checks it
         if is_async(function):

@@ -371,7 +371,7 @@ def open_mailbox(
         connect=connect,
     )
     opening._any_thread = True  # only one at a time runs the loop
-    opening._is_used = True  # it is no mistake of the caller's if it is interrupted before this is awaited
+    opening._is_used = True  # the caller is not at fault if it is interrupted before this is awaited
     caller = shared_caller(_close_all)
     mailbox = caller.run(lambda: _opened(opening), lambda lost: lost.close())
     handle = SyncMailbox(caller, mailbox, None if opening._location.scheme == "memory" else opening)

@@ -27,7 +27,7 @@ SOON = 1.0
 
 
 class DisagreementError(Exception):
-    """The mailbox answered something else than the model allows."""
+    """The mailbox answered something other than the model allows."""
 
 
 class Consumer(NamedTuple):

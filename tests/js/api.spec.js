@@ -707,8 +707,8 @@ test("JSON goes in and comes out, and what is none names its message", async ({ 
   expect(seen.outcomes).toEqual([
     { list: [1, "é", null, { deep: true }] },
     "text",
-    expect.stringMatching(/^SyntaxError the payload of message ID is no JSON: /),
-    "SyntaxError the payload of message ID is no JSON: it is not UTF-8",
+    expect.stringMatching(/^SyntaxError the payload of message ID is not JSON: /),
+    "SyntaxError the payload of message ID is not JSON: it is not UTF-8",
   ]);
   const named = { "content-type": "application/x", other: "y" };
   expect(seen.headers).toEqual([{ "content-type": "application/json" }, named, {}, {}]);

@@ -288,7 +288,7 @@ def test_backup_and_compact(run: Run, tmp_path: Path) -> None:
     assert "copy.db is there already" in again.err
     other = run("backup", "sqlite:///app.db", str(tmp_path / "other.db"), "--json").json
     assert (other["file"], other["bytes"]) == ("app.db", (tmp_path / "other.db").stat().st_size)
-    assert re.fullmatch(r"[0-9.]+ k?B given back by app\.db\.\n", run("compact", "app.db").out)
+    assert re.fullmatch(r"[0-9.]+ k?B freed in app\.db\.\n", run("compact", "app.db").out)
     assert run("compact", "app.db", "--json").json["freed_bytes"] >= 0
 
 

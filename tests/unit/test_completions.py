@@ -18,7 +18,7 @@ from pymailbox.backends.indexeddb.loader import error_of
 from tests.lanes.eager_tasks import eager_task_factory
 
 ONE = -1
-"""The length of a value that is no array."""
+"""The length of a value that is not an array."""
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ while time.monotonic() < end:
     number += 1
     interrupted(lambda: mailbox.enqueue(b"", b"%d" % number))
     kept += interrupted(lambda: mailbox.dequeue(rng.choice([1, 3]), wait=rng.choice([None, 0.001]))) or []
-loop.run_until_complete(asyncio.wait_for(mailbox.status(), 20))  # what was begun has come to its end
+loop.run_until_complete(asyncio.wait_for(mailbox.status(), 20))  # what was begun has ended
 inflight = loop.run_until_complete(mailbox.status()).inflight_messages
 assert inflight == len(kept), f"{inflight} are inflight, {len(kept)} were handed out"
 async def drain():

@@ -162,7 +162,8 @@ export class Asker {
   /** @param {MessageRecord} answer */
   #deliver(answer) {
     const together = this.#waiting.get(answer.headers[CORRELATION_ID] ?? "");
-    if (together === undefined) console.info("An answer to a question that nobody waits for any more was dropped.");
+    if (together === undefined)
+      console.info("An answer to a question that nobody is waiting for any longer was dropped.");
     else for (const { resolve } of together) resolve(answer);
   }
 }

@@ -156,7 +156,7 @@ export class RunningConsumer {
     });
   }
 
-  /** Begins what can be begun, and notices when all has come to its end. */
+  /** Begins what can be begun, and notices when all has ended. */
   #step() {
     if (this.#isFinished) return;
     if (this.#stop.asked) this.#unhandled.push(...this.#holds.drop(this.#buffer.takeAll()));

@@ -74,7 +74,7 @@ export function checkRetryPolicy(policy) {
  * @param {Required<RetryPolicy>} policy @param {number} deliveryCount
  */
 export function delayAfter({ firstDelay, factor, longestDelay, jitter, random }, deliveryCount) {
-  // no pause times an endless factor is no number
+  // no pause times an endless factor is not a number
   const grown = firstDelay === 0 ? 0 : firstDelay * factor ** Math.max(0, deliveryCount - 1);
   const longest = Math.min(grown, longestDelay);
   return longest - longest * jitter * random();

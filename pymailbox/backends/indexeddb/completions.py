@@ -27,7 +27,7 @@ else:
 
 
 _ONE: Final = -1
-"""Stands for the length of a value that is no array; as in JavaScript."""
+"""Stands for the length of a value that is not an array; as in JavaScript."""
 
 _LONG: Final = -2
 """Stands for the length of an array that is passed whole."""

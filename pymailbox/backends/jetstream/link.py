@@ -442,7 +442,7 @@ class Link:
             _logger.debug("the NATS client says: %s", text)
 
     def _refuse(self, told: str, text: str) -> None:
-        """The client tells the subject in small letters."""
+        """The client tells the subject in lower case."""
         subjects = {asked for asked, _ in self._asked.values() if asked.lower() == told.lower()}
         subject = next(iter(subjects), told)
         error = StorageUnavailableError(

@@ -194,7 +194,7 @@ class _Copying:
             )
             with closing(connection):
                 if not has_older_layout(connection):
-                    is_empty(connection, self._file)  # which raises if it is no mailbox file
+                    is_empty(connection, self._file)  # which raises if it is not a mailbox file
                 connection.execute("VACUUM INTO ?", (part,))
         else:
             with closing(Reader(self._file)) as reader:

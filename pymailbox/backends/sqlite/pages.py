@@ -79,7 +79,7 @@ class PageRows:
         queued, due, body = row
         try:
             if not isinstance(body, bytes):
-                raise DamagedError("a page is no bytes")
+                raise DamagedError("a page is not bytes")
             page = self._state.decode_page(self._priority, number, unpack(body))
         except DamagedError as error:
             raise UnreadablePageError(self._priority, number) from error

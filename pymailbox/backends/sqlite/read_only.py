@@ -61,7 +61,7 @@ class Reader:
     Raises:
         OSError: it cannot be read.
         StorageUnavailableError: it has a log that cannot be read here, or a newer version wrote it.
-        StorageCorruptError: it is no mailbox file.
+        StorageCorruptError: it is not a mailbox file.
     """
 
     def __init__(self, file: str) -> None:

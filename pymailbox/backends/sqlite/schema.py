@@ -67,7 +67,7 @@ def connect(file: str) -> sqlite3.Connection:
 
 
 def has_older_layout(connection: sqlite3.Connection) -> bool:
-    """Whether an older version wrote the mailbox file; false for whatever is no mailbox file."""
+    """Whether an older version wrote the mailbox file; false for whatever is not a mailbox file."""
     return _older_layout(connection) is not None
 
 
@@ -142,7 +142,7 @@ def require_known_layout(connection: sqlite3.Connection, file: str) -> None:
 
 
 def is_empty(connection: sqlite3.Connection, file: str) -> bool:
-    """Whether the file has no tables yet; raises if it is no mailbox file, or one that this version cannot use."""
+    """Whether the file has no tables yet; raises if it is not a mailbox file, or one that this version cannot use."""
     if has_older_layout(connection):
         raise StorageUnavailableError(
             f"the mailbox file {file} was written by an older pymailbox, and has to be upgraded before it "

@@ -53,7 +53,7 @@ async def check_payload_must_be_bytes(sandbox: Sandbox) -> None:
 
 
 def _no_bytes() -> list[Any]:
-    """Buffers whose items are no bytes, such as addresses, and one that nothing can be read from any more."""
+    """Buffers whose items are not bytes, such as addresses, and one that nothing can be read from any more."""
     released = memoryview(b"released")
     released.release()
     addresses = memoryview(bytes(16)).cast("P")

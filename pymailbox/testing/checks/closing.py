@@ -35,7 +35,7 @@ async def check_async_with_closes(sandbox: Sandbox) -> None:
     """Leaving ``async with`` closes the handle, even by an exception, which passes through."""
     mailbox = await sandbox.open()
     async with mailbox as entered:
-        expect(entered is mailbox, "async with gave something else than the mailbox")
+        expect(entered is mailbox, "async with gave something other than the mailbox")
     await expect_error(MailboxClosedError, mailbox.status, what="status after async with")
     failing = await sandbox.open()
 

@@ -337,7 +337,7 @@ async def check_stats_with_dead_letters_cross_as_json(sandbox: Sandbox) -> None:
 
 @check(Capability.DEAD_LETTERS)
 async def check_offset_passes_over_the_newest(sandbox: Sandbox) -> None:
-    """``offset`` passes over so many of the newest."""
+    """``offset`` skips that many of the newest."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(5))
     for record in await drain(mailbox):

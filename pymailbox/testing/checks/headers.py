@@ -120,7 +120,7 @@ async def check_largest_headers(sandbox: Sandbox) -> None:
 
 @check(Capability.HEADERS)
 async def check_bad_headers_are_refused(sandbox: Sandbox) -> None:
-    """Headers that are no texts, too many, too long, or beyond UTF-8 are refused by name; nothing is stored."""
+    """Headers that are not texts, too many, too long, or beyond UTF-8 are refused by name; nothing is stored."""
     mailbox = await sandbox.open()
     too_many = {str(number): "" for number in range(MOST_HEADERS + 1)}
     too_long = {"name": "é" * (LARGEST_HEADERS // 2)}
@@ -180,13 +180,15 @@ async def check_what_is_no_json(sandbox: Sandbox) -> None:
     mailbox = await sandbox.open()
     itself: list[Any] = []
     itself.append(itself)
-    tree: dict[str, Any] = {}  # which holds itself in more and more places, level by level
+    tree: dict[str, Any] = {}  # which contains itself in more and more places, level by level
     tree["children"] = [{"parent": tree}, {"parent": tree}]
     deep: Any = None
     for _ in range(1000):
         deep = [deep]
     for value in (float("nan"), float("inf"), b"bytes", {"a": {1, 2}}, itself, tree, {(1, 2): 3}, deep, {"a": deep}):
-        await expect_error((TypeError, ValueError), mailbox.enqueue_json, value, naming="value", what="what is no JSON")
+        await expect_error(
+            (TypeError, ValueError), mailbox.enqueue_json, value, naming="value", what="what is not JSON"
+        )
     expect_equal((await mailbox.status()).queued_messages, 0, "queued messages")
     for payload in (b"", b"{", b"\xff", b"NaN", b"[" * 100_000, b'["]"' * 501):
         message_id = await mailbox.enqueue(b"sender", payload)

@@ -39,7 +39,7 @@ ODD_NAMES: Final = (
     "constructor",
     "x" * 180,
 )
-"""Names that a careless backend takes for one another, or for something else than a name."""
+"""Names that a careless backend takes for one another, or for something other than a name."""
 
 
 @check()

@@ -78,7 +78,7 @@ async def check_peek_without_limit_shows_a_batch(sandbox: Sandbox) -> None:
 
 @check(Capability.PEEK, Capability.DELAY, needs_limit=True)
 async def check_offset_passes_over(sandbox: Sandbox) -> None:
-    """``offset`` passes over so many of what would be shown: queued, delayed and inflight alike."""
+    """``offset`` skips that many of what would be shown: queued, delayed and inflight alike."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(2, "held"))
     await drain(mailbox)

@@ -16,7 +16,7 @@ _PATIENCE_OF_THE_USER = 0.5
 
 
 def _is(value: object, *kinds: type) -> bool:
-    """Whether it is None or exactly of one of the types: True is no number here."""
+    """Whether it is None or exactly of one of the types: True is not a number here."""
     return value is None or type(value) in kinds
 
 
