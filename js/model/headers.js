@@ -1,6 +1,6 @@
 /**
- * Headers: texts by name that travel with a message, and how they are stored: a JSON array of names and texts alternating,
- * in UTF-8, or nothing for none. `pymailbox/contract/headers.py` has the same.
+ * Headers: texts by name that travel with a message, and how they are stored: a JSON array of names and texts
+ * alternating, in UTF-8, or nothing for none. `pymailbox/contract/headers.py` has the same.
  */
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -1,9 +1,9 @@
 /**
  * One page of a lane: where each of its living messages stands.
  *
- * A page covers a fixed number of neighbouring sequence numbers, and is one sorted list of runs of them. The messages of
- * a run share where they stand, their delivery state, and, while they are delayed, when they are due. A number in no
- * run is dead. The runs live in one flat array, so that a batch moves as a whole whatever its size.
+ * A page covers a fixed number of neighbouring sequence numbers, and is one sorted list of runs of them. The messages
+ * of a run share where they stand, their delivery state, and, while they are delayed, when they are due. A number in
+ * no run is dead. The runs live in one flat array, so that a batch moves as a whole whatever its size.
  */
 
 import { ByteReader, ByteWriter } from "./bytes.js";
