@@ -59,7 +59,8 @@ async def resolved(
         ]
         yield [(target, message) for target, message in open_ones if target is not None]
     finally:
-        await replies.give_back(targets)
+        with logged("the mailboxes of askers could not be looked after"):  # the answers may be sent all the same
+            await replies.give_back(targets)
 
 
 class _Target:
@@ -97,6 +98,7 @@ class _Replies(Companion):
         target = self._targets.pop(name) if name in self._targets else _Target()
         self._targets[name] = target
         target.users += 1
+        borrowed: Mailbox | None = None
         try:
             async with target.lock:
                 if self.over:
@@ -105,9 +107,10 @@ class _Replies(Companion):
                     target.mailbox = await self._nearby.open(name, relaxed=marker_of(name) is not None)
                 if target.mailbox is None:
                     _log_drop(name)
-                return target.mailbox
+                borrowed = target.mailbox
+                return borrowed
         finally:
-            if target.mailbox is None:
+            if borrowed is None:
                 target.users -= 1
                 self._forget(name, target)
 
@@ -121,9 +124,12 @@ class _Replies(Companion):
                 async with target.lock:
                     await self._delete_if_gone(name, target)
             self._forget(name, target)
-        idle = [name for name, target in self._targets.items() if not target.users]
-        for name in idle[:-MOST_IDLE]:
-            await _close(self._targets.pop(name))
+        while len(idle := self._idle()) > MOST_IDLE:  # others may borrow and close while one is closed
+            await _close(self._targets.pop(idle[0]))
+
+    def _idle(self) -> list[str]:
+        """Those that nobody uses, opens or closes."""
+        return [name for name, target in self._targets.items() if not (target.users or target.lock.locked())]
 
     def _forget(self, name: str, target: _Target) -> None:
         """Forgets a target that nobody uses, if it has no mailbox."""

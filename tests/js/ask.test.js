@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Asker } from "../../js/api/actors/asker.js";
 import { Companions } from "../../js/api/actors/companions.js";
 import { checkLetter, markerOf, mayBeLeftOver, nameOf, newMarker } from "../../js/api/actors/reply-mailboxes.js";
-import { ReplyTo, resolved } from "../../js/api/actors/replying.js";
+import { Replies, ReplyTo, resolved } from "../../js/api/actors/replying.js";
 import { ConnectionLostError, MailboxClosedError, StorageUnavailableError } from "../../js/model/errors.js";
 
 /** @typedef {import("../../js/index.js").Mailbox} Mailbox */
@@ -181,6 +181,98 @@ test("one slow opening holds up no other answer", async () => {
   mayOpen();
   await waiting;
   assert.deepEqual(answered, [quick, slow]);
+  await companions.end();
+});
+
+/** Answers to 19 askers, three more than stay open, whose mailboxes close only when they may. */
+function answersWithSlowClosing() {
+  let mayClose = () => {};
+  const closing = new Promise((resolve) => (mayClose = () => resolve(undefined)));
+  const origin = new FakeOrigin((name) => ({
+    close: async () => {
+      origin.log.push(`close ${name}`);
+      await closing;
+    },
+  }));
+  const names = Array.from({ length: 19 }, (_, i) => nameOf(OLD.replace(/00$/, String(10 + i))));
+  origin.there = names;
+  const companions = new Companions(origin);
+  const message = { sender: new Uint8Array(), payload: new Uint8Array() };
+  /** @type {Array<() => void>} */
+  const ends = [];
+  return {
+    names,
+    companions,
+    mayClose,
+    /** End the answers, in the order of their beginning. */
+    ends,
+    /** @param {string[]} names */
+    answer: (...names) =>
+      resolved(
+        () => companions,
+        names.map((name) => [new ReplyTo(name), message]),
+        () => new Promise((/** @type {(_: void) => void} */ resolve) => ends.push(resolve)),
+      ),
+    /** The names in the log of what was done. @param {string} what */
+    that: (what) => origin.log.filter((line) => line.startsWith(what)).map((line) => line.slice(what.length + 1)),
+  };
+}
+
+const steps = () => new Promise((resolve) => setTimeout(resolve));
+
+test("answers that end together close each idle mailbox once", async () => {
+  const { names, companions, mayClose, answer, ends, that } = answersWithSlowClosing();
+  const others = answer(...names.slice(0, 18));
+  await steps();
+  const last = answer(names[18]);
+  await steps();
+  for (const end of ends.splice(0)) end();
+  await steps();
+  assert.deepEqual(that("close"), names.slice(0, 2));
+  const again = answer(names[1]);
+  await steps();
+  mayClose();
+  await Promise.all([others, last]);
+  assert.deepEqual(that("close"), names.slice(0, 3));
+  ends[0]();
+  await again;
+  await companions.end();
+  assert.deepEqual(that("open").sort(), [names[1], ...names].sort());
+  assert.deepEqual(that("close").sort(), that("open").sort());
+});
+
+test("a mailbox that is borrowed again while another is closed stays open, and is closed in the end", async () => {
+  const { names, companions, mayClose, answer, ends, that } = answersWithSlowClosing();
+  const [one, two] = names;
+  const first = answer(...names.slice(0, 18));
+  await steps();
+  ends[0]();
+  await steps();
+  assert.deepEqual(that("close"), [one]);
+  const again = [answer(one), answer(two)];
+  await steps();
+  assert.deepEqual(that("open"), [...names.slice(0, 18), one]);
+  mayClose();
+  await first;
+  assert.deepEqual(that("close"), [one]);
+  for (const end of ends) end();
+  await Promise.all(again);
+  await companions.end();
+  assert.deepEqual(that("close").sort(), that("open").sort());
+});
+
+test("what fails after an answer was sent is said, and the answer counts", async (t) => {
+  t.mock.method(Replies.prototype, "giveBack", () => Promise.reject(new Error("after the commit")));
+  /** @type {unknown[]} */
+  const said = [];
+  t.mock.method(console, "error", (/** @type {unknown[]} */ ...values) => said.push(values.map(String)));
+  const { names, companions, mayClose, answer, ends } = answersWithSlowClosing();
+  const answered = answer(names[0]);
+  await steps();
+  ends[0]();
+  await answered;
+  assert.deepEqual(said, [["The mailboxes of askers could not be looked after:", "Error: after the commit"]]);
+  mayClose();
   await companions.end();
 });
 

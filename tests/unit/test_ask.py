@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import Any, Final
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -464,6 +464,127 @@ async def test_mailbox_for_answers_that_another_handler_uses_stays_open(where: s
         await replies.end()
 
 
+class SlowNearby:
+    """Mailboxes of askers that live, each of which closes only when it may."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.closed: list[str] = []
+        self.may_look, self.may_close = asyncio.Event(), asyncio.Event()
+        self.may_look.set()
+
+    async def names(self) -> list[str]:
+        return ASKERS
+
+    async def open(self, name: str, **_: Any) -> SlowMailbox:
+        self.opened.append(name)
+        return SlowMailbox(self, name)
+
+
+class SlowMailbox:
+    def __init__(self, nearby: SlowNearby, name: str) -> None:
+        self._nearby, self._name = nearby, name
+
+    async def get(self, _: object) -> object:
+        await self._nearby.may_look.wait()
+        return object()
+
+    async def close(self) -> None:
+        self._nearby.closed.append(self._name)
+        await self._nearby.may_close.wait()
+
+
+ASKERS: Final = [reply_mailboxes.name_of(UUID(int=0x7 << 76 | 0b10 << 62 | number)) for number in range(6)]
+
+
+@pytest.fixture
+def few_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replying, "MOST_IDLE", 1)
+
+
+async def steps() -> None:
+    """Lets everything go as far as it can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.usefixtures("few_idle")
+async def test_answers_that_end_together_close_each_idle_mailbox_once() -> None:
+    nearby = SlowNearby()
+    replies = replying._Replies(nearby)  # type: ignore[arg-type]
+    *others, last = [await replies.borrow({name}) for name in ASKERS]
+    together = {name: mailbox for one in others for name, mailbox in one.items()}
+    giving_back = [asyncio.ensure_future(replies.give_back(one)) for one in (together, last)]
+    await steps()
+    assert nearby.closed == ASKERS[:2]
+    again = await replies.borrow({ASKERS[1]})
+    nearby.may_close.set()
+    await asyncio.gather(*giving_back)
+    assert nearby.closed == ASKERS[:-1]
+    await replies.give_back(again)
+    await replies.end()
+    assert sorted(nearby.closed) == sorted([*ASKERS, ASKERS[1]]) == sorted(nearby.opened)
+
+
+@pytest.mark.usefixtures("few_idle")
+async def test_mailbox_that_is_borrowed_again_meanwhile_stays_open() -> None:
+    nearby = SlowNearby()
+    replies = replying._Replies(nearby)  # type: ignore[arg-type]
+    one, two, three, *_ = ASKERS
+    borrowed = {name: (await replies.borrow({name}))[name] for name in (one, two, three)}
+    giving_back = asyncio.ensure_future(replies.give_back(borrowed))
+    await steps()
+    assert nearby.closed == [one]
+    again = [await replies.borrow({name}) for name in (one, two)]
+    assert (nearby.opened, nearby.closed) == ([one, two, three, one], [one])
+    nearby.may_close.set()
+    await giving_back
+    assert nearby.closed == [one]
+    for each in again:
+        await replies.give_back(each)
+    await replies.end()
+    assert sorted(nearby.closed) == sorted(nearby.opened)
+
+
+@pytest.mark.usefixtures("few_idle")
+async def test_mailbox_whose_borrowing_was_cancelled_is_idle() -> None:
+    nearby = SlowNearby()
+    nearby.may_close.set()
+    replies = replying._Replies(nearby)  # type: ignore[arg-type]
+    one, two, *_ = ASKERS
+    nearby.may_look.clear()
+    giving_back = asyncio.ensure_future(replies.give_back(await replies.borrow({one})))
+    await steps()
+    borrowing = asyncio.ensure_future(replies.borrow({one}))
+    await steps()
+    borrowing.cancel()
+    await asyncio.wait([borrowing])
+    nearby.may_look.set()
+    await giving_back
+    await replies.give_back(await replies.borrow({two}))
+    assert nearby.closed == [one]
+    await replies.end()
+
+
+async def test_what_fails_after_an_answer_was_sent_is_logged(
+    where: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_back = replying._Replies.give_back
+
+    async def fail(self: replying._Replies, borrowed: dict[str, Mailbox]) -> None:
+        await give_back(self, borrowed)
+        raise RuntimeError("after the commit")
+
+    monkeypatch.setattr(replying._Replies, "give_back", fail)
+    async with open_mailbox(where) as mailbox, open_mailbox(where) as inbox, answering(inbox):
+        assert (await ask(mailbox, b"tea", timeout=20)).payload == b"re: tea"
+        await until(lambda: _is_empty(inbox))
+    [error] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert (error.name, error.getMessage()) == ("pymailbox", "the mailboxes of askers could not be looked after")
+    assert error.exc_info is not None
+    assert str(error.exc_info[1]) == "after the commit"
+
+
 @pytest.mark.parametrize("durability", ["strict", "relaxed"])
 async def test_answers_are_as_durable_as_the_handle_unless_an_asker_waits(where: str, durability: Durability) -> None:
     opened: dict[bool, str] = {}
@@ -595,8 +716,8 @@ async def test_answer_to_nobody_is_logged(where: str, caplog: pytest.LogCaptureF
     caplog.set_level(logging.INFO, "pymailbox")
     async with open_mailbox(where) as inbox:
         async with open_mailbox(where) as mailbox:
-            with pytest.raises(TimeoutError, match=r"no answer came from .* within 0\.05 s; one that comes later is"):
-                await ask(mailbox, b"late", timeout=0.05)
+            with pytest.raises(TimeoutError, match=r"no answer came from .* within 0\.3 s; one that comes later is"):
+                await ask(mailbox, b"late", timeout=0.3)
         async with answering(inbox):
             await until(lambda: _is_empty(inbox))
     [line] = [record.getMessage() for record in caplog.records]

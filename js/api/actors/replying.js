@@ -50,7 +50,8 @@ export async function resolved(companions, sends, work, borrowing = (borrow) => 
       }),
     );
   } finally {
-    await replies.giveBack(borrowed);
+    // the answers may be sent all the same
+    await logged("The mailboxes of askers could not be looked after", () => replies.giveBack(borrowed));
   }
 }
 
@@ -116,16 +117,19 @@ export class Replies {
     this.#targets.delete(name);
     this.#targets.set(name, target);
     target.users += 1;
+    /** @type {Mailbox | undefined} */
+    let borrowed;
     try {
-      return await target.alone(async () => {
+      borrowed = await target.alone(async () => {
         if (this.over) throw closed();
         if (target.mailbox === undefined && (await this.#nearby.names()).includes(name))
           target.mailbox = await this.#nearby.open(name, markerOf(name) !== undefined);
         if (target.mailbox === undefined) logDrop(name);
         return target.mailbox;
       });
+      return borrowed;
     } finally {
-      if (target.mailbox === undefined) {
+      if (borrowed === undefined) {
         target.users -= 1;
         this.#forget(name, target);
       }
@@ -142,11 +146,17 @@ export class Replies {
       );
       this.#forget(name, target);
     }
-    const idle = [...this.#targets].filter(([, { users }]) => users === 0);
-    for (const [name, target] of idle.slice(0, -MOST_IDLE)) {
+    // others may borrow and close while one is closed
+    for (let idle = this.#idle(); idle.length > MOST_IDLE; idle = this.#idle()) {
+      const [name, target] = idle[0];
       this.#targets.delete(name);
       await target.close(name);
     }
+  }
+
+  /** Those that nobody uses. */
+  #idle() {
+    return [...this.#targets].filter(([, { users }]) => users === 0);
   }
 
   async end() {
