@@ -49,6 +49,8 @@ test("notices are stored once, and answers arrive once, whoever is ended", async
     late: ["hangs"],
     unlucky: ["unreachable", "answer lost"],
     wrong: [{ status: 422, body: "no such notice" }],
+    huge: [{ status: 413, body: "too large" }],
+    busy: [{ status: 429 }],
   });
   await server.serve(context, "**/answers");
   let sentByServiceWorker = 0;
@@ -88,18 +90,24 @@ test("notices are stored once, and answers arrive once, whoever is ended", async
 
   // the page is closed; requests and answers are lost until the browser has called often enough
   await send(page, "wrong");
+  await send(page, "huge");
+  await send(page, "busy");
   await send(page, "unlucky");
   await page.close();
   await syncUntilSent();
   expect(server.attempts("unlucky")).toBe(3);
-  expect(sentByServiceWorker).toBe(1 + 2 + 3 + 1);
-  expect(server.arrivals(["thank you", "late", "unlucky", "wrong"])).toEqual([1, 1, 1, 0]);
-  expect(server.accepted.size).toBe(3);
+  expect(server.attempts("busy")).toBe(2);
+  expect(sentByServiceWorker).toBe(1 + 2 + 3 + 1 + 1 + 2);
+  expect(server.arrivals(["thank you", "late", "busy", "unlucky", "wrong", "huge"])).toEqual([1, 1, 1, 1, 0, 0]);
+  expect(server.accepted.size).toBe(4);
   const refused = await other.evaluate(async () => {
     const answers = await pymailbox.openMailbox("answers");
     return (await answers.deadLetters()).map(({ record, reason }) => [record.json(), reason]);
   });
-  expect(refused).toEqual([[{ answer: "wrong" }, "no such notice"]]);
+  expect(refused).toEqual([
+    [{ answer: "wrong" }, "422 no such notice"],
+    [{ answer: "huge" }, "413 too large"],
+  ]);
 });
 
 test("a page without Background Sync sends by itself, and subscribes to what is pushed", async ({ page, context }) => {

@@ -63,6 +63,7 @@ ANSWERS: Final[dict[str, list[tuple[int, Callable[[], str] | None]]]] = {
     "/flaky": [(500, None), (408, None), (200, None)],
     "/broken": [(500, None)],
     "/gone": [(410, None)],
+    "/moved": [(302, None)],
 }
 
 
@@ -90,6 +91,13 @@ class CustomersHandler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         if retry_after is not None:
             self.send_header("Retry-After", retry_after())
+        if status == 302:
+            self.send_header("Location", "/orders")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:  # as whoever follows a redirection does
+        self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -149,12 +157,21 @@ async def test_webhooks(folder: Path, server: CustomersServer, capsys: pytest.Ca
             ids[path] = [await hooks.send_hook(mailbox, server.url + path, event) for _ in range(2)]
         unreachable = "http://127.0.0.1:9/"  # the port "discard", where nobody listens
         await hooks.send_hook(mailbox, unreachable, {"id": "evt_lost"})
-        assert (await mailbox.status()).ever_queued == 9
+        assert (await mailbox.status()).ever_queued == 10
     await work_until_done(deliver)
 
     times = {path: [moment for moment, _, _ in server.received[path]] for path in server.received}
     counts = {path: len(moments) for path, moments in times.items()}
-    assert counts == {"/orders": 2, "/busy": 3, "/dated": 2, "/vague": 2, "/flaky": 3, "/broken": 8, "/gone": 1}
+    assert counts == {
+        "/orders": 2,
+        "/busy": 3,
+        "/dated": 2,
+        "/vague": 2,
+        "/flaky": 3,
+        "/broken": 8,
+        "/gone": 1,
+        "/moved": 1,
+    }
     assert times["/busy"][1] - times["/busy"][0] >= 0.9
     for path, (first, second) in ids.items():
         assert first == second
@@ -171,6 +188,7 @@ async def test_webhooks(folder: Path, server: CustomersServer, capsys: pytest.Ca
         reasons = {letter.record.json()["url"]: letter.reason for letter in await mailbox.dead_letters()}
     assert reasons == {
         f"{server.url}/gone": f"{server.url}/gone answered 410",
+        f"{server.url}/moved": f"{server.url}/moved answered 302",
         f"{server.url}/broken": "8 of at most 8 deliveries failed",
         unreachable: "8 of at most 8 deliveries failed",
     }
@@ -181,11 +199,11 @@ async def test_webhooks(folder: Path, server: CustomersServer, capsys: pytest.Ca
     assert dead.HOOKS == hooks.HOOKS
     printed = capsys.readouterr().out.splitlines()
     assert f"{server.url}/gone evt /gone {server.url}/gone answered 410" in printed
-    assert len(printed) == 3
-    assert (await status_of(hooks)).queued_messages == 2
+    assert len(printed) == 4
+    assert (await status_of(hooks)).queued_messages == 3
     await work_until_done(deliver)
     assert len(server.received["/broken"]) == 9
-    assert (await status_of(hooks)).dead_letters == 2
+    assert (await status_of(hooks)).dead_letters == 3
 
 
 def test_retry_after(folder: Path) -> None:
