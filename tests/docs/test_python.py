@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 
 from tests.docs import reader
 from tests.docs.blocks import Block, blocks_in
+from tools.nats_servers import Servers
 from tools.serve import ROOT
 
 PAGES: Final = blocks_in("cpython")
@@ -71,6 +73,9 @@ assert await list_mailboxes(Path("backups/monday.db")) == ["inbox"]
 }
 """What has become of it, as code that is run after them."""
 
+SERVERS: Final = {"docs/jetstream.md": "a:4222,b:4222,c:4222"}
+"""By what addresses a page calls the reader's NATS servers."""
+
 FLASK: Final = """
 class Flask:
     def __init__(self, name): ...
@@ -95,9 +100,22 @@ def _steps(blocks: list[Block]) -> list[tuple[str, str, int, str]]:
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page: str, tmp_path: Path) -> None:
     (tmp_path / "flask.py").write_text(FLASK, "utf-8")
-    steps = _steps(PAGES[page])
+    with contextlib.ExitStack() as stack:
+        steps = _steps(PAGES[page])
+        if page in SERVERS:
+            servers = stack.enter_context(Servers(3))
+            steps = [
+                (name, file, line, code.replace(SERVERS[page], servers.addresses)) for name, file, line, code in steps
+            ]
+        run = _run(steps, tmp_path)
+    assert run.returncode == 0, run.stderr
+    for name, printed in json.loads(run.stdout).items():
+        assert re.fullmatch(PRINTED.get(name, ""), printed), (name, printed)
+
+
+def _run(steps: list[tuple[str, str, int, str]], tmp_path: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
-    run = subprocess.run(
+    return subprocess.run(
         [sys.executable, reader.__file__],
         input=json.dumps(steps),
         cwd=tmp_path,
@@ -106,11 +124,9 @@ def test_page(page: str, tmp_path: Path) -> None:
         text=True,
         timeout=300,
     )
-    assert run.returncode == 0, run.stderr
-    for name, printed in json.loads(run.stdout).items():
-        assert re.fullmatch(PRINTED.get(name, ""), printed), (name, printed)
 
 
 def test_what_is_named_is_there() -> None:
     names = {block.name for blocks in PAGES.values() for block in blocks}
     assert PRINTED.keys() | BEFORE.keys() | AFTER.keys() <= names
+    assert all(address in block.code for page, address in SERVERS.items() for block in PAGES[page])
