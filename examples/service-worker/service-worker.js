@@ -27,7 +27,7 @@ addEventListener("fetch", (event) => {
 
 async function accept(request) {
   const key = request.headers.get("Idempotency-Key");
-  // sent again under the same key within a day it is stored once, also if its message has been handled meanwhile
+  // sent again under the same key within a day it is stored once, even if its message has been handled meanwhile
   const options = key ? { messageId: await idOf(key), dedupeFor: 24 * 3_600_000 } : {};
   const id = await store("post", await request.arrayBuffer(), options);
   return Response.json({ id }, { status: 202 });
