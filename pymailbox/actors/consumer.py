@@ -3,12 +3,13 @@
 One task supervises. Whatever takes time is a task of its own that reports back: a claim, a handler with its message, an
 acknowledgement. So cancelling the supervisor interrupts none of them, and it decides what becomes of each.
 
-Acknowledgements are collected: while one is being committed, those that come in wait for the next, and while quick
-handlers work through a batch they wait for the end of it, but not for long. A new batch is claimed when a handler has
-nothing to do, together with the acknowledgements that are due: one transaction acknowledges and claims. If a backend
-cannot do that, both are begun in the same step, so that a backend with shared commits makes a single one. A claim takes
-what can begin soon, and what then does not begin goes back: a prefetched message can neither be overtaken by a more
-urgent one nor be handled by another consumer.
+Acknowledgements are collected: while one is being committed, those that come in wait for the next, and while
+asynchronous handlers work through a batch they wait for the end of it, but not for long. They wait neither for a
+synchronous handler, which may block, nor when a message that is being handled is settled in another way, nor when the
+mailbox is closed. A new batch is claimed when a handler has nothing to do, together with the acknowledgements that are
+due: one transaction acknowledges and claims. If a backend cannot do that, both are begun in the same step, so that a
+backend with shared commits makes a single one. A claim takes what can begin soon, and what then does not begin goes
+back: a prefetched message can neither be overtaken by a more urgent one nor be handled by another consumer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import contextvars
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,10 @@ from uuid import UUID
 from ..contract.arguments import check_count, check_period
 from ..contract.errors import MailboxClosedError
 from ..contract.mailbox import Mailbox
+from ..runtime.suspension import suspension_is_wanted
 from .context import Context
 from .delivery import Deliveries
-from .handlers import Handler, to_call
+from .handlers import Handler, is_async, to_call
 from .holds import Hold, Holds
 from .pace import SOON, Pace
 from .prefetch import PrefetchBuffer, SenderOrderedBuffer
@@ -45,10 +47,11 @@ MOST_WAITING = 256
 beyond that, nothing is claimed."""
 
 LINGER = 0.01
-"""Seconds that an acknowledgement waits at most for the next claim, to be made in its transaction."""
+"""Seconds that an acknowledgement waits at most for the next claim, to be made in its transaction; longer only if a
+handler blocks the event loop, or while another acknowledgement is being committed."""
 
 AT_ONCE = 0.002
-"""Seconds for which handlers that do not suspend follow each other; then other tasks have a turn."""
+"""Seconds in one turn of the event loop for which asynchronous handlers that do not suspend follow each other."""
 
 STILL = 3
 """After this many turns of the event loop without a cancellation, the next one counts as a new one."""
@@ -79,6 +82,8 @@ class Consumer(Coroutine[Any, Any, None]):
         self._concurrency = check_count("concurrency", concurrency)
         self._stop = Stop()
         self._ordered = ordered_by_sender
+        self._is_async = is_async(handler)
+        """Otherwise the handler may block the event loop, or wait with ``run_sync``."""
         self._buffer = SenderOrderedBuffer() if ordered_by_sender else PrefetchBuffer()
         self._holds = Holds()
         self._retrying = RetryingMailbox(mailbox, self._stop)
@@ -96,15 +101,18 @@ class Consumer(Coroutine[Any, Any, None]):
         self._wakeup = asyncio.Event()
         """Set when the supervisor may have something to do."""
         self._is_starting = False
-        self._until = 0.0
-        """When it is the turn of other tasks."""
+        self._until: float | None = None
+        """When it is the turn of other tasks; None if no handler has run in this one."""
         self._handling: set[Task] = set()
         """Messages that occupy one of the ``concurrency`` places."""
         self._waiting: set[Task] = set()
         """Messages that failed and wait for their next attempt."""
         self._claims: set[Task] = set()
+        self._acks: set[Task] = set()
+        """Acknowledgements under way: further ones wait for them."""
         self._writes: set[Task] = set()
-        """Acknowledgements, releases and separate sends under way: they outlive a handler that is cancelled."""
+        """Releases, late acknowledgements and separate sends under way. Like acknowledgements, they outlive a handler
+        that is cancelled."""
         self._handled: list[Hold] = []
         """To be acknowledged."""
         self._linger: asyncio.TimerHandle | None = None
@@ -153,7 +161,7 @@ class Consumer(Coroutine[Any, Any, None]):
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         forget = self._mailbox._on_life_over(self._on_life_over)
-        self._mailbox._settling_listeners += (self._holds,)
+        self._mailbox._settling_listeners += (self,)
         try:
             while self._go_on():
                 try:
@@ -167,12 +175,12 @@ class Consumer(Coroutine[Any, Any, None]):
                 self._wakeup.clear()
         except BaseException:
             self._buffer.take_all()  # a handler that ends in spite of its cancellation begins no other
-            self._cancel(self._handling, self._waiting, self._claims, self._writes)
+            self._cancel(self._handling, self._waiting, self._claims, self._acks, self._writes)
             raise
         finally:
             forget()
             listeners = self._mailbox._settling_listeners
-            self._mailbox._settling_listeners = tuple(one for one in listeners if one is not self._holds)
+            self._mailbox._settling_listeners = tuple(one for one in listeners if one is not self)
             for timer in (self._buffer_timer, self._linger):
                 if timer is not None:
                     timer.cancel()
@@ -183,7 +191,6 @@ class Consumer(Coroutine[Any, Any, None]):
 
     def _go_on(self) -> bool:
         """Begins what can be begun; False if all has ended."""
-        self._until = self._loop.time() + AT_ONCE
         if self._gives_back:
             self._unhandled += self._holds.drop(self._buffer.take_all())
         else:
@@ -193,20 +200,15 @@ class Consumer(Coroutine[Any, Any, None]):
             ids, self._unhandled = self._unhandled, []
             if not self._closed:
                 self._begin(self._retrying.give_back(ids), self._writes)
-        if self._handled_late:
-            holds, self._handled_late = self._handled_late, []
-            self._begin(self._retrying.ack_late(holds), self._writes)
+        self._begin_late_acks()
         piggybacked: PiggybackedAcks | None = None
-        if self._handled and (claims or not (self._writes or self._acks_can_wait())):
-            holds, self._handled = self._handled, []
-            self._end_linger()
-            if claims and self._retrying.acks_with_claims:
-                piggybacked = self._retrying.ack_with_claim(holds)
-            else:
-                self._begin(self._retrying.ack(holds), self._writes)
+        if self._handled and claims and self._retrying.acks_with_claims:
+            piggybacked = self._retrying.ack_with_claim(self._take_handled())
+        elif self._handled and (claims or not (self._acks_can_wait() or self._acks)):
+            self._begin_acks()
         if claims:
             self._begin_claim(piggybacked)
-        under_way = self._handling or self._waiting or self._claims or self._writes
+        under_way = self._handling or self._waiting or self._claims or self._acks or self._writes
         return bool(under_way or self._handled or self._buffer) or not self._stop.asked
 
     @property
@@ -218,15 +220,17 @@ class Consumer(Coroutine[Any, Any, None]):
         if self._is_starting:  # the handler that has ended was begun here
             return
         self._is_starting = True
-        while len(self._handling) < self._concurrency and not self._gives_back and (record := self._buffer.take()):
-            hold = self._holds.of(record)
-            if hold is None:  # it has been settled already
-                self._holds.drop([record])
-                self._buffer.finished(record)
-                continue
-            self._pace.begins()
-            self._begin_handler(hold, at_once=self._loop.time() < self._until)
-        self._is_starting = False
+        try:
+            while len(self._handling) < self._concurrency and not self._gives_back and (record := self._buffer.take()):
+                hold = self._holds.of(record)
+                if hold is None:  # it has been settled already
+                    self._holds.drop([record])
+                    self._buffer.finished(record)
+                    continue
+                self._pace.begins()
+                self._begin_handler(hold)
+        finally:
+            self._is_starting = False
         if self._buffer and self._buffer_timer is None and self._retrying.undoes_hand_outs:
             self._buffer_timer = self._loop.call_later(SOON, self._return_stale)
 
@@ -261,7 +265,7 @@ class Consumer(Coroutine[Any, Any, None]):
 
     def _acks_can_wait(self) -> bool:
         """Whether the next claim comes soon, and takes the acknowledgements along."""
-        if self._stop.asked or self._claims or self._acks_are_due or not self._buffer:
+        if not self._is_async or self._stop.asked or self._claims or self._acks_are_due or not self._buffer:
             return False
         if self._linger is None and self._retrying.acks_with_claims:
             self._linger = self._loop.call_later(LINGER, self._on_lingered)
@@ -271,11 +275,22 @@ class Consumer(Coroutine[Any, Any, None]):
         self._acks_are_due = True
         self._wakeup.set()
 
-    def _end_linger(self) -> None:
+    def _take_handled(self) -> list[Hold]:
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None
         self._acks_are_due = False
+        holds, self._handled = self._handled, []
+        return holds
+
+    def _begin_acks(self) -> None:
+        if self._handled:
+            self._begin(self._retrying.ack(self._take_handled()), self._acks)
+
+    def _begin_late_acks(self) -> None:
+        if self._handled_late:
+            holds, self._handled_late = self._handled_late, []
+            self._begin(self._retrying.ack_late(holds), self._writes)
 
     def _need(self) -> int:
         """How many messages can begin soon; more where all that was prefetched waits for its senders."""
@@ -288,7 +303,7 @@ class Consumer(Coroutine[Any, Any, None]):
         if piggybacked is not None:
             claim.add_done_callback(lambda _: piggybacked.resolve(None))  # it may be cancelled before it begins
             if work := self._retrying.finish(piggybacked):
-                self._begin(work, self._writes)
+                self._begin(work, self._acks)
 
     async def _claim(self, limit: int, piggybacked: PiggybackedAcks | None) -> None:
         # nothing may suspend between these two, so that a cancelled claim strands nothing
@@ -299,15 +314,13 @@ class Consumer(Coroutine[Any, Any, None]):
         if records and task in self._claims:  # otherwise it is in its first step, and the supervisor goes on
             # what these handlers leave to be acknowledged goes along with the next claim
             self._claims.discard(task)
-            self._until = self._claimed_at + AT_ONCE
             self._start_handlers()
 
     async def _handle(self, hold: Hold) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._handling.add(task)
-        if not self._is_starting:
-            self._until = self._loop.time() + AT_ONCE
+        self._begin_turn()
         record = hold.record
 
         def free_place() -> None:
@@ -344,10 +357,9 @@ class Consumer(Coroutine[Any, Any, None]):
         task.add_done_callback(self._ended)
         return task
 
-    def _begin_handler(self, hold: Hold, *, at_once: bool) -> None:
-        # a turn of the event loop costs a page more than all else that is done for a message
+    def _begin_handler(self, hold: Hold) -> None:
         context = self._context.copy()  # not that of another handler, whose end may begin this one
-        if at_once and sys.version_info >= (3, 12):
+        if sys.version_info >= (3, 12) and self._may_begin_at_once():
             task: Task = asyncio.Task(self._handle(hold), loop=self._loop, context=context, eager_start=True)
         else:  # whatever the loop's task factory does
             task = asyncio.Task(self._handle(hold), loop=self._loop, context=context)
@@ -357,14 +369,52 @@ class Consumer(Coroutine[Any, Any, None]):
         else:
             task.add_done_callback(self._ended)
 
+    def _may_begin_at_once(self) -> bool:
+        """Whether a handler may begin in this turn of the event loop: another turn costs a page more than all else that
+        is done for a message. One that waits with ``run_sync`` may not: it would suspend whoever began it, too.
+        """
+        if not self._is_async or suspension_is_wanted():
+            return False
+        return self._loop.time() < self._begin_turn()
+
+    def _begin_turn(self) -> float:
+        if self._until is None:
+            self._until = self._loop.time() + AT_ONCE
+            self._loop.call_soon(self._end_turn)
+        return self._until
+
+    def _end_turn(self) -> None:
+        self._until = None
+
     def _ended(self, task: Task) -> None:
         if task in self._handling:
             self._pace.ends()
-        for tasks in (self._handling, self._waiting, self._claims, self._writes):
+        for tasks in (self._handling, self._waiting, self._claims, self._acks, self._writes):
             tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._end(error)
         self._wakeup.set()
+
+    # -- told by the mailbox -------------------------------------------------------------------------------------------
+
+    def _settling(self, verb: str, ids: list[UUID]) -> Callable[[Any], None]:
+        return self._holds.settling(verb, ids)
+
+    async def _before_settling(self, ids: list[UUID]) -> None:
+        if not self._holds.any_of(ids) or self._retrying.acknowledges_any_of(ids):
+            return
+        self._begin_acks()
+        if self._ordered and self._acks:
+            # if only the later of two messages were committed, a death would bring the earlier one back after it
+            await asyncio.wait(self._acks)
+
+    def _before_closing(self) -> bool:
+        if asyncio.get_running_loop() is not self._loop:
+            return False
+        self._closed = True
+        self._stop.ask()  # claims under way are not cancelled: they may have acknowledgements with them
+        self._begin_acks()
+        return sys.version_info < (3, 12) and bool(self._acks)
 
     # -- ending --------------------------------------------------------------------------------------------------------
 
@@ -390,7 +440,7 @@ class Consumer(Coroutine[Any, Any, None]):
         if self._interruptions > 1:
             self._cancel(self._handling, self._waiting)
         if self._interruptions > 2:
-            self._cancel(self._writes)
+            self._cancel(self._acks, self._writes)
 
     def _turn(self) -> None:
         self._turns_to_stillness -= 1
@@ -403,9 +453,9 @@ class Consumer(Coroutine[Any, Any, None]):
         for hold in self._holds:
             hold.given_back = True
         # an acknowledgement under way may come too late: it settles only what is still held
-        self._handled_late += [*self._handled, *self._retrying.acknowledging]
-        self._handled.clear()
+        self._handled_late += [*self._take_handled(), *self._retrying.acknowledging]
         self._retrying.acknowledging.clear()
+        self._begin_late_acks()  # a page that is left may have no other turn
         self._end_claims()
         self._pauses += 1
         self._loop.call_later(PAUSE_AFTER_UNLOAD, self._resume)

@@ -101,6 +101,10 @@ class Holds:
                     ids.append(record.id)
         return ids
 
+    def any_of(self, ids: Iterable[Any]) -> bool:
+        """Whether one of these is a message that is held."""
+        return any(isinstance(one, UUID) and one in self._holds for one in ids)
+
     def __iter__(self) -> Iterator[Hold]:
         return iter(self._holds.values())
 

@@ -131,6 +131,10 @@ class RetryingMailbox:
         self.acknowledging.update(holds)
         return PiggybackedAcks(holds)
 
+    def acknowledges_any_of(self, ids: list[UUID]) -> bool:
+        """Whether an acknowledgement of one of these messages is under way."""
+        return any(hold.record.id in ids for hold in self.acknowledging)
+
     def finish(self, piggybacked: PiggybackedAcks) -> Coroutine[Any, Any, None] | None:
         """Completes acknowledgements that were piggybacked on a claim; None if there is nothing left to do."""
         settled = piggybacked.settled

@@ -111,10 +111,18 @@ def _present(mailbox: Mailbox, kind: type[_C]) -> _C | None:
 
 
 def ending_companions(close: Callable[[Any], Coroutine[Any, Any, None]]) -> Callable[[Any], Coroutine[Any, Any, None]]:
-    """A ``close`` that also ends the companions of the handle."""
+    """A ``close`` that also ends the companions of the handle, and lets its consumers acknowledge what is handled."""
 
     @functools.wraps(close)
     async def close_all(self: Mailbox) -> None:
+        try:
+            need_a_turn = [listener._before_closing() for listener in self._settling_listeners]
+            if any(need_a_turn):
+                await asyncio.sleep(0)  # in which the tasks begun make their calls
+        finally:
+            await close_both(self)
+
+    async def close_both(self: Mailbox) -> None:
         try:
             await close(self)
         except WrongThreadError:

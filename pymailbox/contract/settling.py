@@ -6,6 +6,7 @@ A handler may settle its message itself; the consumer that called it must then n
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
@@ -21,10 +22,16 @@ SETTLING_VERBS: Final = ("ack", "ack_many", "ack_and_send", "nack", "dead_letter
 
 
 class SettlingListener(Protocol):
-    """Somebody who is notified when messages are settled through a handle."""
+    """Somebody who is notified when messages are settled through a handle, and when that is closed."""
 
-    def settling(self, verb: str, ids: list[UUID]) -> Callable[[Any], None]:
+    def _settling(self, verb: str, ids: list[UUID]) -> Callable[[Any], None]:
         """A call of a settling verb begins; the function returned is called with its result, None if there was none."""
+
+    async def _before_settling(self, ids: list[UUID]) -> None:
+        """Does what has to come before that call."""
+
+    def _before_closing(self) -> bool:
+        """Begins what the end of the handle must not forestall; whether that takes a turn of the event loop."""
 
 
 def notifying(verb: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
@@ -47,9 +54,17 @@ def notifying(verb: str, call: Callable[..., Awaitable[Any]]) -> Callable[..., A
 
 
 async def _notify_of(mailbox: Mailbox, verb: str, ids: list[Any], call: Awaitable[Any]) -> Any:
-    settled = [listener.settling(verb, ids) for listener in mailbox._settling_listeners]
+    listeners = mailbox._settling_listeners
+    settled = [listener._settling(verb, ids) for listener in listeners]
     result = None
     try:
+        try:
+            for listener in listeners:
+                await listener._before_settling(ids)
+        except BaseException:
+            if inspect.iscoroutine(call):
+                call.close()  # it never began
+            raise
         result = await call
     finally:
         for notify in settled:

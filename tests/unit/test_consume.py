@@ -723,26 +723,31 @@ async def test_stop_before_the_start() -> None:
         assert await rest(mailbox) == [(b"0", 1)]
 
 
-async def test_synchronous_handlers_let_other_tasks_run() -> None:
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_handlers_let_other_tasks_run(asynchronous: bool) -> None:
     async with await open_mailbox("memory://") as mailbox:
         for _ in range(50):
             await mailbox.enqueue(b"", b"")
         handled = 0
         handled_at: list[int] = []
 
-        def handler(message: MessageRecord, context: Context) -> None:
+        def handle(message: MessageRecord, context: Context) -> None:
             nonlocal handled
             handled += 1
-            time.sleep(1.5 * consumer_module.AT_ONCE)  # quicker ones may follow each other at once
+            if asynchronous:
+                time.sleep(1.5 * consumer_module.AT_ONCE)  # quicker ones may follow each other at once
             if handled == 50:
                 context.stop()
+
+        async def handler(message: MessageRecord, context: Context) -> None:
+            handle(message, context)
 
         async def look() -> None:
             while handled < 50:
                 handled_at.append(handled)
                 await asyncio.sleep(0)
 
-        await asyncio.gather(mailbox.consume(handler), look())
+        await asyncio.gather(mailbox.consume(handler if asynchronous else handle), look())
         assert len(set(handled_at)) >= 50
 
 
