@@ -31,6 +31,8 @@ export class ActorWorker {
   /** Pauses and their ends that are on their way. */
   #changing = 0;
   #paused;
+  /** Called when Python is there. */
+  onLoaded = () => {};
 
   /**
    * @param {PeerView} view
@@ -82,6 +84,7 @@ export class ActorWorker {
     }
     if (this.#worker !== worker) return;
     this.#isLoaded = true;
+    this.onLoaded();
     view.loading.hidden = true;
     await this.takeHandler(this.#editor.text).catch((error) => {
       if (this.#worker !== worker) return;

@@ -19,10 +19,11 @@ import { interruptedText } from "./format.js";
 /** Of a page; "?peers=1" makes it a tab of one. */
 const PEERS = new URLSearchParams(location.search).get("peers") === "1" ? 1 : 2;
 
+const place = element("peers", HTMLElement);
+const views = Array.from({ length: PEERS }, () => new PeerView(place));
+place.classList.toggle("alone", PEERS === 1);
+
 async function start() {
-  const place = element("peers", HTMLElement);
-  const views = Array.from({ length: PEERS }, () => new PeerView(place));
-  place.classList.toggle("alone", PEERS === 1);
   const [editor, pace, network] = [new Editor(), new Pace(), new Network()];
   /** @type {import("./types.js").Peer[]} */
   const us = [];
@@ -33,19 +34,15 @@ async function start() {
     .open()
     .catch((error) => editor.complain("The handler can't be shown", failureOf(error).message));
 
-  /** @type {Gateway[]} */
-  let gateways;
-  try {
-    gateways = await Promise.all(us.map((me) => Gateway.open(me)));
-  } catch (error) {
-    for (const view of views) showUnusable(view, failureOf(error));
-    return;
-  }
+  const gateways = await Promise.all(us.map((me) => Gateway.open(me)));
   const peers = views.map((view, index) => {
     const tools = { editor, pace, network, sibling: us[1 - index] };
     return new LocalPeer(view, us[index], gateways[index], tools);
   });
-  for (const { actor } of peers) editor.add(actor);
+  for (const { actor } of peers) {
+    editor.add(actor);
+    actor.onLoaded = () => void network.keep();
+  }
   pace.onChange = () => peers.forEach(({ actor }) => void actor.takePace());
   openInspector(us);
   acceptDrops(peers);
@@ -88,4 +85,6 @@ function beginTour([first, second]) {
   if (step !== undefined) tour.begin(step);
 }
 
-void start();
+start().catch((error) => {
+  for (const view of views) showUnusable(view, failureOf(error));
+});

@@ -71,18 +71,31 @@ test("two peers of one page answer each other, and offline the page outlives a r
   await second.finished(2);
 });
 
+test("the page is cut off only when all of it is kept, and has no say elsewhere", async ({ page }) => {
+  const demo = new DemoPage(page);
+  const offline = page.getByRole("switch", { name: "Offline" });
+  await page.goto("/?peers=1");
+  await expect(offline).toBeDisabled();
+  await demo.loaded();
+  await offline.check();
+  await expect(page.locator("#offline-text")).toContainText("Reload the page: it is still there.");
+  const scopes = () =>
+    page.evaluate(async () => (await navigator.serviceWorker.getRegistrations()).map(({ scope }) => scope));
+  expect(await scopes()).toEqual([new URL("/demo/", page.url()).href]);
+});
+
 test("offline nothing is asked of the server, and online it has the word", async ({ page, consoleErrors }) => {
   const demo = new DemoPage(page);
   await demo.openPaused();
   // As a build before this one has left it.
   await page.evaluate(async () => {
-    const cache = await caches.open("pymailbox-demo");
-    await cache.put("/main.js", new Response("", { headers: { "Content-Type": "text/javascript" } }));
+    const cache = await caches.open("pymailbox-demo-files");
+    await cache.put("/demo/main.js", new Response("", { headers: { "Content-Type": "text/javascript" } }));
   });
   await page.reload();
   await demo.usable();
   await expect
-    .poll(() => page.evaluate(async () => (await (await caches.match("/main.js"))?.text())?.length))
+    .poll(() => page.evaluate(async () => (await (await caches.match("/demo/main.js"))?.text())?.length))
     .toBeGreaterThan(0);
 
   await page.getByRole("switch", { name: "Offline" }).check();
@@ -95,8 +108,11 @@ test("offline nothing is asked of the server, and online it has the word", async
         ),
       path,
     );
-  expect(await status("/main.js")).toBe(200);
+  expect(await status("/demo/main.js")).toBe(200);
   expect(await status("/wheels/not-loaded.whl")).toBe("cut off");
+  // What is missing of the page itself comes from the server even now, so that it can always be switched back.
+  await page.evaluate(async () => (await caches.open("pymailbox-demo-files")).delete("/demo/main.js"));
+  expect(await status("/demo/main.js")).toBe(200);
   // The browser's own words for that.
   await expect.poll(() => consoleErrors.splice(0).length).toBeLessThanOrEqual(1);
 });
