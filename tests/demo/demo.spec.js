@@ -250,6 +250,37 @@ test("without IndexedDB the page says so in words", async ({ page }) => {
   await expect(demo.message).toBeDisabled();
 });
 
+test("where site data is blocked the page says so, and does not hang", async ({ page }) => {
+  await page.addInitScript(() => {
+    const blocked = async () => {
+      throw new DOMException("blocked on purpose", "SecurityError");
+    };
+    LockManager.prototype.request = blocked;
+    CacheStorage.prototype.open = blocked;
+    for (const name of ["localStorage", "sessionStorage", "indexedDB"])
+      Object.defineProperty(globalThis, name, {
+        get() {
+          throw new DOMException("blocked on purpose", "SecurityError");
+        },
+      });
+  });
+  await page.goto("/");
+  await expect(page.locator(".peer h2")).toHaveText(["Peer 1", "Peer 2"]);
+  await expect(demo.problem).toContainText("There is nowhere to keep messages");
+});
+
+test("without Web Locks and in an insecure context there are two peers that talk", async ({ page }) => {
+  await page.addInitScript(() => {
+    for (const of of [Navigator.prototype, Crypto.prototype])
+      for (const name of ["locks", "serviceWorker", "randomUUID"])
+        Object.defineProperty(of, name, { value: undefined });
+  });
+  await demo.open("/");
+  await expect(page.locator(".peer h2")).toHaveText(["Peer 1", "Peer 2"]);
+  await demo.type("are you there?");
+  await expect(demo.log).toContainText(/words: 3, characters: 14.*Answer.*from peer 2/s);
+});
+
 test("a file that does not fit ends in one clear outcome", async ({ page }) => {
   // As a browser that is full does it: what needs much room is refused, what needs little still finds some.
   await page.addInitScript(() => {
