@@ -132,8 +132,11 @@ export class ActorWorker {
   /** Has the actor finish what it has in hand and stop, while something is done. @param {() => Promise<void>} task */
   async without(task) {
     if (this.#isLoaded) await this.#setWorking(false);
-    await task();
-    if (this.#isLoaded && !this.#paused) await this.#setWorking(true);
+    try {
+      await task();
+    } finally {
+      if (this.#isLoaded && !this.#paused) await this.#setWorking(true);
+    }
   }
 
   /** Ends a pause. */

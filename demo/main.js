@@ -27,7 +27,10 @@ async function start() {
   const [editor, pace, network] = [new Editor(), new Pace(), new Network()];
   /** @type {import("./types.js").Peer[]} */
   const us = [];
-  for (const place of views.keys()) us.push(await becomePeer(place));
+  for (const [place, view] of views.entries()) {
+    us.push(await becomePeer(place));
+    view.name(`Peer ${us[place].number}`);
+  }
   await network.open();
   void showInstallLine();
   const opening = editor
@@ -49,8 +52,14 @@ async function start() {
 
   const startOver = element("start-over", HTMLButtonElement);
   startOver.addEventListener("click", async () => {
-    if (!confirm("Delete all messages that wait, and count from 0 again?")) return;
-    await Promise.all(peers.map((peer) => peer.startOver()));
+    if (!confirm("Delete all messages that wait here or for a peer of this page, and count from 0 again?")) return;
+    startOver.disabled = true;
+    await still(peers, async () => {
+      await Promise.all(
+        peers.map((peer) => peer.startOver(us.map(({ key }) => key).filter((key) => key !== peer.me.key))),
+      );
+    });
+    startOver.disabled = false;
   });
   startOver.disabled = false;
 
@@ -65,6 +74,12 @@ async function start() {
   // One after the other: the first one is sooner there, and the second one finds what that has loaded.
   for (const { actor } of peers) await actor.start();
 }
+
+/**
+ * Does something while all of these peers are still.
+ * @param {LocalPeer[]} peers @param {() => Promise<void>} task @returns {Promise<void>}
+ */
+const still = ([first, ...others], task) => (first === undefined ? task() : first.still(() => still(others, task)));
 
 /** @param {LocalPeer[]} peers */
 function beginTour([first, second]) {

@@ -19,6 +19,8 @@ export class Peers {
   #view;
   #gateway;
   #network;
+  /** @type {PeerConnections | undefined} */
+  #connections;
   /** By key. @type {Map<string, Met>} */
   #met = new Map();
   /** @type {Record<string, PeerAccount>} */
@@ -35,13 +37,12 @@ export class Peers {
     this.#view = view;
     this.#gateway = gateway;
     this.#network = network;
-    view.name(`Peer ${me.number}`);
     view.to.append(new Option("its own actor", ""));
     if (!("RTCPeerConnection" in globalThis)) {
       view.others.textContent = "This browser has no WebRTC, so peers work each for itself.";
       return;
     }
-    const connections = new PeerConnections(me);
+    const connections = (this.#connections = new PeerConnections(me));
     connections.onOpen = (peer, channel) => void this.#carry(peer, channel);
     connections.onClosed = ({ key }) => this.#close(key);
     addEventListener("pagehide", () => connections.leave());
@@ -53,6 +54,16 @@ export class Peers {
     if (!sibling) return;
     this.#meet(sibling);
     view.to.value = sibling.key;
+  }
+
+  /** Cuts all channels while something is done. @param {() => Promise<void>} task */
+  async without(task) {
+    this.#connections?.leave();
+    try {
+      await task();
+    } finally {
+      if (!this.#network.offline) this.#connections?.join();
+    }
   }
 
   /** A sender for people. @param {string} sender text, or a peer's key */
