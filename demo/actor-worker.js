@@ -12,6 +12,11 @@ import { loadingFailure, loadingText, workingFailure } from "./format.js";
 /** @import { Returned } from "./returned.js" */
 /** @import { Failure, Handled, News, Entry, Peer } from "./types.js" */
 
+/** Milliseconds until an actor that does not answer is taken for one that hangs. */
+const PATIENCE = 3000;
+const HANGS =
+  "The actor does not answer. If the text never ends, mend it; kill the worker: its next life takes the text.";
+
 export class ActorWorker {
   /** For people. */
   name;
@@ -112,11 +117,22 @@ export class ActorWorker {
   /**
    * Handles what comes next by another handler; an actor that is still loading takes it then.
    * @param {string} source
-   * @throws {Error} a `HandlerError`: the text is none, and the handler stays
+   * @throws {Error} a `HandlerError`: the text is none, and the handler stays; or the worker does not answer, and may
+   * take it later
    */
   async takeHandler(source) {
-    const worker = this.#worker;
     if (!this.#isLoaded) return;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    const hangs = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(HANGS)), PATIENCE);
+    });
+    await Promise.race([hangs, this.#setHandler(source)]).finally(() => clearTimeout(timer));
+  }
+
+  /** @param {string} source */
+  async #setHandler(source) {
+    const worker = this.#worker;
     await worker?.ask("setHandler", source);
     if (this.#worker !== worker) return;
     this.#lacksHandler = false;
