@@ -10,7 +10,7 @@ const ID_BYTES = 16;
 const KINDS = { normal: 0, high: 1, answer: 2 };
 const NAMES = /** @type {FrameKind[]} */ (Object.keys(KINDS));
 
-/** What every browser takes in one piece, and some room. */
+/** Bytes of a message: what every browser takes in one piece, and some room. */
 export const LONGEST_FRAME = 200_000;
 
 /**
@@ -29,6 +29,9 @@ export function packed(kind, payload) {
   bytes.set(payload, 1);
   return bytes;
 }
+
+/** @param {Uint8Array} kept what `packed` made, or actor.py */
+export const isAnswer = (kept) => kept[0] === KINDS.answer;
 
 /** @param {string} id @param {Uint8Array} kept what `packed` made */
 export function frameOf(id, kept) {

@@ -1,15 +1,20 @@
 /** The other peers, of this page and of other tabs: connects with them, carries messages, and lists them. */
 
 import { PeerChannel } from "./peer-channel.js";
+import { isAnswer } from "./frames.js";
 import { PeerConnections } from "./webrtc.js";
 import { addToLog } from "./log.js";
 import { shortKey } from "./peer.js";
-import { peerText } from "./format.js";
+import { excerpt, peerText, tooLongText } from "./format.js";
 
+/** @import { Mailbox } from "../js/index.js" */
 /** @import { Gateway } from "./gateway.js" */
 /** @import { Network } from "./network.js" */
 /** @import { PeerView } from "./peer-view.js" */
 /** @import { Frame, OtherPeer, Peer, PeerAccount } from "./types.js" */
+
+/** In an outbox, one by one. */
+const COUNTED = 1000;
 
 const decoder = new TextDecoder();
 
@@ -78,7 +83,7 @@ export class Peers {
     this.#accounts = accounts;
     for (const { peer, peerChannel, item } of this.#met.values()) {
       const account = accounts[peer.key] ?? { sent: 0, answered: 0 };
-      const waiting = account.sent > 0 ? (await (await this.#gateway.outbox(peer.key)).status()).queuedMessages : 0;
+      const waiting = account.sent > 0 ? await waitingIn(await this.#gateway.outbox(peer.key), account.sent) : 0;
       const is = peerChannel ? "connected" : this.#network.offline ? "cut off" : "gone";
       const text = `${nameOf(peer)} is ${is}: ${peerText(account, waiting)}`;
       if (item.textContent !== text) item.textContent = text;
@@ -89,6 +94,7 @@ export class Peers {
   async #carry(peer, channel) {
     const peerChannel = new PeerChannel(peer, channel, this.#gateway);
     peerChannel.onAnswers = (answers) => this.#log(peer, answers);
+    peerChannel.onTooLong = (bytes) => this.#view.complain(tooLongText(peer, bytes));
     const met = this.#meet(peer);
     met.peerChannel?.close();
     met.peerChannel = peerChannel;
@@ -139,12 +145,22 @@ export class Peers {
       answers.map(({ payload }) => ({
         from: nameOf(peer),
         kind: "answer",
-        text: decoder.decode(payload),
+        text: excerpt(decoder.decode(payload)),
         result: "over WebRTC",
       })),
     );
     this.#view.logEmpty.hidden = true;
   }
+}
+
+/**
+ * How much of what was sent waits in an outbox, in which answers wait too.
+ * @param {Mailbox} outbox @param {number} sent @returns {Promise<number>} of a great many only roughly
+ */
+async function waitingIn(outbox, sent) {
+  const { queuedMessages } = await outbox.status();
+  if (queuedMessages === 0 || queuedMessages > COUNTED) return Math.min(queuedMessages, sent);
+  return (await outbox.peek({ limit: queuedMessages })).filter(({ payload }) => !isAnswer(payload)).length;
 }
 
 /** @param {OtherPeer} peer */

@@ -66,9 +66,46 @@ test("two peers of one page answer each other, and offline the page outlives a r
   await second.counts({ queued: 0, done: 1 });
 
   if (browserName === "chromium") await context.setOffline(false);
+  // As another actor might leave it: more than a channel takes.
+  await page.evaluate(async () => {
+    /** @type {typeof import("../../js/index.js")} */
+    const { openMailbox } = await import(/** @type {string} */ ("/js/index.js"));
+    const outbox = await openMailbox(`demo-to-${localStorage.getItem("pymailbox-demo-peer-2")}`);
+    await outbox.enqueue(new Uint8Array(1), new Uint8Array(300_000));
+    await outbox.close();
+  });
+  await first.type("behind it");
   await offline.uncheck();
-  await expect(first.others).toContainText("is connected: sent 2, still in the outbox 0, answered 2");
-  await second.finished(2);
+  await expect(first.notice).toHaveText(
+    "What was for peer 2 has 299,999 bytes, more than a channel takes: it is deleted.",
+  );
+  await expect(first.others).toContainText("is connected: sent 3, still in the outbox 0, answered 3");
+  await second.finished(3);
+});
+
+test("starting over amid floods leaves ledgers that come out, and nothing on its way", async ({ page }) => {
+  const peers = [new DemoPage(page, 0), new DemoPage(page, 1)];
+  await peers[0].open("/");
+  await peers[1].loaded();
+  for (const { flood } of peers) await flood.click();
+  for (const peer of peers) await expect.poll(() => peer.number("done"), OFTEN).toBeGreaterThan(100);
+  page.once("dialog", (dialog) => void dialog.accept());
+  await page.getByRole("button", { name: "Start over" }).press("Enter");
+  for (const { flood, notice } of peers) {
+    await expect(notice).toHaveText("The mailbox is empty.");
+    await expect(flood).toBeEnabled();
+  }
+
+  const offline = page.getByRole("switch", { name: "Offline" });
+  await offline.check();
+  await peers[0].type("for later");
+  await expect(peers[0].others).toContainText("sent 1, still in the outbox 1");
+  await peers[0].startOver();
+  await offline.uncheck();
+  await expect(peers[0].others).toContainText("is connected: nothing sent to it yet");
+  await peers[0].type("after that");
+  await expect(peers[0].others).toContainText("still in the outbox 0, answered 1");
+  await peers[1].finished(1);
 });
 
 test("the page is cut off only when all of it is kept, and has no say elsewhere", async ({ page }) => {
