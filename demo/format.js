@@ -14,7 +14,7 @@ const megabytes = new Intl.NumberFormat(LANGUAGE, { minimumFractionDigits: 1, ma
 export const numberText = (count) => wholeNumber.format(count);
 
 /** @param {number} count */
-export const lineCount = (count) => `${wholeNumber.format(count)} ${count === 1 ? "line" : "lines"}`;
+const lineCount = (count) => `${wholeNumber.format(count)} ${count === 1 ? "line" : "lines"}`;
 
 /** @param {Loading} loading */
 export function loadingText({ step, loaded, total }) {
