@@ -63,11 +63,12 @@ class DemoHandler:
             await asyncio.sleep(self.seconds)
         try:
             return _cut(str(await self._handle(message)))
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
+        except Exception as error:
             self._failed(message, _said(error), True)
-            # SystemExit and its like would end the worker's Python.
+            raise
+        except (SystemExit, KeyboardInterrupt) as error:
+            self._failed(message, _said(error), True)
+            # as it is it would end the worker's Python
             raise HandlerError(_said(error)) from error
 
     async def _make_trouble(self, message: MessageRecord) -> None:
