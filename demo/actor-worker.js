@@ -12,6 +12,11 @@ import { loadingFailure, loadingText, workingFailure } from "./format.js";
 /** @import { Returned } from "./returned.js" */
 /** @import { Failure, Handled, News, Entry, Peer } from "./types.js" */
 
+/** Milliseconds until an actor that does not answer is taken for one that hangs. */
+const PATIENCE = 3000;
+const HANGS =
+  "The actor does not answer. If the text never ends, mend it; kill the worker: its next life takes the text.";
+
 export class ActorWorker {
   /** For people. */
   name;
@@ -31,6 +36,8 @@ export class ActorWorker {
   /** Pauses and their ends that are on their way. */
   #changing = 0;
   #paused;
+  /** Called when Python is there. */
+  onLoaded = () => {};
 
   /**
    * @param {PeerView} view
@@ -82,6 +89,7 @@ export class ActorWorker {
     }
     if (this.#worker !== worker) return;
     this.#isLoaded = true;
+    this.onLoaded();
     view.loading.hidden = true;
     await this.takeHandler(this.#editor.text).catch((error) => {
       if (this.#worker !== worker) return;
@@ -109,11 +117,22 @@ export class ActorWorker {
   /**
    * Handles what comes next by another handler; an actor that is still loading takes it then.
    * @param {string} source
-   * @throws {Error} a `HandlerError`: the text is none, and the handler stays
+   * @throws {Error} a `HandlerError`: the text is none, and the handler stays; or the worker does not answer, and may
+   * take it later
    */
   async takeHandler(source) {
-    const worker = this.#worker;
     if (!this.#isLoaded) return;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    const hangs = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(HANGS)), PATIENCE);
+    });
+    await Promise.race([hangs, this.#setHandler(source)]).finally(() => clearTimeout(timer));
+  }
+
+  /** @param {string} source */
+  async #setHandler(source) {
+    const worker = this.#worker;
     await worker?.ask("setHandler", source);
     if (this.#worker !== worker) return;
     this.#lacksHandler = false;
@@ -129,8 +148,11 @@ export class ActorWorker {
   /** Has the actor finish what it has in hand and stop, while something is done. @param {() => Promise<void>} task */
   async without(task) {
     if (this.#isLoaded) await this.#setWorking(false);
-    await task();
-    if (this.#isLoaded && !this.#paused) await this.#setWorking(true);
+    try {
+      await task();
+    } finally {
+      if (this.#isLoaded && !this.#paused) await this.#setWorking(true);
+    }
   }
 
   /** Ends a pause. */

@@ -5,9 +5,6 @@ import { editedHandler, rememberHandler } from "./web-storage.js";
 
 /** @import { ActorWorker } from "./actor-worker.js" */
 
-/** Milliseconds until an actor that does not answer is taken for one that hangs. */
-const PATIENCE = 3000;
-
 /** `handle` in actor.py: to where the next definition begins. */
 const HANDLER = /^async def handle\([\s\S]*?(?=\n\n\n)/m;
 
@@ -92,22 +89,12 @@ export class Editor {
 
 /** @param {ActorWorker} actor @param {string} source @returns {Promise<string>} why not; "" if it is */
 async function applied(actor, source) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let timer;
-  const hangs = new Promise((resolve) => {
-    timer = setTimeout(
-      resolve,
-      PATIENCE,
-      `${actor.name} does not answer. Kill its worker: its next life takes this text.`,
-    );
-  });
   try {
-    return await Promise.race([hangs, actor.takeHandler(source).then(() => "")]);
+    await actor.takeHandler(source);
+    return "";
   } catch (error) {
     const { name, message } = failureOf(error);
     // the next life takes it
     return name === "WorkerKilled" ? "" : message;
-  } finally {
-    clearTimeout(timer);
   }
 }

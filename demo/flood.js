@@ -2,14 +2,15 @@
  * Ten thousand messages. How far it got is in the account, so that a flood goes on where a page that ended had left it.
  */
 
+import { numberText } from "./format.js";
+
 /** @import { Gateway } from "./gateway.js" */
-/** @import { Flood } from "./types.js" */
+/** @import { Account, Flood } from "./types.js" */
 
 /** In one transaction, so that the page moves and the actor gets its turn. */
 const STEP = 250;
 
 const encoder = new TextEncoder();
-const wholeNumber = new Intl.NumberFormat("en");
 
 /**
  * Begins a flood, or makes the one longer that is under way.
@@ -34,13 +35,13 @@ export async function goOnFlooding(gateway, report) {
     const { to, next, total } = flood;
     const step = Math.min(STEP, total - next);
     const payloads = Array.from({ length: step }, (_, index) =>
-      encoder.encode(`message ${wholeNumber.format(next + index + 1)} of a flood`),
+      encoder.encode(`message ${numberText(next + index + 1)} of a flood`),
     );
     const now = { to, next: next + step, total };
-    await gateway.store(to, "flood", payloads, "normal", (account) => ({
-      ...account,
-      flood: account.flood && after(account.flood, step),
-    }));
+    // none if the mailbox has been emptied meanwhile
+    const stored = (/** @type {Account} */ account) =>
+      account.flood && { ...account, flood: after(account.flood, step) };
+    await gateway.store(to, "flood", payloads, "normal", stored);
     report(now);
   }
 }

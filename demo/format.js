@@ -1,8 +1,12 @@
 /** What the page says: numbers, progress and failures in words. */
 
+import { visible } from "../js/inspector/escape.js";
+
 /** @import { Audit, Balance, Failure, Flood, Loading, PeerAccount } from "./types.js" */
 
 const LANGUAGE = "en";
+/** Characters. */
+const EXCERPT = 160;
 const wholeNumber = new Intl.NumberFormat(LANGUAGE);
 const megabytes = new Intl.NumberFormat(LANGUAGE, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
@@ -10,7 +14,7 @@ const megabytes = new Intl.NumberFormat(LANGUAGE, { minimumFractionDigits: 1, ma
 export const numberText = (count) => wholeNumber.format(count);
 
 /** @param {number} count */
-export const lineCount = (count) => `${wholeNumber.format(count)} ${count === 1 ? "line" : "lines"}`;
+const lineCount = (count) => `${wholeNumber.format(count)} ${count === 1 ? "line" : "lines"}`;
 
 /** @param {Loading} loading */
 export function loadingText({ step, loaded, total }) {
@@ -29,15 +33,17 @@ export function loadingText({ step, loaded, total }) {
 }
 
 /** @param {string} file @param {number} lines */
-export const readingText = (file, lines) => `Storing ${file}: ${lineCount(lines)} so far`;
+export const readingText = (file, lines) => `Storing ${visible(file)}: ${lineCount(lines)} so far`;
 
 /** @param {string} file @param {number} lines */
 export const storedText = (file, lines) =>
-  lines === 0 ? `${file} is empty: there was nothing to store.` : `${lineCount(lines)} of ${file} stored.`;
+  lines === 0
+    ? `${visible(file)} is empty: there was nothing to store.`
+    : `${lineCount(lines)} of ${visible(file)} stored.`;
 
 /** @param {string} file */
 export const interruptedText = (file) =>
-  `The page was left while ${file} was being read. The lines stored so far are in the mailbox, the rest of it is not.`;
+  `The page was left while ${visible(file)} was being read. The lines stored so far are in the mailbox, the rest of it is not.`;
 
 /** @param {Flood} flood */
 export const floodText = ({ next, total }) =>
@@ -78,6 +84,13 @@ export function peerText({ sent, answered }, onTheWay) {
     `${wholeNumber.format(answered)}`
   );
 }
+
+/** @param {import("./types.js").OtherPeer} peer @param {number} bytes of a message to it */
+export const tooLongText = ({ number }, bytes) =>
+  `What was for peer ${number} has ${wholeNumber.format(bytes)} bytes, more than a channel takes: it is deleted.`;
+
+/** The beginning of a long text. @param {string} text @param {number} [length] */
+export const excerpt = (text, length = EXCERPT) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
 /** @param {number} milliseconds */
 export const paceText = (milliseconds) =>
@@ -146,8 +159,9 @@ export const sendingFailure = ({ name, message }) =>
 
 /** @param {string} file @param {number} lines that are stored @param {Failure} failure */
 export function readingFailure(file, lines, { name, message }) {
-  const { title, text } = FAILURES[name] ?? { title: `${file} could not be read`, text: message };
+  const shown = visible(file);
+  const { title, text } = FAILURES[name] ?? { title: `${shown} could not be read`, text: message };
   return lines === 0
-    ? `${title}, and nothing of ${file} is stored. ${text}`
-    : `${title}: the first ${lineCount(lines)} of ${file} are stored, the rest is not. ${text}`;
+    ? `${title}, and nothing of ${shown} is stored. ${text}`
+    : `${title}: the first ${lineCount(lines)} of ${shown} are stored, the rest is not. ${text}`;
 }

@@ -1,5 +1,6 @@
 /** What crosses a data channel: the sixteen bytes of an id, a byte for its kind, and the message itself. */
 
+import { bytesOfId, textOfId } from "../js/model/uuids.js";
 import { numberText } from "./format.js";
 
 /** @import { FrameKind, Frame } from "./types.js" */
@@ -10,7 +11,7 @@ const ID_BYTES = 16;
 const KINDS = { normal: 0, high: 1, answer: 2 };
 const NAMES = /** @type {FrameKind[]} */ (Object.keys(KINDS));
 
-/** What every browser takes in one piece, and some room. */
+/** Bytes of a message: what every browser takes in one piece, and some room. */
 export const LONGEST_FRAME = 200_000;
 
 /**
@@ -30,10 +31,13 @@ export function packed(kind, payload) {
   return bytes;
 }
 
+/** @param {Uint8Array} kept what `packed` made, or actor.py */
+export const isAnswer = (kept) => kept[0] === KINDS.answer;
+
 /** @param {string} id @param {Uint8Array} kept what `packed` made */
 export function frameOf(id, kept) {
   const frame = new Uint8Array(ID_BYTES + kept.length);
-  frame.set((id.replaceAll("-", "").match(/../g) ?? []).map((digits) => parseInt(digits, 16)));
+  frame.set(/** @type {Uint8Array} */ (bytesOfId(id)));
   frame.set(kept, ID_BYTES);
   return frame;
 }
@@ -41,8 +45,6 @@ export function frameOf(id, kept) {
 /** @param {ArrayBuffer} data as it arrived @returns {Frame} */
 export function parseFrame(data) {
   const bytes = new Uint8Array(data);
-  const digits = Array.from(bytes.subarray(0, ID_BYTES), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const id = digits.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
   // a view: the payload's bytes are those that arrived
-  return { id, kind: NAMES[bytes[ID_BYTES]] ?? "normal", payload: bytes.subarray(ID_BYTES + 1) };
+  return { id: textOfId(bytes), kind: NAMES[bytes[ID_BYTES]] ?? "normal", payload: bytes.subarray(ID_BYTES + 1) };
 }

@@ -87,22 +87,25 @@ export class Gateway {
    * @param {string} sender what this peer's own actor hears about where they come from
    * @param {Uint8Array[]} payloads
    * @param {MessagePriority} priority
-   * @param {(account: Account) => Account} [also] what else changes in the account
+   * @param {(account: Account) => Account | null} [also] what else changes in the account; nothing is stored if it says so
    */
   async store(to, sender, payloads, priority, also = (account) => account) {
     if (to === null) {
       const from = encoder.encode(sender);
       /** @type {Send[]} */
       const sends = payloads.map((payload) => [this.#inbox, { sender: from, payload, priority }]);
-      return this.#book((account) => [also({ ...account, stored: account.stored + payloads.length }), sends]);
+      return this.#book((account) => {
+        const changed = also({ ...account, stored: account.stored + payloads.length });
+        return changed === null ? [account, []] : [changed, sends];
+      });
     }
     const outbox = await this.outbox(to);
     /** @type {Send[]} */
     const sends = payloads.map((payload) => [outbox, { sender: this.#sender, payload: packed(priority, payload) }]);
-    return this.#book((account) => [
-      also(withPeer(account, to, (peer) => ({ ...peer, sent: peer.sent + payloads.length }))),
-      sends,
-    ]);
+    return this.#book((account) => {
+      const changed = also(withPeer(account, to, (peer) => ({ ...peer, sent: peer.sent + payloads.length })));
+      return changed === null ? [account, []] : [changed, sends];
+    });
   }
 
   /**
@@ -128,30 +131,42 @@ export class Gateway {
     ]);
   }
 
-  /** Deletes all messages that wait or were given up, and counts from 0; what is on its way to others stays. */
-  async startOver() {
-    await this.#book((account) => [{ ...account, flood: null }, []]);
-    await this.#inbox.purge();
-    // what a worker held that was killed
-    await this.#inbox.recover();
-    await this.#inbox.purge();
-    for (const { record } of await this.#inbox.deadLetters({ limit: 1_000_000 })) await this.#inbox.discard(record.id);
-    await this.#done.purge();
-    await this.#book(({ peers }) => [
-      {
-        ...NOTHING_YET,
-        // so that what was received already is still known
-        peers: Object.fromEntries(Object.entries(peers).map(([key, { last }]) => [key, { ...NEVER_MET, last }])),
-      },
-      [],
-    ]);
+  /**
+   * Deletes all messages that wait or were given up, and counts from 0. What comes in meanwhile is stored afterwards, and
+   * counted.
+   * @param {string[]} peers the keys of those to whom nothing is to go any more; what is on its way to others stays
+   */
+  startOver(peers) {
+    return this.#queue(async () => {
+      await this.#inbox.purge();
+      // what a worker held that was killed
+      await this.#inbox.recover();
+      await this.#inbox.purge();
+      for (const { record } of await this.#inbox.deadLetters({ limit: 1_000_000 }))
+        await this.#inbox.discard(record.id);
+      await this.#done.purge();
+      for (const key of peers) await (await this.outbox(key)).purge();
+      await this.#bookNow(({ peers }) => [
+        {
+          ...NOTHING_YET,
+          // so that what was received already is still known
+          peers: Object.fromEntries(Object.entries(peers).map(([key, { last }]) => [key, { ...NEVER_MET, last }])),
+        },
+        [],
+      ]);
+    });
   }
 
   /** @param {(account: Account) => [Account, Send[]]} change */
   #book(change) {
-    const booked = this.#before.then(() => this.#bookNow(change));
-    this.#before = booked.catch(() => {});
-    return booked;
+    return this.#queue(() => this.#bookNow(change));
+  }
+
+  /** Does one thing after the other. @param {() => Promise<void>} task */
+  #queue(task) {
+    const done = this.#before.then(task);
+    this.#before = done.catch(() => {});
+    return done;
   }
 
   /** @param {(account: Account) => [Account, Send[]]} change */

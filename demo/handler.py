@@ -12,6 +12,9 @@ from pymailbox import MessageRecord
 NAME = "handler"
 """Of the file that the visitor's text would be."""
 
+LONGEST_ANSWER = 100_000
+"""In bytes; what is longer is cut. A data channel takes little more in one piece."""
+
 
 class HandlerError(Exception):
     """The visitor's text is no handler; says why, and in which line."""
@@ -42,10 +45,10 @@ class DemoHandler:
         del namespace["handle"]
         try:
             exec(compile(source, NAME, "exec"), namespace)
-        except Exception as error:
+        except BaseException as error:
             raise HandlerError(_said(error)) from None
         handle = namespace.get("handle")
-        if not inspect.iscoroutinefunction(handle):
+        if not inspect.iscoroutinefunction(handle) or not _takes_a_message(handle):
             raise HandlerError("There is no `async def handle(message)` in it.")
         self._handle = handle
 
@@ -53,12 +56,20 @@ class DemoHandler:
         """The answer, once the work is done."""
         try:
             await self._make_trouble(message)
-            if self.seconds > 0:
-                await asyncio.sleep(self.seconds)
-            return str(await self._handle(message))
         except Exception as error:
-            self._failed(message, _said(error), _line(error) is not None)
+            self._failed(message, _said(error), False)
             raise
+        if self.seconds > 0:
+            await asyncio.sleep(self.seconds)
+        try:
+            return _cut(str(await self._handle(message)))
+        except Exception as error:
+            self._failed(message, _said(error), True)
+            raise
+        except (SystemExit, KeyboardInterrupt) as error:
+            self._failed(message, _said(error), True)
+            # as it is it would end the worker's Python
+            raise HandlerError(_said(error)) from error
 
     async def _make_trouble(self, message: MessageRecord) -> None:
         if message.payload.startswith(b"hang!") and message.delivery_count == 1:
@@ -69,14 +80,32 @@ class DemoHandler:
             raise ValueError("the handler has a mistake, and this message finds it")
 
 
-def _said(error: Exception) -> str:
+def _takes_a_message(handle: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(handle).bind(None)
+    except TypeError:
+        return False
+    return True
+
+
+def _cut(answer: str) -> str:
+    """An answer that can be stored and sent.
+
+    Raises:
+        UnicodeEncodeError: it is no text.
+    """
+    encoded = answer.encode()
+    return answer if len(encoded) <= LONGEST_ANSWER else encoded[:LONGEST_ANSWER].decode(errors="ignore") + "…"
+
+
+def _said(error: BaseException) -> str:
     """An error in one line, with the line of the visitor's text that it comes from."""
     said = traceback.format_exception_only(error)[-1].strip()
     line = _line(error)
     return said if line is None else f"{said} (line {line})"
 
 
-def _line(error: Exception) -> int | None:
+def _line(error: BaseException) -> int | None:
     if isinstance(error, SyntaxError):
         return error.lineno
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == NAME]

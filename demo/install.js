@@ -12,7 +12,7 @@ export async function showInstallLine() {
     copy.textContent = "Copied";
   });
   try {
-    const wheels = new URL("./wheels/", import.meta.url);
+    const wheels = new URL("../wheels/", import.meta.url);
     const { file } = await (await fetch(new URL("wheel.json", wheels))).json();
     line.textContent = `pip install ${new URL(file, wheels)}`;
   } catch {

@@ -22,6 +22,7 @@ export class LocalPeer {
   sending;
   actor;
   #ledger;
+  #peers;
   /** @type {Set<(balance: Balance) => void>} */
   #watchers = new Set();
 
@@ -36,7 +37,7 @@ export class LocalPeer {
     this.view = view;
     this.gateway = gateway;
     this.sending = new Sending(view, gateway);
-    const peers = new Peers(view, me, gateway, network, sibling);
+    const peers = (this.#peers = new Peers(view, me, gateway, network, sibling));
     const returned = new Returned(view, gateway);
     this.actor = new ActorWorker(view, me, { editor, pace, returned, nameOf: (sender) => peers.nameOf(sender) });
     this.#ledger = new LedgerView(view, gateway);
@@ -72,11 +73,16 @@ export class LocalPeer {
     });
   }
 
-  /** Deletes what there is, and counts from 0. */
-  async startOver() {
+  /** Has nothing arrive and nothing handled while something is done. @param {() => Promise<void>} task */
+  async still(task) {
+    await this.#peers.without(() => this.actor.without(task));
+  }
+
+  /** Deletes what there is, and counts from 0. @param {string[]} peers the keys of those that do so too */
+  async startOver(peers) {
     const { view } = this;
     try {
-      await this.actor.without(() => this.gateway.startOver());
+      await this.gateway.startOver(peers);
       view.log.replaceChildren();
       view.logEmpty.hidden = false;
       view.returned.hidden = true;

@@ -1,5 +1,7 @@
 /** The list of the last messages that the actor has handled, and of the answers that came from other peers. */
 
+import { visible } from "../js/inspector/escape.js";
+
 /** @import { Entry } from "./types.js" */
 
 const LENGTH = 50;
@@ -22,7 +24,7 @@ function entry({ from, kind, text, result }) {
   const item = document.createElement("li");
   const isBlank = text.trim() === "";
   const about = part("div", "about", "");
-  about.append(part("span", "sender", `from ${from}`), part("span", "result", result));
+  about.append(part("span", "sender", `from ${visible(from)}`), part("span", "result", result));
   item.append(
     part("span", isBlank ? "text blank" : "text", isBlank ? "(a blank line)" : text),
     part("span", `tag ${kind}`, TAGS[kind]),
@@ -40,6 +42,7 @@ function entry({ from, kind, text, result }) {
 function part(tag, className, text) {
   const element = document.createElement(tag);
   element.className = className;
+  element.dir = "auto";
   element.textContent = text;
   return element;
 }

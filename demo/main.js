@@ -19,41 +19,47 @@ import { interruptedText } from "./format.js";
 /** Of a page; "?peers=1" makes it a tab of one. */
 const PEERS = new URLSearchParams(location.search).get("peers") === "1" ? 1 : 2;
 
+const place = element("peers", HTMLElement);
+const views = Array.from({ length: PEERS }, () => new PeerView(place));
+place.classList.toggle("alone", PEERS === 1);
+
 async function start() {
-  const place = element("peers", HTMLElement);
-  const views = Array.from({ length: PEERS }, () => new PeerView(place));
-  place.classList.toggle("alone", PEERS === 1);
   const [editor, pace, network] = [new Editor(), new Pace(), new Network()];
   /** @type {import("./types.js").Peer[]} */
   const us = [];
-  for (const place of views.keys()) us.push(await becomePeer(place));
+  for (const [place, view] of views.entries()) {
+    us.push(await becomePeer(place));
+    view.name(`Peer ${us[place].number}`);
+  }
   await network.open();
   void showInstallLine();
   const opening = editor
     .open()
     .catch((error) => editor.complain("The handler can't be shown", failureOf(error).message));
 
-  /** @type {Gateway[]} */
-  let gateways;
-  try {
-    gateways = await Promise.all(us.map((me) => Gateway.open(me)));
-  } catch (error) {
-    for (const view of views) showUnusable(view, failureOf(error));
-    return;
-  }
+  const gateways = await Promise.all(us.map((me) => Gateway.open(me)));
   const peers = views.map((view, index) => {
     const tools = { editor, pace, network, sibling: us[1 - index] };
     return new LocalPeer(view, us[index], gateways[index], tools);
   });
-  for (const { actor } of peers) editor.add(actor);
+  for (const { actor } of peers) {
+    editor.add(actor);
+    actor.onLoaded = () => void network.keep();
+  }
   pace.onChange = () => peers.forEach(({ actor }) => void actor.takePace());
   openInspector(us);
   acceptDrops(peers);
 
   const startOver = element("start-over", HTMLButtonElement);
   startOver.addEventListener("click", async () => {
-    if (!confirm("Delete all messages that wait, and count from 0 again?")) return;
-    await Promise.all(peers.map((peer) => peer.startOver()));
+    if (!confirm("Delete all messages that wait here or for a peer of this page, and count from 0 again?")) return;
+    startOver.disabled = true;
+    await still(peers, async () => {
+      await Promise.all(
+        peers.map((peer) => peer.startOver(us.map(({ key }) => key).filter((key) => key !== peer.me.key))),
+      );
+    });
+    startOver.disabled = false;
   });
   startOver.disabled = false;
 
@@ -68,6 +74,12 @@ async function start() {
   // One after the other: the first one is sooner there, and the second one finds what that has loaded.
   for (const { actor } of peers) await actor.start();
 }
+
+/**
+ * Does something while all of these peers are still.
+ * @param {LocalPeer[]} peers @param {() => Promise<void>} task @returns {Promise<void>}
+ */
+const still = ([first, ...others], task) => (first === undefined ? task() : first.still(() => still(others, task)));
 
 /** @param {LocalPeer[]} peers */
 function beginTour([first, second]) {
@@ -88,4 +100,6 @@ function beginTour([first, second]) {
   if (step !== undefined) tour.begin(step);
 }
 
-void start();
+start().catch((error) => {
+  for (const view of views) showUnusable(view, failureOf(error));
+});

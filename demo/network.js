@@ -6,7 +6,9 @@
 import { element } from "./page.js";
 
 const MARK = new URL("./offline", import.meta.url).href;
-const CACHE = "pymailbox-demo";
+const CACHE = "pymailbox-demo-files";
+/** The largest file that the actor's worker loads. */
+const PYTHON = new URL("../pyodide/pyodide.asm.wasm", import.meta.url).href;
 /** Milliseconds that a page waits for its first service worker. */
 const PATIENCE = 1000;
 
@@ -17,6 +19,10 @@ export class Network {
   #others = new BroadcastChannel("pymailbox-demo-network");
   /** @type {((offline: boolean) => void)[]} */
   #listeners = [];
+  /** Whether the page may be cut off: all of it has been loaded. */
+  #isLoaded = false;
+  /** Whether it can be reloaded then. */
+  #isKept = false;
 
   constructor() {
     toggle.addEventListener("change", async () => {
@@ -29,9 +35,18 @@ export class Network {
 
   /** Waits for the service worker, so that what is loaded from here on is kept, and finds out how the switch is. */
   async open() {
-    const isNew = await startServiceWorker();
-    if (isNew) void keepWhatIsThere();
-    this.#show(await isMarked());
+    await startServiceWorker();
+    const offline = await isMarked();
+    if (offline) this.#isKept = await isKept();
+    this.#show(offline);
+  }
+
+  /** Has the page kept once Python is there; only from then on can it be cut off. */
+  async keep() {
+    if (!wasControlled && hasServiceWorker()) await keepWhatIsThere();
+    this.#isKept = await isKept();
+    this.#isLoaded = true;
+    this.#show(this.offline);
   }
 
   get offline() {
@@ -46,21 +61,22 @@ export class Network {
   /** @param {boolean} offline */
   #show(offline) {
     toggle.checked = offline;
-    document.body.classList.toggle("offline", offline);
+    toggle.disabled = !offline && !this.#isLoaded;
+    toggle.title = toggle.disabled ? "Once all of the page is loaded and kept" : "";
     text.textContent = !offline
       ? ""
-      : hasServiceWorker()
+      : this.#isKept
         ? "What is for the other peer waits in an outbox. Reload the page: it is still there."
-        : "What is for the other peer waits in an outbox. This browser has no service worker, so don't reload.";
+        : "What is for the other peer waits in an outbox. The browser has not kept this page, so don't reload.";
     for (const listener of this.#listeners) listener(offline);
   }
 }
 
 const hasServiceWorker = () => Boolean(navigator.serviceWorker?.controller);
+const wasControlled = hasServiceWorker();
 
-/** @returns {Promise<boolean>} whether it was not there when the page was loaded, and is now */
 async function startServiceWorker() {
-  if (!navigator.serviceWorker || hasServiceWorker()) return false;
+  if (!navigator.serviceWorker || hasServiceWorker()) return;
   try {
     const controlled = new Promise((resolve) => {
       navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true });
@@ -71,7 +87,6 @@ async function startServiceWorker() {
   } catch (error) {
     console.warn("There is no service worker, so the page needs its network:", error);
   }
-  return hasServiceWorker();
 }
 
 /** What came before the service worker is asked for once more, through it. */
@@ -83,12 +98,27 @@ async function keepWhatIsThere() {
 
 /** @param {boolean} offline */
 async function mark(offline) {
-  if (!("caches" in globalThis)) return;
-  const cache = await caches.open(CACHE);
-  await (offline ? cache.put(MARK, new Response("yes")) : cache.delete(MARK));
+  try {
+    const cache = await caches.open(CACHE);
+    await (offline ? cache.put(MARK, new Response("yes")) : cache.delete(MARK));
+  } catch {
+    // where the browser keeps nothing, the switch lasts as long as the page
+  }
 }
 
-async function isMarked() {
-  if (!("caches" in globalThis)) return false;
-  return (await (await caches.open(CACHE)).match(MARK)) !== undefined;
+const isMarked = () => has(MARK);
+
+/** Whether a reload finds the page and its Python without the network. */
+async function isKept() {
+  const registration = await navigator.serviceWorker?.getRegistration().catch(() => undefined);
+  return Boolean(registration?.active) && (await has(document.URL)) && (await has(PYTHON));
+}
+
+/** @param {string} url */
+async function has(url) {
+  try {
+    return (await (await caches.open(CACHE)).match(url, { ignoreSearch: true })) !== undefined;
+  } catch {
+    return false;
+  }
 }

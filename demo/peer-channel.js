@@ -6,7 +6,7 @@
  * is sent again if it did not arrive, and not if it did.
  */
 
-import { frameOf, parseFrame } from "./frames.js";
+import { LONGEST_FRAME, frameOf, parseFrame } from "./frames.js";
 
 /** @import { Mailbox } from "../js/index.js" */
 /** @import { Gateway } from "./gateway.js" */
@@ -32,6 +32,8 @@ export class PeerChannel {
   #storing = false;
   /** Answers came. @type {(answers: Frame[]) => void} */
   onAnswers = () => {};
+  /** A message of so many bytes is too long for a channel, and is deleted. @type {(bytes: number) => void} */
+  onTooLong = () => {};
 
   /** @param {OtherPeer} peer @param {RTCDataChannel} channel that is open @param {Gateway} gateway */
   constructor(peer, channel, gateway) {
@@ -79,6 +81,11 @@ export class PeerChannel {
       return;
     }
     if (waiting.length === 0) return this.#change();
+    const tooLong = waiting.find(({ payload }) => payload.length > 1 + LONGEST_FRAME);
+    if (tooLong) {
+      await outbox.ack(tooLong.id);
+      return this.onTooLong(tooLong.payload.length - 1);
+    }
     for (const { id, payload } of waiting) {
       while (this.#channel.bufferedAmount > BUFFERED_BYTES && !this.#closed) await this.#change();
       if (this.#closed) return;

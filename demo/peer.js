@@ -22,15 +22,21 @@ const RELOADING = 2000;
 /** @param {number} place of the page's first peer: 0, of its second one: 1 @returns {Promise<Peer>} */
 export async function becomePeer(place) {
   const key = place === 0 ? NUMBER : `${NUMBER}-at-${place}`;
-  const before = Number(attempt(() => sessionStorage.getItem(key)));
-  let number = before;
-  if (!(before > 0 && (await hold(before, { signal: AbortSignal.timeout(RELOADING) })))) {
-    number = 1;
-    while (!(await hold(number, { ifAvailable: true }))) number++;
-  }
+  const number = await freeNumber(place, Number(attempt(() => sessionStorage.getItem(key))));
   attempt(() => sessionStorage.setItem(key, String(number)));
   const id = idOf(number);
   return { number, id, key: keyOf(id), mailbox: number === 1 ? "demo" : `demo-${number}` };
+}
+
+/** @param {number} place @param {number} before what the page at this place was before, or none */
+async function freeNumber(place, before) {
+  try {
+    if (before > 0 && (await hold(before, { signal: AbortSignal.timeout(RELOADING) }))) return before;
+    for (let number = 1; ; number++) if (await hold(number, { ifAvailable: true })) return number;
+  } catch {
+    // Without Web Locks nobody can tell; then all tabs are the same peers and share their work.
+    return place + 1;
+  }
 }
 
 /** A peer's id as text, for what needs text. @param {Uint8Array} id */
@@ -53,16 +59,15 @@ function idOf(number) {
  * @param {number} number
  * @param {LockOptions} options
  * @returns {Promise<boolean>} false if another tab is that one
+ * @throws {Error} there are no Web Locks, or none where site data is blocked
  */
 function hold(number, options) {
-  // Without Web Locks nobody can tell; then all tabs are peer 1 and share its work.
-  if (!navigator.locks) return Promise.resolve(true);
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     navigator.locks
       .request(`${NUMBER}-${number}`, options, (lock) => {
         resolve(lock !== null);
         return lock === null ? undefined : new Promise(() => {});
       })
-      .catch(() => resolve(false));
+      .catch((error) => (options.signal?.aborted ? resolve(false) : reject(error)));
   });
 }

@@ -1,15 +1,20 @@
 /** The other peers, of this page and of other tabs: connects with them, carries messages, and lists them. */
 
 import { PeerChannel } from "./peer-channel.js";
+import { isAnswer } from "./frames.js";
 import { PeerConnections } from "./webrtc.js";
 import { addToLog } from "./log.js";
 import { shortKey } from "./peer.js";
-import { peerText } from "./format.js";
+import { excerpt, peerText, tooLongText } from "./format.js";
 
+/** @import { Mailbox } from "../js/index.js" */
 /** @import { Gateway } from "./gateway.js" */
 /** @import { Network } from "./network.js" */
 /** @import { PeerView } from "./peer-view.js" */
 /** @import { Frame, OtherPeer, Peer, PeerAccount } from "./types.js" */
+
+/** In an outbox, one by one. */
+const COUNTED = 1000;
 
 const decoder = new TextDecoder();
 
@@ -19,6 +24,8 @@ export class Peers {
   #view;
   #gateway;
   #network;
+  /** @type {PeerConnections | undefined} */
+  #connections;
   /** By key. @type {Map<string, Met>} */
   #met = new Map();
   /** @type {Record<string, PeerAccount>} */
@@ -35,13 +42,12 @@ export class Peers {
     this.#view = view;
     this.#gateway = gateway;
     this.#network = network;
-    view.name(`Peer ${me.number}`);
     view.to.append(new Option("its own actor", ""));
     if (!("RTCPeerConnection" in globalThis)) {
       view.others.textContent = "This browser has no WebRTC, so peers work each for itself.";
       return;
     }
-    const connections = new PeerConnections(me);
+    const connections = (this.#connections = new PeerConnections(me));
     connections.onOpen = (peer, channel) => void this.#carry(peer, channel);
     connections.onClosed = ({ key }) => this.#close(key);
     addEventListener("pagehide", () => connections.leave());
@@ -53,6 +59,16 @@ export class Peers {
     if (!sibling) return;
     this.#meet(sibling);
     view.to.value = sibling.key;
+  }
+
+  /** Cuts all channels while something is done. @param {() => Promise<void>} task */
+  async without(task) {
+    this.#connections?.leave();
+    try {
+      await task();
+    } finally {
+      if (!this.#network.offline) this.#connections?.join();
+    }
   }
 
   /** A sender for people. @param {string} sender text, or a peer's key */
@@ -67,7 +83,7 @@ export class Peers {
     this.#accounts = accounts;
     for (const { peer, peerChannel, item } of this.#met.values()) {
       const account = accounts[peer.key] ?? { sent: 0, answered: 0 };
-      const waiting = account.sent > 0 ? (await (await this.#gateway.outbox(peer.key)).status()).queuedMessages : 0;
+      const waiting = account.sent > 0 ? await waitingIn(await this.#gateway.outbox(peer.key), account.sent) : 0;
       const is = peerChannel ? "connected" : this.#network.offline ? "cut off" : "gone";
       const text = `${nameOf(peer)} is ${is}: ${peerText(account, waiting)}`;
       if (item.textContent !== text) item.textContent = text;
@@ -78,6 +94,7 @@ export class Peers {
   async #carry(peer, channel) {
     const peerChannel = new PeerChannel(peer, channel, this.#gateway);
     peerChannel.onAnswers = (answers) => this.#log(peer, answers);
+    peerChannel.onTooLong = (bytes) => this.#view.complain(tooLongText(peer, bytes));
     const met = this.#meet(peer);
     met.peerChannel?.close();
     met.peerChannel = peerChannel;
@@ -128,12 +145,22 @@ export class Peers {
       answers.map(({ payload }) => ({
         from: nameOf(peer),
         kind: "answer",
-        text: decoder.decode(payload),
+        text: excerpt(decoder.decode(payload)),
         result: "over WebRTC",
       })),
     );
     this.#view.logEmpty.hidden = true;
   }
+}
+
+/**
+ * How much of what was sent waits in an outbox, in which answers wait too.
+ * @param {Mailbox} outbox @param {number} sent @returns {Promise<number>} of a great many only roughly
+ */
+async function waitingIn(outbox, sent) {
+  const { queuedMessages } = await outbox.status();
+  if (queuedMessages === 0 || queuedMessages > COUNTED) return Math.min(queuedMessages, sent);
+  return (await outbox.peek({ limit: queuedMessages })).filter(({ payload }) => !isAnswer(payload)).length;
 }
 
 /** @param {OtherPeer} peer */

@@ -1,6 +1,7 @@
 /** Names what a killed worker had in hand, and says when it has come back and is done. */
 
-import { comesBackText, heldText } from "./format.js";
+import { visible } from "../js/inspector/escape.js";
+import { comesBackText, excerpt, heldText } from "./format.js";
 
 /** @import { Gateway } from "./gateway.js" */
 /** @import { PeerView } from "./peer-view.js" */
@@ -67,7 +68,7 @@ export class Returned {
 }
 
 /** @param {string} text */
-const nameOf = (text) => `“${text.length > LONGEST_NAME ? `${text.slice(0, LONGEST_NAME - 1)}…` : text}”`;
+const nameOf = (text) => `“${visible(excerpt(text, LONGEST_NAME))}”`;
 
 /** @param {string[]} names */
 function namesOf(names) {

@@ -72,7 +72,7 @@ class Rpc:
     def _note_answer(self, message: MessageRecord, answer: str) -> None:
         if message.delivery_count > 1:
             self._back.append(str(message.id))
-        self._note(message, "answered", answer)
+        self._note(message, "answered", _excerpt(answer.encode()))
 
     def _note_failure(self, message: MessageRecord, error: str, by_text: bool) -> None:
         self._note(message, "broken" if by_text else "failed", error)

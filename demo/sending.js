@@ -97,13 +97,13 @@ export class Sending {
     if (this.#flooding) return;
     this.#flooding = true;
     this.#view.flood.disabled = true;
-    let total = 0;
+    let [stored, total] = [0, 0];
     try {
       await goOnFlooding(this.#gateway, (flood) => {
-        total = flood.total;
-        this.#view.showProgress(floodText(flood), flood.next, flood.total);
+        [stored, total] = [flood.next, flood.total];
+        this.#view.showProgress(floodText(flood), stored, total);
       });
-      if (total > 0) this.#view.say(floodedText(total));
+      if (total > 0 && stored === total) this.#view.say(floodedText(total));
     } catch (error) {
       this.#view.complain(sendingFailure(failureOf(error)));
     }

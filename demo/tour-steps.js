@@ -149,7 +149,7 @@ export function tourSteps({ first, second, openDeadLetter, openPeer, reload }) {
       title: "Everything is where it was",
       text:
         "All that you see here comes from the storage, not from the page's memory. Now it is your turn: flood " +
-        "it, kill it, crash it, poison it, and see whether the sum still comes out.",
+        "it, kill it, crash it, poison it once “Mended” is off, and see whether the sum still comes out.",
     },
   ];
 }

@@ -1,5 +1,6 @@
 /** WebRTC data channels to the other peers, of this page and of other tabs. A BroadcastChannel takes the place of a signalling server. */
 
+import { randomName } from "../js/model/ids.js";
 import { keyOf } from "./peer.js";
 
 /** @import { OtherPeer, Peer, Signal } from "./types.js" */
@@ -81,7 +82,7 @@ export class PeerConnections {
   /** One of two makes the offer. @param {OtherPeer} peer */
   async #meet(peer) {
     if (this.#me.key > peer.key) return;
-    const link = this.#connect(peer, crypto.randomUUID());
+    const link = this.#connect(peer, randomName());
     this.#adopt(link, link.connection.createDataChannel("frames"));
     await this.#describe(link);
   }

@@ -3,7 +3,7 @@
 /** @import { Failure, FromWorker, Loading, News, RequestName, Requests, ToWorker } from "./types.js" */
 
 /** A request that failed; `name` tells how, see `Failure`. */
-export class RequestError extends Error {
+class RequestError extends Error {
   /** @param {Failure} failure */
   constructor(failure) {
     super(failure.message);

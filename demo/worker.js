@@ -11,8 +11,8 @@ import { startDownloads } from "./downloads.js";
  */
 
 const BASE = new URL("./", import.meta.url).href;
-const PYODIDE = new URL("pyodide/", BASE).href;
-const WHEELS = new URL("wheels/", BASE).href;
+const PYODIDE = new URL("../pyodide/", BASE).href;
+const WHEELS = new URL("../wheels/", BASE).href;
 
 /** A Python error that the page can explain. */
 class RpcError extends Error {

@@ -1,6 +1,6 @@
 """Serves the demo, with everything that it loads, from the checkout on 127.0.0.1.
 
-    /             demo/
+    /demo/        demo/, to which / leads: its service worker has no say in what else is served at this port
     /pyodide/     build/pyodide/, the Pyodide distribution
     /wheels/      build/wheels/, the wheels; wheel.json there has the names: {"file": …, "page": …}
     /js/          js/, the IndexedDB engine
@@ -11,6 +11,7 @@ PORT in the environment sets the port too; it is 8000 otherwise.
 
 import argparse
 import errno
+import io
 import os
 import socket
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +29,7 @@ MAX_PORT = 2**16 - 1
 
 # URL prefix to folder; the longest prefix that matches wins.
 DEMO_ROUTES = {
-    "/": ROOT / "demo",
+    "/demo/": ROOT / "demo",
     "/pyodide/": ROOT / "build" / "pyodide",
     "/wheels/": ROOT / "build" / "wheels",
     "/js/": ROOT / "js",
@@ -54,10 +55,23 @@ class Handler(SimpleHTTPRequestHandler):
         ".zip": "application/zip",
     }
 
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        """Lead to the demo from where there is nothing else."""
+        path, mark, query = self.path.partition("?")
+        if path != "/" or "/" in self.server.routes:
+            return super().send_head()
+        self.send_response(HTTPStatus.FOUND)
+        self.send_header("Location", f"/demo/{mark}{query}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return None
+
     def translate_path(self, path: str) -> str:
         """The file that a request's path stands for; outside of the served folders there is none."""
         path = unquote(urlsplit(path).path)
-        prefix = max((prefix for prefix in self.server.routes if path.startswith(prefix)), key=len)
+        prefix = max((prefix for prefix in self.server.routes if path.startswith(prefix)), key=len, default=None)
+        if prefix is None:
+            return str(ROOT / "no such file")
         folder = self.server.routes[prefix]
         file = (folder / path.removeprefix(prefix)).resolve()
         if not file.is_relative_to(folder.resolve()):

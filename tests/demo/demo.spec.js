@@ -166,6 +166,11 @@ test("the handler can be edited: a kill and a mistake lose no message", async ()
     await demo.handler.fill("def handle(message):\n    return 'done'");
     await demo.apply.click();
     await expect(demo.handlerStatus).toContainText("There is no `async def handle(message)`");
+    for (const text of ["raise SystemExit", "async def handle(): return 'x'"]) {
+      await demo.handler.fill(text);
+      await demo.apply.click();
+      await expect(demo.handlerStatus).toHaveText(/^SystemExit|^There is no `async def handle\(message\)`/);
+    }
     await demo.type("as before");
     await expect(demo.log.first()).toContainText("words: 2, characters: 9");
   });
@@ -182,29 +187,62 @@ test("the handler can be edited: a kill and a mistake lose no message", async ()
     await demo.counts({ queued: 0, inflight: 0, done: 1, dead: 1 });
   });
 
+  await test.step("an exit and an answer that is no text fail like others; a long answer is cut", async () => {
+    for (const [body, said] of [
+      ["raise SystemExit", "SystemExit (line 2)"],
+      ["return '\\udc80'", "UnicodeEncodeError"],
+    ]) {
+      await demo.handler.fill(`async def handle(message):\n    ${body}`);
+      await demo.apply.click();
+      await demo.type("tried");
+      await expect(demo.handlerStatus).toContainText(`Peer 1: ${said}`);
+      await expect(demo.log.first()).toContainText(said);
+    }
+    await demo.counts({ queued: 0, inflight: 0, done: 1, dead: 3 });
+    await demo.handler.fill("async def handle(message):\n    return 'é' * 300_000");
+    await demo.apply.click();
+    await demo.type("tell me all");
+    await demo.counts({ queued: 0, inflight: 0, done: 2 });
+    await expect(demo.log.first()).toContainText("tell me all");
+    expect((await demo.log.first().locator(".result").textContent())?.length).toBe(160);
+  });
+
   await test.step("what a killed worker had in hand waits until there is a handler again, and is named", async () => {
     await demo.page.locator("#reset").click();
     await expect(demo.handler).toHaveValue(original);
-    await demo.choose("lines.txt", "hang! 1\nhang! 2\nhang! 3\n");
+    await demo.choose("lines.txt", "hang! 1\nhang! \u202e2\nhang! 3\n");
     await demo.counts({ inflight: 3 });
     await demo.handler.fill("async def handle(message):");
     await demo.kill.click();
-    await expect(demo.returned).toHaveText("Killed with 3 in hand: “hang! 1”, “hang! 2” and 1 more. They come back.");
+    await expect(demo.returned).toHaveText(
+      "Killed with 3 in hand: “hang! 1”, “hang! ⟨U+202E⟩2” and 1 more. They come back.",
+    );
     await expect(demo.state).toHaveText("Waits for a handler that runs");
     await expect(demo.handlerStatus).toContainText("Peer 1: IndentationError");
     await demo.handler.fill("async def handle(message):\n    return 'by the new one'");
     await demo.apply.click();
-    await expect(demo.returned).toHaveText("Back and done: all 3 it had in hand, “hang! 1”, “hang! 2” and 1 more.");
+    await expect(demo.returned).toHaveText(
+      "Back and done: all 3 it had in hand, “hang! 1”, “hang! ⟨U+202E⟩2” and 1 more.",
+    );
     await expect(demo.log.first()).toContainText(/Came back.*by the new one/s);
   });
 
   await test.step("a dead letter is redriven; the text outlives a reload", async () => {
     await demo.part("redrive").click();
-    await demo.finished(5);
+    await demo.finished(8);
     await expect(demo.part("redrive")).toBeHidden();
     await demo.page.reload();
     await expect(demo.handler).toHaveValue(/by the new one/);
   });
+});
+
+test("a text that never ends does not keep the page's other peer from beginning", async ({ page }) => {
+  const second = new DemoPage(page, 1);
+  await page.addInitScript(() => localStorage.setItem("pymailbox-demo-handler", "while True: pass"));
+  await demo.open("/");
+  await second.loaded();
+  await expect(demo.handlerStatus).toContainText("The actor does not answer.");
+  await expect(second.kill).toBeEnabled();
 });
 
 test("a flood goes on where the page was left", async ({ page }) => {
@@ -248,6 +286,37 @@ test("without IndexedDB the page says so in words", async ({ page }) => {
   await expect(demo.problem).toContainText("There is nowhere to keep messages");
   await expect(demo.problem).toContainText("StorageUnavailableError");
   await expect(demo.message).toBeDisabled();
+});
+
+test("where site data is blocked the page says so, and does not hang", async ({ page }) => {
+  await page.addInitScript(() => {
+    const blocked = async () => {
+      throw new DOMException("blocked on purpose", "SecurityError");
+    };
+    LockManager.prototype.request = blocked;
+    CacheStorage.prototype.open = blocked;
+    for (const name of ["localStorage", "sessionStorage", "indexedDB"])
+      Object.defineProperty(globalThis, name, {
+        get() {
+          throw new DOMException("blocked on purpose", "SecurityError");
+        },
+      });
+  });
+  await page.goto("/");
+  await expect(page.locator(".peer h2")).toHaveText(["Peer 1", "Peer 2"]);
+  await expect(demo.problem).toContainText("There is nowhere to keep messages");
+});
+
+test("without Web Locks and in an insecure context there are two peers that talk", async ({ page }) => {
+  await page.addInitScript(() => {
+    for (const of of [Navigator.prototype, Crypto.prototype])
+      for (const name of ["locks", "serviceWorker", "randomUUID"])
+        Object.defineProperty(of, name, { value: undefined });
+  });
+  await demo.open("/");
+  await expect(page.locator(".peer h2")).toHaveText(["Peer 1", "Peer 2"]);
+  await demo.type("are you there?");
+  await expect(demo.log).toContainText(/words: 3, characters: 14.*Answer.*from peer 2/s);
 });
 
 test("a file that does not fit ends in one clear outcome", async ({ page }) => {

@@ -66,9 +66,59 @@ test("two peers of one page answer each other, and offline the page outlives a r
   await second.counts({ queued: 0, done: 1 });
 
   if (browserName === "chromium") await context.setOffline(false);
+  // As another actor might leave it: more than a channel takes.
+  await page.evaluate(async () => {
+    /** @type {typeof import("../../js/index.js")} */
+    const { openMailbox } = await import(/** @type {string} */ ("/js/index.js"));
+    const outbox = await openMailbox(`demo-to-${localStorage.getItem("pymailbox-demo-peer-2")}`);
+    await outbox.enqueue(new Uint8Array(1), new Uint8Array(300_000));
+    await outbox.close();
+  });
+  await first.type("behind it");
   await offline.uncheck();
-  await expect(first.others).toContainText("is connected: sent 2, still in the outbox 0, answered 2");
-  await second.finished(2);
+  await expect(first.notice).toHaveText(
+    "What was for peer 2 has 299,999 bytes, more than a channel takes: it is deleted.",
+  );
+  await expect(first.others).toContainText("is connected: sent 3, still in the outbox 0, answered 3");
+  await second.finished(3);
+});
+
+test("starting over amid floods leaves ledgers that come out, and nothing on its way", async ({ page }) => {
+  const peers = [new DemoPage(page, 0), new DemoPage(page, 1)];
+  await peers[0].open("/");
+  await peers[1].loaded();
+  for (const { flood } of peers) await flood.click();
+  for (const peer of peers) await expect.poll(() => peer.number("done"), OFTEN).toBeGreaterThan(100);
+  page.once("dialog", (dialog) => void dialog.accept());
+  await page.getByRole("button", { name: "Start over" }).press("Enter");
+  for (const { flood, notice } of peers) {
+    await expect(notice).toHaveText("The mailbox is empty.");
+    await expect(flood).toBeEnabled();
+  }
+
+  const offline = page.getByRole("switch", { name: "Offline" });
+  await offline.check();
+  await peers[0].type("for later");
+  await expect(peers[0].others).toContainText("sent 1, still in the outbox 1");
+  await peers[0].startOver();
+  await offline.uncheck();
+  await expect(peers[0].others).toContainText("is connected: nothing sent to it yet");
+  await peers[0].type("after that");
+  await expect(peers[0].others).toContainText("still in the outbox 0, answered 1");
+  await peers[1].finished(1);
+});
+
+test("the page is cut off only when all of it is kept, and has no say elsewhere", async ({ page }) => {
+  const demo = new DemoPage(page);
+  const offline = page.getByRole("switch", { name: "Offline" });
+  await page.goto("/?peers=1");
+  await expect(offline).toBeDisabled();
+  await demo.loaded();
+  await offline.check();
+  await expect(page.locator("#offline-text")).toContainText("Reload the page: it is still there.");
+  const scopes = () =>
+    page.evaluate(async () => (await navigator.serviceWorker.getRegistrations()).map(({ scope }) => scope));
+  expect(await scopes()).toEqual([new URL("/demo/", page.url()).href]);
 });
 
 test("offline nothing is asked of the server, and online it has the word", async ({ page, consoleErrors }) => {
@@ -76,13 +126,13 @@ test("offline nothing is asked of the server, and online it has the word", async
   await demo.openPaused();
   // As a build before this one has left it.
   await page.evaluate(async () => {
-    const cache = await caches.open("pymailbox-demo");
-    await cache.put("/main.js", new Response("", { headers: { "Content-Type": "text/javascript" } }));
+    const cache = await caches.open("pymailbox-demo-files");
+    await cache.put("/demo/main.js", new Response("", { headers: { "Content-Type": "text/javascript" } }));
   });
   await page.reload();
   await demo.usable();
   await expect
-    .poll(() => page.evaluate(async () => (await (await caches.match("/main.js"))?.text())?.length))
+    .poll(() => page.evaluate(async () => (await (await caches.match("/demo/main.js"))?.text())?.length))
     .toBeGreaterThan(0);
 
   await page.getByRole("switch", { name: "Offline" }).check();
@@ -95,8 +145,11 @@ test("offline nothing is asked of the server, and online it has the word", async
         ),
       path,
     );
-  expect(await status("/main.js")).toBe(200);
+  expect(await status("/demo/main.js")).toBe(200);
   expect(await status("/wheels/not-loaded.whl")).toBe("cut off");
+  // What is missing of the page itself comes from the server even now, so that it can always be switched back.
+  await page.evaluate(async () => (await caches.open("pymailbox-demo-files")).delete("/demo/main.js"));
+  expect(await status("/demo/main.js")).toBe(200);
   // The browser's own words for that.
   await expect.poll(() => consoleErrors.splice(0).length).toBeLessThanOrEqual(1);
 });
