@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
@@ -20,6 +19,7 @@ from ...contract.errors import ConnectionLostError, MailboxError, StorageFullErr
 from ...contract.location import Connect
 from ..notifier import Notifier
 from . import settings
+from .client import LinkClient
 from .errors import NO_STREAM, CutOffError, NoStreamError, NotThereError, RefusedError, TimedOutError
 from .location import Address
 
@@ -78,7 +78,7 @@ class Link:
         self._connect_options = connect
         self._key = key
         self._users = 0
-        self._nc: Client = Client()
+        self._nc = LinkClient()
         self._inbox = ""
         self._asked: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
         self._asks = 0
@@ -337,6 +337,7 @@ class Link:
         Raises:
             CutOffError: there is no connection.
         """
+        self._check_connected()
         self._asks += 1
         number = str(self._asks)
         answer: asyncio.Future[Msg] = self.loop.create_future()
@@ -356,9 +357,15 @@ class Link:
         self._asked.pop(number, None)
 
     async def tell(self, subject: str, data: bytes = b"", headers: dict[str, str] | None = None) -> None:
-        """Sends a message to which there is no answer."""
-        with suppress(NatsError, OSError):
+        """Sends a message to which there is no answer; nothing while there is no connection."""
+        with suppress(NatsError, OSError, CutOffError):
+            self._check_connected()
             await self._nc.publish(subject, data, headers=headers)
+
+    def _check_connected(self) -> None:
+        """The client would keep what is sent meanwhile, and send it long after its caller has given up."""
+        if not self._nc.is_connected:
+            raise CutOffError
 
     async def _on_answer(self, message: Msg) -> None:
         _, answer = self._asked.pop(message.subject.rpartition(".")[2], ("", None))
