@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
 
 from pymailbox import ConnectionLostError, Mailbox, NewMessage, open_mailbox
-from pymailbox.backends.jetstream import link, writer
+from pymailbox.backends.jetstream import JetStreamMailbox, link, writer
+from pymailbox.backends.jetstream.errors import CutOffError, RefusedError
+from pymailbox.backends.jetstream.link import Piece
 from tests.nats.proxy import Proxy
 from tools.nats_servers import Servers
 from tools.serve import HOST
@@ -82,3 +85,124 @@ async def test_a_mailbox_outlives_headers_that_are_none(
     async with asyncio.timeout(5):
         await direct.enqueue(b"", b"after")
         assert [record.payload for record in await direct.dequeue()][-1] == b"after"
+
+
+# -- unknown outcomes --------------------------------------------------------------------------------------------------
+
+
+Sending = tuple[str, bytes, dict[str, str] | None]
+
+
+def hold_back(mailbox: Mailbox, part: str, patch: pytest.MonkeyPatch) -> list[Sending]:
+    """Keeps what a handle sends on subjects with `part` in them from getting there."""
+    assert isinstance(mailbox, JetStreamMailbox)
+    kept: list[Sending] = []
+    start = mailbox._link.start
+
+    async def hold(subject: str, data: bytes, headers: dict[str, str] | None, *before: Any) -> Any:
+        if part not in subject:
+            return await start(subject, data, headers, *before)
+        kept.append((subject, data, headers))
+        raise CutOffError
+
+    patch.setattr(mailbox._link, "start", hold)
+    return kept
+
+
+async def test_a_late_copy_of_a_step_is_refused(
+    servers: Servers, direct: Mailbox, client: Client, stream: str, impatient: pytest.MonkeyPatch
+) -> None:
+    async with open_mailbox(servers.location("outbox", stream)) as outbox:
+        await direct.enqueue(b"", b"hello")
+        (record,) = await direct.dequeue()
+        with impatient.context() as patch:
+            kept = hold_back(direct, ".x.", patch)
+            with pytest.raises(ConnectionLostError, match="unknown"):
+                await direct.ack_and_send(record.id, [(outbox, NewMessage(b"", b"sent on"))])
+        impatient.undo()
+        assert await direct.nack(record.id)
+        subject, data, headers = kept[0]
+        answer = await client.request(subject, data, headers=headers, timeout=5)
+        assert b"wrong last sequence" in answer.data
+        assert await outbox.dequeue() == []
+        assert [again.payload for again in await direct.dequeue()] == [b"hello"]
+
+
+async def test_what_a_claim_gave_that_nobody_waits_for_goes_back(
+    servers: Servers, direct: Mailbox, client: Client, stream: str, impatient: pytest.MonkeyPatch
+) -> None:
+    await direct.enqueue_many([NewMessage(b"", b"1"), NewMessage(b"", b"2")])
+    assert len(await direct.dequeue(1)) == 1
+    assert isinstance(direct, JetStreamMailbox)
+    with impatient.context() as patch:
+        told: list[tuple[str, bytes]] = []
+
+        async def tell(subject: str, data: bytes = b"", headers: object = None) -> None:
+            told.append((subject, data))
+
+        patch.setattr(direct._link, "tell", tell)
+        hold_back(direct, ".m.", patch)
+        with pytest.raises(ConnectionLostError):
+            await direct.dequeue(1)
+    impatient.undo()
+    for subject, data in told:
+        await client.publish(subject, data)
+    await client.flush()
+    async with open_mailbox(servers.location("inbox", stream)) as other:
+        assert [record.payload for record in await other.dequeue(wait=5)] == [b"2"]
+
+
+async def test_a_refusal_after_an_attempt_that_may_have_been_stored_is_no_refusal(
+    direct: Mailbox, impatient: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(direct, JetStreamMailbox)
+    start, attempts = direct._link.start, 0
+
+    async def refuse(subject: str, data: bytes, headers: dict[str, str] | None, *before: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if attempts == 1:
+            number, _ = await start(subject, data, headers, *before)
+            answer.set_exception(CutOffError())
+        else:
+            number, full = "", RefusedError({"err_code": 10077, "description": "maximum bytes exceeded"})
+            answer.set_exception(full)
+        answer.exception()
+        return number, answer
+
+    with impatient.context() as patch:
+        patch.setattr(direct._link, "start", refuse)
+        with pytest.raises(ConnectionLostError, match="maximum bytes"):
+            await direct.enqueue(b"", b"stored")
+    assert [record.payload for record in await direct.dequeue()] == [b"stored"]
+
+
+async def test_a_batch_that_lost_a_piece_is_sent_again(direct: Mailbox, impatient: pytest.MonkeyPatch) -> None:
+    assert isinstance(direct, JetStreamMailbox)
+    start, lost = direct._link.start, []
+
+    async def lose(subject: str, data: bytes, headers: dict[str, str] | None, before: Sequence[Piece] = ()) -> Any:
+        if before and not lost:
+            lost.append(before[0])
+            before = before[1:]
+        return await start(subject, data, headers, before)
+
+    with impatient.context() as patch:
+        patch.setattr(direct._link, "start", lose)
+        await direct.enqueue_many([NewMessage(b"", bytes(700_000))] * 2)
+    assert lost
+    assert len(await direct.dequeue()) == 2
+
+
+async def test_a_step_does_not_wait_for_a_target_that_is_closed(servers: Servers, direct: Mailbox, stream: str) -> None:
+    await direct.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(8)])
+    async with asyncio.timeout(10):
+        for turns, record in enumerate(await direct.dequeue()):
+            outbox = await open_mailbox(servers.location("outbox", stream))
+            await outbox.status()
+            step = asyncio.create_task(direct.ack_and_send(record.id, [(outbox, NewMessage(b"", b"sent on"))]))
+            for _ in range(turns + 1):
+                await asyncio.sleep(0)
+            await outbox.close()
+            assert await step

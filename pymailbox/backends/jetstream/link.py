@@ -8,9 +8,9 @@ import logging
 import re
 import secrets
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -20,7 +20,7 @@ from ...contract.location import Connect
 from ..notifier import Notifier
 from . import settings
 from .client import LinkClient
-from .errors import NO_STREAM, CutOffError, NoStreamError, NotThereError, RefusedError, TimedOutError
+from .errors import NO_STREAM, CutOffError, NoStreamError, NotSentError, NotThereError, RefusedError, TimedOutError
 from .location import Address
 
 _logger = logging.getLogger("pymailbox")
@@ -55,6 +55,14 @@ _LIMIT_KNOWN_FOR: Final = 10.0
 _links: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Link]] = weakref.WeakKeyDictionary()
 
 
+class Piece(NamedTuple):
+    """A message to which there is no answer of its own."""
+
+    subject: str
+    data: bytes
+    headers: dict[str, str]
+
+
 class Link:
     """A connection, and the stream behind it."""
 
@@ -80,7 +88,7 @@ class Link:
         self._users = 0
         self._nc = LinkClient()
         self._inbox = ""
-        self._asked: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        self._asked: dict[str, tuple[set[str], asyncio.Future[Msg]]] = {}
         self._asks = 0
         self._closing: asyncio.Future[None] | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -331,18 +339,23 @@ class Link:
         finally:
             self.forget(number)
 
-    async def start(self, subject: str, data: bytes, headers: dict[str, str] | None) -> tuple[str, asyncio.Future[Msg]]:
-        """Sends a message: the answer to it, and a number by which to ``forget`` that.
+    async def start(
+        self, subject: str, data: bytes, headers: dict[str, str] | None, before: Sequence[Piece] = ()
+    ) -> tuple[str, asyncio.Future[Msg]]:
+        """Sends a message, and others ``before`` it: the answer to it, and a number by which to ``forget`` that.
 
         Raises:
-            CutOffError: there is no connection.
+            NotSentError: there is no connection.
+            CutOffError: it was lost.
         """
         self._check_connected()
         self._asks += 1
         number = str(self._asks)
         answer: asyncio.Future[Msg] = self.loop.create_future()
-        self._asked[number] = subject, answer
+        self._asked[number] = {subject, *(piece.subject for piece in before)}, answer
         try:
+            for piece in before:
+                await self._nc.publish(piece.subject, piece.data, headers=piece.headers)
             await self._nc.publish(subject, data, reply=f"{self._inbox}.{number}", headers=headers)
         except (NatsError, OSError) as error:
             self.forget(number)
@@ -365,10 +378,10 @@ class Link:
     def _check_connected(self) -> None:
         """The client would keep what is sent meanwhile, and send it long after its caller has given up."""
         if not self._nc.is_connected:
-            raise CutOffError
+            raise NotSentError
 
     async def _on_answer(self, message: Msg) -> None:
-        _, answer = self._asked.pop(message.subject.rpartition(".")[2], ("", None))
+        _, answer = self._asked.pop(message.subject.rpartition(".")[2], (None, None))
         if answer is None or answer.done():
             return
         if not message.data and message.headers and message.headers.get("Status") == "503":
@@ -431,9 +444,10 @@ class Link:
             await asyncio.sleep(0.1)
 
     def lost(self, what: str, cause: BaseException) -> NoReturn:
-        raise ConnectionLostError(
-            f"{what}: no answer from {self._where} for {PATIENCE:.0f} seconds, and the outcome is unknown"
-        ) from cause
+        told = f"no answer from {self._where} for {PATIENCE:.0f} seconds"
+        if isinstance(cause, RefusedError):
+            told = f"the server refuses ({cause}) what it did not answer before"
+        raise ConnectionLostError(f"{what}: {told}, and the outcome is unknown") from cause
 
     # -- what the client tells -----------------------------------------------------------------------------------------
 
@@ -450,14 +464,16 @@ class Link:
 
     def _refuse(self, told: str, text: str) -> None:
         """The client tells the subject in lower case."""
-        subjects = {asked for asked, _ in self._asked.values() if asked.lower() == told.lower()}
+        subjects = {
+            subject for asked, _ in self._asked.values() for subject in asked if subject.lower() == told.lower()
+        }
         subject = next(iter(subjects), told)
         error = StorageUnavailableError(
             f"the user of this connection may not touch the subject {subject!r} ({text}). Give it the permission, or "
             "use another mailbox"
         )
         for number, (asked, answer) in list(self._asked.items()):
-            if asked in subjects and not answer.done():
+            if asked & subjects and not answer.done():
                 answer.set_exception(error)
                 answer.exception()
                 del self._asked[number]

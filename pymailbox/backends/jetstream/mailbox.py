@@ -27,7 +27,7 @@ from .codec import Op
 from .errors import CHANGED, NoStreamError, RefusedError, WipedError
 from .link import Link
 from .location import address_of, name_of, parse, token_of
-from .replica import Replica, add_holder, gone_call, remove_holder
+from .replica import Replica, add_holder, gone_call, release_call, remove_holder
 from .state import DIED, RELEASED, Acked, Claimed, NotAdmitted, Stored
 from .writer import Call, Step
 
@@ -348,7 +348,7 @@ class JetStreamMailbox(EmbeddedMailbox):
             self._replica.submit_quietly(self._release_call([record.id for record in result.records]))
 
     def _release_call(self, ids: Iterable[UUID]) -> Call:
-        return Call(codec.encode_command(Op.RELEASE, codec.pack_fields(self._number) + codec.encode_ids(ids)))
+        return release_call(self._number, ids)
 
     async def _release(self, ids: list[UUID]) -> None:
         await self._submit(self._release_call(ids))

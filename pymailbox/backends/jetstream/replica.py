@@ -8,7 +8,7 @@ import time
 import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -19,13 +19,13 @@ from ..notifier import Listener
 from . import codec, snapshots
 from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies
 from .cleaning import publish_snapshot
-from .codec import RULES, Op, Reference, UnreadableError
+from .codec import RULES, Commit, Op, Reference, UnreadableError
 from .errors import NO_MESSAGE, RefusedError
 from .follower import Entry, Follower
 from .link import Link
 from .location import token_of
 from .snapshots import Snapshot
-from .state import RELEASED, Effects, LogState, foreign_id
+from .state import RELEASED, Claimed, Effects, LogState, foreign_id
 from .writer import Call, Writer
 
 _logger = logging.getLogger("pymailbox")
@@ -225,9 +225,7 @@ class Replica:
         for holder in self.writer.holders:
             lost = self.log.held_by(holder) - before.held_by(holder)
             if lost:  # nobody knows of these
-                self.submit_quietly(
-                    Call(codec.encode_command(Op.RELEASE, codec.pack_fields(holder) + codec.encode_ids(lost)))
-                )
+                self.submit_quietly(release_call(holder, lost))
 
     # -- following -----------------------------------------------------------------------------------------------------
 
@@ -251,6 +249,7 @@ class Replica:
         for sent in list(self.writer.sent.values()):
             if any(token == self.token for _, token in sent.awaited):
                 sent.fail(error)
+        self.writer.forget_others()
         self.link.notifier.wake(self.name, 1 << 30)
 
     def _check_rules(self, rules: int) -> None:
@@ -300,9 +299,18 @@ class Replica:
             self._on_checkpoint(entry.seq, sent is not None)
         if sent is not None:
             sent.heard(commit.number, self.token, results)
+        elif commit.nonce == self.writer.nonce:
+            self._release_claims(commit, results)
         self._notify(effects, None if sent is None else sent.informed(commit.number, self.token))
         if self._live and log.checkpoint_is_due:
             self._check_point()
+
+    def _release_claims(self, commit: Commit, results: list[Any]) -> None:
+        """Nobody waits any more for what these claims gave."""
+        for command, result in zip(commit.commands, results, strict=True):
+            if isinstance(result, Claimed) and result.records:
+                holder = codec.Fields(command.body).number()
+                self.submit_quietly(release_call(holder, (record.id for record in result.records)))
 
     def _notify(self, effects: Effects, informed: list[list[Listener]] | None) -> None:
         notifier = self.link.notifier
@@ -478,6 +486,11 @@ class Replica:
 def gone_call(holder: int, how: int, via: int | None = None) -> Call:
     """That a holder is gone; by way of its own subject where others say so."""
     return Call(codec.encode_command(Op.GONE, codec.pack_fields(holder, how)), via=via)
+
+
+def release_call(holder: int, ids: Iterable[UUID]) -> Call:
+    """That a holder gives messages back."""
+    return Call(codec.encode_command(Op.RELEASE, codec.pack_fields(holder) + codec.encode_ids(ids)))
 
 
 def add_holder(number: int, loop: asyncio.AbstractEventLoop) -> None:
