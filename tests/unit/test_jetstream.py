@@ -74,6 +74,20 @@ def test_a_password_is_shown_nowhere() -> None:
     with pytest.raises(ValueError, match="connect=") as raised:
         open_mailbox("nats://me:secret@host/inbox")
     assert "secret" not in str(raised.value)
+    for secret in (
+        "nats://me:se/cret@host/inbox",
+        "nats://me:se?cret@host/inbox",
+        "nats://me:se#cret@host/inbox",
+        "nats://host/me:secret@inbox",
+        "nats://host/inbox?password=secret",
+        "nats://host/inbox?token=secret&replicas=9",
+        "nats://host/inbox?replicas=9&token=secret",
+        "nats://host/inbox?token=se#cret",
+        "nats://host:x/inbox?token=secret",
+    ):
+        with pytest.raises(ValueError, match=r"^location ") as raised:
+            open_mailbox(secret)
+        assert "cret" not in str(raised.value)
     location = parse_location("nats://host/inbox")
     with pytest.raises(ValueError, match="connect is for nats://"):
         open_mailbox("memory://inbox", connect={"password": "secret"})
