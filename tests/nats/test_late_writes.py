@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from nats.aio.client import Client
 
-from pymailbox import ConnectionLostError, Mailbox, NewMessage, open_mailbox
+from pymailbox import ConnectionLostError, Mailbox, NewMessage, export, import_, open_mailbox
 from pymailbox.backends.jetstream import JetStreamMailbox, link, writer
 from pymailbox.backends.jetstream.errors import CutOffError, RefusedError
 from pymailbox.backends.jetstream.link import Piece
@@ -180,7 +181,8 @@ async def test_a_refusal_after_an_attempt_that_may_have_been_stored_is_no_refusa
 
 async def test_a_batch_that_lost_a_piece_is_sent_again(direct: Mailbox, impatient: pytest.MonkeyPatch) -> None:
     assert isinstance(direct, JetStreamMailbox)
-    start, lost = direct._link.start, []
+    start = direct._link.start
+    lost: list[Piece] = []
 
     async def lose(subject: str, data: bytes, headers: dict[str, str] | None, before: Sequence[Piece] = ()) -> Any:
         if before and not lost:
@@ -206,3 +208,32 @@ async def test_a_step_does_not_wait_for_a_target_that_is_closed(servers: Servers
                 await asyncio.sleep(0)
             await outbox.close()
             assert await step
+
+
+# -- what is larger than one message of the stream ---------------------------------------------------------------------
+
+LONG = "ü" * 700_000
+
+
+async def test_texts_of_any_length(servers: Servers, direct: Mailbox, stream: str) -> None:
+    await direct.enqueue_many([NewMessage(b"", b"nacked"), NewMessage(b"", b"buried")])
+    nacked, buried = await direct.dequeue()
+    assert await direct.nack(nacked.id, error=LONG)
+    assert await direct.dead_letter(buried.id, LONG)
+    (letter,) = await direct.dead_letters()
+    assert letter.reason == LONG
+    async with open_mailbox(servers.location("copy", stream)) as copy:
+        assert (await import_(copy, [line async for line in export(direct)])).stored == 2
+        assert (await copy.dead_letters())[0].reason == LONG
+
+
+async def test_ids_of_any_number(direct: Mailbox) -> None:
+    await direct.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(2)])
+    first, second = await direct.dequeue()
+    others = [uuid4() for _ in range(70_000)]
+    assert await direct.nack(first.id, delay=1000)
+    assert await direct.promote([*others, first.id]) == 1
+    assert [again.id for again in await direct.dequeue(ack=[*others, second.id])] == [first.id]
+    assert await direct.ack_many([*others, first.id]) == 1
+    status = await direct.status()
+    assert status.queued_messages == status.inflight_messages == 0

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 
 from ...contract.errors import ConnectionLostError, MailboxError, StorageFullError, StorageUnavailableError
 from ...contract.location import Connect
@@ -41,6 +42,9 @@ _LARGEST_MESSAGE: Final = 1024 * 1024
 
 _HEADROOM: Final = 2048
 """Bytes of one message that are kept for headers."""
+
+_HEAD_ROOM: Final = 512
+"""Bytes of a stream message beside its largest command."""
 
 _LEAST_RESERVE: Final = 64 * 1024
 _LARGEST_RESERVE: Final = 16 * 1024 * 1024
@@ -178,7 +182,7 @@ class Link:
             raise StorageUnavailableError(f"cannot connect to {self._where} ({_text(error)})") from error
         try:
             settings.check_version(str(self._nc._server_info["version"]))
-            self.largest = min(_LARGEST_MESSAGE, self._nc.max_payload) - _HEADROOM
+            self._note_largest()
             self._inbox = self._nc.new_inbox()
             await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_answer)
             await self._find_stream(create)
@@ -319,6 +323,14 @@ class Link:
         self._used = there["state"]["bytes"]
         self._counted_at = self.loop.time()
 
+    def _note_largest(self) -> None:
+        self.largest = min(_LARGEST_MESSAGE, self._nc.max_payload) - _HEADROOM
+
+    @property
+    def room(self) -> int:
+        """Bytes of the largest command in one stream message."""
+        return self.largest - _HEAD_ROOM
+
     # -- asking --------------------------------------------------------------------------------------------------------
 
     async def ask(
@@ -347,6 +359,7 @@ class Link:
         Raises:
             NotSentError: there is no connection.
             CutOffError: it was lost.
+            StorageUnavailableError: the server does not take so large a message.
         """
         self._check_connected()
         self._asks += 1
@@ -357,6 +370,12 @@ class Link:
             for piece in before:
                 await self._nc.publish(piece.subject, piece.data, headers=piece.headers)
             await self._nc.publish(subject, data, reply=f"{self._inbox}.{number}", headers=headers)
+        except MaxPayloadError as error:
+            self.forget(number)
+            raise StorageUnavailableError(
+                f"the server takes {self._nc.max_payload} bytes in one message, and no longer as many as when the mailbox "
+                "was opened. Try again, or raise its max_payload"
+            ) from error
         except (NatsError, OSError) as error:
             self.forget(number)
             raise CutOffError from error
@@ -479,6 +498,7 @@ class Link:
                 del self._asked[number]
 
     async def _on_reconnected(self) -> None:
+        self._note_largest()
         self._fail_all(CutOffError())
         for call in list(self.on_reconnect):
             call()

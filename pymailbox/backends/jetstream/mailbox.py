@@ -33,9 +33,6 @@ from .writer import Call, Step
 
 _BEATS_IN_LEASE: Final = 3
 
-_HEAD_ROOM: Final = 512
-"""Bytes of a stream message beside its largest command."""
-
 _HOLDER_BITS: Final = 62
 
 
@@ -125,7 +122,8 @@ class JetStreamMailbox(EmbeddedMailbox):
             self._leave_call()
 
     async def _change(self, op: Op, *fields: int | UUID | str | None, ids: Iterable[UUID] = ()) -> Any:
-        return await self._submit(Call(codec.encode_command(op, codec.pack_fields(*fields) + codec.encode_ids(ids))))
+        body = codec.pack_fields(*fields) + codec.encode_ids(ids)
+        return _last(await self._submit(Call(*codec.encode_pieces(op, body, self._room))))
 
     async def _look(self) -> None:
         """Returns when all that was committed before is in the state."""
@@ -195,7 +193,7 @@ class JetStreamMailbox(EmbeddedMailbox):
 
     @property
     def _room(self) -> int:
-        return self._link.largest - _HEAD_ROOM
+        return self._link.room
 
     def _batches(self, messages: list[PreparedMessage]) -> list[list[PreparedMessage]]:
         """Messages by the stream messages that they fit in; one that fits in none is alone."""
@@ -277,14 +275,13 @@ class JetStreamMailbox(EmbeddedMailbox):
             lease = min(int(self._options.lease * 1000) or 1, 1 << 40)
             ids = b"" if ack is None else codec.encode_ids(ack.ids)
 
-            def command(witnesses: int) -> bytes:
-                fields = codec.pack_fields(self._number, min(limit, 1 << 31), most, lease, how, witnesses)
-                return codec.encode_command(Op.CLAIM, fields + ids)
+            def body(witnesses: int) -> bytes:
+                return codec.pack_fields(self._number, min(limit, 1 << 31), most, lease, how, witnesses) + ids
 
             result: Claimed | NotAdmitted = NotAdmitted()
             elsewhere: list[UUID] = []
             while isinstance(result, NotAdmitted) or elsewhere:
-                call = self._call_with_marks(command, elsewhere)
+                call = self._call_with_marks(Op.CLAIM, body, elsewhere)
                 call.claims_for, call.on_orphan = self._number, self._give_back_orphans
                 try:
                     result = _last(await replica.submit(call))
@@ -330,16 +327,16 @@ class JetStreamMailbox(EmbeddedMailbox):
         finally:
             self._leave_call()
 
-    def _call_with_marks(self, command: Callable[[int], bytes], elsewhere: list[UUID]) -> Call:
+    def _call_with_marks(self, op: Op, body: Callable[[int], bytes], elsewhere: list[UUID]) -> Call:
         """A call that acknowledges; with marks on the subjects of the others who hold something of that."""
         log = self._replica.log
         others = {holder for message_id in elsewhere if (holder := log.holder_of(message_id)) is not None}
         others.discard(self._number)
-        if not others:
-            return Call(command(0))
-        call = Call()
-        call.pieces = [*[codec.encode_command(Op.MARK)] * len(others), command(len(others))]
-        call.vias = [*others, None if self._number in log.fences else self._number]
+        *more, command = codec.encode_pieces(op, body(len(others)), self._room)
+        call = Call(*more, *[codec.encode_command(Op.MARK)] * len(others), command)
+        if others:
+            own = None if self._number in log.fences else self._number
+            call.vias = [*[own] * len(more), *others, own]
         return call
 
     def _give_back_orphans(self, results: Any) -> None:
@@ -348,7 +345,7 @@ class JetStreamMailbox(EmbeddedMailbox):
             self._replica.submit_quietly(self._release_call([record.id for record in result.records]))
 
     def _release_call(self, ids: Iterable[UUID]) -> Call:
-        return release_call(self._number, ids)
+        return release_call(self._link, self._number, ids)
 
     async def _release(self, ids: list[UUID]) -> None:
         await self._submit(self._release_call(ids))
@@ -360,37 +357,15 @@ class JetStreamMailbox(EmbeddedMailbox):
         return await self._ack_in(ids, held_only=True)
 
     async def _ack_in(self, ids: list[UUID], held_only: bool) -> int:
-        in_piece = self._room // 16
-        if len(ids) > in_piece:
-            return await self._ack_many_pieces(
-                [ids[at : at + in_piece] for at in range(0, len(ids), in_piece)], held_only
-            )
-
-        def command(witnesses: int) -> bytes:
-            return self._ack_command(ids, held_only, witnesses)
+        def body(witnesses: int) -> bytes:
+            return codec.pack_fields(self._number, held_only, witnesses) + codec.encode_ids(ids)
 
         elsewhere: list[UUID] = []
         while True:
-            result: Acked = _last(await self._submit(self._call_with_marks(command, elsewhere)))
+            result: Acked = _last(await self._submit(self._call_with_marks(Op.ACK, body, elsewhere)))
             elsewhere = result.elsewhere
             if not elsewhere:
                 return result.acked
-
-    async def _ack_many_pieces(self, pieces: list[list[UUID]], held_only: bool) -> int:
-        """More ids than one message of the stream has room for."""
-        call = Call()
-        call.pieces = [self._ack_command(ids, held_only, 0) for ids in pieces]
-        results: list[Acked] = await self._submit(call)
-        acked = sum(result.acked for result in results)
-        for ids, result in zip(pieces, results, strict=True):
-            if result.elsewhere:
-                acked += await self._ack_in(ids, held_only)
-        return acked
-
-    def _ack_command(self, ids: list[UUID], held_only: bool, witnesses: int) -> bytes:
-        return codec.encode_command(
-            Op.ACK, codec.pack_fields(self._number, held_only, witnesses) + codec.encode_ids(ids)
-        )
 
     async def _nack(self, message_id: UUID, delay_ms: int, error: str | None, failed: bool) -> bool | str:
         most = min(self._options.max_deliveries or 0, 1 << 31)
@@ -467,16 +442,17 @@ class JetStreamMailbox(EmbeddedMailbox):
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         link, token = self._link, self._replica.token
         call = Call(stores=True, informed=[self._listener])
-        if sum(whole.size + 300 + len(whole.error or "") * 4 for whole in messages) <= self._room:
-            call.pieces = [codec.encode_command(Op.ADOPT, codec.encode_whole(messages))]
+        small = sum(whole.size for whole in messages) <= self._room
+        if small and len(body := codec.encode_whole(messages)) <= self._room:
+            call.pieces = [codec.encode_command(Op.ADOPT, body)]
         else:
 
             async def prepare() -> list[bytes]:
                 parts = await store_parts(link, token, codec.bytes_of_whole(messages))
-                return [codec.encode_command(Op.ADOPT, codec.encode_whole(messages, parts))]
+                return codec.encode_pieces(Op.ADOPT, codec.encode_whole(messages, parts), self._room)
 
             call.prepare = prepare
-        adopted: tuple[list[bool], int | None] = await self._submit(call)
+        adopted: tuple[list[bool], int | None] = _last(await self._submit(call))
         return adopted
 
     async def _read_remembered(self, after: UUID | None) -> list[Remembered]:

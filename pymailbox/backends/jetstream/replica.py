@@ -225,7 +225,7 @@ class Replica:
         for holder in self.writer.holders:
             lost = self.log.held_by(holder) - before.held_by(holder)
             if lost:  # nobody knows of these
-                self.submit_quietly(release_call(holder, lost))
+                self.submit_quietly(release_call(self.link, holder, lost))
 
     # -- following -----------------------------------------------------------------------------------------------------
 
@@ -310,7 +310,7 @@ class Replica:
         for command, result in zip(commit.commands, results, strict=True):
             if isinstance(result, Claimed) and result.records:
                 holder = codec.Fields(command.body).number()
-                self.submit_quietly(release_call(holder, (record.id for record in result.records)))
+                self.submit_quietly(release_call(self.link, holder, (record.id for record in result.records)))
 
     def _notify(self, effects: Effects, informed: list[list[Listener]] | None) -> None:
         notifier = self.link.notifier
@@ -488,9 +488,9 @@ def gone_call(holder: int, how: int, via: int | None = None) -> Call:
     return Call(codec.encode_command(Op.GONE, codec.pack_fields(holder, how)), via=via)
 
 
-def release_call(holder: int, ids: Iterable[UUID]) -> Call:
+def release_call(link: Link, holder: int, ids: Iterable[UUID]) -> Call:
     """That a holder gives messages back."""
-    return Call(codec.encode_command(Op.RELEASE, codec.pack_fields(holder) + codec.encode_ids(ids)))
+    return Call(*codec.encode_pieces(Op.RELEASE, codec.pack_fields(holder) + codec.encode_ids(ids), link.room))
 
 
 def add_holder(number: int, loop: asyncio.AbstractEventLoop) -> None:

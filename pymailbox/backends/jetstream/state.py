@@ -110,6 +110,8 @@ class LogState:
         """Of the last one."""
         self.touched = False
         """Whether anything was ever committed, or since the mailbox was deleted."""
+        self._more = b""
+        """The beginning of the next command's body. No snapshot is taken before that comes, in the same batch."""
 
     # -- applying ------------------------------------------------------------------------------------------------------
 
@@ -183,6 +185,11 @@ class LogState:
 
     def _perform(self, command: Command, seq: int, effects: Effects, index: int) -> Any:
         store, now = self.store, self.now
+        if command.op == Op.MORE:
+            self._more += command.body
+            return None
+        if self._more:
+            command, self._more = command._replace(body=self._more + command.body), b""
         fields = Fields(command.body)
         match command.op:
             case Op.ENQUEUE:

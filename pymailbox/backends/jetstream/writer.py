@@ -44,8 +44,7 @@ class Call:
 
     def __init__(
         self,
-        command: bytes = b"",
-        *,
+        *pieces: bytes,
         claims_for: int | None = None,
         via: int | None = None,
         stores: bool = False,
@@ -55,7 +54,7 @@ class Call:
         on_done: Callable[[Any], None] | None = None,
         on_numbered: Callable[[int], None] | None = None,
     ) -> None:
-        self.pieces = [command]
+        self.pieces = list(pieces)
         """What it asks for: several commands if it is too large for one stream message."""
         self.vias: list[int | None] | None = None
         """The holders on whose subjects its pieces have to be, if they differ."""
