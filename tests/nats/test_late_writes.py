@@ -10,9 +10,20 @@ from uuid import uuid4
 import pytest
 from nats.aio.client import Client
 
-from pymailbox import ConnectionLostError, Mailbox, NewMessage, export, import_, open_mailbox
+from pymailbox import (
+    ConnectionLostError,
+    Mailbox,
+    MailboxError,
+    NewMessage,
+    delete_mailbox,
+    export,
+    import_,
+    list_mailboxes,
+    open_mailbox,
+)
 from pymailbox.backends.jetstream import JetStreamMailbox, link, writer
-from pymailbox.backends.jetstream.errors import CutOffError, RefusedError
+from pymailbox.backends.jetstream import mailbox as mailbox_module
+from pymailbox.backends.jetstream.errors import CutOffError, NotThereError, RefusedError, TimedOutError
 from pymailbox.backends.jetstream.link import Piece
 from tests.nats.proxy import Proxy
 from tools.nats_servers import Servers
@@ -237,3 +248,58 @@ async def test_ids_of_any_number(direct: Mailbox) -> None:
     assert await direct.ack_many([*others, first.id]) == 1
     status = await direct.status()
     assert status.queued_messages == status.inflight_messages == 0
+
+
+# -- closing, and signs of life ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_handle_is_closed_while_the_server_is_away(
+    servers: Servers, proxy: Proxy, direct: Mailbox, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailbox_module, "_GOODBYE", 0.3)
+    await direct.enqueue(b"", b"hello")
+    held = await open_mailbox(servers.location("inbox", stream, at=proxy.address))
+    assert len(await held.dequeue()) == 1
+    proxy.cut(refuse=True)
+    async with asyncio.timeout(5):
+        await held.close()
+
+
+async def test_signs_of_life_do_not_wait_for_an_upload(
+    servers: Servers, direct: Mailbox, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        open_mailbox(servers.location("inbox", stream), lease=1) as slow,
+        open_mailbox(servers.location("outbox", stream)) as outbox,
+    ):
+        await direct.enqueue(b"", b"hello")
+        (record,) = await slow.dequeue()
+        store_parts = mailbox_module.store_parts
+
+        async def slowly(*args: Any) -> tuple[int, ...]:
+            await asyncio.sleep(2)
+            return await store_parts(*args)
+
+        monkeypatch.setattr(mailbox_module, "store_parts", slowly)
+        step = asyncio.create_task(slow.ack_and_send(record.id, [(outbox, NewMessage(b"", bytes(2_000_000)))]))
+        assert await direct.dequeue(wait=1.5) == []
+        assert await step
+
+
+@pytest.mark.parametrize("ask", [list_mailboxes, delete_mailbox, Mailbox.storage_report])
+@pytest.mark.parametrize("what", [RefusedError({"err_code": 1}), TimedOutError(), NotThereError(), CutOffError()])
+async def test_what_goes_wrong_has_a_type(
+    ask: Any, what: Exception, servers: Servers, direct: Mailbox, stream: str, impatient: pytest.MonkeyPatch
+) -> None:
+    impatient.setattr(link, "PATIENCE", 0.1)
+    api = link.Link.api
+
+    async def refuse(self: link.Link, subject: str, *args: Any, **named: Any) -> Any:
+        if subject.startswith("STREAM.INFO") and (args or ask is Mailbox.storage_report):
+            raise what
+        return await api(self, subject, *args, **named)
+
+    impatient.setattr(link.Link, "api", refuse)
+    with pytest.raises(MailboxError):
+        await ask(direct if ask is Mailbox.storage_report else servers.location("inbox", stream))

@@ -8,8 +8,8 @@ import logging
 import re
 import secrets
 import weakref
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
 from nats.aio.msg import Msg
@@ -373,8 +373,8 @@ class Link:
         except MaxPayloadError as error:
             self.forget(number)
             raise StorageUnavailableError(
-                f"the server takes {self._nc.max_payload} bytes in one message, and no longer as many as when the mailbox "
-                "was opened. Try again, or raise its max_payload"
+                f"the server takes {self._nc.max_payload} bytes in one message, and no longer as many as when the "
+                "mailbox was opened. Try again, or raise its max_payload"
             ) from error
         except (NatsError, OSError) as error:
             self.forget(number)
@@ -462,10 +462,25 @@ class Link:
                 self.lost(what, cause)
             await asyncio.sleep(0.1)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client has given up."""
+        return self._nc.is_closed
+
+    @contextmanager
+    def told_as(self, what: str) -> Iterator[None]:
+        """Raises what goes wrong within it as callers see it."""
+        try:
+            yield
+        except (RefusedError, NotThereError, TimedOutError, CutOffError) as error:
+            raise failed(what, error) from error
+
     def lost(self, what: str, cause: BaseException) -> NoReturn:
         told = f"no answer from {self._where} for {PATIENCE:.0f} seconds"
         if isinstance(cause, RefusedError):
             told = f"the server refuses ({cause}) what it did not answer before"
+        if self._nc.is_closed:
+            told = f"the connection to {self._where} is closed for good ({_text(self._nc.last_error or cause)})"
         raise ConnectionLostError(f"{what}: {told}, and the outcome is unknown") from cause
 
     # -- what the client tells -----------------------------------------------------------------------------------------
@@ -520,7 +535,7 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def failed(link: Link, what: str, error: Exception) -> MailboxError:
+def failed(what: str, error: Exception) -> MailboxError:
     """An error of the server's or the connection's as callers see it."""
     if isinstance(error, MailboxError):
         return error

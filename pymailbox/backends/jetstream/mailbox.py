@@ -33,6 +33,9 @@ from .writer import Call, Step
 
 _BEATS_IN_LEASE: Final = 3
 
+_GOODBYE: Final = 5.0
+"""Seconds within which a handle that is closed gives back what it holds."""
+
 _HOLDER_BITS: Final = 62
 
 
@@ -52,6 +55,9 @@ class JetStreamMailbox(EmbeddedMailbox):
         """Its identity as a holder."""
         self._has_claimed = False
         self._beat: asyncio.TimerHandle | None = None
+        self._beats = 0
+        self._nonce = secrets.token_bytes(8)
+        """Of its signs of life, which wait for no other commit."""
         self._calls = 0
         self._idle: asyncio.Future[None] | None = None
         self._wipes = self._opened_on = link.wipes
@@ -80,8 +86,13 @@ class JetStreamMailbox(EmbeddedMailbox):
         except NoStreamError:
             return []
         try:
-            names = {subject.rpartition(".")[2] for subject in await counts(link, f"{link.stream}.n.*")}
-            names |= {subject.split(".")[-2] for subject in await counts(link, f"{link.stream}.m.*.in")}
+
+            async def tokens() -> set[str]:
+                named = {subject.rpartition(".")[2] for subject in await counts(link, f"{link.stream}.n.*")}
+                return named | {subject.split(".")[-2] for subject in await counts(link, f"{link.stream}.m.*.in")}
+
+            with link.told_as("the names of the mailboxes"):
+                names: set[str] = await link.patiently(tokens, "the names of the mailboxes")
         finally:
             await link.release()
         return sorted(name for token in names if (name := name_of(token)) is not None)
@@ -96,7 +107,8 @@ class JetStreamMailbox(EmbeddedMailbox):
         try:
             replica = Replica.acquire(link, name)
             try:
-                return await _delete(link, replica, unless)
+                with link.told_as(f"deleting the mailbox {name!r}"):
+                    return await _delete(link, replica, unless)
             finally:
                 await replica.release()
         finally:
@@ -468,7 +480,8 @@ class JetStreamMailbox(EmbeddedMailbox):
         async def info() -> Any:
             return await self._link.api(f"STREAM.INFO.{self._link.stream}")
 
-        there = await self._link.patiently(info, "the size of the stream")
+        with self._link.told_as("the size of the stream"):
+            there = await self._link.patiently(info, "the size of the stream")
         most = there["config"]["max_bytes"]
         return StorageReport(
             self._options.durability,
@@ -499,13 +512,23 @@ class JetStreamMailbox(EmbeddedMailbox):
             if self._calls:
                 self._idle = self._loop.create_future()
                 await self._idle
-            if self._has_claimed and self._replica.broken is None:
-                fields = codec.pack_fields(self._number)
-                await self._replica.submit(Call(codec.encode_command(Op.RELEASE_ALL, fields)))
+            if self._may_hold:
+                release = Call(codec.encode_command(Op.RELEASE_ALL, codec.pack_fields(self._number)))
+                # if the server is away, its lease gives back what it holds
+                with suppress(MailboxError, TimeoutError):
+                    async with asyncio.timeout(_GOODBYE):
+                        await self._replica.submit(release)
         finally:
             self._forget()
             await self._replica.release()
             await self._link.release()
+
+    @property
+    def _may_hold(self) -> bool:
+        replica = self._replica
+        if not self._has_claimed or replica.broken is not None:
+            return False
+        return replica.writer.in_doubt or self._number in replica.log.store.state.holders.by_number
 
     def _forget(self) -> None:
         self._replica.writer.holders.discard(self._number)
@@ -557,7 +580,8 @@ def _beat(reference: weakref.ref[JetStreamMailbox]) -> None:
         return
     mailbox._beat = None
     if mailbox._number in mailbox._replica.log.store.state.holders.by_number:
-        mailbox._replica.submit_quietly(Call(codec.encode_command(Op.BEAT, codec.pack_fields(mailbox._number))))
+        mailbox._beats += 1
+        mailbox._replica.spawn(mailbox._replica.beat(mailbox._number, mailbox._nonce, mailbox._beats))
         mailbox._hold()
 
 
@@ -611,7 +635,15 @@ async def _note_name(link: Link, name: str) -> None:
 async def _delete(link: Link, replica: Replica, unless: Unless | None) -> bool:
     condition = () if unless is None else (unless.message_id, int(unless.held_only))
     subject = f"{link.stream}.n.{replica.token}"
-    there: bool = bool(await counts(link, subject))
+    deleting = f"deleting the mailbox {replica.name!r}"
+
+    async def is_named() -> bool:
+        return bool(await counts(link, subject))
+
+    async def forget_name() -> None:
+        await link.api(f"STREAM.PURGE.{link.stream}", {"filter": subject})
+
+    there: bool = await link.patiently(is_named, deleting)
     await replica.barrier()
     while True:
         holders = list(replica.log.store.state.holders.by_number)
@@ -627,7 +659,7 @@ async def _delete(link: Link, replica: Replica, unless: Unless | None) -> bool:
         there |= was_there
         if not replica.log.store.state.holders.by_number:
             break
-    await link.api(f"STREAM.PURGE.{link.stream}", {"filter": subject})
+    await link.patiently(forget_name, deleting)
     # whoever follows from now on begins behind it, and has the same state as who has followed all along
     await replica.write_snapshot()
     return there

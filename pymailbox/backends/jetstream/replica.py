@@ -443,6 +443,15 @@ class Replica:
         if self.broken is None:
             self.writer.submit(call).add_done_callback(_retrieve)
 
+    async def beat(self, holder: int, nonce: bytes, number: int) -> None:
+        """A holder's sign of life, which is how-manieth of the nonce: it overtakes calls."""
+        data = codec.encode(nonce, number, [codec.encode_command(Op.BEAT, codec.pack_fields(holder))])
+
+        async def publish() -> None:
+            await self.link.publish(f"{self.base}.c", data)
+
+        await self.link.patiently(publish, f"a sign of life in the mailbox {self.name!r}")
+
     @property
     def stragglers_before(self) -> int:
         """Messages that came before this one of the stream have waited for long."""

@@ -251,7 +251,7 @@ class Writer:
         """Of this event loop's handles."""
         self.is_checking = False
         self._stopped = False
-        self._in_doubt = False
+        self.in_doubt = False
         """Whether a copy of an earlier commit may still come."""
 
     def submit(self, call: Call) -> asyncio.Future[Any]:
@@ -306,20 +306,18 @@ class Writer:
                     call.fail(MailboxClosedError())
                 raise
             except Exception as error:
-                self._in_doubt |= not isinstance(error, (RefusedError, StorageFullError, ValueError))
-                meant = (
-                    failed(self._link, f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
-                )
+                self.in_doubt |= not isinstance(error, (RefusedError, StorageFullError, ValueError))
+                meant = failed(f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
                 for call in calls:
                     call.fail(meant)
 
     async def _settle_doubts(self) -> None:
         """A copy that comes after this is void, or refused if it is a step: nothing that follows is undone by it."""
-        if not self._in_doubt:
+        if not self.in_doubt:
             return
         for holder in list(self.holders):
             await self._admit(holder)
-        self._in_doubt = False
+        self.in_doubt = False
 
     def _take(self) -> list[Call]:
         """The calls of the next commit."""
@@ -586,7 +584,7 @@ class Writer:
                 link.forget(number)
             if link.wipes != wipes and not sent.is_known:
                 raise WipedError(link.stream)
-            if link.loop.time() > deadline:
+            if link.loop.time() > deadline or link.is_closed:
                 self._lose(cause)
             await asyncio.sleep(_PAUSE)
             if sent.is_known:
