@@ -15,6 +15,7 @@ from pymailbox import (
     Mailbox,
     MailboxError,
     NewMessage,
+    StorageUnavailableError,
     delete_mailbox,
     export,
     import_,
@@ -23,6 +24,7 @@ from pymailbox import (
 )
 from pymailbox.backends.jetstream import JetStreamMailbox, link, writer
 from pymailbox.backends.jetstream import mailbox as mailbox_module
+from pymailbox.backends.jetstream.cleaning import store_parts
 from pymailbox.backends.jetstream.errors import CutOffError, NotThereError, RefusedError, TimedOutError
 from pymailbox.backends.jetstream.link import Piece
 from tests.nats.proxy import Proxy
@@ -275,7 +277,6 @@ async def test_signs_of_life_do_not_wait_for_an_upload(
     ):
         await direct.enqueue(b"", b"hello")
         (record,) = await slow.dequeue()
-        store_parts = mailbox_module.store_parts
 
         async def slowly(*args: Any) -> tuple[int, ...]:
             await asyncio.sleep(2)
@@ -303,3 +304,28 @@ async def test_what_goes_wrong_has_a_type(
     impatient.setattr(link.Link, "api", refuse)
     with pytest.raises(MailboxError):
         await ask(direct if ask is Mailbox.storage_report else servers.location("inbox", stream))
+
+
+async def test_calls_keep_their_order_though_the_first_has_to_follow(direct: Mailbox) -> None:
+    class Observer:
+        def on_depth_change(self, depth: int) -> None:
+            pass
+
+    direct.set_depth_observer(Observer())
+    first = asyncio.create_task(direct.enqueue(b"", b"1"))
+    await asyncio.sleep(0)
+    direct.set_depth_observer(None)
+    await direct.enqueue(b"", b"2")
+    await first
+    assert [record.payload for record in await direct.dequeue()] == [b"1", b"2"]
+
+
+async def test_a_refused_subject_of_a_batch_is_named(servers: Servers, direct: Mailbox, stream: str) -> None:
+    assert isinstance(direct, JetStreamMailbox)
+    refused = f"{stream}.m.inbox.h.1"
+    number, answer = await direct._link.start(f"{stream}.nowhere", b"", None, [Piece(refused, b"", {})])
+    told = f'nats: permissions violation for publish to "{refused.lower()}"'
+    await direct._link._on_error(Exception(told))
+    with pytest.raises(StorageUnavailableError, match=refused):
+        await answer
+    direct._link.forget(number)

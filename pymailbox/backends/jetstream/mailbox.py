@@ -125,7 +125,8 @@ class JetStreamMailbox(EmbeddedMailbox):
         self._enter_call()
         try:
             if follow:
-                await self._follow()
+                self._check_wiped()
+                call.follows = True
             return await self._replica.submit(call)
         except WipedError:
             self._wipes = self._link.wipes

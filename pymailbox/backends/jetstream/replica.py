@@ -146,7 +146,8 @@ class Replica:
         """What is committed from now on is news for those who listen; what came before is history."""
         if self._live_from is None:
             self._live_from = 1 << 62
-            self.submit_quietly(Call(codec.encode_command(Op.MARK), on_numbered=self._go_live_at))
+            mark = Call(codec.encode_command(Op.MARK), on_numbered=self._go_live_at)
+            self.submit_quietly(mark, first=True)
 
     def _go_live_at(self, number: int) -> None:
         self._live_from = number
@@ -438,10 +439,10 @@ class Replica:
         self.check()
         return await self.writer.submit(call)
 
-    def submit_quietly(self, call: Call) -> None:
+    def submit_quietly(self, call: Call, *, first: bool = False) -> None:
         """As ``submit``, with nobody waiting."""
         if self.broken is None:
-            self.writer.submit(call).add_done_callback(_retrieve)
+            self.writer.submit(call, first=first).add_done_callback(_retrieve)
 
     async def beat(self, holder: int, nonce: bytes, number: int) -> None:
         """A holder's sign of life, which is how-manieth of the nonce: it overtakes calls."""

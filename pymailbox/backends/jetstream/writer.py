@@ -73,6 +73,8 @@ class Call:
         self.on_done = on_done
         self.on_numbered = on_numbered
         """Called with the number of its commit, before that is sent."""
+        self.follows = False
+        """Whether the log has to be followed before it is committed."""
         self.answer: Callable[[], Any] | None = None
         """What it gives, if it need not be heard in the log."""
         self.future: asyncio.Future[Any]
@@ -254,13 +256,16 @@ class Writer:
         self.in_doubt = False
         """Whether a copy of an earlier commit may still come."""
 
-    def submit(self, call: Call) -> asyncio.Future[Any]:
-        """Its place is behind all calls before it."""
+    def submit(self, call: Call, *, first: bool = False) -> asyncio.Future[Any]:
+        """Its place is behind all calls before it, or before all that are not yet sent."""
         call.future = self._link.loop.create_future()
         if self._stopped:
             call.fail(MailboxClosedError())
             return call.future
-        self._queue.append(call)
+        if first:
+            self._queue.appendleft(call)
+        else:
+            self._queue.append(call)
         if self._pumping is None or self._pumping.done():
             self._pumping = self._link.loop.create_task(self._pump())
         return call.future
@@ -294,6 +299,9 @@ class Writer:
 
     async def _pump(self) -> None:
         while self._queue:
+            if self._queue[0].follows and not self._replica.following:
+                await self._follow()
+                continue
             calls = self._take()
             try:
                 await self._settle_doubts()
@@ -310,6 +318,15 @@ class Writer:
                 meant = failed(f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
                 for call in calls:
                     call.fail(meant)
+
+    async def _follow(self) -> None:
+        try:
+            await self._replica.follow()
+        except Exception as error:
+            waiting = [call for call in self._queue if call.follows]
+            self._queue = deque(call for call in self._queue if not call.follows)
+            for call in waiting:
+                call.fail(error)
 
     async def _settle_doubts(self) -> None:
         """A copy that comes after this is void, or refused if it is a step: nothing that follows is undone by it."""
@@ -332,7 +349,7 @@ class Writer:
             size += call.size + codec.COMMAND_SIZE
             if size > self._link.largest or type(call) is not type(first) or call.prepare is not None:
                 break
-            if len(call.pieces) > 1:
+            if len(call.pieces) > 1 or (call.follows and not self._replica.following):
                 break
             if isinstance(first, Step) and isinstance(call, Step):
                 if call.parts is not None or call.holder != first.holder or call.sends.keys() != first.sends.keys():
