@@ -329,3 +329,13 @@ async def test_a_refused_subject_of_a_batch_is_named(servers: Servers, direct: M
     with pytest.raises(StorageUnavailableError, match=refused):
         await answer
     direct._link.forget(number)
+
+
+async def test_a_client_that_has_given_up_is_told_at_once(direct: Mailbox) -> None:
+    assert isinstance(direct, JetStreamMailbox)
+    await direct.status()
+    await direct._link._nc.close()
+    async with asyncio.timeout(5):
+        for call in (direct.status, direct.dequeue, direct.storage_report):
+            with pytest.raises(ConnectionLostError, match="closed for good"):
+                await call()
