@@ -142,6 +142,26 @@ async def test_a_late_copy_of_a_step_is_refused(
         assert [again.payload for again in await direct.dequeue()] == [b"hello"]
 
 
+async def test_a_late_copy_of_a_step_that_nothing_follows_is_the_step(
+    servers: Servers, direct: Mailbox, client: Client, stream: str, impatient: pytest.MonkeyPatch
+) -> None:
+    async with open_mailbox(servers.location("outbox", stream)) as outbox:
+        await outbox.status()
+        await direct.enqueue(b"", b"hello")
+        (record,) = await direct.dequeue()
+        with impatient.context() as patch:
+            kept = hold_back(direct, ".x.", patch)
+            with pytest.raises(ConnectionLostError, match="unknown"):
+                await direct.ack_and_send(record.id, [(outbox, NewMessage(b"", b"sent on"))])
+        impatient.undo()
+        subject, data, headers = kept[0]
+        assert b"error" not in (await client.request(subject, data, headers=headers, timeout=5)).data
+        assert not await direct.nack(record.id)
+        assert not await direct.ack_and_send(record.id, [(outbox, NewMessage(b"", b"sent on"))])
+        assert [again.payload for again in await outbox.dequeue()] == [b"sent on"]
+        assert await direct.dequeue() == []
+
+
 async def test_what_a_claim_gave_that_nobody_waits_for_goes_back(
     servers: Servers, direct: Mailbox, client: Client, stream: str, impatient: pytest.MonkeyPatch
 ) -> None:

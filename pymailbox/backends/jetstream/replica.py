@@ -19,7 +19,7 @@ from ..notifier import Listener
 from . import codec, snapshots
 from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies
 from .cleaning import publish_snapshot
-from .codec import RULES, Commit, Op, Reference, UnreadableError
+from .codec import RULES, Op, Reference, UnreadableError
 from .errors import NO_MESSAGE, RefusedError
 from .follower import Entry, Follower
 from .link import Link
@@ -301,17 +301,17 @@ class Replica:
         if sent is not None:
             sent.heard(commit.number, self.token, results)
         elif commit.nonce == self.writer.nonce:
-            self._release_claims(commit, results)
+            self._release_claims(results)
         self._notify(effects, None if sent is None else sent.informed(commit.number, self.token))
         if self._live and log.checkpoint_is_due:
             self._check_point()
 
-    def _release_claims(self, commit: Commit, results: list[Any]) -> None:
+    def _release_claims(self, results: list[Any]) -> None:
         """Nobody waits any more for what these claims gave."""
-        for command, result in zip(commit.commands, results, strict=True):
+        for result in results:
             if isinstance(result, Claimed) and result.records:
-                holder = codec.Fields(command.body).number()
-                self.submit_quietly(release_call(self.link, holder, (record.id for record in result.records)))
+                ids = [record.id for record in result.records]
+                self.submit_quietly(release_call(self.link, result.holder, ids))
 
     def _notify(self, effects: Effects, informed: list[list[Listener]] | None) -> None:
         notifier = self.link.notifier

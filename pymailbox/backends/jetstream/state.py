@@ -40,6 +40,7 @@ RELEASED: Final = 2
 
 
 class Claimed(NamedTuple):
+    holder: int
     records: list[MessageRecord]
     """With references for payloads."""
     acked: int
@@ -275,10 +276,10 @@ class LogState:
         if ack:
             acked = self._ack(number, ack == 2, witnesses, fields.ids(), seq)
             if acked.elsewhere:
-                return Claimed([], *acked)
+                return Claimed(number, [], *acked)
         holder = Holder(number, most or None)
         holder.lease, holder.heartbeats = lease, self.now
-        return Claimed(claiming.claim(self.store, holder, limit, self.now), *acked)
+        return Claimed(number, claiming.claim(self.store, holder, limit, self.now), *acked)
 
     def _ack(self, holder: int, held_only: bool, witnesses: int, ids: list[UUID], seq: int) -> Acked:
         """Nothing is acknowledged if others hold something of it, unless this batch has marks on their subjects too:
