@@ -15,6 +15,7 @@ from pymailbox import (
     Mailbox,
     MailboxError,
     NewMessage,
+    StorageFullError,
     StorageUnavailableError,
     delete_mailbox,
     export,
@@ -359,3 +360,26 @@ async def test_a_client_that_has_given_up_is_told_at_once(direct: Mailbox) -> No
         for call in (direct.status, direct.dequeue, direct.storage_report):
             with pytest.raises(ConnectionLostError, match="closed for good"):
                 await call()
+
+
+async def test_what_a_full_server_refuses_is_told_as_that(direct: Mailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the first attempt is only to be heard."""
+    assert isinstance(direct, JetStreamMailbox)
+    await direct.enqueue(b"", b"hello")
+    (record,) = await direct.dequeue()
+    full: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    full.set_exception(RefusedError({"err_code": 10047, "description": "insufficient storage"}))
+    full.exception()
+
+    async def nothing(*_: Any) -> None:
+        pass
+
+    async def refuse(*_: Any) -> Any:
+        return "", full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(direct._link, "tell", nothing)
+        patch.setattr(direct._link, "start", refuse)
+        with pytest.raises(StorageFullError):
+            await direct.ack(record.id)
+    assert await direct.ack(record.id)

@@ -463,6 +463,11 @@ class Link:
             await asyncio.sleep(0.1)
 
     @property
+    def connections(self) -> int:
+        """How many there were, one after the other: what is sent on one arrives in order."""
+        return 1 + int(self._nc.stats["reconnects"])
+
+    @property
     def is_closed(self) -> bool:
         """Whether the client has given up."""
         return self._nc.is_closed

@@ -32,6 +32,9 @@ _ATTEMPT: Final = 3.0
 _QUIET_ATTEMPT: Final = 0.5
 """Seconds after which a commit that was not heard is sent again, to be answered."""
 
+_LAST_CHANCES: Final = 4
+"""Such times for which a commit that was refused may still be heard."""
+
 _PAUSE: Final = 0.05
 """Seconds between two attempts."""
 
@@ -571,11 +574,13 @@ class Writer:
         wipes = link.wipes
         cause: BaseException
         in_doubt = False
-        """Whether an attempt may have been stored."""
+        """Whether an attempt may have been stored, of which nobody hears."""
+        told_on = 0
+        """The connection of an attempt that has no answer and can only be heard."""
         if sent.awaited and len(messages) == 1 and headers is None:
             # what is heard needs no answer besides: it would cost as much again
             await link.tell(*messages[0])
-            in_doubt = True
+            told_on = link.connections
             with suppress(TimedOutError):
                 await sent.attempt(None)
                 return
@@ -587,7 +592,9 @@ class Writer:
                 return
             except RefusedError as error:
                 if not error.passing:
-                    if in_doubt and error.code not in CHANGED:
+                    if told_on and await self._is_heard(sent):
+                        return
+                    if (in_doubt or told_on not in (0, link.connections)) and error.code not in CHANGED:
                         self._lose(error)
                     raise
                 cause = error
@@ -606,6 +613,14 @@ class Writer:
             await asyncio.sleep(_PAUSE)
             if sent.is_known:
                 return
+
+    async def _is_heard(self, sent: Sent) -> bool:
+        """Of a commit that was refused, though an attempt before may have been stored: then it comes soon."""
+        for _ in range(_LAST_CHANCES):
+            with suppress(TimedOutError):
+                await sent.attempt(None)
+                return True
+        return False
 
     async def _send(
         self, messages: list[tuple[str, bytes]], headers: dict[str, str] | None
