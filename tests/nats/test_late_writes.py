@@ -383,3 +383,20 @@ async def test_what_a_full_server_refuses_is_told_as_that(direct: Mailbox, monke
         with pytest.raises(StorageFullError):
             await direct.ack(record.id)
     assert await direct.ack(record.id)
+
+
+async def test_a_claim_under_way_goes_back_when_its_handle_is_closed(
+    servers: Servers, direct: Mailbox, stream: str
+) -> None:
+    await direct.enqueue_many([NewMessage(b"", b"%d" % number) for number in range(8)])
+    await direct.status()
+    for turns in range(8):
+        mailbox = await open_mailbox(servers.location("inbox", stream))
+        await mailbox.status()
+        claim = asyncio.create_task(mailbox.dequeue(1))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        claim.cancel()
+        await asyncio.gather(claim, return_exceptions=True)
+        await mailbox.close()
+    assert (await direct.status()).inflight_messages == 0

@@ -529,7 +529,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         replica = self._replica
         if not self._has_claimed or replica.broken is not None:
             return False
-        return replica.writer.in_doubt or self._number in replica.log.store.state.holders.by_number
+        return not replica.writer.is_settled or self._number in replica.log.store.state.holders.by_number
 
     def _forget(self) -> None:
         self._replica.writer.holders.discard(self._number)

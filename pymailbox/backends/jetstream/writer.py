@@ -256,7 +256,7 @@ class Writer:
         """Of this event loop's handles."""
         self.is_checking = False
         self._stopped = False
-        self.in_doubt = False
+        self._in_doubt = False
         """Whether a copy of an earlier commit may still come."""
 
     def submit(self, call: Call, *, first: bool = False) -> asyncio.Future[Any]:
@@ -272,6 +272,11 @@ class Writer:
         if self._pumping is None or self._pumping.done():
             self._pumping = self._link.loop.create_task(self._pump())
         return call.future
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is under way, and no outcome is unknown."""
+        return not self._in_doubt and (self._pumping is None or self._pumping.done())
 
     async def stop(self) -> None:
         """Ends what is under way."""
@@ -317,7 +322,7 @@ class Writer:
                     call.fail(MailboxClosedError())
                 raise
             except Exception as error:
-                self.in_doubt |= not isinstance(error, (RefusedError, StorageFullError, ValueError))
+                self._in_doubt |= not isinstance(error, (RefusedError, StorageFullError, ValueError))
                 meant = failed(f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
                 for call in calls:
                     call.fail(meant)
@@ -333,11 +338,11 @@ class Writer:
 
     async def _settle_doubts(self) -> None:
         """A copy that comes after this is void, or refused if it is a step: nothing that follows is undone by it."""
-        if not self.in_doubt:
+        if not self._in_doubt:
             return
         for holder in list(self.holders):
             await self._admit(holder)
-        self.in_doubt = False
+        self._in_doubt = False
 
     def _take(self) -> list[Call]:
         """The calls of the next commit."""
