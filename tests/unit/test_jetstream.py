@@ -74,6 +74,20 @@ def test_a_password_is_shown_nowhere() -> None:
     with pytest.raises(ValueError, match="connect=") as raised:
         open_mailbox("nats://me:secret@host/inbox")
     assert "secret" not in str(raised.value)
+    for secret in (
+        "nats://me:se/cret@host/inbox",
+        "nats://me:se?cret@host/inbox",
+        "nats://me:se#cret@host/inbox",
+        "nats://host/me:secret@inbox",
+        "nats://host/inbox?password=secret",
+        "nats://host/inbox?token=secret&replicas=9",
+        "nats://host/inbox?replicas=9&token=secret",
+        "nats://host/inbox?token=se#cret",
+        "nats://host:x/inbox?token=secret",
+    ):
+        with pytest.raises(ValueError, match=r"^location ") as raised:
+            open_mailbox(secret)
+        assert "cret" not in str(raised.value)
     location = parse_location("nats://host/inbox")
     with pytest.raises(ValueError, match="connect is for nats://"):
         open_mailbox("memory://inbox", connect={"password": "secret"})
@@ -228,6 +242,18 @@ def test_a_second_copy_of_a_commit_is_void() -> None:
     assert log.add(log.entries[0][0], 5, None) == []
     assert log.state.store.state.queued == 1
     assert log.state.now == 5
+
+
+def test_a_command_in_pieces_is_what_it_is_in_one() -> None:
+    state = LogState()
+    ids = [new_id() for _ in range(20)]
+    follow(state, 1, codec.encode(NONCE, 1, [enqueue(*(message(message_id=each) for each in ids))]), 0, None)
+    pieces = codec.encode_pieces(Op.ACK, codec.pack_fields(ALICE, 0, 0) + codec.encode_ids(ids), 100)
+    assert [len(piece) - codec.COMMAND_SIZE for piece in pieces] == [100, 100, 100, 44]
+    for number, piece in enumerate(pieces, 2):
+        (result,) = follow(state, number, codec.encode(NONCE, number, [piece]), 0, None)
+    assert result.acked == 20
+    assert codec.encode_pieces(Op.PURGE, b"", 100) == [codec.encode_command(Op.PURGE)]
 
 
 def test_the_log_s_time_never_goes_back() -> None:

@@ -58,6 +58,8 @@ class Op(IntEnum):
     CHECKPOINT = 18
     SETTLE = 19
     MOVE = 20
+    MORE = 21
+    """The beginning of the next command's body, which is too large for one stream message."""
 
 
 class Reference:
@@ -112,6 +114,15 @@ class UnreadableError(ValueError):
 
 def encode_command(op: Op, body: bytes = b"", for_target: bool = False) -> bytes:
     return _COMMAND.pack(op, for_target, len(body)) + body
+
+
+def encode_pieces(op: Op, body: bytes, room: int) -> list[bytes]:
+    """A command of which one piece has room for so many bytes of body: itself is the last piece.
+
+    It must not have bytes of messages in it.
+    """
+    pieces = [encode_command(Op.MORE, body[at : at + room]) for at in range(0, len(body) - room, room)]
+    return [*pieces, encode_command(op, body[len(pieces) * room :])]
 
 
 def encode(nonce: bytes, number: int, commands: Iterable[bytes], rules: int = RULES) -> bytes:

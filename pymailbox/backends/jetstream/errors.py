@@ -12,8 +12,8 @@ CHANGED: Final = frozenset({10071, 10164})
 """A condition on a subject's last sequence did not hold, or something for that subject is on its way."""
 
 _FULL: Final = frozenset({10023, 10047, 10077, 10122})
-_PASSING: Final = frozenset({10008, 10004, 10009, 10118, 10180})
-"""No leader at the moment, or a server that is only starting."""
+_PASSING: Final = frozenset({10008, 10004, 10009, 10118, 10180, 10175, 10176, 10210})
+"""No leader at the moment, a server that is only starting, or a batch of which a piece was lost or had no room."""
 _NO_JETSTREAM: Final = frozenset({10039, 10076})
 
 
@@ -69,3 +69,7 @@ class TimedOutError(Exception):
 
 class CutOffError(Exception):
     """The connection was lost before an answer came."""
+
+
+class NotSentError(CutOffError):
+    """There was no connection at all."""

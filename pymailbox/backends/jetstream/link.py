@@ -8,19 +8,20 @@ import logging
 import re
 import secrets
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from typing import Any, Final, NoReturn
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, NamedTuple, NoReturn
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
 
 from ...contract.errors import ConnectionLostError, MailboxError, StorageFullError, StorageUnavailableError
 from ...contract.location import Connect
 from ..notifier import Notifier
 from . import settings
-from .errors import NO_STREAM, CutOffError, NoStreamError, NotThereError, RefusedError, TimedOutError
+from .client import LinkClient
+from .errors import NO_STREAM, CutOffError, NoStreamError, NotSentError, NotThereError, RefusedError, TimedOutError
 from .location import Address
 
 _logger = logging.getLogger("pymailbox")
@@ -42,6 +43,9 @@ _LARGEST_MESSAGE: Final = 1024 * 1024
 _HEADROOM: Final = 2048
 """Bytes of one message that are kept for headers."""
 
+_HEAD_ROOM: Final = 512
+"""Bytes of a stream message beside its largest command."""
+
 _LEAST_RESERVE: Final = 64 * 1024
 _LARGEST_RESERVE: Final = 16 * 1024 * 1024
 """Bytes that what stores leaves free, where the stream has a limit."""
@@ -53,6 +57,14 @@ _LIMIT_KNOWN_FOR: Final = 10.0
 """Seconds after which it is asked again whether a stream has one."""
 
 _links: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, Link]] = weakref.WeakKeyDictionary()
+
+
+class Piece(NamedTuple):
+    """A message to which there is no answer of its own."""
+
+    subject: str
+    data: bytes
+    headers: dict[str, str]
 
 
 class Link:
@@ -78,9 +90,9 @@ class Link:
         self._connect_options = connect
         self._key = key
         self._users = 0
-        self._nc: Client = Client()
+        self._nc = LinkClient()
         self._inbox = ""
-        self._asked: dict[str, tuple[str, asyncio.Future[Msg]]] = {}
+        self._asked: dict[str, tuple[set[str], asyncio.Future[Msg]]] = {}
         self._asks = 0
         self._closing: asyncio.Future[None] | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -170,7 +182,7 @@ class Link:
             raise StorageUnavailableError(f"cannot connect to {self._where} ({_text(error)})") from error
         try:
             settings.check_version(str(self._nc._server_info["version"]))
-            self.largest = min(_LARGEST_MESSAGE, self._nc.max_payload) - _HEADROOM
+            self._note_largest()
             self._inbox = self._nc.new_inbox()
             await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_answer)
             await self._find_stream(create)
@@ -311,6 +323,14 @@ class Link:
         self._used = there["state"]["bytes"]
         self._counted_at = self.loop.time()
 
+    def _note_largest(self) -> None:
+        self.largest = min(_LARGEST_MESSAGE, self._nc.max_payload) - _HEADROOM
+
+    @property
+    def room(self) -> int:
+        """Bytes of the largest command in one stream message."""
+        return self.largest - _HEAD_ROOM
+
     # -- asking --------------------------------------------------------------------------------------------------------
 
     async def ask(
@@ -331,18 +351,31 @@ class Link:
         finally:
             self.forget(number)
 
-    async def start(self, subject: str, data: bytes, headers: dict[str, str] | None) -> tuple[str, asyncio.Future[Msg]]:
-        """Sends a message: the answer to it, and a number by which to ``forget`` that.
+    async def start(
+        self, subject: str, data: bytes, headers: dict[str, str] | None, before: Sequence[Piece] = ()
+    ) -> tuple[str, asyncio.Future[Msg]]:
+        """Sends a message, and others ``before`` it: the answer to it, and a number by which to ``forget`` that.
 
         Raises:
-            CutOffError: there is no connection.
+            NotSentError: there is no connection.
+            CutOffError: it was lost.
+            StorageUnavailableError: the server does not take so large a message.
         """
+        self._check_connected()
         self._asks += 1
         number = str(self._asks)
         answer: asyncio.Future[Msg] = self.loop.create_future()
-        self._asked[number] = subject, answer
+        self._asked[number] = {subject, *(piece.subject for piece in before)}, answer
         try:
+            for piece in before:
+                await self._nc.publish(piece.subject, piece.data, headers=piece.headers)
             await self._nc.publish(subject, data, reply=f"{self._inbox}.{number}", headers=headers)
+        except MaxPayloadError as error:
+            self.forget(number)
+            raise StorageUnavailableError(
+                f"the server takes {self._nc.max_payload} bytes in one message, and no longer as many as when the "
+                "mailbox was opened. Try again, or raise its max_payload"
+            ) from error
         except (NatsError, OSError) as error:
             self.forget(number)
             raise CutOffError from error
@@ -356,12 +389,18 @@ class Link:
         self._asked.pop(number, None)
 
     async def tell(self, subject: str, data: bytes = b"", headers: dict[str, str] | None = None) -> None:
-        """Sends a message to which there is no answer."""
-        with suppress(NatsError, OSError):
+        """Sends a message to which there is no answer; nothing while there is no connection."""
+        with suppress(NatsError, OSError, CutOffError):
+            self._check_connected()
             await self._nc.publish(subject, data, headers=headers)
 
+    def _check_connected(self) -> None:
+        """The client would keep what is sent meanwhile, and send it long after its caller has given up."""
+        if not self._nc.is_connected:
+            raise NotSentError
+
     async def _on_answer(self, message: Msg) -> None:
-        _, answer = self._asked.pop(message.subject.rpartition(".")[2], ("", None))
+        _, answer = self._asked.pop(message.subject.rpartition(".")[2], (None, None))
         if answer is None or answer.done():
             return
         if not message.data and message.headers and message.headers.get("Status") == "503":
@@ -423,10 +462,31 @@ class Link:
                 self.lost(what, cause)
             await asyncio.sleep(0.1)
 
+    @property
+    def connections(self) -> int:
+        """How many there were, one after the other: what is sent on one arrives in order."""
+        return 1 + int(self._nc.stats["reconnects"])
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client has given up."""
+        return self._nc.is_closed
+
+    @contextmanager
+    def told_as(self, what: str) -> Iterator[None]:
+        """Raises what goes wrong within it as callers see it."""
+        try:
+            yield
+        except (RefusedError, NotThereError, TimedOutError, CutOffError) as error:
+            raise failed(what, error) from error
+
     def lost(self, what: str, cause: BaseException) -> NoReturn:
-        raise ConnectionLostError(
-            f"{what}: no answer from {self._where} for {PATIENCE:.0f} seconds, and the outcome is unknown"
-        ) from cause
+        told = f"no answer from {self._where} for {PATIENCE:.0f} seconds"
+        if isinstance(cause, RefusedError):
+            told = f"the server refuses ({cause}) what it did not answer before"
+        if self._nc.is_closed:
+            told = f"the connection to {self._where} is closed for good ({_text(self._nc.last_error or cause)})"
+        raise ConnectionLostError(f"{what}: {told}, and the outcome is unknown") from cause
 
     # -- what the client tells -----------------------------------------------------------------------------------------
 
@@ -443,19 +503,22 @@ class Link:
 
     def _refuse(self, told: str, text: str) -> None:
         """The client tells the subject in lower case."""
-        subjects = {asked for asked, _ in self._asked.values() if asked.lower() == told.lower()}
+        subjects = {
+            subject for asked, _ in self._asked.values() for subject in asked if subject.lower() == told.lower()
+        }
         subject = next(iter(subjects), told)
         error = StorageUnavailableError(
             f"the user of this connection may not touch the subject {subject!r} ({text}). Give it the permission, or "
             "use another mailbox"
         )
         for number, (asked, answer) in list(self._asked.items()):
-            if asked in subjects and not answer.done():
+            if asked & subjects and not answer.done():
                 answer.set_exception(error)
                 answer.exception()
                 del self._asked[number]
 
     async def _on_reconnected(self) -> None:
+        self._note_largest()
         self._fail_all(CutOffError())
         for call in list(self.on_reconnect):
             call()
@@ -477,7 +540,7 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def failed(link: Link, what: str, error: Exception) -> MailboxError:
+def failed(what: str, error: Exception) -> MailboxError:
     """An error of the server's or the connection's as callers see it."""
     if isinstance(error, MailboxError):
         return error

@@ -43,12 +43,14 @@ def parse(location: str, scheme: str, rest: str) -> Location:
     place, _, query = rest.partition("?")
     hosts, _, name = place.partition("/")
     form = _FORM.format(scheme=scheme)
-    if "@" in hosts:
+    if "@" in rest:
         # not shown: a password may be in it
         raise ValueError(
             f"location must not hold a user or a password: open_mailbox({form!r}, "
-            "connect={'user': ..., 'password': ...}) keeps them out of logs"
+            "connect={'user': ..., 'password': ...}) keeps them out of logs. An '@' of a mailbox's name is %40"
         )
+    if query:
+        location = f"{location.partition('?')[0]}?..."  # what is behind it may be secret too
     if "#" in rest or "/" in name:
         raise ValueError(f"location {location!r} must look like {form}, with '/', '?' and '#' percent-encoded")
     servers = []

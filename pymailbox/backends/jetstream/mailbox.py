@@ -27,14 +27,14 @@ from .codec import Op
 from .errors import CHANGED, NoStreamError, RefusedError, WipedError
 from .link import Link
 from .location import address_of, name_of, parse, token_of
-from .replica import Replica, add_holder, gone_call, remove_holder
+from .replica import Replica, add_holder, gone_call, release_call, remove_holder
 from .state import DIED, RELEASED, Acked, Claimed, NotAdmitted, Stored
 from .writer import Call, Step
 
 _BEATS_IN_LEASE: Final = 3
 
-_HEAD_ROOM: Final = 512
-"""Bytes of a stream message beside its largest command."""
+_GOODBYE: Final = 5.0
+"""Seconds within which a handle that is closed gives back what it holds."""
 
 _HOLDER_BITS: Final = 62
 
@@ -55,6 +55,9 @@ class JetStreamMailbox(EmbeddedMailbox):
         """Its identity as a holder."""
         self._has_claimed = False
         self._beat: asyncio.TimerHandle | None = None
+        self._beats = 0
+        self._nonce = secrets.token_bytes(8)
+        """Of its signs of life, which wait for no other commit."""
         self._calls = 0
         self._idle: asyncio.Future[None] | None = None
         self._wipes = self._opened_on = link.wipes
@@ -83,8 +86,13 @@ class JetStreamMailbox(EmbeddedMailbox):
         except NoStreamError:
             return []
         try:
-            names = {subject.rpartition(".")[2] for subject in await counts(link, f"{link.stream}.n.*")}
-            names |= {subject.split(".")[-2] for subject in await counts(link, f"{link.stream}.m.*.in")}
+
+            async def tokens() -> set[str]:
+                named = {subject.rpartition(".")[2] for subject in await counts(link, f"{link.stream}.n.*")}
+                return named | {subject.split(".")[-2] for subject in await counts(link, f"{link.stream}.m.*.in")}
+
+            with link.told_as("the names of the mailboxes"):
+                names: set[str] = await link.patiently(tokens, "the names of the mailboxes")
         finally:
             await link.release()
         return sorted(name for token in names if (name := name_of(token)) is not None)
@@ -99,7 +107,8 @@ class JetStreamMailbox(EmbeddedMailbox):
         try:
             replica = Replica.acquire(link, name)
             try:
-                return await _delete(link, replica, unless)
+                with link.told_as(f"deleting the mailbox {name!r}"):
+                    return await _delete(link, replica, unless)
             finally:
                 await replica.release()
         finally:
@@ -116,7 +125,8 @@ class JetStreamMailbox(EmbeddedMailbox):
         self._enter_call()
         try:
             if follow:
-                await self._follow()
+                self._check_wiped()
+                call.follows = True
             return await self._replica.submit(call)
         except WipedError:
             self._wipes = self._link.wipes
@@ -125,7 +135,8 @@ class JetStreamMailbox(EmbeddedMailbox):
             self._leave_call()
 
     async def _change(self, op: Op, *fields: int | UUID | str | None, ids: Iterable[UUID] = ()) -> Any:
-        return await self._submit(Call(codec.encode_command(op, codec.pack_fields(*fields) + codec.encode_ids(ids))))
+        body = codec.pack_fields(*fields) + codec.encode_ids(ids)
+        return _last(await self._submit(Call(*codec.encode_pieces(op, body, self._room))))
 
     async def _look(self) -> None:
         """Returns when all that was committed before is in the state."""
@@ -195,7 +206,7 @@ class JetStreamMailbox(EmbeddedMailbox):
 
     @property
     def _room(self) -> int:
-        return self._link.largest - _HEAD_ROOM
+        return self._link.room
 
     def _batches(self, messages: list[PreparedMessage]) -> list[list[PreparedMessage]]:
         """Messages by the stream messages that they fit in; one that fits in none is alone."""
@@ -277,14 +288,13 @@ class JetStreamMailbox(EmbeddedMailbox):
             lease = min(int(self._options.lease * 1000) or 1, 1 << 40)
             ids = b"" if ack is None else codec.encode_ids(ack.ids)
 
-            def command(witnesses: int) -> bytes:
-                fields = codec.pack_fields(self._number, min(limit, 1 << 31), most, lease, how, witnesses)
-                return codec.encode_command(Op.CLAIM, fields + ids)
+            def body(witnesses: int) -> bytes:
+                return codec.pack_fields(self._number, min(limit, 1 << 31), most, lease, how, witnesses) + ids
 
             result: Claimed | NotAdmitted = NotAdmitted()
             elsewhere: list[UUID] = []
             while isinstance(result, NotAdmitted) or elsewhere:
-                call = self._call_with_marks(command, elsewhere)
+                call = self._call_with_marks(Op.CLAIM, body, elsewhere)
                 call.claims_for, call.on_orphan = self._number, self._give_back_orphans
                 try:
                     result = _last(await replica.submit(call))
@@ -330,16 +340,16 @@ class JetStreamMailbox(EmbeddedMailbox):
         finally:
             self._leave_call()
 
-    def _call_with_marks(self, command: Callable[[int], bytes], elsewhere: list[UUID]) -> Call:
+    def _call_with_marks(self, op: Op, body: Callable[[int], bytes], elsewhere: list[UUID]) -> Call:
         """A call that acknowledges; with marks on the subjects of the others who hold something of that."""
         log = self._replica.log
         others = {holder for message_id in elsewhere if (holder := log.holder_of(message_id)) is not None}
         others.discard(self._number)
-        if not others:
-            return Call(command(0))
-        call = Call()
-        call.pieces = [*[codec.encode_command(Op.MARK)] * len(others), command(len(others))]
-        call.vias = [*others, None if self._number in log.fences else self._number]
+        *more, command = codec.encode_pieces(op, body(len(others)), self._room)
+        call = Call(*more, *[codec.encode_command(Op.MARK)] * len(others), command)
+        if others:
+            own = None if self._number in log.fences else self._number
+            call.vias = [*[own] * len(more), *others, own]
         return call
 
     def _give_back_orphans(self, results: Any) -> None:
@@ -348,7 +358,7 @@ class JetStreamMailbox(EmbeddedMailbox):
             self._replica.submit_quietly(self._release_call([record.id for record in result.records]))
 
     def _release_call(self, ids: Iterable[UUID]) -> Call:
-        return Call(codec.encode_command(Op.RELEASE, codec.pack_fields(self._number) + codec.encode_ids(ids)))
+        return release_call(self._link, self._number, ids)
 
     async def _release(self, ids: list[UUID]) -> None:
         await self._submit(self._release_call(ids))
@@ -360,37 +370,15 @@ class JetStreamMailbox(EmbeddedMailbox):
         return await self._ack_in(ids, held_only=True)
 
     async def _ack_in(self, ids: list[UUID], held_only: bool) -> int:
-        in_piece = self._room // 16
-        if len(ids) > in_piece:
-            return await self._ack_many_pieces(
-                [ids[at : at + in_piece] for at in range(0, len(ids), in_piece)], held_only
-            )
-
-        def command(witnesses: int) -> bytes:
-            return self._ack_command(ids, held_only, witnesses)
+        def body(witnesses: int) -> bytes:
+            return codec.pack_fields(self._number, held_only, witnesses) + codec.encode_ids(ids)
 
         elsewhere: list[UUID] = []
         while True:
-            result: Acked = _last(await self._submit(self._call_with_marks(command, elsewhere)))
+            result: Acked = _last(await self._submit(self._call_with_marks(Op.ACK, body, elsewhere)))
             elsewhere = result.elsewhere
             if not elsewhere:
                 return result.acked
-
-    async def _ack_many_pieces(self, pieces: list[list[UUID]], held_only: bool) -> int:
-        """More ids than one message of the stream has room for."""
-        call = Call()
-        call.pieces = [self._ack_command(ids, held_only, 0) for ids in pieces]
-        results: list[Acked] = await self._submit(call)
-        acked = sum(result.acked for result in results)
-        for ids, result in zip(pieces, results, strict=True):
-            if result.elsewhere:
-                acked += await self._ack_in(ids, held_only)
-        return acked
-
-    def _ack_command(self, ids: list[UUID], held_only: bool, witnesses: int) -> bytes:
-        return codec.encode_command(
-            Op.ACK, codec.pack_fields(self._number, held_only, witnesses) + codec.encode_ids(ids)
-        )
 
     async def _nack(self, message_id: UUID, delay_ms: int, error: str | None, failed: bool) -> bool | str:
         most = min(self._options.max_deliveries or 0, 1 << 31)
@@ -467,16 +455,17 @@ class JetStreamMailbox(EmbeddedMailbox):
     async def _adopt(self, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
         link, token = self._link, self._replica.token
         call = Call(stores=True, informed=[self._listener])
-        if sum(whole.size + 300 + len(whole.error or "") * 4 for whole in messages) <= self._room:
-            call.pieces = [codec.encode_command(Op.ADOPT, codec.encode_whole(messages))]
+        small = sum(whole.size for whole in messages) <= self._room
+        if small and len(body := codec.encode_whole(messages)) <= self._room:
+            call.pieces = [codec.encode_command(Op.ADOPT, body)]
         else:
 
             async def prepare() -> list[bytes]:
                 parts = await store_parts(link, token, codec.bytes_of_whole(messages))
-                return [codec.encode_command(Op.ADOPT, codec.encode_whole(messages, parts))]
+                return codec.encode_pieces(Op.ADOPT, codec.encode_whole(messages, parts), self._room)
 
             call.prepare = prepare
-        adopted: tuple[list[bool], int | None] = await self._submit(call)
+        adopted: tuple[list[bool], int | None] = _last(await self._submit(call))
         return adopted
 
     async def _read_remembered(self, after: UUID | None) -> list[Remembered]:
@@ -492,7 +481,8 @@ class JetStreamMailbox(EmbeddedMailbox):
         async def info() -> Any:
             return await self._link.api(f"STREAM.INFO.{self._link.stream}")
 
-        there = await self._link.patiently(info, "the size of the stream")
+        with self._link.told_as("the size of the stream"):
+            there = await self._link.patiently(info, "the size of the stream")
         most = there["config"]["max_bytes"]
         return StorageReport(
             self._options.durability,
@@ -523,13 +513,23 @@ class JetStreamMailbox(EmbeddedMailbox):
             if self._calls:
                 self._idle = self._loop.create_future()
                 await self._idle
-            if self._has_claimed and self._replica.broken is None:
-                fields = codec.pack_fields(self._number)
-                await self._replica.submit(Call(codec.encode_command(Op.RELEASE_ALL, fields)))
+            if self._may_hold:
+                release = Call(codec.encode_command(Op.RELEASE_ALL, codec.pack_fields(self._number)))
+                # if the server is away, its lease gives back what it holds
+                with suppress(MailboxError, TimeoutError):
+                    async with asyncio.timeout(_GOODBYE):
+                        await self._replica.submit(release)
         finally:
             self._forget()
             await self._replica.release()
             await self._link.release()
+
+    @property
+    def _may_hold(self) -> bool:
+        replica = self._replica
+        if not self._has_claimed or replica.broken is not None:
+            return False
+        return not replica.writer.is_settled or self._number in replica.log.store.state.holders.by_number
 
     def _forget(self) -> None:
         self._replica.writer.holders.discard(self._number)
@@ -581,7 +581,8 @@ def _beat(reference: weakref.ref[JetStreamMailbox]) -> None:
         return
     mailbox._beat = None
     if mailbox._number in mailbox._replica.log.store.state.holders.by_number:
-        mailbox._replica.submit_quietly(Call(codec.encode_command(Op.BEAT, codec.pack_fields(mailbox._number))))
+        mailbox._beats += 1
+        mailbox._replica.spawn(mailbox._replica.beat(mailbox._number, mailbox._nonce, mailbox._beats))
         mailbox._hold()
 
 
@@ -635,7 +636,15 @@ async def _note_name(link: Link, name: str) -> None:
 async def _delete(link: Link, replica: Replica, unless: Unless | None) -> bool:
     condition = () if unless is None else (unless.message_id, int(unless.held_only))
     subject = f"{link.stream}.n.{replica.token}"
-    there: bool = bool(await counts(link, subject))
+    deleting = f"deleting the mailbox {replica.name!r}"
+
+    async def is_named() -> bool:
+        return bool(await counts(link, subject))
+
+    async def forget_name() -> None:
+        await link.api(f"STREAM.PURGE.{link.stream}", {"filter": subject})
+
+    there: bool = await link.patiently(is_named, deleting)
     await replica.barrier()
     while True:
         holders = list(replica.log.store.state.holders.by_number)
@@ -651,7 +660,7 @@ async def _delete(link: Link, replica: Replica, unless: Unless | None) -> bool:
         there |= was_there
         if not replica.log.store.state.holders.by_number:
             break
-    await link.api(f"STREAM.PURGE.{link.stream}", {"filter": subject})
+    await link.patiently(forget_name, deleting)
     # whoever follows from now on begins behind it, and has the same state as who has followed all along
     await replica.write_snapshot()
     return there

@@ -8,7 +8,7 @@ import time
 import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from .follower import Entry, Follower
 from .link import Link
 from .location import token_of
 from .snapshots import Snapshot
-from .state import RELEASED, Effects, LogState, foreign_id
+from .state import RELEASED, Claimed, Effects, LogState, foreign_id
 from .writer import Call, Writer
 
 _logger = logging.getLogger("pymailbox")
@@ -146,7 +146,8 @@ class Replica:
         """What is committed from now on is news for those who listen; what came before is history."""
         if self._live_from is None:
             self._live_from = 1 << 62
-            self.submit_quietly(Call(codec.encode_command(Op.MARK), on_numbered=self._go_live_at))
+            mark = Call(codec.encode_command(Op.MARK), on_numbered=self._go_live_at)
+            self.submit_quietly(mark, first=True)
 
     def _go_live_at(self, number: int) -> None:
         self._live_from = number
@@ -225,9 +226,7 @@ class Replica:
         for holder in self.writer.holders:
             lost = self.log.held_by(holder) - before.held_by(holder)
             if lost:  # nobody knows of these
-                self.submit_quietly(
-                    Call(codec.encode_command(Op.RELEASE, codec.pack_fields(holder) + codec.encode_ids(lost)))
-                )
+                self.submit_quietly(release_call(self.link, holder, lost))
 
     # -- following -----------------------------------------------------------------------------------------------------
 
@@ -251,6 +250,7 @@ class Replica:
         for sent in list(self.writer.sent.values()):
             if any(token == self.token for _, token in sent.awaited):
                 sent.fail(error)
+        self.writer.forget_others()
         self.link.notifier.wake(self.name, 1 << 30)
 
     def _check_rules(self, rules: int) -> None:
@@ -300,9 +300,18 @@ class Replica:
             self._on_checkpoint(entry.seq, sent is not None)
         if sent is not None:
             sent.heard(commit.number, self.token, results)
+        elif commit.nonce == self.writer.nonce:
+            self._release_claims(results)
         self._notify(effects, None if sent is None else sent.informed(commit.number, self.token))
         if self._live and log.checkpoint_is_due:
             self._check_point()
+
+    def _release_claims(self, results: list[Any]) -> None:
+        """Nobody waits any more for what these claims gave."""
+        for result in results:
+            if isinstance(result, Claimed) and result.records:
+                ids = [record.id for record in result.records]
+                self.submit_quietly(release_call(self.link, result.holder, ids))
 
     def _notify(self, effects: Effects, informed: list[list[Listener]] | None) -> None:
         notifier = self.link.notifier
@@ -430,10 +439,19 @@ class Replica:
         self.check()
         return await self.writer.submit(call)
 
-    def submit_quietly(self, call: Call) -> None:
+    def submit_quietly(self, call: Call, *, first: bool = False) -> None:
         """As ``submit``, with nobody waiting."""
         if self.broken is None:
-            self.writer.submit(call).add_done_callback(_retrieve)
+            self.writer.submit(call, first=first).add_done_callback(_retrieve)
+
+    async def beat(self, holder: int, nonce: bytes, number: int) -> None:
+        """A holder's sign of life, which is how-manieth of the nonce: it overtakes calls."""
+        data = codec.encode(nonce, number, [codec.encode_command(Op.BEAT, codec.pack_fields(holder))])
+
+        async def publish() -> None:
+            await self.link.publish(f"{self.base}.c", data)
+
+        await self.link.patiently(publish, f"a sign of life in the mailbox {self.name!r}")
 
     @property
     def stragglers_before(self) -> int:
@@ -478,6 +496,11 @@ class Replica:
 def gone_call(holder: int, how: int, via: int | None = None) -> Call:
     """That a holder is gone; by way of its own subject where others say so."""
     return Call(codec.encode_command(Op.GONE, codec.pack_fields(holder, how)), via=via)
+
+
+def release_call(link: Link, holder: int, ids: Iterable[UUID]) -> Call:
+    """That a holder gives messages back."""
+    return Call(*codec.encode_pieces(Op.RELEASE, codec.pack_fields(holder) + codec.encode_ids(ids), link.room))
 
 
 def add_holder(number: int, loop: asyncio.AbstractEventLoop) -> None:

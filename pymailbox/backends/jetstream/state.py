@@ -40,6 +40,7 @@ RELEASED: Final = 2
 
 
 class Claimed(NamedTuple):
+    holder: int
     records: list[MessageRecord]
     """With references for payloads."""
     acked: int
@@ -110,6 +111,8 @@ class LogState:
         """Of the last one."""
         self.touched = False
         """Whether anything was ever committed, or since the mailbox was deleted."""
+        self._more = b""
+        """The beginning of the next command's body. No snapshot is taken before that comes, in the same batch."""
 
     # -- applying ------------------------------------------------------------------------------------------------------
 
@@ -183,6 +186,11 @@ class LogState:
 
     def _perform(self, command: Command, seq: int, effects: Effects, index: int) -> Any:
         store, now = self.store, self.now
+        if command.op == Op.MORE:
+            self._more += command.body
+            return None
+        if self._more:
+            command, self._more = command._replace(body=self._more + command.body), b""
         fields = Fields(command.body)
         match command.op:
             case Op.ENQUEUE:
@@ -268,10 +276,10 @@ class LogState:
         if ack:
             acked = self._ack(number, ack == 2, witnesses, fields.ids(), seq)
             if acked.elsewhere:
-                return Claimed([], *acked)
+                return Claimed(number, [], *acked)
         holder = Holder(number, most or None)
         holder.lease, holder.heartbeats = lease, self.now
-        return Claimed(claiming.claim(self.store, holder, limit, self.now), *acked)
+        return Claimed(number, claiming.claim(self.store, holder, limit, self.now), *acked)
 
     def _ack(self, holder: int, held_only: bool, witnesses: int, ids: list[UUID], seq: int) -> Acked:
         """Nothing is acknowledged if others hold something of it, unless this batch has marks on their subjects too:

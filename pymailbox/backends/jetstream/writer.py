@@ -8,17 +8,17 @@ import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from uuid import UUID
 
 from nats.aio.msg import Msg
 
-from ...contract.errors import MailboxClosedError, MailboxError
+from ...contract.errors import MailboxClosedError, MailboxError, StorageCorruptError, StorageFullError
 from ..notifier import Listener
 from . import codec
 from .codec import Commit, Op
-from .errors import CHANGED, CutOffError, NotThereError, RefusedError, TimedOutError, WipedError
-from .link import PATIENCE, Link, failed
+from .errors import CHANGED, CutOffError, NotSentError, NotThereError, RefusedError, TimedOutError, WipedError
+from .link import PATIENCE, Link, Piece, failed
 
 if TYPE_CHECKING:
     from .replica import Replica
@@ -32,6 +32,9 @@ _ATTEMPT: Final = 3.0
 _QUIET_ATTEMPT: Final = 0.5
 """Seconds after which a commit that was not heard is sent again, to be answered."""
 
+_LAST_CHANCES: Final = 4
+"""Such times for which a commit that was refused may still be heard."""
+
 _PAUSE: Final = 0.05
 """Seconds between two attempts."""
 
@@ -44,8 +47,7 @@ class Call:
 
     def __init__(
         self,
-        command: bytes = b"",
-        *,
+        *pieces: bytes,
         claims_for: int | None = None,
         via: int | None = None,
         stores: bool = False,
@@ -55,7 +57,7 @@ class Call:
         on_done: Callable[[Any], None] | None = None,
         on_numbered: Callable[[int], None] | None = None,
     ) -> None:
-        self.pieces = [command]
+        self.pieces = list(pieces)
         """What it asks for: several commands if it is too large for one stream message."""
         self.vias: list[int | None] | None = None
         """The holders on whose subjects its pieces have to be, if they differ."""
@@ -74,6 +76,8 @@ class Call:
         self.on_done = on_done
         self.on_numbered = on_numbered
         """Called with the number of its commit, before that is sent."""
+        self.follows = False
+        """Whether the log has to be followed before it is committed."""
         self.answer: Callable[[], Any] | None = None
         """What it gives, if it need not be heard in the log."""
         self.future: asyncio.Future[Any]
@@ -165,6 +169,13 @@ class Sent:
             if not self.awaited:
                 self._know()
 
+    def forget(self, token: str) -> None:
+        """Nothing is heard of a mailbox any more."""
+        if self.awaited and all(of == token for _, of in self.awaited) and (self.results or self._is_stored):
+            self.awaited.clear()
+            self._know()
+        self.awaited = {(number, of) for number, of in self.awaited if of != token}
+
     def informed(self, number: int, token: str) -> list[list[Listener]] | None:
         return self._informed.get((number, token))
 
@@ -245,27 +256,45 @@ class Writer:
         """Of this event loop's handles."""
         self.is_checking = False
         self._stopped = False
+        self._in_doubt = False
+        """Whether a copy of an earlier commit may still come."""
 
-    def submit(self, call: Call) -> asyncio.Future[Any]:
-        """Its place is behind all calls before it."""
+    def submit(self, call: Call, *, first: bool = False) -> asyncio.Future[Any]:
+        """Its place is behind all calls before it, or before all that are not yet sent."""
         call.future = self._link.loop.create_future()
         if self._stopped:
             call.fail(MailboxClosedError())
             return call.future
-        self._queue.append(call)
+        if first:
+            self._queue.appendleft(call)
+        else:
+            self._queue.append(call)
         if self._pumping is None or self._pumping.done():
             self._pumping = self._link.loop.create_task(self._pump())
         return call.future
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is under way, and no outcome is unknown."""
+        return not self._in_doubt and (self._pumping is None or self._pumping.done())
+
     async def stop(self) -> None:
         """Ends what is under way."""
         self._stopped = True
+        self.forget_others()
         if self._pumping is not None:
             self._pumping.cancel()
             with suppress(asyncio.CancelledError):
                 await self._pumping
         while self._queue:
             self._queue.popleft().fail(MailboxClosedError())
+
+    def forget_others(self) -> None:
+        """Nothing is heard of this mailbox any more: steps to it do not wait for that."""
+        for writer in _writers_of(self._link):
+            if writer is not self:
+                for sent in set(writer.sent.values()):
+                    sent.forget(self._replica.token)
 
     def sent_by(self, commit: Commit) -> Sent | None:
         """The commit of this event loop's that was heard."""
@@ -278,8 +307,12 @@ class Writer:
 
     async def _pump(self) -> None:
         while self._queue:
+            if self._queue[0].follows and not self._replica.following:
+                await self._follow()
+                continue
             calls = self._take()
             try:
+                await self._settle_doubts()
                 if isinstance(calls[0], Step):
                     await self._commit_steps([call for call in calls if isinstance(call, Step)])
                 else:
@@ -289,11 +322,27 @@ class Writer:
                     call.fail(MailboxClosedError())
                 raise
             except Exception as error:
-                meant = (
-                    failed(self._link, f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
-                )
+                self._in_doubt |= not isinstance(error, (RefusedError, StorageFullError, ValueError))
+                meant = failed(f"the mailbox {self._replica.name!r}", error) if _is_expected(error) else error
                 for call in calls:
                     call.fail(meant)
+
+    async def _follow(self) -> None:
+        try:
+            await self._replica.follow()
+        except Exception as error:
+            waiting = [call for call in self._queue if call.follows]
+            self._queue = deque(call for call in self._queue if not call.follows)
+            for call in waiting:
+                call.fail(error)
+
+    async def _settle_doubts(self) -> None:
+        """A copy that comes after this is void, or refused if it is a step: nothing that follows is undone by it."""
+        if not self._in_doubt:
+            return
+        for holder in list(self.holders):
+            await self._admit(holder)
+        self._in_doubt = False
 
     def _take(self) -> list[Call]:
         """The calls of the next commit."""
@@ -308,7 +357,7 @@ class Writer:
             size += call.size + codec.COMMAND_SIZE
             if size > self._link.largest or type(call) is not type(first) or call.prepare is not None:
                 break
-            if len(call.pieces) > 1:
+            if len(call.pieces) > 1 or (call.follows and not self._replica.following):
                 break
             if isinstance(first, Step) and isinstance(call, Step):
                 if call.parts is not None or call.holder != first.holder or call.sends.keys() != first.sends.keys():
@@ -409,8 +458,10 @@ class Writer:
             try:
                 await self._store(sent, messages, numbers, headers)
             except RefusedError as error:
-                if error.code not in CHANGED or link.loop.time() > deadline:
+                if error.code not in CHANGED:
                     raise
+                if link.loop.time() > deadline:
+                    self._lose(error)
                 self.sent.update(dict.fromkeys(numbers, sent))  # an attempt before that may have been stored
                 try:
                     await self._admit(first.holder)
@@ -426,14 +477,18 @@ class Writer:
         at = 0
         depths: list[dict[str, int | None]] = []
         for step in steps:
-            result = own[at]
+            if not own[at]:
+                step.fail(
+                    StorageCorruptError(
+                        f"the mailbox {replica.name!r} has stored a step whose message {step.message_id} was not held. "
+                        "Somebody has changed the stream, or pymailbox has an error"
+                    )
+                )
             at += 1
             depths.append({})
             if step.own:
                 depths[-1][replica.token] = own[at].depth
                 at += 1
-            if not result:
-                raise AssertionError("a step was stored whose message was not held")
         for position, token in enumerate(first.sends):
             stored = sent.results.get((numbers[position], token))
             for index, _ in enumerate(steps):
@@ -445,11 +500,16 @@ class Writer:
 
     async def _until_heard(self, sent: Sent) -> None:
         """Of a commit that is known to be stored."""
-        async with asyncio.timeout(PATIENCE):
-            while not sent.is_known:
-                if sent.error is not None:
-                    raise sent.error
-                await asyncio.sleep(_PAUSE)
+        deadline = self._link.loop.time() + PATIENCE
+        while not sent.is_known:
+            if sent.error is not None:
+                raise sent.error
+            if self._link.loop.time() > deadline:
+                self._lose(TimedOutError())
+            await asyncio.sleep(_PAUSE)
+
+    def _lose(self, cause: BaseException) -> NoReturn:
+        self._link.lost(f"the mailbox {self._replica.name!r}", cause)
 
     def _steps(self, steps: Sequence[Step]) -> tuple[Sent, list[tuple[str, bytes]], list[int]]:
         """One stream message for each other mailbox; the first has what is for this one."""
@@ -518,9 +578,14 @@ class Writer:
         deadline = link.loop.time() + PATIENCE
         wipes = link.wipes
         cause: BaseException
+        in_doubt = False
+        """Whether an attempt may have been stored, of which nobody hears."""
+        told_on = 0
+        """The connection of an attempt that has no answer and can only be heard."""
         if sent.awaited and len(messages) == 1 and headers is None:
             # what is heard needs no answer besides: it would cost as much again
             await link.tell(*messages[0])
+            told_on = link.connections
             with suppress(TimedOutError):
                 await sent.attempt(None)
                 return
@@ -532,6 +597,10 @@ class Writer:
                 return
             except RefusedError as error:
                 if not error.passing:
+                    if told_on and await self._is_heard(sent):
+                        return
+                    if (in_doubt or told_on not in (0, link.connections)) and error.code not in CHANGED:
+                        self._lose(error)
                     raise
                 cause = error
             except NotThereError as error:
@@ -539,15 +608,24 @@ class Writer:
                 await link.look_for_stream()
             except (TimedOutError, CutOffError) as error:
                 cause = error
+                in_doubt |= not isinstance(error, NotSentError)
             finally:
                 link.forget(number)
             if link.wipes != wipes and not sent.is_known:
                 raise WipedError(link.stream)
-            if link.loop.time() > deadline:
-                link.lost(f"the mailbox {self._replica.name!r}", cause)
+            if link.loop.time() > deadline or link.is_closed:
+                self._lose(cause)
             await asyncio.sleep(_PAUSE)
             if sent.is_known:
                 return
+
+    async def _is_heard(self, sent: Sent) -> bool:
+        """Of a commit that was refused, though an attempt before may have been stored: then it comes soon."""
+        for _ in range(_LAST_CHANCES):
+            with suppress(TimedOutError):
+                await sent.attempt(None)
+                return True
+        return False
 
     async def _send(
         self, messages: list[tuple[str, bytes]], headers: dict[str, str] | None
@@ -556,13 +634,13 @@ class Writer:
         if len(messages) == 1:
             return await link.start(*messages[0], headers)
         batch = secrets.token_hex(8)
-        for sequence, (subject, data) in enumerate(messages, 1):
-            of_batch = {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(sequence)}
-            if sequence == 1:
-                of_batch |= headers or {}
-            if sequence < len(messages):
-                await link.tell(subject, data, of_batch)
-        return await link.start(*messages[-1], of_batch | {"Nats-Batch-Commit": "1"})
+        pieces = [
+            Piece(subject, data, {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(sequence)})
+            for sequence, (subject, data) in enumerate(messages, 1)
+        ]
+        pieces[0].headers.update(headers or {})
+        last = pieces.pop()
+        return await link.start(last.subject, last.data, last.headers | {"Nats-Batch-Commit": "1"}, pieces)
 
 
 def _writers_of(link: Link) -> list[Writer]:
