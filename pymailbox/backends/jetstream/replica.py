@@ -9,10 +9,12 @@ import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
 from collections.abc import Coroutine
+from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
 from ...contract.errors import ConnectionLostError, MailboxError, StorageCorruptError, StorageUnavailableError
+from ...contract.moments import milliseconds
 from ...contract.values import MessagePriority
 from ...core.store import Message
 from ..notifier import Listener
@@ -31,6 +33,12 @@ from .writer import Call, Writer
 _logger = logging.getLogger("pymailbox")
 
 _DIGESTS_KEPT: Final = 8
+
+_ASKED_FOR_THE_END: Final = 5
+"""Times that a stream has to say that it ends before what was heard."""
+
+_PAUSE: Final = 0.2
+"""Seconds between them."""
 
 _CHECKPOINTS_OF_STRAGGLERS: Final = 3
 """Checkpoints that a message has seen before it may be stored anew."""
@@ -66,6 +74,8 @@ class Replica:
         )
         self._snapshot_at = 0
         """The stream message of the snapshot that was read or heard last."""
+        self._heard_at = 0
+        """When the stream message came that was heard last; 0 if none was since a snapshot."""
         self._digests: OrderedDict[int, bytes] = OrderedDict()
         """Of the states at the last checkpoints."""
         self._checkpoints: deque[tuple[int, int]] = deque()
@@ -158,13 +168,19 @@ class Replica:
 
     def start_afresh(self) -> None:
         """The stream is another one."""
-        self._replace(LogState())
-        self._snapshot_at = 0
+        self._forget()
         if self.following:
             self._follower.restart()
 
+    def _forget(self) -> None:
+        self._replace(LogState())
+        self._snapshot_at = 0
+        self._checkpoints.clear()
+        self._checkpoint_seqs.clear()
+
     def _replace(self, log: LogState) -> None:
         self.log = log
+        self._heard_at = 0
         self._digests.clear()
         self.bodies.forget()
         self.link.notifier.changed((self.name,))
@@ -174,11 +190,13 @@ class Replica:
 
     async def _place(self, there: bool) -> int | None:
         """As ``Follower`` wants it."""
+        if not there:
+            await self._check_stream()
         found = await self._last_snapshot()
         if found is None:
             return None if there else self.log.seq + 1
         at, snapshot = found
-        if snapshot.seq <= self.log.seq or (there and at == self._snapshot_at):
+        if snapshot.seq <= self.log.seq and snapshot.checkpoint <= self.log.checkpoint:
             return None if there else self.log.seq + 1
         self._check_rules(snapshot.rules)
         encoded = snapshots.unpack(await self._packed(snapshot), snapshot)
@@ -188,9 +206,47 @@ class Replica:
         if self._live_from is not None:
             self._live |= self.log.applied.get(self.writer.nonce, (-1, 0))[0] >= self._live_from
         self._digests[snapshot.checkpoint] = snapshot.digest
-        if before.seq:
+        if before.seq > snapshot.seq:
+            self._live_again()
+        elif before.seq:
             self._after_a_gap(before)
         return snapshot.seq + 1
+
+    async def _check_stream(self) -> None:
+        """Whether the stream still has what was heard: it may be another one, or have lost its end in a power cut."""
+        link, log = self.link, self.log
+        for attempt in range(_ASKED_FOR_THE_END):
+            there = await link.api(f"STREAM.INFO.{link.stream}")
+            if there["created"] != link.created:
+                await link.look_for_stream()
+                return
+            if there["state"]["last_seq"] >= log.seq:
+                break
+            if attempt:  # a server that has just begun to lead may be behind
+                await asyncio.sleep(_PAUSE)
+        else:
+            self._start_over()
+            return
+        if self._heard_at and await self._time_of(log.seq) not in (None, self._heard_at):
+            self._start_over()
+
+    async def _time_of(self, seq: int) -> int | None:
+        """When a message of the stream came, milliseconds since 1970; None if it is not there."""
+        try:
+            answer = await self.link.api(f"STREAM.MSG.GET.{self.link.stream}", {"seq": seq})
+        except RefusedError as error:
+            if error.code == NO_MESSAGE:
+                return None
+            raise
+        return milliseconds(datetime.fromisoformat(answer["message"]["time"]))
+
+    def _start_over(self) -> None:
+        """The stream has lost its end: what was heard of that never was."""
+        _logger.warning(
+            "the stream %r has lost its end: the mailbox %r goes on with the rest", self.link.stream, self.name
+        )
+        self._forget()
+        self._live_again()
 
     async def _last_snapshot(self) -> tuple[int, Snapshot] | None:
         try:
@@ -222,12 +278,19 @@ class Replica:
                             f"the mailbox {self.name!r} was away for too long to learn what came of its last call"
                         )
                     )
-        for holder in self.writer.holders:
+        for holder in list(self.writer.holders):
             lost = self.log.held_by(holder) - before.held_by(holder)
             if lost:  # nobody knows of these
                 self.submit_quietly(
                     Call(codec.encode_command(Op.RELEASE, codec.pack_fields(holder) + codec.encode_ids(lost)))
                 )
+
+    def _live_again(self) -> None:
+        """What was heard was not what the log says, which is heard once more: nothing that handles held is theirs."""
+        self._live, self._live_from = False, None
+        for holder in list(self.writer.holders):
+            self.submit_quietly(Call(codec.encode_command(Op.RELEASE_ALL, codec.pack_fields(holder))))
+        self.listen()
 
     # -- following -----------------------------------------------------------------------------------------------------
 
@@ -277,6 +340,7 @@ class Replica:
         log = self.log
         now = time.time() * 1000
         log.advance(entry.seq, entry.time, len(entry.data))
+        self._heard_at = entry.time
         self._ahead = entry.time - now if self._ahead is None else max(entry.time - now, self._ahead - 0.01)
         try:
             commit = codec.decode(entry.data)
@@ -389,7 +453,7 @@ class Replica:
             return
         self._check_rules(snapshot.rules)
         self._snapshot_at = entry.seq
-        if snapshot.seq > self.log.seq:
+        if snapshot.seq > self.log.seq or snapshot.checkpoint > self.log.checkpoint:
             self._follower.restart()  # something before it is gone
             return
         digest = self._digests.get(snapshot.checkpoint)

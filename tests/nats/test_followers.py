@@ -1,0 +1,145 @@
+"""What a follower of a log meets that is not simply the next commit: it has the same state as others, or says why not."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from pymailbox import NewMessage, StorageUnavailableError, open_mailbox
+from tools.nats_servers import Servers
+
+SECONDS = 20.0
+
+
+@pytest.fixture
+def servers(one: Servers) -> Servers:
+    """One server, also for the fixture `client`."""
+    one.start()
+    return one
+
+
+def messages(count: int) -> list[NewMessage]:
+    return [NewMessage(b"", b"%d" % number) for number in range(count)]
+
+
+async def opened(servers: Servers, stream: str, who: str, lease: float = 300) -> Any:
+    """A handle with a connection of its own."""
+    return await open_mailbox(servers.location("inbox", stream), connect={"name": who}, lease=lease)
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not await holds():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def test_a_snapshot_while_a_follower_begins_leaves_no_gap(servers: Servers, stream: str) -> None:
+    one, other = await opened(servers, stream, "one"), await opened(servers, stream, "other")
+    await one.enqueue_many(messages(8))
+    assert (await other.status()).queued_messages == 8
+    reached, gate = asyncio.Event(), asyncio.Event()
+    real = other._link.api
+
+    async def api(subject: str, *arguments: Any, **named: Any) -> Any:
+        if subject.startswith("CONSUMER.CREATE"):
+            reached.set()
+            await gate.wait()
+        return await real(subject, *arguments, **named)
+
+    other._link.api = api
+    other._replica._follower.restart()
+    await reached.wait()
+    held = await one.dequeue(4)
+    await one.ack_many([record.id for record in held[:2]])
+    await one._replica.write_snapshot()
+    await one.enqueue(b"", b"late")
+    gate.set()
+    assert [record.payload for record in await other.dequeue(3)] == [b"4", b"5", b"6"]
+    status = await other.status()
+    assert (status.queued_messages, status.inflight_messages) == (2, 5)
+    await other._replica.write_snapshot()
+    assert await one.status() == await other.status()
+    await one.close()
+    await other.close()
+
+
+async def test_a_snapshot_of_a_checkpoint_that_was_not_heard_is_a_gap(servers: Servers, stream: str) -> None:
+    one, other = await opened(servers, stream, "one"), await opened(servers, stream, "other")
+    await one.enqueue_many(messages(4))
+    assert len(await other.dequeue(1)) == 1
+    other._replica._follower._on_entry = lambda entry: None
+    await one.ack_many([record.id for record in await one.dequeue(2)])
+    await one._replica.write_snapshot()
+    other._replica._follower._on_entry = other._replica._on_entry
+    await one.enqueue(b"", b"late")
+    await one._replica.write_snapshot()
+    await until(lambda: same_state(one, other))
+    await one.close()
+    await other.close()
+
+
+async def same_state(one: Any, other: Any) -> bool:
+    first, second = await one.status(), await other.status()
+    return bool((first.queued_messages, first.inflight_messages) == (second.queued_messages, second.inflight_messages))
+
+
+async def test_a_stream_that_another_program_makes_again_is_told_once(
+    servers: Servers, client: Client, stream: str
+) -> None:
+    idle = await opened(servers, stream, "idle")
+    await idle.enqueue_many(messages(20))
+    assert len(await idle.dequeue(5)) == 5
+    config = (await client.jetstream().stream_info(stream)).config
+    assert await client.jetstream().delete_stream(stream)
+    await client.jetstream().add_stream(config)
+    await until(lambda: is_told(idle))
+    assert (await idle.status()).queued_messages == 0
+    await idle.enqueue(b"", b"new")
+    assert [record.payload for record in await idle.dequeue()] == [b"new"]
+    await idle.close()
+
+
+async def is_told(mailbox: Any) -> bool:
+    """Whether a verb has said that the stream is another one."""
+    if not mailbox._link.wipes:
+        return False
+    with pytest.raises(StorageUnavailableError, match="deleted"):
+        await mailbox.dequeue()
+    return True
+
+
+@pytest.mark.parametrize("commits", [0, 40])
+async def test_a_stream_that_lost_its_end_is_followed_again(stream: str, tmp_path: Path, commits: int) -> None:
+    with Servers(1) as servers:
+        one = await opened(servers, stream, "one", lease=600)
+        await one.enqueue_many(messages(6))
+        (first,) = await one.dequeue(1)
+        (server,) = servers.servers
+        server.kill()
+        store = servers._folder / server.name / "store"
+        shutil.copytree(store, tmp_path / "kept")
+        servers.start()
+        await one.ack_many([record.id for record in await one.dequeue(2)])
+        for _ in range(4):
+            await one.status()
+        server.kill()
+        shutil.rmtree(store)
+        shutil.copytree(tmp_path / "kept", store)
+        servers.start()
+        async with open_mailbox(servers.location("inbox", stream), connect={"name": "other"}) as other:
+            for _ in range(commits):
+                await other.status()
+            await until(lambda: same_state(one, other))
+            assert (await other.status()).queued_messages == 6
+            assert not await one.nack(first.id)
+            taken = [record.payload for record in [*await one.dequeue(3), *await other.dequeue(3)]]
+            assert sorted(taken) == [b"0", b"1", b"2", b"3", b"4", b"5"]
+        await one.close()
