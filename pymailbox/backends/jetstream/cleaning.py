@@ -72,10 +72,10 @@ async def _publish(
         parts = await store_parts(link, token, packed)
         data = snapshots.encode_snapshot(checkpoint, seq, digest, b"", parts)
     await link.publish(f"{replica.base}.s", data, _ROLLUP | {"Nats-Expected-Last-Subject-Sequence": str(last)})
-    end = seq + 1
-    heard = await _heard_by_all(link, replica.base)
-    if heard is not None:
-        end = min(end, heard + 1)
+    heard = await _heard_by_all(link, replica.base, seq)
+    if heard is None:
+        return  # the next one purges
+    end = heard + 1
     references = [cast(Reference, message.payload) for message in messages]
     first_body = min((reference.seq for reference in references if not reference.parts), default=end)
     first_part = min((reference.first for reference in references if reference.parts), default=end)
@@ -178,20 +178,26 @@ async def counts(link: Link, pattern: str) -> dict[str, int]:
             return found
 
 
-async def _heard_by_all(link: Link, base: str) -> int | None:
-    """Up to where everybody who follows a mailbox has been told; None if nobody does."""
-    least: int | None = None
+async def _heard_by_all(link: Link, base: str, seq: int) -> int | None:
+    """Up to where everybody who follows a mailbox has been told, at most a place; None if not all could be asked."""
+    least = seq
+    names: set[str] = set()
+    total: int | None = None
     offset = 0
     while True:
         answer = await link.api(f"CONSUMER.LIST.{link.stream}", {"offset": offset})
         consumers = answer.get("consumers") or []
+        names |= {consumer["name"] for consumer in consumers}
+        if answer.get("missing") or total not in (None, answer.get("total", 0)):
+            return None
+        total = answer.get("total", 0)
         for consumer in consumers:
             if f"{base}.>" not in (consumer["config"].get("filter_subjects") or ()):
                 continue
             delivered = max(consumer["delivered"]["stream_seq"], consumer["config"].get("opt_start_seq", 1) - 1)
             if consumer["num_pending"] == 0:
                 continue
-            least = delivered if least is None else min(least, delivered)
+            least = min(least, delivered)
         offset += len(consumers)
-        if not consumers or offset >= answer.get("total", 0):
-            return least
+        if not consumers or offset >= total:
+            return least if len(names) == total else None
