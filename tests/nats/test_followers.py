@@ -1,4 +1,4 @@
-"""What a follower of a log meets that is not simply the next commit: it has the same state as others, or says why not."""
+"""What a follower of a log meets that is not just the next commit: it has the state of all others, or says why not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from pymailbox import NewMessage, StorageUnavailableError, open_mailbox
+from pymailbox import ConnectionLostError, NewMessage, StorageUnavailableError, open_mailbox
 from tools.nats_servers import Servers
 
 SECONDS = 20.0
@@ -84,6 +84,27 @@ async def test_a_snapshot_of_a_checkpoint_that_was_not_heard_is_a_gap(servers: S
     await until(lambda: same_state(one, other))
     await one.close()
     await other.close()
+
+
+async def test_a_first_claim_that_is_lost_in_a_gap_goes_back(servers: Servers, stream: str) -> None:
+    one, other = await opened(servers, stream, "one"), await opened(servers, stream, "other")
+    await one.enqueue_many(messages(1))
+    assert (await other.status()).queued_messages == 1
+    other._replica._follower._generation += 1  # it hears nothing
+    claim = asyncio.create_task(other.dequeue(1))
+    await until(lambda: is_held(one, 1))
+    await one._replica.write_snapshot()
+    other._replica._follower.restart()
+    with pytest.raises(ConnectionLostError):
+        await claim
+    await until(lambda: is_held(one, 0))
+    await one.close()
+    await other.close()
+
+
+async def is_held(mailbox: Any, count: int) -> bool:
+    """Whether holders have so many messages."""
+    return bool((await mailbox.status()).inflight_messages == count)
 
 
 async def same_state(one: Any, other: Any) -> bool:

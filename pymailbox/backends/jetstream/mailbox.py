@@ -319,6 +319,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         self._enter_call()
         self._has_claimed = True
         add_holder(self._number, self._loop)
+        replica.writer.holders.add(self._number)
         try:
             return await claim_or_wait(self._link.notifier, self.name, self._listener, attempt, wait)
         except BaseException as error:
@@ -509,7 +510,6 @@ class JetStreamMailbox(EmbeddedMailbox):
 
     def _hold(self) -> None:
         """It holds something: signs of life are due."""
-        self._replica.writer.holders.add(self._number)
         if self._beat is None:
             self._beat = self._loop.call_later(self._options.lease / _BEATS_IN_LEASE, _beat, weakref.ref(self))
 
