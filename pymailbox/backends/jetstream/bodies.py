@@ -15,10 +15,13 @@ from ...contract.values import DeadLetter, MessageRecord
 from ...core.records import record_of
 from .codec import Reference
 from .errors import NO_MESSAGE, RefusedError, TimedOutError
-from .link import Link
+from .link import SEQUENCE_HEADER, Link
 
 _KEPT: Final = 8 * 1024 * 1024
 """Bytes of stream messages that a follower keeps."""
+
+_KEPT_HEAD: Final = 300
+"""Bytes that keeping one takes beside its own."""
 
 _AT_ONCE: Final = 64
 """Stream messages that are fetched at the same time."""
@@ -57,10 +60,10 @@ class Bodies:
         if len(data) > _KEPT // 4 or seq in self._kept:
             return
         self._kept[seq] = Raw(data, headers or {})
-        self._size += len(data)
+        self._size += len(data) + _KEPT_HEAD
         while self._size > _KEPT:
             _, raw = self._kept.popitem(last=False)
-            self._size -= len(raw.data)
+            self._size -= len(raw.data) + _KEPT_HEAD
 
     async def joined(self, parts: tuple[int, ...]) -> bytes | None:
         """What parts hold together; None if one is gone."""
@@ -137,7 +140,7 @@ class Bodies:
             return None
         data = raws[0].data if len(raws) == 1 and raws[0] else b"".join(raw.data for raw in raws if raw)
         if reference.at == PLAIN:
-            sender = (raws[0].headers if raws[0] else {}).get(SENDER_HEADER, "")
+            sender = lower_case(raws[0].headers if raws[0] else {}).get(SENDER_HEADER.lower(), "")
             return Body(sender.encode(), data, b"")
         at = reference.at
         middle, end = at + reference.sender, at + reference.sender + reference.payload
@@ -158,10 +161,9 @@ class Bodies:
         async def get() -> Raw | None:
             answer = await self._link.ask(f"$JS.API.DIRECT.GET.{self._link.stream}", b'{"seq":%d}' % seq)
             headers = answer.headers or {}
-            status = headers.get("Status")
-            if status is None:
+            if SEQUENCE_HEADER in headers:
                 return Raw(answer.data, headers)
-            if status != "404":
+            if headers.get("Status") != "404":
                 raise TimedOutError
             # a server that is behind may not have it yet: its leader knows
             return await self._get_from_leader(seq)
@@ -181,6 +183,11 @@ class Bodies:
             raise
         message = answer["message"]
         return Raw(b64decode(message.get("data", "")), parse_headers(b64decode(message.get("hdrs", ""))))
+
+
+def lower_case(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers by their names in lower case: clients write them as they like."""
+    return {name.lower(): text for name, text in headers.items()}
 
 
 def parse_headers(raw: bytes) -> dict[str, str]:

@@ -19,7 +19,7 @@ from ...contract.values import MessagePriority
 from ...core.store import Message
 from ..notifier import Listener
 from . import codec, snapshots
-from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies
+from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies, lower_case
 from .cleaning import publish_snapshot
 from .codec import RULES, Op, Reference, UnreadableError
 from .errors import NO_MESSAGE, RefusedError
@@ -381,7 +381,7 @@ class Replica:
 
     def _on_foreign(self, entry: Entry, plain: bool) -> None:
         """What another program has published: an enqueue, or a dead letter."""
-        headers = {name.lower(): text for name, text in (entry.headers or {}).items()}
+        headers = lower_case(entry.headers or {})
         own = foreign_id(self.link.stream, entry.seq, entry.time)
         reference = Reference(entry.seq, PLAIN, 0, len(entry.data), 0)
         self.bodies.keep(entry.seq, entry.data, entry.headers)
