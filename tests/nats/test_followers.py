@@ -13,6 +13,7 @@ import pytest
 from nats.aio.client import Client
 
 from pymailbox import ConnectionLostError, NewMessage, StorageUnavailableError, open_mailbox
+from pymailbox.backends.jetstream import codec, snapshots
 from tools.nats_servers import Servers
 
 SECONDS = 20.0
@@ -105,6 +106,27 @@ async def test_a_first_claim_that_is_lost_in_a_gap_goes_back(servers: Servers, s
 async def is_held(mailbox: Any, count: int) -> bool:
     """Whether holders have so many messages."""
     return bool((await mailbox.status()).inflight_messages == count)
+
+
+async def test_what_others_publish_over_a_snapshot_hides_nothing(servers: Servers, client: Client, stream: str) -> None:
+    one = await opened(servers, stream, "one")
+    await one.enqueue_many(messages(4))
+    await one.ack_many([record.id for record in await one.dequeue(2)])
+    await one._replica.write_snapshot()
+    for noise in (b"hello", b"", codec.MAGIC):
+        await client.jetstream().publish(f"{stream}.m.inbox.s", noise)
+    other = await opened(servers, stream, "other")
+    assert sorted(letter.record.payload for letter in await other.dead_letters()) == [b"", b"hello", codec.MAGIC]
+    assert await one.status() == await other.status()
+    await one._replica.write_snapshot()
+    last = await client.jetstream().get_last_msg(stream, f"{stream}.m.inbox.s")
+    assert snapshots.decode_snapshot(last.data or b"") is not None
+    third = await opened(servers, stream, "third")
+    assert sorted(letter.record.payload for letter in await third.dead_letters()) == [b"", b"hello", codec.MAGIC]
+    assert [record.payload for record in await third.dequeue()] == [b"2", b"3"]
+    assert await one.status() == await other.status() == await third.status()
+    for mailbox in (one, other, third):
+        await mailbox.close()
 
 
 async def same_state(one: Any, other: Any) -> bool:

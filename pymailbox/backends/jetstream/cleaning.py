@@ -71,6 +71,7 @@ async def _publish(
     if len(data) > link.largest:
         parts = await store_parts(link, token, packed)
         data = snapshots.encode_snapshot(checkpoint, seq, digest, b"", parts)
+    await replica.keep_foreign()
     await link.publish(f"{replica.base}.s", data, _ROLLUP | {"Nats-Expected-Last-Subject-Sequence": str(last)})
     heard = await _heard_by_all(link, replica.base, seq)
     if heard is None:

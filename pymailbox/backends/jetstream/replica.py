@@ -73,7 +73,9 @@ class Replica:
             self._break,
         )
         self._snapshot_at = 0
-        """The stream message of the snapshot that was read or heard last."""
+        """The stream message that was read or heard last where snapshots are."""
+        self._among_snapshots: set[int] = set()
+        """Those that are there, and are none: the next snapshot takes their place."""
         self._heard_at = 0
         """When the stream message came that was heard last; 0 if none was since a snapshot."""
         self._digests: OrderedDict[int, bytes] = OrderedDict()
@@ -177,6 +179,7 @@ class Replica:
         self._snapshot_at = 0
         self._checkpoints.clear()
         self._checkpoint_seqs.clear()
+        self._among_snapshots.clear()
 
     def _replace(self, log: LogState) -> None:
         self.log = log
@@ -232,13 +235,8 @@ class Replica:
 
     async def _time_of(self, seq: int) -> int | None:
         """When a message of the stream came, milliseconds since 1970; None if it is not there."""
-        try:
-            answer = await self.link.api(f"STREAM.MSG.GET.{self.link.stream}", {"seq": seq})
-        except RefusedError as error:
-            if error.code == NO_MESSAGE:
-                return None
-            raise
-        return milliseconds(datetime.fromisoformat(answer["message"]["time"]))
+        message = await self._stored({"seq": seq})
+        return None if message is None else milliseconds(datetime.fromisoformat(message["time"]))
 
     def _start_over(self) -> None:
         """The stream has lost its end: what was heard of that never was."""
@@ -249,15 +247,30 @@ class Replica:
         self._live_again()
 
     async def _last_snapshot(self) -> tuple[int, Snapshot] | None:
+        """With the stream message that it is; what others have published after it hides it."""
+        subject = f"{self.base}.s"
+        message = await self._stored({"last_by_subj": subject})
+        snapshot = _snapshot_in(message)
+        if snapshot is not None or message is None:
+            return None if snapshot is None else (message["seq"], snapshot)
+        found = None
+        message = await self._stored({"seq": 1, "next_by_subj": subject})
+        while message is not None:
+            snapshot = _snapshot_in(message)
+            if snapshot is not None:
+                found = message["seq"], snapshot
+            message = await self._stored({"seq": message["seq"] + 1, "next_by_subj": subject})
+        return found
+
+    async def _stored(self, which: dict[str, Any]) -> Any:
+        """A message of the stream; None if there is none."""
         try:
-            answer = await self.link.api(f"STREAM.MSG.GET.{self.link.stream}", {"last_by_subj": f"{self.base}.s"})
+            answer = await self.link.api(f"STREAM.MSG.GET.{self.link.stream}", which)
         except RefusedError as error:
             if error.code == NO_MESSAGE:
                 return None
             raise
-        message = answer["message"]
-        snapshot = snapshots.decode_snapshot(b64decode(message.get("data", "")))
-        return None if snapshot is None else (message["seq"], snapshot)
+        return answer["message"]
 
     async def _packed(self, snapshot: Snapshot) -> bytes:
         if not snapshot.parts:
@@ -333,8 +346,13 @@ class Replica:
         else:
             kind = subject[len(self.base) + 1 :]
             if kind == "s":
-                self._on_snapshot(entry)
-                return
+                self._snapshot_at = entry.seq
+                snapshot = snapshots.decode_snapshot(entry.data)
+                if snapshot is not None:
+                    self._among_snapshots.clear()  # it took their place
+                    self._on_snapshot(entry, snapshot)
+                    return
+                self._among_snapshots.add(entry.seq)
             if kind.startswith("h."):
                 kind, holder = "h", _number(kind[2:])
         log = self.log
@@ -343,6 +361,8 @@ class Replica:
         self._heard_at = entry.time
         self._ahead = entry.time - now if self._ahead is None else max(entry.time - now, self._ahead - 0.01)
         try:
+            if kind == "s":
+                raise UnreadableError
             commit = codec.decode(entry.data)
         except UnreadableError:
             if not target:
@@ -447,12 +467,8 @@ class Replica:
                 publish_snapshot(self, log.checkpoint, seq, digest, encoded, self._snapshot_at)
             )
 
-    def _on_snapshot(self, entry: Entry) -> None:
-        snapshot = snapshots.decode_snapshot(entry.data)
-        if snapshot is None:
-            return
+    def _on_snapshot(self, entry: Entry, snapshot: Snapshot) -> None:
         self._check_rules(snapshot.rules)
-        self._snapshot_at = entry.seq
         if snapshot.seq > self.log.seq or snapshot.checkpoint > self.log.checkpoint:
             self._follower.restart()  # something before it is gone
             return
@@ -505,6 +521,12 @@ class Replica:
         seqs = self._checkpoint_seqs
         return seqs[0] if len(seqs) == _CHECKPOINTS_OF_STRAGGLERS else 0
 
+    async def keep_foreign(self) -> None:
+        """Stores anew what others have published where the next snapshot takes its place."""
+        if self._among_snapshots:
+            messages = [message for _, _, message in self.log.store.messages()]
+            await self.move([each for each in messages if cast(Reference, each.payload).seq in self._among_snapshots])
+
     async def move(self, messages: list[Message]) -> None:
         """Stores the bytes of messages anew."""
         bodies = await self.bodies.of([cast(Reference, message.payload) for message in messages])
@@ -550,6 +572,10 @@ def add_holder(number: int, loop: asyncio.AbstractEventLoop) -> None:
 
 def remove_holder(number: int) -> None:
     _holders.pop(number, None)
+
+
+def _snapshot_in(message: Any) -> Snapshot | None:
+    return None if message is None else snapshots.decode_snapshot(b64decode(message.get("data", "")))
 
 
 def _number(text: str) -> int | None:
