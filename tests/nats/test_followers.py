@@ -129,6 +129,31 @@ async def test_what_others_publish_over_a_snapshot_hides_nothing(servers: Server
         await mailbox.close()
 
 
+async def test_what_is_stored_anew_after_its_claim_is_found(servers: Servers, stream: str) -> None:
+    one, other = await opened(servers, stream, "one"), await opened(servers, stream, "other")
+    await one.enqueue(b"me", b"old one")
+    assert await one.status() == await other.status()
+    bodies, gate = one._replica.bodies, asyncio.Event()
+    bodies.forget()
+    real = bodies._get
+
+    async def get(seq: int) -> Any:
+        await gate.wait()
+        return await real(seq)
+
+    bodies._get = get
+    claim = asyncio.create_task(one.dequeue())
+    await until(lambda: is_held(other, 1))
+    await other._replica.move([message for _, _, message in other._replica.log.store.messages()])
+    await other._replica.write_snapshot()
+    bodies.forget()
+    gate.set()
+    assert [(record.sender, record.payload) for record in await claim] == [(b"me", b"old one")]
+    assert await other.dead_letters() == []
+    await one.close()
+    await other.close()
+
+
 async def same_state(one: Any, other: Any) -> bool:
     first, second = await one.status(), await other.status()
     return bool((first.queued_messages, first.inflight_messages) == (second.queued_messages, second.inflight_messages))

@@ -395,15 +395,20 @@ def stored(headers: Mapping[str, str], data: bytes = b"hello") -> Any:
     return SimpleNamespace(data=data, headers={**headers, "Nats-Sequence": "7", "Nats-Stream": "pymailbox"})
 
 
+async def present(_: object) -> dict[UUID, Reference]:
+    """Nothing is."""
+    return {}
+
+
 @pytest.mark.parametrize("status", ["404", "503", "open"])
 def test_a_header_of_a_sender_s_is_not_the_server_s_word(status: str) -> None:
-    there = Bodies(fake(stored({"Status": status, "pymailbox-sender": "me"})))
-    assert asyncio.run(there.of([Reference(7, PLAIN, 0, 5, 0)])) == [(b"me", b"hello", b"")]
+    there = Bodies(fake(stored({"Status": status, "pymailbox-sender": "me"})), present)
+    assert asyncio.run(there.of([(new_id(), Reference(7, PLAIN, 0, 5, 0))])) == [(b"me", b"hello", b"")]
 
 
 def test_many_small_messages_are_not_kept_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "_KEPT", 100_000)
-    kept = Bodies(fake())
+    kept = Bodies(fake(), present)
     for seq in range(1000):
         kept.keep(seq, b"x", None)
     assert len(kept._kept) < 400

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, cast
+from uuid import UUID
 
 from ...contract.archive import WholeMessage
 from ...contract.headers import NO_HEADERS, unpack_headers
@@ -50,8 +51,10 @@ class Raw(NamedTuple):
 class Bodies:
     """The bytes of one mailbox's messages."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, present: Callable[[Sequence[UUID]], Awaitable[Mapping[UUID, Reference]]]) -> None:
         self._link = link
+        self._present = present
+        """Says where messages' bytes are now."""
         self._kept: OrderedDict[int, Raw] = OrderedDict()
         self._size = 0
 
@@ -77,7 +80,7 @@ class Bodies:
 
     async def records(self, records: Sequence[MessageRecord]) -> tuple[list[MessageRecord], list[MessageRecord]]:
         """Records with references for payloads as callers see them, and those whose bytes are gone."""
-        bodies = await self.of([cast(Reference, record.payload) for record in records])
+        bodies = await self.of([(record.id, cast(Reference, record.payload)) for record in records])
         filled, lost = [], []
         for record, body in zip(records, bodies, strict=True):
             if body is None:
@@ -101,7 +104,7 @@ class Bodies:
 
     async def letters(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
         """One whose bytes are gone has none."""
-        bodies = await self.of([cast(Reference, letter.record.payload) for letter in letters])
+        bodies = await self.of([(each.record.id, cast(Reference, each.record.payload)) for each in letters])
         return [
             replace(
                 letter,
@@ -117,7 +120,7 @@ class Bodies:
 
     async def whole(self, messages: Sequence[WholeMessage]) -> list[WholeMessage]:
         """Without those whose bytes are gone."""
-        bodies = await self.of([cast(Reference, whole.payload) for whole in messages])
+        bodies = await self.of([(whole.id, cast(Reference, whole.payload)) for whole in messages])
         return [
             replace(whole, sender=body.sender, payload=body.payload, headers=body.headers)
             for whole, body in zip(messages, bodies, strict=True)
@@ -126,8 +129,25 @@ class Bodies:
 
     # -- fetching ------------------------------------------------------------------------------------------------------
 
-    async def of(self, references: Sequence[Reference]) -> list[Body | None]:
-        """The bytes of messages; None where they are gone."""
+    async def of(self, messages: Sequence[tuple[UUID, Reference]]) -> list[Body | None]:
+        """The bytes of messages; None where they are gone, and not because they have been stored anew meanwhile."""
+        bodies = await self._at([reference for _, reference in messages])
+        sought = dict(messages)
+        while lost := [message_id for (message_id, _), body in zip(messages, bodies, strict=True) if body is None]:
+            present = await self._present(lost)
+            moved = {
+                message_id: reference
+                for message_id, reference in present.items()
+                if reference.place != sought[message_id].place
+            }
+            if not moved:
+                break
+            sought |= moved
+            found = dict(zip(moved, await self._at(list(moved.values())), strict=True))
+            bodies = [body or found.get(message_id) for (message_id, _), body in zip(messages, bodies, strict=True)]
+        return bodies
+
+    async def _at(self, references: Sequence[Reference]) -> list[Body | None]:
         missing = {
             seq for reference in references for seq in reference.parts or (reference.seq,) if seq not in self._kept
         }

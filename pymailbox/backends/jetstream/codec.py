@@ -85,6 +85,11 @@ class Reference:
         return self.sender + self.payload + self.headers
 
     @property
+    def place(self) -> tuple[int, int, tuple[int, ...]]:
+        """Where they are, to be compared with others."""
+        return self.seq, self.at, self.parts
+
+    @property
     def first(self) -> int:
         """The first stream message that is needed for them."""
         return self.parts[0] if self.parts else self.seq

@@ -8,7 +8,7 @@ import time
 import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
@@ -16,7 +16,7 @@ from uuid import UUID
 from ...contract.errors import ConnectionLostError, MailboxError, StorageCorruptError, StorageUnavailableError
 from ...contract.moments import milliseconds
 from ...contract.values import MessagePriority
-from ...core.store import Message
+from ...core.store import Message, find
 from ..notifier import Listener
 from . import codec, snapshots
 from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies, lower_case
@@ -58,7 +58,7 @@ class Replica:
         self.base = f"{stream}.m.{self.token}"
         self._target_prefix = f"{stream}.x."
         self.log = LogState()
-        self.bodies = Bodies(link)
+        self.bodies = Bodies(link, self._present)
         self.writer = Writer(self)
         self.following = False
         self.broken: MailboxError | None = None
@@ -529,7 +529,7 @@ class Replica:
 
     async def move(self, messages: list[Message]) -> None:
         """Stores the bytes of messages anew."""
-        bodies = await self.bodies.of([cast(Reference, message.payload) for message in messages])
+        bodies = await self.bodies.of([(message.id, cast(Reference, message.payload)) for message in messages])
         moved = [
             (message.id, cast(Reference, message.payload).seq, body)
             for message, body in zip(messages, bodies, strict=True)
@@ -537,6 +537,17 @@ class Replica:
         ]
         if moved:
             await self.submit(Call(codec.encode_command(Op.MOVE, codec.encode_moved(moved)), stores=True))
+
+    async def _present(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
+        """Where the bytes of messages are by all that was committed before."""
+        await self.barrier()
+        store = self.log.store
+        places = ((message_id, find(store, message_id)) for message_id in ids)
+        return {
+            message_id: cast(Reference, store.bodies.lanes[place.priority][place.number].payload)
+            for message_id, place in places
+            if place is not None
+        }
 
     async def barrier(self) -> None:
         """Returns when all that was committed before the call is in the state."""
