@@ -12,8 +12,16 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from pymailbox import ConnectionLostError, NewMessage, StorageUnavailableError, open_mailbox
+from pymailbox import (
+    ConnectionLostError,
+    NewMessage,
+    StorageUnavailableError,
+    delete_mailbox,
+    list_mailboxes,
+    open_mailbox,
+)
 from pymailbox.backends.jetstream import codec, snapshots
+from pymailbox.backends.jetstream.replica import Replica
 from tools.nats_servers import Servers
 
 SECONDS = 20.0
@@ -154,6 +162,30 @@ async def test_what_is_stored_anew_after_its_claim_is_found(servers: Servers, st
     await other.close()
 
 
+async def test_whoever_opens_a_mailbox_that_was_just_deleted_has_made_it_again(
+    servers: Servers, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened_again: list[Any] = []
+    real = Replica.submit
+
+    async def submit(replica: Replica, call: Any) -> Any:
+        result = await real(replica, call)
+        if call.pieces[-1][0] == codec.Op.RESET and not opened_again:
+            opened_again.append(await opened(servers, stream, "again"))
+        return result
+
+    async with await opened(servers, stream, "one") as one:
+        await one.enqueue(b"", b"gone")
+    monkeypatch.setattr(Replica, "submit", submit)
+    location = servers.location("inbox", stream)
+    assert await delete_mailbox(location)
+    assert await list_mailboxes(location) == ["inbox"]
+    assert (await opened_again[0].status()).queued_messages == 0
+    await opened_again[0].close()
+    assert await delete_mailbox(location)
+    assert await list_mailboxes(location) == []
+
+
 async def same_state(one: Any, other: Any) -> bool:
     first, second = await one.status(), await other.status()
     return bool((first.queued_messages, first.inflight_messages) == (second.queued_messages, second.inflight_messages))
@@ -165,10 +197,15 @@ async def test_a_stream_that_another_program_makes_again_is_told_once(
     idle = await opened(servers, stream, "idle")
     await idle.enqueue_many(messages(20))
     assert len(await idle.dequeue(5)) == 5
+    for _ in range(3):
+        await idle._replica.write_snapshot()
+    assert idle._replica.stragglers_before
     config = (await client.jetstream().stream_info(stream)).config
     assert await client.jetstream().delete_stream(stream)
     await client.jetstream().add_stream(config)
     await until(lambda: is_told(idle))
+    assert not idle._replica.stragglers_before
+    assert not idle._replica.settled_parts(1, 1 << 60, 0)
     assert (await idle.status()).queued_messages == 0
     await idle.enqueue(b"", b"new")
     assert [record.payload for record in await idle.dequeue()] == [b"new"]

@@ -637,6 +637,8 @@ async def _delete(link: Link, replica: Replica, unless: Unless | None) -> bool:
     subject = f"{link.stream}.n.{replica.token}"
     there: bool = bool(await counts(link, subject))
     await replica.barrier()
+    # first: who opens the mailbox when it is deleted makes it again
+    await link.api(f"STREAM.PURGE.{link.stream}", {"filter": subject})
     while True:
         holders = list(replica.log.store.state.holders.by_number)
         reset = Call()
@@ -647,11 +649,11 @@ async def _delete(link: Link, replica: Replica, unless: Unless | None) -> bool:
         reset.vias = [*holders, None]
         was_there: bool | None = _last(await replica.submit(reset))
         if was_there is None:
+            await _note_name(link, replica.name)
             return False
         there |= was_there
         if not replica.log.store.state.holders.by_number:
             break
-    await link.api(f"STREAM.PURGE.{link.stream}", {"filter": subject})
     # whoever follows from now on begins behind it, and has the same state as who has followed all along
     await replica.write_snapshot()
     return there
