@@ -20,8 +20,10 @@ from pymailbox import (
     list_mailboxes,
     open_mailbox,
 )
-from pymailbox.backends.jetstream import codec, snapshots
+from pymailbox.backends import notifier
+from pymailbox.backends.jetstream import codec, replica, snapshots
 from pymailbox.backends.jetstream.replica import Replica
+from pymailbox.contract.moments import now_in_ms
 from tools.nats_servers import Servers
 
 SECONDS = 20.0
@@ -168,8 +170,8 @@ async def test_whoever_opens_a_mailbox_that_was_just_deleted_has_made_it_again(
     opened_again: list[Any] = []
     real = Replica.submit
 
-    async def submit(replica: Replica, call: Any) -> Any:
-        result = await real(replica, call)
+    async def submit(at: Replica, call: Any) -> Any:
+        result = await real(at, call)
         if call.pieces[-1][0] == codec.Op.RESET and not opened_again:
             opened_again.append(await opened(servers, stream, "again"))
         return result
@@ -184,6 +186,23 @@ async def test_whoever_opens_a_mailbox_that_was_just_deleted_has_made_it_again(
     await opened_again[0].close()
     assert await delete_mailbox(location)
     assert await list_mailboxes(location) == []
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+async def test_a_wall_clock_that_is_set_makes_no_storm(
+    seconds: int, servers: Servers, client: Client, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mailbox = await opened(servers, stream, "one")
+    await mailbox.enqueue(b"", b"much later", delay=1000)
+    await mailbox.enqueue(b"", b"later", delay=1)
+    await mailbox.status()
+    for module in (replica, notifier):
+        monkeypatch.setattr(module, "now_in_ms", lambda: now_in_ms() + seconds * 1000)
+    before = (await client.jetstream().stream_info(stream)).state.last_seq
+    assert [record.payload for record in await mailbox.dequeue(wait=SECONDS)] == [b"later"]
+    assert await mailbox.dequeue(wait=0.5) == []
+    assert (await client.jetstream().stream_info(stream)).state.last_seq - before < 10
+    await mailbox.close()
 
 
 async def same_state(one: Any, other: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
@@ -14,7 +13,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from ...contract.errors import ConnectionLostError, MailboxError, StorageCorruptError, StorageUnavailableError
-from ...contract.moments import milliseconds
+from ...contract.moments import milliseconds, now_in_ms
 from ...contract.values import MessagePriority
 from ...core.store import Message, find
 from ..notifier import Listener
@@ -36,6 +35,9 @@ _DIGESTS_KEPT: Final = 8
 
 _ASKED_FOR_THE_END: Final = 5
 """Times that a stream has to say that it ends before what was heard."""
+
+_CLOCK_STEP: Final = 1000
+"""Milliseconds by which clocks that go on alike do not part."""
 
 _PAUSE: Final = 0.2
 """Seconds between them."""
@@ -87,7 +89,9 @@ class Replica:
         """The number of our own commit with which it becomes so."""
         """Whether what is heard is news."""
         self._ahead: float | None = None
-        """By how many milliseconds the log's clock is ahead of ours, at least."""
+        """By how many milliseconds the log's clock is ahead of the event loop's, at least: that one is never set."""
+        self._wall_ahead = 0.0
+        """By how many milliseconds the wall clock was, when somebody looked."""
         self.tasks: set[asyncio.Task[Any]] = set()
         self._checkpoint_seqs: deque[int] = deque(maxlen=_CHECKPOINTS_OF_STRAGGLERS)
         """Where the last checkpoints were."""
@@ -356,9 +360,11 @@ class Replica:
             if kind.startswith("h."):
                 kind, holder = "h", _number(kind[2:])
         log = self.log
-        now = time.time() * 1000
+        now = self._loop_time
         log.advance(entry.seq, entry.time, len(entry.data))
         self._heard_at = entry.time
+        if self._ahead is None:
+            self._wall_ahead = now_in_ms() - now
         self._ahead = entry.time - now if self._ahead is None else max(entry.time - now, self._ahead - 0.01)
         try:
             if kind == "s":
@@ -497,11 +503,20 @@ class Replica:
         """The log's time now, or a little less."""
         if self._ahead is None:
             return self.log.now
-        return max(self.log.now, int(time.time() * 1000 + self._ahead))
+        now = self._loop_time
+        if abs(now_in_ms() - now - self._wall_ahead) > _CLOCK_STEP:
+            # the wall clock was set, or this machine has slept: the event loop's may not have gone on meanwhile
+            self._wall_ahead = now_in_ms() - now
+            self.submit_quietly(Call(codec.encode_command(Op.MARK)))
+        return max(self.log.now, int(now + self._ahead))
 
     def local(self, moment: int) -> int:
-        """A moment of the log's time by our clock, or a little later."""
-        return moment - int(self._ahead or 0) + 1
+        """A moment of the log's time by the wall clock, or a little later."""
+        return moment + 1 if self._ahead is None else now_in_ms() + moment - self.now + 1
+
+    @property
+    def _loop_time(self) -> float:
+        return self.link.loop.time() * 1000
 
     # -- committing ----------------------------------------------------------------------------------------------------
 
