@@ -21,7 +21,7 @@ from pymailbox import (
     open_mailbox,
 )
 from pymailbox.backends import notifier
-from pymailbox.backends.jetstream import codec, replica, snapshots
+from pymailbox.backends.jetstream import cleaning, codec, replica, snapshots, state
 from pymailbox.backends.jetstream.replica import Replica
 from pymailbox.contract.moments import now_in_ms
 from tools.nats_servers import Servers
@@ -203,6 +203,53 @@ async def test_a_wall_clock_that_is_set_makes_no_storm(
     assert await mailbox.dequeue(wait=0.5) == []
     assert (await client.jetstream().stream_info(stream)).state.last_seq - before < 10
     await mailbox.close()
+
+
+async def test_parts_that_come_slowly_are_kept(servers: Servers, stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleaning, "PARTS_KEPT_FOR", 600)
+    monkeypatch.setattr(state, "PARTS_KEPT_FOR", 600)
+    monkeypatch.setattr(cleaning, "_TOLD_AFTER", 0.1)
+    slow, other = await opened(servers, stream, "slow"), await opened(servers, stream, "other")
+    enqueue = asyncio.create_task(upload(slow))
+    while not enqueue.done():
+        await other.enqueue(b"", b"small")
+        await other._replica.write_snapshot()
+        await asyncio.sleep(0.1)
+    await enqueue
+    assert len([record for record in await other.dequeue(1000) if len(record.payload) == LARGE]) == 1
+    assert await other.dead_letters() == []
+    await slow.close()
+    await other.close()
+
+
+async def test_parts_that_come_too_slowly_are_told(
+    servers: Servers, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cleaning, "_TOLD_AFTER", 0.1)
+    monkeypatch.setattr(cleaning, "_TOO_LATE", 0.2)
+    slow = await opened(servers, stream, "slow")
+    with pytest.raises(StorageUnavailableError, match="slowly") as error:
+        await upload(slow)
+    assert error.value.passing
+    assert (await slow.status()).queued_messages == 0
+    await slow.close()
+
+
+LARGE = 6 * 1024 * 1024
+
+
+async def upload(mailbox: Any) -> None:
+    """Enqueue a large message, of which each part takes a while."""
+    real = mailbox._link.publish
+
+    async def publish(subject: str, *arguments: Any, **named: Any) -> Any:
+        seq = await real(subject, *arguments, **named)
+        if ".p." in subject:
+            await asyncio.sleep(0.3)
+        return seq
+
+    mailbox._link.publish = publish
+    await mailbox.enqueue(b"", bytes(LARGE))
 
 
 async def same_state(one: Any, other: Any) -> bool:

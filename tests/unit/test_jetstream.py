@@ -300,6 +300,7 @@ def busy_log() -> Log:
     nack = codec.pack_fields(ALICE, 0, 0, True, failing.message_id, "it failed")
     log.commit(codec.encode_command(Op.NACK, nack), time=3 * SECOND)
     log.commit(codec.encode_command(Op.BURY, codec.pack_fields(ALICE, dead.message_id, "no good")), time=3 * SECOND)
+    log.commit(codec.encode_command(Op.UPLOAD, codec.pack_fields(2)), time=4 * SECOND)
     log.commit(codec.encode_command(Op.CHECKPOINT, b"now"), time=4 * SECOND)
     return log
 
@@ -321,6 +322,13 @@ def test_a_state_goes_on_from_its_snapshot() -> None:
     for seq, (data, time, subject) in list(enumerate(log.entries, 1))[-2:]:
         follow(again, seq, data, time, subject)
     assert snapshots.encode(again) == snapshots.encode(log.state)
+
+
+def test_parts_of_which_nobody_speaks_any_more_are_forgotten() -> None:
+    log = busy_log()
+    log.commit(codec.encode_command(Op.UPLOAD, codec.pack_fields(3)), time=100 * SECOND)
+    log.commit(codec.encode_command(Op.CHECKPOINT, b"now"), time=130 * SECOND)
+    assert log.state.uploads == {3: 100 * SECOND}
 
 
 def test_a_snapshot_holds_no_payload() -> None:

@@ -58,6 +58,7 @@ class Op(IntEnum):
     CHECKPOINT = 18
     SETTLE = 19
     MOVE = 20
+    UPLOAD = 21
 
 
 class Reference:
