@@ -58,7 +58,8 @@ class Op(IntEnum):
     CHECKPOINT = 18
     SETTLE = 19
     MOVE = 20
-    UPLOAD = 21
+    UPLOAD = 22
+    """More parts come of those that begin at a stream message."""
 
 
 class Reference:

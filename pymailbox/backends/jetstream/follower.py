@@ -99,8 +99,9 @@ class Follower:
     async def _begin(self) -> None:
         link = self._link
         while True:
-            start = await self._place(False)
             self._generation += 1
+            await self._end()
+            start = await self._place(False)
             deliver = link.new_inbox()
             self._expected, self._heard, self._held_back = 1, link.loop.time(), []
             self._subscription = await link.subscribe(deliver, self._listener(self._generation))
@@ -131,14 +132,10 @@ class Follower:
                 for entry in held_back:
                     self._on_entry(entry)
                 return
-            self._generation += 1
-            await self._end()
 
     async def _begin_again(self) -> None:
         while self._again:
             self._again = False
-            self._generation += 1
-            await self._end()
             try:
                 await self._begin()
                 continue

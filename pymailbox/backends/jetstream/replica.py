@@ -21,7 +21,7 @@ from . import codec, snapshots
 from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies, lower_case
 from .cleaning import publish_snapshot
 from .codec import RULES, Op, Reference, UnreadableError
-from .errors import NO_MESSAGE, RefusedError
+from .errors import NO_MESSAGE, RefusedError, TimedOutError
 from .follower import Entry, Follower
 from .link import Link
 from .location import token_of
@@ -226,6 +226,8 @@ class Replica:
             there = await link.api(f"STREAM.INFO.{link.stream}")
             if there["created"] != link.created:
                 await link.look_for_stream()
+                if there["created"] != link.created:
+                    raise TimedOutError  # and look again
                 return
             if there["state"]["last_seq"] >= log.seq:
                 break
