@@ -65,6 +65,7 @@ class Follower:
         self._heard = 0.0
         self._held_back: list[Entry] | None = None
         """What was heard before it was certain that nothing is missing before it."""
+        self._beginning = asyncio.Lock()
         self._again = False
         """Whether it is to begin once more."""
         self._restarting: asyncio.Task[None] | None = None
@@ -72,7 +73,8 @@ class Follower:
 
     async def start(self) -> None:
         """Returns when it hears."""
-        await self._begin()
+        async with self._beginning:
+            await self._begin()
         self._watching = asyncio.create_task(self._watch())
         self._link.on_reconnect.add(self.restart)
 
@@ -137,7 +139,8 @@ class Follower:
         while self._again:
             self._again = False
             try:
-                await self._begin()
+                async with self._beginning:
+                    await self._begin()
                 continue
             except RefusedError as error:
                 if error.code == NO_STREAM:

@@ -36,11 +36,11 @@ _DIGESTS_KEPT: Final = 8
 _ASKED_FOR_THE_END: Final = 5
 """Times that a stream has to say that it ends before what was heard."""
 
-_CLOCK_STEP: Final = 1000
-"""Milliseconds by which clocks that go on alike do not part."""
-
 _PAUSE: Final = 0.2
 """Seconds between them."""
+
+_CLOCK_STEP: Final = 1000
+"""Milliseconds by which clocks that go on alike do not part."""
 
 _CHECKPOINTS_OF_STRAGGLERS: Final = 3
 """Checkpoints that a message has seen before it may be stored anew."""
@@ -175,7 +175,7 @@ class Replica:
     def start_afresh(self) -> None:
         """The stream is another one."""
         self._forget()
-        if self.following:
+        if self.following or (self._starting is not None and not self._starting.done()):
             self._follower.restart()
 
     def _forget(self) -> None:
