@@ -158,6 +158,7 @@ def test_the_one_for_pages_leaves_out_nothing_else() -> None:
     (info,) = {name.split("/")[0] for name in _files(wheel_name()) if ".dist-info/" in name}
     assert parts == {
         "pymailbox/__main__.py",
+        "pymailbox/backends/jetstream",
         "pymailbox/backends/sqlite",
         "pymailbox/cli",
         "pymailbox/sync",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -10,9 +13,11 @@ import pytest
 pytest.importorskip("nats")
 
 from pymailbox import StorageCorruptError, StorageFullError, StorageUnavailableError, open_mailbox
-from pymailbox.backends.jetstream import codec, settings, snapshots
-from pymailbox.backends.jetstream.codec import Op
+from pymailbox.backends.jetstream import bodies, cleaning, codec, settings, snapshots
+from pymailbox.backends.jetstream.bodies import PLAIN, Bodies
+from pymailbox.backends.jetstream.codec import Op, Reference
 from pymailbox.backends.jetstream.errors import RefusedError
+from pymailbox.backends.jetstream.link import Link
 from pymailbox.backends.jetstream.location import Address, address_of, name_of, token_of
 from pymailbox.backends.jetstream.state import EXPIRED, RELEASED, Claimed, Effects, LogState, NotAdmitted
 from pymailbox.backends.registry import parse_location
@@ -321,6 +326,7 @@ def busy_log() -> Log:
     nack = codec.pack_fields(ALICE, 0, 0, True, failing.message_id, "it failed")
     log.commit(codec.encode_command(Op.NACK, nack), time=3 * SECOND)
     log.commit(codec.encode_command(Op.BURY, codec.pack_fields(ALICE, dead.message_id, "no good")), time=3 * SECOND)
+    log.commit(codec.encode_command(Op.UPLOAD, codec.pack_fields(2)), time=4 * SECOND)
     log.commit(codec.encode_command(Op.CHECKPOINT, b"now"), time=4 * SECOND)
     return log
 
@@ -342,6 +348,13 @@ def test_a_state_goes_on_from_its_snapshot() -> None:
     for seq, (data, time, subject) in list(enumerate(log.entries, 1))[-2:]:
         follow(again, seq, data, time, subject)
     assert snapshots.encode(again) == snapshots.encode(log.state)
+
+
+def test_parts_of_which_nobody_speaks_any_more_are_forgotten() -> None:
+    log = busy_log()
+    log.commit(codec.encode_command(Op.UPLOAD, codec.pack_fields(3)), time=100 * SECOND)
+    log.commit(codec.encode_command(Op.CHECKPOINT, b"now"), time=130 * SECOND)
+    assert log.state.uploads == {3: 100 * SECOND}
 
 
 def test_a_snapshot_holds_no_payload() -> None:
@@ -385,3 +398,74 @@ def test_a_message_that_was_stored_anew_is_where_it_was() -> None:
     assert reference.seq == 2
     data = log.entries[1][0]
     assert data[reference.at :][: reference.size] == b"meold place[]"
+
+
+# -- what the server answers -------------------------------------------------------------------------------------------
+
+
+class FakeLink:
+    """Gives prepared answers."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.stream = "pymailbox"
+        self.answers = list(answers)
+
+    async def ask(self, *_: Any) -> Any:
+        return self.answers.pop(0)
+
+    async def api(self, *_: Any) -> Any:
+        return self.answers.pop(0)
+
+    async def patiently(self, call: Any, _: str) -> Any:
+        return await call()
+
+
+def fake(*answers: Any) -> Link:
+    return cast(Link, FakeLink(*answers))
+
+
+def stored(headers: Mapping[str, str], data: bytes = b"hello") -> Any:
+    """A message of the stream, as the server hands it out."""
+    return SimpleNamespace(data=data, headers={**headers, "Nats-Sequence": "7", "Nats-Stream": "pymailbox"})
+
+
+async def present(_: object) -> dict[UUID, Reference]:
+    """Nothing is."""
+    return {}
+
+
+@pytest.mark.parametrize("status", ["404", "503", "open"])
+def test_a_header_of_a_sender_s_is_not_the_server_s_word(status: str) -> None:
+    there = Bodies(fake(stored({"Status": status, "pymailbox-sender": "me"})), present)
+    assert asyncio.run(there.of([(new_id(), Reference(7, PLAIN, 0, 5, 0))])) == [(b"me", b"hello", b"")]
+
+
+def test_many_small_messages_are_not_kept_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "_KEPT", 100_000)
+    kept = Bodies(fake(), present)
+    for seq in range(1000):
+        kept.keep(seq, b"x", None)
+    assert len(kept._kept) < 400
+
+
+def consumers(*names: str, total: int, **more: Any) -> Any:
+    """A page of the consumers of a stream: each follows a mailbox, and has been told of 5 messages of 6."""
+    config = {"filter_subjects": ["base.>"]}
+    page = [{"name": name, "config": config, "delivered": {"stream_seq": 5}, "num_pending": 1} for name in names]
+    return {"consumers": page, "total": total, **more}
+
+
+@pytest.mark.parametrize(
+    ("pages", "heard"),
+    [
+        ([consumers(total=0)], 9),
+        ([consumers("one", "two", total=2)], 5),
+        ([consumers("one", total=2), consumers("two", total=2)], 5),
+        ([consumers("one", total=1, missing=["two"])], None),
+        ([consumers("one", total=2), consumers("two", total=3)], None),
+        ([consumers("one", total=2), consumers("one", total=2)], None),
+        ([consumers("one", total=2), consumers(total=2)], None),
+    ],
+)
+def test_nothing_is_purged_unless_all_followers_are_known(pages: list[Any], heard: int | None) -> None:
+    assert asyncio.run(cleaning._heard_by_all(fake(*pages), "base", 9)) == heard

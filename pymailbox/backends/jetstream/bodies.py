@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, cast
+from uuid import UUID
 
 from ...contract.archive import WholeMessage
 from ...contract.headers import NO_HEADERS, unpack_headers
@@ -15,10 +16,13 @@ from ...contract.values import DeadLetter, MessageRecord
 from ...core.records import record_of
 from .codec import Reference
 from .errors import NO_MESSAGE, RefusedError, TimedOutError
-from .link import Link
+from .link import SEQUENCE_HEADER, Link
 
 _KEPT: Final = 8 * 1024 * 1024
 """Bytes of stream messages that a follower keeps."""
+
+_KEPT_HEAD: Final = 300
+"""Bytes that keeping one takes beside its own."""
 
 _AT_ONCE: Final = 64
 """Stream messages that are fetched at the same time."""
@@ -47,8 +51,10 @@ class Raw(NamedTuple):
 class Bodies:
     """The bytes of one mailbox's messages."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, present: Callable[[Sequence[UUID]], Awaitable[Mapping[UUID, Reference]]]) -> None:
         self._link = link
+        self._present = present
+        """Says where messages' bytes are now."""
         self._kept: OrderedDict[int, Raw] = OrderedDict()
         self._size = 0
 
@@ -57,10 +63,10 @@ class Bodies:
         if len(data) > _KEPT // 4 or seq in self._kept:
             return
         self._kept[seq] = Raw(data, headers or {})
-        self._size += len(data)
+        self._size += len(data) + _KEPT_HEAD
         while self._size > _KEPT:
             _, raw = self._kept.popitem(last=False)
-            self._size -= len(raw.data)
+            self._size -= len(raw.data) + _KEPT_HEAD
 
     async def joined(self, parts: tuple[int, ...]) -> bytes | None:
         """What parts hold together; None if one is gone."""
@@ -74,7 +80,7 @@ class Bodies:
 
     async def records(self, records: Sequence[MessageRecord]) -> tuple[list[MessageRecord], list[MessageRecord]]:
         """Records with references for payloads as callers see them, and those whose bytes are gone."""
-        bodies = await self.of([cast(Reference, record.payload) for record in records])
+        bodies = await self.of([(record.id, cast(Reference, record.payload)) for record in records])
         filled, lost = [], []
         for record, body in zip(records, bodies, strict=True):
             if body is None:
@@ -98,7 +104,7 @@ class Bodies:
 
     async def letters(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
         """One whose bytes are gone has none."""
-        bodies = await self.of([cast(Reference, letter.record.payload) for letter in letters])
+        bodies = await self.of([(each.record.id, cast(Reference, each.record.payload)) for each in letters])
         return [
             replace(
                 letter,
@@ -114,7 +120,7 @@ class Bodies:
 
     async def whole(self, messages: Sequence[WholeMessage]) -> list[WholeMessage]:
         """Without those whose bytes are gone."""
-        bodies = await self.of([cast(Reference, whole.payload) for whole in messages])
+        bodies = await self.of([(whole.id, cast(Reference, whole.payload)) for whole in messages])
         return [
             replace(whole, sender=body.sender, payload=body.payload, headers=body.headers)
             for whole, body in zip(messages, bodies, strict=True)
@@ -123,8 +129,25 @@ class Bodies:
 
     # -- fetching ------------------------------------------------------------------------------------------------------
 
-    async def of(self, references: Sequence[Reference]) -> list[Body | None]:
-        """The bytes of messages; None where they are gone."""
+    async def of(self, messages: Sequence[tuple[UUID, Reference]]) -> list[Body | None]:
+        """The bytes of messages; None where they are gone, and not because they have been stored anew meanwhile."""
+        bodies = await self._at([reference for _, reference in messages])
+        sought = dict(messages)
+        while lost := [message_id for (message_id, _), body in zip(messages, bodies, strict=True) if body is None]:
+            present = await self._present(lost)
+            moved = {
+                message_id: reference
+                for message_id, reference in present.items()
+                if reference.place != sought[message_id].place
+            }
+            if not moved:
+                break
+            sought |= moved
+            found = dict(zip(moved, await self._at(list(moved.values())), strict=True))
+            bodies = [body or found.get(message_id) for (message_id, _), body in zip(messages, bodies, strict=True)]
+        return bodies
+
+    async def _at(self, references: Sequence[Reference]) -> list[Body | None]:
         missing = {
             seq for reference in references for seq in reference.parts or (reference.seq,) if seq not in self._kept
         }
@@ -137,7 +160,7 @@ class Bodies:
             return None
         data = raws[0].data if len(raws) == 1 and raws[0] else b"".join(raw.data for raw in raws if raw)
         if reference.at == PLAIN:
-            sender = (raws[0].headers if raws[0] else {}).get(SENDER_HEADER, "")
+            sender = lower_case(raws[0].headers if raws[0] else {}).get(SENDER_HEADER.lower(), "")
             return Body(sender.encode(), data, b"")
         at = reference.at
         middle, end = at + reference.sender, at + reference.sender + reference.payload
@@ -158,10 +181,9 @@ class Bodies:
         async def get() -> Raw | None:
             answer = await self._link.ask(f"$JS.API.DIRECT.GET.{self._link.stream}", b'{"seq":%d}' % seq)
             headers = answer.headers or {}
-            status = headers.get("Status")
-            if status is None:
+            if SEQUENCE_HEADER in headers:
                 return Raw(answer.data, headers)
-            if status != "404":
+            if headers.get("Status") != "404":
                 raise TimedOutError
             # a server that is behind may not have it yet: its leader knows
             return await self._get_from_leader(seq)
@@ -181,6 +203,11 @@ class Bodies:
             raise
         message = answer["message"]
         return Raw(b64decode(message.get("data", "")), parse_headers(b64decode(message.get("hdrs", ""))))
+
+
+def lower_case(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers by their names in lower case: clients write them as they like."""
+    return {name.lower(): text for name, text in headers.items()}
 
 
 def parse_headers(raw: bytes) -> dict[str, str]:

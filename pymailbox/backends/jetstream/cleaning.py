@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
+import time
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ...contract.errors import MailboxError
+from ...contract.errors import MailboxError, StorageUnavailableError
 from ...core.store import Message
-from . import snapshots
-from .codec import Reference
+from . import codec, snapshots
+from .codec import Op, Reference
 from .errors import NO_MESSAGE, CutOffError, NotThereError, RefusedError, TimedOutError
+from .state import PARTS_KEPT_FOR
 
 if TYPE_CHECKING:
     from .link import Link
@@ -19,8 +22,11 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("pymailbox")
 
-PARTS_KEPT_FOR: Final = 120_000
-"""Milliseconds after which a part that belongs to nothing is cleared away: its rest never came."""
+_TOLD_AFTER: Final = 30.0
+"""Seconds after which whoever stores parts says in the log that more of them come."""
+
+_TOO_LATE: Final = PARTS_KEPT_FOR / 1000 - 20
+"""Seconds after which that may come when they are cleared away."""
 
 _MOST_SETTLED: Final = 4
 _FEW: Final = 8
@@ -33,8 +39,13 @@ _ROLLUP: Final = {"Nats-Rollup": "sub"}
 
 
 async def store_parts(link: Link, token: str, data: bytes) -> tuple[int, ...]:
-    """Stores bytes that are too many for one stream message; the sequence numbers of those that hold them."""
-    parts = []
+    """Stores bytes that are too many for one stream message; the sequence numbers of those that hold them.
+
+    Raises:
+        StorageUnavailableError: it came on so slowly that the first of them may be gone.
+    """
+    parts: list[int] = []
+    nonce, told = secrets.token_bytes(8), _clocks()
     for at in range(0, len(data), link.largest):
         piece = data[at : at + link.largest]
 
@@ -42,7 +53,32 @@ async def store_parts(link: Link, token: str, data: bytes) -> tuple[int, ...]:
             return await link.publish(f"{link.stream}.p.{token}", piece)
 
         parts.append(await link.patiently(store, "storing a part of a message"))
+        if _seconds_since(told) > _TOLD_AFTER:
+            now = _clocks()
+            command = codec.encode_command(Op.UPLOAD, codec.pack_fields(parts[0]))
+            commit = codec.encode(nonce, len(parts), [command])
+
+            async def tell(commit: bytes = commit) -> None:
+                await link.publish(f"{link.stream}.m.{token}.c", commit)
+
+            await link.patiently(tell, "storing the parts of a message")
+            if _seconds_since(told) > _TOO_LATE:
+                raise StorageUnavailableError(
+                    "a message's parts came on so slowly that the first of them may be cleared away already, and it "
+                    "was not stored. Try again",
+                    passing=True,
+                )
+            told = now
     return tuple(parts)
+
+
+def _clocks() -> tuple[float, float]:
+    """Of which one may be set, and the other stand still while the machine sleeps."""
+    return time.time(), time.monotonic()
+
+
+def _seconds_since(then: tuple[float, float]) -> float:
+    return max(now - was for now, was in zip(_clocks(), then, strict=True))
 
 
 async def publish_snapshot(
@@ -55,13 +91,20 @@ async def publish_snapshot(
     """
     messages = [message for _, _, message in replica.log.store.messages()]
     try:
-        await _publish(replica, checkpoint, seq, digest, encoded, last, messages)
+        await _publish(replica, checkpoint, seq, digest, encoded, last, messages, list(replica.log.uploads))
     except (MailboxError, RefusedError, NotThereError, TimedOutError, CutOffError) as error:
         _logger.debug("the mailbox %r could not write a snapshot: %r", replica.name, error)
 
 
 async def _publish(
-    replica: Replica, checkpoint: int, seq: int, digest: bytes, encoded: bytes, last: int, messages: list[Message]
+    replica: Replica,
+    checkpoint: int,
+    seq: int,
+    digest: bytes,
+    encoded: bytes,
+    last: int,
+    messages: list[Message],
+    uploads: list[int],
 ) -> None:
     link, token = replica.link, replica.token
     now = replica.log.now
@@ -71,14 +114,16 @@ async def _publish(
     if len(data) > link.largest:
         parts = await store_parts(link, token, packed)
         data = snapshots.encode_snapshot(checkpoint, seq, digest, b"", parts)
+    await replica.keep_foreign()
     await link.publish(f"{replica.base}.s", data, _ROLLUP | {"Nats-Expected-Last-Subject-Sequence": str(last)})
-    end = seq + 1
-    heard = await _heard_by_all(link, replica.base)
-    if heard is not None:
-        end = min(end, heard + 1)
+    heard = await _heard_by_all(link, replica.base, seq)
+    if heard is None:
+        return  # the next one purges
+    end = heard + 1
     references = [cast(Reference, message.payload) for message in messages]
     first_body = min((reference.seq for reference in references if not reference.parts), default=end)
-    first_part = min((reference.first for reference in references if reference.parts), default=end)
+    needed = [reference.first for reference in references if reference.parts]
+    first_part = min([*needed, *uploads], default=end)
     await _purge(link, f"{replica.base}.c", end)
     await _purge(link, f"{replica.base}.in", min(end, first_body))
     await _purge_fences(replica, end)
@@ -178,20 +223,26 @@ async def counts(link: Link, pattern: str) -> dict[str, int]:
             return found
 
 
-async def _heard_by_all(link: Link, base: str) -> int | None:
-    """Up to where everybody who follows a mailbox has been told; None if nobody does."""
-    least: int | None = None
+async def _heard_by_all(link: Link, base: str, seq: int) -> int | None:
+    """Up to where everybody who follows a mailbox has been told, at most a place; None if not all could be asked."""
+    least = seq
+    names: set[str] = set()
+    total: int | None = None
     offset = 0
     while True:
         answer = await link.api(f"CONSUMER.LIST.{link.stream}", {"offset": offset})
         consumers = answer.get("consumers") or []
+        names |= {consumer["name"] for consumer in consumers}
+        if answer.get("missing") or total not in (None, answer.get("total", 0)):
+            return None
+        total = answer.get("total", 0)
         for consumer in consumers:
             if f"{base}.>" not in (consumer["config"].get("filter_subjects") or ()):
                 continue
             delivered = max(consumer["delivered"]["stream_seq"], consumer["config"].get("opt_start_seq", 1) - 1)
             if consumer["num_pending"] == 0:
                 continue
-            least = delivered if least is None else min(least, delivered)
+            least = min(least, delivered)
         offset += len(consumers)
-        if not consumers or offset >= answer.get("total", 0):
-            return least
+        if not consumers or offset >= total:
+            return least if len(names) == total else None

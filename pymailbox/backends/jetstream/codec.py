@@ -60,6 +60,8 @@ class Op(IntEnum):
     MOVE = 20
     MORE = 21
     """The beginning of the next command's body, which is too large for one stream message."""
+    UPLOAD = 22
+    """More parts come of those that begin at a stream message."""
 
 
 class Reference:
@@ -85,6 +87,11 @@ class Reference:
     @property
     def size(self) -> int:
         return self.sender + self.payload + self.headers
+
+    @property
+    def place(self) -> tuple[int, int, tuple[int, ...]]:
+        """Where they are, to be compared with others."""
+        return self.seq, self.at, self.parts
 
     @property
     def first(self) -> int:

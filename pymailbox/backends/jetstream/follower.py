@@ -63,12 +63,18 @@ class Follower:
         self._consumer = ""
         self._expected = 1
         self._heard = 0.0
+        self._held_back: list[Entry] | None = None
+        """What was heard before it was certain that nothing is missing before it."""
+        self._beginning = asyncio.Lock()
+        self._again = False
+        """Whether it is to begin once more."""
         self._restarting: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Returns when it hears."""
-        await self._begin()
+        async with self._beginning:
+            await self._begin()
         self._watching = asyncio.create_task(self._watch())
         self._link.on_reconnect.add(self.restart)
 
@@ -82,18 +88,24 @@ class Follower:
         await self._end()
 
     def restart(self) -> None:
-        """Begins anew at its place."""
-        if self._restarting is None or self._restarting.done():
-            self._expected = -1
+        """Begins anew at its place; once more if it is just about to."""
+        self._again = True
+        self._expected = -1
+        if not self._is_restarting:
             self._restarting = asyncio.create_task(self._begin_again())
+
+    @property
+    def _is_restarting(self) -> bool:
+        return self._restarting is not None and not self._restarting.done()
 
     async def _begin(self) -> None:
         link = self._link
         while True:
-            start = await self._place(False)
             self._generation += 1
+            await self._end()
+            start = await self._place(False)
             deliver = link.new_inbox()
-            self._expected, self._heard = 1, link.loop.time()
+            self._expected, self._heard, self._held_back = 1, link.loop.time(), []
             self._subscription = await link.subscribe(deliver, self._listener(self._generation))
             config: dict[str, Any] = {
                 "deliver_subject": deliver,
@@ -118,17 +130,18 @@ class Follower:
             self._consumer = made["name"]
             # what lies before a snapshot is purged; from now on only what this consumer has had
             if await self._place(True) is None:
+                held_back, self._held_back = self._held_back, None
+                for entry in held_back:
+                    self._on_entry(entry)
                 return
-            self._generation += 1
-            await self._end()
 
     async def _begin_again(self) -> None:
-        while True:
-            self._generation += 1
-            await self._end()
+        while self._again:
+            self._again = False
             try:
-                await self._begin()
-                return
+                async with self._beginning:
+                    await self._begin()
+                continue
             except RefusedError as error:
                 if error.code == NO_STREAM:
                     await self._look_for_stream()
@@ -142,6 +155,7 @@ class Follower:
                 if not error.passing:
                     self._on_error(error)
                     return
+            self._again = True
             await asyncio.sleep(0.1)
 
     async def _look_for_stream(self) -> None:
@@ -165,7 +179,7 @@ class Follower:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_HEARTBEAT / 2)
-            if self._link.loop.time() - self._heard > _SILENCE:
+            if self._link.loop.time() - self._heard > _SILENCE and not self._is_restarting:
                 self._heard = self._link.loop.time()
                 self.restart()
 
@@ -187,7 +201,10 @@ class Follower:
             entry = Entry(
                 message.subject, message.data, message.headers, int(tokens[at]), int(tokens[at + 2]) // 1_000_000
             )
-            self._on_entry(entry)
+            if self._held_back is None:
+                self._on_entry(entry)
+            else:
+                self._held_back.append(entry)
 
         return listen
 

@@ -32,6 +32,9 @@ CONNECT_TIMEOUT: Final = 10.0
 PATIENCE: Final = 60.0
 """Seconds for which a commit is sent again while its outcome is unknown."""
 
+SEQUENCE_HEADER: Final = "Nats-Sequence"
+"""The server sets it on each message that it reads from a stream, whose own headers may be any."""
+
 _ANSWER_TIMEOUT: Final = 5.0
 _CLOSE_TIMEOUT: Final = 2.0
 
@@ -403,7 +406,8 @@ class Link:
         _, answer = self._asked.pop(message.subject.rpartition(".")[2], (None, None))
         if answer is None or answer.done():
             return
-        if not message.data and message.headers and message.headers.get("Status") == "503":
+        headers = message.headers or {}
+        if not message.data and headers.get("Status") == "503" and SEQUENCE_HEADER not in headers:
             answer.set_exception(NotThereError())
             answer.exception()
         else:

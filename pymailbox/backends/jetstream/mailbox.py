@@ -329,6 +329,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         self._enter_call()
         self._has_claimed = True
         add_holder(self._number, self._loop)
+        replica.writer.holders.add(self._number)
         try:
             return await claim_or_wait(self._link.notifier, self.name, self._listener, attempt, wait)
         except BaseException as error:
@@ -499,7 +500,6 @@ class JetStreamMailbox(EmbeddedMailbox):
 
     def _hold(self) -> None:
         """It holds something: signs of life are due."""
-        self._replica.writer.holders.add(self._number)
         if self._beat is None:
             self._beat = self._loop.call_later(self._options.lease / _BEATS_IN_LEASE, _beat, weakref.ref(self))
 
@@ -646,6 +646,8 @@ async def _delete(link: Link, replica: Replica, unless: Unless | None) -> bool:
 
     there: bool = await link.patiently(is_named, deleting)
     await replica.barrier()
+    # first: who opens the mailbox when it is deleted makes it again
+    await link.patiently(forget_name, deleting)
     while True:
         holders = list(replica.log.store.state.holders.by_number)
         reset = Call()
@@ -656,11 +658,11 @@ async def _delete(link: Link, replica: Replica, unless: Unless | None) -> bool:
         reset.vias = [*holders, None]
         was_there: bool | None = _last(await replica.submit(reset))
         if was_there is None:
+            await _note_name(link, replica.name)
             return False
         there |= was_there
         if not replica.log.store.state.holders.by_number:
             break
-    await link.patiently(forget_name, deleting)
     # whoever follows from now on begins behind it, and has the same state as who has followed all along
     await replica.write_snapshot()
     return there

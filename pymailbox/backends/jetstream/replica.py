@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
 from ...contract.errors import ConnectionLostError, MailboxError, StorageCorruptError, StorageUnavailableError
+from ...contract.moments import milliseconds, now_in_ms
 from ...contract.values import MessagePriority
-from ...core.store import Message
+from ...core.store import Message, find
 from ..notifier import Listener
 from . import codec, snapshots
-from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies
+from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies, lower_case
 from .cleaning import publish_snapshot
 from .codec import RULES, Op, Reference, UnreadableError
-from .errors import NO_MESSAGE, RefusedError
+from .errors import NO_MESSAGE, RefusedError, TimedOutError
 from .follower import Entry, Follower
 from .link import Link
 from .location import token_of
@@ -31,6 +32,15 @@ from .writer import Call, Writer
 _logger = logging.getLogger("pymailbox")
 
 _DIGESTS_KEPT: Final = 8
+
+_ASKED_FOR_THE_END: Final = 5
+"""Times that a stream has to say that it ends before what was heard."""
+
+_PAUSE: Final = 0.2
+"""Seconds between them."""
+
+_CLOCK_STEP: Final = 1000
+"""Milliseconds by which clocks that go on alike do not part."""
 
 _CHECKPOINTS_OF_STRAGGLERS: Final = 3
 """Checkpoints that a message has seen before it may be stored anew."""
@@ -50,7 +60,7 @@ class Replica:
         self.base = f"{stream}.m.{self.token}"
         self._target_prefix = f"{stream}.x."
         self.log = LogState()
-        self.bodies = Bodies(link)
+        self.bodies = Bodies(link, self._present)
         self.writer = Writer(self)
         self.following = False
         self.broken: MailboxError | None = None
@@ -65,7 +75,11 @@ class Replica:
             self._break,
         )
         self._snapshot_at = 0
-        """The stream message of the snapshot that was read or heard last."""
+        """The stream message that was read or heard last where snapshots are."""
+        self._among_snapshots: set[int] = set()
+        """Those that are there, and are none: the next snapshot takes their place."""
+        self._heard_at = 0
+        """When the stream message came that was heard last; 0 if none was since a snapshot."""
         self._digests: OrderedDict[int, bytes] = OrderedDict()
         """Of the states at the last checkpoints."""
         self._checkpoints: deque[tuple[int, int]] = deque()
@@ -75,7 +89,9 @@ class Replica:
         """The number of our own commit with which it becomes so."""
         """Whether what is heard is news."""
         self._ahead: float | None = None
-        """By how many milliseconds the log's clock is ahead of ours, at least."""
+        """By how many milliseconds the log's clock is ahead of the event loop's, at least: that one is never set."""
+        self._wall_ahead = 0.0
+        """By how many milliseconds the wall clock was, when somebody looked."""
         self.tasks: set[asyncio.Task[Any]] = set()
         self._checkpoint_seqs: deque[int] = deque(maxlen=_CHECKPOINTS_OF_STRAGGLERS)
         """Where the last checkpoints were."""
@@ -159,13 +175,20 @@ class Replica:
 
     def start_afresh(self) -> None:
         """The stream is another one."""
+        self._forget()
+        if self.following or (self._starting is not None and not self._starting.done()):
+            self._follower.restart()
+
+    def _forget(self) -> None:
         self._replace(LogState())
         self._snapshot_at = 0
-        if self.following:
-            self._follower.restart()
+        self._checkpoints.clear()
+        self._checkpoint_seqs.clear()
+        self._among_snapshots.clear()
 
     def _replace(self, log: LogState) -> None:
         self.log = log
+        self._heard_at = 0
         self._digests.clear()
         self.bodies.forget()
         self.link.notifier.changed((self.name,))
@@ -175,11 +198,13 @@ class Replica:
 
     async def _place(self, there: bool) -> int | None:
         """As ``Follower`` wants it."""
+        if not there:
+            await self._check_stream()
         found = await self._last_snapshot()
         if found is None:
             return None if there else self.log.seq + 1
         at, snapshot = found
-        if snapshot.seq <= self.log.seq or (there and at == self._snapshot_at):
+        if snapshot.seq <= self.log.seq and snapshot.checkpoint <= self.log.checkpoint:
             return None if there else self.log.seq + 1
         self._check_rules(snapshot.rules)
         encoded = snapshots.unpack(await self._packed(snapshot), snapshot)
@@ -189,20 +214,70 @@ class Replica:
         if self._live_from is not None:
             self._live |= self.log.applied.get(self.writer.nonce, (-1, 0))[0] >= self._live_from
         self._digests[snapshot.checkpoint] = snapshot.digest
-        if before.seq:
+        if before.seq > snapshot.seq:
+            self._live_again()
+        elif before.seq:
             self._after_a_gap(before)
         return snapshot.seq + 1
 
+    async def _check_stream(self) -> None:
+        """Whether the stream still has what was heard: it may be another one, or have lost its end in a power cut."""
+        link, log = self.link, self.log
+        for attempt in range(_ASKED_FOR_THE_END):
+            there = await link.api(f"STREAM.INFO.{link.stream}")
+            if there["created"] != link.created:
+                await link.look_for_stream()
+                if there["created"] != link.created:
+                    raise TimedOutError  # and look again
+                return
+            if there["state"]["last_seq"] >= log.seq:
+                break
+            if attempt:  # a server that has just begun to lead may be behind
+                await asyncio.sleep(_PAUSE)
+        else:
+            self._start_over()
+            return
+        if self._heard_at and await self._time_of(log.seq) not in (None, self._heard_at):
+            self._start_over()
+
+    async def _time_of(self, seq: int) -> int | None:
+        """When a message of the stream came, milliseconds since 1970; None if it is not there."""
+        message = await self._stored({"seq": seq})
+        return None if message is None else milliseconds(datetime.fromisoformat(message["time"]))
+
+    def _start_over(self) -> None:
+        """The stream has lost its end: what was heard of that never was."""
+        _logger.warning(
+            "the stream %r has lost its end: the mailbox %r goes on with the rest", self.link.stream, self.name
+        )
+        self._forget()
+        self._live_again()
+
     async def _last_snapshot(self) -> tuple[int, Snapshot] | None:
+        """With the stream message that it is; what others have published after it hides it."""
+        subject = f"{self.base}.s"
+        message = await self._stored({"last_by_subj": subject})
+        snapshot = _snapshot_in(message)
+        if snapshot is not None or message is None:
+            return None if snapshot is None else (message["seq"], snapshot)
+        found = None
+        message = await self._stored({"seq": 1, "next_by_subj": subject})
+        while message is not None:
+            snapshot = _snapshot_in(message)
+            if snapshot is not None:
+                found = message["seq"], snapshot
+            message = await self._stored({"seq": message["seq"] + 1, "next_by_subj": subject})
+        return found
+
+    async def _stored(self, which: dict[str, Any]) -> Any:
+        """A message of the stream; None if there is none."""
         try:
-            answer = await self.link.api(f"STREAM.MSG.GET.{self.link.stream}", {"last_by_subj": f"{self.base}.s"})
+            answer = await self.link.api(f"STREAM.MSG.GET.{self.link.stream}", which)
         except RefusedError as error:
             if error.code == NO_MESSAGE:
                 return None
             raise
-        message = answer["message"]
-        snapshot = snapshots.decode_snapshot(b64decode(message.get("data", "")))
-        return None if snapshot is None else (message["seq"], snapshot)
+        return answer["message"]
 
     async def _packed(self, snapshot: Snapshot) -> bytes:
         if not snapshot.parts:
@@ -223,10 +298,17 @@ class Replica:
                             f"the mailbox {self.name!r} was away for too long to learn what came of its last call"
                         )
                     )
-        for holder in self.writer.holders:
+        for holder in list(self.writer.holders):
             lost = self.log.held_by(holder) - before.held_by(holder)
             if lost:  # nobody knows of these
                 self.submit_quietly(release_call(self.link, holder, lost))
+
+    def _live_again(self) -> None:
+        """What was heard was not what the log says, which is heard once more: nothing that handles held is theirs."""
+        self._live, self._live_from = False, None
+        for holder in list(self.writer.holders):
+            self.submit_quietly(Call(codec.encode_command(Op.RELEASE_ALL, codec.pack_fields(holder))))
+        self.listen()
 
     # -- following -----------------------------------------------------------------------------------------------------
 
@@ -270,15 +352,25 @@ class Replica:
         else:
             kind = subject[len(self.base) + 1 :]
             if kind == "s":
-                self._on_snapshot(entry)
-                return
+                self._snapshot_at = entry.seq
+                snapshot = snapshots.decode_snapshot(entry.data)
+                if snapshot is not None:
+                    self._among_snapshots.clear()  # it took their place
+                    self._on_snapshot(entry, snapshot)
+                    return
+                self._among_snapshots.add(entry.seq)
             if kind.startswith("h."):
                 kind, holder = "h", _number(kind[2:])
         log = self.log
-        now = time.time() * 1000
+        now = self._loop_time
         log.advance(entry.seq, entry.time, len(entry.data))
+        self._heard_at = entry.time
+        if self._ahead is None:
+            self._wall_ahead = now_in_ms() - now
         self._ahead = entry.time - now if self._ahead is None else max(entry.time - now, self._ahead - 0.01)
         try:
+            if kind == "s":
+                raise UnreadableError
             commit = codec.decode(entry.data)
         except UnreadableError:
             if not target:
@@ -326,7 +418,7 @@ class Replica:
 
     def _on_foreign(self, entry: Entry, plain: bool) -> None:
         """What another program has published: an enqueue, or a dead letter."""
-        headers = {name.lower(): text for name, text in (entry.headers or {}).items()}
+        headers = lower_case(entry.headers or {})
         own = foreign_id(self.link.stream, entry.seq, entry.time)
         reference = Reference(entry.seq, PLAIN, 0, len(entry.data), 0)
         self.bodies.keep(entry.seq, entry.data, entry.headers)
@@ -392,13 +484,9 @@ class Replica:
                 publish_snapshot(self, log.checkpoint, seq, digest, encoded, self._snapshot_at)
             )
 
-    def _on_snapshot(self, entry: Entry) -> None:
-        snapshot = snapshots.decode_snapshot(entry.data)
-        if snapshot is None:
-            return
+    def _on_snapshot(self, entry: Entry, snapshot: Snapshot) -> None:
         self._check_rules(snapshot.rules)
-        self._snapshot_at = entry.seq
-        if snapshot.seq > self.log.seq:
+        if snapshot.seq > self.log.seq or snapshot.checkpoint > self.log.checkpoint:
             self._follower.restart()  # something before it is gone
             return
         digest = self._digests.get(snapshot.checkpoint)
@@ -426,11 +514,20 @@ class Replica:
         """The log's time now, or a little less."""
         if self._ahead is None:
             return self.log.now
-        return max(self.log.now, int(time.time() * 1000 + self._ahead))
+        now = self._loop_time
+        if abs(now_in_ms() - now - self._wall_ahead) > _CLOCK_STEP:
+            # the wall clock was set, or this machine has slept: the event loop's may not have gone on meanwhile
+            self._wall_ahead = now_in_ms() - now
+            self.submit_quietly(Call(codec.encode_command(Op.MARK)))
+        return max(self.log.now, int(now + self._ahead))
 
     def local(self, moment: int) -> int:
-        """A moment of the log's time by our clock, or a little later."""
-        return moment - int(self._ahead or 0) + 1
+        """A moment of the log's time by the wall clock, or a little later."""
+        return moment + 1 if self._ahead is None else now_in_ms() + moment - self.now + 1
+
+    @property
+    def _loop_time(self) -> float:
+        return self.link.loop.time() * 1000
 
     # -- committing ----------------------------------------------------------------------------------------------------
 
@@ -459,9 +556,15 @@ class Replica:
         seqs = self._checkpoint_seqs
         return seqs[0] if len(seqs) == _CHECKPOINTS_OF_STRAGGLERS else 0
 
+    async def keep_foreign(self) -> None:
+        """Stores anew what others have published where the next snapshot takes its place."""
+        if self._among_snapshots:
+            messages = [message for _, _, message in self.log.store.messages()]
+            await self.move([each for each in messages if cast(Reference, each.payload).seq in self._among_snapshots])
+
     async def move(self, messages: list[Message]) -> None:
         """Stores the bytes of messages anew."""
-        bodies = await self.bodies.of([cast(Reference, message.payload) for message in messages])
+        bodies = await self.bodies.of([(message.id, cast(Reference, message.payload)) for message in messages])
         moved = [
             (message.id, cast(Reference, message.payload).seq, body)
             for message, body in zip(messages, bodies, strict=True)
@@ -469,6 +572,17 @@ class Replica:
         ]
         if moved:
             await self.submit(Call(codec.encode_command(Op.MOVE, codec.encode_moved(moved)), stores=True))
+
+    async def _present(self, ids: Sequence[UUID]) -> dict[UUID, Reference]:
+        """Where the bytes of messages are by all that was committed before."""
+        await self.barrier()
+        store = self.log.store
+        places = ((message_id, find(store, message_id)) for message_id in ids)
+        return {
+            message_id: cast(Reference, store.bodies.lanes[place.priority][place.number].payload)
+            for message_id, place in places
+            if place is not None
+        }
 
     async def barrier(self) -> None:
         """Returns when all that was committed before the call is in the state."""
@@ -509,6 +623,10 @@ def add_holder(number: int, loop: asyncio.AbstractEventLoop) -> None:
 
 def remove_holder(number: int) -> None:
     _holders.pop(number, None)
+
+
+def _snapshot_in(message: Any) -> Snapshot | None:
+    return None if message is None else snapshots.decode_snapshot(b64decode(message.get("data", "")))
 
 
 def _number(text: str) -> int | None:

@@ -70,6 +70,7 @@ def encode(log: LogState) -> bytes:
             "touched": log.touched,
             "applied": [[nonce.hex(), *last] for nonce, last in log.applied.items()],
             "fences": sorted(log.fences.items()),
+            "uploads": sorted(log.uploads.items()),
             "errors": sorted([*place, error] for place, error in store.error_texts.items()),
             "remembered": sorted([known.hex, until] for known, until in store.known_ids.items()),
             "deaths": [[letter, *death.place, death.reason, death.died_at] for letter, death in store.deaths.items()],
@@ -113,6 +114,7 @@ def _decode(data: bytes, seq: int) -> LogState:
     for nonce, number, time in rest["applied"]:
         log.applied[bytes.fromhex(nonce)] = number, time
     log.fences = dict(rest["fences"])
+    log.uploads = dict(rest["uploads"])
     for lane, number, error in rest["errors"]:
         store.note_error(lane, number, error)
     for known, until in rest["remembered"]:

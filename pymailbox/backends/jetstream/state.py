@@ -25,6 +25,9 @@ from .codec import Command, Commit, Fields, Op, Reference, Sent
 REPEATED_FOR: Final = 600_000
 """Milliseconds for which it is known who committed what: nobody sends a commit again after a minute."""
 
+PARTS_KEPT_FOR: Final = 120_000
+"""Milliseconds after which a part that belongs to nothing is cleared away, if nobody has said that its rest comes."""
+
 CHECKPOINT_COMMITS: Final = 1000
 CHECKPOINT_BYTES: Final = 1024 * 1024
 """After so much a checkpoint is due, or after four times what the last one was long."""
@@ -102,6 +105,8 @@ class LogState:
         """The last commit of each nonce, and when; the one that was longest ago first."""
         self.fences: dict[int, int] = {}
         """The last commit on the subject of each holder that was admitted."""
+        self.uploads: dict[int, int] = {}
+        """The first parts of what is being stored for long, and when that was said last."""
         self.checkpoint = 0
         """How many there were."""
         self.commits = 0
@@ -262,6 +267,9 @@ class LogState:
                 for message_id, _, from_seq, _, reference in codec.decode_messages(command, seq)[0]:
                     self._move(message_id, from_seq, reference)
                 return None
+            case Op.UPLOAD:
+                self.uploads[fields.number()] = now
+                return None
             case Op.CHECKPOINT:
                 return self._check_point(effects, asked_for=bool(command.body))
             case _:  # a mark
@@ -359,6 +367,7 @@ class LogState:
         self.commits = self.bytes = 0
         held = self.store.state.holders.by_number
         self.fences = {number: seq for number, seq in self.fences.items() if number in held}
+        self.uploads = {first: told for first, told in self.uploads.items() if told >= self.now - PARTS_KEPT_FOR}
         effects.checkpoint = True
         return self.checkpoint
 
