@@ -559,7 +559,7 @@ class JetStreamMailbox(EmbeddedMailbox):
     def _observing(self) -> None:
         self._link.notifier.observe(self.name, self._listener, None if self._observer is None else self._observe)
         if self._observer is not None:
-            self._replica.listen()
+            self._replica.observe_from_now(self._listener)
             self._replica.spawn(_follow(self._replica))
 
     def _observing_changes(self) -> None:

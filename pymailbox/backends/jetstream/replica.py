@@ -84,6 +84,8 @@ class Replica:
         """Of the states at the last checkpoints."""
         self._checkpoints: deque[tuple[int, int]] = deque()
         """When the last checkpoints were, and at which message of the stream."""
+        self._news_after: weakref.WeakKeyDictionary[Listener, int] = weakref.WeakKeyDictionary()
+        """The last of our own commits when an observer was set; it may be heard later: producers do not wait for it."""
         self._live = False
         self._live_from: int | None = None
         """The number of our own commit with which it becomes so."""
@@ -164,6 +166,11 @@ class Replica:
             self._live_from = 1 << 62
             mark = Call(codec.encode_command(Op.MARK), on_numbered=self._go_live_at)
             self.submit_quietly(mark, first=True)
+
+    def observe_from_now(self, listener: Listener) -> None:
+        """What was committed here before is no news for a listener's new observer."""
+        self._news_after[listener] = self.writer.last_number
+        self.listen()
 
     def _go_live_at(self, number: int) -> None:
         self._live_from = number
@@ -394,7 +401,11 @@ class Replica:
             sent.heard(commit.number, self.token, results)
         elif commit.nonce == self.writer.nonce:
             self._release_claims(results)
-        self._notify(effects, None if sent is None else sent.informed(commit.number, self.token))
+        informed = None if sent is None else sent.informed(commit.number, self.token)
+        early: list[Listener] = []
+        if commit.nonce == self.writer.nonce:
+            early = [listener for listener, last in self._news_after.items() if commit.number <= last]
+        self._notify(effects, informed, early)
         if self._live and log.checkpoint_is_due:
             self._check_point()
 
@@ -405,11 +416,13 @@ class Replica:
                 ids = [record.id for record in result.records]
                 self.submit_quietly(release_call(self.link, result.holder, ids))
 
-    def _notify(self, effects: Effects, informed: list[list[Listener]] | None) -> None:
+    def _notify(self, effects: Effects, informed: list[list[Listener]] | None, early: Sequence[Listener] = ()) -> None:
+        """Tells those who listen, but not observers that know it (``informed``) or were set later (``early``)."""
         notifier = self.link.notifier
         if self._live:
             for depth, count, index in effects.depths:
-                notifier.notify(self.name, depth, () if informed is None else informed[index], count)
+                known = [] if informed is None else informed[index]
+                notifier.notify(self.name, depth, [*known, *early], count)
         elif effects.depths:
             notifier.wake(self.name, sum(count for _, count, _ in effects.depths))
         if effects.returned:

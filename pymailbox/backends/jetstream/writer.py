@@ -377,6 +377,11 @@ class Writer:
             return call.claims_for
         return call.via
 
+    @property
+    def last_number(self) -> int:
+        """Of its commits so far."""
+        return self._number
+
     def _next(self) -> int:
         self._number += 1
         return self._number
