@@ -14,6 +14,7 @@ from pymailbox import (
     ConnectionLostError,
     Mailbox,
     MailboxError,
+    MessageRecord,
     NewMessage,
     StorageFullError,
     StorageUnavailableError,
@@ -124,19 +125,24 @@ def hold_back(mailbox: Mailbox, part: str, patch: pytest.MonkeyPatch) -> list[Se
     return kept
 
 
+async def lose_a_step(mailbox: Mailbox, target: Mailbox, patience: pytest.MonkeyPatch) -> tuple[MessageRecord, Sending]:
+    """A message whose step to another mailbox did not get to the server, and what is a late copy of it."""
+    await mailbox.enqueue(b"", b"hello")
+    (record,) = await mailbox.dequeue()
+    with patience.context() as patch:
+        kept = hold_back(mailbox, ".x.", patch)
+        with pytest.raises(ConnectionLostError, match="unknown"):
+            await mailbox.ack_and_send(record.id, [(target, NewMessage(b"", b"sent on"))])
+    patience.undo()
+    return record, kept[0]
+
+
 async def test_a_late_copy_of_a_step_is_refused(
     servers: Servers, direct: Mailbox, client: Client, stream: str, impatient: pytest.MonkeyPatch
 ) -> None:
     async with open_mailbox(servers.location("outbox", stream)) as outbox:
-        await direct.enqueue(b"", b"hello")
-        (record,) = await direct.dequeue()
-        with impatient.context() as patch:
-            kept = hold_back(direct, ".x.", patch)
-            with pytest.raises(ConnectionLostError, match="unknown"):
-                await direct.ack_and_send(record.id, [(outbox, NewMessage(b"", b"sent on"))])
-        impatient.undo()
+        record, (subject, data, headers) = await lose_a_step(direct, outbox, impatient)
         assert await direct.nack(record.id)
-        subject, data, headers = kept[0]
         answer = await client.request(subject, data, headers=headers, timeout=5)
         assert b"wrong last sequence" in answer.data
         assert await outbox.dequeue() == []
@@ -148,14 +154,7 @@ async def test_a_late_copy_of_a_step_that_nothing_follows_is_the_step(
 ) -> None:
     async with open_mailbox(servers.location("outbox", stream)) as outbox:
         await outbox.status()
-        await direct.enqueue(b"", b"hello")
-        (record,) = await direct.dequeue()
-        with impatient.context() as patch:
-            kept = hold_back(direct, ".x.", patch)
-            with pytest.raises(ConnectionLostError, match="unknown"):
-                await direct.ack_and_send(record.id, [(outbox, NewMessage(b"", b"sent on"))])
-        impatient.undo()
-        subject, data, headers = kept[0]
+        record, (subject, data, headers) = await lose_a_step(direct, outbox, impatient)
         assert b"error" not in (await client.request(subject, data, headers=headers, timeout=5)).data
         assert not await direct.nack(record.id)
         assert not await direct.ack_and_send(record.id, [(outbox, NewMessage(b"", b"sent on"))])
