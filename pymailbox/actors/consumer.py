@@ -176,7 +176,8 @@ class Consumer(Coroutine[Any, Any, None]):
                     self._interrupt()
                 self._wakeup.clear()
         except BaseException:
-            self._buffer.take_all()  # a handler that ends in spite of its cancellation begins no other
+            self._stop.ask()  # a handler that ends in spite of its cancellation begins no other
+            self._buffer.take_all()
             self._cancel(self._handling, self._waiting, self._claims, self._acks, self._writes)
             raise
         finally:
@@ -212,6 +213,13 @@ class Consumer(Coroutine[Any, Any, None]):
             self._begin_claim(piggybacked)
         under_way = self._handling or self._waiting or self._claims or self._acks or self._writes
         return bool(under_way or self._handled or self._buffer) or not self._stop.asked
+
+    def _go_on_at_once(self) -> None:
+        """Makes the next claim in this step if all that was claimed is handled: the turn of the event loop in which the
+        supervisor goes on is one in which nothing is under way.
+        """
+        if not (self._is_starting or self._handling or self._buffer or self._stop.asked):
+            self._go_on()
 
     @property
     def _gives_back(self) -> bool:
@@ -317,6 +325,7 @@ class Consumer(Coroutine[Any, Any, None]):
             # what these handlers leave to be acknowledged goes along with the next claim
             self._claims.discard(task)
             self._start_handlers()
+            self._go_on_at_once()
 
     async def _handle(self, hold: Hold) -> None:
         task = asyncio.current_task()
@@ -350,6 +359,7 @@ class Consumer(Coroutine[Any, Any, None]):
             # in the step in which the message is to be acknowledged, so that the next claim can do that
             free_place()
         self._start_handlers()
+        self._go_on_at_once()
 
     async def _write(self, work: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(self._begin(work, self._writes))
