@@ -157,6 +157,12 @@ export const workingFailure = ({ name }) =>
 export const sendingFailure = ({ name, message }) =>
   name in FAILURES ? `${FAILURES[name].title}, and your message is not stored. ${FAILURES[name].text}` : message;
 
+/** @param {number} stored @param {number} total @param {Failure} failure */
+export function floodFailure(stored, total, { name, message }) {
+  const { title, text } = FAILURES[name] ?? { title: "The flood has failed", text: message };
+  return `${title}: ${numberText(stored)} of the flood's ${numberText(total)} messages are stored, the rest is not. ${text}`;
+}
+
 /** @param {string} file @param {number} lines that are stored @param {Failure} failure */
 export function readingFailure(file, lines, { name, message }) {
   const shown = visible(file);

@@ -65,8 +65,12 @@ export class Gateway {
 
   /** What waits for a peer. @param {string} key the peer's */
   outbox(key) {
-    const outbox = this.#outboxes.get(key) ?? openMailbox(`${this.#name}-to-${key}`);
+    const known = this.#outboxes.get(key);
+    if (known) return known;
+    const outbox = openMailbox(`${this.#name}-to-${key}`);
     this.#outboxes.set(key, outbox);
+    // one that could not be opened may be so later
+    outbox.catch(() => this.#outboxes.delete(key));
     return outbox;
   }
 

@@ -342,6 +342,37 @@ test("a file that does not fit ends in one clear outcome", async ({ page }) => {
   await expect(demo.balance).toContainText("Nothing is lost.");
 });
 
+test("a flood that has failed says how far it got, and the next one goes to whom it is for", async ({ page }) => {
+  await page.addInitScript(() => {
+    const put = IDBObjectStore.prototype.put;
+    let large = 0;
+    IDBObjectStore.prototype.put = function (value, key) {
+      const isFull = value.byteLength > 5000 && ++large > 5 && large < 100;
+      if (isFull) throw new DOMException("full on purpose", "QuotaExceededError");
+      return put.call(this, value, key);
+    };
+    Object.assign(globalThis, { makeRoom: () => void (large = 100) });
+  });
+  const second = new DemoPage(page, 1);
+  await demo.openPaused("/");
+  await second.pause.click();
+  await demo.to.selectOption("");
+  await demo.flood.click();
+  await expect(demo.notice).toHaveText(
+    /^The storage is full: [\d,]+ of the flood's 10,000 messages are stored, the rest is not\. Let the actor work/,
+  );
+  const stored = /full: (?<stored>[\d,]+) of/.exec((await demo.notice.textContent()) ?? "")?.groups?.stored ?? "";
+  await expect(demo.flood).toBeEnabled();
+  await page.evaluate("makeRoom()");
+  await demo.to.selectOption({ index: 1 });
+  await demo.flood.click();
+  await expect(demo.notice).toHaveText("The flood of 10,000 messages is stored.");
+  await expect(demo.others.first()).toContainText("sent 10,000,");
+  await expect(demo.balance).toHaveText(
+    `Stored ${stored} = 0 done + ${stored} waiting + 0 dead letters. Nothing is lost.`,
+  );
+});
+
 /**
  * Notes what the page shows while Python loads.
  * @param {Page} page before it is opened
