@@ -80,22 +80,26 @@ export class ActorWorker {
     view.loading.hidden = false;
     try {
       await worker.ask("load", this.#mailbox);
-      await worker.ask("setMended", view.mended.checked);
-      await worker.ask("setPace", this.#pace.milliseconds);
       await this.#returned.settle();
     } catch (error) {
       if (this.#worker === worker) this.#showUnloadable(failureOf(error));
       return;
     }
     if (this.#worker !== worker) return;
+    // from here on it is told of each change at once
     this.#isLoaded = true;
+    void this.#tell("setMended", view.mended.checked);
+    void this.takePace();
     this.onLoaded();
     view.loading.hidden = true;
-    await this.takeHandler(this.#editor.text).catch((error) => {
+    try {
+      await this.takeHandler(this.#editor.text);
+      this.#editor.taken();
+    } catch (error) {
       if (this.#worker !== worker) return;
       this.#lacksHandler = true;
       this.#editor.complain(this.name, failureOf(error).message);
-    });
+    }
     this.#show();
   }
 
@@ -114,14 +118,18 @@ export class ActorWorker {
     await this.start();
   }
 
+  /** Whether Python is there; if not, what is changed counts once it is. */
+  get isLoaded() {
+    return this.#isLoaded;
+  }
+
   /**
-   * Handles what comes next by another handler; an actor that is still loading takes it then.
+   * Handles what comes next by another handler.
    * @param {string} source
    * @throws {Error} a `HandlerError`: the text is none, and the handler stays; or the worker does not answer, and may
    * take it later
    */
   async takeHandler(source) {
-    if (!this.#isLoaded) return;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     let timer;
     const hangs = new Promise((_, reject) => {
@@ -142,7 +150,7 @@ export class ActorWorker {
 
   /** Works as fast as the visitor has chosen. */
   async takePace() {
-    if (this.#isLoaded) await this.#worker?.ask("setPace", this.#pace.milliseconds).catch(() => {});
+    await this.#tell("setPace", this.#pace.milliseconds);
   }
 
   /** Has the actor finish what it has in hand and stop, while something is done. @param {() => Promise<void>} task */
@@ -164,7 +172,15 @@ export class ActorWorker {
   async mend(mended) {
     this.#view.mended.checked = mended;
     rememberMended(this.#mailbox, mended);
-    if (this.#isLoaded) await this.#worker?.ask("setMended", mended).catch(() => {});
+    await this.#tell("setMended", mended);
+  }
+
+  /**
+   * @template {"setMended" | "setPace"} Name
+   * @param {Name} request @param {Parameters<import("./types.js").Requests[Name]>} parameters
+   */
+  async #tell(request, ...parameters) {
+    if (this.#isLoaded) await this.#worker?.ask(request, ...parameters).catch(() => {});
   }
 
   /** @param {boolean} hasWork whether anything waits for the actor */

@@ -2,6 +2,7 @@
 
 import { element, failureOf } from "./page.js";
 import { editedHandler, rememberHandler } from "./web-storage.js";
+import { appliedText } from "./format.js";
 
 /** @import { ActorWorker } from "./actor-worker.js" */
 
@@ -17,6 +18,8 @@ export class Editor {
   #original = "";
   /** @type {ActorWorker[]} */
   #actors = [];
+  /** Whether it says last that an actor is still to take the text. */
+  #isAwaited = false;
 
   constructor() {
     text.addEventListener("input", () => this.#edited());
@@ -40,6 +43,11 @@ export class Editor {
   /** @param {ActorWorker} actor that is to take what is applied */
   add(actor) {
     this.#actors.push(actor);
+  }
+
+  /** An actor whose life has begun has taken the text. */
+  taken() {
+    if (this.#isAwaited) this.#sayApplied();
   }
 
   get text() {
@@ -68,15 +76,23 @@ export class Editor {
   async #apply() {
     this.#say("");
     const source = this.text;
-    const outcomes = await Promise.all(this.#actors.map((actor) => applied(actor, source)));
+    const loaded = this.#actors.filter(({ isLoaded }) => isLoaded);
+    const outcomes = await Promise.all(loaded.map((actor) => applied(actor, source)));
     const failed = outcomes.find((outcome) => outcome !== "");
     // unless an error of the new handler has already taken its place
     if (failed !== undefined) this.#say(failed, true);
-    else if (status.textContent === "") this.#say("Applied: the next messages are handled by it.");
+    else if (status.textContent === "") this.#sayApplied();
+  }
+
+  #sayApplied() {
+    const loading = this.#actors.filter(({ isLoaded }) => !isLoaded).map(({ name }) => name);
+    this.#say(appliedText(loading, this.#actors.length - loading.length));
+    this.#isAwaited = loading.length > 0;
   }
 
   /** @param {string} words */
   #say(words, isBad = false) {
+    this.#isAwaited = false;
     status.classList.toggle("bad", isBad);
     status.textContent = words;
   }

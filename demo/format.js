@@ -92,6 +92,13 @@ export const tooLongText = ({ number }, bytes) =>
 /** The beginning of a long text. @param {string} text @param {number} [length] */
 export const excerpt = (text, length = EXCERPT) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
+/** @param {string[]} loading the names of actors that take a handler later @param {number} loaded how many have it */
+export function appliedText(loading, loaded) {
+  if (loading.length === 0) return "Applied: the next messages are handled by it.";
+  const later = `${loading.join(" and ")} ${loading.length === 1 ? "takes" : "take"} it once Python is loaded.`;
+  return loaded === 0 ? later : `Applied; ${later}`;
+}
+
 /** @param {number} milliseconds */
 export const paceText = (milliseconds) =>
   milliseconds === 0 ? "no time at all" : `${wholeNumber.format(milliseconds)} ms a message`;

@@ -248,6 +248,36 @@ test("a text that never ends does not keep the page's other peer from beginning"
   await expect(second.kill).toBeEnabled();
 });
 
+test("what is changed while Python loads counts once it is there, and the page says so", async ({ page }) => {
+  // The visitor is as quick as can be: in the moment at which the worker is told of it.
+  await page.addInitScript(() => {
+    const post = Worker.prototype.postMessage;
+    /** @type {unknown[]} */
+    const paces = [];
+    Object.assign(globalThis, { paces });
+    /** @param {any[]} parameters */
+    Worker.prototype.postMessage = function (...parameters) {
+      Reflect.apply(post, this, parameters);
+      const { request, arguments: given } = parameters[0];
+      if (request !== "setPace") return;
+      if (paces.push(...given) > 1) return;
+      /** @type {HTMLInputElement} */ (document.querySelector('[data-part="mended"]')).click();
+      const pace = /** @type {HTMLInputElement} */ (document.querySelector("#pace"));
+      pace.value = "0";
+      pace.dispatchEvent(new Event("change"));
+    };
+  });
+  await page.goto("/?peers=1");
+  await demo.handler.fill("async def handle(message):\n    return 'as it is now'");
+  await demo.apply.click();
+  await expect(demo.handlerStatus).toHaveText("Peer 1 takes it once Python is loaded.");
+  await expect(demo.handlerStatus).toHaveText("Applied: the next messages are handled by it.");
+  expect(await page.evaluate("paces")).toEqual([50, 0]);
+  await page.getByRole("button", { name: "Poison" }).click();
+  await demo.finished(1);
+  await expect(demo.log.first()).toContainText("as it is now");
+});
+
 test("a flood goes on where the page was left", async ({ page }) => {
   await demo.openPaused();
   await demo.flood.click();
