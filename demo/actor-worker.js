@@ -76,13 +76,14 @@ export class ActorWorker {
       view.loadingProgress.max = loading.total || 1;
       view.loadingProgress.value = loading.loaded;
     };
+    view.pause.disabled = false;
     view.kill.disabled = false;
     view.loading.hidden = false;
     try {
       await worker.ask("load", this.#mailbox);
       await this.#returned.settle();
     } catch (error) {
-      if (this.#worker === worker) this.#showUnloadable(failureOf(error));
+      if (this.#worker === worker) this.#showUnloadable(worker, failureOf(error));
       return;
     }
     if (this.#worker !== worker) return;
@@ -125,7 +126,7 @@ export class ActorWorker {
 
   /**
    * Handles what comes next by another handler.
-   * @param {string} source
+   * @param {string | null} source null for the one it has
    * @throws {Error} a `HandlerError`: the text is none, and the handler stays; or the worker does not answer, and may
    * take it later
    */
@@ -138,10 +139,10 @@ export class ActorWorker {
     await Promise.race([hangs, this.#setHandler(source)]).finally(() => clearTimeout(timer));
   }
 
-  /** @param {string} source */
+  /** @param {string | null} source */
   async #setHandler(source) {
     const worker = this.#worker;
-    await worker?.ask("setHandler", source);
+    if (source !== null) await worker?.ask("setHandler", source);
     if (this.#worker !== worker) return;
     this.#lacksHandler = false;
     this.#show();
@@ -240,13 +241,18 @@ export class ActorWorker {
     });
   }
 
-  /** @param {Failure} failure */
-  #showUnloadable(failure) {
+  /** @param {WorkerClient} worker @param {Failure} failure */
+  #showUnloadable(worker, failure) {
+    worker.kill();
     this.#view.loading.hidden = true;
-    this.#view.state.textContent = "The actor could not start.";
     this.#view.pause.disabled = true;
     this.#view.kill.disabled = true;
-    this.#view.showProblem(loadingFailure(failure), failure, "Load again", () => location.reload());
+    this.#show();
+    this.#view.showProblem(loadingFailure(failure), failure, "Try again", () => {
+      this.#view.hideProblem();
+      void this.start();
+      this.#show();
+    });
   }
 
   #show() {

@@ -5,6 +5,7 @@ import { visible } from "../js/inspector/escape.js";
 /** @import { Audit, Balance, Failure, Flood, Loading, PeerAccount } from "./types.js" */
 
 const LANGUAGE = "en";
+const SERVER_GONE = "Check your network, and whether the server still runs: from a checkout, “make demo” starts it.";
 /** Characters. */
 const EXCERPT = 160;
 const wholeNumber = new Intl.NumberFormat(LANGUAGE);
@@ -92,6 +93,10 @@ export const tooLongText = ({ number }, bytes) =>
 /** The beginning of a long text. @param {string} text @param {number} [length] */
 export const excerpt = (text, length = EXCERPT) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
+/** @param {Failure} failure */
+export const unshownText = ({ message }) =>
+  `The handler can't be shown. ${SERVER_GONE} Then load the page again. (${message})`;
+
 /** @param {string[]} loading the names of actors that take a handler later @param {number} loaded how many have it */
 export function appliedText(loading, loaded) {
   if (loading.length === 0) return "Applied: the next messages are handled by it.";
@@ -144,9 +149,7 @@ const FAILURES = {
 export const loadingFailure = ({ name }) =>
   FAILURES[name] ?? {
     title: "Python could not be loaded",
-    text:
-      "A file is missing, or the network is gone. Whoever serves this page from a checkout starts it with “make " +
-      "demo”.",
+    text: `A file of this page's server can't be had. ${SERVER_GONE} Your messages wait meanwhile.`,
   };
 
 /** @param {Failure} failure */

@@ -4,7 +4,15 @@ import { beginFlood, endFlood, goOnFlooding } from "./flood.js";
 import { linesOf, pieces } from "./lines.js";
 import { failureOf } from "./page.js";
 import { rememberInterrupted } from "./web-storage.js";
-import { floodFailure, floodText, floodedText, readingFailure, readingText, sendingFailure, storedText } from "./format.js";
+import {
+  floodFailure,
+  floodText,
+  floodedText,
+  readingFailure,
+  readingText,
+  sendingFailure,
+  storedText,
+} from "./format.js";
 
 /** @import { Gateway } from "./gateway.js" */
 /** @import { PeerView } from "./peer-view.js" */

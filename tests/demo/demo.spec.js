@@ -321,6 +321,36 @@ test("without IndexedDB the page says so in words", async ({ page }) => {
   await expect(demo.message).toBeDisabled();
 });
 
+test("where the server is gone the page says what to do, and goes on when it is back", async ({
+  page,
+  consoleErrors,
+}) => {
+  await page.addInitScript(() => {
+    // which would have kept them
+    Object.defineProperty(Navigator.prototype, "serviceWorker", { value: undefined });
+  });
+  await page.route(/\/actor\.py$/, (route) => route.fulfill({ status: 404 }));
+  await page.route(/\/handler\.py$/, (route) => route.abort());
+  await page.goto("/?peers=1");
+  await expect(demo.handlerStatus).toContainText(/^The handler can't be shown\. Check .* Then load the page again\./);
+  await expect(demo.handlerStatus).toContainText("actor.py can't be had: 404");
+  await expect(demo.apply).toBeDisabled();
+  await expect(demo.problem).toContainText("Python could not be loaded");
+  await expect(demo.problem).toContainText("whether the server still runs");
+  await expect(demo.problem).toContainText(/(actor|handler)\.py can't be had: /);
+  await expect(demo.state).toHaveText("The actor could not start.");
+  await demo.type("for later");
+
+  await page.unroute(/\/actor\.py$/);
+  await page.unroute(/\/handler\.py$/);
+  await demo.problem.getByRole("button", { name: "Try again" }).click();
+  await expect(demo.problem).toBeHidden();
+  await demo.finished(1);
+  await expect(demo.log).toContainText("words: 2, characters: 9");
+  // the browser's own words for what could not be had
+  expect(consoleErrors.splice(0).filter((error) => !/Failed to load resource/.test(error))).toEqual([]);
+});
+
 test("where site data is blocked the page says so, and does not hang", async ({ page }) => {
   await page.addInitScript(() => {
     if (!isSecureContext) return; // the blank page before it, in Firefox
