@@ -35,6 +35,8 @@ export class ActorWorker {
   #kills = 0;
   /** Pauses and their ends that are on their way. */
   #changing = 0;
+  /** How much is being done meanwhile that it must not disturb. */
+  #stills = 0;
   #paused;
   /** Called when Python is there. */
   onLoaded = () => {};
@@ -106,17 +108,20 @@ export class ActorWorker {
 
   /** Ends the worker in the middle of whatever it does, and starts another one. */
   async kill() {
-    const killed = this.#worker;
-    if (killed === undefined) return;
+    if (this.#worker === undefined) return;
+    this.#end();
+    await this.#returned.look().catch(() => {});
+    await this.start();
+  }
+
+  #end() {
+    this.#worker?.kill();
     this.#worker = undefined;
     this.#isLoaded = false;
     this.#lacksHandler = false;
     this.#kills++;
-    killed.kill();
     this.#view.hideProblem();
     this.#show();
-    await this.#returned.look().catch(() => {});
-    await this.start();
   }
 
   /** Whether Python is there; if not, what is changed counts once it is. */
@@ -131,12 +136,7 @@ export class ActorWorker {
    * take it later
    */
   async takeHandler(source) {
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    let timer;
-    const hangs = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error(HANGS)), PATIENCE);
-    });
-    await Promise.race([hangs, this.#setHandler(source)]).finally(() => clearTimeout(timer));
+    await inTime(this.#setHandler(source));
   }
 
   /** @param {string | null} source */
@@ -154,13 +154,25 @@ export class ActorWorker {
     await this.#tell("setPace", this.#pace.milliseconds);
   }
 
-  /** Has the actor finish what it has in hand and stop, while something is done. @param {() => Promise<void>} task */
+  /**
+   * Has the actor finish what it has in hand and stop, while something is done. One that does not answer is killed, and
+   * its next life begins afterwards.
+   * @param {() => Promise<void>} task
+   */
   async without(task) {
-    if (this.#isLoaded) await this.#setWorking(false);
+    this.#stills++;
+    let hangs = false;
+    if (this.#isLoaded)
+      await inTime(this.#setWorking(false)).catch(() => {
+        hangs = true;
+        this.#end();
+      });
     try {
       await task();
     } finally {
-      if (this.#isLoaded && !this.#paused) await this.#setWorking(true);
+      this.#stills--;
+      if (hangs) void this.start();
+      else if (this.#isLoaded && !this.#paused) await this.#setWorking(true);
     }
   }
 
@@ -203,7 +215,7 @@ export class ActorWorker {
 
   /** @param {boolean} working */
   async #setWorking(working) {
-    if (working && this.#lacksHandler) return;
+    if (working && (this.#lacksHandler || this.#stills > 0)) return;
     const worker = this.#worker;
     try {
       await worker?.ask("setWorking", working);
@@ -268,4 +280,14 @@ export class ActorWorker {
     if (!this.#isLoaded) return this.#kills > 0 ? "Killed; another worker is loading" : "Loading";
     return this.#hasWork ? "Working" : "Waits for messages";
   }
+}
+
+/** @param {Promise<void>} answer of the worker @throws {Error} it hangs; or what the answer is */
+async function inTime(answer) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const hangs = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(HANGS)), PATIENCE);
+  });
+  await Promise.race([hangs, answer]).finally(() => clearTimeout(timer));
 }

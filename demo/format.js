@@ -17,6 +17,9 @@ export const numberText = (count) => wholeNumber.format(count);
 /** @param {number} count */
 const lineCount = (count) => `${wholeNumber.format(count)} ${count === 1 ? "line" : "lines"}`;
 
+/** @param {number} count */
+const messages = (count) => `${wholeNumber.format(count)} ${count === 1 ? "message" : "messages"}`;
+
 /** @param {Loading} loading */
 export function loadingText({ step, loaded, total }) {
   switch (step) {
@@ -111,14 +114,14 @@ export const paceText = (milliseconds) =>
 /** @param {number} count @param {string} names of what a killed worker had in hand */
 export const heldText = (count, names) =>
   count === 0
-    ? "It was killed with nothing in hand."
-    : `Killed with ${wholeNumber.format(count)} in hand: ${names}. ${count === 1 ? "It comes" : "They come"} back.`;
+    ? "The killed worker had no message in hand."
+    : `The killed worker had ${messages(count)} in hand: ${names}. ${count === 1 ? "It will" : "They will"} be handled again.`;
 
 /** @param {number} back of it @param {number} count @param {string} names */
 export function comesBackText(back, count, names) {
-  const all = count === 1 ? "what" : `all ${wholeNumber.format(count)}`;
-  const some = `${wholeNumber.format(back)} of the ${wholeNumber.format(count)}`;
-  return `Back and done: ${back < count ? some : all} it had in hand, ${names}.`;
+  if (count === 1) return `The message that the killed worker had in hand is done now: ${names}.`;
+  const which = back < count ? `${wholeNumber.format(back)} of the` : "All";
+  return `${which} ${messages(count)} that the killed worker had in hand ${back === 1 ? "is" : "are"} done now: ${names}.`;
 }
 
 /** What a visitor can do about a failure. @type {Record<string, {title: string, text: string}>} */

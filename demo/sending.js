@@ -169,8 +169,7 @@ export class Sending {
 
   /** Puts all dead letters back into the queue. */
   async redrive() {
-    const { inbox } = this.#gateway;
-    for (const { record } of await inbox.deadLetters({ limit: 1_000_000 })) await inbox.redrive(record.id);
+    await this.#gateway.redrive().catch((error) => this.#view.complain(failureOf(error).message));
   }
 
   #target() {

@@ -215,14 +215,14 @@ test("the handler can be edited: a kill and a mistake lose no message", async ()
     await demo.handler.fill("async def handle(message):");
     await demo.kill.click();
     await expect(demo.returned).toHaveText(
-      "Killed with 3 in hand: “hang! 1”, “hang! ⟨U+202E⟩2” and 1 more. They come back.",
+      "The killed worker had 3 messages in hand: “hang! 1”, “hang! ⟨U+202E⟩2” and 1 more. They will be handled again.",
     );
     await expect(demo.state).toHaveText("Waits for a handler that runs");
     await expect(demo.handlerStatus).toContainText("Peer 1: IndentationError");
     await demo.handler.fill("async def handle(message):\n    return 'by the new one'");
     await demo.apply.click();
     await expect(demo.returned).toHaveText(
-      "Back and done: all 3 it had in hand, “hang! 1”, “hang! ⟨U+202E⟩2” and 1 more.",
+      "All 3 messages that the killed worker had in hand are done now: “hang! 1”, “hang! ⟨U+202E⟩2” and 1 more.",
     );
     await expect(demo.log.first()).toContainText(/Came back.*by the new one/s);
   });
@@ -431,6 +431,81 @@ test("a flood that has failed says how far it got, and the next one goes to whom
   await expect(demo.balance).toHaveText(
     `Stored ${stored} = 0 done + ${stored} waiting + 0 dead letters. Nothing is lost.`,
   );
+});
+
+test("starting over does not wait for a handler that never ends", async () => {
+  await demo.open();
+  await demo.handler.fill("async def handle(message):\n    while True: pass");
+  await demo.apply.click();
+  await expect(demo.handlerStatus).toHaveText("Applied: the next messages are handled by it.");
+  await demo.type("for ever");
+  await demo.counts({ inflight: 1 });
+  await demo.type("behind it");
+  await demo.startOver();
+  await demo.page.locator("#reset").click();
+  await demo.type("after that");
+  await demo.finished(1);
+  await expect(demo.returned).toBeHidden();
+});
+
+test("ten thousand dead letters are redriven and deleted in a few transactions", async ({ page }) => {
+  await page.addInitScript(() => {
+    const counts = { writing: 0 };
+    Object.assign(globalThis, { counts });
+    const transaction = IDBDatabase.prototype.transaction;
+    IDBDatabase.prototype.transaction = function (stores, mode, options) {
+      if (mode === "readwrite") counts.writing++;
+      return transaction.call(this, stores, mode, options);
+    };
+  });
+  const writing = () => page.evaluate(() => /** @type {any} */ (globalThis).counts.writing);
+  const killAll = () =>
+    page.evaluate(async () => {
+      /** @type {typeof import("../../js/index.js")} */
+      const { openMailbox } = await import(/** @type {string} */ ("/js/index.js"));
+      const inbox = await openMailbox("demo");
+      for (let claimed; (claimed = await inbox.dequeue({ limit: 1000 })).length > 0; )
+        await Promise.all(claimed.map(({ id }) => inbox.deadLetter(id, "on purpose")));
+      await inbox.close();
+    });
+  await demo.openPaused();
+  await demo.flood.click();
+  await expect(demo.notice).toHaveText("The flood of 10,000 messages is stored.");
+  await killAll();
+  await demo.counts({ queued: 0, dead: 10_000 });
+  let before = await writing();
+  await demo.part("redrive").click();
+  await demo.counts({ queued: 10_000, dead: 0 });
+  expect((await writing()) - before).toBeLessThan(500);
+  await killAll();
+  await demo.counts({ queued: 0, dead: 10_000 });
+  before = await writing();
+  await demo.startOver();
+  expect((await writing()) - before).toBeLessThan(500);
+});
+
+test("a storage that fails is announced once, not at every look", async ({ page }) => {
+  await demo.openPaused();
+  await page.evaluate(() => {
+    const counts = { looks: 0, changes: 0 };
+    Object.assign(globalThis, { counts });
+    IDBDatabase.prototype.transaction = () => {
+      counts.looks++;
+      throw new DOMException("gone on purpose", "InvalidStateError");
+    };
+    const problem = /** @type {HTMLElement} */ (document.querySelector('[data-part="problem"]'));
+    new MutationObserver(() => counts.changes++).observe(problem, {
+      attributes: true,
+      characterData: true,
+      childList: true,
+      subtree: true,
+    });
+  });
+  await expect(demo.problem).toBeVisible();
+  const counts = () => page.evaluate(() => /** @type {any} */ (globalThis).counts);
+  const { looks, changes } = await counts();
+  await expect.poll(async () => (await counts()).looks).toBeGreaterThan(looks + 10);
+  expect((await counts()).changes).toBe(changes);
 });
 
 /**
