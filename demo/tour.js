@@ -134,9 +134,14 @@ export class Tour {
     this.#scrollTo(this.#shown);
   }
 
-  /** Brings a part into the room above the card; one that is higher than that is scrolled inside. @param {HTMLElement} part */
+  /**
+   * Brings a part into the room above the card, or beside it; one that is higher than that is scrolled inside.
+   * @param {HTMLElement} part
+   */
   #scrollTo(part) {
-    const room = Math.max(LEAST, card.root.getBoundingClientRect().top - 2 * MARGIN);
+    const place = card.root.getBoundingClientRect();
+    const isBeside = part.getBoundingClientRect().right <= place.left;
+    const room = isBeside ? innerHeight - 2 * MARGIN : Math.max(LEAST, place.top - 2 * MARGIN);
     const height = part.scrollHeight + part.offsetHeight - part.clientHeight;
     part.style.maxHeight = height > room ? `${room}px` : "";
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -151,8 +156,9 @@ export class Tour {
   }
 }
 
-/** Where a part is on the page, wherever that is scrolled to, and where the card begins. @param {HTMLElement} part */
+/** Where a part is on the page, wherever that is scrolled to, and what room it has. @param {HTMLElement} part */
 function placeOf(part) {
-  const { top, height } = part.getBoundingClientRect();
-  return String([top + scrollY, height, card.root.getBoundingClientRect().top].map(Math.round));
+  const { top, right, height } = part.getBoundingClientRect();
+  const { top: above, left } = card.root.getBoundingClientRect();
+  return String([top + scrollY, height, right, above, left, innerHeight].map(Math.round));
 }

@@ -95,6 +95,7 @@ test("the tour goes by the keyboard, back too, and keeps out of the way", async 
   await page.keyboard.press("ArrowLeft");
   await tour.at(8, "Your own handler", "code");
   await tour.inSight("the code on a wide page");
+  await expect(demo.apply, "beside the card there is room for all of it").toBeInViewport({ ratio: 1 });
   await page.setViewportSize({ width: 320, height: 700 });
   await page.keyboard.press("Escape");
   await expect(tour.card).toBeHidden();
@@ -171,8 +172,8 @@ function roomsOfTour() {
     /** @type {Element} */ (document.querySelector(name)).getBoundingClientRect(),
   );
   return {
-    seen: Math.min(card.top, part.bottom) - Math.max(0, part.top),
-    covered: part.bottom - card.top,
+    seen: Math.min(part.right > card.left ? card.top : innerHeight, part.bottom) - Math.max(0, part.top),
+    covered: Math.min(part.bottom - card.top, part.right - card.left),
     cardCutOff: Math.max(-card.top, card.bottom - innerHeight),
   };
 }
