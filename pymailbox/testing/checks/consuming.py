@@ -146,6 +146,24 @@ async def check_handlers_of_every_kind(sandbox: Sandbox) -> None:
 
 
 @check()
+async def check_default_of_a_handler_is_kept(sandbox: Sandbox) -> None:
+    """A handler's second parameter keeps its default, unless it is named ``context``."""
+    mailbox, seen = await sandbox.open(), list[str]()
+
+    def with_a_default(message: MessageRecord, kept: str = "kept") -> None:
+        seen.append(kept)
+
+    def with_context_or_none(message: MessageRecord, context: Context | None = None) -> None:
+        seen.append("no context" if context is None else "context")
+
+    for handler in (with_a_default, with_context_or_none):
+        await send(mailbox, numbered(1))
+        async with consuming(mailbox, handler):
+            await all_handled(mailbox)
+    expect_equal(seen, ["kept", "context"], "what the handlers got")
+
+
+@check()
 async def check_high_priority_is_handled_first(sandbox: Sandbox) -> None:
     """A handler gets what is ``HIGH`` before what is ``NORMAL``."""
     mailbox = await sandbox.open()

@@ -55,6 +55,11 @@ class OneArgumentForAll(_Wrapping):
         await handler(message)
 
 
+@breaks("consuming.default_of_a_handler_is_kept")
+class ContextForAllThatHaveRoom(_Wrapping):
+    """As ``_call`` sees it."""
+
+
 @breaks("consuming.high_priority_is_handled_first", "consuming.failed_message_holds_back_its_sender")
 class ClaimsFromTheEnd(SmallMailbox):
     def batch(self, queue: list[Entry], size: int) -> list[Entry]:
