@@ -40,7 +40,7 @@ import { Stop, setTimer } from "./stop.js";
  * which may be sent on under its id
  * @property {(mailbox: unknown) => void} checkMailbox throws unless it is one to which messages can be sent
  * @property {() => import("./companions.js").Companions} companions
- * @property {(watcher: Watcher) => () => void} watch tells of what happens to the messages; returns what ends that
+ * @property {(watcher: import("./watchers.js").Watcher) => () => void} watch tells of what happens to the messages; returns what ends that
  */
 
 /** @typedef {{claimed: Promise<MessageRecord[]>, undo: () => Promise<void>}} Claim */
@@ -48,12 +48,6 @@ import { Stop, setTimer } from "./stop.js";
 /**
  * A claim, its attempts included.
  * @typedef {{claim?: Claim, undone?: Promise<void> | undefined, isUndone: boolean}} Claiming
- */
-
-/**
- * @typedef {object} Watcher
- * @property {Holds["settling"]} settling a settling verb is called
- * @property {() => void} lifeOver the page is left or frozen: all that the handle held has been given back
  */
 
 /** Milliseconds without a claim after the page was left: if it is really going away, its messages are for others. */
@@ -119,6 +113,8 @@ export class RunningConsumer {
     });
     this.#unwatch = source.watch({
       settling: (verb, ids) => this.#holds.settling(verb, ids),
+      beforeSettling: () => undefined,
+      closing: () => {},
       lifeOver: () => this.#onLifeOver(),
     });
     const { signal } = options;
