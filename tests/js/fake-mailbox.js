@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 
+import { MailboxClosedError } from "../../js/model/errors.js";
 import { RunningConsumer } from "../../js/api/actors/consumer.js";
 import { checkConsumeOptions } from "../../js/api/actors/options.js";
 import { Watchers } from "../../js/api/actors/watchers.js";
@@ -43,6 +44,7 @@ export class FakeMailbox {
       ackAndSend: (/** @type {string} */ id) => this.#settle("ackAndSend", id),
     })
   );
+  #isClosed = false;
   /** @type {(() => void) | undefined} */
   #wake;
 
@@ -61,6 +63,12 @@ export class FakeMailbox {
   /** @param {MessageRecord} record */
   enqueue(record) {
     this.queue.push(record);
+    this.#wake?.();
+  }
+
+  /** Closes it: a claim that waits ends with an error. */
+  end() {
+    this.#isClosed = true;
     this.#wake?.();
   }
 
@@ -93,6 +101,7 @@ export class FakeMailbox {
             await new Promise((resolve) => {
               this.#wake = () => resolve(undefined);
             });
+            if (this.#isClosed) throw new MailboxClosedError("on purpose");
           }
           const batch = isUndone ? [] : this.queue.splice(0, limit);
           for (const { id } of batch) this.held.add(id);
@@ -106,7 +115,6 @@ export class FakeMailbox {
       },
       ackHeld: async (ids) => {
         this.#begin("ackHeld", ids);
-        if (this.doors.ackHeld !== undefined) await this.doors.ackHeld;
         return this.#ack(ids);
       },
       ackLate: async (ids, madeAt) => {
@@ -116,7 +124,10 @@ export class FakeMailbox {
         );
         this.#ack(ids);
       },
-      release: async (ids) => this.#begin("release", ids),
+      release: async (ids) => {
+        this.#begin("release", ids);
+        await this.doors.release;
+      },
       nack: (id) => this.#settle("nack", id),
       enqueueApart: (_, mailbox, messages) => mailbox.enqueueMany(messages),
       checkMailbox: () => {},

@@ -1,10 +1,12 @@
 /**
  * The loop of an actor: claims, handlers and acknowledgements, and how it ends.
  *
- * Acknowledgements are collected: while one is being committed, those that come in wait for the next. A new batch is
- * claimed when a handler has nothing to do, in one transaction with the acknowledgements that are due. A claim takes
- * what can begin soon, and what then does not begin goes back: a prefetched message can neither be overtaken by a more
- * urgent one nor be handled by another consumer.
+ * Acknowledgements are collected: while one is being committed, those that come in wait for the next, and while
+ * asynchronous handlers run they wait for the next claim, but not for long. They wait neither for a
+ * synchronous handler, which may block, nor when a message that is being handled is settled in another way, nor when the
+ * mailbox is closed. A new batch is claimed when a handler has nothing to do, in one transaction with the
+ * acknowledgements that are due. A claim takes what can begin soon, and what then does not begin goes back: a prefetched
+ * message can neither be overtaken by a more urgent one nor be handled by another consumer.
  */
 
 import { MailboxClosedError } from "../../model/errors.js";
@@ -50,6 +52,12 @@ import { Stop, setTimer } from "./stop.js";
  * @typedef {{claim?: Claim, undone?: Promise<void> | undefined, isUndone: boolean}} Claiming
  */
 
+/**
+ * Milliseconds that an acknowledgement waits at most for the next claim, to be made in its transaction; longer only if a
+ * handler blocks, while another acknowledgement is being committed, or where the browser holds timers back.
+ */
+const LINGER = 10;
+
 /** Milliseconds without a claim after the page was left: if it is really going away, its messages are for others. */
 const PAUSE_AFTER_UNLOAD = 1000;
 
@@ -74,10 +82,17 @@ export class RunningConsumer {
   #waiting = 0;
   /** The one under way. @type {(Claiming & {ended: Promise<void>}) | undefined} */
   #claiming;
-  /** Acknowledgements and releases under way. */
-  #writes = 0;
+  /** Acknowledgements under way: further ones wait for them. @type {Set<Promise<void>>} */
+  #acks = new Set();
+  /** Releases and late acknowledgements under way. @type {Set<Promise<void>>} */
+  #writes = new Set();
   /** To be acknowledged. @type {Hold[]} */
   #handled = [];
+  /** Runs while some of them wait for the next claim. @type {ReturnType<typeof setTimeout> | undefined} */
+  #linger;
+  #acksAreDue = false;
+  /** Whether the handler that was called last is asynchronous. */
+  #isAsync = false;
   /** To be acknowledged, whoever holds them: they went back while they were handled. @type {Hold[]} */
   #handledLate = [];
   /** To be given back. @type {string[]} */
@@ -101,20 +116,28 @@ export class RunningConsumer {
     this.#options = options;
     this.#buffer = options.orderedBySender ? new SenderOrderedBuffer() : new PrefetchBuffer();
     this.#retrying = new RetryingMailbox(source, this.#stop);
-    this.#deliveries = new Deliveries(options, {
-      retrying: this.#retrying,
-      stop: this.#stop,
-      holds: this.#holds,
-      buffer: this.#buffer,
-      withoutClaims: (work) => this.#withoutClaims(work),
-    });
+    const handler = (/** @type {Parameters<CheckedOptions["handler"]>} */ ...given) => {
+      const result = options.handler(...given);
+      this.#isAsync = isThenable(result);
+      return result;
+    };
+    this.#deliveries = new Deliveries(
+      { ...options, handler },
+      {
+        retrying: this.#retrying,
+        stop: this.#stop,
+        holds: this.#holds,
+        buffer: this.#buffer,
+        withoutClaims: (work) => this.#withoutClaims(work),
+      },
+    );
     this.finished = new Promise((/** @type {(value: void) => void} */ resolve, reject) => {
       this.#finish = () => (this.#failure === undefined ? resolve() : reject(this.#failure.error));
     });
     this.#unwatch = source.watch({
       settling: (verb, ids) => this.#holds.settling(verb, ids),
-      beforeSettling: () => undefined,
-      closing: () => {},
+      beforeSettling: (ids) => this.#beforeSettling(ids),
+      closing: () => this.#onClosing(),
       lifeOver: () => this.#onLifeOver(),
     });
     const { signal } = options;
@@ -160,20 +183,28 @@ export class RunningConsumer {
     const claims = this.#mayClaim();
     if (this.#unhandled.length > 0) {
       const ids = this.#unhandled.splice(0);
-      if (!this.#isClosed) this.#write(this.#retrying.call(() => this.#source.release(ids)));
+      if (!this.#isClosed)
+        this.#begin(
+          this.#retrying.call(() => this.#source.release(ids)),
+          this.#writes,
+        );
     }
     if (this.#handledLate.length > 0) {
       const late = this.#handledLate.splice(0);
       const times = late.map(({ madeAt }) => madeAt);
-      this.#write(this.#retrying.call(() => this.#source.ackLate(idsOf(late), times)));
+      this.#begin(
+        this.#retrying.call(() => this.#source.ackLate(idsOf(late), times)),
+        this.#writes,
+      );
     }
-    if (claims) this.#claiming = this.#beginClaim(this.#need(), this.#handled.splice(0));
-    else if (this.#handled.length > 0 && this.#writes === 0) this.#write(this.#retrying.ack(this.#handled.splice(0)));
+    if (claims) this.#claiming = this.#beginClaim(this.#need(), this.#takeHandled());
+    else if (this.#handled.length > 0 && !this.#acksCanWait() && this.#acks.size === 0) this.#beginAcks();
     const isUnderWay =
       this.#handling > 0 ||
       this.#waiting > 0 ||
       this.#claiming !== undefined ||
-      this.#writes > 0 ||
+      this.#acks.size > 0 ||
+      this.#writes.size > 0 ||
       this.#handled.length > 0;
     if (this.#stop.asked && !isUnderWay) this.#end();
   }
@@ -181,6 +212,7 @@ export class RunningConsumer {
   #end() {
     this.#isFinished = true;
     clearTimeout(this.#bufferTimer);
+    clearTimeout(this.#linger);
     this.#unwatch();
     this.#options.signal?.removeEventListener("abort", this.askToStop);
     this.#finish();
@@ -212,11 +244,12 @@ export class RunningConsumer {
       this.#bufferTimer = setTimeout(() => this.#returnStale(), still);
     } else if (this.#options.orderedBySender && this.#claiming !== undefined) {
       // the claim may have got later messages
-      this.#write(
+      this.#begin(
         this.#withoutClaims(async () => {
           const ids = this.#holds.drop(this.#buffer.takeFree());
           if (ids.length > 0) await this.#retrying.call(() => this.#source.release(ids));
         }),
+        this.#writes,
       );
     } else {
       this.#unhandled.push(...this.#holds.drop(this.#buffer.takeFree()));
@@ -234,6 +267,27 @@ export class RunningConsumer {
     );
   }
 
+  /** Whether the next claim may come soon, to take the acknowledgements along. */
+  #acksCanWait() {
+    if (!this.#isAsync || this.#stop.asked || this.#claiming !== undefined || this.#acksAreDue) return false;
+    this.#linger ??= setTimeout(() => {
+      this.#acksAreDue = true;
+      this.#wake();
+    }, LINGER);
+    return true;
+  }
+
+  #takeHandled() {
+    clearTimeout(this.#linger);
+    this.#linger = undefined;
+    this.#acksAreDue = false;
+    return this.#handled.splice(0);
+  }
+
+  #beginAcks() {
+    if (this.#handled.length > 0) this.#begin(this.#retrying.ack(this.#takeHandled()), this.#acks);
+  }
+
   /** How many messages can begin soon; more where all that was prefetched waits for its senders. */
   #need() {
     const most = this.#source.batchSize;
@@ -244,7 +298,14 @@ export class RunningConsumer {
   /** @param {number} limit @param {Hold[]} acked */
   #beginClaim(limit, acked) {
     const claiming = /** @type {Claiming & {ended: Promise<void>}} */ ({ isUndone: false });
-    claiming.ended = this.#claim(claiming, limit, acked).then(
+    let endAcks = () => {};
+    if (acked.length > 0) {
+      const acking = new Promise((/** @type {(_: void) => void} */ resolve) => {
+        endAcks = resolve;
+      });
+      this.#begin(acking, this.#acks);
+    }
+    claiming.ended = this.#claim(claiming, limit, acked, endAcks).then(
       () => this.#claimEnded(),
       (error) => this.#claimEnded({ error }),
     );
@@ -261,8 +322,9 @@ export class RunningConsumer {
   /**
    * @param {Claiming} claiming @param {number} limit
    * @param {Hold[]} acked messages that are acknowledged first, in the same transaction
+   * @param {() => void} endAcks called when that has ended
    */
-  async #claim(claiming, limit, acked) {
+  async #claim(claiming, limit, acked, endAcks) {
     const ids = idsOf(acked);
     let isAcked = acked.length === 0;
     for (const hold of acked) this.#retrying.acknowledging.add(hold);
@@ -272,6 +334,7 @@ export class RunningConsumer {
       const isLate = acked.some((hold) => !this.#retrying.acknowledging.has(hold));
       for (const hold of acked) this.#retrying.acknowledging.delete(hold);
       if (!isLate) this.#retrying.reportAcked(acked, count);
+      endAcks();
     };
     try {
       for (let attempt = 1; !claiming.isUndone; attempt++) {
@@ -296,7 +359,8 @@ export class RunningConsumer {
       await claiming.undone;
       // nobody knows whether they were acknowledged; those that are missing will be late
       const open = isAcked ? [] : acked.filter((hold) => this.#retrying.acknowledging.has(hold));
-      if (open.length > 0) this.#write(this.#retrying.ack(open));
+      if (open.length > 0) this.#begin(this.#retrying.ack(open), this.#acks);
+      endAcks();
     }
   }
 
@@ -329,15 +393,50 @@ export class RunningConsumer {
     this.#wake();
   }
 
-  /** Work that has to be finished before the consumer is. @param {Promise<unknown>} work */
-  #write(work) {
-    this.#writes += 1;
-    work
+  /**
+   * Work that has to be finished before the consumer is.
+   * @param {Promise<unknown>} work @param {Set<Promise<void>>} among
+   */
+  #begin(work, among) {
+    const ended = work
       .catch((error) => this.#fail(error))
       .then(() => {
-        this.#writes -= 1;
+        among.delete(ended);
         this.#wake();
       });
+    among.add(ended);
+  }
+
+  // -- told by the mailbox --------------------------------------------------------------------------------------------
+
+  /** @param {string[]} ids @returns {Promise<unknown> | undefined} */
+  #beforeSettling(ids) {
+    if (!this.#holds.anyOf(ids)) return undefined;
+    this.#beginAcks();
+    // if only the later of two messages were committed, a death would bring the earlier one back after it
+    const { orderedBySender, concurrency } = this.#options;
+    return (orderedBySender || concurrency === 1) && this.#acks.size > 0 ? Promise.all(this.#acks) : undefined;
+  }
+
+  #onClosing() {
+    this.#isClosed = true;
+    this.#beginAcks();
+    // a claim under way is not undone: it may have acknowledgements with it
+    this.#stop.ask();
+    this.#wake();
+  }
+
+  /** The page is left or frozen, and all that the handle held has been given back; it may come back. */
+  #onLifeOver() {
+    this.#holds.drop(this.#buffer.takeAll());
+    this.#holds.allGivenBack();
+    // an acknowledgement under way may come too late: it settles only what is still held
+    this.#handledLate.push(...this.#takeHandled(), ...this.#retrying.acknowledging);
+    this.#retrying.acknowledging.clear();
+    this.#endClaim();
+    this.#pauses += 1;
+    setTimer(PAUSE_AFTER_UNLOAD, () => this.#resume());
+    this.#wake();
   }
 
   // -- ending ---------------------------------------------------------------------------------------------------------
@@ -348,19 +447,6 @@ export class RunningConsumer {
     else if (this.#failure === undefined) this.#failure = { error };
     else if (this.#failure.error !== error) console.error(`${this.#source.label}: one more error at the end:`, error);
     this.askToStop();
-  }
-
-  /** The page is left or frozen, and all that the handle held has been given back; it may come back. */
-  #onLifeOver() {
-    this.#holds.drop(this.#buffer.takeAll());
-    this.#holds.allGivenBack();
-    // an acknowledgement under way may come too late: it settles only what is still held
-    this.#handledLate.push(...this.#handled.splice(0), ...this.#retrying.acknowledging);
-    this.#retrying.acknowledging.clear();
-    this.#endClaim();
-    this.#pauses += 1;
-    setTimer(PAUSE_AFTER_UNLOAD, () => this.#resume());
-    this.#wake();
   }
 
   #resume() {
@@ -387,3 +473,6 @@ export class RunningConsumer {
     this.#claiming.undone = this.#claiming.claim?.undo();
   }
 }
+
+/** @param {any} value */
+const isThenable = (value) => typeof value?.then === "function";
