@@ -17,6 +17,7 @@ import { Pace, SOON } from "./pace.js";
 import { PrefetchBuffer, SenderOrderedBuffer } from "./prefetch.js";
 import { RetryingMailbox, idsOf, isPassing } from "./retrying.js";
 import { Stop, setTimer } from "./stop.js";
+import { Turns } from "./turns.js";
 
 /** @typedef {import("../values.js").MessageRecord} MessageRecord */
 /** @typedef {import("../values.js").Consumer} Consumer */
@@ -73,6 +74,7 @@ export class RunningConsumer {
   #retrying;
   #deliveries;
   #pace = new Pace(() => performance.now());
+  #turns = new Turns(() => this.#wake());
   /** @type {(error?: unknown) => void} */
   #finish = () => {};
   #unwatch;
@@ -219,7 +221,7 @@ export class RunningConsumer {
   }
 
   #startHandlers() {
-    while (this.#handling < this.#options.concurrency) {
+    while (this.#handling < this.#options.concurrency && this.#buffer.size > 0 && this.#turns.mayBegin()) {
       const record = this.#buffer.take();
       if (record === undefined) break;
       const hold = this.#holds.of(record);
@@ -261,6 +263,7 @@ export class RunningConsumer {
     return !(
       this.#stop.asked ||
       this.#claiming !== undefined ||
+      this.#turns.isOver ||
       this.#pauses > 0 ||
       this.#retrying.waiting > 0 ||
       this.#handling >= this.#options.concurrency
@@ -269,7 +272,8 @@ export class RunningConsumer {
 
   /** Whether the next claim may come soon, to take the acknowledgements along. */
   #acksCanWait() {
-    if (!this.#isAsync || this.#stop.asked || this.#claiming !== undefined || this.#acksAreDue) return false;
+    if (this.#stop.asked || this.#claiming !== undefined || this.#acksAreDue) return false;
+    if (!this.#isAsync && this.#turns.isOver) return false;
     this.#linger ??= setTimeout(() => {
       this.#acksAreDue = true;
       this.#wake();
@@ -344,6 +348,7 @@ export class RunningConsumer {
           // what came too late is given back by whoever has undone the claim
           if (!claiming.isUndone) {
             this.#claimedAt = performance.now();
+            this.#turns.begin();
             this.#buffer.add(this.#holds.add(records));
           }
           return;
