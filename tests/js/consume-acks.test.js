@@ -200,6 +200,57 @@ test("closing leaves a claim that acknowledges to its end", async (t) => {
   await consumer.finished;
 });
 
+for (const isClosed of [false, true]) {
+  const how = isClosed ? ", also where the mailbox is closed at once" : "";
+  test(`stop acknowledges what went along with a claim${how}`, async (t) => {
+    const { fake, ids } = filled(t, 1);
+    const lines = consoleOf(t);
+    let letGo = () => {};
+    const consumer = consume(fake, async () => {
+      fake.doors.claim = new Promise((/** @type {(_: void) => void} */ resolve) => {
+        letGo = resolve;
+      });
+    });
+    await turns();
+    assert.deepEqual(callsOf(fake), [`claim ${ids[0]}`]);
+    consumer.stop();
+    if (isClosed) {
+      fake.watchers.closing();
+      fake.end();
+    }
+    letGo();
+    await consumer.finished;
+    assert.deepEqual([callsOf(fake), [...fake.held], lines], [[`claim ${ids[0]}`, `ackHeld ${ids[0]}`], [], []]);
+  });
+}
+
+// -- a mailbox that fails ---------------------------------------------------------------------------------------------
+
+test("claim that fails with acks repeats them first", async (t) => {
+  const { fake, ids } = filled(t, 1);
+  const lost = () => new ConnectionLostError("planned");
+  const consumer = consume(fake, async () => {
+    fake.failures = { claim: [lost()], ackHeld: [lost(), lost()] };
+  });
+  for (let i = 0; i < 8; i++) {
+    await turns();
+    t.mock.timers.tick(200);
+  }
+  await consumer.stop();
+  assert.deepEqual(fake.calls, ["claim", `claim ${ids[0]}`, ...Array(3).fill(`ackHeld ${ids[0]}`), "claim"]);
+});
+
+test("claim whose answer is lost has acknowledged", async (t) => {
+  const { fake } = filled(t, 1);
+  const lines = consoleOf(t);
+  const consumer = consume(fake, async () => {
+    fake.failures = { "claim's answer": [new ConnectionLostError("planned")] };
+  });
+  await turns();
+  await consumer.stop();
+  assert.deepEqual([...fake.held, ...lines], []);
+});
+
 test("page that is left begins to acknowledge at once", async (t) => {
   const { fake, ids } = filled(t, 4);
   const { handler, letEnd } = gated(ids[2]);

@@ -725,12 +725,10 @@ for (const concurrency of [1, 2]) {
       const [mailbox, other] = [await pymailbox.openMailbox("closed"), await pymailbox.openMailbox("closed")];
       await send(mailbox, [...numbered(40, "quick"), ...numbered(3)]);
       const { opened, open } = door();
-      /** @type {Promise<void> | undefined} */
-      let closing;
       const consumer = mailbox.consume(
         async (message) => {
           if (textOf(message).startsWith("quick")) return;
-          closing ??= mailbox.close().then(open);
+          mailbox.close().then(open);
           await opened;
         },
         { concurrency },

@@ -96,7 +96,13 @@ export class FakeMailbox {
         let isUndone = false;
         const claim = async () => {
           this.#begin("claim", acked);
-          if (acked.length > 0) onAcked(this.#ack(acked));
+          if (this.doors.claim !== undefined) await this.doors.claim;
+          if (acked.length > 0 && !isUndone) {
+            const count = this.#ack(acked);
+            const lost = this.failures["claim's answer"]?.shift();
+            if (lost !== undefined) throw lost;
+            onAcked(count);
+          }
           while (this.queue.length === 0 && !isUndone) {
             await new Promise((resolve) => {
               this.#wake = () => resolve(undefined);
@@ -114,8 +120,12 @@ export class FakeMailbox {
         return { claimed: claim(), undo };
       },
       ackHeld: async (ids) => {
-        this.#begin("ackHeld", ids);
-        return this.#ack(ids);
+        if (this.#isClosed) throw new MailboxClosedError("on purpose");
+        this.calls.push(["ackHeld", ...ids].join(" "));
+        const failure = this.failures.ackHeld?.shift();
+        if (failure === undefined) return this.#ack(ids);
+        await turns();
+        throw failure;
       },
       ackLate: async (ids, madeAt) => {
         this.#begin(

@@ -49,8 +49,10 @@ import { Turns } from "./turns.js";
 /** @typedef {{claimed: Promise<MessageRecord[]>, undo: () => Promise<void>}} Claim */
 
 /**
- * A claim, its attempts included.
- * @typedef {{claim?: Claim, undone?: Promise<void> | undefined, isUndone: boolean}} Claiming
+ * A claim, its attempts included; `acks` are to be acknowledged with it and have not been, `endAcks` is called when they
+ * are, or are acknowledged by themselves.
+ * @typedef {{claim?: Claim, undone?: Promise<void> | undefined, isUndone: boolean, acks: Hold[], endAcks: () => void}}
+ * Claiming
  */
 
 /**
@@ -299,17 +301,17 @@ export class RunningConsumer {
     return Math.min(Math.max(this.#options.concurrency - this.#handling, this.#pace.soon(), this.#reach), most);
   }
 
-  /** @param {number} limit @param {Hold[]} acked */
-  #beginClaim(limit, acked) {
-    const claiming = /** @type {Claiming & {ended: Promise<void>}} */ ({ isUndone: false });
-    let endAcks = () => {};
-    if (acked.length > 0) {
+  /** @param {number} limit @param {Hold[]} acks messages that are acknowledged first, in the same transaction */
+  #beginClaim(limit, acks) {
+    const claiming = /** @type {Claiming & {ended: Promise<void>}} */ ({ isUndone: false, acks, endAcks: () => {} });
+    if (acks.length > 0) {
       const acking = new Promise((/** @type {(_: void) => void} */ resolve) => {
-        endAcks = resolve;
+        claiming.endAcks = resolve;
       });
       this.#begin(acking, this.#acks);
+      for (const hold of acks) this.#retrying.acknowledging.add(hold);
     }
-    claiming.ended = this.#claim(claiming, limit, acked, endAcks).then(
+    claiming.ended = this.#claim(claiming, limit).then(
       () => this.#claimEnded(),
       (error) => this.#claimEnded({ error }),
     );
@@ -323,50 +325,46 @@ export class RunningConsumer {
     this.#wake();
   }
 
-  /**
-   * @param {Claiming} claiming @param {number} limit
-   * @param {Hold[]} acked messages that are acknowledged first, in the same transaction
-   * @param {() => void} endAcks called when that has ended
-   */
-  async #claim(claiming, limit, acked, endAcks) {
-    const ids = idsOf(acked);
-    let isAcked = acked.length === 0;
-    for (const hold of acked) this.#retrying.acknowledging.add(hold);
+  /** @param {Claiming} claiming @param {number} limit */
+  async #claim(claiming, limit) {
     const onAcked = (/** @type {number} */ count) => {
-      isAcked = true;
-      // those that went back meanwhile are acknowledged late
-      const isLate = acked.some((hold) => !this.#retrying.acknowledging.has(hold));
+      const acked = claiming.acks.splice(0);
       for (const hold of acked) this.#retrying.acknowledging.delete(hold);
-      if (!isLate) this.#retrying.reportAcked(acked, count);
-      endAcks();
+      this.#retrying.reportAcked(acked, count);
+      claiming.endAcks();
     };
-    try {
-      for (let attempt = 1; !claiming.isUndone; attempt++) {
-        try {
-          claiming.claim = this.#source.claim(limit, isAcked ? [] : ids, onAcked);
-          const records = await claiming.claim.claimed;
-          // what came too late is given back by whoever has undone the claim
-          if (!claiming.isUndone) {
-            this.#claimedAt = performance.now();
-            this.#turns.begin();
-            this.#buffer.add(this.#holds.add(records));
-          }
-          return;
-        } catch (error) {
-          if (claiming.isUndone) return;
-          // the acknowledgements are tried again by themselves, before anything else is claimed
-          if (!isAcked && isPassing(error)) return;
-          if (this.#stop.asked || !isPassing(error)) throw error;
-          await this.#retrying.pause(attempt, error);
-        }
+    for (let attempt = 1; !claiming.isUndone; attempt++) {
+      try {
+        claiming.claim = this.#source.claim(limit, idsOf(claiming.acks), onAcked);
+        const records = await claiming.claim.claimed;
+        // what came too late is given back by whoever has undone the claim
+        if (claiming.isUndone) break;
+        this.#claimedAt = performance.now();
+        this.#turns.begin();
+        this.#buffer.add(this.#holds.add(records));
+        return;
+      } catch (error) {
+        if (claiming.isUndone) break;
+        const hasAcks = claiming.acks.length > 0;
+        this.#ackApart(claiming);
+        // the acknowledgements are tried again by themselves, before anything else is claimed
+        if (hasAcks && isPassing(error)) return;
+        if (this.#stop.asked || !isPassing(error)) throw error;
+        await this.#retrying.pause(attempt, error);
       }
-    } finally {
-      await claiming.undone;
-      // nobody knows whether they were acknowledged; those that are missing will be late
-      const open = isAcked ? [] : acked.filter((hold) => this.#retrying.acknowledging.has(hold));
-      if (open.length > 0) this.#begin(this.#retrying.ack(open), this.#acks);
-      endAcks();
     }
+    await claiming.undone;
+  }
+
+  /**
+   * Acknowledges by themselves the messages that a claim was to acknowledge. Nobody knows whether it has; those that are
+   * missing will be late.
+   * @param {Claiming} claiming
+   */
+  #ackApart(claiming) {
+    const open = claiming.acks.splice(0).filter((hold) => this.#retrying.acknowledging.has(hold));
+    if (open.length > 0) this.#begin(this.#retrying.ack(open, false, true), this.#acks);
+    claiming.endAcks();
   }
 
   /** @param {Hold} hold */
@@ -476,6 +474,7 @@ export class RunningConsumer {
     if (this.#claiming === undefined || this.#claiming.isUndone) return;
     this.#claiming.isUndone = true;
     this.#claiming.undone = this.#claiming.claim?.undo();
+    this.#ackApart(this.#claiming);
   }
 }
 
