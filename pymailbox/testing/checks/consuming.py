@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import partial
@@ -768,6 +769,30 @@ async def check_however_many_wait_for_a_sender(sandbox: Sandbox) -> None:
 
 
 # -- order -------------------------------------------------------------------------------------------------------------
+
+
+@check()
+async def check_handlers_begin_in_order(sandbox: Sandbox) -> None:
+    """Handlers begin in the order of the queue, whatever ends while one of them is about to begin."""
+    mailbox = await sandbox.open()
+    quick = numbered(20, "quick")  # so that whole batches are claimed
+    await send(mailbox, quick + numbered(6))
+    first_may_end = asyncio.Event()
+    begun: list[bytes] = []
+
+    async def handler(message: MessageRecord) -> None:
+        if message.payload in quick:
+            return
+        begun.append(message.payload)
+        if message.payload == b"m0":
+            await first_may_end.wait()
+        elif message.payload == b"m1":
+            first_may_end.set()
+            time.sleep(0.01)  # noqa: ASYNC251  (others have a turn before the next handler begins)
+
+    async with consuming(mailbox, handler, concurrency=2):
+        await all_handled(mailbox)
+    expect_equal(begun, numbered(6), "handlers that have begun")
 
 
 @check()

@@ -81,6 +81,14 @@ class ClaimsForItselfAlone(SmallMailbox):
         return [entry for entry in self.store.values() if entry.holder is not self.holder]
 
 
+@breaks("consuming.handlers_begin_in_order")
+class BeginsEveryOtherHandlerLater(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        if message.payload in (b"m0", b"m2"):
+            await asyncio.sleep(0)
+        await _call(handler, message, context)
+
+
 @breaks("consuming.sends_commit_with_the_ack", "asking.reply_commits_with_the_ack")
 class SendsAndKeeps(SmallMailbox):
     async def send_on(self, message_id: UUID, sends: list[tuple[Any, PreparedMessage]]) -> bool:
