@@ -563,6 +563,32 @@ test("handlers that block let others have a turn, and keep nothing that they can
   expect(seen.urgent).toBeLessThan(8);
 });
 
+test("handlers begin in order", async ({ page }) => {
+  const begun = await page.evaluate(async () => {
+    const { allHandled, door, numbered, send, textOf } = consuming;
+    const mailbox = await pymailbox.openMailbox("in order");
+    await send(mailbox, [...numbered(20, "quick"), ...numbered(6)]);
+    const { opened, open } = door();
+    /** @type {string[]} */
+    const begun = [];
+    const handler = async (/** @type {import("../../js/index.js").MessageRecord} */ message) => {
+      const text = textOf(message);
+      if (text.startsWith("quick")) return;
+      begun.push(text);
+      if (text === "m0") await opened;
+      if (text !== "m1") return;
+      open();
+      const end = performance.now() + 10;
+      while (performance.now() < end); // others have a turn before the next handler begins
+    };
+    const consumer = mailbox.consume(handler, { concurrency: 2 });
+    await allHandled(mailbox);
+    await consumer.stop();
+    return begun;
+  });
+  expect(begun).toEqual(["m0", "m1", "m2", "m3", "m4", "m5"]);
+});
+
 test("senders stay in order, also when one fails or is put off, and however many wait", async ({ page }) => {
   const seen = await page.evaluate(async () => {
     const { allHandled, eventually, left, numbered, send, sleep, textOf, MUCH_LATER } = consuming;
