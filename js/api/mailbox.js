@@ -573,7 +573,8 @@ export class Mailbox {
    *
    * A claim takes as many messages as have lately been handled in 50 ms, at least one for each free handler and at most
    * `batchSize`; what then does not begin goes back. When the page is left or frozen, what has not begun goes back, and
-   * the loop goes on if the page comes back. Closing the mailbox ends the loop, and then nothing more is acknowledged.
+   * the loop goes on if the page comes back. Closing the mailbox acknowledges what is handled and ends the loop; what
+   * still runs is not acknowledged.
    * A passing error (`error.passing`) does not end it: it tries again until it works, and says so in the console.
    * @param {Handler} handler may be called more than once with the same message ("at least once")
    * @param {ConsumeOptions} [options] `concurrency`, `orderedBySender`, `retry`, `timeout` in milliseconds, `signal`
