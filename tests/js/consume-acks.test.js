@@ -224,6 +224,21 @@ for (const isClosed of [false, true]) {
   });
 }
 
+test("a handler that asks for a stop is the last to begin", async (t) => {
+  const { fake } = filled(t, 4);
+  let begun = 0;
+  const consumer = consume(
+    fake,
+    (_, context) => {
+      begun += 1;
+      context.stop();
+    },
+    { concurrency: 4 },
+  );
+  await consumer.finished;
+  assert.equal(begun, 1);
+});
+
 // -- a mailbox that fails ---------------------------------------------------------------------------------------------
 
 test("claim that fails with acks repeats them first", async (t) => {

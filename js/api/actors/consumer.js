@@ -1,10 +1,10 @@
 /**
  * The loop of an actor: claims, handlers and acknowledgements, and how it ends.
  *
- * Acknowledgements are collected: while one is being committed, those that come in wait for the next, and while
- * asynchronous handlers run they wait for the next claim, but not for long. They wait neither for a
- * synchronous handler, which may block, nor when a message that is being handled is settled in another way, nor when the
- * mailbox is closed. A new batch is claimed when a handler has nothing to do, in one transaction with the
+ * Acknowledgements are collected: while one is being committed, those that come in wait for the next, and while handlers
+ * run they wait for the next claim, but not for long; those of synchronous handlers, which may block, wait only until
+ * the turn of the event loop ends. None waits when a message that is being handled is settled in another way, or when
+ * the mailbox is closed. A new batch is claimed when a handler has nothing to do, in one transaction with the
  * acknowledgements that are due. A claim takes what can begin soon, and what then does not begin goes back: a prefetched
  * message can neither be overtaken by a more urgent one nor be handled by another consumer.
  */
@@ -43,7 +43,8 @@ import { Turns } from "./turns.js";
  * which may be sent on under its id
  * @property {(mailbox: unknown) => void} checkMailbox throws unless it is one to which messages can be sent
  * @property {() => import("./companions.js").Companions} companions
- * @property {(watcher: import("./watchers.js").Watcher) => () => void} watch tells of what happens to the messages; returns what ends that
+ * @property {import("./watchers.js").Watchers["add"]} watch tells of what happens to the messages; returns what ends
+ * that
  */
 
 /** @typedef {{claimed: Promise<MessageRecord[]>, undo: () => Promise<void>}} Claim */
@@ -120,13 +121,8 @@ export class RunningConsumer {
     this.#options = options;
     this.#buffer = options.orderedBySender ? new SenderOrderedBuffer() : new PrefetchBuffer();
     this.#retrying = new RetryingMailbox(source, this.#stop);
-    const handler = (/** @type {Parameters<CheckedOptions["handler"]>} */ ...given) => {
-      const result = options.handler(...given);
-      this.#isAsync = isThenable(result);
-      return result;
-    };
     this.#deliveries = new Deliveries(
-      { ...options, handler },
+      { ...options, handler: (...given) => this.#call(...given) },
       {
         retrying: this.#retrying,
         stop: this.#stop,
@@ -223,7 +219,8 @@ export class RunningConsumer {
   }
 
   #startHandlers() {
-    while (this.#handling < this.#options.concurrency && this.#buffer.size > 0 && this.#turns.mayBegin()) {
+    const { concurrency } = this.#options;
+    while (!this.#stop.asked && this.#handling < concurrency && this.#buffer.size > 0 && this.#turns.mayBegin()) {
       const record = this.#buffer.take();
       if (record === undefined) break;
       const hold = this.#holds.of(record);
@@ -236,6 +233,13 @@ export class RunningConsumer {
       }
     }
     if (this.#buffer.size > 0) this.#bufferTimer ??= setTimeout(() => this.#returnStale(), SOON);
+  }
+
+  /** @param {Parameters<CheckedOptions["handler"]>} given */
+  #call(...given) {
+    const result = /** @type {any} */ (this.#options.handler(...given));
+    this.#isAsync = typeof result?.then === "function";
+    return result;
   }
 
   /** Gives back what was to begin soon but did not: handlers have become slow. */
@@ -275,7 +279,7 @@ export class RunningConsumer {
   /** Whether the next claim may come soon, to take the acknowledgements along. */
   #acksCanWait() {
     if (this.#stop.asked || this.#claiming !== undefined || this.#acksAreDue) return false;
-    if (!this.#isAsync && this.#turns.isOver) return false;
+    if (this.#turns.isOver && !this.#isAsync) return false;
     this.#linger ??= setTimeout(() => {
       this.#acksAreDue = true;
       this.#wake();
@@ -477,6 +481,3 @@ export class RunningConsumer {
     this.#ackApart(this.#claiming);
   }
 }
-
-/** @param {any} value */
-const isThenable = (value) => typeof value?.then === "function";
