@@ -183,19 +183,12 @@ export class RunningConsumer {
     const claims = this.#mayClaim();
     if (this.#unhandled.length > 0) {
       const ids = this.#unhandled.splice(0);
-      if (!this.#isClosed)
-        this.#begin(
-          this.#retrying.call(() => this.#source.release(ids)),
-          this.#writes,
-        );
+      if (!this.#isClosed) this.#begin(this.#retrying.call(() => this.#source.release(ids)));
     }
     if (this.#handledLate.length > 0) {
       const late = this.#handledLate.splice(0);
       const times = late.map(({ madeAt }) => madeAt);
-      this.#begin(
-        this.#retrying.call(() => this.#source.ackLate(idsOf(late), times)),
-        this.#writes,
-      );
+      this.#begin(this.#retrying.call(() => this.#source.ackLate(idsOf(late), times)));
     }
     if (claims) this.#claiming = this.#beginClaim(this.#need(), this.#takeHandled());
     else if (this.#handled.length > 0 && !this.#acksCanWait() && this.#acks.size === 0) this.#beginAcks();
@@ -257,7 +250,6 @@ export class RunningConsumer {
           const ids = this.#holds.drop(this.#buffer.takeFree());
           if (ids.length > 0) await this.#retrying.call(() => this.#source.release(ids));
         }),
-        this.#writes,
       );
     } else {
       this.#unhandled.push(...this.#holds.drop(this.#buffer.takeFree()));
@@ -402,9 +394,9 @@ export class RunningConsumer {
 
   /**
    * Work that has to be finished before the consumer is.
-   * @param {Promise<unknown>} work @param {Set<Promise<void>>} among
+   * @param {Promise<unknown>} work @param {Set<Promise<void>>} [among]
    */
-  #begin(work, among) {
+  #begin(work, among = this.#writes) {
     const ended = work
       .catch((error) => this.#fail(error))
       .then(() => {
