@@ -125,8 +125,9 @@ const SETTLING = {
 for (const [name, settle] of Object.entries(SETTLING)) {
   for (const fails of [false, true]) {
     for (const orderedBySender of [true, false]) {
-      const when = `by ${name}, ${orderedBySender ? "of a sender" : "one at a time"}${fails ? ", and that fails first" : ""}`;
-      test(`earlier messages are acknowledged before a later one is settled: ${when}`, async (t) => {
+      const how = `by ${name}, ${orderedBySender ? "of a sender" : "one at a time"}`;
+      const when = fails ? ", and that fails first" : "";
+      test(`earlier messages are acknowledged before a later one is settled: ${how}${when}`, async (t) => {
         const { fake, ids } = filled(t, 6);
         /** What is held whenever a message is settled. @type {string[][]} */
         const held = [];

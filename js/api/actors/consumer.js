@@ -1,12 +1,12 @@
 /**
  * The loop of an actor: claims, handlers and acknowledgements, and how it ends.
  *
- * Acknowledgements are collected: while one is being committed, those that come in wait for the next, and while handlers
- * run they wait for the next claim, but not for long; those of synchronous handlers, which may block, wait only until
- * the turn of the event loop ends. None waits when a message that is being handled is settled in another way, or when
- * the mailbox is closed. A new batch is claimed when a handler has nothing to do, in one transaction with the
- * acknowledgements that are due. A claim takes what can begin soon, and what then does not begin goes back: a prefetched
- * message can neither be overtaken by a more urgent one nor be handled by another consumer.
+ * Acknowledgements are collected: while one is being committed, those that come in wait for the next, and while
+ * handlers run they wait for the next claim, but not for long; those of synchronous handlers, which may block, wait
+ * only until the turn of the event loop ends. None waits when a message that is being handled is settled in another
+ * way, or when the mailbox is closed. A new batch is claimed when a handler has nothing to do, in one transaction with
+ * the acknowledgements that are due. A claim takes what can begin soon, and what then does not begin goes back: a
+ * prefetched message can neither be overtaken by a more urgent one nor be handled by another consumer.
  */
 
 import { MailboxClosedError } from "../../model/errors.js";
@@ -50,15 +50,15 @@ import { Turns } from "./turns.js";
 /** @typedef {{claimed: Promise<MessageRecord[]>, undo: () => Promise<void>}} Claim */
 
 /**
- * A claim, its attempts included; `acks` are to be acknowledged with it and have not been, `endAcks` is called when they
- * are, or are acknowledged by themselves.
+ * A claim, its attempts included; `acks` are to be acknowledged with it and have not been, `endAcks` is called when
+ * they are, or are acknowledged by themselves.
  * @typedef {{claim?: Claim, undone?: Promise<void> | undefined, isUndone: boolean, acks: Hold[], endAcks: () => void}}
  * Claiming
  */
 
 /**
- * Milliseconds that an acknowledgement waits at most for the next claim, to be made in its transaction; longer only if a
- * handler blocks, while another acknowledgement is being committed, or where the browser holds timers back.
+ * Milliseconds that an acknowledgement waits at most for the next claim, to be made in its transaction; longer only if
+ * a handler blocks, while another acknowledgement is being committed, or where the browser holds timers back.
  */
 const LINGER = 10;
 
@@ -353,8 +353,8 @@ export class RunningConsumer {
   }
 
   /**
-   * Acknowledges by themselves the messages that a claim was to acknowledge. Nobody knows whether it has; those that are
-   * missing will be late.
+   * Acknowledges by themselves the messages that a claim was to acknowledge. Nobody knows whether it has; those that
+   * are missing will be late.
    * @param {Claiming} claiming
    */
   #ackApart(claiming) {
