@@ -408,7 +408,7 @@ class Consumer(Coroutine[Any, Any, None]):
         if not self._holds.any_of(ids) or self._retrying.acknowledges_any_of(ids):
             return
         self._begin_acks()
-        if self._ordered and self._acks:
+        if (self._ordered or self._concurrency == 1) and self._acks:
             # if only the later of two messages were committed, a death would bring the earlier one back after it
             await asyncio.wait(self._acks)
 

@@ -177,9 +177,10 @@ class Observed(StagedMailbox):
 
 
 @pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("by_sender", [False, True])
 @pytest.mark.parametrize("how", ["send", "raise", "reject", "ack", "nack"])
-async def test_earlier_messages_of_a_sender_are_acknowledged_before_a_later_one_is_settled(
-    how: str, fails: bool
+async def test_earlier_messages_are_acknowledged_before_a_later_one_is_settled(
+    how: str, by_sender: bool, fails: bool
 ) -> None:
     async with Observed() as mailbox, StagedMailbox() as target:
         await fill(mailbox, 6)
@@ -199,7 +200,7 @@ async def test_earlier_messages_of_a_sender_are_acknowledged_before_a_later_one_
             else:
                 await getattr(mailbox, how)(message.id)
 
-        consumer = mailbox.consume(handler, ordered_by_sender=True, retry=RetryPolicy(first_delay=0.0))
+        consumer = mailbox.consume(handler, ordered_by_sender=by_sender, retry=RetryPolicy(first_delay=0.0))
         task = asyncio.ensure_future(consumer)
         await until(lambda: mailbox.stored)
         consumer.stop()
