@@ -31,9 +31,8 @@ export class ValueUnavailable extends StorageUnavailableError {
   /** @param {IDBValidKey} key of its record @param {string} [what] it is */
   constructor(key, what = "A record of messages") {
     super(
-      `${what} cannot be read at present: the browser cannot read the file that it keeps it in. Another program may ` +
-        `be using that ` +
-        "file, or its drive may be away. Nothing was changed, and nothing is lost: try again in a moment.",
+      `${what} cannot be read at present: the browser cannot read the file that it is in. Another program may ` +
+        "be using that file, or its drive may be away. Nothing was changed and nothing is lost: try again in a moment.",
       { passing: true },
     );
     this.key = key;
