@@ -202,7 +202,7 @@ async def test_schemes_lead_to_their_classes(in_tmp_path: Path) -> None:
 @pytest.mark.parametrize("use", [open_mailbox, list_mailboxes, delete_mailbox])
 async def test_no_indexeddb_outside_a_browser(use: Callable[[str], Any]) -> None:
     with pytest.raises(
-        StorageUnavailableError, match=r"indexeddb:// .* only; here there are sqlite:///FILE#NAME and memory://NAME"
+        StorageUnavailableError, match=r"indexeddb:// .* only in browsers; use sqlite:///FILE#NAME or memory://NAME"
     ):
         await use("indexeddb://inbox")
 
