@@ -285,7 +285,7 @@ def test_backup_and_compact(run: Run, tmp_path: Path) -> None:
     assert [one["name"] for one in run("stats", "copy.db", "--json").json["mailboxes"]] == ["inbox", "out"]
     again = run("backup", "app.db#inbox", "copy.db")
     assert (again.code, again.out) == (1, "")
-    assert "copy.db is there already" in again.err
+    assert "copy.db already exists" in again.err
     other = run("backup", "sqlite:///app.db", str(tmp_path / "other.db"), "--json").json
     assert (other["file"], other["bytes"]) == ("app.db", (tmp_path / "other.db").stat().st_size)
     assert re.fullmatch(r"[0-9.]+ k?B freed in app\.db\.\n", run("compact", "app.db").out)
