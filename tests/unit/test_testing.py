@@ -165,7 +165,7 @@ def test_failures_come_as_one_group(impatient: None, monkeypatch: pytest.MonkeyP
     [failure] = caught.value.exceptions
     assert "inflight messages: expected 3, got 0" in str(failure)
     assert failure.__notes__ == [
-        "purge.purge_leaves_what_is_inflight: Messages inflight stay with their holder and can be acked."
+        "purge.purge_leaves_what_is_inflight: Inflight messages stay with their holder and can be acked."
     ]
 
 
