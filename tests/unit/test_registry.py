@@ -1,4 +1,4 @@
-"""A backend that another package adds: found by its scheme, and imported only then."""
+"""A backend from another package: found by its scheme, and imported only then."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def install(folder: Path, name: str, entry_points: str) -> None:
-    """What an installer writes of a package."""
+    """What an installer writes about a package."""
     info = folder / f"{name.replace('-', '_')}-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n", "utf-8")

@@ -1,4 +1,4 @@
-"""A mailbox file as a whole: copied, and made smaller, while others use it."""
+"""Whole mailbox files: copied and made smaller while others use them."""
 
 from __future__ import annotations
 
