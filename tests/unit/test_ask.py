@@ -1,4 +1,4 @@
-"""``ask`` and ``Context.reply`` beyond what the suite checks: arguments, deaths, and what is left behind."""
+"""``ask`` and ``Context.reply`` beyond what the suite checks: arguments, deaths, and leftovers."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ async def test_reply_mailbox_that_cannot_be_made(where: str, monkeypatch: pytest
 
 
 class Unsteady:
-    """The mailboxes nearby, of which nothing can be learnt for a while."""
+    """The mailboxes nearby, which cannot be seen for a while."""
 
     really_open: Any
 
@@ -470,7 +470,7 @@ async def test_mailbox_for_answers_that_another_handler_uses_stays_open(where: s
 
 
 class SlowNearby:
-    """Mailboxes of askers that live, each of which closes only when it may."""
+    """Mailboxes of living askers, each of which closes only when allowed."""
 
     def __init__(self) -> None:
         self.opened: list[str] = []
@@ -508,7 +508,7 @@ def few_idle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def steps() -> None:
-    """Lets everything go as far as it can."""
+    """Lets everything run as far as it can."""
     for _ in range(20):
         await asyncio.sleep(0)
 

@@ -184,7 +184,7 @@ class RetriesAsThePolicySays(_Wrapping):
 
 @breaks("consuming.retry_waits_in_the_queue")
 class PutsOffNothing(_Wrapping):
-    """What is put off comes again at once."""
+    """A postponed message comes again at once."""
 
     async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
         try:
@@ -214,7 +214,7 @@ class CountsEveryRetry(_Wrapping):
 
 @breaks("consuming.retry_holds_back_its_sender")
 class PutsOffAtTheEnd(_Wrapping):
-    """What is put off comes last."""
+    """A postponed message comes last."""
 
     async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
         try:
@@ -299,7 +299,7 @@ class GivesNothingBack(SmallMailbox):
 
 @breaks("consuming.slow_work_is_shared")
 class Hoards(GivesNothingBack):
-    """Takes all there is, whatever was asked for."""
+    """Takes everything, whatever was asked for."""
 
     async def dequeue(
         self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
@@ -368,7 +368,7 @@ class TakesAnyConsumer(SmallMailbox):
     "consuming.ack_with_a_dequeue_is_the_last_word",
 )
 class AcksWhateverWasHandled(SmallMailbox):
-    """Its consumers do not hear of what handlers settle, and it does not ask who holds a message."""
+    """Its consumers do not learn what handlers settle, and it does not check who holds a message."""
 
     def consume(self, handler: Any, **options: Any) -> Consumer:
         consumer = super().consume(handler, **options)
@@ -381,7 +381,7 @@ class AcksWhateverWasHandled(SmallMailbox):
 
 @breaks("consuming.second_hand_out_is_settled_on_its_own")
 class TakesEveryHandOutForOne(AcksWhateverWasHandled):
-    """Its consumers do not notice either that they get a message once more."""
+    """Nor do its consumers notice that they get a message again."""
 
     def consume(self, handler: Any, **options: Any) -> Consumer:
         consumer = super().consume(handler, **options)
