@@ -1,5 +1,6 @@
 """The lanes fill in one table, which the terminal shows after the run."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ TABLE = pytest.StashKey[Table]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin with an empty table, or with the one of an earlier run."""
+    """Begin with an empty table, or with what earlier runs have entered."""
     table = config.stash[TABLE] = Table(FEW_PROGRAMS if config.getoption("--few-programs") else PROGRAMS)
     kept: Path | None = config.getoption("--table")
-    if kept is not None and kept.exists():
-        table.load(kept.read_text())
+    if kept is not None:
+        for part in sorted(kept.glob("*.json")):
+            table.load(part.read_text())
 
 
 @pytest.hookimpl(trylast=True)
@@ -28,8 +30,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     table = config.stash[TABLE]
     kept: Path | None = config.getoption("--table")
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(table.dump())
+        kept.mkdir(parents=True, exist_ok=True)
+        # runs at the same time do not know of each other's cells; of one that was run twice the later outcome counts
+        part = kept / f"{time.time_ns()}.part"
+        part.write_text(table.dump())
+        part.rename(part.with_suffix(".json"))
     if table.cells:
         terminalreporter.section("checks passed of all + random programs passed of all")
         for line in table.lines():
