@@ -1,11 +1,16 @@
 """The lanes fill in one table, which the terminal shows after the run."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.lanes import runtimes
+from tests.lanes.in_pyodide import install_wheel
+from tests.lanes.runtimes import PythonRuntime
 from tests.lanes.table import FEW_PROGRAMS, PROGRAMS, Table
+from tools.serve import Server
 
 TABLE = pytest.StashKey[Table]()
 
@@ -45,6 +50,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def table(pytestconfig: pytest.Config) -> Table:
     """The table of this run."""
     return pytestconfig.stash[TABLE]
+
+
+@pytest.fixture(scope="session")
+def node(server: Server) -> Iterator[PythonRuntime]:
+    """Pyodide in Node with the wheel installed. It has no JavaScript Promise Integration."""
+    with runtimes.node() as python:
+        install_wheel(python, server)
+        yield python
 
 
 @pytest.fixture(scope="module", params=["page", "worker"])
