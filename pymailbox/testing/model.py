@@ -12,9 +12,8 @@ every model that explains everything it has seen; when none is left, the mailbox
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import permutations
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -567,37 +566,41 @@ class Judge:
             DisagreementError: no order of them explains the answers.
         """
         explained: list[Model] = []
-        first_doubt: DisagreementError | None = None
+        doubts: list[DisagreementError] = []
         depth: Depth = None
         for model in self._models:
-            for order in _possible_orders(calls):
-                after = model.copy()
-                try:
-                    depths = [call.replay(after) for call in order]
-                except DisagreementError as doubt:
-                    first_doubt = first_doubt or doubt
-                else:
-                    explained.append(after)
-                    depth = depths[-1]
+            for after, depth_after in _explained_by(model, calls, doubts):
+                explained.append(after)
+                depth = depth_after
         if not explained:
-            raise first_doubt or DisagreementError("nothing explains this")
+            raise doubts[0]
         if len(explained) > 1:
             explained = list({model.fingerprint(): model for model in explained}.values())
         self._models = explained
         return depth
 
 
-def _possible_orders(calls: Sequence[Seen]) -> Iterable[Sequence[Seen]]:
-    """A handle's enqueues keep their order, and its close comes after its earlier calls."""
-    for order in permutations(range(len(calls))):
-        places = {call: place for place, call in enumerate(order)}
-        if all(
-            places[earlier] < places[later]
-            for later in range(len(calls))
-            for earlier in range(later)
-            if _keeps_order(calls[earlier], calls[later])
-        ):
-            yield [calls[index] for index in order]
+def _explained_by(
+    before: Model, calls: Sequence[Seen], doubts: list[DisagreementError]
+) -> Iterator[tuple[Model, Depth]]:
+    """The models after each order of the calls that explains them, and what the last one had to tell its observer.
+
+    Orders that begin alike are judged once for as long as they do, up to the first call that contradicts; ``doubts``
+    gets what it says. Enqueues of one handle keep their order, and its close comes after the calls that it made before.
+    """
+    for index, call in enumerate(calls):
+        if any(_keeps_order(earlier, call) for earlier in calls[:index]):
+            continue
+        after = before.copy()
+        try:
+            depth = call.replay(after)
+        except DisagreementError as doubt:
+            doubts.append(doubt)
+            continue
+        if len(calls) == 1:
+            yield after, depth
+        else:
+            yield from _explained_by(after, [*calls[:index], *calls[index + 1 :]], doubts)
 
 
 def _keeps_order(earlier: Seen, later: Seen) -> bool:

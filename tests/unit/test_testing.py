@@ -519,6 +519,23 @@ def test_right_mailboxes_pass_programs(mailbox: type[SmallMailbox], seed: int) -
     asyncio.run(run_program(Database(mailbox).open, seed))
 
 
+LIKELY_SEEDS = {
+    "ComesAgainAtOnceWithoutAFailure": 69,
+    "FindsTheLivingAlone": 58,
+    "ForgetsErrors": 22,
+    "KnowsLivingIdsOnly": 9,
+    "KnownIdStopsTheStep": 30,
+    "ListsLettersFromTheBeginning": 9,
+    "NackWithoutDelay": 40,
+    "NeverGivesUp": 22,
+    "OldestLetterFirst": 9,
+    "ReleaseClearsOfSuspicion": 15,
+    "SendsAtOnce": 18,
+    "SuspectForGood": 27,
+}
+"""What found a bug that few programs find, and is tried first; any other would do."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", FOUND_BY_PROGRAMS, ids=lambda broken: broken.__name__)
 def test_bug_is_found_by_programs(
@@ -529,7 +546,7 @@ def test_bug_is_found_by_programs(
     monkeypatch.setattr("pymailbox.testing.stateful.steps.PATIENCE", 0.05)
 
     async def run_some() -> None:
-        for seed in range(300):
+        for seed in (LIKELY_SEEDS.get(broken.__name__, 0), *range(300)):
             await run_program(database_of(broken).open, seed)
 
     with pytest.raises(ProgramFailure):
