@@ -1,5 +1,5 @@
-// The harness page: runs Python here, or with ?in=worker in a module worker, for whatever drives the browser.
-// Drivers call `runPython(code)` and get a promise; `endWorker()` ends the worker, whatever that is doing.
+// The harness page: runs Python here, or with ?in=worker in a module worker, for whatever drives the browser. Drivers
+// call `runPython(code)` and get a promise; `endWorker()` ends the worker, whatever that is doing.
 
 import { startServedPython } from "./python.mjs";
 
