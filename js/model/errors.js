@@ -121,8 +121,8 @@ const DENIED = "denied permission";
 /** What the refusal of a value means. */
 const TOO_LARGE = /** @type {const} */ ([
   UnsupportedError,
-  "This browser cannot store such a large value, and nothing was changed: a message that you hold is still held. Send " +
-    "several smaller messages, or give a shorter text.",
+  "This browser cannot store such a large value, and nothing was changed: a message that you hold is still held. " +
+    "Send several smaller messages, or give a shorter text.",
 ]);
 
 /** For readers who might think that everything is lost. */

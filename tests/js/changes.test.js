@@ -1,4 +1,4 @@
-// Who is told of changes, and how often; on a clock of the tests' own.
+// Who is told of changes, and how often, on the tests' own clock.
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
@@ -82,7 +82,7 @@ class Context {
     this.changes.committed([mailbox]);
   }
 
-  /** How often it was told since this was last asked. */
+  /** How often it was called since the last look. */
   told() {
     const { heard } = this;
     this.heard = 0;
