@@ -203,7 +203,7 @@ async def check_messages_that_say_what_cannot_be() -> None:
     fields = {
         "flags": "view.setUint8(12, 0xfe)",
         "a name that it was not given": "view.setUint8(12, 1)",
-        "a priority that there is not": "view.setUint8(13, 9)",
+        "a priority that does not exist": "view.setUint8(13, 9)",
         "another lane's priority": "view.setUint8(13, 1)",
         "a long sender": "view.setUint32(16, 0xffffffff, true)",
         "a long payload": "view.setUint32(20, 0xfffffff0, true)",

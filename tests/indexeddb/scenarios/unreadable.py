@@ -194,7 +194,7 @@ async def check_what_another_script_did_beside_costs_nothing_that_cannot_be_read
         "a row that looks right": "await done(store('segments').put('intruder', [id, 0, 1, 0]));",
         "the one before is gone": "await done(store('segments').delete([id, 0, 0, 0]));",
         "the one after is gone": "await done(store('segments').delete([id, 0, 2, 2]));",
-        "the one before is none": "await done(store('segments').put('gotcha', [id, 0, 0, 0]));",
+        "the one before is invalid": "await done(store('segments').put('gotcha', [id, 0, 0, 0]));",
     }
     for title, deed in deeds.items():
         name = await _stored(here, title, range(4))
