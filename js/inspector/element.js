@@ -189,7 +189,7 @@ export class MailboxInspector extends Base {
     setAttributes(this.#region, { "aria-label": name === "" ? "Mailbox inspector" : `Mailbox ${name}` });
     if (name === "") {
       this.#tellAbsent(
-        'This inspector has no mailbox to look at. Give it the name of one, as in <mailbox-inspector name="inbox">.',
+        'This inspector has no mailbox to look at: give it the name of one, as in <mailbox-inspector name="inbox">.',
       );
       return;
     }

@@ -257,7 +257,7 @@ export function fill(table, rows) {
 
 /**
  * Decodes the blocks, once all are here.
- * @param {PageTable} table @returns {boolean} false if they are none
+ * @param {PageTable} table @returns {boolean} false if they are not blocks
  */
 export function complete(table) {
   try {

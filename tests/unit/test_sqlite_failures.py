@@ -445,14 +445,14 @@ async def test_of_a_segment_that_is_damaged_what_can_be_read_stays(file: Path, l
 
 
 LETTER_DAMAGES = {
-    "a reason that is none": "UPDATE dead_letters SET reason = x'00'",
-    "an error that is none": "UPDATE errors SET error = x'00'",
+    "an invalid reason": "UPDATE dead_letters SET reason = x'00'",
+    "an invalid error": "UPDATE errors SET error = x'00'",
     "a time that no clock tells": "UPDATE dead_letters SET died_at = 9223372036854775807",
     "no row": "DELETE FROM dead_letters",
     "two rows": "INSERT INTO dead_letters SELECT mailbox, 2, lane, number, x'00', died_at FROM dead_letters",
     "no time": "UPDATE dead_letters SET died_at = 'noon'",
     "another place": "UPDATE dead_letters SET number = 77",
-    "a place that is none": "UPDATE dead_letters SET number = 'seven'",
+    "an invalid place": "UPDATE dead_letters SET number = 'seven'",
 }
 
 
