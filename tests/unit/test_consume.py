@@ -403,7 +403,7 @@ async def test_target_that_cannot_be_sent_to_is_a_failure(closed: bool) -> None:
         consumer.stop()
         await task
         [letter] = await mailbox.dead_letters()
-        assert ("MailboxClosedError" if closed else "is in another database") in letter.reason
+        assert ("MailboxClosedError" if closed else "is not in the same database") in letter.reason
         await mailbox.discard(letter.record.id)
 
 

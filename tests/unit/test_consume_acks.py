@@ -87,6 +87,8 @@ async def test_quick_handlers_of_a_batch_are_acknowledged_with_the_next_claim(su
         consumer = mailbox.consume(handler)
         task = asyncio.ensure_future(consumer)
         await until(lambda: mailbox.events.count("claim begins") == 2)
+        # a stop would repeat an acknowledgement that is under way
+        await until(lambda: not any(mailbox._namespace.store(mailbox.name).bodies.lanes))
         consumer.stop()
         await task
         # while the last handler runs nothing more can begin, so its acknowledgement may be separate
