@@ -251,6 +251,8 @@ test("a text that never ends does not keep the page's other peer from beginning"
 test("what is changed while Python loads counts once it is there, and the page says so", async ({ page }) => {
   // The visitor is as quick as can be: in the moment at which the worker is told of it.
   await page.addInitScript(() => {
+    // which would load what is held up here
+    Object.defineProperty(Navigator.prototype, "serviceWorker", { value: undefined });
     const post = Worker.prototype.postMessage;
     /** @type {unknown[]} */
     const paces = [];
@@ -267,10 +269,14 @@ test("what is changed while Python loads counts once it is there, and the page s
       pace.dispatchEvent(new Event("change"));
     };
   });
+  let goOn = () => {};
+  const applied = new Promise((resolve) => void (goOn = () => resolve(undefined)));
+  await page.route(/\/handler\.py$/, (route) => applied.then(() => route.continue()));
   await page.goto("/?peers=1");
   await demo.handler.fill("async def handle(message):\n    return 'as it is now'");
   await demo.apply.click();
   await expect(demo.handlerStatus).toHaveText("Peer 1 takes it once Python is loaded.");
+  goOn();
   await expect(demo.handlerStatus).toHaveText("Applied: the next messages are handled by it.");
   expect(await page.evaluate("paces")).toEqual([50, 0]);
   await page.getByRole("button", { name: "Poison" }).click();
