@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import pymailbox
+from tools.build_wheel import WITH_DOCSTRINGS
 from tools.lean_source import lean
 
 ROOT = Path(__file__).parents[2]
@@ -84,3 +86,12 @@ def test_all_code_stays_in_its_line(path: Path) -> None:
     source = path.read_text("utf-8")
     for keeps_docstrings in (True, False):
         assert _code(lean(source, keeps_docstrings=keeps_docstrings)) == _code(source)
+
+
+def test_what_is_public_keeps_its_docstrings() -> None:
+    modules = {getattr(getattr(pymailbox, name), "__module__", "") for name in pymailbox.__all__}
+    files = {module.replace(".", "/") + ".py" for module in modules if module.startswith("pymailbox.")}
+    in_pages = {file for file in files if not file.startswith("pymailbox/backends/")}
+    assert in_pages - set(WITH_DOCSTRINGS) == set()
+    # what ``help(pymailbox)`` shows, and a page's helper
+    assert set(WITH_DOCSTRINGS) - in_pages == {"pymailbox/__init__.py", "pymailbox/transfer/browser.py"}
