@@ -63,7 +63,7 @@ class _WithNeighbours(SmallMailbox):
 @breaks("asking.askers_get_their_own_answers")
 class OneMailboxForAllAskers(_WithNeighbours):
     class neighbours(Neighbours):  # noqa: N801
-        async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
+        async def open(self, name: str, *, relaxed: bool = False, lease: float | None = None) -> Mailbox:
             return await super().open(name if marker_of(name) is None else name[:20])
 
         async def names(self) -> list[str]:
