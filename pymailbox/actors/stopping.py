@@ -75,7 +75,7 @@ class Stop:
         self._hurried.clear()
 
     async def pause(self, seconds: float) -> None:
-        """Waits that many seconds, or until a stop is asked for or ``hurry`` called; others have their turn at least."""
+        """Waits that many seconds, or until a stop is asked for or ``hurry`` called; others have a turn at least."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         over = [asyncio.ensure_future(event.wait()) for event in (self._asked, self._hurried)]
