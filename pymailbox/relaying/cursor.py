@@ -7,6 +7,7 @@ source; nothing is sent until it is.
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -101,12 +102,19 @@ class Cursor:
         following = uuid4()
         sends = [(self._target, message_of(record)) for record in records]
         sends.append((self._mailbox, NewMessage(b"", pack_sent(records), message_id=following)))
+        # in one step, so that they share a commit where the backend can do that, and no other relay gets in between
+        hop = asyncio.ensure_future(self._mailbox.ack_and_send(held, sends))
+        holding = asyncio.ensure_future(self._mailbox.dequeue(1))
         try:
-            sent = await self._mailbox.ack_and_send(held, sends)
-        except (*REFUSALS, StorageFullError):  # nothing was done
+            await asyncio.wait([hop, holding])
+        finally:
+            for call in (hop, holding):
+                call.cancel()
+        holding.exception()  # which nobody may fetch
+        if isinstance(hop.exception(), (*REFUSALS, StorageFullError)):  # nothing was done
             self._held = held
-            raise
-        if sent and [following] == [record.id for record in await self._mailbox.dequeue(1)]:
+        sent = hop.result()
+        if sent and [following] == [record.id for record in holding.result()]:
             self._held = following
         return sent
 
