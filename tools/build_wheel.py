@@ -51,7 +51,7 @@ WITH_DOCSTRINGS = (
     "pymailbox/contract/errors.py",
     "pymailbox/contract/mailbox.py",
     "pymailbox/contract/values.py",
-    "pymailbox/relaying/relay.py",
+    "pymailbox/relaying/loop.py",
     "pymailbox/runtime/run_sync.py",
     "pymailbox/runtime/suspension.py",
     "pymailbox/transfer/browser.py",

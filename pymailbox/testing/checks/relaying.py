@@ -152,8 +152,8 @@ async def check_id_that_comes_again_is_a_new_message(sandbox: Sandbox) -> None:
     source, target = await sandbox.open("source"), await sandbox.open("target")
     again = uuid4()
     for payload in numbered(3):
+        await source.enqueue(b"sender", payload, message_id=again)
         async with _relaying(source, target):
-            await source.enqueue(b"sender", payload, message_id=again)
             await _arrive(target, [payload])
             await _all_sent(source)
         await target.ack(again)

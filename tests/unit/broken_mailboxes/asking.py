@@ -25,6 +25,7 @@ class SendsOnInItsOwnName(SmallMailbox):
     "asking.many_questions_share_a_mailbox",
     "asking.closing_ends_questions",
     "asking.death_of_an_asker",
+    "relaying.closing_ends_a_relay",
 )
 class ForgetsWhatItOpened(SmallMailbox):
     """Knows nothing of what was opened beside it."""

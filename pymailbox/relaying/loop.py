@@ -465,8 +465,10 @@ class Relay(Running):
 
     def _die(self) -> None:
         """As the end of its process would end it; for ``pymailbox.testing``."""
-        if self._route is not None:
-            self._route.die()
+        route, self._route = self._route, None
+        if route is not None:
+            route.die()
+        self._claimed = {}
         self._work.cancel()
 
 
