@@ -118,6 +118,11 @@ class Cursor:
             self._held = following
         return sent
 
+    @property
+    def is_held(self) -> bool:
+        """Whether nobody else can have it, as far as is known."""
+        return self._held is not None
+
     async def close(self) -> None:
         await self._mailbox.close()
 

@@ -257,12 +257,11 @@ class Relay(Running):
                 records = await self._claim(sent)
                 if records is None:
                     break
-                sent = []
-                if records and (hop := await self._send(records)) is None:
+                hop = await self._send(records) if records else []
+                sent = hop or []
+                if hop is None or not self._is_held:  # what is claimed from now on is for another relay
                     _logger.info("%r: another relay has taken over", self)
-                    return
-                if records:
-                    sent = hop or []
+                    break
             await self._ack(sent)
         finally:
             await self._leave()
@@ -282,12 +281,18 @@ class Relay(Running):
             if self._stop.asked:
                 raise _StoppedError
         self._is_active = True
+        if Capability.RECOVER in self._source.capabilities:
+            await self._source.recover()  # what a dead relay had claimed comes first
         if sent:
             await self._acknowledge_late(sent)
         ids = {record.id for record in sent}
         self._sent += len(ids & self._in_doubt)
         self._in_doubt.clear()
         self._kept = [record for record in self._kept if record.id not in ids]
+
+    @property
+    def _is_held(self) -> bool:
+        return self._route is not None and self._route.is_held
 
     async def _open_route(self) -> Cursor | PlainRoute:
         if not self._is_exact:
@@ -393,7 +398,7 @@ class Relay(Running):
                 await self._set_aside(records[0], error)
                 return []
         for record in records:  # of which some may be taken
-            if self._stop.asked:
+            if self._stop.asked or not self._is_held:
                 break
             sent = await self._send([record])
             if sent is None:

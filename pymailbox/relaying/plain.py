@@ -45,6 +45,11 @@ class PlainRoute:
             given["headers"] = message.headers
         await self._target.enqueue(message.sender, message.payload, message.priority, **given)
 
+    @property
+    def is_held(self) -> bool:
+        """There is nothing to hold."""
+        return True
+
     async def close(self) -> None:
         """Nothing was opened."""
 
