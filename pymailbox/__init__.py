@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from .backends.jetstream import JetStreamMailbox
     from .backends.memory import MemoryMailbox
     from .backends.sqlite import SqliteMailbox
-    from .relaying import Relay, RelayStatus, relay
+    from .relaying import Relayer, RelayStatus, relay
     from .runtime.run_sync import run_sync
     from .transfer import ImportReport, RefusedLine, export, import_
 
@@ -79,8 +79,8 @@ __all__ = [
     "NewMessage",
     "RefusedLine",
     "Reject",
-    "Relay",
     "RelayStatus",
+    "Relayer",
     "Retry",
     "RetryPolicy",
     "SqliteMailbox",
@@ -110,8 +110,8 @@ _LAZY = {
     "JetStreamMailbox": "backends.jetstream",
     "MemoryMailbox": "backends.memory",
     "RefusedLine": "transfer",
-    "Relay": "relaying",
     "RelayStatus": "relaying",
+    "Relayer": "relaying",
     "SqliteMailbox": "backends.sqlite",
     "export": "transfer",
     "import_": "transfer",

@@ -4,6 +4,6 @@
 other one; ``origin`` says which source a cursor belongs to.
 """
 
-from .loop import Relay, RelayStatus, relay
+from .loop import Relayer, RelayStatus, relay
 
-__all__ = ["Relay", "RelayStatus", "relay"]
+__all__ = ["RelayStatus", "Relayer", "relay"]

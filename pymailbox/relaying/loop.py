@@ -47,7 +47,7 @@ LOOK_EVERY: Final = 2.0
 cursor go for a moment, and whoever waits would get it."""
 
 _STATUS_PATIENCE: Final = 1.0
-"""Seconds that ``Relay.status`` waits for the source."""
+"""Seconds that ``Relayer.status`` waits for the source."""
 
 _NEEDED: Final = (Capability.ACK_AND_SEND, Capability.MESSAGE_ID, Capability.DEDUPE, Capability.ASK)
 """Of a target, so that nothing is repeated."""
@@ -94,7 +94,7 @@ class _StoppedError(Exception):
     """A stop was asked for while something was waited for."""
 
 
-class Relay(Running):
+class Relayer(Running):
     """A running ``relay``: await it, or make it a task; ``stop`` ends it, ``status`` says how it is."""
 
     def __init__(
@@ -146,7 +146,7 @@ class Relay(Running):
         super().__init__(self._supervise())
 
     def __repr__(self) -> str:
-        return f"<Relay from {self._source!r} to {self._target!r}>"
+        return f"<relay from {self._source!r} to {self._target!r}>"
 
     def stop(self) -> None:
         """Asks for a clean stop: what is being sent is finished, and what was claimed goes back.
@@ -480,7 +480,7 @@ class Relay(Running):
 class _Tie(Companion):
     """Ends a relay with its mailboxes."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relayer) -> None:
         super().__init__(cast(Nearby, relay._target._nearby))
         self._relay = relay
 
@@ -491,7 +491,7 @@ class _Tie(Companion):
         self._relay._die()
 
 
-def _tie(relay: Relay, *mailboxes: Mailbox) -> Callable[[], None]:
+def _tie(relay: Relayer, *mailboxes: Mailbox) -> Callable[[], None]:
     tie = _Tie(relay)
     for mailbox in mailboxes:
         mailbox._companions += (tie,)
@@ -536,7 +536,7 @@ def relay(
     retry: RetryPolicy | None = None,
     at_least_once: bool = False,
     name: str | None = None,
-) -> Relay:
+) -> Relayer:
     """Moves every message of a mailbox into another one, as they come, until it is stopped: an outbox that drains into
     a server while there is a network, or what comes down from one.
 
@@ -583,4 +583,4 @@ def relay(
         StorageCorruptError: something else is in the cursor's mailbox.
         MailboxError: a mailbox cannot go on. A passing error (``error.passing``) does not end the relay.
     """
-    return Relay(source, target, batch, retry, at_least_once, name)
+    return Relayer(source, target, batch, retry, at_least_once, name)

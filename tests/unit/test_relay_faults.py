@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from pymailbox import Mailbox, MailboxClosedError, MessagePriority, Relay, RetryPolicy, open_mailbox, relay
+from pymailbox import Mailbox, MailboxClosedError, MessagePriority, Relayer, RetryPolicy, open_mailbox, relay
 from pymailbox.relaying import loop
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox, HolderDied
 
@@ -92,7 +92,7 @@ class Way:
         some = [random.choice(kinds) for _ in range(3)]
         return [Fault(kind, verb, nth=random.randrange(1, 8), times=random.randrange(1, 3)) for kind, verb in some]
 
-    async def _disturb(self, task: asyncio.Task[None], one: Relay) -> None:
+    async def _disturb(self, task: asyncio.Task[None], one: Relayer) -> None:
         """Lets it work for a moment, and then stops it, or cancels it in whatever it is doing."""
         for _ in range(self.random.randrange(60)):
             if task.done():

@@ -15,7 +15,7 @@ from ...contract.capabilities import Capability
 from ...contract.errors import MailboxClosedError, UnsupportedError
 from ...contract.mailbox import Mailbox
 from ...contract.values import MessagePriority, MessageRecord
-from ...relaying import Relay, RelayStatus, relay
+from ...relaying import Relayer, RelayStatus, relay
 from .._expect import PATIENCE, eventually, expect, expect_equal, expect_error, expect_no_repeats
 from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
@@ -36,14 +36,14 @@ _SOON = RetryPolicy(first_delay=0.01, longest_delay=0.05)
 _A_MOMENT_LATER = RetryPolicy(first_delay=0.05, factor=1.0, jitter=0.0)
 
 
-def _relay(source: Mailbox, target: Mailbox, **options: Any) -> Relay:
+def _relay(source: Mailbox, target: Mailbox, **options: Any) -> Relayer:
     """One that is known at the target by the real name of its source in the sandbox."""
     given: dict[str, Any] = {"retry": _SOON, "name": getattr(source, "name", None)} | options
     return relay(source, target, **given)
 
 
 @asynccontextmanager
-async def _relaying(source: Mailbox, target: Mailbox, **options: Any) -> AsyncIterator[Relay]:
+async def _relaying(source: Mailbox, target: Mailbox, **options: Any) -> AsyncIterator[Relayer]:
     """A relay at work; it is stopped at the end, and has to come to its own. Failures on purpose are not logged."""
     logger = logging.getLogger("pymailbox")
     was_disabled, logger.disabled = logger.disabled, True
@@ -85,15 +85,15 @@ async def _arrive(target: Mailbox, payloads: Iterable[bytes]) -> list[MessageRec
     return await target.peek(10_000)
 
 
-async def _active(one: Relay) -> bool:
+async def _active(one: Relayer) -> bool:
     return (await one.status()).active
 
 
-async def _connected(one: Relay) -> bool:
+async def _connected(one: Relayer) -> bool:
     return (await one.status()).connected
 
 
-async def _says(one: Relay, word: str) -> bool:
+async def _says(one: Relayer, word: str) -> bool:
     return word in ((await one.status()).last_error or "")
 
 
