@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 from ..contract.companions import Nearby
@@ -19,6 +19,8 @@ from ..contract.errors import StorageCorruptError, StorageFullError, Unsupported
 from ..contract.limits import LONGEST_DELAY
 from ..contract.mailbox import Mailbox
 from ..contract.values import MessagePriority, MessageRecord, MessageStatus, NewMessage
+
+_T = TypeVar("_T")
 
 REFUSALS: Final = (TypeError, ValueError, UnsupportedError)
 """What a target raises that cannot take a message; nothing was sent then."""
@@ -103,14 +105,14 @@ class Cursor:
         sends = [(self._target, message_of(record)) for record in records]
         sends.append((self._mailbox, NewMessage(b"", pack_sent(records), message_id=following)))
         # in one step, so that they share a commit where the backend can do that, and no other relay gets in between
-        hop = asyncio.ensure_future(self._mailbox.ack_and_send(held, sends))
-        holding = asyncio.ensure_future(self._mailbox.dequeue(1))
+        hop = begin(self._mailbox.ack_and_send(held, sends))
+        holding = begin(self._mailbox.dequeue(1))
+        calls: list[asyncio.Future[Any]] = [hop, holding]
         try:
-            await asyncio.wait([hop, holding])
+            await asyncio.wait(calls)
         finally:
-            for call in (hop, holding):
+            for call in calls:
                 call.cancel()
-        holding.exception()  # which nobody may fetch
         if isinstance(hop.exception(), (*REFUSALS, StorageFullError)):  # nothing was done
             self._held = held
         sent = hop.result()
@@ -128,6 +130,13 @@ class Cursor:
 
     def die(self) -> None:
         self._mailbox._die()
+
+
+def begin(call: Coroutine[Any, Any, _T]) -> asyncio.Future[_T]:
+    """A call as a task; if whoever waits for it is interrupted, nobody has to hear of its error."""
+    task = asyncio.ensure_future(call)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def message_of(record: MessageRecord) -> NewMessage:

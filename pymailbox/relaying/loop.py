@@ -30,7 +30,7 @@ from ..contract.mailbox import Mailbox, check_mailbox
 from ..contract.polling import POLL_INTERVAL
 from ..contract.values import DeadLetter, MessageRecord
 from ..runtime.network import when_it_may_be_back
-from .cursor import REFUSALS, Cursor
+from .cursor import REFUSALS, Cursor, begin
 from .origin import name_of_cursor, name_of_cursor_for
 from .plain import PlainRoute
 
@@ -168,7 +168,7 @@ class Relayer(Running):
         Raises:
             MailboxClosedError: the source is closed.
         """
-        asked = asyncio.ensure_future(self._source.status())
+        asked = begin(self._source.status())
         try:
             await asyncio.wait([asked], timeout=_STATUS_PATIENCE)
             stats = None
@@ -325,7 +325,7 @@ class Relayer(Running):
             how["limit"] = self._batch
         if acks:
             how["ack"] = acks
-        claim = asyncio.ensure_future(self._source.dequeue(**how))
+        claim = begin(self._source.dequeue(**how))
         try:
             if can_wait:
                 await self._stop.first(claim)
@@ -364,7 +364,10 @@ class Relayer(Running):
             await self._ack([record.id for record in sent])
             return
         await self._source._ack_late(sent)
-        for record, found in zip(sent, await asyncio.gather(*(self._source.get(one.id) for one in sent)), strict=True):
+        if Capability.DEAD_LETTERS not in self._source.capabilities or not (await self._source.status()).dead_letters:
+            return
+        for record in sent:
+            found = await self._source.get(record.id)
             # it has arrived, though whoever sent it died too often
             if isinstance(found, DeadLetter) and found.record.created_at == record.created_at:
                 await self._source.discard(record.id)
@@ -437,7 +440,7 @@ class Relayer(Running):
         Raises:
             _StoppedError: a stop was asked for; the call has been cancelled.
         """
-        call = asyncio.ensure_future(work)
+        call = begin(work)
         try:
             await asyncio.wait([call], timeout=SLOW)
             if not call.done():

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from uuid import uuid4
@@ -18,6 +19,7 @@ import pytest
 from pymailbox import Mailbox, MailboxClosedError, MessagePriority, Relayer, RetryPolicy, open_mailbox, relay
 from pymailbox.relaying import loop
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox, HolderDied
+from pymailbox.testing._expect import eventually
 
 ROUNDS = int(os.environ.get("PYMAILBOX_RELAYS", "30"))
 COUNT = 60
@@ -76,9 +78,7 @@ class Way:
             if faulty:
                 await self._disturb(task, one)
             else:
-                async with asyncio.timeout(60):
-                    while (await one.status()).waiting != 0:
-                        await asyncio.sleep(0.002)
+                await eventually(partial(self._nothing_waits, one), True, "whether nothing waits any more")
                 one.stop()
         finally:
             task.cancel()
@@ -105,6 +105,9 @@ class Way:
         if self.random.random() < 0.5:
             one.stop()
             await asyncio.wait([task], timeout=0.01)
+
+    async def _nothing_waits(self, one: Relayer) -> bool:
+        return (await one.status()).waiting == 0
 
     async def is_done(self) -> bool:
         async with open_mailbox(self.source) as source, open_mailbox(self.target) as target:
@@ -135,10 +138,8 @@ async def play(ways: list[Way], at_once: int) -> None:
             await asyncio.gather(*(way.relay_for_a_while(True) for way in ways for _ in range(at_once)))
         await asyncio.gather(*senders)
         await asyncio.gather(*(way.relay_for_a_while(False) for way in ways))
-        async with asyncio.timeout(60):
-            for way in ways:
-                while not await way.is_done():
-                    await asyncio.sleep(0.005)
+        for way in ways:
+            await eventually(way.is_done, True, "whether all is handled")
     finally:
         for task in (*handlers, *senders):
             task.cancel()
