@@ -22,7 +22,10 @@ LIMIT = 5  # of all
 class Public:
     """Known."""
 
-    def _hidden(self) -> str:
+    def known(self, number: int = 5) -> str:
+        return "ü"
+
+    def _hidden(self, ü: str = "ü", *, number: dict[str, int] | None = None) -> str:
         """Not asked for."""
         return "# no remark"
 
@@ -40,7 +43,10 @@ LIMIT = 5
 class Public:
     """Known."""
 
-    def _hidden(self) -> str:
+    def known(self, number: int = 5) -> str:
+        return "ü"
+
+    def _hidden(self, ü = "ü", *, number = None):
 
         return "# no remark"
 
@@ -51,13 +57,18 @@ class _Error(Exception):
 
 
 def _code(source: str) -> str:
-    """All that a module does, with its lines, without texts that stand alone and what stands for them."""
+    """All that a module does, with its lines, without texts that stand alone, what stands for them, and the types of
+    functions.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
             body = getattr(node, field, None)
             if isinstance(body, list):
                 setattr(node, field, [one for one in body if not _is_constant(one)])
+        for name in ("annotation", "returns"):
+            if isinstance(node, (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)) and hasattr(node, name):
+                setattr(node, name, None)
         for name in ("end_lineno", "col_offset", "end_col_offset"):
             if hasattr(node, name):
                 delattr(node, name)
@@ -72,7 +83,8 @@ def test_remarks_and_private_texts_go() -> None:
     assert lean(SOURCE, keeps_docstrings=True) == LEAN
 
 
-def test_docstrings_go_where_they_are_not_kept() -> None:
+def test_docstrings_and_types_go_where_they_are_not_kept() -> None:
+    assert "def known(self, number = 5):" in lean(SOURCE, keeps_docstrings=False)
     assert '"""' not in lean(SOURCE, keeps_docstrings=False)
 
 
