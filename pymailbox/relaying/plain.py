@@ -28,6 +28,8 @@ class PlainRoute:
     async def send(self, records: Sequence[MessageRecord]) -> bool:
         """Sends messages in their order; after an error some may have been stored."""
         messages = [message_of(record) for record in records]
+        if Capability.HEADERS not in self._target.capabilities and any(message.headers for message in messages):
+            self._target._lacks(Capability.HEADERS)
         if {Capability.ENQUEUE_MANY, Capability.MESSAGE_ID} <= self._target.capabilities:
             await self._target.enqueue_many(messages)
         else:
@@ -40,8 +42,6 @@ class PlainRoute:
         if Capability.MESSAGE_ID in self._target.capabilities:
             given["message_id"] = message.message_id
         if message.headers:
-            if Capability.HEADERS not in self._target.capabilities:
-                self._target._lacks(Capability.HEADERS)
             given["headers"] = message.headers
         await self._target.enqueue(message.sender, message.payload, message.priority, **given)
 
