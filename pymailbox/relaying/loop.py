@@ -277,10 +277,11 @@ class Relayer(Running):
             await self._at_target(self._route.commits_with_target())
             self._is_checked = True
         while (sent := await self._at_target(self._route.hold())) is None:
+            self._disconnected_since = None
             await self._stop.pause(LOOK_EVERY)
             if self._stop.asked:
                 raise _StoppedError
-        self._is_active = True
+        self._is_active, self._disconnected_since = True, None
         if Capability.RECOVER in self._source.capabilities:
             await self._source.recover()  # what a dead relay had claimed comes first
         if sent:
@@ -419,6 +420,7 @@ class Relayer(Running):
             self._in_doubt.clear()
             raise
         self._in_doubt.clear()
+        self._disconnected_since = None
         if not sent:
             return None
         self._sent += len(ids)
@@ -449,13 +451,11 @@ class Relayer(Running):
                 await self._stop.first(call)
             if not call.done():
                 raise _StoppedError
-            result = call.result()
+            return call.result()
         finally:
             if not call.done():
                 call.cancel()
                 await asyncio.wait([call])
-        self._disconnected_since = None
-        return result
 
     def _note_failure(self, error: Exception, connected: bool) -> None:
         now = datetime.now(UTC)
