@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Coroutine, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
@@ -17,7 +18,6 @@ from ..contract.companions import Nearby
 from ..contract.errors import StorageCorruptError, StorageFullError, UnsupportedError
 from ..contract.limits import LONGEST_DELAY
 from ..contract.mailbox import Mailbox
-from ..contract.moments import milliseconds, moment
 from ..contract.values import MessagePriority, MessageRecord, MessageStatus, NewMessage
 
 _T = TypeVar("_T")
@@ -33,10 +33,13 @@ _FIRST: Final = UUID("7e1a7000-0000-8000-8000-000000000001")
 
 _SENT: Final = struct.Struct(">16sq")
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
 
 def pack_sent(records: Iterable[MessageRecord]) -> bytes:
-    """A cursor's payload: for each message 16 bytes of its id, and ``created_at`` in milliseconds, 8 bytes."""
-    return b"".join(_SENT.pack(one.id.bytes, milliseconds(one.created_at)) for one in records)
+    """A cursor's payload: for each message 16 bytes of its id, and ``created_at`` in microseconds, 8 bytes."""
+    return b"".join(_SENT.pack(one.id.bytes, (one.created_at - _EPOCH) // _MICROSECOND) for one in records)
 
 
 def unpack_sent(payload: bytes) -> list[MessageRecord]:
@@ -47,7 +50,7 @@ def unpack_sent(payload: bytes) -> list[MessageRecord]:
     """
     normal, inflight = MessagePriority.NORMAL, MessageStatus.INFLIGHT
     try:
-        sent = [(UUID(bytes=uuid), moment(ms)) for uuid, ms in _SENT.iter_unpack(payload)]
+        sent = [(UUID(bytes=uuid), _EPOCH + time * _MICROSECOND) for uuid, time in _SENT.iter_unpack(payload)]
     except (struct.error, OverflowError) as error:
         raise ValueError(str(error)) from error
     return [MessageRecord(message_id, b"", b"", normal, created_at, inflight, 1) for message_id, created_at in sent]

@@ -18,7 +18,7 @@ from pymailbox.relaying import cursor, loop
 from pymailbox.testing._expect import eventually
 from tools.nats_servers import Servers
 
-COUNT = 400
+COUNT = 250
 STRIKES = 3
 LEASE = 1.0
 """Seconds after which somebody else has what a dead relay had."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,7 +26,6 @@ from pymailbox import (
     relay,
 )
 from pymailbox.contract.limits import EARLIEST, LATEST
-from pymailbox.contract.moments import moment
 from pymailbox.relaying import loop
 from pymailbox.relaying.cursor import pack_sent, unpack_sent
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox
@@ -206,10 +206,12 @@ async def test_cursor_outlives_many_deaths(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_cursors_are_packed_and_unpacked() -> None:
-    times = [0, 1_767_323_045_678, EARLIEST, LATEST]
+    times = [0, 1_767_323_045_678_901, EARLIEST * 1000, LATEST * 1000]
     packed = b"".join(uuid4().bytes + time.to_bytes(8, "big", signed=True) for time in times)
     sent = unpack_sent(packed)
-    assert [record.created_at for record in sent] == [moment(time) for time in times]
+    assert [record.created_at for record in sent] == [
+        datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time) for time in times
+    ]
     assert pack_sent(sent) == packed
     assert pack_sent([]) == b""
     for payload in (b"x", bytes(23), bytes(16) + b"\x7f" + bytes(7)):

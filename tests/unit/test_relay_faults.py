@@ -21,7 +21,7 @@ from pymailbox.relaying import loop
 from pymailbox.testing import Fault, FaultKind, FaultyMailbox, HolderDied
 from pymailbox.testing._expect import eventually
 
-ROUNDS = int(os.environ.get("PYMAILBOX_RELAYS", "30"))
+ROUNDS = int(os.environ.get("PYMAILBOX_RELAYS", "16"))
 COUNT = 60
 LIVES = 12
 """Relays one after the other with faults; then one without."""
