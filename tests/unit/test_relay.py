@@ -402,6 +402,31 @@ async def test_cancelled_twice_it_drops_what_is_under_way(
     await target.close()
 
 
+async def test_one_cancellation_delivered_again_and_again_is_one(
+    silent: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a cancelled scope of anyio: the hop under way is finished and acknowledged."""
+    target = await silent()
+    monkeypatch.setattr(loop, "SLOW", 60.0)
+    async with open_mailbox("memory://") as source:
+        task = asyncio.ensure_future(relay(source, target, retry=SOON))
+        await source.enqueue(b"", b"1")
+        await arrive(target, b"1")
+        Silent.speaks.clear()
+        await source.enqueue(b"", b"2")
+        await asyncio.sleep(0.02)
+        for turn in range(50):
+            if turn == 30:
+                Silent.speaks.set()
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert await payloads(target) == [b"1", b"2"]
+        assert await payloads(source) == []
+    await target.close()
+
+
 async def test_it_is_no_longer_known_to_its_mailboxes() -> None:
     async with open_mailbox("memory://") as source, open_mailbox("memory://") as target:
         for _ in range(2):
