@@ -64,6 +64,7 @@ class Cursor:
         self._target = target
         self._name = name
         self._held: UUID | None = None
+        self._is_made = False
 
     @classmethod
     async def open(cls, nearby: Nearby, target: Mailbox, name: str) -> Cursor:
@@ -74,7 +75,9 @@ class Cursor:
         held = await self._mailbox.dequeue(1)
         if not held:
             await self._mailbox.recover()
-            await self._mailbox.enqueue(b"", b"", message_id=_FIRST, dedupe_for=LONGEST_DELAY)
+            if not self._is_made:
+                await self._mailbox.enqueue(b"", b"", message_id=_FIRST, dedupe_for=LONGEST_DELAY)
+                self._is_made = True
             held = await self._mailbox.dequeue(1)
         if not held:
             return None

@@ -284,6 +284,7 @@ class Relayer(Running):
         self._is_active, self._disconnected_since = True, None
         if Capability.RECOVER in self._source.capabilities:
             await self._source.recover()  # what a dead relay had claimed comes first
+        await self._give_back()
         if sent:
             await self._acknowledge_late(sent)
         ids = {record.id for record in sent}
@@ -304,7 +305,7 @@ class Relayer(Running):
         self._is_active = False
         route, self._route = self._route, None
         try:
-            with suppress(MailboxError):  # which the source gives back itself
+            with suppress(MailboxError):
                 await self._give_back()
         finally:
             if route is not None:
@@ -374,13 +375,11 @@ class Relayer(Running):
                 await self._source.discard(record.id)
 
     async def _give_back(self) -> None:
-        claimed, self._claimed = self._claimed, {}
-        if not claimed:
-            return
-        if self._source._can_release:
-            await self._source._release(list(claimed))
-        else:
-            self._kept = list(claimed.values())
+        if self._claimed and self._source._can_release:
+            await self._source._release(list(self._claimed))  # if it fails, the next session does it
+        elif self._claimed:
+            self._kept = list(self._claimed.values())
+        self._claimed = {}
 
     def _forget(self, ids: Iterable[UUID]) -> None:
         for message_id in ids:

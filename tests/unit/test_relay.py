@@ -402,6 +402,27 @@ async def test_cancelled_twice_it_drops_what_is_under_way(
     await target.close()
 
 
+async def test_what_could_not_be_given_back_goes_back_later() -> None:
+    class Stubborn(SmallMailbox):
+        failures = 2
+
+        async def _release(self, ids: list[UUID]) -> None:
+            if Stubborn.failures:
+                Stubborn.failures -= 1
+                raise MailboxError("not now", passing=True)
+            await super()._release(ids)
+
+    source = await Database(Stubborn).open("stubborn")
+    fault = Fault(FaultKind.LOST_BEFORE, "ack_and_send", nth=2)
+    async with FaultyMailbox(await open_mailbox(f"memory://{uuid4()}"), beside=[fault]) as target:
+        for payload in (b"1", b"2", b"3"):
+            await source.enqueue(b"", payload)
+        async with relaying(source, target, batch=2):
+            await arrive(target, b"1", b"2", b"3")
+    assert Stubborn.failures == 0
+    await source.close()
+
+
 async def test_one_cancellation_delivered_again_and_again_is_one(
     silent: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

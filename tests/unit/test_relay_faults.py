@@ -31,7 +31,7 @@ DEATHS = (FaultKind.DEATH_BEFORE, FaultKind.DEATH_AFTER)
 AT_SOURCE = [
     # a claim whose answer is lost leaves its messages with the handle, and later ones overtake them
     *((kind, verb) for verb in ("dequeue", "ack_many") for kind in (FaultKind.LOST_BEFORE, *DEATHS)),
-    *((kind, verb) for verb in ("release", "get", "recover") for kind in (*LOST, *DEATHS) if verb != "release"),
+    *((kind, verb) for verb in ("get", "recover") for kind in (*LOST, *DEATHS)),
 ]
 BESIDE = [(kind, verb) for verb in ("ack_and_send", "dequeue", "enqueue", "recover") for kind in (*LOST, *DEATHS)]
 
