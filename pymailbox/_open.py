@@ -91,8 +91,9 @@ class _SameDatabase:
         self._called_at = called_at
         self._any_thread = any_thread
 
-    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
-        options = Options(lease=self._options.lease, durability="relaxed" if relaxed else self._options.durability)
+    async def open(self, name: str, *, relaxed: bool = False, lease: float | None = None) -> Mailbox:
+        durability = "relaxed" if relaxed else self._options.durability
+        options = Options(lease=self._options.lease if lease is None else lease, durability=durability)
         opening = MailboxOpening(self._at(name), options, self._called_at)
         opening._any_thread = self._any_thread
         mailbox = await opening

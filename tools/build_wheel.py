@@ -38,8 +38,26 @@ NOT_IN_PAGES = (
     "pymailbox/testing/",
     "pymailbox/__main__.py",
 )
-_WITHOUT_DOCSTRINGS = ("pymailbox/backends/", "pymailbox/core/", "pymailbox/runtime/turns.py")
-"""The contract says what a verb does."""
+WITH_DOCSTRINGS = (
+    "pymailbox/__init__.py",
+    "pymailbox/_open.py",
+    "pymailbox/actors/asking.py",
+    "pymailbox/actors/backpressure.py",
+    "pymailbox/actors/consumer.py",
+    "pymailbox/actors/context.py",
+    "pymailbox/actors/retry.py",
+    "pymailbox/contract/capabilities.py",
+    "pymailbox/contract/errors.py",
+    "pymailbox/contract/mailbox.py",
+    "pymailbox/contract/values.py",
+    "pymailbox/relaying/loop.py",
+    "pymailbox/runtime/run_sync.py",
+    "pymailbox/runtime/suspension.py",
+    "pymailbox/transfer/browser.py",
+    "pymailbox/transfer/exporting.py",
+    "pymailbox/transfer/importing.py",
+)
+"""Where public names are defined: ``help`` shows them in a page too. What a verb does is said where the contract is."""
 BUT = tuple(f"{folder}__init__.py" for folder in NOT_IN_PAGES if folder.endswith("/"))
 """They say what to do instead."""
 
@@ -83,8 +101,7 @@ def build_page_wheel(whole: Path, folder: Path) -> Path:
                 continue
             content = bundle(ENGINE_FOR_PYTHON, ROOT) if info.filename == ENGINE else source.read(info)
             if info.filename.endswith(".py"):
-                keeps_docstrings = not info.filename.startswith(_WITHOUT_DOCSTRINGS)
-                content = lean(content.decode(), keeps_docstrings=keeps_docstrings).encode()
+                content = lean(content.decode(), keeps_docstrings=info.filename in WITH_DOCSTRINGS).encode()
             match info.filename.rpartition("/")[2]:
                 case "RECORD":
                     content = _record_of(records, info.filename)

@@ -24,7 +24,7 @@ from enum import StrEnum
 from typing import Any, Final, Generic, Self, TypeVar
 from uuid import UUID
 
-from ..contract.companions import Nearby
+from ..contract.companions import Nearby, Unless
 from ..contract.errors import ConnectionLostError, StorageFullError
 from ..contract.mailbox import Mailbox
 from ..contract.values import (
@@ -68,10 +68,17 @@ class FaultKind(StrEnum):
     """
     FULL = "full"
     """The storage is full: ``StorageFullError``, and nothing happened. Verbs that need no room still work."""
+    REFUSED = "refused"
+    """What was to be stored is refused for good: ``ValueError``, and nothing happened."""
     DEATH_BEFORE = "death before"
     """The holder dies, and nothing happened: ``HolderDied``, from this call and every later one."""
     DEATH_AFTER = "death after"
     """It happened, and then the holder dies: ``HolderDied``, from this call and every later one."""
+
+
+def _struck_by(kind: FaultKind) -> frozenset[str]:
+    """The verbs that can fail in that way."""
+    return STORING_VERBS if kind in (FaultKind.FULL, FaultKind.REFUSED) else VERBS
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class Fault:
 
     kind: FaultKind
     verb: str | None = None
-    """The verb that it strikes; None for any (if the storage is full, any that needs room)."""
+    """The verb that it strikes; None for any (if the storage is full, or refuses, any that needs room)."""
     nth: int = 1
     """The first call of such a verb that it strikes."""
     times: int | None = 1
@@ -89,7 +96,7 @@ class Fault:
     """The probability that it strikes such a call at all; the mailbox's seed decides."""
 
     def __post_init__(self) -> None:
-        possible = STORING_VERBS if self.kind is FaultKind.FULL else VERBS
+        possible = _struck_by(self.kind)
         if self.verb is not None and self.verb not in possible:
             raise ValueError(f"verb of a fault {self.kind.name} must be one of {sorted(possible)}, not {self.verb!r}")
         if self.nth < 1:
@@ -110,7 +117,7 @@ class _Plan:
     def strikes(self, verbs: tuple[str, ...], rng: random.Random) -> bool:
         """Counts a call, which may count for several verbs."""
         fault = self.fault
-        possible = STORING_VERBS if fault.kind is FaultKind.FULL else VERBS
+        possible = _struck_by(fault.kind)
         if not possible.intersection(verbs) or fault.verb not in (None, *verbs):
             return False
         self._calls += 1
@@ -160,14 +167,19 @@ class FaultyMailbox(Mailbox):
     target do not strike there. For a mailbox that is not faulty, a faulty one belongs to another database.
 
     Args:
-        mailbox: an open mailbox, which belongs to this one from now on. faults: faults to plan from the start. seed:
-        decides whether faults with a probability strike.
+        mailbox: an open mailbox, which belongs to this one from now on.
+        faults: faults to plan from the start.
+        seed: decides whether faults with a probability strike.
+        beside: faults of the mailboxes that are opened beside it, in the same database: of a relay's cursor, or where
+            answers go. Their calls are counted together.
     """
 
-    def __init__(self, mailbox: Mailbox, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
+    def __init__(
+        self, mailbox: Mailbox, faults: Iterable[Fault] = (), *, seed: int = 0, beside: Iterable[Fault] = ()
+    ) -> None:
         self.capabilities = mailbox.capabilities  # type: ignore[misc]  # those of the mailbox that it was given
         self.struck: list[tuple[str, FaultKind]] = []
-        """What has failed so far: each verb, and how."""
+        """What has failed so far, here and beside: each verb, and how."""
         self._mailbox: Mailbox | None = mailbox
         self._plans: list[_Plan] = []
         self._rng = random.Random(seed)
@@ -179,6 +191,7 @@ class FaultyMailbox(Mailbox):
         self._alone = asyncio.Event()
         """Set when no other call is under way."""
         self.plan(*faults)
+        self._plans_beside = list(map(_Plan, beside))
 
     def __repr__(self) -> str:
         return f"<FaultyMailbox {'dead' if self._mailbox is None else self._mailbox!r}>"
@@ -190,8 +203,9 @@ class FaultyMailbox(Mailbox):
         self._plans += map(_Plan, faults)
 
     def heal(self) -> None:
-        """Forgets all planned faults. A holder that has died stays dead."""
+        """Forgets all planned faults, those beside it too. A holder that has died stays dead."""
         self._plans.clear()
+        self._plans_beside.clear()
 
     async def die(self) -> None:
         """The holder dies as if its process had ended: whatever it held comes back as after a crash.
@@ -351,7 +365,13 @@ class FaultyMailbox(Mailbox):
 
     @property
     def _nearby(self) -> Nearby | None:  # type: ignore[override]
-        return self._living._nearby
+        nearby = self._living._nearby
+        return None if nearby is None else _FaultyNearby(nearby, self)
+
+    @property
+    def name(self) -> str:
+        """That of the mailbox that it was given, if that has one."""
+        return getattr(self._living, "name", "")
 
     async def close(self) -> None:
         """Closes the mailbox; for a dead one there is nothing to do."""
@@ -378,7 +398,7 @@ class FaultyMailbox(Mailbox):
         kind = self._next_fault(verbs)
         if early is not None:
             early.is_lost = kind is not None
-        if kind not in (FaultKind.LOST_BEFORE, FaultKind.FULL, FaultKind.DEATH_BEFORE):
+        if kind in (None, FaultKind.LOST_AFTER, FaultKind.DEATH_AFTER):
             answer = await self._made(prepared.call)
         del prepared  # this closes a call that was never begun; an error's traceback would keep it
         match kind:
@@ -386,6 +406,8 @@ class FaultyMailbox(Mailbox):
                 return answer
             case FaultKind.FULL:
                 raise StorageFullError(f"{verb}: the storage is full, as planned; nothing was stored")
+            case FaultKind.REFUSED:
+                raise ValueError(f"{verb}: refused, as planned; nothing was stored")
             case FaultKind.LOST_BEFORE:
                 raise ConnectionLostError(f"{verb}: the connection was lost, as planned, before anything happened")
             case FaultKind.LOST_AFTER:
@@ -415,6 +437,26 @@ class FaultyMailbox(Mailbox):
                 self._alone.set()
         # not inside the handler: the cancellation's traceback would keep the mailbox alive
         raise HolderDied("the holder died during this call")
+
+
+class _FaultyNearby(Nearby):
+    """The mailboxes beside a faulty one; to commit together with it, they are of its kind."""
+
+    def __init__(self, nearby: Nearby, faulty: FaultyMailbox) -> None:
+        self._nearby = nearby
+        self._plans, self._rng, self._struck = faulty._plans_beside, faulty._rng, faulty.struck
+
+    async def open(self, name: str, *, relaxed: bool = False, lease: float | None = None) -> Mailbox:
+        mailbox = FaultyMailbox(await self._nearby.open(name, relaxed=relaxed, lease=lease))
+        mailbox._plans, mailbox._rng, mailbox.struck = self._plans, self._rng, self._struck
+        mailbox._is_beside_another = True
+        return mailbox
+
+    async def names(self) -> list[str]:
+        return await self._nearby.names()
+
+    async def delete(self, name: str, unless: Unless | None = None) -> bool:
+        return await self._nearby.delete(name, unless)
 
 
 class _FaultyLoop(Generic[_T]):

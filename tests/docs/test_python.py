@@ -35,6 +35,7 @@ PRINTED: Final = {
     "docs/cpython.md#without-await": r"b'alice' b'hello'\n",
     "docs/cpython.md#a-worker": r"b'bye'\n",
     "docs/cpython.md#questions-and-answers": r"b'HELLO'\n",
+    "docs/relay.md#from-one-place-to-another": r"b'alice' b'hello' 1\n",
     "docs/transfer.md#mailboxes-as-files": r"1 0 \[\] True\n",
     "docs/verbs.md#opening-a-mailbox-and-its-verbs": r"b'bob' b'fire!'\nb'alice' b'hello'\n",
 }

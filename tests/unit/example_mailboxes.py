@@ -139,7 +139,7 @@ class Neighbours:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
+    async def open(self, name: str, *, relaxed: bool = False, lease: float | None = None) -> Mailbox:
         return await self.database.open(name)
 
     async def names(self) -> list[str]:

@@ -15,7 +15,7 @@ FLOORS: Final = (
     {"contract"},
     {"core", "runtime"},
     {"actors", "backends", "transfer"},
-    {"_open"},
+    {"_open", "relaying"},
     {"sync"},
     {"__init__"},
     {"cli", "testing"},

@@ -14,6 +14,7 @@ FOLDERS: Final = {
     "indexeddb": "pymailbox/backends/indexeddb",
     "jetstream": "pymailbox/backends/jetstream",
     "memory": "pymailbox/backends/memory",
+    "relaying": "pymailbox/relaying",
     "sqlite": "pymailbox/backends/sqlite",
 }
 """What the short paths stand for, as the glossary says."""

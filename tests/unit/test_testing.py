@@ -25,6 +25,7 @@ from pymailbox import (
     NewMessage,
     open_mailbox,
 )
+from pymailbox.relaying import loop as relaying_loop
 from pymailbox.testing import (
     CHECKS,
     Check,
@@ -59,6 +60,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite_module, "LONGEST_CHECK", 0.3)
     monkeypatch.setattr(suite_module, "LONGEST_CLOSE", 0.5)
     monkeypatch.setattr(expect_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(relaying_loop, "LOOK_EVERY", 0.01)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ class SendsOnInItsOwnName(SmallMailbox):
     "asking.many_questions_share_a_mailbox",
     "asking.closing_ends_questions",
     "asking.death_of_an_asker",
+    "relaying.closing_ends_a_relay",
 )
 class ForgetsWhatItOpened(SmallMailbox):
     """Does not know what was opened beside it."""
@@ -63,7 +64,7 @@ class _WithNeighbours(SmallMailbox):
 @breaks("asking.askers_get_their_own_answers")
 class OneMailboxForAllAskers(_WithNeighbours):
     class neighbours(Neighbours):  # noqa: N801
-        async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
+        async def open(self, name: str, *, relaxed: bool = False, lease: float | None = None) -> Mailbox:
             return await super().open(name if marker_of(name) is None else name[:20])
 
         async def names(self) -> list[str]:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from pymailbox import Consumer, Context, MailboxClosedError, MailboxStats, MessageRecord, Reject, Retry, RetryPolicy
 from pymailbox.actors.holds import Hold
+from pymailbox.actors.stopping import Interruptions
 from pymailbox.contract.arguments import PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Entry, SmallMailbox, stats_of
@@ -423,7 +424,7 @@ class CountsEveryCancellation(SmallMailbox):
         interrupt = consumer._interrupt
 
         def interrupted() -> None:
-            consumer._turns_to_stillness = 0
+            consumer._cancellations = Interruptions()
             interrupt()
 
         consumer._interrupt = interrupted  # type: ignore[method-assign]

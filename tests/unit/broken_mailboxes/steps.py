@@ -37,6 +37,7 @@ class AcksAndForgets(SmallMailbox):
     "ack_and_send.cancelled_step_happened_or_did_not",
     "ack_and_send.closed_target_is_refused",
     "ack_and_send.mailbox_of_another_database_is_refused",
+    "relaying.relay_that_comes_back_late_begins_anew",
     found_by_programs=True,
 )
 class SendsAndThenAcks(SmallMailbox):
@@ -66,7 +67,11 @@ class OneMessageForEachTarget(SmallMailbox):
         return await super().send_on(message_id, list(dict(sends).items()))
 
 
-@breaks("ack_and_send.target_that_has_the_id_stores_nothing", found_by_programs=True)
+@breaks(
+    "ack_and_send.target_that_has_the_id_stores_nothing",
+    "relaying.id_that_the_target_has_stops_nothing",
+    found_by_programs=True,
+)
 class KnownIdStopsTheStep(SmallMailbox):
     async def send_on(self, message_id: UUID, sends: Sends) -> bool:
         if any(target is not self and target.knows(message.message_id) for target, message in sends):
