@@ -60,6 +60,14 @@ def webkit_browser() -> str:
     return found[-1]
 
 
+def webkit_environment() -> dict[str, str]:
+    """What the driver of WebKitGTK has in its environment besides: no optimizing compiler for WebAssembly, which works
+    longer on Pyodide than a run of tests gains by it.
+    """
+    environment: dict[str, str] = SETTINGS["webkit"]["environment"]
+    return environment
+
+
 def _problems() -> list[str]:
     problems = []
     keep_selenium_offline()

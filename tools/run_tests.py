@@ -106,12 +106,12 @@ def all_jobs() -> list[Job]:
     return [
         _playwright("firefox"),
         _playwright("chromium"),
+        _pytest("lanes-elsewhere", _LANES, *_ignoring(_IN_CHROMIUM, _IN_OTHERS, TABLE), _TABLE_OPTION),
         _pytest("unit", "tests/unit"),
+        _pytest("chaos", "tests/chaos"),
         *_split(_IN_CHROMIUM, {"lanes-chromium-worker": "worker"}, "lanes-chromium-page", _TABLE_OPTION),
         *_split(_IN_OTHERS, {"lanes-firefox": "Firefox-"}, "lanes-webkit", _TABLE_OPTION),
-        _pytest("chaos", "tests/chaos"),
         *_split(_SCENARIOS, {"scenarios-chromium": "chromium", "scenarios-firefox": "firefox"}, "scenarios-webkit"),
-        _pytest("lanes-elsewhere", _LANES, *_ignoring(_IN_CHROMIUM, _IN_OTHERS, TABLE), _TABLE_OPTION),
         _pytest("all-else", *_ignoring(_LANES, _SCENARIOS, "tests/chaos", "tests/unit")),
     ]
 

@@ -241,7 +241,8 @@ def webkit_gtk(executable: str) -> Iterator[WebDriver]:
     options.binary_location = browsers.webkit_browser()
     options.add_argument("--automation")
     with Display(visible=False, manage_global_env=False) as display:
-        service = webdriver.WebKitGTKService(executable_path=executable, env=display.env())
+        environment = display.env() | browsers.webkit_environment()
+        service = webdriver.WebKitGTKService(executable_path=executable, env=environment)
         driver = webdriver.WebKitGTK(options=options, service=service)
         try:
             yield driver
