@@ -26,14 +26,8 @@ from pymailbox.backends.jetstream.replica import Replica
 from pymailbox.contract.moments import now_in_ms
 from tools.nats_servers import Servers
 
+SERVERS = ("one",)
 SECONDS = 20.0
-
-
-@pytest.fixture
-def servers(one: Servers) -> Servers:
-    """One server, also for the fixture `client`."""
-    one.start()
-    return one
 
 
 def messages(count: int) -> list[NewMessage]:

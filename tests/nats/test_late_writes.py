@@ -33,15 +33,10 @@ from tests.nats.proxy import Proxy
 from tools.nats_servers import Servers
 from tools.serve import HOST
 
+SERVERS = ("one",)
+
 SHORT = 1.0
 """Seconds, in place of the minute after which an outcome stays unknown."""
-
-
-@pytest.fixture
-def servers(one: Servers) -> Servers:
-    """One server, also for the fixture `client`."""
-    one.start()
-    return one
 
 
 @pytest.fixture

@@ -181,7 +181,7 @@ class Link:
             ) from None
         try:
             connecting.result()
-        except (NatsError, OSError, ValueError, TypeError) as error:
+        except (NatsError, OSError, ImportError, ValueError, TypeError) as error:
             raise StorageUnavailableError(f"cannot connect to {self._where} ({_text(error)})") from error
         try:
             settings.check_version(str(self._nc._server_info["version"]))
