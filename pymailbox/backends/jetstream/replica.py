@@ -7,7 +7,7 @@ import logging
 import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
@@ -19,7 +19,7 @@ from ...core.store import Message, find
 from ..notifier import Listener
 from . import codec, snapshots
 from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies, lower_case
-from .cleaning import publish_snapshot
+from .cleaning import Stock, publish_snapshot
 from .codec import RULES, Op, Reference, UnreadableError
 from .errors import NO_MESSAGE, RefusedError, TimedOutError
 from .follower import Entry, Follower
@@ -32,6 +32,9 @@ from .writer import Call, Writer
 _logger = logging.getLogger("pymailbox")
 
 _DIGESTS_KEPT: Final = 8
+
+_CLAIMED_SOON: Final = 4096
+"""Messages before one that is kept in memory until it is claimed."""
 
 _ASKED_FOR_THE_END: Final = 5
 """Times that a stream has to say that it ends before what was heard."""
@@ -80,10 +83,12 @@ class Replica:
         """Those that are there, and are none: the next snapshot takes their place."""
         self._heard_at = 0
         """When the stream message came that was heard last; 0 if none was since a snapshot."""
-        self._digests: OrderedDict[int, bytes] = OrderedDict()
-        """Of the states at the last checkpoints."""
+        self._digests: OrderedDict[int, bytes | None] = OrderedDict()
+        """Of the states at the last checkpoints; None while one is being taken."""
+        self._claims: dict[int, list[tuple[int, Snapshot]]] = {}
+        """Snapshots that were heard meanwhile, by their checkpoints, and which messages of the stream they are."""
         self._checkpoints: deque[tuple[int, int]] = deque()
-        """When the last checkpoints were, and at which message of the stream."""
+        """At which age of the log the last checkpoints were, and at which message of the stream."""
         self._news_after: weakref.WeakKeyDictionary[Listener, int] = weakref.WeakKeyDictionary()
         """The last of our own commits when an observer was set; it may be heard later: producers do not wait for it."""
         self._live = False
@@ -196,7 +201,8 @@ class Replica:
     def _replace(self, log: LogState) -> None:
         self.log = log
         self._heard_at = 0
-        self._digests.clear()
+        self._digests = OrderedDict()
+        self._claims.clear()
         self.bodies.forget()
         self.link.notifier.changed((self.name,))
         self.link.notifier.wake(self.name)
@@ -214,7 +220,7 @@ class Replica:
         if snapshot.seq <= self.log.seq and snapshot.checkpoint <= self.log.checkpoint:
             return None if there else self.log.seq + 1
         self._check_rules(snapshot.rules)
-        encoded = snapshots.unpack(await self._packed(snapshot), snapshot)
+        encoded = await snapshots.unpack(await self._packed(snapshot), snapshot)
         before = self.log
         self._replace(snapshots.decode(encoded, snapshot.seq))
         self._snapshot_at = at
@@ -389,7 +395,7 @@ class Replica:
         if not log.is_new(commit):
             return
         if kind in ("in", "x"):
-            self.bodies.keep(entry.seq, entry.data, None)
+            self._keep_body(entry, None)
         effects = Effects()
         results = log.apply(commit, entry.seq, holder, target, effects)
         if effects.reset:
@@ -408,6 +414,11 @@ class Replica:
         self._notify(effects, informed, early)
         if self._live and log.checkpoint_is_due:
             self._check_point()
+
+    def _keep_body(self, entry: Entry, headers: Mapping[str, str] | None) -> None:
+        """If somebody may claim it soon: else it would be in memory for long."""
+        if self._live and self.log.store.state.queued < _CLAIMED_SOON:
+            self.bodies.keep(entry.seq, entry.data, headers)
 
     def _release_claims(self, results: list[Any]) -> None:
         """Nobody waits any more for what these claims gave."""
@@ -434,7 +445,7 @@ class Replica:
         headers = lower_case(entry.headers or {})
         own = foreign_id(self.link.stream, entry.seq, entry.time)
         reference = Reference(entry.seq, PLAIN, 0, len(entry.data), 0)
-        self.bodies.keep(entry.seq, entry.data, entry.headers)
+        self._keep_body(entry, entry.headers)
         log = self.log
         reason = "another program wrote this into the stream, and it is no part of a mailbox"
         if plain and not entry.data.startswith(codec.MAGIC):
@@ -485,37 +496,57 @@ class Replica:
 
     def _on_checkpoint(self, seq: int, own: bool) -> None:
         log = self.log
-        encoded = snapshots.encode(log)
-        log.size = len(encoded)
-        digest = snapshots.digest_of(encoded)
-        self._digests[log.checkpoint] = digest
         self._checkpoint_seqs.append(seq)
+        stock = Stock(log.checkpoint, seq, log.age, *log.first_needed)
+        taking = self.spawn(self._take_stock(snapshots.Capture(log), stock, self._snapshot_at if own else None))
+        self._digests[log.checkpoint] = None
+        if own:
+            self._publishing = taking
         while len(self._digests) > _DIGESTS_KEPT:
             self._digests.popitem(last=False)
-        if own:
-            self._publishing = self.spawn(
-                publish_snapshot(self, log.checkpoint, seq, digest, encoded, self._snapshot_at)
-            )
+
+    async def _take_stock(self, capture: snapshots.Capture, stock: Stock, last: int | None) -> None:
+        """Takes the digest of a state, and publishes it as a snapshot if ``last``, the one before it, is given."""
+        digests = self._digests
+        digest, packed = await snapshots.take(capture, pack=last is not None)
+        if digests is not self._digests:  # the log is another one by now
+            return
+        if stock.checkpoint in digests:
+            digests[stock.checkpoint] = digest
+        try:
+            for claim in self._claims.pop(stock.checkpoint, ()):
+                self._compare(*claim)
+        except StorageCorruptError as error:
+            self._break(error)
+            return
+        if last is not None:
+            await publish_snapshot(self, stock, digest, packed, last)
 
     def _on_snapshot(self, entry: Entry, snapshot: Snapshot) -> None:
         self._check_rules(snapshot.rules)
         if snapshot.seq > self.log.seq or snapshot.checkpoint > self.log.checkpoint:
             self._follower.restart()  # something before it is gone
-            return
-        digest = self._digests.get(snapshot.checkpoint)
-        if digest is not None and digest != snapshot.digest:
+        else:
+            self._compare(entry.seq, snapshot)
+
+    def _compare(self, at: int, snapshot: Snapshot) -> None:
+        """A snapshot that is a message of the stream with our own state, now or as soon as that is encoded."""
+        digest = self._digests.get(snapshot.checkpoint, snapshot.digest)
+        if digest is None:
+            self._claims.setdefault(snapshot.checkpoint, []).append((at, snapshot._replace(packed=b"")))
+        elif digest != snapshot.digest:
             raise StorageCorruptError(
-                f"the snapshot of the mailbox {self.name!r} at checkpoint {snapshot.checkpoint} (message {entry.seq} "
+                f"the snapshot of the mailbox {self.name!r} at checkpoint {snapshot.checkpoint} (message {at} "
                 f"of the stream {self.link.stream!r}, of its state at message {snapshot.seq}) differs from what its "
                 "log says. Somebody has changed the stream, or a version of pymailbox has an error"
             )
 
-    def settled_parts(self, seq: int, now: int, kept_for: int) -> int:
+    def settled_parts(self, seq: int, age: int, kept_for: int) -> int:
         """Before which message of the stream all parts belong to something, or never will."""
         settled = 0
-        while self._checkpoints and self._checkpoints[0][0] <= now - kept_for:
+        while self._checkpoints and self._checkpoints[0][0] <= age - kept_for:
             settled = self._checkpoints.popleft()[1]
-        self._checkpoints.append((now, seq))
+        self._checkpoints.append((age, seq))
         if settled:
             self._checkpoints.appendleft((0, settled))
         return settled
@@ -572,7 +603,7 @@ class Replica:
     async def keep_foreign(self) -> None:
         """Stores anew what others have published where the next snapshot takes its place."""
         if self._among_snapshots:
-            messages = [message for _, _, message in self.log.store.messages()]
+            messages = self.log.store.bodies.all()
             await self.move([each for each in messages if cast(Reference, each.payload).seq in self._among_snapshots])
 
     async def move(self, messages: list[Message]) -> None:
@@ -591,11 +622,7 @@ class Replica:
         await self.barrier()
         store = self.log.store
         places = ((message_id, find(store, message_id)) for message_id in ids)
-        return {
-            message_id: cast(Reference, store.bodies.lanes[place.priority][place.number].payload)
-            for message_id, place in places
-            if place is not None
-        }
+        return {message_id: store.reference(place) for message_id, place in places if place is not None}
 
     async def barrier(self) -> None:
         """Returns when all that was committed before the call is in the state."""
