@@ -399,7 +399,7 @@ class Link:
 
     def _check_connected(self) -> None:
         """The client would keep what is sent meanwhile, and send it long after its caller has given up."""
-        if not self._nc.is_connected:
+        if not self.is_connected:
             raise NotSentError
 
     async def _on_answer(self, message: Msg) -> None:
@@ -470,6 +470,10 @@ class Link:
     def connections(self) -> int:
         """How many there were, one after the other: what is sent on one arrives in order."""
         return 1 + int(self._nc.stats["reconnects"])
+
+    @property
+    def is_connected(self) -> bool:
+        return bool(self._nc.is_connected)
 
     @property
     def is_closed(self) -> bool:

@@ -42,6 +42,9 @@ _ASKED_FOR_THE_END: Final = 5
 _PAUSE: Final = 0.2
 """Seconds between them."""
 
+_TO_PUBLISH: Final = 2.0
+"""Seconds for which who leaves waits until a snapshot is written."""
+
 _CLOCK_STEP: Final = 1000
 """Milliseconds by which clocks that go on alike do not part."""
 
@@ -123,6 +126,9 @@ class Replica:
             await self.stop()
 
     async def stop(self) -> None:
+        if self._publishing is not None and not self._publishing.done() and self.link.is_connected:
+            # who opens the mailbox next would have to read all that it makes superfluous
+            await asyncio.wait({self._publishing}, timeout=_TO_PUBLISH)
         await self.writer.stop()
         if self._starting is not None:
             self._starting.cancel()
@@ -397,7 +403,8 @@ class Replica:
         if kind in ("in", "x"):
             self._keep_body(entry, None)
         effects = Effects()
-        results = log.apply(commit, entry.seq, holder, target, effects)
+        own = commit.nonce == self.writer.nonce
+        results = log.apply(commit, entry.seq, holder, target, effects, wanted=own)
         if effects.reset:
             self.bodies.forget()
         sent = self.writer.sent_by(commit)
@@ -405,11 +412,11 @@ class Replica:
             self._on_checkpoint(entry.seq, sent is not None)
         if sent is not None:
             sent.heard(commit.number, self.token, results)
-        elif commit.nonce == self.writer.nonce:
+        elif own:
             self._release_claims(results)
         informed = None if sent is None else sent.informed(commit.number, self.token)
         early: list[Listener] = []
-        if commit.nonce == self.writer.nonce:
+        if own:
             early = [listener for listener, last in self._news_after.items() if commit.number <= last]
         self._notify(effects, informed, early)
         if self._live and log.checkpoint_is_due:

@@ -6,11 +6,11 @@ import struct
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from math import inf
-from typing import Final, cast
+from typing import Any, Final, cast
 from uuid import UUID
 
 from ...contract.ids import id_of
@@ -30,6 +30,10 @@ _ID: Final = 16
 _IDS: Final = [struct.Struct(f"{_ID}s" * count) for count in (1, SHELF)]
 _HEAD: Final = struct.Struct("<QI")
 _PARTS: Final = struct.Struct("<BQI")
+
+
+_NOBODYS: Final[Any] = None
+"""In the place of a record that nobody wants."""
 
 
 class Shelf:
@@ -113,6 +117,17 @@ def _bytes_of(column: array[int]) -> bytes:
     return column.tobytes()
 
 
+def _fitting(sizes: Iterable[int], largest: float) -> int:
+    """How many fit together, at least one, as ``records_of`` has it."""
+    count, left = 0, largest
+    for size in sizes:
+        left -= size
+        if left < 0 and count:
+            break
+        count += 1
+    return count
+
+
 class Shelves:
     """The core's ``Bodies``, with references in the place of bytes; and where each id is."""
 
@@ -123,6 +138,8 @@ class Shelves:
         """Numbers by priority and id."""
         self._parts: dict[tuple[int, int], tuple[int, ...]] = {}
         """Of the few messages that are in parts."""
+        self.records_wanted = True
+        """Whether somebody here waits for records; else those of a claim are only counted."""
 
     def __len__(self) -> int:
         return sum(map(len, self._places))
@@ -139,25 +156,37 @@ class Shelves:
             self._parts[priority, number] = parts
 
     def messages(self, run: LaneRun, id_base: int) -> Iterator[Message]:
+        for priority, shelf, first, end in self._on_shelves(run):
+            for index in range(first, end):
+                yield self._message(priority, shelf, index)
+
+    def _on_shelves(self, run: LaneRun) -> Iterator[tuple[int, Shelf, int, int]]:
+        """Where messages are: priority, shelf, and indexes from one to before another."""
         priority, number, end, *_ = run
         while number < end:
             shelf = self._lanes[priority][number - number % SHELF]
             at = shelf.index(number)
-            for index in range(at, at + min(end, shelf.first + SHELF) - number):
-                yield self._message(priority, shelf, index)
+            yield priority, shelf, at, at + min(end, shelf.first + SHELF) - number
             number = shelf.first + SHELF
 
     def records(
         self, runs: list[LaneRun], id_base: int, status: MessageStatus, hand_outs: int = 0, largest: float = inf
     ) -> list[MessageRecord]:
-        return records_of(runs, partial(self.messages, id_base=id_base), status, hand_outs, largest)
+        if self.records_wanted:
+            return records_of(runs, partial(self.messages, id_base=id_base), status, hand_outs, largest)
+        return [_NOBODYS] * _fitting(chain.from_iterable(map(self._payloads, runs)), largest)
+
+    def _payloads(self, run: LaneRun) -> Iterator[int]:
+        """Bytes of each payload."""
+        for _, shelf, first, end in self._on_shelves(run):
+            yield from shelf.columns[5][first:end]
 
     def _message(self, priority: int, shelf: Shelf, index: int) -> Message:
-        offset, created, seq, at, sender, payload, headers = (column[index] for column in shelf.columns)
-        parts = self._parts.get((priority, shelf.first + offset), ()) if self._parts else ()
-        reference = Reference(seq, at, sender, payload, headers, parts)
+        numbers, created, seqs, ats, senders, payloads, headers = shelf.columns
+        parts = self._parts.get((priority, shelf.first + numbers[index]), ()) if self._parts else ()
+        reference = Reference(seqs[index], ats[index], senders[index], payloads[index], headers[index], parts)
         message_id = id_of(int.from_bytes(shelf.ids[_ID * index : _ID * index + _ID], "big"))
-        return Message(message_id, b"", cast(bytes, reference), created)
+        return Message(message_id, b"", cast(bytes, reference), created[index])
 
     # -- one of them ---------------------------------------------------------------------------------------------------
 

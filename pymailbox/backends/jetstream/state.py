@@ -41,6 +41,9 @@ CHECKPOINT_COMMITS: Final = 1000
 CHECKPOINT_BYTES: Final = 1024 * 1024
 """After so much a checkpoint is due, or after four times what the last one was long."""
 
+_TAKEN: Final = 300
+"""Bytes that a message counts for beside its own when a checkpoint is due: to hear it takes time, too."""
+
 _WEIGHT: Final = 64
 """Bytes of a message or another entry in a snapshot, more or less."""
 
@@ -164,8 +167,14 @@ class LogState:
         self.commits += 1
         self.bytes += size
 
-    def apply(self, commit: Commit, seq: int, holder: int | None, target: bool, effects: Effects) -> list[Any]:
-        """What each command gives that is for this mailbox; ``holder`` is the one whose subject it came on."""
+    def apply(
+        self, commit: Commit, seq: int, holder: int | None, target: bool, effects: Effects, wanted: bool = True
+    ) -> list[Any]:
+        """What each command gives that is for this mailbox; ``holder`` is the one whose subject it came on.
+
+        The records of claims are there only if they are ``wanted``.
+        """
+        self.store.bodies.records_wanted = wanted
         applied, age = self.applied, self.age
         applied[commit.nonce] = commit.number, age
         applied.move_to_end(commit.nonce)
@@ -188,6 +197,7 @@ class LogState:
         """Those that are neither known nor delayed go to the end of the queue in one step."""
         store, now = self.store, self.now
         before, self.touched = store.state.queued, True
+        self.bytes += _TAKEN * len(messages)
         stored = False
         run: dict[UUID, Message] = {}
         lane = 0
