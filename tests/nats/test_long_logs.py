@@ -1,4 +1,4 @@
-"""Much waits in a mailbox, or much has gone through it: whoever opens it is there at once, and the stream stays small."""
+"""Much waits in a mailbox, or much has gone through it: who opens it is there at once, and the stream stays small."""
 
 from __future__ import annotations
 

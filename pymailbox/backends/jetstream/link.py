@@ -109,6 +109,8 @@ class Link:
         """A link that works; ``release`` comes after it."""
         options = connect or Connect({})
         key = (address, tuple(sorted((name, _identity(value)) for name, value in options.items())), create)
+        for loop in [loop for loop in _links if loop.is_closed()]:
+            del _links[loop]  # its links know it, and would keep it
         links = _links.setdefault(asyncio.get_running_loop(), {})
         link = links.get(key)
         if link is None or (link._nc.is_closed and link._opening is not None and link._opening.done()):

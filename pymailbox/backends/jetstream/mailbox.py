@@ -26,8 +26,9 @@ from .cleaning import counts, store_parts
 from .codec import Op
 from .errors import CHANGED, NoStreamError, RefusedError, WipedError
 from .link import Link
+from .liveness import add_holder, remove_holder
 from .location import address_of, name_of, parse, token_of
-from .replica import Replica, add_holder, gone_call, release_call, remove_holder
+from .replica import Replica, gone_call, release_call
 from .state import DIED, RELEASED, Acked, Claimed, NotAdmitted, Stored
 from .writer import Call, Step
 
@@ -55,9 +56,6 @@ class JetStreamMailbox(EmbeddedMailbox):
         """Its identity as a holder."""
         self._has_claimed = False
         self._beat: asyncio.TimerHandle | None = None
-        self._beats = 0
-        self._nonce = secrets.token_bytes(8)
-        """Of its signs of life, which wait for no other commit."""
         self._calls = 0
         self._idle: asyncio.Future[None] | None = None
         self._wipes = self._opened_on = link.wipes
@@ -394,7 +392,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         self._enter_call()
         try:
             await self._look()
-            return await self._replica.recover(self._number)
+            return await self._replica.recover(self._number, patiently=True)
         finally:
             self._leave_call()
 
@@ -581,8 +579,7 @@ def _beat(reference: weakref.ref[JetStreamMailbox]) -> None:
         return
     mailbox._beat = None
     if mailbox._number in mailbox._replica.log.store.state.holders.by_number:
-        mailbox._beats += 1
-        mailbox._replica.spawn(mailbox._replica.beat(mailbox._number, mailbox._nonce, mailbox._beats))
+        mailbox._replica.beat(mailbox._number)
         mailbox._hold()
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
+from math import inf
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -17,13 +19,14 @@ from ...contract.moments import milliseconds, now_in_ms
 from ...contract.values import MessagePriority
 from ...core.store import Message, find
 from ..notifier import Listener
-from . import codec, snapshots
+from . import codec, liveness, snapshots
 from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies, lower_case
 from .cleaning import Stock, publish_snapshot
 from .codec import RULES, Op, Reference, UnreadableError
 from .errors import NO_MESSAGE, RefusedError, TimedOutError
 from .follower import Entry, Follower
 from .link import Link
+from .liveness import Vigil
 from .location import token_of
 from .snapshots import Snapshot
 from .state import RELEASED, Claimed, Effects, LogState, foreign_id
@@ -51,9 +54,6 @@ _CLOCK_STEP: Final = 1000
 _CHECKPOINTS_OF_STRAGGLERS: Final = 3
 """Checkpoints that a message has seen before it may be stored anew."""
 
-_holders: dict[int, weakref.ref[asyncio.AbstractEventLoop]] = {}
-"""The event loops of this process's holders: nobody else can tell that one was closed."""
-
 
 class Replica:
     """One mailbox."""
@@ -73,12 +73,14 @@ class Replica:
         """Why it cannot go on."""
         self._users = 0
         self._starting: asyncio.Task[None] | None = None
+        self._vigil = Vigil(link.loop.time)
         self._follower = Follower(
             link,
             [f"{self.base}.>", f"{stream}.x.{self.token}.*", f"{stream}.x.*.{self.token}"],
             self._on_entry,
             self._place,
             self._break,
+            self._vigil.forget,
         )
         self._snapshot_at = 0
         """The stream message that was read or heard last where snapshots are."""
@@ -100,12 +102,20 @@ class Replica:
         """Whether what is heard is news."""
         self._ahead: float | None = None
         """By how many milliseconds the log's clock is ahead of the event loop's, at least: that one is never set."""
+        self._asked_time: float | None = None
+        """The number of our own commit that asks for the log's time."""
         self._wall_ahead = 0.0
         """By how many milliseconds the wall clock was, when somebody looked."""
         self.tasks: set[asyncio.Task[Any]] = set()
         self._checkpoint_seqs: deque[int] = deque(maxlen=_CHECKPOINTS_OF_STRAGGLERS)
         """Where the last checkpoints were."""
         self._publishing: asyncio.Task[Any] | None = None
+        self._due: set[int] = set()
+        """Holders that are about to give a sign of life."""
+        self._beating: asyncio.Task[Any] | None = None
+        self._beats = 0
+        self._beats_nonce = secrets.token_bytes(8)
+        """Of signs of life, which wait for no other commit."""
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
@@ -382,28 +392,28 @@ class Replica:
                 kind, holder = "h", _number(kind[2:])
         log = self.log
         now = self._loop_time
+        has_jumped = entry.time > log.now + _CLOCK_STEP
         log.advance(entry.seq, entry.time, len(entry.data))
         self._heard_at = entry.time
-        if self._ahead is None:
-            self._wall_ahead = now_in_ms() - now
-        self._ahead = entry.time - now if self._ahead is None else max(entry.time - now, self._ahead - 0.01)
         try:
             if kind == "s":
                 raise UnreadableError
             commit = codec.decode(entry.data)
         except UnreadableError:
+            self._follow_clock(entry.time, now, None)
             if not target:
                 self._on_foreign(entry, plain=kind == "in")
             return
         self._check_rules(commit.rules)
-        if not self._live and commit.nonce == self.writer.nonce:
+        own = commit.nonce == self.writer.nonce
+        self._follow_clock(entry.time, now, commit.number if own else None)
+        if own and not self._live:
             self._live = self._live_from is not None and commit.number >= self._live_from
         if not log.is_new(commit):
             return
         if kind in ("in", "x"):
             self._keep_body(entry, None)
         effects = Effects()
-        own = commit.nonce == self.writer.nonce
         results = log.apply(commit, entry.seq, holder, target, effects, wanted=own)
         if effects.reset:
             self.bodies.forget()
@@ -421,6 +431,9 @@ class Replica:
         self._notify(effects, informed, early)
         if self._live and log.checkpoint_is_due:
             self._check_point()
+        if self._live and has_jumped:
+            for number in liveness.overdue(log, self.writer.holders):
+                self.beat(number)
 
     def _keep_body(self, entry: Entry, headers: Mapping[str, str] | None) -> None:
         """If somebody may claim it soon: else it would be in memory for long."""
@@ -572,9 +585,36 @@ class Replica:
             self.submit_quietly(Call(codec.encode_command(Op.MARK)))
         return max(self.log.now, int(now + self._ahead))
 
+    def _follow_clock(self, time: int, now: float, number: int | None) -> None:
+        """The log's clock said something, to our own commit if that has a number."""
+        ahead, before = time - now, self._ahead
+        if before is None:
+            self._wall_ahead = now_in_ms() - now
+        elif before - _CLOCK_STEP <= ahead < before:
+            ahead = before - 0.01
+        elif ahead < before and (number is None or self._asked_time is None or number < self._asked_time):
+            # it has gone back, with a new leader, or was only heard late
+            self._ask_for_time()
+            ahead = before
+        self._ahead = ahead
+        if before is not None and ahead > before + _CLOCK_STEP:
+            self.link.notifier.wake(self.name)  # what was to be due much later
+
+    def _ask_for_time(self) -> None:
+        def asked(number: float | None) -> None:
+            self._asked_time = number
+
+        if self._live and self._asked_time is None:
+            asked(inf)
+            mark = codec.encode_command(Op.MARK)
+            self.submit_quietly(Call(mark, on_numbered=asked, on_done=lambda _: asked(None)))
+
     def local(self, moment: int) -> int:
         """A moment of the log's time by the wall clock, or a little later."""
-        return moment + 1 if self._ahead is None else now_in_ms() + moment - self.now + 1
+        if self._ahead is None:
+            return moment + 1
+        # while its clock has gone back the log's time stands still, and goes on later
+        return now_in_ms() + int(moment - self._loop_time - self._ahead) + 1
 
     @property
     def _loop_time(self) -> float:
@@ -592,14 +632,23 @@ class Replica:
         if self.broken is None:
             self.writer.submit(call, first=first).add_done_callback(_retrieve)
 
-    async def beat(self, holder: int, nonce: bytes, number: int) -> None:
-        """A holder's sign of life, which is how-manieth of the nonce: it overtakes calls."""
-        data = codec.encode(nonce, number, [codec.encode_command(Op.BEAT, codec.pack_fields(holder))])
+    def beat(self, holder: int) -> None:
+        """A holder's sign of life, which overtakes calls: one commit for all who are due."""
+        self._due.add(holder)
+        if self._beating is None or self._beating.done():
+            self._beating = self.spawn(self._beat())
 
-        async def publish() -> None:
-            await self.link.publish(f"{self.base}.c", data)
+    async def _beat(self) -> None:
+        while self._due:
+            due, self._due = self._due, set()
+            self._beats += 1
+            signs = [codec.encode_command(Op.BEAT, codec.pack_fields(holder)) for holder in due]
+            data = codec.encode(self._beats_nonce, self._beats, signs)
 
-        await self.link.patiently(publish, f"a sign of life in the mailbox {self.name!r}")
+            async def publish(data: bytes = data) -> None:
+                await self.link.publish(f"{self.base}.c", data)
+
+            await self.link.patiently(publish, f"a sign of life in the mailbox {self.name!r}")
 
     @property
     def stragglers_before(self) -> int:
@@ -636,22 +685,30 @@ class Replica:
         await self.follow()
         await self.submit(Call(codec.encode_command(Op.MARK)))
 
-    def gone(self, holder: int) -> bool:
-        """Whether a holder's event loop, of this process, was closed."""
-        loop = _holders.get(holder)
-        if loop is None:
-            return False
-        running = loop()
-        return running is None or running.is_closed()
+    async def recover(self, me: int, *, patiently: bool = False) -> int:
+        """Lets the log take back what those had who are gone; how many messages there were.
 
-    async def recover(self, me: int) -> int:
-        """Lets the log take back what those had who are gone; how many messages there were."""
-        found = [
-            (holder, how) for holder, how in self.log.expired(self.now, self.gone) if holder != me or how == RELEASED
-        ]
-        if not found:
+        ``patiently`` waits until those have had their time who may only seem to be gone.
+        """
+        found, asked = self._vigil.gone(self.log, self.now)
+        if asked and asked != [me]:
+            # whoever lives hears the log's time, and gives a sign
+            self.submit_quietly(Call(codec.encode_command(Op.MARK)))
+            if patiently:
+                await asyncio.sleep(min(liveness.GRACE, max(map(self._lease_of, asked))))
+                found, _ = self._vigil.gone(self.log, self.now)
+        gone = [(holder, how) for holder, how in found if holder != me or how == RELEASED]
+        if not gone:
             return 0
-        return sum(await asyncio.gather(*(self.submit(gone_call(holder, how, via=holder)) for holder, how in found)))
+        recovered = await asyncio.gather(*(self.submit(gone_call(holder, how, via=holder)) for holder, how in gone))
+        for holder, how in gone:
+            if how == RELEASED:
+                liveness.remove_holder(holder)
+        return sum(recovered)
+
+    def _lease_of(self, holder: int) -> float:
+        """Seconds."""
+        return (self.log.store.state.holders.by_number[holder].lease or 0) / 1000
 
 
 def gone_call(holder: int, how: int, via: int | None = None) -> Call:
@@ -662,14 +719,6 @@ def gone_call(holder: int, how: int, via: int | None = None) -> Call:
 def release_call(link: Link, holder: int, ids: Iterable[UUID]) -> Call:
     """That a holder gives messages back."""
     return Call(*codec.encode_pieces(Op.RELEASE, codec.pack_fields(holder) + codec.encode_ids(ids), link.room))
-
-
-def add_holder(number: int, loop: asyncio.AbstractEventLoop) -> None:
-    _holders[number] = weakref.ref(loop)
-
-
-def remove_holder(number: int) -> None:
-    _holders.pop(number, None)
 
 
 def _snapshot_in(message: Any) -> Snapshot | None:
