@@ -20,6 +20,7 @@ from pymailbox.backends.jetstream.bodies import PLAIN, Bodies
 from pymailbox.backends.jetstream.codec import Op, Reference
 from pymailbox.backends.jetstream.errors import RefusedError
 from pymailbox.backends.jetstream.link import Link
+from pymailbox.backends.jetstream.liveness import Vigil
 from pymailbox.backends.jetstream.location import Address, address_of, name_of, token_of
 from pymailbox.backends.jetstream.shelves import SHELF, Shelves
 from pymailbox.backends.jetstream.state import EXPIRED, RELEASED, Claimed, Effects, LogState, NotAdmitted
@@ -604,3 +605,67 @@ def test_many_messages_are_quickly_there() -> None:
     assert min(seconds(lambda: snapshots.decode(encoded, 1)) for _ in range(3)) < one_by_one
     assert min(seconds(lambda: snapshots.Capture(log.state)) for _ in range(3)) < one_by_one / 5
     assert len(encoded) < 60 * 25_000
+
+
+# -- who is gone -------------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """A log of which Alice holds something for ten seconds of its time, and who watches it."""
+
+    def __init__(self) -> None:
+        self.clock = 100.0
+        self.vigil = Vigil(lambda: self.clock)
+        self.log = Log()
+        self.log.commit(enqueue(message()))
+        self.log.commit(claim(ALICE), subject=ALICE, time=SECOND)
+
+    def beat(self, second: float) -> None:
+        self.log.commit(codec.encode_command(Op.BEAT, codec.pack_fields(ALICE)), time=int(second * SECOND))
+
+    def after(self, seconds: float, log_second: float) -> tuple[bool, bool]:
+        """Whether Alice is gone then, and whether she is asked for a sign."""
+        for _ in range(int(seconds)):
+            self.clock += 1
+            self.vigil.tick()
+        self.clock += seconds % 1
+        found, asked = self.vigil.gone(self.log.state, int(log_second * SECOND))
+        return found == [(ALICE, EXPIRED)], asked == [ALICE]
+
+
+def test_who_watched_all_the_time_needs_no_grace() -> None:
+    watch = Watch()
+    assert watch.after(0, 1) == (False, False)
+    watch.beat(3)
+    assert watch.after(2, 3) == (False, False)
+    assert watch.after(9, 12.5) == (False, False)
+    assert watch.after(1.5, 14) == (True, True)
+
+
+def test_a_holder_of_whom_nothing_is_known_has_a_grace() -> None:
+    watch = Watch()
+    assert watch.after(0, 3600) == (False, True)
+    assert watch.after(4.5, 3605) == (False, False)
+    assert watch.after(1, 3606) == (True, False)
+    watch.beat(3606)
+    assert watch.after(0, 3606) == (False, False)
+
+
+def test_a_jump_says_nothing_of_who_was_just_there() -> None:
+    watch = Watch()
+    watch.after(0, 1)
+    watch.beat(3)
+    assert watch.after(2, 3) == (False, False)
+    assert watch.after(1, 3600) == (False, True)
+    assert watch.after(8, 3608) == (False, False)
+    assert watch.after(2, 3610) == (True, False)
+
+
+def test_who_stood_still_knows_nothing() -> None:
+    watch = Watch()
+    watch.after(0, 1)
+    watch.beat(3)
+    watch.after(2, 3)
+    watch.clock += 3600
+    assert watch.after(0, 3600) == (False, True)
+    assert watch.after(6, 3606) == (True, False)

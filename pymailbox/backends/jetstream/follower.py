@@ -22,9 +22,6 @@ _HEARTBEAT: Final = 1.0
 _SILENCE: Final = 2.5
 """Seconds after which a consumer that says nothing counts as lost."""
 
-_STANDSTILL: Final = 3.0
-"""Seconds after which half a second is no more what it was."""
-
 _INACTIVE: Final = 30.0
 """Seconds after which the server forgets a consumer to which nobody listens."""
 
@@ -52,15 +49,15 @@ class Follower:
         on_entry: Callable[[Entry], None],
         place: Callable[[bool], Any],
         on_error: Callable[[MailboxError], None],
-        on_standstill: Callable[[], None],
+        on_tick: Callable[[], None],
     ) -> None:
         self._link = link
         self._filters = filters
         self._on_entry = on_entry
         self._on_error = on_error
         """Called with what keeps it from going on."""
-        self._on_standstill = on_standstill
-        """Called when the event loop, or the whole machine, was somewhere else for long."""
+        self._on_tick = on_tick
+        """Called twice a second."""
         self._place = place
         """A coroutine that says where to begin; called with whether the consumer is there already: then None is no
         reason to begin elsewhere."""
@@ -184,10 +181,8 @@ class Follower:
 
     async def _watch(self) -> None:
         while True:
-            began = self._link.loop.time()
             await asyncio.sleep(_HEARTBEAT / 2)
-            if self._link.loop.time() - began > _STANDSTILL:
-                self._on_standstill()
+            self._on_tick()
             if self._link.loop.time() - self._heard > _SILENCE and not self._is_restarting:
                 self._heard = self._link.loop.time()
                 self.restart()

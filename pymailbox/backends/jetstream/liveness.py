@@ -14,6 +14,9 @@ GRACE: Final = 5.0
 """Seconds that a holder has for a sign of life when its lease is over by the log's time and not by ours: the server's
 clock may have jumped ahead, or all of us have slept. Who is there answers at once."""
 
+_STANDSTILL: Final = 3.0
+"""Seconds after which half a second is no more what it was."""
+
 _holders: dict[int, weakref.ref[asyncio.AbstractEventLoop]] = {}
 """The event loops of this process's holders: nobody else can tell that one was closed."""
 
@@ -53,14 +56,21 @@ class Vigil:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         """Seconds; never set."""
+        self._ticked = clock()
         self._watched: dict[int, _Watched] = {}
 
-    def forget(self) -> None:
-        """This event loop stood still: that it has heard nothing for long says nothing."""
-        self._watched.clear()
+    def tick(self) -> None:
+        """To be called twice a second: else this event loop, or the machine, has stood still, and that it has heard
+        nothing says nothing.
+        """
+        clock = self._clock()
+        if clock - self._ticked > _STANDSTILL:
+            self._watched.clear()
+        self._ticked = clock
 
     def gone(self, log: LogState, now: int) -> tuple[list[tuple[int, int]], list[int]]:
         """Holders that are gone, and how; and those who have to show that they live, which is new."""
+        self.tick()
         there = log.store.state.holders.by_number
         clock = self._clock()
         watched = {number: self._look(number, claims, clock) for number, claims in there.items()}

@@ -80,7 +80,7 @@ class Replica:
             self._on_entry,
             self._place,
             self._break,
-            self._vigil.forget,
+            self._vigil.tick,
         )
         self._snapshot_at = 0
         """The stream message that was read or heard last where snapshots are."""
