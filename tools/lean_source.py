@@ -1,4 +1,4 @@
-"""Python source without what only its readers need: for the wheel that pages download."""
+"""Python source without what only readers need, for the wheel that pages download."""
 
 import ast
 import io
@@ -8,10 +8,10 @@ _Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def lean(source: str, *, keeps_docstrings: bool) -> str:
-    """A module without comments, without the texts under its attributes, and without docstrings that nobody asks for.
+    """A module without comments, without the texts below its attributes, and without docstrings that nobody looks up.
 
-    Those of private names go, and unless `keeps_docstrings` all of them. What is left stays in its line, so that
-    tracebacks are the same.
+    Docstrings of private names are removed, and unless `keeps_docstrings` all of them. What remains keeps its line, so
+    that tracebacks are the same.
     """
     lines = source.split("\n")
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -43,7 +43,7 @@ def _is_public(node: _Definition) -> bool:
 
 
 def _cut(lines: list[str], statement: ast.stmt, instead: str) -> None:
-    """Replaces a text, which has its lines for itself."""
+    """Replaces a text that has its lines to itself."""
     assert statement.end_lineno is not None
     if lines[statement.lineno - 1][: statement.col_offset].strip():
         raise ValueError(f"line {statement.lineno} has a text and something else")

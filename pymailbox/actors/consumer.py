@@ -105,6 +105,8 @@ class Consumer(Coroutine[Any, Any, None]):
         """When it is the turn of other tasks; None if no handler has run in this one."""
         self._handling: set[Task] = set()
         """Messages that occupy one of the ``concurrency`` places."""
+        self._scheduled: set[Task] = set()
+        """Those whose handlers begin in a later turn of the event loop: no handler may overtake them."""
         self._waiting: set[Task] = set()
         """Messages that failed and wait for their next attempt."""
         self._claims: set[Task] = set()
@@ -319,6 +321,7 @@ class Consumer(Coroutine[Any, Any, None]):
     async def _handle(self, hold: Hold) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self._scheduled.discard(task)
         self._handling.add(task)
         self._begin_turn()
         record = hold.record
@@ -364,6 +367,7 @@ class Consumer(Coroutine[Any, Any, None]):
         else:  # whatever the loop's task factory does
             task = asyncio.Task(self._handle(hold), loop=self._loop, context=context)
             self._handling.add(task)
+            self._scheduled.add(task)
         if task.done():
             self._ended(task)
         else:
@@ -373,7 +377,7 @@ class Consumer(Coroutine[Any, Any, None]):
         """Whether a handler may begin in this turn of the event loop: another turn costs a page more than all else that
         is done for a message. One that waits with ``run_sync`` may not: it would suspend whoever began it, too.
         """
-        if not self._is_async or suspension_is_wanted():
+        if not self._is_async or self._scheduled or suspension_is_wanted():
             return False
         return self._loop.time() < self._begin_turn()
 
@@ -389,7 +393,7 @@ class Consumer(Coroutine[Any, Any, None]):
     def _ended(self, task: Task) -> None:
         if task in self._handling:
             self._pace.ends()
-        for tasks in (self._handling, self._waiting, self._claims, self._acks, self._writes):
+        for tasks in (self._handling, self._scheduled, self._waiting, self._claims, self._acks, self._writes):
             tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._end(error)
@@ -404,7 +408,7 @@ class Consumer(Coroutine[Any, Any, None]):
         if not self._holds.any_of(ids) or self._retrying.acknowledges_any_of(ids):
             return
         self._begin_acks()
-        if self._ordered and self._acks:
+        if (self._ordered or self._concurrency == 1) and self._acks:
             # if only the later of two messages were committed, a death would bring the earlier one back after it
             await asyncio.wait(self._acks)
 

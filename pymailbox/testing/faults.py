@@ -1,4 +1,4 @@
-"""A mailbox that fails when it is told to, for tests of your own actors.
+"""A mailbox that fails on demand, for tests of your own actors.
 
     inbox = FaultyMailbox(
         await open_mailbox("memory://inbox"),
@@ -8,7 +8,7 @@
         await my_actor(inbox)  # its second ack takes effect, but seems to fail; before the fifth, its process ends
     # what the actor held is handed out again: run it once more, and check that its work was done right
 
-Everything that happens is decided by the planned faults and by a seed, so that a failure can be repeated.
+The planned faults and a seed decide everything that happens, so that a failure can be repeated.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ from ._verbs import VERBS as VERBS_OF_A_MAILBOX
 _T = TypeVar("_T")
 
 STORING_VERBS: Final = frozenset(name for name, verb in VERBS_OF_A_MAILBOX.items() if verb.stores)
-"""What needs room; everything else still works when the storage is full."""
+"""Verbs that need room; everything else still works when the storage is full."""
 
 LOOPS: Final = frozenset({"messages", "changes"})
 
 VERBS: Final = LOOPS.union(name for name, verb in VERBS_OF_A_MAILBOX.items() if verb.touches_storage)
-"""What a fault can strike. A call of one of the loops is one turn of it; a ``dequeue`` that acknowledges is also a call
-of ``ack_many``, in one transaction: a fault of either strikes all of it.
+"""What a fault can strike. A call of a loop is one turn of it; a ``dequeue`` that acknowledges is also a call of
+``ack_many``, in one transaction: a fault of either strikes all of it.
 """
 
 
 class HolderDied(BaseException):
     """The process that held the mailbox has ended, as far as the mailbox can tell.
 
-    It is not an ``Exception``, so an actor's exception handlers do not run: after a real death they would not either.
+    It is not an ``Exception``, so an actor's exception handlers do not run, just as after a real death.
     """
 
 
@@ -86,7 +86,7 @@ class Fault:
     times: int | None = 1
     """How many calls it strikes from then on; None for all."""
     probability: float = 1.0
-    """The probability that it strikes such a call at all; the seed of the mailbox decides."""
+    """The probability that it strikes such a call at all; the mailbox's seed decides."""
 
     def __post_init__(self) -> None:
         possible = STORING_VERBS if self.kind is FaultKind.FULL else VERBS
@@ -108,7 +108,7 @@ class _Plan:
         self._calls = 0
 
     def strikes(self, verbs: tuple[str, ...], rng: random.Random) -> bool:
-        """Counts a call, which may be of several verbs."""
+        """Counts a call, which may count for several verbs."""
         fault = self.fault
         possible = STORING_VERBS if fault.kind is FaultKind.FULL else VERBS
         if not possible.intersection(verbs) or fault.verb not in (None, *verbs):
@@ -130,7 +130,7 @@ class _Prepared(Generic[_T]):
 
 
 class _EarlyAnswer:
-    """What a call is told before it is over, unless its result is to be lost."""
+    """Passes on what a call reports before it is over, unless its result will be lost."""
 
     def __init__(self, hear: Callable[[int], None]) -> None:
         self._hear = hear
@@ -142,7 +142,7 @@ class _EarlyAnswer:
 
 
 def _passed_on(verb: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """A verb of a ``FaultyMailbox`` that takes what the mailbox's own takes."""
+    """A verb of a ``FaultyMailbox`` with the same arguments as the mailbox's own."""
 
     def call(self: FaultyMailbox, *arguments: Any, **keywords: Any) -> Coroutine[Any, Any, Any]:
         return self._call(verb, getattr(self._living, verb)(*arguments, **keywords))
@@ -160,9 +160,8 @@ class FaultyMailbox(Mailbox):
     target do not strike there. For a mailbox that is not faulty, a faulty one belongs to another database.
 
     Args:
-        mailbox: an open mailbox, which belongs to this one from now on.
-        faults: faults to plan from the start.
-        seed: decides whether faults with a probability strike.
+        mailbox: an open mailbox, which belongs to this one from now on. faults: faults to plan from the start. seed:
+        decides whether faults with a probability strike.
     """
 
     def __init__(self, mailbox: Mailbox, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
@@ -178,7 +177,7 @@ class FaultyMailbox(Mailbox):
         self._killers: set[asyncio.Task[Any] | None] = set()
         """The task in which the holder dies; its call may be under way."""
         self._alone = asyncio.Event()
-        """Set when no other call is under way any more."""
+        """Set when no other call is under way."""
         self.plan(*faults)
 
     def __repr__(self) -> str:
@@ -197,8 +196,8 @@ class FaultyMailbox(Mailbox):
     async def die(self) -> None:
         """The holder dies as if its process had ended: whatever it held comes back as after a crash.
 
-        Calls under way in other tasks end with ``HolderDied``; what they did may have happened or not. What a loop over
-        ``messages()`` had claimed and not yielded goes back as released. Whoever refers to the mailbox itself has a
+        Calls under way in other tasks end with ``HolderDied``; they may have happened or not. What a loop over
+        ``messages()`` had claimed and not yielded goes back as released. Other references to the mailbox then have a
         closed one.
         """
         if self._mailbox is None or self._dying:
@@ -226,7 +225,7 @@ class FaultyMailbox(Mailbox):
 
     # -- verbs ---------------------------------------------------------------------------------------------------------
 
-    locals().update({verb: _passed_on(verb) for verb in VERBS_OF_A_MAILBOX})  # all of them, but for those below
+    locals().update({verb: _passed_on(verb) for verb in VERBS_OF_A_MAILBOX})  # all of them except those below
 
     def enqueue(
         self,
@@ -381,7 +380,7 @@ class FaultyMailbox(Mailbox):
             early.is_lost = kind is not None
         if kind not in (FaultKind.LOST_BEFORE, FaultKind.FULL, FaultKind.DEATH_BEFORE):
             answer = await self._made(prepared.call)
-        del prepared  # which closes a call that was never begun; an error's traceback would keep it
+        del prepared  # this closes a call that was never begun; an error's traceback would keep it
         match kind:
             case None:
                 return answer
@@ -419,7 +418,7 @@ class FaultyMailbox(Mailbox):
 
 
 class _FaultyLoop(Generic[_T]):
-    """A loop over the messages of a mailbox, or over its changes, each turn of which may fail."""
+    """A loop over the messages of a mailbox, or over its changes, in which each turn may fail."""
 
     def __init__(self, mailbox: FaultyMailbox, verb: str, values: AsyncIterator[_T]) -> None:
         self._mailbox = mailbox
@@ -443,7 +442,7 @@ class _FaultyLoop(Generic[_T]):
 
 
 def _unwrapped(messages: Iterable[Any]) -> Iterator[Any]:
-    """The pairs of ``ack_and_send``, with the mailboxes that faulty ones were given."""
+    """The pairs of ``ack_and_send``, with faulty mailboxes replaced by those that they were given."""
     for pair in messages:
         if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], FaultyMailbox):
             yield pair[0]._living, pair[1]
@@ -452,5 +451,5 @@ def _unwrapped(messages: Iterable[Any]) -> Iterator[Any]:
 
 
 def _given(**keywords: Any) -> dict[str, Any]:
-    """Those that are not None: a mailbox with only the core verbs takes no others."""
+    """The arguments that are not None: a mailbox with only the core verbs takes no others."""
     return {name: value for name, value in keywords.items() if value is not None}

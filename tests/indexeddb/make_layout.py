@@ -25,7 +25,7 @@ def main() -> None:
         next(serving, None)
     path = DATA / f"layout-{json.loads(example)['version']}.json"
     if path.exists():
-        sys.exit(f"{path} is there already; delete it to make it anew")
+        sys.exit(f"{path} already exists; delete it to make it anew")
     path.write_text(example, "utf-8")
 
 

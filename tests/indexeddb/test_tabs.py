@@ -58,7 +58,7 @@ class Tab:
 @pytest.fixture(scope="module")
 def tabs(server: Server) -> Iterator[tuple[Tab, Tab, Tab]]:
     """Two pages, and a page whose worker runs Python."""
-    with runtimes.chromium(server.url + runtimes.harness_path("none")) as browser:
+    with runtimes.chromium(server.url + runtimes.harness_path("nowhere")) as browser:
         yield Tab(browser, server, "page"), Tab(browser, server, "page"), Tab(browser, server, "worker")
 
 
@@ -125,7 +125,7 @@ def test_frozen_page_gives_back_what_it_holds_and_works_when_it_is_resumed(tabs:
 def test_page_that_comes_back_from_the_cache_works(tabs: tuple[Tab, Tab, Tab], server: Server) -> None:
     page, _, _ = tabs
     _holding(page, "in the cache")
-    page.go(server.url + "/tests/browser/harness.html?in=nowhere")
+    page.go(server.url + runtimes.harness_path("nowhere"))
     page.back()
     # it was not loaded anew: its handle is still there
     page.run_async(

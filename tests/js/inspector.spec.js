@@ -14,7 +14,7 @@ const holders = (page) =>
 test("looking creates no mailbox, claims nothing, and finds one that is opened later", async ({ page }) => {
   const inspector = new Inspector(page, "later");
   await inspector.show();
-  await expect(inspector.region).toContainText("There is no mailbox of this name here yet.");
+  await expect(inspector.region).toContainText("There is no mailbox with this name here yet.");
   expect(await page.evaluate(() => pymailbox.listMailboxes())).toEqual([]);
   await enqueue(page, "later", ["one", "two"]);
   await inspector.counts({ queued: 2, inflight: 0, dead: 0 });
@@ -27,7 +27,7 @@ test("looking creates no mailbox, claims nothing, and finds one that is opened l
   });
   expect(deliveries).toEqual([0, 0]);
   await page.evaluate(() => pymailbox.deleteMailbox("later"));
-  await expect(inspector.region).toContainText("There is no mailbox of this name here yet.");
+  await expect(inspector.region).toContainText("There is no mailbox with this name here yet.");
 });
 
 test("counts and messages follow what happens", async ({ page }) => {

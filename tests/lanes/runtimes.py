@@ -27,7 +27,7 @@ CALL_SECONDS = 300
 
 
 def harness_path(place: str, *, engine: bool = False) -> str:
-    """The harness page's path on the server; Python runs in `place`, "page" or "worker".
+    """The harness page's path on the server; Python runs in `place`, "page", "worker" or "nowhere".
 
     With `engine` they hand the IndexedDB engine to Python, which otherwise loads it by itself.
     """

@@ -254,7 +254,7 @@ def test_backup_and_compact(run: Run, tmp_path: Path) -> None:
     assert [one["name"] for one in run("stats", "copy.db", "--json").json["mailboxes"]] == ["inbox", "out"]
     again = run("backup", "app.db#inbox", "copy.db")
     assert (again.code, again.out) == (1, "")
-    assert "copy.db is there already" in again.err
+    assert "copy.db already exists" in again.err
     other = run("backup", "sqlite:///app.db", str(tmp_path / "other.db"), "--json").json
     assert (other["file"], other["bytes"]) == ("app.db", (tmp_path / "other.db").stat().st_size)
     assert re.fullmatch(r"[0-9.]+ k?B freed in app\.db\.\n", run("compact", "app.db").out)
@@ -490,7 +490,7 @@ def queued(folder: Path) -> tuple[int, int]:
 
 
 def test_reader_that_goes_loses_nothing(run: Run, tmp_path: Path) -> None:
-    """Its first lines are read, and it goes; all that was written and not read is in the mailbox as before."""
+    """It reads the first lines and goes; everything written and not read is back in the mailbox."""
     run("enqueue", "inbox", "--lines", stdin=b"x" * 1000 + b"\n" + b"y\n" * 2000)
     pipe = subprocess.PIPE
     with start(tmp_path, "drain", "inbox", stdout=pipe, stderr=pipe) as process:
@@ -506,7 +506,7 @@ def test_reader_that_goes_loses_nothing(run: Run, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 @pytest.mark.parametrize("argv", [["drain", "inbox", "--wait", "1000"], ["enqueue", "inbox"], ["import", "inbox"]])
 def test_interrupt_ends_at_once_and_quietly(run: Run, tmp_path: Path, argv: list[str]) -> None:
-    """It is sent when the command waits: for a message, or for its input."""
+    """It is sent while the command waits for a message or for its input."""
     run("enqueue", "inbox", stdin=b"hello")
     pipe = subprocess.PIPE
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""``docs/glossary.md`` is in order, and names files that there are."""
+"""``docs/glossary.md`` is in order, and names existing files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDERS: Final = {
     "memory": "pymailbox/backends/memory",
     "sqlite": "pymailbox/backends/sqlite",
 }
-"""What the short paths stand for, as the glossary says itself."""
+"""What the short paths stand for, as the glossary says."""
 
 
 def _in_full(path: str) -> Path:

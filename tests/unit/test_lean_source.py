@@ -1,4 +1,4 @@
-"""What the wheel for pages leaves out of the sources changes nothing of what they do."""
+"""What the wheel for pages leaves out of the sources does not change what they do."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Error(Exception):
 
 
 def _code(source: str) -> str:
-    """All that a module does, with its lines, without texts that stand alone and what stands for them."""
+    """Everything that a module does, with its lines, without standalone texts and their replacements."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):

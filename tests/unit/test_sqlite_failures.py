@@ -341,7 +341,7 @@ DAMAGES: dict[str, tuple[str, bytes | None]] = {
         None,
     ),
 }
-"""What to do, and the payload of the dead letter; None for the bytes that are there after it."""
+"""What to do, and the payload of the dead letter; None for the bytes that remain."""
 
 
 async def five_messages(location: str) -> None:
@@ -358,7 +358,7 @@ def run_on(file: Path, statement: str) -> None:
 
 
 def damage_third(file: Path, damage: str) -> bytes:
-    """Does it to the third message, and returns the payload of the dead letter that it is to become."""
+    """Does it to the third message, and returns the payload of the dead letter that it should become."""
     statement, payload = DAMAGES[damage]
     run_on(file, statement)
     if payload is None:

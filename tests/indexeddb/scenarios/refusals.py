@@ -271,7 +271,7 @@ async def check_store_that_does_not_open_says_what_to_do() -> None:
                 assert type(error) is kind, (name, error)
                 assert advice in str(error), (name, error)
                 assert f"{name}: as the test has it" in str(error), error
-                # only what does that is told of it
+                # only the error that private browsing can cause mentions it
                 assert ("rivate" in str(error)) == (name == "SecurityError"), error
     async with await here.open("not opened") as mailbox:
         assert (await mailbox.status()).queued_messages == 0

@@ -55,6 +55,11 @@ class OneArgumentForAll(_Wrapping):
         await handler(message)
 
 
+@breaks("consuming.default_of_a_handler_is_kept")
+class ContextForAllThatHaveRoom(_Wrapping):
+    """As ``_call`` sees it."""
+
+
 @breaks("consuming.high_priority_is_handled_first", "consuming.failed_message_holds_back_its_sender")
 class ClaimsFromTheEnd(SmallMailbox):
     def batch(self, queue: list[Entry], size: int) -> list[Entry]:
@@ -79,6 +84,14 @@ class ClaimsForItselfAlone(SmallMailbox):
 
     def queue(self) -> list[Entry]:
         return [entry for entry in self.store.values() if entry.holder is not self.holder]
+
+
+@breaks("consuming.handlers_begin_in_order")
+class BeginsEveryOtherHandlerLater(_Wrapping):
+    async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
+        if message.payload in (b"m0", b"m2"):
+            await asyncio.sleep(0)
+        await _call(handler, message, context)
 
 
 @breaks("consuming.sends_commit_with_the_ack", "asking.reply_commits_with_the_ack")
@@ -171,7 +184,7 @@ class RetriesAsThePolicySays(_Wrapping):
 
 @breaks("consuming.retry_waits_in_the_queue")
 class PutsOffNothing(_Wrapping):
-    """What is put off comes again at once."""
+    """A postponed message comes again at once."""
 
     async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
         try:
@@ -201,7 +214,7 @@ class CountsEveryRetry(_Wrapping):
 
 @breaks("consuming.retry_holds_back_its_sender")
 class PutsOffAtTheEnd(_Wrapping):
-    """What is put off comes last."""
+    """A postponed message comes last."""
 
     async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
         try:
@@ -286,7 +299,7 @@ class GivesNothingBack(SmallMailbox):
 
 @breaks("consuming.slow_work_is_shared")
 class Hoards(GivesNothingBack):
-    """Takes all there is, whatever was asked for."""
+    """Takes everything, whatever was asked for."""
 
     async def dequeue(
         self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
@@ -355,7 +368,7 @@ class TakesAnyConsumer(SmallMailbox):
     "consuming.ack_with_a_dequeue_is_the_last_word",
 )
 class AcksWhateverWasHandled(SmallMailbox):
-    """Its consumers do not hear of what handlers settle, and it does not ask who holds a message."""
+    """Its consumers do not learn what handlers settle, and it does not check who holds a message."""
 
     def consume(self, handler: Any, **options: Any) -> Consumer:
         consumer = super().consume(handler, **options)
@@ -368,7 +381,7 @@ class AcksWhateverWasHandled(SmallMailbox):
 
 @breaks("consuming.second_hand_out_is_settled_on_its_own")
 class TakesEveryHandOutForOne(AcksWhateverWasHandled):
-    """Its consumers do not notice either that they get a message once more."""
+    """Nor do its consumers notice that they get a message again."""
 
     def consume(self, handler: Any, **options: Any) -> Consumer:
         consumer = super().consume(handler, **options)

@@ -40,7 +40,7 @@ class AcksAndForgets(SmallMailbox):
     found_by_programs=True,
 )
 class SendsAndThenAcks(SmallMailbox):
-    """A call after the other."""
+    """One call after another."""
 
     async def send_on(self, message_id: UUID, sends: Sends) -> bool:
         for target, message in sends:
@@ -88,7 +88,7 @@ class ChecksNoTargets(SmallMailbox):
 
 @breaks("ack_and_send.bad_arguments_are_refused", "ack_and_send.buffer_sent_is_taken_at_the_call")
 class SendsWhatIsThereLater(SmallMailbox):
-    """Arguments are looked at after the ack."""
+    """Arguments are checked after the ack."""
 
     def ack_and_send(self, message_id: UUID, messages: Any) -> Coroutine[Any, Any, bool]:
         async def later() -> bool:

@@ -59,7 +59,7 @@ class WaitsInTheBackground(SmallMailbox):
     "waiting.each_due_message_ends_a_wait",
 )
 class OneWaitAtATime(SmallMailbox):
-    """A wait that begins ends the one before it, and a cancelled one ends them all."""
+    """A new wait ends the previous one, and a cancelled one ends them all."""
 
     waits = 0
 
