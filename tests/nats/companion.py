@@ -86,6 +86,12 @@ class Companion:
         log = self._mailbox._replica.log
         return [log.seq, snapshots.encode(log).hex()]
 
+    async def last(self) -> int:
+        """The number of the stream's last message."""
+        there = await self._link.api(f"STREAM.INFO.{self._link.stream}")
+        last: int = there["state"]["last_seq"]
+        return last
+
     async def snapshot(self) -> None:
         """Write one, and purge what is settled."""
         await self._mailbox._replica.write_snapshot()

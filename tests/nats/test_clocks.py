@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from pymailbox import open_mailbox
 from pymailbox.backends.jetstream import link, liveness, snapshots
+from tests.nats.leaders import Leaders
 from tests.nats.proxy import Proxy
 from tools.nats_servers import Servers
 
@@ -27,27 +28,24 @@ HOUR = 3600
 def proxy(servers: Servers) -> Iterator[Proxy]:
     """What all connect by: they are told the same."""
     with Proxy(servers.addresses) as proxy:
-        proxy.clock = lambda seq: 0
         yield proxy
 
 
-class Leaders:
-    """A clock of a stream: another leader's from some messages on."""
+class LeadersOfNow:
+    """The leaders of a stream, of whom the next begins now."""
 
     def __init__(self, proxy: Proxy, client: Client, stream: str) -> None:
-        self._changes = [(0, 0)]
+        self._leaders = Leaders(proxy)
         self._client, self._stream = client, stream
-        proxy.clock = lambda seq: next(ahead for since, ahead in reversed(self._changes) if seq >= since)
 
     async def change(self, ahead: int) -> None:
-        """What comes next in the stream is of a leader whose clock is that many seconds ahead, or behind."""
-        info = await self._client.jetstream().stream_info(self._stream)
-        self._changes.append((info.state.last_seq + 1, ahead))
+        """From now on it is one whose clock is that many seconds ahead, or behind."""
+        self._leaders.change(await commits(self._client, self._stream), ahead)
 
 
 @pytest.fixture
-async def leaders(proxy: Proxy, client: Client, stream: str) -> Leaders:
-    return Leaders(proxy, client, stream)
+async def leaders(proxy: Proxy, client: Client, stream: str) -> LeadersOfNow:
+    return LeadersOfNow(proxy, client, stream)
 
 
 async def opened(servers: Servers, proxy: Proxy, stream: str, who: str, lease: float = 300) -> Any:
@@ -73,7 +71,7 @@ async def commits(client: Client, stream: str) -> int:
 
 
 async def test_the_log_s_time_stands_still_while_its_clock_goes_back(
-    servers: Servers, proxy: Proxy, leaders: Leaders, client: Client, stream: str
+    servers: Servers, proxy: Proxy, leaders: LeadersOfNow, client: Client, stream: str
 ) -> None:
     one, other = await opened(servers, proxy, stream, "one", 1), await opened(servers, proxy, stream, "other", 1)
     await one.enqueue(b"", b"now")
@@ -100,7 +98,7 @@ async def test_the_log_s_time_stands_still_while_its_clock_goes_back(
 
 
 async def test_who_waits_asks_no_more_often_when_the_clock_goes_far_back(
-    servers: Servers, proxy: Proxy, leaders: Leaders, client: Client, stream: str
+    servers: Servers, proxy: Proxy, leaders: LeadersOfNow, client: Client, stream: str
 ) -> None:
     one = await opened(servers, proxy, stream, "one")
     await one.enqueue(b"", b"later", delay=0.5)
@@ -120,7 +118,7 @@ async def test_who_waits_asks_no_more_often_when_the_clock_goes_far_back(
 
 @pytest.mark.parametrize("how", ["its next sign is soon", "it answers"])
 async def test_a_leader_s_clock_that_is_ahead_takes_nothing_from_who_lives(
-    how: str, servers: Servers, proxy: Proxy, leaders: Leaders, stream: str, monkeypatch: pytest.MonkeyPatch
+    how: str, servers: Servers, proxy: Proxy, leaders: LeadersOfNow, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if how == "it answers":
         monkeypatch.setattr(liveness, "GRACE", 1.0)
@@ -150,7 +148,7 @@ async def test_a_leader_s_clock_that_is_ahead_takes_nothing_from_who_lives(
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_who_is_dead_is_gone_all_the_same(
-    servers: Servers, proxy: Proxy, leaders: Leaders, stream: str, monkeypatch: pytest.MonkeyPatch
+    servers: Servers, proxy: Proxy, leaders: LeadersOfNow, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "GRACE", 0.5)
     holder = await opened(servers, proxy, stream, "holder", lease=100)
@@ -168,7 +166,7 @@ async def test_who_is_dead_is_gone_all_the_same(
 
 
 async def test_to_recover_waits_for_the_grace(
-    servers: Servers, proxy: Proxy, leaders: Leaders, stream: str, monkeypatch: pytest.MonkeyPatch
+    servers: Servers, proxy: Proxy, leaders: LeadersOfNow, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(liveness, "GRACE", 0.3)
     holder = await opened(servers, proxy, stream, "holder", lease=100)
@@ -183,7 +181,7 @@ async def test_to_recover_waits_for_the_grace(
 
 
 async def test_a_machine_that_slept_takes_nothing_from_who_lives(
-    servers: Servers, proxy: Proxy, leaders: Leaders, stream: str, monkeypatch: pytest.MonkeyPatch
+    servers: Servers, proxy: Proxy, leaders: LeadersOfNow, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One where the clock of event loops goes on meanwhile."""
     holder = await opened(servers, proxy, stream, "holder", lease=6)

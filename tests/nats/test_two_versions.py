@@ -1,5 +1,5 @@
-"""Processes of two versions of Python follow one log while others are killed amid a snapshot or a purge: they have
-the same state, byte by byte, and nothing is lost.
+"""Processes of two versions of Python follow one log while others are killed amid a snapshot or a purge, and the clocks
+of leaders differ: they have the same state, byte by byte, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from typing import Any
 
 import pytest
 
+from tests.nats.leaders import Leaders
 from tests.nats.other_python import environment, other_python
+from tests.nats.proxy import Proxy
 from tools.nats_servers import Servers
 from tools.serve import ROOT
 
 SECONDS = 60.0
 LEASE = 2.0
 STEPS = 20
+
+CLOCKS = (0, -2, 1, 3600, 3598, 3605, 3604)
+"""Seconds by which each round's leader is ahead of the others."""
 
 KILLS = (
     ("after the first part of a snapshot", ".p.", 1, True),
@@ -85,10 +90,17 @@ def other() -> str:
 
 
 @pytest.fixture
-def companion(servers: Servers, stream: str, tmp_path: Path) -> Iterator[Callable[[str], Companion]]:
+def proxy(servers: Servers) -> Iterator[Proxy]:
+    with Proxy(servers.servers[0].address) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def companion(servers: Servers, proxy: Proxy, stream: str, tmp_path: Path) -> Iterator[Callable[[str], Companion]]:
     """Starts a process of a version of Python."""
+    location = servers.location("inbox", stream, at=proxy.address)
     with ExitStack() as stack:
-        yield lambda python: stack.enter_context(Companion(python, servers.location("inbox", stream), tmp_path))
+        yield lambda python: stack.enter_context(Companion(python, location, tmp_path))
 
 
 def until_all_have_heard_the_same(companions: list[Companion]) -> None:
@@ -102,7 +114,8 @@ def until_all_have_heard_the_same(companions: list[Companion]) -> None:
     assert len({state for _, state in states}) == 1
 
 
-def test_states_of_two_versions_stay_the_same_through_kills(other: str, companion: Callable[[str], Companion]) -> None:
+def test_two_versions_have_the_same_state(other: str, proxy: Proxy, companion: Callable[[str], Companion]) -> None:
+    leaders = Leaders(proxy)
     ours, theirs = companion(sys.executable), companion(other)
     assert ours.version == sys.version_info[:2]
     assert theirs.version != ours.version
@@ -115,6 +128,7 @@ def test_states_of_two_versions_stay_the_same_through_kills(other: str, companio
         settled.update(done["settled"])
 
     for number, (_, text, count, after) in enumerate(KILLS):
+        leaders.change(ours.tell("last"), CLOCKS[number])
         victim = companion((sys.executable, other)[number % 2])
         for seed, one in enumerate((ours, theirs, victim)):
             work(one, 10 * number + seed)
