@@ -22,6 +22,8 @@ SPARED: Final = {
     "make demo": "does not end; the tests of the demo drive what it serves",
     "make test": "runs this",
     "make wheel": "make test has made it",
+    "pymailbox stats 'nats:": "is for servers elsewhere; tests/nats/test_command_line.py has its own",
+    "pymailbox work tasks:handle 'nats:": "so is this",
     "pip install .": "downloads what builds it; tests/js/test_wheels.py builds it with what there is",
 }
 """Beginnings of commands that are not run, and why."""

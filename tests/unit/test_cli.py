@@ -10,11 +10,10 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,50 +21,20 @@ import pytest
 from pymailbox import MessagePriority, NewMessage, open_mailbox
 from pymailbox.backends.sqlite import verbs
 from pymailbox.backends.sqlite.session import Session
-from pymailbox.cli import main
 from pymailbox.cli.tables import Column, table
 from pymailbox.cli.text import age, cut, one_line, preview, width_of
+from tests.command_line import Run, runner
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60
 """Seconds for a process to do next to nothing."""
 
 
-class Ran(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
-
-
-class _Terminal(io.TextIOWrapper):
-    """A standard input at which a person sits."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in a folder of its own, where nothing limits the width."""
+    """Runs a command in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-    def run(*argv: str, stdin: bytes = b"", terminal: bool = False) -> Ran:
-        kind = _Terminal if terminal else io.TextIOWrapper
-        monkeypatch.setattr(sys, "stdin", kind(io.BytesIO(stdin), encoding="utf-8"))
-        code = main(argv)
-        return Ran(code, *capsys.readouterr())
-
-    return run
+    return runner(monkeypatch, capsys)
 
 
 async def _fill(location: str, bury: int = 1) -> list[str]:
@@ -247,7 +216,7 @@ def test_locked_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (["peek", "memory://inbox"], "the command line works on SQLite files"),
         (["enqueue", ":memory:"], "means a database in memory"),
         (["enqueue", "file:app.db#inbox"], "means a database in memory or a URL of a file elsewhere"),
-        (["peek", "nonsense://inbox"], "unknown scheme"),
+        (["peek", "nonsense://inbox"], "nonsense://: the command line works on SQLite files"),
         (["peek", "sqlite:///a.db?x"], "must look like sqlite:///"),
         (["peek", "a.db#b", "-m", "c"], "already names a mailbox"),
         (["peek", "a.db#" + "x" * 201], "1 to 200 characters"),
