@@ -39,7 +39,7 @@ examples: $(EXAMPLES) $(WHEEL) $(NPM_PACKAGE) ## Serves the examples and prints 
 
 .PHONY: test
 test: check test-setup ## Runs everything, in every browser
-	tools/run_tests.sh
+	$(BIN)/python -m tools.run_tests
 
 .PHONY: chaos
 chaos: test-setup ## Kills browsers, tabs, workers or processes amid their calls; KILLS=40 BACKEND=indexeddb|sqlite|jetstream SEED=… FIRST=0 KIND=…
@@ -51,7 +51,7 @@ test-setup: $(DEV_VENV) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) $(EX
 
 .PHONY: test-fast
 test-fast: $(DEV_VENV) $(NODE_MODULES) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) ## For daily work: the checks, and all tests that need no browser
-	tools/run_tests.sh fast
+	$(BIN)/python -m tools.run_tests fast
 
 .PHONY: soak
 soak: $(DEV_VENV) $(if $(BROWSER)$(RACES),$(NODE_MODULES) $(BROWSERS) $(TEST_PYODIDE) $(WHEEL) $(NPM_PACKAGE) $(EXAMPLES)) ## Random programs; SECONDS=60 BACKEND=memory SEED=5, BROWSER=chromium BACKEND=indexeddb, RACES=1000 BROWSER=firefox

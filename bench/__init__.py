@@ -1,1 +1,1 @@
-"""The benchmark: pymailbox beside what else a user could pick. `docs/performance.md` says what it shows."""
+"""The benchmark: pymailbox beside its alternatives. `docs/performance.md` explains the results."""

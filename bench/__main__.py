@@ -1,7 +1,7 @@
 """Runs the benchmark: `python -m bench`, or `make bench`.
 
-A row's competitors take turns, round by round, each time on a fresh store; each round begins with a different one.
-What is measured replaces the same rows in the results, so a run may cover only some engines or cases.
+A row's competitors take turns, round by round, each time on a fresh store; each round begins with a different one. A
+run replaces the rows that it measures in the results, so it may cover only some engines or cases.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ CHARTS = ROOT / "docs" / "performance"
 QUICK_RESULTS = ROOT / "build" / "bench" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
 PACKAGES = ROOT / "build" / ".bench-ready"
-"""There when those of the others are."""
+"""Installed together with those of the others."""
 
 WAKE_UPS = 10
-"""Messages of one round of the case that wakes up."""
+"""Messages in one round of the wake-up case."""
 
 ROUNDS = 9
 QUICK_ROUNDS = 3
@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--durability", action="append", choices=("strict", "relaxed"), help="only these")
     parser.add_argument("--competitor", action="append", help="only these")
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--seconds", type=float, help="how long a repeated case goes on in each round")
+    parser.add_argument("--seconds", type=float, help="how long a repeated case runs in each round")
     parser.add_argument("--results", type=Path, help="a file for the results, with the charts beside it")
     parser.add_argument("--report", action="store_true", help="only show tables and charts of the last run")
     arguments = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> int:
     if not chosen:
         engines = arguments.engine or ENGINES
         names = sorted({row.key[0] for row in full_plan() if row.engine in engines})
-        parser.error(f"no row is of all that; the rows there are: {', '.join(names)}")
+        parser.error(f"no row matches all of that; the rows are: {', '.join(names)}")
     if not arguments.report:
         start = time.monotonic()
         for engine in ENGINES:
@@ -108,7 +108,7 @@ def _with_its_competitors(row: Row, arguments: argparse.Namespace) -> Row:
 
 
 class UnfinishedError(Exception):
-    """Somebody other than us could not do what a row asks for."""
+    """A competitor could not do what a row asks for."""
 
     def __init__(self, competitor: str) -> None:
         super().__init__(competitor)

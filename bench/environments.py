@@ -31,7 +31,7 @@ WHEELS = ROOT / "build" / "bench-wheels"
 """Wheels of the packages to compare with."""
 
 IN_PYODIDE = ("litequeue", "persist_queue")
-"""Those of them that run in Pyodide too."""
+"""Those that also run in Pyodide."""
 
 PYSCRIPT = ROOT / "node_modules" / "@pyscript" / "core" / "src" / "stdlib" / "pyscript"
 
@@ -48,7 +48,7 @@ CALL_SECONDS = 300
 """How long one call may take: a backlog of 100,000 is stored in one."""
 
 CHROMIUM_SQLITE = "--enable-features=IdbSqliteBackingStore,IdbSqliteOnDiskRollout:stage/UseSqliteForNewStores"
-"""Chromium's coming store of IndexedDB, behind a flag so far."""
+"""Chromium's future IndexedDB store, so far behind a flag."""
 
 
 class Environment(Protocol):
@@ -58,13 +58,13 @@ class Environment(Protocol):
         """Opens a competitor's fresh store and fills it."""
 
     def measure(self, competitor: str) -> float:
-        """One figure, in the unit of the case."""
+        """One figure, in the case's unit."""
 
     def finish(self, competitor: str) -> None:
         """Closes a competitor and deletes its store."""
 
     def wake_up(self, job: Job, count: int) -> float:
-        """The median of so many wake-ups of one tab by another."""
+        """The median of that many wake-ups of one tab by another."""
 
     def version(self) -> str:
         """What it runs in, for readers."""
@@ -77,7 +77,7 @@ class Tabs(Protocol):
         """Opens one more."""
 
     def call(self, tab: int, method: str, parameters: list[Any]) -> Any:
-        """Calls a method of the page's ``bench`` and gives what its promise resolves to."""
+        """Calls a method of the page's ``bench`` and returns what its promise resolves to."""
 
     def version(self) -> str: ...
 
@@ -132,7 +132,7 @@ class CPython:
     def __init__(self, runner: asyncio.Runner, suffix: str = "") -> None:
         self._runner = runner
         self._suffix = suffix
-        """Of the names of those who take part."""
+        """The competitors' names."""
 
     def prepare(self, competitor: str, job: Job) -> None:
         self._runner.run(session.prepare(competitor + self._suffix, json.dumps(asdict(job))))
@@ -144,7 +144,7 @@ class CPython:
         self._runner.run(session.finish(competitor + self._suffix))
 
     def wake_up(self, job: Job, count: int) -> float:
-        raise NotImplementedError("a case of browsers")
+        raise NotImplementedError("a case for browsers")
 
     def version(self) -> str:
         return f"CPython {sys.version.split()[0]}"
@@ -201,7 +201,7 @@ class ChromiumTabs:
 
 
 class FirefoxTabs:
-    """Firefox, which Playwright drives, in a process of node."""
+    """Firefox, which Playwright drives in a Node process."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -287,10 +287,10 @@ def _tabs(engine: str) -> Iterator[Tabs]:
 
 
 def _python_files() -> dict[str, str]:
-    """Modules that a page needs, by their paths in Python's home, and their URLs."""
+    """URLs of the modules that a page needs, by their paths in Python's home."""
     ours = [BENCH / "__init__.py", BENCH / "queues.py", BENCH / "session.py"]
     ours += [*(BENCH / "cases").glob("*.py"), *(BENCH / "competitors").glob("*.py")]
     served = {f"bench/{path}": f"/bench/{path}" for path in (file.relative_to(BENCH).as_posix() for file in ours)}
-    # of PyScript what stores, as it is; its package would start PyScript itself
+    # PyScript's storage module alone, unchanged; its package would start PyScript itself
     served |= {f"pyscript/{name}.py": f"/pyscript/{name}.py" for name in ("ffi", "flatted", "storage")}
     return served

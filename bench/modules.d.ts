@@ -1,4 +1,4 @@
-/** Of what has no types of its own, what the benchmark uses. */
+/** Types for what the benchmark uses of packages without types. */
 declare module "@webreflection/idb-map/sync" {
   export default class IDBMapSync extends Map<string, unknown> {
     constructor(name: string);

@@ -1,4 +1,4 @@
-"""What is measured: rows of a case, an engine, and those who take part."""
+"""What is measured: rows of a case, an engine and its competitors."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ RAW = "raw IndexedDB"
 """The obvious design by hand, in JavaScript."""
 
 PUTS = "raw put"
-"""The lower limit: puts and nothing else, in JavaScript."""
+"""The lower limit: just puts, in JavaScript."""
 
 RECORDS = "bare records"
 """The lower limit of our own layout, one message at a time, in JavaScript."""
 
 STORES = (OURS, PUTS, RAW, "dexie", "workbox", "tanstack", "origin", "persist-queue", "litequeue", "pyscript")
-"""All that can store, in a browser."""
+"""Everything that can store, in a browser."""
 
 BATCHED = "persist-queue, batched"
-"""Differs from `persist-queue` only where there are batches."""
+"""Differs from `persist-queue` only with batches."""
 
 QUEUES = tuple(name for name in STORES if name != PUTS)
-"""All that are queues, in a browser."""
+"""All queues, in a browser."""
 
 DATABASES = (OURS, RAW, "dexie")
-"""Those that hand out to several tabs, and do not read or rewrite all that they have."""
+"""Those that hand out to several tabs and do not read or rewrite everything they have."""
 
 BY_HAND = "dequeue, ack"
 """A loop over ``dequeue`` with an ``ack`` for each message: what a user writes instead of ``consume``."""
@@ -50,7 +50,7 @@ ONE_BATCH = 32
 BACKLOGS = (1_000, 10_000, 100_000)
 
 DIRECT = "nats-py"
-"""What JetStream offers by itself, in Python."""
+"""What JetStream itself offers, in Python."""
 
 BROWSERS = ("chromium", "chromium-sqlite", "firefox")
 ON_SERVERS: dict[str, tuple[int, Sync]] = {
@@ -59,19 +59,19 @@ ON_SERVERS: dict[str, tuple[int, Sync]] = {
     "nats-cluster": (3, "default"),
     "nats-cluster-always": (3, "always"),
 }
-"""CPython on so many NATS servers, and when they sync what they store: as they come, or before they acknowledge it."""
+"""CPython on this many NATS servers, and when they sync what they store: by default, or before acknowledging it."""
 
 ENGINES = (*BROWSERS, "cpython", "memory", *ON_SERVERS)
 """``memory`` is a mailbox in memory, on CPython."""
 
 QUICK_BROWSERS = ("chromium", "firefox")
-"""Browsers that a quick run has; of the second one a little."""
+"""Browsers of a quick run; the second gets only a little."""
 
 NOT_IN_QUICK = {"litequeue"}
-"""Competitors that a quick run leaves out: in a browser it is as slow as persist-queue, for the same reason."""
+"""Competitors that a quick run leaves out: in a browser this is as slow as persist-queue, for the same reason."""
 
 SECONDS = 0.3
-"""How long a repeated case goes on, each time."""
+"""How long a repeated case runs each time."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,17 @@ class Row:
     job: Job
     competitors: tuple[str, ...]
     name: str = ""
-    """The case's name in the results, if it is not the job's: with what else is special about it."""
+    """The case's name in the results, if it is not the job's, with what is special about it."""
     keeps_store: bool = False
-    """Whether all rounds use one store, since filling it takes long and each round leaves it as it was."""
+    """Whether all rounds use one store, since filling it takes long and each round leaves it unchanged."""
     quick: bool = False
     """Whether a quick run has it."""
     most_rounds: int = 9
-    """How often it is measured at most: once is enough for what takes long."""
+    """The most times that it is measured: once is enough for a long case."""
     unfinished: tuple[str, ...] = ()
-    """Who took part and could not do it."""
+    """Competitors that could not do it."""
     key: tuple[str, str, int, int, Durability] = field(init=False)
-    """What tells it from others, in the results."""
+    """What identifies it in the results."""
 
     def __post_init__(self) -> None:
         job = self.job
@@ -132,14 +132,14 @@ def _chromium() -> Iterator[Row]:
     yield Row(engine, Job(case="memory", payload_bytes=BYTES, batch=100), (OURS, RAW, "dexie"), most_rounds=1)
     yield from _consumers(engine)
     yield from _headers(engine)
-    # other sizes, and what is not on the disk when a call returns
+    # other sizes, and data that is not on the disk when a call returns
     yield from _sizes(engine, 100, "strict", QUEUES)
     yield from _sizes(engine, 64 * 1024, "strict", DATABASES)
     yield from _sizes(engine, BYTES, "relaxed", QUEUES)
 
 
 def _elsewhere(engine: str) -> Iterator[Row]:
-    """The same in another browser, or store of it, with less around it."""
+    """The same in another browser, or another store of it, with fewer rows."""
     yield Row(engine, _repeated("enqueue", 1), (OURS, PUTS, RECORDS, RAW, "dexie", "persist-queue"))
     yield Row(engine, _repeated("producers", ONE_BATCH), (OURS, PUTS, RAW, "dexie"))
     yield Row(engine, _repeated("enqueue_many", 1000), (OURS, PUTS, RAW, "dexie"))
@@ -197,14 +197,14 @@ def _on_servers() -> Iterator[Row]:
 
 
 def _one_by_one(engine: str) -> Iterator[Row]:
-    """Where one message follows the other as soon as it can."""
+    """One message follows another as soon as it can."""
     others = ("persist-queue", "litequeue") if engine == "cpython" else (RAW, "dexie")
     yield Row(engine, Job(case="ack_and_claim", payload_bytes=BYTES, batch=1), (OURS, *others))
     yield Row(engine, _repeated("lock_step", 1), (OURS,))
 
 
 def _consumers(engine: str) -> Iterator[Row]:
-    """The actor's loop: with an empty handler, at so many messages waiting; and with slow handlers."""
+    """The actor's loop: with an empty handler and various numbers of waiting messages, and with slow handlers."""
     for waiting in (1, 10, 1000):
         yield Row(engine, _repeated("consume", waiting), LOOPS, quick=waiting == 1 and engine != "memory")
     for case in ("urgent", "overtaking"):
@@ -213,7 +213,7 @@ def _consumers(engine: str) -> Iterator[Row]:
 
 
 def _headers(engine: str) -> Iterator[Row]:
-    """What is not used costs nothing."""
+    """What is not used should cost nothing."""
     for case, batch in (("enqueue", 1), ("enqueue_many", 1000), ("whole_life", 100)):
         yield Row(engine, _repeated(case, batch), HEADERS, f"{case}_headers")
     yield Row(engine, Job(case="size", payload_bytes=BYTES, batch=1), HEADERS, most_rounds=1)
@@ -239,7 +239,7 @@ def _recoveries(engine: str) -> Iterator[Row]:
     for inflight in (10, 1_000, 10_000):
         job = Job(case="recovery", payload_bytes=BYTES, batch=1, backlog=inflight, handles=2)
         yield Row(engine, job, (OURS, RAW), f"recovery_of_{inflight}", quick=quick and inflight == 10)
-        # what comes back after a death comes alone: the drain of 10,000 says no more than that of 1,000, and takes long
+        # messages come back alone after a death: draining 10,000 says no more than draining 1,000, and takes long
         rounds = 9 if inflight == 10 else 3 if inflight == 1_000 else 1
         drain = Job(case="drain", payload_bytes=BYTES, batch=ONE_BATCH, backlog=inflight, handles=2)
         yield Row(engine, drain, (OURS,), f"drain_of_{inflight}", most_rounds=rounds)

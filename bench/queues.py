@@ -1,4 +1,4 @@
-"""What the Python files of the benchmark share; `bench/types.d.ts` is the same in JavaScript."""
+"""What the benchmark's Python files share; `bench/types.d.ts` is the same for JavaScript."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Job:
     handles: int = 1
     """Connections, or handles, that the queue is opened with."""
     seconds: float = 0.0
-    """How long a case that repeats something goes on."""
+    """How long a repeating case runs."""
 
 
 class Queue(Protocol):
-    """What every competitor can do, whatever it is built on. Each call returns once its work is committed."""
+    """What every competitor can do, whatever it is built on. Each call returns when its work is committed."""
 
     def store(self, payload: bytes) -> Awaitable[object]: ...
 
     def store_many(self, payloads: Sequence[bytes]) -> Awaitable[object]:
-        """Stores many, in as few commits as the competitor has a way for."""
+        """Stores many, in as few commits as the competitor can."""
 
     def claim(self, limit: int) -> Awaitable[Sequence[Any]]:
         """Takes up to ``limit`` messages, oldest first, so that nobody else gets them."""
@@ -59,14 +59,14 @@ class Chaining(Queue, Protocol):
 
 
 class Waiting(Queue, Protocol):
-    """A queue that tells who waits for a message."""
+    """A queue that notifies callers waiting for a message."""
 
     def wait(self) -> Awaitable[Any]:
         """Takes the next message, as soon as there is one."""
 
 
 class Consuming(Queue, Protocol):
-    """A queue with a loop over its messages, one after the other, or whose users write one."""
+    """A queue with a loop over its messages, one after another, or whose users write one."""
 
     def consume(self, handle: Handle) -> Awaitable[None]:
         """Handles and acknowledges messages until its task is cancelled."""
@@ -76,10 +76,10 @@ class Consuming(Queue, Protocol):
 
 
 class Sized(Queue, Protocol):
-    """A queue that tells what it takes."""
+    """A queue that reports its size."""
 
     def stored_bytes(self) -> Awaitable[int]:
-        """Closes the queue, and says how many bytes its store has."""
+        """Closes the queue, and returns how many bytes its store has."""
 
 
 class Mortal(Queue, Protocol):
@@ -89,7 +89,7 @@ class Mortal(Queue, Protocol):
         """Leaves what was claimed as a death would."""
 
     def recover(self) -> Awaitable[int]:
-        """Gives back what consumers had claimed that are gone; how many there were."""
+        """Gives back what gone consumers had claimed; returns how many messages."""
 
 
 class Competitor(Protocol):
@@ -110,4 +110,4 @@ class Case(Protocol):
     UNIT: str
 
     def measure(self, queues: list[Any], job: Job, competitor: Competitor, /) -> Awaitable[float]:
-        """Runs on a competitor that is opened and filled, and gives what it measured, in the case's unit."""
+        """Runs on a competitor that is opened and filled, and returns the measurement, in the case's unit."""

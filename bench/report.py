@@ -10,7 +10,7 @@ from bench.targets import TARGETS, TIMES, Results
 
 
 def rows(results: Results) -> Iterator[str]:
-    """All rows as text, ours first and how often better it is than each other."""
+    """All rows as text, ours first, with how many times better it is than each other."""
     for result in results.values():
         yield ""
         yield title(result)
@@ -32,14 +32,14 @@ def title(result: Result) -> str:
 
 
 def advantage(result: Result, ours: Figures, theirs: Figures) -> float:
-    """How often better ours is."""
+    """How many times better ours is."""
     if result["unit"].endswith("/s"):
         return ours["median"] / theirs["median"]
     return theirs["median"] / ours["median"]
 
 
 def targets(results: Results) -> Iterator[str]:
-    """The table of targets, in Markdown; without those that were not measured."""
+    """The table of targets in Markdown, without those that were not measured."""
     yield "| case, 1 KiB, strict | engine | reached | at least | aim for | |"
     yield "|---|---|---|---|---|---|"
     for target in TARGETS:

@@ -1,4 +1,4 @@
-"""The figures of a run, as `results.json` keeps them."""
+"""The figures of a run, as `results.json` stores them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Result(TypedDict):
     unit: str
     results: dict[str, Figures]
     unfinished: NotRequired[list[str]]
-    """Who could not do it: its tab crashed, or an error or the limit of time ended it."""
+    """Those that could not do it: the tab crashed, or an error or the time limit ended it."""
 
 
 Key = tuple[str, str, int, int, Durability]
@@ -46,7 +46,7 @@ def key_of(result: Result) -> Key:
 
 
 def read(path: Path) -> dict[Key, Result]:
-    """What is in a file; nothing if there is none."""
+    """The results in a file; empty if there is none."""
     if not path.exists():
         return {}
     found: list[Result] = json.loads(path.read_text(encoding="utf-8"))

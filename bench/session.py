@@ -1,4 +1,4 @@
-"""Runs the cases whose competitors are written in Python, on CPython and inside Pyodide alike.
+"""Runs the cases whose competitors are written in Python, both on CPython and in Pyodide.
 
 `bench/page/session.js` does the same for those in JavaScript.
 """
@@ -32,20 +32,20 @@ MODULES = {
     "dequeue(ack=…), on memory": "ours:ONE_CALL_ON_MEMORY",
     "pyscript": "pyscript_storage",
 }
-"""Modules of `bench.competitors`, or what is in one, by the names that the plan uses."""
+"""Modules of `bench.competitors`, or parts of one, by the names that the plan uses."""
 
 FILLING = 1000
 """Messages of the backlog that are stored at once."""
 
 WARM_UP = 0.05
-"""Seconds that a case runs before it counts."""
+"""Seconds that a case runs before it is measured."""
 
 _prepared: dict[str, tuple[list[Queue], Job]] = {}
 
 
 @contextlib.contextmanager
 def replaced(name: str, module: str) -> Iterator[None]:
-    """Meanwhile another module is what the plan calls so."""
+    """Temporarily puts another module under the plan's name."""
     before, MODULES[name] = MODULES[name], module
     try:
         yield
@@ -68,7 +68,7 @@ async def prepare(name: str, text: str) -> None:
 
 
 async def measure(name: str) -> float:
-    """One figure, in the unit of the case."""
+    """One figure, in the case's unit."""
     queues, job = _prepared[name]
     return await case_named(job.case).measure(queues, job, _competitor(name))
 

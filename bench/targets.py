@@ -1,4 +1,4 @@
-"""What the library has to reach: ratios within one run, ours called from Python."""
+"""What the library has to reach: ratios within one run, with ours called from Python."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Target:
     text: str
     engine: str
     reached: Callable[[Results, str], float | None]
-    """The figure of an engine; None where it was not measured."""
+    """The figure of an engine; None if it was not measured."""
     least: float
     aim: float | None = None
     at_most: bool = False
     """Whether less is better."""
     unit: str = TIMES
     slack: float = 0.0
-    """So many milliseconds more are fine too, whatever the ratio."""
+    """This many milliseconds more are fine too, whatever the ratio."""
     more: Callable[[Results, str], float | None] | None = None
-    """The milliseconds more."""
+    """The additional milliseconds."""
 
     def verdict(self, results: Results) -> str | None:
-        """What came out, in a word or two; None where it was not measured."""
+        """The result in a word or two; None if it was not measured."""
         reached = self.reached(results, self.engine)
         if reached is None:
             return None
@@ -51,7 +51,7 @@ def _median(results: Results, case: str, engine: str, batch: int, name: str) -> 
 
 
 def against(case: str, batch: int, *others: str) -> Callable[[Results, str], float | None]:
-    """Our rate by the best one of others."""
+    """Our rate divided by the best of the others."""
 
     def ratio(results: Results, engine: str) -> float | None:
         ours = _median(results, case, engine, batch, OURS)
@@ -62,7 +62,7 @@ def against(case: str, batch: int, *others: str) -> Callable[[Results, str], flo
 
 
 def growth(case: str, small: int, large: int, batch: int) -> Callable[[Results, str], float | None]:
-    """Our time with much by that with little."""
+    """Our time with much divided by that with little."""
 
     def ratio(results: Results, engine: str) -> float | None:
         before = _median(results, f"{case}_{small}", engine, batch, OURS)
@@ -73,7 +73,7 @@ def growth(case: str, small: int, large: int, batch: int) -> Callable[[Results, 
 
 
 def addition(case: str, small: int, large: int, batch: int) -> Callable[[Results, str], float | None]:
-    """The milliseconds more that much costs than little."""
+    """How many milliseconds more much costs than little."""
 
     def difference(results: Results, engine: str) -> float | None:
         before = _median(results, f"{case}_{small}", engine, batch, OURS)

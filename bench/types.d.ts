@@ -1,6 +1,6 @@
-/** What the JavaScript files of the benchmark share; `bench/queues.py` is the same in Python. */
+/** What the benchmark's JavaScript files share; `bench/queues.py` is the same for Python. */
 
-/** How durable a commit is that stores messages; claims and acknowledgements are always relaxed. */
+/** How durable commits that store messages are; claims and acknowledgements are always relaxed. */
 export type Durability = "strict" | "relaxed";
 
 /** One measurement: a row of the plan. */
@@ -13,20 +13,20 @@ export interface Job {
   durability: Durability;
   /** Connections, or handles, that the queue is opened with. */
   handles: number;
-  /** How long a case that repeats something goes on. */
+  /** How long a repeating case runs. */
   seconds: number;
 }
 
-/** A message as a queue hands it out; what else is in it is the queue's own affair. */
+/** A message as a queue hands it out; anything else in it is up to the queue. */
 export interface Claimed {
   payload: unknown;
 }
 
-/** What every competitor can do, whatever it is built on. A promise resolves once the work is committed. */
+/** What every competitor can do, whatever it is built on. A promise resolves when the work is committed. */
 // biome-ignore lint/suspicious/noExplicitAny: what a competitor hands out is its own affair
 export interface Queue<Message extends Claimed = any> {
   store(payload: Uint8Array): Promise<unknown>;
-  /** Stores many, in as few commits as the competitor has a way for. */
+  /** Stores many, in as few commits as the competitor can. */
   storeMany(payloads: Uint8Array[]): Promise<unknown>;
   /** Takes up to `limit` messages, oldest first, so that nobody else gets them. */
   claim(limit: number): Promise<Message[]>;
@@ -34,7 +34,7 @@ export interface Queue<Message extends Claimed = any> {
   ackMany(messages: Message[]): Promise<unknown>;
   /** How many messages wait. */
   count(): Promise<number>;
-  /** Gives back what a consumer that is gone had claimed; how many there were. */
+  /** Gives back what a gone consumer had claimed; returns how many messages. */
   recover?(): Promise<number>;
   close(): Promise<unknown>;
 }
@@ -45,5 +45,5 @@ export interface Competitor {
   destroy(): Promise<unknown>;
 }
 
-/** Runs a case on a competitor that is opened and filled, and gives what it measured, in the case's unit. */
+/** Runs a case on a competitor that is opened and filled, and returns the measurement, in the case's unit. */
 export type Measure = (queues: Queue[], job: Job, competitor: Competitor) => Promise<number>;

@@ -35,6 +35,8 @@ export class ActorWorker {
   #kills = 0;
   /** Pauses and their ends that are on their way. */
   #changing = 0;
+  /** How much is being done meanwhile that it must not disturb. */
+  #stills = 0;
   #paused;
   /** Called when Python is there. */
   onLoaded = () => {};
@@ -76,64 +78,71 @@ export class ActorWorker {
       view.loadingProgress.max = loading.total || 1;
       view.loadingProgress.value = loading.loaded;
     };
+    view.pause.disabled = false;
     view.kill.disabled = false;
     view.loading.hidden = false;
     try {
       await worker.ask("load", this.#mailbox);
-      await worker.ask("setMended", view.mended.checked);
-      await worker.ask("setPace", this.#pace.milliseconds);
       await this.#returned.settle();
     } catch (error) {
-      if (this.#worker === worker) this.#showUnloadable(failureOf(error));
+      if (this.#worker === worker) this.#showUnloadable(worker, failureOf(error));
       return;
     }
     if (this.#worker !== worker) return;
+    // from here on it is told of each change at once
     this.#isLoaded = true;
+    void this.#tell("setMended", view.mended.checked);
+    void this.takePace();
     this.onLoaded();
     view.loading.hidden = true;
-    await this.takeHandler(this.#editor.text).catch((error) => {
+    try {
+      await this.takeHandler(this.#editor.text);
+      this.#editor.taken();
+    } catch (error) {
       if (this.#worker !== worker) return;
       this.#lacksHandler = true;
       this.#editor.complain(this.name, failureOf(error).message);
-    });
+    }
     this.#show();
   }
 
   /** Ends the worker in the middle of whatever it does, and starts another one. */
   async kill() {
-    const killed = this.#worker;
-    if (killed === undefined) return;
-    this.#worker = undefined;
-    this.#isLoaded = false;
-    this.#lacksHandler = false;
-    this.#kills++;
-    killed.kill();
-    this.#view.hideProblem();
-    this.#show();
+    if (this.#worker === undefined) return;
+    this.#end();
     await this.#returned.look().catch(() => {});
     await this.start();
   }
 
+  #end() {
+    this.#worker?.kill();
+    this.#worker = undefined;
+    this.#isLoaded = false;
+    this.#lacksHandler = false;
+    this.#kills++;
+    this.#view.hideProblem();
+    this.#show();
+  }
+
+  /** Whether Python is there; if not, what is changed counts once it is. */
+  get isLoaded() {
+    return this.#isLoaded;
+  }
+
   /**
-   * Handles what comes next by another handler; an actor that is still loading takes it then.
-   * @param {string} source
+   * Handles what comes next by another handler.
+   * @param {string | null} source null for the one it has
    * @throws {Error} a `HandlerError`: the text is none, and the handler stays; or the worker does not answer, and may
    * take it later
    */
   async takeHandler(source) {
-    if (!this.#isLoaded) return;
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    let timer;
-    const hangs = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error(HANGS)), PATIENCE);
-    });
-    await Promise.race([hangs, this.#setHandler(source)]).finally(() => clearTimeout(timer));
+    await inTime(this.#setHandler(source));
   }
 
-  /** @param {string} source */
+  /** @param {string | null} source */
   async #setHandler(source) {
     const worker = this.#worker;
-    await worker?.ask("setHandler", source);
+    if (source !== null) await worker?.ask("setHandler", source);
     if (this.#worker !== worker) return;
     this.#lacksHandler = false;
     this.#show();
@@ -142,16 +151,28 @@ export class ActorWorker {
 
   /** Works as fast as the visitor has chosen. */
   async takePace() {
-    if (this.#isLoaded) await this.#worker?.ask("setPace", this.#pace.milliseconds).catch(() => {});
+    await this.#tell("setPace", this.#pace.milliseconds);
   }
 
-  /** Has the actor finish what it has in hand and stop, while something is done. @param {() => Promise<void>} task */
+  /**
+   * Has the actor finish what it has in hand and stop, while something is done. One that does not answer is killed, and
+   * its next life begins afterwards.
+   * @param {() => Promise<void>} task
+   */
   async without(task) {
-    if (this.#isLoaded) await this.#setWorking(false);
+    this.#stills++;
+    let hangs = false;
+    if (this.#isLoaded)
+      await inTime(this.#setWorking(false)).catch(() => {
+        hangs = true;
+        this.#end();
+      });
     try {
       await task();
     } finally {
-      if (this.#isLoaded && !this.#paused) await this.#setWorking(true);
+      this.#stills--;
+      if (hangs) void this.start();
+      else if (this.#isLoaded && !this.#paused) await this.#setWorking(true);
     }
   }
 
@@ -164,7 +185,15 @@ export class ActorWorker {
   async mend(mended) {
     this.#view.mended.checked = mended;
     rememberMended(this.#mailbox, mended);
-    if (this.#isLoaded) await this.#worker?.ask("setMended", mended).catch(() => {});
+    await this.#tell("setMended", mended);
+  }
+
+  /**
+   * @template {"setMended" | "setPace"} Name
+   * @param {Name} request @param {Parameters<import("./types.js").Requests[Name]>} parameters
+   */
+  async #tell(request, ...parameters) {
+    if (this.#isLoaded) await this.#worker?.ask(request, ...parameters).catch(() => {});
   }
 
   /** @param {boolean} hasWork whether anything waits for the actor */
@@ -186,7 +215,7 @@ export class ActorWorker {
 
   /** @param {boolean} working */
   async #setWorking(working) {
-    if (working && this.#lacksHandler) return;
+    if (working && (this.#lacksHandler || this.#stills > 0)) return;
     const worker = this.#worker;
     try {
       await worker?.ask("setWorking", working);
@@ -224,13 +253,18 @@ export class ActorWorker {
     });
   }
 
-  /** @param {Failure} failure */
-  #showUnloadable(failure) {
+  /** @param {WorkerClient} worker @param {Failure} failure */
+  #showUnloadable(worker, failure) {
+    worker.kill();
     this.#view.loading.hidden = true;
-    this.#view.state.textContent = "The actor could not start.";
     this.#view.pause.disabled = true;
     this.#view.kill.disabled = true;
-    this.#view.showProblem(loadingFailure(failure), failure, "Load again", () => location.reload());
+    this.#show();
+    this.#view.showProblem(loadingFailure(failure), failure, "Try again", () => {
+      this.#view.hideProblem();
+      void this.start();
+      this.#show();
+    });
   }
 
   #show() {
@@ -246,4 +280,14 @@ export class ActorWorker {
     if (!this.#isLoaded) return this.#kills > 0 ? "Killed; another worker is loading" : "Loading";
     return this.#hasWork ? "Working" : "Waits for messages";
   }
+}
+
+/** @param {Promise<void>} answer of the worker @throws {Error} it hangs; or what the answer is */
+async function inTime(answer) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const hangs = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(HANGS)), PATIENCE);
+  });
+  await Promise.race([hangs, answer]).finally(() => clearTimeout(timer));
 }

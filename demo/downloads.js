@@ -26,7 +26,7 @@ export async function startDownloads(urls, report) {
 
   await Promise.all(
     urls.map(async (url, index) => {
-      const response = await plainFetch(url);
+      const response = await fileAt(url, {}, plainFetch);
       arriving.set(url, response);
       void count(response.clone(), sizes[index], (bytes) => {
         loaded += bytes;
@@ -37,13 +37,27 @@ export async function startDownloads(urls, report) {
 }
 
 /**
+ * A file of this page's server.
+ * @param {string} url
+ * @param {RequestInit} [options]
+ * @param {typeof globalThis.fetch} [plainFetch]
+ * @throws {Error} it can't be had; names it
+ */
+export async function fileAt(url, options = {}, plainFetch = globalThis.fetch) {
+  const response = await plainFetch(url, options).catch((/** @type {Error} */ { message }) => {
+    throw new Error(`${url} can't be had: ${message}`);
+  });
+  if (!response.ok) throw new Error(`${url} can't be had: ${response.status} ${response.statusText}`);
+  return response;
+}
+
+/**
  * @param {string} url
  * @param {typeof fetch} plainFetch
  * @returns {Promise<number>} bytes
  */
 async function sizeOf(url, plainFetch) {
-  const response = await plainFetch(url, { method: "HEAD" });
-  if (!response.ok) throw new Error(`${url} can't be had: ${response.status} ${response.statusText}`);
+  const response = await fileAt(url, { method: "HEAD" }, plainFetch);
   return Number(response.headers.get("Content-Length") ?? 0);
 }
 

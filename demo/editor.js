@@ -2,6 +2,8 @@
 
 import { element, failureOf } from "./page.js";
 import { editedHandler, rememberHandler } from "./web-storage.js";
+import { fileAt } from "./downloads.js";
+import { appliedText, unshownText } from "./format.js";
 
 /** @import { ActorWorker } from "./actor-worker.js" */
 
@@ -14,26 +16,37 @@ const reset = element("reset", HTMLButtonElement);
 const status = element("handler-status", HTMLElement);
 
 export class Editor {
-  #original = "";
+  /** None where actor.py could not be had. @type {string | null} */
+  #original = null;
   /** @type {ActorWorker[]} */
   #actors = [];
+  /** Whether it says last that an actor is still to take the text. */
+  #isAwaited = false;
 
   constructor() {
     text.addEventListener("input", () => this.#edited());
     apply.addEventListener("click", () => void this.#apply());
     reset.addEventListener("click", () => {
-      this.#set(this.#original);
+      this.#set(this.#original ?? "");
       this.#edited();
       void this.#apply();
     });
   }
 
-  /** Shows the handler. @throws {Error} actor.py can't be had */
+  /** Shows the handler: as the visitor has left it, or that of actor.py. */
   async open() {
-    const response = await fetch(new URL("./actor.py", import.meta.url));
-    this.#original = HANDLER.exec(await response.text())?.[0] ?? "";
-    this.#set(editedHandler() ?? this.#original);
-    reset.disabled = this.text === this.#original;
+    /** @type {unknown} */
+    let failure;
+    try {
+      const actor = await (await fileAt(new URL("./actor.py", import.meta.url).href)).text();
+      this.#original = HANDLER.exec(actor)?.[0] ?? null;
+    } catch (error) {
+      failure = error;
+    }
+    const shown = editedHandler() ?? this.#original;
+    if (shown === null) return this.#say(unshownText(failureOf(failure)), true);
+    this.#set(shown);
+    reset.disabled = this.#original === null || shown === this.#original;
     for (const control of [text, apply]) control.disabled = false;
   }
 
@@ -42,8 +55,14 @@ export class Editor {
     this.#actors.push(actor);
   }
 
+  /** An actor whose life has begun has taken the text. */
+  taken() {
+    if (this.#isAwaited) this.#sayApplied();
+  }
+
+  /** Nothing where there is none to be seen: then actors keep their own. */
   get text() {
-    return text.value;
+    return text.disabled ? null : text.value;
   }
 
   /** @param {string} who a peer's name @param {string} error what the handler's text, or what it did, has met */
@@ -58,9 +77,9 @@ export class Editor {
   }
 
   #edited() {
-    const isOriginal = this.text === this.#original;
-    rememberHandler(isOriginal ? null : this.text);
-    reset.disabled = isOriginal;
+    const isOriginal = text.value === this.#original;
+    rememberHandler(isOriginal ? null : text.value);
+    reset.disabled = isOriginal || this.#original === null;
     this.#fit();
     this.#say("Edited. Apply it, or kill an actor: its next life takes it.");
   }
@@ -68,15 +87,23 @@ export class Editor {
   async #apply() {
     this.#say("");
     const source = this.text;
-    const outcomes = await Promise.all(this.#actors.map((actor) => applied(actor, source)));
+    const loaded = this.#actors.filter(({ isLoaded }) => isLoaded);
+    const outcomes = await Promise.all(loaded.map((actor) => applied(actor, source)));
     const failed = outcomes.find((outcome) => outcome !== "");
     // unless an error of the new handler has already taken its place
     if (failed !== undefined) this.#say(failed, true);
-    else if (status.textContent === "") this.#say("Applied: the next messages are handled by it.");
+    else if (status.textContent === "") this.#sayApplied();
+  }
+
+  #sayApplied() {
+    const loading = this.#actors.filter(({ isLoaded }) => !isLoaded).map(({ name }) => name);
+    this.#say(appliedText(loading, this.#actors.length - loading.length));
+    this.#isAwaited = loading.length > 0;
   }
 
   /** @param {string} words */
   #say(words, isBad = false) {
+    this.#isAwaited = false;
     status.classList.toggle("bad", isBad);
     status.textContent = words;
   }
@@ -87,7 +114,7 @@ export class Editor {
   }
 }
 
-/** @param {ActorWorker} actor @param {string} source @returns {Promise<string>} why not; "" if it is */
+/** @param {ActorWorker} actor @param {string | null} source @returns {Promise<string>} why not; "" if it is */
 async function applied(actor, source) {
   try {
     await actor.takeHandler(source);

@@ -12,26 +12,25 @@ const STEP = 250;
 
 const encoder = new TextEncoder();
 
-/**
- * Begins a flood, or makes the one longer that is under way.
- * @param {Gateway} gateway @param {string | null} to the key of a peer; null for this one @param {number} count
- */
-export const beginFlood = (gateway, to, count) =>
-  gateway.store(null, "flood", [], "normal", (account) => ({ ...account, flood: begun(account.flood, to, count) }));
+/** @param {Gateway} gateway @param {string | null} to the key of a peer; null for this one @param {number} count */
+export const beginFlood = (gateway, to, count) => note(gateway, { to, next: 0, total: count });
 
-/** @param {Flood | null} flood @param {string | null} to @param {number} count @returns {Flood} */
-const begun = (flood, to, count) =>
-  flood === null ? { to, next: 0, total: count } : { ...flood, total: flood.total + count };
+/** No page goes on with it; what is stored of it stays. @param {Gateway} gateway */
+export const endFlood = (gateway) => note(gateway, null);
+
+/** @param {Gateway} gateway @param {Flood | null} flood */
+const note = (gateway, flood) => gateway.store(null, "flood", [], "normal", (account) => ({ ...account, flood }));
 
 /**
  * Stores what is left of the flood that the account knows of.
  * @param {Gateway} gateway
- * @param {(flood: Flood) => void} report called after each transaction
+ * @param {(flood: Flood) => void} report called before and after each transaction
  */
 export async function goOnFlooding(gateway, report) {
   for (;;) {
     const { flood } = await gateway.account();
     if (flood === null) return;
+    report(flood);
     const { to, next, total } = flood;
     const step = Math.min(STEP, total - next);
     const payloads = Array.from({ length: step }, (_, index) =>

@@ -5,6 +5,7 @@ import { visible } from "../js/inspector/escape.js";
 /** @import { Audit, Balance, Failure, Flood, Loading, PeerAccount } from "./types.js" */
 
 const LANGUAGE = "en";
+const SERVER_GONE = "Check your network, and whether the server still runs: from a checkout, “make demo” starts it.";
 /** Characters. */
 const EXCERPT = 160;
 const wholeNumber = new Intl.NumberFormat(LANGUAGE);
@@ -15,6 +16,9 @@ export const numberText = (count) => wholeNumber.format(count);
 
 /** @param {number} count */
 const lineCount = (count) => `${wholeNumber.format(count)} ${count === 1 ? "line" : "lines"}`;
+
+/** @param {number} count */
+const messages = (count) => `${wholeNumber.format(count)} ${count === 1 ? "message" : "messages"}`;
 
 /** @param {Loading} loading */
 export function loadingText({ step, loaded, total }) {
@@ -92,6 +96,17 @@ export const tooLongText = ({ number }, bytes) =>
 /** The beginning of a long text. @param {string} text @param {number} [length] */
 export const excerpt = (text, length = EXCERPT) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
+/** @param {Failure} failure */
+export const unshownText = ({ message }) =>
+  `The handler can't be shown. ${SERVER_GONE} Then load the page again. (${message})`;
+
+/** @param {string[]} loading the names of actors that take a handler later @param {number} loaded how many have it */
+export function appliedText(loading, loaded) {
+  if (loading.length === 0) return "Applied: the next messages are handled by it.";
+  const later = `${loading.join(" and ")} ${loading.length === 1 ? "takes" : "take"} it once Python is loaded.`;
+  return loaded === 0 ? later : `Applied; ${later}`;
+}
+
 /** @param {number} milliseconds */
 export const paceText = (milliseconds) =>
   milliseconds === 0 ? "no time at all" : `${wholeNumber.format(milliseconds)} ms a message`;
@@ -99,14 +114,14 @@ export const paceText = (milliseconds) =>
 /** @param {number} count @param {string} names of what a killed worker had in hand */
 export const heldText = (count, names) =>
   count === 0
-    ? "It was killed with nothing in hand."
-    : `Killed with ${wholeNumber.format(count)} in hand: ${names}. ${count === 1 ? "It comes" : "They come"} back.`;
+    ? "The killed worker had no message in hand."
+    : `The killed worker had ${messages(count)} in hand: ${names}. ${count === 1 ? "It will" : "They will"} be handled again.`;
 
 /** @param {number} back of it @param {number} count @param {string} names */
 export function comesBackText(back, count, names) {
-  const all = count === 1 ? "what" : `all ${wholeNumber.format(count)}`;
-  const some = `${wholeNumber.format(back)} of the ${wholeNumber.format(count)}`;
-  return `Back and done: ${back < count ? some : all} it had in hand, ${names}.`;
+  if (count === 1) return `The message that the killed worker had in hand is done now: ${names}.`;
+  const which = back < count ? `${wholeNumber.format(back)} of the` : "All";
+  return `${which} ${messages(count)} that the killed worker had in hand ${back === 1 ? "is" : "are"} done now: ${names}.`;
 }
 
 /** What a visitor can do about a failure. @type {Record<string, {title: string, text: string}>} */
@@ -137,9 +152,7 @@ const FAILURES = {
 export const loadingFailure = ({ name }) =>
   FAILURES[name] ?? {
     title: "Python could not be loaded",
-    text:
-      "A file is missing, or the network is gone. Whoever serves this page from a checkout starts it with “make " +
-      "demo”.",
+    text: `A file of this page's server can't be had. ${SERVER_GONE} Your messages wait meanwhile.`,
   };
 
 /** @param {Failure} failure */
@@ -156,6 +169,12 @@ export const workingFailure = ({ name }) =>
 /** @param {Failure} failure */
 export const sendingFailure = ({ name, message }) =>
   name in FAILURES ? `${FAILURES[name].title}, and your message is not stored. ${FAILURES[name].text}` : message;
+
+/** @param {number} stored @param {number} total @param {Failure} failure */
+export function floodFailure(stored, total, { name, message }) {
+  const { title, text } = FAILURES[name] ?? { title: "The flood has failed", text: message };
+  return `${title}: ${numberText(stored)} of the flood's ${numberText(total)} messages are stored, the rest is not. ${text}`;
+}
 
 /** @param {string} file @param {number} lines that are stored @param {Failure} failure */
 export function readingFailure(file, lines, { name, message }) {

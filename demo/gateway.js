@@ -19,6 +19,13 @@ const NOTHING_YET = { stored: 0, flood: null, peers: {} };
 /** @type {PeerAccount} */
 const NEVER_MET = { sent: 0, answered: 0, last: null };
 
+/** Dead letters that are settled in one commit. */
+const TOGETHER = 500;
+
+/** Milliseconds in which a browser has let go of what a killed worker held, and between two looks at that. */
+const LETTING_GO = 10_000;
+const LOOK = 100;
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -65,8 +72,12 @@ export class Gateway {
 
   /** What waits for a peer. @param {string} key the peer's */
   outbox(key) {
-    const outbox = this.#outboxes.get(key) ?? openMailbox(`${this.#name}-to-${key}`);
+    const known = this.#outboxes.get(key);
+    if (known) return known;
+    const outbox = openMailbox(`${this.#name}-to-${key}`);
     this.#outboxes.set(key, outbox);
+    // one that could not be opened may be so later
+    outbox.catch(() => this.#outboxes.delete(key));
     return outbox;
   }
 
@@ -138,12 +149,8 @@ export class Gateway {
    */
   startOver(peers) {
     return this.#queue(async () => {
-      await this.#inbox.purge();
-      // what a worker held that was killed
-      await this.#inbox.recover();
-      await this.#inbox.purge();
-      for (const { record } of await this.#inbox.deadLetters({ limit: 1_000_000 }))
-        await this.#inbox.discard(record.id);
+      await this.#empty();
+      await this.#settleDead((id) => this.#inbox.discard(id));
       await this.#done.purge();
       for (const key of peers) await (await this.outbox(key)).purge();
       await this.#bookNow(({ peers }) => [
@@ -155,6 +162,27 @@ export class Gateway {
         [],
       ]);
     });
+  }
+
+  /** Puts all dead letters back into the queue, in the order in which they died. */
+  redrive() {
+    return this.#settleDead((id) => this.#inbox.redrive(id));
+  }
+
+  /** @param {(id: string) => Promise<unknown>} settle */
+  async #settleDead(settle) {
+    const letters = await this.#inbox.deadLetters({ limit: 1_000_000 });
+    const ids = letters.map(({ record }) => record.id).reverse();
+    while (ids.length > 0) await Promise.all(ids.splice(0, TOGETHER).map(settle));
+  }
+
+  /** Deletes what waits, and what a worker held that was killed: it comes back once the browser has let go of it. */
+  async #empty() {
+    for (const end = performance.now() + LETTING_GO; ; await new Promise((resolve) => setTimeout(resolve, LOOK))) {
+      await this.#inbox.recover();
+      await this.#inbox.purge();
+      if ((await this.#inbox.status()).inflightMessages === 0 || performance.now() > end) return;
+    }
   }
 
   /** @param {(account: Account) => [Account, Send[]]} change */

@@ -23,6 +23,7 @@ export class LocalPeer {
   actor;
   #ledger;
   #peers;
+  #returned;
   /** @type {Set<(balance: Balance) => void>} */
   #watchers = new Set();
 
@@ -38,7 +39,7 @@ export class LocalPeer {
     this.gateway = gateway;
     this.sending = new Sending(view, gateway);
     const peers = (this.#peers = new Peers(view, me, gateway, network, sibling));
-    const returned = new Returned(view, gateway);
+    const returned = (this.#returned = new Returned(view, gateway));
     this.actor = new ActorWorker(view, me, { editor, pace, returned, nameOf: (sender) => peers.nameOf(sender) });
     this.#ledger = new LedgerView(view, gateway);
     this.#ledger.onFailure = (error) => showUnusable(view, failureOf(error));
@@ -85,7 +86,7 @@ export class LocalPeer {
       await this.gateway.startOver(peers);
       view.log.replaceChildren();
       view.logEmpty.hidden = false;
-      view.returned.hidden = true;
+      this.#returned.forget();
       view.say("The mailbox is empty.");
     } catch (error) {
       view.complain(failureOf(error).message);

@@ -33,9 +33,7 @@ async function start() {
   }
   await network.open();
   void showInstallLine();
-  const opening = editor
-    .open()
-    .catch((error) => editor.complain("The handler can't be shown", failureOf(error).message));
+  const opening = editor.open();
 
   const gateways = await Promise.all(us.map((me) => Gateway.open(me)));
   const peers = views.map((view, index) => {

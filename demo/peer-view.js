@@ -4,6 +4,7 @@ import { element } from "./page.js";
 
 export class PeerView {
   root;
+  #problemWords = "";
 
   /** @param {HTMLElement} place where it is put */
   constructor(place) {
@@ -98,11 +99,16 @@ export class PeerView {
    * @param {() => void} perform
    */
   showProblem({ title, text }, { name, message }, action, perform) {
+    this.problemAction.onclick = perform;
+    const detail = message ? `${name}: ${message}` : name;
+    const words = JSON.stringify([title, text, detail, action]);
+    // an alert that has not changed is not announced once more
+    if (!this.problem.hidden && words === this.#problemWords) return;
+    this.#problemWords = words;
     this.problemTitle.textContent = title;
     this.problemText.textContent = text;
-    this.problemDetail.textContent = message ? `${name}: ${message}` : name;
+    this.problemDetail.textContent = detail;
     this.problemAction.textContent = action;
-    this.problemAction.onclick = perform;
     this.problem.hidden = false;
   }
 

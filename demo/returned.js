@@ -50,6 +50,13 @@ export class Returned {
     this.#say(heldText(this.#count, this.#names));
   }
 
+  /** Nothing comes back: all of it is deleted. */
+  forget() {
+    this.#held.clear();
+    this.#count = 0;
+    this.#view.returned.hidden = true;
+  }
+
   /** @param {string[]} ids of messages that are done now, and had been handed out before */
   done(ids) {
     const before = this.#held.size;

@@ -1,10 +1,18 @@
 /** What the visitor sends: typed messages, the lines of files, floods, and trouble. */
 
-import { beginFlood, goOnFlooding } from "./flood.js";
+import { beginFlood, endFlood, goOnFlooding } from "./flood.js";
 import { linesOf, pieces } from "./lines.js";
 import { failureOf } from "./page.js";
 import { rememberInterrupted } from "./web-storage.js";
-import { floodText, floodedText, readingFailure, readingText, sendingFailure, storedText } from "./format.js";
+import {
+  floodFailure,
+  floodText,
+  floodedText,
+  readingFailure,
+  readingText,
+  sendingFailure,
+  storedText,
+} from "./format.js";
 
 /** @import { Gateway } from "./gateway.js" */
 /** @import { PeerView } from "./peer-view.js" */
@@ -105,7 +113,10 @@ export class Sending {
       });
       if (total > 0 && stored === total) this.#view.say(floodedText(total));
     } catch (error) {
-      this.#view.complain(sendingFailure(failureOf(error)));
+      const failure = failureOf(error);
+      this.#view.complain(total === 0 ? sendingFailure(failure) : floodFailure(stored, total, failure));
+      // so that the next one is one of its own, to whom it is for
+      if (total > 0) await endFlood(this.#gateway).catch(() => {});
     }
     if (this.#reading === null) this.#view.hideProgress();
     this.#view.flood.disabled = false;
@@ -158,8 +169,7 @@ export class Sending {
 
   /** Puts all dead letters back into the queue. */
   async redrive() {
-    const { inbox } = this.#gateway;
-    for (const { record } of await inbox.deadLetters({ limit: 1_000_000 })) await inbox.redrive(record.id);
+    await this.#gateway.redrive().catch((error) => this.#view.complain(failureOf(error).message));
   }
 
   #target() {

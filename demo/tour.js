@@ -31,6 +31,10 @@ export class Tour {
   #before = Promise.resolve();
   /** @type {HTMLElement | null} */
   #shown = null;
+  /** Where it was when it was brought into sight, and where the card was. */
+  #placed = "";
+  /** What may push it out, or grow in front of it. */
+  #resizes = new ResizeObserver(() => this.#keepInSight());
   /** @type {Element | null} */
   #focusedBefore = null;
 
@@ -41,7 +45,7 @@ export class Tour {
     card.back.addEventListener("click", () => this.#go(this.#step - 1));
     card.end.addEventListener("click", () => this.end());
     card.extra.addEventListener("click", () => this.#steps[this.#step]?.extra?.perform());
-    new ResizeObserver(() => this.#keepInSight()).observe(document.body);
+    for (const grows of [document.body, card.root]) this.#resizes.observe(grows);
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.#step >= 0 && !event.defaultPrevented) this.end();
     });
@@ -89,10 +93,11 @@ export class Tour {
     card.end.hidden = number === this.#steps.length - 1;
     card.extra.hidden = step.extra === undefined;
     card.extra.textContent = step.extra?.label ?? "";
+    // before it is shown: what the card says of it takes room
+    if (!this.#acted.has(number)) this.#act(number);
     this.#highlight(step);
     // What is new is read aloud; Enter goes on.
     if (!card.root.contains(document.activeElement)) card.next.focus({ preventScroll: true });
-    if (!this.#acted.has(number)) this.#act(number);
   }
 
   /** @param {number} number */
@@ -118,29 +123,42 @@ export class Tour {
   /** @param {TourStep | undefined} step */
   #highlight(step) {
     if (this.#shown !== null) {
+      this.#resizes.unobserve(this.#shown);
       this.#shown.classList.remove("shown");
       this.#shown.style.maxHeight = "";
     }
     this.#shown = step?.part ?? null;
     if (this.#shown === null) return;
     this.#shown.classList.add("shown");
+    this.#resizes.observe(this.#shown);
     this.#scrollTo(this.#shown);
   }
 
-  /** Brings a part into the room above the card; one that is higher than that is scrolled inside. @param {HTMLElement} part */
+  /**
+   * Brings a part into the room above the card, or beside it; one that is higher than that is scrolled inside.
+   * @param {HTMLElement} part
+   */
   #scrollTo(part) {
-    const room = Math.max(LEAST, card.root.getBoundingClientRect().top - 2 * MARGIN);
-    part.style.maxHeight = "";
-    if (part.offsetHeight > room) part.style.maxHeight = `${room}px`;
+    const place = card.root.getBoundingClientRect();
+    const isBeside = part.getBoundingClientRect().right <= place.left;
+    const room = isBeside ? innerHeight - 2 * MARGIN : Math.max(LEAST, place.top - 2 * MARGIN);
+    const height = part.scrollHeight + part.offsetHeight - part.clientHeight;
+    part.style.maxHeight = height > room ? `${room}px` : "";
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     part.scrollIntoView({ block: "start", behavior: calm ? "instant" : "smooth" });
     if (this.#steps[this.#step]?.atEnd) part.scrollTop = part.scrollHeight;
+    this.#placed = placeOf(part);
   }
 
-  /** What is above a part may grow after it came into view, and push it out; and so may the part itself. */
+  /** What is above a part may grow after it came into view, and push it out; so may the part itself, and the card. */
   #keepInSight() {
-    if (this.#shown === null) return;
-    const { top, bottom } = this.#shown.getBoundingClientRect();
-    if (top < 0 || bottom > card.root.getBoundingClientRect().top) this.#scrollTo(this.#shown);
+    if (this.#shown !== null && placeOf(this.#shown) !== this.#placed) this.#scrollTo(this.#shown);
   }
+}
+
+/** Where a part is on the page, wherever that is scrolled to, and what room it has. @param {HTMLElement} part */
+function placeOf(part) {
+  const { top, right, height } = part.getBoundingClientRect();
+  const { top: above, left } = card.root.getBoundingClientRect();
+  return String([top + scrollY, height, right, above, left, innerHeight].map(Math.round));
 }

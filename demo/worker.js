@@ -1,6 +1,6 @@
 /** The worker: loads Python, installs pymailbox, and passes the page's requests on to `rpc.py`. */
 
-import { startDownloads } from "./downloads.js";
+import { fileAt, startDownloads } from "./downloads.js";
 
 /** @import { PyodideInterface } from "pyodide" */
 /** @import { Failure, FromWorker, Loading, ToWorker } from "./types.js" */
@@ -88,14 +88,7 @@ async function load(mailbox) {
 
 /** @param {string} url @returns {Promise<any>} */
 async function fetchJson(url) {
-  return (await fetchFile(url)).json();
-}
-
-/** @param {string} url */
-async function fetchFile(url) {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url} can't be had: ${response.status} ${response.statusText}`);
-  return response;
+  return (await fileAt(url)).json();
 }
 
 /**
@@ -104,7 +97,7 @@ async function fetchFile(url) {
  * @param {string} name
  */
 async function addModule(pyodide, name) {
-  const source = await (await fetchFile(BASE + name)).text();
+  const source = await (await fileAt(BASE + name)).text();
   pyodide.FS.writeFile(`${pyodide.FS.cwd()}/${name}`, source);
 }
 

@@ -1,8 +1,8 @@
 /**
  * pymailbox for JavaScript: durable mailboxes in IndexedDB, the same ones that Python opens.
  *
- * The engine that Python uses is in here, too. Python imports this module by itself where it may evaluate code. Under a
- * stricter policy, or to share one connection with Python, the page or the worker hands it over:
+ * The engine that Python uses is included. Python imports this module by itself where it may evaluate code. Under a
+ * stricter policy, or to share one connection with Python, the page or worker hands it over:
  * `pyodide.registerJsModule("pymailbox_js", await import(".../pymailbox/js/index.js"))`.
  */
 

@@ -1,11 +1,11 @@
-/** What Python needs of the engine, which makes its own API of it. @internal */
+/** What Python uses of the engine, to build its own API on it. @internal */
 
 import { Dispatcher } from "./api/dispatcher.js";
 import * as directory from "./engine/directory.js";
 import { Engine, ownEngine } from "./engine/engine.js";
 import { MailboxHandle } from "./engine/mailbox-handle.js";
 
-/** One engine, as Python calls it. */
+/** One engine, as Python uses it. */
 class PythonEngine {
   #engine;
 
@@ -46,5 +46,5 @@ class PythonEngine {
 /** The engine of this page or worker, which its JavaScript uses too. */
 export const ownEngineForPython = () => new PythonEngine(ownEngine());
 
-/** One by itself, as another tab's would be. @param {Partial<import("./engine/settings.js").Settings>} settings */
+/** A separate engine, like another tab's. @param {Partial<import("./engine/settings.js").Settings>} settings */
 export const newEngineForPython = (settings) => new PythonEngine(new Engine(settings));

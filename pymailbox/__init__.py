@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .backends.jetstream import JetStreamMailbox
     from .backends.memory import MemoryMailbox
     from .backends.sqlite import SqliteMailbox
+    from .relaying import Relayer, RelayStatus, relay
     from .runtime.run_sync import run_sync
     from .transfer import ImportReport, RefusedLine, export, import_
 
@@ -78,6 +79,8 @@ __all__ = [
     "NewMessage",
     "RefusedLine",
     "Reject",
+    "RelayStatus",
+    "Relayer",
     "Retry",
     "RetryPolicy",
     "SqliteMailbox",
@@ -96,6 +99,7 @@ __all__ = [
     "import_",
     "list_mailboxes",
     "open_mailbox",
+    "relay",
     "run_sync",
     "set_suspendable",
 ]
@@ -106,9 +110,12 @@ _LAZY = {
     "JetStreamMailbox": "backends.jetstream",
     "MemoryMailbox": "backends.memory",
     "RefusedLine": "transfer",
+    "RelayStatus": "relaying",
+    "Relayer": "relaying",
     "SqliteMailbox": "backends.sqlite",
     "export": "transfer",
     "import_": "transfer",
+    "relay": "relaying",
     "run_sync": "runtime.run_sync",
 }
 """Where names are that are imported when first asked for: a page has no use for sqlite3, nor CPython for the FFI."""

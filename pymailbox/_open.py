@@ -91,8 +91,9 @@ class _SameDatabase:
         self._called_at = called_at
         self._any_thread = any_thread
 
-    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
-        options = Options(lease=self._options.lease, durability="relaxed" if relaxed else self._options.durability)
+    async def open(self, name: str, *, relaxed: bool = False, lease: float | None = None) -> Mailbox:
+        durability = "relaxed" if relaxed else self._options.durability
+        options = Options(lease=self._options.lease if lease is None else lease, durability=durability)
         opening = MailboxOpening(self._at(name), options, self._called_at)
         opening._any_thread = self._any_thread
         mailbox = await opening
@@ -197,17 +198,17 @@ async def _delete(location: Location) -> bool:
 def backup(location: MailboxLocation, path: str | os.PathLike[str]) -> Coroutine[Any, Any, None]:
     """Copies a SQLite file with all its mailboxes while others use it, as it is at one moment.
 
-    The copy is a mailbox file: open it as one, or put it in the place of the original when nobody has that open. What
-    was inflight is queued in the copy, as if it had never been handed out. The copy appears at ``path`` when all of it
-    is on the disk; if the call fails or is cancelled, nothing is there. Other calls do not wait for it.
+    The copy is a mailbox file: open it, or replace the original with it when nobody has that open. What was inflight is
+    queued in the copy, as if it had never been handed out. The copy appears at ``path`` when all of it is on the disk;
+    if the call fails or is cancelled, nothing is there. Other calls do not wait for it.
 
     Args:
         location: any mailbox of the file.
         path: where to put the copy. Nothing may be there yet.
 
     Raises:
-        TypeError, ValueError: an argument is invalid; ``path`` is the file itself, or there is something already.
-        UnsupportedError: the location is in no SQLite file; ``export`` works everywhere.
+        TypeError, ValueError: an argument is invalid; ``path`` is the file itself, or already exists.
+        UnsupportedError: the location is not in a SQLite file; ``export`` works everywhere.
         StorageUnavailableError: there is no such file, the folder of ``path`` is missing, or something may not be
             read or written.
         StorageFullError: there is no room for the copy.
@@ -221,17 +222,16 @@ async def _backup(location: Location, path: str) -> None:
 
 
 def compact(location: MailboxLocation) -> Coroutine[Any, Any, int]:
-    """Returns unused space in a SQLite file to the disk; the result is how many bytes smaller the files became.
+    """Gives unused space in a SQLite file back to the disk; returns how many bytes smaller the files became.
 
-    Others may use the file meanwhile; their calls run in between. pymailbox does the same by itself where more than
-    half of the file is free. A file of an early version, or a restored dump, is written anew, for which there has to
-    be as much room again, and others cannot write meanwhile. If the call is cancelled, it has done a part of it.
+    Others may use the file meanwhile; their calls run in between. pymailbox does the same by itself if more than half
+    of the file is free. A file of an early version, or a restored dump, is rewritten, which needs as much room again,
+    and others cannot write meanwhile. If the call is cancelled, it has done part of the work.
 
     Raises:
-        TypeError, ValueError: the location is invalid.
-        UnsupportedError: it is in no SQLite file.
-        StorageUnavailableError: there is no such file, or it may not be written.
-        StorageFullError: the file has to be written anew, and there is no room for that.
+        TypeError, ValueError: the location is invalid. UnsupportedError: it is not in a SQLite file.
+        StorageUnavailableError: there is no such file, or it may not be written. StorageFullError: the file has to be
+        rewritten, and there is no room for that.
     """
     return _compact(resolved(parse_location(location)))
 

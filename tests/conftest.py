@@ -24,9 +24,9 @@ TEST_ROUTES = DEMO_ROUTES | {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How much is run, and where the lanes keep their table."""
+    """How much to run, and where the lanes keep their table."""
     parser.addoption("--few-programs", action="store_true", help="run few random programs in each lane")
-    parser.addoption("--table", type=Path, help="a file that keeps the table; what is in it already stays there")
+    parser.addoption("--table", type=Path, help="a folder that keeps the table, and may already have parts of it")
 
 
 def pytest_configure() -> None:

@@ -1,4 +1,4 @@
-"""Which lines run in a page, of both languages: for `make coverage`, which sets PYMAILBOX_COVERAGE to a folder.
+"""Which lines of both languages run in a page, for `make coverage`, which sets PYMAILBOX_COVERAGE to a folder.
 
 There each page leaves a file: *.python.json has the lines of each file of the installed package, *.js.json is what
 Chromium's profiler says.
@@ -21,7 +21,7 @@ def is_measured(place: str) -> bool:
 
 
 def begin(page: HarnessTab, url: str, install: Callable[[], None]) -> None:
-    """Load the page anew, and count from its first line on; coverage must find the package installed."""
+    """Reload the page, and count from its first line on; coverage must find the package installed."""
     assert isinstance(page, WebDriverHarness)
     page.devtools("Profiler.enable")
     page.devtools("Profiler.startPreciseCoverage", callCount=True, detailed=True)

@@ -1,10 +1,10 @@
-// Which browsers there are and how to launch them, for Playwright: its own configuration and the tests' drivers.
-// The data is in browsers.json, which browsers.py reads too.
+// Which browsers there are and how Playwright launches them, for its configuration and the tests' drivers. The data is
+// in browsers.json, which browsers.py also reads.
 //
-// A browser of the system goes first, then Playwright's own download. PYMAILBOX_CHROMIUM and PYMAILBOX_FIREFOX name
+// A browser of the system is preferred to Playwright's own download. PYMAILBOX_CHROMIUM and PYMAILBOX_FIREFOX name
 // another executable.
 //
-// Run as a program it names each missing browser with the command that gets it, and exits with 1 if there is one.
+// Run as a program it names each missing browser with the command that installs it, and exits with 1 if there is one.
 
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -15,7 +15,7 @@ const settings = JSON.parse(readFileSync(new URL("browsers.json", import.meta.ur
 /** @typedef {"chromium" | "firefox" | "webkit"} BrowserName */
 
 /**
- * The path of a system browser, or undefined where Playwright's own download is the one to use.
+ * The path of a system browser, or undefined if Playwright's own download has to be used.
  * @param {"chromium" | "firefox"} name
  * @returns {string | undefined}
  */

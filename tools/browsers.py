@@ -1,8 +1,8 @@
-"""Which browsers there are and how to start them, for selenium.
+"""Which browsers there are and how selenium starts them.
 
-The data is in browsers.json, which browsers.mjs reads too.
+The data is in browsers.json, which browsers.mjs also reads.
 
-Run as a program it says which of them selenium can't drive here, with the command that gets it, and exits with 1.
+Run as a program it says which of them selenium can't drive here, with the command that installs it, and exits with 1.
 """
 
 import glob
@@ -22,14 +22,14 @@ SETTINGS: dict[str, Any] = json.loads(Path(__file__).with_name("browsers.json").
 
 
 def keep_selenium_offline() -> None:
-    """Stop selenium from looking for drivers elsewhere, where the system has its own."""
+    """Stop selenium from looking for drivers elsewhere if the system has its own."""
     if shutil.which("chromedriver"):
         os.environ.setdefault("SE_OFFLINE", "true")
         os.environ.setdefault("SE_AVOID_STATS", "true")
 
 
 def chromium_flags() -> list[str]:
-    """Command line flags for Chromium; as root its sandbox can't start."""
+    """Command line flags for Chromium; its sandbox can't start as root."""
     is_root = hasattr(os, "getuid") and os.getuid() == 0
     settings = SETTINGS["chromium"]
     return [*settings["args"], *(settings["rootArgs"] if is_root else [])]
@@ -46,18 +46,26 @@ def chromium() -> str:
 
 
 def webkit_driver() -> str | None:
-    """The path of WebKitGTK's WebDriver, or None where Playwright's WebKit is the one to drive."""
+    """The path of WebKitGTK's WebDriver, or None if Playwright's WebKit has to be used."""
     path: str = SETTINGS["webkit"]["driver"]
     return path if Path(path).exists() else None
 
 
 def webkit_browser() -> str:
-    """The path of the browser that belongs to `webkit_driver()`, the newest of its kind."""
+    """The path of the browser that belongs to `webkit_driver()`, the newest if there are several."""
     pattern: str = SETTINGS["webkit"]["browsers"]
     found = sorted(glob.glob(pattern))  # noqa: PTH207 - an absolute pattern
     if not found:
         raise FileNotFoundError(f"no {pattern}: sudo apt-get install webkit2gtk-driver")
     return found[-1]
+
+
+def webkit_environment() -> dict[str, str]:
+    """What the driver of WebKitGTK has in its environment besides: no optimizing compiler for WebAssembly, which works
+    longer on Pyodide than a run of tests gains by it.
+    """
+    environment: dict[str, str] = SETTINGS["webkit"]["environment"]
+    return environment
 
 
 def _problems() -> list[str]:

@@ -1,7 +1,7 @@
 """Builds the npm package into build/npm: the folder `package`, and the tarball that `npm publish` takes.
 
-The package is `js/` as it stands, with the version of the wheel, and with type declarations that tsc makes of the JSDoc
-in the sources: so there is one description of the API, and no build step for those who load `js/` from a server.
+The package is `js/` as it is, with the wheel's version, and with type declarations that tsc makes from the JSDoc in the
+sources. So there is one description of the API, and no build step for those who load `js/` from a server.
 
 Usage: python -m tools.build_npm
 """
@@ -30,7 +30,7 @@ PUBLIC_DECLARATIONS = (
     "model/errors.d.ts",
     "inspector/element.d.ts",
 )
-"""The declarations that the public ones are made of; the engine's stay out."""
+"""The declarations that the public ones are made of; the engine's are left out."""
 
 
 def main() -> None:

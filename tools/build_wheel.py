@@ -1,9 +1,8 @@
-"""Builds the wheels into build/wheels, and beside them wheel.json, which tells pages their file names.
+"""Builds the wheels into build/wheels, with wheel.json beside them, which tells pages their file names.
 
-There are two of each version. The whole one is for everybody. The one for pages, in `page/`, leaves out what a page
-does not need (SQLite, the command line, the test suite, the JavaScript API, remarks in the sources), and is less than
-half as long; its tags say that it is for Pyodide, so that an installer prefers it there and takes it nowhere else
-(PEP 783).
+Each version has two. The whole one is for everybody. The one for pages, in `page/`, leaves out what a page does not
+need (SQLite, the command line, the test suite, the JavaScript API, comments in the sources), and is less than half as
+large; its tags say that it is for Pyodide, so that an installer prefers it there and takes it nowhere else (PEP 783).
 
 Usage: python -m tools.build_wheel
 """
@@ -29,7 +28,7 @@ PAGE_WHEELS = WHEELS / "page"
 NAMES_FILE = WHEELS / "wheel.json"
 
 PAGE_TAG = "py3-none-pyemscripten_2025_0_wasm32.pyemscripten_2026_0_wasm32"
-"""Of the Pyodides that there are; a later one takes the whole wheel until its tag is here."""
+"""For the existing versions of Pyodide; a later one takes the whole wheel until its tag is here."""
 
 NOT_IN_PAGES = (
     "pymailbox/backends/jetstream/",
@@ -39,8 +38,26 @@ NOT_IN_PAGES = (
     "pymailbox/testing/",
     "pymailbox/__main__.py",
 )
-_WITHOUT_DOCSTRINGS = ("pymailbox/backends/", "pymailbox/core/", "pymailbox/runtime/turns.py")
-"""What a verb does is said where the contract is."""
+WITH_DOCSTRINGS = (
+    "pymailbox/__init__.py",
+    "pymailbox/_open.py",
+    "pymailbox/actors/asking.py",
+    "pymailbox/actors/backpressure.py",
+    "pymailbox/actors/consumer.py",
+    "pymailbox/actors/context.py",
+    "pymailbox/actors/retry.py",
+    "pymailbox/contract/capabilities.py",
+    "pymailbox/contract/errors.py",
+    "pymailbox/contract/mailbox.py",
+    "pymailbox/contract/values.py",
+    "pymailbox/relaying/loop.py",
+    "pymailbox/runtime/run_sync.py",
+    "pymailbox/runtime/suspension.py",
+    "pymailbox/transfer/browser.py",
+    "pymailbox/transfer/exporting.py",
+    "pymailbox/transfer/importing.py",
+)
+"""Where public names are defined: ``help`` shows them in a page too. What a verb does is said where the contract is."""
 BUT = tuple(f"{folder}__init__.py" for folder in NOT_IN_PAGES if folder.endswith("/"))
 """They say what to do instead."""
 
@@ -67,13 +84,13 @@ def main() -> None:
     subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"PYMAILBOX_BUNDLE": "required"})
     (whole,) = WHEELS.glob("*.whl")
     page = build_page_wheel(whole, PAGE_WHEELS)
-    # The file name has to reach micropip as it is, since that reads name, version and tags from it.
+    # The file name has to reach micropip unchanged, since that reads name, version and tags from it.
     names = {"file": whole.name, "page": page.relative_to(WHEELS).as_posix()}
     NAMES_FILE.write_text(json.dumps(names), encoding="utf-8")
 
 
 def build_page_wheel(whole: Path, folder: Path) -> Path:
-    """The wheel for pages, made of the whole one."""
+    """The wheel for pages, made from the whole one."""
     folder.mkdir()
     page = folder / whole.name.replace("py3-none-any", PAGE_TAG)
     records: list[tuple[str, str, str]] = []
@@ -84,8 +101,7 @@ def build_page_wheel(whole: Path, folder: Path) -> Path:
                 continue
             content = bundle(ENGINE_FOR_PYTHON, ROOT) if info.filename == ENGINE else source.read(info)
             if info.filename.endswith(".py"):
-                keeps_docstrings = not info.filename.startswith(_WITHOUT_DOCSTRINGS)
-                content = lean(content.decode(), keeps_docstrings=keeps_docstrings).encode()
+                content = lean(content.decode(), keeps_docstrings=info.filename in WITH_DOCSTRINGS).encode()
             match info.filename.rpartition("/")[2]:
                 case "RECORD":
                     content = _record_of(records, info.filename)

@@ -26,7 +26,7 @@ BACKENDS: dict[str, type[Mailbox]] = {
 
 
 def text() -> str:
-    """What the page has between its marks."""
+    """The text between the page's marks."""
     lines = ["\n## Where they run\n"]
     lines += table(
         ("runtime", *COLUMNS),

@@ -1,4 +1,4 @@
-// Prints the lines of js/ that no test ran, as `make coverage` has counted them, in Node and in Chromium.
+// Prints the lines of js/ that no test ran, as `make coverage` counted them in Node and in Chromium.
 
 import { readdir, readFile } from "node:fs/promises";
 import { CoverageReport } from "monocart-coverage-reports";
@@ -6,7 +6,7 @@ import { CoverageReport } from "monocart-coverage-reports";
 const root = new URL("../", import.meta.url);
 const counted = new URL("build/coverage/", root);
 
-/** Where the server of a page has the engine, and that of the JavaScript API's tests. */
+/** Where the pages' server has the engine, and where the server of the JavaScript API's tests has it. */
 const SERVED = /^http:[/]+[^/]+[/](?:js|pymailbox)[/]/;
 
 /** The file in js/ that a page or Node loaded from an address; undefined for any other. @param {string} url */

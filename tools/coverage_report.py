@@ -1,4 +1,4 @@
-"""Prints the lines of the package that no test ran, as `make coverage` has counted them, on CPython and in pages.
+"""Prints the lines of the package that no test ran, as `make coverage` counted them on CPython and in pages.
 
 Usage: python -m tools.coverage_report
 """
@@ -13,7 +13,7 @@ FOLDER = ROOT / "build" / "coverage"
 
 
 def main() -> None:
-    """Join what was counted, and print it."""
+    """Combine the counts, and print the report."""
     for number, page in enumerate(sorted(FOLDER.glob("pages/*.python.json"))):
         lines: dict[str, list[int]] = json.loads(page.read_text(encoding="utf-8"))
         data = CoverageData(str(FOLDER / f"python.page{number}"))

@@ -1,6 +1,6 @@
-"""Pages of docs/ that are written from code, in part: what is between two marks.
+"""Pages of docs/ that are partly written from code: what is between two marks.
 
-The tests say when a page no longer says what the code does.
+The tests fail when a page no longer says what the code does.
 """
 
 from __future__ import annotations

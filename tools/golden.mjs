@@ -1,6 +1,6 @@
-// Writes tests/golden.json: limits and texts, bytes that cross between Python and JavaScript, or lie in IndexedDB, and what they mean.
-// Both languages are held to it: tests/js/golden.test.js and tests/unit/test_golden.py. Bytes are in hexadecimal; times
-// are milliseconds since 1970.
+// Writes tests/golden.json: limits and texts, and bytes that cross between Python and JavaScript or are stored in
+// IndexedDB, with their meaning. Both languages are held to it by tests/js/golden.test.js and
+// tests/unit/test_golden.py. Bytes are in hexadecimal; times are milliseconds since 1970.
 //
 // Usage: node tools/golden.mjs
 
@@ -80,7 +80,7 @@ const GIVEN = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
 const MOMENT = 1_700_000_000_123;
 
 /**
- * In hexadecimal, but for headers.
+ * In hexadecimal, except headers.
  * @typedef
  * {{sender: string, payload: string, priority: number, id: string | null, due: number | null, headers: Header[], until:
  *   number | null}}
@@ -99,7 +99,7 @@ const incoming = (sender, payload, more = {}) => ({
   ...more,
 });
 
-/** Packs messages, as they are written here. @param {Incoming[]} messages @param {number} createdAt */
+/** Packs messages written in the form used here. @param {Incoming[]} messages @param {number} createdAt */
 export const framesOf = (messages, createdAt) =>
   packFrames(
     messages.map(({ sender, payload, priority, id: given, due, headers, until }) => ({
@@ -116,7 +116,7 @@ export const framesOf = (messages, createdAt) =>
 
 /** @typedef {import("../js/model/headers.js").Header} Header */
 
-/** With all that JSON writes in a way of its own. @type {Header[]} */
+/** With everything that JSON writes in a special way. @type {Header[]} */
 const HEADERS = [
   ["content-type", "application/json"],
   ["", '\u0000\u001f\u007f \b\f\n\r\t "\\/ \u2028 é🙃'],
@@ -173,7 +173,7 @@ const outgoing = (more) => ({
 });
 
 /**
- * Packs messages into a batch, as the engine does: ids that senders gave are in the frames.
+ * Packs messages into a batch, as the engine does: custom ids are in the frames.
  * @param {Outgoing[]} messages
  */
 export const batchOf = (messages) =>
@@ -240,7 +240,7 @@ const LETTERS = [
   },
 ];
 
-/** A record of the store `dead`; and as the dead letters of a mailbox cross to Python. */
+/** A record of the store `dead`, and how a mailbox's dead letters cross to Python. */
 function deadLetters() {
   const deaths = LETTERS.map(({ reason, error, diedAt }) => [reason, error ?? null, diedAt]);
   return { records: LETTERS.map(asJson), batch: hex(packBatch(LETTERS.map(entryOf))), deaths: JSON.stringify(deaths) };
@@ -364,7 +364,7 @@ const segments = () =>
 const HOLDER = "0123456789abcdef0123456789abcdef";
 
 /**
- * States that the head of a mailbox and its pages are golden for, by what is special about them.
+ * States with golden heads and pages, by what is special about them.
  * @type {Record<string, (rows: Rows) => MailboxState>}
  */
 export const STATES = {
@@ -426,7 +426,7 @@ function lived(rows, sizes) {
   return made;
 }
 
-/** What is said of a state by what is stored of it. @param {MailboxState} read @param {Rows} rows */
+/** The meaning of a state's stored bytes. @param {MailboxState} read @param {Rows} rows */
 export function says(read, rows) {
   rows.open(read, read.pages.allLacking());
   const { number, base, leased, writer, commitId, mayCollide, deadLetters, nextDeadLetter, remembered, customIds } =
@@ -466,7 +466,7 @@ export function says(read, rows) {
   };
 }
 
-/** A state as it is stored. @param {MailboxState} made @param {Rows} rows that are to hold it */
+/** A state as it is stored. @param {MailboxState} made @param {Rows} rows that should hold it */
 export function stored(made, rows) {
   rows.save(made);
   return {
@@ -477,7 +477,7 @@ export function stored(made, rows) {
 
 // -- delivery states --------------------------------------------------------------------------------------------------
 
-/** What messages have been through, as one number: by what happened, one after the other. */
+/** Delivery states, by the events that led to them. */
 function deliveries() {
   const { abandoned, failed, fresh, handedOut, restored, undelivered, withError } = delivery;
   /** @type {Record<string, number>} */
@@ -513,7 +513,7 @@ const heads = () =>
 
 // -- all of it --------------------------------------------------------------------------------------------------------
 
-/** Everything; what a mailbox's state is stored as stands apart, since it changes most often. */
+/** Everything; the stored form of a state is separate, since it changes most often. */
 export const golden = () => ({
   "made by": MADE_BY,
   limits: { ...limits },
@@ -533,7 +533,7 @@ export const golden = () => ({
   heads: heads(),
 });
 
-/** As the file has it now. */
+/** The file's present content. */
 export const read = () => JSON.parse(readFileSync(FILE, "utf-8"));
 
 if (process.argv[1] === fileURLToPath(import.meta.url))

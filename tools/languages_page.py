@@ -18,7 +18,7 @@ TOOL = "languages_page.py"
 
 
 def text() -> str:
-    """What the page has between its marks."""
+    """The text between the page's marks."""
     cells = []
     found = rows(python.public_names("pymailbox"), javascript.public_names(), PAIRS)
     for group, of_group in groupby(found, key=lambda row: row.group):

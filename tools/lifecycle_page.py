@@ -13,12 +13,12 @@ TOOL = "lifecycle_page.py"
 
 
 def text() -> str:
-    """What the page has between its marks."""
+    """The text between the page's marks."""
     parts = [
         "\n## The states\n",
         *table(("state", "the message", "counted in `status()` as"), map(_state, State)),
         "\n## The picture\n",
-        "What another program damaged, and `import_`, are left out.\n",
+        "`import_` and damage done by other programs are left out.\n",
         *_picture(),
         "\n## The transitions\n",
         *table(
@@ -60,7 +60,7 @@ def _state(state: State) -> tuple[str, str, str]:
 
 
 def _picture() -> list[str]:
-    """A diagram in Mermaid, which GitHub draws in the reader's colours: one arrow for each pair of states."""
+    """A Mermaid diagram, which GitHub draws in the reader's colours: one arrow for each pair of states."""
     arrows: dict[tuple[State, State], list[Event]] = {}
     for row in TRANSITIONS:
         if row.event not in BEYOND_PROGRAMS:

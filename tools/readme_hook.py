@@ -1,4 +1,4 @@
-"""Makes README fit for a place that has no other file of the repository, such as a page of a package index."""
+"""Adapts README for a place without the repository's other files, such as the page of a package index."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ class ReadmeHook(MetadataHookInterface):
 
 
 def standing_alone(text: str) -> str:
-    """A page of Markdown without its pictures, and without links to other files: their texts stay."""
+    """A Markdown page without its pictures, and without links to other files, whose texts stay."""
     without_pictures = re.sub(r"^!\[[^\]]*\]\((?!https?:)[^)]*\)\n\n", "", text, flags=re.MULTILINE)
     return re.sub(r"\[([^\]]*)\]\((?!https?:|#)[^)]*\)", r"\1", without_pictures)

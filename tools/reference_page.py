@@ -30,11 +30,11 @@ TYPES: Final = "Types in these signatures"
 COMMAND_LINE: Final = "The command line"
 
 FULL: Final = ("Mailbox",)
-"""Classes each of whose methods has a heading of its own."""
+"""Classes whose methods have headings of their own."""
 
 
 def text() -> str:
-    """What the page has between its marks."""
+    """The text between the page's marks."""
     lines = [*_contents()]
     for module in MODULES:
         lines += ["", *_module(module)]
@@ -43,7 +43,7 @@ def text() -> str:
 
 
 def anchor(heading: str) -> str:
-    """What GitHub calls a heading in an address."""
+    """The name that GitHub gives a heading in an address."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
@@ -153,7 +153,7 @@ def _methods(name: python.PublicName, members: Sequence[python.Member]) -> Itera
 
 
 def _item(call: str, told: list[str]) -> Iterator[str]:
-    """A method in a list: a line, if that is enough."""
+    """A method in a list: one line, if that is enough."""
     if len(told) == 1 and len(call) <= WIDEST:
         yield f"- `{call}`: {told[0]}"
         return
@@ -169,7 +169,7 @@ def _call(name: str, call: python.Call | None) -> str:
 
 
 def _fenced(signature: str) -> list[str]:
-    """A signature as code, each parameter on a line of its own if it is long."""
+    """A signature as code; if it is long, with each parameter on a line of its own."""
     if len(signature) <= WIDEST or "(" not in signature:
         return ["```python", signature, "```"]
     begin, _, rest = signature.partition("(")
@@ -178,7 +178,7 @@ def _fenced(signature: str) -> list[str]:
 
 
 def _split(text: str) -> tuple[list[str], str]:
-    """The parameters before the bracket that closes, and what follows it."""
+    """The parameters before the closing bracket, and what follows it."""
     depth, begin = 0, 0
     found: list[str] = []
     for place, character in enumerate(text):
@@ -195,7 +195,7 @@ def _split(text: str) -> tuple[list[str], str]:
 
 
 def _types() -> list[str]:
-    """Aliases that are no public names, and yet in signatures."""
+    """Aliases that are not public but appear in signatures."""
     aliases = python.aliases_in(name for module in MODULES for name in python.public_names(module))
     return table(("name", "is", ""), ((f"`{one.name}`", f"`{one.text}`", prose(one.doc)) for one in aliases))
 

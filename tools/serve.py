@@ -1,9 +1,8 @@
 """Serves the demo, with everything that it loads, from the checkout on 127.0.0.1.
 
-    /demo/        demo/, to which / leads: its service worker has no say in what else is served at this port
-    /pyodide/     build/pyodide/, the Pyodide distribution
-    /wheels/      build/wheels/, the wheels; wheel.json there has the names: {"file": …, "page": …}
-    /js/          js/, the IndexedDB engine
+    /demo/        demo/, to which / redirects, so that its service worker does not control anything else at this port
+    /pyodide/     build/pyodide/, the Pyodide distribution /wheels/      build/wheels/, the wheels; wheel.json there has
+    the names: {"file": …, "page": …} /js/          js/, the IndexedDB engine
 
 Usage: python -m tools.serve [--port PORT] [--csp POLICY]
 PORT in the environment sets the port too; it is 8000 otherwise.
@@ -37,7 +36,7 @@ DEMO_ROUTES = {
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves files from several folders; each answer says how long it is, and has to be asked for again."""
+    """Serves files from several folders; each answer gives its length, and must not be cached."""
 
     server: "Server"
     protocol_version = "HTTP/1.1"
@@ -56,7 +55,7 @@ class Handler(SimpleHTTPRequestHandler):
     }
 
     def send_head(self) -> io.BytesIO | BinaryIO | None:
-        """Lead to the demo from where there is nothing else."""
+        """Redirect to the demo from paths without anything else."""
         path, mark, query = self.path.partition("?")
         if path != "/" or "/" in self.server.routes:
             return super().send_head()
@@ -67,7 +66,7 @@ class Handler(SimpleHTTPRequestHandler):
         return None
 
     def translate_path(self, path: str) -> str:
-        """The file that a request's path stands for; outside of the served folders there is none."""
+        """The file that a request's path stands for; None outside the served folders."""
         path = unquote(urlsplit(path).path)
         prefix = max((prefix for prefix in self.server.routes if path.startswith(prefix)), key=len, default=None)
         if prefix is None:
@@ -79,7 +78,7 @@ class Handler(SimpleHTTPRequestHandler):
         return str(file) + ("/" if path.endswith("/") else "")
 
     def list_directory(self, path: str | os.PathLike[str]) -> None:
-        """No listings: a folder without index.html is not there."""
+        """No listings: a folder without index.html does not exist."""
         self.send_error(HTTPStatus.NOT_FOUND)
 
     def end_headers(self) -> None:
@@ -90,7 +89,7 @@ class Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
-        """Log refusals only."""
+        """Log only refusals."""
 
     def log_error(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
         """Log what could not be served."""
@@ -116,7 +115,7 @@ class Server(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Stay quiet about a browser that went away in the middle of an answer."""
+        """Do not report a browser that went away during an answer."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 

@@ -1,4 +1,4 @@
-"""Serves the examples on 127.0.0.1, with what they load from elsewhere: nothing comes from the network.
+"""Serves the examples on 127.0.0.1, with everything that they load: nothing comes from the network.
 
     /                 examples/, where the addresses of the CDN are those of the folders below
     /jupyterlite/     build/jupyterlite/, the site of the JupyterLite example
@@ -32,7 +32,7 @@ CDN = "https://cdn.jsdelivr.net"
 PINS = json.loads((ROOT / "package.json").read_text(encoding="utf-8"))["devDependencies"]
 PYSCRIPT = ROOT / "node_modules" / "@pyscript" / "core" / "dist"
 
-# What the examples load from the CDN, in the versions that are tested, and where it is served here.
+# What the examples load from the CDN, in the tested versions, and where it is served here.
 COPIES = {
     f"{CDN}/pyodide/v{PINS['pyodide']}/full/": "/cdn/pyodide/",
     f"{CDN}/npm/@pyscript/core@{PINS['@pyscript/core']}/dist/": "/cdn/pyscript/",
@@ -41,18 +41,18 @@ COPIES = {
 
 
 IGNORED = shutil.ignore_patterns("*.md", "*.db*", "_output", "__pycache__")
-"""What is no part of an example, or is what running it leaves behind."""
+"""What is not part of an example, or is left behind by running it."""
 
 
 def localized(text: str) -> str:
     """A file of the examples as it is served here.
 
-    Raises `ValueError` when it would load something else, another version for instance.
+    Raises `ValueError` if it would load something else, such as another version.
     """
     for address, path in COPIES.items():
         text = text.replace(address, path)
     if CDN in text:
-        raise ValueError(f"it loads what is not served here; there is {', '.join(COPIES)}")
+        raise ValueError(f"it loads what is not served here; {', '.join(COPIES)} are")
     return text
 
 
@@ -64,7 +64,7 @@ def lock_with_pymailbox() -> str:
 
 
 def copies(folder: Path) -> dict[str, Path]:
-    """Where what the examples load from the CDN is found, by the address here; `folder` gets the lock file."""
+    """Where the files are that the examples load from the CDN, by their address here; `folder` gets the lock file."""
     lock = folder / LOCK
     lock.write_text(lock_with_pymailbox(), encoding="utf-8")
     return {
@@ -92,7 +92,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         site = Path(temporary) / "site"
         shutil.copytree(EXAMPLES, site, copy_function=copy_localized, ignore=IGNORED)
-        # browsers ask for it
+        # browsers request it
         (site / "favicon.ico").touch()
         routes = {"/": site, "/jupyterlite/": JUPYTERLITE}
         return run("examples", arguments.port, routes | copies(Path(temporary)))

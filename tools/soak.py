@@ -21,17 +21,17 @@ from pymailbox.testing import MailboxFactory, ProgramFailure, factory_at, run_pr
 from tools.nats_servers import Servers
 
 PROGRAMS_IN_A_CALL = 10
-"""How many programs a browser runs before it is asked again."""
+"""How many programs a browser runs between two requests."""
 
 REPORT_SECONDS = 10.0
 
 
 class FailedError(Exception):
-    """A program failed; the text has all that there is to know."""
+    """A program failed; the text has everything there is to know."""
 
 
 def main() -> None:
-    """Runs programs, and says how many there were."""
+    """Runs programs, and prints how many there were."""
     arguments = _parser().parse_args()
     first = random.SystemRandom().randrange(10**9) if arguments.seed is None else arguments.seed
     where = f"{arguments.backend} in {arguments.browser or 'CPython'}"
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backend", default="memory", choices=["memory", "sqlite", "indexeddb", "jetstream"])
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: %(default)s)")
-    parser.add_argument("--seed", type=int, help="run the one program of this seed")
+    parser.add_argument("--seed", type=int, help="run only the program of this seed")
     parser.add_argument("--browser", choices=["chromium", "firefox", "webkit"])
     parser.add_argument("--place", default="page", choices=["page", "worker"])
     return parser
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _runner(arguments: argparse.Namespace) -> Iterator[Callable[[range], None]]:
-    """What runs the programs of some seeds."""
+    """A function that runs the programs of some seeds."""
     if arguments.browser is not None:
         with _browser(arguments.browser, arguments.place, arguments.backend) as run:
             yield run
@@ -78,7 +78,7 @@ def _runner(arguments: argparse.Namespace) -> Iterator[Callable[[range], None]]:
 
 @contextmanager
 def _factory(backend: str) -> Iterator[MailboxFactory]:
-    """What opens mailboxes on CPython."""
+    """The function that opens mailboxes on CPython."""
     if backend == "jetstream":
         with Servers(1) as servers:
             yield _factory_on(servers)
@@ -126,7 +126,7 @@ def _browser(name: str, place: str, backend: str) -> Iterator[Callable[[range], 
 
 
 def _code(location: str, seeds: range) -> str:
-    """Python that runs the programs, and gives the text of a failure or nothing."""
+    """Python code that runs the programs, and returns the text of a failure or nothing."""
     return f"""
 from pymailbox.testing import ProgramFailure, factory_at, run_program
 

@@ -1,4 +1,4 @@
-"""Say, as the last lines of a run of all tests, what each part of it ran, and what failed in it.
+"""Print, as the last lines of a run of all tests, what each part ran and what failed in it.
 
 python -m tools.summarize_tests REPORT.xml… (JUnit's XML, as pytest and Playwright write it)
 """
@@ -16,7 +16,7 @@ VALUES = ("Expected", "Received", "Error:")
 
 
 def failures(report: ET.Element) -> Iterator[str]:
-    """Each test that failed, in one line short enough for a log that keeps only its end.
+    """Each failed test, in one line short enough for a log that keeps only its end.
 
     It has the first line of the error, what Playwright expected and received, and where in the tests that was.
     """
@@ -29,7 +29,7 @@ def failures(report: ET.Element) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print the summary; it has no say in whether the run passed."""
+    """Print the summary; it does not decide whether the run passed."""
     for name in sys.argv[1:]:
         path = Path(name)
         if not path.exists():

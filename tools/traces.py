@@ -1,12 +1,12 @@
-"""Writes tests/traces.json: random histories of one database, as the model has them.
+"""Writes tests/traces.json: random histories of one database, according to the model.
 
-A trace is what callers did, what they were answered, and what `status()` counted after each step. Two tests replay it:
+A trace is what callers did, the answers, and what `status()` counted after each step. Two tests replay it:
 tests/js/traces.test.js on the JavaScript model, tests/unit/test_traces.py on the Python core. Neither knows the model.
 
-A step is `[what, who, arguments, answer, counts]`. Messages have names, which stand for their ids; one that comes in is
-`[name, priority, delay, whether the sender gives the id]`. Mailboxes are `a` and `b`, and a consumer's name begins with
-its mailbox. Times are seconds; the clock stands still but for `let_time_pass`, a second each. The counts are of `a` and
-`b`: queued with NORMAL and with HIGH priority, inflight, dead letters, delayed.
+A step is `[what, who, arguments, answer, counts]`. Messages have names, which stand for their ids; a new one is `[name,
+priority, delay, whether the sender gives the id]`. Mailboxes are `a` and `b`, and a consumer's name begins with its
+mailbox. Times are seconds; the clock moves only with `let_time_pass`, by one second. The counts are of `a` and `b`:
+queued with NORMAL and with HIGH priority, inflight, dead letters, delayed.
 
 Usage: python -m tools.traces
 """
@@ -35,7 +35,7 @@ _EVERYTHING: Final = 1000
 
 
 class Trace:
-    """One history that is being made."""
+    """A history being made."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -92,7 +92,7 @@ class Trace:
     # -- steps ---------------------------------------------------------------------------------------------------------
 
     def see(self, verb: str, caller: Consumer, arguments: Any, answer: Any, *judged: Any, **keywords: Any) -> None:
-        """Have the model judge an answer, and write the step down."""
+        """Have the model judge an answer, and record the step."""
         shown, given = answer
         getattr(self.model, verb)(caller, given, *judged, **keywords)
         counts = [self._counts(mailbox) for mailbox in MAILBOXES]
@@ -184,7 +184,7 @@ class Trace:
         self.see("dead_letter", caller, [self.name(message_id), reason], (held, held), message_id, reason)
 
     def _dead_letters(self, caller: Consumer) -> None:
-        """The answer has a list for those that died together, in any order: here in that of their names."""
+        """The answer lists those that died together in any order; here they are sorted by name."""
         letters = sorted(
             self.model.dead(caller.mailbox).values(),
             key=lambda letter: (-letter.death, self.name(letter.message.id)),
@@ -210,7 +210,7 @@ class Trace:
         self.see("discard", caller, self.name(message_id), (found, found), message_id)
 
     def look(self, caller: Consumer) -> None:
-        """At everything, which tells what has become of each message."""
+        """Looks at everything, which shows what has happened to each message."""
         self._peek(caller)
         self._dead_letters(caller)
 
@@ -247,7 +247,7 @@ class Trace:
     # -- which message -------------------------------------------------------------------------------------------------
 
     def some(self, caller: Consumer) -> UUID:
-        """Mostly one that the caller holds; else one of its mailbox, or any."""
+        """Mostly one that the caller holds; otherwise one of its mailbox, or any."""
         mine = [message.id for message in self.model.held_by(caller)]
         there = list(self.model.of(caller.mailbox))
         for ids, chance in (mine, 0.85), (there, 0.7):
@@ -296,7 +296,7 @@ def traces() -> Iterator[list[list[Any]]]:
 
 
 def text() -> str:
-    """The file: a line for each step."""
+    """The file, with one line for each step."""
     blocks = [",\n".join(map(_line, trace)) for trace in traces()]
     return "[\n" + ",\n".join(f" [\n{block}\n ]" for block in blocks) + "\n]\n"
 

@@ -1,7 +1,7 @@
-"""Puts the engine into the wheel, as one file without comments: a page then downloads a third, and loads one module.
+"""Puts the engine into the wheel as one file without comments: a page then downloads a third, and loads one module.
 
-Where there is no esbuild that runs (`npm ci` brings one), as for a wheel that pip builds of the sources, the engine
-goes in as it is, and works the same; with PYMAILBOX_BUNDLE=required in the environment that is an error.
+Without a working esbuild (`npm ci` installs one), as when pip builds a wheel from the sources, the engine goes in as it
+is, and works the same; with PYMAILBOX_BUNDLE=required in the environment that is an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ENGINE = "pymailbox/js/index.js"
-"""In a wheel."""
+"""The path in a wheel."""
 
 WHOLE_ENGINE = 'export * from "./index.js";'
 ENGINE_FOR_PYTHON = 'export * as python from "./python.js";'
@@ -42,14 +42,14 @@ class EngineHook(BuildHookInterface):  # type: ignore[type-arg]
             if os.environ.get("PYMAILBOX_BUNDLE") == "required":
                 raise
             self.app.display_warning(
-                f"The engine goes into the wheel as it is, since esbuild cannot make one file of it ({error}). The "
+                f"The engine goes into the wheel as it is, since esbuild cannot bundle it into one file ({error}). The "
                 "wheel works the same, and is larger. For one to publish, run `make wheel`"
             )
             engine, name = Path(self.root) / "js", "pymailbox/js"
         build_data["force_include"][str(engine)] = name
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Called after that."""
+        """Called after the build."""
         self._clear()
 
     def _clear(self) -> None:
@@ -65,10 +65,10 @@ class EngineHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def bundle(entry: str, root: Path) -> bytes:
-    """One module of what an entry in js/ of a checkout gives.
+    """Bundles an entry in a checkout's js/ into one module.
 
     Raises:
-        OSError, subprocess.CalledProcessError: there is no esbuild that runs.
+        OSError, subprocess.CalledProcessError: there is no working esbuild.
     """
     scripts = root / "node_modules" / ".bin"
     esbuild = shutil.which("esbuild", path=str(scripts))

@@ -1,4 +1,4 @@
-"""What was handed out is acknowledged, one by one or a batch at a time; messages a second."""
+"""Inflight messages are acknowledged, one by one or a batch at a time; messages per second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// Messages are taken one at a time, each after the acknowledgement of the one before; messages a second.
+// Messages are taken one at a time, each after the acknowledgement of the previous one; messages per second.
 
 import { expectAll, fill, since } from "./common.js";
 

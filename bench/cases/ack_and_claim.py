@@ -1,6 +1,6 @@
-"""Messages are taken one at a time, each with the acknowledgement of the one before; messages a second.
+"""Messages are taken one at a time, each with the acknowledgement of the previous one; messages per second.
 
-Who has one call for both makes one commit of it.
+A competitor with one call for both makes one commit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Batches are handed out until nothing waits any more; messages a second."""
+"""Batches are handed out until the queue is empty; messages per second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One batch is handed out while a backlog waits; milliseconds a call."""
+"""One batch is handed out while a backlog waits; milliseconds per call."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ export async function fill(queue, { payload_bytes: size, batch }) {
   return count;
 }
 
-/** Claims exactly so many. @param {import("../types.js").Queue} queue @param {number} count */
+/** Claims exactly that many. @param {import("../types.js").Queue} queue @param {number} count */
 export async function claimAll(queue, count) {
   const claimed = [];
   while (claimed.length < count) {

@@ -41,7 +41,7 @@ async def fill(queue: Queue, job: Job) -> int:
 
 
 async def claim_all(queue: Queue, count: int) -> list[Any]:
-    """Claims exactly so many."""
+    """Claims exactly that many."""
     claimed: list[Any] = []
     while len(claimed) < count:
         batch = await queue.claim(min(100, count - len(claimed)))

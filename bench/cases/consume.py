@@ -1,6 +1,6 @@
-"""A loop with a handler that does nothing is given as many messages as are to wait, again and again; messages a second.
+"""A loop with an empty handler is repeatedly given as many messages as should wait; messages per second.
 
-The last handler of a round waits until the next round is stored, which does not count; what counts begins with the
+The last handler of a round waits until the next round is stored, which is not measured; measuring begins with the
 acknowledgement of that message, and ends when the next round's last handler has begun.
 """
 

@@ -1,4 +1,4 @@
-"""Consumers that work on one queue beside each other, each storing as much as it takes; messages a second, of all."""
+"""Consumers work on one queue side by side, each storing as much as it takes; messages per second, in total."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was recovered of a dead consumer is handed out and acknowledged, up to ``batch`` a call; messages a second.
+"""A dead consumer's recovered messages are handed out and acknowledged, up to ``batch`` per call; messages per second.
 
 Such messages come one at a time, so that one that kills its consumer is found out.
 """

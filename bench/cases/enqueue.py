@@ -1,4 +1,4 @@
-"""One awaited enqueue after the other; messages a second."""
+"""One awaited enqueue after another; messages per second."""
 
 from __future__ import annotations
 

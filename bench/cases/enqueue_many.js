@@ -1,4 +1,4 @@
-// One awaited batch after the other; messages a second.
+// One awaited batch after another; messages per second.
 
 import { batchOf, since } from "./common.js";
 

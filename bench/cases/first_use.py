@@ -1,6 +1,6 @@
-"""An existing store is opened, and a message stored and another one taken; milliseconds until that is done.
+"""An existing store is opened, a message is stored and another one taken; milliseconds until that is done.
 
-What is only opened may not have read yet what waits there.
+A store that is only opened may not have read the waiting messages yet.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The package is imported, none of whose modules is loaded; milliseconds.
+"""The package is imported, with none of its modules loaded; milliseconds.
 
-In Pyodide as on a fresh page, where nothing is compiled yet either; on CPython what was compiled once is kept.
+In Pyodide nothing is compiled either, as on a fresh page; on CPython compiled files are kept.
 """
 
 from __future__ import annotations

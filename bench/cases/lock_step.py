@@ -1,4 +1,4 @@
-"""A producer stores a message once the one before is acknowledged, by a consumer that waits for it; messages a second.
+"""A producer stores a message once a waiting consumer has acknowledged the previous one; messages per second.
 
 Both are tasks of one program.
 """

@@ -1,5 +1,5 @@
-// A hundred thousand messages are stored, a thousand a call, and then drained; megabytes of JavaScript heap at most
-// above what there was. Chromium only: others do not tell.
+// A hundred thousand messages are stored, a thousand per call, and then drained; the most megabytes by which the
+// JavaScript heap grew. Chromium only: others do not say.
 
 import { randomBytes } from "./common.js";
 

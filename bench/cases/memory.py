@@ -1,6 +1,6 @@
-"""A hundred thousand messages are stored, a thousand a call, and then drained; megabytes at most above what there was.
+"""A hundred thousand messages are stored, a thousand per call, and then drained; the most megabytes of growth.
 
-In a browser that is JavaScript's heap and WebAssembly's memory, which never shrinks; Chromium only, others do not tell.
+In a browser that is JavaScript's heap and WebAssembly's memory, which never shrinks; Chromium only, others do not say.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// Some producers (`batch` of them) that each await one enqueue after the other; messages a second.
+// `batch` producers each await one enqueue after another; messages per second.
 
 import { randomBytes, since } from "./common.js";
 

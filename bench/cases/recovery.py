@@ -11,7 +11,7 @@ from bench.queues import Competitor, Job, Mortal
 UNIT = TIME
 
 LOCK_SECONDS = 0.2
-"""A dead holder's lock is gone after that; the case is about what comes then."""
+"""Seconds after which a dead holder's lock is gone; the case measures what follows."""
 
 
 async def measure(queues: list[Mortal], job: Job, _competitor: Competitor) -> float:

@@ -1,4 +1,4 @@
-"""Two loops have 16 messages before them, each of which takes 100 ms; how many the busier one handles."""
+"""Two loops work on 16 messages of 100 ms each; how many the busier one handles."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Messages are stored, a hundred a call; bytes that each takes in the store, its payload included.
+"""Messages are stored, a hundred per call; bytes that each takes in the store, including its payload.
 
-In a browser that is what the rows of the database hold, on CPython the file.
+In a browser that is the content of the database's rows, on CPython the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many messages wait; milliseconds a call."""
+"""How many messages wait; milliseconds per call."""
 
 from __future__ import annotations
 

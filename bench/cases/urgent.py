@@ -1,6 +1,6 @@
 """Handlers of 100 ms work on 16 messages when an urgent one is stored; milliseconds until its handler begins.
 
-It is stored in the middle of a handler, so the best that one loop can do is half of that.
+It is stored in the middle of a handler, so the best that one loop can do is half a handler's time.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ JOBS = 16
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an urgent message fared."""
+    """What happened to an urgent message."""
 
     milliseconds: float
     overtaken: int
-    """Other messages whose handler began while it waited."""
+    """Other messages whose handlers began while it waited."""
 
 
 async def measure(queues: list[Consuming], job: Job, _competitor: Competitor) -> float:

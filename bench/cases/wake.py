@@ -1,4 +1,4 @@
-"""A message is stored while another handle waits for it; milliseconds from the call to the message in hand."""
+"""A message is stored while another handle waits for it; milliseconds from the call until it has the message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNIT = TIME
 
 MESSAGES = 10
 PAUSE_SECONDS = 0.03
-"""Before each message, so that the other one waits."""
+"""Pause before each message, so that the other one waits."""
 
 
 async def measure(queues: list[Waiting], job: Job, _competitor: Competitor) -> float:
@@ -30,7 +30,7 @@ async def measure(queues: list[Waiting], job: Job, _competitor: Competitor) -> f
 
 
 async def _receive(receiver: Waiting) -> float:
-    """When the next message was in hand."""
+    """When it had the next message."""
     message = await receiver.wait()
     received = perf_counter()
     await receiver.ack(message)

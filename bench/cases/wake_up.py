@@ -1,4 +1,4 @@
-"""A message is enqueued in one tab while another one waits for it; milliseconds from the call to the record in hand.
+"""A message is enqueued in one tab while another waits for it; milliseconds from the call until that has the record.
 
 Both tabs run this module; `bench/environments.py` drives them.
 """
@@ -15,7 +15,7 @@ from bench.competitors import ours
 UNIT = TIME
 
 PAUSE_SECONDS = 0.03
-"""Between two messages, so that the other tab waits again."""
+"""Pause between two messages, so that the other tab waits again."""
 
 _latencies: list[float] = []
 _tasks: set[asyncio.Task[None]] = set()
@@ -37,7 +37,7 @@ async def listen() -> None:
 
 
 async def send(count: int, payload_bytes: int) -> None:
-    """Sends so many messages, one after the other."""
+    """Sends that many messages, one after another."""
     queue = await ours.open("strict")
     padding = bytes(max(0, payload_bytes - 8))
     for _ in range(count):

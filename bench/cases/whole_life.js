@@ -1,5 +1,5 @@
-// Messages are stored, handed out and acknowledged, a batch at a time; messages a second. With two handles one stores
-// and the other one does the rest.
+// Messages are stored, handed out and acknowledged, a batch at a time; messages per second. With two handles one stores
+// and the other does the rest.
 
 import { batchOf, expectAll, since } from "./common.js";
 

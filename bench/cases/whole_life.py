@@ -1,6 +1,6 @@
-"""Messages are stored, handed out and acknowledged, a batch at a time; messages a second.
+"""Messages are stored, handed out and acknowledged, a batch at a time; messages per second.
 
-With two handles one stores and the other one does the rest.
+With two handles one stores and the other does the rest.
 """
 
 from __future__ import annotations

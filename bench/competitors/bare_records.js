@@ -1,5 +1,5 @@
 // The lower limit of pymailbox's own layout: the records that it writes and deletes for one message at a time, in bare
-// transactions, without Python and without anything that makes a queue of them. It remembers what it stored.
+// transactions, without Python and without the logic of a queue. It remembers what it stored.
 
 import { MailboxState } from "../../js/model/state.js";
 import { committed, deleteDatabase, openDatabase } from "./indexeddb.js";

@@ -28,7 +28,7 @@ async def stored_bytes(name: str) -> int:
 
 
 class IdbfsFolder:
-    """A folder of Pyodide's file system that lasts, as Pyodide's documentation shows it: IDBFS, and ``syncfs``."""
+    """A persistent folder in Pyodide's file system, as in Pyodide's documentation: IDBFS and ``syncfs``."""
 
     def __init__(self, path: str) -> None:
         import pyodide_js

@@ -26,8 +26,7 @@ class DexieQueue {
     this.#messages = database.table("messages");
   }
 
-  // Dexie has one durability for each database (`chromeTransactionDurability`); this gives it the same split as the
-  // others.
+  // Dexie has one durability for each database (`chromeTransactionDurability`); this splits it as for the others.
 
   /** @param {Uint8Array} payload */
   store(payload) {

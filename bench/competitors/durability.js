@@ -1,7 +1,8 @@
-// Equal durability for libraries that do not let their users choose it, and that answer before the commit.
+// Equal durability for libraries that do not let users choose it or that answer before the commit.
 //
 // Some ask for "relaxed", some for nothing, some have one durability for everything they do. To compare the same work,
-// the transactions that such a library begins get what the row asks for. What it does in them is left unchanged.
+// the transactions that such a library begins get the durability that the row asks for. What it does in them is
+// unchanged.
 
 /** @typedef {import("../types.js").Durability} Durability */
 
@@ -27,7 +28,7 @@ IDBDatabase.prototype.transaction = function (stores, mode, options) {
 };
 
 /**
- * Does some work of a library in transactions of this durability. Work of different durability must not overlap.
+ * Does some of a library's work in transactions of this durability. Work of different durability must not overlap.
  * @template T @param {Durability} durability @param {() => PromiseLike<T>} work @returns {Promise<T>}
  */
 export async function withDurability(durability, work) {
@@ -40,7 +41,7 @@ export async function withDurability(durability, work) {
 }
 
 /**
- * The same for a library that answers before its transaction has committed: this does not. One work at a time.
+ * The same for a library that answers before its transaction has committed; this waits for that. One task at a time.
  * @template T @param {Durability} durability @param {() => PromiseLike<T>} work @returns {Promise<T>}
  */
 export async function committedWith(durability, work) {
@@ -49,7 +50,7 @@ export async function committedWith(durability, work) {
   return done;
 }
 
-/** Begins to force a durability, for those who cannot pass a function. @param {Durability} durability */
+/** Begins to force a durability, for callers that cannot pass a function. @param {Durability} durability */
 export function start(durability) {
   forced = durability;
   forcing += 1;
@@ -61,5 +62,5 @@ export function stop() {
   if (forcing === 0) forced = undefined;
 }
 
-/** Resolves when all that was begun has been committed. */
+/** Resolves when everything begun has been committed. */
 export const settled = () => Promise.all(running);

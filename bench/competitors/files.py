@@ -23,7 +23,7 @@ def folder_of(name: str) -> Path:
 
 
 def delete_folder(name: str) -> None:
-    """Deletes what a competitor has written; the folder stays."""
+    """Deletes what a competitor has written, but not the folder."""
     folder = folder_of(name)
     shutil.rmtree(folder)
     folder.mkdir()

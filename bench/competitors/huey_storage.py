@@ -1,6 +1,6 @@
 """huey's SQLite storage, as `SqliteHuey` uses it: `enqueue` and `dequeue`.
 
-It deletes what it hands out: a task is lost with its worker, and nothing is acknowledged. So it does less work.
+It deletes what it hands out: a task is lost with its worker, and nothing is acknowledged, so it does less work.
 """
 
 from __future__ import annotations

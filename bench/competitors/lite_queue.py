@@ -1,8 +1,8 @@
 """litequeue, as its README shows it: `put`, `pop`, `done`, `prune`.
 
-It has no batches: each call is a commit, and each `put` and `done` is a durable step. A message that is done stays
-until `prune`, called once for several of them. Its column takes bytes as well as the `str` that its types ask for,
-which saves it a conversion.
+It has no batches: each call is a commit, and each `put` and `done` is a durable step. A finished message stays until
+`prune`, called once for several of them. Its column takes bytes, not only the `str` that its types ask for, which saves
+it a conversion.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.competitors.saving import Folder, Saving
 from bench.queues import Durability
 
 PRUNE_AFTER = 100
-"""After so many messages are done, they are deleted."""
+"""Finished messages are deleted when there are this many."""
 
 PACKAGE = "litequeue"
 """What a user imports."""

@@ -45,7 +45,7 @@ class PullQueue:
 
     async def claim(self, limit: int) -> list[Msg]:
         claimed: list[Msg] = []
-        while len(claimed) < limit:  # of three servers the consumer's may be behind
+        while len(claimed) < limit:  # of three servers, the consumer's may be behind
             claimed += await self._consumer.fetch(limit - len(claimed), timeout=SECONDS)
         return claimed
 

@@ -1,6 +1,6 @@
 // The algorithm of the browser backend of the Rust crate that the verbs come from, rewritten: ordered by clock, ties
-// broken by a random id; the whole store is read to find the next batch, which a second transaction marks. Under
-// overlapping calls it hands messages out twice, and brings acknowledged ones back; it is here only for its speed.
+// broken by a random id; it reads the whole store to find the next batch, which a second transaction marks. With
+// overlapping calls it hands messages out twice and brings acknowledged ones back; it is here only for its speed.
 
 import { committed, deleteDatabase, openDatabase, result } from "./indexeddb.js";
 
@@ -45,7 +45,7 @@ class OriginQueue {
   }
 
   /**
-   * It has one `enqueue`, for one message; all at once is the fastest that its users have.
+   * Its `enqueue` takes one message; calling it for all at once is the fastest way.
    * @param {Uint8Array[]} payloads
    */
   storeMany(payloads) {
@@ -69,7 +69,7 @@ class OriginQueue {
     return committed(transaction);
   }
 
-  /** It acknowledges one at a time; all at once is the fastest. @param {Message[]} messages */
+  /** It acknowledges one at a time; calling it for all at once is the fastest way. @param {Message[]} messages */
   ackMany(messages) {
     return Promise.all(messages.map((message) => this.ack(message)));
   }

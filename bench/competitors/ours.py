@@ -1,4 +1,4 @@
-"""pymailbox: in IndexedDB in a browser, in a SQLite file on CPython; and in other ways to use it."""
+"""pymailbox: in IndexedDB in a browser, in a SQLite file on CPython, and other ways to use it."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ class MailboxQueue:
         await self._mailbox.consume(handle)
 
     async def stored_bytes(self) -> int:
-        await self._mailbox.close()  # which puts all of SQLite's log into the file
+        await self._mailbox.close()  # this moves all of SQLite's log into the file
         if sys.platform == "emscripten":
             return await stored_bytes("pymailbox")
-        else:  # noqa: RET505 - mypy knows by it where it is
+        else:  # noqa: RET505 - it tells mypy where it is
             return _FILE.stat().st_size
 
     def close(self) -> Awaitable[object]:
@@ -87,7 +87,7 @@ class MailboxQueue:
 
 
 class WithTwoCalls(MailboxQueue):
-    """Whose loop is written by hand: one call claims a batch, and one acknowledges each message."""
+    """With a handwritten loop: one call claims a batch, and one call acknowledges each message."""
 
     async def consume(self, handle: Handle) -> None:
         while True:
@@ -97,7 +97,7 @@ class WithTwoCalls(MailboxQueue):
 
 
 class WithOneCall(MailboxQueue):
-    """Whose loop is written by hand, for speed alone: one call claims a batch and acknowledges the one before."""
+    """With a handwritten loop made for speed: one call claims a batch and acknowledges the previous one."""
 
     async def consume(self, handle: Handle) -> None:
         messages: list[MessageRecord] = []
@@ -108,7 +108,7 @@ class WithOneCall(MailboxQueue):
 
 
 class WithHeaders(MailboxQueue):
-    """Whose messages have a header."""
+    """With messages that have a header."""
 
     def store(self, payload: bytes) -> Awaitable[object]:
         return self._mailbox.enqueue(SENDER, payload, headers=HEADER)

@@ -1,8 +1,8 @@
 """persist-queue's SQLiteAckQueue, as its README shows it: `put`, `get(raw=True)`, `ack(id=…)`, `clear_acked_data`.
 
-It has no batches: each call is a commit, and each one that stores or acknowledges is a durable step of its own. What
-that means in Pyodide is in `saving.py`; `persist_queue_batched.py` saves once for each batch. An acknowledged message
-stays until `clear_acked_data`, called once for several of them. A claim lasts until anybody opens the file again:
+It has no batches: each call is a commit, and each one that stores or acknowledges is a separate durable step. What that
+means in Pyodide is in `saving.py`; `persist_queue_batched.py` saves once for each batch. An acknowledged message stays
+until `clear_acked_data`, called once for several of them. A claim lasts until anybody opens the file again:
 `auto_resume` then takes it back.
 """
 
@@ -17,7 +17,7 @@ from bench.competitors.saving import Folder, Saving
 from bench.queues import Durability
 
 CLEAR_AFTER = 100
-"""After so many acknowledgements, the acknowledged messages are deleted."""
+"""Acknowledged messages are deleted after this many acknowledgements."""
 
 PACKAGE = "persistqueue"
 """What a user imports."""

@@ -1,4 +1,4 @@
-"""persist-queue in Pyodide, saved once for each batch: what a user can do who knows which calls belong together."""
+"""persist-queue in Pyodide, saved once for each batch, as a user can who knows which calls belong together."""
 
 from __future__ import annotations
 

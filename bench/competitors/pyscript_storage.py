@@ -1,7 +1,7 @@
 """A queue on `pyscript.storage`, a dictionary in IndexedDB: a key for each message, `sync()` after each durable step.
 
-The module is PyScript's own, on the package that it uses. Everything is in memory too, where no other tab sees it: so a
-claim is a note in memory. `sync` returns before the last transaction has committed; here that is awaited.
+The module is PyScript's own, on the package that it uses. Everything is also in memory, where no other tab sees it, so
+a claim is a note in memory. `sync` returns before the last transaction has committed; here that is awaited.
 """
 
 from __future__ import annotations

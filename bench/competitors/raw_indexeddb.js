@@ -1,4 +1,4 @@
-// What most people write by hand: one record for each message, its status in the record, a compound index, a cursor.
+// What most people write by hand: one record for each message with its status, a compound index, a cursor.
 
 import { committed, deleteDatabase, openDatabase, result } from "./indexeddb.js";
 

@@ -1,4 +1,4 @@
-// The lower limit: `put`s and nothing else, one or 100 in a transaction. Not a queue: nothing is handed out.
+// The lower limit: just `put`s, one or 100 in a transaction. Not a queue: nothing is handed out.
 
 import { committed, deleteDatabase, openDatabase } from "./indexeddb.js";
 
@@ -19,7 +19,7 @@ function putter(database, durability) {
     transaction.commit();
     return committed(transaction);
   };
-  const nothing = () => Promise.reject(new Error("puts are no queue"));
+  const nothing = () => Promise.reject(new Error("puts are not a queue"));
   return {
     store: (payload) => put([payload]),
     async storeMany(payloads) {

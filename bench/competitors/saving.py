@@ -1,8 +1,8 @@
-"""How a queue in a SQLite file becomes durable: by fsync on CPython, by IDBFS and ``syncfs`` in Pyodide.
+"""How a queue in a SQLite file becomes durable: with fsync on CPython, with IDBFS and ``syncfs`` in Pyodide.
 
 On CPython a commit that stores is fsynced if the row is strict; no competitor's claims and acknowledgements are. In
-Pyodide the file lives in memory, and ``syncfs`` copies it to IndexedDB after each store and each acknowledgement, but
-not after a claim: that holds for this page only, and a page that opens the file gives up all claims anyway.
+Pyodide the file is in memory, and ``syncfs`` copies it to IndexedDB after each store and each acknowledgement, but not
+after a claim: a claim is valid in this page only, and a page that opens the file drops all claims anyway.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Saving:
 
 
 class Folder:
-    """Where a competitor's file is."""
+    """The place of a competitor's file."""
 
     def __init__(self, name: str) -> None:
         self._name = name

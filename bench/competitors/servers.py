@@ -1,4 +1,4 @@
-"""Where the NATS servers are that an environment has started."""
+"""The addresses of the NATS servers that an environment has started."""
 
 from __future__ import annotations
 

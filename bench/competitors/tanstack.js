@@ -1,6 +1,6 @@
 // The outbox of @tanstack/offline-transactions, through the classes that it exports: OutboxManager on IndexedDBAdapter.
 //
-// Its executor, in the one leading tab, hands out from memory and removes what is done: so a claim costs nothing here,
+// Its executor, in the one leading tab, hands out from memory and removes what is done, so a claim costs nothing here,
 // and no other tab may consume. It stores JSON, so bytes become base64. Its adapter resolves before the commit.
 
 import { IndexedDBAdapter, OutboxManager } from "@tanstack/offline-transactions";
@@ -70,7 +70,7 @@ class TanstackQueue {
     return this.storeMany([payload]);
   }
 
-  /** A transaction each: it has no batch; all at once. @param {Uint8Array[]} payloads */
+  /** One transaction each, since it has no batches; all at once. @param {Uint8Array[]} payloads */
   async storeMany(payloads) {
     const transactions = payloads.map(transactionOf);
     await committedWith(this.#durability, () =>

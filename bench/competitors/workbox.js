@@ -1,7 +1,7 @@
 // workbox-background-sync's store of failed requests, through the two classes that it exports for this. Its `Queue`
 // around them registers a sync event, which needs a service worker, and adds nothing to what is stored.
 //
-// It has no claim: `shiftEntry` deletes what it hands out, so that is lost with its page. It has no batches either. Its
+// It has no claim: `shiftEntry` deletes what it hands out, which is lost with its page. It has no batches either. Its
 // transactions ask for "relaxed"; here they get what the row asks for.
 
 import { withDurability } from "./durability.js";
@@ -13,7 +13,7 @@ import { withDurability } from "./durability.js";
 
 const DATABASE = "workbox-background-sync";
 
-/** What its scripts for pages without a bundler, which the page has loaded, define. @returns {Workbox} */
+/** Defined by its scripts for pages without a bundler, which the page has loaded. @returns {Workbox} */
 const workbox = () => /** @type {any} */ (globalThis).workbox.backgroundSync;
 
 /** @implements {Queue<Message>} */
@@ -32,7 +32,7 @@ class WorkboxQueue {
     return withDurability(this.#durability, () => this.#push(payload));
   }
 
-  /** All at once: it has no batch, and this is the fastest that it has. @param {Uint8Array[]} payloads */
+  /** All at once: it has no batches, and this is the fastest way. @param {Uint8Array[]} payloads */
   storeMany(payloads) {
     return withDurability(this.#durability, () => Promise.all(payloads.map((payload) => this.#push(payload))));
   }
@@ -60,12 +60,12 @@ class WorkboxQueue {
   }
 
   async close() {
-    // nothing closes its connection but the page's end; the store is emptied instead, see below
+    // only the page's end closes its connection; the store is emptied instead, see below
   }
 
   /** @param {Uint8Array} payload */
   async #push(payload) {
-    // what `StorableRequest.fromRequest` makes of a POST, without a detour over a Request
+    // what `StorableRequest.fromRequest` makes of a POST, without the detour through a Request
     const request = new (workbox().StorableRequest)({
       url: "https://example.com/inbox",
       method: "POST",

@@ -28,7 +28,7 @@ const bench = {
   /**
    * Starts Python.
    * @param {string} wheels URLs, separated by spaces, of what micropip installs
-   * @param {Record<string, string>} files Python modules, by their paths in Python's home, and their URLs
+   * @param {Record<string, string>} files URLs of Python modules, by their paths in Python's home
    */
   async start(wheels, files) {
     const url = new URL("/pyodide/pyodide.mjs", import.meta.url).href;

@@ -27,7 +27,7 @@ export const COMPETITORS = {
 /** Messages of the backlog that are stored at once. */
 const FILLING = 1000;
 
-/** Seconds that a case runs before it counts. */
+/** Seconds that a case runs before it is measured. */
 const WARM_UP = 0.05;
 
 /** @type {Map<string, {queues: Queue[], job: Job}>} */

@@ -20,7 +20,7 @@ async def run(show: Callable[[str], object]) -> None:
         def handle(message: MessageRecord, context: Context) -> None:
             text = message.payload.decode()
             answer = f"{len(text.split())} words: {text}"
-            # is stored together with the acknowledgement of the text, or not at all
+            # stored together with the acknowledgement of the text, or not at all
             context.send(answers, b"counter", answer.encode())
             show(answer)
 

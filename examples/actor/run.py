@@ -12,7 +12,7 @@ import counter
 
 
 async def main(texts: list[str]) -> None:
-    """Leaves the texts; without any it is the actor."""
+    """Leaves the texts; without texts, runs the actor."""
     for text in texts:
         await counter.send(text)
     if not texts:

@@ -1,4 +1,4 @@
-"""The page: leaves texts for the worker, and shows its answers, those of earlier visits too."""
+"""The page: leaves texts for the worker, and shows its answers, including those of earlier visits."""
 
 import asyncio
 from typing import Any
@@ -10,16 +10,16 @@ from pymailbox import open_mailbox
 
 
 class More(asyncio.Event):
-    """Is set when messages were stored, here or in another tab or worker."""
+    """Set when messages were stored, here or in another tab or worker."""
 
     def on_depth_change(self, queued_messages: int) -> None:
-        """What a depth observer has."""
+        """The method of a depth observer."""
         self.set()
 
 
 @when("click", "button")
 async def send(event: Any) -> None:
-    """Leaves what was typed in."""
+    """Leaves the text that was typed."""
     field = document.querySelector("input")
     text, field.value = field.value, ""
     await counter.send(text)

@@ -1,4 +1,4 @@
-"""The worker: the actor of ../actor. Page and worker meet in the mailboxes only, so no special headers are needed."""
+"""The worker: the actor of ../actor. Page and worker share only the mailboxes, so no special headers are needed."""
 
 import asyncio
 

@@ -41,6 +41,7 @@ import { textOfId } from "../model/uuids.js";
 import { Companions } from "./actors/companions.js";
 import { checkConsumeOptions } from "./actors/options.js";
 import { RunningConsumer } from "./actors/consumer.js";
+import { Watchers } from "./actors/watchers.js";
 import { Changes } from "./changes.js";
 import { deadLettersOf, foundIn, idsOf, recordsOf, statsOf } from "./records.js";
 
@@ -139,8 +140,8 @@ export class Mailbox {
   #observer = null;
   /** @type {Promise<void> | undefined} */
   #closing;
-  /** The consumers of this mailbox. @type {Set<import("./actors/consumer.js").Watcher>} */
-  #watchers = new Set();
+  /** The consumers of this mailbox. */
+  #watchers = new Watchers();
   #companions;
 
   static {
@@ -266,11 +267,7 @@ export class Mailbox {
   async ack(messageId) {
     const id = checkId(messageId);
     this.#checkOpen();
-    return this.#settling(
-      "ack",
-      [id],
-      this.#handle.ack(id).then((acked) => acked === 1),
-    );
+    return this.#settling("ack", [id], async () => (await this.#handle.ack(id)) === 1);
   }
 
   /**
@@ -281,7 +278,8 @@ export class Mailbox {
   async ackMany(ids) {
     const distinct = checkIds(ids);
     this.#checkOpen();
-    return distinct.length === 0 ? 0 : this.#settling("ackMany", distinct, this.#handle.ack(joined(distinct)));
+    if (distinct.length === 0) return 0;
+    return this.#settling("ackMany", distinct, () => this.#handle.ack(joined(distinct)));
   }
 
   /**
@@ -310,7 +308,7 @@ export class Mailbox {
     const depths = await this.#settling(
       "ackAndSend",
       [id],
-      this.#handle.ackAndSend(id, handles, frames).then((depths) => depths ?? false),
+      async () => (await this.#handle.ackAndSend(id, handles, frames)) ?? false,
     );
     if (depths === false) return false;
     // a batch is one call: an observer is called once, however many messages its mailbox got
@@ -334,11 +332,7 @@ export class Mailbox {
     const error = checkFailure(given.error);
     const failed = checkFlag("failed", given.failed, true);
     this.#checkOpen();
-    return this.#settling(
-      "nack",
-      [id],
-      this.#handle.nack(id, delay, error, failed).then((nacked) => nacked !== false),
-    );
+    return this.#settling("nack", [id], async () => (await this.#handle.nack(id, delay, error, failed)) !== false);
   }
 
   /**
@@ -352,7 +346,7 @@ export class Mailbox {
     const id = checkId(messageId);
     const text = checkText("reason", reason);
     this.#checkOpen();
-    return this.#settling("deadLetter", [id], this.#handle.bury(id, text));
+    return this.#settling("deadLetter", [id], () => this.#handle.bury(id, text));
   }
 
   /**
@@ -579,7 +573,8 @@ export class Mailbox {
    *
    * A claim takes as many messages as have lately been handled in 50 ms, at least one for each free handler and at most
    * `batchSize`; what then does not begin goes back. When the page is left or frozen, what has not begun goes back, and
-   * the loop goes on if the page comes back. Closing the mailbox ends the loop, and then nothing more is acknowledged.
+   * the loop goes on if the page comes back. Closing the mailbox acknowledges what is handled and ends the loop; what
+   * still runs is not acknowledged.
    * A passing error (`error.passing`) does not end it: it tries again until it works, and says so in the console.
    * @param {Handler} handler may be called more than once with the same message ("at least once")
    * @param {ConsumeOptions} [options] `concurrency`, `orderedBySender`, `retry`, `timeout` in milliseconds, `signal`
@@ -635,6 +630,7 @@ export class Mailbox {
    */
   async close() {
     forgotten.unregister(this.#handle);
+    if (this.#closing === undefined) this.#watchers.closing();
     this.#closing ??= this.#handle.close().finally(() => this.#companions.end());
     await this.#closing;
   }
@@ -697,33 +693,28 @@ export class Mailbox {
   async #ackAndClaim(acked, signal, limit, wait) {
     const ack = { ids: joined(acked), heldOnly: false };
     const unaborted = signal ?? new AbortController().signal;
-    const claim = this.#claimUntil(unaborted, limit, 0, ack);
     // how many there were is not known, and need not be
     const [records] = await this.#settling(
       "ackMany",
       acked,
-      claim.then((records) => /** @type {const} */ ([records])),
+      async () => /** @type {const} */ ([await this.#claimUntil(unaborted, limit, 0, ack)]),
     );
     return records.length > 0 || wait === 0 ? records : this.#claimUntil(unaborted, limit, wait);
   }
 
   /**
-   * Tells the consumers of this mailbox that messages are being settled.
+   * Settles messages, which the consumers of this mailbox are told of.
    * @template T @param {import("./actors/holds.js").SettlingVerb} verb @param {Uint8Array[]} ids
-   * @param {Promise<T>} call @returns {Promise<T>}
+   * @param {() => Promise<T>} call @returns {Promise<T>}
    */
-  async #settling(verb, ids, call) {
-    if (this.#watchers.size === 0) return call;
-    const texts = ids.map((id) => textOfId(id));
-    const ends = [...this.#watchers].map((watcher) => watcher.settling(verb, texts));
-    /** @type {T | undefined} */
-    let answer;
-    try {
-      answer = await call;
-      return answer;
-    } finally {
-      for (const end of ends) end(answer === undefined ? undefined : Boolean(answer));
-    }
+  #settling(verb, ids, call) {
+    return this.#watchers.size === 0
+      ? call()
+      : this.#watchers.settling(
+          verb,
+          ids.map((id) => textOfId(id)),
+          call,
+        );
   }
 
   /** This mailbox as its consumers use it. @returns {import("./actors/consumer.js").Source} */
@@ -753,7 +744,9 @@ export class Mailbox {
       },
       nack: async (id, delay, error, failed) => {
         this.#checkOpen();
-        return this.#handle.nack(checkId(id), checkDelay(delay), checkFailure(error), failed);
+        const bytes = checkId(id);
+        const [pause, text] = [checkDelay(delay), checkFailure(error)];
+        return this.#settling("nack", [bytes], () => this.#handle.nack(bytes, pause, text, failed));
       },
       enqueueApart: (id, mailbox, messages) =>
         mailbox.name === this.name ? enqueueSentOn(mailbox, id, messages) : mailbox.enqueueMany(messages),
@@ -762,13 +755,11 @@ export class Mailbox {
       },
       companions: () => this.#openCompanions(),
       watch: (watcher) => {
-        this.#watchers.add(watcher);
         const watchers = this.#watchers;
-        this.#handle.onLifeOver = () => {
-          for (const { lifeOver } of watchers) lifeOver();
-        };
+        const unwatch = watchers.add(watcher);
+        this.#handle.onLifeOver = () => watchers.lifeOver();
         return () => {
-          watchers.delete(watcher);
+          unwatch();
           if (watchers.size === 0) this.#handle.onLifeOver = undefined;
         };
       },

@@ -274,7 +274,7 @@ export interface ConsumeOptions {
    * Milliseconds that a handler may take; by default any time. Then its `context.signal` is aborted with a
    * `TimeoutError`, and that is a failed delivery, however the handler ends, unless it settles its message or throws
    * `Reject` or `Retry`. A handler that has not ended 100 ms later is left behind: another one may then begin with the
-   * same message.
+   * same message. A synchronous one cannot be interrupted: it has no limit.
    */
   timeout?: number | undefined;
   /** Stops the consumer when it aborts, as `stop()` does. */

@@ -1,6 +1,5 @@
 /**
- * Whether anybody still wants what a call is to give: an `AbortSignal` with its controller, for much less than the
- * browser's own.
+ * Whether anybody still wants a call's result: an `AbortSignal` with its controller, much cheaper than the browser's.
  */
 
 export class Cancellation {
@@ -13,7 +12,7 @@ export class Cancellation {
     for (const listener of this.#listeners ?? []) listener();
   }
 
-  /** Calls a function when it is cancelled. @param {() => void} listener @returns {() => void} no longer calls it */
+  /** Calls a function when it is cancelled. @param {() => void} listener @returns {() => void} stops that */
   listen(listener) {
     const listeners = (this.#listeners ??= new Set());
     listeners.add(listener);

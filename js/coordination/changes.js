@@ -1,25 +1,26 @@
 /**
- * Who is told that the counts of a mailbox may have changed: functions of this context, and other contexts that listen.
+ * Tells listeners that the counts of a mailbox may have changed: functions of this context, and other contexts that
+ * listen.
  *
- * Nobody else pays for that. A context that listens says so, to all that it has heard of, when it begins, whenever
+ * It costs nobody else anything. A context that listens tells all that it has heard of: when it begins, whenever
  * somebody greets (see `notifier.js`), and now and then; for a while after that the others tell it of their commits.
- * What they tell may be lost, so a listener also looks at the last version of the mailbox: now and then, or all the
- * time where contexts cannot talk to each other.
+ * That may get lost, so a listener also looks at the last version of the mailbox: now and then, or all the time if
+ * contexts cannot talk to each other.
  */
 
-/** Milliseconds between two times that the same one is told, at least. */
+/** The least milliseconds between two calls of the same listener. */
 const INTERVAL = 50;
 
-/** Milliseconds after which a context says again that it listens, and for which others believe it. */
+/** Milliseconds between a context's announcements that it listens, and for how long others believe one. */
 const SAID_AGAIN = 10_000;
 const BELIEVED = 30_000;
 
 /**
- * Sent by a context that listens, and to it.
+ * What a context that listens sends, and what it is sent.
  * @typedef {{listening: string[]} | {changed: string}} News
  */
 
-/** Calls a function at once, or later if it was called a moment ago: once then, and never not at all. */
+/** Calls a function at once, or once a little later if it was just called; no call is lost. */
 class Merged {
   #call;
   #last = -Infinity;
@@ -38,7 +39,7 @@ class Merged {
     else this.#timer = setTimeout(() => this.#callNow(), wait);
   }
 
-  /** Calls now what would be called later. */
+  /** Makes a call that is due later now. */
   hurry() {
     if (this.#timer !== undefined) this.#callNow();
   }
@@ -59,11 +60,11 @@ export class Changes {
   /** Functions of this context, by mailbox. @type {Map<string, Set<Merged>>} */
   #listeners = new Map();
   /**
-   * Mailboxes to which others listen: until when that is believed, and what tells them.
+   * Mailboxes that others listen to: until when that is believed, and what tells them.
    * @type {Map<string, {until: number, telling: Merged}>}
    */
   #elsewhere = new Map();
-  /** The last versions that were seen of the mailboxes to which this context listens. @type {Map<string, string>} */
+  /** The last versions seen of the mailboxes that this context listens to. @type {Map<string, string>} */
   #versions = new Map();
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #looking;
@@ -74,7 +75,7 @@ export class Changes {
 
   /**
    * @param {{hasChannel: boolean, tellNews(news: News): void}} notifier
-   * @param {(mailbox: string) => Promise<string>} lookUp a text that is another after each commit to a mailbox
+   * @param {(mailbox: string) => Promise<string>} lookUp a text that changes with each commit to a mailbox
    * @param {number} slowPoll milliseconds after which a listener looks in any case
    */
   constructor(notifier, lookUp, slowPoll) {
@@ -84,7 +85,7 @@ export class Changes {
   }
 
   /**
-   * Calls a function after each change from now on, or after several; until the function that this returns is called.
+   * Calls a function after changes (once for several close together), until the returned function is called.
    * @param {string} mailbox @param {() => void} onChange
    */
   listen(mailbox, onChange) {
@@ -106,7 +107,7 @@ export class Changes {
     };
   }
 
-  /** To be called after each commit. @param {Iterable<string>} mailboxes that it has changed */
+  /** To be called after each commit. @param {Iterable<string>} mailboxes that it changed */
   committed(mailboxes) {
     if (this.#listeners.size + this.#elsewhere.size === 0) return;
     for (const mailbox of mailboxes) {
@@ -118,7 +119,7 @@ export class Changes {
     }
   }
 
-  /** Takes what another context says. @param {News} news */
+  /** Handles a message of another context. @param {News} news */
   receive(news) {
     if ("changed" in news) {
       this.#tell(news.changed);
@@ -132,7 +133,7 @@ export class Changes {
     }
   }
 
-  /** To be called when news may have been missed, or somebody may not know that this context listens. */
+  /** To be called when a change may have been missed, or somebody may not know that this context listens. */
   missed() {
     this.hurry();
     if (this.#listeners.size === 0) return;
@@ -140,7 +141,7 @@ export class Changes {
     for (const mailbox of this.#listeners.keys()) this.#tell(mailbox);
   }
 
-  /** Tells others now what they would be told later: this context may not be there then. */
+  /** Tells others at once what they would be told later: this context may be gone then. */
   hurry() {
     for (const { telling } of this.#elsewhere.values()) telling.hurry();
   }
@@ -165,7 +166,7 @@ export class Changes {
           this.#tell(mailbox);
         },
         () => {
-          // whoever listens finds out why
+          // the listener finds out why
           this.#tell(mailbox);
         },
       );

@@ -1,6 +1,6 @@
 /**
- * Liveness: which holders live. Each handle is a holder with an identity of its own, its life; one that goes on after a
- * freeze, from a cache or without its lock begins another life, under another identity. See docs/liveness.md.
+ * Liveness: which holders live. Each handle is a holder with an identity of its own, its life; after a freeze, in a
+ * page from a cache, or without its lock, it begins another life under another identity. See docs/liveness.md.
  *
  * Where there are Web Locks, a holder keeps one as long as it lives, and the lock alone decides: the browser releases
  * it when the tab or worker ends, however it ends, and a context that has asked for it learns of that at once.
@@ -13,15 +13,15 @@ import { randomName } from "../model/ids.js";
 
 const LOCK_PREFIX = "pymailbox/holder/";
 
-/** A page in Chromium's back/forward cache is still listed by the first query, which evicts it. Milliseconds. */
+/** Milliseconds between two queries: the first evicts a page from Chromium's back/forward cache, but still lists it. */
 export const SECOND_LOOK = 100;
 
 /** @typedef {import("../model/types.js").HolderTerms & {beat: number}} Terms */
 
-/** Holders, by their identity. @typedef {Map<string, Terms>} Holders */
+/** Holders by identity. @typedef {Map<string, Terms>} Holders */
 
 /**
- * Holders that are gone, each with the beat that stood still; undefined where a lock showed it, which is final.
+ * Holders that are gone, each with its last heartbeat; undefined if a lock showed it, which is final.
  * @typedef {Map<string, number | undefined>} Gone
  */
 
@@ -31,13 +31,13 @@ export const SECOND_LOOK = 100;
  */
 
 /**
- * Where a holder is: in this page or worker, whichever engine of it made it; in another; or nowhere any more.
+ * Where a holder is: in this page or worker, in whichever engine; in another; or gone.
  * @typedef {"here" | "elsewhere" | "gone"} Whereabouts
  */
 
-/** What this context knows of who lives. */
+/** What this context knows about who lives. */
 export class Liveness {
-  /** The lives of this context, which need no lock to be known. @type {Set<string>} */
+  /** The lives of this context, known without locks. @type {Set<string>} */
   here = new Set();
 
   /** By mailbox. @type {Map<string, Beats>} */
@@ -49,7 +49,7 @@ export class Liveness {
   }
 
   /**
-   * Those of some holders that belong to another context, or are gone.
+   * Those of some holders that belong to other contexts or are gone.
    * @param {ReadonlyMap<string, Terms>} holders @returns {Holders}
    */
   elsewhereAmong(holders) {
@@ -60,22 +60,22 @@ export class Liveness {
   }
 
   /**
-   * Those of the holders of other contexts in a mailbox that are gone.
+   * Those of a mailbox's holders in other contexts that are gone.
    * @param {string} mailbox @param {Holders} holders all of them @returns {Promise<Gone>}
    */
   async goneAmong(mailbox, holders) {
     /** @type {Beats} */
     const beats = new Map();
     const gone = await this.#deadAmong(mailbox, holders, (holder, seen) => beats.set(holder, seen));
-    // nothing is kept of holders that are no longer there
+    // forget holders that no longer exist
     if (beats.size > 0) this.#beats.set(mailbox, beats);
     else this.#beats.delete(mailbox);
     return new Map(gone.map(([holder, { locked, beat }]) => [holder, locked ? undefined : beat]));
   }
 
   /**
-   * Where some holders of a mailbox are, as far as is known without waiting. Unlike `goneAmong` it takes note of
-   * nothing, so it may be asked at any time, and nothing comes of it.
+   * Where some holders of a mailbox are, as far as is known without waiting. Unlike `goneAmong` it records nothing, so
+   * it may be called at any time without consequences.
    * @param {string} mailbox @param {ReadonlyMap<string, Terms>} holders @returns {Promise<Map<string, Whereabouts>>}
    */
   async whereabouts(mailbox, holders) {
@@ -96,7 +96,8 @@ export class Liveness {
 
   /**
    * @param {string} mailbox @param {Holders} holders of other contexts
-   * @param {(holder: string, seen: {beat: number, since: number}) => void} keep what was seen of one that may live
+   * @param {(holder: string, seen: {beat: number, since: number}) => void} keep called with what was seen of one that
+   * may live
    */
   async #deadAmong(mailbox, holders, keep) {
     const keepingLocks = [...holders].filter(([, { locked }]) => locked).map(([holder]) => LOCK_PREFIX + holder);
@@ -110,7 +111,7 @@ export class Liveness {
   }
 
   /**
-   * Resolves when a holder of another context dies; never, if no lock can show it.
+   * Resolves when a holder of another context dies; never if no lock can show it.
    * @param {string} holder @param {AbortSignal} signal
    */
   death(holder, signal) {
@@ -121,11 +122,11 @@ export class Liveness {
 /** One life of a holder of this context. */
 export class Life {
   id = randomName();
-  /** Whether a lock tells that it lives. */
+  /** Whether a lock shows that it lives. */
   locked = false;
-  /** Whether others can see that it lives; before that it may hold nothing. */
+  /** Whether others can see that it lives; until then it may hold nothing. */
   begun = false;
-  /** Whether all that it held has been given back, or taken. */
+  /** Whether everything that it held has been given back or taken. */
   over = false;
   #ended = false;
   #release = () => {};
@@ -154,7 +155,7 @@ export class Life {
       this.locked = true;
       if (this.#ended) this.#release();
     } catch {
-      // there are none, or the browser refuses them here: then its beat shows that it lives
+      // there are no locks, or the browser refuses them here: a heartbeat then shows that it lives
     }
     this.begun = true;
   }

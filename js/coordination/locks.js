@@ -1,4 +1,4 @@
-/** Web Locks, as far as they show which holders live: a lock is held exclusively for as long as its holder lives. */
+/** Web Locks, used to show which holders live: a lock is held exclusively for as long as its holder lives. */
 
 export class Locks {
   #manager;
@@ -39,10 +39,10 @@ export class Locks {
   }
 
   /**
-   * Resolves when a lock that another context holds exclusively is released; never, where no lock can tell.
+   * Resolves when another context's exclusive lock is released; never if no lock can show it.
    *
-   * Asked for in shared mode, so that all who wait for it learn of it at the same time, even if some are blocked or
-   * frozen.
+   * It is requested in shared mode, so that all who wait for it learn of it at the same time, even if some are blocked
+   * or frozen.
    * @param {string} name @param {AbortSignal} signal
    */
   async onceReleased(name, signal) {
@@ -51,8 +51,8 @@ export class Locks {
   }
 
   /**
-   * Those of some names whose locks nobody holds exclusively; none where nothing can tell. Who has one in shared mode
-   * waited for its holder's death.
+   * Those of some names whose locks nobody holds exclusively; none if that cannot be told. A context that has one in
+   * shared mode was waiting for its holder's death.
    * @param {string[]} names @returns {Promise<Set<string>>}
    */
   async unheldAmong(names) {
@@ -69,7 +69,7 @@ export class Locks {
   }
 
   /**
-   * The page or worker that holds a lock exclusively, by an id of the browser's; of none where it does not tell.
+   * The pages or workers that hold locks exclusively, by the browser's ids; none if it does not tell.
    * @returns {Promise<Map<string, string>>} by the names of the locks
    */
   async clients() {
@@ -84,12 +84,12 @@ export class Locks {
     return clients;
   }
 
-  /** Whether nobody holds a lock exclusively, as the lock itself tells. @param {string} name */
+  /** Whether nobody holds a lock exclusively, found by requesting it. @param {string} name */
   async #isUnheld(name) {
     try {
       return await this.#manager?.request(name, { mode: "shared", ifAvailable: true }, (lock) => lock !== null);
     } catch {
-      return false; // nothing can tell
+      return false; // it cannot be told
     }
   }
 }

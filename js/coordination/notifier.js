@@ -1,8 +1,8 @@
 /**
- * Notifications of mailboxes, between the handles of this context and to other tabs and workers.
+ * Notifications about mailboxes, among the handles of this context and to other tabs and workers.
  *
  * They are hints: a page in the back/forward cache misses them, a hidden one may get them late. The truth is in the
- * database, so a waiter looks there first, again when its page comes back, and now and then in any case.
+ * database, so a waiter looks there first, again when its page comes back, and now and then.
  *
  * Notifying others costs as much as a small transaction, so a context that has never heard of another one notifies
  * nobody. It greets when it begins to listen, and those who hear that answer; then each tells the other what it has not
@@ -19,13 +19,13 @@ export const CHANNEL = "pymailbox";
  * There may be something to claim.
  * @typedef {object} Notification
  * @property {string} mailbox
- * @property {number | undefined} [depth] is there if messages were stored
- * @property {number | undefined} [count] how many messages may be there; one, where it is not said
+ * @property {number | undefined} [depth] given if messages were stored
+ * @property {number | undefined} [count] how many messages there may be; one if omitted
  * @property {import("./unload-notes.js").Note[]} [notes] of a page that is being left
  */
 
 /**
- * Sent when a context begins to listen, and back to it by those who hear it; `at` is when.
+ * Sent when a context begins to listen, and back to it by those who hear it; `at` is the time.
  * @typedef {{greeting: string, at: number}} Greeting
  */
 /** @typedef {{answered: string}} Answer */
@@ -43,9 +43,9 @@ export const CHANNEL = "pymailbox";
 export class Notifier {
   /** Called when notifications may have been missed. */
   onMissed = () => {};
-  /** Takes what is news to those who listen to changes. @type {(news: import("./changes.js").News) => void} */
+  /** Handles what listeners to changes send or are sent. @type {(news: import("./changes.js").News) => void} */
   onNews = () => {};
-  /** Called before this context stops to talk to others. */
+  /** Called before this context stops talking to others. */
   onLeaving = () => {};
   /** Answers a worker's question. @type {(() => Promise<import("./unload-notes.js").Note[]>) | undefined} */
   onAsked;
@@ -58,10 +58,10 @@ export class Notifier {
   #questions = new Map();
   /** @type {BroadcastChannel | undefined} */
   #channel;
-  /** Whether there is, or was, somebody else. */
+  /** Whether there is or was somebody else. */
   #heard = false;
   /**
-   * What was not sent to anybody: the last notification of each mailbox, and when it came.
+   * What was not sent to anybody: the last notification about each mailbox, and when it came.
    * @type {Map<string, {notification: Notification, at: number}>}
    */
   #unsent = new Map();
@@ -80,7 +80,7 @@ export class Notifier {
         event,
         () => {
           this.onMissed();
-          // somebody may have come and greeted meanwhile
+          // somebody may have arrived and greeted meanwhile
           this.#greet();
         },
         true,
@@ -88,19 +88,19 @@ export class Notifier {
     }
   }
 
-  /** Calls a function with all notifications from now on. @param {(notification: Notification) => void} hear */
+  /** Calls a function with every notification from now on. @param {(notification: Notification) => void} hear */
   listen(hear) {
     this.#hearers.push(hear);
   }
 
-  /** Tells a listener depths; while there is any, this context listens to others. @param {Listener} listener */
+  /** Reports depths to a listener; while there are any, this context listens to others. @param {Listener} listener */
   add(listener) {
     this.#listeners.add(listener);
     if (this.#channel !== undefined) return;
     try {
       this.#channel = this.#openChannel();
     } catch {
-      return; // the browser refuses it here: waiters look now and then in any case
+      return; // the browser refuses it here; waiters look now and then in any case
     }
     if (this.#channel === undefined) return;
     this.#channel.onmessage = ({ data }) => this.#receive(data);
@@ -112,7 +112,7 @@ export class Notifier {
     this.#listeners.delete(listener);
     if (this.#listeners.size > 0) return;
     this.onLeaving();
-    // an answer to the greeting may be on its way, and nobody will be here for it
+    // an answer to the greeting may be on its way, and nobody will be here to receive it
     this.#tellSince(this.#greetedAt);
     this.#channel?.close();
     this.#channel = undefined;
@@ -125,7 +125,7 @@ export class Notifier {
     this.tellOthers(notification);
   }
 
-  /** Publishes outside of this context only. @param {Notification} notification */
+  /** Publishes only to other contexts. @param {Notification} notification */
   tellOthers(notification) {
     if (this.#heard) this.#channel?.postMessage(notification);
     else {
@@ -139,14 +139,14 @@ export class Notifier {
     return this.#channel !== undefined;
   }
 
-  /** Tells others of changes, or that this context listens to them. @param {import("./changes.js").News} news */
+  /** Tells others about changes, or that this context listens for them. @param {import("./changes.js").News} news */
   tellNews(news) {
-    // whoever has not been heard of yet greets
+    // those not heard of yet will greet
     if (this.#heard) this.#channel?.postMessage({ news });
   }
 
   /**
-   * Asks pages of other contexts for the notes that they see.
+   * Asks other contexts' pages for the notes that they see.
    * @param {number} limit milliseconds to wait for the first answer
    * @returns {Promise<import("./unload-notes.js").Note[]>}
    */
@@ -187,13 +187,13 @@ export class Notifier {
     } else if (data.greeting !== undefined) {
       this.#channel?.postMessage({ answered: data.greeting });
       this.#tellSince(data.at ?? 0);
-      // this context may have been frozen, and missed what came
+      // this context may have been frozen and missed some
       this.onMissed();
     } else if (data.answered === undefined) {
       this.#tell(data, []);
     } else if (data.answered === this.#name) {
       this.#tellSince(this.#greetedAt);
-      // others notified nobody of what they stored before they heard of this context
+      // others notified nobody of what they stored before they knew of this context
       this.onMissed();
     }
   }
@@ -216,8 +216,8 @@ export class Notifier {
   }
 }
 
-/** How many messages may be there, by a notification that came or did not. @param {Notification} [notification] */
+/** How many messages there may be, according to a notification, or without one. @param {Notification} [notification] */
 const countOf = (notification) => (notification === undefined ? 0 : (notification.count ?? 1));
 
-/** Milliseconds, on a clock that contexts share. */
+/** Milliseconds on a clock that all contexts share. */
 const now = () => performance.timeOrigin + performance.now();

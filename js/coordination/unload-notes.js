@@ -1,14 +1,13 @@
 /**
- * The notes that a page writes when it is left: the holders whose messages go back, the hand-outs undone. No single way
- * is certain to work, so a note goes all of them, and whoever finds it a second time does nothing:
+ * The notes that a page writes when it is left: the holders whose messages go back, with their hand-outs undone. No
+ * single way is certain to work, so a note goes all of these ways, and finding it a second time does nothing:
  *
  * - a row of the store `notes`, written at once and without a read, since nothing may run later. It is missing if
  *   the browser was busy with IndexedDB at that moment, and always in WebKit;
- * - on a page, an entry of `localStorage`, which arrives in all browsers, but which only pages see;
+ * - on a page, an entry of `localStorage`, which arrives in all browsers, but only pages see it;
  * - a notification to contexts that are open, workers included.
  *
- * Whoever takes back what gone holders held first puts the notes that it knows of into the store, in the same
- * transaction.
+ * Whoever takes back what gone holders held first puts the notes that it knows into the store, in the same transaction.
  */
 
 import { onPage } from "../storage/database-identity.js";
@@ -16,19 +15,18 @@ import { onPage } from "../storage/database-identity.js";
 const PREFIX = "pymailbox/left/";
 
 /**
- * Whether what a page begins to write while it is left is never written: so it is in JavaScriptCore, recognised by its
- * errors.
+ * Whether writes that a page begins while it is left are always lost, as in JavaScriptCore, recognised by its errors.
  */
 export const LAST_WRITES_VANISH = "line" in new Error();
 
-/** A holder, and its mailbox. @typedef {[string, string]} Note */
+/** A holder and its mailbox. @typedef {[string, string]} Note */
 
-/** What this context knows of them. */
+/** The notes that this context knows. */
 export class UnloadNotes {
-  /** How often this page was left, to know which transactions began before its notes were written. */
+  /** How often this page was left, which shows which transactions began before its notes were written. */
   unloads = 0;
 
-  /** Those that other contexts have sent. @type {Map<string, string>} */
+  /** Notes that other contexts have sent. @type {Map<string, string>} */
   #heard = new Map();
 
   /** To be called when the page is left, before anything else. */
@@ -48,12 +46,12 @@ export class UnloadNotes {
     for (const [holder, mailbox] of notes) this.#heard.set(holder, mailbox);
   }
 
-  /** Those that are known here, besides those in the database. @returns {Note[]} */
+  /** The notes known here, besides those in the database. @returns {Note[]} */
   known() {
     return [...this.kept(), ...this.#heard];
   }
 
-  /** Those that pages have kept. @returns {Note[]} */
+  /** The notes that pages have kept. @returns {Note[]} */
   kept() {
     const kept = onPage((storage) =>
       Object.keys(storage).flatMap((key) =>
@@ -63,7 +61,7 @@ export class UnloadNotes {
     return kept ?? [];
   }
 
-  /** @param {Iterable<string>} holders whose notes are in the database, or need be nowhere any more */
+  /** @param {Iterable<string>} holders whose notes are in the database or no longer needed */
   forget(holders) {
     for (const holder of holders) {
       this.#heard.delete(holder);

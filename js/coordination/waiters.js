@@ -1,33 +1,33 @@
 /**
  * Calls that wait for something to claim: which of them are served, and which are woken.
  *
- * A call that has looked and found nothing is parked: a commit of this context that leaves something to claim serves
- * it, the longest wait first, in its own transaction. What is left, or comes from elsewhere, wakes waiting calls, and
- * they look.
+ * A call that has looked and found nothing is parked: a commit of this context that leaves something to claim serves it
+ * in its own transaction, longest wait first. What remains, or comes from elsewhere, wakes waiting calls, and they
+ * look.
  *
- * As many are woken as there are messages, those that have waited longest first; one that was woken and does not take
- * everything passes it on, see `claim-loop.js`. So a message costs the same however many wait. What has to be checked
- * at a certain time, one of them checks for all.
+ * As many are woken as there are messages, longest wait first; one that was woken and does not take everything passes
+ * it on, see `claim-loop.js`. So a message costs the same however many wait. When something has to be checked at a
+ * certain time, one of them does it for all.
  */
 
 /** @typedef {import("./cancellation.js").Cancellation} Cancellation */
 
-/** The longest that a timer can wait, in milliseconds; with more it would end at once. */
+/** The most milliseconds that a timer can wait; with more it would end at once. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
- * A parked call that has claimed in a commit: it is told what becomes of that.
+ * A parked call that has claimed in a commit, and is told how that ends.
  * @typedef {object} Served
  * @property {() => void} committed
- * @property {(undone: boolean) => void} failed and whether it is sure that nothing was committed
- * @property {() => void} forgotten it never came to a transaction, and the call is parked as before
+ * @property {(undone: boolean) => void} failed and whether certainly nothing was committed
+ * @property {() => void} forgotten there was no transaction after all, and the call is parked as before
  */
 
 /** A transaction that is about to commit. @typedef {{served: Served[]}} Committing */
 
 /**
- * What a parked call does in a commit of others. `claim` gives undefined if it is not possible, and then nothing is
- * done; `undone` says whether it is certain that nothing of it was committed.
+ * What a parked call does in another's commit. `claim` gives undefined if that is impossible, with nothing done;
+ * `undone` says whether certainly nothing of it was committed.
  * @template T
  * @typedef
  * {{claim(commit: Committing): T | undefined, committed(claimed: T): void, failed(claimed: T, undone: boolean): void}}
@@ -36,20 +36,20 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** @typedef {{waiting: Set<Waiter<any>>, alarm: ReturnType<typeof setTimeout> | undefined, alarmAt: number}} Group */
 
-/** A call that waits, and keeps its place while it looks. @template T what it is served with */
+/** A call that waits and keeps its place while it looks. @template T what it is served */
 class Waiter {
   /** Whether it was chosen to look. */
   woken = false;
-  /** Whether it has been told to look, or what it was served with. */
+  /** Whether it has been told to look, or what it was served. */
   isOver = false;
   /**
-   * What it is served with in a commit that is under way, or was; undefined if that fails.
+   * What a commit serves it, which may still be under way; undefined if that fails.
    * @type {Promise<T | undefined> | undefined}
    */
   serving;
-  /** Once it is parked. @type {Claiming<T> | undefined} */
+  /** Set once it is parked. @type {Claiming<T> | undefined} */
   #claiming;
-  /** While it is waited for. @type {(() => void) | undefined} */
+  /** Set while it waits. @type {(() => void) | undefined} */
   #resolve;
   #waiters;
 
@@ -81,7 +81,7 @@ class Waiter {
   }
 
   /**
-   * Has it claim in a commit, and learn what becomes of that.
+   * Lets it claim in a commit, and tells it how that ends.
    * @param {Committing} commit @returns {boolean} false if it cannot
    */
   serveIn(commit) {
@@ -112,7 +112,7 @@ class Waiter {
   }
 
   /**
-   * Resolves once it is woken, or when the time is over, in milliseconds; or with what it was served with.
+   * Resolves when it is woken or when its time (milliseconds) is up, or with what it was served.
    * @param {number} time @param {Cancellation} cancelled @returns {Promise<T | undefined>}
    */
   async within(time, cancelled) {
@@ -135,17 +135,17 @@ class Waiter {
 }
 
 export class Waiters {
-  /** Those who wait, by mailbox, the longest wait first. @type {Map<string, Group>} */
+  /** The waiting calls by mailbox, longest wait first. @type {Map<string, Group>} */
   #groups = new Map();
 
-  /** Has a call woken from now on, until it ends that. @param {string} mailbox @param {unknown} owner */
+  /** Registers a call to be woken from now on, until it ends that. @param {string} mailbox @param {unknown} owner */
   begin(mailbox, owner) {
     const waiter = new Waiter(this, mailbox, owner);
     this.#groupOf(mailbox).waiting.add(waiter);
     return waiter;
   }
 
-  /** Wakes so many waiters. @param {string} mailbox @param {number} [count] */
+  /** Wakes this many waiters. @param {string} mailbox @param {number} [count] */
   wake(mailbox, count = 1) {
     const group = this.#groups.get(mailbox);
     for (const waiter of group?.waiting ?? []) {
@@ -157,7 +157,7 @@ export class Waiters {
   }
 
   /**
-   * Has those who are parked claim in a commit, the longest wait first, up to the first that cannot.
+   * Lets parked calls claim in a commit, longest wait first, up to the first that cannot.
    * @param {string} mailbox @param {Committing} commit
    */
   serve(mailbox, commit) {
@@ -167,12 +167,12 @@ export class Waiters {
     }
   }
 
-  /** One of each mailbox looks, and passes on what it does not take. */
+  /** Makes one call of each mailbox look; it passes on what it does not take. */
   wakeOneEach() {
     for (const mailbox of [...this.#groups.keys()]) this.wake(mailbox);
   }
 
-  /** All of an owner, or all there are. @param {unknown} [owner] */
+  /** Wakes all calls of an owner, or all. @param {unknown} [owner] */
   wakeAll(owner) {
     for (const group of this.#groups.values()) {
       for (const waiter of group.waiting) if (owner === undefined || waiter.owner === owner) choose(waiter);
@@ -185,7 +185,7 @@ export class Waiters {
   }
 
   /**
-   * Has one of those who wait woken at a time of `performance.now()`, unless that happens before.
+   * Wakes one of the waiting calls at a time of `performance.now()`, unless one is woken earlier.
    * @param {string} mailbox @param {number} at
    */
   setAlarm(mailbox, at) {

@@ -1,4 +1,4 @@
-/** A mailbox as a whole: read out page by page with all that is known of its messages, and filled again. */
+/** Export and import: reads a mailbox page by page, with everything known about its messages, and fills one again. */
 
 import { result } from "../storage/requests.js";
 import { INFLIGHT, QUEUED, framesIn, idIn, packBatch } from "../model/frames.js";
@@ -24,10 +24,10 @@ import { DEAD, isDeadLetter, numberOfDeadLetter } from "../storage/rows.js";
  * The messages of a section, in the order of their numbers.
  * @param {ReadTransaction} tx @param {MailboxState} state @param {number} section a priority, or `DEAD`
  * @param {number} from the first number
- * @param {number | undefined} until exclusive; if it is undefined, all there are now
+ * @param {number | undefined} until exclusive; undefined for all that exist now
  * @returns {Promise<Page>}
  * @throws {Unreadable}
- * @throws {ValueUnavailable} a message that belongs there cannot be read at present
+ * @throws {ValueUnavailable} one of these messages cannot be read at present
  */
 export async function readSection(tx, state, section, from, until) {
   try {
@@ -72,7 +72,7 @@ async function readLiving(tx, state, priority, from, until) {
 }
 
 /**
- * What nacks said of messages.
+ * The errors that nacks gave for messages.
  * @param {ReadTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
  * @param {number} last
  */
@@ -112,10 +112,10 @@ async function readDead(tx, state, from, until) {
 }
 
 /**
- * Stores messages that are not there yet, as they are; dead letters among the dead letters.
+ * Stores those messages that are not there yet, unchanged; dead letters become dead letters again.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} frames each with an id
- * @param {string} details JSON: of each `[deliveries, failures, suspect, error, reason, diedAt]`, the last three null
- * where there is none
+ * @param {string} details JSON: `[deliveries, failures, suspect, error, reason, diedAt]` of each; any of the last three
+ * may be null
  * @returns {Promise<{stored: Uint8Array, grown: boolean}>} a 1 for each that was stored, and whether the queue grew
  */
 export async function adopt(tx, state, frames, details) {

@@ -1,22 +1,20 @@
-/** A call that takes the next batch: it looks, and waits until there is something, for as long as it may. */
+/** A call that takes the next batch: it looks, and if there is nothing, waits for as long as it is allowed to. */
 
 import { NO_BATCH } from "../model/frames.js";
 
-/**
- * Milliseconds after which it is checked whether what a call has seen in memory is true, unless it is served before.
- */
+/** Milliseconds after which a call that looked only in memory checks the database, unless it is served before. */
 const CHECK_AFTER = 3;
 
 /**
- * What one look found.
+ * The result of one look.
  * @typedef {object} Found
  * @property {Uint8Array} batch
  * @property {import("../coordination/liveness.js").Life} life the one that holds the batch
- * @property {import("../coordination/liveness.js").Holders} strangers who holds something in other contexts
+ * @property {import("../coordination/liveness.js").Holders} strangers the holders of other contexts
  * @property {boolean} more whether there is something left to claim
  * @property {number} nextDue milliseconds since 1970
- * @property {boolean} [isCutShort] whether it only acknowledged, and has yet to claim
- * @property {number} nextRetry when to look whether what could not be read can be, on the clock of `performance.now()`
+ * @property {boolean} [isCutShort] whether it only acknowledged, and still has to claim
+ * @property {number} nextRetry when to try again what could not be read, on the clock of `performance.now()`
  */
 
 /** @typedef {import("./engine.js").Engine} Engine */
@@ -30,14 +28,14 @@ const CHECK_AFTER = 3;
  * @property {string} mailbox
  * @property {() => boolean} isClosed
  * @property {import("./recovery.js").Recovery} recovery
- * @property {() => Found | undefined} lookInMemory what a look would find, where that is nothing by what is in memory
- * @property {(waits: boolean, onCommit: (found: Found) => void) => Promise<Found>} look `waits`: whether it goes on
- * where it finds nothing; `onCommit` is called as soon as it is committed
- * @property {() => import("../coordination/waiters.js").Claiming<Found>} parked how it is served in commits of others
+ * @property {() => Found | undefined} lookInMemory what a look would find, if memory shows that this is nothing
+ * @property {(waits: boolean, onCommit: (found: Found) => void) => Promise<Found>} look `waits`: whether the call goes
+ * on waiting if it finds nothing; `onCommit` is called at once after the commit
+ * @property {() => import("../coordination/waiters.js").Claiming<Found>} parked how others' commits serve it
  */
 
 /**
- * Takes the next batch; an empty one when the time is over.
+ * Takes the next batch; an empty one when the time is up.
  * @param {Claimant} claimant @param {unknown} owner in whose name it may be woken @param {number} wait milliseconds
  * @param {Cancellation} cancelled
  * @returns {Promise<Found>} whose `life` is not over
@@ -46,13 +44,13 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
   const { engine, mailbox, recovery } = claimant;
   const { lifecycle, waiters } = engine;
   const deadline = performance.now() + wait;
-  // another waiter has to look, because this one may have been chosen to and has not
+  // this waiter may have been woken and has not looked, so another must
   let owesALook = false;
   let isFirst = true;
   const waiter = waiters.begin(mailbox, owner);
   try {
     for (;;) {
-      // so that nothing is missed between the look and the waiting
+      // listens first, so that nothing is missed between the look and the wait
       waiter.listen();
       try {
         owesALook = wait > 0;
@@ -91,12 +89,12 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
           found = served ?? found;
         }
         if (cancelled.isCancelled) return found;
-        // what it held has been given back meanwhile
+        // what that life held has been given back meanwhile
         if (!isAlive(found)) continue;
         owesALook = wait > 0 && found.more;
         recovery.see(found.strangers);
         if (found.strangers.size > 0) recovery.recoverInBackground();
-        // the alarm may have rung for this one, and others wait for the next
+        // the alarm may have rung for this one only, and others wait for the next
         if (waiters.areMany(mailbox)) setAlarm(claimant, found);
         return found;
       } finally {
@@ -110,7 +108,7 @@ export async function claimWithin(claimant, owner, wait, cancelled) {
 }
 
 /**
- * Makes waiters look again when there may be something of which nobody notifies them.
+ * Makes waiters look again when there may be something that nobody notifies them of.
  * @param {Claimant} claimant @param {Found} found
  */
 function setAlarm({ engine, mailbox, recovery }, { strangers, nextDue, nextRetry }) {
@@ -133,7 +131,7 @@ async function wakeIfOld({ engine, mailbox }, waiter) {
 /** @param {Found} found */
 const isEmpty = ({ batch }) => batch.length === NO_BATCH.length;
 
-/** Whether what it found is still the handle's. @param {Found} found */
+/** Whether the handle still holds what was found. @param {Found} found */
 const isAlive = ({ life }) => life.begun && !life.over;
 
 /**

@@ -1,4 +1,4 @@
-/** The operations that wait for a transaction, and which of them share the next one. */
+/** The operations that wait for a transaction, and the choice of those that share the next one. */
 
 import { MailboxError } from "../model/errors.js";
 
@@ -9,7 +9,7 @@ export const LARGEST_GROUP = 1000;
 
 /** An operation that waits for its commit, or is in one. */
 export class Submitted {
-  /** Whether it has refused, and is not to be tried again. */
+  /** Whether it refused, and must not be tried again. */
   refused = false;
   #resolve;
   #reject;
@@ -22,7 +22,7 @@ export class Submitted {
   }
 
   /**
-   * Runs the operation; one that refuses fails at once, and is not tried again.
+   * Runs the operation; if it refuses, it fails at once and is not tried again.
    * @param {import("./write-transaction.js").WriteTransaction} tx
    */
   async run(tx) {
@@ -51,7 +51,7 @@ export class Submitted {
 }
 
 /**
- * What the next transaction will be like: `join` gives the next operation that shares it, and adds it to `joined`.
+ * The plan of the next transaction: `join` gives the next operation that shares it, and adds it to `joined`.
  * @typedef {object} Group
  * @property {IDBTransactionDurability} durability
  * @property {boolean} notes whether the unload notes are part of it
@@ -67,7 +67,7 @@ export class CommitQueue {
     return this.#waiting.length === 0;
   }
 
-  /** The one that has waited longest. */
+  /** The operation that has waited longest. */
   get first() {
     return this.#waiting[0];
   }
@@ -109,13 +109,13 @@ export class CommitQueue {
     return { durability, notes, joined, join };
   }
 
-  /** The mailbox that all operations are about; undefined if there are several. */
+  /** The mailbox that all operations concern; undefined if there are several. */
   get soleMailbox() {
     const [mailbox = "", another] = new Set(this.#waiting.map(({ operation }) => operation.mailbox));
     return another === undefined ? mailbox : undefined;
   }
 
-  /** Whether all that they need may be at hand. @param {import("./headroom.js").Headroom} headroom */
+  /** Whether everything they need may be at hand. @param {import("./headroom.js").Headroom} headroom */
   mayBeAtHand(headroom) {
     for (const { operation } of this.#waiting) {
       if (!operation.mayBeAtHand || operation.needsNotes() || (operation.stores && headroom.isToBeChecked))

@@ -1,4 +1,4 @@
-/** The rows of dead letters: added, counted and deleted, in whatever way they came to be. */
+/** The rows of dead letters: adds, counts and deletes them, whatever they came from. */
 
 import { result } from "../storage/requests.js";
 import { keysOf } from "../storage/stored-state.js";
@@ -10,7 +10,7 @@ import { bytesOfText, forgetDeadIds } from "./message-rows.js";
 /** @typedef {import("../model/types.js").StoredDeadLetter & {id: Uint8Array<ArrayBuffer>}} DeadLetter */
 
 /**
- * Adds a dead letter, the newest.
+ * Adds a dead letter as the newest.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {DeadLetter} letter
  */
 export function addDeadLetter(tx, state, letter) {
@@ -28,7 +28,7 @@ export function putDeadLetter(tx, state, number, letter) {
 /**
  * Deletes a dead letter.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} number @param {Uint8Array<ArrayBuffer>} id
- * @returns {Promise<boolean>} false if something else did
+ * @returns {Promise<boolean>} false if something else had
  */
 export async function deleteDeadLetter(tx, state, number, id) {
   const dead = tx.store("dead");
@@ -43,7 +43,7 @@ export async function deleteDeadLetter(tx, state, number, id) {
 }
 
 /**
- * Puts the count of dead letters right, and forgets the ids of those that something else deleted.
+ * Corrects the count of dead letters, and forgets the ids of those that something else deleted.
  * @param {WriteTransaction} tx @param {MailboxState} state
  */
 export async function recountDeadLetters(tx, state) {

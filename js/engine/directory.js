@@ -1,4 +1,4 @@
-/** The mailboxes of the database as a whole: which there are, and the end of one. */
+/** Lists the mailboxes of the database, and deletes them. */
 
 import { deleteMailbox as deleteMailboxIn } from "./mailbox-rows.js";
 import { result } from "../storage/requests.js";
@@ -18,9 +18,9 @@ export function listMailboxes(engine) {
 /**
  * Deletes a mailbox, in one transaction.
  * @param {Engine} engine @param {string} mailbox
- * @param {Uint8Array<ArrayBuffer>} [unless] a message of this id keeps it from that
- * @param {boolean} [heldOnly] only if it is inflight
- * @returns {Promise<boolean>} false if there was none, or it was kept
+ * @param {Uint8Array<ArrayBuffer>} [unless] the mailbox is kept if it has a message with this id
+ * @param {boolean} [heldOnly] that is, only if that message is inflight
+ * @returns {Promise<boolean>} false if there was none or it was kept
  */
 export function deleteMailbox(engine, mailbox, unless, heldOnly = false) {
   return briefly(engine, async () => {

@@ -1,4 +1,4 @@
-/** What a page or a worker has one of: its connection, group commit, notifier, waiters and open handles. */
+/** What each page or worker has exactly one of: connection, group commit, notifier, waiters and open handles. */
 
 import { Changes } from "../coordination/changes.js";
 import { Liveness } from "../coordination/liveness.js";
@@ -47,7 +47,7 @@ export class Engine {
         for (const mailbox of tx.notifications.keys()) this.waiters.serve(mailbox, tx);
       },
     );
-    // whoever waits finds out why
+    // callers that wait find out why
     this.connection.onLost = () => {
       this.waiters.wakeAll();
       this.changes.missed();
@@ -67,8 +67,5 @@ export class Engine {
 /** @type {Engine | undefined} */
 let own;
 
-/**
- * The one of this page or worker; made when it is first needed, since a program may import this library and never use
- * it.
- */
+/** The engine of this page or worker; made on first use, since a program may import this library and never use it. */
 export const ownEngine = () => (own ??= new Engine());

@@ -1,32 +1,30 @@
 /**
- * Group commit: while one transaction is under way, operations that come in are collected, and share the next one.
+ * Group commit: operations that arrive while a transaction is under way are collected and share the next one.
  *
  * Obligations:
  * - An operation's promise resolves after its transaction is complete, never before, and rejects if it is not.
  * - Operations run in the order in which they were submitted, over all mailboxes of the connection.
- * - A single caller waits for nobody: if everything is at hand, its transaction is begun, filled and ended in the turn
- *   of the call, with whatever else is called in that turn. (To begin it inside the call would be no quicker, and calls
- *   made together would need two transactions.) If something has to be read, operations that come meanwhile still join
- *   it.
- * - An operation that needs only the state makes no other context wait for this one, which may compute for long: the
- *   state is read in a transaction that ends by itself, and another that waits for nothing then writes. Operations that
- *   read more do keep their transaction open while this context computes.
- * - Calls that wait, and have looked, claim in the transaction that leaves something for them, after all its
- *   operations. They add no request that it would wait for, and are never the reason why another call fails.
+ * - A single caller waits for nobody: if everything is at hand, its transaction begins, is filled and ends in the turn
+ *   of the call, with whatever else is called in that turn. (Beginning it inside the call would be no quicker, and
+ *   calls made together would need two transactions.) If something has to be read, operations that arrive meanwhile
+ *   still join it.
+ * - An operation that needs only the state never makes another context wait for this one, which may compute for a long
+ *   time: the state is read in a transaction that ends by itself, and written in one that waits for nothing. Operations
+ *   that read more do keep their transaction open while this context computes.
+ * - Parked calls claim in the transaction that leaves something for them, after all its operations. They add no request
+ *   that it would have to wait for, and never make another call fail.
  * - A transaction is strict if one of its operations is; a strict operation never joins a relaxed transaction. It
  *   covers the unload notes if one of its operations needs them, and only then.
- * - A transaction with a failed request has failed, even if the browser says that it is complete: what it did is then
+ * - A transaction with a failed request has failed, even if the browser says that it completed: what it did is then
  *   undone as far as possible, and it is not tried again.
- * - If a shared transaction fails, each of its operations is tried alone, so that only those fail that would fail
- *   alone.
- * - That a value cannot be read at present is known only once a transaction has tried, and so has failed: it is tried
- *   again without that value, see `unavailable-values.js`.
- * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only where
+ * - If a shared transaction fails, each of its operations is tried alone, so that none fails because of another.
+ * - Only a transaction that tries, and so fails, shows that a value cannot be read at present: it is tried again
+ *   without that value, see `unavailable-values.js`.
+ * - A transaction that fails with its connection is tried again on a new one, a bounded number of times, but only if
  *   the database shows that it was not committed.
- * - On a full storage an operation that stores nothing is tried again with the reserve given up, and then after the
- *   browser was made to tidy up. An operation that stores messages puts the reserve back in the same transaction if it
- *   is known to be gone, so as not to use up its room; now and then it checks, since other contexts give the reserve up
- *   too.
+ * - On a full disk an operation that stores nothing is tried again with the reserve given up, and then after making the
+ *   browser tidy up. An operation that stores messages puts the reserve back in the same transaction if it is known to
+ *   be gone, so as not to use up its space; it also checks now and then, since other contexts give the reserve up too.
  */
 
 import { MailboxError, attempt, translate } from "../model/errors.js";
@@ -43,42 +41,41 @@ import { FencedError, WriteLeases, isTrusted, moment } from "./write-lease.js";
 import { NotHeadOnly, WriteTransaction } from "./write-transaction.js";
 
 /**
- * After so many transactions in a row that found another writer's version in their place, one both reads and writes.
+ * After this many transactions in a row that found another writer's version in their place, one both reads and writes.
  */
 const CONFLICTS = 3;
 
 const END_OF_TURN = Promise.resolve();
 
-/** How often room is made for an operation that stores nothing. */
+/** How often space is made for an operation that stores nothing. */
 const TIDYINGS = 6;
 
 /**
- * Why a transaction failed, whether it is sure that nothing of it was committed, and whether calls that wait were
- * served in it.
+ * Why a transaction failed, whether certainly nothing of it was committed, and whether it served parked calls.
  * @typedef {{error: Error, undone: boolean, served?: boolean}} Failure
  */
 
 export class GroupCommit {
   #queue = new CommitQueue();
   #running = false;
-  /** Whether a transaction is being filled by operations that wait for what they read. */
+  /** Whether a transaction is being filled by operations that wait for reads. */
   #filling = false;
   #headroom = new Headroom();
   /**
-   * The last transaction that wrote a version which is not the last and means nothing.
+   * The last transaction whose version was not the last one, and so means nothing.
    * @type {WriteTransaction | undefined}
    */
   #fenced;
   #cache;
   #writeLeases;
-  /** The opening of the database that the cache and the write leases are of. */
+  /** The opening of the database that the cache and the write leases belong to. */
   #opening = 0;
   #unavailable;
   /** @type {Promise<void> | undefined} */
   #retrying;
-  /** Whether a transaction that failed in part is being undone. */
+  /** Whether a partly failed transaction is being undone. */
   #undoing = false;
-  /** How often the site's data had been cleared when these were found. */
+  /** How often the site's data had been cleared when these values were found. */
   #wipes = 0;
   #engine;
   #connection;
@@ -88,7 +85,7 @@ export class GroupCommit {
   /**
    * @param {import("./engine.js").Engine} engine
    * @param {(tx: WriteTransaction) => void} announce called after each commit
-   * @param {(tx: WriteTransaction) => void} serve has calls that wait claim in a transaction what it leaves
+   * @param {(tx: WriteTransaction) => void} serve lets parked calls claim what a transaction leaves
    */
   constructor(engine, announce, serve) {
     this.#engine = engine;
@@ -112,14 +109,14 @@ export class GroupCommit {
   }
 
   /**
-   * Reads in a transaction of its own, at one moment.
+   * Reads in a transaction of its own, so at one moment.
    * @template T @param {(tx: ReadTransaction) => Promise<T>} read @param {string[]} [stores] @returns {Promise<T>}
    */
   async read(read, stores) {
     for (let attempt = 1; ; attempt++) {
       const { transaction, opening } = await this.#connection.begin("readonly", "default", stores);
       try {
-        // numbers begin again in a database that was cleared: what is kept of the old one would mean other messages
+        // numbers start again in a cleared database: what is remembered of the old one would mean other messages
         const cache = opening === this.#opening ? this.#cache : new SegmentCache(this.#engine.settings.cacheBytes);
         return await read(new ReadTransaction(() => transaction, cache, this.#unavailableNow()));
       } catch (error) {
@@ -132,8 +129,8 @@ export class GroupCommit {
   }
 
   /**
-   * As `read`, where all that is needed can be asked for at once: the transaction then ends without this context, which
-   * may compute for long. Where that was not enough, it is read again, the other way.
+   * As `read`, if everything needed can be requested at once: the transaction then ends without this context, which may
+   * compute for a long time. If that was not enough, `read` does it.
    * @template T @param {(tx: ReadTransaction) => Promise<T>} read @param {string[]} [stores] @returns {Promise<T>}
    */
   async readAtOnce(read, stores) {
@@ -148,7 +145,7 @@ export class GroupCommit {
         return await reading;
       } catch (error) {
         if (error instanceof MailboxError) throw error;
-        // the next read meets the error itself, if it is one
+        // if it is an error, the next read meets it
       }
     }
     return this.read(read, stores);
@@ -166,7 +163,7 @@ export class GroupCommit {
         const { transaction } = await this.#connection.begin("readonly", "default");
         await this.#unavailable.retry((name) => transaction.objectStore(name));
       } catch {
-        // it is the connection, and who needs it meets the error itself
+        // it is the connection; whoever needs it meets the error
       }
       this.#retrying = undefined;
     };
@@ -174,15 +171,14 @@ export class GroupCommit {
   }
 
   /**
-   * The state of a mailbox that this context may write without reading it, as it will be when what is under way is
-   * committed.
+   * The state of a mailbox that this context may write without reading it, as if what is under way were committed.
    * @param {string} mailbox
    */
   stateInMemory(mailbox) {
     return this.#filling || this.#connection.openings !== this.#opening ? undefined : this.#writeLeases.get(mailbox);
   }
 
-  /** Whether that is the latest state; this is looked up beside the ongoing work. @param {string} mailbox */
+  /** Whether that is the latest state; this is looked up beside other work. @param {string} mailbox */
   async isLatest(mailbox) {
     const state = this.stateInMemory(mailbox);
     if (state === undefined) return false;
@@ -191,17 +187,14 @@ export class GroupCommit {
       if (transaction === undefined) return false;
       const isLast = isLastVersion(transaction.objectStore("journal"), state);
       transaction.commit();
-      // a write that has failed meanwhile has been forgotten: its version is another's
+      // a write that failed meanwhile has been forgotten: another writer has its version
       return (await isLast) && this.#writeLeases.get(mailbox) === state;
     } catch {
-      return false; // whoever looks again meets the error itself
+      return false; // whoever looks again meets the error
     }
   }
 
-  /**
-   * Has every mailbox read before it is written: this context may be away for long, and lose what its write leases rest
-   * on.
-   */
+  /** Makes every write read first: this context may be away for a long time, and lose the basis of its write leases. */
   suspendWriteLeases() {
     this.#writeLeases.suspend();
   }
@@ -217,7 +210,7 @@ export class GroupCommit {
     END_OF_TURN.then(this.#commitWaiting);
   }
 
-  /** Commits what waits: of the plain case all is here. */
+  /** Commits what waits; the plain case is all here. */
   #commitWaiting = () => {
     const group = this.#queue.nextGroup();
     const ended = (/** @type {Failure | undefined} */ failure) =>
@@ -231,9 +224,9 @@ export class GroupCommit {
   }
 
   /**
-   * Goes on with operations of which a commit with what was at hand has failed, or was not possible.
+   * Continues with operations whose commit from memory failed or was not possible.
    * @param {import("./commit-queue.js").Group} group
-   * @param {{failure: Failure | undefined}} [ended] what that commit came to
+   * @param {{failure: Failure | undefined}} [ended] how that commit ended
    */
   async #runOn(group, ended) {
     for (let conflicts = 0; ended?.failure?.error instanceof FencedError || ended === undefined; ) {
@@ -271,10 +264,9 @@ export class GroupCommit {
   }
 
   /**
-   * Reads the state that the waiting operations need, all the same one, in a transaction that ends without this
-   * context.
+   * Reads the one state that all waiting operations need, in a transaction that ends without this context.
    * @returns {Promise<ReadonlyMap<string, import("../model/state.js").MailboxState> | undefined>} by mailbox; undefined
-   * where that is not enough
+   * if that is not enough
    */
   async #readState() {
     const mailbox = this.#queue.soleMailbox;
@@ -287,9 +279,9 @@ export class GroupCommit {
       const reading = readState(mailbox, (name) => transaction.objectStore(name));
       transaction.commit();
       const state = await reading;
-      // what tells of a deleted mailbox stays long, but not for ever
+      // the trace of a deleted mailbox stays for a long time, but not for ever
       if (!isTrusted(began)) return undefined;
-      // where another's lease ends there is more to write
+      // ending another's lease needs more writes
       if (state === undefined || state === "unreadable" || this.#writeLeases.isLeasedToAnother(state)) return undefined;
       return new Map([[mailbox, state]]);
     } catch {
@@ -297,13 +289,13 @@ export class GroupCommit {
     }
   }
 
-  /** Whether all that the waiting operations need may be at hand. */
+  /** Whether everything that the waiting operations need may be at hand. */
   #mayBeAtHand() {
     return this.#connection.openings === this.#opening && this.#queue.mayBeAtHand(this.#headroom);
   }
 
   /**
-   * Tries an operation alone after a transaction that it was in has failed.
+   * Tries an operation alone after the transaction that it was in failed.
    * @param {Submitted} submitted @param {IDBTransactionDurability} durability @param {Failure} first why
    * @param {boolean} wasAlone whether it was the only one in it
    */
@@ -333,7 +325,7 @@ export class GroupCommit {
     this.#writeLeases.forget();
   }
 
-  /** What cannot be read of the database that is open: in another one the same keys are other records. */
+  /** The unavailable values of the database that is open: in another one the same keys are other records. */
   #unavailableNow() {
     if (this.#wipes !== this.#connection.wipes) this.#unavailable = new UnavailableValues(this.#engine.settings);
     this.#wipes = this.#connection.wipes;
@@ -344,8 +336,8 @@ export class GroupCommit {
    * One transaction.
    * @param {IDBTransactionDurability} durability @param {boolean} notes whether the unload notes are part of it
    * @param {() => Submitted | undefined} join gives the next operation that shares it
-   * @param {boolean} [readFirst] whether no state may come from memory
-   * @returns {Promise<Failure | undefined>} why it failed; then no promise has been resolved
+   * @param {boolean} [readFirst] whether every state must be read, not taken from memory
+   * @returns {Promise<Failure | undefined>} why it failed, in which case no promise has been resolved
    */
   async #commit(durability, notes, join, readFirst = false) {
     /** @type {WriteTransaction | undefined} */
@@ -377,7 +369,7 @@ export class GroupCommit {
         const fenced = this.#fenced;
         this.#fenced = undefined;
         if (fenced !== undefined) await deleteFencedHead(tx, fenced);
-        // what is tried again is not to fail once more because of others
+        // a second attempt must not fail because of others
         if (!readFirst) this.#serveIn(tx);
         await tx.finish();
         finished = true;
@@ -397,13 +389,12 @@ export class GroupCommit {
   }
 
   /**
-   * As `#commit`, for operations all of which are at hand: the transaction is begun, filled and ended before this
-   * returns.
+   * As `#commit`, if everything is at hand: the transaction begins, is filled and ends before this returns.
    * @param {import("./commit-queue.js").Group} group
-   * @param {(failure: Failure | undefined) => void} ended called when it is over: with why it failed; then no promise
-   * has been resolved
-   * @param {ReadonlyMap<string, import("../model/state.js").MailboxState>} [states] that were read for it
-   * @returns {boolean} false if it cannot be done so; then nothing has joined
+   * @param {(failure: Failure | undefined) => void} ended called when it is over; if it failed, with the reason, and no
+   * promise has been resolved
+   * @param {ReadonlyMap<string, import("../model/state.js").MailboxState>} [states] read for it
+   * @returns {boolean} false if that is impossible; then nothing has joined
    */
   #commitNow({ durability, join }, ended, states) {
     if (!this.#mayBeAtHand()) return false;
@@ -433,14 +424,14 @@ export class GroupCommit {
       }
       if (results.length === 0) return false;
       this.#serveIn(tx);
-      // by now, where the stack is shallow: Firefox may save it with each listener
+      // here, where the stack is shallow: Firefox may save the stack with each listener
       if (states === undefined) tx.begin();
       tx.finishAtHand();
       /** @type {TransactionOutcome} */ (/** @type {unknown} */ (outcome)).whenOver((cause) =>
         this.#end(cause, tx, results, ended),
       );
     } catch (error) {
-      // they are done the other way, on what is read anew, and meet the error there if it is still one
+      // they are done the other way, after reading again, and meet the error there if there still is one
       if (error instanceof NotHeadOnly && outcome === undefined) {
         this.#queue.putBack(results.map(([submitted]) => submitted));
         for (const { forgotten } of tx.served) forgotten();
@@ -457,20 +448,20 @@ export class GroupCommit {
   }
 
   /**
-   * Has calls that wait claim what a transaction leaves, where nothing has to be read for that.
+   * Lets parked calls claim what a transaction leaves, if nothing has to be read for that.
    * @param {WriteTransaction} tx
    */
   #serveIn(tx) {
     try {
       this.#serve(tx);
     } catch (error) {
-      // a record that cannot be read: whoever looks for it sees to that
+      // a record that cannot be read: whoever looks for it deals with that
       if (!(error instanceof Unreadable)) throw error;
     }
   }
 
   /**
-   * The end of a transaction that was asked to commit.
+   * Ends a transaction that was asked to commit.
    * @param {Error | undefined} cause why it seems to have failed @param {WriteTransaction} tx
    * @param {[Submitted, unknown][]} results
    * @param {(failure: Failure | undefined) => void} ended
@@ -486,7 +477,7 @@ export class GroupCommit {
   }
 
   /**
-   * Why a transaction failed; undefined if it has not, after all.
+   * Why a transaction failed; undefined if it did not fail after all.
    * @param {unknown} cause @param {WriteTransaction | undefined} tx
    * @param {boolean} finished whether it was asked to commit
    * @param {[Submitted, unknown][]} results @returns {Promise<Failure | undefined>}
@@ -520,11 +511,11 @@ export class GroupCommit {
   }
 
   /**
-   * Tells what a transaction came to that is complete.
+   * Delivers the results of a complete transaction.
    * @param {WriteTransaction} tx @param {[Submitted, unknown][]} results
    */
   #conclude(tx, results) {
-    // what a listener throws is its own affair: what was committed stays so, and the next calls come
+    // an error of a listener changes nothing: what was committed stays committed, and the next calls go on
     attempt(() => tx.completed());
     if (tx.keptReserve) this.#headroom.noteKept();
     for (const [submitted, value] of results) {
@@ -535,7 +526,7 @@ export class GroupCommit {
     attempt(() => this.#announce(tx));
   }
 
-  /** Undoes a transaction that is complete although one of its requests failed. @param {WriteTransaction} broken */
+  /** Undoes a transaction that completed although one of its requests failed. @param {WriteTransaction} broken */
   async #undo(broken) {
     if (this.#undoing) return;
     this.#undoing = true;
@@ -548,13 +539,13 @@ export class GroupCommit {
         () => {},
       ),
     ];
-    // if that fails too, what is not whole becomes a dead letter when it is read
+    // if that fails too, what is incomplete becomes a dead letter when it is read
     await this.#commit("strict", false, () => only.pop(), true);
     this.#undoing = false;
   }
 
   /**
-   * Whether a transaction whose connection was lost with it was committed; undefined if nothing tells.
+   * Whether a transaction that was lost with its connection was committed; undefined if that cannot be told.
    * @param {WriteTransaction} done
    */
   async #wasCommitted(done) {

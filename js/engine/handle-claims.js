@@ -1,4 +1,4 @@
-/** How a handle claims: what one look does, in its own transaction or in another's, and what it knows from memory. */
+/** How a handle claims: what one look does, in its own transaction or another's, and what memory already shows. */
 
 import { closed } from "../model/errors.js";
 import { NO_BATCH, countOfBatch, idsOfBatch } from "../model/frames.js";
@@ -16,13 +16,13 @@ import { ack, ackAtHand, ackHeld } from "./verbs/settle.js";
 /** @typedef {import("../coordination/liveness.js").Life} Life */
 /** @typedef {import("../coordination/cancellation.js").Cancellation} Cancellation */
 /**
- * What a claim acknowledges first: ids; the life in which they have to be held, if that matters; and a function that is
- * called once that is committed, with how many it removed and whether the claim goes on waiting.
+ * What a claim acknowledges first: ids; the life in which they must be held, if that matters; and a function that is
+ * called after the commit, with the number removed and whether the claim goes on waiting.
  * @typedef {{ids: Uint8Array, heldIn?: Life, onCommit?: (acked: number, waits: boolean) => void}} AckFirst
  */
 
 /**
- * Takes the next batch; an empty one when the time is over.
+ * Takes the next batch; an empty one when the time is up.
  * @param {Operations} operations @param {import("./recovery.js").Recovery} recovery
  * @param {unknown} owner by whom it may be woken
  * @param {number} limit @param {number} wait milliseconds @param {Cancellation} cancelled @param {AckFirst} [ack]
@@ -31,14 +31,14 @@ export function claimNext(operations, recovery, owner, limit, wait, cancelled, a
   return claimWithin(new HandleClaimant(operations, recovery, limit, cancelled, ack), owner, wait, cancelled);
 }
 
-/** One call that claims, of a handle. @implements {Claimant} */
+/** One claiming call of a handle. @implements {Claimant} */
 class HandleClaimant {
   #operations;
   #limit;
   #cancelled;
   #ack;
   /**
-   * How it is served in commits of others, once it has waited.
+   * How others' commits serve it, once it has waited.
    * @type {import("../coordination/waiters.js").Claiming<Found> | undefined}
    */
   #parked;
@@ -95,7 +95,7 @@ class HandleClaimant {
 }
 
 /**
- * Resolves when a handle may claim, and what could not be read was tried again if that is due.
+ * Resolves when a handle may claim, after trying again what could not be read, if that is due.
  * @param {Operations} operations
  */
 async function whenReady(operations) {
@@ -105,7 +105,7 @@ async function whenReady(operations) {
 }
 
 /**
- * What a look would find, where that is nothing by what is in memory.
+ * What a look would find, if memory shows that this is nothing.
  * @param {Operations} operations @returns {Found | undefined}
  */
 function lookAtMemory(operations) {
@@ -117,7 +117,7 @@ function lookAtMemory(operations) {
 }
 
 /**
- * What a look found, of a state as it leaves it.
+ * The result of a look, from the state that it leaves.
  * @param {Operations} operations @param {MailboxState} state @param {Uint8Array} batch @param {boolean} more
  * @param {number} nextRetry @param {number} [acked] @returns {Look}
  */
@@ -132,7 +132,7 @@ const foundIn = ({ engine, holder }, state, batch, more, nextRetry, acked) => ({
 });
 
 /**
- * What a call that waits claims in a commit of others, where nothing has to be read for it.
+ * What a parked call claims in another's commit, if nothing has to be read for it.
  * @param {Operations} operations @param {number} limit @param {Cancellation} cancelled
  * @returns {import("../coordination/waiters.js").Claiming<Found>}
  */
@@ -167,7 +167,7 @@ function parkedClaim(operations, limit, cancelled) {
   };
 }
 
-/** Without `acked` if nothing was done. @typedef {Found & {acked?: number}} Look */
+/** Has no `acked` if nothing was done. @typedef {Found & {acked?: number}} Look */
 
 /**
  * @param {Operations} operations @param {number} limit @param {Cancellation} cancelled
@@ -181,7 +181,7 @@ function lookOnce(operations, limit, cancelled, first, onCommit) {
     if (cancelled.isCancelled || !holder.life.begun) return undefined;
     const found = findAtHand(tx, state, limit);
     if (found === undefined || (found.entries.length === 0 && first === undefined)) return undefined;
-    // with one that is queued goes what was there to be claimed
+    // acknowledging a queued message removes what could be claimed
     if (first !== undefined && first.heldIn === undefined && !areHeld(state, holder.life.id, first.ids))
       return undefined;
     const acked = first === undefined ? 0 : ackAtHandIn(operations, tx, state, first.ids, first.heldIn);
@@ -201,11 +201,11 @@ function lookOnce(operations, limit, cancelled, first, onCommit) {
         nextDue: Infinity,
         nextRetry: Infinity,
       };
-      // cancelled before its turn, or before it was tried again: nothing is claimed, so nothing has to go back
+      // cancelled before its turn, or before another attempt: nothing is claimed, so nothing has to go back
       if (cancelled.isCancelled || !holder.life.begun) return found;
       const acked = first === undefined ? 0 : await ackIn(operations, tx, state, first.ids, first.heldIn);
-      // meanwhile the page has been left, or a lock was taken away: the next life holds nothing before it has what the
-      // last one held
+      // the page has been left or a lock lost meanwhile: the next life holds nothing until it has what the last one
+      // held
       if (holder.life !== found.life) return { ...found, acked, isCutShort: true };
       const claimed = await claim(tx, state, holder.life.id, holder.terms, limit);
       if (claimed.changed) tx.changed(mailbox);
@@ -219,7 +219,7 @@ function lookOnce(operations, limit, cancelled, first, onCommit) {
 }
 
 /**
- * Whether a holder has all of the messages that live; false also if that takes a page that is not in memory.
+ * Whether a holder has all those of the messages that exist; also false if a page for that is not in memory.
  * @param {MailboxState} state @param {string} holder @param {Uint8Array} ids
  */
 const areHeld = (state, holder, ids) =>
@@ -236,7 +236,7 @@ const areHeld = (state, holder, ids) =>
  * @param {Life} [heldIn] only those that the handle has held since this life
  */
 export async function ackIn({ holder, mailbox }, tx, state, ids, heldIn) {
-  // a life that another has inherited from is not over
+  // a life whose messages another has inherited is not over
   if (heldIn?.over) return 0;
   const acked = heldIn ? await ackHeld(tx, state, holder.life.id, eachId(ids)) : await ack(tx, state, eachId(ids));
   if (acked > 0) tx.changed(mailbox);
@@ -244,7 +244,7 @@ export async function ackIn({ holder, mailbox }, tx, state, ids, heldIn) {
 }
 
 /**
- * As `ackIn`, where nothing has to be read for it.
+ * As `ackIn`, if nothing has to be read for it.
  * @param {Operations} operations @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} ids
  * @param {Life} [heldIn]
  */
@@ -256,7 +256,7 @@ export function ackAtHandIn({ holder, mailbox }, tx, state, ids, heldIn) {
 }
 
 /**
- * Releases what the handle may hold and nobody got: nothing tells whether it was claimed.
+ * Releases what may have been claimed and did not reach anybody; whether it was is unknown.
  * @param {Operations} operations @param {Found} found
  */
 function owe({ holder }, { batch, life }) {

@@ -1,48 +1,45 @@
 /**
- * Headroom on a full storage: a reserve of bytes that is given up so that claims, acknowledgements and nacks still find
- * room, and put back by what stores messages.
+ * Headroom on a full disk: a reserve of bytes that is given up so that claims, acknowledgements and nacks still find
+ * space, and that is put back when messages are stored.
  */
 
 import { newReserve, tidyUp } from "../storage/database.js";
 import { result } from "../storage/requests.js";
 import { TransactionOutcome } from "./transaction-outcome.js";
 
-/** Milliseconds after which it is checked again whether the reserve is there. */
+/** Milliseconds between checks that the reserve is there. */
 const RESERVE_INTERVAL = 60_000;
 
-/**
- * Milliseconds that the browser gets to tidy up, the second time that it has to; each further time it gets so much
- * more.
- */
+/** Milliseconds that the browser gets to tidy up the second time; each further time it gets this much more. */
 const TIDYING_TIME = 200;
 
-/** What this context knows of the reserve. */
+/** What this context knows about the reserve. */
 export class Headroom {
   /** Whether this context gave the reserve up and has not seen it since. */
   #spent = false;
-  /** When it was last seen, on the clock of `performance.now()`: others may give it up too. */
+  /** When it was last seen, on the clock of `performance.now()`; others may give it up too. */
   #seenAt = -Infinity;
 
-  /** Whether an operation that stores messages has to check whether the reserve is there. */
+  /** Whether an operation that stores messages has to check for the reserve. */
   get isToBeChecked() {
     return this.#spent || performance.now() - this.#seenAt > RESERVE_INTERVAL;
   }
 
-  /** The reserve is there, as a transaction that is complete has seen to. */
+  /** The reserve is there: a transaction that made sure of it is complete. */
   noteKept() {
     this.#spent = false;
     this.#seenAt = performance.now();
   }
 
   /**
-   * Makes room for what stores nothing: on a full storage a transaction of deletes alone still commits.
+   * Makes space for operations that store nothing: on a full disk a transaction of deletes alone still commits.
    * @param {import("../storage/database.js").Connection} connection
-   * @param {number} attempt how often this was not enough
+   * @param {number} attempt how often this has not been enough
    */
   async makeRoom(connection, attempt) {
     if (this.#spent) {
       await tidyUp();
-      // the browser counts what is in use a little later
+      // the browser updates its count of used bytes a little later
       await new Promise((resolve) => setTimeout(resolve, attempt * TIDYING_TIME));
       return;
     }
@@ -54,7 +51,7 @@ export class Headroom {
       transaction.commit();
       await outcome.completed();
     } catch {
-      // what needed it is tried again all the same, and meets the error itself
+      // the operation that needed it is tried again anyway, and meets the error
     }
   }
 }

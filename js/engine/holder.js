@@ -1,36 +1,34 @@
 /**
- * The identity under which a handle holds messages: its present life, the heartbeat that shows that it lives where no
- * lock does, and what becomes of a life that is over.
+ * The identity under which a handle holds messages: its present life, the heartbeat that shows that it lives if no lock
+ * does, and what happens when a life is over.
  */
 
 import { Life } from "../coordination/liveness.js";
 import { attempt } from "../model/errors.js";
 import { PendingReleases } from "./pending-releases.js";
 
-/**
- * Milliseconds after which a failed release is first tried again; then twice as long each time, up to the slow poll.
- */
+/** Milliseconds before a failed release is first tried again; doubled each time, up to the slow poll. */
 const FIRST_RETRY = 100;
 
-/** The most milliseconds between two beats, whatever the lease: a timer cannot wait for ever. */
+/** The most milliseconds between two beats, whatever the lease: timers have a limit. */
 const LONGEST_BEAT = 3_600_000;
 
 /** @typedef {import("./types.js").Options} Options */
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 /**
- * Commits an operation of the handle, or at least what each of its commits does first.
+ * Commits an operation of the handle, or at least what every one of its commits does first.
  * @typedef {(run: (tx: WriteTransaction, state: MailboxState) => Promise<void>) => Promise<void>} Commit
  */
 
 export class Holder {
-  /** Whether the handle takes no calls any more. */
+  /** Whether the handle takes no more calls. */
   isClosed = false;
   /** How many lives are over. */
   livesOver = 0;
-  /** Told that a life is over: what it held has been given back, or taken. @type {(() => void) | undefined} */
+  /** Called when a life is over: what it held has been given back or taken. @type {(() => void) | undefined} */
   onLifeOver;
-  /** Commits under way, each of which may leave it with messages. */
+  /** Commits under way, each of which may give it messages. */
   underWay = 0;
   pending;
   life;
@@ -39,7 +37,7 @@ export class Holder {
   #mailbox;
   #options;
   #commit;
-  /** Whether its last release has been committed, and nothing is left to do. */
+  /** Whether its last release has been committed and nothing remains to be done. */
   #isGone = false;
   /** Whether it held messages after its last commit. */
   #isHolding = false;
@@ -64,13 +62,13 @@ export class Holder {
     this.life = this.#newLife();
   }
 
-  /** What others need to know of it. */
+  /** What others need to know about it. */
   get terms() {
     const { maxDeliveries, lease } = this.#options;
     return { maxDeliveries, lease, locked: this.life.locked };
   }
 
-  /** Whether others have taken all that it held. @param {MailboxState} state */
+  /** Whether others have taken everything that it held. @param {MailboxState} state */
   hasLostAll(state) {
     return this.#isHolding && !this.life.locked && !state.claims.has(this.life.id);
   }
@@ -78,13 +76,13 @@ export class Holder {
   // -- in its commits -------------------------------------------------------------------------------------------------
 
   /**
-   * Does what has to be done before any operation of the handle's: what is pending is released, and a life is over
-   * whose messages others have taken.
+   * Does what must precede any operation of the handle: releases what is pending, and ends a life whose messages others
+   * have taken.
    * @param {WriteTransaction} tx @param {MailboxState} state
    */
   async catchUp(tx, state) {
     if (tx !== this.#lastTx && this.hasLostAll(state)) {
-      // it was silent for its lease, and others have taken all that it held
+      // it was silent for its whole lease, and others have taken everything that it held
       this.life.over = true;
       this.pending.addLife(this.life, { noted: false, inherited: false, held: true });
       this.life = this.#newLife();
@@ -102,14 +100,14 @@ export class Holder {
   }
 
   /**
-   * To be called for each of its operations that is committed, as all that shares the commit has left the state.
-   * @param {Life} life that it was done in @param {MailboxState} state
+   * To be called for each of its committed operations, with the state that the whole commit left.
+   * @param {Life} life in which it was done @param {MailboxState} state
    */
   noteCommitted(life, state) {
     if (life === this.life) this.#beatIf((this.#isHolding = state.claims.has(life.id)) && !this.#isGone);
   }
 
-  /** Where no lock shows that it lives, a beat does, for as long as it holds something. @param {boolean} isHolding */
+  /** If no lock shows that it lives, a heartbeat does, for as long as it holds something. @param {boolean} isHolding */
   #beatIf(isHolding) {
     if ((this.life.locked && isHolding) || (this.#heartbeat !== undefined) === isHolding) return;
     clearInterval(this.#heartbeat);
@@ -119,7 +117,7 @@ export class Holder {
       this.#commit(async (tx, state) => {
         if (state.beat(this.life.id)) tx.changed(this.#mailbox);
       }).catch(() => {
-        // a beat that is missed counts for nothing; the next one tells
+        // a missed beat does not matter: the next one follows
       });
     this.#heartbeat = setInterval(beat, Math.min(this.#options.lease / 3, LONGEST_BEAT));
   }
@@ -127,7 +125,7 @@ export class Holder {
   // -- what is to be released -----------------------------------------------------------------------------------------
 
   /**
-   * Has messages released in the next commit, that it holds, or may hold.
+   * Makes the next commit release messages that it holds or may hold.
    * @param {Iterable<Uint8Array<ArrayBuffer>>} ids
    */
   owe(ids) {
@@ -135,7 +133,7 @@ export class Holder {
     this.retryPending();
   }
 
-  /** Releases now what is pending, and tries again later where that fails. */
+  /** Releases what is pending now, and tries again later if that fails. */
   async releasePending() {
     if (this.pending.isEmpty) return;
     try {
@@ -146,7 +144,7 @@ export class Holder {
     this.retryPending();
   }
 
-  /** Tries again after a while what could not be released. */
+  /** Tries again after a while to release what could not be released. */
   retryPending() {
     clearTimeout(this.#retry);
     if (this.isClosed || this.pending.isEmpty) {
@@ -163,7 +161,7 @@ export class Holder {
     return new Life(this.#engine.liveness, (lost) => this.#renew(lost));
   }
 
-  /** Begins a new life, with what the last one holds, whose lock was taken away. @param {Life} lost */
+  /** Begins a new life after the last one lost its lock; it inherits what that one held. @param {Life} lost */
   async #renew(lost) {
     if (lost !== this.life || this.#isGone) return;
     const next = this.#newLife();
@@ -179,7 +177,7 @@ export class Holder {
 
   /**
    * Ends this life while the page is being left or frozen.
-   * @returns {string[]} the lives for which a note has to ask others to release what they hold
+   * @returns {string[]} the lives for which a note must ask others to release what they hold
    */
   releaseOnUnload() {
     if (this.#isGone) return [];
@@ -199,23 +197,23 @@ export class Holder {
 
   #tellLifeOver() {
     this.livesOver += 1;
-    // what a listener throws is its own affair
+    // an error of a listener changes nothing here
     attempt(() => this.onLifeOver?.());
   }
 
-  /** The lives that are its own, the present one first. */
+  /** All its lives, the present one first. */
   get lives() {
     return [this.life, ...this.pending.lives];
   }
 
-  /** Takes no calls any more. */
+  /** Takes no more calls. */
   stop() {
     this.isClosed = true;
     clearTimeout(this.#retry);
     this.#beatIf(false);
   }
 
-  /** The end: nobody needs to know any more that it lives. */
+  /** The end: nobody needs to know that it lives any more. */
   end() {
     this.#isGone = true;
     this.#beatIf(false);

@@ -32,7 +32,7 @@ import { goneAmongContexts, pruneSeals, sealedContexts } from "./write-lease.js"
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 
-/** Of a mailbox that is no more. @type {import("./types.js").Counts} */
+/** The counts of a mailbox that no longer exists. @type {import("./types.js").Counts} */
 const NO_COUNTS = {
   queued: Array.from({ length: PRIORITIES }, () => 0),
   inflight: 0,
@@ -44,7 +44,7 @@ const NO_COUNTS = {
 };
 
 export class MailboxHandle {
-  /** Told the queued count when somebody else has enqueued. @type {((depth: number) => void) | undefined} */
+  /** Called with the queued count when somebody else has enqueued. @type {((depth: number) => void) | undefined} */
   onDepth;
   recovery;
 
@@ -52,7 +52,9 @@ export class MailboxHandle {
   #options;
   #operations;
   #holder;
-  /** Functions that are told of changes, each with what ends that. @type {Map<() => void, () => void>} */
+  /**
+   * Functions that are called on changes, each with the function that ends this. @type {Map<() => void, () => void>}
+   */
   #listeners = new Map();
 
   /** @param {Engine} engine @param {string} mailbox its name @param {Options} options */
@@ -76,7 +78,7 @@ export class MailboxHandle {
     const handle = new MailboxHandle(engine, mailbox, { durability, maxDeliveries, lease });
     try {
       await handle.#holder.life.begin();
-      // now, so that others know of it before it is open
+      // at once, so that others know it before it is open
       engine.notifier.add(handle);
       await handle.#begin();
     } catch (error) {
@@ -87,10 +89,7 @@ export class MailboxHandle {
     return handle;
   }
 
-  /**
-   * Makes the mailbox if it is not there, takes back what is to be had, and clears away what contexts left who are
-   * gone.
-   */
+  /** Makes the mailbox if there is none, recovers what gone holders held, and clears away what gone contexts left. */
   async #begin() {
     const { groupCommit, liveness, locks, notes: known } = this.#engine;
     const [[stored, sealed], notes] = await Promise.all([
@@ -100,7 +99,7 @@ export class MailboxHandle {
     this.#operations.noteOpened();
     if (stored === undefined) await this.#operations.submit(async (tx) => tx.changed(this.mailbox));
     else if (liveness.elsewhereAmong(stored.claims).size > 0) await this.recovery.recover();
-    // of other mailboxes, too: those of one that is no more are nobody else's to clear away
+    // of all mailboxes: nobody else clears away the notes of one that no longer exists
     if (notes > 0 || known.known().length > 0) await this.recovery.recoverFrom(new Map());
     const gone = await goneAmongContexts(locks, sealed);
     if (gone.size > 0) await this.#operations.submit((tx) => pruneSeals((name) => tx.store(name), gone));
@@ -110,13 +109,13 @@ export class MailboxHandle {
     return this.#holder.isClosed;
   }
 
-  /** How many lives of this handle are over. */
+  /** How many of this handle's lives are over. */
   get livesOver() {
     return this.#holder.livesOver;
   }
 
   /**
-   * Told that a life of this handle is over: what it held has been given back, or taken.
+   * Called when a life of this handle is over: what it held has been given back or taken.
    * @returns {(() => void) | undefined}
    */
   get onLifeOver() {
@@ -128,7 +127,7 @@ export class MailboxHandle {
     this.#holder.onLifeOver = listener;
   }
 
-  /** Releases what this handle holds, after all calls that came before. */
+  /** Releases what this handle holds, after all earlier calls. */
   async close() {
     if (this.isClosed) return;
     this.#stop();
@@ -139,7 +138,7 @@ export class MailboxHandle {
           const released = countOf(await tx.run(state, state.releaseAll(this.#holder.life.id)));
           if (released > 0) this.#operations.announce(tx, released);
         });
-        // the page may have been left meanwhile, and a note tells what is no more
+        // the page may have been left meanwhile, and its note may be out of date
       } while (this.#holder.pending.hasLives);
     } finally {
       this.#leave();
@@ -149,29 +148,28 @@ export class MailboxHandle {
   /** Closes a handle that nobody refers to any more. */
   abandon() {
     this.close().catch(() => {
-      // nobody is told; whoever looks next takes back what it held
+      // nobody gets this error; whoever looks next takes back what it held
     });
   }
 
-  /** Leaves everything as the end of its page or worker would; for the checks. */
+  /** For the checks: leaves everything as if its page or worker had ended. */
   die() {
     if (this.isClosed) return;
     this.#stop();
-    // for other handles of this context, which do not ask whether it lives
+    // for other handles of this context, which do not check whether it lives
     this.recovery.see(new Map(this.#holder.lives.map(({ id }) => [id, { ...this.#holder.terms, beat: 0 }])));
     this.#leave();
   }
 
   /**
    * Ends this life while the page is being left or frozen.
-   * @returns {[string, string][]} the holders, with the mailbox, of which a note has to say that what they hold goes
-   * back
+   * @returns {[string, string][]} the holders whose messages a note must give back, each with its mailbox
    */
   releaseOnUnload() {
     return this.#holder.releaseOnUnload().map((holder) => [holder, this.mailbox]);
   }
 
-  /** Goes on in a page that was left and is back. */
+  /** Continues in a page that was left and is back. */
   resumeAfterUnload() {
     return this.#holder.releasePending();
   }
@@ -185,7 +183,7 @@ export class MailboxHandle {
     }
   }
 
-  /** The end, when others have been told what was released. */
+  /** The end, after others have been notified of what was released. */
   #leave() {
     const { connection, handles, notifier } = this.#engine;
     handles.delete(this);
@@ -201,8 +199,8 @@ export class MailboxHandle {
   }
 
   /**
-   * Calls a function after each commit that may have changed a count of the mailbox, whoever made it, or after several;
-   * and when this handle is closed.
+   * Calls a function after commits that may have changed a count of the mailbox, whoever made them (once for several
+   * close together), and when this handle is closed.
    * @param {() => void} onChange must be quick @returns {() => void} ends that
    */
   listenToChanges(onChange) {
@@ -220,10 +218,10 @@ export class MailboxHandle {
   /**
    * Enqueues messages, all or none.
    * @param {Uint8Array} frames
-   * @param {Uint8Array} [sentOn] the id of a message that has been acknowledged in order to go on, as for the
+   * @param {Uint8Array} [sentOn] the id of a message that was acknowledged in order to be sent on, as for the
    * transaction's `enqueue`
-   * @returns {Promise<[Uint8Array, number | undefined]>} each message's id; and how many were queued just after these,
-   * undefined if none was enqueued
+   * @returns {Promise<[Uint8Array, number | undefined]>} each message's id; and the queued count just after, undefined
+   * if none was enqueued
    */
   enqueue(frames, sentOn) {
     return this.#operations.submitStoring(
@@ -243,12 +241,12 @@ export class MailboxHandle {
   }
 
   /**
-   * Marks up to `limit` messages inflight.
-   * @param {number} limit @param {number} wait milliseconds that it waits for the first one
-   * @param {{ids: Uint8Array, heldOnly: boolean, onCommit?: AckFirst["onCommit"]}} [ack] what is acknowledged in the
+   * Claims up to `limit` messages.
+   * @param {number} limit @param {number} wait milliseconds to wait for the first one
+   * @param {{ids: Uint8Array, heldOnly: boolean, onCommit?: AckFirst["onCommit"]}} [ack] what to acknowledge in the
    * transaction in which it first looks
    * @returns {{claimed: Promise<{batch: Uint8Array}>, undo: () => Promise<void>}} `undo` also undoes a claim that is
-   * still on its way, and resolves when nothing of it is held any more
+   * still under way, and resolves when nothing of it is held any more
    */
   claim(limit, wait, ack) {
     const cancelled = new Cancellation();
@@ -261,14 +259,14 @@ export class MailboxHandle {
         const { batch, life } = await claimed;
         if (!life.over) await this.release(idsOfBatch(batch));
       } catch {
-        // nothing was claimed, or it is tried again
+        // nothing was claimed, or the release is tried again
       }
     };
     return { claimed, undo };
   }
 
   /**
-   * Releases messages that this handle holds, their hand-outs undone; where that fails, a later commit does it.
+   * Releases messages that this handle holds and undoes their hand-outs; if that fails, a later commit does it.
    * @param {Uint8Array} ids
    */
   async release(ids) {
@@ -295,7 +293,7 @@ export class MailboxHandle {
   }
 
   /**
-   * Deletes messages that this handle held, whoever has them now, but none that has only got the id of one since.
+   * Deletes messages that this handle held, whoever has them now, but no newer message that was given the id of one.
    * @param {Uint8Array} ids @param {Iterable<number>} created when each was made, milliseconds since 1970
    * @returns {Promise<void>}
    */
@@ -317,7 +315,7 @@ export class MailboxHandle {
    * Deletes a message that this handle holds, and enqueues others, in mailboxes of the same database.
    * @param {Uint8Array} id @param {MailboxHandle[]} targets one for each frame @param {Uint8Array} frames
    * @returns {Promise<(number | undefined)[] | undefined>} for each target the queued count of its mailbox, undefined
-   * if it got nothing; undefined if this handle does not hold the message, and nothing was done
+   * if it got nothing. Undefined as a whole if this handle does not hold the message; then nothing was done
    */
   ackAndSend(id, targets, frames) {
     const { life: since } = this.#holder;
@@ -350,15 +348,16 @@ export class MailboxHandle {
   }
 
   /**
-   * Gives a message back that this handle holds, as failed or with its hand-out undone.
+   * Gives back a message that this handle holds, as failed or with its hand-out undone.
    * @param {Uint8Array} id @param {number} delay milliseconds @param {string | undefined} error
    * @param {boolean} [failed]
-   * @returns {Promise<boolean | string>} false if this handle does not hold it; the reason if it is a dead letter now
+   * @returns {Promise<boolean | string>} false if this handle does not hold it; the reason if it has become a dead
+   * letter
    */
   nack(id, delay, error, failed = true) {
     const { life: since } = this.#holder;
     return this.#operations.submit(async (tx, state) => {
-      // what it was held for has been given back, and it may have been handed out anew
+      // the life that held it has given it back, and it may have been handed out again
       if (since.over) return false;
       const due = delay > 0 ? Date.now() + delay : 0;
       const nacked = await nack(
@@ -378,8 +377,8 @@ export class MailboxHandle {
 
   /**
    * Ends delays.
-   * @param {Uint8Array} [ids] of messages; all if it is left out
-   * @returns {Promise<number>} how many delays still ran
+   * @param {Uint8Array} [ids] of messages; all if omitted
+   * @returns {Promise<number>} how many delays were still running
    */
   promote(ids) {
     return this.#operations.submit(async (tx, state) => {
@@ -398,7 +397,7 @@ export class MailboxHandle {
     });
   }
 
-  /** Takes back what holders had who are gone. @returns {Promise<number>} how many messages came back */
+  /** Takes back what gone holders had. @returns {Promise<number>} how many messages came back */
   async recover() {
     await this.#operations.read(undefined, async () => {});
     const { recovered, living } = await this.recovery.recover();
@@ -464,9 +463,9 @@ export class MailboxHandle {
   }
 
   /**
-   * As `status`, as numbers.
-   * @returns {Promise<(number | undefined)[]>} how many delays run, when the oldest queued message was made, how many
-   * were ever queued, dead letters, inflight messages, then queued ones by priority
+   * As `status`, in numbers.
+   * @returns {Promise<(number | undefined)[]>} running delays, when the oldest queued message was made, messages ever
+   * queued, dead letters, inflight messages, then queued ones by priority
    */
   async count() {
     const { queued, inflight, deadLetters, delayed, oldest, everQueued } = await this.status();
@@ -479,7 +478,7 @@ export class MailboxHandle {
   }
 
   /**
-   * What there is of a message.
+   * Finds one message.
    * @param {Uint8Array} id
    * @returns {Promise<[Uint8Array, string]>} a batch of one at most; and JSON, of a dead letter
    * `[reason, error, diedAt]`
@@ -490,7 +489,7 @@ export class MailboxHandle {
 
   /**
    * Shows messages, queued ones first.
-   * @param {number} limit @param {number | undefined} status only these
+   * @param {number} limit @param {number | undefined} status only messages with this status
    * @param {number} [offset] how many are passed over
    * @returns {Promise<Uint8Array>} a batch
    */
@@ -499,7 +498,7 @@ export class MailboxHandle {
   }
 
   /**
-   * Where those are who hold some messages; undefined of a message that nobody holds. Takes nothing back.
+   * Where the holders of some messages are; undefined for a message that nobody holds. Takes nothing back.
    * @param {Uint8Array} ids
    * @returns {Promise<(import("../coordination/liveness.js").Whereabouts | undefined)[]>}
    */
@@ -520,13 +519,13 @@ export class MailboxHandle {
   }
 
   /**
-   * How safe the storage is, and how full.
+   * How safe the storage is, and how full it is.
    * @returns {Promise<[boolean | undefined, number | undefined, number | undefined, boolean]>} whether it is
-   * persistent, bytes in use, bytes that may be, and whether the site's data was cleared since this mailbox was last
-   * seen, where that can be told: under this handle, before it in this context, and on a page also before that
+   * persistent, bytes in use, the most bytes allowed, and whether the site's data was cleared since this mailbox was
+   * last seen, as far as that can be told: by this handle, earlier in this context, and on a page also before that
    */
   async storageReport() {
-    // opens the connection again where it was lost, and so sees whether the database is still the same
+    // reopens a lost connection, and so sees whether the database is still the same
     await this.#engine.groupCommit.read(async () => {});
     const { persistent, usage, quota } = await estimateStorage();
     return [persistent, usage, quota, this.#operations.wasWiped];
@@ -540,9 +539,9 @@ export class MailboxHandle {
   // -- a mailbox as a whole -------------------------------------------------------------------------------------------
 
   /**
-   * Some messages of a section with all that is known of them.
+   * Some messages of a section with everything known about them.
    * @param {number} section a priority, or `DEAD` @param {number} from the first number
-   * @param {number | undefined} until exclusive; undefined for all there are now
+   * @param {number | undefined} until exclusive; undefined for all that exist now
    * @returns {Promise<import("./types.js").Page>}
    */
   readSection(section, from, until) {
@@ -552,9 +551,9 @@ export class MailboxHandle {
   }
 
   /**
-   * Stores messages with all that is known of them.
+   * Stores messages with everything known about them.
    * @param {Uint8Array} frames @param {string} details see `archive.js`
-   * @returns {Promise<[Uint8Array, number | undefined]>} a 1 for each that was stored; and the queued count if it grew
+   * @returns {Promise<[Uint8Array, number | undefined]>} a 1 for each that was stored; and the queued count, if it grew
    */
   adopt(frames, details) {
     return this.#operations.submitStoring(async (tx, state) => {
@@ -565,9 +564,9 @@ export class MailboxHandle {
   }
 
   /**
-   * Ids that are known though their messages may be gone, in their order; see `remembered-ids.js`.
+   * Known ids, in order, whether or not their messages still exist; see `remembered-ids.js`.
    * @param {Uint8Array} [after] the last id that was read
-   * @returns {Promise<Uint8Array>} none where there are no more
+   * @returns {Promise<Uint8Array>} empty when there are no more
    */
   readRemembered(after) {
     return this.#operations.read(new Uint8Array(), (tx, state) => readRemembered(tx, state, after && eachId(after)[0]));
@@ -581,7 +580,7 @@ export class MailboxHandle {
   }
 
   /**
-   * Others may find something to claim, and observers hear of it.
+   * Tells others that there may be something to claim, and observers the depth.
    * @param {WriteTransaction} tx @param {MailboxState} state @param {number} [count] how many messages
    */
   #announceDepth(tx, state, count) {

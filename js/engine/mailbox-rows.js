@@ -1,4 +1,4 @@
-/** A mailbox as rows of the database: the number that a new one gets, and all that goes with one that is deleted. */
+/** A mailbox as rows of the database: the number of a new one, and everything that is deleted with one. */
 
 import { ROWS_BY_MAILBOX, STORES_BY_MAILBOX } from "../storage/database.js";
 import { result } from "../storage/requests.js";
@@ -9,11 +9,11 @@ import { MailboxError } from "../model/errors.js";
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 
-/** The number of the next mailbox that is made. @param {WriteTransaction} tx @returns {Promise<number>} */
+/** The number for the next new mailbox. @param {WriteTransaction} tx @returns {Promise<number>} */
 export async function readNextNumber(tx) {
   const next = await result(tx.store("meta").get("nextMailbox"));
   if (isCount(next) && next > 0 && (await lastVersion(tx.store("journal"), next)) === undefined) return next;
-  // this is the first, or something else changed the record: then the numbers that are in use tell
+  // this is the first mailbox, or something else changed the record: then the numbers in use show it
   const states = await result(tx.store("mailboxes").getAll());
   const used = states.flatMap((state) => (isCount(state?.number) ? [state.number] : []));
   for (const store of STORES_BY_MAILBOX) {
@@ -24,7 +24,7 @@ export async function readNextNumber(tx) {
 }
 
 /**
- * Deletes a mailbox with all that is in it.
+ * Deletes a mailbox with everything in it.
  * @param {WriteTransaction} tx @param {string} mailbox @throws {import("./write-lease.js").FencedError}
  */
 export async function deleteMailbox(tx, mailbox) {
@@ -38,7 +38,7 @@ export async function deleteMailbox(tx, mailbox) {
     await deleteUnreadable(tx, mailbox);
     return;
   }
-  // no write follows that would fail where another context has written since
+  // no write follows that would fail if another context has written since
   await tx.checkStillLatest(mailbox);
   tx.segmentWriters?.delete(state);
   tx.states.delete(mailbox);
@@ -50,7 +50,7 @@ export async function deleteMailbox(tx, mailbox) {
 
 /** Deletes a mailbox whose state cannot be read. @param {WriteTransaction} tx @param {string} mailbox */
 async function deleteUnreadable(tx, mailbox) {
-  // which rows are its own cannot be told; but who may write it without reading it is not to go on
+  // nothing shows which rows are its own; but nobody may go on writing it without reading it
   const row = await result(tx.store("mailboxes").get(mailbox));
   if (isCount(row?.number)) await tx.writeLeases.sealUnreadable((name) => tx.store(name), mailbox, row.number);
   tx.store("mailboxes").delete(mailbox);

@@ -1,4 +1,4 @@
-/** The rows that messages have beside their segments: the ids that senders gave, and what nacks said. */
+/** The rows that messages have beside their segments: custom ids, and the errors that nacks gave. */
 
 import { result } from "../storage/requests.js";
 import { keysOf } from "../storage/stored-state.js";
@@ -7,7 +7,7 @@ import { hasCustomId, hasError } from "../model/delivery.js";
 import { viewOf } from "../model/frames.js";
 import { ID_BYTES, writeId } from "../model/ids.js";
 
-/** Ids up to which each is deleted by itself. */
+/** Up to this many ids, each is deleted by itself. */
 const FEW_IDS = 100;
 
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
@@ -15,7 +15,7 @@ const FEW_IDS = 100;
 /** @typedef {import("../model/types.js").Place} Place */
 
 /**
- * Passes over places whose ids are in use, given by senders.
+ * Passes over places whose ids are in use as custom ids.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority
  */
 export async function skipCustomIds(tx, state, priority) {
@@ -28,7 +28,7 @@ export async function skipCustomIds(tx, state, priority) {
 }
 
 /**
- * Deletes what is kept of a message that is dead now.
+ * Deletes what is kept about a message that has died.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {Uint8Array<ArrayBuffer>} id
  * @param {number} delivery its delivery state
  */
@@ -38,7 +38,7 @@ export function deleteRowsOf(tx, state, { priority, sequence }, id, delivery) {
 }
 
 /**
- * Keeps what a nack said.
+ * Keeps the error that a nack gave.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {string} error
  */
 export function keepError(tx, state, { priority, sequence }, error) {
@@ -46,7 +46,7 @@ export function keepError(tx, state, { priority, sequence }, error) {
 }
 
 /**
- * Deletes what nacks said of messages of a lane.
+ * Deletes the errors that nacks gave for messages of a lane.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
  * @param {number} to exclusive
  */
@@ -56,9 +56,9 @@ export function forgetErrors(tx, { number }, priority, from, to) {
 }
 
 /**
- * Deletes the ids of all messages that live no more and are no dead letters.
+ * Deletes the ids of all messages that are gone and are not dead letters.
  * @param {WriteTransaction} tx @param {MailboxState} state
- * @param {Set<number>} [deadLetters] the numbers of those that there are, if that is to be looked at
+ * @param {Set<number>} [deadLetters] the numbers of the existing ones, if they matter
  */
 export async function forgetDeadIds(tx, state, deadLetters) {
   const ids = tx.store("ids");
@@ -76,7 +76,7 @@ export async function forgetDeadIds(tx, state, deadLetters) {
     (place.priority === DEAD ? deadLetters?.has(place.sequence) === false : state.deliveryOf(place) === undefined);
   const dead = rows.filter(isDead);
   if (dead.length > FEW_IDS && dead.length > rows.length / 2) {
-    // what stays is put back, which is less work than to delete the others one by one
+    // what stays is put back, which is less work than deleting the others one by one
     tx.moves();
     ids.delete(keysOf(state));
     for (const { key, value } of rows.filter((row) => !isDead(row))) tx.put("ids", value, key, 0);
@@ -85,5 +85,5 @@ export async function forgetDeadIds(tx, state, deadLetters) {
   }
 }
 
-/** Bytes of a text in the database, at most. @param {string} text */
+/** The most bytes that a text takes in the database. @param {string} text */
 export const bytesOfText = (text) => 2 * text.length;

@@ -1,6 +1,6 @@
 /**
- * How a handle's calls get into transactions: calls that write become operations that may share one, calls that read
- * get one of their own; and what each of them checks first.
+ * How a handle's calls get into transactions: calls that write become operations, which may share one; calls that read
+ * get one of their own; and what both check first.
  */
 
 import { closed, unavailable } from "../model/errors.js";
@@ -19,7 +19,7 @@ import { salvage } from "./salvage.js";
  * @template T @typedef {(tx: WriteTransaction, state: MailboxState) => Promise<T>} Run
  */
 /**
- * As `Run`, if everything that it needs is at hand; undefined if not.
+ * As `Run`, if everything it needs is at hand; undefined otherwise.
  * @template T @typedef {(tx: WriteTransaction, state: MailboxState) => T | undefined} RunAtHand
  */
 /**
@@ -39,9 +39,9 @@ class HandleOperation {
   #operations;
   #run;
   #needs;
-  /** Of the handle when it was done last. @type {Life | undefined} */
+  /** The handle's life when this was last done. @type {Life | undefined} */
   #life;
-  /** With which it was done last. @type {MailboxState | undefined} */
+  /** The state with which this was last done. @type {MailboxState | undefined} */
   #state;
 
   /** @param {Operations} operations @param {Run<T>} run @param {Needs<T>} needs */
@@ -101,14 +101,14 @@ class HandleOperation {
 }
 
 export class Operations {
-  /** Reads under way; they do not queue with what writes. @type {Set<Promise<unknown>>} */
+  /** Reads under way; they do not queue with writes. @type {Set<Promise<unknown>>} */
   reads = new Set();
 
   #options;
-  /** Wipes of the site's data that the handle's calls have been told of. */
+  /** How many wipes of the site's data the handle's calls have reported. */
   #wipes;
   #wipesAtOpen;
-  /** Whether the site's data was cleared between the last time that this mailbox was seen and its opening. */
+  /** Whether the site's data was cleared between when this mailbox was last seen and its opening. */
   #wipedBefore = false;
 
   /** @param {import("./engine.js").Engine} engine @param {string} mailbox @param {Options} options */
@@ -127,7 +127,10 @@ export class Operations {
     return this.holder.isClosed ? Promise.reject(closed()) : this.commit(run, needs);
   }
 
-  /** Of what stores messages. @template T @param {Run<T>} run @param {RunAtHand<T>} [atHand] @returns {Promise<T>} */
+  /**
+   * For operations that store messages. @template T @param {Run<T>} run @param {RunAtHand<T>} [atHand] @returns
+   * {Promise<T>}
+   */
   submitStoring(run, atHand) {
     return this.submit(run, { durability: this.#options.durability, stores: true, atHand });
   }
@@ -146,12 +149,15 @@ export class Operations {
     return new HandleOperation(this, run, needs);
   }
 
-  /** Whether a commit of the handle has nothing else to do first. */
+  /** Whether a commit of the handle needs to do nothing else first. */
   get isCaughtUp() {
     return this.#wipes === this.engine.connection.wipes && this.holder.pending.isEmpty;
   }
 
-  /** Others may find something to claim. @param {WriteTransaction} tx @param {number} [count] how many messages */
+  /**
+   * Tells others that there may be something to claim. @param {WriteTransaction} tx @param {number} [count] how many
+   * messages
+   */
   announce(tx, count) {
     tx.changed(this.mailbox);
     tx.announce(this.mailbox, undefined, [], count);
@@ -160,7 +166,7 @@ export class Operations {
   // -- reading --------------------------------------------------------------------------------------------------------
 
   /**
-   * @template T @param {T} absent the answer where there is no such mailbox any more
+   * @template T @param {T} absent the answer if the mailbox no longer exists
    * @param {(tx: ReadTransaction, state: MailboxState) => Promise<T>} read
    * @param {(read: (tx: ReadTransaction) => Promise<T>) => Promise<T>} [inTransaction] @returns {Promise<T>}
    */
@@ -177,14 +183,14 @@ export class Operations {
     return reading;
   }
 
-  /** Tries again what could not be read, if it is time to. */
+  /** Tries again what could not be read, if it is time. */
   async retryUnavailableIfDue() {
     const { groupCommit } = this.engine;
     if (groupCommit.isRetryDue) await groupCommit.retryUnavailable();
   }
 
   /**
-   * Reads what may turn out to be unreadable: that becomes a dead letter, and it is read again.
+   * Reads what may turn out to be unreadable, which then becomes a dead letter, and the read is repeated.
    * @template T @param {T} absent @param {(tx: ReadTransaction, state: MailboxState) => Promise<T>} read
    * @returns {Promise<T>}
    */
@@ -206,7 +212,7 @@ export class Operations {
 
   // -- the database itself --------------------------------------------------------------------------------------------
 
-  /** To be called once the handle is open: clearing the data before that does not concern its calls. */
+  /** To be called when the handle is open: its calls do not report that data was cleared before. */
   noteOpened() {
     const { connection } = this.engine;
     this.#wipes = this.#wipesAtOpen = connection.wipes;
@@ -220,12 +226,12 @@ export class Operations {
     return this.#wipedBefore || this.engine.connection.wipes > this.#wipesAtOpen;
   }
 
-  /** Raised once: the messages are gone, and what comes next is a new mailbox. */
+  /** Thrown once: the messages are gone, and what follows is a new mailbox. */
   checkNotWiped() {
     const { connection } = this.engine;
     if (this.#wipes === connection.wipes) return;
     this.#wipes = connection.wipes;
     connection.seen.note(this.mailbox, connection.birth);
-    throw unavailable("This site's data was cleared, and all messages with it. The mailbox goes on empty.");
+    throw unavailable("This site's data was cleared, and all messages with it. The mailbox continues empty.");
   }
 }

@@ -1,8 +1,8 @@
 /**
  * A page that is left or frozen: what its handles hold is released at once, since nothing may run later. If the page
- * goes on after all, each handle begins a new life. See docs/liveness.md.
+ * continues after all, each handle begins a new life. See docs/liveness.md.
  *
- * If one handle throws, the others are released, or go on, all the same.
+ * An error of one handle does not keep the others from being released or continuing.
  */
 
 import { attempt } from "../model/errors.js";
@@ -26,7 +26,7 @@ export class PageLifecycle {
     if (typeof document !== "undefined") {
       events.addEventListener("visibilitychange", () => document.visibilityState === "visible" && comeBack(), true);
     } else if (!("ServiceWorkerGlobalScope" in globalThis)) {
-      // a worker is told by its page; a service worker has none
+      // a worker is told by its page; a service worker has no page
       events.addEventListener("message", (event) => {
         if (/** @type {MessageEvent} */ (event).data?.pymailbox === "release") leave();
       });
@@ -34,8 +34,7 @@ export class PageLifecycle {
   }
 
   /**
-   * Resolves when the page is no longer being left, or when this is cancelled; undefined if there is nothing to wait
-   * for.
+   * Resolves when the page is no longer being left, or on cancellation; undefined if there is nothing to wait for.
    * @param {Cancellation} cancelled @returns {Promise<void> | undefined}
    */
   whenBack(cancelled) {
@@ -53,7 +52,7 @@ export class PageLifecycle {
     }
   }
 
-  /** For a page that is left, or a worker whose page tells it so. */
+  /** For a page that is left, or a worker whose page is. */
   #releaseOnUnload() {
     const { connection, groupCommit, handles, notes, notifier, settings } = this.#engine;
     notes.countUnload();
@@ -62,7 +61,7 @@ export class PageLifecycle {
     for (const handle of handles) attempt(() => left.push(...handle.releaseOnUnload()));
     connection.writeAtOnce("notes", left);
     notes.keep(left);
-    // it asks for no other lock before it is back: a page that does is not kept in Chromium's back/forward cache
+    // requests no other lock until it is back: Chromium's back/forward cache keeps no page that does
     groupCommit.suspendWriteLeases();
     for (const mailbox of new Set(left.map(([, mailbox]) => mailbox))) {
       notifier.tellOthers({ mailbox, notes: left.filter(([, of]) => of === mailbox) });

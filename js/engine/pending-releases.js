@@ -1,6 +1,6 @@
 /**
  * What a handle still has to release: messages of a claim that nobody received, and everything that its past lives
- * held. Each of its commits does that first.
+ * held. Each of its commits releases them first.
  */
 
 import { keyOf } from "../model/ids.js";
@@ -12,14 +12,13 @@ import { release as releaseIn } from "./verbs/settle.js";
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
 
 /**
- * What becomes of a life that is past: whether an unload note tells of it, and after how many unloads it was left;
- * whether the present life inherits what it holds, since only its lock was taken away; whether it may hold anything;
- * and the transaction that has seen to it.
+ * A past life: whether an unload note lists it, and after how many unloads; whether the present life inherits what it
+ * holds, since it only lost its lock; whether it may hold anything; and the transaction that dealt with it.
  * @typedef {{noted: boolean, unload?: number, inherited: boolean, held: boolean, doneIn?: WriteTransaction}} Past
  */
 
 /**
- * A message that the present life holds, and the transaction that has seen to it.
+ * A message that the present life holds, and the transaction that dealt with it.
  * @typedef {{id: Uint8Array<ArrayBuffer>, doneIn?: WriteTransaction}} Owed
  */
 
@@ -39,22 +38,22 @@ export class PendingReleases {
     return this.#past.size === 0 && this.#owed.size === 0;
   }
 
-  /** Whether any life is left that is past. */
+  /** Whether any past life remains. */
   get hasLives() {
     return this.#past.size > 0;
   }
 
-  /** Whether a message of the present life's is to be released. */
+  /** Whether a message of the present life has to be released. */
   get hasMessages() {
     return this.#owed.size > 0;
   }
 
-  /** The lives that are past. */
+  /** The past lives. */
   get lives() {
     return this.#past.keys();
   }
 
-  /** Whether unload notes have to be part of the transaction that releases it. */
+  /** Whether the transaction that releases it must cover the unload notes. */
   needsNotes() {
     if (this.#past.size > 0) for (const { noted } of this.#past.values()) if (noted) return true;
     return false;
@@ -68,19 +67,19 @@ export class PendingReleases {
   /** @param {Iterable<Uint8Array<ArrayBuffer>>} ids of messages that the present life holds */
   addMessages(ids) {
     for (const id of ids) {
-      // one that a transaction is seeing to is not to be released once more, when it may have been claimed again
+      // a message that a transaction is releasing must not be released again: by then it may have been claimed anew
       if (!this.#owed.has(keyOf(id))) this.#owed.set(keyOf(id), { id });
     }
   }
 
-  /** What the present life was to release goes with all that it holds. */
+  /** Everything that the present life holds will be released, so its single releases are dropped. */
   dropMessages() {
     this.#owed.clear();
   }
 
   /**
-   * A note is left of all lives that are past: what they hold goes back, and is inherited by nobody. Transactions that
-   * have begun cannot delete the notes, which are written after them.
+   * A note is left for all past lives: what they hold goes back, and nobody inherits it. Transactions that have already
+   * begun cannot delete the notes, which are written after them.
    */
   noteLives() {
     for (const [life, past] of this.#past) {
@@ -90,22 +89,22 @@ export class PendingReleases {
   }
 
   /**
-   * Releases in a transaction what is pending; if that is not committed, the next one does it again.
+   * Releases what is pending in a transaction; if that is not committed, the next one does it again.
    * @param {WriteTransaction} tx @param {MailboxState} state
    * @param {string} heir the present life @param {import("../model/types.js").HolderTerms} terms
-   * @param {(lives: Life[]) => void} onTaken told, once that is committed, of lives whose messages others have taken
-   * @returns {Promise<{released: number, inherited: boolean}>} how many messages it released, and whether the heir got
-   * any
+   * @param {(lives: Life[]) => void} onTaken called after the commit with lives whose messages others have taken
+   * @returns {Promise<{released: number, inherited: boolean}>} how many messages were released, and whether the heir
+   * got any
    */
   async release(tx, state, heir, terms, onTaken) {
-    // a lock may be taken away while a transaction is filled: then there is more to do in it than at first
+    // a lock may be lost while a transaction is filled: then it has more to do than at first
     const lives = [...this.#past].filter(([, { doneIn }]) => doneIn !== tx);
     const owed = [...this.#owed].filter(([, { doneIn }]) => doneIn !== tx);
     /** @type {Life[]} */
     const taken = [];
     let [released, anyInherited] = [0, false];
     for (const [life, past] of lives) {
-      // also if the page has been left once more since the last of them was released
+      // also if the page has been left again since the last of them was released
       if (past.noted && !canDeleteNote(tx, past)) continue;
       past.doneIn = tx;
       const { noted, inherited, held } = past;
@@ -115,7 +114,7 @@ export class PendingReleases {
       else if (held) taken.push(life);
     }
     for (const [, one] of owed) one.doneIn = tx;
-    // after that, since what is owed may be what a past life held
+    // after that, since these may be messages that a past life held
     released += await releaseIn(
       tx,
       state,
@@ -124,7 +123,7 @@ export class PendingReleases {
     );
     tx.afterCommit.push(() => {
       for (const [life, { noted, doneIn }] of lives) {
-        // it was noted once more since
+        // it has been noted again since
         if (doneIn !== tx) continue;
         this.#past.delete(life);
         life.end();

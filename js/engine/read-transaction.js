@@ -1,6 +1,4 @@
-/**
- * What can be read in a transaction. Its methods may be awaited there, and nothing else: the transaction would be over.
- */
+/** What can be read in a transaction. Nothing but its methods may be awaited there: the transaction would end. */
 
 import { result } from "../storage/database.js";
 import { corrupt } from "../model/errors.js";
@@ -12,7 +10,7 @@ import { Segment } from "../model/segments.js";
 import { readState, rowOf } from "../storage/stored-state.js";
 import { ValueUnavailable, isReadFailure } from "./unavailable-values.js";
 
-/** Bytes that one request reads at most, unless a single message is larger. */
+/** The most bytes that one request reads, unless a single message is larger. */
 const READ_BYTES = 16 * 1024 * 1024;
 
 /** @typedef {import("../model/state.js").MailboxState} MailboxState */
@@ -22,7 +20,7 @@ const READ_BYTES = 16 * 1024 * 1024;
 /** @typedef {import("../model/passed-over.js").PassedOver} PassedOver */
 /** @typedef {import("../model/page-directory.js").PageEntry} PageEntry */
 
-/** Thrown where the record of a living message, of a page of the state, or of a dead letter, is missing or is none. */
+/** Thrown where the record of a message, of a page of the state or of a dead letter is missing or invalid. */
 export class Unreadable extends Error {
   /** @param {Place} place */
   constructor(place) {
@@ -33,13 +31,13 @@ export class Unreadable extends Error {
 
 export class ReadTransaction {
   /**
-   * Where a value could not be read; then Chromium aborts the transaction when it would end.
+   * Where a value could not be read; Chromium then aborts the transaction instead of ending it.
    * @type {IDBValidKey | undefined}
    */
   failedToRead;
 
   /**
-   * Pages that were asked for, each with whether it can be read.
+   * Pages that were requested, each with whether it can be read.
    * @type {Map<PageEntry, Promise<boolean>> | undefined}
    */
   #opening;
@@ -94,7 +92,7 @@ export class ReadTransaction {
   }
 
   /**
-   * Opens what has to be before messages of a lane from `from` to `to` (exclusive) can be looked at or changed.
+   * Opens the pages without which messages of a lane from `from` to `to` (exclusive) cannot be read or changed.
    * @param {MailboxState} state @param {number} priority @param {number} from @param {number} to
    */
   async openBetween(state, priority, from, to) {
@@ -103,7 +101,7 @@ export class ReadTransaction {
   }
 
   /**
-   * Lets the state do something, and opens the pages that it asks for.
+   * Lets the state do something that may need pages, and opens those.
    * @template T @param {MailboxState} state @param {import("../model/page-table.js").Steps<T>} steps
    * @returns {Promise<T>}
    */
@@ -116,7 +114,7 @@ export class ReadTransaction {
   }
 
   /**
-   * What is to be done about pages that cannot be read.
+   * Deals with pages that cannot be read.
    * @param {MailboxState} state @param {PageEntry[]} lost @returns {Promise<void>} @throws {Unreadable}
    */
   async losePages(state, [lost]) {
@@ -134,10 +132,11 @@ export class ReadTransaction {
   }
 
   /**
-   * Large values, which the browser may be unable to read at present: those of a range, up to the first such.
+   * Large values, which the browser may be unable to read at present: those of a range, up to the first unavailable
+   * one.
    * @param {string} store @param {IDBKeyRange | IDBValidKey} range @param {number} [count] how many at most
    * @returns {Promise<unknown[]>}
-   * @throws {ValueUnavailable} it is the first of all
+   * @throws {ValueUnavailable} the first value is unavailable
    */
   async values(store, range, count = 1) {
     if (!this.unavailable.isEmpty) {
@@ -154,7 +153,7 @@ export class ReadTransaction {
   }
 
   /**
-   * Makes sure that it is the value which cannot be read: a lost connection says the same, but answers nothing more.
+   * Makes sure that it is the value that cannot be read: a lost connection gives the same error, then answers nothing.
    * @template T @param {unknown} error @param {() => IDBRequest<T>} ask @returns {Promise<T>}
    */
   async #confirm(error, ask) {
@@ -167,7 +166,7 @@ export class ReadTransaction {
   }
 
   /**
-   * Values that were asked for together, of which one cannot be read; as `values`.
+   * As `values`, for values that were requested together and of which one cannot be read.
    * @param {string} store @param {IDBValidKey[]} keys
    */
   async #oneByOne(store, keys) {
@@ -193,7 +192,7 @@ export class ReadTransaction {
   }
 
   /**
-   * Ids of messages, living or dead letters, none of which need be read for it; of each that has none an undefined.
+   * Ids of messages or dead letters, without reading those; undefined for each that has none.
    * @param {MailboxState} state @param {Place[]} places @returns {Promise<(Uint8Array | undefined)[]>}
    */
   async idsOf(state, places) {
@@ -225,7 +224,7 @@ export class ReadTransaction {
   }
 
   /**
-   * The place of the message with an id, living or dead letter; if it lives, its page is open then.
+   * The place of the message or dead letter with an id; a message's page is then open.
    * @param {MailboxState} state @param {Uint8Array<ArrayBuffer>} id @returns {Promise<Place | undefined>}
    */
   async find(state, id) {
@@ -243,12 +242,12 @@ export class ReadTransaction {
   }
 
   /**
-   * The messages of some runs, in their order, up to a number of payload bytes; one at least.
+   * The messages of some runs, in order, up to a number of payload bytes; at least one.
    * @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} [byteLimit]
    * @param {PassedOver} [passedOver] gets those that cannot be read at present
    * @returns {Promise<Entry[]>}
    * @throws {Unreadable}
-   * @throws {ValueUnavailable} one cannot be read at present, and is not to be passed over
+   * @throws {ValueUnavailable} one cannot be read at present and must not be passed over
    */
   async entries(state, runs, status, byteLimit = Infinity, passedOver) {
     const collecting = new Collecting(this, state, runs, status, byteLimit);
@@ -268,7 +267,7 @@ export class ReadTransaction {
   }
 
   /**
-   * As `entries`, where all of them are at hand; undefined if one is not.
+   * As `entries`, if all of them are at hand; undefined otherwise.
    * @param {MailboxState} state @param {LaneRun[]} runs @param {number} status @param {number} byteLimit
    */
   entriesAtHand(state, runs, status, byteLimit) {
@@ -285,15 +284,15 @@ export class ReadTransaction {
   }
 
   /**
-   * The segment of a living message, and some that follow it.
+   * The segment of a message that exists, and some that follow it.
    * @param {MailboxState} state @param {number} priority @param {number} sequence
    * @param {number} to how far (exclusive) more is wanted
    */
   async #segmentsFrom(state, priority, sequence, to) {
-    // how full the segments are shows only when one has been read: read one, then as many as that one suggests
+    // only a read shows how full the segments are: read one, then as many as that one suggests
     const [first] = await this.#read(state, priority, sequence, 1).catch((error) => {
       const { first = Infinity } = (error instanceof ValueUnavailable && Segment.boundsIn(error.key)) || {};
-      // what cannot be read may be another's, and then the message's own is missing
+      // the segment that cannot be read may be another's, and the message's own may be missing
       throw error instanceof ValueUnavailable && first > sequence ? new Unreadable({ priority, sequence }) : error;
     });
     if (first === undefined || first.first > sequence) throw new Unreadable({ priority, sequence });
@@ -327,7 +326,7 @@ export class ReadTransaction {
   }
 }
 
-/** Messages that are collected, from what is at hand and what is read for it. */
+/** Collects messages from what is at hand and what is read for it. */
 class Collecting {
   /** @type {Entry[]} */
   entries = [];
@@ -337,10 +336,10 @@ class Collecting {
   #status;
   #byteLimit;
   #payloadBytes = 0;
-  /** Where it is in the runs. */
+  /** The position in the runs. */
   #run = 0;
   #sequence;
-  /** From there on. @type {Segment[]} */
+  /** Segments from there on. @type {Segment[]} */
   #segments = [];
 
   /**
@@ -357,8 +356,8 @@ class Collecting {
   }
 
   /**
-   * Collects as far as it can.
-   * @param {Segment[]} [read] from the message on that it lacked; none if that is to be passed over
+   * Collects as much as it can.
+   * @param {Segment[]} [read] from the message that it lacked onwards; empty if that must be passed over
    * @returns {{priority: number, sequence: number, to: number} | undefined} what has to be read before it can go on;
    * undefined at the end
    */
@@ -386,7 +385,7 @@ class Collecting {
   #segmentOf(priority, sequence) {
     const segments = this.#segments;
     while (segments.length > 0 && segments[0].last < sequence) segments.shift();
-    // the one that follows may have been deleted, or be beside the head, and then the next begins too far on
+    // the following one may be deleted or beside the head; then the next begins too far on
     if (segments.length > 0 && segments[0].first <= sequence) return segments[0];
     const atHand = this.#tx.segmentAtHand(this.#state, priority, sequence);
     if (atHand !== undefined) this.#segments = [atHand];
@@ -395,7 +394,7 @@ class Collecting {
 
   /**
    * @param {Segment} segment @param {number} priority @param {number} sequence @param {number} delivery
-   * @param {number | undefined} due @returns {boolean} false if it is too much
+   * @param {number | undefined} due @returns {boolean} false if that would be too much
    */
   #add(segment, priority, sequence, delivery, due) {
     const frame = segment.frameOf(sequence);
@@ -417,7 +416,7 @@ class Collecting {
 }
 
 /**
- * The segments of a lane from a message's on.
+ * The segments of a lane, from a message's onwards.
  * @param {MailboxState} state @param {number} priority @param {number} sequence
  */
 export function laneRange(state, priority, sequence) {

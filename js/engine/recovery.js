@@ -1,8 +1,8 @@
 /**
- * Takes back what gone holders of other contexts held: one for each mailbox that is open here, for all its handles.
+ * Takes back what gone holders of other contexts held; there is one for each mailbox open here, for all its handles.
  *
- * It listens for the death of every holder that it has seen, and checks which holders live: when it sees one for the
- * first time, once more a moment later, and now and then in any case.
+ * It listens for the death of every holder that it has seen, and checks which holders live: when it first sees one, a
+ * moment later, and now and then.
  */
 
 import { SECOND_LOOK } from "../coordination/liveness.js";
@@ -10,21 +10,21 @@ import { LAST_WRITES_VANISH } from "../coordination/unload-notes.js";
 import { result } from "../storage/requests.js";
 import { recover as recoverIn } from "./verbs/recover.js";
 
-/** Milliseconds that a note kept by a page may take to become visible elsewhere. */
+/** The most milliseconds until a note that a page wrote is visible elsewhere. */
 const NOTE_DELAY = 100;
 
-/** Milliseconds that a worker waits for a page to answer with its notes: longer than that delay. */
+/** Milliseconds that a worker waits for a page to send its notes: longer than that delay. */
 const ANSWER_LIMIT = 300;
 
 /** @typedef {import("../coordination/liveness.js").Holders} Holders */
 /** @typedef {import("../coordination/liveness.js").Gone} Gone */
 
 /**
- * What a look found: how many messages came back, and which holders elsewhere seem to live.
+ * The result of a look: how many messages came back, and which holders elsewhere seem to live.
  * @typedef {{recovered: number, living: Holders}} Look
  */
 
-/** Those of an engine, by mailbox. */
+/** An engine's recoveries, by mailbox. */
 export class Recoveries {
   /** @type {Map<string, Recovery>} */
   #open = new Map();
@@ -34,7 +34,7 @@ export class Recoveries {
   constructor(engine) {
     this.#engine = engine;
     const { notes, notifier } = engine;
-    // a worker does not see what pages have kept
+    // a worker cannot see the notes that pages wrote
     if (typeof document !== "undefined") {
       notifier.onAsked = async () => {
         await sleep(NOTE_DELAY);
@@ -50,7 +50,7 @@ export class Recoveries {
     });
   }
 
-  /** The one of a mailbox, for one user more; `leave` comes after it. @param {string} mailbox */
+  /** A mailbox's recovery, for one more user, who has to call `leave` at the end. @param {string} mailbox */
   enter(mailbox) {
     let recovery = this.#open.get(mailbox);
     if (recovery === undefined) {
@@ -63,11 +63,11 @@ export class Recoveries {
 }
 
 export class Recovery {
-  /** When to look next though nothing was heard, on the clock of `performance.now()`. */
+  /** When to look next even if nothing was heard, on the clock of `performance.now()`. */
   nextLook = -Infinity;
 
   /**
-   * Holders whose death is listened for, and when they were last seen.
+   * Holders whose death it listens for, and when they were last seen.
    * @type {Map<string, {unwatched: AbortController, seenAt: number}>}
    */
   #watched = new Map();
@@ -96,7 +96,7 @@ export class Recovery {
     for (const { unwatched } of this.#watched.values()) unwatched.abort();
   }
 
-  /** Takes note of holders elsewhere, and listens for their death. @param {Holders} holders */
+  /** Records holders elsewhere, and listens for their death. @param {Holders} holders */
   see(holders) {
     const seenAt = performance.now();
     for (const [holder, { locked }] of holders) {
@@ -111,7 +111,7 @@ export class Recovery {
     }
   }
 
-  /** Whether it is time to look at who lives. */
+  /** Whether it is time to check who lives. */
   get isDue() {
     return performance.now() >= this.nextLook;
   }
@@ -127,7 +127,7 @@ export class Recovery {
     this.see(living);
     const { slowPoll } = this.#engine.settings;
     const now = performance.now();
-    // a page in the back/forward cache takes a second look
+    // a page in the back/forward cache needs a second look
     const isNews = isFirst || [...living.keys()].some((holder) => !before.has(holder));
     this.nextLook = now + (isNews ? SECOND_LOOK : Math.min(slowPoll, ...leasesOf(living)));
     for (const [holder, { unwatched, seenAt }] of this.#watched) {
@@ -139,16 +139,16 @@ export class Recovery {
     return { recovered: await this.recoverFrom(gone), living };
   }
 
-  /** Recovers beside the ongoing work: a mailbox that never runs dry must not keep messages from coming back. */
+  /** Recovers beside other work: messages must come back even if the mailbox never runs dry. */
   recoverInBackground() {
     if (!this.isDue) return;
     this.recover().catch(() => {
-      // the next call of a handle meets the same error, and can report it
+      // a handle's next call meets the same error and can report it
     });
   }
 
   /**
-   * Takes back what some had who are gone, and what notes give back.
+   * Takes back what some gone holders had, and what notes give back.
    * @param {Gone} gone @returns {Promise<number>} how many messages
    */
   async recoverFrom(gone) {
@@ -162,7 +162,7 @@ export class Recovery {
       needsNotes: () => true,
       run: async (tx) => {
         const state = await tx.state(this.mailbox);
-        // not before: a note may come in while others keep the storage busy
+        // not earlier: a note may arrive while others keep the storage busy
         known = notes.known();
         for (const [holder, mailbox] of known) tx.store("notes").put(mailbox, holder);
         const recovered = await recoverIn(tx, this.mailbox, state, gone);
@@ -183,14 +183,13 @@ export class Recovery {
       await this.#engine.liveness.death(holder, unwatched.signal);
       if (this.#users > 0) await this.recoverFrom(new Map([[holder, undefined]]));
     } catch {
-      // it is no longer watched; or storage failed, and the next call of a handle meets the same error and can report
-      // it
+      // it is no longer watched; or storage failed, and a handle's next call meets the same error and can report it
     } finally {
       if (this.#watched.get(holder)?.unwatched === unwatched) this.#watched.delete(holder);
     }
   }
 
-  /** How many notes there are for this mailbox of pages that were left. @returns {Promise<number>} */
+  /** How many notes of pages that were left there are for this mailbox. @returns {Promise<number>} */
   async #countNotes() {
     const { groupCommit, notes } = this.#engine;
     const stored = await groupCommit.readAtOnce((tx) => result(tx.store("notes").getAll()), ["notes"]);
@@ -198,7 +197,7 @@ export class Recovery {
       .length;
   }
 
-  /** Who holds something elsewhere. @returns {Promise<Holders>} */
+  /** The holders elsewhere. @returns {Promise<Holders>} */
   #holders() {
     const { groupCommit, liveness } = this.#engine;
     return groupCommit.readAtOnce(async (tx) =>
@@ -206,7 +205,7 @@ export class Recovery {
     );
   }
 
-  /** Waits for notes of others that may be on their way, before a death is believed. */
+  /** Before a death is believed, waits for notes of others that may be on their way. */
   async #notesOfOthers() {
     const { notes, notifier } = this.#engine;
     if (typeof document === "undefined") notes.hear(await notifier.ask(ANSWER_LIMIT));

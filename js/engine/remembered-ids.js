@@ -1,8 +1,8 @@
 /**
- * Ids that stay known for a while, whatever becomes of their messages, so that what is enqueued again under one of them
- * is not stored again: rows of the store `remembered`, two for each id.
+ * Ids that stay known for a while, whatever happens to their messages, so that a message enqueued again under one of
+ * them is not stored again: two rows of the store `remembered` for each id.
  *
- * A mailbox that never remembered any has none to look for, as its head says.
+ * The head of a mailbox says if it never had any.
  */
 
 import { isTime, viewOf } from "../model/frames.js";
@@ -18,14 +18,14 @@ import { result } from "../storage/requests.js";
  * @typedef {{id: Uint8Array<ArrayBuffer>, until: number}} Known
  */
 
-/** The most ids that are forgotten with one that is remembered, so that each call stays quick. */
+/** The most ids that are forgotten for each one that is remembered, so that each call stays quick. */
 const FORGOTTEN_AT_ONCE = 100;
 
-/** As known ids cross to Python: the id, and until when, float64. */
+/** How known ids cross to Python: the id, and until when, float64. */
 const KNOWN_BYTES = ID_BYTES + 8;
 
 /**
- * Until when ids are known; of each that is not, undefined.
+ * Until when ids are known; undefined for each that is not.
  * @param {ReadTransaction} tx @param {MailboxState} state @param {Uint8Array<ArrayBuffer>[]} ids
  * @returns {Promise<(number | undefined)[]>}
  */
@@ -37,7 +37,7 @@ export async function rememberedUntil(tx, { number, remembered }, ids) {
 }
 
 /**
- * Keeps ids known until then, or for as long as they are already; forgets some whose time is over.
+ * Keeps ids known for at least that long, and forgets some whose time is over.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Known[]} known each id once
  */
 export async function remember(tx, state, known) {
@@ -72,7 +72,7 @@ export async function remember(tx, state, known) {
 }
 
 /**
- * Forgets an id, if it is known until then; any of its rows, and the count of them, may be missing.
+ * Forgets an id if it is known until exactly then; any of its rows, and the count of rows, may be missing.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Known} known
  */
 export async function forget(tx, state, { id, until }) {
@@ -85,7 +85,7 @@ export async function forget(tx, state, { id, until }) {
 }
 
 /**
- * Known ids, in their order, as many as an export reads at a time.
+ * Known ids, in order, as many as an export reads at a time.
  * @param {ReadTransaction} tx @param {MailboxState} state
  * @param {Uint8Array<ArrayBuffer> | undefined} after the last id that was read @returns {Promise<Uint8Array>} packed
  */
@@ -107,7 +107,7 @@ export async function readRemembered(tx, { number, remembered }, after) {
 }
 
 /**
- * Keeps ids of an export known, for as long as they are or are to be, whichever is longer.
+ * Keeps ids of an export known: until the time that the export says, or longer if they already are.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} packed
  * @returns {Promise<boolean>} whether that changed anything
  */

@@ -1,6 +1,6 @@
 /**
- * Damaged rows: what something else deleted, or wrote in place of messages, pages or dead letters, becomes dead
- * letters, so that everything intact goes on and nothing is thrown away unseen.
+ * Damaged rows: what something else deleted, or put in place of messages, pages or dead letters, becomes dead letters,
+ * so that everything intact goes on and nothing is discarded unseen.
  */
 
 import { result } from "../storage/requests.js";
@@ -25,8 +25,8 @@ import { deleteSegment, flush, openedHasLiving, segmentKeysOf, segmentsOf, unloa
 /** @typedef {import("../model/types.js").Place} Place */
 
 /**
- * Makes a dead letter of what cannot be read: the messages of a segment from a certain one on, whatever lies where
- * their segment should be, or what was a dead letter. What is intact stays as it was.
+ * Turns what cannot be read into a dead letter: the messages of a segment from a certain one on, whatever is where
+ * their segment should be, or a damaged dead letter. What is intact stays as it is.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place
  * @throws {import("./unavailable-values.js").ValueUnavailable} nothing was deleted
  */
@@ -34,13 +34,13 @@ export async function salvage(tx, state, { priority, sequence }) {
   unload(tx, state);
   tx.cache.clear();
   if (priority === DEAD) return salvageDeadLetter(tx, state, sequence);
-  // if it is the message's page, that is seen to as it is opened
+  // if it is the message's page, opening it deals with that
   await tx.openBetween(state, priority, sequence, sequence + 1);
   if (state.deliveryOf({ priority, sequence }) === undefined) return undefined;
   const { own, others } = await segmentKeysOf(tx, state, priority, sequence);
   const segments = tx.store("segments");
   if (others.length > 0) {
-    // with these out of the way the message may well be there
+    // with these out of the way, the message may well be there
     for (const key of others) {
       const [value] = await tx.values("segments", key);
       addSalvaged(tx, state, priority, value, STRAY_ROW);
@@ -66,8 +66,8 @@ export async function salvage(tx, state, { priority, sequence }) {
 }
 
 /**
- * Makes a dead letter of what cannot be read.
- * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {unknown} value
+ * Turns what cannot be read into a dead letter. @param {WriteTransaction} tx @param {MailboxState} state @param
+ * {number} priority @param {unknown} value
  * @param {string} reason
  */
 function addSalvaged(tx, state, priority, value, reason) {
@@ -75,7 +75,7 @@ function addSalvaged(tx, state, priority, value, reason) {
 }
 
 /**
- * Makes a dead letter, in its place, of what was one.
+ * Replaces a damaged dead letter by a readable one.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} number
  */
 async function salvageDeadLetter(tx, state, number) {
@@ -91,8 +91,8 @@ async function salvageDeadLetter(tx, state, number) {
 }
 
 /**
- * Pages of a state that cannot be read, though they should be there: their messages become dead letters, and the counts
- * are put right.
+ * Pages of a state that should be there and cannot be read: their messages become dead letters, and the counts are
+ * corrected.
  * @param {WriteTransaction} tx @param {MailboxState} state
  * @param {import("../model/page-directory.js").PageEntry[]} lost
  */
@@ -100,9 +100,9 @@ export async function salvagePages(tx, state, lost) {
   const mailbox = [...tx.states].find(([, known]) => known === state)?.[0];
   if (mailbox !== undefined) unload(tx, state);
   else throw new Unreadable({ priority: lost[0].priority, sequence: state.pages.numbersOf(lost[0]).from });
-  // what is in memory may be old, and then so is what it says of the pages
+  // the state in memory may be old, and what it says about the pages too
   await tx.checkStillLatest(mailbox);
-  // another call of this transaction may be at it already
+  // another call of this transaction may already be doing it
   const entries = lost.filter((entry) => state.pages.has(entry));
   if (entries.length === 0) return;
   for (const entry of entries) state.pages.remove(entry);
@@ -113,8 +113,8 @@ export async function salvagePages(tx, state, lost) {
 }
 
 /**
- * Makes dead letters of the messages of a page that cannot be read: of all that are still there, since nothing tells
- * which of them were done with.
+ * Turns the messages of a page that cannot be read into dead letters: all that are still there, since nothing shows
+ * which of them were settled.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority
  * @param {{from: number, to: number}} numbers
  */
@@ -141,7 +141,7 @@ async function buryAllOf(tx, state, priority, { from, to }) {
         result(tx.store("ids").get([state.number, id])).then(placeIn),
         result(tx.store("errors").get([state.number, priority, sequence])),
       ]);
-      // only a message that lives has its id here if its sender gave it, and otherwise only one that is no more
+      // a message with a custom id has it here only while it lives, any other only once it is gone
       const isHere = place?.priority === priority && place.sequence === sequence;
       if (frame.priority !== priority || (frame.hasCustomId ? !isHere : place !== undefined)) continue;
       addDeadLetter(tx, state, {

@@ -1,6 +1,6 @@
 /**
- * What an engine takes from its surroundings, and the few numbers that decide how long something takes. A program has
- * no reason to change any; tests do, to show at once what happens rarely or late.
+ * What an engine takes from its surroundings, and the few numbers that decide how long things take. Programs have no
+ * reason to change any; tests do, to provoke what happens rarely or late.
  */
 
 import { CHANNEL } from "../coordination/notifier.js";
@@ -9,20 +9,20 @@ import { ABORTS_AFTER_COMMIT, DATABASE_VERSION } from "../storage/database.js";
 /**
  * @typedef {object} Settings
  * @property {number} layout that the database is brought to
- * @property {boolean} asksToCommit whether transactions of several requests are ended as soon as may be
- * @property {number} blockedLimit milliseconds that opening waits for another tab to give up an older layout
- * @property {number} slowPoll milliseconds after which a waiter looks in any case, since hints may be lost
- * @property {number} longestAbsence milliseconds after which a page that was left, and has not said that it is back,
- * counts as back. Until then its handles claim nothing: if it is really going away, its messages are for whoever comes
+ * @property {boolean} asksToCommit whether transactions of several requests ask to be committed as soon as possible
+ * @property {number} blockedLimit milliseconds that opening waits for another tab to close an older layout
+ * @property {number} slowPoll milliseconds after which a waiter looks in any case, since hints may get lost
+ * @property {number} longestAbsence milliseconds after which a page that was left counts as back even without an event
+ * that says so. Until then its handles claim nothing: if it is really going away, the messages are for whoever comes
  * next
  * @property {boolean} heartbeats whether holders without a lock show that they live
  * @property {number} carriedSegment bytes of the largest segment that travels with the head, and needs no request of
  * its own
- * @property {number} cacheBytes bytes of segments kept at hand, so that a page that consumes what it produced need not
- * read it again
- * @property {number} firstWait milliseconds after which what could not be read is tried again at first; then twice as
- * long each time
- * @property {number} longestWait the most of these
+ * @property {number} cacheBytes bytes of segments kept at hand, so that a page need not read again what it produced
+ * itself
+ * @property {number} firstWait milliseconds after which a value that could not be read is first tried again; doubled
+ * each time
+ * @property {number} longestWait the most that this becomes
  * @property {LockManager | undefined} locks undefined where there are none
  * @property {() => BroadcastChannel | undefined} openChannel to other contexts; undefined where there are none
  * @property {Pick<EventTarget, "addEventListener">} events of the page or worker

@@ -1,13 +1,13 @@
-/** What the browser reports of an origin's storage, and what can be asked of it. */
+/** What the browser reports about an origin's storage, and what it can be asked for. */
 
 import { UnsupportedError } from "../model/errors.js";
 
 /**
  * @returns {Promise<{persistent?: boolean | undefined, usage?: number | undefined, quota?: number | undefined}>}
- * whether it is persistent, bytes in use, and bytes that may be; undefined where the browser does not tell
+ * whether it is persistent, bytes in use, and the most bytes allowed; undefined if the browser does not say
  */
 export async function estimateStorage() {
-  // in a frame of another site the browser may refuse to tell
+  // in a frame of another site the browser may refuse to say
   const [estimate, persistent] = await Promise.allSettled([
     ask((storage) => storage.estimate()),
     ask((storage) => storage.persisted()),
@@ -33,7 +33,7 @@ export async function requestPersistence() {
 
 /**
  * @template T @param {(storage: StorageManager) => Promise<T>} question
- * @returns {Promise<T | undefined>} undefined where there is none to ask
+ * @returns {Promise<T | undefined>} undefined if there is no storage manager
  */
 async function ask(question) {
   const storage = globalThis.navigator?.storage;

@@ -1,6 +1,6 @@
 /**
- * The segments of a transaction's mailboxes: what is enqueued is packed into new ones, small ones travel with the head
- * until there are too many of them, and each is deleted when the last of its messages is dead.
+ * The segments of a transaction's mailboxes: enqueued messages are packed into new ones, small ones travel with the
+ * head until there are too many, and each is deleted when the last of its messages is dead.
  */
 
 import { result } from "../storage/requests.js";
@@ -8,7 +8,7 @@ import { SEGMENT_MESSAGES, Segment, SegmentWriter } from "../model/segments.js";
 import { laneRange } from "./read-transaction.js";
 import { ValueUnavailable } from "./unavailable-values.js";
 
-/** From so many bytes of segments beside the head on, they are written to rows, neighbours as one. */
+/** When the segments beside the head reach this many bytes, they are written to rows, neighbours as one. */
 const CARRIED = 4096;
 
 /** @typedef {import("./write-transaction.js").WriteTransaction} WriteTransaction */
@@ -41,7 +41,7 @@ export function segmentWritersOf(tx, state) {
   return writers;
 }
 
-/** Makes segments of what was appended, so that it can be read. @param {WriteTransaction} tx */
+/** Packs what was appended into segments, so that it can be read. @param {WriteTransaction} tx */
 export function flush(tx) {
   if (tx.segmentWriters === undefined) return;
   for (const writers of tx.segmentWriters.values()) for (const writer of writers) writer.flush();
@@ -72,7 +72,7 @@ export function unload(tx, state) {
 }
 
 /**
- * Flushes, and moves to the store what has become too much for the heads of states that have changed.
+ * Flushes, and moves to the store what has become too much for the heads of changed states.
  * @param {WriteTransaction} tx
  */
 export function unloadIfFull(tx) {
@@ -86,10 +86,10 @@ export function unloadIfFull(tx) {
 // -- deleted ----------------------------------------------------------------------------------------------------------
 
 /**
- * Deletes the segments that have no living message any more, where `from` to `to` (exclusive) just died.
+ * Deletes the segments that no longer have a living message, after `from` to `to` (exclusive) died.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
  * @param {number} to
- * @returns {Promise<number>} up to where (exclusive) there is no such segment any more
+ * @returns {Promise<number>} up to where (exclusive) no such segment remains
  */
 export async function deleteDead(tx, state, priority, from, to) {
   flush(tx);
@@ -101,7 +101,7 @@ export async function deleteDead(tx, state, priority, from, to) {
 }
 
 /**
- * As `deleteDead`, where all that it has to look at is at hand.
+ * As `deleteDead`, if everything that it has to look at is at hand.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
  * @param {number} to @returns {number}
  */
@@ -112,7 +112,7 @@ export function deleteDeadAtHand(tx, state, priority, from, to) {
 }
 
 /**
- * Yields what has to be waited for.
+ * Yields functions whose results have to be awaited.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
  * @param {number} to
  * @returns {Generator<() => Promise<any>, number, any>}
@@ -142,7 +142,7 @@ function* deletingDead(tx, state, priority, from, to) {
     seenTo = tail.last + 1;
   }
   if (from >= to) return seenTo;
-  // by its key a single one goes at a third of the price in Chromium's LevelDB store
+  // deleting a single one by its key costs a third as much in Chromium's LevelDB store
   const isOne = head !== undefined && head.first === from && head.last === to - 1;
   if (isOne) deleteSegment(tx, state, priority, head);
   else deleteSegments(tx, state, priority, from, to);
@@ -177,7 +177,7 @@ export function deleteSegment(tx, state, priority, { key, first, last }) {
 }
 
 /**
- * Deletes the segments of some numbers that have no living message any more.
+ * Deletes the segments of some numbers that no longer have a living message.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority
  * @param {{from: number, to: number}} numbers
  * @returns {Promise<number>} the number after the last of these segments
@@ -194,7 +194,7 @@ export async function deleteDeadAmong(tx, state, priority, { from, to }) {
 // -- found ------------------------------------------------------------------------------------------------------------
 
 /**
- * The segments that reach into some numbers; those in the store by their keys.
+ * The segments that overlap some numbers; those in the store with their keys.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} from
  * @param {number} to @returns {Promise<Bounds[]>}
  */
@@ -209,7 +209,7 @@ export async function segmentsOf(tx, { number, lanes }, priority, from, to) {
 }
 
 /**
- * Whether any message of a segment lives; its pages are opened for that.
+ * Whether any message of a segment lives; opens its pages for that.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {Bounds} segment
  */
 export async function openedHasLiving(tx, state, priority, { first, last }) {
@@ -219,7 +219,7 @@ export async function openedHasLiving(tx, state, priority, { first, last }) {
 }
 
 /**
- * First and last number of the segment in the store that holds a message, dead or alive.
+ * First and last number of the segment in the store that has a message, dead or alive.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} sequence
  */
 async function readBounds(tx, state, priority, sequence) {
@@ -230,10 +230,10 @@ async function readBounds(tx, state, priority, sequence) {
 }
 
 /**
- * What lies where a message's segment should be.
+ * What is where a message's segment should be.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {number} sequence
- * @returns {Promise<{own: {key: IDBValidKey | undefined, first: number, last: number}, others: IDBValidKey[]}>} `own`,
- * its segment, or without a key the bounds of the next one; `others`, keys before it that are in the way
+ * @returns {Promise<{own: {key: IDBValidKey | undefined, first: number, last: number}, others: IDBValidKey[]}>} `own`:
+ * its segment, or without a key the bounds of the next one; `others`: keys before it that are in the way
  */
 export async function segmentKeysOf(tx, state, priority, sequence) {
   const keys = await result(tx.store("segments").getAllKeys(laneRange(state, priority, sequence), SEGMENT_MESSAGES));
@@ -247,7 +247,7 @@ export async function segmentKeysOf(tx, state, priority, sequence) {
       [value] = await tx.values("segments", own.key);
     } catch (error) {
       if (!(error instanceof ValueUnavailable)) throw error;
-      // by all that can be told it is the one
+      // as far as can be told, it is the one
       return { own, others };
     }
     const segment = Segment.from(value);

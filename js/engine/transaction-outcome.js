@@ -1,17 +1,16 @@
-/** How a transaction of IndexedDB ends: complete, failed, or complete although one of its requests failed. */
+/** How an IndexedDB transaction ends: complete, failed, or complete although one of its requests failed. */
 
 import { abort } from "../storage/database.js";
 import { FencedError } from "./write-lease.js";
 
 export class TransactionOutcome {
   /**
-   * Why it failed, once that is known: the error of the request that failed first; never an AbortError, which says only
-   * that it failed.
+   * Why it failed, once known: the error of the first request that failed; never an AbortError, which does not say why.
    * @type {DOMException | undefined}
    */
   reason;
 
-  /** Once it is over: why it failed, undefined if it is complete. @type {{failure: Error | undefined} | undefined} */
+  /** Once it is over: why it failed; undefined if it is complete. @type {{failure: Error | undefined} | undefined} */
   #end;
   /** @type {((failure: Error | undefined) => void) | undefined} */
   #listener;
@@ -30,7 +29,7 @@ export class TransactionOutcome {
   }
 
   /**
-   * Calls a function, the only one, when it is over: with why it failed, or undefined if it is complete.
+   * Sets the one function that is called when it is over: with why it failed, or undefined if it is complete.
    * @param {(failure: Error | undefined) => void} listener
    */
   whenOver(listener) {
@@ -66,6 +65,6 @@ export class PartialCommitError extends Error {
   }
 }
 
-/** Whether somebody else has written the version that was to be written: its key is taken. @param {unknown} error */
+/** Whether somebody else has written this version first: its key is taken. @param {unknown} error */
 export const isFenced = (error) =>
   error instanceof FencedError || (error instanceof DOMException && error.name === "ConstraintError");

@@ -2,12 +2,12 @@
 
 import type { WriteTransaction } from "./write-transaction.js";
 
-/** How safe what a transaction stores is when it is complete. */
+/** How safe stored data is when its transaction is complete. */
 export type Durability = Exclude<IDBTransactionDurability, "default">;
 
-/** What a handle was opened with. */
+/** The options that a handle was opened with. */
 export interface Options {
-  /** Of what stores; the rest may be relaxed. */
+  /** Of operations that store messages; the others may be relaxed. */
   durability: Durability;
   /** Failed deliveries after which a message becomes a dead letter; 0 for never. */
   maxDeliveries: number;
@@ -16,29 +16,29 @@ export interface Options {
 }
 
 /**
- * Some neighbouring messages of a section: a batch; JSON, of each `[due, failures, suspect, error]`, of a dead letter
- * with `reason, diedAt` after them, and null for what there is not; the number that the next page begins with; and the
+ * Some neighbouring messages of a section: a batch; JSON, `[due, failures, suspect, error]` of each, followed by
+ * `reason, diedAt` for a dead letter, null for what does not exist; the number that the next page begins with; and the
  * end.
  */
 export type Page = [batch: Uint8Array, details: string, from: number, until: number];
 
-/** What a mailbox has, at one moment. */
+/** The counts of a mailbox at one moment. */
 export interface Counts {
   /** By priority, delayed ones included. */
   queued: number[];
   inflight: number;
   deadLetters: number;
-  /** Queued messages whose delay still runs. */
+  /** Queued messages whose delay is still running. */
   delayed: number;
-  /** When the next of these is due, milliseconds since 1970; undefined if there is none. */
+  /** When the next of these is due, milliseconds since 1970; undefined if there are none. */
   nextDue: number | undefined;
-  /** When the first of the queued messages was made, milliseconds since 1970; undefined if none is queued. */
+  /** When the oldest queued message was made, milliseconds since 1970; undefined if none is queued. */
   oldest: number | undefined;
-  /** Messages that ever came into the queue. */
+  /** Messages that were ever queued. */
   everQueued: number;
 }
 
-/** A mailbox as a whole; see the handle's methods of these names. */
+/** For export and import; see the handle's methods of these names. */
 export interface Archive {
   readSection(section: number, from: number, until: number | undefined): Promise<Page>;
   readRemembered(after: Uint8Array | undefined): Promise<Uint8Array>;
@@ -50,23 +50,21 @@ export interface Archive {
 /** One verb's work in a transaction that it may share with others. */
 export interface Operation<Result> {
   durability: Durability;
-  /** Whether it stores messages; what does not may use the reserve when the storage is full. */
+  /** Whether it stores messages; an operation that does not may use the reserve when the disk is full. */
   stores: boolean;
-  /** Whether it reads or writes unload notes; may change until it runs. */
+  /** Whether it reads or writes unload notes; may change before it runs. */
   needsNotes(): boolean;
   run(tx: WriteTransaction): Promise<Result>;
-  /** The mailbox that `atHand` is about. */
+  /** The mailbox that `atHand` concerns. */
   mailbox?: string;
-  /** Whether `atHand` may do it. */
+  /** Whether `atHand` may be used. */
   mayBeAtHand?: boolean;
-  /**
-   * As `run`, where all that it needs is at hand and it changes something; undefined if not, and then nothing is done.
-   */
+  /** As `run`, if everything it needs is at hand and it changes something; otherwise undefined, with nothing done. */
   atHand?(tx: WriteTransaction): Result | undefined;
   /** Called when it is committed, before anybody else goes on. */
   onCommit?(result: Result): void;
-  /** Called where it fails and nothing tells whether it was committed. */
+  /** Called if it fails and nobody can tell whether it was committed. */
   onDoubt?(result: Result): void;
-  /** Called when it is committed or has failed, just before its promise is settled. */
+  /** Called when it has been committed or has failed, just before its promise is settled. */
   onSettled?(): void;
 }

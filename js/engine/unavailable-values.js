@@ -2,8 +2,8 @@
  * Values that cannot be read at present. Browsers keep a large value in a file of its own (Chromium above 64 KiB,
  * Firefox above 1 MiB), which a virus scanner, a network drive or too many open files may make unreadable for a while.
  *
- * What is known of them is in the memory of this context and nowhere else: nothing is written for it, and nothing is
- * ever deleted because of it. Each is tried again after a while, until it can be read.
+ * They are remembered only in the memory of this context: nothing is written, and nothing is ever deleted because of
+ * them. Each is tried again after a while, until it can be read.
  */
 
 import { StorageUnavailableError } from "../model/errors.js";
@@ -14,26 +14,25 @@ import { Segment } from "../model/segments.js";
 import { nameOfMailbox } from "../storage/stored-state.js";
 import { textOfId } from "../model/uuids.js";
 
-/** How many that still cannot be read are tried at a time. */
+/** At most this many that still cannot be read are tried at a time. */
 const TRIES = 32;
 
-/** After so many bytes have been read again, the others are left to the calls that need them. */
+/** After this many bytes have been read again, the others are left to the calls that need them. */
 const ENOUGH_BYTES = 16 * 1024 * 1024;
 
-/** The names of errors by which a browser says that a value cannot be read. A lost connection has the same. */
+/** The names of errors with which browsers report an unreadable value. A lost connection gives the same. */
 const NOT_READ = ["NotReadableError", "UnknownError"];
 
-/** Whether a request may have failed since its value cannot be read. @param {unknown} error */
+/** Whether a request may have failed because its value cannot be read. @param {unknown} error */
 export const isReadFailure = (error) => error instanceof DOMException && NOT_READ.includes(error.name);
 
-/** Thrown where a value that is needed cannot be read at present. */
+/** Thrown where a needed value cannot be read at present. */
 export class ValueUnavailable extends StorageUnavailableError {
   /** @param {IDBValidKey} key of its record @param {string} [what] it is */
   constructor(key, what = "A record of messages") {
     super(
-      `${what} cannot be read at present: the browser cannot read the file that it keeps it in. Another program may ` +
-        `be using that ` +
-        "file, or its drive may be away. Nothing was changed, and nothing is lost: try again in a moment.",
+      `${what} cannot be read at present: the browser cannot read the file that it is in. Another program may ` +
+        "be using that file, or its drive may be away. Nothing was changed and nothing is lost: try again in a moment.",
       { passing: true },
     );
     this.key = key;
@@ -44,7 +43,7 @@ export class ValueUnavailable extends StorageUnavailableError {
 export const withId = (error, id) =>
   id === undefined ? error : new ValueUnavailable(error.key, `The message ${textOfId(id)}`);
 
-/** Thrown where a transaction has failed to read something, and has to be done again without it. */
+/** Thrown when a transaction failed to read something and has to be repeated without it. */
 export class ReadAgain extends ValueUnavailable {}
 
 /** A value that could not be read. @typedef {{store: string, key: IDBValidKey, wait: number, retryAt: number}} Value */
@@ -52,16 +51,16 @@ export class ReadAgain extends ValueUnavailable {}
 export class UnavailableValues {
   /** By store and key. @type {Map<string, Value>} */
   #values = new Map();
-  /** Those of which the user was told. @type {Set<string>} */
+  /** Those that were reported to the user. @type {Set<string>} */
   #told = new Set();
-  /** When any is tried next, at the earliest, on the clock of `performance.now()`. */
+  /** The earliest time at which any is tried again, on the clock of `performance.now()`. */
   #notBefore = -Infinity;
   #firstWait;
   #longestWait;
 
   /**
    * @param {{firstWait: number, longestWait: number}} waits milliseconds after which a value is tried again, at first
-   * and at most; in between twice as long each time
+   * and at most; doubled each time
    */
   constructor({ firstWait, longestWait }) {
     this.#firstWait = firstWait;
@@ -72,7 +71,7 @@ export class UnavailableValues {
     return this.#values.size === 0;
   }
 
-  /** Whether it is time to try one again. */
+  /** Whether it is time to try any again. */
   get isRetryDue() {
     return !this.isEmpty && this.#nextRetry(() => true) <= performance.now();
   }
@@ -114,7 +113,7 @@ export class UnavailableValues {
   }
 
   /**
-   * The keys of a mailbox in a store that were not reported yet; from now on they count as reported.
+   * The keys of a mailbox in a store that were not reported yet; after this call they count as reported.
    * @param {string} store @param {number} mailbox @returns {number[][]}
    */
   takeUntold(store, mailbox) {
@@ -130,8 +129,8 @@ export class UnavailableValues {
   }
 
   /**
-   * Tries some again; when one can be read, the others too.
-   * @param {(name: string) => IDBObjectStore} store of a transaction of its own, which may fail by it
+   * Tries some again, and if one can be read, the others too.
+   * @param {(name: string) => IDBObjectStore} store of a separate transaction, which may fail because of this
    */
   async retry(store) {
     try {
@@ -150,7 +149,7 @@ export class UnavailableValues {
       if (bytes < ENOUGH_BYTES) {
         try {
           const found = await forgiven(store(value.store).get(value.key));
-          // one that is not there any more tells nothing of the others
+          // one that no longer exists says nothing about the others
           anyIsBack ||= found !== undefined;
           bytes += (found?.frame ?? found)?.length ?? 0;
         } catch (error) {
@@ -174,7 +173,7 @@ export class UnavailableValues {
 }
 
 /**
- * Tells the user, once, of messages or dead letters that cannot be read at present.
+ * Tells the user, once, which messages or dead letters cannot be read at present.
  * @param {import("./read-transaction.js").ReadTransaction} reading
  * @param {import("../model/state.js").MailboxState} state @param {"segments" | "dead"} store
  */
@@ -189,7 +188,7 @@ export async function tellOfUnavailable(reading, state, store) {
   const mailbox = JSON.stringify(nameOfMailbox(state.number) ?? "");
   const why = `in the mailbox ${mailbox} cannot be read at present, since the browser cannot read its file.`;
   for (const id of await reading.idsOf(state, places)) {
-    // it was removed, and its record with others not yet
+    // it was removed, though not yet its record, which has other messages
     if (id === undefined) continue;
     const text = textOfId(id);
     console.warn(

@@ -1,6 +1,6 @@
 /**
- * After a transaction whose outcome is in doubt, or that is complete only in part: whether it was committed, and how to
- * undo what it did.
+ * For transactions whose outcome is in doubt or that completed only in part: whether they were committed, and how to
+ * undo them.
  */
 
 import { result } from "../storage/requests.js";
@@ -17,7 +17,7 @@ import { deleteDead, putSegment } from "./stored-segments.js";
 /** @typedef {import("../model/segments.js").Segment} Segment */
 
 /**
- * Whether what a transaction wrote is there; undefined if it was overwritten, or may have been.
+ * Whether what a transaction wrote is there; undefined if it may have been overwritten.
  * @param {ReadTransaction} reading after it @param {WriteTransaction} done
  */
 export async function wasCommitted(reading, done) {
@@ -40,7 +40,7 @@ export async function wasCommitted(reading, done) {
 }
 
 /**
- * Deletes the head that another transaction wrote, which is not the last version and so means nothing.
+ * Deletes the head that another transaction wrote and that is not the last version, so means nothing.
  * @param {WriteTransaction} tx @param {WriteTransaction} fenced
  */
 export async function deleteFencedHead(tx, { soleHead, commitId }) {
@@ -52,9 +52,9 @@ export async function deleteFencedHead(tx, { soleHead, commitId }) {
 }
 
 /**
- * Undoes what another transaction did, which is complete although one of its requests failed: what it enqueued is not
- * there, and what it handed out goes back. A mailbox that somebody else has written to since is left as it is: what is
- * not whole there becomes a dead letter when it is read.
+ * Undoes a transaction that completed although one of its requests failed: removes what it enqueued and takes back what
+ * it handed out. A mailbox that somebody else has written to since is left as it is: what is incomplete there becomes a
+ * dead letter when it is read.
  * @param {WriteTransaction} tx @param {WriteTransaction} broken
  */
 export async function undo(tx, broken) {
@@ -65,14 +65,14 @@ export async function undo(tx, broken) {
     const wasWritten = commitId === broken.commitId;
     const isLast = wasWritten || commitId === broken.commitIdsBefore.get(mailbox);
     if (then === undefined || !isLast || then.number !== number) continue;
-    // any of these may be what failed, and without them no state is known
+    // any of these may have failed, and without them no state is known
     for (const { key, bytes, before } of broken.stateRows?.get(mailbox) ?? []) {
       const intact = wasWritten ? bytes : before;
       if (intact !== undefined) tx.store("pages").put(intact, [number, ...key]);
     }
     const state = await tx.state(mailbox);
     if (then.number !== state.number) continue;
-    // what was beside the head is in the store, or beside the head as before
+    // what was beside the head is now in the store, or beside the head as before
     for (const [number, priority, segment] of broken.written) {
       if (number !== state.number) continue;
       if (wasWritten) putSegment(tx, state, priority, segment);
@@ -95,7 +95,7 @@ export async function undo(tx, broken) {
 }
 
 /**
- * Removes all messages of a segment, and itself, as far as they are there.
+ * Removes a segment and all its messages, as far as they exist.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} priority @param {Segment} segment
  */
 async function removeSegment(tx, state, priority, segment) {

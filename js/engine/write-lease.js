@@ -4,15 +4,14 @@
  *
  * Each write of a state adds a version of it under a key of its own, one above the last: that key is the fencing token.
  * A context that has had a mailbox to itself for a while gets the lease: it may keep the state in memory and add the
- * next version without a read. Any other writer reads the last version and adds the next, which ends the lease: the
- * next write without a read meets a key that is taken and fails, with everything in its transaction. Its context then
- * reads, and tries again.
+ * next version without reading. Any other writer reads the last version and adds the next, which ends the lease: the
+ * next write without a read finds its key taken and fails, with everything in its transaction. Its context then reads,
+ * and tries again.
  *
  * For that the key must stay taken, although versions before the last one are deleted. So the version that ended
- * somebody's lease is a seal: the deletions that go with later writes do not reach it (`base`), and a row beside the
- * mailbox's name records it, one for each context. Whoever ends the lease of a context once more deletes the earlier
- * seal: the context has noticed that one, because it has written since. When a mailbox is deleted its versions go, but
- * seals stay, empty.
+ * somebody's lease is a seal: later writes do not delete it (`base`), and a row beside the mailbox's name records it,
+ * one for each context. Whoever ends a lease of the same context again deletes the earlier seal: the context has
+ * noticed that one, since it has written since. When a mailbox is deleted its versions go, but seals stay, empty.
  *
  * A seal must outlive what its context remembers. A Web Lock shows when a context is gone, but not for certain: another
  * script can steal a lock, and a browser may take it from a page that it caches. So a context writes without a read
@@ -25,13 +24,13 @@ import { result } from "../storage/requests.js";
 import { lastVersion, versionsOf, writeHead } from "../storage/stored-state.js";
 import { randomName } from "../model/ids.js";
 
-/** Transactions in a row that found no other writer, after which a context tries to have the mailbox to itself. */
+/** After this many transactions in a row without another writer, a context tries to get the write lease. */
 const UNCONTENDED_COMMITS = 3;
 
-/** Milliseconds after its last transaction began for which a context writes without a read. */
+/** For this many milliseconds after its last transaction began, a context writes without reading. */
 const TRUSTED = 30_000;
 
-/** Milliseconds that a seal stays at least. */
+/** The least milliseconds that a seal stays. */
 const KEPT = 3_600_000;
 
 const LOCK_PREFIX = "pymailbox/context/";
@@ -40,7 +39,7 @@ const LOCK_PREFIX = "pymailbox/context/";
 /** @typedef {ReturnType<typeof moment>} Moment */
 /** @typedef {(name: string) => IDBObjectStore} Stores of one transaction */
 
-/** Thrown where a state turns out not to be the latest. */
+/** Thrown when a state turns out not to be the latest. */
 export class FencedError extends Error {
   constructor() {
     super("another tab or worker has written to the mailbox");
@@ -48,11 +47,11 @@ export class FencedError extends Error {
 }
 
 export class WriteLeases {
-  /** This context, in the states that it writes. */
+  /** This context's name in the states that it writes. */
   #context = randomName();
   #living = false;
   /**
-   * States that may be written without a read, and when their transactions began.
+   * States that may be written without reading, and when their transactions began.
    * @type {Map<string, {state: MailboxState, at: Moment}>}
    */
   #states = new Map();
@@ -76,11 +75,11 @@ export class WriteLeases {
       this.#release = release;
       this.#living = true;
     } catch {
-      // then nobody gets one
+      // then nobody gets a lease
     }
   }
 
-  /** Ends all leases of this context until they are renewed: the memory of a cached page cannot be trusted. */
+  /** Ends all leases of this context: the memory of a cached page cannot be trusted. */
   suspend() {
     this.forget();
     this.#living = false;
@@ -89,7 +88,7 @@ export class WriteLeases {
     this.#context = randomName();
   }
 
-  /** Begins again as another context. */
+  /** Starts again as another context. */
   renew() {
     this.suspend();
     this.#live();
@@ -100,7 +99,7 @@ export class WriteLeases {
     if (context === this.#context) this.renew();
   }
 
-  /** The state of a mailbox, if it may be written without a read. @param {string} mailbox */
+  /** The state of a mailbox, if it may be written without reading. @param {string} mailbox */
   get(mailbox) {
     const kept = this.#states.get(mailbox);
     if (kept === undefined || isTrusted(kept.at)) return kept?.state;
@@ -118,7 +117,7 @@ export class WriteLeases {
   }
 
   /**
-   * As `write`, where nobody else's lease is ended.
+   * As `write`, if that ends nobody else's lease.
    * @param {Stores} store @param {string} mailbox @param {MailboxState} state
    */
   writeUnsealed(store, mailbox, state) {
@@ -131,7 +130,7 @@ export class WriteLeases {
     return writeHead(() => store("journal"), state);
   }
 
-  /** Whether another context may write a state without a read. @param {MailboxState} state */
+  /** Whether another context may write a state without reading. @param {MailboxState} state */
   isLeasedToAnother({ leased, writer }) {
     return leased && writer !== this.#context;
   }
@@ -144,7 +143,7 @@ export class WriteLeases {
     this.#states.delete(mailbox);
     this.#uncontended.delete(mailbox);
     const mailboxes = store("mailboxes");
-    // also without a lease to end: somebody may have read it and be about to write
+    // even if there is no lease to end: somebody may have read it and be about to write
     const key = [mailbox, leased && writer !== this.#context ? writer : randomName()];
     await deleteSeal(store, await result(mailboxes.get(key)));
     mailboxes.delete(key);
@@ -161,15 +160,15 @@ export class WriteLeases {
   /**
    * To be called when a state has been committed.
    * @param {string} mailbox @param {MailboxState} state
-   * @param {Moment} at when its transaction began: what is heard of its end may be heard long after it
+   * @param {Moment} at when its transaction began: its end may be reported long after it happened
    */
   committed(mailbox, state, at) {
-    // where this context was renewed amid the transaction, its writer is another, and it has no lease
+    // if this context was renewed during the transaction, the writer is another, without a lease
     if (state.leased && state.writer === this.#context) this.#states.set(mailbox, { state, at });
   }
 
   /**
-   * Has nobody write a state that cannot be read, whose mailbox is deleted.
+   * Makes sure that nobody writes a state that cannot be read and whose mailbox is deleted.
    * @param {Stores} store @param {string} mailbox @param {number} number
    */
   async sealUnreadable(store, mailbox, number) {
@@ -181,14 +180,14 @@ export class WriteLeases {
     store("mailboxes").put({ number, from: 0, version, at: Date.now() }, [mailbox, randomName()]);
   }
 
-  /** What is in memory is not to be trusted. */
+  /** Memory can no longer be trusted. */
   forget() {
     this.#states.clear();
     this.#uncontended.clear();
   }
 }
 
-/** The keys of the rows that tell of seals, in the store `mailboxes`. */
+/** The keys of the rows that record seals, in the store `mailboxes`. */
 const seals = () => IDBKeyRange.lowerBound([]);
 
 /** The contexts whose leases were ended. @param {IDBObjectStore} mailboxes @returns {Promise<string[]>} */
@@ -208,8 +207,8 @@ export async function pruneSeals(store, gone) {
 }
 
 /**
- * Deletes a seal and the version before it, unless it is the state itself yet.
- * @param {Stores} store @param {any} told what its row says @returns {Promise<boolean>} false if it stays
+ * Deletes a seal and the version before it, unless it is still the latest state.
+ * @param {Stores} store @param {any} told the content of its row @returns {Promise<boolean>} false if it stays
  */
 async function deleteSeal(store, told) {
   const { number, from, version } = told ?? {};
@@ -220,13 +219,13 @@ async function deleteSeal(store, told) {
   return true;
 }
 
-/** Whether a seal, or what something else wrote in place of its row, has stayed long enough. @param {any} told */
+/** Whether a seal, or what something else put in place of its row, has stayed long enough. @param {any} told */
 const isOld = (told) => !(Math.abs(Date.now() - told?.at) < KEPT);
 
-/** Now, by the clock that everybody shares and by the one that nobody can set. */
+/** Now, on the clock that everybody shares and on the one that nobody can set. */
 export const moment = () => ({ wall: Date.now(), steady: performance.now() });
 
-/** @param {Moment} at when a state was committed, or was to be read */
+/** @param {Moment} at when a state was committed or requested */
 export function isTrusted(at) {
   const now = moment();
   return Math.abs(now.wall - at.wall) <= TRUSTED && now.steady - at.steady <= TRUSTED;
@@ -240,14 +239,14 @@ async function seal(store, mailbox, writer, state) {
   const key = [mailbox, writer];
   const { number, version, base } = state;
   await deleteSeal(store, await result(store("mailboxes").get(key)));
-  // the last version goes with the seal, for a browser that commits the rest of a transaction without the next
+  // the last version stays with the seal, for a browser that commits the rest of a transaction without the next
   store("mailboxes").put({ number, from: version, version: version + 1, at: Date.now() }, key);
   if (base < version) store("journal").delete(versionsOf(number, base, version - 1));
   state.base = version + 2;
 }
 
 /**
- * Those of some contexts that are gone, where locks can tell.
+ * Those of some contexts that are gone, if locks can tell.
  * @param {import("../coordination/locks.js").Locks} locks @param {string[]} contexts
  */
 export async function goneAmongContexts(locks, contexts) {

@@ -2,8 +2,8 @@
  * One readwrite transaction, as the operations that share it see it: the states that it reads, keeps and writes, what
  * it did, and how it ends.
  *
- * Operations run one after the other, each on what the ones before it left, and may await this class's methods and what
- * is built on them, but nothing else. What they did is true once the transaction is complete.
+ * Operations run one after the other, each on what the previous ones left, and may await this class's methods and what
+ * is built on them, but nothing else. What they did takes effect when the transaction completes.
  */
 
 import { result } from "../storage/requests.js";
@@ -22,8 +22,8 @@ import { FencedError, moment } from "./write-lease.js";
 /** @typedef {import("../coordination/waiters.js").Served} Served */
 
 /**
- * A value of so many bytes or more is awaited before the transaction is asked to commit. Chromium refuses values above
- * 127 MiB in the page itself; the database never learns of such a request, and would commit all the others.
+ * A value of this many bytes or more is awaited before the transaction is asked to commit. Chromium refuses values
+ * above 127 MiB in the page itself; the database never sees such a request, and would commit all the others.
  */
 const LARGE_VALUE = 16 * 1024 * 1024;
 
@@ -32,47 +32,47 @@ const NO_STATES = new Map();
 
 export class WriteTransaction extends ReadTransaction {
   /**
-   * What others are to be notified of once it is committed, by mailbox.
+   * What to notify others of after the commit, by mailbox.
    * @type {Map<string, {depth: number | undefined, excluded: Listener[], count: number}>}
    */
   notifications = new Map();
-  /** Calls that were parked, and have claimed in it. @type {Served[]} */
+  /** Parked calls that have claimed in it. @type {Served[]} */
   served = [];
-  /** What is to be done once it is committed. @type {(() => void)[]} */
+  /** What to do after the commit. @type {(() => void)[]} */
   afterCommit = [];
 
   // -- what it did, for what is built on it
 
-  /** Of this transaction, in the states that it writes. */
+  /** The commit id of this transaction, in the states that it writes. */
   commitId = Math.random();
   /** How often the page had been left when it began. */
   unloadsBefore;
   /** By mailbox. @type {Map<string, MailboxState>} */
   states = new Map();
-  /** What was in them before. @type {Map<string, number>} */
+  /** The commit ids that were in them before. @type {Map<string, number>} */
   commitIdsBefore = new Map();
-  /** Mailboxes whose state is to be written. @type {Set<string>} */
+  /** Mailboxes whose state has to be written. @type {Set<string>} */
   changedMailboxes = new Set();
   /**
-   * The rows of states that were written and deleted, by mailbox; as long as there are none, undefined.
+   * The rows of states that were written and deleted, by mailbox; undefined while there are none.
    * @type {Map<string, import("../model/blocks.js").RowChange[]> | undefined}
    */
   stateRows;
   /** The mailbox that it deletes. @type {string | undefined} */
   deletedMailbox;
   /**
-   * While nothing was appended, undefined.
+   * Undefined while nothing was appended.
    * @type {Map<MailboxState, import("../model/segments.js").SegmentWriter[]> | undefined}
    */
   segmentWriters;
-  /** Segments that were put into the store. @type {[number, number, Segment][]} */
+  /** Segments that were written to the store. @type {[number, number, Segment][]} */
   written = [];
-  /** Segments of messages that are new. @type {[number, number, Segment][]} */
+  /** Segments of new messages. @type {[number, number, Segment][]} */
   appended = [];
   /** What was handed out. @type {{from: MailboxState, holder: string, places: Place[]}[]} */
   handedOut = [];
   /**
-   * Where nothing but a head was written: its key, the request for it, and for the last key just after it.
+   * If only a head was written: its key, its request, and the one for the last key just after it.
    * @type {{key: [number: number, version: number], added: IDBRequest, last: IDBRequest<IDBCursor | null>} | undefined}
    */
   soleHead;
@@ -80,22 +80,22 @@ export class WriteTransaction extends ReadTransaction {
 
   /** Mailboxes whose state came from memory, by a write lease. @type {Set<string>} */
   #leased = new Set();
-  /** Mailboxes that are not there; they are made if they are changed. @type {Set<string>} */
+  /** Mailboxes that do not exist; they are made if they are changed. @type {Set<string>} */
   #absent = new Set();
-  /** States that were read in a transaction before. @type {ReadonlyMap<string, MailboxState>} */
+  /** States that were read in an earlier transaction. @type {ReadonlyMap<string, MailboxState>} */
   #readBefore = NO_STATES;
   #readFirst;
   #began = moment();
-  /** How often a store was asked for: no fewer than the requests were. */
+  /** How often a store was requested: at least as often as there were requests. */
   #asked = 0;
-  /** The number that the next mailbox to be made gets, once it is known. @type {number | undefined} */
+  /** The number of the next new mailbox, once known. @type {number | undefined} */
   #nextNumber;
   #stores = false;
   /** @type {Promise<void> | undefined} */
   #reserve;
-  /** The last request that is to succeed before the transaction is asked to commit. @type {IDBRequest | undefined} */
+  /** The last request that must succeed before the transaction is asked to commit. @type {IDBRequest | undefined} */
   #awaited;
-  /** Whether messages are moved: they must be in their new place before it is certain that they leave the old one. */
+  /** Whether messages are moved: they must be in their new place before they can leave the old one for certain. */
   #moves = false;
 
   /**
@@ -104,7 +104,7 @@ export class WriteTransaction extends ReadTransaction {
    * @param {import("../model/segments.js").SegmentCache} cache
    * @param {import("./unavailable-values.js").UnavailableValues} unavailable
    * @param {import("./write-lease.js").WriteLeases} writeLeases
-   * @param {boolean} readFirst whether no state may come from memory
+   * @param {boolean} readFirst whether every state must be read, not taken from memory
    */
   constructor(engine, begin, cache, unavailable, writeLeases, readFirst) {
     super(begin, cache, unavailable);
@@ -123,13 +123,13 @@ export class WriteTransaction extends ReadTransaction {
     return super.store(name);
   }
 
-  /** Of a state that was read in a transaction before, which may be old, nothing but the head may be written. */
+  /** Of a state from an earlier transaction, which may be out of date, only the head may be written. */
   #checkNotReadBefore() {
     for (const [mailbox, state] of this.states) if (this.#readBefore.get(mailbox) === state) throw new NotHeadOnly();
   }
 
   /**
-   * To be called before anything else: with states that were read in a transaction before.
+   * To be called before anything else, with states that were read in an earlier transaction.
    * @param {ReadonlyMap<string, MailboxState>} states
    */
   startFrom(states) {
@@ -150,7 +150,7 @@ export class WriteTransaction extends ReadTransaction {
   }
 
   /**
-   * The state of a mailbox; one that is not there has an empty one, and is made if that is changed.
+   * The state of a mailbox; if there is none, an empty one, and the mailbox is made if that is changed.
    * @param {string} mailbox
    */
   async state(mailbox) {
@@ -162,7 +162,7 @@ export class WriteTransaction extends ReadTransaction {
       this.#nextNumber ??= await readNextNumber(this);
       state = MailboxState.create(this.#nextNumber++);
       this.#absent.add(mailbox);
-      // numbers may begin anew where something else emptied the stores
+      // numbers may start again if something else emptied the stores
       this.cache.clear();
     }
     this.states.set(mailbox, state);
@@ -170,7 +170,7 @@ export class WriteTransaction extends ReadTransaction {
     return state;
   }
 
-  /** Whether a mailbox is there, without making it. @param {string} mailbox */
+  /** Whether a mailbox exists, without making it. @param {string} mailbox */
   async exists(mailbox) {
     if (this.states.has(mailbox)) return !this.#absent.has(mailbox) || this.changedMailboxes.has(mailbox);
     return (await result(this.store("mailboxes").getKey(mailbox))) !== undefined;
@@ -192,7 +192,7 @@ export class WriteTransaction extends ReadTransaction {
   }
 
   /**
-   * One that this transaction has put into the store.
+   * A segment that this transaction has written to the store.
    * @param {MailboxState} state @param {number} priority @param {number} sequence
    */
   #segmentWritten({ number }, priority, sequence) {
@@ -220,14 +220,14 @@ export class WriteTransaction extends ReadTransaction {
     this.changedMailboxes.add(mailbox);
   }
 
-  /** To be called before something is deleted of which what is stored next takes the place. */
+  /** To be called before deleting something that is about to be stored in a new place. */
   moves() {
     this.#moves = true;
   }
 
   /**
-   * Stores what may be large.
-   * @param {string} store @param {unknown} value @param {IDBValidKey} key @param {number} bytes its size, about
+   * Stores a value that may be large.
+   * @param {string} store @param {unknown} value @param {IDBValidKey} key @param {number} bytes its approximate size
    */
   put(store, value, key, bytes) {
     const request = this.store(store).put(value, key);
@@ -237,7 +237,7 @@ export class WriteTransaction extends ReadTransaction {
   /**
    * There is something to claim.
    * @param {string} mailbox @param {number | undefined} depth the queued count if messages were stored
-   * @param {Listener[]} excluded who learns it otherwise @param {number} [count] how many messages
+   * @param {Listener[]} excluded those who learn it otherwise @param {number} [count] how many messages
    */
   announce(mailbox, depth, excluded, count = 1) {
     const before = this.notifications.get(mailbox);
@@ -249,7 +249,7 @@ export class WriteTransaction extends ReadTransaction {
   }
 
   /**
-   * To be called when calls that wait have claimed: of what is announced so much less is left for others.
+   * To be called when parked calls have claimed: that much less of what is announced is left for others.
    * @param {string} mailbox @param {number} count how many messages
    */
   claimedByWaiting(mailbox, count) {
@@ -260,9 +260,8 @@ export class WriteTransaction extends ReadTransaction {
   }
 
   /**
-   * To be called before messages are stored: puts the reserve back if it is known to be gone, or if it costs little to
-   * look.
-   * @param {boolean} isReserveDue whether it is known to be gone, or has not been looked at for long
+   * To be called before messages are stored: puts the reserve back if it is known to be gone or if a check is due.
+   * @param {boolean} isReserveDue whether it is known to be gone, or has not been checked for a long time
    */
   willStore(isReserveDue) {
     this.#stores = true;
@@ -283,7 +282,7 @@ export class WriteTransaction extends ReadTransaction {
 
   // -- states, written out --------------------------------------------------------------------------------------------
 
-  /** Writes what is still to be written, and lets the browser commit. @throws {FencedError} */
+  /** Writes what has not been written yet, and lets the browser commit. @throws {FencedError} */
   async finish() {
     await this.#reserve;
     unloadIfFull(this);
@@ -299,7 +298,7 @@ export class WriteTransaction extends ReadTransaction {
         if (leased) writeHead(() => this.store("journal"), state);
         else await this.writeLeases.write((name) => this.store(name), mailbox, state);
       } else {
-        // nothing is written that would fail, and what was answered may be of the past
+        // nothing is written that would fail, so the answers may be out of date
         await this.checkStillLatest(mailbox);
       }
     }
@@ -307,15 +306,15 @@ export class WriteTransaction extends ReadTransaction {
   }
 
   /**
-   * As `finish`, where every operation has changed its mailbox, whose state was at hand.
+   * As `finish`, if every operation has changed its mailbox, whose state was at hand.
    *
-   * Of what was read in a transaction before, only the head is written: the key of its version could be free again
+   * Of a state from an earlier transaction only the head is written: the key of its version could be free again
    * although others have written many since. Then this version is not the last, so it means nothing, and nothing else
    * was done.
    */
   finishAtHand() {
     unloadIfFull(this);
-    // not those that an operation looked at which then did not join
+    // not those that were looked at by an operation that then did not join
     const { changedMailboxes, states } = this;
     if (changedMailboxes.size === 0) throw new Error("nothing would fail if the state is not the latest");
     for (const mailbox of changedMailboxes) if (!this.#leased.has(mailbox)) return this.#finishHead();
@@ -325,7 +324,7 @@ export class WriteTransaction extends ReadTransaction {
       this.#writeRows(mailbox, state);
       writeHead(() => this.store("journal"), state);
     }
-    // where only one can fail, which was made outside of another's handler, every browser knows what to do
+    // if only one request can fail, and it was made outside of another's handler, every browser behaves well
     if (this.#asked === 1) this.transaction.commit();
     else this.engine.connection.commit(this.transaction);
   }
@@ -345,18 +344,18 @@ export class WriteTransaction extends ReadTransaction {
     const added = this.writeLeases.writeUnsealed((name) => super.store(name), mailbox, state);
     const last = super.store("journal").openKeyCursor(versionsOf(state.number), "prev");
     this.soleHead = { key: [state.number, state.version], added, last };
-    // besides the write it only looks: if the write fails, there is nothing else
+    // apart from the write it only reads: if the write fails, there is nothing else
     this.transaction.commit();
   }
 
-  /** Whether the head that was written is the last version of its state, once the transaction is complete. */
+  /** Whether the head that was written is the last version, once the transaction is complete. */
   get isLast() {
     return (
       this.soleHead === undefined || /** @type {any} */ (this.soleHead.last.result?.key)?.[1] === this.soleHead.key[1]
     );
   }
 
-  /** Whether a head was all that was to be written, and that failed. */
+  /** Whether only a head was written and that failed. */
   get failedWhole() {
     return this.soleHead?.added.readyState === "done" && this.soleHead.added.error !== null;
   }
@@ -373,5 +372,5 @@ export class WriteTransaction extends ReadTransaction {
   }
 }
 
-/** Thrown where more is to be written than the head of a state that was read in a transaction before. */
+/** Thrown if more than the head would have to be written of a state from an earlier transaction. */
 export class NotHeadOnly extends Error {}

@@ -1,4 +1,4 @@
-/** Lines over the last minutes, as SVG, and the same in words. */
+/** Lines over the last minutes as SVG, and the same in words. */
 
 import { html, setAttributes, setText, svg } from "./dom.js";
 import { WINDOW } from "./samples.js";
@@ -6,7 +6,7 @@ import { WINDOW } from "./samples.js";
 const WIDTH = 600;
 const HEIGHT = 100;
 
-/** Milliseconds between two changes of the words for those who cannot see the lines. */
+/** Milliseconds between changes of the words for readers who cannot see the lines. */
 const CALM = 10_000;
 
 /** @typedef {import("./samples.js").Point} Point */
@@ -24,7 +24,7 @@ export class Chart {
   #spokenAt = -Infinity;
 
   /**
-   * @param {string} title @param {string[]} labels of the lines, two at most
+   * @param {string} title @param {string[]} labels of the lines, at most two
    * @param {(value: number) => string} format of a value
    */
   constructor(title, labels, format) {
@@ -87,7 +87,7 @@ function pathOf(points, i, x, y) {
 }
 
 /**
- * What is under the first line.
+ * The area under the first line.
  * @param {Point[]} points @param {(at: number) => number} x @param {(value: number) => number} y
  */
 function areaOf(points, x, y) {
@@ -108,7 +108,7 @@ function areaOf(points, x, y) {
   return path + end();
 }
 
-/** The next round number: 1, 2 or 5 and zeros; 5 at least. @param {number} value */
+/** The next round number: 1, 2 or 5 followed by zeros; at least 5. @param {number} value */
 function roundUp(value) {
   if (value <= 5) return 5;
   const unit = 10 ** Math.floor(Math.log10(value));

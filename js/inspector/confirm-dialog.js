@@ -20,7 +20,7 @@ export class ConfirmDialog {
   }
 
   /**
-   * @param {string} title @param {(Node | string)[]} text @param {string} yes what the button says that does it
+   * @param {string} title @param {(Node | string)[]} text @param {string} yes the label of the button that does it
    * @returns {Promise<boolean>}
    */
   async ask(title, text, yes) {

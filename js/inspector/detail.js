@@ -1,4 +1,4 @@
-/** One message in full: what is known of it, its payload in three ways, and why it died. */
+/** One message in full: what is known about it, its payload in three forms, and why it died. */
 
 import { button, html, isolated, setChildren, setText } from "./dom.js";
 import { factsOf, headersOf } from "./facts.js";
@@ -35,7 +35,7 @@ export class Detail {
   /** @type {Map<Mode, HTMLInputElement>} */
   #modes = new Map();
   #buttons = html("div", { class: "buttons" });
-  /** What each part of the view was made of. @type {Map<string, string>} */
+  /** The values that each part of the view shows. @type {Map<string, string>} */
   #drawn = new Map();
   /** @type {Item | undefined} */
   #item;
@@ -102,7 +102,7 @@ export class Detail {
     this.#showPayload(mode);
   }
 
-  /** Says that the message is not where it was any more; what was seen of it stays. */
+  /** Says that the message has moved; what was last seen of it stays. */
   leftList() {
     setText(this.#notice, "It is no longer on this page; this is how it was last seen.");
   }
@@ -118,7 +118,7 @@ export class Detail {
   }
 
   /**
-   * Shows facts, and leaves alone what stays: somebody may be selecting it.
+   * Shows facts, without touching those that stay: somebody may be selecting them.
    * @param {Element} list @param {string} part its name @param {Fact[]} facts
    */
   #tell(list, part, facts) {
@@ -130,7 +130,7 @@ export class Detail {
   }
 
   /**
-   * Whether a part of the view was made of these very values; it is now.
+   * Whether a part of the view already shows these values; from now on it does.
    * @param {string} part @param {unknown} values
    */
   #has(part, values) {

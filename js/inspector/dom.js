@@ -1,6 +1,6 @@
 /**
- * Elements, made without any markup: what is given as text stays text, and what cannot be seen in it is written out.
- * Whatever the inspector shows goes through here, so no text of strangers can act on the page.
+ * Elements, made without markup: text stays text, and invisible characters in it are written out. Everything that the
+ * inspector shows goes through here, so no text from strangers can act on the page.
  */
 
 import { visible } from "./escape.js";
@@ -8,8 +8,8 @@ import { visible } from "./escape.js";
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * @typedef {Record<string, string | number | boolean | undefined>} Attributes `true` for one without a value, `false`
- * for none
+ * @typedef {Record<string, string | number | boolean | undefined>} Attributes `true` for an attribute without a value,
+ * `false` for none
  */
 
 /**
@@ -48,7 +48,7 @@ export function setAttributes(element, attributes) {
 }
 
 /**
- * Writes only what changes, so that nothing is laid out or read aloud in vain.
+ * Writes only changes, so that nothing is laid out or read aloud needlessly.
  * @param {Node} node @param {string} text
  */
 export function setText(node, text) {
@@ -56,12 +56,12 @@ export function setText(node, text) {
   if (node.textContent !== seen) node.textContent = seen;
 }
 
-/** @param {Element} element @param {(Node | string)[]} children in place of those that it has */
+/** @param {Element} element @param {(Node | string)[]} children replace those that it has */
 export function setChildren(element, ...children) {
   element.replaceChildren(...children.map((child) => (typeof child === "string" ? visible(child) : child)));
 }
 
-/** Text of strangers, which leaves the order of what stands around it alone. @param {string} text */
+/** Text from strangers, which cannot change the order of the text around it. @param {string} text */
 export const isolated = (text) => html("bdi", {}, text);
 
 /** A button. @param {string} text @param {() => void} pressed @param {Attributes} [attributes] */

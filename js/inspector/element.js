@@ -15,13 +15,13 @@ import * as format from "./format.js";
 /** Messages on a page of the list. */
 const PAGE = 25;
 
-/** Milliseconds after which the list is read again though the counts are the same. */
+/** Milliseconds after which the list is read again even if the counts are the same. */
 const STALE = 5000;
 
 /** Milliseconds between two announcements of the counts to screen readers. */
 const CALM = 10_000;
 
-/** Dead letters that are redriven or discarded together, when it is about all of them. */
+/** How many dead letters are redriven or discarded at a time when all are. */
 const BATCH = 100;
 
 /** @import { Mailbox } from "../api/mailbox.js" */
@@ -36,15 +36,15 @@ const KINDS = {
   dead: ["Dead letters", "There are no dead letters."],
 };
 
-// where there are no elements, as on a server, the module can be imported all the same
+// so that the module can be imported where there are no elements, as on a server
 const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
 
 /**
  * The element `<mailbox-inspector name="inbox">`: live counts of a mailbox, charts of its depth and throughput, its
  * messages by status, and its dead letters, with redrive, discard and purge.
  *
- * It never creates a mailbox and never claims a message. It looks only while it can be seen, and lets everything go
- * when it is taken out of its document.
+ * It never creates a mailbox and never claims a message. It looks only while it is visible, and releases everything
+ * when it is removed from its document.
  */
 export class MailboxInspector extends Base {
   static observedAttributes = ["name"];
@@ -62,9 +62,9 @@ export class MailboxInspector extends Base {
   #listedAt = -Infinity;
   #announcedAt = -Infinity;
   #paused = false;
-  /** Undefined until the browser has told it. @type {boolean | undefined} */
+  /** Undefined until the browser has reported it. @type {boolean | undefined} */
   #inView;
-  /** What the last look has found, in a word. */
+  /** What the last look found, in a word. */
   #found = "";
   /** Whether something is being done to the mailbox. */
   #busy = false;
@@ -140,7 +140,7 @@ export class MailboxInspector extends Base {
     root.append(this.#region);
   }
 
-  /** The mailbox's name, as for `openMailbox`; it is the attribute `name`. */
+  /** The mailbox's name, as for `openMailbox`; the attribute `name`. */
   get name() {
     return this.getAttribute("name") ?? "";
   }
@@ -196,7 +196,7 @@ export class MailboxInspector extends Base {
     this.#poller = new Poller(name, {
       seen: (mailbox, stats) => this.#seen(mailbox, stats),
       absent: () =>
-        this.#tellAbsent("There is no mailbox of this name here yet. It will appear as soon as somebody opens it."),
+        this.#tellAbsent("There is no mailbox with this name here yet. It will appear as soon as somebody opens it."),
       failed: (error) => this.#fail(error),
     });
     this.#tell("Opening");
@@ -217,7 +217,7 @@ export class MailboxInspector extends Base {
     this.#absent.hidden = true;
   }
 
-  /** There is nothing to be shown. */
+  /** There is nothing to show. */
   #forget() {
     this.#mailbox = undefined;
     this.#busy = false;
@@ -235,7 +235,7 @@ export class MailboxInspector extends Base {
 
   #wake = () => {
     this.#poller?.wake(this.#isLooking);
-    // one that looks again says so when it has seen what there is now
+    // an inspector that looks again says so after its first look
     if (!this.#isLooking) this.#tell(this.#found);
   };
 
@@ -248,7 +248,7 @@ export class MailboxInspector extends Base {
 
   /** @param {Mailbox} mailbox @param {MailboxStats} stats */
   async #seen(mailbox, stats) {
-    // one that was opened anew: what was being done to the old one does not end here any more
+    // a newly opened one: what was being done to the old one no longer concerns it
     if (mailbox !== this.#mailbox) this.#busy = false;
     this.#mailbox = mailbox;
     this.#stats = stats;
@@ -273,7 +273,7 @@ export class MailboxInspector extends Base {
     await this.#read(mailbox, stats);
   }
 
-  /** Reads the page of the list anew if it may have changed. @param {Mailbox} mailbox @param {MailboxStats} stats */
+  /** Reads the page of the list again if it may have changed. @param {Mailbox} mailbox @param {MailboxStats} stats */
   async #read(mailbox, stats) {
     const { chosen } = this.#tabs;
     const total = totalOf(stats, chosen);
@@ -285,7 +285,7 @@ export class MailboxInspector extends Base {
     }
     const asked = this.#offset;
     const items = await itemsOf(mailbox, chosen, offset);
-    // the visitor has turned to something else meanwhile, or the element is gone
+    // the visitor has chosen something else meanwhile, or the element is gone
     if (this.#mailbox !== mailbox || this.#tabs.chosen !== chosen || this.#offset !== asked) return;
     this.#offset = offset;
     this.#listed = wanted;
@@ -337,7 +337,7 @@ export class MailboxInspector extends Base {
     this.#list.select(item.record.id);
     this.#detail.show(item);
     this.#split.classList.add("with-detail");
-    // where there is little room it is below the list
+    // on a small screen it is below the list
     this.#detail.element.scrollIntoView({ block: "nearest" });
     if (byKeyboard) this.#detail.focus();
   }
@@ -371,13 +371,13 @@ export class MailboxInspector extends Base {
     else this.#open(next, this.#detail.element.matches(":focus-within"));
   }
 
-  /** Redrives or discards all dead letters, those that died first first. @param {"redrive" | "discard"} verb */
+  /** Redrives or discards all dead letters, oldest first. @param {"redrive" | "discard"} verb */
   async #settleAll(verb) {
     this.#closeDetail();
     await this.#do(async (mailbox) => {
       const { deadLetters: all } = await mailbox.status();
       let done = 0;
-      // those that die meanwhile are left alone
+      // letters that die meanwhile are left alone
       for (let left = all; left > 0 && mailbox === this.#mailbox; left -= BATCH) {
         const { deadLetters } = await mailbox.status();
         const limit = Math.min(BATCH, left);
@@ -405,7 +405,7 @@ export class MailboxInspector extends Base {
   async #askToPurge() {
     const queued = format.count(this.#stats?.queuedMessages ?? 0, "queued message");
     const text = [
-      "All that is queued in the mailbox “",
+      "Everything queued in the mailbox “",
       isolated(this.name),
       `” is deleted for good, ${queued} just now, delayed ones included. `,
       "Messages in flight stay, and so do the dead letters. This cannot be undone.",
@@ -415,7 +415,7 @@ export class MailboxInspector extends Base {
   }
 
   /**
-   * Does something to the mailbox, says how it went, and looks again.
+   * Does something to the mailbox, reports the result, and looks again.
    * @param {(mailbox: Mailbox) => Promise<string>} act
    */
   async #do(act) {
@@ -450,7 +450,7 @@ export class MailboxInspector extends Base {
   // -- telling --------------------------------------------------------------------------------------------------------
 
   /**
-   * Says what the last look has found; or that there is no next one for now, if there would be one.
+   * Says what the last look found, or that looking is paused.
    * @param {string} found
    */
   #tell(found) {
@@ -478,7 +478,7 @@ export class MailboxInspector extends Base {
     this.#tell("Stopped");
   }
 
-  /** Tells screen readers the counts, at a calm rate. @param {MailboxStats} stats */
+  /** Tells screen readers the counts, not too often. @param {MailboxStats} stats */
   #announce({ queuedMessages, inflightMessages, deadLetters }) {
     if (performance.now() - this.#announcedAt < CALM) return;
     this.#announcedAt = performance.now();

@@ -1,4 +1,4 @@
-/** What is known of one message, term by term. Pure. */
+/** What is known about one message, term by term. Pure. */
 
 import { line, lineOf, whole } from "./preview.js";
 import * as format from "./format.js";
@@ -12,7 +12,7 @@ import * as format from "./format.js";
  */
 
 /**
- * A message as it is listed; `held` of one in flight only.
+ * A message as it is listed; `held` only if it is in flight.
  * @typedef {{record: MessageRecord, letter?: DeadLetter | undefined, held?: Held | undefined}} Item
  */
 
@@ -21,7 +21,7 @@ import * as format from "./format.js";
 /** Who holds a message, in words. @type {Record<Held, string>} */
 export const HOLDERS = { here: "this tab", elsewhere: "another tab or worker", gone: "nobody: gone", none: "nobody" };
 
-/** What the mailbox knows of a message. @param {Item} item @returns {Fact[]} */
+/** What the mailbox knows about a message. @param {Item} item @returns {Fact[]} */
 export function factsOf({ record, letter, held }) {
   const { id, sender, payload, priority, createdAt, status, deliveryCount, dueAt } = record;
   return [
@@ -38,7 +38,7 @@ export function factsOf({ record, letter, held }) {
   ];
 }
 
-/** What its sender has said of a message. @param {MessageRecord} record @returns {Fact[]} */
+/** What the sender said about a message. @param {MessageRecord} record @returns {Fact[]} */
 export const headersOf = ({ headers }) =>
   Object.entries(headers).map(([name, value]) => [lineOf(name), value === "" ? "(empty)" : whole(value)]);
 

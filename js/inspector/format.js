@@ -6,7 +6,7 @@ const TENTHS = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFr
 
 const MOMENTS = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
 
-/** How long each unit of a span of time is used, and its length, in milliseconds. @type {[number, number, string][]} */
+/** Up to which span of time each unit is used, and its length, in milliseconds. @type {[number, number, string][]} */
 const SPANS = [
   [60_000, 1000, "s"],
   [3_600_000, 60_000, "min"],
@@ -34,21 +34,21 @@ export const number = (value) => NUMBERS.format(value);
 /** @param {number} value @param {string} noun */
 export const count = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
 
-/** A number a second. @param {number} value */
+/** A number per second. @param {number} value */
 export const rate = (value) =>
   value >= 9.95 || Number.isInteger(value) ? number(Math.round(value)) : value.toFixed(1);
 
-/** A date and time, in full. @param {Date} moment */
+/** A date and time in full. @param {Date} moment */
 export const moment = (moment) => (Number.isNaN(moment.getTime()) ? "unknown" : MOMENTS.format(moment));
 
 /**
- * How long ago something was; of the future, by a clock that goes wrong, as if it were now.
+ * How long ago something was; a time in the future, from a wrong clock, counts as now.
  * @param {Date} then @param {number} now milliseconds since 1970
  */
 export const age = (then, now) => span(Math.max(0, now - then.getTime()), Math.floor);
 
 /**
- * How long it is until a moment; "" if it is over.
+ * How long it is until a moment; "" if that has passed.
  * @param {Date} moment @param {number} now milliseconds since 1970
  */
 export function until(moment, now) {

@@ -1,7 +1,7 @@
 /**
  * Defines `<mailbox-inspector name="inbox">`, which shows what is in a mailbox.
  *
- * Not a part of the engine: whoever wants it imports it beside `../index.js`, with which it shares the engine.
+ * Not part of the engine: whoever wants it imports it beside `../index.js`, whose engine it shares.
  */
 
 import { MailboxInspector } from "./element.js";

@@ -24,9 +24,9 @@ export class MessageList {
     reason: html("th", { scope: "col", class: "reason" }, "Reason"),
   };
   #body = html("tbody");
-  /** In their order. @type {Row[]} */
+  /** In order. @type {Row[]} */
   #rows = [];
-  /** The id of the row that Tab reaches. */
+  /** The id of the row that the Tab key reaches. */
   #reachable = "";
   #selected = "";
   #onOpen;
@@ -53,12 +53,12 @@ export class MessageList {
     return this.#rows.length === 0;
   }
 
-  /** The listed message at a place, or the last before it. @param {number} index @returns {Item | undefined} */
+  /** The listed message at a position, or the last before it. @param {number} index @returns {Item | undefined} */
   near(index) {
     return this.#rows[Math.min(index, this.#rows.length - 1)]?.item;
   }
 
-  /** Where a message is listed; -1 if it is not. @param {string} id */
+  /** The position of a message; -1 if it is not listed. @param {string} id */
   indexOf(id) {
     return this.#rows.findIndex(({ item }) => item.record.id === id);
   }
@@ -78,7 +78,7 @@ export class MessageList {
       setText(row.deliveries, `${format.number(item.record.deliveryCount)}×`);
       return row;
     });
-    // rows that stay are not moved, or they would lose the focus
+    // rows that stay must not be moved, or they would lose the focus
     const staying = new Set(this.#rows.map(({ row }) => row));
     for (const row of [...this.#body.rows]) if (!staying.has(row)) row.remove();
     this.#rows.forEach(({ row }, i) => {
@@ -90,7 +90,7 @@ export class MessageList {
     this.tick();
   }
 
-  /** Brings up to date what changes as time goes by. */
+  /** Updates what changes with time. */
   tick() {
     const now = Date.now();
     for (const { age, due, item } of this.#rows) {
@@ -149,7 +149,7 @@ export class MessageList {
     );
     const made = { row, opener, age, due, reason, holder, deliveries, item };
     row.addEventListener("click", (event) => {
-      // a click that the keyboard makes has no count
+      // a click made with the keyboard has no count
       const byKeyboard = event.detail === 0;
       this.#onOpen(made.item, byKeyboard);
     });
@@ -169,7 +169,7 @@ export class MessageList {
   }
 }
 
-/** When the age of a message begins. @param {Item} item */
+/** The time that a message's age counts from. @param {Item} item */
 const bornOf = ({ record, letter }) => letter?.diedAt ?? record.createdAt;
 
 /** @param {Date} moment */

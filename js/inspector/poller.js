@@ -1,14 +1,14 @@
-/** Polls a mailbox for as long as it is in view. Creates none, and claims nothing. */
+/** Polls a mailbox while it is in view. Creates no mailbox, and claims nothing. */
 
 import { checkName } from "../api/validate.js";
 import { listMailboxes, openMailbox } from "../index.js";
 
-/** Milliseconds from one poll to the next: after a notification, while something changes, and when nothing does. */
+/** Milliseconds between polls: after a notification, while something changes, and when nothing does. */
 const PROMPT = 250;
 const LIVELY = 500;
 const IDLE = 1000;
 
-/** Polls that find nothing new before they become fewer. */
+/** Polls without news before they become rarer. */
 const QUIET_POLLS = 20;
 
 /** The pause after a poll, as a multiple of the time that it took. */
@@ -37,10 +37,10 @@ export class Poller {
   #awake = false;
   #ended = false;
   #polling = false;
-  /** Asked for while a poll was under way. */
+  /** Requested while a poll was under way. */
   #again = false;
   #failed = false;
-  /** Whether another try may succeed. */
+  /** Whether another attempt may succeed. */
   #retries = false;
   #polledAt = -Infinity;
   /** How long the last poll took. */
@@ -54,7 +54,7 @@ export class Poller {
     this.#listener = listener;
   }
 
-  /** Polls from now on, or not until it is woken again. @param {boolean} awake */
+  /** Polls from now on, or stops until it is woken again. @param {boolean} awake */
   wake(awake) {
     if (awake === this.#awake) return;
     this.#awake = awake;
@@ -69,7 +69,7 @@ export class Poller {
     else void this.#poll();
   }
 
-  /** Releases everything. A poll under way has no effect any more. */
+  /** Releases everything. A poll under way no longer has any effect. */
   end() {
     this.#ended = true;
     clearTimeout(this.#timer);
@@ -113,7 +113,7 @@ export class Poller {
     return this.#listener.seen(mailbox, stats);
   }
 
-  /** Opens the mailbox if there is one: opening would make it. */
+  /** Opens the mailbox only if there is one: opening would make it. */
   async #opened() {
     if (!(await this.#exists())) return undefined;
     const mailbox = await openMailbox(this.#name);

@@ -1,30 +1,28 @@
-/**
- * Bytes of strangers, as text to look at: as text, as JSON, in hexadecimal. Pure, and bounded whatever their length.
- */
+/** Bytes from strangers, made readable: as text, as JSON or in hexadecimal. Pure, and bounded whatever their length. */
 
 import { visible } from "./escape.js";
 import { number } from "./format.js";
 
-/** Bytes that are shown as text or JSON at most. */
+/** The most bytes that are shown as text or JSON. */
 export const TEXT_BYTES = 64 * 1024;
 
-/** Bytes that are shown in hexadecimal at most. */
+/** The most bytes that are shown in hexadecimal. */
 export const HEX_BYTES = 8 * 1024;
 
-/** Bytes, or characters, that a line of a list is made of at most. */
+/** The most bytes or characters that a line of a list is made of. */
 const LONGEST_LINE = 240;
 
-/** Characters of a text that are shown at most. */
+/** The most characters of a text that are shown. */
 const LONGEST_TEXT = 64 * 1024;
 
 const HEX_COLUMNS = 16;
 
-/** Control characters but tab and line ends: who sends them sends no text. */
+/** Control characters except tab and line ends: with them it is not text. */
 const CONTROL = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]/;
 
 /** @typedef {"text" | "json" | "hex"} Mode */
 
-/** The mode that shows most of some bytes. @param {Uint8Array} bytes @returns {Mode} */
+/** The mode that shows most of the bytes. @param {Uint8Array} bytes @returns {Mode} */
 export function likelyMode(bytes) {
   const text = decoded(bytes, TEXT_BYTES);
   if (text === undefined || CONTROL.test(text)) return "hex";
@@ -32,7 +30,7 @@ export function likelyMode(bytes) {
 }
 
 /**
- * Bytes in a mode, and a note on what is not as it seems.
+ * Bytes in a mode, with a note if they are not what they seem.
  * @param {Uint8Array} bytes @param {Mode} mode @returns {{text: string, note: string}}
  */
 export function shown(bytes, mode) {
@@ -70,7 +68,7 @@ export function line(bytes) {
 /** A text in one short line. @param {string} text */
 export const lineOf = (text) => (text.length > LONGEST_LINE ? `${flat(begin(text, LONGEST_LINE))}…` : flat(text));
 
-/** A text with its line breaks; if it is very long its beginning, and how long it is. @param {string} text */
+/** A text with its line breaks; if it is very long, its beginning and its length. @param {string} text */
 export const whole = (text) =>
   text.length > LONGEST_TEXT
     ? `${visible(begin(text, LONGEST_TEXT))}\n… (${number(text.length)} characters)`
@@ -79,10 +77,10 @@ export const whole = (text) =>
 /** @param {string} text */
 const flat = (text) => (text === "" ? "(empty)" : visible(text).replace(/\s+/g, " ").trim() || "(blank)");
 
-/** The first characters of a text, none of them cut in half. @param {string} text @param {number} limit */
+/** The first characters of a text, none cut in half. @param {string} text @param {number} limit */
 const begin = (text, limit) => text.slice(0, limit).replace(/[\ud800-\udbff]$/, "");
 
-/** Lines of an offset, bytes in hexadecimal, and the ASCII among them. @param {Uint8Array} bytes */
+/** Lines of an offset, bytes in hexadecimal, and the ASCII characters. @param {Uint8Array} bytes */
 function hex(bytes) {
   const lines = [];
   for (let at = 0; at < bytes.length; at += HEX_COLUMNS) {
@@ -100,10 +98,10 @@ function hex(bytes) {
 /** @param {number} byte */
 const hexByte = (byte) => byte.toString(16).padStart(2, "0");
 
-/** The first bytes as UTF-8; undefined if they are none. @param {Uint8Array} bytes @param {number} limit */
+/** The first bytes as UTF-8; undefined if they are not. @param {Uint8Array} bytes @param {number} limit */
 function decoded(bytes, limit) {
   try {
-    // a character that is cut at the end is no error
+    // a character that is cut off at the end is no error
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, limit), {
       stream: bytes.length > limit,
     });
@@ -123,8 +121,7 @@ function isJson(text) {
 }
 
 /**
- * JSON with line breaks. Its tokens stay as they are: parsing and writing would round long numbers and drop repeated
- * keys.
+ * JSON with line breaks. Tokens stay as they are: parsing would round long numbers and drop repeated keys.
  * @param {string} json valid
  */
 function indented(json) {

@@ -1,17 +1,17 @@
-/** What was seen of a mailbox in the last minutes: how deep it was, and how much came and went. Pure. */
+/** What was seen of a mailbox in the last minutes: its depth, and how much came and went. Pure. */
 
-/** Milliseconds that are kept. */
+/** Milliseconds of history that are kept. */
 export const WINDOW = 120_000;
 
-/** Milliseconds that a rate is taken over, at least. */
+/** The least milliseconds that a rate is measured over. */
 const RATE_SPAN = 2000;
 
-/** Milliseconds without a look after which nothing is said of the time between. */
+/** Milliseconds without a look that make a gap. */
 const GAP = 5000;
 
 /**
- * @typedef {{at: number, queued: number, inflight: number, ever: number, fresh: boolean}} Sample `fresh`: the one
- * before tells nothing
+ * @typedef {{at: number, queued: number, inflight: number, ever: number, fresh: boolean}} Sample `fresh`: unrelated to
+ * the one before
  */
 /** @typedef {{at: number, values: number[] | undefined}} Point undefined where nothing is known */
 
@@ -35,7 +35,7 @@ export class Samples {
     this.#samples = [];
   }
 
-  /** How many were queued, and inflight. @returns {Point[]} */
+  /** How many were queued and inflight. @returns {Point[]} */
   depth() {
     return this.#samples.flatMap(({ at, queued, inflight, fresh }) => [
       ...(fresh ? [{ at, values: undefined }] : []),
@@ -43,7 +43,7 @@ export class Samples {
     ]);
   }
 
-  /** How many came, and went, a second. @returns {Point[]} */
+  /** How many came and went per second. @returns {Point[]} */
   throughput() {
     /** @type {Point[]} */
     const points = [];

@@ -162,7 +162,7 @@ button.danger:not(:disabled) {
   text-align: center;
 }
 
-/* out of the way, but not away: a status that is not there yet would not be read aloud when it comes */
+/* out of sight but present: a status that is added later would not be read aloud */
 .outcome:empty,
 .note:empty {
   position: absolute;
@@ -335,7 +335,7 @@ figcaption {
   font-size: 0.8125rem;
 }
 
-/* as large as fits, bold digits being at most that wide */
+/* as large as fits, given the width of bold digits */
 [role="tab"] .count {
   font-size: clamp(0.6875rem, 100cqi / (0.65 * var(--_characters, 1)), 1.375rem);
   line-height: 1.75rem;
@@ -671,7 +671,7 @@ dialog .buttons {
   }
 }
 
-/* the system's colours alone: backgrounds and shadows are not there, so borders, outlines and lines tell */
+/* with only the system's colours, without backgrounds and shadows, borders, outlines and lines must do */
 @media (forced-colors: active) {
   [role="tab"][aria-selected="true"],
   tbody tr.selected {
@@ -737,7 +737,7 @@ dialog .buttons {
 /** @type {CSSStyleSheet | undefined} */
 let sheet;
 
-/** The one sheet of all inspectors. */
+/** The one style sheet of all inspectors. */
 export function styleSheet() {
   if (sheet === undefined) {
     sheet = new CSSStyleSheet();

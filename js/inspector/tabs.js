@@ -1,4 +1,4 @@
-/** The tabs, by the ARIA pattern: arrow keys move among them, and Tab goes on to what the chosen one shows. */
+/** The tabs, following the ARIA pattern: arrow keys move among them, and Tab moves to the chosen panel. */
 
 import { html, setAttributes, setText } from "./dom.js";
 import * as format from "./format.js";
@@ -56,14 +56,14 @@ export class Tabs {
     this.#onChange();
   }
 
-  /** @param {Kind} kind @param {number | undefined} count undefined for one that is not known @param {string} [more] */
+  /** @param {Kind} kind @param {number | undefined} count undefined if it is not known @param {string} [more] */
   count(kind, count, more = "") {
     const tab = this.#tabs.get(kind);
     if (tab === undefined) return;
     setText(tab.count, count === undefined ? "–" : format.number(count));
     setText(tab.more, more);
     tab.tab.classList.toggle("some", count !== undefined && count > 0);
-    // all are as large as the longest one can be
+    // all are as wide as the longest can become
     const lengths = [...this.#tabs.values()].map(({ count }) => count.textContent.length);
     this.element.style.setProperty("--_characters", String(Math.max(...lengths)));
   }

@@ -1,4 +1,4 @@
-/** What `index.js` exports, and what its tag makes. */
+/** What `index.js` exports, and the element of its tag. */
 
 import type { MailboxInspector } from "./element.js";
 

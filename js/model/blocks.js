@@ -1,6 +1,6 @@
 /**
- * Blocks: the pieces of a mailbox's state that travel inside its head while they are small and busy, and lie in rows of
- * their own otherwise. The head keeps a checksum of each such row, so that one that is not what was written shows.
+ * Blocks: the pieces of a mailbox's state that travel inside its head while they are small and busy, and otherwise have
+ * rows of their own. The head keeps a checksum of each such row, to show whether it is what was written.
  */
 
 import { checksum } from "./bytes.js";
@@ -11,25 +11,25 @@ export const HOLDERS = -1;
 export const directoryOf = (priority) => -2 - priority;
 
 /**
- * A change of rows: the bytes to write, or undefined to delete all rows of a kind from a number to another (inclusive);
- * and what was there before, as far as that is known and was valid.
+ * A change of rows: the bytes to write, or undefined to delete all rows of a kind in a range of numbers (inclusive);
+ * and what was there before, if that is known and was valid.
  * @typedef
  * {{key: [kind: number, number: number], to: number, bytes: Uint8Array | undefined, before: Uint8Array | undefined}}
  * RowChange
  */
 
 export class Block {
-  /** Its bytes as far as they are known and right. @type {Uint8Array<ArrayBuffer> | undefined} */
+  /** Its bytes, if they are known and current. @type {Uint8Array<ArrayBuffer> | undefined} */
   bytes;
   /** Whether it has changed since the state was last written. */
   changed = false;
-  /** Whether the head that was last written holds it. */
+  /** Whether the last head that was written holds it. */
   inHead = false;
-  /** Whether there is a row of it; while the head holds the block, the row is out of date. */
+  /** Whether it has a row; while the head holds the block, the row is out of date. */
   hasRow = false;
-  /** Of its row, unless the head holds it. */
+  /** The checksum of its row, unless the head holds it. */
   sum = 0;
-  /** What its row says, as far as that is known and right. @type {Uint8Array | undefined} */
+  /** The content of its row, if that is known and current. @type {Uint8Array | undefined} */
   row;
   /** When it was last used, counted in uses. */
   touched = 0;
@@ -47,7 +47,7 @@ export class Block {
 }
 
 /**
- * The block of a number, a new one if there is none.
+ * The block with a number, a new one if there is none.
  * @param {Map<number, Block>} blocks @param {number} kind @param {number} number
  */
 export function blockIn(blocks, kind, number) {
@@ -57,18 +57,17 @@ export function blockIn(blocks, kind, number) {
 }
 
 /**
- * Decides which of some blocks the head holds: those last used, as many as fit.
+ * Decides which of some blocks the head holds: as many of those last used as fit.
  * @template {Block} B
- * @param {B[]} blocks their bytes known, in the order of their last use, the latest first; the others stay where they
- * are
- * @param {number} budget bytes @param {RowChange[]} rows gets those that are to be written
- * @param {(block: B) => void} [moved] told of those that are elsewhere now, or of whose row the checksum is another
+ * @param {B[]} blocks with known bytes, most recently used first; the others stay where they are
+ * @param {number} budget bytes @param {RowChange[]} rows gets those that have to be written
+ * @param {(block: B) => void} [moved] called with those that have moved, or whose row has another checksum
  */
 export function layOut(blocks, budget, rows, moved) {
   for (const block of blocks) {
     const bytes = /** @type {Uint8Array} */ (block.bytes);
     const { inHead, hasRow, sum } = block;
-    // an old row is of no use to anybody
+    // nobody needs the old row
     if (block.inHead) block.row = undefined;
     const fits = bytes.length <= budget;
     if (fits) {
@@ -86,5 +85,5 @@ export function layOut(blocks, budget, rows, moved) {
   }
 }
 
-/** Blocks in the order of their last use, the latest first. @template {Block} B @param {B[]} blocks */
+/** Blocks, most recently used first. @template {Block} B @param {B[]} blocks */
 export const latestFirst = (blocks) => (blocks.length > 1 ? [...blocks].sort((a, b) => b.touched - a.touched) : blocks);

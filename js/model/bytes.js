@@ -1,4 +1,4 @@
-/** Numbers as bytes, as short as they are small. */
+/** Numbers as bytes: the smaller, the shorter. */
 
 import { LARGEST_COUNT } from "./limits.js";
 
@@ -10,7 +10,7 @@ export const isCount = (value) => Number.isSafeInteger(value) && /** @type {numb
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
-/** Appends to bytes that grow. */
+/** Appends to a growing buffer. */
 export class ByteWriter {
   #bytes = new Uint8Array(256);
   #length = 0;
@@ -19,12 +19,12 @@ export class ByteWriter {
     return this.#length;
   }
 
-  /** Forgets what was written, and keeps its room. */
+  /** Forgets what was written, and keeps the space. */
   clear() {
     this.#length = 0;
   }
 
-  /** @param {number} value a safe integer from 0 on */
+  /** @param {number} value a safe integer, at least 0 */
   number(value) {
     if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} cannot be written`);
     this.#makeRoom(8);
@@ -35,7 +35,7 @@ export class ByteWriter {
     this.#bytes[this.#length++] = value;
   }
 
-  /** @param {number[]} values safe integers from 0 on */
+  /** @param {number[]} values safe integers, at least 0 */
   numbers(values) {
     this.#makeRoom(8 * values.length);
     for (const value of values) {
@@ -64,7 +64,7 @@ export class ByteWriter {
     this.#length += bytes.length;
   }
 
-  /** Bytes with their number before them. @param {Uint8Array} bytes */
+  /** Bytes preceded by their number. @param {Uint8Array} bytes */
   sized(bytes) {
     this.number(bytes.length);
     this.raw(bytes);
@@ -84,7 +84,7 @@ export class ByteWriter {
   }
 }
 
-/** Reads what a `ByteWriter` wrote; throws a RangeError where it cannot have. */
+/** Reads what a `ByteWriter` wrote; throws a RangeError if these bytes cannot come from one. */
 export class ByteReader {
   #bytes;
   #at = 0;
@@ -98,7 +98,7 @@ export class ByteReader {
     return this.#at === this.#bytes.length;
   }
 
-  /** @param {number} [limit] the largest that it may be */
+  /** @param {number} [limit] the largest valid value */
   number(limit = LARGEST_COUNT) {
     const short = this.#bytes[this.#at];
     if (short < MORE && short <= limit) {
@@ -132,12 +132,12 @@ export class ByteReader {
     return this.raw(this.number());
   }
 
-  /** Where it is. */
+  /** The position. */
   get position() {
     return this.#at;
   }
 
-  /** What was read from a position on; not a copy. @param {number} position */
+  /** What was read since a position; not a copy. @param {number} position */
   since(position) {
     return this.#bytes.subarray(position, this.#at);
   }
@@ -168,8 +168,8 @@ const FNV_PRIME = 0x01000193;
 const FNV_BASIS = 0x811c9dc5;
 
 /**
- * FNV-1a of 32 bits: any single byte that was changed shows. Rows have had it since layout 2.
- * @param {Uint8Array} bytes @param {number[]} names what the bytes are of
+ * FNV-1a of 32 bits, which shows any change of a single byte. Rows have had it since layout 2.
+ * @param {Uint8Array} bytes @param {number[]} names what the bytes belong to
  */
 export function checksum(bytes, ...names) {
   let sum = FNV_BASIS;
@@ -182,9 +182,9 @@ export function checksum(bytes, ...names) {
 }
 
 /**
- * As `checksum`, of four bytes at a time, since heads are written all the time. What changes in the highest bits comes
- * down to the lowest, as a multiplication alone would not have it.
- * @param {Uint8Array} bytes @param {number} name what the bytes are of
+ * As `checksum`, but four bytes at a time, since heads are written all the time. It also carries changes of the highest
+ * bits down to the lowest, which multiplication alone would not.
+ * @param {Uint8Array} bytes @param {number} name what the bytes belong to
  */
 export function quickChecksum(bytes, name) {
   const { imul } = Math;

@@ -1,4 +1,4 @@
-/** Who holds messages of a mailbox: their terms, how many messages they have, and in which pages. */
+/** The holders of a mailbox: their terms, how many messages they have, and in which pages. */
 
 import { HOLDERS, blockIn } from "./blocks.js";
 import { ByteReader, ByteWriter } from "./bytes.js";
@@ -17,10 +17,10 @@ const RANDOM_NAME = /^[0-9a-f]{32}$/;
 const writer = new ByteWriter();
 const blockWriter = new ByteWriter();
 
-/** The name that was encoded last: with each message the same holder comes and goes. */
+/** The name that was encoded last: the same holder comes and goes with each message. */
 const named = { name: "", bytes: new Uint8Array() };
 
-/** A name as it is stored: a random one without its length, as the bytes that it stands for. @param {string} name */
+/** A name as it is stored: a random one without a length, as the bytes that it spells. @param {string} name */
 function bytesOfName(name) {
   if (name === named.name) return named.bytes;
   writer.clear();
@@ -41,7 +41,9 @@ export class Claims {
   count = 0;
   /** Counts up while a holder without a Web Lock lives. */
   beat = 0;
-  /** The pages that they are in, by priority, as from, to, from, …; until they are asked for. @type {number[][]} */
+  /**
+   * The pages that its messages are in, by priority, as from, to, from, …; until they are requested. @type {number[][]}
+   */
   #runs = [];
   #lanes;
   /** @type {Set<number>[] | undefined} */
@@ -62,7 +64,7 @@ export class Claims {
     this.#lanes = lanes;
   }
 
-  /** The pages that they are in, by priority. @returns {Set<number>[]} */
+  /** The pages that its messages are in, by priority. @returns {Set<number>[]} */
   get pages() {
     if (this.#pages !== undefined) return this.#pages;
     this.#pages = [];
@@ -101,7 +103,7 @@ export class Claims {
 
   /**
    * @param {ByteReader} reader @param {number} slot @param {number} lanes
-   * @param {number} limit the first page that there is not @throws {RangeError}
+   * @param {number} limit the first page that does not exist @throws {RangeError}
    */
   static decode(reader, slot, lanes, limit) {
     const { position } = reader;
@@ -122,7 +124,7 @@ export class Claims {
       for (let count = reader.number(limit); count > 0; count--) {
         const from = end + reader.number(limit);
         end = from + reader.number(limit);
-        if (end > limit) throw new RangeError("a holder has pages that there are not");
+        if (end > limit) throw new RangeError("a holder has pages that do not exist");
         runs.push(from, end);
         pages += end - from;
       }
@@ -134,7 +136,7 @@ export class Claims {
   }
 }
 
-/** All holders of a mailbox, by their names and by their slots. */
+/** All holders of a mailbox, by name and by slot. */
 export class Holders {
   /** @type {Map<string, Claims>} */
   byName = new Map();
@@ -179,7 +181,7 @@ export class Holders {
     this.note(claims);
   }
 
-  /** Takes note that a holder is not as it was written. @param {Claims} claims */
+  /** Records that a holder has changed since it was written. @param {Claims} claims */
   note(claims) {
     claims.bytes = undefined;
     blockIn(this.blocks, HOLDERS, Math.floor(claims.slot / SLOTS_OF_BLOCK)).changed = true;
@@ -206,10 +208,10 @@ export class Holders {
   decode(block, reader, lanes, limit) {
     for (let before = -1; !reader.isAtEnd; ) {
       const slot = reader.number(SLOTS_OF_BLOCK - 1);
-      if (slot <= before) throw new RangeError("holders are in disorder");
+      if (slot <= before) throw new RangeError("holders are out of order");
       before = slot;
       const claims = Claims.decode(reader, block * SLOTS_OF_BLOCK + slot, lanes, limit);
-      if (this.byName.has(claims.holder)) throw new RangeError("a holder is there twice");
+      if (this.byName.has(claims.holder)) throw new RangeError("a holder is listed twice");
       this.byName.set(claims.holder, claims);
       this.#bySlot[claims.slot] = claims;
     }

@@ -1,6 +1,6 @@
 /**
- * The delivery state of a message: what it has been through, in one number, so that a run of messages shares it and the
- * database stores it plain.
+ * The delivery state of a message: its history in one number, which a run of messages can share and the database stores
+ * as it is.
  *
  * Four flags, how often it has been handed out, and how often that failed. `pymailbox/core/delivery.py` has the same
  * numbers.
@@ -8,23 +8,23 @@
 
 import { MOST_COUNTED } from "./limits.js";
 
-/** Its id was given by its sender, and stands in the store `ids`. */
+/** It has a custom id, which is in the store `ids`. */
 const CUSTOM_ID = 1;
-/** A holder died with it: it is handed out in a batch of its own, so that one that kills its consumer is found out. */
+/** A holder died with it: it is handed out in a batch of its own, to find out whether it kills its consumers. */
 const SUSPECT = 2;
 /** Its last hand-out was a batch of its own. */
 const SOLO = 4;
-/** A nack said what went wrong: that is in the store `errors`. */
+/** A nack gave an error, which is in the store `errors`. */
 const HAS_ERROR = 8;
 
 const HAND_OUT = 16;
 const FAILURE = HAND_OUT * (MOST_COUNTED + 1);
 
-/** Of a message that was never handed out. @param {boolean} custom whether its id was given by its sender */
+/** For a message that was never handed out. @param {boolean} custom whether it has a custom id */
 export const fresh = (custom) => (custom ? CUSTOM_ID : 0);
 
 /**
- * Of a message that was in a mailbox before, under an id that stands in the store `ids`.
+ * For a message that comes from another mailbox, under an id that is in the store `ids`.
  * @param {number} handOuts @param {number} failures @param {boolean} suspect @param {boolean} hasError
  */
 export const restored = (handOuts, failures, suspect, hasError) =>
@@ -40,7 +40,7 @@ export const hasCustomId = (delivery) => (delivery & CUSTOM_ID) !== 0;
 /** @param {number} delivery */
 export const isSuspect = (delivery) => (delivery & SUSPECT) !== 0;
 
-/** Whether the store `errors` may have a row of it. @param {number} delivery */
+/** Whether it may have a row in the store `errors`. @param {number} delivery */
 export const hasError = (delivery) => (delivery & HAS_ERROR) !== 0;
 
 /** How often it has been handed out. @param {number} delivery */
@@ -53,13 +53,13 @@ export const failures = (delivery) => Math.floor(delivery / FAILURE);
 export const handedOut = (delivery, alone) =>
   without(SOLO, delivery) + (handOuts(delivery) < MOST_COUNTED ? HAND_OUT : 0) + (alone ? SOLO : 0);
 
-/** What turned out to be the only one of its batch. @param {number} delivery */
+/** For a message that turned out to be the only one of its batch. @param {number} delivery */
 export const solo = (delivery) => without(SOLO, delivery) + SOLO;
 
-/** As if the last hand-out had not been. @param {number} delivery */
+/** As if the last hand-out had not happened. @param {number} delivery */
 export const undelivered = (delivery) => without(SOLO, delivery) - (handOuts(delivery) > 0 ? HAND_OUT : 0);
 
-/** Its holder gave it back as failed; so it did not kill its holder. @param {number} delivery */
+/** Its holder gave it back as failed, so it did not kill its holder. @param {number} delivery */
 export const failed = (delivery) =>
   without(SUSPECT, without(SOLO, delivery)) + (failures(delivery) < MOST_COUNTED ? FAILURE : 0);
 
@@ -67,7 +67,7 @@ export const failed = (delivery) =>
 export const abandoned = (delivery) =>
   ((delivery & SOLO) !== 0 ? failed(delivery) : without(SUSPECT, delivery)) + SUSPECT;
 
-/** A nack said what went wrong with it. @param {number} delivery */
+/** A nack gave an error. @param {number} delivery */
 export const withError = (delivery) => without(HAS_ERROR, delivery) + HAS_ERROR;
 
 /** Whether a number can be one. @param {number} delivery */

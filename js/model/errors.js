@@ -1,6 +1,5 @@
 /**
- * Errors: one root, and one class for each thing that a caller can do next; the Python side has classes of the same
- * names.
+ * Errors: one root, and one class for each way in which a caller can react; Python has classes with the same names.
  *
  * `name` is written out in each, since a minifier may rename a class.
  */
@@ -14,8 +13,8 @@ export class MailboxError extends Error {
   static passes = false;
 
   /**
-   * Whether the obstacle may be gone a moment later, so that the same call is worth another try: a lost connection, a
-   * full storage, another tab that keeps an old version open. The class decides unless the error itself says so.
+   * Whether the obstacle may be gone a moment later, so that the same call is worth another try: a lost connection,
+   * full storage, another tab that keeps an old version open. The class decides, unless the error itself does.
    * @readonly @type {boolean}
    */
   passing;
@@ -40,8 +39,8 @@ export class UnsupportedError extends MailboxError {
 }
 
 /**
- * There is no storage here to keep messages in, it does not open now, or something that is needed cannot be read at
- * present: its message says why and what to do.
+ * There is no storage for messages here, it does not open now, or something needed cannot be read at present: the
+ * message says why and what to do.
  */
 export class StorageUnavailableError extends MailboxError {
   /** @override */
@@ -81,7 +80,7 @@ export const corrupt = (message, cause) => new StorageCorruptError(message, { ca
 export const closed = () => new MailboxClosedError("This mailbox is closed. Open it again.");
 
 /**
- * What each DOMException that ends a transaction means to a caller.
+ * What each DOMException that ends a transaction means for a caller.
  * @type {Record<string, [typeof MailboxError, string]>}
  */
 const MEANING_OF = {
@@ -106,69 +105,60 @@ const MEANING_OF = {
   AbortError: [ConnectionLostError, "The browser ended a transaction, and could not repeat it. Try again."],
   SecurityError: [
     StorageUnavailableError,
-    "This page may not store anything. Blocked cookies, private browsing, and frames that are sandboxed or of " +
-      "another site do " +
-      "that: let this site store data, or open the page outside the frame.",
+    "This page may not store anything. Blocked cookies, private browsing, or a frame that is sandboxed or from " +
+      "another site can be why: let this site store data, or open the page outside the frame.",
   ],
   UnknownError: [
     ConnectionLostError,
-    "IndexedDB failed again and again, for a reason that the browser does not give. Try again; if that does not " +
-      "help, check " +
+    "IndexedDB failed again and again, and the browser does not say why. Try again; if that does not help, check " +
       "that the disk has room, and restart the browser.",
   ],
 };
 
-/** What Chromium says, in an UnknownError, if its user does not let the site store data. */
+/** What Chromium says, in an UnknownError, if the user does not let the site store data. */
 const DENIED = "denied permission";
 
-/** What it means that a value is refused. */
+/** What the refusal of a value means. */
 const TOO_LARGE = /** @type {const} */ ([
   UnsupportedError,
-  "This browser cannot store a value as large as this, and nothing was changed: a message that you hold is still " +
-    "held. Send " +
-    "several smaller messages, or give a shorter text.",
+  "This browser cannot store such a large value, and nothing was changed: a message that you hold is still held. " +
+    "Send several smaller messages, or give a shorter text.",
 ]);
 
-/** For readers who might think that it is lost. */
-const STAYS = "What is stored stays";
+/** For readers who might think that everything is lost. */
+const SAFE = "What is stored is kept";
 
 /**
- * What each DOMException means with which the database did not open.
+ * What each DOMException means that keeps the database from opening.
  * @type {Record<string, [typeof MailboxError, string]>}
  */
 const MEANING_AT_OPENING_OF = {
   SecurityError: MEANING_OF.SecurityError,
   QuotaExceededError: [
     StorageFullError,
-    `There is no room to open the mailboxes. ${STAYS}: free some space on the disk, or of this site, and open it ` +
-      `again.`,
+    `There is no room to open the mailboxes. ${SAFE}: free some space on the disk or of this site, and open it again.`,
   ],
   UnknownError: [
     StorageUnavailableError,
-    `The browser cannot open the files of this site's IndexedDB, and does not say why: the disk may be full or ` +
-      `failing, the ` +
-      `files may be damaged, or another program may be using them. ${STAYS} until it is deleted: check that the disk ` +
-      `has room, ` +
-      "restart the browser and open it again. If it never opens, clearing this site's data helps, and loses all " +
-      "messages here.",
+    "The browser cannot open the files of this site's IndexedDB, and does not say why: the disk may be full or " +
+      `failing, the files may be damaged, or another program may be using them. ${SAFE} until somebody deletes it. ` +
+      "Check that the disk has room, restart the browser and open it again. If it never opens, clearing this site's " +
+      "data helps, but loses all messages here.",
   ],
   InvalidStateError: [
     StorageUnavailableError,
-    `The browser does not allow its IndexedDB to be opened now: the page may be closing, or the browser's profile ` +
-      `cannot be ` +
-      `written, is damaged, or belongs to a newer browser. ${STAYS}: reload the page; if that does not help, restart ` +
-      `or ` +
+    "The browser does not allow IndexedDB to be opened now: the page may be closing, or the browser's profile may be " +
+      `read-only, damaged, or from a newer browser. ${SAFE}: reload the page; if that does not help, restart or ` +
       "update the browser.",
   ],
   AbortError: [
     StorageUnavailableError,
-    `The browser gave up opening the mailboxes. ${STAYS}: open it again; if that does not help, check that the disk ` +
-      `has room, ` +
-      "and close or reload the other tabs of this site.",
+    `The browser gave up opening the mailboxes. ${SAFE}: open it again; if that does not help, check that the disk ` +
+      "has room, and close or reload the other tabs of this site.",
   ],
 };
 
-/** The mailbox's error for one of the platform's. @param {unknown} error @returns {MailboxError} */
+/** The mailbox's error for a platform error. @param {unknown} error @returns {MailboxError} */
 export function translate(error) {
   const isTooLarge = named(error).name === "UnknownError" && named(error).message.includes("too large");
   return told(error, isTooLarge ? TOO_LARGE : MEANING_OF[named(error).name], [
@@ -178,14 +168,14 @@ export function translate(error) {
 }
 
 /**
- * The mailbox's error for one of the platform's with which the database did not open.
+ * The mailbox's error for a platform error that kept the database from opening.
  * @param {unknown} error @returns {MailboxError}
  */
 export const translateOpening = (error) =>
   told(error, MEANING_AT_OPENING_OF[named(error).message.includes(DENIED) ? "SecurityError" : named(error).name], [
     StorageUnavailableError,
-    `IndexedDB would not open, for an unknown reason. ${STAYS}: reload the page; if that does not help, restart the ` +
-      `browser.`,
+    `IndexedDB would not open, for an unknown reason. ${SAFE}: reload the page; if that does not help, restart the ` +
+      "browser.",
   ]);
 
 /**
@@ -204,7 +194,7 @@ const named = (error) =>
   error instanceof Error || error instanceof DOMException ? error : { name: "", message: String(error) };
 
 /**
- * Calls a function that may throw; the caller goes on in any case, and the error is written to the console.
+ * Calls a function that may throw; an error is written to the console, and the caller continues.
  * @param {() => void} call
  */
 export function attempt(call) {

@@ -1,5 +1,5 @@
 /**
- * Messages as bytes: how they cross between Python and JavaScript, and how they lie in the database.
+ * Messages as bytes: how they cross between Python and JavaScript, and how the database stores them.
  *
  * A frame is one message. Frames follow one another without gaps; numbers are little-endian.
  *
@@ -37,7 +37,7 @@ const ENTRY_BYTES = ID_BYTES + 8;
 
 export const QUEUED = 0;
 export const INFLIGHT = 1;
-/** Queued, and its delay still runs. */
+/** Queued, and its delay is still running. */
 export const DELAYED = 2;
 
 /** @typedef {import("./types.js").Frame} Frame */
@@ -48,7 +48,7 @@ export const viewOf = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, by
 /**
  * The frames in some bytes, one after the other.
  * @param {Uint8Array} bytes @param {number} [offset] where the first one begins @param {DataView} [view] of the bytes
- * @throws {RangeError} if the bytes are no frames
+ * @throws {RangeError} if the bytes are not frames
  */
 export function framesIn(bytes, offset = 0, view = viewOf(bytes)) {
   /** @type {Frame[]} */
@@ -62,17 +62,18 @@ export function framesIn(bytes, offset = 0, view = viewOf(bytes)) {
 }
 
 /**
- * The frame that begins somewhere.
+ * The frame that begins at a position.
  * @param {DataView} view @param {number} offset
- * @param {boolean} [isKnown] whether its headers have been looked at before
+ * @param {boolean} [isKnown] whether its headers have been checked before
  * @returns {Frame}
- * @throws {RangeError} if there is none: whatever gets through is a message to the other end of the border
+ * @throws {RangeError} if there is none: whatever passes is a message to the other side
  */
 export function frameAt(view, offset, isKnown = false) {
   const flags = view.getUint8(offset);
   const headersBytes = view.getUint16(offset + 2, true);
   const createdAt = view.getFloat64(offset + 12, true);
-  if (flags > (HAS_ID | HAS_DUE | HAS_UNTIL) || !isTime(createdAt)) throw new RangeError("these bytes are no message");
+  if (flags > (HAS_ID | HAS_DUE | HAS_UNTIL) || !isTime(createdAt))
+    throw new RangeError("these bytes are not a message");
   const hasCustomId = (flags & HAS_ID) !== 0;
   const payloadBytes = view.getUint32(offset + 8, true);
   let at = offset + FIXED_BYTES + (hasCustomId ? ID_BYTES : 0);
@@ -152,13 +153,13 @@ export function packFrames(messages, createdAt) {
 const NO_BYTES = new Uint8Array();
 
 /**
- * A frame of its own, for a message of a payload and nothing else.
+ * A frame for a message with nothing but a payload.
  * @param {number} priority @param {Uint8Array} id @param {Uint8Array} payload @param {number} createdAt
  */
 export const frameOf = (priority, id, payload, createdAt) =>
   packFrames([{ priority, id, due: 0, until: 0, headers: NO_BYTES, sender: NO_BYTES, payload }], createdAt);
 
-/** A frame with an id in it and without times. @param {Uint8Array} frame one frame @param {Uint8Array} id */
+/** A frame with an id added and without times. @param {Uint8Array} frame one frame @param {Uint8Array} id */
 export function withCustomId(frame, id) {
   const flags = frame[0];
   const bodyAt =
@@ -174,7 +175,7 @@ export function withCustomId(frame, id) {
   return renamed;
 }
 
-/** The id that the sender gave. @param {Uint8Array} bytes @param {Frame} frame of `bytes` */
+/** The custom id. @param {Uint8Array} bytes @param {Frame} frame of `bytes` */
 export function idIn(bytes, frame) {
   return bytes.slice(frame.offset + FIXED_BYTES, frame.offset + FIXED_BYTES + ID_BYTES);
 }
@@ -211,7 +212,7 @@ export function packBatch(entries) {
   return batch;
 }
 
-/** A batch of none. */
+/** An empty batch. */
 export const NO_BATCH = packBatch([]);
 
 /** How many messages a batch has. @param {Uint8Array} batch */
@@ -228,7 +229,7 @@ export function idsOfBatch(batch) {
 }
 
 /**
- * The messages of a batch, their bytes copied out of it.
+ * The messages of a batch, with copies of their bytes.
  * @param {Uint8Array} batch @returns {import("./types.js").Unpacked[]}
  */
 export function unpackBatch(batch) {

@@ -1,8 +1,8 @@
 /**
- * A mailbox's state as bytes: its head, what of it lies in rows of their own, and how both are taken apart again.
+ * A mailbox's state as bytes: encodes and decodes its head and the blocks that have rows of their own.
  *
- * The head is the counts, the blocks (of the holders and of the directories of pages), the pages that are busy, and
- * where small segments belong that travel with it, each with its checksum. See `blocks.js` for what travels in it.
+ * The head is the counts, the blocks (of holders and of page directories), the busy pages, and the places of the small
+ * segments that travel with it, each with its checksum. See `blocks.js` for what travels in it.
  */
 
 import { HOLDERS, blockIn, directoryOf, latestFirst, layOut } from "./blocks.js";
@@ -12,18 +12,16 @@ import { PRIORITIES } from "./lane.js";
 import { pageIn } from "./page-table.js";
 import { Segment } from "./segments.js";
 
-/** The largest that the number of numbers of a page, or that of bytes of pages in the head, can be. */
+/** The most numbers that a page can cover, and the most bytes of pages that a head can hold. */
 const LARGEST_PAGE = 2 ** 16;
 
-/** As many as an id can tell apart. */
+/** As many as an id can distinguish. */
 const MOST_NUMBERS = 2 ** 48;
 
-/**
- * Bytes of the holders and of the directories that travel in the head; far below what Chromium would put into a file.
- */
+/** Bytes of holders and directories in the head; far below what Chromium would put into a file. */
 const REST_IN_HEAD = 4096;
 
-/** Flags of a head: it has the counts of remembered ids and of delayed messages only where they are not 0. */
+/** Flags of a head: it has the counts of remembered ids and of delayed messages only if they are not 0. */
 const MAY_COLLIDE = 1;
 const HAS_REMEMBERED = 2;
 const HAS_DELAYED = 4;
@@ -38,7 +36,7 @@ const writer = new ByteWriter();
 /** @typedef {import("./page-table.js").PageTable} PageTable */
 
 /**
- * What of a state is in the head, see there.
+ * What a head holds of a state, see there.
  * @typedef {object} Headed
  * @property {number} number
  * @property {number} pagesInHead
@@ -55,8 +53,8 @@ const writer = new ByteWriter();
  */
 
 /**
- * Packs what has changed of a state.
- * @param {Headed} state @returns {RowChange[]} what is to be done in the store `pages`, in this order
+ * Packs what has changed in a state.
+ * @param {Headed} state @returns {RowChange[]} what to do in the store `pages`, in this order
  */
 export function pack(state) {
   const { pages: table, pagesInHead } = state;
@@ -86,8 +84,8 @@ export function pack(state) {
 
 /**
  * Decides which of the busy pages the head holds, and encodes them.
- * @param {PageTable} table @param {number} budget bytes @param {RowChange[]} rows gets those that are to be written
- * @returns {PageEntry[]} the last one that was used first
+ * @param {PageTable} table @param {number} budget bytes @param {RowChange[]} rows gets those that have to be written
+ * @returns {PageEntry[]} most recently used first
  */
 function layOutPages(table, budget, rows) {
   const pages = latestFirst([...table.busy]);
@@ -98,7 +96,7 @@ function layOutPages(table, budget, rows) {
 }
 
 /**
- * Deletions of the rows of pages that are no more, in order; neighbours together.
+ * Deletions of the rows of pages that no longer exist, in order; neighbours together.
  * @param {PageEntry[]} removed @returns {RowChange[]}
  */
 function deletionsOf(removed) {
@@ -116,9 +114,9 @@ function deletionsOf(removed) {
 /**
  * Encodes the blocks that have changed.
  * @param {PageTable} table @param {Map<number, Block>} blocks
- * @param {{encode(number: number): Uint8Array<ArrayBuffer> | undefined}} source what they are of
- * @param {RowChange[]} changes where deletions of rows are added that are no more
- * @param {Block[]} into where the blocks are added
+ * @param {{encode(number: number): Uint8Array<ArrayBuffer> | undefined}} source the blocks' owner
+ * @param {RowChange[]} changes gets deletions of rows that are no longer needed
+ * @param {Block[]} into gets the blocks
  */
 function encodeBlocks(table, blocks, source, changes, into) {
   for (const block of blocks.values()) {
@@ -135,7 +133,7 @@ function encodeBlocks(table, blocks, source, changes, into) {
 }
 
 /**
- * @param {Headed} state @param {Block[]} blocks @param {PageEntry[]} pages the last one that was used first
+ * @param {Headed} state @param {Block[]} blocks @param {PageEntry[]} pages most recently used first
  * @returns {Uint8Array<ArrayBuffer>}
  */
 function packHead(
@@ -186,18 +184,18 @@ function carriedIn({ lanes }) {
 }
 
 /**
- * The state of a head; some of its blocks may have to be read yet, see `absentIn`.
+ * The state of a head; some of its blocks may still have to be read, see `absentIn`.
  * @template {Headed} State @param {{number: number, head: Uint8Array, sum: unknown, carried: unknown[]}} stored
  * @param {(pageNumbers: number, pagesInHead: number) => State} create makes an empty one
  * @returns {State}
- * @throws {RangeError} it is no head
+ * @throws {RangeError} it is not a head
  */
 export function unpackHead({ number, head, sum, carried }, create) {
-  if (sum !== quickChecksum(head, number)) throw new RangeError("this is no head");
+  if (sum !== quickChecksum(head, number)) throw new RangeError("this is not a head");
   const reader = new ByteReader(head);
   const state = create(reader.number(LARGEST_PAGE), reader.number(LARGEST_PAGE));
   const table = state.pages;
-  if (table.pageNumbers === 0) throw new RangeError("a page is of no numbers");
+  if (table.pageNumbers === 0) throw new RangeError("a page covers no numbers");
   state.idBase = reader.raw(ID_BYTES);
   const flags = reader.number(ALL_FLAGS);
   state.isBeforeLayout5 = (flags & SINCE_LAYOUT_5) === 0;
@@ -231,12 +229,12 @@ export function unpackHead({ number, head, sum, carried }, create) {
     if (priority < PRIORITIES) table.unopened.push({ priority, first, bytes: reader.sized() });
     else laneIn(table, priority - PRIORITIES).carried.push(segmentIn(carried[segments++], first, reader.uint32()));
   }
-  if (segments !== carried.length) throw new RangeError("a segment is of no lane");
+  if (segments !== carried.length) throw new RangeError("a segment has no lane");
   return state;
 }
 
 /**
- * Blocks without which nothing can be done, and that lie in rows of their own.
+ * Blocks that are needed for everything and have rows of their own.
  * @param {PageTable} table @returns {Block[]}
  */
 export const absentIn = (table) =>
@@ -246,7 +244,7 @@ export const absentIn = (table) =>
 
 /**
  * Takes the rows of the blocks that are absent.
- * @param {PageTable} table @param {unknown[]} rows in their order @returns {boolean} false if they are none
+ * @param {PageTable} table @param {unknown[]} rows in their order @returns {boolean} false if they are not blocks
  */
 export function fill(table, rows) {
   for (const [i, block] of absentIn(table).entries()) {
@@ -258,8 +256,8 @@ export function fill(table, rows) {
 }
 
 /**
- * Takes apart what the blocks say, once all are here.
- * @param {PageTable} table @returns {boolean} false if they are none
+ * Decodes the blocks, once all are here.
+ * @param {PageTable} table @returns {boolean} false if they are not blocks
  */
 export function complete(table) {
   try {

@@ -1,12 +1,12 @@
 /**
- * Headers: texts by name that travel with a message, and how they are stored: a JSON array of names and texts
- * alternating, in UTF-8, or nothing for none. `pymailbox/contract/headers.py` has the same.
+ * Headers: named texts that travel with a message. They are stored as a JSON array of alternating names and texts, in
+ * UTF-8, or as nothing if there are none. `pymailbox/contract/headers.py` has the same.
  */
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
 
-/** What a header is. @typedef {readonly [name: string, text: string]} Header */
+/** The rule for a header. @typedef {readonly [name: string, text: string]} Header */
 
 /** Headers as they are stored. @param {Header[]} headers */
 export const packHeaders = (headers) => encoder.encode(headers.length === 0 ? "" : JSON.stringify(headers.flat()));
@@ -16,7 +16,7 @@ export function checkHeaders(stored) {
   flatIn(stored);
 }
 
-/** Stored headers. @param {Uint8Array} stored @returns {Header[]} @throws {RangeError} these bytes are none */
+/** Stored headers. @param {Uint8Array} stored @returns {Header[]} @throws {RangeError} these bytes are not headers */
 export function unpackHeaders(stored) {
   if (stored.length === 0) return [];
   const flat = flatIn(stored);
@@ -30,9 +30,9 @@ function flatIn(stored) {
   try {
     flat = JSON.parse(decoder.decode(stored));
   } catch (cause) {
-    throw new RangeError("these bytes are no headers", { cause });
+    throw new RangeError("these bytes are not headers", { cause });
   }
   if (!Array.isArray(flat) || flat.length % 2 !== 0 || !flat.every((text) => typeof text === "string"))
-    throw new RangeError("these bytes are no headers");
+    throw new RangeError("these bytes are not headers");
   return flat;
 }

@@ -1,5 +1,5 @@
 /**
- * Message ids that say where their message is, so that acknowledging one needs no look-up.
+ * Message ids that say where their messages are, so that acknowledging needs no lookup.
  *
  * A generated id is a UUIDv8 (RFC 9562, section 5.8): 76 bits name the mailbox (70 of them random, drawn when the
  * mailbox is made), 4 bits hold the priority, 48 bits the sequence number within it.
@@ -29,13 +29,13 @@ export function randomId() {
   return id;
 }
 
-/** A random name; `crypto.randomUUID` is there in secure contexts only. */
+/** A random name; `crypto.randomUUID` exists only in secure contexts. */
 export const randomName = () => Array.from(randomId(), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** An id as a key of a Set. @param {Uint8Array} id */
+/** An id as a key for a Set. @param {Uint8Array} id */
 export const keyOf = (id) => String.fromCharCode(...id);
 
-/** Ids that follow one another. @param {Uint8Array} ids @returns {Uint8Array<ArrayBuffer>[]} */
+/** Consecutive ids. @param {Uint8Array} ids @returns {Uint8Array<ArrayBuffer>[]} */
 export function eachId(ids) {
   /** @type {Uint8Array<ArrayBuffer>[]} */
   const each = [];
@@ -56,7 +56,7 @@ export function writeId(target, offset, base, priority, sequence) {
 }
 
 /**
- * The place that an id names, if it is one of the mailbox's own.
+ * The place that an id names, if this mailbox made it.
  * @param {Uint8Array} id @param {Uint8Array} base @returns {import("./types.js").Place | undefined}
  */
 export function placeOf(id, base) {

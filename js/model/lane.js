@@ -1,4 +1,4 @@
-/** One priority of a mailbox: its numbers, its counts, and those of its segments that travel with the head. */
+/** One priority of a mailbox: its numbers, its counts, and its segments that travel with the head. */
 
 import { PageDirectory } from "./page-directory.js";
 
@@ -11,15 +11,15 @@ export const HIGHEST_FIRST = Array.from({ length: PRIORITIES }, (_, i) => PRIORI
 /** @typedef {import("./segments.js").Segment} Segment */
 
 export class Lane {
-  /** The number that its next message gets. */
+  /** The number of its next message. */
   next = 0;
-  /** All from here on are fresh. */
+  /** All messages from here on are fresh. */
   frontier = 0;
   /** Bytes of its largest segment since it was last empty. */
   largestSegment = 0;
   /** Queued messages, delayed ones included. */
   queued = 0;
-  /** Those of them that are put off, also if they are due by now. */
+  /** Delayed ones among them, even if they are due by now. */
   delayed = 0;
   inflight = 0;
   /** @type {Map<number, Block>} */
@@ -44,7 +44,7 @@ export class Lane {
     return this.carried.find(({ first, last }) => first <= sequence && sequence <= last);
   }
 
-  /** The first number from a number on whose message is in no segment beside the head. @param {number} from */
+  /** The first number, at or after a number, whose message is in no segment beside the head. @param {number} from */
   firstNotCarried(from) {
     for (const { first, last } of this.carried) if (first <= from && from <= last) from = last + 1;
     return from;

@@ -1,5 +1,5 @@
 /**
- * The limits of what callers pass and of what is stored. `pymailbox/contract/limits.py` has the same; a test compares
+ * The limits on what callers pass and what is stored. `pymailbox/contract/limits.py` has the same; a test compares
  * them.
  */
 
@@ -15,7 +15,7 @@ export const MOST_HEADERS = 64;
 /** Bytes of UTF-8 of all names and texts of a message's headers. */
 export const LARGEST_HEADERS = 8 * 1024;
 
-/** Bytes of payload that one `dequeue` hands out at most, unless it hands out a single message. */
+/** The most bytes of payload that one `dequeue` hands out, unless it hands out a single message. */
 export const LARGEST_BATCH = 64 * 1024 * 1024;
 
 /** The largest whole number that is exact in every store. */
@@ -24,16 +24,16 @@ export const LARGEST_COUNT = Number.MAX_SAFE_INTEGER;
 /** Milliseconds (in Python seconds): 100 years. A due time stays an exact integer in every store. */
 export const LONGEST_DELAY = 100 * 365.25 * 86_400_000;
 
-/** A larger `maxDeliveries` is stored as this: no number that a handle was opened with makes a state unreadable. */
+/** A larger `maxDeliveries` is stored as this, so that no value makes a state unreadable. */
 export const MOST_DELIVERIES = 2 ** 31;
 
 /** Milliseconds. A longer `lease` is stored as this. */
 export const LONGEST_LEASE = 2 ** 40;
 
-/** Hand-outs of a message are counted up to here, and failures too, so that a delivery state stays a safe integer. */
+/** Hand-outs and failures of a message are counted up to here, so that a delivery state stays a safe integer. */
 export const MOST_COUNTED = 2 ** 20 - 1;
 
-/** What Python's clock can tell: the years 1 to 9999, in milliseconds since 1970. */
+/** The range of Python's dates: the years 1 to 9999, in milliseconds since 1970. */
 export const EARLIEST = -62_135_596_800_000;
 export const LATEST = 253_402_300_799_999;
 

@@ -1,8 +1,8 @@
 /**
  * Which pages a lane has, and which of them have what a claim looks for.
  *
- * Its entries are in the order of their numbers. One is of a page, or of several in a row that are *fresh*: all of
- * their messages are queued and were never handed out, so they need no page.
+ * Its entries are in the order of their numbers. Each is for one page, or for several *fresh* ones in a row: all their
+ * messages are queued and were never handed out, so they need no page.
  */
 
 import { Block } from "./blocks.js";
@@ -24,7 +24,7 @@ const writer = new ByteWriter();
 
 /** One page, or several fresh ones. */
 export class PageEntry extends Block {
-  /** There while it is in memory. @type {Page | undefined} */
+  /** Set while it is in memory. @type {Page | undefined} */
   page;
   /** Whether it has queued messages. */
   queued = false;
@@ -46,7 +46,7 @@ export class PageEntry extends Block {
     return this.kind;
   }
 
-  /** Whether its page has to be read before it can be looked into. */
+  /** Whether its page must be read before its messages can be seen. */
   get isLacking() {
     return !this.isFresh && this.page === undefined;
   }
@@ -55,7 +55,7 @@ export class PageEntry extends Block {
 export class PageDirectory {
   /** @type {PageEntry[]} */
   entries = [];
-  /** Blocks of entries that are not as they were written. @type {Set<number>} */
+  /** Blocks whose entries have changed since they were written. @type {Set<number>} */
   changed = new Set();
 
   /** @param {number} priority */
@@ -80,7 +80,7 @@ export class PageDirectory {
 
   /**
    * The first entries, from a page on, that have something to hand out.
-   * @param {number} page @param {number} now milliseconds since 1970 @param {number} count how many at most
+   * @param {number} page @param {number} now milliseconds since 1970 @param {number} count the most entries
    */
   claimable(page, now, count) {
     /** @type {PageEntry[]} */
@@ -99,7 +99,7 @@ export class PageDirectory {
     return due;
   }
 
-  /** Adds fresh pages behind all others. @param {number} first @param {number} last exclusive */
+  /** Adds fresh pages after all others. @param {number} first @param {number} last exclusive */
   addFresh(first, last) {
     const before = this.entries.at(-1);
     if (before?.isFresh && before.last === first) {
@@ -110,7 +110,7 @@ export class PageDirectory {
     }
   }
 
-  /** Adds a page that is not there. @param {number} number @param {Page} page */
+  /** Adds a page that does not exist yet. @param {number} number @param {Page} page */
   add(number, page) {
     const entry = new PageEntry(this.priority, number, number + 1, false);
     entry.page = page;
@@ -119,8 +119,8 @@ export class PageDirectory {
   }
 
   /**
-   * Makes an entry of its own for one of several fresh pages.
-   * @param {number} number @param {Page} page what it is from now on
+   * Makes a separate entry for one of several fresh pages.
+   * @param {number} number @param {Page} page its content from now on
    */
   take(number, page) {
     const i = this.#firstEndingAfter(number);
@@ -145,12 +145,12 @@ export class PageDirectory {
     this.entries.splice(i, 1);
   }
 
-  /** Takes note that an entry is not as it was written. @param {PageEntry} entry */
+  /** Records that an entry has changed since it was written. @param {PageEntry} entry */
   note(entry) {
     this.changed.add(Math.floor(entry.first / PAGES_OF_BLOCK));
   }
 
-  /** Takes note of what a page has now. @param {PageEntry} entry whose page is in memory */
+  /** Records what a page has now. @param {PageEntry} entry whose page is in memory */
   refresh(entry) {
     const { queued, due } = /** @type {Page} */ (entry.page);
     if (entry.queued === queued > 0 && entry.due === due) return;
@@ -183,7 +183,7 @@ export class PageDirectory {
       writer.number(entry.first - end);
       if (entry.isFresh) writer.number(entry.last - entry.first);
       if (hasDelayed) {
-        // from the last one on, up or down
+        // starting at the last one, up or down
         const step = entry.due - due;
         writer.number(step < 0 ? -2 * step - 1 : 2 * step);
         due = entry.due;
@@ -211,19 +211,20 @@ export class PageDirectory {
       const isFresh = (flags & FRESH) !== 0;
       const last = first + (isFresh ? reader.number(limit) : 1);
       if (first < end || last <= first || last > limit || first >= (block + 1) * PAGES_OF_BLOCK)
-        throw new RangeError("pages are in disorder");
+        throw new RangeError("pages are out of order");
       if (isFresh && flags !== (FRESH | HAS_QUEUED)) throw new RangeError("a fresh page has what it cannot have");
       const entry = new PageEntry(this.priority, first, last, isFresh);
       entry.queued = (flags & HAS_QUEUED) !== 0;
       if ((flags & HAS_DELAYED) !== 0) {
         const step = reader.number();
         due += step % 2 === 1 ? -(step + 1) / 2 : step / 2;
-        if (!Number.isSafeInteger(due) || due < 0) throw new RangeError("a due time is none");
+        if (!Number.isSafeInteger(due) || due < 0) throw new RangeError("a due time is invalid");
         entry.due = due;
       }
       entry.inHead = (flags & IN_HEAD) !== 0;
       entry.hasRow = (flags & HAS_ROW) !== 0;
-      if (!isFresh && !entry.inHead && !entry.hasRow) throw new RangeError("a page is nowhere");
+      if (!isFresh && !entry.inHead && !entry.hasRow)
+        throw new RangeError("a page is neither in the head nor in a row");
       if (entry.hasRow && !entry.inHead) entry.sum = reader.uint32();
       this.entries.push(entry);
       end = at = last;

@@ -1,8 +1,8 @@
 /**
- * Where each message stands: the lanes with their pages, who holds what, and the one way in which messages move.
+ * Where each message is: the lanes with their pages, who holds what, and the one way in which messages move.
  *
- * Nothing here can wait for a page that is not in memory. Callers that look or move ask `lacking` first, and have the
- * pages opened that it gives.
+ * Nothing here can wait for a page that is not in memory. Callers that read or move first call `lacking`, and open the
+ * pages that it gives.
  */
 
 import { Holders } from "./claims.js";
@@ -20,16 +20,16 @@ const PAGES_IN_MEMORY = 256;
 /** @typedef {import("./claims.js").Claims} Claims */
 
 /**
- * Yields pages that have to be opened before it can go on.
+ * Yields pages that must be opened before it can continue.
  * @template T @typedef {Generator<PageEntry[], T, void>} Steps
  */
 
 export class PageTable {
   lanes = Array.from({ length: PRIORITIES }, (_, priority) => new Lane(priority));
   holders = new Holders();
-  /** Living messages whose id was given by their sender. */
+  /** Living messages with custom ids. */
   customIds = 0;
-  /** Pages that the head holds, or that have changed. @type {Set<PageEntry>} */
+  /** Pages that the head holds or that have changed. @type {Set<PageEntry>} */
   busy = new Set();
   /**
    * Pages that came with the head, until they are opened.
@@ -41,10 +41,10 @@ export class PageTable {
   #removed = [];
   /** Counts uses of pages. */
   #uses = 0;
-  /** Pages in memory, at most. */
+  /** The most pages in memory. */
   #opened = 0;
 
-  /** @param {number} pageNumbers how many numbers a page is of */
+  /** @param {number} pageNumbers how many numbers a page covers */
   constructor(pageNumbers) {
     this.pageNumbers = pageNumbers;
   }
@@ -57,7 +57,7 @@ export class PageTable {
   }
 
   /**
-   * What a message's page says of it; undefined if it is dead or never was.
+   * What a message's page says about it; undefined if it is dead or never existed.
    * @param {Place} place @returns {PageRun | undefined}
    */
   runOf({ priority, sequence }) {
@@ -84,8 +84,7 @@ export class PageTable {
   }
 
   /**
-   * The pages that have to be opened before the messages of a lane from `from` to `to` (exclusive) can be looked at or
-   * changed.
+   * The pages that must be opened before the messages of a lane from `from` to `to` (exclusive) can be read or changed.
    * @param {number} priority @param {number} from @param {number} to @returns {PageEntry[]}
    */
   lacking(priority, from, to) {
@@ -93,7 +92,7 @@ export class PageTable {
     if (lane === undefined || to <= from || lane.directory.entries.length === 0) return [];
     const last = this.pageOf(to - 1);
     const found = lane.directory.between(this.pageOf(from), last).filter(({ isLacking }) => isLacking);
-    // what is beyond the frontier takes it along, and with it the page that the frontier is in
+    // reaching beyond the frontier moves it, which changes the page that it is in
     const border =
       to > lane.frontier && last !== this.pageOf(lane.frontier)
         ? lane.directory.find(this.pageOf(lane.frontier))
@@ -102,7 +101,7 @@ export class PageTable {
     return found;
   }
 
-  /** The pages that have to be opened before anything can be enqueued that is not fresh. */
+  /** The pages that must be opened before anything that is not fresh can be enqueued. */
   lackingToEnqueue() {
     return this.lanes.flatMap(({ next }, priority) => this.lacking(priority, next, next + 1));
   }
@@ -112,12 +111,12 @@ export class PageTable {
     return this.lanes.flatMap(({ directory }) => directory.entries.filter(({ isLacking }) => isLacking));
   }
 
-  /** Whether a page is still one of the mailbox's. @param {PageEntry} entry */
+  /** Whether a page still belongs to the mailbox. @param {PageEntry} entry */
   has(entry) {
     return this.lanes[entry.priority].directory.find(entry.first) === entry;
   }
 
-  /** The numbers of a page, as far as any of them may live by it. @param {PageEntry} entry */
+  /** The range of a page's numbers that may live. @param {PageEntry} entry */
   numbersOf({ priority, first }) {
     return {
       from: first * this.pageNumbers,
@@ -151,7 +150,7 @@ export class PageTable {
   // -- pages in memory ------------------------------------------------------------------------------------------------
 
   /**
-   * Opens a page with what its row says.
+   * Opens a page with the content of its row.
    * @param {PageEntry} entry @param {unknown} row @returns {boolean} false if it is not what was written
    */
   open(entry, row) {
@@ -201,7 +200,7 @@ export class PageTable {
     this.#opened = PAGES_IN_MEMORY;
   }
 
-  /** Counts a use: the later it is, the higher is its number. */
+  /** Counts a use: later uses get higher numbers. */
   use() {
     return ++this.#uses;
   }
@@ -220,8 +219,7 @@ export class PageTable {
   }
 
   /**
-   * Removes a page with all that it says, and not from the counts: of one that cannot be read, `recount` puts them
-   * right.
+   * Removes a page with its content, but not from the counts: if it cannot be read, `recount` corrects them.
    * @param {PageEntry} entry
    */
   remove(entry) {
@@ -230,7 +228,7 @@ export class PageTable {
     this.lanes[entry.priority].directory.remove(entry);
   }
 
-  /** The pages that were removed since this was last called, and whose rows are still there; in order. */
+  /** The pages that were removed since the last call and still have rows; in order. */
   takeRemoved() {
     const removed = this.#removed;
     if (removed.length > 0) this.#removed = [];
@@ -261,8 +259,7 @@ export class PageTable {
   // -- moving ---------------------------------------------------------------------------------------------------------
 
   /**
-   * The one way in which messages move: those of a lane from `from` to `to` (exclusive) that live, to where they are to
-   * be.
+   * The one way in which messages move: changes the living ones of a lane from `from` to `to` (exclusive).
    * @param {number} priority @param {number} from @param {number} to
    * @param {(run: PageRun) => ({where: number, delivery: number, due: number} | undefined)} change undefined to remove
    * them
@@ -295,7 +292,7 @@ export class PageTable {
   }
 
   /**
-   * Queues what is delayed in a page up to some moment.
+   * Queues the messages of a page that were delayed until some moment.
    * @param {PageEntry} entry whose page is in memory @param {number} now milliseconds since 1970
    * @returns {number} how many messages
    */
@@ -308,7 +305,7 @@ export class PageTable {
   }
 
   /**
-   * Moves a lane's frontier on: what was fresh beyond it is in pages from now on.
+   * Moves a lane's frontier: what was fresh before its new place is in pages from now on.
    * @param {number} priority @param {number} to at most the lane's next number
    */
   advance(priority, to) {
@@ -343,7 +340,7 @@ export class PageTable {
   }
 
   /**
-   * The entry of a page, one of its own if it was fresh; undefined if there is none.
+   * The entry of a page, made a separate one if it was fresh; undefined if there is none.
    * @param {number} priority @param {number} number
    */
   #ownPage(priority, number) {
@@ -358,7 +355,7 @@ export class PageTable {
   }
 
   /**
-   * Takes note of whether a holder has something in a page.
+   * Records whether a holder has something in a page.
    * @param {number} priority @param {number} number @param {number} slot @param {boolean} isHeld
    */
   #noteHeld(priority, number, slot, isHeld) {
@@ -384,11 +381,11 @@ export class PageTable {
   }
 }
 
-/** Where messages stand that are not delayed. @param {number} where @param {number} past their delivery state */
+/** The position of messages that are not delayed. @param {number} where @param {number} past their delivery state */
 export const standing = (where, past) => ({ where, delivery: past, due: 0 });
 
 /**
- * Where delayed messages stand.
+ * The position of delayed messages.
  * @param {number} past their delivery state @param {number} due milliseconds since 1970
  */
 export const delayed = (past, due) => ({

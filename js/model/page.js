@@ -1,15 +1,15 @@
 /**
- * One page of a lane: where each of its living messages stands.
+ * One page of a lane: where each of its living messages is.
  *
  * A page covers a fixed number of neighbouring sequence numbers, and is one sorted list of runs of them. The messages
- * of a run share where they stand, their delivery state, and, while they are delayed, when they are due. A number in
- * no run is dead. The runs live in one flat array, so that a batch moves as a whole whatever its size.
+ * of a run share where they are, their delivery state and, while they are delayed, their due time. A number in no run
+ * is dead. The runs are in one flat array, so that moving a batch costs the same whatever its size.
  */
 
 import { ByteReader, ByteWriter } from "./bytes.js";
 import { isDelivery } from "./delivery.js";
 
-/** Where a message stands: in the queue, put off, or, from `HELD` on, with the holder of a slot. */
+/** Where a message is: queued, delayed, or, from `HELD` on, with the holder of a slot. */
 export const QUEUED = 0;
 export const DELAYED = 1;
 export const HELD = 2;
@@ -30,9 +30,9 @@ export class Page {
   queued = 0;
   /** How many are delayed. */
   delayed = 0;
-  /** How many the holder of a slot has; slots without any are left out. @type {Map<number, number>} */
+  /** How many the holder of a slot has; slots without any are omitted. @type {Map<number, number>} */
   held = new Map();
-  /** The earliest due time; undefined where it has to be looked for. @type {number | undefined} */
+  /** The earliest due time; undefined if it has to be searched for. @type {number | undefined} */
   #due = Infinity;
 
   get isEmpty() {
@@ -55,7 +55,7 @@ export class Page {
     for (let i = 0; i < this.#flat.length; i += STRIDE) yield this.#at(i);
   }
 
-  /** The run that a number is in, as far as that goes; undefined if it is dead. @param {number} sequence */
+  /** The whole run that a number is in; undefined if the number is dead. @param {number} sequence */
   runOf(sequence) {
     const i = this.#firstEndingAfter(sequence);
     return i < this.#flat.length && this.#flat[i] <= sequence ? this.#at(i) : undefined;
@@ -67,7 +67,7 @@ export class Page {
     return i < this.#flat.length && this.#flat[i] < to;
   }
 
-  /** What is here of the numbers from `from` to `to` (exclusive). @param {number} from @param {number} to */
+  /** The runs of the numbers from `from` to `to` (exclusive). @param {number} from @param {number} to */
   between(from, to) {
     /** @type {PageRun[]} */
     const found = [];
@@ -151,8 +151,8 @@ export class Page {
   /**
    * What `encode` wrote.
    * @param {Uint8Array} bytes @param {number} first the page's first number @param {number} end exclusive
-   * @param {(slot: number) => boolean} isSlot whether there is a holder of a slot
-   * @throws {RangeError} if it is no page
+   * @param {(slot: number) => boolean} isSlot whether a slot has a holder
+   * @throws {RangeError} if it is not a page
    */
   static decode(bytes, first, end, isSlot) {
     const page = new Page();
@@ -166,8 +166,8 @@ export class Page {
       const delivery = reader.number();
       const due = where === DELAYED ? base + reader.number() : 0;
       if (to <= from || to > end || !isDelivery(delivery) || !Number.isSafeInteger(due))
-        throw new RangeError("this is no page");
-      if (where >= HELD && !isSlot(where - HELD)) throw new RangeError("a page names a holder that there is not");
+        throw new RangeError("this is not a page");
+      if (where >= HELD && !isSlot(where - HELD)) throw new RangeError("a page names a holder that does not exist");
       page.#flat.push(from, to, where, delivery, due);
       page.#count({ from, to, where, delivery, due }, 1);
     }

@@ -1,9 +1,9 @@
-/** Messages that are passed over when a mailbox is looked through. */
+/** Messages to pass over when looking through a mailbox. */
 
 /** @typedef {{from: number, to: number}} Numbers `to` is exclusive */
 
 export class PassedOver {
-  /** By priority; in order, and none in two. @type {Map<number, Numbers[]>} */
+  /** By priority; in order, without overlaps. @type {Map<number, Numbers[]>} */
   #lanes = new Map();
 
   /** @param {number} priority @param {number} from @param {number} to exclusive */
@@ -24,7 +24,7 @@ export class PassedOver {
     return [...this.#lanes.keys()].reduce((count, priority) => count + this.countFrom(priority, 0), 0);
   }
 
-  /** How many numbers of a lane are passed over from a number on. @param {number} priority @param {number} from */
+  /** How many numbers of a lane, from a number on, are passed over. @param {number} priority @param {number} from */
   countFrom(priority, from) {
     return (this.#lanes.get(priority) ?? []).reduce(
       (count, numbers) => count + Math.max(0, numbers.to - Math.max(from, numbers.from)),
@@ -33,7 +33,7 @@ export class PassedOver {
   }
 
   /**
-   * What is left of a run without them.
+   * A run without them.
    * @template {Numbers & {priority: number}} Run @param {Run} run @returns {Run[]}
    */
   without(run) {
@@ -51,7 +51,7 @@ export class PassedOver {
   }
 }
 
-/** Index of the first that does not end before a number, or at it. @param {Numbers[]} lane @param {number} number */
+/** Index of the first that ends after a number. @param {Numbers[]} lane @param {number} number */
 function firstBeyond(lane, number) {
   let low = 0;
   let high = lane.length;

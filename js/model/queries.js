@@ -1,9 +1,7 @@
 /**
- * What a mailbox is asked: what is the first to claim, and which messages a peek, a listing of those inflight or an
- * export shows.
+ * Queries of a mailbox: what to claim first, and which messages a peek, a list of inflight messages or an export shows.
  *
- * Each query is made in steps: it yields the entries of the pages that it lacks, and goes on when they have been
- * opened.
+ * Each query runs in steps: it yields the entries of the pages that it lacks, and continues when they have been opened.
  */
 
 import * as delivery from "./delivery.js";
@@ -17,11 +15,11 @@ import { pageIn, standing } from "./page-table.js";
 /** @template T @typedef {import("./page-table.js").Steps<T>} Steps */
 
 /**
- * What `claim` would take. Nothing is taken yet, but the due ones of the pages that were looked at are queued.
+ * What `claim` would take. Takes nothing yet, but queues the due messages of the pages that it looks at.
  * @param {PageTable} pages @param {number} limit @param {number} now milliseconds since 1970
  * @param {PassedOver} [passedOver] what stays where it is
- * @returns {Steps<{taken: LaneRun[], promoted: boolean}>} with the delivery state after the hand-out; and whether some
- * that were due have been queued
+ * @returns {Steps<{taken: LaneRun[], promoted: boolean}>} with the delivery state after the hand-out; and whether any
+ * due messages were queued
  */
 export function* firstToClaim(pages, limit, now, passedOver) {
   const taken = new Collected(limit, passedOver);
@@ -34,7 +32,7 @@ export function* firstToClaim(pages, limit, now, passedOver) {
       if (ahead.length === 0) break;
       if (ahead.some(({ isLacking }) => isLacking)) {
         yield ahead.filter(({ isLacking }) => isLacking);
-        // one that could not be read is there no more
+        // one that could not be read no longer exists
         continue;
       }
       const [entry] = ahead;
@@ -65,7 +63,7 @@ export function* firstToClaim(pages, limit, now, passedOver) {
   return { taken: handedOut(taken.runs), promoted };
 }
 
-/** Counts a hand-out in the delivery states of runs. @param {LaneRun[]} runs that nobody else has */
+/** Counts a hand-out in the delivery states of runs. @param {LaneRun[]} runs that nobody else uses */
 function handedOut(runs) {
   const alone = runs.length === 1 && runs[0].to - runs[0].from === 1;
   for (const run of runs) run.delivery = delivery.handedOut(run.delivery, alone);
@@ -73,7 +71,7 @@ function handedOut(runs) {
 }
 
 /**
- * Up to `limit` queued messages in the order in which they would be handed out; of delayed ones those that are due.
+ * Up to `limit` queued messages, including due ones, in the order in which they would be handed out.
  * @param {PageTable} pages @param {number} limit @param {number} now @param {PassedOver} [passedOver]
  * @returns {Steps<LaneRun[]>}
  */
@@ -107,7 +105,7 @@ export function* firstDelayed(pages, limit, now, passedOver) {
   /** @type {(LaneRun & {due: number})[]} */
   let found = [];
   for (let i = 0; i < entries.length && !first.isFull; ) {
-    // what is due before the next page's first can be told without it
+    // what is due before the next page's first is known without that page
     const { due } = entries[i];
     for (; i < entries.length && entries[i].due === due; i++) {
       const { priority } = entries[i];
@@ -182,8 +180,7 @@ export function* firstWaiting(pages, priority) {
 }
 
 /**
- * How many of the delayed messages are due, though nobody has queued them yet, and when the next of the others is;
- * Infinity if there is none.
+ * How many delayed messages are due but not yet queued, and when the next of the others is; Infinity if there is none.
  * @param {PageTable} pages @param {number} now milliseconds since 1970 @returns {Steps<{due: number, next: number}>}
  */
 export function* delays(pages, now) {
@@ -206,7 +203,7 @@ export function* delays(pages, now) {
   return { due, next };
 }
 
-/** How many messages some runs are of. @param {{from: number, to: number}[]} runs */
+/** How many messages some runs have. @param {{from: number, to: number}[]} runs */
 export function countOf(runs) {
   let count = 0;
   for (const { from, to } of runs) count += to - from;

@@ -1,6 +1,6 @@
 /**
- * Why a message was given up, in words: as in `pymailbox/contract/reasons.py`, with which a test compares them; and
- * those that only IndexedDB has, where any script can write.
+ * The reasons why messages are given up, in words: those in `pymailbox/contract/reasons.py` (a test compares them), and
+ * some of IndexedDB only, where any script can write.
  */
 
 /** @param {number} count of messages that were lost with a record */
@@ -15,13 +15,13 @@ export const diedReason = (failures, maxDeliveries) => `its holder died; ${faile
 /** @param {number} count of messages whose record is gone */
 export const deletedReason = (count) => `${count} message(s) could not be read: something else deleted them`;
 
-/** Of what lies where no record of messages belongs. */
+/** For what is where no record of messages belongs. */
 export const STRAY_ROW = "0 message(s) could not be read: something else is in the store";
 
-/** Of what lies where a dead letter was. */
+/** For what is where a dead letter was. */
 export const UNREADABLE_DEAD_LETTER = "a dead letter that could not be read: something else wrote into the store";
 
-/** Of each message of a page of the state. */
+/** For each message of a page of the state. */
 export const UNREADABLE_PAGE =
-  "The record of where it stood could not be read: something else wrote into the store. It may have been handled " +
+  "The record of its state could not be read: something else wrote into the store. It may have been handled " +
   "before.";

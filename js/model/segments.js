@@ -1,5 +1,5 @@
 /**
- * Where messages lie: several to a record, since a record costs more than its bytes.
+ * Stored messages: several to a record, since a record costs more than its bytes.
  *
  * A segment is some neighbouring messages of one lane that were committed together. It is written once, never changed,
  * and deleted when the last of its messages is dead. Its value is the number of its first message (float64), how many
@@ -13,7 +13,7 @@ import { frameAt, viewOf } from "./frames.js";
 const HEADER_BYTES = 12;
 
 /**
- * Values above 64 KiB lie in a file each in Chromium's LevelDB store, three times slower; a larger message goes alone.
+ * Chromium's LevelDB store puts each value above 64 KiB into a file, three times slower; a larger message goes alone.
  */
 const SEGMENT_BYTES = 48 * 1024;
 export const SEGMENT_MESSAGES = 128;
@@ -41,7 +41,7 @@ export class Segment {
   }
 
   /**
-   * A stored value as a segment, as far as it is whole; undefined if it is none.
+   * A stored value as a segment, as far as it is intact; undefined if it is not one.
    * @param {unknown} value
    */
   static from(value) {
@@ -60,7 +60,7 @@ export class Segment {
       }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      // it was cut short, or overwritten from here on
+      // it was cut short or overwritten from here on
     }
     return offsets.length > 0 ? new Segment(value, view, first, offsets) : undefined;
   }
@@ -99,7 +99,7 @@ export class Segment {
   }
 
   /**
-   * The numbers that the key of a segment names; undefined if no segment has such a key.
+   * The numbers that the key of a segment names; undefined if it is no segment's key.
    * @param {IDBValidKey} key
    */
   static boundsIn(key) {
@@ -141,10 +141,10 @@ export class SegmentWriter {
   }
 }
 
-/** Segments at hand. They never change, so one that is here is right for as long as any of its messages lives. */
+/** Segments at hand. They never change, so one that is here is valid as long as any of its messages lives. */
 export class SegmentCache {
   /**
-   * When messages were made: by mailbox and priority, the last of each lane of which that was asked.
+   * When messages were made: by mailbox and priority, the last of each lane that was looked up.
    * @type {Map<string, {sequence: number, time: number}>}
    */
   #times = new Map();
@@ -153,7 +153,7 @@ export class SegmentCache {
   #size = 0;
   #limit;
 
-  /** @param {number} limit bytes that it keeps at most */
+  /** @param {number} limit the most bytes that it keeps */
   constructor(limit) {
     this.#limit = limit;
   }
@@ -167,7 +167,7 @@ export class SegmentCache {
   }
 
   /**
-   * When a message was made, if it was the last of its lane of which that was noted.
+   * When a message was made, if it was the last of its lane to be recorded.
    * @param {number} mailbox @param {number} priority @param {number} sequence
    */
   timeOf(mailbox, priority, sequence) {

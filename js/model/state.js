@@ -1,15 +1,14 @@
 /**
- * A mailbox's state: which messages wait, who holds which, and what each verb changes in that. Pure data and
- * arithmetic; no storage, no waiting.
+ * A mailbox's state: which messages wait, who holds which, and what each verb changes. Pure data and arithmetic; no
+ * storage, no waiting.
  *
  * Each priority is a lane of sequence numbers, given out in commit order. From a lane's frontier on all messages are
- * fresh: queued, never handed out, not delayed, and with an id of the mailbox's own. Before it, a message lives only if
- * its page says so. So the state has two levels: a small head (`head-codec.js`), which is written with every change,
- * and pages (`page-table.js`), of which only those are written that were touched; the few that are busy travel inside
- * the head.
+ * fresh: queued, never handed out, not delayed, and with a generated id. Before it, a message lives only if its page
+ * says so. So the state has two levels: a small head (`head-codec.js`), which is written with every change, and pages
+ * (`page-table.js`), of which only changed ones are written; the few busy ones travel inside the head.
  *
  * Nothing here can wait for a page that is not in memory. A method that may need some is a generator: it yields the
- * entries of the pages that it lacks, and goes on when they have been opened. For the others, callers use
+ * entries of the pages that it lacks, and continues when they have been opened. For the others, callers use
  * `pages.lacking`.
  */
 
@@ -39,21 +38,21 @@ const NO_BYTES = new Uint8Array();
 /** @template T @typedef {import("./page-table.js").Steps<T>} Steps */
 
 /**
- * A run of messages as an older layout had it; with who holds it, and on which terms, if somebody does.
+ * A run of messages as an older layout had it, with its holder and that one's terms, if it has one.
  * @typedef {{from: number, to: number, delivery: number, due: number, holder?: string, terms?: HolderTerms}}
  * RestoredRun
  */
 
 export class MailboxState {
-  /** Counts its writes: part of the key that it was written under last, 0 before the first. */
+  /** Counts its writes: part of the key of the last write, 0 before the first. */
   version = 0;
-  /** From this version on, nobody needs the ones before the last to be in the store. */
+  /** From this version on, nobody needs any but the last. */
   base = 1;
-  /** Whether its writer has a write lease: may write it without reading it; see `write-lease.js`. */
+  /** Whether its writer has a write lease, so may write it without reading; see `write-lease.js`. */
   leased = false;
   /** The context that wrote it last. */
   writer = "";
-  /** Of the transaction that wrote it last. */
+  /** The commit id of the transaction that wrote it last. */
   commitId = 0;
   idBase = new Uint8Array(ID_BYTES);
   /** Whether a sender ever gave an id that this mailbox may still generate. */
@@ -61,9 +60,9 @@ export class MailboxState {
   deadLetters = 0;
   /** The number of the next dead letter. */
   nextDeadLetter = 0;
-  /** Ids that are remembered for a while, whatever becomes of their messages; see `engine/remembered-ids.js`. */
+  /** Ids that are remembered for a while, whatever happens to their messages; see `engine/remembered-ids.js`. */
   remembered = 0;
-  /** Whether its delivery states are numbers of another meaning, and delayed messages are not counted. */
+  /** Whether its delivery states have an older meaning and delayed messages are not counted. */
   isBeforeLayout5 = false;
   /** As it was last packed. @type {Uint8Array} */
   head = NO_BYTES;
@@ -73,7 +72,7 @@ export class MailboxState {
   carried = [];
 
   /**
-   * @param {number} number the mailbox's own in its database @param {number} pageNumbers
+   * @param {number} number identifies the mailbox in its database @param {number} pageNumbers
    * @param {number} pagesInHead bytes
    */
   constructor(number, pageNumbers, pagesInHead) {
@@ -84,8 +83,8 @@ export class MailboxState {
   }
 
   /**
-   * @param {number} number the mailbox's own in its database
-   * @param {{pageNumbers?: number, pagesInHead?: number}} [sizes] how many numbers a page is of, and bytes of pages in
+   * @param {number} number identifies the mailbox in its database
+   * @param {{pageNumbers?: number, pagesInHead?: number}} [sizes] how many numbers a page covers, and bytes of pages in
    * the head
    */
   static create(number, { pageNumbers = PAGE_NUMBERS, pagesInHead = PAGES_IN_HEAD } = {}) {
@@ -104,15 +103,15 @@ export class MailboxState {
 
   /**
    * Packs what has changed.
-   * @returns {import("./blocks.js").RowChange[]} what is to be done in the store `pages`, in this order
+   * @returns {import("./blocks.js").RowChange[]} what to do in the store `pages`, in this order
    */
   pack() {
     return codec.pack(this);
   }
 
   /**
-   * A stored head as a state; undefined if it is none. Some of its blocks may have to be read yet, see `absent`.
-   * @param {any} stored @param {number} [version] that it is of @returns {MailboxState | undefined}
+   * A stored head as a state; undefined if it is not one. Some of its blocks may still have to be read, see `absent`.
+   * @param {any} stored @param {number} [version] of the head @returns {MailboxState | undefined}
    */
   static from(stored, version = 0) {
     const { number, base, right, writer, commitId, head, sum, carried } = stored ?? {};
@@ -124,7 +123,7 @@ export class MailboxState {
       );
       Object.assign(state, { head, sum, carried });
       state.version = version;
-      // versions that somebody may need stay
+      // keep versions that somebody may need
       state.base = isCount(base) && base <= version + 1 ? base : version + 1;
       state.leased = right === true;
       state.writer = typeof writer === "string" ? writer : "";
@@ -136,14 +135,14 @@ export class MailboxState {
     }
   }
 
-  /** Blocks without which nothing can be done, and that lie in rows of their own. */
+  /** Blocks that are needed for everything and have rows of their own. */
   get absent() {
     return codec.absentIn(this.pages);
   }
 
   /**
    * Takes the rows of the blocks that are absent.
-   * @param {unknown[]} rows in their order @returns {boolean} false if they are none
+   * @param {unknown[]} rows in their order @returns {boolean} false if they are not blocks
    */
   fill(rows) {
     return codec.fill(this.pages, rows);
@@ -156,7 +155,7 @@ export class MailboxState {
     return this.lanes.map(({ queued }) => queued);
   }
 
-  /** How many messages ever came into the queue: enqueued, sent, or redriven. */
+  /** How many messages were ever queued: enqueued, sent or redriven. */
   everQueued() {
     return sum(this.lanes.map(({ next }) => next));
   }
@@ -167,7 +166,7 @@ export class MailboxState {
     return count;
   }
 
-  /** Delayed messages, also those that are due by now. */
+  /** Delayed messages, including those that are due by now. */
   get delayedCount() {
     return sum(this.lanes.map(({ delayed }) => delayed));
   }
@@ -176,7 +175,7 @@ export class MailboxState {
     return sum(this.lanes.map(({ inflight }) => inflight));
   }
 
-  /** Living messages whose id was given by their sender. */
+  /** Living messages with custom ids. */
   get customIds() {
     return this.pages.customIds;
   }
@@ -204,7 +203,7 @@ export class MailboxState {
 
   // -- single messages ------------------------------------------------------------------------------------------------
 
-  /** A message's delivery state wherever it is; undefined if it is dead or never was. @param {Place} place */
+  /** A message's delivery state, wherever it is; undefined if it is dead or never existed. @param {Place} place */
   deliveryOf(place) {
     return this.pages.runOf(place)?.delivery;
   }
@@ -215,25 +214,25 @@ export class MailboxState {
     return claims !== undefined && this.pages.runOf(place)?.where === HELD + claims.slot;
   }
 
-  /** Who has a message, and on which terms; undefined if nobody has it. @param {Place} place */
+  /** A message's holder, with its terms; undefined if nobody has it. @param {Place} place */
   claimsOn(place) {
     const { where = QUEUED } = this.pages.runOf(place) ?? {};
     return where >= HELD ? this.pages.holders.at(where - HELD) : undefined;
   }
 
-  /** The place that an own id names; undefined if there never was a message. @param {Uint8Array} id */
+  /** The place that a generated id names; undefined if there never was such a message. @param {Uint8Array} id */
   ownPlaceOf(id) {
     const place = placeOf(id, this.idBase);
     return place !== undefined && place.sequence < (this.lanes[place.priority]?.next ?? 0) ? place : undefined;
   }
 
-  /** The place of a living message that an own id names, unless it is known by another name. @param {Uint8Array} id */
+  /** The place of the living message that a generated id names, unless it has a custom id. @param {Uint8Array} id */
   livingPlaceOf(id) {
     const place = this.ownPlaceOf(id);
     return place !== undefined && this.livesByOwnId(place) ? place : undefined;
   }
 
-  /** Whether a message lives and is known by the mailbox's own id. @param {Place} place */
+  /** Whether a message lives and has a generated id. @param {Place} place */
   livesByOwnId(place) {
     const found = this.deliveryOf(place);
     return found !== undefined && !delivery.hasCustomId(found);
@@ -242,8 +241,8 @@ export class MailboxState {
   // -- enqueueing -----------------------------------------------------------------------------------------------------
 
   /**
-   * Enqueues a message; see `lackingToEnqueue` unless it is a fresh one.
-   * @param {number} priority @param {boolean} custom whether its sender gave its id
+   * Enqueues a message; unless it is fresh, see `lackingToEnqueue`.
+   * @param {number} priority @param {boolean} custom whether it has a custom id
    * @param {number} due milliseconds since 1970, 0 for at once
    * @param {number} [past] its delivery state
    * @returns {number} its sequence number
@@ -267,16 +266,16 @@ export class MailboxState {
     lane.frontier = lane.next;
   }
 
-  /** Takes note of an id that a sender gave. @param {Uint8Array} id */
+  /** Records that a sender gave this id. @param {Uint8Array} id */
   noteCustomId(id) {
     const place = placeOf(id, this.idBase);
     if (place !== undefined && place.sequence >= (this.lanes[place.priority]?.next ?? Infinity)) this.mayCollide = true;
   }
 
   /**
-   * Fills a lane that is empty yet.
-   * @param {number} priority @param {number} next the number that its next message gets @param {number} largestSegment
-   * @param {RestoredRun[]} runs in order; what is in several counts as in the first
+   * Fills an empty lane.
+   * @param {number} priority @param {number} next the number of its next message @param {number} largestSegment
+   * @param {RestoredRun[]} runs in order; a number in several counts as in the first
    */
   restore(priority, next, largestSegment, runs) {
     const lane = this.lanes[priority];
@@ -303,14 +302,14 @@ export class MailboxState {
 
   // -- claiming -------------------------------------------------------------------------------------------------------
 
-  /** Who holds something. @returns {ReadonlyMap<string, Claims>} */
+  /** The holders. @returns {ReadonlyMap<string, Claims>} */
   get claims() {
     return this.pages.holders.byName;
   }
 
   /**
    * Moves up to `limit` queued messages to a holder's claims, in the order in which they are to be handed out. A
-   * suspect comes alone, and nothing that is behind it comes before it.
+   * suspect comes alone, and nothing behind it comes earlier.
    * @param {string} holder @param {HolderTerms} terms @param {number} limit @param {number} now milliseconds since 1970
    * @param {PassedOver} [passedOver] what stays where it is
    * @returns {Steps<{taken: LaneRun[], changed: boolean}>} with the delivery state after this hand-out
@@ -333,7 +332,7 @@ export class MailboxState {
   }
 
   /**
-   * Notes that a message that a holder has is the only one of its batch after all.
+   * Records that a holder's message is the only one of its batch after all.
    * @param {string} holder @param {Place} place
    */
   markSolo(holder, { priority, sequence }) {
@@ -342,7 +341,7 @@ export class MailboxState {
   }
 
   /**
-   * Transfers everything that a holder has to another, which has nothing yet; false if it has nothing.
+   * Transfers everything that a holder has to another that has nothing yet; false if it has nothing.
    * @param {string} holder @param {string} heir @param {HolderTerms} terms
    */
   bequeath(holder, heir, terms) {
@@ -352,7 +351,7 @@ export class MailboxState {
     return true;
   }
 
-  /** A sign of life of a holder. @param {string} holder @returns {boolean} false if it holds nothing */
+  /** A holder's heartbeat. @param {string} holder @returns {boolean} false if it holds nothing */
   beat(holder) {
     const claims = this.claims.get(holder);
     if (claims === undefined) return false;
@@ -363,27 +362,27 @@ export class MailboxState {
 
   // -- settling -------------------------------------------------------------------------------------------------------
 
-  /** Gives back one message that a holder has, its hand-out undone. @param {string} holder @param {Place} place */
+  /** Gives back one message that a holder has, and undoes its hand-out. @param {string} holder @param {Place} place */
   release(holder, place) {
     return this.#giveBack(holder, place, delivery.undelivered);
   }
 
   /**
-   * Gives back one message that a holder has, as failed or, if it has not failed, with its hand-out undone.
+   * Gives back one message that a holder has, as failed or with its hand-out undone.
    * @param {string} holder @param {Place} place @param {boolean} failed
-   * @param {boolean} hasError whether it is said what went wrong
+   * @param {boolean} hasError whether an error is given
    */
   nack(holder, place, failed, hasError) {
     const change = failed ? delivery.failed : delivery.undelivered;
     return this.#giveBack(holder, place, hasError ? (past) => delivery.withError(change(past)) : change);
   }
 
-  /** Gives back all that a holder has, the hand-outs undone. @param {string} holder */
+  /** Gives back everything that a holder has, and undoes the hand-outs. @param {string} holder */
   releaseAll(holder) {
     return this.#giveAllBack(holder, delivery.undelivered);
   }
 
-  /** Gives back all that a dead holder had. @param {string} holder */
+  /** Gives back everything that a dead holder had. @param {string} holder */
   recover(holder) {
     return this.#giveAllBack(holder, delivery.abandoned);
   }
@@ -392,7 +391,8 @@ export class MailboxState {
    * Queues delayed messages at their old places.
    * @param {Place[] | undefined} places whose pages are open; undefined for all
    * @param {number} now milliseconds since 1970
-   * @returns {Steps<{running: number, queued: number}>} how many delays still ran, and how many messages are queued
+   * @returns {Steps<{running: number, queued: number}>} how many delays were still running, and how many messages are
+   * queued
    */
   *promote(places, now) {
     const { pages } = this;
@@ -436,13 +436,13 @@ export class MailboxState {
     return found;
   }
 
-  /** Makes a dead letter of a living message. @param {Place} place @returns {number} the dead letter's number */
+  /** Turns a living message into a dead letter. @param {Place} place @returns {number} the dead letter's number */
   bury({ priority, sequence }) {
     this.pages.assign(priority, sequence, sequence + 1, () => undefined);
     return this.addDeadLetter();
   }
 
-  /** Counts a dead letter, the newest. @returns {number} its number */
+  /** Counts a new dead letter. @returns {number} its number */
   addDeadLetter() {
     this.deadLetters += 1;
     return this.nextDeadLetter++;
@@ -476,9 +476,9 @@ export class MailboxState {
   }
 
   /**
-   * Removes all queued messages, delayed ones too. What holders have stays.
+   * Removes all queued messages, including delayed ones. What holders have stays.
    * @returns {Steps<{count: number, withErrors: LaneRun[], kept: {priority: number, from: number, to: number}[]}>} how
-   * many there were; those of which a nack said what went wrong, in pages that stay; and the numbers of these pages, in
+   * many there were; those of them with an error from a nack in pages that stay; and the numbers of these pages, in
    * order
    */
   *purge() {
@@ -522,7 +522,7 @@ export class MailboxState {
 
   /**
    * @param {string} holder @param {Place} place @param {(past: number) => number} change
-   * @returns {number | undefined} its delivery state; undefined if the holder has it not
+   * @returns {number | undefined} its delivery state; undefined if the holder does not have it
    */
   #giveBack(holder, place, change) {
     if (!this.isHeldBy(holder, place)) return undefined;
@@ -534,7 +534,7 @@ export class MailboxState {
 
   /**
    * @param {string} holder @param {(past: number) => number} change
-   * @returns {Steps<(LaneRun & {before: number})[]>} as they are queued now, and their delivery states before
+   * @returns {Steps<(LaneRun & {before: number})[]>} as they are queued now, and their earlier delivery states
    */
   *#giveAllBack(holder, change) {
     /** @type {(LaneRun & {before: number})[]} */

@@ -1,4 +1,4 @@
-/** The shapes of the model, and those that the database stores. */
+/** The shapes of the model and of the database's records. */
 
 /** Where a message is: its lane and its number there. The lane `DEAD` (see `rows.js`) holds the dead letters. */
 export interface Place {
@@ -21,11 +21,11 @@ export interface Frame {
   offset: number;
   end: number;
   priority: number;
-  /** Whether its id was given by its sender. */
+  /** Whether it has a custom id. */
   hasCustomId: boolean;
-  /** Milliseconds since 1970 before which it is not to be handed out; 0 for at once. */
+  /** Milliseconds since 1970 before which it must not be handed out; 0 for at once. */
   due: number;
-  /** Milliseconds since 1970 until which an enqueue has its id remembered; 0 for not at all. */
+  /** Milliseconds since 1970 until which enqueueing it makes its id known; 0 for not at all. */
   until: number;
   headersBytes: number;
   payloadBytes: number;
@@ -46,17 +46,17 @@ export interface Entry {
 /** A message to be packed into a frame. */
 export interface Packable {
   priority: number;
-  /** The id that its sender gives it, if it does. */
+  /** Its custom id, if it has one. */
   id: Uint8Array | undefined;
-  /** Milliseconds since 1970 before which it is not to be handed out; 0 for at once. */
+  /** Milliseconds since 1970 before which it must not be handed out; 0 for at once. */
   due: number;
-  /** Milliseconds since 1970 until which its id is to be remembered; 0 for not at all. */
+  /** Milliseconds since 1970 until which its id stays known; 0 for not at all. */
   until: number;
   /** As they are stored; see `headers.js`. */
   headers: Uint8Array;
   sender: Uint8Array;
   payload: Uint8Array;
-  /** Milliseconds since 1970, if that is not the same for all. */
+  /** Milliseconds since 1970, if not the same for all. */
   created?: number;
 }
 
@@ -76,7 +76,7 @@ export interface Unpacked {
   due: number;
 }
 
-/** What others need to know of a holder. */
+/** What others need to know about a holder. */
 export interface HolderTerms {
   maxDeliveries: number;
   lease: number;
@@ -86,15 +86,15 @@ export interface HolderTerms {
 
 /** A record of the store `journal`; its key is the mailbox's number and a version. The last version is the state. */
 export interface StoredHead {
-  /** The mailbox's own in its database, first part of all its keys elsewhere; never used again. */
+  /** Identifies the mailbox in its database, the first part of all its keys elsewhere; never reused. */
   number: number;
-  /** Nobody needs the versions from here on, up to the one before this, to be in the store. */
+  /** Nobody needs the versions from here up to the one before this. */
   base: number;
-  /** Whether its writer has a write lease: may write the next without reading this; see `write-lease.js`. */
+  /** Whether its writer has a write lease, so may write the next without reading this; see `write-lease.js`. */
   right: boolean;
   /** The context that wrote it last. */
   writer: string;
-  /** Random: shows, after a connection was lost, whether a transaction was committed. */
+  /** Random: shows after a lost connection whether a transaction was committed. */
   commitId: number;
   /** Everything else, packed, since a browser copies bytes without walking through them; see `model/head-codec.js`. */
   head: Uint8Array;

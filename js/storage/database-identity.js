@@ -1,8 +1,8 @@
 /**
- * In which database a mailbox was last seen; if it is now in another one, this site's data has been cleared since.
+ * Remembers in which database a mailbox was last seen: if it is now in another one, the site's data was cleared.
  *
  * This context remembers it, and on a page so does `localStorage`, which outlives a database that the browser evicted
- * or another script deleted. A worker has no such storage; and if a browser clears all of a site's data, this goes too.
+ * or another script deleted. A worker has no such storage, and it goes too if a browser clears all of a site's data.
  */
 
 const PREFIX = "pymailbox/seen/";
@@ -36,7 +36,7 @@ export class SeenMailboxes {
 /**
  * Uses `localStorage`.
  * @template T @param {(storage: Storage) => T} use
- * @returns {T | undefined} undefined where there is none, or it is full
+ * @returns {T | undefined} undefined if there is none or it is full
  */
 export function onPage(use) {
   try {

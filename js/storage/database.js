@@ -24,9 +24,9 @@
  * |             |                                      | `reserve`: bytes to delete when storage is full; |
  * |             |                                      | `layout`: which of these tables it is after      |
  *
- * What an older library wrote is brought to this layout when it is opened, see `storage/upgrades.js`. A store that
- * something else deleted is made anew where it can be, see `mending.js`. Both take a version of their own, so the
- * version may be above the layout.
+ * Opening brings what an older library wrote to this layout, see `storage/upgrades.js`, and rebuilds a store that
+ * something else deleted if that is possible, see `mending.js`. Both use up a version, so the version may be above the
+ * layout.
  */
 
 import { closed, corrupt, translate, translateOpening, unavailable } from "../model/errors.js";
@@ -54,43 +54,43 @@ export const STORES = [
 ];
 
 /**
- * The stores of ordinary transactions. An unload note is the last thing that a page writes, and must not wait for them:
- * a transaction that waits is aborted when its page goes.
+ * The stores of ordinary transactions. An unload note is the last thing that a page writes and must not wait for them:
+ * a waiting transaction is aborted when its page goes.
  */
 export const ORDINARY_STORES = STORES.filter((store) => store !== "notes");
 
-/** The stores whose keys begin with a mailbox's number, and those whose rows go with it. */
+/** The stores whose keys begin with a mailbox's number and whose rows are deleted with it. */
 export const ROWS_BY_MAILBOX = ["pages", "segments", "ids", "remembered", "errors", "dead"];
 export const STORES_BY_MAILBOX = ["journal", ...ROWS_BY_MAILBOX];
 
 /** How often a lost connection is restored before a call fails. */
 export const RECONNECTIONS = 3;
 
-/** Milliseconds that opening waits for any answer: it queues behind other tabs, and some browsers lose the request. */
+/** Milliseconds that opening waits for an answer: it queues behind other tabs, and some browsers lose the request. */
 const ANSWER_LIMIT = 20_000;
 
-/** How often opening looks again at a database that other tabs upgrade at the same time. */
+/** How often opening tries again while other tabs upgrade the database. */
 const OPENINGS = 5;
 
 /**
- * Bytes kept to be deleted when the storage is full, so that claims, acknowledgements and nacks still find room.
- * Chromium keeps a value above 64 KiB in a file of its own, and only such a file makes room the moment that it is
- * deleted; each small write then takes some of it until the browser next tidies up.
+ * Bytes that are deleted when the disk is full, so that claims, acknowledgements and nacks still find space. Chromium
+ * keeps a value above 64 KiB in a file of its own, and only deleting such a file frees space at once; each small write
+ * then takes some of it until the browser next tidies up.
  */
 const RESERVE_BYTES = 1024 * 1024;
 
-/** As many random bytes as one call gives. */
+/** The most random bytes that one call gives. */
 const RANDOM_BYTES = 64 * 1024;
 
-/** Milliseconds that it is waited for that. */
+/** Milliseconds to wait for the browser to tidy up. */
 const LONGEST_TIDYING = 5000;
 
-/** A database that is there for a moment only. */
+/** A database that exists only for a moment. */
 const SHORT_LIVED = "pymailbox-tidy-up";
 
 /**
- * Makes the browser tidy up its files of this origin. Chromium appends what is written, deletes too, to a log of up to
- * some MiB, which counts as used until it is brought into the files; it does that when a database is deleted.
+ * Makes the browser tidy up its files of this origin. Chromium appends all writes, deletes included, to a log of up to
+ * some MiB, which counts as used until it is merged into the files; deleting a database does that.
  */
 export async function tidyUp() {
   try {
@@ -98,14 +98,14 @@ export async function tidyUp() {
       (await result(indexedDB.open(SHORT_LIVED))).close();
       await result(indexedDB.deleteDatabase(SHORT_LIVED));
     };
-    // a context that is frozen amid this keeps all others from it
+    // a context that is frozen in the middle of this blocks all others
     await Promise.race([tidying(), new Promise((resolve) => setTimeout(resolve, LONGEST_TIDYING))]);
   } catch {
-    // whoever needs the room tries all the same, and meets the error itself
+    // whoever needs the space tries anyway, and meets the error
   }
 }
 
-/** What cannot be compressed away. */
+/** Bytes that cannot be compressed. */
 export function newReserve() {
   const reserve = new Uint8Array(RESERVE_BYTES);
   for (let at = 0; at < RESERVE_BYTES; at += RANDOM_BYTES)
@@ -114,23 +114,23 @@ export function newReserve() {
 }
 
 /**
- * Firefox completes a transaction whose request fails once it was asked to commit, with all that did not fail; only a
- * last request that was made outside of another's handler aborts it (Firefox 153). Its engine is known by an error of
- * its own.
+ * If a request fails after its transaction was asked to commit, Firefox commits everything that did not fail; only a
+ * last request made outside of another's handler aborts it (Firefox 153). Firefox's engine is recognised by an error
+ * class that only it has.
  */
 export const ABORTS_AFTER_COMMIT = !("InternalError" in globalThis);
 
 /**
- * What a connection takes from its surroundings.
+ * A connection's settings.
  * @typedef {object} ConnectionSettings
  * @property {number} layout that the database is brought to
- * @property {number} blockedLimit milliseconds that opening waits for another tab to give up an older layout
- * @property {boolean} asksToCommit whether transactions of several requests are ended as soon as may be
+ * @property {number} blockedLimit milliseconds that opening waits for another tab to close an older layout
+ * @property {boolean} asksToCommit whether transactions of several requests ask to be committed as soon as possible
  */
 
-/** Opens once, is opened again when the browser or a newer version closed it, and is closed with its last user. */
+/** One connection for all users: reopened when the browser or a newer version closed it, closed with the last user. */
 export class Connection {
-  /** How often the site's data was found to have been cleared since this context first opened the database. */
+  /** How often this context has found the site's data cleared since it first opened the database. */
   wipes = 0;
 
   /** Called when the browser or a newer version closed the connection. */
@@ -154,7 +154,7 @@ export class Connection {
     this.#settings = settings;
   }
 
-  /** What the database that was opened last drew at random when it was made; empty before the first. */
+  /** The random identity of the database that was last opened; empty before the first. */
   get birth() {
     return this.#birth ?? "";
   }
@@ -178,7 +178,7 @@ export class Connection {
    * Begins a transaction.
    * @param {IDBTransactionMode} mode @param {IDBTransactionDurability} durability @param {string[]} [stores]
    * @returns {Promise<{transaction: IDBTransaction, opening: number}>} boxed, so that it is still active when it
-   * arrives; `opening` counts how often the database has been opened
+   * arrives; `opening` counts the openings of the database
    */
   async begin(mode, durability, stores = ORDINARY_STORES) {
     for (let attempt = 1; ; attempt++) {
@@ -198,7 +198,7 @@ export class Connection {
   }
 
   /**
-   * Begins a transaction now, where the database is open.
+   * Begins a transaction at once, if the database is open.
    * @param {IDBTransactionMode} mode @param {IDBTransactionDurability} durability @param {string[]} [stores]
    * @returns {IDBTransaction | undefined}
    */
@@ -207,31 +207,31 @@ export class Connection {
     try {
       return this.#opened?.transaction(stores, mode, { durability });
     } catch {
-      return undefined; // it is closing, and whoever waits for it meets the error
+      return undefined; // it is closing; whoever waits for it meets the error
     }
   }
 
   /**
-   * Ends a transaction, to which nothing is added any more, as soon as may be: whole, or not at all.
+   * Commits a transaction, to which nothing more is added, as soon as possible: completely or not at all.
    * @param {IDBTransaction} transaction
    */
   commit(transaction) {
     if (this.#settings.asksToCommit) transaction.commit();
   }
 
-  /** How often the database has been opened, while it is open; undefined while it is not. */
+  /** How often the database has been opened; undefined while it is not open. */
   get openings() {
     return this.#opened === undefined ? undefined : this.#openings;
   }
 
-  /** Lets a connection go that does not work any more; the next call opens another. @param {IDBDatabase} database */
+  /** Drops a connection that no longer works; the next call opens another. @param {IDBDatabase} database */
   drop(database) {
     if (this.#opened === database) this.#forget();
     database.close();
   }
 
   /**
-   * Last writes while the page is left: at once, or not at all.
+   * Last writes while the page is left: at once or not at all.
    * @param {string} store @param {[IDBValidKey, unknown][]} entries keys and values
    */
   writeAtOnce(store, entries) {
@@ -241,7 +241,7 @@ export class Connection {
       for (const [key, value] of entries) transaction?.objectStore(store).put(value, key);
       transaction?.commit();
     } catch {
-      // the connection is closing, or this page must not write any more
+      // the connection is closing, or this page may no longer write
     }
   }
 
@@ -261,7 +261,7 @@ export class Connection {
 
   async #connect() {
     const { database, birth } = await openWhole(this.#settings, this.seen, this.#birth);
-    // a newer tab wants to upgrade, and its layout waits for this connection; or the browser closed it
+    // a newer tab waits for this connection to end, to upgrade the database; or the browser closed it
     database.onclose = database.onversionchange = () => {
       this.drop(database);
       this.onLost();
@@ -277,13 +277,13 @@ export class Connection {
 /**
  * Opens the database in this layout, with all its stores.
  * @param {ConnectionSettings} settings @param {SeenMailboxes} seen
- * @param {string | undefined} birth what this context knows of it
+ * @param {string | undefined} birth what this context knows about it
  * @returns {Promise<{database: IDBDatabase, birth: string}>}
  */
 async function openWhole(settings, seen, birth) {
   const { layout } = settings;
-  // what this context has opened before it takes as it is now: after a version that is refused, amid the upgrade that
-  // closed its connection, Firefox (153) may take 12 s to open the next
+  // what this context has opened before is opened without naming a version: after Firefox (153) refuses a version,
+  // during the upgrade that closed the connection, it may take 12 s to open the next
   /** @type {number | undefined} */
   let version = birth === undefined ? layout : undefined;
   /** @type {unknown} */
@@ -294,7 +294,7 @@ async function openWhole(settings, seen, birth) {
     try {
       database = await open(settings, seen, version, birth);
     } catch (error) {
-      // it has a higher version: of a newer layout, or of this one, mended
+      // it has a higher version: a newer layout, or this one, mended
       const isHigher = error instanceof DOMException && error.name === "VersionError" && attempt < OPENINGS;
       if (!isHigher) throw translateOpening(error);
       versionError = error;
@@ -321,36 +321,37 @@ async function openWhole(settings, seen, birth) {
 }
 
 /**
- * What a database is like.
+ * What kind of database this is.
  * @param {IDBDatabase} database @param {number} ours the layout that this library writes
  * @returns {Promise<{layout: number, isWhole: boolean, birth: string}>}
  */
 async function look(database, ours) {
   const lacking = storesLackingIn(database);
-  // without any, it holds nothing of any layout
+  // with no stores it has nothing of any layout
   if (lacking.length === STORES.length) return { layout: 0, isWhole: false, birth: "" };
-  // each deletion takes a version of its own, which says nothing of the layout; a newer layout lacks nothing of this
-  // one
+  // each deletion uses up a version, which says nothing about the layout; a newer layout lacks nothing of this one
   if (lacking.includes("meta")) return { layout: ours, isWhole: false, birth: "" };
   const meta = database.transaction("meta").objectStore("meta");
   const [layout, birth] = await Promise.all([result(meta.get("layout")), result(meta.get("birth"))]);
   return { layout: typeof layout === "number" ? layout : ours, isWhole: lacking.length === 0, birth };
 }
 
-/** @param {IDBDatabase} database @throws {import("../model/errors.js").StorageCorruptError} it is another program's */
+/**
+ * @param {IDBDatabase} database @throws {import("../model/errors.js").StorageCorruptError} it belongs to another
+ * program
+ */
 function storesLackingIn({ objectStoreNames }) {
   const lacking = STORES.filter((store) => !objectStoreNames.contains(store));
   if (lacking.length < STORES.length || objectStoreNames.length === 0) return lacking;
   throw corrupt(
-    `The IndexedDB database "${DATABASE_NAME}" of this site is another program's: it has none of the stores of a ` +
-      `mailbox. ` +
-      "Let that program take another name, or delete its database if it is not needed.",
+    `The IndexedDB database "${DATABASE_NAME}" of this site belongs to another program: it has none of the stores of ` +
+      "a mailbox. Let that program use another name, or delete its database if it is not needed.",
   );
 }
 
 /**
  * @param {ConnectionSettings} settings @param {SeenMailboxes} seen
- * @param {number | undefined} version undefined for the one that it has @param {string | undefined} birth
+ * @param {number | undefined} version undefined for the present one @param {string | undefined} birth
  * @returns {Promise<IDBDatabase>}
  */
 function open(settings, seen, version, birth) {
@@ -365,7 +366,7 @@ function open(settings, seen, version, birth) {
       return;
     }
     const request = indexedDB.open(DATABASE_NAME, version);
-    /** Why the upgrade failed; the request itself only says that it did. @type {unknown} */
+    /** Why the upgrade failed; the request says only that it did. @type {unknown} */
     let reason;
     let abandoned = false;
     /** @param {number} milliseconds @param {string} message */
@@ -379,13 +380,13 @@ function open(settings, seen, version, birth) {
       "IndexedDB does not answer. Another tab may be keeping it busy: close or reload the other tabs and try again.",
     );
     request.onupgradeneeded = () => {
-      // how long it takes depends on what is there
+      // how long this takes depends on how much there is
       clearTimeout(patience);
       const { result: database, transaction } = request;
       if (transaction === null) return;
       transaction.onabort = () => (reason ??= transaction.error);
       upgrade(database, transaction, settings.layout, seen, birth).catch((error) => {
-        // a request that is aborted only says that the transaction was
+        // an aborted request says only that its transaction was aborted
         if (!(error instanceof DOMException) || error.name !== "AbortError") reason ??= error;
         abort(transaction);
       });
@@ -412,7 +413,7 @@ function open(settings, seen, version, birth) {
 }
 
 /**
- * Brings the database to this layout, with all its stores; within a major version layouts only add.
+ * Brings the database to this layout, with all its stores; within a major version layouts only add things.
  * @param {IDBDatabase} database @param {IDBTransaction} transaction @param {number} ours @param {SeenMailboxes} seen
  * @param {string | undefined} birth
  */
@@ -427,7 +428,7 @@ async function upgrade(database, transaction, ours, seen, birth) {
   const mailboxes = transaction.objectStore("mailboxes");
   const meta = transaction.objectStore("meta");
   if (lacking.includes("meta")) {
-    // a mailbox that is still there is still the same
+    // a mailbox that still exists is still the same
     const [name] = isNew ? [] : await result(mailboxes.getAllKeys(undefined, 1));
     const before = isNew ? undefined : (birth ?? (typeof name === "string" ? seen.lastIn(name) : undefined));
     meta.put(before ?? randomName(), "birth");
@@ -437,8 +438,7 @@ async function upgrade(database, transaction, ours, seen, birth) {
 }
 
 /**
- * The older layout that a database shows by its stores: the first layout did not say which it is, and neither does one
- * whose `meta` is gone.
+ * The older layout that a database's stores reveal: the first layout did not record it, nor does one without `meta`.
  * @param {string[]} lacking @param {IDBDatabase} database @returns {number | undefined}
  */
 function layoutBy(lacking, { objectStoreNames }) {
@@ -448,11 +448,11 @@ function layoutBy(lacking, { objectStoreNames }) {
   return lacking.includes("remembered") ? 4 : undefined;
 }
 
-/** Undoes a transaction, unless it is over. @param {IDBTransaction} transaction */
+/** Aborts a transaction, unless it is over. @param {IDBTransaction} transaction */
 export function abort(transaction) {
   try {
     transaction.abort();
   } catch {
-    // it is over already
+    // it is already over
   }
 }

@@ -1,10 +1,9 @@
 /**
- * Stores that a database lacks because something else made or changed it: they are rebuilt if nothing that they held is
- * lost.
+ * Stores that a database lacks because something else made or changed it: they are rebuilt if that loses nothing.
  *
- * What `ids` says is in the messages, too; a mailbox can do without what `remembered`, `errors`, `notes` and `meta`
+ * What `ids` holds is also in the messages; a mailbox can do without what `remembered`, `errors`, `notes` and `meta`
  * hold. The messages of a page that was in `pages` become dead letters when the page is needed. States, messages and
- * dead letters cannot be recovered from elsewhere, so their stores are rebuilt only if there were none of them.
+ * dead letters cannot be recovered from elsewhere, so their stores are rebuilt only if there were none.
  */
 
 import { corrupt } from "../model/errors.js";
@@ -28,8 +27,8 @@ export async function mend(transaction, lacking) {
   const pages = transaction.objectStore("pages");
   const journal = transaction.objectStore("journal");
   const rows = await result(mailboxes.getAll(IDBKeyRange.upperBound([], true)));
-  // one of another shape has never had its state there: it is of an older layout, and cannot be read, or another
-  // script's
+  // a row of another shape never had its state there: it is from an older layout, and unreadable, or from another
+  // script
   const numbers = rows.flatMap((row) => (isCount(row?.number) && Object.keys(row).length === 1 ? [row.number] : []));
   /** @type {MailboxState[]} */
   const states = [];
@@ -52,8 +51,7 @@ export async function mend(transaction, lacking) {
       (name === "dead" && states.some(({ deadLetters }) => deadLetters > 0)),
   );
   if (lost !== undefined) throw lostStore(lost);
-  // states that belong to no name would stay for good; of who may write one without reading it nobody may any more,
-  // since an upgrade closes all connections
+  // states without a name would stay for ever; write leases are void, since an upgrade closes all connections
   if (lacking.includes("mailboxes")) journal.clear();
   if (!lacking.includes("ids")) return;
   for (const state of states) await index(transaction, state);
@@ -65,7 +63,7 @@ async function numbersIn(journal) {
   return new Set(keys.flatMap((key) => (Array.isArray(key) && isCount(key[0]) ? [key[0]] : [])));
 }
 
-/** Writes what the store `ids` says of a mailbox. @param {IDBTransaction} transaction @param {MailboxState} state */
+/** Rebuilds a mailbox's rows of the store `ids`. @param {IDBTransaction} transaction @param {MailboxState} state */
 async function index(transaction, state) {
   const ids = transaction.objectStore("ids");
   const pages = transaction.objectStore("pages");
@@ -75,7 +73,7 @@ async function index(transaction, state) {
     for (let sequence = segment.first; sequence <= segment.last; sequence++) {
       const frame = segment.frameOf(sequence);
       if (!frame.hasCustomId) continue;
-      // of a page that cannot be read all may live
+      // all messages of a page that cannot be read may live
       const isUnknown = state.pages.lacking(priority, sequence, sequence + 1).length > 0;
       const delivery = isUnknown ? undefined : state.deliveryOf({ priority, sequence });
       if (isUnknown || (delivery !== undefined && hasCustomId(delivery)))
@@ -96,7 +94,7 @@ async function index(transaction, state) {
 }
 
 /**
- * The rows of a mailbox, one at a time: all of them may be more than there is memory.
+ * The rows of a mailbox, one at a time: all of them may not fit into memory.
  * @param {IDBTransaction} transaction @param {string} store @param {number} number
  */
 async function* rowsOf(transaction, store, number) {
@@ -110,8 +108,8 @@ async function* rowsOf(transaction, store, number) {
 /** @param {string} name */
 const lostStore = (name) =>
   corrupt(
-    `The IndexedDB database of the mailboxes lacks its store "${name}", which held what cannot be made anew: ` +
+    `The IndexedDB database of the mailboxes lacks its store "${name}", whose contents cannot be recovered: ` +
       `something else ` +
-      "deleted it. To begin anew, without what is left, delete the database: clear this site's data, or call " +
+      "deleted it. To start again without what remains, delete the database: clear this site's data, or call " +
       'indexedDB.deleteDatabase("pymailbox").',
   );

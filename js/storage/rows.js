@@ -1,6 +1,5 @@
 /**
- * What the rows of the small stores may hold, and what to do with a row that is not ours: other scripts of the origin
- * can write there too.
+ * What the rows of the small stores may hold, and what to do with other rows: any script of the origin can write there.
  */
 
 import { frameAt, frameOf, isTime, viewOf } from "../model/frames.js";
@@ -11,17 +10,19 @@ import { PRIORITIES } from "../model/lane.js";
 
 /** @typedef {import("../model/types.js").Place} Place */
 
-/** The lane, in places, of those that became dead letters. */
+/** In places, the lane of dead letters. */
 export const DEAD = -1;
 
-/** A place as the store `ids` has it; undefined if it is none. @param {unknown} value @returns {Place | undefined} */
+/**
+ * A place as the store `ids` has it; undefined if it is not one. @param {unknown} value @returns {Place | undefined}
+ */
 export function placeIn(value) {
   if (!Array.isArray(value) || value.length !== 2) return undefined;
   const [priority, sequence] = value;
   return (priority === DEAD || isCount(priority)) && isCount(sequence) ? { priority, sequence } : undefined;
 }
 
-/** The number of a dead letter, from its key; undefined if it is no such key. @param {IDBValidKey} key */
+/** The number of a dead letter, from its key; undefined if it is not such a key. @param {IDBValidKey} key */
 export function numberOfDeadLetter(key) {
   const [, number, ...more] = /** @type {unknown[]} */ (key);
   return isCount(number) && more.length === 0 ? number : undefined;
@@ -45,7 +46,7 @@ export function isDeadLetter(value) {
 }
 
 /**
- * A dead letter of what cannot be read: of no more than a message can hold, so that no browser refuses to store it.
+ * A dead letter for what cannot be read, no larger than a message can be, so that no browser refuses to store it.
  * @param {number} priority @param {unknown} value @param {string} reason
  */
 export function salvagedDeadLetter(priority, value, reason) {
@@ -61,7 +62,7 @@ export function salvagedDeadLetter(priority, value, reason) {
   };
 }
 
-/** What somebody else wrote, as bytes; none if it is not there. @param {unknown} value */
+/** What somebody else wrote, as bytes; empty if there is nothing. @param {unknown} value */
 function bytesOf(value) {
   if (value === undefined) return new Uint8Array();
   if (value instanceof ArrayBuffer) return new Uint8Array(value);
@@ -74,6 +75,6 @@ function asText(value) {
   try {
     return JSON.stringify(value) ?? String(value);
   } catch {
-    return String(value); // it contains itself, or a number that JSON does not have
+    return String(value); // it contains itself, or a number that JSON cannot express
   }
 }

@@ -1,4 +1,4 @@
-/** A mailbox's state as the stores `mailboxes`, `journal` and `pages` have it. */
+/** A mailbox's state in the stores `mailboxes`, `journal` and `pages`. */
 
 import { isCount } from "../model/bytes.js";
 import { LARGEST_COUNT } from "../model/limits.js";
@@ -6,12 +6,12 @@ import { MailboxState } from "../model/state.js";
 import { result } from "./requests.js";
 
 /**
- * The last version of a state, whatever something else may have made of it.
+ * The last version of a state, which something else may have changed.
  * @typedef {{version: number, stored: unknown}} Version
  */
 
 /**
- * The number that a mailbox had when its row was last read, so that its state can be asked for together with the row.
+ * The number that a mailbox had when its row was last read, so that its state can be requested together with the row.
  * @type {Map<string, number>}
  */
 const numbers = new Map();
@@ -37,7 +37,7 @@ export async function isLastVersion(journal, { number, version }) {
 }
 
 /**
- * A text that is another after each commit to a mailbox.
+ * A text that changes with each commit to a mailbox.
  * @param {string} mailbox @param {(name: string) => IDBObjectStore} store
  */
 export async function lastCommitOf(mailbox, store) {
@@ -56,7 +56,7 @@ async function lastKeyOf(journal, number) {
   return cursor?.key;
 }
 
-/** Whether one request can ask for a mailbox's state together with its row. @param {string} mailbox */
+/** Whether a mailbox's state can be requested together with its row. @param {string} mailbox */
 export const isNumberKnown = (mailbox) => numbers.has(mailbox);
 
 /** The name of a mailbox whose state was read here. @param {number} number */
@@ -79,7 +79,7 @@ export const versionsOf = (number, first = 0, last = LARGEST_COUNT) =>
  */
 export async function readState(mailbox, store) {
   const guess = numbers.get(mailbox);
-  // now, since a transaction that was asked to commit gives none later
+  // now: a transaction that was asked to commit gives none later
   const [journal, pages] = [store("journal"), store("pages")];
   const [row, guessed] = await Promise.all([
     result(store("mailboxes").get(mailbox)),
@@ -96,7 +96,7 @@ export async function readState(mailbox, store) {
 }
 
 /**
- * The state that a version tells, with the rows that belong to it; undefined if it cannot be read.
+ * The state of a version, with the rows that belong to it; undefined if it cannot be read.
  * @param {number} number @param {Version | undefined} last @param {IDBObjectStore} pages
  * @returns {Promise<MailboxState | undefined>}
  */
@@ -117,7 +117,7 @@ export async function stateOf(number, last, pages) {
 export const rowOf = (pages, { number }, block) => result(pages.get([number, block.kind, block.number]));
 
 /**
- * Writes what has changed of a state, but for its head.
+ * Writes what has changed in a state, except its head.
  * @param {() => IDBObjectStore} store gives `pages` @param {MailboxState} state
  */
 export function writeRows(store, state) {
@@ -132,10 +132,10 @@ export function writeRows(store, state) {
   return changes;
 }
 
-/** The most versions before the old ones that nobody needs are deleted. */
+/** The most old versions before those that nobody needs are deleted. */
 const VERSIONS = 16;
 
-/** Bytes of a head, with the segments that travel with it, above which they are deleted with each write. */
+/** If a head with the segments that travel with it has more bytes than this, each write deletes the old versions. */
 const LARGE_HEAD = 6 * 1024;
 
 /**

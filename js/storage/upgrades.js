@@ -1,4 +1,6 @@
-/** From each layout of the database to the next, in order; each step reads what the library wrote at that time. */
+/**
+ * Upgrades from each layout of the database to the next, in order; each step reads what the library wrote at that time.
+ */
 
 import { randomName } from "../model/ids.js";
 import { isDelivery, withError } from "../model/delivery.js";
@@ -15,14 +17,13 @@ import { keysOf, lastVersion, rowOf, stateOf, writeRows } from "./stored-state.j
 /** The first is from layout 1. @type {((database: IDBDatabase, transaction: IDBTransaction) => Promise<void>)[]} */
 const STEPS = [toPages, toJournal, toNotes, toCommonDeliveries];
 
-/** Bytes of the checksum at the beginning of a head of layout 2. */
+/** Bytes of the checksum that begins a head of layout 2. */
 const SUM_BYTES = 4;
 
 /**
- * Brings the records of an older layout to this one, while the database is upgraded. Stores that it needs are made
- * before.
+ * Brings the records of an older layout to this one, while the database is upgraded. Stores that it needs must exist.
  * @param {IDBDatabase} database @param {IDBTransaction} transaction of the upgrade
- * @param {number} layout the one that it is in
+ * @param {number} layout its present layout
  */
 export async function upgradeFrom(layout, database, transaction) {
   for (const step of STEPS.slice(layout - 1)) await step(database, transaction);
@@ -40,7 +41,7 @@ async function toPages(database, transaction) {
   const names = await result(mailboxes.getAllKeys(IDBKeyRange.upperBound([], true)));
   for (const name of names) {
     const stored = await result(mailboxes.get(name));
-    // what cannot be read stays, and says so when its mailbox is used
+    // what cannot be read stays, and gives an error when its mailbox is used
     if (!isStateOfRuns(stored)) continue;
     const state = MailboxState.create(stored.number);
     state.isBeforeLayout5 = true;
@@ -75,7 +76,7 @@ async function toJournal(_, transaction) {
   const names = await result(mailboxes.getAllKeys(IDBKeyRange.upperBound([], true)));
   for (const name of names) {
     const stored = await result(mailboxes.get(name));
-    // what cannot be read stays, and says so when its mailbox is used
+    // what cannot be read stays, and gives an error when its mailbox is used
     if (!isCount(stored?.number) || !("head" in stored)) continue;
     const { number, writer, commitId } = stored;
     const packed = withoutSum(stored.head, number);
@@ -92,7 +93,7 @@ async function toJournal(_, transaction) {
 }
 
 /**
- * Layout 4: unload notes are in the store `notes`. Before, they were in one of another name.
+ * Layout 4: unload notes are in the store `notes`. Before, that store had another name.
  * @param {IDBDatabase} database @param {IDBTransaction} transaction
  */
 async function toNotes(database, transaction) {
@@ -104,8 +105,8 @@ async function toNotes(database, transaction) {
 }
 
 /**
- * Layout 5: delivery states are the numbers that they are in Python, with a flag for what has a row in `errors`, and a
- * head counts the delayed messages. Before, there were three flags.
+ * Layout 5: delivery states are the same numbers as in Python, with a flag for messages that have a row in `errors`,
+ * and a head counts the delayed messages. Before, there were three flags.
  * @param {IDBDatabase} _ @param {IDBTransaction} transaction
  */
 async function toCommonDeliveries(_, transaction) {
@@ -117,7 +118,7 @@ async function toCommonDeliveries(_, transaction) {
     if (!isCount(row?.number)) continue;
     const last = await lastVersion(journal, row.number);
     const state = await stateOf(row.number, last, pages);
-    // what cannot be read stays, and says so when its mailbox is used
+    // what cannot be read stays, and gives an error when its mailbox is used
     if (last === undefined || !state?.isBeforeLayout5) continue;
     state.isBeforeLayout5 = false;
     for (const entry of state.pages.allLacking()) state.pages.open(entry, await rowOf(pages, state, entry));
@@ -130,7 +131,7 @@ async function toCommonDeliveries(_, transaction) {
     for (const key of await result(transaction.objectStore("errors").getAllKeys(keysOf(state)))) {
       const [, priority, sequence] = /** @type {number[]} */ (key);
       if (!(priority in state.lanes) || !isCount(sequence)) continue;
-      // of a page that cannot be read all become dead letters
+      // all messages of a page that cannot be read become dead letters
       if (state.pages.lacking(priority, sequence, sequence + 1).length > 0) continue;
       if (state.deliveryOf({ priority, sequence }) === undefined) continue;
       state.pages.assign(priority, sequence, sequence + 1, (run) => ({ ...run, delivery: withError(run.delivery) }));
@@ -152,7 +153,7 @@ function withSum(packed, number) {
 }
 
 /**
- * What follows the checksum of a head of layout 2; undefined if that is wrong.
+ * What follows the checksum of a head of layout 2; undefined if the checksum is wrong.
  * @param {unknown} head @param {number} number
  */
 function withoutSum(head, number) {
@@ -201,10 +202,10 @@ const eachRun = (flat) =>
     due: 0,
   }));
 
-/** Names that this context gives to holders whose own ones are too long. @type {Map<string, string>} */
+/** Names that this context gives to holders whose names are too long. @type {Map<string, string>} */
 const renamed = new Map();
 
-/** A holder whose name no library gave is none that lives. @param {string} holder */
+/** A holder whose name the library did not give does not live. @param {string} holder */
 function nameOf(holder) {
   if (holder.length > 0 && holder.length <= 50) return holder;
   const name = renamed.get(holder) ?? randomName();
@@ -213,8 +214,7 @@ function nameOf(holder) {
 }
 
 /**
- * When a delayed message is due: at once if something else deleted what tells; if that is so of all, when the first of
- * them is.
+ * When a delayed message is due: at once if something else deleted that; if it did so for all, when the first one is.
  * @param {StateOfRuns} stored @param {IDBObjectStore | undefined} store
  * @returns {Promise<(priority: number, sequence: number) => number>}
  */
@@ -256,7 +256,7 @@ function isStateOfRuns(value) {
   );
 }
 
-/** @param {unknown} flat @param {number} limit the first number that there is not */
+/** @param {unknown} flat @param {number} limit the first number that does not exist */
 function areRuns(flat, limit) {
   if (!Array.isArray(flat) || flat.length % 3 !== 0) return false;
   let end = 0;

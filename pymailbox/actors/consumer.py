@@ -19,9 +19,8 @@ import contextvars
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -37,7 +36,7 @@ from .pace import SOON, Pace
 from .prefetch import PrefetchBuffer, SenderOrderedBuffer
 from .retry import RetryPolicy
 from .retrying import PiggybackedAcks, RetryingMailbox
-from .stopping import Stop
+from .stopping import Interruptions, Running, Stop
 
 if TYPE_CHECKING:
     Task = asyncio.Task[None]
@@ -53,16 +52,13 @@ handler blocks the event loop, or while another acknowledgement is being committ
 AT_ONCE = 0.002
 """Seconds in one turn of the event loop for which asynchronous handlers that do not suspend follow each other."""
 
-STILL = 3
-"""After this many turns of the event loop without a cancellation, the next one counts as a new one."""
-
 PAUSE_AFTER_UNLOAD = 1.0
 """Seconds without a claim after the page was left: if it is really going away, its messages are for others."""
 
 _logger = logging.getLogger("pymailbox")
 
 
-class Consumer(Coroutine[Any, Any, None]):
+class Consumer(Running):
     """A running ``Mailbox.consume``: await it, or make it a task; ``stop`` ends it."""
 
     def __init__(
@@ -129,14 +125,13 @@ class Consumer(Coroutine[Any, Any, None]):
         self._closed = False
         self._error: BaseException | None = None
         self._interruptions = 0
-        self._turns_to_stillness = 0
-        """Until then, a cancellation is the previous one, delivered again."""
+        self._cancellations = Interruptions()
         self._pace = Pace(time.monotonic)
         self._reach = 1
         """How many messages to claim if all that was claimed waits for its senders."""
         self._claimed_at = 0.0
         self._buffer_timer: asyncio.TimerHandle | None = None
-        self._coroutine = self._supervise()
+        super().__init__(self._supervise())
 
     def stop(self) -> None:
         """Asks for a clean stop: running handlers finish, and what else was claimed goes back to the queue.
@@ -418,7 +413,7 @@ class Consumer(Coroutine[Any, Any, None]):
         if not self._holds.any_of(ids) or self._retrying.acknowledges_any_of(ids):
             return
         self._begin_acks()
-        if self._ordered and self._acks:
+        if (self._ordered or self._concurrency == 1) and self._acks:
             # if only the later of two messages were committed, a death would bring the earlier one back after it
             await asyncio.wait(self._acks)
 
@@ -444,22 +439,14 @@ class Consumer(Coroutine[Any, Any, None]):
 
     def _interrupt(self) -> None:
         """The consumer was cancelled: first to stop cleanly, then to end the handlers too, then to drop everything."""
-        repeated, self._turns_to_stillness = self._turns_to_stillness > 0, STILL
-        if repeated:
-            # a cancelled scope (anyio) cancels again in every turn of the loop, until it is left
+        if not self._cancellations.is_new():
             return
-        self._loop.call_soon(self._turn)
         self._interruptions = max(self._interruptions + 1, 1 + self._stop.asked)
         self.stop()
         if self._interruptions > 1:
             self._cancel(self._handling, self._waiting)
         if self._interruptions > 2:
             self._cancel(self._acks, self._writes)
-
-    def _turn(self) -> None:
-        self._turns_to_stillness -= 1
-        if self._turns_to_stillness > 0:
-            self._loop.call_soon(self._turn)
 
     def _on_life_over(self) -> None:
         """The page is being left or frozen, and all that this handle held has been given back; it may come back."""
@@ -497,20 +484,6 @@ class Consumer(Coroutine[Any, Any, None]):
     def _cancel(self, *tasks: set[Task]) -> None:
         for task in set().union(*tasks):
             task.cancel()
-
-    # -- a coroutine, so that it can be awaited and made a task --------------------------------------------------------
-
-    def send(self, value: Any) -> Any:
-        return self._coroutine.send(value)
-
-    def throw(self, typ: Any, val: Any = None, tb: TracebackType | None = None) -> Any:
-        return self._coroutine.throw(typ if val is None else val)
-
-    def close(self) -> None:
-        self._coroutine.close()
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return self._coroutine.__await__()
 
 
 def start(work: Coroutine[Any, Any, None]) -> Task:

@@ -12,7 +12,10 @@ from .context import Context
 from .time_limit import limited
 
 Handler: TypeAlias = Callable[[MessageRecord], object] | Callable[[MessageRecord, Context], object]
-"""``handler(message)`` or ``handler(message, context)``, ``async`` or not. Its result is ignored."""
+"""``handler(message)`` or ``handler(message, context)``, ``async`` or not. Its result is ignored.
+
+A second parameter that has a default keeps it, unless it is named ``context``.
+"""
 
 
 def to_call(handler: Any, timeout: float | None = None) -> Callable[[MessageRecord, Context], Awaitable[None]]:
@@ -56,8 +59,10 @@ def _takes_context(handler: Callable[..., object]) -> bool:
         return False  # a built-in function without a signature
     for count in (2, 1):
         try:
-            signature.bind(*[None] * count)
+            *_, last = signature.bind(*[None] * count).arguments
         except TypeError:
             continue
-        return count == 2
+        # a default is the handler's own, as in ``lambda message, into=mailbox: …``
+        has_default = signature.parameters[last].default is not inspect.Parameter.empty
+        return count == 2 and (last == "context" or not has_default)
     raise TypeError(f"handler must take a message, or a message and its context, not {signature}")

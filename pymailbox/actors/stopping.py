@@ -1,11 +1,58 @@
-"""Whether a consumer should stop, and pauses that end when it should."""
+"""Whether what runs should stop: because it was asked to, or was cancelled; and waiting that ends when it should."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Generator
+from types import TracebackType
+from typing import Any, Final
 
 LONGEST_TIMER = 86400.0
 """Seconds. A browser's timer of 25 days or more goes off at once."""
+
+_STILL: Final = 3
+"""After this many turns of the event loop without a cancellation, the next one counts as a new one."""
+
+
+class Running(Coroutine[Any, Any, None]):
+    """Something that runs until it is stopped: await it, or make it a task."""
+
+    def __init__(self, work: Coroutine[Any, Any, None]) -> None:
+        self._coroutine = work
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine.send(value)
+
+    def throw(self, typ: Any, val: Any = None, tb: TracebackType | None = None) -> Any:
+        return self._coroutine.throw(typ if val is None else val)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._coroutine.__await__()
+
+
+class Interruptions:
+    """Cancellations of a task, each of which counts once: a cancelled scope (anyio) delivers its own in every turn of
+    the event loop, until it is left.
+    """
+
+    def __init__(self) -> None:
+        self._turns_to_stillness = 0
+        """Until then, a cancellation is the previous one, delivered again."""
+
+    def is_new(self) -> bool:
+        """Takes note of a cancellation; whether it is another one."""
+        repeated, self._turns_to_stillness = self._turns_to_stillness > 0, _STILL
+        if not repeated:
+            asyncio.get_running_loop().call_soon(self._turn)
+        return not repeated
+
+    def _turn(self) -> None:
+        self._turns_to_stillness -= 1
+        if self._turns_to_stillness > 0:
+            asyncio.get_running_loop().call_soon(self._turn)
 
 
 class Stop:
@@ -13,6 +60,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked = asyncio.Event()
+        self._hurried = asyncio.Event()
 
     @property
     def asked(self) -> bool:
@@ -21,16 +69,31 @@ class Stop:
     def ask(self) -> None:
         self._asked.set()
 
+    def hurry(self) -> None:
+        """Ends the pauses that there are."""
+        self._hurried.set()
+        self._hurried.clear()
+
     async def pause(self, seconds: float) -> None:
-        """Waits that many seconds, or until a stop is asked for; others have their turn at least."""
+        """Waits that many seconds, or until a stop is asked for or ``hurry`` called; others have a turn at least."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        asked = asyncio.ensure_future(self._asked.wait())
+        over = [asyncio.ensure_future(event.wait()) for event in (self._asked, self._hurried)]
         try:
             # not ``asyncio.timeout``, which sets its timer to a time: Pyodide's loop refuses one that has just passed
-            while not asked.done():
-                await asyncio.wait([asked], timeout=max(0.0, min(seconds, LONGEST_TIMER)))
+            while not any(one.done() for one in over):
+                left = max(0.0, min(seconds, LONGEST_TIMER))
+                await asyncio.wait(over, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if (seconds := deadline - loop.time()) <= 0:
                     return
+        finally:
+            for one in over:
+                one.cancel()
+
+    async def first(self, work: asyncio.Future[Any]) -> None:
+        """Waits until that is done, or until a stop is asked for."""
+        asked: asyncio.Future[Any] = asyncio.ensure_future(self._asked.wait())
+        try:
+            await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()

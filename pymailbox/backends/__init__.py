@@ -1,1 +1,1 @@
-"""A package for each place that can keep messages; they share ``base``, a handle with hooks, and ``notifier``."""
+"""One package for each kind of storage; they share ``base``, a handle with hooks, and ``notifier``."""

@@ -1,15 +1,15 @@
-"""What the embedded backends share: a handle that checks its arguments, its thread and whether it is open.
+"""What the embedded backends share: a handle that checks its arguments, its thread, and that it is open.
 
 A backend subclasses ``EmbeddedMailbox`` and fills in the hooks, which get checked arguments only. Each hook is one
-transaction of its store, and is awaited at once. One that suspends must have taken its place in the store's order
-before it does, so that calls are stored in the order in which they were made, and ``close`` comes after all of them.
-Where hooks never suspend (``_keeps_loop``), verbs let the event loop have its turn when all that they do is done.
+transaction of its store, and is awaited at once. A hook must take its place in the store's order before it suspends, so
+that calls are stored in the order in which they were made, and ``close`` comes after all of them. If hooks never
+suspend (``_keeps_loop``), verbs give the event loop a turn when their work is done.
 
-Other packages may subclass it as well, see ``registry.py``: the hooks are private to callers, not to backends, and
-keep their names.
+Other packages may subclass it too, see ``registry.py``: the hooks are private to callers, not to backends, and keep
+their names.
 
-Verbs that are called for each message take one coroutine, and one check that tells whether all is well: what is wrong
-is found out when something is.
+Verbs that are called for each message cost one coroutine and one check that all is well; only if it is not do they look
+for the reason.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _T = TypeVar("_T")
 _logger = logging.getLogger("pymailbox")
 
 _forks = 0
-"""How many forks are between the process that imported this and this one; to ask for its number takes a system call."""
+"""How many forks separate this process from the one that imported this; asking for its id would be a system call."""
 
 
 def _count_fork() -> None:
@@ -84,12 +84,12 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 class Enqueued(NamedTuple):
-    """What a committed enqueue call did."""
+    """The result of a committed enqueue call."""
 
     ids: list[UUID]
-    """One id for each message of the call, in its order."""
+    """One id for each message of the call, in order."""
     depth: int | None
-    """Queued messages just after the call's own; None if the call stored nothing."""
+    """The queued count just after the call's messages; None if it stored nothing."""
 
 
 class AckFirst(NamedTuple):
@@ -98,9 +98,9 @@ class AckFirst(NamedTuple):
     ids: list[UUID]
     """Each once."""
     held_only: bool = False
-    """Whether only those that the handle holds; otherwise whoever holds them."""
+    """Whether only messages that the handle holds; otherwise whoever holds them."""
     on_commit: Callable[[int], None] | None = None
-    """Called with how many it removed, once that is committed and before any waiting."""
+    """Called with the number removed, after the commit and before any waiting."""
 
 
 class EmbeddedMailbox(Mailbox):
@@ -115,10 +115,10 @@ class EmbeddedMailbox(Mailbox):
     """File and line of the call of ``open_mailbox``."""
 
     _keeps_loop = False
-    """Whether the hooks never suspend, or hardly ever."""
+    """Whether the hooks never, or hardly ever, suspend."""
 
     _any_thread = False
-    """Whether any thread may run its event loop; whoever sets it sees to it that one does at a time."""
+    """Whether any thread may run its event loop; whoever sets it makes sure that only one does at a time."""
 
     def __init__(self, name: str, options: Options) -> None:
         if options.max_deliveries is not None and Capability.DEAD_LETTERS not in self.capabilities:
@@ -140,18 +140,18 @@ class EmbeddedMailbox(Mailbox):
 
     @classmethod
     def parse(cls, location: str, scheme: str, rest: str) -> Location:
-        """Takes a URL of this backend's apart; ``rest`` is what comes after ``://``. This one takes ``SCHEME://NAME``.
-        The location that it gives has that scheme.
+        """Parses a URL of this backend; ``rest`` is what follows ``://``. This version takes ``SCHEME://NAME``. The
+        returned location has that scheme.
 
         Raises:
-            ValueError: it breaks a rule; the message begins with "location" and shows the right form.
+            ValueError: it breaks a rule; the message begins with "location" and shows the correct form.
         """
         return parse_name(location, scheme, rest)
 
     @classmethod
     @abstractmethod
     async def open_at(cls, location: Location, options: Options) -> Self:
-        """Opens the mailbox at a location, made if it is not there."""
+        """Opens the mailbox at a location, and makes it if there is none."""
 
     @classmethod
     @abstractmethod
@@ -161,11 +161,11 @@ class EmbeddedMailbox(Mailbox):
     @classmethod
     @abstractmethod
     async def delete_at(cls, location: Location, unless: Unless | None = None) -> bool:
-        """Deletes the location's mailbox with all its messages; False if there was none, or ``unless`` held then."""
+        """Deletes the location's mailbox with all its messages; False if there was none or ``unless`` was true."""
 
     @classmethod
     async def backup_at(cls, location: Location, path: str) -> None:
-        """Copies the location's database to a path where nothing is, all of it as it is at one moment."""
+        """Copies the location's whole database, as it is at one moment, to a path where there is nothing."""
         raise UnsupportedError(
             f"{location.scheme}:// keeps no file that backup() could copy. export() writes a mailbox as lines, which "
             "import_() reads"
@@ -173,7 +173,7 @@ class EmbeddedMailbox(Mailbox):
 
     @classmethod
     async def compact_at(cls, location: Location) -> int:
-        """Gives what is free in the location's database back to the disk; how many bytes."""
+        """Gives the free space in the location's database back to the disk; returns the number of bytes."""
         raise UnsupportedError(f"{location.scheme}:// keeps no file that compact() could make smaller")
 
     # -- hooks: verbs --------------------------------------------------------------------------------------------------
@@ -192,15 +192,15 @@ class EmbeddedMailbox(Mailbox):
 
     @abstractmethod
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
-        """Marks up to ``limit`` messages inflight for this handle, waiting up to ``wait`` seconds for the first one.
+        """Claims up to ``limit`` messages for this handle, waiting up to ``wait`` seconds for the first one.
 
-        ``ack`` is acknowledged with the first attempt, whether that finds something or not. If the call is cancelled,
-        what it claimed goes back. Ends with ``MailboxClosedError`` if the handle is closed while it waits.
+        ``ack`` is acknowledged with the first attempt, whether or not that finds something. If the call is cancelled,
+        what it claimed goes back. Raises ``MailboxClosedError`` if the handle is closed while it waits.
         """
 
     @abstractmethod
     async def _release(self, ids: list[UUID]) -> None:
-        """Gives messages back that this handle holds, the hand-out undone; passes over those it does not hold."""
+        """Gives back messages that this handle holds and undoes their hand-out; ignores those that it does not hold."""
 
     @abstractmethod
     def _ack(self, ids: list[UUID]) -> Awaitable[int]:
@@ -213,11 +213,11 @@ class EmbeddedMailbox(Mailbox):
     def _ack_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> Awaitable[list[int | None] | None]:
-        """As ``ack_and_send``; the queued count of each target's mailbox, None where it got nothing; None for False."""
+        """As ``ack_and_send``; returns each target's queued count, None if it got nothing; or just None for False."""
         self._lacks(Capability.ACK_AND_SEND)
 
     def _nack(self, message_id: UUID, delay_ms: int, error: str | None, failed: bool) -> Awaitable[bool | str]:
-        """As ``nack``; the reason if it made a dead letter."""
+        """As ``nack``; returns the reason if it made a dead letter."""
         self._lacks(Capability.NACK)
 
     def _bury(self, message_id: UUID, reason: str) -> Awaitable[bool]:
@@ -229,7 +229,7 @@ class EmbeddedMailbox(Mailbox):
         self._lacks(Capability.DEAD_LETTERS)
 
     def _redrive(self, message_id: UUID) -> Awaitable[int | None]:
-        """As ``redrive``; the queued count after it, None for False."""
+        """As ``redrive``; returns the queued count after it, None for False."""
         self._lacks(Capability.DEAD_LETTERS)
 
     def _discard(self, message_id: UUID) -> Awaitable[bool]:
@@ -249,10 +249,10 @@ class EmbeddedMailbox(Mailbox):
         self._lacks(Capability.CHANGES)
 
     def _observing_changes(self) -> None:
-        """Called when somebody begins to listen to changes (``_change_listeners``), and when nobody does any more.
+        """Called when somebody begins to listen to changes (``_change_listeners``), and when the last one stops.
 
-        While somebody does, the backend calls ``_on_change`` in the handle's event loop after each commit that may have
-        changed a count of the mailbox, whoever made it; several may share a call. It must not keep the handle alive.
+        In between, the backend calls ``_on_change`` in the handle's event loop after each commit that may have changed
+        a count of the mailbox, whoever made it; several commits may share a call. It must not keep the handle alive.
         """
         self._lacks(Capability.CHANGES)
 
@@ -285,7 +285,8 @@ class EmbeddedMailbox(Mailbox):
         raise NotImplementedError
 
     def _adopt(self, messages: Sequence[WholeMessage]) -> Awaitable[tuple[list[bool], int | None]]:
-        """As ``Archive.adopt``: which were stored; and the queued count after it, None if the queue did not grow."""
+        """As ``Archive.adopt``; returns which were stored, and the queued count after it, None if the queue did not
+        grow."""
         raise NotImplementedError
 
     def _read_remembered(self, after: UUID | None) -> Awaitable[list[Remembered]]:
@@ -302,20 +303,21 @@ class EmbeddedMailbox(Mailbox):
 
     @abstractmethod
     def _abandon(self) -> None:
-        """As ``_release_and_close``, for a handle that was collected unclosed: returns at once, and what it held goes
-        back soon. May run on any thread, in a finaliser.
+        """As ``_release_and_close``, for a handle that was collected without being closed: returns at once, and what it
+        held goes back soon. May run on any thread, in a finaliser.
         """
 
     def _leave_as_dead(self) -> None:
-        """Releases the store, and leaves what the handle holds as the end of its process would; for the checks."""
+        """For the checks: releases the store, and leaves what the handle holds as if its process had ended."""
         super()._die()
 
     def _observing(self) -> None:
-        """Called when the observer has changed: a backend may start or stop to listen for what others enqueue."""
+        """Called when the observer has changed: a backend may start or stop listening for what others enqueue."""
 
     @property
     def _lives_over(self) -> int:
-        """How often all that this handle held has been given back, or taken, while it went on: a frozen page's has."""
+        """How often everything that this handle held has been given back or taken while it stayed open, as in a frozen
+        page."""
         return 0
 
     # -- verbs ---------------------------------------------------------------------------------------------------------
@@ -378,7 +380,7 @@ class EmbeddedMailbox(Mailbox):
             return await self._ack_and_claim(size, seconds, AckFirst(distinct_ids(check_ids(ack, "ack"))))
         self._enter()
         records = await self._claim(size, seconds)
-        if self._keeps_loop and turn_is_due():  # else nothing more is called: a signal handler might raise there
+        if self._keeps_loop and turn_is_due():  # otherwise nothing more is called: a signal handler might raise there
             await self._take_turn_with(records)
         return records
 
@@ -432,13 +434,13 @@ class EmbeddedMailbox(Mailbox):
         for index, (target, message) in enumerate(sends):
             check_mailbox(f"messages[{index}][0]", target)
             if not isinstance(target, EmbeddedMailbox) or target._database != self._database:
-                raise ValueError(f"messages[{index}][0], {target!r}, is in another database than {self!r}")
+                raise ValueError(f"messages[{index}][0], {target!r}, is not in the same database as {self!r}")
             target._enter()
             target._check_capabilities([message])
         depths = await self._ack_and_send(message_id, sends)
         if depths is None:
             return await self._leave(False)
-        # a batch is one call: one observer, however many messages it got
+        # a batch is one call: its observer is called once, however many messages it got
         for target, depth in {target: depth for (target, _), depth in zip(sends, depths, strict=True)}.items():
             if depth is not None:
                 target._observe(depth)
@@ -569,7 +571,7 @@ class EmbeddedMailbox(Mailbox):
             try:
                 if not self._is_beside_another:
                     warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
-            finally:  # where warnings are errors too
+            finally:  # even if warnings are errors
                 self._abandon()
 
     # -- inside --------------------------------------------------------------------------------------------------------
@@ -579,7 +581,7 @@ class EmbeddedMailbox(Mailbox):
         if (
             _get_running_loop() is not self._loop
             or self._closing is not None
-            # a loop may go on in another thread, or in a forked process
+            # a loop may continue in another thread or in a forked process
             or get_ident() != self._thread
             or _forks != self._forks
         ):
@@ -588,8 +590,8 @@ class EmbeddedMailbox(Mailbox):
             self._check_open()
 
     def _listen_to_changes(self, on_change: Callable[[], None]) -> Callable[[], None]:
-        """Calls ``on_change`` after each change from now on, and when the handle is closed, until the function that
-        this returns is called.
+        """Calls ``on_change`` after each change from now on, and when the handle is closed, until the returned function
+        is called.
         """
         self._change_listeners.append(on_change)
         if len(self._change_listeners) == 1:
@@ -607,7 +609,7 @@ class EmbeddedMailbox(Mailbox):
             on_change()
 
     def _check_capabilities(self, messages: Iterable[PreparedMessage]) -> None:
-        """Whether this backend can store what is special about messages."""
+        """Checks that this backend can store what is special about messages."""
         if Capability.DELAY not in self.capabilities and any(message.delay_ms for message in messages):
             self._lacks(Capability.DELAY)
         if Capability.HEADERS not in self.capabilities and any(message.headers for message in messages):
@@ -616,21 +618,21 @@ class EmbeddedMailbox(Mailbox):
             self._lacks(Capability.DEDUPE)
 
     async def _leave(self, result: _T) -> _T:
-        """Every verb's last step; cancelled here, the verb has been done."""
+        """Every verb's last step; if it is cancelled here, the verb is done."""
         if self._keeps_loop and turn_is_due():
             await take_turn()
         return result
 
     async def _take_turn_with(self, records: list[MessageRecord]) -> None:
-        """Lets the event loop have its turn; cancelled there, messages that were claimed go back."""
+        """Gives the event loop a turn; if it is cancelled there, claimed messages go back."""
         try:
             await take_turn()
         except BaseException:
-            if records and self._closing is None:  # which gives them back too
+            if records and self._closing is None:  # closing gives them back too
                 try:
                     await self._release([record.id for record in records])
                 except MailboxError:
-                    _logger.exception("what a cancelled dequeue of %r had claimed is held until it is closed", self)
+                    _logger.exception("what a cancelled dequeue of %r had claimed stays held until it is closed", self)
             raise
 
     def _check_thread(self) -> None:
@@ -657,7 +659,7 @@ class EmbeddedMailbox(Mailbox):
 
 
 class _EmbeddedArchive(Archive):
-    """A mailbox as a whole: two verbs more, for ``export`` and ``import_``."""
+    """Two more verbs, for ``export`` and ``import_``."""
 
     def __init__(self, mailbox: EmbeddedMailbox) -> None:
         self._mailbox = mailbox
@@ -684,13 +686,13 @@ class _EmbeddedArchive(Archive):
 
 
 class _Messages:
-    """The records of a mailbox as they come. Not a generator: those are not finalised by every event loop."""
+    """The records of a mailbox as they come. Not a generator: not every event loop finalises those."""
 
     def __init__(self, mailbox: EmbeddedMailbox) -> None:
         self._mailbox = mailbox
         self._claimed: deque[MessageRecord] = deque()
         self._claimed_in = 0
-        """The mailbox's lives that were over then."""
+        """How many of the mailbox's lives were over then."""
         self._left = False
 
     def __aiter__(self) -> Self:
@@ -716,7 +718,7 @@ class _Messages:
         return self._left or self._mailbox._closing is not None
 
     async def aclose(self) -> None:
-        """Gives back what was claimed and not yielded; done by itself when the loop is left."""
+        """Gives back what was claimed and not yielded; happens by itself when the loop is left."""
         self._left = True
         await self._give_back()
 

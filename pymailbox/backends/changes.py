@@ -1,4 +1,4 @@
-"""What ``changes`` gives: the counts of a mailbox as they change."""
+"""The iterator of ``changes``: the counts of a mailbox as they change."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from .base import EmbeddedMailbox
 
 INTERVAL: Final = 0.05
-"""Seconds between two states at least."""
+"""The least seconds between two states."""
 
 _CLOCK_CHECK: Final = 5.0
-"""Seconds between two looks at the wall clock, which may be set, while a message is delayed."""
+"""While a message is delayed, seconds between two looks at the wall clock, which may be set."""
 
 
 class Changes:
-    """The counts of a mailbox, now and after each change. Not a generator: those are not finalised by every event loop.
+    """The counts of a mailbox, now and after each change. Not a generator: not every event loop finalises those.
 
-    It listens from its first state on, until it is closed, dropped, or its mailbox is.
+    It listens from its first state until it or its mailbox is closed or dropped.
     """
 
     def __init__(self, mailbox: EmbeddedMailbox) -> None:
@@ -66,7 +66,7 @@ class Changes:
         self._end()
 
     async def _read(self, changed: asyncio.Event) -> MailboxStats:
-        changed.clear()  # first: what changes while the counts are read must not be missed
+        changed.clear()  # first, so that changes while the counts are read are not missed
         try:
             return await self._mailbox.status()
         except BaseException:

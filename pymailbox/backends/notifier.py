@@ -3,7 +3,7 @@
 Each handle has a ``Listener``; a ``Notifier`` knows the listeners of each mailbox and passes on what was committed
 there, from any thread, to each listener's own event loop. Nobody polls. In each event loop, as many waiters are woken
 as there are messages, longest wait first; one that was woken and does not take everything wakes the next. So a message
-costs the same however many wait. If nobody listens to a mailbox, a commit to it costs next to nothing more.
+costs the same however many wait. If nobody listens to a mailbox, notifying costs next to nothing.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ..contract.moments import now_in_ms
 from ..contract.values import MessageRecord
 
 HOLDER_CHECK = 0.2
-"""Seconds between two checks of whether other holders live, while somebody waits for what they hold."""
+"""While somebody waits for what other holders have, seconds between two checks of whether they live."""
 
 _CLOCK_CHECK = 5.0
-"""Seconds between two checks of the wall clock, which may be set, while somebody waits for a delayed message."""
+"""While somebody waits for a delayed message, seconds between two looks at the wall clock, which may be set."""
 
 
 class Listener:
@@ -39,7 +39,7 @@ class Listener:
         self._observe: weakref.WeakMethod[Callable[[int], None]] | None = None
         self._on_change: weakref.WeakMethod[Callable[[], None]] | None = None
         self._is_to_tell = False
-        """Whether the change that was notified last is still to be told."""
+        """Whether the last change has not been passed on yet."""
 
     @property
     def is_gone(self) -> bool:
@@ -56,7 +56,7 @@ class Listener:
                 self.loop.call_soon_threadsafe(self._on_depth, depth)
 
     def listen_to_changes(self, on_change: Callable[[], None] | None) -> None:
-        """As ``observe``, for changes of whatever kind."""
+        """As ``observe``, for changes of any kind."""
         self._on_change = None if on_change is None else weakref.WeakMethod(on_change)
 
     def notify_of_change(self) -> None:
@@ -67,7 +67,7 @@ class Listener:
                 self.loop.call_soon_threadsafe(self._tell_of_change)
 
     def _tell_of_change(self) -> None:
-        self._is_to_tell = False  # first: what changes from now on is another change
+        self._is_to_tell = False  # first: anything from now on is another change
         on_change = self._on_change and self._on_change()
         if on_change:
             on_change()
@@ -80,7 +80,7 @@ class Listener:
             _finish(wakeup)
 
     def begin(self) -> asyncio.Future[None]:
-        """A future that is done when this one is woken; ``end`` comes after it."""
+        """A future that is done when this one is woken; ``end`` must follow."""
         wakeup: asyncio.Future[None] = self.loop.create_future()
         self._waiting.add(wakeup)
         return wakeup
@@ -103,18 +103,18 @@ class Notifier:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # names without a listener are in none of these
+        # none of these has names without listeners
         self._observing: dict[str, tuple[Listener, ...]] = {}
         self._of_changes: dict[str, tuple[Listener, ...]] = {}
-        """Those that are told of every change."""
+        """Listeners to every change."""
         self._waiting: dict[str, dict[asyncio.Future[None], Listener]] = {}
-        """Sleeping waiters, the longest wait first. Code that takes one out has to wake it."""
+        """Sleeping waiters, longest wait first. Code that takes one out has to wake it."""
         self._alarms: dict[tuple[str, asyncio.AbstractEventLoop], tuple[float, asyncio.Future[None]]] = {}
-        """Which waiter wakes by itself, one in each event loop, and at what time of that loop."""
+        """In each event loop, the one waiter that wakes by itself, and when, by that loop's clock."""
 
     @property
     def listening(self) -> bool:
-        """Whether anybody waits or observes; a listener that is gone may still be among them."""
+        """Whether anybody waits or observes; some may be gone already."""
         return bool(self._waiting or self._observing or self._of_changes)
 
     @property
@@ -128,12 +128,12 @@ class Notifier:
         return list(self._waiting)
 
     def observe(self, name: str, listener: Listener, observe: Callable[[int], None] | None) -> None:
-        """Makes a listener call the method with each new depth from now on, or no longer."""
+        """Makes a listener start or stop calling the method with each new depth."""
         listener.observe(observe)
         self._list(self._observing, name, listener, observe is not None)
 
     def listen_to_changes(self, name: str, listener: Listener, on_change: Callable[[], None] | None) -> None:
-        """Makes a listener call the method after each change from now on, or no longer."""
+        """Makes a listener start or stop calling the method after each change."""
         listener.listen_to_changes(on_change)
         self._list(self._of_changes, name, listener, on_change is not None)
 
@@ -162,9 +162,9 @@ class Notifier:
     # -- notifying -----------------------------------------------------------------------------------------------------
 
     def notify(self, name: str, depth: int | None, excluded: Collection[Listener] = (), count: int = 1) -> None:
-        """Notifies listeners that ``count`` messages may be there to claim; with the ``depth``, if some were stored.
+        """Notifies listeners that there may be ``count`` messages to claim; with the ``depth``, if some were stored.
 
-        Observers of the listeners in ``excluded`` know the depth already, and do not get it again.
+        Observers of the listeners in ``excluded`` already know the depth, and do not get it again.
         """
         if depth is not None:
             for listener in self._observing.get(name, ()):
@@ -174,14 +174,14 @@ class Notifier:
             self.wake(name, count)
 
     def changed(self, names: Iterable[str]) -> None:
-        """Something of these mailboxes may have changed; costs next to nothing where nobody listens to that."""
+        """These mailboxes may have changed; costs next to nothing if nobody listens for that."""
         if self._of_changes:
             for name in names:
                 for listener in self._of_changes.get(name, ()):
                     listener.notify_of_change()
 
     def all_changed(self) -> None:
-        """As ``changed``, of all mailboxes."""
+        """As ``changed``, for all mailboxes."""
         self.changed(list(self._of_changes))
 
     def wake(self, name: str, count: int = 1) -> None:
@@ -198,7 +198,7 @@ class Notifier:
     # -- waiting -------------------------------------------------------------------------------------------------------
 
     def begin(self, name: str, listener: Listener, wakeup: asyncio.Future[None]) -> None:
-        """From now on a waiter is woken through its future; ``end`` comes after it, whatever happens."""
+        """From now on a waiter is woken through its future; ``end`` must follow, whatever happens."""
         with self._lock:
             self._waiting.setdefault(name, {})[wakeup] = listener
 
@@ -216,7 +216,7 @@ class Notifier:
         return woken
 
     def sets_alarm(self, name: str, wakeup: asyncio.Future[None], time: float) -> bool:
-        """Whether a waiter has to wake by itself at a time of its loop, since no other one there does so earlier."""
+        """Whether a waiter has to wake by itself at a time of its loop, because no other one there does so earlier."""
         key = name, wakeup.get_loop()
         if key in self._alarms and self._alarms[key][0] <= time:
             return False
@@ -233,16 +233,16 @@ def _take_out(listeners: dict[str, tuple[Listener, ...]], name: str, which: Call
 
 
 class ClaimAttempt(NamedTuple):
-    """What one attempt to claim messages came to."""
+    """The result of one attempt to claim messages."""
 
     records: list[MessageRecord]
-    """The messages claimed; the attempt that returns them makes sure that they are not lost."""
+    """The messages claimed; the attempt makes sure that they are not lost."""
     next_due: int | None
     """When the next delayed message is due, milliseconds since 1970."""
     again: float | None = None
     """Seconds after which to try again even without a notification."""
     more: bool = False
-    """Whether messages are left: the batch may have been cut short."""
+    """Whether messages remain: the batch may have been cut short."""
 
 
 async def claim_or_wait(
@@ -250,8 +250,8 @@ async def claim_or_wait(
 ) -> list[MessageRecord]:
     """Attempts to claim until there is something, for up to ``wait`` seconds, but at least once.
 
-    It never suspends between an attempt that claimed something and its return, so that cancelling it strands nothing
-    as long as cancelling an attempt strands nothing.
+    It never suspends between an attempt that claimed something and its return, so cancelling it strands nothing if
+    cancelling an attempt does not.
 
     Raises:
         MailboxClosedError: the listener was closed while it waited.
@@ -266,9 +266,9 @@ async def claim_or_wait(
             wakeup = listener.begin()
             try:
                 owes_attempt = True  # in case this one does not finish
-                notifier.begin(name, listener, wakeup)  # so that nothing is missed between the attempt and the waiting
+                notifier.begin(name, listener, wakeup)  # so that nothing is missed between the attempt and the wait
                 records, next_due, again, more = await attempt()
-                # another waiter has to learn of what is left, or of the time that this one waited for
+                # another waiter has to learn of what remains, or of the time that this one waited for
                 owes_attempt = more or next_due is not None or again is not None
                 if records:
                     return records
@@ -298,7 +298,7 @@ def _timeout(next_due: int | None, again: float | None) -> float:
 
 
 async def _until(wakeup: asyncio.Future[None], time: float) -> None:
-    """Waits to be woken, at most until a time of the loop, which may be infinite."""
+    """Waits to be woken, at most until a time on the loop's clock, which may be infinite."""
     loop = wakeup.get_loop()
     # Pyodide's loop refuses a time that has passed
     timer = None if time == math.inf else loop.call_later(max(0.0, time - loop.time()), _finish, wakeup)

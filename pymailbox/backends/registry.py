@@ -1,4 +1,4 @@
-"""The backends there are, by the schemes of their locations: those of this package, and those that other packages add.
+"""All backends by the schemes of their locations: those of this package, and those that other packages add.
 
 A package adds one by an entry point whose name is the scheme and whose object is a subclass of ``EmbeddedMailbox``
 (``backends/base.py`` says what it fills in)::
@@ -6,7 +6,7 @@ A package adds one by an entry point whose name is the scheme and whose object i
     [project.entry-points."pymailbox.backends"]
     redis = "pymailbox_redis:RedisMailbox"
 
-It is imported when a location with that scheme is met, and not before. A scheme belongs to one package only.
+It is imported only when a location with that scheme is met. A scheme belongs to one package only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS: Final = "pymailbox.backends"
 
-# imported when asked for, so that importing pymailbox costs nothing that is not used
+# imported on demand, so that importing pymailbox costs nothing that is not used
 
 
 def _indexeddb() -> type[EmbeddedMailbox]:
@@ -84,11 +84,11 @@ _BUILT_IN: Final = {
 
 
 _added: Final[dict[str, type[EmbeddedMailbox]]] = {}
-"""Those of other packages that have been met: to look for them takes milliseconds."""
+"""Those of other packages that have been met: looking for them takes milliseconds."""
 
 
 def parse_location(location: Any) -> Location:
-    """Takes a location apart, without touching any storage.
+    """Parses a location, without touching any storage.
 
     Raises:
         TypeError, ValueError: it is neither a string nor a path, is empty, or breaks a rule for names.
@@ -114,12 +114,12 @@ def parse_location(location: Any) -> Location:
     parsed = backend.parse(location, scheme, rest)
     if not isinstance(parsed, Location) or parsed.scheme != scheme:
         by = f"{backend.__module__}.{backend.__qualname__}"
-        raise missing_backend(scheme, f"{by}.parse gave {parsed!r}, which is no location of that scheme")
+        raise missing_backend(scheme, f"{by}.parse gave {parsed!r}, which is not a location of that scheme")
     return parsed
 
 
 def backend_of(location: Location) -> type[EmbeddedMailbox]:
-    """The class whose mailboxes are at a location that was taken apart here."""
+    """The class for the mailboxes at a location that was parsed here."""
     built_in = _BUILT_IN.get(location.scheme)
     return _added[location.scheme] if built_in is None else built_in.load()
 
@@ -160,7 +160,7 @@ def _load(entry_point: EntryPoint, scheme: str) -> type[EmbeddedMailbox]:
         raise missing_backend(scheme, why, MissingImportError) from error
     if not (isinstance(backend, type) and issubclass(backend, EmbeddedMailbox)):
         raise missing_backend(
-            scheme, f"{told}which is no subclass of EmbeddedMailbox. Update or uninstall that package"
+            scheme, f"{told}which is not a subclass of EmbeddedMailbox. Update or uninstall that package"
         )
     return backend
 

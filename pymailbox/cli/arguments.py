@@ -10,9 +10,16 @@ from .. import __version__
 from ..contract.limits import LONGEST_DELAY
 from ..contract.location import DEFAULT_SQLITE_FILE
 
-_LOCATION: Final = f"""\
+_FILE_LOCATION: Final = f"""\
 LOCATION is FILE, FILE#NAME or sqlite:///FILE#NAME, or just the NAME of a
 mailbox in {DEFAULT_SQLITE_FILE}. Without a NAME it is the only mailbox in the file.
+"""
+
+_LOCATION: Final = f"""\
+{_FILE_LOCATION}
+On NATS servers it is nats://HOST:PORT,HOST:PORT/NAME?stream=STREAM (also tls,
+ws and wss). The environment says who connects: NATS_USER and NATS_PASSWORD,
+NATS_TOKEN, NATS_CREDS, NATS_NKEY; NATS_CA, NATS_CERT, NATS_KEY for TLS.
 """
 
 _GRACE: Final = 8
@@ -31,7 +38,8 @@ def parser() -> argparse.ArgumentParser:
     """All of the command line."""
     top = argparse.ArgumentParser(
         "pymailbox",
-        description="Shows and changes what is in mailboxes in SQLite files, even while others use them.",
+        description="Shows and changes what is in mailboxes in SQLite files and on NATS servers, even while others use "
+        "them.",
         epilog=f"{_LOCATION}\n{_EXITS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -45,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
             name,
             help=about,
             description=about[0].upper() + about[1:] + ".",
-            epilog=_LOCATION,
+            epilog=_LOCATION if name_needed else _FILE_LOCATION,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if handler_needed:
@@ -57,15 +65,13 @@ def parser() -> argparse.ArgumentParser:
         else:
             one.add_argument("location", metavar="LOCATION", nargs="?", default=DEFAULT_SQLITE_FILE)
         if name_needed:
-            one.add_argument(
-                "-m", "--mailbox", metavar="NAME", help="the name of the mailbox in the file, taken literally"
-            )
+            one.add_argument("-m", "--mailbox", metavar="NAME", help="the name of the mailbox, taken literally")
         return one
 
     def json_option(one: argparse.ArgumentParser) -> None:
         one.add_argument("--json", action="store_true", help="write JSON, for programs")
 
-    stats = command("stats", "counts messages, in one mailbox or in all mailboxes of the file", location_needed=False)
+    stats = command("stats", "counts messages, in one mailbox or in all of the file or stream", location_needed=False)
     json_option(stats)
 
     peek = command("peek", "shows messages and changes nothing")

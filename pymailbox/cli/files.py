@@ -9,7 +9,7 @@ from .._open import backup, compact
 from ..backends.sqlite.copying import belongs_to
 from ..transfer import RefusedLine, export, import_
 from .errors import OK, PROBLEM, ProblemError, UsageError
-from .locations import location_of, opening, opening_to_read
+from .locations import FileLocation, file_of, location_of, opening, opening_to_read
 from .streams import print_json, print_lines, reading, standard_output, warn, whole_file
 from .text import byte_count, counted, one_line
 
@@ -17,7 +17,7 @@ from .text import byte_count, counted, one_line
 async def export_mailbox(arguments: Namespace) -> int:
     lines = 0
     location = location_of(arguments.location, arguments.mailbox)
-    if arguments.output and belongs_to(arguments.output, location.file):
+    if arguments.output and isinstance(location, FileLocation) and belongs_to(arguments.output, location.file):
         raise UsageError(f"--output {arguments.output} is the mailbox file itself, or belongs to it. Name another file")
     async with await opening_to_read(location) as mailbox:
         with whole_file(arguments.output) if arguments.output else standard_output() as out:
@@ -57,7 +57,7 @@ async def import_mailbox(arguments: Namespace) -> int:
 
 
 async def backup_file(arguments: Namespace) -> int:
-    location = location_of(arguments.location, None)
+    location = file_of(arguments.location, "backup", "export works everywhere")
     await backup(Path(location.file), arguments.path)
     size = Path(arguments.path).stat().st_size  # noqa: ASYNC240 (nothing else runs)
     if arguments.json:
@@ -68,7 +68,7 @@ async def backup_file(arguments: Namespace) -> int:
 
 
 async def compact_file(arguments: Namespace) -> int:
-    location = location_of(arguments.location, None)
+    location = file_of(arguments.location, "compact", "A stream is kept small by whoever uses it")
     freed = await compact(Path(location.file))
     if arguments.json:
         print_json({"file": location.file, "freed_bytes": freed})

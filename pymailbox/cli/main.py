@@ -16,6 +16,7 @@ from .arguments import parser
 from .errors import INTERRUPTED, PIPE_CLOSED, PROBLEM, USAGE, ProblemError, UsageError
 from .files import backup_file, compact_file, export_mailbox, import_mailbox
 from .read_commands import dead, peek, stats
+from .servers import as_told_here
 from .streams import leave_closed_pipe, warn
 from .text import one_line
 from .worker import work
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: Exception, code: int) -> int:
-    text = str(error)
+    text = as_told_here(str(error))
     if isinstance(error, OSError):
         text = f"{error.filename or 'reading or writing failed'}: {error.strerror}"
     warn(one_line(text))

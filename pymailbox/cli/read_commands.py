@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from ..contract.values import DeadLetter, MailboxStats, MessagePriority, MessageRecord, MessageStatus
 from .errors import OK
-from .locations import location_of, names_in, open_to_read, opening_to_read
+from .locations import location_of, names_in, opening_to_read
 from .streams import print_json, print_lines
 from .tables import Column, blocks, table, terminal_width
 from .text import age, counted, one_line, preview
@@ -19,14 +19,12 @@ async def stats(arguments: Namespace) -> int:
     location = location_of(arguments.location, arguments.mailbox)
     found: dict[str, MailboxStats] = {}
     for name in await names_in(location):
-        async with open_to_read(location, name) as mailbox:
+        async with location.opening_to_read(name) as mailbox:
             found[name] = await mailbox.status()
     if arguments.json:
-        print_json(
-            {"file": location.file, "mailboxes": [{"name": name} | one.to_dict() for name, one in found.items()]}
-        )
+        print_json(location.to_dict() | {"mailboxes": [{"name": name} | one.to_dict() for name, one in found.items()]})
     elif not found:
-        print_lines([f"There is no mailbox in {one_line(location.file)}."])
+        print_lines([f"There is no mailbox in {location.database}."])
     else:
         columns = [
             Column("MAILBOX", least=12),

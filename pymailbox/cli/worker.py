@@ -56,7 +56,7 @@ async def work(arguments: Namespace) -> int:
         stop = _Stop(ending, consumer.stop, running, arguments.grace)
         with stop.on_signals():
             name = getattr(mailbox, "name", location.name)
-            warn(f"{one_line(arguments.handler)} works on {one_line(f'{location.file}#{name}')}. Ctrl-C stops it")
+            warn(f"{one_line(arguments.handler)} works on {location.named(str(name))}. Ctrl-C stops it")
             await asyncio.wait([ending])
             if not ending.cancelled() and (error := ending.result()) is not None:
                 raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from argparse import Namespace
@@ -96,20 +97,29 @@ def _json_line(record: MessageRecord) -> bytes:
 
 async def redrive(arguments: Namespace) -> int:
     async with await opening(location_of(arguments.location, arguments.mailbox)) as mailbox:
-        assert isinstance(mailbox, SqliteMailbox)
         ids = await _letters(arguments, mailbox)
-        return _report("redriven", await _in_batches(mailbox._redrive_many, ids, "redriven"), arguments)
+        redrive_many = mailbox._redrive_many if isinstance(mailbox, SqliteMailbox) else _at_once(mailbox.redrive)
+        return _report("redriven", await _in_batches(redrive_many, ids, "redriven"), arguments)
 
 
 async def discard(arguments: Namespace) -> int:
     location = location_of(arguments.location, arguments.mailbox)
     async with await opening(location) as mailbox:
-        assert isinstance(mailbox, SqliteMailbox)
         ids = await _letters(arguments, mailbox)
         question = f"Delete {counted(len(ids), 'dead letter')} of {location.text} for good?"
         if arguments.all and ids and not confirm(question, yes=arguments.yes):
             return PROBLEM
-        return _report("discarded", await _in_batches(mailbox._discard_many, ids, "discarded"), arguments)
+        discard_many = mailbox._discard_many if isinstance(mailbox, SqliteMailbox) else _at_once(mailbox.discard)
+        return _report("discarded", await _in_batches(discard_many, ids, "discarded"), arguments)
+
+
+def _at_once(settle: Callable[[UUID], Awaitable[bool]]) -> Callable[[list[UUID]], Awaitable[list[bool]]]:
+    """Calls that are made together share a commit."""
+
+    async def settle_many(ids: list[UUID]) -> list[bool]:
+        return await asyncio.gather(*map(settle, ids))
+
+    return settle_many
 
 
 async def _in_batches(

@@ -34,6 +34,7 @@ class Capability(StrEnum):
     """What a dead holder held goes back to the queue."""
     ACK_AND_SEND = "ack_and_send"
     ASK = "ask"
-    """A handle can make other mailboxes in its database, so that ``ask`` works; it needs ``HEADERS`` as well."""
+    """A handle can make other mailboxes in its database, so that ``ask`` works, which needs ``HEADERS`` as well, and so
+    that ``relay`` may send to it."""
     STORAGE_REPORT = "storage_report"
     """``storage_report`` and ``request_persistence``."""

@@ -29,9 +29,9 @@ class Unless(NamedTuple):
 class Nearby(Protocol):
     """The mailboxes of one database. It refers to no handle."""
 
-    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
-        """Opens the mailbox of that name, and makes it if there is none; its durability is the handle's own, unless it
-        is to be relaxed."""
+    async def open(self, name: str, *, relaxed: bool = False, lease: float | None = None) -> Mailbox:
+        """Opens the mailbox of that name, and makes it if there is none. Its durability is the handle's own, unless it
+        is to be relaxed; so is its lease, unless one is given, in seconds."""
 
     async def names(self) -> list[str]:
         """The names of all mailboxes."""

@@ -353,8 +353,9 @@ class Mailbox(ABC):
 
             await mailbox.consume(handler)
 
-        The handler takes a message, or a message and its ``Context``; it may be ``async`` or not (then it blocks the
-        event loop while it runs). How it ends decides:
+        The handler takes a message, or a message and its ``Context`` (a second parameter that has a default keeps it,
+        unless it is named ``context``); it may be ``async`` or not (then it blocks the event loop while it runs). How
+        it ends decides:
 
         - It returns: the message is acknowledged. What it sent with ``context.send`` commits together with that.
         - It raises: the message is given back with ``nack``, its traceback as the error, and comes again after a pause

@@ -83,7 +83,7 @@ class Holders:
 
     def add(self, claims: Claims) -> None:
         if claims.number in self.by_number or claims.slot in self.by_slot:
-            raise DamagedError("a holder is there twice")
+            raise DamagedError("a holder is listed twice")
         self.by_number[claims.number] = self.by_slot[claims.slot] = claims
 
     def admit(self, number: int, terms: Terms, heartbeats: int) -> Claims:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from heapq import heappop, heappush, nsmallest
 from itertools import islice
@@ -64,15 +64,12 @@ class Burial(NamedTuple):
     died_at: int
 
 
-class DictionaryStore:
-    """The ``Store`` of one mailbox."""
+class Notes:
+    """What there is of a mailbox beside its messages: half of a ``Store``."""
 
     def __init__(self) -> None:
         self.state = MailboxState()
-        self.id_base = new_id_base()
-        self.bodies = Bodies()
         self.known_live: set[int] = set()
-        self._ids: dict[UUID, _Place] = {}
         self.error_texts: dict[_Place, str] = {}
         self.known_ids: dict[UUID, int] = {}
         self._remembered_until: list[tuple[int, UUID]] = []
@@ -81,45 +78,8 @@ class DictionaryStore:
         """By the numbers of the dead letters; a plain dict would have to walk over the slots of those removed last."""
         self._letters: dict[_Place, int] = {}
 
-    # -- as the rules want it ------------------------------------------------------------------------------------------
-
     def reserve(self, size: int) -> None:
         """There is room for as much as fits in memory."""
-
-    def clear_away(self, runs: list[LaneRun]) -> None:
-        for priority, first, end, delivery, _, _ in runs:
-            lane = self.bodies.lanes[priority]
-            if delivery & (deliveries.CUSTOM_ID | deliveries.HAS_ERROR):
-                self._clear_special(priority, first, end, delivery)
-            for number in range(first, end):
-                del lane[number]
-
-    def _clear_special(self, priority: int, first: int, end: int, delivery: int) -> None:
-        for number in range(first, end):
-            if delivery & deliveries.CUSTOM_ID:
-                del self._ids[self.bodies.lanes[priority][number].id]
-            if delivery & deliveries.HAS_ERROR:
-                self.error_texts.pop((priority, number), None)
-
-    def clear_queued(self, special: list[LaneRun]) -> None:
-        for priority, first, end, delivery, _, _ in special:
-            self._clear_special(priority, first, end, delivery)
-        for lane in self.state.lanes:
-            messages = self.bodies.lanes[lane.priority]
-            living = self.state.living(lane.priority, 0, lane.next)
-            self.bodies.lanes[lane.priority] = {
-                number: messages[number] for run in living for number in range(run.first, run.end)
-            }
-
-    def note_id(self, message_id: UUID, priority: int, number: int) -> None:
-        self._ids[message_id] = priority, number
-
-    def note_ids(self, priority: int, messages: Mapping[int, Message]) -> None:
-        """As ``note_id``, of messages of a lane by their numbers."""
-        self._ids.update((message.id, (priority, number)) for number, message in messages.items())
-
-    def find_id(self, message_id: UUID) -> tuple[int, int] | None:
-        return self._ids.get(message_id)
 
     def remember(self, message_id: UUID, until: int) -> None:
         self.known_ids[message_id] = until
@@ -143,6 +103,11 @@ class DictionaryStore:
 
     def note_error(self, priority: int, number: int, error: str) -> None:
         self.error_texts[priority, number] = error
+
+    def forget_errors(self, priority: int, first: int, end: int) -> None:
+        """Of those from one number to before another."""
+        for number in range(first, end):
+            self.error_texts.pop((priority, number), None)
 
     def errors(self, run: LaneRun) -> dict[int, str]:
         numbers = range(run.first, run.end)
@@ -174,3 +139,44 @@ class DictionaryStore:
         (priority, number), reason, died_at = self.deaths[letter]
         (run,) = self.state.living(priority, number, number + 1)
         return Letter(letter, run, reason, self.error_texts.get((priority, number)), died_at)
+
+
+class DictionaryStore(Notes):
+    """The ``Store`` of one mailbox."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.id_base = new_id_base()
+        self.bodies = Bodies()
+        self._ids: dict[UUID, _Place] = {}
+
+    def clear_away(self, runs: list[LaneRun]) -> None:
+        for priority, first, end, delivery, _, _ in runs:
+            lane = self.bodies.lanes[priority]
+            if delivery & (deliveries.CUSTOM_ID | deliveries.HAS_ERROR):
+                self._clear_special(priority, first, end, delivery)
+            for number in range(first, end):
+                del lane[number]
+
+    def _clear_special(self, priority: int, first: int, end: int, delivery: int) -> None:
+        if delivery & deliveries.CUSTOM_ID:
+            for number in range(first, end):
+                del self._ids[self.bodies.lanes[priority][number].id]
+        if delivery & deliveries.HAS_ERROR:
+            self.forget_errors(priority, first, end)
+
+    def clear_queued(self, special: list[LaneRun]) -> None:
+        for priority, first, end, delivery, _, _ in special:
+            self._clear_special(priority, first, end, delivery)
+        for lane in self.state.lanes:
+            messages = self.bodies.lanes[lane.priority]
+            living = self.state.living(lane.priority, 0, lane.next)
+            self.bodies.lanes[lane.priority] = {
+                number: messages[number] for run in living for number in range(run.first, run.end)
+            }
+
+    def note_id(self, message_id: UUID, priority: int, number: int) -> None:
+        self._ids[message_id] = priority, number
+
+    def find_id(self, message_id: UUID) -> tuple[int, int] | None:
+        return self._ids.get(message_id)

@@ -229,7 +229,7 @@ class Page:
             DamagedError: it is not a page.
         """
         if not values or len(values) % _WIDTH:
-            raise DamagedError("this is no page")
+            raise DamagedError("this is not a page")
         page = cls(number)
         each = iter(values)
         page.rows = list(zip(each, each, each, each, each, strict=True))
@@ -237,7 +237,7 @@ class Page:
         for row in page.rows:
             start, stop, where, delivery, due = row
             if start < border or stop <= start or stop > end or not 0 <= delivery <= deliveries.LARGEST:
-                raise DamagedError("the runs of a page are in disorder")
+                raise DamagedError("the runs of a page are out of order")
             if not (0 <= where < HELD or where - HELD in slots) or not (
                 0 <= due <= LATEST if where == DELAYED else due == 0
             ):

@@ -722,7 +722,7 @@ class MailboxState:
         """
         numbers = numbers_in(head)
         if len(numbers) < _FIXED.size // 8:
-            raise DamagedError("this is no head of a mailbox")
+            raise DamagedError("this is not the head of a mailbox")
         try:
             return cls._unpack(numbers, rows)
         except DamagedError:
@@ -785,7 +785,7 @@ def numbers_in(head: Any) -> list[int]:
         DamagedError: they are not.
     """
     if not isinstance(head, bytes) or len(head) < _SUM.size or _SUM.unpack_from(head)[0] != crc32(head[_SUM.size :]):
-        raise DamagedError("this is no head of a mailbox")
+        raise DamagedError("this is not the head of a mailbox")
     return unpack(head[_SUM.size :])
 
 
@@ -807,7 +807,7 @@ def _ranges(numbers: Iterator[int], count: int, limit: int, *, in_order: bool = 
     for _ in range(count):
         first, end = next(numbers), next(numbers)
         if not border <= first < end <= limit:
-            raise DamagedError("ranges are in disorder")
+            raise DamagedError("ranges are out of order")
         border = end if in_order else 0
         ranges.append((first, end))
     return ranges

@@ -1,7 +1,6 @@
-"""Mailboxes from synchronous Python, where the browser can suspend it.
+"""Mailboxes from synchronous Python, if the browser can suspend it.
 
-Imported only when it is first asked for: a program that has ``pyodide.ffi.run_sync`` shows that its tasks have to be
-suspendable.
+Imported only on first use: having ``pyodide.ffi.run_sync`` shows that a program's tasks must be suspendable.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ def run_sync(awaitable: Awaitable[T]) -> T:
         mailbox = run_sync(open_mailbox("inbox"))
         run_sync(mailbox.enqueue(b"me", b"hello"))
 
-    Meanwhile the event loop goes on with other tasks. This needs a browser with JavaScript Promise Integration (JSPI),
-    and JavaScript must have called Python in a way that can be suspended, as ``pyodide.runPythonAsync`` does.
+    Meanwhile the event loop runs other tasks. This needs a browser with JavaScript Promise Integration (JSPI), and
+    JavaScript must have called Python in a way that can be suspended, as ``pyodide.runPythonAsync`` does.
 
     Raises:
         UnsupportedError: one of these is missing, or this is not Pyodide; no part of the awaitable has run.
@@ -56,5 +55,5 @@ async def _wait_for(awaitable: Awaitable[T]) -> T:
 def _refuse(awaitable: Awaitable[object], why: str) -> NoReturn:
     waiting = awaitable if inspect.iscoroutine(awaitable) else getattr(awaitable, "__await__", lambda: None)()
     if isinstance(waiting, Coroutine | Generator):
-        waiting.close()  # it would be reported as never awaited
+        waiting.close()  # otherwise it would be reported as never awaited
     raise UnsupportedError(why)

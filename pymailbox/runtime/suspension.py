@@ -1,7 +1,6 @@
-"""Whether a task that resumes after a verb can be suspended (by ``run_sync``), which costs each verb of IndexedDB time.
+"""Whether a task that resumes after a verb can be suspended (by ``run_sync``), which makes each IndexedDB verb slower.
 
-The program's own use of ``pyodide.ffi.run_sync`` shows it: a program that is going to call it has usually imported it
-before.
+The program's use of ``pyodide.ffi.run_sync`` shows it: a program that will call it has usually imported it already.
 """
 
 from __future__ import annotations
@@ -16,23 +15,23 @@ from ..contract.location import IN_PYODIDE
 ffi: Any = importlib.import_module("pyodide.ffi") if IN_PYODIDE else None
 
 _PYODIDES_OWN: Final = ("_pyodide", "_pyodide_core", "micropip", "pyodide")
-"""The packages that refer to it in any program."""
+"""The packages that refer to it in every program."""
 
 _wanted: bool | None = None
 """What the program has said."""
 
 _seen_in_use = False
 _references = 0
-"""To the function, when they were last counted."""
+"""References to the function when they were last counted."""
 
 
 def set_suspendable(suspendable: bool | None) -> None:
     """Sets whether a task can be suspended when it resumes after an awaited verb of an IndexedDB mailbox.
 
-    That is what ``run_sync``, ``time.sleep`` and ``asyncio.run`` of Pyodide need, and it makes each verb take longer.
-    With None, the default, it depends on whether the program has fetched ``run_sync``, pymailbox's or Pyodide's, or was
-    once seen to wait with it; True is for a program for which that is too late, False for one that has ``run_sync`` but
-    never waits with it right after a verb. It holds for all mailboxes of the program, from the next completed verb on.
+    Pyodide's ``run_sync``, ``time.sleep`` and ``asyncio.run`` need that, and it makes each verb take longer. With None,
+    the default, it depends on whether the program has imported ``run_sync``, from pymailbox or Pyodide, or has been
+    seen waiting with it; True is for a program for which that is too late, False for one that has ``run_sync`` but
+    never waits with it right after a verb. It applies to all mailboxes of the program, from the next completed verb on.
     Outside Pyodide, and in browsers that cannot suspend Python, it changes nothing.
 
     Raises:
@@ -45,7 +44,7 @@ def set_suspendable(suspendable: bool | None) -> None:
 
 
 def suspension_is_wanted() -> bool:
-    """Whether a task that resumes now has to be suspendable."""
+    """Whether a task that resumes now must be suspendable."""
     global _seen_in_use
     if _wanted is not None:
         return _wanted

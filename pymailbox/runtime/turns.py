@@ -1,10 +1,10 @@
 """How long calls may keep an event loop to themselves.
 
-A coroutine that never suspends keeps everything else from running: timers, other tasks, a page. So verbs that wait for
-nothing give the event loop a turn every few milliseconds.
+A coroutine that never suspends keeps everything else from running: timers, other tasks, the page. So verbs that wait
+for nothing give the event loop a turn every few milliseconds.
 
-In a browser such a turn is a message that the page posts to itself. Chromium lets timers and rendering wait for tens of
-milliseconds and more while messages keep coming, so now and then a turn lasts until a timer of the browser has fired.
+In a browser such a turn is a message that the page posts to itself. While messages keep coming, Chromium delays timers
+and rendering by tens of milliseconds and more, so now and then a turn lasts until a browser timer has fired.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Final
 from ..contract.location import IN_PYODIDE
 
 TURN: Final = 0.005
-"""Seconds for which calls may run without suspending; then their event loop gets a turn."""
+"""Seconds that calls may run without suspending before their event loop gets a turn."""
 
 
 PAUSE_INTERVAL: Final = 0.075
-"""Seconds after which the next turn, in a browser, lasts until a timer has fired, which costs some 5 milliseconds."""
+"""In a browser, seconds after which the next turn lasts until a timer has fired, which costs some 5 milliseconds."""
 
 PAUSE: Final = 0.003
 """Seconds until that timer fires. Pyodide uses a message instead of a timer for 2 milliseconds or less."""
 
 
 class _Thread(threading.local):
-    """What a thread knows of its event loop; a thread runs one at a time."""
+    """What a thread knows about its event loop; a thread runs one at a time."""
 
     next_turn = 0.0
     next_pause = 0.0
@@ -61,13 +61,13 @@ async def take_turn() -> None:
 
 
 def _is_hidden() -> bool:
-    """Whether this is a hidden page: the browser lets its timers fire once a second, and need not draw it."""
+    """Whether this is a hidden page: its timers fire once a second, and it need not be drawn."""
     import js
 
     return bool(getattr(getattr(js, "document", None), "hidden", False))
 
 
 async def take_turn_if_due() -> None:
-    """Both, for callers to which a microsecond does not matter."""
+    """Both, for callers to whom a microsecond does not matter."""
     if turn_is_due():
         await take_turn()

@@ -7,9 +7,9 @@
 
     asyncio.run(check_mailbox(open_mine))
 
-Plain ``async`` functions on the standard library: it runs under pytest, without it, and inside a web page.
+It is plain ``async`` functions on the standard library, so it runs with or without pytest, and inside a web page.
 
-To test your own actors there is ``FaultyMailbox``, which fails as it is told to.
+To test your own actors there is ``FaultyMailbox``, which fails on demand.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ __all__ = [
 
 
 async def run_checks(factory: MailboxFactory, *, only: Collection[str] | None = None) -> list[CheckResult]:
-    """Runs every check, or those whose names are in ``only``, and says how each ended.
+    """Runs every check, or those whose names are in ``only``, and returns how each ended.
 
-    A check of something that the mailbox does not claim in its ``capabilities`` is ``"unsupported"``.
+    A check of something that the mailbox does not claim in its ``capabilities`` ends as ``"unsupported"``.
     """
     return [result async for result, _ in run_each(CHECKS, factory, only)]
 

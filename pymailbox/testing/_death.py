@@ -1,4 +1,4 @@
-"""How handles end unclosed: with their process, or because nobody refers to them any more."""
+"""How handles end without being closed: with their process, or when nothing refers to them any more."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from ..contract.mailbox import Mailbox
 from ._expect import eventually
 
 _TICKS = 3
-"""Turns of the event loop after which it has forgotten the calls that have ended."""
+"""Turns of the event loop after which it has forgotten calls that have ended."""
 
 
 def let_die(handles: list[Mailbox]) -> None:
-    """Lets handles die as if their process had ended, and empties the list. Whoever refers to one has a closed one."""
+    """Lets handles die as if their process had ended, and empties the list. Other references then have a closed
+    handle."""
     while handles:
         handles.pop()._die()
 
 
 async def let_be_collected(handles: list[Mailbox]) -> None:
-    """Empties the list, which must have the last references to the handles, so that they are gone without a ``close``.
+    """Empties the list, which must have the last references to the handles, so that they are collected without a
+    ``close``.
 
     A backend's own thread may refer to them a moment longer.
 
@@ -35,7 +37,7 @@ async def let_be_collected(handles: list[Mailbox]) -> None:
     categories: list[type[Warning]] = []
 
     def note(message: object, category: type[Warning], *rest: Any, **keywords: Any) -> None:
-        # not the warning itself: it refers to its handle, which would live on
+        # not the warning itself: it refers to its handle and would keep it alive
         categories.append(category)
 
     async def alive() -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 PATIENCE = 20.0
-"""Seconds that ``eventually`` gives to what a mailbox may do a moment later. A guard against hanging, no speed goal."""
+"""Seconds that ``eventually`` allows for what may happen a moment later. A guard against hanging, not a speed goal."""
 
 _short = reprlib.Repr()
 _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 12
@@ -38,7 +38,7 @@ async def expect_error(
     naming: str = "",
     what: str = "the call",
 ) -> BaseException:
-    """Makes a call that has to raise one of ``kinds``, at the call or when awaited, with ``naming`` in its text."""
+    """Makes a call that must raise one of ``kinds``, at the call or when awaited, with ``naming`` in its text."""
     wanted = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
     try:
         result = await call(*arguments)

@@ -1,4 +1,4 @@
-"""Where a check works: mailboxes of its own in the database under test, and handles that are closed for it."""
+"""Where a check works: its own mailboxes in the database under test, and handles that are closed for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._expect import eventually
 T = TypeVar("T")
 
 MailboxFactory: TypeAlias = Callable[..., Awaitable[Mailbox]]
-"""``factory(name, **options)`` opens a handle on the mailbox of that name; all of them are in one database."""
+"""``factory(name, **options)`` opens a handle on the mailbox with that name; all are in one database."""
 
 
 def factory_at(location: str) -> MailboxFactory:
@@ -57,15 +57,15 @@ class Sandbox:
         return handle
 
     async def let_die(self, handles: list[Mailbox]) -> None:
-        """Lets handles of this sandbox die as if their process had ended, and empties the list. Others may learn of it
-        a moment later.
+        """Lets handles of this sandbox die as if their process had ended, and empties the list. Others may notice a
+        moment later.
         """
         self._forget(handles)
         let_die(handles)
 
     async def let_be_collected(self, handles: list[Mailbox]) -> None:
-        """Lets handles of this sandbox go unclosed, and empties the list, which must hold the only references to them
-        besides the sandbox's own. Others may learn of it a moment later.
+        """Lets handles of this sandbox be collected without being closed, and empties the list, which must hold the
+        only references to them besides the sandbox's own. Others may notice a moment later.
         """
         self._forget(handles)
         await let_be_collected(handles)
@@ -81,7 +81,7 @@ class Sandbox:
         return result
 
     async def close_all(self) -> None:
-        """Closes every handle that was opened, in any state; the first error is raised after all were tried."""
+        """Closes every handle that was opened, in any state; raises the first error after trying all of them."""
         errors = []
         while self._handles:
             try:
@@ -99,7 +99,7 @@ async def send(mailbox: Mailbox, payloads: Iterable[bytes], **arguments: Any) ->
 
 
 async def drain(mailbox: Mailbox) -> list[MessageRecord]:
-    """Dequeues until there is nothing left, and leaves all of it inflight."""
+    """Dequeues until nothing is left, and leaves everything inflight."""
     records: list[MessageRecord] = []
     while batch := await mailbox.dequeue():
         records += batch

@@ -80,7 +80,7 @@ def check(
 
 
 def takes_limit(mailbox: Mailbox) -> bool:
-    """Whether ``dequeue`` takes a limit. Its signature shows that, as it shows whether it can wait."""
+    """Whether ``dequeue`` takes a limit. Its signature shows that, and also whether it can wait."""
     return mailbox._takes_limit
 
 
@@ -95,14 +95,14 @@ class CheckResult:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON-ready data."""
+        """The result as plain data, ready for JSON."""
         return asdict(self)
 
 
 async def run_each(
     checks: Sequence[Check], factory: MailboxFactory, only: Collection[str] | None = None
 ) -> AsyncIterator[tuple[CheckResult, Exception | None]]:
-    """Runs the checks, or those named in ``only``, one after the other; with each result the failure itself."""
+    """Runs the checks, or those named in ``only``, one after the other; yields each result with the failure itself."""
     if only is not None:
         unknown = sorted(set(only) - {check.name for check in checks})
         if unknown:

@@ -1,7 +1,7 @@
-"""The verbs: what each needs a mailbox to claim, whether it takes room, and a call of it that does no harm.
+"""The verbs: which capability each needs, whether it needs room, and a harmless call of it.
 
-One table, for the promises that hold for all verbs, the mailbox that fails on demand, the random programs, and the
-tests of the tables in the docs.
+One table for the promises about all verbs, the mailbox that fails on demand, the random programs, and the tests of the
+tables in the docs.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class VerbUse(NamedTuple):
     """A verb, or a use of one."""
 
     call: VerbCall
-    """One that does no harm."""
+    """A harmless call."""
     capability: Capability | None = None
-    """A mailbox has it only if it claims this; None for what every mailbox has."""
+    """A mailbox has it only if it claims this; None if every mailbox has it."""
     stores: bool = False
     """It needs room; everything else still works when the storage is full."""
     touches_storage: bool = True
     asks_the_user: bool = False
-    """It may wait for an answer that no test gives, and it may be unsupported in this very place."""
+    """It may wait for an answer that no test gives, and it may be unsupported in this environment."""
 
 
 async def _install_observer(mailbox: Mailbox) -> bool:
@@ -93,14 +93,14 @@ USES: Final[dict[str, VerbUse]] = {
         lambda mailbox: mailbox.request_persistence(), Capability.STORAGE_REPORT, asks_the_user=True
     ),
 }
-"""Of the verbs of a mailbox but ``close`` and its loops, by a name that begins with the verb's."""
+"""The verbs of a mailbox except ``close`` and its loops, by names that begin with the verb's."""
 
 VERBS: Final = {use.partition("(")[0]: USES[use.partition("(")[0]] for use in USES}
-"""Each verb as it is used without what it may lack."""
+"""Each verb in its plainest use."""
 
 
 def verbs_of(mailbox: Mailbox, *, to_the_end: bool = False) -> dict[str, VerbCall]:
-    """Every use that the mailbox claims, by name. With ``to_the_end`` only those that surely end."""
+    """Every use that the mailbox claims, by name. With ``to_the_end`` only those that certainly end."""
     return {
         name: use.call
         for name, use in USES.items()

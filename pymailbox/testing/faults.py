@@ -1,4 +1,4 @@
-"""A mailbox that fails when it is told to, for tests of your own actors.
+"""A mailbox that fails on demand, for tests of your own actors.
 
     inbox = FaultyMailbox(
         await open_mailbox("memory://inbox"),
@@ -8,7 +8,7 @@
         await my_actor(inbox)  # its second ack takes effect, but seems to fail; before the fifth, its process ends
     # what the actor held is handed out again: run it once more, and check that its work was done right
 
-Everything that happens is decided by the planned faults and by a seed, so that a failure can be repeated.
+The planned faults and a seed decide everything that happens, so that a failure can be repeated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from enum import StrEnum
 from typing import Any, Final, Generic, Self, TypeVar
 from uuid import UUID
 
-from ..contract.companions import Nearby
+from ..contract.companions import Nearby, Unless
 from ..contract.errors import ConnectionLostError, StorageFullError
 from ..contract.mailbox import Mailbox
 from ..contract.values import (
@@ -40,20 +40,20 @@ from ._verbs import VERBS as VERBS_OF_A_MAILBOX
 _T = TypeVar("_T")
 
 STORING_VERBS: Final = frozenset(name for name, verb in VERBS_OF_A_MAILBOX.items() if verb.stores)
-"""What needs room; everything else still works when the storage is full."""
+"""Verbs that need room; everything else still works when the storage is full."""
 
 LOOPS: Final = frozenset({"messages", "changes"})
 
 VERBS: Final = LOOPS.union(name for name, verb in VERBS_OF_A_MAILBOX.items() if verb.touches_storage)
-"""What a fault can strike. A call of one of the loops is one turn of it; a ``dequeue`` that acknowledges is also a call
-of ``ack_many``, in one transaction: a fault of either strikes all of it.
+"""What a fault can strike. A call of a loop is one turn of it; a ``dequeue`` that acknowledges is also a call of
+``ack_many``, in one transaction: a fault of either strikes all of it.
 """
 
 
 class HolderDied(BaseException):
     """The process that held the mailbox has ended, as far as the mailbox can tell.
 
-    It is not an ``Exception``, so an actor's exception handlers do not run: after a real death they would not either.
+    It is not an ``Exception``, so an actor's exception handlers do not run, just as after a real death.
     """
 
 
@@ -68,10 +68,17 @@ class FaultKind(StrEnum):
     """
     FULL = "full"
     """The storage is full: ``StorageFullError``, and nothing happened. Verbs that need no room still work."""
+    REFUSED = "refused"
+    """What was to be stored is refused for good: ``ValueError``, and nothing happened."""
     DEATH_BEFORE = "death before"
     """The holder dies, and nothing happened: ``HolderDied``, from this call and every later one."""
     DEATH_AFTER = "death after"
     """It happened, and then the holder dies: ``HolderDied``, from this call and every later one."""
+
+
+def _struck_by(kind: FaultKind) -> frozenset[str]:
+    """The verbs that can fail in that way."""
+    return STORING_VERBS if kind in (FaultKind.FULL, FaultKind.REFUSED) else VERBS
 
 
 @dataclass(frozen=True)
@@ -80,16 +87,16 @@ class Fault:
 
     kind: FaultKind
     verb: str | None = None
-    """The verb that it strikes; None for any (if the storage is full, any that needs room)."""
+    """The verb that it strikes; None for any (if the storage is full, or refuses, any that needs room)."""
     nth: int = 1
     """The first call of such a verb that it strikes."""
     times: int | None = 1
     """How many calls it strikes from then on; None for all."""
     probability: float = 1.0
-    """The probability that it strikes such a call at all; the seed of the mailbox decides."""
+    """The probability that it strikes such a call at all; the mailbox's seed decides."""
 
     def __post_init__(self) -> None:
-        possible = STORING_VERBS if self.kind is FaultKind.FULL else VERBS
+        possible = _struck_by(self.kind)
         if self.verb is not None and self.verb not in possible:
             raise ValueError(f"verb of a fault {self.kind.name} must be one of {sorted(possible)}, not {self.verb!r}")
         if self.nth < 1:
@@ -108,9 +115,9 @@ class _Plan:
         self._calls = 0
 
     def strikes(self, verbs: tuple[str, ...], rng: random.Random) -> bool:
-        """Counts a call, which may be of several verbs."""
+        """Counts a call, which may count for several verbs."""
         fault = self.fault
-        possible = STORING_VERBS if fault.kind is FaultKind.FULL else VERBS
+        possible = _struck_by(fault.kind)
         if not possible.intersection(verbs) or fault.verb not in (None, *verbs):
             return False
         self._calls += 1
@@ -130,7 +137,7 @@ class _Prepared(Generic[_T]):
 
 
 class _EarlyAnswer:
-    """What a call is told before it is over, unless its result is to be lost."""
+    """Passes on what a call reports before it is over, unless its result will be lost."""
 
     def __init__(self, hear: Callable[[int], None]) -> None:
         self._hear = hear
@@ -142,7 +149,7 @@ class _EarlyAnswer:
 
 
 def _passed_on(verb: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """A verb of a ``FaultyMailbox`` that takes what the mailbox's own takes."""
+    """A verb of a ``FaultyMailbox`` with the same arguments as the mailbox's own."""
 
     def call(self: FaultyMailbox, *arguments: Any, **keywords: Any) -> Coroutine[Any, Any, Any]:
         return self._call(verb, getattr(self._living, verb)(*arguments, **keywords))
@@ -163,12 +170,16 @@ class FaultyMailbox(Mailbox):
         mailbox: an open mailbox, which belongs to this one from now on.
         faults: faults to plan from the start.
         seed: decides whether faults with a probability strike.
+        beside: faults of the mailboxes that are opened beside it, in the same database: of a relay's cursor, or where
+            answers go. Their calls are counted together.
     """
 
-    def __init__(self, mailbox: Mailbox, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
+    def __init__(
+        self, mailbox: Mailbox, faults: Iterable[Fault] = (), *, seed: int = 0, beside: Iterable[Fault] = ()
+    ) -> None:
         self.capabilities = mailbox.capabilities  # type: ignore[misc]  # those of the mailbox that it was given
         self.struck: list[tuple[str, FaultKind]] = []
-        """What has failed so far: each verb, and how."""
+        """What has failed so far, here and beside: each verb, and how."""
         self._mailbox: Mailbox | None = mailbox
         self._plans: list[_Plan] = []
         self._rng = random.Random(seed)
@@ -178,8 +189,9 @@ class FaultyMailbox(Mailbox):
         self._killers: set[asyncio.Task[Any] | None] = set()
         """The task in which the holder dies; its call may be under way."""
         self._alone = asyncio.Event()
-        """Set when no other call is under way any more."""
+        """Set when no other call is under way."""
         self.plan(*faults)
+        self._plans_beside = list(map(_Plan, beside))
 
     def __repr__(self) -> str:
         return f"<FaultyMailbox {'dead' if self._mailbox is None else self._mailbox!r}>"
@@ -191,14 +203,15 @@ class FaultyMailbox(Mailbox):
         self._plans += map(_Plan, faults)
 
     def heal(self) -> None:
-        """Forgets all planned faults. A holder that has died stays dead."""
+        """Forgets all planned faults, those beside it too. A holder that has died stays dead."""
         self._plans.clear()
+        self._plans_beside.clear()
 
     async def die(self) -> None:
         """The holder dies as if its process had ended: whatever it held comes back as after a crash.
 
-        Calls under way in other tasks end with ``HolderDied``; what they did may have happened or not. What a loop over
-        ``messages()`` had claimed and not yielded goes back as released. Whoever refers to the mailbox itself has a
+        Calls under way in other tasks end with ``HolderDied``; they may have happened or not. What a loop over
+        ``messages()`` had claimed and not yielded goes back as released. Other references to the mailbox then have a
         closed one.
         """
         if self._mailbox is None or self._dying:
@@ -226,7 +239,7 @@ class FaultyMailbox(Mailbox):
 
     # -- verbs ---------------------------------------------------------------------------------------------------------
 
-    locals().update({verb: _passed_on(verb) for verb in VERBS_OF_A_MAILBOX})  # all of them, but for those below
+    locals().update({verb: _passed_on(verb) for verb in VERBS_OF_A_MAILBOX})  # all of them except those below
 
     def enqueue(
         self,
@@ -352,7 +365,13 @@ class FaultyMailbox(Mailbox):
 
     @property
     def _nearby(self) -> Nearby | None:  # type: ignore[override]
-        return self._living._nearby
+        nearby = self._living._nearby
+        return None if nearby is None else _FaultyNearby(nearby, self)
+
+    @property
+    def name(self) -> str:
+        """That of the mailbox that it was given, if that has one."""
+        return getattr(self._living, "name", "")
 
     async def close(self) -> None:
         """Closes the mailbox; for a dead one there is nothing to do."""
@@ -379,14 +398,16 @@ class FaultyMailbox(Mailbox):
         kind = self._next_fault(verbs)
         if early is not None:
             early.is_lost = kind is not None
-        if kind not in (FaultKind.LOST_BEFORE, FaultKind.FULL, FaultKind.DEATH_BEFORE):
+        if kind in (None, FaultKind.LOST_AFTER, FaultKind.DEATH_AFTER):
             answer = await self._made(prepared.call)
-        del prepared  # which closes a call that was never begun; an error's traceback would keep it
+        del prepared  # this closes a call that was never begun; an error's traceback would keep it
         match kind:
             case None:
                 return answer
             case FaultKind.FULL:
                 raise StorageFullError(f"{verb}: the storage is full, as planned; nothing was stored")
+            case FaultKind.REFUSED:
+                raise ValueError(f"{verb}: refused, as planned; nothing was stored")
             case FaultKind.LOST_BEFORE:
                 raise ConnectionLostError(f"{verb}: the connection was lost, as planned, before anything happened")
             case FaultKind.LOST_AFTER:
@@ -418,8 +439,28 @@ class FaultyMailbox(Mailbox):
         raise HolderDied("the holder died during this call")
 
 
+class _FaultyNearby(Nearby):
+    """The mailboxes beside a faulty one; to commit together with it, they are of its kind."""
+
+    def __init__(self, nearby: Nearby, faulty: FaultyMailbox) -> None:
+        self._nearby = nearby
+        self._plans, self._rng, self._struck = faulty._plans_beside, faulty._rng, faulty.struck
+
+    async def open(self, name: str, *, relaxed: bool = False, lease: float | None = None) -> Mailbox:
+        mailbox = FaultyMailbox(await self._nearby.open(name, relaxed=relaxed, lease=lease))
+        mailbox._plans, mailbox._rng, mailbox.struck = self._plans, self._rng, self._struck
+        mailbox._is_beside_another = True
+        return mailbox
+
+    async def names(self) -> list[str]:
+        return await self._nearby.names()
+
+    async def delete(self, name: str, unless: Unless | None = None) -> bool:
+        return await self._nearby.delete(name, unless)
+
+
 class _FaultyLoop(Generic[_T]):
-    """A loop over the messages of a mailbox, or over its changes, each turn of which may fail."""
+    """A loop over the messages of a mailbox, or over its changes, in which each turn may fail."""
 
     def __init__(self, mailbox: FaultyMailbox, verb: str, values: AsyncIterator[_T]) -> None:
         self._mailbox = mailbox
@@ -443,7 +484,7 @@ class _FaultyLoop(Generic[_T]):
 
 
 def _unwrapped(messages: Iterable[Any]) -> Iterator[Any]:
-    """The pairs of ``ack_and_send``, with the mailboxes that faulty ones were given."""
+    """The pairs of ``ack_and_send``, with faulty mailboxes replaced by those that they were given."""
     for pair in messages:
         if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], FaultyMailbox):
             yield pair[0]._living, pair[1]
@@ -452,5 +493,5 @@ def _unwrapped(messages: Iterable[Any]) -> Iterator[Any]:
 
 
 def _given(**keywords: Any) -> dict[str, Any]:
-    """Those that are not None: a mailbox with only the core verbs takes no others."""
+    """The arguments that are not None: a mailbox with only the core verbs takes no others."""
     return {name: value for name, value in keywords.items() if value is not None}

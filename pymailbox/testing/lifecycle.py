@@ -1,6 +1,6 @@
 """The life of a message as one table: the states it can be in, and what moves it from one to another.
 
-``Model`` moves messages by this table and in no other way, so every random program holds a mailbox to it.
+``Model`` moves messages only by this table, so every random program holds a mailbox to it.
 ``docs/message-lifecycle.md`` shows it; ``tools/lifecycle_page.py`` writes that page.
 """
 
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 
 class State(StrEnum):
-    """Where a message stands."""
+    """The state of a message."""
 
     ABSENT = "absent"
     QUEUED = "queued"
@@ -24,7 +24,7 @@ class State(StrEnum):
 MEANING: Final[Mapping[State, str]] = {
     State.ABSENT: "not in the mailbox: it never was, or it is gone for good",
     State.QUEUED: "waits to be handed out, at its place in its priority",
-    State.DELAYED: "is not handed out before its due time; then it has its place in its priority",
+    State.DELAYED: "is not handed out before its due time; then it is queued at its place in its priority",
     State.INFLIGHT: "is held by the handle that it was handed out to",
     State.DEAD: "is a dead letter: no longer handed out, and kept with a reason",
 }
@@ -36,7 +36,7 @@ COUNTED: Final[Mapping[State, str | None]] = {
     State.INFLIGHT: "inflight_messages",
     State.DEAD: "dead_letters",
 }
-"""The field of ``MailboxStats`` that a message in this state adds one to."""
+"""The field of ``MailboxStats`` that counts messages in this state."""
 
 
 class Event(StrEnum):
@@ -81,11 +81,11 @@ MADE_BY: Final[Mapping[Event, str]] = {
     Event.REDRIVE: "`redrive`: to the end of its priority",
     Event.DISCARD: "`discard`",
     Event.PURGE: "`purge`",
-    Event.SALVAGE: "a row that something else damaged: what is left of it is a dead letter with a new id",
+    Event.SALVAGE: "a row that something else damaged: what is left of it becomes a dead letter with a new id",
 }
 
 BEYOND_PROGRAMS: Final = frozenset({Event.IMPORT, Event.SALVAGE})
-"""What no random program does, and ``Model`` therefore does not know."""
+"""Events that no random program causes, so ``Model`` does not know them."""
 
 
 class Who(StrEnum):
@@ -97,7 +97,7 @@ class Who(StrEnum):
 
 
 class Count(Enum):
-    """What becomes of a count of a message."""
+    """What happens to a count of a message."""
 
     KEPT = ""
     UP = "+1"
@@ -114,7 +114,7 @@ class Count(Enum):
 
 
 class Suspicion(Enum):
-    """Whether a message is a suspect afterwards, which is handed out in a batch of its own."""
+    """Whether a message is a suspect afterwards, to be handed out in a batch of its own."""
 
     KEPT = ""
     RAISED = "yes"
@@ -133,14 +133,14 @@ class Transition(NamedTuple):
     after: State
     who: Who
     when: str = ""
-    """On which condition it leads there, if the event can lead elsewhere."""
+    """The condition on which it leads there, if the event can lead elsewhere."""
     deliveries: Count = Count.KEPT
-    """What becomes of ``delivery_count``."""
+    """What happens to ``delivery_count``."""
     failures: Count = Count.KEPT
-    """What becomes of the number of failed deliveries, which ``max_deliveries`` limits."""
+    """What happens to the number of failed deliveries, which ``max_deliveries`` limits."""
     suspect: Suspicion = Suspicion.KEPT
     observed: bool = False
-    """Whether the depth observer is told."""
+    """Whether the depth observer is called."""
 
 
 _DELAY = "with a delay"
@@ -148,7 +148,7 @@ _LAST = "that makes `max_deliveries` failures"
 
 
 def _new(event: Event, before: State, after: State, when: str = "") -> Transition:
-    """It comes into the queue as if it had never been there."""
+    """It comes into the queue as a new message."""
     return Transition(event, before, after, Who.ANYBODY, when, Count.ZERO, Count.ZERO, Suspicion.CLEARED, observed=True)
 
 
@@ -190,7 +190,7 @@ TRANSITIONS: Final = (
     Transition(Event.SALVAGE, State.INFLIGHT, State.DEAD, Who.MAILBOX),
     Transition(Event.SALVAGE, State.DEAD, State.DEAD, Who.MAILBOX),
 )
-"""Everything that can happen. What is not here never does."""
+"""Everything that can happen. What is not here never happens."""
 
 
 _BY_STATES: Final = {row[:3]: row for row in TRANSITIONS}
@@ -198,7 +198,7 @@ _WHO: Final = {row[:2]: row.who for row in TRANSITIONS}
 
 
 class ImpossibleTransitionError(Exception):
-    """Something would move a message in a way that the table does not have."""
+    """Something would move a message in a way that is not in the table."""
 
 
 def transition(event: Event, before: State, after: State) -> Transition:

@@ -1,20 +1,19 @@
 """What a mailbox should do, written as plainly as possible: the judge of random programs.
 
-It keeps everything in dictionaries and sorts whenever it is asked, and it shares no code with any backend. Each verb of
-the contract is a method of ``Model`` that takes the consumer who called it, what the real mailbox answered, and the
-arguments; it raises ``DisagreementError`` if that answer was not allowed. Which messages an event happens to is decided
-here; what it does to each, and who may, the table in ``lifecycle`` says.
+It keeps everything in dictionaries, sorts on demand, and shares no code with any backend. Each verb of the contract is
+a method of ``Model`` that takes the consumer who called it, the real mailbox's answer, and the arguments; it raises
+``DisagreementError`` if that answer was not allowed. The model decides which messages an event happens to; the table in
+``lifecycle`` says what it does to each, and who may cause it.
 
-Calls that run at once may take effect in any order, and their answers do not always tell in which. So the ``Judge``
-keeps every model that explains all it has seen; when none is left, the mailbox was wrong.
+Calls that run at once may take effect in any order, and their answers do not always show which. So the ``Judge`` keeps
+every model that explains everything it has seen; when none is left, the mailbox was wrong.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import permutations
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -23,7 +22,7 @@ from ..contract.values import DeadLetter, MailboxStats, MessagePriority, Message
 from .lifecycle import COUNTED, Event, ImpossibleTransitionError, State, Transition, Who, transition, who_may
 
 SOON = 1.0
-"""Seconds. A program waits until a shorter delay is over; a longer one is never over while it runs."""
+"""Seconds. A program waits for a shorter delay to end; a longer one never ends while it runs."""
 
 
 class DisagreementError(Exception):
@@ -46,19 +45,19 @@ class ModelMessage(NamedTuple):
     payload: bytes
     priority: MessagePriority
     delay: float = 0.0
-    """Seconds until it is due, from when it was queued; 0 once it is. No two messages of a program have the same."""
+    """Seconds from its queueing until it is due; 0 once it is. No two messages of a program have the same."""
     holder: str | None = None
     """The consumer's name while the message is inflight."""
     alone: bool = False
     """It was handed out in a batch of its own."""
     suspect: bool = False
-    """A holder died with it, and none has given it back alive since."""
+    """A holder died with it, and none has nacked it since."""
     delivery_count: int = 0
     failures: int = 0
     error: str | None = None
-    """What the last nack said that said anything."""
+    """The last error that a nack gave."""
     created_at: datetime | None = None
-    """Unknown until the mailbox has shown it, and the same ever after."""
+    """Unknown until the mailbox has shown it, and fixed from then on."""
     headers: Headers = NO_HEADERS
 
     @property
@@ -74,13 +73,13 @@ class ModelLetter(NamedTuple):
 
     message: ModelMessage
     reason: str | None
-    """None where the mailbox has to find words of its own."""
+    """None if the mailbox has to word it itself."""
     death: int
-    """Counts up. Those that died at once may come in any order."""
+    """Counts up. Messages that died at once may come in any order."""
 
 
 Depth: TypeAlias = int | None
-"""What a verb tells the depth observer; None for nothing."""
+"""What a verb reports to the depth observer; None for nothing."""
 
 
 class Model:
@@ -88,13 +87,13 @@ class Model:
 
     def __init__(self) -> None:
         self.messages: dict[str, dict[UUID, ModelMessage]] = {}
-        """By mailbox; those of a mailbox in the order of their commits."""
+        """By mailbox, in the order of commits."""
         self.letters: dict[str, dict[UUID, ModelLetter]] = {}
         """By mailbox."""
         self.made_ids: set[UUID] = set()
         """Ids that a mailbox made; it must not make one again."""
         self.remembered: dict[str, set[UUID]] = {}
-        """Ids that stay known whatever becomes of their messages, by mailbox; for longer than any program runs."""
+        """By mailbox, ids that stay known whatever happens to their messages, for longer than any program runs."""
         self.ever_queued: defaultdict[str, int] = defaultdict(int)
         """By mailbox."""
 
@@ -109,7 +108,7 @@ class Model:
         return copy
 
     def fingerprint(self) -> Hashable:
-        """Equal for two models that will agree about everything from now on."""
+        """Equal for two models that will agree on everything from now on."""
         living = tuple(sorted((mailbox, tuple(messages.values())) for mailbox, messages in self.messages.items()))
         dead = tuple(sorted((mailbox, frozenset(letters.values())) for mailbox, letters in self.letters.items()))
         remembered = frozenset((mailbox, known) for mailbox, ids in self.remembered.items() for known in ids)
@@ -124,17 +123,17 @@ class Model:
         return self.letters.setdefault(mailbox, {})
 
     def counts(self, mailbox: str) -> Counter[str | None]:
-        """What each field of ``MailboxStats`` that counts messages is to say."""
+        """The right value for each field of ``MailboxStats`` that counts messages."""
         counts = Counter(COUNTED[message.state] for message in self.of(mailbox).values())
         counts[COUNTED[State.DEAD]] += len(self.dead(mailbox))
         return counts
 
     def ready(self, mailbox: str) -> list[ModelMessage]:
-        """What can be handed out, in the order in which it is to be."""
+        """What can be handed out, in the right order."""
         return _by_priority(m for m in self.of(mailbox).values() if m.state is State.QUEUED)
 
     def next_batch(self, mailbox: str, size: int) -> list[ModelMessage]:
-        """A suspect comes alone, and nothing that is behind it comes before it."""
+        """A suspect comes alone, and nothing behind it comes earlier."""
         batch: list[ModelMessage] = []
         for message in self.ready(mailbox)[:size]:
             if batch and (message.suspect or batch[0].suspect):
@@ -291,7 +290,7 @@ class Model:
         _agree(answer, self._remove(caller, Event.DISCARD, [message_id]) == 1, f"answer about {message_id}")
 
     def recover(self, caller: Consumer, answer: int) -> None:
-        """Everybody who is gone has been found already, when its death was seen."""
+        """All gone holders have already been found, when their deaths were seen."""
         _agree(answer, 0, "number of messages recovered")
 
     def status(self, caller: Consumer, answer: MailboxStats) -> None:
@@ -307,7 +306,7 @@ class Model:
         sure = sum(delay >= SOON for delay in delayed)
         if not sure <= answer.delayed_messages <= len(delayed):
             raise DisagreementError(f"delayed messages: {answer.delayed_messages}, not {sure} to {len(delayed)}")
-        # 0 is what a mailbox says that has the core verbs alone; that one which counts never says it has a check
+        # a mailbox with only the core verbs says 0; a check makes sure that one that counts does not
         if 0 < answer.ever_queued < self.ever_queued[caller.mailbox]:
             raise DisagreementError(
                 f"ever queued: {answer.ever_queued}, not {self.ever_queued[caller.mailbox]} or more"
@@ -315,7 +314,7 @@ class Model:
         self._agree_on_oldest(caller.mailbox, answer.oldest_queued_at)
 
     def _agree_on_oldest(self, mailbox: str, oldest: datetime | None) -> None:
-        """Of each priority the message that was committed first; of these the one with the earlier ``created_at``."""
+        """The first committed message of each priority; of these the one with the earliest ``created_at``."""
         first: dict[MessagePriority, ModelMessage] = {}
         for message in self.of(mailbox).values():
             if message.holder is None:
@@ -377,7 +376,7 @@ class Model:
     # -- what happens besides calls ------------------------------------------------------------------------------------
 
     def die(self, caller: Consumer, answer: None) -> None:
-        """The consumer is gone, and others have found that out."""
+        """The consumer is gone, and others have noticed."""
         death = self._next_death(caller.mailbox)
         for message in self.held_by(caller):
             if message.alone:
@@ -422,7 +421,7 @@ class Model:
         reason: str | None = None,
         death: int = 0,
     ) -> Transition:
-        """The one way in which messages move; as the table has it.
+        """The one way in which messages move, following the table.
 
         ``alone`` is for a message that is handed out, ``reason`` and ``death`` for one that becomes a dead letter.
         """
@@ -454,12 +453,12 @@ class Model:
         return row
 
     def _store(self, event: Event, mailbox: str, message_id: UUID, message: NewMessage, sent_on: bool = False) -> bool:
-        """Stores a message, unless there is one of that id; whether the depth observer is told.
+        """Stores a message, unless there is one with that id; returns whether the depth observer is called.
 
-        That an id is remembered keeps out no message that is sent on under its own.
+        A remembered id does not keep out a message that is sent on under its own.
         """
         state, _ = self._look_up(mailbox, message_id)
-        # one that the mailbox makes itself is new, even if a sender gave it once
+        # one that the mailbox makes itself is new, even if a sender once gave it
         is_known = message.message_id is not None and message_id in self.remembered.get(mailbox, ()) and not sent_on
         if is_known or who_may(event, state) is None:
             return False
@@ -476,7 +475,7 @@ class Model:
         return self._move(event, mailbox, new, State.DELAYED if delay else State.QUEUED, delay=delay).observed
 
     def _remove(self, caller: Consumer, event: Event, ids: Sequence[UUID]) -> int:
-        """Removes those of the messages to which the event can happen; how many there were."""
+        """Removes the messages to which the event can happen; returns how many there were."""
         removed = 0
         for message_id in ids:
             message = self._subject(caller, event, message_id)
@@ -494,7 +493,7 @@ class Model:
         return 1 + max((letter.death for letter in self.dead(mailbox).values()), default=0)
 
     def _fail(self, holder: Consumer, event: Event, message: ModelMessage, death: int, delay: float = 0.0) -> None:
-        """A delivery failed; it is queued again, or dead if that was one too many for who held it."""
+        """A delivery failed; it is queued again, or dead if that reached its holder's ``max_deliveries``."""
         if holder.max_deliveries is not None and message.failures + 1 >= holder.max_deliveries:
             self._move(event, holder.mailbox, message, State.DEAD, holder, death=death)
         else:
@@ -504,8 +503,8 @@ class Model:
         return self.counts(mailbox)[COUNTED[State.QUEUED]]
 
     def _agree_on_records(self, name: str, answer: list[MessageRecord], wanted: list[ModelMessage]) -> None:
-        """Compares what was shown with messages that are to be in the mailbox from now on."""
-        # all of them first, and briefly: that one is missing or in another place tells more than where it differs
+        """Compares what was shown with the messages that should be in the mailbox."""
+        # all of them first, briefly: a missing or misplaced message says more than a difference within one
         _agree(
             [_label(record.payload) for record in answer], [_label(message.payload) for message in wanted], "payloads"
         )
@@ -536,7 +535,7 @@ class Model:
 
 
 class Seen(NamedTuple):
-    """A call that was made, and what came of it."""
+    """A call that was made, and its result."""
 
     caller: Consumer
     verb: str
@@ -550,54 +549,58 @@ class Seen(NamedTuple):
 
 
 class Judge:
-    """Keeps every model that explains what was seen so far."""
+    """Keeps every model that explains everything seen so far."""
 
     def __init__(self) -> None:
         self._models = [Model()]
 
     @property
     def model(self) -> Model:
-        """One of those that explain everything; all of them agree unless the last calls ran at once."""
+        """One of the models that explain everything; all agree unless the last calls ran at once."""
         return self._models[0]
 
     def see(self, *calls: Seen) -> Depth:
-        """Calls that ran at once. Returns what the last one had to tell its observer.
+        """Judges calls that ran at once. Returns what the last one had to report to its observer.
 
         Raises:
             DisagreementError: no order of them explains the answers.
         """
         explained: list[Model] = []
-        first_doubt: DisagreementError | None = None
+        doubts: list[DisagreementError] = []
         depth: Depth = None
         for model in self._models:
-            for order in _possible_orders(calls):
-                after = model.copy()
-                try:
-                    depths = [call.replay(after) for call in order]
-                except DisagreementError as doubt:
-                    first_doubt = first_doubt or doubt
-                else:
-                    explained.append(after)
-                    depth = depths[-1]
+            for after, depth_after in _explained_by(model, calls, doubts):
+                explained.append(after)
+                depth = depth_after
         if not explained:
-            raise first_doubt or DisagreementError("nothing explains this")
+            raise doubts[0]
         if len(explained) > 1:
             explained = list({model.fingerprint(): model for model in explained}.values())
         self._models = explained
         return depth
 
 
-def _possible_orders(calls: Sequence[Seen]) -> Iterable[Sequence[Seen]]:
-    """Enqueues of one handle keep their order, and its close comes after the calls that it made before."""
-    for order in permutations(range(len(calls))):
-        places = {call: place for place, call in enumerate(order)}
-        if all(
-            places[earlier] < places[later]
-            for later in range(len(calls))
-            for earlier in range(later)
-            if _keeps_order(calls[earlier], calls[later])
-        ):
-            yield [calls[index] for index in order]
+def _explained_by(
+    before: Model, calls: Sequence[Seen], doubts: list[DisagreementError]
+) -> Iterator[tuple[Model, Depth]]:
+    """The models after each order of the calls that explains them, and what the last one had to tell its observer.
+
+    Orders that begin alike are judged once for as long as they do, up to the first call that contradicts; ``doubts``
+    gets what it says. Enqueues of one handle keep their order, and its close comes after the calls that it made before.
+    """
+    for index, call in enumerate(calls):
+        if any(_keeps_order(earlier, call) for earlier in calls[:index]):
+            continue
+        after = before.copy()
+        try:
+            depth = call.replay(after)
+        except DisagreementError as doubt:
+            doubts.append(doubt)
+            continue
+        if len(calls) == 1:
+            yield after, depth
+        else:
+            yield from _explained_by(after, [*calls[:index], *calls[index + 1 :]], doubts)
 
 
 def _keeps_order(earlier: Seen, later: Seen) -> bool:
@@ -607,12 +610,12 @@ def _keeps_order(earlier: Seen, later: Seen) -> bool:
 
 
 def _by_priority(messages: Iterable[ModelMessage]) -> list[ModelMessage]:
-    """The most urgent first; ``sorted`` leaves the order within a priority as it is."""
+    """The most urgent first; ``sorted`` keeps the order within a priority."""
     return sorted(messages, key=lambda message: -message.priority)
 
 
 def _label(payload: bytes) -> bytes:
-    """What random programs begin a payload with."""
+    """How random programs begin a payload."""
     return payload[:30].rstrip(b"\0")
 
 

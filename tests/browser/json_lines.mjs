@@ -4,7 +4,7 @@
 import { createInterface } from "node:readline";
 
 /**
- * Answers requests from standard input until it ends.
+ * Answers requests from standard input until that ends.
  * @param {Record<string, (...params: any[]) => Promise<unknown>>} methods
  */
 export async function serveRequests(methods) {

@@ -1,4 +1,5 @@
-// The harness page: runs Python here, or with ?in=worker in a module worker, for whatever drives the browser.
+// The harness page: runs Python here with ?in=page, or with ?in=worker in a module worker, for whatever drives the
+// browser; with anything else it is a page without Python.
 // Drivers call `runPython(code)` and get a promise; `endWorker()` ends the worker, whatever that is doing.
 
 import { startServedPython } from "./python.mjs";
@@ -36,11 +37,13 @@ async function startWorker() {
     });
 }
 
-const python = parameters.get("in") === "worker" ? startWorker() : startServedPython(parameters);
+const place = parameters.get("in");
+const python =
+  place === "worker" ? startWorker() : place === "page" ? startServedPython(parameters) : Promise.resolve(undefined);
 
 /** @param {string} code */
 async function runPython(code) {
-  return (await python)(code);
+  return (await python)?.(code);
 }
 
 Object.assign(globalThis, { runPython });

@@ -11,7 +11,7 @@ const browser = await playwright[name].launch({
   firefoxUserPrefs: JSON.parse(process.argv[3] ?? "{}"),
 });
 const context = await browser.newContext();
-/** By their numbers, which are given in the order in which they are opened. @type {import("playwright").Page[]} */
+/** By number, in the order in which they are opened. @type {import("playwright").Page[]} */
 const tabs = [];
 
 await serveRequests({

@@ -1,4 +1,4 @@
-// One Pyodide, for whoever imports this: the harness page, its module worker, or Node.
+// One Pyodide for the importing module: the harness page, its module worker, or Node.
 
 /**
  * Loads Pyodide and gives a function that runs asynchronous Python in it.

@@ -1,9 +1,9 @@
-"""Plays as many rounds as asked for, a line for each and a table at the end.
+"""Plays a number of rounds, with a line for each and a table at the end.
 
 Usage: python -m tests.chaos [--backend indexeddb|sqlite|jetstream] [--kills 40] [--seed SEED] [--first 0] [--kind NAME]
 
-A campaign is replayed by its seed, and one of its rounds by `--first NUMBER --kills 1` with it. It ends with 1 if there
-were faults.
+A campaign is replayed with its seed, and one of its rounds with `--first NUMBER --kills 1` in addition. The exit code
+is 1 if there were faults.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What works on a mailbox in a round: one who is killed in the middle of it, and others who look afterwards.
+"""What works on a mailbox in a round: one actor that is killed in the middle, and others that look afterwards.
 
-It runs on CPython and in a page or worker, which fetches it, and imports nothing of the tests since it is alone there.
-To a recorder elsewhere an actor reports what its calls returned, in their order, and goes on when it has arrived.
+It runs on CPython and in a page or worker, which fetches it; it imports nothing of the tests, since it is alone there.
+An actor reports what its calls returned to a recorder elsewhere, in order, and continues when the report has arrived.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from pymailbox import Mailbox, MailboxError, MessagePriority, MessageRecord, NewMessage, delete_mailbox, open_mailbox
 
 Post = Callable[[str], Awaitable[str]]
-"""Sends a report, JSON, and returns the answer; until it is there, the report has not arrived."""
+"""Sends a report as JSON and returns the answer; until that comes, the report has not arrived."""
 
 LOOK_SECONDS = 0.5
 POST_SECONDS = 3.0
@@ -47,7 +47,7 @@ class Journal:
         return bool(await arrived)
 
     def note_soon(self, what: str, **details: Any) -> None:
-        """Report an event without waiting until the recorder has it."""
+        """Report an event without waiting for the recorder."""
         self._report(None, what, details)
 
     def _report(self, arrived: asyncio.Future[bool] | None, what: str, details: dict[str, Any]) -> None:
@@ -62,13 +62,13 @@ class Journal:
             body = {"who": self.who, "number": self._number, "events": [event for event, _ in reports]}
             enough = json.loads(await self._post(json.dumps(body)))["enough"]
             for _, arrived in reports:
-                if arrived is not None and not arrived.done():  # whoever waited may have been told to end
+                if arrived is not None and not arrived.done():  # those that waited may have been told to end
                     arrived.set_result(enough)
         self._posting = None
 
 
 def page_post(url: str) -> Post:
-    """Posts from a page or worker; what a browser forgets, because the page is left or frozen, is posted again."""
+    """Posts from a page or worker; what a browser drops, because the page is left or frozen, is posted again."""
     from pyodide.http import pyfetch
 
     async def post(body: str) -> str:
@@ -85,7 +85,7 @@ def page_post(url: str) -> Post:
 def start(role: str, plan: dict[str, Any], post: Post) -> asyncio.Task[None]:
     """Let an actor work in the background of this event loop; what it raises is reported.
 
-    Its role, "victim", "rescuer" or "auditor", is also its name; whoever has another name works beside others.
+    Its role, "victim", "rescuer" or "auditor", is also its name; an actor with another name works beside others.
     """
     journal = Journal(role, post)
     works = {"victim": _be_victim, "rescuer": _rescue, "auditor": _audit}
@@ -143,7 +143,7 @@ def entries(records: list[MessageRecord]) -> list[tuple[str, int, int]]:
 
 
 class Victim:
-    """Works until it is killed. Its plan says in what it is to be interrupted, see ``plans.Plan``."""
+    """Works until it is killed. Its plan says when it is interrupted, see ``plans.Plan``."""
 
     def __init__(self, plan: dict[str, Any], journal: Journal) -> None:
         self._plan = plan
@@ -171,7 +171,7 @@ class Victim:
         await asyncio.gather(*producers, *consumers)
 
     async def end(self) -> None:
-        """Stop all work, report what became of it, and give back what is held."""
+        """Stop all work, report its outcome, and give back what is held."""
         tasks = _running - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -214,7 +214,7 @@ class Victim:
                 continue
             if phase == "claims":
                 continue
-            # a part stays in its hands, to be taken back
+            # it keeps a part, to be taken back
             done = [record for record in records if self._rng.random() < 0.7]
             await self._steps.acquire()
             in_background(self._finish(done, phase), self._journal)
@@ -247,7 +247,7 @@ class Victim:
         else:
             removed = await self._box.ack_many([record.id for record in records])
             if 0 < removed < len(records):
-                keys = []  # which ones it does not say
+                keys = []  # it does not say which
             done = [removed > 0] * len(keys)
         await self._note("removed", box=box, keys=keys, done=done)
 
@@ -272,7 +272,7 @@ class Victim:
         if self._reports == self._plan["spin_after"]:
             await self._journal.note("spinning")
             await asyncio.sleep(self._rng.random() * 0.005)
-            while True:  # whatever is under way stays so
+            while True:  # whatever is under way stays under way
                 pass
 
 
@@ -285,9 +285,9 @@ async def _be_victim(plan: dict[str, Any], journal: Journal) -> None:
 
 
 async def _rescue(plan: dict[str, Any], journal: Journal) -> None:
-    """Takes what there is until the recorder has seen enough, and then gives it all back.
+    """Takes messages until the recorder has seen enough, and then gives all of them back.
 
-    It is there before the victim dies if it is started before: the recorder lets it go on when that happens.
+    It may be started before the victim dies: the recorder lets it continue when that happens.
     """
     location = plan["box"]
     async with _opened(location) as box:
@@ -302,7 +302,7 @@ async def _rescue(plan: dict[str, Any], journal: Journal) -> None:
 
 
 async def _work_off(plan: dict[str, Any], journal: Journal) -> None:
-    """Takes and acknowledges what there is, beside others, until all has been sent and nothing is left."""
+    """Takes and acknowledges messages, beside others, until everything has been sent and nothing is left."""
     location = plan["box"]
     async with _opened(location) as box:
         if plan["produces"]:
@@ -337,7 +337,7 @@ async def _acknowledge(box: Mailbox, location: str, records: list[MessageRecord]
 
 
 async def _audit(plan: dict[str, Any], journal: Journal) -> None:
-    """Reports all that is in the round's mailboxes once nobody holds anything, and deletes them."""
+    """Reports everything in the round's mailboxes once nobody holds anything, and deletes them."""
     for location in {plan["box"], plan["target"]}:
         async with _opened(location) as box:
             until = time.monotonic() + STILL_SECONDS

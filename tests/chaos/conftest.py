@@ -1,4 +1,4 @@
-"""What was measured of the kills is shown after the run, and in what a browser stood still; it is not judged."""
+"""What was measured of the kills, and where a browser stood still, is shown after the run, but not judged."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def redeliveries(pytestconfig: pytest.Config) -> dict[str, float | None]:
-    """Seconds from kills to redeliveries, by what was killed; None where nothing was held."""
+    """Seconds from kills to redeliveries, by what was killed; None if nothing was held."""
     return pytestconfig.stash[REDELIVERIES]
 
 

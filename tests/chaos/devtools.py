@@ -1,4 +1,4 @@
-"""A Chromium that can be killed: started here with a profile that stays, and driven through its DevTools pipe.
+"""A Chromium that can be killed: started here with a persistent profile, and driven through its DevTools pipe.
 
 WebDriver won't do: its driver owns the browser, tidies up after it, and waits for pages that have crashed.
 """
@@ -25,11 +25,11 @@ _FREE_DESCRIPTOR = 10
 
 
 class DevToolsError(Exception):
-    """The browser refused a call, or is not there any more."""
+    """The browser refused a call, or is gone."""
 
 
 class NoAnswerError(DevToolsError):
-    """The browser is there, and says nothing."""
+    """The browser is there, but does not answer."""
 
 
 class Chromium:
@@ -94,7 +94,7 @@ class Chromium:
                 raise DevToolsError(f"{method}: the page is gone")
 
     def send(self, method: str, parameters: Mapping[str, Any] | None = None, session: str | None = None) -> int:
-        """Ask for what may have no answer; the number of the call."""
+        """Send a call that may have no answer; returns its number."""
         self._last_id += 1
         message: dict[str, Any] = {"id": self._last_id, "method": method, "params": parameters or {}}
         if session is not None:
@@ -169,7 +169,7 @@ class Tab:
         return self.evaluate(f"runPython({json.dumps(code)})")
 
     def answers(self, expression: str = "0") -> bool:
-        """Whether its page takes anything on; one that is gone is none that does not."""
+        """Whether its page reacts; a page that is gone counts as reacting."""
         parameters = {"expression": expression, "awaitPromise": True}
         try:
             self._browser.call("Runtime.evaluate", parameters, self._session, ANSWER_SECONDS)
@@ -180,7 +180,7 @@ class Tab:
         return True
 
     def wait_until(self, expression: str, seconds: float = 30.0) -> None:
-        """Wait until a JavaScript expression is true, in whatever page it shows by then."""
+        """Wait until a JavaScript expression is true, in whichever page it shows by then."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             with contextlib.suppress(DevToolsError):  # between two pages
@@ -194,7 +194,7 @@ class Tab:
         self._browser.call("Target.closeTarget", {"targetId": self._target})
 
     def reload(self) -> None:
-        """Load the page anew."""
+        """Reload the page."""
         self.call("Page.reload")
 
     def crash(self) -> None:
@@ -206,13 +206,13 @@ class Tab:
         self.call("Page.navigate", {"url": url})
 
     def go_back(self) -> None:
-        """Return to the page before."""
+        """Return to the previous page."""
         history = self.call("Page.getNavigationHistory")
         before = history["entries"][history["currentIndex"] - 1]["id"]
         self.call("Page.navigateToHistoryEntry", {"entryId": before})
 
     def freeze(self) -> None:
-        """Let nothing in the page run."""
+        """Stop everything in the page."""
         self.call("Page.setWebLifecycleState", {"state": "frozen"})
 
     def thaw(self) -> None:
@@ -221,7 +221,7 @@ class Tab:
 
 
 def _runs(group: int) -> bool:
-    """Whether a process of a group is there that has not ended; one that nobody has reaped yet has."""
+    """Whether a group has a process that has not ended; one that nobody has reaped yet has ended."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # gone in the meantime
             state, _, its_group, *_ = stat.read_text().rpartition(")")[2].split()
@@ -231,7 +231,7 @@ def _runs(group: int) -> bool:
 
 
 def _pipe() -> tuple[int, int]:
-    """A pipe whose ends have numbers that are no standard ones, for this process only."""
+    """A pipe whose ends do not have the standard numbers, for this process only."""
     ends = os.pipe()
     read, write = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, _FREE_DESCRIPTOR) for end in ends)
     for end in ends:

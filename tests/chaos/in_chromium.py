@@ -1,4 +1,4 @@
-"""Rounds in Chromium, on the IndexedDB of a profile that stays when its browser is killed."""
+"""Rounds in Chromium, on the IndexedDB of a profile that survives the killing of its browser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class ChromiumStage:
-    """One profile and one browser, which is started anew after it was killed."""
+    """One profile and one browser, which is restarted after it was killed."""
 
     kinds: Sequence[Kind] = IN_CHROMIUM
 
@@ -43,14 +43,14 @@ class ChromiumStage:
 
     @property
     def browser(self) -> Chromium:
-        """The browser, started if need be."""
+        """The browser, started if necessary."""
         if self._browser is None:
             self._browser = Chromium(self._folder / f"profile-{self._profiles}", self._flags)
         return self._browser
 
     @property
     def onlooker(self) -> Tab:
-        """A tab that is never killed but with its browser."""
+        """A tab that is only killed with its browser."""
         if self._onlooker is None:
             self._onlooker = self.open_tab("page")
         return self._onlooker
@@ -69,13 +69,13 @@ class ChromiumStage:
         self._browser = self._onlooker = None
 
     def check(self, *tabs: Tab) -> None:
-        """Raises `StandstillError` if Python in the onlooker or `tabs` takes nothing on although no page computes."""
+        """Raises `StandstillError` if Python in the onlooker or `tabs` does not react although no page is computing."""
         still = [tab for tab in (self.onlooker, *tabs) if not tab.answers('runPython("0")')]
         if still and not self.browser.pages_compute():
             raise StandstillError("its page answers" if all(tab.answers() for tab in still) else "nor does its page")
 
     def patiently(self, play: Callable[[], T]) -> T:
-        """Plays what takes some calls, and plays it again where the browser stood still."""
+        """Plays something that takes some calls, and plays it again if the browser stood still."""
         for _ in range(STANDSTILLS):
             try:
                 return play()
@@ -125,7 +125,7 @@ class ChromiumScene:
         tab.run_async(f"actor.start({role!r}, {self._plan!r}, {self._post}); None")
 
     def kill(self) -> None:
-        """End the victim, or make it seem so, in the way of the plan."""
+        """End the victim, or make it seem so, as the plan says."""
         assert self._victim is not None
         self._killed = True
         ways: dict[str, Callable[[], None]] = {
@@ -145,7 +145,7 @@ class ChromiumScene:
             self._victim = None
 
     def bring_back(self) -> bool:
-        """Let a victim that lives go on; False if it is gone after all."""
+        """Let a living victim continue; False if it is gone after all."""
         assert self._victim is not None
         if self._kind.name == "frozen":
             self._victim.thaw()
@@ -155,13 +155,13 @@ class ChromiumScene:
         return bool(self._victim.evaluate("'isTheVictim' in globalThis"))
 
     def end_victim(self) -> None:
-        """Close its tab, if it is there."""
+        """Close its tab, if it exists."""
         if self._victim is not None:
             self._victim.close()
         self._victim = None
 
     def check(self) -> None:
-        """Raises `StandstillError` if the Python of a page takes nothing on although none computes."""
+        """Raises `StandstillError` if the Python of a page does not react although none is computing."""
         self._stage.check(*([self._victim] if self._victim is not None and not self._killed else []))
 
     def state_of_victim(self) -> str:

@@ -1,4 +1,4 @@
-"""Rounds of processes that are killed, on a SQLite file that they share, or on what else there is."""
+"""Rounds of processes that are killed, on a shared SQLite file or another storage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _END_SECONDS = 10.0
 
 
 class ProcessStage:
-    """Actors are forked from a server that has imported all that they need."""
+    """Actors are forked from a server that has imported everything they need."""
 
     kinds: Sequence[Kind] = PROCESSES
 
@@ -40,10 +40,10 @@ class ProcessStage:
         self.server.stop()
 
     def renew(self) -> None:
-        """There is nothing that would have to be."""
+        """Nothing has to be checked."""
 
     def location(self, name: str, plan: Plan) -> str:
-        """Where the mailbox `name` of a round is."""
+        """The location of a round's mailbox `name`."""
         raise NotImplementedError
 
     @contextmanager
@@ -114,11 +114,11 @@ class ProcessScene:
         """A process does not stand still by itself."""
 
     def state_of_victim(self) -> str:
-        """Nothing is known of it."""
+        """Nothing is known about it."""
         return ""
 
     def end(self) -> None:
-        """See all processes off."""
+        """End all processes."""
         self._processes[VICTIM].kill()
         for process in self._processes.values():
             process.join(_END_SECONDS)

@@ -1,4 +1,4 @@
-"""Reads what was seen of a round, in the order in which it was seen, and says what the contract forbids in it.
+"""Reads what was seen of a round, in order, and says what in it the contract forbids.
 
 It is pure: events in, faults out, and knows nothing of browsers, processes or mailboxes.
 """
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """A message as a call gave it out. Its key is "PRODUCER-NUMBER", and a producer counts up."""
+    """A message as a call handed it out. Its key is "PRODUCER-NUMBER", and each producer counts up."""
 
     key: str
     priority: int
@@ -41,15 +41,15 @@ class Event:
     - `removing`: `keys` of `box` are about to be acknowledged, and sent on to `to` if that is there.
     - `removed`: that returned; `done` says for each of `keys` what it returned.
     - `failed`: a call raised `text`; `keys` may have been sent or removed, or not.
-    - `closing`: its handle on `box` is about to be closed.
-    - `struck`: what it works on is about to be away for a while.
+    - `closing`: its handle on `box` is about to be closed. - `struck`: what it works on is about to be away for a
+      while.
     - `killed`: it is about to be killed, or to be left or frozen; `told` if its page hears of that.
     - `revived`: it is about to go on.
     - `audited`: when all was still, `peek` showed `entries`, `inflight` of them held by somebody, and then dequeues
       gave out `drained`.
     """
     at: float = 0.0
-    """Seconds, by the clock of whoever keeps the history."""
+    """Seconds, by the recorder's clock."""
     box: str = ""
     to: str | None = None
     keys: Sequence[str] = ()
@@ -67,7 +67,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is forbidden and happened."""
+    """Something forbidden that happened."""
 
     kind: str
     text: str
@@ -86,7 +86,7 @@ FAILED = "failed"
 
 
 LONGEST_OUTAGE = 20.0
-"""Seconds that a call may wait for what has been struck; electing another leader takes 6 to 10."""
+"""Seconds that a call may wait for what was struck; electing another leader takes 6 to 10."""
 
 
 def judge(history: Sequence[Event]) -> list[Fault]:
@@ -108,9 +108,9 @@ class _Trial:
         self._holders: dict[Spot, str] = {}
         self._removed: set[Spot] = set()
         self._tried: dict[Spot, str | None] = {}
-        """What acknowledgements were begun of, and where it was to be sent on to."""
+        """Messages whose acknowledgement was begun, and where they should be sent on to."""
         self._steps: dict[Spot, list[int]] = {}
-        """What may have been sent on to where, and the places of these calls among all."""
+        """What may have been sent on to where, and the positions of these calls among all."""
         self._calls = 0
         self._gone: set[str] = set()
         self._revived: dict[str, float] = {}
@@ -276,7 +276,7 @@ class _Trial:
         return None
 
     def _lives(self, event: Event) -> bool:
-        """Whether what an event says was handed out is held now; else it was held before the end that has been seen."""
+        """Whether what an event says was handed out is held now; otherwise it was held before the end that was seen."""
         return event.who not in self._gone and event.asked >= self._revived.get(event.who, -math.inf)
 
     def _held_by(self, who: str) -> set[Spot]:
@@ -291,7 +291,7 @@ def _spots(event: Event) -> set[Spot]:
 
 
 def redelivery(history: Iterable[Event]) -> float | None:
-    """Seconds from the first kill until something that the killed one held was handed out again, or None."""
+    """Seconds from the first kill until something that the killed actor held was handed out again, or None."""
     held: set[Spot] = set()
     killed: Event | None = None
     for event in history:
@@ -305,7 +305,7 @@ def redelivery(history: Iterable[Event]) -> float | None:
 
 
 def outage(history: Iterable[Event]) -> float | None:
-    """The longest time in which nothing came back from what was struck, in seconds; None if nothing was struck."""
+    """The longest time, in seconds, in which nothing came back from what was struck; None if nothing was struck."""
     last: float | None = None
     longest = 0.0
     for event in history:
@@ -320,7 +320,7 @@ def outage(history: Iterable[Event]) -> float | None:
 
 
 def held_by(who: str, history: Iterable[Event]) -> set[Spot]:
-    """What somebody had been handed out before the first kill and had not begun to acknowledge, nor has since."""
+    """What somebody had got before the first kill and has not begun to acknowledge."""
     held: set[Spot] = set()
     killed = False
     for event in history:
@@ -335,7 +335,7 @@ def held_by(who: str, history: Iterable[Event]) -> set[Spot]:
 
 
 def under_way(who: str, history: Iterable[Event]) -> int:
-    """How many calls of somebody had not been seen to return by the first kill or strike: one that hits nothing shows
+    """How many calls of somebody had not been seen to return by the first kill or strike: a kill that hits none shows
     nothing.
     """
     calls = 0

@@ -1,4 +1,5 @@
-"""Rounds of processes on a JetStream server or three: a process is killed, a server, or what is between them."""
+"""Rounds of processes on one or three JetStream servers: a process, a server, or the connection between them is
+killed."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ AWAY_SECONDS = (0.05, 3.0)
 
 
 class ServerStage(ProcessStage):
-    """One server, a proxy before it, and three servers."""
+    """One server, a proxy in front of it, and three servers."""
 
     kinds: Sequence[Kind] = ON_SERVERS
 
@@ -40,7 +41,7 @@ class ServerStage(ProcessStage):
 
     @contextmanager
     def round(self, plan: Plan) -> Iterator[ServerScene]:
-        """A round on mailboxes of its own, with all servers there."""
+        """A round on mailboxes of its own, with all servers running."""
         scene = ServerScene(self, plan)
         try:
             yield scene
@@ -61,13 +62,13 @@ class ServerScene(ProcessScene):
         self._away = random.Random(plan.seed).uniform(*AWAY_SECONDS)
 
     def _more_for(self, role: str) -> dict[str, Any]:
-        """A victim that is cut off comes by the proxy; the others call the mailbox by the same name."""
+        """A victim that is cut off goes through the proxy; the others use the same name for the mailbox."""
         if role != VICTIM or self._kind not in (CUT_OFF, STALLED):
             return {}
         return {"instead": (self._servers.one.addresses, self._servers.proxy.address)}
 
     def kill(self) -> None:
-        """SIGKILL the victim; or a server, and start it again; or cut or stall what is between them for a while."""
+        """SIGKILL the victim; or kill a server and restart it; or cut or stall the connection for a while."""
         one, three, proxy = self._servers.one, self._servers.three, self._servers.proxy
         if self._kind == LEADER_KILLED:
             three.leader_of(STREAM).kill()
@@ -87,6 +88,6 @@ class ServerScene(ProcessScene):
             super().kill()
 
     def bring_back(self) -> bool:
-        """Start the leader again that was killed."""
+        """Restart the leader that was killed."""
         self._servers.three.start()
         return True

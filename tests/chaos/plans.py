@@ -1,4 +1,4 @@
-"""What a round does: drawn from a seed, so that the seed of a round that failed replays it."""
+"""What a round does: drawn from a seed, so that the seed of a failed round replays it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 PHASES = ("enqueues", "claims", "acks", "sends")
-"""In the middle of what a victim is killed; `sends` are `ack_and_send`."""
+"""What the victim is doing when it is killed; `sends` are `ack_and_send`."""
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,17 @@ class Kind:
     place: str = "page"
     """Where the victim's Python runs: "page", "worker" or "process"."""
     told: bool = False
-    """Whether its page hears of it, and can give back what is held."""
+    """Whether its page notices, and can give back what is held."""
     spins: bool = False
     """Whether it is in a loop that lets no event through."""
     lives: bool = False
-    """Whether the victim may go on afterwards."""
+    """Whether the victim may continue afterwards."""
     takes_all: bool = False
-    """Whether it ends the others too, so that they have to be started anew."""
+    """Whether it ends the others too, so that they have to be restarted."""
     strikes: bool = False
-    """Whether it is not the victim that ends, but for a while what it works on: the victim is told to end later."""
+    """Whether not the victim ends, but what it works on is away for a while: the victim is told to end later."""
     lease: float | None = None
-    """The victim's, in seconds, where nothing but that tells that it is gone."""
+    """The victim's, in seconds, if only that shows that it is gone."""
 
 
 IN_CHROMIUM = (
@@ -56,7 +56,7 @@ ON_SERVERS = (*(replace(kind, lease=LEASE) for kind in PROCESSES), SERVER_KILLED
 
 
 class Return(enum.StrEnum):
-    """When a victim that lives goes on."""
+    """When a living victim continues."""
 
     NEVER = "never"
     UNSEEN = "before anybody has looked for what it held"
@@ -73,13 +73,13 @@ class Plan:
     phase: str
     durability: str
     reports: int
-    """After how many reports of the victim it is killed, or begins to spin."""
+    """After how many of its reports the victim is killed, or begins to spin."""
     jitter: float
     """Seconds from then, once a call is under way, to the kill."""
     early: bool
-    """Whether the rescuer is there before the victim dies, and waits while it does."""
+    """Whether the rescuer is there and waiting when the victim dies."""
     returns: Return
-    """When a victim that lives goes on."""
+    """When a living victim continues."""
 
     def for_actors(self, locations: tuple[str, str]) -> dict[str, Any]:
         """What actors need to know; `locations` are those of the mailbox and of the target of sends."""
@@ -98,7 +98,7 @@ class Plan:
 
 
 def draw(seed: int, number: int, kinds: Sequence[Kind]) -> Plan:
-    """The plan of round `number` of a campaign: kinds and phases take turns, the rest is drawn."""
+    """The plan of round `number` of a campaign: kinds and phases take turns, the rest is random."""
     rng = random.Random(f"{seed}/{number}")
     kind = kinds[number % len(kinds)]
     returns = rng.choice((Return.UNSEEN, Return.LATER)) if kind.lives else Return.NEVER

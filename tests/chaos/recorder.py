@@ -1,4 +1,4 @@
-"""Where actors report to: an HTTP server outside of all that is killed. What it has seen is what had happened."""
+"""Where actors report: an HTTP server outside of everything that is killed. What it has seen did happen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESCUER = "rescuer"
 AUDITOR = "auditor"
 
 MARKS = ("ready", "spinning", "ending", "done")
-"""What actors say that is no event of the history."""
+"""Reports of actors that are not events of the history."""
 
 KILL_SECONDS = 60.0
 LOOK_SECONDS = 15.0
@@ -63,7 +63,7 @@ class Recorder:
     def wait_for(
         self, reached: Callable[[], bool], what: str, seconds: float, look: Callable[[], None] = lambda: None
     ) -> None:
-        """Wait until it is so; look now and then. Raises `TimeoutError` saying `what`, also when an actor failed."""
+        """Wait until it is true, looking now and then. Raises `TimeoutError` saying `what`, also if an actor failed."""
         until = time.monotonic() + seconds
         while not self._is_over(reached, min(LOOK_SECONDS, until - time.monotonic())) and time.monotonic() < until:
             look()
@@ -85,7 +85,7 @@ class Recorder:
         return sum(event.who == who and event.what in ("sent", "claimed", "removed") for event in self.history)
 
     def has_said(self, who: str, mark: str) -> bool:
-        """Whether an actor has said one of the `MARKS`."""
+        """Whether an actor has reported one of the `MARKS`."""
         return (who, mark) in self._marks
 
     def _enter(self, event: dict[str, Any], at: float) -> None:
@@ -103,7 +103,8 @@ class Recorder:
         return any(event.what == "failed" and "Traceback" in event.text for event in self.history)
 
     def _is_enough_of(self, who: str) -> bool:
-        """Whether all that the victim held when it was killed has come to this actor; or `total` has been sent."""
+        """Whether everything that the victim held when it was killed has come to this actor, or `total` has been
+        sent."""
         if self.total is not None:
             return sum(len(event.keys) for event in self.history if event.what == "sent") >= self.total
         if self._kill is None or who == VICTIM:
@@ -137,10 +138,10 @@ class JournalHandler(Handler):
 
 
 class JournalServer(Server):
-    """Serves what pages need, and takes reports to the recorder of the round that is on."""
+    """Serves what pages need, and passes reports to the recorder of the current round."""
 
     def __init__(self, host: str = HOST) -> None:
-        """Pages come by the name `host`, which has to lead to this machine."""
+        """Pages use the name `host`, which must lead to this machine."""
         self._host = host
         super().__init__(0, DEMO_ROUTES | {"/tests/": ROOT / "tests"})
         self.RequestHandlerClass = JournalHandler
@@ -154,13 +155,13 @@ class JournalServer(Server):
         return f"http://{self._host}:{self.server_port}"
 
     def next_round(self, name: str, total: int | None = None) -> tuple[Recorder, str]:
-        """A fresh recorder, and the path to report to; what still comes of earlier rounds goes nowhere."""
+        """A fresh recorder, and the path to report to; late reports of earlier rounds are dropped."""
         path = f"/journal/{name}"
         self.recorders = {path: Recorder(total)}
         return self.recorders[path], path
 
     def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self.shutdown()
         self._thread.join()
         self.server_close()

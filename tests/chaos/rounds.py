@@ -1,4 +1,4 @@
-"""One round: somebody works, is killed in the middle of it, and others look at what is left."""
+"""One round: somebody works, is killed in the middle, and others look at what is left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.chaos.plans import Kind, Plan, Return
 from tests.chaos.recorder import AUDITOR, RESCUER, VICTIM, Recorder
 
 WORK_SECONDS = 240.0
-"""Chromium ends a transaction that a page was frozen in only after 60 s, and until then all others wait."""
+"""Chromium ends the transaction of a frozen page only after 60 s, and until then all others wait."""
 
 REPORTS_AFTER_RETURN = 10
 
@@ -21,27 +21,27 @@ ANSWERS_AFTER_STRIKE = 20
 
 
 STANDSTILLS = 4
-"""How often a round may begin anew."""
+"""How often a round may begin again."""
 
 
 stood_still: list[str] = []
-"""In what a browser stood still, of all that was played."""
+"""Where a browser stood still, of everything that was played."""
 
 
 class StandstillError(Exception):
-    """What our code runs in takes nothing on, though nothing of ours is running: a browser's own fault."""
+    """What our code runs in does not react although none of our code is running: the browser's own fault."""
 
 
 class Stage(AbstractContextManager["Stage"], Protocol):
-    """Where rounds are played: it has the actors, and the means to kill them."""
+    """Where rounds are played: it has the actors and the means to kill them."""
 
     kinds: Sequence[Kind]
 
     def renew(self) -> None:
-        """Begin anew with what does not stand still."""
+        """Begin again with a browser that does not stand still."""
 
     def round(self, plan: Plan) -> AbstractContextManager[Scene]:
-        """All that one round needs, until it is over."""
+        """Everything that one round needs, until it is over."""
 
 
 class Scene(Protocol):
@@ -53,24 +53,24 @@ class Scene(Protocol):
         """Begin the work of an actor."""
 
     def kill(self) -> None:
-        """End the victim, or make it seem so, or strike what it works on, in the way of the plan."""
+        """End the victim, or make it seem so, or strike what it works on, as the plan says."""
 
     def bring_back(self) -> bool:
-        """Let a victim that lives go on, or mend what was struck; False if the victim is gone after all."""
+        """Let a living victim continue, or restore what was struck; False if the victim is gone after all."""
 
     def end_victim(self) -> None:
-        """End a victim that lives, for good, and so that it gives back what it holds."""
+        """End a living victim for good, so that it gives back what it holds."""
 
     def check(self) -> None:
-        """Look whether the actors can run. Raises `StandstillError` if they can not."""
+        """Check that the actors can run. Raises `StandstillError` if not."""
 
     def state_of_victim(self) -> str:
-        """Where a victim is that does not go on."""
+        """Where a victim is that does not continue."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a round."""
+    """The outcome of a round."""
 
     plan: Plan
     history: list[Event]
@@ -92,7 +92,7 @@ class Outcome:
 
 
 def play(stage: Stage, plan: Plan) -> Outcome:
-    """Play a round and judge it. An actor that does not get as far as it should is a fault too.
+    """Play a round and judge it. An actor that does not get as far as it should is also a fault.
 
     A round whose browser stood still is played again, and its outcome says so.
     """
@@ -119,7 +119,7 @@ def _play(stage: Stage, plan: Plan) -> Outcome:
 
 
 def _act(scene: Scene, plan: Plan) -> str:
-    """All that happens in a round; what became of a victim that lives."""
+    """Everything that happens in a round; returns what happened to a living victim."""
     note = ""
     recorder = scene.recorder
 
@@ -165,7 +165,8 @@ def _wait_for_reports(scene: Scene, count: int) -> None:
 
 
 def _strike(scene: Scene) -> str:
-    """Strike what the victim works on, let the victim go on for a while, and then end it; how long it waited."""
+    """Strike what the victim works on, let the victim continue for a while, and then end it; returns how long it
+    waited."""
     recorder = scene.recorder
     recorder.note(VICTIM, "struck")
     enough = recorder.answers_to(VICTIM) + ANSWERS_AFTER_STRIKE
@@ -178,7 +179,7 @@ def _strike(scene: Scene) -> str:
 
 
 def _bring_back(scene: Scene) -> str:
-    """Let the victim go on for a while, and then end it; what became of it."""
+    """Let the victim continue for a while, and then end it; returns what happened to it."""
     scene.recorder.note(VICTIM, "revived")
     if not scene.bring_back():
         scene.recorder.note(VICTIM, "killed", told=True)

@@ -1,4 +1,4 @@
-"""What came out of many rounds, as a table."""
+"""The outcomes of many rounds, as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A holder in a loop that lets no event through, beyond its lease: where a lock tells, it lives all the same."""
+"""A holder in a loop that lets no event through, beyond its lease: if its lock shows it, it still lives."""
 
 import json
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ def test_blocked_handler_keeps_its_message(place: str, stage: ChromiumStage) -> 
 
 
 def play(place: str, stage: ChromiumStage) -> None:
-    """A handler that is blocked beyond its lease, and an onlooker who looks all the while."""
+    """A handler that is blocked beyond its lease, and an onlooker who looks all the time."""
     location = f"indexeddb://blocked-{place}"
-    onlooker, holder = stage.onlooker, stage.open_tab(place)  # both there before anything is blocked
+    onlooker, holder = stage.onlooker, stage.open_tab(place)  # both exist before anything is blocked
     holder.run_async(
         f"""
         import asyncio, json, time

@@ -1,4 +1,4 @@
-"""A mailbox that never runs dry: what was held by somebody who is gone comes back all the same."""
+"""A mailbox that never runs dry: what a gone holder held still comes back."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -40,7 +40,7 @@ def test_what_was_held_comes_back_while_others_keep_coming(
 
 
 def play(place: str, end: Callable[[Tab], None], stage: ChromiumStage) -> tuple[int | None, float]:
-    """With how many deliveries what was held comes to the onlooker, if it does, and after how many seconds."""
+    """With how many deliveries the held message comes to the onlooker, if it does, and after how many seconds."""
     onlooker, holder = stage.onlooker, stage.open_tab(place)
     onlooker.run_async(
         f"""

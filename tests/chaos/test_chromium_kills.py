@@ -1,4 +1,4 @@
-"""Real kills in Chromium, one of each kind at least; `make chaos` plays as many as asked for."""
+"""Real kills in Chromium, at least one of each kind; `make chaos` plays any number."""
 
 from collections.abc import Iterator
 

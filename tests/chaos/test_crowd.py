@@ -1,4 +1,4 @@
-"""Two tabs and a worker on one mailbox at once, and one of them is killed half-way."""
+"""Two tabs and a worker on one mailbox at once, one of which is killed half-way."""
 
 from collections.abc import Iterator, Set
 
@@ -59,7 +59,7 @@ def test_crowd(
     )
     recorder.note(killed, "killed", told=killed == OTHER_TAB)
     (tabs[WORKER].end_worker if killed == WORKER else tabs[OTHER_TAB].close_tab)()
-    # one of those who go on is in front, as where a user looks: WebKit lets tabs that nobody sees do little
+    # one of those that continue is in front, as where a user looks: WebKit lets hidden tabs do little
     browser.come_to_front()
     wait_for_mark(recorder, "done", tabs.keys() - {killed})
     start(AUDITOR, on=browser)
@@ -70,7 +70,7 @@ def test_crowd(
     history = list(recorder.history)
     assert judge(history) == []
     assert [event.entries for event in history if event.what == "audited"] == [[]]
-    # one that it was killed amid the ack of is gone, and did not get to say so
+    # a message that it was acknowledging when it was killed is gone, unreported
     amid = {key for event in history if event.who == killed and event.what == "removing" for key in event.keys}
     known = {key for event in history if event.what == "removed" for key in event.keys}
     assert {f"{TAB}-{number}" for number in range(MESSAGES)} - known <= amid

@@ -1,4 +1,4 @@
-"""An insecure context (neither https nor localhost) has no Web Locks: a heartbeat and the lease tell who lives."""
+"""An insecure context (neither https nor localhost) has no Web Locks: heartbeat and lease show who lives."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def holder(request: pytest.FixtureRequest, stage: ChromiumStage) -> Iterator[Tab
 
 
 def wait_for_delivery(stage: ChromiumStage, seconds: float) -> tuple[list[int], float]:
-    """What another handle gets within so many seconds: delivery counts, and after how many seconds."""
+    """What another handle gets within that many seconds: delivery counts, and after how many seconds."""
     answer = stage.onlooker.run_async(
         f"""
         import json, time

@@ -1,4 +1,4 @@
-"""The judge finds what is wrong in histories that are, and nothing in one that is right."""
+"""The judge finds what is wrong in wrong histories, and nothing in a right one."""
 
 from collections.abc import Sequence
 
@@ -51,7 +51,7 @@ def test_round_in_which_all_went_well() -> None:
         killed(),
         claimed("rescuer", "v-1", "v-2"),
         Event("rescuer", "closing", box=BOX),
-        left("v-1", "v-2", "v-3"),  # the last one was committed, and its enqueue did not get to say so
+        left("v-1", "v-2", "v-3"),  # the last one was committed, but its enqueue was not reported
     ]
     assert kinds(*history) == []
 

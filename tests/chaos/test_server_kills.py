@@ -1,4 +1,4 @@
-"""Kills around a JetStream server and a cluster; `make chaos BACKEND=jetstream` plays as many rounds as asked for."""
+"""Kills around a JetStream server and a cluster; `make chaos BACKEND=jetstream` plays any number of rounds."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Processes that share a SQLite file and are killed; `make chaos BACKEND=sqlite` plays as many rounds as asked for."""
+"""Processes that share a SQLite file and are killed; `make chaos BACKEND=sqlite` plays any number of rounds."""
 
 from tests.chaos.in_processes import SqliteStage
 from tests.chaos.plans import PHASES, PROCESSES, draw

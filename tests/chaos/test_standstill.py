@@ -1,4 +1,4 @@
-"""A browser that stands still is told from what runs in it: only then is something played again."""
+"""A browser that stands still is distinguished from what runs in it: only then is something played again."""
 
 import os
 import signal

@@ -215,14 +215,14 @@ test("the handler can be edited: a kill and a mistake lose no message", async ()
     await demo.handler.fill("async def handle(message):");
     await demo.kill.click();
     await expect(demo.returned).toHaveText(
-      "Killed with 3 in hand: “hang! 1”, “hang! ⟨U+202E⟩2” and 1 more. They come back.",
+      "The killed worker had 3 messages in hand: “hang! 1”, “hang! ⟨U+202E⟩2” and 1 more. They will be handled again.",
     );
     await expect(demo.state).toHaveText("Waits for a handler that runs");
     await expect(demo.handlerStatus).toContainText("Peer 1: IndentationError");
     await demo.handler.fill("async def handle(message):\n    return 'by the new one'");
     await demo.apply.click();
     await expect(demo.returned).toHaveText(
-      "Back and done: all 3 it had in hand, “hang! 1”, “hang! ⟨U+202E⟩2” and 1 more.",
+      "All 3 messages that the killed worker had in hand are done now: “hang! 1”, “hang! ⟨U+202E⟩2” and 1 more.",
     );
     await expect(demo.log.first()).toContainText(/Came back.*by the new one/s);
   });
@@ -246,6 +246,42 @@ test("a text that never ends does not keep the page's other peer from beginning"
   await second.loaded();
   await expect(demo.handlerStatus).toContainText("The actor does not answer.");
   await expect(second.kill).toBeEnabled();
+});
+
+test("what is changed while Python loads counts once it is there, and the page says so", async ({ page }) => {
+  // The visitor is as quick as can be: in the moment at which the worker is told of it.
+  await page.addInitScript(() => {
+    // which would load what is held up here
+    Object.defineProperty(Navigator.prototype, "serviceWorker", { value: undefined });
+    const post = Worker.prototype.postMessage;
+    /** @type {unknown[]} */
+    const paces = [];
+    Object.assign(globalThis, { paces });
+    /** @param {any[]} parameters */
+    Worker.prototype.postMessage = function (...parameters) {
+      Reflect.apply(post, this, parameters);
+      const { request, arguments: given } = parameters[0];
+      if (request !== "setPace") return;
+      if (paces.push(...given) > 1) return;
+      /** @type {HTMLInputElement} */ (document.querySelector('[data-part="mended"]')).click();
+      const pace = /** @type {HTMLInputElement} */ (document.querySelector("#pace"));
+      pace.value = "0";
+      pace.dispatchEvent(new Event("change"));
+    };
+  });
+  let goOn = () => {};
+  const applied = new Promise((resolve) => void (goOn = () => resolve(undefined)));
+  await page.route(/\/handler\.py$/, (route) => applied.then(() => route.continue()));
+  await page.goto("/?peers=1");
+  await demo.handler.fill("async def handle(message):\n    return 'as it is now'");
+  await demo.apply.click();
+  await expect(demo.handlerStatus).toHaveText("Peer 1 takes it once Python is loaded.");
+  goOn();
+  await expect(demo.handlerStatus).toHaveText("Applied: the next messages are handled by it.");
+  expect(await page.evaluate("paces")).toEqual([50, 0]);
+  await page.getByRole("button", { name: "Poison" }).click();
+  await demo.finished(1);
+  await expect(demo.log.first()).toContainText("as it is now");
 });
 
 test("a flood goes on where the page was left", async ({ page }) => {
@@ -289,6 +325,36 @@ test("without IndexedDB the page says so in words", async ({ page }) => {
   await expect(demo.problem).toContainText("There is nowhere to keep messages");
   await expect(demo.problem).toContainText("StorageUnavailableError");
   await expect(demo.message).toBeDisabled();
+});
+
+test("where the server is gone the page says what to do, and goes on when it is back", async ({
+  page,
+  consoleErrors,
+}) => {
+  await page.addInitScript(() => {
+    // which would have kept them
+    Object.defineProperty(Navigator.prototype, "serviceWorker", { value: undefined });
+  });
+  await page.route(/\/actor\.py$/, (route) => route.fulfill({ status: 404 }));
+  await page.route(/\/handler\.py$/, (route) => route.abort());
+  await page.goto("/?peers=1");
+  await expect(demo.handlerStatus).toContainText(/^The handler can't be shown\. Check .* Then load the page again\./);
+  await expect(demo.handlerStatus).toContainText("actor.py can't be had: 404");
+  await expect(demo.apply).toBeDisabled();
+  await expect(demo.problem).toContainText("Python could not be loaded");
+  await expect(demo.problem).toContainText("whether the server still runs");
+  await expect(demo.problem).toContainText(/(actor|handler)\.py can't be had: /);
+  await expect(demo.state).toHaveText("The actor could not start.");
+  await demo.type("for later");
+
+  await page.unroute(/\/actor\.py$/);
+  await page.unroute(/\/handler\.py$/);
+  await demo.problem.getByRole("button", { name: "Try again" }).click();
+  await expect(demo.problem).toBeHidden();
+  await demo.finished(1);
+  await expect(demo.log).toContainText("words: 2, characters: 9");
+  // the browser's own words for what could not be had
+  expect(consoleErrors.splice(0).filter((error) => !/Failed to load resource/.test(error))).toEqual([]);
 });
 
 test("where site data is blocked the page says so, and does not hang", async ({ page }) => {
@@ -340,6 +406,112 @@ test("a file that does not fit ends in one clear outcome", async ({ page }) => {
   await expect(demo.balance).toContainText(`Stored ${stored} = 0 done + ${stored} waiting`);
   await demo.type("small enough");
   await expect(demo.balance).toContainText("Nothing is lost.");
+});
+
+test("a flood that has failed says how far it got, and the next one goes to whom it is for", async ({ page }) => {
+  await page.addInitScript(() => {
+    const put = IDBObjectStore.prototype.put;
+    let large = 0;
+    IDBObjectStore.prototype.put = function (value, key) {
+      const isFull = value.byteLength > 5000 && ++large > 5 && large < 100;
+      if (isFull) throw new DOMException("full on purpose", "QuotaExceededError");
+      return put.call(this, value, key);
+    };
+    Object.assign(globalThis, { makeRoom: () => void (large = 100) });
+  });
+  const second = new DemoPage(page, 1);
+  await demo.openPaused("/");
+  await second.pause.click();
+  await demo.to.selectOption("");
+  await demo.flood.click();
+  await expect(demo.notice).toHaveText(
+    /^The storage is full: [\d,]+ of the flood's 10,000 messages are stored, the rest is not\. Let the actor work/,
+  );
+  const stored = /full: (?<stored>[\d,]+) of/.exec((await demo.notice.textContent()) ?? "")?.groups?.stored ?? "";
+  await expect(demo.flood).toBeEnabled();
+  await page.evaluate("makeRoom()");
+  await demo.to.selectOption({ index: 1 });
+  await demo.flood.click();
+  await expect(demo.notice).toHaveText("The flood of 10,000 messages is stored.");
+  await expect(demo.others.first()).toContainText("sent 10,000,");
+  await expect(demo.balance).toHaveText(
+    `Stored ${stored} = 0 done + ${stored} waiting + 0 dead letters. Nothing is lost.`,
+  );
+});
+
+test("starting over does not wait for a handler that never ends", async () => {
+  await demo.open();
+  await demo.handler.fill("async def handle(message):\n    while True: pass");
+  await demo.apply.click();
+  await expect(demo.handlerStatus).toHaveText("Applied: the next messages are handled by it.");
+  await demo.type("for ever");
+  await demo.counts({ inflight: 1 });
+  await demo.type("behind it");
+  await demo.startOver();
+  await demo.page.locator("#reset").click();
+  await demo.type("after that");
+  await demo.finished(1);
+  await expect(demo.returned).toBeHidden();
+});
+
+test("ten thousand dead letters are redriven and deleted in a few transactions", async ({ page }) => {
+  await page.addInitScript(() => {
+    const counts = { writing: 0 };
+    Object.assign(globalThis, { counts });
+    const transaction = IDBDatabase.prototype.transaction;
+    IDBDatabase.prototype.transaction = function (stores, mode, options) {
+      if (mode === "readwrite") counts.writing++;
+      return transaction.call(this, stores, mode, options);
+    };
+  });
+  const writing = () => page.evaluate(() => /** @type {any} */ (globalThis).counts.writing);
+  const killAll = () =>
+    page.evaluate(async () => {
+      /** @type {typeof import("../../js/index.js")} */
+      const { openMailbox } = await import(/** @type {string} */ ("/js/index.js"));
+      const inbox = await openMailbox("demo");
+      for (let claimed; (claimed = await inbox.dequeue({ limit: 1000 })).length > 0; )
+        await Promise.all(claimed.map(({ id }) => inbox.deadLetter(id, "on purpose")));
+      await inbox.close();
+    });
+  await demo.openPaused();
+  await demo.flood.click();
+  await expect(demo.notice).toHaveText("The flood of 10,000 messages is stored.");
+  await killAll();
+  await demo.counts({ queued: 0, dead: 10_000 });
+  let before = await writing();
+  await demo.part("redrive").click();
+  await demo.counts({ queued: 10_000, dead: 0 });
+  expect((await writing()) - before).toBeLessThan(500);
+  await killAll();
+  await demo.counts({ queued: 0, dead: 10_000 });
+  before = await writing();
+  await demo.startOver();
+  expect((await writing()) - before).toBeLessThan(500);
+});
+
+test("a storage that fails is announced once, not at every look", async ({ page }) => {
+  await demo.openPaused();
+  await page.evaluate(() => {
+    const counts = { looks: 0, changes: 0 };
+    Object.assign(globalThis, { counts });
+    IDBDatabase.prototype.transaction = () => {
+      counts.looks++;
+      throw new DOMException("gone on purpose", "InvalidStateError");
+    };
+    const problem = /** @type {HTMLElement} */ (document.querySelector('[data-part="problem"]'));
+    new MutationObserver(() => counts.changes++).observe(problem, {
+      attributes: true,
+      characterData: true,
+      childList: true,
+      subtree: true,
+    });
+  });
+  await expect(demo.problem).toBeVisible();
+  const counts = () => page.evaluate(() => /** @type {any} */ (globalThis).counts);
+  const { looks, changes } = await counts();
+  await expect.poll(async () => (await counts()).looks).toBeGreaterThan(looks + 10);
+  expect((await counts()).changes).toBe(changes);
 });
 
 /**

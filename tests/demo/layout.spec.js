@@ -44,6 +44,55 @@ test("on a phone sending shows its effect without scrolling", async ({ page }) =
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
 });
 
+test("in a narrow peer the numbers of ten thousand messages stand apart, and so do name, state and buttons", async ({
+  page,
+}) => {
+  const demo = new DemoPage(page);
+  await demo.openPaused("/");
+  for (const id of /** @type {const} */ (["queued", "done"]))
+    await demo.part(id).evaluate((number) => {
+      // as wide as it gets, whatever the ledger says meanwhile
+      number.setAttribute("style", "min-width: max-content");
+      new MutationObserver(() => number.textContent === "10,003" || (number.textContent = "10,003")).observe(number, {
+        childList: true,
+      });
+      number.textContent = "10,003";
+    });
+  for (const width of [320, 360, 390, 720, 1280]) {
+    await page.setViewportSize({ width, height: 800 });
+    for (const part of ["counters", "head"]) {
+      const place = part === "head" ? demo.peer.locator(".head") : demo.part(part);
+      expect(await place.evaluate(collisions), `${part}, ${width} pixels wide`).toEqual([]);
+    }
+    const slider = await page.locator("#pace").boundingBox();
+    expect(slider?.width, `slider, ${width} pixels wide`).toBeGreaterThan(100);
+  }
+});
+
+/** Texts in a row of parts that reach into each other, or out of it. @param {Element} row */
+function collisions(row) {
+  const texts = Array.from(row.querySelectorAll("dd, dt, h2, p, button"), (part) => {
+    const range = document.createRange();
+    range.selectNodeContents(part);
+    return { text: part.textContent, box: range.getBoundingClientRect() };
+  }).filter(({ box }) => box.width > 0);
+  const { right: end } = row.getBoundingClientRect();
+  return texts
+    .filter(
+      ({ box }, index) =>
+        box.right > end + 1 ||
+        texts.some(
+          ({ box: other }, at) =>
+            at > index &&
+            box.left < other.right &&
+            other.left < box.right &&
+            box.top < other.bottom - 4 &&
+            other.top < box.bottom - 4,
+        ),
+    )
+    .map(({ text }) => text);
+}
+
 /** The parts of the code that are wider than their place. @param {Element} code */
 const cutOff = (code) =>
   Array.from(code.querySelectorAll("pre, textarea"), (part) =>

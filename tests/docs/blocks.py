@@ -1,8 +1,9 @@
 """Every block of code in README.md and docs/, and where it is run.
 
-A block is run by its language and its page: see `lane_of`. So what is added to a page is run without being named
-anywhere; what needs a hand, or prints something, is named where it is run. A name is the page and the heading above the
-block, as GitHub links to it, and from the second one there its number: `docs/actors.md#not-now`, `README.md#install 2`.
+Its language and page decide how a block is run, see `lane_of`. So a block that is added to a page is run without being
+named anywhere; one that needs help, or prints something, is named where it is run. A name is the page and the heading
+above the block, as GitHub links to it, and from the second block there its number: `docs/actors.md#not-now`,
+`README.md#install 2`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ ELSEWHERE: Final = {
     "docs/reference.md": "signatures; tests/unit/test_reference_page.py compares them with the code",
     "docs/message-lifecycle.md#the-picture": "a picture; tests/unit/test_lifecycle.py compares it with the table",
 }
-"""Which blocks others see to, and how."""
+"""Blocks that others run, and how."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Block:
     name: str
     page: str
     line: int
-    """Of its first line of code, from 1."""
+    """The number of its first line of code, from 1."""
     language: str
     code: str
 
@@ -57,7 +58,7 @@ class Block:
 
     @property
     def lane(self) -> str | None:
-        """Where it is run: "cpython", "pyodide", "page", "shell", or "" for nowhere; None if others see to it."""
+        """Where it is run: "cpython", "pyodide", "page", "shell", or "" for nowhere; None if others run it."""
         if any(self.name.startswith(prefix) for prefix in ELSEWHERE):
             return None
         if self.language in {"python", "js"} and not IN_PYODIDE.isdisjoint((self.name, self.heading, self.page)):
@@ -70,12 +71,12 @@ class Page:
     """A page of the documentation."""
 
     anchors: list[str]
-    """Of its headings, as GitHub links to them."""
+    """The anchors of its headings, as GitHub links to them."""
     blocks: list[Block]
 
 
 def read(page: str) -> Page:
-    """Take a page apart."""
+    """Parse a page."""
     anchors: list[str] = []
     blocks: list[Block] = []
     heading, fence, language, first, code = page, "", "", 0, ""
@@ -112,7 +113,7 @@ BLOCKS: Final = [block for page in PAGES.values() for block in page.blocks]
 
 
 def blocks_in(lane: str) -> dict[str, list[Block]]:
-    """Those of a lane by their pages: the blocks of a page continue each other."""
+    """The blocks of a lane by page: the blocks of a page continue each other."""
     pages: dict[str, list[Block]] = {}
     for block in BLOCKS:
         if block.lane == lane:

@@ -1,4 +1,4 @@
-"""Runs blocks of Python one after the other in one namespace, as a notebook does: reader.py < BLOCKS > PRINTED
+"""Runs blocks of Python one after another in one namespace, as a notebook does: reader.py < BLOCKS > PRINTED
 
 BLOCKS is a JSON list of [name, file, line, code], PRINTED a JSON object of what each has printed, by name. The first
 that raises ends it, with a traceback that shows the line of the page.

@@ -1,4 +1,4 @@
-"""No block of README.md and docs/ is left out, and no link there leads nowhere."""
+"""No block of README.md and docs/ is left out, and no link there is broken."""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ PRINTED: Final = {
     "docs/cpython.md#without-await": r"b'alice' b'hello'\n",
     "docs/cpython.md#a-worker": r"b'bye'\n",
     "docs/cpython.md#questions-and-answers": r"b'HELLO'\n",
+    "docs/relay.md#from-one-place-to-another": r"b'alice' b'hello' 1\n",
     "docs/transfer.md#mailboxes-as-files": r"1 0 \[\] True\n",
     "docs/verbs.md#opening-a-mailbox-and-its-verbs": r"b'bob' b'fire!'\nb'alice' b'hello'\n",
 }
@@ -54,7 +55,7 @@ with sync.open_mailbox("inbox") as mailbox:
     mailbox.enqueue(b"alice", b"hello")
 """,
 }
-"""What blocks find there, as code that is run before them."""
+"""What blocks find, as code that is run before them."""
 
 AFTER: Final = {
     "docs/actors.md#at-the-same-time-and-in-order": """
@@ -71,10 +72,10 @@ from pymailbox import list_mailboxes
 assert await list_mailboxes(Path("backups/monday.db")) == ["inbox"]
 """,
 }
-"""What has become of it, as code that is run after them."""
+"""What has happened, as code that is run after them."""
 
 SERVERS: Final = {"docs/jetstream.md": "a:4222,b:4222,c:4222"}
-"""By what addresses a page calls the reader's NATS servers."""
+"""The addresses that a page uses for the reader's NATS servers."""
 
 FLASK: Final = """
 class Flask:

@@ -22,12 +22,14 @@ SPARED: Final = {
     "make demo": "does not end; the tests of the demo drive what it serves",
     "make test": "runs this",
     "make wheel": "make test has made it",
+    "pymailbox stats 'nats:": "is for servers elsewhere; tests/nats/test_command_line.py has its own",
+    "pymailbox work tasks:handle 'nats:": "so is this",
     "pip install .": "downloads what builds it; tests/js/test_wheels.py builds it with what there is",
 }
-"""What commands begin with that are not run, and why."""
+"""Beginnings of commands that are not run, and why."""
 
 BEFORE: Final = {"docs/sqlite.md#how-to-copy-it 2": "echo hello | pymailbox enqueue app.db#inbox"}
-"""What makes what is there already."""
+"""Commands that make something that already exists."""
 
 AFTER: Final = {
     "README.md#install 2": "env -u PYTHONPATH ../installed/bin/pymailbox --help",
@@ -38,7 +40,7 @@ AFTER: Final = {
 
 _COMMENT: Final = re.compile(r"\s+# .*")
 _CHANGING: Final = {r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "ID", r" +\d+s ": " AGE "}
-"""What a command prints otherwise every time."""
+"""What a command prints differently every time."""
 
 
 def _is_spared(command: str) -> bool:
@@ -88,7 +90,7 @@ def _run(folder: Path, command: str) -> None:
 
 
 def _run_with_prompts(folder: Path, session: str) -> None:
-    """Run each command, and compare what it prints; `cat` shows a file that is to be there."""
+    """Run each command, and compare what it prints; `cat` shows a file that should be there."""
     for step in re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]:
         command, _, wanted = step.partition("\n")
         if command.startswith("cat "):
@@ -104,7 +106,7 @@ def _run_with_prompts(folder: Path, session: str) -> None:
             assert process.stdout is not None
             printed = "".join(process.stdout.readline() for _ in wanted.splitlines())
             if command.startswith("pymailbox work"):
-                process.send_signal(signal.SIGINT)  # Ctrl-C, of which the page does not show what it prints
+                process.send_signal(signal.SIGINT)  # Ctrl-C, whose output the page does not show
                 process.stdout.read()
             printed += process.stdout.read()
             assert process.wait(60) == 0, (command, printed)

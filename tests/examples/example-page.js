@@ -4,7 +4,9 @@ import { test as base, expect } from "@playwright/test";
 
 export { expect };
 
-/** Tests of the examples; each fails if a page wrote an error to the console, or asked for anything but what is served. */
+/**
+ * Tests of the examples; each fails if a page writes an error to the console, or requests anything that is not served.
+ */
 export const test = base.extend(
   /** @type {import("@playwright/test").Fixtures<{complaints: string[]}, {}, import("@playwright/test").PlaywrightTestArgs & import("@playwright/test").PlaywrightTestOptions, import("@playwright/test").PlaywrightWorkerArgs>} */ ({
     complaints: [

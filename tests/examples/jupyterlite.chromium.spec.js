@@ -1,8 +1,8 @@
-// JupyterLite: all cells are run, the page is reloaded, all cells are run again and find what the first run has left.
+// JupyterLite: all cells are run, the page is reloaded, and all cells are run again and find what the first run left.
 
 import { expect, test } from "./example-page.js";
 
-/** Runs the notebook as a visitor does, when its kernel is there. @param {import("@playwright/test").Page} page */
+/** Runs the notebook as a visitor does, when its kernel is ready. @param {import("@playwright/test").Page} page */
 async function runAllCells(page) {
   await expect(page.locator(".jp-Notebook-ExecutionIndicator")).toHaveAttribute("data-status", "idle");
   await page.getByRole("menuitem", { name: "Run", exact: true }).click();

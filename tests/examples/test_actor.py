@@ -1,4 +1,4 @@
-"""The actor as a program on CPython: killed, started again, and every text is answered once."""
+"""The actor as a program on CPython: it is killed and restarted, and every text is answered once."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def send(folder: Path, *texts: str) -> None:
 
 @contextmanager
 def running(folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    # where the tests were started in the background SIGINT is ignored, and a child would inherit that
+    # if the tests were started in the background, SIGINT is ignored, and a child would inherit that
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         actor = subprocess.Popen(command(), stdout=subprocess.PIPE, text=True, cwd=folder, env=environment())

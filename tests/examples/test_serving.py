@@ -1,4 +1,4 @@
-"""What the tests of the examples run is what a reader gets, but for addresses of the same versions."""
+"""The tests of the examples run what a reader gets, except for the addresses, with the same versions."""
 
 from pathlib import Path
 

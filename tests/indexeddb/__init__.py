@@ -1,1 +1,2 @@
-"""What is IndexedDB's own, in real browsers: storage that fails, databases that others touch, pages that are left."""
+"""What concerns only IndexedDB, in real browsers: failing storage, databases that others change, pages that are
+left."""

@@ -38,7 +38,7 @@ def load_scenarios(python: PythonRuntime, server: Server) -> None:
 
 
 class Places:
-    """Opens Pyodide in one place at a time, and keeps it for as long as that place is asked for."""
+    """Opens Pyodide in one place at a time, and keeps it as long as that place is requested."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

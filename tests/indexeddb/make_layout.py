@@ -1,6 +1,6 @@
 """Makes the example of the current layout: `python -m tests.indexeddb.make_layout`, after `make test-setup`.
 
-An example is made once, by the library that writes the layout, and never again: it is what later ones must read.
+An example is made once, by the library that writes the layout, and never again: later ones must read it.
 """
 
 import json
@@ -25,7 +25,7 @@ def main() -> None:
         next(serving, None)
     path = DATA / f"layout-{json.loads(example)['version']}.json"
     if path.exists():
-        sys.exit(f"{path} is there already; delete it to make it anew")
+        sys.exit(f"{path} already exists; delete it to make it again")
     path.write_text(example, "utf-8")
 
 

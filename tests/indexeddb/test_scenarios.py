@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 
 PAGES = ("chromium page", "firefox page", "webkit page")
 WORKERS = ("chromium worker",)
-IN_WORKERS_TOO = ("changes", "connection", "leaving", "lives", "reports", "waking")
+IN_WORKERS_TOO = ("changes", "connection", "leaving", "lives", "relaying", "reports", "waking")
 """What could differ in a worker; the engine is the same there."""
 
 

@@ -1,4 +1,4 @@
-"""Real tabs and workers of Chromium: pages that are left, frozen and cleared, and news between them."""
+"""Real tabs and workers of Chromium: pages that are left, frozen and cleared, and notifications between them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.browser
 
 
 class Tab:
-    """A tab of the one browser; what is asked of it brings it to the front."""
+    """A tab of the one browser; each request brings it to the front."""
 
     def __init__(self, browser: WebDriverHarness, server: Server, place: str) -> None:
         self._browser = browser
@@ -58,7 +58,7 @@ class Tab:
 @pytest.fixture(scope="module")
 def tabs(server: Server) -> Iterator[tuple[Tab, Tab, Tab]]:
     """Two pages, and a page whose worker runs Python."""
-    with runtimes.chromium(server.url + runtimes.harness_path("none")) as browser:
+    with runtimes.chromium(server.url + runtimes.harness_path("nowhere")) as browser:
         yield Tab(browser, server, "page"), Tab(browser, server, "page"), Tab(browser, server, "worker")
 
 
@@ -76,7 +76,7 @@ def _holding(tab: Tab, name: str, count: int = 2) -> None:
 
 
 def _taken_over(tab: Tab, name: str) -> Any:
-    """The delivery counts of the batch that another tab gets of it, and how many dead letters there are."""
+    """The delivery counts of the batch that another tab gets from it, and how many dead letters there are."""
     return tab.run_async(
         f"""
         other = await context.open({name!r})
@@ -125,9 +125,9 @@ def test_frozen_page_gives_back_what_it_holds_and_works_when_it_is_resumed(tabs:
 def test_page_that_comes_back_from_the_cache_works(tabs: tuple[Tab, Tab, Tab], server: Server) -> None:
     page, _, _ = tabs
     _holding(page, "in the cache")
-    page.go(server.url + "/tests/browser/harness.html?in=nowhere")
+    page.go(server.url + runtimes.harness_path("nowhere"))
     page.back()
-    # it was not loaded anew: its handle is still there
+    # it was not reloaded: its handle is still there
     page.run_async(
         """
         assert not await mailbox.nack(held[0].id)
@@ -141,7 +141,7 @@ def test_page_that_comes_back_from_the_cache_works(tabs: tuple[Tab, Tab, Tab], s
 
 @pytest.mark.parametrize("event", ["pagehide", "freeze"])
 def test_page_makes_its_worker_give_back(tabs: tuple[Tab, Tab, Tab], event: str) -> None:
-    """By the one line of JavaScript that docs/guarantees.md names; the harness has it."""
+    """With the one line of JavaScript in docs/guarantees.md; the harness has it."""
     _, other, worker = tabs
     _holding(worker, f"worker, {event}")
     worker.dispatch(event)
@@ -190,11 +190,11 @@ def test_enqueue_wakes_who_waits_elsewhere(tabs: tuple[Tab, Tab, Tab], waiting: 
 
 
 def test_large_message_whose_file_is_away_for_a_while_stays(tabs: tuple[Tab, Tab, Tab]) -> None:
-    """Chromium keeps a large value in a file beside the database; the rest goes on without it until it is back."""
+    """Chromium keeps a large value in a file beside the database; the rest works without it until it is back."""
     page, other, _ = tabs
     profile = Path(page.driver.capabilities["chrome"]["userDataDir"])
     before = set(profile.glob("**/*.indexeddb.blob/**/*"))
-    # what can be compressed would not be large
+    # compressible data would not be large
     page.run_async(
         """
         from random import Random

@@ -1,4 +1,4 @@
-// What only JavaScript can see of its API. What the verbs do is checked by the conformance suite; see tests/lanes.
+// What only JavaScript can see of its API. The conformance suite checks what the verbs do; see tests/lanes.
 
 import { expect, test } from "./page.js";
 
@@ -220,7 +220,7 @@ test("a mailbox is not copied", async ({ page }) => {
     try {
       outcomes.push(`kept ${history.pushState(mailbox, "")}`);
     } catch (error) {
-      // Firefox says here no more than that it cannot be cloned
+      // Firefox only says here that it cannot be cloned
       outcomes.push(error instanceof TypeError ? "DataCloneError" : /** @type {DOMException} */ (error).name);
     }
     await mailbox.enqueue(new Uint8Array(), new Uint8Array([1]));
@@ -417,7 +417,7 @@ test("a loop over messages gives back what it did not yield, however it is left"
     } catch (error) {
       seen.push(/** @type {Error} */ (error).message, await counts());
     }
-    // left while it waits: whoever left it is not kept waiting
+    // left while it waits: that takes no time
     const iterator = mailbox.messages();
     await iterator.next();
     await iterator.next();
@@ -486,7 +486,7 @@ test("a dead letter shows the error that was thrown", async ({ page }) => {
   ]);
 });
 
-test("peek and deadLetters pass over as many as asked, across priorities, delays and statuses", async ({ page }) => {
+test("peek and deadLetters skip as many as asked, across priorities, delays and statuses", async ({ page }) => {
   const seen = await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("offset", { batchSize: 100 });
     const sender = new Uint8Array();
@@ -495,7 +495,7 @@ test("peek and deadLetters pass over as many as asked, across priorities, delays
       mailbox.enqueueMany(bytes.map((byte) => ({ sender, payload: new Uint8Array([byte]), ...options })));
     await store([1, 2, 3, 4, 5]);
     const held = await mailbox.dequeue({ limit: 4 });
-    // what is left in between is a hole
+    // an omitted element leaves a hole
     await mailbox.ack(held[1].id);
     await mailbox.deadLetter(held[3].id, "first");
     await store([20, 21], { priority: "high" });
@@ -528,7 +528,7 @@ test("peek and deadLetters pass over as many as asked, across priorities, delays
   expect(seen).toEqual({ all: [20, 21, 5, 40, 30, 31, 1, 3], pages: [true], letters: [[21, 20], [20, 4], [4], []] });
 });
 
-test("status says how many ever came into the queue", async ({ page }) => {
+test("status says how many messages were ever queued", async ({ page }) => {
   const seen = await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("ever");
     const bytes = new Uint8Array();
@@ -581,7 +581,7 @@ test("an observer that throws is written to the console and harms nothing", asyn
   ]);
 });
 
-test("a closed mailbox observes nothing any more", async ({ page }) => {
+test("a closed mailbox no longer observes anything", async ({ page }) => {
   const depths = await page.evaluate(async () => {
     const [closed, open] = [await pymailbox.openMailbox("deaf"), await pymailbox.openMailbox("deaf")];
     /** @type {number[]} */
@@ -675,7 +675,7 @@ test("headers are taken in any form, and handed out frozen, in an object without
   });
 });
 
-test("JSON goes in and comes out, and what is none names its message", async ({ page }) => {
+test("JSON goes in and comes out, and an error about other payloads names the message", async ({ page }) => {
   const seen = await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("json");
     const value = { list: [1, "é", null, { deep: true }], left: undefined };
@@ -757,7 +757,7 @@ test("get shows a message wherever it is, and promote ends delays", async ({ pag
   });
 });
 
-test("an id stays known for as long as was said", async ({ page }) => {
+test("an id stays known for as long as requested", async ({ page }) => {
   const seen = await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("known");
     const none = new Uint8Array();
@@ -776,7 +776,7 @@ test("an id stays known for as long as was said", async ({ page }) => {
   expect(seen).toEqual([true, false, true, false]);
 });
 
-test("changes tells of other tabs, and ends as it is asked to", async ({ page, context, baseURL }) => {
+test("changes reports other tabs' commits, and ends when asked to", async ({ page, context, baseURL }) => {
   const other = await context.newPage();
   for (const each of [page, other]) {
     if (each === other) await each.goto(`${baseURL}/`);
@@ -829,7 +829,7 @@ test("changes tells of other tabs, and ends as it is asked to", async ({ page, c
   await other.close();
 });
 
-test("a mailbox goes through a file", async ({ page }) => {
+test("a mailbox survives export and import", async ({ page }) => {
   const seen = await page.evaluate(async () => {
     const { exportMailbox, importMailbox, openMailbox } = pymailbox;
     const [source, target] = [await openMailbox("from"), await openMailbox("to")];
@@ -851,7 +851,7 @@ test("a mailbox goes through a file", async ({ page }) => {
     const [high] = await target.peek({ limit: 1, offset: 699 });
     const letters = await target.deadLetters();
     const same = file === (await new Response(exportMailbox(target)).text());
-    // a reader that stops has it stop
+    // it stops when its reader stops
     const reader = exportMailbox(source).getReader();
     await reader.read();
     await reader.cancel();

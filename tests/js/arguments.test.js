@@ -1,4 +1,4 @@
-// The checks of arguments that need no mailbox: what counts as bytes, how many there may be, and what a text becomes.
+// The checks of arguments that need no mailbox: what counts as bytes, how many there may be, and what happens to texts.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -18,7 +18,7 @@ function shrunk() {
   /** @type {any} newer than the types */
   const buffer = Reflect.construct(ArrayBuffer, [8, { maxByteLength: 8 }]);
   const views = {
-    /** The first four bytes, of which two are left. */
+    /** The first four bytes, of which two remain. */
     fixed: new Uint8Array(buffer, 0, 4),
     beyond: new Uint8Array(buffer, 4),
     data: new DataView(buffer, 4),
@@ -34,7 +34,7 @@ function transferred(view) {
   return view;
 }
 
-/** What says of itself that it is something else. @template {object} T @param {T} value */
+/** An object that claims to be something else. @template {object} T @param {T} value */
 const renamed = (value) => Object.defineProperty(value, Symbol.toStringTag, { value: "Renamed" });
 
 test("bytes are copied out of any view of bytes, and of any window's buffer", () => {
@@ -62,7 +62,7 @@ test("bytes are copied out of any view of bytes, and of any window's buffer", ()
   }
 });
 
-test("what is no bytes, or none any more, is a TypeError that names the argument", () => {
+test("what is not bytes, or no longer, is a TypeError that names the argument", () => {
   const { fixed, beyond, data } = shrunk();
   for (const [value, words] of /** @type {[unknown, RegExp][]} */ ([
     ["text", /must be a Uint8Array, .* not "text"; new TextEncoder/],
@@ -105,7 +105,7 @@ test("what is no bytes, or none any more, is a TypeError that names the argument
   }
 });
 
-test("a message holds 64 MiB at most, and what is too large is not copied", () => {
+test("a message holds at most 64 MiB, and what is too large is not copied", () => {
   const largest = new Uint8Array(LARGEST_MESSAGE);
   assert.equal(messageOf(NONE, largest).payload.length, LARGEST_MESSAGE);
   const words =
@@ -164,7 +164,7 @@ test("a plain name that means a database in memory or a file elsewhere is refuse
   for (const name of ["memory", "a:memory:", "profile:x"]) assert.equal(checks.checkName(name), name);
 });
 
-test("headers are an object, a Map or pairs of texts that UTF-8 can hold, and the last of a name counts", () => {
+test("headers are an object, a Map or pairs of texts that UTF-8 can hold, and the last one with a name counts", () => {
   const headersOf = (/** @type {unknown} */ headers) =>
     unpackHeaders(checks.checkMessage(NONE, NONE, { headers }).headers);
   const pairs = [
@@ -194,7 +194,7 @@ test("headers are an object, a Map or pairs of texts that UTF-8 can hold, and th
     assert.throws(() => headersOf(headers), words);
 });
 
-test("headers are walked through before bytes are looked at, which code of the caller's might take away", () => {
+test("headers are read before bytes, which the caller's code might take away", () => {
   const payload = Uint8Array.of(1);
   const headers = {
     *[Symbol.iterator]() {
@@ -205,7 +205,7 @@ test("headers are walked through before bytes are looked at, which code of the c
   assert.throws(() => checks.checkInPlace(NONE, payload, { headers }), /^TypeError: payload has no bytes any more/);
 });
 
-test("what JSON cannot hold is refused, and what it can hold says what it is", () => {
+test("what JSON cannot express is refused, and JSON payloads are marked as such", () => {
   const textOf = (/** @type {Uint8Array} */ bytes) => new TextDecoder().decode(bytes);
   const { sender, payload, headers } = checks.checkJson({ a: [1, "é", undefined], b: undefined }, {});
   assert.deepEqual([sender.length, textOf(payload)], [0, '{"a":[1,"é",null]}']);
@@ -234,7 +234,7 @@ test("what JSON cannot hold is refused, and what it can hold says what it is", (
     assert.throws(() => checks.checkJson(value, {}), words);
 });
 
-test("an id is to be known for some time only if there is one", () => {
+test("dedupeFor needs an id", () => {
   const messageId = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
   const before = Date.now();
   const { until } = checks.checkMessage(NONE, NONE, { messageId, dedupeFor: 1000.2 });

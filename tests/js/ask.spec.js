@@ -1,4 +1,4 @@
-// `ask` and `context.reply` in JavaScript. What is the same in Python has the name of the check there, see
+// `ask` and `context.reply` in JavaScript. Tests of what is the same in Python have the names of the checks there, see
 // pymailbox/testing/checks/asking.py.
 
 import { expect, test as base } from "./page.js";
@@ -147,7 +147,7 @@ test("closing ends questions, and an answer to nobody is dropped", async ({ page
     const outcomes = [];
     /** @type {string[]} */
     const names = [];
-    // before its mailbox for answers is there
+    // before its reply mailbox exists
     const hasty = await pymailbox.openMailbox("closing");
     const hastily = ask(hasty);
     await hasty.close();
@@ -157,7 +157,7 @@ test("closing ends questions, and an answer to nobody is dropped", async ({ page
     await eventually(async () => (await left(inbox))[0] >= 2);
     await waiting.close();
     outcomes.push(...(await Promise.all(asked)));
-    // while its question is handled, its mailbox for answers being known there
+    // while its question is handled by somebody who knows its reply mailbox
     const known = await pymailbox.openMailbox("closing");
     let isClosing = false;
     inbox.consume(async (message, context) => {
@@ -225,7 +225,7 @@ test("reply to any mailbox, and none is made", async ({ page }) => {
 test("left over mailboxes are deleted", async ({ page }) => {
   const seen = await page.evaluate(async () => {
     const { bytes, eventually, sleep } = consuming;
-    // as they were made an hour ago
+    // as if they had been made an hour ago
     const time = (Date.now() - 3_600_000).toString(16).padStart(12, "0");
     const markers = [1, 2].map((i) => `${time.slice(0, 8)}-${time.slice(8)}-7000-8000-00000000000${i}`);
     const [dead, living] = markers.map((marker) => `pymailbox-replies-${marker}`);
@@ -250,7 +250,7 @@ for (const [leave, comeBack] of [
   ["freeze", "resume"],
   ["pagehide", "pageshow"],
 ]) {
-  test(`after ${leave} and ${comeBack} an asker gets its answers again, though it seemed to be gone`, async ({
+  test(`after ${leave} and ${comeBack} an asker gets its answers again, although it seemed to be gone`, async ({
     page,
   }) => {
     const seen = await page.evaluate(
@@ -269,7 +269,7 @@ for (const [leave, comeBack] of [
         await consumer.stop();
         // its marker is held again, and that is all
         await eventually(async () => (await left(replies)).join() === "0,1");
-        // and now somebody deletes it meanwhile, which a question that waits is told
+        // and now somebody deletes it meanwhile, and a waiting question learns of it
         await inbox.close();
         const lost = pymailbox.ask(asker, bytes("lost"), { timeout: Infinity }).catch((error) => error.name);
         await eventually(async () => (await left(asker))[0] === 1);
@@ -289,11 +289,7 @@ for (const [leave, comeBack] of [
   });
 }
 
-test("when a page that asks is left, its mailbox for answers is free to be deleted", async ({
-  page,
-  context,
-  baseURL,
-}) => {
+test("when an asking page is left, its reply mailbox may be deleted", async ({ page, context, baseURL }) => {
   const asking = await context.newPage();
   await asking.goto(`${baseURL}/`);
   await asking.waitForFunction(() => "pymailbox" in globalThis);

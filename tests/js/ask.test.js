@@ -1,4 +1,4 @@
-// `ask` without a browser: the names of reply mailboxes, what an asker does when it fails, and what stays open.
+// `ask` without a browser: the names of reply mailboxes, what an asker does when something fails, and what stays open.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -47,7 +47,7 @@ test("a letter is a copy, and its id is canonical", () => {
   });
 });
 
-/** The mailboxes of an origin, of which each does what it is told. */
+/** The mailboxes of an origin, each of which does what it is told. */
 class FakeOrigin {
   /** @type {string[]} */
   log = [];
@@ -75,7 +75,7 @@ class FakeOrigin {
   };
 }
 
-test("an asker that has no mailbox for answers fails its questions, and the next question makes another", async () => {
+test("without its reply mailbox an asker's questions fail, and the next question makes another one", async () => {
   const error = new StorageUnavailableError("on purpose");
   const origin = new FakeOrigin(() => ({ enqueue: () => Promise.reject(error) }));
   const companions = new Companions(origin);
@@ -261,7 +261,7 @@ test("a mailbox that is borrowed again while another is closed stays open, and i
   assert.deepEqual(that("close").sort(), that("open").sort());
 });
 
-test("what fails after an answer was sent is said, and the answer counts", async (t) => {
+test("a failure after an answer was sent is reported, and the answer counts", async (t) => {
   t.mock.method(Replies.prototype, "giveBack", () => Promise.reject(new Error("after the commit")));
   /** @type {unknown[]} */
   const said = [];
@@ -276,7 +276,7 @@ test("what fails after an answer was sent is said, and the answer counts", async
   await companions.end();
 });
 
-/** An asker whose marker is held once it has put it there. @param {FakeOrigin} origin */
+/** An asker whose marker is held once it has been stored. @param {FakeOrigin} origin */
 function holdsItsMarker(origin) {
   let isHeld = false;
   origin.verbs = () => {
@@ -341,7 +341,7 @@ for (const foundOutBy of ["a look", "the next question"]) {
   });
 }
 
-test("a question waits until the marker is held, and any error while an asker leaves is said", async (t) => {
+test("a question waits until the marker is held, and any error while an asker leaves is reported", async (t) => {
   const origin = new FakeOrigin();
   holdsItsMarker(origin);
   /** @type {unknown[]} */
@@ -356,7 +356,7 @@ test("a question waits until the marker is held, and any error while an asker le
   assert.deepEqual(said, ["Error: no names", "Error: not deleted"]);
 });
 
-test("askers that live are seldom looked at", async () => {
+test("living askers are rarely checked", async () => {
   const origin = new FakeOrigin();
   const living = nameOf(OLD.replace(/00$/, "77"));
   origin.there = [living];

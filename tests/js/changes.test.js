@@ -1,4 +1,4 @@
-// Who is told of changes, and how often; on a clock of the tests' own.
+// Who is told of changes, and how often, on the tests' own clock.
 
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
@@ -82,7 +82,7 @@ class Context {
     this.changes.committed([mailbox]);
   }
 
-  /** How often it was told since this was last asked. */
+  /** How often it was called since the last look. */
   told() {
     const { heard } = this;
     this.heard = 0;
@@ -111,7 +111,7 @@ testIn("nobody sends anything while nobody listens", async (world) => {
   assert.deepEqual([one.sent, two.sent, one.looks], [[], [], 0]);
 });
 
-testIn("a listener hears of its own context's commits and of others', and of no other mailbox", async (world) => {
+testIn("a listener hears of its own context's commits and others', but of no other mailbox", async (world) => {
   const [one, two] = [world.context(), world.context()];
   one.listen();
   one.commit();
@@ -127,7 +127,7 @@ testIn("a listener hears of its own context's commits and of others', and of no 
   assert.deepEqual(two.sent, ["changed"]);
 });
 
-testIn("many changes are merged, and the last one is told", async (world) => {
+testIn("many changes are merged, and the last one is reported", async (world) => {
   const [one, two] = [world.context(), world.context()];
   one.listen();
   for (let i = 0; i < 100; i++) {
@@ -147,7 +147,7 @@ testIn("many changes are merged, and the last one is told", async (world) => {
   assert.equal(one.told(), 0);
 });
 
-testIn("a context that leaves tells what it would have told later", async (world) => {
+testIn("a context that leaves reports what it would have reported later", async (world) => {
   const [one, two] = [world.context(), world.context()];
   one.listen();
   two.commit();
@@ -179,7 +179,7 @@ testIn(
   },
 );
 
-testIn("where news may have been missed, a listener is told, and says again that it listens", async (world) => {
+testIn("if a change may have been missed, a listener is told, and says again that it listens", async (world) => {
   const [one, two] = [world.context(), world.context()];
   one.listen();
   const late = world.context();
@@ -192,7 +192,7 @@ testIn("where news may have been missed, a listener is told, and says again that
   assert.deepEqual(two.sent, []);
 });
 
-testIn("commits of which nobody tells are found in a while, and at once where nobody can", async (world) => {
+testIn("unreported commits are found after a while, or at once where nobody can report them", async (world) => {
   for (const [hasChannel, within] of /** @type {[boolean, number][]} */ ([
     [true, SLOW_POLL],
     [false, INTERVAL],
@@ -213,7 +213,7 @@ testIn("commits of which nobody tells are found in a while, and at once where no
   }
 });
 
-testIn("a look that fails is news, too: whoever listens finds out why", async (world) => {
+testIn("a look that fails counts as a change: the listener finds out why", async (world) => {
   const failing = new Changes({ hasChannel: false, tellNews: () => {} }, () => Promise.reject(new Error("gone")), 1e9);
   let told = 0;
   const stop = failing.listen("m", () => {

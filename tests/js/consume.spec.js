@@ -420,6 +420,49 @@ test("what a handler settled by hand is the last word, and decides what becomes 
   expect(seen.left).toEqual([0, 0]);
 });
 
+test("earlier messages are acknowledged before a later one is settled", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const { MUCH_LATER, allHandled, eventually, numbered, send, textOf } = consuming;
+    /** @type {Record<string, (mailbox: import("../../js/index.js").Mailbox, id: string) => Promise<unknown>>} */
+    const verbs = {
+      ack: (mailbox, id) => mailbox.ack(id),
+      ackMany: (mailbox, id) => mailbox.ackMany([id]),
+      ackAndSend: (mailbox, id) => mailbox.ackAndSend(id, []),
+      nack: (mailbox, id) => mailbox.nack(id),
+      deadLetter: (mailbox, id) => mailbox.deadLetter(id, "no"),
+      dequeue: (mailbox, id) => mailbox.dequeue({ ack: [id], limit: 1 }),
+    };
+    /** @type {[string, string[]][]} */
+    const seen = [];
+    for (const [verb, settle] of Object.entries(verbs)) {
+      for (const orderedBySender of [true, false]) {
+        const [mailbox, other] = [await pymailbox.openMailbox(verb), await pymailbox.openMailbox(verb)];
+        await send(mailbox, [...numbered(40, "quick"), "settled", "more"]);
+        let isSettled = false;
+        const consumer = mailbox.consume(
+          async (message) => {
+            if (textOf(message) !== "settled" || isSettled) return;
+            isSettled = true;
+            await settle(mailbox, message.id);
+            const left = await other.peek({ limit: 100 });
+            seen.push([verb, left.map(textOf).filter((text) => text.startsWith("quick"))]);
+          },
+          { orderedBySender, retry: MUCH_LATER },
+        );
+        await eventually(() => isSettled);
+        await consumer.stop();
+        await mailbox.close();
+        const after = other.consume(() => {});
+        await allHandled(other);
+        await after.stop();
+      }
+    }
+    return seen;
+  });
+  const verbs = ["ack", "ackMany", "ackAndSend", "nack", "deadLetter", "dequeue"];
+  expect(seen).toEqual(verbs.flatMap((verb) => [verb, verb]).map((verb) => [verb, []]));
+});
+
 test("ack with a dequeue is the last word, at once though that waits", async ({ page }) => {
   const seen = await page.evaluate(async () => {
     const { bytes, left, rest, send } = consuming;
@@ -488,6 +531,62 @@ test("what cannot begin is for others", async ({ page }) => {
     return { taken, begun: begun.slice(2) };
   });
   expect(seen).toEqual({ taken: ["m2:1", "m3:1", "m4:1"], begun: ["urgent", "m5", "m6", "m7", "m8", "m9"] });
+});
+
+test("handlers that block let others have a turn, and keep nothing that they cannot begin soon", async ({ page }) => {
+  const seen = await page.evaluate(async () => {
+    const { allHandled, numbered, send, textOf } = consuming;
+    const mailbox = await pymailbox.openMailbox("blocking");
+    await send(mailbox, [...numbered(40, "quick"), ...numbered(12)]);
+    let turns = 0;
+    const others = setInterval(() => {
+      turns += 1;
+    }, 1);
+    /** @type {string[]} */
+    const begun = [];
+    const seenTurns = new Set();
+    const consumer = mailbox.consume((message) => {
+      if (textOf(message).startsWith("quick")) return;
+      begun.push(textOf(message));
+      seenTurns.add(turns);
+      if (begun.length === 1) send(mailbox, ["urgent"], { priority: "high" });
+      const end = performance.now() + 20;
+      while (performance.now() < end);
+    });
+    await allHandled(mailbox);
+    await consumer.stop();
+    clearInterval(others);
+    return { urgent: begun.indexOf("urgent"), begun: begun.filter((text) => text !== "urgent"), turns: seenTurns.size };
+  });
+  expect(seen.begun).toEqual(Array.from({ length: 12 }, (_, i) => `m${i}`));
+  expect(seen.turns).toBeGreaterThan(6);
+  expect(seen.urgent).toBeLessThan(8);
+});
+
+test("handlers begin in order", async ({ page }) => {
+  const begun = await page.evaluate(async () => {
+    const { allHandled, door, numbered, send, textOf } = consuming;
+    const mailbox = await pymailbox.openMailbox("in order");
+    await send(mailbox, [...numbered(20, "quick"), ...numbered(6)]);
+    const { opened, open } = door();
+    /** @type {string[]} */
+    const begun = [];
+    const handler = async (/** @type {import("../../js/index.js").MessageRecord} */ message) => {
+      const text = textOf(message);
+      if (text.startsWith("quick")) return;
+      begun.push(text);
+      if (text === "m0") await opened;
+      if (text !== "m1") return;
+      open();
+      const end = performance.now() + 10;
+      while (performance.now() < end); // others have a turn before the next handler begins
+    };
+    const consumer = mailbox.consume(handler, { concurrency: 2 });
+    await allHandled(mailbox);
+    await consumer.stop();
+    return begun;
+  });
+  expect(begun).toEqual(["m0", "m1", "m2", "m3", "m4", "m5"]);
 });
 
 test("senders stay in order, also when one fails or is put off, and however many wait", async ({ page }) => {
@@ -644,6 +743,28 @@ test("closing the mailbox ends it, waiting or working; a closed one is refused",
   });
   expect(seen).toEqual({ rest: ["m0:1", "m1:1", "m2:1"], refused: "MailboxClosedError" });
 });
+
+for (const concurrency of [1, 2]) {
+  test(`closing acknowledges what is handled, and gives back the rest: ${concurrency} at once`, async ({ page }) => {
+    const left = await page.evaluate(async (concurrency) => {
+      const { door, numbered, rest, send, textOf } = consuming;
+      const [mailbox, other] = [await pymailbox.openMailbox("closed"), await pymailbox.openMailbox("closed")];
+      await send(mailbox, [...numbered(40, "quick"), ...numbered(3)]);
+      const { opened, open } = door();
+      const consumer = mailbox.consume(
+        async (message) => {
+          if (textOf(message).startsWith("quick")) return;
+          mailbox.close().then(open);
+          await opened;
+        },
+        { concurrency },
+      );
+      await consumer.finished;
+      return rest(other);
+    }, concurrency);
+    expect(left).toEqual(["m0:1", "m1:1", "m2:1"]);
+  });
+}
 
 test("when the page is frozen what has not begun goes back, and what runs is acknowledged late", async ({ page }) => {
   const seen = await page.evaluate(async () => {

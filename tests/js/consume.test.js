@@ -12,21 +12,10 @@ import { PrefetchBuffer, SenderOrderedBuffer } from "../../js/api/actors/prefetc
 import { Retry, checkRetryPolicy, delayAfter } from "../../js/api/actors/retry.js";
 import { Stop, setTimer } from "../../js/api/actors/stop.js";
 import { ConnectionLostError, MailboxClosedError, StorageCorruptError } from "../../js/model/errors.js";
+import { FakeMailbox, consoleOf, consume, recordOf, turns } from "./fake-mailbox.js";
 import { random } from "./random.js";
 
-/** @typedef {import("../../js/api/actors/consumer.js").Source} Source */
 /** @typedef {import("../../js/index.js").MessageRecord} MessageRecord */
-
-let lastId = 0;
-
-/** @param {string} sender @param {"normal" | "high"} [priority] @returns {MessageRecord} */
-function recordOf(sender, priority = "normal") {
-  const text = new TextEncoder();
-  const id = `${lastId++}`;
-  const bytes = { sender: text.encode(sender), payload: text.encode(id) };
-  const values = { headers: {}, createdAt: new Date(), status: /** @type {const} */ ("inflight"), deliveryCount: 1 };
-  return { id, ...bytes, priority, ...values, json: () => undefined };
-}
 
 // -- pauses -----------------------------------------------------------------------------------------------------------
 
@@ -204,114 +193,6 @@ test("a pace counts what is handled while something is", () => {
 
 // -- a mailbox that fails ---------------------------------------------------------------------------------------------
 
-/** A mailbox of one context, whose next calls fail as they are told. */
-class FakeMailbox {
-  /** @type {MessageRecord[]} */
-  queue = [];
-  /** @type {Set<string>} */
-  held = new Set();
-  /** @type {string[]} */
-  calls = [];
-  /** By call, what it fails with next. @type {Record<string, Error[]>} */
-  failures = {};
-  /** @type {import("../../js/api/actors/consumer.js").Watcher | undefined} */
-  watcher;
-  /** @type {(() => void) | undefined} */
-  #wake;
-
-  /** @param {number} count */
-  constructor(count) {
-    this.queue = Array.from({ length: count }, () => recordOf("sender"));
-  }
-
-  /** @param {string} call @param {string[]} [ids] */
-  #begin(call, ids = []) {
-    this.calls.push([call, ...ids].join(" "));
-    const failure = this.failures[call]?.shift();
-    if (failure !== undefined) throw failure;
-  }
-
-  /** @param {MessageRecord} record */
-  enqueue(record) {
-    this.queue.push(record);
-    this.#wake?.();
-  }
-
-  /** @param {string[]} ids */
-  #ack(ids) {
-    const held = ids.filter((id) => this.held.delete(id));
-    return held.length;
-  }
-
-  /** @returns {Source} */
-  source() {
-    return {
-      mailbox: /** @type {any} */ ({ name: "fake" }),
-      label: "Mailbox",
-      batchSize: 8,
-      claim: (limit, acked, onAcked) => {
-        let isUndone = false;
-        const claim = async () => {
-          this.#begin("claim", acked);
-          if (acked.length > 0) onAcked(this.#ack(acked));
-          await Promise.resolve();
-          while (this.queue.length === 0 && !isUndone) {
-            await new Promise((resolve) => {
-              this.#wake = () => resolve(undefined);
-            });
-          }
-          const batch = isUndone ? [] : this.queue.splice(0, limit);
-          for (const { id } of batch) this.held.add(id);
-          return batch;
-        };
-        const undo = async () => {
-          isUndone = true;
-          this.#wake?.();
-        };
-        return { claimed: claim(), undo };
-      },
-      ackHeld: async (ids) => {
-        this.#begin("ackHeld", ids);
-        return this.#ack(ids);
-      },
-      ackLate: async (ids, madeAt) => {
-        this.#begin(
-          "ackLate",
-          ids.map((id, i) => `${id} of ${madeAt[i]}`),
-        );
-        this.#ack(ids);
-      },
-      release: async (ids) => this.#begin("release", ids),
-      nack: async (id) => {
-        this.#begin("nack", [id]);
-        return this.held.delete(id);
-      },
-      enqueueApart: (_, mailbox, messages) => mailbox.enqueueMany(messages),
-      checkMailbox: () => {},
-      companions: () => assert.fail("nothing is answered"),
-      watch: (watcher) => {
-        this.watcher = watcher;
-        return () => {};
-      },
-    };
-  }
-}
-
-/**
- * @param {FakeMailbox} fake @param {import("../../js/index.js").Handler} handler
- * @param {import("../../js/index.js").ConsumeOptions} [options]
- */
-const consume = (fake, handler, options) => new RunningConsumer(fake.source(), checkConsumeOptions(handler, options));
-
-/** The console, kept from view. @param {import("node:test").TestContext} t */
-function consoleOf(t) {
-  /** @type {string[]} */
-  const lines = [];
-  for (const level of /** @type {const} */ (["info", "warn", "error", "debug"]))
-    t.mock.method(console, level, (/** @type {unknown[]} */ ...values) => lines.push(`${level}: ${values.join(" ")}`));
-  return lines;
-}
-
 test("passing errors are waited out, and said", async (t) => {
   const lines = consoleOf(t);
   const fake = new FakeMailbox(2);
@@ -398,7 +279,7 @@ test("a message that comes back to its handler is not begun again, and another o
     };
     const consumer = consume(fake, handler, { concurrency: 2 });
     await turns();
-    fake.watcher?.lifeOver();
+    fake.watchers.lifeOver();
     fake.enqueue({ ...first, createdAt });
     await turns();
     t.mock.timers.tick(1000);
@@ -416,7 +297,7 @@ test("a late acknowledgement says when its message was made, so that no other wi
   const madeAt = createdAt.getTime();
   const consumer = consume(fake, (message) => {
     message.createdAt.setTime(0);
-    fake.watcher?.lifeOver();
+    fake.watchers.lifeOver();
   });
   while (!fake.calls.some((call) => call.startsWith("ackLate"))) await new Promise((resolve) => setTimeout(resolve, 2));
   await consumer.stop();
@@ -450,7 +331,7 @@ test("what else was sent is not lost with an answer whose mailbox cannot be open
     const handler = (/** @type {MessageRecord} */ _, /** @type {import("../../js/index.js").Context} */ context) => {
       context.send(/** @type {any} */ (mailboxOf("other")), { sender: new Uint8Array(), payload: new Uint8Array() });
       context.reply(new Uint8Array());
-      fake.watcher?.settling("ack", [context.message.id])(true);
+      fake.mailbox.ack(context.message.id);
     };
     const expected = isPassing ? ["1 to other", "1 to replies"] : ["1 to other"];
     const consumer = new RunningConsumer(source, checkConsumeOptions(handler, {}));
@@ -461,8 +342,3 @@ test("what else was sent is not lost with an answer whose mailbox cannot be open
   }
   assert.equal(lines.filter((line) => /^error: .*1 answers/.test(line)).length, 1);
 });
-
-/** Time for all that goes on by itself. */
-async function turns() {
-  for (let i = 0; i < 50; i++) await Promise.resolve();
-}

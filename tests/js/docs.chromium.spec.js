@@ -1,4 +1,4 @@
-// What the documentation shows of Python in a page: its page, and in that, with one Pyodide, all other such blocks.
+// The documentation's Python for pages: its whole page, and in that, with one Pyodide, all other such blocks.
 
 import { readFile } from "node:fs/promises";
 import { expect, test } from "@playwright/test";
@@ -18,7 +18,7 @@ test("the page of the documentation, and its Python in a page", async ({ page, r
   });
   const [shown, ...others] = inPyodide.filter(({ language }) => language === "html");
   expect(others).toEqual([]);
-  // what it has from a CDN is here, in the version that is tested
+  // what it loads from a CDN is here, in the tested version
   const body = shown.code.replace(`https://cdn.jsdelivr.net/pyodide/v${devDependencies.pyodide}/full/`, "/pyodide/");
   await page.route("**/shown.html", (route) => route.fulfill({ contentType: "text/html", body }));
   await page.goto("/shown.html");
@@ -38,7 +38,7 @@ test("the page of the documentation, and its Python in a page", async ({ page, r
     Object.assign(globalThis, { runPython });
   });
   page.on("download", async (download) => page.locator("input").setInputFiles(await download.path()));
-  /** What stands before a block, by its name. @type {Record<string, () => Promise<unknown>>} */
+  /** What precedes a block, by its name. @type {Record<string, () => Promise<unknown>>} */
   const before = {
     "docs/transfer.md#in-a-page 2": () =>
       page.waitForFunction(() => document.querySelector("input")?.files?.length === 1),

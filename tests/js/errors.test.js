@@ -29,7 +29,7 @@ test("the platform's errors are told apart", () => {
   for (const name of ["NotFoundError", "DataError", "SecurityError", "SomethingElse"]) assert.ok(!passing(name), name);
 });
 
-test("what is too large is told in words that are also true of a nack", () => {
+test("the error for too large values is also true of a nack", () => {
   const error = errors.translate(
     new DOMException("The serialized value is too large (size=1, max=0).", "UnknownError"),
   );

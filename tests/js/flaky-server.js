@@ -1,10 +1,10 @@
-// A server that loses requests and answers, for the pages of the recipes; it keeps what it has got, by key.
+// A server that loses requests and answers, for the pages of the recipes; it keeps what it got, by key.
 
 /** @import { BrowserContext, Route } from "@playwright/test" */
 
 /**
- * What becomes of a request: it never arrives; it arrives, and its answer is lost; it arrives, and is never answered;
- * or it arrives, and is answered.
+ * What happens to a request: it never arrives; it arrives, and its answer is lost; it arrives, and is never answered;
+ * or it arrives and is answered.
  * @typedef {"unreachable" | "answer lost" | "hangs" | { status: number, headers?: Record<string, string>, body?: string }} Fate
  */
 
@@ -14,14 +14,14 @@ const ACCEPTED = { status: 201 };
 export class FlakyServer {
   /** Whether nothing arrives at all. */
   down = false;
-  /** What was accepted: the bodies that came under each Idempotency-Key. @type {Map<string, Set<string>>} */
+  /** What was accepted: the bodies that came with each Idempotency-Key. @type {Map<string, Set<string>>} */
   accepted = new Map();
   /** The attempts so far, by body. @type {Map<string, number>} */
   #attempts = new Map();
   /** @type {Record<string, Fate[]>} */
   #fates;
 
-  /** @param {Record<string, Fate[]>} fates by a text that the body has, one for each attempt; later ones are accepted */
+  /** @param {Record<string, Fate[]>} fates by a text in the body, one for each attempt; later ones are accepted */
   constructor(fates) {
     this.#fates = fates;
   }
@@ -31,7 +31,7 @@ export class FlakyServer {
     return context.route(glob, (route) => this.#answer(route));
   }
 
-  /** How many requests with that text there were, whatever became of them. @param {string} text */
+  /** How many requests with that text there were, whatever happened to them. @param {string} text */
   attempts(text) {
     return [...this.#attempts].reduce((sum, [body, count]) => (body.includes(text) ? sum + count : sum), 0);
   }

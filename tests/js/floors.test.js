@@ -1,5 +1,4 @@
-// The floors of js/: a module imports from its own and from those below, so that each can be read without those above
-// it.
+// The floors of js/: a module imports only from its own and those below, so that each can be read without those above.
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
@@ -7,7 +6,7 @@ import { dirname, join, normalize } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
-/** From the lowest; the inspector stands on what users import. */
+/** From the lowest; the inspector builds on what users import. */
 const FLOORS = ["model", "storage", "coordination", "engine", "api", "python.js", "index.js", "inspector"];
 
 const ROOT = fileURLToPath(new URL("../../js", import.meta.url));
@@ -57,7 +56,7 @@ test("no module imports itself by way of others", () => {
   for (const module of modules) visit(module, []);
 });
 
-test("no line is longer than 120 characters, which the formatter does not see to in comments and texts", () => {
+test("no line is longer than 120 characters, which the formatter does not ensure for comments and texts", () => {
   const long = modules.flatMap((module) => {
     const lines = readFileSync(join(ROOT, module), "utf-8").split("\n");
     return lines.flatMap((line, i) => (line.length > 120 ? [`${module}:${i + 1}`] : []));

@@ -1,4 +1,4 @@
-// A mailbox that nobody refers to any more. Only Chromium collects garbage when it is asked to.
+// A mailbox that nothing refers to any more. Only Chromium collects garbage on demand.
 
 import { expect, test } from "./page.js";
 
@@ -22,7 +22,7 @@ test("a mailbox that was forgotten is closed, and what it held was never handed 
   expect(deliveryCount).toBe(1);
 });
 
-test("an asker that was forgotten takes its mailbox for answers with it, but not while it waits", async ({ page }) => {
+test("a forgotten asker takes its reply mailbox with it, but not while it waits", async ({ page }) => {
   const kept = await page.evaluateHandle(async () => {
     const inbox = await pymailbox.openMailbox("asked");
     /** @type {(() => void)[]} */
@@ -61,7 +61,7 @@ test("an asker that was forgotten takes its mailbox for answers with it, but not
   await expect.poll(replies).toBe(0);
 });
 
-test("a loop over changes goes on though nothing else refers to it, nor to its mailbox", async ({ page }) => {
+test("a loop over changes continues even if nothing else refers to it or its mailbox", async ({ page }) => {
   const seen = await page.evaluateHandle(() => /** @type {number[]} */ ([]));
   await page.evaluate(async (seen) => {
     const watch = async () => {
@@ -81,7 +81,7 @@ test("a loop over changes goes on though nothing else refers to it, nor to its m
   await expect.poll(() => seen.jsonValue()).toEqual([0, 1]);
 });
 
-test("changes between whose states nobody refers to them are let go, and those of a forgotten mailbox go on", async ({
+test("changes that nothing refers to between states are collected, and those of a forgotten mailbox continue", async ({
   page,
 }) => {
   const kept = await page.evaluateHandle(async () => {

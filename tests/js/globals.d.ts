@@ -1,10 +1,10 @@
-/** What the tests' pages put there. */
+/** Globals of the tests' pages. */
 
 import "../../js/inspector/tags.js";
 
 type MessageRecord = import("../../js/api/values.js").MessageRecord;
 
-/** As far as a page needs it to name a script, where there is such a thing. */
+/** As much as a page needs to name a script, in browsers that have it. */
 interface TrustedScripts {
   createScriptURL(url: string): string;
 }

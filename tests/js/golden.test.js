@@ -1,4 +1,4 @@
-// The bytes in tests/golden.json: what the model writes is exactly that, and what it reads of them is what they mean.
+// The bytes in tests/golden.json: the model writes exactly these, and reads their meaning.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -29,7 +29,7 @@ const FILE = read();
 const bytesOf = (/** @type {string} */ text) => /** @type {Uint8Array} */ (bytesOfId(text));
 
 /**
- * A message as the frames of it say.
+ * A message according to its frames.
  * @param {Uint8Array} bytes @param {import("../../js/model/types.js").Frame} frame
  */
 function messageIn(bytes, frame) {
@@ -46,13 +46,13 @@ function messageIn(bytes, frame) {
   };
 }
 
-test("whatever is written is written as the file has it, heads apart", () => {
+test("everything except heads is written as in the file", () => {
   const { heads: _, ...now } = golden();
   const { heads: __, ...before } = FILE;
   assert.deepEqual(now, before, "the layout or the border has changed; if that is meant, run: make generated");
 });
 
-test("heads are written as the file has them", () => {
+test("heads are written as in the file", () => {
   assert.deepEqual(
     golden().heads,
     FILE.heads,
@@ -121,7 +121,7 @@ test("lines of an export say what they were made of", () => {
   for (const { message, line } of messages) {
     const whole = wholeMessage(message);
     const { custom, until, ...told } = /** @type {any} */ (whole);
-    // numbers come first in an object, and half of a pair is written as text
+    // numbers come first in an object, and half of a surrogate pair is written as text
     told.headers.sort();
     const got = /** @type {any} */ (read(line)).message;
     got.headers.sort();
@@ -132,7 +132,7 @@ test("lines of an export say what they were made of", () => {
   assert.deepEqual(read(end), { kind: "end", end: { messages: messages.length, deadLetters: 1, knownIds: 2 } });
 });
 
-test("what is imported has an id in each frame, and its details", () => {
+test("imported messages have an id in each frame, and details", () => {
   const { messages, frames, details } = FILE.archive.adopted;
   const bytes = unhex(frames);
   const found = [...framesIn(bytes)].map((frame) => messageIn(bytes, frame));
@@ -151,7 +151,7 @@ test("what is imported has an id in each frame, and its details", () => {
   assert.equal(JSON.parse(details).length, messages.length);
 });
 
-test("segments say which messages they are of", () => {
+test("segments say which messages they have", () => {
   for (const [name, { first, frames, segment }] of Object.entries(FILE.segments)) {
     const found = Segment.from(unhex(segment));
     assert.ok(found, name);
@@ -164,7 +164,7 @@ test("segments say which messages they are of", () => {
   }
 });
 
-test("heads are read as what they were written of, and are the same when they are written again", () => {
+test("heads are read as the states that they were written from, and are the same when written again", () => {
   for (const [name, { journal, pages, says: wanted }] of Object.entries(FILE.heads)) {
     const rows = new Rows();
     rows.head = fromJson(journal);

@@ -1,4 +1,4 @@
-// Generated ids say where their message is, up to the last place that there can be.
+// Generated ids say where their message is, up to the last possible place.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

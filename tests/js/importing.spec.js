@@ -2,7 +2,7 @@
 
 import { expect, test } from "@playwright/test";
 
-test("importing the library does nothing; its first use begins", async ({ page }) => {
+test("importing the library does nothing; its first use starts it", async ({ page }) => {
   await page.addInitScript(() => {
     /** @type {string[]} */
     const done = [];

@@ -1,4 +1,5 @@
-// The page that <mailbox-inspector> is tried in, under a policy that forbids inline styles and text taken for markup.
+// The page in which <mailbox-inspector> is tested, under a policy that forbids inline styles and text treated as
+// markup.
 
 import { expect, testInSharedWindow } from "./page.js";
 
@@ -81,7 +82,7 @@ export async function enqueue(page, name, payloads, sender = "somebody") {
 }
 
 /**
- * Makes all that is queued dead letters.
+ * Turns everything queued into dead letters.
  * @param {import("@playwright/test").Page} page @param {string} name @param {string} error
  */
 export async function bury(page, name, error) {

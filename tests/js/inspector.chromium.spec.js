@@ -1,15 +1,15 @@
-// <mailbox-inspector> where the visitor's system chooses the colours, which can be tried in Chromium only.
+// <mailbox-inspector> if the visitor's system chooses the colours, which can only be tested in Chromium.
 
 import { Inspector, enqueue, expect, test } from "./inspector-page.js";
 
-test("where colours are forced, all that is drawn can be told from what is around it", async ({ page }) => {
+test("with forced colours, everything can be distinguished from its surroundings", async ({ page }) => {
   await page.emulateMedia({ forcedColors: "active", colorScheme: "dark" });
   await enqueue(page, "forced", ["a", "b"]);
   const inspector = new Inspector(page, "forced");
   await inspector.show();
   await expect(inspector.rows).toHaveCount(2);
   await inspector.rows.first().click();
-  /** The computed style of what is found. @param {string} selector @param {string[]} properties */
+  /** The computed style of an element. @param {string} selector @param {string[]} properties */
   const style = (selector, ...properties) =>
     inspector.element.evaluate(
       ({ shadowRoot }, [selector, ...properties]) => {
@@ -24,7 +24,7 @@ test("where colours are forced, all that is drawn can be told from what is aroun
   for (const box of [".plot svg", ".detail pre"]) {
     expect(await style(box, "border-top-style", "border-left-style")).toEqual(["solid", "solid"]);
   }
-  // what is chosen, or pressed, is not told by a background that is not there
+  // no missing background has to show what is chosen or pressed
   expect(await style("tbody tr.selected", "outline-style")).toEqual(["solid"]);
   expect(await style("[role=tab][aria-selected=true]", "outline-style")).toEqual(["solid"]);
   const [released] = await style("button[aria-pressed]", "background-color");

@@ -4,7 +4,7 @@ import { Inspector, bury, enqueue, expect, test } from "./inspector-page.js";
 
 const MARKUP = '<img src="x" onerror="globalThis.hacked=1"><script>globalThis.hacked=1</script>';
 
-/** How many handles live, by the locks that show it. @param {import("@playwright/test").Page} page */
+/** How many handles live, according to their locks. @param {import("@playwright/test").Page} page */
 const holders = (page) =>
   page.evaluate(
     async () =>
@@ -14,7 +14,7 @@ const holders = (page) =>
 test("looking creates no mailbox, claims nothing, and finds one that is opened later", async ({ page }) => {
   const inspector = new Inspector(page, "later");
   await inspector.show();
-  await expect(inspector.region).toContainText("There is no mailbox of this name here yet.");
+  await expect(inspector.region).toContainText("There is no mailbox with this name here yet.");
   expect(await page.evaluate(() => pymailbox.listMailboxes())).toEqual([]);
   await enqueue(page, "later", ["one", "two"]);
   await inspector.counts({ queued: 2, inflight: 0, dead: 0 });
@@ -27,7 +27,7 @@ test("looking creates no mailbox, claims nothing, and finds one that is opened l
   });
   expect(deliveries).toEqual([0, 0]);
   await page.evaluate(() => pymailbox.deleteMailbox("later"));
-  await expect(inspector.region).toContainText("There is no mailbox of this name here yet.");
+  await expect(inspector.region).toContainText("There is no mailbox with this name here yet.");
 });
 
 test("counts and messages follow what happens", async ({ page }) => {
@@ -60,14 +60,14 @@ test("it says who holds a message: this tab, another one, or nobody any more", a
   await inspector.counts({ queued: 3, inflight: 0, dead: 0 });
   await inspector.tab("In flight").click();
   await page.evaluate(async () => {
-    // of the inspector's own engine, and of another one in this page, as Python may have loaded
+    // in the inspector's own engine, and in another one in this page, as Python may have loaded
     const other = /** @type {typeof pymailbox} */ (await import(/** @type {string} */ ("/js/index.js")));
     const handles = [await pymailbox.openMailbox("held"), await other.openMailbox("held")];
     for (const handle of handles) await handle.dequeue({ limit: 1 });
     Object.assign(globalThis, { handles });
   });
   const worker = await page.evaluateHandle(async () => {
-    // the page's policy takes no plain text for the address of a script
+    // the page's policy does not accept plain text as the address of a script
     const policy = globalThis.trustedTypes?.createPolicy("tests", { createScriptURL: (url) => url });
     const worker = new Worker(policy?.createScriptURL("/holder.js") ?? "/holder.js", { type: "module" });
     await new Promise((resolve) => {
@@ -94,7 +94,7 @@ test("it says who holds a message: this tab, another one, or nobody any more", a
   await expect(inspector.rows.locator(".holder")).toHaveText(["this tab", "this tab"]);
 });
 
-test("headers and the due time are shown of a message that has them", async ({ page }) => {
+test("a message's headers and due time are shown, if it has them", async ({ page }) => {
   await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("told");
     const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text);
@@ -159,8 +159,8 @@ test("nothing in a message is markup", async ({ page }) => {
   expect(await page.evaluate(() => "hacked" in globalThis)).toBe(false);
 });
 
-test("what cannot be seen, or turns text around, is written out wherever text of others is shown", async ({ page }) => {
-  // of an override, a zero-width space and a control character, whatever else is around them
+test("invisible characters, and those that turn text around, are always written out", async ({ page }) => {
+  // an override, a zero-width space and a control character, whatever is around them
   const tricky = "a\u202ecba\u200b\u0007";
   const name = "tricky \u202eliam";
   await page.evaluate(
@@ -235,14 +235,14 @@ test("dead letters are redriven and discarded, one by one and all together", asy
   await expect(inspector.detail).toContainText("message 128");
   await inspector.button("Redrive").click();
   await inspector.counts({ queued: 1, inflight: 0, dead: 129 });
-  // the next one comes into its place
+  // the next one takes its place
   await expect(inspector.detail.getByLabel("Payload", { exact: true })).toHaveText("message 127");
   await inspector.button("Discard").click();
   await inspector.counts({ queued: 1, inflight: 0, dead: 128 });
   await inspector.button("Redrive all").click();
   await inspector.counts({ queued: 129, inflight: 0, dead: 0 });
   await expect(inspector.outcome).toHaveText("Redriven: 128 dead letters.");
-  // those that died first are handed out first
+  // the oldest are handed out first
   const order = await page.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("letters");
     return (await mailbox.peek({ limit: 1000 })).map(({ payload }) => new TextDecoder().decode(payload));
@@ -261,7 +261,7 @@ test("dead letters are redriven and discarded, one by one and all together", asy
   await expect(inspector.region).toContainText("There are no dead letters.");
 });
 
-test("one is told as one", async ({ page }) => {
+test("one is announced as one", async ({ page }) => {
   await enqueue(page, "single", ["a"]);
   await bury(page, "single", "on purpose");
   await enqueue(page, "single", ["b"]);
@@ -348,7 +348,7 @@ test("the keyboard alone reaches everything", async ({ page }) => {
   await expect(inspector.detail.getByRole("heading", { name: "Dead letter" })).toBeFocused();
 });
 
-test("everything has a name and a role, and what refers to something finds it", async ({ page }) => {
+test("everything has a name and a role, and every reference has a target", async ({ page }) => {
   await enqueue(
     page,
     "roles",
@@ -423,7 +423,7 @@ test("a backlog of 100,000 is paged through, a page at a time", async ({ page })
   await expect(inspector.rows).toHaveCount(25);
   await inspector.button("First page").click();
   await expect(inspector.rows.first()).toContainText("number 0");
-  // what is there is little, however long the backlog
+  // there are few elements, however long the backlog
   expect(await inspector.element.evaluate(({ shadowRoot }) => shadowRoot?.querySelectorAll("*").length)).toBeLessThan(
     500,
   );
@@ -432,7 +432,7 @@ test("a backlog of 100,000 is paged through, a page at a time", async ({ page })
   await inspector.counts({ queued: 0, inflight: 0, dead: 0 });
 });
 
-test("pausing holds the counts still, and going on catches up", async ({ page }) => {
+test("pausing freezes the counts, and resuming catches up", async ({ page }) => {
   await enqueue(page, "pause", ["a"]);
   const inspector = new Inspector(page, "pause");
   await inspector.show();
@@ -441,7 +441,7 @@ test("pausing holds the counts still, and going on catches up", async ({ page })
   await expect(inspector.button("Pause")).toHaveAttribute("aria-pressed", "true");
   await expect(inspector.region.locator(".state")).toHaveText("Paused");
   await enqueue(page, "pause", ["b"]);
-  // when another one, which goes on, has seen it twice over, this one has still not
+  // another one, which is not paused, has seen it twice, but this one has not
   await inspector.show();
   await expect(inspector.region.nth(1).locator(".count").first()).toHaveText("2");
   await enqueue(page, "pause", ["c"]);
@@ -480,7 +480,7 @@ test("it looks only while it can be seen", async ({ page }) => {
   await expect.poll(() => holders(page)).toBe(1);
   await inspector.element.nth(1).scrollIntoViewIfNeeded();
   await inspector.counts({ queued: 2, inflight: 0, dead: 0 }, 1);
-  // the first one may end a look that was under way when it was scrolled away, and begins no other
+  // the first may end a look that was under way when it was scrolled away, but begins no other
   for (const queued of [3, 4]) {
     await enqueue(page, "unseen", ["more"]);
     await inspector.counts({ queued, inflight: 0, dead: 0 }, 1);
@@ -488,7 +488,7 @@ test("it looks only while it can be seen", async ({ page }) => {
   await expect(inspector.region.first().locator(".count").first()).toHaveText(/^[23]$/);
   await expect(inspector.region.first().locator(".state")).toHaveText("Paused");
   await expect(inspector.region.nth(1).locator(".state")).toHaveText("Live");
-  // back in view it catches up, and says that it is live only then
+  // back in view it catches up, and only then says that it is live
   await inspector.element.first().scrollIntoViewIfNeeded();
   await inspector.counts({ queued: 4, inflight: 0, dead: 0 }, 0);
   await expect(inspector.region.first().locator(".state")).toHaveText("Live");
@@ -502,7 +502,7 @@ test("it is paused while its document is hidden, and catches up when that is sho
   await inspector.counts({ queued: 1, inflight: 0, dead: 0 });
   const state = inspector.region.locator(".state");
   await expect(state).toHaveText("Live");
-  // Playwright hides no page, so the page says that it is
+  // Playwright cannot hide a page, so the page says that it is hidden
   const become = (/** @type {string} */ visibility) =>
     page.evaluate((visibility) => {
       Object.defineProperty(document, "visibilityState", { value: visibility, configurable: true });
@@ -515,7 +515,7 @@ test("it is paused while its document is hidden, and catches up when that is sho
   await become("visible");
   await inspector.counts({ queued: 2, inflight: 0, dead: 0 });
   await expect(state).toHaveText("Live");
-  // who has paused it finds it paused
+  // if it was paused by hand, it stays paused
   await inspector.button("Pause").click();
   await become("hidden");
   await become("visible");
@@ -575,7 +575,7 @@ test("seven digits fit into a tab of a narrow screen", async ({ page }) => {
   }
 });
 
-test("another name is another mailbox, and a bad one is told with what to do", async ({ page }) => {
+test("another name is another mailbox, and the error for a bad one says what to do", async ({ page }) => {
   await enqueue(page, "first", ["a"]);
   await enqueue(page, "second", ["b", "c"]);
   const inspector = new Inspector(page, "first");
@@ -594,7 +594,7 @@ test("another name is another mailbox, and a bad one is told with what to do", a
   await inspector.counts({ queued: 1, inflight: 0, dead: 0 });
 });
 
-test("storage that cannot be read is told with what to do, and looked at again when asked", async ({ page }) => {
+test("the error for unreadable storage says what to do, and it looks again on request", async ({ page }) => {
   await enqueue(page, "broken", ["a"]);
   const inspector = new Inspector(page, "broken");
   await inspector.show();
@@ -617,7 +617,7 @@ test("storage that cannot be read is told with what to do, and looked at again w
   await expect(alert).toBeHidden();
 });
 
-test("one that is taken out lets its mailbox go, and looks again when it is put back", async ({ page }) => {
+test("a removed inspector releases its mailbox, and looks again when it is put back", async ({ page }) => {
   await enqueue(page, "gone", ["a"]);
   const inspector = new Inspector(page, "gone");
   await inspector.show();

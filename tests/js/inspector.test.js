@@ -12,7 +12,7 @@ import { age, count, moment, rate, size, until } from "../../js/inspector/format
 /** @param {string} text */
 const utf8 = (text) => new TextEncoder().encode(text);
 
-test("bytes are shown in the mode that tells most", () => {
+test("bytes are shown in the mode that says most", () => {
   assert.equal(likelyMode(utf8("hello\n")), "text");
   assert.equal(likelyMode(utf8(' {"a": [1]}')), "json");
   assert.equal(likelyMode(utf8("{a: 1}")), "text");
@@ -32,7 +32,7 @@ test("JSON gets line breaks and keeps every token", () => {
   assert.deepEqual(shown(utf8("{no"), "json"), { text: "{no", note: "This is not JSON, so it is shown as text." });
 });
 
-test("long payloads are cut, and it is said", () => {
+test("long payloads are cut, and the note says so", () => {
   const long = new Uint8Array(1_000_000).fill(0x61);
   for (const [mode, limit] of /** @type {const} */ ([
     ["text", TEXT_BYTES],
@@ -43,7 +43,7 @@ test("long payloads are cut, and it is said", () => {
     assert.ok(text.length <= TEXT_BYTES);
     assert.ok(note.endsWith(`These are the first ${limit.toLocaleString("en")} of 1,000,000 bytes.`), note);
   }
-  // cut in the middle of a character, it is text all the same
+  // cut in the middle of a character, it is still text
   const cut = utf8(`a${"é".repeat(TEXT_BYTES)}`);
   assert.equal(likelyMode(cut), "text");
   assert.ok(!shown(cut, "text").text.includes("\ufffd"));
@@ -54,7 +54,7 @@ test("deep JSON is shown, whatever its depth", () => {
   assert.ok(text.length < 1_000_000);
 });
 
-test("hexadecimal has offsets and the ASCII beside it", () => {
+test("hexadecimal has offsets and ASCII beside it", () => {
   const { text } = shown(Uint8Array.from([...utf8("<b>hello, world</b>"), 0, 255]), "hex");
   assert.equal(
     text,
@@ -63,13 +63,13 @@ test("hexadecimal has offsets and the ASCII beside it", () => {
   );
 });
 
-test("what cannot be seen, or turns text around, is written out", () => {
+test("characters that are invisible or turn text around are written out", () => {
   const { text } = shown(utf8("a\u202ecba\u0007\u2066\r\nb\rc"), "text");
   assert.equal(text, "a⟨U+202E⟩cba⟨U+0007⟩⟨U+2066⟩\nb\rc");
   assert.equal(line(utf8("  two\n\n lines\u200f ")), "two lines⟨U+200F⟩");
 });
 
-test("nothing that is not drawn stays as it is", () => {
+test("everything that is not drawn is written out", () => {
   const invisible = [
     ...["\0", "\x1b", "\x85", "\xad", "\u034f", "\u061c", "\u115f", "\u180e", "\u200b", "\u2028", "\u2029", "\u202a"],
     ...[
@@ -95,7 +95,7 @@ test("nothing that is not drawn stays as it is", () => {
   assert.equal(visible("a\tb\nc\rd"), "a\tb\nc\rd");
 });
 
-test("what is seen by what it does to its neighbours stays with them", () => {
+test("characters whose effect on their neighbours can be seen stay with them", () => {
   // emoji of several parts, a keycap, a word of Persian, one of Hindi, and plain text in all directions
   for (const text of ["👩🏽‍🚀", "🏳️‍🌈", "❤️", "3️⃣", "می‌خواهم", "क्‍ष", "שלום, العربية, naïve 漢字"]) {
     assert.equal(visible(text), text);
@@ -104,7 +104,7 @@ test("what is seen by what it does to its neighbours stays with them", () => {
   assert.equal(visible("👩\u200d"), "👩⟨U+200D⟩");
 });
 
-test("texts fit into a line, and very long ones are cut, no character in half", () => {
+test("texts fit into a line, and very long ones are cut, but no character in half", () => {
   assert.equal(lineOf(" one\n\ttwo\u202e "), "one two⟨U+202E⟩");
   assert.equal(lineOf(""), "(empty)");
   const long = lineOf(`${"x".repeat(239)}😀${"y".repeat(1_000_000)}`);
@@ -113,7 +113,7 @@ test("texts fit into a line, and very long ones are cut, no character in half", 
   assert.equal(whole("a\nb\u2066"), "a\nb⟨U+2066⟩");
 });
 
-/** A record that was never handed out, unless something else is said. @param {object} [more] */
+/** A record that was never handed out, unless given otherwise. @param {object} [more] */
 const record = (more) => ({
   id: "0b1f6a1e-4d0c-8a52-9d3e-6f5a3c2b1a09",
   sender: utf8("alice"),
@@ -127,7 +127,7 @@ const record = (more) => ({
   ...more,
 });
 
-test("what is known of a message is told, and nothing of what it has not", () => {
+test("everything known about a message is shown, and nothing that it does not have", () => {
   assert.deepEqual(factsOf({ record: record() }), [
     ["Sender", "alice"],
     ["Priority", "normal"],
@@ -152,7 +152,7 @@ test("what is known of a message is told, and nothing of what it has not", () =>
   assert.deepEqual([dead.Status, dead.Died], ["dead letter", moment(diedAt)]);
 });
 
-test("it is told who holds a message", () => {
+test("it says who holds a message", () => {
   const heldBy = (/** @type {import("../../js/inspector/facts.js").Held | undefined} */ held) =>
     Object.fromEntries(factsOf({ record: record({ status: "inflight" }), held }))["Held by"];
   assert.equal(heldBy("here"), "this tab");
@@ -172,7 +172,7 @@ test("headers are shown in their order, and cannot act", () => {
   ]);
 });
 
-test("a line says what there is when there is no text", () => {
+test("a line says what there is if there is no text", () => {
   assert.equal(line(new Uint8Array()), "(empty)");
   assert.equal(line(utf8(" \n ")), "(blank)");
   assert.equal(line(Uint8Array.of(0, 255)), "hex 00 ff");
@@ -191,7 +191,7 @@ const stats = (queued, inflight, everQueued) => ({
   oldestQueuedAt: null,
 });
 
-test("rates tell what came and went, also where the counts stay the same", () => {
+test("rates show what came and went, even if the counts stay the same", () => {
   const samples = new Samples();
   for (let second = 0; second <= 10; second++) samples.add(second * 1000, stats(5, 2, 7 + 30 * second));
   const [first, ...rates] = samples.throughput();
@@ -200,7 +200,7 @@ test("rates tell what came and went, also where the counts stay the same", () =>
   for (const { values } of rates) assert.deepEqual(values, [30, 30]);
 });
 
-test("nothing is said of a time that nobody looked at, nor across a mailbox made anew", () => {
+test("there is a gap where nobody looked, and where a mailbox was recreated", () => {
   const samples = new Samples();
   samples.add(0, stats(1, 0, 1));
   samples.add(1000, stats(2, 0, 2));

@@ -29,7 +29,7 @@ test("times are read with their offset, and rounded down to milliseconds", () =>
   assert.equal(at("0001-01-01T00:00:00+00:00"), -62_135_596_800_000);
 });
 
-test("what is wrong with a line is said with the name of the field", () => {
+test("the error for a line names the field", () => {
   /** @type {[Record<string, unknown>, RegExp][]} */
   const wrong = [
     [{ id: "x" }, /^id must be a UUID, not "x"$/],
@@ -81,7 +81,7 @@ test("what is written is read back, and lines are ASCII", () => {
   assert.deepEqual(readLine(utf8(line)), { kind: "message", message });
 });
 
-test("a file is cut into lines, in whatever pieces it comes", async () => {
+test("a file is cut into lines, whatever pieces it comes in", async () => {
   const text = 'a\n\nbé\r\n"c"\nlast';
   const lines = ["a", "", "bé\r", '"c"', "last"];
   const bytes = utf8(text);
@@ -122,7 +122,7 @@ test("a file is cut into lines, in whatever pieces it comes", async () => {
   });
 });
 
-test("what gives nothing is left when the signal aborts, and a stream is cancelled", async () => {
+test("a silent source is abandoned when the signal aborts, and a stream is cancelled", async () => {
   const forever = new Promise(() => {});
   async function* stuck() {
     yield "a\nb";
@@ -154,7 +154,7 @@ test("what gives nothing is left when the signal aborts, and a stream is cancell
   assert.equal((await all.next()).done, true);
 });
 
-test("reading to the end, and an error, leave no listener behind", async () => {
+test("neither reading to the end nor an error leaves a listener behind", async () => {
   const { signal } = new AbortController();
   const listeners = listenersOf(signal);
   async function* failing() {

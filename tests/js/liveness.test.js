@@ -23,7 +23,7 @@ const listing = (clients) =>
 /** @param {boolean} locked @param {number} [lease] */
 const terms = (locked, lease = 0) => ({ maxDeliveries: 0, lease, locked, beat: 1 });
 
-test("a holder is here, elsewhere or gone as its lock and its page tell", async () => {
+test("a holder is here, elsewhere or gone, according to its lock and page", async () => {
   const liveness = new Liveness(new Locks(listing({ mine: "page", other: "page", far: "worker" })));
   liveness.here.add("mine");
   const holders = new Map(["mine", "other", "far", "dead"].map((holder) => [holder, terms(true)]));
@@ -38,14 +38,14 @@ test("a holder is here, elsewhere or gone as its lock and its page tell", async 
   );
 });
 
-test("to ask where a holder without a lock is takes note of nothing", async () => {
+test("asking where a holder without a lock is records nothing", async () => {
   const liveness = new Liveness(new Locks(undefined));
   const holders = new Map([["silent", terms(false)]]);
   const where = async () => (await liveness.whereabouts("inbox", holders)).get("silent");
-  // nobody has watched it yet, however often it is asked for
+  // nobody has watched it yet, however often this is called
   assert.deepEqual([await where(), await where()], ["elsewhere", "elsewhere"]);
   assert.equal((await liveness.goneAmong("inbox", holders)).size, 0);
-  // its lease is over, and whoever takes things back finds that still
+  // its lease is over, and a recovery still finds that
   assert.deepEqual([await where(), await where()], ["gone", "gone"]);
   assert.deepEqual([...(await liveness.goneAmong("inbox", holders))], [["silent", 1]]);
   const patient = new Map([["silent", terms(false, 1_000_000)]]);

@@ -1,4 +1,4 @@
-// A mailbox's state as anybody would write it: every message by itself, in one map. The state is tested against it.
+// A mailbox's state as anybody would write it: every message separately, in one map. The state is tested against it.
 
 /**
  * @typedef
@@ -37,8 +37,8 @@ export class NaiveMailbox {
   }
 
   /**
-   * @param {{priority: number, sequence: number}[] | undefined} places all if it is left out @param {number} now
-   * @returns {number} how many delays still ran
+   * @param {{priority: number, sequence: number}[] | undefined} places all if omitted @param {number} now
+   * @returns {number} how many delays were still running
    */
   promoteEarly(places, now) {
     this.promote(now);

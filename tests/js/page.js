@@ -1,4 +1,4 @@
-// The page that the JavaScript API is tried in: blank but for the module, as `pymailbox`.
+// The page in which the JavaScript API is tested: blank except for the module, as `pymailbox`.
 //
 // Tests share a window, each on an origin of its own, where nothing is stored and nobody else listens: a new window for
 // each takes Firefox half a second of work.
@@ -17,7 +17,7 @@ const coverage = process.env.PYMAILBOX_COVERAGE;
 let origins = 0;
 
 /**
- * Tests with an empty page at `baseURL`, which is theirs alone; what they do to the page itself they undo.
+ * Tests with an empty page at `baseURL`, which is theirs alone; they undo what they do to the page itself.
  * @type {import("@playwright/test").Fixtures<{}, {window: BrowserContext}, PlaywrightTestArgs & PlaywrightTestOptions,
  *   PlaywrightWorkerArgs>}
  */

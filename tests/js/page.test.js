@@ -1,4 +1,4 @@
-// What is stored of a state: told from everything else, and never large.
+// The stored form of a state: recognised among everything else, and never large.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -50,7 +50,7 @@ test("numbers come back as they were, and nothing else is taken for one", () => 
   }
 });
 
-test("a page comes back as it was; cut short or changed, it is a page with the same promises or none", () => {
+test("a page comes back as it was; cut short or changed, it is a page with the same promises or not one", () => {
   for (const { seed, below } of random(40)) {
     const [first, end] = [1000, 1064];
     const page = somePage(below, first, end);
@@ -105,7 +105,7 @@ function someState(below) {
   return { state, rows };
 }
 
-test("a head that was cut short or changed in any byte is none", () => {
+test("a head that was cut short or changed in any byte is refused", () => {
   for (const { seed, below } of random(4)) {
     const { rows } = someState(below);
     const { head } = rows.head;
@@ -138,7 +138,7 @@ test("a head that was cut short or changed in any byte is none", () => {
   }
 });
 
-test("a head whose numbers are wrong and whose checksum is right is a state or none, and nothing runs for ever", () => {
+test("a head with wrong numbers and a correct checksum is a state or refused, and nothing runs for ever", () => {
   for (const { below } of random(10)) {
     const { rows } = someState(below);
     const { head } = rows.head;
@@ -161,7 +161,7 @@ test("a head whose numbers are wrong and whose checksum is right is a state or n
   }
 });
 
-test("a row that was changed, swapped or lost is no page: its messages are gone, the counts are right", () => {
+test("a row that was changed, swapped or lost is not a page: its messages are gone, the counts are right", () => {
   for (const { seed, below } of random(40)) {
     const { state: before, rows } = someState(below);
     const outside = before.lanes.flatMap(({ directory }) =>
@@ -257,7 +257,7 @@ test("no option of a handle makes a state that cannot be read", () => {
   }
 });
 
-test("a holder that has nothing any more leaves its slot to the next", () => {
+test("a holder that no longer has anything leaves its slot to the next", () => {
   const rows = new Rows();
   const state = MailboxState.create(1);
   for (let i = 0; i < 3; i++) state.enqueue(0, false, 0);

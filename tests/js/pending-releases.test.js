@@ -1,4 +1,4 @@
-// What a handle has yet to release, where a page is left or a lock taken away while a transaction is on its way.
+// What a handle still has to release, if a page is left or a lock taken away while a transaction is under way.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,7 +12,7 @@ const notes = new UnloadNotes();
 
 const TERMS = { maxDeliveries: 0, lease: 300_000, locked: true };
 
-/** A state of as many messages, each claimed by one of the holders. @param {string[]} holders */
+/** A state of messages, one for each holder, who has claimed it. @param {string[]} holders */
 function stateOf(holders) {
   const state = MailboxState.create(1);
   const rows = new Rows();
@@ -30,7 +30,7 @@ function idOf(state, sequence) {
   return id;
 }
 
-/** A transaction, as far as it is asked for anything; `complete` is what it does when it is committed. */
+/** A transaction, as far as it is used here; `complete` is what it does when it is committed. */
 function transaction({ seesNotes = false } = {}) {
   /** @type {(() => void)[]} */
   const afterCommit = [];
@@ -60,14 +60,14 @@ const life = (id) =>
 
 const nobody = () => assert.fail("nothing was taken");
 
-test("a lock that is taken away while a transaction is filled is heeded in that transaction", async () => {
+test("a lock that is lost while a transaction is filled counts in that transaction", async () => {
   const state = stateOf(["old", "old"]);
   const pending = new PendingReleases(notes);
   const { tx, complete } = transaction();
   pending.addMessages([idOf(state, 0)]);
   assert.deepEqual(await pending.release(tx, state, "old", TERMS, nobody), { released: 1, inherited: false });
   pending.addLife(life("old"), { noted: false, inherited: true, held: true });
-  // what comes next in it is done as the new life, and finds what the old one held
+  // what follows in it is done as the new life, and finds what the old one held
   assert.deepEqual(await pending.release(tx, state, "new", TERMS, nobody), { released: 0, inherited: true });
   assert.ok(state.isHeldBy("new", { priority: 0, sequence: 1 }));
   assert.deepEqual(await pending.release(tx, state, "new", TERMS, nobody), { released: 0, inherited: false });
@@ -75,7 +75,7 @@ test("a lock that is taken away while a transaction is filled is heeded in that 
   assert.ok(pending.isEmpty);
 });
 
-test("what was seen to in a transaction that failed is seen to in the next", async () => {
+test("what a failed transaction released is released in the next", async () => {
   const pending = new PendingReleases(notes);
   const old = life("old");
   pending.addLife(old, { noted: false, inherited: true, held: true });
@@ -93,7 +93,7 @@ test("what was seen to in a transaction that failed is seen to in the next", asy
   assert.ok(old.ended && pending.isEmpty);
 });
 
-test("a message that is owed twice is released once", async () => {
+test("a message that is to be released twice is released once", async () => {
   const state = stateOf(["here"]);
   const pending = new PendingReleases(notes);
   const { tx, complete } = transaction();
@@ -104,7 +104,7 @@ test("a message that is owed twice is released once", async () => {
   assert.ok(pending.isEmpty);
 });
 
-test("a life whose note is left again while its release is committed is seen to once more", async () => {
+test("a life whose note is left again while its release is committed is released again", async () => {
   const state = stateOf(["left"]);
   const pending = new PendingReleases(notes);
   const left = life("left");
@@ -147,7 +147,7 @@ test("messages that others have taken end the life that held them, once that is 
   assert.deepEqual(taken, [old]);
 });
 
-test("a page that is left once more while its lives are released keeps the notes that are written then", async () => {
+test("a page that is left again while its lives are released keeps the notes that are written then", async () => {
   const state = stateOf(["old", "older"]);
   const pending = new PendingReleases(notes);
   for (const id of ["old", "older"]) pending.addLife(life(id), { noted: false, inherited: false, held: true });

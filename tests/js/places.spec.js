@@ -4,7 +4,7 @@ import { expect, test } from "./page.js";
 
 /** @import { Page } from "@playwright/test" */
 
-/** What the last test compares with the examples that there are. */
+/** Compared with the existing examples by the last test. */
 const driven = ["worker.js", "service-worker.js"];
 
 /** @param {string} name @param {string} title @param {Parameters<typeof test>[2]} body */
@@ -86,7 +86,7 @@ testExample("start-worker", "a worker answers", async ({ page }) => {
   const { example } = await runExample(page, "start-worker");
   await runExample(page, "page");
   expect((await take(page, "outbox", 2)).sort()).toEqual(["worker: FIRE!", "worker: HELLO"]);
-  // an answer that is there is of a message that is done
+  // an existing answer is to a finished message
   const { queuedMessages, inflightMessages } = await page.evaluate(async () =>
     (await pymailbox.openMailbox("inbox")).status(),
   );
@@ -112,7 +112,7 @@ testExample("actor", "an actor asks a server, and answers", async ({ page }) => 
   });
   expect(await take(page, "invoices", 1)).toEqual(["actor: tea: 5 EUR"]);
   await expect.poll(() => asked).toBe(2);
-  // what was put off goes back when the actor stops, as if it had never been handed out
+  // postponed messages go back when the actor stops, as if never handed out
   await example.evaluate(() => window.postMessage("stop"));
   const left = () =>
     page.evaluate(async () => {
@@ -281,7 +281,7 @@ testExample("tell-worker", "a page tells its worker that it is left", async ({ p
   await example.close();
 });
 
-test("each example of the documentation is driven", async ({ page }) => {
+test("each example of the documentation is run", async ({ page }) => {
   const { examples } = await page.evaluate(async () => (await fetch("/docs.json")).json());
   expect(driven.sort()).toEqual(examples.sort());
 });

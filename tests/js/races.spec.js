@@ -1,4 +1,4 @@
-// Random programs over three contexts in which things go wrong. RACES is how many, and SEED the first; alone, the only
+// Random programs over three contexts in which things go wrong. RACES is how many, SEED the first, or alone the only
 // one.
 
 import { expect, test } from "@playwright/test";

@@ -1,4 +1,4 @@
-// The judge of the races: it lets pass what may be, and finds what must not.
+// The judge of the races accepts what is allowed, and finds what is not.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,7 @@ import { Judge, Wrong } from "./pages/races/judge.js";
 
 /** @typedef {import("./pages/races/judge.js").Handle} Handle */
 
-/** A judge with two handles, and calls in a word. @param {number} [max] */
+/** A judge with two handles, and calls in short form. @param {number} [max] */
 function begin(max = Infinity) {
   const judge = new Judge();
   const [a, b] = [judge.handle("a", max), judge.handle("b", max)];

@@ -33,7 +33,7 @@ async function start(page) {
   });
 }
 
-/** What the last of the cells prints. @param {Page} page @param {string[]} cells @returns {Promise<string[]>} */
+/** What the last cell prints. @param {Page} page @param {string[]} cells @returns {Promise<string[]>} */
 const run = (page, ...cells) => page.evaluate((cells) => /** @type {any} */ (globalThis).run(cells), cells);
 
 test("the cells of a notebook may be run again in Pyodide", async ({ page }) => {

@@ -21,6 +21,7 @@ test("each report arrives once, whatever becomes of the network, the server and 
   const server = new FlakyServer({
     forgotten: ["answer lost"],
     unlucky: ["unreachable", { status: 500 }],
+    expired: [{ status: 302, headers: { Location: "/" } }], // to where all is well, as to a login
     hurried: [{ status: 503, headers: { "Retry-After": "1" } }],
     wrong: [{ status: 422, body: "no such room" }],
     left: ["hangs"],
@@ -52,7 +53,7 @@ test("each report arrives once, whatever becomes of the network, the server and 
   await context.setOffline(false);
   await expect(page.getByText("Offline")).toBeHidden();
 
-  const reports = ["forgotten", "unlucky", "hurried", "wrong", "left", "crashed"];
+  const reports = ["forgotten", "unlucky", "expired", "hurried", "wrong", "left", "crashed"];
   for (const report of reports.slice(0, -1)) await send(page, report);
   // nothing is refused but what the server refuses for good, and that may be tried again
   await page.getByRole("button", { name: "Try again" }).waitFor();

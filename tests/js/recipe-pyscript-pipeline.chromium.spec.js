@@ -1,4 +1,4 @@
-// docs/recipes/pyscript-pipeline.md: each line is priced once, though the page is left in the middle.
+// docs/recipes/pyscript-pipeline.md: each line is priced once, although the page is left in the middle.
 
 import { expect, test } from "@playwright/test";
 

@@ -51,6 +51,7 @@ test("notices are stored once, and answers arrive once, whoever is ended", async
     wrong: [{ status: 422, body: "no such notice" }],
     huge: [{ status: 413, body: "too large" }],
     busy: [{ status: 429 }],
+    expired: [{ status: 302, headers: { Location: "/" } }], // to where all is well, as to a login
   });
   await server.serve(context, "**/answers");
   let sentByServiceWorker = 0;
@@ -92,14 +93,17 @@ test("notices are stored once, and answers arrive once, whoever is ended", async
   await send(page, "wrong");
   await send(page, "huge");
   await send(page, "busy");
+  await send(page, "expired");
   await send(page, "unlucky");
   await page.close();
   await syncUntilSent();
   expect(server.attempts("unlucky")).toBe(3);
   expect(server.attempts("busy")).toBe(2);
-  expect(sentByServiceWorker).toBe(1 + 2 + 3 + 1 + 1 + 2);
-  expect(server.arrivals(["thank you", "late", "busy", "unlucky", "wrong", "huge"])).toEqual([1, 1, 1, 1, 0, 0]);
-  expect(server.accepted.size).toBe(4);
+  expect(server.attempts("expired")).toBe(2);
+  expect(sentByServiceWorker).toBe(1 + 2 + 3 + 1 + 1 + 2 + 2);
+  const arrived = server.arrivals(["thank you", "late", "busy", "expired", "unlucky", "wrong", "huge"]);
+  expect(arrived).toEqual([1, 1, 1, 1, 1, 0, 0]);
+  expect(server.accepted.size).toBe(5);
   const refused = await other.evaluate(async () => {
     const answers = await pymailbox.openMailbox("answers");
     return (await answers.deadLetters()).map(({ record, reason }) => `${record.json().answer}: ${reason}`);

@@ -1,10 +1,10 @@
-// Values that a browser may refuse in the page, of which its database then never hears.
+// Values that a browser may refuse in the page, so that its database never sees them.
 
 import { expect, test } from "./page.js";
 
 const MIB = 1024 * 1024;
 
-test("several large messages in one call are all stored, whole", async ({ page }) => {
+test("several large messages in one call are all stored completely", async ({ page }) => {
   const seen = await page.evaluate(async (size) => {
     const mailbox = await pymailbox.openMailbox("large batch");
     const payloads = [1, 2, 3].map((first) => new Uint8Array(size).fill(first));
@@ -42,7 +42,7 @@ test("a text that the browser does not store is refused, with nothing done", asy
       const [message] = await mailbox.dequeue();
       const outcome = await call(message.id).catch((error) => error);
       const refused = outcome instanceof MailboxError || outcome instanceof RangeError;
-      // held as before, or where it was to go
+      // held as before, or where it should go
       const right = refused ? await mailbox.nack(message.id) : outcome === true && (await isDone());
       seen.push([verb, right]);
       await mailbox.purge();
@@ -82,7 +82,7 @@ test("a claim that shares a commit with a request that fails hands nothing out, 
       };
       return /** @type {any} */ (request);
     };
-    // in one turn, so in one transaction; too large to lie beside the state
+    // in one turn, so in one transaction; too large to travel beside the state
     const large = new Uint8Array(5000);
     const outcomes = await Promise.allSettled([
       mailbox.dequeue({ limit: 2 }),
@@ -106,7 +106,7 @@ test("a claim that shares a commit with a request that fails hands nothing out, 
   });
 });
 
-test("what cannot be read and is too large to be kept whole keeps nobody from the rest", async ({ page }) => {
+test("unreadable data that is too large to be kept completely does not block the rest", async ({ page }) => {
   const seen = await page.evaluate(async (size) => {
     const mailbox = await pymailbox.openMailbox("large damage");
     for (const byte of [1, 2]) await mailbox.enqueue(new Uint8Array(), new Uint8Array(3000).fill(byte));
@@ -134,8 +134,8 @@ test("what cannot be read and is too large to be kept whole keeps nobody from th
   expect(seen).toEqual({ taken: [2], kept: true, reason: expect.stringContaining("could not be read") });
 });
 
-test("a frame that may store nothing is told so by class", async ({ page }) => {
-  // its origin is no other's, so that it may load nothing by default
+test("a frame that may store nothing gets an error of its class", async ({ page }) => {
+  // its origin is unique, so by default it may load nothing
   await page.route("**/pymailbox.js", async (route) => {
     // not every system but every browser knows the page's host
     const response = await route.fetch({ url: `http://127.0.0.1:${new URL(page.url()).port}/pymailbox.js` });
@@ -152,7 +152,7 @@ test("a frame that may store nothing is told so by class", async ({ page }) => {
   expect(told).toEqual(Array(3).fill("StorageUnavailableError"));
 });
 
-test("a frame of another site has mailboxes, or is told why not; messages come back after a reload", async ({
+test("a frame of another site has mailboxes, or gets an error that says why not; messages survive a reload", async ({
   page,
   browserName,
 }) => {

@@ -1,4 +1,4 @@
-// Segments that something else has written over: whatever the bytes, what comes out is whole frames or nothing.
+// Segments that something else has overwritten: whatever the bytes, the result is whole frames or nothing.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -14,7 +14,7 @@ function segmentOf(first, count, below) {
   return Segment.pack(first, frames);
 }
 
-/** Everything that is asked of a segment. @param {Segment} segment */
+/** Everything that a segment is asked for. @param {Segment} segment */
 function readAll(segment) {
   let end = 12;
   for (let sequence = segment.first; sequence <= segment.last; sequence++) {
@@ -26,7 +26,7 @@ function readAll(segment) {
   }
 }
 
-test("what was packed is there", () => {
+test("what was packed can be read", () => {
   for (const { below } of random(50)) {
     const packed = segmentOf(below(1000), 1 + below(128), below);
     const segment = Segment.from(packed.bytes);
@@ -36,7 +36,7 @@ test("what was packed is there", () => {
   }
 });
 
-test("bytes that were changed, cut or made up never come out as more than they are", () => {
+test("bytes that were changed, cut or made up never yield more than they have", () => {
   for (const { below } of random(3000)) {
     const { bytes } = segmentOf(below(1000), 1 + below(20), below);
     for (let changes = below(4); changes > 0; changes--) bytes[below(bytes.length)] = below(256);
@@ -47,7 +47,7 @@ test("bytes that were changed, cut or made up never come out as more than they a
   }
 });
 
-test("the cache finds what was put there, and no more than it was told to keep", () => {
+test("the cache finds what was put there, and keeps no more than it may", () => {
   for (const { below } of random(100)) {
     const cache = new SegmentCache(8 * 1024 * 1024);
     /** @type {Segment[]} */

@@ -42,7 +42,7 @@ function assertSame(state, naive, rows, now) {
   assert.deepEqual(state.queuedByPriority(), queued);
   assert.equal(state.inflightCount(), inflight);
   assert.equal(state.customIds, customIds);
-  // it lets messages fall due only where it looks for some
+  // it queues due messages only where it looks for some
   if (state.nextDue > now) assert.equal(state.nextDue, nextDue);
   assert.deepEqual([...state.claims.keys()].sort(), naive.holders());
   assert.equal(state.everQueued(), naive.next[0] + naive.next[1]);
@@ -72,7 +72,7 @@ function assertSame(state, naive, rows, now) {
   }
 }
 
-test("a state is what a naive one is, through every change, stored and loaded again", () => {
+test("a state equals a naive one through every change, stored and loaded again", () => {
   for (const { seed, below } of random(60)) {
     const pageNumbers = [1, 2, 5, 8, 16][below(5)];
     const rows = new Rows();
@@ -210,7 +210,7 @@ test("a state is what a naive one is, through every change, stored and loaded ag
   }
 });
 
-test("a lane that an older layout had comes out as it was", () => {
+test("a lane of an older layout is restored as it was", () => {
   for (const { seed, below } of random(40)) {
     const naive = new NaiveMailbox();
     const rows = new Rows();

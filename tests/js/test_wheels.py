@@ -244,8 +244,8 @@ asyncio.run(main())
     assert said.splitlines() == [
         f"sqlite:// is not available here: {how}",
         f"sqlite:// is not available here: {how}",
-        "indexeddb:// is not available here: IndexedDB is in browsers only; here there is memory://NAME. "
-        f"There is sqlite:///FILE#NAME, too, but {how}",
+        "indexeddb:// is not available here: IndexedDB exists only in browsers; use memory://NAME here. "
+        f"There is also sqlite:///FILE#NAME, but {how}",
         f"pymailbox.testing is not available here: {how}",
         f"pymailbox.cli is not available here: {how}",
     ]

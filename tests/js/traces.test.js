@@ -1,5 +1,4 @@
-// The model replays what callers did in tests/traces.json, and comes to the same answers and counts; tools/traces.py
-// wrote it.
+// The model replays what callers did in tests/traces.json (by tools/traces.py), with the same answers and counts.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -25,12 +24,12 @@ const TRACES = JSON.parse(readFileSync(new URL("../traces.json", import.meta.url
 
 const MAILBOXES = ["a", "b"];
 
-/** What the engine keeps besides a state: ids, errors and dead letters; and what it does with them. */
+/** What the engine keeps besides a state (ids, errors and dead letters), and what it does with them. */
 class Mailbox {
   rows = new Rows();
   /** Ids that the mailbox made. @type {Map<string, Uint8Array>} */
   #own = new Map();
-  /** Where messages are whose ids senders gave. @type {Map<string, Place>} */
+  /** The places of messages with custom ids. @type {Map<string, Place>} */
   #custom = new Map();
   /** By place. @type {Map<string, string>} */
   #names = new Map();
@@ -56,7 +55,7 @@ class Mailbox {
     return [...state.queuedByPriority(), state.inflightCount(), state.deadLetters, state.delayedCount - due];
   }
 
-  /** Where a living message is; its page is open then. @param {string} name @returns {Place | undefined} */
+  /** The place of a living message, whose page is then open. @param {string} name @returns {Place | undefined} */
   find(name) {
     const own = this.#own.get(name);
     const place = (own && this.state.ownPlaceOf(own)) ?? this.#custom.get(name);
@@ -297,8 +296,7 @@ class Database {
 }
 
 /**
- * Dead letters as a trace has them: those that died together in the order of their names, without a mailbox's own
- * words.
+ * Dead letters as in a trace: those that died together sorted by name, without a mailbox's own wording.
  * @param {any[]} actual @param {any[][]} groups
  */
 function grouped(actual, groups) {

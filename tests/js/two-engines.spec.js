@@ -1,5 +1,5 @@
-// Two copies of the module on one mailbox, as in two tabs: each has a connection of its own, and keeps the state in
-// memory for as long as it believes that nobody else writes.
+// Two copies of the module on one mailbox, as in two tabs: each has its own connection, and keeps the state in memory
+// while it believes that nobody else writes.
 
 import { expect, test } from "./page.js";
 
@@ -11,7 +11,7 @@ test("two engines take turns on a mailbox", async ({ page }) => {
     let [sent, acked, purged] = [0, 0, 0];
     for (let turn = 0; turn < 12; turn++) {
       for (const mailbox of [one, two]) {
-        // long enough in a row for each to keep the state
+        // enough in a row for each to keep the state
         for (let i = 0; i < 5; i++, sent++) await mailbox.enqueue(bytes, bytes);
       }
       const batches = await Promise.all([one, two, one, two].map((mailbox) => mailbox.dequeue({ limit: 2 })));
@@ -28,8 +28,8 @@ test("two engines take turns on a mailbox", async ({ page }) => {
     await Promise.all([one.close(), two.close()]);
     return { sent, acked, purged, left: queuedMessages + inflightMessages };
   });
-  // what was not acknowledged was purged, but for what may have come after the last purge; of what two engines do at
-  // the same time either may come first
+  // what was not acknowledged was purged, except what may have come after the last purge; simultaneous calls of two
+  // engines may take effect in either order
   expect(outcome.sent).toBe(132);
   expect(outcome.acked).toBeGreaterThanOrEqual(12 * 8);
   expect(outcome.acked + outcome.purged + outcome.left).toBe(outcome.sent);

@@ -1,4 +1,4 @@
-// When what cannot be read is tried again, and how much of it at a time.
+// When unreadable values are tried again, and how many at a time.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { UnavailableValues, ValueUnavailable, isReadFailure, withId } from "../.
 
 const WAITS = { firstWait: 100, longestWait: 1000 };
 
-/** A store whose file system is away, but for some keys; it notes what was asked for. */
+/** A store whose file system is away, except for some keys; it records the requests. */
 class Store {
   /** @type {string[]} */
   asked = [];
@@ -29,7 +29,7 @@ class Store {
     return request;
   }
 
-  /** Tries again, and gives what was asked for. @param {UnavailableValues} values */
+  /** Tries again, and returns the requests. @param {UnavailableValues} values */
   async asks(values) {
     this.asked = [];
     await values.retry(() => /** @type {any} */ (this));
@@ -37,7 +37,7 @@ class Store {
   }
 }
 
-/** Runs with a clock of its own. @param {(clock: {time: number}) => Promise<void>} run */
+/** Runs with its own clock. @param {(clock: {time: number}) => Promise<void>} run */
 async function withClock(run) {
   const { now } = performance;
   const clock = { time: 1000 };
@@ -52,7 +52,7 @@ async function withClock(run) {
 /** @param {number} sequence */
 const keyOf = (sequence) => [1, 0, sequence, sequence];
 
-test("one that stays away is tried after twice as long each time, and at least every second", () =>
+test("the wait for a value that stays away doubles each time, up to a second", () =>
   withClock(async (clock) => {
     const [values, store] = [new UnavailableValues(WAITS), new Store()];
     assert.equal(values.isRetryDue, false);
@@ -76,7 +76,7 @@ test("one that stays away is tried after twice as long each time, and at least e
     assert.ok(values.isEmpty);
   }));
 
-test("of many that stay away a few are tried at a time, and all in turn", () =>
+test("if many stay away, a few are tried at a time, and all in turn", () =>
   withClock(async (clock) => {
     const [values, store] = [new UnavailableValues(WAITS), new Store()];
     for (let i = 0; i < 100; i++) values.add("segments", keyOf(i));
@@ -91,7 +91,7 @@ test("of many that stay away a few are tried at a time, and all in turn", () =>
     assert.equal(asked.size, 100);
   }));
 
-test("when one is back all others are tried, up to so many bytes", () =>
+test("when one is back all others are tried, up to a number of bytes", () =>
   withClock(async (clock) => {
     const [values, store] = [new UnavailableValues(WAITS), new Store()];
     for (let i = 0; i < 100; i++) values.add("segments", keyOf(i));
@@ -107,7 +107,7 @@ test("when one is back all others are tried, up to so many bytes", () =>
     assert.ok(values.isEmpty);
   }));
 
-test("one that is there no more says nothing of the others", () =>
+test("one that no longer exists says nothing about the others", () =>
   withClock(async (clock) => {
     const [values, store] = [new UnavailableValues(WAITS), new Store()];
     for (let i = 0; i < 100; i++) values.add("segments", keyOf(i));
@@ -117,7 +117,7 @@ test("one that is there no more says nothing of the others", () =>
     assert.equal(values.messagesOf(1).count, 99);
   }));
 
-test("a connection that is lost meanwhile is no value's fault", () =>
+test("a lost connection is no value's fault", () =>
   withClock(async (clock) => {
     const [values, store] = [new UnavailableValues(WAITS), new Store()];
     values.add("segments", keyOf(0));
@@ -129,7 +129,7 @@ test("a connection that is lost meanwhile is no value's fault", () =>
     assert.equal(values.isRetryDue, false);
   }));
 
-test("each is told of once, by mailbox and store", () => {
+test("each is reported once, by mailbox and store", () => {
   const values = new UnavailableValues(WAITS);
   values.add("segments", keyOf(0));
   values.add("dead", [1, 3]);

@@ -28,7 +28,7 @@ class Files {
     for (const folder of [this.profile, this.elsewhere]) mkdirSync(folder, { recursive: true });
   }
 
-  /** Moves away those of messages, which they all have. @param {string[]} payloads */
+  /** Moves away the files of messages, which must all exist. @param {string[]} payloads */
   takeAway(...payloads) {
     const texts = new Set(payloads);
     for (const file of readdirSync(this.profile, { recursive: true, encoding: "utf8" })) {
@@ -67,7 +67,7 @@ class Files {
 /** @typedef {{context: import("@playwright/test").BrowserContext, files: Files}} Browser */
 
 /**
- * `files` of one browser for all tests; `open` gives a page, which is a context of its own.
+ * `files` of one browser for all tests; `open` gives a page, which is a separate context.
  * @type
  * {import("@playwright/test").Fixtures<{open: () => Promise<Page>, files: Files}, {ownBrowser: Browser}, TestArgs,
  *   WorkerArgs>}
@@ -103,14 +103,14 @@ const fixtures = {
 };
 const test = base.extend(fixtures);
 
-/** What the pages here have besides. */
+/** What else the pages here have. */
 function prepare() {
   const textOf = (/** @type {{payload: Uint8Array}} */ { payload }) =>
     /<message (.*?)>/.exec(new TextDecoder("latin1").decode(payload.subarray(0, 100)))?.[1];
   const payloadOf = (/** @type {string} */ text, size = 0) => {
     const begin = new TextEncoder().encode(`<message ${text}>`);
     const payload = new Uint8Array(Math.max(size, begin.length));
-    // what can be compressed would not be large
+    // compressible data would not be large
     for (let at = 0; at < size; at += 65536) crypto.getRandomValues(payload.subarray(at, Math.min(size, at + 65536)));
     payload.set(begin);
     return payload;
@@ -122,7 +122,7 @@ function prepare() {
 }
 
 /**
- * Stores messages, in a page that is closed then.
+ * Stores messages, in a page that is then closed.
  * @param {() => Promise<Page>} open @param {string} name
  * @param {[text: string, size?: number, options?: object][]} messages @returns {Promise<string[]>} their ids
  */
@@ -155,7 +155,7 @@ function warningsOf(page) {
   return warnings;
 }
 
-test("what cannot be read is passed over, stays in its place, and comes when it can be read again", async ({
+test("an unreadable message is passed over, stays in its place, and comes when it can be read again", async ({
   files,
   open,
 }) => {
@@ -178,7 +178,7 @@ test("what cannot be read is passed over, stays in its place, and comes when it 
     };
   });
   expect(seen).toEqual({ shown: ["a", "c"], first: ["a", "c"], none: 0, counts: [2, 2, 0] });
-  // another context learns of it by itself
+  // another context finds out by itself
   const other = await open();
   const there = await other.evaluate(async () => {
     const mailbox = await pymailbox.openMailbox("box");
@@ -210,7 +210,7 @@ test("what cannot be read is passed over, stays in its place, and comes when it 
   for (const id of [ids[1], ids[3]]) expect(warnings.filter((text) => text.includes(`ack("${id}")`)).length).toBe(1);
 });
 
-test("a call that waits gets what can be read again, and what comes meanwhile", async ({ files, open }) => {
+test("a waiting call gets what can be read again, and what comes meanwhile", async ({ files, open }) => {
   await stored(open, "waiting", [["late", LARGE]]);
   files.takeAway("late");
   const page = await open();
@@ -288,7 +288,7 @@ test("however many there are, a claim costs few transactions, and all come in th
   expect(back).toEqual(texts);
 });
 
-test("what needs no bytes is done without them, and what does says so", async ({ files, open }) => {
+test("what needs no bytes works without them, and what does says so", async ({ files, open }) => {
   const given = "00000000-0000-4000-8000-000000000001";
   const ids = await stored(open, "verbs", [
     ["acked", LARGE],

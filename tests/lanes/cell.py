@@ -78,6 +78,12 @@ class Run:
             self._programs.append({"seed": seed, "failure": await self._program_failure(seed)})
         self._running = None
 
+    async def report_within(self, seconds: float) -> str:
+        """What `report` says at the end of what was started, or after `seconds` if that is earlier."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
+        return self.report()
+
     def report(self) -> str:
         """Where it is, as JSON: `checks`, a list of `CheckResult.to_dict()`; `programs`, a list of objects with `seed`
         and `failure`, a traceback or null; `running`, what is running now, or null at the end.

@@ -1,20 +1,27 @@
 """The lanes fill in one table, which the terminal shows after the run."""
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.lanes import runtimes
+from tests.lanes.in_pyodide import install_wheel
+from tests.lanes.runtimes import PythonRuntime
 from tests.lanes.table import FEW_PROGRAMS, PROGRAMS, Table
+from tools.serve import Server
 
 TABLE = pytest.StashKey[Table]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin with an empty table, or with the one of an earlier run."""
+    """Begin with an empty table, or with what earlier runs have entered."""
     table = config.stash[TABLE] = Table(FEW_PROGRAMS if config.getoption("--few-programs") else PROGRAMS)
     kept: Path | None = config.getoption("--table")
-    if kept is not None and kept.exists():
-        table.load(kept.read_text())
+    if kept is not None:
+        for part in sorted(kept.glob("*.json")):
+            table.load(part.read_text())
 
 
 @pytest.hookimpl(trylast=True)
@@ -28,8 +35,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     table = config.stash[TABLE]
     kept: Path | None = config.getoption("--table")
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(table.dump())
+        kept.mkdir(parents=True, exist_ok=True)
+        # runs at the same time do not know of each other's cells; of one that was run twice the later outcome counts
+        part = kept / f"{time.time_ns()}.part"
+        part.write_text(table.dump())
+        part.rename(part.with_suffix(".json"))
     if table.cells:
         terminalreporter.section("checks passed of all + random programs passed of all")
         for line in table.lines():
@@ -40,6 +50,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def table(pytestconfig: pytest.Config) -> Table:
     """The table of this run."""
     return pytestconfig.stash[TABLE]
+
+
+@pytest.fixture(scope="session")
+def node(server: Server) -> Iterator[PythonRuntime]:
+    """Pyodide in Node with the wheel installed. It has no JavaScript Promise Integration."""
+    with runtimes.node() as python:
+        install_wheel(python, server)
+        yield python
 
 
 @pytest.fixture(scope="module", params=["page", "worker"])

@@ -38,9 +38,8 @@ def run_cell_in_pyodide(python: PythonRuntime, server: Server, table: Table, run
     deadline = time.monotonic() + CELL_SECONDS
     cell = Cell([], [], running="nothing yet")
     while cell.running and time.monotonic() < deadline:
-        time.sleep(0.2)
         try:
-            cell = Cell(**json.loads(python.run_async("run.report()")))
+            cell = Cell(**json.loads(python.run_async("await run.report_within(1)")))
         except Exception as error:
             table.cells[runtime, backend] = cell
             pytest.fail(f"{backend} on {runtime} died in or after {cell.running}\n{error}", pytrace=False)

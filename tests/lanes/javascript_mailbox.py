@@ -101,8 +101,8 @@ class _Neighbours:
     def __init__(self, js_api: Any) -> None:
         self._js_api = js_api
 
-    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
-        return await JavaScriptMailbox.open(name)
+    async def open(self, name: str, *, relaxed: bool = False, lease: float | None = None) -> Mailbox:
+        return await JavaScriptMailbox.open(name, **({} if lease is None else {"lease": lease}))
 
     async def names(self) -> list[str]:
         return list(await self._js_api.listMailboxes())

@@ -27,7 +27,7 @@ CALL_SECONDS = 300
 
 
 def harness_path(place: str, *, engine: bool = False) -> str:
-    """The harness page's path on the server; Python runs in `place`, "page" or "worker".
+    """The harness page's path on the server; Python runs in `place`, "page", "worker" or "nowhere".
 
     With `engine` they hand the IndexedDB engine to Python, which otherwise loads it by itself.
     """
@@ -241,7 +241,8 @@ def webkit_gtk(executable: str) -> Iterator[WebDriver]:
     options.binary_location = browsers.webkit_browser()
     options.add_argument("--automation")
     with Display(visible=False, manage_global_env=False) as display:
-        service = webdriver.WebKitGTKService(executable_path=executable, env=display.env())
+        environment = display.env() | browsers.webkit_environment()
+        service = webdriver.WebKitGTKService(executable_path=executable, env=environment)
         driver = webdriver.WebKitGTK(options=options, service=service)
         try:
             yield driver

@@ -1,11 +1,9 @@
 """Actors where only Pyodide can show it: synchronous waiting, and a page that is left."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.lanes import runtimes
 from tests.lanes.in_pyodide import install_wheel
 from tests.lanes.runtimes import CALL_SECONDS, PythonRuntime
 from tools.serve import Server
@@ -76,14 +74,6 @@ await mailbox.purge()
 await mailbox.close()
 repr((taken, seen_meanwhile, seen, stats.queued_messages, stats.inflight_messages))
 """
-
-
-@pytest.fixture(scope="module")
-def node(server: Server) -> Iterator[PythonRuntime]:
-    """Pyodide in Node, which has no JavaScript Promise Integration."""
-    with runtimes.node() as python:
-        install_wheel(python, server)
-        yield python
 
 
 @pytest.mark.browser

@@ -36,6 +36,7 @@ def python(name: str, place: str, server: Server) -> Iterator[PythonRuntime]:
         yield python
 
 
-@pytest.mark.parametrize(("name", "place", "backend"), CELLS, indirect=["name", "place"])
+# With the scope of `python`, or pytest would load that anew for each backend.
+@pytest.mark.parametrize(("name", "place", "backend"), CELLS, indirect=["name", "place"], scope="module")
 def test_browser(name: str, place: str, backend: str, python: PythonRuntime, server: Server, table: Table) -> None:
     run_cell_in_pyodide(python, server, table, f"{name} {place}", backend)

@@ -1,22 +1,11 @@
 """The lane of Pyodide in Node."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.lanes import runtimes
-from tests.lanes.in_pyodide import install_wheel, run_cell_in_pyodide
+from tests.lanes.in_pyodide import run_cell_in_pyodide
 from tests.lanes.runtimes import PythonRuntime
 from tests.lanes.table import PLAN, Table
 from tools.serve import Server
-
-
-@pytest.fixture(scope="module")
-def node(server: Server) -> Iterator[PythonRuntime]:
-    """Pyodide in Node with the wheel installed."""
-    with runtimes.node() as python:
-        install_wheel(python, server)
-        yield python
 
 
 @pytest.mark.parametrize("backend", PLAN["Node"])

@@ -10,9 +10,15 @@ from nats.aio.client import Client
 from tools.nats_servers import Servers
 
 
-@pytest.fixture(params=["one", "three"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give tests what `SERVERS` of their module names, else either of them."""
+    if "servers" in metafunc.fixturenames:
+        metafunc.parametrize("servers", getattr(metafunc.module, "SERVERS", ("one", "three")), indirect=True)
+
+
+@pytest.fixture
 def servers(request: pytest.FixtureRequest) -> Servers:
-    """Either of them, ready."""
+    """The fixture `one` or `three`, ready."""
     servers: Servers = request.getfixturevalue(request.param)
     servers.start()  # what an earlier test has ended
     return servers

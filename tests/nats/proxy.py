@@ -1,16 +1,29 @@
-"""A TCP proxy between a client and a server, which can cut, stall and delay what goes through it."""
+"""A TCP proxy between a client and a server, which can cut, stall and delay what goes through it, and set the clock by
+which the server says when messages of a stream came.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from tools.serve import HOST
 
 T = TypeVar("T")
+
+Clock = Callable[[int], int]
+"""Gives seconds by which a message of a stream, known by its number, came later than the server says."""
+
+_DELIVERED = re.compile(rb"(\$JS\.ACK\.[^ ]*\.)(\d+)(\.\d+\.)(\d{19})(\.\d+ )")
+"""What a consumer says of a message: its number, and the nanoseconds of its time."""
+
+_STORED = re.compile(rb'("seq":)(\d+)([^}]*"time":")([^".Z]{19})')
+"""What is said of a message that was asked for."""
 
 SECONDS = 10.0
 PIECE = 65536
@@ -26,6 +39,7 @@ class Proxy:
         self.port = 0
         self.delay = 0.0
         """Seconds that each piece waits before it goes on, in both directions."""
+        self.clock: Clock | None = None
         self._links: set[_Link] = set()
         self._refuses = False
         self._trap: _Trap | None = None
@@ -117,7 +131,7 @@ class Proxy:
         link: _Link,
         sees: Callable[[_Link, bytes], bool],
     ) -> None:
-        while piece := await reader.read(PIECE):
+        while piece := await self._read(reader, sees == self._sees_answer):
             if self.delay:
                 await asyncio.sleep(self.delay)
             await self._flows.wait()
@@ -126,6 +140,28 @@ class Proxy:
             writer.write(piece)
             await writer.drain()
         link.end()
+
+    async def _read(self, reader: asyncio.StreamReader, answers: bool) -> bytes:
+        piece = await reader.read(PIECE)
+        if not answers or self.clock is None:
+            return piece
+        while piece and not piece.endswith(b"\r\n"):
+            more = await reader.read(PIECE)
+            if not more:
+                break
+            piece += more
+        return _STORED.sub(self._told_again, _DELIVERED.sub(self._told, piece))
+
+    def _told(self, found: re.Match[bytes]) -> bytes:
+        assert self.clock is not None
+        before, seq, between, time, after = found.groups()
+        return b"%b%b%b%d%b" % (before, seq, between, int(time) + self.clock(int(seq)) * 1_000_000_000, after)
+
+    def _told_again(self, found: re.Match[bytes]) -> bytes:
+        assert self.clock is not None
+        before, seq, between, time = found.groups()
+        moved = datetime.fromisoformat(time.decode()) + timedelta(seconds=self.clock(int(seq)))
+        return before + seq + between + moved.isoformat().encode()
 
     def _sees_request(self, link: _Link, piece: bytes) -> bool:
         """Whether what a client sends is to be passed on."""

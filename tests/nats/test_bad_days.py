@@ -30,14 +30,8 @@ from tests.nats.proxy import Proxy
 from tools.nats_servers import PASSWORDS, Server, Servers, free_ports
 from tools.serve import HOST
 
+SERVERS = ("one",)
 SECONDS = 10.0
-
-
-@pytest.fixture
-def servers(one: Servers) -> Servers:
-    """One server, also for the fixture `client`."""
-    one.start()
-    return one
 
 
 # -- locations --------------------------------------------------------------------------------------------------------

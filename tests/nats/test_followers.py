@@ -26,14 +26,8 @@ from pymailbox.backends.jetstream.replica import Replica
 from pymailbox.contract.moments import now_in_ms
 from tools.nats_servers import Servers
 
+SERVERS = ("one",)
 SECONDS = 20.0
-
-
-@pytest.fixture
-def servers(one: Servers) -> Servers:
-    """One server, also for the fixture `client`."""
-    one.start()
-    return one
 
 
 def messages(count: int) -> list[NewMessage]:
@@ -154,7 +148,7 @@ async def test_what_is_stored_anew_after_its_claim_is_found(servers: Servers, st
     bodies._get = get
     claim = asyncio.create_task(one.dequeue())
     await until(lambda: is_held(other, 1))
-    await other._replica.move([message for _, _, message in other._replica.log.store.messages()])
+    await other._replica.move(list(other._replica.log.store.bodies.all()))
     await other._replica.write_snapshot()
     bodies.forget()
     gate.set()

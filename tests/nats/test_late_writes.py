@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
-from uuid import uuid4
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any, cast
+from uuid import UUID, uuid4
 
 import pytest
 from nats.aio.client import Client
@@ -33,15 +33,10 @@ from tests.nats.proxy import Proxy
 from tools.nats_servers import Servers
 from tools.serve import HOST
 
+SERVERS = ("one",)
+
 SHORT = 1.0
 """Seconds, in place of the minute after which an outcome stays unknown."""
-
-
-@pytest.fixture
-def servers(one: Servers) -> Servers:
-    """One server, also for the fixture `client`."""
-    one.start()
-    return one
 
 
 @pytest.fixture
@@ -286,6 +281,46 @@ async def test_a_handle_is_closed_while_the_server_is_away(
     proxy.cut(refuse=True)
     async with asyncio.timeout(5):
         await held.close()
+
+
+LOOKS: dict[str, Callable[[Mailbox, UUID], Awaitable[Any]]] = {
+    "peek": lambda mailbox, _: mailbox.peek(),
+    "get": lambda mailbox, message_id: mailbox.get(message_id),
+    "dead_letters": lambda mailbox, _: mailbox.dead_letters(),
+    "a page of an export": lambda mailbox, _: cast(Any, mailbox)._read_section(None, 0, None),
+    "dequeue": lambda mailbox, _: mailbox.dequeue(),
+    "storage_report": lambda mailbox, _: mailbox.storage_report(),
+}
+
+
+@pytest.mark.parametrize("verb", LOOKS)
+async def test_close_waits_for_what_is_still_being_fetched(
+    verb: str, servers: Servers, direct: Mailbox, stream: str
+) -> None:
+    await direct.enqueue(b"", b"dead")
+    (record,) = await direct.dequeue()
+    await direct.dead_letter(record.id, "no good")
+    message_id = await direct.enqueue(b"", b"hello")
+    mailbox: Any = await open_mailbox(servers.location("inbox", stream), connect={"name": "another"})
+    await mailbox.status()
+    asked, gate = asyncio.Event(), asyncio.Event()
+    ask = mailbox._link.ask
+
+    async def slowly(subject: str, *args: Any, **named: Any) -> Any:
+        if "DIRECT.GET" in subject or verb == "storage_report":
+            asked.set()
+            await gate.wait()
+        return await ask(subject, *args, **named)
+
+    mailbox._link.ask = slowly
+    call = asyncio.ensure_future(LOOKS[verb](mailbox, message_id))
+    await asked.wait()
+    closing = asyncio.create_task(mailbox.close())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    gate.set()
+    assert await call
+    await closing
 
 
 async def test_signs_of_life_do_not_wait_for_an_upload(

@@ -13,7 +13,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def unmeasured() -> dict[str, str]:
-    """The environment of a process whose lines coverage does not count, since that needs sqlite3 itself."""
+    """The environment of a process without coverage, which itself needs sqlite3."""
     return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 

@@ -1,6 +1,7 @@
-"""Two mailboxes that keep the contract and are small enough to see it: the core verbs alone, and everything.
+"""Two mailboxes that keep the contract and are small enough to show it: one with only the core verbs, one with
+everything.
 
-The second suspends wherever a real backend would, so that a bug planted in it (``broken_mailboxes``) can show itself.
+The second suspends wherever a real backend would, so that a bug planted in it (``broken_mailboxes``) can show.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ DEFAULTS = {"batch_size": 32, "max_deliveries": None, "lease": 300.0, "durabilit
 
 @dataclass(eq=False)
 class Holder:
-    """Who a handle is as a consumer; no reference to the handle, which may be collected."""
+    """A handle as a consumer; it does not refer to the handle, which may be collected."""
 
     loop: asyncio.AbstractEventLoop
     max_deliveries: int | None
@@ -120,9 +121,9 @@ class Database:
         self.graveyards: dict[str, dict[UUID, Letter]] = {}
         """Dead letters by mailbox, the newest last."""
         self.memories: dict[str, dict[UUID, float]] = {}
-        """Ids that stay known, with until when, by mailbox."""
+        """Known ids and until when they stay known, by mailbox."""
         self.counters: Counter[str] = Counter()
-        """How many messages ever came into each queue."""
+        """How many messages were ever in each queue."""
         self.handles: weakref.WeakSet[SmallMailbox] = weakref.WeakSet()
 
     async def open(self, name: str, **options: Any) -> Mailbox:
@@ -138,7 +139,7 @@ class Neighbours:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
+    async def open(self, name: str, *, relaxed: bool = False, lease: float | None = None) -> Mailbox:
         return await self.database.open(name)
 
     async def names(self) -> list[str]:
@@ -173,7 +174,7 @@ class _Stored(Mailbox):
         self._loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._is_closed = False
         self.sent_on: UUID | None = None
-        """The id under which what is being put may go on though it is remembered."""
+        """The remembered id under which a message may be sent on."""
 
     @classmethod
     def checked(cls, options: dict[str, Any]) -> Options:
@@ -191,7 +192,7 @@ class _Stored(Mailbox):
 
 
 class SeedMailbox(_Stored):
-    """No more than the core verbs and ``close``, with the parameters that they must have."""
+    """Only the core verbs and ``close``, with the parameters that they must have."""
 
     def enqueue(  # type: ignore[override]  # on purpose: the optional keywords are missing
         self, sender: BytesLike, payload: BytesLike, priority: MessagePriority = NORMAL
@@ -265,7 +266,7 @@ class SmallMailbox(_Stored):
         return (time.time_ns() // 1_000_000 + delay_ms) / 1000 if delay_ms else 0.0
 
     def put_sent(self, message: PreparedMessage, sent_on: UUID | None) -> bool:
-        """Puts a message that may be the one of that id, which has been acknowledged; whether it was stored."""
+        """Puts a message that may be the acknowledged one with that id; returns whether it was stored."""
         self.sent_on = sent_on
         try:
             return self.put(message)[1]
@@ -361,7 +362,7 @@ class SmallMailbox(_Stored):
         return [entry for entry in self.store.values() if entry.holder is self.holder]
 
     def held_as(self, message_id: UUID) -> Entry | None:
-        """The message of that id, if this handle holds it."""
+        """The message with that id, if this handle holds it."""
         return next((entry for entry in self.held() if entry.id == message_id), None)
 
     def observe(self, depth: int) -> None:
@@ -682,7 +683,7 @@ class SmallMailbox(_Stored):
 
 
 class SmallArchive(Archive):
-    """A small mailbox as a whole. Its methods are there to be broken too."""
+    """Export and import of a small mailbox. Its methods are there to be broken too."""
 
     def __init__(self, mailbox: SmallMailbox) -> None:
         self.mailbox = mailbox

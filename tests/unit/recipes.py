@@ -1,7 +1,7 @@
 """The programs of ``docs/recipes``, as a reader copies them.
 
-Each block of code is a file, named by its first line in a comment, a cell of a notebook, a command with what it writes,
-or what a cell prints.
+Each block of code is a file (named by a comment in its first line), a cell of a notebook, a command with its output, or
+the output of a cell.
 """
 
 import re
@@ -30,7 +30,7 @@ def cells_of(recipe: str) -> list[str]:
 
 
 def commands_of(recipe: str) -> list[tuple[str, str]]:
-    """The commands, and what each writes."""
+    """The commands and their output."""
     texts = [text for language, text in _blocks_of(recipe) if not language and text.startswith("$ ")]
     return [(command.removeprefix("$ "), written) for command, _, written in (text.partition("\n") for text in texts)]
 
@@ -41,5 +41,5 @@ def outputs_of(recipe: str) -> list[str]:
 
 
 def count_blocks(recipe: str) -> int:
-    """How many blocks there are, whatever they are."""
+    """How many blocks there are of any kind."""
     return len(_blocks_of(recipe))

@@ -30,7 +30,7 @@ async def open_sqlite(location: str, **options: Any) -> SqliteMailbox:
 
 @contextmanager
 def held_up(mailbox: SqliteMailbox) -> Iterator[None]:
-    """Keeps the file's thread in a commit of its own: all calls that are made meanwhile share the next one."""
+    """Keeps the file's thread in a commit of its own: all calls made meanwhile share the next one."""
     begun, go_on = threading.Event(), threading.Event()
 
     def wait(_: object) -> None:
@@ -82,7 +82,7 @@ def run_with_mounts(script: str, *arguments: object) -> str:
 
 
 def limit_connections(monkeypatch: pytest.MonkeyPatch, pragma: str) -> None:
-    """Connections that are opened from now on get the pragma."""
+    """Connections opened from now on get the pragma."""
 
     def connect(file: str) -> sqlite3.Connection:
         connection = schema.connect(file)

@@ -1,4 +1,4 @@
-"""A mailbox in memory that is slow or fails as a test wants it, and tells what it was asked for.
+"""A mailbox in memory that is slow or fails as a test wants, and records its calls.
 
 ``pymailbox.testing.FaultyMailbox`` fails as real storages do; this one raises anything, anywhere, and holds calls up.
 """
@@ -27,7 +27,7 @@ class StagedMailbox(MemoryMailbox):
         self.held_up: dict[str, asyncio.Event] = {}
         """By verb, what its calls wait for before they do anything."""
         self.claims_held_up: asyncio.Event | None = None
-        """What claims wait for that have claimed something, before they return it."""
+        """What claims that have claimed something wait for before they return it."""
         self.life_over_callbacks: list[Callable[[], None]] = []
 
     async def __aenter__(self) -> Self:
@@ -37,7 +37,7 @@ class StagedMailbox(MemoryMailbox):
         self.faults.setdefault(verb, []).extend(errors)
 
     def leave_page(self) -> None:
-        """Gives back what this handle holds, as a page does that is left."""
+        """Gives back what this handle holds, like a page that is left."""
         with self._memory.lock:
             self._namespace.store(self.name).release_all(self._holder)
         for callback in self.life_over_callbacks:

@@ -1,4 +1,4 @@
-"""The checks of arguments: what passes, what it becomes, and how the rest is named."""
+"""The checks of arguments: what passes, what it becomes, and how errors name the rest."""
 
 from __future__ import annotations
 

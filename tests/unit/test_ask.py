@@ -1,4 +1,4 @@
-"""``ask`` and ``Context.reply`` beyond what the suite checks: arguments, deaths, and what is left behind."""
+"""``ask`` and ``Context.reply`` beyond what the suite checks: arguments, deaths, and leftovers."""
 
 from __future__ import annotations
 
@@ -302,7 +302,7 @@ async def test_reply_mailbox_that_cannot_be_made(where: str, monkeypatch: pytest
 
 
 class Unsteady:
-    """The mailboxes nearby, of which nothing can be learnt for a while."""
+    """The mailboxes nearby, which cannot be seen for a while."""
 
     really_open: Any
 
@@ -372,16 +372,21 @@ async def test_time_is_counted_from_the_first_step(where: str, monkeypatch: pyte
 
 async def test_headers_of_an_answer_that_are_none_are_named(where: str) -> None:
     failures: list[str] = []
+    answered = asyncio.Event()
 
-    def reply_badly(_: MessageRecord, context: Context) -> None:
+    async def reply_badly(_: MessageRecord, context: Context) -> None:
         for headers in (5, "ab"):
             with pytest.raises(TypeError) as caught:
                 context.reply(b"", headers=headers)  # type: ignore[arg-type]
             failures.append(str(caught.value))
+        answered.set()
 
     async with open_mailbox(where) as inbox, open_mailbox(where) as asker, answering(inbox, reply_badly):
-        with pytest.raises(TimeoutError):
-            await ask(asker, b"", timeout=0.2)
+        asking = asyncio.ensure_future(ask(asker, b"", timeout=20))
+        await answered.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
     assert [text.split()[0] for text in failures] == ["headers", "headers"]
 
 
@@ -465,7 +470,7 @@ async def test_mailbox_for_answers_that_another_handler_uses_stays_open(where: s
 
 
 class SlowNearby:
-    """Mailboxes of askers that live, each of which closes only when it may."""
+    """Mailboxes of living askers, each of which closes only when allowed."""
 
     def __init__(self) -> None:
         self.opened: list[str] = []
@@ -503,7 +508,7 @@ def few_idle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def steps() -> None:
-    """Lets everything go as far as it can."""
+    """Lets everything run as far as it can."""
     for _ in range(20):
         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""``docs/browsers.md`` knows each module that works around a browser, and names files that there are."""
+"""``docs/browsers.md`` has each module that works around a browser, and names existing files."""
 
 from __future__ import annotations
 

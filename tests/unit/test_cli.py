@@ -10,11 +10,10 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,50 +21,20 @@ import pytest
 from pymailbox import MessagePriority, NewMessage, open_mailbox
 from pymailbox.backends.sqlite import verbs
 from pymailbox.backends.sqlite.session import Session
-from pymailbox.cli import main
 from pymailbox.cli.tables import Column, table
 from pymailbox.cli.text import age, cut, one_line, preview, width_of
+from tests.command_line import Run, runner
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60
 """Seconds for a process to do next to nothing."""
 
 
-class Ran(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Run = Callable[..., Ran]
-
-
-class _Terminal(io.TextIOWrapper):
-    """A standard input at which a person sits."""
-
-    def isatty(self) -> bool:
-        return True
-
-
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command in a folder of its own, where nothing limits the width."""
+    """Runs a command in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-    def run(*argv: str, stdin: bytes = b"", terminal: bool = False) -> Ran:
-        kind = _Terminal if terminal else io.TextIOWrapper
-        monkeypatch.setattr(sys, "stdin", kind(io.BytesIO(stdin), encoding="utf-8"))
-        code = main(argv)
-        return Ran(code, *capsys.readouterr())
-
-    return run
+    return runner(monkeypatch, capsys)
 
 
 async def _fill(location: str, bury: int = 1) -> list[str]:
@@ -247,7 +216,7 @@ def test_locked_file(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (["peek", "memory://inbox"], "the command line works on SQLite files"),
         (["enqueue", ":memory:"], "means a database in memory"),
         (["enqueue", "file:app.db#inbox"], "means a database in memory or a URL of a file elsewhere"),
-        (["peek", "nonsense://inbox"], "unknown scheme"),
+        (["peek", "nonsense://inbox"], "nonsense://: the command line works on SQLite files"),
         (["peek", "sqlite:///a.db?x"], "must look like sqlite:///"),
         (["peek", "a.db#b", "-m", "c"], "already names a mailbox"),
         (["peek", "a.db#" + "x" * 201], "1 to 200 characters"),
@@ -285,7 +254,7 @@ def test_backup_and_compact(run: Run, tmp_path: Path) -> None:
     assert [one["name"] for one in run("stats", "copy.db", "--json").json["mailboxes"]] == ["inbox", "out"]
     again = run("backup", "app.db#inbox", "copy.db")
     assert (again.code, again.out) == (1, "")
-    assert "copy.db is there already" in again.err
+    assert "copy.db already exists" in again.err
     other = run("backup", "sqlite:///app.db", str(tmp_path / "other.db"), "--json").json
     assert (other["file"], other["bytes"]) == ("app.db", (tmp_path / "other.db").stat().st_size)
     assert re.fullmatch(r"[0-9.]+ k?B freed in app\.db\.\n", run("compact", "app.db").out)
@@ -521,7 +490,7 @@ def queued(folder: Path) -> tuple[int, int]:
 
 
 def test_reader_that_goes_loses_nothing(run: Run, tmp_path: Path) -> None:
-    """Its first lines are read, and it goes; all that was written and not read is in the mailbox as before."""
+    """It reads the first lines and goes; everything written and not read is back in the mailbox."""
     run("enqueue", "inbox", "--lines", stdin=b"x" * 1000 + b"\n" + b"y\n" * 2000)
     pipe = subprocess.PIPE
     with start(tmp_path, "drain", "inbox", stdout=pipe, stderr=pipe) as process:
@@ -537,7 +506,7 @@ def test_reader_that_goes_loses_nothing(run: Run, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 @pytest.mark.parametrize("argv", [["drain", "inbox", "--wait", "1000"], ["enqueue", "inbox"], ["import", "inbox"]])
 def test_interrupt_ends_at_once_and_quietly(run: Run, tmp_path: Path, argv: list[str]) -> None:
-    """It is sent when the command waits: for a message, or for its input."""
+    """It is sent while the command waits for a message or for its input."""
     run("enqueue", "inbox", stdin=b"hello")
     pipe = subprocess.PIPE
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A handle belongs to a thread, an event loop and a process, though its loop may go on in other ones."""
+"""A handle belongs to a thread, an event loop and a process, even if its loop continues in others."""
 
 from __future__ import annotations
 

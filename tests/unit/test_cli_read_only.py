@@ -1,4 +1,4 @@
-"""The command line where it may read and not write: as a user to whom nothing belongs."""
+"""The command line where it may only read: as a user who owns nothing."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Ran(NamedTuple):
 
 
 class NoPrivilegesError(Exception):
-    """This process can neither be kept from writing nor become somebody who is."""
+    """This process cannot be kept from writing, nor become a user who can."""
 
 
 def _without_privileges(argv: tuple[str, ...]) -> Ran:
-    """In a child process: the command, by somebody who may only do what anybody may."""
+    """In a child process: the command, as a user with nobody's permissions."""
     if os.geteuid() == 0:
         try:
             os.setgroups([])
@@ -67,7 +67,7 @@ def _without_privileges(argv: tuple[str, ...]) -> Ran:
 
 
 def run(*argv: str) -> Ran:
-    """Runs a command in a child that has been forked, since nobody may not read this interpreter's own files."""
+    """Runs a command in a forked child, since the user nobody may not read this interpreter's own files."""
     if sys.platform == "win32":
         pytest.skip("Windows has neither fork nor these permissions: nothing is tested here")
     reads, writes = os.pipe()
@@ -116,7 +116,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def protect(file: Path, folder_mode: int) -> list[str]:
-    """Lets everybody read the file and nobody write it; what is in the folder."""
+    """Lets everybody read the file and nobody write it; returns what is in the folder."""
     for path in file.parent.iterdir():
         path.chmod(0o755 if path.is_dir() else 0o444)
     file.parent.chmod(folder_mode)
@@ -147,7 +147,7 @@ def test_looking_needs_no_right_to_write(
 
 @contextlib.contextmanager
 def writer(file: Path) -> Iterator[None]:
-    """Another process that has the file open, and has stored what is in the log only."""
+    """Another process that has the file open, and has stored something that is only in the log."""
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, f"sqlite:///{file}#inbox"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

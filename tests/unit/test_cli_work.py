@@ -1,4 +1,4 @@
-"""``pymailbox work``: in processes of its own, which get signals."""
+"""``pymailbox work`` in separate processes, which get signals."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Worker:
-    """A process that works."""
+    """A working process."""
 
     def __init__(self, folder: Path, *arguments: str, ignoring_sigint: bool = False) -> None:
         def ignore() -> None:
@@ -102,7 +102,7 @@ class Worker:
         assert {self.process.stdout.readline().strip() for _ in lines} == set(lines), self.errors
 
     def end(self) -> tuple[int, str]:
-        """Its exit code, and what it had still printed."""
+        """Its exit code, and the rest of its output."""
         out, _ = self.process.communicate(timeout=TIMEOUT)
         return self.process.returncode, out
 

@@ -1,4 +1,5 @@
-"""How a task waits for what its call of the engine comes to; with the engine, in the scenarios of the same name."""
+"""How a task waits for the outcome of its call into the engine; the scenarios of the same name do it with the
+engine."""
 
 import asyncio
 import contextvars
@@ -27,7 +28,7 @@ def completions() -> Completions:
 
 
 def deliver(completions: Completions, *call_ids: int) -> None:
-    """Each call comes to its own id, as a text."""
+    """Each call's outcome is its own id, as text."""
     flat: list[Any] = []
     for call_id in call_ids:
         flat += call_id, None, ONE, str(call_id)
@@ -461,7 +462,7 @@ class Array:
 
 
 class Crossings:
-    """What was made together, and what by itself, in its order."""
+    """Which calls were made together and which separately, in order."""
 
     def __init__(self, completions: Completions) -> None:
         self.completions = completions
@@ -485,7 +486,7 @@ class Crossings:
 
 
 async def going_on(completions: Completions, *then: Callable[[], CallFuture]) -> list[asyncio.Task[Any]]:
-    """Tasks that each wait for a call that comes to something together with the others', and then make another."""
+    """Tasks that each wait for a call that completes together with the others', and then make another."""
 
     async def run(first: CallFuture, follow: Callable[[], CallFuture]) -> Any:
         await first
@@ -553,7 +554,7 @@ async def test_whoever_goes_on_alone_or_can_be_suspended_makes_its_call_at_once(
 
 
 async def test_calls_that_cannot_cross_fail_by_themselves(completions: Completions) -> None:
-    """Whoever makes the next call, before which they are to cross, has nothing to do with it."""
+    """The caller of the next call, before which they cross, is not affected."""
 
     def cross(first_id: int, parts: list[bytes]) -> None:
         raise MemoryError(f"{len(parts)} calls")

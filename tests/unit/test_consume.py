@@ -50,7 +50,7 @@ variable = contextvars.ContextVar("variable", default="")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried again soon."""
+    """Retries come soon."""
     monkeypatch.setattr(storage_module, "_PAUSES", RetryPolicy(first_delay=0.001, longest_delay=0.002))
 
 
@@ -122,7 +122,7 @@ async def test_acks_that_come_during_a_commit_share_the_next(monkeypatch: pytest
 
 @pytest.mark.parametrize("scheme", ["memory", "sqlite"])
 async def test_slow_handler_costs_one_call_a_message(scheme: str, tmp_path: Path) -> None:
-    """Each call that claims one message acknowledges the one before."""
+    """Each call that claims one message acknowledges the previous one."""
     location = "memory://" if scheme == "memory" else f"sqlite:///{tmp_path}/inbox.db"
     async with open_mailbox(location, batch_size=1) as mailbox:
         calls: list[tuple[str, int]] = []
@@ -168,7 +168,7 @@ async def test_stop_acknowledges_what_went_along_with_a_claim(moment: str, caplo
         mailbox.held_up.get("ack", asyncio.Event()).set()
         await asyncio.wait_for(task, 10)
         assert await left(mailbox) == (0, 0)
-        # cut off, it may have happened or not, and so it is repeated; told, it has happened
+        # cut off, it may or may not have happened, so it is repeated; reported, it has happened
         assert mailbox.events.count("ack begins") == (2 if moment == "before it is committed" else 1)
         assert not caplog.records
 
@@ -192,7 +192,7 @@ async def test_claim_that_fails_with_acks_repeats_them_first() -> None:
 
 
 async def test_claim_whose_answer_is_lost_has_acknowledged(caplog: pytest.LogCaptureFixture) -> None:
-    """What went along is acknowledged, what was claimed comes back with the handle, and nothing is said of either."""
+    """What went along is acknowledged, what was claimed comes back with the handle, and neither is reported."""
     caplog.set_level("INFO", logger="pymailbox")
     location = f"memory://{uuid4()}"
     mailbox = FaultyMailbox(await open_mailbox(location, batch_size=1), [Fault(FaultKind.LOST_AFTER, "dequeue", nth=2)])
@@ -219,7 +219,7 @@ async def test_claim_settles_only_what_is_still_held() -> None:
         async def handler(message: MessageRecord, context: Context) -> None:
             counts.append((message.payload, message.delivery_count))
             if len(counts) == 1:
-                # as after a death that others believed in
+                # as after a death that others assumed
                 await MemoryMailbox._release(mailbox, [message.id])
                 [taken] = await other.dequeue(1)
                 assert taken.id == message.id
@@ -343,7 +343,7 @@ async def test_claim_under_way_does_not_overtake_a_failed_message() -> None:
 
         def handler(message: MessageRecord, context: Context) -> None:
             if message.delivery_count == 1 and message.payload == b"0":
-                # the next claim takes what comes behind it, and is slow to say so
+                # the next claim takes what comes behind it, and returns late
                 mailbox.claims_held_up = asyncio.Event()
                 raise ValueError("on purpose")
             seen.append(message.payload)
@@ -403,7 +403,7 @@ async def test_target_that_cannot_be_sent_to_is_a_failure(closed: bool) -> None:
         consumer.stop()
         await task
         [letter] = await mailbox.dead_letters()
-        assert ("MailboxClosedError" if closed else "is in another database") in letter.reason
+        assert ("MailboxClosedError" if closed else "is not in the same database") in letter.reason
         await mailbox.discard(letter.record.id)
 
 

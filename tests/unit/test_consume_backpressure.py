@@ -1,4 +1,4 @@
-"""Producers that are held back, by an observer and without one."""
+"""Producers that are held back, with an observer and without."""
 
 from __future__ import annotations
 

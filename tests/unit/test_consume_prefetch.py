@@ -78,7 +78,7 @@ def test_what_waits_behind_can_be_taken_out() -> None:
 
 @pytest.mark.parametrize("seed", range(50))
 def test_by_sender_agrees_with_a_list(seed: int) -> None:
-    """The next one is always the first of its priority in the list whose sender has nothing in hand."""
+    """The next one is always the first of its priority in the list whose sender has no message in work."""
     random = Random(seed)
     buffer = SenderOrderedBuffer()
     waiting: list[MessageRecord] = []

@@ -1,4 +1,4 @@
-"""When a failed message is tried again, and how its failure is written down."""
+"""When a failed message is tried again, and how its failure is recorded."""
 
 from __future__ import annotations
 

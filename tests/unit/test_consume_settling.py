@@ -1,4 +1,4 @@
-"""Who has the last word on a message, and what is claimed, where a slow or a lesser mailbox shows it."""
+"""Who decides about a message, and what is claimed, shown with slow or limited mailboxes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def until_left(mailbox: Any, queued: int, inflight: int) -> None:
 
 
 class Lesser(SmallMailbox):
-    """Lacks what asks for the holder of a message that is to be acknowledged."""
+    """Cannot check the holder of a message before acknowledging it."""
 
     capabilities = frozenset(Capability) - {Capability.ACK_AND_SEND, Capability.RELEASE}
 
@@ -104,7 +104,7 @@ async def test_faulty_mailbox_leaves_what_was_nacked_by_hand() -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 async def test_handler_may_ack_what_others_wait_with(together: bool) -> None:
-    """What is acknowledged while it waits for its handler is not handled any more."""
+    """What is acknowledged while it waits for its handler is no longer handled."""
     async with StagedMailbox("group") as mailbox:
         ids = await mailbox.enqueue_many([NewMessage(b"sender", b"%d" % number) for number in range(6)])
         seen: list[bytes] = []
@@ -153,7 +153,7 @@ async def test_call_that_is_under_way_when_its_handler_ends_is_waited_for() -> N
 
 @pytest.mark.parametrize("counted", [True, False])
 async def test_call_that_nobody_knows_the_end_of(counted: bool) -> None:
-    """A nack that failed may have counted: then the message comes again, and the first handler's end lets it be."""
+    """A failed nack may have counted: then the message comes again, and the first handler's end does not touch it."""
     async with FaultyMailbox(await open_mailbox("memory://")) as mailbox:
         await mailbox.enqueue(b"", b"x")
         counts: list[int] = []
@@ -177,7 +177,7 @@ async def test_call_that_nobody_knows_the_end_of(counted: bool) -> None:
 async def test_failure_after_the_page_was_left_is_not_that_of_the_next_hand_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A claim that is under way may have got the message once more."""
+    """A claim under way may have got the message again."""
     monkeypatch.setattr(consumer_module, "PAUSE_AFTER_UNLOAD", 1000.0)
     async with StagedMailbox("left-and-failed") as mailbox:
         await mailbox.enqueue(b"", b"x")
@@ -229,7 +229,7 @@ async def test_nack_by_hand_keeps_the_order_of_its_sender() -> None:
 
 @pytest.mark.parametrize("end", ["cancelled", "failing"])
 async def test_what_waits_for_its_sender_is_with_nobody_after_the_end(end: str) -> None:
-    """Also if that comes while what waits behind a failed message is given back."""
+    """Even if that happens while what waits behind a failed message is given back."""
     async with StagedMailbox(end) as mailbox:
         for number in range(5):
             await mailbox.enqueue(b"sender", b"%d" % number)
@@ -394,7 +394,7 @@ async def test_what_waits_behind_a_slow_handler_goes_back() -> None:
 
 
 async def test_what_waits_behind_many_short_handlers_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However short each is: what counts is how long ago the messages were claimed."""
+    """However short each is: what matters is how long ago the messages were claimed."""
     monkeypatch.setattr(Pace, "soon", lambda pace: 100)  # as after many that were handled fast
     async with StagedMailbox("short", batch_size=100) as mailbox:
         await mailbox.enqueue_many([NewMessage(b"", b"x")] * 100)
@@ -416,7 +416,7 @@ async def test_what_waits_behind_many_short_handlers_goes_back(monkeypatch: pyte
 async def test_what_goes_back_is_not_overtaken_by_a_claim_under_way(
     turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However soon it goes back: here whenever it waits for its sender no longer, and has not begun."""
+    """However soon it goes back: here as soon as it no longer waits for its sender and has not begun."""
     monkeypatch.setattr(consumer_module, "SOON", 0.0)
     monkeypatch.setattr(Pace, "soon", lambda pace: 3)
     async with StagedMailbox(f"overtaken-{turns}", batch_size=3) as mailbox:
@@ -435,7 +435,7 @@ async def test_what_goes_back_is_not_overtaken_by_a_claim_under_way(
 
 
 async def test_lesser_mailbox_keeps_what_it_has_claimed() -> None:
-    """Where a message can only go back as a failed delivery, it stays in the hand."""
+    """If a message can only go back as a failed delivery, it stays claimed."""
     async with await Database(Lesser).open("inbox") as mailbox:
         await mailbox.enqueue_many([NewMessage(b"", b"fast")] * 40 + [NewMessage(b"", b"slow")] * 2)
         counts: list[int] = []
@@ -667,7 +667,7 @@ async def test_log_announces_no_retry_of_a_dead_letter(
 
 
 async def test_log_announces_no_retry_where_nobody_knows(caplog: pytest.LogCaptureFixture) -> None:
-    """A mailbox of others makes dead letters, and does not tell its consumers."""
+    """A third party's mailbox makes dead letters without telling its consumers."""
     caplog.set_level(logging.INFO, logger="pymailbox")
     async with await Database(SmallMailbox).open("inbox", max_deliveries=1) as mailbox:
         await mailbox.enqueue(b"", b"x")

@@ -1,4 +1,4 @@
-"""The rules of ``pymailbox.core``: who does the same comes to the same. What they are, the conformance suite says."""
+"""The rules of ``pymailbox.core`` are deterministic. What they are, the conformance suite says."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from pymailbox.core.store import Holder
 PAYLOAD = b"payload"
 
 NOT_THE_CORES = {"asyncio", "os", "random", "secrets", "sqlite3", "threading", "time"}
-"""A clock, chance, a system, and whoever waits."""
+"""A clock, chance, a system, and waiters."""
 
 
 class Replica:
-    """A mailbox to which commits are applied; its times are theirs."""
+    """A mailbox to which commits are applied, at their times."""
 
     def __init__(self) -> None:
         self.store = Store()
@@ -40,7 +40,7 @@ class Replica:
         self.store.state = MailboxState.unpack(head)
 
     def apply(self, seed: int, now: int) -> object:
-        """One commit, drawn from a seed; what it gave."""
+        """One commit, drawn from a seed; returns its result."""
         chance, store = random.Random(seed), self.store
         holder = chance.choice(self.holders)
         held = [
@@ -87,7 +87,7 @@ class Replica:
         return verbs.purge(store) if chance.random() < 0.01 else chance.choice(steps)()
 
     def seen(self, now: int) -> object:
-        """All that callers can see."""
+        """Everything that callers can see."""
         return (
             verbs.count(self.store, now),
             verbs.peek(self.store, 1000, None, 0, now),
@@ -111,7 +111,7 @@ def test_the_core_knows_no_clock_no_chance_and_no_backend() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_replicas_that_apply_the_same_commits_come_to_the_same(seed: int) -> None:
-    """One looks all the time, and one goes on from a snapshot now and then."""
+    """One is looked at all the time, and one continues from a snapshot now and then."""
     chance = random.Random(seed)
     plain, looked_at, restarted = replicas = Replica(), Replica(), Replica()
     now = 1000

@@ -1,4 +1,4 @@
-"""What errors say of themselves: whether the same call may work a moment later."""
+"""What errors say about themselves: whether the same call may work a moment later."""
 
 from __future__ import annotations
 

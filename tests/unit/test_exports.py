@@ -1,4 +1,4 @@
-"""The public names: there, documented, listed, and no others."""
+"""The public names: existing, documented, listed, and no others."""
 
 from __future__ import annotations
 

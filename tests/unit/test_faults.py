@@ -117,6 +117,37 @@ async def test_full_storage_lets_go_on_what_needs_no_room(location: str) -> None
         assert sorted(await queued(location)) == [b"1", b"2", b"room"]
 
 
+async def test_what_is_refused_is_not_stored(location: str) -> None:
+    async with await faulty(location, Fault(FaultKind.REFUSED, "enqueue", nth=2)) as mailbox:
+        await mailbox.enqueue(b"", b"1")
+        with pytest.raises(ValueError, match="enqueue: refused, as planned"):
+            await mailbox.enqueue(b"", b"2")
+        await mailbox.enqueue(b"", b"3")
+        assert await mailbox.ack((await mailbox.dequeue())[0].id)
+    assert await queued(location) == [b"3"]
+
+
+async def test_faults_beside_it_strike_what_is_opened_there(location: str) -> None:
+    lost = Fault(FaultKind.LOST_BEFORE, "enqueue", nth=2)
+    async with FaultyMailbox(await open_mailbox(location), beside=[lost]) as mailbox:
+        nearby = mailbox._nearby
+        assert nearby is not None
+        for _ in range(2):
+            await mailbox.enqueue(b"", b"not beside")
+        async with await nearby.open(f"{mailbox.name}-1") as first, await nearby.open(f"{mailbox.name}-2") as second:
+            await first.enqueue(b"", b"1")
+            with pytest.raises(ConnectionLostError):
+                await second.enqueue(b"", b"2")
+            [held] = await first.dequeue()
+            assert await first.ack_and_send(held.id, [(mailbox, NewMessage(b"", b"3"))])
+            assert mailbox.struck == [("enqueue", FaultKind.LOST_BEFORE)]
+            mailbox.plan(Fault(FaultKind.LOST_BEFORE, times=None))
+            await second.status()
+        assert {f"{mailbox.name}-1", f"{mailbox.name}-2"} <= set(await nearby.names())
+        assert await nearby.delete(f"{mailbox.name}-1")
+    assert await queued(location) == [b"not beside", b"not beside", b"3"]
+
+
 async def test_any_verb_is_struck_for_a_while(location: str) -> None:
     async with await faulty(location, Fault(FaultKind.LOST_BEFORE, nth=2, times=3)) as mailbox:
         verbs = (mailbox.status, mailbox.peek, mailbox.purge, mailbox.dead_letters, mailbox.status)
@@ -228,6 +259,7 @@ async def test_step_to_another_faulty_mailbox(location: str) -> None:
     [
         ({"kind": FaultKind.LOST_AFTER, "verb": "send"}, "verb"),
         ({"kind": FaultKind.FULL, "verb": "ack"}, "verb"),
+        ({"kind": FaultKind.REFUSED, "verb": "ack"}, "verb"),
         ({"kind": FaultKind.FULL, "nth": 0}, "nth"),
         ({"kind": FaultKind.FULL, "times": 0}, "times"),
         ({"kind": FaultKind.FULL, "probability": 1.5}, "probability"),

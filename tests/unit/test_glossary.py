@@ -1,4 +1,4 @@
-"""``docs/glossary.md`` is in order, and names files that there are."""
+"""``docs/glossary.md`` is in order, and names existing files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ FOLDERS: Final = {
     "indexeddb": "pymailbox/backends/indexeddb",
     "jetstream": "pymailbox/backends/jetstream",
     "memory": "pymailbox/backends/memory",
+    "relaying": "pymailbox/relaying",
     "sqlite": "pymailbox/backends/sqlite",
 }
-"""What the short paths stand for, as the glossary says itself."""
+"""What the short paths stand for, as the glossary says."""
 
 
 def _in_full(path: str) -> Path:

@@ -1,4 +1,4 @@
-"""The bytes in ``tests/golden.json``: what Python packs is exactly that, and what it unpacks is what they mean."""
+"""The bytes in ``tests/golden.json``: Python packs exactly these, and unpacks their meaning."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ DELIVERIES: Final = {
         limits.MOST_COUNTED + 5, limits.MOST_COUNTED, suspect=False, has_error=False
     ),
 }
-"""What messages have been through; the names are those of the golden values."""
+"""Delivery states; the names are those of the golden values."""
 
 
 def moment(milliseconds: int) -> datetime:

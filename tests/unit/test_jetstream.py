@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
+from time import process_time
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -18,12 +20,16 @@ from pymailbox.backends.jetstream.bodies import PLAIN, Bodies
 from pymailbox.backends.jetstream.codec import Op, Reference
 from pymailbox.backends.jetstream.errors import RefusedError
 from pymailbox.backends.jetstream.link import Link
+from pymailbox.backends.jetstream.liveness import Vigil
 from pymailbox.backends.jetstream.location import Address, address_of, name_of, token_of
+from pymailbox.backends.jetstream.shelves import SHELF, Shelves
 from pymailbox.backends.jetstream.state import EXPIRED, RELEASED, Claimed, Effects, LogState, NotAdmitted
 from pymailbox.backends.registry import parse_location
 from pymailbox.contract.arguments import PreparedMessage
 from pymailbox.contract.ids import new_id
 from pymailbox.contract.values import MessagePriority
+from pymailbox.core.state import LaneRun
+from pymailbox.core.store import Message
 from pymailbox.testing.checks.names import ODD_NAMES
 
 ALICE, BOB = 1 << 40, 2 << 40
@@ -352,37 +358,78 @@ def test_a_state_goes_on_from_its_snapshot() -> None:
 
 def test_parts_of_which_nobody_speaks_any_more_are_forgotten() -> None:
     log = busy_log()
+    for second in (30, 60, 90):
+        log.commit(codec.encode_command(Op.MARK), time=second * SECOND)
     log.commit(codec.encode_command(Op.UPLOAD, codec.pack_fields(3)), time=100 * SECOND)
-    log.commit(codec.encode_command(Op.CHECKPOINT, b"now"), time=130 * SECOND)
-    assert log.state.uploads == {3: 100 * SECOND}
+    log.commit(codec.encode_command(Op.CHECKPOINT, b"now"), time=160 * SECOND)
+    assert log.state.uploads == {3: log.state.age - 30 * SECOND}
+
+
+def test_a_clock_that_jumps_ahead_makes_nothing_old() -> None:
+    log = busy_log()
+    age, hour = log.state.age, 3600 * SECOND
+    log.commit(codec.encode_command(Op.CHECKPOINT, b"now"), time=hour, nonce=b"nonce  3")
+    assert (log.state.now, log.state.age) == (hour, age + 30 * SECOND)
+    assert list(log.state.uploads) == [2]  # its parts are not cleared away
+    assert log.add(log.entries[0][0], hour, None) == []  # a second copy
+
+
+def test_writers_are_not_known_for_ever() -> None:
+    log = Log()
+    for writer in range(1500):
+        log.commit(codec.encode_command(Op.MARK), time=writer * SECOND // 10, nonce=b"%8d" % writer)
+    assert len(log.state.applied) == 1500  # a copy of any of these may still come
+    for writer in range(1500, 3000):
+        log.commit(codec.encode_command(Op.MARK), time=writer * SECOND // 5, nonce=b"%8d" % writer)
+    assert 900 < len(log.state.applied) <= 1000
+    for second in range(600, 1300, 10):
+        log.commit(codec.encode_command(Op.MARK), time=second * SECOND)
+    assert list(log.state.applied) == [NONCE]
 
 
 def test_a_snapshot_holds_no_payload() -> None:
     assert b"kept" not in snapshots.encode(busy_log().state)
 
 
-def test_a_snapshot_travels_whole_or_in_parts() -> None:
-    encoded = snapshots.encode(busy_log().state)
-    packed, digest = snapshots.pack(encoded), snapshots.digest_of(encoded)
+async def test_a_snapshot_travels_whole_or_in_parts() -> None:
+    state = busy_log().state
+    digest, packed = await snapshots.take(snapshots.Capture(state), pack=True)
+    assert await snapshots.take(snapshots.Capture(state), pack=False) == (digest, b"")
     whole = snapshots.decode_snapshot(snapshots.encode_snapshot(1, 9, digest, packed))
     assert whole is not None
     assert (whole.checkpoint, whole.seq, whole.parts) == (1, 9, ())
-    assert snapshots.unpack(whole.packed, whole) == encoded
+    assert await snapshots.unpack(whole.packed, whole) == snapshots.encode(state)
     in_parts = snapshots.decode_snapshot(snapshots.encode_snapshot(1, 9, digest, b"", (3, 4)))
     assert in_parts is not None
     assert (in_parts.parts, in_parts.packed) == ((3, 4), b"")
     assert snapshots.decode_snapshot(b"hello") is None
 
 
-def test_a_damaged_snapshot_is_told() -> None:
-    encoded = snapshots.encode(busy_log().state)
-    snapshot = snapshots.Snapshot(1, 1, 9, snapshots.digest_of(encoded), (), b"")
+async def test_a_damaged_snapshot_is_told() -> None:
+    log = busy_log()
+    digest, packed = await snapshots.take(snapshots.Capture(log.state), pack=True)
+    log.commit(enqueue(message()))
+    _, another = await snapshots.take(snapshots.Capture(log.state), pack=True)
+    snapshot = snapshots.Snapshot(1, 1, 9, digest, (), b"")
     with pytest.raises(StorageCorruptError, match="damaged"):
-        snapshots.unpack(b"no zlib", snapshot)
-    with pytest.raises(StorageCorruptError, match="checksum"):
-        snapshots.unpack(snapshots.pack(encoded + b"x"), snapshot)
-    with pytest.raises(StorageCorruptError, match="cannot be read"):
-        snapshots.decode(encoded[:50], 9)
+        await snapshots.unpack(b"no zlib", snapshot)
+    for damaged in (another, packed[:-9], b""):
+        with pytest.raises(StorageCorruptError, match="checksum"):
+            await snapshots.unpack(damaged, snapshot)
+    encoded = snapshots.encode(log.state)
+    for damaged in (encoded[:50], encoded[:-1], encoded + b"x"):
+        with pytest.raises(StorageCorruptError, match="cannot be read"):
+            snapshots.decode(damaged, 9)
+
+
+async def test_a_state_is_encoded_while_the_log_goes_on() -> None:
+    log = busy_log()
+    capture, encoded = snapshots.Capture(log.state), snapshots.encode(log.state)
+    pieces = capture.pieces()
+    first = next(pieces)
+    log.commit(enqueue(*(message() for _ in range(2000))), time=5 * SECOND)
+    log.commit(codec.encode_command(Op.PURGE), time=6 * SECOND)
+    assert first + b"".join(pieces) == encoded
 
 
 def test_a_message_that_was_stored_anew_is_where_it_was() -> None:
@@ -469,3 +516,156 @@ def consumers(*names: str, total: int, **more: Any) -> Any:
 )
 def test_nothing_is_purged_unless_all_followers_are_known(pages: list[Any], heard: int | None) -> None:
     assert asyncio.run(cleaning._heard_by_all(fake(*pages), "base", 9)) == heard
+
+
+# -- messages in columns -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_shelves_hold_what_a_dictionary_would(seed: int) -> None:
+    chance = random.Random(seed)
+    shelves, there = Shelves(), {}
+    following = [0, 0]
+    for _ in range(400):
+        lane = chance.randrange(2)
+        if chance.random() < 0.6:
+            following[lane] += chance.choice((0, 0, 0, 700, 3000))  # numbers that were skipped
+            for _ in range(chance.randrange(30)):
+                parts = (5, 6, chance.randrange(7, 99)) if chance.random() < 0.05 else ()
+                reference = Reference(chance.randrange(1 << 40), chance.choice((PLAIN, 77)), 2, 1 << 26, 3, parts)
+                number = following[lane]
+                there[lane, number] = Message(new_id(), b"", cast(bytes, reference), chance.randrange(1 << 42))
+                shelves.append(lane, number, there[lane, number], True)
+                following[lane] += 1
+        elif chance.random() < 0.5 and there:
+            place = chance.choice(list(there))
+            if not reference_of(there[place]).parts:
+                moved = Reference(chance.randrange(1 << 40), 5, 1, 2, 3)
+                there[place] = there[place]._replace(payload=cast(bytes, moved))
+                shelves.set_reference(*place, moved)
+        else:
+            first = chance.randrange(max(1, following[lane]))
+            end = first + chance.choice((1, 1, 1, 5, 40, 5000))
+            for number in range(first, end):
+                there.pop((lane, number), None)
+            shelves.remove(lane, first, end)
+    again = Shelves()
+    encoded = b"".join(shelves.capture())
+    assert again.restore(encoded + b"more", 0) == len(encoded)
+    for held in (shelves, again):
+        assert list(map(told, held.all())) == [told(there[place]) for place in sorted(there)]
+        assert all(held.find(message.id) == place for place, message in there.items())
+        assert all(told(held.get(*place)) == told(message) for place, message in there.items())
+        assert held.find(new_id()) is None
+        references = [reference_of(message) for message in there.values()]
+        seqs = {reference.seq for reference in references if not reference.parts}
+        assert held.first_body == min(seqs, default=None)
+        assert held.stream_messages == len(seqs)
+        assert held.first_part == min((each.parts[0] for each in references if each.parts), default=None)
+        assert len(held) == len(there)
+        oldest = [reference_of(message).seq for message in held.oldest(1 << 39, 1 << 40, 64)]
+        assert sorted(oldest) == sorted(seq for seq in seqs if seq < 1 << 39)
+        assert len(held.oldest(1 << 39, 3 * ((1 << 26) + 70), 64)) <= 3
+
+
+def reference_of(message: Message) -> Reference:
+    return cast(Reference, message.payload)
+
+
+def told(message: Message) -> tuple[Any, ...]:
+    """All of a message."""
+    reference = reference_of(message)
+    return message.id, message.created_at, reference.place, reference.sender, reference.payload, reference.headers
+
+
+def test_a_run_of_messages_goes_over_shelves() -> None:
+    shelves = Shelves()
+    for number in range(10, 2 * SHELF + 10):
+        shelves.append(1, number, Message(new_id(), b"", cast(bytes, Reference(number, 0, 1, 2, 3)), number), True)
+    run = LaneRun(1, 500, 2 * SHELF + 5, 0)
+    assert [message.created_at for message in shelves.messages(run, 0)] == list(range(500, 2 * SHELF + 5))
+    shelves.remove(1, 20, 500)
+    assert [message.created_at for message in shelves.messages(run, 0)] == list(range(500, 2 * SHELF + 5))
+    assert [message.created_at for message in shelves.messages(LaneRun(1, 12, 20, 0), 0)] == list(range(12, 20))
+
+
+def test_many_messages_are_quickly_there() -> None:
+    """Measured against work that does not depend on them, in the same process."""
+    log = Log()
+    for _ in range(25):
+        log.commit(enqueue(*(message() for _ in range(1000))), time=SECOND)
+
+    def seconds(work: Callable[[], object]) -> float:
+        began = process_time()
+        work()
+        return process_time() - began
+
+    encoded = snapshots.encode(log.state)
+    one_by_one = min(seconds(lambda: [UUID(int=number) for number in range(25_000)]) for _ in range(3))
+    assert min(seconds(lambda: snapshots.decode(encoded, 1)) for _ in range(3)) < one_by_one
+    assert min(seconds(lambda: snapshots.Capture(log.state)) for _ in range(3)) < one_by_one / 5
+    assert len(encoded) < 60 * 25_000
+
+
+# -- who is gone -------------------------------------------------------------------------------------------------------
+
+
+class Watch:
+    """A log of which Alice holds something for ten seconds of its time, and who watches it."""
+
+    def __init__(self) -> None:
+        self.clock = 100.0
+        self.vigil = Vigil(lambda: self.clock)
+        self.log = Log()
+        self.log.commit(enqueue(message()))
+        self.log.commit(claim(ALICE), subject=ALICE, time=SECOND)
+
+    def beat(self, second: float) -> None:
+        self.log.commit(codec.encode_command(Op.BEAT, codec.pack_fields(ALICE)), time=int(second * SECOND))
+
+    def after(self, seconds: float, log_second: float) -> tuple[bool, bool]:
+        """Whether Alice is gone then, and whether she is asked for a sign."""
+        for _ in range(int(seconds)):
+            self.clock += 1
+            self.vigil.tick()
+        self.clock += seconds % 1
+        found, asked = self.vigil.gone(self.log.state, int(log_second * SECOND))
+        return found == [(ALICE, EXPIRED)], asked == [ALICE]
+
+
+def test_who_watched_all_the_time_needs_no_grace() -> None:
+    watch = Watch()
+    assert watch.after(0, 1) == (False, False)
+    watch.beat(3)
+    assert watch.after(2, 3) == (False, False)
+    assert watch.after(9, 12.5) == (False, False)
+    assert watch.after(1.5, 14) == (True, True)
+
+
+def test_a_holder_of_whom_nothing_is_known_has_a_grace() -> None:
+    watch = Watch()
+    assert watch.after(0, 3600) == (False, True)
+    assert watch.after(4.5, 3605) == (False, False)
+    assert watch.after(1, 3606) == (True, False)
+    watch.beat(3606)
+    assert watch.after(0, 3606) == (False, False)
+
+
+def test_a_jump_says_nothing_of_who_was_just_there() -> None:
+    watch = Watch()
+    watch.after(0, 1)
+    watch.beat(3)
+    assert watch.after(2, 3) == (False, False)
+    assert watch.after(1, 3600) == (False, True)
+    assert watch.after(8, 3608) == (False, False)
+    assert watch.after(2, 3610) == (True, False)
+
+
+def test_who_stood_still_knows_nothing() -> None:
+    watch = Watch()
+    watch.after(0, 1)
+    watch.beat(3)
+    watch.after(2, 3)
+    watch.clock += 3600
+    assert watch.after(0, 3600) == (False, True)
+    assert watch.after(6, 3606) == (True, False)

@@ -1,4 +1,4 @@
-"""``docs/languages.md`` has every public name of both languages, or why it has not, and no other."""
+"""``docs/languages.md`` has every public name of both languages, or the reason why not, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the wheel for pages leaves out of the sources changes nothing of what they do."""
+"""What the wheel for pages leaves out of the sources does not change what they do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import pymailbox
+from tools.build_wheel import WITH_DOCSTRINGS
 from tools.lean_source import lean
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +22,10 @@ LIMIT = 5  # of all
 class Public:
     """Known."""
 
-    def _hidden(self) -> str:
+    def known(self, number: int = 5) -> str:
+        return "ü"
+
+    def _hidden(self, ü: str = "ü", *, number: dict[str, int] | None = None) -> str:
         """Not asked for."""
         return "# no remark"
 
@@ -38,7 +43,10 @@ LIMIT = 5
 class Public:
     """Known."""
 
-    def _hidden(self) -> str:
+    def known(self, number: int = 5) -> str:
+        return "ü"
+
+    def _hidden(self, ü = "ü", *, number = None):
 
         return "# no remark"
 
@@ -49,13 +57,18 @@ class _Error(Exception):
 
 
 def _code(source: str) -> str:
-    """All that a module does, with its lines, without texts that stand alone and what stands for them."""
+    """Everything that a module does, with its lines, without standalone texts and their replacements, and without the
+    types of functions.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
             body = getattr(node, field, None)
             if isinstance(body, list):
                 setattr(node, field, [one for one in body if not _is_constant(one)])
+        for name in ("annotation", "returns"):
+            if isinstance(node, (ast.arg, ast.FunctionDef, ast.AsyncFunctionDef)) and hasattr(node, name):
+                setattr(node, name, None)
         for name in ("end_lineno", "col_offset", "end_col_offset"):
             if hasattr(node, name):
                 delattr(node, name)
@@ -70,7 +83,8 @@ def test_remarks_and_private_texts_go() -> None:
     assert lean(SOURCE, keeps_docstrings=True) == LEAN
 
 
-def test_docstrings_go_where_they_are_not_kept() -> None:
+def test_docstrings_and_types_go_where_they_are_not_kept() -> None:
+    assert "def known(self, number = 5):" in lean(SOURCE, keeps_docstrings=False)
     assert '"""' not in lean(SOURCE, keeps_docstrings=False)
 
 
@@ -84,3 +98,12 @@ def test_all_code_stays_in_its_line(path: Path) -> None:
     source = path.read_text("utf-8")
     for keeps_docstrings in (True, False):
         assert _code(lean(source, keeps_docstrings=keeps_docstrings)) == _code(source)
+
+
+def test_what_is_public_keeps_its_docstrings() -> None:
+    modules = {getattr(getattr(pymailbox, name), "__module__", "") for name in pymailbox.__all__}
+    files = {module.replace(".", "/") + ".py" for module in modules if module.startswith("pymailbox.")}
+    in_pages = {file for file in files if not file.startswith("pymailbox/backends/")}
+    assert in_pages - set(WITH_DOCSTRINGS) == set()
+    # what ``help(pymailbox)`` shows, and a page's helper
+    assert set(WITH_DOCSTRINGS) - in_pages == {"pymailbox/__init__.py", "pymailbox/transfer/browser.py"}

@@ -1,4 +1,4 @@
-"""The table of a message's life: consistent in itself, on its page, and what programs are held to."""
+"""The table of a message's life: consistent, on its page, and enforced on programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``Mailbox`` itself gives to a class that has the core verbs and ``close``."""
+"""What ``Mailbox`` itself provides to a class with the core verbs and ``close``."""
 
 from __future__ import annotations
 

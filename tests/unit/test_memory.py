@@ -102,7 +102,7 @@ def test_the_database_is_made_when_the_module_is_loaded() -> None:
 
 
 class _Counting(asyncio.SelectorEventLoop):
-    """An event loop that counts how often it is asked whether it lives."""
+    """An event loop that counts how often it is checked for life."""
 
     asked = 0
 

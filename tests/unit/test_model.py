@@ -1,4 +1,4 @@
-"""The state machine of ``pymailbox.core`` beside one that keeps every message for itself."""
+"""The state machine of ``pymailbox.core`` compared with one that keeps every message separately."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """Rows as a database keeps them, in a dictionary."""
+    """Rows as in a database, but in a dictionary."""
 
     def __init__(self, stored: dict[tuple[int, int], Row], owner: MailboxState, priority: int) -> None:
         self._stored = stored
@@ -90,7 +90,7 @@ class Message:
 
 @dataclass
 class Naive:
-    """What the state machine has to say, message by message."""
+    """What the state machine should say, message by message."""
 
     lanes: list[dict[int, Message]] = field(default_factory=lambda: [{}, {}])
 
@@ -315,7 +315,7 @@ def with_sum(numbers: list[int]) -> bytes:
 
 @pytest.mark.parametrize("value", [-1, 0, 1, 7, 1 << 40, (1 << 63) - 1])
 def test_no_number_in_a_head_can_do_harm(value: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another program may write what it likes, and a sum that is right: it is refused, or a state that works."""
+    """Another program may write anything with a correct checksum: it is refused, or a working state."""
     database = a_full_head(monkeypatch)
     numbers = unpack(database.head)[1:]
     for at in range(len(numbers)):

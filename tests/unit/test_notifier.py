@@ -1,4 +1,4 @@
-"""Who is woken, of those who wait: as many as there are messages, and nobody is forgotten."""
+"""Which waiters are woken: as many as there are messages, and none is forgotten."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def message(number: int) -> MessageRecord:
 
 
 class Queue:
-    """Messages that are there, and how often somebody has looked."""
+    """The messages, and how often somebody has looked."""
 
     def __init__(self) -> None:
         self.notifier = Notifier()
@@ -53,7 +53,7 @@ class Queue:
         return listener, asyncio.create_task(claim_or_wait(self.notifier, NAME, listener, look, wait))
 
     async def settle(self) -> None:
-        """Lets everybody who has something to do come to rest."""
+        """Lets everybody finish what they have to do."""
         for _ in range(200):
             await asyncio.sleep(0)
 
@@ -101,11 +101,11 @@ async def test_messages_that_come_at_once_reach_everybody_who_waits(queue: Queue
 
 
 async def test_a_batch_that_is_cut_short_leaves_a_look_to_another(queue: Queue) -> None:
-    """It may be: by its bytes, or before a message that has to come alone."""
+    """It may be, by its bytes or before a message that has to come alone."""
     tasks = [queue.waiter(limit=1)[1] for _ in range(4)]
     await queue.settle()
     queue.messages += map(message, range(3))
-    queue.notifier.notify(NAME, None)  # that some have come back, and not how many
+    queue.notifier.notify(NAME, None)  # that some have come back, but not how many
     await queue.settle()
     assert not queue.messages
     await cancel(tasks)
@@ -129,7 +129,7 @@ async def test_who_is_woken_and_closed_wakes_another(queue: Queue) -> None:
     listener.close()
     await queue.settle()
     with suppress(MailboxClosedError):
-        await first  # or it was served before it heard of that
+        await first  # or it was served before it learned of that
     assert second.done() is (first.exception() is not None)
     await cancel([second])
 

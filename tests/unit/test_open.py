@@ -1,4 +1,4 @@
-"""``open_mailbox``, ``list_mailboxes`` and ``delete_mailbox``: arguments, and the way to a backend."""
+"""``open_mailbox``, ``list_mailboxes`` and ``delete_mailbox``: arguments, and how they find a backend."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ async def test_schemes_lead_to_their_classes(in_tmp_path: Path) -> None:
 @pytest.mark.parametrize("use", [open_mailbox, list_mailboxes, delete_mailbox])
 async def test_no_indexeddb_outside_a_browser(use: Callable[[str], Any]) -> None:
     with pytest.raises(
-        StorageUnavailableError, match=r"indexeddb:// .* only; here there are sqlite:///FILE#NAME and memory://NAME"
+        StorageUnavailableError, match=r"indexeddb:// .* only in browsers; use sqlite:///FILE#NAME or memory://NAME"
     ):
         await use("indexeddb://inbox")
 
@@ -334,7 +334,7 @@ def test_importing_loads_no_backend(unmeasured: dict[str, str]) -> None:
         "print(*(name for name in sys.modules if name.startswith('pymailbox.backends') or name in ('sqlite3', 'js')))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=unmeasured)
-    # but for the table of which there are
+    # except the table of backends
     assert run.stdout.split() == ["pymailbox.backends", "pymailbox.backends.registry"]
 
 
@@ -367,7 +367,7 @@ async def test_warning_says_where_a_handle_was_opened(
     with pytest.warns(ResourceWarning, match=re.escape(f"opened at {place}, was never closed")):  # noqa: PT031
         await leave("memory://" if scheme == "memory" else f"sqlite:///{tmp_path}/mail.db")
         gc.collect()
-        await asyncio.sleep(0.05)  # the thread of the file may have it in its hands
+        await asyncio.sleep(0.05)  # the file's thread may still refer to it
         gc.collect()
 
 

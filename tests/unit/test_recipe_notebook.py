@@ -1,4 +1,4 @@
-"""The recipe of a notebook: its cells run as a kernel runs them, again and again, also after a kernel has died."""
+"""The recipe of a notebook: its cells run as in a kernel, again and again, even after a kernel has died."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ asyncio.run(main())
 
 
 class Kernel:
-    """Runs cells in a namespace of its own, on one event loop."""
+    """Runs cells in a namespace of their own, on one event loop."""
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = {"__name__": "__main__"}
@@ -58,7 +58,7 @@ class Kernel:
         raise AssertionError
 
     async def restart(self) -> None:
-        """All is dropped, as when a kernel ends in good order."""
+        """Everything is dropped, as when a kernel ends normally."""
         self.names["consumer"].stop()
         await self.names["worker"]
         for name in ("jobs", "results"):

@@ -1,4 +1,4 @@
-"""The recipe of a web service runs as it stands there: served by uvicorn, killed, started again, stopped."""
+"""The recipe of a web service runs exactly as shown: served by uvicorn, killed, restarted, stopped."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def handle(message, *, handle_at_once=handle):
         await asyncio.sleep(0.02)
     await handle_at_once(message)
 """
-"""What the test adds to the recipe's handler: with a file of that name in the folder, Bob's orders take long."""
+"""What the test adds to the recipe's handler: while a file with that name is in the folder, Bob's orders take long."""
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def serving(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str]
 def request(
     url: str, order: dict[str, Any] | None = None, key: str | None = None, method: str = "GET"
 ) -> tuple[int, Any]:
-    """A request's status, and what its answer says."""
+    """The status and the content of a request's answer."""
     headers = {"Content-Type": "application/json"} | ({} if key is None else {"Idempotency-Key": key})
     body = None if order is None else json.dumps(order).encode()
     asked = urllib.request.Request(url, body, headers, method=method)
@@ -107,7 +107,7 @@ def receipts() -> dict[str, tuple[str, int]]:
 
 
 def wait(queued: int, inflight: int) -> None:
-    """Until there are that many orders."""
+    """Waits until there are that many orders."""
     with sync.open_mailbox("sqlite:///orders.db#orders") as orders:
         for stats in orders.changes():
             if (stats.queued_messages, stats.inflight_messages) == (queued, inflight):

@@ -1,4 +1,5 @@
-"""The recipe of webhooks runs as it stands there, against a server of this machine; each other one has a test, too."""
+"""The recipe of webhooks runs exactly as shown, against a server on this machine; every other recipe has a test,
+too."""
 
 from __future__ import annotations
 
@@ -68,14 +69,14 @@ ANSWERS: Final[dict[str, list[tuple[int, Callable[[], str] | None]]]] = {
 
 
 class CustomersServer(http.server.ThreadingHTTPServer):
-    """Answers as its paths say, and notes what comes."""
+    """Answers as its paths say, and records the requests."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), CustomersHandler)
         self.received: dict[str, list[tuple[float, str, dict[str, Any]]]] = defaultdict(list)
         """By path: when, the Webhook-Id, and the body."""
         self.answers = {path: list(answers) for path, answers in ANSWERS.items()}
-        """By path; the last one is the answer for good."""
+        """By path; the last answer is repeated."""
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -96,7 +97,7 @@ class CustomersHandler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def do_GET(self) -> None:  # as whoever follows a redirection does
+    def do_GET(self) -> None:  # as a client that follows a redirect does
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -1,4 +1,4 @@
-"""``run_sync`` where it cannot be: in a browser it is tried in ``tests/lanes/test_actors.py``."""
+"""``run_sync`` where it is impossible: ``tests/lanes/test_actors.py`` tries it in a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``make soak``: programs for as long as asked, and one program of a seed."""
+"""``make soak``: programs for a given time, and the one program of a seed."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ async def test_a_large_message_that_is_gone_leaves_the_small_ones_swept_several_
 
 
 class Commits:
-    """What the transactions of an engine were, as a test sees them."""
+    """An engine's transactions, as a test sees them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []
@@ -248,7 +248,7 @@ async def test_what_is_stored_in_a_commit_is_there_for_all_of_its_calls(
 
 @pytest.fixture
 def inline_where_possible(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine is, calls run inline where they can."""
+    """However slow the machine is, calls run inline if they can."""
     monkeypatch.setattr(database, "_INLINE_PERIOD", 60.0)
     monkeypatch.setattr(database, "_INLINE_SLOW", 60.0)
     monkeypatch.setattr(database, "turn_is_due", lambda: False)
@@ -339,7 +339,7 @@ async def test_an_event_loop_waits_no_longer_than_that(location: str, monkeypatc
 
     monkeypatch.setattr(Engine, "run", slow)
     store = asyncio.create_task(mailbox.enqueue(b"", b"1"))
-    await asyncio.sleep(0)  # the loop has its turn though the disk is slow
+    await asyncio.sleep(0)  # the loop has its turn although the disk is slow
     assert not store.done()
     goes_on.set()
     await store
@@ -371,7 +371,7 @@ async def test_an_inline_call_waits_for_no_other_program_in_its_event_loop(file:
         await mailbox.status()
         other_program.execute("BEGIN IMMEDIATE")
         ack = asyncio.create_task(mailbox.ack(message_id))
-        await asyncio.sleep(0)  # else it would wait here for the very transaction that is ended next
+        await asyncio.sleep(0)  # otherwise it would wait here for the transaction that is ended next
         assert not ack.done()
         other_program.execute("COMMIT")
         other_program.close()
@@ -529,7 +529,7 @@ async def test_what_stores_is_as_durable_as_asked(
     for statement in statements:
         if statement.startswith("PRAGMA synchronous"):
             setting = statement.rpartition(" ")[2]
-        elif statement == "COMMIT" or " AND head = " in statement:  # which is a transaction by itself
+        elif statement == "COMMIT" or " AND head = " in statement:  # a transaction by itself
             settings.append(setting)
     opened, enqueued, dequeued, acknowledged, released = settings
     assert enqueued == synchronous

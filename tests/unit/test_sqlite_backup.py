@@ -1,4 +1,4 @@
-"""A mailbox file as a whole: copied, and made smaller, while others use it."""
+"""Whole mailbox files: copied and made smaller while others use them."""
 
 from __future__ import annotations
 
@@ -164,8 +164,8 @@ async def test_nothing_is_written_over(file: Path, location: str, tmp_path: Path
         hard_link: "path .* is the mailbox file itself",
         f"{file}-wal": "path .* belongs to it",
         f"{file}-journal": "path .* belongs to it",
-        there: "path .* is there already",
-        tmp_path / "dangling": "path .* is there already",
+        there: "path .* already exists",
+        tmp_path / "dangling": "path .* already exists",
         tmp_path: "path .* is a folder",
         tmp_path / "stale.db": r"path .* stale\.db-wal in its folder",
         "": "path must not be empty",
@@ -191,7 +191,7 @@ async def test_file_that_appears_meanwhile_is_not_written_over(
     copy = tmp_path / "copy.db"
     sync = copying._sync
     monkeypatch.setattr(copying, "_sync", lambda path: (copy.write_bytes(b"quicker"), sync(path)))
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="already exists"):
         await backup(location, copy)
     assert content(copy) == b"quicker"
     assert names_in(tmp_path) == ["copy.db", "mail.db"]
@@ -216,7 +216,7 @@ async def test_copy_is_made_where_there_are_no_links(
     sync = copying._sync
     other = tmp_path / "other.db"
     monkeypatch.setattr(copying, "_sync", lambda path: (other.write_bytes(b"quicker"), sync(path)))
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="already exists"):
         await backup(location, other)
     assert content(other) == b"quicker"
 

@@ -341,7 +341,7 @@ DAMAGES: dict[str, tuple[str, bytes | None]] = {
         None,
     ),
 }
-"""What to do, and the payload of the dead letter; None for the bytes that are there after it."""
+"""What to do, and the payload of the dead letter; None for the bytes that remain."""
 
 
 async def five_messages(location: str) -> None:
@@ -358,7 +358,7 @@ def run_on(file: Path, statement: str) -> None:
 
 
 def damage_third(file: Path, damage: str) -> bytes:
-    """Does it to the third message, and returns the payload of the dead letter that it is to become."""
+    """Does it to the third message, and returns the payload of the dead letter that it should become."""
     statement, payload = DAMAGES[damage]
     run_on(file, statement)
     if payload is None:
@@ -445,14 +445,14 @@ async def test_of_a_segment_that_is_damaged_what_can_be_read_stays(file: Path, l
 
 
 LETTER_DAMAGES = {
-    "a reason that is none": "UPDATE dead_letters SET reason = x'00'",
-    "an error that is none": "UPDATE errors SET error = x'00'",
+    "an invalid reason": "UPDATE dead_letters SET reason = x'00'",
+    "an invalid error": "UPDATE errors SET error = x'00'",
     "a time that no clock tells": "UPDATE dead_letters SET died_at = 9223372036854775807",
     "no row": "DELETE FROM dead_letters",
     "two rows": "INSERT INTO dead_letters SELECT mailbox, 2, lane, number, x'00', died_at FROM dead_letters",
     "no time": "UPDATE dead_letters SET died_at = 'noon'",
     "another place": "UPDATE dead_letters SET number = 77",
-    "a place that is none": "UPDATE dead_letters SET number = 'seven'",
+    "an invalid place": "UPDATE dead_letters SET number = 'seven'",
 }
 
 

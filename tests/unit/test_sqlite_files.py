@@ -1,4 +1,4 @@
-"""The SQLite backend and its files: what it makes, refuses, and says when one is not as it should be."""
+"""The SQLite backend and its files: what it creates, what it refuses, and what it says about bad ones."""
 
 from __future__ import annotations
 
@@ -370,7 +370,7 @@ async def test_a_file_that_another_program_locks(file: Path, location: str, monk
 async def test_a_transaction_of_ones_own_outlives_a_mailbox_of_the_same_process(
     file: Path, location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To close any descriptor of a file drops all locks that the process has on it."""
+    """Closing any descriptor of a file drops all locks that the process has on it."""
     mailbox = await open_mailbox(location)
     await mailbox.enqueue(b"", b"")
     own = sqlite3.connect(file, isolation_level=None, check_same_thread=False)

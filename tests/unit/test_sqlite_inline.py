@@ -1,4 +1,4 @@
-"""Calls that the event loop's own thread does: what they may not miss, and what they may not leave out."""
+"""Calls in the event loop's own thread: what they must not miss, and what they must not leave out."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ asyncio.run(store())
 
 @pytest.fixture(autouse=True)
 def inline_where_possible(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow machine and disk are, calls run inline where they can."""
+    """However slow machine and disk are, calls run inline if they can."""
     monkeypatch.setattr(database, "_INLINE_PERIOD", 60.0)
     monkeypatch.setattr(database, "_INLINE_SLOW", 60.0)
     monkeypatch.setattr(database, "_DISK_WAIT", 60.0)
@@ -111,7 +111,7 @@ async def test_another_process_that_is_quicker_is_noticed(location: str, monkeyp
 
 
 async def test_another_mailbox_of_the_same_number_is_noticed(location: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was deleted and made anew between the look and the statement, and its head is what it was at first."""
+    """It was deleted and recreated between the look and the statement, and its head is the same as at first."""
     write_head = Session.write_head
 
     def overtaken(session: Session, mailbox: OpenMailbox, head: bytes) -> None:
@@ -131,7 +131,7 @@ async def test_another_mailbox_of_the_same_number_is_noticed(location: str, monk
 async def test_what_another_process_has_stored_is_claimed_first(
     location: str, monkeypatch: pytest.MonkeyPatch, locked: bool
 ) -> None:
-    if not locked:  # as on systems without locks by which it could be told that the index is the right one
+    if not locked:  # as on systems without the locks that show that the index is the right one
         monkeypatch.setattr(locks, "HAS_BYTE_LOCKS", False)
     async with open_mailbox(location) as mailbox:
         for _ in range(3):
@@ -171,7 +171,7 @@ async def test_what_was_prepared_and_undone_is_stored_all_the_same(
 async def test_what_was_prepared_and_never_came_keeps_nobody_out(
     location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second interrupt keeps a call from being put that the first one interrupted."""
+    """A second interrupt keeps a call that the first one interrupted from being put."""
 
     def interrupt(worker: Any, call: Call) -> None:
         raise KeyboardInterrupt

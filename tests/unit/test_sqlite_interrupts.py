@@ -1,4 +1,4 @@
-"""Exceptions out of a signal handler, in the middle of a call: KeyboardInterrupt in a notebook, a limit by SIGALRM."""
+"""Exceptions from a signal handler during a call: KeyboardInterrupt in a notebook, a time limit by SIGALRM."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_interrupted_calls_lose_repeat_and_strand_nothing(location: str, kind: s
 async def test_a_call_that_is_interrupted_on_its_way_to_the_thread_is_run_once(
     location: str, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    """Where its caller means to wait a moment for it: before the waiting is prepared, before and after it is put."""
+    """While its caller is going to wait a moment for it: before the wait is prepared, before and after it is put."""
 
     class Interrupted(BaseException):
         pass
@@ -174,8 +174,8 @@ async def test_a_caller_is_told_once_more_if_its_loop_forgot_it(location: str, m
 
 
 class _Interrupted:
-    """A lock; a signal handler raises in the main thread when that has taken it with ``acquire``; a plain ``with``
-    is one step."""
+    """A lock; a signal handler raises in the main thread after that has taken it with ``acquire``; a plain ``with`` is
+    one step."""
 
     def __init__(self, lock: Any) -> None:
         self._lock = lock

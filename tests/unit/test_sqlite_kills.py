@@ -1,4 +1,4 @@
-"""Processes that work on one SQLite file, killed at moments that chance picks: in enqueues, claims, nacks, sends.
+"""Processes that work on one SQLite file, killed at random moments: in enqueues, claims, nacks, sends.
 
 ``PYMAILBOX_KILLS=1000 pytest tests/unit/test_sqlite_kills.py`` kills that many.
 """
@@ -39,7 +39,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 def work_until_killed(file: Path, name: str, generator: random.Random) -> list[str]:
-    """What some processes said that they had enqueued."""
+    """What some processes reported as enqueued."""
     commands = [[sys.executable, "-c", WORKER, str(file), f"{name}.{number}"] for number in range(AT_ONCE)]
     workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
     for worker in workers:
@@ -68,7 +68,7 @@ def test_whatever_is_killed_nothing_is_lost_or_doubled(file: Path) -> None:
             sent = [record.payload.decode() for record in await target.peek(1_000_000)]
             assert len(left) == stats.queued_messages
             assert len(set(left + sent)) == len(left + sent)
-            # what was stored may not have been said yet
+            # what was stored may not have been reported yet
             assert set(enqueued) <= set(left + sent)
             assert enqueued
             drained = []

@@ -1,4 +1,4 @@
-"""Files of every layout that was ever released open, and give back every message."""
+"""Files of every released layout open, and give back every message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds messages in a SQLite file, and what becomes of them when their holder is gone."""
+"""Who holds messages in a SQLite file, and what happens to them when their holder is gone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def main(location, limits, options):
 
 asyncio.run(main(*sys.argv[1:]))
 """
-"""A process that takes messages, says which, and holds them until it is killed."""
+"""A process that takes messages, reports them, and holds them until it is killed."""
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def lose(handles: list[Mailbox]) -> None:
 
 def _drop(handles: list[Mailbox], warned: Sized) -> None:
     handles.clear()
-    for _ in range(1000):  # the thread of the file may have the handle in its hands for a moment
+    for _ in range(1000):  # the file's thread may refer to the handle for a moment
         if len(warned):
             return
         gc.collect()
@@ -131,7 +131,7 @@ async def test_recover_says_how_many_came_back(location: str) -> None:
 
 
 async def test_a_stopped_process_is_alive(location: str) -> None:
-    """A lock tells, and not how long it has been silent: a lease has no say where there are locks."""
+    """Its lock decides, not how long it has been silent: with locks, the lease does not matter."""
     await fill(location, 2)
     async with open_mailbox(location, lease=0.05) as mailbox:
         with holder(location, options='{"lease": 0.05}') as process:
@@ -219,7 +219,7 @@ asyncio.run(main())
         assert payloads(await waiting) == [1]
         await asyncio.to_thread(run_script, enqueue, location)
         await eventually(lambda: 1 in depths)
-        # what is no enqueue is not heard: that the other process has opened and closed, and the dequeue here
+        # only enqueues are heard, not the other process's opening and closing, nor the dequeue here
         assert set(depths) <= {0, 1}
 
 
@@ -488,7 +488,7 @@ WITHOUT_LOCKS = "from pymailbox.backends.sqlite import liveness\nliveness.Livene
 
 @contextmanager
 def as_another_process(mailbox: SqliteMailbox) -> Iterator[None]:
-    """Has this process take the handle for another one's, and not show life for it."""
+    """Makes this process take the handle for another process's, and not show life for it."""
     liveness = mailbox._file.liveness
     mine = liveness.process
     liveness.process = mine + 1
@@ -519,7 +519,7 @@ async def test_a_holder_that_shows_no_life_for_its_lease_is_gone(location: str, 
     with as_another_process(mailbox):
         assert payloads(await other.dequeue(1)) == [count]
         assert payloads(await other.dequeue(wait=30)) == [0]
-    # it was alive after all: it has lost its messages, and goes on under another identity
+    # it was alive after all: it has lost its messages, and continues under another identity
     assert not await mailbox.nack(held[0].id)
     await mailbox.enqueue(b"", b"-1", MessagePriority.HIGH)
     (new,) = await mailbox.dequeue(1)
@@ -553,7 +553,7 @@ def test_a_watcher_that_slept_through_a_lease_has_seen_nothing(monkeypatch: pyte
 
 @pytest.fixture(params=[True, False])
 def byte_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether there are locks that belong to an open file; elsewhere a file beside the mailbox file tells alone."""
+    """Whether there are locks that belong to an open file; otherwise only a file beside the mailbox file shows it."""
     has_them = bool(request.param)
     monkeypatch.setattr(locks, "HAS_BYTE_LOCKS", has_them)
     return has_them

@@ -1,4 +1,4 @@
-"""Where a SQLite file may be mounted: what Linux tells of it, and what is said when a file is opened there."""
+"""Where a SQLite file may be mounted: what Linux reports, and what opening a file there says."""
 
 from __future__ import annotations
 

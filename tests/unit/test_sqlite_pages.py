@@ -1,4 +1,4 @@
-"""Random programs, and what lies in rows of its own, where pages are small and few of them fit into the head."""
+"""Random programs, and pages with rows of their own, with small pages of which few fit into the head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a file of the first layout is brought up to date; see ``test_sqlite_layouts.py`` for what came out of one."""
+"""Upgrading a file of the first layout; ``test_sqlite_layouts.py`` checks the result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ INSERT = """
 
 
 def make(file: Path) -> None:
-    """500 messages of which every third is urgent, every 50th came with an id, and some are in no order at all."""
+    """500 messages: every third is urgent, every 50th has a custom id, and some are in no order."""
     connection = sqlite3.connect(file)
     with connection:
         for statement in upgrades.tables_of(1):
@@ -100,7 +100,7 @@ async def test_a_row_that_cannot_be_read_becomes_a_dead_letter(file: Path) -> No
 
 
 async def test_what_another_program_wrote_keeps_nobody_from_the_rest(file: Path, location: str) -> None:
-    """Numbers that are none, and a holder that asked for what it cannot have asked for."""
+    """Invalid numbers, and a holder with impossible options."""
     make(file)
     connection = sqlite3.connect(file)
     with connection:

@@ -1,4 +1,4 @@
-"""What a process hears of the others that use its file, what that costs, and what it leaves behind."""
+"""What a process hears from others that use its file, what that costs, and what it leaves behind."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ async def closing(mailbox: SqliteMailbox) -> AsyncIterator[SqliteMailbox]:
 async def test_a_commit_of_another_process_is_heard_though_an_own_call_has_seen_it_first(
     location: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every call brings what is known of the file up to date; nobody must take that for having been told."""
+    """Every call updates what is known about the file; that must not count as a notification."""
     for interval in "QUIET_INTERVAL", "WATCH_INTERVAL", "HANDLES_INTERVAL":
         monkeypatch.setattr(watcher_module, interval, 3600.0)  # the poll comes after the call
-    monkeypatch.setattr(database, "_REDELIVERY", 3600.0)  # for which the thread wakes, and then looks too
+    monkeypatch.setattr(database, "_REDELIVERY", 3600.0)  # the thread wakes for that, and then looks too
     async with open_mailbox(location) as mailbox, open_mailbox(location + "-other") as other:
         waiting = asyncio.create_task(mailbox.dequeue(wait=60))
         await asyncio.sleep(0)  # it begins to look
@@ -98,7 +98,7 @@ async def test_who_waits_asks_sqlite_only_when_something_has_changed(
 
 
 async def test_handles_that_hold_messages_cost_an_empty_dequeue_nothing(location: str) -> None:
-    """Only those who may be gone are looked at, and each process once."""
+    """Only those that may be gone are checked, and each process once."""
     asked = 0
 
     class Asked:
@@ -133,7 +133,7 @@ def is_open(file: Path) -> bool:
 
 
 def wait_for_the_end(file: Path) -> None:
-    """Of all that works on the file."""
+    """Of everything that works on the file."""
     deadline = time.monotonic() + 30
     while is_open(file) and time.monotonic() < deadline:
         gc.collect()
@@ -179,7 +179,7 @@ def test_a_loop_that_is_closed_amid_an_opening_leaves_nothing(file: Path, locati
 
 
 def test_a_handle_is_given_up_once_whatever_becomes_of_it(file: Path, location: str) -> None:
-    """Its loop is closed, and later it is collected: as a notebook's cell that is run again leaves it."""
+    """Its loop is closed, and later it is collected, as when a notebook's cell is run again."""
     kept: list[Mailbox | None] = []
 
     async def cell() -> None:
@@ -205,7 +205,7 @@ def test_a_handle_is_given_up_once_whatever_becomes_of_it(file: Path, location: 
 
 
 async def test_who_waits_learns_that_another_process_holds_what_it_has_stored(location: str) -> None:
-    """Between two looks it has enqueued and claimed; when it is killed nothing more is committed."""
+    """Between two looks it has enqueued and claimed; after it is killed nothing more is committed."""
     take = """
 import asyncio, os, signal, sys
 from pymailbox import open_mailbox

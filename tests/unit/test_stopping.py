@@ -14,7 +14,7 @@ from pymailbox.actors.stopping import Stop
 
 
 class StrictLoop(asyncio.SelectorEventLoop):
-    """Refuses to call something at a time that has passed; time passes with each look at the clock."""
+    """Refuses to schedule a call in the past; time passes with each look at the clock."""
 
     _looks = 0
 

@@ -20,7 +20,7 @@ REPORT = """<testsuites><testsuite>
 
 
 def test_each_failure_takes_one_line(tmp_path: Path) -> None:
-    """Failures and errors with what went wrong and where; a part that left no report is named."""
+    """Failures and errors with their cause and place; a part without a report is named."""
     report = tmp_path / "unit.xml"
     report.write_text(REPORT)
     command = [sys.executable, "-m", "tools.summarize_tests", str(report), str(tmp_path / "lanes.xml")]

@@ -1,4 +1,4 @@
-"""The conformance suite, the model and the random programs: they pass what is right and find what is wrong."""
+"""The conformance suite, the model and the random programs pass what is right and find what is wrong."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from pymailbox import (
     NewMessage,
     open_mailbox,
 )
+from pymailbox.relaying import loop as relaying_loop
 from pymailbox.testing import (
     CHECKS,
     Check,
@@ -55,15 +56,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*was never closed:ResourceWarni
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a broken mailbox never does is not waited for, for long."""
+    """Does not wait long for what a broken mailbox never does."""
     monkeypatch.setattr(suite_module, "LONGEST_CHECK", 0.3)
     monkeypatch.setattr(suite_module, "LONGEST_CLOSE", 0.5)
     monkeypatch.setattr(expect_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(relaying_loop, "LOOK_EVERY", 0.01)
 
 
 @pytest.fixture
 def database_of() -> Iterator[Callable[[type[SmallMailbox]], Database]]:
-    """Makes databases of broken mailboxes, of which some cannot be closed; they are collected whenever that may be."""
+    """Makes databases of broken mailboxes, some of which cannot be closed; they are collected at some time."""
     databases: list[Database] = []
 
     def make(broken: type[SmallMailbox]) -> Database:
@@ -165,7 +167,7 @@ def test_failures_come_as_one_group(impatient: None, monkeypatch: pytest.MonkeyP
     [failure] = caught.value.exceptions
     assert "inflight messages: expected 3, got 0" in str(failure)
     assert failure.__notes__ == [
-        "purge.purge_leaves_what_is_inflight: Messages inflight stay with their holder and can be acked."
+        "purge.purge_leaves_what_is_inflight: Inflight messages stay with their holder and can be acked."
     ]
 
 
@@ -410,7 +412,7 @@ DIED = _seen(CARL, "die", None)
 @pytest.mark.parametrize(
     "history",
     [
-        # who does not hold a message has no say
+        # only a message's holder decides about it
         [_seen(ANNA, "nack", True, UUID(int=1))],
         [HELD, _seen(BEN, "nack", True, UUID(int=1))],
         [HELD, _seen(ANNA, "nack", False, UUID(int=1))],
@@ -519,6 +521,23 @@ def test_right_mailboxes_pass_programs(mailbox: type[SmallMailbox], seed: int) -
     asyncio.run(run_program(Database(mailbox).open, seed))
 
 
+LIKELY_SEEDS = {
+    "ComesAgainAtOnceWithoutAFailure": 69,
+    "FindsTheLivingAlone": 58,
+    "ForgetsErrors": 22,
+    "KnowsLivingIdsOnly": 9,
+    "KnownIdStopsTheStep": 30,
+    "ListsLettersFromTheBeginning": 9,
+    "NackWithoutDelay": 40,
+    "NeverGivesUp": 22,
+    "OldestLetterFirst": 9,
+    "ReleaseClearsOfSuspicion": 15,
+    "SendsAtOnce": 18,
+    "SuspectForGood": 27,
+}
+"""What found a bug that few programs find, and is tried first; any other would do."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", FOUND_BY_PROGRAMS, ids=lambda broken: broken.__name__)
 def test_bug_is_found_by_programs(
@@ -529,7 +548,7 @@ def test_bug_is_found_by_programs(
     monkeypatch.setattr("pymailbox.testing.stateful.steps.PATIENCE", 0.05)
 
     async def run_some() -> None:
-        for seed in range(300):
+        for seed in (LIKELY_SEEDS.get(broken.__name__, 0), *range(300)):
             await run_program(database_of(broken).open, seed)
 
     with pytest.raises(ProgramFailure):
@@ -592,7 +611,7 @@ def test_program_that_hangs_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_programs_use_every_verb() -> None:
-    # what these say and do has nothing to do with messages
+    # these have nothing to do with messages
     assert set(VERBS) - {kind.verb for kind in KINDS} == {"storage_report", "request_persistence"}
     assert all(step.weight > 0 for step in STEPS)
 

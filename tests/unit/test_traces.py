@@ -1,4 +1,4 @@
-"""The core replays what callers did in ``tests/traces.json``, and comes to the same answers and counts."""
+"""The core replays what callers did in ``tests/traces.json``, with the same answers and counts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EVERYTHING: Final = 1000
 
 
 class Database:
-    """Both mailboxes of a trace, in the core's hands."""
+    """Both mailboxes of a trace, kept by the core."""
 
     def __init__(self, page_numbers: int) -> None:
         self.now = 1000
@@ -51,7 +51,7 @@ class Database:
         ]
 
     def id(self, name: str) -> UUID:
-        """Of a message; one that no mailbox has made yet is its sender's."""
+        """The id of a message; one that no mailbox has made yet is its sender's."""
         if name not in self.ids:
             self.know(name, UUID(int=int(name[1:])))
         return self.ids[name]
@@ -136,7 +136,7 @@ class Database:
 
 
 def grouped(actual: list[list[Any]], groups: list[list[list[Any]]]) -> list[list[list[Any]]]:
-    """Dead letters as a trace has them: those that died together by name, and without the core's own words."""
+    """Dead letters as in a trace: those that died together sorted by name, without the core's own wording."""
     left = list(actual)
     found = []
     for group in groups:

@@ -1,4 +1,4 @@
-"""What ``export`` writes and ``import_`` refuses; the conformance checks ``transfer.*`` say the rest."""
+"""What ``export`` writes and ``import_`` refuses; the conformance checks ``transfer.*`` cover the rest."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ async def test_error_says_how_much_is_stored() -> None:
 
 
 async def test_memory_does_not_grow_with_the_payloads(tmp_path: Path) -> None:
-    """100 MiB pass through far less: a few pages, their base64 and their JSON."""
+    """100 MiB pass through much less: a few pages, their base64 and their JSON."""
     payload = bytes(1024 * 1024)
     passed = 0
 

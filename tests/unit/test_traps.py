@@ -1,4 +1,4 @@
-"""Mistakes that are easily made, and the words that they get."""
+"""Common mistakes, and what they are told."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def test_opening_in_place_of_a_mailbox(use: Callable[[Mailbox, Any], Any])
 
 
 async def refusals(*sends: tuple[Any, ...]) -> list[str]:
-    """What a handler is told that sends these; None stands for its own mailbox."""
+    """The error of a handler that sends these; None stands for its own mailbox."""
     texts: list[str] = []
 
     def handler(message: MessageRecord, context: Context) -> None:

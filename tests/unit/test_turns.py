@@ -1,4 +1,4 @@
-"""Calls that never wait for anything let the event loop have its turn: in memory, and on SQLite without a thread."""
+"""Calls that never wait give the event loop a turn: in memory, and on SQLite without a thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MANY = 200_000
 
 @pytest.fixture(params=["memory", "sqlite"])
 def location(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """SQLite as it is in Pyodide, where no thread can start."""
+    """SQLite as in Pyodide, where no thread can start."""
     monkeypatch.setattr(database, "IN_PYODIDE", True)
     return f"memory://{uuid4()}" if request.param == "memory" else f"sqlite:///{tmp_path}/a.db#"
 
@@ -36,7 +36,7 @@ async def mailbox(location: str) -> AsyncIterator[Mailbox]:
 
 @pytest.fixture
 def due(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each call lets the event loop have its turn."""
+    """Each call gives the event loop a turn."""
     monkeypatch.setattr(turns, "TURN", 0.0)
 
 

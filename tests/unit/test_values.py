@@ -1,4 +1,4 @@
-"""The values: immutable, comparable, and plain JSON-ready data and back without loss."""
+"""The values: immutable, comparable, and convertible to plain data for JSON and back without loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of verbs is whole, and so is what is written about them."""
+"""The table of verbs is complete, and so is the documentation of verbs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pymailbox.testing.model import Model
 ROOT: Final = Path(__file__).parents[2]
 
 LOOPS: Final = {"messages", "changes", "consume", "close"}
-"""Public methods of a mailbox that are no single call."""
+"""Public methods of a mailbox that are not a single call."""
 
 
 def test_it_has_each_verb_of_a_mailbox() -> None:

@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: sections become lists, double backquotes single ones, what is indented code."""
+"""Docstrings as Markdown: sections become lists, double backquotes single ones, indented text code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CODE: Final = re.compile(r"(`+[^`]*`+)")
 def prose(text: str) -> str:
     """A paragraph on one line."""
     parts = _CODE.split(" ".join(text.split()).replace("``", "`"))
-    # every other part is code, in which nothing means anything
+    # every other part is code, in which nothing has a special meaning
     return "".join(part if place % 2 else _escaped(part) for place, part in enumerate(parts))
 
 
@@ -36,7 +36,7 @@ def _escaped(text: str) -> str:
 
 
 def _parts(lines: list[str]) -> Iterator[list[str]]:
-    """A section with its heading, or a block of lines that are all indented, or none of them."""
+    """A section with its heading, or a block of lines that are all indented or all not."""
     part: list[str] = []
     for line in lines:
         indented = not line or line.startswith("    ")
@@ -70,7 +70,7 @@ def _items(text: str) -> list[str]:
 
 
 def _entries(text: str) -> list[str]:
-    """Lines that are not indented, each with those after it that are."""
+    """Lines that are not indented, each with the indented ones after it."""
     numbers: list[int] = []
     for line in text.splitlines():
         numbers.append((numbers[-1] if numbers else 0) + (not line.startswith(" ")))
@@ -79,7 +79,7 @@ def _entries(text: str) -> list[str]:
 
 
 def _described(entry: str) -> str:
-    """An argument, or an error or several."""
+    """An argument, or one or several errors."""
     found = _ITEM.fullmatch(entry)
     if found is None:
         return f"- {prose(entry)}"

@@ -2,8 +2,8 @@
  * Writes to the standard output, as JSON, what the JavaScript package offers: the names that `js/index.js` and the
  * inspector export, with parameters and members, as the sources and their JSDoc have them.
  *
- * The sources are parsed, and nothing in them is run. What is marked `@internal`, `@private` or `@protected` is left
- * out, and so is what the platform calls (`connectedCallback`) or names (`name` of an error).
+ * The sources are parsed, not run. What is marked `@internal`, `@private` or `@protected` is left out, and so is what
+ * the platform calls (`connectedCallback`) or names (`name` of an error).
  *
  * Usage: node tools/public_api/javascript.mjs
  */
@@ -64,7 +64,7 @@ function membersOf(shape) {
 /** @param {ts.TypeElement} member */
 const nameOf = (member) => member.name?.getText() ?? "";
 
-/** Whether callers write such an object, and so its members are options. @param {ts.TypeElement[]} members */
+/** Whether callers write such an object, so that its members are options. @param {ts.TypeElement[]} members */
 const isGiven = (members) =>
   members.every(
     (member) =>
@@ -97,7 +97,7 @@ function optionsIn(type) {
 /** @param {ts.NodeArray<ts.ParameterDeclaration>} parameters @returns {Parameter[]} */
 const parametersOf = (parameters) =>
   parameters.map((parameter) => ({
-    // one that is taken apart is an object of options
+    // a destructured parameter is an object of options
     name: ts.isIdentifier(parameter.name) ? parameter.name.text : "options",
     ...optionsIn(parameter.type ?? jsdocType(parameter)),
   }));
@@ -106,14 +106,14 @@ const parametersOf = (parameters) =>
 function jsdocType(parameter) {
   const type = ts.getJSDocType(parameter);
   if (type !== undefined || ts.isIdentifier(parameter.name)) return type;
-  // the tag of one that is taken apart has a name of its own
+  // the tag of a destructured parameter has a different name
   const place = parameter.parent.parameters.indexOf(parameter);
   return ts.getJSDocTags(parameter.parent).filter(ts.isJSDocParameterTag)[place]?.typeExpression?.type;
 }
 
 /** @param {ts.ClassDeclaration} declaration @returns {Member[]} */
 function membersOfClass(declaration) {
-  /** @type {Map<string, Member>} an accessor's two halves are one */
+  /** @type {Map<string, Member>} the two halves of an accessor are one member */
   const members = new Map();
   for (const member of declaration.members) {
     if (ts.isConstructorDeclaration(member) || member.name === undefined || ts.isPrivateIdentifier(member.name))
@@ -133,7 +133,7 @@ function classNamed(name, declaration) {
   return { name, kind: "class", parameters, members: membersOfClass(declaration) };
 }
 
-/** A frozen object's names, or none. @param {ts.Expression | undefined} value @returns {Member[]} */
+/** The names in a frozen object, or none. @param {ts.Expression | undefined} value @returns {Member[]} */
 function membersOfConstant(value) {
   const object = value !== undefined && ts.isCallExpression(value) ? value.arguments[0] : value;
   if (object === undefined || !ts.isObjectLiteralExpression(object)) return [];

@@ -15,14 +15,14 @@ class Parameter:
     options: tuple[str, ...] | None
     """The names in it, if it is an object of options."""
     type: str | None
-    """What that object's type is called, if it has a name."""
+    """The name of that object's type, if it has one."""
 
 
 @dataclass(frozen=True)
 class Member:
     name: str
     parameters: tuple[Parameter, ...] | None
-    """None of what is no method."""
+    """None if it is not a method."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PublicName:
     kind: str
     """``class``, ``constant``, ``function``, ``type``, or ``values`` for an interface."""
     parameters: tuple[Parameter, ...] | None
-    """Of a function, or of a class that callers may construct."""
+    """For a function, or a class that callers may construct."""
     members: tuple[Member, ...]
 
     def __str__(self) -> str:

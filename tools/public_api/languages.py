@@ -19,7 +19,7 @@ _BLOCKS: Final = {"[Symbol.asyncDispose]": "`await using`", "[Symbol.dispose]": 
 
 
 class UnpairedError(Exception):
-    """A name has no counterpart, and nothing says why; or what is said is of no use."""
+    """A name has no counterpart and nothing says why, or an entry of the map is of no use."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Row:
 
 
 def camel(name: str) -> str:
-    """How JavaScript writes a name of Python's. Constants and classes stay as they are."""
+    """How JavaScript writes a Python name. Constants and classes stay as they are."""
     first, *rest = name.split("_")
     return name if name.isupper() else first + "".join(word[:1].upper() + word[1:] for word in rest)
 
@@ -42,7 +42,7 @@ def rows(
     """A row for each name and each method, in groups.
 
     Raises:
-        UnpairedError: all that does not fit, one on a line, each with what to do.
+        UnpairedError: everything that does not fit, one per line, each with what to do.
     """
     return _Matching({name.name: name for name in javascript_names}, pairs).rows(python_names)
 
@@ -52,11 +52,11 @@ class _Matching:
     names: Mapping[str, javascript.PublicName]
     pairs: Pairs
     used: set[str] = field(default_factory=set)
-    """Keys of the map that said something."""
+    """Keys of the map that were used."""
     matched: set[str] = field(default_factory=set)
-    """Names of JavaScript's that have a row."""
+    """JavaScript names that have a row."""
     everywhere: dict[str, dict[str, None]] = field(default_factory=dict)
-    """Members that many classes of Python's have and none of JavaScript's, by the reason."""
+    """Members that many Python classes have and no JavaScript class has, by the reason."""
     problems: list[str] = field(default_factory=list)
 
     def rows(self, python_names: Iterable[python.PublicName]) -> list[Row]:
@@ -168,7 +168,7 @@ class _Matching:
         return notes
 
     def _rest(self) -> list[Row]:
-        """What JavaScript has besides: types of options, which Python spells out in calls, and what has a reason."""
+        """What else JavaScript has: types of options, which Python spells out in calls, and names with a reason."""
         calls = [one for name in self.names.values() for one in name.parameters or ()]
         calls += [one for name in self.names.values() for member in name.members for one in member.parameters or ()]
         options = {one.type for one in calls if one.type is not None}
@@ -228,7 +228,7 @@ class _Matching:
 
 
 def _shown(owner: python.PublicName | javascript.PublicName, member: python.Member | javascript.Member) -> str:
-    """The methods of ``Mailbox`` stand for themselves."""
+    """Methods of ``Mailbox`` are shown without the class."""
     return member.name if owner.name == "Mailbox" else f"{owner.name}.{member.name}"
 
 

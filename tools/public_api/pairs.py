@@ -1,8 +1,8 @@
-"""Which names of the two languages belong together, and why some are in one only.
+"""Which names of the two languages belong together, and why some exist only in one.
 
-``snake_case`` in Python is ``camelCase`` in JavaScript; only what does not follow from that is written here. A key is
-a name, ``Class.member``, ``function.parameter`` or ``Class.method.parameter``; ``*.name`` holds wherever a member or a
-parameter has that name. What is missing here, or is here and no longer in the code, fails ``make generated``.
+``snake_case`` in Python is ``camelCase`` in JavaScript; only what does not follow from that is written here. A key is a
+name, ``Class.member``, ``function.parameter`` or ``Class.method.parameter``; ``*.name`` applies wherever a member or a
+parameter has that name. What is missing here, or is no longer in the code, makes ``make generated`` fail.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Pairs:
-    """What is known by hand of the two surfaces."""
+    """The handwritten knowledge of the two APIs."""
 
     renamed: Mapping[str, str]
-    """From the key of a name in Python to its name in JavaScript."""
+    """From the key of a Python name to its JavaScript name."""
     only_python: Mapping[str, str]
-    """Why JavaScript does without."""
+    """Why JavaScript lacks it."""
     only_javascript: Mapping[str, str]
-    """Why Python does without; keys have JavaScript's names."""
+    """Why Python lacks it; keys have JavaScript's names."""
 
 
 PAIRS: Final = Pairs(
@@ -44,14 +44,17 @@ PAIRS: Final = Pairs(
         "MailboxOpening": "`openMailbox` gives a promise",
         "MemoryMailbox": "JavaScript keeps its messages in IndexedDB",
         "SqliteMailbox": "JavaScript keeps its messages in IndexedDB",
+        "RelayStatus": "`relay` is in Python only, for now",
+        "Relayer": "`relay` is in Python only, for now",
         "RetryPolicy.delay_after": "JavaScript's policy is a plain object",
         "WrongThreadError": "a JavaScript mailbox cannot leave the page or worker that opened it",
         "__version__": "the `package.json` of the npm package has it",
         "backup": "for SQLite files; `exportMailbox` writes a mailbox to a file",
         "compact": "for SQLite files",
         "list_mailboxes.location": "an origin has one database",
-        "run_sync": "JavaScript waits with `await` only",
-        "set_suspendable": "about tasks of Python",
+        "relay": "in Python only, for now; it relays mailboxes that JavaScript fills",
+        "run_sync": "JavaScript waits only with `await`",
+        "set_suspendable": "concerns Python tasks",
     },
     only_javascript={
         "*.cause": "`raise … from error` in Python",
@@ -59,7 +62,7 @@ PAIRS: Final = Pairs(
         "Backpressure.close": "leave its `async with` in Python",
         "Bytes": "`bytes`, or any buffer of bytes, in Python",
         "Consumer.finished": "await the consumer in Python",
-        "Context.signal": "a handler whose time is over is cancelled in Python",
+        "Context.signal": "Python cancels a handler whose time is over",
         "HeadersGiven": "`Mapping[str, str]` in Python",
         "ImportSource": "an open file, or an iterable of pieces, asynchronous or not, in Python",
         "Mailbox.name": "Python's `Mailbox` may be of any backend; those of this package have it too",

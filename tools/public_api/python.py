@@ -1,7 +1,7 @@
 """The public names of a Python module: signatures, members and docstrings.
 
-Signatures and docstrings are asked of the objects. What Python does not keep, the texts below attributes and aliases,
-is read from the sources.
+Signatures and docstrings come from the objects. What Python does not keep, the texts below attributes and aliases, is
+read from the sources.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Call:
     awaited: bool
 
     def __str__(self) -> str:
-        """As one would read it in a stub, without the name."""
+        """As in a stub, without the name."""
         texts, keyword_only = [], False
         for one in self.parameters:
             if one.kind is one.KEYWORD_ONLY and not keyword_only:
@@ -60,7 +60,7 @@ class Member:
     name: str
     doc: str
     call: Call | None = None
-    """None of what is no method."""
+    """None if it is not a method."""
     type: str = ""
     default: str = ""
 
@@ -71,16 +71,16 @@ class PublicName:
 
     name: str
     module: str
-    """Where it is written,"""
+    """The file that defines it,"""
     line: int
-    """and on which line."""
+    """and the line."""
     value: Any
     doc: str
     call: Call | None = None
-    """Of a function, or of a class that callers construct."""
+    """For a function, or a class that callers construct."""
     members: tuple[Member, ...] = ()
     text: str = ""
-    """An alias: what it stands for."""
+    """For an alias: what it stands for."""
 
     @property
     def is_class(self) -> bool:
@@ -93,13 +93,13 @@ class PublicName:
 
 @cache
 def public_names(module_name: str) -> tuple[PublicName, ...]:
-    """What ``__all__`` of a module lists, in its order."""
+    """What a module's ``__all__`` lists, in its order."""
     module = importlib.import_module(module_name)
     return tuple(_named(module, name) for name in module.__all__)
 
 
 def group_of(name: PublicName) -> str:
-    """Under which of ``GROUPS`` pages show a name."""
+    """The one of ``GROUPS`` under which pages show a name."""
     if name.name == "Mailbox":
         return VERBS
     if name.module.startswith(f"{PACKAGE}.actors"):
@@ -110,7 +110,7 @@ def group_of(name: PublicName) -> str:
 
 
 def in_order(names: Iterable[PublicName]) -> list[PublicName]:
-    """By groups, and in each as the sources have them."""
+    """By groups, in the order of the sources within each."""
     return sorted(names, key=lambda name: (GROUPS.index(group_of(name)), name.module, name.line))
 
 
@@ -137,7 +137,8 @@ def _text_of(statement: ast.stmt, value: Any) -> str:
 
 
 def aliases_in(names: Iterable[PublicName]) -> list[PublicName]:
-    """What signatures and attributes of these names mention, and is an alias of this package but not public itself."""
+    """Aliases of this package that signatures and attributes of these names mention, but that are not public
+    themselves."""
     listed = list(names)
     public = {name.name for name in listed}
     found: dict[str, PublicName] = {}
@@ -163,7 +164,7 @@ def _alias(module_name: str, name: str) -> PublicName | None:
 
 
 def call_of(function: Callable[..., Any], *, bound: bool = False) -> Call:
-    """How a function is called; of a method, without the object that it is called on."""
+    """How a function is called; a method without the object that it is called on."""
     signature = inspect.signature(function)
     result = "" if signature.return_annotation is signature.empty else _shown_type(signature.return_annotation)
     coroutine = _AWAITED.match(result)
@@ -176,7 +177,7 @@ def call_of(function: Callable[..., Any], *, bound: bool = False) -> Call:
 
 
 def _construction(cls: type) -> Call | None:
-    """How callers construct it: a value, an error with arguments of its own, or what says how it is made."""
+    """How callers construct it: a value, an error with arguments of its own, or what documents its construction."""
     if issubclass(cls, Enum) or getattr(cls, "_is_protocol", False):
         return None
     made = cls.__dict__.get("__init__")
@@ -188,7 +189,7 @@ def _construction(cls: type) -> Call | None:
 
 
 def members_of(cls: type) -> tuple[Member, ...]:
-    """What is public in a class and in those of this package that it inherits from, in the order of their sources."""
+    """What is public in a class and in its base classes in this package, in the order of their sources."""
     members: dict[str, Member] = {}
     for base in reversed(cls.__mro__):
         if base.__module__.partition(".")[0] == PACKAGE:
@@ -259,7 +260,7 @@ def _targets(statement: ast.stmt) -> list[str]:
 
 
 def _texts(owner: ast.Module | ast.ClassDef) -> dict[str, str]:
-    """The attributes that it assigns or annotates, each with the text that follows it, if there is one."""
+    """The attributes that it assigns or annotates, each with the text that follows it, if any."""
     texts = {name: "" for statement in owner.body for name in _targets(statement)}
     for statement, following in zip(owner.body, owner.body[1:], strict=False):
         if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
@@ -269,10 +270,10 @@ def _texts(owner: ast.Module | ast.ClassDef) -> dict[str, str]:
 
 
 def _origin(module_name: str, name: str) -> tuple[str, ast.stmt]:
-    """The module where a name is written, and the statement that writes it, through any number of imports.
+    """The module that defines a name, and the statement that does so, through any number of imports.
 
     Raises:
-        LookupError: it is not of this package.
+        LookupError: it is not from this package.
     """
     if module_name.partition(".")[0] != PACKAGE:
         raise LookupError(f"{name} is not of {PACKAGE}")
@@ -291,7 +292,7 @@ def _origin(module_name: str, name: str) -> tuple[str, ast.stmt]:
 
 
 def _top_level(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Also those that depend on a condition."""
+    """Including those that depend on a condition."""
     for statement in statements:
         yield statement
         if isinstance(statement, ast.If):

@@ -1,10 +1,12 @@
 /**
  * The loop of an actor: claims, handlers and acknowledgements, and how it ends.
  *
- * Acknowledgements are collected: while one is being committed, those that come in wait for the next. A new batch is
- * claimed when a handler has nothing to do, in one transaction with the acknowledgements that are due. A claim takes
- * what can begin soon, and what then does not begin goes back: a prefetched message can neither be overtaken by a more
- * urgent one nor be handled by another consumer.
+ * Acknowledgements are collected: while one is being committed, those that come in wait for the next, and while
+ * handlers run they wait for the next claim, but not for long; those of synchronous handlers, which may block, wait
+ * only until the turn of the event loop ends. None waits when a message that is being handled is settled in another
+ * way, or when the mailbox is closed. A new batch is claimed when a handler has nothing to do, in one transaction with
+ * the acknowledgements that are due. A claim takes what can begin soon, and what then does not begin goes back: a
+ * prefetched message can neither be overtaken by a more urgent one nor be handled by another consumer.
  */
 
 import { MailboxClosedError } from "../../model/errors.js";
@@ -15,6 +17,7 @@ import { Pace, SOON } from "./pace.js";
 import { PrefetchBuffer, SenderOrderedBuffer } from "./prefetch.js";
 import { RetryingMailbox, idsOf, isPassing } from "./retrying.js";
 import { Stop, setTimer } from "./stop.js";
+import { Turns } from "./turns.js";
 
 /** @typedef {import("../values.js").MessageRecord} MessageRecord */
 /** @typedef {import("../values.js").Consumer} Consumer */
@@ -40,21 +43,24 @@ import { Stop, setTimer } from "./stop.js";
  * which may be sent on under its id
  * @property {(mailbox: unknown) => void} checkMailbox throws unless it is one to which messages can be sent
  * @property {() => import("./companions.js").Companions} companions
- * @property {(watcher: Watcher) => () => void} watch tells of what happens to the messages; returns what ends that
+ * @property {import("./watchers.js").Watchers["add"]} watch tells of what happens to the messages; returns what ends
+ * that
  */
 
 /** @typedef {{claimed: Promise<MessageRecord[]>, undo: () => Promise<void>}} Claim */
 
 /**
- * A claim, its attempts included.
- * @typedef {{claim?: Claim, undone?: Promise<void> | undefined, isUndone: boolean}} Claiming
+ * A claim, its attempts included; `acks` are to be acknowledged with it and have not been, `endAcks` is called when
+ * they are, or are acknowledged by themselves.
+ * @typedef {{claim?: Claim, undone?: Promise<void> | undefined, isUndone: boolean, acks: Hold[], endAcks: () => void}}
+ * Claiming
  */
 
 /**
- * @typedef {object} Watcher
- * @property {Holds["settling"]} settling a settling verb is called
- * @property {() => void} lifeOver the page is left or frozen: all that the handle held has been given back
+ * Milliseconds that an acknowledgement waits at most for the next claim, to be made in its transaction; longer only if
+ * a handler blocks, while another acknowledgement is being committed, or where the browser holds timers back.
  */
+const LINGER = 10;
 
 /** Milliseconds without a claim after the page was left: if it is really going away, its messages are for others. */
 const PAUSE_AFTER_UNLOAD = 1000;
@@ -71,6 +77,7 @@ export class RunningConsumer {
   #retrying;
   #deliveries;
   #pace = new Pace(() => performance.now());
+  #turns = new Turns(() => this.#wake());
   /** @type {(error?: unknown) => void} */
   #finish = () => {};
   #unwatch;
@@ -80,10 +87,17 @@ export class RunningConsumer {
   #waiting = 0;
   /** The one under way. @type {(Claiming & {ended: Promise<void>}) | undefined} */
   #claiming;
-  /** Acknowledgements and releases under way. */
-  #writes = 0;
+  /** Acknowledgements under way: further ones wait for them. @type {Set<Promise<void>>} */
+  #acks = new Set();
+  /** Releases and late acknowledgements under way. @type {Set<Promise<void>>} */
+  #writes = new Set();
   /** To be acknowledged. @type {Hold[]} */
   #handled = [];
+  /** Runs while some of them wait for the next claim. @type {ReturnType<typeof setTimeout> | undefined} */
+  #linger;
+  #acksAreDue = false;
+  /** Whether the handler that was called last is asynchronous. */
+  #isAsync = false;
   /** To be acknowledged, whoever holds them: they went back while they were handled. @type {Hold[]} */
   #handledLate = [];
   /** To be given back. @type {string[]} */
@@ -107,18 +121,23 @@ export class RunningConsumer {
     this.#options = options;
     this.#buffer = options.orderedBySender ? new SenderOrderedBuffer() : new PrefetchBuffer();
     this.#retrying = new RetryingMailbox(source, this.#stop);
-    this.#deliveries = new Deliveries(options, {
-      retrying: this.#retrying,
-      stop: this.#stop,
-      holds: this.#holds,
-      buffer: this.#buffer,
-      withoutClaims: (work) => this.#withoutClaims(work),
-    });
+    this.#deliveries = new Deliveries(
+      { ...options, handler: (...given) => this.#call(...given) },
+      {
+        retrying: this.#retrying,
+        stop: this.#stop,
+        holds: this.#holds,
+        buffer: this.#buffer,
+        withoutClaims: (work) => this.#withoutClaims(work),
+      },
+    );
     this.finished = new Promise((/** @type {(value: void) => void} */ resolve, reject) => {
       this.#finish = () => (this.#failure === undefined ? resolve() : reject(this.#failure.error));
     });
     this.#unwatch = source.watch({
       settling: (verb, ids) => this.#holds.settling(verb, ids),
+      beforeSettling: (ids) => this.#beforeSettling(ids),
+      closing: () => this.#onClosing(),
       lifeOver: () => this.#onLifeOver(),
     });
     const { signal } = options;
@@ -164,20 +183,21 @@ export class RunningConsumer {
     const claims = this.#mayClaim();
     if (this.#unhandled.length > 0) {
       const ids = this.#unhandled.splice(0);
-      if (!this.#isClosed) this.#write(this.#retrying.call(() => this.#source.release(ids)));
+      if (!this.#isClosed) this.#begin(this.#retrying.call(() => this.#source.release(ids)));
     }
     if (this.#handledLate.length > 0) {
       const late = this.#handledLate.splice(0);
       const times = late.map(({ madeAt }) => madeAt);
-      this.#write(this.#retrying.call(() => this.#source.ackLate(idsOf(late), times)));
+      this.#begin(this.#retrying.call(() => this.#source.ackLate(idsOf(late), times)));
     }
-    if (claims) this.#claiming = this.#beginClaim(this.#need(), this.#handled.splice(0));
-    else if (this.#handled.length > 0 && this.#writes === 0) this.#write(this.#retrying.ack(this.#handled.splice(0)));
+    if (claims) this.#claiming = this.#beginClaim(this.#need(), this.#takeHandled());
+    else if (this.#handled.length > 0 && !this.#acksCanWait() && this.#acks.size === 0) this.#beginAcks();
     const isUnderWay =
       this.#handling > 0 ||
       this.#waiting > 0 ||
       this.#claiming !== undefined ||
-      this.#writes > 0 ||
+      this.#acks.size > 0 ||
+      this.#writes.size > 0 ||
       this.#handled.length > 0;
     if (this.#stop.asked && !isUnderWay) this.#end();
   }
@@ -185,13 +205,15 @@ export class RunningConsumer {
   #end() {
     this.#isFinished = true;
     clearTimeout(this.#bufferTimer);
+    clearTimeout(this.#linger);
     this.#unwatch();
     this.#options.signal?.removeEventListener("abort", this.askToStop);
     this.#finish();
   }
 
   #startHandlers() {
-    while (this.#handling < this.#options.concurrency) {
+    const { concurrency } = this.#options;
+    while (!this.#stop.asked && this.#handling < concurrency && this.#buffer.size > 0 && this.#turns.mayBegin()) {
       const record = this.#buffer.take();
       if (record === undefined) break;
       const hold = this.#holds.of(record);
@@ -206,6 +228,13 @@ export class RunningConsumer {
     if (this.#buffer.size > 0) this.#bufferTimer ??= setTimeout(() => this.#returnStale(), SOON);
   }
 
+  /** @param {Parameters<CheckedOptions["handler"]>} given */
+  #call(...given) {
+    const result = /** @type {any} */ (this.#options.handler(...given));
+    this.#isAsync = typeof result?.then === "function";
+    return result;
+  }
+
   /** Gives back what was to begin soon but did not: handlers have become slow. */
   #returnStale() {
     this.#bufferTimer = undefined;
@@ -216,7 +245,7 @@ export class RunningConsumer {
       this.#bufferTimer = setTimeout(() => this.#returnStale(), still);
     } else if (this.#options.orderedBySender && this.#claiming !== undefined) {
       // the claim may have got later messages
-      this.#write(
+      this.#begin(
         this.#withoutClaims(async () => {
           const ids = this.#holds.drop(this.#buffer.takeFree());
           if (ids.length > 0) await this.#retrying.call(() => this.#source.release(ids));
@@ -232,10 +261,33 @@ export class RunningConsumer {
     return !(
       this.#stop.asked ||
       this.#claiming !== undefined ||
+      this.#turns.isOver ||
       this.#pauses > 0 ||
       this.#retrying.waiting > 0 ||
       this.#handling >= this.#options.concurrency
     );
+  }
+
+  /** Whether the next claim may come soon, to take the acknowledgements along. */
+  #acksCanWait() {
+    if (this.#stop.asked || this.#claiming !== undefined || this.#acksAreDue) return false;
+    if (this.#turns.isOver && !this.#isAsync) return false;
+    this.#linger ??= setTimeout(() => {
+      this.#acksAreDue = true;
+      this.#wake();
+    }, LINGER);
+    return true;
+  }
+
+  #takeHandled() {
+    clearTimeout(this.#linger);
+    this.#linger = undefined;
+    this.#acksAreDue = false;
+    return this.#handled.splice(0);
+  }
+
+  #beginAcks() {
+    if (this.#handled.length > 0) this.#begin(this.#retrying.ack(this.#takeHandled()), this.#acks);
   }
 
   /** How many messages can begin soon; more where all that was prefetched waits for its senders. */
@@ -245,10 +297,17 @@ export class RunningConsumer {
     return Math.min(Math.max(this.#options.concurrency - this.#handling, this.#pace.soon(), this.#reach), most);
   }
 
-  /** @param {number} limit @param {Hold[]} acked */
-  #beginClaim(limit, acked) {
-    const claiming = /** @type {Claiming & {ended: Promise<void>}} */ ({ isUndone: false });
-    claiming.ended = this.#claim(claiming, limit, acked).then(
+  /** @param {number} limit @param {Hold[]} acks messages that are acknowledged first, in the same transaction */
+  #beginClaim(limit, acks) {
+    const claiming = /** @type {Claiming & {ended: Promise<void>}} */ ({ isUndone: false, acks, endAcks: () => {} });
+    if (acks.length > 0) {
+      const acking = new Promise((/** @type {(_: void) => void} */ resolve) => {
+        claiming.endAcks = resolve;
+      });
+      this.#begin(acking, this.#acks);
+      for (const hold of acks) this.#retrying.acknowledging.add(hold);
+    }
+    claiming.ended = this.#claim(claiming, limit).then(
       () => this.#claimEnded(),
       (error) => this.#claimEnded({ error }),
     );
@@ -262,46 +321,46 @@ export class RunningConsumer {
     this.#wake();
   }
 
-  /**
-   * @param {Claiming} claiming @param {number} limit
-   * @param {Hold[]} acked messages that are acknowledged first, in the same transaction
-   */
-  async #claim(claiming, limit, acked) {
-    const ids = idsOf(acked);
-    let isAcked = acked.length === 0;
-    for (const hold of acked) this.#retrying.acknowledging.add(hold);
+  /** @param {Claiming} claiming @param {number} limit */
+  async #claim(claiming, limit) {
     const onAcked = (/** @type {number} */ count) => {
-      isAcked = true;
-      // those that went back meanwhile are acknowledged late
-      const isLate = acked.some((hold) => !this.#retrying.acknowledging.has(hold));
+      const acked = claiming.acks.splice(0);
       for (const hold of acked) this.#retrying.acknowledging.delete(hold);
-      if (!isLate) this.#retrying.reportAcked(acked, count);
+      this.#retrying.reportAcked(acked, count);
+      claiming.endAcks();
     };
-    try {
-      for (let attempt = 1; !claiming.isUndone; attempt++) {
-        try {
-          claiming.claim = this.#source.claim(limit, isAcked ? [] : ids, onAcked);
-          const records = await claiming.claim.claimed;
-          // what came too late is given back by whoever has undone the claim
-          if (!claiming.isUndone) {
-            this.#claimedAt = performance.now();
-            this.#buffer.add(this.#holds.add(records));
-          }
-          return;
-        } catch (error) {
-          if (claiming.isUndone) return;
-          // the acknowledgements are tried again by themselves, before anything else is claimed
-          if (!isAcked && isPassing(error)) return;
-          if (this.#stop.asked || !isPassing(error)) throw error;
-          await this.#retrying.pause(attempt, error);
-        }
+    for (let attempt = 1; !claiming.isUndone; attempt++) {
+      try {
+        claiming.claim = this.#source.claim(limit, idsOf(claiming.acks), onAcked);
+        const records = await claiming.claim.claimed;
+        // what came too late is given back by whoever has undone the claim
+        if (claiming.isUndone) break;
+        this.#claimedAt = performance.now();
+        this.#turns.begin();
+        this.#buffer.add(this.#holds.add(records));
+        return;
+      } catch (error) {
+        if (claiming.isUndone) break;
+        const hasAcks = claiming.acks.length > 0;
+        this.#ackApart(claiming);
+        // the acknowledgements are tried again by themselves, before anything else is claimed
+        if (hasAcks && isPassing(error)) return;
+        if (this.#stop.asked || !isPassing(error)) throw error;
+        await this.#retrying.pause(attempt, error);
       }
-    } finally {
-      await claiming.undone;
-      // nobody knows whether they were acknowledged; those that are missing will be late
-      const open = isAcked ? [] : acked.filter((hold) => this.#retrying.acknowledging.has(hold));
-      if (open.length > 0) this.#write(this.#retrying.ack(open));
     }
+    await claiming.undone;
+  }
+
+  /**
+   * Acknowledges by themselves the messages that a claim was to acknowledge. Nobody knows whether it has; those that
+   * are missing will be late.
+   * @param {Claiming} claiming
+   */
+  #ackApart(claiming) {
+    const open = claiming.acks.splice(0).filter((hold) => this.#retrying.acknowledging.has(hold));
+    if (open.length > 0) this.#begin(this.#retrying.ack(open, false, true), this.#acks);
+    claiming.endAcks();
   }
 
   /** @param {Hold} hold */
@@ -333,15 +392,50 @@ export class RunningConsumer {
     this.#wake();
   }
 
-  /** Work that has to be finished before the consumer is. @param {Promise<unknown>} work */
-  #write(work) {
-    this.#writes += 1;
-    work
+  /**
+   * Work that has to be finished before the consumer is.
+   * @param {Promise<unknown>} work @param {Set<Promise<void>>} [among]
+   */
+  #begin(work, among = this.#writes) {
+    const ended = work
       .catch((error) => this.#fail(error))
       .then(() => {
-        this.#writes -= 1;
+        among.delete(ended);
         this.#wake();
       });
+    among.add(ended);
+  }
+
+  // -- told by the mailbox --------------------------------------------------------------------------------------------
+
+  /** @param {string[]} ids @returns {Promise<unknown> | undefined} */
+  #beforeSettling(ids) {
+    if (!this.#holds.anyOf(ids)) return undefined;
+    this.#beginAcks();
+    // if only the later of two messages were committed, a death would bring the earlier one back after it
+    const { orderedBySender, concurrency } = this.#options;
+    return (orderedBySender || concurrency === 1) && this.#acks.size > 0 ? Promise.all(this.#acks) : undefined;
+  }
+
+  #onClosing() {
+    this.#isClosed = true;
+    this.#beginAcks();
+    // a claim under way is not undone: it may have acknowledgements with it
+    this.#stop.ask();
+    this.#wake();
+  }
+
+  /** The page is left or frozen, and all that the handle held has been given back; it may come back. */
+  #onLifeOver() {
+    this.#holds.drop(this.#buffer.takeAll());
+    this.#holds.allGivenBack();
+    // an acknowledgement under way may come too late: it settles only what is still held
+    this.#handledLate.push(...this.#takeHandled(), ...this.#retrying.acknowledging);
+    this.#retrying.acknowledging.clear();
+    this.#endClaim();
+    this.#pauses += 1;
+    setTimer(PAUSE_AFTER_UNLOAD, () => this.#resume());
+    this.#wake();
   }
 
   // -- ending ---------------------------------------------------------------------------------------------------------
@@ -352,19 +446,6 @@ export class RunningConsumer {
     else if (this.#failure === undefined) this.#failure = { error };
     else if (this.#failure.error !== error) console.error(`${this.#source.label}: one more error at the end:`, error);
     this.askToStop();
-  }
-
-  /** The page is left or frozen, and all that the handle held has been given back; it may come back. */
-  #onLifeOver() {
-    this.#holds.drop(this.#buffer.takeAll());
-    this.#holds.allGivenBack();
-    // an acknowledgement under way may come too late: it settles only what is still held
-    this.#handledLate.push(...this.#handled.splice(0), ...this.#retrying.acknowledging);
-    this.#retrying.acknowledging.clear();
-    this.#endClaim();
-    this.#pauses += 1;
-    setTimer(PAUSE_AFTER_UNLOAD, () => this.#resume());
-    this.#wake();
   }
 
   #resume() {
@@ -389,5 +470,6 @@ export class RunningConsumer {
     if (this.#claiming === undefined || this.#claiming.isUndone) return;
     this.#claiming.isUndone = true;
     this.#claiming.undone = this.#claiming.claim?.undo();
+    this.#ackApart(this.#claiming);
   }
 }

@@ -117,6 +117,11 @@ export class Holds {
     return ids;
   }
 
+  /** Whether one of these is a message that is held. @param {string[]} ids */
+  anyOf(ids) {
+    return ids.some((id) => this.#holds.has(id));
+  }
+
   /** All that is held went back. */
   allGivenBack() {
     for (const hold of this.#holds.values()) hold.givenBack = true;

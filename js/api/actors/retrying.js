@@ -21,7 +21,7 @@ export const isPassing = (error) => error instanceof MailboxError && error.passi
 export class Retrying {
   #label;
   #stop;
-  /** Calls that wait for their next attempt. */
+  /** Calls that have failed, and are tried again or wait for that. */
   waiting = 0;
 
   /** @param {string} label of the mailbox, for the console @param {import("./stop.js").Stop} stop */
@@ -32,13 +32,15 @@ export class Retrying {
 
   /**
    * Calls until it works, or fails with an error for which `retries` is false.
-   * @template T @param {() => Promise<T>} call @param {(error: unknown) => boolean} [retries] @returns {Promise<T>}
+   * @template T @param {() => Promise<T>} call @param {(error: unknown) => boolean} [retries]
+   * @param {boolean} [hasFailed] whether it has failed before
+   * @returns {Promise<T>}
    */
-  async call(call, retries = isPassing) {
+  async call(call, retries = isPassing, hasFailed = false) {
     for (let attempt = 1; ; attempt++) {
       const isLast = this.#stop.asked;
       try {
-        return await call();
+        return await (hasFailed || attempt > 1 ? this.#again(call) : call());
       } catch (error) {
         if (isLast || !retries(error)) throw error;
         await this.pause(attempt, error);
@@ -53,9 +55,14 @@ export class Retrying {
       `${this.#label}: tried again in ${inSeconds(pause)}, attempt ${attempt + 1}: ` +
         /** @type {Error} */ (error).message,
     );
+    await this.#again(() => this.#stop.pause(pause));
+  }
+
+  /** @template T @param {() => Promise<T>} work @returns {Promise<T>} */
+  async #again(work) {
     this.waiting += 1;
     try {
-      await this.#stop.pause(pause);
+      return await work();
     } finally {
       this.waiting -= 1;
     }
@@ -80,18 +87,23 @@ export class RetryingMailbox extends Retrying {
    * Acknowledges those of these messages that are still held.
    * @param {Hold[]} holds
    * @param {boolean} [inDoubt] whether a handler may have given them back itself: then they are never acknowledged late
+   * @param {boolean} [hasFailed] whether a claim that has failed, or was undone, may have acknowledged them
    */
-  async ack(holds, inDoubt = false) {
+  async ack(holds, inDoubt = false, hasFailed = false) {
     const ids = idsOf(holds);
     if (!inDoubt) for (const hold of holds) this.acknowledging.add(hold);
-    let attempts = 0;
+    let attempts = Number(hasFailed);
     let settled = 0;
     let late = false;
     try {
-      settled = await this.call(() => {
-        attempts += 1;
-        return this.source.ackHeld(ids);
-      });
+      settled = await this.call(
+        () => {
+          attempts += 1;
+          return this.source.ackHeld(ids);
+        },
+        isPassing,
+        hasFailed,
+      );
       late = !inDoubt && holds.some((hold) => !this.acknowledging.has(hold));
     } catch (error) {
       if (error instanceof MailboxClosedError)

@@ -67,13 +67,12 @@ async function salvageOrPassOver(tx, state, place, passedOver) {
 }
 
 /**
- * What a claim is to hand out, all of it at hand.
+ * What a claim will hand out, all of it at hand.
  * @typedef {{taken: LaneRun[], entries: import("../../model/types.js").Entry[]}} FoundAtHand
  */
 
 /**
- * What `claim` would hand out, where nothing has to be read for it; undefined if that is not so. Nothing is handed out
- * yet.
+ * What `claim` would hand out, if nothing has to be read for it; undefined otherwise. Hands out nothing yet.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {number} limit @returns {FoundAtHand | undefined}
  */
 export function findAtHand(tx, state, limit) {

@@ -20,7 +20,7 @@ import { enqueueFrame, openToEnqueue } from "./enqueue.js";
 /** @typedef {Uint8Array<ArrayBuffer>} Id */
 
 /**
- * Moves a message of a holder's to the dead letters.
+ * Moves a message that a holder has to the dead letters.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id} id @param {string} reason
  * @throws {ValueUnavailable}
  */
@@ -32,7 +32,7 @@ export async function bury(tx, state, holder, id, reason) {
 }
 
 /**
- * As `buryOrSalvage`; what cannot be read at present stays where it is.
+ * As `buryOrSalvage`, but what cannot be read at present stays where it is.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {number} delivery
  * @param {string} reason @returns {Promise<boolean>} whether it could be read
  */
@@ -165,7 +165,7 @@ export async function listDeadLetters(tx, state, limit, offset) {
       if (numbers.length === limit) break;
       cursor.continue();
     }
-    // something else deleted or added some: there is none of this number, and looking for it puts the count right
+    // something else deleted or added some: there is none with this number, and looking for it corrects the count
     const isAll = cursor === null && offset === 0;
     if (isAll && numbers.length + passedOver !== state.deadLetters)
       throw new Unreadable({ priority: DEAD, sequence: state.nextDeadLetter });
@@ -208,7 +208,7 @@ export const entryOf = ({ id, frame, deliveries }) => ({
   status: INFLIGHT,
 });
 
-/** Has an error say what cannot be read. @template T @param {Id} id @param {Promise<T>} done */
+/** Makes an error name the message that cannot be read. @template T @param {Id} id @param {Promise<T>} done */
 async function withIdIn(id, done) {
   try {
     return await done;

@@ -12,10 +12,10 @@ import { segmentWritersOf } from "../stored-segments.js";
 /** @typedef {import("../../model/types.js").Frame} Frame */
 
 /**
- * Enqueues messages whose ids are new: neither in the mailbox nor remembered.
+ * Enqueues the messages whose ids are new: neither in the mailbox nor remembered.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} frames
- * @param {Uint8Array} [sentOn] the id of a message of this mailbox that has just been acknowledged in order to go on:
- * that it is remembered keeps nothing out
+ * @param {Uint8Array} [sentOn] the id of a message of this mailbox that was just acknowledged in order to be sent on;
+ * that it is remembered does not matter
  * @returns {Promise<{ids: Uint8Array, enqueued: number}>}
  */
 export async function enqueue(tx, state, frames, sentOn) {
@@ -33,7 +33,7 @@ export async function enqueue(tx, state, frames, sentOn) {
     if (frame.hasCustomId) {
       const id = idIn(frames, frame);
       ids.set(id, i * ID_BYTES);
-      // the second look finds what this very call has stored under an id that it generated
+      // the second lookup finds what this same call has stored under an id that it generated
       if (known.has(keyOf(id)) || state.livingPlaceOf(id) !== undefined) continue;
       known.add(keyOf(id));
       state.noteCustomId(id);
@@ -51,9 +51,9 @@ export async function enqueue(tx, state, frames, sentOn) {
 }
 
 /**
- * Adds those of the ids that senders gave which are known though their messages may be gone.
+ * Adds those custom ids that are remembered, whether or not their messages still exist.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} bytes @param {Frame[]} frames in `bytes`
- * @param {Set<string>} known @param {Uint8Array} [sentOn] one that is passed over
+ * @param {Set<string>} known @param {Uint8Array} [sentOn] an id to pass over
  */
 async function addRemembered(tx, state, bytes, frames, known, sentOn) {
   const given = frames.filter(({ hasCustomId }) => hasCustomId).map((frame) => idIn(bytes, frame));
@@ -66,7 +66,7 @@ async function addRemembered(tx, state, bytes, frames, known, sentOn) {
 }
 
 /**
- * As `enqueue`, where nothing has to be read for it; undefined if that is not so.
+ * As `enqueue`, if nothing has to be read for it; undefined otherwise.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} frames
  * @returns {{ids: Uint8Array, enqueued: number} | undefined}
  */
@@ -85,7 +85,7 @@ export function enqueueAtHand(tx, state, frames) {
 }
 
 /**
- * To be called before messages are enqueued that are not fresh, see `model/state.js`.
+ * To be called before enqueueing messages that are not fresh, see `model/state.js`.
  * @param {WriteTransaction} tx @param {MailboxState} state
  */
 export async function openToEnqueue(tx, state) {
@@ -96,7 +96,7 @@ export async function openToEnqueue(tx, state) {
 /**
  * Enqueues one message.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} bytes @param {Frame} frame in `bytes`
- * @param {number} [past] its delivery state; if left out, it was never handed out
+ * @param {number} [past] its delivery state; if omitted, it was never handed out
  * @returns {number} its sequence number
  */
 export function enqueueFrame(tx, state, bytes, frame, past) {
@@ -108,7 +108,7 @@ export function enqueueFrame(tx, state, bytes, frame, past) {
 }
 
 /**
- * Which of the ids that senders gave are in the mailbox; all are looked up at once.
+ * Which of the custom ids are in the mailbox; all are looked up at once.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Uint8Array} bytes @param {Frame[]} frames in `bytes`
  */
 export async function customIdsAlreadyThere(tx, state, bytes, frames) {

@@ -1,4 +1,4 @@
-/** Looking at one message: what a transaction does to show it, wherever it is, and change nothing. */
+/** Looking at one message: what a transaction does to show it, wherever it is, without changing anything. */
 
 import { DELAYED, INFLIGHT, NO_BATCH, QUEUED, packBatch } from "../../model/frames.js";
 import { DELAYED as PUT_OFF, HELD } from "../../model/page.js";
@@ -8,7 +8,7 @@ import { ValueUnavailable, withId } from "../unavailable-values.js";
 import { batchOf } from "./dead-letters.js";
 
 /**
- * What there is of a message.
+ * Finds one message.
  * @param {import("../read-transaction.js").ReadTransaction} tx
  * @param {import("../../model/state.js").MailboxState} state @param {Uint8Array<ArrayBuffer>} id
  * @returns {Promise<[Uint8Array, string]>} a batch of one at most; and JSON: of a dead letter `[reason, error, diedAt]`

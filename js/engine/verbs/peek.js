@@ -1,4 +1,4 @@
-/** Peeking: what a transaction does to show messages, and change nothing. */
+/** Peeking: what a transaction does to show messages without changing anything. */
 
 import { DELAYED, INFLIGHT, QUEUED, packBatch } from "../../model/frames.js";
 import { countOf, firstDelayed, firstInflight, firstQueued } from "../../model/queries.js";
@@ -44,7 +44,7 @@ export async function peek(tx, state, limit, status, offset) {
   }
 }
 
-/** What is left of runs without their first messages. @param {LaneRun[]} runs @param {number} offset how many */
+/** Runs without their first messages. @param {LaneRun[]} runs @param {number} offset how many */
 function beyond(runs, offset) {
   return runs.flatMap((run) => {
     const passed = Math.min(offset, run.to - run.from);

@@ -1,4 +1,4 @@
-/** Recovering: what a transaction does to take back what holders held that are gone, or whose page was left. */
+/** Recovering: what a transaction does to take back what gone holders held, or holders whose page was left. */
 
 import { failures } from "../../model/delivery.js";
 import { countOf } from "../../model/queries.js";
@@ -7,7 +7,7 @@ import { result } from "../../storage/requests.js";
 import { buryIfReadable } from "./dead-letters.js";
 
 /**
- * Takes back what holders held that are gone, or whose page was left according to an unload note. A note releases: the
+ * Takes back what gone holders held, and holders whose page was left according to an unload note. A note releases: the
  * hand-outs are undone. A death makes suspects, and counts as a failure for a message that was solo.
  * @param {import("../write-transaction.js").WriteTransaction} tx @param {string} mailbox
  * @param {import("../../model/state.js").MailboxState} state
@@ -21,12 +21,12 @@ export async function recover(tx, mailbox, state, gone) {
   for (const [i, holder] of holders.entries()) {
     const of = mailboxes[i];
     if (of === mailbox) count += countOf(await tx.run(state, state.releaseAll(/** @type {string} */ (holder))));
-    // a note of a mailbox that no longer exists would stay for ever
+    // or a note of a mailbox that no longer exists would stay for ever
     if (of === mailbox || typeof of !== "string" || !(await tx.exists(of))) notes.delete(holder);
   }
   for (const [holder, beat] of gone) {
     const claims = state.claims.get(holder);
-    // it gave a sign of life since
+    // it has shown a sign of life since
     if (claims === undefined || (beat !== undefined && claims.beat !== beat)) continue;
     const { maxDeliveries } = claims;
     for (const { priority, from, to, delivery, before } of await tx.run(state, state.recover(holder))) {

@@ -1,6 +1,6 @@
 /**
- * Settling: what a transaction does to acknowledge messages, to give them back, as failed or as if they had not been
- * handed out, and to purge the queue.
+ * Settling: what a transaction does to acknowledge messages, to give them back (as failed, or as never handed out), and
+ * to purge the queue.
  */
 
 import { runsOf } from "../../model/claims.js";
@@ -36,7 +36,7 @@ export async function ack(tx, state, ids) {
   for (const [priority, sequences] of dead) {
     let seenTo = 0;
     for (const [from, to] of runsOf(sequences)) {
-      // what shares a segment with those before was looked at with them
+      // messages that share a segment with earlier ones were looked at with those
       if (to > seenTo) seenTo = await deleteDead(tx, state, priority, Math.max(from, seenTo), to);
     }
   }
@@ -44,7 +44,7 @@ export async function ack(tx, state, ids) {
 }
 
 /**
- * Deletes those of the messages that are a holder's.
+ * Deletes those of the messages that a holder has.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id[]} ids
  */
 export async function ackHeld(tx, state, holder, ids) {
@@ -58,7 +58,7 @@ export async function ackHeld(tx, state, holder, ids) {
 }
 
 /**
- * Deletes messages whoever has them, but none that has only got the id of one of them since.
+ * Deletes messages, whoever has them, but no newer message that was given the id of one.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Id[]} ids
  * @param {number[]} created when each was made, milliseconds since 1970
  */
@@ -70,14 +70,14 @@ export async function ackLate(tx, state, ids, created) {
 }
 
 /**
- * Whether the message of an id, if it lives, is the one that was made then; one that cannot be read is not.
+ * Whether the message with an id is the one made at that time; one that cannot be read is not.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Id} id @param {number} created
  */
 async function isStill(tx, state, id, created) {
   const place = await tx.find(state, id);
   const delivery = place && state.deliveryOf(place);
   if (place === undefined || delivery === undefined) return false;
-  // an id that the mailbox made is never made again
+  // a generated id is never used again
   if (!hasCustomId(delivery)) return true;
   flush(tx);
   const { priority, sequence } = place;
@@ -95,7 +95,7 @@ async function isStill(tx, state, id, created) {
 }
 
 /**
- * As `ack`, where nothing has to be read for it and one of them is there; undefined if that is not so.
+ * As `ack`, if nothing has to be read for it and at least one exists; undefined otherwise.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Id[]} ids
  * @param {string} [holder] only what it holds
  * @returns {number | undefined} how many there were
@@ -146,8 +146,7 @@ function noteDead(dead, { priority, sequence }) {
 }
 
 /**
- * Removes a message, wherever it is, with all that is known of it but its bytes; see `deleteDead`. Its page must be
- * open.
+ * Removes a message, wherever it is, with everything but its bytes, see `deleteDead`. Its page must be open.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {Place} place @param {Id} id
  * @returns {boolean} false if there is no such message
  */
@@ -160,7 +159,7 @@ function ackOne(tx, state, place, id) {
 
 /**
  * Gives back a message that a holder has. As failed, it becomes a dead letter after too many failures, if it can be
- * read; otherwise its hand-out is undone.
+ * read; as not failed, its hand-out is undone.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {number} maxDeliveries
  * @param {Id} id
  * @param {number} due 0 for at once @param {string | undefined} error @param {boolean} failed
@@ -180,7 +179,7 @@ export async function nack(tx, state, holder, maxDeliveries, id, due, error, fai
 }
 
 /**
- * Gives back messages that a holder has, their hand-outs undone.
+ * Gives back messages that a holder has, and undoes their hand-outs.
  * @param {WriteTransaction} tx @param {MailboxState} state @param {string} holder @param {Id[]} ids
  * @returns {Promise<number>} how many it held
  */

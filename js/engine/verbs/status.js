@@ -1,4 +1,4 @@
-/** Counting: what a transaction does to tell how many messages there are, and since when and until when they wait. */
+/** Counting: what a transaction does to find how many messages there are, since when they wait and when delays end. */
 
 import { QUEUED, timeIn } from "../../model/frames.js";
 import { delays, firstWaiting } from "../../model/queries.js";
@@ -31,14 +31,14 @@ export async function status(tx, state) {
 }
 
 /**
- * When the first queued message of a lane was made; undefined if it cannot be read, which whoever claims it sees to.
+ * When the first queued message of a lane was made; undefined if it cannot be read, which its claim will deal with.
  * @param {ReadTransaction} tx @param {MailboxState} state @param {number} priority
  */
 async function oldestOf(tx, state, priority) {
   try {
     const first = await tx.run(state, firstWaiting(state.pages, priority));
     if (first === undefined) return undefined;
-    // it may be large, and is the first for long where nobody takes it
+    // it may be large, and stays the first for a long time if nobody takes it
     const noted = tx.cache.timeOf(state.number, priority, first.from);
     if (noted !== undefined) return noted;
     const [{ bytes, frame }] = await tx.entries(state, [first], QUEUED);

@@ -1,6 +1,6 @@
-"""How a task waits for the outcome of its call of the engine; ``js/api/dispatcher.js`` is the other end.
+"""How a task waits for the outcome of its call into the engine; ``js/api/dispatcher.js`` is the other end.
 
-A task that waits resumes within the call in which the engine delivers completions, not a turn of the event loop later.
+A waiting task resumes within the call in which the engine delivers completions, not a turn of the event loop later.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _LONG: Final = -2
 """Stands for the length of an array that is passed whole."""
 
 _EACH: Final = -3
-"""Stands for it if calls that crossed together have all succeeded, and their outcomes come together."""
+"""Used if calls that crossed together have all succeeded and their outcomes come together."""
 
 _SHARED: Final = 64 * 1024
-"""Bytes of the memory that both ends share to pass data, in either direction; larger data is passed by itself."""
+"""Bytes of the memory that both ends share to pass data, in either direction; larger data is passed separately."""
 
 _LARGEST_COLLECTED: Final = 64 * 1024
 """The most bytes of a call that crosses together with others."""
@@ -52,11 +52,11 @@ CallFuture = Future[Any]
 """The outcome of a call, or its error. Only its completion does not go through the event loop."""
 
 Cross = Callable[[int, list[bytes]], None]
-"""Makes the calls that were collected; their ids count up from the first one."""
+"""Makes the collected calls; their ids count up from the first."""
 
 
 def held_by_claim(value: Any) -> Any:
-    """The outcome of a claim, unconverted; if it was cancelled just then, see ``Completions.end_of_claim``."""
+    """The outcome of a claim, unconverted; if it was cancelled at that moment, see ``Completions.end_of_claim``."""
     return value
 
 
@@ -75,17 +75,17 @@ class Completions:
         self.js_dispatcher: Any = None
         self._can_suspend = False
         self._suspendable = False
-        """Whether the engine calls in the way that lets a task that resumes be suspended."""
+        """Whether the engine calls in a way in which a resuming task can be suspended."""
         self._ids = count()
         self._pending: dict[int, tuple[CallFuture, Convert | None]] = {}
         self._ready: deque[tuple[CallFuture, _Callback, Context]] = deque()
         """Tasks that can resume."""
         self.shared = memoryview(bytearray(_SHARED))
-        """Where bytes are passed; they stay until the other end is called, or returns."""
+        """Where bytes are passed; they stay until the other end is called or returns."""
         self.going_on = -1
-        """The call whose task resumes at this moment; nothing has happened since it was complete."""
+        """The call whose task is resuming; nothing has happened since it completed."""
         self._dropped: dict[int, Any] = {}
-        """Outcomes of claims that had been cancelled, before their tasks take notice of the cancellation."""
+        """Outcomes of cancelled claims, until their tasks notice the cancellation."""
         self.collecting = False
         """Whether the outcomes of several calls are being delivered; each of their tasks may then make another."""
         self._collected: _Collected | None = None
@@ -94,7 +94,7 @@ class Completions:
         from pyodide.ffi import create_proxy, to_js
 
         self._to_js = to_js
-        self._js_engine = js_engine  # an id is given again when its object is gone
+        self._js_engine = js_engine  # an id is reused when its object is gone
         self.js_dispatcher = js_engine.newDispatcher(
             create_proxy(self.on_completions), create_proxy(self.on_completion), create_proxy(self.shared)
         )
@@ -112,7 +112,7 @@ class Completions:
     def collect(self, cross: Cross, part: bytes, convert: Convert | None = None) -> CallFuture | None:
         """As ``begin``, for a call that ``cross`` makes together with others, before any other call is made.
 
-        None if it has to be made by itself.
+        None if it has to be made separately.
         """
         if not self.collecting or len(part) > _LARGEST_COLLECTED:
             return None
@@ -129,7 +129,7 @@ class Completions:
         return future
 
     def _cross(self) -> None:
-        """Makes the calls that were collected."""
+        """Makes the collected calls."""
         collected, self._collected = self._collected, None
         if collected is None:
             return
@@ -142,28 +142,29 @@ class Completions:
                 _soon(self._ready[-1][0].get_loop(), self._go_on)
 
     def forget(self, call_id: int) -> bool:
-        """Ignores the outcome of this call; False if it has been delivered already."""
+        """Ignores the outcome of this call; False if that has already been delivered."""
         return self._pending.pop(call_id, None) is not None
 
     def follow(self, js_promise: Any) -> CallFuture:
-        """The outcome of a promise of the engine."""
+        """The outcome of one of the engine's promises."""
         call_id, future = self.begin()
         self.js_dispatcher.follow(call_id, js_promise)
         return future
 
     def run(self, js_function: Any, *js_args: Any) -> CallFuture:
-        """The outcome of a function of the engine. Called from here, its promise would become one of Python's."""
+        """The outcome of one of the engine's functions. If it were called from here, its promise would become a Python
+        future."""
         call_id, future = self.begin()
         self.js_dispatcher.run(call_id, js_function, *js_args)
         return future
 
     def begin_with(self, data: bytes, convert: Convert | None = None) -> tuple[int, CallFuture, Any]:
-        """As ``begin``, for a call that takes bytes: also how many there are in the shared memory, or the bytes.
+        """As ``begin``, for a call that takes bytes; also returns how many are in the shared memory, or the bytes.
 
         No other call may be made before it.
         """
         if self._collected is not None:
-            self._cross()  # which needs the same memory
+            self._cross()  # it needs the same memory
         size: Any = len(data)
         if size > _SHARED:
             size = self._to_js(data)
@@ -175,7 +176,7 @@ class Completions:
         return call_id, future, size
 
     def end_of_claim(self, call_id: int, future: CallFuture) -> Any:
-        """The outcome of a claim that was cancelled; None if there is none yet, and then it will be ignored."""
+        """The outcome of a cancelled claim; None if there is none yet, in which case it will be ignored."""
         if self.forget(call_id):
             return None
         if call_id in self._dropped:
@@ -191,7 +192,7 @@ class Completions:
         future, convert = self._pending.get(call_id, _NOBODY)
         if (
             future is None
-            or self._ready  # they go on before
+            or self._ready  # they continue first
             or (convert is not None and convert is not held_by_claim)
             or len(callbacks := future._callbacks or []) != 1
             or _get_running_loop() is not (loop := future.get_loop())
@@ -210,7 +211,7 @@ class Completions:
         try:
             context.run(fn, future)
         except BaseException as error:
-            # an end of the whole program; the loop knows what to do
+            # the end of the whole program; the loop knows what to do
             _soon(future.get_loop(), _raise, error)
         finally:
             self.going_on = -1
@@ -218,7 +219,7 @@ class Completions:
         return False
 
     def _changes_way(self) -> bool:
-        """Changes the way in which the engine calls; whether it has to repeat this call in the new way."""
+        """Changes the way in which the engine calls; returns whether it has to repeat this call in the new way."""
         self.js_dispatcher.suspendable = self._suspendable = not self._suspendable
         return self._suspendable
 
@@ -229,7 +230,7 @@ class Completions:
         self._complete(completions)
         if len(self._ready) > 1:
             if can_run_sync():
-                # one that is suspended before it ends must not keep the others
+                # a task that is suspended before it ends must not hold up the others
                 _soon(self._ready[-1][0].get_loop(), self._go_on)
             else:
                 self.collecting = True
@@ -241,7 +242,7 @@ class Completions:
         return False
 
     def _complete(self, completions: tuple[Any, ...]) -> None:
-        # a frame of its own, which is gone when tasks resume: in theirs, an error would keep itself alive
+        # in a separate frame, which is gone when tasks resume: in theirs, an error would keep itself alive
         at, end = 0, len(completions)
         while at < end:
             call_id, js_error, length = completions[at : at + 3]
@@ -284,7 +285,7 @@ class Completions:
             future.set_result(value)
         else:
             future.set_exception(error)
-            future._log_traceback = False  # an error that nobody asks for need not be logged
+            future._log_traceback = False  # an error that nobody retrieves need not be logged
 
     def _go_on(self) -> None:
         while self._ready:
@@ -296,16 +297,16 @@ class Completions:
             try:
                 context.run(fn, future)
             except BaseException as error:
-                # an end of the whole program; the loop knows what to do
+                # the end of the whole program; the loop knows what to do
                 _soon(loop, _raise, error)
             finally:
-                del future, fn, context  # which the traceback of an error would keep
+                del future, fn, context  # otherwise the traceback of an error would keep it
 
 
 _NOBODY: Final = (None, None)
 
 _of_engines: dict[int, Completions] = {}
-"""By the ids of their JavaScript objects; there is more than one engine in tests only."""
+"""By the ids of their JavaScript objects; only tests have more than one engine."""
 
 
 def completions_of(js_engine: Any) -> Completions:

@@ -1,6 +1,6 @@
 """Messages as bytes, for the crossing between Python and JavaScript; ``js/model/frames.js`` describes the form.
 
-One buffer a verb, however many messages: a crossing costs more than the bytes in it.
+One buffer for each verb, however many messages: a crossing costs more than its bytes.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def pack_messages(messages: Iterable[PreparedMessage]) -> bytes:
 
 
 def pack_whole(messages: Iterable[WholeMessage]) -> tuple[bytes, str]:
-    """The frames of messages that were in a mailbox before, and JSON of what they lack; ``js/engine/archive.js``."""
+    """The frames of imported messages, and JSON of what frames lack; see ``js/engine/archive.js``."""
     parts: list[bytes] = []
     details: list[list[Any]] = []
     for message in messages:
@@ -163,7 +163,7 @@ def unpack_batch(batch: bytes) -> list[MessageRecord]:
                 None,
             )
         )
-    if at < len(batch):  # by when the delayed ones are due
+    if at < len(batch):  # followed by when the delayed ones are due
         delayed = [i for i, (_, _, status) in enumerate(_ENTRY.iter_unpack(entries)) if status == _DELAYED]
         for i, (due,) in zip(delayed, _TIME.iter_unpack(batch[at:]), strict=True):
             records[i] = replace(records[i], due_at=moment(int(due)))

@@ -1,9 +1,9 @@
-"""The JavaScript engine: found, loaded once, and its errors turned into ours.
+"""The JavaScript engine: finds it, loads it once, and turns its errors into ours.
 
-The engine is an ES module, ``pymailbox/js/index.js``; in a wheel that was built without esbuild, a few dozen. They are
-imported from where the wheel was unpacked, as blob URLs, which takes a page whose Content-Security-Policy lets code be
-evaluated and blobs be scripts. Any other page (or worker) imports ``index.js`` itself and hands it over as the module
-``pymailbox_js``; then nothing is evaluated here.
+The engine is an ES module, ``pymailbox/js/index.js``, or a few dozen in a wheel that was built without esbuild. They
+are imported from where the wheel was unpacked, as blob URLs, if the page's Content-Security-Policy allows code to be
+evaluated and blobs to be scripts. Any other page (or worker) imports ``index.js`` itself and hands it over as the
+module ``pymailbox_js``; then nothing is evaluated here.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ _loading: asyncio.Future[Any] | None = None
 
 
 async def load_engine() -> Any:
-    """The engine of this page or worker: one, however many ask for it at once.
+    """The one engine of this page or worker, however many ask for it at once.
 
     Raises:
-        StorageUnavailableError: this is no browser, or its policy forbids loading the engine and nobody handed it over.
+        StorageUnavailableError: this is not a browser, or the page's policy forbids loading the engine and nobody
+        handed it over.
     """
     global _loaded
     if _loaded is None:
         if not _has_indexeddb():
-            raise missing_backend("indexeddb", f"IndexedDB is in browsers only; {_what_is_here()}")
+            raise missing_backend("indexeddb", f"IndexedDB exists only in browsers; {_what_is_here()}")
         js_module = _handed_over() or await _load_once()
         if _loaded is None:  # somebody else may have made it meanwhile
             _loaded = js_module.python.ownEngineForPython()
@@ -49,11 +50,11 @@ async def _load_once() -> Any:
     if _loading is None:
         _loading = asyncio.ensure_future(_load_from_wheel())
         _loading.add_done_callback(_note_loaded)
-    return await asyncio.shield(_loading)  # a caller that gives up does so alone
+    return await asyncio.shield(_loading)  # a caller that gives up does so only for itself
 
 
 def _note_loaded(loading: asyncio.Future[Any]) -> None:
-    """If it failed, the next call tries again, even if nobody waits for this one any longer."""
+    """If it failed, the next call tries again, even if nobody waits for this one."""
     global _loading
     _loading = None
     if not loading.cancelled():
@@ -78,8 +79,8 @@ def _has_indexeddb() -> bool:
 
 def _what_is_here() -> str:
     if files("pymailbox").joinpath("backends", "sqlite", "mailbox.py").is_file():
-        return "here there are sqlite:///FILE#NAME and memory://NAME"
-    return f"here there is memory://NAME. There is sqlite:///FILE#NAME, too, but {NOT_IN_PAGES}"
+        return "use sqlite:///FILE#NAME or memory://NAME here"
+    return f"use memory://NAME here. There is also sqlite:///FILE#NAME, but {NOT_IN_PAGES}"
 
 
 def _handed_over() -> Any:
@@ -98,7 +99,8 @@ async def _load_from_wheel() -> Any:
     urls: dict[str, str] = {}
 
     def url_of(name: str) -> str:
-        """A blob URL of a module, by its path in the engine, with those of the modules it imports written into it."""
+        """A blob URL of a module, by its path in the engine; the URLs of the modules that it imports are written into
+        it."""
         if name not in urls:
             source = files("pymailbox").joinpath("js", name).read_text("utf-8")
             folder = posixpath.dirname(name)

@@ -1,6 +1,6 @@
-"""The IndexedDB mailbox: every verb is one call into the JavaScript engine, and at most one transaction there.
+"""The IndexedDB mailbox: every verb is one call into the JavaScript engine and at most one transaction there.
 
-Python never runs inside a transaction: Pyodide resumes it in a later task, when the transaction is long over.
+Python never runs inside a transaction: Pyodide resumes it in a later task, long after the transaction.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .frames import (
 from .loader import load_engine
 
 _DEAD = -1
-"""The section of the dead letters, in the engine."""
+"""The engine's section of dead letters."""
 
 _STATUS_CODES = {None: None, MessageStatus.QUEUED: 0, MessageStatus.INFLIGHT: 1}
 
@@ -54,7 +54,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
         self._js_handle = js_handle
         self._completions = completions
         js_verbs = completions.js_dispatcher.verbsOf(js_handle)
-        # each is looked up once, and not with every call
+        # each is looked up once instead of with every call
         self._js_call, self._js_claim = js_verbs.call, js_verbs.claim
         self._js_enqueue, self._js_ack = js_verbs.enqueue, js_verbs.ack
         self._js_enqueue_each = js_verbs.enqueueEach
@@ -104,8 +104,8 @@ class IndexedDbMailbox(EmbeddedMailbox):
     def _call(
         self, verb: str, *js_args: Any, data: bytes | None = None, convert: Callable[[Any], Any] | None = None
     ) -> CallFuture:
-        """Calls a verb of the engine, now, with bytes before its other arguments if it takes some; ``convert`` turns
-        the outcome into Python's values.
+        """Calls a verb of the engine at once, with any bytes before its other arguments; ``convert`` turns the outcome
+        into Python values.
         """
         if data is None:
             js_data = None
@@ -153,14 +153,15 @@ class IndexedDbMailbox(EmbeddedMailbox):
             else:
                 call_id, future, js_ids = completions.begin_with(pack_ids(ack.ids), held_by_claim)
                 if wait and (on_commit := ack.on_commit):
-                    # it waits only if the first attempt finds nothing: then what that acknowledged is reported before
+                    # it waits only if the first attempt finds nothing; what that attempt acknowledged is then reported
+                    # first
                     early_id, early = completions.begin(int)
                     early.add_done_callback(partial(_report_acked, on_commit))
                 self._js_claim(call_id, limit, wait * 1000, js_ids, ack.held_only, early_id)
             try:
                 batch, lives_over, removed = await future
             except asyncio.CancelledError:
-                # the cancellation goes on once the messages are in the queue again; a second one does not stop that
+                # the cancellation continues when the messages are back in the queue; a second one does not stop that
                 await self._undo(call_id, future)
                 raise
             finally:
@@ -169,7 +170,7 @@ class IndexedDbMailbox(EmbeddedMailbox):
                 ack.on_commit(int(removed))
             if completions.going_on == call_id or lives_over == self._lives_over:
                 return unpack_batch(batch if type(batch) is bytes else batch.to_bytes())
-            # on its way here the messages were given back: the page was frozen, or left for a moment
+            # the messages were given back on their way here: the page was frozen, or left for a moment
             wait, ack = max(0.0, deadline - self._loop.time()) if wait else 0.0, None
 
     async def _undo(self, call_id: int, future: CallFuture) -> None:

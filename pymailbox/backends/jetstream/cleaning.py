@@ -7,12 +7,11 @@ import logging
 import secrets
 import time
 from base64 import b64decode
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ...contract.errors import MailboxError, StorageUnavailableError
-from ...core.store import Message
 from . import codec, snapshots
-from .codec import Op, Reference
+from .codec import Op
 from .errors import NO_MESSAGE, CutOffError, NotThereError, RefusedError, TimedOutError
 from .state import PARTS_KEPT_FOR
 
@@ -81,34 +80,36 @@ def _seconds_since(then: tuple[float, float]) -> float:
     return max(now - was for now, was in zip(_clocks(), then, strict=True))
 
 
-async def publish_snapshot(
-    replica: Replica, checkpoint: int, seq: int, digest: bytes, encoded: bytes, last: int
-) -> None:
+class Stock(NamedTuple):
+    """What there was at a checkpoint."""
+
+    checkpoint: int
+    """Its number."""
+    seq: int
+    """Of its commit."""
+    age: int
+    """Of the log."""
+    first_body: int | None
+    """The first stream message that has bytes of a message."""
+    first_part: int | None
+    """The first part of a message that is there, or is being stored."""
+
+
+async def publish_snapshot(replica: Replica, stock: Stock, digest: bytes, packed: bytes, last: int) -> None:
     """Publishes the state at a checkpoint, and purges what nobody needs any more. If it fails, the next one does it.
 
     ``last`` is the snapshot before it. If that is not the last one any more, this one would come out of order: whoever
     began with it would miss what the other one's publisher has purged.
     """
-    messages = [message for _, _, message in replica.log.store.messages()]
     try:
-        await _publish(replica, checkpoint, seq, digest, encoded, last, messages, list(replica.log.uploads))
+        await _publish(replica, stock, digest, packed, last)
     except (MailboxError, RefusedError, NotThereError, TimedOutError, CutOffError) as error:
         _logger.debug("the mailbox %r could not write a snapshot: %r", replica.name, error)
 
 
-async def _publish(
-    replica: Replica,
-    checkpoint: int,
-    seq: int,
-    digest: bytes,
-    encoded: bytes,
-    last: int,
-    messages: list[Message],
-    uploads: list[int],
-) -> None:
+async def _publish(replica: Replica, stock: Stock, digest: bytes, packed: bytes, last: int) -> None:
     link, token = replica.link, replica.token
-    now = replica.log.now
-    packed = snapshots.pack(encoded)
+    checkpoint, seq, age, first_body, first_part = stock
     parts: tuple[int, ...] = ()
     data = snapshots.encode_snapshot(checkpoint, seq, digest, packed)
     if len(data) > link.largest:
@@ -120,40 +121,27 @@ async def _publish(
     if heard is None:
         return  # the next one purges
     end = heard + 1
-    references = [cast(Reference, message.payload) for message in messages]
-    first_body = min((reference.seq for reference in references if not reference.parts), default=end)
-    needed = [reference.first for reference in references if reference.parts]
-    first_part = min([*needed, *uploads], default=end)
+    first_needed = min(end, first_body or end)
     await _purge(link, f"{replica.base}.c", end)
-    await _purge(link, f"{replica.base}.in", min(end, first_body))
+    await _purge(link, f"{replica.base}.in", first_needed)
     await _purge_fences(replica, end)
-    settled = replica.settled_parts(seq, now, PARTS_KEPT_FOR)
+    settled = replica.settled_parts(seq, age, PARTS_KEPT_FOR)
     if settled:
-        await _purge(link, f"{link.stream}.p.{token}", min(settled, first_part, *parts[:1]))
-    await _purge_steps(replica, min(end, first_body))
-    await _move_stragglers(replica, [message for message in messages if not cast(Reference, message.payload).parts])
+        await _purge(link, f"{link.stream}.p.{token}", min(settled, first_part or end, *parts[:1]))
+    await _purge_steps(replica, first_needed)
+    await _move_stragglers(replica)
 
 
-async def _move_stragglers(replica: Replica, messages: list[Message]) -> None:
+async def _move_stragglers(replica: Replica) -> None:
     """Stores the oldest messages anew, if most of what came after them is settled: it can be purged then."""
     link, token = replica.link, replica.token
-    before = replica.stragglers_before
-    if not any(cast(Reference, message.payload).seq < before for message in messages):
+    before, bodies = replica.stragglers_before, replica.log.store.bodies
+    if (bodies.first_body or before) >= before:
         return
     there = sum((await counts(link, f"{replica.base}.in")).values())
     there += sum((await counts(link, f"{link.stream}.x.*.{token}")).values())
-    needed = len({cast(Reference, message.payload).seq for message in messages})
-    if there <= _MOST_SETTLED * needed + _FEW:
-        return
-    room = link.largest // 2
-    oldest = []
-    for message in sorted(messages, key=lambda message: cast(Reference, message.payload).seq):
-        reference = cast(Reference, message.payload)
-        room -= reference.size + MOVED_HEAD
-        if room < 0 or reference.seq >= before:
-            break
-        oldest.append(message)
-    await replica.move(oldest)
+    if there > _MOST_SETTLED * bodies.stream_messages + _FEW:
+        await replica.move(bodies.oldest(before, link.largest // 2, MOVED_HEAD))
 
 
 async def _purge(link: Link, subject: str, end: int) -> None:

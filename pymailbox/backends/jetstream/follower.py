@@ -49,12 +49,15 @@ class Follower:
         on_entry: Callable[[Entry], None],
         place: Callable[[bool], Any],
         on_error: Callable[[MailboxError], None],
+        on_tick: Callable[[], None],
     ) -> None:
         self._link = link
         self._filters = filters
         self._on_entry = on_entry
         self._on_error = on_error
         """Called with what keeps it from going on."""
+        self._on_tick = on_tick
+        """Called twice a second."""
         self._place = place
         """A coroutine that says where to begin; called with whether the consumer is there already: then None is no
         reason to begin elsewhere."""
@@ -179,6 +182,7 @@ class Follower:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_HEARTBEAT / 2)
+            self._on_tick()
             if self._link.loop.time() - self._heard > _SILENCE and not self._is_restarting:
                 self._heard = self._link.loop.time()
                 self.restart()

@@ -109,6 +109,8 @@ class Link:
         """A link that works; ``release`` comes after it."""
         options = connect or Connect({})
         key = (address, tuple(sorted((name, _identity(value)) for name, value in options.items())), create)
+        for loop in [loop for loop in _links if loop.is_closed()]:
+            del _links[loop]  # its links know it, and would keep it
         links = _links.setdefault(asyncio.get_running_loop(), {})
         link = links.get(key)
         if link is None or (link._nc.is_closed and link._opening is not None and link._opening.done()):
@@ -181,7 +183,7 @@ class Link:
             ) from None
         try:
             connecting.result()
-        except (NatsError, OSError, ValueError, TypeError) as error:
+        except (NatsError, OSError, ImportError, ValueError, TypeError) as error:
             raise StorageUnavailableError(f"cannot connect to {self._where} ({_text(error)})") from error
         try:
             settings.check_version(str(self._nc._server_info["version"]))
@@ -399,7 +401,7 @@ class Link:
 
     def _check_connected(self) -> None:
         """The client would keep what is sent meanwhile, and send it long after its caller has given up."""
-        if not self._nc.is_connected:
+        if not self.is_connected:
             raise NotSentError
 
     async def _on_answer(self, message: Msg) -> None:
@@ -470,6 +472,10 @@ class Link:
     def connections(self) -> int:
         """How many there were, one after the other: what is sent on one arrives in order."""
         return 1 + int(self._nc.stats["reconnects"])
+
+    @property
+    def is_connected(self) -> bool:
+        return bool(self._nc.is_connected)
 
     @property
     def is_closed(self) -> bool:

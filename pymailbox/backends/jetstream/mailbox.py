@@ -6,9 +6,10 @@ import asyncio
 import os
 import secrets
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final, Self, cast
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
 from uuid import UUID
 
 from ...contract.archive import Page, Remembered, Section, WholeMessage
@@ -26,8 +27,9 @@ from .cleaning import counts, store_parts
 from .codec import Op
 from .errors import CHANGED, NoStreamError, RefusedError, WipedError
 from .link import Link
+from .liveness import add_holder, remove_holder
 from .location import address_of, name_of, parse, token_of
-from .replica import Replica, add_holder, gone_call, release_call, remove_holder
+from .replica import Replica, gone_call, release_call
 from .state import DIED, RELEASED, Acked, Claimed, NotAdmitted, Stored
 from .writer import Call, Step
 
@@ -37,6 +39,26 @@ _GOODBYE: Final = 5.0
 """Seconds within which a handle that is closed gives back what it holds."""
 
 _HOLDER_BITS: Final = 62
+
+
+_Arguments = ParamSpec("_Arguments")
+_Given = TypeVar("_Given")
+
+
+def _under_way(
+    hook: Callable[Concatenate[JetStreamMailbox, _Arguments], Coroutine[Any, Any, _Given]],
+) -> Callable[Concatenate[JetStreamMailbox, _Arguments], Coroutine[Any, Any, _Given]]:
+    """A call for whose end ``close`` waits."""
+
+    @wraps(hook)
+    async def counted(mailbox: JetStreamMailbox, /, *args: _Arguments.args, **named: _Arguments.kwargs) -> _Given:
+        mailbox._enter_call()
+        try:
+            return await hook(mailbox, *args, **named)
+        finally:
+            mailbox._leave_call()
+
+    return counted
 
 
 class JetStreamMailbox(EmbeddedMailbox):
@@ -55,9 +77,6 @@ class JetStreamMailbox(EmbeddedMailbox):
         """Its identity as a holder."""
         self._has_claimed = False
         self._beat: asyncio.TimerHandle | None = None
-        self._beats = 0
-        self._nonce = secrets.token_bytes(8)
-        """Of its signs of life, which wait for no other commit."""
         self._calls = 0
         self._idle: asyncio.Future[None] | None = None
         self._wipes = self._opened_on = link.wipes
@@ -120,9 +139,9 @@ class JetStreamMailbox(EmbeddedMailbox):
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
+    @_under_way
     async def _submit(self, call: Call, *, follow: bool = True) -> Any:
         """What a call gives."""
-        self._enter_call()
         try:
             if follow:
                 self._check_wiped()
@@ -131,8 +150,6 @@ class JetStreamMailbox(EmbeddedMailbox):
         except WipedError:
             self._wipes = self._link.wipes
             raise
-        finally:
-            self._leave_call()
 
     async def _change(self, op: Op, *fields: int | UUID | str | None, ids: Iterable[UUID] = ()) -> Any:
         body = codec.pack_fields(*fields) + codec.encode_ids(ids)
@@ -221,6 +238,7 @@ class JetStreamMailbox(EmbeddedMailbox):
             left -= size
         return batches
 
+    @_under_way
     async def _ack_and_send(
         self, message_id: UUID, sends: list[tuple[EmbeddedMailbox, PreparedMessage]]
     ) -> list[int | None] | None:
@@ -249,7 +267,6 @@ class JetStreamMailbox(EmbeddedMailbox):
                 }
             )
 
-        self._enter_call()
         try:
             await self._follow()
             for target in targets:
@@ -265,8 +282,6 @@ class JetStreamMailbox(EmbeddedMailbox):
         except WipedError:
             self._wipes = self._link.wipes
             raise
-        finally:
-            self._leave_call()
         return None if depths is None else [depths[target._replica.token] for target in targets]
 
     async def _redrive(self, message_id: UUID) -> int | None:
@@ -276,6 +291,7 @@ class JetStreamMailbox(EmbeddedMailbox):
 
     # -- claiming and giving back --------------------------------------------------------------------------------------
 
+    @_under_way
     async def _claim(self, limit: int, wait: float, ack: AckFirst | None = None) -> list[MessageRecord]:
         replica = self._replica
         claimed: list[UUID] = []
@@ -326,7 +342,6 @@ class JetStreamMailbox(EmbeddedMailbox):
             again = HOLDER_CHECK if not records and state.others_hold(self._number) else None
             return ClaimAttempt(records, self._local_due(), again, more=bool(records) and state.queued > 0)
 
-        self._enter_call()
         self._has_claimed = True
         add_holder(self._number, self._loop)
         replica.writer.holders.add(self._number)
@@ -338,8 +353,6 @@ class JetStreamMailbox(EmbeddedMailbox):
             elif claimed:
                 replica.submit_quietly(self._release_call(claimed))
             raise
-        finally:
-            self._leave_call()
 
     def _call_with_marks(self, op: Op, body: Callable[[int], bytes], elsewhere: list[UUID]) -> Call:
         """A call that acknowledges; with marks on the subjects of the others who hold something of that."""
@@ -370,6 +383,7 @@ class JetStreamMailbox(EmbeddedMailbox):
     async def _ack_held(self, ids: list[UUID]) -> int:
         return await self._ack_in(ids, held_only=True)
 
+    @_under_way
     async def _ack_in(self, ids: list[UUID], held_only: bool) -> int:
         def body(witnesses: int) -> bytes:
             return codec.pack_fields(self._number, held_only, witnesses) + codec.encode_ids(ids)
@@ -390,13 +404,10 @@ class JetStreamMailbox(EmbeddedMailbox):
         buried: bool = await self._change(Op.BURY, self._number, message_id, reason)
         return buried
 
+    @_under_way
     async def _recover(self) -> int:
-        self._enter_call()
-        try:
-            await self._look()
-            return await self._replica.recover(self._number)
-        finally:
-            self._leave_call()
+        await self._look()
+        return await self._replica.recover(self._number, patiently=True)
 
     # -- looking and deleting ------------------------------------------------------------------------------------------
 
@@ -412,12 +423,14 @@ class JetStreamMailbox(EmbeddedMailbox):
         due = self._replica.log.store.state.next_due
         return None if due is None else self._replica.local(due)
 
+    @_under_way
     async def _peek(self, limit: int, status: MessageStatus | None, offset: int) -> list[MessageRecord]:
         await self._look()
         log = self._replica.log
         records, _ = await self._replica.bodies.records(verbs.peek(log.store, limit, status, offset, log.now))
         return records
 
+    @_under_way
     async def _get(self, message_id: UUID) -> MessageRecord | DeadLetter | None:
         await self._look()
         log = self._replica.log
@@ -429,6 +442,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         records, _ = await self._replica.bodies.records([found])
         return records[0] if records else None
 
+    @_under_way
     async def _list_dead_letters(self, limit: int, offset: int) -> list[DeadLetter]:
         await self._look()
         letters = dead_letters.list_dead_letters(self._replica.log.store, limit, offset)
@@ -448,6 +462,7 @@ class JetStreamMailbox(EmbeddedMailbox):
 
     # -- export and import ---------------------------------------------------------------------------------------------
 
+    @_under_way
     async def _read_section(self, section: Section, after: int, until: int | None) -> Page:
         await self._look()
         page = archive.read_section(self._replica.log.store, section, after, until)
@@ -478,6 +493,7 @@ class JetStreamMailbox(EmbeddedMailbox):
 
     # -- the storage ---------------------------------------------------------------------------------------------------
 
+    @_under_way
     async def _storage_report(self) -> StorageReport:
         async def info() -> Any:
             return await self._link.api(f"STREAM.INFO.{self._link.stream}")
@@ -581,8 +597,7 @@ def _beat(reference: weakref.ref[JetStreamMailbox]) -> None:
         return
     mailbox._beat = None
     if mailbox._number in mailbox._replica.log.store.state.holders.by_number:
-        mailbox._beats += 1
-        mailbox._replica.spawn(mailbox._replica.beat(mailbox._number, mailbox._nonce, mailbox._beats))
+        mailbox._replica.beat(mailbox._number)
         mailbox._hold()
 
 

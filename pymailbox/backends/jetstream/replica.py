@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import weakref
 from base64 import b64decode
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
+from math import inf
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -17,13 +19,14 @@ from ...contract.moments import milliseconds, now_in_ms
 from ...contract.values import MessagePriority
 from ...core.store import Message, find
 from ..notifier import Listener
-from . import codec, snapshots
+from . import codec, liveness, snapshots
 from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies, lower_case
-from .cleaning import publish_snapshot
+from .cleaning import Stock, publish_snapshot
 from .codec import RULES, Op, Reference, UnreadableError
 from .errors import NO_MESSAGE, RefusedError, TimedOutError
 from .follower import Entry, Follower
 from .link import Link
+from .liveness import Vigil
 from .location import token_of
 from .snapshots import Snapshot
 from .state import RELEASED, Claimed, Effects, LogState, foreign_id
@@ -33,20 +36,23 @@ _logger = logging.getLogger("pymailbox")
 
 _DIGESTS_KEPT: Final = 8
 
+_CLAIMED_SOON: Final = 4096
+"""Messages before one that is kept in memory until it is claimed."""
+
 _ASKED_FOR_THE_END: Final = 5
 """Times that a stream has to say that it ends before what was heard."""
 
 _PAUSE: Final = 0.2
 """Seconds between them."""
 
+_TO_PUBLISH: Final = 2.0
+"""Seconds for which who leaves waits until a snapshot is written."""
+
 _CLOCK_STEP: Final = 1000
 """Milliseconds by which clocks that go on alike do not part."""
 
 _CHECKPOINTS_OF_STRAGGLERS: Final = 3
 """Checkpoints that a message has seen before it may be stored anew."""
-
-_holders: dict[int, weakref.ref[asyncio.AbstractEventLoop]] = {}
-"""The event loops of this process's holders: nobody else can tell that one was closed."""
 
 
 class Replica:
@@ -67,12 +73,14 @@ class Replica:
         """Why it cannot go on."""
         self._users = 0
         self._starting: asyncio.Task[None] | None = None
+        self._vigil = Vigil(link.loop.time)
         self._follower = Follower(
             link,
             [f"{self.base}.>", f"{stream}.x.{self.token}.*", f"{stream}.x.*.{self.token}"],
             self._on_entry,
             self._place,
             self._break,
+            self._vigil.tick,
         )
         self._snapshot_at = 0
         """The stream message that was read or heard last where snapshots are."""
@@ -80,10 +88,12 @@ class Replica:
         """Those that are there, and are none: the next snapshot takes their place."""
         self._heard_at = 0
         """When the stream message came that was heard last; 0 if none was since a snapshot."""
-        self._digests: OrderedDict[int, bytes] = OrderedDict()
-        """Of the states at the last checkpoints."""
+        self._digests: OrderedDict[int, bytes | None] = OrderedDict()
+        """Of the states at the last checkpoints; None while one is being taken."""
+        self._claims: dict[int, list[tuple[int, Snapshot]]] = {}
+        """Snapshots that were heard meanwhile, by their checkpoints, and which messages of the stream they are."""
         self._checkpoints: deque[tuple[int, int]] = deque()
-        """When the last checkpoints were, and at which message of the stream."""
+        """At which age of the log the last checkpoints were, and at which message of the stream."""
         self._news_after: weakref.WeakKeyDictionary[Listener, int] = weakref.WeakKeyDictionary()
         """The last of our own commits when an observer was set; it may be heard later: producers do not wait for it."""
         self._live = False
@@ -92,12 +102,20 @@ class Replica:
         """Whether what is heard is news."""
         self._ahead: float | None = None
         """By how many milliseconds the log's clock is ahead of the event loop's, at least: that one is never set."""
+        self._asked_time: float | None = None
+        """The number of our own commit that asks for the log's time."""
         self._wall_ahead = 0.0
         """By how many milliseconds the wall clock was, when somebody looked."""
         self.tasks: set[asyncio.Task[Any]] = set()
         self._checkpoint_seqs: deque[int] = deque(maxlen=_CHECKPOINTS_OF_STRAGGLERS)
         """Where the last checkpoints were."""
         self._publishing: asyncio.Task[Any] | None = None
+        self._due: set[int] = set()
+        """Holders that are about to give a sign of life."""
+        self._beating: asyncio.Task[Any] | None = None
+        self._beats = 0
+        self._beats_nonce = secrets.token_bytes(8)
+        """Of signs of life, which wait for no other commit."""
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
@@ -118,6 +136,9 @@ class Replica:
             await self.stop()
 
     async def stop(self) -> None:
+        if self._publishing is not None and not self._publishing.done() and self.link.is_connected:
+            # who opens the mailbox next would have to read all that it makes superfluous
+            await asyncio.wait({self._publishing}, timeout=_TO_PUBLISH)
         await self.writer.stop()
         if self._starting is not None:
             self._starting.cancel()
@@ -196,7 +217,8 @@ class Replica:
     def _replace(self, log: LogState) -> None:
         self.log = log
         self._heard_at = 0
-        self._digests.clear()
+        self._digests = OrderedDict()
+        self._claims.clear()
         self.bodies.forget()
         self.link.notifier.changed((self.name,))
         self.link.notifier.wake(self.name)
@@ -214,7 +236,7 @@ class Replica:
         if snapshot.seq <= self.log.seq and snapshot.checkpoint <= self.log.checkpoint:
             return None if there else self.log.seq + 1
         self._check_rules(snapshot.rules)
-        encoded = snapshots.unpack(await self._packed(snapshot), snapshot)
+        encoded = await snapshots.unpack(await self._packed(snapshot), snapshot)
         before = self.log
         self._replace(snapshots.decode(encoded, snapshot.seq))
         self._snapshot_at = at
@@ -370,28 +392,29 @@ class Replica:
                 kind, holder = "h", _number(kind[2:])
         log = self.log
         now = self._loop_time
+        has_jumped = entry.time > log.now + _CLOCK_STEP
         log.advance(entry.seq, entry.time, len(entry.data))
         self._heard_at = entry.time
-        if self._ahead is None:
-            self._wall_ahead = now_in_ms() - now
-        self._ahead = entry.time - now if self._ahead is None else max(entry.time - now, self._ahead - 0.01)
         try:
             if kind == "s":
                 raise UnreadableError
             commit = codec.decode(entry.data)
         except UnreadableError:
+            self._follow_clock(entry.time, now, None)
             if not target:
                 self._on_foreign(entry, plain=kind == "in")
             return
         self._check_rules(commit.rules)
-        if not self._live and commit.nonce == self.writer.nonce:
+        own = commit.nonce == self.writer.nonce
+        self._follow_clock(entry.time, now, commit.number if own else None)
+        if own and not self._live:
             self._live = self._live_from is not None and commit.number >= self._live_from
         if not log.is_new(commit):
             return
         if kind in ("in", "x"):
-            self.bodies.keep(entry.seq, entry.data, None)
+            self._keep_body(entry, None)
         effects = Effects()
-        results = log.apply(commit, entry.seq, holder, target, effects)
+        results = log.apply(commit, entry.seq, holder, target, effects, wanted=own)
         if effects.reset:
             self.bodies.forget()
         sent = self.writer.sent_by(commit)
@@ -399,15 +422,23 @@ class Replica:
             self._on_checkpoint(entry.seq, sent is not None)
         if sent is not None:
             sent.heard(commit.number, self.token, results)
-        elif commit.nonce == self.writer.nonce:
+        elif own:
             self._release_claims(results)
         informed = None if sent is None else sent.informed(commit.number, self.token)
         early: list[Listener] = []
-        if commit.nonce == self.writer.nonce:
+        if own:
             early = [listener for listener, last in self._news_after.items() if commit.number <= last]
         self._notify(effects, informed, early)
         if self._live and log.checkpoint_is_due:
             self._check_point()
+        if self._live and has_jumped:
+            for number in liveness.overdue(log, self.writer.holders):
+                self.beat(number)
+
+    def _keep_body(self, entry: Entry, headers: Mapping[str, str] | None) -> None:
+        """If somebody may claim it soon: else it would be in memory for long."""
+        if self._live and self.log.store.state.queued < _CLAIMED_SOON:
+            self.bodies.keep(entry.seq, entry.data, headers)
 
     def _release_claims(self, results: list[Any]) -> None:
         """Nobody waits any more for what these claims gave."""
@@ -434,7 +465,7 @@ class Replica:
         headers = lower_case(entry.headers or {})
         own = foreign_id(self.link.stream, entry.seq, entry.time)
         reference = Reference(entry.seq, PLAIN, 0, len(entry.data), 0)
-        self.bodies.keep(entry.seq, entry.data, entry.headers)
+        self._keep_body(entry, entry.headers)
         log = self.log
         reason = "another program wrote this into the stream, and it is no part of a mailbox"
         if plain and not entry.data.startswith(codec.MAGIC):
@@ -485,37 +516,57 @@ class Replica:
 
     def _on_checkpoint(self, seq: int, own: bool) -> None:
         log = self.log
-        encoded = snapshots.encode(log)
-        log.size = len(encoded)
-        digest = snapshots.digest_of(encoded)
-        self._digests[log.checkpoint] = digest
         self._checkpoint_seqs.append(seq)
+        stock = Stock(log.checkpoint, seq, log.age, *log.first_needed)
+        taking = self.spawn(self._take_stock(snapshots.Capture(log), stock, self._snapshot_at if own else None))
+        self._digests[log.checkpoint] = None
+        if own:
+            self._publishing = taking
         while len(self._digests) > _DIGESTS_KEPT:
             self._digests.popitem(last=False)
-        if own:
-            self._publishing = self.spawn(
-                publish_snapshot(self, log.checkpoint, seq, digest, encoded, self._snapshot_at)
-            )
+
+    async def _take_stock(self, capture: snapshots.Capture, stock: Stock, last: int | None) -> None:
+        """Takes the digest of a state, and publishes it as a snapshot if ``last``, the one before it, is given."""
+        digests = self._digests
+        digest, packed = await snapshots.take(capture, pack=last is not None)
+        if digests is not self._digests:  # the log is another one by now
+            return
+        if stock.checkpoint in digests:
+            digests[stock.checkpoint] = digest
+        try:
+            for claim in self._claims.pop(stock.checkpoint, ()):
+                self._compare(*claim)
+        except StorageCorruptError as error:
+            self._break(error)
+            return
+        if last is not None:
+            await publish_snapshot(self, stock, digest, packed, last)
 
     def _on_snapshot(self, entry: Entry, snapshot: Snapshot) -> None:
         self._check_rules(snapshot.rules)
         if snapshot.seq > self.log.seq or snapshot.checkpoint > self.log.checkpoint:
             self._follower.restart()  # something before it is gone
-            return
-        digest = self._digests.get(snapshot.checkpoint)
-        if digest is not None and digest != snapshot.digest:
+        else:
+            self._compare(entry.seq, snapshot)
+
+    def _compare(self, at: int, snapshot: Snapshot) -> None:
+        """A snapshot that is a message of the stream with our own state, now or as soon as that is encoded."""
+        digest = self._digests.get(snapshot.checkpoint, snapshot.digest)
+        if digest is None:
+            self._claims.setdefault(snapshot.checkpoint, []).append((at, snapshot._replace(packed=b"")))
+        elif digest != snapshot.digest:
             raise StorageCorruptError(
-                f"the snapshot of the mailbox {self.name!r} at checkpoint {snapshot.checkpoint} (message {entry.seq} "
+                f"the snapshot of the mailbox {self.name!r} at checkpoint {snapshot.checkpoint} (message {at} "
                 f"of the stream {self.link.stream!r}, of its state at message {snapshot.seq}) differs from what its "
                 "log says. Somebody has changed the stream, or a version of pymailbox has an error"
             )
 
-    def settled_parts(self, seq: int, now: int, kept_for: int) -> int:
+    def settled_parts(self, seq: int, age: int, kept_for: int) -> int:
         """Before which message of the stream all parts belong to something, or never will."""
         settled = 0
-        while self._checkpoints and self._checkpoints[0][0] <= now - kept_for:
+        while self._checkpoints and self._checkpoints[0][0] <= age - kept_for:
             settled = self._checkpoints.popleft()[1]
-        self._checkpoints.append((now, seq))
+        self._checkpoints.append((age, seq))
         if settled:
             self._checkpoints.appendleft((0, settled))
         return settled
@@ -534,9 +585,36 @@ class Replica:
             self.submit_quietly(Call(codec.encode_command(Op.MARK)))
         return max(self.log.now, int(now + self._ahead))
 
+    def _follow_clock(self, time: int, now: float, number: int | None) -> None:
+        """The log's clock said something, to our own commit if that has a number."""
+        ahead, before = time - now, self._ahead
+        if before is None:
+            self._wall_ahead = now_in_ms() - now
+        elif before - _CLOCK_STEP <= ahead < before:
+            ahead = before - 0.01
+        elif ahead < before and (number is None or self._asked_time is None or number < self._asked_time):
+            # it has gone back, with a new leader, or was only heard late
+            self._ask_for_time()
+            ahead = before
+        self._ahead = ahead
+        if before is not None and ahead > before + _CLOCK_STEP:
+            self.link.notifier.wake(self.name)  # what was to be due much later
+
+    def _ask_for_time(self) -> None:
+        def asked(number: float | None) -> None:
+            self._asked_time = number
+
+        if self._live and self._asked_time is None:
+            asked(inf)
+            mark = codec.encode_command(Op.MARK)
+            self.submit_quietly(Call(mark, on_numbered=asked, on_done=lambda _: asked(None)))
+
     def local(self, moment: int) -> int:
         """A moment of the log's time by the wall clock, or a little later."""
-        return moment + 1 if self._ahead is None else now_in_ms() + moment - self.now + 1
+        if self._ahead is None:
+            return moment + 1
+        # while its clock has gone back the log's time stands still, and goes on later
+        return now_in_ms() + int(moment - self._loop_time - self._ahead) + 1
 
     @property
     def _loop_time(self) -> float:
@@ -554,14 +632,23 @@ class Replica:
         if self.broken is None:
             self.writer.submit(call, first=first).add_done_callback(_retrieve)
 
-    async def beat(self, holder: int, nonce: bytes, number: int) -> None:
-        """A holder's sign of life, which is how-manieth of the nonce: it overtakes calls."""
-        data = codec.encode(nonce, number, [codec.encode_command(Op.BEAT, codec.pack_fields(holder))])
+    def beat(self, holder: int) -> None:
+        """A holder's sign of life, which overtakes calls: one commit for all who are due."""
+        self._due.add(holder)
+        if self._beating is None or self._beating.done():
+            self._beating = self.spawn(self._beat())
 
-        async def publish() -> None:
-            await self.link.publish(f"{self.base}.c", data)
+    async def _beat(self) -> None:
+        while self._due:
+            due, self._due = self._due, set()
+            self._beats += 1
+            signs = [codec.encode_command(Op.BEAT, codec.pack_fields(holder)) for holder in due]
+            data = codec.encode(self._beats_nonce, self._beats, signs)
 
-        await self.link.patiently(publish, f"a sign of life in the mailbox {self.name!r}")
+            async def publish(data: bytes = data) -> None:
+                await self.link.publish(f"{self.base}.c", data)
+
+            await self.link.patiently(publish, f"a sign of life in the mailbox {self.name!r}")
 
     @property
     def stragglers_before(self) -> int:
@@ -572,7 +659,7 @@ class Replica:
     async def keep_foreign(self) -> None:
         """Stores anew what others have published where the next snapshot takes its place."""
         if self._among_snapshots:
-            messages = [message for _, _, message in self.log.store.messages()]
+            messages = self.log.store.bodies.all()
             await self.move([each for each in messages if cast(Reference, each.payload).seq in self._among_snapshots])
 
     async def move(self, messages: list[Message]) -> None:
@@ -591,33 +678,37 @@ class Replica:
         await self.barrier()
         store = self.log.store
         places = ((message_id, find(store, message_id)) for message_id in ids)
-        return {
-            message_id: cast(Reference, store.bodies.lanes[place.priority][place.number].payload)
-            for message_id, place in places
-            if place is not None
-        }
+        return {message_id: store.reference(place) for message_id, place in places if place is not None}
 
     async def barrier(self) -> None:
         """Returns when all that was committed before the call is in the state."""
         await self.follow()
         await self.submit(Call(codec.encode_command(Op.MARK)))
 
-    def gone(self, holder: int) -> bool:
-        """Whether a holder's event loop, of this process, was closed."""
-        loop = _holders.get(holder)
-        if loop is None:
-            return False
-        running = loop()
-        return running is None or running.is_closed()
+    async def recover(self, me: int, *, patiently: bool = False) -> int:
+        """Lets the log take back what those had who are gone; how many messages there were.
 
-    async def recover(self, me: int) -> int:
-        """Lets the log take back what those had who are gone; how many messages there were."""
-        found = [
-            (holder, how) for holder, how in self.log.expired(self.now, self.gone) if holder != me or how == RELEASED
-        ]
-        if not found:
+        ``patiently`` waits until those have had their time who may only seem to be gone.
+        """
+        found, asked = self._vigil.gone(self.log, self.now)
+        if asked and asked != [me]:
+            # whoever lives hears the log's time, and gives a sign
+            self.submit_quietly(Call(codec.encode_command(Op.MARK)))
+            if patiently:
+                await asyncio.sleep(min(liveness.GRACE, max(map(self._lease_of, asked))))
+                found, _ = self._vigil.gone(self.log, self.now)
+        gone = [(holder, how) for holder, how in found if holder != me or how == RELEASED]
+        if not gone:
             return 0
-        return sum(await asyncio.gather(*(self.submit(gone_call(holder, how, via=holder)) for holder, how in found)))
+        recovered = await asyncio.gather(*(self.submit(gone_call(holder, how, via=holder)) for holder, how in gone))
+        for holder, how in gone:
+            if how == RELEASED:
+                liveness.remove_holder(holder)
+        return sum(recovered)
+
+    def _lease_of(self, holder: int) -> float:
+        """Seconds."""
+        return (self.log.store.state.holders.by_number[holder].lease or 0) / 1000
 
 
 def gone_call(holder: int, how: int, via: int | None = None) -> Call:
@@ -628,14 +719,6 @@ def gone_call(holder: int, how: int, via: int | None = None) -> Call:
 def release_call(link: Link, holder: int, ids: Iterable[UUID]) -> Call:
     """That a holder gives messages back."""
     return Call(*codec.encode_pieces(Op.RELEASE, codec.pack_fields(holder) + codec.encode_ids(ids), link.room))
-
-
-def add_holder(number: int, loop: asyncio.AbstractEventLoop) -> None:
-    _holders[number] = weakref.ref(loop)
-
-
-def remove_holder(number: int) -> None:
-    _holders.pop(number, None)
 
 
 def _snapshot_in(message: Any) -> Snapshot | None:

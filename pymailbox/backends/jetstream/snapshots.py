@@ -5,26 +5,45 @@ No payload is in it, only where each is.
 
 from __future__ import annotations
 
-import gc
+import asyncio
 import hashlib
-import json
 import struct
 import zlib
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from time import perf_counter
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 from ...contract.errors import StorageCorruptError
-from ...contract.ids import id_of
+from ...core.dictionaries import Burial
 from ...core.page import DamagedError
-from ...core.state import PRIORITIES, MailboxState
-from ...core.store import Message
-from .codec import RULES, Reference
+from ...core.state import MailboxState
+from .codec import RULES
 from .state import LogState
 
 _MAGIC: Final = b"\x93pms"
 _HEAD: Final = struct.Struct("<4sHQQ32sI")
-_MESSAGE: Final = struct.Struct("<Q16sqQiIIIH")
-_SIZE: Final = struct.Struct("<I")
+_COUNT: Final = struct.Struct("<I")
+_LOG: Final = struct.Struct("<3Q?")
+_APPLIED: Final = struct.Struct("<8s2Q")
+_PAIR: Final = struct.Struct("<2Q")
+_REMEMBERED: Final = struct.Struct("<16sq")
+_ERROR: Final = struct.Struct("<BQI")
+_DEATH: Final = struct.Struct("<QBQqI")
+
+_IN_A_PIECE: Final = 1000
+"""Entries of a table that are encoded at once."""
+
+_PIECE: Final = 1 << 16
+"""Bytes of a piece, where it is cut from something larger."""
+
+_UNPACKED_AT_ONCE: Final = 1 << 18
+
+_SLICE: Final = 0.003
+"""Seconds for which the event loop is taken at once."""
+
+T = TypeVar("T")
 
 
 class Snapshot(NamedTuple):
@@ -42,43 +61,105 @@ class Snapshot(NamedTuple):
     packed: bytes
 
 
+class Capture:
+    """A state at one moment, which is encoded piece by piece while the log goes on."""
+
+    def __init__(self, log: LogState) -> None:
+        store = log.store
+        self._log = log.now, log.age, log.checkpoint, log.touched
+        self._state = store.state.snapshot()
+        self._applied = list(log.applied.items())
+        self._fences = sorted(log.fences.items())
+        self._uploads = sorted(log.uploads.items())
+        self._remembered = list(store.known_ids.items())
+        self._errors = list(store.error_texts.items())
+        self._deaths = list(store.deaths.items())
+        self._messages = store.bodies.capture()
+
+    def pieces(self) -> Iterator[bytes]:
+        """Each takes a millisecond or so."""
+        yield _LOG.pack(*self._log)
+        yield _COUNT.pack(len(self._state))
+        for at in range(0, len(self._state), _PIECE):
+            yield self._state[at : at + _PIECE]
+        yield from _table(self._applied, lambda each: _APPLIED.pack(each[0], *each[1]))
+        yield from _table(self._fences, lambda each: _PAIR.pack(*each))
+        yield from _table(self._uploads, lambda each: _PAIR.pack(*each))
+        yield from _table(self._remembered, lambda each: _REMEMBERED.pack(each[0].bytes, each[1]))
+        yield from _table(self._errors, _encode_error)
+        yield from _table(self._deaths, _encode_death)
+        yield from self._messages
+
+
 def encode(log: LogState) -> bytes:
     """A state, at a checkpoint."""
-    store, state = log.store, log.store.state
-    lanes = [
-        b"".join(
-            _MESSAGE.pack(
-                number,
-                message.id.bytes,
-                message.created_at,
-                (reference := cast(Reference, message.payload)).seq,
-                reference.at,
-                reference.sender,
-                reference.payload,
-                reference.headers,
-                len(reference.parts),
-            )
-            + struct.pack(f"<{len(reference.parts)}Q", *reference.parts)
-            for number, message in sorted(of_lane.items())
-        )
-        for of_lane in store.bodies.lanes
-    ]
-    rest = json.dumps(
-        {
-            "now": log.now,
-            "checkpoint": log.checkpoint,
-            "touched": log.touched,
-            "applied": [[nonce.hex(), *last] for nonce, last in log.applied.items()],
-            "fences": sorted(log.fences.items()),
-            "uploads": sorted(log.uploads.items()),
-            "errors": sorted([*place, error] for place, error in store.error_texts.items()),
-            "remembered": sorted([known.hex, until] for known, until in store.known_ids.items()),
-            "deaths": [[letter, *death.place, death.reason, death.died_at] for letter, death in store.deaths.items()],
-        },
-        separators=(",", ":"),
-    ).encode()
-    sections = [state.snapshot(), rest, *lanes]
-    return b"".join(_SIZE.pack(len(section)) + section for section in sections)
+    return b"".join(Capture(log).pieces())
+
+
+class _Slices:
+    """Leaves the event loop to others after every few milliseconds of work."""
+
+    def __init__(self) -> None:
+        self._end = perf_counter() + _SLICE
+
+    async def step(self) -> None:
+        """To be called between two pieces of work."""
+        if perf_counter() > self._end:
+            await asyncio.sleep(0)
+            self._end = perf_counter() + _SLICE
+
+
+async def take(capture: Capture, *, pack: bool) -> tuple[bytes, bytes]:
+    """The digest of a state, and itself packed if that is wanted."""
+    digest, packer, packed, slices = hashlib.sha256(), zlib.compressobj(1), [], _Slices()
+    for piece in capture.pieces():
+        digest.update(piece)
+        if pack:
+            packed.append(packer.compress(piece))
+        await slices.step()
+    return digest.digest(), b"".join([*packed, packer.flush()]) if pack else b""
+
+
+async def unpack(packed: bytes, snapshot: Snapshot) -> bytes:
+    """The encoded state of a snapshot.
+
+    Raises:
+        StorageCorruptError: it is damaged.
+    """
+    digest, unpacker, slices = hashlib.sha256(), zlib.decompressobj(), _Slices()
+    pieces: list[bytes] = []
+    try:
+        left = packed
+        while left and not unpacker.eof:
+            piece = unpacker.decompress(left, _UNPACKED_AT_ONCE)
+            left = unpacker.unconsumed_tail
+            digest.update(piece)
+            pieces.append(piece)
+            await slices.step()
+    except zlib.error as error:
+        raise StorageCorruptError(f"a snapshot of a mailbox is damaged ({error})") from error
+    if digest.digest() != snapshot.digest:
+        raise StorageCorruptError("a snapshot of a mailbox is damaged: its checksum is another one")
+    return b"".join(pieces)
+
+
+def _table(entries: Sequence[T], encode: Any) -> Iterator[bytes]:
+    yield _COUNT.pack(len(entries))
+    remaining = iter(entries)
+    while piece := b"".join(map(encode, islice(remaining, _IN_A_PIECE))):
+        yield piece
+
+
+def _encode_error(entry: tuple[tuple[int, int], str]) -> bytes:
+    place, text = entry
+    data = text.encode()
+    return _ERROR.pack(*place, len(data)) + data
+
+
+def _encode_death(entry: tuple[int, Burial]) -> bytes:
+    letter, (place, reason, died_at) = entry
+    data = reason.encode()
+    return _DEATH.pack(letter, *place, died_at, len(data)) + data
 
 
 def decode(data: bytes, seq: int) -> LogState:
@@ -87,83 +168,61 @@ def decode(data: bytes, seq: int) -> LogState:
     Raises:
         StorageCorruptError: it did not make this.
     """
-    collects = gc.isenabled()
-    gc.disable()  # which would go again and again over all that is made here, and find nothing
     try:
-        return _decode(data, seq)
-    except (DamagedError, ValueError, KeyError, TypeError, struct.error) as error:
+        return _decode(_Reader(data), seq)
+    except (DamagedError, ValueError, TypeError, struct.error) as error:
         raise StorageCorruptError(f"a snapshot of a mailbox cannot be read ({error})") from error
-    finally:
-        if collects:
-            gc.enable()
 
 
-def _decode(data: bytes, seq: int) -> LogState:
-    sections = []
-    at = 0
-    for _ in range(2 + PRIORITIES):
-        (size,) = _SIZE.unpack_from(data, at)
-        sections.append(data[at + 4 : at + 4 + size])
-        at += 4 + size
+class _Reader:
+    """What was encoded, from the beginning to the end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def fields(self, kind: struct.Struct) -> tuple[Any, ...]:
+        self.at += kind.size
+        return kind.unpack_from(self.data, self.at - kind.size)
+
+    def count(self) -> int:
+        count: int = self.fields(_COUNT)[0]
+        return count
+
+    def next(self, size: int) -> bytes:
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def table(self, kind: struct.Struct) -> Iterable[tuple[Any, ...]]:
+        return kind.iter_unpack(self.next(self.count() * kind.size))
+
+    def texts(self, kind: struct.Struct) -> Iterator[tuple[Any, ...]]:
+        """As ``table``, of entries that end with a text."""
+        for _ in range(self.count()):
+            *fields, size = self.fields(kind)
+            yield *fields, self.next(size).decode()
+
+
+def _decode(reader: _Reader, seq: int) -> LogState:
     log = LogState()
     store = log.store
-    store.state = MailboxState.unpack(sections[0])
-    rest = json.loads(sections[1])
-    log.seq, log.now, log.checkpoint, log.touched = seq, rest["now"], rest["checkpoint"], rest["touched"]
-    log.size = len(data)
-    for nonce, number, time in rest["applied"]:
-        log.applied[bytes.fromhex(nonce)] = number, time
-    log.fences = dict(rest["fences"])
-    log.uploads = dict(rest["uploads"])
-    for lane, number, error in rest["errors"]:
+    log.seq = seq
+    log.now, log.age, log.checkpoint, log.touched = reader.fields(_LOG)
+    store.state = MailboxState.unpack(reader.next(reader.count()))
+    for nonce, number, age in reader.table(_APPLIED):
+        log.applied[nonce] = number, age
+    log.fences.update(reader.table(_PAIR))
+    log.uploads.update(reader.table(_PAIR))
+    for known, until in reader.table(_REMEMBERED):
+        store.remember(UUID(bytes=known), until)
+    for lane, number, error in reader.texts(_ERROR):
         store.note_error(lane, number, error)
-    for known, until in rest["remembered"]:
-        store.remember(UUID(hex=known), until)
-    for letter, lane, number, reason, died_at in rest["deaths"]:
+    for letter, lane, number, died_at, reason in reader.texts(_DEATH):
         store.note_letter(letter, lane, number, reason, died_at)
-    for lane, section in enumerate(sections[2:]):
-        store.bodies.lanes[lane] = messages = _decode_lane(section)
-        store.note_ids(lane, messages)
+    if store.bodies.restore(reader.data, reader.at) != len(reader.data):
+        raise DamagedError("its end is another one")
+    log.size = log.weight
     return log
-
-
-def _decode_lane(section: bytes) -> dict[int, Message]:
-    lane: dict[int, Message] = {}
-    at, end, size, new = 0, len(section), _MESSAGE.size, int.from_bytes
-    unpack_from = _MESSAGE.unpack_from
-    while at < end:
-        number, message_id, created, seq, start, sender, payload, headers, count = unpack_from(section, at)
-        at += size
-        parts: tuple[int, ...] = ()
-        if count:
-            parts = struct.unpack_from(f"<{count}Q", section, at)
-            at += 8 * count
-        reference: Any = Reference(seq, start, sender, payload, headers, parts)
-        lane[number] = Message(id_of(new(message_id, "big")), b"", reference, created)
-    return lane
-
-
-def digest_of(encoded: bytes) -> bytes:
-    return hashlib.sha256(encoded).digest()
-
-
-def pack(encoded: bytes) -> bytes:
-    return zlib.compress(encoded, 1)
-
-
-def unpack(packed: bytes, snapshot: Snapshot) -> bytes:
-    """The encoded state of a snapshot.
-
-    Raises:
-        StorageCorruptError: it is damaged.
-    """
-    try:
-        encoded = zlib.decompress(packed)
-    except zlib.error as error:
-        raise StorageCorruptError(f"a snapshot of a mailbox is damaged ({error})") from error
-    if digest_of(encoded) != snapshot.digest:
-        raise StorageCorruptError("a snapshot of a mailbox is damaged: its checksum is another one")
-    return encoded
 
 
 def encode_snapshot(checkpoint: int, seq: int, digest: bytes, packed: bytes, parts: tuple[int, ...] = ()) -> bytes:

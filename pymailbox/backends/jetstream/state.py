@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
@@ -16,14 +16,23 @@ from ...contract.arguments import PreparedMessage
 from ...contract.values import MessagePriority, MessageRecord
 from ...core import archive, claiming, dead_letters, verbs
 from ...core import delivery as deliveries
-from ...core.dictionaries import DictionaryStore
+from ...core.dictionaries import Notes
 from ...core.page import BURIED, HELD
-from ...core.store import Holder, Message, find
+from ...core.state import LaneRun
+from ...core.store import Holder, Message, Place, find
 from . import codec
 from .codec import Command, Commit, Fields, Op, Reference, Sent
+from .shelves import Shelves
 
 REPEATED_FOR: Final = 600_000
 """Milliseconds for which it is known who committed what: nobody sends a commit again after a minute."""
+
+MOST_WRITERS: Final = 1000
+WRITERS_KEPT_FOR: Final = 180_000
+"""If more than so many have committed lately, those are forgotten who have not for that long, in milliseconds."""
+
+LONGEST_STEP: Final = 30_000
+"""Milliseconds by which the log gets older from one commit to the next at most: its clock may have jumped."""
 
 PARTS_KEPT_FOR: Final = 120_000
 """Milliseconds after which a part that belongs to nothing is cleared away, if nobody has said that its rest comes."""
@@ -31,6 +40,12 @@ PARTS_KEPT_FOR: Final = 120_000
 CHECKPOINT_COMMITS: Final = 1000
 CHECKPOINT_BYTES: Final = 1024 * 1024
 """After so much a checkpoint is due, or after four times what the last one was long."""
+
+_TAKEN: Final = 300
+"""Bytes that a message counts for beside its own when a checkpoint is due: to hear it takes time, too."""
+
+_WEIGHT: Final = 64
+"""Bytes of a message or another entry in a snapshot, more or less."""
 
 _NOT_OURS: Final = -1
 """An id base that no id has: all ids are made by clients."""
@@ -77,19 +92,33 @@ class Effects:
         self.reset = False
 
 
-class Store(DictionaryStore):
+class Store(Notes):
     """The core's ``Store``, with references in the place of bytes."""
+
+    id_base = _NOT_OURS
 
     def __init__(self) -> None:
         super().__init__()
-        self.id_base = _NOT_OURS
+        self.bodies = Shelves()
 
-    def messages(self) -> list[tuple[int, int, Message]]:
-        """All of them, by lane and number."""
-        lanes = self.bodies.lanes
-        return [
-            (lane, number, message) for lane, of_lane in enumerate(lanes) for number, message in sorted(of_lane.items())
-        ]
+    def clear_away(self, runs: list[LaneRun]) -> None:
+        for priority, first, end, delivery, _, _ in runs:
+            if delivery & deliveries.HAS_ERROR:
+                self.forget_errors(priority, first, end)
+            self.bodies.remove(priority, first, end)
+
+    def clear_queued(self, special: list[LaneRun]) -> None:
+        self.clear_away(special)  # which are all, as all ids are their senders'
+
+    def note_id(self, message_id: UUID, priority: int, number: int) -> None:
+        """``bodies`` does."""
+
+    def find_id(self, message_id: UUID) -> tuple[int, int] | None:
+        return self.bodies.find(message_id)
+
+    def reference(self, place: Place) -> Reference:
+        """Where the bytes of a message are."""
+        return cast(Reference, self.bodies.get(place.priority, place.number).payload)
 
 
 class LogState:
@@ -99,21 +128,24 @@ class LogState:
         self.store = Store()
         self.now = 0
         """The log's time, milliseconds since 1970: it never goes back."""
+        self.age = 0
+        """Milliseconds that went by in the log, without what is more than ``LONGEST_STEP`` from one commit to the
+        next."""
         self.seq = 0
         """Of the last commit."""
         self.applied: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
-        """The last commit of each nonce, and when; the one that was longest ago first."""
+        """The last commit of each nonce, and at which age; the one that was longest ago first."""
         self.fences: dict[int, int] = {}
         """The last commit on the subject of each holder that was admitted."""
         self.uploads: dict[int, int] = {}
-        """The first parts of what is being stored for long, and when that was said last."""
+        """The first parts of what is being stored for long, and at which age that was said last."""
         self.checkpoint = 0
         """How many there were."""
         self.commits = 0
         """Since the last one."""
         self.bytes = 0
         self.size = 0
-        """Of the last one."""
+        """``weight`` at the last one."""
         self.touched = False
         """Whether anything was ever committed, or since the mailbox was deleted."""
         self._more = b""
@@ -129,16 +161,26 @@ class LogState:
     def advance(self, seq: int, time: int, size: int) -> None:
         """Goes on to the next commit, or to what is none."""
         self.seq = seq
-        self.now = max(self.now, time)
+        if time > self.now:
+            self.age += min(time - self.now, LONGEST_STEP)
+            self.now = time
         self.commits += 1
         self.bytes += size
 
-    def apply(self, commit: Commit, seq: int, holder: int | None, target: bool, effects: Effects) -> list[Any]:
-        """What each command gives that is for this mailbox; ``holder`` is the one whose subject it came on."""
-        self.applied[commit.nonce] = commit.number, self.now
-        self.applied.move_to_end(commit.nonce)
-        while next(iter(self.applied.values()))[1] < self.now - REPEATED_FOR:
-            self.applied.popitem(last=False)
+    def apply(
+        self, commit: Commit, seq: int, holder: int | None, target: bool, effects: Effects, wanted: bool = True
+    ) -> list[Any]:
+        """What each command gives that is for this mailbox; ``holder`` is the one whose subject it came on.
+
+        The records of claims are there only if they are ``wanted``.
+        """
+        self.store.bodies.records_wanted = wanted
+        applied, age = self.applied, self.age
+        applied[commit.nonce] = commit.number, age
+        applied.move_to_end(commit.nonce)
+        kept_for = REPEATED_FOR if len(applied) <= MOST_WRITERS else WRITERS_KEPT_FOR
+        while next(iter(applied.values()))[1] < age - kept_for:
+            applied.popitem(last=False)
         if holder is not None:
             self.fences[holder] = seq
         results: list[Any] = []
@@ -155,6 +197,7 @@ class LogState:
         """Those that are neither known nor delayed go to the end of the queue in one step."""
         store, now = self.store, self.now
         before, self.touched = store.state.queued, True
+        self.bytes += _TAKEN * len(messages)
         stored = False
         run: dict[UUID, Message] = {}
         lane = 0
@@ -182,6 +225,19 @@ class LogState:
         number = verbs.append(self.store, MessagePriority.NORMAL, message, deliveries.CUSTOM_ID, where=BURIED)
         dead_letters.note(self.store, MessagePriority.NORMAL, number, reason, self.now)
         self.touched = True
+
+    @property
+    def weight(self) -> int:
+        """Bytes of a snapshot of it, more or less."""
+        store = self.store
+        tables: list[Sized] = [store.bodies, store.known_ids, store.error_texts, store.deaths, self.applied]
+        return _WEIGHT * sum(map(len, tables))
+
+    @property
+    def first_needed(self) -> tuple[int | None, int | None]:
+        """The first stream message, and the first part, that have bytes of messages."""
+        bodies = self.store.bodies
+        return bodies.first_body, min((first for first in (bodies.first_part, *self.uploads) if first), default=None)
 
     @property
     def checkpoint_is_due(self) -> bool:
@@ -268,7 +324,7 @@ class LogState:
                     self._move(message_id, from_seq, reference)
                 return None
             case Op.UPLOAD:
-                self.uploads[fields.number()] = now
+                self.uploads[fields.number()] = self.age
                 return None
             case Op.CHECKPOINT:
                 return self._check_point(effects, asked_for=bool(command.body))
@@ -316,11 +372,9 @@ class LogState:
         place = find(self.store, message_id)
         if place is None:
             return
-        lane = self.store.bodies.lanes[place.priority]
-        message = lane[place.number]
-        old = cast(Reference, message.payload)
+        old = self.store.reference(place)
         if old.seq == from_seq and not old.parts:
-            lane[place.number] = message._replace(payload=cast(bytes, reference))
+            self.store.bodies.set_reference(place.priority, place.number, reference)
 
     def _place_of(self, message_id: UUID) -> int | None:
         place = find(self.store, message_id)
@@ -367,7 +421,8 @@ class LogState:
         self.commits = self.bytes = 0
         held = self.store.state.holders.by_number
         self.fences = {number: seq for number, seq in self.fences.items() if number in held}
-        self.uploads = {first: told for first, told in self.uploads.items() if told >= self.now - PARTS_KEPT_FOR}
+        self.uploads = {first: told for first, told in self.uploads.items() if told >= self.age - PARTS_KEPT_FOR}
+        self.size = self.weight
         effects.checkpoint = True
         return self.checkpoint
 
@@ -399,7 +454,7 @@ class LogState:
             return set()
         where, size, state = HELD + claims.slot, self.store.state.page_numbers, self.store.state
         return {
-            self.store.bodies.lanes[lane][number].id
+            self.store.bodies.get(lane, number).id
             for lane, page in claims.pages
             for run in state.living(lane, page * size, (page + 1) * size)
             if run.where == where

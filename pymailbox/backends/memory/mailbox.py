@@ -1,7 +1,7 @@
 """The handle on a mailbox in memory.
 
 A handle is alive until it is closed or collected, or its event loop is closed. What a collected one held goes back in
-its loop's next turn. A loop that is closed notifies nobody, so a waiter for what others hold checks their loops every
+its loop's next turn. A closed loop notifies nobody, so a waiter for what others hold checks their loops every
 ``HOLDER_CHECK`` seconds.
 """
 
@@ -36,7 +36,7 @@ class Namespace:
         self.notifier = Notifier()
 
     def store(self, name: str) -> Store:
-        """An empty store that is not kept, if there is none of that name."""
+        """If there is none with that name, an empty store that is not kept."""
         return self.stores.get(name) or Store()
 
     def store_to_fill(self, name: str) -> Store:
@@ -52,7 +52,7 @@ class _Database:
         self.process = os.getpid()
         self.lock = threading.Lock()
         self.named = Namespace()
-        """Those with a name."""
+        """Mailboxes by name."""
         self.holders = itertools.count(1)
         """Their numbers."""
 
@@ -61,7 +61,7 @@ _current = _Database()
 
 
 def _database() -> _Database:
-    """The database of this process: a forked one starts without its parent's messages, and with a free lock."""
+    """The database of this process: a forked one starts without its parent's messages and with a free lock."""
     global _current
     if _current.process != os.getpid():
         _current = _Database()
@@ -71,7 +71,7 @@ def _database() -> _Database:
 class MemoryMailbox(EmbeddedMailbox):
     """A handle on a mailbox in memory; any thread of the process may open its own handle on the same one.
 
-    Each hook is one step under the database's lock, and suspends nowhere: cancelling it changes nothing.
+    Each hook is one step under the database's lock and never suspends: cancelling it changes nothing.
     """
 
     _keeps_loop = True
@@ -132,7 +132,7 @@ class MemoryMailbox(EmbeddedMailbox):
                 if ack is not None:
                     acked = self._ack_from(store, ack.ids, ack.held_only)
                 now = now_in_ms()
-                # first, so that what comes back has its old place, however much there is behind it
+                # first, so that what comes back gets its old place, however much is behind it
                 recovered = store.recover(self._holder, now) > 0
                 records = store.claim(self._holder, limit, now)
                 claimed[:] = [record.id for record in records]
@@ -345,7 +345,7 @@ class MemoryMailbox(EmbeddedMailbox):
 
 
 def _take_back(memory: _Database, namespace: Namespace, name: str) -> None:
-    """Takes back what handles on a mailbox held that are gone."""
+    """Takes back what gone handles on a mailbox held."""
     with memory.lock:
         recovered = namespace.store(name).recover(None, now_in_ms())
     if recovered:

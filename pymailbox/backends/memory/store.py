@@ -17,9 +17,9 @@ class Holder(store.Holder):
         super().__init__(number, max_deliveries)
         self.loop = loop
         self.died = False
-        """Whether it went as its process would have; otherwise what it held counts as released."""
+        """Whether it went as if its process had ended; otherwise what it held counts as released."""
         self.abandoned: deque[Holder] = deque()
-        """Where it adds itself when it is gone: a list of its mailbox, once it has claimed something."""
+        """The list of its mailbox to which it adds itself when it is gone, once it has claimed something."""
 
     def abandon(self) -> None:
         """Takes no lock: a finaliser may run while its thread has it."""
@@ -27,7 +27,7 @@ class Holder(store.Holder):
 
 
 class Store(DictionaryStore):
-    """A mailbox. Its methods, and the rules on it, are called with the database's lock held."""
+    """A mailbox. Its methods, and the rules applied to it, are called with the database's lock held."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Store(DictionaryStore):
         return claiming.claim(self, holder, limit, now)
 
     def recover(self, me: Holder | None, now: int) -> int:
-        """Takes back what holders had that are gone, other ones than ``me``; how many messages there were.
+        """Takes back what gone holders other than ``me`` had; returns how many messages there were.
 
         Its cost depends on how many event loops there are, not on how many holders.
         """
@@ -66,12 +66,12 @@ class Store(DictionaryStore):
         )
 
     def release_all(self, holder: Holder) -> int:
-        """Takes back everything from a holder that will claim nothing more; how many messages there were."""
+        """Takes back everything from a holder that will claim nothing more; returns how many messages there were."""
         self._dismiss(holder)
         return claiming.release_all(self, holder.number)
 
     def _dismiss(self, holder: Holder) -> bool:
-        """Forgets a holder; whether it was known."""
+        """Forgets a holder; returns whether it was known."""
         of_its_loop = self._holders.get(holder.loop, {})
         known = of_its_loop.pop(holder.number, None) is not None
         if known and not of_its_loop:

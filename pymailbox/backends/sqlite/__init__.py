@@ -2,14 +2,14 @@
 
 From the outside in: ``mailbox`` is the handle; ``database`` is the file as this process shares it, with the one thread
 that works on it; ``watcher`` is what that thread does between calls; ``engine`` runs calls in transactions, and notices
-when the file is no longer there; ``headroom`` keeps enqueues from filling the disk. What calls do are the rules of
-``pymailbox.core``, on a file: ``verbs`` (in, out, looking) and ``claiming`` (to holders, and back), by way of
-``session`` (the mailboxes that the connection knows), ``store`` (one of them: what of it lies in which rows), its
-``bodies`` (which are ``frames``) and ``pages`` (what of a state has rows of its own); ``mending`` is for ``rows`` that
-cannot be read. ``liveness`` tells which holders live, by the ``locks`` that they have. ``schema`` is the layout, and
-opens the file, with ``mounts`` (whether it may be where it is), ``restored`` (tables of ours without our header) and
-``upgrades`` (from older layouts); ``copying`` and ``compacting`` are about files as a whole; ``read_only`` is for a
-file that may not be written. ``errors`` is the one table of what can go wrong.
+when the file has disappeared; ``headroom`` keeps enqueues from filling the disk. Calls apply the rules of
+``pymailbox.core`` to a file: ``verbs`` (in, out, looking) and ``claiming`` (to holders and back) use ``session`` (the
+mailboxes that the connection knows), ``store`` (one mailbox as rows), its ``bodies`` (made of ``frames``) and ``pages``
+(parts of a state with rows of their own); ``mending`` is for ``rows`` that cannot be read. ``liveness`` tells which
+holders live, by their ``locks``. ``schema`` opens the file, whose tables are in ``layout``, with ``mounts`` (whether
+its place is safe), ``restored`` (our tables without our header) and ``upgrades`` (from older layouts); ``copying`` and
+``compacting`` deal with whole files; ``read_only`` is for a file that may not be written. ``errors`` is the one table
+of what can go wrong.
 """
 
 from importlib.util import find_spec
@@ -24,7 +24,7 @@ try:
     import sqlite3  # noqa: F401
 except ImportError as error:
     why = (
-        'Python\'s sqlite3 module is a package of its own here. Load it first, with pyodide.loadPackage("sqlite3")'
+        'Python\'s sqlite3 module is a separate package here. Load it first, with pyodide.loadPackage("sqlite3")'
         if IN_PYODIDE
         else f"this Python was built without its sqlite3 module, or cannot load it ({error}). Install one that has it"
     )

@@ -1,4 +1,4 @@
-"""The messages themselves: as they are appended, and as they are found again."""
+"""The messages themselves: appends them and finds them again."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .rows import UnreadableMessageError
 
 SEGMENT_MESSAGES: Final = 128
 SEGMENT_BYTES: Final = 48 * 1024
-"""Of a segment; a larger message has one of its own."""
+"""The most bytes of a segment, unless it is a single larger message."""
 
 _KEPT_BYTES: Final = 8 * 1024 * 1024
 """Bytes of recently stored messages that are kept in memory, so that handing them out needs no read."""
 
 _KEPT_SEGMENTS: Final = 4
-"""The most recently read segments that are kept, if they have several messages."""
+"""How many recently read segments of several messages are kept."""
 
 INSERT_SEGMENT: Final = "INSERT INTO segments VALUES (?, ?, ?, ?, ?)"
 SELECT_SEGMENTS: Final = """
@@ -77,9 +77,9 @@ class Bodies:
         self._key = key
         self._kept = kept
         self.appended: list[tuple[int, int, bytes]] = []
-        """Lane, number and frame of those that are not written yet, in the order of the numbers of each lane."""
+        """Lane, number and frame of messages that are not written yet; each lane's are in order."""
         self.written: dict[int, int] = {}
-        """The lanes that got segments in this transaction, with the size of the largest one."""
+        """The lanes that got segments in this transaction, with the size of the largest."""
         self._segments: deque[Segment] = deque(maxlen=_KEPT_SEGMENTS)
 
     def append(self, priority: int, number: int, message: Message, custom: bool) -> None:
@@ -105,7 +105,7 @@ class Bodies:
         self._kept.limit()
 
     def messages(self, run: LaneRun, id_base: int, *, last_use: bool = False) -> Iterator[Message]:
-        """The messages of a run; with ``last_use``, those that were kept are dropped.
+        """The messages of a run; with ``last_use``, they are dropped from memory.
 
         Raises:
             UnreadableMessageError: one of them is not a message.
@@ -145,7 +145,7 @@ class Bodies:
         return segment
 
     def forget_kept(self) -> None:
-        """To be called after messages were deleted that may have been kept."""
+        """To be called after deleting messages that may have been kept."""
         self._kept.clear()
 
     def forget_segments(self) -> None:

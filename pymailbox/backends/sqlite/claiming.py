@@ -1,4 +1,4 @@
-"""Messages that are claimed by holders, and come back. Each function runs inside a transaction."""
+"""Claiming messages and taking them back. Each function runs inside a transaction."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .store import OpenMailbox
 
 
 class ClaimResult(NamedTuple):
-    """What a claim found."""
+    """The result of a claim."""
 
     records: list[MessageRecord]
     next_due: int | None
-    """If it found none."""
+    """Set if it found none."""
     others_hold: bool
-    """If it found none."""
+    """Set if it found none."""
     recovered: int
-    """How many messages it took back from holders that are gone."""
+    """How many messages it took back from gone holders."""
     more: bool
-    """Whether messages are left, delayed ones included."""
+    """Whether messages remain, delayed ones included."""
     acked: int
     """How many messages were acknowledged first."""
 
@@ -39,10 +39,10 @@ def claim(
 ) -> ClaimResult:
     """Claims the next batch, after ``acked`` messages were acknowledged.
 
-    It takes back what holders held that are gone if it finds less than asked for, or if ``recover`` is set.
+    It takes back what gone holders held if it finds less than asked for or if ``recover`` is set.
 
     Raises:
-        UnreadableError: there is something among it that is no message.
+        UnreadableError: something in it is not a message.
     """
     mailbox = session.mailbox(name)
     if mailbox is None:
@@ -66,19 +66,19 @@ def claim(
 
 
 def release(session: Session, name: str, holder: int, ids: Iterable[UUID]) -> int:
-    """Takes back what a holder has of some messages, as if they had not been handed out; how many that were."""
+    """Takes back those of some messages that a holder has, as if they had not been handed out; returns how many."""
     mailbox = session.mailbox(name)
     return 0 if mailbox is None else claiming.release(mailbox, holder, ids)
 
 
 def release_all(session: Session, name: str, holder: int) -> int:
-    """Takes back all that a holder has, as if it had not been handed out; how many messages that were."""
+    """Takes back everything that a holder has, as if it had not been handed out; returns how many messages."""
     mailbox = session.mailbox(name)
     return 0 if mailbox is None else claiming.release_all(mailbox, holder)
 
 
 def recover(session: Session, name: str, me: int | None, liveness: Liveness) -> int:
-    """Takes back what other holders had who are gone; returns how many messages that were."""
+    """Takes back what other, gone holders had; returns how many messages."""
     mailbox = session.mailbox(name)
     return 0 if mailbox is None else _recover(mailbox, me, liveness)
 
@@ -90,7 +90,7 @@ def _recover(mailbox: OpenMailbox, me: int | None, liveness: Liveness) -> int:
 
 
 def take_back(session: Session, name: str, holder: int, liveness: Liveness) -> int:
-    """Takes back what one holder had who is gone."""
+    """Takes back what one gone holder had."""
     mailbox = session.mailbox(name)
     return 0 if mailbox is None else _take_back(mailbox, holder, liveness)
 
@@ -104,15 +104,15 @@ def _take_back(mailbox: OpenMailbox, holder: int, liveness: Liveness) -> int:
 def nack(
     session: Session, name: str, holder: Holder, message_id: UUID, delay_ms: int, error: str | None, failed: bool
 ) -> bool | str:
-    """Gives a message of a holder's back, as a failed delivery or as not handed out; the reason if it has become a dead
-    letter after that.
+    """Gives back a holder's message, as a failed delivery or as not handed out; returns the reason if it became a dead
+    letter.
     """
     mailbox = session.mailbox(name)
     return mailbox is not None and claiming.nack(mailbox, holder, message_id, delay_ms, error, failed, now_in_ms())
 
 
 def bury(session: Session, name: str, holder: int, message_id: UUID, reason: str) -> bool:
-    """Makes a dead letter of a message of a holder's."""
+    """Turns a holder's message into a dead letter."""
     mailbox = session.mailbox(name)
     return mailbox is not None and claiming.bury_held(mailbox, holder, message_id, reason, now_in_ms())
 

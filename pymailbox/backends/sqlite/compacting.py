@@ -1,4 +1,4 @@
-"""A mailbox file made smaller while others use it: in small steps, between which calls run."""
+"""Makes a mailbox file smaller while others use it, in small steps between which calls run."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .read_only import may_write
 from .session import Session
 
 _PATIENCE: Final = 5.0
-"""Seconds for which others may keep the log from being brought into the file; somebody's commit does it later."""
+"""Seconds for which others may keep the log from being moved into the file; somebody's commit does it later."""
 
 _PAUSE: Final = 0.005
-"""Seconds between two steps, so that those who wait for the file get it."""
+"""Seconds between two steps, so that others who wait for the file get it."""
 
 
 async def compact(file: str) -> int:
-    """Gives what is free in the file back to the disk; by how many bytes file and log became smaller.
+    """Gives the file's free space back to the disk; returns by how many bytes file and log became smaller.
 
     Raises:
-        StorageUnavailableError: there is no such file, or it cannot be written.
-        StorageFullError: an older version made it, and there is no room to write it anew.
+        StorageUnavailableError: there is no such file, or it cannot be written. StorageFullError: an older version made
+        it, and there is no room to rewrite it.
     """
     require_file(file)
-    if not may_write(file):  # SQLite would make files beside it all the same, which would stand in the way of others
+    if not may_write(file):  # otherwise SQLite would make files beside it that would get in others' way
         raise StorageUnavailableError(
             f"the mailbox file {file} can't be written. Give yourself write permission for the file and its folder"
         )
@@ -40,7 +40,7 @@ async def compact(file: str) -> int:
     database = Database.acquire(file)
     try:
         for name in await database.run(verbs.mailbox_names, Access.READ):
-            # what is damaged is for those who use it
+            # damage is left to those who use the file
             with suppress(rows.UnreadableError, MailboxError):
                 await database.run(partial(_sweep, name=name), Access.WRITE)
         while await in_thread(partial(database.work_between_calls, Engine.shrink)):  # noqa: ASYNC110 (it does a step)
@@ -59,7 +59,7 @@ async def compact(file: str) -> int:
 
 
 def _sweep(session: Session, name: str) -> None:
-    """Deletes the bytes of what was acknowledged."""
+    """Deletes the bytes of acknowledged messages."""
     if (mailbox := session.mailbox(name)) is not None:
         mailbox.sweep(everything=True)
 

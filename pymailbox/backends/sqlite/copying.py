@@ -1,8 +1,8 @@
-"""A copy of a mailbox file, made while others write into the original.
+"""Copies a mailbox file while others write into the original.
 
-``VACUUM INTO`` copies what was committed when it began. It reads by a connection of its own, so that neither the calls
-of this process nor those of others wait for it. The copy gets its name when all of it is on the disk; until then, and
-if anything goes wrong, nothing is there under that name. A fork must find no connection open, so it interrupts the
+``VACUUM INTO`` copies what was committed when it began. It reads with a separate connection, so that neither this
+process's calls nor others' wait for it. The copy gets its name when all of it is on the disk; until then, and if
+anything goes wrong, there is nothing with that name. No connection may be open during a fork, so a fork interrupts the
 copying, which then begins again.
 """
 
@@ -33,7 +33,7 @@ from .session import Session
 _T = TypeVar("_T")
 
 _BESIDE: Final = ("-wal", "-shm", "-journal")
-"""What SQLite keeps beside a database, and takes for a part of it."""
+"""Files that SQLite keeps beside a database and treats as part of it."""
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
@@ -41,26 +41,26 @@ _PART: Final = (".pymailbox-", ".part")
 """How the name of an unfinished copy begins and ends."""
 
 _LEFT_BEHIND: Final = 24 * 3600.0
-"""Seconds after which an unfinished copy that nothing was written to is nobody's: its process was killed."""
+"""Seconds without a write after which an unfinished copy is abandoned: its process was killed."""
 
 _INTERRUPT_INTERVAL: Final = 0.001
 """Seconds between two attempts to interrupt a statement that may not have begun yet."""
 
 
 async def copy(file: str, path: str) -> None:
-    """Copies the mailbox file to a path where nothing is.
+    """Copies the mailbox file to a path where there is nothing.
 
     Raises:
-        ValueError: something is at the path, or what is beside it would become a part of the copy.
-        StorageUnavailableError: there is no mailbox file, or the path cannot be written.
-        StorageFullError: there is no room for the copy.
+        ValueError: something is at the path, or a file beside it would become part of the copy.
+        StorageUnavailableError: there is no mailbox file, or the path cannot be written. StorageFullError: there is no
+        room for the copy.
     """
     copying = _Copying(file, path)
     await in_thread(copying.run, copying.cancel)
 
 
 async def in_thread(work: Callable[[], _T], cancel: Callable[[], None] = lambda: None) -> _T:
-    """Does some work in another thread, where there can be one; cancelled, it waits until that has come to an end."""
+    """Does some work in another thread, if there can be one; if cancelled, it waits until the work has ended."""
     if IN_PYODIDE:
         return work()
     future = asyncio.get_running_loop().run_in_executor(None, work)
@@ -70,12 +70,12 @@ async def in_thread(work: Callable[[], _T], cancel: Callable[[], None] = lambda:
         cancel()
         await asyncio.wait([future])
         if not future.cancelled():
-            future.exception()  # nobody asks for it
+            future.exception()  # nobody needs its error
         raise
 
 
 def require_file(file: str) -> None:
-    """Raises ``StorageUnavailableError`` if there is no file, or an empty one: neither is made a database of."""
+    """Raises ``StorageUnavailableError`` if there is no file or an empty one: neither is turned into a database."""
     try:
         size = os.stat(file).st_size  # noqa: PTH116
     except OSError as error:
@@ -87,7 +87,7 @@ def require_file(file: str) -> None:
 
 
 def belongs_to(path: str, file: str) -> bool:
-    """Whether a path is that of a mailbox file, or of what SQLite keeps beside it."""
+    """Whether a path is that of a mailbox file or of what SQLite keeps beside it."""
     file = os.path.realpath(file)
     return os.path.realpath(path) in (file, *(f"{file}{end}" for end in _BESIDE)) or _is_same(path, file)
 
@@ -110,7 +110,7 @@ class _Copying:
         with closed_in_forks(self), self._part() as part:
             while not self._cancelled:
                 self._may_work.wait()
-                self._busy = True  # set before this is asked, as `pause` clears it before it asks: one of them sees
+                self._busy = True  # set before the check, as `pause` clears before its check: one sees the other
                 try:
                     if self._may_work.is_set():
                         self._copy_to(part)
@@ -126,7 +126,7 @@ class _Copying:
                     self._busy = False
 
     def cancel(self) -> None:
-        """Ends it as soon as possible, with nothing left behind."""
+        """Ends it as soon as possible and leaves nothing behind."""
         self._cancelled = True
         self._interrupt()
 
@@ -163,11 +163,11 @@ class _Copying:
                 )
 
     def _refuse_to_overwrite(self) -> NoReturn:
-        raise ValueError(f"path {self._path} is there already. Name one that is not, or delete it first")
+        raise ValueError(f"path {self._path} already exists. Name one that does not, or delete it first")
 
     @contextmanager
     def _part(self) -> Iterator[str]:
-        """An empty file beside the path, with the permissions of the original; whatever happens, it is gone then."""
+        """An empty file beside the path, with the permissions of the original; always removed in the end."""
         folder = Path(self._path).parent
         _remove_left_behind(folder)
         part = str(folder / secrets.token_hex(8).join(_PART))
@@ -194,7 +194,7 @@ class _Copying:
             )
             with closing(connection):
                 if not has_older_layout(connection):
-                    is_empty(connection, self._file)  # which raises if it is not a mailbox file
+                    is_empty(connection, self._file)  # raises if it is not a mailbox file
                 connection.execute("VACUUM INTO ?", (part,))
         else:
             with closing(Reader(self._file)) as reader:
@@ -210,7 +210,7 @@ class _Copying:
                 os.link(part, self._path)  # unlike a rename, it never replaces anything
             except FileExistsError:
                 self._refuse_to_overwrite()
-            except (AttributeError, OSError):  # there are no links in Pyodide, or on this file system
+            except (AttributeError, OSError):  # Pyodide, or this file system, has no links
                 if os.path.lexists(self._path):
                     self._refuse_to_overwrite()
                 os.rename(part, self._path)  # noqa: PTH104
@@ -237,13 +237,13 @@ class _Copying:
 
     def _full(self) -> StorageFullError:
         return StorageFullError(
-            f"path {self._path}: its disk has too little room for the copy, and nothing is left there. Free some space "
-            "and try again, or name a path on another disk"
+            f"path {self._path}: its disk has too little room for the copy, and nothing was left there. Free some "
+            "space and try again, or name a path on another disk"
         )
 
 
 def _remove_left_behind(folder: Path) -> None:
-    """Removes what copies have left in a folder whose processes were killed."""
+    """Removes what copies whose processes were killed have left in a folder."""
     begin, end = _PART
     with suppress(OSError):
         for file in folder.glob(f"{begin}*{end}*"):
@@ -253,11 +253,11 @@ def _remove_left_behind(folder: Path) -> None:
 
 
 def _release_everything(part: str) -> None:
-    """Gives back in the copy what was inflight in the original: the holders live there, and nobody has died."""
+    """Gives back, in the copy, what was inflight in the original: its holders are not here, and nobody has died."""
     connection = sqlite3.connect(part, isolation_level=None)
     with closing(connection):
         if has_older_layout(connection):
-            return  # its upgrade knows what to do
+            return  # its upgrade handles that
         connection.text_factory = as_it_is
         connection.execute("PRAGMA journal_mode = MEMORY")
         connection.execute("PRAGMA synchronous = OFF")
@@ -271,7 +271,7 @@ def _release_everything(part: str) -> None:
                 session.flush()
                 connection.execute("COMMIT")
             except (rows.UnreadableError, MailboxError):
-                connection.execute("ROLLBACK")  # who works with the copy finds the damage, as in the original
+                connection.execute("ROLLBACK")  # whoever works with the copy finds the damage, as in the original
 
 
 def _reserves_nothing(size: int) -> None:

@@ -1,18 +1,18 @@
 """A SQLite file as this process shares it: one connection and one thread for all handles on it.
 
-Calls wait in a queue. The thread takes all that have come in and commits them together, so many callers share the price
+Calls wait in a queue. The thread takes all that have arrived and commits them together, so many callers share the cost
 of one write to the disk, while a single one waits for nobody. Between calls it watches: see ``watcher``. In Pyodide,
 where no thread can start, every call runs at once.
 
 Elsewhere a call that touches few messages may run inline, in its caller's thread: that takes less time than waking the
-thread and being woken by it. It does so only while nothing else goes on: no call is under way, no calls shared the last
-commit, and neither another program nor a write to the disk has to be waited for. It writes to the system's cache, and
-reads from there what has just been stored; if that turns out to be slow, such calls are left to the thread for a while.
+thread and being woken by it. It does so only while nothing else is going on: no call is under way, the last commit was
+not shared, and there is no need to wait for another program or a write to the disk. It writes to the system's cache,
+and reads from there what has just been stored; if that turns out to be slow, such calls go to the thread for a while.
 Every ``TURN`` the event loop gets a turn; calls made during it go to the thread, so that they share commits, and so
 does one call every ``_INLINE_PERIOD``.
 
 For a call that has to be on the disk, everything but the commit is done inline, under the same conditions. The thread
-does the commit; but the caller waits a moment for it without suspending (``_DISK_WAIT``), since most disks are quicker
+does the commit, but the caller waits a moment for it without suspending (``_DISK_WAIT``), since most disks are quicker
 than waking an event loop.
 """
 
@@ -51,38 +51,38 @@ _logger = logging.getLogger("pymailbox")
 _DURABLE_WRITE = Access.DURABLE_WRITE
 
 _CALLS_IN_A_COMMIT = 1000
-"""The most calls in one commit: what is written but not yet committed takes memory, and other processes wait for it."""
+"""The most calls in one commit: uncommitted writes take memory, and other processes wait for them."""
 
 _INLINE_SLOW = 0.004
 """Seconds that inline calls may take on average; a single one may be slow because the machine is busy."""
 
 _DISK_WAIT_BACKOFF = 0.1
-"""Seconds during which no caller waits for a disk that was mostly too slow; after that, two slow writes are enough."""
+"""Seconds during which no caller waits for a disk that was mostly too slow; after that, two slow writes suffice."""
 
 _INLINE_STALL = 0.016
-"""What a longer call counts as in that average, in seconds."""
+"""Seconds that any longer call counts as in that average."""
 
 _AVERAGED = 16
 """About how many calls the average covers."""
 
 _INLINE_BACKOFF = 1.0
-"""Seconds during which no call runs inline, after that was too slow."""
+"""Seconds during which no call runs inline after that was too slow."""
 
 _DISK_WAIT = 0.0005
 """Seconds that an event loop waits for the disk."""
 
 _MOST_MISSES = 16.0
-"""How many recent waits may have been too short before no caller waits for a while: about every other one."""
+"""How many recent waits may have been too short, about every other one, before no caller waits for a while."""
 
 _INLINE_PERIOD = 0.1
-"""Seconds after which a call goes to the thread in any case, because the thread keeps the log and the file small."""
+"""Seconds after which a call goes to the thread in any case, since the thread keeps the log and the file small."""
 
 _REDELIVERY = 1.0
 """Seconds after which a call's outcome is delivered again, if the caller's event loop has not passed it on."""
 
 
 class Database:
-    """A file that handles of this process have open; from ``acquire`` until as many ``release``."""
+    """A file that handles of this process have open: from the first ``acquire`` until each has had its ``release``."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -115,10 +115,10 @@ class Database:
     ) -> _T:
         """Runs a call. Calls run in the order in which they are made; this one takes its place at once.
 
-        If it is cancelled, or interrupted by an exception from a signal handler, the call has been run or still will
-        be; whatever is started after it runs after it. After its commit ``on_commit`` gets its result, cancelled or
-        not, in the thread that ran it. With ``inline_ok`` the call may run in the caller's thread; the caller is then
-        not suspended, unless the event loop is due for a turn.
+        If it is cancelled, or interrupted by an exception from a signal handler, the call has run or still will;
+        anything started after it runs after it. After its commit ``on_commit`` gets its result, cancelled or not, in
+        the thread that ran it. With ``inline_ok`` the call may run in the caller's thread; the caller is then not
+        suspended, unless the event loop is due for a turn.
         """
         loop = asyncio.get_running_loop()
         call = Call(operation, access, None, on_commit, inline_ok)
@@ -144,7 +144,7 @@ class Database:
         return await future
 
     def work_between_calls(self, work: Callable[[Engine], _T]) -> _T:
-        """Has the engine to itself, between two calls, for a short while. Not for threads that run event loops."""
+        """Has the engine to itself for a short while, between two calls. Not for threads that run event loops."""
         with self._worker.works():
             return work(self.engine)
 
@@ -167,7 +167,7 @@ class Database:
             await self._worker.stop()
 
     def release_soon(self, holder: Holder | None = None) -> None:
-        """As ``release``, for a caller that cannot wait: its own coroutine may be ending."""
+        """As ``release``, for a caller that cannot wait: its coroutine may be ending."""
         if (holder is None or self.liveness.remove(holder)) and self._is_left_by_the_last():
             self._worker.stop_soon()
 
@@ -177,7 +177,7 @@ class Database:
         self._worker.wake()
 
     def _on_gone(self, holder: Holder) -> None:
-        """A handle is gone that did not release; called by the watcher, which has removed it."""
+        """Called by the watcher, which has removed a handle that is gone and did not release."""
         self.release_soon()
 
     def _is_left_by_the_last(self) -> bool:
@@ -191,7 +191,7 @@ class Database:
 
 
 class _Worker(ABC):
-    """What runs the calls of one file."""
+    """Runs the calls of one file."""
 
     keeps_loop = False
     """Whether a call blocks its event loop until it has run."""
@@ -201,14 +201,13 @@ class _Worker(ABC):
         self.watcher = watcher
         self.liveness = liveness
         self.lock = threading.Lock()
-        """Held while the engine works for the worker, or is not allowed to work."""
+        """Held while the engine works for the worker or must not work."""
         self._paused = False
         self._counting = threading.Lock()
-        """Taken in order to take the lock; and held by an inline call, which never waits for the holder of
-        the lock.
+        """Taken before taking the lock, and held by an inline call, which never waits for the holder of the lock.
 
-        Those calls take it with a plain ``with``: a signal handler may raise between any two other steps, and then no
-        lock must stay held.
+        Those calls take it with a plain ``with``: a signal handler may raise between any two steps, and no lock must
+        stay held then.
         """
 
     @abstractmethod
@@ -216,12 +215,12 @@ class _Worker(ABC):
         """Takes a call; its outcome comes through its future."""
 
     def has(self, call: Call) -> bool:
-        """Whether a call is in the queue and has not run yet. Once it is no longer there, its outcome is set."""
+        """Whether a call is in the queue and has not run yet. When it has left the queue, its outcome is set."""
         return False
 
     def run_inline(self, call: Call, loop: asyncio.AbstractEventLoop) -> bool:
-        """Runs a call before it returns, if that needs no waiting, or only a moment's for the disk. False if it has not
-        run: then it already has a future, or nothing was done.
+        """Runs a call before returning, if that needs no wait, or only a moment's wait for the disk. False if it has
+        not run: then it already has a future, or nothing was done.
         """
         return False
 
@@ -235,7 +234,7 @@ class _Worker(ABC):
 
     @abstractmethod
     async def stop(self) -> None:
-        """Returns when all calls have run and the file is closed; nothing is put in the queue after it."""
+        """Returns when all calls have run and the file is closed; nothing may be put in the queue after it."""
 
     @abstractmethod
     def stop_soon(self) -> None:
@@ -264,7 +263,7 @@ class _Worker(ABC):
             self.lock.release()
 
     def reap(self) -> None:
-        """Takes back what handles of this process held that are gone, if there are any, when the process ends."""
+        """When the process ends, takes back what its gone handles held."""
         if self.liveness.gone():
             with self._counting, self.lock:  # as ``works``, where a signal handler may raise
                 self.watcher.find_gone()
@@ -300,29 +299,29 @@ class _InlineWorker(_Worker):
 
 
 class _ThreadWorker(_Worker):
-    """Runs calls in a thread, those that wait together in one transaction."""
+    """Runs calls in a thread; those that wait together share a transaction."""
 
     def __init__(self, engine: Engine, watcher: Watcher, liveness: Liveness) -> None:
         super().__init__(engine, watcher, liveness)
         self._calls: deque[Call] = deque()
-        """Those that have not been run yet."""
+        """Calls that have not run yet."""
         self._alarm: SimpleQueue[None] = SimpleQueue()
         """Wakes the thread: something was put in the queue."""
         self._stopped: deque[asyncio.Future[None]] = deque()
         """Futures of callers that wait for the end."""
         self._stops = False
         self._delivered: list[weakref.ref[Call]] = []
-        """Calls whose outcome was delivered, but may not have been noticed; callers that still wait keep them alive."""
+        """Calls whose outcome was delivered but may not have been noticed; callers that still wait keep them alive."""
         self._deliver_again_at = 0.0
         self._served: asyncio.AbstractEventLoop | None = None
         """The loop whose call was the last one in the thread: it has had its turn."""
         self._inline_until = self._not_inline_until = self._average = 0.0
         self._wakes_at = 0.0
-        """When the thread polls next, if no call comes in."""
+        """When the thread polls next if no call arrives."""
         self._resting: list[object] = []
-        """Inline calls that are now giving their event loop its turn."""
+        """Inline calls that are giving their event loop its turn."""
         self._missed = 0.0
-        """How often, lately, the wait for the disk was too short."""
+        """How often the wait for the disk has been too short lately."""
         self._no_disk_wait_until = 0.0
         try:
             # a daemon: a handle that nobody closed must not keep the interpreter from exiting
@@ -336,7 +335,7 @@ class _ThreadWorker(_Worker):
 
     @property
     def _under_way(self) -> int:
-        """Calls that were put and have not been run yet."""
+        """Calls that were put and have not run yet."""
         return len(self._calls)
 
     def put(self, call: Call) -> None:
@@ -355,7 +354,7 @@ class _ThreadWorker(_Worker):
             return False
         engine = self.engine
         with self._counting:
-            # no other call of this loop comes in meanwhile; for those of other loops the order does not matter
+            # no other call of this loop arrives meanwhile; for those of other loops the order does not matter
             if self.lock.locked() or self._calls or self._stops:
                 return False
             others_committed, engine.unannounced = engine.unannounced, True
@@ -403,7 +402,7 @@ class _ThreadWorker(_Worker):
             self._resting.append(resting)
             await super().take_turn()
         finally:
-            if resting in self._resting:  # else a signal handler has raised before it was
+            if resting in self._resting:  # otherwise a signal handler raised before that
                 self._resting.remove(resting)
 
     def wake(self) -> None:
@@ -431,7 +430,7 @@ class _ThreadWorker(_Worker):
             _call_in(stopped.get_loop(), _finish, stopped)
 
     def _wait(self) -> None:
-        """Until something comes in, or it is time to poll."""
+        """Until something arrives or it is time to poll."""
         timeout = self.watcher.timeout()
         if self._delivered:
             timeout = min(_REDELIVERY, math.inf if timeout is None else timeout)
@@ -443,7 +442,7 @@ class _ThreadWorker(_Worker):
                 self._alarm.get_nowait()
 
     def _run_what_waits(self) -> bool:
-        """Commits what has come in; whether there was anything."""
+        """Commits what has arrived; returns whether there was anything."""
         calls = [self._calls[index] for index in range(min(len(self._calls), _CALLS_IN_A_COMMIT))]
         if not calls:
             if self.engine.has_prepared:  # by a caller that a signal handler kept from putting it
@@ -472,7 +471,7 @@ class _ThreadWorker(_Worker):
                 call.waiter.release()
         future = calls[-1].future
         self._served = None if future is None else future.get_loop()
-        # where several call at a time it is cheaper to share commits
+        # if several call at a time, sharing commits is cheaper
         alone = len(calls) == 1 and now > self._not_inline_until
         self._inline_until = now + _INLINE_PERIOD if alone else 0.0
         _deliver(call for call in calls if call.waiter is None or call.future is not None)  # the others see it
@@ -483,7 +482,7 @@ class _ThreadWorker(_Worker):
         return True
 
     def _deliver_again(self) -> None:
-        """An exception from a signal handler may have kept an event loop from telling a caller."""
+        """An exception from a signal handler may have kept an event loop from passing an outcome on."""
         now = time.monotonic()
         if self._delivered and now >= self._deliver_again_at:
             self._deliver_again_at = now + _REDELIVERY
@@ -537,7 +536,7 @@ def _finish(future: asyncio.Future[None]) -> None:
 
 
 class _Pausable(Protocol):
-    """What may have a connection, and has none while a process is forked."""
+    """Something that may have a connection, but has none while the process forks."""
 
     def pause(self) -> None:
         """Closes it, and keeps it closed until ``go_on``. If interrupted, it can be called again."""
@@ -547,7 +546,7 @@ class _Pausable(Protocol):
 
 @contextmanager
 def closed_in_forks(pausable: _Pausable) -> Iterator[None]:
-    """Has it paused while this process is forked. Not to be entered by who keeps a pause waiting."""
+    """Keeps it paused while this process forks. Must not be entered by anything that a pause waits for."""
     with _registry.lock:
         _registry.others.add(pausable)
     try:
@@ -567,15 +566,15 @@ class _Registry:
         self.workers: set[_Worker] = set()
         """Those that may have a connection."""
         self.others: set[_Pausable] = set()
-        """What else may have one."""
+        """Anything else that may have one."""
 
 
 _registry = _Registry()
 
 
 def _before_fork() -> None:
-    """Closes all connections; calls open them again. In a child that inherits one, even if it never uses it, SQLite
-    takes the parent's locks for its own, and commits can be lost.
+    """Closes all connections; calls reopen them. In a child that inherits one, even unused, SQLite takes the parent's
+    locks for its own, and commits can be lost.
     """
     _registry.lock.acquire()
     for worker in (*_registry.workers, *_registry.others):
@@ -599,12 +598,12 @@ def _after_fork_in_child() -> None:
 
 
 def _reap_all() -> None:
-    """When the process ends: a handle whose event loop was closed just before has released what it held."""
+    """When the process ends: releases what handles held whose event loop was closed just before."""
     for worker in list(_registry.workers):
         try:
             worker.reap()
         except Exception:
-            _logger.exception("what some handles on %s held comes back as after a crash", worker.engine.file)
+            _logger.exception("what some handles on %s held will come back as after a crash", worker.engine.file)
 
 
 atexit.register(_reap_all)

@@ -33,29 +33,29 @@ class Access(enum.IntEnum):
     WRITE = 1
     """A crash of the program loses nothing that was committed; a power cut may lose the last commits."""
     DURABLE_WRITE = 2
-    """Returns only after the disk has it."""
+    """Returns only when it is on the disk."""
 
 
 _READ, _, _DURABLE_WRITE = Access
-"""For code that runs with each call: looking up an enumeration member takes a while."""
+"""For code that runs with each call: looking up an enumeration member takes time."""
 
 _LOG_PAGES: Final = 1000
-"""Pages of the log after which it is brought into the file, whoever wrote them; SQLite's own default."""
+"""Pages of the log after which it is moved into the file, whoever wrote them; SQLite's default."""
 
 _LOG_INTERVAL: Final = 0.05
 """Seconds between two checks of the length of the log, while all calls may run inline."""
 
 _MANY_FREE: Final = 16 * 1024 * 1024
-"""Bytes of the file that may stay free; beyond that, what exceeds half of the file goes back to the disk."""
+"""Bytes of the file that may stay free; beyond that, free space above half of the file goes back to the disk."""
 
 _INCREMENTAL: Final = 2
 """SQLite's number for a file that shrinks on request."""
 
 _SHRINK_STEP: Final = 64
-"""Pages that go back in one transaction: some 0.5 ms, or 20 if other pages have to be moved into their places."""
+"""Pages that go back in one transaction: this takes 0.5 ms, or 20 if other pages have to be moved into their places."""
 
 _SHRINK_FOR: Final = 0.01
-"""Seconds after which no further step is begun."""
+"""Seconds after which no further step begins."""
 
 _SHRINK_INTERVAL: Final = 0.25
 """Seconds between two checks of whether the file can be made smaller."""
@@ -74,7 +74,7 @@ class Call:
     future: asyncio.Future[Any] | None
     """Where the outcome goes; None if nobody waits for it."""
     on_commit: Callable[[Any], None] | None = None
-    """Gets the result after the commit, whether or not the caller still waits for it; in the engine's thread."""
+    """Gets the result after the commit, in the engine's thread, whether or not the caller still waits for it."""
     inline_ok: bool = False
     """Whether it touches little."""
     result: Any = None
@@ -84,7 +84,7 @@ class Call:
     waiter: threading.Lock | None = None
     """Released when it is done, for a caller that waits a moment without suspending; until then it has no future."""
     done: bool = False
-    """Whether its outcome is final; set before anybody checks whether it has a future by now."""
+    """Whether its outcome is final; set before anybody checks whether it now has a future."""
     delivered: bool = False
     """Whether its caller has taken the outcome from here."""
 
@@ -109,7 +109,7 @@ class Call:
 
 
 _COMMITS: Final = Struct("=8xI")
-"""How many commits the index of the log counts (iChange in https://www.sqlite.org/walformat.html, 2.1)."""
+"""How many commits the log's index counts (iChange in https://www.sqlite.org/walformat.html, 2.1)."""
 
 
 class FileReplacedError(StorageUnavailableError):
@@ -123,53 +123,53 @@ class Engine:
         self.replaced = 0
         """How often the file was found deleted or replaced."""
         self.last_stored: dict[str, int] = {}
-        """The number of the message that was stored last, by mailbox, as far as this process has stored or seen it."""
+        """By mailbox, the number of the last message that this process has stored or seen."""
         self.unannounced = False
-        """Whether others may have committed something of which no listener in this process has been notified."""
+        """Whether others may have committed something that no listener in this process has been notified of."""
         self.on_changed: Callable[[list[str]], None] = lambda names: None
-        """Called with the mailboxes that a transaction has changed, after its commit."""
+        """Called after each commit, with the mailboxes that it changed."""
         self.file = file
         self._locks = locks
         self._connection: sqlite3.Connection | None = None
         self._headroom = Headroom(file)
         self._made_room = False
-        """Whether a call is being tried again after room was made for it."""
+        """Whether a call is being tried again after making room for it."""
         self._session: Session | None = None
         self._prepared: tuple[Call, Session] | None = None
         """A call whose transaction is done except for the commit, and the session at that point."""
         self._header: bytes | None = None
-        """What the log's index says as long as the session is valid; None if unknown."""
+        """What the log's index says while the session is valid; None if unknown."""
         self._begun: bytes | None = None
         """What it said after the transaction had begun."""
         self._late_access = Access.READ
-        """What a transaction needs that has not begun yet."""
+        """What a transaction that has not begun yet needs."""
         self._version: int | None = None
-        """What SQLite says of others' commits; the session knows the file as of that moment."""
+        """What SQLite says about others' commits; the session knows the file as of that moment."""
         self._durable: bool | None = None
         self._identity: tuple[int, int] | None = None
         self._size = 0
         self._has_log = False
-        """Whether there is a write-ahead log; on some file systems there is none, and a commit waits for readers."""
+        """Whether there is a write-ahead log; some file systems have none, and a commit waits for readers."""
         self._changes = 0
         """Rows changed by this connection, as of its last commit."""
         self._log_pages = 0
-        """About how many pages this connection has written to the log since it may have been brought into the file."""
+        """About how many pages this connection wrote to the log since it may last have been moved into the file."""
         self._shortens_log: bool | None = None
-        """Whether a commit may bring the log into the file, for which it waits for the disk."""
+        """Whether a commit may move the log into the file, which waits for the disk."""
         self._looks_at_log = 0.0
         """When a commit has to check how long the log is."""
         self._log_begins = True
-        """Whether the next commit writes the log from its start, for which SQLite waits for the disk."""
+        """Whether the next commit writes the log from its start, which makes SQLite wait for the disk."""
         self._shrinks = False
-        """Whether the file can give free pages back to the disk; those that older versions made cannot."""
+        """Whether the file can give free pages back to the disk; files from older versions cannot."""
         self._shrinks_at = 0.0
         """When to check again whether it should."""
 
     def run(self, calls: Sequence[Call]) -> None:
-        """Runs calls in their order, and sets each one's ``result`` or ``error``.
+        """Runs calls in order, and sets each one's ``result`` or ``error``.
 
-        They share one transaction. If it fails, each is run again in a transaction of its own, so only those fail that
-        would fail alone.
+        They share one transaction. If it fails, each runs again in a transaction of its own, so that none fails because
+        of another.
         """
         connection, prepared, left = self._connection, self._prepared, calls
         self._prepared = session = None
@@ -214,12 +214,11 @@ class Engine:
             self.run([call])
 
     def run_inline(self, call: Call) -> bool:
-        """Runs a call if it has to wait neither for another program nor for the disk, and sets its outcome. If it has
-        to be on the disk, everything is done except the commit, and ``run`` comes after it.
+        """Runs a call if it need not wait for another program or for the disk, and sets its outcome. If it has to be on
+        the disk, everything is done except the commit, and ``run`` must follow.
 
-        False if it would have to wait, or if it failed: then nothing was done, and ``run`` does it, or reports what is
-        wrong. A signal handler may raise anywhere in here. What was committed then stays committed, and is never run
-        again.
+        False if it would have to wait or failed: then nothing was done, and ``run`` does it or reports what is wrong. A
+        signal handler may raise anywhere in here. What was committed then stays committed and never runs again.
         """
         connection, session = self._connection, self._session
         if connection is None or session is None or self._log_pages >= _LOG_PAGES or not self._has_log:
@@ -261,7 +260,7 @@ class Engine:
         return True
 
     def drop_prepared(self) -> None:
-        """Undoes what was prepared, if its call did not follow; if it comes later, it is run from the beginning."""
+        """Undoes what was prepared, if its call did not follow; if that comes later, it runs from the beginning."""
         self._prepared = None
         if self._connection is not None:
             self._roll_back(self._connection)
@@ -275,7 +274,7 @@ class Engine:
         """Whether another connection may have committed since the last call; cheap, and it makes no file.
 
         Raises:
-            MailboxError: the file is not what it was.
+            MailboxError: the file has been replaced or damaged.
         """
         if self._connection is None:
             return self._identity is not None or self.unannounced
@@ -287,7 +286,7 @@ class Engine:
         return self.unannounced or bool(version != self._version)
 
     def close(self) -> None:
-        """Lets the file go; a later call opens it again."""
+        """Closes the file; a later call opens it again."""
         self._session = self._prepared = self._header = None
         if self._connection is not None:
             self._locks.unprotect()
@@ -300,21 +299,21 @@ class Engine:
             self._connection = connect(self.file)
             (mode,) = self._connection.execute("PRAGMA journal_mode").fetchone()
             self._has_log = mode == "wal"
-            if self._has_log:  # whoever may wait for others does so in `until_unlocked`
+            if self._has_log:  # calls that may wait for others do so in `until_unlocked`
                 self._connection.execute("PRAGMA busy_timeout = 0")
             self._shortens_log = None
-            # without a log each step of it would wait for the disk several times
+            # without a log each step would wait for the disk several times
             self._shrinks = self._has_log and self._ask("auto_vacuum") == _INCREMENTAL
             self._durable, self._changes, self._log_begins = None, self._connection.total_changes, True
             self.unannounced = True
             self._note_file()
-            if self._has_log:  # else a commit needs the whole file for itself
-                with suppress(OSError):  # there are no such locks here
+            if self._has_log:  # otherwise a commit needs the whole file to itself
+                with suppress(OSError):  # this system has no such locks
                     self._locks.protect()
         return self._connection
 
     def _begin(self, connection: sqlite3.Connection, access: Access) -> int:
-        """Begins a transaction; the version of the file that it sees."""
+        """Begins a transaction; returns the version of the file that it sees."""
         if connection.in_transaction:  # left behind by an exception from a signal handler
             self._roll_back(connection)
         if access is _READ:
@@ -342,7 +341,7 @@ class Engine:
             raise OutdatedError
 
     def _note_header(self, session: Session) -> None:
-        """After a commit: notes what the index of the log says, if nobody else has committed since."""
+        """After a commit: records what the log's index says, if nobody else has committed since."""
         begun = self._begun
         wrote, session.wrote = session.wrote, False
         if begun is None:
@@ -397,7 +396,7 @@ class Engine:
             try:
                 connection.execute("ROLLBACK")
             except sqlite3.Error:
-                self.close()  # which rolls back too
+                self.close()  # this rolls back too
 
     def _is_to_look_at_log(self, calls: Sequence[Call]) -> bool:
         """Whether the log may be too long after these calls, including what others have written."""
@@ -415,10 +414,10 @@ class Engine:
     # -- room ----------------------------------------------------------------------------------------------------------
 
     def shrink(self) -> bool:
-        """Gives some of the file's free pages back to the disk; whether there may be more.
+        """Gives some of the file's free pages back to the disk; returns whether there may be more.
 
         Raises:
-            MailboxError: it could not. Nothing was changed by that.
+            MailboxError: it could not, and nothing was changed.
         """
         if self.has_prepared:
             return True  # its commit comes first
@@ -439,7 +438,7 @@ class Engine:
         return False
 
     def _rebuild(self, connection: sqlite3.Connection) -> bool:
-        """Makes a file anew that cannot give pages back; after that it can. Others cannot write meanwhile."""
+        """Rewrites a file that cannot give pages back so that it can. Others cannot write meanwhile."""
         self._roll_back(connection)
         try:
             connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
@@ -447,7 +446,7 @@ class Engine:
         except sqlite3.Error as error:
             if is_full(error):
                 raise StorageFullError(
-                    f"the mailbox file {self.file} has to be written anew to become smaller, and its disk has too "
+                    f"the mailbox file {self.file} has to be rewritten to become smaller, and its disk has too "
                     "little room left for that. Free some space and try again"
                 ) from error
             raise
@@ -455,7 +454,7 @@ class Engine:
         return False
 
     def empty_log(self) -> bool:
-        """Brings the log into the file, which then has its real size; False if others are in the way just now.
+        """Moves the log into the file, which then has its real size; False if others are in the way at present.
 
         Raises:
             MailboxError: it could not be done at all.
@@ -471,8 +470,8 @@ class Engine:
         return emptied
 
     def _make_room(self) -> bool:
-        """Moves the log into the file, after which it can be written from its start, and gives free pages back to the
-        disk if that makes room for what was refused. False if the first cannot be done.
+        """Moves the log into the file, so that it can be written from its start again, and gives free pages back to the
+        disk if that makes room for what was refused. False if the log cannot be moved.
         """
         connection = self._connection
         if connection is None:
@@ -508,7 +507,7 @@ class Engine:
             while self._much_is_free() and time.monotonic() < now + _SHRINK_FOR:
                 self._shrink(connection)
         except sqlite3.Error:
-            pass  # another program is at work: try next time
+            pass  # another program is working: try next time
 
     def _much_is_free(self) -> bool:
         free = self._ask("freelist_count")
@@ -516,7 +515,7 @@ class Engine:
 
     def _shrink(self, connection: sqlite3.Connection) -> None:
         self._set_durable(connection, False)
-        connection.executescript(f"PRAGMA incremental_vacuum({_SHRINK_STEP})")  # `execute` would take one page's step
+        connection.executescript(f"PRAGMA incremental_vacuum({_SHRINK_STEP})")  # `execute` would do one page
         self._log_pages += _SHRINK_STEP
 
     def _ask(self, what: str) -> int:
@@ -535,14 +534,14 @@ class Engine:
         self._identity, self._size = identity, status.st_size
 
     def _check_file(self) -> None:
-        """Raises if the open file is no longer the one at its path, or has lost content: SQLite would not notice."""
+        """Raises if the open file is no longer the one at its path or has lost content: SQLite would not notice."""
         try:
             status = os.stat(self.file)  # noqa: PTH116 (quicker than a Path's)
         except (FileNotFoundError, NotADirectoryError):
             self._identity = None
             raise self._replaced("was deleted") from None
         except OSError:
-            return  # this cannot be known, but what was committed is
+            return  # this cannot be known, but what was committed can
         if (status.st_dev, status.st_ino) != self._identity:
             self._identity = None
             raise self._replaced("was replaced by another")
@@ -552,11 +551,11 @@ class Engine:
         self._size = size
 
     def _holds_all_pages(self, size: int) -> bool:
-        """Whether a file that has become smaller has room for all of its pages: free ones were given back."""
+        """Whether a file that became smaller still has room for all its pages: then free ones were given back."""
         return size >= until_unlocked(lambda: self._ask("page_count")) * self._ask("page_size") > 0
 
     def _check_content(self, size: int) -> None:
-        """Another program has made the file smaller: it has either vacuumed it or damaged it."""
+        """Another program has made the file smaller: it has either vacuumed or damaged it."""
         self.close()
         if not size:
             raise self._replaced("was emptied")

@@ -64,7 +64,7 @@ _MEANINGS: dict[int, tuple[type[MailboxError], str]] = {
 _PASSING = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL}
 )
-"""Primary codes of what may be over a moment later."""
+"""Primary codes of problems that may be over a moment later."""
 
 _LASTING = frozenset(
     {
@@ -73,7 +73,7 @@ _LASTING = frozenset(
         sqlite3.SQLITE_CANTOPEN_ISDIR,
     }
 )
-"""Extended codes among them that are not."""
+"""Extended codes among them for problems that are not."""
 
 
 def is_full(error: BaseException) -> bool:
@@ -101,7 +101,7 @@ def _passes(code: int, file: str) -> bool:
     if code in _LASTING:
         return False
     if code & PRIMARY_CODE_MASK == sqlite3.SQLITE_CANTOPEN:
-        # one that is there could not be opened just now, for want of descriptors for example
+        # an existing file could not be opened at the moment, for lack of descriptors for example
         return _is_there(file)
     return code & PRIMARY_CODE_MASK in _PASSING
 

@@ -1,4 +1,4 @@
-"""Messages as bytes: how they lie in segments.
+"""Messages as bytes, as segments hold them.
 
 A frame is one message. Frames follow one another without gaps; numbers are little-endian.
 
@@ -32,7 +32,7 @@ class Frame(NamedTuple):
     """A message as it was stored."""
 
     id: bytes | None
-    """If its sender gave it one."""
+    """Set if it is a custom id."""
     sender: bytes
     payload: bytes
     created_at: int
@@ -51,7 +51,7 @@ def pack(
 
 
 def size(message: Message) -> int:
-    """Bytes of a frame, but for an id in it."""
+    """Bytes of a frame without an id in it."""
     return _HEADER.size + message.size
 
 
@@ -67,7 +67,7 @@ class Segment:
         self.priority = priority
         self._offsets: list[int] = []
         self.readable = 0
-        """Where what can be read ends."""
+        """Where the readable part ends."""
         if isinstance(body, bytes):
             self._offsets = list(self._find_frames(body))
 
@@ -89,7 +89,7 @@ class Segment:
             left -= 1
 
     def frame(self, number: int) -> Frame | None:
-        """The message of a number; None if it cannot be read."""
+        """The message with a number; None if it cannot be read."""
         index = number - self.first
         if not 0 <= index < len(self._offsets):
             return None
@@ -107,7 +107,7 @@ class Segment:
 
     @property
     def remains(self) -> bytes:
-        """What cannot be read, as bytes."""
+        """The bytes that cannot be read."""
         if isinstance(self.body, bytes):
             return self.body[self.readable :]
         return b"" if self.body is None else str(self.body).encode("utf-8", "surrogateescape")

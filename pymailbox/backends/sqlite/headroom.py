@@ -1,9 +1,10 @@
-"""Room on the disk that enqueues leave to the rest.
+"""Room on the disk that enqueues leave for other calls.
 
-An acknowledgement needs room too: it is written to the log first. So what stores stops before the disk is full, and
-claims, acks and nacks go on, until the log has been brought into the file and can be used again from its start.
+An acknowledgement needs room too: it is written to the log first. So calls that store messages fail before the disk is
+full, and claims, acks and nacks continue until the log has been moved into the file and can be written from its start
+again.
 
-Free pages inside the file are room as well: what is stored goes into the log, and from there into them.
+Free pages inside the file are room too: what is stored goes into the log, and from there into them.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from ...contract.errors import StorageFullError
 from ...contract.location import IN_PYODIDE
 
 _LOG: Final = 4 * 1024 * 1024
-"""Bytes to which the log grows before it goes into the file."""
+"""Bytes that the log reaches before it is moved into the file."""
 
 _SPARE: Final = 2 * 1024 * 1024
-"""Bytes that are left free beside them: a commit may make the log longer, and the file may grow a little."""
+"""Further bytes that stay free: a commit may make the log longer, and the file may grow a little."""
 
 HEADROOM: Final = _LOG + _SPARE
-"""Bytes of the disk that enqueues leave to the rest, the log's included."""
+"""Bytes of the disk that enqueues leave for other calls, including those for the log."""
 
 _ROW: Final = 32 * 1024
-"""Bytes that a commit may take beside what it stores: whole pages."""
+"""Bytes that a commit may take beyond what it stores, since it takes whole pages."""
 
 VALID_FOR: Final = 0.1
-"""Seconds for which a measurement counts, and for half of the room that it found."""
+"""Seconds for which a measurement counts, and only for half of the room that it found."""
 
 
 class Headroom:
@@ -40,12 +41,12 @@ class Headroom:
 
     def __init__(self, file: str) -> None:
         self.taken = 0
-        """Bytes stored since it was last set to 0."""
+        """Bytes stored since this was last set to 0."""
         self._file = file
         self._left = 0
         self._asked_at = -math.inf
         self._refused = 0
-        """The size for which there was no room last."""
+        """The size that last found no room."""
 
     def reserve(self, connection: sqlite3.Connection, size: int) -> None:
         """Raises ``StorageFullError`` if storing ``size`` bytes would leave too few for acknowledgements."""
@@ -66,20 +67,20 @@ class Headroom:
         self.taken += size
 
     def would_come_of_free_pages(self, connection: sqlite3.Connection) -> bool:
-        """Whether what was refused would fit if free pages of the file were given back to the disk, and not yet."""
+        """Whether what was refused would fit only after giving free pages of the file back to the disk."""
         space = _Space.of(self._file, connection)
         return space is not None and space.room < self._refused <= space.room_at_best
 
 
 class _Space:
-    """What there is on the disk and in the file, in bytes."""
+    """Room on the disk and in the file, in bytes."""
 
     def __init__(self, free: int, log: int, growth: int, pages: int) -> None:
-        """``growth`` is what the file grows by when the log goes into it, ``pages`` what is free inside of it."""
+        """``growth`` is what the file grows by when the log is moved into it, ``pages`` what is free inside it."""
         left = free - growth
         self._pages = pages
         self._for_log = left - _SPARE // 2
-        """What a commit may write to the log, if the file has pages for it: the log can be used again after it."""
+        """What a commit may write to the log, if the file has pages for it: the log can be reused after it."""
         self._beyond = left - _SPARE - max(0, _LOG - log)
         """What may be used for good."""
 
@@ -108,7 +109,7 @@ class _Space:
 
     @property
     def room_at_best(self) -> int:
-        """The room if as many free pages as would be best were given back to the disk."""
+        """The room after giving the best number of free pages back to the disk."""
         if self._pages > self._for_log:
             return (self._pages - _ROW + self._for_log) // 2
         return max(self.room, (self._beyond + self._pages) // 2)

@@ -1,10 +1,10 @@
-"""How messages lie in the file.
+"""How messages are stored in the file.
 
 All mailboxes of a file share its tables, so that one transaction can touch several. Messages are written once, several
-to a segment where they were committed together, and deleted once. Where each of them stands is in its mailbox's
-state (``pymailbox.core``): the head is one row, and pages that do not fit into it have rows of their own. A number
-that the state does not mention is dead, and its segment is about to be deleted; a segment beyond everything that the
-head knows of is *loose*: its messages are queued, and the next commit that writes the head counts them in.
+to a segment where they were committed together, and deleted once. Where each of them is, is in its mailbox's state
+(``pymailbox.core``): the head is one row, and pages that do not fit into it have rows of their own. A number that the
+state does not mention is dead, and its segment is about to be deleted; a segment beyond everything that the head knows
+is *loose*: its messages are queued, and the next commit that writes the head counts them in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TABLES: Final = (
         PRIMARY KEY (mailbox, lane, last)
     )
     """,
-    # where the messages of some neighbouring numbers stand, unless the head says so
+    # where the messages of some neighbouring numbers are, unless the head says that
     """
     CREATE TABLE pages (
         mailbox INTEGER NOT NULL,
@@ -50,7 +50,7 @@ TABLES: Final = (
     """,
     "CREATE INDEX pages_queued ON pages (mailbox, lane, page) WHERE queued = 1",
     "CREATE INDEX pages_due ON pages (mailbox, lane, due, page) WHERE due IS NOT NULL",
-    # the ids that senders gave; the others are made of the numbers
+    # custom ids; the others are made from the numbers
     """
     CREATE TABLE ids (
         mailbox INTEGER NOT NULL,
@@ -61,7 +61,7 @@ TABLES: Final = (
     ) WITHOUT ROWID
     """,
     "CREATE INDEX ids_by_number ON ids (mailbox, lane, number)",
-    # what the last nack of a message said
+    # the error of a message's last nack
     """
     CREATE TABLE errors (
         mailbox INTEGER NOT NULL,
@@ -84,7 +84,7 @@ TABLES: Final = (
     ) WITHOUT ROWID
     """,
     "CREATE INDEX dead_letters_by_number ON dead_letters (mailbox, lane, number)",
-    # ids that stay known, whatever becomes of their messages
+    # ids that stay known, whatever happens to their messages
     """
     CREATE TABLE remembered (
         mailbox INTEGER NOT NULL,

@@ -1,9 +1,9 @@
 """Who holds messages, and whether they live.
 
-A handle of this process lives until it is abandoned or its event loop is closed; what it held is released then. For
-another process's handles only the locks of that process decide, and what they held comes back as after a death. Where
-there can be none, a holder shows life by a number that it changes while it has something; it is gone when that number
-has stayed the same for its lease, by the clock of the process that watches.
+A handle of this process lives until it is abandoned or its event loop is closed; what it held is then released. For
+another process's handles only that process's locks decide, and what they held comes back as after a death. Without
+locks, a holder shows life with a heartbeat, a number that it changes while it has something; it is gone when that
+number has stayed the same for its lease, by the clock of the process that watches.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from .locks import SINGLE_PROCESS, FileLocks, LockFile, is_held, remove
 from .session import HANDLE_BITS, Session
 
 _PROCESS_BITS: Final = 40
-"""The bits of a process's number. With those of a handle they have to fit into a signed integer of 64 bits."""
+"""The bits of a process's number. With a handle's bits they have to fit into a signed integer of 64 bits."""
 
 _OBSERVATIONS_PER_LEASE: Final = 4
-"""How often, at least, a holder must be seen unchanged: a watcher that slept through a lease has seen nothing."""
+"""The least times that a holder must be seen unchanged: a watcher that slept through a lease has seen nothing."""
 
 _RENEWED_WITHIN: Final = 10.0
-"""Seconds within which a living process makes its lock file again, if something has removed it."""
+"""Seconds within which a living process recreates its lock file if something has removed it."""
 
 _logger = logging.getLogger("pymailbox")
 
@@ -61,7 +61,7 @@ class Holder(store.Holder):
 
 
 class Liveness:
-    """Who lives, as seen from one process. For the thread that works on the file, but for ``add`` and ``remove``."""
+    """Who lives, as seen from one process. For the thread that works on the file, except ``add`` and ``remove``."""
 
     def __init__(self, file: str) -> None:
         self.process = secrets.randbits(_PROCESS_BITS) + 1
@@ -75,9 +75,9 @@ class Liveness:
         self._mine: dict[int, Holder] = {}
         self._by_loop: dict[asyncio.AbstractEventLoop, set[Holder]] = {}
         self._abandoned: list[Holder] = []
-        """Those that were collected and never closed."""
+        """Handles that were collected and never closed."""
         self._died: set[int] = set()
-        """The numbers of those that went as their process would have."""
+        """The numbers of those that went as if their process had ended."""
         self._serials = itertools.count(1)
         self._observations: dict[int, _LeaseObservation] = {}
 
@@ -94,19 +94,20 @@ class Liveness:
             self._by_loop.setdefault(holder.loop, set()).add(holder)
 
     def abandon(self, holder: Holder) -> None:
-        """Notes that a handle was collected; takes no lock, for a finaliser."""
+        """Records that a handle was collected; takes no lock, for a finaliser."""
         self._abandoned.append(holder)
 
     def note_death(self, holder: Holder) -> None:
-        """Notes that a handle goes as the end of this process would let it go; ``abandon`` comes after it."""
+        """Records that a handle goes as if this process had ended; ``abandon`` must follow."""
         self._died.add(holder.number)
 
     def has_died(self, number: int) -> bool:
-        """Whether one that is gone died; if not, it had the chance to release what it held."""
+        """Whether a gone handle died; if not, it had the chance to release what it held."""
         return number >> HANDLE_BITS != self.process or number in self._died
 
     def remove(self, holder: Holder) -> bool:
-        """Whether it was still there: a handle is given up once, be it closed, collected or found in a closed loop."""
+        """Returns whether it was still there: a handle is given up once, closed, collected or found in a closed
+        loop."""
         with self._lock:
             was_there = self._mine.pop(holder.number, None) is not None
             holders = self._by_loop.get(holder.loop, set())
@@ -119,7 +120,7 @@ class Liveness:
             return was_there
 
     def acquire_locks(self) -> bool:
-        """Takes the locks that show other processes that this one lives; False if there can be none."""
+        """Takes the locks that show other processes that this one lives; False if locks are impossible."""
         if SINGLE_PROCESS:
             return True
         locked = self._lock_file is not None
@@ -133,7 +134,7 @@ class Liveness:
         return locked
 
     def keep_lock_file(self) -> None:
-        """Makes it again if something has removed it."""
+        """Recreates the lock file if something has removed it."""
         if self._lock_file is None:
             return
         try:
@@ -144,7 +145,7 @@ class Liveness:
                 )
             self._lock_file_missing = False
         except OSError as error:
-            if not self._lock_file_missing:  # said once
+            if not self._lock_file_missing:  # logged once
                 _logger.warning(
                     "the lock file of this process in %s cannot be checked or made again: %s",
                     lock_folder(self._file),
@@ -153,7 +154,7 @@ class Liveness:
             self._lock_file_missing = True
 
     def close(self) -> None:
-        """Shows other processes that nothing is held here any longer."""
+        """Shows other processes that nothing is held here any more."""
         self.locks.close()
         if self._lock_file is not None:
             self._lock_file.release()
@@ -172,7 +173,7 @@ class Liveness:
             return list({*self._abandoned, *itertools.chain(*closed)})
 
     def gone_from(self, holders: Holders, me: int | None) -> list[int]:
-        """Holders of something that are gone; what they have may be taken back."""
+        """Gone holders of something; what they have may be taken back."""
         by_process: dict[int, list[Claims]] = {}
         for number, claims in holders.by_number.items():
             by_process.setdefault(number >> HANDLE_BITS, []).append(claims)
@@ -185,7 +186,7 @@ class Liveness:
         return gone
 
     def _gone_of_mine(self, numbers: set[int]) -> set[int]:
-        left = numbers.difference(self._mine)  # a release that failed leaves such
+        left = numbers.difference(self._mine)  # a failed release leaves such holders
         left.update(holder.number for holder in self.gone() if holder.number in numbers)
         return left
 
@@ -202,7 +203,7 @@ class Liveness:
         return gone
 
     def _has_ended(self, process: int) -> bool:
-        """Whether it has ended, by its locks. In doubt it is alive: taking from a live one is worse than waiting."""
+        """Whether it has ended, by its locks. In doubt it is alive: taking from a living one is worse than waiting."""
         if SINGLE_PROCESS:
             return True
         has_byte: bool | None = None
@@ -211,7 +212,7 @@ class Liveness:
         if has_byte:
             return False
         held = is_held(lock_file(self._file, process))
-        if held is None and has_byte is None:  # something has removed it, and a living process makes it again
+        if held is None and has_byte is None:  # something has removed it, and a living process recreates it
             return self._observation(process, -1).is_gone(-1, _RENEWED_WITHIN)
         self._observations.pop(process, None)
         return not held
@@ -239,7 +240,7 @@ class Liveness:
 
 
 class _LeaseObservation:
-    """For how long a holder has shown no sign of life."""
+    """How long a holder has shown no sign of life."""
 
     def __init__(self, heartbeats: int) -> None:
         self._heartbeats = heartbeats

@@ -1,14 +1,14 @@
-"""Locks on files, by which processes see whether another one lives: the system lets go of them when a process ends.
+"""Locks on files, by which processes see whether another one lives: the system releases them when a process ends.
 
-A process locks a file of its own, in a folder beside the mailbox file; and where there are open-file-description locks
+A process locks a file of its own, in a folder beside the mailbox file; on systems with open-file-description locks
 (Linux) also one byte of the mailbox file, far beyond its end, since that lock cannot get lost, while a file can be
 removed. Other processes check both. Process ids are not used, since the system reuses them. A forked child closes what
 it inherited; otherwise a lock would outlive its owner.
 
-SQLite knows POSIX locks only, and a process loses all of those that it has on a file as soon as it closes any
-descriptor of that file: by reading or copying it, say. Another process then takes the connection for closed and deletes
-the write-ahead log beneath it (https://www.sqlite.org/howtocorrupt.html, 2.2). ``FileLocks.protect`` locks the same
-bytes once more in a way that survives this.
+SQLite knows only POSIX locks, and a process loses all those that it has on a file as soon as it closes any descriptor
+of that file, by reading or copying it for example. Another process then takes the connection for closed and deletes the
+write-ahead log beneath it (https://www.sqlite.org/howtocorrupt.html, 2.2). ``FileLocks.protect`` locks the same bytes
+once more in a way that survives this.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ else:
     _AS_PROBER = os.O_RDONLY
 
 _ATTEMPTS = 100
-"""How often to make the folder again that another process removes at the same time."""
+"""How often to recreate the folder if another process removes it at the same time."""
 
 _KEPT: Final = 64
 """The most unused descriptors that are kept open."""
 
 _SHARED_BYTES: Final = (0x4000_0002, 510)
-"""First byte and length of what SQLite locks in a database that it has open (os.h, SHARED_FIRST and SHARED_SIZE)."""
+"""First byte and length of what SQLite locks in an open database (os.h, SHARED_FIRST and SHARED_SIZE)."""
 
 _CONNECTED_BYTE: Final = (128, 1)
 """What SQLite locks in the ``-shm`` file of such a database (os_unix.c, UNIX_SHM_DMS)."""
@@ -72,9 +72,9 @@ HAS_BYTE_LOCKS = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
 
 
 class FileLocks:
-    """What this process locks in one mailbox file, by one descriptor. For the thread that works on the file.
+    """What this process locks in one mailbox file, with one descriptor. For the thread that works on the file.
 
-    Where there are no such locks its methods raise ``OSError``, and nothing is locked.
+    On systems without such locks its methods raise ``OSError``, and nothing is locked.
     """
 
     def __init__(self, file: str) -> None:
@@ -84,14 +84,14 @@ class FileLocks:
         self._number: int | None = None
 
     def protect(self) -> None:
-        """Keeps other processes from taking this one's connection for closed; from after its opening until its end."""
+        """Keeps other processes from taking this one's connection for closed, from after its opening until its end."""
         _set(self._open(), "F_RDLCK", *_SHARED_BYTES)
         log_index = _adopt(f"{self._file}-shm", self._log_index)
         self._log_index = log_index
         _set(log_index, "F_RDLCK", *_CONNECTED_BYTE)
 
     def unprotect(self) -> None:
-        """Before the connection is closed: SQLite itself asks then whether somebody else has the file open."""
+        """To be called before the connection is closed: SQLite then checks whether somebody else has the file open."""
         with suppress(OSError):
             if self._descriptor is not None:
                 _set(self._descriptor, "F_UNLCK", *_SHARED_BYTES)
@@ -99,13 +99,13 @@ class FileLocks:
                 _set(self._log_index, "F_UNLCK", *_CONNECTED_BYTE)
 
     def let_index_go(self) -> None:
-        """After the connection was closed, which may have deleted the index of the log."""
+        """To be called after the connection was closed, which may have deleted the log's index."""
         if self._log_index is not None:
             _close(self._log_index)
             self._log_index = None
 
     def index_header(self) -> bytes | None:
-        """What changes with each commit, whoever made it; None if it cannot be read. Costs one call of the system."""
+        """Bytes that change with each commit, whoever made it; None if they cannot be read. Costs one system call."""
         if self._log_index is None:
             return None
         try:
@@ -115,14 +115,14 @@ class FileLocks:
         return header if len(header) == _INDEX_HEADER else None
 
     def hold(self, number: int) -> None:
-        """Locks the byte of a process, until ``close`` or the process's end; again where the file was replaced."""
+        """Locks the byte of a process, until ``close`` or the process's end; again if the file was replaced."""
         descriptor = self._open()
         if self._number != number:
             _set(descriptor, "F_WRLCK", _FIRST_PROCESS_BYTE + number, 1)
             self._number = number
 
     def is_held(self, number: int) -> bool:
-        """Whether another process has the byte of that number."""
+        """Whether another process has locked the byte with that number."""
         return _is_locked(self._open(), _FIRST_PROCESS_BYTE + number)
 
     def close(self) -> None:
@@ -141,10 +141,10 @@ class FileLocks:
 
 
 class LockFile:
-    """A lock that is held until it is released, or the process ends, on a file of its own.
+    """A lock on a file of its own, held until it is released or the process ends.
 
     Raises:
-        OSError: there can be no such lock here.
+        OSError: such a lock is impossible here.
     """
 
     def __init__(self, file: Path) -> None:
@@ -163,7 +163,7 @@ class LockFile:
         self._descriptor = descriptor
 
     def renew(self) -> bool:
-        """Makes the file again if something has removed it; whether it had to. May raise ``OSError``."""
+        """Recreates the file if something has removed it; returns whether it had to. May raise ``OSError``."""
         if self._descriptor is None:
             return False
         try:
@@ -183,7 +183,7 @@ class LockFile:
         if descriptor is None:
             return
         _inherited.discard(descriptor)
-        if sys.platform == "win32":  # which removes no open file
+        if sys.platform == "win32":  # it cannot remove an open file
             os.close(descriptor)
             remove(self._file)
         else:
@@ -198,7 +198,7 @@ def is_held(file: Path) -> bool | None:
     except FileNotFoundError:
         return None
     except OSError:
-        return True  # this cannot be known, and taking from a live holder is worse than waiting
+        return True  # this cannot be known, and taking from a living holder is worse than waiting
     try:
         _probe(descriptor)
     except OSError:
@@ -217,7 +217,7 @@ def remove(file: Path) -> None:
 
 
 def forget_all() -> None:
-    """In a forked child: none of the parent's locks is this process's."""
+    """In a forked child: this process has none of its parent's locks."""
     global _guard
     _guard = threading.Lock()  # another thread of the parent may have had it
     for descriptor in (*_inherited, *chain(*_kept.values())):
@@ -230,17 +230,17 @@ _inherited: set[int] = set()
 """Descriptors of this process that a forked child must close."""
 
 _kept: dict[tuple[int, int], list[int]] = {}
-"""Descriptors that nobody uses and that are still open, by device and inode; the one given up last comes last."""
+"""Unused descriptors that are still open, by device and inode, in the order in which they were given up."""
 
 _guard = threading.Lock()
-"""Of the two."""
+"""A lock for both."""
 
 
 def _make(file: Path) -> int:
     for _ in range(_ATTEMPTS):
         file.parent.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):
-            return os.open(file, os.O_RDWR | os.O_CREAT, 0o666)  # which no program that this one starts inherits
+            return os.open(file, os.O_RDWR | os.O_CREAT, 0o666)  # not inherited by programs that this one starts
     raise FileNotFoundError(f"{file.parent} cannot be made")
 
 
@@ -261,7 +261,7 @@ def _is_locked(descriptor: int, byte: int) -> bool:
 
 
 def _adopt(path: str, descriptor: int | None) -> int:
-    """A descriptor of the file at that path: the given one, if that file is still there."""
+    """A descriptor of the file at that path: the given one, if it is still for that file."""
     status = os.stat(path)  # noqa: PTH116 (quicker than a Path's)
     if descriptor is not None and os.path.samestat(os.fstat(descriptor), status):
         return descriptor
@@ -285,9 +285,9 @@ def _open(path: str) -> int:
 
 
 def _close(descriptor: int) -> None:
-    """Gives up a descriptor. It stays open for the next one who opens the file: closing it would drop all POSIX locks
-    of everybody else in this process who has the file open. Only descriptors of files that are deleted, or that nobody
-    has asked for in a long time, are closed, if nobody has them open.
+    """Gives up a descriptor. It stays open for the next user of the file: closing it would drop all POSIX locks of
+    everybody else in this process who has the file open. Only descriptors of files that are deleted, or that have not
+    been used for a long time, are closed, if nobody has the files open.
     """
     with suppress(OSError):
         _set(descriptor, "F_UNLCK", 0, 0)

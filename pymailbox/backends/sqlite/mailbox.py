@@ -30,7 +30,7 @@ from .session import Session
 _T = TypeVar("_T")
 
 _RECOVERY_INTERVAL = 1.0
-"""Seconds after which a handle looks for holders that are gone, even if it keeps finding messages."""
+"""Seconds after which a handle looks for gone holders even if it keeps finding messages."""
 
 
 _FEW = 32
@@ -40,7 +40,7 @@ _SMALL = 64 * 1024
 """The most bytes that an inline call may store."""
 
 _MENDED_AT_MOST = 3
-"""Attempts to mend the same damage; another program may have damaged it again."""
+"""Attempts to mend the same damage; another program may have caused it again."""
 
 
 class SqliteMailbox(EmbeddedMailbox):
@@ -48,8 +48,8 @@ class SqliteMailbox(EmbeddedMailbox):
 
     Its event loop never waits for another program, nor longer than half a millisecond for a disk (except in Pyodide,
     where no thread can start). Claims and acknowledgements of few messages, nacks and counts, and enqueues of few small
-    messages on a ``relaxed`` handle, which take the system's cache some microseconds, run in the loop's own thread as
-    long as nothing else is under way; everything else runs in another thread. Enqueues of few small messages on a
+    messages on a ``relaxed`` handle, which cost some microseconds in the system's cache, run in the loop's own thread
+    while nothing else is under way; everything else runs in another thread. Enqueues of few small messages on a
     ``strict`` handle run in the loop's thread too, except for the commit, which the other thread does; the loop waits
     that half a millisecond for it, as long as the disk is quick enough at least every other time.
     """
@@ -213,7 +213,7 @@ class SqliteMailbox(EmbeddedMailbox):
             recover = now >= self._recovered_at + _RECOVERY_INTERVAL
             if recover:
                 self._recovered_at = now
-            # the first claim takes the lock of this process, which may be a file to be made
+            # the first claim takes this process's lock, which may require making a file
             inline_ok = limit <= _FEW and self._holder.has_held and not recover
             inline_ok = inline_ok and (ack is None or len(ack.ids) <= _FEW)
             operation = partial(claim, recover=recover, ack=ack)
@@ -235,7 +235,7 @@ class SqliteMailbox(EmbeddedMailbox):
                 return (await claim_once()).records
             return await claim_or_wait(self._file.notifier, self.name, self._listener, attempt, wait)
         except BaseException as error:
-            # cancelled in the middle of an attempt; or an exception from a signal handler, even after it has returned
+            # cancelled during an attempt, or an exception from a signal handler, even after it has returned
             if claimed or (attempting and not isinstance(error, MailboxError)):
                 self._file.start(release, Access.WRITE, self._announce)
             raise
@@ -339,7 +339,7 @@ class SqliteMailbox(EmbeddedMailbox):
     # -- the storage ---------------------------------------------------------------------------------------------------
 
     async def _storage_report(self) -> StorageReport:
-        await self._run(partial(verbs.count, name=self.name), Access.READ)  # which finds out if the file is gone
+        await self._run(partial(verbs.count, name=self.name), Access.READ)  # this finds out whether the file is gone
         usage = sum(map(_size, (self._file.file, f"{self._file.file}-wal")))
         wiped = self._file.engine.replaced != self._opened_on
         return StorageReport(
@@ -347,7 +347,7 @@ class SqliteMailbox(EmbeddedMailbox):
         )
 
     async def _request_persistence(self) -> bool:
-        return not IN_PYODIDE  # there, files are in memory, unless the page mounts something else
+        return not IN_PYODIDE  # files are in memory there, unless the page mounts something else
 
     # -- the handle ----------------------------------------------------------------------------------------------------
 
@@ -369,7 +369,7 @@ class SqliteMailbox(EmbeddedMailbox):
             except rows.UnreadableError as error:
                 await _mend_and_run(self._file, self.name, error, release, Access.WRITE, self._announce)
         except FileReplacedError:
-            pass  # there is nothing to give back any more
+            pass  # nothing remains to be given back
         except GeneratorExit:  # its event loop was closed, and nothing can be waited for
             self._file.release_soon(self._holder)
             raise
@@ -378,7 +378,7 @@ class SqliteMailbox(EmbeddedMailbox):
 
     def _abandon(self) -> None:
         if os.getpid() != self._process:
-            return  # a forked child has no part in it
+            return  # not a forked child's business
         self._listener.gone = True
         self._file.abandon(self._holder)
 
@@ -413,7 +413,7 @@ class SqliteMailbox(EmbeddedMailbox):
         on_commit: Callable[[_T], None] | None = None,
         inline_ok: bool = False,
     ) -> _T:
-        """As ``Database.run``; if the file was replaced and only another handle was told so far, raises once.
+        """As ``Database.run``; if the file was replaced and so far only another handle has reported it, raises once.
 
         What cannot be read becomes a dead letter, and the call is made again.
         """
@@ -451,7 +451,7 @@ async def _mend_and_run(
     access: Access,
     on_commit: Callable[[_T], None] | None = None,
 ) -> _T:
-    """Makes dead letters of what cannot be read, and then repeats the call that met it.
+    """Turns what cannot be read into dead letters, and then repeats the call that found it.
 
     Raises:
         StorageCorruptError: the same damage appears again and again.
@@ -478,10 +478,10 @@ def _size(file: str) -> int:
 
 
 def _holds_something(file: str) -> bool:
-    """False where there is no file, or an empty one: looking must not turn it into a database."""
+    """False if there is no file or an empty one: looking must not turn it into a database."""
     try:
         return Path(file).stat().st_size > 0
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
-        return True  # and opening it says what is wrong
+        return True  # opening it says what is wrong

@@ -1,4 +1,4 @@
-"""What becomes of what another program wrote, and cannot be read: dead letters, and counts that are right again."""
+"""Turns what another program wrote and cannot be read into dead letters, and corrects the counts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _MOST_LOST: Final = 128
 
 
 def salvage(session: Session, name: str, damage: rows.UnreadableError) -> None:
-    """Makes a dead letter of what is not a message: with a new id, no sender, and what is left of its payload."""
+    """Turns what is not a message into a dead letter with a new id, no sender, and what is left of its payload."""
     mailbox = session.mailbox(name)
     if mailbox is None:
         return
@@ -56,7 +56,7 @@ def salvage(session: Session, name: str, damage: rows.UnreadableError) -> None:
 
 
 def _salvage_message(mailbox: OpenMailbox, priority: int, number: int) -> None:
-    """Removes what cannot be read from the segment that a message is in, or would be in."""
+    """Removes what cannot be read from the segment that a message is, or should be, in."""
     state = mailbox.state
     row = mailbox.execute(f"{SELECT_SEGMENTS} LIMIT 1", (mailbox.key, priority, number)).fetchone()
     segment = None if row is None else Segment(priority, *row)
@@ -65,7 +65,7 @@ def _salvage_message(mailbox: OpenMailbox, priority: int, number: int) -> None:
         first, end, remains = number, end if segment is None else min(end, segment.first), b""
     else:
         first, end, remains = segment.first + len(segment), segment.last + 1, segment.remains
-        if number < first:  # it can be read, but its id is not of the kind that it should be
+        if number < first:  # it can be read, but its id is not of the right kind
             first, remains = number, segment.body
         key = (mailbox.key, priority, segment.last)
         if first > segment.first:
@@ -87,12 +87,12 @@ def _salvage_letter(mailbox: OpenMailbox, letter: object) -> None:
     if type(letter) is int and mailbox.buried(*row) is not None:
         mailbox.execute(DELETE_UNREADABLE_ERROR, (mailbox.key, *row))
         mailbox.execute(MEND_LETTER, (unreadable_reason(1), now_in_ms(), mailbox.key, letter))
-    else:  # the message that it was about is found to be missing, and gets another one
+    else:  # the message that it was for will be found missing, and get another one
         mailbox.execute(DELETE_LETTER, (mailbox.key, letter))
 
 
 def _note_missing_letters(mailbox: OpenMailbox) -> None:
-    """Makes sure that each message that is a dead letter has one row."""
+    """Makes sure that each dead letter has exactly one row."""
     mailbox.execute(DELETE_DOUBLES, (mailbox.key,))
     known = set(mailbox.execute(SELECT_PLACES, (mailbox.key,)).fetchall())
     for lane in mailbox.state.lanes:
@@ -105,8 +105,8 @@ def _note_missing_letters(mailbox: OpenMailbox) -> None:
 
 
 def _salvage_page(mailbox: OpenMailbox, priority: int, number: Any) -> None:
-    """Nobody can tell any more which of the page's messages were queued, held or dead: all that still exist become dead
-    letters, so that none is lost, and none runs twice.
+    """Nobody can tell which of the page's messages were queued, held or dead: all that still exist become dead letters,
+    so that none is lost and none runs twice.
     """
     if not pages.is_number(number):
         mailbox.execute(pages.DELETE_PAGE, (mailbox.key, priority, number))
@@ -117,7 +117,7 @@ def _salvage_page(mailbox: OpenMailbox, priority: int, number: Any) -> None:
     except rows.UnreadablePageError:
         pass
     else:
-        if page is not None:  # then it is what its row says beside it
+        if page is not None:  # then the row's other columns are wrong
             pages.retell(mailbox.execute, mailbox.key, priority, page)
         return
     while True:
@@ -153,7 +153,7 @@ def _give_up_page(mailbox: OpenMailbox, priority: int, number: int) -> None:
 
 
 def bury_remains(mailbox: OpenMailbox, remains: bytes) -> None:
-    """Makes a dead letter of what is left of a message, with a new id."""
+    """Turns what is left of a message into a dead letter with a new id."""
     priority = MessagePriority.NORMAL
     number = verbs.next_number(mailbox, priority)
     now = now_in_ms()
@@ -163,7 +163,7 @@ def bury_remains(mailbox: OpenMailbox, remains: bytes) -> None:
 
 
 def recount(mailbox: OpenMailbox) -> None:
-    """Counts what the pages say, where the head says something else."""
+    """Counts again from the pages, where the head disagrees."""
     for lane in mailbox.state.lanes:
         lane.directory.rows_count = len(lane.directory.stored_numbers())
     mailbox.state.recount()

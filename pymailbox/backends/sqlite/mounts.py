@@ -1,7 +1,7 @@
-"""Where a file is mounted, according to Linux: what guards a mailbox file has to be shared by all that open it.
+"""Where a file is mounted, according to Linux: everybody who opens a mailbox file must share what guards it.
 
 Its log and its locks are files beside it, so a container must get their folder, not the file alone. Its log's index is
-memory that processes share, which those of two machines do not; and many network file systems keep locks to themselves.
+shared memory, which two machines do not share; and many network file systems do not pass locks on.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _SHARED_BY_NETWORK: Final = frozenset(
 _SHARED_WITH_HOST: Final = frozenset(
     ["9p", "drvfs", "fakeowner", "fuse.grpcfuse", "osxfs", "prl_fs", "vboxsf", "virtiofs", "vmhgfs"]
 )
-"""Folders of the machine that a virtual machine runs on; some sandboxes have their own root on one, which is fine."""
+"""Folders of a virtual machine's host; some sandboxes have their root on one, which is fine."""
 
 _LOCAL_FUSE: Final = frozenset(
     ["fuse.bindfs", "fuse.cryfs", "fuse.encfs", "fuse.fuse-overlayfs", "fuse.gocryptfs", "fuse.lxcfs", "fuse.ntfs-3g"]
 )
-"""File systems in user space whose files are on this machine. (``fuseblk`` is on a disk of it.)"""
+"""File systems in user space whose files are on this machine. (``fuseblk`` is on one of its disks.)"""
 
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
 
@@ -64,14 +64,15 @@ class Mount(NamedTuple):
     number: int
     parent: int
     point: str
-    """Where it is, as a path."""
+    """Its path."""
     kind: str
     """Its file system."""
     source: str
 
 
 def check(file: str) -> None:
-    """Checks where the file is; a ``RuntimeWarning`` if it is on another machine. Does nothing if that is not known.
+    """Checks where the file is; warns (``RuntimeWarning``) if it is on another machine. Does nothing if that is
+    unknown.
 
     Raises:
         StorageUnavailableError: the file itself is mounted, without its folder.
@@ -104,7 +105,7 @@ def check(file: str) -> None:
 
 
 def parse(table: Iterable[str]) -> Iterator[Mount]:
-    """The mounts in the lines of a ``mountinfo``; lines that cannot be read are passed over."""
+    """The mounts in the lines of a ``mountinfo``; skips lines that cannot be read."""
     for line in table:
         # 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
         before, _, after = line.partition(" - ")
@@ -120,7 +121,7 @@ def mount_of(path: str, mounts: Iterable[Mount]) -> Mount | None:
     on_the_way = [mount for mount in mounts if f"{path}/".startswith(f"{mount.point.rstrip('/')}/")]
     found = next((mount for mount in on_the_way if mount.parent not in numbers or mount.parent == mount.number), None)
     while found is not None:
-        # what is mounted nearer to the root hides what was mounted below it before
+        # a mount nearer to the root hides what was mounted below it before
         inside = [mount for mount in on_the_way if mount.parent == found.number != mount.number]
         if not inside:
             break

@@ -40,7 +40,7 @@ _DUES_AT_MOST: Final = 256
 
 
 def write(execute: Callable[..., sqlite3.Cursor], mailbox: int, priority: int, page: Page) -> None:
-    """Gives a page a row of its own, or changes the one that it has, and its indexes if necessary."""
+    """Gives a page a row of its own, or changes its row, and the indexes if necessary."""
     row_columns = int(page.queued > 0), page.due
     if page.row_columns == row_columns:
         execute(REWRITE_PAGE, (page.encode(), mailbox, priority, page.number))
@@ -55,13 +55,13 @@ def is_number(number: object) -> bool:
 
 
 def retell(execute: Callable[..., sqlite3.Cursor], mailbox: int, priority: int, page: Page) -> None:
-    """Corrects what a row says besides its messages."""
+    """Corrects a row's columns beside its messages."""
     page.row_columns = int(page.queued > 0), page.due
     execute(UPDATE_PAGE_COLUMNS, (*page.row_columns, mailbox, priority, page.number))
 
 
 class PageRows:
-    """Those of one lane."""
+    """The pages of one lane."""
 
     def __init__(
         self, execute: Callable[..., sqlite3.Cursor], mailbox: int, state: MailboxState, priority: int

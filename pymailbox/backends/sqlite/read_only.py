@@ -1,13 +1,14 @@
 """Mailboxes seen without write permission for their file or its folder, as the command line may have to.
 
-SQLite reads a file with a write-ahead log through an index in shared memory, a file ``-shm`` beside it. So the right
-way depends on what is there:
+SQLite reads a file with a write-ahead log through an index in shared memory, a file ``-shm`` beside it. So how to read
+depends on what is there:
 
-- With a log and its index, somebody has the file open, or died with it open: they are read as they are, ``mode=ro``.
+- With a log and its index, somebody has the file open, or died with it open: they are read as they are, with
+  ``mode=ro``.
 - Without a log everything is in the file, and nobody uses it. ``mode=ro`` might now create a log and an index, which
-  would belong to a process that only looks, and stand in the way of those that work. So it is read with
-  ``immutable=1``, which creates and locks nothing. SQLite would not notice if somebody wrote into the file meanwhile,
-  so that is checked here, after each look.
+  would belong to a process that only looks and get in the way of those that work. So it is read with ``immutable=1``,
+  which creates and locks nothing. SQLite would not notice if somebody wrote into the file meanwhile, so that is checked
+  here after each look.
 - A log without its index cannot be read: ``immutable=1`` would leave out what was committed last.
 """
 
@@ -40,13 +41,13 @@ _ATTEMPTS: Final = 5
 """How often to try again to open a file whose log appears or disappears at that moment."""
 
 _SHOWN: Final = 32
-"""Messages that are shown without a limit."""
+"""How many messages are shown without a limit."""
 
 _Identity = tuple[int, int, int, int]
 
 
 def may_write(file: str) -> bool:
-    """Whether this process may write the file and what belongs to it, and make files beside it."""
+    """Whether this process may write the file and what belongs to it, and create files beside it."""
     there = [path for path in (file, f"{file}-wal", f"{file}-shm") if os.path.exists(path)]  # noqa: PTH110
     return all(_may_write(path) for path in (*there, os.path.dirname(os.path.abspath(file))))  # noqa: PTH100, PTH120
 
@@ -56,7 +57,7 @@ def _may_write(path: str) -> bool:
 
 
 class Reader:
-    """A file that is open to be read. Nothing is changed, made or recovered.
+    """A file opened only for reading. Nothing is changed, made or recovered.
 
     Raises:
         OSError: it cannot be read.
@@ -78,11 +79,11 @@ class Reader:
             raise
 
     def names(self) -> list[str]:
-        """Of all mailboxes in it."""
+        """The names of all mailboxes in it."""
         return [] if self._is_empty else self.read(verbs.mailbox_names)
 
     def read(self, operation: Callable[[Session], _T]) -> _T:
-        """Runs an operation that only reads, all of it at one moment."""
+        """Runs an operation that only reads, at one moment."""
 
         def run() -> _T:
             self.connection.execute("BEGIN")
@@ -100,7 +101,7 @@ class Reader:
         Raises:
             sqlite3.Error: reading or writing failed.
         """
-        self.connection.execute("PRAGMA query_only = OFF")  # which concerns the copy too
+        self.connection.execute("PRAGMA query_only = OFF")  # it would apply to the copy too
         try:
             self.connection.execute("VACUUM INTO ?", (path,))
         finally:
@@ -117,7 +118,7 @@ class Reader:
             raise mailbox_error(error, self.file) from error
         except rows.UnreadableError as error:
             raise StorageCorruptError(
-                f"the mailbox file {self.file}: one of its rows is not a message, and can't be shown. If somebody with "
+                f"the mailbox file {self.file}: one of its rows is not a message and can't be shown. If somebody with "
                 "write permission for the file looks, it becomes a dead letter"
             ) from error
         self._check_unchanged()
@@ -161,7 +162,7 @@ class Reader:
 
 
 class ReadOnlyMailbox(Mailbox):
-    """A mailbox that is only looked at. What its dead holders held stays inflight: taking it back would be a write."""
+    """A mailbox opened for looking only. What dead holders held stays inflight: taking it back would be a write."""
 
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PEEK, Capability.GET})
 

@@ -1,4 +1,4 @@
-"""Whether a database's tables are those of a mailbox file, whatever its header says: a dump keeps no header."""
+"""Whether a database's tables are those of a mailbox file, whatever its header says: dumps lose the header."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_MATTER: Final = re.compile(r"""IF NOT EXISTS|["'`\[\]]""", re.IGNORECASE)
 _SPACE_AROUND: Final = re.compile(r"\s*([(),=<>])\s*")
 
 _BESIDE: Final = re.compile(r"lost_and_found(_\d+)?")
-"""Where the command line tool's ``.recover`` puts rows of which it does not know the table."""
+"""Where the command line tool's ``.recover`` puts rows whose table it does not know."""
 
 
 def definitions(connection: sqlite3.Connection) -> dict[str, str]:
@@ -26,16 +26,16 @@ def definitions(connection: sqlite3.Connection) -> dict[str, str]:
 
 
 def is_ours(found: Iterable[str], statements: Iterable[str]) -> bool:
-    """Whether most tables that the statements make are there: then it is a mailbox file, sound or not."""
+    """Whether most of the statements' tables exist: then it is a mailbox file, sound or not."""
     tables = _made_by(statements, "TABLE")
     return 2 * len(tables.keys() & found) > len(tables)
 
 
 def missing(found: Iterable[str], statements: Iterable[str], file: str) -> list[str]:
-    """The statements that make the indexes and triggers that are not there.
+    """The statements that make missing indexes and triggers.
 
     Raises:
-        StorageCorruptError: a table is not there.
+        StorageCorruptError: a table is missing.
     """
     statements, found = list(statements), set(found)
     lost = [name for name in _made_by(statements, "TABLE") if name not in found]
@@ -52,7 +52,8 @@ def require_same(found: Mapping[str, str], statements: Iterable[str], file: str,
     """Checks that a database without a mailbox file's header has exactly the tables that the statements make.
 
     Raises:
-        StorageCorruptError: it has other tables, or more; ``header`` is given as the statement that says what it is.
+        StorageCorruptError: it has other or additional tables; the error names ``header`` as the statement that says
+        what it is.
     """
     made = {name: sql for kind in ("TABLE", "INDEX", "TRIGGER") for name, sql in _made_by(statements, kind).items()}
     others = [name for name in found if name not in made and not _BESIDE.fullmatch(name)]

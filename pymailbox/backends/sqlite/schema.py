@@ -1,4 +1,4 @@
-"""How a file is opened, and made what it should be."""
+"""Opens a file, and makes it a mailbox file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST_PAUSE: Final = 0.02
 """The longest pause, in seconds, between two attempts on a file that is locked."""
 
 _WAL_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes to which a large write-ahead log is cut once it is in the file."""
+"""Bytes to which a large write-ahead log is cut once it has been moved into the file."""
 
 _HEADER: Final = (
     f"PRAGMA application_id = {APPLICATION_ID}",
@@ -34,10 +34,10 @@ def connect(file: str) -> sqlite3.Connection:
     """Opens a mailbox file, and creates it if needed. Transactions are explicit.
 
     Raises:
-        sqlite3.Error: SQLite cannot open it, or it is not a database.
-        StorageUnavailableError: it is not a file, is mounted without its folder, or was written by a newer version.
-        StorageCorruptError: it is another program's database, or some of its tables are missing.
-        RuntimeWarning: it is on a network file system, and warnings are errors.
+        sqlite3.Error: SQLite cannot open it, or it is not a database. StorageUnavailableError: it is not a file, is
+        mounted without its folder, or was written by a newer version. StorageCorruptError: it is another program's
+        database, or some of its tables are missing. RuntimeWarning: it is on a network file system, and warnings are
+        errors.
     """
     # checked before SQLite can create anything beside it
     if os.path.exists(file) and not os.path.isfile(file):  # noqa: PTH110, PTH113 (a path as the user gave it)
@@ -57,7 +57,7 @@ def connect(file: str) -> sqlite3.Connection:
         else:
             _use_write_ahead_log(connection)
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
-        # some systems build SQLite to overwrite what is deleted, which would write every message twice
+        # on some systems SQLite overwrites what is deleted, which would write every message twice
         connection.execute("PRAGMA secure_delete = OFF")
         connection.text_factory = as_it_is
     except BaseException:
@@ -67,13 +67,13 @@ def connect(file: str) -> sqlite3.Connection:
 
 
 def has_older_layout(connection: sqlite3.Connection) -> bool:
-    """Whether an older version wrote the mailbox file; false for whatever is not a mailbox file."""
+    """Whether an older version wrote the mailbox file; false for anything that is not a mailbox file."""
     return _older_layout(connection) is not None
 
 
 def _older_layout(connection: sqlite3.Connection) -> int | None:
     """The layout of a mailbox file that an older version wrote; None for all others."""
-    from .upgrades import layout_of  # which fills tables, and needs what stands on these
+    from .upgrades import layout_of  # it fills tables, and needs their indexes and triggers
 
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -88,7 +88,7 @@ def _upgrade(connection: sqlite3.Connection, file: str) -> None:
 
     try:
         layout = _older_layout(connection)
-        if layout is not None:  # else another process was quicker
+        if layout is not None:  # otherwise another process was quicker
             found = restored.definitions(connection)
             restored.missing(found, tables_of(layout), file)
             if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
@@ -108,7 +108,7 @@ def _what_is_missing(connection: sqlite3.Connection, file: str) -> Sequence[str]
     """The statements that complete a mailbox file; raises if it is not one, or one that this version cannot use."""
     in_transaction = connection.in_transaction
     if not in_transaction:
-        connection.execute("BEGIN")  # so that the answers are of one moment
+        connection.execute("BEGIN")  # so that the answers are from one moment
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     found = restored.definitions(connection)
@@ -152,12 +152,12 @@ def is_empty(connection: sqlite3.Connection, file: str) -> bool:
 
 
 def as_it_is(data: bytes) -> str:
-    """Text as it is, even if another program wrote it and it is not text."""
+    """Text as it is, even if another program wrote something that is not text."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def until_unlocked(attempt: Callable[[], _T]) -> _T:
-    """Tries until no other connection is in the way, for ``BUSY_TIMEOUT`` at most."""
+    """Tries until no other connection is in the way, for at most ``BUSY_TIMEOUT``."""
     deadline = time.monotonic() + BUSY_TIMEOUT
     pause = 0.001
     while True:
@@ -176,7 +176,7 @@ def _let_shrink(connection: sqlite3.Connection) -> None:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    # while two connections set it at once, SQLite answers "locked" to one of them without waiting
+    # if two connections set it at once, SQLite answers "locked" to one of them without waiting
     until_unlocked(lambda: connection.execute("PRAGMA journal_mode = WAL"))
 
 

@@ -1,6 +1,6 @@
-"""What a connection knows of its file: the states of its mailboxes, read once and written back with each transaction.
+"""What a connection knows about its file: the states of its mailboxes, read once, written back by each transaction.
 
-It stays true as long as no other connection commits and no transaction fails; the engine drops it then.
+It is valid until another connection commits or a transaction fails; the engine then drops it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .pages import PageRows
 from .store import MOST_LOOSE, OpenMailbox
 
 HANDLE_BITS: Final = 21
-"""A holder's number is that of its process, and this many bits that tell the handles of that process apart."""
+"""A holder's number is its process's number, followed by this many bits that distinguish that process's handles."""
 
 TOO_LARGE: Final = 1 << 47
-"""No message has this number, nor any behind it; so there is room for as many new ones."""
+"""No message has this number or a higher one, so there is room for as many new ones."""
 
 SELECT_MAILBOX: Final = "SELECT mailbox, id_base, head FROM mailboxes WHERE name = ?"
 INSERT_MAILBOX: Final = "INSERT INTO mailboxes (name, id_base, head) VALUES (?, ?, ?)"
@@ -39,35 +39,35 @@ class OutdatedError(Exception):
 
 
 class Session:
-    """What one connection knows; its ``flush`` comes before each commit."""
+    """What one connection knows; its ``flush`` must precede each commit."""
 
     def __init__(
         self, connection: sqlite3.Connection, reserve: Callable[[int], None], *, lacks_headroom: bool = False
     ) -> None:
         self._lacks_headroom = lacks_headroom
-        """Whether to make all the room that can be made."""
+        """Whether to make as much room as possible."""
         self.reserve = reserve
         """Raises ``StorageFullError`` if storing that many bytes would leave too few for acknowledgements."""
         self._connection = connection
         self._cursor = connection.cursor()
         self.begin: Callable[[], None] | None = None
-        """Begins the transaction, if that is left to the first statement that needs one."""
+        """Begins the transaction, if that was left to the first statement that needs one."""
         self.wrote = False
-        """Whether the file is sure to be another one after this transaction."""
+        """Whether this transaction certainly changes the file."""
         self.changed: list[str] = []
         """The mailboxes that this transaction has changed."""
         self.stored: dict[str, int] = {}
-        """The mailboxes that got messages in this transaction, with how many they had ever got after it."""
+        """The mailboxes that got messages in this transaction, with how many they have ever got."""
         self._kept = Kept()
         self._mailboxes: dict[str, OpenMailbox] = {}
         self._used: dict[str, OpenMailbox] = {}
-        """Those that this transaction has used."""
+        """The mailboxes that this transaction has used."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Runs a statement within the transaction.
 
         Raises:
-            OutdatedError: the transaction began with this statement, and the session is not true any more.
+            OutdatedError: the transaction began with this statement, and the session is no longer valid.
         """
         if self.begin is not None:
             begin, self.begin = self.begin, None
@@ -75,10 +75,10 @@ class Session:
         return self._connection.execute(sql, parameters)
 
     def write_head(self, mailbox: OpenMailbox, head: bytes) -> None:
-        """Writes the head of a mailbox; where no transaction has begun, in one that is this statement alone.
+        """Writes the head of a mailbox; if no transaction has begun, in one of this statement alone.
 
-        That names all that it rests on: the head before, and what the mailbox's ids are made with, since the number of
-        one that was deleted is given to another, whose head may look the same.
+        The statement names everything that it relies on: the previous head, and the base of the mailbox's ids, since
+        the number of a deleted mailbox is given to another, whose head may look the same.
 
         Raises:
             OutdatedError: the head is not what it was before; nothing was written.
@@ -95,7 +95,7 @@ class Session:
         self.wrote = True
 
     def mailbox(self, name: str) -> OpenMailbox | None:
-        """The mailbox of that name; None if there is none."""
+        """The mailbox with that name; None if there is none."""
         found = self._used.get(name)
         if found is None:
             found = self._mailboxes.get(name) or self._read(name)
@@ -106,7 +106,7 @@ class Session:
         return found
 
     def mailbox_to_fill(self, name: str) -> OpenMailbox:
-        """The mailbox of that name, made if there is none."""
+        """The mailbox with that name, made if there is none."""
         found = self.mailbox(name)
         if found is None:
             id_base = new_id_base()
@@ -127,13 +127,13 @@ class Session:
             state = MailboxState.unpack(head, partial(PageRows, self.execute, key))
         except DamagedError as error:
             raise StorageCorruptError(
-                f"the mailbox {name!r}: its head in the file is damaged ({error}), and nothing of it was changed. "
+                f"the mailbox {name!r}: its head in the file is damaged ({error}), and nothing was changed. "
                 "Restore the file from a backup; or delete_mailbox() deletes this mailbox, and the others stay"
             ) from error
         found = OpenMailbox(self, key, name, int.from_bytes(id_base, "big"), head, state, self._kept)
         for lane in state.lanes:
             for last, first, size in self.execute(SELECT_LOOSE, (key, lane.priority, lane.next)).fetchall():
-                # this library writes one behind the other; what is missing in between was deleted by another program
+                # this library writes them in sequence; another program deleted what is missing in between
                 first = lane.next if lane.next <= last < lane.next + MOST_LOOSE else first
                 if not (isinstance(first, int) and max(lane.next, last - SEGMENT_MESSAGES) < first + 1 <= last + 1):
                     first = last
@@ -148,7 +148,7 @@ class Session:
         return found
 
     def forget_mailbox(self, name: str) -> None:
-        """After its rows were deleted: what is known of it is written nowhere."""
+        """To be called when its rows were deleted: what is known about it is not written."""
         self._mailboxes.pop(name, None)
         self._used.pop(name, None)
         self.changed.append(name)

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from .session import Session
 
 MOST_LOOSE: Final = 64
-"""Segments of a mailbox that lie behind all that its head knows of."""
+"""Segments of a mailbox beyond everything that its head knows."""
 
 _SWEEP: Final = 16
-"""Messages that are dead when their segments are deleted."""
+"""How many dead messages it takes for their segments to be deleted."""
 
 _LARGE: Final = 64 * 1024
-"""Bytes of a segment that is deleted at once."""
+"""A segment of this many bytes is deleted at once."""
 
 _MOST_DEBRIS: Final = 8
-"""Ranges of dead numbers that wait to be deleted."""
+"""How many ranges of dead numbers may wait to be deleted."""
 
 _ALL: Final = 1 << 62
-"""More than any number."""
+"""Higher than any number."""
 
 SELECT_KEYS: Final = """
     SELECT last, first FROM segments
@@ -78,9 +78,9 @@ class OpenMailbox:
         self.state = state
         self.bodies = Bodies(session.execute, key, kept)
         self.loose = 0
-        """Segments that the head does not know of."""
+        """Segments that the head does not know."""
         self.known_live: set[int] = set()
-        """Holders of this process whose locks tell that they live; while the session lasts the file is the same."""
+        """Holders of this process whose locks show that they live; while the session lasts the file is the same."""
 
     # -- as the rules want it ------------------------------------------------------------------------------------------
 
@@ -129,7 +129,7 @@ class OpenMailbox:
         self.execute(DELETE_LETTER, (self.key, priority, number))
 
     def newest_letters(self, limit: int, offset: int) -> Iterator[Letter]:
-        """Raises ``UnreadableError`` where there is a row that is no dead letter, or too few of them."""
+        """Raises ``UnreadableError`` if a row is not a dead letter or there are too few."""
         found = self.execute(NEWEST_LETTERS, (self.key, limit, offset)).fetchall()
         for row in found:
             yield self._checked(*row)
@@ -137,14 +137,14 @@ class OpenMailbox:
             raise rows.MissingLettersError
 
     def letter_of(self, priority: int, number: int) -> Letter:
-        """Raises ``UnreadableError`` where its row is missing, or is no dead letter."""
+        """Raises ``UnreadableError`` if its row is missing or is not a dead letter."""
         found = self.execute(SELECT_LETTER_OF, (self.key, priority, number)).fetchone()
         if found is None:
             raise rows.MissingLettersError
         return self._checked(*found)
 
     def letters(self, first: int, until: int, limit: int) -> Iterator[Letter]:
-        """Raises ``UnreadableError`` where there is a row that is no dead letter."""
+        """Raises ``UnreadableError`` if a row is not a dead letter."""
         for row in self.execute(SELECT_LETTERS, (self.key, first, until, limit)).fetchall():
             yield self._checked(*row)
 
@@ -159,7 +159,7 @@ class OpenMailbox:
         return Letter(letter, run, reason, error, died_at)
 
     def buried(self, lane: object, number: object) -> LaneRun | None:
-        """What the state says of a dead letter; None if there is none in that place."""
+        """What the state says about a dead letter; None if there is none in that place."""
         if type(lane) is not int or type(number) is not int:
             return None
         state = self.state.state_of(lane, number)
@@ -190,7 +190,7 @@ class OpenMailbox:
         self.loose = 0
 
     def clear_away(self, runs: Sequence[LaneRun]) -> None:
-        """Deletes what other tables have of messages that left the state; their bytes may stay a little longer."""
+        """Deletes what other tables have about messages that left the state; their bytes may stay a little longer."""
         for priority, first, end, delivery, _, _ in runs:
             if delivery & deliveries.CUSTOM_ID:
                 self.execute(DELETE_IDS, (self.key, priority, first, end))
@@ -232,7 +232,7 @@ class OpenMailbox:
             state.changed = True
 
     def _sweep_pages(self, priority: int, ranges: list[tuple[int, int]]) -> None:
-        """Looks at all segments of the pages in which some numbers are."""
+        """Checks all segments of the pages that contain some numbers."""
         size = self.state.page_numbers
         numbers = {page for first, end in ranges for page in range(first // size, (end - 1) // size + 1)}
         for first, end in _merged([(number * size, (number + 1) * size) for number in numbers]):
@@ -272,7 +272,7 @@ class OpenMailbox:
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """In order, and neighbours together."""
+    """In order, with neighbours merged."""
     merged: list[tuple[int, int]] = []
     for first, end in sorted(ranges):
         if merged and first <= merged[-1][1]:

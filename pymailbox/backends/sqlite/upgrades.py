@@ -1,11 +1,11 @@
-"""How files of older layouts become files of the present one: for each layout one way, in one transaction.
+"""Upgrades files of older layouts to the present one: one function for each layout, in one transaction.
 
-Layout 2 knew no ids that stay known, and its heads had no count of them.
+Layout 2 had no ids that stay known, and its heads did not count them.
 
-Layout 1 had a row for each message, in ``messages``, which changed hands, and one for its bytes, in ``bodies``. A
-message said in whose hand it was; a holder had two hands, one for batches of several messages and one for messages that
-came alone, and a row that said what had become of it. Numbers grew over the whole file, so lanes made from it have many
-numbers that no message ever had.
+Layout 1 had a row for each message in ``messages``, which changed with its state, and one for its bytes in ``bodies``.
+A message named the *hand* that it was in; a holder had two hands, one for batches of several messages and one for
+messages that came alone, and a row with its own state. Numbers grew over the whole file, so lanes made from it have
+many numbers that no message ever had.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LAYOUT_1: Final = (
         foreseen INTEGER NOT NULL DEFAULT 0 -- whether a sender ever gave an id that this mailbox may yet make
     )
     """,
-    # a holder is a handle that holds something; or one that is gone and left much, which is still in its hands
+    # a holder is a handle that holds something, or one that is gone and left much, which is still in its hands
     """
     CREATE TABLE holders (
         mailbox INTEGER NOT NULL,
@@ -63,7 +63,7 @@ _LAYOUT_1: Final = (
         PRIMARY KEY (mailbox, holder)
     ) WITHOUT ROWID
     """,
-    "CREATE TABLE last_number (number INTEGER NOT NULL)",  # none that is larger was given to a message
+    "CREATE TABLE last_number (number INTEGER NOT NULL)",  # no message has a larger one
     "INSERT INTO last_number VALUES (0)",
     """
     CREATE TABLE messages (
@@ -79,7 +79,7 @@ _LAYOUT_1: Final = (
         error TEXT -- what the last nack said
     )
     """,
-    # dequeue order, of the queued messages as of each hand's: an index ends with the number
+    # the order of dequeueing, for queued messages and for each hand: an index ends with the number
     "CREATE INDEX messages_in_order ON messages (mailbox, hand, priority DESC)",
     "CREATE UNIQUE INDEX messages_by_own_id ON messages (mailbox, own_id) WHERE own_id IS NOT NULL",
     "CREATE INDEX messages_by_due ON messages (mailbox, due) WHERE due IS NOT NULL",
@@ -129,11 +129,11 @@ _NEW_IN_3: Final = tuple(statement for statement in TABLES if "remembered" in st
 _LAYOUT_2: Final = tuple(statement for statement in TABLES if statement not in _NEW_IN_3)
 
 _NUMBERS_BEFORE_REMEMBERED: Final = 5
-"""Of a head, before the count of ids that stay known."""
+"""The part of a head before the count of known ids."""
 
 
 def layout_of(version: int, found: dict[str, str]) -> int | None:
-    """The older layout of the tables, as the file's header says or, in a dump without one, the tables themselves."""
+    """The older layout of the tables, as the file's header says or, in a dump without one, the tables show."""
     if 0 < version < SCHEMA_VERSION:
         return version
     if version == 0 and restored.is_ours(found, _LAYOUT_1) and "segments" not in found:
@@ -166,7 +166,7 @@ def _from_2(connection: sqlite3.Connection, file: str) -> None:
         try:
             numbers = numbers_in(head)
         except DamagedError:
-            continue  # it says so when the mailbox is used
+            continue  # using the mailbox reports it
         numbers.insert(_NUMBERS_BEFORE_REMEMBERED, 0)
         new_head = head_of(numbers)
         if not _is_sound(new_head) and _is_sound(head):  # a dump of layout 3 without one of its tables
@@ -217,12 +217,12 @@ def _from_1(connection: sqlite3.Connection) -> None:
 
 
 class _Filling:
-    """One mailbox on its way."""
+    """One mailbox being upgraded."""
 
     def __init__(self, mailbox: OpenMailbox, end: int) -> None:
         self._mailbox = mailbox
         self._end = end
-        """A number that no message ever had; nor any behind it."""
+        """A number that no message ever had, nor any higher one."""
         self._holders: dict[int, tuple[Any, ...]] = {}
         self._strays: list[bytes] = []
         """What is left of messages whose numbers are invalid."""
@@ -330,7 +330,7 @@ class _Filling:
         verbs.append(self._mailbox, priority, Message(message_id, *content), delivery, due, where)
 
     def _order_letters(self) -> None:
-        """The newest dead letters get the largest numbers; they were found in the order in which they were stored."""
+        """The newest dead letters get the largest numbers; so far they are in the order in which they were stored."""
         mailbox = self._mailbox
         select = """
             SELECT lane, dead_letters.number, dead_letters.reason, dead_letters.died_at

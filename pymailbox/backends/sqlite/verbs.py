@@ -1,4 +1,4 @@
-"""What the verbs do to a file, by the rules of the core. Each function runs inside a transaction that others may share.
+"""The verbs on a file, by the rules of the core. Each function runs inside a transaction that others may share.
 
 Only verbs that store something create a mailbox; the others treat a missing one as empty.
 """
@@ -37,7 +37,7 @@ def enqueue(session: Session, name: str, messages: Sequence[PreparedMessage], se
 
 
 def redrive(session: Session, name: str, message_id: UUID) -> int | None:
-    """Puts a dead letter at the end of its priority, as new; the queued count after it, or None."""
+    """Puts a dead letter at the end of its priority, as new; returns the queued count after it, or None."""
     mailbox = session.mailbox(name)
     depth = None if mailbox is None else dead_letters.redrive(mailbox, message_id)
     if mailbox is not None and depth is not None:
@@ -46,7 +46,7 @@ def redrive(session: Session, name: str, message_id: UUID) -> int | None:
 
 
 def adopt(session: Session, name: str, messages: Sequence[WholeMessage]) -> tuple[list[bool], int | None]:
-    """Appends messages, also dead letters, except those whose id is there; which ones, and the depth if it grew."""
+    """Appends messages and dead letters whose ids are not there yet; returns which ones, and the depth if it grew."""
     mailbox = session.mailbox_to_fill(name)
     stored, depth = archive.adopt(mailbox, messages, now_in_ms())
     if depth is not None:
@@ -69,7 +69,7 @@ def ack(session: Session, name: str, ids: Sequence[UUID]) -> int:
 
 
 def ack_held(session: Session, name: str, holder: int, ids: Sequence[UUID]) -> int:
-    """Deletes those of the messages that a holder holds; how many there were."""
+    """Deletes those of the messages that a holder holds; returns how many there were."""
     mailbox = session.mailbox(name)
     return 0 if mailbox is None else verbs.ack_held(mailbox, holder, ids)
 
@@ -80,7 +80,7 @@ def discard(session: Session, name: str, message_id: UUID) -> bool:
 
 
 def promote(session: Session, name: str, ids: Sequence[UUID] | None) -> int:
-    """Queues delayed messages; how many were not due yet."""
+    """Queues delayed messages; returns how many were not due yet."""
     mailbox = session.mailbox(name)
     return 0 if mailbox is None else verbs.promote(mailbox, ids, now_in_ms())
 

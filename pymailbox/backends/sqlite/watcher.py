@@ -1,8 +1,8 @@
-"""What the thread of a file does between calls: it listens to other processes, and looks after its own handles.
+"""What a file's thread does between calls: it listens to other processes, and checks its own handles.
 
 SQLite does not notify other processes of a commit. While somebody waits or observes here, the header of the log's index
-is read every ``QUIET_INTERVAL`` seconds, or every ``WATCH_INTERVAL`` while other processes are at work: one system call
-for the whole file, however many wait. Where it cannot be read, SQLite is asked. While a handle of this process may hold
+is read every ``QUIET_INTERVAL`` seconds, or every ``WATCH_INTERVAL`` while other processes are working: one system call
+for the whole file, however many wait. If it cannot be read, SQLite is asked. While a handle of this process may hold
 something, its event loop is checked every ``HANDLES_INTERVAL`` seconds. Otherwise nothing is done.
 """
 
@@ -45,19 +45,19 @@ class Watcher:
         self._notifier = notifier
         self._liveness = liveness
         self._on_gone = on_gone
-        """Called with a handle that is gone, once what it held is back."""
+        """Called with a gone handle once what it held is back."""
         self._reaped: list[Holder] = []
         self._seen: bytes | None = None
         """The header of the log's index, as last seen."""
         self._last_seen: dict[str, _Seen] = {}
-        """What was last seen of the mailboxes that somebody listens to; commits to others do not concern them."""
+        """What was last seen of the mailboxes that somebody listens to; commits to others do not matter."""
         self._busy_until = 0.0
         self._next_poll = 0.0
         self._next_handles_check = 0.0
 
     @property
     def _interval(self) -> float:
-        """Seconds between two polls of the file: waking up takes more time than the poll does."""
+        """Seconds between two polls of the file: waking up takes more time than the poll."""
         return WATCH_INTERVAL if time.monotonic() < self._busy_until else QUIET_INTERVAL
 
     def timeout(self) -> float | None:
@@ -80,7 +80,7 @@ class Watcher:
         return self.timeout() == 0.0
 
     def poll(self) -> None:
-        """Checks the file, and now and then the handles; ``report_gone`` comes after it."""
+        """Checks the file, and now and then the handles; ``report_gone`` must follow."""
         now = time.monotonic()
         self._next_poll = now + self._interval
         checks_handles = now >= self._next_handles_check
@@ -92,21 +92,21 @@ class Watcher:
             self.find_gone()
 
     def reap(self) -> None:
-        """Takes back what handles of this process held that are gone."""
+        """Takes back what gone handles of this process held."""
         self.find_gone()
         self.report_gone()
 
     def report_gone(self) -> None:
-        """Calls ``on_gone`` for the handles that are gone; without the worker's lock."""
+        """Calls ``on_gone`` for the gone handles, without the worker's lock."""
         while self._reaped:
             try:
                 holder = self._reaped.pop(0)
-            except IndexError:  # another thread has it: at the end of the process there may be two
+            except IndexError:  # another thread is doing it: at the end of the process there may be two
                 return
             self._on_gone(holder)
 
     def _poll_file(self, thoroughly: bool) -> None:
-        """Announces what others have committed; ``thoroughly`` also notices that the file is no longer there."""
+        """Announces what others have committed; ``thoroughly`` also notices that the file is gone."""
         header = self._liveness.locks.index_header()
         if header is not None and header == self._seen and not self._engine.unannounced and not thoroughly:
             return
@@ -115,7 +115,7 @@ class Watcher:
                 self._seen = header  # our own commit, or none
                 return
         except MailboxError:
-            self._wake_all()  # their own next call says what is wrong
+            self._wake_all()  # their next call reports what is wrong
             return
         self._seen = header
         self._busy_until = time.monotonic() + _QUIET_AFTER
@@ -132,7 +132,7 @@ class Watcher:
             # what was there before anybody here knew the mailbox is not new
             stored = seen.ever_queued != self._engine.last_stored.get(name, seen.ever_queued)
             self._engine.last_stored[name] = seen.ever_queued
-            # a waiter also has to know of what holders hold: they may die with it
+            # a waiter also has to know what holders hold: they may die with it
             self._last_seen[name] = seen
             if seen != last_seen.get(name):
                 self._notifier.notify(name, seen.queued if stored else None, count=max(1, seen.queued))
@@ -158,15 +158,15 @@ class Watcher:
         self._next_handles_check = now + soonest
 
     def find_gone(self) -> None:
-        """Takes back what handles of this process held that are gone; ``report_gone`` comes after it."""
+        """Takes back what gone handles of this process held; ``report_gone`` must follow."""
         for holder in self._liveness.gone():
             if holder.has_held:
                 take_back = partial(claiming.take_back, name=holder.name, holder=holder.number, liveness=self._liveness)
                 call = Call(take_back, Access.WRITE, None)
                 self._engine.run([call])
                 if call.error is not None:
-                    # it is no longer anybody's, so the next poll takes back what it held
-                    _logger.warning("what a handle held that is gone is not back yet", exc_info=call.error)
+                    # nobody owns it any more, so the next poll takes back what it held
+                    _logger.warning("what a gone handle held is not back yet", exc_info=call.error)
                 elif call.result:
                     self._notifier.notify(holder.name, None, count=call.result)
             if self._liveness.remove(holder):
@@ -174,7 +174,7 @@ class Watcher:
 
 
 class _Seen(NamedTuple):
-    """What a listener has to know of its mailbox."""
+    """What a listener has to know about its mailbox."""
 
     ever_queued: int
     queued: int

@@ -1,4 +1,4 @@
-"""The checks, a module for each subject. ``CHECKS`` has them in the order in which they are read best."""
+"""The checks, one module for each subject. ``CHECKS`` has them in the best order for reading."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from . import (
     promote,
     purge,
     recover,
+    relaying,
     release,
     status,
     storage,
@@ -72,6 +73,7 @@ _SUBJECTS = (
     transfer,
     consuming,
     asking,
+    relaying,
     ownership,
     names,
     arguments,

@@ -1,4 +1,4 @@
-"""``ack`` and ``ack_many``: gone for good, once."""
+"""``ack`` and ``ack_many``: messages are gone for good, once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def check_ack_is_true_once(sandbox: Sandbox) -> None:
 
 @check()
 async def check_ack_of_an_unknown_id_is_false(sandbox: Sandbox) -> None:
-    """An id that was never there is no error but False, and removes nothing."""
+    """For an id that was never there ``ack`` is False, not an error, and removes nothing."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     for unknown in (uuid4(), UUID(int=0), UUID(int=2**128 - 1)):
@@ -43,7 +43,7 @@ async def check_ack_of_an_unknown_id_is_false(sandbox: Sandbox) -> None:
 
 @check()
 async def check_ack_of_an_id_next_to_a_real_one_is_false(sandbox: Sandbox) -> None:
-    """An id that differs from a message's in any one bit removes nothing."""
+    """An id that differs from a message's in a single bit removes nothing."""
     mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"payload")
     await drain(mailbox)
@@ -70,7 +70,7 @@ async def check_acked_messages_stay_away(sandbox: Sandbox) -> None:
 
 @check()
 async def check_ack_of_a_queued_message_removes_it(sandbox: Sandbox) -> None:
-    """A message can be acked before it is handed out; then it never is."""
+    """A message can be acked before it is handed out, and then never is."""
     mailbox = await sandbox.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(5)]
     urgent = await mailbox.enqueue(b"sender", b"urgent", MessagePriority.HIGH)
@@ -105,7 +105,7 @@ async def check_ack_against_ack_is_true_once(sandbox: Sandbox) -> None:
 
 @check()
 async def check_ack_against_dequeue_is_final(sandbox: Sandbox) -> None:
-    """A message that is acked while a dequeue runs never comes back, whichever of them was first."""
+    """A message that is acked while a dequeue runs never comes back, whichever came first."""
     consumer, other = await sandbox.open(), await sandbox.open()
 
     async def ack_after(steps: int, mailbox: Mailbox, message_id: UUID) -> bool:
@@ -127,7 +127,7 @@ async def check_ack_against_dequeue_is_final(sandbox: Sandbox) -> None:
 
 @check()
 async def check_cancelled_ack_can_be_repeated(sandbox: Sandbox) -> None:
-    """A cancelled ack happened or did not; once it is repeated, this message is gone, and no other."""
+    """A cancelled ack either happened or did not; after repeating it, this message is gone and no other."""
     mailbox = await sandbox.open()
     for steps in range(6):
         ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(2)]

@@ -1,4 +1,4 @@
-"""``ack_and_send``: a step from actor to actor happens once, or not at all."""
+"""``ack_and_send``: a step from actor to actor happens once or not at all."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _message(payload: bytes = b"result", **arguments: Any) -> NewMessage:
 
 
 class _Elsewhere(Mailbox):
-    """A mailbox of no database at all."""
+    """A mailbox that is in no database."""
 
     async def enqueue(self, *arguments: Any, **keywords: Any) -> UUID:
         raise AssertionError("it was used")
@@ -64,7 +64,7 @@ class _Recorder:
 
 @check(Capability.ACK_AND_SEND)
 async def check_it_acks_and_sends(sandbox: Sandbox) -> None:
-    """The message is gone, and each of the others is in its mailbox, with all that it was given."""
+    """The message is gone, and each of the others is in its mailbox, with everything that it was given."""
     here, there, third = await sandbox.open("here"), await sandbox.open("there"), await sandbox.open("third")
     record = await _take(here)
     sends = [(there, _message(b"a", priority=HIGH)), (third, _message(b"b")), (there, _message(b"c"))]
@@ -79,7 +79,7 @@ async def check_it_acks_and_sends(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_what_is_not_held_is_not_sent_on(sandbox: Sandbox) -> None:
-    """For a message that is queued, another handle's, acked or unknown it is False, and nothing is sent or acked."""
+    """For a message that is queued, held by another handle, acked or unknown it is False; nothing is sent or acked."""
     here, other, there = await sandbox.open("here"), await sandbox.open("here"), await sandbox.open("there")
     acked = await _take(here)
     await here.ack(acked.id)
@@ -107,7 +107,7 @@ async def check_it_happens_once(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_it_races_with_an_ack(sandbox: Sandbox) -> None:
-    """Of it and an ``ack`` that run at once, one is True; if that is the ``ack``, nothing was sent."""
+    """If it runs at the same time as an ``ack``, one of them is True; if that is the ``ack``, nothing is sent."""
     here, there = await sandbox.open("here"), await sandbox.open("there")
     sent = 0
     for number in range(6):
@@ -130,7 +130,7 @@ async def check_nothing_to_send_is_an_ack(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_own_mailbox_may_be_a_target(sandbox: Sandbox) -> None:
-    """A message may be sent to the mailbox that it came from, and goes to the end there."""
+    """A message may be sent to the mailbox that it came from, and goes to its end."""
     here = await sandbox.open()
     record = await _take(here)
     await send(here, numbered(2))
@@ -140,7 +140,7 @@ async def check_own_mailbox_may_be_a_target(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_any_handle_of_a_target_will_do(sandbox: Sandbox) -> None:
-    """A target may be named by any of its handles; a mailbox that is named twice gets its messages in their order."""
+    """Any handle can name its mailbox as a target; a mailbox that is named twice gets its messages in order."""
     here, there, too = await sandbox.open("here"), await sandbox.open("there"), await sandbox.open("there")
     record = await _take(here)
     sends = [([there, too][number % 2], _message(payload)) for number, payload in enumerate(numbered(6))]
@@ -150,7 +150,7 @@ async def check_any_handle_of_a_target_will_do(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_many_messages_in_one_step(sandbox: Sandbox) -> None:
-    """Hundreds of messages go in one step, in their order."""
+    """Hundreds of messages are sent in one step, in order."""
     here, there = await sandbox.open("here"), await sandbox.open("there")
     record = await _take(here)
     answer = await here.ack_and_send(record.id, [(there, _message(payload)) for payload in numbered(500)])
@@ -160,7 +160,7 @@ async def check_many_messages_in_one_step(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND, Capability.MESSAGE_ID)
 async def check_message_may_go_on_under_its_own_id(sandbox: Sandbox) -> None:
-    """The ack comes first: a message can be sent on under its own id, to another mailbox or to its own."""
+    """The ack comes first, so a message can be sent on under its own id, to another mailbox or to the same one."""
     here, there = await sandbox.open("here"), await sandbox.open("there")
     for record in (await _take(here), await _take(here)):
         for target in (here, there):
@@ -174,7 +174,7 @@ async def check_message_may_go_on_under_its_own_id(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND, Capability.MESSAGE_ID)
 async def check_target_that_has_the_id_stores_nothing(sandbox: Sandbox) -> None:
-    """A target that already holds an id stores nothing under it, the rest is sent, and the call is True."""
+    """A target that already has an id stores nothing under it; the rest is sent, and the call is True."""
     here, there = await sandbox.open("here"), await sandbox.open("there")
     known, twice = uuid4(), uuid4()
     await there.enqueue(b"sender", b"known", message_id=known)
@@ -192,7 +192,7 @@ async def check_target_that_has_the_id_stores_nothing(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND, Capability.DELAY)
 async def check_sent_message_may_have_a_delay(sandbox: Sandbox) -> None:
-    """A message that is sent with a delay is not handed out before then."""
+    """A message that is sent with a delay is not handed out before it is due."""
     here, there = await sandbox.open("here"), await sandbox.open("there")
     record = await _take(here)
     sends = [(there, _message(b"far", delay=1000)), (there, _message(b"near", delay=0.05))]
@@ -204,7 +204,7 @@ async def check_sent_message_may_have_a_delay(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_closed_target_is_refused(sandbox: Sandbox) -> None:
-    """A closed target is a ``MailboxClosedError``; nothing was acked, and nothing sent to the others."""
+    """A closed target is a ``MailboxClosedError``; nothing is acked, and nothing is sent to the others."""
     here, there, closed = await sandbox.open("here"), await sandbox.open("there"), await sandbox.open("closed")
     record = await _take(here)
     await closed.close()
@@ -217,7 +217,7 @@ async def check_closed_target_is_refused(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_mailbox_of_another_database_is_refused(sandbox: Sandbox) -> None:
-    """A target of another database is a ``ValueError``; nothing was acked, and nothing sent to the others."""
+    """A target in another database is a ``ValueError``; nothing is acked, and nothing is sent to the others."""
     here, there = await sandbox.open("here"), await sandbox.open("there")
     record = await _take(here)
     sends = [(there, _message()), (_Elsewhere(), _message())]
@@ -228,7 +228,7 @@ async def check_mailbox_of_another_database_is_refused(sandbox: Sandbox) -> None
 
 @check(Capability.ACK_AND_SEND)
 async def check_bad_arguments_are_refused(sandbox: Sandbox) -> None:
-    """A bad argument is an error that names it; nothing was acked, and nothing sent."""
+    """A bad argument is an error that names it; nothing is acked or sent."""
     here, there = await sandbox.open("here"), await sandbox.open("there")
     record = await _take(here)
     good = (there, _message())
@@ -263,7 +263,7 @@ async def check_bad_arguments_are_refused(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_buffer_sent_is_taken_at_the_call(sandbox: Sandbox) -> None:
-    """What is sent is stored as it was at the call, though the buffer changes before the call runs."""
+    """What is sent is stored as it was at the call, even if the buffer changes before the call runs."""
     here, there = await sandbox.open("here"), await sandbox.open("there")
     record = await _take(here)
     buffer = bytearray(b"result")
@@ -275,7 +275,7 @@ async def check_buffer_sent_is_taken_at_the_call(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND, Capability.DEPTH_OBSERVER)
 async def check_targets_observers_are_told_once(sandbox: Sandbox) -> None:
-    """A target's observer is told once, before the call returns, with what is queued after all its messages."""
+    """A target's observer is called once, before the call returns, with the depth after all its messages."""
     here, there = await sandbox.open("here"), await sandbox.open("there")
     await send(there, numbered(2))
     record, again = await _take(here), await _take(here)
@@ -307,7 +307,7 @@ async def check_targets_waiters_wake(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_cancelled_step_happened_or_did_not(sandbox: Sandbox) -> None:
-    """A call that is cancelled at any moment did both or neither; repeated, it has happened once."""
+    """A call that is cancelled at any moment did both or neither; if it is repeated, it has happened once."""
     for steps in range(8):
         here, there = await sandbox.open(f"here{steps}"), await sandbox.open(f"there{steps}")
         record = await _take(here)
@@ -324,7 +324,7 @@ async def check_cancelled_step_happened_or_did_not(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND)
 async def check_steps_both_ways_at_once(sandbox: Sandbox) -> None:
-    """Two actors that send each other messages at the same time lose none, double none, and never block each other."""
+    """Two actors that send to each other at once lose and duplicate no message, and do not block each other."""
     ping, pong = await sandbox.open("ping"), await sandbox.open("pong")
     await send(ping, numbered(20, "ping"))
     await send(pong, numbered(20, "pong"))
@@ -335,7 +335,7 @@ async def check_steps_both_ways_at_once(sandbox: Sandbox) -> None:
                 onward = [(other, NewMessage(b"actor", b"from " + record.payload))]
                 expect_equal(await mine.ack_and_send(record.id, onward), True, "answer")
 
-    # what the other has sent meanwhile may be taken as well, and stays inflight
+    # what the other has sent meanwhile may be taken too, and stays inflight
     await asyncio.gather(pass_on(ping, pong), pass_on(pong, ping))
     for mailbox, other in ((ping, "pong"), (pong, "ping")):
         await mailbox.close()
@@ -345,7 +345,7 @@ async def check_steps_both_ways_at_once(sandbox: Sandbox) -> None:
 
 @check(Capability.ACK_AND_SEND, Capability.RECOVER)
 async def check_step_before_a_death_is_done(sandbox: Sandbox) -> None:
-    """After its holder's death a step that had returned is done, and one that had not begun can be done by another."""
+    """After its holder's death a step that had returned is done, and another can do one that had not begun."""
     here, there = await sandbox.open("here"), await sandbox.open("there")
     ids = [await here.enqueue(b"sender", payload) for payload in numbered(2)]
 

@@ -1,4 +1,4 @@
-"""Bad arguments: a ``TypeError`` or ``ValueError`` that names the argument, and nothing was written."""
+"""Bad arguments: a ``TypeError`` or ``ValueError`` that names the argument, with nothing written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .._suite import check
 async def _expect_refused(
     mailbox: Mailbox, argument: str, values: Iterable[Any], call: Callable[[Any], Awaitable[object]]
 ) -> None:
-    """Each of the values is refused by name, with two messages in the mailbox that stay as they are."""
+    """Each value is refused by name, and two messages in the mailbox stay as they are."""
     await send(mailbox, numbered(2))
     for value in values:
         await expect_error(
@@ -53,7 +53,7 @@ async def check_payload_must_be_bytes(sandbox: Sandbox) -> None:
 
 
 def _no_bytes() -> list[Any]:
-    """Buffers whose items are not bytes, such as addresses, and one that nothing can be read from any more."""
+    """Buffers whose items are not bytes, such as addresses, and one that can no longer be read."""
     released = memoryview(b"released")
     released.release()
     addresses = memoryview(bytes(16)).cast("P")
@@ -62,7 +62,7 @@ def _no_bytes() -> list[Any]:
 
 @check()
 async def check_buffer_must_be_of_bytes(sandbox: Sandbox) -> None:
-    """A buffer of anything other than single bytes is refused, and so is one that was released."""
+    """A buffer of anything but single bytes is refused, and so is one that was released."""
     mailbox = await sandbox.open()
     await _expect_refused(mailbox, "sender", _no_bytes(), lambda bad: mailbox.enqueue(bad, b""))
     other = await sandbox.open("payload")
@@ -77,7 +77,7 @@ async def check_buffer_must_be_of_bytes(sandbox: Sandbox) -> None:
 
 @check()
 async def check_message_holds_64_mib_at_most(sandbox: Sandbox) -> None:
-    """Sender and payload of more than 64 MiB together are refused, alone, in a batch and as a send."""
+    """Sender and payload of more than 64 MiB together are refused, alone, in a batch and in a send."""
     mailbox = await sandbox.open()
     large = bytes(LARGEST_MESSAGE)
     calls: list[tuple[Capability | None, Callable[[UUID], Awaitable[object]]]] = [
@@ -107,7 +107,7 @@ async def check_priority_must_be_one(sandbox: Sandbox) -> None:
 
 @check()
 async def check_wait_must_be_seconds(sandbox: Sandbox) -> None:
-    """A wait that is negative, not a number, no number at all, or finite and beyond 100 years is refused."""
+    """A wait that is negative, NaN, not a number at all, or finite and beyond 100 years is refused."""
     mailbox = await sandbox.open()
     bad_waits = [-1, -math.inf, math.nan, "1", *_ENORMOUS]
     await _expect_refused(mailbox, "wait", bad_waits, lambda bad: mailbox.dequeue(wait=bad))
@@ -153,7 +153,7 @@ async def check_id_to_ack_must_be_a_uuid(sandbox: Sandbox) -> None:
 
 @check(Capability.MESSAGE_ID)
 async def check_message_id_must_be_a_uuid(sandbox: Sandbox) -> None:
-    """A ``message_id`` that is not a UUID is refused, and so is one that is merely false."""
+    """A ``message_id`` that is not a UUID is refused, even if it is merely false."""
     mailbox = await sandbox.open()
     bad_ids = [str(uuid4()), uuid4().bytes, 0, "", False]
     await _expect_refused(mailbox, "message_id", bad_ids, lambda bad: mailbox.enqueue(b"", b"", message_id=bad))
@@ -191,7 +191,7 @@ async def check_delay_must_not_be_negative(sandbox: Sandbox) -> None:
 async def _expect_refused_while_held(
     mailbox: Mailbox, argument: str, values: Iterable[Any], call: Callable[[UUID, Any], Awaitable[object]]
 ) -> None:
-    """Each of the values is refused by name, and the message that the call was about stays with its handle."""
+    """Each value is refused by name, and the message that the call was about stays with its handle."""
     message_id = await mailbox.enqueue(b"sender", b"held")
     await drain(mailbox)
     for value in values:
@@ -262,7 +262,7 @@ async def check_limit_of_dead_letters_must_be_positive(sandbox: Sandbox) -> None
 
 @check(Capability.DEAD_LETTERS, Capability.RECOVER)
 async def check_options_must_make_sense(sandbox: Sandbox) -> None:
-    """A handle is not opened with counts below 1 or above 2**53 - 1, or a ``lease`` outside 0 to 100 years."""
+    """Counts below 1 or above 2**53 - 1, and a ``lease`` outside 0 to 100 years, are refused when opening a handle."""
     for option, values in (
         ("batch_size", [*_BAD_COUNTS, True, None]),
         ("max_deliveries", [*_BAD_COUNTS, True]),

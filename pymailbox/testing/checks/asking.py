@@ -1,4 +1,4 @@
-"""``ask`` and ``Context.reply``: each question gets its own answer, and nothing is left of it afterwards."""
+"""``ask`` and ``Context.reply``: each question gets its own answer, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NEEDS = (Capability.ASK, Capability.HEADERS, Capability.ACK_AND_SEND)
 _Waiting: TypeAlias = asyncio.Task[MessageRecord | Exception]
 
 _SOON = 0.05
-"""Seconds in which nobody answers on purpose."""
+"""Seconds during which nobody answers, on purpose."""
 
 
 def _echo(message: MessageRecord, context: Context) -> None:
@@ -41,7 +41,7 @@ def _nearby(mailbox: Mailbox) -> Nearby:
 
 @asynccontextmanager
 async def _asking(mailbox: Mailbox, payload: bytes, **options: Any) -> AsyncIterator[_Waiting]:
-    """A question that waits; its outcome is the answer or an exception."""
+    """A waiting question; its outcome is the answer or an exception."""
     task = asyncio.ensure_future(outcome_of(ask(mailbox, payload, timeout=PATIENCE, **options)))
     try:
         yield task
@@ -83,7 +83,7 @@ async def check_answer_is_the_reply(sandbox: Sandbox) -> None:
 
 @check(*_NEEDS)
 async def check_many_questions_share_a_mailbox(sandbox: Sandbox) -> None:
-    """Questions of one handle at the same time have one reply mailbox, and each gets its own answer."""
+    """Simultaneous questions of one handle share a reply mailbox, and each gets its own answer."""
     asker, inbox = await sandbox.open(), await sandbox.open()
     reply_to: set[str | None] = set()
     all_there = asyncio.Event()
@@ -143,7 +143,7 @@ async def check_reply_commits_with_the_ack(sandbox: Sandbox) -> None:
 
 @check(*_NEEDS)
 async def check_no_answer_in_time(sandbox: Sandbox) -> None:
-    """Without an answer in time ``ask`` raises ``TimeoutError``; one that comes later is dropped, and kept nowhere."""
+    """Without an answer in time ``ask`` raises ``TimeoutError``; one that comes later is dropped and kept nowhere."""
     asker, inbox = await sandbox.open(), await sandbox.open()
     names: list[str] = []
     too_late = asyncio.Event()
@@ -168,7 +168,7 @@ async def check_no_answer_in_time(sandbox: Sandbox) -> None:
 
 
 async def _nothing_waits_in(sandbox: Sandbox, mailbox: Mailbox, name: str) -> None:
-    """Another mailbox of the same database has nothing but what its reader holds for good."""
+    """Another mailbox of the same database has only what its reader holds for good."""
     beside = await sandbox.beside(mailbox, name)
 
     async def answers() -> int:
@@ -180,7 +180,7 @@ async def _nothing_waits_in(sandbox: Sandbox, mailbox: Mailbox, name: str) -> No
 
 @check(*_NEEDS)
 async def check_cancelled_ask(sandbox: Sandbox) -> None:
-    """An ``ask`` that is cancelled leaves its question; that one's answer goes to no other question."""
+    """A cancelled ``ask`` leaves its question in the mailbox; the answer goes to no other question."""
     asker, inbox = await sandbox.open(), await sandbox.open()
     async with _asking(asker, b"given up") as question:
         await eventually(lambda: _queued(inbox), 1, "queued messages")
@@ -201,7 +201,7 @@ async def _queued(mailbox: Mailbox) -> int:
 
 @check(*_NEEDS)
 async def check_closing_ends_questions(sandbox: Sandbox) -> None:
-    """Closing the handle ends its waiting questions with ``MailboxClosedError``, and deletes its reply mailbox."""
+    """Closing the handle ends its waiting questions with ``MailboxClosedError`` and deletes its reply mailbox."""
     asker, inbox = await sandbox.open(), await sandbox.open()
     async with _asking(asker, b"one") as one, _asking(asker, b"two") as two:
         await eventually(lambda: _queued(inbox), 2, "queued messages")
@@ -220,7 +220,7 @@ async def check_closing_ends_questions(sandbox: Sandbox) -> None:
 
 @check(*_NEEDS, Capability.RECOVER)
 async def check_death_of_an_asker(sandbox: Sandbox) -> None:
-    """When a handle dies, its questions end, and its reply mailbox is left over, held by nobody."""
+    """When a handle dies, its questions end, and its reply mailbox is left behind, held by nobody."""
     asker, inbox = await sandbox.open(), await sandbox.open()
     async with _asking(asker, b"last") as question:
         await eventually(lambda: _queued(inbox), 1, "queued messages")
@@ -246,7 +246,7 @@ async def check_death_of_an_asker(sandbox: Sandbox) -> None:
 
 @check(*_NEEDS)
 async def check_answer_to_nobody(sandbox: Sandbox) -> None:
-    """An answer to an asker that has been closed is dropped: its message is acknowledged, and no mailbox is made."""
+    """An answer to a closed asker is dropped: the question is acknowledged, and no mailbox is made."""
     asker, inbox = await sandbox.open(), await sandbox.open()
     answered: list[bytes] = []
     names: set[str] = set()
@@ -259,7 +259,7 @@ async def check_answer_to_nobody(sandbox: Sandbox) -> None:
             await asker.close()
 
     async with consuming(inbox, handler):
-        await ask(asker, b"first", timeout=PATIENCE)  # so that the mailbox is known where it is answered
+        await ask(asker, b"first", timeout=PATIENCE)  # so that the answering side knows the mailbox
         async with _asking(asker, b"closes") as question:
             await asyncio.wait([question], timeout=PATIENCE)
             expect(isinstance(await question, MailboxClosedError), "a question of a closed handle")
@@ -277,7 +277,7 @@ async def check_answer_to_nobody(sandbox: Sandbox) -> None:
 
 @check(*_NEEDS, Capability.MESSAGE_ID)
 async def check_same_question_again(sandbox: Sandbox) -> None:
-    """A question asked again under its ``message_id`` is stored once, and both calls get its answer."""
+    """A question that is asked again under its ``message_id`` is stored once, and both calls get the answer."""
     asker, inbox = await sandbox.open(), await sandbox.open()
     message_id = uuid4()
     async with (
@@ -293,7 +293,7 @@ async def check_same_question_again(sandbox: Sandbox) -> None:
 
 @check(*_NEEDS)
 async def check_reply_to_any_mailbox(sandbox: Sandbox) -> None:
-    """A reply goes to whatever mailbox ``reply-to`` names, with the question's ``correlation-id``; none is made."""
+    """A reply goes to any mailbox that ``reply-to`` names, with the question's ``correlation-id``; none is made."""
     inbox, answers = await sandbox.open("-in"), await sandbox.open("-answers")
     answers_name, missing = sandbox.name_of("-answers"), sandbox.name_of("-answers-missing")
     for number, name in enumerate((answers_name, missing)):
@@ -312,7 +312,7 @@ async def check_left_over_mailboxes_are_deleted(sandbox: Sandbox) -> None:
     """A reply mailbox whose asker died is deleted when another handle asks; that of a living asker is not."""
     asker, inbox = await sandbox.open(), await sandbox.open()
     nearby = _nearby(inbox)
-    # as they were made an hour ago
+    # as if they had been made an hour ago
     markers = [UUID(int=uuid4().int & (1 << 76) - 1 | 0x18A_5A4B_C3D2 << 80 | 7 << 76) for _ in range(2)]
     markers = [UUID(int=marker.int & ~(3 << 62) | 2 << 62) for marker in markers]
     dead, living = map(name_of, markers)
@@ -337,7 +337,7 @@ async def check_left_over_mailboxes_are_deleted(sandbox: Sandbox) -> None:
 
 @check(*_NEEDS, Capability.MESSAGE_ID, Capability.RELEASE)
 async def check_marker_keeps_a_mailbox(sandbox: Sandbox) -> None:
-    """A reply mailbox whose asker marks it as its own, or holds the mark, is not deleted by others at that moment."""
+    """While an asker marks a reply mailbox as its own, or holds the marker, others do not delete it."""
     inbox = await sandbox.open()
     nearby, marker = _nearby(inbox), uuid4()
     name = name_of(marker)
@@ -346,7 +346,7 @@ async def check_marker_keeps_a_mailbox(sandbox: Sandbox) -> None:
         await asyncio.gather(mine.enqueue(b"", b"", message_id=marker), nearby.delete(name, Unless(marker)))
         expect(await mine.get(marker) is not None, "a mailbox was deleted that had its marker")
         await mine.ack(marker)
-    mine = await sandbox.beside(inbox, name)  # the first handle may be that of a mailbox that is no more
+    mine = await sandbox.beside(inbox, name)  # the first handle may be on a mailbox that no longer exists
     await mine.enqueue(b"", b"", message_id=marker)
     expect_equal(await nearby.delete(name, Unless(marker)), False, "whether it was deleted with its marker")
     await mine.dequeue()

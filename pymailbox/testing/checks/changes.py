@@ -1,4 +1,4 @@
-"""``changes``: the counts, now and whenever they have changed."""
+"""``changes``: the counts, now and after each change."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Watch:
         self.ended = True
 
     async def until(self, holds: Callable[[MailboxStats], bool], what: str) -> None:
-        """Waits until the last state that was given is so."""
+        """Waits until the last state satisfies the condition."""
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while not (self.seen and holds(self.seen[-1])):
             last = self.seen[-1] if self.seen else None
@@ -54,7 +54,7 @@ async def _watching(mailbox: Mailbox) -> AsyncIterator[_Watch]:
 
 @check(Capability.CHANGES)
 async def check_changes_begin_with_now(sandbox: Sandbox) -> None:
-    """The first state comes at once, and is what ``status`` says."""
+    """The first state comes at once and is what ``status`` says."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     async with asyncio.timeout(60):
@@ -65,7 +65,7 @@ async def check_changes_begin_with_now(sandbox: Sandbox) -> None:
 
 @check(Capability.CHANGES, Capability.NACK, Capability.DEAD_LETTERS, Capability.PURGE)
 async def check_changes_follow_every_verb(sandbox: Sandbox) -> None:
-    """A change is seen whichever verb made it, of the own handle or of another one."""
+    """A change is seen whichever verb made it, of the same handle or another."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     async with _watching(mailbox) as watch:
         for handle in (mailbox, other):
@@ -105,7 +105,7 @@ async def check_changes_show_a_death(sandbox: Sandbox) -> None:
 
 @check(Capability.CHANGES, Capability.DELAY)
 async def check_changes_show_due_messages(sandbox: Sandbox) -> None:
-    """A message that becomes due is a change, though nobody did anything."""
+    """A message that becomes due is a change, although nobody did anything."""
     mailbox = await sandbox.open()
     async with _watching(mailbox) as watch:
         await mailbox.enqueue(b"", b"", delay=0.3)
@@ -115,7 +115,7 @@ async def check_changes_show_due_messages(sandbox: Sandbox) -> None:
 
 @check(Capability.CHANGES)
 async def check_changes_are_merged(sandbox: Sandbox) -> None:
-    """There are at most 20 states a second, and the last one is never left out."""
+    """There are at most 20 states per second, and the last one is never left out."""
     mailbox = await sandbox.open()
     async with _watching(mailbox) as watch:
         loop = asyncio.get_running_loop()
@@ -135,7 +135,7 @@ async def check_changes_are_merged(sandbox: Sandbox) -> None:
 
 @check(Capability.CHANGES)
 async def check_changes_end_when_the_mailbox_is_closed(sandbox: Sandbox) -> None:
-    """The loop just ends when its handle is closed, and a closed handle gives no new one."""
+    """The loop simply ends when its handle is closed, and a closed handle starts no new one."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     async with _watching(mailbox) as watch:
         await mailbox.close()
@@ -155,7 +155,7 @@ async def check_changes_end_when_the_mailbox_is_closed(sandbox: Sandbox) -> None
 
 @check(Capability.CHANGES)
 async def check_several_loops_see_the_same(sandbox: Sandbox) -> None:
-    """Several loops, of one handle or of several, each see the last state; one that is left disturbs no other."""
+    """Several loops, of one handle or of several, each see the last state; leaving one disturbs no other."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     async with _watching(mailbox) as first, _watching(other) as third:
         async with _watching(mailbox) as second:

@@ -1,4 +1,4 @@
-"""``close`` and what a closed handle says."""
+"""``close``, and what a closed handle does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def check_closed_handle_refuses_every_verb(sandbox: Sandbox) -> None:
 
 @check()
 async def check_close_twice_is_fine(sandbox: Sandbox) -> None:
-    """Closing a closed handle, or closing it twice at once, does nothing more."""
+    """Closing a closed handle, or closing a handle twice at once, does nothing more."""
     mailbox = await sandbox.open()
     await asyncio.gather(mailbox.close(), mailbox.close())
     await mailbox.close()
@@ -32,7 +32,7 @@ async def check_close_twice_is_fine(sandbox: Sandbox) -> None:
 
 @check()
 async def check_async_with_closes(sandbox: Sandbox) -> None:
-    """Leaving ``async with`` closes the handle, even by an exception, which passes through."""
+    """Leaving ``async with`` closes the handle, even with an exception, which passes through."""
     mailbox = await sandbox.open()
     async with mailbox as entered:
         expect(entered is mailbox, "async with gave something other than the mailbox")
@@ -79,13 +79,13 @@ async def check_close_lets_calls_under_way_finish(sandbox: Sandbox) -> None:
 
 @check()
 async def check_close_lets_every_verb_under_way_finish(sandbox: Sandbox) -> None:
-    """No verb that has begun ends with an error because its handle is closed meanwhile, at whatever moment."""
+    """No verb that has begun ends with an error because its handle is closed meanwhile, at any moment."""
     other = await sandbox.open()
     await send(other, numbered(1))
-    await drain(other)  # so that there is a holder to be looked after
+    await drain(other)  # so that there is a holder to check
     for name in verbs_of(other, to_the_end=True):
         if name == "dequeue(wait=...)":
-            continue  # which may be waiting, and then is told
+            continue  # it may be waiting, and is then told
         for steps in range(1, 5):
             mailbox = await sandbox.open()
             call = asyncio.ensure_future(_made(verbs_of(mailbox)[name], mailbox))
@@ -102,7 +102,7 @@ async def _made(call: VerbCall, mailbox: Mailbox) -> object:
 
 @check()
 async def check_close_against_every_verb(sandbox: Sandbox) -> None:
-    """Calls made at the same moment as ``close`` succeed or end with ``MailboxClosedError``, and nothing hangs."""
+    """Calls made at the same moment as ``close`` succeed or end with ``MailboxClosedError``; none hangs."""
     for _ in range(2):
         mailbox = await sandbox.open()
 

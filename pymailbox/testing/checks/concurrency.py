@@ -15,13 +15,13 @@ from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 _MANY_CALLS = 50_000
-"""Calls after which others must have had their turn: they take a multiple of the time that it may be late, of which a
-browser's timers have the most, with 75 milliseconds."""
+"""Calls after which others must have had their turn: they take several times as long as a turn may be late, which for a
+browser's timers is up to 75 milliseconds."""
 
 
 @check()
 async def check_each_message_is_processed_once(sandbox: Sandbox) -> None:
-    """With several producers and consumers at work each message is handed out once and acked once."""
+    """With several producers and consumers working, each message is handed out once and acked once."""
     producers = {name: await sandbox.open() for name in (b"p0", b"p1")}
     consumers = [await sandbox.open() for _ in range(3)]
     wanted = {name: [b"%s-%d" % (name, number) for number in range(60)] for name in producers}
@@ -37,7 +37,7 @@ async def check_each_message_is_processed_once(sandbox: Sandbox) -> None:
                 into.append(record)
                 expect_equal(await mailbox.ack(record.id), True, f"ack of {record.payload!r}")
 
-    # no TaskGroup: a lost message would keep the others waiting, and the first failure should come out as it is
+    # no TaskGroup: a lost message would keep the others waiting, and the first failure should surface as it is
     await asyncio.gather(
         *(produce(name, mailbox) for name, mailbox in producers.items()),
         *(consume(mailbox, into) for mailbox, into in zip(consumers, taken, strict=True)),
@@ -54,7 +54,7 @@ async def check_each_message_is_processed_once(sandbox: Sandbox) -> None:
 
 @check()
 async def check_enqueue_against_dequeue_loses_nothing(sandbox: Sandbox) -> None:
-    """Enqueues and dequeues that run at once neither lose, repeat nor reorder a message."""
+    """Enqueues and dequeues that run at once do not lose, repeat or reorder a message."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     taken: list[MessageRecord] = []
     for round_number in range(5):
@@ -91,7 +91,7 @@ async def check_mailboxes_work_side_by_side(sandbox: Sandbox) -> None:
 
 @check(Capability.WAIT)
 async def check_verbs_let_other_tasks_run(sandbox: Sandbox) -> None:
-    """However many calls are awaited one after the other, with nothing between them, other tasks get their turn."""
+    """However many calls are awaited in a row with nothing between them, other tasks get their turn."""
     mailbox = await sandbox.open()
     verbs: list[Callable[[], Awaitable[object]]] = [
         mailbox.status,
@@ -132,7 +132,7 @@ async def _expect_interruption(verb: Callable[[], Awaitable[object]], what: str)
 
 @check(Capability.WAIT)
 async def check_timeout_ends_a_loop_of_verbs(sandbox: Sandbox) -> None:
-    """``asyncio.timeout`` ends a loop that does nothing but await one call after the other."""
+    """``asyncio.timeout`` ends a loop that does nothing but await one call after another."""
     mailbox = await sandbox.open()
     try:
         async with asyncio.timeout(0.005):

@@ -1,4 +1,4 @@
-"""Dead letters: given up, with a reason, and kept until somebody decides."""
+"""Dead letters: messages given up with a reason, and kept until somebody decides."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def check_no_dead_letters_in_a_new_mailbox(sandbox: Sandbox) -> None:
 
 @check(Capability.DEAD_LETTERS)
 async def check_dead_letter_says_what_and_why(sandbox: Sandbox) -> None:
-    """A dead letter has the record as it was handed out, the reason, and when that was."""
+    """A dead letter has the record as it was handed out, the reason, and the time of death."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"alice", b"\x00payload", HIGH)
     record = await _take(mailbox)
@@ -89,7 +89,7 @@ async def check_dead_letters_are_not_handed_out(sandbox: Sandbox) -> None:
 
 @check(Capability.DEAD_LETTERS)
 async def check_dead_letter_of_what_is_not_held_is_false(sandbox: Sandbox) -> None:
-    """``dead_letter`` of a message that is queued, another handle's, acked, dead or unknown is False."""
+    """``dead_letter`` of a message that is queued, held by another handle, acked, dead or unknown is False."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     dead = await _kill(mailbox)
     await mailbox.enqueue(b"sender", b"acked")
@@ -107,7 +107,7 @@ async def check_dead_letter_of_what_is_not_held_is_false(sandbox: Sandbox) -> No
 
 @check(Capability.DEAD_LETTERS)
 async def check_newest_dead_letter_comes_first(sandbox: Sandbox) -> None:
-    """``dead_letters`` gives the newest first: as many as its limit says, or a batch without one."""
+    """``dead_letters`` gives the newest first: up to its limit, or a batch without one."""
     mailbox, small = await sandbox.open(), await sandbox.open(batch_size=5)
     await send(mailbox, numbered(40))
     records = await drain(mailbox)
@@ -142,7 +142,7 @@ async def check_failed_deliveries_make_a_dead_letter(sandbox: Sandbox) -> None:
 
 @check(Capability.DEAD_LETTERS, Capability.NACK)
 async def check_max_deliveries_is_the_last_holders(sandbox: Sandbox) -> None:
-    """The option of the handle that held the message last decides, whatever others were opened with."""
+    """The ``max_deliveries`` of the handle that last held the message decides, whatever the others'."""
     patient, strict = await sandbox.open(), await sandbox.open(max_deliveries=2)
     await patient.enqueue(b"sender", b"payload")
     for _ in range(5):
@@ -180,7 +180,7 @@ async def check_release_is_no_failed_delivery(sandbox: Sandbox) -> None:
 
 @check(Capability.DEAD_LETTERS)
 async def check_redrive_puts_it_at_the_end_as_new(sandbox: Sandbox) -> None:
-    """A redriven message stands at the end of its priority: id, bytes and ``created_at`` kept, never handed out."""
+    """A redriven message is at the end of its priority, with its id, bytes and ``created_at``, as never handed out."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"alice", b"dead", HIGH)
     record = await _take(mailbox)
@@ -202,7 +202,7 @@ async def check_redrive_puts_it_at_the_end_as_new(sandbox: Sandbox) -> None:
 
 @check(Capability.DEAD_LETTERS, Capability.NACK)
 async def check_redriven_message_has_no_past(sandbox: Sandbox) -> None:
-    """Failures and errors from before a ``redrive`` do not count any more."""
+    """Failures and errors from before a ``redrive`` no longer count."""
     mailbox = await sandbox.open(max_deliveries=2)
     await mailbox.enqueue(b"sender", b"payload")
     message_id = UUID(int=0)
@@ -266,7 +266,7 @@ async def check_ack_of_a_dead_letter_is_false(sandbox: Sandbox) -> None:
 
 @check(Capability.DEAD_LETTERS, Capability.MESSAGE_ID)
 async def check_id_of_a_dead_letter_is_known(sandbox: Sandbox) -> None:
-    """An id whose message is a dead letter stores nothing again; after ``discard`` it is free."""
+    """While its message is a dead letter an id stores nothing again; after ``discard`` it is free."""
     mailbox = await sandbox.open()
     given = uuid4()
     ids = [await _kill(mailbox, b"given", message_id=given), await _kill(mailbox, b"made")]
@@ -284,7 +284,7 @@ async def check_id_of_a_dead_letter_is_known(sandbox: Sandbox) -> None:
 
 @check(Capability.DEAD_LETTERS, Capability.MESSAGE_ID)
 async def check_redriven_message_keeps_its_id(sandbox: Sandbox) -> None:
-    """After a ``redrive`` the id still stores nothing again, until the message is acked."""
+    """After a ``redrive`` the id still stores nothing again until the message is acked."""
     mailbox = await sandbox.open()
     for message_id in (await _kill(mailbox, message_id=uuid4()), await _kill(mailbox)):
         await mailbox.redrive(message_id)
@@ -313,7 +313,7 @@ async def check_dead_letters_survive_reopening(sandbox: Sandbox) -> None:
 
 @check(Capability.DEAD_LETTERS)
 async def check_dead_letter_against_ack(sandbox: Sandbox) -> None:
-    """Of an ``ack`` and a ``dead_letter`` at once one is True; counts agree with it."""
+    """If an ``ack`` and a ``dead_letter`` run at once, one is True, and the counts agree with it."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(6))
     dead = 0
@@ -327,7 +327,7 @@ async def check_dead_letter_against_ack(sandbox: Sandbox) -> None:
 
 @check(Capability.DEAD_LETTERS)
 async def check_stats_with_dead_letters_cross_as_json(sandbox: Sandbox) -> None:
-    """``MailboxStats`` with dead letters go to plain data and back without loss."""
+    """``MailboxStats`` with dead letters convert to plain data and back without loss."""
     mailbox = await sandbox.open()
     await _kill(mailbox)
     stats = await mailbox.status()

@@ -1,4 +1,4 @@
-"""``dedupe_for``: an id that stays known for a while, whatever becomes of its message."""
+"""``dedupe_for``: an id that stays known for a while, whatever happens to its message."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def _repeat(mailbox: Mailbox, message_id: UUID, when: str) -> None:
 
 @check(Capability.DEDUPE)
 async def check_id_stays_known_after_the_ack(sandbox: Sandbox) -> None:
-    """A message that was acknowledged is not stored again while its id is known, by any handle."""
+    """While its id is known, an acknowledged message is not stored again by any handle."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     message_id = uuid4()
     stored = await mailbox.enqueue(b"sender", b"once", message_id=message_id, dedupe_for=timedelta(minutes=10))
@@ -48,7 +48,7 @@ async def check_id_stays_known_after_the_ack(sandbox: Sandbox) -> None:
 
 @check(Capability.DEDUPE, Capability.PURGE, Capability.DEAD_LETTERS)
 async def check_id_stays_known_whatever_happens(sandbox: Sandbox) -> None:
-    """So it is with one that was purged, or discarded as a dead letter."""
+    """The same goes for one that was purged, or discarded as a dead letter."""
     mailbox = await sandbox.open()
     purged, discarded = uuid4(), uuid4()
     await mailbox.enqueue(b"", b"discarded", message_id=discarded, dedupe_for=LONG)
@@ -63,7 +63,7 @@ async def check_id_stays_known_whatever_happens(sandbox: Sandbox) -> None:
 
 @check(Capability.DEDUPE)
 async def check_id_is_free_when_the_time_is_over(sandbox: Sandbox) -> None:
-    """After the time the id is free again, counted from the call that stored it: a repeat does not extend it."""
+    """The id is free again that long after the call that stored it: a repeat does not extend the time."""
     mailbox = await sandbox.open()
     message_id = uuid4()
     start = time.time()
@@ -94,7 +94,7 @@ async def check_message_outlives_the_time(sandbox: Sandbox) -> None:
 
 @check(Capability.DEDUPE)
 async def check_ids_without_the_option_are_free_at_once(sandbox: Sandbox) -> None:
-    """Other ids of the same mailbox are free after their ack, and so is a known id in another mailbox."""
+    """Other ids of the mailbox are free after their ack, and so is a known id in another mailbox."""
     mailbox, other = await sandbox.open(), await sandbox.open("other")
     known, free = uuid4(), uuid4()
     await mailbox.enqueue(b"", b"known", message_id=known, dedupe_for=LONG)
@@ -109,7 +109,7 @@ async def check_ids_without_the_option_are_free_at_once(sandbox: Sandbox) -> Non
 
 @check(Capability.DEDUPE, Capability.ENQUEUE_MANY)
 async def check_known_ids_in_a_batch(sandbox: Sandbox) -> None:
-    """In a batch, known ids are passed over, and the others are stored; also where one comes twice."""
+    """In a batch, known ids are skipped and the others are stored, even if one comes twice."""
     mailbox = await sandbox.open()
     ids = [uuid4() for _ in range(3)]
     await mailbox.enqueue(b"", b"first", message_id=ids[0], dedupe_for=LONG)
@@ -124,7 +124,7 @@ async def check_known_ids_in_a_batch(sandbox: Sandbox) -> None:
 
 @check(Capability.DEDUPE, Capability.ACK_AND_SEND)
 async def check_known_ids_of_sends(sandbox: Sandbox) -> None:
-    """A send with a known id stores nothing, and the acknowledgement counts all the same."""
+    """A send with a known id stores nothing, but the acknowledgement counts."""
     mailbox, target = await sandbox.open(), await sandbox.open("target")
     await send(mailbox, numbered(2))
     message = NewMessage(b"", b"sent", message_id=uuid4(), dedupe_for=LONG)
@@ -137,14 +137,14 @@ async def check_known_ids_of_sends(sandbox: Sandbox) -> None:
 
 @check(Capability.DEDUPE, Capability.ACK_AND_SEND)
 async def check_message_with_a_known_id_may_go_on_under_it(sandbox: Sandbox) -> None:
-    """Who holds a message can send it on to its own mailbox while its id is known, which it stays for all others."""
+    """A message's holder can send it on to its own mailbox while its id is known; for all others the id stays known."""
     mailbox = await sandbox.open()
     message_id = uuid4()
     await mailbox.enqueue(b"", b"step 0", message_id=message_id, dedupe_for=LONG)
     for step in range(1, 4):
         [record] = await mailbox.dequeue()
         expect_equal(record.payload, b"step %d" % (step - 1), "payload")
-        # the second one is a repeat; and a shorter time does not make the id free earlier
+        # the second one is a repeat, and a shorter time does not free the id earlier
         again = [NewMessage(b"", b"step %d" % n, message_id=message_id, dedupe_for=0.001) for n in (step, 9)]
         sent = await mailbox.ack_and_send(message_id, [(mailbox, message) for message in again])
         expect_equal(sent, True, "ack_and_send")
@@ -157,7 +157,7 @@ async def check_message_with_a_known_id_may_go_on_under_it(sandbox: Sandbox) -> 
 
 @check(Capability.DEDUPE, Capability.DEPTH_OBSERVER)
 async def check_repeat_tells_no_observer(sandbox: Sandbox) -> None:
-    """A call that stores nothing, since its id is known, is no news to the observer."""
+    """A call that stores nothing because its id is known is not reported to the observer."""
     mailbox = await sandbox.open()
     message_id = uuid4()
     await mailbox.enqueue(b"", b"", message_id=message_id, dedupe_for=LONG)
@@ -176,7 +176,7 @@ async def check_repeat_tells_no_observer(sandbox: Sandbox) -> None:
 
 @check(Capability.DEDUPE)
 async def check_many_ids_run_out(sandbox: Sandbox) -> None:
-    """Ids whose time is over are forgotten as new ones come, and all of the new ones are known."""
+    """Ids whose time is over are forgotten as new ones arrive, and all the new ones are known."""
     mailbox = await sandbox.open()
     for _ in range(120):
         await mailbox.enqueue(b"", b"", message_id=uuid4(), dedupe_for=0.001)
@@ -193,7 +193,7 @@ async def check_many_ids_run_out(sandbox: Sandbox) -> None:
 
 @check(Capability.DEDUPE)
 async def check_bad_dedupe_for_is_refused(sandbox: Sandbox) -> None:
-    """``dedupe_for`` without a ``message_id``, or that is no time, is refused by name; nothing is stored."""
+    """``dedupe_for`` that is not a time, or comes without a ``message_id``, is refused by name; nothing is stored."""
     mailbox = await sandbox.open()
     bad: list[Any] = [-1, math.nan, math.inf, "1", True, timedelta(seconds=-1), 4e9]
     for value in bad:

@@ -1,4 +1,4 @@
-"""``delay``: not handed out before, and a queued message in every other way."""
+"""``delay``: a message that is not handed out before its due time, and otherwise is like any queued one."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SHORT = 0.08
 
 
 async def _until_due(start: float) -> None:
-    """Sleeps until what got a ``SHORT`` delay is due, if its call returned at ``start`` or before."""
+    """Sleeps until a message with a ``SHORT`` delay is due, if its call returned by ``start``."""
     await asyncio.sleep(start + SHORT + CLOCK_SLACK - time.time())
 
 
 @check(Capability.DELAY)
 async def check_delayed_message_is_not_handed_out_before(sandbox: Sandbox) -> None:
-    """A message with a delay is not handed out before it is over, and then it is."""
+    """A message with a delay is handed out when the delay is over, and not before."""
     mailbox = await sandbox.open()
     start = time.time()
     await mailbox.enqueue(b"sender", b"payload", delay=SHORT)
@@ -52,7 +52,7 @@ async def check_delayed_message_counts_as_queued(sandbox: Sandbox) -> None:
 
 @check(Capability.DELAY)
 async def check_no_delay_is_no_delay(sandbox: Sandbox) -> None:
-    """A delay of 0, as a number or a ``timedelta``, is none."""
+    """A delay of 0, as a number or a ``timedelta``, is no delay."""
     mailbox = await sandbox.open()
     for delay in (0, 0.0, timedelta(0)):
         await mailbox.enqueue(b"sender", b"payload", delay=delay)
@@ -72,7 +72,7 @@ async def check_delay_may_be_a_timedelta(sandbox: Sandbox) -> None:
 
 @check(Capability.DELAY)
 async def check_due_message_has_its_old_place(sandbox: Sandbox) -> None:
-    """When it is due a message stands where its enqueue was committed: before later ones, behind every ``HIGH`` one."""
+    """When it is due a message is where its enqueue was committed: before later ones, behind every ``HIGH`` one."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"early")
     await mailbox.enqueue(b"sender", b"delayed", delay=SHORT)
@@ -89,7 +89,7 @@ async def check_due_message_has_its_old_place(sandbox: Sandbox) -> None:
 
 @check(Capability.DELAY, Capability.ENQUEUE_MANY)
 async def check_batch_with_delays(sandbox: Sandbox) -> None:
-    """Messages of one batch may have delays of their own; those without one come at once."""
+    """Messages of one batch may have different delays; those without one come at once."""
     mailbox = await sandbox.open()
     await mailbox.enqueue_many(
         [
@@ -128,7 +128,7 @@ async def check_peek_shows_delayed_messages_last(sandbox: Sandbox) -> None:
 
 @check(Capability.DELAY, Capability.PURGE)
 async def check_purge_deletes_delayed_messages(sandbox: Sandbox) -> None:
-    """``purge`` deletes delayed messages with the other queued ones, and they do not come when they would be due."""
+    """``purge`` deletes delayed messages like other queued ones, and they do not come when they would be due."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(2), delay=SHORT)
     await send(mailbox, numbered(1, "far"), delay=LONG)
@@ -178,7 +178,7 @@ async def check_delay_survives_reopening(sandbox: Sandbox) -> None:
 
 @check(Capability.DELAY, Capability.WAIT)
 async def check_wait_wakes_for_a_due_message(sandbox: Sandbox) -> None:
-    """A dequeue that waits for ever returns when a message is due, also one that came after it and is due before."""
+    """A dequeue that waits for ever returns when a message is due, even one that came later and is due earlier."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await mailbox.enqueue(b"sender", b"far", delay=LONG)
     for sender in (mailbox, other):
@@ -190,7 +190,7 @@ async def check_wait_wakes_for_a_due_message(sandbox: Sandbox) -> None:
 
 @check(Capability.DELAY, Capability.WAIT)
 async def check_due_message_ends_one_wait(sandbox: Sandbox) -> None:
-    """Of several handles that wait for a message that is due one gets it."""
+    """If several handles wait for a delayed message, one gets it when it is due."""
     handles = [await sandbox.open() for _ in range(3)]
     await handles[0].enqueue(b"sender", b"payload", delay=0.05)
     await expect_one_to_get(handles, b"payload")
@@ -198,7 +198,7 @@ async def check_due_message_ends_one_wait(sandbox: Sandbox) -> None:
 
 @check(Capability.DELAY, Capability.DEPTH_OBSERVER)
 async def check_observer_counts_delayed_messages(sandbox: Sandbox) -> None:
-    """An enqueue with a delay is told like any other, and counts; that a message is due is not told."""
+    """An enqueue with a delay is reported to the observer like any other, and counts; becoming due is not reported."""
     mailbox = await sandbox.open()
     depths: list[int] = []
 

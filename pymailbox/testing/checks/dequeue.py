@@ -1,4 +1,4 @@
-"""``dequeue``: which messages, how many, and to nobody else."""
+"""``dequeue``: which messages it hands out, how many, and to nobody else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def check_empty_mailbox_gives_nothing(sandbox: Sandbox) -> None:
 
 @check()
 async def check_high_before_normal(sandbox: Sandbox) -> None:
-    """Every ``HIGH`` message comes before any ``NORMAL`` one, the oldest first within a priority."""
+    """Every ``HIGH`` message comes before any ``NORMAL`` one, oldest first within a priority."""
     mailbox = await sandbox.open()
     for number, payload in enumerate(numbered(12)):
         await mailbox.enqueue(b"sender", payload, HIGH if number % 3 == 2 else NORMAL)
@@ -38,7 +38,7 @@ async def check_high_before_normal(sandbox: Sandbox) -> None:
 
 @check()
 async def check_later_high_message_overtakes(sandbox: Sandbox) -> None:
-    """A ``HIGH`` message that comes late is the next to be handed out."""
+    """A late ``HIGH`` message is the next to be handed out."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(100))
     handed_out = await mailbox.dequeue()
@@ -49,7 +49,7 @@ async def check_later_high_message_overtakes(sandbox: Sandbox) -> None:
 
 @check()
 async def check_inflight_messages_stay_with_their_holder(sandbox: Sandbox) -> None:
-    """What was handed out is not handed out again while it is held, to this handle or another."""
+    """While it is held, a message is not handed out again, to the same handle or another."""
     holder, other = await sandbox.open(), await sandbox.open()
     await send(holder, numbered(5))
     held = await drain(holder)
@@ -86,7 +86,7 @@ async def check_overlapping_dequeues_of_two_handles_are_disjoint(sandbox: Sandbo
 
 @check(needs_limit=True)
 async def check_limit_is_the_most_that_comes(sandbox: Sandbox) -> None:
-    """``dequeue(limit)`` gives up to ``limit`` messages, and all there are if there are fewer."""
+    """``dequeue(limit)`` gives ``limit`` messages, or all if there are fewer."""
     mailbox = await sandbox.open()
     payloads = numbered(50)
     await send(mailbox, payloads)
@@ -100,7 +100,7 @@ async def check_limit_is_the_most_that_comes(sandbox: Sandbox) -> None:
 
 @check(needs_limit=True)
 async def check_limit_cuts_across_priorities(sandbox: Sandbox) -> None:
-    """A batch that is larger than the ``HIGH`` messages is filled up with ``NORMAL`` ones."""
+    """If there are not enough ``HIGH`` messages, a batch is filled up with ``NORMAL`` ones."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(4, "normal"))
     await send(mailbox, numbered(3, "high"), priority=HIGH)
@@ -111,7 +111,7 @@ async def check_limit_cuts_across_priorities(sandbox: Sandbox) -> None:
 
 @check(needs_limit=True)
 async def check_overlapping_limits_take_a_prefix(sandbox: Sandbox) -> None:
-    """Overlapping dequeues with a limit get as many as they asked for, together the oldest messages."""
+    """Overlapping dequeues with a limit get as many as they asked for, and together the oldest messages."""
     handles = [await sandbox.open(), await sandbox.open()]
     await send(handles[0], numbered(100))
     batches = await asyncio.gather(*(handle.dequeue(limit=9) for _ in range(5) for handle in handles))
@@ -134,7 +134,7 @@ async def check_batch_size_is_32_unless_told(sandbox: Sandbox) -> None:
 
 @check(needs_limit=True)
 async def check_batch_holds_64_mib_at_most(sandbox: Sandbox) -> None:
-    """A batch has at most 64 MiB of payload, and nothing is passed over to fill it."""
+    """A batch has at most 64 MiB of payload, and nothing is skipped to fill it."""
     mailbox = await sandbox.open()
     sizes = [33 * MIB, 31 * MIB, 1, 0]
     for size in sizes:
@@ -151,7 +151,7 @@ async def check_batch_holds_64_mib_at_most(sandbox: Sandbox) -> None:
 
 @check(needs_limit=True)
 async def check_message_of_64_mib_comes_alone(sandbox: Sandbox) -> None:
-    """A message that is as large as one may be is stored, and handed out alone."""
+    """A message of the largest allowed size is stored, and handed out alone."""
     mailbox = await sandbox.open()
     payload = b"<" + bytes(64 * MIB - 2) + b">"
     message_id = await mailbox.enqueue(b"", payload)

@@ -23,7 +23,7 @@ async def _left(mailbox: Mailbox) -> tuple[int, int]:
 
 @check()
 async def check_acks_come_before_the_claim(sandbox: Sandbox) -> None:
-    """What is to be acknowledged is gone, whoever had it, and is not handed out; the rest is."""
+    """The messages to acknowledge are gone, whoever had them, and are not handed out; the others are."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(2)]
     expect_equal(payloads_of(await drain(other)), numbered(2), "what another handle holds")
@@ -37,7 +37,7 @@ async def check_acks_come_before_the_claim(sandbox: Sandbox) -> None:
 
 @check()
 async def check_acks_count_though_nothing_comes(sandbox: Sandbox) -> None:
-    """What is to be acknowledged is gone, also if there is nothing to hand out."""
+    """The messages to acknowledge are gone even if there is nothing to hand out."""
     mailbox = await sandbox.open()
     for wait in (None, 0.01):
         ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(3)]
@@ -49,7 +49,7 @@ async def check_acks_count_though_nothing_comes(sandbox: Sandbox) -> None:
 
 @check()
 async def check_acks_do_not_wait_for_messages(sandbox: Sandbox) -> None:
-    """A dequeue that waits has acknowledged before, and then returns with what comes."""
+    """A dequeue acknowledges before it waits, and then returns with what comes."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"first")
     await drain(mailbox)
@@ -62,7 +62,7 @@ async def check_acks_do_not_wait_for_messages(sandbox: Sandbox) -> None:
 
 @check()
 async def check_ids_that_raise_half_way(sandbox: Sandbox) -> None:
-    """An iterable of ids that raises passes its error on; nothing is acknowledged or handed out."""
+    """If an iterable of ids raises, its error reaches the caller; nothing is acknowledged or handed out."""
     mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"payload")
 
@@ -79,7 +79,7 @@ async def check_ids_that_raise_half_way(sandbox: Sandbox) -> None:
 
 @check(acks_with_claims=True)
 async def check_acks_and_claim_are_seen_together(sandbox: Sandbox) -> None:
-    """Acknowledgements and the claim are one transaction: whoever looks sees both or neither."""
+    """The acknowledgements and the claim are one transaction: others see both or neither."""
     mailbox, reader = await sandbox.open(), await sandbox.open()
     held: list[UUID] = []
     await send(mailbox, numbered(20))
@@ -100,7 +100,7 @@ async def check_acks_and_claim_are_seen_together(sandbox: Sandbox) -> None:
 
 @check(Capability.RELEASE, acks_with_claims=True)
 async def check_cancelled_call_has_acked_all_or_nothing(sandbox: Sandbox) -> None:
-    """Cancelled, it hands nothing out, and all of its acknowledgements have happened or none has."""
+    """A cancelled call hands nothing out, and either all of its acknowledgements have happened or none."""
     mailbox = await sandbox.open()
     for steps in range(10):
         ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(3)]

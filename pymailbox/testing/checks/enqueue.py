@@ -1,4 +1,4 @@
-"""``enqueue``: what is stored, in which order, and when it is there."""
+"""``enqueue``: what is stored, in which order, and when others see it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KIB = 1024
 
 @check()
 async def check_message_comes_back_as_it_was_sent(sandbox: Sandbox) -> None:
-    """A message is handed out with the sender, payload and priority it was sent with, inflight, for the first time."""
+    """A message is handed out with its sender, payload and priority, inflight, for the first time."""
     mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"alice", b"hello", MessagePriority.HIGH)
     expect(isinstance(message_id, UUID), f"enqueue returned {message_id!r}, no UUID")
@@ -42,19 +42,19 @@ async def check_priority_is_normal_unless_told(sandbox: Sandbox) -> None:
 
 @check()
 async def check_created_at_is_aware_and_utc(sandbox: Sandbox) -> None:
-    """``created_at`` is the time of the enqueue: aware, UTC."""
+    """``created_at`` is the time of the enqueue: timezone-aware, in UTC."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"alice", b"hello")
     [record] = await drain(mailbox)
     expect_equal(record.created_at.utcoffset(), timedelta(0), "created_at's distance from UTC")
-    # an hour: clocks are set while tests run, but a local time or a wrong unit is further off
+    # an hour: clocks may be set while tests run, but a local time or a wrong unit is further off
     off = abs(datetime.now(UTC) - record.created_at)
     expect(off < timedelta(minutes=10), f"created_at is {record.created_at}, {off} away from now")
 
 
 @check()
 async def check_ids_are_distinct(sandbox: Sandbox) -> None:
-    """Every message gets an id of its own, also across handles and mailboxes."""
+    """Every message gets its own id, even across handles and mailboxes."""
     handles = [await sandbox.open(), await sandbox.open(), await sandbox.open("other")]
     ids = [await handle.enqueue(b"sender", payload) for handle in handles for payload in numbered(15)]
     expect_no_repeats(ids, "ids")
@@ -72,7 +72,7 @@ async def check_committed_before_it_returns(sandbox: Sandbox) -> None:
 
 @check()
 async def check_fifo_within_a_millisecond(sandbox: Sandbox) -> None:
-    """200 awaited enqueues, many in the same millisecond, come back in their order."""
+    """200 awaited enqueues, many in the same millisecond, come back in order."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(200))
     expect_equal(payloads_of(await drain(mailbox)), numbered(200), "payloads")
@@ -99,7 +99,7 @@ async def check_two_handles_share_one_order(sandbox: Sandbox) -> None:
 
 @check()
 async def check_empty_sender_and_payload(sandbox: Sandbox) -> None:
-    """Nothing is a sender and a payload, too."""
+    """Sender and payload may be empty."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"", b"")
     await mailbox.enqueue(b"", b"payload")
@@ -114,7 +114,7 @@ async def check_empty_sender_and_payload(sandbox: Sandbox) -> None:
 
 @check()
 async def check_every_byte_value_and_many_sizes(sandbox: Sandbox) -> None:
-    """Payloads of any bytes and of sizes around the usual limits of storage records come back as they were."""
+    """Payloads of any bytes, and of sizes around the usual limits of storage records, come back unchanged."""
     mailbox = await sandbox.open()
     pattern = bytes(range(256))
     sizes = [1, 127, 128, 255, 256, 4096, 48 * KIB - 1, 48 * KIB, 48 * KIB + 1, 64 * KIB, 64 * KIB + 1, 1024 * KIB]
@@ -129,7 +129,7 @@ async def check_every_byte_value_and_many_sizes(sandbox: Sandbox) -> None:
 
 @check()
 async def check_bytes_like_values(sandbox: Sandbox) -> None:
-    """Sender and payload take any buffer of bytes, whatever its shape, and store what is in it."""
+    """Sender and payload may be any buffer of bytes, whatever its shape, and its contents are stored."""
     mailbox = await sandbox.open()
     cases = [
         (bytearray(b"abc"), b"abc"),
@@ -153,7 +153,7 @@ async def check_bytes_like_values(sandbox: Sandbox) -> None:
 
 @check()
 async def check_buffer_changed_after_the_call(sandbox: Sandbox) -> None:
-    """A buffer that the caller changes or resizes after ``enqueue`` changes nothing in the mailbox."""
+    """Changing or resizing a buffer after ``enqueue`` changes nothing in the mailbox."""
     mailbox = await sandbox.open()
     sender, payload = bytearray(b"alice"), bytearray(b"before")
     await mailbox.enqueue(sender, memoryview(payload))
@@ -164,7 +164,7 @@ async def check_buffer_changed_after_the_call(sandbox: Sandbox) -> None:
 
 @check()
 async def check_buffer_changed_while_the_call_waits(sandbox: Sandbox) -> None:
-    """Bytes are stored as they were at the call, even if the event loop ran it only later."""
+    """Bytes are stored as they were at the call, even if the event loop runs it later."""
     mailbox = await sandbox.open()
     sender, payload = bytearray(b"alice"), bytearray(b"before")
     call = asyncio.ensure_future(mailbox.enqueue(sender, memoryview(payload)))
@@ -176,7 +176,7 @@ async def check_buffer_changed_while_the_call_waits(sandbox: Sandbox) -> None:
 
 @check()
 async def check_refused_enqueue_harms_no_later_one(sandbox: Sandbox) -> None:
-    """After an enqueue that was refused, the next ones are stored as ever."""
+    """After a refused enqueue, the next ones are stored as usual."""
     mailbox = await sandbox.open()
     for payload in numbered(3):
         try:

@@ -14,7 +14,7 @@ from .._suite import check
 NORMAL, HIGH = MessagePriority.NORMAL, MessagePriority.HIGH
 
 MANY = 100_000
-"""Messages in one call: what a visitor may drop on a page as one file."""
+"""Messages in one call: as many as a file that a visitor drops on a page may have."""
 
 
 def _messages(payloads: list[bytes], priority: MessagePriority = NORMAL) -> list[NewMessage]:
@@ -23,7 +23,7 @@ def _messages(payloads: list[bytes], priority: MessagePriority = NORMAL) -> list
 
 @check(Capability.ENQUEUE_MANY)
 async def check_batch_is_stored_in_order(sandbox: Sandbox) -> None:
-    """The ids come in the order of the messages, and so do the messages."""
+    """Ids and messages come in the order of the call."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"first")
     ids = await mailbox.enqueue_many(_messages(numbered(60)))
@@ -37,7 +37,7 @@ async def check_batch_is_stored_in_order(sandbox: Sandbox) -> None:
 
 @check(Capability.ENQUEUE_MANY)
 async def check_batch_keeps_sender_and_priority(sandbox: Sandbox) -> None:
-    """Every message of a batch keeps its own sender and priority; without one it is ``NORMAL``."""
+    """Every message of a batch keeps its own sender and priority; without a priority it is ``NORMAL``."""
     mailbox = await sandbox.open()
     await mailbox.enqueue_many(
         [
@@ -66,7 +66,7 @@ async def check_empty_batch(sandbox: Sandbox) -> None:
 
 @check(Capability.ENQUEUE_MANY)
 async def check_any_iterable(sandbox: Sandbox) -> None:
-    """Tuples, generators and other iterables are as good as a list."""
+    """Tuples, generators and other iterables work like a list."""
     mailbox = await sandbox.open()
     first, second, third = _messages(numbered(3))
     await mailbox.enqueue_many((first,))
@@ -77,7 +77,7 @@ async def check_any_iterable(sandbox: Sandbox) -> None:
 
 @check(Capability.ENQUEUE_MANY)
 async def check_iterable_that_raises_half_way(sandbox: Sandbox) -> None:
-    """An iterable that raises passes its error on, and nothing of it is stored."""
+    """If an iterable raises, its error reaches the caller, and nothing is stored."""
     mailbox = await sandbox.open()
 
     class TornError(Exception):
@@ -95,7 +95,7 @@ async def check_iterable_that_raises_half_way(sandbox: Sandbox) -> None:
 
 @check(Capability.ENQUEUE_MANY)
 async def check_bad_message_in_the_middle(sandbox: Sandbox) -> None:
-    """One message that is no good is named by its place, and none of its batch is stored."""
+    """A bad message is named by its index, and nothing of its batch is stored."""
     mailbox = await sandbox.open()
     good = NewMessage(b"sender", b"payload")
     bad: dict[str, object] = {
@@ -119,7 +119,7 @@ async def check_bad_message_in_the_middle(sandbox: Sandbox) -> None:
 
 @check(Capability.ENQUEUE_MANY)
 async def check_batch_buffers_changed_while_the_call_waits(sandbox: Sandbox) -> None:
-    """The bytes and the list are taken as they were at the call."""
+    """The bytes and the list are stored as they were at the call."""
     mailbox = await sandbox.open()
     payload = bytearray(b"before")
     messages = [NewMessage(b"sender", payload), NewMessage(b"sender", memoryview(payload))]
@@ -132,7 +132,7 @@ async def check_batch_buffers_changed_while_the_call_waits(sandbox: Sandbox) -> 
 
 @check(Capability.ENQUEUE_MANY)
 async def check_batch_is_seen_whole_or_not_at_all(sandbox: Sandbox) -> None:
-    """Whoever looks while batches are stored sees whole ones only."""
+    """While batches are stored, others see only whole ones."""
     writer, reader = await sandbox.open(), await sandbox.open()
     batches = [writer.enqueue_many(_messages(numbered(20))) for _ in range(5)]
     looks = [mailbox.status() for _ in range(5) for mailbox in (reader, writer)]
@@ -143,7 +143,7 @@ async def check_batch_is_seen_whole_or_not_at_all(sandbox: Sandbox) -> None:
 
 @check(Capability.ENQUEUE_MANY)
 async def check_batches_do_not_mix(sandbox: Sandbox) -> None:
-    """Batches of two handles that are stored at once follow each other, whole."""
+    """Batches that two handles store at once are not mixed."""
     handles = [await sandbox.open(), await sandbox.open()]
     await asyncio.gather(*(handle.enqueue_many(_messages(numbered(30))) for handle in handles for _ in range(3)))
     expect_equal(payloads_of(await drain(handles[0])), numbered(30) * 6, "payloads")
@@ -151,11 +151,11 @@ async def check_batches_do_not_mix(sandbox: Sandbox) -> None:
 
 @check(Capability.ENQUEUE_MANY)
 async def check_hundred_thousand_messages_in_one_call(sandbox: Sandbox) -> None:
-    """100,000 messages in one call are stored, each once, the first and the last among them."""
+    """100,000 messages in one call are stored, each once, including the first and the last."""
     mailbox = await sandbox.open()
 
     def lines() -> Iterator[NewMessage]:
-        # the last ten are urgent, so that a look at both ends costs no more than a batch
+        # the last ten are urgent, so that looking at both ends costs only one batch
         for number in range(MANY):
             yield NewMessage(b"file", b"%d" % number, HIGH if number >= MANY - 10 else NORMAL)
 

@@ -1,4 +1,4 @@
-"""``get``: what there is of a message, wherever it is."""
+"""``get``: finds a message, wherever it is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _record(found: MessageRecord | DeadLetter | None, when: str) -> MessageRecor
 
 @check(Capability.GET, Capability.NACK)
 async def check_get_shows_a_message_wherever_it_is(sandbox: Sandbox) -> None:
-    """A message is shown queued, inflight and given back, with what is known of it; then it is gone."""
+    """A message is shown while it is queued, inflight and given back, with what is known about it; then it is gone."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"payload", MessagePriority.HIGH)
     queued = _record(await other.get(message_id), "while it is queued")
@@ -36,7 +36,7 @@ async def check_get_shows_a_message_wherever_it_is(sandbox: Sandbox) -> None:
 
 @check(Capability.GET, Capability.MESSAGE_ID)
 async def check_get_by_an_id_of_the_senders(sandbox: Sandbox) -> None:
-    """A message is found by the id that its sender gave; another id finds nothing, also in another mailbox."""
+    """The id that its sender gave finds a message; other ids find nothing, nor does this one in another mailbox."""
     mailbox, other = await sandbox.open(), await sandbox.open("other")
     message_id = uuid4()
     await mailbox.enqueue(b"", b"payload", message_id=message_id)
@@ -47,7 +47,7 @@ async def check_get_by_an_id_of_the_senders(sandbox: Sandbox) -> None:
 
 @check(Capability.GET, Capability.DEAD_LETTERS, Capability.NACK)
 async def check_get_shows_a_dead_letter(sandbox: Sandbox) -> None:
-    """A dead letter is shown with its reason and error, as ``dead_letters`` does; redriven, it is a message again."""
+    """A dead letter is shown as by ``dead_letters``, with reason and error; redriven, it is a message again."""
     mailbox = await sandbox.open()
     message_id = await mailbox.enqueue(b"sender", b"payload")
     await mailbox.enqueue(b"", b"another")
@@ -66,7 +66,7 @@ async def check_get_shows_a_dead_letter(sandbox: Sandbox) -> None:
 
 @check(Capability.GET, Capability.DELAY)
 async def check_get_changes_nothing(sandbox: Sandbox) -> None:
-    """Looking hands nothing out, and a delayed message shows when it is due."""
+    """Looking hands nothing out, and shows when a delayed message is due."""
     mailbox = await sandbox.open()
     now = await mailbox.enqueue(b"", b"now")
     later = await mailbox.enqueue(b"", b"later", delay=600)

@@ -1,4 +1,4 @@
-"""``headers``: texts by name that travel with a message, whatever becomes of it."""
+"""``headers``: named texts that travel with a message, whatever happens to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _texts(record: MessageRecord) -> dict[str, str]:
 
 @check(Capability.HEADERS)
 async def check_headers_come_with_the_message(sandbox: Sandbox) -> None:
-    """Headers come back as they were given, of any text; a message without them has none."""
+    """Headers of any text come back as they were given; a message without headers has none."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"with", headers=ODD)
     await mailbox.enqueue(b"sender", b"without")
@@ -34,7 +34,7 @@ async def check_headers_come_with_the_message(sandbox: Sandbox) -> None:
 
 @check(Capability.HEADERS)
 async def check_headers_of_a_record_are_read_only(sandbox: Sandbox) -> None:
-    """What a record has cannot be changed, and is data that JSON takes and gives back."""
+    """A record's headers cannot be changed, and survive a conversion to JSON and back."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload", headers={"name": "text"})
     [record] = await drain(mailbox)
@@ -46,7 +46,7 @@ async def check_headers_of_a_record_are_read_only(sandbox: Sandbox) -> None:
 
 @check(Capability.HEADERS)
 async def check_headers_are_copied_at_the_call(sandbox: Sandbox) -> None:
-    """A mapping that is changed after the call does not change the message."""
+    """Changing the mapping after the call does not change the message."""
     mailbox = await sandbox.open()
     headers = {"name": "at the call"}
     call = mailbox.enqueue(b"sender", b"payload", headers=headers)
@@ -59,7 +59,7 @@ async def check_headers_are_copied_at_the_call(sandbox: Sandbox) -> None:
 
 @check(Capability.HEADERS, Capability.ENQUEUE_MANY)
 async def check_headers_in_a_batch(sandbox: Sandbox) -> None:
-    """Each message of a batch has its own headers, also beside others without any."""
+    """Each message of a batch has its own headers, even beside others without any."""
     mailbox = await sandbox.open()
     given: list[Mapping[str, str] | None] = [None, {"a": "1"}, None, ODD, {"a": "2"}]
     await mailbox.enqueue_many(NewMessage(b"", b"%d" % n, headers=headers) for n, headers in enumerate(given))
@@ -70,7 +70,7 @@ async def check_headers_in_a_batch(sandbox: Sandbox) -> None:
 
 @check(Capability.HEADERS, Capability.NACK, Capability.DEAD_LETTERS)
 async def check_headers_stay_through_a_life(sandbox: Sandbox) -> None:
-    """Headers are there after a nack, in a dead letter, and after it was redriven."""
+    """Headers survive a nack, becoming a dead letter, and a redrive."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload", headers=ODD)
     [record] = await mailbox.dequeue()
@@ -87,7 +87,7 @@ async def check_headers_stay_through_a_life(sandbox: Sandbox) -> None:
 
 @check(Capability.HEADERS, Capability.MESSAGE_ID, Capability.DELAY, Capability.PEEK)
 async def check_headers_beside_id_and_delay(sandbox: Sandbox) -> None:
-    """Headers, an id of the sender's and a delay do not get in each other's way."""
+    """Headers, a custom id and a delay do not affect each other."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload", headers={"a": "1"}, delay=60)
     own_id = await mailbox.enqueue(b"", b"", headers={"a": "2"})
@@ -108,7 +108,7 @@ async def check_headers_of_what_is_sent(sandbox: Sandbox) -> None:
 
 @check(Capability.HEADERS)
 async def check_largest_headers(sandbox: Sandbox) -> None:
-    """64 headers of 8 KiB in all are stored, whatever their texts are."""
+    """64 headers with 8 KiB in all are stored, whatever their texts."""
     mailbox = await sandbox.open()
     room = LARGEST_HEADERS - 2 * MOST_HEADERS - 2 * (MOST_HEADERS - 1)
     many = {f"{number:02}": "xx" for number in range(MOST_HEADERS - 1)} | {"63": "\0" * room}
@@ -120,7 +120,7 @@ async def check_largest_headers(sandbox: Sandbox) -> None:
 
 @check(Capability.HEADERS)
 async def check_bad_headers_are_refused(sandbox: Sandbox) -> None:
-    """Headers that are not texts, too many, too long, or beyond UTF-8 are refused by name; nothing is stored."""
+    """Headers that are not text, too many, too long, or not valid in UTF-8 are refused by name; nothing is stored."""
     mailbox = await sandbox.open()
     too_many = {str(number): "" for number in range(MOST_HEADERS + 1)}
     too_long = {"name": "é" * (LARGEST_HEADERS // 2)}
@@ -166,7 +166,7 @@ async def check_json_there_and_back(sandbox: Sandbox) -> None:
 
 @check(Capability.HEADERS, Capability.ENQUEUE_MANY)
 async def check_json_in_a_batch(sandbox: Sandbox) -> None:
-    """``NewMessage.of_json`` is the same for batches."""
+    """``NewMessage.of_json`` does the same for batches."""
     mailbox = await sandbox.open()
     await mailbox.enqueue_many([NewMessage.of_json([1], sender=b"me"), NewMessage.of_json({"a": None})])
     records = await drain(mailbox)
@@ -176,11 +176,11 @@ async def check_json_in_a_batch(sandbox: Sandbox) -> None:
 
 @check(Capability.HEADERS)
 async def check_what_is_no_json(sandbox: Sandbox) -> None:
-    """A value that JSON cannot hold is refused by name, and a payload that is none raises with the message's id."""
+    """A value that JSON cannot express is refused by name; a payload that is not JSON raises with the message's id."""
     mailbox = await sandbox.open()
     itself: list[Any] = []
     itself.append(itself)
-    tree: dict[str, Any] = {}  # which contains itself in more and more places, level by level
+    tree: dict[str, Any] = {}  # it contains itself in more and more places, level by level
     tree["children"] = [{"parent": tree}, {"parent": tree}]
     deep: Any = None
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""``Mailbox.capabilities`` is what callers plan with, so it has to be true both ways."""
+"""``Mailbox.capabilities`` is what callers rely on, so it has to be true both ways."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def check_capabilities_are_a_frozenset(sandbox: Sandbox) -> None:
 
 @check()
 async def check_what_is_claimed_works(sandbox: Sandbox) -> None:
-    """No verb that the mailbox claims raises ``UnsupportedError``, and a claimed observer is installed."""
+    """No verb that the mailbox claims raises ``UnsupportedError``, and a claimed observer can be set."""
     mailbox = await sandbox.open()
     for name, call in verbs_of(mailbox, to_the_end=True).items():
         try:
@@ -34,7 +34,7 @@ async def check_what_is_claimed_works(sandbox: Sandbox) -> None:
 
 @check()
 async def check_what_is_not_claimed_is_refused(sandbox: Sandbox) -> None:
-    """A verb that the mailbox does not claim raises ``UnsupportedError`` and stores nothing; an observer is False."""
+    """A verb that is not claimed raises ``UnsupportedError`` and stores nothing; setting an observer is False."""
     mailbox = await sandbox.open()
     for name, use in USES.items():
         if use.capability in (None, *mailbox.capabilities):
@@ -42,7 +42,7 @@ async def check_what_is_not_claimed_is_refused(sandbox: Sandbox) -> None:
         if use.capability is Capability.DEPTH_OBSERVER:
             expect_equal(await use.call(mailbox), False, "set_depth_observer, which is not claimed")
         elif name.startswith("enqueue("):
-            # a class that was written against the core verbs alone has no such keyword, and Python itself refuses it
+            # a class with only the core verbs has no such keyword, and Python itself refuses it
             await expect_error((UnsupportedError, TypeError), use.call, mailbox, what=name)
         else:
             await expect_error(UnsupportedError, use.call, mailbox, what=name)

@@ -19,7 +19,7 @@ ODD_IDS: Final = (UUID(int=0), UUID(int=1), UUID(int=2**63), UUID(int=2**64), UU
 
 
 async def _life_of(mailbox: Mailbox, message_id: UUID) -> None:
-    """One id through everything that can happen to a message."""
+    """Takes one id through everything that can happen to a message."""
     for payload in (b"first life", b"second life"):
         kept = [await mailbox.enqueue(b"sender", payload, message_id=message_id)]
         kept.append(await mailbox.enqueue(b"sender", b"a copy", HIGH, message_id=message_id))
@@ -35,7 +35,7 @@ async def _life_of(mailbox: Mailbox, message_id: UUID) -> None:
 
 @check(Capability.MESSAGE_ID)
 async def check_id_is_kept_and_stored_once(sandbox: Sandbox) -> None:
-    """While its message is queued or inflight an id stores nothing again; after the ack it is a new message."""
+    """While its message is queued or inflight an id stores nothing again; after the ack it stores a new message."""
     await _life_of(await sandbox.open(), uuid4())
 
 
@@ -49,7 +49,7 @@ async def check_id_of_all_zeros(sandbox: Sandbox) -> None:
 
 @check(Capability.MESSAGE_ID)
 async def check_first_message_under_an_id_stays(sandbox: Sandbox) -> None:
-    """A repeated enqueue changes neither content, priority nor place of the message that is there."""
+    """A repeated enqueue does not change the content, priority or place of the existing message."""
     mailbox = await sandbox.open()
     message_id = uuid4()
     await mailbox.enqueue(b"alice", b"first", message_id=message_id)
@@ -75,7 +75,7 @@ async def check_id_is_free_after_its_ack(sandbox: Sandbox) -> None:
 
 @check(Capability.MESSAGE_ID, Capability.PURGE)
 async def check_id_is_free_after_a_purge(sandbox: Sandbox) -> None:
-    """A purged message's id stores a new one; that of a message inflight does not."""
+    """A purged message's id stores a new message; an inflight one's does not."""
     mailbox = await sandbox.open()
     held, purged = uuid4(), uuid4()
     await mailbox.enqueue(b"sender", b"held", message_id=held)
@@ -89,7 +89,7 @@ async def check_id_is_free_after_a_purge(sandbox: Sandbox) -> None:
 
 @check(Capability.MESSAGE_ID)
 async def check_handles_share_ids(sandbox: Sandbox) -> None:
-    """An id that one handle stored is known to every other, at once and in calls that run together."""
+    """An id that one handle stored is known to every other handle at once, even in calls that run together."""
     handles = [await sandbox.open(), await sandbox.open()]
     known = uuid4()
     await handles[0].enqueue(b"sender", b"known", message_id=known)
@@ -126,7 +126,7 @@ async def check_ids_survive_reopening(sandbox: Sandbox) -> None:
 
 @check(Capability.MESSAGE_ID)
 async def check_generated_id_can_be_sent_again(sandbox: Sandbox) -> None:
-    """An id that the mailbox made is an id like any other: known while its message is there, free afterwards."""
+    """An id that the mailbox made is like any other: known while its message is there, free afterwards."""
     mailbox = await sandbox.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(4)]
     await mailbox.enqueue(b"sender", b"a copy", message_id=ids[1])
@@ -144,7 +144,7 @@ async def check_generated_id_can_be_sent_again(sandbox: Sandbox) -> None:
 
 @check(Capability.MESSAGE_ID)
 async def check_generated_id_of_another_mailbox(sandbox: Sandbox) -> None:
-    """An id that another mailbox made, queued or acked there, can be used here."""
+    """An id that another mailbox made can be used here, whether its message there is queued or acked."""
     here, there = await sandbox.open("here"), await sandbox.open("there")
     queued, acked = await there.enqueue(b"sender", b"queued"), await there.enqueue(b"sender", b"acked")
     await there.ack(acked)
@@ -158,7 +158,7 @@ async def check_generated_id_of_another_mailbox(sandbox: Sandbox) -> None:
 
 @check(Capability.MESSAGE_ID)
 async def check_ids_like_those_to_come(sandbox: Sandbox) -> None:
-    """Ids near one that the mailbox made, which it may be about to make itself, never merge or hide messages."""
+    """Given ids near one that the mailbox made, which it may be about to make itself, never merge or hide messages."""
     mailbox = await sandbox.open()
     made = await mailbox.enqueue(b"sender", b"made")
     near = [UUID(int=(made.int + distance) % 2**128) for distance in (1, 2, 3, 5, -1, 1 << 48, 1 << 64, 1 << 76)]
@@ -180,7 +180,7 @@ async def check_ids_like_those_to_come(sandbox: Sandbox) -> None:
 
 @check(Capability.MESSAGE_ID, Capability.ENQUEUE_MANY)
 async def check_ids_like_those_to_come_in_one_batch(sandbox: Sandbox) -> None:
-    """The same within one batch, where the next ids may have been chosen already."""
+    """The same holds within one batch, for which the next ids may already have been chosen."""
     mailbox = await sandbox.open()
     made = await mailbox.enqueue(b"sender", b"made")
     near = [UUID(int=made.int + distance) for distance in range(1, 9)]
@@ -191,7 +191,7 @@ async def check_ids_like_those_to_come_in_one_batch(sandbox: Sandbox) -> None:
     expect_equal(ids[4:12], near, "ids of the messages that brought their own")
     expect_no_repeats(ids[:4], "ids that the mailbox made first")
     expect_no_repeats(near + ids[12:], "ids of the rest of the batch")
-    # the mailbox may have given an id to one of the first four that a later message brings: that one is a repetition
+    # the mailbox may have given one of the first four an id that a later message brings: then that one is a repeat
     wanted = {made: b"made"}
     for message_id, message in zip(ids, batch, strict=True):
         wanted.setdefault(message_id, bytes(message.payload))
@@ -202,7 +202,7 @@ async def check_ids_like_those_to_come_in_one_batch(sandbox: Sandbox) -> None:
 
 @check(Capability.MESSAGE_ID, Capability.ENQUEUE_MANY)
 async def check_duplicates_in_one_batch(sandbox: Sandbox) -> None:
-    """Of messages with one id in a batch the first is stored, and each place of the answer has its id."""
+    """If messages of a batch share an id, the first is stored, and the answer has the id for each of them."""
     mailbox = await sandbox.open()
     twice, known = uuid4(), uuid4()
     await mailbox.enqueue(b"sender", b"known", message_id=known)
@@ -222,7 +222,7 @@ async def check_duplicates_in_one_batch(sandbox: Sandbox) -> None:
 
 @check(Capability.MESSAGE_ID)
 async def check_cancelled_enqueue_can_be_repeated(sandbox: Sandbox) -> None:
-    """An enqueue that is cancelled at any moment and repeated with its id leaves one message."""
+    """An enqueue that is cancelled at any moment and repeated with its id stores one message."""
     mailbox = await sandbox.open()
     ids = [uuid4() for _ in range(8)]
     for steps, message_id in enumerate(ids):
@@ -237,7 +237,7 @@ async def check_cancelled_enqueue_can_be_repeated(sandbox: Sandbox) -> None:
 
 @check(Capability.MESSAGE_ID, Capability.RELEASE)
 async def check_released_message_keeps_its_id(sandbox: Sandbox) -> None:
-    """A message that was given back still stops a second one with its id."""
+    """A message that was given back still keeps out a second one with its id."""
     holder, other = await sandbox.open(), await sandbox.open()
     message_id = uuid4()
     await holder.enqueue(b"sender", b"payload", message_id=message_id)

@@ -16,7 +16,7 @@ from .._sandbox import Sandbox, drain, numbered, payloads_of, send
 from .._suite import check
 
 LONG = 1000.0
-"""Seconds that no check lasts."""
+"""Seconds: longer than any check."""
 
 CLOCK_SLACK = 0.02
 """Seconds by which two clocks of one machine may differ."""
@@ -56,7 +56,7 @@ async def check_nack_counts_as_a_delivery(sandbox: Sandbox) -> None:
 
 @check(Capability.NACK)
 async def check_nack_of_what_is_not_held_is_false(sandbox: Sandbox) -> None:
-    """A ``nack`` of a message that is queued, another handle's, acked or unknown is False and changes nothing."""
+    """A ``nack`` of a message that is queued, held by another handle, acked or unknown is False and changes nothing."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await mailbox.enqueue(b"sender", b"acked")
     [acked] = await mailbox.dequeue()
@@ -74,7 +74,7 @@ async def check_nack_of_what_is_not_held_is_false(sandbox: Sandbox) -> None:
 
 @check(Capability.NACK)
 async def check_second_nack_is_false(sandbox: Sandbox) -> None:
-    """A message is given back once, also by calls that are made at once."""
+    """A message is given back once, even by simultaneous calls."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     for record in await drain(mailbox):
@@ -86,7 +86,7 @@ async def check_second_nack_is_false(sandbox: Sandbox) -> None:
 
 @check(Capability.NACK)
 async def check_nack_against_ack(sandbox: Sandbox) -> None:
-    """Of an ``ack`` and a ``nack`` at once the ``ack`` always counts; the message never comes back after it."""
+    """If an ``ack`` and a ``nack`` run at once, the ``ack`` always counts; the message never comes back after it."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(6))
     for number, record in enumerate(await drain(mailbox)):
@@ -98,7 +98,7 @@ async def check_nack_against_ack(sandbox: Sandbox) -> None:
 
 @check(Capability.NACK)
 async def check_nack_of_what_another_has_since_is_false(sandbox: Sandbox) -> None:
-    """What a handle gave back, and another has taken since, is that one's alone to give back."""
+    """A message that a handle gave back and another has taken since can only be given back by the other."""
     holder, other = await sandbox.open(), await sandbox.open()
     await holder.enqueue(b"sender", b"payload")
     [record] = await holder.dequeue()
@@ -110,7 +110,7 @@ async def check_nack_of_what_another_has_since_is_false(sandbox: Sandbox) -> Non
 
 @check(Capability.NACK, Capability.DELAY)
 async def check_nack_with_a_delay(sandbox: Sandbox) -> None:
-    """With ``delay`` a message counts as queued and is not handed out before then; others are."""
+    """With ``delay`` a message counts as queued but is not handed out before it is due; others are."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     first, second = await drain(mailbox)
@@ -145,7 +145,7 @@ async def check_cancelled_nack_can_be_repeated(sandbox: Sandbox) -> None:
 
 @check(Capability.NACK)
 async def check_nack_that_is_no_failure(sandbox: Sandbox) -> None:
-    """With ``failed=False`` the hand-out is taken back, as in a release, and the message is at its old place."""
+    """With ``failed=False`` the hand-out is undone, as in a release, and the message is at its old place."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     first, second, _ = await drain(mailbox)
@@ -161,7 +161,7 @@ async def check_nack_that_is_no_failure(sandbox: Sandbox) -> None:
 
 @check(Capability.NACK, Capability.DEAD_LETTERS)
 async def check_nack_that_is_no_failure_gives_nothing_up(sandbox: Sandbox) -> None:
-    """However often a message goes back with ``failed=False``, it is no dead letter; its last error is kept."""
+    """However often it goes back with ``failed=False``, a message does not die; its last error is kept."""
     mailbox = await sandbox.open(max_deliveries=1)
     await mailbox.enqueue(b"sender", b"payload")
     for number in range(3):
@@ -176,7 +176,7 @@ async def check_nack_that_is_no_failure_gives_nothing_up(sandbox: Sandbox) -> No
 
 @check(Capability.NACK, Capability.DELAY)
 async def check_nack_that_is_no_failure_with_a_delay(sandbox: Sandbox) -> None:
-    """The delay holds with ``failed=False`` too."""
+    """The delay also works with ``failed=False``."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     [record] = await mailbox.dequeue()

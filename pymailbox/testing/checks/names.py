@@ -1,4 +1,4 @@
-"""Mailboxes of one database are apart, and their names are compared exactly."""
+"""Mailboxes of one database are separate, and their names are compared exactly."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ODD_NAMES: Final = (
     'a"b',
     "a*b_c%",
     "é",  # one character
-    "e\u0301",  # the same to the eye, two characters
+    "e\u0301",  # looks the same, but is two characters
     "ß",
     "ss",
     "почта",
@@ -44,7 +44,7 @@ ODD_NAMES: Final = (
 
 @check()
 async def check_mailboxes_are_apart(sandbox: Sandbox) -> None:
-    """A message is in its mailbox and in no other: not handed out, counted or acked there."""
+    """A message is in its mailbox only: no other hands it out, counts it or acks it."""
     first, second = await sandbox.open("first"), await sandbox.open("second")
     message_id = await first.enqueue(b"sender", b"payload")
     expect_equal(await second.dequeue(), [], "dequeue from the other mailbox")
@@ -59,7 +59,7 @@ async def check_mailboxes_are_apart(sandbox: Sandbox) -> None:
 
 @check()
 async def check_closing_one_mailbox_leaves_the_other(sandbox: Sandbox) -> None:
-    """A handle on another mailbox of the database works on when one is closed."""
+    """A handle on another mailbox of the database keeps working when one is closed."""
     first, second = await sandbox.open("first"), await sandbox.open("second")
     await send(second, numbered(2))
     await first.close()
@@ -69,7 +69,7 @@ async def check_closing_one_mailbox_leaves_the_other(sandbox: Sandbox) -> None:
 
 @check()
 async def check_odd_names_are_distinct(sandbox: Sandbox) -> None:
-    """Names of any characters are names, each of a mailbox of its own that is found again."""
+    """Names may have any characters, and each is a mailbox of its own that is found again."""
     for name in ODD_NAMES:
         mailbox = await sandbox.open(f"-{name}")
         await mailbox.enqueue(b"sender", name.encode())

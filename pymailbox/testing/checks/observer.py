@@ -1,4 +1,4 @@
-"""``set_depth_observer``: told of each enqueue call, exactly, before the call returns."""
+"""``set_depth_observer``: exactly one report of each enqueue call, before the call returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .._suite import check
 
 
 class Recorder:
-    """An observer that keeps what it is told."""
+    """An observer that records its calls."""
 
     def __init__(self) -> None:
         self.depths: list[int] = []
@@ -68,7 +68,7 @@ async def check_depth_counts_what_a_waiting_call_takes(sandbox: Sandbox) -> None
 
 @check(Capability.DEPTH_OBSERVER)
 async def check_observer_is_called_before_enqueue_returns(sandbox: Sandbox) -> None:
-    """The observer has been called when ``enqueue`` returns, and not before the call."""
+    """The observer has been called by the time ``enqueue`` returns, and not before the call."""
     mailbox = await sandbox.open()
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
@@ -81,13 +81,13 @@ async def check_observer_is_called_before_enqueue_returns(sandbox: Sandbox) -> N
 
 @check(Capability.DEPTH_OBSERVER)
 async def check_observer_is_told_what_is_queued(sandbox: Sandbox) -> None:
-    """The depth counts queued messages of every handle and priority, and not those inflight."""
+    """The depth counts queued messages of every handle and priority, but not those inflight."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await send(other, numbered(3))
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
     for depth in (4, 1):
-        # what the other handle enqueued may be told as well, a moment later
+        # what the other handle enqueued may be reported too, a moment later
         recorder.depths.clear()
         await mailbox.enqueue(b"sender", b"payload", MessagePriority.HIGH)
         expect(depth in recorder.depths, f"the observer was told {recorder.depths}, not {depth}")
@@ -106,7 +106,7 @@ async def check_observer_of_gathered_enqueues(sandbox: Sandbox) -> None:
 
 @check(Capability.DEPTH_OBSERVER, Capability.ENQUEUE_MANY)
 async def check_batch_is_one_call(sandbox: Sandbox) -> None:
-    """A batch is one call, an empty batch none."""
+    """A batch is reported once, an empty batch not at all."""
     mailbox = await sandbox.open()
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
@@ -145,7 +145,7 @@ async def check_partly_deduplicated_batch_is_one_call(sandbox: Sandbox) -> None:
 
 @check(Capability.DEPTH_OBSERVER)
 async def check_other_verbs_are_no_calls(sandbox: Sandbox) -> None:
-    """Only enqueues are reported: no dequeue, ack, status or close, nor an enqueue that was refused."""
+    """Only enqueues are reported, not dequeue, ack, status, close or a refused enqueue."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(3))
     recorder = Recorder()
@@ -163,7 +163,7 @@ async def check_other_verbs_are_no_calls(sandbox: Sandbox) -> None:
 
 @check(Capability.DEPTH_OBSERVER)
 async def check_observer_hears_of_other_handles(sandbox: Sandbox) -> None:
-    """What other handles enqueue is reported too, a moment later; several enqueues may be reported as one."""
+    """What other handles enqueue is reported too, a moment later; several enqueues may share a report."""
     mailbox, other, third = [await sandbox.open() for _ in range(3)]
     recorder = Recorder()
     mailbox.set_depth_observer(recorder)
@@ -180,14 +180,14 @@ async def check_observer_hears_of_other_handles(sandbox: Sandbox) -> None:
 
 @check(Capability.DEPTH_OBSERVER, Capability.DEAD_LETTERS)
 async def check_redrive_is_a_call(sandbox: Sandbox) -> None:
-    """A ``redrive`` is reported before it returns, and to other handles a moment later; one that is False is not."""
+    """A ``redrive`` is reported before it returns, and to other handles a moment later; a False one is not reported."""
     mailbox = await sandbox.open()
     own, others = Recorder(), Recorder()
     await send(mailbox, numbered(1))
     [record] = await mailbox.dequeue()
     await mailbox.dead_letter(record.id, "on purpose")
     await send(mailbox, numbered(2))
-    other = await sandbox.open()  # which is not told of what was before
+    other = await sandbox.open()  # which does not hear of what happened before
     mailbox.set_depth_observer(own)
     other.set_depth_observer(others)
     await mailbox.redrive(uuid4())
@@ -203,10 +203,10 @@ async def check_redrive_is_a_call(sandbox: Sandbox) -> None:
 
 @check(Capability.DEPTH_OBSERVER, Capability.NACK, Capability.RECOVER, Capability.RELEASE)
 async def check_what_comes_back_is_no_call(sandbox: Sandbox) -> None:
-    """A nack, a recovery, a release or a death is not reported: no message is new."""
+    """A nack, recovery, release or death is not reported: no message is new."""
     mailbox, closing = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(3))
-    recorder, other = Recorder(), await sandbox.open()  # which is not told of what was before
+    recorder, other = Recorder(), await sandbox.open()  # which does not hear of what happened before
     for handle in (mailbox, other):
         handle.set_depth_observer(recorder)
 
@@ -225,7 +225,7 @@ async def check_what_comes_back_is_no_call(sandbox: Sandbox) -> None:
 
 @check(Capability.DEPTH_OBSERVER)
 async def check_observer_is_replaced_and_removed(sandbox: Sandbox) -> None:
-    """A new observer replaces the old one, ``None`` removes it."""
+    """A new observer replaces the old one; ``None`` removes it."""
     mailbox = await sandbox.open()
     first, second = Recorder(), Recorder()
     mailbox.set_depth_observer(first)
@@ -241,7 +241,7 @@ async def check_observer_is_replaced_and_removed(sandbox: Sandbox) -> None:
 
 @check(Capability.DEPTH_OBSERVER)
 async def check_observer_that_raises_is_logged_and_harms_nothing(sandbox: Sandbox) -> None:
-    """An observer's error is logged; the message is stored, the call returns, and the next one is reported as well."""
+    """An observer's error is logged; the message is stored, the call returns, and the next one is reported too."""
     mailbox = await sandbox.open()
     failure = RuntimeError("an observer that raises, on purpose")
 

@@ -26,7 +26,7 @@ async def check_messages_survive_reopening(sandbox: Sandbox) -> None:
 
 @check()
 async def check_acked_messages_stay_away_after_reopening(sandbox: Sandbox) -> None:
-    """What was acked is not found again."""
+    """Acked messages do not come back."""
     first = await sandbox.open()
     await send(first, numbered(40))
     for record in await drain(first):
@@ -40,7 +40,7 @@ async def check_acked_messages_stay_away_after_reopening(sandbox: Sandbox) -> No
 
 @check()
 async def check_ids_are_not_used_again_after_reopening(sandbox: Sandbox) -> None:
-    """A reopened mailbox makes new ids, even if it was empty: a late ack must not hit another message."""
+    """A reopened mailbox makes new ids, even if it was empty, so that a late ack cannot hit another message."""
     ids: list[UUID] = []
     for _ in range(3):
         mailbox = await sandbox.open()
@@ -53,7 +53,7 @@ async def check_ids_are_not_used_again_after_reopening(sandbox: Sandbox) -> None
 
 @check()
 async def check_second_handle_takes_nothing(sandbox: Sandbox) -> None:
-    """A handle that is opened while another holds messages gets none of them, and the holder can still ack."""
+    """A handle opened while another holds messages gets none of them, and the holder can still ack."""
     holder = await sandbox.open()
     await send(holder, numbered(5))
     held = await drain(holder)
@@ -66,7 +66,7 @@ async def check_second_handle_takes_nothing(sandbox: Sandbox) -> None:
 
 @check()
 async def check_opening_at_once_makes_one_mailbox(sandbox: Sandbox) -> None:
-    """Handles that are opened at the same time on a new mailbox share it."""
+    """Handles opened at the same time on a new mailbox share it."""
     handles = await asyncio.gather(*(sandbox.open("new") for _ in range(4)))
     for number, handle in enumerate(handles):
         await handle.enqueue(b"sender", b"m%d" % number)

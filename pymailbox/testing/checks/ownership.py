@@ -1,4 +1,4 @@
-"""A handle belongs to the thread and event loop that opened it, and cannot be taken elsewhere."""
+"""A handle belongs to the thread and event loop that opened it, and cannot be used elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _verbs_and_close(mailbox: Mailbox) -> dict[str, VerbCall]:
 
 
 async def _expect_untouched(mailbox: Mailbox) -> None:
-    """The handle works, and nothing of what was tried elsewhere happened."""
+    """The handle works, and nothing that was tried elsewhere has happened."""
     await mailbox.enqueue(b"sender", b"still works")
     expect_equal(payloads_of(await drain(mailbox)), [b"still works"], "payloads")
 
@@ -32,14 +32,14 @@ async def check_another_event_loop_is_refused(sandbox: Sandbox) -> None:
     """A call that runs in another event loop raises ``WrongThreadError`` and does nothing."""
     mailbox = await sandbox.open()
     for name, call in _verbs_and_close(mailbox).items():
-        # set_depth_observer is no coroutine: it needs no loop, and its thread is the right one
+        # set_depth_observer is not a coroutine: it needs no loop, and its thread is the right one
         if name != "set_depth_observer":
             await expect_error(WrongThreadError, _in_another_loop, call, mailbox, what=name)
     await _expect_untouched(mailbox)
 
 
 async def _in_another_loop(call: VerbCall, mailbox: Mailbox) -> object:
-    """The call's first step while another event loop says that it is the running one."""
+    """Makes the call's first step while another event loop claims to be running."""
     own_loop, other_loop = asyncio.get_running_loop(), asyncio.BaseEventLoop()
     steps: list[object] = []
     asyncio._set_running_loop(other_loop)
@@ -63,7 +63,7 @@ async def check_another_thread_is_refused(sandbox: Sandbox) -> None:
     """A call from another thread raises ``WrongThreadError`` and does nothing."""
     mailbox = await sandbox.open()
     if sys.platform == "emscripten":
-        # no thread can start in Pyodide, so that none can misuse a handle; should that change, this fails
+        # no thread can start in Pyodide, so none can misuse a handle; should that change, this fails
         await expect_error(RuntimeError, _start_a_thread)
         return
     for name, call in _verbs_and_close(mailbox).items():
@@ -77,7 +77,7 @@ async def _start_a_thread() -> None:
 
 
 async def _outcome_in_a_thread(call: VerbCall, mailbox: Mailbox) -> object:
-    """What the call returned or raised in a new thread, with an event loop of its own."""
+    """What the call returned or raised in a new thread with its own event loop."""
 
     async def try_it() -> object:
         try:

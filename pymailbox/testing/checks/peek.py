@@ -1,4 +1,4 @@
-"""``peek``: a look that changes nothing."""
+"""``peek``: looking without changing anything."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def check_peek_shows_records_as_they_are(sandbox: Sandbox) -> None:
 
 @check(Capability.PEEK)
 async def check_peek_changes_nothing(sandbox: Sandbox) -> None:
-    """After any number of looks everything is as before."""
+    """After any number of peeks everything is as before."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(5))
     before = await mailbox.status()
@@ -50,7 +50,7 @@ async def check_peek_of_an_empty_mailbox(sandbox: Sandbox) -> None:
 
 @check(Capability.PEEK, needs_limit=True)
 async def check_peek_order(sandbox: Sandbox) -> None:
-    """Queued messages come in dequeue order, then those inflight."""
+    """Queued messages come first, in dequeue order, then inflight ones."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(4, "normal"))
     await send(mailbox, numbered(4, "high"), priority=HIGH)
@@ -69,7 +69,7 @@ async def check_peek_order(sandbox: Sandbox) -> None:
 
 @check(Capability.PEEK, needs_limit=True)
 async def check_peek_without_limit_shows_a_batch(sandbox: Sandbox) -> None:
-    """Without a limit ``batch_size`` messages are shown; with one as many as it says."""
+    """Without a limit ``batch_size`` messages are shown; with a limit, that many."""
     mailbox, small = await sandbox.open(), await sandbox.open(batch_size=3)
     await send(mailbox, numbered(70))
     sizes = [len(await mailbox.peek()), len(await small.peek()), len(await small.peek(50)), len(await small.peek(1000))]
@@ -78,7 +78,7 @@ async def check_peek_without_limit_shows_a_batch(sandbox: Sandbox) -> None:
 
 @check(Capability.PEEK, Capability.DELAY, needs_limit=True)
 async def check_offset_passes_over(sandbox: Sandbox) -> None:
-    """``offset`` skips that many of what would be shown: queued, delayed and inflight alike."""
+    """``offset`` skips that many of the messages that would be shown, queued, delayed or inflight."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(2, "held"))
     await drain(mailbox)
@@ -96,7 +96,7 @@ async def check_offset_passes_over(sandbox: Sandbox) -> None:
 
 @check(Capability.PEEK, Capability.DEAD_LETTERS)
 async def check_offset_must_be_a_count(sandbox: Sandbox) -> None:
-    """An ``offset`` below 0, above 2**53 - 1, or that is no int is refused by name, by ``dead_letters`` too."""
+    """An ``offset`` below 0, above 2**53 - 1, or not an int is refused by name, also by ``dead_letters``."""
     mailbox = await sandbox.open()
     bad: list[Any] = [-1, 1.5, "1", None, True, 2**53]
     for value in bad:
@@ -107,7 +107,7 @@ async def check_offset_must_be_a_count(sandbox: Sandbox) -> None:
 
 @check(Capability.PEEK, Capability.DELAY)
 async def check_due_time_is_shown(sandbox: Sandbox) -> None:
-    """``due_at`` is there while a delay runs, and only then."""
+    """``due_at`` is set while a delay runs, and only then."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"", b"now")
     await mailbox.enqueue(b"", b"soon", delay=0.05)

@@ -1,4 +1,4 @@
-"""``promote``: delayed messages that become due now."""
+"""``promote``: delayed messages become due at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LATER = 600.0
 
 
 async def _fill(mailbox: Mailbox) -> dict[bytes, Any]:
-    """Messages, every other of them delayed; their ids by payload."""
+    """Enqueues messages, every other one delayed; returns their ids by payload."""
     ids = {}
     for number in range(6):
         payload = b"%d" % number
@@ -28,7 +28,7 @@ async def _fill(mailbox: Mailbox) -> dict[bytes, Any]:
 
 @check(Capability.PROMOTE, Capability.DELAY)
 async def check_promote_makes_all_due(sandbox: Sandbox) -> None:
-    """Without ids all delayed messages become due, each at its old place; the result is how many there were."""
+    """Without ids all delayed messages become due, each at its old place; it returns how many there were."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await _fill(mailbox)
     await mailbox.enqueue(b"", b"high", MessagePriority.HIGH, delay=LATER)
@@ -40,7 +40,7 @@ async def check_promote_makes_all_due(sandbox: Sandbox) -> None:
 
 @check(Capability.PROMOTE, Capability.DELAY)
 async def check_promote_of_some(sandbox: Sandbox) -> None:
-    """With ids only these become due; those that are not delayed, unknown or named twice do not count."""
+    """With ids only these become due; ids that are not delayed, unknown or repeated do not count."""
     mailbox = await sandbox.open()
     ids = await _fill(mailbox)
     [first] = await mailbox.dequeue(1) if mailbox._takes_limit else [(await mailbox.dequeue())[0]]
@@ -54,7 +54,7 @@ async def check_promote_of_some(sandbox: Sandbox) -> None:
 
 @check(Capability.PROMOTE, Capability.DELAY, Capability.WAIT)
 async def check_promote_wakes_a_waiting_dequeue(sandbox: Sandbox) -> None:
-    """A ``dequeue`` that waits gets what another handle has promoted."""
+    """A waiting ``dequeue`` gets what another handle promotes."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await mailbox.enqueue(b"", b"later", delay=LATER)
     waiting = asyncio.ensure_future(mailbox.dequeue(wait=math.inf))
@@ -66,7 +66,7 @@ async def check_promote_wakes_a_waiting_dequeue(sandbox: Sandbox) -> None:
 
 @check(Capability.PROMOTE, Capability.DELAY, Capability.DEPTH_OBSERVER)
 async def check_promote_tells_no_observer(sandbox: Sandbox) -> None:
-    """A message that becomes due was queued before: no observer is told."""
+    """Observers are not called: a message that becomes due was already queued."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"", b"later", delay=LATER)
     depths: list[int] = []

@@ -1,4 +1,4 @@
-"""``purge``: all that is queued, and only that."""
+"""``purge``: deletes everything that is queued, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._suite import check
 
 @check(Capability.PURGE)
 async def check_purge_deletes_what_is_queued(sandbox: Sandbox) -> None:
-    """``purge`` deletes all queued messages of any priority and handle, and says how many there were."""
+    """``purge`` deletes all queued messages of any priority and handle, and returns how many there were."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(40))
     await send(other, numbered(3), priority=MessagePriority.HIGH)
@@ -25,7 +25,7 @@ async def check_purge_deletes_what_is_queued(sandbox: Sandbox) -> None:
 
 @check(Capability.PURGE)
 async def check_purge_leaves_what_is_inflight(sandbox: Sandbox) -> None:
-    """Messages inflight stay with their holder and can be acked."""
+    """Inflight messages stay with their holder and can be acked."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(3))
     held = await drain(mailbox)

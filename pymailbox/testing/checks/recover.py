@@ -1,4 +1,4 @@
-"""A holder that is gone: what it held comes back, and one message that kills its consumers is found out."""
+"""Gone holders: what they held comes back, and a message that kills its consumers is found out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .._suite import check
 HIGH = MessagePriority.HIGH
 
 _LONG_QUEUE = 2000
-"""Messages, one every 10 milliseconds at most."""
+"""Messages, at most one every 10 milliseconds."""
 
 
 async def _counts(mailbox: Mailbox) -> tuple[int, int, int]:
@@ -33,7 +33,7 @@ async def _take(mailbox: Mailbox) -> list[MessageRecord]:
 
 
 async def _batches(mailbox: Mailbox) -> list[list[bytes]]:
-    """The payloads of each batch until there is nothing left; all of it stays inflight."""
+    """The payloads of each batch until nothing is left; everything stays inflight."""
     batches = []
     while batch := await mailbox.dequeue():
         batches.append(payloads_of(batch))
@@ -87,7 +87,7 @@ async def check_death_counts_as_a_delivery(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS)
 async def check_neighbours_are_not_blamed(sandbox: Sandbox) -> None:
-    """A death is no failed delivery for messages that were handed out together."""
+    """A death is not a failed delivery for messages that were handed out together."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     await sandbox.die_after(_take, max_deliveries=1)
@@ -97,7 +97,7 @@ async def check_neighbours_are_not_blamed(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS)
 async def check_rest_of_a_batch_is_not_blamed(sandbox: Sandbox) -> None:
-    """The last message of a batch that is not yet acked was not handed out alone."""
+    """The last unacked message of a batch does not count as handed out alone."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
 
@@ -115,7 +115,7 @@ async def check_death_is_a_failed_delivery_of_one_alone(sandbox: Sandbox) -> Non
     """After ``max_deliveries`` deaths a message that was handed out alone is a dead letter that says why."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
-    # first together, for which neither is blamed, and then each time alone
+    # first together, so neither is blamed, and then each time alone
     for number in range(1, 4):
         expect_equal(await _counts(mailbox), (2, 0, 0), "queued, inflight and dead messages")
         taken = await sandbox.die_after(_take, max_deliveries=2)
@@ -130,7 +130,7 @@ async def check_death_is_a_failed_delivery_of_one_alone(sandbox: Sandbox) -> Non
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS, Capability.NACK)
 async def check_deaths_and_nacks_add_up(sandbox: Sandbox) -> None:
-    """Solo deaths and nacks count together, and a dead letter of a death has the last ``error`` of a ``nack``."""
+    """Solo deaths and nacks count together, and a dead letter after a death has the last ``error`` of a ``nack``."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     for number in range(3):
@@ -147,7 +147,7 @@ async def check_deaths_and_nacks_add_up(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS)
 async def check_max_deliveries_of_the_dead_holder_decides(sandbox: Sandbox) -> None:
-    """The option of the handle that died decides, not that of the one that recovers."""
+    """The ``max_deliveries`` of the handle that died decides, not that of the one that recovers."""
     strict = await sandbox.open(max_deliveries=1)
     await strict.enqueue(b"sender", b"payload")
     for _ in range(3):
@@ -162,7 +162,7 @@ async def check_max_deliveries_of_the_dead_holder_decides(sandbox: Sandbox) -> N
 
 @check(Capability.RECOVER, Capability.DEAD_LETTERS)
 async def check_message_alone_for_its_size_is_blamed(sandbox: Sandbox) -> None:
-    """A message that was alone because the next did not fit into its batch was handed out in a batch of its own."""
+    """A message that was alone because the next did not fit into its batch counts as handed out alone."""
     mailbox = await sandbox.open()
     large = bytes(33 * 1024 * 1024)
     for _ in range(2):
@@ -178,7 +178,7 @@ async def check_message_alone_for_its_size_is_blamed(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER, Capability.NACK)
 async def check_nacked_message_is_no_suspect_any_more(sandbox: Sandbox) -> None:
-    """A recovered message that its next holder gave back alive is handed out with others again."""
+    """A recovered message that its next holder nacked is handed out with others again."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     await sandbox.die_after(_take)
@@ -205,14 +205,14 @@ async def check_released_suspect_is_a_suspect_still(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER)
 async def check_recover_says_how_many(sandbox: Sandbox) -> None:
-    """``recover`` returns how many messages it brought back: 0 if nobody has died, or if others were quicker."""
+    """``recover`` returns how many messages it brought back: 0 if nobody has died or others were quicker."""
     mailbox, living = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(2, "living"))
     await drain(living)
     expect_equal(await mailbox.recover(), 0, "messages recovered before any death")
     await send(mailbox, numbered(5))
     await sandbox.die_after(_take)
-    # in one step; or none, if the mailbox has recovered by itself
+    # all at once, or none if the mailbox has recovered by itself
     recovered = await recover_until(mailbox, inflight=2)
     expect(recovered in (0, 5), f"{recovered} of 5 messages were recovered")
     expect_equal(await mailbox.recover(), 0, "messages recovered once more")
@@ -220,7 +220,7 @@ async def check_recover_says_how_many(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER)
 async def check_recovery_when_a_handle_is_opened(sandbox: Sandbox) -> None:
-    """Opening a handle brings back what dead holders had, without a call of ``recover``."""
+    """Opening a handle brings back what dead holders had, without a call to ``recover``."""
     await send(await sandbox.open(), numbered(3))
     await sandbox.die_after(_take)
 
@@ -233,7 +233,7 @@ async def check_recovery_when_a_handle_is_opened(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER)
 async def check_recovery_by_a_dequeue(sandbox: Sandbox) -> None:
-    """A dequeue that finds too little brings back what dead holders had, without a call of ``recover``."""
+    """A dequeue that finds too little brings back what dead holders had, without a call to ``recover``."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     await sandbox.die_after(_take)
@@ -248,7 +248,7 @@ async def check_recovery_by_a_dequeue(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER, needs_limit=True)
 async def check_recovery_while_the_queue_is_long(sandbox: Sandbox) -> None:
-    """What a dead holder had comes back even if each dequeue finds all that it asks for."""
+    """What a dead holder had comes back even if each dequeue finds everything that it asks for."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"urgent", priority=HIGH)
     await sandbox.die_after(_take)
@@ -285,7 +285,7 @@ async def check_recovery_while_waiting(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER)
 async def check_live_holder_loses_nothing(sandbox: Sandbox) -> None:
-    """However many handles are opened, closed, die, recover and dequeue, what a live holder has stays with it."""
+    """However many handles are opened, closed, die, recover and dequeue, what a living holder has stays with it."""
     holder = await sandbox.open(lease=0.05)
     await send(holder, numbered(5))
     held = await drain(holder)
@@ -303,7 +303,7 @@ async def check_live_holder_loses_nothing(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER)
 async def check_handles_race_to_recover(sandbox: Sandbox) -> None:
-    """Handles that recover and dequeue at once bring each message back once, and hand it out once."""
+    """Handles that recover and dequeue at once bring each message back once and hand it out once."""
     handles = [await sandbox.open() for _ in range(3)]
     for _ in range(3):
         await send(handles[0], numbered(20))
@@ -328,7 +328,7 @@ async def check_handles_race_to_recover(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER)
 async def check_acks_around_a_death(sandbox: Sandbox) -> None:
-    """What was acked before its holder's death stays away; an ``ack`` after it counts, whether it came back or not."""
+    """What was acked before its holder's death stays gone; a later ``ack`` counts, whether or not it came back."""
     mailbox = await sandbox.open()
     ids = [await mailbox.enqueue(b"sender", payload) for payload in numbered(4)]
 
@@ -346,7 +346,7 @@ async def check_acks_around_a_death(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER, Capability.NACK)
 async def check_new_handle_is_another_holder(sandbox: Sandbox) -> None:
-    """A handle that is opened after a death holds nothing of what the dead one had."""
+    """A handle that is opened after a death does not hold what the dead one had."""
     await (await sandbox.open()).enqueue(b"sender", b"payload")
     [record] = await sandbox.die_after(_take)
     mailbox = await sandbox.open()
@@ -385,7 +385,7 @@ async def check_deaths_in_other_mailboxes_do_not_matter(sandbox: Sandbox) -> Non
 
 @check(Capability.RECOVER)
 async def check_many_messages_come_back_in_order(sandbox: Sandbox) -> None:
-    """Hundreds of messages of several dead holders come back in their order, each once."""
+    """Hundreds of messages of several dead holders come back in order, each once."""
     mailbox = await sandbox.open()
     for first in range(0, 120, 40):
         await send(mailbox, numbered(120)[first : first + 40])
@@ -396,11 +396,11 @@ async def check_many_messages_come_back_in_order(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER)
 async def check_handle_of_a_closed_loop_is_gone(sandbox: Sandbox) -> None:
-    """What a handle held comes back after its event loop was closed, even if somebody still refers to the handle."""
+    """What a handle held comes back after its event loop was closed, even if the handle is still referred to."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     if sys.platform == "emscripten":
-        return  # one event loop is all there is, and it is never closed
+        return  # there is only one event loop, and it is never closed
     left = [await _take_in_another_loop(sandbox)]
     await recover_until(mailbox)
     expect_equal(payloads_of(await drain(mailbox)), numbered(2), "payloads")
@@ -409,11 +409,11 @@ async def check_handle_of_a_closed_loop_is_gone(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER, Capability.RELEASE)
 async def check_handle_of_a_closed_loop_has_released(sandbox: Sandbox) -> None:
-    """The end of an event loop is no death of its handles: what they held is as if it had not been handed out."""
+    """The end of an event loop is not a death: what its handles held is as if it had not been handed out."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     if sys.platform == "emscripten":
-        return  # one event loop is all there is, and it is never closed
+        return  # there is only one event loop, and it is never closed
     limited: dict[str, Any] = {"max_deliveries": 1} if Capability.DEAD_LETTERS in mailbox.capabilities else {}
     left = [await _take_in_another_loop(sandbox, **limited)]
     await recover_until(mailbox)
@@ -423,7 +423,7 @@ async def check_handle_of_a_closed_loop_has_released(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER, Capability.RELEASE)
 async def check_collected_handle_has_released(sandbox: Sandbox) -> None:
-    """A handle that is collected unclosed gives back what it held as ``close`` does, with a ``ResourceWarning``."""
+    """A handle that is collected unclosed gives back what it held, as ``close`` does, with a ``ResourceWarning``."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     limited: dict[str, Any] = {"max_deliveries": 1} if Capability.DEAD_LETTERS in mailbox.capabilities else {}
@@ -436,7 +436,7 @@ async def check_collected_handle_has_released(sandbox: Sandbox) -> None:
 
 @check(Capability.RECOVER, Capability.RELEASE)
 async def check_collected_handle_blames_no_batch(sandbox: Sandbox) -> None:
-    """What a collected handle held in a batch is handed out in a batch again, at its old place."""
+    """A batch that a collected handle held is handed out in a batch again, at its old place."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     left = [await sandbox.open()]
@@ -454,7 +454,7 @@ async def _expect_released(mailbox: Mailbox) -> None:
 
 
 async def _take_in_another_loop(sandbox: Sandbox, **options: Any) -> Mailbox:
-    """A handle that has taken a batch in an event loop that was closed after that."""
+    """A handle that has taken a batch in an event loop that was then closed."""
     left: list[Mailbox] = []
 
     async def take() -> None:

@@ -1,4 +1,4 @@
-"""What a handle gives back when it is closed and when a ``dequeue`` is cancelled."""
+"""What a handle gives back when it is closed or a ``dequeue`` is cancelled."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def check_release_takes_the_hand_out_back(sandbox: Sandbox) -> None:
 
 @check(Capability.RELEASE, Capability.NACK)
 async def check_release_keeps_earlier_deliveries(sandbox: Sandbox) -> None:
-    """A release takes its own hand-out back, and no other: what was delivered before still counts."""
+    """A release undoes only its own hand-out: earlier deliveries still count."""
     watcher = await sandbox.open()
     await watcher.enqueue(b"sender", b"payload")
     for _ in range(2):
@@ -85,7 +85,7 @@ async def check_release_leaves_others_alone(sandbox: Sandbox) -> None:
 
 @check(Capability.RELEASE)
 async def check_release_never_brings_back_an_acked_message(sandbox: Sandbox) -> None:
-    """A message that is acked before or while its holder closes stays away."""
+    """A message that is acked before or while its holder closes stays gone."""
     for _ in range(5):
         holder, other = await sandbox.open(), await sandbox.open()
         ids = [await holder.enqueue(b"sender", payload) for payload in numbered(4)]
@@ -101,7 +101,7 @@ async def check_release_never_brings_back_an_acked_message(sandbox: Sandbox) -> 
 
 @check(Capability.RELEASE)
 async def check_calls_before_close_see_what_is_held(sandbox: Sandbox) -> None:
-    """Calls made before ``close`` come before the release: to them the handle still holds its messages."""
+    """Calls made before ``close`` run before the release: for them the handle still holds its messages."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(5))
     await drain(mailbox)
@@ -113,7 +113,7 @@ async def check_calls_before_close_see_what_is_held(sandbox: Sandbox) -> None:
 
 @check(Capability.RELEASE)
 async def check_close_during_a_dequeue_strands_nothing(sandbox: Sandbox) -> None:
-    """What a dequeue takes while its handle is closed goes back."""
+    """What a dequeue takes while its handle is being closed goes back."""
     for steps in range(5):
         label = f"-{steps}"
         mailbox = await sandbox.open(label)
@@ -142,7 +142,7 @@ async def check_cancelled_dequeue_hands_nothing_out(sandbox: Sandbox) -> None:
         call.cancel()
         records: list[MessageRecord] = []
         try:
-            # too late to cancel it: then it handed out what it returns
+            # too late to cancel it: then it handed out what it returned
             records = await call
         except asyncio.CancelledError:
             await eventually(partial(_inflight, mailbox), 0, f"inflight messages, cancelled after {steps} steps")
@@ -155,7 +155,7 @@ async def check_cancelled_dequeue_hands_nothing_out(sandbox: Sandbox) -> None:
 
 @check(Capability.RELEASE, Capability.ENQUEUE_MANY, needs_limit=True)
 async def check_cancelled_loop_of_dequeues_strands_nothing(sandbox: Sandbox) -> None:
-    """A loop of dequeues, cancelled as soon as it lets others run, keeps what it was given; the rest stays queued."""
+    """A loop of dequeues that is cancelled as soon as it lets others run keeps what it got; the rest stays queued."""
     mailbox = await sandbox.open(batch_size=2000)
     payloads = numbered(6000)
     await mailbox.enqueue_many([NewMessage(b"sender", payload) for payload in payloads])
@@ -178,7 +178,7 @@ async def check_cancelled_loop_of_dequeues_strands_nothing(sandbox: Sandbox) -> 
 
 @check(Capability.RELEASE)
 async def check_cancelled_dequeue_beside_others(sandbox: Sandbox) -> None:
-    """Of dequeues that run at once only the cancelled ones hand nothing out."""
+    """If some of several simultaneous dequeues are cancelled, only those hand nothing out."""
     for steps in range(5):
         mailbox = await sandbox.open(f"-{steps}")
         await send(mailbox, numbered(70))
@@ -197,7 +197,7 @@ async def check_cancelled_dequeue_beside_others(sandbox: Sandbox) -> None:
 
 
 async def _leave_after_two(mailbox: Mailbox, leave: Callable[[], Awaitable[None]]) -> None:
-    """Two turns of a loop over ``messages()``, of which the second leaves it."""
+    """Two turns of a loop over ``messages()``; the second leaves it."""
     turns = 0
     async for record in mailbox.messages():
         turns += 1
@@ -259,7 +259,7 @@ async def check_messages_gives_back_what_it_did_not_yield(sandbox: Sandbox) -> N
 
 @check(Capability.RELEASE, needs_limit=True)
 async def check_close_inside_messages_gives_everything_back(sandbox: Sandbox) -> None:
-    """A handle that is closed inside a loop over ``messages()`` ends it, and what it had goes back, yielded or not."""
+    """Closing the handle inside a loop over ``messages()`` ends the loop; what it had goes back, yielded or not."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(6))
     seen = []
@@ -275,7 +275,7 @@ async def check_close_inside_messages_gives_everything_back(sandbox: Sandbox) ->
 
 @check(Capability.RELEASE)
 async def check_cancelled_wait_strands_nothing(sandbox: Sandbox) -> None:
-    """A dequeue that waits and is cancelled at any moment, just when messages come, leaves them to the next one."""
+    """A waiting dequeue that is cancelled at any moment, just as messages come, leaves them to the next one."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     for steps in range(10):
         call = asyncio.ensure_future(mailbox.dequeue(wait=1e9))

@@ -1,4 +1,4 @@
-"""``status``: exact, at any moment, for every handle."""
+"""``status``: exact at any moment, for every handle."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def check_empty_mailbox_has_zeros_for_every_priority(sandbox: Sandbox) -> 
 
 @check()
 async def check_counts_follow_every_verb(sandbox: Sandbox) -> None:
-    """Counts by priority and inflight are right after each step of a message's life."""
+    """The counts by priority and of inflight messages are right after each step of a message's life."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     await _expect_counts(mailbox, 3, 0, 0, "after three NORMAL")
@@ -48,7 +48,7 @@ async def check_counts_follow_every_verb(sandbox: Sandbox) -> None:
 
 @check()
 async def check_handles_see_the_same_counts(sandbox: Sandbox) -> None:
-    """Counts cover all handles, also one that was opened just now."""
+    """Counts cover all handles, including one that was just opened."""
     first, second = await sandbox.open(), await sandbox.open()
     await send(first, numbered(2))
     await send(second, numbered(3), priority=HIGH)
@@ -60,7 +60,7 @@ async def check_handles_see_the_same_counts(sandbox: Sandbox) -> None:
 
 @check()
 async def check_counts_agree_while_others_work(sandbox: Sandbox) -> None:
-    """Each answer is one moment: its priorities add up, and no message is counted twice or missed."""
+    """Each answer is of one moment: its priorities add up, and no message is counted twice or missed."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     await send(mailbox, numbered(60))
     answers = await asyncio.gather(
@@ -74,7 +74,7 @@ async def check_counts_agree_while_others_work(sandbox: Sandbox) -> None:
 
 @check(Capability.DELAY)
 async def check_delayed_messages_are_counted(sandbox: Sandbox) -> None:
-    """``delayed_messages`` counts those of the queued ones whose delay still runs, and no longer."""
+    """``delayed_messages`` counts queued messages while their delay is running, and no longer."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(2))
     await send(mailbox, numbered(3), delay=600)
@@ -92,7 +92,7 @@ async def check_delayed_messages_are_counted(sandbox: Sandbox) -> None:
 
 @check(Capability.PEEK, Capability.NACK)
 async def check_oldest_is_told(sandbox: Sandbox) -> None:
-    """``oldest_queued_at`` is ``created_at`` of the queued message that was committed first; None if there is none."""
+    """``oldest_queued_at`` is ``created_at`` of the queued message that was committed first; None without any."""
     mailbox = await sandbox.open()
     expect_equal((await mailbox.status()).oldest_queued_at, None, "the oldest of no messages")
     for payload in numbered(3):
@@ -112,7 +112,7 @@ async def check_oldest_is_told(sandbox: Sandbox) -> None:
 
 @check(Capability.PEEK, Capability.DELAY)
 async def check_delayed_message_can_be_the_oldest(sandbox: Sandbox) -> None:
-    """A delayed message is queued, and so may be the oldest."""
+    """A delayed message is queued, so it may be the oldest."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"", b"first", delay=600)
     await asyncio.sleep(0.002)

@@ -1,4 +1,4 @@
-"""``storage_report`` and ``request_persistence``: what is told about the storage."""
+"""``storage_report`` and ``request_persistence``: information about the storage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .._sandbox import Sandbox
 from .._suite import check
 
 _PATIENCE_OF_THE_USER = 0.5
-"""Seconds after which nobody will answer."""
+"""Seconds after which no answer is expected."""
 
 
 def _is(value: object, *kinds: type) -> bool:
@@ -22,7 +22,7 @@ def _is(value: object, *kinds: type) -> bool:
 
 @check(Capability.STORAGE_REPORT)
 async def check_report_says_what_was_asked_for(sandbox: Sandbox) -> None:
-    """A report has the durability that its handle was opened with: strict by default."""
+    """A report has the durability that its handle was opened with, strict by default."""
     for told in (None, "relaxed", "strict"):
         mailbox = await sandbox.open(**({} if told is None else {"durability": told}))
         expect_equal((await mailbox.storage_report()).durability, told or "strict", f"durability when told {told}")
@@ -30,7 +30,7 @@ async def check_report_says_what_was_asked_for(sandbox: Sandbox) -> None:
 
 @check(Capability.STORAGE_REPORT)
 async def check_report_is_plain_data(sandbox: Sandbox) -> None:
-    """Each field of a report is of its type, or None where the platform does not say; all go to JSON and back."""
+    """Each field of a report has its type, or is None if the platform does not say; all convert to JSON and back."""
     mailbox = await sandbox.open()
     await mailbox.enqueue(b"sender", b"payload")
     report = await mailbox.storage_report()

@@ -1,4 +1,4 @@
-"""``export`` and ``import_``: a mailbox as a file, and back, without loss."""
+"""``export`` and ``import_``: a mailbox as a file and back, without loss."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _ids_in(lines: list[bytes]) -> list[UUID]:
 
 
 async def _fill(mailbox: Mailbox, other: Mailbox) -> dict[str, UUID]:
-    """A message in every state; ``held`` is with the other handle."""
+    """A message in every state; the other handle holds ``held``."""
     ids = {}
     for label in ("held", "dead", "failed"):
         ids[label] = await mailbox.enqueue(b"\x00\xff", label.encode())
@@ -63,7 +63,7 @@ async def _fill(mailbox: Mailbox, other: Mailbox) -> dict[str, UUID]:
 
 @check(*_NEEDED)
 async def check_export_has_everything_and_changes_nothing(sandbox: Sandbox) -> None:
-    """Queued, delayed and inflight messages and dead letters are exported, once each, and stay as they were."""
+    """Queued, delayed and inflight messages and dead letters are exported, once each, and stay unchanged."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     ids = await _fill(mailbox, other)
     before = await mailbox.status(), await mailbox.peek(), await mailbox.dead_letters()
@@ -76,7 +76,7 @@ async def check_export_has_everything_and_changes_nothing(sandbox: Sandbox) -> N
 
 @check(*_NEEDED)
 async def check_import_keeps_messages_and_their_order(sandbox: Sandbox) -> None:
-    """Ids, bytes and priorities come back, in the order of their priorities; what was inflight is queued."""
+    """Ids, bytes and priorities come back, in order within each priority; what was inflight is queued."""
     mailbox, target = await sandbox.open(), await sandbox.open("target")
     await send(mailbox, [b"a", b"b"])
     await mailbox.dequeue(1)
@@ -99,7 +99,7 @@ def _told(record: MessageRecord) -> tuple[object, ...]:
 
 @check(*_NEEDED)
 async def check_import_can_be_repeated(sandbox: Sandbox) -> None:
-    """An import that was cut off and is repeated, or is done twice, stores every message once."""
+    """An import that is repeated, after being cut off or not, stores every message once."""
     mailbox, target = await sandbox.open(), await sandbox.open("target")
     ids = [*await mailbox.enqueue_many(NewMessage(b"", payload) for payload in numbered(6))]
     lines = await _exported(mailbox)
@@ -118,7 +118,7 @@ async def check_import_can_be_repeated(sandbox: Sandbox) -> None:
 
 @check(*_NEEDED)
 async def check_broken_lines_are_refused(sandbox: Sandbox) -> None:
-    """A line that is not a message is refused with its number, and the messages around it are stored."""
+    """A line that is not a message is refused by number, and the messages around it are stored."""
     mailbox, target = await sandbox.open(), await sandbox.open("target")
     await send(mailbox, numbered(3))
     head, *good, end = await _exported(mailbox)
@@ -132,7 +132,7 @@ async def check_broken_lines_are_refused(sandbox: Sandbox) -> None:
 
 @check(*_NEEDED, needs_limit=True)
 async def check_nothing_is_lost_on_the_way(sandbox: Sandbox) -> None:
-    """Times, counts, due times, failures and dead letters come back as they were, or a dead letter is refused."""
+    """Times, counts, due times, failures and dead letters come back unchanged; or dead letters are refused."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     target = await sandbox.open("target", max_deliveries=2)
     ids = await _fill(mailbox, other)
@@ -161,14 +161,14 @@ async def check_nothing_is_lost_on_the_way(sandbox: Sandbox) -> None:
 
 
 def _facts(lines: list[bytes]) -> list[str]:
-    """What is said of each message, but for who held it."""
+    """Everything about each message except its holder."""
     queued = MessageStatus.QUEUED.name
     return [json.dumps(message | {"status": queued}, sort_keys=True) for message in _messages_in(lines)]
 
 
 @check(*_NEEDED)
 async def check_export_goes_on_while_messages_move(sandbox: Sandbox) -> None:
-    """A mailbox of many pages is exported whole, in order, while others claim, bury and redrive its messages."""
+    """A mailbox of many pages is exported completely, in order, while others claim, bury and redrive its messages."""
     mailbox, other = await sandbox.open(), await sandbox.open(max_deliveries=1)
     ids = [*await mailbox.enqueue_many(NewMessage(b"", payload) for payload in numbered(1200))]
     [dead] = await other.dequeue(1)
@@ -190,7 +190,7 @@ async def check_export_goes_on_while_messages_move(sandbox: Sandbox) -> None:
 
 @check(*_NEEDED, Capability.HEADERS, Capability.DEDUPE)
 async def check_headers_and_known_ids_travel(sandbox: Sandbox) -> None:
-    """Headers of living and dead messages, and ids that stay known, are in the export and come out of the import."""
+    """Headers of messages and dead letters, and known ids, are exported and imported."""
     mailbox, target = await sandbox.open(), await sandbox.open("target")
     known = UUID(int=77)
     await mailbox.enqueue(b"", b"known", message_id=known, dedupe_for=600)

@@ -1,4 +1,4 @@
-"""``dequeue(wait=...)`` and ``messages()``: however a backend hears of new messages, callers see this."""
+"""``dequeue(wait=...)`` and ``messages()``: what callers see, however a backend learns of new messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def check_wait_ends_with_nothing(sandbox: Sandbox) -> None:
 
 @check()
 async def check_wait_does_not_hold_back_messages(sandbox: Sandbox) -> None:
-    """Messages that are there come at once, however long the wait."""
+    """Messages that are already there come at once, however long the wait."""
     mailbox = await sandbox.open()
     await send(mailbox, numbered(3))
     for _ in range(3):
@@ -49,7 +49,7 @@ async def check_wait_is_ended_by_an_enqueue(sandbox: Sandbox) -> None:
 
 @check()
 async def check_one_message_ends_one_wait(sandbox: Sandbox) -> None:
-    """Of several handles that wait for one message, exactly one gets it."""
+    """If several handles wait for one message, exactly one gets it."""
     handles = [await sandbox.open() for _ in range(3)]
 
     async def enqueue_later() -> None:
@@ -62,7 +62,7 @@ async def check_one_message_ends_one_wait(sandbox: Sandbox) -> None:
 
 
 async def expect_one_to_get(handles: list[Mailbox], payload: bytes) -> None:
-    """Of dequeues of all these handles, which wait for ever, one gets the message and the others wait on."""
+    """If all these handles wait for ever in a dequeue, one gets the message and the others keep waiting."""
     waiting = [asyncio.ensure_future(handle.dequeue(wait=math.inf)) for handle in handles]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -77,21 +77,21 @@ async def expect_one_to_get(handles: list[Mailbox], payload: bytes) -> None:
 
 @check()
 async def check_cancelled_wait_takes_nothing(sandbox: Sandbox) -> None:
-    """A wait that was cancelled does not get the message that comes next."""
+    """A cancelled wait does not get the message that comes next."""
     mailbox = await sandbox.open()
     waiting = asyncio.ensure_future(mailbox.dequeue(wait=math.inf))
     await asyncio.sleep(0.02)
     waiting.cancel()
     await expect_error(asyncio.CancelledError, lambda: waiting)
     await mailbox.enqueue(b"sender", b"payload")
-    await asyncio.sleep(0.1)  # time for a wait that goes on without its caller to take the message
+    await asyncio.sleep(0.1)  # time for a wait that might go on without its caller to take the message
     records = await drain(mailbox)
     expect_equal([(record.payload, record.delivery_count) for record in records], [(b"payload", 1)], "what came")
 
 
 @check(Capability.RELEASE)
 async def check_wait_is_cancelled_as_a_message_comes(sandbox: Sandbox) -> None:
-    """A wait that is cancelled at any moment of an enqueue has the message, or the next dequeue gets it as new."""
+    """If a wait is cancelled at any moment of an enqueue, it has the message or the next dequeue gets it as new."""
     mailbox, other = await sandbox.open(), await sandbox.open()
     for steps in (0, 1, 2, 4, 8, 16):
         payload = b"after %d steps" % steps
@@ -103,7 +103,7 @@ async def check_wait_is_cancelled_as_a_message_comes(sandbox: Sandbox) -> None:
         waiting.cancel()
         await asyncio.wait([waiting, enqueueing])
         await enqueueing
-        await asyncio.sleep(0.05)  # time for a wait that goes on without its caller to take the message
+        await asyncio.sleep(0.05)  # time for a wait that might go on without its caller to take the message
         records = await other.dequeue(wait=5) if waiting.cancelled() else await waiting
         expect_equal([(one.payload, one.delivery_count) for one in records], [(payload, 1)], "what came")
         expect_equal(await other.ack(records[0].id), True, "the ack")
@@ -111,7 +111,7 @@ async def check_wait_is_cancelled_as_a_message_comes(sandbox: Sandbox) -> None:
 
 @check(Capability.RELEASE)
 async def check_waiting_handle_is_closed_as_a_message_comes(sandbox: Sandbox) -> None:
-    """Whenever the handle of a wait is closed during an enqueue, the message is there afterwards, as new."""
+    """If a waiting handle is closed at any moment of an enqueue, the message is there afterwards, as new."""
     other = await sandbox.open()
     for steps in (0, 1, 2, 4, 8, 16):
         payload = b"after %d steps" % steps
@@ -194,7 +194,7 @@ async def check_wait_is_ended_by_what_comes_back(sandbox: Sandbox) -> None:
 
 @check(Capability.WAIT, Capability.DEAD_LETTERS)
 async def check_wait_is_ended_by_a_redrive(sandbox: Sandbox) -> None:
-    """A dequeue that waits for ever returns with a dead letter that is redriven, by its own handle or another."""
+    """A dequeue that waits for ever returns with a dead letter that its own handle or another redrives."""
     waiter, other = await sandbox.open(), await sandbox.open()
     for handle in (waiter, other):
         message_id = await handle.enqueue(b"sender", b"redriven")
@@ -216,7 +216,7 @@ async def check_wait_is_ended_by_a_loop_that_is_left(sandbox: Sandbox) -> None:
 
 @check(Capability.WAIT, needs_limit=True)
 async def check_many_wait_and_each_message_comes_once(sandbox: Sandbox) -> None:
-    """Many dequeues of several handles wait at once; each message comes to one of them, and every waiter goes on."""
+    """If many dequeues of several handles wait at once, each message goes to one of them, and every one returns."""
     handles = [await sandbox.open() for _ in range(3)]
     waiting = [asyncio.ensure_future(handle.dequeue(1, wait=math.inf)) for handle in handles for _ in range(4)]
     await asyncio.sleep(0.02)
@@ -229,7 +229,7 @@ async def check_many_wait_and_each_message_comes_once(sandbox: Sandbox) -> None:
 
 @check(Capability.WAIT, Capability.DELAY, needs_limit=True)
 async def check_each_due_message_ends_a_wait(sandbox: Sandbox) -> None:
-    """Several dequeues wait as messages fall due one by one: each ends a wait, without any new call."""
+    """If several dequeues wait while messages become due one by one, each message ends one wait without a new call."""
     mailbox = await sandbox.open()
     waiting = [asyncio.ensure_future(mailbox.dequeue(1, wait=math.inf)) for _ in range(3)]
     await asyncio.sleep(0.02)
@@ -241,7 +241,7 @@ async def check_each_due_message_ends_a_wait(sandbox: Sandbox) -> None:
 
 @check(Capability.WAIT)
 async def check_one_wait_is_cancelled_and_others_go_on(sandbox: Sandbox) -> None:
-    """Cancelling one of several waits of a handle leaves the others waiting; they get what comes."""
+    """Cancelling one of a handle's waits leaves the others waiting; they get what comes."""
     mailbox = await sandbox.open()
     waiting = [asyncio.ensure_future(mailbox.dequeue(wait=math.inf)) for _ in range(3)]
     await asyncio.sleep(0.02)

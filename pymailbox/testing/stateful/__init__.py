@@ -1,8 +1,8 @@
-"""Stateful tests: random programs, seeded, run on a real mailbox, judged step by step by the model.
+"""Stateful tests: seeded random programs that run on a real mailbox and are judged step by step by the model.
 
 A program opens several handles on two mailboxes of one database and makes random calls, some of them at once. The same
-seed gives the same program again. A new verb needs a row in ``verbs.KINDS`` and a method of that name in ``Model``; a
-new kind of event, such as a holder that dies, a row in ``steps.STEPS``.
+seed gives the same program. A new verb needs a row in ``verbs.KINDS`` and a method of that name in ``Model``; a new
+kind of event, such as the death of a holder, needs a row in ``steps.STEPS``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ LONGEST_STEP: Final = 120.0
 """Seconds after which a step counts as hanging."""
 
 
-class ProgramFailure(AssertionError):  # noqa: N818  what happened is no error of the program
-    """A mailbox did, in a random program, what the model does not allow. The text has all that repeats it."""
+class ProgramFailure(AssertionError):  # noqa: N818  the failure is not the program's error
+    """In a random program, a mailbox did what the model does not allow. The text has everything needed to repeat it."""
 
     def __init__(self, seed: int, step: int, reason: str, lines: Sequence[str]) -> None:
         self.seed = seed
@@ -34,7 +34,7 @@ class ProgramFailure(AssertionError):  # noqa: N818  what happened is no error o
 
 
 async def run_program(factory: MailboxFactory, seed: int, *, steps: int = 60) -> None:
-    """Runs the random program of a seed against fresh mailboxes, and at its end takes all that is in them.
+    """Runs the random program of a seed against fresh mailboxes, and in the end takes everything out of them.
 
     Raises:
         ProgramFailure: the mailbox did what the model does not allow, raised or hung; it names seed and step.

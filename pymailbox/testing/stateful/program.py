@@ -23,12 +23,13 @@ EVERYTHING: Final = 1_000_000
 """A limit above any backlog."""
 
 LONG_DELAY: Final = 1000.0
-"""Seconds between two long delays: longer than any program runs, so that calls that come later are not due before."""
+"""Seconds between two long delays: longer than any program runs, so that messages of later calls are not due
+earlier."""
 
 
 @dataclass(eq=False)
 class Handle:
-    """An open handle, with what the program knows of it."""
+    """An open handle, with what the program knows about it."""
 
     mailbox: Mailbox
     consumer: Consumer
@@ -47,7 +48,7 @@ class Handle:
 
 
 class Call(NamedTuple):
-    """A call that is to be made."""
+    """A call to be made."""
 
     handle: Handle
     verb: str
@@ -149,13 +150,13 @@ class Program:
         depth = self.judge.see(call.seen(answer))
         self.remember_ids(call, answer)
         told = call.handle.depths[told_before:]
-        # enqueues of other handles may be told as well, a moment later: so the right depth among others is right
+        # enqueues of other handles may be reported too, a moment later, so the right depth may be among others
         if call.handle.listening and depth is not None and depth not in told:
             raise DisagreementError(f"the observer of {call.handle} should have been told {depth}, but was told {told}")
         return answer
 
     async def gather(self, calls: Sequence[Call]) -> None:
-        """Makes calls at once, has them judged, and looks at the mailboxes to find out in which order they came."""
+        """Makes calls at once, has them judged, and looks at the mailboxes to find out in which order they ran."""
         answers = await asyncio.gather(*(call.make() for call in calls), return_exceptions=True)
         for number, (call, answer) in enumerate(zip(calls, answers, strict=True)):
             self.write(f"{'at once: ' if number == 0 else '    and: '}{call} -> {brief(answer)}")
@@ -170,7 +171,7 @@ class Program:
         await self.look_around()
 
     async def look_around(self) -> None:
-        """Looks at all that is there, which tells in which order calls came that ran at once."""
+        """Looks at everything, which shows in which order simultaneous calls ran."""
         for mailbox in MAILBOXES:
             watcher = await self.handle_on(mailbox)
             await self.call(Call(watcher, "peek", (EVERYTHING,)))
@@ -196,7 +197,8 @@ class Program:
         return self.rng.choice(self.handles)
 
     def payload(self) -> bytes:
-        """Nearly all different, and of sizes on both sides of where backends may treat messages differently."""
+        """Nearly all different, with sizes on both sides of the limits at which backends may treat messages
+        differently."""
         self._serial += 1
         if self.rng.random() < 0.04:
             return b""
@@ -213,7 +215,7 @@ class Program:
         return self.rng.choice([(), (1,), (2,), (5,), (self.rng.randint(1, 300),)])
 
     def message_id(self, handle: Handle) -> UUID | None:
-        """Mostly none; else one used before, one just after, or one that was never seen."""
+        """Mostly none; otherwise one used before, one just after that, or a new one."""
         if not handle.can(Capability.MESSAGE_ID) or self.rng.random() < 0.6:
             return None
         known = self.rng.choice(self._ids)
@@ -221,7 +223,8 @@ class Program:
         return self.rng.choices([known, nearby, UUID(int=self.rng.getrandbits(128))], [6, 2, 1])[0]
 
     def delay(self, handle: Handle) -> float | None:
-        """Mostly none; else a long one that no other message of the program has, so that due times tell the order."""
+        """Mostly none; otherwise a long one that no other message of the program has, so that due times show the
+        order."""
         if not handle.can(Capability.DELAY) or self.rng.random() < 0.93:
             return None
         delay = LONG_DELAY * self.rng.choice([n for n in range(1, len(self._delays) + 50) if n not in self._delays])
@@ -248,12 +251,12 @@ class Program:
         return {"offset": self.rng.randint(0, 20)} if self.rng.random() < 0.3 else {}
 
     def dead_id(self, handle: Handle) -> UUID:
-        """Mostly a dead letter's; else any that was seen."""
+        """Mostly a dead letter's; otherwise any that was seen."""
         dead = list(self.judge.model.dead(handle.consumer.mailbox))
         return self.rng.choice(dead if dead and self.rng.random() < 0.85 else self._ids)
 
     def id_to_ack(self, handle: Handle) -> UUID:
-        """Mostly one that the handle holds; else any in the mailbox, or one that may be gone."""
+        """Mostly one that the handle holds; otherwise any in the mailbox, or one that may be gone."""
         there = list(self.judge.model.of(handle.consumer.mailbox).values())
         mine: list[ModelMessage] = self.judge.model.held_by(handle.consumer)
         choice = self.rng.random()

@@ -21,7 +21,7 @@ from .verbs import enqueue, random_call
 MOST_HANDLES: Final = 4
 
 SHORT_DELAY: Final = 0.02
-"""Seconds, which a program waits out."""
+"""Seconds that a program waits for."""
 
 CLOCK_SLACK: Final = 0.01
 """Seconds by which two clocks of one machine may differ."""
@@ -45,7 +45,7 @@ async def _calls_at_once(program: Program) -> None:
 
 
 async def _cancelled_dequeue(program: Program) -> None:
-    """A dequeue that is cancelled at any moment, while it waits too, and perhaps when a message comes, or with acks."""
+    """A dequeue, perhaps with acks, that is cancelled at any moment, even while it waits or just as a message comes."""
     handle = program.handle()
     consumer = handle.consumer
     wait = program.rng.choice([None, 0.001, math.inf])
@@ -116,7 +116,7 @@ async def _turns(count: int) -> None:
 
 
 async def _until_inflight_are(program: Program, handle: Handle, wanted: int, *, recover: bool = False) -> int:
-    """What a cancelled dequeue had taken, or a dead holder had, may go back a moment later.
+    """What a cancelled dequeue or a dead holder had may go back a moment later.
 
     Returns how many messages its own calls recovered.
     """
@@ -133,8 +133,8 @@ async def _until_inflight_are(program: Program, handle: Handle, wanted: int, *, 
 
 
 async def _death(program: Program) -> None:
-    """A handle dies, or is collected unclosed, and what it held comes back: when somebody recovers, opens a handle, or
-    waits for it.
+    """A handle dies, or is collected without being closed, and what it held comes back when somebody recovers, opens a
+    handle, or waits for it.
     """
     dying = program.handle()
     collected = dying.can(Capability.RELEASE) and program.rng.random() < 0.3
@@ -256,7 +256,7 @@ class StepKind(NamedTuple):
 
 STEPS: Final = (
     StepKind(_one_call, 60),
-    # only a look at everything tells in which order calls came that ran at once
+    # only a look at everything shows in which order simultaneous calls ran
     StepKind(_calls_at_once, 12, frozenset({Capability.PEEK})),
     StepKind(_cancelled_dequeue, 6, frozenset({Capability.RELEASE})),
     StepKind(_death, 4, frozenset({Capability.RECOVER})),

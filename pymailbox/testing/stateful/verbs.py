@@ -21,7 +21,7 @@ class VerbKind(NamedTuple):
     weight: int
     make: Callable[[Program, Handle], Call]
     also_requires: Capability | None = None
-    """Besides what the verb itself does."""
+    """In addition to what the verb itself does."""
 
     def can_be_used_by(self, handle: Handle) -> bool:
         required = (VERBS[self.verb].capability, self.also_requires)
@@ -56,7 +56,7 @@ def _enqueue_many(program: Program, handle: Handle) -> Call:
 def dequeue(program: Program, handle: Handle) -> Call:
     keywords = {}
     if handle.mailbox._acks_with_claims and program.rng.random() < 0.2:
-        # a few: what others do with a message takes several steps
+        # only a few: what others do with a message takes several steps
         keywords["ack"] = [program.id_to_ack(handle) for _ in range(program.rng.randrange(5))]
     return Call(handle, "dequeue", program.limit(handle), keywords)
 
@@ -75,7 +75,7 @@ def _ack_and_send(program: Program, handle: Handle) -> Call:
     for _ in range(program.rng.randint(0, 3)):
         target = program.rng.choice(program.handles or [handle])
         message = program.new_message(target)
-        # the answer does not tell the ids, so each message brings its own
+        # the answer does not give the ids, so each message brings its own
         message_id = message.message_id or UUID(int=program.rng.getrandbits(128))
         sends.append((target, replace(message, message_id=message_id)))
     return Call(handle, "ack_and_send", (program.id_to_ack(handle), sends))
@@ -88,7 +88,7 @@ def _nack(program: Program, handle: Handle) -> Call:
         "failed": program.rng.choice([None, None, None, False, True]),
     }
     keywords = {name: value for name, value in optional.items() if value is not None}
-    # what makes a suspect and clears one takes many steps
+    # making and clearing a suspect takes many steps
     suspects = [message.id for message in program.judge.model.held_by(handle.consumer) if message.suspect]
     return Call(handle, "nack", (suspects[0] if suspects else program.id_to_ack(handle),), keywords)
 
@@ -166,7 +166,7 @@ KINDS: Final = (
     *_WITH_ARGUMENTS,
     *(_plain(verb) for verb in VERBS if hasattr(Model, verb) and verb not in {kind.verb for kind in _WITH_ARGUMENTS}),
 )
-"""Those of which the model says something; without an entry of its own, a verb is called now and then as it is."""
+"""The verbs that the model knows; a verb without an entry of its own is called now and then as it is."""
 
 
 def random_call(program: Program, handle: Handle, *, but: tuple[str, ...] = ()) -> Call:

@@ -1,4 +1,4 @@
-"""Questions of a page that is left and goes on: its mailbox for answers may have been taken for a dead one's."""
+"""Questions of a page that is left and continues: its reply mailbox may have been taken for a dead one's."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Who listens to changes hears of other contexts' commits, and others pay for that only while somebody listens."""
+"""Listeners to changes learn of other contexts' commits, which costs those something only while somebody listens."""
 
 import asyncio
 from typing import Any
@@ -28,7 +28,7 @@ COUNTING_NEWS = """() => {
 
 
 class Seen:
-    """The states that somebody who listens has been given."""
+    """The states that a listener has been given."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.states: list[MailboxStats] = []
@@ -83,7 +83,7 @@ async def check_the_last_of_many_changes_is_never_left_out() -> None:
             await other.purge()
             for _ in range(30):
                 await other.enqueue(b"s", b"p")
-            # and then it is gone for good, in the same moment
+            # and then it is gone for good, at the same moment
             last = (await other.status()).queued_messages
             await seen.until(queued_messages=last)
             assert len(seen.states) - before < 40, "changes are merged"
@@ -91,7 +91,7 @@ async def check_the_last_of_many_changes_is_never_left_out() -> None:
 
 
 async def check_a_context_that_closes_at_once_is_heard() -> None:
-    """What it would tell a moment later it tells before it stops to talk to others."""
+    """What it would report a moment later it reports before it stops talking to others."""
     here, there = await new_context(NO_SLOW_POLL), await new_context()
     async with await here.open("gone at once") as mailbox:
         seen = Seen(mailbox)
@@ -131,7 +131,7 @@ def _told_after(other: Mailbox) -> Any:
 
 
 async def check_changes_of_who_cannot_tell_are_found() -> None:
-    """It says nothing, as a page that is killed: the listener finds its commits by itself."""
+    """It says nothing, like a page that is killed: the listener finds its commits by itself."""
     here, there = await new_context({"slowPoll": 300}), await new_context(mute())
     async with await here.open("mute") as mailbox, await there.open("mute") as other:
         seen = Seen(mailbox)
@@ -143,7 +143,7 @@ async def check_changes_of_who_cannot_tell_are_found() -> None:
 
 
 async def check_changes_where_contexts_cannot_talk() -> None:
-    """Without BroadcastChannel a listener looks all the time, at one key."""
+    """Without BroadcastChannel a listener looks at one key all the time."""
     no_channel: Settings = {"openChannel": script("() => undefined")}
     here, there = await new_context(no_channel, NO_SLOW_POLL), await new_context(no_channel)
     async with await here.open("changes without a channel") as mailbox:
@@ -161,7 +161,7 @@ async def check_changes_where_contexts_cannot_talk() -> None:
 
 
 async def check_a_page_that_comes_back_looks_again() -> None:
-    """What happened while it was frozen nobody told it."""
+    """Nobody told it what happened while it was frozen."""
     page = of_another_page()
     here, there = await new_context(page, NO_SLOW_POLL), await new_context(mute())
     async with await here.open("thawed") as mailbox, await there.open("thawed") as other:

@@ -1,4 +1,4 @@
-"""Whoever waited for the engine goes on as after any other wait, or as quickly as can be."""
+"""A task that waited for the engine continues as after any other wait, or as quickly as possible."""
 
 import asyncio
 import gc
@@ -22,7 +22,7 @@ from tests.indexeddb.scenarios.support import script, script_in_force
 
 @asynccontextmanager
 async def suspendable(wanted: bool | None) -> AsyncIterator[bool]:
-    """Set for a while; whether Python can be suspended in this browser at all."""
+    """Sets it for a while; gives whether Python can be suspended in this browser at all."""
     await asyncio.sleep(0)
     set_suspendable(wanted)
     try:
@@ -78,7 +78,7 @@ async def check_way_is_changed_while_calls_are_under_way() -> None:
 
         assert await stored_as(True) == [can] * 4
         assert await stored_as(True) == [can] * 4
-        # these were begun when the other way was wanted, and may still go on in it
+        # these began when the other way was wanted, and may continue in it
         assert len(await stored_as(False)) == 4
         assert await stored_as(False) == [False] * 4
         assert await mailbox.purge() == 16
@@ -201,9 +201,9 @@ async def _store_many(mailbox: Mailbox) -> str:
 
 @asynccontextmanager
 async def _unused_so_far() -> AsyncIterator[bool]:
-    """As in a program that has never fetched ``run_sync``, though this one has."""
+    """As in a program that has never imported ``run_sync``, although this one has."""
     suspension._seen_in_use, suspension._references = False, 0
-    # whoever fetches it again imports it anew
+    # fetching it again imports it again
     vars(pymailbox.runtime).pop("run_sync", None)
     sys.modules.pop("pymailbox.runtime.run_sync", None)
     gc.collect()
@@ -212,7 +212,7 @@ async def _unused_so_far() -> AsyncIterator[bool]:
 
 
 async def check_calls_of_those_who_go_on_together_keep_their_order() -> None:
-    """What they store crosses together; a dequeue in between gets all that was called before it, and nothing else."""
+    """What they store crosses together; a dequeue in between gets exactly what was stored by earlier calls."""
     async with suspendable(False), await open_mailbox("together") as mailbox:
         called: list[bytes] = []
 
@@ -231,7 +231,7 @@ async def check_calls_of_those_who_go_on_together_keep_their_order() -> None:
 
 
 async def check_each_of_calls_that_cross_together_is_told_by_itself() -> None:
-    """Each has its id and its own depth; if their commit fails, each is tried apart."""
+    """Each has its id and its own depth; if their commit fails, each is tried separately."""
     async with suspendable(False), await open_mailbox("by itself") as mailbox, script_in_force(FAILING):
         depths = _Depths()
         mailbox.set_depth_observer(depths)
@@ -255,7 +255,7 @@ async def check_each_of_calls_that_cross_together_is_told_by_itself() -> None:
 
 
 async def check_what_crosses_for_another_call_keeps_off_its_bytes() -> None:
-    """Small buffers are used again, by all calls of the same size."""
+    """Small buffers are reused by all calls of the same size."""
     async with suspendable(False), await open_mailbox("of one size") as mailbox:
         held = [await mailbox.enqueue(b"", b"held") for _ in range(4)]
         assert len(await mailbox.dequeue(4)) == 4

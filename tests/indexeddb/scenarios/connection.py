@@ -1,4 +1,4 @@
-"""Connections that close or are lost: opened again, a bounded number of times. No silent success, nothing twice."""
+"""Connections that close or are lost are reopened, a bounded number of times. No silent success, nothing twice."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
@@ -23,7 +23,7 @@ RECONNECTIONS = 3
 
 
 def _closing_transactions(times: int) -> AbstractAsyncContextManager[Any]:
-    """The next so many transactions cannot begin, as WebKit does it: the connection is closing."""
+    """That many of the next transactions cannot begin, as in WebKit: the connection is closing."""
     return script_in_force(
         f"""() => {{
           let left = {times};
@@ -38,7 +38,7 @@ def _closing_transactions(times: int) -> AbstractAsyncContextManager[Any]:
 
 
 def _dying_transactions(times: int, *, after_commit: bool) -> AbstractAsyncContextManager[Any]:
-    """The next so many commits are reported as aborted: really undone, or committed all the same."""
+    """That many of the next commits are reported as aborted: really undone, or committed nevertheless."""
     return script_in_force(
         f"""() => {{
           let left = {times};
@@ -56,7 +56,7 @@ def _dying_transactions(times: int, *, after_commit: bool) -> AbstractAsyncConte
 
 
 async def _committing_context() -> Context:
-    """One that asks for its commits in Firefox, too, so that something can happen to them."""
+    """One that asks for its commits even in Firefox, so that something can happen to them."""
     return await new_context({"asksToCommit": True})
 
 
@@ -90,7 +90,7 @@ async def check_connection_that_stays_lost_is_a_typed_error() -> None:
             error = await raised(asyncio.wait_for(call(), 10))
             assert isinstance(error, ConnectionLostError), error
             assert "closing" in str(error), error
-    # and then it goes on by itself
+    # and then it continues by itself
     assert payloads(await mailbox.dequeue()) == [b"before"]
     await mailbox.close()
     assert "never was" not in await here.list()
@@ -133,7 +133,7 @@ async def check_commit_whose_answer_was_lost_is_not_repeated() -> None:
     """The database shows that it was committed: one message, one answer, and the right one."""
     here = await _committing_context()
     async with await here.open("answer lost") as mailbox:
-        # with and without a tenure
+        # with and without a write lease
         for i in range(8):
             async with _dying_transactions(1, after_commit=True):
                 message_id = await mailbox.enqueue(b"s", b"%d" % i)
@@ -178,7 +178,7 @@ NOBODY_TELLS = """() => {
 
 
 async def check_commit_of_which_nothing_tells_is_an_error_and_never_repeated() -> None:
-    """Another context wrote meanwhile, so the mark is gone: an error, since to repeat it might store it twice."""
+    """Another context wrote meanwhile, so the commit id is gone: an error, since repeating it might store it twice."""
     here, there = await _committing_context(), await _committing_context()
     async with await here.open("nobody knows") as mailbox, await there.open("nobody knows") as other:
         await mailbox.enqueue(b"s", b"before")
@@ -191,7 +191,7 @@ async def check_commit_of_which_nothing_tells_is_an_error_and_never_repeated() -
 
 
 async def check_claim_of_which_nothing_tells_goes_back() -> None:
-    """Its caller has nothing, and its handle lives: nobody else could ever have it."""
+    """Its caller has nothing, and its handle lives: nobody else could ever get it."""
     here, there = await _committing_context(), await _committing_context()
     async with await here.open("claimed by nobody") as mailbox, await there.open("claimed by nobody") as other:
         await mailbox.enqueue(b"s", b"p")
@@ -214,7 +214,7 @@ async def check_calls_that_share_a_lost_commit_all_come_through_once() -> None:
 
 
 async def check_mailboxes_that_are_opened_at_once_share_one_engine() -> None:
-    """Two would be as two tabs to each other, for as long as the page lives."""
+    """Two would be like two tabs to each other, as long as the page lives."""
     before, loader._loaded = loader._loaded, None
     try:
         opened = [asyncio.ensure_future(loader.load_engine()) for _ in range(3)]
@@ -239,7 +239,7 @@ async def check_site_data_cleared_is_told_once_to_each_handle() -> None:
     assert "cleared" in str(error), error
     assert isinstance(await raised(other.dequeue()), StorageUnavailableError)
     assert isinstance(await raised(second.status()), StorageUnavailableError)
-    # told once, then an empty mailbox that works
+    # reported once, then an empty mailbox that works
     for handle in (mailbox, other, second):
         assert (await handle.status()).queued_messages == 0
         assert await handle.dequeue() == []
@@ -266,7 +266,8 @@ async def check_site_data_cleared_under_a_waiting_dequeue() -> None:
 
 
 async def check_site_data_cleared_between_two_openings_is_reported() -> None:
-    """Within a page's life by every context; across a reload by a page, whose localStorage outlives IndexedDB."""
+    """Every context notices within a page's life; across a reload a page does, whose localStorage outlives
+    IndexedDB."""
     here = await new_context()
     async with await here.open("cleared between") as mailbox:
         assert not (await mailbox.storage_report()).wiped
@@ -283,7 +284,7 @@ async def check_site_data_cleared_between_two_openings_is_reported() -> None:
 
 
 async def check_ids_of_a_cleared_database_mean_nothing_in_the_next() -> None:
-    """Numbers begin anew there: neither an old id nor what is in memory may reach a new message."""
+    """Numbers start again there: neither an old id nor what is in memory may reach a new message."""
     here = await new_context()
     async with await here.open("begins anew") as mailbox:
         old = [await mailbox.enqueue(b"s", b"old %d" % i) for i in range(3)]
@@ -322,7 +323,7 @@ async def check_connection_closed_by_the_browser() -> None:
             await foreign(close)
             await mailbox.enqueue(b"s", b"%d" % i)
         calls = [asyncio.ensure_future(mailbox.enqueue(b"s", b"%d" % i)) for i in range(3, 40)]
-        # no oftener than a call that meets each of them tries again
+        # no more often than a call that meets each of them tries again
         for _ in range(RECONNECTIONS):
             await foreign(close)
         await asyncio.gather(*calls)

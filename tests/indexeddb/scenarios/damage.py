@@ -1,4 +1,4 @@
-"""Another script wrote into the stores: what cannot be read becomes a dead letter, and the rest goes on."""
+"""Another script wrote into the stores: what cannot be read becomes a dead letter, and the rest continues."""
 
 from collections.abc import Mapping
 
@@ -36,7 +36,7 @@ VALUES: Mapping[str, tuple[str, bytes | None]] = {
     "a buffer": ("new Uint8Array([7, 8]).buffer", b"\x07\x08"),
     "words": ("new Uint16Array([0x4141])", b"AA"),
 }
-"""What is written over a row, and the payload of the dead letter where that is known."""
+"""What is written over a row, and the payload of the dead letter if that is known."""
 
 
 async def check_rows_overwritten_with_anything() -> None:
@@ -61,7 +61,7 @@ async def check_rows_overwritten_with_anything() -> None:
 
 
 async def check_headers_overwritten_with_anything() -> None:
-    """What are no headers to one language must not get to the other: the message becomes a dead letter."""
+    """Headers that one language would refuse must not reach the other: the message becomes a dead letter."""
     here = await new_context(SEGMENTS_APART)
     for number, headers in enumerate(
         (b"nothing!", b"[1,2]   ", b'["a"]   ', b'{"a":1} ', b'["\xff",""]'[:8], b'["","-"[', bytes(8))
@@ -165,7 +165,7 @@ async def check_rows_that_were_swapped() -> None:
 
 
 async def check_rows_with_keys_of_their_own() -> None:
-    """Rows that no mailbox wrote, among those of a mailbox: they hide nothing and cost no message."""
+    """Rows that no mailbox wrote, among those of a mailbox: they hide nothing, and no message is lost."""
     here = await new_context(SEGMENTS_APART)
     for key in (
         "[id, 0, 3]",
@@ -198,12 +198,12 @@ async def check_rows_with_keys_of_their_own() -> None:
 
 
 async def check_messages_that_say_what_cannot_be() -> None:
-    """Well-formed rows with one wrong field: nothing that Python could not make a record of gets out."""
+    """Well-formed rows with one wrong field: nothing gets out that Python could not turn into a record."""
     here = await new_context(SEGMENTS_APART)
     fields = {
         "flags": "view.setUint8(12, 0xfe)",
         "a name that it was not given": "view.setUint8(12, 1)",
-        "a priority that there is not": "view.setUint8(13, 9)",
+        "a priority that does not exist": "view.setUint8(13, 9)",
         "another lane's priority": "view.setUint8(13, 1)",
         "a long sender": "view.setUint32(16, 0xffffffff, true)",
         "a long payload": "view.setUint32(20, 0xfffffff0, true)",
@@ -235,7 +235,8 @@ async def check_messages_that_say_what_cannot_be() -> None:
 
 
 async def check_damage_under_a_message_in_flight() -> None:
-    """`ack` needs no bytes; `nack` and `dead_letter` do when it dies; each says what happened, and nobody is stuck."""
+    """`ack` needs no bytes; `nack` and `dead_letter` do if the message dies; each says what happened, and nobody is
+    stuck."""
     here = await new_context(SEGMENTS_APART)
     for verb in ("ack", "dead_letter", "last nack"):
         mailbox = await _five(here, verb, max_deliveries=1)
@@ -267,7 +268,7 @@ async def check_damage_under_a_message_in_flight() -> None:
 
 
 async def check_damage_under_named_messages() -> None:
-    """Their ids are forgotten with them: the same id is a new message then."""
+    """Their ids are forgotten with them: the same id is then a new message."""
     from uuid import UUID
 
     here = await new_context(SEGMENTS_APART)
@@ -417,7 +418,7 @@ async def check_damaged_state() -> None:
 
 
 async def check_damaged_indexes() -> None:
-    """The rows that say where named messages are, and what a nack said, and such as belong to nothing."""
+    """The rows of custom ids and of nacks' errors, and rows that belong to nothing."""
     from uuid import UUID
 
     here = await new_context(SEGMENTS_APART)
@@ -451,7 +452,7 @@ async def check_damaged_indexes() -> None:
 
 
 async def check_forgotten_mailbox_numbers() -> None:
-    """With the counter gone a new mailbox must not write into the rows of another."""
+    """Without the counter, a new mailbox must not write into the rows of another."""
     here = await new_context(SEGMENTS_APART)
     for value in ("undefined", "1", "'x'", "-4"):
         old = await _five(here, f"old {value}")
@@ -489,7 +490,7 @@ async def _elsewhere() -> Context:
 
 
 async def _forget_what_is_in_memory() -> None:
-    """Who asks for a higher version makes every engine here let its connection go, and its caches with it."""
+    """Requesting a higher version makes every engine here drop its connection, and its caches with it."""
     await foreign(
         """
         await new Promise((resolve) => {
@@ -503,7 +504,7 @@ async def _forget_what_is_in_memory() -> None:
 
 
 async def _one_dead(mailbox: Mailbox, title: str, payload: bytes | None) -> None:
-    """One dead letter of one message, and all counts are right."""
+    """One dead letter for one message, and all counts are right."""
     (letter,) = await mailbox.dead_letters()
     assert letter.record.sender == b"", title
     assert letter.reason.startswith("1 message(s)"), (title, letter.reason)

@@ -1,6 +1,6 @@
-"""A full origin, in steps: nothing new is stored, all else goes on, and with room it works again by itself.
+"""A full origin, in steps: nothing new is stored, everything else works, and with room it recovers by itself.
 
-Who calls this has given the origin a small quota; `fill` takes what is left of it.
+The caller has given the origin a small quota; `fill` uses up the rest of it.
 """
 
 import asyncio
@@ -43,12 +43,12 @@ async () => {
 """
 
 LARGE = Random(0).randbytes(1024 * 1024)
-"""Payload of a message for which there is no room, not even with all messages of the backlog gone. Like all here it is
-random: browsers compress."""
+"""Payload of a message for which there is no room, even without the backlog. Like all payloads here it is random, since
+browsers compress."""
 
 
 class Full:
-    """The steps, and what they keep between them."""
+    """The steps, and their state in between."""
 
     mailbox: Mailbox
     other: Mailbox
@@ -102,7 +102,7 @@ class Full:
         self.held = [held[-1], again]
 
     async def it_goes_on_when_the_reserve_is_used_up(self) -> None:
-        """Each small write takes some room, until the browser tidies up; no reserve is enough for all of them."""
+        """Each small write takes some room until the browser tidies up; no reserve is enough for all of them."""
         for _ in range(400):
             (message,) = await self.patient.dequeue(1)
             assert message.payload[:3] == b"060"
@@ -125,7 +125,7 @@ class Full:
 
     async def with_room_it_works_again(self) -> None:
         await self.mailbox.enqueue(b"s", b"new" + LARGE)
-        # and the reserve is there again, for the next time
+        # and the reserve is back, for the next time
         assert await foreign("return (await done(store('meta').get('reserve')))?.length > 0")
         seen = [payload[:3] for payload in payloads(await drain(self.mailbox))]
         assert seen == [*(b"%03d" % i for i in range(60, 120)), b"new"], seen

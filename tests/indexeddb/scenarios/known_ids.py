@@ -1,4 +1,4 @@
-"""Ids that stay known for a while: what is stored of them, and what goes."""
+"""Ids that stay known for a while: what is stored for them, and what is deleted."""
 
 import asyncio
 from typing import Any
@@ -50,7 +50,7 @@ async def check_known_ids_are_known_to_all_contexts() -> None:
 
 
 async def check_ids_that_are_over_are_forgotten_by_and_by() -> None:
-    """Up to a hundred with each that is remembered, so that none of these calls takes long."""
+    """Up to a hundred for each that is remembered, so that none of these calls takes long."""
     here = await new_context()
     async with await here.open("ids that are over") as mailbox:
         await _forget_others()

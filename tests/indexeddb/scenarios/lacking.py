@@ -1,4 +1,4 @@
-"""Databases that something else made or changed: what can be made anew is, and what can't is named."""
+"""Databases that something else made or changed: what can be rebuilt is rebuilt, and what can't is named."""
 
 import asyncio
 import itertools
@@ -13,7 +13,7 @@ _NAMED, _LATE = UUID(int=71), UUID(int=72)
 
 
 async def check_database_that_a_probe_has_made() -> None:
-    """Opened by its name only, or with some version: without stores there is nothing that could be lost."""
+    """Opened only by its name, or with some version: without stores there is nothing to lose."""
     for version in ("", ", 1", ", 7"):
         await _replace_database(f"await done(indexedDB.open('pymailbox'{version}))")
         here = await new_context()
@@ -28,7 +28,7 @@ async def check_database_that_a_probe_has_made() -> None:
 
 
 async def check_probe_between_two_calls() -> None:
-    """The data is cleared and a probe is quicker than the mailbox: told once, and then it goes on."""
+    """The data is cleared, and a probe is quicker than the mailbox: it is reported once, and then it continues."""
     here = await new_context()
     async with await here.open("probed between") as mailbox:
         await mailbox.enqueue(b"s", b"lost")
@@ -81,7 +81,7 @@ async def check_store_that_can_be_had_from_elsewhere() -> None:
 
 
 async def check_store_that_is_lost_again_and_again() -> None:
-    """Each mending takes a version, and the record that tells it from a layout may be what is lost."""
+    """Each mending uses up a version, and the record that distinguishes it from a layout may be what is lost."""
     await _replace_database()
     here = await new_context()
     async with await here.open("again") as mailbox:
@@ -96,7 +96,7 @@ async def check_store_that_is_lost_again_and_again() -> None:
 
 
 async def check_store_that_cannot_be_had_from_elsewhere() -> None:
-    """Its name is told, and what to do; nothing that is left is touched."""
+    """The error names it and says what to do; nothing that is left is touched."""
     for lacking, lose in itertools.product(
         (["mailboxes"], ["journal"], ["segments"], ["dead"], ["meta", "dead"]), (_delete_stores, _remake_without)
     ):
@@ -112,7 +112,7 @@ async def check_store_that_cannot_be_had_from_elsewhere() -> None:
                 assert f'"{lacking[-1]}"' in str(error), error
                 assert "deleteDatabase" in str(error), error
         assert await foreign("return [db.version, ...db.objectStoreNames]") == left
-        # what it says helps
+        # its advice helps
         await foreign("db.close(); await done(indexedDB.deleteDatabase('pymailbox'));")
         async with await here.open("lacking") as mailbox:
             assert (await mailbox.status()).queued_messages == 0
@@ -134,20 +134,20 @@ async def check_store_that_held_nothing() -> None:
 
 
 async def check_mended_database_beside_other_tabs() -> None:
-    """Its version is above the layout's: who holds a connection, who comes later and a newer layout all know it."""
+    """Its version is above the layout's: open connections, later ones and a newer layout all cope with that."""
     await _replace_database()
     old = await new_context()
     mailbox = await old.open("beside")
     await mailbox.enqueue(b"s", b"kept")
     await _delete_stores("errors")
-    # another script that does not let go keeps it from being mended, for a bounded time
+    # another script that does not close it keeps it from being mended, for a bounded time
     impatient = await new_context({"blockedLimit": 300})
     await foreign("globalThis.stubborn = await done(indexedDB.open('pymailbox'));")
     error = await raised(asyncio.wait_for(impatient.open("beside"), 20))
     assert isinstance(error, StorageUnavailableError), error
     script("stubborn.close(); delete globalThis.stubborn;")
     async with await impatient.open("beside") as other:
-        # the handle that was open before goes on
+        # the handle that was open before continues
         assert payloads(await mailbox.peek()) == payloads(await other.peek()) == [b"kept"]
         assert not (await mailbox.storage_report()).wiped
     newer = await new_context(IMPATIENT)
@@ -178,7 +178,7 @@ async def _is_as_filled(mailbox: Mailbox, lacking: Sequence[str]) -> None:
     status = await mailbox.status()
     assert (status.queued_messages, status.inflight_messages, status.dead_letters) == (5, 0, 1), (lacking, status)
     assert payloads(await mailbox.peek(10)) == [b"named", b"1", b"2", b"late", b"later"], lacking
-    # its id says that it is there, also of a dead letter
+    # its id says that it exists, even for a dead letter
     (letter,) = await mailbox.dead_letters()
     for message_id in (_NAMED, _LATE, letter.record.id):
         await mailbox.enqueue(b"s", b"again", message_id=message_id)
@@ -222,7 +222,7 @@ async def _delete_stores(*names: str) -> None:
 
 
 async def _remake_without(*names: str) -> None:
-    """Makes the database again as it is, but for some stores, at its first version: a copy that was brought back."""
+    """Recreates the database without some stores, at its first version, like a restored copy."""
     await foreign(
         """
         const kept = [...db.objectStoreNames].filter((name) => !lacking.includes(name));

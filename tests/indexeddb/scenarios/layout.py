@@ -12,7 +12,7 @@ from tests.indexeddb.scenarios.support import drain, foreign, new_context, raise
 EXAMPLES = Path(__file__).parent.parent / "data"
 
 FAR = 50 * 365.25 * 24 * 3600.0
-"""Seconds of a delay that no test lives to see the end of."""
+"""Seconds of a delay that outlasts every test."""
 
 _CODEC = """
 const encode = (value) => {
@@ -34,12 +34,12 @@ const decode = (value) => {
 
 
 async def make_example() -> str:
-    """Fills two mailboxes with every kind of message; gives all records and what is to come out of them, as JSON."""
+    """Fills two mailboxes with every kind of message; gives all records and what should come out of them, as JSON."""
     here, dying, dying_too = await new_context(), await new_context(), await new_context()
     inbox = await here.open("inbox", max_deliveries=2)
     high, normal = MessagePriority.HIGH, MessagePriority.NORMAL
 
-    # dead letters: by hand, of too many failures with an error, and one with a given id
+    # dead letters: by hand, from too many failures with an error, and one with a custom id
     for payload, given in ((b"bad", None), (b"failing", None), (b"bad and named", UUID(int=1))):
         await inbox.enqueue(b"alice", payload, message_id=given)
     bad, failing, named = await inbox.dequeue()
@@ -48,20 +48,20 @@ async def make_example() -> str:
     (failing,) = await inbox.dequeue()
     assert await inbox.nack(failing.id, error="second: ünïcode")
     assert await inbox.dead_letter(named.id, "no such order")
-    # redriven: the end of its priority, and a given id from then on
+    # redriven: the end of its priority, and a custom id from then on
     await inbox.enqueue(b"alice", b"redriven")
     (redriven,) = await inbox.dequeue()
     assert await inbox.dead_letter(redriven.id, "in vain")
     assert await inbox.redrive(redriven.id)
 
-    # in flight, of two holders who will be dead: a batch, and one alone
+    # in flight, with two holders that will be dead: a batch, and one alone
     doomed, doomed_too = await dying.open("inbox"), await dying_too.open("inbox", max_deliveries=5)
     await inbox.enqueue(b"bob", b"in flight, high", high)
     await inbox.enqueue_many([NewMessage(b"bob", b"in flight %d" % i) for i in range(2)])
     batch = await doomed.dequeue(3)
     (alone,) = await doomed_too.dequeue(1)
 
-    # queued: many in one commit, named ones, a large one, a failed one, holes where some were acknowledged
+    # queued: many in one commit, some with custom ids, a large one, a failed one, holes where some were acknowledged
     for i in range(3):
         await inbox.enqueue(b"carol", b"high %d" % i, high, message_id=UUID(int=100 + i) if i == 1 else None)
     many = await inbox.enqueue_many([NewMessage(b"", b"many %d" % i) for i in range(300)])
@@ -73,7 +73,7 @@ async def make_example() -> str:
     assert await inbox.nack(taken[-1].id, error="not yet")
     await inbox._release([record.id for record in taken[:-1]])
 
-    # delayed: soon, and never in our time; by an enqueue and by a nack
+    # delayed: for a moment, and for decades; by an enqueue and by a nack
     await inbox.enqueue(b"dave", b"soon", delay=0.5)
     await inbox.enqueue(b"dave", b"far", delay=FAR)
     await inbox.enqueue(b"dave", b"far and named", high, message_id=UUID(int=300), delay=FAR)
@@ -132,7 +132,7 @@ async def check_third_layout_comes_out_whole() -> None:
 
 
 async def check_third_layout_that_lost_what_says_which_it_is() -> None:
-    """Something else deleted `meta`; the note is in the store of the older name all the same."""
+    """Something else deleted `meta`; the note is still in the store with the older name."""
     example = _example(3)
     del example["stores"]["meta"]
     await _comes_out_whole(example)
@@ -148,7 +148,7 @@ async def check_example_of_this_layout_can_be_made() -> None:
 
 
 async def check_first_layout_that_was_mended_comes_out_whole() -> None:
-    """Its version was above the layout then, and a row told which it is."""
+    """Its version was then above the layout, and a row recorded the layout."""
     for version in (2, 5):
         example = _example(1)
         example["version"] = version
@@ -157,7 +157,7 @@ async def check_first_layout_that_was_mended_comes_out_whole() -> None:
 
 
 async def check_mailbox_that_cannot_be_read_keeps_no_other_from_the_upgrade() -> None:
-    """It stays as it is, and says so when it is used."""
+    """It stays as it is, and using it gives an error."""
     for layout in (1, 2):
         example = _example(layout)
         (key, row) = example["stores"]["mailboxes"]["rows"][0]
@@ -172,7 +172,7 @@ async def check_mailbox_that_cannot_be_read_keeps_no_other_from_the_upgrade() ->
 
 
 async def check_first_layout_without_its_due_times() -> None:
-    """Something else deleted their store: what was delayed comes when the first of it is due, and nothing is lost."""
+    """Something else deleted their store: delayed messages come when the first of them is due, and nothing is lost."""
     example = _example(1)
     del example["stores"]["delayed"]
     await _load(example)
@@ -189,7 +189,7 @@ async def _comes_out_whole(example: dict[str, Any]) -> None:
     for name, expected in example["expected"].items():
         records = {record["id"]: record for record in expected["records"]}
         async with await here.open(name, max_deliveries=9) as mailbox:
-            # the holders are dead: all that was in flight is queued again
+            # the holders are dead: everything in flight is queued again
             status = await mailbox.status()
             assert (status.queued_messages, status.inflight_messages) == (len(records), 0), status
             assert status.dead_letters == len(expected["dead_letters"])
@@ -200,7 +200,7 @@ async def _comes_out_whole(example: dict[str, Any]) -> None:
             while batch := await mailbox.dequeue(64):
                 for record in batch:
                     told = records[str(record.id)]
-                    # one hand-out more than then, unless that was taken back, and otherwise the same
+                    # one more hand-out than then, unless that was taken back, and otherwise the same
                     more = 0 if str(record.id) == expected.get("left") else 1
                     assert record.to_dict() == _SINCE_LAYOUT_5 | told | {
                         "status": record.to_dict()["status"],
@@ -209,11 +209,11 @@ async def _comes_out_whole(example: dict[str, Any]) -> None:
                     }
                     seen.append(record)
             assert [str(record.id) for record in seen] == expected["order"], [record.payload[:20] for record in seen]
-            # what is due in fifty years is there, and not due
+            # what is due in fifty years is there, but not due
             later = [record for record in records.values() if record["id"] not in {str(record.id) for record in seen}]
             assert len(later) == expected["later"], later
             assert (await mailbox.status()).queued_messages == len(later)
-            # ids mean what they meant, the given ones too: nothing is stored again
+            # ids mean what they meant, custom ones too: nothing is stored again
             before = await mailbox.status()
             for record in later:
                 await mailbox.enqueue(b"again", b"again", message_id=UUID(record["id"]))
@@ -239,7 +239,7 @@ async def _comes_out_whole(example: dict[str, Any]) -> None:
 
 
 async def _shown(mailbox: Any) -> dict[str, Any]:
-    """What is in a mailbox, and the ids in the order in which they will come out when all that is due is due."""
+    """What is in a mailbox, and the ids in the order in which they will come out when everything is due."""
     records = await mailbox.peek(10_000)
     far = {b"far", b"far and named", b"put off"}
     await asyncio.sleep(0.6)
@@ -256,7 +256,7 @@ async def _shown(mailbox: Any) -> dict[str, Any]:
 
 
 _SINCE_LAYOUT_5: dict[str, Any] = {"headers": {}, "due_at": None}
-"""What a record is shown with that was stored by an older library."""
+"""What is shown of a record that an older library stored."""
 
 _ORDER = [b"redriven", b"in flight", b"high", b"many", bytes(range(256)), b"", b"failed once", b"soon", b"out"]
 

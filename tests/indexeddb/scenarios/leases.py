@@ -1,6 +1,7 @@
-"""Without Web Locks, as in an insecure context: a holder lives by its beat, and is gone after its lease without one.
+"""Without Web Locks, as in an insecure context: a heartbeat shows that a holder lives, and after its lease without one
+it is gone.
 
-And with locks that the browser refuses, or refuses to list.
+Also with locks that the browser refuses, or refuses to list.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from tests.indexeddb.scenarios.support import (
 WITHOUT_LOCKS: Settings = {"locks": None}
 IMPATIENT: Settings = {"locks": None, "slowPoll": 100}
 SILENT: Settings = {"locks": None, "heartbeats": False}
-"""A context whose holders never beat: what a dead one looks like to others."""
+"""A context whose holders have no heartbeat: like a dead one to others."""
 
 SILENT_BEAT: Settings = {"heartbeats": False}
 SLEEPLESS: Settings = {"slowPoll": 100}
@@ -42,7 +43,7 @@ async def check_holder_that_is_silent_for_its_lease_is_gone() -> None:
     async with await here.open("silent", lease=2) as mailbox, await there.open("silent", lease=1000) as other:
         await mailbox.enqueue(b"s", b"a")
         (held,) = await mailbox.dequeue()
-        # no sooner than its lease, which is its own and not the other's
+        # not before its lease, which is its own and not the other's
         assert await other.dequeue(wait=0.15) == []
         (again,) = await other.dequeue(wait=10)
         assert (again.id, again.delivery_count) == (held.id, 2)
@@ -60,7 +61,7 @@ async def check_clock_that_jumps_means_nothing() -> None:
 
 
 async def check_beat_that_comes_while_others_make_up_their_mind_counts() -> None:
-    """Between the look that finds a holder silent and the transaction that takes its messages, it beats."""
+    """The holder beats between the look that finds it silent and the transaction that takes its messages."""
     await load_model()
     here, there = await new_context(SILENT), await new_context(WITHOUT_LOCKS)
     async with await here.open("just in time", lease=0.2) as mailbox, await there.open("just in time") as other:
@@ -115,7 +116,7 @@ async def check_heartbeat_stops_when_nothing_is_held() -> None:
 
 
 async def check_longest_lease_beats_no_faster() -> None:
-    """A timer that is to wait longer than it can ends at once."""
+    """A timer that should wait longer than it can ends at once."""
     await load_model()
     here = await new_context(WITHOUT_LOCKS)
     async with await here.open("patient", lease=100 * 365.25 * 86400) as mailbox:
@@ -145,7 +146,7 @@ async def check_mailbox_that_never_runs_dry_gives_back_what_a_silent_holder_had(
 
 
 async def check_holder_that_was_taken_for_dead_yields_nothing_of_it() -> None:
-    """As a page that was stopped for longer than its lease."""
+    """Like a page that was stopped for longer than its lease."""
     here, there = await new_context(SILENT), await new_context(IMPATIENT)
     async with await here.open("taken for dead", lease=0.3) as mailbox, await there.open("taken for dead") as other:
         for i in range(3):
@@ -162,7 +163,7 @@ async def check_holder_that_was_taken_for_dead_yields_nothing_of_it() -> None:
 
 
 async def check_locks_that_are_refused() -> None:
-    """Then a holder lives by its beat, as where there are none; nothing of the browser's own error is to be seen."""
+    """Then a heartbeat shows that a holder lives, as without locks; the browser's own error does not show."""
     async with _refused("request", "query"):
         here, silent, there = await new_context(), await new_context(SILENT_BEAT), await new_context(SLEEPLESS)
         dying = await silent.open("refused", lease=2)
@@ -179,7 +180,7 @@ async def check_locks_that_are_refused() -> None:
 
 
 async def check_locks_that_are_not_listed() -> None:
-    """As Firefox has it in a frame of another site: the locks themselves tell who lives."""
+    """As in Firefox in a frame of another site: the locks themselves show who lives."""
     await load_model()
     async with _refused("query"):
         here, there = await new_context(), await new_context(SLEEPLESS)
@@ -190,7 +191,7 @@ async def check_locks_that_are_not_listed() -> None:
         async with await there.open("not listed") as other:
             assert await other.dequeue() == []
             assert await other.recover() == 0
-            # a holder of whom only the state tells
+            # a holder that is known only from the state
             await foreign(
                 """
                 const state = await readState("not listed");
@@ -208,7 +209,7 @@ async def check_locks_that_are_not_listed() -> None:
 
 
 async def _beats(name: str) -> int:
-    """Of the one who holds something."""
+    """Of the one holder."""
     beat: int = await foreign(
         """
         const [claims] = (await readState(name)).claims.values();
@@ -220,7 +221,7 @@ async def _beats(name: str) -> int:
 
 
 def _refused(*verbs: str) -> AbstractAsyncContextManager[Any]:
-    """What the browser answers in a place where locks are not to be used."""
+    """What the browser answers where locks may not be used."""
     return script_in_force(
         f"""() => {{
           const prototype = LockManager.prototype;

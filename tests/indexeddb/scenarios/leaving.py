@@ -1,4 +1,4 @@
-"""A page that is left or frozen gives back what it holds, the hand-out undone; one that goes on works again."""
+"""A page that is left or frozen gives back what it holds, with the hand-out undone; if it continues, it works again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,13 +34,13 @@ async def check_release_takes_the_hand_out_back() -> None:
         leave_page()
         again = await other.dequeue(wait=5)
         assert payloads(again) == [b"a", b"b"]
-        # as if the first had not been, and in one batch: nobody is suspected
+        # as if the first had not happened, and in one batch: there are no suspects
         assert [record.delivery_count for record in again] == [1, 1]
         assert await other.dead_letters() == []
 
 
 async def check_page_that_goes_on_works_again() -> None:
-    """What it held is not its own any more; what it takes from then on is."""
+    """What it held no longer belongs to it; what it takes from then on does."""
     here, there = await new_context(), await new_context()
     async with await here.open("goes on") as mailbox, await there.open("goes on") as other:
         await mailbox.enqueue(b"s", b"a")
@@ -109,7 +109,7 @@ async def check_late_ack_of_a_consumer_takes_no_other_message_that_has_got_the_i
 
 
 async def check_leaving_while_a_claim_is_on_its_way() -> None:
-    """Whatever the moment: one of the two has the message, and it is as if the claim had not been."""
+    """At any moment, one of the two has the message, as if the claim had not happened."""
     here, there = await new_context(), await new_context()
     async with await here.open("on its way") as mailbox, await there.open("on its way") as other:
         given_back = 0
@@ -120,7 +120,7 @@ async def check_leaving_while_a_claim_is_on_its_way() -> None:
                 await asyncio.sleep(0)
             leave_page()
             if claim.done():
-                # it had been handed out by then
+                # it had already been handed out
                 assert not await mailbox.nack(message_id), ticks
             theirs = asyncio.ensure_future(other.dequeue(wait=PATIENCE))
             come_back()
@@ -155,7 +155,7 @@ LEAVES_WHILE_IDS_ARE_LOOKED_UP = """() => {
 
 
 async def check_leaving_while_a_claim_acknowledges() -> None:
-    """It claims neither for a life that is over nor for one that has not begun; it does when the page is back."""
+    """It claims neither for a life that is over nor for one that has not begun, but only when the page is back."""
     here = await new_context()
     async with await here.open("acknowledges") as mailbox:
         first = await mailbox.enqueue(b"s", b"first", message_id=UUID(int=1))
@@ -189,13 +189,13 @@ async def check_messages_that_went_back_are_not_yielded() -> None:
         following = asyncio.ensure_future(anext(messages))
         await mailbox.enqueue(b"s", b"new")
         assert (await asyncio.wait_for(following, PATIENCE)).payload == b"new"
-        # and what it takes from then on is its own
+        # and what it takes from then on belongs to it
         await mailbox.enqueue(b"s", b"newer")
         assert (await asyncio.wait_for(anext(messages), PATIENCE)).payload == b"newer"
 
 
 async def check_nothing_is_claimed_while_the_page_is_left() -> None:
-    """What went back is for whoever comes next, and not for a call of the page that is going."""
+    """What went back is for whoever comes next, not for a call of the page that is going."""
     here, there = await new_context(), await new_context(of_another_page())
     async with await here.open("going") as mailbox, await there.open("going") as other:
         await mailbox.enqueue(b"s", b"a")
@@ -209,7 +209,7 @@ async def check_nothing_is_claimed_while_the_page_is_left() -> None:
 
 
 async def check_what_was_to_be_settled_before_the_page_was_left_is_not_settled_after() -> None:
-    """It went back, and the same handle has it again: for whoever has it now the earlier call means nothing."""
+    """It went back, and the same handle has it again: the earlier call does not affect the new hand-out."""
     here = await new_context()
     async with await here.open("settled before", max_deliveries=1) as mailbox:
         await mailbox.enqueue(b"s", b"a")
@@ -238,7 +238,7 @@ async def check_what_was_to_be_settled_before_the_page_was_left_is_not_settled_a
 
 
 async def check_leaving_while_a_handle_is_being_closed() -> None:
-    """Its last commit may never land, so the note says what is to be given back."""
+    """Its last commit may never arrive, so the note says what to give back."""
     here = await new_context()
     mailbox = await here.open("being closed")
     await mailbox.enqueue(b"s", b"a")
@@ -263,7 +263,7 @@ async def check_leaving_while_a_handle_is_being_closed() -> None:
 
 
 async def check_note_that_only_a_page_kept() -> None:
-    """What a page begins to write while it is left may never land; what it has put into localStorage does."""
+    """Writes that a page begins while it is left may get lost; what it puts into localStorage does not."""
     if script("typeof document === 'undefined'"):
         return  # a worker has none
     here, there = await new_context(mute()), await new_context()
@@ -288,7 +288,7 @@ async def check_note_that_only_a_page_kept() -> None:
 
 
 async def check_leaving_in_the_middle_of_calls() -> None:
-    """Calls under way when the page is left end, each with an answer, and nothing is lost or doubled."""
+    """Calls under way when the page is left each end with an answer, and nothing is lost or doubled."""
     here, there = await new_context(), await new_context()
     async with await here.open("in the middle") as mailbox, await there.open("in the middle") as other:
         await mailbox.enqueue(b"s", b"held")
@@ -306,7 +306,7 @@ async def check_leaving_in_the_middle_of_calls() -> None:
 
 
 async def check_page_that_is_left_again_while_it_comes_back() -> None:
-    """Else its second note would give back what it claims later, while it lives."""
+    """Otherwise its second note would give back what it claims later, while it lives."""
     here, there = await new_context({"asksToCommit": True}), await new_context()
     async with await here.open("left twice") as mailbox, await there.open("left twice") as other:
         await mailbox.enqueue(b"s", b"a")
@@ -367,7 +367,7 @@ async def check_close_after_leaving() -> None:
 
 
 async def check_note_of_a_deleted_mailbox_does_not_stay() -> None:
-    """It would cost every other mailbox's recoveries a transaction each, for ever."""
+    """Otherwise it would cost every other mailbox's recoveries a transaction each, for ever."""
     here, there = await new_context(), await new_context()
     mailbox = await here.open("noted and deleted")
     await mailbox.enqueue(b"s", b"a")
@@ -382,7 +382,7 @@ async def check_note_of_a_deleted_mailbox_does_not_stay() -> None:
 
 
 async def check_shown_page_makes_waiters_look_again() -> None:
-    """Hints are lost in the back/forward cache. Nothing but the event tells of this message: it was written by hand."""
+    """Hints are lost in the back/forward cache. Only the event announces this message: it was written by hand."""
     for event in ("pageshow", "visibilitychange", "resume"):
         here, there = (
             await new_context(NO_SLOW_POLL),

@@ -1,4 +1,4 @@
-"""Who lives and who has died, by Web Locks; and what becomes of a holder whose lock is taken away."""
+"""Who lives and who has died, according to Web Locks; and what happens to a holder whose lock is taken away."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -83,7 +83,7 @@ async def check_what_others_took_while_a_lock_was_away_is_not_yielded() -> None:
         messages = aiter(mailbox.messages())
         await anext(messages)
         holder = await _holder_of("taken")
-        # as somebody does who believes that it is dead
+        # like somebody who believes that it is dead
         await foreign(
             """
             const state = await readState("taken");
@@ -102,7 +102,7 @@ async def check_what_others_took_while_a_lock_was_away_is_not_yielded() -> None:
         assert f"pymailbox/holder/{holder}" not in await _holder_locks()
         await mailbox.enqueue(b"s", b"new")
         seen = await asyncio.wait_for(anext(messages), PATIENCE)
-        # the other one is dead, too; but nothing of the first hand-out is left
+        # the other one is dead, too, but nothing of the first hand-out is left
         assert seen.delivery_count == 2 or seen.payload == b"new", seen
 
 
@@ -121,14 +121,14 @@ async def check_stolen_lock_ends_the_leave_to_write_without_reading() -> None:
 
 
 async def check_death_is_heard() -> None:
-    """By nothing but the lock: nobody looks by itself here."""
+    """Only through the lock: nobody looks by itself here."""
     here, there = await new_context(NO_SLOW_POLL), await new_context()
     async with await here.open("heard") as mailbox:
         dying = await there.open("heard")
         await dying.enqueue(b"s", b"a")
         await dying.dequeue()
         waiting = asyncio.ensure_future(mailbox.dequeue(wait=600))
-        # it looks when it sees the holder, and once more a moment later
+        # it looks when it sees the holder, and again a moment later
         await asyncio.sleep(1)
         _die(dying)
         assert payloads(await asyncio.wait_for(waiting, PATIENCE)) == [b"a"]
@@ -153,14 +153,14 @@ async def check_death_is_heard_while_another_who_heard_of_it_is_frozen() -> None
         await asyncio.sleep(1)
         _die(dying)
         assert payloads(await asyncio.wait_for(waiting, PATIENCE)) == [b"a"]
-        # and who looks only now sees it too
+        # and others who look only now see it too
         async with await (await new_context()).open("frozen watcher", max_deliveries=1) as third:
             assert await third.recover() == 0
         await foreign("thawOfTest();")
 
 
 async def check_recover_looks_twice() -> None:
-    """A page in Chromium's back/forward cache is listed by the first answer, which evicts it."""
+    """A page in Chromium's back/forward cache is in the first list, which evicts it."""
     here, there = await new_context(), await new_context()
     async with await here.open("late answer") as mailbox:
         dying = await there.open("late answer")
@@ -275,7 +275,7 @@ async def check_who_listens_for_whom_does_not_grow_with_the_square() -> None:
 
 
 async def check_what_a_cancelled_dequeue_could_not_give_back_goes_back_later() -> None:
-    """Its handle lives, so nobody else could ever have it."""
+    """Its handle lives, so nobody else could ever get it."""
     for first in ("itself", "commit", "close"):
         here, there = await new_context(), await new_context()
         mailbox = await here.open(f"owed {first}")
@@ -366,7 +366,7 @@ _STEALS_WHILE_IDS_ARE_LOOKED_UP = """() => {
 
 
 async def check_lock_that_is_taken_while_a_call_looks_ids_up() -> None:
-    """What the handle held is its own still: a claim takes the next, and sending on finds the message."""
+    """What the handle held still belongs to it: a claim takes the next, and sending on finds the message."""
     here, there = await new_context(), await new_context()
     async with await here.open("taken amid a call") as mailbox, await there.open("taken amid a call") as other:
         for i in range(1, 4):

@@ -1,6 +1,6 @@
-"""States of many pages: what lies outside of the head is read when it is needed, and what is damaged there is told.
+"""States of many pages: what is outside the head is read when it is needed, and damage there is reported.
 
-Their pages are of few messages here, and none is kept in the head, so that little is enough to make many.
+Pages here have few messages, and none is kept in the head, so that it takes little to make many.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _SMALL = 4
 
 
 async def check_small_pages_do_what_large_ones_do() -> None:
-    """A program of every verb by two contexts in turn, beside the same on an ordinary mailbox."""
+    """A program of every verb by two contexts in turn, compared with the same on an ordinary mailbox."""
     contexts = [await new_context(), await new_context()]
     for seed in range(3):
         names = [f"small {seed}", f"large {seed}"]
@@ -72,13 +72,13 @@ async def check_pages_are_looked_through_in_order() -> None:
         everything = [*high[7:], *normal, *later, *high[:7]]
         for limit in (1, 5, 20, 35, 100):
             assert payloads(await mailbox.peek(limit)) == everything[:limit], limit
-        # a far away one is deleted where it stands
+        # a far away one is deleted where it is
         assert await mailbox.ack_many([record.id for record in (await mailbox.peek(100))[30:33]]) == 3
         assert payloads(await mailbox.peek(100)) == everything[:30] + everything[33:]
 
 
 async def check_commit_writes_little_however_many_holes_there_are() -> None:
-    """A head and at most one page, both small; and with pages that nobody touches the head alone."""
+    """A head and at most one page, both small; with untouched pages only the head."""
     here = await new_context()
     async with await here.open("many holes") as mailbox:
         ids = await mailbox.enqueue_many([NewMessage(b"s", b"p") for _ in range(5000)])
@@ -107,13 +107,13 @@ async def check_commit_writes_little_however_many_holes_there_are() -> None:
 
 
 async def check_claim_that_acknowledges_what_is_in_a_page_that_is_not_in_memory() -> None:
-    """The page is read, and nothing else has to be done anew."""
+    """The page is read, and nothing else has to be repeated."""
     here, there = await new_context(), await new_context()
     async with await here.open("acknowledged there") as mailbox, await there.open("acknowledged there") as other:
         await mailbox.enqueue_many([NewMessage(b"s", b"p") for _ in range(1024)])
         held = [record.id for record in await mailbox.dequeue(1024)]
         assert await mailbox.ack_many(held[1::2]) == 512
-        # so that the state is read anew, without the page
+        # so that the state is read again, without the page
         await other.enqueue(b"s", b"new")
         async with script_in_force(
             """() => {
@@ -165,8 +165,8 @@ _DAMAGES = {
 
 
 async def check_page_that_cannot_be_read() -> None:
-    """Its messages become dead letters, with their ids and bytes; all others go on, and the counts are right."""
-    # whoever holds something there is in another context than who finds it out
+    """Its messages become dead letters, with their ids and bytes; all others continue, and the counts are right."""
+    # the holder there is in another context than the one that notices
     there, here = await new_context(), await new_context()
     for title, damage in _DAMAGES.items():
         for verb in ("dequeue", "peek", "ack", "purge"):
@@ -176,7 +176,7 @@ async def check_page_that_cannot_be_read() -> None:
             ids = await holder.enqueue_many(
                 [NewMessage(b"s", b"%d" % i, message_id=UUID(int=i + 1) if i % 4 == 1 else None) for i in range(20)]
             )
-            # of each page one message is held, one is done with, and two wait, one of them under an id of its sender's
+            # of each page one message is held, one is finished, and two wait, one of them with a custom id
             held = await holder.dequeue(20)
             assert await holder.ack_many([record.id for record in held[::4]]) == 5
             for record in held[1::2]:
@@ -202,7 +202,7 @@ async def check_page_that_cannot_be_read() -> None:
             assert sorted(payloads(taken)) == sorted(set(waiting) - set(lost)), (name, payloads(taken))
             letters = await mailbox.dead_letters(100)
             assert set(lost) <= {letter.record.payload for letter in letters}, (name, letters)
-            # one that was done with may be among them: nothing tells it from the others
+            # a finished one may be among them: nothing distinguishes it from the others
             assert {letter.record.payload for letter in letters} <= {*lost, b"8"}, (name, letters)
             assert {letter.record.id for letter in letters} <= set(ids), name
             assert "could not be read" in letters[0].reason, letters[0].reason
@@ -241,7 +241,7 @@ async def check_all_pages_deleted() -> None:
 
 
 async def check_request_for_a_page_that_fails_is_undone() -> None:
-    """Whatever the browser says of the transaction: the call rejects, and every page is as it was."""
+    """Whatever the browser says about the transaction, the call rejects, and every page is as it was."""
     here = await new_context()
     for store in ("pages", "journal"):
         for verb in ("enqueue", "dequeue", "ack", "nack"):
@@ -279,7 +279,7 @@ async def check_request_for_a_page_that_fails_is_undone() -> None:
 
 
 async def _with_small_pages(context: Context, name: str) -> None:
-    """Makes a mailbox whose pages are of few messages, all in rows of their own."""
+    """Makes a mailbox whose pages have few messages, all in rows of their own."""
     await load_model()
     await (await context.open(name)).close()
     await foreign(
@@ -293,7 +293,7 @@ async def _with_small_pages(context: Context, name: str) -> None:
 
 
 async def _program(handles: Sequence[Mailbox], chosen: random.Random) -> list[Any]:
-    """Every verb, some of them many times, by handles in turn; what each answered. The mailbox is empty at its end."""
+    """Every verb, some many times, by handles in turn; returns the answers. The mailbox is empty in the end."""
     told: list[Any] = []
     held: list[list[Any]] = [[] for _ in handles]
     count = 0

@@ -1,4 +1,4 @@
-"""What the browser refuses: requests whose transaction completes all the same, openings, and its other interfaces."""
+"""What the browser refuses: requests whose transaction completes nevertheless, openings, and its other interfaces."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -30,9 +30,9 @@ _ID: Final = UUID(int=5)
 
 
 def _failing_put(store: str, passing: int = 0, *, told_late: bool = True) -> AbstractAsyncContextManager[Any]:
-    """One put in a store, after some that pass, fails in the page, as Chromium has it with a value that is too large.
+    """One put in a store, after some that pass, fails in the page, as in Chromium with a value that is too large.
 
-    The database never hears of it. Told late, its transaction is complete without it.
+    The database never sees it. If that is reported late, the transaction is complete without it.
     """
     return script_in_force(
         f"""() => {{
@@ -63,7 +63,7 @@ def _failing_put(store: str, passing: int = 0, *, told_late: bool = True) -> Abs
 
 
 async def _outcome(call: Awaitable[Any]) -> Any:
-    """What a call gives, or the typed error that it ends in."""
+    """What a call returns, or the typed error that it ends with."""
     try:
         return await asyncio.wait_for(call, 60)
     except MailboxError as error:
@@ -85,7 +85,7 @@ async def _is_whole(name: str, mailbox: Mailbox, expected: list[bytes]) -> None:
 
 
 async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
-    """Whatever the browser says of the transaction: the call rejects, and nothing of it is there."""
+    """Whatever the browser says about the transaction, the call rejects, and nothing of it is there."""
     here = await new_context(SEGMENTS_APART)
     batch = [NewMessage(b"s", b"%d" % i * 30_000, message_id=UUID(int=100 + i)) for i in range(4)]
     whole = [
@@ -128,7 +128,7 @@ async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
                     outcome = await _outcome(roads[road](mailbox))
                 assert isinstance(outcome, ConnectionLostError), (name, outcome)
                 assert payloads(await mailbox.peek(100)) == before, name
-                # and the same again is no repetition
+                # and the same again is not a repetition
                 assert not isinstance(await _outcome(roads[road](mailbox)), MailboxError), name
                 assert (await mailbox.status()).queued_messages > len(before), name
                 await mailbox.purge()
@@ -136,7 +136,7 @@ async def check_enqueue_with_a_request_that_fails_is_no_enqueue() -> None:
 
 
 async def check_calls_that_share_a_commit_with_a_request_that_fails() -> None:
-    """Each has failed or is whole, and nothing is half done: what was claimed in vain is to be had again."""
+    """Each has failed or is complete, and nothing is half done: what was claimed in vain can be claimed again."""
     here, there = await new_context(SEGMENTS_APART), await new_context(SEGMENTS_APART)
     async with await here.open("refused, shared") as mailbox, await there.open("refused, shared") as other:
         expected = [b"%d" % i for i in range(4)]
@@ -155,7 +155,7 @@ async def check_calls_that_share_a_commit_with_a_request_that_fails() -> None:
 
 
 async def check_small_messages_survive_a_request_that_fails_as_they_are_written() -> None:
-    """They leave the state for a record of their own, with one that is new: it is not there, and they are."""
+    """They leave the state for a record of their own, with a new one: that is not there, and they are."""
     here, there = await new_context(), await new_context()
     for store in ("segments", "journal"):
         for others in (0, 6):
@@ -177,7 +177,7 @@ async def check_small_messages_survive_a_request_that_fails_as_they_are_written(
 
 
 async def check_request_whose_failure_is_told_in_time() -> None:
-    """The transaction is ended, nothing of it is there, and each call is tried again by itself."""
+    """The transaction is ended, nothing of it is there, and each call is tried again separately."""
     here = await new_context(SEGMENTS_APART)
     async with await here.open("refused in time") as mailbox:
         await mailbox.enqueue(b"s", b"0")
@@ -189,7 +189,7 @@ async def check_request_whose_failure_is_told_in_time() -> None:
 
 
 async def check_message_that_is_moved_is_in_one_place() -> None:
-    """Sent on, given up, taken back: with a request that fails it is where it was, or where it was to go."""
+    """Sent on, given up, taken back: if a request fails, it is where it was or where it should go."""
     here = await new_context(SEGMENTS_APART)
     for verb, store in (
         ("ack_and_send", "segments"),
@@ -271,7 +271,7 @@ async def check_store_that_does_not_open_says_what_to_do() -> None:
                 assert type(error) is kind, (name, error)
                 assert advice in str(error), (name, error)
                 assert f"{name}: as the test has it" in str(error), error
-                # only what does that is told of it
+                # only the error that private browsing can cause mentions it
                 assert ("rivate" in str(error)) == (name == "SecurityError"), error
     async with await here.open("not opened") as mailbox:
         assert (await mailbox.status()).queued_messages == 0

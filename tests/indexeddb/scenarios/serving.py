@@ -44,11 +44,11 @@ FAILING = """() => {
     IDBTransaction.prototype.commit = commit;
   };
 }"""
-"""So many of the next transactions that write a state come to nothing."""
+"""That many of the next transactions that write a state fail."""
 
 
 async def check_claim_that_is_served_is_no_transaction_of_its_own() -> None:
-    """Whatever leaves something to claim; and an enqueue of one message stays one request."""
+    """Everything that leaves something to claim; and an enqueue of one message stays one request."""
     context = await new_context()
     async with (
         await context.open("served") as mailbox,
@@ -117,7 +117,7 @@ async def check_message_in_a_record_of_its_own_is_served_too() -> None:
 
 
 async def check_longest_wait_is_served_first() -> None:
-    """Of one handle and of several; and who is cancelled is passed over."""
+    """Of one handle and of several; cancelled ones are passed over."""
     context = await new_context(NO_SLOW_POLL)
     handles = [await context.open("first come") for _ in range(3)]
     waiting = []
@@ -137,7 +137,7 @@ async def check_longest_wait_is_served_first() -> None:
 
 
 async def check_rest_is_for_whoever_else_waits() -> None:
-    """In the same context, in another one, and for who comes later."""
+    """In the same context, in another one, and for one that comes later."""
     here, there = await new_context(NO_SLOW_POLL), await new_context(NO_SLOW_POLL)
     async with await here.open("the rest") as mailbox, await there.open("the rest") as other:
         calls = [asyncio.ensure_future(handle.dequeue(1, wait=600)) for handle in (mailbox, mailbox, other)]
@@ -159,7 +159,8 @@ async def check_delayed_message_comes_when_it_is_due_though_another_is_served() 
 
 
 async def check_commit_that_fails_does_not_end_the_wait() -> None:
-    """The call that stores is tried apart, and its message is handed out once; or it fails, and the next one serves."""
+    """The call that stores is tried separately, and its message is handed out once; or it fails, and the next one
+    serves."""
     context = await new_context(NO_SLOW_POLL)
     async with await context.open("failing") as mailbox, script_in_force(FAILING):
         for failures in (1, 50):
@@ -196,7 +197,7 @@ async def check_page_that_is_left_is_not_served() -> None:
 
 
 async def check_page_that_is_left_while_it_is_served() -> None:
-    """Whenever that is: the message is handed out to the next life, as new."""
+    """Whenever that happens, the message is handed out to the next life, as new."""
     context, elsewhere = await new_context(), await new_context()
     async with await context.open("left in between") as mailbox, await elsewhere.open("left in between") as other:
         for steps in range(6):
@@ -234,7 +235,7 @@ async def check_what_a_handle_served_itself_with_is_released_when_the_page_is_le
 
 
 async def check_what_is_in_memory_may_be_old() -> None:
-    """A call that finds nothing there looks again beside what goes on: others may have stored, and told nobody."""
+    """A call that finds nothing there looks again beside other work: others may have stored without telling anybody."""
     here, there = await new_context(NO_SLOW_POLL), await new_context(mute())
     async with await here.open("old") as mailbox:
         for _ in range(6):

@@ -1,7 +1,7 @@
-"""What the scenarios share: engines of their own, and another script's hands in the database.
+"""What the scenarios share: separate engines, and access to the database like another script's.
 
-An engine loaded a second time is a context of its own, as another tab's would be: it shares nothing with the first but
-the origin. So most of what happens between tabs can be shown in one page.
+An engine that is loaded a second time is a separate context, like another tab's: it shares only the origin with the
+first. So most of what happens between tabs can be shown in one page.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from pymailbox.backends.indexeddb import loader
 _T = TypeVar("_T")
 
 PATIENCE = 60.0
-"""Seconds after which something that has to happen counts as not happening."""
+"""Seconds after which something that must happen counts as not happening."""
 
 SCENARIO_SECONDS = 240.0
 """When a scenario counts as hanging."""
 
 Settings = Mapping[str, Any]
-"""Of an engine, as ``js/engine/settings.js`` names them; see ``new_context``."""
+"""Settings of an engine, as in ``js/engine/settings.js``; see ``new_context``."""
 
 NO_SLOW_POLL: Settings = {"slowPoll": 1e9}
-"""A context where only news wake those who wait."""
+"""A context in which only notifications wake waiters."""
 
 SEGMENTS_APART: Settings = {"carriedSegment": 0}
 """A context that writes even the smallest message into a record of its own."""
@@ -70,7 +70,7 @@ _FOREIGN = """
 
 
 class Context:
-    """An engine of its own: its own connection, caches and identity, as in another tab."""
+    """A separate engine with its own connection, caches and identity, as in another tab."""
 
     def __init__(self, js_engine: Any) -> None:
         self._js_engine = js_engine
@@ -94,7 +94,7 @@ class Context:
 
 
 async def new_context(*settings: Settings) -> Context:
-    """Loads the engine anew, with some of its settings changed."""
+    """Loads the engine again, with some settings changed."""
     from pyodide.ffi import to_js
 
     from js import Object
@@ -110,7 +110,7 @@ def of_another_page() -> Settings:
 
 
 def on_channel(name: str) -> Settings:
-    """A context that others do not hear, nor it them, unless they are on the same channel."""
+    """A context that others do not hear, nor it them, unless they use the same channel."""
     return {"openChannel": script(f"() => new BroadcastChannel({name!r})")}
 
 
@@ -124,7 +124,7 @@ def mute() -> Settings:
 
 
 async def load_model() -> None:
-    """Lets ``foreign`` take states apart: with ``MailboxState``, and ``run`` for what that does in steps."""
+    """Lets ``foreign`` decode states, with ``MailboxState``, and ``run`` for what that does in steps."""
     if script("globalThis.MailboxState !== undefined"):
         return
     # in the wheel the engine is one file
@@ -165,7 +165,7 @@ def script(source: str) -> Any:
 
 @asynccontextmanager
 async def script_in_force(install: str) -> AsyncIterator[Any]:
-    """Runs a JavaScript function that changes something of the page and returns a function that changes it back."""
+    """Runs a JavaScript function that changes something in the page and returns a function that changes it back."""
     js_undo = script(f"({install})()")
     try:
         yield js_undo
@@ -174,7 +174,7 @@ async def script_in_force(install: str) -> AsyncIterator[Any]:
 
 
 def wall_clock_forward(seconds: float) -> AbstractAsyncContextManager[Any]:
-    """Puts the clock of the day forward, for a while; timers and ``performance.now()`` know nothing of it."""
+    """Puts the wall clock forward for a while; timers and ``performance.now()`` are not affected."""
     return script_in_force(
         f"""() => {{
           const {{ now }} = Date;
@@ -186,7 +186,7 @@ def wall_clock_forward(seconds: float) -> AbstractAsyncContextManager[Any]:
 
 @asynccontextmanager
 async def busy_storage() -> AsyncIterator[None]:
-    """A transaction of another script's that does not end, over all stores but that of the notes."""
+    """Another script's transaction that does not end, over all stores except the notes."""
     async with script_in_force(
         """() => {
           let busy = true;
@@ -220,12 +220,12 @@ def leave_page() -> None:
 
 
 def come_back() -> None:
-    """Tells the engines here that the page goes on after all."""
+    """Tells the engines here that the page continues after all."""
     script("globalThis.dispatchEvent(new Event('pageshow'))")
 
 
 async def drain(mailbox: Mailbox, limit: int = 500) -> list[MessageRecord]:
-    """Takes all that there is to take, and acknowledges nothing."""
+    """Takes everything, and acknowledges nothing."""
     taken: list[MessageRecord] = []
     while batch := await mailbox.dequeue(limit):
         taken += batch

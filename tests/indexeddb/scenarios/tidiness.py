@@ -68,7 +68,8 @@ NOTHING = {"held": 0, "pending": 0, "timers": 0, "channels": 0, "connections": 0
 
 
 async def check_a_thousand_opens_and_closes_leave_nothing() -> None:
-    """Each tenth held something, was watched and closed under a call that waited; some were left to the collector."""
+    """Every tenth held something, was watched and closed under a waiting call; some were left to the garbage
+    collector."""
     references: list[weakref.ref[Any]] = []
     async with script_in_force(_COUNTING):
         here = await new_context()
@@ -168,7 +169,7 @@ async def check_listening_to_changes_leaves_nothing() -> None:
 
 
 async def check_wake_ups_pile_up_no_timers() -> None:
-    """A consumer that is woken a thousand times has one timer, not a thousand that have yet to run out."""
+    """A consumer that is woken a thousand times has one timer, not a thousand that are still running."""
     async with script_in_force(_COUNTING):
         here = await new_context()
         async with await here.open("woken often") as mailbox:
@@ -189,7 +190,7 @@ async def check_seals_of_contexts_that_are_gone_go() -> None:
         async with await other.open("revoked") as mailbox:
             await mailbox.enqueue(b"s", b"p")
             assert await _seals() >= 1
-            # still alive: it must stay, or the first would write over what the other did
+            # still alive: it must stay, or the first would overwrite what the other did
             async with await other.open("revoked"):
                 assert await _seals() >= 1
             await first.enqueue(b"s", b"q")
@@ -213,7 +214,7 @@ async def check_seals_of_contexts_that_are_gone_go() -> None:
 
 
 async def check_a_stolen_lock_does_not_let_an_outdated_state_be_written() -> None:
-    """Another script of the origin may steal every lock; what a context remembers is out of date all the same."""
+    """Another script of the origin may steal every lock; what a context remembers is still out of date."""
     first = await _with_a_write_lease("stolen")
     async with first, await (await new_context()).open("stolen") as second:
         await foreign(
@@ -233,7 +234,7 @@ async def check_a_stolen_lock_does_not_let_an_outdated_state_be_written() -> Non
 async def check_what_is_stored_on_an_outdated_state_is_stored_all_the_same() -> None:
     first, second = await _with_a_write_lease("outdated"), await (await new_context()).open("outdated")
     for mailbox in (first, second, first):
-        # an id of the sender's has to be looked up, so that the engine reads before it writes
+        # a custom id has to be looked up, so that the engine reads before it writes
         await mailbox.enqueue(b"s", b"p", message_id=uuid4())
     assert (await first.status()).queued_messages == 3
     assert len(await second.dequeue(9)) == 3
@@ -242,7 +243,7 @@ async def check_what_is_stored_on_an_outdated_state_is_stored_all_the_same() -> 
 
 
 async def check_mailbox_deleted_by_another_context_under_a_write_lease() -> None:
-    """Who has it in memory must not bring it back; who deletes it must not miss what another has made of it since."""
+    """A context that has it in memory must not bring it back; one that deletes it must not miss another's changes."""
     deleter, other = await new_context(), await new_context()
     async with await _with_a_write_lease("deleted", deleter) as mailbox:
         orphans = await _orphans()
@@ -267,7 +268,8 @@ async def check_mailbox_deleted_by_another_context_under_a_write_lease() -> None
 
 
 async def check_deleted_mailbox_leaves_a_seal() -> None:
-    """Whoever has read it and is about to write must find the key taken; an opening an hour later deletes the seal."""
+    """A context that has read it and is about to write must find the key taken; an opening an hour later deletes the
+    seal."""
     here, there = await new_context(), await new_context()
     async with await here.open("sealed") as mailbox:
         await mailbox.enqueue(b"s", b"p")
@@ -292,7 +294,7 @@ async def check_deleted_mailbox_leaves_a_seal() -> None:
 
 
 async def check_every_seal_of_a_deleted_mailbox_can_be_found_again() -> None:
-    """An opening an hour later finds them by the rows that tell of them; what no row tells of would stay for good."""
+    """An opening an hour later finds them by the rows that record them; an unrecorded one would stay for ever."""
     here, there, third = await new_context(), await new_context(), await new_context()
     async with await _with_a_write_lease("twice sealed", here):
         # its lease is ended, it notices that, and has another when the mailbox is deleted
@@ -309,7 +311,7 @@ async def check_every_seal_of_a_deleted_mailbox_can_be_found_again() -> None:
 
 
 async def _seals_untold() -> list[list[int]]:
-    """The keys of empty versions of which no row tells."""
+    """The keys of empty versions that no row records."""
     untold: list[list[int]] = await foreign(
         """
         const told = (await rows("mailboxes")).filter(({ key }) => Array.isArray(key)).map(({ value }) => value);
@@ -322,7 +324,7 @@ async def _seals_untold() -> list[list[int]]:
 
 
 async def _orphans() -> int:
-    """Rows of mailboxes that are no more."""
+    """Rows of mailboxes that no longer exist."""
     count: int = await foreign(
         """
         const numbers = new Set((await rows("mailboxes")).map(({ value }) => value.number));
@@ -372,7 +374,7 @@ async def check_two_contexts_take_turns_without_losing_a_write() -> None:
 
 
 async def check_many_holes_stay_usable() -> None:
-    """Every second of many messages acknowledged: as many runs as there can be, and each verb still ends."""
+    """Every second of many messages is acknowledged: there are as many runs as possible, and each verb still ends."""
     here = await new_context()
     async with await here.open("holes") as mailbox:
         count = 20_000
@@ -388,7 +390,7 @@ async def check_many_holes_stay_usable() -> None:
 
 
 async def _with_a_write_lease(name: str, context: Context | None = None) -> Any:
-    """A mailbox that its context may write without reading it first; it is empty."""
+    """An empty mailbox that its context may write without reading it first."""
     mailbox = await (context or await new_context()).open(name)
 
     async def has_a_lease() -> bool:
@@ -413,7 +415,7 @@ async def _segments(name: str) -> int:
 
 
 async def check_a_cancelled_dequeue_is_over_when_it_ends() -> None:
-    """Whoever hears of the cancellation finds the messages back in the queue, however far the dequeue had come."""
+    """When the cancellation is noticed, the messages are back in the queue, however far the dequeue had got."""
     mailbox = await (await new_context()).open("inbox")
     await mailbox.enqueue_many([NewMessage(b"alice", b"%d" % number) for number in range(3)])
     for milliseconds in [0, 0, 0.2, 0.5, 1, 1.5, 2, 3, 4] * 4:

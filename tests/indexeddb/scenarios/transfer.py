@@ -23,7 +23,7 @@ _IN_JAVASCRIPT = """
 
 
 async def check_mailbox_goes_through_a_download_and_an_upload() -> None:
-    """Three MiB, in several pieces: all comes back, dead letters too, and a broken line is named."""
+    """Three MiB, in several pieces: everything comes back, dead letters too, and a broken line is named."""
     names = [f"transfer-{uuid4()}" for _ in range(2)]
     async with open_mailbox(names[0]) as mailbox, open_mailbox(names[1]) as target:
         ids = await mailbox.enqueue_many(

@@ -1,6 +1,6 @@
 """Values that cannot be read for a while, as when their files are away: passed over, tried again, and never deleted.
 
-Here any record of the stores can be made one. ``tests/js/unreadable.spec.js`` moves real files away.
+Any record of the stores can be made unreadable here. ``tests/js/unreadable.spec.js`` moves real files away.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from tests.indexeddb.scenarios.support import (
 _NOTHING_IN_MEMORY: Settings = {"cacheBytes": 0}
 
 _ALWAYS_AGAIN: Settings = {"firstWait": 0, "longestWait": 0}
-"""A context that tries each time what could not be read."""
+"""A context that tries every time what could not be read."""
 
 
 @asynccontextmanager
@@ -92,7 +92,7 @@ async def _storage() -> AsyncIterator[Any]:
 
 
 async def check_lost_connection_is_no_value_that_cannot_be_read() -> None:
-    """It says the same, but everything of it: nothing is passed over, and nobody is warned."""
+    """It gives the same error, but for everything: nothing is passed over, and nobody is warned."""
     here = await new_context(SEGMENTS_APART)
     name = await _stored(here, "lost with the connection", range(4))
     there = await new_context(SEGMENTS_APART)
@@ -148,7 +148,7 @@ async def check_export_names_what_it_cannot_read() -> None:
 
 
 async def check_pages_and_heads_that_cannot_be_read() -> None:
-    """A typed error, unless it is over at once; and all is there when they can be."""
+    """A typed error, unless it ends at once; and everything is there when they can be read."""
     contexts = [await new_context(SEGMENTS_APART) for _ in range(2)]
     for store in ("pages", "journal"):
         name = f"{store} away"
@@ -169,7 +169,7 @@ async def check_pages_and_heads_that_cannot_be_read() -> None:
             )
             for times in (1000, 1):
                 for call in calls if times > 1 else calls[:2]:
-                    # who has written last remembers, and reads nothing
+                    # the last writer remembers, and reads nothing
                     await other.ack((await other.peek(1, status=MessageStatus.QUEUED))[0].id)
                     left = payloads(await other.peek(100))
                     storage.failed = 0
@@ -186,14 +186,15 @@ async def check_pages_and_heads_that_cannot_be_read() -> None:
 
 
 async def check_what_another_script_did_beside_costs_nothing_that_cannot_be_read() -> None:
-    """Its row is in the way, or it deleted one: that becomes a dead letter, and what cannot be read stays."""
+    """Another script's row is in the way, or it deleted one: that becomes a dead letter, and what cannot be read
+    stays."""
     here = await new_context(SEGMENTS_APART)
     deeds = {
         "a row before": "await done(store('segments').put('intruder', [id, 0, 1]));",
         "a row that looks right": "await done(store('segments').put('intruder', [id, 0, 1, 0]));",
         "the one before is gone": "await done(store('segments').delete([id, 0, 0, 0]));",
         "the one after is gone": "await done(store('segments').delete([id, 0, 2, 2]));",
-        "the one before is none": "await done(store('segments').put('gotcha', [id, 0, 0, 0]));",
+        "the one before is invalid": "await done(store('segments').put('gotcha', [id, 0, 0, 0]));",
     }
     for title, deed in deeds.items():
         name = await _stored(here, title, range(4))
@@ -221,7 +222,7 @@ async def check_random_programs_with_values_that_come_and_go() -> None:
 async def _program(contexts: list[Context], storage: Any, chance: random.Random, name: str) -> None:
     handles = [await context.open(name) for context in contexts]
     queued: list[tuple[int, int]] = []
-    """Priority downwards and number: sorted, it is the order of the queue."""
+    """Negative priority and number: sorted, this is the order of the queue."""
     held: dict[UUID, tuple[Mailbox, tuple[int, int]]] = {}
     ids: dict[tuple[int, int], UUID] = {}
     away: set[tuple[int, int]] = set()

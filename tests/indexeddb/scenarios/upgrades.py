@@ -31,7 +31,7 @@ async def check_newer_tab_is_let_through_and_the_older_one_says_so() -> None:
     new = await new_context(NEWER)
     upgraded = await asyncio.wait_for(new.open("upgraded"), 60)
     try:
-        # a version of its own at each end of the sentence, and what to do
+        # one version at each end of the sentence, and what to do
         for call in (
             mailbox.dequeue,
             mailbox.status,
@@ -81,7 +81,7 @@ async def check_upgrade_in_the_middle_of_calls_loses_none_of_those_that_returned
 
 
 async def check_blocked_upgrade_ends() -> None:
-    """Another script keeps the older version open and does not let go."""
+    """Another script keeps the older version open and does not close it."""
     old = await new_context()
     async with await old.open("blocked") as mailbox:
         await mailbox.enqueue(b"s", b"kept")
@@ -99,14 +99,14 @@ async def check_blocked_upgrade_ends() -> None:
 
 
 async def check_database_that_is_another_programs() -> None:
-    """A database of this name without the stores: an error that says so, not a mess."""
+    """A database with this name without the stores: an error that says so, not a mess."""
     here = await new_context()
     for version in (1, 7):
         await _remove_database()
         await _database_of_another_program(version)
         error: Any = await raised(here.open("elsewhere"))
         assert type(error).__name__ == "StorageCorruptError", error
-        assert "another program's" in str(error), error
+        assert "another program" in str(error), error
     await _remove_database()
     async with await here.open("elsewhere") as mailbox:
         assert (await mailbox.status()).queued_messages == 0

@@ -1,4 +1,4 @@
-"""Who waits hears of news of other contexts; and finds them all the same where hints do not come."""
+"""Waiters learn what other contexts store, and find it even if hints do not come."""
 
 import asyncio
 from typing import Any
@@ -28,7 +28,7 @@ class Depths:
 
 
 def hard_of_hearing() -> Settings:
-    """A context that hears of everything 0.3 seconds late, answers to its greeting included."""
+    """A context that hears everything 0.3 seconds late, including answers to its greeting."""
     open_channel = """() => {
       const channel = new BroadcastChannel("pymailbox");
       return {
@@ -106,7 +106,7 @@ async def check_without_a_channel_the_slow_poll_finds_it() -> None:
 
 
 async def check_busy_mailbox_does_not_starve_who_waits_in_another_context() -> None:
-    """Blind writes of one context and reads of another: no wake-up is lost between them."""
+    """Writes without reading in one context and reads in another: no wake-up is lost between them."""
     here, there = await new_context(), await new_context()
     async with (
         await here.open("ping") as ping,
@@ -150,7 +150,7 @@ async def check_nobody_is_told_where_nobody_listens() -> None:
           };
         }"""
     ):
-        # a channel of their own: on the usual one there may be others who listen
+        # a separate channel: others may listen on the usual one
         here, there = await new_context(on_channel("lonely")), await new_context(on_channel("lonely"))
         async with await here.open("lonely") as mailbox:
             for _ in range(3):
@@ -256,7 +256,7 @@ async def check_who_is_woken_and_does_not_take_it_passes_it_on() -> None:
 
 
 async def check_news_between_the_look_and_its_answer() -> None:
-    """A call that found nothing, and has yet to hear so, learns of what another context stores meanwhile."""
+    """A call that found nothing, and does not know it yet, learns of what another context stores meanwhile."""
     here, there = await new_context(NO_SLOW_POLL), await new_context()
     async with await here.open("in between") as mailbox, await there.open("in between") as other:
         between = asyncio.Event()

@@ -1,4 +1,4 @@
-/** What the tests of `consume` have at hand in a page, as `consuming`. */
+/** Helpers for the tests of `consume` in a page, as `consuming`. */
 
 /** @typedef {import("../../../js/index.js").Mailbox} Mailbox */
 
@@ -27,7 +27,7 @@ async function left(mailbox) {
   return [queuedMessages, inflightMessages];
 }
 
-/** All that can be handed out now, as `text:deliveryCount`. @param {Mailbox} mailbox */
+/** Everything that can be handed out now, as `text:deliveryCount`. @param {Mailbox} mailbox */
 const rest = async (mailbox) =>
   (await mailbox.dequeue({ limit: 1000 })).map((record) => `${textOf(record)}:${record.deliveryCount}`);
 

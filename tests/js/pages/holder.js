@@ -1,4 +1,4 @@
-// A worker that takes one message of the mailbox that it is told, says so, and keeps it.
+// A worker that takes one message of a mailbox, says so, and keeps it.
 
 import { openMailbox } from "/pymailbox/index.js";
 

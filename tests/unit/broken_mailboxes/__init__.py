@@ -1,8 +1,8 @@
-"""Mailboxes with one bug each, and the checks that have to find it: how the conformance suite is itself tested.
+"""Mailboxes with one bug each, and the checks that must find it: this tests the conformance suite itself.
 
-Several of the bugs were met in other queues: order by clock with ties by random id, a dequeue that reads in one
-transaction and marks in a second, an ack that is undone by a stale copy, an opened handle that takes live work away,
-an inflight message that a crash strands for good.
+Several of the bugs come from other queues: order by clock with ties broken by random ids, a dequeue that reads in one
+transaction and marks in a second, an ack undone by a stale copy, an opened handle that takes away work in progress, an
+inflight message that a crash strands for good.
 """
 
 from tests.unit.broken_mailboxes import (
@@ -25,6 +25,7 @@ from tests.unit.broken_mailboxes import (
     opening,
     order,
     peek_and_purge,
+    relaying,
     releases,
     status,
     steps,
@@ -56,6 +57,7 @@ __all__ = [
     "opening",
     "order",
     "peek_and_purge",
+    "relaying",
     "releases",
     "status",
     "steps",

@@ -10,14 +10,14 @@ from tests.unit.example_mailboxes import SmallMailbox
 Broken = TypeVar("Broken", bound=type[SmallMailbox])
 
 BROKEN: dict[type[SmallMailbox], tuple[str, ...]] = {}
-"""Each broken mailbox, with the names of checks that have to fail for it."""
+"""Each broken mailbox, with the names of the checks that must fail for it."""
 
 FOUND_BY_PROGRAMS: list[type[SmallMailbox]] = []
-"""Those whose bug random programs have to find as well."""
+"""Those whose bug random programs must find too."""
 
 
 def breaks(*names: str, found_by_programs: bool = False) -> Callable[[Broken], Broken]:
-    """Registers a broken mailbox with the names of the checks that have to find its bug."""
+    """Registers a broken mailbox with the names of the checks that must find its bug."""
 
     def register(broken: Broken) -> Broken:
         BROKEN[broken] = names

@@ -87,7 +87,7 @@ class CancelledAckPoisonsTheHandle(SmallMailbox):
 
 @breaks("ack.ack_many_counts_what_it_removed", "ack.ack_many_of_nothing", found_by_programs=True)
 class CountsIds(SmallMailbox):
-    """Says how many ids it was given, and takes none for all."""
+    """Returns how many ids it was given, and takes none as all."""
 
     async def ack_many(self, ids: Iterable[UUID]) -> int:
         given = list(ids) or list(self.store)

@@ -1,4 +1,4 @@
-"""Bugs that show themselves in questions and answers."""
+"""Bugs that show in questions and answers."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class SendsOnInItsOwnName(SmallMailbox):
     "asking.many_questions_share_a_mailbox",
     "asking.closing_ends_questions",
     "asking.death_of_an_asker",
+    "relaying.closing_ends_a_relay",
 )
 class ForgetsWhatItOpened(SmallMailbox):
-    """Knows nothing of what was opened beside it."""
+    """Does not know what was opened beside it."""
 
     @property
     def _companions(self) -> tuple[Companion, ...]:
@@ -63,7 +64,7 @@ class _WithNeighbours(SmallMailbox):
 @breaks("asking.askers_get_their_own_answers")
 class OneMailboxForAllAskers(_WithNeighbours):
     class neighbours(Neighbours):  # noqa: N801
-        async def open(self, name: str, *, relaxed: bool = False) -> Mailbox:
+        async def open(self, name: str, *, relaxed: bool = False, lease: float | None = None) -> Mailbox:
             return await super().open(name if marker_of(name) is None else name[:20])
 
         async def names(self) -> list[str]:
@@ -117,7 +118,7 @@ class RepliesAtOnce(SmallMailbox):
 
 @breaks("asking.no_answer_in_time")
 class HandsOutAnswersTwice(SmallMailbox):
-    """What has a correlation id of another message is stored under a new one as well."""
+    """A message with another's correlation id is also stored under a new one."""
 
     def put(self, message: PreparedMessage) -> tuple[UUID, bool]:
         stored = super().put(message)
@@ -136,7 +137,7 @@ class StoresEveryQuestion(SmallMailbox):
 
 @breaks("asking.left_over_mailboxes_are_deleted", "asking.marker_keeps_a_mailbox")
 class TakesAllForLeftOver(_WithNeighbours):
-    """Nobody seems to hold anything in a mailbox for answers."""
+    """Nobody seems to hold anything in a reply mailbox."""
 
     class neighbours(Neighbours):  # noqa: N801
         def is_kept(self, name: str, unless: Unless | None) -> bool:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def int32(number: int) -> int:
-    """What is left of a number in 32 bits with a sign."""
+    """A number cut to 32 bits with a sign."""
     return int.from_bytes(number.to_bytes(8)[4:], signed=True)
 
 
@@ -206,7 +206,7 @@ class TakesAnyOption(SmallMailbox):
 
 @breaks("storage.report_says_what_was_asked_for", "storage.report_is_plain_data", "storage.request_persistence_answers")
 class ReportsStrings(SmallMailbox):
-    """Passes on what some platform said."""
+    """Passes a platform's error on."""
 
     async def storage_report(self) -> StorageReport:
         self.enter()

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from pymailbox import Consumer, Context, MailboxClosedError, MailboxStats, MessageRecord, Reject, Retry, RetryPolicy
 from pymailbox.actors.holds import Hold
+from pymailbox.actors.stopping import Interruptions
 from pymailbox.contract.arguments import PreparedMessage
 from tests.unit.broken_mailboxes._register import breaks
 from tests.unit.example_mailboxes import Entry, SmallMailbox, stats_of
@@ -53,6 +54,11 @@ class AcksNothingTogether(SmallMailbox):
 class OneArgumentForAll(_Wrapping):
     async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
         await handler(message)
+
+
+@breaks("consuming.default_of_a_handler_is_kept")
+class ContextForAllThatHaveRoom(_Wrapping):
+    """As ``_call`` sees it."""
 
 
 @breaks("consuming.high_priority_is_handled_first", "consuming.failed_message_holds_back_its_sender")
@@ -179,7 +185,7 @@ class RetriesAsThePolicySays(_Wrapping):
 
 @breaks("consuming.retry_waits_in_the_queue")
 class PutsOffNothing(_Wrapping):
-    """What is put off comes again at once."""
+    """A postponed message comes again at once."""
 
     async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
         try:
@@ -209,7 +215,7 @@ class CountsEveryRetry(_Wrapping):
 
 @breaks("consuming.retry_holds_back_its_sender")
 class PutsOffAtTheEnd(_Wrapping):
-    """What is put off comes last."""
+    """A postponed message comes last."""
 
     async def wrapped(self, handler: Any, message: MessageRecord, context: Context) -> None:
         try:
@@ -294,7 +300,7 @@ class GivesNothingBack(SmallMailbox):
 
 @breaks("consuming.slow_work_is_shared")
 class Hoards(GivesNothingBack):
-    """Takes all there is, whatever was asked for."""
+    """Takes everything, whatever was asked for."""
 
     async def dequeue(
         self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
@@ -363,7 +369,7 @@ class TakesAnyConsumer(SmallMailbox):
     "consuming.ack_with_a_dequeue_is_the_last_word",
 )
 class AcksWhateverWasHandled(SmallMailbox):
-    """Its consumers do not hear of what handlers settle, and it does not ask who holds a message."""
+    """Its consumers do not learn what handlers settle, and it does not check who holds a message."""
 
     def consume(self, handler: Any, **options: Any) -> Consumer:
         consumer = super().consume(handler, **options)
@@ -376,7 +382,7 @@ class AcksWhateverWasHandled(SmallMailbox):
 
 @breaks("consuming.second_hand_out_is_settled_on_its_own")
 class TakesEveryHandOutForOne(AcksWhateverWasHandled):
-    """Its consumers do not notice either that they get a message once more."""
+    """Nor do its consumers notice that they get a message again."""
 
     def consume(self, handler: Any, **options: Any) -> Consumer:
         consumer = super().consume(handler, **options)
@@ -418,7 +424,7 @@ class CountsEveryCancellation(SmallMailbox):
         interrupt = consumer._interrupt
 
         def interrupted() -> None:
-            consumer._turns_to_stillness = 0
+            consumer._cancellations = Interruptions()
             interrupt()
 
         consumer._interrupt = interrupted  # type: ignore[method-assign]

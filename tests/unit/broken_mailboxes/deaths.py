@@ -1,4 +1,4 @@
-"""Bugs in what becomes of a dead holder's messages."""
+"""Bugs in what happens to a dead holder's messages."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class DeathIsARelease(SmallMailbox):
     found_by_programs=True,
 )
 class EveryEndIsADeath(SmallMailbox):
-    """Being collected, and the end of an event loop, count as the end of the process."""
+    """Being collected, or the end of the event loop, counts as the end of the process."""
 
     def recover_now(self) -> int:
         for entry in self.inflight():
@@ -127,7 +127,7 @@ class BlamesEverybody(SmallMailbox):
 
 @breaks("recover.rest_of_a_batch_is_not_blamed", found_by_programs=True)
 class BlamesTheLastOne(SmallMailbox):
-    """A message was alone if its holder has no other when it dies."""
+    """A message counts as alone if its holder has no other when it dies."""
 
     def orphan(self, entry: Entry, holder: Holder) -> None:
         entry.alone = not any(other.holder is holder for other in self.store.values() if other is not entry)
@@ -172,7 +172,7 @@ class CountsHoldersNotMessages(SmallMailbox):
 
 @breaks("recover.live_holder_loses_nothing")
 class LeaseDecides(SmallMailbox):
-    """Whoever has not been heard of for its lease is gone, though it lives and works."""
+    """A holder that shows no sign of life for its lease is gone, even if it lives and works."""
 
     born: ClassVar[dict[Holder, tuple[float, float]]] = {}
 
@@ -203,7 +203,7 @@ class RecoverInTwoTransactions(SmallMailbox):
 
 @breaks("recover.acks_around_a_death", found_by_programs=True)
 class RecoversFromMemory(SmallMailbox):
-    """What a dead holder was handed out comes back, acked or not."""
+    """What was handed out to a dead holder comes back, acked or not."""
 
     handed_out: ClassVar[dict[Holder, list[Entry]]] = {}
 
@@ -222,7 +222,7 @@ class RecoversFromMemory(SmallMailbox):
 
 @breaks("recover.new_handle_is_another_holder")
 class TakesOverFromTheDead(SmallMailbox):
-    """A handle that is opened goes on as the one that died."""
+    """A newly opened handle continues as the one that died."""
 
     def __init__(self, database: Database, name: str, options: Options) -> None:
         super().__init__(database, name, options)
@@ -245,7 +245,7 @@ class ForgetsTheIdsOfTheDead(SmallMailbox):
 
 @breaks("recover.deaths_in_other_mailboxes_do_not_matter", "recover.live_holder_loses_nothing", found_by_programs=True)
 class OneDeathIsEverybodys(SmallMailbox):
-    """When any handle of the database has died, all that is inflight is orphaned."""
+    """When any handle of the database dies, everything inflight is orphaned."""
 
     holders: ClassVar[list[Holder]] = []
 
@@ -259,7 +259,7 @@ class OneDeathIsEverybodys(SmallMailbox):
 
 @breaks("release.cancelled_wait_strands_nothing")
 class CancelledWaitStrands(SmallMailbox):
-    """A wait claims in a call of its own, whose result is dropped when nobody waits for it any more."""
+    """A wait claims in a separate call, whose result is dropped when nobody waits for it any more."""
 
     async def dequeue(
         self, limit: int | None = None, *, wait: float | None = None, ack: Iterable[UUID] = ()
@@ -272,7 +272,7 @@ class CancelledWaitStrands(SmallMailbox):
             await self.turn()
 
     async def take_slowly(self, limit: int | None) -> list[MessageRecord]:
-        """So that a wait that is cancelled soon after messages have come is sure to drop them."""
+        """So that a wait that is cancelled soon after messages have come is certain to drop them."""
         records = await self.take(limit)
         for _ in records * 20:
             await self.turn()

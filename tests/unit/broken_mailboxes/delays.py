@@ -44,7 +44,7 @@ class DelaysEverything(SmallMailbox):
     found_by_programs=True,
 )
 class DelayedIsNotQueued(SmallMailbox):
-    """What is not due yet is not there yet."""
+    """Messages that are not due yet do not exist yet."""
 
     def waiting(self) -> list[Entry]:
         return self.queue()
@@ -83,7 +83,7 @@ class KnowsDueIdsOnly(SmallMailbox):
 
 @breaks("delay.delay_survives_reopening", found_by_programs=True)
 class DelaysInItsHandle(SmallMailbox):
-    """A timer of the handle, and no more."""
+    """Only a timer of the handle."""
 
     async def close(self) -> None:
         await super().close()
@@ -102,7 +102,7 @@ class DelaysInItsHandle(SmallMailbox):
     "recover.recovery_while_waiting",
 )
 class WakesForEnqueuesOnly(SmallMailbox):
-    """Waits for the next enqueue, and for nothing else."""
+    """Waits only for the next enqueue."""
 
     enqueued: ClassVar[int] = 0
 

@@ -42,7 +42,7 @@ class AcksAfterTheClaim(SmallMailbox):
 
 @breaks("dequeue_ack.acks_come_before_the_claim", found_by_programs=True)
 class AcksItsOwnFirst(SmallMailbox):
-    """Takes into account who holds a message."""
+    """Checks who holds a message."""
 
     async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
         return await super().take(limit, [message_id for message_id in ack if self.held_as(message_id)])
@@ -84,7 +84,7 @@ class AcksOneAfterTheOther(SmallMailbox):
 
 @breaks("dequeue_ack.cancelled_call_has_acked_all_or_nothing")
 class StrandsWhatComesWithAcks(SmallMailbox):
-    """Cancelled, what a call has claimed stays with the handle, if it has acknowledged as well."""
+    """If it has also acknowledged, what a cancelled call has claimed stays with the handle."""
 
     async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
         taking = asyncio.ensure_future(super().take(limit, ack))

@@ -72,7 +72,7 @@ class OneSetOfHeadersForABatch(SmallMailbox):
 
 @breaks("headers.largest_headers", "headers.bad_headers_are_refused")
 class CutsLongHeaders(SmallMailbox):
-    """Stores a part of what it is given, and takes whatever that is."""
+    """Stores a part of what it is given, whatever that is."""
 
     def enqueue(self, *arguments: Any, headers: Any = None, **keywords: Any) -> Coroutine[Any, Any, UUID]:
         texts = {str(name)[:200]: str(text)[:200] for name, text in list(dict(headers or {}).items())[:20]}

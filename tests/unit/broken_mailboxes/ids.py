@@ -56,7 +56,7 @@ class KnowsQueuedIdsOnly(SmallMailbox):
     found_by_programs=True,
 )
 class NeverForgetsAnId(SmallMailbox):
-    """Remembers every id for ever, of all mailboxes together."""
+    """Remembers every id of all mailboxes together, for ever."""
 
     used: ClassVar[set[UUID]] = set()
 
@@ -96,7 +96,7 @@ class KnowsItsOwnIdsOnly(SmallMailbox):
 
 @breaks("message_ids.duplicates_in_one_batch", "message_ids.ids_like_those_to_come_in_one_batch")
 class LooksUpIdsBeforeTheBatch(SmallMailbox):
-    """What comes twice in one batch is stored twice; ids that it makes are counted, and may be another message's."""
+    """An id that comes twice in a batch is stored twice; its own ids are consecutive, and may be another message's."""
 
     async def store_all(self, messages: list[PreparedMessage]) -> list[UUID]:
         if len(messages) == 1:

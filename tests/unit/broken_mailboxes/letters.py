@@ -178,7 +178,7 @@ class LettersOfTheHandle(SmallMailbox):
 
 @breaks("dead_letters.dead_letter_against_ack")
 class DeadLetterInTwoTransactions(SmallMailbox):
-    """Looks whether it holds the message, and moves what it has seen a moment later."""
+    """Checks whether it holds the message, and moves it a moment later."""
 
     async def dead_letter(self, message_id: UUID, reason: str) -> bool:
         entry = self.held_as(message_id)

@@ -63,7 +63,7 @@ class PromotesEverything(SmallMailbox):
 
 @breaks("promote.promote_wakes_a_waiting_dequeue")
 class PromotesForLater(SmallMailbox):
-    """What is promoted is due when somebody looks at the counts."""
+    """A promoted message becomes due when somebody looks at the counts."""
 
     def promote_now(self, entries: list[Entry]) -> int:
         self.promoted = [entry for entry in entries if not self.is_due(entry)]
@@ -119,7 +119,7 @@ class CountsNoDelays(SmallMailbox):
 
 @breaks("status.delayed_messages_are_counted")
 class CountsDelaysForever(SmallMailbox):
-    """As one of those that were delayed once."""
+    """As one that was once delayed."""
 
     def put(self, message: PreparedMessage) -> tuple[UUID, bool]:
         self.delayed = getattr(self, "delayed", 0) + (message.delay_ms > 0)

@@ -63,7 +63,7 @@ class NackWithoutDelay(SmallMailbox):
 
 @breaks("nack.cancelled_nack_can_be_repeated")
 class CancelledNackStrands(SmallMailbox):
-    """Takes a message out of what the handle holds, and queues it a moment later."""
+    """Takes a message from what the handle holds, and queues it a moment later."""
 
     async def nack(self, message_id: UUID, *, delay: Any = None, error: Any = None, failed: Any = True) -> bool:
         entry = self.held_as(message_id)

@@ -13,7 +13,7 @@ from tests.unit.example_mailboxes import Database, Entry, Holder, SmallMailbox
 
 @breaks("observer.three_enqueues_make_three_calls", "observer.observer_is_replaced_and_removed")
 class TellsEveryObserverTwice(SmallMailbox):
-    """Keeps old observers, and tells all of them before the commit as well as after it."""
+    """Keeps old observers, and calls all of them both before and after the commit."""
 
     def __init__(self, database: Database, name: str, options: Options) -> None:
         super().__init__(database, name, options)
@@ -69,7 +69,7 @@ class TellsNobodyElse(SmallMailbox):
 
 @breaks("observer.depth_counts_what_a_waiting_call_takes")
 class TellsWhatIsLeft(SmallMailbox):
-    """The depth is counted when whoever waits has taken something."""
+    """The depth is counted after waiting calls have taken something."""
 
     async def store_all(self, messages: list[PreparedMessage]) -> list[UUID]:
         observer, self._observer = self._observer, None
@@ -94,7 +94,7 @@ class RedriveIsSilent(SmallMailbox):
 
 @breaks("observer.what_comes_back_is_no_call", "observer.other_verbs_are_no_calls")
 class TellsOfEveryChange(SmallMailbox):
-    """The depth is told when it changes, for whatever reason."""
+    """The depth is reported when it changes, for any reason."""
 
     def fail(self, entry: Entry, holder: Holder, cause: str) -> None:
         super().fail(entry, holder, cause)

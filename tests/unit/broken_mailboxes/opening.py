@@ -12,7 +12,7 @@ from tests.unit.example_mailboxes import Database, SmallMailbox
 
 @breaks("opening.second_handle_takes_nothing", found_by_programs=True)
 class OpeningTakesLiveWork(SmallMailbox):
-    """A handle that is opened gives back what others hold, in the belief that they are gone."""
+    """A newly opened handle gives back what others hold, as if they were gone."""
 
     @classmethod
     async def opened(cls, database: Database, name: str, options: Options) -> Self:
@@ -24,7 +24,7 @@ class OpeningTakesLiveWork(SmallMailbox):
 
 @breaks("opening.messages_survive_reopening", "names.odd_names_are_distinct", "message_ids.ids_survive_reopening")
 class EndsWithItsHandle(SmallMailbox):
-    """Nothing is stored that outlives the handle."""
+    """Nothing stored outlives the handle."""
 
     async def close(self) -> None:
         await super().close()
@@ -33,7 +33,7 @@ class EndsWithItsHandle(SmallMailbox):
 
 @breaks("opening.opening_at_once_makes_one_mailbox")
 class OpeningRaces(SmallMailbox):
-    """Looks whether the mailbox is there, and makes it a moment later."""
+    """Checks whether the mailbox exists, and makes it a moment later."""
 
     @classmethod
     async def opened(cls, database: Database, name: str, options: Options) -> Self:

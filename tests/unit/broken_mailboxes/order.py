@@ -77,7 +77,7 @@ class HighByDefault(SmallMailbox):
     found_by_programs=True,
 )
 class LastCallFirst(SmallMailbox):
-    """Calls that wait together are served from the end, and observers are told once for all of them."""
+    """Calls that wait together are served from the end, and observers are called once for all of them."""
 
     pending: ClassVar[list[tuple[LastCallFirst, list[PreparedMessage], asyncio.Future[list[UUID]]]]] = []
 

@@ -24,7 +24,7 @@ class PeekCountsAsDelivery(SmallMailbox):
 
 @breaks("peek.peek_order", "peek.peek_of_an_empty_mailbox")
 class PeekShowsTheStore(SmallMailbox):
-    """Everything in the order of the store, and an error where there is nothing."""
+    """Everything in the order of the store, and an error if there is nothing."""
 
     async def peek(self, limit: Any = None, *, status: Any = None, offset: Any = 0) -> list[MessageRecord]:
         shown = [record_of(entry) for entry in list(self.store.values())[: limit or self.options.batch_size]]

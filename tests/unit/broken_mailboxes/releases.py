@@ -57,7 +57,7 @@ class ReleasesEverybodys(SmallMailbox):
 
 @breaks("release.release_never_brings_back_an_acked_message", found_by_programs=True)
 class ReleasesFromMemory(SmallMailbox):
-    """A handle puts back what it remembers to hold, acked by others or not."""
+    """A handle puts back what it remembers holding, even if others have acked it."""
 
     def __init__(self, database: Database, name: str, options: Options) -> None:
         super().__init__(database, name, options)
@@ -93,7 +93,7 @@ class CancelledDequeueStrands(SmallMailbox):
 
 @breaks("release.release_keeps_earlier_deliveries", found_by_programs=True)
 class ReleaseStartsAfresh(SmallMailbox):
-    """What was given back counts as never handed out, whatever was before."""
+    """What was given back counts as never handed out, whatever happened before."""
 
     def give_back(self, entry: Entry) -> None:
         super().give_back(entry)
@@ -102,7 +102,7 @@ class ReleaseStartsAfresh(SmallMailbox):
 
 @breaks("release.cancelled_loop_of_dequeues_strands_nothing")
 class ForgetsWhatItClaimed(SmallMailbox):
-    """Suspends when it has claimed, and does not think of being cancelled there."""
+    """Suspends after claiming, and does not expect to be cancelled there."""
 
     async def take(self, limit: int | None = None, ack: Sequence[UUID] = ()) -> list[MessageRecord]:
         with self.call():

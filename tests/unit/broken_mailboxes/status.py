@@ -23,7 +23,7 @@ class LeavesOutZeros(SmallMailbox):
 
 @breaks("status.handles_see_the_same_counts", "enqueue.committed_before_it_returns", found_by_programs=True)
 class CountsWhenItOpens(SmallMailbox):
-    """A handle knows what was there when it was opened and what it did itself."""
+    """A handle knows only what was there when it was opened, and what it did itself."""
 
     def __init__(self, database: Database, name: str, options: Options) -> None:
         super().__init__(database, name, options)

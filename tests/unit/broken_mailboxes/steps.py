@@ -37,10 +37,11 @@ class AcksAndForgets(SmallMailbox):
     "ack_and_send.cancelled_step_happened_or_did_not",
     "ack_and_send.closed_target_is_refused",
     "ack_and_send.mailbox_of_another_database_is_refused",
+    "relaying.relay_that_comes_back_late_begins_anew",
     found_by_programs=True,
 )
 class SendsAndThenAcks(SmallMailbox):
-    """A call after the other."""
+    """One call after another."""
 
     async def send_on(self, message_id: UUID, sends: Sends) -> bool:
         for target, message in sends:
@@ -66,7 +67,11 @@ class OneMessageForEachTarget(SmallMailbox):
         return await super().send_on(message_id, list(dict(sends).items()))
 
 
-@breaks("ack_and_send.target_that_has_the_id_stores_nothing", found_by_programs=True)
+@breaks(
+    "ack_and_send.target_that_has_the_id_stores_nothing",
+    "relaying.id_that_the_target_has_stops_nothing",
+    found_by_programs=True,
+)
 class KnownIdStopsTheStep(SmallMailbox):
     async def send_on(self, message_id: UUID, sends: Sends) -> bool:
         if any(target is not self and target.knows(message.message_id) for target, message in sends):
@@ -88,7 +93,7 @@ class ChecksNoTargets(SmallMailbox):
 
 @breaks("ack_and_send.bad_arguments_are_refused", "ack_and_send.buffer_sent_is_taken_at_the_call")
 class SendsWhatIsThereLater(SmallMailbox):
-    """Arguments are looked at after the ack."""
+    """Arguments are checked after the ack."""
 
     def ack_and_send(self, message_id: UUID, messages: Any) -> Coroutine[Any, Any, bool]:
         async def later() -> bool:

@@ -18,7 +18,7 @@ from tests.unit.example_mailboxes import Entry, SmallMailbox
 
 @breaks("enqueue.buffer_changed_while_the_call_waits", "enqueue_many.batch_buffers_changed_while_the_call_waits")
 class CopiesWhenItRuns(SmallMailbox):
-    """The usual ``async def``: arguments are looked at when the event loop gets there."""
+    """The usual ``async def``: arguments are read when the event loop gets there."""
 
     def enqueue(self, *arguments: Any, **keywords: Any) -> Coroutine[Any, Any, UUID]:
         async def later() -> UUID:
@@ -100,7 +100,7 @@ class TimeOfTheHandOut(SmallMailbox):
     found_by_programs=True,
 )
 class CountsItsIds(SmallMailbox):
-    """Each mailbox makes the same ids, one after the other, without a look at what is there."""
+    """Each mailbox makes the same consecutive ids, without checking what is there."""
 
     newest: ClassVar[dict[str, int]] = {}
 
@@ -150,7 +150,7 @@ class ReturnsBeforeItCommits(SmallMailbox):
 
 @breaks("enqueue.refused_enqueue_harms_no_later_one", "observer.other_verbs_are_no_calls")
 class GivesUpAfterAnError(SmallMailbox):
-    """One rejected write makes every later one a silent no-op, and a call of the observer nevertheless."""
+    """One rejected write makes every later one a silent no-op that still calls the observer."""
 
     has_failed = False
 

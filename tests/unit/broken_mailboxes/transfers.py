@@ -57,7 +57,7 @@ class ImportsUnderNewIds(SmallMailbox):
 
 @breaks("transfer.broken_lines_are_refused")
 class StoresNothingOfABrokenImport(SmallMailbox):
-    """It takes whole imports only, told by the number of messages."""
+    """It takes only whole imports, judging by the number of messages."""
 
     def _archive(self) -> Archive:
         class AllOrNothing(SmallArchive):
@@ -109,7 +109,7 @@ class ImportsLettersAsMessages(SmallMailbox):
 
 @breaks("transfer.export_goes_on_while_messages_move")
 class SkipsBetweenPages(SmallMailbox):
-    """A page ends with a message that the next one leaves out as well."""
+    """A page ends before a message that the next one also leaves out."""
 
     def _archive(self) -> Archive:
         class Skipping(SmallArchive):

@@ -37,6 +37,7 @@ class WaitsToTheEnd(SmallMailbox):
     "waiting.wait_is_cancelled_as_a_message_comes",
     "waiting.waiting_handle_is_closed_as_a_message_comes",
     "release.cancelled_dequeue_hands_nothing_out",
+    "relaying.stop_leaves_nothing_inflight",
 )
 class WaitsInTheBackground(SmallMailbox):
     """A cancelled call goes on without its caller."""
@@ -59,7 +60,7 @@ class WaitsInTheBackground(SmallMailbox):
     "waiting.each_due_message_ends_a_wait",
 )
 class OneWaitAtATime(SmallMailbox):
-    """A wait that begins ends the one before it, and a cancelled one ends them all."""
+    """A new wait ends the previous one, and a cancelled one ends them all."""
 
     waits = 0
 

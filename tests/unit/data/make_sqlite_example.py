@@ -1,7 +1,7 @@
 """Writes a mailbox file of the present layout, with a message in every state there is, as ``sqlite_layout_N.sql``.
 
-``python -m tests.unit.data.make_sqlite_example`` makes it for the present layout, unless it is there: once a layout is
-released its dump stands for the files that are out there.
+``python -m tests.unit.data.make_sqlite_example`` makes it for the present layout, unless it exists: once a layout is
+released, its dump represents the files in use.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ async def fill(file: Path) -> None:
     await other.dead_letter(high[7], "unwanted")
     await other.close()  # 4 and 6 were given back
     await mailbox.enqueue_many(NewMessage(b"", b"%d" % number) for number in (8, 9))
-    dump(file)  # the holder of 0, 1 and 2 lives, and will have died when the dump is read
+    dump(file)  # the holder of 0, 1 and 2 lives, and will be dead when the dump is read
     await mailbox.close()
 
 

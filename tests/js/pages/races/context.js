@@ -1,4 +1,4 @@
-// A context of the races, a worker: does what the page tells it, each call when it comes, and tells what came of it.
+// A context of the races, a worker: makes each call that the page sends when it comes, and reports the outcome.
 
 import { beginFaults, locksOf, planFault, setLate } from "./faults.js";
 import { labelOf, payloadOf } from "./payload.js";
@@ -7,7 +7,7 @@ import { deleteMailbox, openMailbox } from "/pymailbox.js";
 /** @type {Map<number, import("../../../../js/index.js").Mailbox>} */
 const mailboxes = new Map();
 
-/** @param {any} value what can be sent, and is worth it */
+/** @param {any} value what can be sent and matters */
 const told = (value) =>
   Array.isArray(value)
     ? value.map((item) =>

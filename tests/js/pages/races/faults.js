@@ -1,18 +1,18 @@
 /**
  * What goes wrong in a context of the races: at one of its steps, counted from when the fault is planned, it is
- * blocked, left, robbed of its locks, or its storage fails. It is to be imported before the engine.
+ * blocked, left, loses its locks, or its storage fails. Must be imported before the engine.
  *
- * A step is the beginning of a transaction or of a request, and the moment in which the context would hear what became
+ * A step is the beginning of a transaction or of a request, and the moment in which the context would learn the outcome
  * of one. While a context is blocked nothing of it runs, and what it has begun stays as it is.
  */
 
 /** @typedef {"block" | "die" | "leave" | "rob" | "abort" | "lose" | "fill"} Fault */
 /** @typedef {"transaction" | "request" | "success" | "complete"} Step */
 
-/** Milliseconds that a context is blocked at most, if nobody sets it free. */
+/** The most milliseconds that a context is blocked if nobody releases it. */
 const LONGEST_BLOCK = 10_000;
 
-/** Milliseconds by which an answer of `locks.query` is late at most. */
+/** The most milliseconds by which an answer of `locks.query` is late. */
 const LATEST = 100;
 
 /** The steps at which each fault can happen; at others it waits for the next. @type {Record<Fault, Step[]>} */
@@ -21,7 +21,7 @@ const STEPS_OF = {
   die: ["transaction", "request", "success", "complete"],
   leave: ["transaction", "request", "success", "complete"],
   rob: ["transaction", "request", "success", "complete"],
-  // a connection that is lost before the commit, and one that is lost after it, before this context has heard of it
+  // a connection lost before the commit, and one lost after it, before this context has learned of it
   abort: ["request"],
   lose: ["complete"],
   fill: ["request"],
@@ -29,11 +29,11 @@ const STEPS_OF = {
 
 /** @type {{fault: Fault, after: number} | undefined} */
 let planned;
-/** 1 as soon as a context that is blocked may go on. @type {Int32Array | undefined} */
+/** 1 as soon as a blocked context may continue. @type {Int32Array | undefined} */
 let gate;
 let latest = 0;
 
-/** Transactions whose end is told in another way. @type {WeakMap<IDBTransaction, DOMException | null>} */
+/** Transactions whose end is reported in another way. @type {WeakMap<IDBTransaction, DOMException | null>} */
 const endings = new WeakMap();
 
 /** @param {SharedArrayBuffer} shared */
@@ -41,7 +41,7 @@ export function beginFaults(shared) {
   gate = new Int32Array(shared);
 }
 
-/** @param {Fault} fault @param {number} after how many steps are passed over */
+/** @param {Fault} fault @param {number} after how many steps are skipped */
 export function planFault(fault, after) {
   planned = { fault, after };
 }
@@ -111,7 +111,7 @@ for (const [prototype, methods] of /** @type {[any, string[]][]} */ ([
           try {
             transaction.abort();
           } catch {
-            // it was asked to commit already: too late to fail
+            // it has already been asked to commit: too late to fail
             endings.delete(transaction);
           }
           if (lost) disconnect(transaction.db);
@@ -122,7 +122,7 @@ for (const [prototype, methods] of /** @type {[any, string[]][]} */ ([
   }
 }
 
-// the engine hears through these
+// the engine listens through these
 for (const [prototype, name, step] of /** @type {[any, string, Step][]} */ ([
   [IDBRequest.prototype, "onsuccess", "success"],
   [IDBTransaction.prototype, "oncomplete", "complete"],
@@ -164,7 +164,7 @@ LockManager.prototype.query = async function () {
   return answer;
 };
 
-/** The locks that this context has asked for, of which it holds some. @type {Set<string>} */
+/** The locks that this context has requested, some of which it holds. @type {Set<string>} */
 const asked = new Set();
 /** @type {(...args: any[]) => Promise<any>} */
 const request = LockManager.prototype.request;

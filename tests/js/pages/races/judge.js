@@ -1,7 +1,7 @@
 /**
- * Decides whether what a mailbox did was right, from what was asked of it and what it answered, whatever went wrong
- * meanwhile. It knows nothing of engines: only when each call began, when and how it ended if it did, and when the life
- * of a handle may have been over.
+ * Decides from the calls and answers whether what a mailbox did was right, whatever went wrong meanwhile. It knows
+ * nothing of engines: only when each call began, when and how it ended if it did, and when the life of a handle may
+ * have been over.
  *
  * A call took effect at some moment between its beginning and its end; one that failed or was never heard of again took
  * effect then, later, or never. So only what no such moment explains is wrong.
@@ -18,8 +18,8 @@
  * @property {string} label @property {string | undefined} id
  * @property {boolean} urgent @property {boolean} delayed
  * @property {Call} storing
- * @property {boolean} stored whether that is certain
- * @property {boolean} refused whether it is certain that it never was
+ * @property {boolean} stored whether that is certain @property {boolean} refused whether it is certain that it never
+ * was
  * @property {Delivery[]} deliveries
  * @property {Call[]} removals calls that may have removed it
  * @property {Call | undefined} removed the one that has
@@ -42,7 +42,7 @@ export class Judge {
   #handles = [];
   /** When a holder may have died, or been believed dead. @type {number[]} */
   #deaths = [];
-  /** What was seen, for people. @type {string[]} */
+  /** What was seen, for human readers. @type {string[]} */
   log = [];
 
   /**
@@ -61,7 +61,7 @@ export class Judge {
   }
 
   /**
-   * What a handle holds may be others' from now on.
+   * Others may have what a handle holds from now on.
    * @param {Handle} handle @param {string} why @param {boolean} counts whether its hand-outs count as failed
    */
   lifeOver(handle, why, counts) {
@@ -122,7 +122,7 @@ export class Judge {
   }
 
   /**
-   * A call failed, or nothing was heard of it any more, and then it has no end.
+   * A call failed, or was never heard of again, and then it has no end.
    * @param {Call} call @param {string} why
    */
   fail(call, why) {
@@ -166,7 +166,7 @@ export class Judge {
   }
 
   /**
-   * All is over, and was drained: each message was seen, or was allowed to go.
+   * Everything is over and drained: each message was seen or was allowed to go.
    * @param {string[]} letters labels of all dead letters @throws {Wrong}
    */
   finish(letters) {
@@ -273,7 +273,7 @@ export class Judge {
   }
 
   /**
-   * Whether a message was to be had for a claim from its beginning to its end.
+   * Whether a message was available to a claim from its beginning to its end.
    * @param {Message} message @param {Call} call @param {Message[]} batch
    */
   #waitedThroughout(message, call, batch) {

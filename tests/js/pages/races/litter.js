@@ -1,14 +1,14 @@
-/** Rows that another script writes between those of a mailbox. They harm nothing of it, and are in its way. */
+/** Rows that another script writes between those of a mailbox: they do no harm, but are in its way. */
 
 /** @typedef {ReturnType<typeof import("./random.js").randomOf>} Random */
 
-/** Part of the reason of a dead letter that was made of such a row. */
+/** Part of the reason of a dead letter made from such a row. */
 export const SALVAGED = "could not be read";
 
 const VALUES = ["litter", null, 42, new Uint8Array(), new Uint8Array([1, 2, 3]), { number: 1 }];
 
 /**
- * Keys of rows, by store: beside one that is there, and elsewhere.
+ * Keys of rows, by store: beside an existing one, and elsewhere.
  * @type {[string, (number: number, name: string, there: number[]) => IDBValidKey][]}
  */
 const KEYS = [

@@ -1,4 +1,4 @@
-/** Payloads of any size that say which message they are of. */
+/** Payloads of any size that say which message they belong to. */
 
 /** @param {string} label @param {number} [bytes] at least */
 export const payloadOf = (label, bytes = 0) => new TextEncoder().encode(label.padEnd(bytes, "."));

@@ -1,7 +1,7 @@
 /**
  * Random programs over three contexts that share a mailbox, in which things go wrong at random steps; a judge decides
- * whether it did right. Each context is a worker, since only a thread of its own can be blocked in the middle of a
- * call.
+ * whether the mailbox did right. Each context is a worker, since only a separate thread can be blocked in the middle of
+ * a call.
  */
 
 import { deleteMailbox, openMailbox } from "/pymailbox.js";
@@ -17,13 +17,13 @@ import { randomOf } from "./random.js";
 const CONTEXTS = 3;
 const ROUNDS = 12;
 
-/** Milliseconds after which a call that nothing holds up counts as one that hangs. */
+/** Milliseconds after which a call that nothing holds up counts as hanging. */
 const PATIENCE = 30_000;
 
 /** Milliseconds that a context is blocked, if the others' calls take longer: they may wait for what it has open. */
 const BLOCKED = 40;
 
-/** Payload bytes: what is kept beside the state, in a record with others, and in one of its own. */
+/** Payload bytes: kept beside the state, in a record with others, and in a record of its own. */
 const SIZES = [1000, 5000, 5000, 70_000];
 
 /** @type {Fault[]} */
@@ -99,7 +99,7 @@ function withResolvers() {
   return given;
 }
 
-/** Contexts that are left over from one program, for the next. @type {Context[]} */
+/** Contexts that one program leaves for the next. @type {Context[]} */
 const spare = [];
 
 class Race {
@@ -191,7 +191,7 @@ class Race {
   }
 
   /**
-   * A call, its answer to be judged when it comes.
+   * Makes a call, whose answer is judged when it comes.
    * @param {{context: Context, number: number, handle: Handle} | undefined} at @param {[string, any]} [chosen]
    */
   #callOne(at, chosen) {
@@ -204,7 +204,7 @@ class Race {
   }
 
   /**
-   * The mailbox is deleted, with all that is in it, under those who have it open.
+   * The mailbox is deleted, with everything in it, while contexts have it open.
    * @param {{context: Context, number: number, handle: Handle} | undefined} at
    */
   #deleteBy(at) {
@@ -228,7 +228,7 @@ class Race {
     this.judge.end(call, value);
   }
 
-  /** @param {unknown} error @param {string} what @returns {string} @throws {Wrong} it must not end so */
+  /** @param {unknown} error @param {string} what @returns {string} @throws {Wrong} it must not end like this */
   #checkError(error, what) {
     if (error instanceof Wrong) throw error;
     const { name, message } = /** @type {Error} */ (error);
@@ -335,7 +335,7 @@ class Race {
     return new Set(this.#open.map(({ context }) => context));
   }
 
-  /** Some contexts close what they have and are there for the next program, others die. */
+  /** Some contexts close what they have and stay for the next program, others die. */
   async #end() {
     /** @type {Set<Context>} */
     const closing = new Set();
@@ -351,13 +351,13 @@ class Race {
       }
     }
     await this.#settled();
-    // those that have come meanwhile, in the place of one that died as it closed
+    // including new ones in place of those that died while closing
     for (const context of this.#contexts()) if (!closing.has(context)) context.kill();
     spare.push(...[...closing].filter(({ isDead }) => !isDead));
     this.#open = [];
   }
 
-  /** Takes all that is left, as a context that comes when all others are gone. */
+  /** Takes everything that is left, as a context that comes when all others are gone. */
   async #drain() {
     const handle = this.judge.handle("the last", Infinity);
     const mailbox = await openMailbox(this.#name);
@@ -412,15 +412,16 @@ class Race {
   }
 }
 
-/** Errors that a call may end in when something goes wrong. */
+/** Errors that a call may end with when something goes wrong. */
 const ALLOWED = ["Killed", "AbortError", "StorageFullError", "ConnectionLostError", "MailboxClosedError"];
 
-/** Programs that run at a time: most of what they do is to wait. */
+/** Programs that run at the same time: they mostly wait. */
 const AT_A_TIME = 3;
 
 /**
  * Runs the programs of some seeds.
- * @param {number} first @param {number} count @returns {Promise<string | undefined>} what was wrong, and how it came
+ * @param {number} first @param {number} count @returns {Promise<string | undefined>} what was wrong, and how it
+ * happened
  */
 async function run(first, count) {
   const seeds = Array.from({ length: count }, (_, i) => first + i);

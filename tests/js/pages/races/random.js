@@ -1,4 +1,4 @@
-/** Numbers that are random and can be had again. */
+/** Repeatable random numbers. */
 
 /** @param {number} seed */
 export function randomOf(seed) {

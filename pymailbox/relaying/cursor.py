@@ -1,0 +1,147 @@
+"""The cursor: a message in the target's database that says what was sent in the last hop.
+
+Whoever holds it relays. A hop replaces it, in the transaction that stores what is sent, by one under a new id, so that
+a hop is only ever made by whoever knows all hops before it. What a cursor lists may or may not be acknowledged at the
+source; nothing is sent until it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Coroutine, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+from uuid import UUID, uuid4
+
+from ..contract.companions import Nearby
+from ..contract.errors import StorageCorruptError, StorageFullError, UnsupportedError
+from ..contract.limits import LONGEST_DELAY
+from ..contract.mailbox import Mailbox
+from ..contract.values import MessagePriority, MessageRecord, MessageStatus, NewMessage
+
+_T = TypeVar("_T")
+
+REFUSALS: Final = (TypeError, ValueError, UnsupportedError)
+"""What a target raises that cannot take a message; nothing was sent then."""
+
+LEASE: Final = 30.0
+"""Seconds, where the platform cannot tell whether a relay lives."""
+
+_FIRST: Final = UUID("7e1a7000-0000-8000-8000-000000000001")
+"""The first cursor's id, which stays known: so it is made only once."""
+
+_SENT: Final = struct.Struct(">16sq")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def pack_sent(records: Iterable[MessageRecord]) -> bytes:
+    """A cursor's payload: for each message 16 bytes of its id, and ``created_at`` in microseconds, 8 bytes."""
+    return b"".join(_SENT.pack(one.id.bytes, (one.created_at - _EPOCH) // _MICROSECOND) for one in records)
+
+
+def unpack_sent(payload: bytes) -> list[MessageRecord]:
+    """What a cursor lists; nothing more is known of these messages than their ids and ``created_at``.
+
+    Raises:
+        ValueError: it is no cursor.
+    """
+    normal, inflight = MessagePriority.NORMAL, MessageStatus.INFLIGHT
+    try:
+        sent = [(UUID(bytes=uuid), _EPOCH + time * _MICROSECOND) for uuid, time in _SENT.iter_unpack(payload)]
+    except (struct.error, OverflowError) as error:
+        raise ValueError(str(error)) from error
+    return [MessageRecord(message_id, b"", b"", normal, created_at, inflight, 1) for message_id, created_at in sent]
+
+
+class Cursor:
+    """The cursor of one source, as one handle on its mailbox knows it."""
+
+    def __init__(self, mailbox: Mailbox, target: Mailbox, name: str) -> None:
+        self._mailbox = mailbox
+        self._target = target
+        self._name = name
+        self._held: UUID | None = None
+        self._is_made = False
+
+    @classmethod
+    async def open(cls, nearby: Nearby, target: Mailbox, name: str) -> Cursor:
+        return cls(await nearby.open(name, lease=LEASE), target, name)
+
+    async def hold(self) -> list[MessageRecord] | None:
+        """What was sent last; None if another relay has the cursor."""
+        held = await self._mailbox.dequeue(1)
+        if not held:
+            await self._mailbox.recover()
+            if not self._is_made:
+                await self._mailbox.enqueue(b"", b"", message_id=_FIRST, dedupe_for=LONGEST_DELAY)
+                self._is_made = True
+            held = await self._mailbox.dequeue(1)
+        if not held:
+            return None
+        try:
+            sent = unpack_sent(held[0].payload)
+        except ValueError as error:
+            raise StorageCorruptError(
+                f"what is in the mailbox {self._name!r} is not the cursor of a relay; delete that mailbox, and what "
+                "was sent last may be sent again"
+            ) from error
+        self._held = held[0].id
+        return sent
+
+    async def commits_with_target(self) -> None:
+        """Raises ``ValueError`` if messages cannot be sent in the transaction that moves the cursor; sends nothing."""
+        await self._mailbox.ack_and_send(uuid4(), [(self._target, NewMessage(b"", b""))])
+
+    async def send(self, records: Sequence[MessageRecord]) -> bool:
+        """Sends messages, in one transaction with the next cursor.
+
+        False, and nothing is sent, if another relay has taken over. If it raises a passing error or is cancelled, it
+        has happened or not: the cursor says it to whoever holds it next.
+        """
+        if self._held is None:
+            return False
+        held, self._held = self._held, None
+        following = uuid4()
+        sends = [(self._target, message_of(record)) for record in records]
+        sends.append((self._mailbox, NewMessage(b"", pack_sent(records), message_id=following)))
+        # in one step, so that they share a commit where the backend can do that, and no other relay gets in between
+        hop = begin(self._mailbox.ack_and_send(held, sends))
+        holding = begin(self._mailbox.dequeue(1))
+        calls: list[asyncio.Future[Any]] = [hop, holding]
+        try:
+            await asyncio.wait(calls)
+        finally:
+            for call in calls:
+                call.cancel()
+        if isinstance(hop.exception(), (*REFUSALS, StorageFullError)):  # nothing was done
+            self._held = held
+        sent = hop.result()
+        if sent and [following] == [record.id for record in holding.result()]:
+            self._held = following
+        return sent
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nobody else can have it, as far as is known."""
+        return self._held is not None
+
+    async def close(self) -> None:
+        await self._mailbox.close()
+
+    def die(self) -> None:
+        self._mailbox._die()
+
+
+def begin(call: Coroutine[Any, Any, _T]) -> asyncio.Future[_T]:
+    """A call as a task; if whoever waits for it is interrupted, nobody has to hear of its error."""
+    task = asyncio.ensure_future(call)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
+
+
+def message_of(record: MessageRecord) -> NewMessage:
+    """A message of the source as it is sent."""
+    return NewMessage(record.sender, record.payload, record.priority, record.id, None, record.headers or None)

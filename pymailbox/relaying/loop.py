@@ -1,0 +1,588 @@
+"""The loop: claims, hops and acknowledgements, and what it does while nothing can be sent.
+
+It works in sessions. A session begins with holding the cursor, and with acknowledging at the source what the cursor
+lists; then, in turn, it claims (acknowledging the last hop in the same transaction) and sends. Whatever goes wrong ends
+the session: what was claimed goes back, the cursor is let go, and after a pause the next session finds out from the
+cursor what has happened. So a hop whose outcome is unknown needs no treatment of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, Final, Self, TypeVar, cast
+from uuid import UUID
+
+from ..actors import RetryPolicy
+from ..actors.consumer import PAUSE_AFTER_UNLOAD
+from ..actors.stopping import Interruptions, Running, Stop
+from ..contract.arguments import check_count, check_flag
+from ..contract.capabilities import Capability
+from ..contract.companions import Companion, Nearby
+from ..contract.errors import MailboxClosedError, MailboxError, StorageFullError, UnsupportedError
+from ..contract.location import check_name
+from ..contract.mailbox import Mailbox, check_mailbox
+from ..contract.polling import POLL_INTERVAL
+from ..contract.values import DeadLetter, MessageRecord
+from ..runtime.network import when_it_may_be_back
+from .cursor import REFUSALS, Cursor, begin
+from .origin import name_of_cursor, name_of_cursor_for
+from .plain import PlainRoute
+
+_T = TypeVar("_T")
+
+_PAUSES: Final = RetryPolicy(first_delay=1.0, longest_delay=60.0)
+"""Between two attempts, if the caller names no others."""
+
+SLOW: Final = 5.0
+"""Seconds without an answer from the target after which it counts as not connected, and what was claimed goes back."""
+
+LOOK_EVERY: Final = 2.0
+"""Seconds after which a relay that another one is ahead of looks again. It does not wait to be woken: each hop lets the
+cursor go for a moment, and whoever waits would get it."""
+
+_STATUS_PATIENCE: Final = 1.0
+"""Seconds that ``Relayer.status`` waits for the source."""
+
+_NEEDED: Final = (Capability.ACK_AND_SEND, Capability.MESSAGE_ID, Capability.DEDUPE, Capability.ASK)
+"""Of a target, so that nothing is repeated."""
+
+_logger = logging.getLogger("pymailbox")
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStatus:
+    """What a relay has done, and what keeps it from doing more."""
+
+    waiting: int | None
+    """Messages in the source, inflight ones included; None if it gave no answer within a second."""
+    oldest_waiting_at: datetime | None
+    """When the oldest queued one of them was made; None if there is none, or no answer."""
+    sent: int
+    """Messages that this relay has sent."""
+    last_success_at: datetime | None
+    """When the target last took something."""
+    active: bool
+    """Whether this relay may send now; otherwise it is not connected, or another one relays this source."""
+    connected: bool
+    """Whether the last call that needed a connection worked."""
+    disconnected_since: datetime | None
+    """Since when not; None while connected."""
+    last_error: str | None
+    """What went wrong last, also if that is over: see ``last_error_at`` and ``last_success_at``."""
+    last_error_at: datetime | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready data."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: one.isoformat() if isinstance(one, datetime) else one for name, one in values.items()}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """Back from ``to_dict``."""
+        values = {field.name: data[field.name] for field in fields(cls)}
+        moments = [name for name, one in values.items() if name.endswith(("_at", "_since")) and one is not None]
+        return cls(**values | {name: datetime.fromisoformat(values[name]) for name in moments})
+
+
+class _StoppedError(Exception):
+    """A stop was asked for while something was waited for."""
+
+
+class Relayer(Running):
+    """A running ``relay``: await it, or make it a task; ``stop`` ends it, ``status`` says how it is."""
+
+    def __init__(
+        self,
+        source: Mailbox,
+        target: Mailbox,
+        batch: int,
+        retry: RetryPolicy | None,
+        at_least_once: bool,
+        name: str | None,
+    ) -> None:
+        check_mailbox("source", source)
+        check_mailbox("target", target)
+        if source._place == target._place:
+            raise ValueError(f"target must be another mailbox than source, not {target!r} as well")
+        self._batch = check_count("batch", batch)
+        if retry is not None and not isinstance(retry, RetryPolicy):
+            raise TypeError(f"retry must be a RetryPolicy, not {type(retry).__name__}")
+        if retry is not None and retry.max_deliveries is not None:
+            raise ValueError("retry must have no max_deliveries: a relay gives no message up but one that is refused")
+        check_flag("at_least_once", at_least_once)
+        self._cursor_name = None if name is None else name_of_cursor(_checked(name))
+        self._is_exact = set(_NEEDED) <= target.capabilities and target._nearby is not None
+        if not self._is_exact and not at_least_once:
+            raise UnsupportedError(_lacking(target))
+        self._source = source
+        self._target = target
+        self._pauses = retry or _PAUSES
+        self._stop = Stop()
+        self._cancellations = Interruptions()
+        self._ended = asyncio.Event()
+        self._is_checked = False
+        """Whether both mailboxes were found to be open, and to work together."""
+        self._route: Cursor | PlainRoute | None = None
+        self._claimed: dict[UUID, MessageRecord] = {}
+        """Held by this relay and not known to be settled."""
+        self._kept: list[MessageRecord] = []
+        """Those of a source that takes nothing back, for the next session."""
+        self._in_doubt: set[UUID] = set()
+        """Sent, or not, in a hop whose outcome is unknown."""
+        self._rests_until = 0.0
+        """Nothing is claimed before that time of the event loop: the page was left, and may be going away."""
+        self._has_progressed = False
+        self._sent = 0
+        self._last_success_at: datetime | None = None
+        self._disconnected_since: datetime | None = datetime.now(UTC)
+        self._is_active = False
+        self._last_error: tuple[str, datetime] | None = None
+        super().__init__(self._supervise())
+
+    def __repr__(self) -> str:
+        return f"<relay from {self._source!r} to {self._target!r}>"
+
+    def stop(self) -> None:
+        """Asks for a clean stop: what is being sent is finished, and what was claimed goes back.
+
+        It returns at once; awaiting the relay ends when all of that is done. Cancelling a relay asks for the same;
+        cancelling it after either of these ends what is under way, too: the next relay finds out what has happened.
+        Stopping twice is fine.
+        """
+        self._stop.ask()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop has been asked for, or has come about."""
+        return self._stop.asked
+
+    async def status(self) -> RelayStatus:
+        """How the relay is, now or after its end.
+
+        Raises:
+            MailboxClosedError: the source is closed.
+        """
+        asked = begin(self._source.status())
+        try:
+            await asyncio.wait([asked], timeout=_STATUS_PATIENCE)
+            stats = None
+            if asked.done():
+                with suppress(MailboxError):
+                    stats = asked.result()
+                if isinstance(asked.exception(), MailboxClosedError):
+                    asked.result()
+        finally:
+            asked.cancel()
+        return RelayStatus(
+            waiting=None if stats is None else stats.queued_messages + stats.inflight_messages,
+            oldest_waiting_at=None if stats is None else stats.oldest_queued_at,
+            sent=self._sent,
+            last_success_at=self._last_success_at,
+            active=self._is_active,
+            connected=self._disconnected_since is None,
+            disconnected_since=self._disconnected_since,
+            last_error=self._last_error and self._last_error[0],
+            last_error_at=self._last_error and self._last_error[1],
+        )
+
+    # -- running -------------------------------------------------------------------------------------------------------
+
+    async def _supervise(self) -> None:
+        self._work = work = asyncio.ensure_future(self._run())
+        work.add_done_callback(lambda _: self._ended.set())
+        cancelled: asyncio.CancelledError | None = None
+        try:
+            while not work.done():
+                try:
+                    await asyncio.wait([work])
+                except asyncio.CancelledError as error:
+                    cancelled = error
+                    if self._cancellations.is_new():
+                        if self._stop.asked:
+                            work.cancel()
+                        self.stop()
+        finally:
+            work.cancel()  # unless it is done; otherwise this coroutine is being closed
+        if not work.cancelled():
+            work.result()
+        elif cancelled is None:
+            raise MailboxClosedError(f"{self!r}: a mailbox has died")
+        if cancelled is not None:
+            raise cancelled
+
+    async def _run(self) -> None:
+        endings = [
+            when_it_may_be_back(self._stop.hurry),
+            self._source._on_life_over(self._on_life_over),
+            _tie(self, self._source, self._target),
+        ]
+        attempt = 0
+        try:
+            while not self._stop.asked:
+                self._has_progressed = False
+                try:
+                    await self._session()
+                    continue
+                except MailboxClosedError:
+                    if not self._is_checked:
+                        raise
+                    return
+                except MailboxError as error:
+                    if not error.passing:
+                        raise
+                    self._note_failure(error, isinstance(error, StorageFullError))
+                    attempt = 1 if self._has_progressed else attempt + 1
+                    pause = self._pauses.delay_after(attempt)
+                    _logger.warning("%r: tried again in %.1f s, attempt %d: %s", self, pause, attempt + 1, error)
+                await self._stop.pause(pause)
+        except _StoppedError:
+            pass
+        finally:
+            self._stop.ask()
+            for end in endings:
+                end()
+
+    async def _session(self) -> None:
+        """Relays until a stop is asked for, or another relay has taken over."""
+        try:
+            await self._begin()
+            sent: list[UUID] = []
+            while not self._stop.asked:
+                records = await self._claim(sent)
+                if records is None:
+                    break
+                hop = await self._send(records) if records else []
+                sent = hop or []
+                if hop is None or not self._is_held:  # what is claimed from now on is for another relay
+                    _logger.info("%r: another relay has taken over", self)
+                    break
+            await self._ack(sent)
+        finally:
+            await self._leave()
+
+    async def _begin(self) -> None:
+        if not self._is_checked:
+            await _open("source", self._source.status())
+            await _open("target", self._at_target(self._target.status()))
+        if self._is_exact and self._cursor_name is None:
+            self._cursor_name = await name_of_cursor_for(self._source)
+        self._route = await self._at_target(self._open_route())
+        if not self._is_checked:
+            await self._at_target(self._route.commits_with_target())
+            self._is_checked = True
+        while (sent := await self._at_target(self._route.hold())) is None:
+            self._disconnected_since = None
+            await self._stop.pause(LOOK_EVERY)
+            if self._stop.asked:
+                raise _StoppedError
+        self._is_active, self._disconnected_since = True, None
+        if Capability.RECOVER in self._source.capabilities:
+            await self._source.recover()  # what a dead relay had claimed comes first
+        await self._give_back()
+        if sent:
+            await self._acknowledge_late(sent)
+        ids = {record.id for record in sent}
+        self._sent += len(ids & self._in_doubt)
+        self._in_doubt.clear()
+        self._kept = [record for record in self._kept if record.id not in ids]
+
+    @property
+    def _is_held(self) -> bool:
+        return self._route is not None and self._route.is_held
+
+    async def _open_route(self) -> Cursor | PlainRoute:
+        if not self._is_exact:
+            return PlainRoute(self._target)
+        return await Cursor.open(cast(Nearby, self._target._nearby), self._target, cast(str, self._cursor_name))
+
+    async def _leave(self) -> None:
+        self._is_active = False
+        route, self._route = self._route, None
+        try:
+            with suppress(MailboxError):
+                await self._give_back()
+        finally:
+            if route is not None:
+                with suppress(MailboxError):
+                    await route.close()
+
+    # -- at the source -------------------------------------------------------------------------------------------------
+
+    async def _claim(self, acks: list[UUID]) -> list[MessageRecord] | None:
+        """The next messages, and none where it cannot wait for them; None if a stop was asked for."""
+        if self._kept:
+            records, self._kept = self._kept, []
+            self._claimed = {record.id: record for record in records}
+            return records
+        await self._rest()
+        can_wait = Capability.RELEASE in self._source.capabilities  # a cancelled claim hands nothing out
+        how: dict[str, Any] = {"wait": math.inf if can_wait else None}
+        if self._source._takes_limit:
+            how["limit"] = self._batch
+        if acks:
+            how["ack"] = acks
+        claim = begin(self._source.dequeue(**how))
+        try:
+            if can_wait:
+                await self._stop.first(claim)
+            else:
+                await asyncio.wait([claim])
+        finally:
+            if not claim.done():
+                claim.cancel()
+                await asyncio.wait([claim])
+            if not claim.cancelled() and claim.exception() is None:
+                self._claimed = {record.id: record for record in claim.result()}
+        if claim.cancelled():
+            return None
+        records = claim.result()
+        if not records:
+            await self._stop.pause(POLL_INTERVAL)
+        return records
+
+    async def _rest(self) -> None:
+        loop = asyncio.get_running_loop()
+        while not self._stop.asked and (left := self._rests_until - loop.time()) > 0:
+            await self._stop.pause(left)
+
+    async def _ack(self, ids: list[UUID]) -> None:
+        if not ids:
+            return
+        if Capability.ACK_MANY in self._source.capabilities:
+            await self._source.ack_many(ids)
+        else:
+            for message_id in ids:
+                await self._source.ack(message_id)
+        self._forget(ids)
+
+    async def _acknowledge_late(self, sent: list[MessageRecord]) -> None:
+        if Capability.GET not in self._source.capabilities:
+            await self._ack([record.id for record in sent])
+            return
+        await self._source._ack_late(sent)
+        if Capability.DEAD_LETTERS not in self._source.capabilities or not (await self._source.status()).dead_letters:
+            return
+        for record in sent:
+            found = await self._source.get(record.id)
+            # it has arrived, though whoever sent it died too often
+            if isinstance(found, DeadLetter) and found.record.created_at == record.created_at:
+                await self._source.discard(record.id)
+
+    async def _give_back(self) -> None:
+        if self._claimed and self._source._can_release:
+            await self._source._release(list(self._claimed))  # if it fails, the next session does it
+        elif self._claimed:
+            self._kept = list(self._claimed.values())
+        self._claimed = {}
+
+    def _forget(self, ids: Iterable[UUID]) -> None:
+        for message_id in ids:
+            self._claimed.pop(message_id, None)
+
+    def _on_life_over(self) -> None:
+        self._rests_until = asyncio.get_running_loop().time() + PAUSE_AFTER_UNLOAD
+
+    # -- at the target -------------------------------------------------------------------------------------------------
+
+    async def _send(self, records: list[MessageRecord]) -> list[UUID] | None:
+        """Sends messages; the ids that are to be acknowledged, None if another relay has taken over."""
+        try:
+            return await self._hop(records)
+        except (*REFUSALS, StorageFullError) as error:
+            if len(records) == 1:
+                if isinstance(error, StorageFullError):
+                    raise
+                await self._set_aside(records[0], error)
+                return []
+        for record in records:  # of which some may be taken
+            if self._stop.asked or not self._is_held:
+                break
+            sent = await self._send([record])
+            if sent is None:
+                return None
+            await self._ack(sent)
+        return []
+
+    async def _hop(self, records: list[MessageRecord]) -> list[UUID] | None:
+        assert self._route is not None
+        ids = [record.id for record in records]
+        self._in_doubt.update(ids)
+        try:
+            sent = await self._at_target(self._route.send(records))
+        except (*REFUSALS, StorageFullError):
+            self._in_doubt.clear()
+            raise
+        self._in_doubt.clear()
+        self._disconnected_since = None
+        if not sent:
+            return None
+        self._sent += len(ids)
+        self._has_progressed = True
+        self._last_success_at = datetime.now(UTC)
+        return ids
+
+    async def _set_aside(self, record: MessageRecord, error: Exception) -> None:
+        """What the target will never take becomes a dead letter."""
+        reason = f"{self._target!r} refused it: {error}"
+        self._note_failure(error, True)
+        await self._source.dead_letter(record.id, reason)
+        self._forget([record.id])
+        _logger.warning("message %s of %r became a dead letter: %s", record.id, self._source, reason)
+
+    async def _at_target(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """What a call at the target gives. If it takes long, what was claimed goes back meanwhile, and a stop ends it.
+
+        Raises:
+            _StoppedError: a stop was asked for; the call has been cancelled.
+        """
+        call = begin(work)
+        try:
+            await asyncio.wait([call], timeout=SLOW)
+            if not call.done():
+                self._note_failure(TimeoutError(f"no answer from the target for {SLOW:g} s"), False)
+                await self._give_back()
+                await self._stop.first(call)
+            if not call.done():
+                raise _StoppedError
+            return call.result()
+        finally:
+            if not call.done():
+                call.cancel()
+                await asyncio.wait([call])
+
+    def _note_failure(self, error: Exception, connected: bool) -> None:
+        now = datetime.now(UTC)
+        self._last_error = str(error), now
+        if connected:
+            self._disconnected_since = None
+        elif self._disconnected_since is None:
+            self._disconnected_since = now
+
+    # -- the ends of its mailboxes -------------------------------------------------------------------------------------
+
+    async def _until_ended(self) -> None:
+        self.stop()
+        await self._ended.wait()
+
+    def _die(self) -> None:
+        """As the end of its process would end it; for ``pymailbox.testing``."""
+        route, self._route = self._route, None
+        if route is not None:
+            route.die()
+        self._claimed = {}
+        self._work.cancel()
+
+
+class _Tie(Companion):
+    """Ends a relay with its mailboxes."""
+
+    def __init__(self, relay: Relayer) -> None:
+        super().__init__(cast(Nearby, relay._target._nearby))
+        self._relay = relay
+
+    async def _end(self) -> None:
+        await self._relay._until_ended()
+
+    def die(self) -> None:
+        self._relay._die()
+
+
+def _tie(relay: Relayer, *mailboxes: Mailbox) -> Callable[[], None]:
+    tie = _Tie(relay)
+    for mailbox in mailboxes:
+        mailbox._companions += (tie,)
+
+    def untie() -> None:
+        for mailbox in mailboxes:
+            mailbox._companions = tuple(one for one in mailbox._companions if one is not tie)
+
+    return untie
+
+
+async def _open(argument: str, status: Coroutine[Any, Any, object]) -> None:
+    try:
+        await status
+    except MailboxClosedError as error:
+        raise MailboxClosedError(f"{argument} is closed. Open it again with open_mailbox()") from error
+
+
+def _checked(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, not {type(name).__name__}")
+    try:
+        check_name(name_of_cursor(name))
+    except ValueError as error:
+        raise ValueError(f"name must be such that {name_of_cursor(name)!r} is a mailbox's: {error}") from error
+    return name
+
+
+def _lacking(target: Mailbox) -> str:
+    lacking = [str(one) for one in _NEEDED if one not in target.capabilities]
+    why = f"lacks {', '.join(lacking)}" if lacking else "cannot make a mailbox beside itself: use open_mailbox()"
+    return (
+        f"target: {target!r} {why}, without which a message may arrive more than once; at_least_once=True accepts that"
+    )
+
+
+def relay(
+    source: Mailbox,
+    target: Mailbox,
+    *,
+    batch: int = 100,
+    retry: RetryPolicy | None = None,
+    at_least_once: bool = False,
+    name: str | None = None,
+) -> Relayer:
+    """Moves every message of a mailbox into another one, as they come, until it is stopped: an outbox that drains into
+    a server while there is a network, or what comes down from one.
+
+        outbox = await open_mailbox("outbox")
+        inbox = await open_mailbox("nats://example.org/inbox")
+        await relay(outbox, inbox)
+
+    Each message arrives exactly once, in its order within its priority, with its id, sender, payload, priority and
+    headers; it is a new message there in all other respects. What has been sent is written down in the target's
+    database, in the transaction that stores it: in a mailbox of its own, whose name begins with ``relay:``. Whoever
+    holds the message in there relays, so of several relays of one source into one database one works and the others
+    wait until it is gone: at once where the platform can tell, else after 30 seconds.
+
+    While nothing can be sent, nothing is claimed. It is tried again after a pause that grows to 60 seconds, and at once
+    when the browser goes online or the page becomes visible. A target that is full is waited for. A message that the
+    target will never take (too large, with headers that it does not keep) becomes a dead letter of the source.
+
+    The source should have no other consumer. One that gets a message while the outcome of its hop is unknown handles
+    what the target may have got, too.
+
+    To stop it, call ``stop()`` of what this returns, or cancel it, or close one of the mailboxes: a hop under way is
+    finished and acknowledged, and what else was claimed goes back. A second cancellation ends the hop, too; the next
+    relay finds out whether it happened.
+
+    Args:
+        source: an open mailbox. Nothing has to be known of its backend beyond the core verbs.
+        target: an open mailbox, which need not be in another database.
+        batch: how many messages are sent in one transaction at most.
+        retry: the pauses after a failure; ``max_deliveries`` has no meaning here. None for 1 to 60 seconds.
+        at_least_once: whether to accept a target that has no ``ack_and_send``, ``message_id`` or ``dedupe_for``, or
+            cannot have a mailbox beside itself. There a message may arrive again after a failure.
+        name: what the source is known by at the target, whose mailbox ``relay:NAME`` notes what was sent. It must be
+            different for each source that is relayed into that database, and stay the same. None for a name that is
+            made of the source's own and of an id which is kept in its database, in the mailbox
+            ``pymailbox-identity``.
+
+    Returns:
+        A coroutine that ends after a clean stop, and has the methods ``stop`` and ``status``.
+
+    Raises:
+        TypeError, ValueError: an argument is invalid, or both mailboxes are the same; raised at the call.
+        UnsupportedError: the target cannot take each message exactly once; raised at the call.
+        MailboxClosedError: a mailbox was closed before. If one is closed later, the relay just ends.
+        StorageCorruptError: something else is in the cursor's mailbox.
+        MailboxError: a mailbox cannot go on. A passing error (``error.passing``) does not end the relay.
+    """
+    return Relayer(source, target, batch, retry, at_least_once, name)

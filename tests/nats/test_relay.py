@@ -1,0 +1,129 @@
+"""Relays between a file and a server, in both directions, while servers and relays are killed.
+
+Each message arrives once, and in its order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from pymailbox import Mailbox, MailboxClosedError, RetryPolicy, open_mailbox, relay
+from pymailbox.relaying import cursor, loop
+from pymailbox.testing._expect import eventually
+from tools.nats_servers import Servers
+
+COUNT = 250
+STRIKES = 3
+LEASE = 1.0
+"""Seconds after which somebody else has what a dead relay had."""
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cursor, "LEASE", LEASE)
+    monkeypatch.setattr(loop, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(loop, "SLOW", 0.2)
+    monkeypatch.setattr(logging.getLogger("pymailbox"), "disabled", True)
+
+
+class Way:
+    """Messages from one place to another, by relays that come and go."""
+
+    def __init__(self, source: str, target: str, random: Random, *, deaths: bool) -> None:
+        self._source = source
+        self._target = target
+        self._random = random
+        self._deaths = deaths
+        self.handled: list[int] = []
+        self.relays = 0
+        self._over = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def begin(self) -> None:
+        self._tasks = [asyncio.create_task(work()) for work in (self._fill, self._handle, self._relay)]
+
+    async def _fill(self) -> None:
+        async with open_mailbox(self._source) as mailbox:
+            for number in range(COUNT):
+                await mailbox.enqueue(b"", b"%d" % number)
+                await asyncio.sleep(0.01)
+
+    async def _handle(self) -> None:
+        """Acknowledges everything at once, so that no id in the target stops a repeat."""
+        async with open_mailbox(self._target) as mailbox:
+            while True:
+                for record in await mailbox.dequeue(wait=60.0):
+                    self.handled.append(int(record.payload))
+                    await mailbox.ack(record.id)
+
+    async def _relay(self) -> None:
+        while not self._over:
+            source = await open_mailbox(self._source, lease=LEASE)
+            target = await open_mailbox(self._target)
+            task = asyncio.create_task(self._until_it_ends(source, target))
+            await asyncio.wait([task], timeout=self._random.uniform(0, 1.5))
+            self.relays += 1
+            if self._deaths and self._random.random() < 0.3:
+                for mailbox in (source, target):
+                    mailbox._die()
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=0.02)
+            with suppress(asyncio.CancelledError, MailboxClosedError):
+                task.result()
+            for mailbox in (source, target):
+                await mailbox.close()
+
+    async def _until_it_ends(self, source: Mailbox, target: Mailbox) -> None:
+        policy = RetryPolicy(first_delay=0.01, longest_delay=0.1)
+        await relay(source, target, batch=self._random.choice((1, 7, 100)), retry=policy)
+
+    async def end(self) -> None:
+        """Waits until all of it has come."""
+
+        async def left() -> int:
+            assert not any(task.done() and task.exception() for task in self._tasks)
+            return COUNT - len(self.handled)
+
+        await eventually(left, 0, "messages that have not come")
+        async with open_mailbox(self._source) as source, open_mailbox(self._target) as target:
+
+            async def there() -> int:
+                stats = [await mailbox.status() for mailbox in (source, target)]
+                return sum(each.queued_messages + each.inflight_messages for each in stats)
+
+            await eventually(there, 0, "messages in both mailboxes")
+        self._over = True
+        filling, handling, relaying = self._tasks
+        await asyncio.gather(filling, relaying)
+        handling.cancel()
+        await asyncio.wait([handling])
+        assert self.handled == list(range(COUNT))
+
+
+async def test_each_message_arrives_once_whatever_is_killed(servers: Servers, stream: str, tmp_path: Path) -> None:
+    random = Random()
+    here = f"sqlite:///{tmp_path}/here.db"
+    ways = [
+        Way(f"{here}#out", servers.location("in", stream), random, deaths=True),
+        # its source would give back what a dead relay had after the lease only, when another relay has gone on
+        Way(servers.location("out", stream), f"{here}#in", random, deaths=False),
+    ]
+    for way in ways:
+        way.begin()
+    for _ in range(STRIKES):
+        await asyncio.sleep(random.uniform(0.2, 1.0))
+        server = random.choice(servers.servers)
+        server.kill()
+        await asyncio.sleep(random.uniform(0.0, 1.0))
+        server.start()
+        await asyncio.to_thread(servers.wait_until_ready)
+    for way in ways:
+        await way.end()
+        assert way.relays > STRIKES

@@ -1,0 +1,458 @@
+"""What a relay promises beyond the conformance suite: between backends, with small mailboxes, by its clock."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from pymailbox import (
+    Capability,
+    Mailbox,
+    MailboxError,
+    RelayStatus,
+    RetryPolicy,
+    StorageCorruptError,
+    UnsupportedError,
+    list_mailboxes,
+    open_mailbox,
+    relay,
+)
+from pymailbox.contract.limits import EARLIEST, LATEST
+from pymailbox.relaying import loop
+from pymailbox.relaying.cursor import pack_sent, unpack_sent
+from pymailbox.testing import Fault, FaultKind, FaultyMailbox
+from pymailbox.testing._expect import eventually
+from tests.unit.example_mailboxes import Database, SeedMailbox, SmallMailbox
+
+SOON = RetryPolicy(first_delay=0.001, longest_delay=0.005)
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("pymailbox"), "disabled", True)
+
+
+@asynccontextmanager
+async def relaying(source: Mailbox, target: Mailbox, **options: Any) -> AsyncIterator[Any]:
+    task = asyncio.ensure_future(one := relay(source, target, **{"retry": SOON} | options))
+    try:
+        yield one
+    finally:
+        one.stop()
+        await task
+
+
+async def payloads(mailbox: Mailbox) -> list[bytes]:
+    return [record.payload for record in await mailbox.peek(1000)]
+
+
+async def arrive(target: Mailbox, *wanted: bytes) -> None:
+    async def there() -> list[bytes]:
+        return await payloads(target)
+
+    await eventually(there, list(wanted), "messages of the target")
+
+
+def places(tmp_path: Path) -> dict[str, str]:
+    return {"memory": f"memory://{uuid4()}", "sqlite": f"sqlite:///{tmp_path / uuid4().hex}.db#box"}
+
+
+@pytest.mark.parametrize("there", ["memory", "sqlite"])
+@pytest.mark.parametrize("here", ["memory", "sqlite"])
+async def test_from_any_backend_to_any_other(here: str, there: str, tmp_path: Path) -> None:
+    here, there = places(tmp_path)[here], places(tmp_path)[there]
+    async with open_mailbox(here) as source, open_mailbox(there) as target:
+        ids = [await source.enqueue(b"a", b"1"), await source.enqueue(b"b", b"2", message_id=uuid4())]
+        async with relaying(source, target):
+            await arrive(target, b"1", b"2")
+        assert [record.id for record in await target.peek()] == ids
+        assert (await source.status()).inflight_messages == 0
+
+
+async def test_core_verbs_of_a_source_are_enough(tmp_path: Path) -> None:
+    source = await Database(SeedMailbox).open("seed")
+    async with open_mailbox(places(tmp_path)["sqlite"]) as target:
+        for number in range(25):
+            await source.enqueue(b"", b"%d" % number)
+        faulty = FaultyMailbox(target, beside=[Fault(FaultKind.LOST_BEFORE, "ack_and_send", nth=2, times=3)])
+        async with relaying(source, faulty):  # which keeps what cannot be given back
+            await arrive(target, *(b"%d" % number for number in range(25)))
+        await source.close()
+
+
+async def test_core_verbs_of_a_target_are_enough_for_at_least_once() -> None:
+    target = await Database(SeedMailbox).open("seed")
+    async with open_mailbox("memory://") as source:
+        with pytest.raises(UnsupportedError, match=r"target.*lacks ack_and_send, message_id, dedupe_for, ask"):
+            relay(source, target)
+        await source.enqueue(b"", b"1")
+        await source.enqueue(b"", b"with headers", headers={"a": "b"})
+        await source.enqueue(b"", b"2")
+        async with relaying(source, target, at_least_once=True):
+
+            async def left() -> int:
+                stats = await source.status()
+                return stats.queued_messages + stats.inflight_messages
+
+            await eventually(left, 0, "messages of the source")
+        assert [record.payload for record in await target.dequeue()] == [b"1", b"2"]
+        [letter] = await source.dead_letters()
+        assert "headers" in letter.reason
+        await target.close()
+
+
+async def test_target_that_cannot_make_mailboxes_is_refused() -> None:
+    target = await Database(SmallMailbox).open("small")
+    target._nearby = None
+    async with open_mailbox("memory://") as source:
+        with pytest.raises(UnsupportedError, match=r"open_mailbox\(\)"):
+            relay(source, target)
+    await target.close()
+
+
+# -- which source it is ------------------------------------------------------------------------------------------------
+
+
+async def test_sources_of_one_name_in_two_files(tmp_path: Path) -> None:
+    async with (
+        open_mailbox(f"sqlite:///{tmp_path}/a.db#outbox") as first,
+        open_mailbox(f"sqlite:///{tmp_path}/b.db#outbox") as second,
+        open_mailbox(f"sqlite:///{tmp_path}/there.db#inbox") as target,
+        relaying(first, target),
+        relaying(second, target),
+    ):
+        await first.enqueue(b"", b"1")
+        await arrive(target, b"1")
+        await second.enqueue(b"", b"2")
+        await arrive(target, b"1", b"2")
+    names = await list_mailboxes(f"sqlite:///{tmp_path}/there.db#inbox")
+    assert [name.startswith("relay:outbox:") for name in names] == [False, True, True]
+    assert await list_mailboxes(f"sqlite:///{tmp_path}/a.db#outbox") == ["outbox", "pymailbox-identity"]
+
+
+async def test_a_source_keeps_its_identity(tmp_path: Path) -> None:
+    for number in range(3):
+        async with (
+            open_mailbox(f"sqlite:///{tmp_path}/here.db#{'x' * 200}") as source,
+            open_mailbox(f"sqlite:///{tmp_path}/there.db#inbox") as target,
+            relaying(source, target),
+        ):
+            await source.enqueue(b"", b"%d" % number)
+            await arrive(target, *(b"%d" % one for one in range(number + 1)))
+    names = await list_mailboxes(f"sqlite:///{tmp_path}/there.db#inbox")
+    assert [len(name) for name in names] == [5, 200]
+
+
+async def test_with_a_name_nothing_is_made_at_the_source(tmp_path: Path) -> None:
+    async with (
+        open_mailbox(f"sqlite:///{tmp_path}/here.db#outbox") as source,
+        open_mailbox(f"sqlite:///{tmp_path}/there.db#inbox") as target,
+        relaying(source, target, name="alice"),
+    ):
+        await source.enqueue(b"", b"1")
+        await arrive(target, b"1")
+    assert await list_mailboxes(f"sqlite:///{tmp_path}/here.db#outbox") == ["outbox"]
+    assert await list_mailboxes(f"sqlite:///{tmp_path}/there.db#inbox") == ["inbox", "relay:alice"]
+
+
+async def test_mailboxes_without_a_name_do_not_share_a_cursor() -> None:
+    async with (
+        open_mailbox("memory://") as first,
+        open_mailbox("memory://") as second,
+        open_mailbox("memory://") as target,
+        relaying(first, target),
+        relaying(second, target),
+    ):
+        await first.enqueue(b"", b"1")
+        await arrive(target, b"1")
+        await second.enqueue(b"", b"2")
+        await arrive(target, b"1", b"2")
+
+
+# -- the cursor --------------------------------------------------------------------------------------------------------
+
+
+async def test_cursor_of_somebody_else() -> None:
+    name = str(uuid4())
+    async with open_mailbox("memory://") as source, open_mailbox(f"memory://{uuid4()}") as target:
+        async with open_mailbox(f"memory://relay:{name}") as cursor:
+            await cursor.enqueue(b"", b"not one")
+        with pytest.raises(StorageCorruptError, match=f"relay:{name}"):
+            await relay(source, target, name=name)
+
+
+async def test_cursor_outlives_many_deaths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is always handed out alone, but the target's ``max_deliveries`` are not its own."""
+    monkeypatch.setattr(loop, "LOOK_EVERY", 0.01)
+    name = str(uuid4())
+    for number in range(5):
+        source = await open_mailbox(f"memory://{name}-out")
+        target = await open_mailbox(f"memory://{name}-in", max_deliveries=1)
+        task = asyncio.ensure_future(relay(source, target, retry=SOON))
+        await source.enqueue(b"", b"%d" % number)
+        await arrive(target, *(b"%d" % one for one in range(number + 1)))
+        target._die()
+        await asyncio.wait([task])
+        assert task.exception() is not None
+        await source.close()
+
+
+def test_cursors_are_packed_and_unpacked() -> None:
+    times = [0, 1_767_323_045_678_901, EARLIEST * 1000, LATEST * 1000]
+    packed = b"".join(uuid4().bytes + time.to_bytes(8, "big", signed=True) for time in times)
+    sent = unpack_sent(packed)
+    assert [record.created_at for record in sent] == [
+        datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time) for time in times
+    ]
+    assert pack_sent(sent) == packed
+    assert pack_sent([]) == b""
+    for payload in (b"x", bytes(23), bytes(16) + b"\x7f" + bytes(7)):
+        with pytest.raises(ValueError, match=r"\w"):
+            unpack_sent(payload)
+
+
+async def test_dead_letter_that_has_arrived_is_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The relay died between hop and acknowledgement, and that was one death too many for its message."""
+    monkeypatch.setattr(loop, "LOOK_EVERY", 0.01)
+    here, there = f"memory://{uuid4()}", f"memory://{uuid4()}"
+    async with open_mailbox(here, max_deliveries=1) as source, open_mailbox(there) as target:
+        await source.enqueue(b"", b"1")
+        fault = Fault(FaultKind.DEATH_BEFORE, "ack_many")
+        dying = FaultyMailbox(await open_mailbox(here, max_deliveries=1), [fault])
+        to = await open_mailbox(there)
+        task = asyncio.ensure_future(relay(dying, to, retry=SOON, name="x" + here[-30:]))
+        await asyncio.wait([task])
+        task.exception()
+        to._die()
+        await source.recover()
+        assert (await source.status()).dead_letters == 1
+        async with relaying(source, target, name="x" + here[-30:]) as one:
+
+            async def active() -> bool:
+                return bool((await one.status()).active)
+
+            await eventually(active, True, "whether the relay is active")
+            await source.enqueue(b"", b"2")
+            await arrive(target, b"1", b"2")
+        assert await source.dead_letters() == []
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+class Silent(SmallMailbox):
+    """A target that gives no answer for a while."""
+
+    speaks: asyncio.Event
+
+    async def send_on(self, message_id: UUID, sends: list[Any]) -> bool:
+        await self.speaks.wait()
+        return await super().send_on(message_id, sends)
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    monkeypatch.setattr(loop, "SLOW", 0.02)
+
+    async def make() -> Mailbox:
+        Silent.speaks = asyncio.Event()
+        Silent.speaks.set()
+        return await Database(Silent).open("silent")
+
+    return make
+
+
+async def test_slow_hop_leaves_nothing_inflight(silent: Callable[[], Any]) -> None:
+    target = await silent()
+    async with open_mailbox("memory://") as source, relaying(source, target) as one:
+        await source.enqueue(b"", b"1")
+        await arrive(target, b"1")
+        Silent.speaks.clear()
+        await source.enqueue(b"", b"2")
+
+        async def state() -> tuple[Any, ...]:
+            status, stats = await one.status(), await source.status()
+            return status.connected, status.active, stats.queued_messages, stats.inflight_messages
+
+        await eventually(state, (False, True, 1, 0), "the state while there is no answer")
+        assert "no answer" in (await one.status()).last_error
+        Silent.speaks.set()
+        await arrive(target, b"1", b"2")
+        await eventually(state, (True, True, 0, 0), "the state afterwards")
+    await target.close()
+
+
+async def test_stop_does_not_wait_for_an_answer_that_does_not_come(silent: Callable[[], Any]) -> None:
+    target = await silent()
+    async with open_mailbox("memory://") as source:
+        async with relaying(source, target):
+            await source.enqueue(b"", b"1")
+            await arrive(target, b"1")
+            Silent.speaks.clear()
+            await source.enqueue(b"", b"2")
+            await asyncio.sleep(0.05)
+        assert await payloads(source) == [b"2"]
+        Silent.speaks.set()
+        async with relaying(source, target):
+            await arrive(target, b"1", b"2")
+    await target.close()
+
+
+async def test_source_that_gives_no_answer_has_a_status_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_STATUS_PATIENCE", 0.01)
+    async with open_mailbox("memory://") as source, open_mailbox("memory://") as target:
+        one = relay(source, target)
+
+        async def never() -> Any:
+            await asyncio.sleep(60)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(source, "status", never)
+            status = await one.status()
+        assert (status.waiting, status.oldest_waiting_at) == (None, None)
+        assert RelayStatus.from_dict(status.to_dict()) == status
+        one.close()
+
+
+async def test_pauses_grow_and_end_when_the_network_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Callable[[], None]] = []
+
+    def when_it_may_be_back(callback: Callable[[], None]) -> Callable[[], None]:
+        heard.append(callback)
+        return lambda: heard.remove(callback)
+
+    monkeypatch.setattr(loop, "when_it_may_be_back", when_it_may_be_back)
+    away = Fault(FaultKind.LOST_BEFORE, "dequeue", times=3)
+    target = FaultyMailbox(await open_mailbox(f"memory://{uuid4()}"), beside=[away])
+    pauses: list[int] = []
+    policy = RetryPolicy(first_delay=1000.0, longest_delay=1000.0)
+    monkeypatch.setattr(
+        type(policy),
+        "delay_after",
+        lambda self, attempt: pauses.append(attempt) or 1000.0,  # type: ignore[func-returns-value]
+    )
+    async with open_mailbox("memory://") as source:
+        await source.enqueue(b"", b"1")
+        async with relaying(source, target, retry=policy):
+            for attempt in range(1, 4):
+
+                async def made() -> int:
+                    return len(pauses)
+
+                await eventually(made, attempt, "attempts")
+                await asyncio.sleep(0)
+                heard[0]()
+            await arrive(target, b"1")
+        assert pauses == [1, 2, 3]
+        assert heard == []
+    await target.close()
+
+
+async def test_errors_that_do_not_pass_end_it() -> None:
+    class Broken(SmallMailbox):
+        async def send_on(self, message_id: UUID, sends: list[Any]) -> bool:
+            if len(sends) > 1:
+                raise MailboxError("for good")
+            return await super().send_on(message_id, sends)
+
+    target = await Database(Broken).open("broken")
+    async with open_mailbox("memory://") as source:
+        await source.enqueue(b"", b"1")
+        with pytest.raises(MailboxError, match="for good"):
+            await relay(source, target)
+        stats = await source.status()
+        assert (stats.queued_messages, stats.inflight_messages, stats.dead_letters) == (1, 0, 0)
+    await target.close()
+
+
+async def test_cancelled_twice_it_drops_what_is_under_way(
+    silent: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = await silent()
+    monkeypatch.setattr(loop, "SLOW", 60.0)
+    async with open_mailbox("memory://") as source:
+        one = relay(source, target)
+        task = asyncio.ensure_future(one)
+        await source.enqueue(b"", b"1")
+        await arrive(target, b"1")
+        Silent.speaks.clear()
+        await source.enqueue(b"", b"2")
+        await asyncio.sleep(0.02)
+        task.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert one.stopping
+        assert not task.done()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert await payloads(source) == [b"2"]
+        assert (await source.status()).inflight_messages == 0
+        Silent.speaks.set()
+        async with relaying(source, target):
+            await arrive(target, b"1", b"2")
+    await target.close()
+
+
+async def test_what_could_not_be_given_back_goes_back_later() -> None:
+    class Stubborn(SmallMailbox):
+        failures = 2
+
+        async def _release(self, ids: list[UUID]) -> None:
+            if Stubborn.failures:
+                Stubborn.failures -= 1
+                raise MailboxError("not now", passing=True)
+            await super()._release(ids)
+
+    source = await Database(Stubborn).open("stubborn")
+    fault = Fault(FaultKind.LOST_BEFORE, "ack_and_send", nth=2)
+    async with FaultyMailbox(await open_mailbox(f"memory://{uuid4()}"), beside=[fault]) as target:
+        for payload in (b"1", b"2", b"3"):
+            await source.enqueue(b"", payload)
+        async with relaying(source, target, batch=2):
+            await arrive(target, b"1", b"2", b"3")
+    assert Stubborn.failures == 0
+    await source.close()
+
+
+async def test_one_cancellation_delivered_again_and_again_is_one(
+    silent: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a cancelled scope of anyio: the hop under way is finished and acknowledged."""
+    target = await silent()
+    monkeypatch.setattr(loop, "SLOW", 60.0)
+    async with open_mailbox("memory://") as source:
+        task = asyncio.ensure_future(relay(source, target, retry=SOON))
+        await source.enqueue(b"", b"1")
+        await arrive(target, b"1")
+        Silent.speaks.clear()
+        await source.enqueue(b"", b"2")
+        await asyncio.sleep(0.02)
+        for turn in range(50):
+            if turn == 30:
+                Silent.speaks.set()
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert await payloads(target) == [b"1", b"2"]
+        assert await payloads(source) == []
+    await target.close()
+
+
+async def test_it_is_no_longer_known_to_its_mailboxes() -> None:
+    async with open_mailbox("memory://") as source, open_mailbox("memory://") as target:
+        for _ in range(2):
+            async with relaying(source, target):
+                await source.enqueue(b"", b"")
+                await asyncio.sleep(0.01)
+        assert source._companions == target._companions == ()
+        assert Capability.ASK in target.capabilities
