@@ -232,6 +232,11 @@ class Servers:
         """HOST:PORT of each, with commas between them."""
         return ",".join(server.address for server in self.servers)
 
+    @property
+    def websockets(self) -> str:
+        """As `addresses`, for WebSocket."""
+        return ",".join(f"{HOST}:{server.websocket_port}" for server in self.servers)
+
     def location(self, name: str, stream: str = "pymailbox", *, at: str | None = None) -> str:
         """Where a mailbox is; `at` stands for other addresses than the servers' own, such as that of a proxy."""
         return f"nats://{at or self.addresses}/{quote(name, safe='')}?stream={stream}&replicas={self.count}"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from nats.aio.client import Client
+
+from ...contract.location import IN_PYODIDE
 
 
 class LinkClient(Client):
@@ -19,3 +24,23 @@ class LinkClient(Client):
             return await super()._process_headers(headers)
         except Exception:  # it would end the reading of all that comes after it
             return {}
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        await super()._process_info(info, initial_connection)
+        assert self._current_server is not None
+        scheme = self._current_server.uri.scheme
+        if scheme in ("ws", "wss"):  # what the server tells of others are addresses for WebSocket, then
+            for server in self._server_pool:
+                server.uri = server.uri._replace(scheme=scheme)
+
+    def leave(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Sends messages within the call and ends the connection for now; only a page is ever left."""
+
+
+def new_client() -> LinkClient:
+    """One that connects as this platform can."""
+    if IN_PYODIDE:
+        from .websocket import PageClient
+
+        return PageClient()
+    return LinkClient()

@@ -13,11 +13,12 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from ...contract.errors import ConnectionLostError, MailboxError, StorageCorruptError, StorageUnavailableError
+from ...contract.location import IN_PYODIDE
 from ...contract.moments import milliseconds, now_in_ms
 from ...contract.values import MessagePriority
 from ...core.store import Message, find
-from ..notifier import Listener
-from . import codec, snapshots
+from ..notifier import HOLDER_CHECK, Listener
+from . import codec, origin, snapshots
 from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies, lower_case
 from .cleaning import publish_snapshot
 from .codec import RULES, Op, Reference, UnreadableError
@@ -26,7 +27,7 @@ from .follower import Entry, Follower
 from .link import Link
 from .location import token_of
 from .snapshots import Snapshot
-from .state import RELEASED, Claimed, Effects, LogState, foreign_id
+from .state import DIED, RELEASED, Claimed, Effects, LogState, foreign_id
 from .writer import Call, Writer
 
 _logger = logging.getLogger("pymailbox")
@@ -98,6 +99,8 @@ class Replica:
         self._checkpoint_seqs: deque[int] = deque(maxlen=_CHECKPOINTS_OF_STRAGGLERS)
         """Where the last checkpoints were."""
         self._publishing: asyncio.Task[Any] | None = None
+        self._locks_seen = 0.0
+        """When a page has last asked which locks are held."""
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
@@ -610,11 +613,16 @@ class Replica:
         running = loop()
         return running is None or running.is_closed()
 
-    async def recover(self, me: int) -> int:
+    async def recover(self, me: int, *, at_once: bool = False) -> int:
         """Lets the log take back what those had who are gone; how many messages there were."""
         found = [
             (holder, how) for holder, how in self.log.expired(self.now, self.gone) if holder != me or how == RELEASED
         ]
+        if IN_PYODIDE and (at_once or self.link.loop.time() > self._locks_seen + HOLDER_CHECK):
+            self._locks_seen = self.link.loop.time()
+            known = {holder for holder, _ in found}
+            others = [holder for holder in self.log.store.state.holders.by_number if holder not in known]
+            found += [(holder, DIED) for holder in await origin.ended(others)]
         if not found:
             return 0
         return sum(await asyncio.gather(*(self.submit(gone_call(holder, how, via=holder)) for holder, how in found)))
@@ -636,6 +644,7 @@ def add_holder(number: int, loop: asyncio.AbstractEventLoop) -> None:
 
 def remove_holder(number: int) -> None:
     _holders.pop(number, None)
+    origin.let_go(number)
 
 
 def _snapshot_in(message: Any) -> Snapshot | None:
