@@ -20,8 +20,6 @@ def test_chromium_page(backend: str, selenium: Any, server: Server, for_pages: S
 
 
 @pytest.mark.parametrize("backend", PLAN["Chromium worker"])
-def test_chromium_worker(
-    backend: str, selenium_worker: Any, server: Server, for_pages: Servers, table: Table
-) -> None:
+def test_chromium_worker(backend: str, selenium_worker: Any, server: Server, for_pages: Servers, table: Table) -> None:
     install_wheel(selenium_worker, server)
     run_cell_in_pyodide(selenium_worker, server, table, "Chromium worker", backend, for_pages)

@@ -362,7 +362,8 @@ class JetStreamMailbox(EmbeddedMailbox):
     def _give_back_orphans(self, results: Any) -> None:
         result: Claimed | NotAdmitted = _last(results)
         if isinstance(result, Claimed) and result.records:
-            self._replica.submit_quietly(self._release_call([record.id for record in result.records]))
+            # before a claim that was made meanwhile: it gets the oldest
+            self._replica.submit_quietly(self._release_call([record.id for record in result.records]), first=True)
 
     def _release_call(self, ids: Iterable[UUID]) -> Call:
         return release_call(self._link, self._number, ids)

@@ -417,7 +417,7 @@ class Replica:
         for result in results:
             if isinstance(result, Claimed) and result.records:
                 ids = [record.id for record in result.records]
-                self.submit_quietly(release_call(self.link, result.holder, ids))
+                self.submit_quietly(release_call(self.link, result.holder, ids), first=True)
 
     def _notify(self, effects: Effects, informed: list[list[Listener]] | None, early: Sequence[Listener] = ()) -> None:
         """Tells those who listen, but not observers that know it (``informed``) or were set later (``early``)."""
