@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from nats.aio.client import Client
-
-from ...contract.location import IN_PYODIDE
 
 
 class LinkClient(Client):
@@ -25,6 +24,10 @@ class LinkClient(Client):
         except Exception:  # it would end the reading of all that comes after it
             return {}
 
+    async def _connect_to_server(self, s: Any) -> None:
+        async with asyncio.timeout(self.options["connect_timeout"]):  # which its WebSocket takes for something else
+            await super()._connect_to_server(s)
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         await super()._process_info(info, initial_connection)
         assert self._current_server is not None
@@ -35,12 +38,3 @@ class LinkClient(Client):
 
     def leave(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Sends messages within the call and ends the connection for now; only a page is ever left."""
-
-
-def new_client() -> LinkClient:
-    """One that connects as this platform can."""
-    if IN_PYODIDE:
-        from .websocket import PageClient
-
-        return PageClient()
-    return LinkClient()

@@ -20,7 +20,7 @@ from ...contract.errors import ConnectionLostError, MailboxError, StorageFullErr
 from ...contract.location import IN_PYODIDE, Connect
 from ..notifier import Notifier
 from . import settings
-from .client import new_client
+from .client import LinkClient
 from .errors import NO_STREAM, CutOffError, NoStreamError, NotSentError, NotThereError, RefusedError, TimedOutError
 from .location import Address
 from .page import check_servers, whereabouts
@@ -97,7 +97,7 @@ class Link:
         self._connect_options = connect
         self._key = key
         self._users = 0
-        self._nc = new_client()
+        self._nc = _new_client()
         self._inbox = ""
         self._asked: dict[str, tuple[set[str], asyncio.Future[Msg]]] = {}
         self._asks = 0
@@ -547,6 +547,15 @@ class Link:
                 answer.set_exception(error)
                 answer.exception()
         self._asked.clear()
+
+
+def _new_client() -> LinkClient:
+    """One that connects as this platform can."""
+    if IN_PYODIDE:
+        from .websocket import PageClient
+
+        return PageClient()
+    return LinkClient()
 
 
 def _identity(value: Any) -> str:

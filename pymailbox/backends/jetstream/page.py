@@ -33,13 +33,16 @@ def check_servers(servers: Sequence[str]) -> None:
     Raises:
         StorageUnavailableError: it says what to install, or which location a page can use.
     """
+    scheme = servers[0].partition(":")[0]
     if IN_PYODIDE:
         import js
 
+        if not hasattr(js, "WebSocket"):
+            raise missing_backend(scheme, "there is no WebSocket. Use a browser, or Node 22 or later")
         check_for_page(servers, str(getattr(js, "origin", "")))
-    elif servers[0].startswith("ws") and find_spec("aiohttp") is None:
+    elif scheme in ("ws", "wss") and find_spec("aiohttp") is None:
         why = "nats-py's WebSocket needs aiohttp. Install it, with pip install 'pymailbox[nats]'"
-        raise missing_backend(servers[0].partition(":")[0], why, MissingImportError)
+        raise missing_backend(scheme, why, MissingImportError)
 
 
 def check_for_page(servers: Sequence[str], origin: str) -> None:
