@@ -167,7 +167,8 @@ class Servers:
     """One server, or a cluster of them; a context manager, which starts them and in the end deletes what they kept.
 
     `anonymous` lets in whoever gives no name, as the example's user `mailboxes`; `origin` is that of the pages that may
-    connect, else the example's; `most` is what all streams may keep, as the example has it.
+    connect, else the example's; `most` is what all streams may keep, as the example has it; `certificate` is a file
+    with one and its key, for WebSocket with TLS.
     """
 
     def __init__(
@@ -178,6 +179,7 @@ class Servers:
         anonymous: bool = True,
         origin: str | None = None,
         most: str | None = None,
+        certificate: Path | None = None,
     ) -> None:
         self.count = count
         self.servers: list[Server] = []
@@ -188,6 +190,9 @@ class Servers:
             changes['"https://app.example"'] = json.dumps(origin)
         if most is not None:
             changes["max_file_store: 10GB"] = f"max_file_store: {most}"
+        if certificate is not None:
+            file = json.dumps(str(certificate))
+            changes["no_tls: true"] = f"tls {{ cert_file: {file}, key_file: {file} }}"
         self._settings = _changed(EXAMPLE.read_text("utf-8"), changes)
         if anonymous:
             self._settings += "\nno_auth_user: mailboxes\n"

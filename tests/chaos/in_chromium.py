@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from tests.chaos.devtools import Chromium, DevToolsError, NoAnswerError, Tab
 from tests.chaos.plans import IN_CHROMIUM, Kind, Plan
@@ -34,7 +34,7 @@ class ChromiumStage:
         self._browser: Chromium | None = None
         self._onlooker: Tab | None = None
 
-    def __enter__(self) -> ChromiumStage:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

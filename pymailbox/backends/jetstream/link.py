@@ -178,10 +178,11 @@ class Link:
                 waited: set[asyncio.Future[Any]] = {connecting, self._refused}
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
+            last = self._nc.last_error
             await self._give_up(connecting)
             raise StorageUnavailableError(
-                f"no NATS server answers at {self._where} within {CONNECT_TIMEOUT:.0f} seconds. Start one, or check "
-                "the address",
+                f"no NATS server answers at {self._where} within {CONNECT_TIMEOUT:.0f} seconds"
+                f"{'' if last is None else f' ({_text(last)})'}. Start one, or check the address",
                 passing=True,
             ) from None
         except BaseException:

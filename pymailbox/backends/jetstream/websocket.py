@@ -65,7 +65,10 @@ class _Connection(Transport):
             async with asyncio.timeout(connect_timeout):
                 await opened
             if not self._is_open:
-                raise ConnectionError(f"no WebSocket to {uri.geturl()}; the browser does not say why")
+                raise ConnectionError(
+                    f"no WebSocket to {uri.geturl()}: the browser does not say why. Does the server run, and do "
+                    "allowed_origins in its configuration name this page's?"
+                )
         except BaseException:
             self.close()
             raise
