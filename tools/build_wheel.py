@@ -102,7 +102,9 @@ def build_page_wheel(whole: Path, folder: Path) -> Path:
 def build_nats_wheel(whole: Path, folder: Path) -> Path:
     """What pages on a NATS server need besides the wheel for pages, made of the whole one."""
     version = _version(whole)
-    metadata = f"Metadata-Version: 2.1\nName: pymailbox-nats\nVersion: {version}\nRequires-Dist: pymailbox=={version}\n"
+    needs = (f"pymailbox=={version}", "nats-py>=2.16")
+    metadata = f"Metadata-Version: 2.1\nName: pymailbox-nats\nVersion: {version}\n"
+    metadata += "".join(f"Requires-Dist: {requirement}\n" for requirement in needs)
 
     def content(name: str, content: bytes) -> bytes | None:
         if ".dist-info/" not in name:

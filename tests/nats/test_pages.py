@@ -1,4 +1,4 @@
-"""A page of Chromium that works on a NATS server: what it installs, what it is told, and what becomes of its messages."""
+"""A page of Chromium that works on a NATS server: what it installs, what it is told, and that it goes on."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def servers(index: Server) -> Iterator[Servers]:
 
 @pytest.fixture(scope="module")
 def page(index: Server) -> Iterator[HarnessTab]:
-    """A page with what `micropip.install("pymailbox")` brings."""
+    """A page with what `micropip.install("pymailbox[nats]")` brings."""
     with runtimes.chromium(index.url + harness_path("page")) as tab:
-        install(tab, index, "pymailbox")
+        install(tab, index, "pymailbox[nats]")
         yield tab
 
 
@@ -85,13 +85,17 @@ def user(name: str) -> dict[str, object]:
 
 
 def test_the_package_says_what_to_install_and_the_extra_brings_it(page: HarnessTab, index: Server) -> None:
-    assert "await micropip.install('pymailbox[nats]')" in told(page, "ws://127.0.0.1:1/inbox")
-    install(page, index, "pymailbox[nats]")
     assert "Open ws://HOST:PORT/NAME" in told(page, "nats://127.0.0.1:1/inbox")
+    tab = page.open_tab(index.url + harness_path("worker"))
+    install(tab, index, "pymailbox")
+    text = told(tab, "ws://127.0.0.1:1/inbox")
+    assert "await micropip.install(['pymailbox-nats', 'nats-py'])" in text
+    tab.run_async(f"await micropip.install(['pymailbox-nats', 'nats-py'], index_urls='{index.url}/simple')")
+    assert "Open ws://HOST:PORT/NAME" in told(tab, "nats://127.0.0.1:1/inbox")
+    tab.close_tab()
 
 
-async def test_a_user_of_a_page_works_on_its_own_mailbox(page: HarnessTab, index: Server, servers: Servers) -> None:
-    install(page, index, "pymailbox[nats]")
+async def test_a_user_of_a_page_works_on_its_own_mailbox(page: HarnessTab, servers: Servers) -> None:
     async with open_mailbox(location_of(servers, "nats", "alice"), connect=user("mailboxes")) as mailbox:
         await mailbox.enqueue(b"a program", b"hello")
         page.run_async(
@@ -110,8 +114,7 @@ async def test_a_user_of_a_page_works_on_its_own_mailbox(page: HarnessTab, index
     assert "may not touch the subject" in told(page, location_of(servers, "ws", "bob"), user("alice"))
 
 
-def test_a_wrong_password_is_told_at_once(page: HarnessTab, index: Server, servers: Servers) -> None:
-    install(page, index, "pymailbox[nats]")
+def test_a_wrong_password_is_told_at_once(page: HarnessTab, servers: Servers) -> None:
     began = time.monotonic()
     text = told(page, location_of(servers, "ws", "alice"), user("alice") | {"password": "wrong"})
     assert "refuses to let us in" in text
@@ -119,14 +122,12 @@ def test_a_wrong_password_is_told_at_once(page: HarnessTab, index: Server, serve
     assert time.monotonic() - began < SECONDS / 2
 
 
-def test_a_page_of_another_origin_is_told_what_may_be_wrong(page: HarnessTab, index: Server, one: Servers) -> None:
-    install(page, index, "pymailbox[nats]")
+def test_a_page_of_another_origin_is_told_what_may_be_wrong(page: HarnessTab, one: Servers) -> None:
     page.run_async("from pymailbox.backends.jetstream import link; link.CONNECT_TIMEOUT = 1.0")
     assert "allowed_origins" in told(page, location_of(one, "ws", "pages"))
 
 
-def test_a_page_goes_on_when_the_server_is_back(page: HarnessTab, index: Server, servers: Servers) -> None:
-    install(page, index, "pymailbox[nats]")
+def test_a_page_goes_on_when_the_server_is_back(page: HarnessTab, servers: Servers) -> None:
     location = location_of(servers, "ws", "pages")
     page.run_async(
         f"""

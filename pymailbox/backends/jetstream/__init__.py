@@ -17,9 +17,13 @@ from importlib.util import find_spec
 from ...contract.errors import MissingImportError
 from ...contract.location import IN_PYODIDE, missing_backend
 
-if not (find_spec(f"{__name__}.mailbox") and find_spec("nats")):
-    how = "await micropip.install('pymailbox[nats]')" if IN_PYODIDE else "pip install 'pymailbox[nats]'"
-    raise missing_backend("nats", f"it needs nats-py. Install it, with {how}", MissingImportError)
+if missing := [
+    name
+    for name, module in {"pymailbox-nats": f"{__name__}.mailbox", "nats-py": "nats"}.items()
+    if not find_spec(module)
+]:
+    how = f"await micropip.install({missing})" if IN_PYODIDE else "pip install 'pymailbox[nats]'"
+    raise missing_backend("nats", f"it needs {' and '.join(missing)}. Install it, with {how}", MissingImportError)
 
 from .mailbox import JetStreamMailbox
 
