@@ -11,9 +11,10 @@ import pytest
 
 from pymailbox import open_mailbox
 from tests.conftest import TEST_ROUTES, serve
+from tests.docs import blocks
 from tests.lanes import runtimes
 from tests.lanes.runtimes import HarnessTab, harness_path
-from tools.build_wheel import WHEELS, nats_wheel_name, page_wheel_name
+from tools.build_wheel import WHEELS, nats_wheel_name, page_wheel_name, wheel_name
 from tools.nats_servers import PASSWORDS, Servers
 from tools.serve import Server
 
@@ -30,7 +31,8 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         (simple / name).mkdir()
         link = f'<a href="/wheels/{wheel}">{Path(wheel).name}</a>'
         (simple / name / "index.html").write_text(f"<!DOCTYPE html><title>{name}</title>{link}", "utf-8")
-    with contextmanager(serve)(routes=TEST_ROUTES | {"/wheels/": WHEELS, "/simple/": simple}) as server:
+    routes = TEST_ROUTES | {"/simple/": simple, f"/{wheel_name()}": WHEELS / wheel_name()}
+    with contextmanager(serve)(routes=routes) as server:
         yield server
 
 
@@ -111,7 +113,22 @@ async def test_a_user_of_a_page_works_on_its_own_mailbox(page: HarnessTab, serve
         )
         (answer,) = await mailbox.dequeue(wait=SECONDS)
         assert (answer.sender, answer.payload) == (b"a page", b"hellohello")
+        await mailbox.ack(answer.id)
     assert "may not touch the subject" in told(page, location_of(servers, "ws", "bob"), user("alice"))
+
+
+async def test_the_block_of_the_documentation(page: HarnessTab, index: Server, servers: Servers) -> None:
+    (block,) = (block for block in blocks.read("docs/jetstream.md").blocks if block.heading.endswith("#in-a-page"))
+    code = block.code.replace("wss://nats.example/", f"ws://{servers.websockets}/")
+    assert code != block.code
+    async with open_mailbox(location_of(servers, "nats", "alice"), connect=user("mailboxes")) as mailbox:
+        tab = page.open_tab(index.url + harness_path("worker"))
+        tab.run_async(f"import micropip; password = {PASSWORDS['ALICE_PASSWORD']!r}")
+        tab.run_async(code)
+        tab.close_tab()
+        (message,) = await mailbox.dequeue(wait=SECONDS)
+        assert (message.sender, message.payload) == (b"a page", b"hello")
+        await mailbox.ack(message.id)
 
 
 def test_a_wrong_password_is_told_at_once(page: HarnessTab, servers: Servers) -> None:

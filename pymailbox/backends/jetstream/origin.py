@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from ...contract.location import IN_PYODIDE
@@ -24,6 +25,8 @@ _PLACE: Final = "pymailbox-browser"
 _held: dict[int, asyncio.Future[None]] = {}
 """The numbers of this page's or worker's handles, and what ends their locks."""
 
+_asking: set[asyncio.Task[None]] = set()
+
 _browser: asyncio.Future[int] | None = None
 """Its number, once somebody has asked."""
 
@@ -33,11 +36,28 @@ async def new_number(bits: int) -> int:
     browser = await _browser_number(bits - _OWN_BITS) if IN_PYODIDE else None
     while browser is not None:
         number = browser << _OWN_BITS | secrets.randbits(_OWN_BITS)
-        release = await _lock(_lock_of(number), wait=False)
+        release = await _lock(_lock_of(number), wait=False, on_loss=partial(_hold_again, number))
         if release is not None:
             _held[number] = release
             return number
     return _random_number(bits)
+
+
+def _hold_again(number: int) -> None:
+    """Somebody has taken a lock away; WebKit does so as it caches a page."""
+
+    async def hold() -> None:
+        release = await _lock(_lock_of(number), wait=True, on_loss=partial(_hold_again, number))
+        assert release is not None
+        if number in _held:
+            _held[number] = release
+        else:
+            release.set_result(None)
+
+    if number in _held:
+        task = asyncio.ensure_future(hold())
+        _asking.add(task)
+        task.add_done_callback(_asking.discard)
 
 
 def _random_number(bits: int) -> int:
@@ -59,9 +79,14 @@ async def ended(holders: Iterable[int]) -> list[int]:
     near = [holder for holder in holders if holder not in _held and holder >> _OWN_BITS == browser]
     if not near:
         return []
+    from pyodide.ffi import JsException
+
     import js
 
-    names = {js_lock.name for js_lock in (await js.navigator.locks.query()).held}
+    try:
+        names = {js_lock.name for js_lock in (await js.navigator.locks.query()).held}
+    except JsException:  # Firefox tells nothing in a frame of another site
+        return []
     return [holder for holder in near if _lock_of(holder) not in names]
 
 
@@ -105,7 +130,7 @@ async def _read_browser_number(bits: int) -> int:
         release.set_result(None)
 
 
-async def _lock(name: str, *, wait: bool) -> asyncio.Future[None] | None:
+async def _lock(name: str, *, wait: bool, on_loss: Callable[[], None] | None = None) -> asyncio.Future[None] | None:
     """What ends the lock of that name when it is set; None if somebody else has it and is not waited for."""
     from pyodide.ffi import create_once_callable, to_js
 
@@ -122,6 +147,8 @@ async def _lock(name: str, *, wait: bool) -> asyncio.Future[None] | None:
     def on_error(error: Exception) -> None:
         if not granted.done():
             granted.set_exception(error)
+        elif on_loss is not None:
+            on_loss()
 
     options = to_js({"ifAvailable": not wait}, dict_converter=js.Object.fromEntries)
     js.navigator.locks.request(name, options, create_once_callable(on_answer)).catch(on_error)
