@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import ParseResult
 
@@ -49,7 +50,7 @@ class _Connection(Transport):
             _resolve(self._arrival)
 
         def on_close(_: Any) -> None:
-            self._end()
+            self.end()
             _resolve(opened)
 
         try:
@@ -121,8 +122,8 @@ class _Connection(Transport):
         return self._has_ended and not self._received
 
     def close(self) -> None:
-        """What was handed to the browser is still sent."""
-        self._end()
+        """What was handed to the browser is still sent, if the page is there."""
+        self.end()
         js_listeners, self._js_listeners = self._js_listeners, []
         for name, js_listener in js_listeners:
             self._js_socket.removeEventListener(name, js_listener)
@@ -133,7 +134,10 @@ class _Connection(Transport):
     async def wait_closed(self) -> None:
         """Nothing has to be waited for."""
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Sends nothing any more. The client then closes it, unless the page is gone by then: Firefox would drop what
+        is not yet sent.
+        """
         self._is_open, self._has_ended = False, True
         _resolve(self._arrival)
 
@@ -158,11 +162,9 @@ class PageClient(LinkClient):
             return
         connection.writelines([*self._pending, *(pub_cmd(subject, "", data) for subject, data in messages)])
         self._pending, self._pending_data_size = [], 0
-        try:
+        with suppress(ConnectionError):
             connection.flush()
-        except ConnectionError:
-            return
-        connection.close()
+        connection.end()
 
 
 def _resolve(future: asyncio.Future[None] | None) -> None:
