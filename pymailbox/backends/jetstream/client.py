@@ -25,7 +25,8 @@ class LinkClient(Client):
             return {}
 
     async def _connect_to_server(self, s: Any) -> None:
-        async with asyncio.timeout(self.options["connect_timeout"]):  # which its WebSocket takes for something else
+        # its WebSocket takes connect_timeout for something else
+        async with asyncio.timeout(self.options["connect_timeout"] if s.uri.scheme in ("ws", "wss") else None):
             await super()._connect_to_server(s)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
