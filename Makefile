@@ -42,7 +42,7 @@ test: check test-setup ## Runs everything, in every browser
 	$(BIN)/python -m tools.run_tests
 
 .PHONY: chaos
-chaos: test-setup ## Kills browsers, tabs, workers or processes amid their calls; KILLS=40 BACKEND=indexeddb|sqlite|jetstream SEED=… FIRST=0 KIND=…
+chaos: test-setup ## Kills browsers, tabs, workers or processes amid their calls; KILLS=40 BACKEND=indexeddb|sqlite|jetstream|jetstream-pages SEED=… FIRST=0 KIND=…
 	$(BIN)/python -m tests.chaos $(if $(BACKEND),--backend $(BACKEND)) $(if $(KILLS),--kills $(KILLS)) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(FIRST),--first $(FIRST)) $(if $(KIND),--kind "$(KIND)")
 

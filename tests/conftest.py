@@ -67,6 +67,13 @@ def one() -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
+def for_pages(server: Server) -> Iterator[Servers]:
+    """One NATS server, to which the pages of `server` may connect."""
+    with Servers(1, origin=server.url) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
 def three() -> Iterator[Servers]:
     """A cluster of three NATS servers."""
     with Servers(3) as servers:

@@ -167,7 +167,8 @@ class Servers:
     """One server or a cluster; a context manager, which starts the servers and in the end deletes their files.
 
     `anonymous` lets in clients without a name, as the example's user `mailboxes`; `origin` is that of the pages that
-    may connect, by default the example's; `most` is what all streams may keep, by default as in the example.
+    may connect, by default the example's; `most` is what all streams may keep, by default as in the example;
+    `certificate` is a file with a certificate and its key, for WebSocket with TLS.
     """
 
     def __init__(
@@ -178,6 +179,7 @@ class Servers:
         anonymous: bool = True,
         origin: str | None = None,
         most: str | None = None,
+        certificate: Path | None = None,
     ) -> None:
         self.count = count
         self.servers: list[Server] = []
@@ -188,6 +190,9 @@ class Servers:
             changes['"https://app.example"'] = json.dumps(origin)
         if most is not None:
             changes["max_file_store: 10GB"] = f"max_file_store: {most}"
+        if certificate is not None:
+            file = json.dumps(str(certificate))
+            changes["no_tls: true"] = f"tls {{ cert_file: {file}, key_file: {file} }}"
         self._settings = _changed(EXAMPLE.read_text("utf-8"), changes)
         if anonymous:
             self._settings += "\nno_auth_user: mailboxes\n"
@@ -231,6 +236,11 @@ class Servers:
     def addresses(self) -> str:
         """HOST:PORT of each, with commas between them."""
         return ",".join(server.address for server in self.servers)
+
+    @property
+    def websockets(self) -> str:
+        """As `addresses`, for WebSocket."""
+        return ",".join(f"{HOST}:{server.websocket_port}" for server in self.servers)
 
     def location(self, name: str, stream: str = "pymailbox", *, at: str | None = None) -> str:
         """A mailbox's location; `at` gives other addresses than the servers' own, such as a proxy's."""

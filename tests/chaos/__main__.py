@@ -1,6 +1,7 @@
 """Plays a number of rounds, with a line for each and a table at the end.
 
-Usage: python -m tests.chaos [--backend indexeddb|sqlite|jetstream] [--kills 40] [--seed SEED] [--first 0] [--kind NAME]
+Usage: python -m tests.chaos [--backend indexeddb|sqlite|jetstream|jetstream-pages]
+    [--kills 40] [--seed SEED] [--first 0] [--kind NAME]
 
 A campaign is replayed with its seed, and one of its rounds with `--first NUMBER --kills 1` in addition. The exit code
 is 1 if there were faults.
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from tests.chaos import summary
-from tests.chaos.in_chromium import ChromiumStage
+from tests.chaos.in_chromium import ChromiumStage, ServedChromiumStage
 from tests.chaos.in_processes import SqliteStage
 from tests.chaos.on_servers import ServerStage
 from tests.chaos.plans import draw
@@ -25,6 +26,7 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "indexeddb": ChromiumStage,
     "sqlite": SqliteStage,
     "jetstream": ServerStage,
+    "jetstream-pages": ServedChromiumStage,
 }
 
 

@@ -1,4 +1,4 @@
-"""Rounds in Chromium, on the IndexedDB of a profile that survives the killing of its browser."""
+"""Rounds in Chromium, on the IndexedDB of a profile that survives the killing of its browser, or on a NATS server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from tests.chaos.devtools import Chromium, DevToolsError, NoAnswerError, Tab
 from tests.chaos.plans import IN_CHROMIUM, Kind, Plan
@@ -15,6 +15,7 @@ from tests.chaos.recorder import VICTIM, JournalServer
 from tests.chaos.rounds import STANDSTILLS, StandstillError, stood_still
 from tests.lanes.in_pyodide import install_wheel
 from tests.lanes.runtimes import PythonRuntime, harness_path
+from tools.nats_servers import Servers
 from tools.serve import HOST, Server
 
 T = TypeVar("T")
@@ -33,7 +34,7 @@ class ChromiumStage:
         self._browser: Chromium | None = None
         self._onlooker: Tab | None = None
 
-    def __enter__(self) -> ChromiumStage:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -61,6 +62,10 @@ class ChromiumStage:
         tab.wait_until("'runPython' in globalThis")
         prepare(tab, self.server)
         return tab
+
+    def location(self, name: str) -> str:
+        """Where a mailbox is."""
+        return f"indexeddb://{name}"
 
     def kill_browser(self) -> None:
         """SIGKILL."""
@@ -104,6 +109,28 @@ class ChromiumStage:
             scene.end_victim()
 
 
+class ServedChromiumStage(ChromiumStage):
+    """The same pages and workers, on a NATS server."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._servers = Servers(1, origin=self.server.url).__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._servers.__exit__()
+
+    def open_tab(self, place: str) -> Tab:
+        """As there, with nats-py."""
+        tab = super().open_tab(place)
+        tab.run_async("import micropip; await micropip.install('nats-py')")
+        return tab
+
+    def location(self, name: str) -> str:
+        """Where a mailbox is."""
+        return f"ws://{self._servers.websockets}/{name}?stream=chaos"
+
+
 class ChromiumScene:
     """The actors of one round; the victim has a tab of its own."""
 
@@ -112,7 +139,7 @@ class ChromiumScene:
         self._kind = plan.kind
         name = f"{plan.number}-{plan.seed}"
         self.recorder, path = stage.server.next_round(name)
-        self._plan = plan.for_actors((f"indexeddb://box-{name}", f"indexeddb://target-{name}"))
+        self._plan = plan.for_actors((stage.location(f"box-{name}"), stage.location(f"target-{name}")))
         self._post = f"actor.page_post({stage.server.url + path!r})"
         stage.onlooker  # noqa: B018 - loads Python there before the round begins
         self._victim: Tab | None = stage.open_tab(plan.kind.place)

@@ -33,6 +33,7 @@ IN_PYODIDE: Final = {
 """Pages, headings and blocks that are run beside Python in a web page, by tests/js/docs.chromium.spec.js."""
 
 ELSEWHERE: Final = {
+    "docs/jetstream.md#in-a-page": "needs a server; tests/nats/test_pages.py runs it",
     "docs/recipes/": "whole programs; tests/unit/test_recipes.py knows them",
     "docs/reference.md": "signatures; tests/unit/test_reference_page.py compares them with the code",
     "docs/message-lifecycle.md#the-picture": "a picture; tests/unit/test_lifecycle.py compares it with the table",

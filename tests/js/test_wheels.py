@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -19,7 +20,7 @@ from packaging.utils import parse_wheel_filename
 from tests.conftest import TEST_ROUTES, serve
 from tests.lanes import runtimes
 from tests.lanes.in_pyodide import install_wheel
-from tools.build_wheel import WHEELS, page_wheel_name, wheel_name
+from tools.build_wheel import WHEELS, nats_wheel_name, page_wheel_name, wheel_name
 from tools.readme_hook import standing_alone
 from tools.serve import ROOT
 from tools.wheel_hook import EngineHook
@@ -201,7 +202,19 @@ def test_the_whole_one_has_a_readme_that_stands_alone() -> None:
     assert standing_alone(f"![a picture](docs/images/a.png)\n\n[a](b.md) {kept}") == f"a {kept}"
 
 
-@pytest.mark.parametrize("name_of", [wheel_name, page_wheel_name])
+def test_the_one_for_pages_on_a_server_has_what_that_one_lacks_for_it() -> None:
+    folder = "pymailbox/backends/jetstream/"
+    code = {name for name in _files(nats_wheel_name()) if ".dist-info/" not in name}
+    assert code == {name for name in _files(wheel_name()) - _files(page_wheel_name()) if name.startswith(folder)}
+    with ZipFile(WHEELS / nats_wheel_name()) as wheel:
+        (name,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+        metadata = HeaderParser().parsestr(wheel.read(name).decode())
+    version = wheel_name().split("-")[1]
+    assert (metadata["Name"], metadata["Version"]) == ("pymailbox-nats", version)
+    assert metadata.get_all("Requires-Dist") == [f"pymailbox=={version}", "nats-py>=2.16"]
+
+
+@pytest.mark.parametrize("name_of", [wheel_name, page_wheel_name, nats_wheel_name])
 def test_record_has_each_file(name_of: Any) -> None:
     with ZipFile(WHEELS / name_of()) as wheel:
         (record,) = (name for name in wheel.namelist() if name.endswith("/RECORD"))

@@ -28,7 +28,8 @@ def location(backend: str, name: str, place: str) -> str:
     if backend == "sqlite":
         return f"sqlite:///{quote(place)}/lanes.db#{name}"
     if backend in ON_SERVERS:
-        return f"nats://{place}/{name}?stream=lanes&replicas={ON_SERVERS[backend]}"
+        scheme = "ws" if sys.platform == "emscripten" else "nats"
+        return f"{scheme}://{place}/{name}?stream=lanes&replicas={ON_SERVERS[backend]}"
     return f"{backend}://{name}"
 
 

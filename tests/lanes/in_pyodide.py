@@ -5,9 +5,11 @@ import time
 
 import pytest
 
+from tests.lanes.cell import ON_SERVERS
 from tests.lanes.runtimes import PythonRuntime
 from tests.lanes.table import CELL_SECONDS, Cell, Table
 from tools.build_wheel import wheel_name
+from tools.nats_servers import Servers
 from tools.serve import Server
 
 
@@ -16,11 +18,20 @@ def install_wheel(python: PythonRuntime, server: Server, name: str | None = None
     python.run_async(f"import micropip; await micropip.install('{server.url}/wheels/{name or wheel_name()}')")
 
 
-def run_cell_in_pyodide(python: PythonRuntime, server: Server, table: Table, runtime: str, backend: str) -> None:
+def run_cell_in_pyodide(
+    python: PythonRuntime, server: Server, table: Table, runtime: str, backend: str, servers: Servers | None = None
+) -> None:
     """Run a cell in `python`, where the wheel is installed, and enter it into the table.
+
+    `servers` are where a backend on servers has its mailboxes.
 
     It runs in the background there and is asked how far it is, so that what hangs or crashes Pyodide has a name.
     """
+    place = "/tmp"
+    if backend in ON_SERVERS:
+        assert servers is not None
+        place = servers.websockets
+        python.run_async("import micropip; await micropip.install('nats-py')")
     programs = table.programs.indexeddb if backend == "indexeddb" else table.programs.elsewhere
     python.run_async(
         f"""
@@ -31,7 +42,7 @@ def run_cell_in_pyodide(python: PythonRuntime, server: Server, table: Table, run
             Path(name).write_text(await (await pyfetch(f"{server.url}/tests/lanes/{{name}}")).string())
         import cell
 
-        run = cell.Run("{backend}", "/tmp", {programs})
+        run = cell.Run("{backend}", "{place}", {programs})
         run.start()
         """
     )

@@ -8,6 +8,7 @@ from tests.lanes import runtimes
 from tests.lanes.in_pyodide import install_wheel, run_cell_in_pyodide
 from tests.lanes.runtimes import PythonRuntime
 from tests.lanes.table import PLAN, Table
+from tools.nats_servers import Servers
 from tools.serve import Server
 
 pytestmark = pytest.mark.browser
@@ -38,5 +39,7 @@ def python(name: str, place: str, server: Server) -> Iterator[PythonRuntime]:
 
 # With the scope of `python`, or pytest would load that anew for each backend.
 @pytest.mark.parametrize(("name", "place", "backend"), CELLS, indirect=["name", "place"], scope="module")
-def test_browser(name: str, place: str, backend: str, python: PythonRuntime, server: Server, table: Table) -> None:
-    run_cell_in_pyodide(python, server, table, f"{name} {place}", backend)
+def test_browser(
+    name: str, place: str, backend: str, python: PythonRuntime, server: Server, for_pages: Servers, table: Table
+) -> None:
+    run_cell_in_pyodide(python, server, table, f"{name} {place}", backend, for_pages)

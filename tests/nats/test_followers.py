@@ -46,6 +46,25 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
         await asyncio.sleep(0.05)
 
 
+async def test_a_claim_behind_a_cancelled_one_gets_the_oldest(servers: Servers, stream: str) -> None:
+    """Cancelled before it is sent, on its way, or as its answer comes."""
+    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
+        await mailbox.enqueue_many(messages(8))
+        for turns in range(40):
+            cancelled = asyncio.create_task(mailbox.dequeue(2))
+            look = asyncio.create_task(mailbox.status())  # what comes behind it shares a commit
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            cancelled.cancel()
+            claimed = await mailbox.dequeue(2)
+            await look
+            if cancelled.cancelled():
+                assert [message.payload for message in claimed] == [b"0", b"1"]
+            await mailbox._release([message.id for message in claimed])
+            if not cancelled.cancelled():
+                await mailbox._release([message.id for message in await cancelled])
+
+
 async def test_a_snapshot_while_a_follower_begins_leaves_no_gap(servers: Servers, stream: str) -> None:
     one, other = await opened(servers, stream, "one"), await opened(servers, stream, "other")
     await one.enqueue_many(messages(8))

@@ -14,20 +14,16 @@ stream is like) and ``errors``.
 
 from importlib.util import find_spec
 
-from ...contract.errors import NOT_IN_PAGES, MissingImportError
+from ...contract.errors import MissingImportError
 from ...contract.location import IN_PYODIDE, missing_backend
 
-if find_spec(f"{__name__}.mailbox") is None:
-    raise missing_backend("nats", NOT_IN_PAGES, MissingImportError)
-
-if IN_PYODIDE:
-    raise missing_backend("nats", "a page cannot use it yet", MissingImportError)
-
-try:
-    import nats  # noqa: F401
-except ImportError as error:
-    why = f"it needs nats-py ({error}). Install it, with pip install 'pymailbox[nats]'"
-    raise missing_backend("nats", why, MissingImportError) from error
+if missing := [
+    name
+    for name, module in {"pymailbox-nats": f"{__name__}.mailbox", "nats-py": "nats"}.items()
+    if not find_spec(module)
+]:
+    how = f"await micropip.install({missing})" if IN_PYODIDE else "pip install 'pymailbox[nats]'"
+    raise missing_backend("nats", f"it needs {' and '.join(missing)}. Install it, with {how}", MissingImportError)
 
 from .mailbox import JetStreamMailbox
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
 from nats.aio.client import Client
 
 
@@ -19,3 +23,19 @@ class LinkClient(Client):
             return await super()._process_headers(headers)
         except Exception:  # it would end the reading of all that comes after it
             return {}
+
+    async def _connect_to_server(self, s: Any) -> None:
+        # its WebSocket takes connect_timeout for something else
+        async with asyncio.timeout(self.options["connect_timeout"] if s.uri.scheme in ("ws", "wss") else None):
+            await super()._connect_to_server(s)
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        await super()._process_info(info, initial_connection)
+        assert self._current_server is not None
+        scheme = self._current_server.uri.scheme
+        if scheme in ("ws", "wss"):  # what the server tells of others are addresses for WebSocket, then
+            for server in self._server_pool:
+                server.uri = server.uri._replace(scheme=scheme)
+
+    def leave(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Sends messages within the call and ends the connection for now; only a page is ever left."""

@@ -17,12 +17,13 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from ...contract.errors import ConnectionLostError, MailboxError, StorageFullError, StorageUnavailableError
-from ...contract.location import Connect
+from ...contract.location import IN_PYODIDE, Connect
 from ..notifier import Notifier
 from . import settings
 from .client import LinkClient
 from .errors import NO_STREAM, CutOffError, NoStreamError, NotSentError, NotThereError, RefusedError, TimedOutError
 from .location import Address
+from .page import check_servers, whereabouts
 
 _logger = logging.getLogger("pymailbox")
 
@@ -81,6 +82,9 @@ class Link:
         self.replicas: dict[str, Any] = {}
         """Of the mailboxes in use, by name."""
         self.on_reconnect: set[Callable[[], None]] = set()
+        self.on_leave: set[Callable[[], None]] = set()
+        self.absences = 0
+        """How often the page was left or frozen, and what handles held was given back."""
         self._most: int | None = None
         """Bytes that the stream may hold."""
         self._used = 0
@@ -93,7 +97,7 @@ class Link:
         self._connect_options = connect
         self._key = key
         self._users = 0
-        self._nc = LinkClient()
+        self._nc = _new_client()
         self._inbox = ""
         self._asked: dict[str, tuple[set[str], asyncio.Future[Msg]]] = {}
         self._asks = 0
@@ -101,12 +105,15 @@ class Link:
         self._opening: asyncio.Task[None] | None = None
         self._refused: asyncio.Future[NatsError] = self.loop.create_future()
         self._ensuring: asyncio.Task[None] | None = None
+        if IN_PYODIDE:
+            whereabouts().watch_for(self)
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
     @classmethod
     async def acquire(cls, address: Address, connect: Connect | None, *, create: bool = True) -> Link:
         """A link that works; ``release`` comes after it."""
+        check_servers(address.servers)
         options = connect or Connect({})
         key = (address, tuple(sorted((name, _identity(value)) for name, value in options.items())), create)
         for loop in [loop for loop in _links if loop.is_closed()]:
@@ -144,6 +151,13 @@ class Link:
             transport._closing, socket, transport._sock = True, transport._sock, None
             socket.close()
 
+    def leave(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """The page is left or frozen: messages are sent within the call, as far as it can, and the connection ends."""
+        self.absences += 1
+        self._nc.leave(messages)
+        for call in list(self.on_leave):
+            call()
+
     async def _close(self) -> None:
         if self._opening is not None:
             if not self._opening.done():
@@ -166,10 +180,11 @@ class Link:
                 waited: set[asyncio.Future[Any]] = {connecting, self._refused}
                 await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
+            last = self._nc.last_error
             await self._give_up(connecting)
             raise StorageUnavailableError(
-                f"no NATS server answers at {self._where} within {CONNECT_TIMEOUT:.0f} seconds. Start one, or check "
-                "the address",
+                f"no NATS server answers at {self._where} within {CONNECT_TIMEOUT:.0f} seconds"
+                f"{'' if last is None else f' ({_text(last)})'}. Start one, or check the address",
                 passing=True,
             ) from None
         except BaseException:
@@ -539,6 +554,15 @@ class Link:
                 answer.set_exception(error)
                 answer.exception()
         self._asked.clear()
+
+
+def _new_client() -> LinkClient:
+    """One that connects as this platform can."""
+    if IN_PYODIDE:
+        from .websocket import PageClient
+
+        return PageClient()
+    return LinkClient()
 
 
 def _identity(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ...core.claims import Claims
+from . import origin
 from .state import EXPIRED, LogState
 
 GRACE: Final = 5.0
@@ -27,6 +28,7 @@ def add_holder(number: int, loop: asyncio.AbstractEventLoop) -> None:
 
 def remove_holder(number: int) -> None:
     _holders.pop(number, None)
+    origin.let_go(number)
 
 
 def has_lost_its_loop(holder: int) -> bool:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import weakref
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from contextlib import suppress
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar, cast
 from uuid import UUID
 
@@ -22,7 +21,7 @@ from ...contract.values import DeadLetter, MailboxStats, MessageRecord, MessageS
 from ...core import archive, dead_letters, verbs
 from ..base import AckFirst, EmbeddedMailbox, Enqueued
 from ..notifier import HOLDER_CHECK, ClaimAttempt, Listener, claim_or_wait
-from . import codec
+from . import codec, origin
 from .cleaning import counts, store_parts
 from .codec import Op
 from .errors import CHANGED, NoStreamError, RefusedError, WipedError
@@ -68,12 +67,12 @@ class JetStreamMailbox(EmbeddedMailbox):
     follows it. A handle that only enqueues follows nothing.
     """
 
-    def __init__(self, name: str, options: Options, link: Link) -> None:
+    def __init__(self, name: str, options: Options, link: Link, number: int) -> None:
         super().__init__(name, options)
         self._link = link
         self._replica = Replica.acquire(link, name)
         self._listener = Listener(self._loop)
-        self._number = secrets.randbits(_HOLDER_BITS) | 1 << _HOLDER_BITS - 1
+        self._number = number
         """Its identity as a holder."""
         self._has_claimed = False
         self._beat: asyncio.TimerHandle | None = None
@@ -93,7 +92,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         link = await Link.acquire(address_of(location), location.connect)
         try:
             await _note_name(link, name)
-            return cls(name, options, link)
+            return cls(name, options, link, await origin.new_number(_HOLDER_BITS))
         except BaseException:
             await link.release()
             raise
@@ -300,6 +299,7 @@ class JetStreamMailbox(EmbeddedMailbox):
         async def claim() -> list[MessageRecord]:
             nonlocal ack, first
             how = 0 if ack is None else 2 if ack.held_only else 1
+            absences = self._link.absences
             most = min(self._options.max_deliveries or 0, 1 << 31)
             lease = min(int(self._options.lease * 1000) or 1, 1 << 40)
             ids = b"" if ack is None else codec.encode_ids(ack.ids)
@@ -319,6 +319,10 @@ class JetStreamMailbox(EmbeddedMailbox):
                     raise
                 elsewhere = [] if isinstance(result, NotAdmitted) else result.elsewhere
             first = False
+            if absences != self._link.absences:  # the page was left meanwhile, and what was claimed before went back
+                await replica.barrier()
+                held = replica.log.held_by(self._number)
+                result = result._replace(records=[record for record in result.records if record.id in held])
             claimed[:] = [record.id for record in result.records]
             if result.records:
                 self._hold()
@@ -369,7 +373,8 @@ class JetStreamMailbox(EmbeddedMailbox):
     def _give_back_orphans(self, results: Any) -> None:
         result: Claimed | NotAdmitted = _last(results)
         if isinstance(result, Claimed) and result.records:
-            self._replica.submit_quietly(self._release_call([record.id for record in result.records]))
+            # before a claim that was made meanwhile: it gets the oldest
+            self._replica.submit_quietly(self._release_call([record.id for record in result.records]), first=True)
 
     def _release_call(self, ids: Iterable[UUID]) -> Call:
         return release_call(self._link, self._number, ids)
@@ -546,6 +551,10 @@ class JetStreamMailbox(EmbeddedMailbox):
         if not self._has_claimed or replica.broken is not None:
             return False
         return not replica.writer.is_settled or self._number in replica.log.store.state.holders.by_number
+
+    def _on_life_over(self, callback: Callable[[], None]) -> Callable[[], None]:
+        self._link.on_leave.add(callback)
+        return partial(self._link.on_leave.discard, callback)
 
     def _forget(self) -> None:
         self._replica.writer.holders.discard(self._number)

@@ -15,11 +15,12 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from ...contract.errors import ConnectionLostError, MailboxError, StorageCorruptError, StorageUnavailableError
+from ...contract.location import IN_PYODIDE
 from ...contract.moments import milliseconds, now_in_ms
 from ...contract.values import MessagePriority
 from ...core.store import Message, find
-from ..notifier import Listener
-from . import codec, liveness, snapshots
+from ..notifier import HOLDER_CHECK, Listener
+from . import codec, liveness, origin, snapshots
 from .bodies import ID_HEADER, PLAIN, PRIORITY_HEADER, Bodies, lower_case
 from .cleaning import Stock, publish_snapshot
 from .codec import RULES, Op, Reference, UnreadableError
@@ -29,7 +30,7 @@ from .link import Link
 from .liveness import Vigil
 from .location import token_of
 from .snapshots import Snapshot
-from .state import RELEASED, Claimed, Effects, LogState, foreign_id
+from .state import DIED, RELEASED, Claimed, Effects, LogState, foreign_id
 from .writer import Call, Writer
 
 _logger = logging.getLogger("pymailbox")
@@ -116,6 +117,8 @@ class Replica:
         self._beats = 0
         self._beats_nonce = secrets.token_bytes(8)
         """Of signs of life, which wait for no other commit."""
+        self._locks_seen = 0.0
+        """When a page has last asked which locks are held."""
 
     # -- coming and going ----------------------------------------------------------------------------------------------
 
@@ -445,7 +448,7 @@ class Replica:
         for result in results:
             if isinstance(result, Claimed) and result.records:
                 ids = [record.id for record in result.records]
-                self.submit_quietly(release_call(self.link, result.holder, ids))
+                self.submit_quietly(release_call(self.link, result.holder, ids), first=True)
 
     def _notify(self, effects: Effects, informed: list[list[Listener]] | None, early: Sequence[Listener] = ()) -> None:
         """Tells those who listen, but not observers that know it (``informed``) or were set later (``early``)."""
@@ -690,14 +693,16 @@ class Replica:
 
         ``patiently`` waits until those have had their time who may only seem to be gone.
         """
+        ended = await self._ended_nearby(at_once=patiently)
         found, asked = self._vigil.gone(self.log, self.now)
-        if asked and asked != [me]:
+        if asked := [holder for holder in asked if holder != me and holder not in ended]:
             # whoever lives hears the log's time, and gives a sign
             self.submit_quietly(Call(codec.encode_command(Op.MARK)))
             if patiently:
                 await asyncio.sleep(min(liveness.GRACE, max(map(self._lease_of, asked))))
                 found, _ = self._vigil.gone(self.log, self.now)
         gone = [(holder, how) for holder, how in found if holder != me or how == RELEASED]
+        gone += [(holder, DIED) for holder in ended - dict(found).keys()]
         if not gone:
             return 0
         recovered = await asyncio.gather(*(self.submit(gone_call(holder, how, via=holder)) for holder, how in gone))
@@ -705,6 +710,13 @@ class Replica:
             if how == RELEASED:
                 liveness.remove_holder(holder)
         return sum(recovered)
+
+    async def _ended_nearby(self, *, at_once: bool) -> set[int]:
+        """Holders whose page or worker of this browser has ended; looked up once a second, unless `at_once`."""
+        if not IN_PYODIDE or not (at_once or self.link.loop.time() > self._locks_seen + HOLDER_CHECK):
+            return set()
+        self._locks_seen = self.link.loop.time()
+        return set(await origin.ended(list(self.log.store.state.holders.by_number)))
 
     def _lease_of(self, holder: int) -> float:
         """Seconds."""

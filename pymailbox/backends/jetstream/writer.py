@@ -86,6 +86,11 @@ class Call:
     def size(self) -> int:
         return sum(map(len, self.pieces))
 
+    @property
+    def is_void(self) -> bool:
+        """Whether it would claim for nobody: a claim behind it gets what it would have got."""
+        return self.claims_for is not None and self.future.cancelled()
+
     def finish(self, result: Any) -> None:
         if self.on_done is not None:
             self.on_done(result)
@@ -313,6 +318,9 @@ class Writer:
             calls = self._take()
             try:
                 await self._settle_doubts()
+                calls = [call for call in calls if not call.is_void]
+                if not calls:
+                    continue
                 if isinstance(calls[0], Step):
                     await self._commit_steps([call for call in calls if isinstance(call, Step)])
                 else:
