@@ -209,11 +209,13 @@ class Consumer(Running):
         under_way = self._handling or self._waiting or self._claims or self._acks or self._writes
         return bool(under_way or self._handled or self._buffer) or not self._stop.asked
 
-    def _go_on_at_once(self) -> None:
-        """Makes the next claim in this step if all that was claimed is handled: the turn of the event loop in which the
-        supervisor goes on is one in which nothing is under way.
+    def _go_on_soon(self) -> None:
+        """Makes the next claim in this step if all that was claimed is handled; otherwise the supervisor goes on, in a
+        turn of the event loop of its own, in which a page would have nothing under way.
         """
-        if not (self._is_starting or self._handling or self._buffer or self._stop.asked):
+        if self._is_starting or self._handling or self._buffer or self._stop.asked:
+            self._wakeup.set()
+        else:
             self._go_on()
 
     @property
@@ -306,28 +308,34 @@ class Consumer(Running):
     def _begin_claim(self, piggybacked: PiggybackedAcks | None) -> None:
         claim = self._begin(self._claim(self._need(), piggybacked), self._claims)
         if piggybacked is not None:
-            claim.add_done_callback(lambda _: piggybacked.resolve(None))  # it may be cancelled before it begins
+            if sys.version_info < (3, 12):  # it may be cancelled before it begins
+                claim.add_done_callback(lambda _: piggybacked.resolve(None))
             if work := self._retrying.finish(piggybacked):
                 self._begin(work, self._acks)
 
     async def _claim(self, limit: int, piggybacked: PiggybackedAcks | None) -> None:
-        # nothing may suspend between these two, so that a cancelled claim strands nothing
-        records = await self._retrying.claim(limit, piggybacked)
+        try:
+            records = await self._retrying.claim(limit, piggybacked)
+        finally:
+            if piggybacked is not None:
+                piggybacked.resolve(None)
+        # nothing may suspend in between, so that a cancelled claim strands nothing
         self._claimed_at = self._loop.time()
         self._buffer.add(self._holds.add(records))
         task = asyncio.current_task()
         if records and task in self._claims:  # otherwise it is in its first step, and the supervisor goes on
             # what these handlers leave to be acknowledged goes along with the next claim
-            self._claims.discard(task)
+            self._leave_behind(task)
             self._start_handlers()
-            self._go_on_at_once()
+            self._go_on_soon()
 
     async def _handle(self, hold: Hold) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._scheduled.discard(task)
         self._handling.add(task)
-        self._begin_turn()
+        if self._buffer:
+            self._begin_turn()
         record = hold.record
 
         def free_place() -> None:
@@ -350,11 +358,10 @@ class Consumer(Running):
         finally:
             self._holds.drop([record])
             self._buffer.finished(record)
-        if task in self._handling:
-            # in the step in which the message is to be acknowledged, so that the next claim can do that
-            free_place()
+        # in the step in which the message is to be acknowledged, so that the next claim can do that
+        self._leave_behind(task)
         self._start_handlers()
-        self._go_on_at_once()
+        self._go_on_soon()
 
     async def _write(self, work: Coroutine[Any, Any, None]) -> None:
         await asyncio.shield(self._begin(work, self._writes))
@@ -395,11 +402,19 @@ class Consumer(Running):
     def _end_turn(self) -> None:
         self._until = None
 
-    def _ended(self, task: Task) -> None:
+    def _leave_behind(self, task: Task) -> None:
+        """Of a task that is in its last step, and has not failed."""
+        task.remove_done_callback(self._ended)
+        self._discard(task)
+
+    def _discard(self, task: Task) -> None:
         if task in self._handling:
             self._pace.ends()
         for tasks in (self._handling, self._scheduled, self._waiting, self._claims, self._acks, self._writes):
             tasks.discard(task)
+
+    def _ended(self, task: Task) -> None:
+        self._discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._end(error)
         self._wakeup.set()
