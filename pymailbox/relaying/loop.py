@@ -252,7 +252,7 @@ class Relayer(Running):
         """Relays until a stop is asked for, or another relay has taken over."""
         try:
             await self._begin()
-            sent: list[UUID] = []
+            sent: list[MessageRecord] = []
             while not self._stop.asked:
                 records = await self._claim(sent)
                 if records is None:
@@ -262,7 +262,8 @@ class Relayer(Running):
                 if hop is None or not self._is_held:  # what is claimed from now on is for another relay
                     _logger.info("%r: another relay has taken over", self)
                     break
-            await self._ack(sent)
+            if sent:  # a claim that was called off may have done it, and their ids may be those of others by now
+                await self._acknowledge_late(sent)
         finally:
             await self._leave()
 
@@ -314,8 +315,13 @@ class Relayer(Running):
 
     # -- at the source -------------------------------------------------------------------------------------------------
 
-    async def _claim(self, acks: list[UUID]) -> list[MessageRecord] | None:
-        """The next messages, and none where it cannot wait for them; None if a stop was asked for."""
+    async def _claim(self, sent: list[MessageRecord]) -> list[MessageRecord] | None:
+        """Acknowledges what was sent. The next messages, and none where it cannot wait for them; None if a stop was
+        asked for: then ``sent`` has what may not be acknowledged.
+        """
+        if self._kept or Capability.GET not in self._source.capabilities:
+            await self._ack(sent)
+            sent.clear()
         if self._kept:
             records, self._kept = self._kept, []
             self._claimed = {record.id: record for record in records}
@@ -325,8 +331,8 @@ class Relayer(Running):
         how: dict[str, Any] = {"wait": math.inf if can_wait else None}
         if self._source._takes_limit:
             how["limit"] = self._batch
-        if acks:
-            how["ack"] = acks
+        if sent:
+            how["ack"] = [record.id for record in sent]
         claim = begin(self._source.dequeue(**how))
         try:
             if can_wait:
@@ -351,21 +357,23 @@ class Relayer(Running):
         while not self._stop.asked and (left := self._rests_until - loop.time()) > 0:
             await self._stop.pause(left)
 
-    async def _ack(self, ids: list[UUID]) -> None:
-        if not ids:
+    async def _ack(self, sent: list[MessageRecord]) -> None:
+        if not sent:
             return
+        ids = [record.id for record in sent]
         if Capability.ACK_MANY in self._source.capabilities:
             await self._source.ack_many(ids)
         else:
             for message_id in ids:
                 await self._source.ack(message_id)
-        self._forget(ids)
+        self._forget(sent)
 
     async def _acknowledge_late(self, sent: list[MessageRecord]) -> None:
         if Capability.GET not in self._source.capabilities:
-            await self._ack([record.id for record in sent])
+            await self._ack(sent)
             return
         await self._source._ack_late(sent)
+        self._forget(sent)
         if Capability.DEAD_LETTERS not in self._source.capabilities or not (await self._source.status()).dead_letters:
             return
         for record in sent:
@@ -381,17 +389,17 @@ class Relayer(Running):
             self._kept = list(self._claimed.values())
         self._claimed = {}
 
-    def _forget(self, ids: Iterable[UUID]) -> None:
-        for message_id in ids:
-            self._claimed.pop(message_id, None)
+    def _forget(self, settled: Iterable[MessageRecord]) -> None:
+        for record in settled:
+            self._claimed.pop(record.id, None)
 
     def _on_life_over(self) -> None:
         self._rests_until = asyncio.get_running_loop().time() + PAUSE_AFTER_UNLOAD
 
     # -- at the target -------------------------------------------------------------------------------------------------
 
-    async def _send(self, records: list[MessageRecord]) -> list[UUID] | None:
-        """Sends messages; the ids that are to be acknowledged, None if another relay has taken over."""
+    async def _send(self, records: list[MessageRecord]) -> list[MessageRecord] | None:
+        """Sends messages; those that are to be acknowledged, None if another relay has taken over."""
         try:
             return await self._hop(records)
         except (*REFUSALS, StorageFullError) as error:
@@ -409,9 +417,9 @@ class Relayer(Running):
             await self._ack(sent)
         return []
 
-    async def _hop(self, records: list[MessageRecord]) -> list[UUID] | None:
+    async def _hop(self, records: list[MessageRecord]) -> list[MessageRecord] | None:
         assert self._route is not None
-        ids = [record.id for record in records]
+        ids = {record.id for record in records}
         self._in_doubt.update(ids)
         try:
             sent = await self._at_target(self._route.send(records))
@@ -425,14 +433,15 @@ class Relayer(Running):
         self._sent += len(ids)
         self._has_progressed = True
         self._last_success_at = datetime.now(UTC)
-        return ids
+        self._kept = [record for record in self._kept if record.id not in ids]  # it was slow
+        return records
 
     async def _set_aside(self, record: MessageRecord, error: Exception) -> None:
         """What the target will never take becomes a dead letter."""
         reason = f"{self._target!r} refused it: {error}"
         self._note_failure(error, True)
         await self._source.dead_letter(record.id, reason)
-        self._forget([record.id])
+        self._forget([record])
         _logger.warning("message %s of %r became a dead letter: %s", record.id, self._source, reason)
 
     async def _at_target(self, work: Coroutine[Any, Any, _T]) -> _T:

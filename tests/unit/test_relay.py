@@ -290,6 +290,35 @@ async def test_slow_hop_leaves_nothing_inflight(silent: Callable[[], Any]) -> No
     await target.close()
 
 
+async def test_slow_hop_of_a_source_that_takes_nothing_back_is_not_made_again(silent: Callable[[], Any]) -> None:
+    class InOrder(Silent):
+        async def dequeue(self, limit: int | None = None, *, wait: float | None = None, ack: Any = ()) -> Any:
+            await self.speaks.wait()
+            await asyncio.sleep(0)
+            return await super().dequeue(limit, wait=wait, ack=ack)
+
+    await (await silent()).close()
+    target = await Database(InOrder).open("silent")
+    source = await Database(SeedMailbox).open("seed")
+    async with relaying(source, target) as one:
+        await source.enqueue(b"", b"1")
+        await arrive(target, b"1")
+        Silent.speaks.clear()
+        await source.enqueue(b"", b"2")
+
+        async def connected() -> bool:
+            return bool((await one.status()).connected)
+
+        await eventually(connected, False, "whether the target answers")
+        Silent.speaks.set()
+        await arrive(target, b"1", b"2")
+        await source.enqueue(b"", b"3")
+        await arrive(target, b"1", b"2", b"3")
+        assert (await one.status()).sent == 3
+    await source.close()
+    await target.close()
+
+
 async def test_stop_does_not_wait_for_an_answer_that_does_not_come(silent: Callable[[], Any]) -> None:
     target = await silent()
     async with open_mailbox("memory://") as source:
