@@ -189,6 +189,40 @@ async def test_cursor_of_somebody_else() -> None:
             await relay(source, target, name=name)
 
 
+@pytest.mark.parametrize("how", ["purge", "ack", "dead_letter", "another"])
+async def test_cursor_that_somebody_took_away_or_doubled(how: str) -> None:
+    name = str(uuid4())
+    async with (
+        open_mailbox("memory://") as source,
+        open_mailbox(f"memory://{uuid4()}") as target,
+        open_mailbox(f"memory://relay:{name}") as cursor,
+    ):
+        async with relaying(source, target, name=name):
+            await source.enqueue(b"", b"1")
+            await arrive(target, b"1")
+        if how == "purge":
+            await cursor.purge()
+        elif how == "another":
+            await cursor.enqueue(b"", pack_sent([]))
+        else:
+            [held] = await cursor.dequeue(1)
+            await (cursor.ack(held.id) if how == "ack" else cursor.dead_letter(held.id, "in the way"))
+        await source.enqueue(b"", b"2")
+        with pytest.raises(StorageCorruptError, match=f"relay:{name}.*delete that mailbox"):
+            await asyncio.wait_for(relay(source, target, name=name), 5)
+        assert await payloads(source) == [b"2"]
+        assert await payloads(target) == [b"1"]
+
+
+async def test_hop_that_is_refused_before_it_begins_is_made_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pymailbox.contract.arguments.LARGEST_MESSAGE", 24 * 50)  # of 64 MiB
+    async with open_mailbox("memory://") as source, open_mailbox("memory://") as target:
+        for number in range(60):
+            await source.enqueue(b"", b"%d" % number)
+        async with relaying(source, target):
+            await arrive(target, *(b"%d" % number for number in range(60)))
+
+
 async def test_cursor_outlives_many_deaths(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is always handed out alone, but the target's ``max_deliveries`` are not its own."""
     monkeypatch.setattr(loop, "LOOK_EVERY", 0.01)
@@ -207,14 +241,15 @@ async def test_cursor_outlives_many_deaths(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_cursors_are_packed_and_unpacked() -> None:
     times = [0, 1_767_323_045_678_901, EARLIEST * 1000, LATEST * 1000]
-    packed = b"".join(uuid4().bytes + time.to_bytes(8, "big", signed=True) for time in times)
+    packed = b"relay  1" + b"".join(uuid4().bytes + time.to_bytes(8, "big", signed=True) for time in times)
     sent = unpack_sent(packed)
     assert [record.created_at for record in sent] == [
         datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time) for time in times
     ]
     assert pack_sent(sent) == packed
-    assert pack_sent([]) == b""
-    for payload in (b"x", bytes(23), bytes(16) + b"\x7f" + bytes(7)):
+    assert pack_sent([]) == b"relay  1"
+    assert unpack_sent(b"relay  1") == []
+    for payload in (b"", bytes(24), *(b"relay  1" + rest for rest in (bytes(23), bytes(16) + b"\x7f" + bytes(7)))):
         with pytest.raises(ValueError, match=r"\w"):
             unpack_sent(payload)
 
