@@ -135,6 +135,8 @@ class Relayer(Running):
         """Those of a source that takes nothing back, for the next session."""
         self._in_doubt: set[UUID] = set()
         """Sent, or not, in a hop whose outcome is unknown."""
+        self._refused: dict[tuple[UUID, datetime], str] = {}
+        """Why the target refused a message that had gone back by then, by its id and ``created_at``."""
         self._rests_until = 0.0
         """Nothing is claimed before that time of the event loop: the page was left, and may be going away."""
         self._has_progressed = False
@@ -228,7 +230,8 @@ class Relayer(Running):
                 self._has_progressed = False
                 try:
                     await self._session()
-                    continue
+                    attempt = 0 if self._has_progressed else attempt + 1
+                    pause = self._pauses.delay_after(attempt) if attempt else 0.0
                 except MailboxClosedError:
                     if not self._is_checked:
                         raise
@@ -257,6 +260,7 @@ class Relayer(Running):
                 records = await self._claim(sent)
                 if records is None:
                     break
+                records = [record for record in records if not await self._is_refused(record)]
                 hop = await self._send(records) if records else []
                 sent = hop or []
                 if hop is None or not self._is_held:  # what is claimed from now on is for another relay
@@ -438,11 +442,21 @@ class Relayer(Running):
 
     async def _set_aside(self, record: MessageRecord, error: Exception) -> None:
         """What the target will never take becomes a dead letter."""
-        reason = f"{self._target!r} refused it: {error}"
         self._note_failure(error, True)
-        await self._source.dead_letter(record.id, reason)
+        self._refused[record.id, record.created_at] = f"{self._target!r} refused it: {error}"
+        await self._is_refused(record)
+
+    async def _is_refused(self, record: MessageRecord) -> bool:
+        """Whether a message has been refused; then it becomes a dead letter, if it has not gone back."""
+        key = record.id, record.created_at
+        if (reason := self._refused.get(key)) is None:
+            return False
+        if await self._source.dead_letter(record.id, reason):
+            del self._refused[key]
+            self._has_progressed = True
+            _logger.warning("message %s of %r became a dead letter: %s", record.id, self._source, reason)
         self._forget([record])
-        _logger.warning("message %s of %r became a dead letter: %s", record.id, self._source, reason)
+        return True
 
     async def _at_target(self, work: Coroutine[Any, Any, _T]) -> _T:
         """What a call at the target gives. If it takes long, what was claimed goes back meanwhile, and a stop ends it.

@@ -420,6 +420,51 @@ async def test_pauses_grow_and_end_when_the_network_is_back(monkeypatch: pytest.
     await target.close()
 
 
+async def test_session_in_which_nothing_came_about_is_followed_by_a_pause() -> None:
+    class Late(SmallMailbox):
+        hops = 0
+
+        async def send_on(self, message_id: UUID, sends: list[Any]) -> bool:
+            if len(sends) > 1:
+                Late.hops += 1
+                return False
+            return await super().send_on(message_id, sends)
+
+    target = await Database(Late).open("late")
+    async with open_mailbox("memory://") as source:
+        await source.enqueue(b"", b"1")
+        async with relaying(source, target, retry=RetryPolicy(first_delay=60.0, jitter=0.0)):
+            await asyncio.sleep(0.05)
+        assert Late.hops == 1
+    await target.close()
+
+
+async def test_refusal_that_takes_long_is_the_last_of_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has gone back to the source meanwhile."""
+    monkeypatch.setattr(loop, "SLOW", 0.01)
+
+    class Slow(SmallMailbox):
+        hops = 0
+
+        async def send_on(self, message_id: UUID, sends: list[Any]) -> bool:
+            if any(message.payload == b"bad" for _, message in sends):
+                Slow.hops += 1
+                await asyncio.sleep(0.05)
+                raise ValueError("too large")
+            return await super().send_on(message_id, sends)
+
+    target = await Database(Slow).open("slow")
+    async with open_mailbox("memory://") as source:
+        for payload in (b"bad", b"good"):
+            await source.enqueue(b"", payload)
+        async with relaying(source, target, batch=1):
+            await arrive(target, b"good")
+        [letter] = await source.dead_letters()
+        assert "too large" in letter.reason
+        assert Slow.hops == 1
+    await target.close()
+
+
 async def test_errors_that_do_not_pass_end_it() -> None:
     class Broken(SmallMailbox):
         async def send_on(self, message_id: UUID, sends: list[Any]) -> bool:
