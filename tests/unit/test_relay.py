@@ -557,6 +557,66 @@ async def test_one_cancellation_delivered_again_and_again_is_one(
     await target.close()
 
 
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("turns", range(1, 12))
+async def test_mailbox_closed_while_it_begins_ends_it(turns: int, which: int) -> None:
+    mailboxes = await open_mailbox("memory://"), await open_mailbox("memory://")
+    task = asyncio.ensure_future(relay(*mailboxes))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await mailboxes[which].close()
+    await asyncio.wait_for(task, 5)
+    await mailboxes[1 - which].close()
+
+
+@pytest.mark.parametrize("verb", ["recover", "_ack_late", "ack_many", "_release"])
+async def test_source_that_gives_no_answer_does_not_hold_up_a_stop(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SLOW", 0.02)
+
+    async def never(_: Any = None) -> None:
+        await asyncio.sleep(3600)
+
+    here, there, name = f"memory://{uuid4()}", f"memory://{uuid4()}", str(uuid4())
+    lost = [Fault(FaultKind.LOST_BEFORE, "ack_and_send", nth=2)] if verb == "_release" else []
+    async with open_mailbox(here) as source, FaultyMailbox(await open_mailbox(there), beside=lost) as target:
+        await source.enqueue(b"", b"1")
+        if verb == "_ack_late":
+            async with relaying(source, target, name=name):
+                await arrive(target, b"1")
+        monkeypatch.setattr(source, verb, never)
+        if verb == "ack_many":
+            monkeypatch.setattr(source, "capabilities", source.capabilities - {Capability.GET})
+        task = asyncio.ensure_future(one := relay(source, target, retry=SOON, name=name))
+        await asyncio.sleep(0.05)
+        one.stop()
+        await asyncio.wait_for(task, 5)
+
+
+async def test_what_is_not_given_back_at_the_end_is_tried_again() -> None:
+    class Stubborn(SmallMailbox):
+        failures = 2
+
+        async def _release(self, ids: list[UUID]) -> None:
+            if Stubborn.failures:
+                Stubborn.failures -= 1
+                raise MailboxError("not now", passing=True)
+            await super()._release(ids)
+
+    source = await Database(Stubborn).open("stubborn")
+    away = Fault(FaultKind.LOST_BEFORE, "ack_and_send", nth=2)
+    async with FaultyMailbox(await open_mailbox(f"memory://{uuid4()}"), beside=[away]) as target:
+        await source.enqueue(b"", b"1")
+        async with relaying(source, target, retry=RetryPolicy(first_delay=60.0)) as one:
+
+            async def failed() -> bool:
+                return "lost" in ((await one.status()).last_error or "")
+
+            await eventually(failed, True, "whether a hop has failed")
+        stats = await source.status()
+        assert (stats.queued_messages, stats.inflight_messages) == (1, 0)
+    await source.close()
+
+
 async def test_it_is_no_longer_known_to_its_mailboxes() -> None:
     async with open_mailbox("memory://") as source, open_mailbox("memory://") as target:
         for _ in range(2):
