@@ -31,6 +31,9 @@ LEASE: Final = 30.0
 _FIRST: Final = UUID("7e1a7000-0000-8000-8000-000000000001")
 """The first cursor's id, which stays known: so it is made only once."""
 
+_HEAD: Final = b"relay  1"
+"""What a cursor's payload begins with."""
+
 _SENT: Final = struct.Struct(">16sq")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,8 +41,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def pack_sent(records: Iterable[MessageRecord]) -> bytes:
-    """A cursor's payload: for each message 16 bytes of its id, and ``created_at`` in microseconds, 8 bytes."""
-    return b"".join(_SENT.pack(one.id.bytes, (one.created_at - _EPOCH) // _MICROSECOND) for one in records)
+    """A cursor's payload: after its head for each message 16 bytes of its id, and 8 of ``created_at``, microseconds."""
+    return _HEAD + b"".join(_SENT.pack(one.id.bytes, (one.created_at - _EPOCH) // _MICROSECOND) for one in records)
 
 
 def unpack_sent(payload: bytes) -> list[MessageRecord]:
@@ -48,9 +51,13 @@ def unpack_sent(payload: bytes) -> list[MessageRecord]:
     Raises:
         ValueError: it is no cursor.
     """
+    if not payload.startswith(_HEAD):
+        raise ValueError(f"it does not begin with {_HEAD!r}")
     normal, inflight = MessagePriority.NORMAL, MessageStatus.INFLIGHT
     try:
-        sent = [(UUID(bytes=uuid), _EPOCH + time * _MICROSECOND) for uuid, time in _SENT.iter_unpack(payload)]
+        sent = [
+            (UUID(bytes=uuid), _EPOCH + time * _MICROSECOND) for uuid, time in _SENT.iter_unpack(payload[len(_HEAD) :])
+        ]
     except (struct.error, OverflowError) as error:
         raise ValueError(str(error)) from error
     return [MessageRecord(message_id, b"", b"", normal, created_at, inflight, 1) for message_id, created_at in sent]
@@ -71,25 +78,32 @@ class Cursor:
         return cls(await nearby.open(name, lease=LEASE), target, name)
 
     async def hold(self) -> list[MessageRecord] | None:
-        """What was sent last; None if another relay has the cursor."""
+        """What was sent last; None if another relay has the cursor.
+
+        Raises:
+            StorageCorruptError: the cursor is not there any more, or something else is.
+        """
         held = await self._mailbox.dequeue(1)
         if not held:
             await self._mailbox.recover()
             if not self._is_made:
-                await self._mailbox.enqueue(b"", b"", message_id=_FIRST, dedupe_for=LONGEST_DELAY)
+                await self._mailbox.enqueue(b"", pack_sent(()), message_id=_FIRST, dedupe_for=LONGEST_DELAY)
                 self._is_made = True
             held = await self._mailbox.dequeue(1)
+        stats = await self._mailbox.status()
+        if (count := stats.queued_messages + stats.inflight_messages) != 1:
+            raise self._corrupt(f"{count} messages are in the mailbox {self._name!r}, where the cursor of a relay was")
         if not held:
             return None
         try:
             sent = unpack_sent(held[0].payload)
         except ValueError as error:
-            raise StorageCorruptError(
-                f"what is in the mailbox {self._name!r} is not the cursor of a relay; delete that mailbox, and what "
-                "was sent last may be sent again"
-            ) from error
+            raise self._corrupt(f"what is in the mailbox {self._name!r} is not the cursor of a relay") from error
         self._held = held[0].id
         return sent
+
+    def _corrupt(self, what: str) -> StorageCorruptError:
+        return StorageCorruptError(f"{what}; delete that mailbox, and what was sent last may be sent again")
 
     async def commits_with_target(self) -> None:
         """Raises ``ValueError`` if messages cannot be sent in the transaction that moves the cursor; sends nothing."""
@@ -103,12 +117,12 @@ class Cursor:
         """
         if self._held is None:
             return False
-        held, self._held = self._held, None
         following = uuid4()
         sends = [(self._target, message_of(record)) for record in records]
         sends.append((self._mailbox, NewMessage(b"", pack_sent(records), message_id=following)))
+        hop = begin(self._mailbox.ack_and_send(self._held, sends))  # if this call is refused, the cursor is still held
+        held, self._held = self._held, None
         # in one step, so that they share a commit where the backend can do that, and no other relay gets in between
-        hop = begin(self._mailbox.ack_and_send(held, sends))
         holding = begin(self._mailbox.dequeue(1))
         calls: list[asyncio.Future[Any]] = [hop, holding]
         try:

@@ -135,6 +135,8 @@ class Relayer(Running):
         """Those of a source that takes nothing back, for the next session."""
         self._in_doubt: set[UUID] = set()
         """Sent, or not, in a hop whose outcome is unknown."""
+        self._refused: dict[tuple[UUID, datetime], str] = {}
+        """Why the target refused a message that had gone back by then, by its id and ``created_at``."""
         self._rests_until = 0.0
         """Nothing is claimed before that time of the event loop: the page was left, and may be going away."""
         self._has_progressed = False
@@ -194,8 +196,14 @@ class Relayer(Running):
     # -- running -------------------------------------------------------------------------------------------------------
 
     async def _supervise(self) -> None:
+        untie = _tie(self, self._source, self._target)  # at once: whoever closes one from now on ends it
         self._work = work = asyncio.ensure_future(self._run())
-        work.add_done_callback(lambda _: self._ended.set())
+
+        def end(_: object) -> None:
+            untie()
+            self._ended.set()
+
+        work.add_done_callback(end)
         cancelled: asyncio.CancelledError | None = None
         try:
             while not work.done():
@@ -220,7 +228,6 @@ class Relayer(Running):
         endings = [
             when_it_may_be_back(self._stop.hurry),
             self._source._on_life_over(self._on_life_over),
-            _tie(self, self._source, self._target),
         ]
         attempt = 0
         try:
@@ -228,10 +235,13 @@ class Relayer(Running):
                 self._has_progressed = False
                 try:
                     await self._session()
-                    continue
+                    attempt = 0 if self._has_progressed else attempt + 1
+                    pause = self._pauses.delay_after(attempt) if attempt else 0.0
                 except MailboxClosedError:
                     if not self._is_checked:
-                        raise
+                        await self._stop.pause(POLL_INTERVAL)  # one that is just being closed stops it at once
+                        if not self._stop.asked:
+                            raise
                     return
                 except MailboxError as error:
                     if not error.passing:
@@ -247,31 +257,34 @@ class Relayer(Running):
             self._stop.ask()
             for end in endings:
                 end()
+            await self._give_back_at_last()
 
     async def _session(self) -> None:
         """Relays until a stop is asked for, or another relay has taken over."""
         try:
             await self._begin()
-            sent: list[UUID] = []
+            sent: list[MessageRecord] = []
             while not self._stop.asked:
                 records = await self._claim(sent)
                 if records is None:
                     break
+                records = [record for record in records if not await self._is_refused(record)]
                 hop = await self._send(records) if records else []
                 sent = hop or []
                 if hop is None or not self._is_held:  # what is claimed from now on is for another relay
                     _logger.info("%r: another relay has taken over", self)
                     break
-            await self._ack(sent)
+            if sent:  # a claim that was called off may have done it, and their ids may be those of others by now
+                await self._acknowledge_late(sent)
         finally:
             await self._leave()
 
     async def _begin(self) -> None:
         if not self._is_checked:
-            await _open("source", self._source.status())
+            await _open("source", self._at_source(self._source.status()))
             await _open("target", self._at_target(self._target.status()))
         if self._is_exact and self._cursor_name is None:
-            self._cursor_name = await name_of_cursor_for(self._source)
+            self._cursor_name = await self._at_source(name_of_cursor_for(self._source))
         self._route = await self._at_target(self._open_route())
         if not self._is_checked:
             await self._at_target(self._route.commits_with_target())
@@ -283,7 +296,7 @@ class Relayer(Running):
                 raise _StoppedError
         self._is_active, self._disconnected_since = True, None
         if Capability.RECOVER in self._source.capabilities:
-            await self._source.recover()  # what a dead relay had claimed comes first
+            await self._at_source(self._source.recover())  # what a dead relay had claimed comes first
         await self._give_back()
         if sent:
             await self._acknowledge_late(sent)
@@ -314,8 +327,31 @@ class Relayer(Running):
 
     # -- at the source -------------------------------------------------------------------------------------------------
 
-    async def _claim(self, acks: list[UUID]) -> list[MessageRecord] | None:
-        """The next messages, and none where it cannot wait for them; None if a stop was asked for."""
+    async def _at_source(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """What a call at the source gives. Once a stop was asked for, it is waited for a little longer only.
+
+        Raises:
+            _StoppedError: there was no answer until then; the call has been cancelled.
+        """
+        call = begin(work)
+        try:
+            await self._stop.first(call)
+            await asyncio.wait([call], timeout=SLOW)
+            if not call.done():
+                raise _StoppedError
+            return call.result()
+        finally:
+            if not call.done():
+                call.cancel()
+                await asyncio.wait([call])
+
+    async def _claim(self, sent: list[MessageRecord]) -> list[MessageRecord] | None:
+        """Acknowledges what was sent. The next messages, and none where it cannot wait for them; None if a stop was
+        asked for: then ``sent`` has what may not be acknowledged.
+        """
+        if self._kept or Capability.GET not in self._source.capabilities:
+            await self._ack(sent)
+            sent.clear()
         if self._kept:
             records, self._kept = self._kept, []
             self._claimed = {record.id: record for record in records}
@@ -325,14 +361,13 @@ class Relayer(Running):
         how: dict[str, Any] = {"wait": math.inf if can_wait else None}
         if self._source._takes_limit:
             how["limit"] = self._batch
-        if acks:
-            how["ack"] = acks
+        if sent:
+            how["ack"] = [record.id for record in sent]
         claim = begin(self._source.dequeue(**how))
         try:
-            if can_wait:
-                await self._stop.first(claim)
-            else:
-                await asyncio.wait([claim])
+            await self._stop.first(claim)
+            if not can_wait:
+                await asyncio.wait([claim], timeout=SLOW)
         finally:
             if not claim.done():
                 claim.cancel()
@@ -351,22 +386,28 @@ class Relayer(Running):
         while not self._stop.asked and (left := self._rests_until - loop.time()) > 0:
             await self._stop.pause(left)
 
-    async def _ack(self, ids: list[UUID]) -> None:
-        if not ids:
+    async def _ack(self, sent: list[MessageRecord]) -> None:
+        if not sent:
             return
+        ids = [record.id for record in sent]
         if Capability.ACK_MANY in self._source.capabilities:
-            await self._source.ack_many(ids)
+            await self._at_source(self._source.ack_many(ids))
         else:
             for message_id in ids:
-                await self._source.ack(message_id)
-        self._forget(ids)
+                await self._at_source(self._source.ack(message_id))
+        self._forget(sent)
 
     async def _acknowledge_late(self, sent: list[MessageRecord]) -> None:
         if Capability.GET not in self._source.capabilities:
-            await self._ack([record.id for record in sent])
+            await self._ack(sent)
             return
-        await self._source._ack_late(sent)
-        if Capability.DEAD_LETTERS not in self._source.capabilities or not (await self._source.status()).dead_letters:
+        await self._at_source(self._source._ack_late(sent))
+        self._forget(sent)
+        if Capability.DEAD_LETTERS in self._source.capabilities:
+            await self._at_source(self._discard(sent))
+
+    async def _discard(self, sent: list[MessageRecord]) -> None:
+        if not (await self._source.status()).dead_letters:
             return
         for record in sent:
             found = await self._source.get(record.id)
@@ -376,22 +417,35 @@ class Relayer(Running):
 
     async def _give_back(self) -> None:
         if self._claimed and self._source._can_release:
-            await self._source._release(list(self._claimed))  # if it fails, the next session does it
+            await self._at_source(self._source._release(list(self._claimed)))  # if it fails, the next session does it
         elif self._claimed:
             self._kept = list(self._claimed.values())
         self._claimed = {}
 
-    def _forget(self, ids: Iterable[UUID]) -> None:
-        for message_id in ids:
-            self._claimed.pop(message_id, None)
+    async def _give_back_at_last(self) -> None:
+        """There is no next session, and on a handle that stays open nobody else would do it."""
+        deadline = asyncio.get_running_loop().time() + SLOW
+        while self._claimed and asyncio.get_running_loop().time() < deadline:
+            try:
+                await self._give_back()
+            except _StoppedError:
+                return
+            except MailboxError as error:
+                if not error.passing:
+                    return
+                await asyncio.sleep(POLL_INTERVAL)
+
+    def _forget(self, settled: Iterable[MessageRecord]) -> None:
+        for record in settled:
+            self._claimed.pop(record.id, None)
 
     def _on_life_over(self) -> None:
         self._rests_until = asyncio.get_running_loop().time() + PAUSE_AFTER_UNLOAD
 
     # -- at the target -------------------------------------------------------------------------------------------------
 
-    async def _send(self, records: list[MessageRecord]) -> list[UUID] | None:
-        """Sends messages; the ids that are to be acknowledged, None if another relay has taken over."""
+    async def _send(self, records: list[MessageRecord]) -> list[MessageRecord] | None:
+        """Sends messages; those that are to be acknowledged, None if another relay has taken over."""
         try:
             return await self._hop(records)
         except (*REFUSALS, StorageFullError) as error:
@@ -409,9 +463,9 @@ class Relayer(Running):
             await self._ack(sent)
         return []
 
-    async def _hop(self, records: list[MessageRecord]) -> list[UUID] | None:
+    async def _hop(self, records: list[MessageRecord]) -> list[MessageRecord] | None:
         assert self._route is not None
-        ids = [record.id for record in records]
+        ids = {record.id for record in records}
         self._in_doubt.update(ids)
         try:
             sent = await self._at_target(self._route.send(records))
@@ -425,15 +479,26 @@ class Relayer(Running):
         self._sent += len(ids)
         self._has_progressed = True
         self._last_success_at = datetime.now(UTC)
-        return ids
+        self._kept = [record for record in self._kept if record.id not in ids]  # it was slow
+        return records
 
     async def _set_aside(self, record: MessageRecord, error: Exception) -> None:
         """What the target will never take becomes a dead letter."""
-        reason = f"{self._target!r} refused it: {error}"
         self._note_failure(error, True)
-        await self._source.dead_letter(record.id, reason)
-        self._forget([record.id])
-        _logger.warning("message %s of %r became a dead letter: %s", record.id, self._source, reason)
+        self._refused[record.id, record.created_at] = f"{self._target!r} refused it: {error}"
+        await self._is_refused(record)
+
+    async def _is_refused(self, record: MessageRecord) -> bool:
+        """Whether a message has been refused; then it becomes a dead letter, if it has not gone back."""
+        key = record.id, record.created_at
+        if (reason := self._refused.get(key)) is None:
+            return False
+        if await self._at_source(self._source.dead_letter(record.id, reason)):
+            del self._refused[key]
+            self._has_progressed = True
+            _logger.warning("message %s of %r became a dead letter: %s", record.id, self._source, reason)
+        self._forget([record])
+        return True
 
     async def _at_target(self, work: Coroutine[Any, Any, _T]) -> _T:
         """What a call at the target gives. If it takes long, what was claimed goes back meanwhile, and a stop ends it.
@@ -559,9 +624,10 @@ def relay(
     The source should have no other consumer. One that gets a message while the outcome of its hop is unknown handles
     what the target may have got, too.
 
-    To stop it, call ``stop()`` of what this returns, or cancel it, or close one of the mailboxes: a hop under way is
-    finished and acknowledged, and what else was claimed goes back. A second cancellation ends the hop, too; the next
-    relay finds out whether it happened.
+    To stop it, call ``stop()`` of what this returns, or cancel it: a hop under way is finished and acknowledged, and
+    what else was claimed goes back; a mailbox that gives no answer is waited for 5 seconds. A second cancellation ends
+    the hop, too. Closing one of the mailboxes stops it as well, but what has just been sent may stay unacknowledged.
+    In both cases the next relay finds out what has arrived, and does not send it again.
 
     Args:
         source: an open mailbox. Nothing has to be known of its backend beyond the core verbs.

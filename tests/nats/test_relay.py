@@ -127,3 +127,15 @@ async def test_each_message_arrives_once_whatever_is_killed(servers: Servers, st
     for way in ways:
         await way.end()
         assert way.relays > STRIKES
+
+
+async def test_one_mailbox_by_two_spellings_of_its_servers(servers: Servers, stream: str) -> None:
+    location = servers.location("box", stream)
+    async with (
+        open_mailbox(location) as source,
+        open_mailbox(location.replace("127.0.0.1", "localhost")) as target,
+        open_mailbox(servers.location("another", stream)) as another,
+    ):
+        with pytest.raises(ValueError, match="another mailbox than source"):
+            relay(source, target)
+        relay(source, another).close()

@@ -27,7 +27,8 @@ from pymailbox.backends.jetstream.state import EXPIRED, RELEASED, Claimed, Effec
 from pymailbox.backends.registry import parse_location
 from pymailbox.contract.arguments import PreparedMessage
 from pymailbox.contract.ids import new_id
-from pymailbox.contract.values import MessagePriority
+from pymailbox.contract.values import MessagePriority, MessageStatus
+from pymailbox.core import verbs
 from pymailbox.core.state import LaneRun
 from pymailbox.core.store import Message
 from pymailbox.testing.checks.names import ODD_NAMES
@@ -306,6 +307,16 @@ def test_what_others_hold_is_acknowledged_with_a_mark_on_their_subjects_only() -
     log.commit(codec.encode_command(Op.MARK), subject=ALICE)
     (acked,) = log.commit(ack(BOB, one.message_id, two.message_id, witnesses=1))
     assert (acked.acked, acked.elsewhere) == (2, [])
+
+
+def test_what_is_looked_at_after_a_claim_of_others_has_its_records() -> None:
+    log = Log()
+    log.commit(enqueue(message(), message()))
+    others = codec.decode(codec.encode(OTHER, 1, [claim(ALICE, limit=1)]))
+    (claimed,) = log.state.apply(others, 2, ALICE, False, Effects(), wanted=False)
+    assert claimed.records == [None]
+    seen = verbs.peek(log.state.store, 10, None, 0, log.state.now)
+    assert [record.status for record in seen] == [MessageStatus.QUEUED, MessageStatus.INFLIGHT]
 
 
 def test_nothing_is_deleted_while_somebody_holds_something() -> None:

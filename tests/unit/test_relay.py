@@ -189,6 +189,40 @@ async def test_cursor_of_somebody_else() -> None:
             await relay(source, target, name=name)
 
 
+@pytest.mark.parametrize("how", ["purge", "ack", "dead_letter", "another"])
+async def test_cursor_that_somebody_took_away_or_doubled(how: str) -> None:
+    name = str(uuid4())
+    async with (
+        open_mailbox("memory://") as source,
+        open_mailbox(f"memory://{uuid4()}") as target,
+        open_mailbox(f"memory://relay:{name}") as cursor,
+    ):
+        async with relaying(source, target, name=name):
+            await source.enqueue(b"", b"1")
+            await arrive(target, b"1")
+        if how == "purge":
+            await cursor.purge()
+        elif how == "another":
+            await cursor.enqueue(b"", pack_sent([]))
+        else:
+            [held] = await cursor.dequeue(1)
+            await (cursor.ack(held.id) if how == "ack" else cursor.dead_letter(held.id, "in the way"))
+        await source.enqueue(b"", b"2")
+        with pytest.raises(StorageCorruptError, match=f"relay:{name}.*delete that mailbox"):
+            await asyncio.wait_for(relay(source, target, name=name), 5)
+        assert await payloads(source) == [b"2"]
+        assert await payloads(target) == [b"1"]
+
+
+async def test_hop_that_is_refused_before_it_begins_is_made_in_smaller_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pymailbox.contract.arguments.LARGEST_MESSAGE", 24 * 50)  # of 64 MiB
+    async with open_mailbox("memory://") as source, open_mailbox("memory://") as target:
+        for number in range(60):
+            await source.enqueue(b"", b"%d" % number)
+        async with relaying(source, target):
+            await arrive(target, *(b"%d" % number for number in range(60)))
+
+
 async def test_cursor_outlives_many_deaths(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is always handed out alone, but the target's ``max_deliveries`` are not its own."""
     monkeypatch.setattr(loop, "LOOK_EVERY", 0.01)
@@ -207,14 +241,15 @@ async def test_cursor_outlives_many_deaths(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_cursors_are_packed_and_unpacked() -> None:
     times = [0, 1_767_323_045_678_901, EARLIEST * 1000, LATEST * 1000]
-    packed = b"".join(uuid4().bytes + time.to_bytes(8, "big", signed=True) for time in times)
+    packed = b"relay  1" + b"".join(uuid4().bytes + time.to_bytes(8, "big", signed=True) for time in times)
     sent = unpack_sent(packed)
     assert [record.created_at for record in sent] == [
         datetime.fromtimestamp(0, UTC) + timedelta(microseconds=time) for time in times
     ]
     assert pack_sent(sent) == packed
-    assert pack_sent([]) == b""
-    for payload in (b"x", bytes(23), bytes(16) + b"\x7f" + bytes(7)):
+    assert pack_sent([]) == b"relay  1"
+    assert unpack_sent(b"relay  1") == []
+    for payload in (b"", bytes(24), *(b"relay  1" + rest for rest in (bytes(23), bytes(16) + b"\x7f" + bytes(7)))):
         with pytest.raises(ValueError, match=r"\w"):
             unpack_sent(payload)
 
@@ -290,6 +325,35 @@ async def test_slow_hop_leaves_nothing_inflight(silent: Callable[[], Any]) -> No
     await target.close()
 
 
+async def test_slow_hop_of_a_source_that_takes_nothing_back_is_not_made_again(silent: Callable[[], Any]) -> None:
+    class InOrder(Silent):
+        async def dequeue(self, limit: int | None = None, *, wait: float | None = None, ack: Any = ()) -> Any:
+            await self.speaks.wait()
+            await asyncio.sleep(0)
+            return await super().dequeue(limit, wait=wait, ack=ack)
+
+    await (await silent()).close()
+    target = await Database(InOrder).open("silent")
+    source = await Database(SeedMailbox).open("seed")
+    async with relaying(source, target) as one:
+        await source.enqueue(b"", b"1")
+        await arrive(target, b"1")
+        Silent.speaks.clear()
+        await source.enqueue(b"", b"2")
+
+        async def connected() -> bool:
+            return bool((await one.status()).connected)
+
+        await eventually(connected, False, "whether the target answers")
+        Silent.speaks.set()
+        await arrive(target, b"1", b"2")
+        await source.enqueue(b"", b"3")
+        await arrive(target, b"1", b"2", b"3")
+        assert (await one.status()).sent == 3
+    await source.close()
+    await target.close()
+
+
 async def test_stop_does_not_wait_for_an_answer_that_does_not_come(silent: Callable[[], Any]) -> None:
     target = await silent()
     async with open_mailbox("memory://") as source:
@@ -353,6 +417,51 @@ async def test_pauses_grow_and_end_when_the_network_is_back(monkeypatch: pytest.
             await arrive(target, b"1")
         assert pauses == [1, 2, 3]
         assert heard == []
+    await target.close()
+
+
+async def test_session_in_which_nothing_came_about_is_followed_by_a_pause() -> None:
+    class Late(SmallMailbox):
+        hops = 0
+
+        async def send_on(self, message_id: UUID, sends: list[Any]) -> bool:
+            if len(sends) > 1:
+                Late.hops += 1
+                return False
+            return await super().send_on(message_id, sends)
+
+    target = await Database(Late).open("late")
+    async with open_mailbox("memory://") as source:
+        await source.enqueue(b"", b"1")
+        async with relaying(source, target, retry=RetryPolicy(first_delay=60.0, jitter=0.0)):
+            await asyncio.sleep(0.05)
+        assert Late.hops == 1
+    await target.close()
+
+
+async def test_refusal_that_takes_long_is_the_last_of_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has gone back to the source meanwhile."""
+    monkeypatch.setattr(loop, "SLOW", 0.01)
+
+    class Slow(SmallMailbox):
+        hops = 0
+
+        async def send_on(self, message_id: UUID, sends: list[Any]) -> bool:
+            if any(message.payload == b"bad" for _, message in sends):
+                Slow.hops += 1
+                await asyncio.sleep(0.05)
+                raise ValueError("too large")
+            return await super().send_on(message_id, sends)
+
+    target = await Database(Slow).open("slow")
+    async with open_mailbox("memory://") as source:
+        for payload in (b"bad", b"good"):
+            await source.enqueue(b"", payload)
+        async with relaying(source, target, batch=1):
+            await arrive(target, b"good")
+        [letter] = await source.dead_letters()
+        assert "too large" in letter.reason
+        assert Slow.hops == 1
     await target.close()
 
 
@@ -446,6 +555,66 @@ async def test_one_cancellation_delivered_again_and_again_is_one(
         assert await payloads(target) == [b"1", b"2"]
         assert await payloads(source) == []
     await target.close()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("turns", range(1, 12))
+async def test_mailbox_closed_while_it_begins_ends_it(turns: int, which: int) -> None:
+    mailboxes = await open_mailbox("memory://"), await open_mailbox("memory://")
+    task = asyncio.ensure_future(relay(*mailboxes))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await mailboxes[which].close()
+    await asyncio.wait_for(task, 5)
+    await mailboxes[1 - which].close()
+
+
+@pytest.mark.parametrize("verb", ["recover", "_ack_late", "ack_many", "_release"])
+async def test_source_that_gives_no_answer_does_not_hold_up_a_stop(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SLOW", 0.02)
+
+    async def never(_: Any = None) -> None:
+        await asyncio.sleep(3600)
+
+    here, there, name = f"memory://{uuid4()}", f"memory://{uuid4()}", str(uuid4())
+    lost = [Fault(FaultKind.LOST_BEFORE, "ack_and_send", nth=2)] if verb == "_release" else []
+    async with open_mailbox(here) as source, FaultyMailbox(await open_mailbox(there), beside=lost) as target:
+        await source.enqueue(b"", b"1")
+        if verb == "_ack_late":
+            async with relaying(source, target, name=name):
+                await arrive(target, b"1")
+        monkeypatch.setattr(source, verb, never)
+        if verb == "ack_many":
+            monkeypatch.setattr(source, "capabilities", source.capabilities - {Capability.GET})
+        task = asyncio.ensure_future(one := relay(source, target, retry=SOON, name=name))
+        await asyncio.sleep(0.05)
+        one.stop()
+        await asyncio.wait_for(task, 5)
+
+
+async def test_what_is_not_given_back_at_the_end_is_tried_again() -> None:
+    class Stubborn(SmallMailbox):
+        failures = 2
+
+        async def _release(self, ids: list[UUID]) -> None:
+            if Stubborn.failures:
+                Stubborn.failures -= 1
+                raise MailboxError("not now", passing=True)
+            await super()._release(ids)
+
+    source = await Database(Stubborn).open("stubborn")
+    away = Fault(FaultKind.LOST_BEFORE, "ack_and_send", nth=2)
+    async with FaultyMailbox(await open_mailbox(f"memory://{uuid4()}"), beside=[away]) as target:
+        await source.enqueue(b"", b"1")
+        async with relaying(source, target, retry=RetryPolicy(first_delay=60.0)) as one:
+
+            async def failed() -> bool:
+                return "lost" in ((await one.status()).last_error or "")
+
+            await eventually(failed, True, "whether a hop has failed")
+        stats = await source.status()
+        assert (stats.queued_messages, stats.inflight_messages) == (1, 0)
+    await source.close()
 
 
 async def test_it_is_no_longer_known_to_its_mailboxes() -> None:

@@ -136,6 +136,10 @@ class JetStreamMailbox(EmbeddedMailbox):
     def _database(self) -> Hashable:
         return self._link
 
+    @property
+    def _place(self) -> Hashable:
+        return (self._link.stream, self._link.created, self.name)  # however the server's address is written
+
     # -- calls ---------------------------------------------------------------------------------------------------------
 
     @_under_way

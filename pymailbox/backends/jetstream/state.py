@@ -174,7 +174,6 @@ class LogState:
 
         The records of claims are there only if they are ``wanted``.
         """
-        self.store.bodies.records_wanted = wanted
         applied, age = self.applied, self.age
         applied[commit.nonce] = commit.number, age
         applied.move_to_end(commit.nonce)
@@ -184,9 +183,13 @@ class LogState:
         if holder is not None:
             self.fences[holder] = seq
         results: list[Any] = []
-        for command in commit.commands:
-            if command.for_target is target:
-                results.append(self._perform(command, seq, effects, len(results)))
+        self.store.bodies.records_wanted = wanted
+        try:
+            for command in commit.commands:
+                if command.for_target is target:
+                    results.append(self._perform(command, seq, effects, len(results)))
+        finally:
+            self.store.bodies.records_wanted = True
         return results
 
     def enqueue_plain(self, message: Sent, effects: Effects) -> None:

@@ -161,6 +161,21 @@ async def check_id_that_comes_again_is_a_new_message(sandbox: Sandbox) -> None:
         await asyncio.sleep(0.002)  # it is made in another millisecond
 
 
+@check(*_NEEDS, Capability.DELAY)
+async def check_end_of_a_relay_leaves_what_has_an_id_again(sandbox: Sandbox) -> None:
+    """A message that got the id of one that was relayed and handled is still there after the relay was stopped."""
+    source, target = await sandbox.open("source"), await sandbox.open("target")
+    again = uuid4()
+    await source.enqueue(b"sender", b"first", message_id=again)
+    async with _relaying(source, target):
+        await _arrive(target, [b"first"])
+        await _all_sent(source)
+        await target.ack(again)
+        await asyncio.sleep(0.002)  # it is made in another millisecond
+        await source.enqueue(b"sender", b"second", message_id=again, delay=3600.0)
+    expect_equal(payloads_of(await source.peek()), [b"second"], "messages of the source after the end of the relay")
+
+
 @check(*_NEEDS)
 async def check_relays_both_ways_at_once(sandbox: Sandbox) -> None:
     """Two relays between the same two places, one for each direction, do not disturb each other."""
