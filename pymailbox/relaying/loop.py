@@ -580,6 +580,8 @@ async def _open(argument: str, status: Coroutine[Any, Any, object]) -> None:
 def _checked(name: str) -> str:
     if not isinstance(name, str):
         raise TypeError(f"name must be a str, not {type(name).__name__}")
+    if not name:
+        raise ValueError("name must not be empty; None makes one of the source's own")
     try:
         check_name(name_of_cursor(name))
     except ValueError as error:
@@ -648,7 +650,7 @@ def relay(
         TypeError, ValueError: an argument is invalid, or both mailboxes are the same; raised at the call.
         UnsupportedError: the target cannot take each message exactly once; raised at the call.
         MailboxClosedError: a mailbox was closed before. If one is closed later, the relay just ends.
-        StorageCorruptError: something else is in the cursor's mailbox.
+        StorageCorruptError: something else is in the cursor's mailbox, or the cursor has been taken out.
         MailboxError: a mailbox cannot go on. A passing error (``error.passing``) does not end the relay.
     """
     return Relayer(source, target, batch, retry, at_least_once, name)

@@ -450,7 +450,7 @@ async def check_bad_arguments_are_refused(sandbox: Sandbox) -> None:
         ("target", (source, await sandbox.open("source")), {}),
         *(("batch", (source, target), {"batch": value}) for value in (0, -1, 1.5, True, None, "1")),
         *(("retry", (source, target), {"retry": value}) for value in (3, RetryPolicy(max_deliveries=3))),
-        *(("name", (source, target), {"name": value}) for value in (b"n", "x" * 200, "a\nb")),
+        *(("name", (source, target), {"name": value}) for value in (b"n", "", "x" * 200, "a\nb")),
         ("at_least_once", (source, target), {"at_least_once": 1}),
     ]
     for name, mailboxes, options in bad:
