@@ -174,7 +174,13 @@ class Bodies:
             for seq in waiting:
                 fetched[seq] = await self._get(seq)
 
-        await asyncio.gather(*(fetch() for _ in range(_AT_ONCE)))
+        fetching = asyncio.gather(*(fetch() for _ in range(_AT_ONCE)))
+        try:
+            # A cancellation is noticed in the next turn, so that what was claimed goes back before a later claim.
+            await asyncio.shield(fetching)
+        except asyncio.CancelledError:
+            fetching.cancel()
+            raise
         return fetched
 
     async def _get(self, seq: int) -> Raw | None:

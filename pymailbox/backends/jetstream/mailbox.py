@@ -359,7 +359,7 @@ class JetStreamMailbox(EmbeddedMailbox):
             if isinstance(error, WipedError):
                 self._wipes = self._link.wipes
             elif claimed:
-                replica.submit_quietly(self._release_call(claimed))
+                replica.submit_quietly(self._release_call(claimed), first=True)
             raise
 
     def _call_with_marks(self, op: Op, body: Callable[[int], bytes], elsewhere: list[UUID]) -> Call:
