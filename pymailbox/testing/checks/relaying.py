@@ -398,7 +398,7 @@ async def check_stop_leaves_nothing_inflight(sandbox: Sandbox) -> None:
     for turns in range(12):
         await send(sender, numbered(5, f"{turns}-"))
         task = asyncio.ensure_future(one := _relay(source, target, batch=2))
-        for _ in range(turns * 3):
+        for _ in range(turns * 4):  # up to where it waits for messages
             await asyncio.sleep(0)
         if turns % 2:
             one.stop()
