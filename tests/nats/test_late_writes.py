@@ -24,7 +24,7 @@ from pymailbox import (
     list_mailboxes,
     open_mailbox,
 )
-from pymailbox.backends.jetstream import JetStreamMailbox, link, writer
+from pymailbox.backends.jetstream import JetStreamMailbox, link, page, writer
 from pymailbox.backends.jetstream import mailbox as mailbox_module
 from pymailbox.backends.jetstream.cleaning import store_parts
 from pymailbox.backends.jetstream.errors import CutOffError, NotThereError, RefusedError, TimedOutError
@@ -434,3 +434,21 @@ async def test_a_claim_under_way_goes_back_when_its_handle_is_closed(
         await asyncio.gather(claim, return_exceptions=True)
         await mailbox.close()
     assert (await direct.status()).inflight_messages == 0
+
+
+async def test_a_page_that_is_left_makes_its_steps_under_way_void(
+    servers: Servers, client: Client, direct: Mailbox, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes back, and sends a step of unknown outcome again: its message may be another's by then."""
+    await direct.enqueue(b"", b"work")
+    async with open_mailbox(servers.location("inbox", stream)) as mailbox:
+        assert isinstance(mailbox, JetStreamMailbox)
+        assert len(await mailbox.dequeue()) == 1
+        fences, before = mailbox._replica.log.fences, dict(mailbox._replica.log.fences)
+        written: list[tuple[str, bytes]] = []
+        monkeypatch.setattr(mailbox._link, "leave", written.extend)
+        page._leave(mailbox._link)
+        for subject, data in written:
+            await client.jetstream().publish(subject, data)
+        assert (await mailbox.status()).inflight_messages == 0
+        assert fences[mailbox._number] > before[mailbox._number]

@@ -126,9 +126,10 @@ def _leave(link: Link) -> None:
         holders = replica.writer.holders
         if replica.writer.is_settled:
             holders = holders & replica.log.store.state.holders.by_number.keys()
-        if holders:  # or something is under way with which they may hold something
-            release = [codec.encode_command(Op.RELEASE_ALL, codec.pack_fields(holder)) for holder in sorted(holders)]
-            messages.append((f"{replica.base}.c", codec.encode(secrets.token_bytes(8), 1, release)))
+        for holder in sorted(holders):  # or something is under way with which it may hold something
+            release = codec.encode_command(Op.RELEASE_ALL, codec.pack_fields(holder))
+            # on the holder's subject: a step of unknown outcome that the page sends again when it is back is refused
+            messages.append((f"{replica.base}.h.{holder:x}", codec.encode(secrets.token_bytes(8), 1, [release])))
     link.leave(messages)
 
 
