@@ -403,7 +403,7 @@ class Consumer(Running):
         self._until = None
 
     def _leave_behind(self, task: Task) -> None:
-        """Of a task that is in its last step, and has not failed."""
+        """Of a task that is in its last step, when nothing of it is left to do."""
         task.remove_done_callback(self._ended)
         self._discard(task)
 

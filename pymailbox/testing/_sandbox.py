@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeAlias, TypeVar
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -11,7 +14,11 @@ from .._open import open_mailbox
 from ..contract.mailbox import Mailbox
 from ..contract.values import MessageRecord
 from ._death import let_be_collected, let_die
-from ._expect import eventually
+from ._expect import PATIENCE, eventually, expect
+
+if TYPE_CHECKING:
+    from ..actors import Consumer
+    from ..relaying import Relayer
 
 T = TypeVar("T")
 
@@ -134,3 +141,25 @@ def payloads_of(records: Iterable[MessageRecord]) -> list[bytes]:
 def numbered(count: int, prefix: str = "m") -> list[bytes]:
     """Payloads that differ: ``[b"m0", b"m1", ...]``."""
     return [f"{prefix}{number}".encode() for number in range(count)]
+
+
+@asynccontextmanager
+async def at_work(one: Consumer | Relayer, what: str) -> AsyncIterator[asyncio.Task[None]]:
+    """Runs it; at the end it is stopped and has to end by itself. Failures on purpose are not logged."""
+    logger = logging.getLogger("pymailbox")
+    was_disabled, logger.disabled = logger.disabled, True
+    task: asyncio.Task[None] = asyncio.ensure_future(one)
+    try:
+        yield task
+    finally:
+        try:
+            one.stop()
+            await asyncio.wait([task], timeout=PATIENCE)
+            ended = task.done()
+            task.cancel()
+            await asyncio.wait([task], timeout=PATIENCE)
+        finally:  # a check that takes too long is cancelled here
+            logger.disabled = was_disabled
+    expect(ended, f"the {what} had not ended {PATIENCE:.0f} seconds after it was stopped")
+    if not task.cancelled():
+        task.result()

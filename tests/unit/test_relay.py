@@ -511,16 +511,19 @@ async def test_cancelled_twice_it_drops_what_is_under_way(
     await target.close()
 
 
+class Stubborn(SmallMailbox):
+    """Takes back nothing at first."""
+
+    failures = 2
+
+    async def _release(self, ids: list[UUID]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise MailboxError("not now", passing=True)
+        await super()._release(ids)
+
+
 async def test_what_could_not_be_given_back_goes_back_later() -> None:
-    class Stubborn(SmallMailbox):
-        failures = 2
-
-        async def _release(self, ids: list[UUID]) -> None:
-            if Stubborn.failures:
-                Stubborn.failures -= 1
-                raise MailboxError("not now", passing=True)
-            await super()._release(ids)
-
     source = await Database(Stubborn).open("stubborn")
     fault = Fault(FaultKind.LOST_BEFORE, "ack_and_send", nth=2)
     async with FaultyMailbox(await open_mailbox(f"memory://{uuid4()}"), beside=[fault]) as target:
@@ -528,7 +531,8 @@ async def test_what_could_not_be_given_back_goes_back_later() -> None:
             await source.enqueue(b"", payload)
         async with relaying(source, target, batch=2):
             await arrive(target, b"1", b"2", b"3")
-    assert Stubborn.failures == 0
+    assert isinstance(source, Stubborn)
+    assert source.failures == 0
     await source.close()
 
 
@@ -593,15 +597,6 @@ async def test_source_that_gives_no_answer_does_not_hold_up_a_stop(verb: str, mo
 
 
 async def test_what_is_not_given_back_at_the_end_is_tried_again() -> None:
-    class Stubborn(SmallMailbox):
-        failures = 2
-
-        async def _release(self, ids: list[UUID]) -> None:
-            if Stubborn.failures:
-                Stubborn.failures -= 1
-                raise MailboxError("not now", passing=True)
-            await super()._release(ids)
-
     source = await Database(Stubborn).open("stubborn")
     away = Fault(FaultKind.LOST_BEFORE, "ack_and_send", nth=2)
     async with FaultyMailbox(await open_mailbox(f"memory://{uuid4()}"), beside=[away]) as target:

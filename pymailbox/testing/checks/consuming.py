@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -18,7 +17,7 @@ from ...contract.errors import MailboxClosedError, Reject
 from ...contract.mailbox import Mailbox
 from ...contract.values import MessagePriority, MessageRecord, NewMessage
 from .._expect import PATIENCE, eventually, expect, expect_equal, expect_error, expect_no_repeats
-from .._sandbox import Sandbox, drain, numbered, payloads_of, send
+from .._sandbox import Sandbox, at_work, drain, numbered, payloads_of, send
 from .._suite import check
 
 AT_ONCE = RetryPolicy(first_delay=0.0)
@@ -29,27 +28,9 @@ class OnPurposeError(Exception):
     """What handlers fail with here."""
 
 
-@asynccontextmanager
-async def consuming(mailbox: Mailbox, handler: Any, **options: Any) -> AsyncIterator[asyncio.Task[None]]:
-    """A running consumer; at the end it is stopped and has to end by itself. Failures on purpose are not logged."""
-    logger = logging.getLogger("pymailbox")
-    was_disabled, logger.disabled = logger.disabled, True
-    consumer = mailbox.consume(handler, **options)
-    task: asyncio.Task[None] = asyncio.ensure_future(consumer)
-    try:
-        yield task
-    finally:
-        try:
-            consumer.stop()
-            await asyncio.wait([task], timeout=PATIENCE)
-            ended = task.done()
-            task.cancel()
-            await asyncio.wait([task], timeout=PATIENCE)
-        finally:  # a check that takes too long is cancelled here
-            logger.disabled = was_disabled
-    expect(ended, f"the consumer had not ended {PATIENCE:.0f} seconds after it was stopped")
-    if not task.cancelled():
-        task.result()
+def consuming(mailbox: Mailbox, handler: Any, **options: Any) -> AbstractAsyncContextManager[asyncio.Task[None]]:
+    """A running consumer, which is stopped at the end; see ``at_work``."""
+    return at_work(mailbox.consume(handler, **options), "consumer")
 
 
 class _Work:

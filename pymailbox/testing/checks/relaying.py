@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,7 +16,7 @@ from ...contract.mailbox import Mailbox
 from ...contract.values import MessagePriority, MessageRecord
 from ...relaying import Relayer, RelayStatus, relay
 from .._expect import PATIENCE, eventually, expect, expect_equal, expect_error, expect_no_repeats
-from .._sandbox import Sandbox, drain, numbered, payloads_of, send
+from .._sandbox import Sandbox, at_work, drain, numbered, payloads_of, send
 from .._suite import check
 from ..faults import Fault, FaultKind, FaultyMailbox, HolderDied
 
@@ -44,25 +43,9 @@ def _relay(source: Mailbox, target: Mailbox, **options: Any) -> Relayer:
 
 @asynccontextmanager
 async def _relaying(source: Mailbox, target: Mailbox, **options: Any) -> AsyncIterator[Relayer]:
-    """A relay at work; it is stopped at the end, and has to come to its own. Failures on purpose are not logged."""
-    logger = logging.getLogger("pymailbox")
-    was_disabled, logger.disabled = logger.disabled, True
-    one = _relay(source, target, **options)
-    task = asyncio.ensure_future(one)
-    try:
+    """A running relay, which is stopped at the end; see ``at_work``."""
+    async with at_work(one := _relay(source, target, **options), "relay"):
         yield one
-    finally:
-        try:
-            one.stop()
-            await asyncio.wait([task], timeout=PATIENCE)
-            ended = task.done()
-            task.cancel()
-            await asyncio.wait([task], timeout=PATIENCE)
-        finally:  # a check that takes too long is cancelled here
-            logger.disabled = was_disabled
-    expect(ended, f"the relay had not ended {PATIENCE:.0f} seconds after it was stopped")
-    if not task.cancelled():
-        task.result()
 
 
 async def _counts(mailbox: Mailbox) -> tuple[int, int]:
