@@ -31,7 +31,7 @@ help: ## Lists the targets
 
 .PHONY: demo
 demo: $(DEMO_PYODIDE) $(WHEEL) ## Serves the demo and prints its address; PORT=8000
-	@exec $(BIN)/python -m tools.serve $(if $(PORT),--port $(PORT))
+	@exec $(BIN)/python -m tools.serve_demo $(if $(PORT),--port $(PORT))
 
 .PHONY: examples
 examples: $(EXAMPLES) $(WHEEL) $(NPM_PACKAGE) ## Serves the examples and prints their address; PORT=8000

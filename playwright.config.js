@@ -22,7 +22,9 @@ export default defineConfig({
   // Any free ports; the servers say which, and from here they get into DEMO_PORT, JS_PORT and EXAMPLES_PORT.
   webServer: [
     {
-      command: ".venv/bin/python -m tools.serve --port 0",
+      command: ".venv/bin/python -m tools.serve_demo --port 0",
+      // so that its NATS server leaves no files
+      gracefulShutdown: { signal: "SIGTERM", timeout: 10_000 },
       wait: { stdout: /http:\/\/127\.0\.0\.1:(?<demo_port>\d+)\// },
     },
     {

@@ -2,7 +2,7 @@
 
 import { visible } from "../js/inspector/escape.js";
 
-/** @import { Audit, Balance, Failure, Flood, Loading, PeerAccount } from "./types.js" */
+/** @import { Audit, Balance, Failure, Flood, Loading, PeerAccount, RelayStatus, ServerSide } from "./types.js" */
 
 const LANGUAGE = "en";
 const SERVER_GONE = "Check your network, and whether the server still runs: from a checkout, “make demo” starts it.";
@@ -92,6 +92,55 @@ export function peerText({ sent, answered }, onTheWay) {
 /** @param {import("./types.js").OtherPeer} peer @param {number} bytes of a message to it */
 export const tooLongText = ({ number }, bytes) =>
   `What was for peer ${number} has ${wholeNumber.format(bytes)} bytes, more than a channel takes: it is deleted.`;
+
+/** Why there is no server to connect to, and what to do. @param {Failure} failure */
+export function noServer({ name, message }) {
+  if (name === "NoServerSideError")
+    return {
+      title: "This page comes from a server of files only",
+      text:
+        "So there is nothing to connect to here. From a checkout, “make demo” serves the page with a server side. All " +
+        "else on this page works without one.",
+    };
+  if (name === "TypeError") return { title: "The server does not answer", text: SERVER_GONE };
+  return { title: "There is no NATS server here", text: message };
+}
+
+/** @param {RelayStatus[]} relays @param {boolean} offline @param {boolean} stopped */
+export function relayText(relays, offline, stopped) {
+  if (stopped) return "The relay has stopped";
+  if (offline) return "The network is off";
+  const since = relays.flatMap(({ disconnected_since }) => disconnected_since ?? []).toSorted()[0];
+  if (since !== undefined) return `Not connected since ${clock(since)}`;
+  return relays.length === 0 ? "Looks for the server" : "Connected";
+}
+
+/** @param {RelayStatus[]} relays @param {string | null} now what is in the way now */
+export function lastErrorText(relays, now) {
+  if (now !== null) return now;
+  const errors = relays.map(({ last_error, last_error_at }) => ({ text: last_error, at: last_error_at ?? "" }));
+  const last = errors.toSorted((a, b) => (a.at < b.at ? 1 : -1))[0];
+  return last?.text ? `Last error, ${clock(last.at)}: ${excerpt(last.text)}` : "";
+}
+
+/** @param {string} moment in ISO format */
+const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB");
+
+/** @param {ServerSide} side */
+export function serverText({ runs, problem }) {
+  if (problem !== null) return problem;
+  return runs ? "NATS JetStream, and a Python program" : "Killed: nobody takes anything";
+}
+
+/** @param {{arrived: number, waiting: number, missing: number, twice: number}} counts */
+export function arrivedText({ arrived, waiting, missing, twice }) {
+  if (arrived === 0) return "";
+  const parts = [twice === 0 ? "none of them twice" : `${wholeNumber.format(twice)} of them twice`];
+  if (missing > 0) parts.push(`${wholeNumber.format(missing)} missing`);
+  else if (waiting === 0) parts.push("none missing");
+  const rest = waiting === 0 ? "" : ` ${wholeNumber.format(waiting)} to come.`;
+  return `Checked by number: ${wholeNumber.format(arrived)} arrived, ${parts.join(", ")}.${rest}`;
+}
 
 /** The beginning of a long text. @param {string} text @param {number} [length] */
 export const excerpt = (text, length = EXCERPT) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);

@@ -8,6 +8,7 @@
 
 import { openMailbox } from "../js/index.js";
 import { packed } from "./frames.js";
+import { keyOf } from "./peer.js";
 
 /** @import { Mailbox, Send } from "../js/index.js" */
 /** @import { Account, Frame, OtherPeer, PeerAccount, Peer } from "./types.js" */
@@ -18,6 +19,10 @@ const ACCOUNT_ID = "00000000-0000-4000-8000-000000000000";
 const NOTHING_YET = { stored: 0, flood: null, peers: {} };
 /** @type {PeerAccount} */
 const NEVER_MET = { sent: 0, answered: 0, last: null };
+
+/** The server's key, where those of peers are expected as well. */
+export const SERVER = "server";
+const SENDER_BYTES = 8;
 
 /** Dead letters that are settled in one commit. */
 const TOGETHER = 500;
@@ -70,11 +75,16 @@ export class Gateway {
     return this.#done;
   }
 
-  /** What waits for a peer. @param {string} key the peer's */
+  /** The name of what waits for a peer, or for the server. @param {string} key */
+  outboxName(key) {
+    return `${this.#name}-to-${key}`;
+  }
+
+  /** What waits for a peer, or for the server. @param {string} key */
   outbox(key) {
     const known = this.#outboxes.get(key);
     if (known) return known;
-    const outbox = openMailbox(`${this.#name}-to-${key}`);
+    const outbox = openMailbox(this.outboxName(key));
     this.#outboxes.set(key, outbox);
     // one that could not be opened may be so later
     outbox.catch(() => this.#outboxes.delete(key));
@@ -94,7 +104,7 @@ export class Gateway {
 
   /**
    * Stores messages, all or none of them.
-   * @param {string | null} to the key of the peer that they are for; null for this one
+   * @param {string | null} to the key of the peer that they are for, or the server's; null for this one
    * @param {string} sender what this peer's own actor hears about where they come from
    * @param {Uint8Array[]} payloads
    * @param {MessagePriority} priority
@@ -111,6 +121,17 @@ export class Gateway {
       });
     }
     const outbox = await this.outbox(to);
+    if (to === SERVER)
+      return this.#book((account) => {
+        const { sender, sent } = account.server ?? newAtServer();
+        const changed = also({ ...account, server: { sender, sent: sent + payloads.length } });
+        /** @type {Send[]} */
+        const sends = payloads.map((payload, index) => [
+          outbox,
+          { sender: encoder.encode(sender), payload, priority, headers: { number: String(sent + index + 1) } },
+        ]);
+        return changed === null ? [account, []] : [changed, sends];
+      });
     /** @type {Send[]} */
     const sends = payloads.map((payload) => [outbox, { sender: this.#sender, payload: packed(priority, payload) }]);
     return this.#book((account) => {
@@ -152,7 +173,8 @@ export class Gateway {
       await this.#empty();
       await this.#settleDead((id) => this.#inbox.discard(id));
       await this.#done.purge();
-      for (const key of peers) await (await this.outbox(key)).purge();
+      const { server } = await this.account();
+      for (const key of server ? [...peers, SERVER] : peers) await (await this.outbox(key)).purge();
       await this.#bookNow(({ peers }) => [
         {
           ...NOTHING_YET,
@@ -233,6 +255,9 @@ export class Gateway {
     return { sender: this.#sender, payload: encoder.encode(JSON.stringify(account)), messageId: ACCOUNT_ID };
   }
 }
+
+/** @returns {import("./types.js").ServerAccount} */
+const newAtServer = () => ({ sender: keyOf(crypto.getRandomValues(new Uint8Array(SENDER_BYTES))), sent: 0 });
 
 /**
  * @param {Account} account @param {string} key @param {(peer: PeerAccount) => PeerAccount} change @returns {Account}

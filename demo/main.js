@@ -11,6 +11,7 @@ import { element, failureOf } from "./page.js";
 import { becomePeer } from "./peer.js";
 import { PeerView } from "./peer-view.js";
 import { acceptDrops } from "./drops.js";
+import { ServerPanel } from "./server-panel.js";
 import { takeInterrupted, takeTourStep } from "./web-storage.js";
 import { Tour } from "./tour.js";
 import { tourSteps } from "./tour-steps.js";
@@ -47,10 +48,14 @@ async function start() {
   pace.onChange = () => peers.forEach(({ actor }) => void actor.takePace());
   openInspector(us);
   acceptDrops(peers);
+  const server = new ServerPanel(peers, network);
 
   const startOver = element("start-over", HTMLButtonElement);
   startOver.addEventListener("click", async () => {
-    if (!confirm("Delete all messages that wait here or for a peer of this page, and count from 0 again?")) return;
+    if (
+      !confirm("Delete all messages that wait here, for a peer of this page or for the server, and count from 0 again?")
+    )
+      return;
     startOver.disabled = true;
     await still(peers, async () => {
       await Promise.all(
@@ -69,7 +74,11 @@ async function start() {
   beginTour(peers);
 
   await opening;
-  // One after the other: the first one is sooner there, and the second one finds what that has loaded.
+  server.goOn(startActors(peers));
+}
+
+/** One after the other: the first one is sooner there, and the second one finds what that has loaded. @param {LocalPeer[]} peers */
+async function startActors(peers) {
   for (const { actor } of peers) await actor.start();
 }
 

@@ -1,6 +1,6 @@
 /**
- * The switch “Offline”. It cuts this browser's peers from each other, and the page from its server: what the page is made
- * of then comes from its service worker, which reads the same mark.
+ * The switch “Network”. Off, it cuts this browser's peers from each other, the relay from its server, and the page from
+ * the one that it comes from: what the page is made of then comes from its service worker, which reads the same mark.
  */
 
 import { element } from "./page.js";
@@ -12,8 +12,8 @@ const PYTHON = new URL("../pyodide/pyodide.asm.wasm", import.meta.url).href;
 /** Milliseconds that a page waits for its first service worker. */
 const PATIENCE = 1000;
 
-const toggle = element("offline", HTMLInputElement);
-const text = element("offline-text", HTMLElement);
+const toggle = element("network", HTMLInputElement);
+const text = element("network-text", HTMLElement);
 
 export class Network {
   #others = new BroadcastChannel("pymailbox-demo-network");
@@ -26,9 +26,10 @@ export class Network {
 
   constructor() {
     toggle.addEventListener("change", async () => {
-      await mark(toggle.checked);
-      this.#others.postMessage(toggle.checked);
-      this.#show(toggle.checked);
+      const { offline } = this;
+      await mark(offline);
+      this.#others.postMessage(offline);
+      this.#show(offline);
     });
     this.#others.addEventListener("message", ({ data }) => this.#show(data));
   }
@@ -50,7 +51,7 @@ export class Network {
   }
 
   get offline() {
-    return toggle.checked;
+    return !toggle.checked;
   }
 
   /** @param {(offline: boolean) => void} listener called at each change */
@@ -60,14 +61,14 @@ export class Network {
 
   /** @param {boolean} offline */
   #show(offline) {
-    toggle.checked = offline;
+    toggle.checked = !offline;
     toggle.disabled = !offline && !this.#isLoaded;
     toggle.title = toggle.disabled ? "Once all of the page is loaded and kept" : "";
     text.textContent = !offline
       ? ""
       : this.#isKept
-        ? "What is for the other peer waits in an outbox. Reload the page: it is still there."
-        : "What is for the other peer waits in an outbox. The browser has not kept this page, so don't reload.";
+        ? "The network is off: what is for others waits in an outbox. Reload the page: it is still there."
+        : "The network is off: what is for others waits in an outbox. The browser has not kept this page, so don't reload.";
     for (const listener of this.#listeners) listener(offline);
   }
 }

@@ -3,13 +3,13 @@
 /** @import { Failure } from "./types.js" */
 
 /**
- * @template {HTMLElement} T
+ * @template {HTMLElement | SVGElement} T
  * @param {string} id
  * @param {new () => T} type
  * @returns {T}
  */
 export function element(id, type) {
-  const found = document.getElementById(id);
+  const found = /** @type {unknown} */ (document.getElementById(id));
   if (!(found instanceof type)) throw new Error(`The page has no ${type.name} with the id ${id}`);
   return found;
 }

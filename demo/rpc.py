@@ -4,9 +4,9 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from actor import PEER, Actor
+from answering import Answering, describe
 from handler import DemoHandler, HandlerError
 
 from pymailbox import MailboxError, MessageRecord
@@ -19,8 +19,10 @@ NEWS_SECONDS = 0.1
 EXCERPT_LENGTH = 160
 
 
-class Rpc:
-    """Serves one page. Each request is a method; `answer` calls it by name."""
+class Rpc(Answering):
+    """What the page can ask for."""
+
+    EXPLAINED = (MailboxError, HandlerError)
 
     def __init__(self) -> None:
         self._actor: Actor
@@ -31,13 +33,6 @@ class Rpc:
         self._handled: deque[dict[str, str | int]] = deque(maxlen=NEWS_LENGTH)
         self._back: list[str] = []
         self._telling: asyncio.TimerHandle | None = None
-
-    async def answer(self, request: str, *arguments: Any) -> str:
-        """Calls the method `request`; JSON with its `value`, or with the `failure` that the page is to explain."""
-        try:
-            return json.dumps({"value": await getattr(self, request)(*arguments)})
-        except (MailboxError, HandlerError) as error:
-            return json.dumps({"failure": _describe(error)})
 
     async def open(self, mailbox: str, tell: Callable[[str], None]) -> None:
         """Makes the actor of `mailbox`; `tell` gets the news as JSON."""
@@ -104,17 +99,13 @@ class Rpc:
         """Tells why the actor stopped if it did so by itself."""
         error = None if work.cancelled() else work.exception()
         if error is not None:
-            self._tell(json.dumps({"stopped": _describe(error)}))
+            self._tell(json.dumps({"stopped": describe(error)}))
 
 
 def _excerpt(payload: bytes) -> str:
     # A character has at most four bytes; a cut through the last one leaves a replacement character, which goes.
     text = payload[: 4 * EXCERPT_LENGTH].decode(errors="replace")
     return text if len(payload) <= EXCERPT_LENGTH else text[: EXCERPT_LENGTH - 1] + "…"
-
-
-def _describe(error: BaseException) -> dict[str, str]:
-    return {"name": type(error).__name__, "message": str(error)}
 
 
 rpc = Rpc()

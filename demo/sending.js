@@ -1,6 +1,7 @@
 /** What the visitor sends: typed messages, the lines of files, floods, and trouble. */
 
 import { beginFlood, endFlood, goOnFlooding } from "./flood.js";
+import { SERVER } from "./gateway.js";
 import { linesOf, pieces } from "./lines.js";
 import { failureOf } from "./page.js";
 import { rememberInterrupted } from "./web-storage.js";
@@ -49,6 +50,10 @@ export class Sending {
     view.hang.addEventListener("click", () => void this.hang());
     view.poison.addEventListener("click", () => void this.poison());
     view.redrive.addEventListener("click", () => void this.redrive());
+    // the server's handler makes no such trouble
+    view.to.addEventListener("change", () => {
+      for (const button of [view.crash, view.hang, view.poison]) button.disabled = view.to.value === SERVER;
+    });
     addEventListener("pagehide", () => {
       if (this.#reading !== null) rememberInterrupted(this.#reading);
     });

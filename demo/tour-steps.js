@@ -118,7 +118,7 @@ export function tourSteps({ first, second, openDeadLetter, openPeer, reload }) {
       title: "Two peers",
       text:
         "Each peer has an actor and a mailbox of its own. What one sends to the other goes over a WebRTC data channel " +
-        "straight into its mailbox, and the answer comes back. Offline, it waits in an outbox until they meet again.",
+        "straight into its mailbox, and the answer comes back. Without a network it waits in an outbox until they meet again.",
       act: async (say) => {
         if (second === undefined) return;
         second.actor.resume();
@@ -140,8 +140,8 @@ export function tourSteps({ first, second, openDeadLetter, openPeer, reload }) {
       part: view.counters,
       title: "Leave and come back",
       text:
-        "Reload this page, or close the tab and open it again, in the middle of a flood too, and with the switch " +
-        "“Offline” on: then it comes from a cache. The tour goes on after a reload from here.",
+        "Reload this page, or close the tab and open it again, in the middle of a flood too, and with the “Network” " +
+        "switched off: then it comes from a cache. The tour goes on after a reload from here.",
       extra: { label: "Reload now", perform: reload },
     },
     {

@@ -60,6 +60,32 @@ export interface Requests {
   setPace: (milliseconds: number) => void;
   /** Has the actor take another handler; a `HandlerError` if the text is none, and then the handler stays. */
   setHandler: (source: string) => void;
+  /** Loads Python, and begins to relay these outboxes to a server's mailbox at a location. */
+  relay: (outboxes: string[], location: string) => void;
+  relayState: () => RelayState;
+  /** Cuts the relay's worker off from its network, or gives it back. */
+  setOffline: (offline: boolean) => void;
+}
+
+/** What `RelayStatus` of Python says, as far as it is shown. */
+export interface RelayStatus {
+  /** In the outbox; null if that gave no answer. */
+  waiting: number | null;
+  sent: number;
+  connected: boolean;
+  /** In ISO format. */
+  disconnected_since: string | null;
+  last_error: string | null;
+  last_error_at: string | null;
+}
+
+export interface RelayState {
+  /** None while the server's mailbox has not been opened. */
+  relays: RelayStatus[];
+  /** Why it could not be opened the last time. */
+  obstacle: string | null;
+  /** Why there is no relay any more. */
+  stopped: Failure | null;
 }
 
 export type RequestName = keyof Requests;
@@ -121,9 +147,17 @@ export interface PeerAccount {
   last: string | null;
 }
 
+/** What a peer has to do with the server. */
+export interface ServerAccount {
+  /** By which the server knows it: the sender of what comes from it. Another one after each start over. */
+  sender: string;
+  /** Messages put into the outbox to it; they are numbered. */
+  sent: number;
+}
+
 /** Messages that are still to be stored. */
 export interface Flood {
-  /** A peer's key; null for this peer's own actor. */
+  /** A peer's key, or that of the server; null for this peer's own actor. */
   to: string | null;
   next: number;
   total: number;
@@ -134,6 +168,8 @@ export interface Account {
   /** Messages put into the actor's mailbox, ever. */
   stored: number;
   flood: Flood | null;
+  /** What was sent to the server; nothing in accounts from before there was one. */
+  server?: ServerAccount | null;
   /** By key. */
   peers: Record<string, PeerAccount>;
 }
@@ -157,6 +193,37 @@ export interface Audit {
   doubled: number;
   /** How often messages were handed out beyond the first time. */
   again: number;
+}
+
+// -- the server, as tools/server_side.py tells of it ------------------------------------------------------------------
+
+export interface ServerSide {
+  /** Of the mailbox there, for a page; null if there is none. */
+  location: string | null;
+  runs: boolean;
+  /** What keeps it from running. */
+  problem: string | null;
+  /** By sender. */
+  tallies: Record<string, Tally>;
+  /** The last ones, oldest first. */
+  last: Arrival[];
+}
+
+export interface Tally {
+  arrived: number;
+  /** The numbers of its messages. */
+  lowest: number;
+  highest: number;
+  twice: number;
+}
+
+export interface Arrival {
+  /** In the order in which messages were handled, from 1. */
+  place: number;
+  sender: string;
+  number: number;
+  priority: "NORMAL" | "HIGH";
+  text: string;
 }
 
 // -- the tour ---------------------------------------------------------------------------------------------------------

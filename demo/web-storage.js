@@ -4,6 +4,7 @@ const PAUSED = "pymailbox-demo-paused-";
 const MENDED = "pymailbox-demo-mended-";
 const HANDLER = "pymailbox-demo-handler";
 const PACE = "pymailbox-demo-pace";
+const SERVER = "pymailbox-demo-server";
 const TOUR = "pymailbox-demo-tour";
 const INTERRUPTED = "pymailbox-demo-interrupted";
 
@@ -40,6 +41,14 @@ export function chosenPace() {
 /** @param {number} milliseconds */
 export function rememberPace(milliseconds) {
   attempt(() => localStorage.setItem(PACE, String(milliseconds)));
+}
+
+/** The location of the server's mailbox, if the visitor has connected to it. */
+export const connectedServer = () => attempt(() => localStorage.getItem(SERVER)) ?? null;
+
+/** @param {string | null} location null after a goodbye */
+export function rememberServer(location) {
+  attempt(() => (location === null ? localStorage.removeItem(SERVER) : localStorage.setItem(SERVER, location)));
 }
 
 /** The step at which the tour goes on after a reload; told once. */

@@ -69,7 +69,7 @@ def one() -> Iterator[Servers]:
 @pytest.fixture(scope="session")
 def for_pages(server: Server) -> Iterator[Servers]:
     """One NATS server, to which the pages of `server` may connect."""
-    with Servers(1, origin=server.url) as servers:
+    with Servers(1, origins=[server.url]) as servers:
         yield servers
 
 

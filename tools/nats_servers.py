@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.request
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -166,7 +166,7 @@ class Server:
 class Servers:
     """One server or a cluster; a context manager, which starts the servers and in the end deletes their files.
 
-    `anonymous` lets in clients without a name, as the example's user `mailboxes`; `origin` is that of the pages that
+    `anonymous` lets in clients without a name, as the example's user `mailboxes`; `origins` are those of the pages that
     may connect, by default the example's; `most` is what all streams may keep, by default as in the example;
     `certificate` is a file with a certificate and its key, for WebSocket with TLS.
     """
@@ -177,7 +177,7 @@ class Servers:
         *,
         sync: Sync = "always",
         anonymous: bool = True,
-        origin: str | None = None,
+        origins: Sequence[str] = (),
         most: str | None = None,
         certificate: Path | None = None,
     ) -> None:
@@ -186,8 +186,8 @@ class Servers:
         changes = {}
         if sync == "default":
             changes["sync_interval: always"] = ""
-        if origin is not None:
-            changes['"https://app.example"'] = json.dumps(origin)
+        if origins:
+            changes['"https://app.example"'] = ", ".join(map(json.dumps, origins))
         if most is not None:
             changes["max_file_store: 10GB"] = f"max_file_store: {most}"
         if certificate is not None:

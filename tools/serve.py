@@ -1,20 +1,17 @@
-"""Serves the demo, with everything that it loads, from the checkout on 127.0.0.1.
+"""A server of files from the checkout on 127.0.0.1; by default the demo's, with everything that it loads:
 
-    /demo/        demo/, to which / redirects, so that its service worker does not control anything else at this port
-    /pyodide/     build/pyodide/, the Pyodide distribution /wheels/      build/wheels/, the wheels; wheel.json there has
-    the names: {"file": …, "page": …} /js/          js/, the IndexedDB engine
-
-Usage: python -m tools.serve [--port PORT] [--csp POLICY]
-PORT in the environment sets the port too; it is 8000 otherwise.
+/demo/        demo/, to which / redirects, so that its service worker does not control anything else at this port
+/pyodide/     build/pyodide/, the Pyodide distribution
+/wheels/      build/wheels/, the wheels; wheel.json there has the names: {"file": …, "page": …, "nats": …}
+/js/          js/, the IndexedDB engine
 """
 
-import argparse
 import errno
 import io
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -103,11 +100,12 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    handler: type[Handler] = Handler
 
     def __init__(self, port: int, routes: Mapping[str, Path] = DEMO_ROUTES, csp: str | None = None) -> None:
         self.routes = routes
         self.csp = csp
-        super().__init__((HOST, port), Handler)
+        super().__init__((HOST, port), self.handler)
 
     @property
     def url(self) -> str:
@@ -126,12 +124,12 @@ def is_taken(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def run(target: str, port: int, routes: Mapping[str, Path] = DEMO_ROUTES, csp: str | None = None) -> int:
-    """Serve until interrupted, as make's `target` does; the exit code."""
+def run(target: str, port: int, make: Callable[[int], Server]) -> int:
+    """Serve what `make` makes for a port until interrupted, as make's `target` does; the exit code."""
     try:
         if port and is_taken(port):
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-        server = Server(port, routes, csp)
+        server = make(port)
     except (OSError, OverflowError) as error:
         another = port + 1 if 0 < port < MAX_PORT else DEFAULT_PORT
         print(f"Port {port} can't be used ({error}); choose another: make {target} PORT={another}", file=sys.stderr)
@@ -143,16 +141,3 @@ def run(target: str, port: int, routes: Mapping[str, Path] = DEMO_ROUTES, csp: s
         except KeyboardInterrupt:
             print()
     return 0
-
-
-def main() -> int:
-    """Serve the demo until interrupted."""
-    parser = argparse.ArgumentParser(description="Serve the demo from the checkout.")
-    parser.add_argument("--port", type=int, default=os.environ.get("PORT") or DEFAULT_PORT)
-    parser.add_argument("--csp", help="a Content-Security-Policy for every answer")
-    arguments = parser.parse_args()
-    return run("demo", arguments.port, csp=arguments.csp)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

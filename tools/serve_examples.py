@@ -22,7 +22,7 @@ from pymailbox import __version__
 from tools.build_npm import PACKAGE
 from tools.build_wheel import PAGE_TAG, PAGE_WHEELS
 from tools.pyodide_dist import LOCK, lock_entry, python_version_of
-from tools.serve import DEFAULT_PORT, ROOT, run
+from tools.serve import DEFAULT_PORT, ROOT, Server, run
 
 EXAMPLES = ROOT / "examples"
 WHEEL = PAGE_WHEELS / f"pymailbox-{__version__}-{PAGE_TAG}.whl"
@@ -95,7 +95,7 @@ def main() -> int:
         # browsers request it
         (site / "favicon.ico").touch()
         routes = {"/": site, "/jupyterlite/": JUPYTERLITE}
-        return run("examples", arguments.port, routes | copies(Path(temporary)))
+        return run("examples", arguments.port, lambda port: Server(port, routes | copies(Path(temporary))))
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ class ServedChromiumStage(ChromiumStage):
 
     def __init__(self) -> None:
         super().__init__()
-        self._servers = Servers(1, origin=self.server.url).__enter__()
+        self._servers = Servers(1, origins=[self.server.url]).__enter__()
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()

@@ -55,15 +55,15 @@ test("two peers of one page answer each other, and offline the page outlives a r
   await second.type("and you?");
   await expect(second.log.first()).toContainText(/words: 2, characters: 8.*Answer.*from peer 1/s);
 
-  const offline = page.getByRole("switch", { name: "Offline" });
-  await offline.check();
+  const network = page.getByRole("switch", { name: "Network" });
+  await network.uncheck();
   await expect(first.others).toContainText("is cut off");
   if (browserName === "chromium") await context.setOffline(true);
   await first.type("for later");
   await expect(first.others).toContainText("sent 2, still in the outbox 1, answered 1");
   await page.reload();
   await second.loaded();
-  await expect(offline).toBeChecked();
+  await expect(network).not.toBeChecked();
   await expect(first.others).toContainText("peer 2 is cut off: sent 2, still in the outbox 1, answered 1");
   await second.counts({ queued: 0, done: 1 });
 
@@ -77,7 +77,7 @@ test("two peers of one page answer each other, and offline the page outlives a r
     await outbox.close();
   });
   await first.type("behind it");
-  await offline.uncheck();
+  await network.check();
   await expect(first.notice).toHaveText(
     "What was for peer 2 has 299,999 bytes, more than a channel takes: it is deleted.",
   );
@@ -98,12 +98,12 @@ test("starting over amid floods leaves ledgers that come out, and nothing on its
     await expect(flood).toBeEnabled();
   }
 
-  const offline = page.getByRole("switch", { name: "Offline" });
-  await offline.check();
+  const network = page.getByRole("switch", { name: "Network" });
+  await network.uncheck();
   await peers[0].type("for later");
   await expect(peers[0].others).toContainText("sent 1, still in the outbox 1");
   await peers[0].startOver();
-  await offline.uncheck();
+  await network.check();
   await expect(peers[0].others).toContainText("is connected: nothing sent to it yet");
   await peers[0].type("after that");
   await expect(peers[0].others).toContainText("still in the outbox 0, answered 1");
@@ -112,12 +112,12 @@ test("starting over amid floods leaves ledgers that come out, and nothing on its
 
 test("the page is cut off only when all of it is kept, and has no say elsewhere", async ({ page }) => {
   const demo = new DemoPage(page);
-  const offline = page.getByRole("switch", { name: "Offline" });
+  const network = page.getByRole("switch", { name: "Network" });
   await page.goto("/?peers=1");
-  await expect(offline).toBeDisabled();
+  await expect(network).toBeDisabled();
   await demo.loaded();
-  await offline.check();
-  await expect(page.locator("#offline-text")).toContainText("Reload the page: it is still there.");
+  await network.uncheck();
+  await expect(page.locator("#network-text")).toContainText("Reload the page: it is still there.");
   const scopes = () =>
     page.evaluate(async () => (await navigator.serviceWorker.getRegistrations()).map(({ scope }) => scope));
   expect(await scopes()).toEqual([new URL("/demo/", page.url()).href]);
@@ -137,7 +137,7 @@ test("offline nothing is asked of the server, and online it has the word", async
     .poll(() => page.evaluate(async () => (await (await caches.match("/demo/main.js"))?.text())?.length))
     .toBeGreaterThan(0);
 
-  await page.getByRole("switch", { name: "Offline" }).check();
+  await page.getByRole("switch", { name: "Network" }).uncheck();
   const status = (/** @type {string} */ path) =>
     page.evaluate(
       (path) =>

@@ -39,7 +39,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def servers(index: Server) -> Iterator[Servers]:
     """A NATS server to which its pages may connect, and only with a name."""
-    with Servers(1, origin=index.url, anonymous=False) as servers:
+    with Servers(1, origins=[index.url], anonymous=False) as servers:
         yield servers
 
 

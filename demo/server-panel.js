@@ -1,0 +1,303 @@
+/** The part of the page that is about a server: it begins the relay to it, and shows how far that is. */
+
+import { BacklogChart } from "./backlog-chart.js";
+import { SERVER } from "./gateway.js";
+import { addToLog } from "./log.js";
+import { askServer, lookAtServer } from "./server-side.js";
+import { element, failureOf } from "./page.js";
+import { connectedServer, rememberServer } from "./web-storage.js";
+import { WorkerClient } from "./worker-client.js";
+import {
+  arrivedText,
+  excerpt,
+  lastErrorText,
+  loadingFailure,
+  loadingText,
+  noServer,
+  numberText,
+  relayText,
+  serverText,
+} from "./format.js";
+
+/** @import { LocalPeer } from "./local-peer.js" */
+/** @import { Network } from "./network.js" */
+/** @import { Failure, RelayState, ServerSide, Tally } from "./types.js" */
+
+/** Milliseconds between two looks. */
+const LOOK = 250;
+const WHILE_HIDDEN = 2000;
+
+const page = {
+  connect: element("server-connect", HTMLButtonElement),
+  problem: element("server-problem", HTMLElement),
+  problemTitle: element("server-problem-title", HTMLElement),
+  problemText: element("server-problem-text", HTMLElement),
+  way: element("server-way", HTMLElement),
+  waiting: element("server-waiting", HTMLElement),
+  sent: element("server-sent", HTMLElement),
+  arrived: element("server-arrived", HTMLElement),
+  loading: element("server-loading", HTMLProgressElement),
+  relayState: element("server-relay-state", HTMLElement),
+  relayError: element("server-relay-error", HTMLElement),
+  killRelay: element("server-kill-relay", HTMLButtonElement),
+  state: element("server-state", HTMLElement),
+  kill: element("server-kill", HTMLButtonElement),
+  audit: element("server-audit", HTMLElement),
+  logEmpty: element("server-log-empty", HTMLElement),
+  log: element("server-log", HTMLElement),
+};
+
+export class ServerPanel {
+  #peers;
+  #network;
+  #chart = new BacklogChart();
+  /** To the mailbox there; another object each time. @type {{location: string} | null} */
+  #connection = null;
+  /** @type {WorkerClient | undefined} */
+  #worker;
+  /** Whether Python is there. */
+  #isLoaded = false;
+  /** Messages that relays before this one have sent. */
+  #sentBefore = 0;
+  #sentNow = 0;
+  /** As it was when it was last seen. @type {ServerSide | undefined} */
+  #side;
+  /** The last arrival that is in the log. */
+  #place = 0;
+  #lookBefore = "";
+
+  /** @param {LocalPeer[]} peers of the page @param {Network} network */
+  constructor(peers, network) {
+    this.#peers = peers;
+    this.#network = network;
+    network.listen((offline) => void this.#worker?.ask("setOffline", offline));
+    page.connect.addEventListener("click", () => (this.#connection ? this.#leave() : void this.#connect()));
+    page.killRelay.addEventListener("click", () => this.#killRelay());
+    page.kill.addEventListener("click", () => void this.#killOrStart());
+    // as the actors do it
+    for (const event of ["pagehide", "freeze"]) addEventListener(event, () => this.#worker?.release(), true);
+    page.connect.disabled = false;
+  }
+
+  /** Goes on where a page before this one was connected. @param {Promise<void>} loaded when the actors are there */
+  goOn(loaded) {
+    const location = connectedServer();
+    if (location !== null) this.#begin(location, loaded);
+  }
+
+  async #connect() {
+    page.connect.disabled = true;
+    page.problem.hidden = true;
+    try {
+      const { location, problem } = await askServer("open");
+      if (location === null) throw new Error(problem ?? "");
+      this.#begin(location);
+      for (const { view } of this.#peers.slice(0, 1)) {
+        view.to.value = SERVER;
+        view.to.dispatchEvent(new Event("change"));
+      }
+    } catch (error) {
+      const { title, text } = noServer(failureOf(error));
+      page.problemTitle.textContent = title;
+      page.problemText.textContent = text;
+      page.problem.hidden = false;
+    }
+    page.connect.disabled = false;
+  }
+
+  /** @param {string} location of the mailbox at the server @param {Promise<void>} [loaded] */
+  #begin(location, loaded = Promise.resolve()) {
+    const connection = (this.#connection = { location });
+    page.relayState.textContent = "Waits until the actors are there";
+    rememberServer(location);
+    page.connect.textContent = "Disconnect";
+    page.connect.classList.add("quiet");
+    page.way.hidden = false;
+    for (const { view } of this.#peers) view.to.append(new Option("the server", SERVER));
+    void loaded.then(() => {
+      if (this.#connection === connection) void this.#startRelay(location);
+    });
+    void this.#watch(connection);
+  }
+
+  #leave() {
+    this.#connection = null;
+    rememberServer(null);
+    this.#endRelay();
+    page.connect.textContent = "Connect";
+    page.connect.classList.remove("quiet");
+    page.way.hidden = true;
+    for (const { view } of this.#peers) {
+      view.to.querySelector(`[value="${SERVER}"]`)?.remove();
+      view.to.dispatchEvent(new Event("change"));
+    }
+  }
+
+  /** @param {string} location */
+  async #startRelay(location) {
+    const worker = (this.#worker = new WorkerClient(new URL("./relay-worker.js", import.meta.url)));
+    this.#isLoaded = false;
+    page.killRelay.disabled = false;
+    page.loading.hidden = false;
+    page.relayError.textContent = "";
+    worker.onLoading = (loading) => {
+      page.relayState.textContent = loadingText(loading);
+      page.loading.max = loading.total || 1;
+      page.loading.value = loading.loaded;
+    };
+    const outboxes = this.#peers.map(({ gateway }) => gateway.outboxName(SERVER));
+    /** @type {Failure | undefined} */
+    let failure;
+    try {
+      await worker.ask("setOffline", this.#network.offline);
+      await worker.ask("relay", outboxes, location);
+    } catch (error) {
+      failure = failureOf(error);
+    }
+    // it may have been killed meanwhile
+    if (this.#worker !== worker) return;
+    page.loading.hidden = true;
+    this.#isLoaded = failure === undefined;
+    if (failure === undefined) return;
+    page.relayState.textContent = loadingFailure(failure).title;
+    page.relayError.textContent = failure.message;
+  }
+
+  #endRelay() {
+    this.#worker?.kill();
+    this.#worker = undefined;
+    this.#sentBefore += this.#sentNow;
+    this.#sentNow = 0;
+  }
+
+  /** Ends its worker in the middle of whatever it does, and starts another one. */
+  #killRelay() {
+    if (this.#connection === null) return;
+    this.#endRelay();
+    void this.#startRelay(this.#connection.location);
+  }
+
+  async #killOrStart() {
+    page.kill.disabled = true;
+    await askServer(this.#side?.runs ? "kill" : "start").then(
+      (side) => this.#showServer(side),
+      // which the next look meets as well
+      () => {},
+    );
+    page.kill.disabled = false;
+  }
+
+  /** Looks again and again until the visitor disconnects. @param {{location: string}} connection */
+  async #watch(connection) {
+    while (this.#connection === connection) {
+      await this.#look().catch((error) => {
+        page.relayError.textContent = failureOf(error).message;
+      });
+      await new Promise((resolve) => setTimeout(resolve, document.hidden ? WHILE_HIDDEN : LOOK));
+    }
+  }
+
+  async #look() {
+    const state = await this.#relayState();
+    const statuses = state?.relays ?? [];
+    // nobody else counts what waits until the relays do
+    const known = statuses.length > 0 && statuses.every(({ waiting }) => waiting !== null);
+    const waiting = known ? sum(statuses.map((status) => status.waiting ?? 0)) : await this.#waiting();
+    this.#sentNow = sum(statuses.map(({ sent }) => sent));
+    page.waiting.textContent = numberText(waiting);
+    page.sent.textContent = numberText(this.#sentBefore + this.#sentNow);
+    this.#chart.add(waiting, this.#network.offline);
+    if (state) this.#showRelay(state);
+    await this.#lookAtServer();
+    await this.#showTallies(waiting);
+  }
+
+  /** Nothing while Python is loading. @returns {Promise<RelayState | undefined>} */
+  async #relayState() {
+    const worker = this.#worker;
+    if (worker === undefined || !this.#isLoaded) return undefined;
+    return worker.ask("relayState").catch((error) => {
+      // killed meanwhile
+      if (this.#worker === worker) throw error;
+      return undefined;
+    });
+  }
+
+  /** What waits in the outboxes, without Python. */
+  async #waiting() {
+    const outboxes = await Promise.all(this.#peers.map(({ gateway }) => gateway.outbox(SERVER)));
+    const statuses = await Promise.all(outboxes.map((outbox) => outbox.status()));
+    return sum(statuses.map(({ queuedMessages, inflightMessages }) => queuedMessages + inflightMessages));
+  }
+
+  /** @param {RelayState} state */
+  #showRelay({ relays, obstacle, stopped }) {
+    page.relayState.textContent = relayText(relays, this.#network.offline, stopped !== null);
+    page.relayError.textContent = lastErrorText(relays, stopped?.message ?? obstacle);
+  }
+
+  async #lookAtServer() {
+    if (this.#network.offline) {
+      page.state.textContent = "Out of sight: the network is off";
+      page.kill.disabled = true;
+      return;
+    }
+    page.kill.disabled = false;
+    try {
+      this.#showServer(await lookAtServer());
+    } catch {
+      page.state.textContent = "It does not answer";
+    }
+  }
+
+  /** @param {ServerSide} side */
+  #showServer(side) {
+    this.#side = side;
+    page.state.textContent = serverText(side);
+    page.kill.textContent = side.runs ? "Kill" : "Start";
+    page.kill.classList.toggle("danger", side.runs);
+    // after a start of the demo it counts from 1 again
+    if ((side.last.at(-1)?.place ?? 0) < this.#place) this.#place = 0;
+    const entries = side.last
+      .filter(({ place }) => place > this.#place)
+      .map(({ sender, number, priority, text }) => ({
+        from: this.#senders.get(sender) ?? "somebody else",
+        kind: priority === "HIGH" ? /** @type {const} */ ("high") : /** @type {const} */ ("normal"),
+        text: excerpt(text),
+        result: `number ${numberText(number)}`,
+      }));
+    if (entries.length === 0) return;
+    this.#place = side.last[side.last.length - 1].place;
+    addToLog(page.log, entries);
+    page.logEmpty.hidden = true;
+  }
+
+  /** The names of this page's peers, by what the server knows them by. @type {Map<string, string>} */
+  #senders = new Map();
+
+  /** @param {number} waiting */
+  async #showTallies(waiting) {
+    const accounts = await Promise.all(this.#peers.map(({ gateway }) => gateway.account()));
+    this.#senders = new Map(
+      accounts.flatMap(({ server }, index) =>
+        server ? [[server.sender, `peer ${this.#peers[index].me.number}`]] : [],
+      ),
+    );
+    const tallies = [...this.#senders.keys()].flatMap((sender) => this.#side?.tallies[sender] ?? []);
+    const arrived = sum(tallies.map((tally) => tally.arrived));
+    const look = JSON.stringify([tallies, waiting]);
+    // numbers may overtake each other
+    const missing = waiting === 0 && look === this.#lookBefore ? sum(tallies.map(gaps)) : 0;
+    this.#lookBefore = look;
+    const twice = sum(tallies.map((tally) => tally.twice));
+    page.arrived.textContent = this.#side ? numberText(arrived) : "";
+    page.audit.textContent = arrivedText({ arrived, waiting, missing, twice });
+    page.audit.classList.toggle("bad", missing + twice > 0);
+  }
+}
+
+/** How many numbers are missing. @param {Tally} tally */
+const gaps = ({ arrived, lowest, highest }) => highest - lowest + 1 - arrived;
+
+/** @param {number[]} numbers */
+const sum = (numbers) => numbers.reduce((before, number) => before + number, 0);

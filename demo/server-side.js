@@ -1,0 +1,23 @@
+/** The way to the server side of the demo, which tools/serve_demo.py has and a server of plain files has not. */
+
+/** @import { ServerSide } from "./types.js" */
+
+const BASE = new URL("../server/", import.meta.url);
+
+/** How it is. @throws {Error} it does not answer */
+export const lookAtServer = () => ask("", {});
+
+/**
+ * Has it do something.
+ * @param {"open" | "kill" | "start"} what
+ * @throws {Error} it does not answer; `NoServerSideError`: this page's server has none
+ */
+export const askServer = (what) => ask(what, { method: "POST" });
+
+/** @param {string} what @param {RequestInit} options @returns {Promise<ServerSide>} how it is afterwards */
+async function ask(what, options) {
+  const response = await fetch(new URL(what, BASE), options);
+  const type = response.headers.get("Content-Type");
+  if (response.ok && type === "application/json") return response.json();
+  throw Object.assign(new Error(`${response.status} ${response.statusText}`), { name: "NoServerSideError" });
+}
