@@ -70,7 +70,8 @@ export class ServerPanel {
   constructor(peers, network) {
     this.#peers = peers;
     this.#network = network;
-    network.listen((offline) => void this.#worker?.ask("setOffline", offline));
+    // one that is killed has no network either
+    network.listen((offline) => void this.#worker?.ask("setOffline", offline).catch(() => {}));
     page.connect.addEventListener("click", () => (this.#connection ? this.#leave() : void this.#connect()));
     page.killRelay.addEventListener("click", () => this.#killRelay());
     page.kill.addEventListener("click", () => void this.#killOrStart());
@@ -92,10 +93,9 @@ export class ServerPanel {
       const { location, problem } = await askServer("open");
       if (location === null) throw new Error(problem ?? "");
       this.#begin(location);
-      for (const { view } of this.#peers.slice(0, 1)) {
-        view.to.value = SERVER;
-        view.to.dispatchEvent(new Event("change"));
-      }
+      const [{ view }] = this.#peers;
+      view.to.value = SERVER;
+      view.to.dispatchEvent(new Event("change"));
     } catch (error) {
       const { title, text } = noServer(failureOf(error));
       page.problemTitle.textContent = title;
@@ -115,7 +115,7 @@ export class ServerPanel {
     page.way.hidden = false;
     for (const { view } of this.#peers) view.to.append(new Option("the server", SERVER));
     void loaded.then(() => {
-      if (this.#connection === connection) void this.#startRelay(location);
+      if (this.#connection === connection) void this.#startRelay(connection.location);
     });
     void this.#watch(connection);
   }
@@ -244,10 +244,21 @@ export class ServerPanel {
     }
     page.kill.disabled = false;
     try {
-      this.#showServer(await lookAtServer());
+      const side = await lookAtServer();
+      if (side.location === this.#connection?.location) this.#showServer(side);
+      else await this.#followServer();
     } catch {
       page.state.textContent = "It does not answer";
     }
+  }
+
+  /** The demo was started anew, and so its server is another one. */
+  async #followServer() {
+    const { location } = await askServer("open");
+    if (location === null || this.#connection === null) return;
+    this.#connection.location = location;
+    rememberServer(location);
+    if (this.#worker) this.#killRelay();
   }
 
   /** @param {ServerSide} side */
