@@ -118,9 +118,10 @@ export function relayText(relays, offline, stopped) {
 /** @param {RelayStatus[]} relays @param {string | null} now what is in the way now */
 export function lastErrorText(relays, now) {
   if (now !== null) return now;
-  const errors = relays.map(({ last_error, last_error_at }) => ({ text: last_error, at: last_error_at ?? "" }));
-  const last = errors.toSorted((a, b) => (a.at < b.at ? 1 : -1))[0];
-  return last?.text ? `Last error, ${clock(last.at)}: ${excerpt(last.text)}` : "";
+  const last = relays.toSorted((a, b) => ((a.last_error_at ?? "") < (b.last_error_at ?? "") ? 1 : -1))[0];
+  if (!last?.last_error) return "";
+  const over = last.connected ? ", over" : "";
+  return `Last error, at ${clock(last.last_error_at ?? "")}${over}: ${excerpt(last.last_error)}`;
 }
 
 /** @param {string} moment in ISO format */
@@ -129,7 +130,7 @@ const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB");
 /** @param {ServerSide} side */
 export function serverText({ runs, problem }) {
   if (problem !== null) return problem;
-  return runs ? "NATS JetStream, and a Python program" : "Killed: nobody takes anything";
+  return runs ? "NATS JetStream, and a Python program" : "Killed: nobody takes what is sent";
 }
 
 /** @param {{arrived: number, waiting: number, missing: number, twice: number}} counts */

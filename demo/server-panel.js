@@ -88,6 +88,7 @@ export class ServerPanel {
 
   async #connect() {
     page.connect.disabled = true;
+    page.connect.textContent = "Connecting…";
     page.problem.hidden = true;
     try {
       const { location, problem } = await askServer("open");
@@ -101,6 +102,7 @@ export class ServerPanel {
       page.problemTitle.textContent = title;
       page.problemText.textContent = text;
       page.problem.hidden = false;
+      page.connect.textContent = "Connect";
     }
     page.connect.disabled = false;
   }

@@ -1,4 +1,4 @@
-// Two peers of the demo, in two tabs and in one page, and a WebRTC data channel between them; the network that is lost.
+// Two peers of the demo, in two tabs and in one page, and a WebRTC data channel between them.
 
 import { DemoPage, OFTEN, expect, lines, test } from "./demo-page.js";
 
@@ -41,48 +41,6 @@ test("two tabs talk over WebRTC, and what is sent to one that is closed waits fo
   expect(await first.log.count()).toBeLessThan(40);
   // Its own actor had nothing to do.
   await first.counts({ queued: 0, inflight: 0, done: 0 });
-});
-
-test("two peers of one page answer each other, and offline the page outlives a reload", async ({
-  page,
-  context,
-  browserName,
-}) => {
-  const [first, second] = [new DemoPage(page, 0), new DemoPage(page, 1)];
-  await first.open("/");
-  await first.type("are you there?");
-  await expect(first.log).toContainText(/words: 3, characters: 14.*Answer.*from peer 2/s);
-  await second.type("and you?");
-  await expect(second.log.first()).toContainText(/words: 2, characters: 8.*Answer.*from peer 1/s);
-
-  const network = page.getByRole("switch", { name: "Network" });
-  await network.uncheck();
-  await expect(first.others).toContainText("is cut off");
-  if (browserName === "chromium") await context.setOffline(true);
-  await first.type("for later");
-  await expect(first.others).toContainText("sent 2, still in the outbox 1, answered 1");
-  await page.reload();
-  await second.loaded();
-  await expect(network).not.toBeChecked();
-  await expect(first.others).toContainText("peer 2 is cut off: sent 2, still in the outbox 1, answered 1");
-  await second.counts({ queued: 0, done: 1 });
-
-  if (browserName === "chromium") await context.setOffline(false);
-  // As another actor might leave it: more than a channel takes.
-  await page.evaluate(async () => {
-    /** @type {typeof import("../../js/index.js")} */
-    const { openMailbox } = await import(/** @type {string} */ ("/js/index.js"));
-    const outbox = await openMailbox(`demo-to-${localStorage.getItem("pymailbox-demo-peer-2")}`);
-    await outbox.enqueue(new Uint8Array(1), new Uint8Array(300_000));
-    await outbox.close();
-  });
-  await first.type("behind it");
-  await network.check();
-  await expect(first.notice).toHaveText(
-    "What was for peer 2 has 299,999 bytes, more than a channel takes: it is deleted.",
-  );
-  await expect(first.others).toContainText("is connected: sent 3, still in the outbox 0, answered 3");
-  await second.finished(3);
 });
 
 test("starting over amid floods leaves ledgers that come out, and nothing on its way", async ({ page }) => {

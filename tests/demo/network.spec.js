@@ -1,31 +1,39 @@
-// The demo's server: what is for it waits while the network is off, and arrives once. Starting Python takes most of the
-// time, so all of it shares one page and a reload of that.
+// The network that is lost: what two peers of a page have for each other and for the server waits for it, and arrives once.
+// Starting Python takes most of the time, so all of it shares one page and a reload of that.
 
 import { DemoPage, OFTEN, expect, lines, test } from "./demo-page.js";
 
 /** @import { Page } from "@playwright/test" */
 
-test("what is for the server arrives there once: without a network, after a reload, whatever is killed", async ({
+test("what is for the other peer and for the server arrives once: after an outage, a reload and kills", async ({
   page,
   context,
   browserName,
   consoleErrors,
 }) => {
-  const demo = new DemoPage(page);
+  const [first, second] = [new DemoPage(page, 0), new DemoPage(page, 1)];
   const server = new ServerPanel(page);
   const network = page.getByRole("switch", { name: "Network" });
 
   await test.step("the page is cut off only when all of it is kept, and has no say elsewhere", async () => {
-    await page.goto("/?peers=1");
+    await page.goto("/");
     await expect(network).toBeDisabled();
-    await demo.loaded();
+    await first.setPace(0);
+    await first.loaded();
     await expect(network).toBeEnabled();
     const scopes = () =>
       page.evaluate(async () => (await navigator.serviceWorker.getRegistrations()).map(({ scope }) => scope));
     expect(await scopes()).toEqual([new URL("/demo/", page.url()).href]);
   });
 
-  await test.step("nothing of it is loaded before the visitor wants it", async () => {
+  await test.step("the peers answer each other", async () => {
+    await first.type("are you there?");
+    await expect(first.log).toContainText(/words: 3, characters: 14.*Answer.*from peer 2/s);
+    await second.type("and you?");
+    await expect(second.log.first()).toContainText(/words: 2, characters: 8.*Answer.*from peer 1/s);
+  });
+
+  await test.step("nothing of the server is loaded before the visitor wants it", async () => {
     const kept = await page.evaluate(async () =>
       (await (await caches.open("pymailbox-demo-files")).keys()).map(({ url }) => url),
     );
@@ -33,7 +41,7 @@ test("what is for the server arrives there once: without a network, after a relo
     expect(kept.filter((url) => /nats|relay-worker/.test(url))).toEqual([]);
   });
 
-  await test.step("where there is none, the page says so, and how to get one", async () => {
+  await test.step("where there is no server the page says so, and how to get one", async () => {
     const open = "**/server/open";
     await page.route(open, (route) => route.fulfill({ status: 404 }));
     await server.connect.click();
@@ -44,73 +52,93 @@ test("what is for the server arrives there once: without a network, after a relo
     await server.connect.click();
     await expect(server.problem).toContainText(problem);
     await page.unroute(open);
-    await expect(demo.to.locator("option")).toHaveText(["its own actor"]);
-    await demo.type("all else works");
-    await demo.finished(1);
+    await expect(first.to.locator("option")).toHaveText(["its own actor", "peer 2"]);
   });
 
   await test.step("a message to it arrives", async () => {
     await server.connect.click();
     await expect(server.problem).toBeHidden();
-    await expect(demo.to).toHaveValue("server");
-    await expect(demo.part("poison"), "its handler has no such mistake").toBeDisabled();
-    await demo.type("hello <b>there</b>", { high: true });
-    await expect(server.arrived).toHaveText("1");
+    await expect(first.to).toHaveValue("server");
+    await expect(first.part("poison"), "its handler has no such mistake").toBeDisabled();
+    await first.type("hello <b>there</b>", { high: true });
     await expect(server.log).toHaveText([/hello <b>there<\/b>.*High.*from peer 1.*number 1/s]);
     await server.drained(1);
     await expect(server.sent).toHaveText("1");
   });
 
-  await test.step("without a network it waits, through a reload", async () => {
+  await test.step("without a network all of it waits, through a reload", async () => {
     await network.uncheck();
     if (browserName === "chromium") await context.setOffline(true);
-    await demo.choose("lines.txt", lines(500));
-    await expect(server.waiting).toHaveText("500");
+    await expect(first.others).toContainText("is cut off");
+    await first.choose("lines.txt", lines(500));
+    await second.to.selectOption("server");
+    await second.type("from the other peer");
+    await expect(server.waiting).toHaveText("501");
     await expect(server.relayState).toHaveText("The network is off");
     await expect(server.kill).toBeDisabled();
+    await first.to.selectOption({ label: "peer 2, once back" });
+    await first.type("for later");
+    await expect(first.others).toContainText("sent 2, still in the outbox 1, answered 1");
+
     await page.reload();
     await expect(network).not.toBeChecked();
-    await expect(server.waiting).toHaveText("500");
-    await demo.loaded();
+    await expect(server.waiting).toHaveText("501");
+    await second.loaded();
+    await expect(first.others).toContainText("peer 2 is cut off: sent 2, still in the outbox 1, answered 1");
+    await second.counts({ queued: 0, done: 1 });
     await expect(server.relayState).toHaveText("The network is off");
-    await expect(server.waiting).toHaveText("500");
+    await expect(server.waiting).toHaveText("501");
     await expect(server.sent).toHaveText("0");
   });
 
-  await test.step("and drains when the network is back", async () => {
+  await test.step("and goes on when the network is back", async () => {
     if (browserName === "chromium") await context.setOffline(false);
+    // As another actor might leave it: more than a channel takes.
+    await page.evaluate(async () => {
+      /** @type {typeof import("../../js/index.js")} */
+      const { openMailbox } = await import(/** @type {string} */ ("/js/index.js"));
+      const outbox = await openMailbox(`demo-to-${localStorage.getItem("pymailbox-demo-peer-2")}`);
+      await outbox.enqueue(new Uint8Array(1), new Uint8Array(300_000));
+      await outbox.close();
+    });
+    await first.type("behind it");
     await network.check();
-    await server.drained(501);
-    await expect(server.sent).toHaveText("500");
+    await expect(first.notice).toHaveText(
+      "What was for peer 2 has 299,999 bytes, more than a channel takes: it is deleted.",
+    );
+    await expect(first.others).toContainText("is connected: sent 3, still in the outbox 0, answered 3");
+    await second.finished(3);
+    await server.drained(502);
+    await expect(server.sent).toHaveText("501");
     await expect(server.relayState).toHaveText("Connected");
   });
 
   await test.step("the server and the relay are killed amid the messages", async () => {
     await network.uncheck();
-    await demo.to.selectOption("server");
-    await demo.choose("more.txt", lines(3000));
+    await first.to.selectOption("server");
+    await first.choose("more.txt", lines(3000));
     await expect(server.waiting).toHaveText("3,000");
     await network.check();
-    await expect.poll(() => server.number(server.arrived), OFTEN).toBeGreaterThan(501);
+    await expect.poll(() => server.number(server.arrived), OFTEN).toBeGreaterThan(502);
     await server.kill.click();
     await expect(server.state).toContainText("Killed");
     await server.killRelay.click();
-    await demo.type("for later");
+    await first.type("for later");
     await expect.poll(() => server.number(server.waiting), OFTEN).toBeGreaterThan(0);
     await expect(server.relayState).toHaveText("Looks for the server");
     await expect(server.kill).toHaveText("Start");
     await server.kill.click();
-    await server.drained(3502);
+    await server.drained(3503);
   });
 
   await test.step("after a start over it is counted from 0, and a goodbye lasts", async () => {
-    await demo.startOver();
+    await first.startOver();
     await expect(server.arrived).toHaveText("0");
-    await demo.type("anew");
+    await first.type("anew");
     await server.drained(1);
     await server.connect.click();
     await expect(server.way).toBeHidden();
-    await expect(demo.to.locator("option")).toHaveText(["its own actor"]);
+    await expect(first.to.locator("option")).toHaveText(["its own actor", "peer 2"]);
     expect(await page.evaluate(() => localStorage.getItem("pymailbox-demo-server"))).toBeNull();
   });
 
