@@ -130,7 +130,7 @@ const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB");
 /** @param {ServerSide} side */
 export function serverText({ runs, problem }) {
   if (problem !== null) return problem;
-  return runs ? "NATS JetStream, and a Python program" : "Killed: nobody takes what is sent";
+  return runs ? "JetStream, and a Python actor" : "Killed: nobody takes what is sent";
 }
 
 /** @param {{arrived: number, waiting: number, missing: number, twice: number}} counts */
