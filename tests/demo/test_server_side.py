@@ -12,7 +12,7 @@ import pytest
 from pymailbox import open_mailbox
 from pymailbox.testing._expect import eventually
 from tools.serve_demo import DemoServer
-from tools.server_side import ServerSide
+from tools.server_side import ServerSide, Tally
 
 
 @pytest.fixture
@@ -66,6 +66,17 @@ async def test_a_message_that_comes_again_is_counted_as_such(side: ServerSide) -
         while await twice() == 0:
             await mailbox.enqueue(b"alice", b"", headers={"number": "1"}, message_id=first)
     assert side.told()["tallies"]["alice"]["arrived"] == 1
+
+
+async def test_what_the_handler_gets_again_has_not_come_twice() -> None:
+    tally = Tally()
+    async with open_mailbox("memory://") as mailbox:
+        await mailbox.enqueue(b"alice", b"", headers={"number": "1"})
+        for _ in range(2):
+            (message,) = await mailbox.dequeue()
+            tally.note(message)
+            await mailbox.nack(message.id)
+    assert (len(tally.ids), tally.twice) == (1, 0)
 
 
 async def test_where_there_is_no_nats_server_it_says_how_to_get_one(
