@@ -68,7 +68,7 @@ def ask(
         answer = await ask(prices, b"tea", timeout=5.0)
         print(answer.payload)
 
-    The question is stored like any other message, with two headers more: ``reply-to``, the name of a mailbox of the
+    The question is stored like any other message, with two more headers: ``reply-to``, the name of a mailbox of the
     same database that this handle has for its answers, and ``correlation-id``. That mailbox is made for the first
     question, shared by all questions of the handle, and deleted when the handle is closed. Nobody has to acknowledge
     answers.
