@@ -735,7 +735,7 @@ class MailboxState:
         numbers = iter(values)
         state = cls(page_numbers=next(numbers))
         if not 0 < state.page_numbers <= 1 << 20:
-            raise DamagedError("pages are of no size")
+            raise DamagedError("the size of pages is impossible")
         may_collide, state.custom_ids, state.dead_letters, state.next_letter = islice(numbers, 4)
         state.remembered, holders, pages = islice(numbers, 3)
         state.may_collide = bool(may_collide)
@@ -748,18 +748,18 @@ class MailboxState:
             counts.append((fresh, debris))
             least = min(lane.queued, lane.delayed, lane.inflight, lane.largest, lane.directory.rows_count)
             if not 0 <= lane.frontier <= lane.next <= _LARGEST_NUMBER or least < 0:
-                raise DamagedError("a lane counts what there cannot be")
+                raise DamagedError("the counts of a lane are impossible")
         for lane, (fresh, debris) in zip(state.lanes, counts, strict=True):
             lane.directory.fresh = _ranges(numbers, fresh, lane.frontier // size)
             lane.debris = _ranges(numbers, debris, lane.next, in_order=False)
         if state.next_letter < 1 or min(state.custom_ids, state.dead_letters, state.remembered, holders, pages) < 0:
-            raise DamagedError("a head counts what there cannot be")
+            raise DamagedError("the counts of a head are impossible")
         for _ in range(holders):
             state.holders.add(Claims.decode(numbers, PRIORITIES))
         for _ in range(pages):
             priority, number, length = islice(numbers, 3)
             if not 0 <= priority < PRIORITIES or (priority, number) in state._in_head or length < 1:
-                raise DamagedError("a page is of no lane")
+                raise DamagedError("a page belongs to no lane")
             page = state.decode_page(priority, number, list(islice(numbers, length)))
             page.in_head = True
             state._in_head[priority, number] = page
@@ -801,7 +801,7 @@ def _with_sum(body: bytes) -> bytes:
 def _ranges(numbers: Iterator[int], count: int, limit: int, *, in_order: bool = True) -> list[tuple[int, int]]:
     """Raises ``DamagedError`` where they are not."""
     if count < 0:
-        raise DamagedError("there are less than no ranges")
+        raise DamagedError("the number of ranges is negative")
     ranges = []
     border = 0
     for _ in range(count):

@@ -114,7 +114,7 @@ class Relayer(Running):
         if retry is not None and not isinstance(retry, RetryPolicy):
             raise TypeError(f"retry must be a RetryPolicy, not {type(retry).__name__}")
         if retry is not None and retry.max_deliveries is not None:
-            raise ValueError("retry must have no max_deliveries: a relay gives no message up but one that is refused")
+            raise ValueError("retry must have no max_deliveries: a relay gives up only what is refused")
         check_flag("at_least_once", at_least_once)
         self._cursor_name = None if name is None else name_of_cursor(_checked(name))
         self._is_exact = set(_NEEDED) <= target.capabilities and target._nearby is not None
@@ -585,7 +585,7 @@ def _checked(name: str) -> str:
     try:
         check_name(name_of_cursor(name))
     except ValueError as error:
-        raise ValueError(f"name must be such that {name_of_cursor(name)!r} is a mailbox's: {error}") from error
+        raise ValueError(f"name must make {name_of_cursor(name)!r} a valid name of a mailbox: {error}") from error
     return name
 
 

@@ -134,7 +134,7 @@ async def test_the_block_of_the_documentation(page: HarnessTab, index: Server, s
 def test_a_wrong_password_is_told_at_once(page: HarnessTab, servers: Servers) -> None:
     began = time.monotonic()
     text = told(page, location_of(servers, "ws", "alice"), user("alice") | {"password": "wrong"})
-    assert "refuses to let us in" in text
+    assert "refuses the connection" in text
     assert "wrong" not in text
     assert time.monotonic() - began < SECONDS / 2
 

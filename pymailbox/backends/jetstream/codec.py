@@ -116,7 +116,7 @@ class Commit(NamedTuple):
 
 
 class UnreadableError(ValueError):
-    """This is no commit."""
+    """This is not a commit."""
 
 
 def encode_command(op: Op, body: bytes = b"", for_target: bool = False) -> bytes:

@@ -193,8 +193,8 @@ class Link:
         if self._refused.done():
             await self._give_up(connecting)
             raise StorageUnavailableError(
-                f"the NATS server at {self._where} refuses to let us in ({_text(self._refused.result())}). Check what "
-                "connect={...} says"
+                f"the NATS server at {self._where} refuses the connection ({_text(self._refused.result())}). Check "
+                "what connect={...} says"
             ) from None
         try:
             connecting.result()
@@ -282,8 +282,7 @@ class Link:
             except RefusedError as refused:
                 if refused.code in (10074, 10005) and (self.address.replicas or 1) > 1:  # no suitable peers
                     raise ValueError(
-                        f"replicas={self.address.replicas} in location: the server has not so many servers beside it "
-                        f"({refused})"
+                        f"replicas={self.address.replicas} in location: the cluster has fewer servers ({refused})"
                     ) from None
                 raise
         settings.check_stream(there["config"], self.stream, self.address.replicas)
@@ -393,8 +392,8 @@ class Link:
         except MaxPayloadError as error:
             self.forget(number)
             raise StorageUnavailableError(
-                f"the server takes {self._nc.max_payload} bytes in one message, and no longer as many as when the "
-                "mailbox was opened. Try again, or raise its max_payload"
+                f"the server now takes {self._nc.max_payload} bytes in one message, fewer than when the mailbox "
+                "was opened. Try again, or raise its max_payload"
             ) from error
         except (NatsError, OSError) as error:
             self.forget(number)

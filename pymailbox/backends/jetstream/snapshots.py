@@ -139,7 +139,7 @@ async def unpack(packed: bytes, snapshot: Snapshot) -> bytes:
     except zlib.error as error:
         raise StorageCorruptError(f"a snapshot of a mailbox is damaged ({error})") from error
     if digest.digest() != snapshot.digest:
-        raise StorageCorruptError("a snapshot of a mailbox is damaged: its checksum is another one")
+        raise StorageCorruptError("a snapshot of a mailbox is damaged: its checksum does not match")
     return b"".join(pieces)
 
 
@@ -220,7 +220,7 @@ def _decode(reader: _Reader, seq: int) -> LogState:
     for letter, lane, number, died_at, reason in reader.texts(_DEATH):
         store.note_letter(letter, lane, number, reason, died_at)
     if store.bodies.restore(reader.data, reader.at) != len(reader.data):
-        raise DamagedError("its end is another one")
+        raise DamagedError("its end does not match")
     log.size = log.weight
     return log
 
