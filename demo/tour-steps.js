@@ -104,7 +104,7 @@ export function tourSteps({ first, second, openDeadLetter, openPeer, reload }) {
       atEnd: true,
       title: "Mended, and once more",
       text:
-        "The actor is mended now, and the dead letter is put back into the queue, as “Redrive” does it. It is " +
+        "The actor is mended now, and the dead letter is put back into the queue, as “Redrive” does. It is " +
         "handled as if nothing had happened.",
       act: async (say) => {
         await actor.mend(true);
