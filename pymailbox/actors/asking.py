@@ -291,7 +291,7 @@ class Asker(Companion):
 
 
 def _unmissed(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """A task of which nothing is said if its event loop is closed before it has ended: the handle says so itself."""
+    """A task that asyncio does not report if its event loop is closed before it has ended: its handle does that."""
     task = asyncio.ensure_future(work)
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     return task

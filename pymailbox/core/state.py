@@ -238,10 +238,10 @@ class MailboxState:
         """Hands out what ``first_to_claim`` has found, or the first part of it."""
         claims = self.holders.by_number.get(holder) or self.holders.admit(holder, terms, heartbeats)
         where = HELD + claims.slot
-        alone = len(runs) == 1 and runs[0].end - runs[0].first == 1
+        solo = len(runs) == 1 and runs[0].end - runs[0].first == 1
         for priority, first, end, delivery, _, _ in runs:
             lane = self.lanes[priority]
-            handed = deliveries.handed_out(delivery, alone)
+            handed = deliveries.handed_out(delivery, solo)
             if first >= lane.frontier:
                 lane.frontier = end
                 lane.queued -= end - first
@@ -324,7 +324,7 @@ class MailboxState:
         return [LaneRun(priority, number, number + 1, row[3], row[2], row[4])]
 
     def remove_queued(self) -> tuple[int, list[LaneRun]]:
-        """Removes everything queued: how many messages there were, and those that have more than bytes elsewhere."""
+        """Removes everything queued: how many messages there were, and those with a custom id or an error."""
         count, special = self.queued, []
         mask = deliveries.CUSTOM_ID | deliveries.HAS_ERROR
 
@@ -782,7 +782,7 @@ def numbers_in(head: Any) -> list[int]:
     """The numbers of a head.
 
     Raises:
-        DamagedError: they are not.
+        DamagedError: the bytes are not numbers.
     """
     if not isinstance(head, bytes) or len(head) < _SUM.size or _SUM.unpack_from(head)[0] != crc32(head[_SUM.size :]):
         raise DamagedError("this is not the head of a mailbox")
@@ -799,7 +799,7 @@ def _with_sum(body: bytes) -> bytes:
 
 
 def _ranges(numbers: Iterator[int], count: int, limit: int, *, in_order: bool = True) -> list[tuple[int, int]]:
-    """Raises ``DamagedError`` where they are not."""
+    """Raises ``DamagedError`` if they are not valid."""
     if count < 0:
         raise DamagedError("the number of ranges is negative")
     ranges = []
