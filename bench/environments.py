@@ -103,9 +103,9 @@ class Browser:
     def wake_up(self, job: Job, count: int) -> float:
         if self._second is None:
             self._second = self._open()
-            self._run(self._second, "from bench.cases import wake_up; await wake_up.listen()")
+        self._run(self._second, "from bench.cases import wake_up; await wake_up.listen()")
         self._run(self._first, f"from bench.cases import wake_up; await wake_up.send({count}, {job.payload_bytes})")
-        latencies: list[float] = json.loads(self._run(self._second, "wake_up.taken()"))
+        latencies: list[float] = json.loads(self._run(self._second, "await wake_up.stop()"))
         if len(latencies) != count:
             raise RuntimeError(f"{len(latencies)} of {count} messages arrived")
         return median(latencies)
