@@ -18,6 +18,8 @@ FILL_BYTES = 32 * 1024 * 1024
 RATE = "messages/s"
 TIME = "ms"
 SPACE = "MB"
+MEMORY = "KiB"
+PROCESSOR_TIME = "µs"
 
 
 def random_payload(size: int) -> bytes:
