@@ -196,6 +196,7 @@ class OnServers(CPython):
 
     def _note_processes(self) -> None:
         PLACE.processes = tuple(server.process_id for server in self._servers.servers)
+        PLACE.monitors = tuple(server.url_of("/varz") for server in self._servers.servers)
 
     def version(self) -> str:
         return f"{super().version()}, {_version_of(self._servers.servers[0])}"

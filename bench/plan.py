@@ -215,9 +215,11 @@ def _on_servers() -> Iterator[Row]:
         job = Job(case="first_use", payload_bytes=BYTES, batch=1, backlog=backlog)
         yield Row("nats", job, both, _at("first_use", backlog), keeps_store=True, most_rounds=3)
     yield from _relays()
-    memory = Job(case="server_memory", payload_bytes=BYTES, batch=1)
     for engine in ("nats", "nats-cluster"):
-        yield Row(engine, memory, CLIENTS, most_rounds=3)
+        for case in ("server_memory", "idle_cpu", "idle_bytes"):
+            yield Row(engine, Job(case=case, payload_bytes=BYTES, batch=1), CLIENTS, most_rounds=3)
+        for case in ("visits", "visits_cpu"):
+            yield Row(engine, Job(case=case, payload_bytes=BYTES, batch=1), (RELAY,), most_rounds=3)
 
 
 def _relays() -> Iterator[Row]:

@@ -19,6 +19,7 @@ RATE = "messages/s"
 TIME = "ms"
 SPACE = "MB"
 MEMORY = "KiB"
+BYTES = "bytes"
 PROCESSOR_TIME = "µs"
 
 

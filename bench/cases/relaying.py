@@ -6,9 +6,10 @@ import asyncio
 import struct
 import time
 from time import perf_counter
+from typing import cast
 
 from bench.cases.common import random_payload
-from bench.queues import Job, Relaying
+from bench.queues import Competitor, Job, Relaying
 
 MESSAGES = 10_000
 """Of all relays together, in a case that moves them as fast as it can."""
@@ -16,6 +17,8 @@ MESSAGES = 10_000
 STORING = 1000
 LOOK_SECONDS = 0.1
 """How often it is asked whether all have arrived; when they did is known exactly."""
+
+VISIT_LOOK_SECONDS = 0.002
 
 PACED = 200
 """Messages of all relays together, in a case about lag."""
@@ -43,6 +46,17 @@ async def move_all(relays: list[Relaying], job: Job) -> tuple[int, float]:
 
 async def _moved(relays: list[Relaying]) -> int:
     return sum([(await queue.progress())[0] for queue in relays])
+
+
+async def visit(job: Job, competitor: Competitor) -> None:
+    """A client opens both ends, sends one message, and closes them."""
+    queue = cast(Relaying, await competitor.open(job.durability))
+    try:
+        await queue.store(random_payload(job.payload_bytes))
+        while not (await queue.progress())[0]:  # noqa: ASYNC110  no event tells
+            await asyncio.sleep(VISIT_LOOK_SECONDS)
+    finally:
+        await queue.close()
 
 
 async def lags(relays: list[Relaying], job: Job) -> list[float]:

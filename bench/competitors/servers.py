@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,8 @@ class Place:
     """`ws` in a page."""
     processes: tuple[int, ...] = ()
     """Their process ids; none in a page, which cannot ask."""
+    monitors: tuple[str, ...] = ()
+    """URLs where they tell how they are."""
 
     @property
     def urls(self) -> list[str]:
@@ -32,6 +36,10 @@ class Place:
         """What all of them have used of processors so far; Linux tells it."""
         threads = [thread for process in self.processes for thread in Path(f"/proc/{process}/task").iterdir()]
         return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+
+    def sent_bytes(self) -> int:
+        """What all of them have sent to clients so far: messages, with their headers."""
+        return sum(int(json.load(urllib.request.urlopen(url))["out_bytes"]) for url in self.monitors)
 
     def resident_bytes(self) -> int:
         """What all of them have in memory; Linux tells it."""
