@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
+from collections.abc import Sequence
 from time import perf_counter
 from typing import cast
 
@@ -16,7 +17,7 @@ MESSAGES = 10_000
 
 STORING = 1000
 LOOK_SECONDS = 0.1
-"""How often it is asked whether all have arrived; when they did is known exactly."""
+"""How often it is asked whether all have been moved; when they were is known exactly."""
 
 VISIT_LOOK_SECONDS = 0.002
 
@@ -29,19 +30,17 @@ PACE_SECONDS = 0.01
 _SENT_AT = struct.Struct("d")
 
 
-async def move_all(relays: list[Relaying], job: Job) -> tuple[int, float]:
-    """Stores the same number of messages at each source; how many were moved after the last one was stored, and within
-    how many seconds."""
+async def move_all(relays: list[Relaying], job: Job) -> float:
+    """Stores `MESSAGES` at the sources, as many at each; seconds until all have been moved."""
     each = MESSAGES // len(relays)
     payload = random_payload(job.payload_bytes)
+    began = time.time()
     for queue in relays:
         for left in range(each, 0, -STORING):
             await queue.store_many([payload] * min(left, STORING))
-    began, before = time.time(), await _moved(relays)
     while await _moved(relays) < each * len(relays):  # noqa: ASYNC110  no event tells
         await asyncio.sleep(LOOK_SECONDS)
-    ended = max([(await queue.progress())[1] for queue in relays])
-    return each * len(relays) - before, ended - began
+    return max([(await queue.progress())[1] for queue in relays]) - began
 
 
 async def _moved(relays: list[Relaying]) -> int:
@@ -92,7 +91,7 @@ async def _send(relays: list[Relaying], filling: bytes, count: int) -> None:
         await relays[number % len(relays)].store(_SENT_AT.pack(perf_counter()) + filling)
 
 
-async def _until_received(received: list[float], count: int, receiving: list[asyncio.Future[None]]) -> None:
+async def _until_received(received: list[float], count: int, receiving: Sequence[asyncio.Future[None]]) -> None:
     while len(received) < count:
         await asyncio.sleep(LOOK_SECONDS)
         for one in receiving:

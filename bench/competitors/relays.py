@@ -38,17 +38,14 @@ LOOK_SECONDS: Final = 0.01
 class Way(MailboxQueue, ABC):
     """A source and a target."""
 
-    def __init__(self, source: Mailbox, target: Mailbox, number: int) -> None:
+    def __init__(self, source: Mailbox, target: Mailbox, name: str, number: int) -> None:
         super().__init__(source)
         self._source = source
         self._target = target
+        self.target = name
+        """The name of the mailbox at the servers."""
         self._number = number
         self._receiver: Mailbox | None = None
-
-    @property
-    def target(self) -> str:
-        """The name of the mailbox at the servers."""
-        return self._target.name
 
     @abstractmethod
     async def begin(self) -> None:
@@ -171,9 +168,10 @@ class Ways:
     async def open(self, durability: Durability) -> Way:
         self._opened += 1
         source = await open_mailbox(SOURCE, durability=durability)
-        location = _location(f"bench-{self._opened}" if self.mailbox_each else "bench")
-        target = await open_mailbox(location, durability=durability, connect=_client(f"client {self._opened}"))
-        way = self.way(source, target, self._opened)
+        name = f"bench-{self._opened}" if self.mailbox_each else "bench"
+        connect = _client(f"client {self._opened}")
+        target = await open_mailbox(_location(name), durability=durability, connect=connect)
+        way = self.way(source, target, name, self._opened)
         await way.begin()
         return way
 
