@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from bench.queues import Competitor, Job, Queue
 
-CLIENTS = 200
+CLIENTS = 100
 
 
 @asynccontextmanager
