@@ -46,8 +46,8 @@ class RefusedError(Exception):
             )
         if self.code == _CROWDED:
             return StorageUnavailableError(
-                f"{what}: as many handles follow mailboxes of this stream as the server lets ({self}). Close some, spread "
-                "the mailboxes over several streams, or raise default_max_consumers in the server's configuration",
+                f"{what}: as many handles follow this stream's mailboxes as the server allows ({self}). Close some, "
+                "spread the mailboxes over several streams, or raise default_max_consumers in the server's settings",
                 passing=True,
             )
         return StorageUnavailableError(f"{what}: the server refuses ({self})")
