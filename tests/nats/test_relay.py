@@ -12,7 +12,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from nats.aio.client import Client
 
 from pymailbox import Mailbox, MailboxClosedError, RetryPolicy, open_mailbox, relay
 from pymailbox.relaying import cursor, loop
@@ -140,19 +139,3 @@ async def test_one_mailbox_by_two_spellings_of_its_servers(servers: Servers, str
         with pytest.raises(ValueError, match="another mailbox than source"):
             relay(source, target)
         relay(source, another).close()
-
-
-async def test_a_relay_follows_nothing_but_its_cursor(servers: Servers, stream: str, client: Client) -> None:
-    """Of many relays into one mailbox, each would hear all that the others send."""
-    async with open_mailbox("memory://") as source, open_mailbox(servers.location("in", stream)) as target:
-        one = relay(source, target)
-        relaying = asyncio.create_task(one)
-        await source.enqueue(b"", b"hello")
-
-        async def sent() -> int:
-            return (await one.status()).sent
-
-        await eventually(sent, 1, "messages sent")
-        assert (await client.jetstream().stream_info(stream)).state.consumer_count == 1
-        one.stop()
-        await relaying
