@@ -282,12 +282,11 @@ class Relayer(Running):
     async def _begin(self) -> None:
         if not self._is_checked:
             await _open("source", self._at_source(self._source.status()))
-            await _open("target", self._at_target(self._target.status()))
         if self._is_exact and self._cursor_name is None:
             self._cursor_name = await self._at_source(name_of_cursor_for(self._source))
         self._route = await self._at_target(self._open_route())
         if not self._is_checked:
-            await self._at_target(self._route.commits_with_target())
+            await _open("target", self._at_target(self._route.commits_with_target()))
             self._is_checked = True
         while (sent := await self._at_target(self._route.hold())) is None:
             self._disconnected_since = None
@@ -570,9 +569,9 @@ def _tie(relay: Relayer, *mailboxes: Mailbox) -> Callable[[], None]:
     return untie
 
 
-async def _open(argument: str, status: Coroutine[Any, Any, object]) -> None:
+async def _open(argument: str, call: Coroutine[Any, Any, object]) -> None:
     try:
-        await status
+        await call
     except MailboxClosedError as error:
         raise MailboxClosedError(f"{argument} is closed. Open it again with open_mailbox()") from error
 

@@ -19,6 +19,7 @@ from pymailbox import (
     delete_mailbox,
     list_mailboxes,
     open_mailbox,
+    relay,
 )
 from pymailbox.backends import notifier
 from pymailbox.backends.jetstream import cleaning, codec, replica, snapshots, state
@@ -298,6 +299,22 @@ async def is_told(mailbox: Any) -> bool:
     with pytest.raises(StorageUnavailableError, match="deleted"):
         await mailbox.dequeue()
     return True
+
+
+async def test_a_relay_follows_nothing_but_its_cursor(servers: Servers, stream: str, client: Client) -> None:
+    """Of many relays into one mailbox, each would hear all that the others send."""
+    async with open_mailbox("memory://") as source, open_mailbox(servers.location("inbox", stream)) as target:
+        one = relay(source, target)
+        relaying = asyncio.create_task(one)
+        await source.enqueue(b"", b"hello")
+
+        async def is_sent() -> bool:
+            return (await one.status()).sent == 1
+
+        await until(is_sent)
+        assert (await client.jetstream().stream_info(stream)).state.consumer_count == 1
+        one.stop()
+        await relaying
 
 
 @pytest.mark.parametrize("commits", [0, 40])

@@ -162,6 +162,10 @@ def test_what_the_server_says_has_a_meaning() -> None:
     assert isinstance(RefusedError({"err_code": 10077, "description": "full"}).meaning("x"), StorageFullError)
     assert "-js" in str(RefusedError({"err_code": 10039, "description": "no"}).meaning("x"))
     assert isinstance(RefusedError({"code": 400}).meaning("x"), StorageUnavailableError)
+    crowded = RefusedError({"err_code": 10026, "description": "maximum consumers limit reached"}).meaning("x")
+    assert isinstance(crowded, StorageUnavailableError)
+    assert crowded.passing
+    assert "default_max_consumers" in str(crowded)
 
 
 # -- commits -----------------------------------------------------------------------------------------------------------
